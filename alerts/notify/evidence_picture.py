@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -63,6 +63,12 @@ _BAND: Final = "#f1f4f6"
 _DATA: Final = "#0b5a86"
 _ALERT: Final = "#b3162b"
 
+_MARK_LINES: Final[dict[str, tuple[str, float, tuple[tuple[float, float], ...]]]] = {
+    "onset": (_INK, 1.2, ((4, 3),)),
+    "alert": (_ALERT, 1.8, ()),
+    "end": (_INK, 1.2, ((1.2, 3),)),
+}
+"""Color, width and dashes of each vertical line."""
 _STEPS_S: Final = (
     *(1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800),
     *(3600, 7200, 14_400, 43_200, 86_400),
@@ -74,20 +80,9 @@ _STEPS_S: Final = (
 class EvidenceFacts:
     """Facts of an event; times are event time in Unix seconds.
 
-    Attributes
-    ----------
-    kind : str
-        Key of `alerts.notify.notice.KIND_WORDS`.
-    place : str
-        Floor and building.
-    end : float or None
-        None while it is ongoing.
-    until : float
-        Time of the last update.
-    sentence : str
-        The evidence in words, for screen readers.
-    baselines : mapping of str to float
-        By quantity, in its unit.
+    `kind` is a key of `KIND_WORDS`, `place` floor and building; `end` is None while it is ongoing,
+    and `until` the time of the last update. `sentence` is the evidence in words, for screen
+    readers; `baselines` are by quantity in its unit.
     """
 
     kind: str
@@ -129,26 +124,23 @@ class _Axis(NamedTuple):
         return self.start + min(max(share, 0.0), 1.0) * (self.stop - self.start)
 
 
+def label_of(key: str) -> str:
+    """Return the title of a chart of a quantity."""
+    label = QUANTITIES[key].label
+    return "Humidity" if key == "rh" else label[:1].upper() + label[1:]
+
+
 def fetch_span(facts: EvidenceFacts) -> tuple[float, float]:
     """Return the span of readings that `draw` may use, Unix seconds."""
     return facts.onset - _AROUND_S, _until(facts) + _AROUND_S
 
 
 def draw(facts: EvidenceFacts, time: ArrayLike, values: Mapping[str, ArrayLike]) -> Drawing:
-    """Draw the picture.
+    """Draw the picture, 360 units wide and 190 to 380 high.
 
-    Parameters
-    ----------
-    time : array_like, shape (n,)
-        Event times, Unix seconds, ascending; may be empty.
-    values : mapping of str to array_like, shape (n,)
-        Readings by quantity in its unit; NaN where absent. A quantity without readings has no
-        panel.
-
-    Returns
-    -------
-    Drawing
-        360 units wide; 190 to 380 high. The same input gives the same drawing.
+    `time` are event times, Unix seconds, ascending, perhaps none. `values` are readings by quantity
+    in its unit, NaN where absent. A quantity without readings has no panel. The same input gives
+    the same drawing.
     """
     at = np.asarray(time, dtype=np.float64)
     start, stop = _shown(facts, at)
@@ -207,57 +199,49 @@ def _panels(
 
 
 def _head(facts: EvidenceFacts) -> list[Item]:
-    local = datetime.fromtimestamp(facts.onset, UTC).astimezone(ZoneInfo(facts.zone))
-    day = f"{local:%b %-d, %Y}"
+    day = f"{datetime.fromtimestamp(facts.onset, ZoneInfo(facts.zone)):%b %-d, %Y}"
     where = ", ".join(part for part in (facts.room, facts.place) if part)
     about = f"{facts.what} · {day} · sensor {facts.sensor}"
     items: list[Item] = [
         Text(12, 21, cut(where, _WIDTH - 24, 15.5), 15, _INK, bold=True),
         Text(12, 38, cut(about, _WIDTH - 24, 12), 12, _FINE),
     ]
-    end = "ongoing" if facts.end is None else f"end {clock_text(facts.end, facts.zone)}"
-    texts = (
-        f"onset {clock_text(facts.onset, facts.zone)}",
-        f"alert {clock_text(facts.alerted, facts.zone)}",
-        end,
-    )
-    for name, left, text in zip(
-        ("onset", "alert", "end"), (12.0, 128.0, 250.0), texts, strict=True
+    for name, moment, left in (
+        ("onset", facts.onset, 12.0),
+        ("alert", facts.alerted, 128.0),
+        ("end", facts.end, 250.0),
     ):
-        bold = name == "alert"
-        if name != "end" or facts.end is not None:
-            items += _mark(name, left + 5, 46.0, 60.0)
-            left += 14.0  # noqa: PLW2901 - the text stands behind its sign
-        items.append(Text(left, 58, text, 12, _INK, bold=bold))
+        if moment is None:
+            items.append(Text(left, 58, "ongoing", 12, _INK))
+            continue
+        text = f"{name} {clock_text(moment, facts.zone)}"
+        items += _mark(name, left + 5, 46.0, 60.0)
+        items.append(Text(left + 14, 58, text, 12, _INK, bold=name == "alert"))
     return items
 
 
 def _mark(name: str, x: float, top: float, bottom: float) -> list[Item]:
     """Draw a vertical line with a head; pattern and shape distinguish them without color."""
-    if name == "onset":
+    color, width, dashes = _MARK_LINES[name]
+    line = Line(((x, top), (x, bottom)), color, width, *dashes)
+    if name == "onset":  # its head is at the bottom: that of the alert is near
         head = ((x - 4.5, bottom), (x + 4.5, bottom), (x, bottom - 7))
-        line = Line(((x, top), (x, bottom)), _INK, 1.2, (4, 3))
-        return [
-            line,
-            Polygon(head, "#ffffff", _INK, 1.2),
-        ]  # at the bottom: the alert's head is near
+        return [line, Polygon(head, "#ffffff", _INK, 1.2)]
     if name == "alert":
         head = ((x - 5, top), (x + 5, top), (x, top + 8))
-        return [Line(((x, top), (x, bottom)), _ALERT, 1.8), Polygon(head, _ALERT, _ALERT)]
-    line = Line(((x, top), (x, bottom)), _INK, 1.2, (1.2, 3))
+        return [line, Polygon(head, _ALERT, _ALERT)]
     return [line, Box(x - 4, top, 8, 7, _INK)]
 
 
 def _panel(facts: EvidenceFacts, panel: _Panel, x: _Axis, top: float) -> list[Item]:
-    q = QUANTITIES[panel.key]
     base = facts.baselines.get(panel.key)
     if base is not None and not math.isfinite(base):
         base = None
     upper, lower = top + _HEADER, top + _HEADER + _PLOT
     ticks = _ticks(panel, base)
     y = _Axis(ticks[0], ticks[-1], lower, upper)
-    label = "Humidity" if q.key == "rh" else q.label[:1].upper() + q.label[1:]
-    name = f"{label}, {q.unit}" if q.unit else label
+    label, unit = label_of(panel.key), QUANTITIES[panel.key].unit
+    name = f"{label}, {unit}" if unit else label
     items: list[Item] = [
         Text(12, top + 12, name, 12, _INK, bold=True),
         Text(_RIGHT, top + 12, _levels(facts, panel, base), 11, _INK, "end"),
@@ -270,10 +254,9 @@ def _panel(facts: EvidenceFacts, panel: _Panel, x: _Axis, top: float) -> list[It
         items.append(Text(_LEFT - 5, y(tick) + 4, _short(tick), 11, _FINE, "end"))
     if base is not None:
         items.append(Line(((_LEFT, y(base)), (_RIGHT, y(base))), _FINE, 1.0, (7, 3)))
-    items += _mark("onset", x(facts.onset), upper, lower)
-    items += _mark("alert", x(facts.alerted), upper, lower)
-    if facts.end is not None and facts.end <= x.high:
-        items += _mark("end", x(facts.end), upper, lower)
+    for mark, moment in (("onset", facts.onset), ("alert", facts.alerted), ("end", facts.end)):
+        if moment is not None and (mark != "end" or moment <= x.high):
+            items += _mark(mark, x(moment), upper, lower)
     for piece in _pieces(panel):
         points = tuple((x(t), y(v)) for t, v in piece)
         if len(points) > 1:
@@ -311,9 +294,9 @@ def _figure(key: str, value: float) -> str:
 
 
 def _short(value: float) -> str:
-    for size, sign in ((1e6, "M"), (1e4, "k")):
-        if abs(value) >= size:
-            return f"{value / (1e6 if sign == 'M' else 1e3):g}{sign}"
+    for least, unit, sign in ((1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(value) >= least:
+            return f"{value / unit:g}{sign}"
     return f"{value:g}"
 
 
@@ -342,8 +325,6 @@ def _ticks(panel: _Panel, base: float | None) -> list[float]:
 def _pieces(panel: _Panel) -> list[list[tuple[float, float]]]:
     """Cut the line at gaps in the readings, and thin it to the resolution of the page."""
     time, values = panel.time, panel.values
-    if time.size == 0:
-        return []
     steps = np.diff(time)
     longest = 3.0 * float(np.median(steps)) + 1.0 if steps.size else math.inf
     cuts = [0, *(np.flatnonzero(steps > longest) + 1).tolist(), time.size]
@@ -371,7 +352,7 @@ def _time_axis(facts: EvidenceFacts, x: _Axis, bottom: float) -> list[Item]:
     span = x.high - x.low
     step = next((s for s in _STEPS_S if span / s <= 4.2), _STEPS_S[-1])
     zone = ZoneInfo(facts.zone)
-    offset = datetime.fromtimestamp(x.low, UTC).astimezone(zone).utcoffset()
+    offset = datetime.fromtimestamp(x.low, zone).utcoffset()
     shift = offset.total_seconds() if offset is not None else 0.0
     first = math.ceil((x.low + shift) / step) * step - shift
     items: list[Item] = [Line(((_LEFT, y), (_RIGHT, y)), _FINE, 1.0)]
@@ -386,11 +367,7 @@ def _time_axis(facts: EvidenceFacts, x: _Axis, bottom: float) -> list[Item]:
     foot = bottom + _FOOT - 9
     items.append(Line(((12, foot - 4), (39, foot - 4)), _FINE, 1.0, (7, 3)))
     items.append(Text(45, foot, "baseline", 11, _FINE))
-    items.append(Text(_RIGHT, foot, _zone_words(zone, facts.onset), 11, _FINE, "end"))
+    name = datetime.fromtimestamp(facts.onset, zone).tzname() or ""
+    zone_words = f"time: {name if name.isalpha() else zone.key}"
+    items.append(Text(_RIGHT, foot, zone_words, 11, _FINE, "end"))
     return items
-
-
-def _zone_words(zone: ZoneInfo, moment: float) -> str:
-    """Name the school's time zone."""
-    name = datetime.fromtimestamp(moment, UTC).astimezone(zone).tzname() or ""
-    return f"time: {name}" if name.isalpha() else f"time: {zone.key}"

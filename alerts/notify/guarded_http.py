@@ -58,13 +58,7 @@ _GUARD: Final = _Guard()
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer of a server.
-
-    Attributes
-    ----------
-    retry_after_s : float or None
-        Seconds in ``Retry-After``; None without one.
-    """
+    """The answer of a server, and the seconds in its ``Retry-After``."""
 
     status: int
     retry_after_s: float | None
@@ -156,21 +150,10 @@ def request(
     headers: Mapping[str, str] | None = None,
     timeout_s: float = 10.0,
 ) -> Answer:
-    """Send one request and return the answer; blocks.
+    """Send one request and return the answer; blocks up to `timeout_s` for each step.
 
-    Parameters
-    ----------
-    allow_private : bool
-        Whether it may lead to an address that is not public.
-    timeout_s : float
-        For each step on the network.
-
-    Raises
-    ------
-    ForbiddenRequestError
-        If the address, or the one that it leads to, is not allowed.
-    RequestError
-        If there is no answer.
+    Raises ForbiddenRequestError if the address, or the one that it leads to, is not allowed, and
+    RequestError without an answer. Only with `allow_private` may it lead to a private address.
     """
     fault = fault_of_url(url, allow_private=allow_private)
     if fault:

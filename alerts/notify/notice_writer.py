@@ -186,7 +186,7 @@ class NoticeWriter:
     def fall_back(self, tx: sqlite3.Connection, row_id: int, now: float) -> None:
         """Notify the person of an outbox row on their next channel, if they have one."""
         found = outbox_rows.take_fallback(tx, row_id)
-        member = None if found is None else self._policy.member(found.person)
+        member = self._policy.member(found.person) if found else None
         if found is None or member is None:
             return
         names = [target_id(target) for target in member.targets]
@@ -194,7 +194,7 @@ class NoticeWriter:
         if place >= len(names):
             return
         occasion, notice = found.occasion, found.notice
-        if self._put(tx, notice, member, place, now, occasion, expires_at=found.expires_at):
+        if self._put(tx, notice, member, place, now, occasion, found.expires_at):
             detail = f"{member.id}: {found.channel}, then {channel_of(member.targets[place])}"
             repository.note(tx, notice.incident, now, "next channel", detail)
 
@@ -202,15 +202,18 @@ class NoticeWriter:
         """Notify the new responder of a hand-over."""
         previous = self._policy.name_of(by)
         notice = self._notice(tx, incident, NoticeReason.HANDED_OVER, by=previous)
-        return self._notify(tx, notice, self._responder(incident), at, f"{at:.0f}")
+        return self._notify_responder(tx, notice, incident, at)
 
     def remind(self, tx: sqlite3.Connection, incident: Incident, at: float, note: str) -> bool:
         """Remind the responder; return whether they can be notified."""
         notice = self._notice(tx, incident, NoticeReason.REMINDER, note=note)
-        return self._notify(tx, notice, self._responder(incident), at, f"{at:.0f}")
+        return self._notify_responder(tx, notice, incident, at)
 
-    def _responder(self, incident: Incident) -> StaffMember | None:
-        return self._policy.member(incident.acknowledged_by)
+    def _notify_responder(
+        self, tx: sqlite3.Connection, notice: Notice, incident: Incident, at: float
+    ) -> bool:
+        member = self._policy.member(incident.acknowledged_by)
+        return member is not None and self._notify(tx, notice, member, at, f"{at:.0f}")
 
     def notify_outcome(
         self,
@@ -248,20 +251,14 @@ class NoticeWriter:
             )
 
     def _notify(
-        self,
-        tx: sqlite3.Connection,
-        notice: Notice,
-        member: StaffMember | None,
-        at: float,
-        occasion: str,
+        self, tx: sqlite3.Connection, notice: Notice, member: StaffMember, at: float, occasion: str
     ) -> bool:
         """Notify a person on their first channel; return whether they can be notified."""
-        if member is None or not member.targets:
+        if not member.targets:
             return False
         if outbox_rows.shares_target(tx, notice, member.id, target_id(member.targets[0])):
             return True
-        expires_at = at + self._policy.expire_s
-        return self._put(tx, notice, member, 0, at, occasion, expires_at=expires_at)
+        return self._put(tx, notice, member, 0, at, occasion, at + self._policy.expire_s)
 
     def _put(
         self,
@@ -271,7 +268,6 @@ class NoticeWriter:
         place: int,
         at: float,
         occasion: str,
-        *,
         expires_at: float,
     ) -> bool:
         target = member.targets[place]

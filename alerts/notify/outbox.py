@@ -26,20 +26,8 @@ _CANCELLED: Final = json.dumps(
 
 
 @dataclass(frozen=True, slots=True)
-class Fallback:
-    """A notice that goes to the channel after `target`."""
-
-    person: str
-    target: str
-    channel: str
-    occasion: str
-    notice: Notice
-    expires_at: float
-
-
-@dataclass(frozen=True, slots=True)
 class OutboxRow:
-    """A notice leased for one attempt."""
+    """A notice for one person on one channel, and the attempt that has it leased."""
 
     id: int
     incident: str
@@ -47,10 +35,10 @@ class OutboxRow:
     target: str
     channel: str
     notice: Notice
-    attempt: int
-    lease_owner: str
-    created_at: float
+    occasion: str
     expires_at: float
+    attempt: int = 0
+    lease_owner: str = ""
 
 
 def add_notice(
@@ -104,38 +92,41 @@ def shares_target(tx: sqlite3.Connection, notice: Notice, person: str, target: s
 
 def fallbacks_due(tx: sqlite3.Connection, now: float) -> list[int]:
     """Return the rows whose next channel is due."""
-    rows = tx.execute(
-        "SELECT id FROM outbox WHERE fallback_at IS NOT NULL AND fallback_at <= ? ORDER BY id",
-        (now,),
-    ).fetchall()
-    return [int(r["id"]) for r in rows]
+    rows = tx.execute("SELECT id FROM outbox WHERE fallback_at <= ? ORDER BY id", (now,))
+    return [row["id"] for row in rows]
 
 
-def take_fallback(tx: sqlite3.Connection, row_id: int) -> Fallback | None:
+def take_fallback(tx: sqlite3.Connection, row_id: int) -> OutboxRow | None:
     """Return the notice for the next channel, once; None if there is none."""
     row = tx.execute(
-        "SELECT * FROM outbox WHERE id = ? AND fallback_at IS NOT NULL", (row_id,)
+        "UPDATE outbox SET fallback_at = NULL WHERE id = ? AND fallback_at IS NOT NULL RETURNING *",
+        (row_id,),
     ).fetchone()
-    if row is None:
-        return None
-    tx.execute("UPDATE outbox SET fallback_at = NULL WHERE id = ?", (row_id,))
-    return Fallback(
-        person=row["person"],
-        target=row["target"],
-        channel=row["channel"],
-        occasion=row["reason"].partition(":")[2],
-        notice=msgspec.json.decode(row["notice"], type=Notice),
-        expires_at=row["expires_at"],
+    return None if row is None else _outbox_row(row)
+
+
+def _outbox_row(row: sqlite3.Row, attempt: int = 0, owner: str = "") -> OutboxRow:
+    return OutboxRow(
+        row["id"],
+        row["incident"],
+        row["person"],
+        row["target"],
+        row["channel"],
+        msgspec.json.decode(row["notice"], type=Notice),
+        row["reason"].partition(":")[2],
+        row["expires_at"],
+        attempt,
+        owner,
     )
 
 
 def is_on_its_way(tx: sqlite3.Connection, incident: str) -> bool:
     """Whether a notice of an incident was sent or is pending."""
-    row = tx.execute(
+    found = tx.execute(
         "SELECT 1 FROM outbox WHERE incident = ? AND status IN ('due', 'leased', 'sent')",
         (incident,),
-    ).fetchone()
-    return row is not None
+    )
+    return found.fetchone() is not None
 
 
 def has_notices(tx: sqlite3.Connection, incident: str) -> bool:
@@ -221,20 +212,7 @@ def lease(
             " VALUES (?, ?, ?, 'started', '', '')",
             (row["id"], attempt, now),
         )
-        leased.append(
-            OutboxRow(
-                id=int(row["id"]),
-                incident=row["incident"],
-                person=row["person"],
-                target=row["target"],
-                channel=row["channel"],
-                notice=msgspec.json.decode(row["notice"], type=Notice),
-                attempt=attempt,
-                lease_owner=owner,
-                created_at=float(row["created_at"]),
-                expires_at=float(row["expires_at"]),
-            )
-        )
+        leased.append(_outbox_row(row, attempt, owner))
     return leased
 
 
@@ -260,14 +238,12 @@ def sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
         f" finished_at = ? WHERE {same} AND id <> ? AND status = 'due'",
         (now, row.incident, row.person, row.id, row.id),
     )
-    return (
-        tx.execute(
-            "UPDATE outbox SET status = 'sent', finished_at = ?, lease_until = NULL,"
-            " last_error = '' WHERE id = ? AND status IN ('leased', 'due')",
-            (now, row.id),
-        ).rowcount
-        == 1
-    )
+    changed = tx.execute(
+        "UPDATE outbox SET status = 'sent', finished_at = ?, lease_until = NULL,"
+        " last_error = '' WHERE id = ? AND status IN ('leased', 'due')",
+        (now, row.id),
+    ).rowcount
+    return changed == 1
 
 
 def retry(
@@ -303,21 +279,20 @@ def next_outbox_deadline(
     tx: sqlite3.Connection, busy_channels: Collection[str] = ()
 ) -> float | None:
     """Return when the next notice or fallback is due, or the next lease expires."""
-    busy = json.dumps(sorted(busy_channels))
-    row = tx.execute(
-        "SELECT min(CASE status WHEN 'due' THEN due_at ELSE lease_until END) AS at,"
-        " (SELECT min(fallback_at) FROM outbox WHERE fallback_at IS NOT NULL) AS fallback"
+    due = tx.execute(
+        "SELECT min(at) FROM (SELECT min(fallback_at) AS at FROM outbox WHERE fallback_at IS NOT"
+        " NULL UNION ALL SELECT min(CASE status WHEN 'due' THEN due_at ELSE lease_until END)"
         " FROM outbox WHERE status IN ('due', 'leased')"
-        " AND channel NOT IN (SELECT value FROM json_each(?))",
-        (busy,),
-    ).fetchone()
-    return min((float(at) for at in (row["at"], row["fallback"]) if at is not None), default=None)
+        " AND channel NOT IN (SELECT value FROM json_each(?)))",
+        (json.dumps(sorted(busy_channels)),),
+    )
+    at: float | None = due.fetchone()[0]
+    return at
 
 
 def backlog(tx: sqlite3.Connection) -> dict[str, int]:
     """Count notices by status."""
-    rows = tx.execute("SELECT status, count(*) AS n FROM outbox GROUP BY status").fetchall()
-    return {r["status"]: int(r["n"]) for r in rows}
+    return dict(tx.execute("SELECT status, count(*) FROM outbox GROUP BY status").fetchall())
 
 
 def _finish_attempt(

@@ -17,6 +17,7 @@ This is not an exactly-once queue, and there is one pump per database.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import sqlite3
@@ -25,7 +26,7 @@ import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.incidents import repository
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from alerts.incidents.engine import AlertEngine
     from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.notify.outbox import OutboxRow
+    from alerts.notify.pictures import NoticePictures
     from alerts.notify.secrets import Secret
 
     Personal = Callable[[sqlite3.Connection, OutboxRow, float], OutboxRow]
@@ -74,36 +76,22 @@ class PumpSettings:
             raise ValueError("lease_s must be longer than send_timeout_s")
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryOutcome:
+class DeliveryOutcome(NamedTuple):
     """Outcome of one attempt, for counters and the terminal."""
 
     incident: str
-    person: str
     channel: str
-    reason: NoticeReason
-    attempt: int
     error: NotifyReason | None
     final: bool
 
 
-class Pictures(Protocol):
-    """Source of evidence pictures."""
-
-    async def of(self, incident_id: str) -> bytes | None:
-        """Return the PNG of an incident within its own short deadline; None to send without."""
-
-
 def backoff_s(
-    attempt: int,
-    settings: PumpSettings,
-    uniform: Callable[[float, float], float],
-    retry_after_s: float | None = None,
+    attempt: int, settings: PumpSettings, uniform: Callable[[float, float], float]
 ) -> float:
     """Return the seconds to wait after failed attempt number `attempt` (from 1).
 
     Half of the doubled wait is random, so that notices that failed together are not retried
-    together. The provider's ``Retry-After`` is a lower bound.
+    together.
 
     Examples
     --------
@@ -111,30 +99,16 @@ def backoff_s(
     [2.0, 4.0, 8.0, 300.0]
     """
     whole = min(settings.first_retry_s * 2.0 ** min(attempt - 1, 30), settings.max_retry_s)
-    wait = whole / 2 + uniform(0.0, whole / 2)
-    return max(wait, retry_after_s or 0.0)
+    return whole / 2 + uniform(0.0, whole / 2)
 
 
 class OutboxPump:
     """Sends the notices of the outbox.
 
-    Parameters
-    ----------
-    database : Path or sqlite3.Connection
-        The state database; or a shared connection, used only in `thread` and left open.
-    wake : asyncio.Event
-        Set after new rows are committed.
-    on_outcome : callable, optional
-        Called with each outcome, in the event loop.
-    pictures : Pictures, optional
-        Evidence pictures of alerts, for the first attempt only: a retry goes without.
-    personal : callable, optional
-        Personalizes a leased notice in the transaction of the lease.
-
-    Attributes
-    ----------
-    held : bool
-        While set, no notice is leased; outcomes of those in flight are still stored.
+    `database` is the path of the state database, or a shared connection, which is used only in
+    `thread` and left open. `wake` is set after new rows are committed. `pictures` are for the first
+    attempt of an alert; a retry goes without. `personal` personalizes a leased notice in the
+    transaction of the lease. While `held` is set, no notice is leased.
     """
 
     def __init__(
@@ -148,12 +122,14 @@ class OutboxPump:
         rng: random.Random | None = None,
         settings: PumpSettings | None = None,
         on_outcome: Callable[[DeliveryOutcome], None] | None = None,
-        pictures: Pictures | None = None,
+        pictures: NoticePictures | None = None,
         personal: Personal | None = None,
         thread: ThreadPoolExecutor | None = None,
     ) -> None:
         self._database = database
-        self._given_thread = thread
+        self._owns_thread = thread is None
+        self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix="plumewatch-outbox")
+        self._db: sqlite3.Connection
         self.held = False
         self._engine = engine
         self._notifier = notifier
@@ -169,10 +145,7 @@ class OutboxPump:
         self._expiry: dict[int, float] = {}  # of notices in flight, monotonic: clocks are set
         self._steps = ClockSteps()
         self._stopping = False
-        self._connection: sqlite3.Connection | None = None
-        self._thread: ThreadPoolExecutor | None = None
         self._failing = False
-        self.counters: Counter[str] = Counter()
 
     def stop(self) -> None:
         """Lease no further notices; `run` returns once those in flight have outcomes."""
@@ -184,9 +157,6 @@ class OutboxPump:
 
         Raises StorageUnavailableError if the database cannot be opened.
         """
-        self._thread = self._given_thread or ThreadPoolExecutor(
-            1, thread_name_prefix="plumewatch-outbox"
-        )
         try:
             await self._in_thread(self._open)
             await self._in_thread(self._release)
@@ -195,18 +165,13 @@ class OutboxPump:
                     self._wake.clear()
                     wait_s = await self._round(group)
                     if not self._stopping:
-                        await self._sleep(wait_s)
+                        with contextlib.suppress(TimeoutError):
+                            async with asyncio.timeout(wait_s):
+                                await self._wake.wait()
         finally:
-            if self._given_thread is None:
+            if self._owns_thread:
                 self._thread.submit(self._close)
                 self._thread.shutdown(wait=True)
-
-    async def _sleep(self, wait_s: float) -> None:
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._wake.wait()
-        except TimeoutError:
-            return
 
     async def _round(self, group: asyncio.TaskGroup) -> float:
         """Lease and start sending what is due; return the seconds until the next round."""
@@ -252,8 +217,6 @@ class OutboxPump:
             self._expiry.pop(row.id, None)
             self._wake.set()
         reason = NotifyReason(error.reason) if error else None
-        outcome = "failed" if final else "retry"
-        self.counters["sent" if error is None else f"{outcome}:{reason}"] += 1
         if error is not None:
             _LOG.warning(
                 "notice %d of incident %s to %s by %s: %s, attempt %d, %s",
@@ -263,20 +226,10 @@ class OutboxPump:
                 row.channel,
                 error,
                 row.attempt,
-                outcome,
+                "failed" if final else "retry",
             )
         if self._on_outcome is not None:
-            self._on_outcome(
-                DeliveryOutcome(
-                    row.incident,
-                    row.person,
-                    row.channel,
-                    row.notice.reason,
-                    row.attempt,
-                    reason,
-                    final,
-                )
-            )
+            self._on_outcome(DeliveryOutcome(row.incident, row.channel, reason, final))
 
     async def _send(self, row: OutboxRow) -> None:
         if time.monotonic() > self._expiry[row.id]:
@@ -308,11 +261,11 @@ class OutboxPump:
 
     def _open(self) -> None:
         given = self._database
-        self._connection = given if isinstance(given, sqlite3.Connection) else sqlite.connect(given)
+        self._db = given if isinstance(given, sqlite3.Connection) else sqlite.connect(given)
 
     def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        if hasattr(self, "_db"):
+            self._db.close()
 
     def _release(self) -> None:
         with sqlite.transaction(self._db) as tx:
@@ -332,7 +285,9 @@ class OutboxPump:
                 owner=self._owner,
                 lease_s=self._settings.lease_s,
                 limit=room,
-                free=lambda channel: 0 if channel in busy else self._free(channel),
+                free=lambda channel: (
+                    0 if channel in busy else self._settings.per_channel - self._in_flight[channel]
+                ),
             )
             if self._personal is not None:
                 rows = [self._personal(tx, row, now) for row in rows]
@@ -349,9 +304,8 @@ class OutboxPump:
             if not obsolete:
                 self._engine.fall_back(tx, row.id, now)
             if isinstance(error, TransientNotifyError) and not obsolete:
-                wait = backoff_s(
-                    row.attempt, self._settings, self._rng.uniform, error.retry_after_s
-                )
+                pause = backoff_s(row.attempt, self._settings, self._rng.uniform)
+                wait = max(pause, error.retry_after_s or 0.0)
                 if time.monotonic() + wait <= self._expiry[row.id]:
                     outbox_rows.retry(
                         tx,
@@ -381,17 +335,6 @@ class OutboxPump:
         taken = incident.status is Status.ACKNOWLEDGED
         return taken and row.notice.reason is NoticeReason.OPENED
 
-    def _free(self, channel: str) -> int:
-        return self._settings.per_channel - self._in_flight[channel]
-
-    @property
-    def _db(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise RuntimeError("the pump is not running")
-        return self._connection
-
     async def _in_thread(self, work: Callable[..., _T], *arguments: object) -> _T:
-        if self._thread is None:
-            raise RuntimeError("the pump is not running")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, work, *arguments)

@@ -25,9 +25,9 @@ def target_id(target: Secret) -> str:
     >>> target_id(Secret("ntfys://ntfy.example/restrooms"))
     'ntfys-7acde264aa74'
     """
-    scheme, sep, _ = target.reveal().partition("://")
-    known = scheme.lower() if sep and scheme.isalnum() and len(scheme) <= 16 else "invalid"
-    return f"{known}-{target.fingerprint()}"
+    scheme = scheme_of(target)
+    valid = "://" in target.reveal() and scheme.isalnum() and len(scheme) <= 16
+    return f"{scheme if valid else 'invalid'}-{target.fingerprint()}"
 
 
 def channel_of(target: Secret) -> str:
@@ -35,9 +35,15 @@ def channel_of(target: Secret) -> str:
 
     A cloud service is named by its scheme, a server of one's own by scheme and a fingerprint.
     """
-    scheme, _, rest = target.reveal().partition("://")
-    name = scheme.lower()
+    name = scheme_of(target)
     if name not in SELF_HOSTED:
         return target_id(target).partition("-")[0]
-    server = rest.partition("/")[0].partition("?")[0].rpartition("@")[2].lower()
+    server = (
+        target.reveal()
+        .partition("://")[2]
+        .partition("/")[0]
+        .partition("?")[0]
+        .rpartition("@")[2]
+        .lower()
+    )
     return f"{name}-{Secret(server or name).fingerprint()[:6]}"

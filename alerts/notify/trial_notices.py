@@ -53,12 +53,9 @@ async def send_trials(
             return TrialNotice(person, number, error)
         return TrialNotice(person, number, None)
 
-    return list(
-        await asyncio.gather(
-            *(
-                sent(member.id, number, target)
-                for member in staff
-                for number, target in enumerate(member.targets, start=1)
-            )
-        )
+    trials = (
+        sent(member.id, number, target)
+        for member in staff
+        for number, target in enumerate(member.targets, start=1)
     )
+    return await asyncio.gather(*trials)

@@ -42,7 +42,7 @@ from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, Trans
 from alerts.notify.answer_links import answer_of
 from alerts.notify.guarded_http import guarded
 from alerts.notify.notice import Priority, render
-from alerts.notify.targets import SELF_HOSTED, channel_of
+from alerts.notify.targets import SELF_HOSTED, channel_of, scheme_of
 from storage.bounded_call import BoundedThreads, BusyError, DeadlineExceededError
 
 if TYPE_CHECKING:
@@ -59,18 +59,16 @@ SCHEMES: Final = SELF_HOSTED | frozenset(
 _BANNED_OPTIONS: Final = frozenset(
     {"attach", "cto", "optional", "redirect", "retry", "rto", "verify", "wait"}
 )
-_NTFY_PRIORITY: Final = {
-    Priority.QUIET: "low",
-    Priority.NORMAL: "default",
-    Priority.HIGH: "high",
-    Priority.URGENT: "max",
+_PRIORITIES: Final = {
+    Priority.QUIET: ("low", -1),
+    Priority.NORMAL: ("default", 0),
+    Priority.HIGH: ("high", 0),
+    Priority.URGENT: ("max", 1),
 }
-_PUSHOVER_PRIORITY: Final = {
-    Priority.QUIET: -1,
-    Priority.NORMAL: 0,
-    Priority.HIGH: 0,
-    Priority.URGENT: 1,
-}
+"""Priorities of ntfy and Pushover."""
+_JSON_FIELDS: Final = (
+    *("incident", "reason", "kind", "room", "floor", "building", "since", "priority", "link"),
+)
 _STATUS: Final = re.compile(r"error[=:]\s*(\d{3})")
 _RETRY_AFTER: Final = re.compile(
     r"retry_?after(?:Seconds)?\W{1,4}(\d{1,5}(?:\.\d+)?)", re.IGNORECASE
@@ -132,8 +130,7 @@ class RecordingNotifier:
             raise outcome
         if timeout_s <= 0:
             raise TransientNotifyError(NotifyReason.TIMEOUT)
-        scheme = target.reveal().partition("://")[0].lower()
-        self.sent.append(SentNotice(target, notice, *render(notice, scheme), picture))
+        self.sent.append(SentNotice(target, notice, *render(notice, scheme_of(target)), picture))
 
     def takes_picture(self, target: Secret) -> bool:  # noqa: ARG002 - all do
         """Take every picture."""
@@ -174,9 +171,8 @@ class AppriseNotifier:
 
     def takes_picture(self, target: Secret) -> bool:
         """Whether the service behind a target takes attachments."""
-        url = target.reveal()
-        scheme = url.partition("://")[0].lower()
-        return scheme in SCHEMES and _attaches(_service(url), scheme)
+        scheme = scheme_of(target)
+        return scheme in SCHEMES and _attaches(_service(target.reveal()), scheme)
 
     async def send(
         self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
@@ -194,7 +190,7 @@ class AppriseNotifier:
         call = _Call(target, notice, self._settings, timeout_s)
         if picture is None or not self.takes_picture(target):
             await send_bounded(threads, call.text, timeout_s)
-        elif target.reveal().partition("://")[0].lower() in _ONE_REQUEST:
+        elif scheme_of(target) in _ONE_REQUEST:
             await send_bounded(threads, lambda: call.together(picture), timeout_s)
         else:
             await send_bounded(threads, call.text, timeout_s)
@@ -246,25 +242,24 @@ def check_target(target: Secret, settings: NotifySettings | None = None) -> list
     _prepare_apprise()
     settings = settings or NotifySettings()
     url = target.reveal()
-    scheme, separator, _ = url.partition("://")
-    scheme = scheme.lower()
-    if not separator or scheme not in SCHEMES:
+    scheme = scheme_of(target)
+    if scheme not in SCHEMES or "://" not in url:
         allowed = ", ".join(sorted(SCHEMES))
         return [PermanentNotifyError(NotifyReason.FORBIDDEN_SCHEME, f"allowed are: {allowed}")]
-    faults: list[NotifyError] = []
+    details: list[str] = []
     query = url.partition("?")[2]
     banned = sorted({k.lower() for k, _ in parse_qsl(query, True)} & _BANNED_OPTIONS)  # noqa: FBT003
     if banned:
-        detail = f"options that may not be set: {', '.join(banned)}"
-        faults.append(PermanentNotifyError(NotifyReason.BAD_TARGET, detail))
+        details.append(f"options that may not be set: {', '.join(banned)}")
     service = _service(url)
     if service is None:
-        detail = f"not a complete {scheme} address"
-        return [*faults, PermanentNotifyError(NotifyReason.BAD_TARGET, detail)]
-    if len(service) != 1:
-        detail = f"{len(service)} recipients in one address; give each its own"
-        faults.append(PermanentNotifyError(NotifyReason.BAD_TARGET, detail))
-    if _is_plain(service, scheme) and not settings.allow_private:
+        details.append(f"not a complete {scheme} address")
+    elif len(service) != 1:
+        details.append(f"{len(service)} recipients in one address; give each its own")
+    faults: list[NotifyError] = [
+        PermanentNotifyError(NotifyReason.BAD_TARGET, detail) for detail in details
+    ]
+    if service is not None and _is_plain(service, scheme) and not settings.allow_private:
         detail = (
             f"{scheme} without encryption is for private addresses only;"
             " alerts.allow_private_targets allows those"
@@ -276,11 +271,10 @@ def check_target(target: Secret, settings: NotifySettings | None = None) -> list
 def server_of(target: Secret) -> tuple[str, int] | None:
     """Return host and port behind a target; None if unknown."""
     _prepare_apprise()
-    scheme, _, _ = target.reveal().partition("://")
     service = _service(target.reveal())
     if service is None:
         return None
-    if scheme.lower() in SELF_HOSTED and getattr(service, "mode", "") != "cloud":
+    if scheme_of(target) in SELF_HOSTED and getattr(service, "mode", "") != "cloud":
         host = getattr(service, "smtp_host", None) or service.host
         return str(host), int(service.port or (443 if service.secure else 80))
     for name in ("cloud_notify_url", "notify_url"):
@@ -321,12 +315,6 @@ def _is_plain(service: Any, scheme: str) -> bool:
     return not service.secure
 
 
-def _attachment(picture: bytes) -> AttachMemory:
-    return AttachMemory(  # type: ignore[no-untyped-call]
-        content=picture, name="evidence.png", mimetype="image/png"
-    )
-
-
 def _attaches(service: Any, scheme: str) -> bool:
     if service is None or not service.attachment_support or scheme == "slack":
         return False  # Slack would show a file under an empty message of its own
@@ -344,11 +332,11 @@ class _Call:
 
     def text(self) -> None:
         """Send the text alone."""
-        self._send(*render(self.notice, self._scheme), None)
+        self._send(*render(self.notice, scheme_of(self.target)), None)
 
     def together(self, picture: bytes) -> None:
         """Send text and picture in one request; the text alone if that is refused."""
-        title, body = render(self.notice, self._scheme)
+        title, body = render(self.notice, scheme_of(self.target))
         try:
             self._send(title, body, picture)
         except PermanentNotifyError as error:
@@ -364,17 +352,13 @@ class _Call:
         except NotifyError as error:
             self._log_refusal(error)
 
-    @property
-    def _scheme(self) -> str:
-        return self.target.reveal().partition("://")[0].lower()
-
     def _log_refusal(self, error: NotifyError) -> None:
         incident, channel = self.notice.incident, channel_of(self.target)
         _LOG.warning("picture of incident %s refused by %s: %s", incident, channel, error)
 
     def _send(self, title: str, body: str, picture: bytes | None) -> None:
-        url, scheme = self.target.reveal(), self._scheme
-        service = _service(_with_buttons(url, scheme, self.notice))
+        scheme = scheme_of(self.target)
+        service = _service(_with_buttons(self.target.reveal(), scheme, self.notice))
         if service is None:
             raise PermanentNotifyError(NotifyReason.BAD_TARGET, f"not a complete {scheme} address")
         service.redirects = False
@@ -389,7 +373,11 @@ class _Call:
         attach = None
         if picture is not None:
             attach = apprise.AppriseAttachment(asset=_asset())
-            attach.add(_attachment(picture))
+            attach.add(
+                AttachMemory(  # type: ignore[no-untyped-call]
+                    content=picture, name="evidence.png", mimetype="image/png"
+                )
+            )
         with guarded(
             allow_private=self.settings.allow_private, private_only=_is_plain(service, scheme)
         ) as guard:
@@ -430,26 +418,17 @@ def _with_buttons(url: str, scheme: str, notice: Notice) -> str:
 
 def _decorate(service: Any, scheme: str, notice: Notice) -> None:
     """Set priority, link and fields of channels that have them."""
+    ntfy, pushover = _PRIORITIES[notice.priority]
     if scheme in {"ntfy", "ntfys"}:
-        service.priority = _NTFY_PRIORITY[notice.priority]
+        service.priority = ntfy
         service.click = notice.link or None
     elif scheme == "pover":
-        service.priority = _PUSHOVER_PRIORITY[notice.priority]
+        service.priority = pushover
         if notice.link:
             service.supplemental_url = notice.link
     elif scheme in {"json", "jsons"}:
-        service.payload_extras = {
-            **service.payload_extras,
-            "incident": notice.incident,
-            "reason": notice.reason.value,
-            "kind": notice.kind,
-            "room": notice.room,
-            "floor": notice.floor,
-            "building": notice.building,
-            "since": notice.since,
-            "priority": notice.priority.value,
-            "link": notice.link,
-        }
+        extras = {name: getattr(notice, name) for name in _JSON_FIELDS}
+        service.payload_extras = {**service.payload_extras, **extras}
 
 
 def _error_of(messages: Iterable[str]) -> NotifyError:

@@ -45,18 +45,16 @@ async def why_unreachable(
 
 
 def _why(host: str, port: int, settings: NotifySettings) -> str:
-    try:
-        with guarded(allow_private=settings.allow_private, private_only=False) as guard:
-            try:
-                with socket.create_connection((host, port), timeout=_TIMEOUT_S):
-                    return ""
-            except OSError:
-                if guard.refused:
-                    return f"port {port}: the address is inside this network, which is not allowed"
-                raise
-    except socket.gaierror:
-        return f"port {port}: unknown host"
-    except TimeoutError:
-        return f"port {port}: no answer within {_TIMEOUT_S:.0f} s"
-    except OSError as error:
-        return f"port {port}: {error.strerror or error}"
+    with guarded(allow_private=settings.allow_private, private_only=False) as guard:
+        try:
+            socket.create_connection((host, port), timeout=_TIMEOUT_S).close()
+        except OSError as error:
+            why = error.strerror or str(error)
+            if guard.refused:
+                why = "the address is inside this network, which is not allowed"
+            elif isinstance(error, socket.gaierror):
+                why = "unknown host"
+            elif isinstance(error, TimeoutError):
+                why = f"no answer within {_TIMEOUT_S:.0f} s"
+            return f"port {port}: {why}"
+    return ""

@@ -113,7 +113,6 @@ async def test_transient_failures_are_tried_again(run, make_event):
         ("retry", "server_error"),
         ("sent", ""),
     ]
-    assert bench.pump.counters == {"retry:server_error": 2, "sent": 1}
 
 
 async def test_permanent_failure_ends_it_and_shows_in_the_history(run, make_event):
