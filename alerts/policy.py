@@ -55,14 +55,9 @@ BUILT_IN_INHIBITIONS: Final = (
 class StaffMember:
     """An adult who may be notified.
 
-    Attributes
-    ----------
-    role : str
-        ``"staff"``, ``"facilities"`` or another; a receiver of that name has everyone of the role.
-    targets : tuple of Secret
-        Addresses of their channels, one URL each, in the order in which they are tried.
-    quiet : tuple of QuietHours
-        When they are notified only of critical incidents.
+    A receiver named as the role has everyone of it. `targets` are the addresses of their channels,
+    one URL each, in the order in which they are tried. In `quiet` hours they are notified only of
+    critical incidents.
     """
 
     id: str
@@ -89,42 +84,27 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class AlertPolicy:
-    """Settings of alerting; raises PolicyError with all faults, one a line.
-
-    Attributes
-    ----------
-    roster : Roster or None
-        Who is notified; None for everyone of a role, by `BUILT_IN_ROUTES`.
-    min_confidence : float
-        Below it a detection is recorded and opens no incident, until an update raises it.
-    quiet_s : float
-        Seconds without an active detection after which an incident resolves.
-    silent_s : float
-        Seconds without an update after which a detection counts as ended.
-    cooldown_s : float
-        Seconds after a delivered notice in which a new incident of the same kind and room is
-        deferred; one that is still ongoing at the end is then notified once.
-    late_s : float
-        A first detection older than this on arrival is stored and never pages.
-    expire_s : float
-        Seconds after which an undelivered notice is dropped.
-    zone : str
-        The school's time zone, IANA name.
-    page_url : str
-        Address of the staff page, without a trailing slash; empty for no links.
-    """
+    """Settings of alerting; raises PolicyError with all contradictions, one a line."""
 
     staff: tuple[StaffMember, ...] = ()
     roster: Roster | None = None
+    """None notifies everyone of a role, by `BUILT_IN_ROUTES`."""
     pages: frozenset[EventKind] = PAGED
     min_confidence: float = 0.5
+    """Below it a detection opens no incident, until an update raises it."""
     quiet_s: float = 120.0
+    """Seconds without an active detection after which an incident resolves."""
     silent_s: float = 1800.0
+    """Seconds without an update after which a detection counts as ended."""
     cooldown_s: float = 300.0
+    """Seconds in which a new incident of the same kind and room is deferred."""
     late_s: float = 600.0
+    """A first detection older than this on arrival never pages."""
     expire_s: float = 3600.0
+    """Seconds after which an undelivered notice is dropped."""
     zone: str = "UTC"
     page_url: str = ""
+    """Address of the staff page without a trailing slash; empty for no links."""
     timings: EscalationTimings = field(default_factory=EscalationTimings)
     inhibit: tuple[InhibitRule, ...] = BUILT_IN_INHIBITIONS
     webhooks: tuple[Webhook, ...] = ()

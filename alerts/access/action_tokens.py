@@ -42,20 +42,13 @@ class Grant:
     used_at: float | None
 
 
-def issue(
-    tx: sqlite3.Connection,
-    incident: str,
-    person: str,
-    action: Action,
-    now: float,
-    lifetime_s: float = LIFETIME_S,
-) -> str:
+def issue(tx: sqlite3.Connection, incident: str, person: str, action: Action, now: float) -> str:
     """Create a token, to be sent only to its person."""
     tx.execute("DELETE FROM action_token WHERE expires_at <= ?", (now - _REMEMBERED_S,))
     token = secrets.token_urlsafe(16)
     tx.execute(
         "INSERT INTO action_token VALUES (?, ?, ?, ?, ?, ?, NULL)",
-        (_hash(token), incident, person, action.value, now, now + lifetime_s),
+        (_hash(token), incident, person, action.value, now, now + LIFETIME_S),
     )
     return token
 
@@ -65,13 +58,8 @@ def find(db: sqlite3.Connection, token: str) -> Grant | None:
     row = db.execute("SELECT * FROM action_token WHERE hash = ?", (_hash(token),)).fetchone()
     if row is None:
         return None
-    return Grant(
-        row["incident"],
-        row["person"],
-        Action(row["action"]),
-        row["expires_at"],
-        row["used_at"],
-    )
+    action = Action(row["action"])
+    return Grant(row["incident"], row["person"], action, row["expires_at"], row["used_at"])
 
 
 def use(tx: sqlite3.Connection, token: str, now: float) -> None:

@@ -11,20 +11,19 @@ from __future__ import annotations
 import ipaddress
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 _MOST_KEYS: Final = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Bound:
+class _Bound(NamedTuple):
     """At most `tries` in `window_s` seconds."""
 
     tries: int
     window_s: float
 
 
-_CLIENT: Final = (_Bound(5, 60.0), _Bound(30, 3600.0))
+_CLIENT: Final[tuple[_Bound, ...]] = (_Bound(5, 60.0), _Bound(30, 3600.0))
 _ACCOUNT: Final = (_Bound(10, 900.0),)
 _ALL: Final = (_Bound(60, 60.0),)
 
@@ -82,12 +81,11 @@ class TryLimit:
 
     def _keys(self, address: str, account: str) -> dict[str, tuple[_Bound, ...]]:
         mine = address_key(address)
-        keys: dict[str, tuple[_Bound, ...]] = {f"client {mine}": _CLIENT}
-        if mine in self._proven:
-            return keys
-        keys["all"] = _ALL
-        if account:
-            keys[f"account {account.casefold()[:80]}"] = _ACCOUNT
+        keys = {f"client {mine}": _CLIENT}
+        if mine not in self._proven:
+            keys["all"] = _ALL
+            if account:
+                keys[f"account {account.casefold()[:80]}"] = _ACCOUNT
         return keys
 
     def _wait(self, key: str, bounds: tuple[_Bound, ...], now: float) -> float:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -19,15 +18,6 @@ if TYPE_CHECKING:
 
 _MOST_OF_ONE: Final = 20
 """Sessions of one person; beyond that the oldest ends."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRow:
-    """A session of a person."""
-
-    person: str
-    started_at: float
-    expires_at: float
 
 
 def start(tx: sqlite3.Connection, person: str, now: float, lifetime_s: float) -> str:
@@ -46,14 +36,12 @@ def start(tx: sqlite3.Connection, person: str, now: float, lifetime_s: float) ->
     return identity
 
 
-def find(db: sqlite3.Connection, identity: str, now: float) -> SessionRow | None:
-    """Return the session of a cookie; None if it is unknown or has expired."""
+def person_of(db: sqlite3.Connection, identity: str, now: float) -> str | None:
+    """Return the person of a cookie; None if it is unknown or has expired."""
     row = db.execute(
-        "SELECT person, started_at, expires_at FROM staff_session"
-        " WHERE hash = ? AND expires_at > ?",
-        (_hash(identity), now),
+        "SELECT person FROM staff_session WHERE hash = ? AND expires_at > ?", (_hash(identity), now)
     ).fetchone()
-    return None if row is None else SessionRow(*row)
+    return None if row is None else str(row[0])
 
 
 def end(tx: sqlite3.Connection, identity: str) -> None:

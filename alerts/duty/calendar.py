@@ -14,6 +14,7 @@ Expanding takes up to a millisecond per event, so it is done by the week and cac
 
 from __future__ import annotations
 
+from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -33,7 +34,7 @@ MAX_EVENTS: Final = 500
 _TOO_OFTEN: Final = frozenset({"SECONDLY", "MINUTELY", "HOURLY"})
 _SEVERAL_A_DAY: Final = ("BYHOUR", "BYMINUTE", "BYSECOND")
 _EARLIEST: Final = 2000
-_DAYS_OF_MONTH: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_LEAP_YEAR: Final = 2000
 _WEEK: Final = timedelta(days=7)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -41,12 +42,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class CalendarHours:
     """The events of a calendar as hours of a shift; raises CalendarError with all faults.
 
-    Parameters
-    ----------
-    raw : bytes
-        The file, UTF-8, at most `MAX_CALENDAR_BYTES`.
-    names : mapping of str to str, optional
-        Id and name of all staff, in lower case, to the id; None if the shift has its own people.
+    `raw` is the file, at most `MAX_CALENDAR_BYTES`. `names` leads from the id or name of staff, in
+    lower case, to the id; it is None if the shift has its own people.
     """
 
     def __init__(
@@ -109,9 +106,8 @@ class CalendarHours:
     def _faults(self, event: Any) -> Iterator[str]:
         summary = str(event.get("SUMMARY", ""))
         where = f"event {summary[:60]!r}"
-        broken = [f"{where}: {name} cannot be read: {why}" for name, why in event.errors]
-        yield from broken
-        if broken:
+        yield from (f"{where}: {name} cannot be read: {why}" for name, why in event.errors)
+        if event.errors:
             return
         try:
             begins, ends = event.start, event.end
@@ -130,11 +126,10 @@ class CalendarHours:
         for rule in rules if isinstance(rules, list) else [rules]:
             yield from (f"{where}: {fault}" for fault in _rule_faults(rule))
         cancelled = str(event.get("STATUS", "")).upper() == "CANCELLED"
-        if self._names is not None and not cancelled:
-            unknown = self._people(summary)[1]
-            if unknown:
-                names = ", ".join(map(repr, unknown))
-                yield f"{where}: {names} is not the id or unique name of a staff member"
+        unknown = () if self._names is None or cancelled else self._people(summary)[1]
+        if unknown:
+            names = ", ".join(map(repr, unknown))
+            yield f"{where}: {names} is not the id or unique name of a staff member"
 
 
 def _parsed(raw: bytes) -> icalendar.Calendar:
@@ -161,5 +156,5 @@ def _rule_faults(rule: Any) -> Iterator[str]:
         yield "INTERVAL must be 1 or more"
     months = [int(m) for m in rule.get("BYMONTH", [])] or list(range(1, 13))
     dates = [abs(int(d)) for d in rule.get("BYMONTHDAY", [])]
-    if dates and min(dates) > max(_DAYS_OF_MONTH[(m - 1) % 12] for m in months):
+    if dates and min(dates) > max(monthrange(_LEAP_YEAR, (m - 1) % 12 + 1)[1] for m in months):
         yield "never happens: no month of BYMONTH has a day of BYMONTHDAY"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts.duty.calendar import CalendarHours
@@ -67,13 +67,8 @@ def coverage_gaps(
 ) -> Iterator[CoverageGap]:
     """Yield the gaps of all lesson periods that touch [start, end), in order of time.
 
-    Parameters
-    ----------
-    incidents : iterable of mapping of str to str
-        Labels of possible incidents, at least room and kind; kinds of a room with the same
-        receivers are one gap.
-    quiet : mapping of str to sequence of QuietHours, optional
-        By person, hours in which only critical incidents are notified.
+    `incidents` are the labels of possible incidents. Kinds of a room with the same receivers are
+    one gap. `quiet` are the hours, by person, in which only critical incidents are notified.
     """
     hours = quiet or {}
     routed: dict[tuple[str, tuple[str, ...]], list[Mapping[str, str]]] = {}
@@ -134,11 +129,9 @@ def weekly_gaps(roster: Roster, receiver: str) -> list[WeeklyGap]:
     for bells in roster.timetable.bells:
         timetable = Timetable(roster.timetable.zone, (replace(bells, first=None, last=None),))
         usual = [_usual(shift, timetable) for shift in shifts]
-        days = (
-            sorted(bells.dates - roster.timetable.holidays)
-            if bells.dates
-            else _week(bells.weekdays)
-        )
+        days = sorted(bells.dates - roster.timetable.holidays)
+        if not bells.dates:
+            days = [_MONDAY + timedelta(days=n) for n in sorted(bells.weekdays)]
         for day in days:
             name = str(day) if bells.dates else WEEKDAYS[day.weekday()]
             for period in timetable.periods_on(day):
@@ -148,10 +141,6 @@ def weekly_gaps(roster: Roster, receiver: str) -> list[WeeklyGap]:
                         key = (bells.id, f"period {period.name} ({hours})")
                         found.setdefault(key, []).append(name)
     return [WeeklyGap(*key, tuple(days)) for key, days in found.items()]
-
-
-def _week(weekdays: Iterable[int]) -> list[date]:
-    return [_MONDAY + timedelta(days=n) for n in sorted(weekdays)]
 
 
 def _usual(shift: Shift, timetable: Timetable) -> Shift:
@@ -169,7 +158,7 @@ def _stretches(
 ) -> Iterator[tuple[datetime, datetime]]:
     """Yield parts of a period in which people on duty and quiet hours do not change."""
     edges = {e for shift in shifts for e in shift.edges(lesson.start, lesson.end)}
-    for one in (one for found in quiet.values() for one in found):
+    for one in chain.from_iterable(quiet.values()):
         for span in one.hours.between(lesson.start, lesson.end):
             edges |= {e for e in (span.start, span.end) if lesson.start < e < lesson.end}
     yield from pairwise([lesson.start, *sorted(edges), lesson.end])

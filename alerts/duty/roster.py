@@ -9,8 +9,9 @@ schedule and are never measured.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from alerts.duty.shifts import OnDuty
@@ -27,16 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """A floor, or a building.
+    """A floor, or a building; neighbours are one stair or passage away, in both directions.
 
-    Attributes
-    ----------
-    floor : str
-        Empty for all floors of the building that are not zones of their own.
-    site : str
-        Empty for any.
-    neighbours : tuple of str
-        Zones one stair or passage away, in both directions.
+    Without a floor it is all floors of the building that are not zones of their own.
     """
 
     id: str
@@ -46,26 +40,27 @@ class Zone:
     neighbours: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ZoneMap:
     """All zones as a graph; distances are steps between neighbors."""
 
     zones: tuple[Zone, ...] = ()
-    _next: Mapping[str, frozenset[str]] = field(init=False, repr=False, compare=False)
-    _of_building: Mapping[str, tuple[Zone, ...]] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        """Connect neighbors both ways; sort zones by building."""
-        joined: dict[str, set[str]] = {zone.id: set() for zone in self.zones}
+    @cached_property
+    def _next(self) -> Mapping[str, set[str]]:
+        joined = defaultdict[str, set[str]](set)
         for zone in self.zones:
             for other in zone.neighbours:
                 joined[zone.id].add(other)
-                joined.setdefault(other, set()).add(zone.id)
-        object.__setattr__(self, "_next", {k: frozenset(v) for k, v in joined.items()})
-        buildings: dict[str, tuple[Zone, ...]] = {}
+                joined[other].add(zone.id)
+        return joined
+
+    @cached_property
+    def _of_building(self) -> Mapping[str, list[Zone]]:
+        buildings = defaultdict[str, list[Zone]](list)
         for zone in self.zones:
-            buildings[zone.building] = (*buildings.get(zone.building, ()), zone)
-        object.__setattr__(self, "_of_building", buildings)
+            buildings[zone.building].append(zone)
+        return buildings
 
     def of(self, labels: Mapping[str, str]) -> str | None:
         """Return the zone of an incident: of its floor, else of its building; None without one."""
@@ -90,21 +85,15 @@ class ZoneMap:
     def nearest(self, steps: Mapping[str, int], zones: Iterable[str]) -> int | None:
         """Return the distance to the nearest of the zones; 0 without zones; None if unreachable."""
         named = tuple(zones)
-        return min((steps[z] for z in named if z in steps), default=0 if not named else None)
+        return min((steps[z] for z in named if z in steps), default=None if named else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
     """A group that routes name.
 
-    Attributes
-    ----------
-    people : tuple of str
-        Always on duty, everywhere; for a group without shifts.
-    leads : mapping of str to tuple of str
-        By building, whom to notify when nobody on duty responds.
-    catch_all : tuple of str
-        Whom to notify last.
+    `people` are always on duty, everywhere, for a group without shifts. `leads`, by building, are
+    notified when nobody on duty responds, and `catch_all` last.
     """
 
     id: str
@@ -131,14 +120,9 @@ class Ring:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """Everything that decides who is notified.
+    """Everything that decides who is notified; `everyone` is all staff, in order.
 
-    Attributes
-    ----------
-    everyone : tuple of str
-        All staff, in order.
-    reachable : frozenset of str
-        Staff with an address; empty if nobody has one, and then everyone counts as reachable.
+    `reachable` is staff with an address. If nobody has one, everyone counts as reachable.
     """
 
     root: Route
@@ -158,16 +142,10 @@ class Roster:
 
     def on_duty(self, receiver: str, at: datetime) -> tuple[OnDuty, ...]:
         """Return who of a receiver is on duty, reachable or not, perhaps in several zones."""
-        always = tuple(
-            OnDuty(person, (), f"{receiver}, always on duty")
-            for person in self.receivers[receiver].people
-        )
-        return always + tuple(
-            found
-            for shift in self.shifts
-            if shift.receiver == receiver
-            for found in shift.on_duty(at)
-        )
+        why = f"{receiver}, always on duty"
+        always = [OnDuty(person, (), why) for person in self.receivers[receiver].people]
+        shifts = [shift for shift in self.shifts if shift.receiver == receiver]
+        return (*always, *(found for shift in shifts for found in shift.on_duty(at)))
 
     def near(
         self, on_duty: Iterable[OnDuty], labels: Mapping[str, str]
@@ -175,17 +153,17 @@ class Roster:
         """Return people on duty by distance from the incident, nearest first, each person once."""
         start = self.zones.of(labels)
         steps = {} if start is None else self.zones.steps(start)
-        found: list[tuple[int, Candidate]] = []
-        for one in on_duty:
-            far = self.zones.nearest(steps, one.zones)
-            if far is not None:
-                found.append((far, Candidate(one.person, one.why + _where(far, one.zones))))
+        reached = ((self.zones.nearest(steps, one.zones), one) for one in on_duty)
+        by_distance = sorted(
+            ((far, one) for far, one in reached if far is not None), key=lambda item: item[0]
+        )
+        nearest: dict[str, tuple[int, OnDuty]] = {}
+        for far, one in by_distance:
+            nearest.setdefault(one.person, (far, one))
         rings: dict[int, list[Candidate]] = {}
-        placed: set[str] = set()
-        for far, candidate in sorted(found, key=lambda item: item[0]):
-            if candidate.person not in placed:
-                placed.add(candidate.person)
-                rings.setdefault(far, []).append(candidate)
+        for far, one in nearest.values():
+            candidate = Candidate(one.person, one.why + _where(far, one.zones))
+            rings.setdefault(far, []).append(candidate)
         return rings
 
     def candidates(self, labels: Mapping[str, str], at: datetime) -> tuple[Ring, ...]:
@@ -198,31 +176,24 @@ class Roster:
         by_distance = list(zip(reachable, _NAMES, strict=False))
         building = labels.get("building", "")
         leads = [
-            Candidate(person, f"{receiver.id}, lead of {building}")
-            for receiver in receivers
-            for person in receiver.leads.get(building, ())
+            Candidate(p, f"{r.id}, lead of {building}")
+            for r in receivers
+            for p in r.leads.get(building, ())
         ]
-        last = [
-            Candidate(person, f"{receiver.id}, catch-all")
-            for receiver in receivers
-            for person in receiver.catch_all
-        ]
+        last = [Candidate(p, f"{r.id}, catch-all") for r in receivers for p in r.catch_all]
         rest = [Candidate(person, "no receiver can be reached") for person in self.everyone]
         planned = [*by_distance, (leads, "building lead"), (last, "catch-all")]
         return self._rings(planned) or self._rings([(rest, "everyone")])
 
     def _rings(self, planned: Sequence[tuple[list[Candidate], str]]) -> tuple[Ring, ...]:
         placed: set[str] = set()
-        rings = []
+        rings: dict[str, list[Candidate]] = {}
         for people, name in planned:
-            fresh: dict[str, Candidate] = {}
             for candidate in people:
                 if self.is_reachable(candidate.person) and candidate.person not in placed:
-                    fresh.setdefault(candidate.person, candidate)
-            placed |= fresh.keys()
-            if fresh:
-                rings.append(Ring(name, tuple(fresh.values())))
-        return tuple(rings)
+                    placed.add(candidate.person)
+                    rings.setdefault(name, []).append(candidate)
+        return tuple(Ring(name, tuple(people)) for name, people in rings.items())
 
     def is_reachable(self, person: str) -> bool:
         """Whether a person has an address, or nobody has."""

@@ -7,10 +7,18 @@ The hours of a shift are lesson periods, clock hours or a calendar, each a class
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
-from alerts.duty.timetable import DAY_MIN, Span, Timetable, clock, days_around, instant, wall
+from alerts.duty.timetable import (
+    DAY_MIN,
+    Span,
+    Timetable,
+    clock,
+    days_around,
+    instant,
+    is_within,
+    wall,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,14 +55,8 @@ class LessonHours:
 class ClockHours:
     """From one wall time to another; an end not after the start is on the following day.
 
-    Attributes
-    ----------
-    start, end : int
-        Minutes after midnight; equal ones are a whole day.
-    weekdays : frozenset of int
-        Days on which they start, Monday is 0.
-    off : frozenset of date
-        Dates on which they do not start.
+    Times are minutes after midnight, and equal ones are a whole day. They start on `weekdays`,
+    Monday is 0, except on the dates `off`.
     """
 
     zone: ZoneInfo
@@ -69,9 +71,8 @@ class ClockHours:
         label = f"{wall(self.start)}-{'24:00' if self.end == DAY_MIN else wall(self.end)}"
         for day in days_around(start, end, self.zone):
             if day.weekday() in self.weekdays and day not in self.off:
-                yield Span(
-                    instant(self.zone, day, self.start), instant(self.zone, day, last), label
-                )
+                begins = instant(self.zone, day, self.start)
+                yield Span(begins, instant(self.zone, day, last), label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +126,8 @@ class OnDuty:
 class Shift:
     """People who are on duty at some hours in some zones, for a receiver.
 
-    Attributes
-    ----------
-    people : tuple of str
-        All together, or in turns.
-    zones : tuple of str
-        Empty is everywhere.
-    first, last : date or None
-        Dates outside of which it does not start.
-    overrides : tuple of Override
-        Applied in order, so a later one may change an earlier one.
+    Without zones it is everywhere. Its people are on duty together, or in turns. It starts on dates
+    from `first` to `last`. Overrides apply in order, so a later one may change an earlier one.
     """
 
     id: str
@@ -151,10 +144,7 @@ class Shift:
     def spans(self, start: datetime, end: datetime) -> Iterator[Span]:
         """Return its spans that touch [start, end], without overrides."""
         for span in self.hours.between(start, end):
-            day = span.start.astimezone(self.zone).date()
-            early = self.first is not None and day < self.first
-            late = self.last is not None and day > self.last
-            if not early and not late:
+            if is_within(span.start.astimezone(self.zone).date(), self.first, self.last):
                 yield span
 
     def on_duty(self, at: datetime) -> tuple[OnDuty, ...]:
@@ -172,11 +162,11 @@ class Shift:
 
     def edges(self, start: datetime, end: datetime) -> Iterator[datetime]:
         """Yield the instants within (start, end) at which the people on duty may change."""
-        edges = [(span.start, span.end) for span in self.spans(start, end)]
-        edges += [(change.start, change.end) for change in self.overrides]
-        for moment in chain.from_iterable(edges):
-            if start < moment < end:
-                yield moment
+        changes: list[Span | Override] = [*self.spans(start, end), *self.overrides]
+        for change in changes:
+            for moment in (change.start, change.end):
+                if start < moment < end:
+                    yield moment
         if self.turns is not None:
             moment = self.turns.hand_over(number := self.turns.number(start) + 1)
             while moment < end:

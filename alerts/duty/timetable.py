@@ -71,6 +71,11 @@ def wall(after_midnight: int) -> str:
     return f"{after_midnight // 60 % 24:02}:{after_midnight % 60:02}"
 
 
+def is_within(day: date, first: date | None, last: date | None) -> bool:
+    """Whether a date is in a range; None is no limit."""
+    return (first or date.min) <= day <= (last or date.max)
+
+
 def clock(at: datetime, zone: ZoneInfo) -> str:
     """Write the wall time of an instant in a zone."""
     return at.astimezone(zone).strftime("%H:%M")
@@ -113,16 +118,9 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Bells:
-    """A bell schedule.
+    """A bell schedule, for days of the week (Monday is 0) within a term, or for special dates.
 
-    Attributes
-    ----------
-    weekdays : frozenset of int
-        Days of the week on which it applies, Monday is 0.
-    dates : frozenset of date
-        Special days, on which it replaces all weekly schedules.
-    first, last : date or None
-        The term outside of which it does not apply.
+    On a special date it replaces all weekly schedules.
     """
 
     id: str
@@ -134,9 +132,7 @@ class Bells:
 
     def applies_weekly(self, day: date) -> bool:
         """Whether it applies to a date by its day of the week."""
-        early = self.first is not None and day < self.first
-        late = self.last is not None and day > self.last
-        return day.weekday() in self.weekdays and not early and not late
+        return day.weekday() in self.weekdays and is_within(day, self.first, self.last)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,10 +80,10 @@ class Escalator:
         """Schedule the reminder to the responder, and the reopening."""
         seq, round_ = escalation.last_round(tx, incident.id)
         timings = self._policy.timings
-        escalation.add(
-            tx,
-            escalation.after_acknowledgement(incident.id, at, timings, seq=seq + 1, round_=round_),
+        steps = escalation.after_acknowledgement(
+            incident.id, at, timings, seq=seq + 1, round_=round_
         )
+        escalation.add(tx, steps)
 
     def undeliverable(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
         """Notify the next ring now if a notice failed and no other is on its way."""

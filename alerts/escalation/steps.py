@@ -72,14 +72,11 @@ def plan(
         if steps:
             due = max(due, steps[-1].due_at + timings.repeat_after_s)
         for ring in rings:
-            steps.append(
-                EscalationStep(incident, seq + len(steps), round_, Action.NOTIFY, due, ring)
-            )
+            number = seq + len(steps)
+            steps.append(EscalationStep(incident, number, round_, Action.NOTIFY, due, ring))
             due += wait
-    steps.append(
-        EscalationStep(incident, seq + len(steps), steps[-1].round, Action.END, due, _NOBODY)
-    )
-    return steps
+    number = seq + len(steps)
+    return [*steps, EscalationStep(incident, number, round_, Action.END, due, _NOBODY)]
 
 
 def after_acknowledgement(
@@ -105,30 +102,28 @@ def add(tx: sqlite3.Connection, steps: Iterable[EscalationStep]) -> None:
 
 def first_due(tx: sqlite3.Connection, now: float) -> EscalationStep | None:
     """Return the first step that is due by `now`; None without one."""
-    row = tx.execute(
-        "SELECT * FROM escalation_step WHERE done_at IS NULL AND due_at <= ?"
-        " ORDER BY due_at, incident, seq LIMIT 1",
-        (now,),
-    ).fetchone()
-    return None if row is None else _step(row)
-
-
-def next_deadline(tx: sqlite3.Connection) -> float | None:
-    """Return when the next step is due; None without one."""
-    row = tx.execute(
-        "SELECT min(due_at) AS at FROM escalation_step WHERE done_at IS NULL"
-    ).fetchone()
-    return None if row["at"] is None else float(row["at"])
+    return _first(tx, "due_at <= ? ORDER BY due_at, incident, seq", now)
 
 
 def next_of(tx: sqlite3.Connection, incident: str, *, after: int = 0) -> EscalationStep | None:
     """Return the next step of an incident after a number; None without one."""
-    row = tx.execute(
-        "SELECT * FROM escalation_step WHERE incident = ? AND seq > ? AND done_at IS NULL"
-        " ORDER BY seq LIMIT 1",
-        (incident, after),
-    ).fetchone()
-    return None if row is None else _step(row)
+    return _first(tx, "incident = ? AND seq > ? ORDER BY seq", incident, after)
+
+
+def _first(tx: sqlite3.Connection, which: str, *arguments: object) -> EscalationStep | None:
+    sql = f"SELECT * FROM escalation_step WHERE done_at IS NULL AND {which} LIMIT 1"  # noqa: S608 - a constant
+    row = tx.execute(sql, arguments).fetchone()
+    if row is None:
+        return None
+    action, ring = Action(row["action"]), _ring(row["ring"])
+    return EscalationStep(row["incident"], row["seq"], row["round"], action, row["due_at"], ring)
+
+
+def next_deadline(tx: sqlite3.Connection) -> float | None:
+    """Return when the next step is due; None without one."""
+    sql = "SELECT min(due_at) FROM escalation_step WHERE done_at IS NULL"
+    found: float | None = tx.execute(sql).fetchone()[0]
+    return found
 
 
 def finish(tx: sqlite3.Connection, step: EscalationStep, now: float, outcome: str) -> None:
@@ -159,12 +154,9 @@ def stop(tx: sqlite3.Connection, incident: str, why: str, now: float) -> int:
 
 def last_round(tx: sqlite3.Connection, incident: str) -> tuple[int, int]:
     """Return the highest step number and round of an incident; zeros without steps."""
-    row = tx.execute(
-        "SELECT coalesce(max(seq), 0) AS seq, coalesce(max(round), 0) AS round"
-        " FROM escalation_step WHERE incident = ?",
-        (incident,),
-    ).fetchone()
-    return int(row["seq"]), int(row["round"])
+    sql = "SELECT coalesce(max(seq), 0), coalesce(max(round), 0) FROM escalation_step"
+    seq, round_ = tx.execute(f"{sql} WHERE incident = ?", (incident,)).fetchone()
+    return seq, round_
 
 
 def chain(tx: sqlite3.Connection, incident: str) -> tuple[Ring, ...]:
@@ -184,14 +176,3 @@ def _text(ring: Ring) -> str:
 def _ring(text: str) -> Ring:
     found = json.loads(text)
     return Ring(found["name"], tuple(Candidate(*pair) for pair in found["people"]))
-
-
-def _step(row: sqlite3.Row) -> EscalationStep:
-    return EscalationStep(
-        incident=row["incident"],
-        seq=row["seq"],
-        round=row["round"],
-        action=Action(row["action"]),
-        due_at=row["due_at"],
-        ring=_ring(row["ring"]),
-    )

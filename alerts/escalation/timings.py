@@ -16,40 +16,26 @@ _WAIT: Final = {Severity.INFO: 4.0, Severity.WARNING: 1.0, Severity.CRITICAL: 0.
 
 @dataclass(frozen=True, slots=True)
 class EscalationTimings:
-    """Timings, in seconds unless named otherwise.
-
-    Attributes
-    ----------
-    escalate_after_s : float
-        How long a ring has to respond before the next is notified: half of it for critical
-        incidents, four times as long for info.
-    repeat_after_s : float
-        The chain repeats this long after its last step, at the earliest.
-    rounds : int
-        How often the chain runs in all; once for info.
-    acknowledged_for_s : float
-        How long after an acknowledgement the responder is reminded.
-    reminded_for_s : float
-        How long after the reminder the chain begins again.
-    fallback_after_s : float
-        When a person's second channel is tried if the first has not delivered; at once if the
-        first refuses.
-    notices_per_hour : int
-        Notices of a person per hour; the rest is combined into one, except critical ones.
-    storm_rooms : int
-        After pages of so many rooms of a floor within `STORM_S`, or of twice as many of a building,
-        those of further rooms are combined every `gather_s`.
-    """
+    """Timings of escalation and throttling."""
 
     escalate_after_s: float = 90.0
+    """How long a ring has to respond: half of it if critical, four times as long for info."""
     repeat_after_s: float = 600.0
+    """From the last step of the chain to its repetition, at least."""
     rounds: int = 3
+    """How often the chain runs in all; once for info."""
     acknowledged_for_s: float = 600.0
+    """From an acknowledgement to the reminder of the responder."""
     reminded_for_s: float = 300.0
+    """From the reminder to the next start of the chain."""
     fallback_after_s: float = 10.0
+    """Until a person's second channel is tried; at once if the first refuses."""
     notices_per_hour: int = 12
+    """Notices of a person; the rest is combined into one, except critical ones."""
     storm_rooms: int = 3
+    """Rooms of a floor paged one by one within `STORM_S`; twice as many of a building."""
     gather_s: float = 30.0
+    """In a storm, how often further rooms are combined."""
 
     def wait_s(self, severity: Severity) -> float:
         """Return the seconds that a ring has to respond."""
