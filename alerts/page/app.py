@@ -84,7 +84,7 @@ def create_app(settings: StaffPageSettings) -> Starlette:
         yield
         if settings.reports is not None:
             await settings.reports.close()
-        context.threads.close()
+        context.threads.shutdown(wait=False, cancel_futures=True)
 
     return Starlette(
         routes=[
@@ -122,10 +122,8 @@ class _Errors:
             detail = {404: "This page does not exist.", 405: "This address needs a form."}.get(
                 status, detail
             )
-        session = await self._context.session(request)
-        response = self._context.render(
-            request, "error.html", session, status_code=status, detail=detail
-        )
+        await self._context.session(request)
+        response = self._context.render(request, "error.html", status, detail=detail)
         response.headers.update(headers or {})
         return response
 
@@ -133,4 +131,4 @@ class _Errors:
         """Report that the state database cannot be read."""
         _LOG.warning("page %s: %s", request.url.path, error or type(error).__name__)
         detail = "The database cannot be read right now. Alerts are still sent without this page."
-        return self._context.render(request, "error.html", None, status_code=503, detail=detail)
+        return self._context.render(request, "error.html", 503, detail=detail)

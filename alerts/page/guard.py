@@ -10,30 +10,17 @@ from urllib.parse import urlsplit
 from alerts.access.roles import may
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
-    from typing import Any
-
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from alerts.access.roles import Right
 
+_POLICY: Final = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+    b" connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
 _HEADERS: Final = (
-    (
-        b"content-security-policy",
-        b"; ".join(
-            (
-                b"default-src 'none'",
-                b"script-src 'self'",
-                b"style-src 'self'",
-                b"img-src 'self' data:",
-                b"connect-src 'self'",
-                b"form-action 'self'",
-                b"frame-ancestors 'none'",
-                b"base-uri 'none'",
-            )
-        ),
-    ),
+    (b"content-security-policy", _POLICY),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"same-origin"),
@@ -66,6 +53,11 @@ def cookie_name(*, secure: bool) -> str:
     return "__Host-plumewatch" if secure else "plumewatch_session"
 
 
+def client_of(request: Request) -> str:
+    """Return the address of the client; empty if it is unknown."""
+    return request.client.host if request.client else ""
+
+
 def same_origin(request: Request) -> bool:
     """Whether a POST comes from our own page, by the headers that browsers set."""
     if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
@@ -88,12 +80,9 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _extend(message, cacheable=scope["path"].startswith("/static/"))
+                cache = b"max-age=3600" if scope["path"].startswith("/static/") else b"no-store"
+                cached = (b"cache-control", cache)
+                message["headers"] = [*message.get("headers", ()), *_HEADERS, cached]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
-
-
-def _extend(message: MutableMapping[str, Any], *, cacheable: bool) -> None:
-    cache = b"max-age=3600" if cacheable else b"no-store"
-    message["headers"] = [*message.get("headers", ()), *_HEADERS, (b"cache-control", cache)]

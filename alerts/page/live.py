@@ -1,7 +1,7 @@
-"""Pages that renew themselves: one stream of server-sent events a browser.
+"""Pages that refresh themselves: one stream of server-sent events for each browser.
 
-What is sent is only *that* something changed, never what: the page then asks for its parts like
-anybody, and is answered by what its session may see. Without the stream it asks every 30 seconds.
+An event says only *that* something changed. The page then requests its parts like any other, so
+its session decides what it sees. Without the stream it requests them every 30 seconds.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from alerts.access.limits import address_key
+from alerts.page.guard import client_of
 from alerts.page.page_context import PageGroup
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.requests import Request
-    from starlette.routing import BaseRoute
 
     from alerts.page.page_context import PageContext
 
 _TICK_S: Final = 5.0
-"""Readings change all the time; so often at least a page is told to look."""
+"""Longest time between two events: readings change all the time."""
 _PACE_S: Final = 0.5
-"""An incident changes several times in its first second."""
+"""Shortest time between two events: an incident changes several times in its first second."""
 _CHECK_EVERY: Final = 6
 """Ticks and changes after which the session is looked up again."""
 _MOST: Final = 100
 _MOST_OF_ONE: Final = 20
-"""Streams of one address, below what the server takes of connections from one."""
+"""Streams of one address, fewer than the connections that the server accepts from one."""
 
 
 class LivePages(PageGroup):
@@ -42,14 +42,14 @@ class LivePages(PageGroup):
         super().__init__(context)
         self._open: Counter[str] = Counter()
 
-    def routes(self) -> list[BaseRoute]:
-        """Return what they answer."""
+    def routes(self) -> list[Route]:
+        """Return the routes they serve."""
         return [Route("/live", self.live)]
 
     async def live(self, request: Request) -> Response:
-        """Tell of changes until the browser leaves or its session ends; 204 where too many do."""
+        """Send changes until the browser leaves or its session ends; 204 beyond the limits."""
         await self._context.may_read(request)
-        address = address_key(request.client.host if request.client else "")
+        address = address_key(client_of(request))
         if self._open.total() >= _MOST or self._open[address] >= _MOST_OF_ONE:
             return Response(status_code=204)  # tells the browser not to try again
         return StreamingResponse(
@@ -63,11 +63,11 @@ class LivePages(PageGroup):
         self._open[address] += 1
         try:
             yield "retry: 3000\n\n"
-            seen, said = changes.count, 0
+            seen, sent = changes.count, 0
             while not changes.closed:
                 count = await changes.wait_beyond(seen, _TICK_S)
-                said += 1
-                if said % _CHECK_EVERY == 0 and not await self._may_stay(request):
+                sent += 1
+                if sent % _CHECK_EVERY == 0 and not await self._may_stay(request):
                     return
                 yield f"event: {'tick' if count == seen else 'change'}\ndata: {count}\n\n"
                 seen = count

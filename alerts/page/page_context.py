@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Final, NoReturn, ParamSpec, TypeVar
 from urllib.parse import quote
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from starlette.datastructures import FormData
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.routing import BaseRoute
+    from starlette.routing import Route
 
     from alerts.page.settings import StaffPageSettings
     from storage.registry import Room
@@ -44,20 +46,16 @@ _P = ParamSpec("_P")
 _MAX_FORM_BYTES: Final = 10_000
 _FORM_S: Final = 10.0
 """Longest time a form may take to arrive."""
+_READ_S: Final = 10.0
 _MAX_FREE_TEXT: Final = 1000
 _MAX_COOKIE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class NavLink:
-    """One entry of the navigation.
+    """One entry of the navigation, for those with the `right`; None is everyone.
 
-    Attributes
-    ----------
-    below : tuple of str
-        Prefixes of further paths for which it is the current entry.
-    right : Right, optional
-        Who sees it; None for everyone.
+    It is the current entry also for paths that begin with one of `below`.
     """
 
     path: str
@@ -78,7 +76,7 @@ class PageContext:
         self.engine = settings.engine
         self.policy = settings.engine.policy
         self.registry = settings.engine.registry
-        self.threads = queries.Threads()
+        self.threads = ThreadPoolExecutor(4, thread_name_prefix="plumewatch-page")
         self.times = Times(settings.clock, self.policy.zone)
         self.cookie = cookie_name(secure=settings.secure_cookie)
         self._templates = Jinja2Templates(
@@ -88,22 +86,23 @@ class PageContext:
     # session and rights
 
     async def session(self, request: Request) -> Session | None:
-        """Return the session behind a request; None without one."""
+        """Return the session behind a request, and keep it for templates; None without one."""
+        request.state.session = None
         identity = request.cookies.get(self.cookie)
         if not identity or len(identity) > _MAX_COOKIE:
             return None
-        row = await self.read(sessions.find, identity, self.settings.clock())
-        member = None if row is None else self.policy.member(row.person)
-        if member is None:
-            return None
-        return Session(member.id, member.name, member.role, sessions.form_token(identity))
+        person = await self.read(sessions.person_of, identity, self.settings.clock())
+        member = None if person is None else self.policy.member(person)
+        if member is not None:
+            request.state.session = Session(
+                member.id, member.name, member.role, sessions.form_token(identity)
+            )
+        return session_of(request)
 
-    async def may_read(self, request: Request) -> Session | None:
-        """Return the session of a reader, None where reading is open; others go to the sign-in."""
-        session = await self.session(request)
-        if session is None and not self.settings.open_reading:
+    async def may_read(self, request: Request) -> None:
+        """Send people to the sign-in who may not read."""
+        if await self.session(request) is None and not self.settings.open_reading:
             self._to_sign_in(request)
-        return session
 
     async def signed_in(self, request: Request, right: Right | None = None) -> Session:
         """Return the session of a request; raise 403 if its role lacks the right."""
@@ -140,6 +139,12 @@ class PageContext:
 
     # rows
 
+    async def in_thread(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run a blocking call; raise TimeoutError after the deadline, while the thread runs on."""
+        call = partial(work, *args, **kwargs)
+        async with asyncio.timeout(_READ_S):
+            return await asyncio.get_running_loop().run_in_executor(self.threads, call)
+
     async def read(
         self,
         work: Callable[Concatenate[sqlite3.Connection, _P], _T],
@@ -156,7 +161,7 @@ class PageContext:
             with closing(sqlite.connect(path, read_only=True)) as db:
                 return work(db)
 
-        return await self.threads.run(connect_and_read)
+        return await self.in_thread(connect_and_read)
 
     async def write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Change the state database in one transaction, then wake the service."""
@@ -169,7 +174,7 @@ class PageContext:
                 return work(tx)
 
         try:
-            done = await self.threads.run(commit)
+            done = await self.in_thread(commit)
         except UnknownIncidentError:
             raise HTTPException(404, "There is no such incident.") from None
         self.settings.changes.notify()
@@ -213,12 +218,11 @@ class PageContext:
         self,
         request: Request,
         template: str,
-        session: Session | None,
         status_code: int = 200,
         **content: Any,
     ) -> Response:
-        """Fill a template."""
-        content.update(session=session, path=request.url.path)
+        """Fill a template; `session` in it is that of the request, if it was looked up."""
+        content.update(session=session_of(request), path=request.url.path)
         return self._templates.TemplateResponse(request, template, content, status_code=status_code)
 
 
@@ -232,8 +236,14 @@ class PageGroup(ABC):
         self._context = context
 
     @abstractmethod
-    def routes(self) -> Sequence[BaseRoute]:
+    def routes(self) -> Sequence[Route]:
         """Return the routes they serve."""
+
+
+def session_of(request: Request) -> Session | None:
+    """Return the session that was found for a request; None without one."""
+    found: Session | None = getattr(request.state, "session", None)
+    return found
 
 
 async def form_of(request: Request) -> FormData:

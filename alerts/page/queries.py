@@ -5,46 +5,24 @@ Every function takes a connection with named columns, as `storage.sqlite.connect
 
 from __future__ import annotations
 
-import asyncio
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from alerts.incidents import repository
 from alerts.notify import outbox
+from alerts.notify.evidence_picture import PANELS
 from alerts.notify.notice import KIND_WORDS
 from detection.quantities import QUANTITIES
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from storage.registry import Registry, Room
     from storage.timeseries import LatestReading
 
-_T = TypeVar("_T")
-_VOC: Final = ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw")
-_AIR: Final = (("pm25", "pm10", "pm1", "n03"), _VOC, ("rh",))
 _EVENT_SHOWN_S: Final = 180.0
-
-
-class Threads:
-    """A few threads for blocking reads, with a deadline on each."""
-
-    def __init__(self, count: int = 4, timeout_s: float = 10.0) -> None:
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="plumewatch-page")
-        self._timeout_s = timeout_s
-
-    async def run(self, work: Callable[..., _T], *arguments: Any) -> _T:
-        """Run a blocking call; raise TimeoutError after the deadline, while the thread runs on."""
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(self._timeout_s):
-            return await loop.run_in_executor(self._pool, work, *arguments)
-
-    def close(self) -> None:
-        """Accept no more work."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,78 +56,63 @@ def rooms(
     `intervals` are the learned seconds between reports, by sensor; without one, the registered
     interval counts.
     """
-    open_rows = _rows(
+    incident_rows = _rows(
         db,
-        "SELECT id, kind, room, status, onset, acknowledged_by FROM incident"
-        " WHERE status <> 'resolved' ORDER BY onset",
+        "SELECT id, room, kind, onset, CASE WHEN status = 'acknowledged' THEN 'responding'"
+        " WHEN kind IN ('vape', 'smoke') THEN 'alarm' ELSE 'attention' END AS level,"
+        " CASE status WHEN 'acknowledged' THEN acknowledged_by ELSE '' END AS responder"
+        " FROM incident WHERE status <> 'resolved'"
+        " ORDER BY level = 'responding', level = 'attention', onset",
     )
-    running = _rows(
+    event_rows = _rows(
         db,
-        "SELECT room, kind, onset FROM alert_event WHERE onset > ? AND last_heard > ?"
+        "SELECT '' AS id, room, kind, onset, 'notable' AS level, '' AS responder"
+        " FROM alert_event WHERE onset > ? AND last_heard > ?"
         " AND phase IN ('alerted', 'updated') AND incident IS NULL ORDER BY onset",
         now - 3600.0,
         now - _EVENT_SHOWN_S,
     )
-    return [
-        _room_state(
-            room,
-            registry,
-            [r for r in open_rows if r["room"] == room.id],
-            [r for r in running if r["room"] == room.id],
-            latest,
-            now,
-            intervals,
+    incidents = {row["room"]: row for row in reversed(incident_rows)}
+    events = {row["room"]: row for row in reversed(event_rows)}
+    states = []
+    for room in registry.rooms.values():
+        sensors = registry.sensors_in(room.id)
+        newest = max(
+            (latest[s.id] for s in sensors if s.id in latest), key=lambda r: r.time, default=None
         )
-        for room in registry.rooms.values()
-    ]
-
-
-def _room_state(
-    room: Room,
-    registry: Registry,
-    open_rows: Sequence[dict[str, Any]],
-    running: Sequence[dict[str, Any]],
-    latest: Mapping[str, LatestReading],
-    now: float,
-    intervals: Mapping[str, float],
-) -> RoomState:
-    sensors = registry.sensors_in(room.id)
-    newest = max(
-        (latest[s.id] for s in sensors if s.id in latest), key=lambda r: r.time, default=None
-    )
-    air = () if newest is None else _air(newest.values)
-    seen = None if newest is None else newest.time
-    level, text, since, incident_id, responder = "ok", "OK", None, "", ""
-    patience = max((4 * intervals.get(s.id, s.interval_s) for s in sensors), default=0.0)
-    if not sensors:
-        level, text = "none", "No sensor"
-    elif newest is None:
-        level, text = "silent", "No reading yet"
-    elif now - newest.time > max(60.0, patience):
-        level, text, since = "silent", "No readings", newest.time
-    elif running:
-        first = running[0]
-        level, text, since = "notable", KIND_WORDS.get(first["kind"], first["kind"]), first["onset"]
-    ranked = sorted(open_rows, key=_rank)
-    if ranked:
-        first = ranked[0]
-        level = ("alarm", "attention", "responding")[_rank(first)]
-        text = KIND_WORDS.get(first["kind"], first["kind"])
-        since, incident_id = first["onset"], first["id"]
-        if level == "responding":
-            responder = first["acknowledged_by"]
-    return RoomState(room, level, text, since, incident_id, air, seen, responder)
-
-
-def _rank(row: Mapping[str, Any]) -> int:
-    if row["status"] == "acknowledged":
-        return 2
-    return 0 if row["kind"] in {"vape", "smoke"} else 1
+        patience = max((4 * intervals.get(s.id, s.interval_s) for s in sensors), default=0.0)
+        level, text, since = "ok", "OK", None
+        shown = incidents.get(room.id)
+        if shown is None:
+            if not sensors:
+                level, text = "none", "No sensor"
+            elif newest is None:
+                level, text = "silent", "No reading yet"
+            elif now - newest.time > max(60.0, patience):
+                level, text, since = "silent", "No readings", newest.time
+            else:
+                shown = events.get(room.id)
+        if shown is not None:
+            level, since = shown["level"], shown["onset"]
+            text = KIND_WORDS.get(shown["kind"], shown["kind"])
+        states.append(
+            RoomState(
+                room=room,
+                level=level,
+                text=text,
+                since=since,
+                incident=shown["id"] if shown else "",
+                air=_air(newest.values) if newest else (),
+                seen=newest.time if newest else None,
+                responder=shown["responder"] if shown else "",
+            )
+        )
+    return states
 
 
 def _air(values: Mapping[str, float]) -> tuple[tuple[str, str, str], ...]:
     shown = []
-    for group in _AIR:
+    for group in PANELS:
         for key in group:
             if key in values:
                 q = QUANTITIES[key]
@@ -216,16 +179,14 @@ def incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
         decided = event["decided_sentence"] is not None  # absent in rows of older versions
         event["now"] = _evidence(event)
         event["why"] = _evidence(event, "decided_") if decided else event["now"]
-    responders = (
-        r["at"] for r in reversed(history) if r["what"] in ("acknowledged", "handed over")
-    )
+    taken = [r["at"] for r in history if r["what"] in ("acknowledged", "handed over")]
     arrived = [r["who"] for r in history if r["what"] in repository.ARRIVED]
     return {
         **found,
         "events": events,
         "history": history,
         "notices": notices,
-        "taken_at": next(responders, found["acknowledged_at"]),
+        "taken_at": taken[-1] if taken else found["acknowledged_at"],
         "there": list(dict.fromkeys(arrived)),
         "awaited": known.awaited,
     }

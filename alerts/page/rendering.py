@@ -13,6 +13,7 @@ import jinja2
 from alerts.incidents.incident import FALSE_CAUSES, MAX_CASE_NUMBER, MAX_NOTE
 from alerts.notify.notice import KIND_WORDS
 from detection.events import KIND_NAMES
+from detection.quantities import QUANTITIES
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from alerts.page.settings import StaffPageSettings
 
 _HERE: Final = Path(__file__).parent
+SPANS: Final = {"day": 86_400.0, "week": 7 * 86_400.0, "month": 30 * 86_400.0}
+"""Spans to choose from, in seconds."""
 VERDICT_WORDS: Final = {
     "confirmed": "Confirmed",
     "false_alarm": "False alarm",
@@ -86,9 +89,8 @@ class Times:
     def when(self, moment: float) -> str:
         """Write the time of day, with the date unless it is today."""
         local = self.local(moment)
-        if local.date() == self.local(self._now()).date():
-            return local.strftime("%H:%M")
-        return local.strftime("%a, %b %-d, %H:%M")
+        today = local.date() == self.local(self._now()).date()
+        return local.strftime("%H:%M" if today else "%a, %b %-d, %H:%M")
 
     def ago(self, moment: float) -> str:
         """Write the time since then, in the largest unit that fits."""
@@ -131,6 +133,8 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
     )
     made.globals.update(
         school=settings.school,
+        spans=tuple(SPANS),
+        quantities=QUANTITIES,
         kind_words=KIND_WORDS,
         kind_names=KIND_NAMES,
         causes=FALSE_CAUSES,

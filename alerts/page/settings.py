@@ -83,61 +83,40 @@ class PipelineStatus:
 
 @dataclass(frozen=True, slots=True)
 class StaffPageSettings:
-    """Everything `create_app` needs.
-
-    The callables run in the event loop and must be quick.
-
-    Attributes
-    ----------
-    on_change : callable
-        Called after the page committed rows.
-    suggest_mapping : callable
-        Returns the suggestion for an unmatched topic; None if the topic is not unmatched.
-    intervals : callable
-        Returns the learned seconds between reports, by sensor.
-    on_duty : callable
-        Returns who was on duty when between two moments, Unix seconds.
-    school_day : callable
-        Whether a moment, Unix seconds, is on a school day.
-    open_reading : bool
-        Whether pages may be read without signing in, for loopback only. Actions never may.
-    one_click : bool
-        Whether people on this machine sign in as anyone without a password, for the demo only.
-    secure_cookie : bool
-        Whether the page is reached over https, so that its cookie is only sent over https.
-    hosts : tuple of str
-        Host names under which the page answers; others are refused (DNS rebinding).
-    grafana_url : str
-        Where Grafana with our dashboards is, without a trailing slash; empty for no links.
-    cap_token : Secret or None
-        Bearer token of systems that fetch CAP messages; None allows only signed-in people.
-    reports : ReportJobs or None
-        None for no page of reports.
-    journal : Path or None
-        The journal's file, for the pages of rejected messages; None for no such pages.
-    """
+    """Everything `create_app` needs. The callables run in the event loop and must be quick."""
 
     database: Path
     engine: AlertEngine
     series: Series
     on_change: Callable[[], None] = lambda: None
+    """Called after the page committed rows."""
     changes: ChangeSignal = field(default_factory=ChangeSignal)
     pipeline: Callable[[], PipelineStatus] = PipelineStatus
     suggest_mapping: Callable[[str], MappingSuggestion | None] = lambda _: None
+    """Returns None if the topic is not unmatched."""
     intervals: Callable[[], Mapping[str, float]] = dict
+    """Learned seconds between reports, by sensor."""
     on_duty: Callable[[float, float], Iterable[DutySpan]] = lambda _start, _end: ()
+    """Who was on duty between two moments, Unix seconds."""
     school_day: Callable[[float], bool] = lambda _moment: True
     open_reading: bool = True
+    """Whether pages may be read without signing in, for loopback only."""
     one_click: bool = False
+    """Whether people on this machine sign in without a password, for the demo only."""
     hasher: Hasher = field(default_factory=Hasher)
     secure_cookie: bool = False
+    """Whether the page is reached over https."""
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
+    """Host names under which the page answers; others are refused (DNS rebinding)."""
     grafana_url: str = ""
+    """Where our dashboards are, without a trailing slash; empty for no links."""
     school: str = "Plumewatch"
     session_s: float = 12 * 3600.0
     cap_sender: str = "plumewatch"
     cap_token: Secret | None = None
+    """Bearer token of systems that fetch CAP messages; None is for people alone."""
     reports: ReportJobs | None = None
     times: SchoolTimes = field(default_factory=SchoolTimes)
     journal: Path | None = None
+    """The journal's file; None for no pages of rejected messages."""
     clock: Callable[[], float] = time.time

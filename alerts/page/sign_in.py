@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from starlette.exceptions import HTTPException
-from starlette.responses import RedirectResponse
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from alerts.access import sessions
@@ -23,7 +23,7 @@ from alerts.access.passwords import (
     with_password,
 )
 from alerts.access.roles import Right
-from alerts.page.guard import same_origin
+from alerts.page.guard import client_of, same_origin
 from alerts.page.page_context import PageGroup, form_of, text_of
 from storage import audit
 from storage.audit import AuditKind
@@ -33,10 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.routing import BaseRoute
 
-    from alerts.page.guard import Session
     from alerts.page.page_context import PageContext
     from alerts.policy import StaffMember
 
@@ -55,8 +52,13 @@ class SignInPages(PageGroup):
         self._limit = TryLimit()
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="plumewatch-password")
         self._waiting = 0
+        self._flags: dict[str, Any] = {
+            "httponly": True,
+            "samesite": "strict",
+            "secure": context.settings.secure_cookie,
+        }
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[Route]:
         """Return the routes they serve."""
         return [
             Route("/sign-in", self.sign_in, methods=["GET", "POST"]),
@@ -72,8 +74,8 @@ class SignInPages(PageGroup):
         """Show the form; start a new session, whatever cookie was sent."""
         after = _inside(request.query_params.get("next", "/"))
         if request.method == "GET":
-            session = await self._context.session(request)
-            return self._form(request, after, session=session)
+            await self._context.session(request)
+            return self._form(request, after)
         if not same_origin(request):
             raise HTTPException(403, "This form was not sent from this page.")
         form = await form_of(request)
@@ -82,15 +84,19 @@ class SignInPages(PageGroup):
         if self._one_click(request):
             member = self._context.policy.member(account)
         else:
-            wait = self._limit.take(_client(request), account, self._context.settings.clock())
+            wait = self._limit.take(client_of(request), account, self._context.settings.clock())
             if wait > 0:
                 return self._too_many(request, after, account, wait)
             member = await self._known(account, text_of(form, "password"))
             if member is not None:
-                self._limit.succeeded(_client(request), account)
+                self._limit.succeeded(client_of(request), account)
         if member is None:
-            _LOG.warning("a sign-in from %s was refused", _client(request))
-            await self._refused(request, account)
+            _LOG.warning("a sign-in from %s was refused", client_of(request))
+            tried = self._member(account)  # an unknown account may be a password in the wrong field
+            actor = tried.id if tried else "unknown"
+            await self._context.write(
+                lambda tx: self._audit(tx, AuditKind.SIGN_IN_REFUSED, actor, request)
+            )
             return self._form(request, after, account, _WRONG, 403)
         return await self._start(request, member, after, AuditKind.SIGN_IN)
 
@@ -106,27 +112,11 @@ class SignInPages(PageGroup):
         await self._context.write(end)
         return self._out()
 
-    async def _refused(self, request: Request, account: str) -> None:
-        """Audit a failed sign-in, with the account only if it exists.
-
-        People sometimes type a password into the wrong field.
-        """
-        member = self._member(account)
-        actor = "unknown" if member is None else member.id
-        await self._context.write(
-            lambda tx: self._audit(tx, AuditKind.SIGN_IN_REFUSED, actor, request)
-        )
-
     def _audit(
-        self,
-        tx: sqlite3.Connection,
-        kind: AuditKind,
-        actor: str,
-        request: Request,
-        **detail: str,
+        self, tx: sqlite3.Connection, kind: AuditKind, actor: str, request: Request, **detail: str
     ) -> None:
         now = self._context.settings.clock()
-        audit.append(tx, kind, actor, {"address": _client(request), **detail}, now)
+        audit.append(tx, kind, actor, {"address": client_of(request), **detail}, now)
 
     async def _known(self, account: str, password: str) -> StaffMember | None:
         """Return the staff member with this account and password."""
@@ -153,11 +143,8 @@ class SignInPages(PageGroup):
     async def _hash(self, work: Callable[[], _T]) -> _T:
         """Run in the one thread that compares passwords, which bounds the memory of a flood."""
         if self._waiting >= _MOST_WAITING:
-            raise HTTPException(
-                429,
-                "Too many people are signing in. Try again in a few seconds.",
-                {"Retry-After": "5"},
-            )
+            fault = "Too many people are signing in. Try again in a few seconds."
+            raise HTTPException(429, fault, {"Retry-After": "5"})
         self._waiting += 1
         try:
             async with asyncio.timeout(20.0):
@@ -177,30 +164,23 @@ class SignInPages(PageGroup):
             return sessions.start(tx, member.id, now, settings.session_s)
 
         identity = await self._context.write(renew)
-        _LOG.info("%s signed in from %s", member.id, _client(request))
+        _LOG.info("%s signed in from %s", member.id, client_of(request))
         response = RedirectResponse(after, 303)
         response.set_cookie(
             self._context.cookie,
             identity,
             max_age=int(settings.session_s),
-            httponly=True,
-            samesite="strict",
-            secure=settings.secure_cookie,
+            **self._flags,
         )
         return response
 
     def _out(self) -> Response:
         response = RedirectResponse("/", 303)
-        response.delete_cookie(
-            self._context.cookie,
-            httponly=True,
-            samesite="strict",
-            secure=self._context.settings.secure_cookie,
-        )
+        response.delete_cookie(self._context.cookie, **self._flags)
         return response
 
     def _one_click(self, request: Request) -> bool:
-        return self._context.settings.one_click and _client(request) in {"127.0.0.1", "::1"}
+        return self._context.settings.one_click and client_of(request) in {"127.0.0.1", "::1"}
 
     def _too_many(self, request: Request, after: str, account: str, wait: float) -> Response:
         minutes = math.ceil(wait / 60)
@@ -211,21 +191,13 @@ class SignInPages(PageGroup):
         return response
 
     def _form(
-        self,
-        request: Request,
-        after: str,
-        account: str = "",
-        error: str = "",
-        status: int = 200,
-        *,
-        session: Session | None = None,
+        self, request: Request, after: str, account: str = "", error: str = "", status: int = 200
     ) -> Response:
         staff = self._context.policy.staff
         return self._context.render(
             request,
             "sign_in.html",
-            session,
-            status_code=status,
+            status,
             after=after,
             account=account,
             error=error,
@@ -236,25 +208,25 @@ class SignInPages(PageGroup):
 
     async def account(self, request: Request) -> Response:
         """Show who is signed in, and to administrators all staff."""
-        return await self._account(request, await self._context.signed_in(request))
+        await self._context.signed_in(request)
+        return await self._account(request)
 
     async def password(self, request: Request) -> Response:
         """Change a password; this browser stays signed in with a new session."""
         session, form = await self._context.may_act(request)
         settings, now = self._context.settings, self._context.settings.clock()
-        wait = self._limit.take(_client(request), session.person, now)
+        wait = self._limit.take(client_of(request), session.person, now)
         if wait > 0:
-            return await self._account(
-                request, session, "Too many failed attempts. Wait a few minutes.", 429
-            )
+            fault = "Too many failed attempts. Wait a few minutes."
+            return await self._account(request, fault, 429)
         member = await self._known(session.person, text_of(form, "old"))
         if member is None:
-            return await self._account(request, session, "The current password is wrong.", 403)
-        self._limit.succeeded(_client(request), session.person)
+            return await self._account(request, "The current password is wrong.", 403)
+        self._limit.succeeded(client_of(request), session.person)
         new = text_of(form, "new")
         fault = fault_of(new, (member.id, member.name, settings.school))
         if fault:
-            return await self._account(request, session, fault, 400)
+            return await self._account(request, fault, 400)
         kept = await self._hash(lambda: settings.hasher.hash(new))
         await self._context.write(lambda tx: set_password(tx, member.id, kept, now))
         _LOG.info("%s changed their password", member.id)
@@ -277,33 +249,23 @@ class SignInPages(PageGroup):
         )
         return self._out() if person == session.person else RedirectResponse("/account", 303)
 
-    async def _account(
-        self, request: Request, session: Session, error: str = "", status: int = 200
-    ) -> Response:
-        now = self._context.settings.clock()
+    async def _account(self, request: Request, error: str = "", status: int = 200) -> Response:
+        session, now = request.state.session, self._context.settings.clock()
         counts, passwords = await self._context.read(
             lambda db: (sessions.counts(db, now), with_password(db))
         )
-        rows: list[Any] = []
-        if session.may(Right.ACCOUNTS):
-            staff = self._context.policy.staff
-            rows = [(m, passwords.get(m.id), counts.get(m.id, 0)) for m in staff]
         return self._context.render(
             request,
             "account.html",
-            session,
-            status_code=status,
-            mine=counts.get(session.person, 0),
-            staff=rows,
+            status,
+            staff=self._context.policy.staff if session.may(Right.ACCOUNTS) else (),
+            passwords=passwords,
+            counts=counts,
             shortest=SHORTEST,
             one_click=self._one_click(request),
             error=error,
             done="Your password has been changed." if "changed" in request.query_params else "",
         )
-
-
-def _client(request: Request) -> str:
-    return request.client.host if request.client else ""
 
 
 def _inside(path: str) -> str:

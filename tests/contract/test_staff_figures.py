@@ -165,7 +165,7 @@ async def test_history_of_a_room(page, school):
         assert (await page.get("/rooms/nowhere/history")).status_code == 404
     titles = [chart["title"] for chart in body["charts"]]
     assert titles[0] == "PM2.5"
-    assert {"VOC index", "Relative humidity", "Detector probability"} <= set(titles)
+    assert {"VOC index", "Humidity", "Detector probability"} <= set(titles)
     for chart in body["charts"]:
         for line in chart["lines"]:
             assert len(line["times"]) == len(line["values"]) > 0

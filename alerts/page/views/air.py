@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from datetime import UTC, datetime
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
-from zoneinfo import ZoneInfo
 
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from alerts.page.page_context import NavLink, PageGroup
-from alerts.page.views.history import SPANS, span_of
-from detection.quantities import QUANTITIES
+from alerts.page.rendering import SPANS
+from alerts.page.views.history import span_of
 from reports.guidelines import GUIDELINES
 
 if TYPE_CHECKING:
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.routing import BaseRoute
 
     from storage.registry import Room
 
@@ -49,48 +46,43 @@ class AirPages(PageGroup):
 
     nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/air", "Air"),)
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[Route]:
         """Return the routes they serve."""
         return [Route("/air", self.page)]
 
     async def page(self, request: Request) -> Response:
         """Show all rooms."""
         context = self._context
-        session = await context.may_read(request)
+        await context.may_read(request)
         span = span_of(request, "week")
         quantity = request.query_params.get("quantity", "pm25")
         if quantity not in _SHOWN:
-            raise HTTPException(
-                400, f"There is no such quantity. Choose one of: {', '.join(_SHOWN)}."
-            )
+            fault = f"There is no such quantity. Choose one of: {', '.join(_SHOWN)}."
+            raise HTTPException(400, fault)
         now = context.settings.clock()
-        days, hours, changes = await context.threads.run(self._load, span, quantity, now)
+        days, hours, changes = await context.in_thread(self._load, span, quantity, now)
         shown = [key for key in _SHOWN if any(key in cells for _, cells in days)]
         return context.render(
             request,
             "air.html",
-            session,
             days=days,
             hours=hours,
             clock=_with_readings(hours),
             changes=changes,
             shown=shown,
-            quantities=QUANTITIES,
             guidelines=_BY_KEY,
             quantity=quantity,
             span=span,
-            spans=tuple(SPANS),
         )
 
     def _load(self, span: str, quantity: str, now: float) -> tuple[Any, Any, Any]:
         context = self._context
-        series, rooms = context.settings.series, list(context.registry.rooms.values())
-        zone = ZoneInfo(context.policy.zone)
+        series, rooms = context.settings.series, context.registry.rooms.values()
         days, hours = [], []
         for room in rooms:
             means = day_means(series, self._sensors(room), now)
             days.append((room, {key: _cell(key, value) for key, value in means.items()}))
-            found = self._by_hour(room, quantity, now - SPANS[span], now, zone)
+            found = self._by_hour(room, quantity, now - SPANS[span], now)
             if found:
                 hours.append((room, [_cell(quantity, found.get(hour)) for hour in range(24)]))
         records = series.records("event", now - SPANS[span], now)
@@ -101,9 +93,7 @@ class AirPages(PageGroup):
     def _sensors(self, room: Room) -> list[str]:
         return [sensor.id for sensor in self._context.registry.sensors_in(room.id)]
 
-    def _by_hour(
-        self, room: Room, quantity: str, start: float, end: float, zone: ZoneInfo
-    ) -> dict[int, float]:
+    def _by_hour(self, room: Room, quantity: str, start: float, end: float) -> dict[int, float]:
         found: defaultdict[int, list[float]] = defaultdict(list)
         for sensor in self._sensors(room):
             times, values = self._context.settings.series.readings(
@@ -111,9 +101,7 @@ class AirPages(PageGroup):
             )
             for at, value in zip(times, values.get(quantity, ()), strict=False):
                 if math.isfinite(value):
-                    found[datetime.fromtimestamp(at, UTC).astimezone(zone).hour].append(
-                        float(value)
-                    )
+                    found[self._context.times.local(at).hour].append(float(value))
         return {hour: fmean(values) for hour, values in found.items()}
 
 

@@ -19,7 +19,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from alerts.access import action_tokens
@@ -29,6 +29,7 @@ from alerts.access.roles import Right, may
 from alerts.errors import FeedbackError
 from alerts.incidents.incident import Status
 from alerts.notify.notice import KIND_WORDS
+from alerts.page.guard import client_of
 from alerts.page.page_context import PageGroup, form_of, sentence, text_of
 from alerts.page.views.incidents import verdict_of
 from storage.errors import StorageError
@@ -38,10 +39,9 @@ if TYPE_CHECKING:
 
     from starlette.datastructures import FormData
     from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.routing import BaseRoute
 
     from alerts.access.action_tokens import Grant
+    from alerts.incidents.incident import Incident
     from alerts.page.page_context import PageContext
 
 _LOG: Final = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class AnswerPages(PageGroup):
         super().__init__(context)
         self._limit = TryLimit()
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[Route]:
         """Return the routes they serve."""
         return [
             Route("/answer", self.page),
@@ -71,7 +71,7 @@ class AnswerPages(PageGroup):
 
     async def page(self, request: Request) -> Response:
         """Show the page, the same for everyone."""
-        return self._context.render(request, "answer.html", None)
+        return self._context.render(request, "answer.html")
 
     async def look(self, request: Request) -> Response:
         """Say what a token is for, without changing anything."""
@@ -96,34 +96,29 @@ class AnswerPages(PageGroup):
     async def arrive(self, request: Request) -> Response:
         """Record that the token's person is on site."""
         form, token, grant = await self._granted(request, Action.FEEDBACK)
-        now = self._context.settings.clock()
-
-        def record(tx: sqlite3.Connection) -> None:
-            self._context.engine.arrive(
-                tx, grant.incident, grant.person, now, channel=_channel(form)
-            )
-            action_tokens.use(tx, token, now)
-
-        await self._context.write(record)
+        await self._act(grant, token, self._context.engine.arrive, channel=_channel(form))
         return await self._state(grant)
 
     async def feedback(self, request: Request) -> Response:
         """Record what the token's person found."""
         form, token, grant = await self._granted(request, Action.FEEDBACK)
-        now = self._context.settings.clock()
         verdict, cause = verdict_of(form)
-
-        def record(tx: sqlite3.Connection) -> None:
-            self._context.engine.feedback(
-                tx, grant.incident, grant.person, verdict, now, cause=cause
-            )
-            action_tokens.use(tx, token, now)
-
         try:
-            await self._context.write(record)
+            await self._act(grant, token, self._context.engine.feedback, verdict, cause=cause)
         except FeedbackError as error:
             raise HTTPException(400, sentence(error)) from None
         return await self._state(grant)
+
+    async def _act(
+        self, grant: Grant, token: str, work: Callable[..., Incident], *values: object, **more: str
+    ) -> None:
+        now = self._context.settings.clock()
+
+        def record(tx: sqlite3.Connection) -> None:
+            work(tx, grant.incident, grant.person, *values, now, **more)
+            action_tokens.use(tx, token, now)
+
+        await self._context.write(record)
 
     async def _granted(
         self, request: Request, action: Action | None = None
@@ -143,7 +138,7 @@ class AnswerPages(PageGroup):
             grant = await self._context.read(action_tokens.find, token)
         member = None if grant is None else self._context.policy.member(grant.person)
         if grant is None or member is None or (action is not None and grant.action is not action):
-            address = request.client.host if request.client else ""
+            address = client_of(request)
             wait = self._limit.take(address, "", now)
             if wait > 0:  # keeps the log readable; a valid token cannot be guessed
                 after = {"Retry-After": str(math.ceil(wait))}
@@ -154,33 +149,29 @@ class AnswerPages(PageGroup):
             raise HTTPException(403, _EXPIRED)
         session = await self._context.session(request)
         if session is not None and session.person != grant.person:
-            raise HTTPException(
-                403, f"This link is for {member.name}, but you are signed in as {session.name}."
-            )
+            fault = f"This link is for {member.name}, but you are signed in as {session.name}."
+            raise HTTPException(403, fault)
         return form, token, grant
 
     async def _state(self, grant: Grant, **more: str) -> Response:
         """Return the state of the incident, in the words of the page."""
         shown = await self._context.incident(grant.incident)
-        by = shown["acknowledged_by"]
-        why = shown["events"][0]["why"]["sentence"] if shown["events"] else ""
+        by, name_of = shown["acknowledged_by"], self._context.policy.name_of
         answer: dict[str, Any] = {
             "incident": grant.incident,
             "room": shown["room_name"],
             "place": shown["place"],
             "what": KIND_WORDS.get(shown["kind"], shown["kind"]),
             "since": self._context.times.when(shown["onset"]),
-            "why": why,
+            "why": shown["events"][0]["why"]["sentence"] if shown["events"] else "",
             "mine": by == grant.person,
-            "taken_by": self._context.policy.name_of(by) if by else "",
+            "taken_by": name_of(by) if by else "",
             "here": grant.person in shown["there"],
-            "first_there": self._context.policy.name_of(shown["there"][0])
-            if shown["there"]
-            else "",
+            "first_there": name_of(shown["there"][0]) if shown["there"] else "",
             "awaited": shown["awaited"],
             "over": shown["status"] == Status.RESOLVED.value,
             "verdict": shown["verdict"] or "",
-            "you": self._context.policy.name_of(grant.person),
+            "you": name_of(grant.person),
             **more,
         }
         return JSONResponse(answer, headers=_ANYWHERE)

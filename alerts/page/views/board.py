@@ -13,7 +13,6 @@ from alerts.page.views import charts
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.routing import BaseRoute
 
 _ROOM_WINDOW_S: Final = 1800.0
 
@@ -23,7 +22,7 @@ class BoardPages(PageGroup):
 
     nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/", "Rooms", ("/rooms/",)),)
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[Route]:
         """Return the routes they serve."""
         return [
             Route("/", self.board),
@@ -34,23 +33,22 @@ class BoardPages(PageGroup):
 
     async def board(self, request: Request) -> Response:
         """Show open incidents and all rooms."""
-        session = await self._context.may_read(request)
-        return self._context.render(request, "board.html", session, **await self._content())
+        await self._context.may_read(request)
+        return self._context.render(request, "board.html", **await self._content())
 
     async def partial(self, request: Request) -> Response:
         """Return the part of the board that changes."""
-        session = await self._context.may_read(request)
-        return self._context.render(request, "board_content.html", session, **await self._content())
+        await self._context.may_read(request)
+        return self._context.render(request, "board_content.html", **await self._content())
 
     async def room(self, request: Request) -> Response:
         """Show one room: the air of the last 30 minutes and its incidents."""
         context = self._context
-        session = await context.may_read(request)
+        await context.may_read(request)
         room = context.room(request)
         return context.render(
             request,
             "room.html",
-            session,
             state=next(s for s in await self._states() if s.room.id == room.id),
             sensors=context.registry.sensors_in(room.id),
             incidents=context.named(await context.read(queries.incidents, room=room.id, limit=10)),
@@ -74,7 +72,7 @@ class BoardPages(PageGroup):
 
     async def _states(self) -> list[queries.RoomState]:
         settings = self._context.settings
-        latest = await self._context.threads.run(settings.series.latest)
+        latest = await self._context.in_thread(settings.series.latest)
         intervals = settings.intervals()
         return await self._context.read(
             queries.rooms, self._context.registry, latest, settings.clock(), intervals

@@ -7,21 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import JSONResponse
 
+from alerts.notify.evidence_picture import PANELS, label_of
 from alerts.notify.notice import KIND_WORDS
 from alerts.page import queries
 from detection.quantities import QUANTITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from alerts.page.page_context import PageContext
 
 _MAX_POINTS: Final = 1500
-_CHARTS: Final = (
-    ("PM2.5", ("pm25", "pm10", "pm1", "n03")),
-    ("VOC", ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw")),
-    ("Humidity", ("rh",)),
-)
 
 
 async def series(
@@ -30,21 +26,30 @@ async def series(
     """Return readings of a room's sensors, and of the `extra` ones, with its events as marks."""
     ids = dict.fromkeys([*(s.id for s in context.registry.sensors_in(room)), *extra])
     read = context.settings.series.window
-    columns = {i: await context.threads.run(read, i, start, end) for i in ids}
+    columns = {i: await context.in_thread(read, i, start, end) for i in ids}
+    return await marked(context, room, start, end, charts_of(columns, PANELS))
+
+
+def charts_of(
+    columns: Mapping[str, tuple[Any, Mapping[str, Any]]], groups: Iterable[Iterable[str]]
+) -> list[dict[str, Any]]:
+    """Return one chart for each group, of its first quantity that any sensor reported.
+
+    `columns` are times and readings by sensor.
+    """
     charts = []
-    for title, keys in _CHARTS:
-        for key in keys:
+    for group in groups:
+        for key in group:
             lines = [
-                {"sensor": i, **_thinned(times, values[key])}
-                for i, (times, values) in columns.items()
+                {"sensor": sensor, **_thinned(times, values[key])}
+                for sensor, (times, values) in columns.items()
                 if key in values and any(math.isfinite(v) for v in values[key])
             ]
             if lines:
                 unit = QUANTITIES[key].unit
-                label = QUANTITIES[key].label if key != "rh" else title
-                charts.append({"title": label, "unit": unit, "lines": lines})
+                charts.append({"title": label_of(key), "unit": unit, "lines": lines})
                 break
-    return await marked(context, room, start, end, charts)
+    return charts
 
 
 async def marked(

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.routing import BaseRoute
 
 
 _T = TypeVar("_T")
@@ -30,13 +29,13 @@ _PAGE: Final = 50
 class DeadLetterPages(PageGroup):
     """The list and one message."""
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[Route]:
         """Return the routes they serve."""
         return [Route("/dead-letters", self.index), Route("/dead-letters/{id}", self.one)]
 
     async def index(self, request: Request) -> Response:
         """Show the newest, by reason and source."""
-        session = await self._context.signed_in(request, Right.SENSORS)
+        await self._context.signed_in(request, Right.SENSORS)
         asked = request.query_params
         reason, source = asked.get("reason", "")[:64], asked.get("source", "")[:256]
         before = _whole(asked.get("before", "0"))
@@ -48,7 +47,6 @@ class DeadLetterPages(PageGroup):
         return self._context.render(
             request,
             "dead_letters.html",
-            session,
             letters=found[:_PAGE],
             more=found[_PAGE - 1].id if len(found) > _PAGE else None,
             counts=await self._read(dead_letters.count_dead_letters),
@@ -58,7 +56,7 @@ class DeadLetterPages(PageGroup):
 
     async def one(self, request: Request) -> Response:
         """Show one message with its payload."""
-        session = await self._context.signed_in(request, Right.SENSORS)
+        await self._context.signed_in(request, Right.SENSORS)
         number = _whole(request.path_params["id"])
         found = await self._read(lambda db: dead_letters.get_dead_letter(db, number))
         if found is None:
@@ -66,7 +64,6 @@ class DeadLetterPages(PageGroup):
         return self._context.render(
             request,
             "dead_letter.html",
-            session,
             found=found,
             payload=dead_letters.visible(found.letter.payload),
         )

@@ -13,7 +13,6 @@ from detection.events import EventKind
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.routing import BaseRoute
 
     from alerts.duty.roster import Ring
 
@@ -29,13 +28,13 @@ class DutyPages(PageGroup):
 
     nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/duty", "Duty"),)
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[Route]:
         """Return the routes they serve."""
         return [Route("/duty", self.show)]
 
     async def show(self, request: Request) -> Response:
         """Show people on duty, then each chain of people with the rooms that share it."""
-        session = await self._context.signed_in(request)
+        await self._context.signed_in(request)
         policy, now = self._context.policy, self._context.settings.clock()
         on_duty: dict[str, str] = {}
         cases: list[dict[str, Any]] = []
@@ -53,7 +52,6 @@ class DutyPages(PageGroup):
         return self._context.render(
             request,
             "duty.html",
-            session,
             on_duty=on_duty,
             unreachable=[m for m in policy.staff if not m.targets],
             cases=cases,

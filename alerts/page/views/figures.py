@@ -11,13 +11,13 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.page_context import NavLink, PageGroup
-from alerts.page.rendering import VERDICT_WORDS
-from alerts.page.views.history import SPANS, span_of
+from alerts.page.rendering import SPANS, VERDICT_WORDS
+from alerts.page.views.history import span_of
 from reports import kpis, read
 from reports.figures import response_times
 from reports.rows import SensorDay
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.routing import BaseRoute
 
     from reports.rows import IncidentRow
     from storage.registry import Registry
@@ -45,34 +43,27 @@ class FigurePages(PageGroup):
 
     nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/figures", "Statistics"),)
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[Route]:
         """Return the routes they serve."""
         return [Route("/figures", self.page), Route("/figures/series", self.series)]
 
     async def page(self, request: Request) -> Response:
         """Show key figures, kinds, causes, rooms and suppressed incidents."""
         context = self._context
-        session, span = await context.may_read(request), span_of(request, "week")
-        end = context.settings.clock()
-        start = end - SPANS[span]
-        zone = context.times.zone
-        chosen = await context.threads.run(self._figures, start, end, zone)
-        load = await context.threads.run(self._load, chosen, start, end)
+        chosen, span, start, end = await self._chosen(request)
+        load = await context.in_thread(self._load, chosen, start, end)
         response = kpis.response(chosen.incidents, end)
         rooms = Counter((row.room_id, row.room) for row in chosen.incidents)
         return context.render(
             request,
             "figures.html",
-            session,
             span=span,
-            spans=tuple(SPANS),
             chosen=chosen,
             outcome=kpis.outcome(chosen.incidents, chosen.sensor_days),
             response=response,
-            times=[
-                (figure.label, duration(figure.main), median_basis(figure.values))
-                for figure in response_times(response)
-            ],
+            times=response_times(response),
+            duration=duration,
+            median_basis=median_basis,
             load=load,
             rooms=rooms.most_common(20),
             known=context.registry.rooms,
@@ -82,16 +73,11 @@ class FigurePages(PageGroup):
 
     async def series(self, request: Request) -> Response:
         """Return counts by hour of the day and by day as JSON."""
-        context = self._context
-        await context.may_read(request)
-        span = span_of(request, "week")
-        end = context.settings.clock()
-        zone = context.times.zone
-        chosen = await context.threads.run(self._figures, end - SPANS[span], end, zone)
+        chosen, *_ = await self._chosen(request)
         rows = chosen.incidents
 
         def local(row: IncidentRow) -> datetime:
-            return datetime.fromtimestamp(row.opened_at, UTC).astimezone(zone)
+            return self._context.times.local(row.opened_at)
 
         hours = [f"{hour:02}" for hour in range(24)]
         days = sorted({local(row).strftime("%m-%d") for row in rows})
@@ -101,9 +87,15 @@ class FigurePages(PageGroup):
         ]
         return JSONResponse({"charts": charts if rows else []})
 
-    def _figures(self, start: float, end: float, zone: ZoneInfo) -> kpis.Chosen:
-        settings = self._context.settings
-        return figures(settings.database, settings.series, self._context.registry, start, end, zone)
+    async def _chosen(self, request: Request) -> tuple[kpis.Chosen, str, float, float]:
+        """Return the figures of the span that a reader requests, its name, start and end."""
+        context, settings = self._context, self._context.settings
+        await context.may_read(request)
+        span, end = span_of(request, "week"), settings.clock()
+        source = settings.database, settings.series, context.registry
+        start, zone = end - SPANS[span], context.times.zone
+        chosen = await context.in_thread(figures, *source, start, end, zone)
+        return chosen, span, start, end
 
     def _load(self, chosen: kpis.Chosen, start: float, end: float) -> kpis.Load:
         """Compute the load of notices on days with school, on which people are on duty."""

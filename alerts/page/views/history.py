@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
@@ -10,17 +9,14 @@ from starlette.routing import Route
 
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.page_context import PageGroup
-from alerts.page.views.charts import marked
-from detection.quantities import QUANTITIES
+from alerts.page.rendering import SPANS
+from alerts.page.views.charts import charts_of, marked
 from storage.timeseries.records import CLASSES
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.routing import BaseRoute
 
-SPANS: Final = {"day": 86_400.0, "week": 7 * 86_400.0, "month": 30 * 86_400.0}
-"""Spans to choose from, in seconds."""
 _INTERVALS: Final = {"day": 120.0, "week": 900.0, "month": 3_600.0}
 _CHANNELS: Final = (
     ("pm25", "pm1", "pm4", "pm10"),
@@ -36,6 +32,10 @@ _CHANNELS: Final = (
     ("light",),
 )
 """One chart each; of several quantities the first that the room's sensors report."""
+_LIKELY: Final = 50.0
+"""Percent that a class must reach to have a line."""
+_MOST_LINES: Final = 4
+"""As many as the charts have colors."""
 
 
 def span_of(request: Request, default: str = "day") -> str:
@@ -46,15 +46,10 @@ def span_of(request: Request, default: str = "day") -> str:
     return name
 
 
-_LIKELY: Final = 50.0
-_MOST_LINES: Final = 4
-"""As many as the charts have colours."""
-
-
 class HistoryPages(PageGroup):
     """Room history."""
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[Route]:
         """Return the routes they serve."""
         return [
             Route("/rooms/{id}/history", self.page),
@@ -63,11 +58,9 @@ class HistoryPages(PageGroup):
 
     async def page(self, request: Request) -> Response:
         """Show the charts."""
-        session = await self._context.may_read(request)
+        await self._context.may_read(request)
         room, span = self._context.room(request), span_of(request)
-        return self._context.render(
-            request, "history.html", session, room=room, span=span, spans=tuple(SPANS)
-        )
+        return self._context.render(request, "history.html", room=room, span=span)
 
     async def series(self, request: Request) -> Response:
         """Return readings, class probabilities and events of the span as JSON."""
@@ -76,7 +69,7 @@ class HistoryPages(PageGroup):
         room, span = self._context.room(request), span_of(request)
         end = context.settings.clock()
         start = end - SPANS[span]
-        charts = await context.threads.run(self._charts, room.id, start, end, _INTERVALS[span])
+        charts = await context.in_thread(self._charts, room.id, start, end, _INTERVALS[span])
         return await marked(context, room.id, start, end, charts)
 
     def _charts(self, room: str, start: float, end: float, every_s: float) -> list[dict[str, Any]]:
@@ -86,18 +79,7 @@ class HistoryPages(PageGroup):
             sensor.id: series.readings(sensor.id, start, end, every_s, "mean", keys)
             for sensor in self._context.registry.sensors_in(room)
         }
-        charts = []
-        for group in _CHANNELS:
-            key = next((k for k in group if any(k in values for _, values in found.values())), "")
-            lines = [
-                {"sensor": sensor, **_points(times, values[key])}
-                for sensor, (times, values) in found.items()
-                if key in values
-            ]
-            if lines:
-                quantity = QUANTITIES[key]
-                label = quantity.label[0].upper() + quantity.label[1:]
-                charts.append({"title": label, "unit": quantity.unit, "lines": lines})
+        charts = charts_of(found, _CHANNELS)
         measured = {float(t) // every_s * every_s for times, _ in found.values() for t in times}
         chances = self._chances(room, start, end, every_s, measured)
         return [*charts, chances] if chances["lines"] else charts
@@ -132,10 +114,4 @@ class HistoryPages(PageGroup):
             }
             for kind in likely[:_MOST_LINES]
         ]
-        title = "Detector probability"
-        return {"title": title, "unit": "%", "lines": lines, "gaps": True}
-
-
-def _points(times: Any, values: Any) -> dict[str, list[float]]:
-    pairs = [(float(t), float(v)) for t, v in zip(times, values, strict=True) if math.isfinite(v)]
-    return {"times": [t for t, _ in pairs], "values": [v for _, v in pairs]}
+        return {"title": "Detector probability", "unit": "%", "lines": lines, "gaps": True}

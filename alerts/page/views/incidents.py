@@ -19,15 +19,12 @@ from alerts.page.page_context import NavLink, PageGroup, sentence, text_of
 from alerts.page.views import charts
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
 
     from starlette.datastructures import FormData
     from starlette.requests import Request
-    from starlette.routing import BaseRoute
 
     from alerts.incidents.incident import Incident
-    from alerts.page.guard import Session
     from alerts.page.page_context import PageContext
 
 _BEFORE_S: Final = 300.0
@@ -43,11 +40,12 @@ class IncidentPages(PageGroup):
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
         settings = context.settings
+        self._engine = context.engine
         self._pictures = IncidentPictures(
             settings.database, context.registry, settings.series, context.policy.zone
         )
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[Route]:
         """Return the routes they serve."""
         return [
             Route("/incidents", self.index),
@@ -76,22 +74,17 @@ class IncidentPages(PageGroup):
         return await self._list(request, "incident_list.html")
 
     async def _list(self, request: Request, template: str) -> Response:
-        session = await self._context.may_read(request)
+        await self._context.may_read(request)
         recent = self._context.named(await self._context.read(queries.incidents))
-        return self._context.render(request, template, session, incidents=recent)
+        return self._context.render(request, template, incidents=recent)
 
     async def one(self, request: Request) -> Response:
         """Show one incident: what, where, evidence, people, and the buttons."""
-        return await self._page(request, await self._context.may_read(request))
+        await self._context.may_read(request)
+        return await self._page(request)
 
     async def _page(
-        self,
-        request: Request,
-        session: Session | None,
-        error: str = "",
-        status: int = 200,
-        *,
-        note: str = "",
+        self, request: Request, error: str = "", status: int = 200, note: str = ""
     ) -> Response:
         found = await self._context.incident(request.path_params["id"])
         others = [
@@ -100,14 +93,7 @@ class IncidentPages(PageGroup):
             if m.targets and m.id != found["acknowledged_by"] and may(m.role, Right.ANSWER)
         ]
         return self._context.render(
-            request,
-            "incident.html",
-            session,
-            status_code=status,
-            incident=found,
-            error=error,
-            note=note,
-            others=others,
+            request, "incident.html", status, incident=found, error=error, note=note, others=others
         )
 
     async def series(self, request: Request) -> Response:
@@ -133,7 +119,7 @@ class IncidentPages(PageGroup):
         self, request: Request, make: Callable[[str], str | bytes | None], media_type: str
     ) -> Response:
         await self._context.may_read(request)
-        picture = await self._context.threads.run(make, request.path_params["id"])
+        picture = await self._context.in_thread(make, request.path_params["id"])
         if picture is None:
             raise HTTPException(404, "There is no such incident.")
         return Response(picture, media_type=media_type)
@@ -164,87 +150,59 @@ class IncidentPages(PageGroup):
 
     async def acknowledge(self, request: Request) -> Response:
         """Acknowledge an incident."""
-        return await self._act(request, self._context.engine.acknowledge)
+        await self._context.may_act(request, Right.ANSWER)
+        return await self._act(request, self._engine.acknowledge, channel=_CHANNEL)
 
     async def arrive(self, request: Request) -> Response:
         """Record that a person is on site."""
-        return await self._act(request, self._context.engine.arrive)
+        await self._context.may_act(request, Right.ANSWER)
+        return await self._act(request, self._engine.arrive, channel=_CHANNEL)
 
     async def resolve(self, request: Request) -> Response:
         """Resolve an incident."""
-        return await self._act(request, self._context.engine.resolve)
-
-    async def _act(self, request: Request, action: Callable[..., Incident]) -> Response:
-        session, _ = await self._context.may_act(request, Right.ANSWER)
-        incident_id, now = request.path_params["id"], self._context.settings.clock()
-        return await self._store(
-            request,
-            session,
-            lambda tx: action(tx, incident_id, session.person, now, channel=_CHANNEL),
-        )
+        await self._context.may_act(request, Right.ANSWER)
+        return await self._act(request, self._engine.resolve, channel=_CHANNEL)
 
     async def feedback(self, request: Request) -> Response:
         """Record what was found."""
-        session, form = await self._context.may_act(request, Right.ANSWER)
-        incident_id, now = request.path_params["id"], self._context.settings.clock()
+        _, form = await self._context.may_act(request, Right.ANSWER)
         verdict, cause = verdict_of(form)
         note, fault = self._context.free_text(form, "note")
         if fault:
-            return await self._page(request, session, fault, 400, note=note)
-        return await self._store(
-            request,
-            session,
-            lambda tx: self._context.engine.feedback(
-                tx, incident_id, session.person, verdict, now, cause=cause, note=note
-            ),
-            note,
-        )
+            return await self._page(request, fault, 400, note=note)
+        return await self._act(request, self._engine.feedback, verdict, cause=cause, note=note)
 
     async def follow_up(self, request: Request) -> Response:
         """Record the action taken, and the case number in a system of the school."""
-        session, form = await self._context.may_act(request, Right.ANSWER)
-        incident_id, now = request.path_params["id"], self._context.settings.clock()
+        _, form = await self._context.may_act(request, Right.ANSWER)
         chosen, number = text_of(form, "action"), text_of(form, "case_number").strip()
         if chosen not in {"", *ActionClass}:
             raise HTTPException(400, "Choose an action from the list.")
         action = ActionClass(chosen) if chosen else None
-        return await self._store(
-            request,
-            session,
-            lambda tx: self._context.engine.followed(
-                tx, incident_id, session.person, action, now, case_number=number
-            ),
-        )
+        return await self._act(request, self._engine.followed, action, case_number=number)
 
     async def hand_over(self, request: Request) -> Response:
         """Hand an incident over to someone else."""
-        session, form = await self._context.may_act(request, Right.ANSWER)
-        incident_id, now = request.path_params["id"], self._context.settings.clock()
+        _, form = await self._context.may_act(request, Right.ANSWER)
         to = text_of(form, "to")
-        return await self._store(
-            request,
-            session,
-            lambda tx: self._context.engine.hand_over(
-                tx, incident_id, session.person, to, now, channel=_CHANNEL
-            ),
-        )
+        return await self._act(request, self._engine.hand_over, to, channel=_CHANNEL)
 
-    async def _store(
-        self,
-        request: Request,
-        session: Session,
-        work: Callable[[sqlite3.Connection], object],
-        note: str = "",
+    async def _act(
+        self, request: Request, work: Callable[..., Incident], *arguments: object, **more: str
     ) -> Response:
         """Change the incident and show it again, with what is wrong if it is refused."""
+        incident, now = request.path_params["id"], self._context.settings.clock()
+        person = request.state.session.person
         try:
-            await self._context.write(work)
+            await self._context.write(
+                lambda tx: work(tx, incident, person, *arguments, now, **more)
+            )
         except FeedbackError as error:
-            return await self._page(request, session, sentence(error), 400, note=note)
+            return await self._page(request, sentence(error), 400, note=more.get("note", ""))
         except UnknownStaffError:
             fault = "Choose someone who can be notified and may respond."
-            return await self._page(request, session, fault, 400)
-        return RedirectResponse(f"/incidents/{quote(request.path_params['id'], safe='')}", 303)
+            return await self._page(request, fault, 400)
+        return RedirectResponse(f"/incidents/{quote(incident, safe='')}", 303)
 
 
 def verdict_of(form: FormData) -> tuple[Verdict, str]:

@@ -64,13 +64,9 @@ class Job:
 class ReportJobs:
     """Starts report processes and follows them.
 
-    Parameters
-    ----------
-    folder : Path
-        For the files; emptied at the start.
-    command : sequence of str
-        Program that reads an `Order` as JSON from its standard input, writes the file named there,
-        and prints lines ``{"done": 3, "of": 70}`` or ``{"error": "..."}``.
+    `folder` is for the files, and emptied at the start. `command` reads an `Order` as JSON from its
+    standard input, writes the file named there, and prints lines ``{"done": 3, "of": 70}`` or
+    ``{"error": "..."}``.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, RedirectResponse
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from alerts.access.roles import Right
@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.routing import BaseRoute
 
-    from alerts.page.guard import Session
     from alerts.page.views.report_jobs import ReportJobs
 
 _MEDIA: Final = {
@@ -71,7 +68,7 @@ class ReportPages(PageGroup):
         NavLink("/reports", "Reports", ("/reports/",), Right.REPORTS),
     )
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[Route]:
         """Return the routes they serve."""
         return [
             Route("/reports", self.index),
@@ -82,14 +79,14 @@ class ReportPages(PageGroup):
 
     async def index(self, request: Request) -> Response:
         """Show the form and the person's reports."""
-        session = await self._context.signed_in(request, Right.REPORTS)
-        return self._page(request, session, {})
+        await self._context.signed_in(request, Right.REPORTS)
+        return self._page(request, {})
 
     async def partial(self, request: Request) -> Response:
         """Return the list alone."""
         session = await self._context.signed_in(request, Right.REPORTS)
         jobs = self._jobs().of(session.person)
-        return self._context.render(request, "report_list.html", session, jobs=jobs)
+        return self._context.render(request, "report_list.html", jobs=jobs)
 
     async def ask(self, request: Request) -> Response:
         """Start a report."""
@@ -101,7 +98,7 @@ class ReportPages(PageGroup):
             asked, first, last = self._window(typed)
             _check_intervention(typed, first, last)
         except ValueError as error:
-            return self._page(request, session, typed, str(error), 400)
+            return self._page(request, typed, str(error), 400)
         place = typed["site"], typed["building"]
         title = file_name(typed["name"], typed["kind"], *asked.values(), *place)
         fields = {key: typed[key] for key in ("name", "kind", "site", "building", "intervention")}
@@ -109,7 +106,7 @@ class ReportPages(PageGroup):
             self._jobs().start(fields | asked, session.person, title)
         except TooManyJobsError:
             message = "Two reports are already in progress. Wait for one of them to finish."
-            return self._page(request, session, typed, message, 429)
+            return self._page(request, typed, message, 429)
         return RedirectResponse("/reports", 303)
 
     async def file(self, request: Request) -> Response:
@@ -150,12 +147,7 @@ class ReportPages(PageGroup):
         return jobs
 
     def _page(
-        self,
-        request: Request,
-        session: Session,
-        typed: dict[str, str],
-        error: str = "",
-        status: int = 200,
+        self, request: Request, typed: dict[str, str], error: str = "", status: int = 200
     ) -> Response:
         settings = self._context.settings
         today = self._context.times.local(settings.clock())
@@ -180,9 +172,8 @@ class ReportPages(PageGroup):
         return self._context.render(
             request,
             "reports.html",
-            session,
-            status_code=status,
-            jobs=self._jobs().of(session.person),
+            status,
+            jobs=self._jobs().of(request.state.session.person),
             reports=ABOUT,
             formats=FORMATS,
             terms=[term.name for term in settings.times.terms],

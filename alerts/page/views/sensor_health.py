@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.routing import Route
 
 from alerts.page.page_context import PageGroup
-from alerts.page.views.history import SPANS, span_of
+from alerts.page.rendering import SPANS
+from alerts.page.views.history import span_of
 from storage import firmware
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.routing import BaseRoute
 
     from alerts.page.settings import SensorStatus
     from storage.firmware import Firmware
@@ -41,24 +41,24 @@ _CHANGES: Final = 20
 class SensorHealthPages(PageGroup):
     """Last seen, gaps, battery, drift, faults, tampering, firmware."""
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[Route]:
         """Return the routes they serve."""
         return [Route("/sensor-health", self.page)]
 
     async def page(self, request: Request) -> Response:
         """Show all sensors, those that need attention first."""
         context = self._context
-        session, span = await context.may_read(request), span_of(request)
+        await context.may_read(request)
+        span = span_of(request)
         now = context.settings.clock()
         versions, changes = await context.read(
             lambda db: (firmware.current(db), firmware.changes(db, _CHANGES))
         )
         statuses = context.settings.pipeline().sensors
-        rows = await context.threads.run(self._rows, now - SPANS[span], now, versions, statuses)
+        rows = await context.in_thread(self._rows, now - SPANS[span], now, versions, statuses)
         return context.render(
             request,
             "sensor_health.html",
-            session,
             rows=rows,
             noted=[
                 (key, words)
@@ -67,7 +67,6 @@ class SensorHealthPages(PageGroup):
             ],
             changes=changes,
             span=span,
-            spans=tuple(SPANS),
         )
 
     def _rows(

@@ -21,7 +21,6 @@ from storage import dead_letters
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.routing import BaseRoute
 
 _SHOWN: Final = 20
 _MAX_TOPIC: Final = 1024
@@ -36,19 +35,18 @@ class SensorPages(PageGroup):
         ),
     )
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[Route]:
         """Return the routes they serve."""
         return [Route("/sensors", self.index), Route("/unmatched", self.unmatched)]
 
     async def index(self, request: Request) -> Response:
         """Show registered and unregistered sensors, and counts of messages and notices."""
         context = self._context
-        session = await context.may_read(request)
-        latest = await context.threads.run(context.settings.series.latest)
+        await context.may_read(request)
+        latest = await context.in_thread(context.settings.series.latest)
         return context.render(
             request,
             "sensors.html",
-            session,
             pipeline=context.settings.pipeline(),
             most=sys.maxsize if "all" in request.query_params else _SHOWN,
             notices=await context.read(outbox.backlog),
@@ -60,7 +58,7 @@ class SensorPages(PageGroup):
 
     async def unmatched(self, request: Request) -> Response:
         """Show the last message of an unmatched topic, and the mapping that it suggests."""
-        session = await self._context.signed_in(request, Right.SENSORS)
+        await self._context.signed_in(request, Right.SENSORS)
         topic = request.query_params.get("topic", "")
         found = None
         if 0 < len(topic) <= _MAX_TOPIC:
@@ -70,7 +68,6 @@ class SensorPages(PageGroup):
         return self._context.render(
             request,
             "unmatched.html",
-            session,
             topic=topic,
             found=found,
             sample=dead_letters.visible(found.sample),

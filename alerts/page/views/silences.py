@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from starlette.exceptions import HTTPException
-from starlette.responses import RedirectResponse
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from alerts.access.roles import Right
@@ -20,8 +20,6 @@ from storage.registry import floor_name
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
     from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.routing import BaseRoute
 
     from alerts.incidents.silences import Silence
     from alerts.page.guard import Session
@@ -46,7 +44,7 @@ class SilencePages(PageGroup):
 
     nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/silences", "Silences"),)
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[Route]:
         """Return the routes they serve."""
         return [
             Route("/silences", self.index),
@@ -56,7 +54,8 @@ class SilencePages(PageGroup):
 
     async def index(self, request: Request) -> Response:
         """Show silences that are active, pending or recently ended."""
-        return await self._page(request, await self._context.may_read(request), {})
+        await self._context.may_read(request)
+        return await self._page(request, {})
 
     async def add(self, request: Request) -> Response:
         """Create a silence."""
@@ -68,7 +67,7 @@ class SilencePages(PageGroup):
             **{name: text_of(form, name) for name in ("place", "kind", "hours", "later")},
         }
         if fault:
-            return await self._page(request, session, typed, fault, 400)
+            return await self._page(request, typed, fault, 400)
         starts = now + _HOUR_S * _choice(form, "later", _LATER)
         ends = starts + _HOUR_S * _choice(form, "hours", _LASTING)
         matchers = self._matchers(session, form)
@@ -86,7 +85,7 @@ class SilencePages(PageGroup):
             )
         except SilenceError as error:
             faults = " ".join(sentence(line) for line in str(error).splitlines())
-            return await self._page(request, session, typed, faults, 400)
+            return await self._page(request, typed, faults, 400)
         return RedirectResponse("/silences", 303)
 
     async def end(self, request: Request) -> Response:
@@ -147,25 +146,16 @@ class SilencePages(PageGroup):
         return _capital(", ".join(words) or "everything")
 
     async def _page(
-        self,
-        request: Request,
-        session: Session | None,
-        typed: dict[str, Any],
-        error: str = "",
-        status: int = 200,
+        self, request: Request, typed: dict[str, Any], error: str = "", status: int = 200
     ) -> Response:
         now = self._context.settings.clock()
         found = await self._context.read(silences.listed, now)
-        may = session is not None and session.may(Right.SILENCE)
-        wide = session is not None and session.may(Right.ACCOUNTS)
         return self._context.render(
             request,
             "silences.html",
-            session,
-            status_code=status,
+            status,
             silences=[(s, self._words(s), s.state(now).value) for s in found],
-            may_silence=may,
-            places=[(k, words) for k, (words, _) in self._places().items() if wide or k != _SCHOOL],
+            places=[(key, words) for key, (words, _) in self._places().items()],
             lasting=_LASTING,
             later=_LATER,
             max_reason=MAX_REASON,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from starlette.responses import RedirectResponse
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from alerts.access.roles import Right
@@ -19,10 +19,6 @@ from alerts.page.page_context import PageGroup, sentence, text_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.routing import BaseRoute
-
-    from alerts.page.guard import Session
 
 _MAX_REASON: Final = 200
 _SHOWN: Final = 50
@@ -42,7 +38,7 @@ def probability(log_odds: float) -> float:
 class ThresholdPages(PageGroup):
     """The list of thresholds and adjustments, and reverting one."""
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[Route]:
         """Return the routes they serve."""
         return [
             Route("/levels", self.show),
@@ -51,8 +47,8 @@ class ThresholdPages(PageGroup):
 
     async def show(self, request: Request) -> Response:
         """Show thresholds by sensor, and the newest adjustments."""
-        session = await self._context.may_read(request)
-        return await self._page(request, session)
+        await self._context.may_read(request)
+        return await self._page(request)
 
     async def undo(self, request: Request) -> Response:
         """Revert an adjustment."""
@@ -60,20 +56,16 @@ class ThresholdPages(PageGroup):
         reason = " ".join(text_of(form, "reason").split())[:_MAX_REASON]
         seq, now = request.path_params["seq"], self._context.settings.clock()
         if not reason:
-            return await self._page(
-                request, session, "Please give a reason. It is kept on record.", 400
-            )
+            return await self._page(request, "Please give a reason. It is kept on record.", 400)
         try:
             await self._context.write(
                 lambda tx: threshold_adjustments.undo(tx, seq, session.person, now, reason),
             )
         except ThresholdAdjustmentError as error:
-            return await self._page(request, session, sentence(error), 409)
+            return await self._page(request, sentence(error), 409)
         return RedirectResponse("/levels", 303)
 
-    async def _page(
-        self, request: Request, session: Session | None, error: str = "", status: int = 200
-    ) -> Response:
+    async def _page(self, request: Request, error: str = "", status: int = 200) -> Response:
         registry = self._context.registry
         thresholds, adjustments = await self._context.read(
             lambda db: (
@@ -84,14 +76,12 @@ class ThresholdPages(PageGroup):
         return self._context.render(
             request,
             "thresholds.html",
-            session,
-            status_code=status,
+            status,
             sensors=[
                 (sensor, registry.room_of(sensor), thresholds.get(sensor))
                 for sensor in registry.sensors
             ],
             adjustments=adjustments,
-            may_revert=session is not None and session.may(Right.SENSORS),
             max_reason=_MAX_REASON,
             probability=probability,
             error=error,

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from alerts.access import action_tokens
-from alerts.access.action_tokens import Action
+from alerts.access.action_tokens import LIFETIME_S, Action
 from alerts.incidents import repository
 from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import ActionClass, Status, Verdict
@@ -37,9 +37,10 @@ async def open_page(database, registry, policy):
         page.db.close()
 
 
-def token_for(page, incident, person="ap", action=Action.ACKNOWLEDGE, **more):
+def token_for(page, incident, person="ap", action=Action.ACKNOWLEDGE, left_s=LIFETIME_S):
     with sqlite.transaction(page.db) as tx:
-        return action_tokens.issue(tx, incident, person, action, page.now, **more)
+        now = page.now + left_s - LIFETIME_S
+        return action_tokens.issue(tx, incident, person, action, now)
 
 
 async def press(page, token, path="/answer", client=None, **form):
@@ -209,7 +210,7 @@ async def test_somebody_else_who_is_signed_in_does_not_answer_in_its_persons_nam
 async def test_it_runs_out_and_goes_with_its_person(open_page, make_event, policy):
     page = open_page()
     incident = page.incident(make_event)
-    short = token_for(page, incident, lifetime_s=100.0)
+    short = token_for(page, incident, left_s=100.0)
     long = token_for(page, incident)
     page.now += 100.0
     answer = await press(page, short)
