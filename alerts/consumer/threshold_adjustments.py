@@ -233,7 +233,8 @@ def _add(tx: sqlite3.Connection, new: ThresholdAdjustment, step: float) -> Thres
     what = "alert threshold unchanged" if after == before else "alert threshold adjusted"
     detail = f"{new.sensor}: {before:+.3g} to {after:+.3g}, adjustment {new.seq}"
     if new.undoes is not None:
-        what, detail = "alert threshold adjustment undone", f"{detail}, undoes {new.undoes}: {new.reason}"
+        what = "alert threshold adjustment undone"
+        detail = f"{detail}, undoes {new.undoes}: {new.reason}"
     repository.add_history(tx, new.incident, Record(new.at, new.who, what, detail))
     return new
 
