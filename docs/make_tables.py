@@ -1,10 +1,10 @@
 """Write the tables of the documentation that come from the code: ``make docs``.
 
-A table stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->``; everything else in a
-page is written by hand. ``--check`` writes nothing and exits 1 if a page is old.
+A table is between ``<!-- table: NAME -->`` and ``<!-- end of table -->``; everything else in a page
+is written by hand. ``--check`` writes nothing and exits 1 if a page is out of date.
 
-What a format can carry is what its golden cases carry; what an interval costs is what the benchmark
-of the detector measured (``docs/detection-benchmark.md``).
+What a format can contain is taken from its golden cases, the cost of an interval from the benchmark
+of the detector (``docs/detection-benchmark.md``).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PAGES: Final = (
 _MARKED: Final = re.compile(
     r"(<!-- table: (?P<name>[a-z]+) -->\n)(?P<body>.*?)(<!-- end of table -->)", re.DOTALL
 )
-_ROUTED: Final = "chosen by the user: give it a route"
+_ROUTED: Final = "chosen by the user: add a route"
 
 
 def _topics(name: str) -> str:
@@ -123,42 +123,42 @@ class Buy(NamedTuple):
     interval_s: float | None
 
 
-_LORA: Final = "60 s if the airtime allows it (10 s at the least, 600 s as delivered)"
+_LORA: Final = "60 s if airtime allows (minimum 10 s, default 600 s)"
 BUY: Final = {
     "native": Buy("an ESP32 with SEN55, or SPS30 and SGP41, and firmware of your own", "2 s", 2),
-    "tasmota": Buy("an ESP board with SEN55 or PMS5003 and SGP41", "10 s, the least it can", 10),
+    "tasmota": Buy("an ESP board with SEN55 or PMS5003 and SGP41", "10 s, its minimum", 10),
     "airgradient": Buy("AirGradient ONE", "60 s, fixed", 60),
     "chirpstack": Buy("Milesight GS601", _LORA, 60),
-    "tts": Buy("Milesight GS601", "as the stack's fair use allows, minutes", 180),
-    "zigbee2mqtt": Buy("IKEA VINDSTYRKA", "the device's own", None),
+    "tts": Buy("Milesight GS601", "minutes, by the stack's fair use", 180),
+    "zigbee2mqtt": Buy("IKEA VINDSTYRKA", "fixed by the device", None),
     "meraki": Buy("Cisco Meraki MT15", "about 60 s, fixed", 60),
-    "ruuvi": Buy("Ruuvi Air and a Ruuvi gateway", "the device's own", None),
-    "qingping": Buy("Qingping Air Monitor", "10 s, if it is asked", 10),
-    "kaiterra": Buy("Kaiterra Sensedge", "the device's own", None),
-    "sensecap": Buy("for climate beside another sensor only", "the device's own", None),
-    "sparkplug": Buy("what the building already has", "1-5 s at the gateway, if it can", 5),
-    "homie": Buy("what the building already has", "1-5 s, if it can", 5),
-    "ha_discovery": Buy("nothing: it only tells units", "none", None),
-    "shelly": Buy("for climate beside another sensor only", "the device's own", None),
+    "ruuvi": Buy("Ruuvi Air and a Ruuvi gateway", "fixed by the device", None),
+    "qingping": Buy("Qingping Air Monitor", "10 s, on request", 10),
+    "kaiterra": Buy("Kaiterra Sensedge", "fixed by the device", None),
+    "sensecap": Buy("for climate beside another sensor only", "fixed by the device", None),
+    "sparkplug": Buy("existing building automation", "1-5 s at the gateway, if possible", 5),
+    "homie": Buy("existing Homie devices", "1-5 s, if possible", 5),
+    "ha_discovery": Buy("nothing: it only provides units", "none", None),
+    "shelly": Buy("for climate beside another sensor only", "fixed by the device", None),
     "esphome": Buy("an ESP32 with SEN55, or SPS30 and SGP41", "2 s", 2),
     "loriot": Buy("Milesight GS601", _LORA, 60),
     "milesight_gateway": Buy("Milesight GS601 and UG65", _LORA, 60),
     "milesight": Buy("Milesight GS601", _LORA, 60),
-    "decentlab": Buy("DL-PM, if it is there already", "minutes (battery)", 600),
-    "elsys": Buy("ERS2 VOC, if it is there already", "minutes (battery)", 600),
-    "influx": Buy("what Telegraf already reads", "1-5 s at its source", 5),
-    "sensorcommunity": Buy("airRohr with SPS30, if it is there already", "145 s as delivered", 145),
-    "purpleair": Buy("PurpleAir, if it is there already", "120 s, as it averages", 120),
-    "awair": Buy("Awair, if it is there already", "poll every 10 s", None),
-    "unifi": Buy("UniFi UP-AirQuality, if it is there already", "poll every 10 s", None),
-    "verkada": Buy("Verkada SV, if it is there already", "alerts by themselves", None),
-    "halo": Buy("HALO, if it is there already", "alerts by themselves; heartbeat 60 s", None),
-    "generic": Buy("anything that can post JSON", "1-5 s, if it can", 5),
+    "decentlab": Buy("DL-PM, if present", "minutes (battery)", 600),
+    "elsys": Buy("ERS2 VOC, if present", "minutes (battery)", 600),
+    "influx": Buy("existing Telegraf inputs", "1-5 s at its source", 5),
+    "sensorcommunity": Buy("airRohr with SPS30, if present", "145 s by default", 145),
+    "purpleair": Buy("PurpleAir, if present", "120 s, as it averages", 120),
+    "awair": Buy("Awair, if present", "poll every 10 s", None),
+    "unifi": Buy("UniFi UP-AirQuality, if present", "poll every 10 s", None),
+    "verkada": Buy("Verkada SV, if present", "on events", None),
+    "halo": Buy("HALO, if present", "on events; heartbeat 60 s", None),
+    "generic": Buy("anything that can post JSON", "1-5 s, if possible", 5),
 }
 """By decoder, in the order of the table."""
 
 _RELIED_ON: Final = 0.2
-"""Puffs found, of those a sensor can see, below which its alarms are nothing to rely on."""
+"""Share of visible puffs detected, below which alerts cannot be relied on."""
 _BENCHMARK: Final = ROOT / "docs" / "detection-benchmark.md"
 _ROW: Final = re.compile(
     r"^\| (?P<s>\d+) s \| \d+ \| \d+ \| (?P<recall>[\d.]+) [^|]*\|[^|]*\|[^|]*\| (?P<alarms>[\d.]+)"
@@ -189,7 +189,7 @@ def _intervals() -> list[str]:
         f" | {row['p50']:.0f} s; {row['p90']:.0f} s |"
         for row in _measured()
     ]
-    head = ("interval", "puffs found, of those a sensor can see", "false alarms a sensor-day")
+    head = ("interval", "puffs detected, of those a sensor can see", "false alarms a sensor-day")
     return [
         f"| {' | '.join(head)} | half of the alerts within; nine in ten |",
         "|---|---:|---:|---:|",
@@ -208,16 +208,16 @@ def _carried(name: str) -> list[str]:
 def _cost(name: str, carried: list[str]) -> str:
     alone = "; its own alarms come at once" if "its own alarms" in carried else ""
     if "particles" not in carried:
-        return "tells no vaping without a particle channel" if not alone else alone[2:]
+        return "no vaping detection without a particle channel" if not alone else alone[2:]
     seconds = BUY[name].interval_s
     if seconds is None:
-        return f"as its interval in `plumewatch status`{alone}"
+        return f"depends on its interval (`plumewatch status`){alone}"
     rows = _measured()
     row = next((row for row in rows if row["s"] >= seconds), rows[-1])
     bound = "at most" if seconds > rows[-1]["s"] else "about"
-    found = f"{bound} {row['recall']:.0%} of puffs found"
+    found = f"{bound} {row['recall']:.0%} of puffs detected"
     if row["recall"] < _RELIED_ON:
-        return f"trends, no alarm: {found}{alone}"
+        return f"trends only: {found}{alone}"
     return f"{found}, half within {row['p50']:.0f} s{alone}"
 
 
@@ -237,9 +237,9 @@ def _report(columns: Sequence[tables.Column]) -> list[str]:
     rows = []
     for column in columns:
         kind = str(column.kind() if isinstance(column.kind, type) else column.kind)
-        said = types.get(kind, "date" if kind == "Date" else "moment")
-        rows.append(f"| `{column.name}` | {said} | {column.about} |")
-    return ["| column | type | holds |", "|---|---|---|", *rows]
+        name = types.get(kind, "date" if kind == "Date" else "time")
+        rows.append(f"| `{column.name}` | {name} | {column.about} |")
+    return ["| column | type | content |", "|---|---|---|", *rows]
 
 
 TABLES: Final[dict[str, Callable[[], list[str]]]] = {
@@ -263,12 +263,12 @@ TABLES: Final[dict[str, Callable[[], list[str]]]] = {
 
 
 def api_text() -> str:
-    """Return the document of the HTTP API as it is kept."""
+    """Return the text of the HTTP API's document."""
     return json.dumps(openapi.document(), indent=1) + "\n"
 
 
 def renewed(text: str) -> str:
-    """Return a page with its tables as the code has them.
+    """Return a page with current tables.
 
     Raises
     ------
@@ -283,7 +283,7 @@ def renewed(text: str) -> str:
 def main() -> int:
     """Write, or check, all pages."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="only say which pages are old")
+    parser.add_argument("--check", action="store_true", help="only print outdated pages")
     check = parser.parse_args().check
     old = 0
     for page in (*PAGES, OPENAPI):
@@ -294,7 +294,7 @@ def main() -> int:
         old += 1
         if not check:
             page.write_text(new, encoding="utf-8")
-        sys.stdout.write(f"{page.relative_to(ROOT)}: {'is old' if check else 'written'}\n")
+        sys.stdout.write(f"{page.relative_to(ROOT)}: {'is out of date' if check else 'written'}\n")
     return 1 if check and old else 0
 
 
