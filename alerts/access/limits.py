@@ -31,8 +31,6 @@ _ALL: Final = (_Bound(60, 60.0),)
 def address_key(address: str) -> str:
     """Return the key of an address: for IPv6 its /64 network, since a host has many addresses.
 
-    Examples
-    --------
     >>> address_key("2001:db8:1:2:3::4"), address_key("10.0.0.7"), address_key("testclient")
     ('2001:db8:1:2::/64', '10.0.0.7', 'testclient')
     """

@@ -49,8 +49,6 @@ def fault_of(password: str, context: Iterable[str] = ()) -> str:
 
     `context` are names that others would try: id, name, school.
 
-    Examples
-    --------
     >>> fault_of("short")
     'A password needs at least 12 characters.'
     >>> fault_of("northfield-2026", ["Northfield High"])
@@ -76,8 +74,6 @@ def fault_of(password: str, context: Iterable[str] = ()) -> str:
 def generated() -> str:
     """Generate a password that can be read out: 8 groups of 2 syllables, 98 bits.
 
-    Examples
-    --------
     >>> fault_of(generated())
     ''
     """

@@ -44,8 +44,6 @@ def may(role: str, right: Right) -> bool:
 def who_may(right: Right) -> str:
     """List the roles that have a right.
 
-    Examples
-    --------
     >>> who_may(Right.SENSORS)
     'facilities and admin'
     """

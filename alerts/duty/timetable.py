@@ -47,8 +47,6 @@ class Span:
 def minutes(text: str, *, latest: int = DAY_MIN - 1) -> int:
     """Return the minutes after midnight of ``HH:MM``; raise ValueError beyond `latest` minutes.
 
-    Examples
-    --------
     >>> minutes("07:45"), minutes("24:00", latest=DAY_MIN)
     (465, 1440)
     """
@@ -63,8 +61,6 @@ def minutes(text: str, *, latest: int = DAY_MIN - 1) -> int:
 def wall(after_midnight: int) -> str:
     """Write minutes after midnight as a wall time.
 
-    Examples
-    --------
     >>> wall(465), wall(1440 + 90)
     ('07:45', '01:30')
     """
@@ -87,8 +83,6 @@ def instant(zone: ZoneInfo, day: date, after_midnight: int) -> datetime:
 
     Minutes are of the clock face, not elapsed; 1440 and more are of the following day.
 
-    Examples
-    --------
     >>> chicago = ZoneInfo("America/Chicago")
     >>> instant(chicago, date(2020, 3, 8), 150).astimezone(chicago).strftime("%H:%M")
     '03:00'

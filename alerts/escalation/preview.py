@@ -145,8 +145,6 @@ def _line(seconds: float | str, what: str) -> str:
 def _clock(seconds: float) -> str:
     """Write a duration.
 
-    Examples
-    --------
     >>> _clock(95.0), _clock(3600.0)
     ('1:35', '1:00:00')
     """

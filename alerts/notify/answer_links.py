@@ -36,8 +36,6 @@ def with_answer_link(tx: sqlite3.Connection, row: OutboxRow, now: float) -> Outb
 def answer_of(link: str) -> tuple[str, str]:
     """Return address and token of a personal link, for a button; empty for other links.
 
-    Examples
-    --------
     >>> answer_of("https://plumewatch.example/answer#c2VjcmV0")
     ('https://plumewatch.example/answer', 'c2VjcmV0')
     >>> answer_of("https://plumewatch.example/incidents/1")

@@ -120,8 +120,6 @@ def may_connect(host: object) -> bool:
 def fault_of_url(url: str, *, allow_private: bool) -> str:
     """Return why an address is not allowed; empty if it is.
 
-    Examples
-    --------
     >>> fault_of_url("https://hooks.example/a", allow_private=False)
     ''
     >>> fault_of_url("http://hooks.example/a", allow_private=False)

@@ -108,8 +108,6 @@ _LIMITS: Final = {
 def clock_text(moment: float, zone: str) -> str:
     """Write the time of day at the school.
 
-    Examples
-    --------
     >>> clock_text(1_788_789_900.0, "America/New_York")
     '10:05:00'
     """
@@ -119,8 +117,6 @@ def clock_text(moment: float, zone: str) -> str:
 def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
     """Return title and body for a channel by the scheme of its URL, such as ``"twilio"``.
 
-    Examples
-    --------
     >>> n = Notice("20260907-001", NoticeReason.OPENED, "vape", "Boys N2", "2", "North",
     ...            1_788_789_900.0, "PM2.5 rose from 4 to 180 µg/m³ in 6 s", "America/New_York")
     >>> title, body = render(n)

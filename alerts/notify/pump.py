@@ -93,8 +93,6 @@ def backoff_s(
     Half of the doubled wait is random, so that notices that failed together are not retried
     together.
 
-    Examples
-    --------
     >>> [backoff_s(n, PumpSettings(), lambda low, high: high) for n in (1, 2, 3, 20)]
     [2.0, 4.0, 8.0, 300.0]
     """

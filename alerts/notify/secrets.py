@@ -21,8 +21,6 @@ _MAX_FILE_BYTES: Final = 65_536
 class Secret:
     """One hidden string.
 
-    Examples
-    --------
     >>> token = Secret("swordfish")
     >>> token
     Secret('****')

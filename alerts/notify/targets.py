@@ -20,8 +20,6 @@ def scheme_of(target: Secret) -> str:
 def target_id(target: Secret) -> str:
     """Name an address in rows and logs without revealing it: scheme and fingerprint.
 
-    Examples
-    --------
     >>> target_id(Secret("ntfys://ntfy.example/restrooms"))
     'ntfys-7acde264aa74'
     """

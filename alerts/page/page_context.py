@@ -269,8 +269,6 @@ def text_of(form: FormData, name: str) -> str:
 def sentence(text: object) -> str:
     """Write the message of an error as a sentence.
 
-    Examples
-    --------
     >>> sentence("there is no such move")
     'There is no such move.'
     """

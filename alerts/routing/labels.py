@@ -18,8 +18,6 @@ SEVERITIES: Final = tuple(severity.value for severity in Severity)
 def incident_labels(room: Room, *, kind: str, severity: str, sensor: str) -> dict[str, str]:
     """Return the labels of an incident; unknown ones are absent, which equals empty.
 
-    Examples
-    --------
     >>> from storage.registry import Room
     >>> incident_labels(
     ...     Room("N2", "Boys", "", "North", ""), kind="vape", severity="warning", sensor="s1"

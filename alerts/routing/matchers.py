@@ -47,8 +47,6 @@ class Matcher:
 
     Raises MatcherError for an empty name, an unknown operator or an invalid pattern.
 
-    Examples
-    --------
     >>> Matcher("floor", MatchOp.NOT_EQUAL, "2").matches({"kind": "vape"})
     True
     """
@@ -106,8 +104,6 @@ def all_match(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
 def parse_matchers(text: str) -> tuple[Matcher, ...]:
     """Read matchers, in braces or without; raise MatcherError with the column, from 1.
 
-    Examples
-    --------
     >>> [str(m) for m in parse_matchers('{kind=~"vape|smoke", floor!=2}')]
     ['kind=~"vape|smoke"', 'floor!="2"']
     """
@@ -181,8 +177,6 @@ def _unescaped(text: str, column: int) -> str:
 def _quoted(text: str) -> str:
     r"""Write a value in quotes so that it is read back unchanged.
 
-    Examples
-    --------
     >>> print(_quoted('O"Neil'))
     "O\"Neil"
     """

@@ -24,8 +24,6 @@ class SilenceState(StrEnum):
 def silence_state(starts_at: float, ends_at: float, now: float) -> SilenceState:
     """Return the state of a silence over the half-open interval [starts_at, ends_at).
 
-    Examples
-    --------
     >>> [silence_state(10, 20, now).value for now in (9.9, 10, 19.9, 20)]
     ['pending', 'active', 'active', 'expired']
     """

@@ -38,8 +38,6 @@ class Chosen:
     def why(self) -> str:
         """Say which matchers led here.
 
-        Examples
-        --------
         >>> Chosen("staff", (Route("staff"),)).why()
         'no route matches: default receiver'
         """

@@ -1,4 +1,4 @@
-"""Feedback on the staff page moves a level once, over kill -9, and is taken back for good."""
+"""Feedback on the staff page adjusts a threshold once, despite kill -9, and can be reverted."""
 
 import contextlib
 import json
@@ -55,7 +55,7 @@ def answer_on_the_page(service):
         assert "false alarm: spray" in client.get("/levels").text
 
 
-def test_feedback_moves_a_level_once_survives_kills_and_is_taken_back(broker, tmp_path):
+def test_feedback_adjusts_a_threshold_once_survives_kills_and_is_reverted(broker, tmp_path):
     service = ServiceProcess(tmp_path, broker.port)
     start = time.time() - 200.0
     with service, Publisher(broker.port) as publisher:

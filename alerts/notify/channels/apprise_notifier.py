@@ -4,22 +4,17 @@ Properties of apprise that shape this module:
 
 - one object throttles between sends, so each send gets a fresh object with one target;
 - it follows redirects, so a public address could lead a POST to an internal one: switched off;
-- its time-outs are per socket read, so a server that drips a byte at a time holds a call for
-  minutes; and its calls share one pool of threads. Here each channel has threads of its own
-  (`storage.bounded_call`): a hung provider delays only itself, and never the exit;
-- it logs addresses, which are secrets: its log, and urllib3's during a send, are discarded.
+- its time-outs are per socket read and its calls share one pool of threads. Here each channel has
+  threads of its own (`storage.bounded_call`): a hung provider delays only itself;
+- it logs addresses, which are secrets: its log, and urllib3's during a send, are discarded;
+- it returns no response headers: ``Retry-After`` is known only from a body (Telegram, Discord).
 
-Where a notice may go is an allow-list of schemes, and each connection is checked at the moment it
-is made (`alerts.notify.guarded_http`), so neither a name that resolves inwards, nor one
-that changes its mind after a check, reaches a machine inside. Link-local addresses, where clouds
-keep their metadata, are refused always. Behind an HTTP proxy the proxy's address is what counts.
+A notice may go to an allow-list of schemes, and `alerts.notify.guarded_http` checks each connection
+as it is made. Behind an HTTP proxy the proxy's address is what counts.
 
 Where text and picture are one request (`_ONE_REQUEST`), a provider that refuses it gets the text
 alone, once, in the same attempt. Elsewhere the text is sent first and decides the outcome; a failed
 picture is only logged, so text is never sent twice.
-
-Apprise returns no receipt and no response headers: ``Retry-After`` is known only if a provider
-sends it in the body (Telegram, Discord).
 """
 
 from __future__ import annotations
@@ -206,11 +201,8 @@ class AppriseNotifier:
 async def send_bounded(threads: BoundedThreads, work: Callable[[], None], timeout_s: float) -> None:
     """Run a blocking send within `timeout_s` seconds.
 
-    Raises
-    ------
-    NotifyError
-        What `work` raises; any other error as ``LIBRARY``, without its text. ``BUSY`` if all
-        threads are in use, ``TIMEOUT`` after `timeout_s`.
+    Raises the NotifyError of `work`; any other error as ``LIBRARY``, without its text; ``BUSY`` if
+    all threads are in use, and ``TIMEOUT`` after the deadline.
     """
     try:
         await threads.run(work, timeout_s)

@@ -27,8 +27,6 @@ _SHOWN: Final = 50
 def probability(log_odds: float) -> float:
     """Return the probability of log-odds.
 
-    Examples
-    --------
     >>> probability(0.0)
     0.5
     """

@@ -1,4 +1,4 @@
-"""Timelines of telling: who hears when, if people answer and if they do not."""
+"""Timelines of escalation: who is notified when, with and without a response."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ ROSTER = Roster(
 
 @pytest.fixture
 def school(registry):
-    """A staff of three: Lee is asked first, then the others."""
+    """A staff of three: Lee is notified first, then the others."""
     return Timeline(registry, AlertPolicy(staff=STAFF, roster=ROSTER, timings=TIMINGS))
 
 
 @pytest.fixture
 def say(school, make_event):
-    """Let the detector speak of a sensor at a moment of the timeline."""
+    """Report a detection of a sensor at a moment of the timeline."""
 
     def speak(t, sensor="s1", since=None, phase=EventPhase.ALERTED, **more):
         alerted = school.start + (t if since is None else since)
@@ -56,8 +56,8 @@ def say(school, make_event):
     return speak
 
 
-def test_nobody_answers(school, say):
-    """escalation: each ring in turn, then all again, then it is said that nobody answered."""
+def test_without_a_response_the_next_ring_is_notified(school, say):
+    """Each ring in turn, then all again, then "no response" is recorded."""
     say(0)
     school.run(900).want(
         ("lee", "opened", BOYS, 0, 1),
@@ -78,7 +78,7 @@ def test_nobody_answers(school, say):
     ]
 
 
-def test_an_answer_stops_it_and_the_others_hear_who_has_it(school, say):
+def test_an_acknowledgement_stops_it_and_the_others_learn_who_responds(school, say):
     say(0)
     school.ack(70, "fox")
     school.run(600).want(
@@ -90,7 +90,7 @@ def test_an_answer_stops_it_and_the_others_hear_who_has_it(school, say):
     )
 
 
-def test_an_arrival_takes_it_and_tells_what_an_answer_tells(school, say):
+def test_an_arrival_acknowledges_and_notifies_the_others(school, say):
     say(0)
     for t, who in ((70, "fox"), (71, "fox"), (90, "lee"), (91, "fox")):
         school.at(t, lambda tx, now, who=who: school.engine.arrive(tx, school.id(1), who, now))
@@ -105,7 +105,7 @@ def test_an_arrival_takes_it_and_tells_what_an_answer_tells(school, say):
     assert said == ["acknowledged", "arrived", "arrived as well"]  # twice is once
 
 
-def test_an_arrival_is_a_word_and_the_reminder_waits_anew(school, say):
+def test_an_arrival_restarts_the_wait_for_the_reminder(school, say):
     say(0)
     school.ack(10, "lee")
     school.at(500, lambda tx, now: school.engine.arrive(tx, school.id(1), "lee", now))
@@ -117,7 +117,7 @@ def test_an_arrival_is_a_word_and_the_reminder_waits_anew(school, say):
     )
 
 
-def test_who_arrived_and_then_said_nothing_can_take_it_again(school, say):
+def test_a_person_who_arrived_can_acknowledge_again_after_the_reopening(school, say):
     say(0)
     school.at(10, lambda tx, now: school.engine.arrive(tx, school.id(1), "lee", now))
     for t in range(100, 1700, 100):
@@ -129,7 +129,7 @@ def test_who_arrived_and_then_said_nothing_can_take_it_again(school, say):
     assert school.history()[-2:] == ["acknowledged", "arrived as well"]
 
 
-def test_the_second_answer_is_recorded_and_tells_nobody(school, say):
+def test_a_second_acknowledgement_is_recorded_without_notices(school, say):
     """Multiack: who comes second is on record, and the first has it."""
     say(0)
     school.ack(70, "fox")
@@ -140,7 +140,7 @@ def test_the_second_answer_is_recorded_and_tells_nobody(school, say):
     assert school.history()[-3:] == ["acknowledged", "acknowledged as well", "acknowledged again"]
 
 
-def test_no_word_after_an_answer(school, say):
+def test_no_report_after_an_acknowledgement(school, say):
     """An acknowledgement runs out into a reminder, and that into the whole chain again."""
     say(0)
     school.ack(10, "lee")
@@ -155,7 +155,7 @@ def test_no_word_after_an_answer(school, say):
     )
 
 
-def test_feedback_is_a_word(school, say):
+def test_feedback_ends_the_wait(school, say):
     say(0)
     school.ack(10, "lee")
     school.at(
@@ -187,7 +187,7 @@ def test_hand_over(school, say):
 
 
 @pytest.mark.parametrize("end", [95.0, 200.0, 400.0])
-def test_down_past_steps(school, say, end):
+def test_steps_that_were_due_while_the_program_was_down(school, say, end):
     """dedupnotifications, inprogress: of what came due meanwhile one step runs, the next waits."""
     say(0)
     say(90, since=0, phase=EventPhase.UPDATED)
@@ -200,7 +200,7 @@ def test_down_past_steps(school, say, end):
     )
 
 
-def test_over_while_down(school, say):
+def test_an_incident_that_ended_while_the_program_was_down(school, say):
     """An incident that went quiet meanwhile asks nobody after the restart."""
     say(0)
     say(50, since=0, phase=EventPhase.ENDED)
@@ -218,7 +218,7 @@ def test_an_empty_ring_does_not_wait(registry, make_event):
     school.run(30).want(("fox", "opened", BOYS, 0, 1))
 
 
-def test_nobody_at_all_is_a_logged_end(registry, make_event):
+def test_without_staff_the_end_is_recorded(registry, make_event):
     """Missinguser: nobody can be told, and that is on record instead of lost."""
     school = Timeline(registry, AlertPolicy(staff=(), timings=TIMINGS))
     school.push(0, make_event(school.start))
@@ -226,7 +226,7 @@ def test_nobody_at_all_is_a_logged_end(registry, make_event):
     assert school.history() == ["opened", "nobody notified", "severity", "no response"]
 
 
-def test_the_chain_is_that_of_the_opening(school, say):
+def test_the_chain_stays_as_it_was_at_the_opening(school, say):
     """Policyreassignment: later settings and rosters change nothing of a chain that runs."""
     say(0)
     school.at(30, lambda _tx, _now: setattr(school, "policy", replaced(school)))
@@ -244,7 +244,7 @@ def replaced(school):
     )
 
 
-def test_what_is_critical_waits_half_as_long(school, say):
+def test_a_critical_incident_waits_half_as_long(school, say):
     say(0, kind=EventKind.SMOKE)
     school.run(40).want(
         ("lee", "opened", BOYS, 0, 1),
@@ -253,7 +253,7 @@ def test_what_is_critical_waits_half_as_long(school, say):
     )
 
 
-def test_a_device_is_for_facilities_alone_and_its_return_for_those_told(school, say):
+def test_a_device_fault_is_for_facilities_and_its_end_for_those_notified(school, say):
     """Heartbeat: silence of a sensor is told once, and its return to those who know of it."""
     say(0, kind=EventKind.OFFLINE, confidence=1.0)
     say(900, since=0, kind=EventKind.OFFLINE, confidence=1.0, phase=EventPhase.ENDED)
@@ -288,7 +288,7 @@ def silence(school, t, seconds, *matchers, begin=None):
     )
 
 
-def test_a_silenced_incident_is_recorded_and_told_at_the_end(school, say):
+def test_a_silenced_incident_is_recorded_and_notified_at_the_end(school, say):
     """silence, maintenance: held, not lost, and told once when it still goes on."""
     silence(school, 0, 300)
     say(10)
@@ -304,7 +304,7 @@ def test_a_silenced_incident_is_recorded_and_told_at_the_end(school, say):
     assert school.history()[:4] == ["opened", "held", "severity", "released"]
 
 
-def test_what_ends_within_a_silence_is_never_told(school, say):
+def test_an_incident_that_ends_within_a_silence_is_never_notified(school, say):
     silence(school, 0, 600)
     say(10)
     say(60, since=10, phase=EventPhase.ENDED)
@@ -321,7 +321,7 @@ def test_a_silence_that_is_ended_early(school, say):
     school.run(50).want(("lee", "opened", BOYS, 40, 41))
 
 
-def test_a_silence_after_the_first_notice_lets_the_steps_wait(school, say):
+def test_a_silence_after_the_first_notice_delays_the_steps(school, say):
     """Servicemaintenance escalate: nobody else is asked until it is over."""
     say(0)
     say(100, since=0, phase=EventPhase.UPDATED)
@@ -350,7 +350,7 @@ def test_cold_start(school, say):
     school.run(58).want(("lee", "opened", BOYS, 0, 1))
 
 
-def test_a_push_that_fails_comes_later_and_delays_nobody(registry, make_event):
+def test_a_failed_push_is_retried_and_delays_nobody(registry, make_event):
     """Retry: a channel that is down keeps its own notice, the others have theirs."""
     ring = (
         StaffMember("lee", "Lee", targets=(Secret("ntfy://a.example/lee"),)),
@@ -373,7 +373,7 @@ def test_detections_merge(school, say):
     assert tuple(row) == (school.start + 2, 0.97)
 
 
-def test_an_update_that_nobody_needs_any_more_is_not_sent(registry, make_event):
+def test_an_obsolete_update_is_not_sent(registry, make_event):
     """Statusupdatescancel: "Fox has it" is worth nothing once it is over."""
     ring = (person("lee"), person("fox"))
     roster = Roster(BUILT_IN_ROUTES, {"staff": Receiver("staff", ("lee", "fox"))})
@@ -386,7 +386,7 @@ def test_an_update_that_nobody_needs_any_more_is_not_sent(registry, make_event):
     school.run(60).want(("lee", "opened", BOYS, 0, 1), ("fox", "opened", BOYS, 0, 1))
 
 
-def test_quiet_ends_it_and_the_next_is_a_new_one(school, say):
+def test_an_incident_resolves_without_detections_and_the_next_is_a_new_one(school, say):
     """Alertautoclose: nothing heard for the quiet time, and later the same room again."""
     say(0)
     say(30, since=0, phase=EventPhase.ENDED)
@@ -403,7 +403,7 @@ def test_quiet_ends_it_and_the_next_is_a_new_one(school, say):
 FAULT, OFFLINE = EventKind.SENSOR_FAULT, EventKind.OFFLINE
 
 
-def test_a_silent_sensor_is_not_said_to_be_broken_too(school, say):
+def test_an_offline_sensor_is_not_reported_as_faulty_too(school, say):
     """Inhibiting: held while the other goes on, told when that is over and it is not."""
     say(0, kind=OFFLINE, confidence=1.0)
     say(10, kind=FAULT, confidence=1.0)
@@ -419,14 +419,14 @@ def test_a_silent_sensor_is_not_said_to_be_broken_too(school, say):
     assert school.db.execute(suppressed).fetchone()[0] == "explained by offline in n2-boys"
 
 
-def test_of_another_sensor_it_is_said(school, say):
+def test_a_fault_of_another_sensor_is_notified(school, say):
     say(0, kind=OFFLINE, confidence=1.0)
     say(10, kind=FAULT, confidence=1.0, sensor="s3")
     school.run(20).want(("fay", "opened", BOYS, 0, 1), ("fay", "opened", GIRLS, 10, 11))
 
 
 @pytest.mark.parametrize("both", [False, True])
-def test_rules_of_a_school(registry, make_event, both):
+def test_inhibition_rules_of_a_school(registry, make_event, both):
     """AlwaysInhibiting: what fulfils both sides is not muted by what does too."""
     side = 'kind=~"vape|smoke"' if both else 'kind="smoke"'
     rule = InhibitRule(parse_matchers(side), parse_matchers('kind=~"vape|smoke"'), ("room",))

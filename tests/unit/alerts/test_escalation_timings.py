@@ -33,7 +33,7 @@ def test_faults(settings, named):
         (Severity.INFO, [0, 360, 720, 1080]),
     ],
 )
-def test_when_each_ring_is_told(severity, due):
+def test_when_each_ring_is_notified(severity, due):
     steps = plan("i", RINGS, severity, 0.0, EscalationTimings(rounds=2))
     assert [s.due_at for s in steps] == due
     assert [s.action for s in steps] == [*[Action.NOTIFY] * (len(due) - 1), Action.END]

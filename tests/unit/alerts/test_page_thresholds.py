@@ -1,4 +1,4 @@
-"""The page of levels: what it costs is said, a move is taken back by those who may, once."""
+"""The page of thresholds: what they cost, and reverting an adjustment once, by role."""
 
 import pytest
 
@@ -46,7 +46,7 @@ async def undo(page, seq=1, reason="a drill", **form):
     return await page.client.post(f"/levels/moves/{seq}/undo", data=form)
 
 
-async def test_what_a_level_is_and_costs(open_page):
+async def test_a_threshold_and_what_it_costs(open_page):
     page = open_page()
     text = (await page.client.get("/levels")).text
     assert text.count("No data yet") == 3
@@ -64,7 +64,7 @@ async def test_what_a_level_is_and_costs(open_page):
     assert 'href="/levels"' in (await page.client.get("/sensors")).text
 
 
-async def test_a_move_is_taken_back_with_a_reason_once(open_page):
+async def test_an_adjustment_is_reverted_once_with_a_reason(open_page):
     page = open_page()
     await page.sign_in("fm")
     assert "Revert" in (await page.client.get("/levels")).text
@@ -85,7 +85,7 @@ async def test_a_move_is_taken_back_with_a_reason_once(open_page):
     assert len(threshold_adjustments.latest(page.db)) == 2
 
 
-async def test_without_sign_in_token_or_role_nothing_is_taken_back(open_page):
+async def test_without_sign_in_token_or_role_nothing_is_reverted(open_page):
     staff = (StaffMember("a", "Principal", "staff"), StaffMember("b", "Keeper", "facilities"))
     page = open_page(staff)
     assert (await page.client.post("/levels/moves/1/undo")).status_code == 303

@@ -31,11 +31,11 @@ def test_all_faults_at_once():
 
 
 def first(policy, kind):
-    """Who is told first."""
+    """Return who is notified first."""
     return [c.person for c in policy.rings({"kind": kind}, 0.0)[0].people]
 
 
-def test_those_told_first_fall_back_to_all_who_can_be_reached():
+def test_without_a_reachable_facilities_team_everyone_reachable_is_notified():
     target = (Secret("json://a.example/"),)
     staff = (
         StaffMember("a", "A", "staff", target),
@@ -49,7 +49,7 @@ def test_those_told_first_fall_back_to_all_who_can_be_reached():
     assert AlertPolicy().rings({"kind": "vape"}, 0.0) == ()
 
 
-def test_without_routes_of_its_own_a_school_tells_by_role():
+def test_without_routes_of_its_own_a_school_notifies_by_role():
     target = (Secret("json://a.example/"),)
     roles = {"a": "staff", "b": "facilities", "c": "staff", "d": "admin"}
     policy = AlertPolicy(staff=tuple(StaffMember(i, i, role, target) for i, role in roles.items()))
@@ -151,7 +151,7 @@ def test_texts_fit_their_channel_and_keep_the_link(scheme, title, body):
     assert said.startswith("Boys N2")
 
 
-def test_withdrawn_notice_is_calm():
+def test_a_withdrawn_notice_asks_for_nothing():
     import msgspec
 
     notice = msgspec.structs.replace(NOTICE, reason=NoticeReason.WITHDRAWN, evidence="")

@@ -1,7 +1,7 @@
-"""When is somebody told, told again, or told of the end: Alertmanager's dedup stage as a table.
+"""When a person is notified, notified again, or of the end: Alertmanager's dedup stage as a table.
 
 Its eleven rows (`notify/notify_test.go`, Apache-2.0), in our words. Its "repeat interval" is our
-chain that begins again, its "resolved" our end, its "send_resolved" the kinds that tell their end.
+chain that begins again, its "resolved" our end, its "send_resolved" the kinds with a notice of it.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def school(registry):
 def say(school, make_event):
     def speak(t, kind=VAPE, since=None, phase=EventPhase.ALERTED, sensor="s1"):
         at = school.start + t
-        begun = school.start + (t if since is None else since)
+        onset = school.start + (t if since is None else since)
         end = at if phase is EventPhase.ENDED else None
         school.push(
             t,
-            make_event(begun, sensor, kind=kind, phase=phase, end=end, time=at, confidence=1.0),
+            make_event(onset, sensor, kind=kind, phase=phase, end=end, time=at, confidence=1.0),
         )
 
     return speak
@@ -61,8 +61,8 @@ def ends(t, since, sensor="s1"):
     return t, {"sensor": sensor, "since": since, "phase": EventPhase.ENDED}
 
 
-def taken_back(t, since):
-    """The one that began at a moment is taken back."""
+def withdrawn(t, since):
+    """The one that began at a moment is withdrawn."""
     return t, {"since": since, "phase": EventPhase.WITHDRAWN}
 
 
@@ -73,19 +73,19 @@ AGAIN = REPEAT_S + 10
 @pytest.mark.parametrize(
     ("kind", "script", "until", "reasons"),
     [
-        pytest.param(VAPE, [begins(0)], 5, ["opened"], id="never told, firing"),
-        pytest.param(VAPE, [taken_back(0, 0)], 5, [], id="never told, nothing left of it"),
+        pytest.param(VAPE, [begins(0)], 5, ["opened"], id="not notified yet, firing"),
+        pytest.param(VAPE, [withdrawn(0, 0)], 5, [], id="not notified yet, withdrawn"),
         pytest.param(VAPE, [begins(0), begins(3, "s2")], 9, ["opened"], id="more of the same"),
-        pytest.param(VAPE, "down", 30, ["opened"], id="told, but nobody got it"),
+        pytest.param(VAPE, "down", 30, ["opened"], id="notified, but not delivered"),
         pytest.param(VAPE, [begins(0)], REPEAT_S - 10, ["opened"], id="before the repetition"),
         pytest.param(VAPE, [begins(0)], AGAIN, ["opened"] * 2, id="past the repetition"),
-        pytest.param(VAPE, [begins(0), ends(9, 0)], AGAIN, ["opened"], id="over by then"),
-        pytest.param(VAPE, [begins(0), ends(9, 0)], 30, ["opened"], id="its end is not told"),
+        pytest.param(VAPE, [begins(0), ends(9, 0)], AGAIN, ["opened"], id="ended by then"),
+        pytest.param(VAPE, [begins(0), ends(9, 0)], 30, ["opened"], id="no notice of its end"),
         pytest.param(
-            OFFLINE, [begins(0), ends(9, 0)], 30, ["opened", "recovered"], id="its end is told"
+            OFFLINE, [begins(0), ends(9, 0)], 30, ["opened", "recovered"], id="a notice of its end"
         ),
-        pytest.param(VAPE, TWO, 30, ["opened"], id="all over, not told"),
-        pytest.param(OFFLINE, TWO, 30, ["opened", "recovered"], id="all over, told once"),
+        pytest.param(VAPE, TWO, 30, ["opened"], id="all ended, no notice"),
+        pytest.param(OFFLINE, TWO, 30, ["opened", "recovered"], id="all ended, one notice"),
     ],
 )
 def test_row(school, say, kind, script, until, reasons):
@@ -103,7 +103,7 @@ def channels(school):
     return {channel_of(target) for m in school.policy.staff for target in m.targets}
 
 
-def test_a_repetition_within_the_cooldown_is_on_record_and_silent(school, say):
+def test_a_repetition_within_the_cooldown_is_recorded_without_a_notice(school, say):
     say(0)
     say(9, since=0, phase=EventPhase.ENDED)
     say(60)
@@ -115,7 +115,7 @@ def test_a_repetition_within_the_cooldown_is_on_record_and_silent(school, say):
 
 
 def test_what_is_more_severe_breaks_the_cooldown(school, say):
-    """The third within the hour is critical: it is told, and the fourth is held by it."""
+    """The third within the hour is critical and notified; it mutes the fourth."""
     for k in range(4):
         say(100 * k)
         say(100 * k + 9, since=100 * k, phase=EventPhase.ENDED)
@@ -123,7 +123,7 @@ def test_what_is_more_severe_breaks_the_cooldown(school, say):
     assert [h.at for h in school.heard] == [0, 200]
 
 
-def test_a_cooldown_that_nobody_was_told_in_mutes_nothing(school, say):
+def test_a_cooldown_without_a_delivered_notice_mutes_nothing(school, say):
     school.down.update(channels(school))
     school.at(65, lambda _tx, _now: school.down.clear())
     say(0)
@@ -133,7 +133,7 @@ def test_a_cooldown_that_nobody_was_told_in_mutes_nothing(school, say):
     assert [(h.at, h.reason) for h in school.heard] == [(65, "opened"), (65, "opened")]
 
 
-def test_a_sensor_that_comes_and_goes_is_told_ever_more_rarely(school, say):
+def test_a_sensor_that_comes_and_goes_is_notified_ever_more_rarely(school, say):
     """Every ten minutes for three hours: a handful of notices, not eighteen."""
     for k in range(18):
         say(600 * k, OFFLINE)
