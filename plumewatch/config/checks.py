@@ -15,10 +15,10 @@ from ingest.mapping.schema import cross_faults as mapping_faults
 from ingest.mapping.schema import field_faults
 from ingest.mapping.topics import TopicFilter
 from plumewatch.config.duty_checks import duty_faults
-from plumewatch.config.faults import ConfigFault
+from plumewatch.config.faults import ConfigFault, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from plumewatch.config.draft import Draft
     from plumewatch.config.sections.ingest import SourceConfig
@@ -29,21 +29,20 @@ _SECRETS: Final = (
     ("timeseries", "token"),
     ("watchdog", "ping_url"),
 )
+_DAYS: Final = (
+    ("journal", "keep_days"),
+    *(("timeseries", key) for key in ("raw_days", "minute_days", "quarter_hour_days")),
+)
 _NAMES: Final = frozenset(DECODERS)
 
 
 def cross_faults(draft: Draft) -> Iterator[ConfigFault]:
     """Find the faults between entries; those of one key are pydantic's."""
-    yield from _repeated_ids(draft)
-    yield from _sensor_faults(draft)
-    yield from _secret_faults(draft)
-    yield from _mapping_faults(draft)
-    yield from _decoder_faults(draft)
-    yield from _source_faults(draft)
-    yield from _outbound_faults(draft)
-    yield from _inhibit_faults(draft)
-    yield from _retention_faults(draft)
-    yield from duty_faults(draft)
+    for faults_of in (
+        *(_repeated_ids, _sensor_faults, _secret_faults, _mapping_faults, _decoder_faults),
+        *(_source_faults, _outbound_faults, _inhibit_faults, _retention_faults, duty_faults),
+    ):
+        yield from faults_of(draft)
 
 
 def _unique(path: str, name: str, seen: dict[str, str]) -> Iterator[ConfigFault]:
@@ -54,19 +53,11 @@ def _unique(path: str, name: str, seen: dict[str, str]) -> Iterator[ConfigFault]
 
 def _repeated_ids(draft: Draft) -> Iterator[ConfigFault]:
     config = draft.config
-    ids: dict[str, list[str]] = {
-        "room": [room.id for room in config.room],
-        "sensor": [sensor.id for sensor in config.sensor],
-        "staff": [person.id for person in config.staff],
-        "receiver": [receiver.id for receiver in config.receiver],
-        "zone": [zone.id for zone in config.zones],
-        "bells": [bells.id for bells in config.bells],
-        "shift": [shift.id for shift in config.shift],
-    }
-    for section, found in ids.items():
+    for section in ("room", "sensor", "staff", "receiver", "zone", "bells", "shift"):
+        entries = config.zones if section == "zone" else getattr(config, section)
         seen: dict[str, str] = {}
-        for i, name in enumerate(found):
-            yield from _unique(f"{section}.{i}.id", name, seen)
+        for i, entry in enumerate(entries):
+            yield from _unique(f"{section}.{i}.id", entry.id, seen)
 
 
 def _mapping_names(draft: Draft) -> frozenset[str]:
@@ -79,12 +70,8 @@ def _sensor_faults(draft: Draft) -> Iterator[ConfigFault]:
     decoders = _NAMES | _mapping_names(draft)
     names = {sensor.id for sensor in config.sensor}
     for path, sensor in draft.tables("sensor", config.sensor):
-        if sensor.room and sensor.room not in rooms:
-            allowed = "must be the id of a [[room]]: " + ", ".join(sorted(rooms)[:20])
-            yield ConfigFault(f"{path}.room", repr(sensor.room), allowed)
-        if sensor.decoder and sensor.decoder not in decoders:
-            allowed = "must be empty or one of: " + ", ".join(sorted(decoders))
-            yield ConfigFault(f"{path}.decoder", repr(sensor.decoder), allowed)
+        yield from unknown(f"{path}.room", [sensor.room or None], rooms, "the id of a [[room]]")
+        yield from _unknown_decoder(path, sensor.decoder, decoders, "empty or one of")
         for k, alias in enumerate(sensor.aliases):
             if alias in names:
                 allowed = "must not be the id or alias of a sensor already"
@@ -106,6 +93,12 @@ def _two_secrets(path: str, section: object, name: str) -> Iterator[ConfigFault]
     keys = (f"{name}_file", f"{name}_env")
     if all(getattr(section, key) for key in keys):
         yield ConfigFault(path, " and ".join(keys), "at most one of them")
+
+
+def _unknown_decoder(
+    path: str, name: str, decoders: Collection[str], what: str
+) -> Iterator[ConfigFault]:
+    return unknown(f"{path}.decoder", [name or None], decoders, what, len(decoders))
 
 
 def _mapping_faults(draft: Draft) -> Iterator[ConfigFault]:
@@ -140,9 +133,7 @@ def _decoder_faults(draft: Draft) -> Iterator[ConfigFault]:
     named = [(f"ingest.decoders.{i}", n, _NAMES) for i, n in enumerate(config.ingest.decoders)]
     named += [(f"route.{i}.decoder", r.decoder, every) for i, r in enumerate(config.route)]
     for path, name, known in named:
-        if name and name not in known:
-            allowed = "must be one of: " + ", ".join(sorted(known))
-            yield ConfigFault(path, repr(name), allowed)
+        yield from unknown(path, [name or None], known, "one of", len(known))
 
 
 def _source_faults(draft: Draft) -> Iterator[ConfigFault]:
@@ -155,9 +146,7 @@ def _source_faults(draft: Draft) -> Iterator[ConfigFault]:
     names: dict[str, str] = {}
     for path, source in draft.tables("ingest.source", config.ingest.source):
         yield from _unique(f"{path}.name", source.name, names)
-        if source.decoder and source.decoder not in decoders:
-            allowed = "must be one of: " + ", ".join(sorted(decoders))
-            yield ConfigFault(f"{path}.decoder", repr(source.decoder), allowed)
+        yield from _unknown_decoder(path, source.decoder, decoders, "one of")
         yield from _source_secret_faults(path, source)
         for k, sensor in enumerate(source.sensors):
             if sensor not in sensors:
@@ -208,14 +197,11 @@ def _inhibit_faults(draft: Draft) -> Iterator[ConfigFault]:
 
 def _retention_faults(draft: Draft) -> Iterator[ConfigFault]:
     """Find data that would be deleted before what is computed from it."""
-    series = draft.config.timeseries
-    days: list[tuple[str, float]] = [
-        ("journal.keep_days", draft.config.journal.keep_days),
-        ("timeseries.raw_days", series.raw_days),
-        ("timeseries.minute_days", series.minute_days),
-        ("timeseries.quarter_hour_days", series.quarter_hour_days),
+    valid = [
+        (f"{section}.{key}", getattr(getattr(draft.config, section), key))
+        for section, key in _DAYS
+        if draft.is_valid(f"{section}.{key}")
     ]
-    valid = [(path, kept) for path, kept in days if draft.is_valid(path)]
     for (shorter, least), (longer, most) in pairwise(valid):
         if least > most:
             yield ConfigFault(longer, f"{most:g}", f"at least {shorter}, {least:g}")

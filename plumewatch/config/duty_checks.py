@@ -11,12 +11,12 @@ from alerts.errors import CalendarError, MatcherError
 from alerts.routing.labels import LABELS
 from alerts.routing.matchers import parse_matchers
 from plumewatch.config.coverage_gaps import coverage_gaps
-from plumewatch.config.faults import ConfigFault
+from plumewatch.config.faults import ConfigFault, some, unknown
 from plumewatch.config.roster import ALL_PERIODS, hours_of, moment, names_of, timetable_of, zone_of
 from plumewatch.config.sections.duty import DutySections
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterator
     from datetime import date
 
     from plumewatch.config.draft import Draft
@@ -61,21 +61,6 @@ def duty_faults(draft: Draft) -> Iterator[ConfigFault]:
     yield from coverage_gaps(config, roster)
 
 
-def _unknown(
-    path: str, names: Iterable[str | None], known: Collection[str | None], what: str
-) -> Iterator[ConfigFault]:
-    """Find names that refer to nothing."""
-    for name in names:
-        if name is not None and name not in known:
-            allowed = f"must be {what}: {_some(known) or 'there is none'}"
-            yield ConfigFault(path, repr(name), allowed)
-
-
-def _some(names: Iterable[str | None]) -> str:
-    known = sorted(filter(None, names))
-    return ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
-
-
 def _order(path: str, first: date | None, last: date | None) -> Iterator[ConfigFault]:
     if first and last and first > last:
         yield ConfigFault(f"{path}.last", str(last), f"must not be before first, {first}")
@@ -89,9 +74,9 @@ def _routing_faults(draft: Draft, receivers: Collection[str]) -> Iterator[Config
         allowed = "must name the receiver of incidents that no route matches"
         yield ConfigFault("routing.receiver", "missing", allowed)
     else:
-        yield from _unknown("routing.receiver", [routing.receiver], receivers, _RECEIVER)
+        yield from unknown("routing.receiver", [routing.receiver], receivers, _RECEIVER)
     for path, node in _nodes("routing", routing):
-        yield from _unknown(f"{path}.receiver", [node.receiver], receivers, _RECEIVER)
+        yield from unknown(f"{path}.receiver", [node.receiver], receivers, _RECEIVER)
         for k, text in enumerate(node.matchers):
             yield from _matcher_faults(f"{path}.matchers.{k}", text)
 
@@ -112,7 +97,7 @@ def _matcher_faults(path: str, text: str) -> Iterator[ConfigFault]:
         return
     if not matchers:
         yield ConfigFault(path, repr(text), "must have at least one condition")
-    yield from _unknown(path, (matcher.name for matcher in matchers), LABELS, "a label")
+    yield from unknown(path, (matcher.name for matcher in matchers), LABELS, "a label")
 
 
 def _receiver_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFault]:
@@ -126,11 +111,11 @@ def _receiver_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFa
     if not draft.is_valid("routing") or (routing is not None and not routing.receiver):
         named = None
     for path, entry in draft.valid("receiver", config.receiver):
-        yield from _unknown(f"{path}.people", entry.people, people, _STAFF)
-        yield from _unknown(f"{path}.catch_all", entry.catch_all, people, _STAFF)
-        yield from _unknown(f"{path}.leads", entry.leads, buildings, "a building of a [[room]]")
+        yield from unknown(f"{path}.people", entry.people, people, _STAFF)
+        yield from unknown(f"{path}.catch_all", entry.catch_all, people, _STAFF)
+        yield from unknown(f"{path}.leads", entry.leads, buildings, "a building of a [[room]]")
         for building, leads in entry.leads.items():
-            yield from _unknown(f"{path}.leads.{building}", leads, people, _STAFF)
+            yield from unknown(f"{path}.leads.{building}", leads, people, _STAFF)
         if entry.people and entry.id in rostered:
             allowed = "must be left out: people without a shift are paged by leads or catch_all"
             yield ConfigFault(f"{path}.people", "given beside a [[shift]]", allowed)
@@ -151,7 +136,7 @@ def _zone_faults(draft: Draft) -> Iterator[ConfigFault]:
     places: dict[tuple[str, str, str], str] = {}
     zones = list(draft.valid("zone", config.zones))
     for path, entry in zones:
-        yield from _unknown(
+        yield from unknown(
             f"{path}.next", entry.next, ids - {entry.id}, "the id of another [[zone]]"
         )
         place = (entry.site, entry.building, entry.floor)
@@ -227,12 +212,12 @@ def _shift_faults(
     zones = {zone.id for zone in config.zones}
     periods = {period.name for bells in config.bells for period in bells.periods}
     for path, entry in draft.valid("shift", config.shift):
-        yield from _unknown(f"{path}.receiver", [entry.receiver], receivers, _RECEIVER)
-        yield from _unknown(f"{path}.people", entry.people, people, _STAFF)
-        yield from _unknown(f"{path}.zones", entry.zones, zones, "the id of a [[zone]]")
+        yield from unknown(f"{path}.receiver", [entry.receiver], receivers, _RECEIVER)
+        yield from unknown(f"{path}.people", entry.people, people, _STAFF)
+        yield from unknown(f"{path}.zones", entry.zones, zones, "the id of a [[zone]]")
         named = (name for name in entry.periods if name != ALL_PERIODS)
         what = f"a period of a [[bells]], or {ALL_PERIODS!r} for all"
-        yield from _unknown(f"{path}.periods", named, periods, what)
+        yield from unknown(f"{path}.periods", named, periods, what)
         if ALL_PERIODS in entry.periods and not periods:
             yield ConfigFault(f"{path}.periods", repr(ALL_PERIODS), "there must be a [[bells]]")
         yield from _order(path, entry.first, entry.last)
@@ -281,11 +266,11 @@ def _override_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFa
         shift, gone = shifts.get(entry.shift), entry.remove
         known = gone in people and (entry.shift, gone) not in added
         if shift and known and gone not in shift.people:
-            allowed = f"must be of the shift: {_some(shift.people)}"
+            allowed = f"must be of the shift: {some(shift.people)}"
             yield ConfigFault(f"{path}.remove", repr(gone), allowed)
-        yield from _unknown(f"{path}.shift", [entry.shift], ids, "the id of a [[shift]]")
+        yield from unknown(f"{path}.shift", [entry.shift], ids, "the id of a [[shift]]")
         for key, person in (("add", entry.add), ("remove", entry.remove)):
-            yield from _unknown(f"{path}.{key}", [person or None], people, _STAFF)
+            yield from unknown(f"{path}.{key}", [person or None], people, _STAFF)
         if not entry.add and not entry.remove:
             yield ConfigFault(path, "neither add nor remove", "at least one of them")
         if entry.add and entry.add == entry.remove:
