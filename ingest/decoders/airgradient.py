@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ingest.decoders.tables import keyed, keys
 from ingest.decoding import Decoder, load_object
 from ingest.errors import PayloadError, Reason
 from ingest.validation import build_reading, check_values, number, sensor_id
@@ -19,34 +20,17 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-_FIELDS: Final = (
-    ("pm01", "pm1", 1.0),
-    ("pm02", "pm25", 1.0),
-    ("pm10", "pm10", 1.0),
-    ("pm003Count", "n03", 100.0),
-    ("pm005Count", "n05", 100.0),
-    ("pm01Count", "n10", 100.0),
-    ("pm02Count", "n25", 100.0),
-    ("pm50Count", "n50", 100.0),
-    ("pm10Count", "n100", 100.0),
-    ("rco2", "co2", 1.0),
-    ("atmp", "temp", 1.0),
-    ("rhum", "rh", 1.0),
-    ("tvocIndex", "voc_index", 1.0),
-    ("tvocRaw", "voc_raw", 1.0),
-    ("noxIndex", "nox_index", 1.0),
-    ("wifi", "rssi", 1.0),
-)
+_KEYS: Final = keys("airgradient")
 
 
 def decode(message: Message, context: Context) -> list[Reading]:
     """Decode one message of an AirGradient monitor."""
     content = load_object(message.payload, context.limits)
     sensor = _identity(message.topic, content)
-    raw = _measured(content)
+    raw = keyed(content, _KEYS)
     channels = content.get("channels")
     if type(channels) is dict:
-        parts = [_measured(c) for c in channels.values() if type(c) is dict]
+        parts = [keyed(c, _KEYS) for c in channels.values() if type(c) is dict]
         valid = [check_values(part)[0] for part in parts]
         for key in dict.fromkeys(k for part in parts for k in part):
             raw.setdefault(key, _mean([values[key] for values in valid if key in values]))
@@ -83,15 +67,6 @@ def _identity(topic: str, content: dict[str, Any]) -> str:
         if level.startswith("airgradient:"):
             return sensor_id(level.removeprefix("airgradient:"))
     return sensor_id(topic)
-
-
-def _measured(content: dict[str, Any]) -> dict[str, float | None]:
-    raw: dict[str, float | None] = {}
-    for key, quantity, per in _FIELDS:
-        if key in content:
-            value = number(content[key])
-            raw[quantity] = None if value is None else value / per
-    return raw
 
 
 def _mean(values: list[float]) -> float | None:

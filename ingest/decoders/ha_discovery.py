@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from ingest.decoders.tables import keys
 from ingest.decoding import Decoder, dict_of, list_of, load_object, text_of
 from ingest.errors import PayloadError, Reason
 from ingest.names import quantity_of, unit_of
@@ -35,23 +36,7 @@ _LONG: Final = {
     "dev_cla": "device_class",
     "exp_aft": "expire_after",
 }
-_CLASSES: Final = {
-    "pm1": "pm1",
-    "pm25": "pm25",
-    "pm4": "pm4",
-    "pm10": "pm10",
-    "volatile_organic_compounds": "tvoc_ugm3",
-    "volatile_organic_compounds_parts": "tvoc_ppb",
-    "carbon_dioxide": "co2",
-    "carbon_monoxide": "co",
-    "humidity": "rh",
-    "temperature": "temp",
-    "pressure": "pressure",
-    "atmospheric_pressure": "pressure",
-    "illuminance": "light",
-    "battery": "battery",
-    "signal_strength": "rssi",
-}
+_CLASSES: Final = keys("home_assistant")
 _MAX_TOPIC: Final = 256
 _COMPILED: Final = re.compile(r"\s*\([^()]*\d\d:\d\d:\d\d[^()]*\)$")
 """The date of compilation behind a version: two boards with the same version differ in it."""
@@ -96,7 +81,7 @@ def suggest(payload: bytes, limits: Limits) -> Suggestion:
         for item in list_of(content.get("availability"))
     ]
     path = _path(content.get("value_template"))
-    quantity = _CLASSES.get(text_of(content.get("device_class")), "")
+    quantity = _CLASSES.get(text_of(content.get("device_class")), ("",))[0]
     if not quantity:
         name = path[-1] if path else topic.rpartition("/state")[0].rpartition("/")[2]
         meaning = quantity_of(name, unit or None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ingest.decoders.tables import keys
 from ingest.decoding import Decoder, dict_of, list_of, load_object, same_device, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
 from ingest.names import quantity_of
@@ -20,16 +21,7 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-_KEYS: Final = {
-    "temperature": "temp",
-    "humidity": "rh",
-    "co2": "co2",
-    "pm25": "pm25",
-    "pm10": "pm10",
-    "pm1": "pm1",
-    "battery": "battery",
-    "tvoc_index": "voc_index",
-}
+_KEYS: Final = keys("qingping")
 _MAX_SAMPLES: Final = 512
 _ABNORMAL, _STARTING = 1, 2
 
@@ -63,7 +55,7 @@ def _measured(sample: dict[str, Any]) -> dict[str, object]:
     raw: dict[str, object] = {}
     for key, wrapped in sample.items():
         part = dict_of(wrapped)
-        quantity, value = _KEYS.get(key), _value(wrapped)
+        (quantity, _), value = _KEYS.get(key, ("", 1)), _value(wrapped)
         if key == "tvoc":
             meaning = quantity_of("tvoc", text_of(part.get("unit")))
             plain = number(value)
@@ -71,7 +63,7 @@ def _measured(sample: dict[str, Any]) -> dict[str, object]:
                 quantity = meaning.quantity
                 value = None if plain is None else meaning.value(plain)
         status = 0 if key == "battery" else part.get("status", 0)
-        if quantity is not None and status != _STARTING:
+        if quantity and status != _STARTING:
             raw[quantity] = None if status == _ABNORMAL else value
     return raw
 

@@ -13,6 +13,7 @@ import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoders.lorawan.frames import refuse
+from ingest.decoders.tables import keys
 from ingest.decoding import (
     Decoder,
     gateway_states,
@@ -30,18 +31,7 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-_DECODED: Final = {
-    "PM1.0": "pm1",
-    "PM2.5": "pm25",
-    "PM4.0": "pm4",
-    "PM10.0": "pm10",
-    "CO2": "co2",
-    "VOC": "voc_index",
-    "NOx": "nox_index",
-    "temperature": "temp",
-    "humidity": "rh",
-    "luminosity": "light",
-}
+_KEYS: Final = keys("ruuvi")
 _COMPANY: Final = b"\x99\x04"
 _SUFFIX: Final = 6
 
@@ -98,7 +88,7 @@ def _measured(content: dict[str, Any]) -> dict[str, object]:
         raw = advertisement(data)
         if raw is not None:
             return raw
-    raw = {q: content[key] for key, q in _DECODED.items() if key in content}
+    raw = {q: content[key] for key, (q, _) in _KEYS.items() if key in content}
     if "pressure" in content:
         pressure = number(content["pressure"])
         raw["pressure"] = None if pressure is None else pressure / 100

@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from ingest.decoders.tables import keys
 from ingest.decoding import (
     Decoder,
     availability,
@@ -38,36 +39,8 @@ if TYPE_CHECKING:
     from storage.reading import Reading
 
 _CHILD: Final = re.compile(r"(.+)[-_](?:\d{1,2}|(?:0x)?[0-9A-F]{2}|[0-9A-Fa-f]{6,12})")
-_PER_DL: Final = {
-    "PB0.3": "n03",
-    "PB0.5": "n05",
-    "PB1": "n10",
-    "PB2.5": "n25",
-    "PB5": "n50",
-    "PB10": "n100",
-}
-_KEYS: Final = {
-    "PM1": "pm1",
-    "PM1_0": "pm1",
-    "PM2.5": "pm25",
-    "PM2_5": "pm25",
-    "PM4": "pm4",
-    "PM4_0": "pm4",
-    "PM10": "pm10",
-    "Humidity": "rh",
-    "CarbonDioxide": "co2",
-    "CarbonMonoxide": "co",
-    "Illuminance": "light",
-    "Battery": "battery",
-    "VOC_Raw": "voc_raw",
-    **_PER_DL,
-}
-_KEYS_OF: Final = {
-    **{(d, "TVOC"): "tvoc_ppb" for d in ("SGP30", "CCS811", "IAQ", "ENS160", "ENS16X", "ENS161")},
-    **{(d, "TVOC"): "voc_index" for d in ("SGP4X", "SGP40", "SGP41")},
-    ("SEN5X", "VOC"): "voc_index",
-    **{(d, "NOx"): "nox_index" for d in ("SEN5X", "SGP4X", "SGP41")},
-}
+_KEYS: Final = keys("tasmota")
+_KEYS_OF: Final = keys("tasmota_drivers")
 _UP_TO: Final = {"NCPM0_5": "n05", "NCPM1_0": "n10", "NCPM2_5": "n25"}
 _NOT_ROOM_AIR: Final = frozenset({"ESP32", "ANALOG", "ENERGY", "COUNTER"})
 _HPA: Final = {"hPa": 1.0, "mbar": 1.0, "mmHg": 1.333_223_68, "inHg": 33.863_886_67}
@@ -179,9 +152,9 @@ def _driver(
 ) -> dict[str, object]:
     raw: dict[str, object] = {}
     for key, value in part.items():
-        quantity = _KEYS.get(key) or _KEYS_OF.get((driver, key))
-        if quantity is not None:
-            raw[quantity] = _scaled(value, 0.01 if key in _PER_DL else 1)
+        meaning = _KEYS.get(key) or _KEYS_OF.get(f"{driver} {key}")
+        if meaning is not None:
+            raw[meaning[0]] = _scaled(value, 1 / meaning[1])
     if "Temperature" in part:
         value = part["Temperature"]
         raw["temp"] = _celsius(value) if fahrenheit else number(value)
