@@ -262,7 +262,6 @@ async def examine(settings: BrokerSettings, *, trial: bool) -> BrokerFacts:
 
 
 async def _collected(client: aiomqtt.Client, topics: tuple[str, ...]) -> dict[str, str]:
-    """Read retained messages, as many as come."""
     answers: dict[str, str] = {}
     try:
         async with asyncio.timeout(_SYS_WAIT_S):

@@ -86,8 +86,6 @@ def topic_matches(pattern: str, topic: str) -> bool:
     As in MQTT, `+` is one level and a final `#` any number of levels; beyond MQTT, a `#` inside
     is one or more levels.
 
-    Examples
-    --------
     >>> topic_matches("tele/#/SENSOR", "tele/north/2/boys/SENSOR")
     True
     >>> topic_matches("tele/#/SENSOR", "tele/SENSOR")
@@ -165,8 +163,6 @@ def for_descriptions(limits: Limits) -> Limits:
 def availability(text: str) -> str | None:
     """Return `online` or `offline` for a will or birth text, None for anything else.
 
-    Examples
-    --------
     >>> availability("Online"), availability("0")
     ('online', 'offline')
     """

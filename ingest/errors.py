@@ -46,8 +46,6 @@ class Reason(StrEnum):
 def one_line(text: str, length: int = _DETAIL_LENGTH) -> str:
     r"""Text with every control character and line break made visible, cut to `length`.
 
-    Examples
-    --------
     >>> one_line("a\nb")
     'a\\nb'
     """

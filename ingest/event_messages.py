@@ -15,10 +15,9 @@ import msgspec
 
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from ingest.broker import connected, new_client
-from ingest.errors import DecodeError, MessageRefusedError, Reason, one_line
-from ingest.intake import Outcome, OutcomeKind
+from ingest.errors import DecodeError, MessageRefusedError, Reason
+from ingest.intake import Outcome, OutcomeKind, rejected
 from ingest.validation import check_json, check_size, check_topic
-from storage.journal import DeadLetter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,16 +103,7 @@ class EventIntake:
         try:
             self._taken.append(self._read(message))
         except DecodeError as error:
-            letter = DeadLetter(
-                received=message.received,
-                topic=one_line(message.topic, 256),
-                reason=error.reason.value,
-                detail=one_line(error.detail),
-                decoder=_NAME,
-                size=len(message.payload),
-                payload=message.payload[:_KEPT_BYTES],
-            )
-            return Outcome(OutcomeKind.REJECTED, _NAME, (), letter)
+            return rejected(message, error.reason, error.detail, _NAME, _KEPT_BYTES)
         return Outcome(OutcomeKind.ACCEPTED, _NAME)
 
     def take(self) -> list[Event]:

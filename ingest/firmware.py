@@ -31,8 +31,6 @@ _NO_NEWS: Final = frozenset({"late", "history", "simulated", "unknown_sensor"})
 def version_of(text: object) -> str | None:
     r"""Return what a device calls its firmware, on one line.
 
-    Examples
-    --------
     >>> version_of(" 14.2.0(tasmota) "), version_of(None), version_of("1.0\x00")
     ('14.2.0(tasmota)', '', None)
     """

@@ -100,25 +100,21 @@ class HttpIngestSettings:
     most_waiting: int = 500
 
 
-class _RefusedError(Exception):
-    """A request that is answered without asking the intake."""
+def _refused(status: int, detail: str, *, retry_after_s: float = 0.0) -> HTTPException:
+    """Return the error of a request that is answered without asking the intake."""
+    headers = {}
+    if status == 401:
+        headers["www-authenticate"] = 'Basic realm="plumewatch", charset="UTF-8"'
+    if status == 408:
+        headers["connection"] = "close"
+    if retry_after_s:
+        headers["retry-after"] = str(math.ceil(retry_after_s))
+    return HTTPException(status, detail, headers)
 
-    def __init__(self, status: int, detail: str, *, retry_after_s: float = 0.0) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.retry_after_s = retry_after_s
 
-    def response(self) -> Response:
-        """Return the answer."""
-        response = JSONResponse({"outcome": "refused", "detail": self.detail}, self.status)
-        if self.status == 401:
-            response.headers["www-authenticate"] = 'Basic realm="plumewatch", charset="UTF-8"'
-        if self.status == 408:
-            response.headers["connection"] = "close"
-        if self.retry_after_s:
-            response.headers["retry-after"] = str(math.ceil(self.retry_after_s))
-        return response
+def _answer(error: HTTPException) -> Response:
+    content = {"outcome": "refused", "detail": error.detail}
+    return JSONResponse(content, error.status_code, headers=error.headers)
 
 
 class HttpIngest:
@@ -176,10 +172,10 @@ class HttpIngest:
         known: list[HttpSource] = []
         try:
             response = await self._take_in(request, known)
-        except _RefusedError as refused:
-            response = refused.response()
+        except HTTPException as refused:
+            response = _answer(refused)
         except ClientDisconnect:
-            response = _RefusedError(400, "gone before it was read").response()
+            response = _answer(_refused(400, "gone before it was read"))
         self.answers[known[0].name if known else "", response.status_code] += 1
         return response
 
@@ -189,7 +185,7 @@ class HttpIngest:
         sources = self._sources.get(decoder)
         if sources is None:
             name = one_line(decoder, 64)
-            raise _RefusedError(404, f"no source is configured for decoder {name!r}")
+            raise _refused(404, f"no source is configured for decoder {name!r}")
         signature = Signature.parse(_header(request, "verkada-signature"), self._clock())
         candidates = await self._candidates(request, sources, signature)
         _check_type(request)
@@ -221,7 +217,7 @@ class HttpIngest:
         wait_s = self._guesses.wait_s(address, now)
         if wait_s:
             detail = "too many wrong tokens from this address"
-            raise _RefusedError(429, detail, retry_after_s=wait_s)
+            raise _refused(429, detail, retry_after_s=wait_s)
         authorization = _header(request, "authorization")
         if authorization:
             source = by_token(sources, authorization)
@@ -230,7 +226,7 @@ class HttpIngest:
             return [source]
         signing = [s for s in sources if s.token is None]
         if signature is None or not signing:
-            raise _RefusedError(401, "a token is needed, or a signature made just now")
+            raise _refused(401, "a token is needed, or a signature made just now")
         return signing
 
     async def _wrong(self, request: Request) -> NoReturn:
@@ -238,7 +234,7 @@ class HttpIngest:
         if self._guesses.wrong(address, self._monotonic()):
             log.warning("HTTP: a wrong token or signature from %s", one_line(address, 64))
         await asyncio.sleep(self._settings.wrong_token_s)
-        raise _RefusedError(401, "wrong token or signature")
+        raise _refused(401, "wrong token or signature")
 
     def _check_room(self) -> None:
         if self._commits.failing:
@@ -248,8 +244,8 @@ class HttpIngest:
         if self._commits.waiting >= self._settings.most_waiting:
             raise self._later("more arrives than can be stored")
 
-    def _later(self, detail: str) -> _RefusedError:
-        return _RefusedError(503, detail, retry_after_s=self._settings.retry_after_s)
+    def _later(self, detail: str) -> HTTPException:
+        return _refused(503, detail, retry_after_s=self._settings.retry_after_s)
 
     def _check_rate(self, source: HttpSource) -> None:
         now = self._monotonic()
@@ -260,11 +256,11 @@ class HttpIngest:
             log.warning("HTTP source %s sends more than %g/s", source.name, source.rate_per_s)
         self._limited[source.name] = now
         detail = f"more than {source.rate_per_s:g} messages a second"
-        raise _RefusedError(429, detail, retry_after_s=wait_s)
+        raise _refused(429, detail, retry_after_s=wait_s)
 
     async def _body(self, request: Request) -> bytes:
         most = self._intake.config.context.limits.payload_bytes
-        too_large = _RefusedError(413, f"at most {most} bytes are accepted")
+        too_large = _refused(413, f"at most {most} bytes are accepted")
         length = _header(request, "content-length")
         if length.isdecimal() and int(length) > most:
             raise too_large
@@ -276,11 +272,10 @@ class HttpIngest:
                     if len(body) > most:
                         raise too_large
         except TimeoutError as error:
-            raise _RefusedError(408, "the body did not arrive in time") from error
+            raise _refused(408, "the body did not arrive in time") from error
         return bytes(body)
 
     def _show(self, source: HttpSource, sensor: str, body: bytes) -> None:
-        """Show a message that cannot be stored; its sender will repeat it."""
         if self._on_unstored is not None:
             self._on_unstored(
                 Message(source.topic_of(sensor), body, self._clock()),
@@ -308,7 +303,6 @@ class HttpIngest:
 
 
 def _placed(outcome: Outcome, source: HttpSource, sensor: str) -> DeadLetter:
-    """Return the dead letter with the place and the source in its topic."""
     letter = cast("DeadLetter", outcome.dead_letter)
     place = f"POST /ingest/{source.decoder}" + (f"/{sensor}" if sensor else "")
     foreign = source.decoder in _FOREIGN and letter.reason == Reason.NO_MEASUREMENT
@@ -337,9 +331,9 @@ def _told(outcome: Outcome) -> Response:
 def _check_type(request: Request) -> None:
     kind = _header(request, "content-type").partition(";")[0].strip().lower()
     if kind not in _TYPES and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise _RefusedError(415, "this content type is not read here")
+        raise _refused(415, "this content type is not read here")
     if _header(request, "content-encoding").strip().lower() not in ("", "identity"):
-        raise _RefusedError(415, "send the body uncompressed")
+        raise _refused(415, "send the body uncompressed")
 
 
 def _header(request: Request, name: str) -> str:
@@ -355,5 +349,5 @@ def _address(request: Request) -> str:
 async def _no_page(_request: Request, error: Exception) -> Response:
     """Answer what no route takes."""
     http = cast("HTTPException", error)
-    content = {"outcome": "refused", "detail": "POST /ingest/<decoder>[/<sensor>] is all there is"}
-    return JSONResponse(content, http.status_code, headers=http.headers)
+    detail = "POST /ingest/<decoder>[/<sensor>] is all there is"
+    return _answer(HTTPException(http.status_code, detail, http.headers))

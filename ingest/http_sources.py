@@ -93,8 +93,6 @@ class HttpSource:
     def topic_of(self, sensor: str) -> str:
         """Return the topic that stands for a sensor named by the request's path; empty for none.
 
-        Examples
-        --------
         >>> HttpSource("diy", "native", topic="plumewatch/v1/+/reading").topic_of("b2")
         'plumewatch/v1/b2/reading'
         """

@@ -74,6 +74,22 @@ class Outcome(msgspec.Struct, frozen=True):
     dead_letter: DeadLetter | None = None
 
 
+def rejected(
+    message: Message, reason: Reason, detail: str, decoder: str, most_bytes: int
+) -> Outcome:
+    """Return the outcome of a message that is refused; its dead letter has `most_bytes` of it."""
+    letter = DeadLetter(
+        received=message.received,
+        topic=one_line(message.topic, _TOPIC_KEPT),
+        reason=reason.value,
+        detail=one_line(detail),
+        decoder=decoder,
+        size=len(message.payload),
+        payload=message.payload[:most_bytes],
+    )
+    return Outcome(OutcomeKind.REJECTED, decoder, (), letter)
+
+
 @dataclass(slots=True)
 class Quarantined:
     """Something seen that nobody registered.
@@ -108,7 +124,7 @@ class IntakeConfig:
     `quarantine_size`: unknown sensors and unmatched topics listed, each.
     `dead_letter_bytes`: payload bytes kept in a dead letter.
     `sample_bytes`: payload bytes kept in the quarantine lists.
-    `dedupe_window`, `dedupe_sensors`: as in `Dedupe`.
+    `dedupe_window`: as in `Dedupe`.
     `other_shards`: names of sensors that another process handles.
     `accepts_unregistered`: accept sensors that are not registered, and list topics of no decoder;
     otherwise another process does.
@@ -123,7 +139,6 @@ class IntakeConfig:
     dead_letter_bytes: int = 4_096
     sample_bytes: int = 4_096
     dedupe_window: int = 256
-    dedupe_sensors: int = 10_000
     other_shards: frozenset[str] = frozenset()
     accepts_unregistered: bool = True
 
@@ -232,7 +247,7 @@ class Intake:
         self.firmware = FirmwareNews()
         self._integrity = Integrity()
         self._other_shards = {form for n in self.config.other_shards for form in (n, fold_id(n))}
-        self._dedupe = Dedupe(self.config.dedupe_window, self.config.dedupe_sensors)
+        self._dedupe = Dedupe(self.config.dedupe_window)
         sensors = self.config.context.registry.sensors
         folded = {fold_id(name): name for name in reversed(tuple(sensors))}
         self._names: dict[str, str] = {
@@ -284,22 +299,29 @@ class Intake:
             name = asked[-1] if asked else decoder
             return self._reject(message, Reason.DECODER_FAILED, detail, name)
         name = asked[-1]
-        fresh: list[Reading] = []
         own = [reading for reading in readings if self._is_own(reading.sensor)]
-        if len(own) < len(readings) and not own:
+        if readings and not own:
             return self._leave_to_other_shard()
-        states = context.states
-        for reading in own:
-            settled = self._settle(reading, message, name)
-            new = self._new(settled, delivered_again=message.duplicate)
-            if new is not None:
-                if new.firmware or states.firmware:
-                    described = states.described(reading.sensor, message.topic)
-                    new = self.firmware.on_reading(new, described)
-                fresh.append(new)
+        fresh = self._fresh(own, message, name)
         kind = OutcomeKind.ACCEPTED if fresh or not own else OutcomeKind.DUPLICATE
         self.counters[kind.value, "", name] += 1
-        return Outcome(kind, name, tuple(fresh))
+        return Outcome(kind, name, fresh)
+
+    def _fresh(
+        self, readings: Iterable[Reading], message: Message | None = None, decoder: str = ""
+    ) -> tuple[Reading, ...]:
+        """Return readings as they are journaled, without those that are known."""
+        states = self.config.context.states
+        topic, delivered_again = (message.topic, message.duplicate) if message else ("", False)
+        fresh = []
+        for reading in readings:
+            settled = self._settle(reading, message, decoder)
+            new = self._new(settled, delivered_again=delivered_again)
+            if new is not None and (new.firmware or states.firmware):
+                new = self.firmware.on_reading(new, states.described(reading.sensor, topic))
+            if new is not None:
+                fresh.append(new)
+        return tuple(fresh)
 
     def next_deadline(self) -> float | None:
         """When `on_time` has something to do, Unix seconds of receive time; None if never."""
@@ -328,16 +350,7 @@ class Intake:
         return self._closed(context.states.joiner.close(context.limits))
 
     def _closed(self, readings: list[Reading]) -> tuple[Reading, ...]:
-        fresh: list[Reading] = []
-        for reading in readings:
-            if not self._is_own(reading.sensor):
-                continue
-            settled = self._settle(reading, None, "")
-            new = self._new(settled)
-            if new is not None:
-                described = self.config.context.states.described(reading.sensor, "")
-                fresh.append(self.firmware.on_reading(new, described))
-        return tuple(fresh)
+        return self._fresh(reading for reading in readings if self._is_own(reading.sensor))
 
     def _unread(
         self, message: Message, error: DecodeError, asked: list[str], decoder: str
@@ -372,7 +385,6 @@ class Intake:
         return Outcome(OutcomeKind.ACCEPTED, OTHER_SHARD)
 
     def _new(self, reading: Reading, *, delivered_again: bool = False) -> Reading | None:
-        """Count a reading; None if it is known."""
         new = self._dedupe.is_new(reading, duplicate=delivered_again)
         if reading.sensor in self.config.context.registry.sensors:
             self.reading_counts.add(reading, duplicate=not new)
@@ -383,7 +395,6 @@ class Intake:
         return reading if new else None
 
     def _named_in(self, topic: str) -> str | None:
-        """Return the registered sensor that a level of a topic names; None if none does."""
         levels = topic.split("/", 16)
         return next((known for level in levels if (known := self._names.get(level))), None)
 
@@ -450,13 +461,4 @@ class Intake:
         self.counters[OutcomeKind.REJECTED.value, reason.value, decoder] += 1
         if (sensor := self._named_in(message.topic)) is not None:
             self._integrity.on_refused(sensor, message.received)
-        letter = DeadLetter(
-            received=message.received,
-            topic=one_line(message.topic, _TOPIC_KEPT),
-            reason=reason.value,
-            detail=one_line(detail),
-            decoder=decoder,
-            size=len(message.payload),
-            payload=message.payload[: self.config.dead_letter_bytes],
-        )
-        return Outcome(OutcomeKind.REJECTED, decoder, (), letter)
+        return rejected(message, reason, detail, decoder, self.config.dead_letter_bytes)

@@ -82,8 +82,6 @@ class _Rate:
 
 @dataclass(slots=True)
 class _Numbers:
-    """Sequence numbers of one sensor."""
-
     newest: int
     time: float
     before: int | None = None

@@ -373,7 +373,6 @@ class MqttSource:
         self.state.acknowledged += sum(not arrival.canary for arrival in done)
 
     async def _settle(self, outcomes: Sequence[Outcome], joined: Sequence[Reading]) -> None:
-        """Make the outcomes of one group durable, however long the disk refuses."""
         if not outcomes and not joined:
             return
         readings = [reading for outcome in outcomes for reading in outcome.readings]

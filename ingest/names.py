@@ -74,8 +74,6 @@ class Meaning:
 def unit_of(text: object) -> str | None:
     """Return a unit's one spelling here; None if it is no unit we know.
 
-    Examples
-    --------
     >>> unit_of("μg/m³"), unit_of("°F"), unit_of("furlong")
     ('ug/m3', 'degF', None)
     """
@@ -94,8 +92,6 @@ def conversion(quantity: str, unit: str) -> tuple[float, float] | None:
     Exact conversions inside one quantity only: ppb, µg/m³, index and rating are different
     quantities.
 
-    Examples
-    --------
     >>> conversion("n03", "#/0.1L"), conversion("tvoc_ppb", "ppm"), conversion("tvoc_ppb", "ug/m3")
     ((0.01, 0), (1000, 0), None)
     """
@@ -111,8 +107,6 @@ def units_for(quantity: str) -> tuple[str, ...]:
 def unit_in_name(name: str) -> str | None:
     """Return the unit at the end of a name; None if there is none.
 
-    Examples
-    --------
     >>> unit_in_name("pm25_ug_m3"), unit_in_name("VOC Index"), unit_in_name("pm25")
     ('ug/m3', 'index', None)
     """
@@ -125,8 +119,6 @@ def unit_in_name(name: str) -> str | None:
 def quantity_of(name: str, unit: str | None = None) -> Meaning | None:
     """Return what a name means.
 
-    Examples
-    --------
     >>> quantity_of("PM2.5").quantity, quantity_of("tvoc", "ppb").quantity
     ('pm25', 'tvoc_ppb')
     >>> quantity_of("tvoc") is None
@@ -160,7 +152,6 @@ def _look_up(name: str, unit: str | None) -> Meaning | None:
 
 
 def _of_word(word: str, given: str | None) -> Meaning | None:
-    """Meaning of a name without the unit at its end."""
     key = re.sub(r"[^a-z0-9]+", "_", word.lower()).strip("_").removesuffix("_value")
     first, joined, rest = key.partition("_")
     if joined and first in _UNIT_FIRST:
@@ -224,7 +215,6 @@ def measured(
 
 
 def _take(raw: dict[str, object], meaning: Meaning, value: object) -> None:
-    """Add a value under its quantity, unless there is one already."""
     if meaning.quantity in raw:
         return
     if value is None:
@@ -245,6 +235,5 @@ def _led_by(name: str, unit: str) -> Meaning | None:
 
 
 def _unit_after(text: str) -> str | None:
-    """Return the unit written after a number; None if there is none."""
     _, space, unit = text.strip().partition(" ")
     return unit.strip() or None if space else None

@@ -112,7 +112,6 @@ def _claims(decoder: Decoder, topic: str) -> bool:
 
 
 def _name(level: str) -> str:
-    """Level of a topic as a sensor id; empty if it can be none."""
     try:
         return sensor_id(level)
     except DecodeError:

@@ -185,8 +185,6 @@ def sensor_id(name: object) -> str:
     Raises `PayloadError`: `bad_id`: no text, empty, without a letter or digit, or longer than 64
     characters.
 
-    Examples
-    --------
     >>> sensor_id("Détecteur 2/étage")
     'Detecteur_2:etage'
     """
@@ -210,8 +208,6 @@ def sensor_id(name: object) -> str:
 def fold_id(name: str) -> str:
     """Return a sensor id as the registry compares it: lower case, without ``:`` and ``-``.
 
-    Examples
-    --------
     >>> fold_id("E3:75:CF:37:4E:23")
     'e375cf374e23'
     """
@@ -291,8 +287,6 @@ def _local(moment: datetime, zone: tzinfo, received: float) -> float:
 def parse_time(value: object, received: float, zone: tzinfo | None = None) -> float | None:
     """Seconds of a time stamp in any form devices use; None if it is unusable.
 
-    Examples
-    --------
     >>> parse_time("1970-01-02T00:00:00Z", 0.0)
     86400.0
     >>> parse_time(1_767_225_600_000, 0.0)

@@ -76,8 +76,6 @@ DECODERS: Final[Mapping[str, Decoder]] = {
 def find(topic: str) -> Decoder | None:
     """Return the decoder of a topic, None if no pattern of the table matches.
 
-    Examples
-    --------
     >>> find("airgradient/readings/84fce612f5b8").name
     'airgradient'
     """
@@ -94,8 +92,6 @@ def subscriptions(names: tuple[str, ...] = (), more: tuple[str, ...] = ()) -> tu
     A filter with a `#` inside, which MQTT does not know, becomes the filter up to that `#`. A
     filter that another one covers is left out, since a broker may deliver once for each.
 
-    Examples
-    --------
     >>> subscriptions(("airgradient",), ("site/#/state", "site/+/sensor/+/state"))
     ('airgradient/readings/+', 'site/#')
     """

@@ -74,7 +74,6 @@ def _mean(values: list[float]) -> float | None:
 
 
 def _restarted(key: str, content: dict[str, Any], context: Context) -> bool:
-    """Whether the count of reports since boot began again."""
     sent = (number(content.get(k)) for k in ("bootCount", "boot"))
     counts = [v for v in sent if v is not None]
     if not counts:

@@ -71,7 +71,6 @@ def _value(sensor: str, name: str, text: str, message: Message, context: Context
 
 
 def _meaning(name: str, hint: str | None) -> Meaning | None:
-    """Return what an object measures, by its id and the unit of its discovery message."""
     count = _COUNT.search(name.lower())
     if count is None:
         unit = hint or _OWN_UNIT.get(name.rpartition("_")[2])

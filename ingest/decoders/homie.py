@@ -93,7 +93,6 @@ def _learn(device: str, message: Message, context: Context) -> None:
 
 
 def _range(text: object) -> tuple[float, float] | None:
-    """Lowest and highest value of a number's format, either of which may be open."""
     parts = text.split(":") if type(text) is str and len(text) <= 64 else []
     if len(parts) not in (2, 3):
         return None

@@ -82,7 +82,6 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
-    """Field number, wire type and value of each protobuf field."""
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
@@ -143,7 +142,6 @@ def _signed(value: object, datatype: int | None) -> object:
 
 
 def _unit(data: bytes) -> str:
-    """Text of the property ``engUnit`` of a property set."""
     keys: list[str] = []
     texts: list[str] = []
     for number, wire, value in _fields(data):

@@ -115,7 +115,6 @@ def _report(
 
 
 def _cleaned(sensor: str, message: Message, context: Context, *, now: bool) -> bool:
-    """Whether a fan is being cleaned, or was within the last `_CLEANING_S`."""
     key = f"tasmota {sensor}"
     last = context.states.last
     if now:
@@ -126,7 +125,6 @@ def _cleaned(sensor: str, message: Message, context: Context, *, now: bool) -> b
 
 
 def _measured(content: dict[str, Any]) -> tuple[dict[str, object], dict[str, dict[str, object]]]:
-    """Values of the device itself, and of each device with a suffix."""
     fahrenheit = content.get("TempUnit") == "F"
     unit = content.get("PressureUnit")
     hpa = _HPA.get(unit if type(unit) is str else "hPa")

@@ -173,6 +173,37 @@ class RowReader:
         return stamp.timestamp()
 
 
+def readings_in(
+    path: Path,
+    on_fault: Callable[[str, str], None],
+    on_bytes: Callable[[int], None] = lambda _: None,
+    layout: Layout | None = None,
+    settle: Callable[[Reading], Reading] = lambda reading: reading,
+) -> Iterator[Reading]:
+    """Return the readings of a file, as `settle` returns them.
+
+    `on_fault`: called with place and reason of each row that cannot be read, or that `settle`
+    refuses with `RowError`.
+
+    Raises `ValueError`, as `opened_csv`, or if the header lacks something.
+    """
+    with opened_csv(path, on_bytes) as rows:
+        header = next(rows, None)
+        if header is None:
+            raise HeaderError(f"{path}: empty; expected a header with time, sensor and quantities")
+        try:
+            reader = RowReader(header, layout)
+        except (HeaderError, RowError) as error:
+            raise HeaderError(f"{path}: header: {error}") from error
+        for line, row in enumerate(rows, start=2):
+            if not row:
+                continue
+            try:
+                yield settle(reader.reading(row))
+            except RowError as error:
+                on_fault(f"{path}: line {line}", str(error))
+
+
 @contextmanager
 def opened_csv(
     path: Path, on_bytes: Callable[[int], None] = lambda _: None

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 import msgspec
 
 from ingest.errors import DecodeError, RefusedError
-from ingest.files.csv_rows import HeaderError, RowError, RowReader, opened_csv
+from ingest.files.csv_rows import RowError, readings_in
 from ingest.files.readings_export import slices
 from ingest.validation import fold_id, sensor_id
 from storage.timeseries.influx import InfluxSeries
@@ -144,31 +144,11 @@ class Importer:
 
         for path in paths:
             try:
-                with opened_csv(path, on_bytes) as rows:
-                    yield from self._readings(path, rows, layout)
-            except ImportRefusedError:
-                raise
+                yield from readings_in(path, self._leave_out, on_bytes, layout, self._settled)
             except ValueError as error:
                 raise ImportRefusedError(str(error)) from error
 
-    def _readings(self, path: Path, rows: Iterator[list[str]], layout: Layout) -> Iterator[Reading]:
-        header = next(rows, None)
-        if header is None:
-            raise ImportRefusedError(f"{path}: empty; expected a header")
-        try:
-            reader = RowReader(header, layout)
-        except (HeaderError, RowError) as error:
-            raise ImportRefusedError(f"{path}: header: {error}") from error
-        for line, row in enumerate(rows, start=2):
-            if not row:
-                continue
-            try:
-                yield self._settled(reader.reading(row))
-            except RowError as error:
-                self._leave_out(f"{path}: line {line}", str(error))
-
     def _settled(self, reading: Reading) -> Reading:
-        """Return a reading as it is stored."""
         name = self._names.get(fold_id(reading.sensor), reading.sensor)
         age = self._now - reading.time
         if age < -_AHEAD_S:
@@ -207,7 +187,6 @@ class Importer:
         self._on_left_out(LeftOut(where, why))
 
     def _average(self, series: Series) -> None:
-        """Make the averages of what was stored, and delete nothing."""
         most = 0
         while series.tidy(self._now, 0.0):
             left = series.unaveraged()

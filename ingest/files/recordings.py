@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ingest.errors import RefusedError
-from ingest.files.csv_rows import HeaderError, RowError, RowReader, opened_csv
+from ingest.files.csv_rows import readings_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -91,25 +91,10 @@ def _returned(held: Sequence[Reading], before: float, after: float) -> deque[Rea
 
 
 def _read_one(path: Path, on_bytes: Callable[[int], None]) -> Iterator[Reading]:
+    def refuse(where: str, why: str) -> None:
+        raise RecordingError(f"{where}: {why}")
+
     try:
-        with opened_csv(path, on_bytes) as rows:
-            yield from _rows(path, rows)
+        yield from readings_in(path, refuse, on_bytes)
     except ValueError as error:
         raise RecordingError(str(error)) from error
-
-
-def _rows(path: Path, rows: Iterator[list[str]]) -> Iterator[Reading]:
-    header = next(rows, None)
-    if header is None:
-        raise RecordingError(f"{path}: empty; expected a header with time, sensor and quantities")
-    try:
-        reader = RowReader(header)
-    except HeaderError as error:
-        raise RecordingError(f"{path}: header: {error}") from error
-    for line, row in enumerate(rows, start=2):
-        if not row:
-            continue
-        try:
-            yield reader.reading(row)
-        except RowError as error:
-            raise RecordingError(f"{path}: line {line}: {error}") from error

@@ -99,8 +99,6 @@ def compile_format(name: str, tree: dict[str, Any]) -> Callable[[Message, Contex
 
 
 class _Field:
-    """One field, with its factors ready."""
-
     __slots__ = ("_addend", "_config", "_factor", "_is_exact", "_read", "_unit", "_when", "key")
 
     def __init__(self, config: FieldConfig) -> None:
@@ -156,8 +154,6 @@ class _Field:
 
 
 class _Name:
-    """A name made of parts, joined by ``:``."""
-
     def __init__(self, parts: Sequence[IdentityConfig]) -> None:
         self._parts = [(part, getter(part)) for part in parts]
 
@@ -282,7 +278,6 @@ class _Mapped:
         return message.payload if self._config.format == "raw" else None
 
     def _of_one(self, view: View, message: Message, context: Context) -> list[Reading]:
-        """Return the readings of one device."""
         flags = [flag for flag, holds in self._flags if holds(view)]
         if any(flag.drop for flag in flags):
             return []
@@ -338,7 +333,6 @@ class _Mapped:
         return raw
 
     def _version(self, view: View) -> object:
-        """Return what the device calls its firmware, as sent; None if it says nothing of it."""
         if self._firmware is None or (self._firmware_when and not self._firmware_when(view)):
             return None
         found = self._firmware(view)
@@ -394,7 +388,6 @@ class _Mapped:
         return None, limits
 
     def _noted(self, view: View) -> tuple[list[str], list[str]]:
-        """Return device events and quantities with a fault."""
         events: list[str] = []
         faults: list[str] = []
         for name, when, holds in self._events:

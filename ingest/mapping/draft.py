@@ -33,8 +33,6 @@ class SuggestError(ValueError):
 def toml_value(value: object) -> str:
     r"""Return a value as TOML on one line.
 
-    Examples
-    --------
     >>> print(toml_value(["pm2.5", {"where": "a\"'", "equals": True}]))
     ["pm2.5", { where = "a\"'", equals = true }]
     """
@@ -147,7 +145,6 @@ class Draft:
         return tree
 
     def _example(self, topic: str, payload: bytes, received: float, zone: tzinfo) -> Entry | None:
-        """Return a sample with what it gives; None if it is refused or too large."""
         shown: dict[str, Any] = {"topic": topic}
         try:
             shown["payload"] = payload.decode("utf-8")

@@ -147,7 +147,6 @@ def _pick(item: Any) -> Pick | None:
 
 
 def _words(path: Steps) -> list[str]:
-    """Words of a path, without a last one that says nothing."""
     words = [step.equals if isinstance(step, Pick) else step for step in path]
     texts = [str(word) for word in words if type(word) is str]
     while len(texts) > 1 and texts[-1].lower() in _PLAIN:
@@ -156,7 +155,6 @@ def _words(path: Steps) -> list[str]:
 
 
 def _name(path: Steps) -> str:
-    """Return the word of a path that says what its value is."""
     return (_words(path) or [""])[-1]
 
 
@@ -241,7 +239,6 @@ def _identify(head: Entry, named: Named, ids: Mapping[Steps, str]) -> None:
 
 
 def _when(head: Entry, leaves: Mapping[Steps, list[Any]], draft: Draft) -> None:
-    """Find when it was measured, and in which form that is written."""
     for path, values in leaves.items():
         if _name(path).lower() not in _TIME:
             continue
@@ -256,7 +253,6 @@ def _when(head: Entry, leaves: Mapping[Steps, list[Any]], draft: Draft) -> None:
 
 
 def _firmware(head: Entry, leaves: Mapping[Steps, list[Any]]) -> None:
-    """Find what the device calls its firmware."""
     for path, values in leaves.items():
         if _name(path).lower() in _FIRMWARE and all(version_of(value) for value in values):
             head.add("firmware", {"path": _written(path)}, "guess: by its name")
@@ -391,7 +387,6 @@ def describe(value: object) -> str:
 
 
 def _bare(topic: str, samples: list[bytes], name: str) -> Draft:
-    """One bare value a topic: a level of the topic says what it is."""
     levels = topic.split("/")
     places = [i for i, level in enumerate(levels) if _meant(level, None) or _may_be_voc(level)]
     if not places:

@@ -103,13 +103,11 @@ def _entry(found: Suggestion, meant: tuple[str, str], path: list[str]) -> Entry:
 
 
 def _raw(quantity: str, unit: str) -> float:
-    """Return a usual value of a quantity in a unit, for a made-up example."""
     factor, addend = conversion(quantity, unit) or (1.0, 0.0)
     return round((_TYPICAL.get(quantity, 10.0) - addend) / factor, 3)
 
 
 def _one_topic(found: list[Suggestion], name: str) -> Draft:
-    """One JSON topic with several values."""
     draft = _started(found[0], name, "json")
     payload: dict[str, Any] = {}
     for message in found:
@@ -132,7 +130,6 @@ def _one_topic(found: list[Suggestion], name: str) -> Draft:
 
 
 def _many_topics(found: list[Suggestion], name: str) -> Draft:
-    """Topics of one bare value each, which differ in one level."""
     topics = [t.state_topic.split("/") for t in found]
     alike = [t for t in topics if len(t) == len(topics[0])]
     places = [i for i, words in enumerate(zip(*alike, strict=True)) if len(set(words)) > 1]

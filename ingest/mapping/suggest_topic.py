@@ -41,8 +41,6 @@ class Named:
 def slug(text: str) -> str:
     """Return a name for a mapping, from a topic or what a person gave.
 
-    Examples
-    --------
     >>> slug("Site/{room}/Détecteur 7/state")
     'site-detecteur-7-state'
     """

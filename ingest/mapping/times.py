@@ -46,8 +46,6 @@ def read_time(value: object, form: str, received: float, zone: tzinfo | None) ->
     `zone` is that of texts without offset; without it such texts are unusable. `received` tells
     apart the two readings of a repeated local hour.
 
-    Examples
-    --------
     >>> read_time("2019-3-8 13:22:12", "%Y-%m-%d %H:%M:%S", 0.0, None) is None
     True
     >>> from datetime import UTC

@@ -23,8 +23,6 @@ class TopicFilter:
     `captures`: names, in order.
     Raises `ValueError`: A noun phrase: what is allowed.
 
-    Examples
-    --------
     >>> found = TopicFilter("site/{room}/sensor/{id}/state")
     >>> found.match("site/n2/sensor/b7/state")
     {'room': 'n2', 'id': 'b7'}
@@ -83,8 +81,6 @@ def mqtt_filter(text: str) -> str:
 
     Raises `ValueError`: A noun phrase: what is allowed.
 
-    Examples
-    --------
     >>> mqtt_filter("lora/+/up")
     'lora/+/up'
     """

@@ -102,7 +102,6 @@ def _unknown_decoder(
 
 
 def _mapping_faults(draft: Draft) -> Iterator[ConfigFault]:
-    """Find faults inside a mapping, repeated names, and mappings that no message reaches."""
     names: dict[str, str] = {}
     catch_all: dict[str, str] = {}
     for path, mapping in draft.tables("mapping", draft.config.mapping):
@@ -128,7 +127,6 @@ def _mapping_faults(draft: Draft) -> Iterator[ConfigFault]:
 
 
 def _decoder_faults(draft: Draft) -> Iterator[ConfigFault]:
-    """Find unknown decoders of topics; `ingest.decoders` cannot name a mapping."""
     config, every = draft.config, _NAMES | _mapping_names(draft)
     named = [(f"ingest.decoders.{i}", n, _NAMES) for i, n in enumerate(config.ingest.decoders)]
     named += [(f"route.{i}.decoder", r.decoder, every) for i, r in enumerate(config.route)]
@@ -137,7 +135,6 @@ def _decoder_faults(draft: Draft) -> Iterator[ConfigFault]:
 
 
 def _source_faults(draft: Draft) -> Iterator[ConfigFault]:
-    """Find faults of HTTP ingest: of its senders, its certificate and its port."""
     config = draft.config
     # one message of a mapping that joins several has no outcome to answer with
     answering = {PREFIX + m.name for m in config.mapping if m.name and m.join_s is None}

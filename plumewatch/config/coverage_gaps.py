@@ -41,7 +41,6 @@ def coverage_gaps(config: PlumewatchConfig, roster: Roster) -> Iterator[ConfigFa
 
 
 def _places(config: PlumewatchConfig) -> Iterator[Mapping[str, str]]:
-    """Return the labels of every room with each of its sensors."""
     sensors: dict[str, list[str]] = {}
     for sensor in config.sensor:
         sensors.setdefault(sensor.room, []).append(sensor.id)

@@ -91,7 +91,6 @@ def _valid_part(model: type[_Model], table: object, base: Path) -> _Model:
 
 @cache
 def _adapter(model: type[BaseModel], name: str) -> TypeAdapter[Any]:
-    """Return the validator of one key of a table."""
     annotation: Any = model.model_fields[name].rebuild_annotation()
     return TypeAdapter(annotation)
 
@@ -119,7 +118,6 @@ def _is_model(annotation: object) -> bool:
 
 
 def _fault(error: Any) -> ConfigFault:
-    """Translate a fault that pydantic found."""
     path = ".".join(map(str, error["loc"])) or "(top level)"
     kind, value = error["type"], repr(error["input"])[:80]
     if kind == "less_than_equal" and path == "config_version":

@@ -70,7 +70,6 @@ def expiry(der: bytes) -> float:
 
 
 def _elements(data: bytes) -> list[tuple[int, bytes]]:
-    """Split DER into (tag, content)."""
     found, at = [], 0
     while at < len(data):
         tag, length, at = data[at], data[at + 1], at + 2

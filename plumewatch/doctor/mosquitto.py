@@ -120,7 +120,6 @@ def _losses(file: MosquittoFile) -> Iterator[CheckResult]:
 
 
 def _queue_limits(config: PlumewatchConfig, file: MosquittoFile) -> Iterator[CheckResult]:
-    """Compare the limits of the queue with a day of this school's readings."""
     rate = sum(1 / sensor.interval_s for sensor in config.sensor)
     limits = {
         "max_queued_messages": file.number("max_queued_messages", 1000),

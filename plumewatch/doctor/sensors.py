@@ -103,7 +103,6 @@ def check_intervals(intervals: Mapping[str, float]) -> Iterator[CheckResult]:
 def _budgets(
     config: PlumewatchConfig, thresholds: Mapping[str, ThresholdReport]
 ) -> Iterator[CheckResult]:
-    """Find sensors whose false alarm budget cannot be met."""
     for sensor in (sensor.id for sensor in config.sensor):
         report = thresholds.get(sensor)
         if report is None or report.within_budget:

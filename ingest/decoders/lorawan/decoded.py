@@ -105,8 +105,6 @@ def _flat(decoded: dict[str, Any]) -> dict[str, Any]:
 
 
 def _counts(frame: Frame, members: dict[str, Any]) -> None:
-    """Take counts above a diameter from number concentrations up to one."""
-
     def up_to(size: str) -> float | None:
         value = members.get(f"{size}_number_concentration")
         return number(value.get("value") if type(value) is dict else value)

@@ -82,7 +82,6 @@ def codec_of(model: str, models: Models) -> Codec | None:
 
 
 def _impossible(frame: Frame) -> int:
-    """How many values of a frame cannot be."""
     return len(check_values(frame.raw)[1])
 
 

@@ -15,7 +15,6 @@ Things topic, is the bare frame.
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 import re
 from functools import lru_cache
@@ -44,27 +43,16 @@ _IS_HEX: Final = re.compile(r"(?:[0-9a-f]{2}){6,}|(?:[0-9A-F]{2}){6,}")
 _EUI_KEYS: Final = ("deveui", "dev_eui", "sensor")
 
 
-def _base64(text: object) -> bytes | None:
-    """Bytes of base64; its alphabet for addresses and missing padding are forgiven."""
+def _bytes_of(text: object, coding: str) -> bytes | None:
+    """Return the bytes of hex or base64; that of addresses and missing padding are accepted."""
     if type(text) is not str or not text:
         return None
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        text = text.translate(_URL_SAFE) + "=" * (-len(text) % 4)
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise PayloadError(Reason.MALFORMED, "the frame is not base64") from error
-
-
-def _hex(text: object) -> bytes | None:
-    if type(text) is not str or not text:
-        return None
-    try:
-        return bytes.fromhex(text)
+        if coding == "hex":
+            return bytes.fromhex(text)
+        return base64.b64decode(text.translate(_URL_SAFE) + "=" * (-len(text) % 4), validate=True)
     except ValueError as error:
-        raise PayloadError(Reason.MALFORMED, "the frame is not hex") from error
+        raise PayloadError(Reason.MALFORMED, f"the frame is not {coding}") from error
 
 
 def _base64_or_hex(text: object) -> bytes | None:
@@ -74,7 +62,7 @@ def _base64_or_hex(text: object) -> bytes | None:
     likely than one in a hundred thousand.
     """
     is_hex = type(text) is str and _IS_HEX.fullmatch(text) is not None
-    return _hex(text) if is_hex else _base64(text)
+    return _bytes_of(text, "hex" if is_hex else "base64")
 
 
 def _count(value: object) -> int | None:
@@ -168,7 +156,7 @@ def chirpstack(message: Message, context: Context) -> list[Reading]:
     if event == "up":
         return _uplink(
             sensor,
-            _base64(content.get("data")),
+            _bytes_of(content.get("data"), "base64"),
             dict_of(content.get("object")),
             stamp,
             message,
@@ -258,7 +246,7 @@ def tts(message: Message, context: Context) -> list[Reading]:
     version = dict_of(uplink.get("version_ids"))
     return _uplink(
         sensor,
-        _base64(uplink.get("frm_payload")),
+        _bytes_of(uplink.get("frm_payload"), "base64"),
         decoded,
         stamp,
         message,
@@ -310,7 +298,7 @@ def loriot(message: Message, context: Context) -> list[Reading]:
     flags = ("history",) if content.get("offline") is True else ()
     return _uplink(
         sensor,
-        _hex(content.get("data")),
+        _bytes_of(content.get("data"), "hex"),
         dict_of(content.get("decoded")),
         stamp_of(content.get("ts"), message),
         message,
