@@ -26,7 +26,6 @@ import asyncio
 import logging
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from alerts.consumer.memory_state import apply_changes, copy_state, settle_changes, take_changes
@@ -92,7 +91,8 @@ class MemoryAlerts:
 
     `state_failing` returns why incidents cannot be stored at the moment, empty if they can;
     `in_detector` runs work in the thread of the state database; `on_alerts` is called in the event
-    loop; the disk may refuse for `grace_s` before. `alerts` counts those decided in memory.
+    loop; the disk may refuse for `grace_s` before. `alerts` counts those decided in memory,
+    `read_failures` the attempts to read the journal that failed meanwhile.
     """
 
     def __init__(
@@ -110,6 +110,7 @@ class MemoryAlerts:
     ) -> None:
         self.active = False
         self.alerts = 0
+        self.read_failures = 0
         self._engine = engine
         self._notifier = notifier
         self._readings = readings
@@ -211,17 +212,22 @@ class MemoryAlerts:
     async def _feed(self, fork: Fork, position: int) -> None:
         """Show readings to the detectors in memory until the disk works again."""
         loop = asyncio.get_running_loop()
-        fed = 0
+        fed, unreadable = 0, False
         while self.active and self._failing():
             waiting = self._readings.unsettled()
             fresh, fed = waiting[fed:], len(waiting)
             fresh += self._live
             self._live.clear()
-            with suppress(StorageError):  # the disk refuses: it was logged when this began
+            try:
                 entries, position = await loop.run_in_executor(
                     fork.thread, self._read_journal, position, _BATCH
                 )
                 fresh = [entry.reading for entry in entries] + fresh
+            except StorageError as error:
+                if not unreadable:
+                    log.warning("alerts from memory: the journal cannot be read: %s", error)
+                unreadable = True
+                self.read_failures += 1
             await self._decide(fork, self._detect, fork.consumer, fresh, self._clock())
             await asyncio.sleep(_POLL_S)
 

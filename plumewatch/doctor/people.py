@@ -21,7 +21,6 @@ from plumewatch.config.settings import alert_policy, quiet_hours
 from plumewatch.doctor.certificates import check_file
 from plumewatch.doctor.result import CheckResult, fault, ok, warning
 from plumewatch.service.web_server import is_loopback
-from storage.errors import StorageError
 from storage.lease import holder_of
 from storage.sqlite import connect
 
@@ -165,6 +164,6 @@ def without_password(config: PlumewatchConfig) -> list[str]:
     path = DataPaths(config.data_dir).state
     have: dict[str, float] = {}
     if path.exists():
-        with suppress(StorageError, sqlite3.Error), closing(connect(path, read_only=True)) as db:
-            have = with_password(db)  # not there if a version without passwords wrote it
+        with closing(connect(path, read_only=True)) as db, suppress(sqlite3.OperationalError):
+            have = with_password(db)  # there is no table if a version without passwords wrote it
     return [m.id for m in config.staff if m.id not in have]

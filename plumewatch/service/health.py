@@ -3,11 +3,10 @@
 *Alive* is a process that answers at all. *Ready* is a service whose every part works: a reading
 that arrives now is stored, judged in time and notified.
 
-``/healthz`` says to everybody that the process answers. ``/readyz`` says of each part whether it
-works; the reasons may hold addresses and paths, and are for those who may see ``/metrics``: clients
-that send the token of ``[metrics]`` as a bearer token, and, where the staff page listens on
-loopback, clients that use a loopback name without a proxy in between. Behind a proxy on this
-machine everybody comes from loopback, so there the token is needed.
+``/healthz`` and the state of each part in ``/readyz`` are public. Details of a part may contain
+addresses and paths: like ``/metrics``, they are for clients that send the bearer token of
+``[metrics]`` and, where the staff page listens on loopback, for clients that use a loopback name
+without a proxy in between. (Behind a proxy on this machine all clients come from loopback.)
 """
 
 from __future__ import annotations
@@ -196,7 +195,7 @@ class Health:
         return self._disk_failing() | {what: why for what, why in series.items() if why}
 
     def queue_near_limit(self) -> bool:
-        """Whether the broker queues nearly as many messages as it keeps."""
+        """Whether the queue of the broker is nearly full."""
         return (self.source.state.broker_stored or 0) >= _NEAR * self.queue_limit
 
     def _broker(self) -> Part:
@@ -243,8 +242,7 @@ def describe_failing(parts: Iterable[Part]) -> str:
 class HealthPages:
     """The health pages in front of an application.
 
-    `token` is the bearer token of scrapers; `on_loopback` says whether the page can be reached from
-    this machine only.
+    `token` is that of scrapers; with `on_loopback` only this machine can reach the page.
     """
 
     app: ASGIApp

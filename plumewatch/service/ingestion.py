@@ -180,7 +180,7 @@ class UnstoredIntake:
     """An intake beside the one that stores, for alerts from memory; acknowledges nothing.
 
     `intake` shares no decoder state with the one that stores. `topics` are the filters of the tap,
-    a session beside the one that acknowledges; `is_failing` says whether the journal fails.
+    a session beside the one that acknowledges; `is_failing`: whether the journal fails.
     """
 
     intake: Intake

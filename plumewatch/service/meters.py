@@ -1,6 +1,6 @@
 """Numbers of the service: each is declared once, and goes to metrics, page and series from there.
 
-A part counts in its own state; a `Meter` says how to read the number and where to show it:
+A part counts in its own state; a `Meter` defines how to read the number and where to show it:
 ``/metrics``, the staff page, the ``pipeline`` records of the series. The metrics are in the text
 format 0.0.4 of Prometheus: https://prometheus.io/docs/instrumenting/exposition_formats/
 """

@@ -137,11 +137,8 @@ def intake_meters(
     )
     yield counter("", "Readings that never came", lambda: tally.total(CountKind.MISSING), "missing")
 
-    def answers() -> Value:
-        found: dict[tuple[str, ...], float] = {}
-        for (name, status), n in http_answers.items():
-            found[name, str(status)] = n
-        return found
+    def answers() -> dict[tuple[str, ...], float]:
+        return {(name, str(status)): n for (name, status), n in http_answers.items()}
 
     page = "HTTP answers {status}"
     yield counter("", "", answers, labels=("source", "status"), page=page)
@@ -209,6 +206,8 @@ def alert_meters(
     yield counter("events", "Events of the detector.", lambda: counts.events, "events")
     yield counter("alerts", "Alerts.", lambda: counts.alerts, "alerts")
     yield gauge("", "", lambda: 1 if memory.active else None, page="alerting from memory")
+    text = "Journal reads that failed while alerting from memory"
+    yield counter("", text, lambda: memory.read_failures)
     text = "Incidents and notices that a regular check found stuck."
     yield counter("forgotten", text, lambda: dict(sorted(stuck.items())), labels=("what",))
     text = "Attempts to deliver a notice."

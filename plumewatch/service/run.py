@@ -53,7 +53,7 @@ def serve(path: Path, *, standby: bool = False, shard: str = "") -> None:
 class Running:
     """Services of the configuration at `path`, one after the other on one data folder.
 
-    `shard` is such as ``"0/2"``, empty for the whole school. Raises `ConfigError` with every fault.
+    `shard` is such as ``"0/2"``, empty for the whole school.
     """
 
     def __init__(self, path: Path, *, standby: bool = False, shard: str = "") -> None:
@@ -67,11 +67,7 @@ class Running:
         self._ending = False
 
     async def serve(self) -> None:
-        """Serve until SIGINT or SIGTERM; read the configuration again on SIGHUP.
-
-        Raises `ServiceError` if something the service cannot do without is missing or fails for
-        good.
-        """
+        """Serve until SIGINT or SIGTERM; read the configuration again on SIGHUP."""
         loop = asyncio.get_running_loop()
         for number in _STOP:
             loop.add_signal_handler(number, self._end)

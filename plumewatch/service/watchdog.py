@@ -39,7 +39,7 @@ _PING_THREADS: Final = BoundedThreads("ping", 4)
 
 
 class PingError(Exception):
-    """The ping did not arrive; the message says why and names no part of the address."""
+    """The ping failed; the message has the reason and no part of the address."""
 
 
 class Systemd:

@@ -81,7 +81,10 @@ class Parts:
                     commits=Histogram((1.0,)),
                 ),
                 *declared.alert_meters(
-                    self.detection, SimpleNamespace(active=False), self.stuck, self.deliveries
+                    self.detection,
+                    SimpleNamespace(active=False, read_failures=0),
+                    self.stuck,
+                    self.deliveries,
                 ),
                 *declared.annotation_meters(AnnotationCounters(), shown=True),
                 *declared.outbox_meters(self.outbox),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 
-from alerts.consumer.memory_alerts import Fork, MemoryAlerts
+from alerts.consumer.detection_consumer import TimeResult
+from alerts.consumer.memory_alerts import MemoryAlerts
 from alerts.consumer.memory_state import apply_changes, copy_state, take_changes
 from alerts.incidents.engine import AlertEngine
 from alerts.notify import outbox as outbox_rows
+from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from storage import sqlite, state
+from storage.errors import StorageUnavailableError
+from tests.support.in_process import until
 
 
 @pytest.fixture
@@ -55,31 +59,59 @@ def test_the_outbox_goes_on_after_both_sides_decided(disk, engine, make_event, o
     memory.close()
 
 
-def test_memory_is_carried_over_before_the_disk_decides_while_the_journal_still_waits(
+class Consumer:
+    """A consumer of no readings, over a database in memory."""
+
+    position = 0
+
+    def __init__(self, engine, connection):
+        self.engine, self.connection = engine, connection
+
+    def commit(self, events, _position, now):
+        return decide(self.engine, self.connection, *events, now=now)
+
+    def on_time(self, _now):
+        return TimeResult([], state_changed=False)
+
+
+async def test_memory_is_carried_over_before_the_disk_decides_while_the_journal_still_waits(
     disk, engine, make_event
 ):
     """The state takes part again while the commit of readings still pauses before its next try."""
-    commits = SimpleNamespace(failing="disk I/O error")
+    commits = SimpleNamespace(failing="disk I/O error", unsettled=list)
+    notifier = RecordingNotifier()
+
+    async def inline(work, *arguments):
+        return work(*arguments)
+
+    def unreadable(*_):
+        raise StorageUnavailableError("disk I/O error")
+
     memory = MemoryAlerts(
         engine=engine,
-        notifier=None,
+        notifier=notifier,
         readings=commits,
-        read_journal=None,
+        read_journal=unreadable,
         state_failing=lambda: "",
-        in_detector=None,
+        in_detector=inline,
         clock=lambda: 1000.0,
         on_alerts=lambda _: None,
+        grace_s=0.0,
     )
-    with ThreadPoolExecutor(1) as thread:
-        copy = copy_state(disk)
-        memory._fork, memory.active = Fork(thread, copy, None), True
-        decide(engine, copy, make_event())
-        assert send_all(engine, copy, 1001.0) >= 1
-        memory.write_back(disk)
-        assert decide(engine, disk, make_event(), now=1002.0) == []
-        assert send_all(engine, disk, 1003.0) == 0  # nobody is told twice
-        assert memory.active  # readings are still refused, so alerts go on from memory
-        commits.failing = ""
-        memory.write_back(disk)
-        assert not memory.active
-        copy.close()
+    detection = SimpleNamespace(
+        undecided=([make_event()], 0), position=0, fork=lambda copy: Consumer(engine, copy)
+    )
+    pump = SimpleNamespace(held=False)
+    running = asyncio.create_task(memory.run(detection, disk, pump, asyncio.Event().wait))
+    await until(lambda: notifier.sent and memory.read_failures)
+    assert pump.held
+    memory.write_back(disk)
+    assert decide(engine, disk, make_event(), now=1002.0) == []
+    assert memory.active  # readings are still refused, so alerts go on from memory
+    commits.failing = ""
+    memory.write_back(disk)
+    assert not memory.active
+    await until(lambda: not pump.held)
+    assert send_all(engine, disk, 1003.0) == 0  # nobody is notified twice
+    running.cancel()
+    await asyncio.wait((running,))
