@@ -80,10 +80,7 @@ def _report(name: str, result: Replayed, seconds: float) -> None:
         f" ({result.readings / seconds:,.0f}/s)"
     )
     print(f"  events: {said}")
-    print(
-        f"  vape alerts: {len(vape)}, of these still standing at the end:"
-        f" {len(result.standing('vape'))}"
-    )
+    print(f"  vape alerts: {len(vape)}, not withdrawn at the end: {len(result.standing('vape'))}")
 
 
 def main(folder: Path) -> int:

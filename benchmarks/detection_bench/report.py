@@ -216,14 +216,14 @@ def calibration(outcome: Outcome) -> tuple[list[str], Rows, str]:
         always = c.base_rate * (1 - c.base_rate)
         notes.append(
             f"{METHODS[method]}: Brier score {_n(c.brier, 3)} over {sum(c.count)} incidents of"
-            f" which {_n(100 * c.base_rate, 0)} % were vaping (always saying that share would give"
-            f" {_n(always, 3)})"
+            f" which {_n(100 * c.base_rate, 0)} % were vaping (a constant forecast of that share"
+            f" would give {_n(always, 3)})"
         )
         for k, n in enumerate(c.count):
             if n:
                 span = f"{c.edges[k]:.1f}-{c.edges[k + 1]:.1f}"
                 rows.append([METHODS[method], span, str(n), _n(c.stated[k]), _n(c.observed[k])])
-    return ["method", "said", "incidents", "mean said", "was vaping"], rows, "; ".join(notes) + "."
+    return ["method", "forecast", "incidents", "mean", "was vaping"], rows, "; ".join(notes) + "."
 
 
 def real_table(real: Mapping[str, Quiet]) -> tuple[list[str], Rows]:
@@ -238,7 +238,7 @@ def real_table(real: Mapping[str, Quiet]) -> tuple[list[str], Rows]:
         for key in METHODS
         if (q := real.get(key)) is not None
     ]
-    head = ["method", "gym, alarms in 14 days", "fog and smoke runs with an alarm", "left standing"]
+    head = ["method", "gym, alarms in 14 days", "fog and smoke runs with an alarm", "not withdrawn"]
     return head, rows
 
 
@@ -277,31 +277,31 @@ def _machine() -> str:
 
 
 def _cost(report: Report) -> str:
-    """Say what our detector took and found."""
+    """Return in words the cost and the events of our detector."""
     o = report.outcome
     kinds = ", ".join(f"{n:,} {k}" for k, n in sorted(o.events.items()))
     rate = o.readings / o.step_s if o.step_s else math.nan
     return (
         f"{o.readings:,} readings went through our detector in {o.step_s:.0f} s of processor time"
         f" ({rate:,.0f} a second, in small batches of one school). Its events: {kinds or 'none'}"
-        " (`withdrawn` are vape alerts taken back later; they count as alerts here)."
+        " (`withdrawn` are vape alerts withdrawn later; they count as alerts here)."
     )
 
 
 def attributes(outcome: Outcome) -> str:
-    """How right *masked*, *THC likely* and what was taken back were, in words."""
+    """Return in words how right *masked*, *THC likely* and withdrawals were."""
     parts = []
     for name, words in (("masked", "*masked*"), ("thc", "*THC likely*")):
         n = {key: outcome.attributes.get(f"{name} {key}", 0) for key in ("both", "said", "true")}
         said, true = n["both"] + n["said"], n["both"] + n["true"]
-        parts.append(f"{words} was said of {said} and true of {true}, of which {n['both']} said")
+        parts.append(f"{words} was reported for {said} and true of {true}, both for {n['both']}")
     back = {
         kind: tuple(outcome.attributes.get(f"{kind} {word}", 0) for word in ("withdrawn", "kept"))
         for kind in ("right", "false")
     }
     (right, right_kept), (false, false_kept) = back["right"], back["false"]
     return (
-        f"Of right vaping events, by their last word: {'; '.join(parts)}. Taken back were {right}"
+        f"Of right vaping events, by their last report: {'; '.join(parts)}. Withdrawn were {right}"
         f" of {right + right_kept} right events, and {false} of {false + false_kept} false ones."
     )
 
@@ -340,7 +340,7 @@ baseline. An alert matches in `[arrival - 10 s, max(end, peak) + 90 s]`; several
 count once. Alerts within two minutes of a first one are one incident. An incident is false when
 none of its alerts lies in any vaping session with an excess of 2 µg/m³ or more; in one too weak
 to be visible it counts neither way. Latency runs from arrival at the inlet to the moment the
-deciding reading was published, so it holds the device's own lag, averaging and reporting
+deciding reading was published, so it includes the device's own lag, averaging and reporting
 interval. The
 rules are in `benchmarks/detection_bench/scoring.py`, the readings of the published rules in
 `benchmarks/detection_bench/peers.py`.
@@ -371,7 +371,7 @@ def write_document(report: Report, path: Path, images: Path) -> None:
         _head(report),
         (
             "## All methods\n\nEach on the sensors that have the channels it needs; on the others"
-            " it stays silent.\n\n"
+            " it never alerts.\n\n"
         ),
         _markdown(*main_table(o)),
         (
@@ -392,13 +392,13 @@ def write_document(report: Report, path: Path, images: Path) -> None:
         f"\n\n{attributes(o)}",
         (
             "\n\n## What sets false alarms off\n\nFalse alarms a sensor-day. The cause is the other"
-            " happening with the largest excess whose time, until five minutes after its end or"
-            " peak, holds the alarm.\n\n"
+            " event with the largest excess whose time, until five minutes after its end or"
+            " peak, contains the alarm.\n\n"
         ),
         _markdown(*by_cause(o)),
         (
-            f"\n\n## Calibration\n\n{brier} Only what was said is judged: how sure a silent"
-            " detector was, is not.\n\n"
+            f"\n\n## Calibration\n\n{brier} Only alerts are evaluated, not readings without"
+            " an alert.\n\n"
         ),
         _markdown(head, rows),
         f"\n\n![Reliability]({figures['reliability']})\n\n",
@@ -407,7 +407,7 @@ def write_document(report: Report, path: Path, images: Path) -> None:
         parts += [
             (
                 "## Real recordings\n\nFourteen days of an occupied gym, and runs of salt fog,"
-                " incense and smoke in a test room; none holds vaping.\n\n"
+                " incense and smoke in a test room; none contains vaping.\n\n"
             ),
             _markdown(*real_table(report.real)),
             "\n\n",
@@ -419,21 +419,21 @@ def write_document(report: Report, path: Path, images: Path) -> None:
 LIMITS: Final = f"""## What this does not show
 
 - Everything but the real recordings is simulated: no restroom recording with vaping is public. The
-  simulator's physics is held against published facts in `docs/simulator.md`; where it is wrong,
+  simulator's physics is compared with published facts in `docs/simulator.md`; where it is wrong,
   every method is measured on the same wrong air, and those trained on it (ours, boosted) gain most.
 - *Held out* means left out of all training: the boosted reference never saw these families, and on
   them our detector runs with a second model that `make train` makes without them. The shipped model
   has seen them.
 - {METHODS[BOOSTED].capitalize()} and {METHODS[ANOMALY]} are references of modest size, trained in
   about a minute; a larger model or more seeds would do better.
-- How the boosted reference picks its rows and smooths its probability was settled while looking at
-  test seeds 90000 and 90001, in its favour; its levels were not.
-- The Verkada index and the patents' thresholds are not public: these are our readings of them. The
+- How the boosted reference picks its rows and smooths its probability was chosen while looking at
+  test seeds 90000 and 90001, in its favor; its thresholds were not.
+- The Verkada index and the patents' thresholds are not public: these are our interpretations. The
   vaping index of the GS601 is the simulator's imitation of a vendor's score.
 - A rule that alerts on any plume finds masked vaping by alerting on the mask: read masked recall
   beside the false alarms.
 - Rules written for one reading a second run here on slower reports as well, as their users would
   run them; the latency of all methods grows with the interval.
-- A hard day: round the clock as busy as the worst break. False alarms of an ordinary school day are
-  fewer for every method.
+- These are hard days, round the clock as busy as the worst break. An ordinary school day has fewer
+  false alarms for every method.
 """
