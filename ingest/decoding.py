@@ -56,21 +56,13 @@ class Context:
 class Decoder:
     """One row of the table of decoders.
 
-    Attributes
-    ----------
-    name : str
-        Key in the table.
-    topics : tuple of str
-        MQTT topic filters whose messages are this decoder's. A `#` may also stand inside, for
-        one or more levels (``tele/#/SENSOR``). Empty for formats whose topic the user chooses.
-    decode : callable
-        ``(message, context) -> list of Reading``; raises nothing but `DecodeError`. An empty
-        list means: understood, nothing to store by itself (a value that waits in a join
-        window, a description, a downlink receipt).
-    summary : str
-        One line: which devices speak it.
-    descriptions : tuple of str
-        Topic filters of large descriptions (`Limits.description_bytes`).
+    `name`: key in the table.
+    `topics`: MQTT topic filters whose messages are this decoder's. A `#` may also stand inside, for
+    one or more levels (``tele/#/SENSOR``). Empty for formats whose topic the user chooses.
+    `decode`: raises nothing but `DecodeError`. An empty list means: understood, nothing to store by
+    itself (a value that waits in a join window, a description, a downlink receipt).
+    `summary`: one line: which devices send it.
+    `descriptions`: topic filters of large descriptions (`Limits.description_bytes`).
     """
 
     name: str

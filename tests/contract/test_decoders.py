@@ -218,7 +218,7 @@ def test_topic_matches(pattern, topic, expected):
 def test_every_decoder_has_its_row_in_the_readme():
     text = (Path(__file__).parents[2] / "ingest" / "decoders" / "README.md").read_text("utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| `")]
-    topics = "chosen by the user: give it a route"
+    topics = "chosen by the user: add a route"
     assert rows == [
         f"| `{name}` | {d.summary} | {', '.join(f'`{t}`' for t in d.topics) or topics} |"
         for name, d in DECODERS.items()
