@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from typer import Argument, Option
 
 from ingest.errors import RefusedError
-from plumewatch.cli.exit_codes import DONE, REFUSED, exit_codes
-from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, manual
+from plumewatch.cli.exit_codes import DONE, REFUSED
+from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command
 from plumewatch.cli.printer import Printer, busy
 from plumewatch.cli.site import Site
 from plumewatch.errors import UnreachableError
@@ -33,13 +34,12 @@ app = typer.Typer()
 _ARCHIVES: Final = {".tar": "w", ".gz": "w:gz", ".tgz": "w:gz"}
 
 
-@app.command(
-    epilog=manual("plumewatch backup /backups", "plumewatch backup /backups/monday.tar.gz --json")
+@command(
+    app, "backup", "plumewatch backup /backups", "plumewatch backup /backups/monday.tar.gz --json"
 )
-@exit_codes
 def backup(
     target: Annotated[
-        Path, typer.Argument(help="Folder for a new one named by the time; or FILE.tar[.gz].")
+        Path, Argument(help="Folder for a new one named by the time; or FILE.tar[.gz].")
     ],
     config: ConfigOption = CONFIG,
     *,
@@ -76,21 +76,18 @@ def backup(
     return DONE if sound else REFUSED
 
 
-@app.command(
-    epilog=manual(
-        "plumewatch restore --verify /backups/plumewatch-20260907T100500Z",
-        "plumewatch restore /backups/monday.tar.gz --force",
-    )
+@command(
+    app,
+    "restore",
+    "plumewatch restore --verify /backups/plumewatch-20260907T100500Z",
+    "plumewatch restore /backups/monday.tar.gz --force",
 )
-@exit_codes
 def restore(
-    source: Annotated[Path, typer.Argument(help="What `plumewatch backup` wrote.")],
+    source: Annotated[Path, Argument(help="What `plumewatch backup` wrote.")],
     config: ConfigOption = CONFIG,
     *,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Only verify it; change nothing.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Move existing databases aside.")] = False,
+    verify: Annotated[bool, Option("--verify", help="Only verify it; change nothing.")] = False,
+    force: Annotated[bool, Option("--force", help="Move existing databases aside.")] = False,
     as_json: JsonOption = False,
 ) -> int:
     """Verify a backup and put it in place; the service must not run."""

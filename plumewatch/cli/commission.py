@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from typer import Argument, Option
 
-from plumewatch.cli.exit_codes import DONE, REFUSED, exit_codes
-from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, manual
+from plumewatch.cli.exit_codes import DONE, REFUSED
+from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command
 from plumewatch.cli.printer import Printer, progress
 from plumewatch.cli.site import Site
 from plumewatch.errors import UnreachableError, UsageError
@@ -43,19 +44,18 @@ class _SensorResult:
     adjusted_before: float
 
 
-@app.command(
-    epilog=manual(
-        "plumewatch commission N2-boys",
-        "plumewatch commission N2-boys --no-level --json",
-    )
+@command(
+    app,
+    "commission",
+    "plumewatch commission N2-boys",
+    "plumewatch commission N2-boys --no-level --json",
 )
-@exit_codes
 def commission(
-    room: Annotated[str, typer.Argument(help="Id of a `room` block.")],
+    room: Annotated[str, Argument(help="Id of a `room` block.")],
     config: ConfigOption = CONFIG,
     *,
     level: Annotated[
-        bool, typer.Option("--level/--no-level", help="Adjust thresholds as the test asks for.")
+        bool, Option("--level/--no-level", help="Adjust thresholds as the test asks for.")
     ] = True,
     as_json: JsonOption = False,
 ) -> int:

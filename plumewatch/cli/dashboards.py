@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Option
 
 from ingest.errors import RefusedError
-from plumewatch.cli.exit_codes import REFUSED, exit_codes
-from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, group, manual
+from plumewatch.cli.exit_codes import REFUSED
+from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command, config_option, group
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.site import Site
 from plumewatch.errors import UnreachableError, UsageError
@@ -35,14 +36,10 @@ TokenOption = Annotated[
 ]
 
 
-@dashboards_app.command("build", epilog=manual("plumewatch dashboards build --out dashboards"))
-@exit_codes
+@command(dashboards_app, "build", "plumewatch dashboards build --out dashboards")
 def build(
-    out: Annotated[Path, typer.Option("--out", help="Folder of the files.")] = Path("dashboards"),
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", help="Configuration, for time zone and links."),
-    ] = None,
+    out: Annotated[Path, Option(help="Folder of the files.")] = Path("dashboards"),
+    config: Annotated[Path | None, config_option("Configuration, for time zone and links.")] = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -63,25 +60,20 @@ def build(
     )
 
 
-@dashboards_app.command(
+@command(
+    dashboards_app,
     "push",
-    epilog=manual("plumewatch dashboards push --url http://127.0.0.1:3000 --token-file token"),
+    "plumewatch dashboards push --url http://127.0.0.1:3000 --token-file token",
 )
-@exit_codes
 def push(
     url: UrlOption,
     token_file: TokenOption,
     config: ConfigOption = CONFIG,
     reader_file: Annotated[
         Path | None,
-        typer.Option(
-            "--reader-file",
-            help="Secret of the account of `storage setup`, to make the data source.",
-        ),
+        Option(help="Secret of the account of `storage setup`, to make the data source."),
     ] = None,
-    days: Annotated[
-        float, typer.Option("--days", min=0, max=3660, help="Incidents written as annotations.")
-    ] = 7.0,
+    days: Annotated[float, Option(min=0, max=3660, help="Incidents written as annotations.")] = 7.0,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -102,11 +94,11 @@ def push(
             _print_annotations(printer, server.annotate(_annotations(site, since), since, now))
 
 
-@dashboards_app.command(
+@command(
+    dashboards_app,
     "diff",
-    epilog=manual("plumewatch dashboards diff --url http://127.0.0.1:3000 --token-file token"),
+    "plumewatch dashboards diff --url http://127.0.0.1:3000 --token-file token",
 )
-@exit_codes
 def diff(
     url: UrlOption,
     token_file: TokenOption,

@@ -32,10 +32,11 @@ from pathlib import Path  # noqa: TC003 - typer reads it
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from typer import Argument, Option
 
 from ingest.errors import DecodeError, PayloadError, Reason, RefusedError
-from plumewatch.cli.exit_codes import REFUSED, exit_codes
-from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, group, manual
+from plumewatch.cli.exit_codes import REFUSED
+from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command, config_option, group
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.site import Site
 from plumewatch.errors import UsageError
@@ -58,35 +59,30 @@ _BYTES_TO_RECOGNIZE: Final = 65_536
 _LINES_TO_RECOGNIZE: Final = 8
 
 
-@app.command(
-    epilog=manual(
-        "plumewatch decode --topic plumewatch/v1/b2/reading payload.json",
-        "plumewatch decode --topic lora/as-17/up --decoder milesight --hex frame.txt",
-        "mosquitto_sub -h 192.0.2.10 -v -t 'tele/#' -C 50 | plumewatch decode --lines",
-    )
+@command(
+    app,
+    "decode",
+    "plumewatch decode --topic plumewatch/v1/b2/reading payload.json",
+    "plumewatch decode --topic lora/as-17/up --decoder milesight --hex frame.txt",
+    "mosquitto_sub -h 192.0.2.10 -v -t 'tele/#' -C 50 | plumewatch decode --lines",
 )
-@exit_codes
 def decode(
-    topic: Annotated[str | None, typer.Option("--topic", help="MQTT topic of the message.")] = None,
-    file: Annotated[Path | None, typer.Argument(help="Payload; standard input without it.")] = None,
+    topic: Annotated[str | None, Option(help="MQTT topic of the message.")] = None,
+    file: Annotated[Path | None, Argument(help="Payload; standard input without it.")] = None,
     *,
     lines: Annotated[
-        bool,
-        typer.Option("--lines", help="Instead of --topic: a topic and a payload a line."),
+        bool, Option("--lines", help="Instead of --topic: a topic and a payload a line.")
     ] = False,
-    is_hex: Annotated[bool, typer.Option("--hex", help="The payload is hex digits.")] = False,
-    is_base64: Annotated[bool, typer.Option("--base64", help="The payload is base64.")] = False,
+    is_hex: Annotated[bool, Option("--hex", help="The payload is hex digits.")] = False,
+    is_base64: Annotated[bool, Option("--base64", help="The payload is base64.")] = False,
     decoder: Annotated[
-        str | None,
-        typer.Option("--decoder", help="Decoder, or mapping:NAME, instead of the topic's."),
+        str | None, Option(help="Decoder, or mapping:NAME, instead of the topic's.")
     ] = None,
     retained: Annotated[
-        bool, typer.Option("--retained", help="As delivered from the broker's store.")
+        bool, Option("--retained", help="As delivered from the broker's store.")
     ] = False,
-    flags: Annotated[bool, typer.Option("--flags", help="Show quality flags too.")] = False,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Whose mappings and routes count too.")
-    ] = None,
+    flags: Annotated[bool, Option("--flags", help="Show quality flags too.")] = False,
+    config: Annotated[Path | None, config_option("Whose mappings and routes count too.")] = None,
     as_json: Annotated[  # noqa: ARG001 - it is JSON anyway
         bool, typer.Option("--json", help="As without it: one JSON line a reading.")
     ] = False,
@@ -207,23 +203,17 @@ def _nothing(topic: str) -> str:
     return "understood, but nothing to store"
 
 
-@mapping_app.command(
-    "suggest",
-    epilog=manual("plumewatch mapping suggest --topic site/n2/as-17/state sample.json"),
+@command(
+    mapping_app, "suggest", "plumewatch mapping suggest --topic site/n2/as-17/state sample.json"
 )
-@exit_codes
 def mapping_suggest(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="Payloads, one a line or one a file; standard input without any."),
+        Argument(help="Payloads, one a line or one a file; standard input without any."),
     ] = None,
-    topic: Annotated[
-        str, typer.Option("--topic", help="MQTT topic of the payloads, or with {captures}.")
-    ] = "",
-    name: Annotated[str, typer.Option("--name", help="Name of the mapping.")] = "",
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Whose time zone local times are in.")
-    ] = None,
+    topic: Annotated[str, Option(help="MQTT topic of the payloads, or with {captures}.")] = "",
+    name: Annotated[str, Option(help="Name of the mapping.")] = "",
+    config: Annotated[Path | None, config_option("Whose time zone local times are in.")] = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -270,8 +260,7 @@ def samples_of(data: bytes) -> list[bytes]:
     return [content]
 
 
-@mapping_app.command("test", epilog=manual("plumewatch mapping test --json"))
-@exit_codes
+@command(mapping_app, "test", "plumewatch mapping test --json")
 def mapping_test(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> int | None:
     """Run the examples of every mapping of a configuration."""
     from ingest.mapping.decoder import compile_mapping
@@ -293,15 +282,13 @@ def mapping_test(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) 
     return code
 
 
-@app.command(
-    "http-template",
-    epilog=manual("plumewatch http-template halo --url https://plumewatch.example.org:8421"),
+@command(
+    app, "http-template", "plumewatch http-template halo --url https://plumewatch.example.org:8421"
 )
-@exit_codes
 def http_template(
-    decoder: Annotated[str, typer.Argument(help="Format of the device, such as halo.")] = "halo",
+    decoder: Annotated[str, Argument(help="Format of the device, such as halo.")] = "halo",
     url: Annotated[
-        str, typer.Option("--url", help="Where the device reaches HTTP ingest.")
+        str, Option(help="Where the device reaches HTTP ingest.")
     ] = "http://127.0.0.1:8421",
     *,
     as_json: JsonOption = False,

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, ParamSpec
 
 import typer
 
+from plumewatch.cli.exit_codes import exit_codes
 from plumewatch.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
 
 EXIT_CODES: Final = (
     "Exit codes: 0 done; 1 the input was refused; 2 bad usage or configuration;"
     " 3 a required service is not reachable."
 )
 
+
+def config_option(about: str, **more: Any) -> Any:
+    """Return the option of a configuration file."""
+    return typer.Option("--config", "-c", help=about, **more)
+
+
 ConfigOption = Annotated[
-    Path,
-    typer.Option(
-        "--config",
-        "-c",
-        envvar="PLUMEWATCH_CONFIG",
-        help="Configuration file (see `plumewatch init`).",
-    ),
+    Path, config_option("Configuration file (see `plumewatch init`).", envvar="PLUMEWATCH_CONFIG")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
@@ -36,6 +42,14 @@ def manual(*examples: str) -> str:
 def examples_of(epilog: str) -> list[str]:
     """Read the examples back from what `manual` made."""
     return [line.strip() for line in epilog.split("\n\n")[1:-1]]
+
+
+def command(
+    app: typer.Typer, name: str, *examples: str, about: str | None = None
+) -> Callable[[Callable[P, int | None]], Callable[P, None]]:
+    """Register a command that ends with its exit code, with examples of its use."""
+    register = app.command(name, help=about, epilog=manual(*examples))
+    return lambda function: register(exit_codes(function))
 
 
 def group(about: str) -> typer.Typer:

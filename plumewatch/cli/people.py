@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from ingest.errors import RefusedError
-from plumewatch.cli.exit_codes import UNREACHABLE, exit_codes
-from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, group, manual
+from plumewatch.cli.exit_codes import UNREACHABLE
+from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command, group
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.site import Site
 from plumewatch.errors import UsageError
@@ -30,18 +31,17 @@ app.add_typer(routes_app, name="routes")
 app.add_typer(staff_app, name="staff")
 
 
-@app.command(
-    epilog=manual(
-        "plumewatch timeline --room N2-boys --kind vape",
-        "plumewatch timeline --at 2026-09-07T10:05 --json",
-    )
+@command(
+    app,
+    "timeline",
+    "plumewatch timeline --room N2-boys --kind vape",
+    "plumewatch timeline --at 2026-09-07T10:05 --json",
 )
-@exit_codes
 def timeline(
     config: ConfigOption = CONFIG,
-    room: Annotated[str, typer.Option("--room", help="Id of a room; the first one if empty.")] = "",
-    kind: Annotated[str, typer.Option("--kind", help="Kind of the detection.")] = "vape",
-    at: Annotated[str, typer.Option("--at", help="Local time, 2026-09-07T10:05.")] = "",
+    room: Annotated[str, Option(help="Id of a room; the first one if empty.")] = "",
+    kind: Annotated[str, Option(help="Kind of the detection.")] = "vape",
+    at: Annotated[str, Option(help="Local time, 2026-09-07T10:05.")] = "",
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -72,20 +72,15 @@ def timeline(
         printer.say(line, room=where.id, kind=kind, at=when, says=line)
 
 
-@routes_app.command(
-    "test",
-    epilog=manual("plumewatch routes test --at 2026-09-07T10:05 room=N2-boys kind=vape --json"),
+@command(
+    routes_app, "test", "plumewatch routes test --at 2026-09-07T10:05 room=N2-boys kind=vape --json"
 )
-@exit_codes
 def routes_test(
-    labels: Annotated[
-        list[str], typer.Argument(help="What happened, as in: room=N2-boys kind=vape")
-    ],
+    labels: Annotated[list[str], Argument(help="What happened, as in: room=N2-boys kind=vape")],
     config: ConfigOption = CONFIG,
     *,
     at: Annotated[
-        str,
-        typer.Option("--at", help="As in 2026-09-07T10:05, in the school's zone; now if empty."),
+        str, Option(help="As in 2026-09-07T10:05, in the school's zone; now if empty.")
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -197,16 +192,17 @@ def _labels(config: PlumewatchConfig, words: list[str]) -> dict[str, str]:
     return {**place, "severity": severity, **given}
 
 
-@routes_app.command(
+@command(
+    routes_app,
     "gaps",
-    epilog=manual("plumewatch routes gaps", "plumewatch routes gaps --from 2026-09-07 --days 30"),
+    "plumewatch routes gaps",
+    "plumewatch routes gaps --from 2026-09-07 --days 30",
 )
-@exit_codes
 def routes_gaps(
     config: ConfigOption = CONFIG,
     *,
-    start: Annotated[str, typer.Option("--from", help="First day, as in 2026-09-07.")] = "",
-    days: Annotated[int, typer.Option("--days", min=1, max=400, help="Number of days.")] = 14,
+    start: Annotated[str, Option("--from", help="First day, as in 2026-09-07.")] = "",
+    days: Annotated[int, Option(min=1, max=400, help="Number of days.")] = 14,
     as_json: JsonOption = False,
 ) -> None:
     """List every lesson period in which nobody on duty can be notified about a room."""
@@ -256,8 +252,7 @@ def _gap_line(gap: CoverageGap, config: PlumewatchConfig) -> str:
     )
 
 
-@staff_app.command("list", epilog=manual("plumewatch staff list --json"))
-@exit_codes
+@command(staff_app, "list", "plumewatch staff list --json")
 def staff_list(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> None:
     """Print staff, their roles, and who can sign in."""
     from alerts.access import sessions
@@ -276,14 +271,13 @@ def staff_list(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) ->
     Printer(as_json=as_json).table(("Id", "Name", "Role", "Password set", "Sessions"), rows)
 
 
-@staff_app.command("password", epilog=manual("plumewatch staff password ap-north --generate"))
-@exit_codes
+@command(staff_app, "password", "plumewatch staff password ap-north --generate")
 def staff_password(
-    person: Annotated[str, typer.Argument(help="Id of a `staff` block.")],
+    person: Annotated[str, Argument(help="Id of a `staff` block.")],
     config: ConfigOption = CONFIG,
     *,
     generate: Annotated[
-        bool, typer.Option("--generate", help="Make one and print it; its owner changes it.")
+        bool, Option("--generate", help="Make one and print it; its owner changes it.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -333,12 +327,9 @@ def _unknown_person(person: str, known: list[str]) -> UsageError:
     return UsageError(f"{person!r}: no member of staff has this id; there is: {people}")
 
 
-@staff_app.command(
-    "test", epilog=manual("plumewatch staff test", "plumewatch staff test ap-north --json")
-)
-@exit_codes
+@command(staff_app, "test", "plumewatch staff test", "plumewatch staff test ap-north --json")
 def staff_test(
-    person: Annotated[str, typer.Argument(help="Id of a `staff` block; all without it.")] = "",
+    person: Annotated[str, Argument(help="Id of a `staff` block; all without it.")] = "",
     config: ConfigOption = CONFIG,
     *,
     as_json: JsonOption = False,
@@ -377,10 +368,9 @@ def send_test_notices(config: PlumewatchConfig, printer: Printer, person: str = 
     return all(found.error is None for found in outcomes)
 
 
-@staff_app.command("sign-out", epilog=manual("plumewatch staff sign-out ap-north"))
-@exit_codes
+@command(staff_app, "sign-out", "plumewatch staff sign-out ap-north")
 def staff_sign_out(
-    person: Annotated[str, typer.Argument(help="Id, also of a person no longer listed.")],
+    person: Annotated[str, Argument(help="Id, also of a person no longer listed.")],
     config: ConfigOption = CONFIG,
     *,
     as_json: JsonOption = False,

@@ -53,9 +53,7 @@ class Printer:
             self.err.write(f"{text}\n")
 
     def table(
-        self,
-        columns: Sequence[str],
-        rows: Iterable[tuple[Mapping[str, object], Sequence[object]]],
+        self, columns: Sequence[str], rows: Iterable[tuple[Mapping[str, object], Sequence[object]]]
     ) -> None:
         """Print rows, each with its fields for JSON and its cells for people.
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, cast
 
 import typer
+from typer import Argument, Option
 
-from plumewatch.cli.exit_codes import exit_codes
-from plumewatch.cli.options import JsonOption, manual
+from plumewatch.cli.options import JsonOption, command, config_option
 from plumewatch.cli.printer import Printer, progress
 from plumewatch.cli.site import Site
 from plumewatch.errors import UnreachableError, UsageError
@@ -38,22 +38,17 @@ _FILE_CHUNK_S: Final = 900.0
 _WIRE_CHUNK_S: Final = 60.0
 
 
-@app.command(
-    epilog=manual(
-        "plumewatch replay readings.csv.gz --alerts alerts.csv --events events.csv",
-        "plumewatch replay monday.csv tuesday.csv --alerts alerts.csv --config plumewatch.toml",
-    )
+@command(
+    app,
+    "replay",
+    "plumewatch replay readings.csv.gz --alerts alerts.csv --events events.csv",
+    "plumewatch replay monday.csv tuesday.csv --alerts alerts.csv --config plumewatch.toml",
 )
-@exit_codes
 def replay(
-    readings: Annotated[list[Path], typer.Argument(help="Recorded readings, .csv or .csv.gz.")],
-    alerts: Annotated[Path, typer.Option("--alerts", help="File for the alerts (CSV).")],
-    events: Annotated[
-        Path | None, typer.Option("--events", help="File for all events (CSV).")
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Rooms and rules of a real school.")
-    ] = None,
+    readings: Annotated[list[Path], Argument(help="Recorded readings, .csv or .csv.gz.")],
+    alerts: Annotated[Path, Option(help="File for the alerts (CSV).")],
+    events: Annotated[Path | None, Option(help="File for all events (CSV).")] = None,
+    config: Annotated[Path | None, config_option("Rooms and rules of a real school.")] = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -100,53 +95,28 @@ def replay(
     )
 
 
-@app.command(
-    epilog=manual(
-        "plumewatch simulate --days 1 --out readings.csv.gz --truth truth.csv",
-        "plumewatch simulate --publish 127.0.0.1:1883 --live --days 0.1 --patience 60",
-    )
+@command(
+    app,
+    "simulate",
+    "plumewatch simulate --days 1 --out readings.csv.gz --truth truth.csv",
+    "plumewatch simulate --publish 127.0.0.1:1883 --live --days 0.1 --patience 60",
 )
-@exit_codes
 def simulate(
-    school: Annotated[
-        str, typer.Option("--school", help="small, district, or a scenario file.")
-    ] = "small",
-    seed: Annotated[int, typer.Option("--seed", help="Same seed, same readings.")] = 1,
-    days: Annotated[float, typer.Option("--days", help="Simulated length, days.")] = 1.0,
-    speed: Annotated[
-        str, typer.Option("--speed", help="Simulated seconds in a second, or max.")
-    ] = "1",
-    publish: Annotated[
-        str | None, typer.Option("--publish", help="Broker: [mqtt[s]://][user@]host[:port].")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Readings as .csv or .csv.gz instead.")
-    ] = None,
-    truth: Annotated[
-        Path | None, typer.Option("--truth", help="What really happened, as CSV.")
-    ] = None,
-    start: Annotated[
-        str | None, typer.Option("--start", help="Start of the simulation, ISO 8601.")
-    ] = None,
-    ledger: Annotated[
-        Path | None, typer.Option("--ledger", help="Append each acknowledged sensor,seq here.")
-    ] = None,
-    patience: Annotated[
-        float, typer.Option("--patience", help="Seconds to wait for an unreachable broker.")
-    ] = 0.0,
-    vape_rate: Annotated[
-        float | None, typer.Option("--vape-rate", help="Factor on how often vaping happens.")
-    ] = None,
-    nuisance_rate: Annotated[
-        float | None, typer.Option("--nuisance-rate", help="Factor on everything else.")
-    ] = None,
-    activity: Annotated[
-        str | None, typer.Option("--activity", help="ordinary, hard_restroom or demo.")
-    ] = None,
+    school: Annotated[str, Option(help="small, district, or a scenario file.")] = "small",
+    seed: Annotated[int, Option(help="Same seed, same readings.")] = 1,
+    days: Annotated[float, Option(help="Simulated length, days.")] = 1.0,
+    speed: Annotated[str, Option(help="Simulated seconds in a second, or max.")] = "1",
+    publish: Annotated[str | None, Option(help="Broker: [mqtt[s]://][user@]host[:port].")] = None,
+    out: Annotated[Path | None, Option(help="Readings as .csv or .csv.gz instead.")] = None,
+    truth: Annotated[Path | None, Option(help="What really happened, as CSV.")] = None,
+    start: Annotated[str | None, Option(help="Start of the simulation, ISO 8601.")] = None,
+    ledger: Annotated[Path | None, Option(help="Append each acknowledged sensor,seq here.")] = None,
+    patience: Annotated[float, Option(help="Seconds to wait for an unreachable broker.")] = 0.0,
+    vape_rate: Annotated[float | None, Option(help="Factor on how often vaping happens.")] = None,
+    nuisance_rate: Annotated[float | None, Option(help="Factor on everything else.")] = None,
+    activity: Annotated[str | None, Option(help="ordinary, hard_restroom or demo.")] = None,
     *,
-    live: Annotated[
-        bool, typer.Option("--live", help="Shift event times to the wall clock.")
-    ] = False,
+    live: Annotated[bool, Option("--live", help="Shift event times to the wall clock.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Simulate a school: publish what real devices publish, or write readings and truth."""

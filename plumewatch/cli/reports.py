@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from ingest.errors import RefusedError
-from plumewatch.cli.exit_codes import REFUSED, exit_codes
+from plumewatch.cli.exit_codes import REFUSED
 from plumewatch.cli.options import (
     CONFIG,
     ConfigOption,
     ForceOption,
     JsonOption,
     check_output,
+    command,
     group,
-    manual,
 )
 from plumewatch.cli.printer import Printer, busy, progress
 from plumewatch.cli.site import Site
@@ -41,34 +42,29 @@ def _report_of(name: str, about: str) -> None:
         f'plumewatch report {name} --month 2026-11 --site "North High" --format pdf',
     )
 
-    @report_app.command(name, help=about, epilog=manual(*examples))
-    @exit_codes
+    @command(report_app, name, *examples, about=about)
     def report(
-        start: Annotated[str, typer.Option("--from", help="First day, or a time.")] = "",
-        end: Annotated[str, typer.Option("--to", help="Last day, or a time.")] = "",
-        week: Annotated[str, typer.Option("--week", help="Instead: a week (2026-W47).")] = "",
-        month: Annotated[str, typer.Option("--month", help="Instead: a month (2026-11).")] = "",
+        start: Annotated[str, Option("--from", help="First day, or a time.")] = "",
+        end: Annotated[str, Option("--to", help="Last day, or a time.")] = "",
+        week: Annotated[str, Option(help="Instead: a week (2026-W47).")] = "",
+        month: Annotated[str, Option(help="Instead: a month (2026-11).")] = "",
         term: Annotated[
-            str, typer.Option("--term", help='Instead: a term of the configuration ("Fall 2026").')
+            str, Option(help='Instead: a term of the configuration ("Fall 2026").')
         ] = "",
-        school_year: Annotated[
-            str, typer.Option("--school-year", help="Instead: a school year (2026/27).")
-        ] = "",
+        school_year: Annotated[str, Option(help="Instead: a school year (2026/27).")] = "",
         kind: Annotated[
-            str, typer.Option("--format", help="csv, xlsx, pdf, html, parquet or json.")
+            str, Option("--format", help="csv, xlsx, pdf, html, parquet or json.")
         ] = "csv",
         out: Annotated[
-            Path | None,
-            typer.Option("--out", help="File; named after report, time and place without it."),
+            Path | None, Option(help="File; named after report, time and place without it.")
         ] = None,
-        site: Annotated[str, typer.Option("--site", help="Only this site.")] = "",
-        building: Annotated[str, typer.Option("--building", help="Only this building.")] = "",
+        site: Annotated[str, Option(help="Only this site.")] = "",
+        building: Annotated[str, Option(help="Only this building.")] = "",
         intervention: Annotated[
-            str, typer.Option("--intervention", help="Summary: compare before and after this day.")
+            str, Option(help="Summary: compare before and after this day.")
         ] = "",
         staged: Annotated[
-            Path | None,
-            typer.Option("--staged", help="Summary: CSV of staged tests, columns time and room."),
+            Path | None, Option(help="Summary: CSV of staged tests, columns time and room.")
         ] = None,
         config: ConfigOption = CONFIG,
         *,
@@ -127,15 +123,11 @@ _report_of("response", "How fast staff were notified and responded, for all and 
 _report_of("sensors", "One row a sensor: uptime, completeness, false alarms.")
 
 
-@incident_app.command(
-    "file", epilog=manual("plumewatch incident file 20260921-001 --out incident.zip")
-)
-@exit_codes
+@command(incident_app, "file", "plumewatch incident file 20260921-001 --out incident.zip")
 def incident_file(
-    incident: Annotated[str, typer.Argument(help="Id of the incident.")],
+    incident: Annotated[str, Argument(help="Id of the incident.")],
     out: Annotated[
-        Path | None,
-        typer.Option("--out", help="FILE.pdf, or FILE.zip with readings and checksums."),
+        Path | None, Option(help="FILE.pdf, or FILE.zip with readings and checksums.")
     ] = None,
     config: ConfigOption = CONFIG,
     *,
@@ -180,10 +172,9 @@ def incident_file(
     )
 
 
-@incident_app.command("rerun", epilog=manual("plumewatch incident rerun 20260921-001"))
-@exit_codes
+@command(incident_app, "rerun", "plumewatch incident rerun 20260921-001")
 def incident_rerun(
-    incident: Annotated[str, typer.Argument(help="Id of the incident.")],
+    incident: Annotated[str, Argument(help="Id of the incident.")],
     config: ConfigOption = CONFIG,
     *,
     as_json: JsonOption = False,

@@ -8,10 +8,11 @@ import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from ingest.errors import RefusedError
-from plumewatch.cli.exit_codes import DONE, REFUSED, exit_codes
-from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, group, manual
+from plumewatch.cli.exit_codes import DONE, REFUSED
+from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command, group
 from plumewatch.cli.printer import Printer, busy, progress
 from plumewatch.cli.site import Site
 from plumewatch.errors import UsageError
@@ -29,8 +30,7 @@ app.add_typer(audit_app, name="audit")
 _DAY_S = 86_400.0
 
 
-@retention_app.command("plan", epilog=manual("plumewatch retention plan --json"))
-@exit_codes
+@command(retention_app, "plan", "plumewatch retention plan --json")
 def retention_plan(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> None:
     """Print what is kept for how long, what is due for deletion, and what holds keep."""
     site = Site.load(config)
@@ -70,8 +70,7 @@ def _record_classes(
     yield "audit log, legal holds", None, "nobody", None, ""
 
 
-@retention_app.command("apply", epilog=manual("plumewatch retention apply"))
-@exit_codes
+@command(retention_app, "apply", "plumewatch retention apply")
 def retention_apply(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> None:
     """Delete incidents that are due and not on hold; the audit log records it."""
     from alerts.incidents import retention
@@ -95,23 +94,20 @@ def retention_apply(config: ConfigOption = CONFIG, *, as_json: JsonOption = Fals
     )
 
 
-@retention_app.command(
+@command(
+    retention_app,
     "hold",
-    epilog=manual(
-        "plumewatch retention hold --from 2026-09-07 --to 2026-09-11 --reason request-17"
-    ),
+    "plumewatch retention hold --from 2026-09-07 --to 2026-09-11 --reason request-17",
 )
-@exit_codes
 def retention_hold(
-    start: Annotated[str, typer.Option("--from", help="First day, or a time.")],
-    end: Annotated[str, typer.Option("--to", help="Last day, or a time.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why; it is recorded.")],
-    room: Annotated[str, typer.Option("--room", help="Id of the room; all without it.")] = "",
+    start: Annotated[str, Option("--from", help="First day, or a time.")],
+    end: Annotated[str, Option("--to", help="Last day, or a time.")],
+    reason: Annotated[str, Option(help="Why; it is recorded.")],
+    room: Annotated[str, Option(help="Id of the room; all without it.")] = "",
     config: ConfigOption = CONFIG,
     *,
     no_name: Annotated[
-        bool,
-        typer.Option("--no-name", help="Numbers and addresses in the reason identify nobody."),
+        bool, Option("--no-name", help="Numbers and addresses in the reason identify nobody.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -160,8 +156,7 @@ def _refuse_identifiers(reason: str) -> None:
         )
 
 
-@retention_app.command("holds", epilog=manual("plumewatch retention holds"))
-@exit_codes
+@command(retention_app, "holds", "plumewatch retention holds")
 def retention_holds(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> None:
     """List the active holds."""
     from storage import holds
@@ -178,10 +173,9 @@ def retention_holds(config: ConfigOption = CONFIG, *, as_json: JsonOption = Fals
     Printer(as_json=as_json).table(("No.", "Room", "From", "To", "Why", "By"), rows)
 
 
-@retention_app.command("release", epilog=manual("plumewatch retention release 1"))
-@exit_codes
+@command(retention_app, "release", "plumewatch retention release 1")
 def retention_release(
-    number: Annotated[int, typer.Argument(help="Number of the hold.")],
+    number: Annotated[int, Argument(help="Number of the hold.")],
     config: ConfigOption = CONFIG,
     *,
     as_json: JsonOption = False,
@@ -197,13 +191,11 @@ def retention_release(
     Printer(as_json=as_json).say(f"hold {number} released", released=number)
 
 
-@audit_app.command("verify", epilog=manual("plumewatch audit verify"))
-@exit_codes
+@command(audit_app, "verify", "plumewatch audit verify")
 def audit_verify(
     config: ConfigOption = CONFIG,
     known: Annotated[
-        str | None,
-        typer.Option("--head", help="Last hash printed before; it must still be there."),
+        str | None, Option("--head", help="Last hash printed before; it must still be there.")
     ] = None,
     *,
     as_json: JsonOption = False,
@@ -232,11 +224,10 @@ def audit_verify(
     return DONE
 
 
-@audit_app.command("list", epilog=manual("plumewatch audit list --limit 5 --json"))
-@exit_codes
+@command(audit_app, "list", "plumewatch audit list --limit 5 --json")
 def audit_list(
     config: ConfigOption = CONFIG,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Largest number.")] = 50,
+    limit: Annotated[int, Option(min=1, help="Largest number.")] = 50,
     *,
     as_json: JsonOption = False,
 ) -> None:

@@ -6,9 +6,10 @@ import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Option
 
-from plumewatch.cli.exit_codes import DONE, UNREACHABLE, USAGE, exit_codes
-from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, manual
+from plumewatch.cli.exit_codes import DONE, UNREACHABLE, USAGE
+from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command
 from plumewatch.cli.printer import Printer, busy
 from plumewatch.config.faults import ConfigError
 
@@ -20,13 +21,12 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command(
-    epilog=manual(
-        "plumewatch check",
-        "plumewatch check --config /etc/plumewatch/plumewatch.toml --json",
-    )
+@command(
+    app,
+    "check",
+    "plumewatch check",
+    "plumewatch check --config /etc/plumewatch/plumewatch.toml --json",
 )
-@exit_codes
 def check(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> int:
     """List all faults of a configuration, then try broker, store and notifiers."""
     return run_check(config, Printer(as_json=as_json))
@@ -72,24 +72,22 @@ def _print_result(result: CheckResult, printer: Printer) -> None:
     printer.say(f"{result.state:5} {result.part}: {result.sentence}{remedy}", **fields)
 
 
-@app.command(
-    epilog=manual(
-        "plumewatch run --config /etc/plumewatch/plumewatch.toml",
-        "plumewatch run --standby",
-        "plumewatch run --shard 0/2",
-    )
+@command(
+    app,
+    "run",
+    "plumewatch run --config /etc/plumewatch/plumewatch.toml",
+    "plumewatch run --standby",
+    "plumewatch run --shard 0/2",
 )
-@exit_codes
 def run(
     config: ConfigOption = CONFIG,
     *,
     standby: Annotated[
-        bool, typer.Option("--standby", help="Wait while another service uses the data folder.")
+        bool, Option("--standby", help="Wait while another service uses the data folder.")
     ] = False,
     shard: Annotated[
         str,
-        typer.Option(
-            "--shard",
+        Option(
             envvar="PLUMEWATCH_SHARD",
             help="Which part of a service divided by building, as in 0/2 and 1/2.",
         ),
@@ -101,8 +99,7 @@ def run(
     serve(config, standby=standby, shard=shard)
 
 
-@app.command(epilog=manual("plumewatch version", "plumewatch version --json"))
-@exit_codes
+@command(app, "version", "plumewatch version", "plumewatch version --json")
 def version(*, as_json: JsonOption = False) -> None:
     """Print the version of the program and of the detector's model."""
     from detection.model import Model
@@ -114,17 +111,12 @@ def version(*, as_json: JsonOption = False) -> None:
     )
 
 
-@app.command(epilog=manual("plumewatch demo", "plumewatch demo --seconds 60 --plain"))
-@exit_codes
+@command(app, "demo", "plumewatch demo", "plumewatch demo --seconds 60 --plain")
 def demo(
-    port: Annotated[
-        int, typer.Option("--port", min=1, max=65535, help="Port of the staff page.")
-    ] = 8420,
-    seconds: Annotated[
-        float, typer.Option("--seconds", min=0, help="Stop after this; 0 runs on.")
-    ] = 0,
+    port: Annotated[int, Option(min=1, max=65535, help="Port of the staff page.")] = 8420,
+    seconds: Annotated[float, Option(min=0, help="Stop after this; 0 runs on.")] = 0,
     *,
-    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a live screen.")] = False,
+    plain: Annotated[bool, Option("--plain", help="Lines instead of a live screen.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a simulated school, broker, detector, alerts and staff page on this machine."""

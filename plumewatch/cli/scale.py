@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from typer import Argument, Option
 
 from ingest.errors import RefusedError
-from plumewatch.cli.exit_codes import exit_codes
-from plumewatch.cli.options import ForceOption, JsonOption, check_output, manual
+from plumewatch.cli.options import ForceOption, JsonOption, check_output, command, config_option
 from plumewatch.cli.printer import Printer, progress
 from plumewatch.cli.site import Site
 from plumewatch.errors import UsageError
@@ -47,34 +47,23 @@ _SHIPPED: Final = "shipped"
 _DEDUPE_WINDOW: Final = 512
 
 
-@app.command(
-    epilog=manual(
-        "plumewatch segments history --config plumewatch.toml",
-        "plumewatch segments history --recording readings.csv.gz",
-    )
+@command(
+    app,
+    "segments",
+    "plumewatch segments history --config plumewatch.toml",
+    "plumewatch segments history --recording readings.csv.gz",
 )
-@exit_codes
 def segments(
-    history: Annotated[Path, typer.Argument(help="Folder; made if it does not exist.")],
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Whose journal and sensor places.")
-    ] = None,
+    history: Annotated[Path, Argument(help="Folder; made if it does not exist.")],
+    config: Annotated[Path | None, config_option("Whose journal and sensor places.")] = None,
     recording: Annotated[
-        list[Path] | None,
-        typer.Option("--recording", help="A .csv or .csv.gz instead; may be repeated."),
+        list[Path] | None, Option(help="A .csv or .csv.gz instead; may be repeated.")
     ] = None,
     buckets: Annotated[
         int | None,
-        typer.Option(
-            "--buckets",
-            min=1,
-            max=4096,
-            help="Of a new history; one per thousand sensors if left out.",
-        ),
+        Option(min=1, max=4096, help="Of a new history; one per thousand sensors if left out."),
     ] = None,
-    every: Annotated[
-        float, typer.Option("--every", min=0, help="Repeat at this interval, s; 0 ends.")
-    ] = 0.0,
+    every: Annotated[float, Option(min=0, help="Repeat at this interval, s; 0 ends.")] = 0.0,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -133,40 +122,30 @@ def _print_landed(count: int, missed: int, writer: HistoryWriter, printer: Print
     printer.sum_up(text, landed=count, missed=missed, readings=writer.position)
 
 
-@app.command(
-    epilog=manual(
-        "plumewatch backtest history --budget 1 --budget 0.3 --out budgets.html",
-        "plumewatch backtest history --model shipped --model new.npz --out models.html",
-    )
+@command(
+    app,
+    "backtest",
+    "plumewatch backtest history --budget 1 --budget 0.3 --out budgets.html",
+    "plumewatch backtest history --model shipped --model new.npz --out models.html",
 )
-@exit_codes
 def backtest(
-    history: Annotated[list[Path], typer.Argument(help="Folders that `segments` wrote.")],
-    out: Annotated[Path, typer.Option("--out", help="The page, HTML.")],
+    history: Annotated[list[Path], Argument(help="Folders that `segments` wrote.")],
+    out: Annotated[Path, Option(help="The page, HTML.")],
     model: Annotated[
-        list[str] | None,
-        typer.Option("--model", help="Model file, or shipped; may be repeated."),
+        list[str] | None, Option(help="Model file, or shipped; may be repeated.")
     ] = None,
     budget: Annotated[
-        list[float] | None,
-        typer.Option("--budget", help="False alarms a sensor-week; may be repeated."),
+        list[float] | None, Option(help="False alarms a sensor-week; may be repeated.")
     ] = None,
-    kind: Annotated[
-        list[str] | None, typer.Option("--kind", help="Kind of alert; vape if left out.")
-    ] = None,
-    alerts: Annotated[
-        Path | None, typer.Option("--alerts", help="File for all alerts (CSV).")
-    ] = None,
+    kind: Annotated[list[str] | None, Option(help="Kind of alert; vape if left out.")] = None,
+    alerts: Annotated[Path | None, Option(help="File for all alerts (CSV).")] = None,
     config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", help="Whose budgets, time zone and feedback of staff."),
+        Path | None, config_option("Whose budgets, time zone and feedback of staff.")
     ] = None,
     processes: Annotated[
-        int | None, typer.Option("--processes", min=1, max=1024, help="One per core if left out.")
+        int | None, Option(min=1, max=1024, help="One per core if left out.")
     ] = None,
-    spark: Annotated[
-        str, typer.Option("--spark", help="Master of a Spark cluster, such as local[2].")
-    ] = "",
+    spark: Annotated[str, Option(help="Master of a Spark cluster, such as local[2].")] = "",
     *,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -316,53 +295,35 @@ def _write_alerts(path: Path, variants: Sequence[Variant], results: Sequence[Jud
     table.write_csv(path)
 
 
-@app.command(
-    epilog=manual(
-        "plumewatch stream history --checkpoint state --events events --master 'local[2]' --once",
-        "plumewatch stream --kafka k1:9092 --config plumewatch.toml --checkpoint s --events e",
-    )
+@command(
+    app,
+    "stream",
+    "plumewatch stream history --checkpoint state --events events --master 'local[2]' --once",
+    "plumewatch stream --kafka k1:9092 --config plumewatch.toml --checkpoint s --events e",
 )
-@exit_codes
 def stream(
-    history: Annotated[str, typer.Argument(help="Folder or URL that `segments` fills.")] = "",
-    kafka: Annotated[
-        str, typer.Option("--kafka", help="Servers instead, HOST:PORT,...; needs --config.")
-    ] = "",
-    topic: Annotated[str, typer.Option("--topic", help="Topic of Kafka.")] = "plumewatch",
+    history: Annotated[str, Argument(help="Folder or URL that `segments` fills.")] = "",
+    kafka: Annotated[str, Option(help="Servers instead, HOST:PORT,...; needs --config.")] = "",
+    topic: Annotated[str, Option(help="Topic of Kafka.")] = "plumewatch",
     config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", help="Whose budgets, sensors, broker and InfluxDB."),
+        Path | None, config_option("Whose budgets, sensors, broker and InfluxDB.")
     ] = None,
-    checkpoint: Annotated[
-        str, typer.Option("--checkpoint", help="Folder or URL of state and position.")
-    ] = "checkpoint",
-    events: Annotated[
-        Path, typer.Option("--events", help="Folder for the events, as Parquet.")
-    ] = Path("events"),
-    shards: Annotated[
-        int, typer.Option("--shards", min=1, max=100_000, help="One per thousand sensors or more.")
-    ] = 8,
-    model: Annotated[
-        Path | None, typer.Option("--model", help="Model file instead of the shipped one.")
-    ] = None,
-    master: Annotated[
-        str, typer.Option("--master", help="Of Spark; that of spark-submit if left out.")
-    ] = "",
-    seconds: Annotated[float, typer.Option("--seconds", min=0, help="Between triggers.")] = 3.0,
-    files: Annotated[
-        int | None, typer.Option("--files", min=1, help="Parts in one trigger at most.")
-    ] = None,
-    conf: Annotated[
-        list[str] | None, typer.Option("--conf", help="KEY=VALUE of Spark; may be repeated.")
-    ] = None,
+    checkpoint: Annotated[str, Option(help="Folder or URL of state and position.")] = "checkpoint",
+    events: Annotated[Path, Option(help="Folder for the events, as Parquet.")] = Path("events"),
+    shards: Annotated[int, Option(min=1, max=100000, help="One per thousand sensors or more.")] = 8,
+    model: Annotated[Path | None, Option(help="Model file instead of the shipped one.")] = None,
+    master: Annotated[str, Option(help="Of Spark; that of spark-submit if left out.")] = "",
+    seconds: Annotated[float, Option(min=0, help="Between triggers.")] = 3.0,
+    files: Annotated[int | None, Option(min=1, help="Parts in one trigger at most.")] = None,
+    conf: Annotated[list[str] | None, Option(help="KEY=VALUE of Spark; may be repeated.")] = None,
     *,
     publish: Annotated[
-        bool, typer.Option("--publish", help="Events to the configured broker too.")
+        bool, Option("--publish", help="Events to the configured broker too.")
     ] = False,
     series: Annotated[
-        bool, typer.Option("--series", help="Readings to the configured InfluxDB too.")
+        bool, Option("--series", help="Readings to the configured InfluxDB too.")
     ] = False,
-    once: Annotated[bool, typer.Option("--once", help="Process what is there, and end.")] = False,
+    once: Annotated[bool, Option("--once", help="Process what is there, and end.")] = False,
 ) -> None:
     """Detect on Spark: readings in, events out, each once; needs plumewatch[scale] and Java."""
     import asyncio

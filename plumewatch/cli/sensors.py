@@ -7,10 +7,11 @@ from pathlib import Path  # noqa: TC003 - typer reads it
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from ingest.errors import RefusedError
 from plumewatch.cli.exit_codes import exit_codes
-from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, manual
+from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command, manual
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.site import Site
 from plumewatch.errors import UsageError
@@ -29,8 +30,7 @@ _LEVEL_COLUMNS = (
 )
 
 
-@app.command(epilog=manual("plumewatch status", "plumewatch status --json"))
-@exit_codes
+@command(app, "status", "plumewatch status", "plumewatch status --json")
 def status(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> None:
     """Print state and counters of every registered sensor."""
     from plumewatch.sensor_status import stored_statuses
@@ -64,24 +64,20 @@ def status(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> Non
     Printer(as_json=as_json).table(columns, rows)
 
 
-@app.command(
+@command(
+    app,
     "dead-letters",
-    epilog=manual(
-        "plumewatch dead-letters --reason malformed --limit 5",
-        "plumewatch dead-letters 17 --json",
-    ),
+    "plumewatch dead-letters --reason malformed --limit 5",
+    "plumewatch dead-letters 17 --json",
 )
-@exit_codes
 def dead_letters(
     number: Annotated[
-        int | None, typer.Argument(help="Show this one in full, its content escaped.")
+        int | None, Argument(help="Show this one in full, its content escaped.")
     ] = None,
     config: ConfigOption = CONFIG,
-    reason: Annotated[str, typer.Option("--reason", help="Only those refused for it.")] = "",
-    source: Annotated[
-        str, typer.Option("--source", help="Only of this decoder, or of topics that begin so.")
-    ] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Largest number.")] = 20,
+    reason: Annotated[str, Option(help="Only those refused for it.")] = "",
+    source: Annotated[str, Option(help="Only of this decoder, or of topics that begin so.")] = "",
+    limit: Annotated[int, Option(min=1, max=1000, help="Largest number.")] = 20,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -138,10 +134,7 @@ def _letter_fields(found: StoredDeadLetter) -> dict[str, Any]:
     invoke_without_command=True, epilog=manual("plumewatch levels", "plumewatch levels --json")
 )
 def levels(
-    context: typer.Context,
-    config: ConfigOption = CONFIG,
-    *,
-    as_json: JsonOption = False,
+    context: typer.Context, config: ConfigOption = CONFIG, *, as_json: JsonOption = False
 ) -> None:
     """Print each sensor's alert threshold, budget, expected false alarms and lost sensitivity."""
     if context.invoked_subcommand is None:
@@ -187,14 +180,11 @@ def _lost(share: float | None) -> str:
     return f"{100 * share:.0f} %" if share >= 0.0 else f"{-100 * share:.0f} % more found"
 
 
-@levels_app.command(
-    "moves", epilog=manual("plumewatch levels moves --sensor n2-boys-1 --limit 5 --json")
-)
-@exit_codes
+@command(levels_app, "moves", "plumewatch levels moves --sensor n2-boys-1 --limit 5 --json")
 def level_moves(
     config: ConfigOption = CONFIG,
-    sensor: Annotated[str, typer.Option("--sensor", help="Only of this sensor.")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Largest number.")] = 20,
+    sensor: Annotated[str, Option(help="Only of this sensor.")] = "",
+    limit: Annotated[int, Option(min=1, max=10000, help="Largest number.")] = 20,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -216,13 +206,12 @@ def level_moves(
     Printer(as_json=as_json).table(columns, rows)
 
 
-@levels_app.command("undo", epilog=manual('plumewatch levels undo 17 --reason "it was a drill"'))
-@exit_codes
+@command(levels_app, "undo", 'plumewatch levels undo 17 --reason "it was a drill"')
 def level_undo(
-    number: Annotated[int, typer.Argument(help="Number of the adjustment (see `levels moves`).")],
-    reason: Annotated[str, typer.Option("--reason", help="Why; it is recorded.")],
+    number: Annotated[int, Argument(help="Number of the adjustment (see `levels moves`).")],
+    reason: Annotated[str, Option(help="Why; it is recorded.")],
     config: ConfigOption = CONFIG,
-    who: Annotated[str, typer.Option("--who", help="Who decided; you by default.")] = "",
+    who: Annotated[str, Option(help="Who decided; you by default.")] = "",
     *,
     as_json: JsonOption = False,
 ) -> None:

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from typer import Argument, Option
 
-from plumewatch.cli.exit_codes import REFUSED, UNREACHABLE, exit_codes
+from plumewatch.cli.exit_codes import REFUSED, UNREACHABLE
 from plumewatch.cli.options import (
     CONFIG,
     ConfigOption,
     ForceOption,
     JsonOption,
     check_output,
+    command,
     group,
-    manual,
 )
 from plumewatch.cli.printer import Printer, busy, progress
 from plumewatch.cli.site import Site
@@ -44,18 +45,11 @@ _SHOWN: Final = 20
 _AVERAGES_BACK_S: Final = 3 * 86_400.0
 
 
-@storage_app.command(
-    "setup",
-    epilog=manual("plumewatch storage setup --reader-file deploy/influx-reader"),
-)
-@exit_codes
+@command(storage_app, "setup", "plumewatch storage setup --reader-file deploy/influx-reader")
 def storage_setup(
     config: ConfigOption = CONFIG,
     reader_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--reader-file", help="Make an account that may only read; file for its secret."
-        ),
+        Path | None, Option(help="Make an account that may only read; file for its secret.")
     ] = None,
     *,
     as_json: JsonOption = False,
@@ -110,8 +104,7 @@ def _make_reader(settings: InfluxSettings, path: Path, printer: Printer) -> None
     printer.say(f"{sentence}; its secret is in {path}", done=sentence, secret_file=path)
 
 
-@storage_app.command("retry", epilog=manual("plumewatch storage retry"))
-@exit_codes
+@command(storage_app, "retry", "plumewatch storage retry")
 def storage_retry(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> int | None:
     """Store again the readings that the series refused, once the cause is repaired."""
     from storage.timeseries.retry import retry_refused
@@ -129,28 +122,23 @@ def storage_retry(config: ConfigOption = CONFIG, *, as_json: JsonOption = False)
     return REFUSED if refused else None
 
 
-@export_app.command(
+@command(
+    export_app,
     "readings",
-    epilog=manual(
-        "plumewatch export readings --from 2026-09-01 --to 2026-09-30 --format parquet",
-        "plumewatch export readings --sensor n2-boys-1 --out boys.csv --force",
-    ),
+    "plumewatch export readings --from 2026-09-01 --to 2026-09-30 --format parquet",
+    "plumewatch export readings --sensor n2-boys-1 --out boys.csv --force",
 )
-@exit_codes
 def export_readings(
     start: Annotated[
-        str,
-        typer.Option("--from", help="Date, date with time, or Unix seconds; oldest if left out."),
+        str, Option("--from", help="Date, date with time, or Unix seconds; oldest if left out.")
     ] = "",
     end: Annotated[
-        str, typer.Option("--to", help="The same; a date includes that day; newest if left out.")
+        str, Option("--to", help="The same; a date includes that day; newest if left out.")
     ] = "",
-    kind: Annotated[str, typer.Option("--format", help="csv or parquet.")] = "csv",
-    out: Annotated[
-        Path | None, typer.Option("--out", help="File; readings.csv or readings.parquet.")
-    ] = None,
+    kind: Annotated[str, Option("--format", help="csv or parquet.")] = "csv",
+    out: Annotated[Path | None, Option(help="File; readings.csv or readings.parquet.")] = None,
     sensor: Annotated[
-        list[str] | None, typer.Option("--sensor", help="Only of this sensor; may be repeated.")
+        list[str] | None, Option(help="Only of this sensor; may be repeated.")
     ] = None,
     config: ConfigOption = CONFIG,
     *,
@@ -215,30 +203,21 @@ def _has_averages(series: Series, sensors: Collection[str], begin: float) -> boo
     )
 
 
-@app.command(
+@command(
+    app,
     "import",
-    epilog=manual(
-        "plumewatch import old.csv.gz --column pm25='PM2.5 (ug/m3)'",
-        "plumewatch import log.csv --sensor n2-boys-1 --time-format '%m/%d/%Y %H:%M'",
-    ),
+    "plumewatch import old.csv.gz --column pm25='PM2.5 (ug/m3)'",
+    "plumewatch import log.csv --sensor n2-boys-1 --time-format '%m/%d/%Y %H:%M'",
 )
-@exit_codes
 def import_readings(
-    files: Annotated[list[Path], typer.Argument(help="Old readings, .csv or .csv.gz.")],
+    files: Annotated[list[Path], Argument(help="Old readings, .csv or .csv.gz.")],
     config: ConfigOption = CONFIG,
     column: Annotated[
-        list[str] | None,
-        typer.Option("--column", help="KEY=HEADER, such as pm25='PM2.5 (ug/m3)'; may be repeated."),
+        list[str] | None, Option(help="KEY=HEADER, such as pm25='PM2.5 (ug/m3)'; may be repeated.")
     ] = None,
-    sensor: Annotated[
-        str, typer.Option("--sensor", help="Sensor of files without such a column.")
-    ] = "",
-    time_format: Annotated[
-        str, typer.Option("--time-format", help="Such as '%m/%d/%Y %H:%M'; the school's zone.")
-    ] = "",
-    rejected: Annotated[
-        Path | None, typer.Option("--rejected", help="File for the list of skipped rows.")
-    ] = None,
+    sensor: Annotated[str, Option(help="Sensor of files without such a column.")] = "",
+    time_format: Annotated[str, Option(help="Such as '%m/%d/%Y %H:%M'; the school's zone.")] = "",
+    rejected: Annotated[Path | None, Option(help="File for the list of skipped rows.")] = None,
     *,
     as_json: JsonOption = False,
 ) -> int | None:

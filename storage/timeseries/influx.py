@@ -35,14 +35,7 @@ from storage.timeseries.line_protocol import (
     to_ns,
 )
 from storage.timeseries.records import MEASUREMENTS, summable
-from storage.timeseries.resolution import (
-    MINUTE,
-    QUARTER_HOUR,
-    Level,
-    Retention,
-    choose,
-    stretched,
-)
+from storage.timeseries.resolution import MINUTE, QUARTER_HOUR, Level, Retention, choose, stretched
 from storage.timeseries.tables import (
     columns,
     coverages,

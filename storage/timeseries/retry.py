@@ -40,10 +40,7 @@ def retry_refused(journal: Path, series: Series) -> tuple[int, int]:
 
 
 def _retry(
-    connection: sqlite3.Connection,
-    reason: str,
-    kind: type[T],
-    store: Callable[[Sequence[T]], None],
+    connection: sqlite3.Connection, reason: str, kind: type[T], store: Callable[[Sequence[T]], None]
 ) -> tuple[int, int]:
     stored = refused = before = 0
     while letters := find_dead_letters(connection, reason=reason, before=before, limit=_BATCH):

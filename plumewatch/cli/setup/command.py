@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from typer import Argument, Option
 
 from ingest.errors import RefusedError
-from plumewatch.cli.exit_codes import DONE, UNREACHABLE, exit_codes
-from plumewatch.cli.options import CONFIG, JsonOption, manual
+from plumewatch.cli.exit_codes import DONE, UNREACHABLE
+from plumewatch.cli.options import CONFIG, JsonOption, command
 from plumewatch.cli.printer import Printer, progress
 from plumewatch.cli.site import Site
 from plumewatch.config.faults import ConfigError, ConfigFault
@@ -33,12 +34,9 @@ _SLOWEST_S: Final = 120.0
 """Who listens for less is told that slow sensors may be missing."""
 
 
-@app.command(epilog=manual("plumewatch init", "plumewatch init /etc/plumewatch/plumewatch.toml"))
-@exit_codes
+@command(app, "init", "plumewatch init", "plumewatch init /etc/plumewatch/plumewatch.toml")
 def init(
-    path: Annotated[Path, typer.Argument(help="File to write.")] = CONFIG,
-    *,
-    as_json: JsonOption = False,
+    path: Annotated[Path, Argument(help="File to write.")] = CONFIG, *, as_json: JsonOption = False
 ) -> None:
     """Write a commented starter configuration."""
     from plumewatch.cli.setup.site_files import STARTER, SiteFiles
@@ -51,17 +49,11 @@ def init(
     )
 
 
-@app.command(
-    epilog=manual("plumewatch setup", "plumewatch setup --answers answers.toml --folder site")
-)
-@exit_codes
+@command(app, "setup", "plumewatch setup", "plumewatch setup --answers answers.toml --folder site")
 def setup(
-    folder: Annotated[
-        Path, typer.Option("--folder", help="Where configuration, secrets and accounts go.")
-    ] = Path(),
+    folder: Annotated[Path, Option(help="Where configuration, secrets and accounts go.")] = Path(),
     answers: Annotated[
-        Path | None,
-        typer.Option("--answers", help="Answers in TOML (docs/setup.md); asks you without it."),
+        Path | None, Option(help="Answers in TOML (docs/setup.md); asks you without it.")
     ] = None,
     *,
     as_json: JsonOption = False,
