@@ -19,6 +19,7 @@ import time
 import tomllib
 from collections import Counter, deque
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console, Group
@@ -33,11 +34,9 @@ from plumewatch.errors import UnreachableError
 from plumewatch.service.app import Service
 from plumewatch.service.resources import Observer
 from plumewatch.service.supervisor import ServiceError
-from sensor_sim.wire import wire_identity
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-    from pathlib import Path
 
     from alerts.incidents.engine import AlertRecord
     from detection.events import Event
@@ -50,73 +49,8 @@ _START: Final = datetime(2026, 9, 14, 9, 30, tzinfo=UTC)
 """A Monday morning of term."""
 _DAYS: Final = 2.0
 _VOC_KEYS: Final = ("voc_index", "tvoc_ppb", "tvoc_ugm3", "voc_raw")
-
-_ROOMS: Final = (
-    ("n1-girls", "Girls' restroom", "North", "1st floor", "sen55", "native", 2),
-    ("n1-boys", "Boys' restroom", "North", "1st floor", "sps30+sgp40", "tasmota", 5),
-    ("n2-girls", "Girls' restroom", "North", "2nd floor", "pms5003+bme680", "tasmota", 5),
-    ("n2-boys", "Boys' restroom", "North", "2nd floor", "sen55", "native", 2),
-    ("gym-locker", "Locker room", "Gym", "1st floor", "opcn3+sgp30", "native", 5),
-    ("gym-staff", "Staff restroom", "Gym", "1st floor", "airgradient", "airgradient", 10),
-)
-_SCHOOL: Final = """
-site = "Simulated High School"
-timezone = "UTC"
-data_dir = "data"
-[broker]
-port = {broker_port}
-client_id = "plumewatch-demo"
-canary = false  # the embedded broker does not answer requests for its $SYS topics
-[web]
-port = {page_port}
-[ingest]
-decoders = ["native", "tasmota", "airgradient"]
-[alerts]
-allow_private_targets = true
-[routing]
-receiver = "hall"
-[[routing.routes]]
-matchers = ['kind=~"tamper|sensor_fault|offline|integrity|ambient"']
-receiver = "facilities"
-[[receiver]]
-id = "hall"
-leads = {{ North = ["assistant-principal"], Gym = ["assistant-principal"] }}
-catch_all = ["assistant-principal"]
-[[zone]]
-id = "north-1"
-building = "North"
-floor = "1st floor"
-next = ["north-2", "gym"]
-[[zone]]
-id = "north-2"
-building = "North"
-floor = "2nd floor"
-[[zone]]
-id = "gym"
-building = "Gym"
-[[shift]]
-id = "hall-north-1"
-receiver = "hall"
-people = ["monitor-north"]
-zones = ["north-1", "north-2"]
-start = "07:30"
-end = "16:00"
-[[shift]]
-id = "hall-gym"
-receiver = "hall"
-people = ["monitor-gym"]
-zones = ["gym"]
-start = "07:30"
-end = "16:00"
-"""
-"""Monitors by building during the day; the assistant principal if none of them acknowledges."""
-_STAFF: Final = {
-    "assistant-principal": ("Assistant principal", "staff"),
-    "monitor-north": ("Hall monitor, North", "staff"),
-    "monitor-gym": ("Hall monitor, Gym", "staff"),
-    "custodian": ("Custodian", "facilities"),
-    "analyst": ("Analyst", "analyst"),
-}
+_SCHOOL: Final = Path(__file__).with_name("demo_school.toml")
+_SCENARIO: Final = Path(__file__).with_name("demo_scenario.toml")
 
 
 class Demo:
@@ -179,40 +113,13 @@ class Demo:
         return self._clock()
 
     def _config(self, broker_port: int, push_port: int) -> PlumewatchConfig:
-        tree = tomllib.loads(_SCHOOL.format(broker_port=broker_port, page_port=self._port))
-        tree["room"] = [
-            {"id": room, "name": name, "building": building, "floor": floor}
-            for room, name, building, floor, *_ in _ROOMS
-        ]
-        tree["sensor"] = [
-            {"id": wire_identity(wire, room), "room": room, "model": model, "interval_s": interval}
-            for room, _, _, _, model, wire, interval in _ROOMS
-        ]
-        tree["staff"] = []
-        for person, (name, role) in _STAFF.items():
-            variable = f"PLUMEWATCH_DEMO_PUSH_{person.upper().replace('-', '_')}"
-            os.environ[variable] = f"ntfy://127.0.0.1:{push_port}/{person}"
-            notify = [{"url_env": variable}]
-            tree["staff"].append({"id": person, "name": name, "role": role, "notify": notify})
+        tree = tomllib.loads(_SCHOOL.read_text(encoding="utf-8"))
+        tree["broker"]["port"] = broker_port
+        tree["web"] = {"port": self._port}
+        for person in tree["staff"]:
+            (target,) = person["notify"]
+            os.environ[target["url_env"]] = f"ntfy://127.0.0.1:{push_port}/{person['id']}"
         return parse(tree, base=self._folder)
-
-    def _scenario(self) -> Path:
-        """Write the school for the simulator."""
-        lines = ['name = "Simulated High School"']
-        last = ("", "")
-        for room, _, building, floor, model, wire, interval in _ROOMS:
-            if building != last[0]:
-                lines.append(f'[[buildings]]\nid = "{building}"')
-            if (building, floor) != last:
-                lines.append(f'[[buildings.floors]]\nid = "{floor[0]}"')
-            last = (building, floor)
-            lines.append(
-                f'[[buildings.floors.rooms]]\nid = "{room}"\ndevices = [{{ id = "{room}",'
-                f' model = "{model}", wire = "{wire}", interval_s = {interval} }}]'
-            )
-        path = self._folder / "school.toml"
-        path.write_text("\n".join(lines), encoding="utf-8")
-        return path
 
     async def _simulate(self, broker_port: int, stop: asyncio.Event) -> None:
         """Run the simulator; end the demo with its last line if it fails."""
@@ -220,7 +127,7 @@ class Demo:
         words += f" --start {_START.isoformat()} --publish 127.0.0.1:{broker_port} --patience 30"
         simulator = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "plumewatch", *words.split()),
-            *("--school", str(self._scenario())),
+            *("--school", str(_SCENARIO)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
