@@ -169,7 +169,7 @@ class TestExport:
         code, said = site.run("export", "readings", *arguments)
         assert (code, "100 readings" in said) == (0, True)
         assert "kept for 30 days" in said
-        assert "before there are averages only" in said
+        assert "before it there are only averages" in said
 
     def test_an_empty_store(self, site):
         code, said = site.run("export", "readings", "--out", site.folder / "e.csv")
