@@ -11,6 +11,7 @@ import base64
 import hashlib
 import re
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from alerts.access.passwords import generated
@@ -26,6 +27,8 @@ _ITERATIONS: Final = 101
 _SALT_BYTES: Final = 12
 _FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9_.-]")
 
+_BYTES_A_MESSAGE: Final = 512
+_MOSQUITTO_CONF: Final = Path(__file__).with_name("mosquitto.conf").read_text(encoding="utf-8")
 _LOOPBACK_LISTENER: Final = """\
 listener {port} 127.0.0.1
 # For sensors in the network, with TLS (deploy/broker-tls.conf says how to make the files):
@@ -119,28 +122,9 @@ def mosquitto_conf(folder: str, port: int, queued: int, *, tls: bool = False) ->
     It keeps `queued` messages while the service is away.
     """
     listener = _TLS_LISTENER if tls else _LOOPBACK_LISTENER
-    return f"""\
-# Written by `plumewatch setup`. Why each line is as it is: deploy/mosquitto.conf.
-allow_anonymous false
-password_file {folder}/plumewatch-passwords
-acl_file {folder}/plumewatch-acl
-
-{listener.format(port=port)}
-
-persistence true
-persistence_location /var/lib/mosquitto/
-autosave_interval 30
-autosave_on_changes false
-persistent_client_expiration 14d
-max_inflight_messages 500
-max_queued_messages {queued}
-max_queued_bytes {queued * 512}
-max_packet_size 65536
-max_keepalive 300
-max_connections 2000
-log_dest stderr
-log_type error
-log_type warning
-log_type notice
-connection_messages false
-"""
+    return _MOSQUITTO_CONF.format(
+        folder=folder,
+        listener=listener.format(port=port),
+        queued=queued,
+        queued_bytes=queued * _BYTES_A_MESSAGE,
+    )

@@ -17,7 +17,7 @@ from plumewatch.cli.setup.rooms import distinct, guessed, id_of, place_of
 from plumewatch.config.sections.web import WebConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from plumewatch.cli.setup.answers import Answers
     from plumewatch.cli.setup.discovery import Heard, HeardSensor
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 STARTER: Final = Path(__file__).with_name("starter.toml").read_text(encoding="utf-8")
 """The commented configuration that `plumewatch init` writes; valid as it is."""
+_HEADING: Final = (
+    "# Written by `plumewatch setup`; all keys: `plumewatch init` writes them with comments."
+)
 _AIR: Final = ("pm", "n0", "n1", "n2", "n5", "tvoc", "voc", "vape")
 _DAY_S: Final = 86_400
 _LEAST_QUEUE: Final = 100_000
@@ -103,13 +106,13 @@ def written(
     )
     parts = [_head(answers, service, queued)]
     rooms = distinct((place, id_of(*place)) for place in dict.fromkeys(places.values()))
-    parts += [_room(place, room) for place, room in rooms.items()]
-    parts += [_sensor(heard.sensors[name], rooms[place]) for name, place in places.items()]
-    parts += [_staff(answers, files)]
     parts += [
-        f"[[route]]\ntopic = {toml_value(r['topic'])}\ndecoder = {toml_value(r['decoder'])}\n"
-        for r in heard.routes
+        _block("[[room]]", id=room, name=place.room, building=place.building, floor=place.floor)
+        for place, room in rooms.items()
     ]
+    parts += [_sensor(heard.sensors[name], rooms[place]) for name, place in places.items()]
+    parts += _staff(answers, files)
+    parts += [_block("[[route]]", **route) for route in heard.routes]
     parts += heard.mappings
     files.plain["plumewatch.toml"] = "\n".join(parts)
     return files
@@ -130,34 +133,35 @@ def free_page_port() -> int:
 
 def _head(answers: Answers, service: str, queued: int) -> str:
     host, port, tls = address(answers.broker)
-    lines = [
-        "# Written by `plumewatch setup`; all keys: `plumewatch init` writes them with comments.",
-        f"site = {toml_value(answers.site)}",
-        f"timezone = {toml_value(answers.timezone)}",
-        "",
-        "[broker]",
-        f"host = {toml_value(host)}",
-        f"port = {port}",
-        f"username = {toml_value(service)}",
-        'password_file = "secrets/broker-password"',
-        f"max_queued_messages = {queued}",
-        'config_file = "broker/mosquitto.conf"',
-    ]
-    if tls:
-        lines.append("tls = true")
-    if answers.ca_file is not None:
-        lines.append(f"ca_file = {toml_value(str(answers.ca_file))}")
-    web = []
-    port_of_page = free_page_port()
-    if port_of_page != WebConfig().port:
-        web.append(f"port = {port_of_page}  # the usual one was taken")
-    if answers.public_url:
-        web.append(f"public_url = {toml_value(answers.public_url)}")
-    if web:
-        lines += ["", "[web]", *web]
-    if any(_is_private(person.url) for person in answers.staff):
-        lines += ["", "[alerts]", "allow_private_targets = true"]
-    return "\n".join(lines) + "\n"
+    page_port = free_page_port()
+    is_usual = page_port == WebConfig().port
+    web = {"port": None if is_usual else page_port, "public_url": answers.public_url}
+    web_heading = "[web]" if is_usual else "[web]  # the usual port was taken"
+    is_private = any(_is_private(person.url) for person in answers.staff)
+    return "\n".join(
+        (
+            _block(_HEADING, site=answers.site, timezone=answers.timezone),
+            _block(
+                "[broker]",
+                host=host,
+                port=port,
+                username=service,
+                password_file="secrets/broker-password",  # noqa: S106 - a path
+                max_queued_messages=queued,
+                config_file="broker/mosquitto.conf",
+                tls=tls or None,
+                ca_file=answers.ca_file and str(answers.ca_file),
+            ),
+            _block(web_heading, **web) if any(web.values()) else "",
+            _block("[alerts]", allow_private_targets=True) if is_private else "",
+        )
+    )
+
+
+def _block(heading: str, **values: object) -> str:
+    """Write lines of TOML; a value that is None or empty is left out."""
+    given = {key: value for key, value in values.items() if value not in (None, "")}
+    return "\n".join((heading, *(f"{key} = {toml_value(v)}" for key, v in given.items()), ""))
 
 
 def _is_private(url: str) -> bool:
@@ -169,49 +173,25 @@ def _is_private(url: str) -> bool:
         return False
 
 
-def _room(place: Place, room: str) -> str:
-    lines = [
-        "[[room]]",
-        f"id = {toml_value(room)}",
-        f"name = {toml_value(place.room)}",
-        f"building = {toml_value(place.building)}",
-    ]
-    if place.floor:
-        lines.append(f"floor = {toml_value(place.floor)}")
-    return "\n".join(lines) + "\n"
-
-
 def _sensor(sensor: HeardSensor, room: str) -> str:
     every = sensor.interval_s
-    seen = f"# reads as {sensor.decoder}: {', '.join(sorted(sensor.quantities))}"
+    heading = f"[[sensor]]  # reads as {sensor.decoder}: {', '.join(sorted(sensor.quantities))}"
+    if not every:
+        heading += "; heard once: its true interval is not known"
     interval = min(max(every or _USUAL_INTERVAL_S, 0.5), 3600.0)
-    return (
-        f"[[sensor]]  {seen}\n"
-        f"id = {toml_value(sensor.id)}\n"
-        f"room = {toml_value(room)}\n"
-        f"interval_s = {interval:.3g}"
-        f"{'' if every else '  # heard once: its true interval is not known'}\n"
-    )
+    return _block(heading, id=sensor.id, room=room, interval_s=float(f"{interval:.3g}"))
 
 
-def _staff(answers: Answers, files: SiteFiles) -> str:
-    parts = []
+def _staff(answers: Answers, files: SiteFiles) -> Iterator[str]:
     keys = distinct((number, id_of(person.name)) for number, person in enumerate(answers.staff))
-    for number, person in enumerate(answers.staff):
-        key = keys[number]
-        target = ""
+    for key, person in zip(keys.values(), answers.staff, strict=True):
+        target = {"url_file": person.url_file and str(person.url_file), "url_env": person.url_env}
         if person.url:
+            target = {"url_file": f"secrets/{key}-notify"}
             files.secret[f"secrets/{key}-notify"] = f"{person.url}\n"
-            target = f'{{ url_file = "secrets/{key}-notify" }}'
-        elif person.url_file is not None:
-            target = f"{{ url_file = {toml_value(str(person.url_file))} }}"
-        elif person.url_env:
-            target = f"{{ url_env = {toml_value(person.url_env)} }}"
-        parts.append(
-            f"[[staff]]\nid = {toml_value(key)}\nname = {toml_value(person.name)}\n"
-            f"role = {toml_value(person.role)}\nnotify = [{target}]\n"
-        )
-    return "\n".join(parts)
+        name, value = next(((k, v) for k, v in target.items() if v), ("", ""))
+        notify = f"notify = [{{ {name} = {toml_value(value)} }}]" if name else "notify = []"
+        yield _block("[[staff]]", id=key, name=person.name, role=person.role) + notify + "\n"
 
 
 def next_steps(folder: Path, broker: str, *, tls: bool) -> str:
