@@ -4,7 +4,7 @@ What it promises
 ----------------
 *Accepted* means: the transaction with the reading returned from a SQLite commit in WAL mode with
 `synchronous=FULL`, so the bytes were fsynced. Only then may anyone acknowledge. Every offset that
-was ever given out holds a reading, or a `gap` says why not (`storage.backup` checks this).
+was ever given out holds a reading, or a `gap` has the reason (`storage.backup` checks this).
 
 Format
 ------

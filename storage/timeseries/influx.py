@@ -69,7 +69,7 @@ _LOOK_S: Final = 300.0
 _MARGIN_S: Final = 3600.0
 _NAMES: Final = 50
 """Sensors named in one statement; it has to fit into a URL."""
-_SAID: Final = '"events", "faults", "flags"'
+_REPORTED: Final = '"events", "faults", "flags"'
 _ALL: Final = ", ".join(f'"{key}"' for key in COLUMNS)
 
 
@@ -263,15 +263,15 @@ class InfluxSeries(DatabaseFile):
             asked = " OR ".join(f'"{name}" = {quoted(sensor)}' for sensor in sensors)
             only = f" AND ({asked})" if asked else ""
             for row in self._rows(
-                f'SELECT "{name}", {_ALL}, {_SAID}, "received" FROM "{measurement}"'  # noqa: S608 - constants
+                f'SELECT "{name}", {_ALL}, {_REPORTED}, "received" FROM "{measurement}"'  # noqa: S608 - constants
                 f" WHERE time >= {to_ns(start)} AND time < {to_ns(end)}{only}"
             ):
                 received, flags = row[-1], row[-2] or ""  # flags are those of the first
                 if not isinstance(received, int | float):
                     continue  # a point of another program
                 (numbers,) = _numbers([row[1:-4]])
-                said = [row[0], received, *numbers[1:], *row[-4:-2], flags, received]
-                found.setdefault(str(row[1]), []).append(said)
+                joined = [row[0], received, *numbers[1:], *row[-4:-2], flags, received]
+                found.setdefault(str(row[1]), []).append(joined)
         return sorted(
             (reading_of(name, row) for name, rows in found.items() for row in _joined(rows)),
             key=attrgetter("time", "sensor"),

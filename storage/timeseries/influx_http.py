@@ -80,14 +80,14 @@ DIALECTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What answered: its version as it says it, and how to speak with it."""
+    """What answered: its version as it reports it, and its dialect."""
 
     version: str
     major: int
 
     @property
     def dialect(self) -> Dialect:
-        """How to speak with it."""
+        """What differs in its generation."""
         return DIALECTS[self.major]
 
 
@@ -112,14 +112,11 @@ def retry_after_s(text: str | None, now: float) -> float | None:
     >>> retry_after_s("soon", 0.0) is None
     True
     """
-    if not text:
-        return None
-    if text.strip().isdecimal():
-        return float(text.strip()[:9])
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
-    except ValueError:
-        return None
+    text = (text or "").strip()
+    if text.isdecimal():
+        return float(text[:9])
+    ahead_s = _ahead_s(text, now)
+    return None if ahead_s is None else max(0.0, ahead_s)
 
 
 class InfluxHttp:
@@ -164,7 +161,7 @@ class InfluxHttp:
         dialect, name = server.dialect, self.settings.database
         return (
             f"{self.settings.url} is {dialect.name} ({server.version}); {dialect.holds} {name!r}"
-            f" takes readings and answers{self.clock_difference()}"
+            f" accepts readings and answers queries{self.clock_difference()}"
         )
 
     def clock_difference(self) -> str:
@@ -207,13 +204,13 @@ class InfluxHttp:
         try:
             answer = msgspec.json.decode(body)
             results = answer["results"]
-            said = answer.get("error") or next((r["error"] for r in results if "error" in r), "")
+            message = answer.get("error") or next((r["error"] for r in results if "error" in r), "")
         except (msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
             raise StorageUnavailableError(
                 f"{self.settings.url}: /query does not answer as InfluxDB does ({status})"
             ) from error
-        if said:
-            raise StorageUnavailableError(self._sentence(status, str(said)))
+        if message:
+            raise StorageUnavailableError(self._sentence(status, str(message)))
         return [series for result in results for series in result.get("series", ())]
 
     def request(
@@ -223,6 +220,11 @@ class InfluxHttp:
         content = msgspec.json.encode(body) if body is not None else b""
         _, _, answer = self._call(method, path, query, content, "application/vnd.influx; utf-8")
         return msgspec.json.decode(answer, type=dict[str, Any]) if answer.strip() else {}
+
+    def found(self, path: str, query: Mapping[str, str], key: str) -> list[dict[str, Any]]:
+        """Return the items that the JSON interface of 2.x finds."""
+        items: list[dict[str, Any]] = self.request("GET", path, query).get(key) or []
+        return items
 
     def check_write(self) -> None:
         """Check that writing would be allowed, without writing anything."""
@@ -234,7 +236,7 @@ class InfluxHttp:
 
     def _probe(self) -> Server:
         _, headers, body = self._call("GET", "/ping", {})
-        self.skew_s = _ahead_s(_header(headers, "Date"), time.time())
+        self.skew_s = _ahead_s(_header(headers, "Date"), time.time()) or 0.0
         version = _header(headers, "X-Influxdb-Version") or _version_in(body)
         if not version:
             _, _, body = self._call("GET", "/health", {})
@@ -243,7 +245,7 @@ class InfluxHttp:
         if not number.isdecimal() or int(number) not in DIALECTS:
             raise StorageUnavailableError(
                 f"{self.settings.url} answers, but is no InfluxDB 1, 2 or 3"
-                + (f" (it says version {version[:40]!r})" if version else "")
+                + (f" (it reports version {version[:40]!r})" if version else "")
             )
         return Server(version[:40], int(number))
 
@@ -285,33 +287,33 @@ class InfluxHttp:
     def _translated(self, error: Any) -> StorageUnavailableError | BatchRefusedError:
         status = int(error.status or 0)
         raw = error.body or b""
-        said = _message(raw if isinstance(raw, bytes) else str(raw).encode())
-        sentence = self._sentence(status, said or str(error.reason or ""))
+        message = _message(raw if isinstance(raw, bytes) else str(raw).encode())
+        sentence = self._sentence(status, message or str(error.reason or ""))
         if status == 404:
             self._server = None
-        if status in _REFUSED and "database not found" not in said:
+        if status in _REFUSED and "database not found" not in message:
             return BatchRefusedError(sentence)
         wish = error.headers.get("Retry-After") if error.headers else None
         return StorageUnavailableError(sentence, retry_after_s=retry_after_s(wish, time.time()))
 
-    def _sentence(self, status: int, said: str) -> str:
+    def _sentence(self, status: int, message: str) -> str:
         url, name = self.settings.url, self.settings.database
         holds = self._server.dialect.holds if self._server else "database"
-        detail = f" ({said[:200]})" if said else ""
+        detail = f" ({message[:200]})" if message else ""
         if status in (401, 403):
             what = f"{url} does not accept the token or password"
             if status == 403:
                 what = f"{url}: the token or user has no right to {holds} {name!r}"
             return f"{what}{detail}"
-        if "retention policy not found" in said:
+        if "retention policy not found" in message:
             return f"{url}: {holds} {name!r} is not set up{detail}; run `plumewatch storage setup`"
-        if status == 404 or "not found" in said:
+        if status == 404 or "not found" in message:
             return f"{url} has no {holds} {name!r}{detail}; `plumewatch storage setup` makes it"
-        said = said.lower()
+        message = message.lower()
         words = f"answers {status}"
-        if any(sign in said for sign in ("read-only", "read only", "readonly")):
-            words = "takes no writes at the moment"
-        elif "no space left" in said:
+        if any(sign in message for sign in ("read-only", "read only", "readonly")):
+            words = "accepts no writes at the moment"
+        elif "no space left" in message:
             words = "has a full disk"
         return f"{url} {words}{detail}"
 
@@ -334,12 +336,12 @@ class InfluxHttp:
         return client.api_client
 
 
-def _ahead_s(date: str, now: float) -> float:
-    """How far a Date header is ahead of our clock; 0 without one."""
+def _ahead_s(date: str, now: float) -> float | None:
+    """Return how far the date of a header is ahead of our clock; None if it is no date."""
     try:
-        return email.utils.parsedate_to_datetime(date).timestamp() - now if date else 0.0
+        return email.utils.parsedate_to_datetime(date).timestamp() - now
     except ValueError:
-        return 0.0
+        return None
 
 
 def _header(headers: Sequence[tuple[str, str]], name: str) -> str:

@@ -35,6 +35,7 @@ _OURS: Final = frozenset(
     {READING, QUARANTINE, *MEASUREMENTS, *(level.measurement for level in LEVELS)}
 )
 _HOUR_S: Final = 3600
+_SECRET_BYTES: Final = 24
 
 
 def set_up(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tuple[str, float]]:
@@ -45,12 +46,7 @@ def set_up(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tuple
     """
     try:
         major = http.server().major
-        if major == 1:
-            yield from _set_up_1(http, retention, now)
-        elif major == 2:
-            yield from _set_up_2(http, retention)
-        else:
-            yield from _set_up_3(http, retention, now)
+        yield from (_set_up_1, _set_up_2, _set_up_3)[major - 1](http, retention, now)
     except BatchRefusedError as error:
         raise StorageUnavailableError(str(error)) from error
 
@@ -119,7 +115,7 @@ def _policy(http: InfluxHttp, verb: str, policy: str, days: int) -> None:
     )
 
 
-def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, float]]:
+def _set_up_2(http: InfluxHttp, retention: Retention, _now: float) -> Iterator[tuple[str, float]]:
     name = http.settings.database
     org_id = organisation(http)
     bucket = _bucket(http, org_id, name, retention.raw_days)
@@ -139,7 +135,7 @@ def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, flo
 def organisation(http: InfluxHttp) -> str:
     """Return the id of the organisation in the settings, or raise `StorageUnavailableError`."""
     org = http.settings.org
-    found = http.request("GET", "/api/v2/orgs", {"org": org}).get("orgs") or []
+    found = http.found("/api/v2/orgs", {"org": org}, "orgs")
     if not found:
         raise StorageUnavailableError(f"{http.settings.url} has no organisation {org!r}")
     return str(found[0]["id"])
@@ -148,12 +144,11 @@ def organisation(http: InfluxHttp) -> str:
 def bucket_id(http: InfluxHttp, org_id: str, name: str) -> str:
     """Return the id of a bucket; empty if there is none of this name."""
     try:
-        answer = http.request("GET", "/api/v2/buckets", {"orgID": org_id, "name": name})
+        found = http.found("/api/v2/buckets", {"orgID": org_id, "name": name}, "buckets")
     except StorageUnavailableError as error:
         if "not found" not in str(error):
             raise
         return ""
-    found: list[dict[str, Any]] = answer.get("buckets") or []
     return str(found[0]["id"]) if found else ""
 
 
@@ -171,7 +166,7 @@ def _map(http: InfluxHttp, org_id: str, bucket: str, policy: str) -> None:
     """Let InfluxQL find a bucket as a policy of the database; by name alone not every 2.x does."""
     name = http.settings.database
     query = {"orgID": org_id, "db": name, "rp": policy}
-    found: list[dict[str, Any]] = http.request("GET", "/api/v2/dbrps", query).get("content") or []
+    found = http.found("/api/v2/dbrps", query, "content")
     if any(mapping.get("bucketID") == bucket for mapping in found):
         return
     if any(not mapping.get("virtual") for mapping in found):
@@ -193,7 +188,7 @@ def _task(http: InfluxHttp, org_id: str, level: Level) -> None:
     name = f"plumewatch_{http.settings.database}_{level.name}"
     flux = task_flux(name, http.settings.database, level)
     query = {"orgID": org_id, "name": name}
-    found: list[dict[str, Any]] = http.request("GET", "/api/v2/tasks", query).get("tasks") or []
+    found = http.found("/api/v2/tasks", query, "tasks")
     if found:
         http.request("PATCH", f"/api/v2/tasks/{found[0]['id']}", {}, {"flux": flux})
     else:
@@ -236,16 +231,16 @@ def _set_up_3(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tu
         wanted = {"db": database, "retention_period": f"{days}d"}
         try:
             http.request("POST", "/api/v3/configure/database", {}, wanted)
-            said = f"kept for {days} days"
+            outcome = f"kept for {days} days"
         except BatchRefusedError:
             if level is None:
                 raise
-            said = "made by the first write, kept for ever"
+            outcome = "made by the first write, kept for ever"
         except StorageError as error:
             if "exist" not in str(error).lower() and "409" not in str(error):
                 raise
-            said = "there already, kept as it was made"
-        yield f"database {database!r}: {said}", 0.0
+            outcome = "there already, kept as it was made"
+        yield f"database {database!r}: {outcome}", 0.0
     if http.query(f'SELECT "received" FROM "{READING}" LIMIT 1'):  # noqa: S608 - a constant
         hours = retention.raw_days * 24
         first = now // _HOUR_S * _HOUR_S - hours * _HOUR_S
@@ -255,9 +250,6 @@ def _set_up_3(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tu
                 fold_from_here(http, level, start, start + _HOUR_S)
             yield "averages of what is there already", k / hours
     yield "the service makes the averages", 1.0
-
-
-_BYTES: Final = 24
 
 
 def make_reader(http: InfluxHttp) -> tuple[str, str]:
@@ -282,7 +274,7 @@ def make_reader(http: InfluxHttp) -> tuple[str, str]:
 
 
 def _user(http: InfluxHttp) -> tuple[str, str]:
-    name, password = f"{http.settings.database}_reader", secrets.token_urlsafe(_BYTES)
+    name, password = f"{http.settings.database}_reader", secrets.token_urlsafe(_SECRET_BYTES)
     users = {row[0] for s in http.query("SHOW USERS") for row in s.get("values") or ()}
     verb = "SET PASSWORD FOR" if name in users else "CREATE USER"
     word = "=" if name in users else "WITH PASSWORD"
@@ -312,11 +304,8 @@ def _token(http: InfluxHttp) -> tuple[str, str]:
             )
         resource = {"type": "buckets", "id": found, "orgID": org_id}
         permissions.append({"action": "read", "resource": resource})
-    wanted = {
-        "orgID": org_id,
-        "description": f"plumewatch: dashboards may read {name}",
-        "permissions": permissions,
-    }
+    about = f"plumewatch: dashboards may read {name}"
+    wanted = {"orgID": org_id, "description": about, "permissions": permissions}
     token = str(http.request("POST", "/api/v2/authorizations", {}, wanted).get("token") or "")
     if not token:
         raise StorageUnavailableError(f"{http.settings.url} made no token")

@@ -37,28 +37,6 @@ _QUARTER_NS: Final = QUARTER_HOUR.step_s * _NS
 _SETTLED_S: Final = 60.0
 _BUCKETS: Final = 100
 _QUARTERS: Final = 20
-_ROLLED = ", ".join(f"{k} REAL, {k}_min REAL, {k}_max REAL" for k in COLUMNS)
-_TABLES: Final = "".join(
-    f"""
-    CREATE TABLE {level.measurement} (
-        sensor INTEGER NOT NULL REFERENCES sensor (id),
-        time INTEGER NOT NULL,
-        n INTEGER NOT NULL,
-        {_ROLLED},
-        PRIMARY KEY (sensor, time)
-    ) WITHOUT ROWID;
-    """
-    for level in LEVELS
-)
-_MARKS: Final = """
-    CREATE TABLE stale (
-        sensor INTEGER NOT NULL REFERENCES sensor (id),
-        quarter INTEGER NOT NULL,
-        PRIMARY KEY (sensor, quarter)
-    ) WITHOUT ROWID;
-    INSERT INTO stale SELECT DISTINCT sensor, time / 900000000000 FROM reading;
-    """
-SCRIPT: Final = _TABLES + _MARKS
 QUARTERS_SCRIPT: Final = "CREATE TABLE stale (quarter INTEGER PRIMARY KEY);"
 """Marks of all sensors together, for an InfluxDB 3."""
 _AGGREGATES: Final = ", ".join(f"avg({k}), min({k}), max({k})" for k in COLUMNS)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from detection.quantities import COLUMNS
 from storage import state
 from storage.database_file import DatabaseFile
-from storage.sqlite import migrate
+from storage.sqlite import migrate, schema_scripts
 from storage.timeseries import StoredEvent, rollup
 from storage.timeseries.line_protocol import record_of, to_ns
 from storage.timeseries.records import MEASUREMENTS, checked, summable
@@ -44,27 +44,7 @@ if TYPE_CHECKING:
     from storage.timeseries.records import Measurement, Record
     from storage.timeseries.resolution import Level
 
-_COLUMNS_DDL = ", ".join(f"{key} REAL" for key in COLUMNS)
-SCRIPTS = (
-    f"""
-    CREATE TABLE sensor (
-        id INTEGER PRIMARY KEY,
-        name TEXT NOT NULL UNIQUE
-    );
-    CREATE TABLE reading (
-        sensor INTEGER NOT NULL REFERENCES sensor (id),
-        time INTEGER NOT NULL,
-        received REAL NOT NULL,
-        {_COLUMNS_DDL},
-        events TEXT,
-        faults TEXT,
-        flags TEXT,
-        PRIMARY KEY (sensor, time)
-    ) WITHOUT ROWID;
-    """,
-    rollup.SCRIPT,
-)
-
+SCRIPTS: Final = schema_scripts(__package__, "series")
 _CONSUMER = "series"
 _NS = 1_000_000_000
 _LATEST_ROWS = 12
@@ -79,21 +59,7 @@ _UPSERT = (
 _SENSORS: Final = "SELECT id, name FROM sensor"
 _OF_SENSOR: Final = "sensor = (SELECT id FROM sensor WHERE name = ?)"
 _SQL_TYPE: Final = {float: "REAL", str: "TEXT"}
-_RECORDS_SCRIPT: Final = """
-    CREATE TABLE detection (
-        sensor TEXT NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (sensor, time)
-    ) WITHOUT ROWID;
-    CREATE INDEX detection_time ON detection (time);
-    CREATE TABLE event (id TEXT PRIMARY KEY, time INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE INDEX event_time ON event (time);
-    CREATE TABLE incident (id TEXT PRIMARY KEY, time INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE INDEX incident_time ON incident (time);
-    CREATE TABLE sensor_health (
-        sensor TEXT NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (sensor, time)
-    ) WITHOUT ROWID;
-    CREATE INDEX sensor_health_time ON sensor_health (time);
-    CREATE TABLE pipeline (time INTEGER PRIMARY KEY) WITHOUT ROWID;
-    """
+_RECORDS_SCRIPTS: Final = schema_scripts(__package__, "records")
 
 
 def _insert(table: Measurement) -> str:
@@ -358,7 +324,7 @@ def _sensor_id(connection: sqlite3.Connection, known: dict[str, int], name: str)
 def _prepare(connection: sqlite3.Connection) -> None:
     migrate(connection, "state", state.SCRIPTS)
     migrate(connection, "series", SCRIPTS)
-    migrate(connection, "records", (_RECORDS_SCRIPT,))
+    migrate(connection, "records", _RECORDS_SCRIPTS)
     for table in MEASUREMENTS.values():  # the script has the keys alone
         there = {row["name"] for row in connection.execute(f"PRAGMA table_info({table.name})")}
         wanted: dict[str, str] = dict.fromkeys(table.keys, "TEXT NOT NULL DEFAULT ''")

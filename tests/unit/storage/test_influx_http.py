@@ -52,7 +52,7 @@ def http(url, secret="hunter2", **more):  # noqa: S107 - made up
         (404, b'{"error":"database not found"}', StorageUnavailableError, "storage setup"),
         (429, b"", StorageUnavailableError, "429"),
         (500, b'{"error":"engine: cache size exceeded"}', StorageUnavailableError, "cache"),
-        (405, b"the server is readonly", StorageUnavailableError, "takes no writes"),
+        (405, b"the server is readonly", StorageUnavailableError, "accepts no writes"),
         (
             500,
             b'{"error":"write /x: no space left on device"}',
@@ -60,7 +60,7 @@ def http(url, secret="hunter2", **more):  # noqa: S107 - made up
             "full disk",
         ),
         (404, b'{"error":"retention policy not found: m1"}', StorageUnavailableError, "not set up"),
-        (503, b"storage is in read-only mode", StorageUnavailableError, "takes no writes"),
+        (503, b"storage is in read-only mode", StorageUnavailableError, "accepts no writes"),
         (507, b"\x00no space\nleft", StorageUnavailableError, "no space left"),
         (302, b"", StorageUnavailableError, "302"),
     ],

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from storage.reading import Reading
-from storage.timeseries import rollup
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR, Retention
-from storage.timeseries.sqlite import SCRIPTS, SqliteSeries
+from storage.timeseries.sqlite import SqliteSeries
 
 DAY = 86_400.0
 T = 1_790_035_200.0  # a whole day
@@ -140,4 +139,3 @@ def test_a_file_of_before_is_averaged_whole(tmp_path):
     with made.series:
         made.tidy()
         assert made.rows("reading_15m") == 96
-    assert SCRIPTS[1] == rollup.SCRIPT
