@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -28,21 +28,7 @@ def main() -> int:
     os.nice(10)
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     config = PlumewatchConfig.model_validate_json(order.config)
-    asked = defaultdict(str, order.fields)
-    request = ReportRequest(
-        name=asked["name"],
-        start=asked["start"],
-        end=asked["end"],
-        kind=asked["kind"],
-        out=Path(order.path),
-        site=asked["site"],
-        building=asked["building"],
-        intervention=asked["intervention"],
-        week=asked["week"],
-        month=asked["month"],
-        term=asked["term"],
-        school_year=asked["school_year"],
-    )
+    request = replace(msgspec.convert(order.fields, ReportRequest), out=Path(order.path))
     try:
         make_report(
             config,

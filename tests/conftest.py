@@ -4,8 +4,8 @@ import pytest
 from hypothesis import settings
 
 from detection.model import Model
-from plumewatch.landing import land_recordings
 from scale.history import HistoryWriter
+from scale.landing import land_recordings
 from tests.support.recorded import recorded, registry
 
 # a loaded machine takes its time

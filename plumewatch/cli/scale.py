@@ -94,7 +94,7 @@ def segments(
 
 
 def _land_journal(path: Path, registry: Registry, writer: HistoryWriter) -> tuple[int, int]:
-    from plumewatch.landing import land_journal
+    from scale.landing import land_journal
     from storage.journal import JournalReader
 
     with JournalReader(path) as journal, progress() as bar:
@@ -104,7 +104,7 @@ def _land_journal(path: Path, registry: Registry, writer: HistoryWriter) -> tupl
 
 def _land_recordings(paths: Sequence[Path], registry: Registry, writer: HistoryWriter) -> int:
     from ingest.files.recordings import read_recordings
-    from plumewatch.landing import land_recordings
+    from scale.landing import land_recordings
 
     with progress() as bar:
         task = bar.add_task("landing", total=sum(path.stat().st_size for path in paths))

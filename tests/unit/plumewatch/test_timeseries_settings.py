@@ -75,7 +75,8 @@ def test_check_of_a_server(tmp_path):
     with Influxd(tmp_path) as server:
         influxql(server.url, "CREATE DATABASE plumewatch")
         accepts, not_set_up = checked(tmp_path, url=server.url)
-        sentence = "InfluxDB 1.x (1.6.7~rc0); database 'plumewatch' accepts readings and answers queries"
+        database = "database 'plumewatch' accepts readings and answers queries"
+        sentence = f"InfluxDB 1.x (1.6.7~rc0); {database}"
         assert accepts == ok("time series", f"{server.url} is {sentence}")
         assert not_set_up.state is State.WARNING
         assert "run `plumewatch storage setup`" in not_set_up.sentence
