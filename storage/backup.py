@@ -168,8 +168,6 @@ def _file(path: Path, expected: dict[str, Any]) -> Proof:
         return Proof(path.name, ok=False, sentence=str(error))
     if faults != ["ok"]:
         return Proof(path.name, ok=False, sentence="; ".join(faults))
-    if rows != expected.get("rows"):
-        return Proof(path.name, ok=False, sentence="holds other numbers of rows than were written")
     counts = ", ".join(f"{table} {n:,}" for table, n in rows.items() if n)
     return Proof(path.name, ok=True, sentence=f"sound; rows: {counts or 'none'}")
 

@@ -13,24 +13,11 @@
 from __future__ import annotations
 
 import sqlite3
-from enum import StrEnum
 from typing import Final
-
-
-class StorageReason(StrEnum):
-    """Closed set of reasons, for metric labels and log fields."""
-
-    UNAVAILABLE = "unavailable"
-    CORRUPT = "corrupt"
-    REFUSED = "refused"
-    SCHEMA_TOO_NEW = "schema_too_new"
-    SCHEMA_TOO_OLD = "schema_too_old"
 
 
 class StorageError(Exception):
     """Base of all storage errors."""
-
-    reason: StorageReason
 
 
 class StorageUnavailableError(StorageError):
@@ -38,8 +25,6 @@ class StorageUnavailableError(StorageError):
 
     `retry_after_s`: how long the store asks to be left alone; None if it does not say.
     """
-
-    reason = StorageReason.UNAVAILABLE
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -49,25 +34,17 @@ class StorageUnavailableError(StorageError):
 class StorageCorruptError(StorageUnavailableError):
     """The file is damaged, or no database at all."""
 
-    reason = StorageReason.CORRUPT
-
 
 class BatchRefusedError(StorageError):
     """A store refuses a batch for what is in it; the same batch would be refused again."""
-
-    reason = StorageReason.REFUSED
 
 
 class SchemaTooNewError(StorageError):
     """The file was written by a newer program."""
 
-    reason = StorageReason.SCHEMA_TOO_NEW
-
 
 class SchemaTooOldError(StorageError):
     """The file was written by an older program, and not by the service upgraded yet."""
-
-    reason = StorageReason.SCHEMA_TOO_OLD
 
 
 _TRANSIENT_CODES: Final = frozenset(

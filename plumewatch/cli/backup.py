@@ -22,7 +22,7 @@ from typer import Argument, Option
 from ingest.errors import RefusedError
 from plumewatch.cli.exit_codes import DONE, REFUSED
 from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command
-from plumewatch.cli.printer import Printer, busy
+from plumewatch.cli.printer import Printer, progress
 from plumewatch.cli.site import Site
 from plumewatch.errors import UnreachableError
 
@@ -61,12 +61,12 @@ def backup(
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".plumewatch-") as scratch:
             folder = Path(scratch) / name if mode else path
-            with busy("copying"):
+            with progress("copying"):
                 back_up(site.paths.root, folder, _stamp(now), series_kept_from(site.config, now))
             sound = _verify(folder, printer)
             if mode:
                 partial = Path(scratch) / "archive"
-                with busy("packing"), tarfile.open(partial, mode) as archive:  # type: ignore[call-overload]
+                with progress("packing"), tarfile.open(partial, mode) as archive:  # type: ignore[call-overload]
                     archive.add(folder, arcname=name)
                 partial.chmod(0o600)
                 partial.rename(path)
@@ -150,7 +150,7 @@ def _restore(folder: Path, site: Site, printer: Printer, *, force: bool) -> None
         if present:
             text = f"moving {len(present)} files of {root} to {aside}"
             printer.say(text, moved=len(present), to=aside)
-        with busy("copying"):
+        with progress("copying"):
             _put_in_place(folder, root, present, aside)
     finally:
         lease.release()
@@ -181,7 +181,7 @@ def _unpacked(source: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="plumewatch-restore-") as scratch:
         try:
-            with busy("unpacking"), tarfile.open(source) as archive:
+            with progress("unpacking"), tarfile.open(source) as archive:
                 archive.extractall(scratch, filter="data")
         except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
             why = str(error).partition("\n")[0].rstrip(":")

@@ -121,11 +121,10 @@ def _guide(site: Site, room: str, printer: Printer) -> list[Timing]:
             if sys.stdin.isatty():
                 typer.prompt("Press Enter as you begin", default="", show_default=False, err=True)
             start = time.time()
-            with progress() as bar:
-                task = bar.add_task(step.name, total=step.seconds)
+            with progress(step.name, step.seconds) as update:
                 while (left := start + step.seconds - time.time()) > 0:
                     time.sleep(min(left, _TICK_S))
-                    bar.update(task, completed=time.time() - start)
+                    update(completed=time.time() - start)
             timings.append(Timing(step, start, time.time()))
         time.sleep(_SETTLE_S)
     finally:

@@ -6,15 +6,14 @@ import json
 import shutil
 import sys
 from contextlib import contextmanager
+from functools import partial
 from io import StringIO
 from typing import TYPE_CHECKING, Final, TextIO
 
 from rich.cells import cell_len
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from rich.progress import Progress
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _NARROWEST: Final = 16
 _BOX: Final = "    \n    \n ─  \n    \n    \n    \n    \n    \n"
@@ -156,8 +155,12 @@ def _wrap(text: str, width: int, indent: str) -> list[str]:
     return [first, *(indent + line for line in rest)]
 
 
-def progress() -> Progress:
-    """Return a progress bar on standard error; it shows nothing where that is not a terminal."""
+@contextmanager
+def progress(what: str, total: float | None = None) -> Iterator[Callable[..., None]]:
+    """Show progress on standard error if that is a terminal; yield the function that updates it.
+
+    Without `total` its length is unknown.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -168,19 +171,9 @@ def progress() -> Progress:
     )
 
     console = Console(stderr=True)
-    return Progress(
+    columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
+        *(BarColumn(), TaskProgressColumn(), TimeRemainingColumn()),
     )
-
-
-@contextmanager
-def busy(what: str) -> Iterator[None]:
-    """Show that something of unknown length is being done."""
-    with progress() as bar:
-        bar.add_task(what, total=None)
-        yield
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        yield partial(bar.update, bar.add_task(what, total=total))

@@ -68,14 +68,13 @@ def replay(
     if faults:
         raise UsageError("\n".join(faults))
     school = None if config is None else Site.load(config).config
-    with progress() as bar:
-        task = bar.add_task("replaying", total=sum(path.stat().st_size for path in readings))
+    with progress("replaying", sum(path.stat().st_size for path in readings)) as update:
         result = replay_files(
             readings,
             policy=replay_policy(school),
             registry=None if school is None else school.registry(),
             budgets=None if school is None else alert_budgets(school),
-            on_bytes=lambda n: bar.advance(task, n),
+            on_bytes=lambda n: update(advance=n),
         )
     write_alerts(alerts, result.alerts)
     if events is not None:
@@ -241,12 +240,11 @@ def _write(run: SimulationRun, out: Path, truth: Path | None, printer: Printer) 
     with ExitStack() as stack:
         readings = stack.enter_context(ReadingsCsv(out, quantities, [d.id for d in devices]))
         truths = stack.enter_context(TruthCsv(truth)) if truth else None
-        bar = stack.enter_context(progress())
-        task = bar.add_task("simulating", total=run.duration_s)
+        update = stack.enter_context(progress("simulating", run.duration_s))
         for chunk in run.chunks(_FILE_CHUNK_S, truths):
             readings.add(chunk.traces)
             text = f"simulating, {readings.rows:,} readings"
-            bar.update(task, completed=chunk.end - run.start, description=text)
+            update(completed=chunk.end - run.start, description=text)
     if readings.left_out:
         sys.stderr.write(f"{readings.left_out:,} readings came too late for their time: skipped\n")
     printer.sum_up(
@@ -276,15 +274,14 @@ def _publish(
     with ExitStack() as stack:
         truths = stack.enter_context(TruthCsv(truth)) if truth else None
         acknowledged = stack.enter_context(Ledger(ledger)) if ledger else None
-        bar = stack.enter_context(progress())
-        task = bar.add_task("publishing", total=run.duration_s)
+        update = stack.enter_context(progress("publishing", run.duration_s))
 
         def show(report: PublishReport, sent: float) -> None:
             nonlocal shown
             if time.monotonic() - shown > 0.1:
                 shown = time.monotonic()
                 text = f"publishing, {report.messages:,} messages"
-                bar.update(task, completed=sent - begin, description=text)
+                update(completed=sent - begin, description=text)
 
         settings = PublishSettings(speed=speed, patience_s=patience_s)
         publisher = Publisher(address, settings, ledger=acknowledged, on_progress=show)

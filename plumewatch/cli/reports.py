@@ -20,7 +20,7 @@ from plumewatch.cli.options import (
     command,
     group,
 )
-from plumewatch.cli.printer import Printer, busy, progress
+from plumewatch.cli.printer import Printer, progress
 from plumewatch.cli.site import Site
 
 if TYPE_CHECKING:
@@ -93,13 +93,12 @@ def _report_of(name: str, about: str) -> None:
         path, school = request.path(), Site.load(config).config
         check_output(path, force=force)
         try:
-            with progress() as bar:
-                task = bar.add_task("reading", total=None)
+            with progress("reading") as update:
                 facts = make_report(
                     school,
                     request,
                     time.time(),
-                    on_day=lambda done, of: bar.update(task, completed=done, total=of),
+                    on_day=lambda done, of: update(completed=done, total=of),
                 )
         except (ReportTooLongError, TooFewError) as error:
             raise RefusedError(str(error)) from error
@@ -154,7 +153,7 @@ def incident_file(
         )
         picture = pictures.svg(incident) or ""
     calendar = school_of(site.config).calendar(*found.span)
-    with busy("drawing"):
+    with progress("drawing"):
         document = pdf("incident", view(found, calendar, picture, len(readings)))
     file_format = path.suffix.lower().removeprefix(".")
     detail = {"incident": incident, "format": file_format}
@@ -188,14 +187,17 @@ def incident_rerun(
     found = _gather(site, incident)
     if found.incident["kind"] == EventKind.OFFLINE.value:
         raise RefusedError("an outage is detected when it happens, not from readings")
-    with site.series() as series, site.read(site.paths.state) as state, progress() as bar:
-        task = bar.add_task("detecting again", total=None)
+    with (
+        site.series() as series,
+        site.read(site.paths.state) as state,
+        progress("detecting again") as update,
+    ):
         verdicts = rerun(
             site.config,
             state,
             series,
             found,
-            lambda done, of: bar.update(task, completed=done, total=of),
+            lambda done, of: update(completed=done, total=of),
         )
     same = bool(verdicts) and all(verdict.is_same for verdict in verdicts)
     site.record(AuditKind.RERUN, {"incident": incident, "same": str(same)}, time.time())

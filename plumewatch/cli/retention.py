@@ -13,7 +13,7 @@ from typer import Argument, Option
 from ingest.errors import RefusedError
 from plumewatch.cli.exit_codes import DONE, REFUSED
 from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command, group
-from plumewatch.cli.printer import Printer, busy, progress
+from plumewatch.cli.printer import Printer, progress
 from plumewatch.cli.site import Site
 from plumewatch.errors import UsageError
 
@@ -80,12 +80,12 @@ def retention_apply(config: ConfigOption = CONFIG, *, as_json: JsonOption = Fals
     site, now = Site.load(config), time.time()
     before = now - site.config.retention.incident_days * _DAY_S
     total = 0
-    with site.state() as db, progress() as bar:
+    with site.state() as db:
         due = retention.due(db, before, holds.active(db))
-        task = bar.add_task("deleting", total=len(due.old))
-        for done, deleted in retention.delete_due(db, before, machine_user(), now):
-            total += deleted
-            bar.update(task, completed=done)
+        with progress("deleting", len(due.old)) as update:
+            for done, deleted in retention.delete_due(db, before, machine_user(), now):
+                total += deleted
+                update(completed=done)
     Printer(as_json=as_json).say(
         f"{total} incidents deleted, {due.held} on hold, {due.open} still open",
         deleted=total,
@@ -209,7 +209,7 @@ def audit_verify(
     if known is not None and not known.strip():
         raise UsageError("--head is empty; give the hash that an earlier verify printed")
     site, printer = Site.load(config), Printer(as_json=as_json)
-    with site.read(site.paths.state) as db, busy("computing the chain"):
+    with site.read(site.paths.state) as db, progress("computing the chain"):
         found = audit.verify(db, known or "")
     if found.fault:
         printer.say(f"audit log: {found.fault}", whole=False, fault=found.fault)

@@ -10,7 +10,7 @@ from typer import Option
 
 from plumewatch.cli.exit_codes import DONE, UNREACHABLE, USAGE
 from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command
-from plumewatch.cli.printer import Printer, busy
+from plumewatch.cli.printer import Printer, progress
 from plumewatch.config.faults import ConfigError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def run_check(path: Path, printer: Printer, now: float | None = None) -> int:
     code, results = DONE, check(path, time.time() if now is None else now)
     try:
         while True:
-            with busy("checking"):
+            with progress("checking"):
                 result = next(results, None)
             if result is None:
                 return code

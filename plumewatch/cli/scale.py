@@ -97,18 +97,16 @@ def _land_journal(path: Path, registry: Registry, writer: HistoryWriter) -> tupl
     from scale.landing import land_journal
     from storage.journal import JournalReader
 
-    with JournalReader(path) as journal, progress() as bar:
-        task = bar.add_task("landing", total=1.0)
-        return land_journal(journal, registry, writer, lambda n: bar.update(task, completed=n))
+    with JournalReader(path) as journal, progress("landing", 1.0) as update:
+        return land_journal(journal, registry, writer, lambda n: update(completed=n))
 
 
 def _land_recordings(paths: Sequence[Path], registry: Registry, writer: HistoryWriter) -> int:
     from ingest.files.recordings import read_recordings
     from scale.landing import land_recordings
 
-    with progress() as bar:
-        task = bar.add_task("landing", total=sum(path.stat().st_size for path in paths))
-        readings = read_recordings(paths, lambda n: bar.advance(task, n))
+    with progress("landing", sum(path.stat().st_size for path in paths)) as update:
+        readings = read_recordings(paths, lambda n: update(advance=n))
         return land_recordings(readings, registry, writer)
 
 
@@ -248,9 +246,11 @@ def _judge(tasks: Sequence[Task], processes: int, spark: str) -> list[Judged]:
     from scale.backtest import on_processes
 
     total = sum(Path(part).stat().st_size for task in tasks for part in task.parts)
-    with progress() as bar:
-        shown = bar.add_task("detecting", total=total)
-        advance = partial(bar.advance, shown)
+    with progress("detecting", total) as update:
+
+        def advance(n: float) -> None:
+            update(advance=n)
+
         if not spark:
             return on_processes(tasks, processes, advance)
         try:

@@ -22,7 +22,7 @@ from plumewatch.cli.options import (
     command,
     group,
 )
-from plumewatch.cli.printer import Printer, busy, progress
+from plumewatch.cli.printer import Printer, progress
 from plumewatch.cli.site import Site
 from plumewatch.errors import UsageError
 from storage.errors import StorageError
@@ -75,10 +75,9 @@ def storage_setup(
         )
         return
     last = ""
-    with progress() as bar:
-        task = bar.add_task("setting up", total=1.0)
+    with progress("setting up", 1.0) as update:
         for sentence, share in set_up(InfluxHttp(settings), retention, time.time()):
-            bar.update(task, completed=share)
+            update(completed=share)
             if sentence != last:
                 printer.say(sentence, done=sentence)
             last = sentence
@@ -112,7 +111,7 @@ def storage_retry(config: ConfigOption = CONFIG, *, as_json: JsonOption = False)
     site = Site.load(config)
     with site.read(site.paths.journal):
         pass  # it must exist: retrying does not make one
-    with site.series() as series, busy("storing again"):
+    with site.series() as series, progress("storing again"):
         stored, refused = retry_refused(site.paths.journal, series)
     Printer(as_json=as_json).say(
         f"{stored} dead letters are stored now, {refused} are refused as before",
@@ -170,8 +169,7 @@ def export_readings(
         first = first if first is not None else stored[0] if stored else now
         last = last if last is not None else stored[1] + 1e-3 if stored else now
         begin = max(first, stored[0]) if stored else last
-        with progress() as bar:
-            task = bar.add_task("exporting", total=max(last - begin, 1.0))
+        with progress("exporting", max(last - begin, 1.0)) as update:
             count = export(
                 series,
                 site.config.registry(),
@@ -180,7 +178,7 @@ def export_readings(
                 path,
                 file_format,
                 sensors=frozenset(sensors),
-                on_time=lambda at: bar.update(task, completed=at - begin),
+                on_time=lambda at: update(completed=at - begin),
             )
         averaged = first < begin and _has_averages(series, sensors or known, begin)
     Printer(as_json=as_json).sum_up(f"{path}: {count} readings", wrote=path, readings=count)
@@ -235,9 +233,8 @@ def import_readings(
     try:
         with ExitStack() as stack:
             series = stack.enter_context(site.series())
-            bar = stack.enter_context(progress())
+            update = stack.enter_context(progress("reading", 1.0))
             skipped = _SkippedRows(rejected, stack)
-            task = bar.add_task("reading", total=1.0)
             importer = Importer(
                 series,
                 site.config.registry(),
@@ -245,7 +242,7 @@ def import_readings(
                 retention_of(site.config),
                 time.time(),
                 site.paths.root,
-                lambda what, share: bar.update(task, description=what, completed=share),
+                lambda what, share: update(description=what, completed=share),
                 skipped.add,
             )
             layout = Layout(columns, sensor, site.config.zone(), time_format, words=True)

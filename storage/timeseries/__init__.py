@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from storage.reading import Reading
     from storage.timeseries.records import Record
 
-__all__ = ["Aggregate", "Coverage", "LatestReading", "Series", "SeriesReader", "StoredEvent"]
+__all__ = ["Aggregate", "LatestReading", "Series", "SeriesReader"]
 
 Aggregate = Literal["mean", "min", "max"]
 
@@ -31,22 +31,6 @@ class LatestReading(NamedTuple):
 
     time: float
     values: Mapping[str, float]
-
-
-class StoredEvent(NamedTuple):
-    """Device events of a device, and the quantities it reports as faulty."""
-
-    time: float
-    sensor: str
-    events: tuple[str, ...]
-    faults: tuple[str, ...]
-
-
-class Coverage(NamedTuple):
-    """Readings expected of a sensor by its interval, and readings stored."""
-
-    expected: float
-    received: int
 
 
 class SeriesReader(Protocol):
@@ -142,14 +126,6 @@ class Series(SeriesReader, Protocol):
 
     def span(self) -> tuple[float, float] | None:
         """Event times of the oldest and the newest reading, Unix seconds; None if there is none."""
-
-    def events(self, start: float, end: float, sensor: str | None = None) -> list[StoredEvent]:
-        """Return what devices reported in ``[start, end)``, by time, then sensor."""
-
-    def coverage(
-        self, start: float, end: float, intervals: Mapping[str, float]
-    ) -> Mapping[str, Coverage]:
-        """Count readings in ``[start, end)`` against what each sensor should have sent."""
 
     def tidy(self, now: float, old_at: float | None = None) -> bool:
         """Make averages that are due and delete what is old; return whether there is more.

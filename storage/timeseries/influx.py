@@ -23,7 +23,7 @@ from storage import state
 from storage.database_file import DatabaseFile
 from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.sqlite import migrate
-from storage.timeseries import StoredEvent, rollup
+from storage.timeseries import rollup
 from storage.timeseries.influx_http import InfluxHttp, quoted
 from storage.timeseries.influx_setup import LAG_S
 from storage.timeseries.line_protocol import (
@@ -38,13 +38,11 @@ from storage.timeseries.records import MEASUREMENTS, summable
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR, Level, Retention, choose, stretched
 from storage.timeseries.tables import (
     columns,
-    coverages,
     every_ns,
     merged,
     quantities_of,
     reading_of,
     split_at,
-    words,
 )
 
 if TYPE_CHECKING:
@@ -57,7 +55,7 @@ if TYPE_CHECKING:
 
     from storage.reading import Reading
     from storage.registry import Registry
-    from storage.timeseries import Aggregate, Coverage, LatestReading
+    from storage.timeseries import Aggregate, LatestReading
     from storage.timeseries.influx_http import InfluxSettings
     from storage.timeseries.records import Record
 
@@ -294,35 +292,6 @@ class InfluxSeries(DatabaseFile):
         lines = self._encoder.averages(level.measurement, rows)
         if lines:
             self.http.write(lines, level.name)
-
-    def events(self, start: float, end: float, sensor: str | None = None) -> list[StoredEvent]:
-        """Return what devices reported in ``[start, end)``, by time, then sensor."""
-        found: list[StoredEvent] = []
-        places = {self._place(sensor)} if sensor else {(READING, ""), (QUARANTINE, "")}
-        for measurement, mine in places:
-            name = "name" if measurement == QUARANTINE else "sensor"
-            rows = self._rows(
-                f'SELECT "events", "faults", "received", "{name}" FROM "{measurement}"'  # noqa: S608 - quoted
-                f" WHERE time >= {to_ns(start)} AND time < {to_ns(end)}"
-                + (f" AND {mine}" if mine else "")
-            )
-            found += [
-                StoredEvent(ns // 1000 / 1e6, who, words(events), words(faults))
-                for ns, events, faults, _, who in rows
-                if events or faults
-            ]
-        return sorted(found)
-
-    def coverage(
-        self, start: float, end: float, intervals: Mapping[str, float]
-    ) -> dict[str, Coverage]:
-        """Count readings in ``[start, end)`` against what sensors should have sent."""
-        found = self.http.query(
-            f'SELECT count("received") FROM "{READING}"'  # noqa: S608 - constants and numbers
-            f' WHERE time >= {to_ns(start)} AND time < {to_ns(end)} GROUP BY "sensor"'
-        )
-        received = {name: int(rows[0][1]) for name, rows in _by_sensor(found)}
-        return coverages(received, start, end, intervals)
 
     def tidy(self, now: float, old_at: float | None = None) -> bool:  # noqa: ARG002 - it deletes by itself
         """Make averages that are due where the server makes none; return whether there is more."""

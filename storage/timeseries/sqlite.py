@@ -16,19 +16,17 @@ from detection.quantities import COLUMNS
 from storage import state
 from storage.database_file import DatabaseFile
 from storage.sqlite import migrate, schema_scripts
-from storage.timeseries import StoredEvent, rollup
+from storage.timeseries import rollup
 from storage.timeseries.line_protocol import record_of, to_ns
 from storage.timeseries.records import MEASUREMENTS, checked, summable
 from storage.timeseries.resolution import Retention, choose, stretched
 from storage.timeseries.tables import (
     columns,
-    coverages,
     every_ns,
     merged,
     quantities_of,
     reading_of,
     split_at,
-    words,
 )
 
 if TYPE_CHECKING:
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from storage.reading import Reading
-    from storage.timeseries import Aggregate, Coverage, LatestReading
+    from storage.timeseries import Aggregate, LatestReading
     from storage.timeseries.records import Measurement, Record
     from storage.timeseries.resolution import Level
 
@@ -268,30 +266,6 @@ class SqliteSeries(DatabaseFile):
                 for row in rows:
                     pairs = zip(names, row[1:], strict=True)
                     yield name, row[0], {k: float(v) for k, v in pairs if v is not None}
-
-    def events(self, start: float, end: float, sensor: str | None = None) -> list[StoredEvent]:
-        """Return what devices reported, by time, then sensor."""
-        rows = self.rows(
-            "SELECT time, name, events, faults FROM sensor JOIN reading ON sensor = id"
-            " WHERE (?1 IS NULL OR name = ?1) AND time >= ?2 AND time < ?3"
-            " AND (events IS NOT NULL OR faults IS NOT NULL) ORDER BY time, name",
-            *(sensor, to_ns(start), to_ns(end)),
-        )
-        return [
-            StoredEvent(time / _NS, name, words(events), words(faults))
-            for time, name, events, faults in rows
-        ]
-
-    def coverage(
-        self, start: float, end: float, intervals: Mapping[str, float]
-    ) -> dict[str, Coverage]:
-        """Count readings against what sensors should have sent."""
-        rows = self.rows(
-            "SELECT name, (SELECT count(*) FROM reading WHERE sensor = id AND time >= ?"
-            " AND time < ?) FROM sensor",
-            *(to_ns(start), to_ns(end)),
-        )
-        return coverages({name: int(n) for name, n in rows}, start, end, intervals)
 
     def tidy(self, now: float, old_at: float | None = None) -> bool:
         """Make averages that are due and delete what is old; return whether there is more."""

@@ -9,10 +9,10 @@ import numpy as np
 
 from detection.quantities import COLUMN_INDEX, COLUMNS
 from storage.reading import Reading
-from storage.timeseries import Coverage, LatestReading
+from storage.timeseries import LatestReading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -63,16 +63,6 @@ def reading_of(sensor: str, row: Sequence[Any]) -> Reading:
     }
     events, faults, flags = map(words, row[-3:])
     return Reading(sensor, row[0] // 1000 / 1e6, float(row[1]), values, events, faults, flags)
-
-
-def coverages(
-    received: Mapping[str, int], start: float, end: float, intervals: Mapping[str, float]
-) -> dict[str, Coverage]:
-    """Compare counts with the readings that the intervals let expect."""
-    return {
-        sensor: Coverage(max(0.0, end - start) / interval, received.get(sensor, 0))
-        for sensor, interval in intervals.items()
-    }
 
 
 def every_ns(every_s: float) -> int:

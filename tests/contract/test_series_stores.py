@@ -67,8 +67,7 @@ def test_empty(series):
             assert time.shape == (0,)
             assert time.dtype == np.float64
             assert values == {}
-    assert series.events(T, T + 60) == []
-    assert series.coverage(T, T + 60, {"s": 5.0}) == {"s": (12.0, 0)}
+    assert series.between(T, T + 60) == []
 
 
 def test_position_moves_with_what_is_written_and_alone(series):
@@ -185,18 +184,12 @@ def test_events_and_faults(series):
         ],
         5,
     )
-    first = (T, "s", ("vendor_vape",), ())
-    second = (T, "s2", ("tamper", "online"), ("co", "pm25"))
-    third = (T + 2, "s", (), ("rh",))
-    assert series.events(T, T + 3) == [first, second, third]
-    assert series.events(T, T + 3, "s") == [first, third]
-    assert series.events(T + 0.5, T + 3) == [third]
-
-
-def test_coverage_counts_what_came_against_what_was_due(series):
-    series.write([Reading("s", T + 5 * i, T, {"pm25": 1.0}) for i in range(24)], 24)
-    found = series.coverage(T, T + 60, {"s": 5.0, "away": 60.0})
-    assert found == {"s": (12.0, 12), "away": (1.0, 0)}
+    assert [(r.time, r.sensor, r.events, r.faults) for r in series.between(T, T + 3)] == [
+        (T, "s", ("vendor_vape",), ()),
+        (T, "s2", ("tamper", "online"), ("co", "pm25")),
+        (T + 1, "s", (), ()),
+        (T + 2, "s", (), ("rh",)),
+    ]
 
 
 def test_a_sensor_that_is_not_registered_is_kept_and_found(series):
@@ -205,7 +198,8 @@ def test_a_sensor_that_is_not_registered_is_kept_and_found(series):
     time, values = series.window(name, T, T)
     assert time.tolist() == [T]
     assert values["pm25"].tolist() == [5.0]
-    assert series.events(T, T + 1) == [(T, name, ("tamper",), ())]
+    (found,) = series.between(T, T + 1)
+    assert (found.sensor, found.events) == (name, ("tamper",))
 
 
 def test_readings_of_some_sensors(series):

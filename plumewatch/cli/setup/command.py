@@ -154,11 +154,10 @@ def _listened(settings: BrokerSettings, seconds: float) -> Sequence[Message]:
 
     from plumewatch.cli.setup.discovery import listen
 
-    with progress() as bar:
-        task = bar.add_task("listening", total=seconds)
+    with progress("listening", seconds) as update:
 
         def on_message(count: int, so_far: float) -> None:
-            bar.update(task, completed=so_far, description=f"listening, {count} messages")
+            update(completed=so_far, description=f"listening, {count} messages")
 
         return asyncio.run(listen(settings, seconds, on_message))
 

@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 
-from storage.errors import SchemaTooNewError, StorageReason, StorageUnavailableError
+from storage.errors import SchemaTooNewError, StorageUnavailableError
 from storage.sqlite import connect, migrate, transaction
 
 FIRST = "CREATE TABLE plume (id INTEGER PRIMARY KEY);"
@@ -62,9 +62,8 @@ def test_components_have_versions_of_their_own(database):
 
 def test_newer_schema_is_refused_and_left_alone(database):
     migrate(database, "plumes", [FIRST, SECOND])
-    with pytest.raises(SchemaTooNewError, match="schema 2; this program knows up to 1") as refused:
+    with pytest.raises(SchemaTooNewError, match="schema 2; this program knows up to 1"):
         migrate(database, "plumes", [FIRST])
-    assert refused.value.reason is StorageReason.SCHEMA_TOO_NEW
     assert version_of(database) == 2
 
 
