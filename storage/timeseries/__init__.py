@@ -97,12 +97,9 @@ class Series(SeriesReader, Protocol):
         """
 
     def records(
-        self, measurement: str, start: float, end: float, *, sensor: str = "", room: str = ""
+        self, measurement: str, start: float, end: float, *, sensor: str = ""
     ) -> list[Record]:
-        """Return the records of a measurement in ``[start, end)``, by time.
-
-        `sensor` and `room` select; a measurement that is not about such has none.
-        """
+        """Return the records of a measurement in ``[start, end)`` by time, or of one sensor."""
 
     def sums(
         self,

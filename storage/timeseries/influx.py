@@ -157,19 +157,12 @@ class InfluxSeries(DatabaseFile):
             self.http.write(lines, policy)
 
     def records(
-        self, measurement: str, start: float, end: float, *, sensor: str = "", room: str = ""
+        self, measurement: str, start: float, end: float, *, sensor: str = ""
     ) -> list[Record]:
         """Return the records of a measurement, by time."""
-        table = MEASUREMENTS[measurement]
-        asked = {key: text for key, text in (("sensor", sensor), ("room", room)) if text}
-        if not asked.keys() <= set(table.keys):
-            return []
-        known = {"sensor": self._registry.sensors, "room": self._registry.rooms}
-        where = "".join(
-            f' AND "{key if text in known[key] else "name"}" = {quoted(text)}'
-            for key, text in asked.items()
-        )
-        place = self._at(table.kept, measurement)
+        key = "sensor" if sensor in self._registry.sensors else "name"
+        where = f' AND "{key}" = {quoted(sensor)}' if sensor else ""
+        place = self._at(MEASUREMENTS[measurement].kept, measurement)
         found = self.http.query(
             f"SELECT * FROM {place} WHERE time >= {to_ns(start)} AND time < {to_ns(end)}{where}"  # noqa: S608 - quoted
         )
