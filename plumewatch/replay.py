@@ -33,15 +33,8 @@ if TYPE_CHECKING:
 
 ALERT_COLUMNS = ("sensor", "alerted", "kind", "onset", "confidence", "incident")
 EVENT_COLUMNS = (
-    "sensor",
-    "kind",
-    "onset",
-    "alerted",
-    "peak_time",
-    "end",
-    "confidence",
-    "withdrawn",
-    "evidence",
+    *("sensor", "kind", "onset", "alerted", "peak_time"),
+    *("end", "confidence", "withdrawn", "evidence"),
 )
 _BATCH = 4000
 
@@ -96,23 +89,9 @@ def replay(
 ) -> Replayed:
     """Push recorded readings through validation, detectors and incident rules.
 
-    Parameters
-    ----------
-    paths : sequence of Path
-        Recordings (`ingest.files.recordings`).
-    policy : AlertPolicy
-        Rules of alerting.
-    registry : Registry, optional
-        Rooms of known sensors; every other sensor is a room of its own.
-    budgets : AlertBudgets, optional
-        Tolerable false alarms of the sensors; the default of each without it.
-    on_bytes : callable
-        Progress, in bytes of the files.
-
-    Raises
-    ------
-    RecordingError
-        If a recording cannot be read.
+    A sensor that is not in `registry` is a room of its own; `budgets` are those of the sensors, by
+    default the shipped ones. `on_bytes` gets progress. Raises `RecordingError` if a recording
+    cannot be read.
     """
     return judged(
         read_recordings(paths, on_bytes), policy=policy, registry=registry, budgets=budgets

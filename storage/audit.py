@@ -1,18 +1,15 @@
 """Who did what with the records: append-only, each entry sealed by the hash of the one before.
 
-Format
-------
-Table ``audit`` of the state database (component ``"audit"``), one row an entry, numbered from 1
-without gaps. ``hash`` is the SHA-256, in hex, of the JSON array ``[previous hash, seq, at, kind,
-actor, detail]`` in UTF-8 without spaces, with ``detail`` as the text that is stored; the first
-entry's previous hash is empty. Triggers refuse changes and deletions, and entries are never
+Format: table ``audit`` of the state database (component ``"audit"``), one row an entry, numbered
+from 1 without gaps. ``hash`` is the SHA-256, in hex, of the JSON array ``[previous hash, seq, at,
+kind, actor, detail]`` in UTF-8 without spaces, with ``detail`` as the text that is stored; the
+first entry's previous hash is empty. Triggers refuse changes and deletions, and entries are never
 deleted by retention.
 
-What it proves
---------------
-An entry that was changed, removed or put in between breaks the chain, and `verify` says where. Who
-can write the file can also cut the newest entries off, or write the whole chain again: keep the
-last hash that `verify` printed elsewhere, and check later that it is still in the chain.
+What it proves: an entry that was changed, removed or put in between breaks the chain, and `verify`
+says where. Who can write the file can also cut the newest entries off, or write the whole chain
+again: keep the last hash that `verify` printed elsewhere, and check later that it is still in the
+chain.
 """
 
 from __future__ import annotations
@@ -63,11 +60,7 @@ class Entry(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """What `verify` found.
-
-    `head`: hash of the newest entry; empty if there is none. `fault`: what is wrong, and at which
-    entry first; empty if nothing is.
-    """
+    """Hash of the newest entry, and what is wrong at which entry first; empty if there is none."""
 
     entries: int
     head: str
@@ -92,12 +85,8 @@ def append(
 ) -> Entry:
     """Add an entry; it is there if and only if the transaction commits.
 
-    - `tx`: in a transaction on the state database.
-    - `actor`: id of a member of staff, or the account of the machine.
-    - `detail`: what it was about; no secret, nobody but staff.
-    - `at`: Unix seconds.
-
-    Raises `ValueError` if the detail is longer than 4000 characters as JSON.
+    `actor` is the id of a member of staff, or the account of the machine. `detail` contains no
+    secret and nobody but staff, in at most 4000 characters of JSON, else `ValueError`.
     """
     text = json.dumps(dict(detail), sort_keys=True, allow_nan=False)
     if len(text) > _LONGEST:
@@ -118,11 +107,7 @@ def entries(db: sqlite3.Connection, limit: int = -1) -> Iterator[Entry]:
 
 
 def verify(db: sqlite3.Connection, known: str = "") -> Verified:
-    """Compute the chain again.
-
-    `db`: state database. `known`: A hash that an earlier `verify` printed; it must still be in
-    the chain.
-    """
+    """Compute the chain again; `known`, a hash that an earlier one printed, must still be in it."""
     previous, count, seen = "", 0, not known
     for row in db.execute("SELECT * FROM audit ORDER BY seq"):
         entry = Entry(*row)

@@ -76,10 +76,7 @@ class BoundedThreads:
         return future
 
     def call(self, work: Callable[[], T], deadline_s: float) -> T:
-        """Return the result of ``work()``, blocking up to `deadline_s` seconds.
-
-        Raises `BusyError`, `DeadlineExceededError`, or what `work` raises.
-        """
+        """Return the result of ``work()``, or raise `BusyError` or `DeadlineExceededError`."""
         future = self.start(work)
         try:
             return future.result(deadline_s)
@@ -89,10 +86,7 @@ class BoundedThreads:
             raise _exceeded(deadline_s) from None
 
     async def run(self, work: Callable[[], T], deadline_s: float) -> T:
-        """Await the result of ``work()`` for up to `deadline_s` seconds.
-
-        Raises `BusyError`, `DeadlineExceededError`, or what `work` raises.
-        """
+        """Await the result of ``work()``, or raise `BusyError` or `DeadlineExceededError`."""
         future = asyncio.wrap_future(self.start(work))
         try:
             async with asyncio.timeout(deadline_s) as deadline:

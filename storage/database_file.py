@@ -28,10 +28,9 @@ T = TypeVar("T")
 class DatabaseFile:
     """A file that is read and written through functions of a connection.
 
-    - `path`: the file; ``":memory:"`` for one that is not kept.
-    - `prepare`: makes or migrates the tables.
-    - `complete`: called with a rebuilt file before it is used.
-    - `repairs`: times that the file was set aside and rebuilt since the start.
+    `path` is ``":memory:"`` for one that is not kept. `prepare` makes or migrates the tables,
+    `complete` gets a rebuilt file before it is used. `repairs` counts rebuilt files since the
+    start.
     """
 
     def __init__(

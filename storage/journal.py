@@ -1,31 +1,23 @@
 """The journal: the one log of accepted readings, from which every consumer reads.
 
-What it promises
-----------------
 *Accepted* means: the transaction with the reading returned from a SQLite commit in WAL mode with
 `synchronous=FULL`, so the bytes were fsynced. Only then may anyone acknowledge. Every offset that
 was ever given out holds a reading, or a `gap` has the reason (`storage.backup` checks this).
 
-Format
-------
-One row a reading: `offset` (strictly increasing, never reused), `received` (Unix seconds), `crc`
-(CRC-32 of the body) and `body` (MessagePack of `storage.reading.Reading`). Dead letters are
+Format: one row a reading: `offset` (strictly increasing, never reused), `received` (Unix seconds),
+`crc` (CRC-32 of the body) and `body` (MessagePack of `storage.reading.Reading`). Dead letters are
 committed with the readings of the same group, so each message has exactly one durable outcome.
 
-Order of operations
--------------------
-`commit` writes one group in one transaction. Consumers call `read(after, limit)` with their own
-stored cursor, which is in the same transaction as its effects (`storage.state`), so a crash repeats
-work and loses none.
+Order of operations: `commit` writes one group in one transaction. Consumers call `read(after,
+limit)` with their own stored cursor, which is in the same transaction as its effects
+(`storage.state`), so a crash repeats work and loses none.
 
 `prune` deletes from the oldest end, in slices that do not delay commits: what is older than the
 retention and read by all, and, when the file is too large, the oldest whatever its age. What a slow
 consumer has not read is only deleted for size, with a gap `unread` and a warning.
 
-Damage
-------
-A record with a wrong checksum becomes a dead letter with the reason `corrupt_record` and a gap
-`corrupt`, and reading goes on behind it. Offsets on a page that cannot be read become a gap
+Damage: a record with a wrong checksum becomes a dead letter with the reason `corrupt_record` and a
+gap `corrupt`, and reading goes on behind it. Offsets on a page that cannot be read become a gap
 `damaged` (`storage.repair`). Commits lost from the end (a torn log, a backup) are noticed by
 cursors that are ahead: `continue_behind` leaves a gap `lost`.
 """

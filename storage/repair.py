@@ -3,8 +3,8 @@
 A flipped byte or a torn page makes SQLite refuse some pages for good, so a service could neither
 go on nor start again.
 
-Order of operations
--------------------
+Order of operations:
+
 1. ``NAME.salvaging`` is built beside the file: the tables as the program makes them, then every row
    that can be recovered. Nothing of the old file is changed.
 2. It is renamed to ``NAME.salvaged``: from here on it is complete.
@@ -14,19 +14,14 @@ Order of operations
 A crash before step 2 begins again, one after it goes on at step 3 (`finish_repair`, called before
 a file is opened).
 
-How rows are recovered
-----------------------
-The ``.recover`` command of the ``sqlite3`` program reads every page of the file, so damage costs
-only the rows on the damaged pages. Rows of pages that no table refers to any more come without the
-name of their table: they go to the table with their root page, else to the only one whose columns
-fit. Where tables are missing from what it writes, it reads a copy, with a correct header and the
-program's own description of the tables. Without the program ``sqlite3``, tables are read from both
-ends up to the damage.
+How rows are recovered: the ``.recover`` command of the ``sqlite3`` program reads every page of the
+file, so damage costs only the rows on the damaged pages. Rows of pages that no table refers to any
+more come without the name of their table: they go to the table with their root page, else to the
+only one whose columns fit. Where tables are missing from what it writes, it reads a copy, with a
+correct header and the program's own description of the tables. Without the program ``sqlite3``,
+tables are read from both ends up to the damage.
 
-What it is not
---------------
-No check of the contents: records have checksums where that matters (`storage.journal`). No repair
-of hardware: replace a disk that flips bytes.
+Contents are not checked: records have checksums where that matters (`storage.journal`).
 """
 
 from __future__ import annotations
@@ -72,11 +67,8 @@ _PYTHON_TYPES: Final = {"INTEGER": (int,), "REAL": (int, float), "TEXT": (str,),
 def salvage(path: Path, prepare: Prepare, complete: Prepare = lambda _: None) -> dict[str, int]:
     """Build the file that replaces a damaged one (steps 1 and 2); return the rows by table.
 
-    - `path`: the damaged file; it may be open.
-    - `prepare`: makes the tables in the new file.
-    - `complete`: called with the new file when all rows are in it.
-
-    Raises `StorageUnavailableError` if the new file cannot be written; nothing has changed then.
+    `prepare` makes the tables, `complete` gets the new file when all rows are in it. Raises
+    `StorageUnavailableError` if it cannot be written; nothing has changed then.
     """
     building = _beside(path, "salvaging")
     _remove(building)
@@ -102,9 +94,8 @@ def salvage(path: Path, prepare: Prepare, complete: Prepare = lambda _: None) ->
 def swap(path: Path) -> Path:
     """Put the salvaged file in place of the damaged one (steps 3 and 4); nobody may have it open.
 
-    Returns where the damaged file is now.
-
-    Raises `StorageUnavailableError` if a file cannot be renamed; `finish_repair` continues.
+    Returns where the damaged file is now. Raises `StorageUnavailableError` if a file cannot be
+    renamed; `finish_repair` continues.
     """
     number = 1
     while (aside := _beside(path, f"corrupt-{number}")).exists():

@@ -27,10 +27,9 @@ class Retrying(Protocol):
     """Runs blocking work on a database until it succeeds (`RunUntilStored`)."""
 
     async def __call__(self, what: str, work: Callable[..., T], *arguments: object) -> T:
-        """Return what ``work(*arguments)`` returns.
+        """Return what ``work(*arguments)`` returns, retrying transient errors of the disk.
 
-        Transient errors of the disk are retried; every other error is raised. `what` names the
-        work in health, in the metrics and in the log.
+        `what` names the work in health, metrics and log.
         """
 
 

@@ -1,11 +1,9 @@
 """Averages of a minute and of 15 minutes, made where the readings are.
 
-Order of operations
--------------------
-Whoever writes a reading marks its quarter of an hour as stale, in the same transaction (for an
-InfluxDB 3, in the small file that keeps the cursor). A quarter that is over is computed again from
-all its readings, and then the mark is removed: readings that come late, twice or after a crash give
-the right averages in the end.
+Order of operations: whoever writes a reading marks its quarter of an hour as stale, in the same
+transaction (for an InfluxDB 3, in the small file that keeps the cursor). A quarter that is over is
+computed again from all its readings, and then the mark is removed: readings that come late, twice
+or after a crash give the right averages in the end.
 
 The embedded store does both in one transaction, and keeps averages of more readings than are still
 there. It deletes readings by whole quarters, when their event time and their receipt are older than

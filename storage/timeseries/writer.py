@@ -1,13 +1,11 @@
 """The consumer that fills a time-series store from the journal.
 
-Constraints
------------
 Nothing is lost while the store is away for an hour or a week, and memory stays flat: what waits is
 the journal on the disk, of which one batch at a time is in memory. A reading that a store refuses
 neither stops the others nor is dropped silently.
 
-Order of operations
--------------------
+Order of operations:
+
 1. Before the first batch, the store checks its connection, so a wrong token is known at the start.
 2. A batch is read behind the store's own durable cursor.
 3. It is written with the cursor behind it. A store that keeps both in one transaction has each
