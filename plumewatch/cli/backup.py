@@ -6,12 +6,7 @@ Restoring never deletes: what it replaces moves into a folder ``before-restore-.
 
 from __future__ import annotations
 
-import gzip
-import shutil
-import tarfile
-import tempfile
 import time
-import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -46,6 +41,9 @@ def backup(
     as_json: JsonOption = False,
 ) -> int:
     """Copy journal, incidents and series while the service runs, and verify the copy."""
+    import tarfile
+    import tempfile
+
     from plumewatch.config.timeseries_settings import series_kept_from
     from storage.backup import back_up
 
@@ -158,6 +156,9 @@ def _restore(folder: Path, site: Site, printer: Printer, *, force: bool) -> None
 
 def _put_in_place(folder: Path, root: Path, present: list[Path], aside: Path) -> None:
     """Copy first, so that a full disk changes nothing; then move aside, then rename."""
+    import shutil
+    import tempfile
+
     with tempfile.TemporaryDirectory(dir=root, prefix=".restoring-") as scratch:
         copies = [Path(scratch) / path.name for path in sorted(folder.glob("*.db"))]
         for copy in copies:
@@ -174,6 +175,11 @@ def _put_in_place(folder: Path, root: Path, present: list[Path], aside: Path) ->
 @contextmanager
 def _unpacked(source: Path) -> Iterator[Path]:
     """Yield the folder of a backup, whatever form it has."""
+    import gzip
+    import tarfile
+    import tempfile
+    import zlib
+
     from storage.backup import MANIFEST
 
     if source.is_dir():

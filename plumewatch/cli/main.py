@@ -7,7 +7,6 @@ from typing import Annotated, Final
 
 import typer
 
-from plumewatch import __version__
 from plumewatch.cli import (
     backup,
     commission,
@@ -49,6 +48,8 @@ _PANELS: Final = {
 
 def _version(*, asked: bool) -> None:
     if asked:
+        from plumewatch import __version__
+
         typer.echo(f"plumewatch {__version__}")
         raise typer.Exit
 
