@@ -25,7 +25,6 @@ from __future__ import annotations
 import base64
 import fcntl
 import json
-import os
 import re
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
@@ -35,6 +34,7 @@ import polars as pl
 from detection.quantities import COLUMNS
 from ingest.validation import may_alert
 from scale.errors import HistoryError
+from storage.atomic_write import sync
 from storage.reading import Reading
 from storage.registry import shard_of
 
@@ -171,12 +171,10 @@ class HistoryWriter:
         for (number, day), part in groups.items():
             name = f"part-{part['position'][0]:014d}.parquet"
             draft = staging / f"{number}-{day}-{name}"
-            with draft.open("wb") as file:
-                part.select(SCHEMA.names()).write_parquet(file, row_group_size=_ROW_GROUP)
-                file.flush()
-                os.fsync(file.fileno())
+            part.select(SCHEMA.names()).write_parquet(draft, row_group_size=_ROW_GROUP)
+            sync(draft)
             pending.append((draft.name, f"bucket={number}/day={day}/{name}"))
-        _sync(staging)
+        sync(staging)
         if frame.height:
             self._day = max(self._day, str(frame["day"].max()))
         self.position += frame.height
@@ -228,12 +226,10 @@ class HistoryWriter:
             "cursor": base64.b64encode(self.cursor).decode(),
             "pending": list(pending),
         }
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(state, file)
-            file.flush()
-            os.fsync(file.fileno())
+        draft.write_text(json.dumps(state), encoding="utf-8")
+        sync(draft)
         draft.replace(path)
-        _sync(self._folder)
+        sync(self._folder)
 
     def _place(self, pending: Sequence[tuple[str, str]]) -> list[Path]:
         placed = []
@@ -242,8 +238,8 @@ class HistoryWriter:
             if draft.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 draft.replace(path)
-                _sync(path.parent)
-                _sync(path.parent.parent)
+                sync(path.parent)
+                sync(path.parent.parent)
             placed.append(path)
         return placed
 
@@ -298,11 +294,3 @@ def bucket_keys(frame: pl.DataFrame, buckets: int) -> pl.Series:
 def _other_files(folder: Path) -> Iterator[Path]:
     known = {_STATE, _LOCK, _STAGING, str(Path(_STATE).with_suffix(".draft"))}
     return (path for path in folder.iterdir() if path.name not in known)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from scale.history import PLACE, readings_of
+from storage.atomic_write import sync
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx import InfluxSeries
 
@@ -38,10 +38,8 @@ class EventFiles:
             path.unlink(missing_ok=True)
             return
         draft = path.with_name(f"_{path.name}.draft")
-        with draft.open("wb") as file:
-            pl.DataFrame(events, schema=_KINDS, orient="row").write_parquet(file)
-            file.flush()
-            os.fsync(file.fileno())
+        pl.DataFrame(events, schema=_KINDS, orient="row").write_parquet(draft)
+        sync(draft)
         draft.replace(path)
 
 

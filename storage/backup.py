@@ -19,14 +19,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from storage.atomic_write import sync
 from storage.errors import StorageError, StorageUnavailableError
-from storage.journal import decode_record
+from storage.journal import decode_record, last_offset
 from storage.sqlite import connect, translated
 from storage.timeseries.line_protocol import to_ns
 from storage.timeseries.writer import REASON as REFUSED
@@ -78,12 +78,10 @@ def back_up(
             "series_from": series_from,
             "files": {p.name: _described(p) for p in sorted(partial.glob("*.db"))},
         }
-        with (partial / MANIFEST).open("w", encoding="utf-8") as file:
-            json.dump(manifest, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        sync(partial / MANIFEST)
         partial.rename(target)
-        _sync_folder(target.parent)
+        sync(target.parent)
     except OSError as error:
         raise StorageUnavailableError(f"{target}: {error.strerror or error}") from error
     finally:
@@ -129,23 +127,19 @@ def _copy(source: Path, target: Path) -> None:
             live.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")
         target.chmod(0o600)
-        with target.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(target)
     except sqlite3.Error as error:
         raise translated(error, source) from error
 
 
 def _described(path: Path) -> dict[str, Any]:
     with closing(connect(path, read_only=True)) as copy:
-        names = [
-            row[0]
-            for row in copy.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-            )
-        ]
+        names = copy.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        ).fetchall()
         counts = {
             name: copy.execute(f"SELECT count(*) FROM {name}").fetchone()[0]  # noqa: S608 - names of our schema
-            for name in names
+            for (name,) in names
         }
     return {"sha256": _digest(path), "rows": counts}
 
@@ -172,15 +166,10 @@ def _file(path: Path, expected: dict[str, Any]) -> Proof:
     return Proof(path.name, ok=True, sentence=f"sound; rows: {counts or 'none'}")
 
 
-def _last(journal: sqlite3.Connection) -> int:
-    row = journal.execute("SELECT seq FROM sqlite_sequence WHERE name = 'journal'").fetchone()
-    return int(row[0]) if row else 0
-
-
 def _offsets(path: Path) -> Proof:
     """Every offset from 1 on is a sound record or in a gap."""
     with closing(connect(path, read_only=True)) as journal:
-        last = _last(journal)
+        last = last_offset(journal)
         gaps = journal.execute("SELECT first, last FROM gap").fetchall()
         behind, held, unsound, absent = 0, 0, 0, 0
         for offset, crc, body in journal.execute(
@@ -213,7 +202,7 @@ def _uncovered(first: int, last: int, gaps: Sequence[tuple[int, int]]) -> int:
 def _cursors(folder: Path) -> Iterator[Proof]:
     """No consumer is ahead of the journal, or waits for what is gone without a word."""
     with closing(connect(folder / JOURNAL, read_only=True)) as journal:
-        last = _last(journal)
+        last = last_offset(journal)
         gone = journal.execute("SELECT max(last) FROM gap WHERE why = 'retention'").fetchone()[0]
         unread = journal.execute("SELECT first, last FROM gap WHERE why = 'unread'").fetchall()
     for path in sorted(folder.glob("*.db")):
@@ -270,11 +259,3 @@ def _stored(journal_path: Path, series_path: Path, series_from: float) -> Proof:
     if missing:
         sentence = f"{missing:,} of {seen:,} readings of the journal that it has read are not in it"
     return Proof("series", ok=not missing, sentence=sentence)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -28,7 +28,6 @@ import logging
 import sqlite3
 import time
 import zlib
-from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import msgspec
@@ -106,6 +105,12 @@ def decode_record(crc: object, body: object) -> Reading | None:
         return None
 
 
+def last_offset(connection: sqlite3.Connection) -> int:
+    """Return the offset of the newest reading ever written; 0 if none."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'journal'").fetchone()
+    return int(row[0]) if row else 0
+
+
 class Journal(DatabaseFile):
     """The journal in one SQLite file (``":memory:"`` for one that is not kept).
 
@@ -135,7 +140,7 @@ class Journal(DatabaseFile):
             tx.executemany("INSERT INTO journal (received, crc, body) VALUES (?, ?, ?)", rows)
             if dead_letters:
                 self._write_dead_letters(tx, dead_letters)
-            return self._last(tx)
+            return last_offset(tx)
 
         self._newest = self.change(append)
         return self._newest
@@ -164,7 +169,7 @@ class Journal(DatabaseFile):
 
     def last_offset(self) -> int:
         """Offset of the newest reading ever written; 0 if none."""
-        self._newest = max(self._newest, self.query(self._last))
+        self._newest = max(self._newest, self.query(last_offset))
         return self._newest
 
     def first_offset(self) -> int:
@@ -172,7 +177,7 @@ class Journal(DatabaseFile):
 
         def first(db: sqlite3.Connection) -> int:
             row = db.execute("SELECT min(offset) FROM journal").fetchone()
-            return int(row[0]) if row[0] is not None else self._last(db) + 1
+            return int(row[0]) if row[0] is not None else last_offset(db) + 1
 
         return self.query(first)
 
@@ -184,7 +189,7 @@ class Journal(DatabaseFile):
         """
 
         def skip(tx: sqlite3.Connection) -> None:
-            last = self._last(tx)
+            last = last_offset(tx)
             if last < offset:
                 _set_last(tx, offset)
                 self._add_gap(tx, last + 1, offset, "lost")
@@ -268,7 +273,7 @@ class Journal(DatabaseFile):
 
     def _note_damage(self, new: sqlite3.Connection) -> None:
         """Make a gap of every run of offsets that neither a reading nor a gap accounts for."""
-        last = self._last(new)
+        last = last_offset(new)
         if last < self._newest:
             last = self._newest
             _set_last(new, last)
@@ -349,14 +354,6 @@ class Journal(DatabaseFile):
                 "journal: corrupt record at %d is passed, not quarantined: %s", offset, error
             )
             self.corrupt_records += 1
-
-    @staticmethod
-    def _last(connection: sqlite3.Connection) -> int:
-        with closing(
-            connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'journal'")
-        ) as found:
-            row = found.fetchone()
-        return int(row[0]) if row else 0
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

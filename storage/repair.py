@@ -39,6 +39,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
+from storage.atomic_write import sync
 from storage.errors import StorageUnavailableError
 from storage.schema_damage import is_damage, schema_rows
 from storage.sqlite import connect, translated
@@ -80,9 +81,9 @@ def salvage(path: Path, prepare: Prepare, complete: Prepare = lambda _: None) ->
             saved = _copy(path, new)
             complete(new)
             new.execute("COMMIT")
-        _sync(building)
+        sync(building)
         building.rename(_beside(path, "salvaged"))
-        _sync(path.parent)
+        sync(path.parent)
     except sqlite3.Error as error:
         raise translated(error, building) from error
     except OSError as error:
@@ -105,7 +106,7 @@ def swap(path: Path) -> Path:
             with contextlib.suppress(FileNotFoundError):
                 path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
         _beside(path, "salvaged").rename(path)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise StorageUnavailableError(f"{path}: {error.strerror}") from error
     log.error("%s goes on with the recovered rows; the damaged file is %s", path, aside)
@@ -125,14 +126,6 @@ def _beside(path: Path, suffix: str) -> Path:
 def _remove(path: Path) -> None:
     for suffix in ("", "-journal", *_LOGS):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _scratch(path: Path) -> sqlite3.Connection:
