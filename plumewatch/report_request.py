@@ -154,8 +154,8 @@ def window(config: PlumewatchConfig, request: ReportRequest) -> tuple[float, flo
     given = [flag for flag, text in days.items() if text]
     ways = [" with ".join(given)] * bool(given) + [_flag(kind) for kind in named]
     if len(ways) != 1:
-        said = " and ".join(ways) or "no time"
-        raise UsageError(f"{said} given: ask for exactly one of {_WAYS}")
+        given_ways = " and ".join(ways) or "no time"
+        raise UsageError(f"{given_ways} given: ask for exactly one of {_WAYS}")
     for kind, text in named.items():
         try:
             period = school_of(config).times.period(kind, text)

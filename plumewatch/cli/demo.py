@@ -1,7 +1,7 @@
 """A simulated school on this machine, through the production path, for `plumewatch demo`.
 
 Starts, all on loopback: an embedded broker, the simulator (as its own process, publishing what real
-devices publish), the service with the staff page, and a small receiver that stands for a phone's
+devices publish), the service with the staff page, and a small receiver in place of a phone's
 push service. Only the clock differs from production: school life runs `SPEED` times faster, and the
 service is given the same fast clock.
 """

@@ -20,7 +20,7 @@ from plumewatch.cli.setup.rooms import distinct
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from plumewatch.cli.setup.discovery import HeardSensor
+    from plumewatch.cli.setup.discovery import DiscoveredSensor
 
 SERVICE: Final = "plumewatch"
 _ITERATIONS: Final = 101
@@ -93,7 +93,7 @@ def write_filters(sensor: str, topics: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
-def acl(sensors: Iterable[HeardSensor], accounts: Mapping[str, str], service: str) -> str:
+def acl(sensors: Iterable[DiscoveredSensor], accounts: Mapping[str, str], service: str) -> str:
     """Return an acl_file: the service reads everything, a device writes its own topics alone."""
     lines = [
         "# The service reads everything, and writes nothing but its canary.",

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from ingest.broker import BrokerSettings
     from ingest.message import Message
     from plumewatch.cli.setup.answers import Answers
-    from plumewatch.cli.setup.discovery import Heard, HeardSensor
+    from plumewatch.cli.setup.discovery import DiscoveredSensor, Discovery
     from plumewatch.cli.setup.rooms import Place
 
 app = typer.Typer()
 
 _UNREAD_SHOWN: Final = 5
 _SLOWEST_S: Final = 120.0
-"""Who listens for less is told that slow sensors may be missing."""
+"""If it listens for less, a message warns that slow sensors may be missing."""
 
 
 @command(app, "init", "plumewatch init", "plumewatch init /etc/plumewatch/plumewatch.toml")
@@ -79,8 +79,8 @@ def _set_up(folder: Path, answers_file: Path | None, printer: Printer) -> int:
 
     from plumewatch.cli.setup.answers import ask, read_answers
     from plumewatch.cli.setup.broker_files import new_password
-    from plumewatch.cli.setup.discovery import heard_on, reach
-    from plumewatch.cli.setup.site_files import heard_air, rooms_for, written
+    from plumewatch.cli.setup.discovery import discover, reach
+    from plumewatch.cli.setup.site_files import air_sensors, rooms_for, written
 
     if answers_file is not None:
         answers = read_answers(answers_file)
@@ -90,11 +90,11 @@ def _set_up(folder: Path, answers_file: Path | None, printer: Printer) -> int:
         raise UsageError("--answers FILE is needed where nobody can be asked")
     settings = _broker(answers)
     _check_free(folder)
-    heard = heard_on(_listened(settings, answers.listen_s), ZoneInfo(answers.timezone))
-    sensors = heard_air(heard)
+    discovery = discover(_listened(settings, answers.listen_s), ZoneInfo(answers.timezone))
+    sensors = air_sensors(discovery)
     places = rooms_for(sensors, answers.rooms)
     _print_sensors(sensors, places, printer)
-    _print_rest(heard, places, printer)
+    _print_rest(discovery, places, printer)
     if answers.listen_s < _SLOWEST_S:
         sys.stderr.write(
             f"listened {answers.listen_s:g} s: sensors that report less often may be missing;"
@@ -108,7 +108,7 @@ def _set_up(folder: Path, answers_file: Path | None, printer: Printer) -> int:
     if answers_file is None:
         answers, places = _ask_rest(answers, sensors)
     password = settings.password or new_password()
-    for path in written(answers, heard, places, password).write(folder):
+    for path in written(answers, discovery, places, password).write(folder):
         printer.say(f"wrote {path}", wrote=path)
     return _finish(folder, answers, printer)
 
@@ -163,7 +163,7 @@ def _listened(settings: BrokerSettings, seconds: float) -> Sequence[Message]:
 
 
 def _print_sensors(
-    sensors: Mapping[str, HeardSensor], places: Mapping[str, Place], printer: Printer
+    sensors: Mapping[str, DiscoveredSensor], places: Mapping[str, Place], printer: Printer
 ) -> None:
     rows = []
     for name, place in places.items():
@@ -180,11 +180,11 @@ def _print_sensors(
     printer.table(("Sensor", "Read by", "Interval", "Building", "Floor", "Room"), rows)
 
 
-def _print_rest(heard: Heard, places: Mapping[str, Place], printer: Printer) -> None:
-    for name in sorted(heard.sensors.keys() - places.keys()):
+def _print_rest(discovery: Discovery, places: Mapping[str, Place], printer: Printer) -> None:
+    for name in sorted(discovery.sensors.keys() - places.keys()):
         text = f"{name} measures neither particles nor VOC: skipped"
         printer.say(text, sensor=name, left_out=True)
-    unread = sorted(heard.unread.items())
+    unread = sorted(discovery.unread.items())
     for topic, why in unread[:_UNREAD_SHOWN]:
         printer.say(f"nothing reads {topic}: {why}", topic=topic, unread=why)
     if len(unread) > _UNREAD_SHOWN:
@@ -193,7 +193,7 @@ def _print_rest(heard: Heard, places: Mapping[str, Place], printer: Printer) -> 
 
 
 def _ask_rest(
-    answers: Answers, sensors: Mapping[str, HeardSensor]
+    answers: Answers, sensors: Mapping[str, DiscoveredSensor]
 ) -> tuple[Answers, dict[str, Place]]:
     """Ask what follows from the sensors found: rooms, staff, where the page is, a test."""
     from plumewatch.cli.setup.answers import ask_until_valid, page_address, rooms_of, staff_of

@@ -49,7 +49,7 @@ _DRAFT: Final = {
 
 
 @dataclass(slots=True)
-class HeardSensor:
+class DiscoveredSensor:
     """A sensor that publishes; `times` are those of its live readings, Unix seconds."""
 
     id: str
@@ -60,20 +60,20 @@ class HeardSensor:
 
     @property
     def interval_s(self) -> float | None:
-        """Seconds between its readings; None if too few were heard."""
+        """Seconds between its readings; None if too few were received."""
         gaps = [b - a for a, b in pairwise(sorted(set(self.times))) if b > a]
         return statistics.median(gaps) if gaps else None
 
 
 @dataclass(slots=True)
-class Heard:
+class Discovery:
     """All that publishes.
 
     `routes` are topics that name no format with their decoder, `mappings` TOML that is proposed
     for topics that no decoder reads, `unread` other topics with the reason.
     """
 
-    sensors: dict[str, HeardSensor] = field(default_factory=dict)
+    sensors: dict[str, DiscoveredSensor] = field(default_factory=dict)
     routes: list[dict[str, str]] = field(default_factory=list)
     mappings: list[str] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
@@ -125,29 +125,29 @@ async def listen(
     return found
 
 
-def heard_on(messages: Sequence[Message], zone: ZoneInfo) -> Heard:
+def discover(messages: Sequence[Message], zone: ZoneInfo) -> Discovery:
     """Return the sensors in messages, and what the configuration needs so that they are read.
 
     `zone` is that of devices that send local time.
     """
-    found = Heard()
+    found = Discovery()
     context = Context(zone=zone)
-    strange: dict[str, list[bytes]] = {}
+    unknown: dict[str, list[bytes]] = {}
     for message in messages:
         try:
             decode_message(message, context)
         except DecodeError as error:
             if error.reason is Reason.UNKNOWN_TOPIC and message.payload:
-                strange.setdefault(message.topic, []).append(message.payload)
+                unknown.setdefault(message.topic, []).append(message.payload)
     newest = max((m.received for m in messages), default=0.0)
-    for topic, samples in strange.items():
+    for topic, samples in unknown.items():
         _propose(found, topic, samples[:_SAMPLES], newest, Context(zone=zone))
     _collect(found, messages, _order(found), Context(zone=zone))
     return found
 
 
 def _propose(
-    found: Heard, topic: str, samples: list[bytes], received: float, context: Context
+    found: Discovery, topic: str, samples: list[bytes], received: float, context: Context
 ) -> None:
     """Propose a route where a device's decoder reads a topic, else a mapping."""
     message = Message(topic, samples[-1], received)
@@ -165,19 +165,21 @@ def _propose(
     found.mappings.append(text)
 
 
-def _order(found: Heard) -> Routes:
+def _order(found: Discovery) -> Routes:
     tree: dict[str, Any] = {**_DRAFT, "route": found.routes, "mapping": []}
     for text in found.mappings:
         tree["mapping"] += tomllib.loads(text)["mapping"]
     return routes(parse(tree, base=Path()))
 
 
-def _collect(found: Heard, messages: Sequence[Message], order: Routes, context: Context) -> None:
+def _collect(
+    found: Discovery, messages: Sequence[Message], order: Routes, context: Context
+) -> None:
     def note(reading: Reading, topic: str, *, live: bool) -> None:
         decoder = next(iter(order.of(topic)), None)
         known = found.sensors.get(reading.sensor)
         if known is None:
-            known = HeardSensor(reading.sensor, decoder.name if decoder else "")
+            known = DiscoveredSensor(reading.sensor, decoder.name if decoder else "")
             found.sensors[reading.sensor] = known
         known.topics.add(topic)
         known.quantities |= reading.values.keys()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from plumewatch.cli.setup.answers import Answers
-    from plumewatch.cli.setup.discovery import Heard, HeardSensor
+    from plumewatch.cli.setup.discovery import DiscoveredSensor, Discovery
     from plumewatch.cli.setup.rooms import Place
 
 STARTER: Final = Path(__file__).with_name("starter.toml").read_text(encoding="utf-8")
@@ -35,25 +35,27 @@ _USUAL_INTERVAL_S: Final = 60.0
 _PORTS_TRIED: Final = 20
 
 
-def heard_air(heard: Heard) -> dict[str, HeardSensor]:
+def air_sensors(discovery: Discovery) -> dict[str, DiscoveredSensor]:
     """Return the sensors that measure something in which vaping shows, by id."""
     return {
         name: sensor
-        for name, sensor in sorted(heard.sensors.items())
+        for name, sensor in sorted(discovery.sensors.items())
         if any(quantity.startswith(_AIR) for quantity in sensor.quantities)
     }
 
 
-def rooms_for(sensors: Mapping[str, HeardSensor], said: Mapping[str, str]) -> dict[str, Place]:
+def rooms_for(
+    sensors: Mapping[str, DiscoveredSensor], given: Mapping[str, str]
+) -> dict[str, Place]:
     """Return where each sensor hangs: as given, else as guessed from its name.
 
     Raises `ValueError` if a given one is not among the sensors found, or is no place.
     """
-    strange = sorted(said.keys() - sensors.keys())
-    if strange:
-        heard = ", ".join(sensors) or "none"
-        raise ValueError(f"no sensor {strange[0]!r} was heard; there are: {heard}")
-    return {name: place_of(said[name]) if name in said else guessed(name) for name in sensors}
+    unknown = sorted(given.keys() - sensors.keys())
+    if unknown:
+        names = ", ".join(sensors) or "none"
+        raise ValueError(f"no sensor {unknown[0]!r} was found; there are: {names}")
+    return {name: place_of(given[name]) if name in given else guessed(name) for name in sensors}
 
 
 @dataclass(slots=True)
@@ -78,7 +80,7 @@ class SiteFiles:
 
 
 def written(
-    answers: Answers, heard: Heard, places: Mapping[str, Place], password: str
+    answers: Answers, discovery: Discovery, places: Mapping[str, Place], password: str
 ) -> SiteFiles:
     """Make all files of a site.
 
@@ -86,7 +88,7 @@ def written(
     """
     files = SiteFiles()
     service = answers.username or broker_files.SERVICE
-    sensors = [heard.sensors[name] for name in places]
+    sensors = [discovery.sensors[name] for name in places]
     _, port, tls = address(answers.broker)
     rate = sum(1 / (sensor.interval_s or _USUAL_INTERVAL_S) for sensor in sensors)
     queued = max(round(rate * _DAY_S * 1.5), _LEAST_QUEUE)
@@ -110,10 +112,10 @@ def written(
         _block("[[room]]", id=room, name=place.room, building=place.building, floor=place.floor)
         for place, room in rooms.items()
     ]
-    parts += [_sensor(heard.sensors[name], rooms[place]) for name, place in places.items()]
+    parts += [_sensor(discovery.sensors[name], rooms[place]) for name, place in places.items()]
     parts += _staff(answers, files)
-    parts += [_block("[[route]]", **route) for route in heard.routes]
-    parts += heard.mappings
+    parts += [_block("[[route]]", **route) for route in discovery.routes]
+    parts += discovery.mappings
     files.plain["plumewatch.toml"] = "\n".join(parts)
     return files
 
@@ -173,11 +175,11 @@ def _is_private(url: str) -> bool:
         return False
 
 
-def _sensor(sensor: HeardSensor, room: str) -> str:
+def _sensor(sensor: DiscoveredSensor, room: str) -> str:
     every = sensor.interval_s
     heading = f"[[sensor]]  # reads as {sensor.decoder}: {', '.join(sorted(sensor.quantities))}"
     if not every:
-        heading += "; heard once: its true interval is not known"
+        heading += "; only one reading received: its true interval is not known"
     interval = min(max(every or _USUAL_INTERVAL_S, 0.5), 3600.0)
     return _block(heading, id=sensor.id, room=room, interval_s=float(f"{interval:.3g}"))
 

@@ -122,7 +122,7 @@ def test_gaps_are_listed_with_who_is_told_instead(config):
 
 
 def test_without_bells_there_is_nothing_to_look_at(config):
-    config.write_text(STARTER[: STARTER.index("# Who hears of what")])
+    config.write_text(STARTER[: STARTER.index("# Who is notified of what")])
     assert "no [[bells]]" in gaps(config, "2026-09-08", 1)
 
 
