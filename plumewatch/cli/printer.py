@@ -84,9 +84,9 @@ def table_lines(
     --------
     >>> rows = [("n2-boys", "Boys' restroom, 2nd floor", "alive")]
     >>> print("\n".join(table_lines(("Sensor", "Room", "State"), rows, 34)))
-    Sensor   Room             State
-    ──────── ──────────────── ─────
-    n2-boys  Boys' restroom,  alive
+    Sensor   Room                State
+    ──────── ─────────────────── ─────
+    n2-boys  Boys' restroom,     alive
              2nd floor
     >>> print("\n".join(table_lines(("Sensor", "Room", "State"), rows, 27)))
     Sensor n2-boys
