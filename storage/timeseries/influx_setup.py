@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 import secrets
 from dataclasses import replace
+from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, Any, Final
 
 from detection.quantities import COLUMNS
@@ -36,6 +38,7 @@ _OURS: Final = frozenset(
 )
 _HOUR_S: Final = 3600
 _SECRET_BYTES: Final = 24
+_TASK: Final = Template(Path(__file__).with_name("averages.flux").read_text(encoding="utf-8"))
 
 
 def set_up(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tuple[str, float]]:
@@ -198,29 +201,16 @@ def _task(http: InfluxHttp, org_id: str, level: Level) -> None:
 
 def task_flux(name: str, bucket: str, level: Level) -> str:
     """Return the task that makes averages on 2.x: of the last two hours, every minute."""
-    fields = " or ".join(f'r._field == "{key}"' for key in COLUMNS)
-    tags = ", ".join(f'"{tag}"' for tag in TAGS)
-    to = f'to(bucket: "{bucket}/{level.name}", tagColumns: [{tags}])'
-    every = f'aggregateWindow(every: {level.step_s}s, timeSrc: "_start", createEmpty: false'
-    tables = f'from(bucket: "{bucket}") |> range(start: start)'
-    ours = f'filter(fn: (r) => r._measurement == "{READING}")'
-    named = f'map(fn: (r) => ({{r with _measurement: "{level.measurement}"}}))'
-    lines = [
-        f'option task = {{name: "{name}", every: 1m}}',
-        f"start = date.truncate(t: -2h, unit: {level.step_s}s)",
-        f"of_all = {tables} |> {ours} |> {named}",
-        f"values = of_all |> filter(fn: (r) => {fields})",
-    ]
-    for function, suffix in (("mean", ""), ("min", "_min"), ("max", "_max")):
-        renamed = (
-            f' |> map(fn: (r) => ({{r with _field: r._field + "{suffix}"}}))' if suffix else ""
-        )
-        lines.append(f"values |> {every}, fn: {function}){renamed} |> {to}")
-    lines.append(
-        f'of_all |> filter(fn: (r) => r._field == "received") |> {every}, fn: count)'
-        f' |> map(fn: (r) => ({{r with _field: "n"}})) |> {to}'
+    return _TASK.substitute(
+        name=name,
+        bucket=bucket,
+        level=level.name,
+        step=level.step_s,
+        reading=READING,
+        measurement=level.measurement,
+        fields=" or ".join(f'r._field == "{key}"' for key in COLUMNS),
+        tags=", ".join(f'"{tag}"' for tag in TAGS),
     )
-    return 'import "date"\n\n' + "\n".join(lines) + "\n"
 
 
 def _set_up_3(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tuple[str, float]]:
