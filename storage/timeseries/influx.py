@@ -60,7 +60,6 @@ if TYPE_CHECKING:
     from storage.timeseries.records import Record
 
 _CONSUMER: Final = "influx"
-_NS: Final = 1_000_000_000
 _LATEST_ROWS: Final = 24
 _RECENT_S: Final = 3600
 _LOOK_S: Final = 300.0
