@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.duty.roster import Receiver, Roster
 from alerts.errors import PolicyError
-from alerts.escalation.timings import EscalationTimings
-from alerts.notify.targets import target_id
 from alerts.routing.matchers import Matcher, MatchOp, all_match
 from alerts.routing.muting import InhibitRule
+from alerts.routing.targets import target_id
 from alerts.routing.tree import Route
+from alerts.timings import EscalationTimings
 from detection.events import EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from alerts.duty.roster import Ring
-    from alerts.incidents.throttling import QuietHours
-    from alerts.notify.secrets import Secret
+    from alerts.duty.shifts import QuietHours
+    from alerts.secrets import Secret
 
 
 STAFF: Final = "staff"

@@ -24,15 +24,15 @@ import time
 from pathlib import Path
 
 from alerts.access import schema as access
-from alerts.escalation.timings import EscalationTimings
+from alerts.engine import AlertEngine
 from alerts.incidents import schema
-from alerts.incidents.engine import AlertEngine
 from alerts.notify.answer_links import with_answer_link
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump
-from alerts.notify.secrets import Secret
 from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
+from alerts.timings import EscalationTimings
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from storage import sqlite
 from storage.reading import Reading

@@ -22,13 +22,13 @@ from pathlib import Path
 
 from alert_latency import an_event
 
-from alerts.escalation.timings import EscalationTimings
+from alerts.engine import AlertEngine
 from alerts.incidents import schema
-from alerts.incidents.engine import AlertEngine
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.pump import OutboxPump
-from alerts.notify.secrets import Secret
 from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
+from alerts.timings import EscalationTimings
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
 

@@ -40,8 +40,8 @@ import load_rig as rig
 import node_red
 
 from alerts.consumer.detection_consumer import DetectionConsumer
+from alerts.engine import AlertEngine
 from alerts.incidents import schema
-from alerts.incidents.engine import AlertEngine
 from alerts.policy import AlertPolicy
 from ingest.intake import Intake, IntakeConfig
 from ingest.message import Message

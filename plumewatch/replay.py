@@ -10,8 +10,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from alerts.consumer.detection_consumer import DetectionConsumer
+from alerts.engine import AlertEngine
 from alerts.incidents import schema
-from alerts.incidents.engine import AlertEngine
 from alerts.policy import AlertPolicy
 from detection.events import EventPhase
 from ingest.files.recordings import read_recordings
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from alerts.incidents.engine import AlertRecord
+    from alerts.engine import AlertRecord
     from detection.alert_thresholds import AlertBudgets
     from detection.events import Event
     from plumewatch.config.model import PlumewatchConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from alerts.consumer import threshold_adjustments
+from alerts.incidents import threshold_adjustments
 from detection.events import EventKind, EventPhase
 from ingest.files.readings_export import slices
 from plumewatch.config.settings import alert_budgets

@@ -30,10 +30,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 import numpy as np
 
-from alerts.consumer import threshold_adjustments
 from alerts.consumer.outages import end_outage, lost_outages
 from alerts.consumer.reorder import Reorder
 from alerts.consumer.sensor_thresholds import SensorThresholds
+from alerts.incidents import threshold_adjustments
 from alerts.incidents.clock_step import move_deadlines
 from alerts.outbound import series_records
 from detection.alert_thresholds import AlertBudgets
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from alerts.consumer.threshold_adjustments import ThresholdAdjustment
-    from alerts.incidents.engine import AlertEngine, AlertRecord
+    from alerts.engine import AlertEngine, AlertRecord
+    from alerts.incidents.threshold_adjustments import ThresholdAdjustment
     from detection.class_samples import ClassSample, ClassSampler
     from detection.events import Event
     from detection.liveness import LivenessSettings, SensorLife

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from alerts.consumer.detection_consumer import DetectionConsumer
-    from alerts.incidents.engine import AlertEngine, AlertRecord
+    from alerts.engine import AlertEngine, AlertRecord
     from alerts.notify.channels.apprise_notifier import Notifier
     from detection.events import Event
     from storage.journal import JournalEntry

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from alerts.consumer import threshold_adjustments
+from alerts.incidents import threshold_adjustments
 
 if TYPE_CHECKING:
     import sqlite3
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from alerts.consumer.threshold_adjustments import ThresholdAdjustment
+    from alerts.incidents.threshold_adjustments import ThresholdAdjustment
     from detection.alert_thresholds import AlertBudgets
     from detection.detector import Detector
 

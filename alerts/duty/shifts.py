@@ -193,3 +193,11 @@ def _changed(found: dict[str, str], change: Override, shift: Shift) -> dict[str,
         elif change.add:
             kept.setdefault(change.add, f"shift {shift.id}, for {change.remove} {until}")
     return kept
+
+
+@dataclass(frozen=True, slots=True)
+class QuietHours:
+    """Hours without notices that are not critical: others are paged (`divert`), or they wait."""
+
+    hours: ClockHours
+    divert: bool = False

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from alerts.escalation.steps import Action, after_acknowledgement, plan
-from alerts.escalation.timings import STORM_S
 from alerts.incidents.incident import Rules
 from alerts.incidents.lifecycle import cooldown_s
-from alerts.incidents.severity import Severity, grade
 from alerts.incidents.throttling import quiet_until
 from alerts.routing.labels import incident_labels
+from alerts.severity import Severity, grade
+from alerts.timings import STORM_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from alerts.duty.shifts import QuietHours
     from alerts.escalation.steps import EscalationStep
-    from alerts.incidents.throttling import Deferral, QuietHours
+    from alerts.incidents.throttling import Deferral
     from alerts.policy import AlertPolicy
     from detection.events import EventKind
     from storage.registry import Room
@@ -42,7 +43,7 @@ def escalation_preview(
     severity: Severity,
     quiet: Callable[[str], Sequence[QuietHours]],
 ) -> Iterator[PreviewStep]:
-    """Yield the steps as `alerts.escalation.escalator` will run them if nobody responds.
+    """Yield the steps as `alerts.escalator` will run them if nobody responds.
 
     A ring in which nobody is notified does not wait. If nobody of the whole chain would be
     notified, its last ring is notified despite quiet hours.

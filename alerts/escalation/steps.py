@@ -7,7 +7,7 @@ there is still no answer, the same chain again.
 
 A step that is late because the program was down runs once as soon as possible, and later ones move
 back by as much: none is skipped, and people keep their time to respond. A ring in which nobody can
-be notified does not wait. `alerts.escalation.escalator` runs the steps.
+be notified does not wait. `alerts.escalator` runs the steps.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
-    from alerts.escalation.timings import EscalationTimings
-    from alerts.incidents.severity import Severity
+    from alerts.severity import Severity
+    from alerts.timings import EscalationTimings
 
 
 _NOBODY: Final = Ring("", ())

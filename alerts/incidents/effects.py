@@ -9,7 +9,7 @@ from alerts.incidents.incident import Record
 
 if TYPE_CHECKING:
     from alerts.incidents.incident import Detection
-    from alerts.incidents.severity import Severity
+    from alerts.severity import Severity
 
 
 @dataclass(frozen=True, slots=True)

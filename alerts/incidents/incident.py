@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from alerts.incidents.severity import LONG_S, Severity, grade
+from alerts.severity import LONG_S, Severity, grade
 from detection.events import EventKind, EventPhase
 
 _ROUNDING_S: Final = 1e-3
@@ -91,7 +91,7 @@ class Incident:
     """The state of an incident; times are Unix seconds.
 
     At most one incident of a `kind` and `room` is open. `confidence` and `severity` are the highest
-    so far; `repeats` counts earlier incidents (`alerts.incidents.severity`). `paged` says that the
+    so far; `repeats` counts earlier incidents (`alerts.severity`). `paged` says that the
     decision to notify people was made, `suppressed_by` what mutes it until `held_until`. It
     resolves at `resolve_due` unless the detector reports more; that is infinite while only an end
     can resolve it.

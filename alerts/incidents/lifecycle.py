@@ -1,7 +1,7 @@
 """The life of an incident: a pure function of what it was and what happened.
 
 `step` takes the incident (or None), one input and the rules, and returns the next incident and what
-to do about it. `alerts.incidents.engine` turns the effects into rows of the caller's transaction.
+to do about it. `alerts.engine` turns the effects into rows of the caller's transaction.
 
 ::
 
@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Final
 from alerts.errors import FeedbackError
 from alerts.incidents import effects, inputs
 from alerts.incidents.incident import SYSTEM, Detection, Incident, Record, Status
-from alerts.incidents.severity import HEALTH, grade
+from alerts.severity import HEALTH, grade
 from detection.events import EventKind, EventPhase
 
 if TYPE_CHECKING:

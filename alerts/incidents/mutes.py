@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.incidents import repository, silences
 from alerts.incidents.incident import Mute
-from alerts.notify.notice_writer import labels_of
+from alerts.incidents.labels import labels_of
 from alerts.routing.matchers import all_match
 from alerts.routing.muting import inhibited_by
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import sqlite3
 
     from alerts.incidents.incident import Incident
-    from alerts.incidents.severity import Severity
     from alerts.policy import AlertPolicy
+    from alerts.severity import Severity
     from storage.registry import Registry
 
 _LOOK_AGAIN_S: Final = 15.0

@@ -15,7 +15,7 @@ from alerts.incidents.incident import (
     Status,
     Verdict,
 )
-from alerts.incidents.severity import Severity
+from alerts.severity import Severity
 from detection.events import EventKind, EventPhase, evidence_sentence
 
 if TYPE_CHECKING:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Awaitable, Callable
 
-    from alerts.incidents.engine import AlertEngine
 
 log = logging.getLogger(__name__)
 
@@ -77,17 +76,17 @@ def find_stuck(tx: sqlite3.Connection, now: float) -> list[StuckItem]:
 
 
 class StuckIncidentCheck:
-    """Runs `AlertEngine.check_stuck`; logs and counts each stuck item once while it lasts."""
+    """Run a check regularly; log and count each stuck item once while it lasts."""
 
     def __init__(
         self,
-        engine: AlertEngine,
+        find: Callable[[sqlite3.Connection, float], list[StuckItem]],
         clock: Callable[[], float],
         counter: Counter[str],
         run_until_stored: Callable[[Callable[[], list[StuckItem]]], Awaitable[list[StuckItem]]],
         on_found: Callable[[], None],
     ) -> None:
-        self._engine = engine
+        self._find = find
         self._clock = clock
         self._counter = counter
         self._run_until_stored = run_until_stored
@@ -103,7 +102,7 @@ class StuckIncidentCheck:
     def check(self, state: sqlite3.Connection) -> list[StuckItem]:
         """Check once, in the thread of the database."""
         with transaction(state) as tx:
-            return self._engine.check_stuck(tx, self._clock())
+            return self._find(tx, self._clock())
 
     def report(self, found: list[StuckItem]) -> None:
         """Log and count what was not known yet."""

@@ -20,15 +20,15 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from alerts.escalation.timings import STORM_S
-from alerts.incidents.severity import Severity
+from alerts.severity import Severity
+from alerts.timings import STORM_S
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
 
-    from alerts.duty.shifts import ClockHours
-    from alerts.escalation.timings import EscalationTimings
+    from alerts.duty.shifts import QuietHours
+    from alerts.timings import EscalationTimings
     from storage.registry import Room
 
 HOUR_S: Final = 3600.0
@@ -40,14 +40,6 @@ class Cause(StrEnum):
     QUIET = "quiet"
     BUDGET = "budget"
     STORM = "storm"
-
-
-@dataclass(frozen=True, slots=True)
-class QuietHours:
-    """Hours without notices that are not critical: others are paged (`divert`), or they wait."""
-
-    hours: ClockHours
-    divert: bool = False
 
 
 @dataclass(frozen=True, slots=True)

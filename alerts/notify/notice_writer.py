@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.escalation import steps as escalation
 from alerts.incidents import repository, throttling
-from alerts.incidents.severity import Severity
+from alerts.incidents.labels import place_of
 from alerts.incidents.throttling import Cause
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import KIND_WORDS, Notice, NoticeReason, Priority, clock_text
-from alerts.notify.targets import channel_of, target_id
-from alerts.routing.labels import incident_labels
+from alerts.routing.targets import channel_of, target_id
+from alerts.severity import Severity
 from storage.registry import Room, floor_name
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from alerts.incidents.incident import Incident
-    from alerts.incidents.repository import Running
     from alerts.incidents.throttling import Deferral
     from alerts.policy import AlertPolicy, StaffMember
     from storage.registry import Registry
@@ -39,21 +38,6 @@ _LOUDNESS: Final = {
     Severity.WARNING: Priority.HIGH,
     Severity.CRITICAL: Priority.URGENT,
 }
-
-
-def labels_of(incident: Incident | Running, registry: Registry) -> dict[str, str]:
-    """Return the labels by which an incident is routed and silenced."""
-    return incident_labels(
-        place_of(registry, incident.room),
-        kind=incident.kind.value,
-        severity=incident.severity.value,
-        sensor=incident.sensor,
-    )
-
-
-def place_of(registry: Registry, room: str) -> Room:
-    """Return the room of an incident; an outage of several sensors is its own place."""
-    return registry.rooms.get(room) or Room(room, room, "", "", "", kind="")
 
 
 def digest_headline(incidents: Sequence[Incident], rooms: Sequence[Room]) -> str:

@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from alerts.incidents.engine import AlertEngine
     from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.notify.outbox import OutboxRow
     from alerts.notify.pictures import NoticePictures
-    from alerts.notify.secrets import Secret
+    from alerts.policy import AlertPolicy
+    from alerts.secrets import Secret
 
     Personal = Callable[[sqlite3.Connection, OutboxRow, float], OutboxRow]
 
@@ -100,6 +100,24 @@ def backoff_s(
     return whole / 2 + uniform(0.0, whole / 2)
 
 
+class DeliveryEngine(Protocol):
+    """Decides what follows from the outcome of a delivery, in the caller's transaction."""
+
+    policy: AlertPolicy
+
+    def delivered(self, tx: sqlite3.Connection, row: OutboxRow, now: float) -> None:
+        """Record that a notice reached a person."""
+
+    def fall_back(self, tx: sqlite3.Connection, row_id: int, now: float) -> None:
+        """Notify the person on their next channel."""
+
+    def fall_back_due(self, tx: sqlite3.Connection, now: float) -> None:
+        """Fall back for every row whose channel did not deliver in time."""
+
+    def undeliverable(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
+        """Escalate now if a notice failed for good and nobody else was notified."""
+
+
 class OutboxPump:
     """Sends the notices of the outbox.
 
@@ -112,7 +130,7 @@ class OutboxPump:
     def __init__(
         self,
         database: Path | sqlite3.Connection,
-        engine: AlertEngine,
+        engine: DeliveryEngine,
         notifier: Notifier,
         wake: asyncio.Event,
         *,

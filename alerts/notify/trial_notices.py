@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from alerts.notify.channels.apprise_notifier import Notifier
-    from alerts.notify.secrets import Secret
     from alerts.policy import StaffMember
+    from alerts.secrets import Secret
 
 _TIMEOUT_S: Final = 15.0
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from alerts.consumer import threshold_adjustments
+from alerts.incidents import threshold_adjustments
 from alerts.outbound import series_records
 from alerts.outbound.series_records import active_faults
 from detection.liveness import SensorLife, SensorState

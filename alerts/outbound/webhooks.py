@@ -28,7 +28,7 @@ from alerts.notify import guarded_http
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.channels.apprise_notifier import send_bounded
 from alerts.notify.notice import Notice, NoticeReason, Priority
-from alerts.notify.targets import target_id
+from alerts.routing.targets import target_id
 from storage.bounded_call import BoundedThreads
 from storage.registry import Room
 from storage.sqlite import schema_scripts, transaction
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from alerts.incidents.change_feed import ChangeSignal
     from alerts.notify.channels.apprise_notifier import Notifier
-    from alerts.notify.secrets import Secret
     from alerts.policy import AlertPolicy, Webhook
+    from alerts.secrets import Secret
     from storage.registry import Registry
     from storage.retrying import Retrying
 
@@ -261,7 +261,7 @@ class WebhookNotifier:
 def signature(secret: Secret, message_id: str, timestamp: str, body: bytes) -> str:
     """Sign as Standard Webhooks does.
 
-    >>> from alerts.notify.secrets import Secret
+    >>> from alerts.secrets import Secret
     >>> secret = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     >>> signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 2432232314}')
     'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE='

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from alerts.incidents.engine import AlertEngine
-    from alerts.notify.secrets import Secret
+    from alerts.engine import AlertEngine
     from alerts.page.views.report_jobs import ReportJobs
+    from alerts.secrets import Secret
     from reports.rows import DutySpan
     from storage.timeseries import Series
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from alerts.incidents.severity import Severity
+from alerts.severity import Severity
 
 if TYPE_CHECKING:
     from storage.registry import Room

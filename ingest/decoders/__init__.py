@@ -16,7 +16,6 @@ from ingest.decoders import (
     airgradient,
     esphome,
     generic,
-    ha_discovery,
     halo,
     homie,
     influx,
@@ -32,6 +31,7 @@ from ingest.decoders import (
 from ingest.decoders.lorawan import decentlab, elsys, milesight, servers
 from ingest.decoders.tables import load_format
 from ingest.decoding import Context, Decoder, topic_matches
+from ingest.mapping import ha_discovery
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

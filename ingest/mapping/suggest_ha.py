@@ -1,4 +1,4 @@
-"""Propose a mapping from Home Assistant discovery messages (`ingest.decoders.ha_discovery`).
+"""Propose a mapping from Home Assistant discovery messages (`ingest.mapping.ha_discovery`).
 
 Messages for one JSON topic become its fields; messages for topics of one bare value each, which
 differ in one level, become a joined mapping. A discovery message holds no reading, so the examples
@@ -14,10 +14,10 @@ from collections import Counter
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders.ha_discovery import Suggestion
-from ingest.decoders.ha_discovery import suggest as read_discovery
 from ingest.errors import DecodeError
 from ingest.mapping.draft import Draft, Entry, SuggestError, toml_value
+from ingest.mapping.ha_discovery import Suggestion
+from ingest.mapping.ha_discovery import suggest as read_discovery
 from ingest.mapping.suggest import head_of, suggest
 from ingest.mapping.suggest_topic import named_topic
 from ingest.mapping.topics import TopicFilter

@@ -60,8 +60,8 @@ def commission(
     as_json: JsonOption = False,
 ) -> int:
     """Test a room in five minutes: what its sensors see, and how late; the service must run."""
-    from alerts.incidents import staged_test
-    from alerts.incidents.engine import AlertEngine
+    from alerts import staged_test
+    from alerts.engine import AlertEngine
     from plumewatch.config.settings import alert_policy
     from storage.audit import machine_user
     from storage.lease import holder_of
@@ -154,7 +154,7 @@ def _evaluate(
 ) -> _SensorResult:
     from dataclasses import replace
 
-    from alerts.consumer.threshold_adjustments import current_adjustment
+    from alerts.incidents.threshold_adjustments import current_adjustment
     from detection import commissioning
     from plumewatch.config.settings import alert_budgets
     from plumewatch.replay import judged, replay_policy
@@ -279,8 +279,8 @@ def _adjust(
     printer: Printer,
 ) -> None:
     """Adjust the thresholds of sensors that need it; each adjustment names an incident."""
-    from alerts.consumer.threshold_adjustments import adjust_from_test
-    from alerts.incidents import staged_test
+    from alerts import staged_test
+    from alerts.incidents.threshold_adjustments import adjust_from_test
     from storage.audit import machine_user
 
     who, at = machine_user(), timings[-1].end

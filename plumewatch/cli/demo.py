@@ -38,7 +38,7 @@ from plumewatch.service.supervisor import ServiceError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from alerts.incidents.engine import AlertRecord
+    from alerts.engine import AlertRecord
     from detection.events import Event
     from plumewatch.cli.printer import Printer
     from plumewatch.config.model import PlumewatchConfig

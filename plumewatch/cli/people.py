@@ -20,7 +20,7 @@ from plumewatch.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from alerts.duty.coverage import CoverageGap
+    from alerts.escalation.coverage import CoverageGap
     from alerts.escalation.preview import PreviewStep
     from plumewatch.config.model import PlumewatchConfig
 
@@ -87,8 +87,8 @@ def routes_test(
     """Print who would be notified of an incident, in what order, and why."""
     from alerts.escalation.preview import escalation_preview, quiet_words
     from alerts.escalation.steps import plan
-    from alerts.incidents.severity import Severity
     from alerts.policy import PAGED
+    from alerts.severity import Severity
     from plumewatch.config.settings import escalation_timings, quiet_hours
 
     site = Site.load(config)
@@ -153,8 +153,8 @@ def _answer_lines(answer: dict[str, Any], names: dict[str, str]) -> Iterator[str
 
 def _labels(config: PlumewatchConfig, words: list[str]) -> dict[str, str]:
     """Read labels, and add what the registry knows of the room or sensor."""
-    from alerts.incidents.severity import grade
     from alerts.routing.labels import LABELS, SEVERITIES, incident_labels
+    from alerts.severity import grade
     from detection.events import EventKind
 
     given: dict[str, str] = {}
@@ -206,7 +206,7 @@ def routes_gaps(
     as_json: JsonOption = False,
 ) -> None:
     """List every lesson period in which nobody on duty can be notified about a room."""
-    from alerts.duty.coverage import coverage_gaps, paged_incidents
+    from alerts.escalation.coverage import coverage_gaps, paged_incidents
     from plumewatch.config.settings import quiet_hours
 
     site, printer = Site.load(config), Printer(as_json=as_json)

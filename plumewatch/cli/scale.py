@@ -378,7 +378,7 @@ def _current_budgets(site: Site | None) -> Any:
     """Return the budgets with current threshold adjustments, if a service runs on this folder."""
     from dataclasses import replace
 
-    from alerts.consumer.threshold_adjustments import placed_after
+    from alerts.incidents.threshold_adjustments import placed_after
     from detection.alert_thresholds import AlertBudgets
     from plumewatch.config.settings import alert_budgets
 

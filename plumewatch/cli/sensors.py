@@ -143,7 +143,7 @@ def levels(
 
 @exit_codes
 def _print_levels(config: Path, *, as_json: bool) -> None:
-    from alerts.consumer.threshold_adjustments import load_thresholds
+    from alerts.incidents.threshold_adjustments import load_thresholds
 
     site = Site.load(config)
     registry = site.config.registry()
@@ -189,7 +189,7 @@ def level_moves(
     as_json: JsonOption = False,
 ) -> None:
     """Print the threshold adjustments that feedback made, newest first."""
-    from alerts.consumer.threshold_adjustments import latest
+    from alerts.incidents.threshold_adjustments import latest
 
     site = Site.load(config)
     rows = []
@@ -218,7 +218,7 @@ def level_undo(
     """Undo an adjustment of a sensor's threshold; a running service applies it at once."""
     import time
 
-    from alerts.consumer.threshold_adjustments import undo
+    from alerts.incidents.threshold_adjustments import undo
     from storage.audit import machine_user
     from storage.sqlite import transaction
 

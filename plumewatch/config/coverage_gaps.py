@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING
 
-from alerts.duty.coverage import weekly_gaps
+from alerts.escalation.coverage import weekly_gaps
 from alerts.policy import PAGED
 from alerts.routing.labels import SEVERITIES
 from alerts.routing.tree import chosen, nodes

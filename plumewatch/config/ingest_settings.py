@@ -19,7 +19,7 @@ from plumewatch.config.secrets import SecretReader
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from alerts.notify.secrets import Secret
+    from alerts.secrets import Secret
     from ingest.decoding import Decoder
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.config.sections.ingest import HttpConfig

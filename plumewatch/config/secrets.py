@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from alerts.errors import SecretError
-from alerts.notify.secrets import load_secret
+from alerts.secrets import load_secret
 from plumewatch.config.faults import ConfigError, ConfigFault
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from alerts.notify.secrets import Secret
+    from alerts.secrets import Secret
     from plumewatch.config.model import PlumewatchConfig
 
 

@@ -6,16 +6,15 @@ import ssl
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from alerts.duty.shifts import ClockHours
+from alerts.duty.shifts import ClockHours, QuietHours
 from alerts.duty.timetable import DAY_MIN, minutes
 from alerts.errors import CalendarError, PolicyError
-from alerts.escalation.timings import EscalationTimings
-from alerts.incidents.throttling import QuietHours
 from alerts.notify.guarded_http import fault_of_url
 from alerts.outbound.webhooks import fault_of_secret
 from alerts.policy import BUILT_IN_INHIBITIONS, AlertPolicy, StaffMember, Webhook
 from alerts.routing.matchers import parse_matchers
 from alerts.routing.muting import InhibitRule
+from alerts.timings import EscalationTimings
 from detection.alert_thresholds import AlertBudgets
 from ingest.broker import BrokerSettings
 from plumewatch.config.faults import ConfigError, ConfigFault
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from zoneinfo import ZoneInfo
 
-    from alerts.notify.secrets import Secret
     from alerts.routing.matchers import Matcher
+    from alerts.secrets import Secret
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.config.sections.staff import QuietHoursConfig
 

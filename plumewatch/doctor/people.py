@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from alerts.access.passwords import with_password
-from alerts.duty.coverage import coverage_gaps, paged_incidents
+from alerts.escalation.coverage import coverage_gaps, paged_incidents
 from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
 from alerts.notify.channels.reachability import why_unreachable
 from plumewatch.config.ingest_settings import http_sources

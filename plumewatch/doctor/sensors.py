@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from alerts.consumer.threshold_adjustments import load_thresholds
+from alerts.incidents.threshold_adjustments import load_thresholds
 from plumewatch.config.paths import DataPaths
 from plumewatch.doctor.result import CheckResult, ok, span, warning
 from plumewatch.sensor_status import stored_statuses

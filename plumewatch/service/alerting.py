@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from aiomqtt import MqttError, Will
 
 from alerts.consumer.memory_alerts import MemoryAlerts
+from alerts.engine import AlertEngine
 from alerts.incidents import change_feed
 from alerts.incidents.change_feed import ChangeSignal
-from alerts.incidents.engine import AlertEngine
 from alerts.incidents.stuck_incidents import StuckIncidentCheck
 from alerts.notify.answer_links import with_answer_link
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings, check_target
@@ -106,7 +106,7 @@ class Alerting:
         )
         self._listen = ingestion.unstored.listen
         self._stuck_check = StuckIncidentCheck(
-            self.engine, clock, self.stuck, self.commit, self.changes.notify
+            self.engine.check_stuck, clock, self.stuck, self.commit, self.changes.notify
         )
 
     def open(self) -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Mapping, Sequence
 
+    from alerts.engine import AlertEngine, AlertRecord
     from alerts.incidents.clock_step import ClockSteps
-    from alerts.incidents.engine import AlertEngine, AlertRecord
     from detection.events import Event
     from detection.liveness import SensorLife
     from plumewatch.config.model import PlumewatchConfig

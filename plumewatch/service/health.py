@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from alerts.notify.secrets import Secret
+    from alerts.secrets import Secret
     from ingest.commit import GroupCommit
     from ingest.mqtt import MqttSource
     from ingest.reading_counts import ReadingCounts

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from alerts.consumer.memory_alerts import MemoryAlerts
-    from alerts.incidents.engine import AlertRecord
+    from alerts.engine import AlertRecord
     from alerts.notify.pump import DeliveryOutcome
     from alerts.outbound.grafana_annotations import AnnotationCounters
     from ingest.intake import Intake

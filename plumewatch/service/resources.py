@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
 
-    from alerts.incidents.engine import AlertRecord
+    from alerts.engine import AlertRecord
     from alerts.notify.pump import DeliveryOutcome
     from detection.events import Event
     from plumewatch.config.model import PlumewatchConfig

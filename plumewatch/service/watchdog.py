@@ -25,7 +25,7 @@ from storage.bounded_call import BoundedCallError, BoundedThreads
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from alerts.notify.secrets import Secret
+    from alerts.secrets import Secret
     from plumewatch.service.health import Health
 
 log = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ import json
 import pytest
 
 from alerts.consumer.detection_consumer import DetectionConsumer
+from alerts.engine import AlertEngine
 from alerts.incidents import schema
-from alerts.incidents.engine import AlertEngine
-from alerts.notify.secrets import Secret
 from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
 from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig
 from ingest.integrity import BROKER

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alerts.consumer import threshold_adjustments
-from alerts.incidents import silences
+from alerts.incidents import silences, threshold_adjustments
 from detection.commissioning import (
     STEPS,
     CommissioningResult,

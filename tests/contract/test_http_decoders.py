@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from alerts.notify.secrets import Secret
+from alerts.secrets import Secret
 from ingest.commit import GroupCommit
 from ingest.decoders import DECODERS
 from ingest.decoding import Context, topic_matches

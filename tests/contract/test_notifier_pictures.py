@@ -17,7 +17,7 @@ from msgspec import structs
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notify.channels.apprise_notifier import SCHEMES, AppriseNotifier, NotifySettings
 from alerts.notify.notice import Notice, NoticeReason
-from alerts.notify.secrets import Secret
+from alerts.secrets import Secret
 from tests.support.provider import OK, Provider, answer
 
 LOCAL = NotifySettings(allow_private=True)

@@ -17,7 +17,7 @@ from alerts.notify.channels.apprise_notifier import (
     check_target,
 )
 from alerts.notify.notice import Notice, NoticeReason, Priority
-from alerts.notify.secrets import Secret
+from alerts.secrets import Secret
 from tests.support.provider import OK, Provider, answer
 
 LOCAL = NotifySettings(allow_private=True)

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from alerts.incidents.engine import AlertEngine
+from alerts.engine import AlertEngine
 from alerts.page.app import create_app
 from alerts.page.settings import PipelineStatus, SensorStatus, StaffPageSettings
 from alerts.page.views.air import day_means, most_air_changes

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 from alerts.incidents import silences, stuck_incidents, throttling
-from alerts.incidents.severity import LONG_S, REPEATED, UNSURE
+from alerts.severity import LONG_S, REPEATED, UNSURE
 from detection.device_events import BATTERY_LOW
 from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.load import parse

@@ -19,11 +19,10 @@ from alerts.access import action_tokens, passwords
 from alerts.access import schema as access
 from alerts.access.action_tokens import Action
 from alerts.access.passwords import Hasher
+from alerts.engine import AlertEngine
 from alerts.incidents import repository, schema
 from alerts.incidents.change_feed import ChangeSignal
-from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Status, Verdict
-from alerts.notify.secrets import Secret
 from alerts.page import (
     PipelineStatus,
     QuarantinedSensor,
@@ -32,6 +31,7 @@ from alerts.page import (
 )
 from alerts.page.views.report_jobs import ReportJobs
 from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from storage import audit, firmware, sqlite
 from storage.registry import Registry, Room, Sensor

@@ -9,7 +9,7 @@ import time
 import httpx
 import pytest
 
-from alerts.consumer import threshold_adjustments
+from alerts.incidents import threshold_adjustments
 from alerts.incidents.incident import Verdict
 from storage.sqlite import connect
 from tests.support.broker import Mosquitto

@@ -12,11 +12,11 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from alerts.escalation.timings import EscalationTimings
+from alerts.engine import AlertEngine
 from alerts.incidents import schema
-from alerts.incidents.engine import AlertEngine
-from alerts.notify.secrets import Secret
 from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
+from alerts.timings import EscalationTimings
 from detection.events import Event, EventKind, EventPhase
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
@@ -28,11 +28,11 @@ KILLS = 5
 CHILD = """
 import asyncio, sys
 from pathlib import Path
-from alerts.incidents.engine import AlertEngine
+from alerts.engine import AlertEngine
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.pump import OutboxPump, PumpSettings
 from alerts.policy import AlertPolicy, StaffMember
-from alerts.notify.secrets import Secret
+from alerts.secrets import Secret
 from storage.registry import Registry
 
 async def main():

@@ -8,7 +8,7 @@ import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.notify.secrets import Secret
+from alerts.secrets import Secret
 from ingest.commit import GroupCommit
 from ingest.http import HttpIngest, HttpIngestSettings
 from ingest.http_sources import HttpSource

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from alerts.duty.roster import Receiver, Roster
+from alerts.engine import AlertEngine
 from alerts.errors import FeedbackError, UnknownIncidentError
 from alerts.incidents import repository, schema, silences
-from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import ActionClass, Verdict
 from alerts.incidents.stuck_incidents import StuckKind, find_stuck
 from alerts.notify import outbox as outbox_rows
-from alerts.notify.secrets import Secret
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
+from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor

@@ -23,13 +23,13 @@ from hypothesis.stateful import (
 )
 
 from alerts.consumer.detection_consumer import CONSUMER, DetectionConsumer
-from alerts.escalation.timings import EscalationTimings
+from alerts.engine import AlertEngine
 from alerts.incidents import repository, schema
-from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Status
 from alerts.notify import outbox as outbox_rows
-from alerts.notify.secrets import Secret
 from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
+from alerts.timings import EscalationTimings
 from detection.events import Event, EventKind, EventPhase
 from ingest.validation import may_alert
 from storage import state

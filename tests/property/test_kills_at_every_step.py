@@ -13,13 +13,13 @@ from collections import Counter
 import pytest
 
 from alerts.duty.roster import Receiver, Roster
-from alerts.escalation.timings import EscalationTimings
+from alerts.engine import AlertEngine
 from alerts.incidents import schema, silences
-from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.notify import outbox as outbox_rows
-from alerts.notify.secrets import Secret
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
+from alerts.secrets import Secret
+from alerts.timings import EscalationTimings
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor

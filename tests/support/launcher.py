@@ -103,7 +103,8 @@ def _acknowledge_half(die: Any) -> None:
 
 
 def _owner(path: str) -> Any:
-    from alerts.consumer import detection_consumer, threshold_adjustments
+    from alerts.consumer import detection_consumer
+    from alerts.incidents import threshold_adjustments
     from alerts.notify import outbox as outbox_rows
     from alerts.notify.channels.apprise_notifier import AppriseNotifier
     from alerts.notify.pump import OutboxPump
@@ -243,7 +244,7 @@ def _warm_up() -> None:
 
     import plumewatch.service.run  # noqa: F401
     from alerts.notify.channels.apprise_notifier import check_target
-    from alerts.notify.secrets import Secret
+    from alerts.secrets import Secret
     from detection.detector import Detector
 
     Detector()

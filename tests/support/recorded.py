@@ -9,8 +9,8 @@ from types import MappingProxyType
 import numpy as np
 
 from alerts.consumer.detection_consumer import DetectionConsumer
+from alerts.engine import AlertEngine
 from alerts.incidents import schema
-from alerts.incidents.engine import AlertEngine
 from alerts.policy import AlertPolicy
 from detection.alert_thresholds import AlertBudgets
 from detection.quantities import COLUMNS

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import structs
 
 from alerts.consumer.detection_consumer import DetectionConsumer
-from alerts.incidents.engine import AlertEngine
+from alerts.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.notify import outbox as outbox_rows
-from alerts.notify.secrets import Secret
 from alerts.outbound import series_records
 from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
 from detection.class_samples import ClassSampler
 from detection.events import Event, EventKind, EventPhase
 from ingest.files.recordings import read_recordings

@@ -11,8 +11,8 @@ import weakref
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from alerts.engine import AlertEngine
 from alerts.incidents import schema
-from alerts.incidents.engine import AlertEngine
 from alerts.notify import outbox as outbox_rows
 from storage import sqlite
 

@@ -37,14 +37,14 @@ from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, Trans
 from alerts.notify.answer_links import answer_of
 from alerts.notify.guarded_http import guarded
 from alerts.notify.notice import Priority, render
-from alerts.notify.targets import SELF_HOSTED, channel_of, scheme_of
+from alerts.routing.targets import SELF_HOSTED, channel_of, scheme_of
 from storage.bounded_call import BoundedThreads, BusyError, DeadlineExceededError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from alerts.notify.notice import Notice
-    from alerts.notify.secrets import Secret
+    from alerts.secrets import Secret
 
 SCHEMES: Final = SELF_HOSTED | frozenset(
     {"pover", "tgram", "slack", "discord", "twilio", "workflows", "gchat", "wxteams"}

@@ -16,7 +16,7 @@ from storage.bounded_call import BoundedThreads, DeadlineExceededError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from alerts.notify.secrets import Secret
+    from alerts.secrets import Secret
 
 _TIMEOUT_S: Final = 5.0
 _DEADLINE_S: Final = 30.0

@@ -13,8 +13,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from alerts.access.roles import Right
-from alerts.consumer import threshold_adjustments
 from alerts.errors import ThresholdAdjustmentError
+from alerts.incidents import threshold_adjustments
 from alerts.page.page_context import PageGroup, sentence, text_of
 
 if TYPE_CHECKING:

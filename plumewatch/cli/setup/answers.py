@@ -12,7 +12,7 @@ from zoneinfo import available_timezones
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
-from alerts.notify.secrets import Secret
+from alerts.secrets import Secret
 from ingest.errors import BrokerError
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.sections.web import WebConfig

@@ -4,8 +4,8 @@ import pytest
 
 from alerts.access import schema as access
 from alerts.incidents import schema
-from alerts.notify.secrets import Secret
 from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from storage import audit, sqlite
 from storage.registry import Registry, Room, Sensor

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from alerts.engine import AlertEngine
 from alerts.incidents import change_feed
 from alerts.incidents.change_feed import ChangeSignal
-from alerts.incidents.engine import AlertEngine
-from alerts.notify.secrets import Secret
 from alerts.outbound import grafana_annotations, series_records, webhooks
 from alerts.outbound.series_records import DueRecords
 from alerts.policy import Webhook
+from alerts.secrets import Secret
 from detection.events import EventPhase
 from plumewatch.service.data_folder import open_and_repair_state
 from storage.sqlite import connect, transaction

@@ -6,9 +6,9 @@ import pytest
 
 from alerts.consumer.detection_consumer import CLOCK_SET_BACK_S, DetectionConsumer
 from alerts.consumer.reorder import Reorder
+from alerts.engine import AlertEngine
 from alerts.incidents import schema
 from alerts.incidents.clock_step import ClockSteps, move_deadlines
-from alerts.incidents.engine import AlertEngine
 from detection.events import EventKind
 from detection.liveness import LivenessSettings
 from ingest.validation import may_alert

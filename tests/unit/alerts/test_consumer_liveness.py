@@ -5,8 +5,8 @@ import sqlite3
 import pytest
 
 from alerts.consumer.detection_consumer import DetectionConsumer
+from alerts.engine import AlertEngine
 from alerts.incidents import schema
-from alerts.incidents.engine import AlertEngine
 from detection.liveness import LivenessSettings, SensorState
 from ingest.validation import may_alert
 from storage import state

@@ -7,8 +7,8 @@ import pytest
 
 from alerts.consumer.detection_consumer import CONSUMER, DetectionConsumer
 from alerts.consumer.reorder import MAX_WAIT_S
+from alerts.engine import AlertEngine
 from alerts.incidents import schema
-from alerts.incidents.engine import AlertEngine
 from ingest.validation import may_alert
 from storage import state
 from storage.journal import JournalEntry

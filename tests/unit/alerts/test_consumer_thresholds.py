@@ -5,10 +5,9 @@ import sqlite3
 import numpy as np
 import pytest
 
-from alerts.consumer import threshold_adjustments
 from alerts.consumer.detection_consumer import DetectionConsumer
-from alerts.incidents import schema
-from alerts.incidents.engine import AlertEngine
+from alerts.engine import AlertEngine
+from alerts.incidents import schema, threshold_adjustments
 from alerts.incidents.incident import Verdict
 from detection.alert_thresholds import BUDGET, AlertBudgets
 from ingest.validation import may_alert

@@ -5,8 +5,8 @@ import sqlite3
 import pytest
 
 from alerts.consumer.detection_consumer import CONSUMER, DetectionConsumer
+from alerts.engine import AlertEngine
 from alerts.incidents import schema
-from alerts.incidents.engine import AlertEngine
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from ingest.validation import SILENT_FLAGS, may_alert
 from storage import state

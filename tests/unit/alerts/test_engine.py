@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 import msgspec
 import pytest
 
+from alerts.engine import AlertEngine
 from alerts.errors import FeedbackError, UnknownIncidentError
 from alerts.incidents import repository, schema
-from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Incident, Status, Verdict
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Notice, NoticeReason
-from alerts.notify.secrets import Secret
-from alerts.notify.targets import channel_of
 from alerts.policy import AlertPolicy, StaffMember
+from alerts.routing.targets import channel_of
+from alerts.secrets import Secret
 from detection.events import EventKind, EventPhase
 from storage import sqlite
 from storage.registry import Registry

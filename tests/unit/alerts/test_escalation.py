@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from alerts.duty.roster import Receiver, Roster
-from alerts.escalation.timings import EscalationTimings
 from alerts.incidents import silences
 from alerts.incidents.incident import Verdict
-from alerts.notify.secrets import Secret
-from alerts.notify.targets import channel_of
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
 from alerts.routing.matchers import parse_matchers
 from alerts.routing.muting import InhibitRule
+from alerts.routing.targets import channel_of
+from alerts.secrets import Secret
+from alerts.timings import EscalationTimings
 from detection.events import EventKind, EventPhase
 from tests.support.timeline import Timeline
 

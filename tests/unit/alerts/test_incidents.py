@@ -21,7 +21,7 @@ from alerts.incidents.inputs import (
     Tick,
 )
 from alerts.incidents.lifecycle import Step, cooldown_s, follows, step
-from alerts.incidents.severity import Severity
+from alerts.severity import Severity
 from detection.events import EventKind, EventPhase
 
 RULES = Rules(quiet_s=120.0, silent_s=1800.0, cooldown_s=300.0)

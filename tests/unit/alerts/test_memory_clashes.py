@@ -11,7 +11,7 @@ import pytest
 from alerts.consumer.detection_consumer import TimeResult
 from alerts.consumer.memory_alerts import MemoryAlerts
 from alerts.consumer.memory_state import apply_changes, copy_state, take_changes
-from alerts.incidents.engine import AlertEngine
+from alerts.engine import AlertEngine
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from storage import sqlite, state

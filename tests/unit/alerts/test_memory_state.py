@@ -8,8 +8,8 @@ import sqlite3
 import pytest
 
 from alerts.consumer.memory_state import apply_changes, copy_state, settle_changes, take_changes
+from alerts.engine import AlertEngine
 from alerts.incidents import repository
-from alerts.incidents.engine import AlertEngine
 from alerts.notify import outbox as outbox_rows
 from storage import sqlite, state
 

@@ -13,14 +13,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from alerts.engine import AlertEngine
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.incidents import change_feed, silences
-from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from alerts.notify.notice import Notice, NoticeReason
-from alerts.notify.secrets import Secret
-from alerts.notify.targets import target_id
 from alerts.outbound import webhooks
 from alerts.outbound.cap import NAMESPACE, cap_message, fault_of_sender
 from alerts.outbound.home_assistant import discovery
@@ -33,6 +31,8 @@ from alerts.outbound.webhooks import (
 )
 from alerts.page import queries as reading
 from alerts.policy import Webhook
+from alerts.routing.targets import target_id
+from alerts.secrets import Secret
 from detection.events import EventKind, EventPhase
 from ingest.mapping.topics import mqtt_filter
 from storage import sqlite

@@ -9,15 +9,15 @@ from dataclasses import replace
 import pytest
 
 from alerts.duty.roster import Receiver, Roster
+from alerts.engine import AlertEngine
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
-from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Status
 from alerts.incidents.repository import load
 from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump, PumpSettings
-from alerts.notify.secrets import Secret
 from alerts.policy import BUILT_IN_ROUTES, StaffMember
+from alerts.secrets import Secret
 from detection.events import EventKind, EventPhase
 from storage import sqlite
 from storage.errors import StorageUnavailableError

@@ -10,8 +10,8 @@ from starlette.applications import Starlette
 
 from alerts.access import passwords
 from alerts.access.passwords import Hasher
+from alerts.engine import AlertEngine
 from alerts.incidents import repository
-from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Status, Verdict
 from alerts.notify.pictures import IncidentPictures
 from alerts.page import PipelineStatus, StaffPageSettings, create_app

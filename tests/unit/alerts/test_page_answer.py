@@ -11,8 +11,8 @@ import pytest
 
 from alerts.access import action_tokens
 from alerts.access.action_tokens import LIFETIME_S, Action
+from alerts.engine import AlertEngine
 from alerts.incidents import repository
-from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import ActionClass, Status, Verdict
 from alerts.notify.answer_links import answer_of, with_answer_link
 from alerts.notify.channels.apprise_notifier import RecordingNotifier

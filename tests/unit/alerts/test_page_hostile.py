@@ -10,10 +10,10 @@ from starlette.requests import Request
 from alerts.access import action_tokens
 from alerts.access.action_tokens import Action
 from alerts.incidents import silences
-from alerts.notify.secrets import Secret
 from alerts.page import page_context as context
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus, UnmatchedTopic
 from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
 from tests.unit.alerts.test_page import NOW, Page

@@ -9,8 +9,8 @@ import pytest
 
 from alerts.incidents import repository, silences
 from alerts.incidents.incident import Status
-from alerts.notify.secrets import Secret
 from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
 from storage import sqlite
 from tests.unit.alerts.test_page import Page
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from alerts.consumer import threshold_adjustments
+from alerts.incidents import threshold_adjustments
 from alerts.incidents.incident import Verdict
 from alerts.policy import AlertPolicy, StaffMember
 from detection.alert_thresholds import ThresholdReport

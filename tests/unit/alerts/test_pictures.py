@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from alerts.incidents.engine import AlertEngine
+from alerts.engine import AlertEngine
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from detection.events import EventPhase
 from storage import sqlite

@@ -11,10 +11,10 @@ from itertools import pairwise
 import pytest
 
 from alerts.duty.roster import Receiver, Roster
-from alerts.escalation.timings import EscalationTimings
-from alerts.notify.secrets import Secret
-from alerts.notify.targets import channel_of
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
+from alerts.routing.targets import channel_of
+from alerts.secrets import Secret
+from alerts.timings import EscalationTimings
 from detection.events import EventKind, EventPhase
 from tests.support.timeline import Timeline
 

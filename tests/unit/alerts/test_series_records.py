@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from alerts.consumer.detection_consumer import DetectionConsumer
+from alerts.engine import AlertEngine
 from alerts.incidents import schema
-from alerts.incidents.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.notify import outbox as outbox_rows
 from alerts.outbound import series_records

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from alerts.engine import AlertEngine
 from alerts.incidents import stuck_incidents
-from alerts.incidents.engine import AlertEngine
 from alerts.incidents.stuck_incidents import StuckItem, StuckKind
 from detection.events import EventKind, EventPhase
 

@@ -4,9 +4,9 @@ import sqlite3
 
 import pytest
 
-from alerts.consumer import threshold_adjustments
+from alerts.engine import AlertEngine
 from alerts.errors import ThresholdAdjustmentError
-from alerts.incidents.engine import AlertEngine
+from alerts.incidents import threshold_adjustments
 from alerts.incidents.incident import Verdict
 from detection.alert_thresholds import FEEDBACK, ThresholdReport
 from detection.events import EventKind

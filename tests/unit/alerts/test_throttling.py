@@ -9,16 +9,16 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from alerts.duty.roster import Receiver, Roster
-from alerts.duty.shifts import ClockHours
-from alerts.escalation.timings import EscalationTimings
+from alerts.duty.shifts import ClockHours, QuietHours
 from alerts.incidents import repository
-from alerts.incidents.throttling import QuietHours, quiet_until
+from alerts.incidents.throttling import quiet_until
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import render
 from alerts.notify.notice_writer import NoticeWriter
-from alerts.notify.secrets import Secret
-from alerts.notify.targets import channel_of
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
+from alerts.routing.targets import channel_of
+from alerts.secrets import Secret
+from alerts.timings import EscalationTimings
 from detection.events import EventKind, EventPhase
 from storage.registry import Registry, Room, Sensor
 from tests.support.timeline import Timeline

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from ingest.decoders import find, subscriptions
-from ingest.decoders.ha_discovery import suggest
 from ingest.errors import DecodeError
+from ingest.mapping.ha_discovery import suggest
 from ingest.validation import Limits
 
 

@@ -10,7 +10,7 @@ import logging
 import httpx
 import pytest
 
-from alerts.notify.secrets import Secret
+from alerts.secrets import Secret
 from ingest.commit import GroupCommit
 from ingest.decoders.halo import TEMPLATE
 from ingest.decoding import Context

@@ -6,7 +6,7 @@ import hmac
 
 import pytest
 
-from alerts.notify.secrets import Secret
+from alerts.secrets import Secret
 from ingest import http_sources
 from ingest.decoders import DECODERS
 from ingest.http_sources import (

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from alerts.consumer.detection_consumer import DetectionConsumer
-from alerts.incidents.engine import AlertEngine
+from alerts.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.policy import AlertPolicy
 from ingest.validation import may_alert

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from alerts.notify.secrets import Secret
+from alerts.secrets import Secret
 from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import load, parse

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from alerts.notify.secrets import Secret
+from alerts.secrets import Secret
 from plumewatch.service.health import MAX_LAG_S, SAMPLES, STALLED_S, HealthPages
 from plumewatch.service.pipeline_meters import Deliveries
 from storage.reading import Reading

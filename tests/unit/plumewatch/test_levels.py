@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from alerts.consumer import threshold_adjustments
-from alerts.incidents import schema
-from alerts.incidents.engine import AlertEngine
+from alerts.engine import AlertEngine
+from alerts.incidents import schema, threshold_adjustments
 from alerts.incidents.incident import Verdict
 from alerts.policy import AlertPolicy
 from detection.alert_thresholds import BUDGET, ThresholdReport

@@ -6,8 +6,8 @@ from contextlib import closing
 import pytest
 
 from alerts.consumer.detection_consumer import DetectionConsumer
+from alerts.engine import AlertEngine
 from alerts.incidents import schema
-from alerts.incidents.engine import AlertEngine
 from alerts.policy import AlertPolicy
 from detection.liveness import LivenessSettings
 from ingest.reading_counts import ReadingCounts

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from alerts.notify.guarded_http import fault_of_url
-from alerts.notify.secrets import Secret
+from alerts.secrets import Secret
 from plumewatch.service.health import Part
 from plumewatch.service.watchdog import PingError, Systemd, Watchdog, ping
 

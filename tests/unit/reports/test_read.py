@@ -5,11 +5,11 @@ from datetime import UTC
 import pytest
 
 from alerts.duty.roster import Receiver, Roster
-from alerts.escalation.timings import EscalationTimings
 from alerts.incidents.incident import ActionClass, Verdict
-from alerts.notify.secrets import Secret
-from alerts.notify.targets import channel_of
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
+from alerts.routing.targets import channel_of
+from alerts.secrets import Secret
+from alerts.timings import EscalationTimings
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from reports import read
 from reports.kpis import chosen, kpis

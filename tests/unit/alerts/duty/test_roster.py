@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.duty.coverage import coverage_gaps, weekly_gaps
 from alerts.duty.roster import Receiver, Roster, Zone, ZoneMap
 from alerts.duty.shifts import ClockHours, LessonHours, Override, Shift
 from alerts.duty.timetable import Bells, Period, Timetable
+from alerts.escalation.coverage import coverage_gaps, weekly_gaps
 from alerts.routing.matchers import parse_matchers
 from alerts.routing.tree import Route
 

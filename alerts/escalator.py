@@ -8,8 +8,8 @@ from alerts.duty.roster import Ring
 from alerts.escalation import steps as escalation
 from alerts.escalation.steps import Action
 from alerts.incidents import repository, throttling
+from alerts.incidents.labels import labels_of
 from alerts.notify import outbox as outbox_rows
-from alerts.notify.notice_writer import labels_of
 
 if TYPE_CHECKING:
     import sqlite3

@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from alerts.duty.calendar import CalendarHours
 from alerts.duty.shifts import ClockHours, LessonHours
 from alerts.duty.timetable import WEEKDAYS, Timetable, clock
-from alerts.incidents.severity import Severity, grade
 from alerts.incidents.throttling import quiet_until
 from alerts.policy import PAGED
 from alerts.routing.labels import incident_labels
+from alerts.severity import Severity, grade
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from alerts.duty.roster import Ring, Roster
-    from alerts.duty.shifts import OnDuty, Shift
+    from alerts.duty.shifts import OnDuty, QuietHours, Shift
     from alerts.duty.timetable import Span
-    from alerts.incidents.throttling import QuietHours
     from storage.registry import Room
 
 _MONDAY: Final = date(2001, 1, 1)

@@ -12,7 +12,7 @@ from detection.events import EventKind
 if TYPE_CHECKING:
     import sqlite3
 
-    from alerts.incidents.engine import AlertEngine
+    from alerts.engine import AlertEngine
 
 _NOTE: Final = "staged test"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from alerts.notify.secrets import Secret
+from alerts.secrets import Secret
 
 SELF_HOSTED: Final = frozenset(
     {"json", "jsons", "ntfy", "ntfys", "gotify", "gotifys", "mmost", "mmosts", "mailto", "mailtos"}

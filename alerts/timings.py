@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from alerts.incidents.severity import Severity
+from alerts.severity import Severity
 
 STORM_S: Final = 300.0
 """How far back pages of other rooms count for a storm."""

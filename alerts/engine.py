@@ -20,20 +20,26 @@ from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from alerts.access.roles import Right, may
-from alerts.consumer import threshold_adjustments
 from alerts.errors import UnknownIncidentError, UnknownStaffError
 from alerts.escalation import steps as escalation
-from alerts.escalation.escalator import Escalator
 from alerts.escalation.steps import Action
-from alerts.incidents import effects, inputs, repository, silences, throttling
+from alerts.escalator import Escalator
+from alerts.incidents import (
+    effects,
+    inputs,
+    repository,
+    silences,
+    threshold_adjustments,
+    throttling,
+)
 from alerts.incidents.incident import Record, Rules, Status
 from alerts.incidents.lifecycle import follows, step
 from alerts.incidents.mutes import Mutes
-from alerts.incidents.severity import repeat_window_s
 from alerts.incidents.stuck_incidents import StuckKind, find_stuck
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import NoticeReason
 from alerts.notify.notice_writer import NoticeWriter
+from alerts.severity import repeat_window_s
 from detection.events import EventKind, EventPhase
 from storage.registry import Room
 
@@ -125,7 +131,7 @@ class AlertEngine:
         """Record that a person responds: paging stops, and those who were paged learn who responds.
 
         A second acknowledgement, or one after the end, is recorded and changes nothing else. One
-        without a later answer expires (`alerts.escalation.timings`).
+        without a later answer expires (`alerts.timings`).
         """
         return self._record(tx, incident_id, inputs.Acknowledged(by, now, channel), now)
 
