@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from alerts.page.views.report_jobs import Order
+from alerts.page.report_jobs import Order
 from plumewatch.config.model import PlumewatchConfig
 from plumewatch.errors import UsageError
 from plumewatch.report_request import ReportRequest, make_report

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alerts.engine import AlertEngine
-    from alerts.page.views.report_jobs import ReportJobs
+    from alerts.page.report_jobs import ReportJobs
     from alerts.secrets import Secret
     from reports.rows import DutySpan
     from storage.timeseries import Series

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from alerts.page.app import create_app
+from alerts.page.report_jobs import ReportJobs
 from alerts.page.settings import MappingSuggestion, StaffPageSettings
-from alerts.page.views.report_jobs import ReportJobs
 from ingest.intake import likely_decoders
 from ingest.mapping.draft import SuggestError, toml_value
 from ingest.mapping.suggest_ha import suggest_any

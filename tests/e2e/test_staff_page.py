@@ -29,7 +29,7 @@ from alerts.page import (
     StaffPageSettings,
     create_app,
 )
-from alerts.page.views.report_jobs import ReportJobs
+from alerts.page.report_jobs import ReportJobs
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase

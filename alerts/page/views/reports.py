@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from alerts.access.roles import Right
 from alerts.page.page_context import NavLink, PageGroup, sentence, text_of
-from alerts.page.views.report_jobs import TooManyJobsError
+from alerts.page.report_jobs import TooManyJobsError
 from reports.names import ABOUT, FORMATS, file_name
 from reports.periods import KINDS, PeriodError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from alerts.page.views.report_jobs import ReportJobs
+    from alerts.page.report_jobs import ReportJobs
 
 _MEDIA: Final = {
     "csv": "text/csv; charset=utf-8",

@@ -8,7 +8,7 @@ from datetime import date
 
 import pytest
 
-from alerts.page.views.report_jobs import KEPT_S, ReportJobs
+from alerts.page.report_jobs import KEPT_S, ReportJobs
 from plumewatch.report_request import ReportRequest
 from reports.periods import SchoolTimes, Term
 from tests.unit.alerts.test_page import Page

@@ -15,7 +15,7 @@ import msgspec
 import polars as pl
 import pytest
 
-from alerts.page.views.report_jobs import Order
+from alerts.page.report_jobs import Order
 from plumewatch.config.load import load
 from plumewatch.config.report_settings import school_of, shifts_at
 from plumewatch.service.data_folder import open_series, open_state
