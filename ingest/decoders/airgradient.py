@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders.tables import keyed, keys
 from ingest.decoding import Decoder, load_object
 from ingest.errors import PayloadError, Reason
+from ingest.names import keyed, keys
 from ingest.validation import build_reading, check_values, number, sensor_id
 
 if TYPE_CHECKING:

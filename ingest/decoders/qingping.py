@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders.tables import keys
 from ingest.decoding import Decoder, dict_of, list_of, load_object, same_device, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
-from ingest.names import quantity_of
+from ingest.names import keys, quantity_of
 from ingest.validation import build_reading, number, sensor_id
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoders.lorawan.frames import refuse
-from ingest.decoders.tables import keys
 from ingest.decoding import (
     Decoder,
     gateway_states,
@@ -24,6 +23,7 @@ from ingest.decoding import (
     text_of,
 )
 from ingest.errors import PayloadError, Reason
+from ingest.names import keys
 from ingest.validation import build_reading, fold_id, number, sensor_id
 
 if TYPE_CHECKING:

@@ -19,7 +19,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders.tables import keys
 from ingest.decoding import (
     Decoder,
     availability,
@@ -31,6 +30,7 @@ from ingest.decoding import (
     state_word,
 )
 from ingest.errors import PayloadError, Reason
+from ingest.names import keys
 from ingest.validation import build_reading, counts_above, number, sensor_id
 
 if TYPE_CHECKING:

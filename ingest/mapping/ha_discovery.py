@@ -15,10 +15,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders.tables import keys
 from ingest.decoding import Decoder, dict_of, list_of, load_object, text_of
 from ingest.errors import PayloadError, Reason
-from ingest.names import quantity_of, unit_of
+from ingest.names import keys, quantity_of, unit_of
 
 if TYPE_CHECKING:
     from ingest.decoding import Context
