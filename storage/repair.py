@@ -148,7 +148,7 @@ def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
                 path,
             )
             return _copy_readable(path, new)
-        if not _recover(program, path, recovered, new):
+        if _has_damaged_statement(path, new) or not _recover(program, path, recovered, new):
             _correct(path, corrected, new)
             _recover(program, corrected, recovered, new)
         with closing(sqlite3.connect(recovered)) as source:
@@ -156,6 +156,23 @@ def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
     finally:
         _remove(recovered)
         _remove(corrected)
+
+
+def _has_damaged_statement(path: Path, own: sqlite3.Connection) -> bool:
+    """Return whether the file describes a table in words that differ a little from the program's.
+
+    `.recover` would take a flipped comma for a further column.
+    """
+    with (
+        contextlib.suppress(sqlite3.Error, UnicodeDecodeError),
+        closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as found,
+    ):
+        theirs = schema_rows(found)
+        return any(
+            name in theirs and is_damage(theirs[name].statement, row.statement)
+            for name, row in schema_rows(own).items()
+        )
+    return False
 
 
 def _recover(program: str, path: Path, target: Path, own: sqlite3.Connection) -> bool:

@@ -214,6 +214,16 @@ def test_flipped_bytes_in_names_of_columns_cost_nothing(tmp_path):
         assert path.with_name(f"{n}.db.corrupt-1").exists()
 
 
+def test_a_letter_that_becomes_a_comma_makes_no_further_column(tmp_path):
+    path = tmp_path / "journal.db"
+    with Journal(path) as journal:
+        journal.commit(readings(0, 50), [DeadLetter(START, "t", "bad_json", "", "", 1, b"{")])
+    flip(path, path.read_bytes().index(b"detail") + 2, 0x58)  # "t" becomes ","
+    with Journal(path) as journal:
+        assert [letter.payload for letter in journal.dead_letters()] == [b"{"]
+        assert journal.repairs == 1
+
+
 @pytest.mark.parametrize("version", [1, 3])
 def test_a_damaged_name_in_another_version_is_left_alone(tmp_path, version):
     """What the columns of such a file are called is not for this program to say."""
