@@ -98,7 +98,7 @@ def _day(title: str, guideline: Guideline, high: float) -> bargauge.Panel:
     key = guideline.quantity
     return panels.bars(
         title,
-        f"Mean of the last 24 hours by room. {guideline.said}",
+        f"Mean of the last 24 hours by room. {guideline.basis}",
         queries.by_tag(f'mean("{key}")', queries.AVERAGES, "room", queries.LAST_DAY),
         unit=panels.unit_of(key),
         decimals=0,
@@ -112,7 +112,7 @@ def _day(title: str, guideline: Guideline, high: float) -> bargauge.Panel:
 
 
 def _history(title: str, key: str, guideline: Guideline | None) -> timeseries.Panel:
-    basis = guideline.said if guideline else "There is no published value for it in this unit."
+    basis = guideline.basis if guideline else "There is no published value for it in this unit."
     return panels.chart(
         title,
         f"Mean of each interval by room. {basis}",

@@ -8,7 +8,7 @@ share, which explains some of the rest.
 Any split of a stream into batches gives the same events. Sensors of different buildings do not
 depend on each other, but for one thing: the minutes of the slow detectors close with the first
 reading of *any* sensor that is past their end. Where a stream is divided by building, an event of
-theirs is the same, and is said by the first reading that the part has after that minute.
+theirs is the same, and is emitted at the first reading that the part has after that minute.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Stream:
         Event time, and when it reached us, Unix seconds.
     values : ndarray of float64, shape (n, len(COLUMNS))
         In the order of `detection.quantities.COLUMNS`; NaN where absent.
-    said : mapping of int to (events, faults)
+    reports : mapping of int to (events, faults)
         Device events, and quantities reported faulty, of the readings that have any, by row.
     """
 
@@ -60,7 +60,7 @@ class Stream:
     time: NDArray[np.float64]
     received: NDArray[np.float64]
     values: NDArray[np.float64]
-    said: Mapping[int, tuple[Sequence[str], Sequence[str]]]
+    reports: Mapping[int, tuple[Sequence[str], Sequence[str]]]
 
 
 class CombinedState(NamedTuple):
@@ -169,12 +169,14 @@ class CombinedDetector:
         """Return the events of what devices say of themselves."""
         battery = np.flatnonzero(~np.isnan(stream.values[:, _BATTERY])).tolist()
         events: list[Event] = []
-        for i in sorted({*stream.said, *battery}):
+        for i in sorted({*stream.reports, *battery}):
             row = stream.values[i].tolist()
             values = {key: v for key, v in zip(COLUMNS, row, strict=True) if v == v}  # noqa: PLR0124
-            said, faults = stream.said.get(i, ((), ()))
+            reported, faults = stream.reports.get(i, ((), ()))
             name = stream.names[stream.sensor[i]]
-            events += self._devices.on_reading(name, float(stream.time[i]), said, faults, values)
+            events += self._devices.on_reading(
+                name, float(stream.time[i]), reported, faults, values
+            )
         return events
 
     def _rows(

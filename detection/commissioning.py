@@ -5,7 +5,7 @@ the quiet minute (median absolute deviation times 1.4826, that of a normal distr
 and Croux 1993). A rise counts as seen above `SEEN` times the noise, above three steps of the
 quantity's resolution, and half as much again as quiet air itself moved; the last is for a sensor
 that still warms up. This is coarse on purpose: it shows whether the sensor reacts and how late;
-what it reacts *to* is for the detector, whose verdict stands beside it.
+what it reacts *to* is for the detector, whose verdict is shown beside it.
 """
 
 from __future__ import annotations

@@ -319,10 +319,12 @@ class Detector:
             silent = (episode["phase"] == Phase.OPEN) | ~is_vape
             alerted_before = is_vape & (episode["pulses"] == episode["alerted_pulse"])
             vape &= silent & ~episode["vape_ruled_out"] & ~alerted_before
-        speak = np.flatnonzero((vape | asked)[w]) if w.size else w
-        if speak.size:
-            chances = possible(self._model.kind_probabilities(f[speak]), episode[w[speak]])
-            for k, i in enumerate(w[speak].tolist()):
+        candidates = np.flatnonzero((vape | asked)[w]) if w.size else w
+        if candidates.size:
+            chances = possible(
+                self._model.kind_probabilities(f[candidates]), episode[w[candidates]]
+            )
+            for k, i in enumerate(w[candidates].tolist()):
                 if vape[i] and episode["phase"][i] == Phase.ALERTED:
                     self._end(here, i)
                     episode["is_masked"][i] = True

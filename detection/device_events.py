@@ -101,8 +101,8 @@ class DeviceEvents:
         """Restore a snapshot; raise `SnapshotError` if it is none."""
         restored = cls()
         try:
-            for sensor, name, onset, last, count, said in json.loads(body):
-                restored._active[sensor, name] = _Active(onset, last, count, said)
+            for sensor, name, onset, last, count, alerted_at in json.loads(body):
+                restored._active[sensor, name] = _Active(onset, last, count, alerted_at)
         except (ValueError, TypeError) as error:
             raise SnapshotError(f"no snapshot of device events: {error}") from error
         return restored

@@ -34,7 +34,7 @@ class EventKind(StrEnum):
 class EventPhase(StrEnum):
     """Where in its life an event is when the detector speaks of it.
 
-    `ALERTED` is said once, at the decision; then any number of `UPDATED`; last either `ENDED`
+    `ALERTED` comes once, at the decision; then any number of `UPDATED`; last either `ENDED`
     or, when what followed contradicts the decision, `WITHDRAWN`.
     """
 
@@ -70,7 +70,7 @@ class ChannelEvidence:
 class Event:
     """One event on one sensor, as known at `phase`.
 
-    All times are event time in Unix seconds. `time` is when this phase was said: the time of the
+    All times are event time in Unix seconds. `time` is when this phase was emitted: the time of the
     reading that decided it. `probabilities` is over event kinds and sums to one. `explained_by`
     says what else accounts for it; such an event is recorded and alerts nobody.
     """
@@ -125,7 +125,7 @@ def evidence_sentence(event: Event) -> str:
 
     A channel that moved less than what opens an episode by itself (`channels.RISE`) has "hardly
     moved"; one that moved less than its sensor can tell is "steady". Their levels are left out:
-    what did not happen is quickly said.
+    what did not happen needs few words.
 
     Examples
     --------

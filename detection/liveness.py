@@ -275,7 +275,7 @@ class Liveness:
 
     def snapshot(self) -> bytes:
         """Return the state as bytes."""
-        heard = [
+        seen = [
             [name, s.last, s.report, s.offline_since, [round(gap, 2) for gap in s.gaps]]
             for name, s in self._sensors.items()
             if math.isfinite(s.last)
@@ -294,7 +294,7 @@ class Liveness:
             for o in self._outages
         ]
         clock = [self._now, self._floor, self._broker_healthy]
-        return json.dumps([clock, heard, list(self._silent.items()), outages]).encode()
+        return json.dumps([clock, seen, list(self._silent.items()), outages]).encode()
 
     @classmethod
     def restore(
@@ -306,14 +306,18 @@ class Liveness:
         """Restore a snapshot of the registered sensors; raise `SnapshotError` if it is none."""
         restored = cls(intervals, settings)
         try:
-            (now, floor, broker_healthy), heard, silent, outages = json.loads(body)
+            (now, floor, broker_healthy), seen, silent, outages = json.loads(body)
             restored._now, restored._floor = float(now), float(floor)
             restored._broker_healthy = bool(broker_healthy)
-            for name, last, report, said, gaps in heard:
+            for name, last, report, offline_since, gaps in seen:
                 found = restored._sensors.get(name)
                 if found is None:
                     continue
-                found.last, found.report, found.offline_since = float(last), float(report), said
+                found.last, found.report, found.offline_since = (
+                    float(last),
+                    float(report),
+                    offline_since,
+                )
                 found.gaps.extend(float(gap) for gap in gaps)
                 restored._schedule(name, found)
             for name, onset, alerted, sensors, *rest in outages:
@@ -372,7 +376,7 @@ class Liveness:
         return since + min(max(found.reports_every(), GATHER_LEAST_S), GATHER_MOST_S)
 
     def _join_outages(self, now: float) -> list[Event]:
-        """Let sensors join an outage of several that began after they were last heard."""
+        """Let sensors join an outage of several that began after they were last seen."""
         events = []
         for outage in self._outages:
             if not (outage.several and outage.sensors) or outage.first_return is not None:

@@ -149,9 +149,9 @@ class Model:
     Attributes
     ----------
     level : float
-        Log-odds from which vaping is said.
+        Log-odds from which vaping is alerted.
     withdraw_level : float
-        Log-odds below which it is taken back.
+        Log-odds below which it is withdrawn.
     plain : Forest or None
         A small forest whose log-odds of vaping are taken where they are below `plain_level`: most
         readings are plainly of something else. None leaves all to `vape`.
@@ -184,7 +184,7 @@ class Model:
         plume. A sensor of 1 s asks ten times as often as one of 10 s, and answers move more where
         there are sizes to judge by, so that a doubtful plume passes the same level more easily
         there. And while a plume rises it looks more like a puff than when it has been seen to fall:
-        where readings are so far apart that nobody hurries, less is said of it until then.
+        where readings are far apart, its score is lowered until then.
         `by_interval` makes up for it.
         """
         if self.vape is None:

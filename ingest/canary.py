@@ -6,7 +6,7 @@ lost acknowledgement. So the service publishes a canary to a topic that it is su
 nothing arrives for `CanarySettings.silent_after_s`, the subscription is renewed; if that brings
 nothing within the same time, the connection is. A remedy that did not help is tried again after
 twice as long, up to `CanarySettings.last_wait_s`. While something waits for the disk, the broker's
-window may be closed by us, and the clock stands still.
+window may be closed by us, and the clock does not move.
 
 `Canary` never sleeps, logs or reads a clock; `now` is monotonic, in seconds.
 """

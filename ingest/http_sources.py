@@ -72,7 +72,7 @@ class HttpSource:
 
     `name`: for counters, dead letters and the user name of HTTP Basic.
     `decoder`: one of `HTTP_DECODERS`, or ``mapping:<name>``; its place is ``/ingest/<decoder>``.
-    `sensors`: registered ids it may speak for.
+    `sensors`: registered ids it may post for.
     `token`: none only for a source that signs.
     `signature`: shared secret of its signatures; None if it does not sign.
     `accepts_unregistered`: whether it may also name sensors that nobody registered.
@@ -91,7 +91,7 @@ class HttpSource:
     topic: str = "+"
 
     def topic_of(self, sensor: str) -> str:
-        """Return the topic that stands for a sensor named by the request's path; empty for none.
+        """Return the topic that represents a sensor named by the request's path; empty for none.
 
         >>> HttpSource("diy", "native", topic="plumewatch/v1/+/reading").topic_of("b2")
         'plumewatch/v1/b2/reading'

@@ -412,7 +412,7 @@ class Intake:
                 )
             if not permits(sensor, self._resolve(sensor)):
                 raise MessageRefusedError(
-                    Reason.NOT_ALLOWED, f"the sender may not speak for sensor {sensor!r}"
+                    Reason.NOT_ALLOWED, f"the sender may not post for sensor {sensor!r}"
                 )
 
     def _settle(self, reading: Reading, message: Message | None, decoder: str) -> Reading:

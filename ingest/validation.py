@@ -8,7 +8,7 @@ What is checked, in this order:
 2. *Identity*: `sensor_id` normalises and limits what a device calls itself.
 3. *Time*: `settle_time` decides between the device's clock and ours.
 4. *Values*: `check_values` holds every value against the table of quantities. What is no finite
-   number inside the range of its quantity, or a number that stands for no value (`NO_VALUE`), is
+   number inside the range of its quantity, or a number that means no value (`NO_VALUE`), is
    removed and named in `faults`; it never becomes 0.
 5. *Content*: `build_reading` refuses a reading that measured nothing, reported nothing and has
    no fault to tell.
@@ -337,7 +337,7 @@ def unix_seconds(moment: datetime, received: float, zone: tzinfo | None) -> floa
 def settle_time(stamp: float | None, received: float, limits: Limits) -> tuple[float, str]:
     """Decide the event time of a reading.
 
-    Raises `PayloadError`: `bad_time`: a clock that was set, but stands before `Limits.earliest`.
+    Raises `PayloadError`: `bad_time`: a clock that was set, but is before `Limits.earliest`.
     """
     if stamp is None:
         return received, "no_time"

@@ -44,13 +44,13 @@ class Guideline:
     ----------
     bands : tuple of Band
         The first begins at 0.
-    said : str
+    basis : str
         Who says so, in a sentence.
     """
 
     quantity: str
     bands: tuple[Band, ...]
-    said: str
+    basis: str
 
     def band(self, value: float) -> Band:
         """Band in which a value is.

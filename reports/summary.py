@@ -140,7 +140,7 @@ def _grids(facts: Facts) -> Iterator[Grid]:
         _counted(causes),
     )
     actions = Counter(
-        row.action or "not said" for row in facts.chosen.incidents if row.verdict == CONFIRMED
+        row.action or "not recorded" for row in facts.chosen.incidents if row.verdict == CONFIRMED
     )
     yield Grid(
         "actions",

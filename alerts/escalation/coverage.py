@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from storage.registry import Room
 
 _MONDAY: Final = date(2001, 1, 1)
-"""Of the week that stands for every week."""
+"""Monday of the week that represents every week."""
 
 
 @dataclass(frozen=True, slots=True)

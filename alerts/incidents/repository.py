@@ -191,11 +191,11 @@ def note(tx: sqlite3.Connection, incident: str, at: float, what: str, detail: st
 
 def arrived(tx: sqlite3.Connection, incident: str, person: str) -> bool:
     """Return whether a person has arrived, in time to count."""
-    said = tx.execute(
+    found = tx.execute(
         "SELECT 1 FROM incident_history WHERE incident = ? AND who = ? AND what IN (?, ?)",
         (incident, person, *ARRIVED),
     )
-    return said.fetchone() is not None
+    return found.fetchone() is not None
 
 
 def running(tx: sqlite3.Connection) -> list[Running]:

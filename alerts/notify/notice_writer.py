@@ -211,7 +211,7 @@ class NoticeWriter:
         """Notify people of the outcome, on the channel that delivered the page.
 
         The reason is `TAKEN`, `WITHDRAWN` or `RECOVERED`. `only` limits it to one person; the
-        responder is never told that they respond.
+        responder is never notified that they respond.
         """
         by, occasion = "", ""
         if reason is NoticeReason.TAKEN:

@@ -287,8 +287,8 @@ def _channel(hook: Webhook) -> str:
 
 
 def _id(hook: Webhook, row: sqlite3.Row) -> str:
-    told = f"{hook.name}/{row['id']}/{row['what']}/{row['seq']}/{row['at']}"
-    return "msg_" + hashlib.sha256(told.encode()).hexdigest()[:32]
+    identity = f"{hook.name}/{row['id']}/{row['what']}/{row['seq']}/{row['at']}"
+    return "msg_" + hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
 def _iso(at: float) -> str:

@@ -12,15 +12,15 @@ median: what comes from outside comes to all alike, while the many small things 
 differ from room to room. It is over when the median has been
 below `OVER` for ten minutes.
 
-One `ambient` event is said for the building. Its sensor is the one that rose first, of several the
-one that was heard first; its onset is the median of when they rose. `common` is the median e of the
-rooms while such an event runs: what a single room owes to the building.
+One `ambient` event is emitted for the building. Its sensor is the one that rose first, of several
+the one that was registered first; its onset is the median of when they rose. `common` is the median
+e of the rooms while such an event runs: what a single room owes to the building.
 
 A vape alert is *explained* by the building's air when the event runs, and the room's own rise is
 not more than the median rise of all rooms from five minutes before its onset. A rise of
 `STRONG_UG_M3` is never explained, nor is a sensor's own vape alarm, which brings no particles.
 
-Sensors without a place are left out. Rooms that have not been heard of for `FRESH_S` do not count.
+Sensors without a place are left out. Rooms without a reading for `FRESH_S` do not count.
 """
 
 from __future__ import annotations
@@ -263,11 +263,11 @@ class Ambient:
             setattr(self, f"_{key}", grown(getattr(self, f"_{key}"), n, fill))
 
     def _rooms(self, minute: Minute, names: Sequence[str]) -> dict[str, dict[str, list[int]]]:
-        """Rows of the sensors that have been heard lately, by building and room."""
+        """Return the rows of sensors with recent readings, by building and room."""
         rooms: dict[str, dict[str, list[int]]] = {}
-        heard = self._time[: len(names)] > minute.start - FRESH_S
-        heard[minute.rows] = True
-        for row in np.flatnonzero(heard).tolist():
+        recent = self._time[: len(names)] > minute.start - FRESH_S
+        recent[minute.rows] = True
+        for row in np.flatnonzero(recent).tolist():
             place = self._place(names[row])
             if place is not None:
                 rooms.setdefault(place[0], {}).setdefault(place[1], []).append(row)
@@ -302,7 +302,7 @@ class Ambient:
         minute: Minute,
         names: Sequence[str],
     ) -> list[Event]:
-        """Begin, carry on or end what is said of one building."""
+        """Begin, update or end the event of one building."""
         known = {
             room: values[~np.isnan(values)]
             for room, rows in rooms.items()

@@ -1,7 +1,7 @@
 """Signs of a faulty or handled sensor, followed minute by minute for many sensors at once.
 
 A sensor is held against its own past, never against a table of products; `sensor_faults`
-says what the signs mean and when to speak. State is a table of arrays, one row a sensor.
+says what the signs mean and when to alert. State is a table of arrays, one row a sensor.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def follow(
     Parameters
     ----------
     dt : ndarray of float64, shape (m,)
-        Seconds this minute stands for: since the sensor's last one, within bounds.
+        Seconds this minute covers: since the sensor's last one, within bounds.
     c, s : dict of str to ndarray
         `CHANNEL_STATE` and `SENSOR_STATE` of these sensors, shapes (m, len(CHANNELS)) and (m,).
     cleanest : ndarray of float64, shape (m,)

@@ -20,7 +20,7 @@ Each minute (`minutes`) moves what is known of each sensor on by one step
 * *drift*: the cleanest air of each of three days is three times what it was, and other sensors of
   the building do not say the same.
 
-*Covered* and *blown* are said as `tamper`, the rest as `sensor_fault`. Neither changes what the
+*Covered* and *blown* are alerted as `tamper`, the rest as `sensor_fault`. Neither changes what the
 detector of plumes says: a tamper never mutes vaping. One event a sensor, kind of fault and day; it
 is updated while the fault lasts and ends with it, or when the sensor has been silent for six hours.
 What needs a past waits for a day of readings, drift for a week.
@@ -90,7 +90,7 @@ _WORDS: Final[Mapping[int, str]] = {
 
 @dataclass(slots=True)
 class _Active:
-    """A fault that was said and is not over."""
+    """An alerted fault that is not over."""
 
     onset: float
     alerted: float
@@ -117,7 +117,7 @@ class SensorFaults:
         self._clean = np.empty(0)
         self._drifting = np.empty(0)
         self._spike = np.empty((0, 2 * len(SPIKE)))
-        self._said = np.empty((0, len(FAULTS)))
+        self._alerted_at = np.empty((0, len(FAULTS)))
         self._active: dict[tuple[int, int], _Active] = {}
         self._day = np.nan
 
@@ -178,7 +178,7 @@ class SensorFaults:
             "clean": self._clean,
             "drifting": self._drifting,
             "spike": self._spike,
-            "said": self._said,
+            "said": self._alerted_at,
             "day": np.array(self._day),
             "standing": np.array(json.dumps(active)),
         }
@@ -198,8 +198,9 @@ class SensorFaults:
             for name, table in (("channel", restored._channel), ("sensor", restored._sensor)):
                 for key in table:
                     table[key] = np.array(stored[f"{name}.{key}"], np.float64)
-            for key in ("days", "clean", "drifting", "spike", "said"):
+            for key in ("days", "clean", "drifting", "spike"):
                 setattr(restored, f"_{key}", np.array(stored[key], np.float64))
+            restored._alerted_at = np.array(stored["said"], np.float64)
             restored._day = float(stored["day"])
             for row, fault, fields in json.loads(str(stored["standing"])):
                 evidence = {k: ChannelEvidence(**v) for k, v in fields.pop("evidence").items()}
@@ -216,7 +217,7 @@ class SensorFaults:
         self._clean = grown(self._clean, n, np.nan)
         self._drifting = grown(self._drifting, n, 0.0)
         self._spike = grown(self._spike, n, np.nan)
-        self._said = grown(self._said, n, -np.inf)
+        self._alerted_at = grown(self._alerted_at, n, -np.inf)
 
     def _new_day(self, names: Sequence[str]) -> None:
         """Keep what the day before was like at its cleanest and stillest, and judge the drift."""
@@ -273,12 +274,12 @@ class SensorFaults:
                 active.detail = self._detail(signs, i, fault, row)
                 event = self._event(row, fault, names[row], EventPhase.UPDATED, minute.closed)
                 found.append(event)
-        due = signs.shown & (minute.closed - self._said[minute.rows] >= _AGAIN_S)
+        due = signs.shown & (minute.closed - self._alerted_at[minute.rows] >= _AGAIN_S)
         for i, fault in np.argwhere(due).tolist():
             row = int(minute.rows[i])
             if (row, fault) in self._active:
                 continue
-            self._said[row, fault] = minute.closed
+            self._alerted_at[row, fault] = minute.closed
             if fault == signs_of.COVERED:
                 self._sensor["cleanest_today"][row] = np.inf
             self._active[row, fault] = _Active(
@@ -325,7 +326,7 @@ class SensorFaults:
         )
 
     def _evidence(self, fault: int, row: int) -> dict[str, ChannelEvidence]:
-        """Return what moved in a blow; the other faults are told by what does not move."""
+        """Return what moved in a blow; the other faults show by what does not move."""
         if fault != signs_of.BLOWN:
             return {}
         before, peak = np.split(self._spike[row], 2)

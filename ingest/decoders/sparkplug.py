@@ -211,7 +211,7 @@ def _names(kind: str, sensor: str, payload: Payload, context: Context) -> dict[s
 
 
 def _complete(metric: Metric, known: dict[str, list[Any]]) -> None:
-    """Fill in what the birth of a metric said of it and it does not say itself."""
+    """Fill in what the birth of a metric declares and the message leaves out."""
     born = known.get(f"={metric.name}" if metric.name else str(metric.alias))
     if born is not None:
         name, unit, *more = born

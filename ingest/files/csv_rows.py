@@ -178,11 +178,11 @@ def readings_in(
     on_fault: Callable[[str, str], None],
     on_bytes: Callable[[int], None] = lambda _: None,
     layout: Layout | None = None,
-    settle: Callable[[Reading], Reading] = lambda reading: reading,
+    finish: Callable[[Reading], Reading] = lambda reading: reading,
 ) -> Iterator[Reading]:
-    """Return the readings of a file, as `settle` returns them.
+    """Return the readings of a file, as `finish` returns them.
 
-    `on_fault`: called with place and reason of each row that cannot be read, or that `settle`
+    `on_fault`: called with place and reason of each row that cannot be read, or that `finish`
     refuses with `RowError`.
 
     Raises `ValueError`, as `opened_csv`, or if the header lacks something.
@@ -199,7 +199,7 @@ def readings_in(
             if not row:
                 continue
             try:
-                yield settle(reader.reading(row))
+                yield finish(reader.reading(row))
             except RowError as error:
                 on_fault(f"{path}: line {line}", str(error))
 

@@ -51,7 +51,7 @@ class Suggestion:
     """What one discovery message says about a topic.
 
     `state_topic`: topic that carries the value.
-    `path`: where in its JSON the value stands; empty if the payload is the value itself, None if
+    `path`: where in its JSON the value is; empty if the payload is the value itself, None if
     the template is more than a path.
     `availability`: topics of birth and will.
     `quantity`: quantity of the table, empty if unknown.

@@ -316,7 +316,7 @@ class FormatConfig(_Part):
     """A format that ships with Plumewatch (``ingest/formats/<name>.toml``).
 
     Its mappings are tried in order. `otherwise` says what becomes of a message whose conditions
-    none of them meets: it is accepted, with nothing to store, or rejected.
+    none of them matches: it is accepted, with nothing to store, or rejected.
     """
 
     summary: str

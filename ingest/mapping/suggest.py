@@ -1,7 +1,7 @@
 """Propose a mapping for a topic from sample payloads; a person approves it by pasting it.
 
 Quantities are guessed by well-known names (`ingest.names`). A unit that the name or the
-payload states is taken; any other is a guess and said so. What could be several quantities (a
+payload states is taken; any other is a guess and marked as one. What could be several quantities (a
 ``tvoc`` without unit) is left out, with the choices in comments. Home Assistant discovery messages
 among the samples tell quantities and units (`ingest.mapping.suggest_ha`).
 
@@ -327,7 +327,7 @@ def _field(
         and not (type(value) is float and not math.isfinite(value))
     ]
     if broken:
-        entry.add("missing", list(dict.fromkeys(broken))[:8], "guess: stands for a fault")
+        entry.add("missing", list(dict.fromkeys(broken))[:8], "guess: means a fault")
     return entry
 
 

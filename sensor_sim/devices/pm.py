@@ -37,7 +37,7 @@ class PmPart:
       reported for a particle of that size, instead of `smear`.
     - `noise_level`, `noise_sd`: mass noise, 1 s: standard deviation at these levels, µg/m³.
     - `count_noise`: count noise in units of sqrt(count in `count_volume_cm3`).
-    - `count_volume_cm3`: air a count stands for, cm³.
+    - `count_volume_cm3`: air a count covers, cm³.
     - `step`: resolution of mass, µg/m³.
     - `cap`: largest mass reported, µg/m³.
     - `saturates_at`: particles /cm³ above 0.3 µm at which coincidence halves the count.
