@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from alerts.incidents.incident import (
@@ -54,17 +54,14 @@ class Running(NamedTuple):
 
 def open_incident(tx: sqlite3.Connection, kind: EventKind, room: str) -> Incident | None:
     """Return the one incident of a key that is not resolved."""
-    row = tx.execute(
-        "SELECT * FROM incident WHERE kind = ? AND room = ? AND status <> 'resolved'",
-        (kind.value, room),
-    ).fetchone()
-    return _incident(tx, row) if row else None
+    found = _select(tx, "kind = ? AND room = ? AND status <> 'resolved'", kind.value, room)
+    return found[0] if found else None
 
 
 def load(tx: sqlite3.Connection, incident_id: str) -> Incident | None:
     """Return an incident by its id; None if there is none."""
-    row = tx.execute("SELECT * FROM incident WHERE id = ?", (incident_id,)).fetchone()
-    return _incident(tx, row) if row else None
+    found = _select(tx, "id = ?", incident_id)
+    return found[0] if found else None
 
 
 def known_phase(tx: sqlite3.Connection, event_id: str) -> tuple[EventPhase, str | None] | None:
@@ -84,29 +81,20 @@ def sentence(tx: sqlite3.Connection, event_id: str) -> str:
 
 def suppressed_by(tx: sqlite3.Connection, key: str) -> list[Incident]:
     """Return the incidents that a silence or another mute suppresses, by its key."""
-    rows = tx.execute(
-        "SELECT * FROM incident WHERE held_until IS NOT NULL AND suppressed_by = ? ORDER BY id",
-        (key,),
-    ).fetchall()
-    return [_incident(tx, row) for row in rows]
+    return _select(tx, "held_until IS NOT NULL AND suppressed_by = ? ORDER BY id", key)
 
 
 def first_due(tx: sqlite3.Connection, now: float) -> Incident | None:
     """Return the first incident that time alone changes by `now`; None if there is none."""
-    row = tx.execute(
-        "SELECT * FROM incident WHERE next_deadline IS NOT NULL AND next_deadline <= ?"
-        " ORDER BY next_deadline, id LIMIT 1",
-        (now,),
-    ).fetchone()
-    return _incident(tx, row) if row else None
+    found = _select(tx, "next_deadline <= ? ORDER BY next_deadline, id LIMIT 1", now)
+    return found[0] if found else None
 
 
 def next_incident_deadline(tx: sqlite3.Connection) -> float | None:
     """Return when time alone changes an incident next."""
-    row = tx.execute(
-        "SELECT min(next_deadline) AS at FROM incident WHERE next_deadline IS NOT NULL"
-    ).fetchone()
-    return None if row["at"] is None else float(row["at"])
+    row = tx.execute("SELECT min(next_deadline) FROM incident WHERE next_deadline IS NOT NULL")
+    deadline: float | None = row.fetchone()[0]
+    return deadline
 
 
 def save(tx: sqlite3.Connection, incident: Incident) -> None:
@@ -213,17 +201,9 @@ def running(tx: sqlite3.Connection) -> list[Running]:
 def add_feedback(tx: sqlite3.Connection, incident: str, feedback: Feedback) -> None:
     """Append one verdict; earlier ones stay."""
     tx.execute(
-        "INSERT INTO incident_feedback SELECT ?, coalesce(max(seq), 0) + 1, ?, ?, ?, ?, ?"
-        " FROM incident_feedback WHERE incident = ?",
-        (
-            incident,
-            feedback.at,
-            feedback.by,
-            feedback.verdict.value,
-            feedback.cause,
-            feedback.note,
-            incident,
-        ),
+        "INSERT INTO incident_feedback SELECT :incident, coalesce(max(seq), 0) + 1, :at, :by,"
+        " :verdict, :cause, :note FROM incident_feedback WHERE incident = :incident",
+        {"incident": incident, **asdict(feedback)},
     )
 
 
@@ -272,19 +252,23 @@ def end_cooldown(tx: sqlite3.Connection, kind: EventKind, room: str) -> None:
     tx.execute("DELETE FROM cooldown WHERE kind = ? AND room = ?", (kind.value, room))
 
 
+def _select(tx: sqlite3.Connection, where: str, *arguments: object) -> list[Incident]:
+    rows = tx.execute(f"SELECT * FROM incident WHERE {where}", arguments).fetchall()  # noqa: S608 - our conditions
+    return [_incident(tx, row) for row in rows]
+
+
 def _incident(tx: sqlite3.Connection, row: sqlite3.Row) -> Incident:
-    detections = tx.execute(
-        'SELECT id AS event_id, sensor, phase, onset, alerted, "end", confidence,'
-        " last_heard AS heard_at FROM alert_event WHERE incident = ? ORDER BY rowid",
+    events = tx.execute(
+        'SELECT id, sensor, phase, onset, alerted, "end", confidence, last_heard'
+        " FROM alert_event WHERE incident = ? ORDER BY rowid",
         (row["id"],),
     )
-    values = {name: _READ[name](row[name]) if name in _READ else row[name] for name in _FIELDS}
-    return Incident(
-        detections=tuple(
-            Detection(**{**d, "phase": EventPhase(d["phase"])}) for d in map(dict, detections)
-        ),
-        **values,
+    detections = (
+        Detection(event_id, sensor, EventPhase(phase), *times_and_confidence)
+        for event_id, sensor, phase, *times_and_confidence in events
     )
+    values = {name: _READ[name](row[name]) if name in _READ else row[name] for name in _FIELDS}
+    return Incident(detections=tuple(detections), **values)
 
 
 def _insert(tx: sqlite3.Connection, table: str, row: Mapping[str, object]) -> None:

@@ -64,7 +64,12 @@ def cap_message(
         for k, (kind, at) in enumerate(_messages(incident), 1)
     ]
     identifier, kind, sent = messages[-1]
+    what = KIND_WORDS.get(incident["kind"], incident["kind"])
+    parts = (room.name, floor_name(room.floor), room.building) if room else (incident["room"],)
+    place = ", ".join(part for part in parts if part)
+    over = kind == "Cancel"
     root = ET.Element("alert", xmlns=NAMESPACE)
+    earlier = " ".join(f"{sender},{i},{at}" for i, _, at in messages[:-1])
     _add(root, "identifier", identifier)
     _add(root, "sender", sender)
     _add(root, "sent", sent)
@@ -72,29 +77,9 @@ def cap_message(
     _add(root, "msgType", kind)
     _add(root, "scope", "Restricted")
     _add(root, "restriction", _RESTRICTION)
-    if len(messages) > 1:
-        _add(root, "references", " ".join(f"{sender},{i},{at}" for i, _, at in messages[:-1]))
+    if earlier:
+        _add(root, "references", earlier)
     _add(root, "incidents", number)
-    _info(root, incident, room, kind=kind, school=school, zone=zone, link=link)
-    ET.indent(root)
-    text: str = ET.tostring(root, encoding="unicode")
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'.encode()
-
-
-def _info(
-    root: ET.Element,
-    incident: Mapping[str, Any],
-    room: Room | None,
-    *,
-    kind: str,
-    school: str,
-    zone: ZoneInfo,
-    link: str,
-) -> None:
-    what = KIND_WORDS.get(incident["kind"], incident["kind"])
-    parts = (room.name, floor_name(room.floor), room.building) if room else (incident["room"],)
-    place = ", ".join(part for part in parts if part)
-    over = kind == "Cancel"
     info = ET.SubElement(root, "info")
     _add(info, "language", "en-US")
     _add(info, "category", _CATEGORY.get(incident["kind"], "Env"))
@@ -110,9 +95,14 @@ def _info(
         _add(info, "description", incident["events"][0]["why"]["sentence"])
     if link:
         _add(info, "web", link)
-    _add_parameter(info, "room", incident["room"])
-    _add_parameter(info, "kind", incident["kind"])
+    for name in ("room", "kind"):
+        parameter = ET.SubElement(info, "parameter")
+        _add(parameter, "valueName", name)
+        _add(parameter, "value", incident[name])
     _add(ET.SubElement(info, "area"), "areaDesc", place)
+    ET.indent(root)
+    text: str = ET.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'.encode()
 
 
 def _messages(incident: Mapping[str, Any]) -> list[tuple[str, float]]:
@@ -141,9 +131,3 @@ def _moment(at: float, zone: ZoneInfo) -> str:
 
 def _add(parent: ET.Element, name: str, text: str) -> None:
     ET.SubElement(parent, name).text = _NOT_XML.sub("", text)
-
-
-def _add_parameter(info: ET.Element, name: str, value: str) -> None:
-    parameter = ET.SubElement(info, "parameter")
-    _add(parameter, "valueName", name)
-    _add(parameter, "value", value)

@@ -56,40 +56,29 @@ _BATCH: Final = 500
 _LOOK_AGAIN_S: Final = 5.0
 
 
-class WebhookWriter:
-    """Puts changes of incidents into the outbox, one row a webhook, until cancelled."""
+async def write_webhooks(
+    state: sqlite3.Connection,
+    policy: AlertPolicy,
+    registry: Registry,
+    school: str,
+    changes: ChangeSignal,
+    wake_outbox: asyncio.Event,
+    run_until_stored: Retrying,
+    clock: Callable[[], float],
+) -> None:
+    """Put changes of incidents into the outbox until cancelled; `state` is used in its thread."""
 
-    def __init__(
-        self,
-        policy: AlertPolicy,
-        registry: Registry,
-        school: str,
-        changes: ChangeSignal,
-        wake_outbox: asyncio.Event,
-        run_until_stored: Retrying,
-        clock: Callable[[], float],
-    ) -> None:
-        self._policy = policy
-        self._registry = registry
-        self._school = school
-        self._changes = changes
-        self._wake_outbox = wake_outbox
-        self._run_until_stored = run_until_stored
-        self._clock = clock
-
-    async def run(self, state: sqlite3.Connection) -> None:
-        """Read the change feed after every change; `state` is used in its own thread."""
-        seen = -1
-        while True:
-            if await self._run_until_stored("webhooks", self._enqueue, state):
-                self._wake_outbox.set()
-            seen = await self._changes.wait_beyond(seen, _LOOK_AGAIN_S)
-
-    def _enqueue(self, state: sqlite3.Connection) -> int:
+    def write() -> int:
         if change_feed.read(state, READER, limit=1) == []:
             return 0
         with transaction(state) as tx:
-            return enqueue(tx, self._policy, self._registry, self._school, self._clock())
+            return enqueue(tx, policy, registry, school, clock())
+
+    seen = -1
+    while True:
+        if await run_until_stored("webhooks", write):
+            wake_outbox.set()
+        seen = await changes.wait_beyond(seen, _LOOK_AGAIN_S)
 
 
 def enqueue(

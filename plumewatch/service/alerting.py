@@ -24,7 +24,7 @@ from alerts.outbound import grafana_annotations, series_records, webhooks
 from alerts.outbound.grafana_annotations import AnnotationCounters, Annotator
 from alerts.outbound.room_publisher import RoomPublisher
 from alerts.outbound.room_states import AVAILABILITY
-from alerts.outbound.webhooks import WebhookNotifier, WebhookWriter
+from alerts.outbound.webhooks import WebhookNotifier, write_webhooks
 from ingest.broker import connected, new_client
 from ingest.errors import BrokerError
 from plumewatch.config import settings
@@ -162,7 +162,8 @@ class Alerting:
         """Pass every change on to webhooks and annotations, until cancelled."""
         base, state = self._resources, self._resources.state
         live = {webhooks.READER, series_records.READER}
-        writer = WebhookWriter(
+        writing = write_webhooks(
+            state,
             self.engine.policy,
             self.engine.registry,
             base.config.site,
@@ -172,7 +173,7 @@ class Alerting:
             base.clock,
         )
         async with asyncio.TaskGroup() as group:
-            group.create_task(writer.run(state), name="webhooks")
+            group.create_task(writing, name="webhooks")
             annotator = self._annotator()
             if annotator is not None:
                 live.add(grafana_annotations.READER)
