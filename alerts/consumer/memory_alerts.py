@@ -26,6 +26,7 @@ import asyncio
 import logging
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from alerts.consumer.memory_state import apply_changes, copy_state, settle_changes, take_changes
@@ -86,6 +87,7 @@ class Fork(NamedTuple):
     consumer: DetectionConsumer
 
 
+@dataclass(slots=True, kw_only=True)
 class MemoryAlerts:
     """Takes over alerting while the disk refuses.
 
@@ -95,34 +97,21 @@ class MemoryAlerts:
     `read_failures` the attempts to read the journal that failed meanwhile.
     """
 
-    def __init__(
-        self,
-        *,
-        engine: AlertEngine,
-        notifier: Notifier,
-        readings: ReadingQueue,
-        read_journal: Callable[[int, int], tuple[list[JournalEntry], int]],
-        state_failing: Callable[[], str],
-        in_detector: InThread,
-        clock: Callable[[], float],
-        on_alerts: Callable[[Sequence[AlertRecord]], None],
-        grace_s: float = GRACE_S,
-    ) -> None:
-        self.active = False
-        self.alerts = 0
-        self.read_failures = 0
-        self._engine = engine
-        self._notifier = notifier
-        self._readings = readings
-        self._read_journal = read_journal
-        self._state_failing = state_failing
-        self._in_detector = in_detector
-        self._clock = clock
-        self._on_alerts = on_alerts
-        self._grace_s = grace_s
-        self._fork: Fork | None = None
-        self._wake = asyncio.Event()
-        self._live: list[Reading] = []
+    engine: AlertEngine
+    notifier: Notifier
+    readings: ReadingQueue
+    read_journal: Callable[[int, int], tuple[list[JournalEntry], int]]
+    state_failing: Callable[[], str]
+    in_detector: InThread
+    clock: Callable[[], float]
+    on_alerts: Callable[[Sequence[AlertRecord]], None]
+    grace_s: float = GRACE_S
+    active: bool = field(init=False, default=False)
+    alerts: int = field(init=False, default=0)
+    read_failures: int = field(init=False, default=0)
+    _fork: Fork | None = field(init=False, default=None)
+    _wake: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _live: list[Reading] = field(init=False, default_factory=list)
 
     async def run(
         self,
@@ -142,7 +131,7 @@ class MemoryAlerts:
             await asyncio.sleep(_POLL_S)
             failing = self._failing()
             since = (loop.time() if since is None else since) if failing else None
-            if since is None or loop.time() - since < self._grace_s:
+            if since is None or loop.time() - since < self.grace_s:
                 continue
             log.error("the disk refuses; alerts leave from memory, nothing is stored: %s", failing)
             pump.held = True
@@ -166,26 +155,26 @@ class MemoryAlerts:
         """
         if self._fork is not None and self.active:
             self._carry_over(self._fork, disk)
-            self.active = bool(self._readings.failing)
+            self.active = bool(self.readings.failing)
 
     def _failing(self) -> str:
-        return self._readings.failing or self._state_failing()
+        return self.readings.failing or self.state_failing()
 
     async def _take_over(
         self, detection: Detection, disk: sqlite3.Connection, listen: Listen
     ) -> None:
         with ThreadPoolExecutor(1, thread_name_prefix="plumewatch-memory") as thread:
-            memory, consumer = await self._in_detector(_copy, detection, disk)
+            memory, consumer = await self.in_detector(_copy, detection, disk)
             fork = self._fork = Fork(thread, memory, consumer)
             self.active = True
             try:
                 events, position = detection.undecided or ((), detection.position)
                 pump = OutboxPump(
                     memory,
-                    self._engine,
-                    self._notifier,
+                    self.engine,
+                    self.notifier,
                     self._wake,
-                    clock=self._clock,
+                    clock=self.clock,
                     thread=thread,
                 )
                 async with asyncio.TaskGroup() as group:
@@ -193,7 +182,7 @@ class MemoryAlerts:
                     listening = group.create_task(listen(), name="tap")
                     if events:
                         await self._decide(
-                            fork, consumer.commit, events, consumer.position, self._clock()
+                            fork, consumer.commit, events, consumer.position, self.clock()
                         )
                     await self._feed(fork, position)
                     listening.cancel()
@@ -214,13 +203,13 @@ class MemoryAlerts:
         loop = asyncio.get_running_loop()
         fed, unreadable = 0, False
         while self.active and self._failing():
-            waiting = self._readings.unsettled()
+            waiting = self.readings.unsettled()
             fresh, fed = waiting[fed:], len(waiting)
             fresh += self._live
             self._live.clear()
             try:
                 entries, position = await loop.run_in_executor(
-                    fork.thread, self._read_journal, position, _BATCH
+                    fork.thread, self.read_journal, position, _BATCH
                 )
                 fresh = [entry.reading for entry in entries] + fresh
             except StorageError as error:
@@ -228,7 +217,7 @@ class MemoryAlerts:
                     log.warning("alerts from memory: the journal cannot be read: %s", error)
                 unreadable = True
                 self.read_failures += 1
-            await self._decide(fork, self._detect, fork.consumer, fresh, self._clock())
+            await self._decide(fork, self._detect, fork.consumer, fresh, self.clock())
             await asyncio.sleep(_POLL_S)
 
     def _detect(
@@ -250,13 +239,13 @@ class MemoryAlerts:
         for alert in alerts:
             log.warning("alert from memory: %s by %s", alert.kind, alert.sensor)
         if alerts:
-            self._on_alerts(alerts)
+            self.on_alerts(alerts)
 
     async def _until_carried_over(self, fork: Fork, disk: sqlite3.Connection) -> None:
         """Carry over, again and again while the disk refuses."""
         while True:
             try:
-                await self._in_detector(self._carry_over, fork, disk)
+                await self.in_detector(self._carry_over, fork, disk)
             except sqlite3.OperationalError as error:
                 log.warning("what was decided in memory cannot be stored yet: %s", error)
                 await asyncio.sleep(_CARRY_OVER_AGAIN_S)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -75,34 +76,27 @@ def find_stuck(tx: sqlite3.Connection, now: float) -> list[StuckItem]:
     ]
 
 
+@dataclass(slots=True)
 class StuckIncidentCheck:
     """Run a check regularly; log and count each stuck item once while it lasts."""
 
-    def __init__(
-        self,
-        find: Callable[[sqlite3.Connection, float], list[StuckItem]],
-        clock: Callable[[], float],
-        counter: Counter[str],
-        run_until_stored: Callable[[Callable[[], list[StuckItem]]], Awaitable[list[StuckItem]]],
-        on_found: Callable[[], None],
-    ) -> None:
-        self._find = find
-        self._clock = clock
-        self._counter = counter
-        self._run_until_stored = run_until_stored
-        self._on_found = on_found
-        self._known: frozenset[StuckItem] = frozenset()
+    find: Callable[[sqlite3.Connection, float], list[StuckItem]]
+    clock: Callable[[], float]
+    counter: Counter[str]
+    run_until_stored: Callable[[Callable[[], list[StuckItem]]], Awaitable[list[StuckItem]]]
+    on_found: Callable[[], None]
+    _known: frozenset[StuckItem] = field(init=False, default=frozenset())
 
     async def run(self, state: sqlite3.Connection) -> None:
         """Check until cancelled."""
         while True:
             await asyncio.sleep(EVERY_S)
-            self.report(await self._run_until_stored(lambda: self.check(state)))
+            self.report(await self.run_until_stored(lambda: self.check(state)))
 
     def check(self, state: sqlite3.Connection) -> list[StuckItem]:
         """Check once, in the thread of the database."""
         with transaction(state) as tx:
-            return self._find(tx, self._clock())
+            return self.find(tx, self.clock())
 
     def report(self, found: list[StuckItem]) -> None:
         """Log and count what was not known yet."""
@@ -110,6 +104,6 @@ class StuckIncidentCheck:
         self._known = frozenset(found)
         for item in fresh:
             log.error("stuck: %s, %s", item.what, item.subject)
-            self._counter[item.what] += 1
+            self.counter[item.what] += 1
         if fresh:
-            self._on_found()
+            self.on_found()

@@ -16,7 +16,7 @@ import asyncio
 import json
 import logging
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
@@ -128,39 +128,29 @@ def incident_annotations(
     return found
 
 
+@dataclass(slots=True)
 class Annotator:
     """Writes annotations until cancelled; `page_url` is the base of links to the staff page."""
 
-    def __init__(
-        self,
-        client: AnnotationClient,
-        database: Path,
-        rooms: Mapping[str, Room],
-        page_url: str,
-        changes: ChangeSignal,
-        counters: AnnotationCounters,
-        run_until_stored: Retrying,
-        clock: Callable[[], float],
-        *,
-        first_pause_s: float = _FIRST_PAUSE_S,
-        pace_s: float = _PACE_S,
-    ) -> None:
-        self._client = client
-        self._database = database
-        self._rooms = rooms
-        self._page_url = page_url
-        self._changes = changes
-        self._counters = counters
-        self._threads = BoundedThreads("annotations", 1)
-        self._run_until_stored = run_until_stored
-        self._clock = clock
-        self._first_pause_s = first_pause_s
-        self._pace_s = pace_s
+    client: AnnotationClient
+    database: Path
+    rooms: Mapping[str, Room]
+    page_url: str
+    changes: ChangeSignal
+    counters: AnnotationCounters
+    run_until_stored: Retrying
+    clock: Callable[[], float]
+    _: KW_ONLY
+    first_pause_s: float = _FIRST_PAUSE_S
+    pace_s: float = _PACE_S
+    _threads: BoundedThreads = field(
+        init=False, default_factory=lambda: BoundedThreads("annotations", 1)
+    )
 
     async def run(self, state: sqlite3.Connection) -> None:
         """Write what is due after every change; `state` is used in the thread of the database."""
-        counters = self._counters
-        seen, pause = -1, self._first_pause_s
+        counters = self.counters
+        seen, pause = -1, self.first_pause_s
         while True:
             try:
                 any_due = await self._write(state)
@@ -174,10 +164,10 @@ class Annotator:
                 continue
             if counters.annotations_failing:
                 log.warning("incidents are annotated again")
-            counters.annotations_failing, pause = "", self._first_pause_s
-            await asyncio.sleep(self._pace_s)
+            counters.annotations_failing, pause = "", self.first_pause_s
+            await asyncio.sleep(self.pace_s)
             if not any_due:
-                seen = await self._changes.wait_beyond(seen, _LOOK_AGAIN_S)
+                seen = await self.changes.wait_beyond(seen, _LOOK_AGAIN_S)
 
     async def _write(self, state: sqlite3.Connection) -> bool:
         """Write a batch of what is due; return whether anything was."""
@@ -208,36 +198,36 @@ class Annotator:
         def store() -> None:
             with transaction(state) as tx:
                 tx.executemany("INSERT OR REPLACE INTO annotation VALUES (?, ?, ?, ?)", done)
-                tx.execute("DELETE FROM annotation WHERE opened_at < ?", (self._clock() - SINCE_S,))
+                tx.execute("DELETE FROM annotation WHERE opened_at < ?", (self.clock() - SINCE_S,))
                 if position is not None:
                     change_feed.advance(tx, READER, position)
 
         if done or position is not None:
-            await self._run_until_stored("annotations", store)
+            await self.run_until_stored("annotations", store)
         for outcome in outcomes:
             if _refusal(outcome):
                 log.warning("%s; set aside until the incident changes", outcome)
-                self._counters.annotations_refused += 1
+                self.counters.annotations_refused += 1
             else:
-                self._counters.annotations += 1
-        self._counters.annotations_waiting -= len(done)
+                self.counters.annotations += 1
+        self.counters.annotations_waiting -= len(done)
 
     def _due(self) -> tuple[list[Annotation], int | None]:
         """Return annotations that differ from what was last written, and the cursor after them.
 
         Without changes there is no cursor to store.
         """
-        with closing(connect(self._database, read_only=True)) as db:
+        with closing(connect(self.database, read_only=True)) as db:
             changes = change_feed.read(db, READER)
             written = dict(db.execute("SELECT incident, body FROM annotation").fetchall())
             refused = db.execute("SELECT count(*) FROM annotation WHERE refused <> ''").fetchone()
-            self._counters.annotations_set_aside = refused[0]
+            self.counters.annotations_set_aside = refused[0]
             if changes == []:
-                self._counters.annotations_waiting = 0
+                self.counters.annotations_waiting = 0
                 return [], None
             position = changes[-1].seq if changes else change_feed.head(db)
-            since = self._clock() - SINCE_S
-            found = incident_annotations(db, self._rooms, self._page_url, since)
+            since = self.clock() - SINCE_S
+            found = incident_annotations(db, self.rooms, self.page_url, since)
         changed = None if changes is None else {change.incident for change in changes}
         due = [
             one
@@ -245,13 +235,13 @@ class Annotator:
             if (changed is None or one.incident in changed)
             and written.get(one.incident) != json.dumps(one.body())
         ]
-        self._counters.annotations_waiting = len(due)
+        self.counters.annotations_waiting = len(due)
         return due, position
 
     def _annotate(self, batch: Sequence[Annotation], outcomes: list[Outcome]) -> None:
         """Write a batch; `outcomes` has those before an error."""
         starts = [one.start for one in batch]
-        for outcome in self._client.annotate(batch, min(starts) - 1.0, max(starts) + 1.0):
+        for outcome in self.client.annotate(batch, min(starts) - 1.0, max(starts) + 1.0):
             outcomes.append(outcome)  # noqa: PERF402 - those before an error count
 
 

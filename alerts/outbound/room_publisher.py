@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import closing
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from alerts.outbound.home_assistant import discovery
@@ -41,6 +42,7 @@ class Publish(Protocol):
         """Return once the broker has it."""
 
 
+@dataclass(slots=True)
 class RoomPublisher:
     """Room states over a broker connection of their own.
 
@@ -48,20 +50,14 @@ class RoomPublisher:
     be opened or is lost. `home_assistant` is the discovery prefix; empty for none.
     """
 
-    def __init__(
-        self,
-        connect_broker: Callable[[], AbstractAsyncContextManager[Publish]],
-        database: Path,
-        registry: Registry,
-        changes: ChangeSignal,
-        home_assistant: str,
-    ) -> None:
-        self._connect_broker = connect_broker
-        self._database = database
-        self._registry = registry
-        self._changes = changes
-        self._prefix = home_assistant
-        self._threads = BoundedThreads("room states", 1)
+    connect_broker: Callable[[], AbstractAsyncContextManager[Publish]]
+    database: Path
+    registry: Registry
+    changes: ChangeSignal
+    home_assistant: str
+    _threads: BoundedThreads = field(
+        init=False, default_factory=lambda: BoundedThreads("room states", 1)
+    )
 
     async def run(self) -> None:
         """Publish until cancelled, reconnecting after errors. Readings do not depend on it."""
@@ -76,17 +72,17 @@ class RoomPublisher:
             pause = min(pause * 2, _LAST_RETRY_S)
 
     async def _session(self) -> None:
-        async with self._connect_broker() as publish:
+        async with self.connect_broker() as publish:
             sent: dict[str, str] = {}
             fixed = {AVAILABILITY: "online"}
-            if self._prefix:
-                fixed |= discovery(self._registry, self._prefix)
+            if self.home_assistant:
+                fixed |= discovery(self.registry, self.home_assistant)
             await _publish(publish, fixed, sent)
             seen = -1
             try:
                 while True:
                     await _publish(publish, await self._states(), sent)
-                    seen = await self._changes.wait_beyond(seen, _LOOK_S)
+                    seen = await self.changes.wait_beyond(seen, _LOOK_S)
             except asyncio.CancelledError:
                 await publish(AVAILABILITY, "offline", 1.0)
                 raise
@@ -100,8 +96,8 @@ class RoomPublisher:
         return {state_topic(room): state for room, state in states.items()}
 
     def _read(self) -> dict[str, str]:
-        with closing(connect(self._database, read_only=True)) as db:
-            return room_states(db, self._registry)
+        with closing(connect(self.database, read_only=True)) as db:
+            return room_states(db, self.registry)
 
 
 async def _publish(publish: Publish, wanted: dict[str, str], sent: dict[str, str]) -> None:
