@@ -21,14 +21,23 @@ FORMATS: Final = Path(__file__).parents[1] / "formats"
 
 
 def load_format(name: str) -> Decoder:
-    """Return the decoder of a format; its table is checked and compiled with the first message."""
-    tree = tomllib.loads((FORMATS / f"{name}.toml").read_text(encoding="utf-8"))
+    """Return the decoder of a format; its table is checked and compiled with the first message.
+
+    Raises `ValueError`, at once or with the first message, with the file and what is wrong in it.
+    """
+    path = FORMATS / f"{name}.toml"
+    tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    if "summary" not in tree:
+        raise ValueError(f"{path.name}: summary: missing")
 
     @cache
     def compiled() -> Callable[[Message, Context], list[Reading]]:
         from ingest.mapping.decoder import compile_format  # noqa: PLC0415 - loads pydantic
 
-        return compile_format(name, tree)
+        try:
+            return compile_format(name, tree)
+        except ValueError as error:
+            raise ValueError(f"{path.name}: {error}") from error
 
     def decode(message: Message, context: Context) -> list[Reading]:
         return compiled()(message, context)

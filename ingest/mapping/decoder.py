@@ -34,7 +34,7 @@ from ingest.mapping.source import (
 )
 from ingest.mapping.times import read_time
 from ingest.mapping.topics import TopicFilter
-from ingest.names import conversion, unit_of
+from ingest.names import conversion, unit_of, units_for
 from ingest.validation import build_reading, check_size, number, sensor_id, settle_time
 
 if TYPE_CHECKING:
@@ -104,7 +104,8 @@ class _Field:
     def __init__(self, config: FieldConfig) -> None:
         factors = conversion(config.quantity, config.unit)
         if factors is None:
-            raise ValueError(f"{config.unit!r} is no unit of {config.quantity}")
+            allowed = ", ".join(units_for(config.quantity))
+            raise ValueError(f"{config.unit!r} is no unit of {config.quantity}; one of: {allowed}")
         self._factor, self._addend = factors
         self._config = config
         self._unit = unit_of(config.unit)

@@ -14,13 +14,14 @@ A golden folder ``tests/golden/decoders/<name>/`` holds ``cases.json``: a list o
 
 import json
 import math
+import re
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from detection.quantities import QUANTITIES
-from ingest.decoders import DECODERS, find, subscriptions
+from ingest.decoders import DECODERS, find, subscriptions, tables
 from ingest.decoders.tables import FORMATS
 from ingest.decoding import Context, topic_matches
 from ingest.errors import DecodeError, Reason
@@ -82,6 +83,31 @@ def test_every_decoder_has_golden_cases(name):
 
 def test_no_golden_folder_without_decoder():
     assert {p.name for p in GOLDEN.iterdir()} == set(DECODERS)
+
+
+@pytest.mark.parametrize(
+    ("table", "found"),
+    [
+        ("topics = []", "summary: missing"),
+        (
+            """
+            summary = "A"
+            topics = ["a/{id}"]
+            [[mapping]]
+            sensor = { capture = "id" }
+            field = [{ quantity = "tvoc_ppb", unit = "ppbv", path = ["v"] }]
+            """,
+            "'ppbv' is no unit of tvoc_ppb; one of: ppb, ppm",
+        ),
+    ],
+)
+def test_a_faulty_table_is_named_with_its_fault(table, found, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "FORMATS", tmp_path)
+    (tmp_path / "acme.toml").write_text(table)
+    with pytest.raises(ValueError, match=re.escape(found)) as caught:  # noqa: PT012
+        decoder = tables.load_format("acme")
+        decoder.decode(Message("a/1", b'{"v": 1}', 0.0), context_of({}))
+    assert "acme.toml" in str(caught.value)
 
 
 def test_every_format_that_ships_is_in_the_table():
