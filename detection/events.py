@@ -116,7 +116,7 @@ KIND_NAMES: Final = {
     "offline": "sensor offline",
     "integrity": "forged or flooded messages",
 }
-"""Kinds of event as people name them after a probability: 90 % likely vaping."""
+"""Nouns of kinds, as after a probability: 90 % likely vaping. Titles: `notice.KIND_WORDS`."""
 _SHORT_LABELS: Final = {"rh": "humidity"}
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from alerts.notify.notice import KIND_WORDS
 from alerts.page.page_context import PageGroup
 from alerts.page.rendering import SPANS
 from alerts.page.views.charts import charts_of, marked
+from detection.events import KIND_NAMES
 from storage.timeseries.records import CLASSES
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class HistoryPages(PageGroup):
         ]
         lines = [
             {
-                "sensor": KIND_WORDS[kind],
+                "sensor": KIND_NAMES[kind].capitalize(),
                 "times": times,
                 "values": [highest[kind].get(at, 0.0 if at in measured else None) for at in times],
             }
