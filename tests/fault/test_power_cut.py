@@ -15,7 +15,7 @@ import pytest
 from storage.journal import Journal
 from storage.sqlite import connect
 from tests.support.broker import Mosquitto, free_port
-from tests.support.disk import ImageDisk
+from tests.support.image_disk import ImageDisk
 from tests.support.service import ServiceProcess, eventually
 
 TOKEN = "token-of-the-sender"

@@ -167,9 +167,9 @@ POINTS: Mapping[str, Any] = {
     "lease: taken, not committed": _at("outbox", "lease", "after"),
     "lease: after": _at("AppriseNotifier", "send", "before"),
     "send: after, nothing marked": _at("AppriseNotifier", "send", "after"),
-    "mark: before": _at("OutboxPump", "_write_mark", "before"),
+    "mark: before": _at("OutboxPump", "_write_outcome", "before"),
     "mark: written, not committed": _at("outbox", "sent", "after"),
-    "mark: after": _at("OutboxPump", "_write_mark", "after"),
+    "mark: after": _at("OutboxPump", "_write_outcome", "after"),
 }
 """Where a process may be made to die; each is given the function that ends it."""
 SABOTAGE: Mapping[str, Any] = {"commits are not synced": _sync_less}

@@ -68,7 +68,7 @@ async def test_samples_of_sensors_and_service_reach_the_series(config):
         assert service.series.records("detection", began - 300, end, sensor="n2-boys-1")
         (event,) = service.series.records("event", began - 300, end)
         assert event.kind == "vape"
-        assert len(service.series.records("incident", began - 300, end, room="r")) == 1
+        assert len(service.series.records("incident", began - 300, end)) == 1
         await until(
             lambda: service.series.records("incident", began - 300, end)[0].fields.get("notices")
         )

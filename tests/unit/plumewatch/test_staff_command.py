@@ -48,7 +48,7 @@ def test_from_standard_input_and_signed_out_everywhere(config, state):
     with transaction(state) as tx:
         identity = sessions.start(tx, "ap-north", NOW, 100.0)
     assert set_it(config) == (0, "password of ap-north set; 1 of their sessions ended\n")
-    assert sessions.find(state, identity, NOW) is None
+    assert sessions.person_of(state, identity, NOW) is None
 
 
 def test_asked_twice_on_a_terminal(config, state, capsys, monkeypatch):
