@@ -35,6 +35,7 @@ from alerts.incidents.incident import Record, Status
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import NoticeReason
 from storage import sqlite
+from storage.errors import is_transient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,6 +163,7 @@ class OutboxPump:
         self._steps = ClockSteps()
         self._stopping = False
         self._failing = False
+        self._released = False
 
     def stop(self) -> None:
         """Lease no further notices; `run` returns once those in flight have outcomes."""
@@ -171,11 +173,11 @@ class OutboxPump:
     async def run(self) -> None:
         """Pump until `stop`; the leases of a cancelled pump expire at the next start.
 
-        Raises StorageUnavailableError if the database cannot be opened.
+        Raises StorageUnavailableError if the database cannot be opened, sqlite3.OperationalError if
+        it fails for good; a disk that refuses for a while is asked again.
         """
         try:
             await self._in_thread(self._open)
-            await self._in_thread(self._release)
             async with asyncio.TaskGroup() as group:
                 while not self._stopping:
                     self._wake.clear()
@@ -200,6 +202,8 @@ class OutboxPump:
         try:
             rows, deadline = await self._in_thread(self._lease, room, now)
         except sqlite3.OperationalError as error:
+            if not is_transient(error):
+                raise
             if not self._failing:
                 _LOG.warning("outbox cannot be read, retrying each second: %s", error)
                 self._failing = True
@@ -270,6 +274,8 @@ class OutboxPump:
             try:
                 return await self._in_thread(self._write_outcome, row, error)
             except sqlite3.OperationalError as failure:
+                if not is_transient(failure):
+                    raise
                 _LOG.warning("outcome of notice %d cannot be stored: %s", row.id, failure)
                 await asyncio.sleep(1.0)
         _LOG.error("outcome of notice %d is lost; it may be sent again", row.id)
@@ -283,13 +289,13 @@ class OutboxPump:
         if hasattr(self, "_db"):
             self._db.close()
 
-    def _release(self) -> None:
-        with sqlite.transaction(self._db) as tx:
-            outbox_rows.release_leases(tx, self._owner, self._clock())
-
     def _lease(self, room: int, now: float) -> tuple[list[OutboxRow], float | None]:
         full = (name for name, n in self._in_flight.items() if n >= self._settings.per_channel)
         busy = self._notifier.busy_channels().union(full)
+        if not self._released:  # leases of a run that died; here the disk may refuse and come back
+            with sqlite.transaction(self._db) as tx:
+                outbox_rows.release_leases(tx, self._owner, now)
+            self._released = True
         deadline = outbox_rows.next_outbox_deadline(self._db, busy)
         if deadline is None or deadline > now:
             return [], deadline

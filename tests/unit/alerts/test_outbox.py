@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import sqlite3
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from alerts.engine import AlertEngine
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.incidents.incident import Status
 from alerts.incidents.repository import load
+from alerts.notify import outbox as outbox_rows
 from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump, PumpSettings
@@ -100,6 +102,36 @@ async def test_a_committed_notice_leaves_at_once(run, make_event):
     assert load(bench.db, record.incident).status is Status.NOTIFIED
     assert bench.query("SELECT status, attempts FROM outbox") == [("sent", 1)]
     assert bench.query("SELECT outcome FROM outbox_attempt") == [("sent",)]
+
+
+async def test_a_disk_that_refuses_at_the_start_is_asked_again(run, make_event, monkeypatch):
+    refusal = sqlite3.OperationalError("attempt to write a readonly database")
+    refusal.sqlite_errorcode = sqlite3.SQLITE_READONLY
+    refusals, release = [refusal], outbox_rows.release_leases
+
+    def release_leases(*arguments):
+        if refusals:
+            raise refusals.pop()
+        return release(*arguments)
+
+    monkeypatch.setattr(outbox_rows, "release_leases", release_leases)
+    notifier = RecordingNotifier()
+    bench = run(notifier)
+    await bench.until(lambda: not refusals)
+    bench.events(make_event())
+    await bench.until(lambda: notifier.sent)
+    assert not bench.task.done()
+
+
+async def test_a_missing_column_ends_the_pump(database, registry, policy):
+    bench = Bench(database, registry, policy, RecordingNotifier())
+    with contextlib.closing(bench.db), sqlite.transaction(bench.db) as tx:
+        tx.execute("ALTER TABLE outbox RENAME COLUMN lease_owner TO owner")
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.timeout(5):
+            await bench.pump.run()
+    (error,) = caught.value.exceptions
+    assert str(error) == "no such column: lease_owner"
 
 
 async def test_transient_failures_are_tried_again(run, make_event):
