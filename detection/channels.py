@@ -72,7 +72,7 @@ _DOUBLINGS_PER_LOGIT: Final = 0.27
 algorithm); a unit is (sd + 220) / 230 ticks, 1.5 for the usual sd, of 870 ticks a doubling."""
 _STAND_INS: Final = tuple(COLUMN_INDEX[k] for k in ("pm1", "pm4", "pm10"))
 _N03: Final = COLUMN_INDEX["n03"]
-_MASS_OF_N03: Final = 0.03
+MASS_OF_N03: Final = 0.03
 """µg/m³ per particle/cm³: unit-density spheres of 0.4 µm diameter."""
 
 
@@ -97,7 +97,7 @@ def channel_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
         for column in _STAND_INS:
             np.putmask(fine, absent, values[:, column])
             np.isnan(fine, out=absent)
-        np.putmask(fine, absent, _MASS_OF_N03 * values[:, _N03])
+        np.putmask(fine, absent, MASS_OF_N03 * values[:, _N03])
     return x.T
 
 

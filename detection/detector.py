@@ -24,12 +24,14 @@ from scipy.special import expit
 
 from detection.alert_thresholds import AlertThresholds
 from detection.baselines import WIDTH, BaselineTracker
-from detection.channels import CHANNEL_INDEX, CHANNELS, FINE, OPENERS, RISE, VOC, channel_matrix
+from detection.channels import CHANNEL_INDEX, CHANNELS, FINE, VOC, channel_matrix
 from detection.episodes import (
     EPISODE,
+    LONGEST_S,
     SESSION_S,
     Phase,
     begin_pulses,
+    end_reached,
     episodes_of,
     follow,
     open_episodes,
@@ -55,9 +57,6 @@ GAP_S: Final = 900.0
 """After a longer silence a sensor starts over: its old baselines mean nothing."""
 SILENT_S: Final = 300.0
 """After a longer silence an episode has ended."""
-LONGEST_S: Final = 3600.0
-QUIET_S: Final = 45.0
-"""An episode has ended when all channels have been back for so long."""
 JUDGED_S: Final = 240.0
 """A pulse is judged for so long; what it is shows within minutes."""
 WITHDRAW_S: Final = 30.0
@@ -278,7 +277,7 @@ class Detector:
                 opened, here.time[o], here.dt[o], here.x[o], change.last[o], change.baseline[o]
             )
             episode[o] = opened
-        _begin_pulses(here, change)
+        begin_pulses(episode, here.time, here.dt, here.x, change)
         follow(episode, here.time, here.x)
         self._judge(here, change)
         self._episodes[here.rows] = episode
@@ -288,7 +287,7 @@ class Detector:
         episode, time, dt, x = here.episode, here.time, here.dt, here.x
         age = time - episode["pulse_onset"]
         is_pulse = (episode["pulses"] > 0) & (age <= JUDGED_S) & ~np.isnan(x[:, FINE])
-        over = _is_over(here)
+        over = end_reached(episode, time, x)
         stage, stage_before = _stage(np.array([time, time - dt]) - episode["onset"])
         asked = (over | (stage > stage_before)) & (episode["phase"] == Phase.OPEN)
         moment, moment_before = _moment(np.array([age, age - dt]))
@@ -414,9 +413,7 @@ class Detector:
             e["thc_log_odds"] = -np.inf
             # Pulses before it may have been of what it is masked by.
             e["alerted_onset"] = e["pulse_onset" if e["is_masked"][0] else "session_onset"]
-            vape = 1.0 / (1.0 + np.exp(-e["log_odds"][0]))
-            others = chances[1:] / max(float(chances[1:].sum()), 1e-12)
-            chances = np.concatenate([[vape], (1.0 - vape) * others])
+            chances = probabilities(e["log_odds"], chances[None])[0]
         else:
             if e["vape_ruled_out"][0]:
                 chances[_VAPE] = 0.0
@@ -524,41 +521,6 @@ def probabilities(log_odds: Floats, kinds: Floats) -> Floats:
     share = others / np.where(total > 0.0, total, 1.0)[:, None]
     share[total <= 0.0] = 1.0 / others.shape[1]
     return np.column_stack([vape, (1.0 - vape)[:, None] * share])
-
-
-def _begin_pulses(here: _Round, change: Change) -> None:
-    """Begin a pulse where fine particles rise anew."""
-    episode, fine = here.episode, here.x[:, FINE]
-    peak, low, pulses = episode["peak"], episode["trough"], episode["pulses"]
-    first = change.has_pulse & (pulses == 0)
-    trough = low + episode["pulse_base"]
-    # After a deep fall a small rise is a new puff; after a shallow one it must be larger.
-    share = np.where(low < 0.25 * peak, 0.1, 0.3)
-    least = np.maximum(np.maximum(4.0, 5.0 * change.fine_noise), share * peak)
-    again = (pulses > 0) & (low < 0.6 * peak) & (fine - trough > least)
-    begin = np.flatnonzero(first | again)
-    if not begin.size:
-        return
-    floor = np.where(first, np.minimum(change.local, change.last[:, FINE]), trough)
-    floor = np.where(np.isnan(floor), change.local, floor)
-    part = episode[begin]
-    begin_pulses(
-        part, here.time[begin], here.dt[begin], here.x[begin], change.last[begin], floor[begin]
-    )
-    episode[begin] = part
-
-
-def _is_over(here: _Round) -> Flags:
-    """Return whether all channels have been back for a while, or it has lasted too long."""
-    episode, time = here.episode, here.time
-    baseline = episode["baseline"][:, OPENERS]
-    highest = episode["highest"][:, OPENERS] - baseline
-    out = here.x[:, OPENERS] - baseline > np.maximum(RISE[OPENERS], 0.25 * highest)
-    since = episode["back_since"]
-    since = np.where(out.any(axis=1), np.nan, np.where(np.isnan(since), time, since))
-    episode["back_since"] = since
-    over: Flags = (time - since >= QUIET_S) | (time - episode["onset"] > LONGEST_S)
-    return over
 
 
 def _evidence(episode: np.void, *, pulse: bool) -> dict[str, ChannelEvidence]:

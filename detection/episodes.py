@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from detection.channels import CHANNELS, FINE, voc_strength
+from detection.channels import CHANNELS, FINE, OPENERS, RISE, voc_strength
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from detection.baselines import Change
 
     Floats = NDArray[np.float64]
     Episodes = NDArray[np.void]
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 SESSION_S: Final = 120.0
 """Puffs further apart than this are two sessions."""
+LONGEST_S: Final = 3600.0
+QUIET_S: Final = 45.0
+"""An episode has ended when all channels have been back for so long."""
 N_KINDS: Final = 6
 
 
@@ -143,15 +148,30 @@ def open_episodes(
     episode["before_pulse"] = np.where(np.isnan(last), base, last)
 
 
-def begin_pulses(
-    episode: Episodes,
-    time: Floats,
-    dt: Floats,
-    x: Floats,
-    last: Floats,
-    floor: Floats,
+def begin_pulses(episode: Episodes, time: Floats, dt: Floats, x: Floats, change: Change) -> None:
+    """Begin a pulse where fine particles rise anew, in place."""
+    fine = x[:, FINE]
+    peak, low, pulses = episode["peak"], episode["trough"], episode["pulses"]
+    first = change.has_pulse & (pulses == 0)
+    trough = low + episode["pulse_base"]
+    # After a deep fall a small rise is a new puff; after a shallow one it must be larger.
+    share = np.where(low < 0.25 * peak, 0.1, 0.3)
+    least = np.maximum(np.maximum(4.0, 5.0 * change.fine_noise), share * peak)
+    again = (pulses > 0) & (low < 0.6 * peak) & (fine - trough > least)
+    begin = np.flatnonzero(first | again)
+    if not begin.size:
+        return
+    floor = np.where(first, np.minimum(change.local, change.last[:, FINE]), trough)
+    floor = np.where(np.isnan(floor), change.local, floor)
+    part = episode[begin]
+    _begin(part, time[begin], dt[begin], x[begin], change.last[begin], floor[begin])
+    episode[begin] = part
+
+
+def _begin(
+    episode: Episodes, time: Floats, dt: Floats, x: Floats, last: Floats, floor: Floats
 ) -> None:
-    """Begin a pulse of fine particles in each row, in place; `floor` is the level it rises from."""
+    """Begin a pulse in each row, in place; `floor` is the level it rises from."""
     had = episode["pulses"] > 0
     earlier = np.where(had, episode["peak"], np.nan)
     episode["previous_peak"] = earlier
@@ -180,6 +200,18 @@ def begin_pulses(
     episode["trough"] = np.inf
     episode["before_pulse"] = np.where(np.isnan(last), x, last)
     episode["log_odds"] = -20.0
+
+
+def end_reached(episode: Episodes, time: Floats, x: Floats) -> NDArray[np.bool_]:
+    """Return whether all channels have been back for a while, or it has lasted too long."""
+    baseline = episode["baseline"][:, OPENERS]
+    highest = episode["highest"][:, OPENERS] - baseline
+    out = x[:, OPENERS] - baseline > np.maximum(RISE[OPENERS], 0.25 * highest)
+    since = episode["back_since"]
+    since = np.where(out.any(axis=1), np.nan, np.where(np.isnan(since), time, since))
+    episode["back_since"] = since
+    over: NDArray[np.bool_] = (time - since >= QUIET_S) | (time - episode["onset"] > LONGEST_S)
+    return over
 
 
 def follow(episode: Episodes, time: Floats, x: Floats) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from detection.channels import MASS_OF_N03
 from detection.errors import SnapshotError
 from detection.quantities import COLUMN_INDEX, QUANTITIES
 
@@ -46,8 +47,6 @@ _LARGEST: Final = 1e9
 _TOGETHER: Final = 2000
 """About so many readings are added in one go: what is worked out of them fits a core's cache."""
 _FINE: Final = tuple(CHANNEL_INDEX[key] for key in ("pm25", "pm1", "pm4", "pm10"))
-_MASS_OF_N03: Final = 0.03
-"""µg/m³ per particle/cm³, as in `detection.channels`."""
 _ARRAYS: Final[Mapping[str, float]] = {
     "time": -np.inf,
     "count": 0.0,
@@ -298,7 +297,7 @@ def fine(values: NDArray[np.float64]) -> NDArray[np.float64]:
     ndarray of float64, shape (m,)
         NaN where the sensor measures no particles.
     """
-    found = _MASS_OF_N03 * values[:, CHANNEL_INDEX["n03"]]
+    found = MASS_OF_N03 * values[:, CHANNEL_INDEX["n03"]]
     for column in reversed(_FINE):
         found = np.where(np.isnan(values[:, column]), found, values[:, column])
     return found
