@@ -1,0 +1,1 @@
+"""Restroom worlds: independent physics of one subject, behind one interface."""
