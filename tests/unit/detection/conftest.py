@@ -4,6 +4,7 @@ import pytest
 from detection.batch import ReadingBatch
 from sensor_sim.school import random_school
 from sensor_sim.simulate import simulate
+from tests.support.streams import events_of, fresh
 
 START = 1_757_203_200.0 + 9 * 3600
 
@@ -27,3 +28,10 @@ def restroom():
     for array in (batch.sensor, batch.time, batch.values):
         array.setflags(write=False)
     return names, batch
+
+
+@pytest.fixture(scope="session")
+def restroom_events(restroom):
+    """Return the events of `restroom`, stepped whole."""
+    names, batch = restroom
+    return events_of(fresh(names), batch)

@@ -30,18 +30,17 @@ def batch_of(time, values, row=0):
     return ReadingBatch(np.full(len(time), row, np.int32), np.asarray(time, float), values)
 
 
-def test_something_happens_at_all(restroom):
-    names, batch = restroom
-    kinds = Counter((e.kind.value, e.phase.value) for e in events_of(fresh(names), batch))
+def test_something_happens_at_all(restroom_events):
+    kinds = Counter((e.kind.value, e.phase.value) for e in restroom_events)
     assert sum(n for (_, phase), n in kinds.items() if phase == "alerted") >= 20
     assert len({kind for kind, _ in kinds}) >= 4
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_any_split_gives_the_same_events(restroom, seed):
+def test_any_split_gives_the_same_events(restroom, restroom_events, seed):
     names, batch = restroom
     cuts = sorted(np.random.default_rng(seed).integers(0, len(batch), 60).tolist())
-    assert events_of(fresh(names), batch, cuts) == events_of(fresh(names), batch)
+    assert events_of(fresh(names), batch, cuts) == restroom_events
 
 
 def test_one_reading_at_a_time_gives_the_same_events(restroom):
@@ -50,9 +49,8 @@ def test_one_reading_at_a_time_gives_the_same_events(restroom):
     assert events_of(fresh(names), part, range(1, 6000)) == events_of(fresh(names), part)
 
 
-def test_snapshots_in_mid_stream_change_nothing(restroom):
+def test_snapshots_in_mid_stream_change_nothing(restroom, restroom_events):
     names, batch = restroom
-    whole = events_of(fresh(names), batch)
     detector, events = fresh(names), []
     for at in range(0, len(batch), 1500):
         detector = Detector.restore(detector.snapshot())
@@ -60,21 +58,21 @@ def test_snapshots_in_mid_stream_change_nothing(restroom):
         events += detector.step(
             ReadingBatch(batch.sensor[part], batch.time[part], batch.values[part])
         )
-    assert events == whole
+    assert events == restroom_events
 
 
-def test_duplicates_and_readings_out_of_order_change_nothing(restroom):
+def test_duplicates_and_readings_out_of_order_change_nothing(restroom, restroom_events):
     names, batch = restroom
     again = np.repeat(np.arange(len(batch)), 2)
     twice = ReadingBatch(batch.sensor[again], batch.time[again], batch.values[again])
-    assert events_of(fresh(names), twice) == events_of(fresh(names), batch)
+    assert events_of(fresh(names), twice) == restroom_events
 
 
-def test_another_day_changes_times_only(restroom):
+def test_another_day_changes_times_only(restroom, restroom_events):
     names, batch = restroom
     shift = 30 * 86_400.0
     moved = ReadingBatch(batch.sensor, batch.time + shift, batch.values)
-    ours = [(e.sensor, e.kind, e.phase, e.alerted) for e in events_of(fresh(names), batch)]
+    ours = [(e.sensor, e.kind, e.phase, e.alerted) for e in restroom_events]
     theirs = [
         (e.sensor, e.kind, e.phase, e.alerted - shift) for e in events_of(fresh(names), moved)
     ]
@@ -84,9 +82,8 @@ def test_another_day_changes_times_only(restroom):
         assert a[3] == pytest.approx(b[3], abs=1e-3)
 
 
-def test_a_mad_sensor_changes_nothing_for_the_others(restroom):
+def test_a_mad_sensor_changes_nothing_for_the_others(restroom, restroom_events):
     names, batch = restroom
-    alone = events_of(fresh(names), batch)
     rng = np.random.default_rng(3)
     n = 3000
     values = rng.choice([np.nan, 0.0, 1e5, 3.0], size=(n, len(COLUMNS)))
@@ -100,7 +97,7 @@ def test_a_mad_sensor_changes_nothing_for_the_others(restroom):
     )
     with_mad = [e for e in events_of(fresh([*names, "mad"]), mixed) if e.sensor != "mad"]
     key = lambda e: (e.time, e.sensor, e.phase.value)  # noqa: E731 - a sort key
-    assert sorted(with_mad, key=key) == sorted(alone, key=key)
+    assert sorted(with_mad, key=key) == sorted(restroom_events, key=key)
 
 
 def test_input_is_not_written_to(restroom):
@@ -110,11 +107,9 @@ def test_input_is_not_written_to(restroom):
     np.testing.assert_array_equal(batch.values, before)
 
 
-def test_every_event_is_explained_and_ends_once(restroom):
-    names, batch = restroom
-    events = events_of(fresh(names), batch)
+def test_every_event_is_explained_and_ends_once(restroom_events):
     said = {}
-    for event in events:
+    for event in restroom_events:
         assert event.evidence
         assert sum(event.probabilities.values()) == pytest.approx(1.0, abs=0.01)
         assert event.probabilities[event.kind.value] == max(event.probabilities.values())
