@@ -165,10 +165,9 @@ class DetectionLoop:
     async def admit(self, events: Sequence[Event]) -> None:
         """Commit events of other detectors."""
         await self.ready.wait()
-        alerts = await self._commit(
-            self._ready_consumer().commit_external, events, self._resources.clock()
-        )
-        self._report(events, alerts)
+        consumer = self._ready_consumer()
+        now = await self._time(consumer)
+        self._report(events, await self._commit(consumer.commit_external, events, now))
 
     async def run(self) -> None:
         """Judge readings as they become durable, until cancelled."""
@@ -218,7 +217,8 @@ class DetectionLoop:
         step = partial(consumer.step, broker_healthy=self._hooks.broker_healthy())
         events = await self._resources.in_detector(step, [entry.reading for entry in entries])
         self.undecided = (events, position)
-        alerts = await self._commit(consumer.commit, events, position, self._resources.clock())
+        now = await self._time(consumer)
+        alerts = await self._commit(consumer.commit, events, position, now)
         self.undecided = None
         self._hooks.on_skipped(consumer.drain_skipped_counts())
         self.counts.readings += len(entries)
@@ -249,7 +249,11 @@ class DetectionLoop:
         self._report([], result.alerts, state_changed=result.state_changed)
 
     async def _time(self, consumer: DetectionConsumer) -> float:
-        """Return the time; move deadlines along first if the machine's clock was set."""
+        """Return the time; move deadlines along first if the machine's clock was set.
+
+        Every decision is committed at a time from here. At a time that `ClockSteps` has not seen,
+        its deadlines would move by a step that they already contain.
+        """
         now = self._resources.clock()
         step = self._steps.look(now, time.monotonic()) if self._steps else 0.0
         if step:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from alerts.consumer.detection_consumer import TimeResult
+from alerts.incidents.clock_step import ClockSteps
 from plumewatch.service.detection_loop import DetectionHooks, DetectionLoop
 from plumewatch.service.resources import Observer
 from storage.reading import Reading
@@ -21,16 +22,27 @@ class FakeConsumer:
     def __init__(self):
         self.position = 0
         self.model_version = "plume-2"
+        self.on_step = lambda: None
+        self.changes = []
 
     def open(self, read):
         pass
 
     def step(self, _readings, **_options):
+        self.on_step()
         return []
 
-    def commit(self, _events, position, _now):
+    def commit(self, _events, position, now):
         self.position = position
+        self.changes.append(("commit", now))
         return []
+
+    def commit_external(self, _events, now):
+        self.changes.append(("commit", now))
+        return []
+
+    def move_deadlines(self, now, by_s):
+        self.changes.append(("move", now, round(by_s)))
 
     def drain_skipped_counts(self):
         return {}
@@ -65,7 +77,10 @@ class Bench:
             clock=lambda: self.now,
             ready=asyncio.Event(),
         )
-        self.loop = DetectionLoop(resources, FakeConsumer, self.run, hooks, None)
+        self.consumer = FakeConsumer()
+        self.loop = DetectionLoop(
+            resources, lambda: self.consumer, self.run, hooks, ClockSteps()
+        )
 
     async def run(self, work, *arguments):
         return work(*arguments)
@@ -92,17 +107,40 @@ def test_lag_before_it_is_ready(bench):
     assert bench.loop.lag() == (400, 7.0)
 
 
-async def test_a_first_reading_after_a_quiet_hour_is_no_lag(bench):
-    task = asyncio.create_task(bench.loop.run())
-    await bench.loop.ready.wait()
-    bench.store(3)
-    await until(lambda: bench.loop.position == 3)
-    assert bench.loop.lag() == (0, 0.0)
-    bench.now += 3600.0
-    bench.store(1)
-    bench.now += 0.1
-    assert bench.loop.lag() == (1, pytest.approx(0.1))
+@contextlib.asynccontextmanager
+async def running(loop):
+    task = asyncio.create_task(loop.run())
+    await loop.ready.wait()
+    yield
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+async def test_a_first_reading_after_a_quiet_hour_is_no_lag(bench):
+    async with running(bench.loop):
+        bench.store(3)
+        await until(lambda: bench.loop.position == 3)
+        assert bench.loop.lag() == (0, 0.0)
+        bench.now += 3600.0
+        bench.store(1)
+        bench.now += 0.1
+        assert bench.loop.lag() == (1, pytest.approx(0.1))
     assert bench.loop.counts.readings == 3
+
+
+@pytest.mark.parametrize("by_s", [3600.0, -3600.0])
+@pytest.mark.parametrize("external", [False, True])
+async def test_a_clock_set_during_a_batch_moves_earlier_deadlines_only(bench, by_s, external):
+    def set_clock():
+        bench.now = NOW + by_s
+
+    async with running(bench.loop):
+        if external:
+            set_clock()
+            await bench.loop.admit([])
+        else:
+            bench.consumer.on_step = set_clock
+            bench.store(1)
+            await until(lambda: bench.loop.position == 1)
+    assert bench.consumer.changes[:2] == [("move", NOW + by_s, by_s), ("commit", NOW + by_s)]
