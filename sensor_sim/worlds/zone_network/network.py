@@ -3,7 +3,8 @@
 Particles of a mode are followed by four moments in each zone (number, number times log diameter,
 involatile and volatile mass). Vapors slow down the evaporation that they come from, stick to tiles
 and leave them again; water condenses on cold walls. What is slow (settling, coagulation, walls,
-people as sources) is advanced every four seconds.
+people as sources) is advanced every four seconds. Air flows with species last, for one matrix
+product a room, and reacts with species first, for long loops over rooms and zones.
 """
 
 from __future__ import annotations
@@ -38,21 +39,25 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _SLOW_S: Final = 4
-_MASS: Final = DENSITY * SPHERE
-"""Of a particle of 1 µm of each mode, pg."""
 _N: Final = int(Species.COUNT)
 
+
+def _by_mode(values: Floats) -> Floats:
+    """Shape one value a mode for (modes, rooms, zones)."""
+    return values[:, None, None]
+
+
+_MASS: Final = _by_mode(DENSITY * SPHERE)
+"""Of a particle of 1 µm of each mode, pg."""
+
 # Modes that evaporate, and their positions among each other.
-_VOLATILE_MODES: Final = (Mode.SMOKE, Mode.VAPE, Mode.THC, Mode.SPRAY, Mode.MIST, Mode.FOG)
-_SMOKE, _VAPE, _THC, _SPRAY, _MIST, _FOG = range(len(_VOLATILE_MODES))
-_VOLATILE_MASS: Final = _MASS[list(_VOLATILE_MODES)]
-_RATE_UM2_S: Final = np.array([0.004, 0.0, 0.0004, 0.0, 250.0, 0.0016])
-"""Evaporation; that of vape and spray depends on the source."""
-_NUMBER_LOSS: Final = np.array([0.2, 0.35, 0.2, 0.15, 0, 0.2])
+_VOLATILE_MODES: Final = slice(Mode.SMOKE, Mode.FOG + 1)
+_SMOKE, _VAPE, _THC, _SPRAY, _MIST, _FOG = range(6)
+_RATE_UM2_S: Final = _by_mode(np.array([0.004, 0.0, 0.0004, 0.0, 250.0, 0.0016]))
+"""Evaporation; that of vape and spray depends on the source, that of mist on humidity."""
+_NUMBER_LOSS: Final = _by_mode(np.array([0.2, 0.35, 0.2, 0.15, 0, 0.2]))
 """Share of particles that vanish per share of mass that evaporates."""
-_SHRINKAGE: Final = (1 - _NUMBER_LOSS) * np.array([1.05, 1.08, 1.05, 1.0, 1.0, 1.05]) / 3
-_NOT_NEGATIVE: Final = np.ones(32, bool)
-_NOT_NEGATIVE[Species.LOG_DIAMETER : Species.LOG_DIAMETER + MODES] = False
+_SHRINKAGE: Final = (1 - _NUMBER_LOSS) * _by_mode(np.array([1.05, 1.08, 1.05, 1.0, 1.0, 1.05])) / 3
 
 
 def _lognormal(mass: Floats, mode: Mode, mmd_um: float, variance: float) -> tuple[Floats, Floats]:
@@ -60,6 +65,11 @@ def _lognormal(mass: Floats, mode: Mode, mmd_um: float, variance: float) -> tupl
     log_diameter = np.log(mmd_um) - 3 * variance
     number = mass / (DENSITY[mode] * SPHERE * np.exp(3 * log_diameter + 4.5 * variance))
     return number, number * log_diameter
+
+
+def _species_first(air: Floats) -> Floats:
+    """Return indoor air (rooms, nodes, species) as a view (species, rooms, zones)."""
+    return air[:, :INDOORS].transpose(2, 0, 1)
 
 
 class Network:
@@ -74,6 +84,9 @@ class Network:
         def of_rooms(get: Callable[[Room], object]) -> Floats:
             return np.array([get(room) for room in rooms])
 
+        def in_zones(get: Callable[[Room], float]) -> Floats:
+            return np.repeat(of_rooms(get)[:, None], INDOORS, axis=1)
+
         self._row = np.arange(n)
         self._volumes = of_rooms(lambda room: room.volumes)
         self._flows = of_rooms(lambda room: room.flows.reshape(DRIVERS, NODES * NODES))
@@ -82,43 +95,31 @@ class Network:
         self._ceiling = np.array([room.zone_of[Zone.CEILING] for room in rooms])
         self._main = np.array([room.zone_of[Zone.MAIN] for room in rooms])
         self._infiltration = of_rooms(lambda room: room.infiltration)
-        self._unmixed_left = np.exp(-1 / of_rooms(lambda room: room.mixing_s)[:, None])
-        self._vapor_saturation = of_rooms(lambda room: room.vapor_saturation)[:, None]
-        deposition = of_rooms(lambda room: room.deposition)[:, None, None]
-        self._settling = 1.6e-5 * deposition * DENSITY
+        self._unmixed_left = np.exp(-1 / in_zones(lambda room: room.mixing_s))
+        self._vapor_saturation = in_zones(lambda room: room.vapor_saturation)
+        self._settling = 1.6e-5 * in_zones(lambda room: room.deposition) * _by_mode(DENSITY)
         self._people_sources = self._draw_people_sources()
-        self._wall_offset = of_rooms(lambda room: room.rng.uniform(-1.4, 0.8))[:, None]
-        self._wall_rate = of_rooms(lambda room: log_uniform(room.rng, 0.002, 0.008))[:, None]
+        self._wall_offset = in_zones(lambda room: room.rng.uniform(-1.4, 0.8))
+        self._wall_rate = in_zones(lambda room: log_uniform(room.rng, 0.002, 0.008))
 
         self._air = np.zeros((n, NODES, _N))
         self._set_boundary(0, slice(None))
         furnishings = of_rooms(lambda room: room.voc_source)
         self._air[:, :INDOORS, Species.ALCOHOL] += (furnishings * 1.88 * 0.6)[:, None]
-        self._view_air()
-        sorption = of_rooms(lambda room: room.sorption)[:, None, None]
-        self._adsorption = sorption * np.array([0.15, 3, 8, 3]) / 3600
-        self._desorption = np.array([0.6, 0.5, 0.05, 0.35]) / 3600
+        self._indoors = np.ascontiguousarray(_species_first(self._air))
+        self._name_parts()
+        self._rate = np.repeat(np.repeat(_RATE_UM2_S, n, axis=1), INDOORS, axis=2)
+        sorption = in_zones(lambda room: room.sorption)
+        self._adsorption = sorption * _by_mode(np.array([0.15, 3, 8, 3])) / 3600
+        self._desorption = _by_mode(np.array([0.6, 0.5, 0.05, 0.35]) / 3600)
         self._on_tiles = self._gases * self._adsorption / self._desorption
         self._on_walls = np.zeros((n, INDOORS))
 
-    def _view_air(self) -> None:
-        """Name the parts of the indoor air; all are views of one array."""
-        indoors = self._air[:, :INDOORS]
-        self._indoors = indoors
-
-        def modes(moment: Species, modes: slice = slice(0, MODES)) -> Floats:
-            return indoors[:, :, moment + modes.start : moment + modes.stop]
-
-        self._number = modes(Species.NUMBER)
-        self._log_diameter = modes(Species.LOG_DIAMETER)
-        self._involatile = modes(Species.INVOLATILE)
-        self._volatile = modes(Species.VOLATILE)
-        evaporating = slice(_VOLATILE_MODES[0], _VOLATILE_MODES[-1] + 1)
-        self._e_number = modes(Species.NUMBER, evaporating)
-        self._e_log_diameter = modes(Species.LOG_DIAMETER, evaporating)
-        self._e_involatile = modes(Species.INVOLATILE, evaporating)
-        self._e_volatile = modes(Species.VOLATILE, evaporating)
-        self._gases = indoors[:, :, Species.ALCOHOL : Species.TERPENE + 1]
+    def _name_parts(self) -> None:
+        """Name the parts of the indoor air (species, rooms, zones)."""
+        moments = self._indoors[: 4 * MODES].reshape(4, MODES, self._n, INDOORS)
+        self._number, self._log_diameter, self._involatile, self._volatile = moments
+        self._gases = self._indoors[Species.ALCOHOL : Species.TERPENE + 1]
         (
             self._alcohol,
             self._glycol,
@@ -132,7 +133,7 @@ class Network:
             self._vape_rate,
             self._spray_rate,
             self._unmixed_gas,
-        ) = (indoors[:, :, species] for species in range(Species.ALCOHOL, Species.COUNT))
+        ) = self._indoors[Species.ALCOHOL :]
 
     def _draw_people_sources(self) -> Floats:
         """Draw what one person adds a second: (rooms, places, zones x species)."""
@@ -212,13 +213,12 @@ class Network:
         """Return the air at the sensors: (seconds, rooms, species)."""
         starts, cells, amounts, steady = self._sort_releases()
         start = starts.tolist()
-        steady = _SLOW_S * steady[:, :INDOORS]
+        steady = np.ascontiguousarray(_SLOW_S * _species_first(steady))
         drivers = np.stack([room.drivers for room in self._rooms], axis=1)
-        people = np.stack([room.people for room in self._rooms], axis=1)
         sensor = np.array([room.sensor_zone for room in self._rooms])
         out = np.zeros((self._seconds, self._n, _N), np.float32)
-        air, indoors, row = self._air, self._indoors, self._row
-        every_value = air.reshape(-1)
+        air, row = self._air, self._row
+        flowing, every_value = _species_first(air), air.reshape(-1)
         per_volume = (1 / self._volumes)[:, :, None]
         overturning = self._overturning
         for k in range(self._seconds):
@@ -227,22 +227,28 @@ class Network:
                 overturning = self._overturn()
             exchange = np.matmul(drivers[k][:, None, :], self._flows)
             exchange = exchange.reshape(self._n, NODES, NODES) + overturning
-            indoors += np.matmul(exchange, air)[:, :INDOORS] * per_volume
+            air[:, :INDOORS] += np.matmul(exchange, air)[:, :INDOORS] * per_volume
             here = slice(start[k], start[k + 1])
             if here.stop > here.start:
                 np.add.at(every_value, cells[here], amounts[here])
+            self._indoors[:] = flowing
             humidity, stickiness = self._evaporate()
             if k % _SLOW_S == 0:
-                indoors += steady
-                added = np.matmul(people[k][:, None, :], self._people_sources)
-                indoors += _SLOW_S * added.reshape(self._n, NODES, _N)[:, :INDOORS]
+                self._indoors += steady
+                self._add_people(k)
                 self._lose_particles(stickiness)
                 self._exchange_with_walls(self._school.surroundings.temperature[k // 60])
                 self._condense(humidity)
-                moments = indoors[:, :, :32]
-                np.maximum(moments, 0, out=moments, where=_NOT_NEGATIVE)
+                for moment in (self._number, self._involatile, self._volatile):
+                    np.maximum(moment, 0, out=moment)
+            flowing[:] = self._indoors
             out[k] = air[row, sensor]
         return out
+
+    def _add_people(self, second: int) -> None:
+        people = np.stack([room.people[second] for room in self._rooms])
+        added = np.matmul(people[:, None, :], self._people_sources)
+        self._indoors += _SLOW_S * _species_first(added.reshape(self._n, NODES, _N))
 
     def _overturn(self) -> Floats:
         """Return exchange of room and ceiling, weaker while the ceiling is warmer."""
@@ -257,49 +263,45 @@ class Network:
 
         Returns relative humidity, and how much faster fresh vape aerosol coagulates.
         """
-        number, volatile = self._e_number, self._e_volatile
-        mass = self._e_involatile + volatile
+        number, volatile = self._number[_VOLATILE_MODES], self._volatile[_VOLATILE_MODES]
+        log_diameter = self._log_diameter[_VOLATILE_MODES]
+        mass = self._involatile[_VOLATILE_MODES] + volatile
         mass_ = mass + 1e-9
-        diameter_cubed = mass_ / ((number + 1e-6) * _VOLATILE_MASS)
+        diameter_cubed = mass_ / ((number + 1e-6) * _MASS[_VOLATILE_MODES])
         diameter_squared = np.exp(np.log(diameter_cubed) * (2 / 3)) + 1e-4
         temperature = self._temperature
         humidity = self._water / saturation_g_m3(temperature)
         humid = np.minimum(humidity, 0.998)
         saturation = self._vapor_saturation
-        vape_left = volatile[:, :, _VAPE] + 1e-9
-        spray_left = volatile[:, :, _SPRAY] + 1e-9
-        in_plume = saturation * np.minimum(1, self._unmixed_vape / mass_[:, :, _VAPE])
+        vape_left = volatile[_VAPE] + 1e-9
+        spray_left = volatile[_SPRAY] + 1e-9
+        in_plume = saturation * np.minimum(1, self._unmixed_vape / mass_[_VAPE])
         warmth = np.exp((temperature - 22) * 0.09)
         glycerol = np.minimum(0.97, self._glycerol * (1 + in_plume) / (520 * warmth))
         alcohol = np.maximum(0.1, 1 - self._alcohol * (1 + saturation) / 4e6)
-        rate = np.empty_like(mass)
-        rate[:] = _RATE_UM2_S
-        rate[:, :, _VAPE] = (
-            self._vape_rate / vape_left * (1 - glycerol) * (1 - 0.55 * humid) * warmth
-        )
-        rate[:, :, _SPRAY] = self._spray_rate / spray_left * alcohol
-        rate[:, :, _MIST] = 250 * (1 - humid)
+        rate = self._rate
+        rate[_VAPE] = self._vape_rate / vape_left * (1 - glycerol) * (1 - 0.55 * humid) * warmth
+        rate[_SPRAY] = self._spray_rate / spray_left * alcohol
+        rate[_MIST] = 250 * (1 - humid)
         shrunk = np.maximum(0.02, 1 - 0.75 * rate * (volatile / mass_) / diameter_squared)
         lost = np.minimum(volatile, mass * (1 - shrunk * np.sqrt(shrunk)))
         share = lost / mass_
-        lost_of = lost.transpose(2, 0, 1)
-        self._vape_rate *= 1 - lost_of[_VAPE] / vape_left
-        self._spray_rate *= 1 - lost_of[_SPRAY] / spray_left
-        self._e_log_diameter += number * _SHRINKAGE * np.log1p(-np.minimum(share, 0.9995))
+        self._vape_rate *= 1 - lost[_VAPE] / vape_left
+        self._spray_rate *= 1 - lost[_SPRAY] / spray_left
+        log_diameter += number * _SHRINKAGE * np.log1p(-np.minimum(share, 0.9995))
         left = 1 - _NUMBER_LOSS * share
         number *= left
-        self._e_log_diameter *= left
+        log_diameter *= left
         volatile -= lost
-        self._glycerol += 0.9 * lost_of[_VAPE]
-        self._alcohol += 0.8 * lost_of[_SPRAY]
-        self._glycol += lost_of[_FOG] + 0.1 * lost_of[_VAPE]
-        self._terpene += lost_of[_THC] + 0.3 * lost_of[_SMOKE]
-        mass_of = mass_.transpose(2, 0, 1)
+        self._glycerol += 0.9 * lost[_VAPE]
+        self._alcohol += 0.8 * lost[_SPRAY]
+        self._glycol += lost[_FOG] + 0.1 * lost[_VAPE]
+        self._terpene += lost[_THC] + 0.3 * lost[_SMOKE]
         self._unmixed_vape *= self._unmixed_left * (
-            1 - (lost_of[_VAPE] + lost_of[_THC]) / (mass_of[_VAPE] + mass_of[_THC])
+            1 - (lost[_VAPE] + lost[_THC]) / (mass_[_VAPE] + mass_[_THC])
         )
-        others_lost = lost_of[_SMOKE] + lost_of[_SPRAY] + lost_of[_MIST] + lost_of[_FOG]
-        others_mass = mass_of[_SMOKE] + mass_of[_SPRAY] + mass_of[_MIST] + mass_of[_FOG]
+        others_lost = lost[_SMOKE] + lost[_SPRAY] + lost[_MIST] + lost[_FOG]
+        others_mass = mass_[_SMOKE] + mass_[_SPRAY] + mass_[_MIST] + mass_[_FOG]
         self._unmixed_other *= self._unmixed_left * (1 - others_lost / others_mass)
         self._unmixed_gas *= self._unmixed_left
         return humidity, in_plume
@@ -316,7 +318,7 @@ class Network:
         of_number = np.minimum(0.1, _SLOW_S * (settling * np.exp(2 * variance) + 8e-5))
         by_mass = settling * np.exp(np.minimum(8 * variance, 4))
         of_mass = np.minimum(0.3, _SLOW_S * (by_mass + 8e-5))
-        coagulated = np.minimum(0.2, _SLOW_S * 9e-10 * number * (1 + stickiness[:, :, None]))
+        coagulated = np.minimum(0.2, _SLOW_S * 9e-10 * number * (1 + stickiness))
         self._log_diameter -= number_ * (
             of_number * (log_diameter + 2 * variance) + coagulated * log_diameter
         )
@@ -324,8 +326,8 @@ class Network:
         left = 1 - of_mass
         self._involatile *= left
         self._volatile *= left
-        self._vape_rate *= left[:, :, Mode.VAPE]
-        self._spray_rate *= left[:, :, Mode.SPRAY]
+        self._vape_rate *= left[Mode.VAPE]
+        self._spray_rate *= left[Mode.SPRAY]
 
     def _exchange_with_walls(self, outside_c: float) -> None:
         """Let gases stick to tiles and leave them, walls warm the air, water condense on them."""
@@ -349,7 +351,7 @@ class Network:
         over = np.maximum(0, humidity - 1.0) * saturation_g_m3(self._temperature) * 0.3
         self._water -= over
         mass = over * 4e3
-        number = mass / (_MASS[Mode.MIST] * 60)
-        self._volatile[:, :, Mode.MIST] += mass
-        self._number[:, :, Mode.MIST] += number
-        self._log_diameter[:, :, Mode.MIST] += number * 1.1
+        number = mass / (DENSITY[Mode.MIST] * SPHERE * 60)
+        self._volatile[Mode.MIST] += mass
+        self._number[Mode.MIST] += number
+        self._log_diameter[Mode.MIST] += number * 1.1
