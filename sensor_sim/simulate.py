@@ -125,6 +125,11 @@ def simulate(
     return _chunks(engine, math.ceil(duration_s), float(chunk_s))
 
 
+def draw_air(restroom: Restroom, seed: int) -> RoomAir:
+    """Draw a room's fixed properties, the same ones in every run with this `seed`."""
+    return RoomAir.draw(stream(seed, "air", restroom.id), restroom.volume_m3)
+
+
 class _Engine:
     """All state of a run, advanced tile by tile."""
 
@@ -145,7 +150,7 @@ class _Engine:
         self._nuisance_rate = nuisance_rate
         self.rooms: list[_Room] = []
         for restroom in school.restrooms:
-            air = RoomAir.draw(stream(seed, "air", restroom.id), restroom.volume_m3)
+            air = draw_air(restroom, seed)
             sensors = [
                 _Sensor(DeviceUnit(d, seed, start), SensorPlace.draw(stream(seed, "place", d.id)))
                 for d in restroom.devices

@@ -1,20 +1,37 @@
-"""Restroom worlds: independent physics of one subject, behind one interface."""
+"""Restroom worlds: independent physics of one subject, behind one interface.
+
+`WORLDS` is the literal table; a world is a module or folder here with a function of its own name,
+imported when first run. Being in the table is being tested.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
-
-from sensor_sim.worlds.two_zones import two_zones
-from sensor_sim.worlds.zone_network import zone_network
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sensor_sim.worlds.world import World
+    from sensor_sim.worlds.world import Happening, Readings, World
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """World of this name; plain data, so that worker processes can be given it."""
+
+    name: str
+
+    def __call__(
+        self, seed: int, rooms: int, hours: float, vape_rate: float = 0.35
+    ) -> tuple[Readings, list[Happening]]:
+        world: World = getattr(import_module(f"sensor_sim.worlds.{self.name}"), self.name)
+        return world(seed, rooms, hours, vape_rate)
+
 
 WORLDS: Final[Mapping[str, World]] = {
-    "two_zones": two_zones,
-    "zone_network": zone_network,
+    "school": _Named("school"),
+    "two_zones": _Named("two_zones"),
+    "zone_network": _Named("zone_network"),
 }
-
-__all__ = ["WORLDS", "two_zones", "zone_network"]
+"""All worlds by name."""

@@ -32,6 +32,7 @@ COLUMNS: Final = (
     "rh",
     "temp",
     "co2",
+    "tvoc_ugm3",
 )
 """Columns of readings, keys of `detection.quantities.QUANTITIES`."""
 

@@ -48,11 +48,11 @@ def two_zones(
         np.concatenate(column) for column in zip(*chunks, strict=True)
     )
     names = tuple(f"S{seed}-{number:03d}" for number in range(rooms))
-    truth = [
-        _happening(name, drawn[number], act, second[room == number], vape_pm25[room == number])
-        for number, name in enumerate(names)
-        for act in drawn[number].acts
-    ]
+    truth: list[Happening] = []
+    for number, name in enumerate(names):
+        mine = room == number
+        at, own = second[mine], vape_pm25[mine]
+        truth += [_happening(name, drawn[number], act, at, own) for act in drawn[number].acts]
     time = second + delay_s
     order = np.argsort(time, kind="stable")
     readings = Readings(names, room[order].astype(np.int32), EPOCH + time[order], values[order])
