@@ -21,7 +21,6 @@ from detection.quantities import QUANTITIES
 from docs import openapi, reference
 from ingest.decoders import DECODERS
 from reports import tables
-from reports.summary import COLUMNS
 from sensor_sim.devices.models import MODELS
 from storage.timeseries.records import MEASUREMENTS
 
@@ -257,7 +256,7 @@ TABLES: Final[dict[str, Callable[[], list[str]]]] = {
         f"report{table.name}": partial(_report, table.columns)
         for table in (tables.incidents, tables.response, tables.sensors)
     },
-    "reportsummary": partial(_report, COLUMNS),
+    "reportsummary": partial(_report, tables.COLUMNS["summary"]),
     **{name.replace("_", ""): partial(_measurement, name) for name in MEASUREMENTS},
 }
 

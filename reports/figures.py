@@ -6,9 +6,11 @@ time series (`storage.timeseries.records`); a contract test compares both over o
 
 from __future__ import annotations
 
+import tomllib
 from collections import Counter
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from reports import kpis
 from reports.kpis import Acknowledgement, BeforeAfter, Rate, Times
@@ -62,77 +64,18 @@ class Figure(NamedTuple):
         return self.values["median" if "median" in self.values else "value"]
 
 
+_TABLES: Final[dict[str, dict[str, list[Any]]]] = tomllib.loads(
+    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
+)
+OUTCOME, RESPONSE, LOAD, SENSORS = (
+    tuple(KeyFigure(key, *entry) for key, entry in _TABLES[part].items())
+    for part in ("outcome", "response", "load", "sensors")
+)
 INCIDENTS: Final = KeyFigure("incidents", "Incidents", "incidents")
-OUTCOME: Final = (
-    KeyFigure("confirmed", "Confirmed", "confirmed"),
-    KeyFigure("false_alarms", "False alarms", "false"),
-    KeyFigure("nothing_found", "Nothing found", "nothing_found"),
-    KeyFigure("unknown", "Unknown: no feedback", "unknown"),
-    KeyFigure("withdrawn", "Withdrawn by the detector", "withdrawn"),
-    KeyFigure("suppressed", "Suppressed", "suppressed"),
-    KeyFigure(
-        "confirmed_rate", "Confirmed, of confirmed and false alarms", "confirmed_rate", "share"
-    ),
-    KeyFigure(
-        "feedback_rate", "Confirmed or false alarm by staff, of all", "feedback_rate", "share"
-    ),
-    KeyFigure(
-        "false_alarms_per_sensor_week",
-        "False alarms per sensor-week online",
-        "false_per_sensor_week",
-        "1/week",
-    ),
-)
-RESPONSE: Final = (
-    KeyFigure("time_to_detect", "From first evidence to incident", "detect", "s"),
-    KeyFigure("time_to_notify", "From incident to first notice", "notify", "s"),
-    KeyFigure("time_to_acknowledge", "From first notice to acknowledgement", "acknowledge", "s"),
-    KeyFigure(
-        "acknowledged_in_5_min",
-        "Acknowledged within 5 minutes",
-        "acknowledge.within_5_min",
-        "share",
-    ),
-    KeyFigure("time_to_arrive", "From first notice to arrival", "arrive", "s"),
-    KeyFigure("time_to_resolve", "From incident to resolution", "resolve", "s"),
-    KeyFigure("escalated", "Escalated to the second step", "escalated", "share"),
-    KeyFigure("missed", "Not acknowledged before escalation ended", "missed", "share"),
-)
-LOAD: Final = (
-    KeyFigure("notices", "Notices delivered", "notices"),
-    KeyFigure("notices_undelivered", "Notices not delivered", "undelivered"),
-    KeyFigure("notices_per_duty_hour", "Notices per person-hour on duty", "per_duty_hour", "1/h"),
-    KeyFigure("duplicates", "Repeated notices per incident", "duplicates"),
-    KeyFigure("hours_with_notices", "Person-hours with a notice", "budget.hours"),
-    KeyFigure("hours_over_12", "of them with more than 12", "budget.over"),
-    KeyFigure("hours_of_flood", "of them with 30 or more", "budget.flood"),
-    KeyFigure("worst_hour", "Most notices to one person in an hour", "budget.worst"),
-)
-SENSORS: Final = (
-    KeyFigure("sensors", "Sensors", "sensors"),
-    KeyFigure("availability", "Sensor-minutes online / expected", "availability", "measured"),
-    KeyFigure("completeness", "Readings received / sent", "completeness", "measured"),
-    KeyFigure("offline_detect", "From last reading to offline incident", "offline_detect", "s"),
-)
 _DETECTION: Final = KeyFigure("detection_rate", "Staged tests detected", "", "share")
 
-_JUDGED: Final = '(sum("confirmed") + sum("false_alarm"))'
 IN_SERIES: Final = {
-    "incidents": (Select("incident", 'count("confidence")'),),
-    "confirmed_rate": (Select("incident", f'sum("confirmed") / {_JUDGED}'),),
-    "feedback_rate": (Select("incident", f'{_JUDGED} / count("confidence")'),),
-    "false_alarms_per_sensor_week": (
-        Select("incident", 'sum("false_alarm")'),
-        Select("sensor_health", 'sum("online_s") / 604800'),
-    ),
-    "time_to_detect": (Select("incident", 'median("detected_s")'),),
-    "time_to_notify": (Select("incident", 'median("notified_s")'),),
-    "time_to_acknowledge": (Select("incident", 'median("acknowledged_s")'),),
-    "time_to_arrive": (Select("incident", 'median("arrived_s")'),),
-    "notices_per_duty_hour": (
-        Select("incident", 'sum("notices")', '"school_day" = 1'),
-        Select("pipeline", 'sum("duty_s") / 3600', '"duty_s" > 0'),
-    ),
+    key: tuple(Select(*select) for select in selects) for key, selects in _TABLES["series"].items()
 }
 """The same figures over the time series, by key; of two answers, the first by the second."""
 

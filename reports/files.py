@@ -15,7 +15,7 @@ import polars as pl
 
 from reports import tables
 from reports.documents import html, pdf
-from reports.summary import COLUMNS, summary
+from reports.summary import summary
 from reports.text import inert
 from reports.view import summary_view, table_view
 from storage.atomic_write import atomic_write
@@ -78,7 +78,7 @@ def write_report(
         if table is None:
             made = summary(facts, intervention)
             template: Template = "summary"
-            sheet = Sheet(name, _about(name, facts), COLUMNS, made.table())
+            sheet = Sheet(name, _about(name, facts), tables.COLUMNS["summary"], made.table())
             view = {} if kind in WRITERS else summary_view(made)
         else:
             template, frame = "table", table.frame(facts)

@@ -11,17 +11,17 @@ from datetime import date
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import polars as pl
-
 from reports import charts, kpis
 from reports.figures import Figure, change_at, figures
 from reports.rows import AIR, CONFIRMED, FALSE, NOTHING, place_of
 from reports.school import days_of, natural
-from reports.suppress import LEAST, SMALL, WITHHELD
-from reports.tables import VERSION, Column, frame, grouped, groups
+from reports.suppress import LEAST
+from reports.tables import COLUMNS, VERSION, frame, grouped, groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import polars as pl
 
     from reports.drawing import Drawing
     from reports.facts import Facts
@@ -40,22 +40,6 @@ _IN_UNIT: Final = (
     "period_before",
 )
 """Measures of a figure that are in its unit; the others are counts."""
-
-COLUMNS: Final = (
-    Column("schema_version", pl.Int64, "version of these columns"),
-    Column("section", pl.String, "`figures`, or the table of the summary"),
-    Column("item", pl.String, "row of that table"),
-    Column("measure", pl.String, "column of that table"),
-    Column("value", pl.Float64, "number; empty if there is none or it is not published"),
-    Column("unit", pl.String, "of the number"),
-    Column(
-        "note",
-        pl.String,
-        f"`{SMALL}` if a count is too small to publish, `{WITHHELD}` if a larger one would reveal"
-        " such a count",
-    ),
-)
-"""Columns of the summary as one table."""
 
 
 class Grid(NamedTuple):
@@ -101,8 +85,8 @@ class Summary:
                 for (column, unit), value in zip(grid.columns, values, strict=True):
                     note = grid.notes.get((name, column), "")
                     rows.append((VERSION, grid.key, name, column, value, unit, note))
-        names = [column.name for column in COLUMNS]
-        return frame(COLUMNS, (dict(zip(names, row, strict=True)) for row in rows))
+        names = [column.name for column in COLUMNS["summary"]]
+        return frame(COLUMNS["summary"], (dict(zip(names, row, strict=True)) for row in rows))
 
 
 def summary(facts: Facts, intervention: date | None = None) -> Summary:

@@ -1,12 +1,14 @@
 """The tables of reports: documented, versioned columns, and their values.
 
 No column is renamed, moved or changed in meaning within one `VERSION`; new ones are added at the
-end. ``docs/report-files.md`` is generated from here.
+end. ``columns.toml`` lists them, and ``docs/report-files.md`` is generated from it.
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections import Counter, defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
@@ -62,85 +64,37 @@ def frame(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> pl.Da
     return pl.DataFrame(made)
 
 
-_TEXT: Final = pl.String
-_WHOLE: Final = pl.Int64
-_NUMBER: Final = pl.Float64
-_YES: Final = pl.Boolean
-_SCHEMA_VERSION: Final = Column("schema_version", _WHOLE, "version of these columns")
-
-_MOMENTS: Final = {
-    "first_evidence": ("first_evidence_at", "onset in the air"),
-    "opened": ("opened_at", "when the incident was opened"),
-    "notified": ("notified_at", "first notice delivered"),
-    "acknowledged": ("acknowledged_at", "first acknowledgement"),
-    "arrived": ("arrived_at", "first arrival"),
-    "closed": ("closed_at", "end of the incident"),
+_KINDS: Final = {
+    "text": pl.String,
+    "whole": pl.Int64,
+    "number": pl.Float64,
+    "yes": pl.Boolean,
+    "date": pl.Date,
+    "time": MOMENT,
 }
+COLUMNS: Final = {
+    table: tuple(Column(name, _KINDS[kind], about) for name, (kind, about) in columns.items())
+    for table, columns in tomllib.loads(
+        Path(__file__).with_name("columns.toml").read_text(encoding="utf-8")
+    ).items()
+}
+"""Columns of each report, and of the summary as one table."""
+
 _PEAKS: Final = {
-    "peak_pm25_ug_m3": ("pm25", "highest PM2.5, µg/m³"),
-    "peak_voc_index": ("voc_index", "highest VOC index, 1 to 500"),
-    "peak_tvoc_ppb": ("tvoc_ppb", "highest TVOC, ppb"),
-    "peak_rh_percent": ("rh", "highest relative humidity, %"),
+    "peak_pm25_ug_m3": "pm25",
+    "peak_voc_index": "voc_index",
+    "peak_tvoc_ppb": "tvoc_ppb",
+    "peak_rh_percent": "rh",
 }
+_MOMENTS: Final = ("first_evidence", "opened", "notified", "acknowledged", "arrived", "closed")
 _SPANS: Final = {
-    "detect_s": ("first_evidence_at", "opened_at", "opened − first evidence"),
-    "notify_s": ("opened_at", "notified_at", "first notice delivered − opened"),
-    "acknowledge_s": ("notified_at", "acknowledged_at", "acknowledged − first notice delivered"),
-    "arrive_s": ("notified_at", "arrived_at", "arrived − first notice delivered"),
-    "resolve_s": ("opened_at", "closed_at", "closed − opened"),
-    "duration_s": ("first_evidence_at", "over_at", "in the air: last end − first evidence"),
+    "detect_s": ("first_evidence_at", "opened_at"),
+    "notify_s": ("opened_at", "notified_at"),
+    "acknowledge_s": ("notified_at", "acknowledged_at"),
+    "arrive_s": ("notified_at", "arrived_at"),
+    "resolve_s": ("opened_at", "closed_at"),
+    "duration_s": ("first_evidence_at", "over_at"),
 }
-
-_INCIDENTS: Final = (
-    _SCHEMA_VERSION,
-    Column("id", _TEXT, "of the incident"),
-    Column("date", pl.Date, "at the school, of the opening"),
-    Column("weekday", _TEXT, "Monday to Sunday"),
-    Column("hour", _WHOLE, "0 to 23, at the school"),
-    Column("period", _TEXT, "lesson period, `between`, or without bells the clock hour"),
-    Column("school_day", _YES, "whether the day has school"),
-    Column("site", _TEXT, "name"),
-    Column("building", _TEXT, "name"),
-    Column("floor", _TEXT, "name"),
-    Column("room_id", _TEXT, "as in the configuration"),
-    Column("room", _TEXT, "name"),
-    Column("location", _TEXT, "kind of room, such as `restroom`"),
-    Column("kind", _TEXT, "`vape`, `smoke`, `tamper` and so on"),
-    Column("masked", _YES, "vaping beside a spray or steam"),
-    Column("thc_likely", _YES, "cannabis likely"),
-    Column("severity", _TEXT, "`info`, `warning` or `critical`"),
-    Column("confidence", _NUMBER, "highest, 0 to 1"),
-    *(Column(name, _NUMBER, about) for name, (_, about) in _PEAKS.items()),
-    Column("sensor", _TEXT, "that opened it"),
-    Column("sensor_model", _TEXT, "as registered"),
-    Column("model_version", _TEXT, "of the detector"),
-    *(
-        column
-        for name, (_, about) in _MOMENTS.items()
-        for column in (
-            Column(f"{name}_local", _TEXT, f"{about}; ISO 8601 with the school's offset"),
-            Column(f"{name}_utc", MOMENT, "the same in UTC"),
-        )
-    ),
-    *(Column(name, _NUMBER, f"{about}, seconds") for name, (_, _, about) in _SPANS.items()),
-    Column("people_notified", _WHOLE, "with at least one notice delivered"),
-    Column("notices", _WHOLE, "delivered"),
-    Column("notices_undelivered", _WHOLE, "failed, canceled or waiting"),
-    Column("escalation_level", _WHOLE, "highest step carried out; 0: nobody notified"),
-    Column("responder_role", _TEXT, "role of who acknowledged first"),
-    Column("outcome", _TEXT, "`confirmed`, `false_alarm`, `nothing_found`, `test`, `unknown`"),
-    Column("false_cause", _TEXT, "of a false alarm, by feedback"),
-    Column("withdrawn", _YES, "by the detector"),
-    Column("suppressed_by", _TEXT, "reason why no notice was sent"),
-    Column("state_code", _TEXT, "from `[reports.state_codes]`, of confirmed incidents only"),
-    Column("action", _TEXT, "`none`, `referral`, `nurse`, `facilities`; empty: no feedback"),
-    Column("case_number", _TEXT, "in a system of the school, as entered by staff"),
-    Column("school_year", _TEXT, "of the date, such as `2026/27`"),
-    Column("term", _TEXT, "of the date, as in the configuration; empty outside of all"),
-    Column("sensor_health", _TEXT, "at the opening: `ok`, or `offline`, `sensor_fault`, `tamper`"),
-)
-
-
 _COPIED: Final = (
     *("id", "site", "building", "floor", "room_id", "room", "location", "kind", "masked"),
     *("thc_likely", "severity", "confidence", "sensor", "model_version", "withdrawn"),
@@ -163,12 +117,12 @@ def _incidents(facts: Facts) -> Iterator[dict[str, Any]]:
         local = calendar.local(row.opened_at)
         day, sensor = local.date(), facts.registry.sensors.get(row.sensor)
         values = {name: getattr(row, name) for name in _COPIED}
-        for name, (channel, _) in _PEAKS.items():
+        for name, channel in _PEAKS.items():
             values[name] = _rounded(row.peaks.get(channel))
-        for name, (key, _) in _MOMENTS.items():
-            at = values[f"{name}_utc"] = getattr(row, key)
+        for name in _MOMENTS:
+            at = values[f"{name}_utc"] = getattr(row, f"{name}_at")
             values[f"{name}_local"] = "" if at is None else _iso(calendar.local(round(at, 3)))
-        for name, (begin, end, _) in _SPANS.items():
+        for name, (begin, end) in _SPANS.items():
             first, last = getattr(row, begin), getattr(row, end)
             values[name] = None if first is None or last is None else round(last - first, 3)
         yield {
@@ -194,44 +148,6 @@ def _incidents(facts: Facts) -> Iterator[dict[str, Any]]:
 
 def _iso(local: datetime) -> str:
     return local.isoformat(timespec="milliseconds")
-
-
-_RESPONSE: Final = (
-    _SCHEMA_VERSION,
-    Column(
-        "by",
-        _TEXT,
-        "`all`, `kind`, `building`, `weekday`, `hour`, `period`, `severity`,"
-        " and, if shifts are configured, `shift`: of the person notified first",
-    ),
-    Column("value", _TEXT, "name of the group"),
-    Column("incidents", _WHOLE, "on school days, without tests"),
-    Column("notified", _WHOLE, "with a notice delivered"),
-    Column("acknowledged", _WHOLE, "of the notified"),
-    Column("unacknowledged", _WHOLE, "of the notified"),
-    Column("acknowledged_within_5_min", _WHOLE, "of the notified"),
-    *(
-        Column(f"{span}_{figure}", _WHOLE if figure == "n" else _NUMBER, about)
-        for span, meaning in (
-            ("detect", "time to detect"),
-            ("notify", "time to notify"),
-            ("acknowledge", "time to acknowledge, over the acknowledged"),
-            ("arrive", "time to arrive"),
-            ("resolve", "time to resolve"),
-        )
-        for figure, about in (
-            ("n", f"{meaning}: count"),
-            ("mean_s", f"{meaning}: mean, seconds"),
-            ("median_s", f"{meaning}: median, seconds"),
-            ("p90_s", f"{meaning}: 90th percentile, seconds"),
-        )
-    ),
-    Column("acknowledge_median_all_s", _NUMBER, "median, unacknowledged ranked last; seconds"),
-    Column("acknowledge_p90_all_s", _NUMBER, "90th percentile of the same"),
-    Column("escalated", _WHOLE, "incidents that reached step 2 or beyond"),
-    Column("missed", _WHOLE, "not acknowledged before the escalation ended"),
-    Column("missed_of", _WHOLE, "incidents whose escalation is over"),
-)
 
 
 def groups(facts: Facts) -> dict[str, Callable[[IncidentRow], str]]:
@@ -304,40 +220,6 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
-_SENSORS: Final = (
-    _SCHEMA_VERSION,
-    Column("sensor", _TEXT, "id"),
-    Column("model", _TEXT, "as registered"),
-    Column("site", _TEXT, "name"),
-    Column("building", _TEXT, "name"),
-    Column("floor", _TEXT, "name"),
-    Column("room_id", _TEXT, "as in the configuration"),
-    Column("room", _TEXT, "name"),
-    Column("days", _WHOLE, "school days that count"),
-    Column("online_days", _NUMBER, "days online on them"),
-    Column("availability", _NUMBER, "minutes online of minutes expected, 0 to 1"),
-    Column("received", _WHOLE, "readings"),
-    Column("missing", _WHOLE, "readings missing by its sequence numbers"),
-    Column("completeness", _NUMBER, "received of received and missing, 0 to 1"),
-    Column(
-        "incidents",
-        _WHOLE,
-        "it opened, on school days, without tests; empty, like the next three, if it would reveal a"
-        " count too small to publish",
-    ),
-    Column("confirmed", _WHOLE, "of them"),
-    Column("false_alarms", _WHOLE, "of them"),
-    Column("false_alarms_per_week", _NUMBER, "false alarms × 7 / days online"),
-    Column("offline_incidents", _WHOLE, "outages"),
-    Column("tamper_incidents", _WHOLE, "tampering"),
-    Column("fault_incidents", _WHOLE, "faults"),
-    Column("firmware", _TEXT, "version that it reports, at the time of the report"),
-    Column("firmware_before", _TEXT, "version that it reported before"),
-    Column("firmware_since_utc", MOMENT, "first report of the present version, UTC"),
-    Column("firmware_differs", _YES, "most sensors of its model run another"),
-)
-
-
 def _sensors(facts: Facts) -> Iterator[dict[str, Any]]:
     facts.published.check()
     totals = facts.published.totals
@@ -391,6 +273,6 @@ def _sensors(facts: Facts) -> Iterator[dict[str, Any]]:
 _NOT_OF_FEW: Final = ("incidents", "confirmed", "false_alarms", "false_alarms_per_week")
 """Empty if the total of the room would reveal an unpublished count."""
 
-incidents: Final = Table("incidents", ABOUT["incidents"], _INCIDENTS, _incidents)
-response: Final = Table("response", ABOUT["response"], _RESPONSE, _response)
-sensors: Final = Table("sensors", ABOUT["sensors"], _SENSORS, _sensors)
+incidents: Final = Table("incidents", ABOUT["incidents"], COLUMNS["incidents"], _incidents)
+response: Final = Table("response", ABOUT["response"], COLUMNS["response"], _response)
+sensors: Final = Table("sensors", ABOUT["sensors"], COLUMNS["sensors"], _sensors)

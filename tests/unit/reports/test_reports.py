@@ -24,8 +24,8 @@ from reports.facts import gather
 from reports.files import REPORTS
 from reports.names import ABOUT, FORMATS
 from reports.school import Place
-from reports.summary import COLUMNS, summary
-from reports.suppress import without_small
+from reports.summary import summary
+from reports.suppress import SMALL, WITHHELD, without_small
 from reports.text import original
 from storage import audit
 from storage.sqlite import connect
@@ -326,7 +326,9 @@ def test_columns_are_documented_and_stable():
         assert names[0] == "schema_version"
         assert len(set(names)) == len(names)
         assert all(column.about for column in table.columns)
-    assert [c.name for c in COLUMNS][:3] == ["schema_version", "section", "item"]
+    summary_columns = {c.name: c.about for c in tables.COLUMNS["summary"]}
+    assert [*summary_columns][:3] == ["schema_version", "section", "item"]
+    assert {f"`{SMALL}`", f"`{WITHHELD}`"} <= {*re.findall("`[^`]+`", summary_columns["note"])}
 
 
 def test_the_program_of_the_staff_page_writes_the_same(school, write, state, tmp_path):
