@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sensor_sim.devices.parts import parts_of
 from sensor_sim.streams import log_uniform
 
 if TYPE_CHECKING:
@@ -36,11 +37,7 @@ class ClimatePart:
     temp_error: float
 
 
-CLIMATE_PARTS: Final[dict[str, ClimatePart]] = {
-    "sht_open": ClimatePart(("rh", "temp"), (8, 20), (30, 90), (0.0, 1.0), 1.0, 0.15),
-    "sht_case": ClimatePart(("rh", "temp"), (15, 60), (60, 300), (0.5, 3.0), 1.8, 0.25),
-    "bme_case": ClimatePart(("rh", "temp", "pressure"), (12, 60), (60, 300), (1.0, 4.0), 1.5, 0.4),
-}
+CLIMATE_PARTS: Final = parts_of("climate", ClimatePart)
 """All climate sensors."""
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.special import ndtr
 
+from sensor_sim.devices.parts import parts_of
 from sensor_sim.physics.aerosol import BIN_MASS_UG, BIN_MID_UM
 from sensor_sim.streams import log_uniform
 
@@ -96,72 +97,8 @@ class PmPart:
         return np.asarray(fine * np.interp(where, np.log(size), pm1_share))
 
 
-_BLIND: Final = (
-    (0.3, 0.5, 1.0, 2.5, 10.0),
-    (0.80, 0.70, 0.42, 0.32, 0.30),
-    (0.99, 0.97, 0.75, 0.60, 0.58),
-)
-"""PMS5003 on smoke 0.56-0.72 and 0.93-0.99, on salt fog 0.36-0.42 and 0.64-0.66 (recordings)."""
-
-_PLANTOWER_COUNTED: Final = (
-    (0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0),
-    (0.05, 0.5, 0.98, 1.0, 0.45, 0.12, 0.04, 0.01),
-)
-"""50 % at 0.3 µm and 98 % at 0.5 µm (datasheet); coarse dust is lost at the inlet and the beam."""
-
-_SENSIRION_COUNTED: Final = (
-    (0.2, 0.3, 0.4, 1.0, 2.5, 4.0, 10.0, 25.0),
-    (0.1, 0.7, 1.0, 1.0, 0.6, 0.25, 0.06, 0.01),
-)
-
-PM_PARTS: Final[dict[str, PmPart]] = {
-    "pms5003": PmPart(
-        ("pm1", "pm25", "pm10", "n03", "n05", "n10", "n25", "n50", "n100"),
-        *_PLANTOWER_COUNTED, fixed_share=_BLIND,
-        noise_level=(0.0, 1.0, 225.0, 607.0, 1195.0), noise_sd=(0.25, 0.3, 3.0, 5.4, 6.0),
-        step=1.0, cap=5000.0, saturates_at=2e4, lag_s=(2.0, 6.0),
-    ),
-    "pms7003": PmPart(
-        ("pm1", "pm25", "pm10", "n03", "n05", "n10", "n25", "n50", "n100"),
-        *_PLANTOWER_COUNTED, fixed_share=_BLIND,
-        noise_level=(0.0, 15.0, 225.0, 607.0, 1195.0), noise_sd=(0.6, 1.0, 3.5, 6.0, 8.0),
-        step=1.0, cap=5000.0, saturates_at=2e4, lag_s=(2.0, 8.0),
-    ),
-    "sps30": PmPart(
-        ("pm1", "pm25", "pm4", "pm10", "n05", "n10", "n25"),
-        *_SENSIRION_COUNTED, smear=1.25, noise_sd=(0.2, 0.8, 4.4, 12.0, 24.0),
-        noise_level=(0.0, 19.0, 165.0, 572.0, 1200.0), count_volume_cm3=30.0, step=0.01,
-        cap=65_000.0,
-    ),
-    "sen55": PmPart(
-        ("pm1", "pm25", "pm4", "pm10"),
-        *_SENSIRION_COUNTED, smear=1.3, noise_sd=(0.25, 0.9, 5.0, 14.0, 28.0),
-        noise_level=(0.0, 19.0, 165.0, 572.0, 1200.0), step=0.1, cap=6553.4,
-    ),
-    "sds011": PmPart(
-        ("pm25", "pm10"),
-        (0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0), (0.1, 0.5, 0.9, 1.0, 0.6, 0.3, 0.15, 0.05),
-        fixed_share=((0.3, 0.5, 1.0, 2.5, 10.0), (1.0, 1.0, 1.0, 1.0, 1.0),
-                     (0.85, 0.85, 0.75, 0.5, 0.3)),
-        noise_sd=(0.2, 0.6, 3.0, 8.0, 16.0), cap=999.9, lag_s=(3.0, 10.0),
-    ),
-    "opcn3": PmPart(
-        ("pm1", "pm25", "pm10", "n05", "n10", "n25", "n50", "n100"),
-        (0.34, 0.36, 0.42, 0.5, 1.0, 10.0, 25.0), (0.0, 0.3, 0.6, 0.9, 1.0, 1.0, 0.5),
-        smear=1.1, noise_sd=(0.15, 0.8, 4.0, 12.0, 24.0), count_noise=1.3,
-        count_volume_cm3=4.7, step=0.01, cap=1e5, saturates_at=8e3, lag_s=(2.0, 5.0),
-    ),
-    "gs601": PmPart(
-        ("pm1", "pm25", "pm10"), *_SENSIRION_COUNTED, smear=1.35,
-        noise_sd=(0.5, 1.0, 5.0, 14.0, 28.0), step=1.0, lag_s=(3.0, 10.0),
-    ),
-    "merakimt": PmPart(
-        ("pm25",), *_SENSIRION_COUNTED, smear=1.35, step=1.0, lag_s=(3.0, 10.0),
-    ),
-}  # fmt: skip
+PM_PARTS: Final = parts_of("pm", PmPart)
 """All particle sensors."""
-
-_FINE_BINS: Final = BIN_MID_UM > 0.3
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sensor_sim.wire.base import (
+    QUANTITIES_OF,
     Encoder,
     WireDevice,
     WireMessage,
@@ -22,28 +23,9 @@ from sensor_sim.wire.base import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_FIELDS: Final[tuple[tuple[str, str, float, int], ...]] = (
-    # wire key, quantity, wire units in one unit of the quantity, decimals
-    ("pm01", "pm1", 1, 2),
-    ("pm02", "pm25", 1, 2),
-    ("pm10", "pm10", 1, 2),
-    ("pm003Count", "n03", 100, 2),
-    ("pm005Count", "n05", 100, 2),
-    ("pm01Count", "n10", 100, 2),
-    ("pm02Count", "n25", 100, 2),
-    ("pm50Count", "n50", 100, 2),
-    ("pm10Count", "n100", 100, 2),
-    ("rco2", "co2", 1, 2),
-    ("atmp", "temp", 1, 2),
-    ("atmpCompensated", "temp", 1, 2),
-    ("rhum", "rh", 1, 2),
-    ("rhumCompensated", "rh", 1, 2),
-    ("tvocIndex", "voc_index", 1, 0),
-    ("tvocRaw", "voc_raw", 1, 2),
-    ("noxIndex", "nox_index", 1, 0),
-)
+_FIELDS: Final = QUANTITIES_OF["airgradient"]
 _FIRMWARE: Final = "3.6.0"
-_RESOLUTION: Final = {q: 10.0**-d / scale for _, q, scale, d in _FIELDS} | {"rssi": 1.0}
+_RESOLUTION: Final = {q: 10.0**-d / scale for q, scale, d in _FIELDS.values()} | {"rssi": 1.0}
 
 
 class AirGradientEncoder(Encoder):
@@ -67,7 +49,7 @@ class AirGradientEncoder(Encoder):
         self._rssi = round(row.values.get("rssi", self._rssi))
         body = {
             wire: number(row.values[key] * scale, decimals)
-            for wire, key, scale, decimals in _FIELDS
+            for wire, (key, scale, decimals) in _FIELDS.items()
             if key in row.values
         }
         return [self._readings(body, row.sent)]

@@ -7,11 +7,15 @@ counters, cached attributes, boot counts). It never sees the room, the truth or 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+import tomllib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
-from typing import TYPE_CHECKING, ClassVar, Final
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 
@@ -24,6 +28,14 @@ if TYPE_CHECKING:
     from sensor_sim.trace import DeviceTrace
 
 _HEX: Final = re.compile(r"[0-9a-f]+")
+QUANTITIES_OF: Final[Mapping[str, Mapping[str, Any]]] = tomllib.loads(
+    Path(__file__).with_name("quantities.toml").read_text(encoding="utf-8")
+)
+"""Names, units and decimals of quantities, by format."""
+BODIES: Final[Mapping[str, Any]] = json.loads(
+    Path(__file__).with_name("bodies.json").read_text(encoding="utf-8")
+)
+"""Messages with many members; `filled` puts in what differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,3 +195,21 @@ def number(value: float, decimals: int) -> float:
 def json_bytes(value: object) -> bytes:
     """Compact JSON."""
     return msgspec.json.encode(value)
+
+
+def filled(part: Any, values: Mapping[str, object]) -> Any:
+    """Return a part of `BODIES` with values in place of ``$name``; None leaves a member out.
+
+    Examples
+    --------
+    >>> filled({"id": "eui-$eui", "n": "$n", "no": "$no"}, {"eui": "a8", "n": 3, "no": None})
+    {'id': 'eui-a8', 'n': 3}
+    """
+    if isinstance(part, dict):
+        found = {key: filled(value, values) for key, value in part.items()}
+        return {key: value for key, value in found.items() if value is not None}
+    if isinstance(part, list):
+        return [filled(value, values) for value in part]
+    if isinstance(part, str) and "$" in part:
+        return values[part[1:]] if part[1:] in values else Template(part).substitute(values)
+    return part

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sensor_sim.wire.base import (
+    QUANTITIES_OF,
     Encoder,
     WireDevice,
     WireMessage,
@@ -22,28 +23,7 @@ from sensor_sim.wire.base import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_OBJECTS: Final[dict[str, tuple[str, str, str, str | None, float, int]]] = {
-    # quantity: object id, name, unit, device class, scale, decimals
-    "pm1": ("pm_1_0", "PM 1.0", "µg/m³", "pm1", 1, 1),
-    "pm25": ("pm_2_5", "PM 2.5", "µg/m³", "pm25", 1, 1),
-    "pm4": ("pm_4_0", "PM 4.0", "µg/m³", None, 1, 1),
-    "pm10": ("pm_10_0", "PM 10.0", "µg/m³", "pm10", 1, 1),
-    "n03": ("pm_0_3um", "PM > 0.3um", "/dL", None, 100, 0),
-    "n05": ("pm_0_5um", "PM > 0.5um", "/dL", None, 100, 0),
-    "n10": ("pm_1_0um", "PM > 1.0um", "/dL", None, 100, 0),
-    "n25": ("pm_2_5um", "PM > 2.5um", "/dL", None, 100, 0),
-    "n50": ("pm_5_0um", "PM > 5.0um", "/dL", None, 100, 0),
-    "n100": ("pm_10_0um", "PM > 10.0um", "/dL", None, 100, 0),
-    "tvoc_ppb": ("tvoc", "TVOC", "ppb", "volatile_organic_compounds_parts", 1, 0),
-    "voc_index": ("voc", "VOC", "", None, 1, 0),
-    "nox_index": ("nox", "NOx", "", None, 1, 0),
-    "rh": ("humidity", "Humidity", "%", "humidity", 1, 2),
-    "temp": ("temperature", "Temperature", "°C", "temperature", 1, 2),
-    "co2": ("co2", "CO2", "ppm", "carbon_dioxide", 1, 0),
-    "pressure": ("pressure", "Pressure", "hPa", "atmospheric_pressure", 1, 1),
-    "light": ("illuminance", "Illuminance", "lx", "illuminance", 1, 1),
-    "rssi": ("wifi_signal", "WiFi Signal", "dBm", "signal_strength", 1, 0),
-}
+_OBJECTS: Final = QUANTITIES_OF["esphome"]
 _FIRMWARE: Final = "2025.10.0 (Oct 15 2025, 09:12:44)"
 _RESOLUTION: Final = {k: 10.0**-d / scale for k, (*_, scale, d) in _OBJECTS.items()}
 
@@ -101,7 +81,7 @@ class EspHomeEncoder(Encoder):
         object_id, name, unit, device_class, *_ = _OBJECTS[key]
         node = self.device.sensor
         body: dict[str, object] = {}
-        if device_class is not None:
+        if device_class:
             body["dev_cla"] = device_class
         if unit:
             body["unit_of_meas"] = unit

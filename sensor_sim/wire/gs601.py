@@ -11,6 +11,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
+from sensor_sim.wire.base import QUANTITIES_OF
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,17 +23,8 @@ _RELEASE, _TRIGGER = 0x10, 0x11
 _SPECIAL_RELEASE, _SPECIAL_TRIGGER = 0x20, 0x21
 _TAMPER_ALARM: Final = 0x10
 
-_CHANNELS: Final[tuple[tuple[str, int, int, str, float, float, float], ...]] = (
-    # quantity, id, alarm id, struct, scale, low, high
-    ("vape_index", 0x01, 0x02, "<B", 1, 0, 100),
-    ("pm1", 0x03, 0x04, "<H", 1, 0, 1000),
-    ("pm25", 0x05, 0x06, "<H", 1, 0, 1000),
-    ("pm10", 0x07, 0x08, "<H", 1, 0, 1000),
-    ("temp", 0x09, 0x0A, "<h", 10, -20, 60),
-    ("rh", 0x0B, 0x0C, "<H", 10, 0, 100),
-    ("tvoc_ugm3", 0x0D, 0x0E, "<H", 1, 0, 2000),
-)
-_ALARM_ID: Final = {key: alarm for key, _, alarm, *_ in _CHANNELS}
+_CHANNELS: Final = QUANTITIES_OF["gs601"]
+_ALARM_ID: Final = {key: alarm for key, (_, alarm, *_) in _CHANNELS.items()}
 
 
 class Gs601:
@@ -69,7 +62,7 @@ class Gs601:
         out = bytearray()
         if "battery" in values:
             out += bytes((0x00, round(values["battery"])))
-        for key, ident, alarm, form, scale, low, high in _CHANNELS:
+        for key, (ident, alarm, form, scale, low, high) in _CHANNELS.items():
             value = values.get(key)
             if value is None:
                 out += bytes((alarm, _COLLECTION))

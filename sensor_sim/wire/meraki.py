@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sensor_sim.wire.base import (
+    QUANTITIES_OF,
     Encoder,
     WireDevice,
     WireMessage,
@@ -21,13 +22,7 @@ from sensor_sim.wire.base import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_METRICS: Final[dict[str, tuple[str, int]]] = {
-    # quantity: metric, decimals
-    "rh": ("humidity", 1),
-    "tvoc_ugm3": ("tvoc", 0),
-    "pm25": ("PM2_5MassConcentration", 1),
-    "co2": ("CO2", 0),
-}
+_METRICS: Final = QUANTITIES_OF["meraki"]
 _RESOLUTION: Final = {key: 10.0**-d for key, (_, d) in _METRICS.items()} | {"temp": 0.1}
 
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sensor_sim.wire.base import (
+    BODIES,
+    QUANTITIES_OF,
     Encoder,
     WireDevice,
     WireMessage,
     WireNetwork,
     WireRow,
     channels_of,
+    filled,
     hardware_id,
     json_bytes,
     number,
@@ -24,22 +27,7 @@ from sensor_sim.wire.base import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PROPERTIES: Final[dict[str, tuple[str, str, int]]] = {
-    # quantity: property, unit, decimals; in the order the device reports them
-    "temp": ("temperature", "°C", 2),
-    "rh": ("humidity", "%", 2),
-    "pressure": ("pressure", "hPa", 1),
-    "co2": ("co2", "ppm", 0),
-    "pm1": ("pm1", "µg/m³", 1),
-    "pm25": ("pm25", "µg/m³", 1),
-    "pm4": ("pm4", "µg/m³", 1),
-    "pm10": ("pm10", "µg/m³", 1),
-    "voc_index": ("voc_index", "", 0),
-    "nox_index": ("nox_index", "", 0),
-    "tvoc_ppb": ("voc", "ppb", 0),
-    "tvoc_ugm3": ("voc", "µg/m³", 0),
-    "battery": ("battery", "%", 0),
-}
+_PROPERTIES: Final = QUANTITIES_OF["zigbee2mqtt"]
 _RESOLUTION: Final = {key: 10.0**-d for key, (_, _, d) in _PROPERTIES.items()}
 
 
@@ -104,36 +92,21 @@ class Zigbee2MqttEncoder(Encoder):
         return self._message(topic, json_bytes({"state": state}), at, qos=1, retain=True)
 
     def _description(self) -> dict[str, object]:
-        exposes: list[dict[str, object]] = []
+        exposes: dict[str, object] = {}
         for key in channels_of(self.device.model):
-            prop, unit, _ = _PROPERTIES.get(key, ("", "", 0))
-            if not prop or any(e["property"] == prop for e in exposes):
-                continue
-            exposed: dict[str, object] = {
-                "access": 1,
-                "label": prop.replace("_", " ").capitalize(),
-                "name": prop,
-                "property": prop,
-                "type": "numeric",
-            }
-            if unit:
-                exposed["unit"] = unit
-            exposes.append(exposed)
-        return {
-            "ieee_address": self._address,
-            "friendly_name": self.device.sensor,
-            "type": "Router",
-            "network_address": int(self._address[-4:], 16),
-            "supported": True,
-            "disabled": False,
-            "interview_completed": True,
-            "power_source": "Mains (single phase)",
-            "software_build_id": "1.0.11",
-            "model_id": self.device.model,
-            "definition": {
+            name, unit, _ = _PROPERTIES.get(key, ("", "", 0))
+            if name and name not in exposes:
+                label = name.replace("_", " ").capitalize()
+                values = {"label": label, "name": name, "unit": unit or None}
+                exposes[name] = filled(BODIES["zigbee2mqtt"]["expose"], values)
+        described: dict[str, object] = filled(
+            BODIES["zigbee2mqtt"]["device"],
+            {
+                "address": self._address,
+                "name": self.device.sensor,
+                "number": int(self._address[-4:], 16),
                 "model": self.device.model,
-                "vendor": "Generic",
-                "description": "Air quality sensor",
-                "exposes": exposes,
+                "exposes": [*exposes.values()],
             },
-        }
+        )
+        return described
