@@ -64,7 +64,7 @@ def frame(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> pl.Da
     return pl.DataFrame(made)
 
 
-_KINDS: Final = {
+_KINDS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "text": pl.String,
     "whole": pl.Int64,
     "number": pl.Float64,
