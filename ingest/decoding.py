@@ -63,6 +63,7 @@ class Decoder:
     itself (a value that waits in a join window, a description, a downlink receipt).
     `summary`: one line: which devices send it.
     `descriptions`: topic filters of large descriptions (`Limits.description_bytes`).
+    `over_http`: whether a message may come over HTTP: one that joins values of many topics may not.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Decoder:
     decode: Callable[[Message, Context], list[Reading]]
     summary: str
     descriptions: tuple[str, ...] = ()
+    over_http: bool = False
 
 
 def topic_matches(pattern: str, topic: str) -> bool:

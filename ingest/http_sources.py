@@ -28,27 +28,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-HTTP_DECODERS: Final = frozenset(
-    {
-        "airgradient",
-        "awair",
-        "decentlab",
-        "elsys",
-        "generic",
-        "halo",
-        "influx",
-        "loriot",
-        "milesight",
-        "milesight_gateway",
-        "native",
-        "purpleair",
-        "sensorcommunity",
-        "unifi",
-        "verkada",
-    }
-)
-"""Decoders that read one whole message by itself; those that join values of many topics are not."""
-
 SIGNED_DECODERS: Final = frozenset({"verkada"})
 SIGNATURE_WINDOW_S: Final = 300.0
 _SIGNATURE: Final = re.compile(r"(\d{1,12})\|([0-9a-fA-F]{64})")

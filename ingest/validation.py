@@ -308,8 +308,9 @@ def _parse_text(text: str, received: float, zone: tzinfo | None) -> float | None
         return _from_unix(float(digits))
     if len(text) < 15:
         return None
+    iso = text.upper().replace("/", "-") if "/" in text else text
     try:
-        return unix_seconds(datetime.fromisoformat(text), received, zone)
+        return unix_seconds(datetime.fromisoformat(iso), received, zone)
     except ValueError:
         return _near_iso(digits.upper(), received, zone)
 
@@ -381,6 +382,17 @@ def _is_believed(key: str, value: float) -> bool:
     return low <= value <= high and value not in NO_VALUE.get(key, ())
 
 
+def nothing_measured(firmware: str | None) -> PayloadError:
+    """Return the error of a message that measures nothing, and may name a firmware."""
+    if firmware is None:
+        detail = "nothing measured, and a firmware that is no version"
+    elif firmware:
+        detail = f"nothing measured: the message only reports firmware {firmware}"
+    else:
+        detail = "nothing measured and nothing to report"
+    return PayloadError(Reason.NO_MEASUREMENT, detail)
+
+
 def build_reading(
     sensor: str,
     stamp: float | None,
@@ -409,14 +421,14 @@ def build_reading(
         if fault not in bad:
             bad.append(fault)
     kept = tuple(dict.fromkeys(e for e in events if e in DEVICE_EVENTS))
+    version = version_of(firmware)
     if not values and not bad and not kept:
-        raise PayloadError(Reason.NO_MEASUREMENT, "nothing measured and nothing to report")
+        raise nothing_measured(version)
     marks = list(flags)
     if time_flag:
         marks.append(time_flag)
     if message.retained and not state:
         marks.append("retained")
-    version = version_of(firmware)
     if version is None:
         marks.append(BAD_FIRMWARE)
     return Reading(

@@ -36,7 +36,7 @@ from ingest.mapping import ha_discovery
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DECODERS", "Context", "Decoder", "find", "subscriptions"]
+__all__ = ["DECODERS", "HTTP_DECODERS", "Context", "Decoder", "find", "subscriptions"]
 
 DECODERS: Final[Mapping[str, Decoder]] = {
     "native": native.DECODER,
@@ -70,6 +70,9 @@ DECODERS: Final[Mapping[str, Decoder]] = {
     "generic": generic.DECODER,
 }
 """All decoders by name; the order is the order in which topics are tried."""
+
+HTTP_DECODERS: Final = frozenset(name for name, row in DECODERS.items() if row.over_http)
+"""Decoders that read one whole message by itself."""
 
 
 @lru_cache(maxsize=8192)

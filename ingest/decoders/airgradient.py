@@ -85,5 +85,9 @@ def _restarted(key: str, content: dict[str, Any], context: Context) -> bool:
 
 
 DECODER: Final = Decoder(
-    "airgradient", ("airgradient/readings/+",), decode, "AirGradient ONE, Open Air and DIY monitors"
+    "airgradient",
+    ("airgradient/readings/+",),
+    decode,
+    "AirGradient ONE, Open Air and DIY monitors",
+    over_http=True,
 )

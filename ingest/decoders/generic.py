@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import Decoder, load_object, load_pairs, stamp_of
 from ingest.errors import PayloadError, Reason
+from ingest.firmware import version_of
 from ingest.names import measured
 from ingest.validation import build_reading, number, sensor_id
 
@@ -49,7 +50,8 @@ def decode(message: Message, context: Context) -> list[Reading]:
     raw = measured(flat)
     tampered = lower.get("tamper") is True
     will = lower.get("status") in _WILLS
-    if not (raw or tampered or will):
+    firmware = next((lower[k] for k in _FIRMWARE if k in lower), None)
+    if not (raw or tampered or will or version_of(firmware)):
         names = ", ".join(repr(key[:32]) for key in list(flat)[:6]) or "none"
         raise PayloadError(
             Reason.NO_MEASUREMENT, f"no name tells a quantity and a unit that fits it: {names}"
@@ -63,7 +65,7 @@ def decode(message: Message, context: Context) -> list[Reading]:
             raw,
             events=[*(["tamper"] if tampered else []), *([lower["status"]] if will else [])],
             state=will and not raw and not tampered,
-            firmware=next((lower[k] for k in _FIRMWARE if k in lower), None),
+            firmware=firmware,
         )
     ]
 
@@ -92,5 +94,5 @@ def _flatten(content: dict[str, Any], flat: dict[str, Any], depth: int) -> None:
 
 
 DECODER: Final = Decoder(
-    "generic", (), decode, "DIY JSON, key=value text and forms with telling names"
+    "generic", (), decode, "DIY JSON, key=value text and forms with telling names", over_http=True
 )

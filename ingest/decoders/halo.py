@@ -111,4 +111,4 @@ def _stamp(parts: dict[str, Any], message: Message, context: Context) -> float |
     return stamp_of(text, message, context.zone)
 
 
-DECODER: Final = Decoder("halo", (), decode, "HALO Smart Sensor, templated push")
+DECODER: Final = Decoder("halo", (), decode, "HALO Smart Sensor, templated push", over_http=True)

@@ -121,4 +121,6 @@ def decode(message: Message, context: Context) -> list[Reading]:
     return readings
 
 
-DECODER: Final = Decoder("influx", (), decode, "InfluxDB line protocol, such as Telegraf publishes")
+DECODER: Final = Decoder(
+    "influx", (), decode, "InfluxDB line protocol, such as Telegraf publishes", over_http=True
+)

@@ -171,4 +171,5 @@ DECODER: Final = Decoder(
     ("plumewatch/v1/+/reading", "plumewatch/v1/+/status"),
     decode,
     "Plumewatch's own JSON, for DIY firmware and gateways",
+    over_http=True,
 )

@@ -93,5 +93,9 @@ def _climate(values: dict[str, float | None]) -> dict[str, object]:
 
 
 DECODER: Final = Decoder(
-    "sensorcommunity", (), decode, "Sensor.Community (airRohr) and Nettigo stations, HTTP push"
+    "sensorcommunity",
+    (),
+    decode,
+    "Sensor.Community (airRohr) and Nettigo stations, HTTP push",
+    over_http=True,
 )

@@ -43,4 +43,4 @@ def load_format(name: str) -> Decoder:
         return compiled()(message, context)
 
     topics = tuple(TopicFilter(topic).pattern for topic in tree.get("topics", ()))
-    return Decoder(name, topics, decode, tree["summary"])
+    return Decoder(name, topics, decode, tree["summary"], over_http=tree.get("over_http", False))

@@ -35,7 +35,14 @@ from ingest.mapping.source import (
 from ingest.mapping.times import read_time
 from ingest.mapping.topics import TopicFilter
 from ingest.names import conversion, unit_of, units_for
-from ingest.validation import build_reading, check_size, number, sensor_id, settle_time
+from ingest.validation import (
+    build_reading,
+    check_size,
+    nothing_measured,
+    number,
+    sensor_id,
+    settle_time,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,6 +65,7 @@ PREFIX: Final = "mapping:"
 """What the name of a mapping starts with, where decoders are named."""
 
 _MAX_SEQ: Final = 2**63 - 1
+_LARGE: Final = 1e15
 _OF_NUMBERS: Final = "0123456789+-.eE"
 
 
@@ -99,25 +107,26 @@ def compile_format(name: str, tree: dict[str, Any]) -> Callable[[Message, Contex
 
 
 class _Field:
-    __slots__ = ("_addend", "_config", "_factor", "_is_exact", "_read", "_unit", "_when", "key")
+    __slots__ = ("_config", "_is_exact", "_read", "_unit", "_when", "key", "terms")
 
     def __init__(self, config: FieldConfig) -> None:
         factors = conversion(config.quantity, config.unit)
         if factors is None:
             allowed = ", ".join(units_for(config.quantity))
             raise ValueError(f"{config.unit!r} is no unit of {config.quantity}; one of: {allowed}")
-        self._factor, self._addend = factors
         self._config = config
         self._unit = unit_of(config.unit)
         self._read = getter(config)
         self._when = all_test(config.when)
-        scaled = (config.scale, config.offset, *factors) != (1, 0, 1, 0)
-        self._is_exact = not scaled and config.range is None
+        terms = (config.scale, config.offset, *factors)
+        self.terms = None if terms == (1, 0, 1, 0) else terms
+        """Scale and offset of the field, factor and addend of its unit; None if none does."""
+        self._is_exact = self.terms is None and config.range is None
         special = config.when or config.skip or config.missing or config.values or config.outer
         path = config.path or []
         one_key = len(path) == 1 and type(path[0]) is str
-        self.key = path[0] if one_key and self._is_exact and not special else None
-        """Key of a field whose numbers are taken as they are; None for any other field."""
+        self.key = path[0] if one_key and config.range is None and not special else None
+        """Key of a field whose numbers need no check; None for any other field."""
 
     def value(self, view: View) -> object:
         """Return the value in the unit of the table, None for a fault, `ABSENT` for none."""
@@ -137,10 +146,16 @@ class _Field:
         plain = None if is_missing else self._number(raw)
         if plain is None or not math.isfinite(plain) or self._is_exact:
             return plain
-        value = plain * config.scale + config.offset
-        bounds = config.range
+        bounds, value = config.range, plain * config.scale + config.offset
         inside = bounds is None or bounds[0] <= value <= bounds[1]
-        return round(value * self._factor + self._addend, 6) if inside else None
+        return self.convert(plain) if inside else None
+
+    def convert(self, plain: float) -> float:
+        """Return a number of the device in the unit of the table."""
+        if self.terms is None:
+            return plain
+        scale, offset, factor, addend = self.terms
+        return round((plain * scale + offset) * factor + addend, 6)
 
     def _number(self, raw: object) -> float | None:
         words = self._config.values
@@ -327,7 +342,9 @@ class _Mapped:
             if quantity in raw:
                 continue
             value = members.get(field.key) if field.key is not None else None
-            if type(value) is not float and type(value) is not int:  # no fast path for it
+            if (type(value) is float or type(value) is int) and abs(value) < _LARGE:
+                value = field.convert(value)
+            else:
                 value = field.value(view)
             if value is not ABSENT:
                 raw[quantity] = value
@@ -342,12 +359,8 @@ class _Mapped:
     def _describe(self, sensor: str, firmware: object, message: Message, context: Context) -> None:
         """Remember the version of a message that measured nothing, or refuse the message."""
         version = version_of(firmware)
-        if version is None:
-            raise PayloadError(
-                Reason.NO_MEASUREMENT, "nothing measured, and a firmware that is no version"
-            )
         if not version or self.captures(message.topic) is None:
-            raise PayloadError(Reason.NO_MEASUREMENT, "nothing measured and nothing to report")
+            raise nothing_measured(version)
         context.states.describe(sensor, version)
 
     def _sensor(self, view: View, message: Message, context: Context) -> str:

@@ -316,11 +316,13 @@ class FormatConfig(_Part):
     """A format that ships with Plumewatch (``ingest/formats/<name>.toml``).
 
     Its mappings are tried in order. `otherwise` says what becomes of a message whose conditions
-    none of them matches: it is accepted, with nothing to store, or rejected.
+    none of them matches: it is accepted, with nothing to store, or rejected. `over_http` is that of
+    `ingest.decoding.Decoder`.
     """
 
     summary: str
     topics: list[Topic] = []
+    over_http: bool = False
     otherwise: Literal["accept", "reject"] = "reject"
     mapping: Annotated[list[MappingBody], Field(min_length=1)]
 

@@ -104,6 +104,9 @@ def getter(source: SourceConfig) -> Getter:
             return value
 
         return member
+    if len(path) == 1 and type(path[0]) is Ends:
+        ends = path[0].ends
+        return lambda view: _ending(view.content, ends)
     return lambda view: step_through(view.content, path)
 
 
@@ -148,13 +151,20 @@ def step_through(value: object, path: Iterable[Any]) -> Any:
         if type(value) is dict and type(step) is str:
             value = value.get(step, ABSENT)
         elif type(value) is dict and type(step) is Ends:
-            ends = step.ends
-            value = next((value[key] for key in value if key.endswith(ends)), ABSENT)
+            value = _ending(value, step.ends)
         elif type(value) is list:
             value = _item(value, step)
         else:
             return ABSENT
     return value
+
+
+def _ending(content: object, ends: str) -> Any:
+    if type(content) is dict:
+        for key in content:
+            if key.endswith(ends):
+                return content[key]
+    return ABSENT
 
 
 def _item(items: list[Any], step: object) -> Any:

@@ -100,6 +100,7 @@ def decode(
     if len(data) > _MOST_TO_DECODE:
         raise RefusedError(f"rejected: too_large: more than {_MOST_TO_DECODE} bytes")
     context, routes = _context(config, decoder)
+    states = context.states
     received, code, readings = time.time(), None, []
     for place, name, text in _messages(topic or "", data, lines=lines):
         message = None
@@ -108,8 +109,8 @@ def decode(
             message = Message(name, payload, received, retained=retained)
             found = decode_message(message, context, decoder or "", routes)
             if not lines:
-                found += context.states.joiner.close(context.limits)
-                if not found:
+                found += states.joiner.close(context.limits)
+                if not found and (states.discoveries or not states.firmware):
                     raise PayloadError(Reason.NO_MEASUREMENT, _nothing(name))
             readings += found
         except DecodeError as error:
@@ -118,7 +119,9 @@ def decode(
                 advice = _advice(message, context, error, decoder, lines=lines)
             sys.stderr.write(f"rejected: {error.reason}: {place}{error.detail}{advice}\n")
             code = REFUSED
-    readings += context.states.joiner.close(context.limits)
+    readings += states.joiner.close(context.limits)
+    known = {} if readings or states.discoveries else states.firmware
+    sys.stderr.writelines(f"no reading: {k} reports firmware {v} only\n" for k, v in known.items())
     printer = Printer(as_json=True)
     for reading in readings:
         printer.object(reading.to_wire() | ({"flags": list(reading.flags)} if flags else {}))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from alerts.errors import MatcherError
 from alerts.routing.labels import LABELS
 from alerts.routing.matchers import parse_matchers
-from ingest.decoders import DECODERS
-from ingest.http_sources import HTTP_DECODERS, SIGNED_DECODERS
+from ingest.decoders import DECODERS, HTTP_DECODERS
+from ingest.http_sources import SIGNED_DECODERS
 from ingest.mapping.decoder import PREFIX
 from ingest.mapping.schema import cross_faults as mapping_faults
 from ingest.mapping.schema import field_faults

@@ -8,10 +8,10 @@ import pytest
 
 from alerts.secrets import Secret
 from ingest.commit import GroupCommit
-from ingest.decoders import DECODERS
+from ingest.decoders import DECODERS, HTTP_DECODERS
 from ingest.decoding import Context, topic_matches
 from ingest.http import HttpIngest
-from ingest.http_sources import HTTP_DECODERS, HttpSource
+from ingest.http_sources import HttpSource
 from ingest.intake import Intake, IntakeConfig
 from tests.contract.test_decoders import RECEIVED, load, payload_of
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
+from ingest.decoders import HTTP_DECODERS
 from ingest.decoding import Context
-from ingest.http_sources import HTTP_DECODERS
 from ingest.intake import decode_message
 from ingest.message import Message
 from plumewatch.cli.main import app

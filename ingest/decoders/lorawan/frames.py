@@ -166,4 +166,4 @@ def bare_frames(name: str, codecs: tuple[Codec, ...], models: Models, summary: s
         frame = read_frame(message.payload, known.model if known else "", codecs, models)
         return readings_of(frame, sensor, None, message, context)
 
-    return Decoder(name, (), decode, summary)
+    return Decoder(name, (), decode, summary, over_http=True)

@@ -341,10 +341,11 @@ CHIRPSTACK: Final = Decoder(
     "LoRaWAN sensors over ChirpStack v4",
 )
 TTS: Final = Decoder("tts", ("v3/+/devices/+/#",), tts, "LoRaWAN sensors over The Things Stack v3")
-LORIOT: Final = Decoder("loriot", (), loriot, "LoRaWAN sensors over LORIOT")
+LORIOT: Final = Decoder("loriot", (), loriot, "LoRaWAN sensors over LORIOT", over_http=True)
 MILESIGHT_GATEWAY: Final = Decoder(
     "milesight_gateway",
     (),
     milesight_gateway,
     "LoRaWAN sensors over a Milesight gateway's embedded network server",
+    over_http=True,
 )

@@ -8,9 +8,8 @@ import pytest
 
 from alerts.secrets import Secret
 from ingest import http_sources
-from ingest.decoders import DECODERS
+from ingest.decoders import DECODERS, HTTP_DECODERS
 from ingest.http_sources import (
-    HTTP_DECODERS,
     SIGNATURE_WINDOW_S,
     Guesses,
     HttpSource,
