@@ -225,7 +225,7 @@ def mapping_suggest(
 
     from ingest.decoders import find
     from ingest.mapping.draft import SuggestError
-    from ingest.mapping.suggest_ha import suggest_any
+    from ingest.mapping.suggest import suggest_any
 
     samples = [] if files else samples_of(sys.stdin.buffer.read())
     zone = {} if config is None else {"zone": Site.load(config).config.zone()}

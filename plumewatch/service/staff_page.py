@@ -12,7 +12,7 @@ from alerts.page.report_jobs import ReportJobs
 from alerts.page.settings import MappingSuggestion, StaffPageSettings
 from ingest.intake import likely_decoders
 from ingest.mapping.draft import SuggestError, toml_value
-from ingest.mapping.suggest_ha import suggest_any
+from ingest.mapping.suggest import suggest_any
 from ingest.message import Message
 from ingest.states import States
 from plumewatch.config.report_settings import school_of

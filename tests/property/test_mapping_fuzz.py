@@ -29,7 +29,7 @@ from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.draft import SuggestError, toml_value
 from ingest.mapping.examples import differences
 from ingest.mapping.schema import MappingConfig, cross_faults
-from ingest.mapping.suggest_ha import suggest_any
+from ingest.mapping.suggest import suggest_any
 from ingest.mapping.times import check_form, read_time
 from ingest.mapping.topics import TopicFilter
 from ingest.message import Message

@@ -18,7 +18,7 @@ from ingest.decoding import Context
 from ingest.errors import DecodeError, Reason
 from ingest.intake import decode_message, likely_decoders
 from ingest.mapping.draft import SuggestError
-from ingest.mapping.suggest_ha import suggest_any
+from ingest.mapping.suggest import suggest_any
 from ingest.message import Message
 from ingest.states import States
 from ingest.validation import fold_id

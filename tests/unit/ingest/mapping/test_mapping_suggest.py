@@ -9,7 +9,7 @@ from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.draft import SuggestError
 from ingest.mapping.examples import differences
 from ingest.mapping.schema import MappingConfig, cross_faults
-from ingest.mapping.suggest_ha import suggest_any
+from ingest.mapping.suggest import suggest_any
 
 NOW = 1_790_000_000.0
 
