@@ -98,8 +98,6 @@ class Drawing:
 def clean(text: str) -> str:
     r"""Return one line without control characters and bidirectional overrides.
 
-    Examples
-    --------
     >>> clean("Boys\x00 N2\n\u202e<b>")
     'Boys N2 <b>'
     """
@@ -109,8 +107,6 @@ def clean(text: str) -> str:
 def cut(text: str, width: float, size: float) -> str:
     """Clean text and cut it to about `width`, assuming letters of average width.
 
-    Examples
-    --------
     >>> cut("Boys' restroom", 60, 12)
     "Boys' r…"
     """

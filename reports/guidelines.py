@@ -55,8 +55,6 @@ class Guideline:
     def band(self, value: float) -> Band:
         """Band in which a value is.
 
-        Examples
-        --------
         >>> PM25_DAY.band(20.0).words, HUMIDITY.band(12.0).words, CO2.band(999.0).severity
         ("above WHO's guideline", 'dry', 0)
         """

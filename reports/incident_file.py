@@ -206,8 +206,6 @@ def _moved(
 ) -> tuple[str, ...]:
     """Describe the change of a channel; one that did not rise has no times.
 
-    Examples
-    --------
     >>> _moved(100.0, -0.04, 3.0, None), _moved(100.0, 52.3, 3.0, None)
     (('100', 'none', '—', '—'), ('100', '52.3', '3', 'not yet'))
     """

@@ -53,8 +53,6 @@ class Rate:
     def interval(self) -> tuple[float, float] | None:
         """Return the 95 % interval of a share of counts (Wilson 1927, score interval).
 
-        Examples
-        --------
         >>> [round(bound, 3) for bound in Rate(8, 10).interval()]
         [0.49, 0.943]
         """
@@ -82,8 +80,6 @@ def quantile(ordered: Sequence[float], share: float) -> float | None:
 
     None without values, or if it falls among infinite ones.
 
-    Examples
-    --------
     >>> quantile([10.0, 20.0, 40.0], 0.5), quantile([10.0, 20.0, 40.0], 0.9)
     (20.0, 36.0)
     >>> quantile([10.0, float("inf")], 0.5) is None

@@ -19,8 +19,6 @@ ABOUT: Final = {
 def file_name(report: str, kind: str, *parts: str) -> str:
     """Name a file after its report, time and place.
 
-    Examples
-    --------
     >>> file_name("summary", "pdf", "2026/27", "", "North wing")
     'summary-2026-27-North-wing.pdf'
     """

@@ -44,8 +44,6 @@ class Period:
     def title(self) -> str:
         """Name of the period for people.
 
-        Examples
-        --------
         >>> Period("month", "2026-11", date(2026, 11, 1), date(2026, 11, 30)).title
         'November 2026'
         >>> Period("week", "2026-W47", date(2026, 11, 16), date(2026, 11, 22)).title
@@ -72,8 +70,6 @@ class SchoolTimes:
     def school_year(self, day: date) -> str:
         """Return the school year of a day.
 
-        Examples
-        --------
         >>> [SchoolTimes().school_year(date(2027, month, 1)) for month in (6, 7)]
         ['2026/27', '2027/28']
         """
@@ -82,8 +78,6 @@ class SchoolTimes:
     def period(self, kind: str, text: str) -> Period:
         """Return the period of a name; raises `PeriodError`.
 
-        Examples
-        --------
         >>> found = SchoolTimes().period("week", "2026-W47")
         >>> str(found.first), str(found.last)
         ('2026-11-16', '2026-11-22')

@@ -69,8 +69,6 @@ def without_small(counts: Sequence[int]) -> list[int | None]:
     If that hides a single cell, the smallest of the others is hidden as well, so that the total of
     the room can be published.
 
-    Examples
-    --------
     >>> without_small([12, 0, 3, 7])
     [12, None, None, 7]
     >>> without_small([12, 3, 7])

@@ -25,8 +25,6 @@ _ESCAPE: Final = re.compile(r"\\(?:\\|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[nr
 def shown(text: str) -> str:
     r"""Return printable text of one line.
 
-    Examples
-    --------
     >>> shown("a\u202eb\x1b[2J \\")
     'a\\u202eb\\x1b[2J \\\\'
     """
@@ -41,8 +39,6 @@ def shown(text: str) -> str:
 def inert(text: str) -> str:
     """Return text that no spreadsheet takes for a formula.
 
-    Examples
-    --------
     >>> inert("=cmd|' /C calc'!A0"), inert("Boys' room")
     ("'=cmd|' /C calc'!A0", "Boys' room")
     """
@@ -52,8 +48,6 @@ def inert(text: str) -> str:
 def original(text: str) -> str:
     r"""Return the text that `inert` was given.
 
-    Examples
-    --------
     >>> original("'=1+1"), original("a\\u202eb")
     ('=1+1', 'a\u202eb')
     """
@@ -64,8 +58,6 @@ def original(text: str) -> str:
 def duration(seconds: float | None) -> str:
     """Write a span of time for people.
 
-    Examples
-    --------
     >>> duration(4.25), duration(75.0), duration(7300.0), duration(None)
     ('4.2 s', '1 min 15 s', '2 h 1 min', '—')
     """
@@ -86,8 +78,6 @@ def median_basis(values: Mapping[str, float | None]) -> str:
 
     `values` are those of a `reports.figures.Figure` that is a time.
 
-    Examples
-    --------
     >>> one = {"median": 255.0, "p90": 255.0, "mean": 255.0, "n": 1.0}
     >>> median_basis(one)
     'median; p90 4 min 15 s, mean 4 min 15 s, n = 1'

@@ -42,8 +42,6 @@ _GZIP_LEVEL: Final = 1
 def decimals(quantity: str) -> int:
     """Return the decimals to print: one more than the resolution if that is a fraction.
 
-    Examples
-    --------
     >>> decimals("pm25"), decimals("n03"), decimals("tvoc_ppb")
     (2, 3, 0)
     """

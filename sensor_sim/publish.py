@@ -63,8 +63,6 @@ class BrokerAddress:
     def parse(cls, text: str) -> BrokerAddress:
         """Read ``[mqtt[s]://][user[:password]@]host[:port]``, or raise `BrokerAddressError`.
 
-        Examples
-        --------
         >>> BrokerAddress.parse("localhost")
         BrokerAddress(host='localhost', port=1883, username=None, tls=False)
         >>> BrokerAddress.parse("mqtts://sim:secret@broker.school:9883")
@@ -183,8 +181,6 @@ def live_offset(start: float, duration_s: float, speed: float, now: float) -> fl
     future, so it ends now: the last reading leaves at its own time, the first ones are up to
     ``duration_s * (1 - 1 / speed)`` late.
 
-    Examples
-    --------
     >>> live_offset(1000.0, 600.0, 1.0, now=5000.0)
     4000.0
     >>> live_offset(1000.0, 600.0, 60.0, now=5000.0)

@@ -121,8 +121,6 @@ class School:
     def small(cls) -> School:
         """Three floors in two buildings, 6 restrooms, 8 sensors of mixed models.
 
-        Examples
-        --------
         >>> school = School.small()
         >>> len(school.restrooms), len(school.devices)
         (6, 8)
@@ -142,8 +140,6 @@ class School:
     def district(cls) -> School:
         """Seven schools of 30 restrooms: 210 sensors of every model at their usual intervals.
 
-        Examples
-        --------
         >>> len(School.district().devices)
         210
         """
@@ -198,8 +194,6 @@ def random_school(
 
     Raises `ValueError` if `n_rooms` is not positive or a model is unknown.
 
-    Examples
-    --------
     >>> [d.model for d in random_school(1, 2, models=["sen55"]).devices]
     ['sen55', 'sen55']
     """

@@ -25,12 +25,7 @@ if TYPE_CHECKING:
 class SimulationRun:
     """A scenario with its seed and its time.
 
-    Attributes
-    ----------
-    start : float
-        Unix seconds.
-    offset_s : float
-        Added to times on the wire and in the truth.
+    `start` is in Unix seconds; `offset_s` is added to times on the wire and in the truth.
     """
 
     scenario: Scenario

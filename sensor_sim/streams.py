@@ -12,8 +12,6 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
 
     - `*names`: what the stream is for, such as ``("room", "b1-f1-boys", 3)``.
 
-    Examples
-    --------
     >>> bool(stream(1, "a").random() == stream(1, "a").random())
     True
     >>> bool(stream(1, "a").random() == stream(1, "b").random())
@@ -26,8 +24,6 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     """Draw from `low` to `high`, uniform in the logarithm.
 
-    Examples
-    --------
     >>> 1 <= log_uniform(stream(1, "x"), 1.0, 10.0) <= 10
     True
     """

@@ -88,8 +88,6 @@ def visible(payload: bytes, most: int = 4_096) -> str:
     Bytes that are no UTF-8 are shown as ``\xNN``, unprintable characters as their escape, and a
     backslash is doubled, so no two payloads look the same.
 
-    Examples
-    --------
     >>> visible(b'{"pm25": 7}\n\xff\x1b[2J')
     '{"pm25": 7}\\n\\xff\\x1b[2J'
     """

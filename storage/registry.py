@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 def floor_name(floor: str) -> str:
     """Return a floor as people say it, whether it is registered as a number or as words.
 
-    Examples
-    --------
     >>> floor_name("2"), floor_name("2nd floor"), floor_name("")
     ('floor 2', '2nd floor', '')
     """
@@ -24,8 +22,6 @@ def floor_name(floor: str) -> str:
 def shard_of(building: str, count: int) -> int:
     """Return the shard, of `count`, of a building (``site/name``): the CRC-32 of the text.
 
-    Examples
-    --------
     >>> shard_of("Lincoln High/North", 16)
     10
     """

@@ -82,15 +82,10 @@ Place = tuple[str, str]
 class _Building:
     """What is known of one building.
 
-    Attributes
-    ----------
-    history : list of list of float
-        While the median is not near zero: when it was known, the median excess, whether the event
-        ran, how many rooms had risen, of how many.
-    minutes : int
-        Minutes on end for which the rooms have risen together.
-    low_since : float or None
-        Since when the median has been low, while an event runs.
+    - `history`: while the median is not near zero: when it was known, the median excess, whether
+      the event ran, how many rooms had risen, of how many.
+    - `minutes`: minutes on end for which the rooms have risen together.
+    - `low_since`: since when the median has been low, while an event runs.
     """
 
     history: list[list[float]] = field(default_factory=list)
@@ -112,13 +107,7 @@ class _Building:
 
 
 class Ambient:
-    """Follow the air that rooms share.
-
-    Parameters
-    ----------
-    place : callable
-        Building and room of a sensor, by name; None if it has none.
-    """
+    """Follow the air that rooms share; `place` gives building and room of a sensor, if any."""
 
     def __init__(self, place: Callable[[str], Place | None]) -> None:
         self._place = place
@@ -132,17 +121,9 @@ class Ambient:
         self._explained: dict[str, list[float | str]] = {}
 
     def on_minute(self, minute: Minute, names: Sequence[str]) -> list[Event]:
-        """Take a minute in.
+        """Return the `ambient` events that a minute begins, updates or ends.
 
-        Parameters
-        ----------
-        names : sequence of str
-            All sensors, by row.
-
-        Returns
-        -------
-        list of Event
-            Kind `ambient`: begun, going on, over.
+        `names` are all sensors, by row.
         """
         self._grow(len(names))
         rooms = self._rooms(minute, names)
@@ -176,18 +157,10 @@ class Ambient:
         return owed
 
     def mark(self, events: Iterable[Event]) -> list[Event]:
-        """Mark the vape events that the air of their building explains.
+        """Set `Event.explained_by` on the vape events that the air of their building explains.
 
-        Parameters
-        ----------
-        events : iterable of Event
-            Of the detector, in order; their minutes must have been taken in.
-
-        Returns
-        -------
-        list of Event
-            The same, `Event.explained_by` set on explained ones, from their first word until an
-            update rises above the common air.
+        It is set from the first state of an event until an update rises above the common air.
+        Events are in order, and their minutes must have been given to `on_minute`.
         """
         marked = []
         for event in events:

@@ -33,13 +33,8 @@ _PARTS: Final = ("minutes", "faults", "ambient")
 class MinuteDetectors:
     """Sensor faults and ambient air over one stream of readings.
 
-    Parameters
-    ----------
-    place : callable
-        Building and room of a sensor, by name; None if it has none.
+    `place` gives building and room of a sensor, if any.
 
-    Examples
-    --------
     >>> slow = MinuteDetectors(lambda sensor: ("North", sensor))
     >>> slow.row("n2-boys-1"), slow.common()
     (0, array([0.]))
@@ -56,13 +51,10 @@ class MinuteDetectors:
         return self._minutes.row(sensor)
 
     def step(self, batch: ReadingBatch) -> list[Event]:
-        """Take readings in and return what is now known, in order.
+        """Return the events of readings in the order of the stream.
 
-        Parameters
-        ----------
-        batch : ReadingBatch
-            In the order of the stream. Times that run ahead of the stream age the other sensors,
-            so the caller bounds them by the time of receipt. Not written to.
+        Times that run ahead of the stream age the other sensors, so the caller bounds them by the
+        time of receipt.
         """
         found: list[Event] = []
         for minute in self._minutes.step(batch):
@@ -71,22 +63,13 @@ class MinuteDetectors:
         return found
 
     def on_time(self, now: float) -> list[Event]:
-        """End the faults of sensors that have long been silent.
-
-        Parameters
-        ----------
-        now : float
-            Unix seconds on the clock of the readings.
-        """
+        """End the faults of sensors that are silent at `now`, on the clock of the readings."""
         return self._faults.on_time(now, self._minutes.names)
 
     def mark(self, events: Iterable[Event]) -> list[Event]:
-        """Mark the vape events that the air of the whole building explains (`Ambient.mark`).
+        """Mark the vape events of the last `step` that the air of the building explains.
 
-        Parameters
-        ----------
-        events : iterable of Event
-            Of the detector of plumes, by time, from the readings of the last `step`.
+        See `Ambient.mark`.
         """
         marked = self._ambient.mark(events)
         self._ambient.forget(self._minutes.now)

@@ -102,10 +102,7 @@ class _Active:
 class SensorFaults:
     """Find faults of sensors in their minutes.
 
-    Parameters
-    ----------
-    building : callable
-        Building of a sensor, by name; None if it has none. Asked once a day, about drift.
+    `building` gives the building of a sensor, if any; it is called once a day, about drift.
     """
 
     def __init__(self, building: Callable[[str], str | None]) -> None:
@@ -122,18 +119,7 @@ class SensorFaults:
         self._day = np.nan
 
     def on_minute(self, minute: Minute, names: Sequence[str]) -> list[Event]:
-        """Take a minute in.
-
-        Parameters
-        ----------
-        names : sequence of str
-            All sensors, by row.
-
-        Returns
-        -------
-        list of Event
-            What begins, lasts or ends.
-        """
+        """Return the events that a minute begins, updates or ends; `names` are by row."""
         self._grow(len(names))
         found = self.on_time(minute.start, names)
         day = float(minute.start // DAY_S)
@@ -359,10 +345,8 @@ class SensorFaults:
 
 
 def _amount(channel: int, value: float) -> str:
-    """Say a value with its unit.
+    """Format a value with its unit.
 
-    Examples
-    --------
     >>> _amount(CHANNEL_INDEX["pm25"], 3.0), _amount(CHANNEL_INDEX["voc_index"], 500.0)
     ('3.0 µg/m³', '500')
     """
@@ -374,8 +358,6 @@ def _amount(channel: int, value: float) -> str:
 def _span(seconds: float) -> str:
     """Format a duration.
 
-    Examples
-    --------
     >>> _span(60.0), _span(1800.0), _span(7200.0), _span(200_000.0)
     ('1 min', '30 min', '2 h', '56 h')
     """

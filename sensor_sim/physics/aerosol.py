@@ -123,8 +123,6 @@ def humidity_slows_evaporation(rh_percent: float) -> float:
     Glycerol takes up water and its lifetime grows with humidity (tandf.figshare 3997434); the
     size of the effect is a prior between 1 at 60 %RH and 3 at 95 %RH.
 
-    Examples
-    --------
     >>> humidity_slows_evaporation(40.0), humidity_slows_evaporation(95.0)
     (1.0, 3.0)
     """

@@ -41,8 +41,6 @@ WALL_LOSS_PER_H: Final[NDArray[np.float64]] = np.array([1.5, 0.2, 0.0, 0.3, 0.2]
 def saturation_g_m3(temp_c: NDArray[np.float64] | float) -> NDArray[np.float64]:
     """Water vapour at saturation, g/m³ (Magnus formula, Sonntag 1990 constants).
 
-    Examples
-    --------
     >>> round(float(saturation_g_m3(22.0)), 1)
     19.4
     """

@@ -1,35 +1,6 @@
 """Scenario files: a school, its rates, and attacks.
 
-A scenario is a TOML file::
-
-    name = "Lincoln Middle School"
-    timezone = "America/New_York"
-
-    [bells]
-    first = "08:10"
-    last = "15:00"
-
-    [rates]
-    vaping = 2.0                  # twice as often as usual
-    nuisances = 0.5
-
-    [[buildings]]
-    id = "main"
-    [[buildings.floors]]
-    id = "2"
-    [[buildings.floors.rooms]]
-    id = "main-2-boys"
-    volume_m3 = 35
-    devices = [
-      { id = "main-2-boys-a", model = "sen55", wire = "native", interval_s = 1 },
-    ]
-
-    [[attacks]]
-    kind = "covered"
-    sensor = "main-2-boys-a"
-    start = 7200                  # seconds after the start, or a date and time
-    end = 2026-09-14T13:00:00Z
-
+A scenario is a TOML file; ``docs/scenarios.md`` has an example of every part.
 All faults of a file are reported at once, each with path, value, and what is allowed.
 """
 

@@ -69,8 +69,6 @@ def wire_identity(wire: str, sensor: str) -> str:
     Formats whose topic holds a name chosen by the school keep the sensor id; the others hold the
     hardware's own id.
 
-    Examples
-    --------
     >>> wire_identity("native", "north-1-girls")
     'north-1-girls'
     >>> wire_identity("airgradient", "84FCE612F5B8")

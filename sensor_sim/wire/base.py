@@ -145,8 +145,6 @@ def trace_rows(trace: DeviceTrace) -> Iterator[WireRow]:
 def channels_of(model: str) -> tuple[str, ...]:
     """Quantities a device announces; all of them for a model that is not in the table.
 
-    Examples
-    --------
     >>> channels_of("zigbee_e2112")
     ('pm25', 'voc_index', 'rh', 'temp')
     """
@@ -160,8 +158,6 @@ def hardware_id(sensor: str, digits: int) -> str:
     A sensor id that already is one is kept, so that a scenario can name devices by their own
     ids; any other gets a stable one derived from its name.
 
-    Examples
-    --------
     >>> hardware_id("84FCE612F5B8", 12)
     '84fce612f5b8'
     >>> len(hardware_id("north-1-girls", 16))
@@ -176,8 +172,6 @@ def hardware_id(sensor: str, digits: int) -> str:
 def iso_utc(time: float, timespec: str = "milliseconds") -> str:
     """ISO 8601 in UTC with ``Z``.
 
-    Examples
-    --------
     >>> iso_utc(1_757_239_500.25)
     '2025-09-07T10:05:00.250Z'
     """
@@ -200,8 +194,6 @@ def json_bytes(value: object) -> bytes:
 def filled(part: Any, values: Mapping[str, object]) -> Any:
     """Return a part of `BODIES` with values in place of ``$name``; None leaves a member out.
 
-    Examples
-    --------
     >>> filled({"id": "eui-$eui", "n": "$n", "no": "$no"}, {"eui": "a8", "n": 3, "no": None})
     {'id': 'eui-a8', 'n': 3}
     """

@@ -37,8 +37,6 @@ _PARTICLE_UG: Final = 1.65 * math.pi / 6
 def dew_point(temp: float, rh: float) -> float:
     """Dew point in °C by the Magnus formula (Sonntag 1990 constants); NaN for dry or no input.
 
-    Examples
-    --------
     >>> round(dew_point(24.5, 33.0), 1)
     7.2
     """
@@ -273,8 +271,6 @@ def drivers_of(model: str) -> tuple[str, ...]:
 
     Raises `ValueError` if no part is a sensor that Tasmota has a driver for here.
 
-    Examples
-    --------
     >>> drivers_of("pms5003+bme680")
     ('pms5003', 'bme680')
     >>> drivers_of("sps30+sgp40")

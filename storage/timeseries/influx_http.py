@@ -94,8 +94,6 @@ class Server:
 def quoted(text: str) -> str:
     r"""Write a string into an InfluxQL statement.
 
-    Examples
-    --------
     >>> print(quoted("it's a \\"))
     'it\'s a \\'
     """
@@ -105,8 +103,6 @@ def quoted(text: str) -> str:
 def retry_after_s(text: str | None, now: float) -> float | None:
     """Read a Retry-After header: seconds, or a date.
 
-    Examples
-    --------
     >>> retry_after_s("30", 0.0), retry_after_s("Thu, 01 Jan 1970 00:01:00 GMT", 10.0)
     (30.0, 50.0)
     >>> retry_after_s("soon", 0.0) is None

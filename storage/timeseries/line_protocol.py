@@ -57,8 +57,6 @@ def to_ns(time: float) -> int:
 def tag_value(text: str) -> str:
     r"""Return what a tag can hold of a text; all of it, but for line breaks and the like.
 
-    Examples
-    --------
     >>> tag_value("Girls' room, 2nd floor"), tag_value("a\nb\\")
     ("Girls' room, 2nd floor", 'a b')
     >>> print(tag_value("back\\slash"), tag_value("a\\\\b"), tag_value("a\\,b\\"))
@@ -71,8 +69,6 @@ def tag_value(text: str) -> str:
 def field_text(text: str) -> str:
     r"""Write a string as the value of a field.
 
-    Examples
-    --------
     >>> print(field_text('say "no\\"'))
     "say \"no\\\""
     """
@@ -162,8 +158,6 @@ def _words(key: bytes, words: Iterable[str]) -> bytes:
 def average_fields(fields: Mapping[str, float]) -> str:
     """Write the fields of an average; ``n`` is a whole number, as servers count.
 
-    Examples
-    --------
     >>> average_fields({"pm25": 4, "n": 12.0})
     'pm25=4.0,n=12i'
     """
@@ -176,8 +170,6 @@ def average_fields(fields: Mapping[str, float]) -> str:
 def head(measurement: str, tags: Mapping[str, str]) -> str:
     r"""Write measurement and tags; those that are empty are left out.
 
-    Examples
-    --------
     >>> print(head("reading", {"sensor": "n2", "room": "Boys, 2nd", "floor": ""}))
     reading,room=Boys\,\ 2nd,sensor=n2
     """

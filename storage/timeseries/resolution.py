@@ -56,8 +56,6 @@ def choose(
     intervals asked for are multiples; where the beginning is older than these are kept, what still
     has it.
 
-    Examples
-    --------
     >>> day = 86_400.0
     >>> choose(99 * day, 100 * day, 60, 100 * day, Retention()) is None
     True
