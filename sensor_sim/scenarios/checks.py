@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, tzinfo
 from difflib import get_close_matches
-from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
-
-from pydantic import BaseModel
 
 from sensor_sim.devices.models import MODELS
 from sensor_sim.errors import ScenarioFault
 from sensor_sim.faults.attacks import ATTACKS
-from sensor_sim.scenarios.schema import ScenarioConfig, hours_of_day, moment, zones
+from sensor_sim.scenarios.schema import SECTIONS, ScenarioConfig, hours_of_day, moment, zones
 from sensor_sim.wire import ENCODERS
 
 if TYPE_CHECKING:
@@ -45,23 +42,36 @@ def _follows(error: Mapping[str, Any], errors: Sequence[Mapping[str, Any]]) -> b
 
 
 def _fault(error: Mapping[str, Any], raw: Mapping[str, Any]) -> ScenarioFault:
-    path = _shown(error["loc"], raw)
-    kind = error["type"]
-    parent, described = _described(error["loc"])
+    loc, kind = error["loc"], error["type"]
+    path = _shown(loc, raw)
+    names = [part for part in loc if isinstance(part, str)]
+    section = SECTIONS[names[-2]] if len(names) > 1 else ScenarioConfig
+    field = section.model_fields.get(names[-1]) if names else None
+    described = (field and field.description) or ""
     if kind == "extra_forbidden":
-        known = ", ".join(parent.model_fields) if parent is not None else "nothing"
-        return ScenarioFault(path, "unknown key", f"one of {known}")
-    if kind in {"missing", "union_tag_not_found"}:
-        path += ".kind" if kind == "union_tag_not_found" else ""
+        return ScenarioFault(path, "unknown key", f"one of {', '.join(section.model_fields)}")
+    if kind == "missing":
         return ScenarioFault(path, "missing", described or "a value")
-    if kind == "union_tag_invalid":
-        tag = error["ctx"]["tag"]
-        return ScenarioFault(f"{path}.kind", _brief(tag), described)
-    value = _brief(error["input"])
-    hint = error.get("ctx", {}).get("error")
-    if kind == "value_error" and str(hint).startswith("did you mean"):
+    if kind in {"union_tag_not_found", "union_tag_invalid"}:
+        value = _brief(error["ctx"]["tag"]) if kind == "union_tag_invalid" else "missing"
+        return ScenarioFault(f"{path}.kind", value, f"one of {', '.join(ATTACKS)}")
+    hint = str(error.get("ctx", {}).get("error", ""))
+    if hint.startswith("did you mean"):
         described = f"{described} ({hint})"
-    return ScenarioFault(path, value, described or _type_rule(kind, error["msg"]))
+    rule = _RULES.get(kind, "")
+    if isinstance(loc[-1], int):  # an item of a list, which is described as a whole
+        described = rule or described
+    message = error["msg"]
+    allowed = described or rule or message[0].lower() + message[1:]
+    return ScenarioFault(path, _brief(error["input"]), allowed)
+
+
+_RULES: Final = {
+    **dict.fromkeys(("tuple_type", "list_type"), "a list"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a table"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    "string_type": "text",
+}
 
 
 def _brief(value: object) -> str:
@@ -71,20 +81,6 @@ def _brief(value: object) -> str:
         return "a table"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _type_rule(kind: str, message: str) -> str:
-    rules = {
-        "tuple_type": "a list",
-        "list_type": "a list",
-        "dict_type": "a table",
-        "model_type": "a table",
-        "model_attributes_type": "a table",
-        "string_type": "text",
-        "bool_type": "true or false",
-        "bool_parsing": "true or false",
-    }
-    return rules.get(kind, message[0].lower() + message[1:])
 
 
 def _shown(loc: tuple[int | str, ...], raw: Any) -> str:
@@ -104,57 +100,6 @@ def _shown(loc: tuple[int | str, ...], raw: Any) -> str:
 
 def _has(table: object, key: str) -> bool:
     return isinstance(table, dict) and key in table
-
-
-def _described(loc: tuple[int | str, ...]) -> tuple[type[BaseModel] | None, str]:
-    """Section that holds the place, and what the field's description allows there."""
-    parent: type[BaseModel] | None = None
-    here: Any = ScenarioConfig
-    text = ""
-    for part in loc:
-        if isinstance(here, type) and issubclass(here, BaseModel):
-            parent = here
-            info = here.model_fields.get(str(part))
-            if info is None:
-                return parent, ""
-            here, text = info.annotation, info.description or ""
-            for extra in info.metadata:
-                text = text or getattr(extra, "description", None) or ""
-        else:
-            here, text = _inner(here, part, text)
-        here, text = _plain(here, text)
-    return parent, text
-
-
-def _plain(kind: Any, text: str) -> tuple[Any, str]:
-    """Take ``Annotated`` and ``| None`` off a type, keeping the description found there."""
-    while True:
-        if get_origin(kind) is Annotated:
-            inner, *meta = get_args(kind)
-            for extra in meta:
-                text = getattr(extra, "description", None) or text
-            kind = inner
-        elif get_origin(kind) in (Union, UnionType) and type(None) in get_args(kind):
-            rest = [a for a in get_args(kind) if a is not type(None)]
-            if len(rest) != 1:
-                return kind, text
-            kind = rest[0]
-        else:
-            return kind, text
-
-
-def _inner(kind: Any, part: int | str, text: str) -> tuple[Any, str]:
-    origin, args = get_origin(kind), get_args(kind)
-    if origin is tuple and isinstance(part, int):
-        item = args[0] if len(args) == 2 and args[1] is Ellipsis else args[min(part, 1)]
-        return item, ""
-    if origin in (Union, UnionType):
-        for option in args:
-            if isinstance(option, type) and issubclass(option, BaseModel):
-                literal = option.model_fields["kind"].annotation
-                if part in get_args(literal):
-                    return option, ""
-    return kind, text
 
 
 def faults_between(raw: Mapping[str, Any], start: float) -> list[ScenarioFault]:

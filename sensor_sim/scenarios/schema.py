@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import MISSING, fields
 from datetime import datetime
 from difflib import get_close_matches
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from sensor_sim.devices.models import MODELS
 from sensor_sim.faults.attacks import ATTACKS
@@ -72,6 +73,10 @@ def _limits(low: float, high: float, unit: str = "") -> Any:
     return Field(ge=low, le=high, description=f"{low:.12g} to {high:.12g}{unit}")
 
 
+def _above_zero(high: float, unit: str) -> Any:
+    return Field(gt=0, le=high, description=f"above 0 to {high:.12g}{unit}")
+
+
 def _described(allowed: Mapping[str, object] | tuple[str, ...]) -> Any:
     return Field(description="one of " + ", ".join(allowed))
 
@@ -88,13 +93,9 @@ _Hour = Annotated[
     Field(ge=0, le=24, description='"00:00" to "24:00", or hours'),
 ]
 _Span = Annotated[tuple[_Hour, _Hour], Field(description="two times of day, start and end")]
-_Moment = Annotated[
-    float | datetime,
-    BeforeValidator(moment),
-    Field(description="seconds after the start, 0 to 1000000000, or a date and time"),
-]
-_Seconds = Annotated[float, Field(gt=0, le=31_536_000, description="above 0 to 31536000 seconds")]
-_Seed = Annotated[int, Field(ge=0, le=2**31 - 1, description="0 to 2147483647")]
+_MOMENT_RULE: Final = "seconds after the start, 0 to 1000000000, or a date and time"
+_Moment = Annotated[float | datetime, BeforeValidator(moment), Field(description=_MOMENT_RULE)]
+_Seconds = Annotated[float, _above_zero(31_536_000, " seconds")]
 
 
 class _Section(BaseModel):
@@ -154,129 +155,68 @@ class BellsConfig(_Section):
     ] = ("tue", "thu")
 
 
-class CoveredConfig(_Section):
-    """Settings of `sensor_sim.faults.attacks.Covered`."""
-
-    kind: Literal["covered"]
-    sensor: _Id
-    start: _Moment
-    end: _Moment
-    settle_s: _Seconds = 90.0
-
-
-class BlownAtConfig(_Section):
-    """Settings of `sensor_sim.faults.attacks.BlownAt`."""
-
-    kind: Literal["blown_at"]
-    sensor: _Id
-    start: _Moment
-    duration_s: Annotated[float, _limits(0.2, 30, " seconds")] = 2.0
-    dust_ug_m3: Annotated[float, _limits(0, 10_000, " µg/m³")] = 250.0
-
-
-class UnpluggedConfig(_Section):
-    """Settings of `sensor_sim.faults.attacks.Unplugged`."""
-
-    kind: Literal["unplugged"]
-    sensor: _Id
-    start: _Moment
-    end: _Moment | None = None
-
-
-class RippedOffConfig(_Section):
-    """Settings of `sensor_sim.faults.attacks.RippedOff`."""
-
-    kind: Literal["ripped_off"]
-    sensor: _Id
-    start: _Moment
-    alive_s: Annotated[float, Field(gt=0, le=600, description="above 0 to 600 seconds")] = 8.0
-
-
-class ClockJumpConfig(_Section):
-    """Settings of `sensor_sim.faults.attacks.ClockJump`."""
-
-    kind: Literal["clock_jump"]
-    sensor: _Id
-    start: _Moment
-    end: _Moment
-    offset_s: Annotated[float, _limits(-4e9, 4e9, " seconds")] = 3600.0
+_COMMON: Final[Mapping[str, Any]] = {
+    "sensor": _Id,
+    "start": _Moment,
+    "end": _Moment,
+    "at": _Moment,
+    "duration_s": _Seconds,
+    "settle_s": _Seconds,
+    "flush": bool,
+    "retain": bool,
+}
+"""Settings of attacks, which mean the same in all of them."""
+_OWN: Final[Mapping[str, Mapping[str, Any]]] = {
+    "blown_at": {
+        "duration_s": Annotated[float, _limits(0.2, 30, " seconds")],
+        "dust_ug_m3": Annotated[float, _limits(0, 10_000, " µg/m³")],
+    },
+    "unplugged": {"end": Annotated[_Moment | None, Field(description=_MOMENT_RULE)]},
+    "ripped_off": {"alive_s": Annotated[float, _above_zero(600, " seconds")]},
+    "clock_jump": {"offset_s": Annotated[float, _limits(-4e9, 4e9, " seconds")]},
+    "gateway_outage": {
+        "sensors": tuple[_Id, ...],
+        "flush_hz": Annotated[float, _above_zero(10_000, " messages per second")],
+    },
+    "spoof": {
+        "every_s": Annotated[float, _limits(0.01, 3600, " seconds")],
+        "claims": Annotated[
+            str, Field(pattern=r"^[A-Za-z0-9_.-]{0,64}$", description="a sensor id, or empty")
+        ],
+    },
+    "flood": {
+        "rate_hz": Annotated[float, _above_zero(100_000, " messages per second")],
+        "sensors": Annotated[int, _limits(1, 1_000_000)],
+    },
+    "garbage": {
+        "rate_hz": Annotated[float, _above_zero(10_000, " messages per second")],
+        "big_bytes": Annotated[int, _limits(1, 100_000_000, " bytes")],
+    },
+}
+"""Settings of one attack."""
+_DEFAULTS: Final[Mapping[str, Any]] = {"unplugged end": None, "gateway_outage sensors": ()}
+"""Where a file may leave out what the attack itself requires, or needs another default."""
 
 
-class GatewayOutageConfig(_Section):
-    """Settings of `sensor_sim.faults.attacks.GatewayOutage`."""
-
-    kind: Literal["gateway_outage"]
-    sensors: tuple[_Id, ...] = ()
-    start: _Moment
-    end: _Moment
-    flush: bool = False
-    flush_hz: Annotated[
-        float, Field(gt=0, le=10_000, description="above 0 to 10000 messages per second")
-    ] = 50.0
-
-
-class ReplayConfig(_Section):
-    """Settings of `sensor_sim.faults.attacks.Replay`."""
-
-    kind: Literal["replay"]
-    sensor: _Id
-    start: _Moment
-    end: _Moment
-    at: _Moment
+def _attack_config(kind: str) -> type[_Section]:
+    """Return the settings of an attack that a file can have, from the attack itself."""
+    types = {**_COMMON, **_OWN.get(kind, {})}
+    settings: dict[str, Any] = {"kind": (Literal[kind], ...)}
+    for field in fields(ATTACKS[kind]):
+        if field.name in types:
+            default = ... if field.default is MISSING else field.default
+            default = _DEFAULTS.get(f"{kind} {field.name}", default)
+            settings[field.name] = (types[field.name], default)
+    return create_model(f"{kind}_config", __base__=_Section, **settings)
 
 
-class SpoofConfig(_Section):
-    """Settings of `sensor_sim.faults.attacks.Spoof`."""
-
-    kind: Literal["spoof"]
-    sensor: _Id
-    start: _Moment
-    duration_s: _Seconds = 60.0
-    every_s: Annotated[float, _limits(0.01, 3600, " seconds")] = 1.0
-    claims: Annotated[
-        str, Field(pattern=r"^[A-Za-z0-9_.-]{0,64}$", description="a sensor id, or empty")
-    ] = ""
-
-
-class FloodConfig(_Section):
-    """Settings of `sensor_sim.faults.attacks.Flood`."""
-
-    kind: Literal["flood"]
-    start: _Moment
-    duration_s: _Seconds = 10.0
-    rate_hz: Annotated[
-        float, Field(gt=0, le=100_000, description="above 0 to 100000 messages per second")
-    ] = 1000.0
-    sensors: Annotated[int, _limits(1, 1_000_000)] = 100
-    retain: bool = False
-
-
-class GarbageConfig(_Section):
-    """Settings of `sensor_sim.faults.attacks.Garbage`."""
-
-    kind: Literal["garbage"]
-    sensor: _Id
-    start: _Moment
-    duration_s: _Seconds = 10.0
-    rate_hz: Annotated[
-        float, Field(gt=0, le=10_000, description="above 0 to 10000 messages per second")
-    ] = 5.0
-    big_bytes: Annotated[int, _limits(1, 100_000_000, " bytes")] = 1_000_000
-
-
-_AttackConfig = Annotated[
-    CoveredConfig
-    | BlownAtConfig
-    | UnpluggedConfig
-    | RippedOffConfig
-    | ClockJumpConfig
-    | GatewayOutageConfig
-    | ReplayConfig
-    | SpoofConfig
-    | FloodConfig
-    | GarbageConfig,
-    Field(discriminator="kind", description="one of " + ", ".join(ATTACKS)),
-]
+ATTACK_CONFIGS: Final = {kind: _attack_config(kind) for kind in ATTACKS}
+if TYPE_CHECKING:
+    _AttackConfig = _Section
+else:
+    _AttackConfig = Annotated[
+        Union[tuple(ATTACK_CONFIGS.values())], Field(discriminator="kind")  # noqa: UP007
+    ]
 _Rate = Annotated[float, _limits(0, 1000, " times as often as usual")]
 
 
@@ -306,3 +246,15 @@ class ScenarioConfig(_Section):
         Field(min_length=1, max_length=500, description="1 to 500 buildings"),
     ]
     attacks: tuple[_AttackConfig, ...] = ()
+
+
+SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
+    "bells": BellsConfig,
+    "rates": RatesConfig,
+    "buildings": BuildingConfig,
+    "floors": FloorConfig,
+    "rooms": RoomConfig,
+    "devices": DeviceConfig,
+    **ATTACK_CONFIGS,
+}
+"""Sections by their key in the file, and attacks by kind."""

@@ -3,7 +3,6 @@ from __future__ import annotations
 import copy
 import math
 import re
-import textwrap
 import tomllib
 from datetime import UTC, date, datetime
 from datetime import time as dtime
@@ -331,11 +330,6 @@ def test_the_page_about_scenarios_is_true():
             source="lincoln.toml",
         )
     assert f"```\n{caught.value}\n```" in page
-
-
-def test_the_example_of_the_module_is_a_scenario():
-    example = scenario_module.__doc__.split("::\n\n")[1].split("\n\nAll faults")[0]
-    assert len(parse_scenario(textwrap.dedent(example), START).attacks) == 1
 
 
 def places(value, path=()):
