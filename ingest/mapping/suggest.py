@@ -77,13 +77,8 @@ _TYPICAL: Final = {
     "voc_raw": 30_000.0,
 }
 """Values of made-up examples; 10 for any other quantity."""
-_FORMS: Final = (
-    ("json", lambda content: type(content) in (dict, list)),
-    ("text", lambda content: number(content) is not None),
-    ("form", lambda content: len(content) > 0),
-    ("pairs", lambda content: len(content) > 0),
-)
-"""Forms of payloads in the order in which they are tried, and what is understood."""
+_FORMS: Final = ("json", "text", "form", "pairs")
+"""Forms of payloads, in the order in which they are tried."""
 
 
 class Meant(NamedTuple):
@@ -159,12 +154,13 @@ def _of_payloads(
 
 def _read(payload: bytes) -> tuple[str, Any] | None:
     """Return form and content of a payload; None if it is none of those we read."""
-    for form, is_understood in _FORMS:
+    for form in _FORMS:
         if form in ("form", "pairs") and (form == "form") != (b"&" in payload):
             continue
         with contextlib.suppress(DecodeError):
             content = parse(form, payload, _LIMITS)
-            if is_understood(content):
+            is_number = form == "text" and number(content) is not None
+            if is_number or (form != "text" and type(content) in (dict, list) and content != {}):
                 return form, content
     return None
 
@@ -492,8 +488,10 @@ def _one_topic(state: str, found: Sequence[Suggestion], name: str) -> Draft:
     if not payload:
         raise SuggestError("no discovery message tells a known quantity with a unit that fits it")
     draft = _structured(state, "json", [payload], name, hints)
-    for path in (message.path for message in found if message.path not in hints):
-        what = toml_value(list(path)) if path else "a template, or all of it"
+    for message in found:
+        if message.path in hints:
+            continue
+        what = toml_value(list(message.path)) if message.path else "a template, or all of it"
         draft.questions.append(f"Not taken: {what}")
     draft.samples = [(state, json.dumps(payload).encode())]
     return draft
