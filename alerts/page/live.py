@@ -11,11 +11,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
 
 from alerts.access.limits import address_key
 from alerts.page.guard import client_of
-from alerts.page.page_context import PageGroup
+from alerts.page.page_context import PageGroup, serves
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,13 +41,9 @@ class LivePages(PageGroup):
         super().__init__(context)
         self._open: Counter[str] = Counter()
 
-    def routes(self) -> list[Route]:
-        """Return the routes they serve."""
-        return [Route("/live", self.live)]
-
+    @serves("/live")
     async def live(self, request: Request) -> Response:
         """Send changes until the browser leaves or its session ends; 204 beyond the limits."""
-        await self._context.may_read(request)
         address = address_key(client_of(request))
         if self._open.total() >= _MOST or self._open[address] >= _MOST_OF_ONE:
             return Response(status_code=204)  # tells the browser not to try again

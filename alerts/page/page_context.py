@@ -1,22 +1,24 @@
 """What every page shares: session and rights, reading off the loop, writing, rendering.
 
-Pages that belong together are a subclass of `PageGroup`: the routes they serve and, where people
-should find them, links in the navigation. One line in `alerts.page.app.PAGES` adds them.
+Pages that belong together are a subclass of `PageGroup`: methods marked with the path they serve
+and who has access (`serves`) and, where people should find them, links in the navigation. One line
+in `alerts.page.app.PAGES` adds them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Final, NoReturn, ParamSpec, TypeVar
 from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
 from alerts.access import sessions
@@ -30,19 +32,19 @@ from storage import sqlite
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
     from starlette.datastructures import FormData
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.routing import Route
 
     from alerts.page.settings import StaffPageSettings
     from storage.registry import Room
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
+_Handler = TypeVar("_Handler", bound="Callable[..., Awaitable[Response]]")
 _MAX_FORM_BYTES: Final = 10_000
 _FORM_S: Final = 10.0
 """Longest time a form may take to arrive."""
@@ -113,17 +115,14 @@ class PageContext:
             raise HTTPException(403, f"This is for the roles {who_may(right)}.")
         return session
 
-    async def may_act(
-        self, request: Request, right: Right | None = None
-    ) -> tuple[Session, FormData]:
-        """Return session and form of an action; raise 403 if it is not from our page or allowed."""
+    async def may_act(self, request: Request, right: Right | None = None) -> None:
+        """Keep the form of an action; raise 403 if it is not from our page or not allowed."""
         if not same_origin(request):
             raise HTTPException(403, "This form was not sent from this page.")
         session = await self.signed_in(request, right)
-        form = await form_of(request)
-        if not session.allows(text_of(form, "form_token")):
+        request.state.form = await form_of(request)
+        if not session.allows(text_of(request.state.form, "form_token")):
             raise HTTPException(403, "This form has expired. Go back, reload and try again.")
-        return session, form
 
     def _to_sign_in(self, request: Request) -> NoReturn:
         path = request.url.path
@@ -226,8 +225,48 @@ class PageContext:
         return self._templates.TemplateResponse(request, template, content, status_code=status_code)
 
 
-class PageGroup(ABC):
-    """Pages that belong together."""
+class Access(Enum):
+    """Who gets a page without a special right; a public one may check requests itself."""
+
+    PUBLIC = auto()
+    READERS = auto()
+    STAFF = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    path: str
+    access: Access | Right
+    methods: tuple[str, ...]
+
+    async def admit(self, context: PageContext, request: Request) -> None:
+        """Refuse or redirect those who have no access."""
+        right = self.access if isinstance(self.access, Right) else None
+        if self.access is Access.READERS:
+            await context.may_read(request)
+        elif self.access is not Access.PUBLIC:
+            check = context.may_act if "POST" in self.methods else context.signed_in
+            await check(request, right)
+
+
+def serves(
+    path: str, access: Access | Right = Access.READERS, *, methods: tuple[str, ...] = ("GET",)
+) -> Callable[[_Handler], _Handler]:
+    """Serve a path with a method of a `PageGroup`, for those who have access.
+
+    A POST is an action: unless it is public, it needs a session and a form of our own page, which
+    the method finds in `request.state`.
+    """
+
+    def mark(handler: _Handler) -> _Handler:
+        handler.__dict__["served"] = _Served(path, access, methods)
+        return handler
+
+    return mark
+
+
+class PageGroup:
+    """Pages that belong together: the methods that are marked with `serves`."""
 
     nav: ClassVar[tuple[NavLink, ...]] = ()
     """Their links in the navigation; empty for pages that others link to."""
@@ -235,9 +274,21 @@ class PageGroup(ABC):
     def __init__(self, context: PageContext) -> None:
         self._context = context
 
-    @abstractmethod
-    def routes(self) -> Sequence[Route]:
-        """Return the routes they serve."""
+    def routes(self) -> list[Route]:
+        """Return the routes they serve, in the order of the methods."""
+        return [
+            Route(found.served.path, self._endpoint(found), methods=list(found.served.methods))
+            for found in vars(type(self)).values()
+            if hasattr(found, "served")
+        ]
+
+    def _endpoint(self, handler: Any) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            await handler.served.admit(self._context, request)
+            response: Response = await handler(self, request)
+            return response
+
+        return answer
 
 
 def session_of(request: Request) -> Session | None:

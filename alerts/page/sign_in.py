@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
 
 from alerts.access import sessions
 from alerts.access.limits import TryLimit
@@ -24,7 +23,7 @@ from alerts.access.passwords import (
 )
 from alerts.access.roles import Right
 from alerts.page.guard import client_of, same_origin
-from alerts.page.page_context import PageGroup, form_of, text_of
+from alerts.page.page_context import Access, PageGroup, form_of, serves, text_of
 from storage import audit
 from storage.audit import AuditKind
 
@@ -58,18 +57,9 @@ class SignInPages(PageGroup):
             "secure": context.settings.secure_cookie,
         }
 
-    def routes(self) -> list[Route]:
-        """Return the routes they serve."""
-        return [
-            Route("/sign-in", self.sign_in, methods=["GET", "POST"]),
-            Route("/sign-out", self.sign_out, methods=["POST"]),
-            Route("/account", self.account),
-            Route("/account/password", self.password, methods=["POST"]),
-            Route("/account/sign-out-everywhere", self.end_all, methods=["POST"]),
-        ]
-
     # sign-in and sign-out
 
+    @serves("/sign-in", Access.PUBLIC, methods=("GET", "POST"))
     async def sign_in(self, request: Request) -> Response:
         """Show the form; start a new session, whatever cookie was sent."""
         after = _inside(request.query_params.get("next", "/"))
@@ -100,9 +90,10 @@ class SignInPages(PageGroup):
             return self._form(request, after, account, _WRONG, 403)
         return await self._start(request, member, after, AuditKind.SIGN_IN)
 
+    @serves("/sign-out", Access.STAFF, methods=("POST",))
     async def sign_out(self, request: Request) -> Response:
         """End the session."""
-        session, _ = await self._context.may_act(request)
+        session = request.state.session
         identity = request.cookies.get(self._context.cookie, "")
 
         def end(tx: sqlite3.Connection) -> None:
@@ -206,14 +197,15 @@ class SignInPages(PageGroup):
 
     # the account
 
+    @serves("/account", Access.STAFF)
     async def account(self, request: Request) -> Response:
         """Show who is signed in, and to administrators all staff."""
-        await self._context.signed_in(request)
         return await self._account(request)
 
+    @serves("/account/password", Access.STAFF, methods=("POST",))
     async def password(self, request: Request) -> Response:
         """Change a password; this browser stays signed in with a new session."""
-        session, form = await self._context.may_act(request)
+        session, form = request.state.session, request.state.form
         settings, now = self._context.settings, self._context.settings.clock()
         wait = self._limit.take(client_of(request), session.person, now)
         if wait > 0:
@@ -232,9 +224,10 @@ class SignInPages(PageGroup):
         _LOG.info("%s changed their password", member.id)
         return await self._start(request, member, "/account?changed=yes", AuditKind.PASSWORD)
 
+    @serves("/account/sign-out-everywhere", Access.STAFF, methods=("POST",))
     async def end_all(self, request: Request) -> Response:
         """Sign a person out everywhere; others only as an administrator."""
-        session, form = await self._context.may_act(request)
+        session, form = request.state.session, request.state.form
         person = text_of(form, "person")
         if person != session.person and not session.may(Right.ACCOUNTS):
             raise HTTPException(403, "Only administrators can sign others out.")

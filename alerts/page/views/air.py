@@ -11,9 +11,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
 
-from alerts.page.page_context import NavLink, PageGroup
+from alerts.page.page_context import NavLink, PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.views.history import span_of
 from reports.guidelines import GUIDELINES
@@ -46,14 +45,10 @@ class AirPages(PageGroup):
 
     nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/air", "Air"),)
 
-    def routes(self) -> list[Route]:
-        """Return the routes they serve."""
-        return [Route("/air", self.page)]
-
+    @serves("/air")
     async def page(self, request: Request) -> Response:
         """Show all rooms."""
         context = self._context
-        await context.may_read(request)
         span = span_of(request, "week")
         quantity = request.query_params.get("quantity", "pm25")
         if quantity not in _SHOWN:

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from alerts.access import action_tokens
 from alerts.access.action_tokens import Action
@@ -30,7 +29,7 @@ from alerts.errors import FeedbackError
 from alerts.incidents.incident import Status
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.guard import client_of
-from alerts.page.page_context import PageGroup, form_of, sentence, text_of
+from alerts.page.page_context import Access, PageGroup, form_of, sentence, serves, text_of
 from alerts.page.views.incidents import verdict_of
 from storage.errors import StorageError
 
@@ -52,6 +51,23 @@ _ANYWHERE: Final = {"Access-Control-Allow-Origin": "*"}
 _EXPIRED: Final = "This link has expired. Sign in to respond."
 
 
+def _in_json(handler: Callable[[AnswerPages, Request], Awaitable[Response]]) -> Any:
+    """Answer with JSON, errors included."""
+
+    async def answer(pages: AnswerPages, request: Request) -> Response:
+        try:
+            return await handler(pages, request)
+        except HTTPException as error:
+            headers = {**_ANYWHERE, **(error.headers or {})}
+            return JSONResponse({"error": error.detail}, error.status_code, headers=headers)
+        except (StorageError, sqlite3.Error, TimeoutError) as error:
+            _LOG.warning("a response could not be stored: %s", error or type(error).__name__)
+            message = "Your response could not be stored. Try again in a moment."
+            return JSONResponse({"error": message}, 503, headers={**_ANYWHERE, "Retry-After": "5"})
+
+    return answer
+
+
 class AnswerPages(PageGroup):
     """The page behind the links in notices, and the actions of its buttons."""
 
@@ -59,25 +75,20 @@ class AnswerPages(PageGroup):
         super().__init__(context)
         self._limit = TryLimit()
 
-    def routes(self) -> list[Route]:
-        """Return the routes they serve."""
-        return [
-            Route("/answer", self.page),
-            Route("/answer", _in_json(self.acknowledge), methods=["POST"]),
-            Route("/answer/look", _in_json(self.look), methods=["POST"]),
-            Route("/answer/arrive", _in_json(self.arrive), methods=["POST"]),
-            Route("/answer/feedback", _in_json(self.feedback), methods=["POST"]),
-        ]
-
+    @serves("/answer", Access.PUBLIC)
     async def page(self, request: Request) -> Response:
         """Show the page, the same for everyone."""
         return self._context.render(request, "answer.html")
 
+    @serves("/answer/look", Access.PUBLIC, methods=("POST",))
+    @_in_json
     async def look(self, request: Request) -> Response:
         """Say what a token is for, without changing anything."""
         _, _, grant = await self._granted(request)
         return await self._state(grant)
 
+    @serves("/answer", Access.PUBLIC, methods=("POST",))
+    @_in_json
     async def acknowledge(self, request: Request) -> Response:
         """Acknowledge the incident for the token's person, once."""
         form, token, grant = await self._granted(request, Action.ACKNOWLEDGE)
@@ -93,12 +104,16 @@ class AnswerPages(PageGroup):
         feedback = await self._context.write(acknowledge)
         return await self._state(grant, feedback=feedback)
 
+    @serves("/answer/arrive", Access.PUBLIC, methods=("POST",))
+    @_in_json
     async def arrive(self, request: Request) -> Response:
         """Record that the token's person is on site."""
         form, token, grant = await self._granted(request, Action.FEEDBACK)
         await self._act(grant, token, self._context.engine.arrive, channel=_channel(form))
         return await self._state(grant)
 
+    @serves("/answer/feedback", Access.PUBLIC, methods=("POST",))
+    @_in_json
     async def feedback(self, request: Request) -> Response:
         """Record what the token's person found."""
         form, token, grant = await self._granted(request, Action.FEEDBACK)
@@ -175,23 +190,6 @@ class AnswerPages(PageGroup):
             **more,
         }
         return JSONResponse(answer, headers=_ANYWHERE)
-
-
-def _in_json(handler: Callable[[Request], Awaitable[Response]]) -> Any:
-    """Answer with JSON, errors included."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except HTTPException as error:
-            headers = {**_ANYWHERE, **(error.headers or {})}
-            return JSONResponse({"error": error.detail}, error.status_code, headers=headers)
-        except (StorageError, sqlite3.Error, TimeoutError) as error:
-            _LOG.warning("a response could not be stored: %s", error or type(error).__name__)
-            message = "Your response could not be stored. Try again in a moment."
-            return JSONResponse({"error": message}, 503, headers={**_ANYWHERE, "Retry-After": "5"})
-
-    return answer
 
 
 def _channel(form: FormData) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from starlette.routing import Route
-
 from alerts.page import queries
-from alerts.page.page_context import NavLink, PageGroup
+from alerts.page.page_context import NavLink, PageGroup, serves
 from alerts.page.views import charts
 
 if TYPE_CHECKING:
@@ -22,29 +20,20 @@ class BoardPages(PageGroup):
 
     nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/", "Rooms", ("/rooms/",)),)
 
-    def routes(self) -> list[Route]:
-        """Return the routes they serve."""
-        return [
-            Route("/", self.board),
-            Route("/partials/board", self.partial),
-            Route("/rooms/{id}", self.room),
-            Route("/rooms/{id}/series", self.series),
-        ]
-
+    @serves("/")
     async def board(self, request: Request) -> Response:
         """Show open incidents and all rooms."""
-        await self._context.may_read(request)
         return self._context.render(request, "board.html", **await self._content())
 
+    @serves("/partials/board")
     async def partial(self, request: Request) -> Response:
         """Return the part of the board that changes."""
-        await self._context.may_read(request)
         return self._context.render(request, "board_content.html", **await self._content())
 
+    @serves("/rooms/{id}")
     async def room(self, request: Request) -> Response:
         """Show one room: the air of the last 30 minutes and its incidents."""
         context = self._context
-        await context.may_read(request)
         room = context.room(request)
         return context.render(
             request,
@@ -54,9 +43,9 @@ class BoardPages(PageGroup):
             incidents=context.named(await context.read(queries.incidents, room=room.id, limit=10)),
         )
 
+    @serves("/rooms/{id}/series")
     async def series(self, request: Request) -> Response:
         """Return the last 30 minutes of a room as JSON."""
-        await self._context.may_read(request)
         now = self._context.settings.clock()
         room = self._context.room(request)
         return await charts.series(self._context, room.id, now - _ROOM_WINDOW_S, now)

@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
 
 from alerts.access.roles import Right
-from alerts.page.page_context import PageGroup
+from alerts.page.page_context import PageGroup, serves
 from storage import dead_letters
 
 if TYPE_CHECKING:
@@ -29,13 +28,9 @@ _PAGE: Final = 50
 class DeadLetterPages(PageGroup):
     """The list and one message."""
 
-    def routes(self) -> list[Route]:
-        """Return the routes they serve."""
-        return [Route("/dead-letters", self.index), Route("/dead-letters/{id}", self.one)]
-
+    @serves("/dead-letters", Right.SENSORS)
     async def index(self, request: Request) -> Response:
         """Show the newest, by reason and source."""
-        await self._context.signed_in(request, Right.SENSORS)
         asked = request.query_params
         reason, source = asked.get("reason", "")[:64], asked.get("source", "")[:256]
         before = _whole(asked.get("before", "0"))
@@ -54,9 +49,9 @@ class DeadLetterPages(PageGroup):
             source=source,
         )
 
+    @serves("/dead-letters/{id}", Right.SENSORS)
     async def one(self, request: Request) -> Response:
         """Show one message with its payload."""
-        await self._context.signed_in(request, Right.SENSORS)
         number = _whole(request.path_params["id"])
         found = await self._read(lambda db: dead_letters.get_dead_letter(db, number))
         if found is None:

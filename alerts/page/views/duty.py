@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from starlette.routing import Route
-
-from alerts.page.page_context import NavLink, PageGroup
+from alerts.page.page_context import Access, NavLink, PageGroup, serves
 from alerts.routing.labels import incident_labels
 from detection.events import EventKind
 
@@ -28,13 +26,9 @@ class DutyPages(PageGroup):
 
     nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/duty", "Duty"),)
 
-    def routes(self) -> list[Route]:
-        """Return the routes they serve."""
-        return [Route("/duty", self.show)]
-
+    @serves("/duty", Access.STAFF)
     async def show(self, request: Request) -> Response:
         """Show people on duty, then each chain of people with the rooms that share it."""
-        await self._context.signed_in(request)
         policy, now = self._context.policy, self._context.settings.clock()
         on_duty: dict[str, str] = {}
         cases: list[dict[str, Any]] = []

@@ -12,10 +12,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from alerts.notify.notice import KIND_WORDS
-from alerts.page.page_context import NavLink, PageGroup
+from alerts.page.page_context import NavLink, PageGroup, serves
 from alerts.page.rendering import SPANS, VERDICT_WORDS
 from alerts.page.views.history import span_of
 from reports import kpis, read
@@ -43,10 +42,7 @@ class FigurePages(PageGroup):
 
     nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/figures", "Statistics"),)
 
-    def routes(self) -> list[Route]:
-        """Return the routes they serve."""
-        return [Route("/figures", self.page), Route("/figures/series", self.series)]
-
+    @serves("/figures")
     async def page(self, request: Request) -> Response:
         """Show key figures, kinds, causes, rooms and suppressed incidents."""
         context = self._context
@@ -71,6 +67,7 @@ class FigurePages(PageGroup):
             suppressed=[row for row in chosen.incidents if row.suppressed_by][-20:],
         )
 
+    @serves("/figures/series")
     async def series(self, request: Request) -> Response:
         """Return counts by hour of the day and by day as JSON."""
         chosen, *_ = await self._chosen(request)
@@ -90,7 +87,6 @@ class FigurePages(PageGroup):
     async def _chosen(self, request: Request) -> tuple[kpis.Chosen, str, float, float]:
         """Return the figures of the span that a reader requests, its name, start and end."""
         context, settings = self._context, self._context.settings
-        await context.may_read(request)
         span, end = span_of(request, "week"), settings.clock()
         source = settings.database, settings.series, context.registry
         start, zone = end - SPANS[span], context.times.zone

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
 
-from alerts.page.page_context import PageGroup
+from alerts.page.page_context import PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.views.charts import charts_of, marked
 from detection.events import KIND_NAMES
@@ -49,23 +48,16 @@ def span_of(request: Request, default: str = "day") -> str:
 class HistoryPages(PageGroup):
     """Room history."""
 
-    def routes(self) -> list[Route]:
-        """Return the routes they serve."""
-        return [
-            Route("/rooms/{id}/history", self.page),
-            Route("/rooms/{id}/history/series", self.series),
-        ]
-
+    @serves("/rooms/{id}/history")
     async def page(self, request: Request) -> Response:
         """Show the charts."""
-        await self._context.may_read(request)
         room, span = self._context.room(request), span_of(request)
         return self._context.render(request, "history.html", room=room, span=span)
 
+    @serves("/rooms/{id}/history/series")
     async def series(self, request: Request) -> Response:
         """Return readings, class probabilities and events of the span as JSON."""
         context = self._context
-        await context.may_read(request)
         room, span = self._context.room(request), span_of(request)
         end = context.settings.clock()
         start = end - SPANS[span]

@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
 
 from alerts.access.roles import Right, may
 from alerts.errors import FeedbackError, UnknownStaffError
@@ -15,7 +14,7 @@ from alerts.incidents.incident import ActionClass, Verdict
 from alerts.notify.pictures import IncidentPictures
 from alerts.outbound.cap import cap_message
 from alerts.page import queries
-from alerts.page.page_context import NavLink, PageGroup, sentence, text_of
+from alerts.page.page_context import Access, NavLink, PageGroup, sentence, serves, text_of
 from alerts.page.views import charts
 
 if TYPE_CHECKING:
@@ -45,42 +44,25 @@ class IncidentPages(PageGroup):
             settings.database, context.registry, settings.series, context.policy.zone
         )
 
-    def routes(self) -> list[Route]:
-        """Return the routes they serve."""
-        return [
-            Route("/incidents", self.index),
-            Route("/partials/incidents", self.partial),
-            Route("/incidents/{id}", self.one),
-            Route("/incidents/{id}/series", self.series),
-            Route("/incidents/{id}/evidence.svg", self.evidence_svg),
-            Route("/incidents/{id}/evidence.png", self.evidence_png),
-            Route("/incidents/{id}/cap.xml", self.cap),
-            Route("/incidents/{id}/acknowledge", self.acknowledge, methods=["POST"]),
-            Route("/incidents/{id}/arrive", self.arrive, methods=["POST"]),
-            Route("/incidents/{id}/hand-over", self.hand_over, methods=["POST"]),
-            Route("/incidents/{id}/resolve", self.resolve, methods=["POST"]),
-            Route("/incidents/{id}/feedback", self.feedback, methods=["POST"]),
-            Route("/incidents/{id}/followed", self.follow_up, methods=["POST"]),
-        ]
-
     # what people see
 
+    @serves("/incidents")
     async def index(self, request: Request) -> Response:
         """Show open and recent incidents."""
         return await self._list(request, "incidents.html")
 
+    @serves("/partials/incidents")
     async def partial(self, request: Request) -> Response:
         """Return the list of incidents alone."""
         return await self._list(request, "incident_list.html")
 
     async def _list(self, request: Request, template: str) -> Response:
-        await self._context.may_read(request)
         recent = self._context.named(await self._context.read(queries.incidents))
         return self._context.render(request, template, incidents=recent)
 
+    @serves("/incidents/{id}")
     async def one(self, request: Request) -> Response:
         """Show one incident: what, where, evidence, people, and the buttons."""
-        await self._context.may_read(request)
         return await self._page(request)
 
     async def _page(
@@ -96,9 +78,9 @@ class IncidentPages(PageGroup):
             request, "incident.html", status, incident=found, error=error, note=note, others=others
         )
 
+    @serves("/incidents/{id}/series")
     async def series(self, request: Request) -> Response:
         """Return the air around an incident as JSON."""
-        await self._context.may_read(request)
         found = await self._context.incident(request.path_params["id"])
         last = max((e["end"] or e["last_heard"] for e in found["events"]), default=found["onset"])
         start = found["onset"] - _BEFORE_S
@@ -107,10 +89,12 @@ class IncidentPages(PageGroup):
         extra = [e["sensor"] for e in found["events"]]
         return await charts.series(self._context, found["room"], start, end, extra)
 
+    @serves("/incidents/{id}/evidence.svg")
     async def evidence_svg(self, request: Request) -> Response:
         """Return the evidence picture of an incident as SVG, for the page and for print."""
         return await self._picture(request, self._pictures.svg, "image/svg+xml")
 
+    @serves("/incidents/{id}/evidence.png")
     async def evidence_png(self, request: Request) -> Response:
         """Return the evidence picture of an incident as PNG, to forward."""
         return await self._picture(request, self._pictures.png, "image/png")
@@ -118,12 +102,12 @@ class IncidentPages(PageGroup):
     async def _picture(
         self, request: Request, make: Callable[[str], str | bytes | None], media_type: str
     ) -> Response:
-        await self._context.may_read(request)
         picture = await self._context.in_thread(make, request.path_params["id"])
         if picture is None:
             raise HTTPException(404, "There is no such incident.")
         return Response(picture, media_type=media_type)
 
+    @serves("/incidents/{id}/cap.xml", Access.PUBLIC)
     async def cap(self, request: Request) -> Response:
         """Return the newest CAP message of a notified incident, to staff or to a bearer token."""
         context, settings = self._context, self._context.settings
@@ -148,42 +132,45 @@ class IncidentPages(PageGroup):
 
     # what people do
 
+    @serves("/incidents/{id}/acknowledge", Right.ANSWER, methods=("POST",))
     async def acknowledge(self, request: Request) -> Response:
         """Acknowledge an incident."""
-        await self._context.may_act(request, Right.ANSWER)
         return await self._act(request, self._engine.acknowledge, channel=_CHANNEL)
 
+    @serves("/incidents/{id}/arrive", Right.ANSWER, methods=("POST",))
     async def arrive(self, request: Request) -> Response:
         """Record that a person is on site."""
-        await self._context.may_act(request, Right.ANSWER)
         return await self._act(request, self._engine.arrive, channel=_CHANNEL)
 
+    @serves("/incidents/{id}/resolve", Right.ANSWER, methods=("POST",))
     async def resolve(self, request: Request) -> Response:
         """Resolve an incident."""
-        await self._context.may_act(request, Right.ANSWER)
         return await self._act(request, self._engine.resolve, channel=_CHANNEL)
 
+    @serves("/incidents/{id}/feedback", Right.ANSWER, methods=("POST",))
     async def feedback(self, request: Request) -> Response:
         """Record what was found."""
-        _, form = await self._context.may_act(request, Right.ANSWER)
+        form = request.state.form
         verdict, cause = verdict_of(form)
         note, fault = self._context.free_text(form, "note")
         if fault:
             return await self._page(request, fault, 400, note=note)
         return await self._act(request, self._engine.feedback, verdict, cause=cause, note=note)
 
+    @serves("/incidents/{id}/followed", Right.ANSWER, methods=("POST",))
     async def follow_up(self, request: Request) -> Response:
         """Record the action taken, and the case number in a system of the school."""
-        _, form = await self._context.may_act(request, Right.ANSWER)
+        form = request.state.form
         chosen, number = text_of(form, "action"), text_of(form, "case_number").strip()
         if chosen not in {"", *ActionClass}:
             raise HTTPException(400, "Choose an action from the list.")
         action = ActionClass(chosen) if chosen else None
         return await self._act(request, self._engine.followed, action, case_number=number)
 
+    @serves("/incidents/{id}/hand-over", Right.ANSWER, methods=("POST",))
     async def hand_over(self, request: Request) -> Response:
         """Hand an incident over to someone else."""
-        _, form = await self._context.may_act(request, Right.ANSWER)
+        form = request.state.form
         to = text_of(form, "to")
         return await self._act(request, self._engine.hand_over, to, channel=_CHANNEL)
 

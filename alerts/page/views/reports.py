@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, RedirectResponse, Response
-from starlette.routing import Route
 
 from alerts.access.roles import Right
-from alerts.page.page_context import NavLink, PageGroup, sentence, text_of
+from alerts.page.page_context import NavLink, PageGroup, sentence, serves, text_of
 from alerts.page.report_jobs import TooManyJobsError
 from reports.names import ABOUT, FORMATS, file_name
 from reports.periods import KINDS, PeriodError
@@ -68,29 +67,22 @@ class ReportPages(PageGroup):
         NavLink("/reports", "Reports", ("/reports/",), Right.REPORTS),
     )
 
-    def routes(self) -> list[Route]:
-        """Return the routes they serve."""
-        return [
-            Route("/reports", self.index),
-            Route("/reports", self.ask, methods=["POST"]),
-            Route("/partials/reports", self.partial),
-            Route("/reports/{id}", self.file),
-        ]
-
+    @serves("/reports", Right.REPORTS)
     async def index(self, request: Request) -> Response:
         """Show the form and the person's reports."""
-        await self._context.signed_in(request, Right.REPORTS)
         return self._page(request, {})
 
+    @serves("/partials/reports", Right.REPORTS)
     async def partial(self, request: Request) -> Response:
         """Return the list alone."""
-        session = await self._context.signed_in(request, Right.REPORTS)
+        session = request.state.session
         jobs = self._jobs().of(session.person)
         return self._context.render(request, "report_list.html", jobs=jobs)
 
+    @serves("/reports", Right.REPORTS, methods=("POST",))
     async def ask(self, request: Request) -> Response:
         """Start a report."""
-        session, form = await self._context.may_act(request, Right.REPORTS)
+        session, form = request.state.session, request.state.form
         typed = {key: " ".join(text_of(form, key).split())[:80] for key in _FIELDS}
         if typed["name"] not in ABOUT or typed["kind"] not in FORMATS:
             raise HTTPException(400, "There is no such report.")
@@ -109,9 +101,10 @@ class ReportPages(PageGroup):
             return self._page(request, typed, message, 429)
         return RedirectResponse("/reports", 303)
 
+    @serves("/reports/{id}", Right.REPORTS)
     async def file(self, request: Request) -> Response:
         """Return a report that is ready, to who asked for it."""
-        session = await self._context.signed_in(request, Right.REPORTS)
+        session = request.state.session
         job = self._jobs().find(request.path_params["id"], session.person)
         if job is None or job.state != "ready":
             raise HTTPException(404, "There is no such report. It may have expired.")

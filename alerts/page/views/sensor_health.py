@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from starlette.routing import Route
-
-from alerts.page.page_context import PageGroup
+from alerts.page.page_context import PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.views.history import span_of
 from storage import firmware
@@ -41,14 +39,10 @@ _CHANGES: Final = 20
 class SensorHealthPages(PageGroup):
     """Last seen, gaps, battery, drift, faults, tampering, firmware."""
 
-    def routes(self) -> list[Route]:
-        """Return the routes they serve."""
-        return [Route("/sensor-health", self.page)]
-
+    @serves("/sensor-health")
     async def page(self, request: Request) -> Response:
         """Show all sensors, those that need attention first."""
         context = self._context
-        await context.may_read(request)
         span = span_of(request)
         now = context.settings.clock()
         versions, changes = await context.read(

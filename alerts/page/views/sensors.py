@@ -11,11 +11,10 @@ import sys
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
 
 from alerts.access.roles import Right
 from alerts.notify import outbox
-from alerts.page.page_context import NavLink, PageGroup
+from alerts.page.page_context import NavLink, PageGroup, serves
 from storage import dead_letters
 
 if TYPE_CHECKING:
@@ -35,14 +34,10 @@ class SensorPages(PageGroup):
         ),
     )
 
-    def routes(self) -> list[Route]:
-        """Return the routes they serve."""
-        return [Route("/sensors", self.index), Route("/unmatched", self.unmatched)]
-
+    @serves("/sensors")
     async def index(self, request: Request) -> Response:
         """Show registered and unregistered sensors, and counts of messages and notices."""
         context = self._context
-        await context.may_read(request)
         latest = await context.in_thread(context.settings.series.latest)
         return context.render(
             request,
@@ -56,9 +51,9 @@ class SensorPages(PageGroup):
             ],
         )
 
+    @serves("/unmatched", Right.SENSORS)
     async def unmatched(self, request: Request) -> Response:
         """Show the last message of an unmatched topic, and the mapping that it suggests."""
-        await self._context.signed_in(request, Right.SENSORS)
         topic = request.query_params.get("topic", "")
         found = None
         if 0 < len(topic) <= _MAX_TOPIC:

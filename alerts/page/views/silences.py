@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
 
 from alerts.access.roles import Right
 from alerts.errors import SilenceError
 from alerts.incidents import silences
 from alerts.incidents.silences import MAX_REASON
 from alerts.notify.notice import KIND_WORDS
-from alerts.page.page_context import NavLink, PageGroup, sentence, text_of
+from alerts.page.page_context import NavLink, PageGroup, sentence, serves, text_of
 from alerts.routing.matchers import Matcher, MatchOp, parse_matchers
 from storage.registry import floor_name
 
@@ -44,22 +43,15 @@ class SilencePages(PageGroup):
 
     nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/silences", "Silences"),)
 
-    def routes(self) -> list[Route]:
-        """Return the routes they serve."""
-        return [
-            Route("/silences", self.index),
-            Route("/silences", self.add, methods=["POST"]),
-            Route("/silences/{id:int}/end", self.end, methods=["POST"]),
-        ]
-
+    @serves("/silences")
     async def index(self, request: Request) -> Response:
         """Show silences that are active, pending or recently ended."""
-        await self._context.may_read(request)
         return await self._page(request, {})
 
+    @serves("/silences", Right.SILENCE, methods=("POST",))
     async def add(self, request: Request) -> Response:
         """Create a silence."""
-        session, form = await self._context.may_act(request, Right.SILENCE)
+        session, form = request.state.session, request.state.form
         now = self._context.settings.clock()
         reason, fault = self._context.free_text(form, "reason")
         typed = {
@@ -88,9 +80,10 @@ class SilencePages(PageGroup):
             return await self._page(request, typed, faults, 400)
         return RedirectResponse("/silences", 303)
 
+    @serves("/silences/{id:int}/end", Right.SILENCE, methods=("POST",))
     async def end(self, request: Request) -> Response:
         """End a silence early."""
-        session, _ = await self._context.may_act(request, Right.SILENCE)
+        session = request.state.session
         number, now = request.path_params["id"], self._context.settings.clock()
         try:
             await self._context.write(

@@ -10,12 +10,11 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
 
 from alerts.access.roles import Right
 from alerts.errors import ThresholdAdjustmentError
 from alerts.incidents import threshold_adjustments
-from alerts.page.page_context import PageGroup, sentence, text_of
+from alerts.page.page_context import PageGroup, sentence, serves, text_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -36,21 +35,15 @@ def probability(log_odds: float) -> float:
 class ThresholdPages(PageGroup):
     """The list of thresholds and adjustments, and reverting one."""
 
-    def routes(self) -> list[Route]:
-        """Return the routes they serve."""
-        return [
-            Route("/levels", self.show),
-            Route("/levels/moves/{seq:int}/undo", self.undo, methods=["POST"]),
-        ]
-
+    @serves("/levels")
     async def show(self, request: Request) -> Response:
         """Show thresholds by sensor, and the newest adjustments."""
-        await self._context.may_read(request)
         return await self._page(request)
 
+    @serves("/levels/moves/{seq:int}/undo", Right.SENSORS, methods=("POST",))
     async def undo(self, request: Request) -> Response:
         """Revert an adjustment."""
-        session, form = await self._context.may_act(request, Right.SENSORS)
+        session, form = request.state.session, request.state.form
         reason = " ".join(text_of(form, "reason").split())[:_MAX_REASON]
         seq, now = request.path_params["seq"], self._context.settings.clock()
         if not reason:

@@ -78,9 +78,7 @@ class Bench:
             ready=asyncio.Event(),
         )
         self.consumer = FakeConsumer()
-        self.loop = DetectionLoop(
-            resources, lambda: self.consumer, self.run, hooks, ClockSteps()
-        )
+        self.loop = DetectionLoop(resources, lambda: self.consumer, self.run, hooks, ClockSteps())
 
     async def run(self, work, *arguments):
         return work(*arguments)
