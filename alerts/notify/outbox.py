@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Collection
 
+    from alerts.errors import NotifyError
+
 _REASON: Final = "substr(reason, 1, instr(reason || ':', ':') - 1)"
 """Reason of a row without its occasion."""
 _CANCELLED: Final = json.dumps(
@@ -227,7 +229,7 @@ def release_leases(tx: sqlite3.Connection, owner: str, now: float) -> int:
 
 def sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
     """Mark a notice as sent and cancel it on other channels; return False if it was already."""
-    _finish_attempt(tx, row, now, "sent", "", "", None)
+    _finish_attempt(tx, row, now, "sent")
     same = "incident = ? AND person = ? AND reason = (SELECT reason FROM outbox WHERE id = ?)"
     tx.execute(
         f"UPDATE outbox SET fallback_at = NULL WHERE {same}",  # noqa: S608 - a constant
@@ -246,32 +248,22 @@ def sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
     return changed == 1
 
 
-def retry(
+def failed(
     tx: sqlite3.Connection,
     row: OutboxRow,
     now: float,
+    error: NotifyError,
     *,
-    due_at: float,
-    reason: str,
-    detail: str,
-    retry_after_s: float | None,
+    due_at: float | None = None,
 ) -> None:
-    """Mark an attempt as failed; the notice is due again at `due_at`."""
-    _finish_attempt(tx, row, now, "retry", reason, detail, retry_after_s)
+    """Mark an attempt as failed; the notice is due again at `due_at`, or failed for good."""
+    _finish_attempt(tx, row, now, "failed" if due_at is None else "retry", error)
     tx.execute(
-        "UPDATE outbox SET status = 'due', due_at = ?, lease_until = NULL, last_error = ?"
-        " WHERE id = ? AND status = 'leased' AND lease_owner = ? AND attempts = ?",
-        (due_at, reason, row.id, row.lease_owner, row.attempt),
-    )
-
-
-def fail(tx: sqlite3.Connection, row: OutboxRow, now: float, *, reason: str, detail: str) -> None:
-    """Mark a notice as failed for good."""
-    _finish_attempt(tx, row, now, "failed", reason, detail, None)
-    tx.execute(
-        "UPDATE outbox SET status = 'failed', finished_at = ?, lease_until = NULL, last_error = ?"
-        " WHERE id = ? AND status = 'leased' AND lease_owner = ? AND attempts = ?",
-        (now, reason, row.id, row.lease_owner, row.attempt),
+        "UPDATE outbox SET status = iif(?1 IS NULL, 'failed', 'due'),"
+        " due_at = coalesce(?1, due_at), finished_at = iif(?1 IS NULL, ?2, finished_at),"
+        " lease_until = NULL, last_error = ?3 WHERE id = ?4 AND status = 'leased'"
+        " AND lease_owner = ?5 AND attempts = ?6",
+        (due_at, now, error.reason, row.id, row.lease_owner, row.attempt),
     )
 
 
@@ -300,12 +292,11 @@ def _finish_attempt(
     row: OutboxRow,
     now: float,
     outcome: str,
-    reason: str,
-    detail: str,
-    retry_after_s: float | None,
+    error: NotifyError | None = None,
 ) -> None:
+    why = (error.reason, error.detail[:300], error.retry_after_s) if error else ("", "", None)
     tx.execute(
         "UPDATE outbox_attempt SET finished_at = ?, outcome = ?, reason = ?, detail = ?,"
         " retry_after_s = ? WHERE outbox = ? AND attempt = ?",
-        (now, outcome, reason, detail[:300], retry_after_s, row.id, row.attempt),
+        (now, outcome, *why, row.id, row.attempt),
     )

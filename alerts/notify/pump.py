@@ -329,17 +329,9 @@ class OutboxPump:
                 pause = backoff_s(row.attempt, self._settings, self._rng.uniform)
                 wait = max(pause, error.retry_after_s or 0.0)
                 if time.monotonic() + wait <= self._expiry[row.id]:
-                    outbox_rows.retry(
-                        tx,
-                        row,
-                        now,
-                        due_at=now + wait,
-                        reason=error.reason,
-                        detail=error.detail,
-                        retry_after_s=error.retry_after_s,
-                    )
+                    outbox_rows.failed(tx, row, now, error, due_at=now + wait)
                     return False
-            outbox_rows.fail(tx, row, now, reason=error.reason, detail=error.detail)
+            outbox_rows.failed(tx, row, now, error)
             detail = f"{row.person} by {row.channel}: {error.reason}"
             record = Record(now, "plumewatch", "notice failed", detail)
             repository.add_history(tx, row.incident, record)

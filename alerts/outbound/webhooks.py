@@ -54,6 +54,7 @@ _LATEST_S: Final = 3600.0
 _KEPT_TRYING_S: Final = 86_400.0
 _BATCH: Final = 500
 _LOOK_AGAIN_S: Final = 5.0
+_THREADS_PER_HOOK: Final = 4
 
 
 async def write_webhooks(
@@ -177,17 +178,18 @@ class WebhookNotifier:
     def __init__(
         self,
         others: Notifier,
-        webhooks: tuple[Webhook, ...],
+        policy: AlertPolicy,
         *,
         allow_private: bool = False,
         clock: Callable[[], float] = time.time,
-        threads_per_hook: int = 4,
     ) -> None:
         self._others = others
-        self._webhooks = webhooks
+        self._webhooks = policy.webhooks
         self._allow_private = allow_private
         self._clock = clock
-        self._threads = {hook.url: BoundedThreads("webhook", threads_per_hook) for hook in webhooks}
+        self._threads = {
+            hook.url: BoundedThreads("webhook", _THREADS_PER_HOOK) for hook in self._webhooks
+        }
 
     def busy_channels(self) -> frozenset[str]:
         """Return the channels that accept no further notice, webhooks included."""

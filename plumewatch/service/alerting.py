@@ -47,6 +47,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _PRUNE_EVERY_S: Final = 60.0
+CHANNELS: Final = (WebhookNotifier,)
+"""Notifiers beside that for apprise: each sends to its own targets and passes on the others."""
 
 
 class Alerting:
@@ -69,21 +71,21 @@ class Alerting:
         policy = replace(settings.alert_policy(config), webhooks=settings.webhooks(config))
         self.engine = AlertEngine(resources.registry, policy)
         self.notifier = notifier or AppriseNotifier(NotifySettings(allow_private=private))
-        sender = self.notifier
-        if policy.webhooks:
-            sender = WebhookNotifier(sender, policy.webhooks, allow_private=private, clock=clock)
+        sender: Notifier = self.notifier
+        for channel in CHANNELS:
+            sender = channel(sender, policy, allow_private=private, clock=clock)
         self.deliveries = Deliveries()
         self.stuck: Counter[str] = Counter()
         self.annotation_counters = AnnotationCounters()
         self._resources = resources
         self._wake_outbox = asyncio.Event()
         self.changes = ChangeSignal(wakes=[self._wake_outbox, wake_records])
-        self._pictures: NoticePictures | None = None
+        self.pictures: NoticePictures | None = None
         if config.alerts.pictures:
             source = IncidentPictures(
                 paths.state, resources.registry, resources.series, config.timezone
             )
-            self._pictures = NoticePictures(source)
+            self.pictures = NoticePictures(source)
         self._pump = OutboxPump(
             paths.state,
             self.engine,
@@ -91,7 +93,7 @@ class Alerting:
             self._wake_outbox,
             clock=clock,
             on_outcome=self._on_delivery,
-            pictures=self._pictures,
+            pictures=self.pictures,
             personal=with_answer_link,
         )
         self.memory = MemoryAlerts(
@@ -111,8 +113,8 @@ class Alerting:
 
     def open(self) -> None:
         """Prepare for pictures, and log what would keep notices from being delivered."""
-        if self._pictures is not None:
-            self._pictures.open()
+        if self.pictures is not None:
+            self.pictures.open()
         private = self._resources.config.alerts.allow_private_targets
         targets = [(m, target) for m in self.engine.policy.staff for target in m.targets]
         if not targets:
@@ -123,8 +125,8 @@ class Alerting:
 
     def close(self) -> None:
         """End what makes pictures."""
-        if self._pictures is not None:
-            self._pictures.close()
+        if self.pictures is not None:
+            self.pictures.close()
 
     def tasks(self, detection: DetectionLoop) -> Iterator[Task]:
         """Return the tasks of alerting."""

@@ -84,7 +84,13 @@ class Monitoring:
                 samples_dropped=lambda: self.maintenance.samples_dropped,
                 commits=ingestion.commit_s,
             ),
-            declared.alert_meters(detection, alerting.memory, alerting.stuck, alerting.deliveries),
+            declared.alert_meters(
+                detection,
+                alerting.memory,
+                alerting.stuck,
+                alerting.deliveries,
+                alerting.pictures.counters if alerting.pictures else {},
+            ),
             declared.annotation_meters(
                 alerting.annotation_counters, shown=grafana_target(config) is not None
             ),

@@ -200,8 +200,12 @@ def alert_meters(
     memory: MemoryAlerts,
     stuck: Mapping[str, int],
     deliveries: Deliveries,
+    pictures: Mapping[str, int],
 ) -> Iterator[Meter]:
-    """Return the meters of events, alerts and notices; `stuck` counts what was found stuck."""
+    """Return the meters of events, alerts and notices.
+
+    `stuck` counts what was found stuck, `pictures` evidence pictures by outcome.
+    """
     counts, outcomes = detection.counts, deliveries.outcomes
     yield counter("events", "Events of the detector.", lambda: counts.events, "events")
     yield counter("alerts", "Alerts.", lambda: counts.alerts, "alerts")
@@ -214,6 +218,9 @@ def alert_meters(
     yield counter("deliveries", text, lambda: dict(sorted(outcomes.items())), labels=("outcome",))
     yield counter("", "", lambda: outcomes["sent"], "delivered")
     yield counter("", "", lambda: outcomes["failed"] + outcomes["retried"], "delivery_failures")
+    text = "Evidence pictures for notices; late, failed, left out: the notice went without one."
+    labels = ("outcome",)
+    yield counter("pictures", text, lambda: dict(sorted(pictures.items())), labels=labels)
     text = "From the receipt of the deciding reading, at most, to the first delivered notice."
     yield Meter("reading_to_notice_seconds", text, lambda: deliveries.latency, kind="histogram")
 

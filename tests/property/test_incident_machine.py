@@ -10,7 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from alerts.duty.roster import Receiver, Roster
 from alerts.engine import AlertEngine
-from alerts.errors import FeedbackError, UnknownIncidentError
+from alerts.errors import FeedbackError, NotifyReason, PermanentNotifyError, UnknownIncidentError
 from alerts.incidents import repository, schema, silences
 from alerts.incidents.incident import ActionClass, Verdict
 from alerts.incidents.stuck_incidents import StuckKind, find_stuck
@@ -113,7 +113,9 @@ class IncidentMachine(RuleBasedStateMachine):
             for row in rows:
                 if not ok:
                     self.engine.fall_back(tx, row.id, self.now)
-                    outbox_rows.fail(tx, row, self.now, reason="refused", detail="")
+                    outbox_rows.failed(
+                        tx, row, self.now, PermanentNotifyError(NotifyReason.REFUSED)
+                    )
                     self.engine.undeliverable(tx, row.incident, self.now)
                 elif outbox_rows.sent(tx, row, self.now):
                     self.engine.delivered(tx, row, self.now)

@@ -14,6 +14,7 @@ import pytest
 
 from alerts.duty.roster import Receiver, Roster
 from alerts.engine import AlertEngine
+from alerts.errors import NotifyReason, TransientNotifyError
 from alerts.incidents import schema, silences
 from alerts.incidents.incident import Verdict
 from alerts.notify import outbox as outbox_rows
@@ -176,9 +177,8 @@ class Program:
                 self.engine.delivered(tx, row, now)
             elif down:
                 self.engine.fall_back(tx, row.id, now)
-                outbox_rows.retry(
-                    tx, row, now, due_at=now + 300, reason="x", detail="", retry_after_s=None
-                )
+                error = TransientNotifyError(NotifyReason.CONNECTION)
+                outbox_rows.failed(tx, row, now, error, due_at=now + 300)
 
         if not down:
             for incident in row.notice.incidents or (row.notice.incident,):

@@ -85,6 +85,7 @@ class Parts:
                     SimpleNamespace(active=False, read_failures=0),
                     self.stuck,
                     self.deliveries,
+                    {"made": 1},
                 ),
                 *declared.annotation_meters(AnnotationCounters(), shown=True),
                 *declared.outbox_meters(self.outbox),

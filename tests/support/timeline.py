@@ -12,6 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from alerts.engine import AlertEngine
+from alerts.errors import NotifyReason, TransientNotifyError
 from alerts.incidents import schema
 from alerts.notify import outbox as outbox_rows
 from storage import sqlite
@@ -118,9 +119,8 @@ class Timeline:
             return
         if row.channel in self.down:
             self.engine.fall_back(tx, row.id, now)
-            outbox_rows.retry(
-                tx, row, now, due_at=now + 5, reason="connection", detail="", retry_after_s=None
-            )
+            error = TransientNotifyError(NotifyReason.CONNECTION)
+            outbox_rows.failed(tx, row, now, error, due_at=now + 5)
             return
         if outbox_rows.sent(tx, row, now):
             self.heard.append(

@@ -30,7 +30,7 @@ from alerts.outbound.webhooks import (
     signature,
 )
 from alerts.page import queries as reading
-from alerts.policy import Webhook
+from alerts.policy import AlertPolicy, Webhook
 from alerts.routing.targets import target_id
 from alerts.secrets import Secret
 from detection.events import EventKind, EventPhase
@@ -368,8 +368,9 @@ def changed(body='{"type": "incident.opened"}', number="msg_1"):
 
 
 async def send(url, notice=None, *, allow_private=True, timeout_s=5.0, clock=time.time):
+    policy = AlertPolicy(webhooks=(hook(url),))
     notifier = WebhookNotifier(
-        RecordingNotifier(), (hook(url),), allow_private=allow_private, clock=clock
+        RecordingNotifier(), policy, allow_private=allow_private, clock=clock
     )
     await notifier.send(Secret(url), notice or changed(), timeout_s=timeout_s)
 
@@ -453,7 +454,7 @@ async def test_a_header_cannot_be_injected(provider):
 
 async def test_everything_else_goes_to_the_other_notifier():
     others = RecordingNotifier()
-    notifier = WebhookNotifier(others, (hook(),))
+    notifier = WebhookNotifier(others, AlertPolicy(webhooks=(hook(),)))
     page = Notice("i", NoticeReason.OPENED, "vape", "R", "", "", NOW, "")
     await notifier.send(Secret("json://phone.example"), page, timeout_s=5.0)
     assert len(others.sent) == 1
