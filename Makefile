@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# One more than cores, because tests of kills and networks mostly wait; each takes 700 MB.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n + 1 : 4)))
 SCALE_STAMP := $(VENV)/.installed-scale
 SHARED ?= ../shared
 SITE_VENV := .venv-docs
@@ -38,7 +40,7 @@ demo: $(STAMP) ## simulated school, broker, detector, alerts and staff page, all
 	@$(BIN)/plumewatch demo
 
 test: $(STAMP) ## run all tests (real broker and browser tests run where those are installed)
-	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy --strict, import directions
 	@$(BIN)/ruff check .

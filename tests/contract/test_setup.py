@@ -55,7 +55,7 @@ UNKNOWN = "site/s1/air/state"
 
 @contextmanager
 def publishing(broker, folder):
-    """Simulate devices of five formats, and one that nothing reads, until told to stop."""
+    """Simulate devices of five formats, and one that nothing reads, until the context ends."""
     (folder / "school.toml").write_text(SCHOOL)
     command = [
         sys.executable, "-m", "plumewatch", "simulate", "--school", str(folder / "school.toml"),
@@ -96,11 +96,11 @@ def test_from_answers_to_a_green_check(tmp_path, capsys):
             )
             with publishing(broker, tmp_path):
                 ran = set_up(folder, tmp_path / "answers.toml", "--json")
-            said = ran.objects
+            printed = ran.objects
             assert ran.code == 0, ran
             config = load(folder / "plumewatch.toml")
-            heard(said, config)
-            assert [f for f in said if f.get("taken")]
+            check_discovered(printed, config)
+            assert [f for f in printed if f.get("taken")]
             assert b"This is a test" in provider.requests[0][2]
             closed_to_others(broker, folder, config)
     finally:
@@ -189,9 +189,9 @@ def test_what_would_not_stay_one_word_in_the_files_of_the_broker(tmp_path):
     assert [message.topic for message in found] == ["plumewatch/v1/a/reading"]
 
 
-def heard(said, config):
+def check_discovered(printed, config):
     """Five makers' formats by their decoders; the unknown one by a mapping of its own."""
-    decoders = {f["sensor"]: f["decoder"] for f in said if "decoder" in f}
+    decoders = {f["sensor"]: f["decoder"] for f in printed if "decoder" in f}
     assert decoders["n2-boys-1"] == "native"
     assert decoders["n2-girls-1"] == "tasmota"
     assert decoders["gym-locker"] == "esphome"
@@ -202,7 +202,7 @@ def heard(said, config):
     rooms = {r.id: r for r in config.room}
     room = rooms[next(s.room for s in config.sensor if s.id == "n2-boys-1")]
     assert (room.building, room.floor, room.name) == ("North", "2nd floor", "Boys' restroom")
-    assert any(m.name for m in config.mapping) or any(f.get("topic") == UNKNOWN for f in said)
+    assert any(m.name for m in config.mapping) or any(f.get("topic") == UNKNOWN for f in printed)
 
 
 def closed_to_others(broker, folder, config):
@@ -278,40 +278,51 @@ def test_a_person_is_asked_on_a_terminal(tmp_path):
             ("Address at which", ""),
             ("Send each a test", "yes"),
         ]
-        code, said = conversation(tmp_path, answers, folder)
+        code, screen = conversation(tmp_path, answers, folder)
     provider.close()
-    assert "a time zone of the IANA list" in said
-    assert "is not reachable" in said
-    assert "test notice to ap, address 1: delivered" in said
-    assert code == 0, said
+    assert "a time zone of the IANA list" in screen
+    assert "is not reachable" in screen
+    assert "test notice to ap, address 1: delivered" in screen
+    assert code == 0, screen
     config = load(folder / "plumewatch.toml")
     assert {(p.name, p.role) for p in config.staff} == {("AP", "staff"), ("Fix", "facilities")}
     assert any(r.building == "South" and r.floor == "3rd floor" for r in config.room)
     assert str(provider.port) not in (folder / "plumewatch.toml").read_text()
 
 
+LISTEN_BRIEFLY = """
+import sys
+from plumewatch.cli.main import app
+from plumewatch.cli.setup.answers import Answers
+Answers.model_fields["listen_s"].default = 6.0
+Answers.model_rebuild(force=True)
+app(sys.argv[1:])
+"""
+"""`plumewatch` that listens to the broker for 6 s where a person is asked, instead of 20 s."""
+
+
 def conversation(home, answers, folder):
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(home)
-        command = [sys.executable, "-m", "plumewatch", "setup", "--folder", str(folder)]
+        command = [sys.executable, "-c", LISTEN_BRIEFLY, "setup", "--folder", str(folder)]
         os.execv(sys.executable, command)  # noqa: S606
-    said, waiting, deadline = "", list(answers), time.monotonic() + 90
+    screen, waiting, deadline = "", list(answers), time.monotonic() + 90
     at = 0
     while time.monotonic() < deadline:
         ready, _, _ = select.select([terminal], [], [], 0.2)
         if ready:
             try:
-                said += os.read(terminal, 65536).decode(errors="replace")
+                screen += os.read(terminal, 65536).decode(errors="replace")
             except OSError:
                 break
-        if waiting and waiting[0][0] in said[at:]:
-            at = len(said)
+        if waiting and waiting[0][0] in screen[at:]:
+            at = len(screen)
             os.write(terminal, (waiting.pop(0)[1] + "\n").encode())
     _, status = os.waitpid(pid, 0)
     os.close(terminal)
-    assert not waiting, said
-    return os.waitstatus_to_exitcode(status), said
+    assert not waiting, screen
+    return os.waitstatus_to_exitcode(status), screen
 
 
 def test_test_notices_again(tmp_path, capsys, monkeypatch):
@@ -424,14 +435,14 @@ def test_the_tls_template_works_with_the_keys_its_commands_make(tmp_path):
     port = free_port()
     listener = listener.replace("8883", f"{port} 127.0.0.1")
     with Mosquitto(listener.replace("/etc/mosquitto/certs", str(tmp_path))):
-        greeted = []
+        handshakes = []
         for ca in (tmp_path / "ca.pem", None):
             context = ssl.create_default_context(cafile=ca)
             with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
                 try:
                     with context.wrap_socket(plain, server_hostname="127.0.0.1") as link:
-                        greeted.append(link.version())
+                        handshakes.append(link.version())
                 except ssl.SSLCertVerificationError:
-                    greeted.append("not trusted")
-    assert greeted[0] in ("TLSv1.2", "TLSv1.3")
-    assert greeted[1] == "not trusted"
+                    handshakes.append("not trusted")
+    assert handshakes[0] in ("TLSv1.2", "TLSv1.3")
+    assert handshakes[1] == "not trusted"

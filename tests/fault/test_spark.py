@@ -1,8 +1,8 @@
-"""Spark: what it says is what the service says, whatever is killed.
+"""Spark detects what the service detects, whatever is killed.
 
-One stream on a cluster of two executors loses an executor, then its driver and JVM, and goes on
+One stream on a cluster of two executors loses an executor, then its driver and JVM, and continues
 with another layout; a back-test on Spark finds what one process finds. Skipped without the extra
-``scale``, but not where CI says that it must be there.
+``scale``, but not where CI requires it.
 """
 
 import contextlib
@@ -36,6 +36,14 @@ pytestmark = pytest.mark.timeout(600)
 SLOW = ("ambient-1", "faults-1")
 PART = 1500
 WAIT_S = 240.0
+ENVIRONMENT = {
+    "PYSPARK_PYTHON": sys.executable,
+    "SPARK_LOCAL_IP": "127.0.0.1",
+    "OMP_NUM_THREADS": "1",
+    "POLARS_MAX_THREADS": "1",
+    # of every JVM: half of what these short ones do is compiling for a long life
+    "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData",
+}
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +80,7 @@ class Stream:
     def start(self, master, *more):
         local = self.folder / "local"
         local.mkdir(exist_ok=True)
-        env = os.environ | {
-            "PYSPARK_PYTHON": sys.executable,
-            "SPARK_LOCAL_IP": "127.0.0.1",
-            "SPARK_LOCAL_DIRS": str(local),
-            "OMP_NUM_THREADS": "1",
-            "POLARS_MAX_THREADS": "1",
-        }
+        env = os.environ | ENVIRONMENT | {"SPARK_LOCAL_DIRS": str(local)}
         self.log = (self.folder / "log").open("a")
         self.process = subprocess.Popen(
             [
@@ -132,7 +134,7 @@ class Stream:
         self.process.wait(30)
         self.log.close()
 
-    def said(self):
+    def written_events(self):
         files = sorted(self.events.glob("*.parquet"))
         rows = [event for path in files for event in pl.read_parquet(path)["event"]]
         return [json.loads(row) for row in rows]
@@ -145,18 +147,18 @@ def stream(tmp_path, parts, levels):
     running.kill()
 
 
-def plain(event):
-    """An event as JSON would have it."""
+def as_json(event):
+    """Return an event as JSON."""
     return json.dumps(json.loads(msgspec.json.encode(event)), sort_keys=True)
 
 
 def alert_of(event):
-    """What an alert is; of the slow detectors without the reading that closed their minute."""
+    """Return the key of an alert; a slow detector's without the reading that closed a minute."""
     whole = (event["alerted"], event["confidence"]) if event["model_version"] not in SLOW else ()
     return (event["id"], event["sensor"], event["kind"], event["onset"], *whole)
 
 
-def test_the_stream_says_what_the_service_says_through_kills(stream, parts, levels):
+def test_the_stream_detects_what_the_service_detects_through_kills(stream, parts, levels):
     stream.start("local-cluster[2,1,1200]", "--seconds", "0")
     stream.until(1)
     before = stream.executors()
@@ -175,12 +177,12 @@ def test_the_stream_says_what_the_service_says_through_kills(stream, parts, leve
         shard = Shard(levels)
         for path in bucket:
             expected += shard.step(shard.streams.of(History.read(path)))
-    said = stream.said()
-    found = Counter(json.dumps(event, sort_keys=True) for event in said)
-    assert found == Counter(map(plain, expected))
-    service = [json.loads(plain(e)) for e in of_the_service(recorded(), levels)]
+    written = stream.written_events()
+    found = Counter(json.dumps(event, sort_keys=True) for event in written)
+    assert found == Counter(map(as_json, expected))
+    service = [json.loads(as_json(e)) for e in of_the_service(recorded(), levels)]
     alerts = Counter(alert_of(e) for e in service if e["phase"] == "alerted")
-    assert Counter(alert_of(e) for e in said if e["phase"] == "alerted") == alerts
+    assert Counter(alert_of(e) for e in written if e["phase"] == "alerted") == alerts
     assert sum(kind == "vape" for _, _, kind, *_ in alerts) > 5
 
 
@@ -188,8 +190,8 @@ def test_a_back_test_on_spark_finds_what_one_process_finds(history, tmp_path, mo
     from scale.spark.batch import on_spark
     from scale.spark.session import session
 
-    monkeypatch.setenv("SPARK_LOCAL_DIRS", str(tmp_path))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for name, value in {**ENVIRONMENT, "SPARK_LOCAL_DIRS": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
     spark = session("local[2]", "test", {"spark.driver.memory": "700m"})
     try:
         tasks = tasks_of([History(history)], [Variant("a", 1.0), Variant("b", 0.2)], ["vape"])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from detection.batch import ReadingBatch
 from detection.events import EventPhase
 from detection.per_minute.detectors import MinuteDetectors
-from tests.support.minutes import DAY_S, Air, said, slow_of
+from tests.support.minutes import DAY_S, Air, slow_of, step_all
 
 SENSORS = [f"n-{room}-1" for room in "abcd"]
 HOUR = 3600.0
@@ -45,7 +45,8 @@ def fresh():
 
 
 def ordered(slow, batch, cuts=(), *, restart=False):
-    return sorted(said(slow, batch, cuts, restart=restart), key=lambda e: (e.time, e.id, e.phase))
+    events = step_all(slow, batch, cuts, restart=restart)
+    return sorted(events, key=lambda e: (e.time, e.id, e.phase))
 
 
 def test_the_stream_has_something_of_all():

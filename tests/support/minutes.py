@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from detection.events import Event
 
-__all__ = ["DAY_S", "START", "Air", "said", "slow_of"]
+__all__ = ["DAY_S", "START", "Air", "slow_of", "step_all"]
 
 START = 1_790_035_200.0
 """A midnight, UTC."""
@@ -82,10 +82,10 @@ def slow_of(sensor: str) -> tuple[str, str] | None:
     return None if len(parts) < 2 else (parts[0], f"{parts[0]}-{parts[1]}")
 
 
-def said(
+def step_all(
     slow: MinuteDetectors, batch: ReadingBatch, cuts: Iterable[int] = (), *, restart: bool = False
 ) -> list[Event]:
-    """Events of a batch, cut at these rows; with `restart` through a snapshot at each cut."""
+    """Return the events of a batch cut at these rows, if `restart` with a snapshot at each."""
     events: list[Event] = []
     bounds = [0, *sorted(cuts), len(batch)]
     for a, b in pairwise(bounds):

@@ -6,7 +6,7 @@ import pytest
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from detection.per_minute.ambient import LEAST_ROOMS
 from detection.per_minute.detectors import MinuteDetectors
-from tests.support.minutes import START, Air, said, slow_of
+from tests.support.minutes import START, Air, slow_of, step_all
 
 HOUR = 3600.0
 FROM = 2 * HOUR
@@ -42,7 +42,7 @@ def air_of(sensors=ROOMS, hours=5.0, every_s=20.0):
 
 def ambient_of(air, **kwargs):
     slow = MinuteDetectors(slow_of)
-    events = said(slow, air.batch(slow), **kwargs)
+    events = step_all(slow, air.batch(slow), **kwargs)
     return [e for e in events if e.kind is EventKind.AMBIENT]
 
 
@@ -128,11 +128,11 @@ def test_the_common_excess_is_known_while_it_lasts():
     batch = air.batch(slow)
     assert slow.common().tolist() == [0.0] * 7
     cut = int(np.searchsorted(batch.time, START + FROM + 0.5 * HOUR))
-    said(slow, type(batch)(batch.sensor[:cut], batch.time[:cut], batch.values[:cut]))
+    step_all(slow, type(batch)(batch.sensor[:cut], batch.time[:cut], batch.values[:cut]))
     common = slow.common()
     assert common[0] == 0.0
     assert common[1:] == pytest.approx(np.log((5 + 17.5 + 4) / (5 + 4)), abs=0.25)
-    said(slow, type(batch)(batch.sensor[cut:], batch.time[cut:], batch.values[cut:]))
+    step_all(slow, type(batch)(batch.sensor[cut:], batch.time[cut:], batch.values[cut:]))
     assert slow.common().tolist() == [0.0] * 7
 
 

@@ -129,7 +129,7 @@ def test_faults_are_rare_and_repeatable():
 def test_gs601_rates_vaping_itself_and_sends_frames_at_once():
     school = random_school(1, 4, models=["gs601"], intervals=[600])
     named, off_beat = set(), 0
-    for chunk in simulate(school, seed=2, start=START, duration_s=86_400, activity="demo"):
+    for chunk in simulate(school, seed=2, start=START, duration_s=14_400, activity="demo"):
         for trace in chunk.traces:
             named |= {name for _, name in trace.events}
             off_beat += int((np.diff(trace.time) < 500).sum())
