@@ -144,22 +144,22 @@ def state(site):
     return closing(connect(site.parent / "plumewatch-data/state.db"))
 
 
-def steps(said):
-    return {f["step"]: f for f in said if "step" in f}
+def steps(output):
+    return {f["step"]: f for f in output if "step" in f}
 
 
 def test_a_room_whose_sensor_sees_the_puff(site, commissioned, monkeypatch, tmp_path):
-    code, said, told = commissioned(simulated(monkeypatch, seed=9))
-    assert code == 0, said
+    code, output, told = commissioned(simulated(monkeypatch, seed=9))
+    assert code == 0, output
     assert [text[:3] for text in told] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
-    (vape,) = [e for e in steps(said)["puff"]["said"] if e["kind"] == "vape"]
+    (vape,) = [e for e in steps(output)["puff"]["said"] if e["kind"] == "vape"]
     assert 1 < vape["late_s"] < 90
-    pm = next(a for a in steps(said)["puff"]["answers"] if a["quantity"] == "pm25")
+    pm = next(a for a in steps(output)["puff"]["answers"] if a["quantity"] == "pm25")
     assert pm["seen"]
     assert pm["delay_s"] < vape["late_s"] + 2
-    verdict = next(f for f in said if "says" in f)
+    verdict = next(f for f in output if "says" in f)
     assert f"detects a puff in the farthest stall after {vape['late_s']:.0f} s" in verdict["says"]
-    record = next(f["record"] for f in said if "record" in f)
+    record = next(f["record"] for f in output if "record" in f)
     rows = (Path(record) / "readings.csv").read_text().splitlines()
     assert len(rows) > 700
     alerts = tmp_path / "alerts.csv"
@@ -173,25 +173,25 @@ def test_a_room_whose_sensor_sees_the_puff(site, commissioned, monkeypatch, tmp_
 
 
 def test_a_puff_that_is_seen_and_not_told(commissioned, monkeypatch):
-    code, said, _ = commissioned(simulated(monkeypatch, seed=1))
+    code, output, _ = commissioned(simulated(monkeypatch, seed=1))
     assert code == 1
-    verdict = next(f for f in said if "says" in f)
+    verdict = next(f for f in output if "says" in f)
     assert "sees the puff (a reading each 2 s)" in verdict["says"]
     assert "nearer to the stalls" in verdict["says"]
-    assert [f for f in said if f.get("move")] == []
+    assert [f for f in output if f.get("move")] == []
 
 
 def test_a_sensor_that_reports_each_minute(commissioned, monkeypatch):
-    code, said, _ = commissioned(simulated(monkeypatch, seed=3, every=60))
-    verdict = next(f for f in said if "says" in f)
+    code, output, _ = commissioned(simulated(monkeypatch, seed=3, every=60))
+    verdict = next(f for f in output if "says" in f)
     assert "a reading each 60 s" in verdict["says"]
     assert code in (0, 1)
 
 
 def test_a_sensor_that_sends_nothing(commissioned):
-    code, said, _ = commissioned([])
+    code, output, _ = commissioned([])
     assert code == 1
-    assert any(f.get("heard") is False for f in said)
+    assert any(f.get("heard") is False for f in output)
 
 
 def threshold_that_helps(monkeypatch, wanted):
@@ -208,9 +208,9 @@ def threshold_that_helps(monkeypatch, wanted):
 @pytest.mark.parametrize("wanted", [-0.5, 0.25])
 def test_the_level_is_set_on_record_and_taken_back(site, commissioned, monkeypatch, wanted):
     threshold_that_helps(monkeypatch, wanted)
-    code, said, _ = commissioned(simulated(monkeypatch, seed=3))
+    code, output, _ = commissioned(simulated(monkeypatch, seed=3))
     assert code == 0
-    (moved,) = [f for f in said if f.get("move")]
+    (moved,) = [f for f in output if f.get("move")]
     assert moved["moved"] == wanted
     with state(site) as db, transaction(db) as tx:
         (move,) = threshold_adjustments.latest(tx)

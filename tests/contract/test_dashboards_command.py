@@ -87,11 +87,11 @@ def in_grafana(command, url, files, *options):
 
 
 def test_push_makes_everything_and_again_changes_nothing(grafana, files, capsys):
-    code, said, _ = push(grafana, files, capsys)
+    code, output, _ = push(grafana, files, capsys)
     assert code == 0
-    assert said[:2] == ["data source: created", "folder: created"]
-    assert said[2:-1] == [f"dashboard {name}: created" for name in DASHBOARDS]
-    assert said[-1] == "annotations of incidents: created (2 new, 0 changed, 0 unchanged)"
+    assert output[:2] == ["data source: created", "folder: created"]
+    assert output[2:-1] == [f"dashboard {name}: created" for name in DASHBOARDS]
+    assert output[-1] == "annotations of incidents: created (2 new, 0 changed, 0 unchanged)"
     assert len(grafana.dashboards) == len(DASHBOARDS)
     now = grafana.dashboards["plumewatch-now"]
     assert now["timezone"] == "Europe/Berlin"
@@ -110,9 +110,9 @@ def test_push_makes_everything_and_again_changes_nothing(grafana, files, capsys)
     assert (last["time"], last["timeEnd"]) == ((NOW - 600) * 1000, (NOW - 60) * 1000)
 
     grafana.writes.clear()
-    code, said, _ = push(grafana, files, capsys, reader="")
+    code, output, _ = push(grafana, files, capsys, reader="")
     assert code == 0
-    assert all("unchanged" in line for line in said)
+    assert all("unchanged" in line for line in output)
     assert grafana.writes == []
 
 
@@ -123,10 +123,10 @@ def test_manual_changes_are_reported_and_overwritten(grafana, files, capsys):
     panel["fieldConfig"]["defaults"]["unit"] = "bytes"
     grafana.dashboards["plumewatch-now"]["refresh"] = "1h"
     ran = in_grafana("diff", grafana.url, files)
-    said = ran.out
+    output = ran.out
     assert ran.code == 1
-    assert f"dashboard now: differs ({panel['title']}, refresh)" in said
-    assert said.count("unchanged") == len(DASHBOARDS) + 1  # data source and folder
+    assert f"dashboard now: differs ({panel['title']}, refresh)" in output
+    assert output.count("unchanged") == len(DASHBOARDS) + 1  # data source and folder
     grafana.writes.clear()
     push(grafana, files, capsys, reader="")
     assert grafana.writes == [("POST", "/grafana/api/dashboards/db")]
@@ -143,19 +143,19 @@ def test_an_incident_that_goes_on_is_brought_up_to_date(grafana, files, capsys):
             "UPDATE incident SET verdict = 'confirmed', resolved_at = ? WHERE id = 'i1'", (NOW,)
         )
     database.close()
-    _, said, _ = push(grafana, files, capsys, reader="")
-    assert said[-1] == "annotations of incidents: changed (0 new, 1 changed, 1 unchanged)"
+    _, output, _ = push(grafana, files, capsys, reader="")
+    assert output[-1] == "annotations of incidents: changed (0 new, 1 changed, 1 unchanged)"
     assert any("(confirmed)" in a["text"] for a in grafana.annotations.values())
     assert len(grafana.annotations) == 2
 
 
 def test_a_refused_annotation_is_reported_and_the_others_are_written(grafana, files, capsys):
     grafana.refused["i1"] = 400, "bad \x1b[31m text"
-    code, said, complaint = push(grafana, files, capsys)
+    code, output, complaint = push(grafana, files, capsys)
     assert code == 1
     assert complaint == f"annotation of incident i1: refused ({grafana.url}: bad  [31m text)\n"
     counts = "1 new, 0 changed, 0 unchanged, 1 refused"
-    assert said[-1] == f"annotations of incidents: refused ({counts})"
+    assert output[-1] == f"annotations of incidents: refused ({counts})"
     assert ["incident:i2" in one["tags"] for one in grafana.annotations.values()] == [True]
 
 
@@ -188,19 +188,19 @@ def test_a_refused_annotation_is_reported_and_the_others_are_written(grafana, fi
 )
 def test_what_is_wrong_is_one_sentence(grafana, files, capsys, spoil, code, sentence):
     spoil(grafana, files)
-    found, _, said = push(grafana, files, capsys)
-    assert (found, len(said.strip().splitlines())) == (code, 1) or code == 2
-    assert sentence in said
+    found, _, output = push(grafana, files, capsys)
+    assert (found, len(output.strip().splitlines())) == (code, 1) or code == 2
+    assert sentence in output
     assert found == code
-    assert TOKEN not in said
+    assert TOKEN not in output
     assert grafana.dashboards == {}
 
 
 def test_unreadable_incidents_are_reported(grafana, files, capsys):
     (files / "data" / "state.db").write_bytes(b"no database " * 100)
-    code, said, complaint = push(grafana, files, capsys)
+    code, output, complaint = push(grafana, files, capsys)
     assert code == 3
-    assert said[-1].startswith("dashboard ")
+    assert output[-1].startswith("dashboard ")
     assert "state.db" in complaint
     assert complaint.count("\n") == 1
 
@@ -208,10 +208,10 @@ def test_unreadable_incidents_are_reported(grafana, files, capsys):
 def test_without_the_extra_every_command_names_what_to_install(grafana, files, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "dashboards.grafana", None)
     monkeypatch.setitem(sys.modules, "dashboards.build", None)
-    said = "the dashboards are an extra: pip install 'plumewatch[dashboards]'\n"
-    assert plumewatch("dashboards", "build", "--out", files / "made").err == said
-    assert in_grafana("diff", grafana.url, files).err == said
-    assert push(grafana, files, capsys) == (2, [], said)
+    output = "the dashboards are an extra: pip install 'plumewatch[dashboards]'\n"
+    assert plumewatch("dashboards", "build", "--out", files / "made").err == output
+    assert in_grafana("diff", grafana.url, files).err == output
+    assert push(grafana, files, capsys) == (2, [], output)
 
 
 def test_a_refusal_is_no_difference(grafana, files, capsys):
@@ -237,26 +237,26 @@ def test_another_server_is_not_taken_for_grafana(files, capsys, status, body):
         found = in_grafana("diff", server.url, files)
         pushed = in_grafana("push", server.url, files, "--reader-file", files / "reader")
     assert (found.code, pushed.code) == (3, 3)
-    said = found.err + pushed.err
-    assert len(said.splitlines()) == 2
-    assert said.count("what answers there is no Grafana") == 2
-    assert "\x1b" not in said
+    output = found.err + pushed.err
+    assert len(output.splitlines()) == 2
+    assert output.count("what answers there is no Grafana") == 2
+    assert "\x1b" not in output
     assert found.out + pushed.out == ""
 
 
 def test_diff_lists_what_is_missing(grafana, files):
     ran = in_grafana("diff", grafana.url, files)
     assert ran.code == 1
-    said = ran.out.splitlines()
-    assert said[:2] == ["data source: missing", "folder: missing"]
-    assert said[2:] == [f"dashboard {name}: missing" for name in DASHBOARDS]
+    output = ran.out.splitlines()
+    assert output[:2] == ["data source: missing", "folder: missing"]
+    assert output[2:] == [f"dashboard {name}: missing" for name in DASHBOARDS]
     assert grafana.writes == []
 
 
 def test_without_a_data_source_nothing_is_written(grafana, files, capsys):
-    code, _, said = push(grafana, files, capsys, reader="")
+    code, _, output = push(grafana, files, capsys, reader="")
     assert code == 1
-    assert "there is no data source" in said
+    assert "there is no data source" in output
     assert grafana.writes == []
 
 

@@ -102,10 +102,10 @@ class TestBroker:
             file = f'config_file = "{broker.directory}/mosquitto.conf"'
             code, found = checked(port=broker.port, broker=file)
         assert code == 3
-        said = " ".join(f["finding"] for f in problems(found, "broker configuration"))
-        assert "per_listener_settings true" in said
-        assert "allow_anonymous true" in said
-        assert "max_packet_size" in said
+        output = " ".join(f["finding"] for f in problems(found, "broker configuration"))
+        assert "per_listener_settings true" in output
+        assert "allow_anonymous true" in output
+        assert "max_packet_size" in output
 
     def test_one_that_loses_messages(self, site):
         (trial,) = check_queue(load(site()), BrokerFacts(keeps_for_absent=False))
@@ -116,9 +116,9 @@ class TestBroker:
     def test_one_that_keeps_messages(self, checked):
         with Mosquitto() as broker:
             _, found = checked(port=broker.port)
-        said = {f["part"]: f["finding"] for f in found}
-        assert "Mosquitto 2" in said["broker"]
-        assert said["broker queue"] == "a message was kept for a disconnected session"
+        output = {f["part"]: f["finding"] for f in found}
+        assert "Mosquitto 2" in output["broker"]
+        assert output["broker queue"] == "a message was kept for a disconnected session"
 
     def test_one_that_forbids_the_trial(self, checked, tmp_path):
         (tmp_path / "acl").write_text("topic read #\n")
@@ -178,9 +178,9 @@ class TestBroker:
 
 class TestCertificates:
     @pytest.mark.parametrize(
-        ("days", "ok", "said"), [(1, True, "expires in 1 days"), (90, True, "valid for 90 days")]
+        ("days", "ok", "message"), [(1, True, "expires in 1 days"), (90, True, "valid for 90 days")]
     )
-    def test_of_a_broker(self, checked, tmp_path, days, ok, said):
+    def test_of_a_broker(self, checked, tmp_path, days, ok, message):
         cert, key = certificate(tmp_path, days=days)
         lines = f"certfile {cert}\nkeyfile {key}\nallow_anonymous true"
         with Mosquitto(lines) as broker:
@@ -189,7 +189,7 @@ class TestCertificates:
         for part in ("broker certificate", "broker ca_file"):
             (line,) = [f for f in found if f["part"] == part]
             assert line["ok"] is ok
-            assert said in line["finding"]
+            assert message in line["finding"]
         assert next(f for f in found if f["part"] == "broker")["ok"]
 
     def test_expired(self, checked, tmp_path):
@@ -215,11 +215,11 @@ class TestCertificates:
 
     def test_as_openssl_reads_it(self, tmp_path):
         cert, _ = certificate(tmp_path, days=400)
-        said = subprocess.run(
+        message = subprocess.run(
             ["openssl", "x509", "-in", cert, "-noout", "-enddate"],
             check=True, capture_output=True, text=True, timeout=30,
         ).stdout.strip().partition("=")[2]  # fmt: skip
-        assert expiry_of_file(cert) == ssl.cert_time_to_seconds(said)
+        assert expiry_of_file(cert) == ssl.cert_time_to_seconds(message)
 
     @pytest.mark.parametrize("der", [b"", b"0", b"0\x82\xff\xff", b"0\x020\x00", b"\x00" * 40])
     def test_invalid_certificates(self, der):
@@ -288,11 +288,11 @@ class TestSensors:
         assert line["finding"].startswith("has never reported, as of")
         assert "mosquitto_sub" in line["remedy"]
 
-    @pytest.mark.parametrize(("every", "said"), [(5, 0), (10, 0), (20, "many"), (60, "most")])
-    def test_intervals(self, every, said):
+    @pytest.mark.parametrize(("every", "message"), [(5, 0), (10, 0), (20, "many"), (60, "most")])
+    def test_intervals(self, every, message):
         found = list(check_intervals({"s1": every}))
-        assert bool(found) is bool(said)
-        assert all(said in f.sentence for f in found)
+        assert bool(found) is bool(message)
+        assert all(message in f.sentence for f in found)
 
     def test_interval_of_the_configuration(self, checked):
         _, found = checked(interval=60)
@@ -367,8 +367,8 @@ def test_text_has_the_remedy_below(site, capsys):
 
 def of_grafana(checked, url):
     _, found = checked(more=f'[outbound.grafana]\nurl = "{url}"\ntoken_env = "GRAFANA_TOKEN"')
-    (said,) = (f for f in found if f["part"] == "grafana")
-    return said
+    (output,) = (f for f in found if f["part"] == "grafana")
+    return output
 
 
 def test_grafana_is_checked_without_writing(checked, monkeypatch):
@@ -378,20 +378,20 @@ def test_grafana_is_checked_without_writing(checked, monkeypatch):
         url = f"{server.url}/grafana/"
         assert of_grafana(checked, url)["ok"]
         fake.status = 403
-        said = of_grafana(checked, url)
-        assert not said["ok"]
-        assert "does not have the right" in said["finding"]
-        assert "Editor" in said["remedy"]
+        output = of_grafana(checked, url)
+        assert not output["ok"]
+        assert "does not have the right" in output["finding"]
+        assert "Editor" in output["remedy"]
         fake.status = 200
         monkeypatch.setenv("GRAFANA_TOKEN", "glsa_of_another")
-        said = of_grafana(checked, url)
-        assert not said["ok"]
-        assert "the token is not accepted; no incident would be annotated" in said["finding"]
-        assert "glsa" not in json.dumps(said)
-    said = of_grafana(checked, url)
-    assert not said["ok"]
-    assert "does not answer" in said["finding"]
-    assert "url" in said["remedy"]
+        output = of_grafana(checked, url)
+        assert not output["ok"]
+        assert "the token is not accepted; no incident would be annotated" in output["finding"]
+        assert "glsa" not in json.dumps(output)
+    output = of_grafana(checked, url)
+    assert not output["ok"]
+    assert "does not answer" in output["finding"]
+    assert "url" in output["remedy"]
     assert fake.writes == []
 
 

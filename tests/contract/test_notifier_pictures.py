@@ -58,12 +58,12 @@ def ntfy_url(provider):
 async def test_json_carries_text_and_picture_in_one_request(provider):
     await send(json_url(provider))
     ((_, _, body),) = provider.requests
-    said = json.loads(body)
-    (attachment,) = said["attachments"]
+    output = json.loads(body)
+    (attachment,) = output["attachments"]
     assert base64.b64decode(attachment["base64"]) == PICTURE
     assert (attachment["filename"], attachment["mimetype"]) == ("evidence.png", "image/png")
-    assert said["title"].startswith("Boys N2")
-    assert said["incident"] == NOTICE.incident
+    assert output["title"].startswith("Boys N2")
+    assert output["incident"] == NOTICE.incident
 
 
 async def test_ntfy_carries_text_and_picture_in_one_request(provider):

@@ -191,9 +191,9 @@ def test_a_token_of_2x_that_may_only_read():
         with pytest.raises(StorageUnavailableError, match="no bucket 'air'"):
             make_reader(http)
         done(http, 0.0)
-        secret, said = make_reader(http)
+        secret, output = make_reader(http)
     assert secret == "read-only"
-    assert "nothing else" in said
+    assert "nothing else" in output
     ((*permissions,),) = recorded.tokens
     assert [(p["action"], p["resource"]["id"]) for p in permissions] == [
         ("read", "air"),
@@ -216,15 +216,15 @@ class TestOn3:
             return (400, {}, b"invalid name") if made[-1]["db"] == "air3/m15" else (200, {}, b"")
 
         with FakeServer(answer) as door:
-            said = done(InfluxHttp(settings(door, "air3")), 0.0)
+            output = done(InfluxHttp(settings(door, "air3")), 0.0)
         periods = {m["db"]: m["retention_period"] for m in made}
         assert periods == {"air3": "4d", "air3/m1": "40000d", "air3/m15": "50000d"}
-        assert said[:3] == [
+        assert output[:3] == [
             "database 'air3': there already, kept as it was made",
             "database 'air3/m1': kept for 40000 days",
             "database 'air3/m15': made by the first write, kept for ever",
         ]
-        assert said[-1] == "the service makes the averages"
+        assert output[-1] == "the service makes the averages"
 
     def test_a_name_that_is_refused(self):
         def answer(method, path, query, headers, body):
@@ -296,8 +296,8 @@ class TestOn3:
         with FakeServer(answer) as door:
             with InfluxSeries(settings(door, "there3"), REGISTRY, tmp_path / "i.db") as s:
                 s.write([Reading("s", start + i, now, {"pm25": 2.0}) for i in range(1800)], 1)
-            said = done(InfluxHttp(settings(door, "there3")), now, RETENTION)
-        assert "averages of what is there already" in said
+            output = done(InfluxHttp(settings(door, "there3")), now, RETENTION)
+        assert "averages of what is there already" in output
         rows = influxql(server.url, 'SELECT "n" FROM "m15"."reading_15m"', "there3")
         (series,) = json.loads(rows)["results"][0]["series"]
         assert [row[1] for row in series["values"]] == [900, 900]
@@ -356,16 +356,16 @@ class TestCommand:
         return ran.code, ran.out
 
     def test_embedded(self, tmp_path):
-        code, said = self.run(tmp_path)
+        code, output = self.run(tmp_path)
         assert code == 0
-        assert "for 30 days, averages of 1 min for 730 and of 15 min for 1826 days" in said
+        assert "for 30 days, averages of 1 min for 730 and of 15 min for 1826 days" in output
 
     def test_on_1x(self, server, tmp_path):
         more = f'[timeseries]\nurl = "{server.url}"\ndatabase = "cli"\n'
-        code, said = self.run(tmp_path, more)
+        code, output = self.run(tmp_path, more)
         assert code == 0
-        assert said.splitlines()[-1] == "averages of what is there already"
-        assert len(said.splitlines()) == 5
+        assert output.splitlines()[-1] == "averages of what is there already"
+        assert len(output.splitlines()) == 5
 
     def test_nobody_there(self, tmp_path, capsys):
         code, _ = self.run(tmp_path, '[timeseries]\nurl = "http://127.0.0.1:1"\n')

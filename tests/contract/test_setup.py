@@ -340,9 +340,9 @@ def test_test_notices_again(tmp_path, capsys, monkeypatch):
     )
     try:
         ran = plumewatch("staff", "test", "--json", "-c", path)
-        said = ran.objects
+        output = ran.objects
         assert ran.code == 3
-        assert [(f["person"], f["address"], f["taken"]) for f in said] == [
+        assert [(f["person"], f["address"], f["taken"]) for f in output] == [
             ("ap", 1, False), ("ap", 2, True), ("fix", 1, True),
         ]  # fmt: skip
         assert plumewatch("staff", "test", "fix", "-c", path).code == 0
@@ -361,20 +361,20 @@ class TestWhatCannotBe:
         return ran.code, ran.err
 
     def test_no_broker(self, tmp_path):
-        code, said = self.go(tmp_path, f'site = "S"\nbroker = "127.0.0.1:{free_port()}"')
+        code, message = self.go(tmp_path, f'site = "S"\nbroker = "127.0.0.1:{free_port()}"')
         assert code == 3
-        assert "is not reachable" in said
+        assert "is not reachable" in message
         assert not (tmp_path / "site").exists()
 
     def test_no_sensor(self, tmp_path):
         with Mosquitto() as broker:
             text = f'site = "S"\nlisten_s = 1\nbroker = "127.0.0.1:{broker.port}"'
-            code, said = self.go(tmp_path, text)
+            code, message = self.go(tmp_path, text)
         assert code == 1
-        assert "no sensor was found" in said
+        assert "no sensor was found" in message
 
     @pytest.mark.parametrize(
-        ("text", "said"),
+        ("text", "message"),
         [
             ("", "site: missing"),
             ('site = "S"\ntimezone = "Mars"', "timezone: not valid"),
@@ -390,25 +390,25 @@ class TestWhatCannotBe:
             ('site = "S"\npassword_file = "none"', "password: unreadable"),
         ],
     )
-    def test_bad_answers(self, tmp_path, text, said):
+    def test_bad_answers(self, tmp_path, text, message):
         code, err = self.go(tmp_path, text)
         assert code == 2
-        assert said in err
+        assert message in err
         assert "secret" not in err
 
     def test_files_that_are_there_stay(self, tmp_path):
         (tmp_path / "site").mkdir()
         (tmp_path / "site/plumewatch.toml").write_text("mine")
-        code, said = self.go(tmp_path, 'site = "S"')
+        code, message = self.go(tmp_path, 'site = "S"')
         assert code == 2
-        assert "exists already" in said
+        assert "exists already" in message
         assert (tmp_path / "site/plumewatch.toml").read_text() == "mine"
 
     def test_where_nothing_can_be_written_is_said_at_once(self, tmp_path):
         (tmp_path / "site").write_text("a file")
-        code, said = self.go(tmp_path, 'site = "S"\nbroker = "127.0.0.1:1"')
+        code, message = self.go(tmp_path, 'site = "S"\nbroker = "127.0.0.1:1"')
         assert code == 2
-        assert "cannot be written" in said
+        assert "cannot be written" in message
 
     def test_nobody_to_ask(self, tmp_path, capsys):
         assert plumewatch("setup", "--folder", tmp_path).code == 2

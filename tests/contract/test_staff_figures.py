@@ -114,18 +114,18 @@ async def test_every_key_figure_is_the_same_in_dashboard_page_and_report(
     whole = load.per_duty_hour.whole
     assert panel("Hours on duty, whole school") == pytest.approx(whole) == pytest.approx(hours)
     async with page:
-        said = text_of((await page.get("/figures?span=week")).text)
+        output = text_of((await page.get("/figures?span=week")).text)
     by_hour = found["notices_per_duty_hour"].main
-    assert f"Notices per person per duty hour, on school days {by_hour:.2f}" in said
-    assert "Reports exclude days without school" in said
-    assert f"Incidents {outcome.incidents}" in said
-    assert f"Confirmed {100 * outcome.confirmed_rate.value:.0f} %" in said
+    assert f"Notices per person per duty hour, on school days {by_hour:.2f}" in output
+    assert "Reports exclude days without school" in output
+    assert f"Incidents {outcome.incidents}" in output
+    assert f"Confirmed {100 * outcome.confirmed_rate.value:.0f} %" in output
     weekly = found["false_alarms_per_sensor_week"].main
-    assert f"False alarms per sensor per week {weekly:.2f}" in said
+    assert f"False alarms per sensor per week {weekly:.2f}" in output
     acked = found["time_to_acknowledge"]
     assert "of" in median_basis(acked.values)
-    assert f"{acked.label} {duration(acked.main)} {median_basis(acked.values)}" in said
-    assert f"Not acknowledged {response.acknowledge.unacknowledged}" in said
+    assert f"{acked.label} {duration(acked.main)} {median_basis(acked.values)}" in output
+    assert f"Not acknowledged {response.acknowledge.unacknowledged}" in output
 
 
 @pytest.mark.parametrize("title", ["Notices per person-hour", "Hours on duty"])
@@ -189,16 +189,16 @@ async def test_air_page(page):
     async with page:
         html = (await page.get("/air?span=week&quantity=co2")).text
         assert (await page.get("/air?quantity=rssi")).status_code == 400
-    said = text_of(html)
+    output = text_of(html)
     hours = re.search(r'<table id="hours".*?</table>', html, re.DOTALL).group()
     cells = [re.findall(r"<td>.*?</td>", row) for row in re.findall(r"<tr>.*?</tr>", hours)]
     columns = list(zip(*(row for row in cells if row), strict=True))
     for column in (columns[0], columns[-1]):
         assert set(column) != {"<td></td>"}, "begins and ends with an hour that has readings"
-    assert "main-2-girls" in said
-    assert "CO2 by hour of the day" in said
-    assert "above the US standard" in said
-    assert "Air changes per hour, upper bound" in said
+    assert "main-2-girls" in output
+    assert "CO2 by hour of the day" in output
+    assert "above the US standard" in output
+    assert "Air changes per hour, upper bound" in output
 
 
 async def test_sensor_health_page_puts_what_is_wrong_first(page, school):
@@ -304,9 +304,9 @@ async def test_empty_pages_say_so(tmp_path, school):
         )
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            said = (await client.get("/figures")).text
-            assert "No incidents in this period." in said
-            assert "Confirmed none yet With feedback none yet" in text_of(said)
+            output = (await client.get("/figures")).text
+            assert "No incidents in this period." in output
+            assert "Confirmed none yet With feedback none yet" in text_of(output)
             assert (await client.get("/figures/series")).json() == {"charts": []}
             assert "No readings in this period." in (await client.get("/air")).text
             assert "never" in text_of((await client.get("/sensor-health")).text)

@@ -110,9 +110,9 @@ class TestExport:
         readings = some()
         with site.series() as series:
             series.write(readings, 1)
-        code, said = site.run("export", "readings", "--out", site.folder / "r.csv")
+        code, message = site.run("export", "readings", "--out", site.folder / "r.csv")
         assert code == 0
-        assert "r.csv: 500 readings" in said
+        assert "r.csv: 500 readings" in message
         rows = list(csv.DictReader(io.StringIO((site.folder / "r.csv").read_text())))
         assert list(rows[0]) == list(SCHEMA)
         times = [datetime.fromisoformat(row["time"]).timestamp() for row in rows]
@@ -155,8 +155,8 @@ class TestExport:
         with site.series() as series:
             series.write(some(), 1)
         arguments = ("--from", NOW - 3 * DAY, "--out", site.folder / "all.csv")
-        code, said = site.run("export", "readings", *arguments)
-        assert (code, "500 readings" in said, "averages" in said) == (0, True, False)
+        code, message = site.run("export", "readings", *arguments)
+        assert (code, "500 readings" in message, "averages" in message) == (0, True, False)
 
     def test_where_the_older_is_kept_as_averages_it_is_said(self, tmp_path):
         site = Site(tmp_path)
@@ -166,14 +166,14 @@ class TestExport:
             while series.tidy(NOW):
                 pass
         arguments = ("--from", NOW - 32 * DAY, "--out", site.folder / "all.csv")
-        code, said = site.run("export", "readings", *arguments)
-        assert (code, "100 readings" in said) == (0, True)
-        assert "kept for 30 days" in said
-        assert "before it there are only averages" in said
+        code, message = site.run("export", "readings", *arguments)
+        assert (code, "100 readings" in message) == (0, True)
+        assert "kept for 30 days" in message
+        assert "before it there are only averages" in message
 
     def test_an_empty_store(self, site):
-        code, said = site.run("export", "readings", "--out", site.folder / "e.csv")
-        assert (code, "0 readings" in said) == (0, True)
+        code, message = site.run("export", "readings", "--out", site.folder / "e.csv")
+        assert (code, "0 readings" in message) == (0, True)
         assert (site.folder / "e.csv").read_text().startswith("time,sensor,site,building")
         assert (
             site.run("export", "readings", "--format", "parquet", "--out", site.folder / "e.pq")[0]
@@ -201,12 +201,12 @@ class TestExport:
         ]
         # What was measured stays; one in a thousand of an InfluxDB is then known as imported.
         before = [(r.sensor, r.time, r.values) for r in stored(site)]
-        code, said = site.run("import", site.folder / "r.csv")
-        assert code == 0, said
+        code, message = site.run("import", site.folder / "r.csv")
+        assert code == 0, message
         assert [(r.sensor, r.time, r.values) for r in stored(site)] == before
 
     @pytest.mark.parametrize(
-        ("arguments", "said"),
+        ("arguments", "message"),
         [
             (("--from", "soon"), "is none of: a date"),
             (("--from", "2026-09-08", "--to", "2026-09-07"), "--from is not before --to"),
@@ -215,10 +215,10 @@ class TestExport:
             (("--out", "/nowhere/at/all.csv"), "not a file in an existing folder"),
         ],
     )
-    def test_bad_usage(self, site, arguments, said):
+    def test_bad_usage(self, site, arguments, message):
         code, words = site.run("export", "readings", *arguments)
         assert code == 2
-        assert said in words
+        assert message in words
 
 
 class TestImport:
@@ -230,13 +230,13 @@ class TestImport:
             f'old box 7,{stamps[0]},4.5,41,"a, b"\r\n'
             f"Old Box 7,{stamps[1]},5.5,,\r\n"
         )
-        code, said = site.run(
+        code, message = site.run(
             *("import", path, "--column", "pm25=PM2.5 (ug/m3)", "--column", "rh=Humidity"),
             *("--column", "time=When", "--column", "sensor=Device"),
             *("--time-format", "%m/%d/%Y %I:%M:%S %p"),
         )
-        assert code == 0, said
-        assert "2 readings are stored, 0 rows skipped" in said
+        assert code == 0, message
+        assert "2 readings are stored, 0 rows skipped" in message
         found = stored(site)
         assert [(r.sensor, r.values, r.flags) for r in found] == [
             ("s1", {"pm25": 4.5, "rh": 41.0}, ("history",)),
@@ -260,9 +260,9 @@ class TestImport:
         ]
         path = site.write("time,sensor,pm25\n" + "\n".join(rows) + "\n", "old.csv.gz")
         rejected = site.folder / "rejected.csv"
-        code, said = site.run("import", path, "--rejected", rejected)
+        code, message = site.run("import", path, "--rejected", rejected)
         assert code == 1
-        assert "2 readings are stored, 7 rows skipped" in said
+        assert "2 readings are stored, 7 rows skipped" in message
         listed = {
             int(re.search(r"line (\d+)", row["where"])[1]): row["why"]
             for row in csv.DictReader(io.StringIO(rejected.read_text()))
@@ -282,9 +282,9 @@ class TestImport:
         rng.shuffle(rows)
         path = site.write("time,sensor,pm25\n" + "\n".join(rows + rows[:50]) + "\n")
         for _ in range(2):
-            code, said = site.run("import", path)
-            assert code == 0, said
-            assert "290 of them are older than 30 days" in said
+            code, message = site.run("import", path)
+            assert code == 0, message
+            assert "290 of them are older than 30 days" in message
         with site.series() as series:
             for every in (60, 900, 3600):
                 time, found = series.readings("s1", start, start + 4 * 3600, every)
@@ -297,16 +297,16 @@ class TestImport:
 
     def test_sensors_that_are_not_registered_are_named(self, site):
         path = site.write(f"time,sensor,pm25\n{NOW - 60},lab 3,4\n{NOW - 50},lab 3,5\n")
-        code, said = site.run("import", path)
+        code, message = site.run("import", path)
         assert code == 0
-        assert "2 are of 1 sensors that are not registered (lab_3)" in said
+        assert "2 are of 1 sensors that are not registered (lab_3)" in message
         assert {r.sensor for r in stored(site)} == {"lab_3"}
 
     def test_a_wrong_column_for_sensors_is_noticed(self, site):
         rows = "".join(f"{NOW - k},x{k},4\n" for k in range(1, 1500))
-        code, said = site.run("import", site.write("time,sensor,pm25\n" + rows))
+        code, message = site.run("import", site.write("time,sensor,pm25\n" + rows))
         assert code == 1
-        assert "is it the right column?" in said
+        assert "is it the right column?" in message
 
     def test_one_sensor_for_the_whole_file(self, site):
         path = site.write(f"time,pm25\n{NOW - 60},4\n")
@@ -314,7 +314,7 @@ class TestImport:
         assert [r.sensor for r in stored(site)] == ["s1"]
 
     @pytest.mark.parametrize(
-        ("text", "arguments", "code", "said"),
+        ("text", "arguments", "code", "message"),
         [
             ("", (), 1, "empty; expected a header"),
             ("time,sensor\n", (), 1, "header: no quantity column"),
@@ -327,10 +327,10 @@ class TestImport:
             ("time,sensor,pm25\n", ("--rejected", "/nowhere/x.csv"), 2, "/nowhere/x.csv"),
         ],
     )
-    def test_what_cannot_be_imported(self, site, text, arguments, code, said):
+    def test_what_cannot_be_imported(self, site, text, arguments, code, message):
         found, words = site.run("import", site.write(text), *arguments)
         assert found == code, words
-        assert said in words
+        assert message in words
         assert "Traceback" not in words
 
     def test_no_such_file(self, site):
@@ -339,17 +339,17 @@ class TestImport:
     def test_a_file_that_is_cut_short(self, site):
         path = site.write("time,sensor,pm25\n" + f"{NOW},s1,4\n" * 5000, "cut.csv.gz")
         path.write_bytes(path.read_bytes()[:-20])
-        code, said = site.run("import", path)
+        code, message = site.run("import", path)
         assert code == 1
-        assert "not a whole gzip file" in said
+        assert "not a whole gzip file" in message
 
 
 def test_an_influxdb_that_is_not_set_up_is_said_before_anything_is_read(tmp_path, influxd):
     made = Site(tmp_path, influxd.url)
     influxql(influxd.url, f'DROP RETENTION POLICY m1 ON "{made.database}"')
-    code, said = made.run("import", made.write(f"time,sensor,pm25\n{NOW},s1,4\n"))
+    code, output = made.run("import", made.write(f"time,sensor,pm25\n{NOW},s1,4\n"))
     assert code == 3
-    assert "run `plumewatch storage setup`" in said
+    assert "run `plumewatch storage setup`" in output
     influxql(influxd.url, f'DROP DATABASE "{made.database}"')
 
 
@@ -358,10 +358,12 @@ def test_nobody_there(tmp_path):
     made.path.write_text(CONFIG.format(timeseries='[timeseries]\nurl = "http://127.0.0.1:1"\n'))
     path = made.write(f"time,sensor,pm25\n{NOW},s1,4\n")
     for arguments in (("import", path), ("export", "readings"), ("storage", "retry")):
-        code, said = made.run(*arguments)
+        code, output = made.run(*arguments)
         assert code == 3
         assert (
-            "does not answer" in said or "has `plumewatch run`" in said or "unable to open" in said
+            "does not answer" in output
+            or "has `plumewatch run`" in output
+            or "unable to open" in output
         )
 
 
@@ -382,8 +384,8 @@ class TestRetry:
         other = DeadLetter(NOW, "t", "bad_json", "why", "", 2, b"{}")
         with Journal(DataPaths(site.config.data_dir).journal) as journal:
             journal.commit([], [*letters, cut, other])
-        code, said = site.run("storage", "retry")
-        assert (code, said) == (1, "8 dead letters are stored now, 1 are refused as before\n")
+        code, output = site.run("storage", "retry")
+        assert (code, output) == (1, "8 dead letters are stored now, 1 are refused as before\n")
         assert len(stored(site)) == 7
         with site.series() as series:
             assert series.records("pipeline", NOW, NOW + 1)
@@ -391,9 +393,9 @@ class TestRetry:
             assert journal.dead_letter_counts() == {REASON: 1, "bad_json": 1}
 
     def test_without_a_data_folder(self, site):
-        code, said = site.run("storage", "retry")
+        code, output = site.run("storage", "retry")
         assert code == 3
-        assert "journal.db" in said
+        assert "journal.db" in output
 
 
 @pytest.mark.timeout(400)

@@ -42,7 +42,7 @@ def faults(words):
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
 def test_commands(page):
     found = [faults(words) for words in typed(page.read_text(encoding="utf-8"))]
-    assert [said for said in found if said] == []
+    assert [output for output in found if output] == []
 
 
 def test_what_is_found():

@@ -23,7 +23,7 @@ def test_every_page_is_in_the_navigation_once():
 
 
 @pytest.mark.parametrize(
-    ("link", "said"),
+    ("link", "message"),
     [
         ("other.md", ""),
         ("other.md#what-it-costs-1-s", ""),
@@ -41,12 +41,14 @@ def test_every_page_is_in_the_navigation_once():
         ("https:///x", "names no host"),
     ],
 )
-def test_what_is_said_of_a_link(link, said, tmp_path, monkeypatch):
+def test_what_is_said_of_a_link(link, message, tmp_path, monkeypatch):
     monkeypatch.setattr(links, "ROOT", tmp_path)
     (tmp_path / "other.md").write_text("# Other\n\n## What it costs: *1 s*\n")
     page = tmp_path / "page.md"
     page.write_text(f"# Here\n\n## `[broker]`\n\n```\n# in code\n[x](y.md)\n```\n\n[it]({link})\n")
-    assert [fault.split(": ", 1)[1] for fault in links.faults(page)] == ([said] if said else [])
+    assert [fault.split(": ", 1)[1] for fault in links.faults(page)] == (
+        [message] if message else []
+    )
 
 
 def test_bare_addresses_are_seen(tmp_path, monkeypatch):

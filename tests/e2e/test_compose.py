@@ -185,9 +185,9 @@ def test_mosquitto_takes_the_files_of_its_container(container):
             assert everywhere == (0, "1\n")
         finally:
             broker.terminate()
-            _, said = broker.communicate(timeout=60)
-    assert broker.returncode == 0, said
-    assert "Error" not in said
+            _, output = broker.communicate(timeout=60)
+    assert broker.returncode == 0, output
+    assert "Error" not in output
 
 
 def test_the_setup_makes_the_reader_once_and_the_dashboards_each_time(tmp_path):

@@ -241,13 +241,13 @@ def test_faults_of_http_ingest_end_the_start_with_all_of_them(tmp_path):
     service, _ = service_of(tmp_path)
     (tmp_path / "halo-token").write_text("hunter2")
     (tmp_path / "verkada-secret").unlink()
-    said = run_command("run", "--config", str(service.config))
-    assert said.returncode == 2
-    assert [line.split(":")[0] for line in said.stderr.splitlines()] == [
+    output = run_command("run", "--config", str(service.config))
+    assert output.returncode == 2
+    assert [line.split(":")[0] for line in output.stderr.splitlines()] == [
         "ingest.source.0.token",
         "ingest.source.2.signature",
     ]
-    assert "hunter2" not in said.stderr
+    assert "hunter2" not in output.stderr
 
 
 def test_port_in_use(tmp_path, running):
@@ -260,7 +260,7 @@ def test_port_in_use(tmp_path, running):
     at = text.index("[ingest.http]")
     end = text.index("[[ingest.source]]")
     second.config.write_text(f"{text[:at]}[ingest.http]\nport = {port}\n{text[end:]}")
-    said = run_command("run", "--config", str(second.config))
-    assert said.returncode == 3
-    last = said.stderr.splitlines()[-1]
+    output = run_command("run", "--config", str(second.config))
+    assert output.returncode == 3
+    last = output.stderr.splitlines()[-1]
     assert last.startswith(f"HTTP ingest: cannot listen on 127.0.0.1:{port}")

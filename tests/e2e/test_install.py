@@ -78,10 +78,10 @@ def test_the_wheel_runs_the_demo_from_an_environment_of_its_own(wheel, tmp_path)
     )
     assert all(path.startswith(str(home)) for path in found.stdout.split()), found
     program = home / "bin/plumewatch"
-    said = subprocess.run(
+    output = subprocess.run(
         [program, "version"], env=environment, capture_output=True, text=True, check=True
     )
-    assert re.match(r"plumewatch \S+ \(detector model \S+\)", said.stdout), said
+    assert re.match(r"plumewatch \S+ \(detector model \S+\)", output.stdout), output
     demo_takes_readings(program, env=environment, cwd=tmp_path)
 
 
@@ -99,15 +99,15 @@ def test_systemd_takes_the_unit_and_finds_it_well_fenced(tmp_path):
     )
     ours = [line for line in checked.stderr.splitlines() if "plumewatch.service" in line]
     assert (checked.returncode, ours) == (0, [])
-    said = subprocess.run(
+    output = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--no-pager", str(UNIT)],
         check=True,
         capture_output=True,
         text=True,
     ).stdout
-    exposure = re.search(r"exposure level for plumewatch.service: ([\d.]+)", said)
-    assert exposure, said
-    assert float(exposure[1]) <= EXPOSURE, said
+    exposure = re.search(r"exposure level for plumewatch.service: ([\d.]+)", output)
+    assert exposure, output
+    assert float(exposure[1]) <= EXPOSURE, output
     assert "WatchdogSec=" in UNIT.read_text()
 
 
@@ -129,10 +129,10 @@ def test_the_program_works_within_the_limits_of_the_unit(tmp_path):
         )
         return done.returncode, done.stdout + done.stderr
 
-    code, said = within("-c", "import os; os.setuid(0)")
-    if "libseccomp" in said or "Invalid argument" in said:
+    code, output = within("-c", "import os; os.setuid(0)")
+    if "libseccomp" in output or "Invalid argument" in output:
         pytest.skip("needs libseccomp and a kernel that has it")
-    assert (code, "PermissionError" in said) == (1, True), said  # the limits are there
+    assert (code, "PermissionError" in output) == (1, True), output  # the limits are there
     demo_takes_readings(*confined, "-m", "plumewatch", cwd=ROOT)
     # What a report and a picture need: processes of lower rank, native libraries, threads.
     libraries = "polars, typst, PIL.ImageFont, xlsxwriter, argon2, re2, scipy.signal"

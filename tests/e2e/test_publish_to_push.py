@@ -121,14 +121,14 @@ def test_wrong_password(tmp_path):
         (tmp_path / "password").write_text("guessed-7")
         account = 'username = "plumewatch"\npassword_file = "password"'
         service = ServiceProcess(tmp_path, broker.port, broker=account)
-        said = run_command("run", "--config", str(service.config))
-        assert said.returncode == 3
-        last = said.stderr.splitlines()[-1]
+        output = run_command("run", "--config", str(service.config))
+        assert output.returncode == 3
+        last = output.stderr.splitlines()[-1]
         assert last == (
             f"broker 127.0.0.1:{broker.port} refuses user 'plumewatch': wrong name or password"
         )
-        assert "Traceback" not in said.stderr
-        assert "guessed-7" not in said.stderr
+        assert "Traceback" not in output.stderr
+        assert "guessed-7" not in output.stderr
         checked = run_command("check", "--config", str(service.config))
         assert checked.returncode == 3
         assert f"FAULT broker: {last}" in checked.stdout
@@ -157,10 +157,10 @@ def test_port_in_use(broker, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         service = ServiceProcess(tmp_path, broker.port, web_port=port)
-        said = run_command("run", "--config", str(service.config))
-        assert said.returncode == 3
-        assert f"cannot listen on 127.0.0.1:{port}" in said.stderr.splitlines()[-1]
-        assert "Traceback" not in said.stderr
+        output = run_command("run", "--config", str(service.config))
+        assert output.returncode == 3
+        assert f"cannot listen on 127.0.0.1:{port}" in output.stderr.splitlines()[-1]
+        assert "Traceback" not in output.stderr
         checked = run_command("check", "--config", str(service.config))
         assert checked.returncode == 3
         assert f"FAULT staff page: cannot listen on 127.0.0.1:{port}" in checked.stdout
@@ -169,9 +169,9 @@ def test_port_in_use(broker, tmp_path):
 def test_unwritable_data_folder(broker, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     service = ServiceProcess(tmp_path, broker.port, data_dir="file/data")
-    said = run_command("run", "--config", str(service.config))
-    assert said.returncode == 3
-    assert "Not a directory" in one_line_and_no_traceback(said.stderr)
+    output = run_command("run", "--config", str(service.config))
+    assert output.returncode == 3
+    assert "Not a directory" in one_line_and_no_traceback(output.stderr)
     checked = run_command("check", "--config", str(service.config))
     assert checked.returncode == 3
     assert "FAULT store: cannot write into" in checked.stdout
@@ -190,13 +190,13 @@ def test_a_journal_that_is_none_is_set_aside(broker, tmp_path):
 
 def test_second_service_on_the_same_folder(broker, tmp_path):
     with ServiceProcess(tmp_path, broker.port) as service:
-        said = run_command("run", "--config", str(service.config))
-        assert said.returncode == 3
-        assert "is in use by process" in one_line_and_no_traceback(said.stderr)
+        output = run_command("run", "--config", str(service.config))
+        assert output.returncode == 3
+        assert "is in use by process" in one_line_and_no_traceback(output.stderr)
         assert service.running
 
 
 def test_missing_configuration(tmp_path):
-    said = run_command("run", "--config", str(tmp_path / "none.toml"))
-    assert said.returncode == 2
-    assert "No such file" in one_line_and_no_traceback(said.stderr)
+    output = run_command("run", "--config", str(tmp_path / "none.toml"))
+    assert output.returncode == 2
+    assert "No such file" in one_line_and_no_traceback(output.stderr)

@@ -95,10 +95,10 @@ def of_the_service(readings, budgets: AlertBudgets | None = None):
     migrate(connection, "state", state.SCRIPTS)
     migrate(connection, "alerts", schema.SCRIPTS)
     engine = AlertEngine(registry(), AlertPolicy(), replay=True)
-    watch = DetectionConsumer(connection, engine, may_alert, budgets=budgets)
+    consumer = DetectionConsumer(connection, engine, may_alert, budgets=budgets)
     events = []
     for at in range(0, len(readings), 4000):
         batch = readings[at : at + 4000]
-        events += watch.process(batch, at + len(batch), now=None).events
+        events += consumer.process(batch, at + len(batch), now=None).events
     connection.close()
     return events

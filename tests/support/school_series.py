@@ -185,7 +185,7 @@ def _judged(
     with transaction(connection) as tx:
         audit.append(tx, audit.AuditKind.START, "service", {}, start)
     engine = AlertEngine(registry, policy)
-    watch = DetectionConsumer(
+    consumer = DetectionConsumer(
         connection, engine, may_alert, sampler=ClassSampler(), record_firmware=True
     )
     late = {sensor for sensor, *_ in _LATE}
@@ -193,7 +193,7 @@ def _judged(
     done, told = 0, 0
     while batch := list(islice(feed, _BATCH)):
         done += len(batch)
-        for alert in watch.process(batch, done, None).alerts:
+        for alert in consumer.process(batch, done, None).alerts:
             with transaction(connection) as tx:
                 _answer(tx, engine, alert.incident, alert.alerted, told)
             told += 1

@@ -13,7 +13,7 @@ CHEAP = Hasher(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 
 @pytest.mark.parametrize(
-    ("password", "said"),
+    ("password", "message"),
     [
         ("seven blue kettles", ""),
         ("käsekuchen mit kirschen", ""),
@@ -27,10 +27,10 @@ CHEAP = Hasher(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         ("  seven blue  ", "at least 12"),
     ],
 )
-def test_what_is_taken_as_a_password(password, said):
+def test_what_is_taken_as_a_password(password, message):
     fault = fault_of(password, ("lee", "Ms. Ms.Leeson", "Lincoln High"))
-    assert said in fault
-    assert bool(fault) is bool(said)
+    assert message in fault
+    assert bool(fault) is bool(message)
 
 
 def test_generated_ones_differ_and_are_taken():

@@ -39,7 +39,7 @@ def database():
 
 
 class BatchResult:
-    """A watch over a list that stands for the journal."""
+    """A consumer over a list that stands for the journal."""
 
     def __init__(self, database, registry, policy, silence=None):
         self.database, self.engine = database, AlertEngine(registry, policy)
@@ -48,8 +48,8 @@ class BatchResult:
         self.open()
 
     def open(self):
-        self.watch = DetectionConsumer(self.database, self.engine, may_alert, self.silence)
-        self.watch.open(self.read)
+        self.consumer = DetectionConsumer(self.database, self.engine, may_alert, self.silence)
+        self.consumer.open(self.read)
 
     def read(self, after, limit):
         entries = [JournalEntry(k + 1, r) for k, r in enumerate(self.log)][after : after + limit]
@@ -57,11 +57,11 @@ class BatchResult:
 
     def arrive(self, readings, batch=50, crash=False):
         self.log += readings
-        while self.watch.position < len(self.log):
-            entries, position = self.read(self.watch.position, batch)
+        while self.consumer.position < len(self.log):
+            entries, position = self.read(self.consumer.position, batch)
             arrived = [entry.reading for entry in entries]
-            events = self.watch.step(arrived)
-            alerts = self.watch.commit(events, position, arrived[-1].received)
+            events = self.consumer.step(arrived)
+            alerts = self.consumer.commit(events, position, arrived[-1].received)
             self.events += [(e.kind, e.phase, e.time, e.onset, e.end, e.confidence) for e in events]
             self.alerts += [(a.kind, a.alerted) for a in alerts]
             if crash:
@@ -94,8 +94,8 @@ def test_a_puff_after_the_clock_was_set_back_alerts(database, registry, policy):
     watched.arrive(set_back_by_an_hour())
     assert [kind for kind, _ in watched.alerts] == [EventKind.VAPE]
     assert 150 <= watched.alerts[0][1] - START <= 180
-    assert not watched.watch.skipped
-    assert watched.watch.watermark < START + 600
+    assert not watched.consumer.skipped
+    assert watched.consumer.watermark < START + 600
 
 
 @pytest.mark.parametrize("batch", [1, 7, 10_000])
@@ -130,7 +130,7 @@ def test_seconds_are_left_alone(database, registry, policy):
     quiet = readings_of_puff("s1", START - 300, top=0.0)
     watched.arrive(on_our_clock(quiet, CLOCK_SET_BACK_S - 5))
     watched.arrive(on_our_clock(readings_of_puff("s1", START), 0.0, 1000))
-    assert 20 <= watched.watch.skipped["s1"] <= 40
+    assert 20 <= watched.consumer.skipped["s1"] <= 40
     assert [kind for kind, _ in watched.alerts] == [EventKind.VAPE]
 
 
@@ -153,7 +153,7 @@ def test_silence_is_noticed_by_the_clock_as_it_is_now(database, registry, policy
     watched.arrive(on_our_clock(readings_of_puff("s1", START - 300, top=0.0), 3600.0))
     told = []
     for k in range(60):
-        told += watched.watch.check_silence(START + 10.0 * k)
+        told += watched.consumer.check_silence(START + 10.0 * k)
     assert [event.kind for event in told] == [EventKind.OFFLINE]
 
 

@@ -17,8 +17,8 @@ from storage.sqlite import connect, migrate
 START = 1_790_000_000.0
 
 
-class House:
-    """Sensors that report every 5 s through journal and watch, until they are switched off."""
+class Site:
+    """Sensors that report every 5 s through journal and consumer, until they are switched off."""
 
     def __init__(self, folder, registry, policy):
         self.folder, self.registry, self.policy = folder, registry, policy
@@ -35,14 +35,14 @@ class House:
         migrate(self.state, "state", state.SCRIPTS)
         migrate(self.state, schema.COMPONENT, schema.SCRIPTS)
         engine = AlertEngine(self.registry, self.policy)
-        self.watch = DetectionConsumer(self.state, engine, may_alert, LivenessSettings())
-        self.watch.open(self.journal.read)
+        self.consumer = DetectionConsumer(self.state, engine, may_alert, LivenessSettings())
+        self.consumer.open(self.journal.read)
 
     def put(self, *readings):
         self.journal.commit(readings)
-        entries, position = self.journal.read(self.watch.position, 1000)
-        events = self.watch.step([e.reading for e in entries])
-        self.watch.commit(events, position, self.now)
+        entries, position = self.journal.read(self.consumer.position, 1000)
+        events = self.consumer.step([e.reading for e in entries])
+        self.consumer.commit(events, position, self.now)
 
     def run(self, seconds):
         for _ in range(int(seconds)):
@@ -55,11 +55,11 @@ class House:
                         if s not in self.off
                     )
                 )
-            events = self.watch.check_silence(self.now)
+            events = self.consumer.check_silence(self.now)
             if events:
-                self.watch.commit(events, self.watch.position, self.now)
+                self.consumer.commit(events, self.consumer.position, self.now)
             else:
-                self.watch.on_time(self.now)
+                self.consumer.on_time(self.now)
 
     def rows(self, what):
         return [tuple(row) for row in self.state.execute(what)]
@@ -77,145 +77,145 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path, registry, policy):
-    house = House(tmp_path, registry, policy)
-    house.run(60)
-    yield house
-    house.close()
+def site(tmp_path, registry, policy):
+    site = Site(tmp_path, registry, policy)
+    site.run(60)
+    yield site
+    site.close()
 
 
-def test_facilities_are_told_once_and_the_return_resolves_it(house):
-    house.off = {"s3"}
-    house.run(3000)
-    assert house.incidents() == [("offline", "n1-girls", "open")]
-    assert house.notices() == [("fm", "opened")]
-    house.off = set()
-    house.run(300)
-    assert house.incidents() == [("offline", "n1-girls", "resolved")]
-    assert house.notices() == [("fm", "opened")]
+def test_facilities_are_told_once_and_the_return_resolves_it(site):
+    site.off = {"s3"}
+    site.run(3000)
+    assert site.incidents() == [("offline", "n1-girls", "open")]
+    assert site.notices() == [("fm", "opened")]
+    site.off = set()
+    site.run(300)
+    assert site.incidents() == [("offline", "n1-girls", "resolved")]
+    assert site.notices() == [("fm", "opened")]
 
 
-def test_all_at_once_are_one_incident(house):
-    house.off = {"s1", "s2", "s3"}
-    house.run(600)
-    assert house.incidents() == [("offline", "3 sensors (s1 and others)", "open")]
-    assert house.notices() == [("fm", "opened")]
+def test_all_at_once_are_one_incident(site):
+    site.off = {"s1", "s2", "s3"}
+    site.run(600)
+    assert site.incidents() == [("offline", "3 sensors (s1 and others)", "open")]
+    assert site.notices() == [("fm", "opened")]
 
 
 @pytest.mark.parametrize("orderly", [True, False], ids=["stopped", "killed"])
-def test_restart_forgets_no_outage_and_announces_none(house, orderly):
-    house.off = {"s3"}
-    house.run(300)
+def test_restart_forgets_no_outage_and_announces_none(site, orderly):
+    site.off = {"s3"}
+    site.run(300)
     if orderly:
-        house.watch.save_snapshot()
-    house.now += 8 * 3600.0
-    house.start()
-    house.run(300)
-    assert house.watch.lives()["s3"].state is SensorState.OFFLINE
-    assert house.incidents() == [("offline", "n1-girls", "open")]
-    assert house.notices() == [("fm", "opened")]
-    house.off = set()
-    house.run(300)
-    assert house.incidents() == [("offline", "n1-girls", "resolved")]
+        site.consumer.save_snapshot()
+    site.now += 8 * 3600.0
+    site.start()
+    site.run(300)
+    assert site.consumer.lives()["s3"].state is SensorState.OFFLINE
+    assert site.incidents() == [("offline", "n1-girls", "open")]
+    assert site.notices() == [("fm", "opened")]
+    site.off = set()
+    site.run(300)
+    assert site.incidents() == [("offline", "n1-girls", "resolved")]
 
 
-def test_end_before_the_commit_tells_it_after_the_restart(house):
-    house.off = {"s3"}
-    house.run(80)
-    while not house.watch.check_silence(house.now):
-        house.now += 1
-    house.start()
-    house.run(200)
-    assert house.notices() == [("fm", "opened")]
+def test_end_before_the_commit_tells_it_after_the_restart(site):
+    site.off = {"s3"}
+    site.run(80)
+    while not site.consumer.check_silence(site.now):
+        site.now += 1
+    site.start()
+    site.run(200)
+    assert site.notices() == [("fm", "opened")]
 
 
-def test_refused_commit_is_repeated(house):
-    house.off = {"s3"}
-    house.run(80)
-    while not (events := house.watch.check_silence(house.now)):
-        house.now += 1
-    before = house.watch.save_snapshot()
-    assert before <= house.watch.position
-    with sqlite3.connect(house.folder / "state.db") as other:
-        house.state.execute("PRAGMA busy_timeout=1")
+def test_refused_commit_is_repeated(site):
+    site.off = {"s3"}
+    site.run(80)
+    while not (events := site.consumer.check_silence(site.now)):
+        site.now += 1
+    before = site.consumer.save_snapshot()
+    assert before <= site.consumer.position
+    with sqlite3.connect(site.folder / "state.db") as other:
+        site.state.execute("PRAGMA busy_timeout=1")
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(sqlite3.OperationalError):
-            house.watch.commit(events, house.watch.position, house.now)
+            site.consumer.commit(events, site.consumer.position, site.now)
         other.rollback()
     other.close()
-    house.watch.commit(events, house.watch.position, house.now)
-    assert house.notices() == [("fm", "opened")]
+    site.consumer.commit(events, site.consumer.position, site.now)
+    assert site.notices() == [("fm", "opened")]
 
 
 @pytest.mark.parametrize("flag", ["retained", "cached", "simulated"])
-def test_repeated_values_prove_nothing(house, flag):
-    house.off = {"s3"}
+def test_repeated_values_prove_nothing(site, flag):
+    site.off = {"s3"}
     for _ in range(60):
-        house.run(5)
-        house.put(Reading("s3", house.now, house.now, {"pm25": 4.0}, (), (), (flag,)))
-    assert house.notices() == [("fm", "opened")]
+        site.run(5)
+        site.put(Reading("s3", site.now, site.now, {"pm25": 4.0}, (), (), (flag,)))
+    assert site.notices() == [("fm", "opened")]
 
 
-def test_a_board_without_its_sensor_is_silent(house):
-    house.off = {"s3"}
+def test_a_board_without_its_sensor_is_silent(site):
+    site.off = {"s3"}
     for _ in range(60):
-        house.run(5)
-        house.put(Reading("s3", house.now, house.now, {"rssi": -60.0}, ("online",)))
-    assert house.notices() == [("fm", "opened")]
+        site.run(5)
+        site.put(Reading("s3", site.now, site.now, {"rssi": -60.0}, ("online",)))
+    assert site.notices() == [("fm", "opened")]
 
 
 @pytest.mark.parametrize("flag", ["late", "history", "time_replaced"])
-def test_wrong_clocks_are_alive(house, flag):
-    house.off = {"s3"}
+def test_wrong_clocks_are_alive(site, flag):
+    site.off = {"s3"}
     for _ in range(60):
-        house.run(5)
-        house.put(Reading("s3", house.now, house.now, {"pm25": 4.0}, (), (), (flag,)))
-    assert house.notices() == []
+        site.run(5)
+        site.put(Reading("s3", site.now, site.now, {"pm25": 4.0}, (), (), (flag,)))
+    assert site.notices() == []
 
 
-def test_an_outage_whose_state_is_lost_is_ended_and_judged_anew(house):
-    house.off = {"s3"}
-    house.run(300)
-    house.state.execute("UPDATE detector_snapshot SET body = x'00' WHERE name = 'liveness'")
-    house.start()
-    house.run(5)
-    assert house.watch.lives()["s3"].state is SensorState.ALIVE
-    phases = house.rows("SELECT phase FROM alert_event ORDER BY onset")
+def test_an_outage_whose_state_is_lost_is_ended_and_judged_anew(site):
+    site.off = {"s3"}
+    site.run(300)
+    site.state.execute("UPDATE detector_snapshot SET body = x'00' WHERE name = 'liveness'")
+    site.start()
+    site.run(5)
+    assert site.consumer.lives()["s3"].state is SensorState.ALIVE
+    phases = site.rows("SELECT phase FROM alert_event ORDER BY onset")
     assert phases == [("ended",)]
-    house.run(300)
-    assert house.watch.lives()["s3"].state is SensorState.OFFLINE
-    house.off = set()
-    house.run(300)
-    assert house.incidents() == [("offline", "n1-girls", "resolved")]
-    assert house.notices() == [("fm", "opened")]
+    site.run(300)
+    assert site.consumer.lives()["s3"].state is SensorState.OFFLINE
+    site.off = set()
+    site.run(300)
+    assert site.incidents() == [("offline", "n1-girls", "resolved")]
+    assert site.notices() == [("fm", "opened")]
 
 
-def test_a_will_is_told(house):
-    house.off = {"s3"}
-    house.put(Reading("s3", house.now, house.now, {}, ("offline",)))
-    house.run(61)
-    assert house.notices() == [("fm", "opened")]
+def test_a_will_is_told(site):
+    site.off = {"s3"}
+    site.put(Reading("s3", site.now, site.now, {}, ("offline",)))
+    site.run(61)
+    assert site.notices() == [("fm", "opened")]
 
 
-def test_readings_behind_what_was_received_are_counted(house):
+def test_readings_behind_what_was_received_are_counted(site):
     for k in range(10):
-        house.put(Reading("s1", house.now - 30 - k, house.now, {"pm25": 4.0}))
-    house.run(50)
-    assert house.watch.skipped == {"s1": 10}
+        site.put(Reading("s1", site.now - 30 - k, site.now, {"pm25": 4.0}))
+    site.run(50)
+    assert site.consumer.skipped == {"s1": 10}
 
 
-def test_a_stamp_ahead_costs_no_more_than_the_reading_of_its_own_moment(house):
-    house.put(Reading("s1", house.now + 200, house.now, {"pm25": 4.0}))
-    house.run(50)
-    assert house.watch.skipped == {"s1": 1}
+def test_a_stamp_ahead_costs_no_more_than_the_reading_of_its_own_moment(site):
+    site.put(Reading("s1", site.now + 200, site.now, {"pm25": 4.0}))
+    site.run(50)
+    assert site.consumer.skipped == {"s1": 1}
 
 
 def test_without_settings_nobody_is_silent(tmp_path, registry, policy):
     connection = connect(tmp_path / "state.db")
     migrate(connection, "state", state.SCRIPTS)
     migrate(connection, schema.COMPONENT, schema.SCRIPTS)
-    watch = DetectionConsumer(connection, AlertEngine(registry, policy), may_alert)
-    watch.process([Reading("s1", START, START, {"pm25": 4.0})], 1, START)
-    assert watch.check_silence(START + 86_400.0) == []
-    assert watch.lives() == {}
+    consumer = DetectionConsumer(connection, AlertEngine(registry, policy), may_alert)
+    consumer.process([Reading("s1", START, START, {"pm25": 4.0})], 1, START)
+    assert consumer.check_silence(START + 86_400.0) == []
+    assert consumer.lives() == {}
     connection.close()

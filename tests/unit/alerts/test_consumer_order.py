@@ -19,7 +19,7 @@ READINGS = readings_of_puff("s1")
 
 
 class Replayed:
-    """A watch over a list that stands for the journal."""
+    """A consumer over a list that stands for the journal."""
 
     def __init__(self, registry, policy):
         self.database = connect(":memory:")
@@ -31,8 +31,8 @@ class Replayed:
         self.open()
 
     def open(self):
-        self.watch = DetectionConsumer(self.database, self.engine, may_alert)
-        self.watch.open(self.read)
+        self.consumer = DetectionConsumer(self.database, self.engine, may_alert)
+        self.consumer.open(self.read)
 
     def read(self, after, limit):
         entries = [JournalEntry(k + 1, r) for k, r in enumerate(self.log)][after : after + limit]
@@ -40,17 +40,17 @@ class Replayed:
 
     def arrive(self, readings, batch=7):
         self.log += readings
-        while self.watch.position < len(self.log):
-            entries, position = self.read(self.watch.position, batch)
+        while self.consumer.position < len(self.log):
+            entries, position = self.read(self.consumer.position, batch)
             arrived = [entry.reading for entry in entries]
-            self.keep(self.watch.step(arrived), position, arrived[-1].received)
+            self.keep(self.consumer.step(arrived), position, arrived[-1].received)
 
     def listen(self, now):
-        self.keep(self.watch.check_silence(now), self.watch.position, now)
+        self.keep(self.consumer.check_silence(now), self.consumer.position, now)
 
     def keep(self, events, position, now):
         self.events += [(e.kind, e.phase, e.time, e.onset, e.end, e.confidence) for e in events]
-        alerts = self.watch.commit(events, position, now)
+        alerts = self.consumer.commit(events, position, now)
         self.alerts += [(a.sensor, a.kind, a.alerted, a.onset, a.confidence) for a in alerts]
 
 
@@ -95,7 +95,7 @@ def test_any_order_within_the_window_gives_the_same_events(make, in_order, seed,
     site.arrive(shuffled(seed), batch)
     assert site.events == in_order.events
     assert site.alerts == in_order.alerts
-    assert not site.watch.skipped
+    assert not site.consumer.skipped
 
 
 def test_a_crash_with_readings_that_wait_changes_nothing(make, in_order):
@@ -111,7 +111,7 @@ def test_so_does_a_stop_with_a_snapshot(make, in_order):
     site = make()
     for reading in shuffled(4):
         site.arrive([reading])
-        site.watch.save_snapshot()
+        site.consumer.save_snapshot()
         site.open()
     assert site.events == in_order.events
 

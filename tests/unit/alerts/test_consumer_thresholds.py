@@ -23,7 +23,7 @@ SIZE = 40
 
 
 class Site:
-    """A service without its tasks: journal, state, watch, and people who answer."""
+    """A service without its tasks: journal, state, consumer, and people who answer."""
 
     def __init__(self, folder, registry, policy, readings, budgets=None):
         folder.mkdir()
@@ -41,16 +41,16 @@ class Site:
         self.open.append(self.state)
         migrate(self.state, "state", state.SCRIPTS)
         migrate(self.state, schema.COMPONENT, schema.SCRIPTS)
-        self.watch = DetectionConsumer(self.state, self.engine, may_alert, budgets=self.budgets)
-        self.watch.open(self.journal.read)
+        self.consumer = DetectionConsumer(self.state, self.engine, may_alert, budgets=self.budgets)
+        self.consumer.open(self.journal.read)
 
     def process(self, before_commit=lambda: None):
-        entries, position = self.journal.read(self.watch.position, SIZE)
-        if position == self.watch.position:
+        entries, position = self.journal.read(self.consumer.position, SIZE)
+        if position == self.consumer.position:
             return False
-        events = self.watch.step([entry.reading for entry in entries])
+        events = self.consumer.step([entry.reading for entry in entries])
         before_commit()
-        self.watch.commit(events, position, entries[-1].reading.received)
+        self.consumer.commit(events, position, entries[-1].reading.received)
         return True
 
     def answer(self, verdict, cause="", sensor="s1"):
@@ -68,11 +68,11 @@ class Site:
         page.close()
 
     def feedback(self, sensor="s1"):
-        detector = self.watch._detectors.plumes
+        detector = self.consumer._detectors.plumes
         return detector.thresholds.explain(detector.sensor_row(sensor)).feedback
 
     def result(self):
-        detector = self.watch._detectors.plumes
+        detector = self.consumer._detectors.plumes
         order = np.argsort(detector.names)
         arrays = detector.thresholds.arrays()
         rows = self.state.execute("SELECT * FROM level_move_place").fetchall()
@@ -124,7 +124,7 @@ def run(site, *, crash_at=(), save_at=(), stepped=False):
         if not stepped:
             act()
         if number in save_at:
-            site.watch.save_snapshot()
+            site.consumer.save_snapshot()
         if not site.process(act if stepped else lambda: None):
             break
         number += 1
@@ -168,7 +168,7 @@ def test_a_move_waits_for_a_commit_and_counts_once(make_site):
     for _ in range(3):
         site.start()
         assert site.feedback() == UP
-        assert site.watch.on_time(0.0).alerts == []
+        assert site.consumer.on_time(0.0).alerts == []
     assert [m.position for m in threshold_adjustments.latest(site.state)] == [9 * SIZE]
 
 
@@ -177,17 +177,17 @@ def test_a_disk_that_refuses_leaves_the_move_waiting(make_site):
     for _ in range(8):
         site.process()
     site.answer(Verdict.FALSE_ALARM, "spray")
-    entries, position = site.journal.read(site.watch.position, SIZE)
-    events = site.watch.step([entry.reading for entry in entries])
+    entries, position = site.journal.read(site.consumer.position, SIZE)
+    events = site.consumer.step([entry.reading for entry in entries])
     other = sqlite3.connect(site.folder / "state.db")
     site.state.execute("PRAGMA busy_timeout=1")
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        site.watch.commit(events, position, START + 900.0)
+        site.consumer.commit(events, position, START + 900.0)
     assert site.feedback() == 0.0
     other.rollback()
     other.close()
-    site.watch.commit(events, position, START + 900.0)
+    site.consumer.commit(events, position, START + 900.0)
     assert site.feedback() == UP
 
 
@@ -195,16 +195,16 @@ def test_without_readings_time_alone_places_a_move_and_shows_it(make_site):
     site = make_site()
     while site.process():
         pass
-    site.watch.save_snapshot()
+    site.consumer.save_snapshot()
     site.answer(Verdict.FALSE_ALARM, "spray")
     assert threshold_adjustments.load_thresholds(site.state)["s1"].feedback == 0.0
-    levels = site.watch._detectors.plumes.thresholds
-    row = site.watch._detectors.plumes.sensor_row("s1")
+    levels = site.consumer._detectors.plumes.thresholds
+    row = site.consumer._detectors.plumes.sensor_row("s1")
     assert np.isnan(levels.arrays()["levels_state"][row, LABEL])
-    site.watch.on_time(START + 1000.0)
+    site.consumer.on_time(START + 1000.0)
     assert site.feedback() == UP
     assert levels.arrays()["levels_state"][row, LABEL] == 0.0
-    site.watch.on_time(START + 1001.0)
+    site.consumer.on_time(START + 1001.0)
     assert threshold_adjustments.load_thresholds(site.state)["s1"].feedback == UP
     site.start()
     assert site.feedback() == UP
@@ -218,7 +218,7 @@ def test_moves_outlive_a_detector_that_begins_anew(make_site):
     site.answer(Verdict.FALSE_ALARM, "spray")
     while site.process():
         pass
-    site.watch.save_snapshot()
+    site.consumer.save_snapshot()
     stored = state.snapshot(site.state, "detector")
     state.set_snapshot(site.state, "detector", stored._replace(model_version="older"))
     site.start()
@@ -229,11 +229,11 @@ def test_budgets_of_the_school(make_site):
     site = make_site(budgets=AlertBudgets(2.0, {"s3": 0.5}))
     while site.process():
         pass
-    site.watch.save_snapshot()
+    site.consumer.save_snapshot()
     found = threshold_adjustments.load_thresholds(site.state)
     assert {s: found[s].budget for s in ("s1", "s3")} == {"s1": 2.0, "s3": 0.5}
     site.budgets = None
     site.start()
-    site.watch.save_snapshot()
+    site.consumer.save_snapshot()
     assert threshold_adjustments.load_thresholds(site.state)["s1"].budget == BUDGET
     assert threshold_adjustments.load_thresholds(site.state)["s3"].budget == BUDGET

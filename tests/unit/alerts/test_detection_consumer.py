@@ -37,29 +37,29 @@ class Site:
         self.left.append(self.state)
         migrate(self.state, "state", state.SCRIPTS)
         migrate(self.state, schema.COMPONENT, schema.SCRIPTS)
-        self.watch = DetectionConsumer(
+        self.consumer = DetectionConsumer(
             self.state, AlertEngine(self.registry, self.policy), may_alert
         )
-        self.watch.open(self.journal.read)
+        self.consumer.open(self.journal.read)
 
     def crash(self):
         """Nothing is saved and nothing tidied up."""
         self.start()
 
     def stop(self):
-        self.watch.save_snapshot()
+        self.consumer.save_snapshot()
         self.state.close()
 
     def batch(self, size):
-        entries, position = self.journal.read(self.watch.position, size)
+        entries, position = self.journal.read(self.consumer.position, size)
         return [entry.reading for entry in entries], position
 
     def process(self, size):
         readings, position = self.batch(size)
-        if position == self.watch.position:
+        if position == self.consumer.position:
             return False
-        events = self.watch.step(readings)
-        self.keep(events, self.watch.commit(events, position, readings[-1].received))
+        events = self.consumer.step(readings)
+        self.keep(events, self.consumer.commit(events, position, readings[-1].received))
         return True
 
     def keep(self, events, alerts):
@@ -146,11 +146,11 @@ def test_restart_from_a_snapshot_older_than_the_position(make_site, readings, wh
     site.journal.commit(readings)
     site.process(50)
     site.process(50)
-    assert site.watch.save_snapshot() == 100
+    assert site.consumer.save_snapshot() == 100
     for _ in range(2):
         site.process(50)
     site.crash()
-    assert site.watch.position == 200
+    assert site.consumer.position == 200
     while site.process(50):
         pass
     assert site.result() == whole
@@ -163,11 +163,11 @@ def test_end_after_step_before_commit(make_site, readings, whole, saved):
     site.journal.commit(readings)
     while True:
         batch, position = site.batch(50)
-        if position == site.watch.position:
+        if position == site.consumer.position:
             break
-        site.watch.step(batch)
+        site.consumer.step(batch)
         if saved:
-            assert site.watch.save_snapshot() <= site.watch.position
+            assert site.consumer.save_snapshot() <= site.consumer.position
         site.crash()
         assert site.process(50)
     assert site.result() == whole
@@ -186,20 +186,20 @@ def test_commit_is_tried_again_when_the_disk_refuses(make_site, readings, whole)
     site.journal.commit(readings)
     while True:
         batch, position = site.batch(50)
-        if position == site.watch.position:
+        if position == site.consumer.position:
             break
-        events = site.watch.step(batch)
+        events = site.consumer.step(batch)
         before = site.rows()
         other = sqlite3.connect(site.folder / "state.db")
         site.state.execute("PRAGMA busy_timeout=1")
         other.execute("BEGIN IMMEDIATE")
         for _ in range(2):
             with pytest.raises(sqlite3.OperationalError, match="locked"):
-                site.watch.commit(events, position, batch[-1].received)
+                site.consumer.commit(events, position, batch[-1].received)
             assert site.rows() == before
         other.rollback()
         other.close()
-        site.keep(events, site.watch.commit(events, position, batch[-1].received))
+        site.keep(events, site.consumer.commit(events, position, batch[-1].received))
     assert site.result() == whole
 
 
@@ -215,8 +215,8 @@ def test_readings_with_silent_flags_are_not_shown_to_detectors(make_site, flag):
         pass
     assert site.events == []
     assert site.alerts == []
-    assert site.watch.watermark == float("-inf")
-    assert site.watch.position == len(silent)
+    assert site.consumer.watermark == float("-inf")
+    assert site.consumer.position == len(silent)
 
 
 @pytest.mark.parametrize("flags", [("no_time",), ("time_replaced",)])
@@ -278,7 +278,7 @@ def test_a_snapshot_of_another_model_or_garbage_is_not_used(make_site, readings,
     for body, version in ((b"\xc1", None), (b"", None), (b"x", "older-model")):
         for _ in range(2):
             site.process(50)
-        found = state.Snapshot(site.watch.position, version or site.watch.model_version, body)
+        found = state.Snapshot(site.consumer.position, version or site.consumer.model_version, body)
         state.set_snapshot(site.state, CONSUMER, found)
         site.crash()
     while site.process(50):
@@ -294,7 +294,7 @@ def test_position_passes_corrupt_and_pruned_entries(make_site, readings, whole):
     site.stop()
     site.journal.prune(min_cursor=200, received_before=float("inf"))
     site.start()
-    assert site.watch.position == 200
+    assert site.consumer.position == 200
     while site.process(50):
         pass
     assert site.result() == whole
@@ -363,7 +363,7 @@ def test_vaping_that_the_air_of_the_building_explains_alerts_nobody(make_site, s
     site.registry, readings = smoky_rooms()
     site.start()
     events = [vape_at("q1", 3500.0, 8.0), vape_at("q2", 3500.0, 60.0)]
-    site.watch._detectors.plumes = SaysSo(events)
+    site.consumer._detectors.plumes = SaysSo(events)
     site.journal.commit(readings)
     while site.process(size):
         pass

@@ -127,7 +127,7 @@ def test_lives(play, script, status, effects):
 
 
 @pytest.mark.parametrize(
-    ("script", "said", "effects", "arrived_at"),
+    ("script", "message", "effects", "arrived_at"),
     [
         ([(A, 1000), ("here", 1060)], ["acknowledged", "arrived"], ["Page", *TAKEN], 1060),
         (
@@ -174,10 +174,10 @@ def test_lives(play, script, status, effects):
         ),
     ],
 )
-def test_arrivals(play, script, said, effects, arrived_at):
+def test_arrivals(play, script, message, effects, arrived_at):
     incident, found = play(*script)
     people = [e.what for e in found if isinstance(e, Record) and e.who in ("Ms. Lee", "Fox")]
-    assert people == said
+    assert people == message
     assert kinds(found) == effects
     assert incident.arrived_at == arrived_at
     assert incident.acknowledged_by in ("", "Ms. Lee")
@@ -276,8 +276,8 @@ def test_the_last_feedback_counts(play):
         ("feedback", 1030, Verdict.CONFIRMED),
     )
     assert incident.verdict is Verdict.CONFIRMED
-    said = [e.what for e in effects if isinstance(e, Record) and "feedback" in e.what]
-    assert said == ["feedback: false alarm", "feedback: confirmed"]
+    output = [e.what for e in effects if isinstance(e, Record) and "feedback" in e.what]
+    assert output == ["feedback: false alarm", "feedback: confirmed"]
 
 
 def test_feedback_after_the_end_keeps_it_resolved(play):

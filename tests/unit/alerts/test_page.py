@@ -229,19 +229,19 @@ async def test_what_followed_is_said_after_what_was_found_and_may_be_changed(ope
     assert "What followed?" not in answer.text
     await page.client.post(f"{url}/feedback", data={**form, "verdict": "confirmed"})
     assert 'id="followed" class="primary"' in (await page.client.get(url)).text
-    said = {**form, "case_number": " 2026/114 "}
-    assert (await page.client.post(f"{url}/followed", data=said)).status_code == 303
+    output = {**form, "case_number": " 2026/114 "}
+    assert (await page.client.post(f"{url}/followed", data=output)).status_code == 303
     for wrong in (
         {"action": "expelled"},
         {"case_number": "Ethan Smith"},
         {"case_number": "9" * 33},
     ):
-        answer = await page.client.post(f"{url}/followed", data={**said, **wrong})
+        answer = await page.client.post(f"{url}/followed", data={**output, **wrong})
         assert answer.status_code == 400
         assert 'role="alert"' in answer.text
     found = repository.load(page.db, incident)
     assert (found.action, found.case_number) == ("referral", "2026/114")
-    await page.client.post(f"{url}/followed", data={**said, "action": "nurse"})
+    await page.client.post(f"{url}/followed", data={**output, "action": "nurse"})
     shown = (await page.client.get(url)).text
     assert "action: nurse" in shown
     assert "nurse, was referral" in shown

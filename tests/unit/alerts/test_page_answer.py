@@ -61,8 +61,8 @@ async def test_one_press_takes_it_and_a_second_changes_nothing(open_page, make_e
     token = token_for(page, incident)
     answer = await press(page, token, via="ntfy")
     assert answer.status_code == 200
-    said = answer.json()
-    assert (said["mine"], said["you"], said["room"]) == (True, "A. Principal", "Boys N2")
+    output = answer.json()
+    assert (output["mine"], output["you"], output["room"]) == (True, "A. Principal", "Boys N2")
     found = repository.load(page.db, incident)
     assert (found.status, found.acknowledged_by) == (Status.ACKNOWLEDGED, "ap")
     before = history(page, incident)

@@ -108,8 +108,8 @@ async def test_hostile_names_are_text_on_every_page(page, make_event):
         assert answer.status_code in {200, 404}, path
         assert Tags(answer.text).bad == [], path
         assert "<script>alert" not in answer.text
-    said = await page.client.post("/answer/look", data={"token": token})
-    assert said.headers["content-type"] == "application/json"
+    output = await page.client.post("/answer/look", data={"token": token})
+    assert output.headers["content-type"] == "application/json"
     series = await page.client.get("/rooms/r1/series")
     assert series.headers["content-type"] == "application/json"
     picture = await page.client.get(f"/incidents/{incident}/evidence.svg")

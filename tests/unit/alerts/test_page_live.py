@@ -74,10 +74,10 @@ async def test_it_ticks_and_tells_of_changes_and_nothing_else(page):
     before = (await stream.next())["body"]
     assert before.startswith(b"event: tick\ndata: ")
     await page.sign_in("fm")  # writes
-    said = before
-    while said.startswith(b"event: tick"):
-        said = (await stream.next())["body"]
-    assert said.startswith(b"event: change\ndata: ")
+    output = before
+    while output.startswith(b"event: tick"):
+        output = (await stream.next())["body"]
+    assert output.startswith(b"event: change\ndata: ")
     await stream.close()
 
 

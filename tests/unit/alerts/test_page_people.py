@@ -112,8 +112,8 @@ async def test_answers_are_added_and_none_is_lost(open_page, make_event):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             page.db.execute(change)
     shown = (await page.client.get(f"/incidents/{incident}")).text
-    for said in ("feedback: confirmed", "feedback: false alarm", "feedback: test"):
-        assert said in shown
+    for output in ("feedback: confirmed", "feedback: false alarm", "feedback: test"):
+        assert output in shown
 
 
 SILENCE = {"place": "room n2-boys", "kind": "vape", "later": "0", "hours": "2", "reason": "paint"}
@@ -151,7 +151,7 @@ async def test_one_that_begins_later(open_page):
 
 
 @pytest.mark.parametrize(
-    ("change", "status", "said"),
+    ("change", "status", "message"),
     [
         ({"reason": " "}, 400, "Reason: must be given"),
         ({"reason": "x" * 201}, 400, "at most 200"),
@@ -165,12 +165,12 @@ async def test_one_that_begins_later(open_page):
         ({"place": "school"}, 403, "Only administrators may silence the whole school"),
     ],
 )
-async def test_silences_that_are_refused(open_page, change, status, said):
+async def test_silences_that_are_refused(open_page, change, status, message):
     page = open_page()
     await page.sign_in()
     answer = await act(page, "/silences", **{**SILENCE, **change})
     assert answer.status_code == status
-    assert said in answer.text
+    assert message in answer.text
     assert silences.listed(page.db, page.now) == []
 
 

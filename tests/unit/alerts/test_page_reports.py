@@ -129,7 +129,7 @@ async def test_times_are_asked_for_in_one_way(open_page, chosen, name, fields):
 
 
 @pytest.mark.parametrize(
-    ("chosen", "said"),
+    ("chosen", "message"),
     [
         ({"span": "week", "week": "36"}, "&#39;36&#39; is no week; a week is like 2026-W47"),
         ({"span": "month"}, "&#39;&#39; is no month"),
@@ -145,12 +145,12 @@ async def test_times_are_asked_for_in_one_way(open_page, chosen, name, fields):
         ({"span": "days", "name": "summary", "intervention": "soon"}, "is not a date"),
     ],
 )
-async def test_what_is_no_time_is_said(open_page, chosen, said):
+async def test_what_is_no_time_is_said(open_page, chosen, message):
     page = open_page(times=TIMES)
     await page.sign_in("an")
     answer = await ask(page, **chosen)
     assert answer.status_code == 400
-    assert said in answer.text
+    assert message in answer.text
     assert f'value="{chosen["span"]}" checked' in answer.text
     assert page.jobs.of("an") == []
 
@@ -227,7 +227,7 @@ async def test_a_third_one_waits_and_the_end_stops_all(open_page):
 
 
 @pytest.mark.parametrize(
-    ("fields", "status", "said"),
+    ("fields", "status", "message"),
     [
         ({"start": ""}, 400, "Choose both days"),
         ({"start": "2026-10-01"}, 400, "after the last"),
@@ -235,12 +235,12 @@ async def test_a_third_one_waits_and_the_end_stops_all(open_page):
         ({"kind": "exe"}, 400, "no such report"),
     ],
 )
-async def test_what_cannot_be_asked_for(open_page, fields, status, said):
+async def test_what_cannot_be_asked_for(open_page, fields, status, message):
     page = open_page()
     await page.sign_in("an")
     answer = await ask(page, **fields)
     assert answer.status_code == status
-    assert said in answer.text
+    assert message in answer.text
     assert page.jobs.of("an") == []
 
 

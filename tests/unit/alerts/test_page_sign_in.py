@@ -203,14 +203,14 @@ async def test_a_password_is_changed_and_ends_the_other_sessions(open_page):
     page.client.cookies.clear()
     await page.sign_in()
     assert "signed in on 2 browsers" in (await page.client.get("/account")).text
-    for old, new, status, said in (
+    for old, new, status, output in (
         ("wrong", NEW, 403, "password is wrong"),
         (PASSWORD, "short", 400, "at least 12"),
         (PASSWORD, "a. principal 12", 400, "principal"),
     ):
         answer = await act(page, "/account/password", old=old, new=new)
         assert answer.status_code == status
-        assert said in answer.text
+        assert output in answer.text
     answer = await act(page, "/account/password", old=PASSWORD, new=NEW)
     assert answer.status_code == 303
     assert (

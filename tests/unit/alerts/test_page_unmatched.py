@@ -99,13 +99,13 @@ def test_a_decoder_that_reads_any_telling_name_is_not_offered():
 
 
 @pytest.mark.parametrize(
-    ("topic", "said"), [("void/1", "binary"), ("long/1", "only the beginning of the payload")]
+    ("topic", "message"), [("void/1", "binary"), ("long/1", "only the beginning of the payload")]
 )
-async def test_no_suggestion_says_why(open_page, topic, said):
+async def test_no_suggestion_says_why(open_page, topic, message):
     response = await shown(await signed_in(open_page()), topic)
     assert response.status_code == 200
     assert "No suggestion" in response.text
-    assert said in response.text
+    assert message in response.text
     assert "<textarea" not in response.text
 
 

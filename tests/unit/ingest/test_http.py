@@ -253,8 +253,8 @@ async def test_guessing_makes_the_address_wait_and_no_other(world, caplog):
     world.monotonic = 61.0
     later = await world.post("/ingest/halo", halo(), token=TOKENS["halo"])
     assert later.status_code == 200
-    said = [r.getMessage() for r in caplog.records]
-    assert said == ["HTTP: a wrong token or signature from 10.0.0.7"]
+    output = [r.getMessage() for r in caplog.records]
+    assert output == ["HTTP: a wrong token or signature from 10.0.0.7"]
 
 
 async def test_a_guesser_behind_the_same_router_silences_nobody(world):

@@ -49,11 +49,11 @@ def one_incident(folder):
         prepare_state(db)
         record_start(db, config, START)
         engine = AlertEngine(config.registry(), AlertPolicy())
-        watch = DetectionConsumer(db, engine, may_alert)
+        consumer = DetectionConsumer(db, engine, may_alert)
         found = []
         for k in range(0, len(readings), 7):
             batch = readings[k : k + 7]
-            found += watch.process(batch, k + len(batch), now=batch[-1].received).alerts
+            found += consumer.process(batch, k + len(batch), now=batch[-1].received).alerts
         series.write(readings, len(readings))
         (alert,) = found
         with transaction(db) as tx:

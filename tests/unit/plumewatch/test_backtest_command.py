@@ -72,7 +72,7 @@ def test_the_page_says_what_versions_would_have_alerted(history, unlike, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (("--kind", "noise"), 2, "--kind noise: one of vape, smoke"),
         (("--budget", "0.001"), 2, "0.05 to 50"),
@@ -81,10 +81,10 @@ def test_the_page_says_what_versions_would_have_alerted(history, unlike, tmp_pat
         (("--config", "none.toml"), 2, "none.toml"),
     ],
 )
-def test_faults_are_said_before_anything_is_judged(history, tmp_path, words, code, said):
+def test_faults_are_said_before_anything_is_judged(history, tmp_path, words, code, message):
     found = run(history, "--out", tmp_path / "page.html", *words)
     assert (found.code, found.out) == (code, "")
-    assert said in found.err
+    assert message in found.err
     assert not (tmp_path / "page.html").exists()
 
 

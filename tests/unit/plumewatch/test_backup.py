@@ -112,13 +112,13 @@ async def test_backups_of_a_service_under_load_are_sound(config_file, tmp_path):
         traffic = asyncio.create_task(busy())
         for n in range(3):
             target = tmp_path / f"b{n}.tar"
-            code, said = await asyncio.to_thread(back_up, config_file, target, None)
-            assert code == 0, said
+            code, output = await asyncio.to_thread(back_up, config_file, target, None)
+            assert code == 0, output
         stop.set()
         await traffic
         count = service.journal.last_offset()
-    code, said = restore(config_file, tmp_path / "b2.tar", force=True)
-    assert code == 0, said
+    code, output = restore(config_file, tmp_path / "b2.tar", force=True)
+    assert code == 0, output
     async with running(load(config_file)) as service:
         last = service.journal.last_offset()
         assert 0 < last <= count
@@ -128,11 +128,11 @@ async def test_backups_of_a_service_under_load_are_sound(config_file, tmp_path):
 
 
 def test_a_folder_and_an_archive_and_back(used, tmp_path):
-    code, said = back_up(used, tmp_path / "backups")
+    code, output = back_up(used, tmp_path / "backups")
     assert code == 0
     folder = tmp_path / "backups" / "plumewatch-20260921T141320Z"
-    assert f"wrote {folder}" in said
-    assert "FAULT" not in said
+    assert f"wrote {folder}" in output
+    assert "FAULT" not in output
     assert sorted(p.name for p in folder.iterdir()) == [
         "journal.db",
         MANIFEST,
@@ -143,12 +143,12 @@ def test_a_folder_and_an_archive_and_back(used, tmp_path):
         0o700,
         0o600,
     )
-    code, said = back_up(used, tmp_path / "one.tar.gz")
+    code, output = back_up(used, tmp_path / "one.tar.gz")
     assert code == 0
     before = sorted(p.name for p in tmp_path.iterdir())
     for source in (folder, tmp_path / "one.tar.gz"):
-        code, said = restore(used, source, only_verify=True)
-        assert (code, said.splitlines()[-1]) == (0, f"{source} is sound; nothing was changed")
+        code, output = restore(used, source, only_verify=True)
+        assert (code, output.splitlines()[-1]) == (0, f"{source} is sound; nothing was changed")
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
@@ -158,9 +158,9 @@ def test_nothing_is_overwritten(used, tmp_path, capsys):
     assert back_up(used, tmp_path / "one.tar")[0] == 1
     assert (tmp_path / "one.tar").read_bytes() == whole
     assert restore(used, tmp_path / "one.tar")[0] == 1
-    said = capsys.readouterr().err
-    assert "exists already" in said
-    assert "with --force these move to" in said
+    output = capsys.readouterr().err
+    assert "exists already" in output
+    assert "with --force these move to" in output
     data = tmp_path / "data"
     before = (data / "state.db").read_bytes()
     code, _ = restore(used, tmp_path / "one.tar", force=True)
@@ -256,10 +256,10 @@ def test_no_byte_of_an_archive_can_be_flipped_or_cut_off_unnoticed(used, tmp_pat
         for content in (bytes(flipped), whole[:at]):
             spoilt.write_bytes(content)
             code, _ = restore(used, spoilt, only_verify=True)
-            said = capsys.readouterr().err.splitlines()
-            assert len(said) <= 1
-            if said:
-                assert f"{spoilt} is damaged or not an archive of a backup (" in said[0]
+            output = capsys.readouterr().err.splitlines()
+            assert len(output) <= 1
+            if output:
+                assert f"{spoilt} is damaged or not an archive of a backup (" in output[0]
             refused += code == 1
             assert code == 1 or unpacked(spoilt) == unpacked(tmp_path / name)  # only padding
     assert refused > 25

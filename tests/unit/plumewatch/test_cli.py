@@ -143,7 +143,7 @@ class TestDecode:
         assert json.loads(result.stdout)["sensor"] == "b"
 
     @pytest.mark.parametrize(
-        ("topic", "payload", "said"),
+        ("topic", "payload", "message"),
         [
             (NATIVE, "no json", "rejected: malformed: "),
             (NATIVE, "{}", "rejected: no_measurement: "),
@@ -151,10 +151,10 @@ class TestDecode:
             ("no such/topic/at/all", "{}", "rejected: unknown_topic: "),
         ],
     )
-    def test_refused(self, call, topic, payload, said):
+    def test_refused(self, call, topic, payload, message):
         result = call("decode", "--topic", topic, input=payload)
         assert (result.exit_code, result.stdout) == (1, "")
-        assert one_line(result.stderr).startswith(said)
+        assert one_line(result.stderr).startswith(message)
 
     def test_no_hex(self, call):
         result = call("decode", "--topic", NATIVE, "--hex", input="xyz")

@@ -175,13 +175,13 @@ def test_help_says_what_it_does_with_examples_that_parse(name):
 
 @pytest.mark.parametrize("name", sorted(set(TABLE) - NOT_HERE))
 def test_json_on_request(name, places):
-    said = invoke(f"{CALLS[name].format(**places)} --json")
-    objects = [json.loads(line) for line in said.stdout.splitlines()]
+    output = invoke(f"{CALLS[name].format(**places)} --json")
+    objects = [json.loads(line) for line in output.stdout.splitlines()]
     assert all(isinstance(found, dict) and found for found in objects)
-    assert objects or name in NOTHING_HERE, said.stderr
-    assert "Traceback" not in said.stderr
+    assert objects or name in NOTHING_HERE, output.stderr
+    assert "Traceback" not in output.stderr
     usual = {0, 3} if name == "check" else {0}
-    assert said.exit_code in usual or name in NOTHING_HERE, said.stderr
+    assert output.exit_code in usual or name in NOTHING_HERE, output.stderr
 
 
 @pytest.fixture(scope="module")

@@ -181,8 +181,8 @@ def test_check_covers_http_ingest(tmp_path, secret):
     secret("u", "u" * 16)
     port = free_port()
     ports = {"broker": free_port(), "web": free_port(), "port": port}
-    _, said = checked(tmp_path, CONFIG.format(host="127.0.0.1", **ports))
-    assert said == [
+    _, output = checked(tmp_path, CONFIG.format(host="127.0.0.1", **ports))
+    assert output == [
         f"ok    http ingest: 127.0.0.1:{port} is free",
         "ok    http source: halo: POST /ingest/halo, readings of b2",
         (
@@ -190,18 +190,20 @@ def test_check_covers_http_ingest(tmp_path, secret):
             " give one [[sensor]] decoder = 'awair'"
         ),
     ]
-    _, said = checked(tmp_path, CONFIG.format(host="0.0.0.0", **ports))
-    assert said[0].startswith("warn  http ingest: ")
-    assert said[0].endswith("is free; without TLS, so tokens can be read on the network")
+    _, output = checked(tmp_path, CONFIG.format(host="0.0.0.0", **ports))
+    assert output[0].startswith("warn  http ingest: ")
+    assert output[0].endswith("is free; without TLS, so tokens can be read on the network")
     with socket.create_server(("127.0.0.1", port)):
-        code, said = checked(tmp_path, CONFIG.format(host="127.0.0.1", **ports))
+        code, output = checked(tmp_path, CONFIG.format(host="127.0.0.1", **ports))
         assert code == 3
-        assert said[0].startswith(f"FAULT http ingest: cannot listen on 127.0.0.1:{port}: Address")
+        assert output[0].startswith(
+            f"FAULT http ingest: cannot listen on 127.0.0.1:{port}: Address"
+        )
         lease = Lease(tmp_path / "plumewatch-data/service.lock")
         assert lease.take() is None
-        _, said = checked(tmp_path, CONFIG.format(host="127.0.0.1", **ports))
+        _, output = checked(tmp_path, CONFIG.format(host="127.0.0.1", **ports))
         lease.release()
-    assert said[0] == (
+    assert output[0] == (
         f"ok    http ingest: 127.0.0.1:{port} is in use, as expected while the service runs"
     )
 

@@ -26,9 +26,9 @@ def template(*arguments):
 
 
 def test_halo():
-    said = template("halo", "--url", "https://door.example.org:8421/")
-    assert said.exit_code == 0
-    fields = dict(line.split("\t") for line in said.stdout.splitlines())
+    output = template("halo", "--url", "https://door.example.org:8421/")
+    assert output.exit_code == 0
+    fields = dict(line.split("\t") for line in output.stdout.splitlines())
     events = {}
     for name in ("Set String", "Reset String", "Heartbeat String"):
         head, _, body = fields[name].partition("?[JSONBODY]")
@@ -56,7 +56,7 @@ def test_halo():
     ],
 )
 def test_refused(arguments, why):
-    said = template(*arguments)
-    assert said.exit_code == 2
-    assert why in said.stderr
-    assert said.stdout == ""
+    output = template(*arguments)
+    assert output.exit_code == 2
+    assert why in output.stderr
+    assert output.stdout == ""

@@ -54,13 +54,13 @@ def test_iso_time(write, stamp):
     "stamp", ["2026-09-07T10:05:00", "yesterday", "nan", "inf", "1e300", "", "1790000000000"]
 )
 def test_bad_time_with_its_line(write, stamp):
-    said = refused(write(f"time,sensor,pm25\n{T},s,4\n{stamp},s,4\n"))
-    assert said.startswith(f"line 3: time: {stamp!r} is")
+    output = refused(write(f"time,sensor,pm25\n{T},s,4\n{stamp},s,4\n"))
+    assert output.startswith(f"line 3: time: {stamp!r} is")
 
 
 def test_bad_cell_with_its_line(write):
-    said = refused(write(f"time,sensor,pm25\n{T},s,4\n{T + 1},s,4\n{T + 2},s,4;5\n"))
-    assert said == "line 4: pm25: '4;5' is not a number"
+    output = refused(write(f"time,sensor,pm25\n{T},s,4\n{T + 1},s,4\n{T + 2},s,4;5\n"))
+    assert output == "line 4: pm25: '4;5' is not a number"
 
 
 def test_a_row_of_another_length(write):
@@ -77,7 +77,7 @@ def test_a_sensor_is_named_as_ingest_names_it(write):
 
 
 @pytest.mark.parametrize(
-    ("header", "said"),
+    ("header", "message"),
     [
         ("sensor,pm25", "no column 'time'"),
         ("time,pm25", "no column 'sensor'"),
@@ -86,8 +86,8 @@ def test_a_sensor_is_named_as_ingest_names_it(write):
         ("time,sensor,PM2.5", "no quantity column; known are pm1, pm25,"),
     ],
 )
-def test_bad_header(write, header, said):
-    assert refused(write(header + "\n1,2,3,4\n")).startswith(f"header: {said}")
+def test_bad_header(write, header, message):
+    assert refused(write(header + "\n1,2,3,4\n")).startswith(f"header: {message}")
 
 
 def test_empty_file(write):

@@ -152,7 +152,7 @@ def test_open_incidents_and_those_that_levels_rest_on(site):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"reason": " "}, "please say why"),
         ({"room": "nowhere"}, "no room of the configuration"),
@@ -161,9 +161,9 @@ def test_open_incidents_and_those_that_levels_rest_on(site):
         ({"reason": "pupil 4471-882"}, "does this identify a person? 4471-882"),
     ],
 )
-def test_a_hold_that_says_too_little(site, capsys, wrong, said):
+def test_a_hold_that_says_too_little(site, capsys, wrong, message):
     hold(site, **wrong, code=2)
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert holds.active(site.db) == []
 
 

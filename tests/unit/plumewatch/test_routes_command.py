@@ -37,14 +37,14 @@ def gaps(config, start, days, *words):
 
 
 def test_who_when_and_why_as_the_page_shows(config):
-    code, said = ask(config, "room=N2-boys", "kind=vape")
+    code, output = ask(config, "room=N2-boys", "kind=vape")
     assert code == 0
-    assert said.splitlines() == SAID.strip().splitlines()
+    assert output.splitlines() == SAID.strip().splitlines()
 
 
 def test_as_json(config):
-    code, said = ask(config, "sensor=n2-girls-1", "kind=tamper", "severity=info", as_json=True)
-    found = json.loads(said)
+    code, output = ask(config, "sensor=n2-girls-1", "kind=tamper", "severity=info", as_json=True)
+    found = json.loads(output)
     assert code == 0
     assert found["labels"]["room"] == "N2-girls"
     assert (found["at"], found["told"]) == ("2026-09-07T10:05:00-04:00", True)
@@ -55,25 +55,25 @@ def test_as_json(config):
 
 
 def test_at_night_the_lead_is_told_at_once(config):
-    _, said = ask(config, "room=N2-boys", "kind=smoke", at="2026-09-07T23:00")
-    assert "1. building lead, at once\n   ap-north" in said
+    _, output = ask(config, "room=N2-boys", "kind=smoke", at="2026-09-07T23:00")
+    assert "1. building lead, at once\n   ap-north" in output
 
 
 def test_a_kind_that_is_only_recorded(config):
-    _, said = ask(config, "room=N2-boys", "kind=steam")
-    assert said.endswith("recorded only: nobody is notified of this kind\n")
+    _, output = ask(config, "room=N2-boys", "kind=steam")
+    assert output.endswith("recorded only: nobody is notified of this kind\n")
 
 
 def test_who_has_no_address_is_named(config):
     text = STARTER.replace("notify = []", 'notify = [{ url_env = "X" }]', 1)
     config.write_text(text)
-    _, said = ask(config, "room=N2-boys", "kind=vape")
-    assert "1. building lead, at once\n   ap-north" in said
-    assert "on duty, but without an address: monitor-1, monitor-2\n" in said
+    _, output = ask(config, "room=N2-boys", "kind=vape")
+    assert "1. building lead, at once\n   ap-north" in output
+    assert "on duty, but without an address: monitor-1, monitor-2\n" in output
 
 
 @pytest.mark.parametrize(
-    ("labels", "at", "said"),
+    ("labels", "at", "message"),
     [
         (["room=N9", "kind=vape"], "", "room=N9 is not known; allowed: N2-boys, N2-girls"),
         (["room=N2-boys", "kind=vap"], "", "kind=vap is not known; allowed: vape, smoke"),
@@ -95,9 +95,9 @@ def test_who_has_no_address_is_named(config):
         (["kind=vape"], "tomorrow", "'tomorrow' is none of"),
     ],
 )
-def test_what_is_refused(config, capsys, labels, at, said):
+def test_what_is_refused(config, capsys, labels, at, message):
     assert ask(config, *labels, at=at) == (2, "")
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_gaps_of_the_starter_are_none(config):
@@ -138,8 +138,8 @@ def test_a_configuration_with_faults(config, capsys):
     [("info", [0, 360, 720]), ("warning", [0, 90, 180]), ("critical", [0, 45, 90])],
 )
 def test_when_follows_from_the_severity(config, severity, times):
-    _, said = ask(config, "room=N2-boys", "kind=vape", f"severity={severity}", as_json=True)
-    assert [ring["after_s"] for ring in json.loads(said)["rings"]] == times
+    _, output = ask(config, "room=N2-boys", "kind=vape", f"severity={severity}", as_json=True)
+    assert [ring["after_s"] for ring in json.loads(output)["rings"]] == times
 
 
 def test_check_warns_of_gaps_to_come(config):
@@ -155,8 +155,8 @@ def test_check_warns_of_gaps_to_come(config):
 QUIET = 'quiet_hours = [{{ start = "10:00", end = "12:00", then = "{then}" }}]'
 
 
-@pytest.mark.parametrize(("then", "said"), [("divert", "skipped"), ("hold", "notified then")])
-def test_quiet_hours_count(config, then, said):
+@pytest.mark.parametrize(("then", "message"), [("divert", "skipped"), ("hold", "notified then")])
+def test_quiet_hours_count(config, then, message):
     """Monitors are quiet: the lead is asked at once, and that is a gap."""
     text = STARTER
     for name in ("monitor-1", "monitor-2"):
@@ -165,7 +165,7 @@ def test_quiet_hours_count(config, then, said):
         text = text.replace(staff, staff + QUIET.format(then=then) + "\n")
     config.write_text(text)
     _, told = ask(config, "room=N2-boys", "kind=vape")
-    assert f"2 until 11:00, here; quiet hours until Mon 12:00, {said}\n" in told
+    assert f"2 until 11:00, here; quiet hours until Mon 12:00, {message}\n" in told
     assert "\n3. building lead, at once\n" in told
     _, critical = ask(config, "room=N2-boys", "kind=smoke", "severity=critical")
     assert "quiet" not in critical

@@ -111,14 +111,14 @@ def test_recordings_need_a_folder_of_their_own(site, tmp_path):
     assert rows(out)["room"].to_list() == ["r0", ""]
     assert rows(out)["judged"].to_list() == [True, True]
     commit(site, [reading(1)])
-    for words, said in (
+    for words, output in (
         ((out, "-c", site), "was made from recordings"),
         ((out, "--recording", csv), "need a new folder"),
         ((tmp_path / "other",), "--config FILE"),
     ):
         found = run(*words)
         assert found.code == 2
-        assert said in found.err
+        assert output in found.err
     csv.write_text("time,sensor,pm25\nyesterday,pw-0,4\n")
     assert run(tmp_path / "third", "--recording", csv).code == 1
 

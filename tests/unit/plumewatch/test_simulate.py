@@ -82,10 +82,10 @@ class Subscriber:
 
 def test_a_file_of_readings_and_one_of_truth(tmp_path):
     out, truth = tmp_path / "readings.csv.gz", tmp_path / "truth.csv"
-    code, said = run(out=out, truth=truth)
+    code, output = run(out=out, truth=truth)
     assert code == 0
     readings = rows(out)
-    assert f"{len(readings):,} readings in" in said
+    assert f"{len(readings):,} readings in" in output
     assert {r["sensor"] for r in readings} >= {"main-1-boys-a", "gym-1-locker-b"}
     times = [float(r["time"]) for r in readings]
     assert times == sorted(times)
@@ -107,11 +107,11 @@ def test_a_scenario_file_with_its_attacks(tmp_path):
     scenario = tmp_path / "school.toml"
     scenario.write_text(SCENARIO)
     out, truth = tmp_path / "readings.csv", tmp_path / "truth.csv"
-    code, said = run(
+    code, output = run(
         school=str(scenario), days=0.01, out=out, truth=truth, vape_rate=0, activity="ordinary"
     )
     assert code == 0
-    assert "no place in a file: Flood" in said
+    assert "no place in a file: Flood" in output
     begin = MONDAY
     dark = [r for r in rows(out) if 120 < float(r["time"]) - begin < 380]
     assert {r["sensor"] for r in dark} == {"t"}
@@ -125,9 +125,9 @@ def test_publishing_as_fast_as_the_broker_takes_it_with_a_ledger(tmp_path):
     ledger = tmp_path / "ledger.csv"
     options = {"speed": "max", "ledger": ledger, "truth": tmp_path / "truth.csv"}
     with Mosquitto("max_queued_messages 0") as broker, Subscriber(broker) as everything:
-        code, said = run(**options, publish=f"127.0.0.1:{broker.port}")
+        code, output = run(**options, publish=f"127.0.0.1:{broker.port}")
         assert code == 0
-        total = int(said.rsplit("messages to", 1)[0].rsplit(None, 1)[-1].replace(",", ""))
+        total = int(output.rsplit("messages to", 1)[0].rsplit(None, 1)[-1].replace(",", ""))
         got = everything.wait_for(total)
     assert len(got) == total
     acknowledged = ledger.read_text().splitlines()
@@ -145,7 +145,7 @@ def test_attacks_on_the_wire_are_published(tmp_path):
     scenario = tmp_path / "school.toml"
     scenario.write_text(SCENARIO)
     with Mosquitto("max_queued_messages 0") as broker, Subscriber(broker) as everything:
-        code, said = run(
+        code, output = run(
             school=str(scenario),
             days=0.002,
             speed="max",
@@ -153,7 +153,7 @@ def test_attacks_on_the_wire_are_published(tmp_path):
             publish=f"127.0.0.1:{broker.port}",
         )
         assert code == 0
-        total = int(said.rsplit("messages to", 1)[0].rsplit(None, 1)[-1].replace(",", ""))
+        total = int(output.rsplit("messages to", 1)[0].rsplit(None, 1)[-1].replace(",", ""))
         got = everything.wait_for(total)
     assert len([m for m in got if m.topic.startswith("plumewatch/v1/flood-")]) == 50
 
@@ -175,24 +175,24 @@ def test_live_puts_the_event_times_on_the_wall_clock(start):
 
 
 def test_no_broker_is_one_sentence_and_exit_3():
-    code, said = run(publish=f"127.0.0.1:{free_port()}")
+    code, output = run(publish=f"127.0.0.1:{free_port()}")
     assert code == 3
-    sentence = said.strip().splitlines()[-1]
+    sentence = output.strip().splitlines()[-1]
     assert sentence.startswith("the broker at 127.0.0.1:")
     assert "not reachable: connection refused" in sentence
-    assert "Traceback" not in said
+    assert "Traceback" not in output
 
 
 def test_a_wrong_password_is_one_sentence_and_exit_3():
     with Mosquitto(users={"sim": "right"}) as broker:
-        code, said = run(publish=f"mqtt://sim:wr0ng@127.0.0.1:{broker.port}")
+        code, output = run(publish=f"mqtt://sim:wr0ng@127.0.0.1:{broker.port}")
     assert code == 3
-    assert "refuses the user name or password" in said
-    assert "wr0ng" not in said
+    assert "refuses the user name or password" in output
+    assert "wr0ng" not in output
 
 
 def test_all_faults_of_the_options_are_listed(tmp_path):
-    code, said = run(
+    code, output = run(
         school="tiny",
         seed=-1,
         days=0,
@@ -206,7 +206,7 @@ def test_all_faults_of_the_options_are_listed(tmp_path):
         patience=-1,
     )
     assert code == 2
-    lines = said.strip().splitlines()
+    lines = output.strip().splitlines()
     assert [line.split(":")[0] for line in lines] == [
         "--seed",
         "--days",
@@ -224,7 +224,7 @@ def test_all_faults_of_the_options_are_listed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         ({}, "--publish, --out: exactly one"),
         ({"publish": "h", "out": "x.csv"}, "--publish, --out: exactly one"),
@@ -236,19 +236,19 @@ def test_all_faults_of_the_options_are_listed(tmp_path):
         ({"out": "."}, "--out: "),
     ],
 )
-def test_bad_usage_is_exit_2(more, said, tmp_path):
+def test_bad_usage_is_exit_2(more, message, tmp_path):
     if "out" in more:
         more = {**more, "out": tmp_path / more["out"]}
     code, text = run(**more)
     assert code == 2
-    assert said in text
+    assert message in text
 
 
 def test_a_scenario_with_faults_lists_them_and_is_exit_2(tmp_path):
     scenario = tmp_path / "school.toml"
     scenario.write_text('name = ""\nbuildings = []\n')
-    code, said = run(school=str(scenario), out=tmp_path / "x.csv")
+    code, output = run(school=str(scenario), out=tmp_path / "x.csv")
     assert code == 2
-    assert "2 faults" in said
-    assert "name: '' (allowed: 1 to 80 characters)" in said
+    assert "2 faults" in output
+    assert "name: '' (allowed: 1 to 80 characters)" in output
     assert not (tmp_path / "x.csv").exists()

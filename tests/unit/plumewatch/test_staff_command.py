@@ -62,14 +62,14 @@ def test_asked_twice_on_a_terminal(config, state, capsys, monkeypatch):
 
 
 def test_one_is_made(config, state):
-    code, said = set_it(config, "ap-north", "", "--generate")
-    first, made = said.splitlines()
+    code, output = set_it(config, "ap-north", "", "--generate")
+    first, made = output.splitlines()
     assert (code, first) == (0, "password of ap-north set")
     assert Hasher().verifies(password_hash(state, "ap-north"), made)
 
 
 @pytest.mark.parametrize(
-    ("person", "typed", "code", "said"),
+    ("person", "typed", "code", "message"),
     [
         ("ap-north", "short\n", 1, "at least 12"),
         ("ap-north", "", 1, "at least 12"),
@@ -77,9 +77,9 @@ def test_one_is_made(config, state):
         ("nobody", "x\n", 2, "there is: ap-north, monitor-1, monitor-2, facilities"),
     ],
 )
-def test_what_is_refused(config, capsys, person, typed, code, said):
+def test_what_is_refused(config, capsys, person, typed, code, message):
     assert set_it(config, person, typed) == (code, "")
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert without_password(load(config)) == [member.id for member in load(config).staff]
 
 

@@ -61,12 +61,12 @@ def stored(config_path):
     migrate(connection, "state", state.SCRIPTS)
     migrate(connection, schema.COMPONENT, schema.SCRIPTS)
     registry = config.registry()
-    watch = DetectionConsumer(
+    consumer = DetectionConsumer(
         connection, AlertEngine(registry, AlertPolicy()), may_alert, LivenessSettings()
     )
-    watch.step(readings)
-    watch._uncommitted.stepped = False
-    watch.save_snapshot()
+    consumer.step(readings)
+    consumer._uncommitted.stepped = False
+    consumer.save_snapshot()
     tally = ReadingCounts()
     for reading in readings:
         tally.add(reading)

@@ -29,7 +29,7 @@ def config(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         ((), 2, "either HISTORY or --kafka"),
         (("H", "--kafka", "k:9092"), 2, "either HISTORY or --kafka"),
@@ -42,11 +42,11 @@ def config(tmp_path):
         (("H", "--series", "--config", "CONFIG"), 2, "names no InfluxDB"),
     ],
 )
-def test_faults_are_said_before_spark_is_asked(history, config, tmp_path, words, code, said):
+def test_faults_are_said_before_spark_is_asked(history, config, tmp_path, words, code, message):
     given = {"H": history, "CONFIG": config}
     found = run(tmp_path, *(given.get(word, word) for word in words))
     assert (found.code, found.out) == (code, "")
-    assert said in found.err
+    assert message in found.err
 
 
 def test_messages_from_kafka_become_rows_with_their_place(config, caplog):

@@ -10,7 +10,7 @@ HURT = {"name": "c", "version": "2", "vulns": [{"id": "PYSEC-1", "fix_versions":
 
 
 @pytest.mark.parametrize(
-    ("packages", "code", "said"),
+    ("packages", "code", "message"),
     [
         ([SOUND], 0, "1 packages, no known vulnerability"),
         ([SOUND, UNKNOWN], 0, "1 are unknown to the index and were NOT AUDITED"),
@@ -19,11 +19,11 @@ HURT = {"name": "c", "version": "2", "vulns": [{"id": "PYSEC-1", "fix_versions":
         (None, 0, "NOT AUDITED"),
     ],
 )
-def test_only_a_known_vulnerability_fails_and_what_was_not_asked_is_said(packages, code, said):
+def test_only_a_known_vulnerability_fails_and_what_was_not_asked_is_said(packages, code, message):
     report = None if packages is None else {"dependencies": packages}
     found, words = verdict(report)
     assert found == code
-    assert said in words
+    assert message in words
 
 
 def test_a_bill_has_what_operation_needs_however_deep_and_no_tools():

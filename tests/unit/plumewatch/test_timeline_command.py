@@ -70,8 +70,8 @@ def test_the_settings_show_in_the_timeline(school):
 
 def test_what_is_asked_for_wrongly_is_named_at_once(school, capsys):
     assert printed(school(), room="x", kind="spray", at="tomorrow") == (2, "")
-    said = capsys.readouterr().err.splitlines()
-    assert [line.split(":")[0] for line in said] == ["--room", "--kind", "--at"]
+    output = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in output] == ["--room", "--kind", "--at"]
 
 
 def test_pairs_that_contradict_each_other_are_refused(school):

@@ -105,13 +105,13 @@ def test_uptime_of_the_week_before_is_beside_it_in_words(make, school):
     found = figures(make(week="2026-W44"))
     assert found["availability", "period_before"] == share < found["availability", "value"]
     page = make(kind="html", week="2026-W44").read_text(encoding="utf-8")
-    said = f"{100 * share:.1f} %"
+    output = f"{100 * share:.1f} %"
     tile, row = (
         page[found.end() : found.end() + 200]
         for found in re.finditer("Sensor-minutes online / expected", page)
     )
-    assert f"; before {said}" in tile
-    assert f"<td>{said}</td>" in row
+    assert f"; before {output}" in tile
+    assert f"<td>{output}</td>" in row
 
 
 def test_progress_goes_on_over_the_period_before(config, tmp_path):
@@ -173,7 +173,7 @@ def test_response_by_shift_adds_up(make):
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("asked", "message"),
     [
         ({}, "no time given: ask for exactly one of --from with --to, --week, --month, --term"),
         ({"start": "2026-11-02"}, "--from is given alone"),
@@ -188,8 +188,8 @@ def test_response_by_shift_adds_up(make):
         ({"school_year": "2026"}, "--school-year: '2026' is no school year"),
     ],
 )
-def test_exactly_one_way_to_ask(config, tmp_path, capsys, asked, said):
+def test_exactly_one_way_to_ask(config, tmp_path, capsys, asked, message):
     out = tmp_path / "x.pdf"
     assert write_report(config, "summary", now=NOW, kind="pdf", out=out, **asked).code == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "x.pdf").exists()

@@ -34,7 +34,7 @@ def test_names(kind, text, first, last, title):
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "said"),
+    ("kind", "text", "message"),
     [
         ("week", "2026-W54", "like 2026-W47"),
         ("week", "2027-W53", "like 2026-W47"),
@@ -51,8 +51,8 @@ def test_names(kind, text, first, last, title):
         ("school_year", "0001/02", "like 2026/27"),
     ],
 )
-def test_what_names_nothing(kind, text, said):
-    with pytest.raises(PeriodError, match=said):
+def test_what_names_nothing(kind, text, message):
+    with pytest.raises(PeriodError, match=message):
         TIMES.period(kind, text)
 
 

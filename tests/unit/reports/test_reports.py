@@ -110,8 +110,8 @@ def test_incidents_are_those_of_the_store(write, state):
     ).fetchall()
     assert len(stored) > 150
     assert sorted(frame["id"]) == sorted(row["id"] for row in stored)
-    said = {row["id"]: row["verdict"] or "unknown" for row in stored}
-    assert dict(frame.select("id", "outcome").iter_rows()) == said
+    output = {row["id"]: row["verdict"] or "unknown" for row in stored}
+    assert dict(frame.select("id", "outcome").iter_rows()) == output
     notices = state.execute("SELECT count(*) FROM outbox WHERE status = 'sent'").fetchone()[0]
     assert frame["notices"].sum() == notices
     acks = state.execute("SELECT count(*) FROM incident_history WHERE what = 'acknowledged'")
@@ -280,7 +280,7 @@ def test_part_of_the_school(school, tmp_path, capsys):
     window = {"now": END, "start": FIRST, "end": "2026-11-08"}
     assert write_report(config, "incidents", **window, out=out, building="North").code == 0
     assert {row["building"] for row in csv_rows(out)} == {"North"}
-    for wrong, said in (
+    for wrong, output in (
         ({"building": "East"}, "there is 'North', 'South'"),
         ({"site": "x"}, "there is 'Lincoln High'"),
         ({"kind": "doc"}, "csv, xlsx, pdf"),
@@ -296,7 +296,7 @@ def test_part_of_the_school(school, tmp_path, capsys):
     ):
         asked = {"name": "incidents", **window, "out": tmp_path / "x.csv", **wrong}
         assert write_report(config, **asked).code == 2
-        assert said in capsys.readouterr().err
+        assert output in capsys.readouterr().err
     assert not (tmp_path / "x.csv").exists()
 
 
@@ -345,9 +345,11 @@ def test_the_program_of_the_staff_page_writes_the_same(school, write, state, tmp
             capture_output=True,
             check=False,
         )
-        said = [json.loads(line) for line in done.stdout.splitlines()]
+        output = [json.loads(line) for line in done.stdout.splitlines()]
         assert (done.returncode, path.exists()) == (code, code == 0), done.stderr
-        assert said[-1] == {"done": DAYS, "of": DAYS} if code == 0 else "East" in said[0]["error"]
+        assert (
+            output[-1] == {"done": DAYS, "of": DAYS} if code == 0 else "East" in output[0]["error"]
+        )
     assert (tmp_path / "0.csv").read_bytes() == write("sensors", "csv").read_bytes()
     assert "an" in {e.actor for e in audit.entries(state, 3)}
 
@@ -364,7 +366,7 @@ def test_staged_tests_give_a_detection_rate(school, state, tmp_path, capsys):
     rows = json.loads(out.read_text())["rows"]
     found = {r["measure"]: r["value"] for r in rows if r["item"] == "detection_rate"}
     assert (found["part"], found["of"]) == (1.0, 2.0)
-    for line, said in (("soon,r1", "is none of"), ("2026-10-24,nowhere", "no room 'nowhere'")):
+    for line, output in (("soon,r1", "is none of"), ("2026-10-24,nowhere", "no room 'nowhere'")):
         tests.write_text(f"time,room\n{line}\n")
         assert write_report(config, "summary", **asked, staged=tests, force=True).code == 2
-        assert f"line 2: {said}" in capsys.readouterr().err.replace("'soon' ", "")
+        assert f"line 2: {output}" in capsys.readouterr().err.replace("'soon' ", "")

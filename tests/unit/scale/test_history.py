@@ -110,11 +110,11 @@ def test_another_number_of_buckets_needs_another_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("notes.txt", "choose an empty folder"), ("bucket=1", "to continue from")]
+    ("name", "message"), [("notes.txt", "choose an empty folder"), ("bucket=1", "to continue from")]
 )
-def test_a_folder_of_something_else_is_left_alone(tmp_path, name, said):
+def test_a_folder_of_something_else_is_left_alone(tmp_path, name, message):
     (tmp_path / name).mkdir()
-    with pytest.raises(HistoryError, match=said):
+    with pytest.raises(HistoryError, match=message):
         HistoryWriter(tmp_path)
     assert (tmp_path / name).is_dir()
     assert not (tmp_path / "_writer.json").exists()

@@ -37,7 +37,7 @@ def http(url, secret="hunter2", **more):  # noqa: S107 - made up
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "error", "said"),
+    ("status", "body", "error", "message"),
     [
         (
             400,
@@ -65,9 +65,9 @@ def http(url, secret="hunter2", **more):  # noqa: S107 - made up
         (302, b"", StorageUnavailableError, "302"),
     ],
 )
-def test_answers_to_a_write(status, body, error, said):
+def test_answers_to_a_write(status, body, error, message):
     headers = {"Retry-After": "120"} if status in (429, 503) else {"Location": "http://127.0.0.1:1"}
-    with answering(status, body, headers) as server, pytest.raises(error, match=said) as caught:
+    with answering(status, body, headers) as server, pytest.raises(error, match=message) as caught:
         http(server.url).write(b"reading pm25=1 1")
     assert "hunter2" not in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -137,7 +137,7 @@ def test_a_server_that_was_replaced_is_asked_anew():
 
 
 @pytest.mark.parametrize(
-    ("ahead", "said"),
+    ("ahead", "message"),
     [
         (3 * 86_400 + 60, "its clock is 3 days ahead of ours"),
         (-7300, "its clock is 2 h behind ours"),
@@ -145,7 +145,7 @@ def test_a_server_that_was_replaced_is_asked_anew():
         (40, ""),
     ],
 )
-def test_a_clock_that_is_off_is_said(ahead, said):
+def test_a_clock_that_is_off_is_said(ahead, message):
     date = email.utils.formatdate(time.time() + ahead, usegmt=True)
 
     def answer(method, path, query, headers, body):
@@ -157,8 +157,8 @@ def test_a_clock_that_is_off_is_said(ahead, said):
         client = http(server.url)
         sentence = client.check_connection()
     assert "is InfluxDB 1.x (1.8.10)" in sentence
-    assert said in sentence
-    assert ("clock" in sentence) is bool(said)
+    assert message in sentence
+    assert ("clock" in sentence) is bool(message)
     assert client.clock_difference() in sentence
 
 
@@ -285,13 +285,13 @@ def test_a_wrong_password_keeps_readings(tmp_path):
         good.query("CREATE USER looker WITH PASSWORD 'look'", change=True)
         good.query("GRANT READ ON air TO looker", change=True)
         good.check_write()
-        for user, password, said in (
+        for user, password, output in (
             ("root", "wrong", "does not accept the token or password"),
             ("looker", "look", "no right to database 'air'"),
         ):
             settings = InfluxSettings(server.url, "air", username=user, secret=password)
             with InfluxSeries(settings, REGISTRY, tmp_path / f"{user}.db") as store:
-                with pytest.raises(StorageUnavailableError, match=said):
+                with pytest.raises(StorageUnavailableError, match=output):
                     store.write(READINGS, 5)
                 assert store.cursor() == 0
 

@@ -94,7 +94,7 @@ def test_bounds(more, place):
 
 
 @pytest.mark.parametrize(
-    ("more", "place", "said"),
+    ("more", "place", "message"),
     [
         ({"field": []}, "field", "at least one"),
         ({"field": [{**FIELD, "unit": "ppb"}]}, "field.0.unit", "ug/m3, mg/m3"),
@@ -135,13 +135,13 @@ def test_bounds(more, place):
         ({"example": [{**EXAMPLE, "sensor": "a"}]}, "example.0", "exactly one of sensor"),
     ],
 )  # fmt: skip
-def test_faults_between_entries(more, place, said):
+def test_faults_between_entries(more, place, message):
     if place is None:
         assert places(**more) == {"field.0.unit"}
         return
     found = crossed(**more)
     assert list(found) == [place]
-    assert said in found[place]
+    assert message in found[place]
 
 
 def test_hex_needs_its_length_and_bits_an_unsigned_number():
