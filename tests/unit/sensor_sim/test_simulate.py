@@ -111,8 +111,9 @@ def test_truth_has_one_plausible_row_per_sensor():
 
 def test_readings_contain_what_the_truth_describes():
     school = random_school(5, 6, models=["sps30"], intervals=[1])
-    morning = {"start": MONDAY + 8 * 3600, "duration_s": 4 * 3600}
-    data, truths = joined(simulate(school, seed=8, **morning, activity="hard_restroom"))
+    data, truths = joined(
+        simulate(school, seed=8, start=MONDAY, duration_s=86_400, activity="hard_restroom")
+    )
     seen = clear = 0
     for t in truths:
         if t.kind != "vape" or not t.peak_excess > 50:
