@@ -31,6 +31,7 @@ class _Named:
 
 WORLDS: Final[Mapping[str, World]] = {
     "parcels": _Named("parcels"),
+    "mixing_jets": _Named("mixing_jets"),
     "school": _Named("school"),
     "two_zones": _Named("two_zones"),
     "zone_network": _Named("zone_network"),
