@@ -30,6 +30,7 @@ class _Named:
 
 
 WORLDS: Final[Mapping[str, World]] = {
+    "plume_grid": _Named("plume_grid"),
     "parcels": _Named("parcels"),
     "mixing_jets": _Named("mixing_jets"),
     "school": _Named("school"),

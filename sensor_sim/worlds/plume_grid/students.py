@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DAY_S: Final = 86_400
-START_OF_DAY_S: Final = 7.22 * 3600
-"""Local time at the beginning of a world, a Monday: 7:13."""
+START_OF_DAY_S: Final = 8.22 * 3600
+"""Local time at the beginning of a world, a Monday: 8:13."""
 VISIT_HOURS: Final = 2.7
 """Hours of full intensity in a school day, about."""
 
