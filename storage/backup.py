@@ -103,6 +103,10 @@ def verify(folder: Path) -> Iterator[Proof]:
         return
     yield Proof("manifest", ok=True, sentence=f"made {manifest.get('made', '')}")
     sound = True
+    for path in sorted(folder.glob("*.db")):
+        if path.name not in files:
+            sound = False
+            yield Proof(path.name, ok=False, sentence="is not in the manifest")
     for name, expected in files.items():
         proof = _file(folder / name, expected)
         sound = sound and proof.ok
@@ -135,13 +139,14 @@ def _copy(source: Path, target: Path) -> None:
 def _described(path: Path) -> dict[str, Any]:
     with closing(connect(path, read_only=True)) as copy:
         names = copy.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+            "SELECT replace(name, '\"', '\"\"') FROM sqlite_master"
+            " WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
         ).fetchall()
         counts = {
-            name: copy.execute(f"SELECT count(*) FROM {name}").fetchone()[0]  # noqa: S608 - names of our schema
+            name: copy.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]  # noqa: S608 - quoted
             for (name,) in names
         }
-    return {"sha256": _digest(path), "rows": counts}
+    return {"bytes": path.stat().st_size, "sha256": _digest(path), "rows": counts}
 
 
 def _digest(path: Path) -> str:
@@ -151,7 +156,7 @@ def _digest(path: Path) -> str:
 
 def _file(path: Path, expected: dict[str, Any]) -> Proof:
     try:
-        if _digest(path) != expected.get("sha256"):
+        if path.is_symlink() or _digest(path) != expected.get("sha256"):
             return Proof(path.name, ok=False, sentence="is not the file that was written")
         with closing(connect(path, read_only=True)) as copy:
             faults = [row[0] for row in copy.execute("PRAGMA integrity_check(5)")]

@@ -45,7 +45,7 @@ def backup(
     import tempfile
 
     from plumewatch.config.timeseries_settings import series_kept_from
-    from storage.backup import back_up
+    from storage.backup import MANIFEST, back_up
 
     site, printer, now = Site.load(config), Printer(as_json=as_json), time.time()
     name = f"plumewatch-{_stamp(now)}"
@@ -65,7 +65,8 @@ def backup(
             if mode:
                 partial = Path(scratch) / "archive"
                 with progress("packing"), tarfile.open(partial, mode) as archive:  # type: ignore[call-overload]
-                    archive.add(folder, arcname=name)
+                    for file in (folder / MANIFEST, *sorted(folder.glob("*.db"))):
+                        archive.add(file, arcname=f"{name}/{file.name}")
                 partial.chmod(0o600)
                 partial.rename(path)
     except OSError as error:
@@ -175,24 +176,20 @@ def _put_in_place(folder: Path, root: Path, present: list[Path], aside: Path) ->
 @contextmanager
 def _unpacked(source: Path) -> Iterator[Path]:
     """Yield the folder of a backup, whatever form it has."""
-    import gzip
-    import tarfile
     import tempfile
-    import zlib
 
-    from storage.backup import MANIFEST
+    from storage.backup_archive import ArchiveRefusedError, unpack
 
     if source.is_dir():
         yield source
         return
     with tempfile.TemporaryDirectory(prefix="plumewatch-restore-") as scratch:
+        folder = Path(scratch)
         try:
-            with progress("unpacking"), tarfile.open(source) as archive:
-                archive.extractall(scratch, filter="data")
-        except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
-            why = str(error).partition("\n")[0].rstrip(":")
+            with progress("unpacking"):
+                unpack(source, folder)
+        except ArchiveRefusedError as error:
             raise RefusedError(
-                f"{source} is damaged or not an archive of a backup ({why}); nothing was changed"
+                f"{source} is damaged or not an archive of a backup ({error}); nothing was changed"
             ) from error
-        found = [p.parent for p in Path(scratch).glob(f"*/{MANIFEST}")]
-        yield found[0] if found else Path(scratch)
+        yield folder

@@ -2,14 +2,18 @@
 
 import asyncio
 import contextlib
+import gzip
 import hashlib
-import io
 import itertools
 import json
 import random
+import resource
+import shutil
 import sqlite3
 import tarfile
+import tempfile
 import time
+import tracemalloc
 
 import pytest
 
@@ -276,12 +280,122 @@ def test_sources_that_are_none(used, tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
     assert restore(used, tmp_path / "none.tar")[0] == 2
     assert restore(used, tmp_path / "data")[0] == 1
-    bad = tmp_path / "bad.tar"
-    with tarfile.open(bad, "w") as archive:
-        archive.addfile(tarfile.TarInfo("../escaped"), io.BytesIO())
-    assert restore(used, bad)[0] == 1
-    assert not (tmp_path.parent / "escaped").exists()
     assert "Traceback" not in capsys.readouterr().err
+
+
+def _member(name, kind=tarfile.REGTYPE, link="", size=0, pax=None):
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname, member.size = kind, link, size
+    member.pax_headers = pax or {}
+    return member
+
+
+def _through_a_long_path(_):
+    """Leave the folder past the check of Python's own filter (CVE-2025-4517)."""
+    path, steps = "", "abcdefghijklmnop"
+    for step in steps:
+        yield _member(f"{path}{'d' * 247}", tarfile.DIRTYPE), b""
+        yield _member(f"{path}{step}", tarfile.SYMTYPE, "d" * 247), b""
+        path += "d" * 247 + "/"
+    long = f"{'/'.join(steps)}/{'l' * 254}"
+    yield _member(long, tarfile.SYMTYPE, "../" * len(steps)), b""
+    yield _member("up", tarfile.SYMTYPE, f"{long}/../.."), b""
+    yield _member("up/escaped", size=4), b"evil"
+
+
+EVIL = {
+    "above": lambda _: [(_member("../escaped"), b"")],
+    "absolute": lambda root: [(_member(f"{root}/escaped"), b"")],
+    "past the filter": _through_a_long_path,
+    "a database above": lambda _: [(_member("b/../../escaped/journal.db"), b"")],
+    "deeper": lambda _: [(_member("b/c/journal.db"), b"")],
+    "link": lambda root: [(_member("b/state.db", tarfile.SYMTYPE, f"{root}/mine"), b"")],
+    "hard link": lambda _: [(_member("b/state.db", tarfile.LNKTYPE, "b/journal.db"), b"")],
+    "pipe": lambda _: [(_member("b/state.db", tarfile.FIFOTYPE), b"")],
+    "device": lambda _: [(_member("b/state.db", tarfile.CHRTYPE), b"")],
+    "sparse": lambda _: [(_member("b/state.db", tarfile.GNUTYPE_SPARSE), b"")],
+    "another file": lambda _: [(_member("b/program.py"), b"")],
+    "a database that the manifest does not name": lambda _: [(_member("b/more.db"), b"")],
+    "twice": lambda _: [(_member("b/journal.db", size=4), b"evil")] * 2,
+    "more than the manifest says": lambda _: [(_member("b/journal.db", size=9), b"evil evil")],
+    "huge": lambda _: [(_member("b/series.db", size=HUGE), None)],
+    "huge and unnamed": lambda _: [(_member("b/else.db", size=HUGE), None)],
+    "huge manifest": lambda _: [(_member("c/manifest.json", size=HUGE), None)],
+    "huge header": lambda _: [(_member("b/x", tarfile.GNUTYPE_LONGNAME, size=HUGE), None)],
+    "huge extension": lambda _: [(_member("b/x", tarfile.XHDTYPE, size=HUGE), None)],
+    "huge by extension": lambda _: [(_member("b/journal.db", pax={"size": str(10**15)}), b"")],
+    "negative by extension": lambda _: [(_member("b/journal.db", pax={"size": "-512"}), b"")],
+    "headers without end": lambda _: [(_member("b/x", tarfile.XHDTYPE), b"")] * 3000,
+    "folders without end": lambda _: [(_member("b", tarfile.DIRTYPE), b"")] * 3000,
+}
+HUGE = 120_000_000
+
+
+@pytest.mark.parametrize("manifest", ["manifest first", "manifest last"])
+@pytest.mark.parametrize("what", EVIL)
+def test_an_archive_writes_only_what_its_manifest_names(
+    config_file, tmp_path, capsys, monkeypatch, what, manifest
+):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    files = {"journal.db": {"bytes": 4}, "series.db": {"bytes": HUGE}, "state.db": {"bytes": 0}}
+    text = json.dumps({"format": 1, "made": "", "series_from": 0.0, "files": files}).encode()
+    said = (_member("b/manifest.json", size=len(text)), text)
+    evil = EVIL[what](tmp_path)
+    members = [said, *evil] if manifest == "manifest first" else [*evil, said]
+    bad = tmp_path / "bad.tar.gz"
+    with gzip.open(bad, "wb", compresslevel=1) as file:
+        for member, content in members:
+            file.write(member.tobuf(tarfile.PAX_FORMAT))
+            if content is None:
+                for _ in range(HUGE // 1_000_000):
+                    file.write(bytes(1_000_000))
+            else:
+                file.write(content + bytes(-len(content) % 512))
+        file.write(bytes(1024))
+    before = sorted(tmp_path.rglob("*"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (70_000_000, limits[1]))
+    tracemalloc.start()
+    try:
+        code, _ = restore(config_file, bad, only_verify=True)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert code == 1
+    assert sorted(tmp_path.rglob("*")) == before
+    assert peak < 30_000_000
+    output = capsys.readouterr().err
+    assert output.count("\n") == 1
+    assert f"{bad} is damaged or not an archive of a backup (" in output
+
+
+def test_a_database_that_the_manifest_does_not_name_is_not_restored(used, tmp_path):
+    back_up(used, tmp_path / "b")
+    (folder,) = (tmp_path / "b").iterdir()
+    (folder / "more.db").write_bytes(b"evil")
+    assert restore(used, folder, only_verify=True)[0] == 1
+    (folder / "more.db").unlink()
+    shutil.copy(folder / "state.db", tmp_path / "elsewhere.db")
+    (folder / "state.db").unlink()
+    (folder / "state.db").symlink_to(tmp_path / "elsewhere.db")
+    assert restore(used, folder, only_verify=True)[0] == 1
+
+
+def test_an_archive_of_an_earlier_version(used, tmp_path):
+    """Its manifest does not give sizes and follows the journal; times are in extensions."""
+    back_up(used, tmp_path / "b")
+    (folder,) = (tmp_path / "b").iterdir()
+    manifest = json.loads((folder / MANIFEST).read_text())
+    for described in manifest["files"].values():
+        del described["bytes"]
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    for name, mode in (("old.tar", "w"), ("old.tar.gz", "w:gz")):
+        with tarfile.open(tmp_path / name, mode) as archive:
+            archive.add(folder, arcname=folder.name)
+        assert restore(used, tmp_path / name, only_verify=True)[0] == 0
 
 
 def test_no_data_yet(config_file, tmp_path, capsys):
