@@ -141,7 +141,7 @@ class AlertEngine:
         """Record that a person is on site, which acknowledges the incident; repeats are ignored."""
         incident = self._load(tx, incident_id)
         unanswered = incident.status in (Status.OPEN, Status.NOTIFIED)
-        if not unanswered and repository.arrived(tx, incident_id, by):
+        if not unanswered and repository.arrived(tx, incident_id, by, over=not incident.awaited):
             return incident
         return self._record(tx, incident_id, inputs.Arrived(by, now, channel), now)
 
@@ -178,12 +178,16 @@ class AlertEngine:
         cause: str = "",
         note: str = "",
     ) -> Incident:
-        """Record what a person found; the last verdict counts, all are kept.
+        """Record what a person found; the last verdict counts, all are kept, repeats are ignored.
 
         The verdict on an alert of vaping adjusts its sensor's alert threshold
         (`threshold_adjustments`). Raises `FeedbackError` if verdict, cause and note do not fit.
         """
         feedback = inputs.Feedback(by, verdict, now, cause, note)
+        incident = self._load(tx, incident_id)
+        unanswered = incident.status in (Status.OPEN, Status.NOTIFIED)
+        if not unanswered and repository.is_last_feedback(tx, incident_id, feedback):
+            return incident
         incident = self._record(tx, incident_id, feedback, now)
         repository.add_feedback(tx, incident_id, feedback)
         threshold_adjustments.adjust_from_feedback(tx, incident, feedback)

@@ -2,7 +2,11 @@
 
 A token is 128 random bits, stored as a hash. It passes through push services and mail, so it has
 little power: it acknowledges an incident, or reports arrival and feedback, for the person it was
-sent to. Using it twice acts once. It is not a sign-in.
+sent to. Using it twice acts once. It is not a sign-in. It ends at its own time, with a new password
+of its person and when they are signed out everywhere.
+
+The first press returns a second token, for what comes later. That is derived from the first and
+ends with it, so pressing again neither makes another nor extends anything.
 
 Links carry it in the fragment, which browsers never send; buttons carry it in the body of a POST. A
 GET does nothing, and a form submitted without pressing its button contains no token.
@@ -10,7 +14,9 @@ GET does nothing, and a form submitted without pressing its button contains no t
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import secrets
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 LIFETIME_S: Final = 12 * 3600.0
+_BYTES: Final = 16
 _REMEMBERED_S: Final = 7 * 86_400.0
 """How long an expired token is remembered, to say that it has expired."""
 
@@ -45,12 +52,38 @@ class Grant:
 def issue(tx: sqlite3.Connection, incident: str, person: str, action: Action, now: float) -> str:
     """Create a token, to be sent only to its person."""
     tx.execute("DELETE FROM action_token WHERE expires_at <= ?", (now - _REMEMBERED_S,))
-    token = secrets.token_urlsafe(16)
+    token = secrets.token_urlsafe(_BYTES)
     tx.execute(
         "INSERT INTO action_token VALUES (?, ?, ?, ?, ?, ?, NULL)",
         (_hash(token), incident, person, action.value, now, now + LIFETIME_S),
     )
     return token
+
+
+def issue_feedback(tx: sqlite3.Connection, token: str, grant: Grant, now: float) -> str:
+    """Create the token for what follows the first press; the same at each press."""
+    derived = hmac.digest(token.encode(), Action.FEEDBACK.value.encode(), "sha256")[:_BYTES]
+    following = base64.urlsafe_b64encode(derived).decode().rstrip("=")
+    tx.execute(
+        "INSERT OR IGNORE INTO action_token VALUES (?, ?, ?, ?, ?, ?, NULL)",
+        (
+            _hash(following),
+            grant.incident,
+            grant.person,
+            Action.FEEDBACK.value,
+            now,
+            grant.expires_at,
+        ),
+    )
+    return following
+
+
+def revoke_all(tx: sqlite3.Connection, person: str, now: float) -> int:
+    """End all tokens of a person; return their number."""
+    return tx.execute(
+        "UPDATE action_token SET expires_at = ?1 WHERE person = ?2 AND expires_at > ?1",
+        (now, person),
+    ).rowcount
 
 
 def find(db: sqlite3.Connection, token: str) -> Grant | None:

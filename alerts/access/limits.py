@@ -1,4 +1,4 @@
-"""Rate limits of failed attempts: by address, by account, and in total.
+"""Rate limits: of failed attempts by address, by account and in total; of answers by link.
 
 An attempt counts before it is checked, so that parallel ones are no way around; a successful one is
 removed. Guessing at one account, or from many addresses, can keep others from signing in, except
@@ -11,7 +11,10 @@ from __future__ import annotations
 import ipaddress
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _MOST_KEYS: Final = 10_000
 
@@ -26,6 +29,8 @@ class _Bound(NamedTuple):
 _CLIENT: Final[tuple[_Bound, ...]] = (_Bound(5, 60.0), _Bound(30, 3600.0))
 _ACCOUNT: Final = (_Bound(10, 900.0),)
 _ALL: Final = (_Bound(60, 60.0),)
+_LINK_LOOKS: Final = (_Bound(60, 60.0),)
+_LINK_ANSWERS: Final = (_Bound(10, 60.0), _Bound(30, 12 * 3600.0))
 
 
 def address_key(address: str) -> str:
@@ -44,6 +49,25 @@ def address_key(address: str) -> str:
 
 
 @dataclass(slots=True)
+class LinkLimit:
+    """Counts the requests with one link, in memory: looking, and answers that may change things."""
+
+    _times: dict[str, deque[float]] = field(default_factory=dict)
+
+    def take(self, token: str, now: float, *, answers: bool) -> float:
+        """Count a request and return 0.0, or return the seconds to wait."""
+        bounds = _LINK_ANSWERS if answers else _LINK_LOOKS
+        key = f"{answers} {token}"
+        wait = _wait(self._times.get(key, ()), bounds, now)
+        if wait == 0:
+            if key not in self._times and len(self._times) >= _MOST_KEYS:
+                del self._times[next(iter(self._times))]
+            most = max(b.tries for b in bounds)
+            self._times.setdefault(key, deque(maxlen=most)).append(now)
+        return wait
+
+
+@dataclass(slots=True)
 class TryLimit:
     """Counts attempts, in memory: an attacker cannot cause a restart."""
 
@@ -54,7 +78,7 @@ class TryLimit:
     def take(self, address: str, account: str, now: float) -> float:
         """Count an attempt and return 0.0, or return the seconds to wait."""
         keys = self._keys(address, account)
-        wait = max(self._wait(key, bounds, now) for key, bounds in keys.items())
+        wait = max(_wait(self._tries.get(key, ()), bounds, now) for key, bounds in keys.items())
         if wait > 0:
             return wait
         for key, bounds in keys.items():
@@ -86,11 +110,11 @@ class TryLimit:
                 keys[f"account {account.casefold()[:80]}"] = _ACCOUNT
         return keys
 
-    def _wait(self, key: str, bounds: tuple[_Bound, ...], now: float) -> float:
-        tries = self._tries.get(key, ())
-        waits = [0.0]
-        for bound in bounds:
-            recent = [t for t in tries if t > now - bound.window_s]
-            if len(recent) >= bound.tries:
-                waits.append(recent[-bound.tries] + bound.window_s - now)
-        return max(waits)
+
+def _wait(times: Iterable[float], bounds: tuple[_Bound, ...], now: float) -> float:
+    waits = [0.0]
+    for bound in bounds:
+        recent = [t for t in times if t > now - bound.window_s]
+        if len(recent) >= bound.tries:
+            waits.append(recent[-bound.tries] + bound.window_s - now)
+    return max(waits)

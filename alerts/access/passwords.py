@@ -2,7 +2,7 @@
 
 Stored is an Argon2id hash with the parameters of RFC 9106, section 4, second choice (64 MiB, 3
 passes, 4 lanes). A guess takes as long for a person without a password. A new password ends every
-session of its person.
+session of its person and the links in their notices.
 
 A password has 12 to 128 characters of any kind and must not be guessable from names of the school:
 NIST SP 800-63B asks for length and checks against lists and context, not for character classes.
@@ -107,7 +107,7 @@ class Hasher:
 def set_password(tx: sqlite3.Connection, person: str, kept: str, now: float) -> int:
     """Store a new password hash and end all sessions of its person; return their number."""
     keep_hash(tx, person, kept, now)
-    return sessions.end_all(tx, person)
+    return sessions.end_all(tx, person, now)
 
 
 def keep_hash(tx: sqlite3.Connection, person: str, kept: str, now: float) -> None:

@@ -13,6 +13,8 @@ import hmac
 import secrets
 from typing import TYPE_CHECKING, Final
 
+from alerts.access import action_tokens
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -49,8 +51,9 @@ def end(tx: sqlite3.Connection, identity: str) -> None:
     tx.execute("DELETE FROM staff_session WHERE hash = ?", (_hash(identity),))
 
 
-def end_all(tx: sqlite3.Connection, person: str) -> int:
-    """End all sessions of a person; return their number."""
+def end_all(tx: sqlite3.Connection, person: str, now: float) -> int:
+    """End all sessions of a person, and the links in their notices; return how many sessions."""
+    action_tokens.revoke_all(tx, person, now)
     return tx.execute("DELETE FROM staff_session WHERE person = ?", (person,)).rowcount
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 ARRIVED: Final = ("arrived", "arrived as well")
 """History lines of a person on site."""
+ARRIVED_LATE: Final = "arrived after it was over"
 
 
 _FIELDS: Final = tuple(f.name for f in fields(Incident) if f.name != "detections")
@@ -177,11 +178,12 @@ def note(tx: sqlite3.Connection, incident: str, at: float, what: str, detail: st
     add_history(tx, incident, Record(at, SYSTEM, what, detail))
 
 
-def arrived(tx: sqlite3.Connection, incident: str, person: str) -> bool:
-    """Return whether a person has arrived, in time to count."""
+def arrived(tx: sqlite3.Connection, incident: str, person: str, *, over: bool = False) -> bool:
+    """Return whether a person has arrived, in time to count or also when it was `over`."""
+    late = ARRIVED_LATE if over else ARRIVED[0]
     found = tx.execute(
-        "SELECT 1 FROM incident_history WHERE incident = ? AND who = ? AND what IN (?, ?)",
-        (incident, person, *ARRIVED),
+        "SELECT 1 FROM incident_history WHERE incident = ? AND who = ? AND what IN (?, ?, ?)",
+        (incident, person, *ARRIVED, late),
     )
     return found.fetchone() is not None
 
@@ -205,6 +207,17 @@ def add_feedback(tx: sqlite3.Connection, incident: str, feedback: Feedback) -> N
         " :verdict, :cause, :note FROM incident_feedback WHERE incident = :incident",
         {"incident": incident, **asdict(feedback)},
     )
+
+
+def is_last_feedback(tx: sqlite3.Connection, incident: str, feedback: Feedback) -> bool:
+    """Whether the last verdict is this person's, and the same."""
+    row = tx.execute(
+        "SELECT who, verdict, cause, note FROM incident_feedback WHERE incident = ?"
+        " ORDER BY seq DESC LIMIT 1",
+        (incident,),
+    ).fetchone()
+    same = (feedback.by, feedback.verdict.value, feedback.cause, feedback.note)
+    return row is not None and tuple(row) == same
 
 
 def next_number(tx: sqlite3.Connection, day: str) -> int:

@@ -6,25 +6,31 @@ notified once, at its end, of what is still going on. A silence never changes, i
 early.
 
 A long silence is how a school stops noticing a place, so it lasts at most `LONGEST_S`, or
-`LONGEST_WIDE_S` if it names no place.
+`LONGEST_WIDE_S` if it names no place. The same holds for silences that add up to the whole school:
+where fewer than a quarter of the rooms with sensors would stay, only administrators may add one,
+and for at most `LONGEST_WIDE_S` in one piece.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Final
 
 from alerts.errors import MatcherError, SilenceError
-from alerts.routing.labels import LABELS
+from alerts.routing.labels import LABELS, incident_labels
 from alerts.routing.matchers import all_match, parse_matchers
 from alerts.routing.muting import SilenceState, check_silence, silence_state
+from alerts.severity import Severity
+from detection.events import EventKind
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from alerts.routing.matchers import Matcher
+    from storage.registry import Registry
 
 LONGEST_S: Final = 14 * 86_400.0
 LONGEST_WIDE_S: Final = 4 * 3600.0
@@ -66,8 +72,14 @@ def add(
     starts_at: float,
     ends_at: float,
     now: float,
+    registry: Registry | None = None,
+    is_admin: bool = False,
 ) -> Silence:
-    """Add a silence; raises `SilenceError` with every fault of its fields."""
+    """Add a silence; raises `SilenceError` with every fault of its fields.
+
+    With a `registry`, it may not complete the silence of the whole school, except for a short time
+    by an administrator.
+    """
     begins = max(starts_at, now)
     faults = []
     if len(matchers) > _MAX_MATCHERS:
@@ -92,6 +104,8 @@ def add(
         hours = f"{longest / 3600:g} hours"
         wide = "" if names & _PLACES else " for a silence that names no place"
         faults.append(f"end: at most {hours} after the start{wide}")
+    if registry is not None and not faults:
+        faults += _sum_faults(tx, conditions, begins, ends_at, now, registry, is_admin=is_admin)
     if faults:
         raise SilenceError("\n".join(faults))
     row = tx.execute(
@@ -134,6 +148,82 @@ def muting(tx: sqlite3.Connection, labels: Mapping[str, str], at: float) -> Sile
         if all_match(_conditions(silence.matchers), labels):
             return silence
     return None
+
+
+def _sum_faults(
+    tx: sqlite3.Connection,
+    conditions: tuple[Matcher, ...],
+    begins: float,
+    ends: float,
+    now: float,
+    registry: Registry,
+    *,
+    is_admin: bool,
+) -> Iterator[str]:
+    """Yield why a silence may not join those that exist."""
+    spans = [(_conditions(s.matchers), s.starts_at, s.ends_at) for s in listed(tx, now)]
+    spans = [span for span in spans if span[2] > now]
+    new = (conditions, begins, ends)
+    names = {c.name for span in (*spans, new) for c in span[0]}
+    kinds = tuple(EventKind) if "kind" in names else (EventKind.VAPE,)
+    severities = tuple(Severity) if "severity" in names else (Severity.WARNING,)
+    rooms: dict[str, list[str]] = {}
+    for sensor in registry.sensors.values():
+        rooms.setdefault(sensor.room, []).append(sensor.id)
+    places = [set(sensors) for room, sensors in rooms.items() if room in registry.rooms]
+    if len(places) <= 1:
+        return  # the silence of the only room is that of a room
+    for kind, severity in product(kinds, severities):
+        muted = [
+            (_muted_sensors(registry, span[0], kind, severity), span[1], span[2])
+            for span in (*spans, new)
+        ]
+        before = _wide_spans(muted[:-1], places)
+        added = [span for span in _wide_spans(muted, places) if span not in before]
+        if added and not is_admin:
+            yield (
+                "place: with the silences that exist, this mutes the whole school; only"
+                " administrators may do that"
+            )
+            return
+        if any(end - start > LONGEST_WIDE_S for start, end in added):
+            yield (
+                "end: with the silences that exist, this mutes the whole school for more than"
+                f" {LONGEST_WIDE_S / 3600:g} hours"
+            )
+            return
+
+
+def _muted_sensors(
+    registry: Registry, conditions: tuple[Matcher, ...], kind: EventKind, severity: Severity
+) -> set[str]:
+    found = set()
+    for sensor in registry.sensors.values():
+        room = registry.rooms.get(sensor.room)
+        if room is not None and all_match(
+            conditions,
+            incident_labels(room, kind=kind.value, severity=severity.value, sensor=sensor.id),
+        ):
+            found.add(sensor.id)
+    return found
+
+
+def _wide_spans(
+    silences: Sequence[tuple[set[str], float, float]], rooms: Sequence[set[str]]
+) -> list[tuple[float, float]]:
+    """Return when fewer than a quarter of the rooms have a sensor that is not muted."""
+    fewest = -(-len(rooms) // 4)
+    moments = sorted({at for _, start, end in silences for at in (start, end)})
+    found: list[tuple[float, float]] = []
+    for start, end in pairwise(moments):
+        muted = set().union(*(m for m, begins, ends in silences if begins <= start < ends))
+        if sum(not sensors <= muted for sensors in rooms) >= fewest:
+            continue
+        if found and found[-1][1] == start:
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((start, end))
+    return found
 
 
 def _conditions(matchers: Sequence[str]) -> tuple[Matcher, ...]:

@@ -233,7 +233,7 @@ class SignInPages(PageGroup):
             raise HTTPException(403, "Only administrators can sign others out.")
 
         def end_all(tx: sqlite3.Connection) -> None:
-            sessions.end_all(tx, person)
+            sessions.end_all(tx, person, self._context.settings.clock())
             self._audit(tx, AuditKind.SIGN_OUT, session.person, request, person=person[:80])
 
         await self._context.write(end_all)

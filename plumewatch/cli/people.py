@@ -375,12 +375,13 @@ def staff_sign_out(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Sign a person out everywhere."""
+    """Sign a person out everywhere, and end the links in their notices."""
     from alerts.access import sessions
     from storage import audit
 
     detail = {"person": person[:80]}
+    now = time.time()
     with Site.load(config).transaction() as tx:
-        audit.append(tx, audit.AuditKind.SIGN_OUT, audit.machine_user(), detail, time.time())
-        ended = sessions.end_all(tx, person)
+        audit.append(tx, audit.AuditKind.SIGN_OUT, audit.machine_user(), detail, now)
+        ended = sessions.end_all(tx, person, now)
     Printer(as_json=as_json).say(f"{ended} sessions ended", person=person, sessions_ended=ended)

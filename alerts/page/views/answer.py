@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse, Response
 
 from alerts.access import action_tokens
 from alerts.access.action_tokens import Action
-from alerts.access.limits import TryLimit
+from alerts.access.limits import LinkLimit, TryLimit
 from alerts.access.roles import Right, may
 from alerts.errors import FeedbackError
 from alerts.incidents.incident import Status
@@ -74,6 +74,7 @@ class AnswerPages(PageGroup):
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
         self._limit = TryLimit()
+        self._link_limit = LinkLimit()
 
     @serves("/answer", Access.PUBLIC)
     async def page(self, request: Request) -> Response:
@@ -99,7 +100,7 @@ class AnswerPages(PageGroup):
             if again is None or again.used_at is None:
                 engine.acknowledge(tx, grant.incident, grant.person, now, channel=_channel(form))
                 action_tokens.use(tx, token, now)
-            return action_tokens.issue(tx, grant.incident, grant.person, Action.FEEDBACK, now)
+            return action_tokens.issue_feedback(tx, token, grant, now)
 
         feedback = await self._context.write(acknowledge)
         return await self._state(grant, feedback=feedback)
@@ -141,7 +142,8 @@ class AnswerPages(PageGroup):
         """Return form, token and what it grants.
 
         Raises 400 without a token, 403 with one that is unknown, expired, for another action or of
-        another person than who is signed in, and 429 after too many of those.
+        another person than who is signed in, and 429 after too many of those or too many with one
+        token.
         """
         form = await form_of(request)
         token = text_of(form, "token").strip()
@@ -162,6 +164,10 @@ class AnswerPages(PageGroup):
             raise HTTPException(403, "This link is not valid. Sign in to respond.")
         if now >= grant.expires_at or not may(member.role, Right.ANSWER):
             raise HTTPException(403, _EXPIRED)
+        wait = self._link_limit.take(token, now, answers=action is not None)
+        if wait > 0:
+            after = {"Retry-After": str(math.ceil(wait))}
+            raise HTTPException(429, "Too many answers with this link. Sign in to respond.", after)
         session = await self._context.session(request)
         if session is not None and session.person != grant.person:
             fault = f"This link is for {member.name}, but you are signed in as {session.name}."

@@ -73,6 +73,8 @@ class SilencePages(PageGroup):
                     starts_at=starts,
                     ends_at=ends,
                     now=now,
+                    registry=self._context.registry,
+                    is_admin=session.may(Right.ACCOUNTS),
                 )
             )
         except SilenceError as error:
@@ -80,7 +82,7 @@ class SilencePages(PageGroup):
             return await self._page(request, typed, faults, 400)
         return RedirectResponse("/silences", 303)
 
-    @serves("/silences/{id:int}/end", Right.SILENCE, methods=("POST",))
+    @serves("/silences/{id:row}/end", Right.SILENCE, methods=("POST",))
     async def end(self, request: Request) -> Response:
         """End a silence early."""
         session = request.state.session

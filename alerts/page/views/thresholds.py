@@ -40,7 +40,7 @@ class ThresholdPages(PageGroup):
         """Show thresholds by sensor, and the newest adjustments."""
         return await self._page(request)
 
-    @serves("/levels/moves/{seq:int}/undo", Right.SENSORS, methods=("POST",))
+    @serves("/levels/moves/{seq:row}/undo", Right.SENSORS, methods=("POST",))
     async def undo(self, request: Request) -> Response:
         """Revert an adjustment."""
         session, form = request.state.session, request.state.form

@@ -19,7 +19,8 @@ from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from alerts.notify.pump import OutboxPump
 from alerts.policy import AlertPolicy
 from storage import sqlite
-from tests.unit.alerts.test_page import HOST, NOW, Page
+from tests.unit.alerts.test_page import HOST, NOW, PASSWORD, Page
+from tests.unit.alerts.test_page_people import act
 
 
 @pytest.fixture
@@ -126,6 +127,94 @@ async def test_an_arrival_after_the_end_is_said_and_counts_no_more(open_page, ma
     assert answer.json()["awaited"] is False
     assert repository.load(page.db, incident).arrived_at is None
     assert history(page, incident)[-1] == ("ap", "arrived after it was over", "via link")
+
+
+def rows(page):
+    counts = page.db.execute(
+        "SELECT (SELECT count(*) FROM incident_history), (SELECT count(*) FROM incident_feedback),"
+        " (SELECT count(*) FROM level_moves), (SELECT count(*) FROM action_token),"
+        " (SELECT count(*) FROM outbox)"
+    )
+    return tuple(counts.fetchone())
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+async def test_the_same_answer_again_writes_nothing(open_page, make_event, is_over):
+    page = open_page()
+    incident = page.incident(make_event)
+    take = token_for(page, incident)
+    if is_over:
+        with sqlite.transaction(page.db) as tx:
+            page.engine.resolve(tx, incident, "fm", page.now)
+    say = (await press(page, take)).json()["feedback"]
+    presses = [(take, "/answer", {}), (say, "/answer/arrive", {})]
+    spray = {"verdict": "false_alarm", "cause": "spray"}
+    presses.append((say, "/answer/feedback", spray))
+    for token, path, form in presses:
+        assert (await press(page, token, path, **form)).status_code == 200
+        before = rows(page)
+        for _ in range(3):
+            page.now += 61.0
+            answer = await press(page, token, path, **form)
+            assert answer.status_code == 200
+            assert answer.json().get("feedback", say) == say
+        assert rows(page) == before
+
+
+async def test_one_link_answers_only_so_often(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    take = token_for(page, incident)
+    say = (await press(page, take)).json()["feedback"]
+    answers = []
+    for k in range(400):
+        page.now += 1.0
+        forms = [{"verdict": "confirmed"}, {"verdict": "test"}, {"verdict": "nobody_found"}]
+        answers.append(await press(page, say, "/answer/feedback", **forms[k % 3]))
+        answers.append(await press(page, take))
+        answers.append(await press(page, say, "/answer/look"))
+    refused = [a for a in answers if a.status_code == 429]
+    assert len(refused) > 700
+    assert int(refused[0].headers["retry-after"]) >= 1
+    assert "Sign in" in refused[0].json()["error"]
+    assert max(rows(page)) < 80
+    other = token_for(page, incident)
+    assert (await press(page, other)).status_code == 200
+
+
+async def test_pressing_again_extends_no_link(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    take = token_for(page, incident)
+    tokens = {take}
+    for _ in range(6):
+        tokens.add((await press(page, take)).json().get("feedback", take))
+        page.now += LIFETIME_S / 6 - 1
+    page.now += 6
+    for token in tokens:
+        assert (await press(page, token, "/answer/look")).status_code == 403
+
+
+@pytest.mark.parametrize("how", ["signed out everywhere", "by an administrator", "new password"])
+async def test_links_end_with_the_sessions_of_their_person(open_page, make_event, how):
+    page = open_page()
+    incident = page.incident(make_event)
+    take, others = token_for(page, incident), token_for(page, incident, person="fm")
+    say = (await press(page, take)).json()["feedback"]
+    await page.sign_in("ad" if how == "by an administrator" else "ap")
+    if how == "new password":
+        form = {"old": PASSWORD, "new": "another long one 17"}
+        answer = await act(page, "/account/password", **form)
+    else:
+        answer = await act(page, "/account/sign-out-everywhere", person="ap")
+    assert answer.status_code == 303
+    page.client.cookies.clear()
+    for token, path in ((take, "/answer"), (say, "/answer/arrive"), (take, "/answer/look")):
+        answer = await press(page, token, path)
+        assert answer.status_code == 403
+        assert "has expired" in answer.json()["error"]
+    assert (await press(page, others, "/answer/look")).status_code == 200
+    assert (await press(page, token_for(page, incident))).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/answer", "/answer/look", "/answer/arrive", "/answer/feedback"])

@@ -26,7 +26,7 @@ def routes_of(app):
     for route in app.routes:
         for method in getattr(route, "methods", None) or ():
             if method != "HEAD":
-                yield method.lower(), route.path.replace(":int}", "}")
+                yield method.lower(), route.path.replace(":row}", "}")
 
 
 def test_the_document_is_kept_as_the_code_has_it():

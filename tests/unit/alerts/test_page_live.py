@@ -91,7 +91,7 @@ async def test_it_ends_with_the_session(page):
     stream = Stream(page.app, await cookie_of(page))
     await stream.next()
     with sqlite.transaction(page.db) as tx:
-        sessions.end_all(tx, "ap")
+        sessions.end_all(tx, "ap", page.now)
     while (await stream.next()).get("more_body", True):
         pass
     await stream.close()

@@ -195,6 +195,50 @@ async def test_the_whole_school_is_for_administrators_and_not_for_long(open_page
     assert silence.matchers == ('kind="vape"',)
 
 
+PARTS = {
+    "rooms": [{"place": "room n2-boys"}, {"place": "room n1-girls"}],
+    "floors": [{"place": "floor 2 of North"}, {"place": "floor 1 of North"}],
+    "the only building": [{"place": "building North"}],
+    "all kinds in one": [{"place": "room n2-boys", "kind": "all"}, {"place": "room n1-girls"}],
+    "one after the other has begun": [
+        {"place": "room n2-boys", "hours": "24"},
+        {"place": "room n1-girls", "later": "12"},
+    ],
+}
+
+
+@pytest.mark.parametrize("parts", PARTS)
+async def test_silences_that_add_up_to_the_school_obey_its_rule(open_page, parts):
+    page = open_page()
+    *first, last = ({**SILENCE, "hours": "8", **part} for part in PARTS[parts])
+    await page.sign_in()
+    for part in first:
+        assert (await act(page, "/silences", **part)).status_code == 303
+    answer = await act(page, "/silences", **last)
+    assert answer.status_code == 400
+    assert "only administrators" in answer.text
+    await page.sign_in("ad")
+    answer = await act(page, "/silences", **last)
+    assert answer.status_code == 400
+    assert "whole school for more than 4 hours" in answer.text
+    assert (await act(page, "/silences", **{**last, "hours": "4"})).status_code == 303
+    later = {**last, "hours": "1", "later": "4"}
+    expected = 303 if last["later"] != "0" else 400
+    assert (await act(page, "/silences", **later)).status_code == expected
+    await page.sign_in()  # who adds nothing to it may go on
+    assert (await act(page, "/silences", **{**SILENCE, "kind": "smoke"})).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "path", ["/silences/{}/end", "/levels/moves/{}/undo", "/incidents/{}/arrive"]
+)
+@pytest.mark.parametrize("number", [10**18 - 1, 2**63 - 1, 2**63, 10**40, "9" * 5000])
+async def test_numbers_that_no_row_has(open_page, path, number):
+    page = open_page()
+    await page.sign_in("ad")
+    assert (await act(page, path.format(number))).status_code in {400, 404}
+
+
 async def test_silences_are_guarded(open_page):
     page = open_page()
     assert (await page.client.post("/silences", data=SILENCE)).status_code == 303
