@@ -161,24 +161,28 @@ def test_onset_is_that_of_the_session_of_puffs_and_of_the_puff_where_it_is_maske
     assert [(e.onset, e.masked) for e in vape] == [(onset, spray)]
 
 
-def test_a_long_plume_is_weighed_ever_more_seldom(monkeypatch):
-    ages = []
-    weigh = Model.vape_score
+class Ages:
+    """Observe when a pulse is judged, by its age."""
 
-    def noted(model, facts):
-        ages.extend(facts[:, FACTS.index("age_s")].tolist())
-        return weigh(model, facts)
+    def __init__(self):
+        self.seen = []
 
-    monkeypatch.setattr(Model, "vape_score", noted)
-    detector = Detector()
+    def on_facts(self, *judged):
+        facts, is_pulse = judged[4:6]
+        self.seen.extend(facts[is_pulse, FACTS.index("age_s")].tolist())
+
+
+def test_a_long_plume_is_judged_ever_more_seldom():
+    ages = Ages()
+    detector = Detector(observer=ages)
     detector.sensor_row("s")
     time, values = clean(600)
     values[200:, PM25] += 300.0
     detector.step(batch_of(time, values))
-    first, last = ages[:8], [age for age in ages if age > JUDGED_S / 2]
+    first, last = ages.seen[:8], [age for age in ages.seen if age > JUDGED_S / 2]
     assert first == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
     assert 6 <= len(last) <= 9
-    assert max(ages) <= JUDGED_S
+    assert max(ages.seen) <= JUDGED_S
 
 
 def test_the_highest_pulse_is_known_of_an_episode_that_began_with_gas_alone():
