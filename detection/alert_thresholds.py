@@ -1,37 +1,36 @@
-"""Alert thresholds: one for every sensor, from the false alarms that a school tolerates.
+"""Alert thresholds: one for every sensor, from how often its air comes near to looking like vaping.
 
-The operator states a budget: false alarms a sensor-week. The score of a reading is its log-odds of
-vaping; each sensor's threshold is the lowest at which its own stream is expected to give no more
-false alarms than its budget.
+The score of a reading is its log-odds of vaping. What the model learned of nuisances holds for
+every room: how many come near its level, and how many fewer pass each higher one. What a room tells
+by itself, from its first hour on, is how many *near misses* it has.
 
-Counts
+Clusters
     Judged readings of one sensor less than `CLUSTER_S` apart are one *cluster*: one cause in the
-    air, which could lead to one alert. Finished clusters are counted by their highest score, each
-    as vaping with weight p and as a nuisance with weight 1 - p, p being its probability.
-Probability
-    Where vaping is rarer than in training (`BASE_RATE`), the same score means less. The share of
-    vaping in a sensor's stream is estimated by expectation maximization (Saerens, Latinne and
-    Decaestecker 2002, Neural Computation 14, eq. 4), and corrects the odds within `SHIFT`. Where we
-    differ: the share starts from that of training, which counts as `SHARE_CLUSTERS` clusters.
+    air, which could lead to one alert. Finished clusters are counted by their highest score.
+Near misses
+    Clusters whose highest score is between `NEAR` below the model's level: alike enough to tell
+    something of this room, too unlike to be vaping. Plumes above them never count, however many
+    there are, nor do near misses within `CONTEXT_S` after one: a busy room does not teach its
+    sensor to be silent. Their number is compared with that of a busy room (`NEAR_A_WEEK`), which counts as
+    a day of reading before the first.
+Threshold
+    False alarms fall by e per 1 / `TAIL` log-odds. The threshold moves by the logarithm of the near
+    misses: up by `RAISE` of what would keep the false alarms of a dirty room at those of the
+    reference, down by `LOWER_SHARE` of it in a quiet one, and by the logarithm of the operator's
+    budget. It is set at a sensor's first reading of each hour, from its own stream alone; hours
+    begin at a minute of its own, so that few sensors are due together.
 Memory
     Counts and the time over which they were collected fade together, by e over `MEMORY_S` of time
     in which the sensor was read. A sensor that is switched off forgets nothing.
-Threshold
-    Expected false alarms are the nuisances counted above it; beyond the data their tail is
-    extrapolated (`detection.score_tail`). It is set at a sensor's first reading of each hour, from
-    its own stream alone; hours begin at a minute of its own, so that few sensors are due together.
 Bounds
-    At most `UPPER` above the model's threshold: such a score always alerts. At most `LOWER` below
-    it, and below it only where the operator tolerates more than `BUDGET` or people confirmed
-    `CONFIRMED` alerts, and when the sensor was read long enough for one false alarm to be due
-    (fully at two). The model's threshold holds until `LEARN_S` and `LEARN_CLUSTERS` have passed.
+    At most `UPPER` above the model's threshold: such a score always alerts. At most `LOWER` below.
 Feedback
-    A label moves the threshold within `FEEDBACK` and counts its cluster as what it was. Both can be
-    withdrawn. The bounds hold for the sum.
+    A label moves the threshold within `FEEDBACK`, which outweighs all else, and counts its cluster
+    as what it was: an alert that was false is a near miss. Both can be withdrawn. The bounds hold
+    for the sum.
 
 Any split of the stream gives the same thresholds, no sensor depends on another, and memory is
-constant for a sensor. This is no guarantee: the expected number is as good as the model's
-probabilities are in the room at hand, which feedback corrects.
+constant for a sensor.
 """
 
 from __future__ import annotations
@@ -41,8 +40,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-
-from detection.score_tail import STEP, expected_above
+from scipy.special import expit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,23 +55,26 @@ twice a school day; more, and alerts are soon not believed."""
 LOWER: Final = 1.0
 UPPER: Final = 1.5
 """How far a threshold may be below and above the model's, log-odds."""
-FEEDBACK: Final = 0.75
+FEEDBACK: Final = 1.5
 """How far feedback may move a threshold either way, log-odds."""
-BASE_RATE: Final = 0.2
-"""Share of clusters that are vaping where the model was trained."""
-SHIFT: Final = (-3.0, 1.0)
-"""Bounds of the correction for another share, log-odds."""
+NEAR: Final = (3.0, 1.0)
+"""Near misses are so far below the model's level, log-odds."""
+CONTEXT_S: Final = 600.0
+NEAR_A_WEEK: Final = 60.0
+FALSE_A_WEEK: Final = 2.8
+TAIL: Final = 1.2
+"""Near misses and false alarms a week in a busy room at the model's level, and how fast nuisances
+become fewer with their score: of worlds on which a model was not trained."""
+RAISE: Final = 0.6
+LOWER_SHARE: Final = 0.25
 CLUSTER_S: Final = 120.0
-CONFIRMED: Final = 3.0
-"""Alerts confirmed by people, and remembered, from which a threshold may go below the model's."""
-LEARN_S: Final = 3 * 86_400.0
-LEARN_CLUSTERS: Final = 20.0
 MEMORY_S: Final = 4 * 7 * 86_400.0
 WEEK_S: Final = 7 * 86_400.0
+LEARN_S: Final = 86_400.0
+"""Before so long, what is expected is not stated."""
 _LONGEST_STEP_S: Final = 300.0
 """A longer silence counts as this much time read."""
-SHARE_CLUSTERS: Final = 20.0
-_SHARE_ROUNDS: Final = 25
+STEP: Final = 0.125
 _BELOW: Final = 2.0
 _ABOVE: Final = 2.0
 """Bins go this far beyond the bounds of a threshold."""
@@ -88,6 +89,8 @@ _RECENT: Final = 8
 """Clusters that feedback can still name."""
 _UNLABELED, _NUISANCE, _VAPING = 0, 1, 2
 """Clusters without a label, and those that people labeled."""
+_NEAR: Final = slice(_MODEL - round(NEAR[0] / STEP), _MODEL - round(NEAR[1] / STEP))
+_PRIOR: Final = NEAR_A_WEEK / 7.0
 _MIDDLES: Final = (np.arange(_BINS) - _MODEL + 0.5) * STEP
 _MIDDLES[0] -= _BELOW
 _MIDDLES.flags.writeable = False
@@ -96,7 +99,7 @@ _MIDDLES.flags.writeable = False
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """State of `n` sensors; every other field is a row of `block`, shape (15, n)."""
+    """State of `n` sensors; every other field is a row of `block`."""
 
     block: Floats
     read_s: Floats
@@ -125,6 +128,8 @@ class _State:
     """Where the next recent cluster is kept."""
     phase_s: Floats
     """When in the hour the threshold is set."""
+    passed_at: Floats
+    """When a cluster last came to the model's level, Unix seconds."""
 
     @classmethod
     def of(cls, block: Floats) -> _State:
@@ -136,7 +141,14 @@ class _State:
         """Return the state of sensors that have not been read."""
         state = cls.of(np.zeros((_STATE_WIDTH, n)))
         unknown = (state.hour, state.first, state.last, state.highest, state.label)
-        for column in (*unknown, state.expected, state.lost, state.lost_lowest, state.phase_s):
+        for column in (
+            *unknown,
+            state.expected,
+            state.lost,
+            state.lost_lowest,
+            state.phase_s,
+            state.passed_at,
+        ):
             column[:] = np.nan
         return state
 
@@ -200,8 +212,6 @@ class AlertThresholds:
     ----------
     model_level : float
         The model's own threshold, log-odds.
-    base_rate : float
-        Share of clusters that are vaping where the model was trained.
     budget : float
         Default budget, false alarms a sensor-week.
 
@@ -214,15 +224,11 @@ class AlertThresholds:
     array([0.])
     """
 
-    def __init__(
-        self, model_level: float, *, base_rate: float = BASE_RATE, budget: float = BUDGET
-    ) -> None:
-        if not (0.0 < base_rate < 1.0 and budget > 0.0):
-            raise ValueError(f"base rate {base_rate}, budget {budget}")
+    def __init__(self, model_level: float, *, budget: float = BUDGET) -> None:
+        if not budget > 0.0:
+            raise ValueError(f"budget {budget}")
         self.model_level = model_level
         self.budget = budget
-        self._base_odds = base_rate / (1.0 - base_rate)
-        self._base_rate = base_rate
         self._n = 0
         self._state = _State.unread(0)
         self._counts = np.zeros((0, 3, _BINS), np.float32)
@@ -263,7 +269,6 @@ class AlertThresholds:
         stored: Mapping[str, NDArray[Any]],
         model_level: float,
         *,
-        base_rate: float = BASE_RATE,
         budget: float = BUDGET,
     ) -> AlertThresholds:
         """Return the thresholds kept by `arrays`.
@@ -275,10 +280,12 @@ class AlertThresholds:
         KeyError
             If one is missing.
         """
-        thresholds = cls(model_level, base_rate=base_rate, budget=budget)
+        thresholds = cls(model_level, budget=budget)
         state, counts = stored["levels_state"], stored["levels_counts"]
         recent = stored["levels_recent"]
         n = state.shape[0]
+        if state.shape[1] == _STATE_WIDTH - 1:  # before it was kept when a cluster last passed
+            state = np.column_stack([state, np.full(n, np.nan)])
         shapes = ((n, _STATE_WIDTH), (n, 3, _BINS), (n, _RECENT, _WIDTH))
         if (state.shape, counts.shape, recent.shape) != shapes:
             raise ValueError(f"thresholds of shapes {state.shape}, {counts.shape}, {recent.shape}")
@@ -425,7 +432,10 @@ class AlertThresholds:
         bins = np.clip(at, 0, _BINS - 1).astype(np.intp)
         label = state.label
         kind = np.where(np.isnan(label), _UNLABELED, np.where(label > 0.0, _VAPING, _NUISANCE))
-        counts[np.arange(rows.size), kind, bins] += 1.0
+        passed = state.highest >= self.model_level
+        after = ~passed & (state.first - state.passed_at < CONTEXT_S)
+        state.passed_at[passed] = state.last[passed]
+        counts[np.arange(rows.size), kind, np.where(after, 0, bins)] += 1.0
         self._counts[rows] = counts
         k = np.flatnonzero(bins >= _LOWEST)
         place = state.next_slot[k].astype(np.intp)
@@ -439,50 +449,25 @@ class AlertThresholds:
             column[:] = np.nan
         self._state.block[:, rows] = state.block
 
-    def _chances(self, counts: Floats) -> Floats:
-        """Return the probability of vaping at each score, by its share in a sensor's stream."""
-        total = counts.sum(axis=(1, 2)) + SHARE_CLUSTERS
-        labeled = counts[:, _VAPING].sum(axis=1) + SHARE_CLUSTERS * self._base_rate
-        odds = np.exp(self.model_level + _MIDDLES)
-        shift = np.ones(counts.shape[0])
-        least, most = np.exp(SHIFT)
-        for _ in range(_SHARE_ROUNDS):
-            raised = odds * shift[:, None]
-            share = (
-                labeled + (counts[:, _UNLABELED] * (raised / (1.0 + raised))).sum(axis=1)
-            ) / total
-            share = np.minimum(share, 1.0 - 1e-9)
-            shift = np.clip(share / (1.0 - share) / self._base_odds, least, most)
-        raised = odds * shift[:, None]
-        chances: Floats = raised / (1.0 + raised)
-        return chances
-
     def _set(self, rows: NDArray[Any]) -> None:
         """Set the thresholds of distinct sensors from their counts."""
         state = self._state.take(rows)
         counts = self._counts[rows].astype(np.float64)
-        weeks = (MEMORY_S / WEEK_S) * -np.expm1(-state.read_s / MEMORY_S)
         fade = np.exp(-(state.read_s - state.faded_at) / MEMORY_S)
-        learned = (state.read_s >= LEARN_S) & (counts.sum(axis=(1, 2)) * fade >= LEARN_CLUSTERS)
-        expected = np.zeros((rows.size, _BINS))
-        chance = self._chances(counts)
-        nuisance = counts[:, _NUISANCE] + (1.0 - chance) * counts[:, _UNLABELED]
-        expected[:, 1:] = expected_above(nuisance[:, 1:])
-        expected *= (fade / np.maximum(weeks, 1e-9))[:, None]
-        budget = state.budget
-        tolerable = expected[:, _LOWEST : _HIGHEST + 1] <= budget[:, None]
-        tolerable[:, -1] = True
-        at = _LOWEST + np.argmax(tolerable, axis=1)
-        due = budget * state.read_s / WEEK_S
-        asked = (budget > BUDGET) | (counts[:, _VAPING].sum(axis=1) * fade >= CONFIRMED)
-        lowest = np.where(asked, -LOWER * np.clip(due - 1.0, 0.0, 1.0), 0.0)
-        level = np.maximum((at - _MODEL) * STEP, lowest)
-        state.by_budget[:] = np.where(learned, level, 0.0)
+        weeks = (MEMORY_S / WEEK_S) * -np.expm1(-state.read_s / MEMORY_S)
+        near = counts[:, _UNLABELED, _NEAR].sum(axis=1) + counts[:, _NUISANCE].sum(axis=1)
+        share = (near * fade + _PRIOR) / (weeks * NEAR_A_WEEK + _PRIOR)
+        by_room = np.log(share) / TAIL
+        by_room *= np.where(by_room > 0.0, RAISE, LOWER_SHARE)
+        level = by_room + np.log(BUDGET / state.budget) / TAIL
+        state.by_budget[:] = np.clip(level, -LOWER, UPPER)
         offset = np.clip(state.by_budget + state.by_feedback, -LOWER, UPPER)
+        learned = state.read_s >= LEARN_S
+        expected = FALSE_A_WEEK * share * np.exp(-TAIL * offset)
+        state.expected[:] = np.where(learned, expected, np.nan)
         place = np.ceil(offset / STEP - 1e-9).astype(np.intp) + _MODEL
         each = np.arange(rows.size)
-        state.expected[:] = np.where(learned, expected[each, place], np.nan)
-        vaping = counts[:, _VAPING] + chance * counts[:, _UNLABELED]
+        vaping = counts[:, _VAPING] + expit(self.model_level + _MIDDLES) * counts[:, _UNLABELED]
         vaping = np.cumsum(vaping[:, ::-1], axis=1)[:, ::-1] * fade[:, None]
         for column, bin_ in ((state.lost, _MODEL), (state.lost_lowest, _LOWEST)):
             reference = vaping[:, bin_]

@@ -44,7 +44,7 @@ BLOCK: Final = 1024
 """Largest number of readings taken together: the state of their sensors fits a core's cache."""
 SCRATCH_SENSORS: Final = BLOCK + BLOCK // 4
 """Largest number of sensors moved on together, including a few neighbors without a reading."""
-WARM_UP_S: Final = 60.0
+WARM_UP_S: Final = 20.0
 """A sensor is not judged before it has reported for this long."""
 NOISE_GAIN: Final = 0.02
 HELD: Final = 6.0
@@ -246,6 +246,13 @@ class BaselineTracker:
         state.first[rows] = time
         state.count[rows] = 0.0
         state.interval[rows] = 0.0
+
+    def resume(self, rows: NDArray[np.integer], time: Floats) -> None:
+        """Go on from the levels before a gap, which the next readings may move quickly."""
+        state = self.state
+        state.first[rows] = time - WARM_UP_S
+        state.last[:, rows] = state.smoothed[..., rows] = np.nan
+        state.local[rows] = state.baseline[FINE, rows]
 
     def advance(
         self, rows: NDArray[np.integer], in_episode: Flags, time: Floats, dt: Floats, x: Floats

@@ -38,7 +38,7 @@ from detection.episodes import (
 )
 from detection.errors import SnapshotError
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-from detection.facts import facts
+from detection.facts import FACTS, facts
 from detection.model import KINDS, Model
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 GAP_S: Final = 900.0
-"""After a longer silence a sensor starts over: its old baselines mean nothing."""
+"""After a longer silence the last readings of a sensor mean nothing any more."""
+HISTORY_S: Final = 6 * 3600.0
+"""After a longer silence its baselines do not either: it starts over."""
 SILENT_S: Final = 300.0
 """After a longer silence an episode has ended."""
 JUDGED_S: Final = 240.0
@@ -72,6 +74,12 @@ _MASK_PROBABILITY: Final = 0.6
 _THC_FROM_S: Final = 20.0
 """Seconds since the peak from which an aerosol shows whether it persists."""
 _THC_LOG_ODDS: Final = 0.85
+_RARE_S: Final = 20.0
+"""Where readings are further apart, one alone may be an artifact of the sensor."""
+_ENOUGH_READINGS: Final = 2.0
+_AGREES_VOC, _AGREES_RH = 0.06, 1.0
+"""Rise with it from which another channel agrees: doublings of VOC, percent of humidity."""
+_INTERVAL, _VOC_MAX, _RH_RISE = (FACTS.index(k) for k in ("interval_s", "voc_max", "rh_rise"))
 _CLEAR: Final = dict.fromkeys(range(len(KINDS)), 0.7) | {_SMOKE: 0.85}
 """Probability from which another kind is clear, and seconds an episode must have lasted."""
 _CLEAR_AFTER_S: Final = dict.fromkeys(range(len(KINDS)), 60.0) | {_SMOKE: 120.0}
@@ -365,7 +373,7 @@ class Detector:
             alerted &= time - episode["peak_at"][due] >= _THC_FROM_S
             episode["thc_log_odds"][due[alerted]] = self._model.thc_score(f[alerted])
         passes: Flags = score >= self._model.level + self.thresholds.offset(rows)
-        return passes
+        return passes & ~_is_lone(episode[due], f)
 
     def _end_sessions(self, here: _Round) -> None:
         """End vaping that has not been seen for a while, though other things go on in the room.
@@ -458,9 +466,12 @@ class Detector:
         silent = (dt > SILENT_S) & (self._episodes["phase"][rows] != Phase.IDLE)
         for i in np.flatnonzero(silent).tolist():
             events.extend((int(at[i]), event) for event in self._end_silent(rows[i : i + 1]))
-        fresh = ~(dt <= GAP_S)
+        unknown, gap = ~(dt <= HISTORY_S), dt > GAP_S
+        resumed = gap & ~unknown & (self._baselines.state.count[rows] > 0.0)
+        fresh = unknown | (gap & ~resumed)
         self._baselines.restart(rows[fresh], time[fresh])
-        return np.where(fresh, 0.0, dt)
+        self._baselines.resume(rows[resumed], time[resumed])
+        return np.where(fresh | resumed, 0.0, dt)
 
     def _end_silent(self, rows: NDArray[np.integer]) -> list[Event]:
         """End the episodes of silent sensors: the same by `step` and by `on_time`."""
@@ -514,6 +525,14 @@ class Detector:
         )
 
 
+def _is_lone(episodes: Episodes, f: Floats) -> Flags:
+    """Return whether one rare reading is all there is of a pulse, and no other channel agrees."""
+    lone = (episodes["readings"] < _ENOUGH_READINGS) & (f[:, _INTERVAL] >= _RARE_S)
+    agrees = (f[:, _VOC_MAX] > _AGREES_VOC) | (f[:, _RH_RISE] > _AGREES_RH)
+    flags: Flags = lone & ~agrees
+    return flags
+
+
 def possible(chances: Floats, episodes: Episodes) -> Floats:
     """Set the probabilities of kinds to zero that the sensor could not have seen.
 
@@ -539,7 +558,9 @@ def probabilities(log_odds: Floats, kinds: Floats) -> Floats:
 def _evidence(episode: np.void, *, pulse: bool) -> dict[str, ChannelEvidence]:
     """Return how the channels moved: over the pulse that was judged, or the whole episode."""
     start = episode["pulse_onset" if pulse else "onset"]
-    before = episode["before_pulse" if pulse else "baseline"]
+    before = episode["before_pulse" if pulse else "baseline"].copy()
+    if pulse:  # What came before may already have been on its way up.
+        before[FINE] = episode["pulse_base"]
     later = episode["highest_at"] >= start
     top = np.where(later, episode["highest"], episode["at_peak"])
     when = np.where(later, episode["highest_at"], episode["peak_at"])
