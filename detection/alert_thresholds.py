@@ -11,8 +11,8 @@ Near misses
     Clusters whose highest score is between `NEAR` below the model's level: alike enough to tell
     something of this room, too unlike to be vaping. Plumes above them never count, however many
     there are, nor do near misses within `CONTEXT_S` after one: a busy room does not teach its
-    sensor to be silent. Their number is compared with that of a busy room (`NEAR_A_WEEK`), which counts as
-    a day of reading before the first.
+    sensor to be silent. Their number is compared with that of a busy room (`NEAR_A_WEEK`), which
+    counts as a day of reading before the first.
 Threshold
     False alarms fall by e per 1 / `TAIL` log-odds. The threshold moves by the logarithm of the near
     misses: up by `RAISE` of what would keep the false alarms of a dirty room at those of the
