@@ -61,7 +61,6 @@ SILENT_S: Final = 300.0
 """After a longer silence an episode has ended."""
 JUDGED_S: Final = 240.0
 """A pulse is judged for so long; what it is shows within minutes."""
-WITHDRAW_S: Final = 30.0
 PERSISTS_S: Final = 240.0
 """Vaping is withdrawn if so long after the alert its aerosol has persisted as no vapor does."""
 _PERSISTS_FROM_S: Final = 90.0
@@ -349,7 +348,7 @@ class Detector:
                     self._end(here, i)
                     episode["is_masked"][i] = True
                 self._alert(here, i, chances[k], is_vape=bool(vape[i]), is_over=bool(over[i]))
-        for i in self._contradicted(here, is_pulse).tolist():
+        for i in self._contradicted(here).tolist():
             self._emit(here, i, EventPhase.WITHDRAWN, end=float(time[i]))
             episode["phase"][i] = Phase.OPEN
         for i in np.flatnonzero(over).tolist():
@@ -383,9 +382,10 @@ class Detector:
         episode, s = here.episode, _alerted_vaping(here.episode)
         if not s.size:
             return
-        over = (here.time[s] - here.dt[s] - episode["alerted"][s] > PERSISTS_S) & (
+        over = (here.time[s] - here.dt[s] - episode["alerted"][s] > SESSION_S) & (
             here.time[s] - episode["last_vape_at"][s] > SESSION_S
         )
+        over &= ~(_share_left(episode[s], here.x[s]) > _PERSISTS_SHARE)
         for i in s[over].tolist():
             self._emit(here, i, EventPhase.ENDED, end=float(episode["last_vape_at"][i]))
             episode["phase"][i] = Phase.OPEN
@@ -394,28 +394,21 @@ class Detector:
             episode["least_share"][i] = np.inf
             episode["is_masked"][i] = False
 
-    def _contradicted(self, here: _Round, is_pulse: Flags) -> NDArray[np.intp]:
-        """Return which alerted vaping is none, by its score or because it persists."""
+    def _contradicted(self, here: _Round) -> NDArray[np.intp]:
+        """Return which alerted vaping is none, because it persists."""
         s = _alerted_vaping(here.episode)
         if not s.size:
             return s
-        e, time = here.episode[s], here.time[s]
-        since = time - e["alerted"]
-        unlikely = (
-            is_pulse[s]
-            & (e["pulses"] == e["alerted_pulse"])
-            & (e["log_odds"] < self._model.withdraw_level)
-            & (since >= WITHDRAW_S)
-        )
-        baseline = e["baseline"][:, FINE]
-        highest = np.maximum(e["highest"][:, FINE] - baseline, 4.0)
-        share = (here.x[s, FINE] - baseline) / highest
+        e = here.episode[s]
+        since = here.time[s] - e["alerted"]
+        share = _share_left(e, here.x[s])
         least = np.where(since >= _PERSISTS_FROM_S, np.fmin(e["least_share"], share), np.inf)
         here.episode["least_share"][s] = least
         due = (since >= PERSISTS_S) & (since - here.dt[s] < PERSISTS_S)
         persists = due & (least > _PERSISTS_SHARE) & np.isfinite(least)
+        persists &= e["pulses"] == e["alerted_pulse"]  # Puffs keep a level up as well.
         here.episode["vape_ruled_out"][s[persists]] = True
-        contradicted: NDArray[np.intp] = s[unlikely | persists]
+        contradicted: NDArray[np.intp] = s[persists]
         return contradicted
 
     def _alert(
@@ -523,6 +516,14 @@ class Detector:
             model_version=self.model_version,
             time=time,
         )
+
+
+def _share_left(episodes: Episodes, x: Floats) -> Floats:
+    """Return the share of the highest excess of an episode that is still in the air."""
+    baseline = episodes["baseline"][:, FINE]
+    highest = np.maximum(episodes["highest"][:, FINE] - baseline, 4.0)
+    share: Floats = (x[:, FINE] - baseline) / highest
+    return share
 
 
 def _is_lone(episodes: Episodes, f: Floats) -> Flags:

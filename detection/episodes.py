@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Episodes = NDArray[np.void]
     """Array of `EPISODE`, one row a sensor."""
 
-SESSION_S: Final = 120.0
+SESSION_S: Final = 60.0
 """Puffs further apart than this are two sessions."""
 LONGEST_S: Final = 3600.0
 QUIET_S: Final = 45.0

@@ -151,15 +151,16 @@ class Model:
     ----------
     level : float
         Log-odds from which vaping is alerted.
-    withdraw_level : float
-        Log-odds below which it is withdrawn.
     network : Network or None
         Log-odds of vaping by what the episode was before. None leaves all to `vape`.
     plain_level : float
         Log-odds of the network below which the trees are not asked: most readings are plainly of
         something else.
-    vape : Forest or None
-        Log-odds of vaping by the facts of one moment; the mean of both counts. None says nothing,
+    network_share : float
+        Weight of the network in the mean; the rest is that of the forests.
+    vape : tuple of Forest
+        Log-odds of vaping by the facts of one moment, which add up. The forests of different worlds
+        know different air, and what one of them alone believes counts little. Empty says nothing,
         ever.
     kinds : tuple of Forest
         One score for each of `KINDS`; their softmax are the kinds' probabilities. Empty for none.
@@ -173,12 +174,12 @@ class Model:
 
     version: str
     level: float = 0.0
-    withdraw_level: float = -2.0
-    vape: Forest | None = None
+    vape: tuple[Forest, ...] = ()
     kinds: tuple[Forest, ...] = ()
     thc: Forest | None = None
     by_interval: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
     network: Network | None = None
+    network_share: float = 0.5
     plain_level: float = -np.inf
 
     @property
@@ -197,16 +198,21 @@ class Model:
         state : ndarray of float64, shape (n, units)
             Of the network, from the moment before in the same episode; zeros at its first.
         """
-        if self.vape is None:
+        if not self.vape:
             return np.full(facts.shape[0], -20.0), state
         if self.network is None:
-            return self.vape.score(facts) + self._correction(facts), state
+            return self._trees(facts) + self._correction(facts), state
         score, state = self.network.step(facts, state)
         doubtful = (score >= self.plain_level).nonzero()[0]
         if doubtful.size:
-            score[doubtful] += self.vape.score(facts[doubtful])
-            score[doubtful] *= 0.5
+            trees = self._trees(facts[doubtful])
+            share = self.network_share
+            score[doubtful] = share * score[doubtful] + (1.0 - share) * trees
         return score + self._correction(facts), state
+
+    def _trees(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
+        total: NDArray[np.float64] = np.sum([forest.score(facts) for forest in self.vape], axis=0)
+        return total
 
     def _correction(self, facts: NDArray[np.float64]) -> NDArray[np.float64] | float:
         """Return what `by_interval` adds.
@@ -242,7 +248,9 @@ class Model:
     def to_bytes(self) -> bytes:
         """Bytes of the model file; the same for the same parameters."""
         out = io.BytesIO()
-        arrays: dict[str, Any] = {} if self.vape is None else self.vape.arrays("vape")
+        arrays: dict[str, Any] = {}
+        for k, forest in enumerate(self.vape):
+            arrays |= forest.arrays(f"vape{k}")
         if self.network is not None:
             arrays |= self.network.arrays()
         if self.thc is not None:
@@ -253,7 +261,7 @@ class Model:
             out,
             version=np.array(self.version),
             facts=np.array(FACTS),
-            levels=np.array([self.level, self.withdraw_level, self.plain_level]),
+            levels=np.array([self.level, self.plain_level, self.network_share]),
             by_interval=self.by_interval,
             **arrays,
         )
@@ -275,7 +283,11 @@ class Model:
             raise ModelError(f"no model file: {error}") from error
         if tuple(arrays.get("facts", ())) != FACTS:
             raise ModelError("the model was trained on other facts; run `make train`")
-        forest = Forest.from_arrays("vape", arrays) if "vape_offset" in arrays else None
+        vape = tuple(
+            Forest.from_arrays(name.removesuffix("_offset"), arrays)
+            for name in sorted(arrays)
+            if name.startswith("vape") and name.endswith("_offset") and name[4].isdigit()
+        )
         kinds = tuple(
             Forest.from_arrays(kind.value + "_kind", arrays)
             for kind in KINDS
@@ -283,13 +295,13 @@ class Model:
         )
         thc = Forest.from_arrays("thc", arrays) if "thc_offset" in arrays else None
         try:
-            level, withdraw, plain_level = map(float, arrays["levels"])
+            level, plain_level, share = map(float, arrays["levels"])
             by_interval = arrays["by_interval"]
             version = str(arrays["version"])
         except (KeyError, ValueError) as error:
             raise ModelError(f"the model is of another format: {error}") from error
         network = Network.from_arrays(arrays) if "network_offset" in arrays else None
-        return cls(version, level, withdraw, forest, kinds, thc, by_interval, network, plain_level)
+        return cls(version, level, vape, kinds, thc, by_interval, network, share, plain_level)
 
     @classmethod
     def shipped(cls) -> Model:

@@ -36,7 +36,7 @@ def unlike(tmp_path_factory):
     shipped = Model.shipped()
     path = tmp_path_factory.mktemp("model") / "eager.npz"
     eager = Model(
-        "eager", shipped.level - 3.0, shipped.withdraw_level - 3.0, shipped.vape, shipped.kinds
+        "eager", shipped.level - 3.0, shipped.vape, shipped.kinds
     )
     path.write_bytes(eager.to_bytes())
     return path

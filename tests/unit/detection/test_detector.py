@@ -150,7 +150,7 @@ def test_onset_is_that_of_the_session_of_puffs_and_of_the_puff_where_it_is_maske
     kinds = tuple(
         sure if kind is EventKind.SPRAY else of_one_fact("age_s", 1e9, 0.0) for kind in KINDS
     )
-    model = Model("second", vape=of_one_fact("pulses", 1.5, 5.0), kinds=kinds if spray else ())
+    model = Model("second", vape=(of_one_fact("pulses", 1.5, 5.0),), kinds=kinds if spray else ())
     detector = Detector(model)
     detector.sensor_row("s")
     # Dust that stays keeps the episode from ending between the plumes.
