@@ -153,15 +153,13 @@ class Model:
         Log-odds from which vaping is alerted.
     network : Network or None
         Log-odds of vaping by what the episode was before. None leaves all to `vape`.
-    plain_level : float
-        Log-odds of the network below which the trees are not asked: most readings are plainly of
-        something else.
-    network_share : float
-        Weight of the network in the mean; the rest is that of the forests.
+    plain : Forest or None
+        A small forest whose log-odds are taken where they are below `plain_level`: most readings
+        are plainly of something else. None leaves all to the others.
     vape : tuple of Forest
-        Log-odds of vaping by the facts of one moment, which add up. The forests of different worlds
-        know different air, and what one of them alone believes counts little. Empty says nothing,
-        ever.
+        Log-odds of vaping by the facts of one moment, which add up with those of the network. The
+        forests of different worlds know different air, and what one of them alone believes counts
+        little. Empty says nothing, ever.
     kinds : tuple of Forest
         One score for each of `KINDS`; their softmax are the kinds' probabilities. Empty for none.
     thc : Forest or None
@@ -179,7 +177,7 @@ class Model:
     thc: Forest | None = None
     by_interval: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
     network: Network | None = None
-    network_share: float = 0.5
+    plain: Forest | None = None
     plain_level: float = -np.inf
 
     @property
@@ -201,18 +199,19 @@ class Model:
         if not self.vape:
             return np.full(facts.shape[0], -20.0), state
         if self.network is None:
-            return self._trees(facts) + self._correction(facts), state
-        score, state = self.network.step(facts, state)
-        doubtful = (score >= self.plain_level).nonzero()[0]
-        if doubtful.size:
-            trees = self._trees(facts[doubtful])
-            share = self.network_share
-            score[doubtful] = share * score[doubtful] + (1.0 - share) * trees
-        return score + self._correction(facts), state
-
-    def _trees(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
-        total: NDArray[np.float64] = np.sum([forest.score(facts) for forest in self.vape], axis=0)
-        return total
+            score = np.zeros(facts.shape[0])
+        else:
+            score, state = self.network.step(facts, state)
+        rest: slice | NDArray[np.intp] = slice(None)
+        if self.plain is not None:
+            plain = self.plain.score(facts)
+            rest = (plain >= self.plain_level).nonzero()[0]
+            score = np.where(plain >= self.plain_level, score, plain)
+            facts = facts[rest]
+        if facts.size:
+            score[rest] += sum(forest.score(facts) for forest in self.vape)
+            score[rest] += self._correction(facts)
+        return score, state
 
     def _correction(self, facts: NDArray[np.float64]) -> NDArray[np.float64] | float:
         """Return what `by_interval` adds.
@@ -253,6 +252,8 @@ class Model:
             arrays |= forest.arrays(f"vape{k}")
         if self.network is not None:
             arrays |= self.network.arrays()
+        if self.plain is not None:
+            arrays |= self.plain.arrays("plain")
         if self.thc is not None:
             arrays |= self.thc.arrays("thc")
         for kind, forest in zip(KINDS, self.kinds, strict=False):
@@ -261,7 +262,7 @@ class Model:
             out,
             version=np.array(self.version),
             facts=np.array(FACTS),
-            levels=np.array([self.level, self.plain_level, self.network_share]),
+            levels=np.array([self.level, self.plain_level]),
             by_interval=self.by_interval,
             **arrays,
         )
@@ -295,13 +296,14 @@ class Model:
         )
         thc = Forest.from_arrays("thc", arrays) if "thc_offset" in arrays else None
         try:
-            level, plain_level, share = map(float, arrays["levels"])
+            level, plain_level = map(float, arrays["levels"])
             by_interval = arrays["by_interval"]
             version = str(arrays["version"])
         except (KeyError, ValueError) as error:
             raise ModelError(f"the model is of another format: {error}") from error
         network = Network.from_arrays(arrays) if "network_offset" in arrays else None
-        return cls(version, level, vape, kinds, thc, by_interval, network, share, plain_level)
+        plain = Forest.from_arrays("plain", arrays) if "plain_offset" in arrays else None
+        return cls(version, level, vape, kinds, thc, by_interval, network, plain, plain_level)
 
     @classmethod
     def shipped(cls) -> Model:

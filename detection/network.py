@@ -100,7 +100,7 @@ class Network:
     @classmethod
     def from_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Network:
         """Return the network kept by `arrays`."""
-        values = {name: stored[f"network_{name}"] for name in _FIELDS}
+        values: dict[str, Any] = {name: stored[f"network_{name}"] for name in _FIELDS}
         return cls(**{**values, "offset": float(values["offset"])})
 
 

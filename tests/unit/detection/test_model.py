@@ -82,14 +82,16 @@ def unmoved(offset):
     )
 
 
-def test_trees_and_network_count_the_same_where_it_is_not_plain():
+def test_what_is_plainly_something_else_is_left_to_the_small_forest():
+    split = Forest(
+        np.array([[FACTS.index("log_peak")]]), np.array([[2.0]]), np.array([[-4.0, 1.0]]), 0.0
+    )
     facts, state = np.full((2, len(FACTS)), np.nan), np.zeros((2, 2))
-    model = Model("two", vape=(constant(3.0),), network=unmoved(1.0), plain_level=-2.0)
-    np.testing.assert_array_equal(model.vape_score(facts, state)[0], 2.0)
-    plain = Model("two", vape=(constant(3.0),), network=unmoved(-4.0), plain_level=-2.0)
-    np.testing.assert_array_equal(plain.vape_score(facts, state)[0], -4.0)
-    again = Model.from_bytes(model.to_bytes())
-    np.testing.assert_array_equal(again.vape_score(facts, state)[0], 2.0)
+    facts[:, FACTS.index("log_peak")] = [1.0, 3.0]
+    forests = (constant(3.0), constant(-0.5))
+    model = Model("all", vape=forests, network=unmoved(1.0), plain=split, plain_level=-2.0)
+    for each in (model, Model.from_bytes(model.to_bytes())):
+        np.testing.assert_array_equal(each.vape_score(facts, state)[0], [-4.0, 3.5])
 
 
 def test_a_model_of_an_older_format_is_refused():
