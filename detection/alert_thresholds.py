@@ -26,8 +26,8 @@ Bounds
     At most `UPPER` above the model's threshold: such a score always alerts. At most `LOWER` below.
 Feedback
     A label moves the threshold within `FEEDBACK`, which outweighs all else, and counts its cluster
-    as what it was: an alert that was false is a near miss. Both can be withdrawn. The bounds hold
-    for the sum.
+    as what it was: an alert that was false tells as much as the near misses of as long a time. Both
+    can be withdrawn. The bounds hold for the sum.
 
 Any split of the stream gives the same thresholds, no sensor depends on another, and memory is
 constant for a sensor.
@@ -252,6 +252,7 @@ class AlertThresholds:
         row = self._n
         self._n += 1
         self._state.budget[row] = self.budget
+        self._state.by_budget[row] = np.clip(_by_budget(self.budget), -LOWER, UPPER)
         return row
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -455,11 +456,13 @@ class AlertThresholds:
         counts = self._counts[rows].astype(np.float64)
         fade = np.exp(-(state.read_s - state.faded_at) / MEMORY_S)
         weeks = (MEMORY_S / WEEK_S) * -np.expm1(-state.read_s / MEMORY_S)
-        near = counts[:, _UNLABELED, _NEAR].sum(axis=1) + counts[:, _NUISANCE].sum(axis=1)
+        false = counts[:, _NUISANCE, _MODEL:].sum(axis=1)
+        near = counts[:, [_UNLABELED, _NUISANCE], _NEAR].sum(axis=(1, 2))
+        near += false * (NEAR_A_WEEK / FALSE_A_WEEK)
         share = (near * fade + _PRIOR) / (weeks * NEAR_A_WEEK + _PRIOR)
         by_room = np.log(share) / TAIL
         by_room *= np.where(by_room > 0.0, RAISE, LOWER_SHARE)
-        level = by_room + np.log(BUDGET / state.budget) / TAIL
+        level = by_room + _by_budget(state.budget)
         state.by_budget[:] = np.clip(level, -LOWER, UPPER)
         offset = np.clip(state.by_budget + state.by_feedback, -LOWER, UPPER)
         learned = state.read_s >= LEARN_S
@@ -505,6 +508,11 @@ class AlertBudgets:
             moved = min(max(moved, -FEEDBACK), FEEDBACK)
             if thresholds.explain(row).feedback != moved:
                 thresholds.set_feedback(row, moved)
+
+
+def _by_budget(budget: Floats | float) -> Floats:
+    offset: Floats = np.log(BUDGET / budget) / TAIL
+    return offset
 
 
 def _no_clusters(n: int) -> NDArray[np.void]:

@@ -140,7 +140,7 @@ def with_puffs(n, *onsets):
 
 @pytest.mark.parametrize(
     ("second", "spray", "onset"),
-    [(280.0, False, 199.0), (280.0, True, 279.0), (500.0, False, 499.0)],
+    [(250.0, False, 199.0), (280.0, True, 279.0), (500.0, False, 499.0)],
     ids=["a session", "beside a spray", "long after another plume"],
 )
 def test_onset_is_that_of_the_session_of_puffs_and_of_the_puff_where_it_is_masked(
