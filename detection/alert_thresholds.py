@@ -15,7 +15,7 @@ Near misses
     counts as a day of reading before the first.
 Threshold
     False alarms fall by e per 1 / `TAIL` log-odds. The threshold moves by the logarithm of the near
-    misses: up by `RAISE` of what would keep the false alarms of a dirty room at those of the
+    misses: up by `RAISE` of what keeps the false alarms of a dirty room at those of the
     reference, down by `LOWER_SHARE` of it in a quiet one, and by the logarithm of the operator's
     budget. It is set at a sensor's first reading of each hour, from its own stream alone; hours
     begin at a minute of its own, so that few sensors are due together.
@@ -60,13 +60,13 @@ FEEDBACK: Final = 1.5
 NEAR: Final = (3.0, 1.0)
 """Near misses are so far below the model's level, log-odds."""
 CONTEXT_S: Final = 600.0
-NEAR_A_WEEK: Final = 60.0
-FALSE_A_WEEK: Final = 2.8
+NEAR_A_WEEK: Final = 30.0
+FALSE_A_WEEK: Final = 2.5
 TAIL: Final = 1.2
 """Near misses and false alarms a week in a busy room at the model's level, and how fast nuisances
 become fewer with their score: of worlds on which a model was not trained."""
-RAISE: Final = 0.6
-LOWER_SHARE: Final = 0.25
+RAISE: Final = 1.0
+LOWER_SHARE: Final = 0.5
 CLUSTER_S: Final = 120.0
 MEMORY_S: Final = 4 * 7 * 86_400.0
 WEEK_S: Final = 7 * 86_400.0
