@@ -80,7 +80,7 @@ class ClassSampler:
         ]
         if not due:
             return
-        score = self._model.vape_score(facts[due])
+        score = episodes["log_odds"][due]
         kinds = possible(self._model.kind_probabilities(facts[due]), episodes[due])
         for k, (i, chances) in enumerate(zip(due, probabilities(score, kinds), strict=True)):
             name = names[rows[i]]

@@ -75,13 +75,14 @@ _THC_LOG_ODDS: Final = 0.85
 _CLEAR: Final = dict.fromkeys(range(len(KINDS)), 0.7) | {_SMOKE: 0.85}
 """Probability from which another kind is clear, and seconds an episode must have lasted."""
 _CLEAR_AFTER_S: Final = dict.fromkeys(range(len(KINDS)), 60.0) | {_SMOKE: 120.0}
-_FORMAT: Final = 7
+_FORMAT: Final = 8
+_FORMAT_WITHOUT_NETWORK: Final = 7
 _FORMAT_MATRICES: Final = 6
 """Snapshot format that kept baselines by sensor and episodes as a matrix."""
 
 
 class PulseObserver(Protocol):
-    """Sees the facts of every pulse and episode that is judged."""
+    """Sees the facts of pulses and episodes when they are judged."""
 
     def on_facts(
         self,
@@ -93,7 +94,10 @@ class PulseObserver(Protocol):
         is_pulse: Flags,
         is_asked: Flags,
     ) -> None:
-        """Take one row a judged reading: of a recent pulse, or of an episode asked what it is."""
+        """Take one row a judged reading: of a recent pulse, or of an episode asked what it is.
+
+        The log-odds of its pulse are in the episode.
+        """
 
 
 @dataclass(slots=True)
@@ -132,6 +136,7 @@ class Detector:
         self._rows: dict[str, int] = {}
         self._baselines = BaselineTracker()
         self._episodes: Episodes = np.zeros(16, EPISODE)
+        self._states = np.zeros((16, self._model.units))
         self.names: list[str] = []
         self.thresholds = AlertThresholds(self._model.level)
 
@@ -155,6 +160,7 @@ class Detector:
             self._baselines.reserve(row + 1)
             if row == self._episodes.size:
                 self._episodes = np.concatenate([self._episodes, np.zeros(row, EPISODE)])
+                self._states = np.concatenate([self._states, np.zeros_like(self._states)])
         return row
 
     def snapshot(self) -> bytes:
@@ -169,6 +175,7 @@ class Detector:
             names=np.array(self.names, dtype=np.str_),
             baselines=self._baselines.state.block[:, :n],
             episodes=self._episodes[:n],
+            states=self._states[:n],
             **self.thresholds.arrays(),
         )
         return out.getvalue()
@@ -190,15 +197,20 @@ class Detector:
                 arrays = {name: stored[name] for name in stored.files}
             names = [str(name) for name in arrays["names"]]
             baselines, episodes = _state_of(arrays)
+            # Of another model's network nothing can be used; running episodes begin anew with it.
+            states = arrays.get("states", np.zeros(0))
+            if str(arrays["model_version"]) != detector.model_version:
+                states = np.zeros((len(names), detector._model.units))
             thresholds = AlertThresholds.from_arrays(arrays, detector._model.level)
         except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
             raise SnapshotError(f"no detector snapshot: {error}") from error
         n = len(names)
-        if (baselines.shape, episodes.shape, len(thresholds)) != ((WIDTH, n), (n,), n):
-            raise SnapshotError(f"snapshot of shapes {baselines.shape}, {episodes.shape}")
+        shapes = (baselines.shape, episodes.shape, states.shape, (len(thresholds),))
+        if shapes != ((WIDTH, n), (n,), (n, detector._model.units), (n,)):
+            raise SnapshotError(f"snapshot of shapes {shapes}")
         if names:
             detector.names, detector.thresholds, detector._episodes = names, thresholds, episodes
-            detector._baselines = BaselineTracker(baselines)
+            detector._baselines, detector._states = BaselineTracker(baselines), states
             detector._rows = {name: row for row, name in enumerate(names)}
         return detector
 
@@ -277,6 +289,7 @@ class Detector:
                 opened, here.time[o], here.dt[o], here.x[o], change.last[o], change.baseline[o]
             )
             episode[o] = opened
+            self._states[here.rows[o]] = 0.0
         begin_pulses(episode, here.time, here.dt, here.x, change)
         follow(episode, here.time, here.x)
         self._judge(here, change)
@@ -292,7 +305,7 @@ class Detector:
         asked = (over | (stage > stage_before)) & (episode["phase"] == Phase.OPEN)
         moment, moment_before = _moment(np.array([age, age - dt]))
         due = is_pulse & (moment > moment_before)
-        w = np.flatnonzero((due if self._observer is None else is_pulse) | asked)
+        w = np.flatnonzero(due | asked)
         vape = np.zeros(here.rows.size, np.bool_)
         if w.size:
             f = facts(
@@ -305,12 +318,12 @@ class Detector:
                 dt[w],
                 change.over[w],
             )
-            if self._observer is not None:
-                self._observer.on_facts(
-                    self.names, here.rows[w], time[w], episode[w], f, is_pulse[w], asked[w]
-                )
             d = due[w]
             vape[w[d]] = self._passes_threshold(here, w[d], f[d])
+            if self._observer is not None:
+                self._observer.on_facts(
+                    self.names, here.rows[w], time[w], episode[w], f, d, asked[w]
+                )
             episode["last_vape_at"][vape] = time[vape]
         self._end_sessions(here)
         if vape.any():
@@ -343,7 +356,7 @@ class Detector:
         if not due.size:
             return np.zeros(0, np.bool_)
         episode, rows, time = here.episode, here.rows[due], here.time[due]
-        score = self._model.vape_score(f)
+        score, self._states[rows] = self._model.vape_score(f, self._states[rows])
         episode["log_odds"][due] = score
         self.thresholds.observe(rows, time, score)
         # Alerted vaping that hardly evaporates is scored as of a THC cartridge.
@@ -551,7 +564,7 @@ def _evidence(episode: np.void, *, pulse: bool) -> dict[str, ChannelEvidence]:
 def _state_of(arrays: Mapping[str, NDArray[Any]]) -> tuple[Floats, Episodes]:
     """Return baselines and episodes of a snapshot."""
     found = int(arrays["format"])
-    if found == _FORMAT and arrays["episodes"].dtype == EPISODE:
+    if found in (_FORMAT, _FORMAT_WITHOUT_NETWORK) and arrays["episodes"].dtype == EPISODE:
         return np.ascontiguousarray(arrays["baselines"]), arrays["episodes"].copy()
     if found == _FORMAT_MATRICES:
         return np.ascontiguousarray(arrays["quiet"].T), episodes_of(arrays["episode"])

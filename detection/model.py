@@ -1,4 +1,4 @@
-"""The model: boosted trees that score the facts of a pulse, and the thresholds for alerts.
+"""The model: boosted trees and a network that score the facts of a pulse, and levels for alerts.
 
 A small versioned file made by ``make train`` from simulated training seeds. Every event names the
 version. The forests are gradient-boosted trees; what makes them work is in the facts
@@ -21,6 +21,7 @@ from scipy.special import softmax
 from detection.errors import ModelError
 from detection.events import EventKind
 from detection.facts import FACTS
+from detection.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -152,11 +153,14 @@ class Model:
         Log-odds from which vaping is alerted.
     withdraw_level : float
         Log-odds below which it is withdrawn.
-    plain : Forest or None
-        A small forest whose log-odds of vaping are taken where they are below `plain_level`: most
-        readings are plainly of something else. None leaves all to `vape`.
+    network : Network or None
+        Log-odds of vaping by what the episode was before. None leaves all to `vape`.
+    plain_level : float
+        Log-odds of the network below which the trees are not asked: most readings are plainly of
+        something else.
     vape : Forest or None
-        Log-odds of vaping; None says nothing, ever.
+        Log-odds of vaping by the facts of one moment; the mean of both counts. None says nothing,
+        ever.
     kinds : tuple of Forest
         One score for each of `KINDS`; their softmax are the kinds' probabilities. Empty for none.
     thc : Forest or None
@@ -174,40 +178,54 @@ class Model:
     kinds: tuple[Forest, ...] = ()
     thc: Forest | None = None
     by_interval: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
-    plain: Forest | None = None
+    network: Network | None = None
     plain_level: float = -np.inf
 
-    def vape_score(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Log-odds of vaping for each row of facts.
+    @property
+    def units(self) -> int:
+        """Numbers that the network keeps of an episode."""
+        return 0 if self.network is None else self.network.units
 
-        The trees judge one reading; what passes a level is the highest of all answers about a
-        plume. A sensor of 1 s asks ten times as often as one of 10 s, and answers move more where
-        there are sizes to judge by, so that a doubtful plume passes the same level more easily
-        there. And while a plume rises it looks more like a puff than when it has been seen to fall:
-        where readings are far apart, its score is lowered until then.
-        `by_interval` makes up for it.
+    def vape_score(
+        self, facts: NDArray[np.float64], state: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Log-odds of vaping for each row of facts, and the next states of the network.
+
+        Parameters
+        ----------
+        facts : ndarray of float64, shape (n, len(FACTS))
+        state : ndarray of float64, shape (n, units)
+            Of the network, from the moment before in the same episode; zeros at its first.
         """
         if self.vape is None:
-            return np.full(facts.shape[0], -20.0)
-        if self.plain is None:
-            return self._doubtful_score(self.vape, facts)
-        score = self.plain.score(facts)
+            return np.full(facts.shape[0], -20.0), state
+        if self.network is None:
+            return self.vape.score(facts) + self._correction(facts), state
+        score, state = self.network.step(facts, state)
         doubtful = (score >= self.plain_level).nonzero()[0]
         if doubtful.size:
-            score[doubtful] = self._doubtful_score(self.vape, facts[doubtful])
-        return score
+            score[doubtful] += self.vape.score(facts[doubtful])
+            score[doubtful] *= 0.5
+        return score + self._correction(facts), state
 
-    def _doubtful_score(self, vape: Forest, facts: NDArray[np.float64]) -> NDArray[np.float64]:
-        score = vape.score(facts)
-        if self.by_interval.size:
-            interval, sized, unsized, early = self.by_interval.T
-            # An unknown interval counts as a short one.
-            at, known = np.log(np.fmax(facts[:, _INTERVAL], 1.0)), np.log(interval)
-            bare = np.isnan(facts[:, _SIZES])
-            settled = facts[:, _SINCE_PEAK] >= SETTLED_S
-            score += np.where(bare, np.interp(at, known, unsized), np.interp(at, known, sized))
-            score += np.where(settled, 0.0, np.interp(at, known, early))
-        return score
+    def _correction(self, facts: NDArray[np.float64]) -> NDArray[np.float64] | float:
+        """Return what `by_interval` adds.
+
+        What passes a level is the highest of all answers about a plume. A sensor of 1 s asks more
+        often than one of 10 s, and answers move more where there are sizes to judge by. And while a
+        plume rises it looks more like a puff than when it has been seen to fall.
+        """
+        if not self.by_interval.size:
+            return 0.0
+        interval, sized, unsized, early = self.by_interval.T
+        # An unknown interval counts as a short one.
+        at, known = np.log(np.fmax(facts[:, _INTERVAL], 1.0)), np.log(interval)
+        bare = np.isnan(facts[:, _SIZES])
+        settled = facts[:, _SINCE_PEAK] >= SETTLED_S
+        correction: NDArray[np.float64] = np.where(
+            bare, np.interp(at, known, unsized), np.interp(at, known, sized)
+        ) + np.where(settled, 0.0, np.interp(at, known, early))
+        return correction
 
     def thc_score(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log-odds of a THC cartridge, where it is vaping, for each row of facts."""
@@ -225,8 +243,8 @@ class Model:
         """Bytes of the model file; the same for the same parameters."""
         out = io.BytesIO()
         arrays: dict[str, Any] = {} if self.vape is None else self.vape.arrays("vape")
-        if self.plain is not None:
-            arrays |= self.plain.arrays("plain")
+        if self.network is not None:
+            arrays |= self.network.arrays()
         if self.thc is not None:
             arrays |= self.thc.arrays("thc")
         for kind, forest in zip(KINDS, self.kinds, strict=False):
@@ -270,8 +288,8 @@ class Model:
             version = str(arrays["version"])
         except (KeyError, ValueError) as error:
             raise ModelError(f"the model is of another format: {error}") from error
-        plain = Forest.from_arrays("plain", arrays) if "plain_offset" in arrays else None
-        return cls(version, level, withdraw, forest, kinds, thc, by_interval, plain, plain_level)
+        network = Network.from_arrays(arrays) if "network_offset" in arrays else None
+        return cls(version, level, withdraw, forest, kinds, thc, by_interval, network, plain_level)
 
     @classmethod
     def shipped(cls) -> Model:
