@@ -60,7 +60,7 @@ def main() -> int:
     for stage in ("air", "lessons", "parts"):
         (options.lessons / stage).mkdir(parents=True, exist_ok=True)
     chosen = [name for name in WORLDS if name not in options.without]
-    tasks = _lesson_tasks(options, WORLDS if options.leave_one_out else chosen)
+    tasks = _lesson_tasks(options, chosen)
     with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
         made = track(pool.map(lessons.collect, tasks), "lessons", total=len(tasks))
         sources: dict[str, list[Path]] = {}
@@ -68,7 +68,7 @@ def main() -> int:
             sources.setdefault(task.source.name, []).extend(paths)
         without: dict[Path, set[str]] = {options.out: set(options.without)}
         if options.leave_one_out:
-            without |= {WITHOUT / f"{name}.npz": {name, *options.without} for name in WORLDS}
+            without |= {WITHOUT / f"{name}.npz": {name, *options.without} for name in chosen}
         wanted = [
             parts.Task(part, _except(sources, names), options.lessons / "parts")
             for names in without.values()
@@ -109,10 +109,23 @@ def _options() -> argparse.Namespace:
         help="log-odds of the network below which the trees are not asked",
     )
     parser.add_argument(
-        "--without", action="append", default=[], choices=list(WORLDS), help="may be repeated"
+        "--without",
+        action="append",
+        default=[],
+        choices=list(WORLDS),
+        help="world to leave out of all; may be repeated",
     )
-    parser.add_argument("--leave-one-out", action="store_true")
-    parser.add_argument("--lessons", type=Path, default=Path("build/lessons"))
+    parser.add_argument(
+        "--leave-one-out",
+        action="store_true",
+        help=f"also make a model without it for each world, into {WITHOUT}",
+    )
+    parser.add_argument(
+        "--lessons",
+        type=Path,
+        default=Path("build/lessons"),
+        help="folder of what was simulated, collected and fitted",
+    )
     parser.add_argument(
         "--recordings", type=Path, default=Path("../shared/data"), help="real recordings"
     )

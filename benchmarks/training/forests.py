@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,8 +37,11 @@ def grow(
     label: NDArray[np.bool_],
     weight: NDArray[np.float32],
     growth: Growth,
-) -> Any:
-    """Return a fitted classifier of scikit-learn that tells `label` from the rest."""
+) -> tuple[Any, NDArray[np.intp]]:
+    """Return a fitted classifier that tells `label` from the rest, and the facts that it reads.
+
+    A fact that does not vary is left out: scikit-learn refuses it.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 - training only
 
     learner = HistGradientBoostingClassifier(
@@ -51,11 +55,16 @@ def grow(
         learning_rate=growth.learning_rate,
         max_features=growth.max_features,
     )
-    return learner.fit(facts, label, sample_weight=weight)
+    with warnings.catch_warnings():
+        # Of a fact that no sensor knows.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        columns = np.flatnonzero(np.nanmin(facts, axis=0) < np.nanmax(facts, axis=0))
+    read = facts if columns.size == facts.shape[1] else facts[:, columns]
+    return learner.fit(read, label, sample_weight=weight), columns
 
 
-def as_forest(learner: Any) -> Forest:
-    """Return a fitted binary ensemble as complete trees of its depth."""
+def as_forest(learner: Any, columns: NDArray[np.intp]) -> Forest:
+    """Return a fitted binary ensemble that reads these facts as complete trees of its depth."""
     trees = [stage[0].nodes for stage in learner._predictors]  # noqa: SLF001
     depth = max(1, *(int(nodes["depth"].max()) for nodes in trees))
     inner = 2**depth - 1
@@ -73,7 +82,7 @@ def as_forest(learner: Any) -> Forest:
                 waiting.append((2 * at + 1, source))
             else:
                 right = 0 if node["missing_go_to_left"] else len(FACTS)
-                column[k, at] = node["feature_idx"] + right
+                column[k, at] = columns[node["feature_idx"]] + right
                 threshold[k, at] = node["num_threshold"]
                 waiting += [(2 * at + 1, node["left"]), (2 * at + 2, node["right"])]
     offset = float(np.ravel(learner._baseline_prediction)[0])  # noqa: SLF001

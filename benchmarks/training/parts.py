@@ -92,16 +92,16 @@ def _fit(task: Task) -> Arrays:
     if task.part == "vape":
         pulses = examples.pulses(task.sources)
         trees = forests.grow(pulses.facts, pulses.label > 0, pulses.weight, settings.vape)
-        return forests.as_forest(trees).arrays("vape")
+        return forests.as_forest(*trees).arrays("vape")
     if task.part == "thc":
         late = examples.thc(task.sources)
         trees = forests.grow(late.facts, late.label > 0, late.weight, settings.thc)
-        return forests.as_forest(trees).arrays("thc")
+        return forests.as_forest(*trees).arrays("thc")
     known = examples.kinds(task.sources)
     arrays: Arrays = {}
     for code, kind in enumerate(KINDS):
         trees = forests.grow(known.facts, known.label == code, known.weight, settings.kind)
-        arrays |= forests.as_forest(trees).arrays(f"{kind.value}_kind")
+        arrays |= forests.as_forest(*trees).arrays(f"{kind.value}_kind")
     return arrays
 
 
