@@ -1,7 +1,7 @@
 """The model: boosted trees and a network that score the facts of a pulse, and levels for alerts.
 
-A small versioned file made by ``make train`` from simulated training seeds. Every event names the
-version. The forests are gradient-boosted trees; what makes them work is in the facts
+A small versioned file made by ``make train`` from restroom worlds and real recordings. Every event
+names the version. The forests are gradient-boosted trees; what makes them work is in the facts
 (`detection.facts`), which are the physics of plumes.
 """
 

@@ -80,12 +80,18 @@ def pulses(sources: Sources) -> Examples:
 
 
 def kinds(sources: Sources) -> Examples:
-    """Return the moments at which it is known what an episode is, labeled by kind."""
+    """Return the moments at which it is known what an episode is, labeled by kind.
+
+    Raises ValueError if there are none.
+    """
     return _known(sources, "kind")
 
 
 def thc(sources: Sources) -> Examples:
-    """Return the late moments of pulses of vaping, labeled THC or not."""
+    """Return the late moments of pulses of vaping, labeled THC or not.
+
+    Raises ValueError if there are none.
+    """
     return _known(sources, "thc")
 
 
@@ -106,6 +112,8 @@ def _known(sources: Sources, name: str) -> Examples:
             ]
         )
         weight.append(mine / mine.sum())
+    if not weight:
+        raise ValueError(f"no {name} is known in {', '.join(sources)}: simulate more")
     weights = np.concatenate(weight)
     return Examples(
         np.concatenate(facts),

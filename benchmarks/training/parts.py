@@ -1,7 +1,8 @@
 """The fitted parts of a model, kept on disk, and the model made of them.
 
 Parts are fitted apart, in processes of their own. A part is kept under a hash of its lessons and of
-how it is fitted, so a run that was cut short goes on, and another level needs no fitting.
+its settings, so a run that was cut short goes on, and another level needs no fitting. Delete them
+after a change of the code that fits.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ PARTS: Final = ("vape", "network", "kinds", "thc")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the parts are fitted."""
+    """How each of the `PARTS` is fitted."""
 
     vape: Growth = forests.VAPE
-    kind: Growth = forests.KIND
+    kinds: Growth = forests.KIND
     thc: Growth = forests.THC
     network: recurrent.Fitting = recurrent.FITTING
 
@@ -63,7 +64,7 @@ class Task:
     @property
     def path(self) -> Path:
         """File of the part."""
-        digest = hashlib.sha256(repr(self.settings).encode())
+        digest = hashlib.sha256(repr(getattr(self.settings, self.part)).encode())
         for name, paths in self.sources.items():
             digest.update(name.encode())
             for path in paths:
@@ -100,7 +101,7 @@ def _fit(task: Task) -> Arrays:
     known = examples.kinds(task.sources)
     arrays: Arrays = {}
     for code, kind in enumerate(KINDS):
-        trees = forests.grow(known.facts, known.label == code, known.weight, settings.kind)
+        trees = forests.grow(known.facts, known.label == code, known.weight, settings.kinds)
         arrays |= forests.as_forest(*trees).arrays(f"{kind.value}_kind")
     return arrays
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(600)
 
 SETTINGS = parts.Settings(
     vape=forests.Growth(8, 4, 12, 5, 0.2, 0.5),
-    kind=forests.Growth(3, 3, 6, 5, 0.2),
+    kinds=forests.Growth(3, 3, 6, 5, 0.2),
     thc=forests.Growth(3, 3, 6, 5, 0.2),
     network=recurrent.Fitting(units=8, rounds=2),
 )
