@@ -101,8 +101,8 @@ class Network:
     @classmethod
     def from_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Network:
         """Return the network kept by `arrays`."""
-        values = {name: stored[f"network_{name}"] for name in _FIELDS}
-        return cls(**{**values, "offset": float(values["offset"])})
+        values: dict[str, Any] = {name: stored[f"network_{name}"] for name in _FIELDS}
+        return cls(**(values | {"offset": float(values["offset"])}))
 
 
 _FIELDS: Final = tuple(Network.__dataclass_fields__)

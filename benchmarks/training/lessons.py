@@ -192,11 +192,11 @@ def varied(readings: Readings, draw: np.random.Generator) -> NDArray[np.float64]
     """
     values = readings.values.copy()
     for number in range(len(readings.names)):
-        rows = np.flatnonzero(readings.sensor == number)
-        values[np.ix_(rows, _columns(PARTICLES))] *= np.exp(draw.uniform(*np.log(GAINS)))
+        rows = np.flatnonzero(readings.sensor == number)[:, None]
+        values[rows, _columns(PARTICLES)] *= np.exp(draw.uniform(*np.log(GAINS)))
         for names, chance in DROPPED:
             if draw.random() < chance:
-                values[np.ix_(rows, _columns(names))] = np.nan
+                values[rows, _columns(names)] = np.nan
     return values
 
 
@@ -245,7 +245,7 @@ def lesson(
     detector = Detector(Model("untrained"), collector)
     for name in readings.names:
         detector.sensor_row(name)
-    known = np.isfinite(values).any(axis=1).nonzero()[0]
+    known = np.flatnonzero(np.isfinite(values).any(axis=1))
     # What an untrained model says of facts is of no interest.
     with np.errstate(all="ignore"):
         for at in range(0, known.size, _AT_ONCE):

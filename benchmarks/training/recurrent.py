@@ -36,7 +36,8 @@ GROUPS: Final = (
 )  # fmt: skip
 """How the names of facts begin that a sensor lacks together."""
 _GROUP_FACTS: Final = tuple(
-    [number for number, name in enumerate(FACTS) if name.startswith(begins)] for begins in GROUPS
+    np.array([number for number, name in enumerate(FACTS) if name.startswith(begins)])
+    for begins in GROUPS
 )
 LONGEST: Final = 160
 OVERLAP: Final = 40
@@ -209,6 +210,6 @@ def _batch(
         weight[k, : b - a] = examples.weight[a:b]
     for number, columns in enumerate(_GROUP_FACTS):
         hidden = np.flatnonzero(draw.random(n) < HIDDEN)
-        x[np.ix_(hidden, range(longest), columns)] = 0.0
+        x[hidden[:, None], :, columns] = 0.0
         x[hidden, :, len(FACTS) + number] = 1.0
     return x, label, weight
