@@ -9,6 +9,7 @@ WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n + 1 : 4))
 SCALE_STAMP := $(VENV)/.installed-scale
 SHARED ?= ../shared
 SITE_VENV := .venv-docs
+TRAIN_VENV := .venv-train
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site docs dashboards dashboards-gallery fuzz golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-detector-speed bench-reports train try-install audit sbom
@@ -116,10 +117,15 @@ bench-reports: $(STAMP) ## a school year of 200 sensors as reports: seconds and 
 bench-scale: $(SCALE_STAMP) ## back-tests over cores and the stream on Spark; ARGS="--sensors 200000"
 	@$(BIN)/python benchmarks/scale_out.py $(ARGS)
 
-# Another version of the library may grow other trees.
-train: $(STAMP) ## make the detector's model file from simulated training seeds (an hour and a half)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'scikit-learn==1.9.1'
-	@$(BIN)/python benchmarks/train_detector.py $(ARGS)
+# Another version of these libraries may fit another model.
+$(TRAIN_VENV)/.installed: requirements.lock requirements-train.lock
+	@test -x $(TRAIN_VENV)/bin/python || $(PYTHON) -m venv $(TRAIN_VENV)
+	@echo "Installing into $(TRAIN_VENV) (once, 1 GB) ..."
+	@$(TRAIN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-train.lock
+	@touch $@
+
+train: $(TRAIN_VENV)/.installed ## make the detector's model file from all restroom worlds; ARGS=--leave-one-out (hours)
+	@$(TRAIN_VENV)/bin/python benchmarks/train_detector.py --recordings $(SHARED)/data $(ARGS)
 
 audit: $(STAMP) ## known vulnerabilities of the locked packages; says so where it cannot ask
 	@$(BIN)/python deploy/supply_chain.py audit
@@ -140,4 +146,4 @@ lock: $(STAMP) ## resolve pyproject.toml into requirements.lock for Python 3.11 
 	  --no-annotate --no-emit-index-url -o requirements-docs.lock
 
 clean: ## remove the environments, what was built and what the demo left
-	@rm -rf $(VENV) $(SITE_VENV) build demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(SITE_VENV) $(TRAIN_VENV) build demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -73,7 +73,7 @@ class Network:
             NaN where not known.
         state : ndarray of float64, shape (n, units)
         """
-        ours = self._normalized(facts) @ self.inputs + self.bias
+        ours = self.normalized(facts) @ self.inputs + self.bias
         past = state @ self.recurrent + self.recurrent_bias
         n = self.units
         gates = expit(ours[:, : 2 * n] + past[:, : 2 * n])
@@ -82,7 +82,8 @@ class Network:
         state = rounded(candidate + update * (state - candidate))
         return state @ self.output + self.offset, state
 
-    def _normalized(self, facts: Floats) -> Floats:
+    def normalized(self, facts: Floats) -> Floats:
+        """Return facts in range, then for each group whether it is unknown; multiples of `STEP`."""
         x = facts.copy()
         part = x[:, self.compressed]
         x[:, self.compressed] = np.copysign(np.log1p(np.abs(part)), part)

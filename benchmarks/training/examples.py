@@ -1,0 +1,149 @@
+"""Lessons as one table, in which every source weighs the same.
+
+A world with many nuisances or long decays would otherwise decide alone what is learned. And with
+the same share of vaping in every world, log-odds mean the same in all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from benchmarks.training.lessons import load, pulses_in
+from detection.facts import FACTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from benchmarks.training.lessons import Lesson
+
+    Sources = Mapping[str, Sequence[Path]]
+    """Files of lessons by the name of their source."""
+
+WEIGHTS: Final = (1.0, 0.3, 0.6, 1.0)
+"""Of moments without vaping, in weak, in faint, in visible sessions."""
+VAPE_SHARE: Final = 0.1
+"""Of the weight of each source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Rows to learn from.
+
+    Attributes
+    ----------
+    facts : ndarray of float32, shape (n, len(FACTS))
+    label : ndarray, shape (n,)
+        Whether it is vaping, or THC; or a position in `KINDS`.
+    weight : ndarray of float32, shape (n,)
+    starts : ndarray of int64
+        First row of each episode; its rows follow each other in time.
+    """
+
+    facts: NDArray[np.float32]
+    label: NDArray[np.bool_] | NDArray[np.int8]
+    weight: NDArray[np.float32]
+    starts: NDArray[np.int64]
+
+
+def pulses(sources: Sources) -> Examples:
+    """Return all judged moments of pulses, labeled vaping or not.
+
+    A moment weighs one over the root of the number of moments of its pulse: long ones weigh no more
+    than short ones.
+    """
+    total = sum(pulses_in(path) for paths in sources.values() for path in paths)
+    facts = np.empty((total, len(FACTS)), np.float32)
+    label = np.zeros(total, np.bool_)
+    weight = np.zeros(total, np.float32)
+    starts = []
+    at = 0
+    for paths in sources.values():
+        first = at
+        for path in paths:
+            taught = load(path)
+            rows = taught.is_pulse.nonzero()[0]
+            part = slice(at, at + rows.size)
+            facts[part] = taught.facts[rows]
+            label[part] = taught.vape[rows] > 0
+            weight[part] = _pulse_weights(taught, rows) * np.take(WEIGHTS, taught.vape[rows])
+            starts.append(at + _changes(taught.sensor[rows], taught.episode[rows]))
+            at += rows.size
+        _balance(label[first:at], weight[first:at])
+    weight /= weight.mean()
+    return Examples(facts, label, weight, np.concatenate(starts))
+
+
+def kinds(sources: Sources) -> Examples:
+    """Return the moments at which it is known what an episode is, labeled by kind.
+
+    Raises ValueError if there are none.
+    """
+    return _known(sources, "kind")
+
+
+def thc(sources: Sources) -> Examples:
+    """Return the late moments of pulses of vaping, labeled THC or not.
+
+    Raises ValueError if there are none.
+    """
+    return _known(sources, "thc")
+
+
+def _known(sources: Sources, name: str) -> Examples:
+    facts, label, weight = [], [], []
+    for paths in sources.values():
+        lessons = [load(path) for path in paths]
+        known = [np.flatnonzero(getattr(taught, name) >= 0) for taught in lessons]
+        if not sum(rows.size for rows in known):
+            continue
+        pairs = list(zip(lessons, known, strict=True))
+        facts += [taught.facts[rows] for taught, rows in pairs]
+        label += [getattr(taught, name)[rows] for taught, rows in pairs]
+        mine = np.concatenate(
+            [
+                _pulse_weights(taught, rows) if name == "thc" else np.ones(rows.size)
+                for taught, rows in pairs
+            ]
+        )
+        weight.append(mine / mine.sum())
+    if not weight:
+        raise ValueError(f"no {name} is known in {', '.join(sources)}: simulate more")
+    weights = np.concatenate(weight)
+    return Examples(
+        np.concatenate(facts),
+        np.concatenate(label),
+        (weights / weights.mean()).astype(np.float32),
+        np.arange(weights.size),
+    )
+
+
+def _pulse_weights(taught: Lesson, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    starts = _changes(taught.sensor[rows], taught.pulse[rows])
+    n = np.diff(starts, append=rows.size)
+    weights: NDArray[np.float64] = np.repeat(1.0 / np.sqrt(n), n)
+    return weights
+
+
+def _changes(sensor: NDArray[np.int32], onset: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the first row of each run of the same sensor and onset."""
+    again = (sensor[1:] == sensor[:-1]) & (onset[1:] == onset[:-1])
+    starts: NDArray[np.int64] = np.flatnonzero(np.r_[np.ones(min(sensor.size, 1), bool), ~again])
+    return starts
+
+
+def _balance(label: NDArray[np.bool_], weight: NDArray[np.float32]) -> None:
+    """Scale the weights of one source to a sum of 1, vaping to its share of it.
+
+    A source without vaping weighs half as much as the negatives of others.
+    """
+    if label.any():
+        weight[label] *= VAPE_SHARE / weight[label].sum()
+        weight[~label] *= (1.0 - VAPE_SHARE) / weight[~label].sum()
+    elif label.size:
+        weight *= 0.5 * (1.0 - VAPE_SHARE) / weight.sum()

@@ -1,0 +1,119 @@
+"""A training of seconds gives a model that says what torch and scikit-learn say."""
+
+import numpy as np
+import pytest
+
+from benchmarks.training import examples, forests, lessons, parts, recurrent
+from benchmarks.training.air import Source
+from detection.batch import ReadingBatch
+from detection.detector import Detector
+from detection.facts import FACTS
+from detection.model import Model
+
+pytest.importorskip("sklearn")
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.timeout(600)
+
+SETTINGS = parts.Settings(
+    vape=forests.Growth(8, 4, 12, 5, 0.2, 0.5),
+    kinds=forests.Growth(3, 3, 6, 5, 0.2),
+    thc=forests.Growth(3, 3, 6, 5, 0.2),
+    network=recurrent.Fitting(units=8, rounds=2),
+)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("training")
+    for stage in ("air", "lessons", "parts"):
+        (folder / stage).mkdir()
+    return {
+        name: lessons.collect(lessons.Task(Source(name, 1, 3, 3.0), variants, folder, folder))
+        for name, variants in (("two_zones", (0,)), ("zone_network", (0, 1)))
+    }
+
+
+@pytest.fixture(scope="module")
+def pulses(sources):
+    return examples.pulses(sources)
+
+
+@pytest.fixture(scope="module")
+def network(pulses):
+    scaled = recurrent.scaling(pulses.facts)
+    module = recurrent.fit(pulses, scaled, SETTINGS.network)
+    return module, recurrent.as_network(module, scaled)
+
+
+def test_every_world_weighs_the_same_and_a_tenth_is_vaping(sources, pulses):
+    sizes = [sum(map(lessons.pulses_in, paths)) for paths in sources.values()]
+    first = np.arange(pulses.weight.size) < sizes[0]
+    assert pulses.weight.size == sum(sizes)
+    assert pulses.weight[first].sum() == pytest.approx(pulses.weight[~first].sum(), rel=1e-3)
+    assert pulses.weight[pulses.label].sum() == pytest.approx(0.1 * pulses.weight.sum(), rel=1e-3)
+
+
+def test_the_network_says_what_torch_says(pulses, network):
+    module, exported = network
+    starts = [*pulses.starts.tolist(), len(pulses.facts)]
+    longest = np.argsort(np.diff(starts))[-20:]
+    for k in longest.tolist():
+        facts = pulses.facts[starts[k] : starts[k + 1]]
+        inputs = torch.from_numpy(recurrent.normalized(facts, exported))[None]
+        with torch.no_grad():
+            expected = recurrent.log_odds(module, inputs)[0].numpy()
+        state = np.zeros((1, exported.units))
+        for moment, row in enumerate(facts.astype(np.float64)):
+            score, state = exported.step(row[None], state)
+            assert score[0] == pytest.approx(expected[moment], abs=1e-2)
+
+
+def test_trees_say_what_scikit_learn_says(pulses):
+    learner, columns = forests.grow(pulses.facts, pulses.label, pulses.weight, SETTINGS.vape)
+    scores = forests.as_forest(learner, columns).score(pulses.facts.astype(np.float64))
+    expected = learner.decision_function(pulses.facts[:, columns])
+    np.testing.assert_allclose(scores, expected, atol=1e-9)
+
+
+def test_another_fit_of_the_same_examples_gives_the_same_numbers(pulses, network):
+    again = recurrent.as_network(
+        recurrent.fit(pulses, recurrent.scaling(pulses.facts), SETTINGS.network),
+        recurrent.scaling(pulses.facts),
+    )
+    for name, array in network[1].arrays().items():
+        np.testing.assert_array_equal(again.arrays()[name], array)
+
+
+def test_the_parts_make_a_model_file_that_a_detector_runs_with(sources, tmp_path):
+    arrays = {}
+    for part in parts.PARTS:
+        task = parts.Task(part, sources, tmp_path, SETTINGS)
+        arrays |= parts.fitted(task)
+        assert task.path.exists()
+    made = parts.model(arrays, "toy", 0.0, -4.0, -4.0, np.zeros((0, 4)))
+    model = Model.from_bytes(made.to_bytes())
+    assert model.to_bytes() == made.to_bytes()
+    assert (model.version, model.units, len(model.kinds)) == ("toy", 8, 6)
+    detector = Detector(model)
+    detector.sensor_row("a")
+    values = np.full((1, len(lessons.ALL_COLUMNS)), 5.0)
+    assert detector.step(ReadingBatch(np.zeros(1, np.int32), np.ones(1), values)) == []
+
+
+def test_a_part_is_fitted_once(sources, tmp_path, monkeypatch):
+    task = parts.Task("thc", sources, tmp_path, SETTINGS)
+    first = parts.fitted(task)
+    monkeypatch.setattr(forests, "grow", None)
+    again = parts.fitted(task)
+    assert {name: a.tolist() for name, a in again.items()} == {
+        name: a.tolist() for name, a in first.items()
+    }
+
+
+def test_lessons_have_the_facts_of_the_detector(sources):
+    for paths in sources.values():
+        taught = lessons.load(paths[0])
+        assert taught.facts.shape == (taught.vape.size, len(FACTS))
+        assert taught.is_pulse.any()
+        assert (taught.vape == lessons.VISIBLE).any()
+        assert (taught.thc[taught.vape == 0] == -1).all()
