@@ -93,7 +93,7 @@ def test_a_calm_week_of_short_weak_puffs_does_not_make_a_sensor_blind():
     """Ten doubtful plumes a day: the threshold stays where strong ones pass."""
     levels = fresh()
     run(levels, every(2.4, MODEL - 1.5, 7), WEEK_S)
-    assert levels.explain(0).level < MODEL + 0.5
+    assert levels.explain(0).level < MODEL + 0.75
 
 
 def test_half_the_budget_raises_by_what_halves_false_alarms():
