@@ -73,9 +73,10 @@ _MASK_PROBABILITY: Final = 0.6
 _THC_FROM_S: Final = 20.0
 """Seconds since the peak from which an aerosol shows whether it persists."""
 _THC_LOG_ODDS: Final = 0.85
-_RARE_S: Final = 20.0
-"""Where readings are further apart, one alone may be an artifact of the sensor."""
-_ENOUGH_READINGS: Final = 2.0
+_OFTEN_S, _RARE_S = 3.0, 20.0
+"""Intervals at which readings are frequent, and rare."""
+_READINGS_OFTEN, _READINGS = 3.0, 2.0
+"""Readings of a pulse from which it is alerted: one alone may be an artifact or a first lobe."""
 _AGREES_VOC, _AGREES_RH = 0.06, 1.0
 """Rise with it from which another channel agrees: doublings of VOC, percent of humidity."""
 _INTERVAL, _VOC_MAX, _RH_RISE = (FACTS.index(k) for k in ("interval_s", "voc_max", "rh_rise"))
@@ -372,7 +373,7 @@ class Detector:
             alerted &= time - episode["peak_at"][due] >= _THC_FROM_S
             episode["thc_log_odds"][due[alerted]] = self._model.thc_score(f[alerted])
         passes: Flags = score >= self._model.level + self.thresholds.offset(rows)
-        return passes & ~_is_lone(episode[due], f)
+        return passes & ~_is_early(episode[due], f)
 
     def _end_sessions(self, here: _Round) -> None:
         """End vaping that has not been seen for a while, though other things go on in the room.
@@ -526,11 +527,15 @@ def _share_left(episodes: Episodes, x: Floats) -> Floats:
     return share
 
 
-def _is_lone(episodes: Episodes, f: Floats) -> Flags:
-    """Return whether one rare reading is all there is of a pulse, and no other channel agrees."""
-    lone = (episodes["readings"] < _ENOUGH_READINGS) & (f[:, _INTERVAL] >= _RARE_S)
+def _is_early(episodes: Episodes, f: Floats) -> Flags:
+    """Return whether too few readings of a pulse are known, and no other channel agrees.
+
+    Where readings are rare another channel stands in for the next one.
+    """
+    interval = f[:, _INTERVAL]
+    enough = np.where(interval <= _OFTEN_S, _READINGS_OFTEN, _READINGS)
     agrees = (f[:, _VOC_MAX] > _AGREES_VOC) | (f[:, _RH_RISE] > _AGREES_RH)
-    flags: Flags = lone & ~agrees
+    flags: Flags = (episodes["readings"] < enough) & ~(agrees & (interval >= _RARE_S))
     return flags
 
 
