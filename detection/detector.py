@@ -61,10 +61,8 @@ SILENT_S: Final = 300.0
 """After a longer silence an episode has ended."""
 JUDGED_S: Final = 240.0
 """A pulse is judged for so long; what it is shows within minutes."""
-PERSISTS_S: Final = 240.0
-"""Vaping is withdrawn if so long after the alert its aerosol has persisted as no vapor does."""
-_PERSISTS_FROM_S: Final = 90.0
 _PERSISTS_SHARE: Final = 0.6
+"""A session goes on while so much of its highest excess is still in the air."""
 _RH = CHANNEL_INDEX["rh"]
 _FINE_COLUMNS = tuple(CHANNEL_INDEX[k] for k in ("pm25", "pm1", "pm10", "n03"))
 _VAPE, _SMOKE = KINDS.index(EventKind.VAPE), KINDS.index(EventKind.SMOKE)
@@ -338,7 +336,7 @@ class Detector:
             is_vape = episode["kind"] == _VAPE
             silent = (episode["phase"] == Phase.OPEN) | ~is_vape
             alerted_before = is_vape & (episode["pulses"] == episode["alerted_pulse"])
-            vape &= silent & ~episode["vape_ruled_out"] & ~alerted_before
+            vape &= silent & ~alerted_before
         candidates = np.flatnonzero((vape | asked)[w]) if w.size else w
         if candidates.size:
             chances = possible(
@@ -349,9 +347,6 @@ class Detector:
                     self._end(here, i)
                     episode["is_masked"][i] = True
                 self._alert(here, i, chances[k], is_vape=bool(vape[i]), is_over=bool(over[i]))
-        for i in self._contradicted(here).tolist():
-            self._emit(here, i, EventPhase.WITHDRAWN, end=float(time[i]))
-            episode["phase"][i] = Phase.OPEN
         for i in np.flatnonzero(over).tolist():
             self._end(here, i)
             episode["phase"][i] = Phase.IDLE
@@ -392,25 +387,7 @@ class Detector:
             episode["phase"][i] = Phase.OPEN
             episode["first_pulse_onset"][i] = np.nan
             episode["session_onset"][i] = episode["pulse_onset"][i]
-            episode["least_share"][i] = np.inf
             episode["is_masked"][i] = False
-
-    def _contradicted(self, here: _Round) -> NDArray[np.intp]:
-        """Return which alerted vaping is none, because it persists."""
-        s = _alerted_vaping(here.episode)
-        if not s.size:
-            return s
-        e = here.episode[s]
-        since = here.time[s] - e["alerted"]
-        share = _share_left(e, here.x[s])
-        least = np.where(since >= _PERSISTS_FROM_S, np.fmin(e["least_share"], share), np.inf)
-        here.episode["least_share"][s] = least
-        due = (since >= PERSISTS_S) & (since - here.dt[s] < PERSISTS_S)
-        persists = due & (least > _PERSISTS_SHARE) & np.isfinite(least)
-        persists &= e["pulses"] == e["alerted_pulse"]  # Puffs keep a level up as well.
-        here.episode["vape_ruled_out"][s[persists]] = True
-        contradicted: NDArray[np.intp] = s[persists]
-        return contradicted
 
     def _alert(
         self, here: _Round, i: int, chances: Floats, *, is_vape: bool, is_over: bool
@@ -418,7 +395,6 @@ class Detector:
         """Alert vaping when its score allows, another kind when it is clear or all is over.
 
         What looks most like vaping, but not surely enough to be alerted, is called nothing else.
-        What has been shown to persist as no vapor does is judged among the other kinds.
         """
         e = here.episode[i : i + 1]
         if is_vape:
@@ -430,9 +406,6 @@ class Detector:
             e["alerted_onset"] = e["pulse_onset" if e["is_masked"][0] else "session_onset"]
             chances = probabilities(e["log_odds"], chances[None])[0]
         else:
-            if e["vape_ruled_out"][0]:
-                chances[_VAPE] = 0.0
-                chances /= max(float(chances.sum()), 1e-12)
             kind = int(np.argmax(chances))
             is_clear = chances[kind] >= _CLEAR[kind]
             is_old = here.time[i] - e["onset"][0] >= _CLEAR_AFTER_S[kind]

@@ -79,8 +79,8 @@ EPISODE: Final = np.dtype(
         ("total_fall", np.float64),
         ("mean_gap_s", np.float64),
         ("highest_pulse", np.float64),
-        ("least_share", np.float64),  # least share of the highest excess, some time after the alert
-        ("vape_ruled_out", np.bool_),  # it persists as no vapor does
+        ("least_share", np.float64),  # no longer used; snapshots have it
+        ("vape_ruled_out", np.bool_),  # no longer used; snapshots have it
         ("is_masked", np.bool_),  # another kind was alerted before vaping
         ("last_vape_at", np.float64),  # when the log-odds last passed the threshold
         ("tenth_s", np.float64),

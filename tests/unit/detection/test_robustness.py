@@ -80,13 +80,8 @@ class Air:
 
 
 def vapes(events):
-    """Return when vaping alerted, of sessions that were not withdrawn."""
-    withdrawn = {e.id for e in events if e.phase is EventPhase.WITHDRAWN}
-    return [
-        e.alerted
-        for e in events
-        if e.kind is EventKind.VAPE and e.phase is EventPhase.ALERTED and e.id not in withdrawn
-    ]
+    """Return when vaping alerted."""
+    return [e.alerted for e in events if e.kind is EventKind.VAPE and e.phase is EventPhase.ALERTED]
 
 
 def found(events, onset, within_s=60.0):
