@@ -167,6 +167,7 @@ class Link:
     """The reading and acknowledging side of a paho client that is not connected yet.
 
     `client`: driven by an event loop that calls its `loop_read` when the socket is readable.
+    `session_present`: whether the broker has continued a session from before.
     """
 
     def __init__(self, client: PahoClient) -> None:
@@ -178,6 +179,14 @@ class Link:
         self._asked = False
         client._sock_recv = self._take  # type: ignore[method-assign]  # noqa: SLF001
         client.loop_read = self._read  # type: ignore[method-assign]
+        self.session_present = False
+        self._on_connect = client.on_connect
+        client.on_connect = self._connected
+
+    def _connected(self, client: PahoClient, data: Any, flags: Any, *rest: Any) -> None:
+        self.session_present = bool(flags.session_present)
+        if self._on_connect is not None:
+            self._on_connect(client, data, flags, *rest)
 
     def acknowledge(self, packet_ids: Iterable[int]) -> None:
         """Send PUBACKs in this order, as one piece."""
