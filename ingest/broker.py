@@ -23,7 +23,7 @@ import contextlib
 import logging
 import os
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import aiomqtt
@@ -268,6 +268,17 @@ async def examine(settings: BrokerSettings, *, trial: bool) -> BrokerFacts:
     return BrokerFacts(
         answers.get(_VERSION, ""), _number(answers.get(DROPPED)), _number(answers.get(STORED)), kept
     )
+
+
+async def accepts_anonymous(settings: BrokerSettings) -> bool:
+    """Whether a broker lets somebody connect without an account."""
+    anybody = replace(settings, username="", password="")
+    client = new_client(anybody, f"check-{secrets.token_hex(8)}", clean=True)
+    try:
+        async with connected(client, anybody):
+            return True
+    except BrokerError:
+        return False
 
 
 async def _collected(client: aiomqtt.Client, topics: tuple[str, ...]) -> dict[str, str]:
