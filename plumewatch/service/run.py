@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from typing import TYPE_CHECKING, Final
 
@@ -57,6 +58,7 @@ def serve(path: Path, *, standby: bool = False, shard: str = "") -> None:
     Raises `ConfigError` with every fault of the configuration, `ServiceError` if the service cannot
     start or go on.
     """
+    os.umask(0o077)  # also for what SQLite and libraries create
     handler = logging.StreamHandler()
     handler.setFormatter(BoundedFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
