@@ -183,6 +183,8 @@ class DeviceEvents:
             label = QUANTITIES[quantity].label if quantity in QUANTITIES else quantity
             kind, confidence = EventKind.SENSOR_FAULT, 1.0
             detail = f"the sensor's {label} channel reports no valid value"
+            if quantity == "clock":
+                detail = "the sensor's clock stands still: its readings count at their receipt"
         elif name == _BATTERY:
             kind, confidence = EventKind.SENSOR_FAULT, 1.0
             charge = values.get("battery")

@@ -23,7 +23,7 @@ import contextlib
 import logging
 import os
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import aiomqtt
@@ -167,6 +167,7 @@ class Link:
     """The reading and acknowledging side of a paho client that is not connected yet.
 
     `client`: driven by an event loop that calls its `loop_read` when the socket is readable.
+    `session_present`: whether the broker has continued a session from before.
     """
 
     def __init__(self, client: PahoClient) -> None:
@@ -178,6 +179,14 @@ class Link:
         self._asked = False
         client._sock_recv = self._take  # type: ignore[method-assign]  # noqa: SLF001
         client.loop_read = self._read  # type: ignore[method-assign]
+        self.session_present = False
+        self._on_connect = client.on_connect
+        client.on_connect = self._connected
+
+    def _connected(self, client: PahoClient, data: Any, flags: Any, *rest: Any) -> None:
+        self.session_present = bool(flags.session_present)
+        if self._on_connect is not None:
+            self._on_connect(client, data, flags, *rest)
 
     def acknowledge(self, packet_ids: Iterable[int]) -> None:
         """Send PUBACKs in this order, as one piece."""
@@ -259,6 +268,17 @@ async def examine(settings: BrokerSettings, *, trial: bool) -> BrokerFacts:
     return BrokerFacts(
         answers.get(_VERSION, ""), _number(answers.get(DROPPED)), _number(answers.get(STORED)), kept
     )
+
+
+async def accepts_anonymous(settings: BrokerSettings) -> bool:
+    """Whether a broker lets somebody connect without an account."""
+    anybody = replace(settings, username="", password="")
+    client = new_client(anybody, f"check-{secrets.token_hex(8)}", clean=True)
+    try:
+        async with connected(client, anybody):
+            return True
+    except BrokerError:
+        return False
 
 
 async def _collected(client: aiomqtt.Client, topics: tuple[str, ...]) -> dict[str, str]:

@@ -1,10 +1,15 @@
 """Which readings were already accepted.
 
-A reading with a time stamp of its own is known by time, seq and the quantities it carries within a
-bounded window per sensor. Formats that spread one moment over several messages are not duplicates
-of each other. A reading without a usable time stamp is a duplicate only if the broker itself says
-DUP. A duplicate that comes back after `window` newer readings of its sensor is accepted again:
-consumers key on (sensor, time).
+A reading with an event time is known by everything it says (time, seq, values, events, faults)
+within a bounded window per sensor: equal means equal in all. Formats that spread one moment over
+several messages are not duplicates of each other. A duplicate that comes back after `window` newer
+readings of its sensor is accepted again.
+
+A reading without an event time is a duplicate only if MQTT says so: the broker marks the delivery
+DUP, and the last delivery in this session under the same packet id said the same. Two messages of
+equal content are two readings. Its events are accepted once more rather than never: a broker may
+give the packet id of an acknowledged message to the next one at once, and then a crash leaves it
+open which of two equal messages DUP means.
 """
 
 from __future__ import annotations
@@ -12,14 +17,17 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from ingest.validation import NO_TIME
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from storage.reading import Reading
 
-_NO_TIME: Final = frozenset({"no_time", "time_replaced"})
 _WIDTH: Final = 8
 _MASK: Final = 2**64 - 1
+_PACKETS: Final = 20_000
+"""Packet ids remembered; more than any broker has unacknowledged."""
 
 
 class _Seen:
@@ -57,7 +65,7 @@ class _Seen:
 
 
 class Dedupe:
-    """Bounded memory of accepted readings: at most ``8 * window`` bytes a sensor.
+    """Bounded memory of accepted readings: at most ``8 * window`` bytes a sensor, and the packets.
 
     What comes in order of time costs O(1), anything else one search of the window.
 
@@ -71,22 +79,55 @@ class Dedupe:
         self._window = window
         self._sensors = sensors
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
+        self._packets: OrderedDict[int, tuple[int, ...]] = OrderedDict()
+        self._redelivered: set[int] = set()
 
     def __len__(self) -> int:
         """Return how many sensors are remembered."""
         return len(self._seen)
 
+    def on_delivery(self, packet: int, *, duplicate: bool) -> None:
+        """Take the packet id and the DUP flag of a message, before its readings."""
+        if duplicate:
+            self._redelivered.add(packet)
+        else:
+            self._redelivered.discard(packet)
+            self._packets.pop(packet, None)
+
+    def on_new_session(self) -> None:
+        """Forget all packet ids."""
+        self._packets.clear()
+        self._redelivered.clear()
+
     def is_new(self, reading: Reading, *, duplicate: bool = False) -> bool:
-        """Remember a reading; False if it was accepted before."""
-        if reading.flags and not _NO_TIME.isdisjoint(reading.flags):
-            content = (tuple(reading.values.items()), reading.seq, reading.events, reading.faults)
-            known = not self._of(reading.sensor).add(hash(content), None, self._window)
+        """Remember a reading; False if it was accepted before.
+
+        `duplicate`: what comes without a packet id is a redelivery.
+        """
+        if not reading.flags or NO_TIME.isdisjoint(reading.flags):
+            time = reading.time if reading.stamp is None else reading.stamp
+            return self._of(reading.sensor).add(_key(reading, time), time, self._window)
+        packet, key = reading.packet, _key(reading, reading.stamp)
+        if not packet:
+            known = not self._of(reading.sensor).add(key, None, self._window)
             return not (known and duplicate)
-        return self._of(reading.sensor).add(_key(reading), reading.time, self._window)
+        known = key in self._packets.get(packet, ())
+        if not known:
+            self._remember(packet, key)
+        return not known or packet not in self._redelivered or bool(reading.events)
+
+    def _remember(self, packet: int, key: int) -> None:
+        while len(self._packets) >= _PACKETS:
+            self._redelivered.discard(self._packets.popitem(last=False)[0])
+        self._packets[packet] = (*self._packets.get(packet, ()), key)
 
     def restore(self, readings: Iterable[Reading]) -> None:
         """Remember readings of the journal's tail after a restart, oldest first."""
+        delivered: dict[int, float] = {}
         for reading in readings:
+            if reading.packet and delivered.get(reading.packet) != reading.received:
+                delivered[reading.packet] = reading.received
+                self._packets.pop(reading.packet, None)  # of an earlier message
             self.is_new(reading)
 
     def _of(self, sensor: str) -> _Seen:
@@ -100,5 +141,6 @@ class Dedupe:
         return seen
 
 
-def _key(reading: Reading) -> int:
-    return hash((reading.time, reading.seq, tuple(reading.values), reading.events, reading.faults))
+def _key(reading: Reading, time: float | None) -> int:
+    said = (time, reading.seq, tuple(reading.values.items()), reading.events, reading.faults)
+    return hash((reading.sensor, *said))

@@ -111,6 +111,9 @@ class EventIntake:
         taken, self._taken = self._taken, []
         return taken
 
+    def on_new_session(self) -> None:
+        """Nothing is known by packet ids: events have ids of their own."""
+
     def on_time(self, _now: float) -> tuple[Reading, ...]:
         """Nothing waits for a time."""
         return ()

@@ -39,6 +39,7 @@ from ingest.integrity import Integrity
 from ingest.message import Message
 from ingest.reading_counts import ReadingCounts
 from ingest.routes import Routes
+from ingest.sensor_clocks import SensorClocks
 from ingest.states import States
 from ingest.validation import check_size, check_topic, fold_id
 from storage.journal import DeadLetter
@@ -246,6 +247,7 @@ class Intake:
         self.reading_counts = ReadingCounts()
         self.firmware = FirmwareNews()
         self._integrity = Integrity()
+        self._clocks = SensorClocks()
         self._other_shards = {form for n in self.config.other_shards for form in (n, fold_id(n))}
         self._dedupe = Dedupe(self.config.dedupe_window)
         sensors = self.config.context.registry.sensors
@@ -274,6 +276,12 @@ class Intake:
         tail = [reading for reading in tail if reading.sensor in registered]
         self._integrity.restore(tail)
         self.firmware.read_tail(tail)
+        for reading in tail:
+            self._clocks.restore(reading)
+
+    def on_new_session(self) -> None:
+        """Forget packet ids: the broker has begun a session, and numbers anew."""
+        self._dedupe.on_new_session()
 
     def on_message(
         self,
@@ -282,6 +290,8 @@ class Intake:
         permits: Callable[[str, str | None], bool] | None = None,
     ) -> Outcome:
         """Return what becomes of a message; never raises."""
+        if message.packet:
+            self._dedupe.on_delivery(message.packet, duplicate=message.duplicate)
         asked: list[str] = []
         context = self.config.context
         if permits is None and self._other_shards and self._names_another(message.topic):
@@ -312,11 +322,14 @@ class Intake:
     ) -> tuple[Reading, ...]:
         """Return readings as they are journaled, without those that are known."""
         states = self.config.context.states
-        topic, delivered_again = (message.topic, message.duplicate) if message else ("", False)
+        topic = message.topic if message else ""
         fresh = []
         for reading in readings:
             settled = self._settle(reading, message, decoder)
-            new = self._new(settled, delivered_again=delivered_again)
+            packet, again = 0, False
+            if message is not None and message.received == reading.received:
+                packet, again = message.packet, message.duplicate
+            new = self._new(settled, packet, delivered_again=again)
             if new is not None and (new.firmware or states.firmware):
                 new = self.firmware.on_reading(new, states.described(reading.sensor, topic))
             if new is not None:
@@ -384,9 +397,16 @@ class Intake:
         self.counters[OutcomeKind.ACCEPTED.value, "", OTHER_SHARD] += 1
         return Outcome(OutcomeKind.ACCEPTED, OTHER_SHARD)
 
-    def _new(self, reading: Reading, *, delivered_again: bool = False) -> Reading | None:
+    def _new(
+        self, reading: Reading, packet: int = 0, *, delivered_again: bool = False
+    ) -> Reading | None:
+        registered = reading.sensor in self.config.context.registry.sensors
+        if registered:
+            reading = self._clocks.replace_known(reading, packet)
         new = self._dedupe.is_new(reading, duplicate=delivered_again)
-        if reading.sensor in self.config.context.registry.sensors:
+        if registered:
+            if new:
+                reading = self._clocks.on_new(reading, packet)
             self.reading_counts.add(reading, duplicate=not new)
             if not new:
                 self._integrity.on_repeated(reading, delivered_again=delivered_again)

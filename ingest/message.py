@@ -14,6 +14,7 @@ class Message(msgspec.Struct, frozen=True):
     `received`: when it reached us, Unix seconds.
     `retained`: delivered from the broker's store: it says what was, not what is.
     `duplicate`: the MQTT DUP flag: a redelivery of a message that was not acknowledged.
+    `packet`: MQTT packet id, by which a redelivery is recognized; 0 without one.
     """
 
     topic: str
@@ -21,3 +22,4 @@ class Message(msgspec.Struct, frozen=True):
     received: float
     retained: bool = False
     duplicate: bool = False
+    packet: int = 0

@@ -156,6 +156,7 @@ class Arrivals:
             received=self._clock(),
             retained=raw.retain,
             duplicate=raw.dup,
+            packet=raw.mid if raw.qos else 0,
         )
         self._waiting.append(_Arrival(message, raw.mid, raw.qos, canary))
         self._arrived.set()
@@ -189,6 +190,9 @@ class Decides(Protocol):
 
     def on_message(self, message: Message) -> Outcome:
         """Return what becomes of a message; never raises."""
+
+    def on_new_session(self) -> None:
+        """Forget packet ids: the broker has begun a session, and numbers anew."""
 
     def on_time(self, now: float) -> Sequence[Reading]:
         """Return readings that no longer wait at `now`."""
@@ -264,6 +268,8 @@ class MqttSource:
         link = Link(client._client)  # noqa: SLF001 - the client underneath
         client._client.on_message = arrivals.on_message  # noqa: SLF001 - aiomqtt hides `dup`
         async with connected(client, self._settings):
+            if not link.session_present:
+                self._intake.on_new_session()
             await self._subscribe(client)
             if self.canary is not None:
                 self.canary.on_connected(time.monotonic())

@@ -102,7 +102,7 @@ class Joiner:
         if window is None:
             if len(self._open) >= self._sensors:
                 done += self._close(next(iter(self._open)), limits)
-            bare = Message("", b"", message.received, message.retained)
+            bare = Message("", b"", message.received, message.retained, packet=message.packet)
             closes = message.received + (self.window_s if window_s is None else window_s)
             window = self._open[sensor] = _Open(message.received, closes, stamp, bare)
         self.topics[sensor] = message.topic

@@ -56,6 +56,9 @@ SILENT_FLAGS: Final = frozenset(
 )
 """Flags of readings that are stored but must never alert."""
 
+NO_TIME: Final = frozenset({"no_time", "time_replaced"})
+"""Flags of readings whose event time is their receipt."""
+
 _ALL_ONES: Final = frozenset({65_535.0, 65_534.0})
 NO_VALUE: Final[Mapping[str, frozenset[float]]] = {
     **dict.fromkeys(("pm1", "pm25", "pm4", "pm10"), _ALL_ONES | {6_553.5, 6_553.4, 99_999.0}),
@@ -441,4 +444,5 @@ def build_reading(
         flags=tuple(dict.fromkeys(marks)),
         seq=seq,
         firmware=version or "",
+        packet=message.packet if time_flag in NO_TIME else 0,
     )

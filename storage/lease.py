@@ -1,7 +1,8 @@
 """The lease on a data folder: one service at a time, and everybody can see which.
 
 The *lock* (`flock` on the file) decides. The kernel releases it however the process ends, and no
-time-out takes it from a slow service.
+time-out takes it from a slow service. Only the owner may open the file: whoever can read it can
+lock it.
 
 The *row* (one line of JSON in the file: host, process, since, beat) says who it is. The holder
 writes it every few seconds, in place and with the same length, which works on a full disk too.
@@ -25,6 +26,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from storage.errors import StorageUnavailableError
+from storage.private_files import FILE_MODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +89,9 @@ class Lease:
         A row of another host that is being watched counts as a holder; try again later.
         """
         try:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+            with suppress(OSError):  # an older version let others read, and so lock it
+                os.fchmod(file, FILE_MODE)
         except OSError as error:
             raise StorageUnavailableError(f"{self._path}: {error.strerror}") from error
         try:

@@ -32,7 +32,9 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
     from `values`, never 0. `faults` are the quantities that the device reports as faulty. `flags`
     are `no_time` (the receipt replaces the event time), `late`, `retained`, `simulated`, `history`
     and `unknown_sensor`. `seq` is the sequence number of the device. `firmware` is set when it is
-    news.
+    news. `packet` is the MQTT packet id of a reading without an event time; it tells redeliveries.
+    `stamp` is the time stamp of the sensor if its clock gave it to several readings, which then
+    differ in `time`.
     """
 
     sensor: str
@@ -44,6 +46,8 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
     flags: tuple[str, ...] = ()
     seq: int | None = None
     firmware: str = ""
+    packet: int = 0
+    stamp: float | None = None
 
     @property
     def measured(self) -> bool:

@@ -41,6 +41,7 @@ from urllib.parse import quote
 
 from storage.atomic_write import sync
 from storage.errors import StorageUnavailableError
+from storage.private_files import make_private_database
 from storage.schema_damage import is_damage, schema_rows
 from storage.sqlite import connect, translated
 
@@ -130,6 +131,7 @@ def _remove(path: Path) -> None:
 
 def _scratch(path: Path) -> sqlite3.Connection:
     """Open a file that nobody reads before it is complete."""
+    make_private_database(path)
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode=OFF")
     connection.execute("PRAGMA synchronous=OFF")

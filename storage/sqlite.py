@@ -2,7 +2,8 @@
 
 WAL so that other processes read while one writes; `synchronous=FULL` so that a commit that
 returned is on the disk; `BEGIN IMMEDIATE` so that a transaction never fails half-way for want of
-the write lock. Schemas grow by appending scripts; a file written by a newer program is refused.
+the write lock; `secure_delete` so that what is deleted is overwritten. Only the owner may read a
+file. Schemas grow by appending scripts; a file written by a newer program is refused.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from __future__ import annotations
 import sqlite3
 from contextlib import contextmanager
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from storage.errors import SchemaTooNewError, StorageCorruptError, StorageUnavailableError
+from storage.private_files import make_private_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 _BUSY_TIMEOUT_S = 10.0
 
@@ -40,6 +42,8 @@ def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
     """
     in_memory = str(path) == ":memory:"
     mode = "ro" if read_only else "rwc"
+    if not in_memory and not read_only:
+        make_private_database(Path(path))
     target = ":memory:" if in_memory else f"file:{quote(str(path))}?mode={mode}"
     try:
         connection = sqlite3.connect(
@@ -54,6 +58,7 @@ def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("PRAGMA synchronous=FULL")
                 connection.execute("PRAGMA wal_autocheckpoint=2000")
+                connection.execute("PRAGMA secure_delete=ON")
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except (sqlite3.Error, UnicodeDecodeError):

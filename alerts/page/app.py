@@ -92,7 +92,7 @@ def create_app(settings: StaffPageSettings) -> Starlette:
             Mount("/static", StaticFiles(directory=_HERE / "static")),
         ],
         middleware=[
-            Middleware(SecurityHeaders),
+            Middleware(SecurityHeaders, https=settings.secure_cookie),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts)),
         ],
         exception_handlers={

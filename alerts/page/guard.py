@@ -28,6 +28,7 @@ _HEADERS: Final = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
 )
+_HTTPS_ONLY: Final = (b"strict-transport-security", b"max-age=31536000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,11 @@ def same_origin(request: Request) -> bool:
 
 
 class SecurityHeaders:
-    """Adds security headers; only static files may be cached."""
+    """Adds security headers; only static files may be cached. With `https`, browsers stay there."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, https: bool = False) -> None:
         self._app = app
+        self._headers = (*_HEADERS, _HTTPS_ONLY) if https else _HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
@@ -82,7 +84,7 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 cache = b"max-age=3600" if scope["path"].startswith("/static/") else b"no-store"
                 cached = (b"cache-control", cache)
-                message["headers"] = [*message.get("headers", ()), *_HEADERS, cached]
+                message["headers"] = [*message.get("headers", ()), *self._headers, cached]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -7,6 +7,7 @@ import gzip
 import io
 import math
 import zlib
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +27,7 @@ FORMULA: Final = ("=", "+", "-", "@")
 """Beginnings of a cell that a spreadsheet takes for a formula; an export writes ' before them."""
 _LATEST: Final = 1e11
 _TOLD_EVERY: Final = 1000
+_MAX_ROW: Final = 1_000_000
 _NAMES: Final = 10_000
 _WORDS: Final = ("events", "faults", "flags")
 
@@ -82,7 +84,7 @@ class RowReader:
             if key in QUANTITIES and name in headers
         ]
         columns.sort()
-        repeated = sorted({name for name in headers if headers.count(name) > 1})
+        repeated = sorted(name for name, count in Counter(headers).items() if count > 1)
         if missing or not columns or repeated:
             faults = [f"no column {name!r}" for name in missing]
             faults += [f"column {name!r} occurs twice" for name in repeated]
@@ -215,7 +217,8 @@ def opened_csv(
     """
     try:
         with path.open("rb") as stored, _text(stored, gzipped=path.suffix == ".gz") as text:
-            yield _counted(csv.reader(text), stored, on_bytes)
+            lines = _Lines(text)
+            yield _counted(csv.reader(lines), lines, stored, on_bytes)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -226,11 +229,32 @@ def opened_csv(
         raise ValueError(f"{path}: {error.strerror or error}") from error
 
 
+class _Lines:
+    """Lines of a text, as long as those of one row are not too long together."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+        self.left = _MAX_ROW
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(self.left + 1)
+        self.left -= len(line)
+        if self.left < 0:
+            raise csv.Error(f"a row is longer than {_MAX_ROW:,} characters")
+        if not line:
+            raise StopIteration
+        return line
+
+
 def _counted(
-    rows: Iterator[list[str]], stored: IO[bytes], on_bytes: Callable[[int], None]
+    rows: Iterator[list[str]], lines: _Lines, stored: IO[bytes], on_bytes: Callable[[int], None]
 ) -> Iterator[list[str]]:
     reported = 0
     for count, row in enumerate(rows):
+        lines.left = _MAX_ROW
         if count % _TOLD_EVERY == 0:
             on_bytes(stored.tell() - reported)
             reported = stored.tell()

@@ -131,10 +131,11 @@ def _verify(folder: Path, printer: Printer) -> bool:
 
 def _restore(folder: Path, site: Site, printer: Printer, *, force: bool) -> None:
     from storage.lease import Lease
+    from storage.private_files import make_private_folder
 
     root = site.paths.root
     aside = root / f"before-restore-{_stamp(time.time())}"
-    root.mkdir(parents=True, exist_ok=True)
+    make_private_folder(root)
     lease = Lease(site.paths.lock)
     holder = lease.take()
     if holder is not None:

@@ -73,10 +73,11 @@ class Site:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Change the state database in one transaction; it is made if need be."""
         from plumewatch.service.data_folder import open_state
+        from storage.private_files import make_private_folder
         from storage.sqlite import transaction
 
         try:
-            self.paths.root.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.paths.root)
         except OSError as error:
             raise StorageUnavailableError(f"{self.paths.root}: {error.strerror}") from error
         with open_state(self.paths.state) as connection, transaction(connection) as tx:

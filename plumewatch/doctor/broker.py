@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from ingest.broker import examine
+from ingest.broker import accepts_anonymous, examine
 from ingest.errors import BrokerError, BrokerReason
 from plumewatch.config.settings import broker_settings
 from plumewatch.doctor.certificates import check_file, check_server
@@ -36,6 +36,13 @@ def check_broker(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         version = f", Mosquitto {version}" if "mosq" in facts.version else ""
         yield ok("broker", f"{broker.host}:{broker.port} accepts the connection{version}")
         yield from check_queue(config, facts)
+        if asyncio.run(accepts_anonymous(broker_settings(config))):
+            report = warning if is_loopback(broker.host) else fault
+            yield report(
+                "broker accounts",
+                "it accepts connections without an account: whoever reaches it can publish",
+                f"allow_anonymous false there, and an account per sensor; {SHIPPED}",
+            )
     if broker.tls:
         yield check_server("broker certificate", broker.host, broker.port, now)
         if broker.ca_file is not None:

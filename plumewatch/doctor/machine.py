@@ -18,6 +18,7 @@ from plumewatch.doctor.result import fault, ok, span, warning
 from plumewatch.service.data_folder import refuse_older
 from storage.errors import SchemaTooNewError, SchemaTooOldError, StorageCorruptError, StorageError
 from storage.lease import holder_of
+from storage.private_files import make_private_folder
 from storage.reading import Reading
 from storage.sqlite import connect
 
@@ -43,7 +44,7 @@ def check_store(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     paths = DataPaths(config.data_dir)
     root = paths.root
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_private_folder(root)
         with tempfile.TemporaryFile(dir=root) as file:
             file.write(b"\0" * 4096)
             file.flush()

@@ -10,6 +10,7 @@ import sqlite3
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from alerts.access.passwords import with_password
 from alerts.escalation.coverage import coverage_gaps, paged_incidents
@@ -113,8 +114,20 @@ def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
             f" set{missing}",
             'web.public_url = "https://..." of the proxy in front of it (docs/staff-page.md)',
         )
+    elif not is_loopback(web.host) and not _is_protected(web.public_url):
+        yield warning(
+            part,
+            f"{free}; without TLS, so passwords and links can be read on the network{missing}",
+            'host 127.0.0.1 behind a proxy with TLS, and web.public_url = "https://..."'
+            " (docs/staff-page.md)",
+        )
     else:
         yield ok(part, f"{free}{missing}")
+
+
+def _is_protected(url: str) -> bool:
+    """Whether people reach the page over TLS, or on this machine only."""
+    return url.startswith("https://") or is_loopback(urlsplit(url).hostname or "")
 
 
 def check_http_ingest(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:

@@ -37,6 +37,7 @@ from storage.errors import (
     StorageUnavailableError,
 )
 from storage.lease import BEAT_S, WATCH_S
+from storage.private_files import make_private_folder
 from storage.repair import finish_repair, salvage, swap
 from storage.schema_damage import VERSIONS, refuse_damaged_schema
 from storage.sqlite import connect, migrate, transaction, translated
@@ -131,7 +132,7 @@ async def hold_lease(lease: Lease, root: Path) -> None:
 
 def _make(root: Path) -> None:
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_private_folder(root)
     except OSError as error:
         raise StorageUnavailableError(f"data folder {root}: {error.strerror}") from error
 
@@ -208,7 +209,7 @@ def open_series(config: PlumewatchConfig) -> Iterator[Series]:
 
     Raises `ConfigError` if a secret cannot be read, `StorageError` if the store cannot be used.
     """
-    config.data_dir.mkdir(parents=True, exist_ok=True)
+    _make(config.data_dir)
     paths = DataPaths(config.data_dir)
     for path in (paths.series, paths.influx):
         refuse_older(path)

@@ -133,6 +133,7 @@ class Ingestion:
             config.port,
             cert_file=config.cert_file,
             key_file=config.key_file,
+            trusted_proxies=config.trusted_proxies,
         )
         scheme = "https" if config.cert_file else "http"
         names = ", ".join(source.name for source in self._http_sources)

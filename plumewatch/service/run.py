@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +31,25 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_LONGEST_LINE: Final = 2000
+_MOST_LINES: Final = 300
 _STOP: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class BoundedFormatter(logging.Formatter):
+    """Lines of the log, shortened: what a client sent may be in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines of a record."""
+        lines = super().format(record).splitlines()
+        left_out = [f"... {len(lines) - _MOST_LINES} more lines"] * (len(lines) > _MOST_LINES)
+        return "\n".join([_shortened(line) for line in lines[:_MOST_LINES]] + left_out)
+
+
+def _shortened(line: str) -> str:
+    if len(line) <= _LONGEST_LINE:
+        return line
+    return f"{line[:_LONGEST_LINE]}... {len(line) - _LONGEST_LINE} more characters"
 
 
 def serve(path: Path, *, standby: bool = False, shard: str = "") -> None:
@@ -39,9 +58,10 @@ def serve(path: Path, *, standby: bool = False, shard: str = "") -> None:
     Raises `ConfigError` with every fault of the configuration, `ServiceError` if the service cannot
     start or go on.
     """
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    os.umask(0o077)  # also for what SQLite and libraries create
+    handler = logging.StreamHandler()
+    handler.setFormatter(BoundedFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     running = Running(path, standby=standby, shard=shard)
     try:
         asyncio.run(running.serve())

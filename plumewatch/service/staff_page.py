@@ -81,7 +81,13 @@ def staff_page(
         read_secret(config, "metrics.token"),
         on_loopback=local,
     )
-    return WebServer("staff page", pages, config.web.host, config.web.port)
+    return WebServer(
+        "staff page",
+        pages,
+        config.web.host,
+        config.web.port,
+        trusted_proxies=config.web.trusted_proxies,
+    )
 
 
 def suggestion_for(intake: Intake, topic: str) -> MappingSuggestion | None:

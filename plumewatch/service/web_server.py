@@ -3,9 +3,12 @@
 uvicorn bounds the number of connections and the time that one is idle after an answer, but not how
 long a request may take to begin: a few hundred clients that send a byte now and then would keep all
 others out. Here every connection has a deadline while no request is under way, which no byte
-extends, and no address but this machine's own has more than its share of connections. (A reverse
-proxy on this machine serves many clients, and bounds them itself.) How long the body of a request
-may take is for the application to decide.
+extends, and no address but this machine's own and those of trusted proxies has more than its share
+of connections. (A reverse proxy serves many clients, and bounds them itself.) How long the body of
+a request may take is for the application to decide.
+
+The address of a client is that of its connection, or what a trusted proxy says in
+``X-Forwarded-For``.
 """
 
 from __future__ import annotations
@@ -18,15 +21,17 @@ import os
 import socket
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import uvicorn
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from plumewatch.service.supervisor import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from ipaddress import IPv4Network, IPv6Network
     from pathlib import Path
 
     from starlette.types import ASGIApp
@@ -50,6 +55,7 @@ class ConnectionBounds:
 
 
 DEFAULT_BOUNDS: Final = ConnectionBounds()
+_OWN: Final = ("127.0.0.1", "::1")
 
 
 class PortInUseError(ServiceError):
@@ -89,6 +95,7 @@ class WebServer:
         cert_file: Path | None = None,
         key_file: Path | None = None,
         bounds: ConnectionBounds = DEFAULT_BOUNDS,
+        trusted_proxies: Sequence[str] = (),
     ) -> None:
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -101,10 +108,13 @@ class WebServer:
         self.port: int = self._socket.getsockname()[1]
         self._server = _Server(
             uvicorn.Config(
-                app,
-                http=_bounded(bounds),
+                behind_proxies(app, trusted_proxies),
+                http=_bounded(bounds, trusted_proxies),
+                proxy_headers=False,
                 lifespan="on",
+                log_config=None,
                 log_level="warning",
+                ws="none",
                 access_log=False,
                 server_header=False,
                 timeout_keep_alive=15,
@@ -134,6 +144,7 @@ class BoundedConnection(H11Protocol):
     """One connection; each server has its own subclass with `bounds` and counts by address."""
 
     bounds: ClassVar[ConnectionBounds]
+    proxies: ClassVar[tuple[IPv4Network | IPv6Network, ...]]
     addresses: ClassVar[Counter[str]]
     _deadline: asyncio.TimerHandle | None = None
     _address = ""
@@ -143,7 +154,9 @@ class BoundedConnection(H11Protocol):
         super().connection_made(transport)
         self._address = self.client[0] if self.client else ""
         self.addresses[self._address] += 1
-        exempt = self.bounds.exempt_loopback and _is_own(self._address)
+        exempt = _is_among(self._address, self.proxies) or (
+            self.bounds.exempt_loopback and _is_own(self._address)
+        )
         beyond = self.addresses[self._address] - self.bounds.per_address
         if beyond > 0 and not exempt:
             if beyond == 1:
@@ -173,6 +186,13 @@ class BoundedConnection(H11Protocol):
         self._wait_for_head()
         super().on_response_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP; the application no longer answers a request that it ends."""
+        super().send_400_response(msg)
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+
     def _wait_for_head(self) -> None:
         self._stop_waiting()
         self._deadline = self.loop.call_later(self.bounds.head_s, self.timeout_keep_alive_handler)
@@ -183,10 +203,25 @@ class BoundedConnection(H11Protocol):
             self._deadline = None
 
 
-def _bounded(bounds: ConnectionBounds) -> type[BoundedConnection]:
+def behind_proxies(app: ASGIApp, trusted: Sequence[str]) -> ASGIApp:
+    """Take the address of a client from the headers of trusted proxies, ours and those given."""
+    wrapped: Any = ProxyHeadersMiddleware(cast("Any", app), [*_OWN, *trusted])
+    return cast("ASGIApp", wrapped)
+
+
+def _bounded(bounds: ConnectionBounds, proxies: Sequence[str]) -> type[BoundedConnection]:
     """Return the protocol of one server, with its own count of addresses."""
-    members = {"bounds": bounds, "addresses": Counter()}
+    networks = tuple(ipaddress.ip_network(proxy) for proxy in proxies)
+    members = {"bounds": bounds, "proxies": networks, "addresses": Counter()}
     return type("BoundedConnection", (BoundedConnection,), members)
+
+
+def _is_among(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(ip in network for network in networks)
 
 
 def _is_own(address: str) -> bool:

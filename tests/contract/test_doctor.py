@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 import ssl
 import subprocess
 import time
@@ -23,6 +24,7 @@ from plumewatch.doctor.broker import check_queue
 from plumewatch.doctor.certificates import CertificateError, expiry, expiry_of_file
 from plumewatch.doctor.machine import check_clock
 from plumewatch.doctor.mosquitto import check_mosquitto, read_mosquitto
+from plumewatch.doctor.people import check_page
 from plumewatch.doctor.result import State
 from plumewatch.doctor.sensors import check_intervals
 from plumewatch.service.data_folder import prepare_state
@@ -119,6 +121,21 @@ class TestBroker:
         output = {f["part"]: f["finding"] for f in found}
         assert "Mosquitto 2" in output["broker"]
         assert output["broker queue"] == "a message was kept for a disconnected session"
+
+    @pytest.mark.parametrize("anonymous", [True, False])
+    def test_one_that_needs_no_account(self, checked, tmp_path, anonymous):
+        """Found by trying, also where its configuration cannot be read."""
+        passwords = tmp_path / "passwords"
+        tool = shutil.which("mosquitto_passwd")
+        subprocess.run([tool, "-b", "-c", passwords, "plumewatch", "of-the-service"], check=True)
+        passwords.chmod(0o644)
+        (tmp_path / "password").write_text("of-the-service")
+        lines = f"allow_anonymous {str(anonymous).lower()}\npassword_file {passwords}"
+        account = f'username = "plumewatch"\npassword_file = "{tmp_path}/password"'
+        with Mosquitto(lines) as broker:
+            _, found = checked(port=broker.port, broker=account)
+        output = " ".join(f["finding"] for f in problems(found, "broker accounts"))
+        assert ("without an account" in output) == anonymous
 
     def test_one_that_forbids_the_trial(self, checked, tmp_path):
         (tmp_path / "acl").write_text("topic read #\n")
@@ -356,6 +373,25 @@ class TestPeople:
             in line["finding"]
         )
         assert "routes gaps" in line["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("web", "is_open"),
+    [
+        ('host = "0.0.0.0"', True),
+        ('host = "::"', True),
+        ('host = "0.0.0.0"\npublic_url = "http://school.example"', True),
+        ('host = "0.0.0.0"\npublic_url = "http://127.0.0.1:8420"', False),
+        ('host = "0.0.0.0"\npublic_url = "https://school.example"', False),
+        ('host = "127.0.0.1"\npublic_url = "https://school.example"', False),
+    ],
+)
+def test_a_page_whose_passwords_can_be_read_on_the_network(site, web, is_open):
+    path = site()
+    path.write_text(path.read_text().replace("[web]\n", f"[web]\n{web}\n"))
+    found = list(check_page(load(path), NOW))
+    assert any("without TLS" in f.sentence for f in found) == is_open
+    assert all(f.state is State.WARNING for f in found if "without TLS" in f.sentence)
 
 
 def test_text_has_the_remedy_below(site, capsys):

@@ -19,7 +19,7 @@ from tests.support.broker import Mosquitto
 from tests.support.launcher import POINTS, ForkedService, Launcher
 from tests.support.oracle import assert_all_stored, assert_told, quiet_reading
 from tests.support.plumes import readings_of_puff
-from tests.support.service import Publisher, Receiver
+from tests.support.service import Publisher, Receiver, eventually
 
 RANDOM_KILLS = int(os.environ.get("FAULT_KILLS", "10"))
 ONCE = ("incident: notice", "lease", "send", "mark")
@@ -96,3 +96,45 @@ def test_deaths_at_random(launcher, broker, tmp_path):
         assert_all_stored(service, publisher)
         assert_told(service, receiver, rooms=["N2-boys"], kills=service.kills)
         assert service.end(signal.SIGTERM) == 0
+
+
+ALARM = b'{"events": ["vendor_vape"]}'
+AIR = b'{"pm25": 4.0, "rh": 41.0}'
+
+
+@pytest.mark.parametrize(
+    ("payload", "crash", "least", "most"),
+    [
+        (ALARM, "commit: before", 2, 2),
+        (AIR, "commit: before", 2, 2),
+        (ALARM, "commit: after, nothing acknowledged", 2, 3),
+        (AIR, "commit: after, nothing acknowledged", 2, 2),
+        (AIR, "acknowledge: after", 2, 2),
+    ],
+)
+def test_messages_without_time_that_say_the_same(
+    payload, crash, least, most, launcher, broker, tmp_path
+):
+    """Equal content is no redelivery: the second message died before or after its commit."""
+    topic = "plumewatch/v1/n2-boys-1/reading"
+    with Receiver() as receiver, Publisher(broker.port) as publisher:
+        service = ForkedService(launcher, tmp_path, broker.port, push_url=receiver.url)
+        try:
+            service.start()
+            publisher.send(topic, payload)
+            eventually(lambda: service.stored() == 1, lambda: service.log)
+            time.sleep(0.3)  # the broker has the acknowledgement
+            service.end(signal.SIGKILL)
+            service.start(crash=crash)
+            service.await_connection()
+            publisher.send(topic, payload)
+            service.await_death()
+            service.start()
+            publisher.send("plumewatch/v1/n2-boys-2/reading", AIR)
+            eventually(
+                lambda: "n2-boys-2" in {r.sensor for r in service.journal()}, lambda: service.log
+            )
+            assert least <= service.stored() - 1 <= most
+            assert service.end(signal.SIGTERM) == 0
+        finally:
+            service.end(signal.SIGKILL)

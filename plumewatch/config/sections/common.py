@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
@@ -35,6 +36,16 @@ def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
     return info.context / path if isinstance(info.context, Path) else path
 
 
+def _proxy(text: str) -> str:
+    try:
+        network = ip_network(text)
+    except ValueError:
+        raise ValueError("an address or a network, such as 192.0.2.7 or 192.0.2.0/24") from None
+    if network.prefixlen == 0:
+        raise ValueError("this would let every client choose its address: name the proxy's")
+    return text
+
+
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -46,6 +57,7 @@ FilePath = Annotated[Path, AfterValidator(_beside_the_file)]
 Date = Annotated[date, Strict()]
 WallTime = Annotated[str, AfterValidator(_start)]
 EndTime = Annotated[str, AfterValidator(_end)]
+Proxies = Annotated[list[Annotated[str, AfterValidator(_proxy)]], Field(max_length=32)]
 Days = Annotated[
     list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]],
     Field(min_length=1, max_length=7),

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field
 
 from ingest.mapping.topics import mqtt_filter
-from plumewatch.config.sections.common import FilePath, Id, Port
+from plumewatch.config.sections.common import FilePath, Id, Port, Proxies
 
 MqttFilter = Annotated[str, AfterValidator(mqtt_filter)]
 
@@ -23,6 +23,8 @@ class HttpConfig(BaseModel, extra="forbid", frozen=True):
     """Certificate for HTTPS, with its chain; plain HTTP without one."""
     key_file: FilePath | None = None
     """Private key of the certificate."""
+    trusted_proxies: Proxies = []
+    """Reverse proxies as in `web.trusted_proxies`."""
 
 
 class SourceConfig(BaseModel, extra="forbid", frozen=True):

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
-from plumewatch.config.sections.common import Port, Url
+from plumewatch.config.sections.common import Port, Proxies, Url
 
 
 class WebConfig(BaseModel, extra="forbid", frozen=True):
@@ -18,6 +18,9 @@ class WebConfig(BaseModel, extra="forbid", frozen=True):
     """TCP port."""
     public_url: Url = ""
     """Address that links in notices start with; if set, reading needs a sign-in."""
+    trusted_proxies: Proxies = []
+    """Addresses or networks of reverse proxies whose `X-Forwarded-For` gives the client's address;
+    this machine's own are always trusted."""
     grafana_url: Url = ""
     """Grafana that room and incident pages link to."""
 

@@ -9,6 +9,7 @@ import pytest
 from alerts.access import sessions
 from alerts.incidents import repository
 from alerts.policy import AlertPolicy
+from plumewatch.service.web_server import behind_proxies
 from storage import audit, sqlite
 from tests.unit.alerts.test_page import HOST, PASSWORD
 
@@ -291,3 +292,31 @@ async def test_sign_ins_failed_ones_and_sign_outs_are_in_the_audit_log(open_page
     assert all('"address": "127.0.0.1"' in e.detail for e in log)
     assert not any("hunter2" in str(e) for e in log)
     assert audit.verify(page.db).fault == ""
+
+
+async def test_wrong_tries_of_one_client_of_a_proxy_keep_no_other_client_out(open_page):
+    page = open_page()
+    transport = httpx.ASGITransport(
+        behind_proxies(page.app, ["172.30.84.1"]), client=("172.30.84.1", 50_000)
+    )
+    async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
+        form = {"account": "ad", "after": "/"}
+
+        async def sign_in(address, password):
+            headers = {"X-Forwarded-For": address}
+            answer = await client.post(
+                "/sign-in", data={**form, "password": password}, headers=headers
+            )
+            return answer.status_code
+
+        wrong = [await sign_in("203.0.113.5", f"wrong {k}") for k in range(6)]
+        assert wrong == [403] * 5 + [429]
+        assert await sign_in("203.0.113.6", PASSWORD) == 303
+
+
+@pytest.mark.parametrize("https", [True, False])
+@pytest.mark.parametrize("path", ["/", "/sign-in", "/nowhere", "/static/page.js"])
+async def test_browsers_stay_with_https_where_it_is_the_public_address(open_page, https, path):
+    answer = await open_page(secure_cookie=https).client.get(path)
+    stays = answer.headers.get("strict-transport-security", "")
+    assert stays == ("max-age=31536000" if https else "")

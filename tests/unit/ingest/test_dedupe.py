@@ -10,13 +10,56 @@ def reading(time=100.0, sensor="s", seq=None, flags=(), **values):
     return Reading(sensor, time, time + 1, values or {"pm25": 1.0}, flags=flags, seq=seq)
 
 
-def test_same_time_and_seq_is_a_duplicate_whatever_the_values():
+def test_equal_means_equal_in_all_that_is_said():
     d = Dedupe()
     assert d.is_new(reading(seq=1))
-    assert not d.is_new(reading(seq=1, pm25=2.0))
+    assert not d.is_new(reading(seq=1))
+    assert d.is_new(reading(seq=1, pm25=2.0))
     assert d.is_new(reading(seq=2))
     assert d.is_new(reading(time=101.0, seq=1))
     assert d.is_new(reading(sensor="t", seq=1))
+
+
+def delivered(packet, received=100.0, events=(), **values):
+    values = values or {"pm25": 1.0}
+    return Reading("s", received, received, values, events, (), ("no_time",), packet=packet)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(
+    ("packet", "dup", "new_session", "events", "values", "new"),
+    [
+        (7, True, False, (), {"pm25": 1.0}, False),
+        (7, False, False, (), {"pm25": 1.0}, True),
+        (8, True, False, (), {"pm25": 1.0}, True),
+        (7, True, False, (), {"pm25": 2.0}, True),
+        (7, True, True, (), {"pm25": 1.0}, True),
+        (7, True, False, ("vendor_vape",), {"pm25": 1.0}, True),
+    ],
+    ids=["redelivery", "not DUP", "other packet", "other content", "other session", "event"],
+)
+def test_a_redelivery_is_what_mqtt_calls_one(
+    restarted, packet, dup, new_session, events, values, new
+):
+    first = delivered(7, events=events)
+    known = Dedupe()
+    if restarted:
+        known.restore([first])
+    else:
+        known.on_delivery(7, duplicate=False)
+        assert known.is_new(first)
+    if new_session:
+        known.on_new_session()
+    known.on_delivery(packet, duplicate=dup)
+    assert known.is_new(delivered(packet, 105.0, events, **values)) is new
+
+
+def test_the_journal_knows_the_last_message_under_a_packet_id():
+    known = Dedupe()
+    known.restore([delivered(7), delivered(8), delivered(7, 110.0, pm25=2.0)])
+    known.on_delivery(7, duplicate=True)
+    assert known.is_new(delivered(7, 120.0))
+    assert not known.is_new(delivered(7, 120.0, pm25=2.0))
 
 
 def test_other_quantities_of_the_same_moment_are_not_duplicates():

@@ -2,21 +2,27 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 import time
 
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from plumewatch.service.run import BoundedFormatter
 from plumewatch.service.web_server import ConnectionBounds, PortInUseError, WebServer
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
 
 
 async def take(request):
-    body = await request.body()
+    try:
+        body = await request.body()
+    except ClientDisconnect:
+        body = b""
     return PlainTextResponse(body)
 
 
@@ -135,3 +141,44 @@ def test_a_port_that_is_taken():
         port = taken.getsockname()[1]
         with pytest.raises(PortInUseError, match=f"page: cannot listen on 127.0.0.1:{port}"):
             WebServer("page", Starlette(), "127.0.0.1", port)
+
+
+GARBAGE = {
+    "method": b"G" * 60_000 + b" / HTTP/1.1\r\n\r\n",
+    "path": b"GET /" + b"%0aroot" * 9_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "length": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 60_000 + b"\r\n\r\n",
+    "chunk": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + b"f" * 60_000
+    + b"\r\n",
+    "later chunk": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
+    + b"z" * 60_000
+    + b"\r\n\r\n",
+    "upgrade": b"GET /"
+    + b"a" * 60_000
+    + b" HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "tls": b"\x16\x03\x01" * 20_000,
+}
+
+
+@pytest.mark.parametrize("what", GARBAGE)
+async def test_a_request_that_is_garbage_leaves_at_most_a_short_line(caplog, what):
+    async with serving(ConnectionBounds()) as port:
+        reader, writer = await connected(port)
+        writer.write(GARBAGE[what])
+        answer = await asyncio.wait_for(reader.read(20), 10)
+        assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 404"))
+        await close(writer)
+        await asyncio.sleep(0)
+    for record in caplog.records:
+        assert record.exc_info is None
+        assert len(record.getMessage()) < 200
+    assert len(caplog.records) <= 2
+
+
+def test_lines_of_the_log_are_short_whatever_is_in_them():
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "page %s", ("y" * 70_000,), None)
+    assert len(BoundedFormatter().format(record)) < 2_100
+    error = ValueError("\n".join(["z" * 5_000] * 2_000))
+    record.exc_info = (ValueError, error, None)
+    assert len(BoundedFormatter().format(record)) < 700_000

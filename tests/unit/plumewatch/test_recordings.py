@@ -1,6 +1,8 @@
 """Recordings: what is read, and the one sentence for what cannot be."""
 
 import gzip
+import time
+import tracemalloc
 from datetime import UTC, datetime
 
 import pytest
@@ -195,3 +197,44 @@ class TestFutureStamps:
     def test_a_sensor_that_was_off_for_a_month(self, write):
         times = [T, T + 5, T + 30 * 86_400, T + 30 * 86_400 + 5]
         assert [r.time for r in read(write(self.rows(*times)))] == times
+
+
+ROW = f"{T},s1,4.5\n".encode()
+LONG = {
+    "cells": b"1," * 2_000_000,
+    "one cell": b"1" * 4_000_000,
+    "empty cells": b"," * 4_000_000,
+    "a quoted cell over many lines": b'"' + b"x\n" * 2_000_000 + b'"',
+    "quoted cells with an end of line each": b'"\n",' * 1_000_000,
+    "without an end": b"\0" * 4_000_000,
+}
+
+
+@pytest.mark.parametrize("where", ["header", "row"])
+@pytest.mark.parametrize("name", ["r.csv", "r.csv.gz"])
+@pytest.mark.parametrize("what", LONG)
+def test_a_row_without_bounds_is_refused_before_it_is_in_memory(write, what, name, where):
+    header = b"time,sensor,pm25\n" + ROW if where == "row" else b""
+    path = write(header + LONG[what] + b"\n" + ROW, name)
+    tracemalloc.start()
+    try:
+        fault = refused(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert "longer than 1,000,000 characters" in fault or "field larger than" in fault
+    assert peak < 120_000_000
+
+
+def test_a_wide_header_is_checked_in_time_that_grows_with_it(write):
+    header = ",".join(f"c{k}" for k in range(100_000))
+    began = time.process_time()
+    assert "no column 'time'" in refused(write(header + "\n"))
+    assert time.process_time() - began < 5
+
+
+def test_many_long_rows_are_no_long_row(write):
+    wide = ",".join(["1"] * 100)
+    header = "time,sensor,pm25," + ",".join(f"c{k}" for k in range(100))
+    rows = "".join(f"{T + k},s1,4.5,{wide}\n" for k in range(6_000))
+    assert len(read(write(f"{header}\n{rows}"))) == 6_000

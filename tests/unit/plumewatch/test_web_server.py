@@ -1,14 +1,22 @@
-"""Whose address counts behind a reverse proxy on this machine."""
+"""Whose address counts behind a reverse proxy, here and elsewhere."""
 
 import asyncio
+import contextlib
+import re
+import tomllib
+from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from plumewatch.service.web_server import WebServer
+from plumewatch.config.sections.web import WebConfig
+from plumewatch.service.web_server import ConnectionBounds, WebServer, behind_proxies
+
+DEPLOY = Path(__file__).parents[3] / "deploy"
 
 
 async def client_of(request):
@@ -39,3 +47,69 @@ async def test_the_address_that_the_proxy_saw_counts(server, forwarded, seen):
     async with httpx.AsyncClient(trust_env=False) as client:
         answer = await client.get(f"http://127.0.0.1:{server.port}/", headers=headers)
     assert answer.text == seen
+
+
+def of_compose():
+    """What the shipped configuration trusts, and the gateway of its network."""
+    web = tomllib.loads((DEPLOY / "compose/plumewatch.toml").read_text())["web"]
+    network = re.search(r"gateway: ([\d.]+)", (DEPLOY / "compose.yaml").read_text())
+    return WebConfig(**web).trusted_proxies, network[1]
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "seen"),
+    [
+        ("gateway", "203.0.113.5", "203.0.113.5"),
+        ("gateway", "127.0.0.1, 203.0.113.5", "203.0.113.5"),
+        ("gateway", "", "gateway"),
+        ("172.30.84.7", "203.0.113.5", "172.30.84.7"),  # another container
+        ("203.0.113.9", "127.0.0.1", "203.0.113.9"),
+    ],
+)
+async def test_the_proxy_of_the_shipped_network_is_trusted(monkeypatch, peer, forwarded, seen):
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    trusted, gateway = of_compose()
+    app = behind_proxies(Starlette(routes=[Route("/", client_of)]), trusted)
+    transport = httpx.ASGITransport(app, client=(gateway if peer == "gateway" else peer, 50_000))
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
+        answer = await client.get("/", headers=headers)
+    assert answer.text == (gateway if seen == "gateway" else seen)
+
+
+async def test_the_variable_of_the_environment_makes_nobody_a_proxy(monkeypatch):
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")
+    app = Starlette(routes=[Route("/", client_of)])
+    server = WebServer("page", app, "127.0.0.1", 0)
+    running = asyncio.create_task(server.serve())
+    async with httpx.AsyncClient(trust_env=False) as client:
+        headers = {"X-Forwarded-For": "203.0.113.5"}
+        answer = await client.get(f"http://127.0.0.1:{server.port}/", headers=headers)
+    server.stop()
+    await running
+    assert answer.text == "203.0.113.5"
+
+
+async def test_a_proxy_may_have_the_connections_of_all_its_clients():
+    app = Starlette(routes=[Route("/", client_of)])
+    bounds = ConnectionBounds(per_address=2, exempt_loopback=False)
+    for trusted, served in (((), 2), (("127.0.0.0/8",), 5)):
+        server = WebServer("page", app, "127.0.0.1", 0, bounds=bounds, trusted_proxies=trusted)
+        running = asyncio.create_task(server.serve())
+        pairs = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(5)]
+        answered = 0
+        for reader, writer in pairs:
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            with contextlib.suppress(ConnectionError):
+                answered += (await reader.read(12)).endswith(b"200")
+        for _, writer in pairs:
+            writer.close()
+        server.stop()
+        await running
+        assert answered == served
+
+
+@pytest.mark.parametrize("text", ["*", "0.0.0.0/0", "::/0", "proxy.example", "10.0.0.1/8", ""])
+def test_what_is_no_proxy(text):
+    with pytest.raises(ValidationError):
+        WebConfig(trusted_proxies=[text])

@@ -1,0 +1,53 @@
+"""A data folder and files that only their owner may enter, read or lock, whatever the umask.
+
+A database that exists is never opened here: closing it would release the locks that SQLite has in
+this process.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE_MODE: Final = 0o600
+_FOLDER_MODE: Final = 0o700
+_OTHERS: Final = 0o077
+_OURS: Final = ("service.lock", "journal.db", "state.db")
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a data folder, or close one to others that has our files; raises `OSError`."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=_FOLDER_MODE)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+    if any((folder / name).exists() for name in _OURS) or not any(folder.iterdir()):
+        _close(folder, _FOLDER_MODE)
+
+
+def make_private_database(path: Path) -> None:
+    """Make an empty file for a database, or close it and its logs to others.
+
+    SQLite gives the logs the mode of the database. What cannot be changed is left: opening the
+    database says why it cannot be used.
+    """
+    with suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(OSError):
+            _close(path.with_name(path.name + suffix), FILE_MODE)
+
+
+def _close(path: Path, mode: int) -> None:
+    """Take the rights of others on what is ours."""
+    found = path.lstat()
+    kind = stat.S_ISDIR if mode == _FOLDER_MODE else stat.S_ISREG
+    if kind(found.st_mode) and found.st_uid == os.geteuid() and found.st_mode & _OTHERS:
+        path.chmod(mode)

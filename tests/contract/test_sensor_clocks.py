@@ -1,0 +1,70 @@
+"""Sensors whose clocks give several readings one time stamp: all are kept, and plumes are seen."""
+
+import json
+
+import pytest
+
+from detection.events import EventKind
+from sensor_sim.wire import WireMessage
+from tests.contract.test_attacks import AT, QUIET, VAPED, school  # noqa: F401 - a fixture
+from tests.support.plumes import START, readings_of_puff
+
+SECONDS = 560.0
+
+
+def messages(stamp, *, every_s=2.0, seq=False, sensor=QUIET, onset_s=420.0):
+    """A sensor that stamps its readings by a function of their time."""
+    readings = readings_of_puff(sensor, seconds=SECONDS, every_s=every_s, onset_s=onset_s)
+    for k, r in enumerate(readings):
+        body = {**r.values}
+        if stamp is not None:
+            body["time"] = stamp(r.time)
+        if seq:
+            body["seq"] = k
+        topic = f"plumewatch/v1/{sensor}/reading"
+        yield WireMessage(topic, json.dumps(body).encode(), 1, False, r.received, sensor)
+
+
+@pytest.mark.parametrize("seq", [False, True])
+@pytest.mark.parametrize(
+    ("stamp", "every_s"),
+    [
+        (lambda at: float(int(at)), 0.5),
+        (lambda at: at - at % 60, 2.0),
+        (lambda _: START - 7.0, 2.0),
+        (lambda _: START - 86_400.0, 2.0),
+        (lambda at: min(START + 300, at), 2.0),
+    ],
+    ids=["whole seconds", "whole minutes", "stands", "stands since yesterday", "stops"],
+)
+def test_all_are_kept_and_the_plume_is_seen(school, stamp, every_s, seq):  # noqa: F811
+    sent = list(messages(stamp, every_s=every_s, seq=seq))
+    heard = school().hear(sent)
+    assert len(heard.stored) == len(sent)
+    assert len({r.time for r in heard.stored}) == len(sent)
+    ((sensor, at),) = heard.told(EventKind.VAPE)
+    assert sensor == QUIET
+    assert START + 420 < at < START + 480
+    assert not heard.watch.skipped or heard.watch.skipped[QUIET] < 3
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_clock_that_stands_still_is_reported(school, stops):  # noqa: F811
+    heard = school().hear(messages(lambda at: min(at, START + 100) if stops else float(int(at))))
+    faults = heard.told(EventKind.SENSOR_FAULT)
+    assert bool(faults) is stops
+
+
+def test_readings_that_come_again_are_known_by_their_stamps(school):  # noqa: F811
+    sent = list(messages(lambda at: float(int(at)), every_s=0.5))
+    again = [m for pair in zip(sent, sent, strict=True) for m in pair]
+    assert len(school().hear(again).stored) == len(sent)
+
+
+def test_values_of_one_moment_in_several_messages_keep_its_time(school):  # noqa: F811
+    topic = f"plumewatch/v1/{QUIET}/reading"
+    sent = [
+        WireMessage(topic, json.dumps({"time": START, key: 4.0}).encode(), 1, False, at, QUIET)
+        for at, key in ((START, "pm25"), (START + 0.1, "rh"), (START + 3.0, "temp"))
+    ]
+    assert [r.time for r in school().hear(sent).stored] == [START] * 3
