@@ -37,7 +37,7 @@ from detection.episodes import (
     open_episodes,
 )
 from detection.errors import SnapshotError
-from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from detection.events import ChannelEvidence, Event, EventKind, EventPhase, base_version
 from detection.facts import FACTS, facts
 from detection.model import KINDS, Model
 
@@ -205,7 +205,7 @@ class Detector:
             baselines, episodes = _state_of(arrays)
             # Of another model's network nothing can be used; running episodes begin anew with it.
             states = arrays.get("states", np.zeros(0))
-            if str(arrays["model_version"]) != detector.model_version:
+            if base_version(str(arrays["model_version"])) != base_version(detector.model_version):
                 states = np.zeros((len(names), detector._model.units))
             thresholds = AlertThresholds.from_arrays(arrays, detector._model.level)
         except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:

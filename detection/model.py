@@ -8,7 +8,7 @@ version. The forests are gradient-boosted trees; what makes them work is in the 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
 from itertools import pairwise
@@ -18,8 +18,9 @@ from zipfile import BadZipFile
 import numpy as np
 from scipy.special import softmax
 
+from detection.alert_thresholds import UPPER
 from detection.errors import ModelError
-from detection.events import EventKind
+from detection.events import ADAPTED, EventKind
 from detection.facts import FACTS
 from detection.network import Network
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from detection.adaptation import Correction
 
 _ROWS: Final = 24
 """Rows scored together, so that what is gathered stays in a core's cache."""
@@ -179,6 +182,11 @@ class Model:
     network: Network | None = None
     plain: Forest | None = None
     plain_level: float = -np.inf
+    correction: Correction | None = None
+
+    def corrected(self, correction: Correction, number: int) -> Model:
+        """Return this model with a school's correction, which its version names by number."""
+        return replace(self, version=f"{self.version}{ADAPTED}{number}", correction=correction)
 
     @property
     def units(self) -> int:
@@ -211,7 +219,18 @@ class Model:
         if facts.size:
             score[rest] += sum(forest.score(facts) for forest in self.vape)
             score[rest] += self._correction(facts)
+            if self.correction is not None:
+                score[rest] = self._adapted(score[rest], self.correction.score(facts))
         return score, state
+
+    def _adapted(
+        self, score: NDArray[np.float64], change: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Add the school's correction; a score that always alerts stays so high."""
+        highest = self.level + UPPER
+        floor = np.where(score >= highest, highest, -np.inf)
+        adapted: NDArray[np.float64] = np.maximum(score + change, floor)
+        return adapted
 
     def _correction(self, facts: NDArray[np.float64]) -> NDArray[np.float64] | float:
         """Return what `by_interval` adds.
