@@ -151,6 +151,12 @@ class Detector:
         """Version of the parameters, named in every event."""
         return self._model.version
 
+    def replace_model(self, model: Model) -> None:
+        """Judge the next readings by the same model with another correction."""
+        if base_version(model.version) != base_version(self.model_version):
+            raise ValueError(f"{model.version} is another model than {self.model_version}")
+        self._model = model
+
     @property
     def episodes_running(self) -> int:
         """Number of sensors in an episode."""

@@ -46,6 +46,7 @@ class AuditKind(StrEnum):
     RETENTION = "retention"
     HOLD = "hold"
     RELEASE = "release"
+    ADAPTATION = "adaptation"
 
 
 class Entry(NamedTuple):

@@ -18,6 +18,9 @@ engine, and commits events, incidents, outbox and its position in one transactio
 - **Threshold adjustments.** Feedback and `plumewatch levels undo` only append one. The next commit
   places it: it is effective behind the position of that commit. After a crash before the commit it
   is pending, after it placed; either way it counts once.
+- **Adaptations.** The model is used with the school's active adaptation (`adaptations`). When
+  another one becomes active, the next readings are judged by it, and the commit behind them stores
+  a snapshot. So readings that are stepped again are judged by the adaptation of the snapshot.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ import numpy as np
 from alerts.consumer.outages import end_outage, lost_outages
 from alerts.consumer.reorder import Reorder
 from alerts.consumer.sensor_thresholds import SensorThresholds
-from alerts.incidents import threshold_adjustments
+from alerts.incidents import adaptations, threshold_adjustments
 from alerts.incidents.clock_step import move_deadlines
 from alerts.outbound import series_records
 from detection.alert_thresholds import AlertBudgets
@@ -41,6 +44,7 @@ from detection.combined import CombinedDetector, CombinedState, Stream
 from detection.errors import SnapshotError
 from detection.events import EventKind
 from detection.liveness import Liveness
+from detection.model import Model
 from detection.quantities import COLUMN_INDEX, COLUMNS
 from storage import firmware, state
 from storage.sqlite import transaction
@@ -106,8 +110,8 @@ class _Arrivals:
 class _Uncommitted:
     """What the next commit has to store.
 
-    `stepped`: the state of the detectors is ahead of the position; `by_clock`: the clock moved it,
-    so that a snapshot is needed.
+    `stepped`: the state of the detectors is ahead of the position; `by_clock`: the clock or another
+    adaptation moved it, so that a snapshot is needed.
     """
 
     stepped: bool = False
@@ -122,6 +126,7 @@ class DetectionConsumer:
     The state database needs the tables ``state`` and ``alerts``, with `sampler` or
     `record_firmware` also those of `series_records` and `storage.firmware`. Only readings that
     `may_alert` accepts are shown to the detectors. Without `liveness` no sensor counts as silent.
+    A given `model` is used as it is, without the school's adaptations.
     `position` is the journal offset of the last commit.
     """
 
@@ -134,13 +139,17 @@ class DetectionConsumer:
         budgets: AlertBudgets | None = None,
         sampler: ClassSampler | None = None,
         *,
+        model: Model | None = None,
         record_firmware: bool = False,
     ) -> None:
         self.position = 0
         self._connection = connection
         self._engine = engine
         self._may_alert = may_alert
-        self._detectors = CombinedDetector(self._place, observer=sampler)
+        self._follows_adaptations = model is None
+        self._base_model = model or Model.shipped()
+        self._model = self._base_model
+        self._detectors = CombinedDetector(self._place, self._model, sampler)
         self._reorder = Reorder()
         self._thresholds = SensorThresholds(budgets or AlertBudgets())
         self._sampler = sampler
@@ -177,12 +186,18 @@ class DetectionConsumer:
         if self._liveness is not None:
             self._lost_outages = lost_outages(self._connection, self._liveness.open_outage_ids())
         self.position = max(0, committed - _WARM_UP_READINGS)
+        if stored is not None and self._follows_adaptations:
+            self._use(
+                adaptations.model_of(self._connection, self._base_model, stored.model_version)
+            )
         if stored is not None and stored.model_version == self.model_version:
             try:
                 self._restore(stored.body)
                 self.position = stored.position
             except SnapshotError:
                 pass  # the readings before are stepped again instead
+        else:
+            self._use(self._active_model())
         last = self._thresholds.last_adjustment
         adjustments = deque(threshold_adjustments.placed_after(self._connection, last))
         self._repeat([], liveness_at, adjustments)
@@ -195,6 +210,7 @@ class DetectionConsumer:
         self.position = committed
         self._repeat([], liveness_at, adjustments)
         self._uncommitted = _Uncommitted()
+        self._follow_adaptation()
         self._arrivals.skipped.clear()
         if self._sampler is not None:
             self._sampler.drain()  # those of readings that were committed before
@@ -278,6 +294,8 @@ class DetectionConsumer:
 
     def on_time(self, now: float) -> TimeResult:
         """Apply what is due at `now`: incidents end, mutes end, thresholds are adjusted."""
+        if not self._uncommitted.stepped:
+            self._follow_adaptation()
         deadline = self._engine.next_deadline(self._connection)
         due = deadline is not None and deadline <= now
         adjust = not self._uncommitted.stepped and threshold_adjustments.has_pending(
@@ -317,7 +335,7 @@ class DetectionConsumer:
 
     def fork(self, connection: sqlite3.Connection) -> DetectionConsumer:
         """Return a consumer that continues over another state database, without liveness."""
-        twin = DetectionConsumer(connection, self._engine, self._may_alert)
+        twin = DetectionConsumer(connection, self._engine, self._may_alert, model=self._model)
         twin._restore(self._body())
         twin.position = self.position
         return twin
@@ -341,6 +359,22 @@ class DetectionConsumer:
             alerts += self._engine.on_events(tx, [event], event.time)
         alerts += self._engine.on_time(tx, self.watermark)
         return alerts
+
+    def _active_model(self) -> Model:
+        if not self._follows_adaptations:
+            return self._model
+        return adaptations.active_model(self._connection, self._base_model)
+
+    def _follow_adaptation(self) -> None:
+        """Use the active adaptation from the next reading on."""
+        model = self._active_model()
+        if model.version != self._model.version:
+            self._use(model)
+            self._uncommitted.by_clock = True
+
+    def _use(self, model: Model) -> None:
+        self._model = model
+        self._detectors.plumes.replace_model(model)
 
     def _adjust(self, adjustments: Sequence[ThresholdAdjustment]) -> None:
         self._thresholds.apply(adjustments)
@@ -372,7 +406,7 @@ class DetectionConsumer:
         except msgspec.MsgspecError as error:
             raise SnapshotError(f"no snapshot: {error}") from error
         parts = CombinedState(found.detector, found.devices, found.slow, found.watermark)
-        self._detectors = CombinedDetector.restore(parts, self._place, observer=self._sampler)
+        self._detectors = CombinedDetector.restore(parts, self._place, self._model, self._sampler)
         self._reorder = reorder
         self._arrivals.newest_received = found.newest_received
         self._adopt(self._detectors, found.last_adjustment)
@@ -455,7 +489,7 @@ class DetectionConsumer:
                     newest[reading.sensor] = at
                 else:
                     self._arrivals.skipped[reading.sensor] += 1
-        return self._detectors.step(_stream(shown))
+        return self._detectors.step(stream_of(shown))
 
 
 def _judged_at(reading: Reading) -> float:
@@ -463,7 +497,7 @@ def _judged_at(reading: Reading) -> float:
     return min(reading.time, reading.received)
 
 
-def _stream(readings: Sequence[Reading]) -> Stream:
+def stream_of(readings: Sequence[Reading]) -> Stream:
     """Return readings as arrays."""
     n = len(readings)
     names = list(dict.fromkeys(reading.sensor for reading in readings))

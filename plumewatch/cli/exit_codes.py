@@ -7,7 +7,7 @@ import sqlite3
 import sys
 from typing import TYPE_CHECKING, Final, ParamSpec
 
-from alerts.errors import PolicyError, ThresholdAdjustmentError
+from alerts.errors import AdaptationError, PolicyError, ThresholdAdjustmentError
 from ingest.errors import RefusedError
 from plumewatch.config.faults import ConfigError
 from plumewatch.errors import UnreachableError, UsageError
@@ -34,6 +34,7 @@ _CODES: Final[dict[type[Exception], int]] = {
     OSError: USAGE,
     RefusedError: REFUSED,
     ThresholdAdjustmentError: REFUSED,
+    AdaptationError: REFUSED,
     UnreachableError: UNREACHABLE,
     StorageError: UNREACHABLE,
     sqlite3.Error: UNREACHABLE,

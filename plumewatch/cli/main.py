@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from plumewatch.cli import (
+    adapt,
     backup,
     commission,
     dashboards,
@@ -36,7 +37,7 @@ app = typer.Typer(
 
 _PANELS: Final = {
     "Start": (setup.app, run.app, commission.app),
-    "Sensors": (sensors.app, decode.app),
+    "Sensors": (sensors.app, adapt.app, decode.app),
     "People": (people.app,),
     "What happened": (reports.app, retention.app),
     "Data": (backup.app, storage.app, dashboards.app),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -11,10 +11,14 @@ from plumewatch.config.sections.common import FalseAlarms
 
 
 class DetectionConfig(BaseModel, extra="forbid", frozen=True):
-    """How many false alarms are acceptable; sets the alert thresholds."""
+    """How many false alarms are acceptable, and whether the detector adapts to the school."""
 
     false_alarms_per_sensor_week: FalseAlarms = BUDGET
     """Acceptable false alarms per sensor and week; each sensor adjusts its alert threshold to it.
+    """
+    adapt: Literal["ask", "auto", "off"] = "ask"
+    """Whether the service tries weekly to adapt the detector to the school's answers: `ask` says
+    that a better adaptation is ready, `auto` applies it, `off` tries none.
     """
 
 

@@ -62,6 +62,7 @@ CALLS = {
     "levels": "levels",
     "levels moves": "levels moves",
     "levels undo": "levels undo 1 --reason drill",
+    "adapt": "adapt",
     "timeline": "timeline",
     "routes test": "routes test room=r0 kind=vape",
     "routes gaps": "routes gaps",

@@ -1,0 +1,340 @@
+"""``plumewatch adapt``: fit a correction from a school's answers, and back-test it on its readings.
+
+The stored readings are shown once more to the production detectors, in order of time. Up to the
+moment before which `_FIT_SHARE` of the answers lie, the model without any adaptation records the
+plumes, and the correction is fitted. From there on two detectors continue side by side from the
+same state: with the adaptation that is active now, and with the new one. Both get the threshold
+adjustments of people at their times. What differs is what the new one would have changed; it has
+not seen that part.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from alerts.consumer.detection_consumer import stream_of
+from alerts.consumer.sensor_thresholds import SensorThresholds
+from alerts.errors import AdaptationError
+from alerts.incidents import adaptations, threshold_adjustments
+from detection.adaptation import Correction, PlumeRecorder, fit
+from detection.combined import CombinedDetector
+from detection.events import EventKind, EventPhase
+from detection.model import Model
+from ingest.files.readings_export import slices
+from ingest.validation import may_alert
+from plumewatch.config.settings import alert_budgets
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from alerts.incidents.adaptations import Answer
+    from alerts.incidents.threshold_adjustments import ThresholdAdjustment
+    from detection.adaptation import Plume
+    from detection.alert_thresholds import AlertBudgets
+    from detection.combined import Stream
+    from detection.events import Event
+    from detection.per_minute.ambient import Place
+    from plumewatch.config.model import PlumewatchConfig
+    from storage.timeseries import Series
+
+    Shown = Callable[[str], Place | None]
+
+MIN_ANSWERS: Final = 30
+"""Answers from which an adaptation is tried."""
+LOST_SHARE: Final = 0.1
+"""Largest share of the confirmed alerts that an adaptation may lose: as many answers are wrong."""
+DAYS: Final = 42.0
+"""Days before now whose readings and answers count."""
+_FIT_SHARE: Final = 0.6
+_MIN_OF_EACH: Final = 3
+"""Right alerts, and false ones, that each part needs."""
+_SAME_S: Final = 180.0
+"""Alerts of one sensor closer than this are of the same plume."""
+_QUIET_PLUMES: Final = 300
+_QUIET_WEIGHT: Final = 0.25
+"""Weight of all plumes of hours without an alert together, against that of all answers."""
+_DAY_S: Final = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an adaptation would have changed in the part it was not fitted to.
+
+    `confirmed` and `false` were alerted and answered; `unanswered` was alerted only. Of those the
+    new detector would not have alerted `..._gone`. `new` it alerts for the first time, of which it
+    """
+
+    confirmed: int
+    confirmed_gone: int
+    false: int
+    false_gone: int
+    unanswered: int
+    unanswered_gone: int
+    new: int
+    new_vaping: float
+
+    @property
+    def is_better(self) -> bool:
+        """Whether hardly a confirmed alert is lost, and fewer are false."""
+        few_lost = self.confirmed_gone <= LOST_SHARE * self.confirmed
+        return few_lost and self.false_gone > self.new - self.new_vaping
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A fitted correction and its back-test; the readings of ``[split, end)`` judge it."""
+
+    correction: Correction
+    answers: int
+    start: float
+    split: float
+    end: float
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class _Alert:
+    sensor: str
+    at: float
+    confidence: float
+
+
+class _Judge:
+    """One detector with its thresholds, and the alerts of vaping that it gave."""
+
+    def __init__(
+        self,
+        detectors: CombinedDetector,
+        budgets: AlertBudgets,
+        adjustments: Sequence[ThresholdAdjustment],
+        last_adjustment: int = 0,
+    ) -> None:
+        self.alerts: list[_Alert] = []
+        self.detectors = detectors
+        self.thresholds = SensorThresholds(budgets)
+        self.thresholds.adopt(detectors.plumes, last_adjustment)
+        self._adjustments = [one for one in adjustments if one.seq > last_adjustment]
+        self._last: dict[str, float] = {}
+
+    def step(self, stream: Stream) -> None:
+        """Judge a stream, after the adjustments that people had made by its beginning."""
+        due = bisect_left(self._adjustments, float(stream.time[0]), key=lambda one: one.at)
+        self.thresholds.apply(self._adjustments[:due])
+        del self._adjustments[:due]
+        for event in self.detectors.step(stream):
+            self._note(event)
+
+    def _note(self, event: Event) -> None:
+        is_vaping = event.kind is EventKind.VAPE and event.phase is EventPhase.ALERTED
+        if not is_vaping or event.explained_by:
+            return
+        if event.alerted - self._last.get(event.sensor, -np.inf) >= _SAME_S:
+            self.alerts.append(_Alert(event.sensor, event.alerted, event.confidence))
+        self._last[event.sensor] = event.alerted
+
+
+def adapt(
+    config: PlumewatchConfig,
+    state: sqlite3.Connection,
+    series: Series,
+    now: float,
+    on_progress: Callable[[float, float], None] = lambda _done, _of: None,
+) -> Trial:
+    """Fit a correction to the answers of a school and back-test it.
+
+    Raises `AdaptationError` if there are too few answers whose readings are still stored.
+    """
+    model, span = Model.shipped(), series.span()
+    if span is None:
+        raise AdaptationError("no readings are stored")
+    start, end = max(span[0], now - DAYS * _DAY_S), min(span[1] + 1e-3, now)
+    registry = config.registry()
+
+    def place(sensor: str) -> Place | None:
+        room = registry.room_of(sensor)
+        return None if room is None else (f"{room.site}/{room.building}", room.id)
+
+    found = adaptations.answers(state, start, end)
+    split = split_time(found)
+
+    def streams(begin: float, until: float) -> Iterator[Stream]:
+        for readings in slices(
+            series, begin, until, lambda at: on_progress(at - start, end - start)
+        ):
+            shown = [reading for reading in readings if may_alert(reading)]
+            if shown:
+                yield stream_of(shown)
+
+    return run_trial(
+        streams(start, split),
+        streams(split, end),
+        place,
+        found,
+        alert_budgets(config),
+        model=model,
+        live=adaptations.active_model(state, model),
+        adjustments=threshold_adjustments.placed_after(state, 0),
+        span=(start, split, end),
+    )
+
+
+def split_time(answers: Sequence[Answer]) -> float:
+    """Return the moment that divides answers in order of time for fitting and judging.
+
+    Raises `AdaptationError` if a part has too few.
+    """
+    if len(answers) < MIN_ANSWERS:
+        raise AdaptationError(
+            f"{len(answers)} alerts with stored readings were answered as right or false;"
+            f" {MIN_ANSWERS} are needed"
+        )
+    cut = round(_FIT_SHARE * len(answers))
+    for part in (answers[:cut], answers[cut:]):
+        vaping = sum(one.is_vaping for one in part)
+        if min(vaping, len(part) - vaping) < _MIN_OF_EACH:
+            raise AdaptationError(
+                f"of {len(answers)} answered alerts the earlier {cut} and the later"
+                f" {len(answers) - cut} need {_MIN_OF_EACH} right and {_MIN_OF_EACH} false ones"
+                " each"
+            )
+    return answers[cut].alerted - _SAME_S
+
+
+def run_trial(
+    earlier: Iterable[Stream],
+    later: Iterable[Stream],
+    place: Shown,
+    answers: Sequence[Answer],
+    budgets: AlertBudgets,
+    *,
+    model: Model,
+    live: Model,
+    adjustments: Sequence[ThresholdAdjustment] = (),
+    span: tuple[float, float, float],
+) -> Trial:
+    """Fit on the earlier streams, back-test on the later ones; `span` is start, split and end.
+
+    `live` is `model` with the adaptation that is active. Raises `AdaptationError` if the plumes of
+    the answers are not found again.
+    """
+    split = span[1]
+    recorder = PlumeRecorder(model.level)
+    first = _Judge(CombinedDetector(place, model, recorder), budgets, adjustments)
+    for stream in earlier:
+        first.step(stream)
+    known = [one for one in answers if one.alerted < split]
+    correction = _fit(recorder.plumes, known, first.alerts)
+    state = first.detectors.state()
+    last = first.thresholds.last_adjustment
+    judges = [
+        _Judge(CombinedDetector.restore(state, place, one), budgets, adjustments, last)
+        for one in (live, model.corrected(correction, 0))
+    ]
+    for stream in later:
+        for judge in judges:
+            judge.step(stream)
+    unseen = [one for one in answers if one.alerted >= split]
+    change = _compare(judges[0].alerts, judges[1].alerts, unseen)
+    return Trial(correction, len(answers), *span, change)
+
+
+def _fit(
+    plumes: Sequence[Plume], answers: Sequence[Answer], alerts: Sequence[_Alert]
+) -> Correction:
+    """Fit to the plumes of the answers, and to a sample of those in hours without an alert."""
+    labeled, labels = [], []
+    for answer in answers:
+        plume = _plume_of(plumes, answer)
+        if plume is not None:
+            labeled.append(plume)
+            labels.append(answer.is_vaping)
+    if min(sum(labels), len(labels) - sum(labels)) < _MIN_OF_EACH:
+        raise AdaptationError(
+            f"only {len(labels)} of {len(answers)} answered alerts are found again in the readings"
+        )
+    busy = {(one.sensor, one.at // 3600.0 + k) for one in alerts for k in (-1.0, 0.0, 1.0)}
+    busy |= {(one.sensor, one.alerted // 3600.0 + k) for one in answers for k in (-1.0, 0.0, 1.0)}
+    quiet = [plume for plume in plumes if (plume.sensor, plume.start // 3600.0) not in busy]
+    if len(quiet) > _QUIET_PLUMES:
+        chosen = np.random.default_rng(len(quiet)).choice(len(quiet), _QUIET_PLUMES, replace=False)
+        quiet = [quiet[k] for k in np.sort(chosen).tolist()]
+    weight = _QUIET_WEIGHT * len(labels) / max(len(quiet), 1)
+    return fit(
+        [*labeled, *quiet],
+        [*labels, *[False] * len(quiet)],
+        [*[1.0] * len(labels), *[weight] * len(quiet)],
+    )
+
+
+def _plume_of(plumes: Sequence[Plume], answer: Answer) -> Plume | None:
+    """Return the plume behind an alert, if the detector sees it again."""
+    return min(
+        (
+            plume
+            for plume in plumes
+            if plume.sensor == answer.sensor
+            and plume.start - _SAME_S <= answer.alerted <= plume.end + _SAME_S
+        ),
+        key=lambda plume: max(plume.start - answer.alerted, answer.alerted - plume.end),
+        default=None,
+    )
+
+
+def _compare(live: Sequence[_Alert], new: Sequence[_Alert], answers: Sequence[Answer]) -> Change:
+    """Return how the alerts of two detectors differ over the same readings."""
+    kept = _Times(new)
+    before = _Times(live)
+    answered = {True: 0, False: 0}
+    gone = {True: 0, False: 0}
+    for answer in answers:
+        if before.has(answer.sensor, answer.alerted):
+            answered[answer.is_vaping] += 1
+            gone[answer.is_vaping] += not kept.has(answer.sensor, answer.alerted)
+    known = _Times([_Alert(one.sensor, one.alerted, 1.0) for one in answers])
+    rest = [one for one in live if not known.has(one.sensor, one.at)]
+    added = [
+        one
+        for one in new
+        if not before.has(one.sensor, one.at) and not known.has(one.sensor, one.at)
+    ]
+    return Change(
+        answered[True],
+        gone[True],
+        answered[False],
+        gone[False],
+        len(rest),
+        sum(not kept.has(one.sensor, one.at) for one in rest),
+        len(added),
+        round(sum(one.confidence for one in added), 2),
+    )
+
+
+class _Times:
+    """Times of alerts by sensor."""
+
+    def __init__(self, alerts: Iterable[_Alert]) -> None:
+        self._by_sensor: dict[str, list[float]] = {}
+        for one in sorted(alerts, key=lambda one: one.at):
+            self._by_sensor.setdefault(one.sensor, []).append(one.at)
+
+    def has(self, sensor: str, at: float) -> bool:
+        """Return whether the sensor alerted about then."""
+        times = self._by_sensor.get(sensor, [])
+        k = bisect_left(times, at - _SAME_S)
+        return k < len(times) and times[k] <= at + _SAME_S
+
+
+def backtest_fields(trial: Trial) -> dict[str, float]:
+    """Return what is stored and printed of a back-test."""
+    return {
+        "answers": trial.answers,
+        "start": trial.start,
+        "split": trial.split,
+        "end": trial.end,
+        **asdict(trial.change),
+    }
