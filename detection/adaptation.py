@@ -11,7 +11,7 @@ Fit
     How many alerts there are is left to the thresholds: the correction of the plumes called right
     is zero on average.
 Bounds
-    Facts count within `_EXTREME` deviations of their mean, unknown ones as their mean; the whole
+    Facts count within `_EXTREME` deviations of their median, unknown ones as it; the whole
     correction within `limit`. A score that always alerts (`detection.alert_thresholds.UPPER` above
     the model's level) stays so high.
 Format
@@ -57,6 +57,9 @@ NEAR: Final = 3.0
 _EXTREME: Final = 3.0
 _DEVIATION: Final = 0.4
 """Expected size of a weight, log-odds a standard deviation of its fact."""
+_DECILES: Final = 2.563
+"""Deviations of a normal distribution between its first and last decile."""
+_CONSTANT: Final = 1e-3
 _FORMAT: Final = 1
 
 
@@ -69,7 +72,7 @@ class Correction:
     names : tuple of str
         Facts, of `detection.facts.FACTS`.
     mean, scale, weights : tuple of float
-        Of each fact; weights in log-odds a `scale`.
+        Middle and spread of each fact; weights in log-odds a `scale`.
     bias, limit : float
         Constant part, and the largest correction either way, log-odds.
     """
@@ -220,7 +223,7 @@ def fit(plumes: Sequence[Plume], labels: Sequence[bool], weights: Sequence[float
     counts = [len(plume.scores) for plume in plumes]
     sign = np.repeat(np.where(labels, 1.0, -1.0), counts)
     weight = np.repeat(np.array(weights) / counts, counts)
-    mean, scale = _moments(raw, weight)
+    mean, scale = _center_and_scale(raw)
     x = np.column_stack([_standardized(raw, mean, scale), np.ones(offset.size)])
     penalty = np.full(x.shape[1], _DEVIATION**-2)
     penalty[-1] = 1e-3
@@ -246,17 +249,21 @@ def fit(plumes: Sequence[Plume], labels: Sequence[bool], weights: Sequence[float
 
 
 def _standardized(raw: Floats, mean: Floats, scale: Floats) -> Floats:
-    """Return facts in deviations from their mean, bounded; unknown ones at their mean."""
+    """Return facts in deviations from their mean, bounded; unknown ones at the middle."""
     x = np.clip((raw - mean) / scale, -_EXTREME, _EXTREME)
     return np.where(np.isnan(x), 0.0, x)
 
 
-def _moments(raw: Floats, weight: Floats) -> tuple[Floats, Floats]:
-    """Return mean and deviation of each fact where it is known; 0 and 1 where it never is."""
-    known = np.isfinite(raw)
-    share = weight[:, None] * known
-    total = share.sum(axis=0)
-    filled = np.where(known, raw, 0.0)
-    mean = (share * filled).sum(axis=0) / np.maximum(total, 1e-9)
-    spread = np.sqrt((share * (filled - mean) ** 2).sum(axis=0) / np.maximum(total, 1e-9))
-    return mean, np.where(spread > 1e-6, spread, 1.0)
+def _center_and_scale(raw: Floats) -> tuple[Floats, Floats]:
+    """Return median and spread of each fact, which no single plume moves; 0 and 1 if unknown.
+
+    The spread is the deviation of a normal distribution with the same deciles.
+    """
+    center, scale = np.zeros(raw.shape[1]), np.ones(raw.shape[1])
+    for k, column in enumerate(raw.T):
+        known = column[np.isfinite(column)]
+        if known.size:
+            low, center[k], high = np.quantile(known, (0.1, 0.5, 0.9))
+            spread = (high - low) / _DECILES
+            scale[k] = spread if spread > _CONSTANT else max(float(known.std()), _CONSTANT)
+    return center, scale
