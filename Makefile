@@ -12,7 +12,7 @@ SITE_VENV := .venv-docs
 TRAIN_VENV := .venv-train
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site docs dashboards dashboards-gallery fuzz golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-detector-speed bench-reports train try-install audit sbom
+.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site docs dashboards dashboards-gallery fuzz golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-adaptation bench-detector-speed bench-reports train try-install audit sbom
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -107,6 +107,9 @@ bench-decode: $(STAMP) ## messages a second of every decoder
 bench-detection: $(STAMP) ## our detector beside published rules and learned references; ARGS=--quick is short
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'matplotlib>=3.9' 'river>=0.21' 'scikit-learn>=1.5'
 	@$(BIN)/python benchmarks/bench_detection.py --real $(SHARED)/data $(ARGS)
+
+bench-adaptation: $(STAMP) ## an adaptation after weeks of answers in air the model does not know; ARGS="--world school"
+	@$(BIN)/python benchmarks/adaptation.py $(ARGS)
 
 bench-detector-speed: $(STAMP) ## readings a second of the detector over 1 to 100,000 sensors
 	@$(BIN)/python benchmarks/detector_speed.py

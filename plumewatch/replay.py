@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from alerts.engine import AlertRecord
     from detection.alert_thresholds import AlertBudgets
     from detection.events import Event
+    from detection.model import Model
     from plumewatch.config.model import PlumewatchConfig
     from storage.reading import Reading
 
@@ -104,14 +105,18 @@ def judged(
     policy: AlertPolicy,
     registry: Registry | None = None,
     budgets: AlertBudgets | None = None,
+    model: Model | None = None,
 ) -> Replayed:
-    """Push validated readings, in time order, through detectors and rules; see `replay`."""
+    """Push validated readings, in time order, through detectors and rules; see `replay`.
+
+    `model` is the shipped one by default.
+    """
     result = Replayed()
     with closing(connect(":memory:")) as connection:
         migrate(connection, "state", state.SCRIPTS)
         migrate(connection, "alerts", schema.SCRIPTS)
         engine = AlertEngine(registry or Registry(), policy, replay=True)
-        watch = DetectionConsumer(connection, engine, may_alert, budgets=budgets)
+        watch = DetectionConsumer(connection, engine, may_alert, budgets=budgets, model=model)
         while batch := list(islice(readings, _BATCH)):
             result.readings += len(batch)
             result.replaced += sum("time_replaced" in reading.flags for reading in batch)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from alerts.incidents import threshold_adjustments
+from alerts.incidents import adaptations, threshold_adjustments
 from detection.events import EventKind, EventPhase
+from detection.model import Model
 from ingest.files.readings_export import slices
 from plumewatch.config.settings import alert_budgets
 from plumewatch.replay import judged, replay_policy
@@ -53,8 +54,8 @@ def rerun(
     """Run the detector again on the readings of an incident; empty if they are not stored any more.
 
     The detector starts a day before the first evidence with the alert threshold that its sensor had
-    then. A threshold that had moved further than feedback can move it is reached as far as feedback
-    can.
+    then, and the adaptation. A threshold that had moved further than feedback can move it is
+    reached as far as feedback can.
     """
     registry = config.registry()
     sensors = set(found.sensors)
@@ -78,8 +79,17 @@ def rerun(
         policy=replay_policy(config),
         registry=registry,
         budgets=_budgets_then(config, state, series, sensors, onset),
+        model=_model_then(state, found),
     )
     return [Verdict(event, _nearest(event, result.events.values())) for event in found.events]
+
+
+def _model_then(state: sqlite3.Connection, found: IncidentFile) -> Model:
+    """Return the model with the adaptation that was active when the incident opened."""
+    model = Model.shipped()
+    versions = (str(event["model_version"]) for event in found.events)
+    adapted = (adaptations.model_of(state, model, version) for version in versions)
+    return next((one for one in adapted if one is not model), model)
 
 
 def _budgets_then(

@@ -20,7 +20,8 @@ from plumewatch.service.monitoring import Monitoring
 from plumewatch.service.resources import Observer, Resources
 from plumewatch.service.series_writers import SeriesWriters
 from plumewatch.service.staff_page import staff_page
-from plumewatch.service.supervisor import ServiceError, Task, supervise
+from plumewatch.service.supervisor import ServiceError, Task, after, supervise
+from plumewatch.service.weekly_adaptation import WeeklyAdaptation
 from storage import firmware
 from storage.errors import StorageError
 from storage.lease import Lease
@@ -114,6 +115,9 @@ class Service:
                 Task("staff page", web.serve(), stop=web.stop),
                 Task("lease", hold_lease(self._lease, root), ends="last"),
             ]
+            if self.config.detection.adapt != "off":
+                weekly = WeeklyAdaptation(self.resources)
+                tasks.append(Task("adaptation", after(self.ready, weekly.run)))
             await supervise(tasks, stop)
         finally:
             self._close()

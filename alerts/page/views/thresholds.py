@@ -13,8 +13,9 @@ from starlette.responses import RedirectResponse, Response
 
 from alerts.access.roles import Right
 from alerts.errors import ThresholdAdjustmentError
-from alerts.incidents import threshold_adjustments
+from alerts.incidents import adaptations, threshold_adjustments
 from alerts.page.page_context import PageGroup, sentence, serves, text_of
+from detection.model import Model
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -58,10 +59,12 @@ class ThresholdPages(PageGroup):
 
     async def _page(self, request: Request, error: str = "", status: int = 200) -> Response:
         registry = self._context.registry
-        thresholds, adjustments = await self._context.read(
+        thresholds, adjustments, ready, active = await self._context.read(
             lambda db: (
                 threshold_adjustments.load_thresholds(db),
                 threshold_adjustments.latest(db, limit=_SHOWN),
+                adaptations.ready(db, Model.shipped()),
+                adaptations.active_number(db),
             )
         )
         return self._context.render(
@@ -73,6 +76,8 @@ class ThresholdPages(PageGroup):
                 for sensor in registry.sensors
             ],
             adjustments=adjustments,
+            ready=ready,
+            active=active,
             max_reason=_MAX_REASON,
             probability=probability,
             error=error,
