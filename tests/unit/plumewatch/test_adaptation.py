@@ -17,8 +17,8 @@ from storage.reading import Reading
 from tests.support.plumes import START, air, puff
 
 EVERY_S = 5.0
-APART_S = 1200.0
-ALIKE = Forest(np.zeros((1, 1), np.int64), np.full((1, 1), np.inf), np.zeros((1, 2)), 1.2)
+APART_S = 600.0
+ALIKE = Forest(np.zeros((1, 1), np.int64), np.full((1, 1), np.inf), np.zeros((1, 2)), 1.5)
 MODEL = Model("alike", level=1.0, vape=(ALIKE,))
 """Everything is just likely enough to be alerted."""
 
@@ -61,8 +61,8 @@ def alerts(plumes, model=MODEL):
 
 @pytest.fixture(scope="module")
 def school():
-    """Sixty plumes of two kinds that the model alerts, and the answers to the alerts."""
-    plumes = [bool(k % 2) for k in range(60)]
+    """Forty plumes of two kinds that the model alerts, and the answers to the alerts."""
+    plumes = [bool(k % 2) for k in range(40)]
     answers = []
     for at in alerts(plumes):
         k = int((at - START) // APART_S)
@@ -80,7 +80,7 @@ def tried(plumes, answers):
         AlertBudgets(),
         model=MODEL,
         live=MODEL,
-        span=(START, split, START + 60 * APART_S),
+        span=(START, split, START + 40 * APART_S),
     )
 
 
