@@ -117,7 +117,8 @@ class Correction:
         total = np.full(facts.shape[0], self.bias)
         for column, weight in zip(x.T, self.weights, strict=True):
             total += weight * column
-        return np.clip(total, -self.limit, self.limit)
+        bounded: Floats = np.clip(total, -self.limit, self.limit)
+        return bounded
 
     def to_json(self) -> str:
         """Return the text from which `from_json` makes an equal correction."""
