@@ -30,7 +30,7 @@ import secrets
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiomqtt
 
@@ -64,6 +64,7 @@ MAX_GROUP: Final = 500
 MAX_UNACKNOWLEDGED_QOS0: Final = 20_000
 _FIRST_RETRY_S: Final = 0.5
 _LAST_RETRY_S: Final = 30.0
+_CANCEL_AGAIN_S: Final = 0.1
 _JOIN_POLL_S: Final = 0.2
 """How often to look whether a join window is over while nothing arrives."""
 
@@ -332,10 +333,7 @@ class MqttSource:
                 if not gone.done():
                     self._acknowledge(link, unacknowledged)
         finally:
-            waiting.cancel()
-            canary.cancel()
-            if canary.done() and not canary.cancelled():
-                canary.exception()  # read, or asyncio reports it unread
+            await _end(waiting, canary)
         error = gone.exception()
         if error is not None:
             raise error
@@ -385,6 +383,20 @@ class MqttSource:
         readings.extend(joined)
         letters = [o.dead_letter for o in outcomes if o.dead_letter is not None]
         await self._commit(readings, letters)
+
+
+async def _end(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel tasks until they have ended.
+
+    `asyncio.wait_for` before Python 3.12 loses a cancellation that comes with its result; a canary
+    that goes on would publish on a dead connection what the next one waits for.
+    """
+    for task in tasks:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait((task,), timeout=_CANCEL_AGAIN_S)
+        if not task.cancelled():
+            task.exception()  # read, or asyncio reports it unread
 
 
 async def live_messages(

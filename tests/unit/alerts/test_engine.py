@@ -153,12 +153,24 @@ def test_replay_gives_unknown_sensors_a_room_and_writes_no_notice(tx, policy, ma
     assert rows(tx, "SELECT room, status FROM incident") == [("lab-7", "notified")]
 
 
-def test_late_events_are_stored_and_never_page(tx, engine, make_event):
+def test_late_events_are_recorded_as_an_incident_and_never_page(tx, engine, make_event):
     assert engine.on_events(tx, [make_event(1000.0)], 1000.0 + 601) == []
     assert rows(tx, "SELECT late FROM alert_event") == [(1,)]
     later = make_event(1000.0, phase=EventPhase.UPDATED)
     assert engine.on_events(tx, [later], 1700.0) == []
-    assert rows(tx, "SELECT count(*) FROM incident") == [(0,)]
+    for now in range(1700, 5000, 100):
+        assert engine.on_time(tx, float(now)) == []
+    assert rows(tx, "SELECT suppressed_by, paged, severity, status FROM incident") == [
+        ("late", 0, "warning", "resolved")
+    ]
+    assert rows(tx, "SELECT count(*) FROM outbox") == [(0,)]
+
+
+def test_what_began_late_and_still_goes_on_pages(tx, engine, make_event):
+    """The backlog has caught up with the present: somebody may go and look."""
+    assert engine.on_events(tx, [make_event(1000.0)], 1000.0 + 601) == []
+    live = replace(make_event(1000.0, phase=EventPhase.UPDATED), time=1620.0)
+    assert len(engine.on_events(tx, [live], 1621.0)) == 1
 
 
 def test_just_in_time_pages(tx, engine, make_event):
