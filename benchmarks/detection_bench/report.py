@@ -333,8 +333,8 @@ def plain_words(report: Report) -> str:
         rate = f"one false alarm in {1 / a_day:.0f} days"
     return (
         f"In busy rooms of {air}, of ten vaping sessions that reach a sensor reporting every 5 s or"
-        f" faster, {10 * s.recall:.0f} are detected, half of them within {s.latency_p50_s:.0f} s, and"
-        f" a sensor gives {rate}."
+        f" faster, {10 * s.recall:.0f} are detected, half of them within {s.latency_p50_s:.0f} s,"
+        f" and a sensor gives {rate}."
     )
 
 
