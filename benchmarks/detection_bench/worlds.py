@@ -69,6 +69,7 @@ _FAMILY_OF_PART: Final = {
     "sds011": "Nova SDS011",
     "gs601": "Milesight GS601",
     "merakimt": "Meraki MT",
+    "one_size": "consumer monitor",
 }
 FAMILIES: Final = tuple(dict.fromkeys(_FAMILY_OF_PART.values()))
 """Device families: devices of one family share the particle counter."""
