@@ -16,6 +16,7 @@ from ingest.errors import BrokerError
 from ingest.event_messages import EVENT_TOPICS, EventIntake
 from ingest.http import HttpIngest
 from ingest.intake import Intake
+from ingest.journal_history import JournalHistory
 from ingest.mqtt import MqttSource, live_messages
 from ingest.states import States
 from plumewatch.config.ingest_settings import http_sources, intake_config, topic_filters
@@ -41,7 +42,8 @@ _COMMIT_PACE_S: Final = 0.005
 """How long readings that arrive one by one are gathered: a commit costs much, a reading little. The
 first reading after a pause does not wait."""
 _DEDUPE_WINDOW: Final = 512
-"""More than the broker's `max_inflight_messages`, all of which it may resend after a crash."""
+"""More than the broker's `max_inflight_messages`, all of which it may resend after a crash. What is
+older is searched for in the journal."""
 _TAP_AGAIN_S: Final = 5.0
 _POLL_S: Final = 0.2
 _RESTORED_READINGS: Final = 20_000
@@ -71,7 +73,9 @@ class Ingestion:
         self._admit = admit
         self.intake_config = intake_config(config, dedupe_window=_DEDUPE_WINDOW)
         topics = topic_filters(config, self.intake_config.mappings)
-        self.intake = Intake(self.intake_config)
+        self.intake = Intake(replace(self.intake_config, searches_journal=True))
+        skew = self.intake_config.context.limits.max_skew_s
+        self._history = JournalHistory(resources.journal, skew, time.monotonic)
         self.commit_s = Histogram(_COMMIT_BOUNDS_S)
         self.commits = GroupCommit(self._commit, pace_s=_COMMIT_PACE_S)
         broker = broker_settings(config)
@@ -161,7 +165,17 @@ class Ingestion:
         self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter]
     ) -> None:
         began = time.monotonic()
-        last = await self._in_journal(self._journal.commit, readings, dead_letters)
+        undecided = self.intake.undecided(readings)
+        if undecided:
+            found = await self._in_journal(self._history.known, undecided)
+            known = {id(r) for r, is_known in zip(undecided, found, strict=True) if is_known}
+            readings = [reading for reading in readings if id(reading) not in known]
+        if readings or dead_letters or not undecided:
+            last = await self._in_journal(self._journal.commit, readings, dead_letters)
+        else:
+            last = await self._in_journal(self._journal.last_offset)
+        for reading in undecided:
+            self.intake.decide(reading, known=id(reading) in known)
         self.commit_s.observe(time.monotonic() - began)
         self._on_stored(last)
 
