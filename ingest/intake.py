@@ -267,16 +267,22 @@ class Intake:
             self.config.aliases,
         )
 
-    def restore(self, readings: Iterable[Reading]) -> None:
-        """Remember the tail of the journal, oldest first.
+    def restore(self, readings: Iterable[Reading], *, counted: bool = True) -> None:
+        """Remember the tail of the journal, oldest first, in one or more parts.
 
-        So redeliveries are duplicates, and what was missed meanwhile shows as missing.
+        So redeliveries are duplicates, and what was missed meanwhile shows as missing. Readings
+        that are not `counted` yet are.
         """
         tail = list(readings)
         self._dedupe.restore(tail)
         registered = self.config.context.registry.sensors
         tail = [reading for reading in tail if reading.sensor in registered]
-        self._integrity.restore(tail)
+        missing = self._integrity.restore(tail)
+        if not counted:
+            for reading in tail:
+                self.reading_counts.add(reading)
+            for sensor, n in missing.items():
+                self.reading_counts.add_missing(sensor, n)
         self.firmware.read_tail(tail)
         for reading in tail:
             self._clocks.restore(reading)

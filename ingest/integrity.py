@@ -33,6 +33,7 @@ While most of what comes is old, a backlog is being read; then the last two are 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -143,10 +144,16 @@ class Integrity:
         self._old = 0.0
         """Share of what came lately that was not fresh."""
 
-    def restore(self, readings: Iterable[Reading]) -> None:
-        """Know the last numbers of the journal's tail after a restart, oldest reading first."""
+    def restore(self, readings: Iterable[Reading]) -> Counter[str]:
+        """Know the last numbers of the journal's tail after a restart, oldest reading first.
+
+        Return how many readings each sensor misses in it.
+        """
+        missing: Counter[str] = Counter()
         for reading in readings:
-            self._add(reading)  # what it shows as missing was counted before the restart
+            if n := self._add(reading)[0]:
+                missing[reading.sensor] += n
+        return missing
 
     def on_reading(self, reading: Reading) -> int:
         """Take a new reading; return how many of its sensor are missing that were not before."""

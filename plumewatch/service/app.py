@@ -122,8 +122,8 @@ class Service:
         intake, resources = self.ingestion.intake, self.resources
         try:
             resources.open()
-            self.ingestion.restore()
-            restore_counts(resources.state, intake.reading_counts, resources.registry)
+            counted = restore_counts(resources.state, intake.reading_counts, resources.registry)
+            self.ingestion.restore(counted)
             intake.firmware.restore(firmware.versions(resources.state))
             self.detection.open(self.journal.last_offset())
             self.alerting.open()
@@ -163,8 +163,7 @@ class Service:
         if self.resources.is_open:
             try:
                 self.detection.save_snapshot()
-                counts = self.ingestion.intake.reading_counts.snapshot()
-                save_counts(self.resources.state, counts)
+                save_counts(self.resources.state, *self.ingestion.counts())
             except sqlite3.Error as error:
                 log.warning("some counts of the last minute are lost: %s", error)
         self.writers.close()

@@ -46,6 +46,8 @@ _DEDUPE_WINDOW: Final = 512
 older is searched for in the journal."""
 _TAP_AGAIN_S: Final = 5.0
 _POLL_S: Final = 0.2
+_MAX_RECOUNTED: Final = 500_000
+"""Readings counted at a start; more than a minute's worth, which is how often counts are saved."""
 _RESTORED_READINGS: Final = 20_000
 """Newest readings of the journal among which duplicates are found after a start."""
 
@@ -70,6 +72,7 @@ class Ingestion:
         config = resources.config
         self._journal, self._in_journal = resources.journal, resources.in_journal
         self._on_stored = on_stored
+        self._stored_offset = 0
         self._admit = admit
         self.intake_config = intake_config(config, dedupe_window=_DEDUPE_WINDOW)
         topics = topic_filters(config, self.intake_config.mappings)
@@ -118,9 +121,27 @@ class Ingestion:
         )
         self._http_server: WebServer | None = None
 
-    def restore(self) -> None:
-        """Give the intake the newest readings of the journal, to find duplicates."""
-        self.intake.restore(self._journal.tail(_RESTORED_READINGS))
+    def restore(self, counted: int | None) -> None:
+        """Give the intake the newest readings of the journal, to find duplicates.
+
+        Those behind the offset `counted` are counted: what a killed service had not saved. Without
+        it, so are all of the last `_MAX_RECOUNTED`.
+        """
+        last = self._stored_offset = self._journal.last_offset()
+        counted = max(counted or 0, last - _MAX_RECOUNTED)
+        at = max(0, min(last - _RESTORED_READINGS, counted))
+        while at < last:
+            stop = counted if at < counted else last
+            entries, at = self._journal.read(at, min(stop - at, _RESTORED_READINGS))
+            self.intake.restore([entry.reading for entry in entries], counted=at <= counted)
+
+    def counts(self) -> tuple[bytes, int]:
+        """Return the counts of the readings up to a journal offset, and the offset."""
+        waiting = self.commits.unsettled()
+        uncounted = {id(reading) for reading in self.intake.undecided(waiting)}
+        registered = self.intake_config.context.registry.sensors
+        without = [r for r in waiting if id(r) not in uncounted and r.sensor in registered]
+        return self.intake.reading_counts.snapshot(without), self._stored_offset
 
     def listen_for_http(self) -> None:
         """Bind the address of HTTP ingest if it has sources.
@@ -177,6 +198,7 @@ class Ingestion:
         for reading in undecided:
             self.intake.decide(reading, known=id(reading) in known)
         self.commit_s.observe(time.monotonic() - began)
+        self._stored_offset = last
         self._on_stored(last)
 
     async def _commit_events(

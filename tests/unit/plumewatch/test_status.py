@@ -71,7 +71,7 @@ def stored(config_path):
     for reading in readings:
         tally.add(reading)
     tally.add_skipped({"s1": 2, "s2": 1})
-    save_counts(connection, tally.snapshot())
+    save_counts(connection, tally.snapshot(), 0)
     migrate(connection, firmware.COMPONENT, firmware.SCRIPTS)
     with transaction(connection) as tx:
         firmware.note(tx, "s1", "1.4.2", NOW)
