@@ -85,6 +85,7 @@ def test_a_host_nobody_knows(tmp_path):
     assert checked.stderr == ""
 
 
+@pytest.mark.timeout(300)
 def test_a_broker_killed_after_a_backlog_delivers_it_again_and_nothing_is_stored_twice(tmp_path):
     """Its last save has the whole backlog, of which one sensor's part exceeds every window."""
     with Mosquitto("max_inflight_messages 500\nmax_queued_messages 100000") as broker:
@@ -101,7 +102,7 @@ def test_a_broker_killed_after_a_backlog_delivers_it_again_and_nothing_is_stored
                 publisher.settle()
             broker.save()
             service.start()
-            eventually(lambda: service.stored() >= len(backlog), lambda: service.log)
+            eventually(lambda: service.stored() >= len(backlog), lambda: service.log, 60)
             before = service.log.count("connected to 127.0.0.1")
             broker.kill9()
             broker.start()
@@ -113,7 +114,7 @@ def test_a_broker_killed_after_a_backlog_delivers_it_again_and_nothing_is_stored
                     [Reading("n2-boys-1", time.time(), 0, {"pm25": 4.0}, seq=1_500)]
                 )
                 publisher.settle()
-            eventually(lambda: service.stored() > len(backlog), lambda: service.log)
+            eventually(lambda: service.stored() > len(backlog), lambda: service.log, 60)
             assert Counter(r.seq for r in service.journal() if r.sensor == "n2-boys-1") == Counter(
                 range(1_501)
             )
