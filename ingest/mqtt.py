@@ -214,6 +214,7 @@ class MqttSource:
     not read.
     `subscriptions`: remembers what the session is subscribed to; without it, messages of topics
     that are not wanted any more go on to arrive.
+    `attempted`: set once it is connected, or could not be.
     """
 
     def __init__(
@@ -227,6 +228,7 @@ class MqttSource:
         subscriptions: Subscriptions | None = None,
     ) -> None:
         self.state = SourceState()
+        self.attempted = asyncio.Event()
         self.canary = None if canary is None else Canary(canary, secrets.token_hex(8))
         self._unacknowledged: deque[_Arrival] = deque()
         self._settings = settings
@@ -258,6 +260,7 @@ class MqttSource:
                 log.warning("%s; trying again within %.1f s", error, pause)
             finally:
                 self.state.connected = False
+                self.attempted.set()
             await asyncio.sleep(pause * self._jitter.uniform(0.5, 1.0))
             pause = min(pause * 2, _LAST_RETRY_S)
 
@@ -276,6 +279,7 @@ class MqttSource:
                 self.canary.on_connected(time.monotonic())
             self.state.connected = True
             self.state.connections += 1
+            self.attempted.set()
             log.info("connected to %s:%d", self._settings.host, self._settings.port)
             await self._take_in(client, link, arrivals)
 

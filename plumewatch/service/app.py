@@ -5,10 +5,12 @@ No part knows the service: each is given what it needs.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 from alerts.incidents.clock_step import ClockSteps
 from plumewatch.sensor_status import restore_counts, save_counts
@@ -26,7 +28,6 @@ from storage.errors import StorageError
 from storage.lease import Lease
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Sequence
 
     from alerts.notify.channels.apprise_notifier import Notifier
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from storage.reading import Reading
 
 log = logging.getLogger(__name__)
+
+_CONNECT_FIRST_S: Final = 2.0
+"""Longest time that the detectors wait for the connection to the broker, which needs little."""
 
 
 class Service:
@@ -107,7 +111,7 @@ class Service:
             web = self._listen()
             tasks = [
                 *self.ingestion.tasks(),
-                Task("detector", self.detection.run()),
+                Task("detector", self._detect()),
                 *self.writers.tasks(),
                 *self.alerting.tasks(self.detection),
                 *self.monitoring.tasks(),
@@ -150,6 +154,13 @@ class Service:
 
     def _on_clock_set(self, now: float) -> None:
         self.monitoring.deletion.clock_set(now)
+
+    async def _detect(self) -> None:
+        """Run detection; the first connection comes before the detectors are restored."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CONNECT_FIRST_S):
+                await self.ingestion.source.attempted.wait()
+        await self.detection.run()
 
     async def _admit(self, events: Sequence[Event]) -> None:
         await self.detection.admit(events)
