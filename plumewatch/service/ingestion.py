@@ -131,9 +131,10 @@ class Ingestion:
         counted = max(counted or 0, last - _MAX_RECOUNTED)
         at = max(0, min(last - _RESTORED_READINGS, counted))
         while at < last:
-            stop = counted if at < counted else last
-            entries, at = self._journal.read(at, min(stop - at, _RESTORED_READINGS))
-            self.intake.restore([entry.reading for entry in entries], counted=at <= counted)
+            entries, at = self._journal.read(at, _RESTORED_READINGS)
+            self.intake.restore(e.reading for e in entries if e.offset <= counted)
+            behind = [e.reading for e in entries if e.offset > counted]
+            self.intake.restore(behind, counted=False)
 
     def counts(self) -> tuple[bytes, int]:
         """Return the counts of the readings up to a journal offset, and the offset."""
