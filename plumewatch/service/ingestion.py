@@ -125,10 +125,11 @@ class Ingestion:
         """Give the intake the newest readings of the journal, to find duplicates.
 
         Those behind the offset `counted` are counted: what a killed service had not saved. Without
-        it, so are all of the last `_MAX_RECOUNTED`.
+        it, all of the newest are.
         """
         last = self._stored_offset = self._journal.last_offset()
-        counted = max(counted or 0, last - _MAX_RECOUNTED)
+        counted = last - _RESTORED_READINGS if counted is None else counted
+        counted = max(counted, last - _MAX_RECOUNTED, 0)
         at = max(0, min(last - _RESTORED_READINGS, counted))
         while at < last:
             entries, at = self._journal.read(at, _RESTORED_READINGS)
