@@ -3,7 +3,7 @@
 A reading with an event time is known by everything it says (time, seq, values, events, faults)
 within a bounded window per sensor: equal means equal in all. Formats that spread one moment over
 several messages are not duplicates of each other. A duplicate may come back after `window` newer
-readings of its sensor: what is earlier than the newest and not among them is `undecided`, until
+readings of its sensor: what is not later than all others and not among them is `undecided`, until
 the journal is searched (`ingest.journal_history`).
 
 A reading without an event time is a duplicate only if MQTT says so: the broker marks the delivery
@@ -111,7 +111,7 @@ class Dedupe:
         """
         if not reading.flags or NO_TIME.isdisjoint(reading.flags):
             seen, time, key = self._of(reading.sensor), stamp_of(reading), content_key(reading)
-            in_order = float("-inf") < seen.newest <= time
+            in_order = float("-inf") < seen.newest < time
             new = seen.add(key, time, self._window)
             if self._searches and new and not in_order:
                 self.undecided.add(key)
