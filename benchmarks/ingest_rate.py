@@ -182,6 +182,7 @@ def ours(
             max_mb=_BOUND_MB if full else 8_000,
         ) as pids,
     ):
+        rig.wait_for(lambda: rig.detectors_ready(folder / "data"), "the detectors", 120)
         used, began = sum(map(rig.cpu_s, pids)), time.monotonic()
         with rig.publisher(port, rate, options.seconds, options.sensors) as publisher:
             ledger = publisher.ledger()

@@ -391,6 +391,15 @@ def fill_journal(data: Path, size_mb: float) -> int:
     return last
 
 
+def detectors_ready(data: Path) -> bool:
+    """Whether the services have saved the state of their detectors, as they do once restored."""
+    for part in folders(data):
+        with contextlib.closing(connect(part / "state.db", read_only=True)) as database:
+            if state.snapshot(database, "detector") is None:
+                return False
+    return True
+
+
 class Watcher:
     """Reads the positions of all stages beside the running service, or its shards.
 
