@@ -415,3 +415,14 @@ def test_a_test_notice_is_only_noted(tx, engine, make_event):
     notice = Notice(record.incident, NoticeReason.TEST, "vape", "", "", "", 0.0, "")
     engine.delivered(tx, DeliveredRow(record.incident, "ap", "json", notice), 1001.0)
     assert repository.load(tx, record.incident).status is Status.OPEN
+
+
+def test_an_alert_says_that_its_sensor_is_disputed(tx, engine, make_event):
+    engine.on_events(tx, [make_event(1000.0, kind=EventKind.INTEGRITY)], 1000.0)
+    engine.on_events(tx, [make_event(1010.0), make_event(1010.0, "s3")], 1010.0)
+    notes = rows(
+        tx,
+        "SELECT i.sensor, coalesce(json_extract(o.notice, '$.note'), '') <> '' FROM outbox o"
+        " JOIN incident i ON i.id = o.incident WHERE i.kind = 'vape' GROUP BY i.id ORDER BY i.id",
+    )
+    assert notes == [("s1", 1), ("s3", 0)]
