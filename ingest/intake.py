@@ -291,6 +291,10 @@ class Intake:
         """Forget packet ids: the broker has begun a session, and numbers anew."""
         self._dedupe.on_new_session()
 
+    def on_session_fault(self, what: str, now: float) -> None:
+        """Report that the session was lost or is contended, as an incident of the broker."""
+        self._integrity.on_session(what, now)
+
     def on_message(
         self,
         message: Message,

@@ -26,6 +26,11 @@ so it is journaled and becomes an incident; it never keeps a reading from alerti
 ``strangers``
     More than `UNREGISTERED` sensors that nobody registered are seen for the first time within
     `WINDOW_S`. It is a finding of the broker, as sensor `BROKER`.
+``session_lost``
+    The broker no longer has the service's session: what was queued in it is lost. Of the broker.
+``session_contended``
+    Our connection is lost and made again, over and over, as by another client with our client id,
+    which takes what is queued. Of the broker.
 
 While most of what comes is old, a backlog is being read; then the last two are not counted.
 """
@@ -44,7 +49,15 @@ if TYPE_CHECKING:
 
 BROKER: Final = "mqtt-broker"
 FINDINGS: Final = frozenset(
-    f"integrity:{what}" for what in ("two_senders", "repeated", "refused", "strangers")
+    f"integrity:{what}"
+    for what in (
+        "two_senders",
+        "repeated",
+        "refused",
+        "strangers",
+        "session_lost",
+        "session_contended",
+    )
 )
 
 MAX_JUMP: Final = 1_000_000
@@ -182,6 +195,10 @@ class Integrity:
         """Take a sensor that nobody registered, seen for the first time."""
         if self._old < 0.5 and self._unregistered.is_exceeded(now):
             self._find(BROKER, "strangers", now)
+
+    def on_session(self, what: str, now: float) -> None:
+        """Take a fault of the service's own session: ``session_lost``, ``session_contended``."""
+        self._find(BROKER, what, now)
 
     def take_findings(self) -> tuple[Reading, ...]:
         """Return what was found since the last call, to be journaled."""
