@@ -51,11 +51,11 @@ class Examples:
     starts: NDArray[np.int64]
 
 
-def pulses(sources: Sources) -> Examples:
+def pulses(sources: Sources, *, is_balanced: bool = True) -> Examples:
     """Return all judged moments of pulses, labeled vaping or not.
 
     A moment weighs one over the root of the number of moments of its pulse: long ones weigh no more
-    than short ones.
+    than short ones. Unless balanced, sources and vaping have the weight that they happen to have.
     """
     total = sum(pulses_in(path) for paths in sources.values() for path in paths)
     facts = np.empty((total, len(FACTS)), np.float32)
@@ -74,7 +74,8 @@ def pulses(sources: Sources) -> Examples:
             weight[part] = _pulse_weights(taught, rows) * np.take(WEIGHTS, taught.vape[rows])
             starts.append(at + _changes(taught.sensor[rows], taught.episode[rows]))
             at += rows.size
-        _balance(label[first:at], weight[first:at])
+        if is_balanced:
+            _balance(label[first:at], weight[first:at])
     weight /= weight.mean()
     return Examples(facts, label, weight, np.concatenate(starts))
 
