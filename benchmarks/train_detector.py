@@ -12,14 +12,14 @@ benchmarks use others.
 Taken over: the large forest of vaping in `school`, the small one of what is plainly something else,
 and those of kinds and of THC. They were grown earlier, from 144 simulated schools (3,744
 sensor-days), and come out of the model file of `--school-from`, bit for bit. `--grow-school` grows
-them anew from as many runs of `school` by the same settings, in hours and about 10 GB of memory;
-the world has changed since, so they will be similar, not the same. The numbers with which
+them anew from as many runs of `school` by the same settings, in hours and roughly 10 GB of memory;
+world and lessons have changed since, so they will be similar, not the same. The numbers with which
 everything is weighted and corrected are constants that were fitted by hand on leave-one-out
 predictions; no run fits them again.
 
 With `--leave-one-out` a model without it is also made for every world: what such a model finds in
-that world is what the shipped one may find in a school. Only kinds and THC are still those of
-`school` in each of them.
+that world is what the shipped one may find in a school. These constants, fitted over all worlds,
+and the forests of kinds and of THC, grown on `school`, are the same in all of them.
 
 Reproducible: the same arguments and `--school-from` on the same kind of processor and with the same
 libraries give the same files, byte for byte. Simulations and fits have fixed seeds, and every

@@ -99,20 +99,16 @@ def thc(sources: Sources) -> Examples:
 def _known(sources: Sources, name: str) -> Examples:
     facts, label, weight = [], [], []
     for paths in sources.values():
-        lessons = [load(path) for path in paths]
-        known = [np.flatnonzero(getattr(taught, name) >= 0) for taught in lessons]
-        if not sum(rows.size for rows in known):
-            continue
-        pairs = list(zip(lessons, known, strict=True))
-        facts += [taught.facts[rows] for taught, rows in pairs]
-        label += [getattr(taught, name)[rows] for taught, rows in pairs]
-        mine = np.concatenate(
-            [
-                _pulse_weights(taught, rows) if name == "thc" else np.ones(rows.size)
-                for taught, rows in pairs
-            ]
-        )
-        weight.append(mine / mine.sum())
+        mine = []
+        for path in paths:
+            taught = load(path)
+            rows = np.flatnonzero(getattr(taught, name) >= 0)
+            facts.append(taught.facts[rows])
+            label.append(getattr(taught, name)[rows])
+            mine.append(_pulse_weights(taught, rows) if name == "thc" else np.ones(rows.size))
+        total = np.concatenate(mine)
+        if total.size:
+            weight.append(total / total.sum())
     if not weight:
         raise ValueError(f"no {name} is known in {', '.join(sources)}: simulate more")
     weights = np.concatenate(weight)
