@@ -374,7 +374,7 @@ def folders(data: Path) -> list[Path]:
 def fill_journal(data: Path, size_mb: float) -> int:
     """Fill the journal of a new data folder with readings that all have read; return the last."""
     data.mkdir()
-    now, last = time.time(), 0
+    now, last = time.time() - 3600.0, 0  # too old to be searched for redelivered readings
     with Journal(data / "journal.db") as journal:
         while journal.bytes_used() < size_mb * 1e6:
             values = {"pm25": 7.1, "rh": 41.2, "tvoc_ppb": 120.0}
