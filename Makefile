@@ -104,8 +104,7 @@ bench-series: $(STAMP) ## lines, writes and queries of the series stores
 bench-decode: $(STAMP) ## messages a second of every decoder
 	@$(BIN)/python benchmarks/decode.py
 
-bench-detection: $(STAMP) ## our detector beside published rules and learned references; ARGS=--quick is short
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'matplotlib>=3.9' 'river>=0.21' 'scikit-learn>=1.5'
+bench-detection: $(STAMP) ## the detector in every world, trained with and without it; ARGS=--quick is short
 	@$(BIN)/python benchmarks/bench_detection.py --real $(SHARED)/data $(ARGS)
 
 bench-adaptation: $(STAMP) ## an adaptation after weeks of answers in air the model does not know; ARGS="--world school"

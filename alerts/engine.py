@@ -32,12 +32,12 @@ from alerts.incidents import (
     threshold_adjustments,
     throttling,
 )
-from alerts.incidents.incident import Record, Rules, Status
+from alerts.incidents.incident import LATE, Mute, Record, Rules, Status
 from alerts.incidents.lifecycle import follows, step
 from alerts.incidents.mutes import Mutes
 from alerts.incidents.stuck_incidents import StuckKind, find_stuck
 from alerts.notify import outbox as outbox_rows
-from alerts.notify.notice import NoticeReason
+from alerts.notify.notice import NoticeReason, clock_text
 from alerts.notify.notice_writer import NoticeWriter
 from alerts.severity import repeat_window_s
 from detection.events import EventKind, EventPhase
@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from storage.registry import Registry
 
 _REPLAY: Final = "replay"
+_LATE_LOOK_S: Final = 60.0
+"""After this, an incident of late readings is looked at again."""
 _BECAME: Final = {
     effects.NotifyTaken: NoticeReason.TAKEN,
     effects.NotifyWithdrawn: NoticeReason.WITHDRAWN,
@@ -100,7 +102,7 @@ class AlertEngine:
         """Process events of the detector in order; return the alerts decided here."""
         records: list[AlertRecord] = []
         for event in events:
-            at = min(now, float(event.time))
+            at = now if self._is_late(event.time, now) else min(now, float(event.time))
             records += self._pass_time(tx, at, now)
             records += self._on_event(tx, event, at, now)
         return records
@@ -277,11 +279,22 @@ class AlertEngine:
             records += self._tick(tx, incident, due, now)
         return records
 
+    def _is_late(self, time: float, now: float) -> bool:
+        return not self.replay and now - time > self.policy.late_s
+
     def _tick(
-        self, tx: sqlite3.Connection, incident: Incident, at: float, now: float
+        self,
+        tx: sqlite3.Connection,
+        incident: Incident,
+        at: float,
+        now: float,
+        *,
+        is_live: bool = False,
     ) -> list[AlertRecord]:
         held = incident.held_until is not None
         mute = self._mutes.of(tx, incident, incident.severity_at(at), at) if held else None
+        if held and incident.suppressed_by == LATE and not is_live:
+            mute = Mute(at + _LATE_LOOK_S, LATE, "")
         _, records = self._apply(tx, incident, inputs.Tick(at, mute), now)
         return records
 
@@ -300,21 +313,20 @@ class AlertEngine:
         if known is not None and not follows(known[0], event.phase):
             return []
         room = self._room(event)
-        late = not self.replay and now - event.alerted > self.policy.late_s
+        late = self._is_late(event.alerted, now)
         incident, given = None, None
         if known is not None and known[1] is not None:
             incident = self._load(tx, known[1])
             given = inputs.Detected(event, at)
         elif (
             room is not None
-            and not late
             and event.kind in self.policy.pages
             and not event.explained_by
             and event.confidence >= self.policy.min_confidence
             and event.phase is not EventPhase.WITHDRAWN
         ):
             incident = repository.open_incident(tx, event.kind, room.id)
-            given = self._detected(tx, incident, event, room, at)
+            given = self._detected(tx, incident, event, room, at, late=late)
         store = partial(repository.save_event, tx, event, room.id if room else None, at, late=late)
         if given is None:
             store()
@@ -323,9 +335,11 @@ class AlertEngine:
         repository.save(tx, result.incident)
         store(incident=result.incident.id)
         records = self._carry_out(tx, result, now)
-        held_until = result.incident.held_until
-        if held_until is not None and held_until <= at:  # it has become more severe
-            records += self._tick(tx, result.incident, at, now)
+        following, is_live = result.incident, not self._is_late(event.time, now)
+        if following.held_until is not None and following.suppressed_by == LATE and is_live:
+            following = replace(following, held_until=at)
+        if following.held_until is not None and following.held_until <= at:
+            records += self._tick(tx, following, at, now, is_live=is_live)
         return records
 
     def _detected(
@@ -335,8 +349,13 @@ class AlertEngine:
         event: Event,
         room: Room,
         at: float,
+        *,
+        late: bool,
     ) -> inputs.Detected:
         """Return the input that joins the open incident or opens one, with what mutes it."""
+        mute = self._late(event, at) if late else None
+        if incident is not None and late:
+            return inputs.Detected(event, at, None, mute)
         if incident is not None:
             unpaged = incident.status is Status.OPEN and not incident.paged
             mute = self._mutes.of(tx, incident, incident.severity_at(at), at) if unpaged else None
@@ -345,8 +364,16 @@ class AlertEngine:
         new = inputs.NewIncident(
             self._new_id(tx, at), room.id, repository.repeats(tx, event.kind, room.id, since)
         )
-        opened = step(None, inputs.Detected(event, at, new), self._rules).incident
-        return inputs.Detected(event, at, new, self._mutes.of(tx, opened, opened.severity, at))
+        if mute is None:
+            opened = step(None, inputs.Detected(event, at, new), self._rules).incident
+            mute = self._mutes.of(tx, opened, opened.severity, at)
+        return inputs.Detected(event, at, new, mute)
+
+    def _late(self, event: Event, at: float) -> Mute:
+        """Return what keeps a detection that arrived late from paging."""
+        zone = self.policy.zone
+        why = f"at {clock_text(event.alerted, zone)}, received {clock_text(at, zone)}"
+        return Mute(at + _LATE_LOOK_S, LATE, why)
 
     def _new_id(self, tx: sqlite3.Connection, at: float) -> str:
         day = datetime.fromtimestamp(at, UTC).astimezone(self._zone).strftime("%Y%m%d")

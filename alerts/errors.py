@@ -33,6 +33,7 @@ class NotifyReason(StrEnum):
     TARGET_GONE = "target_gone"
     REFUSED = "refused"
     RATE_LIMITED = "rate_limited"
+    QUOTA = "quota"
     SERVER_ERROR = "server_error"
     CONNECTION = "connection"
     TIMEOUT = "timeout"

@@ -99,7 +99,7 @@ class AlertPolicy:
     cooldown_s: float = 300.0
     """Seconds in which a new incident of the same kind and room is deferred."""
     late_s: float = 600.0
-    """A first detection older than this on arrival never pages."""
+    """A detection older than this on arrival is recorded as late and pages nobody."""
     expire_s: float = 3600.0
     """Seconds after which an undelivered notice is dropped."""
     zone: str = "UTC"

@@ -8,7 +8,8 @@ Four processes on the same cores: Mosquitto with `deploy/mosquitto.conf`, `plume
 publisher that offers native readings at QoS 1 at a fixed rate, and this one, which watches. A rate
 counts as sustained if journal, detector and series are all less than two seconds behind at the end.
 At the end every reading whose PUBACK the publisher holds must be in the journal exactly once and in
-the series. Rates are tried in rising order until one is not sustained.
+the series. Rates are tried in rising order until one is not sustained. Then 5,000 a second are
+offered twice, to a service with a new journal and to one whose journal is at `journal.max_mb`.
 
 With ``--node-red`` the same is offered to Node-RED at each rate, right after: MQTT in at QoS 1 with
 a persistent session, a rule (baseline and threshold a sensor), a line a reading appended to a file.
@@ -58,6 +59,9 @@ if TYPE_CHECKING:
     from storage.reading import Reading
 
 GOAL_PER_S = 5000
+_BOUND_MB = 100
+_READING_BYTES = 130
+GOAL_AT_BOUND = 0.9
 _KILLED_RATE, _KILLED_S = 1000.0, 12.0
 
 
@@ -159,16 +163,30 @@ def parts(readings: Sequence[Reading], size: int) -> Iterator[Sequence[Reading]]
 # ---- the run
 
 
-def ours(options: argparse.Namespace, rate: float, folder: Path, shards: int = 1) -> Run:
-    """Offer one rate to Plumewatch, in one process or several."""
+def ours(
+    options: argparse.Namespace, rate: float, folder: Path, shards: int = 1, *, full: bool = False
+) -> Run:
+    """Offer one rate to Plumewatch, in one process or several, or with a journal at its bound."""
+    begin = 0
+    if full:
+        arriving_mb = rate * options.seconds * _READING_BYTES / 1e6
+        begin = rig.fill_journal(folder / "data", _BOUND_MB + arriving_mb)
     with (
         rig.mosquitto(folder) as (port, _),
-        rig.services(folder, port, options.sensors, shards, options.profile) as pids,
+        rig.services(
+            folder,
+            port,
+            options.sensors,
+            shards,
+            options.profile,
+            max_mb=_BOUND_MB if full else 8_000,
+        ) as pids,
     ):
+        rig.wait_for(lambda: rig.detectors_ready(folder / "data"), "the detectors", 120)
         used, began = sum(map(rig.cpu_s, pids)), time.monotonic()
         with rig.publisher(port, rate, options.seconds, options.sensors) as publisher:
             ledger = publisher.ledger()
-        watcher = rig.Watcher(folder / "data")
+        watcher = rig.Watcher(folder / "data", begin)
         end = watcher.look()
         memory = sum(map(rig.memory_mb, pids))
         least = min(end.journal, end.detector, end.series)
@@ -248,6 +266,30 @@ def ladder(options: argparse.Namespace) -> tuple[dict[str, float], list[str]]:
     return best, broken
 
 
+def at_bound(options: argparse.Namespace, rate: float) -> list[str]:
+    """Offer one rate below `journal.max_mb` and at it; print both and return what is broken.
+
+    At it as much is deleted as arrives. Readings a processor second are compared, which other
+    programs on the machine change little.
+    """
+    each: dict[str, float] = {}
+    broken: list[str] = []
+    for name, full in (("below max_mb", False), ("at max_mb", True)):
+        with tempfile.TemporaryDirectory() as scratch:
+            run = ours(options, rate, Path(scratch), full=full)
+        each[name] = 1e6 / run.cpu_us
+        broken += run.broken
+        print(
+            f"{name:14}{run.taken:8,.0f} readings/s of {rate:,.0f} offered, caught up after"
+            f" {run.caught_up_s:.1f} s, {each[name]:,.0f} readings a processor second"
+        )
+    share = each["at max_mb"] / each["below max_mb"]
+    print(f"rate at max_mb: {share:.2f} of that below it")
+    if share < GOAL_AT_BOUND:
+        broken.append(f"rate at max_mb is {share:.2f} of that below it, not {GOAL_AT_BOUND}")
+    return broken
+
+
 def killed_ours(folder: Path, sensors: int) -> tuple[int, int, int]:
     """Kill Plumewatch twice in a stream; acknowledged, lost, and stored more than once."""
     with rig.mosquitto(folder) as (port, _):
@@ -321,6 +363,8 @@ def main() -> int:
     best, broken = ladder(options)
     for name, rate in best.items():
         print(f"{name} sustains {rate:,.0f} readings a second")
+    if options.shards == 1:
+        broken += at_bound(options, min(GOAL_PER_S, max(options.rates)))
     if options.node_red:
         broken += killed(options.sensors)
     if options.stages:

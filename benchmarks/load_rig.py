@@ -26,14 +26,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from storage import state
+from storage.journal import Journal
 from storage.reading import Reading
-from storage.sqlite import connect
+from storage.sqlite import connect, migrate
+from storage.timeseries.sqlite import SqliteSeries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME, PASSWORD = "plumewatch", "bench"
+FILL = "fill"
+"""Sensor of the readings in a journal before the service starts."""
 _WINDOW = 2000
 _SILENCE_S = 30.0
 _BUILDINGS = 64
@@ -229,7 +233,13 @@ def mosquitto(folder: Path) -> Iterator[tuple[int, int]]:
 
 
 def write_config(
-    folder: Path, broker_port: int, sensors: int, push_url: str = "", buildings: int = 1
+    folder: Path,
+    broker_port: int,
+    sensors: int,
+    push_url: str = "",
+    buildings: int = 1,
+    *,
+    max_mb: int = 8_000,
 ) -> Path:
     """Write a configuration with `sensors` sensors, each in a room of its own."""
     (folder / "password").write_text(PASSWORD)
@@ -239,6 +249,7 @@ def write_config(
         'data_dir = "data"',
         f'[broker]\nport = {broker_port}\nusername = "{NAME}"\npassword_file = "password"',
         f"[web]\nport = {free_port()}",
+        f"[journal]\nmax_mb = {max_mb}",
         "[alerts]\nallow_private_targets = true\npictures = false",
     ]
     lines += [
@@ -279,10 +290,16 @@ def service(
 
 @contextlib.contextmanager
 def services(
-    folder: Path, broker_port: int, sensors: int, shards: int, profile: str = ""
+    folder: Path,
+    broker_port: int,
+    sensors: int,
+    shards: int,
+    profile: str = "",
+    *,
+    max_mb: int = 8_000,
 ) -> Iterator[list[int]]:
     """`plumewatch run` or, with several shards, one with ``--shard`` for each; yields their ids."""
-    config = write_config(folder, broker_port, sensors, buildings=_BUILDINGS)
+    config = write_config(folder, broker_port, sensors, buildings=_BUILDINGS, max_mb=max_mb)
     parts = [["--shard", f"{k}/{shards}"] for k in range(shards)] if shards > 1 else [[]]
     with _connected(config, [start_service(config, profile, *part) for part in parts]) as pids:
         yield pids
@@ -354,10 +371,43 @@ def folders(data: Path) -> list[Path]:
     return sorted(data.glob("shard-*")) or [data]
 
 
-class Watcher:
-    """Reads the positions of all stages beside the running service, or its shards."""
+def fill_journal(data: Path, size_mb: float) -> int:
+    """Fill the journal of a new data folder with readings that all have read; return the last."""
+    data.mkdir()
+    now, last = time.time() - 3600.0, 0  # too old to be searched for redelivered readings
+    with Journal(data / "journal.db") as journal:
+        while journal.bytes_used() < size_mb * 1e6:
+            values = {"pm25": 7.1, "rh": 41.2, "tvoc_ppb": 120.0}
+            last = journal.commit(
+                [Reading(FILL, now, now, values, seq=last + k) for k in range(5_000)]
+            )
+    series = SqliteSeries(data / "series.db")
+    series.open()
+    series.close()
+    for name, consumer in (("state", "detector"), ("series", "series")):
+        with contextlib.closing(connect(data / f"{name}.db")) as database:
+            migrate(database, "state", state.SCRIPTS)
+            state.set_cursor(database, consumer, last)
+    return last
 
-    def __init__(self, data: Path) -> None:
+
+def detectors_ready(data: Path) -> bool:
+    """Whether the services have saved the state of their detectors, as they do once restored."""
+    for part in folders(data):
+        with contextlib.closing(connect(part / "state.db", read_only=True)) as database:
+            if state.snapshot(database, "detector") is None:
+                return False
+    return True
+
+
+class Watcher:
+    """Reads the positions of all stages beside the running service, or its shards.
+
+    They count from the offset `begin`.
+    """
+
+    def __init__(self, data: Path, begin: int = 0) -> None:
+        self._begin = begin
         self._open = [
             [
                 connect(part / f"{name}.db", read_only=True)
@@ -374,7 +424,7 @@ class Watcher:
             taken[0] += int(row[0] or 0)
             taken[1] += state.cursor(of_state, "detector")
             taken[2] += state.cursor(series, "series")
-        return Progress(time.monotonic(), *taken)
+        return Progress(time.monotonic(), *(at - self._begin for at in taken))
 
     def close(self) -> None:
         """Let go of the files."""
@@ -388,7 +438,8 @@ def stored_readings(data: Path) -> Iterator[Reading]:
     for part in folders(data):
         with contextlib.closing(connect(part / "journal.db", read_only=True)) as journal:
             for (body,) in journal.execute("SELECT body FROM journal ORDER BY offset"):
-                yield decode(body)
+                if (reading := decode(body)).sensor != FILL:
+                    yield reading
 
 
 def stored_numbers(data: Path) -> Counter[tuple[str, int | None]]:

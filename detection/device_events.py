@@ -39,6 +39,16 @@ _REPORTS: Final[Mapping[str, tuple[EventKind, float, str]]] = {
     "integrity:repeated": (EventKind.INTEGRITY, 1.0, "recorded readings of it are sent again"),
     "integrity:refused": (EventKind.INTEGRITY, 1.0, "many messages under its name are no readings"),
     "integrity:strangers": (EventKind.INTEGRITY, 1.0, "many sensors that nobody registered"),
+    "integrity:session_lost": (
+        EventKind.INTEGRITY,
+        1.0,
+        "the broker lost the service's session: readings queued in it may be missing",
+    ),
+    "integrity:session_contended": (
+        EventKind.INTEGRITY,
+        1.0,
+        "another client may use the service's client id: readings may be missing",
+    ),
 }
 
 

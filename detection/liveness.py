@@ -91,7 +91,7 @@ class SensorLife:
     interval_s : float
         Expected seconds between reports: nine of ten come sooner.
     expected : int
-        Readings expected since the program started: those received, and in each longer gap as many
+        Readings expected since the first one: those received, and in each longer gap as many
         as fit the median or the registered interval. None are expected while the broker is away.
     """
 
@@ -276,7 +276,7 @@ class Liveness:
     def snapshot(self) -> bytes:
         """Return the state as bytes."""
         seen = [
-            [name, s.last, s.report, s.offline_since, [round(gap, 2) for gap in s.gaps]]
+            [name, s.last, s.report, s.offline_since, [round(gap, 2) for gap in s.gaps], s.expected]
             for name, s in self._sensors.items()
             if math.isfinite(s.last)
         ]
@@ -309,7 +309,7 @@ class Liveness:
             (now, floor, broker_healthy), seen, silent, outages = json.loads(body)
             restored._now, restored._floor = float(now), float(floor)
             restored._broker_healthy = bool(broker_healthy)
-            for name, last, report, offline_since, gaps in seen:
+            for name, last, report, offline_since, gaps, *expected in seen:
                 found = restored._sensors.get(name)
                 if found is None:
                     continue
@@ -319,6 +319,7 @@ class Liveness:
                     offline_since,
                 )
                 found.gaps.extend(float(gap) for gap in gaps)
+                found.expected = int(expected[0]) if expected else 0  # none in older snapshots
                 restored._schedule(name, found)
             for name, onset, alerted, sensors, *rest in outages:
                 known = dict.fromkeys(m for m in sensors if m in restored._sensors)

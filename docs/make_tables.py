@@ -34,6 +34,7 @@ OPENAPI: Final = ROOT / "docs" / "openapi.json"
 PAGES: Final = (
     ROOT / "docs" / "commands.md",
     ROOT / "docs" / "decisions" / "index.md",
+    ROOT / "docs" / "detection.md",
     ROOT / "docs" / "devices.md",
     ROOT / "docs" / "measurements.md",
     ROOT / "docs" / "metrics.md",
@@ -196,6 +197,13 @@ def _intervals() -> list[str]:
     ]
 
 
+def _transfer() -> list[str]:
+    """Return what the benchmark measured in worlds that the model was not trained on."""
+    text = _BENCHMARK.read_text(encoding="utf-8")
+    _, found, section = text.partition("## Leave one world out, busy rooms\n")
+    return section.partition("\n## ")[0].strip().splitlines() if found else []
+
+
 def _carried(name: str) -> list[str]:
     """Return what the golden cases of a decoder carry, in words."""
     seen: set[str] = set()
@@ -252,6 +260,7 @@ TABLES: Final[dict[str, Callable[[], list[str]]]] = {
     "models": _models,
     "retention": reference.retention,
     "settings": reference.settings,
+    "transfer": _transfer,
     **{
         f"report{table.name}": partial(_report, table.columns)
         for table in (tables.incidents, tables.response, tables.sensors)

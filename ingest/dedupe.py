@@ -2,8 +2,9 @@
 
 A reading with an event time is known by everything it says (time, seq, values, events, faults)
 within a bounded window per sensor: equal means equal in all. Formats that spread one moment over
-several messages are not duplicates of each other. A duplicate that comes back after `window` newer
-readings of its sensor is accepted again.
+several messages are not duplicates of each other. A duplicate may come back after `window` newer
+readings of its sensor: what is not later than all others and not among them is `undecided`, until
+the journal is searched (`ingest.journal_history`).
 
 A reading without an event time is a duplicate only if MQTT says so: the broker marks the delivery
 DUP, and the last delivery in this session under the same packet id said the same. Two messages of
@@ -71,13 +72,17 @@ class Dedupe:
 
     `window`: readings remembered per sensor.
     `sensors`: sensors remembered; the one seen longest ago is forgotten first.
+    `undecided`: keys of new readings that may be older than what is remembered, if the owner
+    `searches` the journal for them.
     """
 
-    def __init__(self, window: int = 256, sensors: int = 10_000) -> None:
+    def __init__(self, window: int = 256, sensors: int = 10_000, *, searches: bool = False) -> None:
         if window < 1 or sensors < 1:
             raise ValueError("window and sensors must be at least 1")
         self._window = window
         self._sensors = sensors
+        self._searches = searches
+        self.undecided: set[int] = set()
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
         self._packets: OrderedDict[int, tuple[int, ...]] = OrderedDict()
         self._redelivered: set[int] = set()
@@ -105,8 +110,12 @@ class Dedupe:
         `duplicate`: what comes without a packet id is a redelivery.
         """
         if not reading.flags or NO_TIME.isdisjoint(reading.flags):
-            time = reading.time if reading.stamp is None else reading.stamp
-            return self._of(reading.sensor).add(_key(reading, time), time, self._window)
+            seen, time, key = self._of(reading.sensor), stamp_of(reading), content_key(reading)
+            in_order = float("-inf") < seen.newest < time
+            new = seen.add(key, time, self._window)
+            if self._searches and new and not in_order:
+                self.undecided.add(key)
+            return new
         packet, key = reading.packet, _key(reading, reading.stamp)
         if not packet:
             known = not self._of(reading.sensor).add(key, None, self._window)
@@ -129,6 +138,7 @@ class Dedupe:
                 delivered[reading.packet] = reading.received
                 self._packets.pop(reading.packet, None)  # of an earlier message
             self.is_new(reading)
+        self.undecided.clear()
 
     def _of(self, sensor: str) -> _Seen:
         seen = self._seen.get(sensor)
@@ -139,6 +149,16 @@ class Dedupe:
         else:
             self._seen.move_to_end(sensor)
         return seen
+
+
+def stamp_of(reading: Reading) -> float:
+    """Return the time stamp that the sensor gave to a reading with an event time."""
+    return reading.time if reading.stamp is None else reading.stamp
+
+
+def content_key(reading: Reading) -> int:
+    """Return what a reading with an event time is known by, as long as this process runs."""
+    return _key(reading, stamp_of(reading))
 
 
 def _key(reading: Reading, time: float | None) -> int:

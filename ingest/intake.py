@@ -32,7 +32,7 @@ import msgspec
 
 from ingest.decoders import DECODERS
 from ingest.decoding import Context, topic_matches
-from ingest.dedupe import Dedupe
+from ingest.dedupe import Dedupe, content_key
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, one_line
 from ingest.firmware import FirmwareNews
 from ingest.integrity import Integrity
@@ -41,7 +41,7 @@ from ingest.reading_counts import ReadingCounts
 from ingest.routes import Routes
 from ingest.sensor_clocks import SensorClocks
 from ingest.states import States
-from ingest.validation import check_size, check_topic, fold_id
+from ingest.validation import NO_TIME, check_size, check_topic, fold_id
 from storage.journal import DeadLetter
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ class IntakeConfig:
     `dead_letter_bytes`: payload bytes kept in a dead letter.
     `sample_bytes`: payload bytes kept in the quarantine lists.
     `dedupe_window`: as in `Dedupe`.
+    `searches_journal`: the owner searches the journal for `Intake.undecided` readings.
     `other_shards`: names of sensors that another process handles.
     `accepts_unregistered`: accept sensors that are not registered, and list topics of no decoder;
     otherwise another process does.
@@ -140,6 +141,7 @@ class IntakeConfig:
     dead_letter_bytes: int = 4_096
     sample_bytes: int = 4_096
     dedupe_window: int = 256
+    searches_journal: bool = False
     other_shards: frozenset[str] = frozenset()
     accepts_unregistered: bool = True
 
@@ -249,7 +251,7 @@ class Intake:
         self._integrity = Integrity()
         self._clocks = SensorClocks()
         self._other_shards = {form for n in self.config.other_shards for form in (n, fold_id(n))}
-        self._dedupe = Dedupe(self.config.dedupe_window)
+        self._dedupe = Dedupe(self.config.dedupe_window, searches=self.config.searches_journal)
         sensors = self.config.context.registry.sensors
         folded = {fold_id(name): name for name in reversed(tuple(sensors))}
         self._names: dict[str, str] = {
@@ -265,16 +267,22 @@ class Intake:
             self.config.aliases,
         )
 
-    def restore(self, readings: Iterable[Reading]) -> None:
-        """Remember the tail of the journal, oldest first.
+    def restore(self, readings: Iterable[Reading], *, counted: bool = True) -> None:
+        """Remember the tail of the journal, oldest first, in one or more parts.
 
-        So redeliveries are duplicates, and what was missed meanwhile shows as missing.
+        So redeliveries are duplicates, and what was missed meanwhile shows as missing. Readings
+        that are not `counted` yet are.
         """
         tail = list(readings)
         self._dedupe.restore(tail)
         registered = self.config.context.registry.sensors
         tail = [reading for reading in tail if reading.sensor in registered]
-        self._integrity.restore(tail)
+        missing = self._integrity.restore(tail)
+        if not counted:
+            for reading in tail:
+                self.reading_counts.add(reading)
+            for sensor, n in missing.items():
+                self.reading_counts.add_missing(sensor, n)
         self.firmware.read_tail(tail)
         for reading in tail:
             self._clocks.restore(reading)
@@ -282,6 +290,10 @@ class Intake:
     def on_new_session(self) -> None:
         """Forget packet ids: the broker has begun a session, and numbers anew."""
         self._dedupe.on_new_session()
+
+    def on_session_fault(self, what: str, now: float) -> None:
+        """Report that the session was lost or is contended, as an incident of the broker."""
+        self._integrity.on_session(what, now)
 
     def on_message(
         self,
@@ -406,13 +418,30 @@ class Intake:
         new = self._dedupe.is_new(reading, duplicate=delivered_again)
         if registered:
             if new:
-                reading = self._clocks.on_new(reading, packet)
-            self.reading_counts.add(reading, duplicate=not new)
-            if not new:
-                self._integrity.on_repeated(reading, delivered_again=delivered_again)
-            elif missing := self._integrity.on_reading(reading):
-                self.reading_counts.add_missing(reading.sensor, missing)
+                stamped, reading = reading, self._clocks.on_new(reading, packet)
+                if not NO_TIME.isdisjoint(reading.flags):
+                    self._dedupe.undecided.discard(content_key(stamped))
+            if not (new and self.undecided((reading,))):
+                self._count(reading, new=new, delivered_again=delivered_again)
         return reading if new else None
+
+    def undecided(self, readings: Iterable[Reading]) -> list[Reading]:
+        """Return the readings that the journal may have already; `decide` each after the search."""
+        known = self._dedupe.undecided
+        return [r for r in readings if content_key(r) in known] if known else []
+
+    def decide(self, reading: Reading, *, known: bool) -> None:
+        """Count an undecided reading as what it is, once that is durable."""
+        self._dedupe.undecided.discard(content_key(reading))
+        if reading.sensor in self.config.context.registry.sensors:
+            self._count(reading, new=not known, delivered_again=known)
+
+    def _count(self, reading: Reading, *, new: bool, delivered_again: bool) -> None:
+        self.reading_counts.add(reading, duplicate=not new)
+        if not new:
+            self._integrity.on_repeated(reading, delivered_again=delivered_again)
+        elif missing := self._integrity.on_reading(reading):
+            self.reading_counts.add_missing(reading.sensor, missing)
 
     def _named_in(self, topic: str) -> str | None:
         levels = topic.split("/", 16)

@@ -26,6 +26,11 @@ so it is journaled and becomes an incident; it never keeps a reading from alerti
 ``strangers``
     More than `UNREGISTERED` sensors that nobody registered are seen for the first time within
     `WINDOW_S`. It is a finding of the broker, as sensor `BROKER`.
+``session_lost``
+    The broker no longer has the service's session: what was queued in it is lost. Of the broker.
+``session_contended``
+    Our connection is lost and made again, over and over, as by another client with our client id,
+    which takes what is queued. Of the broker.
 
 While most of what comes is old, a backlog is being read; then the last two are not counted.
 """
@@ -33,6 +38,7 @@ While most of what comes is old, a backlog is being read; then the last two are 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -43,7 +49,15 @@ if TYPE_CHECKING:
 
 BROKER: Final = "mqtt-broker"
 FINDINGS: Final = frozenset(
-    f"integrity:{what}" for what in ("two_senders", "repeated", "refused", "strangers")
+    f"integrity:{what}"
+    for what in (
+        "two_senders",
+        "repeated",
+        "refused",
+        "strangers",
+        "session_lost",
+        "session_contended",
+    )
 )
 
 MAX_JUMP: Final = 1_000_000
@@ -143,10 +157,16 @@ class Integrity:
         self._old = 0.0
         """Share of what came lately that was not fresh."""
 
-    def restore(self, readings: Iterable[Reading]) -> None:
-        """Know the last numbers of the journal's tail after a restart, oldest reading first."""
+    def restore(self, readings: Iterable[Reading]) -> Counter[str]:
+        """Know the last numbers of the journal's tail after a restart, oldest reading first.
+
+        Return how many readings each sensor misses in it.
+        """
+        missing: Counter[str] = Counter()
         for reading in readings:
-            self._add(reading)  # what it shows as missing was counted before the restart
+            if n := self._add(reading)[0]:
+                missing[reading.sensor] += n
+        return missing
 
     def on_reading(self, reading: Reading) -> int:
         """Take a new reading; return how many of its sensor are missing that were not before."""
@@ -175,6 +195,10 @@ class Integrity:
         """Take a sensor that nobody registered, seen for the first time."""
         if self._old < 0.5 and self._unregistered.is_exceeded(now):
             self._find(BROKER, "strangers", now)
+
+    def on_session(self, what: str, now: float) -> None:
+        """Take a fault of the service's own session: ``session_lost``, ``session_contended``."""
+        self._find(BROKER, what, now)
 
     def take_findings(self) -> tuple[Reading, ...]:
         """Return what was found since the last call, to be journaled."""

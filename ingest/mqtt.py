@@ -30,7 +30,8 @@ import secrets
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiomqtt
 
@@ -64,6 +65,10 @@ MAX_GROUP: Final = 500
 MAX_UNACKNOWLEDGED_QOS0: Final = 20_000
 _FIRST_RETRY_S: Final = 0.5
 _LAST_RETRY_S: Final = 30.0
+_CANCEL_AGAIN_S: Final = 0.1
+_CONTENDED: Final = 4
+_CONTENDED_S: Final = 30.0
+"""So many connections lost within this time are no accident of the network."""
 _JOIN_POLL_S: Final = 0.2
 """How often to look whether a join window is over while nothing arrives."""
 
@@ -75,6 +80,7 @@ class SourceState:
     `connected`: connected, with the topics subscribed to.
     `refused_topics`: topic filters that the broker lets us not subscribe to.
     `subscribed_anew`, `reconnected`: cures of silence.
+    `sessions_lost`: how often the broker no longer had our session.
     `broker_dropped`: messages that the broker has dropped for any of its clients since the service
     started, as far as it tells.
     `broker_stored`: messages that the broker holds, retained ones too; None if it does not tell.
@@ -88,6 +94,7 @@ class SourceState:
     dropped_qos0: int = 0
     subscribed_anew: int = 0
     reconnected: int = 0
+    sessions_lost: int = 0
     broker_dropped: int = 0
     broker_stored: int | None = None
     last_error: str = ""
@@ -194,6 +201,9 @@ class Decides(Protocol):
     def on_new_session(self) -> None:
         """Forget packet ids: the broker has begun a session, and numbers anew."""
 
+    def on_session_fault(self, what: str, now: float) -> None:
+        """Report ``session_lost`` or ``session_contended``."""
+
     def on_time(self, now: float) -> Sequence[Reading]:
         """Return readings that no longer wait at `now`."""
 
@@ -213,6 +223,7 @@ class MqttSource:
     not read.
     `subscriptions`: remembers what the session is subscribed to; without it, messages of topics
     that are not wanted any more go on to arrive.
+    `attempted`: set once it is connected, or could not be.
     """
 
     def __init__(
@@ -226,6 +237,7 @@ class MqttSource:
         subscriptions: Subscriptions | None = None,
     ) -> None:
         self.state = SourceState()
+        self.attempted = asyncio.Event()
         self.canary = None if canary is None else Canary(canary, secrets.token_hex(8))
         self._unacknowledged: deque[_Arrival] = deque()
         self._settings = settings
@@ -234,6 +246,8 @@ class MqttSource:
         self._commit = commit
         self._clock = clock
         self._subscriptions = subscriptions
+        self._lost_at: float | None = None
+        self._losses: deque[float] = deque(maxlen=_CONTENDED)
         self._jitter = random.Random()  # noqa: S311 - spreads reconnects, hides nothing
 
     async def run(self) -> None:
@@ -254,9 +268,11 @@ class MqttSource:
                 self.state.last_error = str(error)
                 if self.state.connections > before:
                     pause = _FIRST_RETRY_S
+                    self._on_connection_lost()
                 log.warning("%s; trying again within %.1f s", error, pause)
             finally:
                 self.state.connected = False
+                self.attempted.set()
             await asyncio.sleep(pause * self._jitter.uniform(0.5, 1.0))
             pause = min(pause * 2, _LAST_RETRY_S)
 
@@ -270,13 +286,48 @@ class MqttSource:
         async with connected(client, self._settings):
             if not link.session_present:
                 self._intake.on_new_session()
+                self._on_new_session()
             await self._subscribe(client)
             if self.canary is not None:
                 self.canary.on_connected(time.monotonic())
             self.state.connected = True
             self.state.connections += 1
+            self.attempted.set()
             log.info("connected to %s:%d", self._settings.host, self._settings.port)
             await self._take_in(client, link, arrivals)
+
+    def _on_new_session(self) -> None:
+        """Report a session that should have been there, and what it may have held."""
+        known = self._subscriptions
+        if self.state.connections == 0 and (known is None or not known.current()):
+            return
+        now = self._clock()
+        since = "the service last ran"
+        if self._lost_at is not None:
+            since = datetime.fromtimestamp(self._lost_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        log.error(
+            "the broker no longer has the session of client id %r, with all that was queued since"
+            " %s: was it restarted without persistence, or does another client use this id?",
+            self._settings.client_id,
+            since,
+        )
+        self.state.sessions_lost += 1
+        self._intake.on_session_fault("session_lost", now)
+
+    def _on_connection_lost(self) -> None:
+        """Report a connection that is lost over and over though it can be made each time."""
+        now = self._lost_at = self._clock()
+        self._losses.append(now)
+        if len(self._losses) == _CONTENDED and 0 <= now - self._losses[0] < _CONTENDED_S:
+            log.error(
+                "%d connections to the broker were lost within %.0f s: does another client use"
+                " client id %r?",
+                _CONTENDED,
+                _CONTENDED_S,
+                self._settings.client_id,
+            )
+            self._losses.clear()
+            self._intake.on_session_fault("session_contended", now)
 
     async def _subscribe(self, client: aiomqtt.Client) -> None:
         filters = [(topic, 1) for topic in self._topics]
@@ -332,10 +383,7 @@ class MqttSource:
                 if not gone.done():
                     self._acknowledge(link, unacknowledged)
         finally:
-            waiting.cancel()
-            canary.cancel()
-            if canary.done() and not canary.cancelled():
-                canary.exception()  # read, or asyncio reports it unread
+            await _end(waiting, canary)
         error = gone.exception()
         if error is not None:
             raise error
@@ -385,6 +433,20 @@ class MqttSource:
         readings.extend(joined)
         letters = [o.dead_letter for o in outcomes if o.dead_letter is not None]
         await self._commit(readings, letters)
+
+
+async def _end(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel tasks until they have ended.
+
+    `asyncio.wait_for` before Python 3.12 loses a cancellation that comes with its result; a canary
+    that goes on would publish on a dead connection what the next one waits for.
+    """
+    for task in tasks:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait((task,), timeout=_CANCEL_AGAIN_S)
+        if not task.cancelled():
+            task.exception()  # read, or asyncio reports it unread
 
 
 async def live_messages(

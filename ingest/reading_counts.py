@@ -14,7 +14,7 @@ import msgspec
 from ingest.firmware import BAD_FIRMWARE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from storage.reading import Reading
 
@@ -65,18 +65,21 @@ class ReadingCounts:
 
         What a board says of itself alone, such as its battery, is no reading of the sensor.
         """
+        self._add(reading, 1, duplicate=duplicate)
+
+    def _add(self, reading: Reading, n: int, *, duplicate: bool = False) -> None:
         counts = self._counts.get(reading.sensor)
         if counts is None:
             counts = self._counts[reading.sensor] = dict.fromkeys(CountKind, 0)
         if duplicate:
-            counts[CountKind.DUPLICATE] += 1
+            counts[CountKind.DUPLICATE] += n
             return
-        counts[CountKind.READINGS] += reading.measured
+        counts[CountKind.READINGS] += n * reading.measured
         if reading.faults:
-            counts[CountKind.FAULT] += 1
+            counts[CountKind.FAULT] += n
         if reading.flags:
             for kind in {_OF_FLAG[flag] for flag in reading.flags if flag in _OF_FLAG}:
-                counts[kind] += 1
+                counts[kind] += n
 
     def add_skipped(self, readings: Mapping[str, int]) -> None:
         """Count readings that the detectors could not use, by sensor."""
@@ -96,9 +99,13 @@ class ReadingCounts:
         """Return what was counted of a sensor, without zeros."""
         return {str(key): n for key, n in self._counts.get(sensor, {}).items() if n}
 
-    def snapshot(self) -> bytes:
-        """Everything, as JSON."""
-        return msgspec.json.encode({sensor: self.of(sensor) for sensor in self._counts})
+    def snapshot(self, without: Iterable[Reading] = ()) -> bytes:
+        """Return everything as JSON, `without` readings that are counted and not stored yet."""
+        stored = ReadingCounts()
+        stored._counts = {sensor: dict(counts) for sensor, counts in self._counts.items()}
+        for reading in without:
+            stored._add(reading, -1)
+        return msgspec.json.encode({sensor: stored.of(sensor) for sensor in stored._counts})
 
     def restore(self, body: bytes, registered: Mapping[str, object]) -> None:
         """Count on from a snapshot, for the sensors that are still registered.

@@ -30,8 +30,6 @@ RESOLUTION_S: Final = 1.0
 _STANDS_AFTER_S: Final = 2.0
 REPORT_AFTER_S: Final = 120.0
 _STEP_S: Final = 0.001
-_KNOWN_TIMES: Final = SILENT_FLAGS - {"late"}
-"""What comes with one of these flags says nothing about the sensor's clock now."""
 
 
 @dataclass(slots=True)
@@ -111,5 +109,6 @@ class SensorClocks:
 
 
 def _is_timed(reading: Reading) -> bool:
+    """Whether a reading says something about its sensor's clock now."""
     flags = reading.flags
-    return not flags or (NO_TIME.isdisjoint(flags) and _KNOWN_TIMES.isdisjoint(flags))
+    return not flags or (NO_TIME.isdisjoint(flags) and SILENT_FLAGS.isdisjoint(flags))

@@ -13,7 +13,7 @@ What is checked, in this order:
 5. *Content*: `build_reading` refuses a reading that measured nothing, reported nothing and has
    no fault to tell.
 
-Quality flags a reading can carry. All but the first five keep it from alerting:
+Quality flags a reading can carry. All but the first six keep it from alerting:
 
 =================  ===============================================================
 ``no_time``        the message has no time stamp; receive time is used
@@ -22,7 +22,7 @@ Quality flags a reading can carry. All but the first five keep it from alerting:
 ``clock_skew``     two clocks of the network disagree; the server's was taken
 ``codec_error``    the network server could not decode this device's message
 ``bad_firmware``   what it calls its firmware is no version, and left out
-``late``           older than `Limits.late_after_s` when it arrived: stored only
+``late``           older than `Limits.late_after_s` when it arrived: an alert of it is late
 ``retained``       delivered from the broker's store: stored only
 ``simulated``      the network server marked it as a console test: stored only
 ``history``        a device's own backfill: stored only
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from ingest.message import Message
 
 SILENT_FLAGS: Final = frozenset(
-    {"late", "retained", "simulated", "history", "cached", "maintenance", "unknown_sensor"}
+    {"retained", "simulated", "history", "cached", "maintenance", "unknown_sensor"}
 )
 """Flags of readings that are stored but must never alert."""
 
@@ -107,7 +107,7 @@ class Limits:
     `description_bytes`, `description_members`: the same for a bridge's description of its devices
     (`Decoder.descriptions`), which is large by nature and rare.
     `max_skew_s`: how far a device's clock may run ahead before receive time is used.
-    `late_after_s`: age on arrival from which a reading is stored but not alerted on.
+    `late_after_s`: age on arrival from which a reading is late.
     `earliest`: unix seconds; an older time stamp (of a clock that was set once) is refused.
     """
 

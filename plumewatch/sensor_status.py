@@ -1,14 +1,16 @@
 """State, counts and firmware of each sensor, stored over restarts.
 
-Counts and states are stored with the detectors' snapshot once a minute, so a crash loses at most a
-minute of counts; firmware is stored at once (`storage.firmware`). `plumewatch status` reads what is
-stored, whether or not the service runs.
+Counts and states are stored with the detectors' snapshot once a minute. After a crash the readings
+of the journal since then are counted again; duplicates of up to a minute are not. Firmware is
+stored at once (`storage.firmware`). `plumewatch status` reads what is stored, whether or not the
+service runs.
 """
 
 from __future__ import annotations
 
 import logging
 import sqlite3
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _COUNTS: Final = "sensor counts"
+_BY_OFFSET: Final = "journal offset"
+"""Marks counts with an offset; those of older versions have none."""
 _RECORDED: Final = {
     "received": CountKind.READINGS,
     "missing": CountKind.MISSING,
@@ -70,23 +74,28 @@ def sensor_statuses(
     return statuses
 
 
-def save_counts(connection: sqlite3.Connection, body: bytes) -> None:
-    """Store what `ReadingCounts.snapshot` returned."""
+def save_counts(connection: sqlite3.Connection, body: bytes, offset: int) -> None:
+    """Store what `ReadingCounts.snapshot` returned, for readings up to a journal offset."""
     with transaction(connection) as tx:
-        state.set_snapshot(tx, _COUNTS, state.Snapshot(0, "", body))
+        state.set_snapshot(tx, _COUNTS, state.Snapshot(offset, _BY_OFFSET, body))
 
 
 def restore_counts(
     connection: sqlite3.Connection, tally: ReadingCounts, registry: Registry
-) -> None:
-    """Continue the stored counts; from zero if there are none, or none that can be read."""
+) -> int | None:
+    """Continue the stored counts, and return the journal offset up to which they count.
+
+    They begin at zero, and None is returned, if there are none, or none that can be read.
+    """
     stored = state.snapshot(connection, _COUNTS)
     if stored is None:
-        return
+        return None
     try:
         tally.restore(stored.body, registry.sensors)
     except msgspec.MsgspecError as error:
         log.warning("counts of the sensors begin at zero, what is stored is damaged: %s", error)
+        return None
+    return stored.position if stored.model_version == _BY_OFFSET else sys.maxsize
 
 
 def stored_statuses(connection: sqlite3.Connection, registry: Registry) -> dict[str, SensorStatus]:

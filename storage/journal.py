@@ -44,10 +44,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MAX_DEAD_LETTERS = 100_000
-_SLICE = 20_000
-"""Rows deleted in one transaction."""
+_SLICE: Final = 2_000
+"""Rows deleted in one transaction: a commit that waits for it waits some milliseconds."""
+_ROW_BYTES: Final = 24
+"""Bytes of a row beside its body, about."""
 _DECODER: Final = msgspec.msgpack.Decoder(Reading)
 _SELECT: Final = "SELECT offset, crc, body FROM journal WHERE offset > ? ORDER BY offset LIMIT ?"
+_OLDEST: Final = (
+    "SELECT offset, coalesce(CAST(received AS REAL), 0), length(body) FROM journal"
+    " ORDER BY offset LIMIT ?"
+)
 SCRIPTS: Final = schema_scripts(__package__, "journal")
 
 
@@ -89,10 +95,14 @@ class Gap(NamedTuple):
 
 
 class Pruned(NamedTuple):
-    """Readings that one slice of retention deleted, and how many of them some consumer missed."""
+    """Readings that one slice of retention deleted, and how many of them some consumer missed.
+
+    `freed_bytes` is the room that is used again.
+    """
 
     rows: int
     unread: int
+    freed_bytes: int
 
 
 def decode_record(crc: object, body: object) -> Reading | None:
@@ -181,6 +191,28 @@ class Journal(DatabaseFile):
 
         return self.query(first)
 
+    def offset_received(self, at: float) -> int:
+        """Return the offset behind which readings were received at `at` or later.
+
+        Exact as long as the clock was not set back meanwhile.
+        """
+
+        def search(db: sqlite3.Connection) -> int:
+            low, high = 0, last_offset(db)
+            while low < high:
+                middle = (low + high + 1) // 2
+                row = db.execute(
+                    "SELECT received FROM journal WHERE offset <= ? ORDER BY offset DESC LIMIT 1",
+                    (middle,),
+                ).fetchone()
+                if row is None or row[0] < at:
+                    low = middle
+                else:
+                    high = middle - 1
+            return low
+
+        return self.query(search)
+
     def continue_behind(self, offset: int) -> None:
         """Give out no offset up to and including `offset` any more; never goes back.
 
@@ -206,35 +238,31 @@ class Journal(DatabaseFile):
         *,
         min_cursor: int,
         received_before: float,
-        max_bytes: float = float("inf"),
+        excess_bytes: float = 0,
         spare: int | None = None,
     ) -> Pruned:
         """Delete one slice of the oldest readings; call again until it deletes nothing.
 
-        Readings up to `min_cursor`, the smallest cursor of all consumers, that were received before
-        `received_before` are deleted; above `max_bytes` the oldest are, whatever their age, but
-        nothing behind `spare` (by default `min_cursor`).
+        Readings up to `min_cursor`, the smallest cursor of all consumers, that were received
+        before `received_before` are deleted. While `excess_bytes` are to be freed, the oldest are,
+        whatever their age, but nothing behind `spare` (by default `min_cursor`).
         """
         spare = min_cursor if spare is None else max(spare, min_cursor)
 
         def delete(tx: sqlite3.Connection) -> Pruned:
-            upto, n = 0, 0
-            excess = self._excess_rows(tx, max_bytes)
-            for offset, received in tx.execute(
-                "SELECT offset, coalesce(CAST(received AS REAL), 0) FROM journal"
-                " ORDER BY offset LIMIT ?",
-                (_SLICE,),
-            ):
+            upto, n, unread, freed = 0, 0, 0, 0
+            for offset, received, size in tx.execute(_OLDEST, (_SLICE,)):
                 aged = offset <= min_cursor and received < received_before
-                if not aged and (n >= excess or offset > spare):
+                if not aged and (freed >= excess_bytes or offset > spare):
                     break
                 upto, n = offset, n + 1
+                unread += offset > min_cursor
+                freed += size + _ROW_BYTES
             if n == 0:
-                return Pruned(0, 0)
-            unread = tx.execute(
-                "SELECT count(*), max(?1, (SELECT coalesce(max(last), 0) FROM gap"
-                " WHERE why = 'retention')) FROM journal WHERE offset > ?1 AND offset <= ?2",
-                (min_cursor, upto),
+                return Pruned(0, 0, 0)
+            before = self._size(tx)
+            (known,) = tx.execute(
+                "SELECT coalesce(max(last), 0) FROM gap WHERE why = 'retention'"
             ).fetchone()
             tx.execute("DELETE FROM journal WHERE offset <= ?", (upto,))
             tx.execute("DELETE FROM gap WHERE last <= ? AND why <> 'unread'", (upto,))
@@ -242,9 +270,9 @@ class Journal(DatabaseFile):
                 "INSERT OR REPLACE INTO gap (why, first, last, at) VALUES ('retention', 1, ?, ?)",
                 (upto, self._clock()),
             )
-            if unread[0]:
-                self._add_gap(tx, unread[1] + 1, upto, "unread")
-            return Pruned(n, int(unread[0]))
+            if unread:
+                self._add_gap(tx, max(min_cursor, known) + 1, upto, "unread")
+            return Pruned(n, unread, before - self._size(tx))
 
         return self.change(delete)
 
@@ -302,14 +330,6 @@ class Journal(DatabaseFile):
             for name in ("page_count", "freelist_count", "page_size")
         )
         return (pages - free) * size
-
-    def _excess_rows(self, tx: sqlite3.Connection, max_bytes: float) -> float:
-        """Rows to delete until the file holds `max_bytes`, taking all for equally large."""
-        excess = self._size(tx) - max_bytes
-        if excess <= 0:
-            return 0
-        first, last = tx.execute("SELECT min(offset), max(offset) FROM journal").fetchone()
-        return 0 if first is None else 1 + excess / self._size(tx) * (last - first + 1)
 
     def _write_dead_letters(
         self, connection: sqlite3.Connection, letters: Sequence[DeadLetter]

@@ -18,6 +18,8 @@ from detection.events import EventKind, EventPhase
 _ROUNDING_S: Final = 1e-3
 """Of Unix seconds as floats: what is due at a moment is due at it."""
 
+LATE: Final = "late"
+"""Mutes an incident whose readings arrived too late to page anybody."""
 SYSTEM: Final = "plumewatch"
 """Author of history entries that no person made."""
 
@@ -141,7 +143,8 @@ class Incident:
 
     def severity_at(self, at: float) -> Severity:
         """Severity by what is known at a moment; it never falls."""
-        lasted = at - self.onset + _ROUNDING_S if self.running else 0.0
+        lasts = self.running and self.suppressed_by != LATE
+        lasted = at - self.onset + _ROUNDING_S if lasts else 0.0
         return max(self.severity, self._grade(lasted), key=lambda s: s.rank)
 
     def next_deadline(self) -> float | None:
@@ -151,7 +154,8 @@ class Incident:
         due = self.resolve_due
         if self.held_until is not None:
             due = min(due, self.held_until)
-        if self.running and self._grade(LONG_S).rank > self.severity.rank:
+        lasts = self.running and self.suppressed_by != LATE
+        if lasts and self._grade(LONG_S).rank > self.severity.rank:
             due = min(due, self.onset + LONG_S)
         return due if math.isfinite(due) else None
 

@@ -152,7 +152,7 @@ def _paged(step: Step, at: float, detection: Detection) -> Step:
 def _open(given: inputs.Detected, new: inputs.NewIncident, rules: Rules) -> Step:
     event, at = given.event, given.at
     detection = _detection(event, at)
-    lasted = at - event.onset if detection.running else 0.0
+    lasted = min(at, event.time) - event.onset if detection.running else 0.0
     incident = Incident(
         id=new.id,
         kind=event.kind,

@@ -65,6 +65,16 @@ def load(tx: sqlite3.Connection, incident_id: str) -> Incident | None:
     return found[0] if found else None
 
 
+def is_disputed(tx: sqlite3.Connection, incident: Incident) -> bool:
+    """Whether an integrity incident of the sensor of another incident is open."""
+    row = tx.execute(
+        "SELECT 1 FROM incident WHERE kind = ?1 AND ?1 <> ?2 AND status <> 'resolved'"
+        " AND sensor = ?3",
+        (EventKind.INTEGRITY.value, incident.kind.value, incident.sensor),
+    ).fetchone()
+    return row is not None
+
+
 def known_phase(tx: sqlite3.Connection, event_id: str) -> tuple[EventPhase, str | None] | None:
     """Return the last phase of an event and its incident; None if the event is unknown."""
     row = tx.execute("SELECT phase, incident FROM alert_event WHERE id = ?", (event_id,)).fetchone()

@@ -51,6 +51,7 @@ class _Guard(threading.local):
     allow_private = False
     private_only = False
     refused = False
+    retry_after_s: float | None = None
 
 
 _GUARD: Final = _Guard()
@@ -66,16 +67,26 @@ class Answer:
 
 @contextlib.contextmanager
 def guarded(*, allow_private: bool, private_only: bool) -> Iterator[_Guard]:
-    """Check all connections of this thread inside; the guard says whether one was refused."""
+    """Check all connections of this thread inside.
+
+    The guard says whether one was refused, and what `keep_retry_after` was given.
+    """
     _install_guard()
     _GUARD.allow_private = allow_private
     _GUARD.private_only = private_only
     _GUARD.refused = False
+    _GUARD.retry_after_s = None
     _GUARD.active = True
     try:
         yield _GUARD
     finally:
         _GUARD.active = False
+
+
+def keep_retry_after(text: str | None) -> None:
+    """Keep the wait of an answer, for the sender of this thread."""
+    if _GUARD.active:
+        _GUARD.retry_after_s = _seconds(text)
 
 
 @functools.cache

@@ -33,6 +33,7 @@ _DIGEST_NOTES: Final = {
     Cause.BUDGET: "You had many notices within the hour, so these are combined:",
     Cause.STORM: "Many rooms at once:",
 }
+_DISPUTED: Final = "Another sender may use this sensor's name."
 _LOUDNESS: Final = {
     Severity.INFO: Priority.NORMAL,
     Severity.WARNING: Priority.HIGH,
@@ -279,6 +280,8 @@ class NoticeWriter:
     ) -> Notice:
         room = place_of(self._registry, incident.room)
         url = self._policy.page_url
+        if reason.asks and repository.is_disputed(tx, incident):
+            note = f"{note} {_DISPUTED}".strip()
         return Notice(
             incident=incident.id,
             reason=reason,

@@ -10,6 +10,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
+import msgspec
+
 from alerts.incidents import threshold_adjustments
 from alerts.outbound import series_records
 from alerts.outbound.series_records import active_faults
@@ -64,6 +66,11 @@ class StateSummary:
         )
 
 
+class _Recorded(msgspec.Struct):
+    counts: dict[str, dict[str, int]]
+    expected: dict[str, int]
+
+
 @dataclass(slots=True)
 class StateRecorder:
     """Samples of a service.
@@ -87,16 +94,29 @@ class StateRecorder:
     _health_since: float = 0.0
     _health_due: float = 0.0
     _counts: Counts = field(default_factory=dict)
-    _expected: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    _expected: dict[str, int] = field(default_factory=dict)
     _online_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
-    def begin(self, now: float, duty_until: float | None = None) -> None:
-        """Count from now on; duty hours from `duty_until` on, if the last service recorded them."""
+    def begin(
+        self, now: float, duty_until: float | None = None, recorded: bytes | None = None
+    ) -> None:
+        """Count from now on; duty hours from `duty_until` on, if the last service recorded them.
+
+        Readings and expected readings count from what was `recorded`, so that the records of
+        services that were killed add up. Raises `msgspec.MsgspecError` if it cannot be read.
+        """
         last = now if duty_until is None else min(duty_until, now)
         self.duty_until = max(last, now - _DUTY_BACK_S)
         self._since = self._health_since = self._health_due = now
         self._totals = self.totals("counter")
         self._counts = self.counts()
+        if recorded is not None:
+            before = msgspec.json.decode(recorded, type=_Recorded)
+            self._counts, self._expected = {**self._counts, **before.counts}, before.expected
+
+    def recorded(self) -> bytes:
+        """Return what the records so far add up to; to be stored with them."""
+        return msgspec.json.encode(_Recorded(self._counts, self._expected))
 
     def records(self, now: float, lives: Lives, stored: StateSummary) -> list[Record]:
         """Return the records that are due, for the time since the last call."""
@@ -130,10 +150,10 @@ class StateRecorder:
                 "online": float(life.state is SensorState.ALIVE),
                 "online_s": min(self._online_s[name], period),
                 "interval_s": life.interval_s,
-                "expected": float(max(life.expected - self._expected[name], 0)),
-                **{k: float(n - before.get(k, 0)) for k, n in self._counts[name].items()},
+                "expected": float(max(life.expected - self._expected.get(name, 0), 0)),
+                **{k: float(max(n - before.get(k, 0), 0)) for k, n in self._counts[name].items()},
             }
-            self._expected[name] = max(self._expected[name], life.expected)
+            self._expected[name] = life.expected
             if life.last_seen is not None:
                 fields["last_seen"] = life.last_seen
             fields |= _state_fields(name, stored, differs=name in differs)

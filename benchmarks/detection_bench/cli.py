@@ -7,124 +7,157 @@ import os
 import shlex
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-from benchmarks.detection_bench import learned, worlds
-from benchmarks.detection_bench.real import run_real
-from benchmarks.detection_bench.report import Report, print_report, write_document
-from benchmarks.detection_bench.run import run_worlds
-from benchmarks.detection_bench.worlds import FIRST_TEST_SEED, WorldSpec
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
 
-__all__ = ["main"]
+    from benchmarks.detection_bench.run import Result
+    from benchmarks.detection_bench.worlds import WorldSpec
 
-FIRST_TRAINING_SEED: Final = 9_000
-FULL: Final = (10, 8, 3, 28)
-QUICK: Final = (2, 4, 2, 14)
-"""Test, fitting and tuning seeds, and sensors of each."""
+FULL: Final = {"seeds": 3, "rooms": 14, "lead_in": 7.0, "days": 2.0}
+QUICK: Final = {"seeds": 1, "rooms": 6, "lead_in": 0.5, "days": 1.0}
+_REAL: Final = "gym_pms5003_61s.csv.gz"
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python benchmarks/bench_detection.py",
-        description="Our detector beside every published rule and two learned references.",
+        description="The detector in every world, trained with and without it, and on recordings.",
     )
-    parser.add_argument("--quick", action="store_true", help="2 small worlds; writes no document")
-    parser.add_argument("--ours", action="store_true", help="our detector alone, nothing trained")
-    parser.add_argument("--worlds", type=int, help="test worlds")
-    parser.add_argument("--rooms", type=int, help="sensors of each world")
-    parser.add_argument("--first-seed", type=int, default=FIRST_TEST_SEED)
-    parser.add_argument("--real", type=Path, help="folder with the real recordings")
-    parser.add_argument("--explain", type=int, default=0, help="plot the N worst of each kind")
+    parser.add_argument(
+        "--quick", action="store_true", help="few rooms, half a day of lead-in; writes no document"
+    )
+    parser.add_argument("--worlds", help="names, separated by commas; all by default")
+    parser.add_argument("--programs", default="busy,ordinary", help="of the rooms")
+    parser.add_argument("--seeds", type=int, help="seeds of each world")
+    parser.add_argument("--rooms", type=int, help="sensors of each seed")
+    parser.add_argument("--lead-in", type=float, help="days before those that are scored; 7")
+    parser.add_argument("--days", type=float, help="days that are scored")
+    parser.add_argument("--first-seed", type=int, default=90_000, help="seeds below are training's")
+    parser.add_argument("--model", type=Path, help="a model file in place of the shipped one")
+    parser.add_argument("--real", type=Path, help="folder of real recordings without vaping")
+    parser.add_argument(
+        "--recordings",
+        type=Path,
+        help="folder of labelled recordings, NAME.csv and NAME.truth.csv; without worlds",
+    )
+    parser.add_argument("--cases", type=Path, help="CSV file of all misses and false alarms")
     parser.add_argument("--workers", type=int, default=min(os.cpu_count() or 1, 2))
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="where to write; full mode")
     options = parser.parse_args(argv)
-    if options.first_seed < worlds.FIRST_TRAINING_END:
-        parser.error(f"--first-seed: seeds below {worlds.FIRST_TRAINING_END} belong to training")
-    if options.real and not (options.real / "gym_pms5003_61s.csv.gz").is_file():
+    for name, value in (QUICK if options.quick else FULL).items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    if options.first_seed < 10_000:
+        parser.error("--first-seed: seeds below 10000 belong to training")
+    if options.real and not (options.real / _REAL).is_file():
         parser.error(f"--real: no recordings in {options.real}")
     return options
 
 
+def _specs(options: argparse.Namespace) -> list[WorldSpec]:
+    from benchmarks.detection_bench.worlds import PROGRAMS, WorldSpec  # noqa: PLC0415 - slow
+    from sensor_sim.worlds import WORLDS  # noqa: PLC0415 - slow to import
+
+    names = options.worlds.split(",") if options.worlds else list(WORLDS)
+    programs = options.programs.split(",")
+    for given, known in ((names, WORLDS), (programs, PROGRAMS)):
+        if unknown := set(given) - set(known):
+            sys.exit(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(known)}")
+    return [
+        WorldSpec(world, program, seed, options.rooms, options.lead_in, options.days)
+        for world in names
+        for program in programs
+        for seed in range(options.first_seed, options.first_seed + options.seeds)
+    ]
+
+
+def _judge_world(specs: Sequence[WorldSpec], method: str, body: bytes) -> list[Result]:
+    from benchmarks.detection_bench import run, worlds  # noqa: PLC0415 - slow to import
+    from detection.model import Model  # noqa: PLC0415 - slow to import
+
+    recordings = [worlds.load(spec) for spec in specs]
+    return run.judge(recordings, specs[0].program, method, Model.from_bytes(body))
+
+
+def _judge_files(folder: Path, program: str, body: bytes) -> list[Result]:
+    from benchmarks.detection_bench import recordings, run  # noqa: PLC0415 - slow to import
+    from detection.model import Model  # noqa: PLC0415 - slow to import
+
+    load = recordings.labelled if program == "labelled" else recordings.without_vaping
+    model, found = Model.from_bytes(body), []
+    for recording in load(folder):
+        found += run.judge([recording], program, run.SHIPPED, model)
+    return found
+
+
+def _run(
+    jobs: Iterable[tuple[Callable[..., Any], tuple[Any, ...]]], workers: int, title: str
+) -> list[Any]:
+    """Return the results of jobs in their order."""
+    from rich.console import Console  # noqa: PLC0415 - slow to import
+    from rich.progress import track  # noqa: PLC0415 - slow to import
+
+    with ProcessPoolExecutor(workers) as pool:
+        futures = [pool.submit(work, *arguments) for work, arguments in jobs]
+        console = Console(stderr=True)
+        for done in track(as_completed(futures), title, len(futures), console=console):
+            done.result()
+    return [future.result() for future in futures]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments; of the process by default.
-
-    Returns
-    -------
-    int
-        0.
-    """
+    """Run the benchmark."""
     begun = time.perf_counter()
     options = _arguments(argv)
-    n_test, n_fit, n_tune, rooms = QUICK if options.quick else FULL
-    rooms = options.rooms or rooms
-    first = options.first_seed
-    test = [WorldSpec(s, rooms) for s in range(first, first + (options.worlds or n_test))]
-    fit = [WorldSpec(FIRST_TRAINING_SEED + k, rooms) for k in range(n_fit)]
-    tune = [WorldSpec(FIRST_TRAINING_SEED + 100 + k, rooms) for k in range(n_tune)]
-    learn = [] if options.ours else [*fit, *tune]
+    from rich.console import Console  # noqa: PLC0415 - slow to import
 
-    console = Console(width=None if sys.stdout.isatty() else 190)
-    progress = Progress(
-        TextColumn("{task.description:<40}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
+    from benchmarks.detection_bench import report, run, worlds  # noqa: PLC0415 - slow to import
+    from detection.model import Model  # noqa: PLC0415 - slow to import
+
+    model = options.model.read_bytes() if options.model else Model.shipped().to_bytes()
+    specs = [] if options.recordings else _specs(options)
+    worlds.drop_stale()
+    _run([(_simulate, (spec,)) for spec in specs], options.workers, "simulating")
+    jobs: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+    for world, program in dict.fromkeys((s.world, s.program) for s in specs):
+        mine = [s for s in specs if (s.world, s.program) == (world, program)]
+        jobs.append((_judge_world, (mine, run.SHIPPED, model)))
+        if other := run.model_without(world):
+            jobs.append((_judge_world, (mine, run.WITHOUT, other.to_bytes())))
+    if options.recordings:
+        jobs.append((_judge_files, (options.recordings, "labelled", model)))
+    if options.real:
+        jobs.append((_judge_files, (options.real, "real", model)))
+    results = [result for part in _run(jobs, options.workers, "judging") for result in part]
+
+    shown = shlex.join(sys.argv[1:] if argv is None else argv)
+    made = report.Report(
+        results,
+        specs,
+        Model.from_bytes(model).version,
+        f"python benchmarks/bench_detection.py {shown}".strip(),
+        time.perf_counter() - begun,
     )
-    with progress:
-        bar = progress.add_task("simulating worlds", total=len(test) + len(learn))
-        worlds.make_worlds(
-            [*test, *learn], workers=options.workers, on_done=lambda: progress.advance(bar)
-        )
-        trained = None
-        if learn:
-            step = progress.add_task("training the references", total=4)
-
-            def told(text: str) -> None:
-                progress.update(step, description=f"training: {text}", advance=1)
-
-            trained = learned.train(fit, tune, on_step=told)
-            progress.update(step, description="training the references", completed=4)
-        bar2 = progress.add_task("running all methods", total=len(test))
-        outcome = run_worlds(
-            test, trained, workers=options.workers, on_done=lambda: progress.advance(bar2)
-        )
-        real = {}
-        if options.real:
-            bar3 = progress.add_task("real recordings", total=1)
-            real = run_real(options.real, trained)
-            progress.advance(bar3)
-        if options.explain:
-            from benchmarks.detection_bench.explain import write_plots  # noqa: PLC0415 - slow to import
-
-            bar4 = progress.add_task("plotting the worst", total=2 * options.explain)
-            folder = worlds.BUILD / "detection-explain"
-            write_plots(
-                outcome, test, options.explain, folder, on_done=lambda: progress.advance(bar4)
-            )
-            console.print(f"plots of the worst: {folder}/")
-
-    shown = " ".join(shlex.quote(a) for a in (sys.argv[1:] if argv is None else argv))
-    command = f"python benchmarks/bench_detection.py {shown}".strip()
-    took = time.perf_counter() - begun
-    print_report(outcome, real, console)
-    if trained is not None:
-        docs = worlds.BUILD / "detection-quick" if options.quick else options.docs
-        docs.mkdir(parents=True, exist_ok=True)
-        report = Report(outcome, test, trained, real, command, took)
-        write_document(report, docs / "detection-benchmark.md", docs / "img")
-        console.print(f"written: {docs / 'detection-benchmark.md'}")
-    console.print(f"{outcome.sensors} sensors, {took:.0f} s")
+    console = Console(width=None if sys.stdout.isatty() else 180)
+    report.show(made, console)
+    if options.cases:
+        report.write_cases(made, options.cases)
+    if specs:
+        path = options.docs / "detection-benchmark.md"
+        if options.quick:
+            path = Path("build/detection-quick/detection-benchmark.md")
+            path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(report.document(made), encoding="utf-8")
+        console.print(f"written: {path}")
     return 0
+
+
+def _simulate(spec: WorldSpec) -> None:
+    from benchmarks.detection_bench import worlds  # noqa: PLC0415 - slow to import
+
+    worlds.load(spec)

@@ -1,23 +1,22 @@
 """The published rules, each as a small causal function over one sensor's readings.
 
-A rule takes a `Series` and returns the device times of its alerts, or None where the sensor lacks
-a channel the rule needs: then it stays silent, and the table says on how many sensors it could run.
+A rule takes a `Series` and returns the times of its alerts, or None where the sensor lacks a
+channel that the rule needs: the table says on how many sensors it could run.
 Each rule runs on the readings it gets; nothing is interpolated. Quantities are never converted into
 each other: a rule written for a VOC index is not run on ppb.
 
-Numbers that a source leaves open (`GRIDS`) are chosen for the best F1 on training seeds, so that
-no rule loses by our choice.
+Numbers that a source leaves open are defaults here, chosen for the best F1 on training seeds of the
+simulator's own world, so that no rule loses by our choice.
 
 =========  ============================================================================
 rule       as read here
 =========  ============================================================================
 halo       sample configuration of HALO 3C: PM10 >= 35 sets, < 35 resets; an alert a set
-gs601      vendor's vaping index > 5 sets, <= 5 resets; the vendor's score itself
 verkada    SV11 guide: an index of 0-100 from rises of TVOC, PM2.5 and motion; the formula
            is not public. Read as the geometric mean of two saturating rises over the
            lowest level of the last ten minutes, PM2.5 against 50 µg/m³ and VOC against
            its own scale; motion is taken as present. Alerts above a zone edge of the
-           guide (10, 50, 80; the best on training seeds)
+           guide (10, 50, 80)
 ipvideo    US 10970985, 11183041, 11302164: PM2.5 over a threshold for a period and gas
            not over its threshold; numbers open
 vaciam     VaCiam on a SEN55: median of the last 8 readings as base; VOC index +150 with
@@ -28,6 +27,7 @@ vaciam20   the same as its firmware runs it: idle, it looks once in 20 s only
 fukidzon   PM2.5 more than 5 above 59 s before starts (the alert); after 60 s a peak rise
            < 10 ends it; more than 30 s in all below +6, or 900 s, ends it
 hobby      PM2.5 > 100, lock-out of 100 s
+gs601      the vendor's own vaping index > 5: no world imitates it: not applicable
 cpc357     needs an MQ-2 gas sensor, which none of these devices has: not applicable
 halo2019   composite "VAPE1" > 100: the composite is not public: not applicable
 =========  ============================================================================
@@ -46,22 +46,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from benchmarks.detection_bench.worlds import Series
+    from benchmarks.detection_bench.recordings import Series
 
     Rule = Callable[[Series], NDArray[np.float64] | None]
-
-__all__ = [
-    "GRIDS",
-    "NOT_APPLICABLE",
-    "RULES",
-    "fukidzon",
-    "gs601",
-    "halo",
-    "hobby",
-    "ipvideo",
-    "vaciam",
-    "verkada",
-]
 
 VOC_CHANNELS: Final = ("tvoc_ppb", "tvoc_ugm3", "voc_index")
 VOC_FULL_SCALE: Final = {"tvoc_ppb": 500.0, "tvoc_ugm3": 1000.0, "voc_index": 150.0}
@@ -116,14 +103,6 @@ def halo(series: Series, limit: float = 35.0) -> NDArray[np.float64] | None:
     return _edges(series.time, _hold(pm10) >= limit)
 
 
-def gs601(series: Series, limit: float = 5.0) -> NDArray[np.float64] | None:
-    """Milesight GS601 default: vendor's vaping index over the limit."""
-    index = series.column("vape_index")
-    if index is None:
-        return None
-    return _edges(series.time, _hold(index) > limit)
-
-
 def verkada(series: Series, zone: float = 50.0) -> NDArray[np.float64] | None:
     """Index from rises of TVOC and PM2.5 over a zone edge; our reading of a formula not public."""
     pm, gas = series.column("pm25"), _voc(series)
@@ -137,7 +116,7 @@ def verkada(series: Series, zone: float = 50.0) -> NDArray[np.float64] | None:
 
 
 def ipvideo(
-    series: Series, limit: float = 35.0, period_s: float = 5.0, gas_factor: float = 1.0
+    series: Series, limit: float = 20.0, period_s: float = 15.0, gas_factor: float = 2.0
 ) -> NDArray[np.float64] | None:
     """Patent rule: particles over a threshold for a period, gas not over."""
     pm, gas = series.column("pm25"), _voc(series)
@@ -154,14 +133,7 @@ def ipvideo(
 def vaciam(  # noqa: C901 - one state machine, as published
     series: Series, idle_every_s: float = 0.0
 ) -> NDArray[np.float64] | None:
-    """VaCiam's classification of SEN55 readings.
-
-    Parameters
-    ----------
-    series : Series
-    idle_every_s : float
-        Least time between looks while nothing goes on; 0 for every reading.
-    """
+    """VaCiam's classification of SEN55 readings; idle, it looks once in `idle_every_s`."""
     pm, voc = series.column("pm25"), series.column("voc_index")
     if pm is None or voc is None:
         return None
@@ -259,7 +231,6 @@ def _vaciam20(series: Series) -> NDArray[np.float64] | None:
 
 RULES: Final[Mapping[str, tuple[str, Callable[..., NDArray[np.float64] | None]]]] = {
     "halo": ("HALO sample, PM10 >= 35", halo),
-    "gs601": ("GS601 vaping index > 5", gs601),
     "verkada": ("Verkada-like index", verkada),
     "ipvideo": ("IPVideo patents", ipvideo),
     "vaciam": ("VaCiam, every reading", vaciam),
@@ -269,18 +240,8 @@ RULES: Final[Mapping[str, tuple[str, Callable[..., NDArray[np.float64] | None]]]
 }
 """Key: name in tables and function."""
 
-GRIDS: Final[Mapping[str, tuple[dict[str, float], ...]]] = {
-    "verkada": tuple({"zone": z} for z in (10.0, 50.0, 80.0)),
-    "ipvideo": tuple(
-        {"limit": a, "period_s": b, "gas_factor": c}
-        for a in (20.0, 35.0, 60.0, 100.0)
-        for b in (0.0, 5.0, 15.0)
-        for c in (0.5, 1.0, 2.0)
-    ),
-}
-"""What a source leaves open, and the values tried on training seeds."""
-
 NOT_APPLICABLE: Final[Mapping[str, str]] = {
+    "GS601 vaping index > 5": "no world imitates the vendor's index",
     "CPC357": "needs an MQ-2 gas sensor, which no device here has",
     "HALO 2019 composite": "the composite is not public",
 }

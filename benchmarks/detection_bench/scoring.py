@@ -2,21 +2,20 @@
 
 Rules
 -----
-- A vaping session is *visible* to a sensor when its largest noise-free excess of PM2.5 at the inlet
-  is at least ``max(8 µg/m³, baseline)``; only visible sessions can be missed.
+- A vaping session is *visible* to a sensor if its largest true excess of PM2.5 at the inlet reaches
+  ``max(8 µg/m³, background)`` and it arrived; only visible sessions can be missed.
 - Alerts on one sensor within two minutes of the first of them are one *incident*, as staff would
   see them. A rule that never stops alerting so makes a new incident every two minutes.
-- An alert *matches* a session when it lies in ``[arrival - 10 s, max(end, peak) + 90 s]``. Several
-  alerts in one session count once.
-- An incident is a *false alarm* when none of its alerts lies within any vaping session with an
-  excess of 2 µg/m³ or more. An incident within a session too weak to be visible counts neither for
-  nor against: it is right, but nobody had to see it.
+- An alert *matches* a session if it lies in ``[arrival - 10 s, max(end, arrival) + 90 s]``; the act
+  counts as arrival where the excess never reached what the world calls an arrival. Several alerts
+  in one session count once.
+- An incident is a *false alarm* if none of its alerts lies within any vaping session with an excess
+  of 2 µg/m³ or more. An incident within a session too weak to be visible counts neither way.
 - ``precision = found / (found + false)``, ``recall = found / visible``.
 - Latency runs from arrival at the sensor to the first matching alert, not below zero.
-- A false alarm's *cause* is the other happening on that sensor with the largest excess whose time
-  (until five minutes after its end or peak) holds it; among those without particles, the one that
-  arrived last; else ``none``.
-- Confidence intervals are percentiles of a bootstrap that draws whole sensors of whole seeds: what
+- A false alarm's *cause* is the kind of the other happening that began last among those whose time
+  (from 15 s before to five minutes after) contains it; else ``none``.
+- Confidence intervals are percentiles of a bootstrap that draws whole sensors of whole groups: what
   happens on one sensor is never split.
 """
 
@@ -30,26 +29,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from sensor_sim.trace import Truth
+    from benchmarks.detection_bench.recordings import Sensor
+    from sensor_sim.worlds.world import Happening
 
-__all__ = [
-    "Calibration",
-    "Found",
-    "Incident",
-    "SensorScore",
-    "Summary",
-    "calibrate",
-    "is_visible",
-    "score_sensor",
-    "summarise",
-    "window",
-]
-
-VISIBLE_UG_M3: Final = 8.0
 WEAK_UG_M3: Final = 2.0
 BEFORE_S: Final = 10.0
 AFTER_S: Final = 90.0
@@ -58,43 +44,40 @@ CAUSE_AFTER_S: Final = 300.0
 CAUSE_BEFORE_S: Final = 15.0
 
 
-def is_visible(truth: Truth) -> bool:
-    """Whether a session could have been seen by its sensor.
-
-    Examples
-    --------
-    >>> from sensor_sim.trace import Truth
-    >>> t = Truth("s", "a", "r", "nicotine_pod", "vape", 0, 5, 3, 9, 20.0, 15.0, "", 1)
-    >>> is_visible(t)
-    True
-    """
-    return (
-        truth.kind == "vape"
-        and math.isfinite(truth.arrival)
-        and truth.peak_excess >= max(VISIBLE_UG_M3, truth.baseline)
-    )
+def is_visible(happening: Happening) -> bool:
+    """Whether a session could have been seen by its sensor."""
+    return happening.is_visible and math.isfinite(happening.arrival)
 
 
-def window(truth: Truth) -> tuple[float, float]:
-    """Span in which an alert matches a session, s; empty (NaN) if it never arrived."""
-    if not math.isfinite(truth.arrival):
-        return math.nan, math.nan
-    last = max(t for t in (truth.end, truth.peak_time) if math.isfinite(t))
-    return truth.arrival - BEFORE_S, max(last, truth.arrival) + AFTER_S
+def window(session: Happening) -> tuple[float, float]:
+    """Span in which an alert matches a vaping session, s."""
+    begin = session.arrival if math.isfinite(session.arrival) else session.onset
+    return begin - BEFORE_S, max(session.end, begin) + AFTER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """Alerts of one method on one sensor; confidence is NaN where the method has none."""
+
+    time: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    withdrawn: NDArray[np.bool_]
+
+    @classmethod
+    def at(cls, time: NDArray[np.float64]) -> Alerts:
+        """Alerts of a method that has no confidence and withdraws nothing."""
+        return cls(time, np.full(time.size, np.nan), np.zeros(time.size, np.bool_))
+
+    def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Alerts:
+        """Return some of them."""
+        return Alerts(self.time[rows], self.confidence[rows], self.withdrawn[rows])
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A visible session and what became of it.
+    """A visible session and the seconds from arrival to its first alert; NaN if it was missed."""
 
-    Attributes
-    ----------
-    truth : Truth
-    latency_s : float
-        From arrival to the first matching alert; NaN if it was missed.
-    """
-
-    truth: Truth
+    session: Happening
     latency_s: float
 
     @property
@@ -105,35 +88,32 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """What staff were told once.
+    """What staff were notified of once.
 
     Attributes
     ----------
-    time : float
-        First alert, true time.
-    confidence : float
-        Of the first alert; NaN where the method has none.
+    time, confidence : float
+        Of its first alert.
     right : bool
         Whether an alert of it lies within a real vaping session, be it weak.
+    withdrawn : bool
+        Whether all of its alerts were withdrawn.
     cause : str
-        Source that set it off where it is not right; empty where it is.
+        Kind of what set it off where it is not right; else empty.
     """
 
     time: float
     confidence: float
     right: bool
+    withdrawn: bool
     cause: str
 
 
 @dataclass(frozen=True, slots=True)
 class SensorScore:
-    """All that is counted of one method on one sensor of one world."""
+    """All that is counted of one method on one sensor of one recording."""
 
-    seed: int
-    sensor: str
-    model: str
-    family: str
-    interval_s: int
+    sensor: Sensor
     days: float
     sessions: tuple[Found, ...]
     incidents: tuple[Incident, ...]
@@ -149,81 +129,59 @@ class SensorScore:
         return sum(not i.right for i in self.incidents)
 
 
-def _cause(others: Sequence[Truth], time: float) -> str:
-    best: tuple[float, float] | None = None
-    name = "none"
-    for t in others:
-        begin = t.arrival if math.isfinite(t.arrival) else t.start
-        known = [x for x in (t.end, t.peak_time) if math.isfinite(x)]
-        if not begin - CAUSE_BEFORE_S <= time <= max(known) + CAUSE_AFTER_S:
-            continue
-        rank = (t.peak_excess if t.peak_excess >= WEAK_UG_M3 else 0.0, begin)
-        if best is None or rank > best:
-            best, name = rank, t.source
-    return name
-
-
 def score_sensor(
-    truths: Iterable[Truth],
-    time: NDArray[np.float64],
-    confidence: NDArray[np.float64] | None = None,
-    *,
-    seed: int = 0,
-    sensor: str = "",
-    model: str = "",
-    family: str = "",
-    interval_s: int = 1,
-    days: float = 1.0,
+    happenings: Iterable[Happening],
+    alerts: Alerts,
+    sensor: Sensor,
+    spans: Sequence[tuple[float, float]],
 ) -> SensorScore:
-    """Score the alerts of one sensor.
+    """Score the alerts of one sensor within `spans` of Unix seconds.
 
     Parameters
     ----------
-    truths : iterable of Truth
-        Everything that happened at that sensor.
-    time : ndarray of float64, shape (n,)
-        Alerts, true time, in any order.
-    confidence : ndarray of float64, shape (n,), optional
-        Probability of vaping said with each alert.
-    seed, sensor, model, family, interval_s, days
-        Whose score it is; `days` is the length watched.
-
-    Returns
-    -------
-    SensorScore
+    happenings
+        All at that sensor, whenever they were.
+    alerts
+        In any order.
     """
-    truths = list(truths)
-    order = np.argsort(time, kind="stable")
-    time = np.asarray(time, float)[order]
-    said = np.full(time.size, np.nan) if confidence is None else np.asarray(confidence)[order]
-    vapes = [t for t in truths if t.kind == "vape" and math.isfinite(t.arrival)]
-    real = [t for t in vapes if t.peak_excess >= WEAK_UG_M3]
-    others = [t for t in truths if t.kind != "vape"]
+    happenings = list(happenings)
+    alerts = alerts[np.argsort(alerts.time, kind="stable")]
+    alerts = alerts[np.array([_is_in(spans, t) for t in alerts.time.tolist()], np.bool_)]
+    time = alerts.time
+    real = [h for h in happenings if h.kind == "vape" and h.seen_pm25 >= WEAK_UG_M3]
+    others = [h for h in happenings if h.kind != "vape"]
 
-    spans = [window(t) for t in real]
-    inside = np.zeros(time.size, bool)
-    for begin, end in spans:
-        inside |= (time >= begin) & (time <= end)
-
+    inside = np.zeros(time.size, np.bool_)
     sessions = []
-    for truth in (t for t in real if is_visible(t)):
-        begin, end = window(truth)
-        first = int(np.searchsorted(time, begin))
-        hit = first < time.size and time[first] <= end
-        latency = max(float(time[first]) - truth.arrival, 0.0) if hit else math.nan
-        sessions.append(Found(truth, latency))
+    for session in real:
+        first, last = window(session)
+        matches = (time >= first) & (time <= last)
+        inside |= matches
+        if is_visible(session) and _is_in(spans, session.arrival):
+            at = float(time[matches.argmax()]) if matches.any() else math.nan
+            latency_s = at - session.arrival
+            sessions.append(Found(session, 0.0 if latency_s < 0 else latency_s))
 
     incidents = []
     i = 0
     while i < time.size:
-        j = int(np.searchsorted(time, time[i] + MERGE_S, side="left"))
-        right = bool(inside[i:j].any())
-        at = float(time[i])
-        incidents.append(Incident(at, float(said[i]), right, "" if right else _cause(others, at)))
-        i = max(j, i + 1)
-    return SensorScore(
-        seed, sensor, model, family, interval_s, days, tuple(sessions), tuple(incidents)
-    )
+        j = max(int(np.searchsorted(time, time[i] + MERGE_S, side="left")), i + 1)
+        right, at = bool(inside[i:j].any()), float(time[i])
+        cause = "" if right else _cause(others, at)
+        withdrawn = bool(alerts.withdrawn[i:j].all())
+        incidents.append(Incident(at, float(alerts.confidence[i]), right, withdrawn, cause))
+        i = j
+    days = sum(end - begin for begin, end in spans) / 86_400
+    return SensorScore(sensor, days, tuple(sessions), tuple(incidents))
+
+
+def _is_in(spans: Sequence[tuple[float, float]], time: float) -> bool:
+    return any(begin <= time <= end for begin, end in spans)
+
+
+def _cause(others: Sequence[Happening], time: float) -> str:
+    around = [h for h in others if h.onset - CAUSE_BEFORE_S <= time <= h.end + CAUSE_AFTER_S]
+    return max(around, key=lambda h: h.onset).kind if around else "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,8 +218,8 @@ def calibrate(stated: NDArray[np.float64], right: NDArray[np.bool_], bins: int =
     >>> calibrate(np.array([0.9, 0.9]), np.array([True, False])).brier
     0.41
     """
-    keep = np.isfinite(stated)
-    stated, hit = np.asarray(stated)[keep], np.asarray(right)[keep].astype(float)
+    known = np.isfinite(stated)
+    stated, hit = np.asarray(stated)[known], np.asarray(right)[known].astype(float)
     edges = np.linspace(0, 1, bins + 1)
     where = np.clip(np.digitize(stated, edges) - 1, 0, bins - 1)
     count = np.bincount(where, minlength=bins)
@@ -286,15 +244,12 @@ class Summary:
     ----------
     visible, found, false : int
         Visible sessions, those found, false alarms.
-    sensor_days : float
     recall, precision, f1 : float
-        NaN where undefined (no visible session; nothing said).
-    false_per_day : float
-        False alarms a sensor-day.
-    latency_p50_s, latency_p90_s : float
-        Of found sessions.
-    masked, masked_found : int
-        Visible sessions somebody hid on purpose.
+        NaN where undefined (no visible session; no alert).
+    latency_p50_s, latency_p90_s, latency_p50_reports, latency_p90_reports : float
+        Of found sessions, in seconds and in reporting intervals of their sensors.
+    withdrawn_right, withdrawn_false : float
+        Share of right and false incidents that were withdrawn.
     causes : dict of str to int
         False alarms by cause, most first.
     interval : dict of str to (float, float)
@@ -311,23 +266,17 @@ class Summary:
     false_per_day: float
     latency_p50_s: float
     latency_p90_s: float
-    masked: int
-    masked_found: int
+    latency_p50_reports: float
+    latency_p90_reports: float
+    withdrawn_right: float
+    withdrawn_false: float
     causes: dict[str, int]
     interval: dict[str, tuple[float, float]] = field(default_factory=dict)
 
-    @property
-    def masked_recall(self) -> float:
-        """Share of masked visible sessions found."""
-        return self.masked_found / self.masked if self.masked else math.nan
 
-
-def _rates(
-    found: NDArray[np.float64],
-    visible: NDArray[np.float64],
-    false: NDArray[np.float64],
-    days: NDArray[np.float64],
-) -> dict[str, NDArray[np.float64]]:
+def _rates(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Rates of rows of found, visible, false, days."""
+    found, visible, false, days = counts.T
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
             "recall": found / visible,
@@ -337,42 +286,19 @@ def _rates(
         }
 
 
-def summarise(
-    scores: Iterable[SensorScore],
-    *,
-    keep: Callable[[SensorScore], bool] | None = None,
-    draws: int = 0,
-    seed: int = 0,
-) -> Summary:
-    """Add up sensors.
-
-    Parameters
-    ----------
-    scores : iterable of SensorScore
-    keep : callable, optional
-        Which sensors count; all by default.
-    draws : int
-        Bootstrap draws; 0 for no intervals. Seeds are drawn with replacement, then sensors within
-        each drawn seed.
-    seed : int
-        Of the bootstrap.
-
-    Returns
-    -------
-    Summary
-    """
-    chosen = [s for s in scores if keep is None or keep(s)]
-    table = np.array(
-        [(s.n_found, len(s.sessions), s.n_false, s.days) for s in chosen], float
-    ).reshape(-1, 4)
+def summarize(scores: Sequence[SensorScore], *, draws: int = 0, seed: int = 0) -> Summary:
+    """Add up sensors; `draws` of the bootstrap, 0 for no intervals."""
+    table = np.array([(s.n_found, len(s.sessions), s.n_false, s.days) for s in scores], float)
+    table = table.reshape(-1, 4)
     found, visible, false, days = table.sum(axis=0)
-    rates = {
-        k: float(v[0])
-        for k, v in _rates(*(np.array([x]) for x in (found, visible, false, days))).items()
+    rates = {k: float(v[0]) for k, v in _rates(table.sum(axis=0, keepdims=True)).items()}
+    late = [(f.latency_s, s.sensor.interval_s) for s in scores for f in s.sessions if not f.missed]
+    latency_s, interval_s = np.array(late, float).reshape(-1, 2).T
+    incidents = [i for s in scores for i in s.incidents]
+    withdrawn = {
+        right: _mean([i.withdrawn for i in incidents if i.right is right])
+        for right in (True, False)
     }
-    latency = np.array([f.latency_s for s in chosen for f in s.sessions if not f.missed])
-    masked = [f for s in chosen for f in s.sessions if f.truth.masked_by]
-    causes = Counter(i.cause for s in chosen for i in s.incidents if not i.right)
     return Summary(
         int(visible),
         int(found),
@@ -382,31 +308,40 @@ def summarise(
         rates["precision"],
         rates["f1"],
         rates["false_per_day"],
-        float(np.percentile(latency, 50)) if latency.size else math.nan,
-        float(np.percentile(latency, 90)) if latency.size else math.nan,
-        len(masked),
-        sum(not f.missed for f in masked),
-        dict(causes.most_common()),
-        _bootstrap(chosen, table, draws, seed) if draws and chosen else {},
+        *_percentiles(latency_s),
+        *_percentiles(latency_s / interval_s),
+        withdrawn[True],
+        withdrawn[False],
+        dict(Counter(i.cause for i in incidents if not i.right).most_common()),
+        _bootstrap(scores, table, draws, seed) if draws and scores else {},
     )
 
 
+def _mean(values: Sequence[bool]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
+    if not values.size:
+        return math.nan, math.nan
+    p50, p90 = np.percentile(values, [50, 90])
+    return float(p50), float(p90)
+
+
 def _bootstrap(
-    chosen: Sequence[SensorScore], table: NDArray[np.float64], draws: int, seed: int
+    scores: Sequence[SensorScore], table: NDArray[np.float64], draws: int, seed: int
 ) -> dict[str, tuple[float, float]]:
-    """Draw seeds, then sensors of each, with replacement."""
+    """Draw groups, then sensors of each, with replacement."""
     rng = np.random.default_rng(seed)
-    groups = [
-        np.flatnonzero([s.seed == one for s in chosen]) for one in sorted({s.seed for s in chosen})
-    ]
+    names = [s.sensor.group for s in scores]
+    groups = [np.flatnonzero([name == one for name in names]) for one in sorted(set(names))]
     sums = np.zeros((draws, table.shape[1]))
     for k in range(draws):
         drawn = [groups[g] for g in rng.integers(len(groups), size=len(groups))]
         rows = np.concatenate([g[rng.integers(g.size, size=g.size)] for g in drawn])
         sums[k] = table[rows].sum(axis=0)
-    found, visible, false, days = sums.T
     result = {}
-    for name, values in _rates(found, visible, false, days).items():
+    for name, values in _rates(sums).items():
         known = values[np.isfinite(values)]
         if known.size:
             low, high = np.percentile(known, [2.5, 97.5])

@@ -51,11 +51,11 @@ class Examples:
     starts: NDArray[np.int64]
 
 
-def pulses(sources: Sources) -> Examples:
+def pulses(sources: Sources, *, is_balanced: bool = True) -> Examples:
     """Return all judged moments of pulses, labeled vaping or not.
 
     A moment weighs one over the root of the number of moments of its pulse: long ones weigh no more
-    than short ones.
+    than short ones. Unless balanced, sources and vaping have the weight that they happen to have.
     """
     total = sum(pulses_in(path) for paths in sources.values() for path in paths)
     facts = np.empty((total, len(FACTS)), np.float32)
@@ -74,7 +74,8 @@ def pulses(sources: Sources) -> Examples:
             weight[part] = _pulse_weights(taught, rows) * np.take(WEIGHTS, taught.vape[rows])
             starts.append(at + _changes(taught.sensor[rows], taught.episode[rows]))
             at += rows.size
-        _balance(label[first:at], weight[first:at])
+        if is_balanced:
+            _balance(label[first:at], weight[first:at])
     weight /= weight.mean()
     return Examples(facts, label, weight, np.concatenate(starts))
 
@@ -98,20 +99,16 @@ def thc(sources: Sources) -> Examples:
 def _known(sources: Sources, name: str) -> Examples:
     facts, label, weight = [], [], []
     for paths in sources.values():
-        lessons = [load(path) for path in paths]
-        known = [np.flatnonzero(getattr(taught, name) >= 0) for taught in lessons]
-        if not sum(rows.size for rows in known):
-            continue
-        pairs = list(zip(lessons, known, strict=True))
-        facts += [taught.facts[rows] for taught, rows in pairs]
-        label += [getattr(taught, name)[rows] for taught, rows in pairs]
-        mine = np.concatenate(
-            [
-                _pulse_weights(taught, rows) if name == "thc" else np.ones(rows.size)
-                for taught, rows in pairs
-            ]
-        )
-        weight.append(mine / mine.sum())
+        mine = []
+        for path in paths:
+            taught = load(path)
+            rows = np.flatnonzero(getattr(taught, name) >= 0)
+            facts.append(taught.facts[rows])
+            label.append(getattr(taught, name)[rows])
+            mine.append(_pulse_weights(taught, rows) if name == "thc" else np.ones(rows.size))
+        total = np.concatenate(mine)
+        if total.size:
+            weight.append(total / total.sum())
     if not weight:
         raise ValueError(f"no {name} is known in {', '.join(sources)}: simulate more")
     weights = np.concatenate(weight)

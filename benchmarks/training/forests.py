@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,6 +12,8 @@ from detection.facts import FACTS
 from detection.model import Forest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 
@@ -27,7 +29,11 @@ class Growth:
     max_features: float = 1.0
 
 
-VAPE: Final = Growth(260, 6, 32, 200, 0.08, 0.5)
+WORLD: Final = Growth(260, 4, 12, 200, 0.08, 0.5)
+"""Of vaping in one world."""
+PLAIN: Final = Growth(80, 6, 40, 60, 0.1)
+SCHOOL: Final = Growth(400, 7, 48, 100, 0.08, 0.5)
+"""Of vaping in the world `school`: what is plainly something else, and the rest."""
 KIND: Final = Growth(60, 4, 16, 40, 0.12)
 THC: Final = Growth(80, 4, 16, 40, 0.12)
 
@@ -64,10 +70,12 @@ def grow(
 
 
 def as_forest(learner: Any, columns: NDArray[np.intp]) -> Forest:
-    """Return a fitted binary ensemble that reads these facts as complete trees of its depth."""
+    """Return a fitted binary ensemble that reads these facts as complete trees.
+
+    All have the depth that the ensemble was allowed, so that forests of one growth can be joined.
+    """
     trees = [stage[0].nodes for stage in learner._predictors]  # noqa: SLF001
-    depth = max(1, *(int(nodes["depth"].max()) for nodes in trees))
-    inner = 2**depth - 1
+    inner = 2**learner.max_depth - 1
     column = np.zeros((len(trees), inner), np.int64)
     threshold = np.full((len(trees), inner), np.inf)
     value = np.zeros((len(trees), inner + 1))
@@ -87,3 +95,18 @@ def as_forest(learner: Any, columns: NDArray[np.intp]) -> Forest:
                 waiting += [(2 * at + 1, node["left"]), (2 * at + 2, node["right"])]
     offset = float(np.ravel(learner._baseline_prediction)[0])  # noqa: SLF001
     return Forest(column, threshold, value, offset)
+
+
+def scaled(forest: Forest, weight: float) -> Forest:
+    """Return a forest with this multiple of the score."""
+    return replace(forest, value=forest.value * weight, offset=forest.offset * weight)
+
+
+def joined(forests: Sequence[Forest]) -> Forest:
+    """Return the sum of forests of equal depth as one."""
+    return Forest(
+        np.concatenate([forest.column for forest in forests]),
+        np.concatenate([forest.threshold for forest in forests]),
+        np.concatenate([forest.value for forest in forests]),
+        sum(forest.offset for forest in forests),
+    )

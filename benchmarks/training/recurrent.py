@@ -154,17 +154,17 @@ def normalized(facts: NDArray[np.float32], scaled: Network) -> NDArray[np.float3
 
 
 def as_network(module: Any, scaled: Network) -> Network:
-    """Return a fitted module as the detector's network."""
+    """Return a fitted module as the detector's network; its output is rounded when weighted."""
     weights = {
-        name: rounded(tensor.detach().numpy().astype(np.float64))
+        name: tensor.detach().numpy().astype(np.float64)
         for name, tensor in module.state_dict().items()
     }
     return replace(
         scaled,
-        inputs=np.ascontiguousarray(weights["gru.weight_ih_l0"].T),
-        recurrent=np.ascontiguousarray(weights["gru.weight_hh_l0"].T),
-        bias=weights["gru.bias_ih_l0"],
-        recurrent_bias=weights["gru.bias_hh_l0"],
+        inputs=np.ascontiguousarray(rounded(weights["gru.weight_ih_l0"]).T),
+        recurrent=np.ascontiguousarray(rounded(weights["gru.weight_hh_l0"]).T),
+        bias=rounded(weights["gru.bias_ih_l0"]),
+        recurrent_bias=rounded(weights["gru.bias_hh_l0"]),
         output=weights["output.weight"][0],
         offset=float(weights["output.bias"][0]),
     )

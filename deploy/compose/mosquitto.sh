@@ -20,6 +20,7 @@ if [ -e $secrets/broker-certificate ]; then
     cat $secrets/broker-certificate >$etc/certificate
     cat $secrets/broker-key >$etc/key
     printf 'listener 8883\ncertfile %s\nkeyfile %s\n' $etc/certificate $etc/key >>$etc/mosquitto.conf
+    printf 'max_connections 2000\nuse_username_as_clientid true\n' >>$etc/mosquitto.conf
 fi
 chown -R mosquitto $etc /var/lib/mosquitto
 exec mosquitto -c $etc/mosquitto.conf

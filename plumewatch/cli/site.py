@@ -49,9 +49,14 @@ class Site:
 
     @contextmanager
     def read(self, database: Path) -> Iterator[sqlite3.Connection]:
-        """Open a database that the service made, read-only."""
+        """Open a database that the service made, read-only.
+
+        Raises `SchemaTooOldError` or `SchemaTooNewError` if it is of another version.
+        """
+        from plumewatch.service.data_folder import refuse_older
         from storage.sqlite import connect
 
+        refuse_older(database)
         try:
             connection = connect(database, read_only=True)
         except StorageError as error:

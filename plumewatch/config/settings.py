@@ -102,6 +102,7 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
             staff=tuple(staff),
             roster=config.roster(),
             cooldown_s=config.alerts.cooldown_s,
+            late_s=config.alerts.late_after_s,
             zone=config.timezone,
             page_url=config.web.url,
             timings=escalation_timings(config),

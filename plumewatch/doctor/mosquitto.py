@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +19,17 @@ if TYPE_CHECKING:
 PART: Final = "broker configuration"
 SHIPPED: Final = "see deploy/mosquitto.conf"
 _MAX_BYTES: Final = 1_000_000
-_OF_LISTENER: Final = frozenset({"certfile", "keyfile", "cafile", "require_certificate"})
+_OF_LISTENER: Final = frozenset(
+    {
+        "certfile",
+        "keyfile",
+        "cafile",
+        "require_certificate",
+        "max_connections",
+        "use_username_as_clientid",
+    }
+)
+_UNGUESSABLE: Final = re.compile("[0-9a-f]{16}")
 _DAY_S: Final = 86_400.0
 _HOUR_S: Final = 3_600.0
 _MESSAGE_BYTES: Final = 500
@@ -81,7 +93,7 @@ def _read(path: Path, into: MosquittoFile, *, included: bool) -> None:
 
 def check_mosquitto(config: PlumewatchConfig, file: MosquittoFile) -> Iterator[CheckResult]:
     """Check what a Mosquitto is configured to do with the readings of this school."""
-    problems = [*_losses(file), *_queue_limits(config, file), *_openings(file)]
+    problems = [*_losses(file), *_queue_limits(config, file), *_openings(config, file)]
     yield from problems
     if not problems:
         yield ok(PART, "keeps messages for the service and refuses unknown clients")
@@ -148,7 +160,7 @@ def _queue_limits(config: PlumewatchConfig, file: MosquittoFile) -> Iterator[Che
         )
 
 
-def _openings(file: MosquittoFile) -> Iterator[CheckResult]:
+def _openings(config: PlumewatchConfig, file: MosquittoFile) -> Iterator[CheckResult]:
     outside = [one for one in file.listeners if not is_loopback(one.host or "0.0.0.0")]  # noqa: S104
     if file.is_on("allow_anonymous") and file.listeners:
         report = fault if outside else warning
@@ -163,7 +175,24 @@ def _openings(file: MosquittoFile) -> Iterator[CheckResult]:
             "no acl_file: every account may publish as every sensor",
             f"acl_file /etc/mosquitto/plumewatch-acl; {SHIPPED}",
         )
+    guessable = _UNGUESSABLE.search(config.broker.client_id) is None
     for one in outside:
+        if guessable and one.settings.get("use_username_as_clientid", "").lower() != "true":
+            yield warning(
+                PART,
+                f"listener {one.port}: any account can take over the session of client id"
+                f" {config.broker.client_id!r}, and the readings in it",
+                "use_username_as_clientid true below that listener if the service uses another"
+                f' one; else broker.client_id = "plumewatch-{secrets.token_hex(8)}"'
+                " (the old session ends empty: stop the sensors or the broker meanwhile)",
+            )
+        if "max_connections" not in one.settings:
+            yield warning(
+                PART,
+                f"listener {one.port}: one device can open connections until the broker has no"
+                " descriptors left",
+                "max_connections 2000 below that listener",
+            )
         if "certfile" not in one.settings:
             yield warning(
                 PART,

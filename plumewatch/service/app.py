@@ -5,10 +5,12 @@ No part knows the service: each is given what it needs.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 from alerts.incidents.clock_step import ClockSteps
 from plumewatch.sensor_status import restore_counts, save_counts
@@ -27,7 +29,6 @@ from storage.errors import StorageError
 from storage.lease import Lease
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Sequence
 
     from alerts.notify.channels.apprise_notifier import Notifier
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from storage.reading import Reading
 
 log = logging.getLogger(__name__)
+
+_CONNECT_FIRST_S: Final = 2.0
+"""Longest time that the detectors wait for the connection to the broker, which needs little."""
 
 
 class Service:
@@ -108,7 +112,7 @@ class Service:
             web = self._listen()
             tasks = [
                 *self.ingestion.tasks(),
-                Task("detector", self.detection.run()),
+                Task("detector", self._detect()),
                 *self.writers.tasks(),
                 *self.alerting.tasks(self.detection),
                 *self.monitoring.tasks(),
@@ -126,8 +130,8 @@ class Service:
         intake, resources = self.ingestion.intake, self.resources
         try:
             resources.open()
-            self.ingestion.restore()
-            restore_counts(resources.state, intake.reading_counts, resources.registry)
+            counted = restore_counts(resources.state, intake.reading_counts, resources.registry)
+            self.ingestion.restore(counted)
             intake.firmware.restore(firmware.versions(resources.state))
             self.detection.open(self.journal.last_offset())
             self.alerting.open()
@@ -155,6 +159,13 @@ class Service:
     def _on_clock_set(self, now: float) -> None:
         self.monitoring.deletion.clock_set(now)
 
+    async def _detect(self) -> None:
+        """Run detection; the first connection comes before the detectors are restored."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CONNECT_FIRST_S):
+                await self.ingestion.source.attempted.wait()
+        await self.detection.run()
+
     async def _admit(self, events: Sequence[Event]) -> None:
         await self.detection.admit(events)
 
@@ -167,8 +178,7 @@ class Service:
         if self.resources.is_open:
             try:
                 self.detection.save_snapshot()
-                counts = self.ingestion.intake.reading_counts.snapshot()
-                save_counts(self.resources.state, counts)
+                save_counts(self.resources.state, *self.ingestion.counts())
             except sqlite3.Error as error:
                 log.warning("some counts of the last minute are lost: %s", error)
         self.writers.close()

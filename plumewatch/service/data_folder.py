@@ -44,7 +44,7 @@ from storage.sqlite import connect, migrate, transaction, translated
 from storage.timeseries import sqlite as sqlite_series
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from plumewatch.config.model import PlumewatchConfig
@@ -80,6 +80,15 @@ NEWEST: Final[Mapping[str, int]] = MappingProxyType(
 )
 """Newest schema of each component that this program knows."""
 
+_LOST: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "state.db": "Incidents, accounts, silences and the audit log are lost; the detectors begin"
+        " anew with the %d readings of the journal.",
+        "series.db": "It is rebuilt from the %d readings of the journal; older readings, averages"
+        " and records are lost.",
+        "influx.db": "The %d readings of the journal are written to the InfluxDB again.",
+    }
+)
 _COPIES: Final = "before-upgrade-"
 _ROOM: Final = 1.1
 """Disk space of a copy, as a multiple of the size of the files."""
@@ -222,13 +231,41 @@ def open_series(config: PlumewatchConfig) -> Iterator[Series]:
         series.close()
 
 
-def record_start(state: sqlite3.Connection, config: PlumewatchConfig, now: float) -> None:
-    """Record in the audit log what the service runs with; the configuration by its hash."""
+def absent_files(paths: DataPaths, *, influx: bool) -> list[Path]:
+    """Return the databases of consumers of the journal that are not there."""
+    files = (paths.state, paths.influx if influx else paths.series)
+    return [path for path in files if not path.exists()]
+
+
+def report_absent(journal: Journal, absent: Sequence[Path]) -> str:
+    """Log which of `absent` files are lost, as the journal has readings; return their names."""
+    first, last = journal.first_offset(), journal.last_offset()
+    if last == 0:
+        return ""  # a new data folder
+    for path in absent:
+        log.error(
+            "%s is missing although the journal has readings: was it deleted? %s"
+            " If you have a backup, stop the service and restore it (plumewatch restore)",
+            path,
+            _LOST[path.name] % (last - first + 1),
+        )
+    return ", ".join(path.name for path in absent)
+
+
+def record_start(
+    state: sqlite3.Connection, config: PlumewatchConfig, now: float, lost: str
+) -> None:
+    """Record in the audit log what the service runs with; the configuration by its hash.
+
+    `lost` are the names of files that were missing.
+    """
     detail = {
         "version": __version__,
         "model": Model.shipped().version,
         "config_sha256": hashlib.sha256(config.model_dump_json().encode()).hexdigest(),
     }
+    if lost:
+        detail["missing"] = lost
     with transaction(state) as tx:
         audit.append(tx, AuditKind.START, "service", detail, now)
 

@@ -16,6 +16,7 @@ from ingest.errors import BrokerError
 from ingest.event_messages import EVENT_TOPICS, EventIntake
 from ingest.http import HttpIngest
 from ingest.intake import Intake
+from ingest.journal_history import JournalHistory
 from ingest.mqtt import MqttSource, live_messages
 from ingest.states import States
 from plumewatch.config.ingest_settings import http_sources, intake_config, topic_filters
@@ -41,9 +42,12 @@ _COMMIT_PACE_S: Final = 0.005
 """How long readings that arrive one by one are gathered: a commit costs much, a reading little. The
 first reading after a pause does not wait."""
 _DEDUPE_WINDOW: Final = 512
-"""More than the broker's `max_inflight_messages`, all of which it may resend after a crash."""
+"""More than the broker's `max_inflight_messages`, all of which it may resend after a crash. What is
+older is searched for in the journal."""
 _TAP_AGAIN_S: Final = 5.0
 _POLL_S: Final = 0.2
+_MAX_RECOUNTED: Final = 500_000
+"""Readings counted at a start; more than a minute's worth, which is how often counts are saved."""
 _RESTORED_READINGS: Final = 20_000
 """Newest readings of the journal among which duplicates are found after a start."""
 
@@ -68,10 +72,13 @@ class Ingestion:
         config = resources.config
         self._journal, self._in_journal = resources.journal, resources.in_journal
         self._on_stored = on_stored
+        self._stored_offset = 0
         self._admit = admit
         self.intake_config = intake_config(config, dedupe_window=_DEDUPE_WINDOW)
         topics = topic_filters(config, self.intake_config.mappings)
-        self.intake = Intake(self.intake_config)
+        self.intake = Intake(replace(self.intake_config, searches_journal=True))
+        skew = self.intake_config.context.limits.max_skew_s
+        self._history = JournalHistory(resources.journal, skew, time.monotonic)
         self.commit_s = Histogram(_COMMIT_BOUNDS_S)
         self.commits = GroupCommit(self._commit, pace_s=_COMMIT_PACE_S)
         broker = broker_settings(config)
@@ -114,9 +121,29 @@ class Ingestion:
         )
         self._http_server: WebServer | None = None
 
-    def restore(self) -> None:
-        """Give the intake the newest readings of the journal, to find duplicates."""
-        self.intake.restore(self._journal.tail(_RESTORED_READINGS))
+    def restore(self, counted: int | None) -> None:
+        """Give the intake the newest readings of the journal, to find duplicates.
+
+        Those behind the offset `counted` are counted: what a killed service had not saved. Without
+        it, all of the newest are.
+        """
+        last = self._stored_offset = self._journal.last_offset()
+        counted = last - _RESTORED_READINGS if counted is None else counted
+        counted = max(counted, last - _MAX_RECOUNTED, 0)
+        at = max(0, min(last - _RESTORED_READINGS, counted))
+        while at < last:
+            entries, at = self._journal.read(at, _RESTORED_READINGS)
+            self.intake.restore(e.reading for e in entries if e.offset <= counted)
+            behind = [e.reading for e in entries if e.offset > counted]
+            self.intake.restore(behind, counted=False)
+
+    def counts(self) -> tuple[bytes, int]:
+        """Return the counts of the readings up to a journal offset, and the offset."""
+        waiting = self.commits.unsettled()
+        uncounted = {id(reading) for reading in self.intake.undecided(waiting)}
+        registered = self.intake_config.context.registry.sensors
+        without = [r for r in waiting if id(r) not in uncounted and r.sensor in registered]
+        return self.intake.reading_counts.snapshot(without), self._stored_offset
 
     def listen_for_http(self) -> None:
         """Bind the address of HTTP ingest if it has sources.
@@ -161,8 +188,19 @@ class Ingestion:
         self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter]
     ) -> None:
         began = time.monotonic()
-        last = await self._in_journal(self._journal.commit, readings, dead_letters)
+        undecided = self.intake.undecided(readings)
+        if undecided:
+            found = await self._in_journal(self._history.known, undecided)
+            known = {id(r) for r, is_known in zip(undecided, found, strict=True) if is_known}
+            readings = [reading for reading in readings if id(reading) not in known]
+        if readings or dead_letters or not undecided:
+            last = await self._in_journal(self._journal.commit, readings, dead_letters)
+        else:
+            last = await self._in_journal(self._journal.last_offset)
+        for reading in undecided:
+            self.intake.decide(reading, known=id(reading) in known)
         self.commit_s.observe(time.monotonic() - began)
+        self._stored_offset = last
         self._on_stored(last)
 
     async def _commit_events(

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from alerts.outbound.state_summary import StateRecorder
     from detection.liveness import SensorLife
-    from ingest.reading_counts import ReadingCounts
     from plumewatch.service.detection_loop import DetectionLoop
     from plumewatch.service.resources import Resources
     from storage.timeseries.records import Record
@@ -40,10 +39,15 @@ EVERY_S: Final = 60.0
 FASTEST: Final = 10.0
 MAX_WAITING: Final = 1_000_000
 """Most samples that wait for the series: some days of a large school."""
+_REST: Final = 2.0
+"""Pause after a slice of deletion, as a multiple of the time that it took."""
+_MAX_REST_S: Final = 0.1
+"""Longest pause: 20,000 rows a second are deleted on any disk that stores as many."""
 _DAY_S: Final = 86_400.0
 _WARN_DAYS: Final = 7
 _CLOCK: Final = "retention clock"
 _DUTY: Final = "hours on duty"
+_RECORDED: Final = "recorded counts"
 
 
 class RetentionClock:
@@ -126,22 +130,37 @@ class Deletion:
         old_at = self._retention.follow(now, elapsed)
         self._warn()
         await base.run_until_stored("retention clock", _save_clock, base.state, old_at)
-        stored = await base.in_series(base.series.cursor)
-        keep = base.config.journal
-        prune = partial(
-            base.journal.prune,
-            min_cursor=min(snapshot_offset, stored),
-            received_before=old_at - keep.keep_days * _DAY_S,
-            max_bytes=keep.max_mb * 1_000_000,
-            spare=snapshot_offset,
-        )
-        while (pruned := await base.in_journal(prune)).rows:
-            self.unread += pruned.unread
+        await self._prune_journal(snapshot_offset, old_at)
         held = await base.run_until_stored("holds", holds.earliest, base.state)
         if held is not None:
             old_at = min(old_at, held + base.config.timeseries.raw_days * _DAY_S)
         while await base.in_series(base.series.tidy, now, old_at):
             pass
+
+    async def _prune_journal(self, snapshot_offset: int, old_at: float) -> None:
+        """Delete what is old or too much now; what arrives meanwhile is for the next minute.
+
+        Pauses between the slices leave the disk to the commits.
+        """
+        base, keep = self._resources, self._resources.config.journal
+        stored = await base.in_series(base.series.cursor)
+        excess = await base.in_journal(base.journal.bytes_used) - keep.max_mb * 1_000_000
+        while True:
+            began = time.monotonic()
+            pruned = await base.in_journal(
+                partial(
+                    base.journal.prune,
+                    min_cursor=min(snapshot_offset, stored),
+                    received_before=old_at - keep.keep_days * _DAY_S,
+                    excess_bytes=excess,
+                    spare=snapshot_offset,
+                )
+            )
+            if not pruned.rows:
+                return
+            self.unread += pruned.unread
+            excess -= pruned.freed_bytes
+            await asyncio.sleep(min(_REST * (time.monotonic() - began), _MAX_REST_S))
 
     def _warn(self) -> None:
         days = self.held_back_days
@@ -160,6 +179,7 @@ class Deletion:
 class Maintenance:
     """The work of every minute.
 
+    - `counts`: returns the sensors' counts and the journal offset up to which they count.
     - `before_sample`: called in the event loop before each sample.
     - `refresh`: reads what the meters need from disk, in the thread of the state database.
     - `wake_records`: called when samples wait for the series.
@@ -170,7 +190,7 @@ class Maintenance:
     detection: DetectionLoop
     recorder: StateRecorder
     deletion: Deletion
-    reading_counts: ReadingCounts
+    counts: Callable[[], tuple[bytes, int]]
     before_sample: Callable[[], None]
     refresh: Callable[[], None]
     wake_records: Callable[[], None]
@@ -181,7 +201,12 @@ class Maintenance:
         self.deletion.open()
         stored = state.snapshot(self.resources.state, _DUTY)
         now = self.resources.clock()
-        self.recorder.begin(now, None if stored is None else float(stored.body))
+        recorded = state.snapshot(self.resources.state, _RECORDED)
+        self.recorder.begin(
+            now,
+            None if stored is None else float(stored.body),
+            None if recorded is None else recorded.body,
+        )
 
     async def run_maintenance(self) -> None:
         """Do all of it once a minute, the first time at once, until cancelled."""
@@ -196,8 +221,8 @@ class Maintenance:
         """Store the detectors' state and the counts; return the journal offset of the state."""
         run = self.resources.run_until_stored
         snapshot_offset = await run("snapshot", self.detection.save_snapshot)
-        counts = self.reading_counts.snapshot()
-        await run("counts", save_counts, self.resources.state, counts)
+        counts, offset = self.counts()
+        await run("counts", save_counts, self.resources.state, counts, offset)
         return snapshot_offset
 
     async def measure(self) -> None:
@@ -212,7 +237,8 @@ class Maintenance:
         run, db = self.resources.run_until_stored, self.resources.state
         stored = await run("measurements", StateSummary.read, db)
         records = sample(self.resources.clock(), self.detection.lives(), stored)
-        dropped = await run("measurements", _append, db, records, self.recorder.duty_until)
+        recorded, until = self.recorder.recorded(), self.recorder.duty_until
+        dropped = await run("measurements", _append, db, records, until, recorded)
         if dropped:
             log.warning(
                 "the series has been unavailable for too long: the %d oldest samples are dropped",
@@ -222,10 +248,13 @@ class Maintenance:
         self.wake_records()
 
 
-def _append(connection: sqlite3.Connection, records: list[Record], duty_until: float) -> int:
+def _append(
+    connection: sqlite3.Connection, records: list[Record], duty_until: float, recorded: bytes
+) -> int:
     with transaction(connection) as tx:
         series_records.append(tx, records)
         state.set_snapshot(tx, _DUTY, state.Snapshot(0, "", repr(duty_until).encode()))
+        state.set_snapshot(tx, _RECORDED, state.Snapshot(0, "", recorded))
         return series_records.bound(tx, MAX_WAITING)
 
 

@@ -111,7 +111,7 @@ class Monitoring:
             detection,
             recorder,
             self.deletion,
-            intake.reading_counts,
+            ingestion.counts,
             before_sample=lambda: health.lateness.sample(registry.sensors, intake.reading_counts),
             refresh=self.meters.refresh,
             wake_records=writers.records.wake.set,

@@ -15,10 +15,12 @@ from alerts.consumer.detection_consumer import CONSUMER
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.timeseries_settings import series_kept_from, series_of
 from plumewatch.service.data_folder import (
+    absent_files,
     copy_before_upgrade,
     open_and_repair_state,
     reconcile_journal,
     record_start,
+    report_absent,
 )
 from storage import state
 from storage.journal import Journal
@@ -84,12 +86,14 @@ class Resources:
         Raises `StorageError` or `sqlite3.Error` if one of them cannot be used.
         """
         now = self.clock()
+        absent = absent_files(self.paths, influx=bool(self.config.timeseries.url))
         copy_before_upgrade(self.paths.root, now, series_kept_from(self.config, now))
         self.journal.open()
         self.series.open()
         self.state = open_and_repair_state(self.paths.state)
         self.is_open = True
-        record_start(self.state, self.config, now)
+        lost = report_absent(self.journal, absent)
+        record_start(self.state, self.config, now, lost)
         cursor = max(self.series.cursor(), state.cursor(self.state, CONSUMER))
         reconcile_journal(self.journal, cursor)
 

@@ -135,7 +135,8 @@ class DeviceUnit:
         n_pm = len(self._pm.part.channels) if self._pm else 0
         self._n_pm = n_pm
         if self._pm:
-            self._pm_lag = _Lag(self._pm.lag_s, n_pm)
+            self._pm_lag = _Lag(self._pm.lag_s, n_pm + 1)
+            self._pm_plume = np.vstack([self._pm.matrix, _ABOVE_03])
             self._pm_fine = (self._pm.matrix @ _FINE_NUMBERS).astype(np.float32)
             self._pm_coarse = (self._pm.matrix @ _COARSE_NUMBERS).astype(np.float32)
         if self._voc:
@@ -194,12 +195,14 @@ class DeviceUnit:
         np.take(self._pm_fine, _rh_row(air.rh), axis=1, out=out)
         out *= fine
         out += self._pm_coarse[:, None] * coarse
+        above_03: NDArray[np.float32] | float = 0.0
         if air.plume is not None or not self._pm_lag.rest():
-            plume = air.plume
-            own = np.zeros_like(out) if plume is None else self._pm.matrix @ plume[:N_BINS]
-            out += self._pm_lag(own)
-            if plume is not None:
-                self._pm.saturate(out, _ABOVE_03 @ plume[:N_BINS])
+            plume = np.zeros((N_BINS, out.shape[1]), np.float32)
+            if air.plume is not None:
+                plume = air.plume[:N_BINS]
+            *own, above_03 = self._pm_lag(self._pm_plume @ plume)
+            out += np.stack(own)
+        self._pm.lose_coincident(out, above_03)
 
     def _sense_gas(self, rng: np.random.Generator, air: Inlet, out: NDArray[np.float32]) -> None:
         voc = self._voc

@@ -5,6 +5,10 @@ abstract 210: ~88 % of nicotine vape mass volatile; THC 2.5-6.5 mg a puff, low v
 Zhao 2020 (doi 10.1016/j.atmosenv.2020.117731: cannabis vape modes at 0.4 and 0.8 µm), a public
 Juul recording (fine excess falls to 1/e in 19 s, middle half 15-24 s) and, for cigarettes, Ott
 (Indoor Air 24:199) and the 2-3 mg/min of the emission literature.
+
+How much a metal oxide sees of a puff is not published: glycols alone would be a tenth of what some
+monitors show. The gas of a session is therefore drawn over a range ten times as wide as the
+amounts, from hardly any answer to one doubling of the signal.
 """
 
 from __future__ import annotations
@@ -40,6 +44,12 @@ def _volatile_efold_s(rng: np.random.Generator, median: float, low: float, high:
     return float(np.clip(median * rng.lognormal(0, 0.45), low, high))
 
 
+def _gas_mg(rng: np.random.Generator, glycol: float, terpene: float) -> tuple[float, ...]:
+    """Gas of a session: these amounts, mg, times 0.5-5 for flavors, acids and their products."""
+    factor = log_uniform(rng, 0.5, 5)
+    return (factor * glycol, 0.0, 0.0, factor * terpene, 0.0)
+
+
 def _nicotine(
     rng: np.random.Generator,
     mg_per_puff: Callable[[], float],
@@ -61,12 +71,10 @@ def _nicotine(
             duration_s=float(rng.uniform(1, 4)),
             particles_mg=mass,
             aerosol=aerosol,
-            gas_mg=(
+            gas_mg=_gas_mg(
+                rng,
                 len(times) * log_uniform(rng, 0.1, 3) * float(rng.uniform(0.7, 1)),
-                0.0,
-                0.0,
                 len(times) * log_uniform(rng, 0.005, 0.2),
-                0.0,
             ),
             water_g=len(times) * float(rng.uniform(0.0, 0.08)),
             co2_g=len(times) * 0.05,
@@ -106,7 +114,7 @@ def box_mod(rng: np.random.Generator) -> tuple[Emission, ...]:
             duration_s=float(rng.uniform(2, 5)),
             particles_mg=n * log_uniform(rng, 2, 20),
             aerosol=aerosol,
-            gas_mg=(n * log_uniform(rng, 2, 20), 0.0, 0.0, n * log_uniform(rng, 0.02, 1), 0.0),
+            gas_mg=_gas_mg(rng, n * log_uniform(rng, 2, 20), n * log_uniform(rng, 0.02, 1)),
             water_g=n * float(rng.uniform(0, 0.3)),
             co2_g=n * 0.05,
         ),
@@ -133,7 +141,7 @@ def thc_cartridge(rng: np.random.Generator) -> tuple[Emission, ...]:
             duration_s=float(rng.uniform(2, 6)),
             particles_mg=n * float(rng.uniform(2.5, 6.5)),
             aerosol=aerosol,
-            gas_mg=(0.0, 0.0, 0.0, n * log_uniform(rng, 0.2, 2), n * 0.02),
+            gas_mg=(*_gas_mg(rng, 0.0, n * log_uniform(rng, 0.2, 2))[:4], n * 0.02),
             co2_g=n * 0.05,
         ),
     )

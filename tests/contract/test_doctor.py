@@ -170,6 +170,9 @@ class TestBroker:
             ("listener 1883 127.0.0.1\nallow_anonymous true", "whoever reaches", False),
             ("listener 8883", "listener 8883 is open to the network without TLS", False),
             ("listener 8883", "no acl_file", False),
+            ("listener 8883", "can take over the session of client id 'plumewatch'", False),
+            ("listener 8883", "until the broker has no descriptors", False),
+            ("max_connections 9\nlistener 8883", "until the broker has no descriptors", False),
         ],
     )
     def test_settings(self, site, tmp_path, text, message, is_fault):
@@ -179,6 +182,23 @@ class TestBroker:
         file = read_mosquitto(tmp_path / "mosquitto.conf")
         found = [f for f in check_mosquitto(load(site()), file) if message in f.sentence]
         assert [f.state is State.FAULT for f in found] == [is_fault]
+
+    def test_a_session_that_no_device_can_take_over(self, site, tmp_path):
+        listener = (SHIPPED.parent / "broker-tls.conf").read_text()
+        path = tmp_path / "mosquitto.conf"
+        path.write_text(f"{SHIPPED.read_text()}\n{listener}")
+        (found,) = check_mosquitto(load(site()), read_mosquitto(path))
+        assert found.state is State.OK
+        path.write_text(
+            path.read_text()
+            .replace("use_username_as_clientid true", "use_username_as_clientid false")
+            .replace("\nmax_connections 2000", "")
+        )
+        found = [f.sentence for f in check_mosquitto(load(site()), read_mosquitto(path))]
+        assert [f.partition(":")[0] for f in found] == ["listener 8883"] * 2
+        secret = load(site(broker='client_id = "plumewatch-0123456789abcdef"'))
+        (found,) = check_mosquitto(secret, read_mosquitto(path))
+        assert "descriptors" in found.sentence
 
     def test_the_shipped_settings_are_ok(self, site, tmp_path):
         shipped = SHIPPED.read_text()

@@ -346,3 +346,30 @@ async def test_no_other_channel_has_buttons_and_its_link_is_its_persons_own(prov
     headers, said = message(provider)
     assert "X-Actions" not in headers
     assert said["message"].splitlines()[-1] == own.link
+
+
+async def test_the_wait_that_a_provider_asks_for_in_its_header_is_known(provider):
+    provider.answers = [answer(429, headers=(("Retry-After", "41"),))]
+    with pytest.raises(TransientNotifyError) as caught:
+        await send(Secret(f"ntfy://127.0.0.1:{provider.port}/t"))
+    assert caught.value.retry_after_s == 41.0
+
+
+async def test_a_burst_is_waited_for_and_a_used_up_day_ends_the_address_until_the_next(provider):
+    now = [1_790_000_000.0]
+    notifier = AppriseNotifier(NotifySettings(allow_private=True), clock=lambda: now[0])
+    target = Secret(f"ntfy://127.0.0.1:{provider.port}/t")
+    burst = b'{"code":42901,"http":429,"error":"limit reached: too many requests"}'
+    day = b'{"code":42908,"http":429,"error":"limit reached: daily message quota reached"}'
+    provider.answers = [answer(429, burst), answer(429, day)]
+    with pytest.raises(TransientNotifyError) as caught:
+        await notifier.send(target, NOTICE, timeout_s=5.0)
+    assert caught.value.reason is NotifyReason.RATE_LIMITED
+    for _ in range(3):
+        with pytest.raises(PermanentNotifyError) as ended:
+            await notifier.send(target, NOTICE, timeout_s=5.0)
+        assert ended.value.reason is NotifyReason.QUOTA
+    assert len(provider.requests) == 2
+    now[0] += 86_400.0
+    await notifier.send(target, NOTICE, timeout_s=5.0)
+    assert len(provider.requests) == 3

@@ -10,13 +10,14 @@ import signal
 import socket
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from storage.reading import Reading
-from tests.support.broker import ShippedMosquitto
+from tests.support.broker import Mosquitto, ShippedMosquitto, free_port
 from tests.support.launcher import ForkedService, Launcher, set_clock
 from tests.support.oracle import assert_all_stored, quiet_reading, reaches
 from tests.support.service import Publisher, eventually
@@ -92,6 +93,34 @@ def test_service_and_sensors_may_do_what_they_need_and_no_more(broker, service):
     stranger.disconnect()
     stranger.loop_stop()
     assert answers[0]
+
+
+def test_no_account_takes_over_the_session_of_another():
+    """Over the listener for the network, as shipped; without its certificate."""
+    text = (Path(__file__).parents[2] / "deploy/broker-tls.conf").read_text()
+    port = free_port()
+    users = {"plumewatch": "of-the-service", SENSOR["username"]: SENSOR["password"]}
+    lines = [
+        line.replace("listener 8883", f"listener {port} 127.0.0.1")
+        for line in text.splitlines()
+        if not line.startswith(("#", "certfile", "keyfile", "tls_version"))
+    ]
+    with Mosquitto("\n".join(lines), users=users) as broker:
+        lost = []
+        own = Client(CallbackAPIVersion.VERSION2, client_id="plumewatch", clean_session=False)
+        own.username_pw_set("plumewatch", "of-the-service")
+        own.on_disconnect = lambda *_: lost.append("own")
+        thief = Client(CallbackAPIVersion.VERSION2, client_id="plumewatch", clean_session=True)
+        thief.username_pw_set(**SENSOR)
+        for client, to in ((own, broker.port), (thief, port)):
+            client.connect("127.0.0.1", to)
+            client.loop_start()
+            eventually(client.is_connected, "connected")
+        time.sleep(0.5)
+        assert (own.is_connected(), thief.is_connected(), lost) == (True, True, [])
+        for client in (own, thief):
+            client.disconnect()
+            client.loop_stop()
 
 
 def test_what_is_too_large_ends_its_senders_connection_and_nothing_else(broker, service):

@@ -30,13 +30,15 @@ def one_room(base):
 
 
 @contextlib.asynccontextmanager
-async def running(config, **options):
+async def running(config, *, wait=True, **options):
+    """Run a service; `wait` until its detectors are ready."""
     service = Service(config, notifier=RecordingNotifier(), **options)
     stop = asyncio.Event()
     task = asyncio.create_task(service.run(stop))
     try:
         ready = asyncio.create_task(service.ready.wait())
-        await asyncio.wait((task, ready), timeout=60, return_when=asyncio.FIRST_COMPLETED)
+        if wait:
+            await asyncio.wait((task, ready), timeout=60, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         yield service
     finally:

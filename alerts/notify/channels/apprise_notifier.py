@@ -7,7 +7,11 @@ Properties of apprise that shape this module:
 - its time-outs are per socket read and its calls share one pool of threads. Here each channel has
   threads of its own (`storage.bounded_call`): a hung provider delays only itself;
 - it logs addresses, which are secrets: its log, and urllib3's during a send, are discarded;
-- it returns no response headers: ``Retry-After`` is known only from a body (Telegram, Discord).
+- it returns no response headers: ``Retry-After`` is read where its HTTP library builds an answer,
+  or from a body (Telegram, Discord).
+
+The code 42908 of ntfy says that the day's quota is used up. The address then gets nothing more
+until the next day in UTC: each notice goes to the person's next address at once.
 
 A notice may go to an allow-list of schemes, and `alerts.notify.guarded_http` checks each connection
 as it is made. Behind an HTTP proxy the proxy's address is what counts.
@@ -25,6 +29,7 @@ import functools
 import json
 import logging
 import re
+import time
 import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -32,12 +37,13 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import apprise
 from apprise.attachment.memory import AttachMemory
+from requests.adapters import HTTPAdapter
 
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notify.answer_links import answer_of
-from alerts.notify.guarded_http import guarded
+from alerts.notify.guarded_http import guarded, keep_retry_after
 from alerts.notify.notice import Priority, render
-from alerts.routing.targets import SELF_HOSTED, channel_of, scheme_of
+from alerts.routing.targets import SELF_HOSTED, channel_of, scheme_of, target_id
 from storage.bounded_call import BoundedThreads, BusyError, DeadlineExceededError
 
 if TYPE_CHECKING:
@@ -64,7 +70,9 @@ _PRIORITIES: Final = {
 _JSON_FIELDS: Final = (
     *("incident", "reason", "kind", "room", "floor", "building", "since", "priority", "link"),
 )
-_STATUS: Final = re.compile(r"error[=:]\s*(\d{3})")
+_STATUS: Final = re.compile(r"error[=:]\s*(\d{3})(\d{2})?\b")
+_NTFY_QUOTA: Final = ("429", "08")
+_DAY_S: Final = 86_400.0
 _RETRY_AFTER: Final = re.compile(
     r"retry_?after(?:Seconds)?\W{1,4}(\d{1,5}(?:\.\d+)?)", re.IGNORECASE
 )
@@ -151,8 +159,12 @@ class NotifySettings:
 class AppriseNotifier:
     """Delivers notices through apprise."""
 
-    def __init__(self, settings: NotifySettings | None = None) -> None:
+    def __init__(
+        self, settings: NotifySettings | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
         self._settings = settings or NotifySettings()
+        self._clock = clock
+        self._used_up: dict[str, float] = {}
         self._threads: dict[str, BoundedThreads] = {}
         self._picture_threads: dict[str, BoundedThreads] = {}
         _prepare_apprise()
@@ -181,6 +193,24 @@ class AppriseNotifier:
         faults = check_target(target, self._settings)
         if faults:
             raise faults[0]
+        day = self._clock() // _DAY_S
+        if self._used_up.get(target_id(target)) == day:
+            raise PermanentNotifyError(NotifyReason.QUOTA, "the day's quota is used up")
+        try:
+            await self._send(target, notice, timeout_s, picture)
+        except PermanentNotifyError as error:
+            if error.reason is NotifyReason.QUOTA:
+                self._used_up[target_id(target)] = day
+                _LOG.error(
+                    "%s: the day's quota is used up; notices go to the next addresses until the"
+                    " next day in UTC",
+                    channel_of(target),
+                )
+            raise
+
+    async def _send(
+        self, target: Secret, notice: Notice, timeout_s: float, picture: bytes | None
+    ) -> None:
         threads = self._threads_of(self._threads, target)
         call = _Call(target, notice, self._settings, timeout_s)
         if picture is None or not self.takes_picture(target):
@@ -227,6 +257,13 @@ def _prepare_apprise() -> None:
         # its mail plug-in imports a module that Python has since dropped
         warnings.simplefilter("ignore", DeprecationWarning)
         apprise.Apprise.instantiate("json://localhost")  # loads all plug-ins, once
+    build = HTTPAdapter.build_response
+
+    def build_response(self: HTTPAdapter, request: Any, answer: Any) -> Any:
+        keep_retry_after(answer.headers.get("Retry-After"))
+        return build(self, request, answer)
+
+    HTTPAdapter.build_response = build_response  # type: ignore[method-assign, assignment]
 
 
 def check_target(target: Secret, settings: NotifySettings | None = None) -> list[NotifyError]:
@@ -386,7 +423,8 @@ class _Call:
             raise PermanentNotifyError(
                 NotifyReason.FORBIDDEN_ADDRESS, "the address is inside this network"
             )
-        raise _error_of(entry.message for r in result.results for entry in r.logs())
+        lines = (entry.message for r in result.results for entry in r.logs())
+        raise _error_of(lines, guard.retry_after_s)
 
 
 def _with_buttons(url: str, scheme: str, notice: Notice) -> str:
@@ -423,21 +461,22 @@ def _decorate(service: Any, scheme: str, notice: Notice) -> None:
         service.payload_extras = {**service.payload_extras, **extras}
 
 
-def _error_of(messages: Iterable[str]) -> NotifyError:
+def _error_of(messages: Iterable[str], retry_after: float | None = None) -> NotifyError:
     """Return the error that apprise's own log lines describe, without their text."""
-    status = 0
-    retry_after: float | None = None
+    status, quota = 0, False
     timed_out = False
     for message in messages:
         timed_out = timed_out or "timed out" in message
         if found := _STATUS.search(message):
-            status = int(found[1])
+            status, quota = int(found[1]), found.groups() == _NTFY_QUOTA
         if found := _RETRY_AFTER.search(message):
             retry_after = min(float(found[1]), _MAX_RETRY_AFTER_S)
     if not status:
         reason = NotifyReason.TIMEOUT if timed_out else NotifyReason.CONNECTION
         return TransientNotifyError(reason, "no answer")
     detail = f"HTTP {status}"
+    if quota:
+        return PermanentNotifyError(NotifyReason.QUOTA, "the day's quota is used up")
     if status == 429:
         return TransientNotifyError(NotifyReason.RATE_LIMITED, detail, retry_after_s=retry_after)
     if status >= 500 or status in {408, 425}:

@@ -32,6 +32,9 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     times for info."""
     acknowledged_for_s: Annotated[float, Field(ge=60, le=86_400)] = 600.0
     """Seconds after an acknowledgement until the responder is reminded to report an outcome."""
+    late_after_s: Annotated[float, Field(ge=60, le=86_400)] = 600.0
+    """Seconds from a detection to the arrival of its readings beyond which it is recorded as late
+    and pages nobody."""
     notices_per_hour: Annotated[int, Field(ge=2, le=1000)] = 12
     """Most notices per person and hour; further ones are combined, except critical ones."""
     storm_rooms: Annotated[int, Field(ge=1, le=1000)] = 3

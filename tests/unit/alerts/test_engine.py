@@ -153,12 +153,24 @@ def test_replay_gives_unknown_sensors_a_room_and_writes_no_notice(tx, policy, ma
     assert rows(tx, "SELECT room, status FROM incident") == [("lab-7", "notified")]
 
 
-def test_late_events_are_stored_and_never_page(tx, engine, make_event):
+def test_late_events_are_recorded_as_an_incident_and_never_page(tx, engine, make_event):
     assert engine.on_events(tx, [make_event(1000.0)], 1000.0 + 601) == []
     assert rows(tx, "SELECT late FROM alert_event") == [(1,)]
     later = make_event(1000.0, phase=EventPhase.UPDATED)
     assert engine.on_events(tx, [later], 1700.0) == []
-    assert rows(tx, "SELECT count(*) FROM incident") == [(0,)]
+    for now in range(1700, 5000, 100):
+        assert engine.on_time(tx, float(now)) == []
+    assert rows(tx, "SELECT suppressed_by, paged, severity, status FROM incident") == [
+        ("late", 0, "warning", "resolved")
+    ]
+    assert rows(tx, "SELECT count(*) FROM outbox") == [(0,)]
+
+
+def test_what_began_late_and_still_goes_on_pages(tx, engine, make_event):
+    """The backlog has caught up with the present: somebody may go and look."""
+    assert engine.on_events(tx, [make_event(1000.0)], 1000.0 + 601) == []
+    live = replace(make_event(1000.0, phase=EventPhase.UPDATED), time=1620.0)
+    assert len(engine.on_events(tx, [live], 1621.0)) == 1
 
 
 def test_just_in_time_pages(tx, engine, make_event):
@@ -403,3 +415,14 @@ def test_a_test_notice_is_only_noted(tx, engine, make_event):
     notice = Notice(record.incident, NoticeReason.TEST, "vape", "", "", "", 0.0, "")
     engine.delivered(tx, DeliveredRow(record.incident, "ap", "json", notice), 1001.0)
     assert repository.load(tx, record.incident).status is Status.OPEN
+
+
+def test_an_alert_says_that_its_sensor_is_disputed(tx, engine, make_event):
+    engine.on_events(tx, [make_event(1000.0, kind=EventKind.INTEGRITY)], 1000.0)
+    engine.on_events(tx, [make_event(1010.0), make_event(1010.0, "s3")], 1010.0)
+    notes = rows(
+        tx,
+        "SELECT i.sensor, coalesce(json_extract(o.notice, '$.note'), '') <> '' FROM outbox o"
+        " JOIN incident i ON i.id = o.incident WHERE i.kind = 'vape' GROUP BY i.id ORDER BY i.id",
+    )
+    assert notes == [("s1", 1), ("s3", 0)]

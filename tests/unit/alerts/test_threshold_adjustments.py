@@ -135,11 +135,11 @@ def test_a_move_is_taken_back_once_and_only_a_move(tx, incident_of, answer):
     assert len(threshold_adjustments.latest(tx)) == 2
 
 
-def test_after_taking_back_the_same_answer_moves_again(tx, incident_of, answer):
+def test_after_an_undo_the_next_answer_moves_again(tx, incident_of, answer):
     incident = incident_of()
     answer(incident, Verdict.FALSE_ALARM, "spray")
     threshold_adjustments.undo(tx, 1, "Mr. Day", 3000.0, "wrong room")
-    assert answer(incident, Verdict.FALSE_ALARM, "spray")[-1][2:4] == (0.0, UP)
+    assert answer(incident, Verdict.FALSE_ALARM, "dust")[-1][2:4] == (0.0, UP)
 
 
 @pytest.mark.parametrize("table", ["level_move", "level_move_place"])

@@ -325,7 +325,7 @@ def staircase():
 def sawtooth(period_s):
     """Haze that falls as fast as vapor but never rises as a puff does."""
     air = Air(3 * HOUR)
-    air.ramp(np.where(air.time > 1200.0, 60.0 * (air.time % period_s) / period_s, 0.0))
+    air.ramp(np.where(air.time > 1200.0, 60.0 * ((air.time - 1200.0) % period_s) / period_s, 0.0))
     return air
 
 

@@ -6,7 +6,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("name", ["learned", "scoring", "worlds"])
+@pytest.mark.parametrize("name", ["recordings", "scoring"])
 def test_examples(name):
     module = importlib.import_module(f"benchmarks.detection_bench.{name}")
     result = doctest.testmod(module)

@@ -1,56 +1,55 @@
-"""Test worlds: seeds, families, repeatability."""
+"""Test recordings: repeatable, kept on disk, apart by world."""
 
 import numpy as np
 import pytest
 
 from benchmarks.detection_bench import worlds
-from benchmarks.detection_bench.worlds import WorldSpec, family_of, load_world
-from detection.quantities import COLUMN_INDEX
-from sensor_sim.devices.models import MODELS
+from benchmarks.detection_bench.worlds import WorldSpec, load, sources_hash
+from sensor_sim.worlds import WORLDS
 
 
-def test_every_model_has_a_family():
-    assert {family_of(m) for m in MODELS} == set(worlds.FAMILIES)
-    assert set(worlds.HELD_OUT) < set(worlds.FAMILIES)
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("worlds")
+    spec = WorldSpec("two_zones", "busy", 90_500, rooms=3, lead_in=0.01, days=0.02)
+    return spec, folder, load(spec, folder)
 
 
-def test_a_world_is_kept_and_read_back(tmp_path):
-    spec = WorldSpec(90_500, rooms=2, hours=0.2, intervals=(5,))
-    first = load_world(spec, tmp_path)
-    again = load_world(spec, tmp_path)
-    assert len(list(tmp_path.rglob("*.pickle"))) == 1
+def test_a_recording_is_kept_and_read_back(kept):
+    spec, folder, first = kept
+    again = load(spec, folder)
+    assert [p.relative_to(folder) for p in folder.rglob("*.pickle")] == [spec.path]
+    assert list(map(str, again.happenings)) == list(map(str, first.happenings))
     for a, b in zip(first.series, again.series, strict=True):
-        assert a.channels == b.channels
-        np.testing.assert_array_equal(a.data, b.data)
-    assert len(first.truths) == len(again.truths)
-    assert {s.interval_s for s in first.series} == {5}
+        assert a.sensor == b.sensor
+        np.testing.assert_array_equal(a.values, b.values)
 
 
-def test_values_have_every_column(tmp_path):
-    series = load_world(WorldSpec(90_501, rooms=1, hours=0.1, intervals=(10,)), tmp_path).series[0]
-    values = series.values()
-    assert values.shape == (series.time.size, len(COLUMN_INDEX))
-    pm25 = series.column("pm25")
-    np.testing.assert_array_equal(values[:, COLUMN_INDEX["pm25"]], pm25)
-    assert series.column("co") is None
+def test_the_lead_in_is_not_scored(kept):
+    _, _, recording = kept
+    ((begin, end),) = recording.spans
+    assert end - begin == pytest.approx(0.02 * 86_400)
+    for series in recording.series:
+        assert series.time[0] < begin < series.time[-1]
+        assert (np.diff(series.time) > 0).all()
 
 
-def test_true_time_is_when_the_reading_was_published(tmp_path):
-    series = load_world(WorldSpec(90_502, rooms=1, hours=0.1, intervals=(10,)), tmp_path).series[0]
-    np.testing.assert_array_equal(series.true_time(series.time), series.sent)
-    between = series.true_time(series.time[3:4] + 1.0)
-    assert between[0] == series.sent[3]
+def test_sensors_have_their_device_and_interval(kept):
+    _, _, recording = kept
+    truth = {h.sensor: h for h in recording.happenings}
+    for sensor in (s.sensor for s in recording.series):
+        assert sensor.device == truth[sensor.name].device
+        assert sensor.interval_s == pytest.approx(truth[sensor.name].interval_s, rel=0.3)
 
 
-def test_stale_worlds_go(tmp_path):
-    old = tmp_path / "detection-worlds" / "gone"
-    old.mkdir(parents=True)
-    (old / "x.pickle").write_bytes(b"")
-    worlds._drop_stale(tmp_path / "detection-worlds" / "now")
-    assert not old.exists()
+def test_worlds_are_kept_apart():
+    assert len({sources_hash(world) for world in WORLDS}) == len(WORLDS)
 
 
-def test_references_refuse_test_seeds(tmp_path):
-    learned = pytest.importorskip("benchmarks.detection_bench.learned")
-    with pytest.raises(ValueError, match="not training seeds"):
-        learned.train([WorldSpec(90_000)], [], build=tmp_path)
+def test_stale_recordings_go(tmp_path):
+    old, new = (tmp_path / f"two_zones-{h}" for h in ("gone", sources_hash("two_zones")))
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "x.pickle").write_bytes(b"")
+    worlds.drop_stale(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [new.name]

@@ -6,6 +6,8 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
 
 from ingest import broker as ingest_broker
 from ingest import mqtt
@@ -92,6 +94,7 @@ class Disk:
         self.full = False
         self.refused = 0
         self.kept = []
+        self.found = []
         self.letters = []
 
     async def commit(self, readings, letters):
@@ -100,6 +103,7 @@ class Disk:
             self.refused += 1
             raise StorageUnavailableError("database or disk is full")
         self.kept += [r.seq for r in readings]
+        self.found += [e for r in readings for e in r.events if r.sensor == "mqtt-broker"]
         self.letters += letters
 
 
@@ -301,3 +305,63 @@ async def test_given_up_while_it_connects_nothing_goes_on(mute, caplog):
     assert attempt.cancelled()
     assert mute.received.endswith(b"\xe0\x00")
     assert [r.message for r in caplog.records if r.name == "asyncio"] == []
+
+
+def thief(broker, *, clean):
+    """Another client with our client id, which acknowledges what it gets."""
+    client = Client(CallbackAPIVersion.VERSION2, client_id="under-test", clean_session=clean)
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    return client
+
+
+async def test_a_session_that_is_lost_becomes_an_incident_and_says_since_when(
+    broker, tmp_path, caplog
+):
+    disk = Disk()
+    held = Subscriptions(tmp_path / "subscriptions.json", "s")
+    source, _, task = source_of(broker, disk, held=held)
+    await until(lambda: source.state.connected)
+    assert source.state.sessions_lost == 0  # the first time there is none
+    other = thief(broker, clean=True)
+    await until(lambda: not source.state.connected)
+    other.disconnect()
+    other.loop_stop()
+    await until(lambda: source.state.connected)
+    assert source.state.sessions_lost == 1
+    with Publisher(broker.port) as publisher:
+        send(publisher, range(2))
+        await until(lambda: disk.found == ["integrity:session_lost"])
+    assert "UTC: was it restarted without persistence" in caplog.text
+    await ended(task)
+    source, _, task = source_of(broker, Disk(), held=held)  # restarted: the session is there
+    await until(lambda: source.state.connected)
+    assert source.state.sessions_lost == 0
+    await ended(task)
+    other = thief(broker, clean=True)  # while the service is away
+    await until(other.is_connected)
+    other.disconnect()
+    other.loop_stop()
+    disk = Disk()
+    source, _, task = source_of(broker, disk, held=held)
+    with Publisher(broker.port) as publisher:
+        await until(lambda: source.state.connected)
+        send(publisher, range(2, 4))
+        await until(lambda: disk.found == ["integrity:session_lost"])
+    await ended(task)
+
+
+async def test_a_session_that_two_clients_fight_for_becomes_an_incident(broker):
+    disk = Disk()
+    source, _, task = source_of(broker, disk)
+    await until(lambda: source.state.connected)
+    other = thief(broker, clean=False)  # reconnects by itself, as we do
+    async with asyncio.timeout(40):
+        while "integrity:session_contended" not in disk.found:
+            await asyncio.sleep(0.1)
+            if source.state.connected:
+                with Publisher(broker.port) as publisher:
+                    send(publisher, [source.state.connections])
+    other.disconnect()
+    other.loop_stop()
+    await ended(task)

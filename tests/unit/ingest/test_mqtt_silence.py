@@ -1,6 +1,7 @@
 """Against a real broker: canaries make the round, and a silent subscription is found and mended."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -184,3 +185,24 @@ def test_what_the_broker_drops_is_counted_from_the_first_word_on(caplog):
 @pytest.mark.parametrize("payload", [b"", b"-1", b"x", b"1" * 30, b"1.5", b"\xb2"])
 def test_nonsense_about_the_broker(payload):
     assert told(SourceState(), b"1", payload) == 0
+
+
+async def test_a_canary_that_misses_its_cancellation_ends_with_its_connection(broker, monkeypatch):
+    """As `asyncio.wait_for` of Python 3.11 loses one that comes with the acknowledgement."""
+    send = aiomqtt.Client.publish
+
+    async def deaf(self, *arguments, **options):
+        await send(self, *arguments, **options)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.2)
+
+    monkeypatch.setattr(aiomqtt.Client, "publish", deaf)
+    async with Running(broker) as running:
+        for connection in range(1, 4):
+            await until(lambda n=connection: running.state.connections == n)
+            await until(lambda n=connection: running.canary.returned >= n)
+            async with aiomqtt.Client("127.0.0.1", broker.port, identifier="under-test"):
+                pass  # takes the session over, and so ends the connection
+        await until(lambda: running.state.connections == 4)
+        canaries = [task for task in asyncio.all_tasks() if "_send_canaries" in repr(task)]
+        assert len(canaries) == 1

@@ -290,7 +290,7 @@ def test_retained_marks_readings_but_not_states():
 
 @pytest.mark.parametrize(
     ("flag", "alerts"),
-    [("no_time", True), ("time_replaced", True), ("late", False), ("retained", False)]
+    [("no_time", True), ("time_replaced", True), ("late", True), ("retained", False)]
     + [(f, False) for f in ("simulated", "history", "cached", "maintenance", "unknown_sensor")],
 )
 def test_which_flags_silence(flag, alerts):

@@ -71,7 +71,7 @@ def stored(config_path):
     for reading in readings:
         tally.add(reading)
     tally.add_skipped({"s1": 2, "s2": 1})
-    save_counts(connection, tally.snapshot())
+    save_counts(connection, tally.snapshot(), 0)
     migrate(connection, firmware.COMPONENT, firmware.SCRIPTS)
     with transaction(connection) as tx:
         firmware.note(tx, "s1", "1.4.2", NOW)
@@ -154,3 +154,16 @@ def test_no_data_yet(config_path, capsys, command):
 def test_bad_configuration(tmp_path, capsys, command):
     assert run(tmp_path / "none.toml", command, "--json")[0] == 2
     assert "none.toml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["status", "dead-letters"])
+def test_data_of_an_older_program_are_not_read_as_empty(stored, command):
+    """An upgraded program whose service has not started yet says so."""
+    paths = DataPaths(load(stored).data_dir)
+    for path in (paths.state, paths.journal):
+        with closing(connect(path)) as database:
+            database.execute("UPDATE schema_version SET version = 1")
+    ran = plumewatch(command, "--config", stored)
+    assert ran.code != 0
+    assert "start the service once with this one" in ran.err
+    assert "never heard" not in ran.out

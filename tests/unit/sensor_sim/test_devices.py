@@ -68,16 +68,28 @@ def test_plantower_detects_as_its_data_sheet_says():
     assert row[int(np.argmin(abs(BIN_MID_UM - 0.15)))] < 0.1
 
 
-def test_units_differ():
-    gains = [PmUnit.draw(stream(s, "u"), "sps30").matrix.sum() for s in range(40)]
-    assert 0.05 < np.std(gains) / np.mean(gains) < 0.25
-
-
-def test_coincidence_saturates():
-    unit = PmUnit.draw(stream(1, "u"), "opcn3")
+def test_dead_time_halves_what_is_counted():
+    unit = PmUnit.draw(stream(1, "u"), "sps30")
     signal = np.ones((1, 2), np.float32)
-    unit.saturate(signal, np.array([0.0, unit.part.saturates_at], np.float32))
+    unit.lose_coincident(signal, np.array([0.0, unit.part.saturates_at], np.float32))
     assert signal[0].tolist() == [1.0, 0.5]
+
+
+def test_coincidence_moves_particles_up_and_loses_no_mass():
+    unit = PmUnit.draw(stream(1, "u"), "opcn3")
+    channels = unit.part.channels
+    level = np.array([0.0, 5.0, 60.0, 600.0], np.float32)
+    signal = np.outer([0.8, 1.0, 1.0, 12.0, 0.1, 0.0, 0.0, 0.0], level).astype(np.float32)
+    before = signal.copy()
+    unit.lose_coincident(signal, 0.0)
+    pm1, pm25, pm10, n05, n10 = map(channels.index, ("pm1", "pm25", "pm10", "n05", "n10"))
+    assert (signal[[pm25, pm10]] == before[[pm25, pm10]]).all()
+    kept = signal[pm1, 1:] / before[pm1, 1:]
+    assert (np.diff(kept) < 0).all()
+    assert 0.2 < kept[-1] < 0.6
+    assert (signal[n10, 1:] > before[n10, 1:]).all()
+    assert (signal[n05, 1:] < before[n05, 1:]).all()
+    assert (signal[n05] >= signal[n10]).all()
 
 
 def test_plantower_reports_whole_micrograms_and_caps():

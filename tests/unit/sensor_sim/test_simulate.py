@@ -124,7 +124,8 @@ def test_readings_contain_what_the_truth_describes():
         before = (time > t.arrival - 60) & (time < t.arrival)
         if around.any() and before.any():
             clear += 1
-            seen += np.nanmax(pm[around]) > np.nanmedian(pm[before]) + 0.3 * t.peak_excess
+            # A unit responds with half at least of what is in the air.
+            seen += np.nanmax(pm[around]) > np.nanmedian(pm[before]) + 0.15 * t.peak_excess
     assert clear > 20
     assert seen / clear > 0.9
 

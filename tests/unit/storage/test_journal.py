@@ -104,9 +104,9 @@ def test_kept_without_a_close(path, make_readings):
 def test_prune_takes_only_what_is_old_and_read(journal, make_readings):
     readings = make_readings(6)
     journal.commit(readings)
-    assert journal.prune(min_cursor=6, received_before=readings[2].received) == (2, 0)
+    assert journal.prune(min_cursor=6, received_before=readings[2].received)[:2] == (2, 0)
     assert journal.first_offset() == 3
-    assert journal.prune(min_cursor=4, received_before=readings[5].received + 1) == (2, 0)
+    assert journal.prune(min_cursor=4, received_before=readings[5].received + 1)[:2] == (2, 0)
     assert [e.offset for e in journal.read(0, 10)[0]] == [5, 6]
     assert journal.read(0, 1)[1] == 5
 
@@ -114,7 +114,7 @@ def test_prune_takes_only_what_is_old_and_read(journal, make_readings):
 def test_offsets_are_never_reused(path, make_readings):
     with Journal(path) as journal:
         journal.commit(make_readings(3))
-        assert journal.prune(min_cursor=3, received_before=float("inf")) == (3, 0)
+        assert journal.prune(min_cursor=3, received_before=float("inf"))[:2] == (3, 0)
         assert journal.last_offset() == 3
         assert journal.first_offset() == 4
         assert journal.tail(10) == []

@@ -1,0 +1,74 @@
+"""Readings that arrive long after they were measured are judged, and told as late."""
+
+import json
+
+import pytest
+
+from alerts.incidents import repository
+from sensor_sim.wire import WireMessage
+from tests.contract.test_attacks import QUIET, VAPED, school  # noqa: F401 - a fixture
+from tests.support.plumes import START, readings_of_puff
+
+HOUR = 3_600.0
+
+
+def backlog(sensor, delay_s, *, start=START, seconds=300.0):
+    """Readings of five minutes with a puff, delivered within seconds after a delay."""
+    readings = readings_of_puff(sensor, start=start, seconds=seconds)
+    begins = start + seconds + delay_s
+    for k, r in enumerate(readings):
+        body = json.dumps({"time": r.time, "seq": int(r.time - START), **r.values}).encode()
+        topic = f"plumewatch/v1/{sensor}/reading"
+        yield WireMessage(topic, body, 1, False, begins + 0.01 * k, sensor)
+
+
+def live(sensor, start, seconds, *, top=0.0):
+    for r in readings_of_puff(sensor, start=start, seconds=seconds, top=top):
+        body = json.dumps({"time": r.time, "seq": int(r.time - START), **r.values}).encode()
+        topic = f"plumewatch/v1/{sensor}/reading"
+        yield WireMessage(topic, body, 1, False, r.received, sensor)
+
+
+def incidents(heard, kind="vape"):
+    rows = heard.state.execute("SELECT id FROM incident WHERE kind = ? ORDER BY id", (kind,))
+    return [repository.load(heard.state, row["id"]) for row in rows]
+
+
+def notices(heard):
+    return heard.state.execute("SELECT count(*) FROM outbox").fetchone()[0]
+
+
+@pytest.mark.parametrize("others_live", [False, True])
+def test_an_hour_late_plume_is_an_incident_that_pages_nobody(school, others_live):  # noqa: F811
+    sent = list(backlog(QUIET, HOUR))
+    if others_live:
+        sent += live(VAPED, START, 300.0 + HOUR + 60.0)
+    heard = school().hear(sorted(sent, key=lambda m: m.sent))
+    (late,) = incidents(heard)
+    assert (late.room, late.suppressed_by, late.paged) == ("n2-boys", "late", False)
+    assert START + 140 < late.onset < START + 170
+    assert late.opened_at > START + HOUR
+    told = heard.state.execute("SELECT detail FROM incident_history WHERE what = 'held'")
+    assert "received" in told.fetchone()[0]
+    assert notices(heard) == 0
+    heard.watch.on_time(sent[-1].sent + 7_200.0)
+    (late,) = incidents(heard)
+    assert not late.is_open
+    assert notices(heard) == 0
+
+
+def test_a_plume_three_minutes_late_pages(school):  # noqa: F811
+    heard = school().hear(backlog(QUIET, 30.0))
+    assert len(heard.told("vape")) == 1
+    assert notices(heard) > 0
+
+
+def test_a_live_plume_after_a_late_one_pages(school):  # noqa: F811
+    """The backlog of an hour ago comes, and somebody vapes now."""
+    now = START + 300.0 + HOUR
+    sent = [*backlog(QUIET, HOUR), *live(QUIET, now + 4.0, 300.0, top=180.0)]
+    heard = school().hear(sorted(sent, key=lambda m: m.sent))
+    ((sensor, at),) = heard.told("vape")
+    assert sensor == QUIET
+    assert now + 150.0 < at < now + 190.0
+    assert notices(heard) > 0

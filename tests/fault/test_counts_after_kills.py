@@ -1,0 +1,61 @@
+"""What is counted of each sensor agrees with the journal, however often the service is killed."""
+
+import contextlib
+import signal
+import time
+import urllib.request
+
+from storage.reading import Reading
+from storage.sqlite import connect
+from tests.support.broker import Mosquitto
+from tests.support.launcher import ForkedService, Launcher
+from tests.support.service import Publisher, eventually
+
+KILLS = 4
+EACH = 40
+
+
+def counted(service):
+    """Readings that the service counts, over all sensors."""
+    address = f"http://127.0.0.1:{service.web_port}/metrics"
+    with urllib.request.urlopen(address, timeout=30) as answer:
+        for line in answer.read().decode().splitlines():
+            if line.startswith('plumewatch_readings_total{noted="readings"}'):
+                return int(float(line.split()[-1]))
+    raise AssertionError("not counted")
+
+
+def recorded(service):
+    """Sums of ``received`` and ``expected`` of the health records, as the documented query has."""
+    with contextlib.closing(connect(service.folder / "data/series.db", read_only=True)) as series:
+        return series.execute(
+            "SELECT coalesce(sum(received), 0), coalesce(sum(expected), 0) FROM sensor_health"
+        ).fetchone()
+
+
+def test_counts_and_completeness_survive_kills(tmp_path):
+    """Killed within the minute in which counts are saved: all of them would be lost."""
+    with (
+        Launcher() as launcher,
+        Mosquitto() as broker,
+        Publisher(broker.port) as publisher,
+        ForkedService(launcher, tmp_path, broker.port) as service,
+    ):
+        seq = 0
+        for _ in range(KILLS):
+            for _ in range(EACH):
+                reading = Reading("n2-boys-1", time.time(), 0, {"pm25": 4.0}, seq=seq)
+                publisher.send_readings([reading])
+                seq += 1
+                time.sleep(0.01)
+            publisher.settle()
+            eventually(lambda sent=seq: service.stored() == sent, lambda: service.log)
+            service.end(signal.SIGKILL)
+            service.start()
+        eventually(lambda: counted(service) == seq, lambda: f"{counted(service)} of {seq}")
+        eventually(
+            lambda: recorded(service)[0] == seq, lambda: f"{tuple(recorded(service))} of {seq}"
+        )
+        received, expected = recorded(service)
+        assert 0.9 <= received / expected <= 1.1
+        assert "Traceback" not in service.log

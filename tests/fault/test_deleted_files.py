@@ -1,0 +1,50 @@
+"""A database that somebody deleted is reported at the start, and rebuilt from the journal."""
+
+import time
+
+import pytest
+
+from storage import audit
+from tests.support.in_process import one_room, running, state_database, store, until
+from tests.support.plumes import readings_of_puff
+
+DAY = 86_400.0
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
+    return one_room(tmp_path)
+
+
+def delete(config, name):
+    for suffix in ("", "-wal", "-shm"):
+        (config.data_dir / f"{name}{suffix}").unlink(missing_ok=True)
+
+
+def last_start(service):
+    with state_database(service) as db:
+        return next(e for e in audit.entries(db) if e.kind == audit.AuditKind.START).detail
+
+
+@pytest.mark.parametrize("name", ["state.db", "series.db"])
+async def test_a_deleted_database_is_reported_and_the_series_is_whole(config, caplog, name):
+    """Readings and a plume of yesterday: nobody is paged for it a second time."""
+    readings = readings_of_puff(start=time.time() - DAY)
+    async with running(config) as service:
+        await store(service, readings)
+        await until(lambda: service.series.cursor() == len(readings))
+        await until(lambda: service.detection.position == len(readings))
+        assert "missing" not in last_start(service)
+    assert "was it deleted" not in caplog.text
+    delete(config, name)
+    async with running(config) as service:
+        await until(lambda: service.series.cursor() == len(readings))
+        await until(lambda: service.detection.position == len(readings))
+        assert service.series.count() == len(readings)
+        assert f'"missing": "{name}"' in last_start(service)
+        assert service.alerting.notifier.sent == []
+    (said,) = [r.getMessage() for r in caplog.records if "was it deleted" in r.getMessage()]
+    assert name in said
+    assert str(len(readings)) in said
+    assert "plumewatch restore" in said
