@@ -32,7 +32,7 @@ import msgspec
 
 from ingest.decoders import DECODERS
 from ingest.decoding import Context, topic_matches
-from ingest.dedupe import Dedupe, content_key
+from ingest.duplicates.dedupe import Dedupe, content_key
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, one_line
 from ingest.firmware import FirmwareNews
 from ingest.integrity import Integrity

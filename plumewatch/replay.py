@@ -17,7 +17,7 @@ from detection.events import EventPhase
 from ingest.files.recordings import read_recordings
 from ingest.validation import may_alert
 from storage import state
-from storage.atomic_write import atomic_write
+from storage.files import atomic_write
 from storage.registry import Registry
 from storage.sqlite import connect, migrate
 

@@ -18,7 +18,7 @@ from reports.documents import html, pdf
 from reports.summary import summary
 from reports.text import inert
 from reports.view import summary_view, table_view
-from storage.atomic_write import atomic_write
+from storage.files import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

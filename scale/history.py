@@ -34,7 +34,7 @@ import polars as pl
 from detection.quantities import COLUMNS
 from ingest.validation import may_alert
 from scale.errors import HistoryError
-from storage.atomic_write import sync
+from storage.files import sync
 from storage.reading import Reading
 from storage.registry import shard_of
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from scale.history import PLACE, readings_of
-from storage.atomic_write import sync
+from storage.files import sync
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx import InfluxSeries
 

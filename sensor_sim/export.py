@@ -24,7 +24,7 @@ import polars as pl
 
 from detection.quantities import COLUMN_INDEX, COLUMNS, QUANTITIES
 from sensor_sim.trace import Truth
-from storage.atomic_write import atomic_write
+from storage.files import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

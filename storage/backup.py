@@ -24,8 +24,8 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from storage.atomic_write import sync
 from storage.errors import StorageError, StorageUnavailableError
+from storage.files import sync
 from storage.journal import decode_record, last_offset
 from storage.sqlite import connect, translated
 from storage.timeseries.line_protocol import to_ns

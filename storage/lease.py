@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from storage.errors import StorageUnavailableError
-from storage.private_files import FILE_MODE
+from storage.files import FILE_MODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

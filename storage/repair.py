@@ -39,9 +39,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
-from storage.atomic_write import sync
 from storage.errors import StorageUnavailableError
-from storage.private_files import make_private_database
+from storage.files import make_private_database, sync
 from storage.schema_damage import is_damage, schema_rows
 from storage.sqlite import connect, translated
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from storage.errors import SchemaTooNewError, StorageCorruptError, StorageUnavailableError
-from storage.private_files import make_private_database
+from storage.files import make_private_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -22,7 +22,7 @@ from polars.io.plugins import register_io_source
 
 from detection.quantities import COLUMNS
 from ingest.files.csv_rows import FORMULA
-from storage.atomic_write import atomic_write
+from storage.files import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

@@ -130,8 +130,8 @@ def _verify(folder: Path, printer: Printer) -> bool:
 
 
 def _restore(folder: Path, site: Site, printer: Printer, *, force: bool) -> None:
+    from storage.files import make_private_folder
     from storage.lease import Lease
-    from storage.private_files import make_private_folder
 
     root = site.paths.root
     aside = root / f"before-restore-{_stamp(time.time())}"

@@ -139,8 +139,8 @@ def incident_file(
     from plumewatch.config.report_settings import school_of
     from reports.documents import pdf
     from reports.incident_file import bundle, parts, view
-    from storage.atomic_write import atomic_write
     from storage.audit import AuditKind
+    from storage.files import atomic_write
 
     path = out or Path(f"incident-{incident}.zip")
     site = Site.load(config)

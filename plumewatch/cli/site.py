@@ -78,7 +78,7 @@ class Site:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Change the state database in one transaction; it is made if need be."""
         from plumewatch.service.data_folder import open_state
-        from storage.private_files import make_private_folder
+        from storage.files import make_private_folder
         from storage.sqlite import transaction
 
         try:

@@ -17,8 +17,8 @@ from plumewatch.config.paths import DataPaths
 from plumewatch.doctor.result import fault, ok, span, warning
 from plumewatch.service.data_folder import refuse_older
 from storage.errors import SchemaTooNewError, SchemaTooOldError, StorageCorruptError, StorageError
+from storage.files import make_private_folder
 from storage.lease import holder_of
-from storage.private_files import make_private_folder
 from storage.reading import Reading
 from storage.sqlite import connect
 

@@ -36,8 +36,8 @@ from storage.errors import (
     StorageCorruptError,
     StorageUnavailableError,
 )
+from storage.files import make_private_folder
 from storage.lease import BEAT_S, WATCH_S
-from storage.private_files import make_private_folder
 from storage.repair import finish_repair, salvage, swap
 from storage.schema_damage import VERSIONS, refuse_damaged_schema
 from storage.sqlite import connect, migrate, transaction, translated

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 from ingest.broker import Subscriptions
 from ingest.canary import CanarySettings
 from ingest.commit import GroupCommit
+from ingest.duplicates.journal_history import JournalHistory
 from ingest.errors import BrokerError
 from ingest.event_messages import EVENT_TOPICS, EventIntake
 from ingest.http import HttpIngest
 from ingest.intake import Intake
-from ingest.journal_history import JournalHistory
 from ingest.mqtt import MqttSource, live_messages
 from ingest.states import States
 from plumewatch.config.ingest_settings import http_sources, intake_config, topic_filters

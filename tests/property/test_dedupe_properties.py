@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.dedupe import Dedupe
+from ingest.duplicates.dedupe import Dedupe
 from storage.reading import Reading
 
 READINGS = st.builds(

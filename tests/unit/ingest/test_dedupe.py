@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest.dedupe import Dedupe, _Seen
+from ingest.duplicates.dedupe import Dedupe, _Seen
 from storage.reading import Reading
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest.journal_history import KEEP_S, JournalHistory
+from ingest.duplicates.journal_history import KEEP_S, JournalHistory
 from storage.journal import Journal
 from storage.reading import Reading
 

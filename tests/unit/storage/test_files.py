@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from storage.files import make_private_folder
 from storage.lease import Lease
-from storage.private_files import make_private_folder
 from storage.sqlite import connect, transaction
 from tests.support.in_process import one_room, running
 

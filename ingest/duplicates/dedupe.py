@@ -4,7 +4,7 @@ A reading with an event time is known by everything it says (time, seq, values, 
 within a bounded window per sensor: equal means equal in all. Formats that spread one moment over
 several messages are not duplicates of each other. A duplicate may come back after `window` newer
 readings of its sensor: what is not later than all others and not among them is `undecided`, until
-the journal is searched (`ingest.journal_history`).
+the journal is searched (`ingest.duplicates.journal_history`).
 
 A reading without an event time is a duplicate only if MQTT says so: the broker marks the delivery
 DUP, and the last delivery in this session under the same packet id said the same. Two messages of

@@ -1,4 +1,4 @@
-"""Which readings the journal has, beyond what `ingest.dedupe` remembers.
+"""Which readings the journal has, beyond what `ingest.duplicates.dedupe` remembers.
 
 A broker that is killed after it delivered a backlog delivers it again, in any length. A reading
 that is not later than all others of its sensor may be such a copy, so it is looked up before it is
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from ingest.dedupe import content_key, stamp_of
+from ingest.duplicates.dedupe import content_key, stamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,5 +1,6 @@
-"""A data folder and files that only their owner may enter, read or lock, whatever the umask.
+"""Files on disk: written completely or not at all, and closed to all but their owner.
 
+A data folder and its files may be entered, read or locked by their owner alone, whatever the umask.
 A database that exists is never opened here: closing it would release the locks that SQLite has in
 this process.
 """
@@ -8,16 +9,37 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 FILE_MODE: Final = 0o600
 _FOLDER_MODE: Final = 0o700
 _OTHERS: Final = 0o077
 _OURS: Final = ("service.lock", "journal.db", "state.db")
+
+
+def sync(path: Path) -> None:
+    """Return when a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a draft beside `path`, renamed to it at the end if nothing fails."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def make_private_folder(folder: Path) -> None:
