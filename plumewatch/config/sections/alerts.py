@@ -16,7 +16,7 @@ class DetectionConfig(BaseModel, extra="forbid", frozen=True):
     false_alarms_per_sensor_week: FalseAlarms = BUDGET
     """Acceptable false alarms per sensor and week; each sensor adjusts its alert threshold to it.
     """
-    adapt: Literal["ask", "auto", "off"] = "ask"
+    adapt: Literal["ask", "auto", "off"] = "off"
     """Whether the service tries weekly to adapt the detector to the school's answers: `ask` says
     that a better adaptation is ready, `auto` applies it, `off` tries none.
     """
