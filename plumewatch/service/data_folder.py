@@ -253,7 +253,7 @@ def report_absent(journal: Journal, absent: Sequence[Path]) -> str:
 
 
 def record_start(
-    state: sqlite3.Connection, config: PlumewatchConfig, now: float, lost: str
+    state: sqlite3.Connection, config: PlumewatchConfig, now: float, lost: str = ""
 ) -> None:
     """Record in the audit log what the service runs with; the configuration by its hash.
 
