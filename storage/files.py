@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import contextmanager, suppress
+from errno import ENOTDIR
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -44,7 +45,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 def make_private_folder(folder: Path) -> None:
     """Make a data folder, or close one to others that has our files; raises `OSError`."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR), str(folder.parent)) from error
     try:
         folder.mkdir(mode=_FOLDER_MODE)
     except FileExistsError:

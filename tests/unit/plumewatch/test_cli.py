@@ -1,12 +1,12 @@
 """The command line: exit codes and one sentence for everything that can be wrong."""
 
 import json
-import socket
 
 import pytest
 from typer.testing import CliRunner
 
 from plumewatch.cli.main import app
+from tests.support.broker import free_port
 from tests.support.plumes import readings_of_puff
 from tests.unit.plumewatch.test_replay import recording
 
@@ -175,13 +175,11 @@ class TestCheck:
     """Nothing here needs a broker: what answers is in the end-to-end tests."""
 
     def config(self, tmp_path, **lines):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port, page = free_port(), free_port()
         text = (
             'site = "S"\ntimezone = "UTC"\n'
             + "".join(f"{key} = {value}\n" for key, value in lines.items() if "." not in key)
-            + f"[broker]\nport = {port}\n[web]\nport = {port + 1 if port < 65535 else port - 1}\n"
+            + f"[broker]\nport = {port}\n[web]\nport = {page}\n"
             + '[[room]]\nid = "r"\nname = "R"\nbuilding = "B"\n[[sensor]]\nid = "s"\nroom = "r"\n'
             + '[[staff]]\nid = "ap"\nname = "AP"\n'
             + lines.get("staff.notify", "")

@@ -259,10 +259,10 @@ class TestTime:
         assert self.reading(ahead).flags == ()
         assert self.reading(ahead, max_skew_s=60).flags == ("time_replaced",)
 
-    def test_late_is_stored_only_and_ancient_is_refused(self):
+    def test_late_is_judged_and_ancient_is_refused(self):
         late = self.reading("2026-09-20T00:00:00Z")
         assert late.flags == ("late",)
-        assert not may_alert(late)
+        assert may_alert(late)
         with pytest.raises(DecodeError) as refused:
             self.reading("2005-01-01T00:00:00Z")
         assert refused.value.reason == "bad_time"
