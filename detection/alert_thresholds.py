@@ -82,7 +82,6 @@ _BINS: Final = round((_BELOW + LOWER + UPPER + _ABOVE) / STEP) + 1
 """The first bin holds all that is lower; of what is higher, the last."""
 _LOWEST: Final = 1 + round(_BELOW / STEP)
 _MODEL: Final = _LOWEST + round(LOWER / STEP)
-_HIGHEST: Final = _MODEL + round(UPPER / STEP)
 _SET_TOGETHER: Final = 1000
 """Sensors whose thresholds are set together: as many as fit the processor's cache."""
 _RECENT: Final = 8

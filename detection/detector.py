@@ -2,9 +2,9 @@
 
 Each reading moves its sensor's baselines on (`detection.baselines`). A clear rise opens an episode
 (`detection.episodes`), whose facts (`detection.facts`) are judged by the model (`detection.model`);
-this module decides when to alert. `vape` is alerted once per episode, as soon as its log-odds pass
-the sensor's alert threshold; it is withdrawn if what follows contradicts it. Other kinds are
-alerted when they are clear, or when the episode ends.
+this module decides when to alert. `vape` is alerted once a session, as soon as its log-odds pass
+the sensor's alert threshold, and never withdrawn. Other kinds are alerted when they are clear, or
+when the episode ends.
 
 Time is the time of the readings: when they stop, so does the detector, until `on_time` says how
 late it is. Any split of a stream into batches gives the same events. A sensor is not judged before
