@@ -65,6 +65,7 @@ class Root:
             # A file system of its own: a layer cannot lie upon another layer's folder.
             self._mount("-t", "tmpfs", "tmpfs", str(self._home / "layer"))
             upper.mkdir()
+            upper.chmod(0o755)  # it is the root of the system: every user enters it
             work.mkdir()
             layers = f"lowerdir={below},upperdir={upper},workdir={work}"
             self._mount("-t", "overlay", "overlay", "-o", layers, str(self.path))

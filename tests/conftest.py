@@ -1,5 +1,7 @@
 """What all tests share: no deadline for examples, their order, one history of the morning."""
 
+import os
+
 import pytest
 from hypothesis import settings
 
@@ -19,6 +21,14 @@ def pytest_collection_modifyitems(items):
     Within each half the order stays random.
     """
     items.sort(key=lambda item: {"fault", "e2e"}.isdisjoint(item.path.parts))
+
+
+@pytest.fixture(autouse=True)
+def same_umask():
+    """`plumewatch run` narrows the umask of its process: here that is the one of all tests."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture(scope="session")

@@ -163,7 +163,10 @@ def test_mosquitto_takes_the_files_of_its_container(container):
 
         try:
             health = SERVICES["mosquitto"]["healthcheck"]["test"][1:]
-            eventually(lambda: ran(*health)[0] == 0, lambda: ran(*health), 30)
+            eventually(
+                lambda: broker.poll() is not None or ran(*health)[0] == 0, lambda: ran(*health), 30
+            )
+            assert broker.poll() is None, broker.stderr.read()
             topic = "plumewatch/v1/n2-boys-1/reading"
             sensor = ("-u", "n2-boys-1", "-P", "of-the-sensor")
             over_tls = (
