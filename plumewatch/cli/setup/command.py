@@ -89,7 +89,13 @@ def _set_up(folder: Path, answers_file: Path | None, printer: Printer) -> int:
     else:
         raise UsageError("--answers FILE is needed where nobody can be asked")
     settings = _broker(answers)
-    _check_free(folder)
+    if _is_written(folder):
+        printer.say(
+            f"{folder / CONFIG.name}: written before; continues with the checks. To start over,"
+            " remove it or choose another --folder",
+            resumed=folder / CONFIG.name,
+        )
+        return _finish(folder, answers, printer)
     discovery = discover(_listened(settings, answers.listen_s), ZoneInfo(answers.timezone))
     sensors = air_sensors(discovery)
     places = rooms_for(sensors, answers.rooms)
@@ -108,7 +114,9 @@ def _set_up(folder: Path, answers_file: Path | None, printer: Printer) -> int:
     if answers_file is None:
         answers, places = _ask_rest(answers, sensors)
     password = settings.password or new_password()
-    for path in written(answers, discovery, places, password).write(folder):
+    files = written(answers, discovery, places, password)
+    files.check(folder)
+    for path in files.write(folder):
         printer.say(f"wrote {path}", wrote=path)
     return _finish(folder, answers, printer)
 
@@ -119,12 +127,19 @@ def question(text: str, default: str = "", *, hidden: bool = False) -> str:
     return str(asked).strip()
 
 
-def _check_free(folder: Path) -> None:
-    if (folder / "plumewatch.toml").exists():
-        raise UsageError(f"{folder}/plumewatch.toml: exists already; choose another --folder")
+def _is_written(folder: Path) -> bool:
+    """Whether an earlier setup wrote the configuration here; raises `UsageError` if others did."""
+    from plumewatch.cli.setup.site_files import is_from_setup
+
+    path = folder / CONFIG.name
+    if path.exists() and is_from_setup(path):
+        return True
+    if path.exists():
+        raise UsageError(f"{path}: exists already; choose another --folder")
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise UsageError(f"{folder}: cannot be written; choose another --folder")
+    return False
 
 
 def _broker(answers: Answers) -> BrokerSettings:
@@ -222,7 +237,7 @@ def _finish(folder: Path, answers: Answers, printer: Printer) -> int:
     from plumewatch.cli.setup.answers import address
     from plumewatch.cli.setup.site_files import next_steps
 
-    path = folder / "plumewatch.toml"
+    path = folder / CONFIG.name
     config = Site.load(path).config
     if answers.test_notice and config.staff:
         send_test_notices(config, printer)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _MOST_MESSAGES: Final = 50_000
 _MOST_BYTES: Final = 200_000_000
 _SAMPLES: Final = 20
+_SHORTEST_BURST_S: Final = 0.25
+_LONGEST_BURST_S: Final = 0.9
 _OURS: Final = "plumewatch/canary/"
 _DRAFT: Final = {
     "site": "draft",
@@ -60,9 +62,28 @@ class DiscoveredSensor:
 
     @property
     def interval_s(self) -> float | None:
-        """Seconds between its readings; None if too few were received."""
-        gaps = [b - a for a, b in pairwise(sorted(set(self.times))) if b > a]
+        """Seconds between its reports; None if too few were received.
+
+        Some devices send a message for each quantity: messages that are closer together than a
+        tenth of the mean are one report.
+        """
+        times = sorted(set(self.times))
+        if len(times) < 2:
+            return None
+        mean_s = (times[-1] - times[0]) / (len(times) - 1)
+        burst_s = min(max(_SHORTEST_BURST_S, 0.1 * mean_s), _LONGEST_BURST_S)
+        reports = times[:1]
+        reports += [b for a, b in pairwise(times) if b - a > burst_s]
+        gaps = [b - a for a, b in pairwise(reports)]
         return statistics.median(gaps) if gaps else None
+
+    @property
+    def messages_per_report(self) -> float:
+        """How many messages make a report."""
+        times = sorted(self.times)
+        if self.interval_s is None:
+            return 1.0
+        return max(1.0, (len(times) - 1) * self.interval_s / (times[-1] - times[0]))
 
 
 @dataclass(slots=True)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from ingest.mapping.draft import toml_value
+from plumewatch.cli.options import CONFIG
 from plumewatch.cli.setup import broker_files
 from plumewatch.cli.setup.answers import address
 from plumewatch.cli.setup.rooms import distinct, guessed, id_of, place_of
+from plumewatch.config.load import parse
 from plumewatch.config.sections.web import WebConfig
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ _HEADING: Final = (
 _AIR: Final = ("pm", "n0", "n1", "n2", "n5", "tvoc", "voc", "vape")
 _DAY_S: Final = 86_400
 _LEAST_QUEUE: Final = 100_000
+_MOST_QUEUE: Final = 20_000_000
+"""At 512 bytes a message, 10 GB of the broker's memory and disk."""
 _USUAL_INTERVAL_S: Final = 60.0
 _PORTS_TRIED: Final = 20
 
@@ -66,17 +71,34 @@ class SiteFiles:
     secret: dict[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> list[Path]:
-        """Write all, none over an existing file; return the paths. Raises `OSError`."""
+        """Write all, none over an existing file; return the paths. Raises `OSError`.
+
+        The configuration is the last. While files are missing, `.setup-unfinished` is there: then
+        the files of the attempt that was interrupted are replaced.
+        """
         paths = {folder / name: (text, 0o600) for name, text in self.secret.items()}
         paths |= {folder / name: (text, 0o644) for name, text in self.plain.items()}
-        for path in paths:
+        unfinished = folder / ".setup-unfinished"
+        for path in () if unfinished.exists() else paths:
             if path.exists():
                 raise FileExistsError(f"{path}: exists already; choose another name")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        unfinished.touch()
         for path, (text, mode) in paths.items():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
-                file.write(text)
+            _write_new(path, text, mode)
+        unfinished.unlink()
         return list(paths)
+
+    def check(self, folder: Path) -> None:
+        """Check the configuration before anything is written; raises `ConfigError`."""
+        parse(tomllib.loads(self.plain[CONFIG.name]), base=folder)
+
+
+def _write_new(path: Path, text: str, mode: int) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        file.write(text)
 
 
 def written(
@@ -90,8 +112,8 @@ def written(
     service = answers.username or broker_files.SERVICE
     sensors = [discovery.sensors[name] for name in places]
     _, port, tls = address(answers.broker)
-    rate = sum(1 / (sensor.interval_s or _USUAL_INTERVAL_S) for sensor in sensors)
-    queued = max(round(rate * _DAY_S * 1.5), _LEAST_QUEUE)
+    rate = sum(sensor.messages_per_report / _interval_s(sensor) for sensor in sensors)
+    queued = min(max(round(rate * _DAY_S * 1.5), _LEAST_QUEUE), _MOST_QUEUE)
     accounts = broker_files.accounts_of(places, service)
     files.secret["secrets/broker-password"] = f"{password}\n"
     lines = [f"{service}:{broker_files.hashed(password)}"]
@@ -116,8 +138,13 @@ def written(
     parts += _staff(answers, files)
     parts += [_block("[[route]]", **route) for route in discovery.routes]
     parts += discovery.mappings
-    files.plain["plumewatch.toml"] = "\n".join(parts)
+    files.plain[CONFIG.name] = "\n".join(parts)
     return files
+
+
+def is_from_setup(path: Path) -> bool:
+    """Whether a configuration is one that `plumewatch setup` wrote."""
+    return path.read_text(encoding="utf-8", errors="replace").startswith(_HEADING)
 
 
 def free_page_port() -> int:
@@ -176,12 +203,16 @@ def _is_private(url: str) -> bool:
 
 
 def _sensor(sensor: DiscoveredSensor, room: str) -> str:
-    every = sensor.interval_s
     heading = f"[[sensor]]  # reads as {sensor.decoder}: {', '.join(sorted(sensor.quantities))}"
-    if not every:
+    if not sensor.interval_s:
         heading += "; only one reading received: its true interval is not known"
-    interval = min(max(every or _USUAL_INTERVAL_S, 0.5), 3600.0)
-    return _block(heading, id=sensor.id, room=room, interval_s=float(f"{interval:.3g}"))
+    interval = float(f"{_interval_s(sensor):.3g}")
+    return _block(heading, id=sensor.id, room=room, interval_s=interval)
+
+
+def _interval_s(sensor: DiscoveredSensor) -> float:
+    """Return the interval for the configuration, within what it allows."""
+    return min(max(sensor.interval_s or _USUAL_INTERVAL_S, 0.5), 3600.0)
 
 
 def _staff(answers: Answers, files: SiteFiles) -> Iterator[str]:

@@ -1,0 +1,110 @@
+"""`plumewatch setup` on all that the shipped simulated school publishes."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import pytest
+
+from ingest.message import Message
+from plumewatch.cli.setup.discovery import DiscoveredSensor
+from plumewatch.config.load import load
+from sensor_sim.scenarios.scenario import Scenario
+from sensor_sim.school import School
+from sensor_sim.simulation_run import SimulationRun
+from tests.support.broker import free_port
+from tests.support.command import plumewatch
+
+MONDAY = 1_789_344_000.0
+BETWEEN_MESSAGES_S = 1.5e-5
+"""How far apart the messages of one report of a Zigbee device arrive."""
+
+
+@pytest.fixture(scope="module")
+def heard():
+    """Twenty minutes of the small school, with the times at which a broker passes them on."""
+    run = SimulationRun(Scenario(School.small()), 1, MONDAY + 36_000, 1_300.0)
+    return [
+        Message(m.topic, m.payload, m.sent + at * BETWEEN_MESSAGES_S)
+        for at, m in enumerate(run.messages(60.0))
+    ]
+
+
+@pytest.fixture
+def setup(tmp_path, heard):
+    answers = tmp_path / "answers.toml"
+    answers.write_text(
+        f'site = "Small"\nbroker = "127.0.0.1:{free_port()}"\nlisten_s = 600\ntest_notice = false\n'
+    )
+
+    def run(messages=heard):
+        with mock.patch(
+            "plumewatch.cli.setup.command._listened", side_effect=lambda *_: messages
+        ) as listened:
+            ran = plumewatch("setup", "--folder", tmp_path / "site", "--answers", answers)
+        return ran, listened.called
+
+    return run
+
+
+def test_every_sensor_of_the_school_has_its_interval(setup, tmp_path):
+    """A Zigbee device sends one message an attribute; they are one reading."""
+    ran, _ = setup()
+    config = load(tmp_path / "site/plumewatch.toml")
+    intervals = sorted(sensor.interval_s for sensor in config.sensor)
+    *expected, slowest = sorted(device.interval_s for device in School.small().devices)
+    assert intervals[:-1] == pytest.approx(expected, rel=0.1), ran.out
+    assert 60 < intervals[-1] <= slowest  # it reports changes as well
+    assert config.broker.max_queued_messages < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("times", "interval"),
+    [
+        ((), None),
+        ((5.0, 5.0), None),
+        ((5.0, 5.00001, 5.00002), None),
+        ((0.0, 1.0, 2.0, 3.0), 1.0),
+        ((0.0, 0.00001, 0.2, 30.0, 30.00001, 60.0, 60.2), 30.0),
+        ((0.0, 1.0, 2.0, 60.0, 61.0, 62.0), 1.0),
+        ((0.0, 0.6, 1.1, 1.7), 0.6),
+    ],
+)
+def test_the_interval_of_reports_that_come_in_bursts(times, interval):
+    assert DiscoveredSensor("s", "d", times=list(times)).interval_s == (
+        None if interval is None else pytest.approx(interval, rel=0.05)
+    )
+
+
+def test_nothing_is_written_if_the_configuration_would_be_wrong(setup, tmp_path):
+    with mock.patch("plumewatch.cli.setup.site_files.id_of", return_value="not an id"):
+        ran, _ = setup()
+    assert ran.code == 2
+    assert "room" in ran.err
+    assert not [p for p in (tmp_path / "site").rglob("*") if p.is_file()]
+
+
+def test_a_set_up_that_was_interrupted_while_writing_goes_on(setup, tmp_path):
+    def full(path, *_):
+        if path.name == "mosquitto.conf":
+            raise OSError(28, "No space left on device", str(path))
+        return mock.DEFAULT
+
+    with mock.patch("plumewatch.cli.setup.site_files._write_new", side_effect=full):
+        assert setup()[0].code != 0
+    assert not (tmp_path / "site/plumewatch.toml").exists()
+    setup()
+    assert load(tmp_path / "site/plumewatch.toml").site == "Small"
+    assert not (tmp_path / "site/.setup-unfinished").exists()
+
+
+def test_a_set_up_that_was_written_goes_on_with_the_checks(setup, tmp_path):
+    first, _ = setup()
+    assert first.code == 3  # no broker is there
+    before = (tmp_path / "site/secrets/broker-password").read_bytes()
+    again, listened = setup()
+    assert again.code == 3
+    assert not listened
+    assert "continues with the checks" in again.out
+    assert "is not reachable" in again.out
+    assert (tmp_path / "site/secrets/broker-password").read_bytes() == before
