@@ -147,6 +147,18 @@ class AlertEngine:
             return incident
         return self._record(tx, incident_id, inputs.Arrived(by, now, channel), now)
 
+    def decline(
+        self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
+    ) -> Incident:
+        """Record that a person cannot go, and ask the next people now; repeats are ignored."""
+        before = self._load(tx, incident_id)
+        if repository.has_declined(tx, incident_id, by):
+            return before
+        incident = self._record(tx, incident_id, inputs.Declined(by, now, channel), now)
+        if incident.is_open and not incident.verdict:
+            self._escalator.decline(tx, incident, by, now, responded=before.is_responder(by))
+        return incident
+
     def hand_over(
         self,
         tx: sqlite3.Connection,

@@ -13,6 +13,7 @@ from alerts.notify import outbox as outbox_rows
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable, Iterator
 
     from alerts.escalation.steps import EscalationStep
     from alerts.incidents.incident import Incident
@@ -33,11 +34,23 @@ class Escalator:
         self._notices = notices
         self._mutes = mutes
 
-    def begin(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
-        """Store the chain, or repeat a stored one, and notify its first ring."""
+    def begin(
+        self,
+        tx: sqlite3.Connection,
+        incident: Incident,
+        now: float,
+        *,
+        without: str = "",
+        note: str = "",
+    ) -> None:
+        """Store the chain, or repeat a stored one, and notify its first ring.
+
+        A chain that is repeated leaves out the person `without`, unless nobody else is in it.
+        """
         rings = escalation.chain(tx, incident.id) or self._policy.rings(
             labels_of(incident, self._registry), now
         )
+        rings = tuple(_without(rings, without)) or rings
         seq, round_ = escalation.last_round(tx, incident.id)
         steps = escalation.plan(
             incident.id,
@@ -50,20 +63,28 @@ class Escalator:
         )
         escalation.add(tx, steps)
         while (due := escalation.next_of(tx, incident.id)) is not None and due.due_at <= now:
-            self.run(tx, incident, due, now)
+            self.run(tx, incident, due, now, note)
         if _nobody_notified(tx, incident):
             repository.note(tx, incident.id, now, "nobody notified", "nobody has an address")
 
     def run(
-        self, tx: sqlite3.Connection, incident: Incident, due: EscalationStep, now: float
+        self,
+        tx: sqlite3.Connection,
+        incident: Incident,
+        due: EscalationStep,
+        now: float,
+        note: str = "",
     ) -> None:
-        """Run a step that is due; later ones keep their distance to it."""
+        """Run a step that is due; later ones keep their distance to it.
+
+        `note` precedes the evidence in the notices, by default that nobody has responded.
+        """
         escalation.shift(tx, incident.id, now - due.due_at)
         match due.action:
             case Action.NOTIFY:
                 muted = self._mutes.muted(tx, incident, now)
                 if muted is None:
-                    self._notify(tx, incident, due, now)
+                    self._notify(tx, incident, due, now, note)
                 else:
                     escalation.shift(tx, incident.id, muted.until - now)
             case Action.END:
@@ -93,11 +114,30 @@ class Escalator:
         if not outbox_rows.is_on_its_way(tx, incident_id):
             escalation.shift(tx, incident_id, min(now - following.due_at, 0.0))
 
+    def decline(
+        self, tx: sqlite3.Connection, incident: Incident, by: str, now: float, *, responded: bool
+    ) -> None:
+        """Ask the next people now, because `by` cannot go.
+
+        If they had `responded`, the chain starts again without them.
+        """
+        note = f"{self._policy.name_of(by)} cannot go."
+        following = escalation.next_of(tx, incident.id)
+        if responded:
+            self.begin(tx, incident, now, without=by, note=note)
+        elif following is not None and following.action is Action.NOTIFY:
+            self.run(tx, incident, following, now, note)
+
     def _notify(
-        self, tx: sqlite3.Connection, incident: Incident, due: EscalationStep, now: float
+        self,
+        tx: sqlite3.Connection,
+        incident: Incident,
+        due: EscalationStep,
+        now: float,
+        note: str,
     ) -> None:
         people = [candidate.person for candidate in due.ring.people]
-        note = "" if due.seq == 1 else self._no_response(incident)
+        note = note or ("" if due.seq == 1 else self._no_response(incident))
         notified = self._notices.page(tx, incident, people, now, round_=due.round, note=note)
         following = escalation.next_of(tx, incident.id, after=due.seq)
         last = following is None or following.action is not Action.NOTIFY
@@ -133,6 +173,13 @@ class Escalator:
         reminded = self._notices.remind(tx, incident, now, note)
         what = "reminded" if reminded else "could not remind"
         repository.note(tx, incident.id, now, what, incident.acknowledged_by)
+
+
+def _without(rings: Iterable[Ring], person: str) -> Iterator[Ring]:
+    for ring in rings:
+        people = tuple(c for c in ring.people if c.person != person)
+        if people:
+            yield Ring(ring.name, people)
 
 
 def _nobody_notified(tx: sqlite3.Connection, incident: Incident) -> bool:

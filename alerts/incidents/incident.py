@@ -23,6 +23,9 @@ LATE: Final = "late"
 SYSTEM: Final = "plumewatch"
 """Author of history entries that no person made."""
 
+DECLINED: Final = "declined"
+"""History line of a person who cannot go."""
+
 MAX_NOTE: Final = 200
 """Longest free text of a feedback, in characters."""
 
@@ -129,6 +132,10 @@ class Incident:
     def is_open(self) -> bool:
         """Whether it is the current incident of its kind and room."""
         return self.status is not Status.RESOLVED
+
+    def is_responder(self, person: str) -> bool:
+        """Whether a person has acknowledged it and is expected there."""
+        return self.status is Status.ACKNOWLEDGED and self.acknowledged_by == person
 
     @property
     def awaited(self) -> bool:

@@ -79,6 +79,10 @@ class Arrived(Response):
     """A person is on site."""
 
 
+class Declined(Response):
+    """A person cannot go."""
+
+
 class Resolved(Response):
     """A person ended the incident."""
 
@@ -149,6 +153,7 @@ Input = (
     | Delivered
     | Acknowledged
     | Arrived
+    | Declined
     | Resolved
     | HandedOver
     | Feedback

@@ -7,7 +7,7 @@ to do about it. `alerts.engine` turns the effects into rows of the caller's tran
 
     OPEN                 --delivered-->               NOTIFIED
     OPEN, NOTIFIED       --acknowledged-->            ACKNOWLEDGED
-    ACKNOWLEDGED         --acknowledgement expired--> NOTIFIED
+    ACKNOWLEDGED         --acknowledgement expired, or its responder cannot go--> NOTIFIED
     any of them  --quiet, ended by a person, or every detection withdrawn-->  RESOLVED
 
 Feedback may come at any time: the last verdict counts, all are kept. Who arrives acknowledges an
@@ -27,15 +27,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from alerts.errors import FeedbackError
 from alerts.incidents import effects, inputs
-from alerts.incidents.incident import SYSTEM, Detection, Incident, Record, Status
+from alerts.incidents.incident import DECLINED, SYSTEM, Detection, Incident, Record, Status
 from alerts.severity import HEALTH, grade
 from detection.events import EventKind, EventPhase
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from alerts.incidents.effects import Effect
     from alerts.incidents.incident import Mute, Rules
     from detection.events import Event
@@ -71,16 +73,12 @@ def step(incident: Incident | None, given: inputs.Input, rules: Rules) -> Step: 
             result = _detected(incident, given, rules)
         case inputs.Delivered():
             result = _delivered(incident, given, rules)
-        case inputs.Acknowledged():
-            result = _acknowledged(incident, given)
-        case inputs.Arrived():
-            result = _arrived(incident, given)
+        case inputs.Response():
+            result = _RESPONSES[type(given)](incident, given)
         case inputs.HandedOver():
             result = _handed_over(incident, given)
         case inputs.AckExpired():
             result = _ack_expired(incident, given.at)
-        case inputs.Resolved():
-            result = _resolved(incident, given)
         case inputs.Feedback():
             result = _feedback(incident, given)
         case inputs.Followed():
@@ -317,6 +315,16 @@ def _arrived(incident: Incident, given: inputs.Arrived) -> Step:
     return result
 
 
+def _declined(incident: Incident, given: inputs.Declined) -> Step:
+    if not incident.is_open:
+        return Step(incident, (_record(given, "declined after it was over"),))
+    record = _record(given, DECLINED)
+    if not incident.is_responder(given.by) or incident.verdict:
+        return Step(incident, (record,))
+    following = replace(incident, status=Status.NOTIFIED, acknowledged_by="")
+    return Step(following, (record, effects.Stop("declined", given.at, unsent=True)))
+
+
 def _handed_over(incident: Incident, given: inputs.HandedOver) -> Step:
     detail = f"to {given.to}"
     if not incident.is_open:
@@ -402,3 +410,11 @@ def _tick(incident: Incident, given: inputs.Tick) -> Step:
     else:
         result = _muted(result, at, mute)
     return result
+
+
+_RESPONSES: Final[Mapping[type[inputs.Response], Callable[[Incident, Any], Step]]] = {
+    inputs.Acknowledged: _acknowledged,
+    inputs.Arrived: _arrived,
+    inputs.Declined: _declined,
+    inputs.Resolved: _resolved,
+}

@@ -7,6 +7,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from alerts.incidents.incident import (
+    DECLINED,
     SYSTEM,
     ActionClass,
     Detection,
@@ -196,6 +197,16 @@ def arrived(tx: sqlite3.Connection, incident: str, person: str, *, over: bool = 
         (incident, person, *ARRIVED, late),
     )
     return found.fetchone() is not None
+
+
+def has_declined(tx: sqlite3.Connection, incident: str, person: str) -> bool:
+    """Return whether the last that a person said is that they cannot go."""
+    found = tx.execute(
+        "SELECT what FROM incident_history WHERE incident = ? AND who = ?"
+        " ORDER BY seq DESC LIMIT 1",
+        (incident, person),
+    ).fetchone()
+    return found is not None and found["what"] == DECLINED
 
 
 def running(tx: sqlite3.Connection) -> list[Running]:

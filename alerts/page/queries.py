@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from alerts.incidents import repository
 from alerts.notify import outbox
 from alerts.notify.evidence_picture import PANELS
-from alerts.notify.notice import KIND_WORDS
+from alerts.page.rendering import headline
 from detection.quantities import QUANTITIES
 
 if TYPE_CHECKING:
@@ -58,15 +58,17 @@ def rooms(
     """
     incident_rows = _rows(
         db,
-        "SELECT id, room, kind, onset, CASE WHEN status = 'acknowledged' THEN 'responding'"
+        "SELECT i.*, (SELECT cause FROM incident_feedback f WHERE f.incident = i.id"
+        "  ORDER BY seq DESC LIMIT 1) AS cause, CASE WHEN status = 'acknowledged' THEN 'responding'"
         " WHEN kind IN ('vape', 'smoke') THEN 'alarm' ELSE 'attention' END AS level,"
         " CASE status WHEN 'acknowledged' THEN acknowledged_by ELSE '' END AS responder"
-        " FROM incident WHERE status <> 'resolved'"
+        " FROM incident i WHERE status <> 'resolved'"
         " ORDER BY level = 'responding', level = 'attention', onset",
     )
     event_rows = _rows(
         db,
-        "SELECT '' AS id, room, kind, onset, 'notable' AS level, '' AS responder"
+        "SELECT '' AS id, room, kind, onset, 'notable' AS level, '' AS responder,"
+        " NULL AS verdict, NULL AS withdrawn_at"
         " FROM alert_event WHERE onset > ? AND last_heard > ?"
         " AND phase IN ('alerted', 'updated') AND incident IS NULL ORDER BY onset",
         now - 3600.0,
@@ -94,7 +96,7 @@ def rooms(
                 shown = events.get(room.id)
         if shown is not None:
             level, since = shown["level"], shown["onset"]
-            text = KIND_WORDS.get(shown["kind"], shown["kind"])
+            text = headline(shown)
         states.append(
             RoomState(
                 room=room,
@@ -142,6 +144,8 @@ def incidents(
         db,
         "SELECT i.*,"
         " (SELECT count(*) FROM alert_event e WHERE e.incident = i.id) AS detections,"
+        " (SELECT cause FROM incident_feedback f WHERE f.incident = i.id"
+        "  ORDER BY seq DESC LIMIT 1) AS cause,"
         " i.paged AND i.status = 'open' AND NOT EXISTS (SELECT 1 FROM outbox o"
         "  WHERE o.incident = i.id AND o.status IN ('due', 'leased', 'sent')) AS not_notified"
         " FROM incident i WHERE (? = 0 OR i.status <> 'resolved') AND (? = '' OR i.room = ?)"
@@ -160,7 +164,12 @@ def incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
     known = repository.load(db, incident_id)
     if known is None:
         return None
-    found = _rows(db, "SELECT * FROM incident WHERE id = ?", incident_id)[0]
+    found = _rows(
+        db,
+        "SELECT i.*, (SELECT cause FROM incident_feedback f WHERE f.incident = i.id"
+        "  ORDER BY seq DESC LIMIT 1) AS cause FROM incident i WHERE id = ?",
+        incident_id,
+    )[0]
     events = _rows(
         db,
         "SELECT * FROM alert_event WHERE incident = ? ORDER BY onset, id LIMIT 100",
@@ -171,7 +180,8 @@ def incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
     )
     notices = _rows(
         db,
-        "SELECT person, channel, reason, status, attempts, last_error, finished_at FROM outbox"
+        "SELECT person, channel, reason, status, attempts, last_error, created_at, finished_at"
+        " FROM outbox"
         " WHERE incident = ? ORDER BY id",
         incident_id,
     )

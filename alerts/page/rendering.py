@@ -17,7 +17,7 @@ from detection.quantities import QUANTITIES
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from alerts.page.settings import StaffPageSettings
 
@@ -75,6 +75,25 @@ _WORDS: Final = {
 }
 
 
+def headline(incident: Mapping[str, Any]) -> str:
+    """Write what an incident is, or what people found once they have answered.
+
+    >>> rows = {"kind": "vape", "withdrawn_at": None, "cause": "spray"}
+    >>> [headline({**rows, "verdict": v}) for v in (None, "false_alarm", "confirmed")]
+    ['Vaping likely', 'False alarm: spray', 'Vaping confirmed']
+    """
+    kind, verdict = incident["kind"], incident["verdict"]
+    if verdict == "confirmed":
+        return f"{KIND_NAMES.get(kind, kind).capitalize()} confirmed"
+    if verdict == "false_alarm" and incident["cause"]:
+        return f"{VERDICT_WORDS[verdict]}: {incident['cause']}"
+    if verdict:
+        return VERDICT_WORDS[verdict]
+    if incident["withdrawn_at"] is not None:
+        return "Ruled out by later readings"
+    return KIND_WORDS.get(kind, kind)
+
+
 class Times:
     """Writes moments in the school's time zone."""
 
@@ -129,6 +148,7 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         iso=lambda t: datetime.fromtimestamp(t, UTC).isoformat(),
         path=lambda text: quote(text, safe=""),
         floor_name=floor_name,
+        headline=headline,
         person=settings.engine.policy.name_of,
     )
     made.globals.update(

@@ -321,7 +321,7 @@ async def test_the_button_of_ntfy_posts_the_token_in_its_body(provider):
     for topic in (SECRET, f"{SECRET}?tags=warning"):
         await send(Secret(f"ntfy://127.0.0.1:{provider.port}/{topic}"), own)
         path, headers, _ = provider.requests[-1]
-        take, see = json.loads(headers["X-Actions"])
+        take, decline, see = json.loads(headers["X-Actions"])
         assert take == {
             "action": "http",
             "label": "I'm responding",
@@ -329,7 +329,12 @@ async def test_the_button_of_ntfy_posts_the_token_in_its_body(provider):
             "method": "POST",
             "headers": {"Content-Type": "application/x-www-form-urlencoded"},
             "body": f"token={token}&via=ntfy",
-            "clear": True,
+            "clear": False,  # it stays: it is the way to the page where the finding is reported
+        }
+        assert decline == {
+            **take,
+            "label": "I can't go",
+            "url": "https://plumewatch.example/answer/decline",
         }
         assert see == {"action": "view", "label": "Open", "url": own.link}
         assert token not in path

@@ -530,26 +530,51 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     browser.get("about:blank")
     browser.get(link)  # as from a phone that was locked on the way
     wait_for(browser, lambda: "You're responding, Ms. Lee." in find(browser, "#said").text)
-    assert find(browser, "#take button").text == "Continue"
-    find(browser, "#take button").send_keys("\ue007")
-    wait_for(browser, lambda: find(browser, "#arrive button").is_displayed())
+    assert find(browser, "#take button").text == "✓ Responding"
+    wait_for(browser, lambda: find(browser, "#arrive button").is_enabled())
+    places = places_of(browser)
     browser.execute_script("document.querySelector('#arrive button').click()")
     assert site.load().arrived_at is None
     find(browser, "#arrive button").click()
     wait_for(browser, lambda: "You're on site." in find(browser, "#said").text)
     assert site.load().arrived_at
-    assert not find(browser, "#arrive").is_displayed()
+    assert not find(browser, "#arrive button").is_enabled()
+    assert places_of(browser) == places
     shoot(browser, "answer-there")
-    find(browser, "#found button[value=false_alarm]").click()
-    wait_for(browser, lambda: "needs a cause" in find(browser, "#wrong").text)
-    find(browser, "#found option[value=spray]").click()
-    find(browser, "#found button[value=false_alarm]").click()
-    wait_for(browser, lambda: "Finding: False alarm." in find(browser, "#said").text)
+    find(browser, "#found button[value=spray]").click()
+    wait_for(browser, lambda: "Done." in find(browser, "#said").text)
+    assert find(browser, "#what").text == "False alarm: spray"
+    assert not find(browser, "#steps").is_displayed()
     assert site.load().verdict is Verdict.FALSE_ALARM
     assert find(browser, "#more").text == "Sign in to record the follow-up"
     assert find(browser, "#more").get_attribute("href") == f"{site.url}/incidents/{site.incident}"
     assert judged_by_axe(browser) == []
     shoot(browser, "answered")
+    find(browser, "#change").click()
+    wait_for(browser, lambda: find(browser, "#found button[value=confirmed]").is_displayed())
+    find(browser, "#found button[value=confirmed]").click()
+    wait_for(browser, lambda: find(browser, "#what").text == "Vaping confirmed")
+    assert site.load().verdict is Verdict.CONFIRMED
+
+
+def places_of(browser):
+    """Where each button of the answer page is."""
+    return browser.execute_script(
+        "return [...document.querySelectorAll('#steps button')]"
+        ".map(b => b.getBoundingClientRect().y)"
+    )
+
+
+def test_who_cannot_go_says_so_with_one_tap(site, browser):
+    browser.get(link_for(site))
+    wait_for(browser, lambda: find(browser, "#decline button").is_enabled())
+    find(browser, "#decline button").click()
+    wait_for(browser, lambda: not find(browser, "#steps").is_displayed())
+    assert site.load().status is not Status.ACKNOWLEDGED
+    shoot(browser, "answer-declined")
+    find(browser, "#change").click()  # I can go after all
+    wait_for(browser, lambda: "You're responding" in find(browser, "#said").text)
+    assert site.load().acknowledged_by == "lee"
 
 
 def test_a_form_submitted_past_the_script_takes_nothing(site, browser):

@@ -432,17 +432,20 @@ def _with_buttons(url: str, scheme: str, notice: Notice) -> str:
     address, token = answer_of(notice.link)
     if scheme not in {"ntfy", "ntfys"} or not token:
         return url
-    respond = {
-        "action": "http",
-        "label": "I'm responding",
-        "url": address,
-        "method": "POST",
-        "headers": {"Content-Type": "application/x-www-form-urlencoded"},
-        "body": urlencode({"token": token, "via": "ntfy"}),
-        "clear": True,
-    }
+    posts = [
+        {
+            "action": "http",
+            "label": label,
+            "url": f"{address}{path}",
+            "method": "POST",
+            "headers": {"Content-Type": "application/x-www-form-urlencoded"},
+            "body": urlencode({"token": token, "via": "ntfy"}),
+            "clear": False,  # the notice is the way to the page, where the finding is reported
+        }
+        for label, path in (("I'm responding", ""), ("I can't go", "/decline"))
+    ]
     view = {"action": "view", "label": "Open", "url": notice.link}
-    actions = json.dumps([respond, view], separators=(",", ":"))
+    actions = json.dumps([*posts, view], separators=(",", ":"))
     return f"{url}{'&' if '?' in url else '?'}actions={quote(actions, safe='')}"
 
 

@@ -6,7 +6,11 @@ button of an ntfy notice does:
 
 - ``/answer/look`` says what the token is for and changes nothing;
 - ``/answer`` acknowledges the incident and returns a second token, for
-- ``/answer/arrive``, that the person is on site, and ``/answer/feedback``, what was found.
+- ``/answer/arrive``, that the person is on site, and ``/answer/feedback``, what was found;
+- ``/answer/decline`` says that the person cannot go, so that the next is asked.
+
+A token that was pressed before gets its second token from ``/answer/look`` as well, so that whoever
+opens the notice again goes on where they were.
 
 `alerts.access.action_tokens` says what a token may do.
 """
@@ -26,10 +30,11 @@ from alerts.access.action_tokens import Action
 from alerts.access.limits import LinkLimit, TryLimit
 from alerts.access.roles import Right, may
 from alerts.errors import FeedbackError
-from alerts.incidents.incident import Status
-from alerts.notify.notice import KIND_WORDS
+from alerts.incidents import repository
+from alerts.incidents.incident import DECLINED, Status
 from alerts.page.guard import client_of
 from alerts.page.page_context import Access, PageGroup, form_of, sentence, serves, text_of
+from alerts.page.rendering import headline
 from alerts.page.views.incidents import verdict_of
 from storage.errors import StorageError
 
@@ -84,9 +89,15 @@ class AnswerPages(PageGroup):
     @serves("/answer/look", Access.PUBLIC, methods=("POST",))
     @_in_json
     async def look(self, request: Request) -> Response:
-        """Say what a token is for, without changing anything."""
-        _, _, grant = await self._granted(request)
-        return await self._state(grant)
+        """Say what a token is for, without changing the incident."""
+        _, token, grant = await self._granted(request)
+        if grant.action is not Action.ACKNOWLEDGE or grant.used_at is None:
+            return await self._state(grant)
+        now = self._context.settings.clock()
+        feedback = await self._context.write(
+            lambda tx: action_tokens.issue_feedback(tx, token, grant, now)
+        )
+        return await self._state(grant, feedback=feedback)
 
     @serves("/answer", Access.PUBLIC, methods=("POST",))
     @_in_json
@@ -97,13 +108,22 @@ class AnswerPages(PageGroup):
 
         def acknowledge(tx: sqlite3.Connection) -> str:
             again = action_tokens.find(tx, token)
-            if again is None or again.used_at is None:
+            declined = repository.has_declined(tx, grant.incident, grant.person)
+            if again is None or again.used_at is None or declined:
                 engine.acknowledge(tx, grant.incident, grant.person, now, channel=_channel(form))
                 action_tokens.use(tx, token, now)
             return action_tokens.issue_feedback(tx, token, grant, now)
 
         feedback = await self._context.write(acknowledge)
         return await self._state(grant, feedback=feedback)
+
+    @serves("/answer/decline", Access.PUBLIC, methods=("POST",))
+    @_in_json
+    async def decline(self, request: Request) -> Response:
+        """Record that the token's person cannot go, and ask the next."""
+        form, token, grant = await self._granted(request, Action.ACKNOWLEDGE)
+        await self._act(grant, token, self._context.engine.decline, channel=_channel(form))
+        return await self._state(grant)
 
     @serves("/answer/arrive", Access.PUBLIC, methods=("POST",))
     @_in_json
@@ -178,11 +198,19 @@ class AnswerPages(PageGroup):
         """Return the state of the incident, in the words of the page."""
         shown = await self._context.incident(grant.incident)
         by, name_of = shown["acknowledged_by"], self._context.policy.name_of
+        said = [h for h in shown["history"] if h["who"] == grant.person]
+        declined = bool(said) and said[-1]["what"] == DECLINED
+        asked = (
+            n["person"]
+            for n in shown["notices"]
+            if declined and n["created_at"] >= said[-1]["at"] and n["person"] != grant.person
+        )
         answer: dict[str, Any] = {
             "incident": grant.incident,
             "room": shown["room_name"],
             "place": shown["place"],
-            "what": KIND_WORDS.get(shown["kind"], shown["kind"]),
+            "what": headline(shown),
+            "answered": bool(shown["verdict"]) or shown["withdrawn_at"] is not None,
             "since": self._context.times.when(shown["onset"]),
             "why": shown["events"][0]["why"]["sentence"] if shown["events"] else "",
             "mine": by == grant.person,
@@ -192,6 +220,9 @@ class AnswerPages(PageGroup):
             "awaited": shown["awaited"],
             "over": shown["status"] == Status.RESOLVED.value,
             "verdict": shown["verdict"] or "",
+            "cause": shown["cause"] or "",
+            "declined": declined,
+            "asked": list(dict.fromkeys(map(name_of, asked))),
             "you": name_of(grant.person),
             **more,
         }
