@@ -1,9 +1,14 @@
 # Every target sets up what it needs; `make` alone says what there is.
-SHELL := /bin/bash
+SHELL := /bin/bash -o pipefail
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO_STAMP := $(VENV)/.installed-demo
+# Says which package it is at; pip itself is either silent or prints a thousand lines.
+PROGRESS := 2>&1 | awk '/^Collecting/ {printf "\r  %3d packages: %-44.44s", ++n, $$2; fflush()} \
+  /^Installing collected/ {printf "\r  %d packages found; unpacking them takes about a minute%-8s\n", n, ""; fflush()} \
+  /ERROR|error:/ {print} END {print ""}'
 # One more than cores, because tests of kills and networks mostly wait; each takes 700 MB.
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n + 1 : 4)))
 SCALE_STAMP := $(VENV)/.installed-scale
@@ -18,14 +23,22 @@ help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
-$(STAMP): requirements.lock pyproject.toml
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Plumewatch needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "Cannot make a virtual environment; on Debian: apt-get install python3-venv"; rm -rf $(VENV); exit 2; }
-	@echo "Installing into $(VENV) (once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+
+$(STAMP): requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing what development needs into $(VENV), once: 450 MB, some minutes"
+	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock $(PROGRESS)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@ $(DEMO_STAMP)
+
+# The demo needs neither test tools nor type checkers.
+$(DEMO_STAMP): requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing the service and its demo into $(VENV), once: 200 MB to fetch, a minute or two"
+	@$(BIN)/python -m pip install --disable-pip-version-check -c requirements.lock --editable '.[demo,sim]' $(PROGRESS)
 	@touch $@
 
 $(SCALE_STAMP): $(STAMP) requirements-scale.lock
@@ -37,7 +50,7 @@ setup-scale: $(SCALE_STAMP) ## add Spark to it, for scale/ and its tests; needs 
 
 setup: $(STAMP) ## make the environment in .venv from the lock file
 
-demo: $(STAMP) ## simulated school, broker, detector, alerts and staff page, all on this machine
+demo: $(DEMO_STAMP) ## simulated school, broker, detector, alerts and staff page, all on this machine
 	@$(BIN)/plumewatch demo
 
 test: $(STAMP) ## run all tests (real broker and browser tests run where those are installed)

@@ -158,6 +158,9 @@ class TruthCsv(_CsvFile):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
+        self._write_header()
+
+    def _write_header(self) -> None:
         self._writerow([f.name for f in fields(Truth)])
 
     def add(self, truths: Iterable[Truth]) -> None:
@@ -170,6 +173,21 @@ class TruthCsv(_CsvFile):
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerow(row)
         self._file.write(text.getvalue().encode())
+
+
+class TruthStream(TruthCsv):
+    """Writes truth to a stream that is open, each row as soon as it is known."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stack = ExitStack()
+        self.rows = 0
+        self._file = stream
+        self._write_header()
+
+    def add(self, truths: Iterable[Truth]) -> None:
+        """Add the truth of one stretch of time."""
+        super().add(truths)
+        self._file.flush()
 
 
 def _plain(value: object) -> object:

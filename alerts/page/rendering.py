@@ -153,6 +153,7 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
     )
     made.globals.update(
         school=settings.school,
+        banner=settings.banner,
         spans=tuple(SPANS),
         quantities=QUANTITIES,
         kind_words=KIND_WORDS,

@@ -111,6 +111,8 @@ class StaffPageSettings:
     grafana_url: str = ""
     """Where our dashboards are, without a trailing slash; empty for no links."""
     school: str = "Plumewatch"
+    banner: Callable[[], str] = lambda: ""
+    """A line above the rooms, such as that the school is simulated; empty for none."""
     session_s: float = 12 * 3600.0
     cap_sender: str = "plumewatch"
     cap_token: Secret | None = None

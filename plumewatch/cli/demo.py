@@ -3,7 +3,8 @@
 Starts, all on loopback: an embedded broker, the simulator (as its own process, publishing what real
 devices publish), the service with the staff page, and a small receiver in place of a phone's
 push service. Only the clock differs from production: school life runs `SPEED` times faster, and the
-service is given the same fast clock.
+service is given the same fast clock. Simulated members of staff press the buttons of some of their
+pushes; the others are for whoever tries the demo.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import socket
 import sys
@@ -19,16 +19,18 @@ import time
 import tomllib
 from collections import Counter, deque
 from datetime import UTC, datetime
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
-from detection.events import EventPhase, evidence_sentence
+from detection.events import EventKind, EventPhase, evidence_sentence
+from plumewatch.cli.demo_screen import Shown, screen
+from plumewatch.cli.demo_truth import TruthScore
+from plumewatch.cli.options import CONFIG
 from plumewatch.config.load import parse
 from plumewatch.errors import UnreachableError
 from plumewatch.service.app import Service
@@ -36,7 +38,9 @@ from plumewatch.service.resources import Observer
 from plumewatch.service.supervisor import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from rich.console import Group
 
     from alerts.engine import AlertRecord
     from detection.events import Event
@@ -48,6 +52,9 @@ _SEED: Final = 11
 _START: Final = datetime(2026, 9, 14, 9, 30, tzinfo=UTC)
 """A Monday morning of term."""
 _DAYS: Final = 2.0
+_UNANSWERED: Final = 3
+"""Every third push is left to whoever tries the demo."""
+_PRESS_S: Final = 2.0
 _VOC_KEYS: Final = ("voc_index", "tvoc_ppb", "tvoc_ugm3", "voc_raw")
 _SCHOOL: Final = Path(__file__).with_name("demo_school.toml")
 _SCENARIO: Final = Path(__file__).with_name("demo_scenario.toml")
@@ -64,7 +71,11 @@ class Demo:
         self._live = self._console.is_terminal and not (plain or printer.as_json)
         self._began: float | None = None
         self._kinds: Counter[str] = Counter()
-        self._log: deque[Text] = deque(maxlen=10)
+        self._log: deque[Text] = deque(maxlen=30)
+        self._truth = TruthScore()
+        self._staff: set[asyncio.Task[None]] = set()
+        self._asked = 0
+        self._alerts: dict[str, list[tuple[str, float]]] = {}
         self._pushes = 0
         self._last_push = ""
         self._rate: deque[tuple[float, int]] = deque(maxlen=20)
@@ -80,6 +91,12 @@ class Demo:
         with socket.create_server(("127.0.0.1", 0)) as free:
             broker_port = int(free.getsockname()[1])
         config = self._config(broker_port, push_port)
+        self._line(
+            f"Plumewatch demo: a simulated school, {SPEED:.0f} times faster than real time."
+            f" Times below are school times. Staff page: http://127.0.0.1:{self._port}",
+            page=f"http://127.0.0.1:{self._port}",
+            speed=SPEED,
+        )
         self._registry = config.registry()
         async with _broker(broker_port), receiver:
             self._service = Service(
@@ -88,6 +105,7 @@ class Demo:
                 receive_clock=self._receive_clock,
                 one_click=True,
                 observer=Observer(self._on_events, self._on_alerts),
+                banner=self._banner,
             )
             if seconds > 0:
                 loop.call_later(seconds, stop.set)
@@ -98,6 +116,9 @@ class Demo:
                     group.create_task(self._service.run(stop), name="service")
             except* ServiceError as errors:
                 raise UnreachableError(str(errors.exceptions[0])) from None
+        for task in self._staff:
+            task.cancel()
+        self._line(f"simulator's truth: {self._truth.sentence(self._clock())}")
         counts = self._counts()
         text = ", ".join(f"{n} {name}" for name, n in counts.items())
         self._line(f"demo ended: {text} received", ended=True, **counts)
@@ -113,27 +134,39 @@ class Demo:
         return self._clock()
 
     def _config(self, broker_port: int, push_port: int) -> PlumewatchConfig:
-        tree = tomllib.loads(_SCHOOL.read_text(encoding="utf-8"))
-        tree["broker"]["port"] = broker_port
-        tree["web"] = {"port": self._port}
+        """Write the configuration into the folder, with which every command works, and read it."""
+        text = _SCHOOL.read_text(encoding="utf-8").replace(
+            "[broker]\n", f"[web]\nport = {self._port}\n[broker]\nport = {broker_port}\n"
+        )
+        tree = tomllib.loads(text)
+        secrets = self._folder / "secrets"
+        secrets.mkdir(mode=0o700, exist_ok=True)
         for person in tree["staff"]:
-            (target,) = person["notify"]
-            os.environ[target["url_env"]] = f"ntfy://127.0.0.1:{push_port}/{person['id']}"
+            address = secrets / f"{person['id']}-push"
+            address.write_text(f"ntfy://127.0.0.1:{push_port}/{person['id']}\n", encoding="utf-8")
+        (self._folder / CONFIG.name).write_text(text, encoding="utf-8")
         return parse(tree, base=self._folder)
+
+    def _banner(self) -> str:
+        return (
+            f"Simulated school, {SPEED:.0f} times faster than real time. The detector"
+            f" {self._truth.sentence(self._clock())}: a real school does not know this."
+        )
 
     async def _simulate(self, broker_port: int, stop: asyncio.Event) -> None:
         """Run the simulator; end the demo with its last line if it fails."""
         words = f"simulate --seed {_SEED} --days {_DAYS} --speed {SPEED} --activity demo"
         words += f" --start {_START.isoformat()} --publish 127.0.0.1:{broker_port} --patience 30"
+        words += " --truth -"
         simulator = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "plumewatch", *words.split()),
             *("--school", str(_SCENARIO)),
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-        ended = asyncio.ensure_future(simulator.communicate())
+        ended = asyncio.ensure_future(self._follow(simulator))
         stopped = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -141,12 +174,22 @@ class Demo:
             stopped.cancel()
             with contextlib.suppress(ProcessLookupError):
                 simulator.terminate()
-            _, errors = await ended
+            errors = await ended
         if not stop.is_set():
             stop.set()
             if simulator.returncode:
                 last = errors.decode(errors="replace").strip().splitlines()[-1:]
                 raise ServiceError(f"the simulator ended: {(last or ['without a message'])[0]}")
+
+    async def _follow(self, simulator: asyncio.subprocess.Process) -> bytes:
+        """Read the truth as it becomes known; return what the simulator wrote as errors."""
+        truth, errors = simulator.stdout, simulator.stderr
+        assert truth is not None  # noqa: S101 - both are pipes
+        assert errors is not None  # noqa: S101
+        failures = asyncio.ensure_future(errors.read())
+        async for line in truth:
+            self._truth.add_line(line.decode(errors="replace").strip())
+        return await failures
 
     async def _receive_push(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -154,8 +197,10 @@ class Demo:
         """Stand for a push service: read one POST, show it, respond with 200."""
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, ValueError, TimeoutError):
             async with asyncio.timeout(10):
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-                length = int(head.split("content-length:")[1].split("\r\n")[0])
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                lines = (line.partition(": ") for line in head.split("\r\n"))
+                headers = {name.lower(): value for name, _, value in lines}
+                length = int(headers["content-length"])
                 body = json.loads(await reader.readexactly(min(length, 65_536)))
                 writer.write(
                     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -165,13 +210,61 @@ class Demo:
                 self._pushes += 1
                 title = body.get("title", "")
                 self._last_push = f"{title}\n{body.get('message', '')}".strip()
-                self._note("push received", f"{title} (to {body.get('topic', '')})", "magenta")
+                person = body.get("topic", "")
+                self._note("push received", f"{title} (to {person})", "magenta")
+                self._answer(person, json.loads(headers.get("x-actions", "[]")))
         writer.close()
+
+    def _answer(self, person: str, actions: Sequence[Mapping[str, Any]]) -> None:
+        """Let a simulated member of staff press the first button of a push, but not of each."""
+        if not actions or actions[0].get("action") != "http":
+            return
+        self._asked += 1
+        if self._asked % _UNANSWERED == 0:
+            self._note("left to you", f"nobody answers this push to {person}", "yellow")
+            return
+        task = asyncio.create_task(self._respond(person, actions[0]), name=f"staff-{person}")
+        self._staff.add(task)
+        task.add_done_callback(self._staff.discard)
+
+    async def _respond(self, person: str, action: Mapping[str, Any]) -> None:
+        """Respond as a phone does: press the button, arrive, and say what was found."""
+        name = self._service.alerting.engine.policy.name_of(person)
+        try:
+            await asyncio.sleep(_PRESS_S)
+            taken = await asyncio.to_thread(self._post, "/answer", action["body"])
+            if not taken.get("mine"):
+                return
+            self._note("responding", f"{name} (simulated)", "green")
+            await asyncio.sleep(2 * _PRESS_S)
+            token = f"token={taken['feedback']}&via=ntfy"
+            await asyncio.to_thread(self._post, "/answer/arrive", token)
+            await asyncio.sleep(_PRESS_S)
+            found = self._finding(taken["incident"])
+            answered = await asyncio.to_thread(self._post, "/answer/feedback", f"{token}&{found}")
+            self._note("answered", f"{answered.get('what', '')} ({name}, simulated)", "green")
+        except (OSError, HTTPException, ValueError, KeyError) as error:
+            self._note("not answered", f"{name}: {error!r}", "yellow")
+
+    def _finding(self, incident: str) -> str:
+        happened = any(self._truth.happened(*alert) for alert in self._alerts.get(incident, ()))
+        return "verdict=confirmed" if happened else "verdict=nothing_found"
+
+    def _post(self, path: str, body: str) -> dict[str, Any]:
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=10)
+        with contextlib.closing(connection):
+            form = {"Content-Type": "application/x-www-form-urlencoded"}
+            connection.request("POST", path, body, form)
+            answer: dict[str, Any] = json.loads(connection.getresponse().read())
+        return answer
 
     def _on_events(self, events: Sequence[Event]) -> None:
         for event in events:
             if event.phase is EventPhase.ALERTED:
                 self._kinds[event.kind.value] += 1
+                room = self._registry.room_of(event.sensor)
+                if event.kind is EventKind.VAPE and room is not None:
+                    self._truth.add_alert(room.id, event.onset)
                 self._note(f"event {event.kind.value}", evidence_sentence(event), "cyan")
             elif event.phase is EventPhase.WITHDRAWN:
                 self._kinds[f"{event.kind.value} withdrawn"] += 1
@@ -179,6 +272,8 @@ class Demo:
     def _on_alerts(self, alerts: Sequence[AlertRecord]) -> None:
         for alert in alerts:
             room = self._registry.room_of(alert.sensor)
+            if room is not None:
+                self._alerts.setdefault(alert.incident, []).append((room.id, alert.onset))
             where = f"{room.building}, {room.floor}, {room.name}" if room else alert.sensor
             self._note("ALERT", f"{alert.kind.value}: {where} ({alert.incident})", "bold red")
 
@@ -219,7 +314,9 @@ class Demo:
                     screen.update(self._screen(), refresh=True)
                 elif turn % 10 == 0:
                     page = f"http://127.0.0.1:{self._port}"
-                    self._line(self._summary(), page=page, **self._counts())
+                    truth = f"{self._truth.sentence(self._clock())} (simulator's truth)"
+                    text = f"{self._summary()}; {truth}; staff page {page}"
+                    self._line(text, page=page, truth=truth, **self._counts())
                 turn += 1
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(0.5):
@@ -232,31 +329,36 @@ class Demo:
         return (
             f"{rate:.0f} readings/s, {len(self._registry.rooms)} rooms,"
             f" events: {kinds}; alerts: {self._service.detection.counts.alerts};"
-            f" pushes: {self._pushes};"
-            f" staff page http://127.0.0.1:{self._port}"
+            f" pushes: {self._pushes}"
         )
 
     def _screen(self) -> Group:
-        school_time = datetime.fromtimestamp(self._clock(), UTC).strftime("%A %H:%M:%S")
-        latest = self._service.series.latest()
-        title = f"Rooms at {school_time} ({SPEED:.0f} times real time)"
-        rooms = Table("Room", "Sensor", "PM2.5 µg/m³", "VOC", "RH %", title=title, expand=True)
-        for sensor in self._registry.sensors.values():
-            room = self._registry.rooms[sensor.room]
-            values = latest[sensor.id].values if sensor.id in latest else {}
-            rooms.add_row(
-                f"{room.building}, {room.floor}, {room.name}",
-                sensor.model,
-                f"{values['pm25']:.1f}" if "pm25" in values else "-",
-                next((f"{values[k]:.0f} ({k})" for k in _VOC_KEYS if k in values), "-"),
-                f"{values['rh']:.0f}" if "rh" in values else "-",
-            )
-        return Group(
-            Panel(Text(self._summary()), title="Plumewatch demo"),
-            rooms,
-            Panel(Group(*self._log) if self._log else Text("waiting for events"), title="Events"),
-            Panel(Text(self._last_push or "none yet"), title="Last push a phone received"),
-            Text(f"staff page: http://127.0.0.1:{self._port}   Ctrl-C ends the demo", style="bold"),
+        latest, sensors = self._service.series.latest(), self._registry.sensors.values()
+        shown = Shown(
+            clock=datetime.fromtimestamp(self._clock(), UTC).strftime("%A %H:%M:%S"),
+            speed=SPEED,
+            page=f"http://127.0.0.1:{self._port}",
+            events=list(self._log),
+            last_push=self._last_push,
+            truth=self._truth.sentence(self._clock()).capitalize(),
+            counts=self._summary(),
+            rooms=[
+                self._row(s.id, s.room, s.model, latest[s.id].values if s.id in latest else {})
+                for s in sensors
+            ],
+        )
+        return screen(shown, self._console.height)
+
+    def _row(
+        self, sensor: str, room_id: str, model: str, values: Mapping[str, float]
+    ) -> tuple[str, ...]:
+        room = self._registry.rooms[room_id]
+        return (
+            f"{room.building}, {room.floor}, {room.name}",
+            model or sensor,
+            f"{values['pm25']:.1f}" if "pm25" in values else "-",
+            next((f"{values[k]:.0f} ({k})" for k in _VOC_KEYS if k in values), "-"),
+            f"{values['rh']:.0f}" if "rh" in values else "-",
         )
 
 

@@ -36,6 +36,7 @@ _MOST_DAYS: Final = 3660
 _ACTIVITIES: Final = ("ordinary", "hard_restroom", "demo")
 _FILE_CHUNK_S: Final = 900.0
 _WIRE_CHUNK_S: Final = 60.0
+STANDARD_OUTPUT: Final = Path("-")
 
 
 @command(
@@ -107,7 +108,9 @@ def simulate(
     speed: Annotated[str, Option(help="Simulated seconds in a second, or max.")] = "1",
     publish: Annotated[str | None, Option(help="Broker: [mqtt[s]://][user@]host[:port].")] = None,
     out: Annotated[Path | None, Option(help="Readings as .csv or .csv.gz instead.")] = None,
-    truth: Annotated[Path | None, Option(help="What really happened, as CSV.")] = None,
+    truth: Annotated[
+        Path | None, Option(help="What really happened, as CSV; - is standard output.")
+    ] = None,
     start: Annotated[str | None, Option(help="Start of the simulation, ISO 8601.")] = None,
     ledger: Annotated[Path | None, Option(help="Append each acknowledged sensor,seq here.")] = None,
     patience: Annotated[float, Option(help="Seconds to wait for an unreachable broker.")] = 0.0,
@@ -192,7 +195,7 @@ def _file_faults(
     out: Path | None, truth: Path | None, *, publish: bool, live: bool
 ) -> Iterator[str]:
     for name, path in (("--out", out), ("--truth", truth)):
-        if path is None:
+        if path is None or (name == "--truth" and publish and path == STANDARD_OUTPUT):
             continue
         if not path.name.endswith((".csv", ".csv.gz")):
             yield f"{name}: {path} (allowed: a name that ends in .csv or .csv.gz)"
@@ -267,12 +270,16 @@ def _publish(
     import asyncio
 
     from sensor_sim.errors import BrokerRefusedError, BrokerUnreachableError
-    from sensor_sim.export import TruthCsv
+    from sensor_sim.export import TruthCsv, TruthStream
     from sensor_sim.publish import Ledger, Prefetched, Publisher, PublishSettings
 
     begin, shown = run.start + run.offset_s, 0.0
     with ExitStack() as stack:
-        truths = stack.enter_context(TruthCsv(truth)) if truth else None
+        truths: TruthCsv | None = None
+        if truth == STANDARD_OUTPUT:
+            truths = TruthStream(sys.stdout.buffer)
+        elif truth is not None:
+            truths = stack.enter_context(TruthCsv(truth))
         acknowledged = stack.enter_context(Ledger(ledger)) if ledger else None
         update = stack.enter_context(progress("publishing", run.duration_s))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,8 +15,6 @@ from plumewatch.cli.printer import Printer, progress
 from plumewatch.config.faults import ConfigError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from plumewatch.doctor.result import CheckResult
 
 app = typer.Typer()
@@ -115,6 +114,9 @@ def version(*, as_json: JsonOption = False) -> None:
 def demo(
     port: Annotated[int, Option(min=1, max=65535, help="Port of the staff page.")] = 8420,
     seconds: Annotated[float, Option(min=0, help="Stop after this; 0 runs on.")] = 0,
+    keep: Annotated[
+        Path | None, Option(help="Keep configuration and data in this new folder.")
+    ] = None,
     *,
     plain: Annotated[bool, Option("--plain", help="Lines instead of a live screen.")] = False,
     as_json: JsonOption = False,
@@ -123,11 +125,25 @@ def demo(
     import asyncio
     import logging
     import tempfile
-    from pathlib import Path
 
     from plumewatch.cli.demo import Demo
+    from plumewatch.errors import UsageError
 
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
-    with tempfile.TemporaryDirectory(prefix="plumewatch-demo-") as folder:
-        school = Demo(Path(folder), port, Printer(as_json=as_json), plain=plain)
-        asyncio.run(school.run(seconds))
+    printer = Printer(as_json=as_json)
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="plumewatch-demo-") as folder:
+            asyncio.run(Demo(Path(folder), port, printer, plain=plain).run(seconds))
+        return
+    try:
+        keep.mkdir(mode=0o700)
+    except OSError as error:
+        raise UsageError(f"{keep}: {error.strerror}; --keep needs a new folder") from error
+    asyncio.run(Demo(keep.resolve(), port, printer, plain=plain).run(seconds))
+    config = keep / CONFIG
+    printer.say(
+        f"kept in {keep}; its days are in September 2026. Try:\n"
+        f"  plumewatch status --config {config}\n"
+        f"  plumewatch report summary --config {config} --from 2026-09-14 --to 2026-09-15",
+        kept=keep,
+    )

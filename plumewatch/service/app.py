@@ -48,7 +48,8 @@ class Service:
 
     `receive_clock` is read once per message as it arrives. A `standby` waits for the data folder
     while another service uses it. With `one_click` people on this machine sign in to the staff
-    page without a password, for the demo. A given `lease` is released by its owner.
+    page without a password, for the demo, and `banner` is a line above the rooms. A given `lease`
+    is released by its owner.
     """
 
     def __init__(
@@ -61,10 +62,11 @@ class Service:
         observer: Observer | None = None,
         standby: bool = False,
         one_click: bool = False,
+        banner: Callable[[], str] = lambda: "",
         lease: Lease | None = None,
     ) -> None:
         self.config = config
-        self._standby, self._one_click = standby, one_click
+        self._standby, self._one_click, self._banner = standby, one_click, banner
         self.resources = resources = Resources(config, clock, observer or Observer())
         self.paths, self.ready = resources.paths, resources.ready
         self.journal, self.series = resources.journal, resources.series
@@ -147,6 +149,7 @@ class Service:
             self.monitoring,
             self.ingestion.intake,
             one_click=self._one_click,
+            banner=self._banner,
         )
         self.ingestion.listen_for_http()
         log.info("staff page: http://%s:%d", self.config.web.host, web.port)

@@ -21,6 +21,8 @@ from plumewatch.service.health import HealthPages
 from plumewatch.service.web_server import WebServer, is_loopback
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ingest.intake import Intake
     from plumewatch.service.alerting import Alerting
     from plumewatch.service.monitoring import Monitoring
@@ -34,6 +36,7 @@ def staff_page(
     intake: Intake,
     *,
     one_click: bool,
+    banner: Callable[[], str],
 ) -> WebServer:
     """Make the page and bind its port; `one_click` only works on this machine.
 
@@ -60,6 +63,7 @@ def staff_page(
             secure_cookie=config.web.public_url.startswith("https://"),
             hosts=config.web.hosts,
             school=config.site,
+            banner=banner,
             grafana_url=config.web.grafana_url.rstrip("/"),
             clock=clock,
             cap_sender=config.outbound.cap.sender,

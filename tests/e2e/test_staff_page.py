@@ -363,10 +363,10 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
     find(browser, "select[name=cause] option[value=spray]").click()
     find(browser, "button[value=false_alarm]").click()
     wait_for(browser, lambda: site.load().verdict is Verdict.FALSE_ALARM)
-    wait_for(browser, lambda: "false alarm" in find(browser, ".hero").text)
+    wait_for(browser, lambda: "False alarm: spray" in find(browser, ".hero").text)
     find(browser, "button[value=confirmed]").click()
     wait_for(browser, lambda: site.load().verdict is Verdict.CONFIRMED)
-    wait_for(browser, lambda: "confirmed" in find(browser, ".hero").text)
+    wait_for(browser, lambda: "Vaping confirmed" in find(browser, ".hero").text)
     assert next_step(browser) == "Save"
     shoot(browser, "incident-answered")
     find(browser, ".followed option[value=referral]").click()

@@ -49,6 +49,7 @@ document.addEventListener("DOMContentLoaded", () => {
     element("why").textContent = body.answered ? "" : body.why;
     element("said").textContent = status(body);
     element("said").classList.toggle("empty", !status(body));
+    element("said").classList.toggle("done", done);
     element("wrong").hidden = true;
     element("more").href = `/incidents/${encodeURIComponent(body.incident)}`;
     element("more").textContent = body.verdict ? "Sign in to record the follow-up" : "Sign in for details";

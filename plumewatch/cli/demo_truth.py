@@ -1,0 +1,67 @@
+"""What really happened in the simulated school, beside what the detector found.
+
+A real school has no such truth: nobody knows of the vaping that nobody saw.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, fields
+from typing import Final
+
+from sensor_sim.trace import Truth
+
+_COLUMNS: Final = [field.name for field in fields(Truth)]
+_EARLY_S: Final = 60.0
+_LATE_S: Final = 240.0
+"""An alert belongs to a session if its onset is no earlier and no later than this."""
+_DECIDED_S: Final = 600.0
+"""After this the truth of an alert is known: sessions are reported when they are over."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    room: str
+    start: float
+    end: float
+
+    def explains(self, room: str, onset: float) -> bool:
+        return room == self.room and self.start - _EARLY_S <= onset <= self.end + _LATE_S
+
+
+class TruthScore:
+    """Counts the vaping sessions that the detector found, and its false alarms."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, _Session] = {}
+        self._alerts: list[tuple[str, float]] = []
+
+    def add_line(self, line: str) -> None:
+        """Add a line of the simulator's truth; lines of other kinds are ignored."""
+        values = next(csv.reader([line]), [])
+        if len(values) != len(_COLUMNS):
+            return
+        row = dict(zip(_COLUMNS, values, strict=True))
+        if row["kind"] == "vape" and row["arrival"]:
+            session = _Session(row["room"], float(row["start"]), float(row["end"]))
+            self._sessions.setdefault(row["session"], session)
+
+    def add_alert(self, room: str, onset: float) -> None:
+        """Add an alert of the detector."""
+        self._alerts.append((room, onset))
+
+    def happened(self, room: str, onset: float) -> bool:
+        """Whether a session that is over explains an alert."""
+        return any(session.explains(room, onset) for session in self._sessions.values())
+
+    def sentence(self, now: float) -> str:
+        """Say how many of the sessions that are over were found, and how many alerts were false."""
+        over = [s for s in self._sessions.values() if s.end + _LATE_S <= now]
+        found = sum(any(s.explains(*alert) for alert in self._alerts) for s in over)
+        false = sum(
+            not self.happened(room, onset)
+            for room, onset in self._alerts
+            if onset + _DECIDED_S <= now
+        )
+        alarms = "1 false alarm" if false == 1 else f"{false} false alarms"
+        return f"found {found} of {len(over)} vaping sessions, {alarms}"
