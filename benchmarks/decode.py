@@ -8,9 +8,9 @@ metadata. ``find`` (topic to decoder) is part of what is timed.
 
 from __future__ import annotations
 
+import argparse
 import base64
 import json
-import sys
 import time
 import tomllib
 from functools import partial
@@ -127,7 +127,9 @@ def rate(seconds: float, work: object) -> float:
 
 def main() -> None:
     """Print one line a format."""
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 0.6
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("seconds", nargs="?", type=float, default=0.6, help="for each format")
+    seconds = parser.parse_args().seconds
     context = Context()
     print(f"{'format':24} {'bytes':>6} {'decodes/s':>12}")
     for name, decoder in DECODERS.items():

@@ -13,6 +13,7 @@ were in an episode, whose readings are judged and so cost more.
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import sys
@@ -128,4 +129,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     sys.exit(main())

@@ -10,12 +10,12 @@ Run: ``python benchmarks/fallback.py [alerts]``.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import json
 import logging
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -131,7 +131,9 @@ async def measure(manner: str, alerts: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("alerts", nargs="?", type=int, default=10, help="for each provider")
+    count = parser.parse_args().alerts
     logging.disable()  # of every failed attempt
     with tempfile.TemporaryDirectory() as name:
         for how in BAD:

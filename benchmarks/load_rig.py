@@ -5,6 +5,7 @@ Run as a program it is the publisher: ``python load_rig.py PORT RATE SECONDS SEN
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import itertools
 import json
@@ -481,5 +482,9 @@ def conserved(data: Path, acknowledged: int, sensors: int) -> list[str]:
 
 
 if __name__ == "__main__":
-    told = offer(int(sys.argv[1]), steady(float(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])))
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, kind in (("port", int), ("rate", float), ("seconds", float), ("sensors", int)):
+        parser.add_argument(name, type=kind)
+    given = parser.parse_args()
+    told = offer(given.port, steady(given.rate, given.seconds, given.sensors))
     print(json.dumps(asdict(told)))

@@ -12,6 +12,7 @@ minutes at the level of clean air and its own sensor name; counts per 0.1 L beco
 
 from __future__ import annotations
 
+import argparse
 import csv
 import gzip
 import os
@@ -106,4 +107,6 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else "../shared/data")))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("../shared/data"))
+    sys.exit(main(parser.parse_args().folder))

@@ -9,6 +9,7 @@ ten or better; exits 1 where it is not.
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import sys
@@ -47,7 +48,9 @@ def measure(label: str, school: School, activity: Activity) -> float:
 
 def main() -> int:
     """Run the three measurements."""
-    rooms = int(sys.argv[1]) if len(sys.argv) > 1 else 42
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rooms", nargs="?", type=int, default=42)
+    rooms = parser.parse_args().rooms
     print(f"Python {platform.python_version()}, {platform.machine()}, one core")
     measure("warm-up (1 Hz)", random_school(9, 2, intervals=[1]), "ordinary")
     ordinary = measure(

@@ -8,10 +8,10 @@ folder `shared/data` beside the repository or in `$PLUMEWATCH_SHARED/data`.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import gzip
 import os
-import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -324,7 +324,9 @@ def day(folder: Path) -> None:
 
 def main() -> None:
     """Draw everything."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/img")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("docs/img"))
+    folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     space_and_surfaces()
     for figure in (decays, against_recordings, classes, noise, minute, steam, day):

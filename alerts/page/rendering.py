@@ -82,7 +82,8 @@ def headline(incident: Mapping[str, Any]) -> str:
     >>> [headline({**rows, "verdict": v}) for v in (None, "false_alarm", "confirmed")]
     ['Vaping likely', 'False alarm: spray', 'Vaping confirmed']
     """
-    kind, verdict = incident["kind"], incident["verdict"]
+    kind: str = incident["kind"]
+    verdict = incident["verdict"]
     if verdict == "confirmed":
         return f"{KIND_NAMES.get(kind, kind).capitalize()} confirmed"
     if verdict == "false_alarm" and incident["cause"]:

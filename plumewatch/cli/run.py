@@ -12,7 +12,7 @@ from typer import Option
 from plumewatch.cli.exit_codes import DONE, UNREACHABLE, USAGE
 from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command
 from plumewatch.cli.printer import Printer, progress
-from plumewatch.config.faults import ConfigError
+from plumewatch.config.faults import ConfigError, located
 
 if TYPE_CHECKING:
     from plumewatch.doctor.result import CheckResult
@@ -51,13 +51,22 @@ def run_check(path: Path, printer: Printer, now: float | None = None) -> int:
             code = UNREACHABLE if result.state is State.FAULT else code
     except ConfigError as error:
         for found in error.faults:
-            sentence, remedy = f"{found.value}: {found.allowed}", f"change {found.path} in {path}"
-            _print_result(fault(found.path, sentence, remedy), printer)
+            where = located(found.path, error.tree)
+            sentence, remedy = f"{found.value}: {found.allowed}", f"change {where} in {path}"
+            if found.path == str(path):
+                sentence, remedy = found.value, found.allowed
+            _print_result(fault(found.path, sentence, remedy), printer, where)
         return USAGE
 
 
-def _print_result(result: CheckResult, printer: Printer) -> None:
-    """Print one line, and the remedy below it."""
+@command(app, "doctor", "plumewatch doctor", about="The same as `plumewatch check`.")
+def doctor(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> int:
+    """Check as `check` does, under the name that people look for."""
+    return run_check(config, Printer(as_json=as_json))
+
+
+def _print_result(result: CheckResult, printer: Printer, where: str = "") -> None:
+    """Print one line, and the remedy below it; `where` is the part in words."""
     remedy = f"\n      do: {result.remedy}" if result.remedy else ""
     fields: dict[str, object] = {
         "part": result.part,
@@ -68,7 +77,7 @@ def _print_result(result: CheckResult, printer: Printer) -> None:
         fields["warning"] = True
     if result.remedy:
         fields["remedy"] = result.remedy
-    printer.say(f"{result.state:5} {result.part}: {result.sentence}{remedy}", **fields)
+    printer.say(f"{result.state:5} {where or result.part}: {result.sentence}{remedy}", **fields)
 
 
 @command(

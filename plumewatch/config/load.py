@@ -6,6 +6,7 @@ valid (`Draft`), so that the checks between entries run on the same models eithe
 
 from __future__ import annotations
 
+import re
 import tomllib
 from functools import cache
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from plumewatch.config.checks import cross_faults
 from plumewatch.config.draft import Draft
-from plumewatch.config.faults import ConfigError, ConfigFault
+from plumewatch.config.faults import ConfigError, ConfigFault, close_to
 from plumewatch.config.model import CONFIG_VERSION, DATA_DIR, PlumewatchConfig
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_CONFIG_BYTES: Final = 4_000_000
+_AT_LINE: Final = re.compile(r"\(at line (\d+), column \d+\)")
 _REPLACED: Final = MappingProxyType(
     {
         f"web.token_{kind}": "replaced by passwords of staff: `plumewatch staff password ID`"
@@ -42,16 +44,32 @@ def load(path: Path) -> PlumewatchConfig:
         raw = path.read_bytes()
     except OSError as error:
         value = error.strerror or "unreadable"
-        fault = ConfigFault(str(path), value, "must be a readable TOML file")
+        allowed = "must be a readable TOML file"
+        if isinstance(error, FileNotFoundError):
+            allowed = (
+                "run `plumewatch setup` (finds sensors and writes it) or `plumewatch init` (a"
+                " template), or name the file: --config FILE"
+            )
+        fault = ConfigFault(str(path), value, allowed)
         raise ConfigError([fault]) from error
     if len(raw) > _MAX_CONFIG_BYTES:
         raise ConfigError([ConfigFault(str(path), "too large", "at most 4 MB")])
     try:
         tree = tomllib.loads(raw.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        fault = ConfigFault(str(path), str(error), "must be valid TOML in UTF-8")
+        fault = ConfigFault(str(path), toml_fault(raw, error), "must be valid TOML in UTF-8")
         raise ConfigError([fault]) from error
     return parse(tree, base=path.resolve().parent)
+
+
+def toml_fault(raw: bytes, error: ValueError) -> str:
+    """Say what is wrong with TOML, with the key of the line; its value may be a secret."""
+    found = _AT_LINE.search(str(error))
+    lines = raw.decode("utf-8", "replace").splitlines()
+    if found is None or int(found[1]) > len(lines):
+        return str(error)
+    key = re.split(r"[=\s\"'{#]", lines[int(found[1]) - 1].strip(), maxsplit=1)[0]
+    return f"{error}: {key.strip()} ..."
 
 
 def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
@@ -69,7 +87,7 @@ def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
         draft = Draft.of(_valid_part(PlumewatchConfig, tree, base), [e["loc"] for e in errors])
     faults += cross_faults(draft)
     if faults:
-        raise ConfigError(faults)
+        raise ConfigError(faults, tree)
     return draft.config
 
 
@@ -117,6 +135,23 @@ def _is_model(annotation: object) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
+def _keys_at(path: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that the table at a path may have."""
+    model: type[BaseModel] | None = PlumewatchConfig
+    for name in path:
+        if isinstance(name, str) and model is not None:
+            fields = {field.alias or key: field for key, field in model.model_fields.items()}
+            model = _model_of(fields[name].annotation) if name in fields else None
+    return [field.alias or key for key, field in model.model_fields.items()] if model else []
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    if _is_model(annotation):
+        found: type[BaseModel] = annotation
+        return found
+    return next((m for inner in get_args(annotation) if (m := _model_of(inner))), None)
+
+
 def _fault(error: Any) -> ConfigFault:
     path = ".".join(map(str, error["loc"])) or "(top level)"
     kind, value = error["type"], repr(error["input"])[:80]
@@ -126,7 +161,8 @@ def _fault(error: Any) -> ConfigFault:
     if kind == "extra_forbidden" and path in _REPLACED:
         return ConfigFault(path, "key of an earlier version", _REPLACED[path])
     if kind == "extra_forbidden":
-        return ConfigFault(path, "unknown key", "see `plumewatch init` for all keys")
+        near = close_to(str(error["loc"][-1]), _keys_at(error["loc"][:-1]))
+        return ConfigFault(path, "unknown key", f"see `plumewatch init` for all keys{near}")
     allowed = str(error["msg"]).replace("Input should", "should")
     if kind == "missing":
         value, allowed = "missing", "must be given"

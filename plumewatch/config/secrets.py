@@ -36,7 +36,8 @@ def secret_from(path: str, *, file: Path | None, env: str = "") -> Secret:
         return load_secret(path, file=file, env=env)
     except SecretError as error:
         reason = str(error).removeprefix(f"{path}: ")
-        raise ConfigError([ConfigFault(path, "unreadable", reason)]) from error
+        key = f"{path}_file" if file else f"{path}_env"
+        raise ConfigError([ConfigFault(key, "unreadable", reason)]) from error
 
 
 class SecretReader:
@@ -72,4 +73,4 @@ class SecretReader:
     def check(self) -> None:
         """Raise `ConfigError` with the faults, if there are any."""
         if self.faults:
-            raise ConfigError(self.faults)
+            raise ConfigError(self.faults, self._config.model_dump())

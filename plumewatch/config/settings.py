@@ -218,4 +218,4 @@ def check_settings(config: PlumewatchConfig) -> None:
         except ConfigError as error:
             faults += error.faults
     if faults:
-        raise ConfigError(faults)
+        raise ConfigError(faults, config.model_dump())

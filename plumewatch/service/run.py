@@ -138,7 +138,7 @@ class Running:
             fresh = await asyncio.to_thread(_read, self._path, self._shard, now.data_dir)
             service = Service(fresh, lease=self._lease)
         except ConfigError as error:
-            log.error("the configuration stays as it was: %s", "; ".join(map(str, error.faults)))  # noqa: TRY400 - one line
+            log.error("the configuration stays as it was: %s", "; ".join(str(error).splitlines()))  # noqa: TRY400 - one line
             return
         log.info("restarting with the configuration of %s", self._path)
         self._service.monitoring.watchdog.reloading = True

@@ -141,7 +141,7 @@ def test_an_address_that_cannot_be_used_is_named_by_its_place(service):
     (service.folder / "push-url").write_text("marked-scheme://marked")
     done = run_command("check", "--config", str(service.config))
     assert done.returncode != 0
-    assert "ap-north" in done.stdout or "staff.0.notify" in done.stdout
+    assert "ap-north" in done.stdout or "[[staff]] number 1: notify" in done.stdout
     clean(done.stdout + done.stderr)
 
 

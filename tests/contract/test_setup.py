@@ -384,10 +384,10 @@ class TestWhatCannotBe:
             ('site = "S"\npublic_url = "plumewatch"', "public_url: not valid: https://host"),
             (
                 'site = "S"\n[[staff]]\nname = "AP"\nurl = "ntfyz://secret"',
-                "staff.0.url: not valid: no address for notices: forbidden_scheme",
+                "[[staff]] AP: url: not valid: no address for notices: forbidden_scheme",
             ),
             ("site = ", "TOML"),
-            ('site = "S"\npassword_file = "none"', "password: unreadable"),
+            ('site = "S"\npassword_file = "none"', "password_file: unreadable"),
         ],
     )
     def test_bad_answers(self, tmp_path, text, message):

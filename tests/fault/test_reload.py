@@ -55,7 +55,7 @@ def test_half_written_files_change_nothing(running):
     service.config.unlink()
     reload(service, STAYS)
     service.config.write_text(whole.replace('room = "N2-boys"', 'room = "elsewhere"', 1))
-    reload(service, "sensor.0.room: 'elsewhere'")
+    reload(service, "room: 'elsewhere'")
     publisher.send_readings(quiet_reading("n2-boys-1", k) for k in range(100))
     assert_all_stored(service, publisher)
     assert service.log.count("connected to 127.0.0.1") == 1

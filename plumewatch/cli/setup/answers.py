@@ -15,6 +15,7 @@ from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
 from alerts.secrets import Secret
 from ingest.errors import BrokerError
 from plumewatch.config.faults import ConfigError, ConfigFault
+from plumewatch.config.load import toml_fault
 from plumewatch.config.sections.web import WebConfig
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def read_answers(path: Path) -> Answers:
         why = error.strerror or "unreadable"
         raise ConfigError([ConfigFault(str(path), why, "a file")]) from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError([ConfigFault(str(path), str(error), "TOML")]) from error
+        fault = ConfigFault(str(path), toml_fault(path.read_bytes(), error), "TOML")
+        raise ConfigError([fault]) from error
     base = path.resolve().parent
     for key in ("password_file", "ca_file"):
         if isinstance(tree.get(key), str):
@@ -130,7 +132,8 @@ def read_answers(path: Path) -> Answers:
                     allowed=_reason(found["type"], str(found["msg"])),
                 )
                 for found in error.errors(include_url=False, include_input=False)
-            ]
+            ],
+            tree,
         ) from error
 
 

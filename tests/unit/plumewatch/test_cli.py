@@ -209,7 +209,8 @@ class TestCheck:
         path = self.config(tmp_path, **{"staff.notify": 'notify = [{ url_file = "none" }]\n'})
         result = call("check", "--config", path)
         assert result.exit_code == 2
-        assert result.stdout.startswith("FAULT staff.0.notify.0")
+        assert result.stdout.startswith("FAULT [[staff]] ")
+        assert "notify number 1" in result.stdout
 
     def test_every_part_is_tried(self, call, tmp_path):
         (tmp_path / "url").write_text("ntfy://127.0.0.1/topic-s3cret")

@@ -133,7 +133,7 @@ class TestExamples:
         result = call("mapping", "test", "--config", config(MAPPING.replace("mg/m3", "ppb")))
         assert result.exit_code == 2
         assert result.stderr == (
-            "mapping.0.field.0.unit: 'ppb': must be a unit of pm25: ug/m3, mg/m3\n"
+            "[[mapping]] acme: field number 1 unit: 'ppb': must be a unit of pm25: ug/m3, mg/m3\n"
         )
 
     def test_check_runs_them(self, call, config):
@@ -145,15 +145,15 @@ class TestExamples:
         assert result.exit_code == 2
         fault, remedy = result.stdout.splitlines()
         assert fault == (
-            "FAULT mapping.0.example.0: pm25 is 10, not 11:"
+            "FAULT [[mapping]] acme: example number 1: pm25 is 10, not 11:"
             " mapping 'acme' and its example must agree"
         )
-        assert remedy.strip().startswith("do: change mapping.")
+        assert remedy.strip().startswith("do: change [[mapping]] acme: example")
 
     def test_run_refuses_to_start(self, call, config):
         result = call("run", "--config", config(MAPPING.replace("pm25 = 10", "pm25 = 11")))
         assert result.exit_code == 2
-        assert "mapping.0.example.0" in result.stderr
+        assert "[[mapping]] acme: example number 1" in result.stderr
 
 
 class TestDecode:
