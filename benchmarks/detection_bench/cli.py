@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from benchmarks.detection_bench.run import Result
     from benchmarks.detection_bench.worlds import WorldSpec
 
-FULL: Final = {"seeds": 3, "rooms": 14, "lead_in": 7.0, "days": 2.0}
+FULL: Final = {"seeds": 2, "rooms": 8, "lead_in": 7.0, "days": 5.0}
 QUICK: Final = {"seeds": 1, "rooms": 6, "lead_in": 0.5, "days": 1.0}
 _REAL: Final = "gym_pms5003_61s.csv.gz"
 

@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 
 FIRST_TEST_SEED: Final = 90_000
 """First seed of test recordings; training uses seeds below 10,000."""
-PROGRAMS: Final = {"busy": 0.35, "ordinary": 0.03}
-"""Vaping sessions an hour and room at busy times."""
+PROGRAMS: Final = {"busy": (0.35, 1.0), "ordinary": (0.08, 0.25)}
+"""Rates of vaping and of nuisances, as `sensor_sim.worlds.world.World` takes them.
+
+An ordinary room has about 45 nuisances a day and a visible session every other day.
+"""
 BUILD: Final = Path("build/detection-worlds")
 _SOURCES: Final = Path(sensor_sim.__file__).parent
 _SHARED: Final = ("worlds/world.py", "devices/voc_index.py", "streams.py")
@@ -81,7 +84,7 @@ def load(spec: WorldSpec, build: Path = BUILD) -> Recording:
             kept: Recording = pickle.load(file)  # noqa: S301 - written below
         return kept
     hours = 24 * (spec.lead_in + spec.days)
-    readings, truth = WORLDS[spec.world](spec.seed, spec.rooms, hours, PROGRAMS[spec.program])
+    readings, truth = WORLDS[spec.world](spec.seed, spec.rooms, hours, *PROGRAMS[spec.program])
     scored = (EPOCH + 86_400 * spec.lead_in, EPOCH + 3600 * hours)
     recording = Recording(spec.world, (scored,), _series(spec, readings, truth), tuple(truth))
     path.parent.mkdir(parents=True, exist_ok=True)

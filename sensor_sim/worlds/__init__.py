@@ -23,10 +23,15 @@ class _Named:
     name: str
 
     def __call__(
-        self, seed: int, rooms: int, hours: float, vape_rate: float = 0.35
+        self,
+        seed: int,
+        rooms: int,
+        hours: float,
+        vape_rate: float = 0.35,
+        nuisance_rate: float = 1.0,
     ) -> tuple[Readings, list[Happening]]:
         world: World = getattr(import_module(f"sensor_sim.worlds.{self.name}"), self.name)
-        return world(seed, rooms, hours, vape_rate)
+        return world(seed, rooms, hours, vape_rate, nuisance_rate)
 
 
 WORLDS: Final[Mapping[str, World]] = {

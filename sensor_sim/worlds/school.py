@@ -30,7 +30,7 @@ _COLUMNS: Final = [COLUMN_INDEX[name] for name in COLUMNS]
 
 
 def school(
-    seed: int, rooms: int, hours: float, vape_rate: float = 0.35
+    seed: int, rooms: int, hours: float, vape_rate: float = 0.35, nuisance_rate: float = 1.0
 ) -> tuple[Readings, list[Happening]]:
     """Simulate a busy school; see `sensor_sim.worlds.world.World`.
 
@@ -46,6 +46,7 @@ def school(
         start=EPOCH,
         duration_s=hours * 3600,
         vape_rate=24 * vape_rate / HARD_VAPES_PER_DAY,
+        nuisance_rate=nuisance_rate,
         activity="hard_restroom",
     ):
         traces += enumerate(chunk.traces)

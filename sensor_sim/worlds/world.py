@@ -106,7 +106,12 @@ class World(Protocol):
     """Simulate rooms with one sensor each."""
 
     def __call__(
-        self, seed: int, rooms: int, hours: float, vape_rate: float = 0.35
+        self,
+        seed: int,
+        rooms: int,
+        hours: float,
+        vape_rate: float = 0.35,
+        nuisance_rate: float = 1.0,
     ) -> tuple[Readings, list[Happening]]:
         """Return readings and truth, the same for the same arguments.
 
@@ -114,4 +119,6 @@ class World(Protocol):
         ----------
         vape_rate : float
             Vaping sessions an hour and room at busy times.
+        nuisance_rate : float
+            Visits and rare acts, relative to a busy room.
         """

@@ -207,18 +207,26 @@ def times(rng: np.random.Generator, rate: Floats, mean: float) -> Floats:
 
 
 def happenings(
-    rng: np.random.Generator, school: School, room: Room, habits: Habits, vape_rate: float
+    rng: np.random.Generator,
+    school: School,
+    room: Room,
+    habits: Habits,
+    rates: tuple[float, float],
 ) -> Iterator[Act]:
-    """Draw what happens in a room; acts of kind "" are only presence and leave no truth."""
+    """Draw what happens in a room, by the rates of vaping and of nuisances.
+
+    Acts of kind "" are only presence and leave no truth.
+    """
+    vape_rate, nuisance_rate = rates
     activity = school.activity
-    for onset in times(rng, activity, habits.visitors * school.days / 1.48):
+    for onset in times(rng, activity, nuisance_rate * habits.visitors * school.days / 1.48):
         for _ in range(min(int(rng.geometric(0.67)), 4)):
             yield from _visit(rng, room, habits, onset + rng.uniform(0, 40))
     for kind, mean in habits.rare.items():
         course = activity
         if kind == "cleaning":
             course = np.where((activity > 0.003) & (activity < 0.45), 1.0, 0.0)
-        for onset in times(rng, course, mean * school.days):
+        for onset in times(rng, course, nuisance_rate * mean * school.days):
             yield acts.SIMPLE_ACTS[kind](rng, room, onset)
     if habits.dispenser_s:
         for onset in np.arange(rng.uniform(0, 900), activity.size, habits.dispenser_s):

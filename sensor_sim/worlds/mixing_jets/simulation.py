@@ -30,7 +30,7 @@ _TO_UNIX: Final = EPOCH - _LEARNING_S
 
 
 def mixing_jets(
-    seed: int, rooms: int, hours: float, vape_rate: float = 0.35
+    seed: int, rooms: int, hours: float, vape_rate: float = 0.35, nuisance_rate: float = 1.0
 ) -> tuple[Readings, list[Happening]]:
     """Simulate rooms with one sensor each; see the package for the physics."""
     seconds = _LEARNING_S + round(hours * 3600)
@@ -39,7 +39,7 @@ def mixing_jets(
     sensor, time, values, truth = [], [], [], []
     for number, name in enumerate(names):
         rng = np.random.default_rng([seed, 100 + number])
-        when, columns, found = _simulate_room(rng, name, school, vape_rate)
+        when, columns, found = _simulate_room(rng, name, school, (vape_rate, nuisance_rate))
         table = np.full((when.size, len(COLUMNS)), np.nan)
         for column, value in columns.items():
             table[:, COLUMNS.index(column)] = value
@@ -81,14 +81,14 @@ def draw_room(rng: np.random.Generator) -> Room:
 
 
 def _simulate_room(
-    rng: np.random.Generator, name: str, school: School, vape_rate: float
+    rng: np.random.Generator, name: str, school: School, rates: tuple[float, float]
 ) -> tuple[Floats, dict[str, Floats], list[Happening]]:
     room, unit, habits = draw_room(rng), Unit(rng), Habits.draw(rng)
     changes = air_changes(rng, school, log_uniform(rng, 1.5, 14), log_uniform(rng, 0.5, 2))
     base = np.clip(rng.lognormal(np.log(7), 0.65), 2, 40) * school.outdoor
     inlet = Inlet(room, unit.engine.rows, unit.mox, changes, rng)
     done: list[tuple[Act, Floats]] = []
-    for act in happenings(rng, school, room, habits, vape_rate):
+    for act in happenings(rng, school, room, habits, rates):
         seen = np.zeros(inlet.seconds if act.kind == "vape" else 0)
         for release in act.releases:
             if release.start < inlet.seconds:

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from sensor_sim.worlds.parcels.visits import Fixtures
 
 
-def simulate_rounds(day: Day, fixtures: Fixtures) -> None:
-    """Simulate everything but visits and vaping."""
+def simulate_rounds(day: Day, fixtures: Fixtures, rate: float) -> None:
+    """Simulate everything but visits and vaping; what is rare at `rate` times its usual number."""
     if day.rng.random() < 0.13:
         _run_dispenser(day, fixtures.dispenser)
     _clean(day)
     if fixtures.has_shower:
         _run_showers(day)
-    for _ in range(day.rng.poisson(day.school.smoking * (day.hours / 24))):
+    for _ in range(day.rng.poisson(rate * day.school.smoking * (day.hours / 24))):
         _smoke_cigarette(day)
-    _simulate_rare(day)
+    _simulate_rare(day, rate)
     day.has_reed_diffuser = day.rng.random() < 0.07
     if day.has_reed_diffuser:
         day.acts.append(Act("reed", "", 0.0, float(day.end)))
@@ -141,7 +141,7 @@ def _smoke_cigarette(day: Day) -> None:
     day.acts.append(Act("cigarette", "", start, start + duration))
 
 
-def _simulate_rare(day: Day) -> None:
+def _simulate_rare(day: Day, rate: float) -> None:
     rng = day.rng
     rare = (
         ("incense", log_uniform(rng, 0.01, 0.12), _burn_incense),
@@ -154,7 +154,7 @@ def _simulate_rare(day: Day) -> None:
         ("nebulizer", log_uniform(rng, 0.02, 0.15), _nebulize),
     )
     for kind, a_day, release in rare:
-        for _ in range(rng.poisson(a_day * (day.hours / 24))):
+        for _ in range(rng.poisson(rate * a_day * (day.hours / 24))):
             start = _draw_start(day)
             day.acts.append(Act(kind, "", start, start + release(day, start)))
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def parcels(
-    seed: int, rooms: int, hours: float, vape_rate: float = 0.35
+    seed: int, rooms: int, hours: float, vape_rate: float = 0.35, nuisance_rate: float = 1.0
 ) -> tuple[Readings, list[Happening]]:
     """Simulate the rooms of one school; see `sensor_sim.worlds.world.World`."""
     school = draw_school(seed, hours)
@@ -35,7 +35,7 @@ def parcels(
     records: list[Record] = []
     truth: list[Happening] = []
     for number, name in enumerate(names):
-        record, happenings = _simulate_room(school, number, name, hours, vape_rate)
+        record, happenings = _simulate_room(school, number, name, hours, vape_rate, nuisance_rate)
         records.append(record)
         truth += happenings
     time = EPOCH + np.concatenate([record.time for record in records])
@@ -46,13 +46,18 @@ def parcels(
 
 
 def _simulate_room(
-    school: School, number: int, name: str, hours: float, vape_rate: float
+    school: School,
+    number: int,
+    name: str,
+    hours: float,
+    vape_rate: float,
+    nuisance_rate: float,
 ) -> tuple[Record, list[Happening]]:
     room = draw_room(school, number, hours)
     day = Day(school, room, hours)
     fixtures = draw_fixtures(school, room)
-    simulate_visits(day, fixtures)
-    simulate_rounds(day, fixtures)
+    simulate_visits(day, fixtures, nuisance_rate)
+    simulate_rounds(day, fixtures, nuisance_rate)
     simulate_vaping(day, vape_rate)
     air, excesses = mix_air(day)
     record = measure(day, air.until(room.read_s))

@@ -72,10 +72,10 @@ def draw_fixtures(school: School, room: Room) -> Fixtures:
     )
 
 
-def simulate_visits(day: Day, fixtures: Fixtures) -> None:
-    """Simulate all visits of the room."""
+def simulate_visits(day: Day, fixtures: Fixtures, rate: float) -> None:
+    """Simulate all visits of the room, at `rate` times its usual number."""
     rng, room = day.rng, day.room
-    counts = rng.poisson(room.busy * room.peak_visits / 60)
+    counts = rng.poisson(rate * room.busy * room.peak_visits / 60)
     starts = [
         (minute * 60 - WARM_UP_S) + np.sort(rng.random(count)) * 60
         for minute, count in enumerate(counts)

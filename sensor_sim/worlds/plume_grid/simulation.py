@@ -150,13 +150,14 @@ def _draw_room(
     school: float,
     hours: float,
     vape_rate: float,
+    nuisance_rate: float,
 ) -> _Room:
     rng = stream(seed, "plume_grid", number)
     airflow = grid.draw_airflow(rng)
     habits = students.draw_habits(rng)
     fan = _draw_fan(rng)
     place = emissions.Place(airflow.volume_m3, fan.typical_h, airflow.fan, 0)
-    day = students.RoomLife(rng, habits, place, bells, hours).live(vape_rate)
+    day = students.RoomLife(rng, habits, place, bells, hours).live(vape_rate, nuisance_rate)
     blocks = len(day.passages)
     runs = fan.schedule(day.people.sum(axis=1))
     supply = np.where(runs, fan.on_h, fan.off_h) * airflow.volume_m3 / 3600
@@ -455,7 +456,7 @@ def _draw_sites(rng: np.random.Generator, hours: float) -> list[tuple[float, flo
 
 
 def plume_grid(
-    seed: int, rooms: int, hours: float, vape_rate: float = 0.35
+    seed: int, rooms: int, hours: float, vape_rate: float = 0.35, nuisance_rate: float = 1.0
 ) -> tuple[Readings, list[Happening]]:
     """Simulate rooms as grids of cells; see `sensor_sim.worlds.world.World`."""
     school = stream(seed, "plume_grid")
@@ -469,7 +470,10 @@ def plume_grid(
     happenings: list[Happening] = []
     for first in range(0, rooms, side_by_side):
         numbers = range(first, min(first + side_by_side, rooms))
-        drawn = [_draw_room(seed, n, bells, sites, outdoors, hours, vape_rate) for n in numbers]
+        drawn = [
+            _draw_room(seed, n, bells, sites, outdoors, hours, vape_rate, nuisance_rate)
+            for n in numbers
+        ]
         records = _Simulation(drawn).run()
         for row, (number, room) in enumerate(zip(numbers, drawn, strict=True)):
             times, read = room.device.sample(_inlet(room, records, row, seconds))

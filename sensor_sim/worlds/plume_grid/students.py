@@ -149,17 +149,17 @@ class RoomLife:
             "talk": self._talk,
         }
 
-    def live(self, vape_rate: float) -> Day:
+    def live(self, vape_rate: float, nuisance_rate: float) -> Day:
         """Draw all acts, sorted by onset; those that outlast the world end after it."""
         rng = self._rng
         acts: list[Act] = []
-        rate = self._habits.visits_day / VISIT_HOURS
+        rate = nuisance_rate * self._habits.visits_day / VISIT_HOURS
         for at in _poisson(rng, self._bells.visits, rate):
             acts.extend(self._visit(float(at)))
         awake = (self._bells.visits > 0.01).astype(float)
         for name, per_day in self._habits.rare.items():
             draw = emissions.RARE[name][0]
-            times = _poisson(rng, awake, per_day / 9)
+            times = _poisson(rng, awake, nuisance_rate * per_day / 9)
             acts.extend(draw(rng, float(at), self._somewhere()) for at in times)
         if self._habits.diffuser:
             acts.append(Act("diffuser", "reed", 0.0, self._end))

@@ -115,7 +115,9 @@ class Room:
     acts: list[Act]
 
 
-def draw_room(rng: np.random.Generator, hours: float, vape_rate: float) -> Room:
+def draw_room(
+    rng: np.random.Generator, hours: float, vape_rate: float, nuisance_rate: float
+) -> Room:
     """Draw a room, its unit and all that is done in it."""
     volume = rng.uniform(15, 80)
     unit = _draw_unit(rng)
@@ -126,7 +128,7 @@ def draw_room(rng: np.random.Generator, hours: float, vape_rate: float) -> Room:
     background_voc = log_uniform(rng, 60, 1500)
     emissions: list[Emission] = []
     acts: list[Act] = []
-    for source, act in _draw_acts(rng, hours, vape_rate):
+    for source, act in _draw_acts(rng, hours, vape_rate, nuisance_rate):
         emissions += source
         acts.append(act)
     acts.sort(key=lambda act: act.onset)
@@ -145,11 +147,13 @@ def draw_room(rng: np.random.Generator, hours: float, vape_rate: float) -> Room:
     )
 
 
-def _draw_acts(rng: np.random.Generator, hours: float, vape_rate: float) -> Iterator[Source]:
+def _draw_acts(
+    rng: np.random.Generator, hours: float, vape_rate: float, nuisance_rate: float
+) -> Iterator[Source]:
     """Yield nuisances, then vaping sessions at least 15 min apart, some of them masked."""
     last = hours * 3600 - 900
     for source, rate in NUISANCES_AN_HOUR:
-        count = rng.poisson(rate * hours)
+        count = rng.poisson(rate * nuisance_rate * hours)
         for onset in np.sort(rng.uniform(120, last, count)).tolist():
             yield source(rng, onset)
     count = rng.poisson(vape_rate * hours)

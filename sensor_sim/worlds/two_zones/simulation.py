@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 def two_zones(
-    seed: int, rooms: int, hours: float, vape_rate: float = 0.35
+    seed: int, rooms: int, hours: float, vape_rate: float = 0.35, nuisance_rate: float = 1.0
 ) -> tuple[Readings, list[Happening]]:
     """Simulate rooms of two mixed zones; see `sensor_sim.worlds.world.World`."""
     rng = np.random.default_rng(seed)
-    drawn = [draw_room(rng, hours, vape_rate) for _ in range(rooms)]
+    drawn = [draw_room(rng, hours, vape_rate, nuisance_rate) for _ in range(rooms)]
     noise = np.random.default_rng(seed + 7919)
     background = Background(noise, drawn, hours)
     clock = Clock(noise, drawn)

@@ -26,7 +26,7 @@ _KEY = 0xD
 
 
 def zone_network(
-    seed: int, rooms: int, hours: float, vape_rate: float = 0.35
+    seed: int, rooms: int, hours: float, vape_rate: float = 0.35, nuisance_rate: float = 1.0
 ) -> tuple[Readings, list[Happening]]:
     """Simulate restrooms of one school as networks of zones; see `worlds.world.World`."""
     school_rng, air_rng, *room_rngs = (
@@ -37,7 +37,7 @@ def zone_network(
     built = []
     for rng in room_rngs[::2]:
         room = Room(school, rng)
-        fill_room(room, vape_rate)
+        fill_room(room, vape_rate, nuisance_rate)
         set_airflow(room)
         built.append(room)
     air = Network(school, built, log_uniform(air_rng, 0.28, 0.7)).run()

@@ -36,27 +36,27 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-def fill_room(room: Room, vape_rate: float) -> None:
+def fill_room(room: Room, vape_rate: float, nuisance_rate: float) -> None:
     """Draw all acts of a room; `vape_rate` in sessions an hour at busy times."""
     school, rng = room.school, room.rng
     cumulative = np.cumsum(school.bells.density)
-    for t in _draw_visits(room, cumulative):
+    for t in _draw_visits(room, cumulative, nuisance_rate):
         _visit(room, float(t) + rng.random())
     for t in _draw_sessions(room, vape_rate):
         vape(room, float(t) + rng.random())
     for day in range(int(np.ceil(school.days)) + 1):
         _draw_cleaning(room, day)
-    _draw_rare_acts(room, cumulative)
+    _draw_rare_acts(room, cumulative, nuisance_rate)
     _draw_automatic_acts(room)
 
 
-def _draw_visits(room: Room, cumulative: Floats) -> NDArray[np.intp]:
+def _draw_visits(room: Room, cumulative: Floats, rate: float) -> NDArray[np.intp]:
     school, rng = room.school, room.rng
     people = school.bells.density.sum()
     a_day = people / max(school.days, 0.25)
-    count = rng.poisson(room.visits_a_day * people / max(a_day, 1e-9))
+    count = rng.poisson(rate * room.visits_a_day * people / max(a_day, 1e-9))
     if school.days < 1:  # drawn again: how busy part of a day is does not depend on its hours
-        count = rng.poisson(room.visits_a_day * min(1, 1.3 * school.days))
+        count = rng.poisson(rate * room.visits_a_day * min(1, 1.3 * school.days))
     visits = np.sort(rng.random(count)) * cumulative[-1]
     times: NDArray[np.intp] = np.searchsorted(cumulative, visits)
     return times
@@ -85,11 +85,11 @@ def _draw_cleaning(room: Room, day: int) -> None:
             clean(room, at)
 
 
-def _draw_rare_acts(room: Room, cumulative: Floats) -> None:
+def _draw_rare_acts(room: Room, cumulative: Floats, rate: float) -> None:
     rng, days = room.rng, room.school.days
 
     def draw(a_day: float, act: Callable[[Room, float], object]) -> None:
-        for _ in range(rng.poisson(a_day * days)):
+        for _ in range(rng.poisson(rate * a_day * days)):
             act(room, float(np.searchsorted(cumulative, rng.random() * cumulative[-1])))
 
     draw(0.18, partial(smoke, kind="cigarette"))
