@@ -122,7 +122,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=6, help="runs of each world")
+    parser.add_argument("--seeds", type=int, default=12, help="runs of each world")
     parser.add_argument("--rooms", type=int, default=16)
     parser.add_argument("--hours", type=float, default=24.0)
     parser.add_argument("--version", default="plume-6")

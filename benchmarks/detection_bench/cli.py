@@ -80,8 +80,8 @@ def _judge_world(specs: Sequence[WorldSpec], method: str, body: bytes) -> list[R
     from benchmarks.detection_bench import run, worlds  # noqa: PLC0415 - slow to import
     from detection.model import Model  # noqa: PLC0415 - slow to import
 
-    recordings = [worlds.load(spec) for spec in specs]
-    return run.judge(recordings, specs[0].program, method, Model.from_bytes(body))
+    recordings = [(spec.program, worlds.load(spec)) for spec in specs]
+    return run.judge(recordings, method, Model.from_bytes(body))
 
 
 def _judge_files(folder: Path, program: str, body: bytes) -> list[Result]:
@@ -91,7 +91,7 @@ def _judge_files(folder: Path, program: str, body: bytes) -> list[Result]:
     load = recordings.labelled if program == "labelled" else recordings.without_vaping
     model, found = Model.from_bytes(body), []
     for recording in load(folder):
-        found += run.judge([recording], program, run.SHIPPED, model)
+        found += run.judge([(program, recording)], run.SHIPPED, model)
     return found
 
 
@@ -124,8 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     worlds.drop_stale()
     _run([(_simulate, (spec,)) for spec in specs], options.workers, "simulating")
     jobs: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
-    for world, program in dict.fromkeys((s.world, s.program) for s in specs):
-        mine = [s for s in specs if (s.world, s.program) == (world, program)]
+    for world in dict.fromkeys(s.world for s in specs):
+        mine = [s for s in specs if s.world == world]
         jobs.append((_judge_world, (mine, run.SHIPPED, model)))
         if other := run.model_without(world):
             jobs.append((_judge_world, (mine, run.WITHOUT, other.to_bytes())))

@@ -85,13 +85,17 @@ def vape_alerts(events: Sequence[Event]) -> Alerts:
     )
 
 
-def judge(recordings: Sequence[Recording], program: str, method: str, model: Model) -> list[Result]:
-    """Score a model on recordings of one period; beside the shipped one, the published rules."""
+def judge(recordings: Sequence[tuple[str, Recording]], method: str, model: Model) -> list[Result]:
+    """Score a model on recordings of one period; beside the shipped one, the published rules.
+
+    Each recording has the program of its rooms. They go through one detector: its time is that of
+    the longest stream, not of all sensors together.
+    """
     rules = peers.RULES if method == SHIPPED else {}
-    series = [s for recording in recordings for s in recording.series]
+    series = [s for _, recording in recordings for s in recording.series]
     events = iter(run_detector(series, model))
     results = []
-    for recording in recordings:
+    for program, recording in recordings:
         truths = defaultdict(list)
         for happening in recording.happenings:
             truths[happening.sensor].append(happening)

@@ -19,7 +19,7 @@ RECORDINGS: Final = "recordings"
 VAPE_RATE: Final = 0.8
 """Sessions an hour and room at busy times: enough of them, though far more than in a school."""
 VAPE_RATES: Final = {
-    "school": 0.35, "two_zones": 0.35, "parcels": 1.2, "plume_grid": 0.6, "mixing_jets": 0.6,
+    "school": 0.35, "two_zones": 0.35, "parcels": 1.2, "plume_grid": 0.8, "mixing_jets": 1.4,
 }  # fmt: skip
 """Where another rate brings as many sessions that reach the sensor."""
 RECORDED_SESSIONS_A_DAY: Final = (0.0, 25.0, 25.0, 25.0)

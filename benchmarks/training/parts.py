@@ -49,6 +49,8 @@ schools of seeds 9200-9215 and 9300-9315."""
 BY_INTERVAL: Final = ((-0.2, -0.3, -0.25, 0.0, 0.15, 0.1), (0.1, 0.05, 0.0, 0.05, 0.25, 0.1))
 """What the mean needs besides. Fitted on leave-one-out predictions, so that a score means the same
 at each interval."""
+EARLY: Final = -0.3
+"""Until `detection.model.SETTLED_S` after the peak of a pulse. Fitted like `BY_INTERVAL`."""
 PLAIN_LEVEL: Final = -3.0
 """Log-odds of the small forest of `school` below which a moment is plainly of something else."""
 FEW: Final = 0.1
@@ -197,7 +199,7 @@ def model(
         (school.vape[0], mean) if knows_school else (mean,),
         school.kinds,
         school.thc,
-        np.stack([INTERVALS_S, *by_interval, np.zeros(len(INTERVALS_S))], axis=1).round(3),
+        np.stack([INTERVALS_S, *by_interval, np.full(len(INTERVALS_S), EARLY)], axis=1).round(3),
         replace(network, output=rounded(network.output * weight), offset=network.offset * weight),
         school.plain if knows_school else None,
         school.plain_level if knows_school else -np.inf,
