@@ -97,14 +97,18 @@ class AlertEngine:
         self._escalator = Escalator(registry, policy, self._notices, self._mutes)
 
     def on_events(
-        self, tx: sqlite3.Connection, events: Iterable[Event], now: float
+        self, tx: sqlite3.Connection, events: Iterable[Event], now: float, step_s: float = 0.0
     ) -> list[AlertRecord]:
-        """Process events of the detector in order; return the alerts decided here."""
+        """Process events of the detector in order; return the alerts decided here.
+
+        `step_s`: seconds by which the clock was set between the readings of the events and `now`.
+        """
         records: list[AlertRecord] = []
         for event in events:
-            at = now if self._is_late(event.time, now) else min(now, float(event.time))
+            time = float(event.time) + step_s
+            at = now if self._is_late(time, now) else min(now, time)
             records += self._pass_time(tx, at, now)
-            records += self._on_event(tx, event, at, now)
+            records += self._on_event(tx, event, at, now, step_s)
         return records
 
     def on_time(self, tx: sqlite3.Connection, now: float) -> list[AlertRecord]:
@@ -319,13 +323,13 @@ class AlertEngine:
         return room
 
     def _on_event(
-        self, tx: sqlite3.Connection, event: Event, at: float, now: float
+        self, tx: sqlite3.Connection, event: Event, at: float, now: float, step_s: float
     ) -> list[AlertRecord]:
         known = repository.known_phase(tx, event.id)
         if known is not None and not follows(known[0], event.phase):
             return []
         room = self._room(event)
-        late = self._is_late(event.alerted, now)
+        late = self._is_late(event.alerted + step_s, now)
         incident, given = None, None
         if known is not None and known[1] is not None:
             incident = self._load(tx, known[1])
@@ -347,7 +351,7 @@ class AlertEngine:
         repository.save(tx, result.incident)
         store(incident=result.incident.id)
         records = self._carry_out(tx, result, now)
-        following, is_live = result.incident, not self._is_late(event.time, now)
+        following, is_live = result.incident, not self._is_late(event.time + step_s, now)
         if following.held_until is not None and following.suppressed_by == LATE and is_live:
             following = replace(following, held_until=at)
         if following.held_until is not None and following.held_until <= at:

@@ -24,11 +24,14 @@ class ReadingBatch:
         Event time in Unix seconds.
     values : ndarray of float64, shape (n, len(COLUMNS))
         Values in the order of `detection.quantities.COLUMNS`; NaN where absent.
+    received : ndarray of float64, shape (n,), optional
+        When each reached us, Unix seconds; at its event time by default.
     """
 
     sensor: NDArray[np.int32]
     time: NDArray[np.float64]
     values: NDArray[np.float64]
+    received: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         """Check that the arrays fit each other.

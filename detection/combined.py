@@ -25,7 +25,7 @@ from detection.per_minute.detectors import MinuteDetectors
 from detection.quantities import COLUMN_INDEX, COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -98,6 +98,7 @@ class CombinedDetector:
         self.watermark = float("-inf")
         self._devices = DeviceEvents()
         self._slow = MinuteDetectors(place)
+        self._received = float("-inf")
         self._known: tuple[Sequence[str], NDArray[np.int32], NDArray[np.int32]] | None = None
 
     def step(self, stream: Stream) -> list[Event]:
@@ -115,15 +116,17 @@ class CombinedDetector:
         measured = np.asarray(np.isfinite(stream.values).any(axis=1))
         plumes, slow = self._rows(stream, measured)
         sensor, time, values = stream.sensor, stream.time, stream.values
+        received = stream.received
+        self._received = max(self._received, float(received.max()))
         # A sensor's clock may run ahead of the others; it must not age them.
         bounded = np.minimum(time, stream.received)
         self.watermark = max(self.watermark, float(bounded.max()))
         if not measured.all():
             sensor, time, values = sensor[measured], time[measured], values[measured]
-            bounded = bounded[measured]
+            bounded, received = bounded[measured], received[measured]
         events += self._slow.step(ReadingBatch(slow[sensor], bounded, values))
-        events += self.plumes.step(ReadingBatch(plumes[sensor], time, values))
-        events += self.plumes.on_time(self.watermark)
+        events += self.plumes.step(ReadingBatch(plumes[sensor], time, values, received))
+        events += self.plumes.on_time(self.watermark, self._received)
         events += self._devices.on_time(self.watermark)
         events += self._slow.on_time(self.watermark)
         events.sort(key=lambda event: event.time)
@@ -131,8 +134,21 @@ class CombinedDetector:
 
     def set_back(self, now: float) -> list[Event]:
         """Begin anew with sensors that were read later than `now`; see `Detector.set_back`."""
-        self.watermark = min(self.watermark, now)
+        self._go_back(now)
         return self.plumes.set_back(now)
+
+    def move_clock(self, now: float, by_s: float, sensors: Container[str]) -> list[Event]:
+        """Go on after the clock of receipt was set; see `Detector.move_clock`."""
+        if by_s < 0:
+            self._go_back(now)
+        self._received = now
+        self._devices.move_clock(by_s, sensors)
+        return self.plumes.move_clock(now, by_s, sensors)
+
+    def _go_back(self, now: float) -> None:
+        self._slow.set_back(now)
+        self._received = min(self._received, now)
+        self.watermark = min(self.watermark, now)
 
     def state(self) -> CombinedState:
         """State from which `restore` continues."""

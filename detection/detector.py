@@ -23,12 +23,13 @@ import numpy as np
 from scipy.special import expit
 
 from detection.alert_thresholds import AlertThresholds
-from detection.baselines import WIDTH, BaselineTracker
+from detection.baselines import WIDTH, Baselines, BaselineTracker
 from detection.channels import CHANNEL_INDEX, CHANNELS, FINE, VOC, channel_matrix
 from detection.episodes import (
     EPISODE,
     LONGEST_S,
     SESSION_S,
+    TIMES,
     Phase,
     begin_pulses,
     end_reached,
@@ -42,7 +43,7 @@ from detection.facts import FACTS, facts
 from detection.model import KINDS, Model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -58,7 +59,8 @@ GAP_S: Final = 900.0
 HISTORY_S: Final = 6 * 3600.0
 """After a longer silence its baselines do not either: it starts over."""
 SILENT_S: Final = 300.0
-"""After a longer silence an episode has ended."""
+"""After a longer silence an episode has ended, in the readings and at their receipt: those of a
+backlog are old while they arrive."""
 JUDGED_S: Final = 240.0
 """A pulse is judged for so long; what it is shows within minutes."""
 _PERSISTS_SHARE: Final = 0.6
@@ -143,6 +145,7 @@ class Detector:
         self._baselines = BaselineTracker()
         self._episodes: Episodes = np.zeros(16, EPISODE)
         self._states = np.zeros((16, self._model.units))
+        self._received = np.full(16, -np.inf)
         self.names: list[str] = []
         self.thresholds = AlertThresholds(self._model.level)
 
@@ -173,6 +176,7 @@ class Detector:
             if row == self._episodes.size:
                 self._episodes = np.concatenate([self._episodes, np.zeros(row, EPISODE)])
                 self._states = np.concatenate([self._states, np.zeros_like(self._states)])
+                self._received = np.concatenate([self._received, np.full(row, -np.inf)])
         return row
 
     def snapshot(self) -> bytes:
@@ -188,6 +192,7 @@ class Detector:
             baselines=self._baselines.state.block[:, :n],
             episodes=self._episodes[:n],
             states=self._states[:n],
+            received=self._received[:n],
             **self.thresholds.arrays(),
         )
         return out.getvalue()
@@ -217,12 +222,14 @@ class Detector:
         except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
             raise SnapshotError(f"no detector snapshot: {error}") from error
         n = len(names)
-        shapes = (baselines.shape, episodes.shape, states.shape, (len(thresholds),))
-        if shapes != ((WIDTH, n), (n,), (n, detector._model.units), (n,)):
+        received = np.array(arrays.get("received", Baselines.of(baselines).time))
+        shapes = (baselines.shape, episodes.shape, states.shape, (len(thresholds),), received.shape)
+        if shapes != ((WIDTH, n), (n,), (n, detector._model.units), (n,), (n,)):
             raise SnapshotError(f"snapshot of shapes {shapes}")
         if names:
             detector.names, detector.thresholds, detector._episodes = names, thresholds, episodes
             detector._baselines, detector._states = BaselineTracker(baselines), states
+            detector._received = received
             detector._rows = {name: row for row, name in enumerate(names)}
         return detector
 
@@ -237,6 +244,7 @@ class Detector:
         """
         events: list[tuple[int, Event]] = []
         sensor, time, x = batch.sensor, batch.time, channel_matrix(batch.values)
+        self._received[sensor] = time if batch.received is None else batch.received
         if sensor.size == 1 or (sensor[1:] > sensor[:-1]).all():
             self._step_round(np.arange(sensor.size), sensor, time, x, events)
         else:
@@ -245,11 +253,20 @@ class Detector:
         events.sort(key=lambda item: item[0])
         return [event for _, event in events]
 
-    def on_time(self, now: float) -> list[Event]:
-        """End the episodes of sensors that have gone silent; `now` on the readings' clock."""
+    def on_time(self, now: float, received: float | None = None) -> list[Event]:
+        """End the episodes of sensors that have gone silent.
+
+        Parameters
+        ----------
+        now : float
+            On the readings' clock, Unix seconds.
+        received : float, optional
+            The same on the clock of their receipt; `now` by default.
+        """
         rows = self._running_rows()
-        late = now - self._baselines.state.time[rows] > SILENT_S
-        return self._end_silent(rows[late])
+        silent = now - self._baselines.state.time[rows] > SILENT_S
+        silent &= (now if received is None else received) - self._received[rows] > SILENT_S
+        return self._end_silent(rows[silent])
 
     def set_back(self, now: float) -> list[Event]:
         """Restart the sensors with readings later than `now`, and return what that ends.
@@ -261,10 +278,29 @@ class Detector:
         self._baselines.restart(rows, np.full(rows.size, now))
         return ended
 
-    def next_deadline(self) -> float | None:
-        """Return when `on_time` next has something to do, if no reading comes."""
-        waiting = self._baselines.state.time[self._running_rows()]
-        return float(waiting.min()) + SILENT_S if waiting.size else None
+    def move_clock(self, now: float, by_s: float, sensors: Container[str]) -> list[Event]:
+        """Go on after the clock of receipt was set ahead by `by_s` seconds, and return what ends.
+
+        Alerted episodes end, as their events are known by the onset; what goes on is alerted again.
+
+        Parameters
+        ----------
+        now, by_s : float
+            The clock as it is now, Unix seconds, and its step in seconds; negative if set back.
+        sensors : container of str
+            Those whose readings have this clock. Sensors that are later than `now` have it too.
+        """
+        time = self._baselines.state.time
+        ours = np.array([name in sensors for name in self.names], np.bool_)
+        rows = np.flatnonzero(ours | (time[: ours.size] > now))
+        alerted = rows[self._episodes["phase"][rows] == Phase.ALERTED]
+        ended = self._end_silent(alerted, after_s=0.0)
+        for name in TIMES:
+            self._episodes[name][rows] += by_s
+        time[rows] += by_s
+        self._baselines.state.first[rows] += by_s
+        self._received += by_s
+        return ended
 
     def _running_rows(self) -> NDArray[np.intp]:
         return np.flatnonzero(self._episodes["phase"][: len(self.names)] != Phase.IDLE)
@@ -446,14 +482,14 @@ class Detector:
         self._baselines.resume(rows[resumed], time[resumed])
         return np.where(fresh | resumed, 0.0, dt)
 
-    def _end_silent(self, rows: NDArray[np.integer]) -> list[Event]:
+    def _end_silent(self, rows: NDArray[np.integer], after_s: float = SILENT_S) -> list[Event]:
         """End the episodes of silent sensors: the same by `step` and by `on_time`."""
         ended = []
         for row in rows.tolist():
             last, episode = float(self._baselines.state.time[row]), self._episodes[row]
             if episode["phase"] == Phase.ALERTED:
                 end = last if np.isnan(episode["back_since"]) else float(episode["back_since"])
-                ended.append(self._event(row, episode, EventPhase.ENDED, last + SILENT_S, end))
+                ended.append(self._event(row, episode, EventPhase.ENDED, last + after_s, end))
             episode["phase"] = Phase.IDLE
         return ended
 

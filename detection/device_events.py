@@ -16,7 +16,7 @@ from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from detection.quantities import QUANTITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
 FAULT_AFTER_S: Final = 120.0
 HOLD_S: Final = 600.0
@@ -100,6 +100,14 @@ class DeviceEvents:
         for key in list(self._active):
             self._expire(key, now, ended)
         return ended
+
+    def move_clock(self, by_s: float, sensors: Container[str]) -> None:
+        """Move the reports of sensors along with their clock, which was set ahead by `by_s`."""
+        for (sensor, _), active in self._active.items():
+            if sensor in sensors:
+                active.last += by_s
+                if active.alerted_at is None:
+                    active.onset += by_s
 
     def snapshot(self) -> bytes:
         """Return the state as bytes."""

@@ -99,6 +99,12 @@ EPISODE: Final = np.dtype(
     align=True,
 )
 """State of one episode. Times are Unix seconds, levels in the unit of their channel."""
+TIMES: Final = (
+    "onset", "alerted", "back_since", "pulse_onset", "peak_at", "last_at", "previous_onset",
+    "voc_max_at", "first_pulse_onset", "last_vape_at", "session_onset", "alerted_onset",
+    "highest_at",
+)  # fmt: skip
+"""Fields that are moments."""
 _FALLS: Final = (("half_s", 0.5), ("fifth_s", 0.2), ("tenth_s", 0.1))
 
 

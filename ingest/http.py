@@ -52,7 +52,7 @@ from ingest.http_sources import (
     by_token,
 )
 from ingest.intake import OutcomeKind
-from ingest.message import Message
+from ingest.message import Message, never_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -124,6 +124,7 @@ class HttpIngest:
     `intake`: shared with MQTT.
     `commits`: shared with MQTT.
     `clock`: unix seconds: receive time, and the time of signatures.
+    `step_of`: by how many seconds it was set since the last message, as in `MqttSource`.
     `monotonic`: seconds, for rates.
     `on_unstored`: ``on_unstored(message, decoder, permits)`` gets what an authentic sender sends
     while the disk refuses; the answer is 503 all the same. Without it nothing is read then.
@@ -138,6 +139,7 @@ class HttpIngest:
         settings: HttpIngestSettings | None = None,
         *,
         clock: Callable[[], float] = time.time,
+        step_of: Callable[[float], float] = never_set,
         monotonic: Callable[[], float] = time.monotonic,
         on_unstored: OnUnstored | None = None,
     ) -> None:
@@ -145,7 +147,7 @@ class HttpIngest:
         self._settings = settings or HttpIngestSettings()
         self._intake = intake
         self._commits = commits
-        self._clock = clock
+        self._clock, self._step_of = clock, step_of
         self._monotonic = monotonic
         self._on_unstored = on_unstored
         self._sources: dict[str, list[HttpSource]] = {}
@@ -292,7 +294,9 @@ class HttpIngest:
             and signature is not None
             and self._replays.is_known(signature)
         )
-        message = Message(source.topic_of(sensor), body, self._clock(), duplicate=again)
+        now = self._clock()
+        topic, step = source.topic_of(sensor), self._step_of(now)
+        message = Message(topic, body, now, duplicate=again, clock_step=step)
         outcome = self._intake.on_message(
             message,
             source.decoder,

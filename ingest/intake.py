@@ -43,6 +43,7 @@ from ingest.sensor_clocks import SensorClocks
 from ingest.states import States
 from ingest.validation import NO_TIME, check_size, check_topic, fold_id
 from storage.journal import DeadLetter
+from storage.reading import clock_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -249,6 +250,7 @@ class Intake:
         self.reading_counts = ReadingCounts()
         self.firmware = FirmwareNews()
         self._integrity = Integrity()
+        self._before: tuple[Reading, ...] = ()
         self._clocks = SensorClocks()
         self._other_shards = {form for n in self.config.other_shards for form in (n, fold_id(n))}
         self._dedupe = Dedupe(self.config.dedupe_window, searches=self.config.searches_journal)
@@ -302,6 +304,8 @@ class Intake:
         permits: Callable[[str, str | None], bool] | None = None,
     ) -> Outcome:
         """Return what becomes of a message; never raises."""
+        if message.clock_step:
+            self._on_clock_step(message.received, message.clock_step)
         if message.packet:
             self._dedupe.on_delivery(message.packet, duplicate=message.duplicate)
         asked: list[str] = []
@@ -325,6 +329,8 @@ class Intake:
         if readings and not own:
             return self._leave_to_other_shard()
         fresh = self._fresh(own, message, name)
+        if self._before and fresh:
+            fresh = (*self._take_before(), *fresh)
         kind = OutcomeKind.ACCEPTED if fresh or not own else OutcomeKind.DUPLICATE
         self.counters[kind.value, "", name] += 1
         return Outcome(kind, name, fresh)
@@ -367,7 +373,16 @@ class Intake:
         """
         context = self.config.context
         closed = self._closed(context.states.joiner.on_time(now, context.limits))
-        return (*closed, *self._integrity.take_findings())
+        return (*self._take_before(), *closed, *self._integrity.take_findings())
+
+    def _on_clock_step(self, now: float, by_s: float) -> None:
+        """Close the join windows, which the clock would end at another time, and note the step."""
+        self._before += (*self.flush(), clock_step(now, by_s))
+
+    def _take_before(self) -> tuple[Reading, ...]:
+        """Return what is to be journaled before anything else."""
+        taken, self._before = self._before, ()
+        return taken
 
     def flush(self) -> tuple[Reading, ...]:
         """Return the readings of all open join windows, to be journaled before stopping."""

@@ -15,6 +15,7 @@ class Message(msgspec.Struct, frozen=True):
     `retained`: delivered from the broker's store: it says what was, not what is.
     `duplicate`: the MQTT DUP flag: a redelivery of a message that was not acknowledged.
     `packet`: MQTT packet id, by which a redelivery is recognized; 0 without one.
+    `clock_step`: seconds by which this machine's clock was set since the message before.
     """
 
     topic: str
@@ -23,3 +24,9 @@ class Message(msgspec.Struct, frozen=True):
     retained: bool = False
     duplicate: bool = False
     packet: int = 0
+    clock_step: float = 0.0
+
+
+def never_set(_now: float) -> float:
+    """Return 0, the step of a clock that is not followed."""
+    return 0.0

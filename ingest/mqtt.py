@@ -46,7 +46,7 @@ from ingest.broker import (
 )
 from ingest.canary import CANARY_TOPICS, Canary, CanarySettings, Cure, canary_topic
 from ingest.errors import BrokerError, BrokerReason
-from ingest.message import Message
+from ingest.message import Message, never_set
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -129,10 +129,15 @@ class Arrivals:
     """Messages of one connection between the network callback and the intake loop."""
 
     def __init__(
-        self, clock: Callable[[], float], state: SourceState, canary: Canary | None = None
+        self,
+        clock: Callable[[], float],
+        state: SourceState,
+        canary: Canary | None = None,
+        step_of: Callable[[float], float] = never_set,
     ) -> None:
         self._waiting: deque[_Arrival] = deque()
         self._clock = clock
+        self._step_of = step_of
         self._state = state
         self._canary = canary
         self._unacknowledged_qos0 = 0
@@ -157,13 +162,15 @@ class Arrivals:
                 self._state.dropped_qos0 += 1
                 return
             self._unacknowledged_qos0 += 1
+        received = self._clock()
         message = Message(
             topic=topic,
             payload=bytes(raw.payload),
-            received=self._clock(),
+            received=received,
             retained=raw.retain,
             duplicate=raw.dup,
             packet=raw.mid if raw.qos else 0,
+            clock_step=self._step_of(received),
         )
         self._waiting.append(_Arrival(message, raw.mid, raw.qos, canary))
         self._arrived.set()
@@ -223,6 +230,7 @@ class MqttSource:
     not read.
     `subscriptions`: remembers what the session is subscribed to; without it, messages of topics
     that are not wanted any more go on to arrive.
+    `step_of`: by how many seconds the clock was set since the message before, by its time now.
     `attempted`: set once it is connected, or could not be.
     """
 
@@ -235,6 +243,7 @@ class MqttSource:
         clock: Callable[[], float],
         canary: CanarySettings | None = None,
         subscriptions: Subscriptions | None = None,
+        step_of: Callable[[float], float] = never_set,
     ) -> None:
         self.state = SourceState()
         self.attempted = asyncio.Event()
@@ -246,6 +255,7 @@ class MqttSource:
         self._commit = commit
         self._clock = clock
         self._subscriptions = subscriptions
+        self._step_of = step_of
         self._lost_at: float | None = None
         self._losses: deque[float] = deque(maxlen=_CONTENDED)
         self._jitter = random.Random()  # noqa: S311 - spreads reconnects, hides nothing
@@ -278,7 +288,7 @@ class MqttSource:
 
     async def _session(self) -> None:
         client = new_client(self._settings, self._settings.client_id, clean=False)
-        arrivals = Arrivals(self._clock, self.state, self.canary)
+        arrivals = Arrivals(self._clock, self.state, self.canary, self._step_of)
         self._unacknowledged.clear()
         client._client.manual_ack_set(on=True)  # noqa: SLF001 - aiomqtt has no manual mode
         link = Link(client._client)  # noqa: SLF001 - the client underneath

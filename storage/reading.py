@@ -1,7 +1,8 @@
-"""The reading: one sensor, one event time, any of the known quantities."""
+"""The reading: one sensor, one event time, any of the known quantities; and steps of our clock."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -34,7 +35,7 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
     and `unknown_sensor`. `seq` is the sequence number of the device. `firmware` is set when it is
     news. `packet` is the MQTT packet id of a reading without an event time; it tells redeliveries.
     `stamp` is the time stamp of the sensor if its clock gave it to several readings, which then
-    differ in `time`.
+    differ in `time`; of a `clock_step`, what the clock showed before.
     """
 
     sensor: str
@@ -65,3 +66,35 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
             "faults": [f"fault:{f}" if not f.startswith("fault:") else f for f in self.faults],
         }
         return wire | {"firmware": self.firmware} if self.firmware else wire
+
+
+CLOCK: Final = "receive-clock"
+"""Name under which a step of this machine's clock is journaled, before the readings behind it."""
+CLOCK_SET: Final = "clock_set"
+"""Its one event, which no decoder makes. `Reading.stamp` is what the clock showed before."""
+CLOCK_STEP_S: Final = 5.0
+"""Less is left alone: a clock that is slewed, a process that waited between two looks."""
+
+
+@dataclass(slots=True)
+class ClockSteps:
+    """Notice that a wall clock was set.
+
+    >>> steps = ClockSteps()
+    >>> [steps.look(*at) for at in ((100.0, 1.0), (101.0, 2.0), (3702.0, 3.0), (3703.0, 4.0))]
+    [0.0, 0.0, 3600.0, 0.0]
+    """
+
+    _ahead: float | None = None
+
+    def look(self, wall: float, monotonic: float) -> float:
+        """Return by how many seconds the clock was set since the last look; 0 if it was not."""
+        before, self._ahead = self._ahead, wall - monotonic
+        if before is None or abs(self._ahead - before) < CLOCK_STEP_S:
+            return 0.0
+        return self._ahead - before
+
+
+def clock_step(now: float, by_s: float) -> Reading:
+    """Return the reading that says that this machine's clock was set ahead by `by_s` to `now`."""
+    return Reading(CLOCK, now, now, events=(CLOCK_SET,), stamp=now - by_s)

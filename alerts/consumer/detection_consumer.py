@@ -12,7 +12,9 @@ engine, and commits events, incidents, outbox and its position in one transactio
   order (`reorder`); when nothing arrives, the clock ends that wait (`check_silence`), and its
   events are committed with a snapshot because a repetition would give them at another place. No
   reading counts as later than its receipt: a stamp from the future must not hide what comes until
-  then. When our own clock is set back, sensors that were read later than that start again.
+  then. When our own clock is set while readings arrive, the journal says so (`clock_step`), and
+  sensors that count at their receipt go on: their times move along. Where it does not say so, as
+  when the clock is set back while the service is away, sensors that were read later start again.
 - **Liveness** follows the clock of arrival, so its state is not a function of the readings: it is
   stored in the transaction that opens or resolves the incident. A replay does not follow it.
 - **Threshold adjustments.** Feedback and `plumewatch levels undo` only append one. The next commit
@@ -47,6 +49,7 @@ from detection.liveness import Liveness
 from detection.model import Model
 from detection.quantities import COLUMN_INDEX, COLUMNS
 from storage import firmware, state
+from storage.reading import CLOCK, CLOCK_SET
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
@@ -95,15 +98,20 @@ class _Snapshot(msgspec.Struct, rename={"last_adjustment": "moves", "newest_rece
     last_adjustment: int = 0
     order: bytes = b""
     newest_received: float = float("-inf")
+    on_our_clock: list[str] = []
 
 
 @dataclass(slots=True)
 class _Arrivals:
-    """How far the readings have come, Unix seconds, and how many came too late by sensor."""
+    """How far the readings have come, Unix seconds, and how many came too late by sensor.
+
+    `on_our_clock` are the sensors whose last reading counted at its receipt.
+    """
 
     newest_received: float = float("-inf")
     newest_judged: dict[str, float] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
+    on_our_clock: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -260,18 +268,18 @@ class DetectionConsumer:
         return events
 
     def commit(
-        self, events: Sequence[Event], position: int, now: float | None
+        self, events: Sequence[Event], position: int, now: float | None, step_s: float = 0.0
     ) -> list[AlertRecord]:
         """Commit the events of a batch and its position; may be retried when the disk refuses.
 
         The events come from `step` or `check_silence`. Without `now` each event is decided at its
-        own time, as in a replay.
+        own time, as in a replay. `step_s` is by how much the clock was set since their readings.
         """
         pending = self._uncommitted
         if self._sampler is not None:
             pending.samples += self._sampler.drain()
         with transaction(self._connection) as tx:
-            alerts = self._decide(tx, events, now)
+            alerts = self._decide(tx, events, now, step_s)
             state.set_cursor(tx, CONSUMER, position)
             if any(event.kind is EventKind.OFFLINE for event in events):
                 self._save_liveness(tx, position)
@@ -350,10 +358,10 @@ class DetectionConsumer:
         return {} if self._liveness is None else self._liveness.lives()
 
     def _decide(
-        self, tx: sqlite3.Connection, events: Iterable[Event], now: float | None
+        self, tx: sqlite3.Connection, events: Iterable[Event], now: float | None, step_s: float
     ) -> list[AlertRecord]:
         if now is not None:
-            return self._engine.on_events(tx, list(events), now)
+            return self._engine.on_events(tx, list(events), now, step_s)
         alerts: list[AlertRecord] = []
         for event in events:
             alerts += self._engine.on_events(tx, [event], event.time)
@@ -396,6 +404,7 @@ class DetectionConsumer:
                 self._thresholds.last_adjustment,
                 self._reorder.snapshot(),
                 self._arrivals.newest_received,
+                sorted(self._arrivals.on_our_clock),
             )
         )
 
@@ -409,6 +418,7 @@ class DetectionConsumer:
         self._detectors = CombinedDetector.restore(parts, self._place, self._model, self._sampler)
         self._reorder = reorder
         self._arrivals.newest_received = found.newest_received
+        self._arrivals.on_our_clock = set(found.on_our_clock)
         self._adopt(self._detectors, found.last_adjustment)
 
     def _adopt(self, detectors: CombinedDetector, last_adjustment: int = 0) -> None:
@@ -460,6 +470,12 @@ class DetectionConsumer:
         ordered: list[Reading] = []
         arrivals = self._arrivals
         for reading in readings:
+            if reading.sensor == CLOCK and CLOCK_SET in reading.events:
+                ordered += self._reorder.set_back(reading.received)
+                events += self._judge(ordered)
+                events += self._move_clock(reading)
+                ordered = []
+                continue
             if reading.received < arrivals.newest_received - CLOCK_SET_BACK_S:
                 ordered += self._reorder.set_back(reading.received)
                 events += self._judge(ordered)
@@ -468,6 +484,16 @@ class DetectionConsumer:
             arrivals.newest_received = max(arrivals.newest_received, reading.received)
             ordered += self._reorder.on_reading(reading)
         return events + self._judge(ordered)
+
+    def _move_clock(self, step: Reading) -> list[Event]:
+        """Go on behind a step of our clock: what counts at its receipt moves along."""
+        now, arrivals = step.received, self._arrivals
+        by_s = now - (now if step.stamp is None else step.stamp)
+        arrivals.newest_received = now
+        for sensor, at in arrivals.newest_judged.items():
+            if at > now or sensor in arrivals.on_our_clock:
+                arrivals.newest_judged[sensor] = at + by_s
+        return self._detectors.move_clock(now, by_s, arrivals.on_our_clock)
 
     def _start_again(self, now: float) -> list[Event]:
         """Start sensors that were read after `now` again: our clock was set back."""
@@ -481,8 +507,12 @@ class DetectionConsumer:
         shown = [reading for reading in readings if self._may_alert(reading)]
         if not shown:
             return []
-        newest = self._arrivals.newest_judged
+        newest, on_our_clock = self._arrivals.newest_judged, self._arrivals.on_our_clock
         for reading in shown:
+            if reading.time >= reading.received:
+                on_our_clock.add(reading.sensor)
+            else:
+                on_our_clock.discard(reading.sensor)
             if reading.values:
                 at = _judged_at(reading)
                 if at > newest.get(reading.sensor, float("-inf")):

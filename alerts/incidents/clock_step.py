@@ -1,38 +1,17 @@
 """Move deadlines when the clock of the machine is set while the service runs.
 
 Otherwise a notice due in four seconds would wait for an hour after the clock is set back by one, or
-be too old after it is set ahead. Times of what has happened stay as they were written.
+be too old after it is set ahead. Silences keep their length, as people choose hours and not an end.
+Times of what has happened stay as they were written, except when the phases of a detection in an
+open incident were received: how long it has lasted is counted from them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import sqlite3
-
-STEP_S: Final = 5.0
-"""Less is left alone: a clock that is slewed, a process that waited between two looks."""
-
-
-@dataclass(slots=True)
-class ClockSteps:
-    """Notice that a wall clock was set.
-
-    >>> steps = ClockSteps()
-    >>> [steps.look(*at) for at in ((100.0, 1.0), (101.0, 2.0), (3702.0, 3.0), (3703.0, 4.0))]
-    [0.0, 0.0, 3600.0, 0.0]
-    """
-
-    _ahead: float | None = None
-
-    def look(self, wall: float, monotonic: float) -> float:
-        """Return by how many seconds the clock was set since the last look; 0 if it was not."""
-        before, self._ahead = self._ahead, wall - monotonic
-        if before is None or abs(self._ahead - before) < STEP_S:
-            return 0.0
-        return self._ahead - before
 
 
 def move_deadlines(tx: sqlite3.Connection, now: float, by_s: float) -> None:
@@ -53,6 +32,16 @@ def move_deadlines(tx: sqlite3.Connection, now: float, by_s: float) -> None:
         "UPDATE incident SET held_until = held_until + ?1, resolve_due = resolve_due + ?1,"
         " next_deadline = next_deadline + ?1 WHERE status <> 'resolved'",
         (by_s,),
+    )
+    tx.execute(
+        "UPDATE alert_event SET first_heard = first_heard + ?1, last_heard = last_heard + ?1"
+        " WHERE incident IN (SELECT id FROM incident WHERE status <> 'resolved')",
+        (by_s,),
+    )
+    tx.execute(
+        "UPDATE silence SET starts_at = starts_at + ?2, ends_at = ends_at + ?2"
+        " WHERE ends_at > min(?1, ?1 - ?2)",
+        (now, by_s),
     )
     tx.execute("UPDATE escalation_step SET due_at = due_at + ? WHERE done_at IS NULL", (by_s,))
     tx.execute(

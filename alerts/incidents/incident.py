@@ -74,7 +74,11 @@ class ActionClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One detector event inside an incident."""
+    """One detector event inside an incident.
+
+    `first_heard_at` and `heard_at` are when its first and its last phase were received. They move
+    along when this machine's clock is set, so durations are counted from them.
+    """
 
     event_id: str
     sensor: str
@@ -84,6 +88,12 @@ class Detection:
     end: float | None
     confidence: float
     heard_at: float
+    first_heard_at: float
+
+    @property
+    def began_at(self) -> float:
+        """Its onset on this machine's clock as it is now."""
+        return self.first_heard_at - (self.alerted - self.onset)
 
     @property
     def running(self) -> bool:
@@ -151,7 +161,7 @@ class Incident:
     def severity_at(self, at: float) -> Severity:
         """Severity by what is known at a moment; it never falls."""
         lasts = self.running and self.suppressed_by != LATE
-        lasted = at - self.onset + _ROUNDING_S if lasts else 0.0
+        lasted = at - self._began_at + _ROUNDING_S if lasts else 0.0
         return max(self.severity, self._grade(lasted), key=lambda s: s.rank)
 
     def next_deadline(self) -> float | None:
@@ -163,8 +173,12 @@ class Incident:
             due = min(due, self.held_until)
         lasts = self.running and self.suppressed_by != LATE
         if lasts and self._grade(LONG_S).rank > self.severity.rank:
-            due = min(due, self.onset + LONG_S)
+            due = min(due, self._began_at + LONG_S)
         return due if math.isfinite(due) else None
+
+    @property
+    def _began_at(self) -> float:
+        return min(d.began_at for d in self.detections if d.phase is not EventPhase.WITHDRAWN)
 
     def _grade(self, lasted_s: float) -> Severity:
         return grade(self.kind, self.confidence, lasted_s, self.repeats)

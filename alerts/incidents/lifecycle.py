@@ -111,7 +111,7 @@ def follows(before: EventPhase, now: EventPhase) -> bool:
     return before is not EventPhase.WITHDRAWN
 
 
-def _detection(event: Event, at: float) -> Detection:
+def _detection(event: Event, at: float, before: Detection | None = None) -> Detection:
     return Detection(
         event.id,
         event.sensor,
@@ -121,6 +121,7 @@ def _detection(event: Event, at: float) -> Detection:
         event.end,
         event.confidence,
         at,
+        at if before is None else before.first_heard_at,
     )
 
 
@@ -180,7 +181,7 @@ def _detected(incident: Incident, given: inputs.Detected, rules: Rules) -> Step:
     before = known.get(event.id)
     if not incident.is_open and before is None:
         raise ValueError(f"incident {incident.id} is resolved; a new detection opens a new one")
-    now = _detection(event, at)
+    now = _detection(event, at, before)
     if before is not None and not follows(before.phase, now.phase):
         return Step(incident)
     known[event.id] = now

@@ -293,7 +293,7 @@ def _select(tx: sqlite3.Connection, where: str, *arguments: object) -> list[Inci
 
 def _incident(tx: sqlite3.Connection, row: sqlite3.Row) -> Incident:
     events = tx.execute(
-        'SELECT id, sensor, phase, onset, alerted, "end", confidence, last_heard'
+        'SELECT id, sensor, phase, onset, alerted, "end", confidence, last_heard, first_heard'
         " FROM alert_event WHERE incident = ? ORDER BY rowid",
         (row["id"],),
     )

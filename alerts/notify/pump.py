@@ -30,12 +30,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.incidents import repository
-from alerts.incidents.clock_step import ClockSteps
 from alerts.incidents.incident import Record, Status
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import NoticeReason
 from storage import sqlite
 from storage.errors import is_transient
+from storage.reading import ClockSteps
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -66,6 +66,10 @@ class MinuteDetectors:
         """End the faults of sensors that are silent at `now`, on the clock of the readings."""
         return self._faults.on_time(now, self._minutes.names)
 
+    def set_back(self, now: float) -> None:
+        """Go on at `now`, to which the clock of the readings was set back."""
+        self._minutes.set_back(now)
+
     def mark(self, events: Iterable[Event]) -> list[Event]:
         """Mark the vape events of the last `step` that the air of the building explains.
 

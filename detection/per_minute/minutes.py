@@ -137,6 +137,11 @@ class Minutes:
         self._gather(batch, done, len(batch))
         return closed
 
+    def set_back(self, now: float) -> None:
+        """Go on at `now`, to which the clock of the readings was set back."""
+        self._now = min(self._now, np.floor(now / MINUTE_S))
+        self._time = np.minimum(self._time, now)
+
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as arrays."""
         self._grow()

@@ -12,7 +12,6 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from alerts.incidents.clock_step import ClockSteps
 from plumewatch.sensor_status import restore_counts, save_counts
 from plumewatch.service.alerting import Alerting
 from plumewatch.service.data_folder import hold_lease, take_lease
@@ -27,6 +26,7 @@ from plumewatch.service.weekly_adaptation import WeeklyAdaptation
 from storage import firmware
 from storage.errors import StorageError
 from storage.lease import Lease
+from storage.reading import ClockSteps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,6 +78,7 @@ class Service:
             self._admit,
             self._ingest_unstored,
             receive_clock or clock,
+            ClockSteps() if (receive_clock or clock) is time.time else None,
         )
         self.writers = writers = SeriesWriters(resources, ingestion.write_dead_letters)
         self.alerting = alerting = Alerting(resources, notifier, ingestion, writers.records.wake)

@@ -19,18 +19,19 @@ from detection.class_samples import ClassSampler
 from detection.liveness import LivenessSettings
 from ingest.validation import may_alert
 from plumewatch.config.settings import alert_budgets
+from storage.reading import CLOCK
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Mapping, Sequence
 
     from alerts.engine import AlertEngine, AlertRecord
-    from alerts.incidents.clock_step import ClockSteps
     from detection.events import Event
     from detection.liveness import SensorLife
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.service.resources import Resources
     from storage.journal import JournalEntry
+    from storage.reading import ClockSteps
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -117,6 +118,7 @@ class DetectionLoop:
         self._commit = commit
         self._hooks = hooks
         self._steps = steps
+        self._last_step_s = 0.0
         self._consumer: DetectionConsumer | None = None
         self._stored = asyncio.Event()
         self._detected_received = self._behind_since = 0.0
@@ -188,6 +190,7 @@ class DetectionLoop:
             if position == consumer.position:
                 await self._wait(consumer)
                 continue
+            entries, position = _up_to_step(entries, position)
             await self._judge(consumer, entries, position)
             if time.monotonic() - ticked >= _TICK_S:  # readings may arrive without a pause
                 ticked, now = time.monotonic(), await self._time(consumer)
@@ -218,7 +221,8 @@ class DetectionLoop:
         events = await self._resources.in_detector(step, [entry.reading for entry in entries])
         self.undecided = (events, position)
         now = await self._time(consumer)
-        alerts = await self._commit(consumer.commit, events, position, now)
+        step_s = self._step_since(entries[-1].reading.received, now) if entries else 0.0
+        alerts = await self._commit(consumer.commit, events, position, now, step_s)
         self.undecided = None
         self._hooks.on_skipped(consumer.drain_skipped_counts())
         self.counts.readings += len(entries)
@@ -257,6 +261,7 @@ class DetectionLoop:
         now = self._resources.clock()
         step = self._steps.look(now, time.monotonic()) if self._steps else 0.0
         if step:
+            self._last_step_s = step
             log.warning(
                 "the clock was set %s by %.0f s: deadlines move along",
                 "ahead" if step > 0 else "back",
@@ -266,6 +271,11 @@ class DetectionLoop:
             await self._commit(consumer.move_deadlines, now, step)
             self._hooks.on_change()
         return now
+
+    def _step_since(self, received: float, now: float) -> float:
+        """Return the last step of the clock if a reading was received before it, else 0."""
+        step = self._last_step_s
+        return step if abs(now - step - received) < abs(now - received) else 0.0
 
     def _report(
         self,
@@ -283,3 +293,11 @@ class DetectionLoop:
             log.info("alert: %s by %s, incident %s", alert.kind, alert.sensor, alert.incident)
         self._resources.observer.on_events(events)
         self._resources.observer.on_alerts(alerts)
+
+
+def _up_to_step(entries: list[JournalEntry], position: int) -> tuple[list[JournalEntry], int]:
+    """Cut a batch before a step of the clock, so that its events have one clock."""
+    for k, entry in enumerate(entries):
+        if k and entry.reading.sensor == CLOCK:
+            return entries[:k], entry.offset - 1
+    return entries, position

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from plumewatch.service.resources import Resources
     from storage.journal import DeadLetter
-    from storage.reading import Reading
+    from storage.reading import ClockSteps, Reading
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ class Ingestion:
     - `admit`: returns once events of other detectors are committed.
     - `on_unstored`: called with live readings that the disk refuses.
     - `clock`: Unix seconds; read once per message as it arrives.
+    - `steps`: detects that it was set, which is journaled before the next reading.
     """
 
     def __init__(
@@ -68,8 +69,13 @@ class Ingestion:
         admit: Callable[[Sequence[Event]], Awaitable[None]],
         on_unstored: Callable[[Sequence[Reading]], None],
         clock: Callable[[], float],
+        steps: ClockSteps | None = None,
     ) -> None:
         config = resources.config
+
+        def step_of(now: float) -> float:
+            return steps.look(now, time.monotonic()) if steps else 0.0
+
         self._journal, self._in_journal = resources.journal, resources.in_journal
         self._on_stored = on_stored
         self._stored_offset = 0
@@ -90,6 +96,7 @@ class Ingestion:
             clock,
             CanarySettings() if config.broker.canary else None,
             Subscriptions(resources.paths.subscriptions, config.broker.session),
+            step_of,
         )
         self._events = EventIntake(resources.registry, self.intake_config.context.limits)
         self.event_source: MqttSource | None = None
@@ -117,6 +124,7 @@ class Ingestion:
             self.intake,
             self.commits,
             clock=clock,
+            step_of=step_of,
             on_unstored=self.unstored.on_message,
         )
         self._http_server: WebServer | None = None

@@ -12,14 +12,14 @@ from tests.support.plumes import START, readings_of_puff
 HOUR = 3_600.0
 
 
-def backlog(sensor, delay_s, *, start=START, seconds=300.0):
-    """Readings of five minutes with a puff, delivered within seconds after a delay."""
+def backlog(sensor, delay_s, *, start=START, seconds=300.0, apart_s=0.01):
+    """Readings of five minutes with a puff, delivered one after the other after a delay."""
     readings = readings_of_puff(sensor, start=start, seconds=seconds)
     begins = start + seconds + delay_s
     for k, r in enumerate(readings):
         body = json.dumps({"time": r.time, "seq": int(r.time - START), **r.values}).encode()
         topic = f"plumewatch/v1/{sensor}/reading"
-        yield WireMessage(topic, body, 1, False, begins + 0.01 * k, sensor)
+        yield WireMessage(topic, body, 1, False, begins + apart_s * k, sensor)
 
 
 def live(sensor, start, seconds, *, top=0.0):
@@ -38,11 +38,12 @@ def notices(heard):
     return heard.state.execute("SELECT count(*) FROM outbox").fetchone()[0]
 
 
+@pytest.mark.parametrize("apart_s", [0.01, 0.5, 2.0])
 @pytest.mark.parametrize("others_live", [False, True])
-def test_an_hour_late_plume_is_an_incident_that_pages_nobody(school, others_live):  # noqa: F811
-    sent = list(backlog(QUIET, HOUR))
+def test_an_hour_late_plume_is_an_incident_that_pages_nobody(school, others_live, apart_s):  # noqa: F811
+    sent = list(backlog(QUIET, HOUR, apart_s=apart_s))
     if others_live:
-        sent += live(VAPED, START, 300.0 + HOUR + 60.0)
+        sent += live(VAPED, START, 300.0 + HOUR + 300.0)
     heard = school().hear(sorted(sent, key=lambda m: m.sent))
     (late,) = incidents(heard)
     assert (late.room, late.suppressed_by, late.paged) == ("n2-boys", "late", False)

@@ -127,6 +127,69 @@ def test_a_sensor_without_a_clock_is_judged_on_after_ours_was_set_back(course):
     eventually(lambda: incidents(course.service), lambda: course.service.log)
 
 
+ROOM = """
+[[room]]
+id = "R{0}"
+name = "Room {0}"
+building = "{0}"
+
+[[sensor]]
+id = "s{0}"
+room = "R{0}"
+"""
+SENSORS = 8
+
+
+@pytest.mark.parametrize(("first_s", "then_s"), [(HOUR, HOUR), (HOUR, 0.0), (-HOUR, 0.0)], ids=str)
+def test_plumes_in_the_seconds_after_a_step_of_sensors_without_a_clock(
+    launcher, tmp_path, first_s, then_s
+):
+    """Somebody vapes in each room 4 to 32 s after the first step."""
+    every_s, begins_s, step_at = 2.0, 60.0, 60.0
+    with (
+        Receiver() as receiver,
+        Mosquitto("max_inflight_messages 100") as broker,
+        Publisher(broker.port) as publisher,
+    ):
+        service = ForkedService(launcher, tmp_path, broker.port, push_url=receiver.url)
+        with service.config.open("a") as config:
+            config.writelines(ROOM.format(k) for k in range(SENSORS))
+        started, passed = time.time(), 0.0
+        try:
+            service.start()
+            courses = [
+                readings_of_puff(
+                    f"s{k}", seconds=130.0, every_s=every_s, onset_s=begins_s + 4.0 + 4.0 * k
+                )
+                for k in range(SENSORS)
+            ]
+            for number, moment in enumerate(zip(*courses, strict=True)):
+                passed = number * every_s  # by less at a time than counts as a step
+                steps = first_s * (passed >= step_at)
+                if passed >= step_at + 12.0:
+                    steps = then_s
+                set_clock(service.clock, started + passed + steps - time.time())
+                for reading in moment:
+                    publisher.send(
+                        f"plumewatch/v1/{reading.sensor}/reading",
+                        json.dumps(reading.values).encode(),
+                        key=(reading.sensor, reading.seq),
+                    )
+                publisher.settle()
+                expected = SENSORS * (number + 1)
+                eventually(lambda n=expected: measured(service) == n, lambda: service.log, 30)
+            rooms = [f"R{k}" for k in range(SENSORS)]
+            assert_told(service, receiver, rooms=rooms, kills=0)
+            assert service.end(signal.SIGTERM) == 0
+            assert "Traceback" not in service.log
+        finally:
+            service.end(signal.SIGKILL)
+
+
+def measured(service):
+    return sum(bool(reading.values) for reading in service.journal())
+
+
 def test_a_notice_that_waits_is_sent_in_its_time(launcher, tmp_path):
     """It is due again in seconds: not in an hour, nor too old, as the clock is set."""
     provider = Provider()

@@ -7,14 +7,15 @@ import pytest
 from alerts.consumer.detection_consumer import CLOCK_SET_BACK_S, DetectionConsumer
 from alerts.consumer.reorder import Reorder
 from alerts.engine import AlertEngine
-from alerts.incidents import schema
-from alerts.incidents.clock_step import ClockSteps, move_deadlines
+from alerts.incidents import repository, schema, silences
+from alerts.incidents.clock_step import move_deadlines
+from alerts.severity import LONG_S, Severity
 from detection.events import EventKind
 from detection.liveness import LivenessSettings
 from ingest.validation import may_alert
 from storage import state
 from storage.journal import JournalEntry
-from storage.reading import Reading
+from storage.reading import ClockSteps, Reading, clock_step
 from storage.sqlite import connect, migrate, transaction
 from tests.support.plumes import START, readings_of_puff
 
@@ -199,3 +200,136 @@ def test_what_is_due_by_the_new_time_already_stays(database, registry, policy, s
                 move_deadlines(tx, old + step, step)
             (found,) = database.execute("SELECT min(due_at) FROM outbox").fetchone()
             assert found == pytest.approx(due)
+
+
+def with_a_step(by_s, onset_s, every_s, start=START):
+    """A puff of a sensor on our clock, which is set by so much 400 s after the start."""
+    readings = readings_of_puff("s1", start, onset_s=onset_s, seconds=600.0, every_s=every_s)
+    before = [r for r in readings if r.received < start + 400.0]
+    after = on_our_clock(readings[len(before) :], by_s, len(before))
+    return [*on_our_clock(before, 0.0), clock_step(after[0].received, by_s), *after]
+
+
+@pytest.mark.parametrize("every_s", [1.0, 10.0, 30.0])
+@pytest.mark.parametrize("by_s", [3600.0, 9 * 86_400.0, 90.0, -20.0, -3600.0])
+@pytest.mark.parametrize("onset_s", [393.0, 403.0, 430.0])
+def test_a_plume_of_the_seconds_around_a_step_is_seen(
+    database, registry, policy, by_s, onset_s, every_s
+):
+    undisturbed = connect(":memory:")
+    migrate(undisturbed, "state", state.SCRIPTS)
+    migrate(undisturbed, schema.COMPONENT, schema.SCRIPTS)
+    expected = BatchResult(undisturbed, registry, policy)
+    expected.arrive(with_a_step(0.0, onset_s, every_s))
+    watched = BatchResult(database, registry, policy)
+    watched.arrive(with_a_step(by_s, onset_s, every_s), batch=7, crash=every_s == 10.0)
+    ((kind, at),) = expected.alerts
+    assert kind is EventKind.VAPE
+    moved = by_s if at > START + 400.0 else 0.0
+    assert watched.alerts[0] == (kind, pytest.approx(at + moved))
+    assert not watched.consumer.skipped
+    undisturbed.close()
+
+
+@pytest.mark.parametrize("by_s", [3600.0, -3600.0])
+def test_a_clock_set_forth_and_back_leaves_sensors_with_a_clock_alone(
+    database, registry, policy, by_s
+):
+    """Ahead, their readings are old; set back, they are ahead and count at their receipt."""
+    readings = readings_of_puff("s1", START, onset_s=430.0, seconds=600.0)
+    arrived, steps = [], {200: by_s, 205: -by_s}
+    ahead = 0.0
+    for k, r in enumerate(readings):
+        if step := steps.get(k):
+            ahead += step
+            arrived.append(clock_step(r.received + ahead, step))
+        now = r.received + ahead
+        own = r.time if r.time <= now + 300.0 else now
+        arrived.append(Reading("s1", own, now, r.values, seq=k))
+    watched = BatchResult(database, registry, policy)
+    watched.arrive(arrived, batch=3)
+    ((kind, at),) = watched.alerts
+    assert kind is EventKind.VAPE
+    assert START + 430.0 < at < START + 440.0
+    assert not watched.consumer.skipped
+
+
+STEPS = pytest.mark.parametrize("step", [3600.0, -3600.0, -20 * 365 * 86_400.0])
+
+
+def begin_vaping(database, registry, policy):
+    """Return a consumer with one open incident that goes on, and the time of its last reading."""
+    watched = BatchResult(database, registry, policy)
+    cut = [r for r in readings_of_puff("s1", START) if r.time < START + 165]
+    watched.arrive(cut)
+    return watched, cut[-1].received
+
+
+def only_incident(database):
+    ((name,),) = database.execute("SELECT id FROM incident")
+    return repository.load(database, name)
+
+
+@STEPS
+def test_an_incident_has_lasted_as_long_as_before_the_step(database, registry, policy, step):
+    watched, now = begin_vaping(database, registry, policy)
+    before = only_incident(database)
+    assert before.severity is Severity.WARNING
+    watched.consumer.move_deadlines(now + step, step)
+    watched.consumer.on_time(now + step + 1.0)
+    assert only_incident(database).severity is Severity.WARNING
+    long = before.onset + LONG_S + 1.0 + step
+    assert only_incident(database).next_deadline() == pytest.approx(long, abs=3.0)
+    watched.consumer.on_time(long + 3.0)
+    assert only_incident(database).severity is Severity.CRITICAL
+
+
+@STEPS
+def test_an_incident_resolves_as_long_after_its_last_news(
+    database, registry, policy, make_event, step
+):
+    watched, now = begin_vaping(database, registry, policy)
+    watched.consumer.move_deadlines(now + step, step)
+    due = only_incident(database).resolve_due
+    another = make_event(now + step - 10.0, "s2")
+    watched.consumer.commit_external([another], now + step)
+    assert only_incident(database).resolve_due == pytest.approx(due, abs=30.0)
+
+
+@STEPS
+def test_a_silence_lasts_as_many_hours_as_were_chosen(database, registry, policy, step):
+    with transaction(database) as tx:
+        for starts, ends in ((START, START + 7200.0), (START + 9000.0, START + 9600.0)):
+            silences.add(
+                tx,
+                matchers=['room="r1"'],
+                owner="ap",
+                reason="cleaning",
+                starts_at=starts,
+                ends_at=ends,
+                now=START,
+                registry=registry,
+                is_admin=True,
+            )
+        now = START + 3000.0 + step
+        move_deadlines(tx, now, step)
+        spans = [(s.starts_at - step, s.ends_at - step) for s in silences.listed(tx, now)]
+    assert sorted(spans) == [(START, START + 7200.0), (START + 9000.0, START + 9600.0)]
+
+
+def test_a_silence_that_is_over_does_not_begin_again(database, registry):
+    with transaction(database) as tx:
+        silences.add(
+            tx,
+            matchers=['room="r1"'],
+            owner="ap",
+            reason="cleaning",
+            starts_at=START,
+            ends_at=START + 600.0,
+            now=START,
+            registry=registry,
+            is_admin=True,
+        )
+        now = START + 601.0 - 3600.0
+        move_deadlines(tx, now, -3600.0)
+        assert silences.muting(tx, {"room": "r1"}, now) is None

@@ -238,7 +238,7 @@ def test_silence_ends_an_episode_the_same_by_time_and_by_reading():
     a = by_reading.step(first) + by_reading.step(batch_of(later_time, later))
     b = by_time.step(first) + by_time.on_time(time[-1] + SILENT_S + 1)
     assert a == b
-    assert by_time.next_deadline() is None
+    assert by_time.episodes_running == 0
 
 
 def test_a_snapshot_of_something_else_is_refused():

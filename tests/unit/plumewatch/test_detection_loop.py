@@ -7,10 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from alerts.consumer.detection_consumer import TimeResult
-from alerts.incidents.clock_step import ClockSteps
 from plumewatch.service.detection_loop import DetectionHooks, DetectionLoop
 from plumewatch.service.resources import Observer
-from storage.reading import Reading
+from storage.reading import ClockSteps, Reading, clock_step
 from tests.support.in_process import until
 
 NOW = 1_790_000_000.0
@@ -24,6 +23,7 @@ class FakeConsumer:
         self.model_version = "plume-2"
         self.on_step = lambda: None
         self.changes = []
+        self.steps = []
 
     def open(self, read):
         pass
@@ -32,9 +32,10 @@ class FakeConsumer:
         self.on_step()
         return []
 
-    def commit(self, _events, position, now):
+    def commit(self, _events, position, now, step_s):
         self.position = position
         self.changes.append(("commit", now))
+        self.steps.append((position, round(step_s)))
         return []
 
     def commit_external(self, _events, now):
@@ -142,3 +143,21 @@ async def test_a_clock_set_during_a_batch_moves_earlier_deadlines_only(bench, by
             bench.store(1)
             await until(lambda: bench.loop.position == 1)
     assert bench.consumer.changes[:2] == [("move", NOW + by_s, by_s), ("commit", NOW + by_s)]
+
+
+@pytest.mark.parametrize("by_s", [3600.0, -3600.0])
+async def test_what_was_read_before_a_step_is_decided_as_of_then(bench, by_s):
+    """Else it would be an hour late, and page nobody; or an hour early, and wait."""
+    bench.store(2)
+    bench.now += by_s
+    bench.entries.append(SimpleNamespace(offset=3, reading=clock_step(bench.now, by_s)))
+    bench.store(1)
+    bench.now = NOW
+
+    def set_clock():
+        bench.now = NOW + by_s
+
+    bench.consumer.on_step = set_clock
+    async with running(bench.loop):
+        await until(lambda: bench.loop.position == 4)
+    assert bench.consumer.steps == [(2, by_s), (4, 0)]
