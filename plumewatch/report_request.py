@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from reports.periods import Period
 
 _MOST_DAYS: Final = 3660
+_MOST_STAGED: Final = 1_000_000
+"""Characters of a CSV of staged tests: some ten thousand of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +219,10 @@ def staged_tests(config: PlumewatchConfig, path: Path) -> Iterator[StagedTest]:
     rooms = config.registry().rooms
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+            text = file.read(_MOST_STAGED + 1)
+        if len(text) > _MOST_STAGED:
+            raise UsageError(f"--staged {path}: more than {_MOST_STAGED:,} characters")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"--staged {path}: {error}") from error
     for number, row in enumerate(rows, start=2):

@@ -370,3 +370,6 @@ def test_staged_tests_give_a_detection_rate(school, state, tmp_path, capsys):
         tests.write_text(f"time,room\n{line}\n")
         assert write_report(config, "summary", **asked, staged=tests, force=True).code == 2
         assert f"line 2: {output}" in capsys.readouterr().err.replace("'soon' ", "")
+    tests.write_text("time,room\n" + "2026-10-24T03:00,r2\n" * 60_000)
+    assert write_report(config, "summary", **asked, staged=tests, force=True).code == 2
+    assert "more than 1,000,000 characters" in capsys.readouterr().err
