@@ -132,49 +132,82 @@ KIND_NAMES: Final = {
     "integrity": "forged or flooded messages",
 }
 """Nouns of kinds, as after a probability: 90 % likely vaping. Titles: `notice.KIND_WORDS`."""
-_SHORT_LABELS: Final = {"rh": "humidity"}
+_STEADY: Final = "steady"
+_HARDLY: Final = "hardly moved"
+_LABELS: Final = {
+    "pm1": "finest particles",
+    "pm25": "fine particles",
+    "pm4": "particles",
+    "pm10": "coarse particles",
+    "tvoc_ppb": "VOC",
+    "tvoc_ugm3": "VOC",
+    "voc_index": "VOC",
+    "voc_raw": "VOC",
+    "rh": "humidity",
+}
+"""Quantities in the words of people who do not measure air."""
 
 
 def evidence_sentence(event: Event) -> str:
-    """One sentence that says why, for a lock screen.
+    """Say how likely it is and why, for a lock screen.
 
     A channel that moved less than what opens an episode by itself (`channels.RISE`) has "hardly
     moved"; one that moved less than its sensor can tell is "steady". Their levels are left out:
-    what did not happen needs few words.
+    what did not happen needs few words. Units are in the table of the staff page.
 
     Examples
     --------
     >>> e = Event("s1", EventKind.VAPE, EventPhase.ALERTED, 0.0, 6.0, 6.0, None, 0.97,
     ...           {"vape": 0.97, "spray": 0.02}, {"pm25": ChannelEvidence(4, 176, 6, 14.0)}, "m1")
-    >>> evidence_sentence(e)
-    'PM2.5 rose from 4 to 180 µg/m³ in 6 s, fell by half in 14 s: 97 % likely vaping, 2 % spray'
+    >>> print(evidence_sentence(e))
+    97 % likely vaping (2 % spray). Why: fine particles rose from 4 to 180 in 6 s and halved in 14 s
     """
-    parts = [_movement(key, evidence) for key, evidence in event.evidence.items()]
-    if event.detail:
-        parts.append(event.detail)
+    why = _why(event)
+    if not event.evidence:
+        return f"{why[:1].upper()}{why[1:]}"
     ranked = sorted(event.probabilities.items(), key=lambda kv: -kv[1])[:2]
     odds = [f"{100 * p:.0f} % {KIND_NAMES.get(kind, kind)}" for kind, p in ranked if p >= 0.005]
-    likely = ", ".join(odds).replace(" % ", " % likely ", 1)
-    return "; ".join(parts) + (f": {likely}" if likely else "")
+    if not odds:
+        return f"{why[:1].upper()}{why[1:]}"
+    second = f" ({odds[1]})" if len(odds) > 1 else ""
+    return f"{odds[0].replace(' % ', ' % likely ', 1)}{second}. Why: {why}"
+
+
+def _why(event: Event) -> str:
+    """Say what moved, then what did not, then the detail."""
+    moved, still = [], dict[str, list[str]]()
+    for key, evidence in event.evidence.items():
+        label, movement = _LABELS.get(key, QUANTITIES[key].label), _movement(key, evidence)
+        if movement in (_STEADY, _HARDLY):
+            still.setdefault(movement, []).append(label)
+        else:
+            moved.append(f"{label} {movement}")
+    said = {label for text in moved for label in _LABELS.values() if text.startswith(f"{label} ")}
+    for movement, labels in still.items():
+        names = [label for label in dict.fromkeys(labels) if label not in said]
+        said.update(names)
+        if names:
+            *others, last = names
+            listed = f"{', '.join(others)} and {last}" if others else last
+            moved.append(f"{listed} {movement}")
+    return ", ".join([*moved, *filter(None, [event.detail])])
 
 
 def _movement(key: str, evidence: ChannelEvidence) -> str:
     """Say how one channel moved."""
     q = QUANTITIES[key]
-    label = _SHORT_LABELS.get(key, q.label)
     size = abs(evidence.peak_excess)
     if size < 3 * q.resolution:
-        return f"{label} steady"
+        return _STEADY
     if key in CHANNEL_INDEX and size < RISE[CHANNEL_INDEX[key]] < math.inf:
-        return f"{label} hardly moved"
+        return _HARDLY
     base, top = evidence.baseline, evidence.baseline + evidence.peak_excess
     digits = 1 if q.resolution < 1 and size < 5 else 0
-    unit = f" {q.unit}" if q.unit else ""
     verb = "rose" if evidence.peak_excess > 0 else "fell"
     took = "at once" if evidence.rise_s < 0.5 else f"in {_span(evidence.rise_s)}"
-    text = f"{label} {verb} from {base:.{digits}f} to {top:.{digits}f}{unit} {took}"
+    text = f"{verb} from {base:.{digits}f} to {top:.{digits}f} {took}"
     if evidence.decay_s is not None:
-        text += f", fell by half in {_span(evidence.decay_s)}"
+        text += f" and halved in {_span(evidence.decay_s)}"
     return text
 
 

@@ -18,8 +18,8 @@ silent later and was last seen before such an outage began joins it. The event e
 back. If some return and others do not, the outage ends and the others are judged anew.
 
 Our own silence is not theirs: after a restart, a pause of this process or a lost connection to the
-broker (`broker_healthy`) every allowance starts over. A sensor that was never seen is not called
-silent: it may not have been installed yet.
+broker (`broker_healthy`) every allowance starts over. A sensor that was never seen has `AWAITED_S`
+to be installed; then it is an outage as well, apart from those that fell silent.
 
 All times are receive times, Unix seconds; nothing here reads a clock. Invariant held by tests:
 events open and close in pairs, and a sensor is part of at most one outage.
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 UNLEARNT_S: Final = 1800.0
 """Silence that is believed of a sensor whose interval is not learnt yet: three times the longest
 default interval of the devices we decode, ten minutes."""
+AWAITED_S: Final = 86_400.0
+"""How long a registered sensor may take until its first reading."""
 GATHER_LEAST_S: Final = 30.0
 GATHER_MOST_S: Final = 600.0
 
@@ -54,6 +56,7 @@ _LEARNT: Final = 3
 _SAME_REPORT_S: Final = 1.5
 _NAMED: Final = 5
 _VERSION: Final = "liveness-1"
+_INSTALL: Final = "is it installed, and is its id the one under which it publishes?"
 
 
 class SensorState(StrEnum):
@@ -103,15 +106,24 @@ class SensorLife:
 
 @dataclass(slots=True)
 class _Sensor:
-    """One registered sensor; `due` names its one valid entry in the heap."""
+    """One registered sensor; `due` names its one valid entry in the heap.
+
+    `awaited` is when the wait for its first reading began.
+    """
 
     interval_s: float
+    awaited: float = math.nan
     last: float = -math.inf
     report: float = -math.inf
     offline_since: float | None = None
     expected: int = 0
     gaps: deque[float] = field(default_factory=lambda: deque(maxlen=_GAPS))
     due: float = math.nan
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether it ever sent a reading."""
+        return math.isfinite(self.last)
 
     def reports_every(self, rank: float = 0.9) -> float:
         """Return the registered interval, or the learnt one if that is longer, seconds."""
@@ -156,6 +168,7 @@ class Liveness:
         self._now = -math.inf
         self._floor = -math.inf
         self._broker_healthy = True
+        self._all_awaited = False
 
     def on_item(
         self, sensor: str, received: float, *, alive: bool, status: str = ""
@@ -204,6 +217,8 @@ class Liveness:
             self._floor = now
             self._silent = dict.fromkeys(self._silent, now)
         self._now, self._broker_healthy = now, broker_healthy
+        if not self._all_awaited:
+            self._await_unseen(now)
         while self._heap and self._heap[0][0] <= now:
             due, name = heapq.heappop(self._heap)
             found = self._sensors[name]
@@ -217,16 +232,26 @@ class Liveness:
                 self._silent.setdefault(name, now)
         return [*self._join_outages(now), *self._alert_ripe(now), *self._end_outages(now)]
 
+    def _await_unseen(self, now: float) -> None:
+        """Begin to wait for the first reading of sensors that are new in the registry."""
+        self._all_awaited = True
+        for name, found in self._sensors.items():
+            if not found.is_seen:
+                found.awaited = now if math.isnan(found.awaited) else found.awaited
+                self._schedule(name, found)
+
     def _set_back(self, now: float) -> None:
         """Bound all times by `now`, on the clock as it is now."""
         self._now = self._floor = now
         self._silent = {name: min(since, now) for name, since in self._silent.items()}
         for name, found in self._sensors.items():
-            if math.isfinite(found.last):
+            if not found.is_seen:
+                found.awaited = min(found.awaited, now)
+            else:
                 found.last, found.report = min(found.last, now), min(found.report, now)
                 if found.offline_since is not None:
                     found.offline_since = min(found.offline_since, now)
-                self._schedule(name, found)
+            self._schedule(name, found)
         for outage in self._outages:
             if outage.first_return is not None:
                 outage.first_return = min(outage.first_return, now)
@@ -267,19 +292,20 @@ class Liveness:
         return found.expected_in(self._now - max(found.last, self._floor)) - 1
 
     def _state(self, name: str, found: _Sensor) -> SensorState:
+        if not found.is_seen:
+            return SensorState.NEVER
         if name in self._outage_of:
             return SensorState.OFFLINE
-        if name in self._silent:
-            return SensorState.SILENT
-        return SensorState.ALIVE if math.isfinite(found.last) else SensorState.NEVER
+        return SensorState.SILENT if name in self._silent else SensorState.ALIVE
 
     def snapshot(self) -> bytes:
         """Return the state as bytes."""
         seen = [
             [name, s.last, s.report, s.offline_since, [round(gap, 2) for gap in s.gaps], s.expected]
             for name, s in self._sensors.items()
-            if math.isfinite(s.last)
+            if s.is_seen
         ]
+        awaited = {n: s.awaited for n, s in self._sensors.items() if math.isfinite(s.awaited)}
         outages = [
             [
                 o.name,
@@ -293,7 +319,7 @@ class Liveness:
             ]
             for o in self._outages
         ]
-        clock = [self._now, self._floor, self._broker_healthy]
+        clock = [self._now, self._floor, self._broker_healthy, awaited]
         return json.dumps([clock, seen, list(self._silent.items()), outages]).encode()
 
     @classmethod
@@ -306,9 +332,12 @@ class Liveness:
         """Restore a snapshot of the registered sensors; raise `SnapshotError` if it is none."""
         restored = cls(intervals, settings)
         try:
-            (now, floor, broker_healthy), seen, silent, outages = json.loads(body)
+            (now, floor, broker_healthy, *awaited), seen, silent, outages = json.loads(body)
             restored._now, restored._floor = float(now), float(floor)
             restored._broker_healthy = bool(broker_healthy)
+            for name, since in (awaited[0] if awaited else {}).items():  # none in older snapshots
+                if name in restored._sensors:
+                    restored._sensors[name].awaited = float(since)
             for name, last, report, offline_since, gaps, *expected in seen:
                 found = restored._sensors.get(name)
                 if found is None:
@@ -347,10 +376,12 @@ class Liveness:
         return max(allowed, self.settings.least_s, unlearnt)
 
     def _due(self, found: _Sensor) -> float:
+        if not found.is_seen:
+            return max(found.awaited + AWAITED_S, self._floor + UNLEARNT_S)
         return max(found.last, self._floor) + self._allowance(found)
 
     def _schedule(self, name: str, found: _Sensor) -> None:
-        if not math.isfinite(found.last):
+        if not found.is_seen and math.isnan(found.awaited):
             return
         found.due = self._due(found)
         heapq.heappush(self._heap, (found.due, name))
@@ -383,7 +414,11 @@ class Liveness:
             if not (outage.several and outage.sensors) or outage.first_return is not None:
                 continue
             until = outage.onset + GATHER_LEAST_S
-            more = [n for n in self._silent if self._sensors[n].last <= until]
+            more = [
+                n
+                for n in self._silent
+                if self._sensors[n].is_seen and self._sensors[n].last <= until
+            ]
             if more:
                 for name in more:
                     del self._silent[name]
@@ -397,8 +432,12 @@ class Liveness:
         ripe = {n for n, since in self._silent.items() if self._ripe_at(n, since) <= now}
         if not ripe:
             return []
+        is_seen = any(self._sensors[n].is_seen for n in ripe)  # the others are the next outage
         names = sorted(
-            n for n in self._silent if n in ripe or self._sensors[n].offline_since is None
+            n
+            for n in self._silent
+            if self._sensors[n].is_seen == is_seen
+            and (n in ripe or self._sensors[n].offline_since is None)
         )
         for name in names:
             del self._silent[name]
@@ -435,11 +474,17 @@ class Liveness:
     def _last_well(self, name: str) -> float:
         """When a silent sensor was last known to be well: last reading or its own word."""
         found = self._sensors[name]
+        if not found.is_seen:
+            return found.awaited
         return found.last if found.offline_since is None else max(found.last, found.offline_since)
 
     def _describe_one(self, name: str, now: float) -> str:
         found = self._sensors[name]
-        if found.offline_since is not None:
+        if not found.is_seen:
+            text = (
+                f"no reading since it was registered {_span(now - found.awaited)} ago: {_INSTALL}"
+            )
+        elif found.offline_since is not None:
             text = "the sensor, or its gateway, says that it is offline"
         else:
             text = (
@@ -451,6 +496,10 @@ class Liveness:
     def _describe_several(self, names: list[str]) -> str:
         listed = ", ".join(names[:_NAMED])
         rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        if not self._sensors[names[0]].is_seen:
+            return (
+                f"{len(names)} registered sensors never sent a reading: {listed}{rest}; {_INSTALL}"
+            )
         return f"{len(names)} sensors fell silent together: {listed}{rest}{self._broker_note()}"
 
     def _broker_note(self) -> str:

@@ -231,7 +231,8 @@ def _add(tx: sqlite3.Connection, new: ThresholdAdjustment, step: float) -> Thres
     )
     new = replace(new, seq=int(cursor.lastrowid or 0))
     what = "alert threshold unchanged" if after == before else "alert threshold adjusted"
-    detail = f"{new.sensor}: {before:+.3g} to {after:+.3g}, adjustment {new.seq}"
+    moved = "as before" if after == before else "less readily" if after > before else "more readily"
+    detail = f"{new.sensor} alerts {moved} (no. {new.seq} of the adjustments)"
     if new.undoes is not None:
         what = "alert threshold adjustment undone"
         detail = f"{detail}, undoes {new.undoes}: {new.reason}"

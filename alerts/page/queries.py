@@ -13,6 +13,7 @@ from alerts.incidents import repository
 from alerts.notify import outbox
 from alerts.notify.evidence_picture import PANELS
 from alerts.page.rendering import headline
+from detection.events import KIND_NAMES
 from detection.quantities import QUANTITIES
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from storage.timeseries import LatestReading
 
 _EVENT_SHOWN_S: Final = 180.0
+_MASKS: Final = frozenset({"spray", "steam", "voc"})
+_MASKS_FROM: Final = 0.05
+"""Probability from which one of these is named as what hides vaping."""
+_MUCH_UG_M3: Final = 100.0
+"""PM2.5 of a moment that is not well, whatever its cause: no standard, which are for 24 hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,8 @@ def rooms(
                 level, text, since = "silent", "No readings", newest.time
             else:
                 shown = events.get(room.id)
+                if shown is None and newest.values.get("pm25", 0.0) >= _MUCH_UG_M3:
+                    level, text = "notable", "Many fine particles, no detection"
         if shown is not None:
             level, since = shown["level"], shown["onset"]
             text = headline(shown)
@@ -206,8 +214,10 @@ def _evidence(event: Mapping[str, Any], which: str = "") -> dict[str, Any]:
     """Return the evidence of an event: of its last update, or with ``decided_`` of its first."""
     odds = json.loads(event[f"{which}probabilities"])
     evidence = json.loads(event[f"{which}evidence"])
+    masks = {kind: p for kind, p in odds.items() if kind in _MASKS and p >= _MASKS_FROM}
     return {
         "sentence": event[f"{which}sentence"],
+        "masked_by": KIND_NAMES[max(masks, key=masks.__getitem__)] if masks else "",
         "confidence": event[f"{which}confidence"],
         "odds": sorted(((k, p) for k, p in odds.items() if p >= 0.005), key=lambda kp: -kp[1]),
         "channels": [(QUANTITIES[k], *values) for k, values in evidence.items() if k in QUANTITIES],

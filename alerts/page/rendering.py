@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import jinja2
+from markupsafe import Markup
 
 from alerts.incidents.incident import FALSE_CAUSES, MAX_CASE_NUMBER, MAX_NOTE
 from alerts.notify.notice import KIND_WORDS
@@ -95,6 +98,67 @@ def headline(incident: Mapping[str, Any]) -> str:
     return KIND_WORDS.get(kind, kind)
 
 
+_HISTORY: Final = {
+    "opened": "Detected",
+    "joined": "Detected again",
+    "paged": "Asked to respond",
+    "escalated": "Asked the next people",
+    "notified": "Notice delivered",
+    "held": "Nobody notified yet",
+    "released": "Notified after all",
+    "acknowledged": "Responding",
+    "acknowledged again": "Responding, said again",
+    "acknowledged as well": "Also responding",
+    "acknowledged after it was over": "Responded after it was over",
+    "acknowledgement ran out": "Did not report in time",
+    "arrived": "On site",
+    "arrived as well": "Also on site",
+    "declined": "Cannot go",
+    "no response": "Nobody responded",
+    "reminded": "Reminded",
+    "could not remind": "Could not be reminded",
+    "nobody notified": "Nobody could be notified",
+    "nobody notified now": "Nobody could be notified now",
+    "next channel": "Sent by the next channel",
+    "severity": "Severity changed",
+    "level": "Alert threshold adjusted",
+}
+_SERVER: Final = re.compile(r"\b([a-z]+)-[0-9a-f]{6}\b")
+_CHANNELS: Final = {
+    "ntfy": "push",
+    "ntfys": "push",
+    "pover": "push",
+    "mailto": "e-mail",
+    "mailtos": "e-mail",
+    "tgram": "Telegram",
+    "twilio": "text message",
+    "workflows": "Teams",
+    "json": "web hook",
+    "jsons": "web hook",
+}
+
+
+def channel_words(text: str) -> str:
+    """Write the names of channels for people, without the mark of their server.
+
+    >>> channel_words("by ntfy-729d05, then pover"), channel_words("mailtos-1a2b3c")
+    ('by push, then push', 'e-mail')
+    """
+    text = _SERVER.sub(lambda m: m[1] if m[1] in _CHANNELS else m[0], text)
+    return re.sub(r"\b[a-z]+\b", lambda m: _CHANNELS.get(m[0], m[0]), text)
+
+
+def history_words(what: str) -> str:
+    """Write what happened as people say it.
+
+    >>> history_words("feedback: false alarm"), history_words("resolved")
+    ('Found: false alarm', 'Resolved')
+    """
+    if what.startswith("feedback: "):
+        return f"Found: {what.removeprefix('feedback: ')}"
+    return _HISTORY.get(what, f"{what[:1].upper()}{what[1:]}")
+
+
 class Times:
     """Writes moments in the school's time zone."""
 
@@ -116,6 +180,11 @@ class Times:
         """Write the time since then, in the largest unit that fits."""
         return _duration(max(self._now() - moment, 0.0))
 
+    def age(self, moment: float) -> Markup:
+        """Write how old something is, as an element in which the page's script counts on."""
+        seconds = max(self._now() - moment, 0.0)
+        return Markup('<span data-age="{:.0f}">{} ago</span>').format(seconds, _duration(seconds))
+
     def ahead(self, moment: float) -> str:
         """Write the time until then, in the largest unit that fits."""
         return _duration(max(moment - self._now(), 0.0))
@@ -132,6 +201,14 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def _with_names(names: Mapping[str, str], text: str) -> str:
+    """Write people by name and channels in words, in the detail of a line of history."""
+    found = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
+    if found:
+        text = re.sub(rf"(?<![\w.-])({found})(?![\w-])", lambda m: names[m[0]], text)
+    return channel_words(text)
+
+
 def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jinja2.Environment:
     """Create the environment of all templates; `shared` are further names that all of them know."""
     made = jinja2.Environment(
@@ -145,11 +222,15 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         clock=times.clock,
         when=times.when,
         ago=times.ago,
+        age=times.age,
         ahead=times.ahead,
         iso=lambda t: datetime.fromtimestamp(t, UTC).isoformat(),
         path=lambda text: quote(text, safe=""),
         floor_name=floor_name,
         headline=headline,
+        channel=channel_words,
+        happened=history_words,
+        named=partial(_with_names, {m.id: m.name for m in settings.engine.policy.staff}),
         person=settings.engine.policy.name_of,
     )
     made.globals.update(

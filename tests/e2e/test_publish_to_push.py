@@ -52,7 +52,7 @@ def test_a_puff_becomes_one_push(broker, tmp_path):
         assert "North" in first
         assert "Vaping" in first
         second = push["message"].splitlines()[0]
-        assert re.search(r"PM2\.5 rose from 4 to \d+ µg/m³ in \d+ s", second), second
+        assert re.search(r"Why: fine particles rose from 4 to \d+ in \d+ s", second), second
         assert f"http://127.0.0.1:{service.web_port}/" in push["message"].splitlines()[-1]
         (picture,) = push["attachments"]
         assert base64.b64decode(picture["base64"]).startswith(b"\x89PNG\r\n\x1a\n")

@@ -473,7 +473,7 @@ def test_the_evidence_picture_is_shown_and_renewed_with_the_event(site, browser)
     picture = find(browser, "#evidence img")
     size = "return [arguments[0].naturalWidth, arguments[0].naturalHeight]"
     wait_for(browser, lambda: browser.execute_script(size, picture) == [360, 378])
-    assert "PM2.5 rose from 4 to 180 µg/m³ in 6 s" in picture.get_attribute("alt")
+    assert "fine particles rose from 4 to 180 in 6 s" in picture.get_attribute("alt")
     before = picture.get_attribute("src")
     assert f"/incidents/{site.incident}/evidence.svg" in before
     assert fits(browser)

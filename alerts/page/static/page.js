@@ -154,7 +154,20 @@
     }
   };
 
+  // the age of a reading counts on, also while the connection is lost
+  const duration = (s) => s >= 86400 ? `${Math.round(s / 86400)} d` : s >= 3600 ? `${Math.round(s / 3600)} h`
+    : s >= 60 ? `${Math.round(s / 60)} min` : `${Math.round(s)} s`;
+  const shown = new WeakMap();
+  const count = () => {
+    for (const age of document.querySelectorAll("[data-age]")) {
+      if (!shown.has(age)) shown.set(age, Date.now() - 1000 * age.dataset.age);
+      age.textContent = `${duration((Date.now() - shown.get(age)) / 1000)} ago`;
+    }
+  };
+
   document.addEventListener("DOMContentLoaded", () => {
+    count();
+    setInterval(count, 1000);
     for (const box of document.querySelectorAll(".charts")) load(box);
     document.body.addEventListener("live", () => {
       for (const box of document.querySelectorAll(".charts[data-live]")) {

@@ -8,6 +8,7 @@ escaped, only to people who look after the sensors.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from starlette.exceptions import HTTPException
@@ -18,8 +19,12 @@ from alerts.page.page_context import NavLink, PageGroup, serves
 from storage import dead_letters
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
     from starlette.responses import Response
+
+    from alerts.page.settings import PipelineStatus
 
 _SHOWN: Final = 20
 _MAX_TOPIC: Final = 1024
@@ -39,12 +44,14 @@ class SensorPages(PageGroup):
         """Show registered and unregistered sensors, and counts of messages and notices."""
         context = self._context
         latest = await context.in_thread(context.settings.series.latest)
+        pipeline, notices = context.settings.pipeline(), await context.read(outbox.backlog)
         return context.render(
             request,
             "sensors.html",
-            pipeline=context.settings.pipeline(),
+            pipeline=pipeline,
+            summary=summary(pipeline, notices, len(context.registry.sensors)),
             most=sys.maxsize if "all" in request.query_params else _SHOWN,
-            notices=await context.read(outbox.backlog),
+            notices=notices,
             sensors=[
                 (s, context.registry.rooms.get(s.room), latest.get(s.id))
                 for s in context.registry.sensors.values()
@@ -67,3 +74,31 @@ class SensorPages(PageGroup):
             found=found,
             sample=dead_letters.visible(found.sample),
         )
+
+
+def summary(
+    pipeline: PipelineStatus, notices: Mapping[str, int], registered: int
+) -> list[tuple[str, str, str]]:
+    """Return the ten figures that matter: name, value, and whether it is well."""
+    states = Counter(life.state for life in pipeline.sensors.values())
+    problems = sum(
+        any(n for name, n in life.counts.items() if name != "readings")
+        for life in pipeline.sensors.values()
+    )
+    rejected, unsent = sum(pipeline.dead_letters.values()), notices.get("failed", 0)
+    figures = (
+        ("Registered", registered, "none"),
+        ("Reporting", states["alive"], "ok" if states["alive"] else "attention"),
+        ("Silent", states["silent"], "attention"),
+        ("Offline", states["offline"], "attention"),
+        ("Never heard", states["never heard"], "attention"),
+        ("With data problems", problems, "attention"),
+        ("Unregistered", len(pipeline.quarantine), "attention"),
+        ("Unknown formats", len(pipeline.unmatched), "attention"),
+        ("Messages rejected", rejected, "attention"),
+        ("Notices failed", unsent, "attention"),
+    )
+    return [
+        (name, f"{n:,}", level if n or level == "none" or name == "Reporting" else "ok")
+        for name, n, level in figures
+    ]

@@ -97,7 +97,7 @@ async def test_a_committed_notice_leaves_at_once(run, make_event):
     await bench.until(lambda: bench.outcomes)
     (sent,) = notifier.sent
     assert sent.title == "Boys N2, floor 2, North: Vaping likely since 19:16:34"
-    assert sent.body.startswith("PM2.5 rose from 4 to 180")
+    assert sent.body.startswith("90 % likely vaping (10 % spray). Why: fine particles rose")
     assert sent.body.endswith(f"/incidents/{record.incident}")
     assert load(bench.db, record.incident).status is Status.NOTIFIED
     assert bench.query("SELECT status, attempts FROM outbox") == [("sent", 1)]

@@ -363,7 +363,8 @@ async def test_the_incident_page_shows_the_picture_with_its_words(open_page, mak
     shown = (await page.client.get(f"/incidents/{incident}")).text
     (image,) = re.findall(r"<img id=\"evidence[^>]*>", shown)
     assert f"/incidents/{incident}/evidence.svg" in image
-    assert 'alt="Readings around the event: PM2.5 rose from 4 to 180 µg/m³ in 6 s' in image
+    words = "90 % likely vaping (10 % spray). Why: fine particles rose from 4 to 180 in 6 s"
+    assert f'alt="Readings around the event: {words}' in image
 
 
 async def test_untrusted_text_stays_text(open_page, make_event):

@@ -52,7 +52,7 @@ async def test_a_threshold_and_what_it_costs(open_page):
     assert text.count("No data yet") == 3
     save(page, s1=RAISED, s2=OVER, s3=YOUNG)
     text = (await page.client.get("/levels")).text
-    assert "<td>90 %</td>" in text
+    assert ">90 %</td>" in text
     assert "19 %" in text
     assert "+0.25" in text
     assert "4.0 <b>over the limit</b>" in text

@@ -70,7 +70,7 @@ async def test_the_sensors_page_lists_them_newest_first(open_page):
 
 async def test_nothing_is_shown_where_nothing_is_unread(open_page):
     text = (await open_page(pipeline=PipelineStatus).client.get("/sensors")).text
-    assert "Unknown formats" not in text
+    assert "<h2>Unknown formats" not in text
 
 
 async def test_the_suggestion_is_text_to_copy(open_page, intake):

@@ -54,7 +54,7 @@ def test_facts_come_from_the_incident(source, incident, make_event):
     for part in ("Boys N2, floor 2, North", "sensor s1", "onset 10:05:00", "alert 10:05:06"):
         assert part in text, part
     assert "ongoing" in text
-    assert "PM2.5 rose from 4 to 180 µg/m³ in 6 s" in text
+    assert "fine particles rose from 4 to 180 in 6 s" in text
     assert source.png(found).startswith(b"\x89PNG")
 
 

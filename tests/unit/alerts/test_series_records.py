@@ -108,7 +108,7 @@ def test_an_incident_from_alert_to_feedback(db, due, engine, series, make_event)
         alert.incident,
     )
     assert "end" not in fields
-    assert "PM2.5 rose from 4 to 180" in fields["sentence"]
+    assert "fine particles rose from 4 to 180" in fields["sentence"]
     opened = records["incident"]
     assert (opened.time, opened.room, opened.kind, opened.id) == (
         NOW,

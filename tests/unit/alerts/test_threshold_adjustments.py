@@ -53,7 +53,9 @@ def test_a_false_alarm_raises_the_level_of_the_sensor_that_alerted(tx, incident_
     history = tx.execute(
         "SELECT who, detail FROM incident_history WHERE what = 'alert threshold adjusted'"
     ).fetchall()
-    assert [tuple(row) for row in history] == [("Ms. Lee", "s1: +0 to +0.25, adjustment 1")]
+    assert [tuple(row) for row in history] == [
+        ("Ms. Lee", "s1 alerts less readily (no. 1 of the adjustments)")
+    ]
 
 
 def test_a_confirmed_alert_lowers_it_half_as_far(incident_of, answer):

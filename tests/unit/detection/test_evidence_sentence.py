@@ -34,22 +34,22 @@ def test_what_moved_and_what_did_not():
         {"dust": 0.004, "vape": 0.97, "spray": 0.02},
     )
     assert said == (
-        "PM2.5 rose from 4 to 180 µg/m³ in 6 s, fell by half in 14 s; VOC index hardly moved;"
-        " humidity steady: 97 % likely vaping, 2 % spray"
+        "97 % likely vaping (2 % spray). Why: fine particles rose from 4 to 180 in 6 s and halved"
+        " in 14 s, VOC hardly moved, humidity steady"
     )
 
 
 @pytest.mark.parametrize(
     ("key", "evidence", "expected"),
     [
-        ("pm25", (0.4, 3.2, 4.0, None), "PM2.5 rose from 0.4 to 3.6 µg/m³ in 4 s"),
-        ("pm25", (4.0, 50.0, 0.0, None), "PM2.5 rose from 4 to 54 µg/m³ at once"),
-        ("pm10", (4.0, 50.0, 600.0, 300.0), "PM10 rose from 4 to 54 µg/m³ in 10 min"),
-        ("rh", (60.0, -8.0, 30.0, None), "humidity fell from 60 to 52 % in 30 s"),
-        ("rh", (60.0, 2.9, 30.0, None), "humidity hardly moved"),
-        ("rh", (60.0, 0.2, 30.0, None), "humidity steady"),
-        ("voc_raw", (30000.0, -120.0, 8.0, None), "VOC raw signal fell from 30000 to 29880 ticks"),
-        ("vape_index", (0.0, 88.0, 0.0, None), "vendor vape index rose from 0 to 88 at once"),
+        ("pm25", (0.4, 3.2, 4.0, None), "Fine particles rose from 0.4 to 3.6 in 4 s"),
+        ("pm25", (4.0, 50.0, 0.0, None), "Fine particles rose from 4 to 54 at once"),
+        ("pm10", (4.0, 50.0, 600.0, 300.0), "Coarse particles rose from 4 to 54 in 10 min"),
+        ("rh", (60.0, -8.0, 30.0, None), "Humidity fell from 60 to 52 in 30 s"),
+        ("rh", (60.0, 2.9, 30.0, None), "Humidity hardly moved"),
+        ("rh", (60.0, 0.2, 30.0, None), "Humidity steady"),
+        ("voc_raw", (30000.0, -120.0, 8.0, None), "VOC fell from 30000 to 29880 in 8 s"),
+        ("vape_index", (0.0, 88.0, 0.0, None), "Vendor vape index rose from 0 to 88 at once"),
     ],
 )
 def test_each_way_of_moving(key, evidence, expected):
@@ -62,4 +62,25 @@ def test_nothing_known_is_an_empty_sentence():
 
 def test_detail_comes_after_the_channels():
     said = sentence({"rh": ChannelEvidence(40.0, 0.0, 0.0, None)}, detail="lid opened")
-    assert said == "humidity steady; lid opened"
+    assert said == "Humidity steady, lid opened"
+
+
+def test_what_stayed_is_one_phrase():
+    said = sentence(
+        {
+            "pm25": ChannelEvidence(4.0, 38.0, 8.0, None),
+            "rh": ChannelEvidence(41.0, 0.1, 2.0, None),
+            "voc_index": ChannelEvidence(94.0, 1.0, 9.0, None),
+            "voc_raw": ChannelEvidence(30000.0, 1.0, 9.0, None),
+        },
+        {"vape": 0.90, "steam": 0.04},
+    )
+    assert said == (
+        "90 % likely vaping (4 % steam). Why: fine particles rose from 4 to 42 in 8 s,"
+        " humidity and VOC steady"
+    )
+
+
+def test_the_health_of_a_device_is_its_detail_alone():
+    said = sentence({}, {"offline": 1.0}, detail="no reading for 2 h")
+    assert said == "No reading for 2 h"

@@ -5,7 +5,7 @@ import pytest
 
 from detection.errors import SnapshotError
 from detection.events import EventKind, EventPhase
-from detection.liveness import UNLEARNT_S, Liveness, LivenessSettings, SensorState
+from detection.liveness import AWAITED_S, UNLEARNT_S, Liveness, LivenessSettings, SensorState
 
 ALERTED, UPDATED, ENDED = EventPhase.ALERTED, EventPhase.UPDATED, EventPhase.ENDED
 FIVE = {f"s{n}": 5.0 for n in range(5)}
@@ -49,6 +49,38 @@ class World:
 
     def state(self, name):
         return self.live.lives()[name].state
+
+
+class TestSensorsThatWereNeverHeard:
+    def test_an_outage_of_their_own_a_day_after_they_were_registered(self):
+        life = Liveness({"seen": 600.0, "new": 5.0, "other": 5.0})
+        events = []
+        for at in range(0, int(AWAITED_S) + 3600, 50):
+            events += life.on_item("seen", float(at), alive=True)
+            before = events[:]
+            events += life.on_time(float(at), broker_healthy=True)
+            if len(events) > len(before):
+                assert at >= AWAITED_S
+        (event,) = events
+        assert (event.kind, event.phase) == (EventKind.OFFLINE, EventPhase.ALERTED)
+        assert "2 registered sensors never sent a reading: new, other" in event.detail
+        assert life.lives()["new"].state is SensorState.NEVER
+        again = Liveness.restore(life.snapshot(), {"seen": 600.0, "new": 5.0, "other": 5.0})
+        at = AWAITED_S + 4000.0
+        assert again.on_item("new", at, alive=True) == []
+        (ended,) = again.on_item("other", at, alive=True)
+        assert ended.phase is EventPhase.ENDED
+
+    def test_the_wait_lasts_over_a_restart(self):
+        life = Liveness({"new": 5.0})
+        life.on_time(0.0, broker_healthy=True)
+        again = Liveness.restore(life.snapshot(), {"new": 5.0})
+        found = []
+        for at in range(int(AWAITED_S) - 600, int(AWAITED_S) + 3600, 30):
+            found += again.on_time(float(at), broker_healthy=True)
+        (event,) = found
+        assert event.onset == 0.0
+        assert "no reading since it was registered" in event.detail
 
 
 def test_nothing_is_said_of_sensors_that_report_or_never_did():
