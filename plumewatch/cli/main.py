@@ -18,6 +18,7 @@ from plumewatch.cli import (
     reports,
     retention,
     run,
+    sample_data,
     scale,
     sensors,
     storage,
@@ -41,7 +42,7 @@ _PANELS: Final = {
     "People": (people.app,),
     "What happened": (reports.app, retention.app),
     "Data": (backup.app, storage.app, dashboards.app),
-    "Recorded and simulated air": (replay.app,),
+    "Recorded and simulated air": (replay.app, sample_data.app),
     "History": (scale.app,),
 }
 """All commands, by the heading under which `plumewatch --help` lists them."""

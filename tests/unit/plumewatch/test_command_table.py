@@ -96,6 +96,7 @@ CALLS = {
     "dashboards push": "dashboards push --url http://127.0.0.1:{port} --token-file {payload}",
     "dashboards diff": "dashboards diff --url http://127.0.0.1:{port} --token-file {payload}",
     "replay": "replay {readings} --alerts {new}.csv",
+    "sample-data": "sample-data {new} --weeks 1",
     "simulate": "simulate --days 0.001 --out {new}.csv",
     "segments": "segments {new} --recording {readings}",
     "backtest": "backtest {history} --processes 1 --out {new}.html",

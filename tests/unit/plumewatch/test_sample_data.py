@@ -1,0 +1,44 @@
+"""`plumewatch sample-data`: a realistic school through the production engine."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from datetime import date
+
+from plumewatch.config.load import load
+from plumewatch.config.paths import DataPaths
+from storage.sqlite import connect
+from tests.support.command import plumewatch
+
+NOW = 1_795_800_000.0  # 2026-11-27
+
+
+def test_a_school_with_about_two_alerts_a_day(tmp_path):
+    folder = tmp_path / "sample"
+    ran = plumewatch("sample-data", folder, "--weeks", 2, "--json", now=NOW)
+    (printed,) = ran.objects
+    assert ran.code == 0
+    assert 10 <= printed["incidents"] <= 40
+    config = load(folder / "plumewatch.toml")
+    assert "made-up" in config.site
+    with closing(connect(DataPaths(config.data_dir).state, read_only=True)) as db:
+        open_ = db.execute("SELECT count(*) FROM incident WHERE status <> 'resolved'").fetchone()
+        answered = db.execute("SELECT count(*) FROM incident WHERE verdict IS NOT NULL").fetchone()
+        waiting = db.execute("SELECT count(*) FROM outbox WHERE status = 'due'").fetchone()
+    assert (open_[0], waiting[0]) == (0, 0)
+    assert answered[0] > printed["incidents"] / 4
+    report = plumewatch(
+        *("report", "summary", "--config", folder / "plumewatch.toml", "--format", "json"),
+        *("--from", printed["first"], "--to", printed["last"], "--out", tmp_path / "r.json"),
+        now=NOW,
+    )
+    assert report.code == 0
+    assert json.loads((tmp_path / "r.json").read_text())
+    assert date.fromisoformat(printed["last"]) == date(2026, 11, 27)
+
+
+def test_a_folder_that_is_there_stays(tmp_path):
+    ran = plumewatch("sample-data", tmp_path)
+    assert ran.code == 2
+    assert "must be a new folder" in ran.err
