@@ -2,8 +2,9 @@
 
 The model knows restrooms in general. What a school's own air adds, such as one brand of spray, it
 learns from the alerts that people called right or false and from plumes in hours in which nobody
-had a reason to look. The correction is a linear function of a few facts that tell a source; it is
-added to the log-odds of vaping.
+had a reason to look. The correction is a linear function of a few facts that tell a source and of
+the opinions of the forests of single worlds, one of which may know this air better than the others;
+it is added to the log-odds of vaping.
 
 Fit
     Logistic regression with the model's log-odds as offset, regularized to small weights. An answer
@@ -33,7 +34,7 @@ from detection.errors import ModelError
 from detection.facts import FACTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -48,6 +49,8 @@ SOURCE_FACTS: Final = (
     *("pulses", "earlier_ratio", "interval_s"),
 )
 """Facts that tell a source: size shares, decay, VOC, humidity, pattern of pulses, interval."""
+OPINIONS: Final = tuple(f"opinion{k}" for k in range(16))
+"""Names of the opinions of a model's forests, beside those of the facts."""
 LIMIT: Final = 1.5
 """Largest correction either way, log-odds."""
 WRONG: Final = 0.1
@@ -55,11 +58,13 @@ WRONG: Final = 0.1
 NEAR: Final = 3.0
 """Plumes are recorded from so far below the model's level, log-odds."""
 _EXTREME: Final = 3.0
-_DEVIATION: Final = 0.4
-"""Expected size of a weight, log-odds a standard deviation of its fact."""
+_DEVIATION: Final = 0.2
+_DEVIATION_OF_OPINION: Final = 0.4
+"""Expected size of a weight, log-odds a standard deviation of its fact or opinion."""
 _DECILES: Final = 2.563
 """Deviations of a normal distribution between its first and last decile."""
 _CONSTANT: Final = 1e-3
+_EVIDENCE: Final = (*FACTS, *OPINIONS)
 _FORMAT: Final = 1
 
 
@@ -70,7 +75,7 @@ class Correction:
     Attributes
     ----------
     names : tuple of str
-        Facts, of `detection.facts.FACTS`.
+        Facts, of `detection.facts.FACTS`, and `OPINIONS`.
     mean, scale, weights : tuple of float
         Middle and spread of each fact; weights in log-odds a `scale`.
     bias, limit : float
@@ -99,22 +104,22 @@ class Correction:
             raise ModelError("a correction needs three finite numbers for each fact")
         if min(self.scale, default=1.0) <= 0.0 or self.limit < 0.0:
             raise ModelError("scales and limit of a correction must be positive")
-        unknown = sorted(set(self.names) - set(FACTS))
+        unknown = sorted(set(self.names) - set(_EVIDENCE))
         if unknown:
             raise ModelError(f"the correction is of other facts: {', '.join(unknown)}")
-        object.__setattr__(self, "_columns", tuple(map(FACTS.index, self.names)))
+        object.__setattr__(self, "_columns", tuple(map(_EVIDENCE.index, self.names)))
 
-    def score(self, facts: Floats) -> Floats:
+    def score(self, evidence: Floats) -> Floats:
         """Return the correction of each row, log-odds within `limit`.
 
         Parameters
         ----------
-        facts : ndarray of float64, shape (n, len(FACTS))
-            NaN where not known.
+        evidence : ndarray of float64, shape (n, len(FACTS) or more)
+            Of `detection.model.Model.evidence`; NaN where not known.
         """
-        x = _standardized(facts[:, self._columns], np.array(self.mean), np.array(self.scale))
+        x = _standardized(evidence[:, self._columns], np.array(self.mean), np.array(self.scale))
         # Summed fact by fact, so that a row does not depend on how many are scored with it.
-        total = np.full(facts.shape[0], self.bias)
+        total = np.full(evidence.shape[0], self.bias)
         for column, weight in zip(x.T, self.weights, strict=True):
             total += weight * column
         bounded: Floats = np.clip(total, -self.limit, self.limit)
@@ -208,8 +213,15 @@ class PlumeRecorder:
                 plume.scores[-1], plume.facts[-1] = s, facts[i].copy()
 
 
-def fit(plumes: Sequence[Plume], labels: Sequence[bool], weights: Sequence[float]) -> Correction:
+def fit(
+    plumes: Sequence[Plume],
+    labels: Sequence[bool],
+    weights: Sequence[float],
+    as_evidence: Callable[[Floats], Floats],
+) -> Correction:
     """Fit a correction to labeled plumes, each of a weight that its readings share.
+
+    `as_evidence` is that of the model, `detection.model.Model.evidence`.
 
     Raises
     ------
@@ -218,15 +230,17 @@ def fit(plumes: Sequence[Plume], labels: Sequence[bool], weights: Sequence[float
     """
     if len(set(labels)) != 2:
         raise ValueError("both right and false alerts are needed")
-    columns = list(map(FACTS.index, SOURCE_FACTS))
-    raw = np.concatenate([np.array(plume.facts)[:, columns] for plume in plumes])
+    evidence = as_evidence(np.concatenate([plume.facts for plume in plumes]))
+    names = (*SOURCE_FACTS, *OPINIONS[: evidence.shape[1] - len(FACTS)])
+    raw = evidence[:, list(map(_EVIDENCE.index, names))]
     offset = np.concatenate([plume.scores for plume in plumes])
     counts = [len(plume.scores) for plume in plumes]
     sign = np.repeat(np.where(labels, 1.0, -1.0), counts)
     weight = np.repeat(np.array(weights) / counts, counts)
     mean, scale = _center_and_scale(raw)
     x = np.column_stack([_standardized(raw, mean, scale), np.ones(offset.size)])
-    penalty = np.full(x.shape[1], _DEVIATION**-2)
+    penalty = np.full(x.shape[1], _DEVIATION_OF_OPINION**-2)
+    penalty[: len(SOURCE_FACTS)] = _DEVIATION**-2
     penalty[-1] = 1e-3
 
     def loss(w: Floats) -> tuple[float, Floats]:
@@ -241,7 +255,7 @@ def fit(plumes: Sequence[Plume], labels: Sequence[bool], weights: Sequence[float
     vaping = sign > 0.0
     shift = float(np.average(x[vaping, :-1] @ slopes, weights=weight[vaping]))
     return Correction(
-        SOURCE_FACTS,
+        names,
         tuple(mean.tolist()),
         tuple(scale.tolist()),
         tuple(slopes.tolist()),

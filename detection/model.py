@@ -126,6 +126,14 @@ class Forest:
         total: NDArray[np.float64] = added[0]
         return total
 
+    def divided(self, parts: int) -> list[Forest]:
+        """Return forests of as many trees each that add up to this one."""
+        n = self.column.shape[0] // parts
+        return [
+            Forest(self.column[k : k + n], self.threshold[k : k + n], self.value[k : k + n], offset)
+            for k, offset in zip(range(0, n * parts, n), [self.offset / parts] * parts, strict=True)
+        ]
+
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Arrays under which a file keeps this forest."""
         return {
@@ -163,6 +171,8 @@ class Model:
         Log-odds of vaping by the facts of one moment, which add up with those of the network. The
         forests of different worlds know different air, and what one of them alone believes counts
         little. Empty says nothing, ever.
+    n_opinions : tuple of int
+        How many forests of single worlds are joined in each of `vape`; empty for one each.
     kinds : tuple of Forest
         One score for each of `KINDS`; their softmax are the kinds' probabilities. Empty for none.
     thc : Forest or None
@@ -183,10 +193,33 @@ class Model:
     plain: Forest | None = None
     plain_level: float = -np.inf
     correction: Correction | None = None
+    n_opinions: tuple[int, ...] = ()
+    _opinions: tuple[Forest, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Divide the forests that were joined."""
+        counts = self.n_opinions or (1,) * len(self.vape)
+        parts = [one for f, n in zip(self.vape, counts, strict=True) for one in f.divided(n)]
+        object.__setattr__(self, "_opinions", tuple(parts))
 
     def corrected(self, correction: Correction, number: int) -> Model:
         """Return this model with a school's correction, which its version names by number."""
         return replace(self, version=f"{self.version}{ADAPTED}{number}", correction=correction)
+
+    def evidence(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what a correction is drawn from: facts, and how far opinions are from their mean.
+
+        An opinion is what the log-odds would be if one forest spoke for all of them.
+        """
+        n = len(self._opinions)
+        opinions = np.zeros((facts.shape[0], n))
+        for column, forest in zip(opinions.T, self._opinions, strict=True):
+            column[:] = forest.score(facts) * n
+        total = np.zeros(facts.shape[0])
+        for column in opinions.T:  # one by one: a row does not depend on how many there are
+            total += column
+        opinions -= total[:, None] / max(n, 1)
+        return np.concatenate([facts, opinions], axis=1)
 
     @property
     def units(self) -> int:
@@ -220,7 +253,9 @@ class Model:
             score[rest] += sum(forest.score(facts) for forest in self.vape)
             score[rest] += self._correction(facts)
             if self.correction is not None:
-                score[rest] = self._adapted(score[rest], self.correction.score(facts))
+                score[rest] = self._adapted(
+                    score[rest], self.correction.score(self.evidence(facts))
+                )
         return score, state
 
     def _adapted(
@@ -283,6 +318,7 @@ class Model:
             facts=np.array(FACTS),
             levels=np.array([self.level, self.plain_level]),
             by_interval=self.by_interval,
+            n_opinions=np.array(self.n_opinions, np.int16),
             **arrays,
         )
         return out.getvalue()
@@ -322,7 +358,10 @@ class Model:
             raise ModelError(f"the model is of another format: {error}") from error
         network = Network.from_arrays(arrays) if "network_offset" in arrays else None
         plain = Forest.from_arrays("plain", arrays) if "plain_offset" in arrays else None
-        return cls(version, level, vape, kinds, thc, by_interval, network, plain, plain_level)
+        return cls(
+            version, level, vape, kinds, thc, by_interval, network, plain, plain_level,
+            n_opinions=tuple(arrays.get("n_opinions", np.zeros(0, np.int16)).tolist()),
+        )  # fmt: skip
 
     @classmethod
     def shipped(cls) -> Model:

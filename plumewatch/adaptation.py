@@ -228,7 +228,7 @@ def run_trial(
     for stream in earlier:
         first.step(stream)
     known = [one for one in answers if one.alerted < split]
-    correction = _fit(recorder.plumes, known, first.alerts)
+    correction = _fit(model, recorder.plumes, known, first.alerts)
     state = first.detectors.state()
     last = first.thresholds.last_adjustment
     judges = [
@@ -244,7 +244,7 @@ def run_trial(
 
 
 def _fit(
-    plumes: Sequence[Plume], answers: Sequence[Answer], alerts: Sequence[_Alert]
+    model: Model, plumes: Sequence[Plume], answers: Sequence[Answer], alerts: Sequence[_Alert]
 ) -> Correction:
     """Fit to the plumes of the answers, and to a sample of those in hours without an alert."""
     labeled, labels = [], []
@@ -268,6 +268,7 @@ def _fit(
         [*labeled, *quiet],
         [*labels, *[False] * len(quiet)],
         [*[1.0] * len(labels), *[weight] * len(quiet)],
+        model.evidence,
     )
 
 

@@ -13,6 +13,7 @@ from detection.events import base_version
 from detection.facts import FACTS
 from detection.model import Forest, Model
 
+MODEL = Model("m")
 PLANTED = {"coarse_share": -1.2, "voc_max": 0.8}
 
 
@@ -35,10 +36,10 @@ def matrix(plumes):
 
 @pytest.mark.parametrize("wrong", [0.0, 0.1])
 def test_a_planted_correction_is_found_also_among_wrong_answers(wrong):
-    plumes, truth, _ = plumes_and_truth(400, 1)
-    flip = np.random.default_rng(2).random(400) < wrong
+    plumes, truth, _ = plumes_and_truth(1200, 1)
+    flip = np.random.default_rng(2).random(1200) < wrong
     answers = [bool(t ^ f) for t, f in zip(truth, flip, strict=True)]
-    found = fit(plumes, answers, [1.0] * 400)
+    found = fit(plumes, answers, [1.0] * 1200, MODEL.evidence)
     weights = dict(zip(found.names, found.weights, strict=True))
     assert weights["coarse_share"] == pytest.approx(-1.2, abs=0.5)
     assert weights["voc_max"] == pytest.approx(0.8, abs=0.5)
@@ -48,18 +49,41 @@ def test_a_planted_correction_is_found_also_among_wrong_answers(wrong):
 
 def test_a_few_answers_change_little_and_confirmed_alerts_nothing_on_average():
     plumes, truth, _ = plumes_and_truth(30, 4)
-    found = fit(plumes, truth, [1.0] * 30)
+    found = fit(plumes, truth, [1.0] * 30, MODEL.evidence)
     raw = replace(found, limit=100.0).score(matrix(plumes))
     assert np.abs(found.weights).max() < 0.6
     assert raw[np.array(truth)].mean() == pytest.approx(0.0, abs=1e-9)
     assert raw[~np.array(truth)].mean() < 0.0
 
 
+def test_the_forest_that_knows_the_air_gains_weight():
+    """Two forests of opposite opinions cancel out in the model; answers show which one is right."""
+    column = np.full((1, 1), FACTS.index("co2_rise"))
+    one = Forest(column, np.full((1, 1), 0.0), np.array([[-1.0, 1.0]]), 0.0)
+    other = replace(one, value=-one.value)
+    column, threshold, value = (
+        np.concatenate([getattr(one, part), getattr(other, part)])
+        for part in ("column", "threshold", "value")
+    )
+    joined = Forest(column, threshold, value, 0.0)
+    model = Model("m", vape=(joined,), n_opinions=(2,))
+    facts = np.full((200, len(FACTS)), np.nan)
+    facts[:, column[0, 0]] = np.random.default_rng(8).normal(0.0, 1.0, 200)
+    is_vaping = facts[:, column[0, 0]] > 0.0
+    plumes = [Plume("s", 0.0, 1.0, [0.0], [row]) for row in facts]
+    adapted = model.corrected(fit(plumes, is_vaping.tolist(), [1.0] * 200, model.evidence), 1)
+    before, _ = model.vape_score(facts, np.zeros((200, 0)))
+    after, _ = adapted.vape_score(facts, np.zeros((200, 0)))
+    assert set(before) == {0.0}
+    assert after[is_vaping].min() > after[~is_vaping].max() + 0.5
+    assert adapted.vape_score(facts[3:4], np.zeros((1, 0)))[0][0] == after[3]
+
+
 def test_one_wrong_answer_on_a_plain_plume_hardly_moves_the_correction():
     plumes, truth, _ = plumes_and_truth(60, 5)
     extreme = Plume("s", 0.0, 1.0, [12.0], [plumes[0].facts[0] * 50.0])
-    without = fit(plumes, truth, [1.0] * 60)
-    one_wrong = fit([*plumes, extreme], [*truth, False], [1.0] * 61)
+    without = fit(plumes, truth, [1.0] * 60, MODEL.evidence)
+    one_wrong = fit([*plumes, extreme], [*truth, False], [1.0] * 61, MODEL.evidence)
     facts = matrix(plumes)
     assert np.abs(one_wrong.score(facts) - without.score(facts)).max() < 0.5
 
@@ -67,7 +91,7 @@ def test_one_wrong_answer_on_a_plain_plume_hardly_moves_the_correction():
 def test_both_answers_are_needed():
     plumes, _, _ = plumes_and_truth(10, 6)
     with pytest.raises(ValueError, match="both"):
-        fit(plumes, [True] * 10, [1.0] * 10)
+        fit(plumes, [True] * 10, [1.0] * 10, MODEL.evidence)
 
 
 def of_one(weight, bias=0.0):
@@ -117,7 +141,7 @@ def test_the_version_names_the_correction_and_the_model_file_does_not_contain_it
 
 def test_a_correction_survives_json_exactly():
     plumes, truth, _ = plumes_and_truth(40, 7)
-    found = fit(plumes, truth, [1.0] * 40)
+    found = fit(plumes, truth, [1.0] * 40, MODEL.evidence)
     assert Correction.from_json(found.to_json()) == found
 
 
