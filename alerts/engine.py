@@ -342,7 +342,11 @@ class AlertEngine:
             and event.phase is not EventPhase.WITHDRAWN
         ):
             incident = repository.open_incident(tx, event.kind, room.id)
+            answered = incident if incident and incident.is_answered_before(event.alerted) else None
+            incident = None if answered else incident
             given = self._detected(tx, incident, event, room, at, late=late)
+            if answered and given.new:
+                self._apply(tx, answered, inputs.Superseded(given.new.id, at), now)
         store = partial(repository.save_event, tx, event, room.id if room else None, at, late=late)
         if given is None:
             store()
@@ -378,11 +382,17 @@ class AlertEngine:
             return inputs.Detected(event, at, None, mute)
         since = at - repeat_window_s(event.kind)
         new = inputs.NewIncident(
-            self._new_id(tx, at), room.id, repository.repeats(tx, event.kind, room.id, since)
+            self._new_id(tx, at),
+            room.id,
+            repository.repeats(tx, event.kind, room.id, since),
+            repository.last_answered(tx, event.kind, room.id, since),
         )
         if mute is None:
             opened = step(None, inputs.Detected(event, at, new), self._rules).incident
-            mute = self._mutes.of(tx, opened, opened.severity, at)
+            if self._escalator.responder(tx, opened, at):
+                mute = self._mutes.muted(tx, opened, at)
+            else:
+                mute = self._mutes.of(tx, opened, opened.severity, at)
         return inputs.Detected(event, at, new, mute)
 
     def _late(self, event: Event, at: float) -> Mute:
@@ -423,6 +433,8 @@ class AlertEngine:
                     notices.page_deferred(tx, incident, effect.at)
                 case effects.ScheduleAckDeadline():
                     self._escalator.await_answer(tx, incident, effect.at)
+                case effects.NotifyAgain():
+                    notices.again(tx, incident, effect.onset, effect.at)
                 case effects.NotifyHandedOver():
                     notices.hand_over(tx, incident, effect.by, effect.at)
                 case effects.NotifyTaken() | effects.NotifyWithdrawn() | effects.NotifyRecovered():

@@ -1,15 +1,21 @@
-"""Runs the steps of an escalation: notify the next ring, remind, reopen or end."""
+"""Runs the steps of an escalation: notify the next ring, remind, reopen or end.
+
+Who responded in a room a short while ago is a ring of their own before all others, with twice the
+time to respond.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from alerts.duty.roster import Ring
+from alerts.duty.roster import Candidate, Ring
 from alerts.escalation import steps as escalation
 from alerts.escalation.steps import Action
 from alerts.incidents import repository, throttling
 from alerts.incidents.labels import labels_of
 from alerts.notify import outbox as outbox_rows
+from alerts.notify.notice import clock_text
+from alerts.timings import PRESENT_S
 
 if TYPE_CHECKING:
     import sqlite3
@@ -47,25 +53,38 @@ class Escalator:
 
         A chain that is repeated leaves out the person `without`, unless nobody else is in it.
         """
-        rings = escalation.chain(tx, incident.id) or self._policy.rings(
-            labels_of(incident, self._registry), now
-        )
+        rings, responder = escalation.chain(tx, incident.id), None
+        if not rings:
+            rings = self._policy.rings(labels_of(incident, self._registry), now)
+            responder = self.responder(tx, incident, now)
+        if responder is not None:
+            rings = (Ring("responder", (responder,)), *_without(rings, responder.person))
         rings = tuple(_without(rings, without)) or rings
         seq, round_ = escalation.last_round(tx, incident.id)
+        timings = self._policy.timings
         steps = escalation.plan(
             incident.id,
             rings or (Ring("nobody", ()),),
             incident.severity,
             now,
-            self._policy.timings,
+            timings,
             seq=seq + 1,
             first_round=round_ + 1,
+            first_wait_s=(2 if responder else 1) * timings.wait_s(incident.severity),
         )
         escalation.add(tx, steps)
         while (due := escalation.next_of(tx, incident.id)) is not None and due.due_at <= now:
             self.run(tx, incident, due, now, note)
         if _nobody_notified(tx, incident):
             repository.note(tx, incident.id, now, "nobody notified", "nobody has an address")
+
+    def responder(self, tx: sqlite3.Connection, incident: Incident, at: float) -> Candidate | None:
+        """Return who responded in the room within `PRESENT_S` and has a channel; None if nobody."""
+        found = repository.last_response(tx, incident.kind, incident.room, at - PRESENT_S, at)
+        member = self._policy.member(found[0]) if found else None
+        if found is None or member is None or not member.targets:
+            return None
+        return Candidate(member.id, f"responded there at {clock_text(found[1], self._policy.zone)}")
 
     def run(
         self,

@@ -7,6 +7,8 @@ from typing import Final
 
 from alerts.severity import Severity
 
+PRESENT_S: Final = 600.0
+"""How long after their last response a person counts as being in the room."""
 STORM_S: Final = 300.0
 """How far back pages of other rooms count for a storm."""
 

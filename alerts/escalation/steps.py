@@ -63,8 +63,12 @@ def plan(
     *,
     seq: int = 1,
     first_round: int = 1,
+    first_wait_s: float | None = None,
 ) -> list[EscalationStep]:
-    """Return the steps of a chain that begins `at`, with at least one ring, nearest first."""
+    """Return the steps of a chain that begins `at`, with at least one ring, nearest first.
+
+    `first_wait_s` is how long the first ring has to respond, if not as long as the others.
+    """
     wait = timings.wait_s(severity)
     steps: list[EscalationStep] = []
     due = at
@@ -74,7 +78,7 @@ def plan(
         for ring in rings:
             number = seq + len(steps)
             steps.append(EscalationStep(incident, number, round_, Action.NOTIFY, due, ring))
-            due += wait
+            due += wait if steps[1:] or first_wait_s is None else first_wait_s
     number = seq + len(steps)
     return [*steps, EscalationStep(incident, number, round_, Action.END, due, _NOBODY)]
 

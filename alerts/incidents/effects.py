@@ -37,6 +37,14 @@ class NotifyHandedOver:
 
 
 @dataclass(frozen=True, slots=True)
+class NotifyAgain:
+    """Notify the person who responds of a further detection."""
+
+    at: float
+    onset: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Run no further step of the escalation; with `unsent`, cancel unsent notices."""
 
@@ -88,6 +96,7 @@ Effect = (
     | StartCooldown
     | EndCooldown
     | NotifyTaken
+    | NotifyAgain
     | NotifyHandedOver
     | NotifyWithdrawn
     | NotifyRecovered

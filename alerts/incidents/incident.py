@@ -1,8 +1,8 @@
 """What an incident is.
 
-One incident is one kind of event in one room. Detections of any sensor in that room join it while
-it is open; nobody is notified twice of the same one. `inputs` is what may happen to it, `effects`
-what may follow, `lifecycle` the rules. All of them are frozen records without I/O.
+One incident is one kind of event in one room. Detections of any sensor in that room join it until
+it is answered or over; nobody is notified twice of the same one. `inputs` is what may happen to it,
+`effects` what may follow, `lifecycle` the rules. All of them are frozen records without I/O.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ class Incident:
     so far; `repeats` counts earlier incidents (`alerts.severity`). `paged` says that the
     decision to notify people was made, `suppressed_by` what mutes it until `held_until`. It
     resolves at `resolve_due` unless the detector reports more; that is infinite while only an end
-    can resolve it.
+    can resolve it. `answered_at` is the first verdict; `again_of` is the id of the incident of
+    its kind and room that people answered or acknowledged shortly before, if any.
     """
 
     id: str
@@ -137,6 +138,8 @@ class Incident:
     action: ActionClass | None = None
     case_number: str = ""
     resolve_due: float = 0.0
+    answered_at: float | None = None
+    again_of: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -146,6 +149,10 @@ class Incident:
     def is_responder(self, person: str) -> bool:
         """Whether a person has acknowledged it and is expected there."""
         return self.status is Status.ACKNOWLEDGED and self.acknowledged_by == person
+
+    def is_answered_before(self, alerted: float) -> bool:
+        """Whether people answered before a detection was made, so that it opens a new incident."""
+        return self.answered_at is not None and self.answered_at < alerted
 
     @property
     def awaited(self) -> bool:

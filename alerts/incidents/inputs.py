@@ -23,6 +23,7 @@ class NewIncident:
     id: str
     room: str
     repeats: int = 0
+    again_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,10 @@ class Declined(Response):
 
 class Resolved(Response):
     """A person ended the incident."""
+
+
+class Superseded(Resolved):
+    """The incident with the id `by` was opened, because people had answered this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +160,7 @@ Input = (
     | Arrived
     | Declined
     | Resolved
+    | Superseded
     | HandedOver
     | Feedback
     | Followed

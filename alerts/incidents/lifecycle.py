@@ -9,10 +9,14 @@ to do about it. `alerts.engine` turns the effects into rows of the caller's tran
     OPEN, NOTIFIED       --acknowledged-->            ACKNOWLEDGED
     ACKNOWLEDGED         --acknowledgement expired, or its responder cannot go--> NOTIFIED
     any of them  --quiet, ended by a person, or every detection withdrawn-->  RESOLVED
+    any of them  --answered, then detected again-->                           RESOLVED
 
 Feedback may come at any time: the last verdict counts, all are kept. Who arrives acknowledges an
 unacknowledged incident; the first arrival counts, also that of somebody who set out before the air
 cleared, but not after a person ended the incident or it was withdrawn.
+
+Feedback closes an incident to later detections: the next one opens a new incident, and
+no cooldown mutes it. A detection that joins an acknowledged incident is reported to the responder.
 
 When every detection is withdrawn, the incident is over: unsent pages are cancelled, people who were
 paged get a quiet notice, and the cooldown ends, so that they learn of the next one.
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
     from alerts.incidents.incident import Mute, Rules
     from detection.events import Event
 
+_ONE_REPORT_S: Final = 60.0
+"""Detections that follow each other within this are one to the responder."""
 _MOST_DAMPED: Final = 6
 _LONGEST_COOLDOWN_S: Final = 4 * 3600.0
 
@@ -164,9 +170,12 @@ def _open(given: inputs.Detected, new: inputs.NewIncident, rules: Rules) -> Step
         detections=(detection,),
         severity=grade(event.kind, event.confidence, lasted, new.repeats),
         repeats=new.repeats,
+        again_of=new.again_of,
         resolve_due=_resolve_due(event.kind, (detection,), rules),
     )
     detail = f"{event.sensor}, {_likely(event.confidence)}, {incident.severity}"
+    if new.again_of:
+        detail += f", again after {new.again_of}"
     opened = Step(incident, (Record(at, SYSTEM, "opened", detail),))
     return _muted(opened, at, given.mute) if given.mute else _paged(opened, at, detection)
 
@@ -211,6 +220,10 @@ def _detected(incident: Incident, given: inputs.Detected, rules: Rules) -> Step:
     may_page = before is None and now.running and unpaged and free
     result = _regraded(Step(following, result.effects), at, send_deferred=not may_page)
     if not may_page:
+        latest = max(d.alerted for d in incident.detections)
+        separate = before is None and now.running and now.alerted - latest > _ONE_REPORT_S
+        if separate and incident.status is Status.ACKNOWLEDGED and given.mute is None:
+            result = result.then(effects.NotifyAgain(at, now.onset))
         return result
     return _muted(result, at, given.mute) if given.mute else _paged(result, at, now)
 
@@ -344,7 +357,15 @@ def _ack_expired(incident: Incident, at: float) -> Step:
 def _resolved(incident: Incident, given: inputs.Resolved) -> Step:
     if not incident.is_open:
         return Step(incident, (_record(given, "resolved again"),))
-    return _over(incident, _record(given, "resolved"), unsent=True)
+    record = _record(given, "resolved")
+    if isinstance(given, inputs.Superseded):
+        record = Record(given.at, SYSTEM, "resolved", f"again: {given.by}")
+    return _over(incident, record, unsent=True).then(*_end_cooldown(incident))
+
+
+def _end_cooldown(incident: Incident) -> tuple[Effect, ...]:
+    """Let nothing mute what follows an answer; devices that come and go stay muted."""
+    return () if incident.kind in HEALTH else (effects.EndCooldown(),)
 
 
 def _over(incident: Incident, record: Record, *, unsent: bool) -> Step:
@@ -363,7 +384,8 @@ def _over(incident: Incident, record: Record, *, unsent: bool) -> Step:
 
 
 def _feedback(incident: Incident, given: inputs.Feedback) -> Step:
-    result = Step(replace(incident, verdict=given.verdict))
+    answered_at = given.at if incident.answered_at is None else incident.answered_at
+    result = Step(replace(incident, verdict=given.verdict, answered_at=answered_at))
     if incident.is_open and incident.status is not Status.ACKNOWLEDGED:
         # whoever reports what it was has been there
         result = _acknowledged(result.incident, inputs.Acknowledged(given.by, given.at))
@@ -372,7 +394,7 @@ def _feedback(incident: Incident, given: inputs.Feedback) -> Step:
     result = result.then(Record(given.at, given.by, what, detail))
     if incident.is_open:
         result = result.then(effects.Stop("feedback", given.at, unsent=True))
-    return result
+    return result.then(*_end_cooldown(incident))
 
 
 def _followed(incident: Incident, given: inputs.Followed) -> Step:
@@ -418,4 +440,5 @@ _RESPONSES: Final[Mapping[type[inputs.Response], Callable[[Incident, Any], Step]
     inputs.Arrived: _arrived,
     inputs.Declined: _declined,
     inputs.Resolved: _resolved,
+    inputs.Superseded: _resolved,
 }

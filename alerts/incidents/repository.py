@@ -16,7 +16,7 @@ from alerts.incidents.incident import (
     Status,
     Verdict,
 )
-from alerts.severity import Severity
+from alerts.severity import REPEAT_WINDOW_S, Severity
 from detection.events import EventKind, EventPhase, evidence_sentence
 
 if TYPE_CHECKING:
@@ -259,6 +259,40 @@ def repeats(tx: sqlite3.Connection, kind: EventKind, room: str, since: float) ->
         (room, since, kind.value),
     ).fetchone()
     return int(row["n"])
+
+
+def last_answered(tx: sqlite3.Connection, kind: EventKind, room: str, since: float) -> str:
+    """Return the latest incident of a key, opened since then, that people responded to; or ""."""
+    row = tx.execute(
+        "SELECT id FROM incident WHERE room = ? AND opened_at >= ? AND kind = ?"
+        " AND coalesce(acknowledged_at, answered_at) IS NOT NULL AND withdrawn_at IS NULL"
+        " ORDER BY opened_at DESC, id DESC LIMIT 1",
+        (room, since, kind.value),
+    ).fetchone()
+    return "" if row is None else str(row["id"])
+
+
+def last_response(
+    tx: sqlite3.Connection, kind: EventKind, room: str, since: float, until: float
+) -> tuple[str, float] | None:
+    """Return the last responder of a key and when they last responded; None if nobody did.
+
+    Whose acknowledgement expired does not count, nor an answer long after the end, nor who said
+    meanwhile that they cannot go.
+    """
+    row = tx.execute(
+        "SELECT iif(i.acknowledged_by = '', h.who, i.acknowledged_by) AS person, h.at"
+        " FROM incident i JOIN incident_history h ON h.incident = i.id AND (h.what = 'handed over'"
+        " OR h.who = i.acknowledged_by OR (i.acknowledged_by = '' AND h.what LIKE 'feedback:%'"
+        " AND i.resolved_at >= ?4)) WHERE i.room = ?1 AND i.kind = ?2 AND i.opened_at >= ?3"
+        " AND i.status <> 'notified' AND i.withdrawn_at IS NULL AND h.at BETWEEN ?4 AND ?5"
+        " AND NOT EXISTS (SELECT 1 FROM incident j JOIN incident_history d ON d.incident = j.id"
+        " WHERE j.room = ?1 AND j.opened_at >= ?3 AND d.what = ?6 AND d.at >= h.at AND d.who ="
+        " iif(i.acknowledged_by = '', h.who, i.acknowledged_by))"
+        " ORDER BY h.at DESC, h.seq DESC LIMIT 1",
+        (room, kind.value, since - REPEAT_WINDOW_S, since, until, DECLINED),
+    ).fetchone()
+    return None if row is None else (row["person"], row["at"])
 
 
 def cooldown(tx: sqlite3.Connection, kind: EventKind, room: str) -> tuple[float, Severity] | None:

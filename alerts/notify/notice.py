@@ -23,17 +23,24 @@ class NoticeReason(StrEnum):
     OPENED = "opened"
     HANDED_OVER = "handed_over"
     REMINDER = "reminder"
+    AGAIN = "again"
     TAKEN = "taken"
     RECOVERED = "recovered"
     DIGEST = "digest"
     WITHDRAWN = "withdrawn"
     TEST = "test"
     CHANGED = "changed"
+    REPORT = "report"
 
     @property
     def asks(self) -> bool:
         """Whether it asks for a response, and so is loud."""
-        return self in (NoticeReason.OPENED, NoticeReason.HANDED_OVER, NoticeReason.REMINDER)
+        return self in (
+            NoticeReason.OPENED,
+            NoticeReason.AGAIN,
+            NoticeReason.HANDED_OVER,
+            NoticeReason.REMINDER,
+        )
 
 
 class Priority(StrEnum):
@@ -65,7 +72,8 @@ class Notice(msgspec.Struct, frozen=True):
     """A notice to one person, before it is cut to their channel.
 
     `note` precedes the evidence, `by` is who acknowledged or handed over, and `link` is the staff
-    page of the incident. A digest has a `headline` and its `incidents`. Floor, building, link, by,
+    page of the incident. `again` says that people responded to the same in this room a short while
+    ago. A digest has a `headline` and its `incidents`. Floor, building, link, by,
     note and headline may be empty.
     """
 
@@ -84,6 +92,7 @@ class Notice(msgspec.Struct, frozen=True):
     note: str = ""
     headline: str = ""
     incidents: tuple[str, ...] = ()
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +106,8 @@ class _Limits:
 _DEFAULT_LIMITS: Final = _Limits(120, 1000)
 _LIMITS: Final = {
     "twilio": _Limits(70, 85),
+    "mailto": _Limits(120, 8000),
+    "mailtos": _Limits(120, 8000),
     "pover": _Limits(100, 900),
     "tgram": _Limits(120, 800),  # both are the caption of a picture, at most 1024
     "ntfy": _Limits(120, 600),
@@ -132,6 +143,8 @@ def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
     when = clock_text(notice.since, notice.zone)
     state, evidence = _state(notice, what, when)
     title = notice.headline or f"{place}: {state}"
+    if notice.reason is NoticeReason.REPORT:  # its lines stay
+        return _cut(title, limits.title), notice.evidence[: limits.body]
     evidence = " ".join(part for part in (notice.note, evidence) if part)
     room_for_text = limits.body - (len(notice.link) + 1 if notice.link else 0)
     lines = [_cut(evidence, max(room_for_text, 20))]
@@ -143,7 +156,8 @@ def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
 def _state(notice: Notice, what: str, when: str) -> tuple[str, str]:
     """Return what the title says after the place, and the text below it."""
     evidence = notice.evidence
-    past, ongoing = f"{what.lower()} at {when}", f"{what.lower()} since {when}"
+    since = f"again since {when}" if notice.again else f"since {when}"
+    past, ongoing = f"{what.lower()} at {when}", f"{what.lower()} {since}"
     match notice.reason:
         case NoticeReason.WITHDRAWN:
             state = f"withdrawn, {past}"
@@ -160,7 +174,7 @@ def _state(notice: Notice, what: str, when: str) -> tuple[str, str]:
         case NoticeReason.TEST:
             state = "test notice"
         case _:
-            state = f"{what} since {when}"
+            state = f"{what} {since}"
     return state, evidence
 
 

@@ -6,8 +6,11 @@ recur, its number or time. Only people who were notified learn the outcome.
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from alerts.escalation import steps as escalation
 from alerts.incidents import repository, throttling
@@ -21,7 +24,7 @@ from storage.registry import Room, floor_name
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from alerts.incidents.incident import Incident
     from alerts.incidents.throttling import Deferral
@@ -62,6 +65,16 @@ def digest_lines(incidents: Sequence[tuple[str, Incident]], zone: str) -> str:
         f" {clock_text(i.onset, zone)[:5]}" + ("" if i.is_open else " (resolved)")
         for room, i in incidents
     )
+
+
+def _named(incidents: Sequence[Incident], rooms: Mapping[str, Room]) -> list[tuple[str, Incident]]:
+    """Pair incidents with the names of their rooms, with the floor where names repeat."""
+    uses = Counter(room.name for room in rooms.values())
+    names = {
+        key: room.name if uses[room.name] == 1 else f"{room.name} ({room.place or key})"
+        for key, room in rooms.items()
+    }
+    return [(names[i.room], i) for i in incidents]
 
 
 class NoticeWriter:
@@ -159,7 +172,7 @@ class NoticeWriter:
             floor="",
             building="",
             since=min(i.onset for i in incidents),
-            evidence=digest_lines([(rooms[i.room].name, i) for i in incidents], zone),
+            evidence=digest_lines(_named(incidents, rooms), zone),
             zone=zone,
             link=url,
             priority=_LOUDNESS[max((i.severity for i in incidents), key=lambda s: s.rank)],
@@ -187,6 +200,12 @@ class NoticeWriter:
         """Notify the new responder of a hand-over."""
         previous = self._policy.name_of(by)
         notice = self._notice(tx, incident, NoticeReason.HANDED_OVER, by=previous)
+        return self._notify_responder(tx, notice, incident, at)
+
+    def again(self, tx: sqlite3.Connection, incident: Incident, onset: float, at: float) -> bool:
+        """Notify the responder of a further detection of the same incident."""
+        notice = self._notice(tx, incident, NoticeReason.AGAIN, note="You are responding.")
+        notice = msgspec.structs.replace(notice, since=onset, again=True)
         return self._notify_responder(tx, notice, incident, at)
 
     def remind(self, tx: sqlite3.Connection, incident: Incident, at: float, note: str) -> bool:
@@ -282,6 +301,8 @@ class NoticeWriter:
         url = self._policy.page_url
         if reason.asks and repository.is_disputed(tx, incident):
             note = f"{note} {_DISPUTED}".strip()
+        if reason is NoticeReason.OPENED and incident.again_of:
+            note = f"{self._last_answer(tx, incident.again_of)} {note}".strip()
         return Notice(
             incident=incident.id,
             reason=reason,
@@ -296,4 +317,15 @@ class NoticeWriter:
             priority=_LOUDNESS[incident.severity] if reason.asks else Priority.QUIET,
             by=by,
             note=note,
+            again=bool(incident.again_of),
         )
+
+    def _last_answer(self, tx: sqlite3.Connection, incident_id: str) -> str:
+        """Say who responded to the incident before, and when."""
+        before = repository.load(tx, incident_id)
+        at = before and (before.answered_at or before.acknowledged_at)
+        if before is None or at is None:
+            return ""
+        name = self._policy.name_of(before.acknowledged_by) if before.acknowledged_by else "Someone"
+        did = "answered" if before.answered_at else "responded to"
+        return f"{name} {did} the last alert here at {clock_text(at, self._policy.zone)[:5]}."

@@ -9,6 +9,7 @@ import pytest
 from alerts.duty.roster import Receiver, Roster
 from alerts.incidents import silences
 from alerts.incidents.incident import Verdict
+from alerts.notify.notice import render
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
 from alerts.routing.matchers import parse_matchers
 from alerts.routing.muting import InhibitRule
@@ -443,3 +444,131 @@ def test_tamper_never_mutes_vaping(school, say):
     say(0, kind=EventKind.TAMPER, confidence=1.0)
     say(5)
     school.run(10).want(("fay", "opened", BOYS, 0, 1), ("lee", "opened", BOYS, 5, 6))
+
+
+def answer(school, t, person, number=1):
+    """Report vaping in an incident."""
+    school.at(
+        t,
+        lambda tx, now: school.engine.feedback(
+            tx, school.id(number), person, Verdict.CONFIRMED, now
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted", "again_of"),
+    [
+        pytest.param(
+            [(20, "ack lee 1"), (60, "answer lee 1"), (65, "puff s2")],
+            ["lee opened 65", "fox opened 185", "fay opened 185"],
+            [0, 1],
+            id="after an answer the responder is notified first, and then the chain",
+        ),
+        pytest.param(
+            [(20, "ack lee 1"), (60, "answer lee 1"), (65, "puff s2"), (70, "ack lee 2")],
+            ["lee opened 65"],
+            [0, 1],
+            id="the chain is not notified if the responder responds",
+        ),
+        pytest.param(
+            [
+                *((30, "answer lee 1"), (65, "puff s2"), (90, "answer lee 2"), (100, "puff s2")),
+                *((120, "answer lee 3"), (150, "puff s1"), (160, "answer lee 4")),
+            ],
+            ["lee opened 65", "lee opened 100", "lee opened 150"],
+            [0, 1, 2, 3],
+            id="each answer closes its own incident",
+        ),
+        pytest.param(
+            [(20, "ack lee 1"), (50, "puff s2")],
+            [],
+            [0],
+            id="a second sensor within a minute adds nothing",
+        ),
+        pytest.param(
+            [(20, "ack lee 1"), (100, "puff s2"), (110, "puff s1"), (200, "puff s2")],
+            ["lee again 100", "lee again 200"],
+            [0],
+            id="before an answer it joins, and the responder is notified",
+        ),
+        pytest.param(
+            [(5, "end s1"), (60, "answer lee 1"), (150, "puff s1")],
+            ["lee opened 150", "fox opened 270", "fay opened 270"],
+            [0, 1],
+            id="no cooldown mutes what follows an answer",
+        ),
+        pytest.param(
+            [(5, "end s1"), (130, "answer lee 1"), (150, "puff s1"), (160, "ack lee 2")],
+            ["fox opened 60", "fay opened 60", "lee opened 150"],
+            [0, 1],
+            id="nor what follows an answer after the end",
+        ),
+        pytest.param(
+            [(5, "end s1"), (20, "ack lee 1"), (150, "puff s1"), (160, "ack lee 2")],
+            ["lee opened 150"],
+            [0, 1],
+            id="nor what a responder on the way would find",
+        ),
+        pytest.param(
+            [(5, "end s1"), (20, "ack fox 1"), (60, "answer fox 1"), (700, "puff s1")],
+            ["lee opened 700", "fox opened 760", "fay opened 760"],
+            [0, 1],
+            id="after ten minutes the usual chain is notified",
+        ),
+        pytest.param(
+            [(20, "answer fox 1"), (65, "puff s2"), (66, "ack fox 2")],
+            ["fox opened 65"],
+            [0, 1],
+            id="the responder is notified, not who is nearest",
+        ),
+        pytest.param(
+            [(20, "answer ghost 1"), (65, "puff s2"), (66, "ack lee 2")],
+            ["lee opened 65"],
+            [0, 1],
+            id="a responder without a channel is not waited for",
+        ),
+        pytest.param(
+            [(20, "hand lee fox"), (60, "answer fox 1"), (65, "puff s2"), (66, "ack fox 2")],
+            ["fox handed_over 20", "fox opened 65"],
+            [0, 1],
+            id="the new responder after a hand-over is notified",
+        ),
+    ],
+)
+def test_vaping_after_an_answer(school, say, words, wanted, again_of):
+    """`again_of` has the number of the earlier incident for each incident, 0 for none."""
+    say(0)
+    for t, word in words:
+        match word.split():
+            case "puff", sensor:
+                say(t, sensor, since=t)
+            case "end", sensor:
+                say(t, sensor, since=0, phase=EventPhase.ENDED)
+            case "ack", who, number:
+                school.ack(t, who, int(number))
+            case "answer", who, number:
+                answer(school, t, who, int(number))
+            case "hand", by, to:
+                school.at(
+                    t,
+                    lambda tx, now, by=by, to=to: school.engine.hand_over(
+                        tx, school.id(1), by, to, now
+                    ),
+                )
+    school.run(words[-1][0] + 130)
+    heard = [f"{h.person} {h.reason} {h.at:.0f}" for h in school.heard if h.reason != "taken"]
+    assert heard == ["lee opened 0", *wanted]
+    links = school.db.execute("SELECT id, again_of FROM incident ORDER BY rowid").fetchall()
+    ids = ["", *(r["id"] for r in links)]
+    assert [r["again_of"] for r in links] == [ids[n] for n in again_of]
+
+
+def test_the_notice_after_an_answer_names_it(school, say):
+    say(0)
+    answer(school, 60, "lee")
+    say(100, since=100)
+    school.run(101)
+    title, body = render(school.notices[-1])
+    assert title.startswith(f"{BOYS}, floor 2, North: Vaping likely again since ")
+    assert body.startswith("Lee answered the last alert here at ")

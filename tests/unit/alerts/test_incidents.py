@@ -116,7 +116,7 @@ def kinds(effects):
         (
             [(A, 1000), ("feedback", 1020, Verdict.CONFIRMED)],
             Status.ACKNOWLEDGED,
-            ["Page", *TAKEN, "Stop"],
+            ["Page", *TAKEN, "Stop", "EndCooldown"],
         ),
     ],
 )
@@ -145,7 +145,7 @@ def test_lives(play, script, status, effects):
         (  # what was said already is not asked for again
             [(A, 1000), ("feedback", 1050, Verdict.CONFIRMED), ("here", 1060)],
             ["acknowledged", "feedback: confirmed", "arrived"],
-            ["Page", *TAKEN, "Stop"],
+            ["Page", *TAKEN, "Stop", "EndCooldown"],
             1060,
         ),
         (  # the plume is gone before anybody can be there
@@ -163,7 +163,7 @@ def test_lives(play, script, status, effects):
         (
             [(A, 1000), ("ack", 1010), ("over", 1100), ("here", 1200, "Fox")],
             ["acknowledged", "resolved", "arrived after it was over"],
-            ["Page", *TAKEN, "Stop"],
+            ["Page", *TAKEN, "Stop", "EndCooldown"],
             None,
         ),
         (
@@ -324,7 +324,7 @@ def test_only_who_has_it_is_not_told_so_when_a_page_crosses(play):
     ("given", "status", "by", "effects"),
     [
         (HandedOver("lee", "fox", 1010), "acknowledged", "fox", [*TAKEN, "NotifyHandedOver"]),
-        (Resolved("lee", 1010), "resolved", "lee", ["Stop"]),
+        (Resolved("lee", 1010), "resolved", "lee", ["Stop", "EndCooldown"]),
         (AckExpired(1010), "notified", "lee", []),
     ],
 )

@@ -1,0 +1,64 @@
+"""Puffs before and after an answer, from the detector to the phones of a running service."""
+
+import time
+
+from alerts.incidents.incident import Verdict
+from plumewatch.config.load import parse
+from storage.sqlite import transaction
+from tests.support.broker import free_port
+from tests.support.in_process import running, state_database, store, until
+from tests.support.plumes import readings_of_puff
+from tests.support.service import Receiver
+
+
+def two_people(base):
+    """One room; the chain is the principal and the dean."""
+    return parse(
+        {
+            "site": "S",
+            "timezone": "UTC",
+            "broker": {"port": free_port()},
+            "web": {"port": free_port()},
+            "alerts": {"allow_private_targets": True, "pictures": False},
+            "room": [{"id": "r", "name": "Boys", "building": "North", "floor": "2"}],
+            "sensor": [{"id": "n2-boys-1", "room": "r"}, {"id": "n2-boys-2", "room": "r"}],
+            "staff": [
+                {"id": who, "name": who, "notify": [{"url_env": f"{who.upper()}_URL"}]}
+                for who in ("principal", "dean")
+            ],
+        },
+        base=base,
+    )
+
+
+async def test_only_the_responder_is_pushed_after_an_answer(tmp_path, monkeypatch):
+    start, later = time.time() - 160.0, 0.0
+
+    def now():
+        return time.time() + later
+
+    with Receiver() as principal, Receiver() as dean:
+        monkeypatch.setenv("PRINCIPAL_URL", principal.url)
+        monkeypatch.setenv("DEAN_URL", dean.url)
+        async with running(two_people(tmp_path), notifier=None, clock=now) as service:
+            for sensor in ("n2-boys-1", "n2-boys-2"):
+                seconds = 160.0 if sensor == "n2-boys-1" else 100.0
+                await store(service, readings_of_puff(sensor, start, seconds=seconds))
+            await until(lambda: len(principal.pushes) == len(dean.pushes) == 1)
+            with state_database(service) as db, transaction(db) as tx:
+                (first,) = (r["id"] for r in tx.execute("SELECT id FROM incident"))
+                engine = service.alerting.engine
+                engine.feedback(tx, first, "dean", Verdict.CONFIRMED, now())
+            later = 60.0
+            second = readings_of_puff("n2-boys-2", start, onset_s=210.0, seconds=220.0)
+            await store(service, second[50:])
+            await until(lambda: len(dean.pushes) == 2)
+            push = dean.pushes[-1]
+            assert "Vaping likely again since " in push["title"]
+            assert push["message"].startswith("dean answered the last alert here at ")
+            with state_database(service) as db:
+                rows = [tuple(r) for r in db.execute("SELECT status, again_of FROM incident")]
+            assert rows[0] == ("resolved", "")
+            assert [again_of for _, again_of in rows] == ["", first]
+        titles = [p["title"] for p in principal.pushes]
+        assert len([t for t in titles if "since" in t and "responding" not in t]) == 1, titles
