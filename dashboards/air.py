@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from dashboards import panels, queries
 from dashboards.frame import frame
-from reports.guidelines import CO2, HUMIDITY, PM25_DAY, TVOC
+from reports.guidelines import CO2, COVERAGE, HUMIDITY, PM25_DAY, TVOC
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import bargauge, table, timeseries
@@ -40,7 +40,7 @@ def build(settings: DashboardSettings) -> Dashboard:
             settings,
             "PM2.5 by room and hour of the day",
             "pm25",
-            [(5, panels.SKY), *panels.bands_of(PM25_DAY)],
+            [(5, panels.SKY)],
         ),
         _hours(
             settings,
@@ -98,8 +98,9 @@ def _day(title: str, guideline: Guideline, high: float) -> bargauge.Panel:
     key = guideline.quantity
     return panels.bars(
         title,
-        f"Mean of the last 24 hours by room. {guideline.basis}",
-        queries.by_tag(f'mean("{key}")', queries.AVERAGES, "room", queries.LAST_DAY),
+        "Mean of the last 24 hours by room, of rooms with readings of at least 18 of them."
+        f" {guideline.basis}",
+        queries.day_means(key, COVERAGE),
         unit=panels.unit_of(key),
         decimals=0,
         bands=[
@@ -113,12 +114,13 @@ def _day(title: str, guideline: Guideline, high: float) -> bargauge.Panel:
 
 def _history(title: str, key: str, guideline: Guideline | None) -> timeseries.Panel:
     basis = guideline.basis if guideline else "There is no published value for it in this unit."
+    is_momentary = guideline is not None and not guideline.over_s
     return panels.chart(
         title,
         f"Mean of each interval by room. {basis}",
         queries.over_time(f'mean("{key}")', queries.AVERAGES, "room"),
         unit=panels.unit_of(key),
-        bands=panels.bands_of(guideline) if guideline else None,
+        bands=panels.bands_of(guideline) if guideline and is_momentary else None,
         empty=_NONE,
         least="15m",
         low=0,

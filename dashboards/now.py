@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from dashboards import panels, queries
 from dashboards.frame import frame, incident_link, page_link, room_link
-from reports.guidelines import CO2, PM25_DAY
+from reports.guidelines import CO2
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import table
@@ -27,7 +27,8 @@ _AIR: Final = {
     "Humidity": "rh",
     "Temp.": "temp",
 }
-_BANDS: Final = {"pm25": panels.bands_of(PM25_DAY), "co2": panels.bands_of(CO2)}
+_BANDS: Final = {"co2": panels.bands_of(CO2)}
+"""Published values for PM2.5 are for the mean of a day, and color no reading."""
 
 
 def build(settings: DashboardSettings) -> Dashboard:
@@ -62,7 +63,7 @@ def build(settings: DashboardSettings) -> Dashboard:
         ),
         panels.number(
             "Highest PM2.5 now",
-            "Highest of the newest readings of all rooms, colored as in the table below.",
+            "Highest of the newest readings of all rooms.",
             queries.single(
                 'max("pm25")',
                 queries.newest("pm25", queries.READINGS, "room", queries.LAST_QUARTER),
@@ -70,7 +71,6 @@ def build(settings: DashboardSettings) -> Dashboard:
             ),
             unit=panels.unit_of("pm25"),
             decimals=0,
-            bands=_BANDS["pm25"],
             empty="no reading",
             width=8,
         ),

@@ -121,6 +121,13 @@ def by_tag(what: str, source: str, tag: str, where: str = IN_TIME) -> InfluxQl:
     return InfluxQl(select(what, source, where, tag), alias=f"$tag_{tag}")
 
 
+def day_means(key: str, coverage: float) -> InfluxQl:
+    """Ask for the mean of the last 24 hours by room, of rooms with a share of its quarter hours."""
+    slots = over_time({"air": f'mean("{key}")'}, AVERAGES, "room", where=LAST_DAY, every="15m")
+    means = select({"air": 'mean("air")', "slots": 'count("air")'}, f"({slots.query})", "", "room")
+    return by_tag('mean("air")', f"({means})", "room", f'"slots" >= {coverage * 96:.0f}')
+
+
 def over_time(
     what: Selected,
     source: str,

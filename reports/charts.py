@@ -76,7 +76,7 @@ def heat_map(
     counts: Sequence[Sequence[int | str]],
 ) -> Drawing:
     """Draw a table of counts, darker for more; text replaces a count that is not published."""
-    margin, top = 140.0, 18.0
+    margin, top = _margin(rows, _SMALL, 140.0), 18.0
     pitch = min(70.0, (_WIDTH - margin - 4) / max(len(columns), 1))
     tall = 14.0
     most = max((n for row in counts for n in row if isinstance(n, int)), default=0) or 1
@@ -99,6 +99,11 @@ def heat_map(
     return Drawing(_WIDTH, top + tall * max(len(rows), 1) + 4, title, description, tuple(items))
 
 
+def _margin(names: Sequence[str], size: float, least: float) -> float:
+    """Return the width for names at the left, so that few are cut."""
+    return max(least, min(230.0, 0.6 * size * max(map(len, names), default=0) + 16.0))
+
+
 def _shade(share: float) -> str:
     """Return a color from nearly white to dark blue, with evenly falling lightness."""
     light, dark = (0xF2, 0xF4, 0xF7), (0x1B, 0x3A, 0x5C)
@@ -109,7 +114,7 @@ def _shade(share: float) -> str:
 
 def bars(title: str, names: Sequence[str], counts: Sequence[int | str]) -> Drawing:
     """Draw one bar per name; text replaces a count that is not published."""
-    margin, tall = 190.0, 16.0
+    margin, tall = _margin(names, 10.0, 190.0), 16.0
     most = max((n for n in counts if isinstance(n, int)), default=0) or 1
     items: list[Item] = []
     for k, (name, count) in enumerate(zip(names, counts, strict=True)):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from reports import read
 from reports.kpis import Chosen, Kpis, chosen, kpis
-from reports.rows import AIR, SensorDay, place_of
+from reports.rows import AIR, SensorDay, room_names
 from reports.school import Place, days_of
 from reports.suppress import Published, published
 from storage import firmware
@@ -66,15 +66,38 @@ class Facts:
     before: Facts | None = None
 
     def whole_days(self) -> list[date]:
-        """Return the school days that are over and entirely inside the window."""
+        """Return the school days that are over, on record, and entirely inside the window."""
         end = min(self.end, self.now)
         return [
             day
             for day in days_of(self.start, end, self.calendar.zone)
-            if day in self.calendar.school_days
-            and self.calendar.bounds(day)[0] >= self.start
+            if day in self.school_days
+            and self.calendar.bounds(day)[0] >= max(self.start, self.recorded_from)
             and self.calendar.bounds(day)[1] <= end
         ]
+
+    @property
+    def covered_from(self) -> float:
+        """Beginning of the part of the window that is on record, Unix seconds."""
+        return min(max(self.start, self.recorded_from), self.end)
+
+    @cached_property
+    def off_record(self) -> frozenset[date]:
+        """School days before the record begins, or on which no sensor was online at all."""
+        calendar = self.calendar
+        online = {day.day for day in self.sensor_days if day.online_s > 0}
+        known = [day.day for day in self.sensor_days]
+        return frozenset(
+            day
+            for day in calendar.school_days
+            if calendar.bounds(day)[1] <= self.covered_from
+            or (known and min(known) <= day <= max(known) and day not in online)
+        )
+
+    @cached_property
+    def school_days(self) -> frozenset[date]:
+        """School days that figures count."""
+        return self.calendar.school_days - self.off_record
 
     def missing(self) -> str:
         """Return a note on what retention deleted of the window; empty if nothing."""
@@ -112,9 +135,20 @@ class Facts:
             self.incidents,
             self.notices,
             self.sensor_days,
-            self.calendar.school_days,
+            self.school_days,
             self.calendar.zone,
+            self.off_record,
         )
+
+    @cached_property
+    def room_names(self) -> Mapping[str, str]:
+        """Name of each room for people, by id; no two rooms share one."""
+        known = [(r.id, r.name, r.floor, r.building) for r in self.registry.rooms.values()]
+        left = {row.room_id: row.room for row in self.incidents} | dict.fromkeys(
+            self.registry.rooms, ""
+        )
+        others = [(room, name, "", "") for room, name in left.items() if name]
+        return room_names([*known, *others])
 
     @cached_property
     def air(self) -> list[IncidentRow]:
@@ -126,9 +160,10 @@ class Facts:
         """Counts by room and lesson period without those too small to publish."""
         counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for row in self.air:
-            counts[place_of(row.room, row.building)][self.calendar.period(row.opened_at)] += 1
+            room = self.room_names[row.room_id]
+            counts[room][self.calendar.period(row.opened_at)] += 1
         seen = {period for own in counts.values() for period in own}
-        periods = self.calendar.periods(self.start, min(self.end, self.now), seen)
+        periods = self.calendar.periods(self.covered_from, min(self.end, self.now), seen)
         return published(
             periods, {room: [own[period] for period in periods] for room, own in counts.items()}
         )

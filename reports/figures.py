@@ -124,11 +124,12 @@ def _figures(facts: Facts, intervention: BeforeAfter | None = None) -> Iterator[
     found = facts.kpis
     days = days_of(facts.start, facts.end, facts.calendar.zone)
     counts = (
-        ("school_days", "School days in the window", len(facts.calendar.school_days & {*days})),
+        ("school_days", "School days on record", len(facts.school_days & {*days})),
         ("incidents", INCIDENTS.label, found.outcome.incidents),
         ("incidents_air", "Vaping and smoke", len(facts.air)),
         ("tests_left_out", "Tests, not counted", found.tests),
         ("off_days_left_out", "On days without school, not counted", found.off_days),
+        ("off_record_left_out", "On days not on record, not counted", found.off_record),
     )
     for key, label, count in counts:
         yield _computed(KeyFigure(key, label, ""), count)
@@ -176,8 +177,10 @@ def _values(value: Value) -> dict[str, float | None]:
             "low": value.low,
             "high": value.high,
             "before": value.before.value,
+            "before_count": value.before.part,
             "before_days": value.before.whole,
             "after": value.after.value,
+            "after_count": value.after.part,
             "after_days": value.after.whole,
             "dispersion": value.dispersion,
         }

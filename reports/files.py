@@ -8,6 +8,7 @@ text unchanged.
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -17,16 +18,17 @@ from reports import tables
 from reports.documents import html, pdf
 from reports.summary import summary
 from reports.text import inert
-from reports.view import summary_view, table_view
+from reports.view import figure_table, summary_view, table_view
 from storage.files import atomic_write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import date
     from pathlib import Path
 
     from reports.documents import Template
     from reports.facts import Facts
+    from reports.summary import Summary
     from reports.tables import Column, Table
 
 _MOST_ROWS: Final = {"xlsx": 1_048_575, "pdf": 5000, "html": 5000}
@@ -90,7 +92,9 @@ def write_report(
                 )
             sheet = Sheet(name, _about(name, facts), table.columns, frame)
             view = {} if kind in WRITERS else table_view(facts, name, table.about, frame)
-        if kind in WRITERS:
+        if kind == "xlsx" and table is None:
+            summary_xlsx(made, sheet, draft)
+        elif kind in WRITERS:
             WRITERS[kind](sheet, draft)
         elif kind == "pdf":
             draft.write_bytes(pdf(template, view))
@@ -156,14 +160,27 @@ def _json(sheet: Sheet, path: Path) -> None:
 
 
 def _xlsx(sheet: Sheet, path: Path) -> None:
+    with workbook(sheet, path) as book:
+        _add_table(book, sheet, sheet.name)
+
+
+@contextmanager
+def workbook(sheet: Sheet, path: Path) -> Iterator[Any]:
+    """Write a workbook in which no text is a formula or a link."""
     import xlsxwriter  # noqa: PLC0415 - slow to load, and for this alone
 
     options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
     book = xlsxwriter.Workbook(str(path), {**options, "strings_to_numbers": False})
     made = datetime.fromisoformat(str(sheet.about["made"])).replace(tzinfo=None)
     book.set_properties({"title": f"plumewatch {sheet.name}", "created": made})
+    yield book
+    book.close()
+
+
+def _add_table(book: Any, sheet: Sheet, title: str) -> None:
+    """Add a table as a worksheet, and one that explains its columns."""
     bold, day = book.add_format({"bold": True}), book.add_format({"num_format": "yyyy-mm-dd"})
-    page = book.add_worksheet(sheet.name[:31])
+    page = book.add_worksheet(title[:31])
     frame = _inert(sheet.frame)
     for k, (name, kind) in enumerate(frame.schema.items()):
         width = min(_WIDEST, max(len(name) + 2, 10, _longest(frame[name])))
@@ -188,7 +205,86 @@ def _xlsx(sheet: Sheet, path: Path) -> None:
     for row, (name, text) in enumerate(lines):
         about.write_string(row, 0, name, bold)
         about.write_string(row, 1, inert(str(text)))
-    book.close()
+
+
+def summary_xlsx(made: Summary, sheet: Sheet, path: Path) -> None:
+    """Write a summary as a worksheet a table, the first row its header, some with a chart."""
+    with workbook(sheet, path) as book:
+        bold = book.add_format({"bold": True})
+        heads, rows = figure_table(made)
+        _add_rows(book, "Key figures", heads, rows, bold)
+        for grid in made.grids.values():
+            title = grid.title.split(",")[0][:31].strip()
+            names = [grid.head, *(name.replace("_", " ") for name, _ in grid.columns)]
+            cells = [
+                [
+                    name,
+                    *(
+                        value if value is not None else grid.notes.get((name, column))
+                        for (column, _), value in zip(grid.columns, values, strict=True)
+                    ),
+                ]
+                for name, values in grid.rows
+            ]
+            page = _add_rows(book, title, names, cells, bold)
+            if grid.rows and grid.key in _CHARTS:
+                _add_chart(book, page, title, _CHARTS[grid.key], len(grid.rows), names)
+        _add_table(book, sheet, "All values")
+
+
+_CHARTS: Final = {
+    "weeks": ("column", ("vape", "smoke", "other")),
+    "days": ("column", ("vape", "smoke", "other")),
+    "rooms": ("bar", ("incidents",)),
+    "false_causes": ("bar", ("false alarms",)),
+    "actions": ("bar", ("incidents",)),
+    "displacement": ("bar", ("before per day", "after per day")),
+}
+"""Tables of a summary with a chart in XLSX: its type and columns."""
+
+
+def _add_rows(
+    book: Any, title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]], bold: Any
+) -> Any:
+    page = book.add_worksheet(title)
+    for k, head in enumerate(heads):
+        longest = max((len(str(row[k])) for row in rows if isinstance(row[k], str)), default=0)
+        page.set_column(k, k, min(_WIDEST, max(len(head), longest, 8) + 2))
+        page.write_string(0, k, head, bold)
+    page.freeze_panes(1, 0)
+    for number, row in enumerate(rows, start=1):
+        for k, value in enumerate(row):
+            if isinstance(value, str):
+                page.write_string(number, k, inert(value))
+            elif value is not None:
+                page.write_number(number, k, value)
+    return page
+
+
+def _add_chart(
+    book: Any,
+    page: Any,
+    title: str,
+    look: tuple[str, Sequence[str]],
+    count: int,
+    heads: Sequence[str],
+) -> None:
+    kind, parts = look
+    stacked = {"subtype": "stacked"} if kind == "column" else {}
+    chart = book.add_chart({"type": kind, **stacked})
+    for part in parts:
+        k = heads.index(part)
+        chart.add_series(
+            {
+                "name": [title, 0, k],
+                "categories": [title, 1, 0, count, 0],
+                "values": [title, 1, k, count, k],
+            }
+        )
+    chart.set_title({"name": title})
+    if kind == "bar":
+        chart.set_y_axis({"reverse": True})
+    page.insert_chart(0, len(heads) + 1, chart)
 
 
 def _longest(column: pl.Series) -> int:

@@ -46,11 +46,14 @@ class Guideline:
         The first begins at 0.
     basis : str
         Who says so, in a sentence.
+    over_s : float
+        Seconds over which a value must be averaged to be compared; 0 for one of any moment.
     """
 
     quantity: str
     bands: tuple[Band, ...]
     basis: str
+    over_s: float = 0.0
 
     def band(self, value: float) -> Band:
         """Band in which a value is.
@@ -61,6 +64,10 @@ class Guideline:
         return max((band for band in self.bands if band.start <= value), default=self.bands[0])
 
 
+DAY_S: Final = 86_400.0
+COVERAGE: Final = 0.75
+"""Least share of the quarter hours of a day with readings for a mean of the day."""
+
 PM25_DAY: Final = Guideline(
     "pm25",
     (
@@ -69,6 +76,7 @@ PM25_DAY: Final = Guideline(
         Band(35, 2, "above the US standard"),
     ),
     "Over a day: WHO's guideline 15 µg/m³, the US standard 35 µg/m³.",
+    DAY_S,
 )
 CO2: Final = Guideline(
     "co2",

@@ -21,7 +21,7 @@ from datetime import datetime
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Final
 
-from reports.rows import CONFIRMED, FALSE, NOTHING, TEST
+from reports.rows import CONFIRMED, FALSE, HEALTH, NOTHING, TEST, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -106,7 +106,8 @@ def times(spans: Iterable[float]) -> Times:
 class Chosen:
     """Rows that figures count, and how many incidents are left out.
 
-    `tests` are left out as tests, `off_days` because they opened on a day without school.
+    `tests` are left out as tests, `off_days` because they opened on a day without school,
+    `off_record` because their day is not on record.
     """
 
     incidents: tuple[IncidentRow, ...]
@@ -114,6 +115,7 @@ class Chosen:
     sensor_days: tuple[SensorDay, ...] = ()
     tests: int = 0
     off_days: int = 0
+    off_record: int = 0
 
 
 def chosen(
@@ -122,17 +124,21 @@ def chosen(
     sensor_days: Iterable[SensorDay],
     school_days: Collection[date] | None,
     zone: tzinfo,
+    off_record: Collection[date] = (),
 ) -> Chosen:
-    """Leave out tests and everything on days without school; None counts every day."""
+    """Leave out tests and everything on days without school; None counts every day.
+
+    `off_record` are the school days that are not on record.
+    """
     counted: list[IncidentRow] = []
-    tests = off_days = 0
+    tests = off_days = unrecorded = 0
     for row in incidents:
+        day = datetime.fromtimestamp(row.opened_at, zone).date()
         if row.verdict == TEST:
             tests += 1
-        elif (
-            school_days is not None
-            and datetime.fromtimestamp(row.opened_at, zone).date() not in school_days
-        ):
+        elif day in off_record:
+            unrecorded += 1
+        elif school_days is not None and day not in school_days:
             off_days += 1
         else:
             counted.append(row)
@@ -143,6 +149,7 @@ def chosen(
         tuple(s for s in sensor_days if school_days is None or s.day in school_days),
         tests,
         off_days,
+        unrecorded,
     )
 
 
@@ -228,6 +235,8 @@ class Outcome:
       unknown is without feedback.
     - `confirmed_rate`: confirmed, of confirmed and false.
     - `feedback_rate`: confirmed and false, of all.
+    - `nobody_responded`: over without any response, of those over that people were to be notified
+      of and that were not withdrawn; devices that work again do not count.
     - `causes`: false alarms by cause, most frequent first.
     - `false_per_sensor_week`: false alarms times seven, of sensor-days online.
     """
@@ -243,6 +252,7 @@ class Outcome:
     suppressed: int
     causes: Mapping[str, int]
     false_per_sensor_week: Rate
+    nobody_responded: Rate
 
 
 def outcome(incidents: Sequence[IncidentRow], sensor_days: Iterable[SensorDay]) -> Outcome:
@@ -251,6 +261,14 @@ def outcome(incidents: Sequence[IncidentRow], sensor_days: Iterable[SensorDay]) 
     confirmed, false, nothing = verdicts[CONFIRMED], verdicts[FALSE], verdicts[NOTHING]
     causes = Counter(row.cause or "other" for row in incidents if row.verdict == FALSE)
     online_days = math.fsum(day.online_s for day in sensor_days) / 86_400.0
+    asked = [
+        row
+        for row in incidents
+        if row.closed_at is not None
+        and row.kind not in HEALTH
+        and not row.suppressed_by
+        and not row.withdrawn
+    ]
     return Outcome(
         incidents=len(incidents),
         confirmed=confirmed,
@@ -263,6 +281,9 @@ def outcome(incidents: Sequence[IncidentRow], sensor_days: Iterable[SensorDay]) 
         suppressed=sum(bool(row.suppressed_by) for row in incidents),
         causes=dict(sorted(causes.items(), key=lambda found: (-found[1], found[0]))),
         false_per_sensor_week=Rate(7.0 * false, online_days),
+        nobody_responded=Rate(
+            sum(row.state is State.NOBODY_RESPONDED for row in asked), len(asked)
+        ),
     )
 
 
@@ -446,6 +467,7 @@ class Kpis:
 
     tests: int
     off_days: int
+    off_record: int
     outcome: Outcome
     response: Response
     load: Load
@@ -463,6 +485,7 @@ def kpis(
     return Kpis(
         tests=selection.tests,
         off_days=selection.off_days,
+        off_record=selection.off_record,
         outcome=outcome(incidents, days),
         response=response(incidents, now),
         load=load(incidents, notices, duty, recorded_from),

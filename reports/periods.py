@@ -47,12 +47,14 @@ class Period:
         >>> Period("month", "2026-11", date(2026, 11, 1), date(2026, 11, 30)).title
         'November 2026'
         >>> Period("week", "2026-W47", date(2026, 11, 16), date(2026, 11, 22)).title
-        'week 2026-W47'
+        'week of 16 November 2026'
         """
         if self.kind == "term":
             return self.name
         if self.kind == "month":
             return f"{self.first:%B %Y}"
+        if self.kind == "week":
+            return f"week of {self.first:%-d %B %Y}"
         return f"{self.kind.replace('_', ' ')} {self.name}"
 
 

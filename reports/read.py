@@ -95,6 +95,8 @@ def incidents(
                 responder=acknowledged[1] if acknowledged[0] is not None else "",
                 action=row["action"],
                 case_number=row["case_number"],
+                is_acknowledged=row["status"] == "acknowledged",
+                again_of=row["again_of"],
                 sensor_health=_health(faults, row["sensor"], row["opened_at"], key),
                 **detections.get(key, {}),
             )

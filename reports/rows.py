@@ -5,11 +5,15 @@ Times are Unix seconds, None if it did not happen. No row names anybody but staf
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from storage.registry import floor_name
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import date
 
 CONFIRMED, FALSE, NOTHING, TEST = "confirmed", "false_alarm", "nothing_found", "test"
@@ -18,9 +22,80 @@ AIR: Final = ("vape", "smoke")
 """Kinds of incident that need somebody on site."""
 
 
-def place_of(room: str, building: str) -> str:
+HEALTH: Final = ("offline", "sensor_fault")
+"""Kinds of incident about a device, which end without anybody on site."""
+
+
+class State(StrEnum):
+    """What people did about an incident, for lists and figures."""
+
+    NEEDS_RESPONDER = "needs_responder"
+    RESPONDING = "responding"
+    ANSWERED = "answered"
+    NOBODY_RESPONDED = "nobody_responded"
+    RESPONDED = "responded"
+    """Over, and the responder has not reported what they found."""
+    SUPPRESSED = "suppressed"
+    WITHDRAWN = "withdrawn"
+    RESOLVED = "resolved"
+    """Of a device that works again."""
+
+
+def state_of(
+    kind: str,
+    *,
+    is_open: bool,
+    is_acknowledged: bool,
+    was_acknowledged: bool,
+    verdict: str | None,
+    suppressed_by: str,
+    withdrawn: bool,
+) -> State:
+    """Return the state of an incident.
+
+    >>> known = {"was_acknowledged": False, "verdict": "", "suppressed_by": "", "withdrawn": False}
+    >>> [state_of("vape", is_open=is_open, is_acknowledged=False, **known).value
+    ...  for is_open in (True, False)]
+    ['needs_responder', 'nobody_responded']
+    """
+    rules = (
+        (withdrawn, State.WITHDRAWN),
+        (bool(verdict), State.ANSWERED),
+        (is_open and is_acknowledged, State.RESPONDING),
+        (bool(suppressed_by), State.SUPPRESSED),
+        (is_open, State.NEEDS_RESPONDER),
+        (was_acknowledged, State.RESPONDED),
+        (kind in HEALTH, State.RESOLVED),
+    )
+    return next((state for applies, state in rules if applies), State.NOBODY_RESPONDED)
+
+
+def place_of(room: str, building: str, floor: str = "") -> str:
     """Name a room of a school that may have several buildings."""
-    return ", ".join(part for part in (room, building) if part)
+    return ", ".join(part for part in (room, floor_name(floor), building) if part)
+
+
+def room_names(rooms: Iterable[tuple[str, str, str, str]]) -> dict[str, str]:
+    """Name rooms by id, each with its building; `rooms` are ids, names, floors and buildings.
+
+    Where names repeat, the floor is added, and where that is not enough, the id.
+
+    >>> rooms = [("a", "Boys", "1", "North"), ("b", "Boys", "2", "North"), ("c", "Gym", "1", "")]
+    >>> room_names(rooms)
+    {'a': 'Boys, floor 1, North', 'b': 'Boys, floor 2, North', 'c': 'Gym'}
+    """
+    given = {room: (name, floor, building) for room, name, floor, building in rooms}
+    short = {room: place_of(name, building) for room, (name, _, building) in given.items()}
+    long = {room: place_of(n, building, floor) for room, (n, floor, building) in given.items()}
+    uses, full_uses = Counter(short.values()), Counter(long.values())
+    return {
+        room: short[room]
+        if uses[short[room]] == 1
+        else long[room]
+        if full_uses[long[room]] == 1
+        else f"{long[room]} ({room})"
+        for room in given
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +117,8 @@ class IncidentRow:
     - `responder`: id of the person who acknowledged first.
     - `action`, `case_number`: class of follow-up, and case number in a system of the school; empty
       without.
+    - `is_acknowledged`: whether somebody responds at the moment.
+    - `again_of`: id of the incident before that people responded to shortly before; else empty.
     - `sensor_health`: at the opening: ``"ok"``, or the faults of the sensor, separated by spaces.
     """
 
@@ -77,6 +154,21 @@ class IncidentRow:
     action: str = ""
     case_number: str = ""
     sensor_health: str = "ok"
+    is_acknowledged: bool = False
+    again_of: str = ""
+
+    @property
+    def state(self) -> State:
+        """What people did about it."""
+        return state_of(
+            self.kind,
+            is_open=self.closed_at is None,
+            is_acknowledged=self.is_acknowledged,
+            was_acknowledged=self.acknowledged_at is not None or self.arrived_at is not None,
+            verdict=self.verdict,
+            suppressed_by=self.suppressed_by,
+            withdrawn=self.withdrawn,
+        )
 
 
 @dataclass(frozen=True, slots=True)

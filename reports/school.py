@@ -90,8 +90,16 @@ class Calendar:
         inside = k >= 0 and moment < self.lessons[k].end
         return self.lessons[k].name if inside else "between"
 
+    def in_order(self, periods: Iterable[str]) -> list[str]:
+        """Sort lesson periods by when they begin in the day, ``"between"`` last."""
+        begins: dict[str, time] = {}
+        for lesson in self.lessons:
+            at = self.local(lesson.start).time()
+            begins[lesson.name] = min(at, begins.get(lesson.name, at))
+        return sorted(periods, key=lambda name: (begins.get(name, time.max), natural(name)))
+
     def periods(self, start: float, end: float, seen: Iterable[str]) -> list[str]:
-        """Name all lesson periods of a window, and those of `seen`, in their order.
+        """Name all lesson periods of a window, and those of `seen`, in the order of the day.
 
         Without bells these are the clock hours from 8 to 15.
         """
@@ -105,7 +113,7 @@ class Calendar:
             first, last = math.floor(start / 3600.0), math.ceil(end / 3600.0)
             hours = {self.local(k * 3600.0).hour for k in range(first, min(last, first + 48))}
             found |= {f"{hour:02d}:00" for hour in hours if _MORNING <= hour <= _AFTERNOON}
-        return sorted(found, key=natural)
+        return self.in_order(found)
 
     def bounds(self, day: date) -> tuple[float, float]:
         """Return the beginning of a day and of the following one, Unix seconds."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from reports import charts, kpis
 from reports.figures import Figure, change_at, figures
-from reports.rows import AIR, CONFIRMED, FALSE, NOTHING, place_of
-from reports.school import days_of, natural
+from reports.rows import AIR, CONFIRMED, FALSE, NOTHING, State
+from reports.school import days_of
 from reports.suppress import LEAST
 from reports.tables import COLUMNS, VERSION, frame, grouped, groups
 
@@ -34,6 +34,7 @@ _BY_DAY_S: Final = 31.5 * 86_400.0
 """Longest window shown day by day, with an hour for clocks that are set back."""
 _TOP: Final = 10
 _DRAWN: Final = 30
+_FOLLOW_UP: Final = ("referral", "nurse", "facilities", "none")
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _IN_UNIT: Final = (
     *("value", "mean", "median", "p90", "low", "high", "median_all", "p90_all"),
@@ -97,6 +98,8 @@ def summary(facts: Facts, intervention: date | None = None) -> Summary:
     facts.published.check()
     grids = {grid.key: grid for grid in _grids(facts)}
     change = None if intervention is None else change_at(facts, intervention)
+    if intervention is not None:
+        grids["displacement"] = _displacement(facts, intervention)
     return Summary(
         facts,
         tuple(figures(facts, change)),
@@ -128,10 +131,10 @@ def _grids(facts: Facts) -> Iterator[Grid]:
     )
     yield Grid(
         "actions",
-        "Follow-up of confirmed incidents",
+        "What followed confirmed incidents",
         "action",
         _columns("incidents"),
-        _counted(dict(sorted(actions.items(), key=lambda found: (-found[1], found[0])))),
+        _counted({name: actions[name] for name in (*_FOLLOW_UP, *actions) if actions[name]}),
         "Classes reported by staff; none names anybody.",
     )
     ways = groups(facts)
@@ -155,8 +158,8 @@ def _over_time(facts: Facts, head: str, name_of: Callable[[date], str]) -> Grid:
     """Count incidents by week or by day."""
     calendar = facts.calendar
     days: Counter[str] = Counter()
-    for day in days_of(facts.start, facts.end, calendar.zone):
-        days[name_of(day)] += day in calendar.school_days
+    for day in days_of(facts.covered_from, facts.end, calendar.zone):
+        days[name_of(day)] += day in facts.school_days
     kinds: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for row in facts.chosen.incidents:
         span = name_of(calendar.local(row.opened_at).date())
@@ -220,7 +223,7 @@ def _periods(facts: Facts) -> Grid:
 
 
 def _rooms(facts: Facts) -> Grid:
-    by_room = grouped(facts.air, lambda row: place_of(row.room, row.building))
+    by_room = grouped(facts.air, lambda row: facts.room_names[row.room_id])
     published = facts.published
     columns = ("incidents", "confirmed", "false_alarms", "unknown")
     first = list(published.totals)[:_TOP]
@@ -256,7 +259,7 @@ def _kinds(facts: Facts) -> Grid:
         "kind",
         _columns(
             *("incidents", "confirmed", "false_alarms", "nothing_found", "unknown"),
-            *("withdrawn", "suppressed"),
+            *("withdrawn", "suppressed", "nobody_responded"),
         ),
         tuple(
             (
@@ -265,6 +268,7 @@ def _kinds(facts: Facts) -> Grid:
                     *_verdicts(rows, (CONFIRMED, FALSE, NOTHING, "")),
                     float(sum(row.withdrawn for row in rows)),
                     float(sum(bool(row.suppressed_by) for row in rows)),
+                    float(sum(row.state is State.NOBODY_RESPONDED for row in rows)),
                 ),
             )
             for kind, rows in grouped(facts.chosen.incidents, lambda row: row.kind).items()
@@ -274,8 +278,8 @@ def _kinds(facts: Facts) -> Grid:
 
 def _response(facts: Facts, by: str, parts: Mapping[str, Sequence[IncidentRow]]) -> Grid:
     found = []
-    for name, rows in sorted(parts.items(), key=lambda item: natural(item[0])):
-        response = kpis.response(rows, facts.now)
+    for name in facts.calendar.in_order(parts):
+        response = kpis.response(parts[name], facts.now)
         acknowledge = response.acknowledge
         values = (
             float(acknowledge.notified),
@@ -298,6 +302,47 @@ def _response(facts: Facts, by: str, parts: Mapping[str, Sequence[IncidentRow]])
         tuple(found),
         "Times are over the acknowledged; median all ranks the unacknowledged last."
         + (" The shift is that of the person notified first." if by == "shift" else ""),
+    )
+
+
+def _displacement(facts: Facts, intervention: date) -> Grid:
+    """Compare each room before and after a date, to see whether incidents moved to others.
+
+    Rooms with fewer than `LEAST` on either side are one row, so that none reveals a small count.
+    """
+    calendar, days = facts.calendar, {*facts.whole_days()}
+    length = [sum(day < intervention for day in days), sum(day >= intervention for day in days)]
+    counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for row in facts.air:
+        day = calendar.local(row.opened_at).date()
+        if day in days:
+            counts[facts.room_names[row.room_id]][day >= intervention] += 1
+    totals = facts.published.totals
+    alone = [room for room, n in counts.items() if min(n) >= LEAST and totals[room] is not None]
+    alone.sort(key=lambda room: sum(counts[room]))
+    if len(counts) == len(alone) + 1:
+        del alone[:1]  # a single small room would be its own sum
+    rest = [n for room, n in counts.items() if room not in alone]
+    found = {room: counts[room] for room in alone}
+    if rest:
+        found["all other rooms"] = [sum(n) for n in zip(*rest, strict=True)]
+
+    def moved(n: Sequence[int]) -> tuple[float | None, ...]:
+        before, after = (c / d if d else None for c, d in zip(n, length, strict=True))
+        change = None if before is None or after is None else after - before
+        return float(n[0]), float(n[1]), before, after, change
+
+    rows = [(room, moved(n)) for room, n in found.items()]
+    return Grid(
+        "displacement",
+        f"Where vaping and smoke were before and from {intervention:%-d %B %Y} on",
+        "room",
+        (
+            *_columns("before", "after"),
+            *((f"{name}_per_day", "1/day") for name in ("before", "after", "change")),
+        ),
+        tuple(sorted(rows, key=lambda item: (-(item[1][4] or 0.0), item[0]))),
+        f"Of whole school days. Rooms with fewer than {LEAST} before or after are one row.",
     )
 
 
@@ -341,7 +386,7 @@ def _sensors(facts: Facts) -> Grid:
     for sensor, own in days.items():
         time = kpis.sensor_time(own)
         room = facts.registry.room_of(sensor)
-        name = f"{sensor} ({room.name})" if room else sensor
+        name = f"{sensor} ({facts.room_names[room.id]})" if room else sensor
         found.append((name, (time.availability.value, time.completeness.value, time.online_days)))
     found.sort(key=lambda item: (1.0 if item[1][0] is None else item[1][0], item[0]))
     return Grid(
@@ -378,7 +423,7 @@ def _stacked(grid: Grid) -> Drawing:
     """Draw incidents by day or week above the day of the month or the number of school days."""
     school_days = [values[0] or 0.0 for _, values in grid.rows]
     if grid.key == "weeks":
-        labels = [name[-3:] for name, _ in grid.rows]
+        labels = [f"{date.fromisoformat(f'{name}-1'):%b %-d}" for name, _ in grid.rows]
         notes = [f"{n:.0f} d" for n in school_days]
     else:
         days = [date.fromisoformat(name) for name, _ in grid.rows]

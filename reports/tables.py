@@ -15,7 +15,7 @@ import polars as pl
 
 from reports import kpis
 from reports.names import ABOUT
-from reports.rows import AIR, CONFIRMED, place_of
+from reports.rows import AIR, CONFIRMED
 from storage.firmware import unlike_others
 
 if TYPE_CHECKING:
@@ -98,12 +98,13 @@ _SPANS: Final = {
 _COPIED: Final = (
     *("id", "site", "building", "floor", "room_id", "room", "location", "kind", "masked"),
     *("thc_likely", "severity", "confidence", "sensor", "model_version", "withdrawn"),
-    *("suppressed_by", "action", "case_number", "sensor_health"),
+    *("suppressed_by", "action", "case_number", "sensor_health", "state", "again_of"),
 )
 
 
 def _incidents(facts: Facts) -> Iterator[dict[str, Any]]:
     calendar = facts.calendar
+    counted = {row.id for row in facts.chosen.incidents}
     delivered: Counter[str] = Counter()
     undelivered: Counter[str] = Counter()
     people: defaultdict[str, set[str]] = defaultdict(set)
@@ -134,6 +135,7 @@ def _incidents(facts: Facts) -> Iterator[dict[str, Any]]:
             "school_year": calendar.times.school_year(day),
             "term": calendar.times.term(day),
             "school_day": day in calendar.school_days,
+            "counted": row.id in counted,
             "sensor_model": sensor.model if sensor else "",
             "people_notified": len(people[row.id]),
             "notices": delivered[row.id],
@@ -264,7 +266,7 @@ def _sensors(facts: Facts) -> Iterator[dict[str, Any]]:
             "firmware_since_utc": firmware.since if firmware else None,
             "firmware_differs": sensor in unlike if firmware else None,
         }
-        places = {place_of(row.room, row.building) for row in own if row.kind in AIR}
+        places = {facts.room_names[row.room_id] for row in own if row.kind in AIR}
         if any(totals[place] is None for place in places):
             values |= dict.fromkeys(_NOT_OF_FEW)
         yield values

@@ -16,7 +16,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _FORMULA: Final = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _ESCAPE: Final = re.compile(r"\\(?:\\|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[nrt])")
@@ -71,6 +71,32 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def column_texts(values: Sequence[float | None], unit: str) -> tuple[str, list[str]]:
+    """Write the numbers of a column in one format, with the unit for its head.
+
+    >>> column_texts([4.0, 75.3, None], "s")
+    ('min:s', ['0:04', '1:15', '—'])
+    >>> column_texts([3.0, 1200.0], ""), column_texts([3.0, 0.25], "1/day")
+    (('', ['3', '1,200']), ('1/day', ['3.00', '0.25']))
+    """
+    known = [value for value in values if value is not None]
+    most = max(map(abs, known), default=0.0)
+    if unit == "s" and most >= 60.0:
+        unit = "min:s"
+    elif unit == "share":
+        unit = "%"
+
+    def text(value: float) -> str:
+        if unit == "min:s":
+            return f"{round(value) // 60:,}:{round(value) % 60:02d}"
+        if unit in ("%", "s"):
+            return f"{100 * value if unit == '%' else value:.1f}"
+        whole = not unit and all(value == round(value) for value in known)
+        return f"{value:,.{0 if whole else 2 if most < 100 else 1}f}"
+
+    return unit, ["—" if value is None else text(value) for value in values]
 
 
 def median_basis(values: Mapping[str, float | None]) -> str:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 from reports.drawing import svg
 from reports.tables import VERSION
-from reports.text import duration, median_basis, shown
+from reports.text import column_texts, duration, median_basis, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     import polars as pl
 
     from reports.facts import Facts
     from reports.figures import Figure
+    from reports.periods import Period
     from reports.summary import Grid, Summary
 
 PRINTED: Final = {
     "incidents": (
-        *("id", "opened_local", "building", "room", "kind", "severity", "outcome", "false_cause"),
-        *("acknowledge_s", "arrive_s", "notices", "responder_role", "action", "case_number"),
-        *("suppressed_by",),
+        *("id", "opened_local", "building", "floor", "room", "kind", "severity", "state"),
+        *("outcome", "false_cause", "acknowledge_s", "arrive_s", "notices", "responder_role"),
+        *("action", "case_number", "suppressed_by"),
     ),
     "response": (
         *("by", "value", "incidents", "notified", "unacknowledged", "acknowledged_within_5_min"),
@@ -29,7 +31,7 @@ PRINTED: Final = {
         *("arrive_median_s", "resolve_median_s", "escalated", "missed"),
     ),
     "sensors": (
-        *("sensor", "building", "room", "online_days", "availability", "completeness"),
+        *("sensor", "building", "floor", "room", "online_days", "availability", "completeness"),
         *("incidents", "confirmed", "false_alarms", "false_alarms_per_week", "offline_incidents"),
         *("tamper_incidents", "fault_incidents"),
     ),
@@ -37,13 +39,16 @@ PRINTED: Final = {
 """Columns of each table that fit a page; CSV, XLSX, JSON and Parquet have all."""
 
 _TILES: Final = (
-    *("incidents_air", "confirmed_rate", "false_alarms_per_sensor_week", "time_to_acknowledge"),
-    *("acknowledged_in_5_min", "notices_per_duty_hour", "availability", "completeness"),
+    *("incidents_air", "confirmed_rate", "nobody_responded", "time_to_acknowledge"),
+    *("acknowledged_in_5_min", "false_alarms_per_sensor_week", "notices_per_duty_hour"),
+    "availability",
 )
+_MOST_MOVED: Final = 5
 _ON_FIRST_PAGE: Final = ("weeks", "days", "hour_by_weekday")
 _ONLY_DRAWN: Final = ("hour_by_weekday", "period_by_room", "rooms")
 """Tables shown as a picture only; every number is in it."""
 _IN_DETAIL: Final = ("rooms", "period_by_room", "change")
+_SHARES: Final = ("availability", "completeness")
 _OF_CODES: Final = ("kinds", "false_causes", "actions")
 """Tables whose rows are codes, such as ``false_alarm``."""
 _LIMITS: Final = (
@@ -67,7 +72,7 @@ def summary_view(made: Summary) -> dict[str, Any]:
     }
     return {
         **_head(made.facts, "summary", "Summary"),
-        "sentences": list(_sentences(made)),
+        "sentences": list(sentences(made)),
         "tiles": tiles,
         "first": [pictures[key] for key in _ON_FIRST_PAGE if key in pictures],
         "detail": [pictures[key] for key in _IN_DETAIL if key in pictures],
@@ -78,18 +83,54 @@ def summary_view(made: Summary) -> dict[str, Any]:
     }
 
 
+def letter(made: Summary, link: str = "") -> tuple[str, str]:
+    """Return the title and the text of a summary for an e-mail: findings, and what changed."""
+    facts = made.facts
+    title = facts.period.title if facts.period else "summary"
+    lines = [*sentences(made), "", "What changed:"]
+    changed = [
+        f"- {row['label']}: {row['value']}, {row['was']} in {_before_name(facts)}"
+        for figure in made.figures
+        if figure.key in _TILES and (row := _row(figure))["was"] not in ("", row["value"])
+    ]
+    if facts.before is not None:
+        now, was = facts.published.totals, facts.before.published.totals
+        moved = [
+            (n - b, f"- {shown(room)}: {n} of vaping or smoke, {b} before")
+            for room in sorted({*now, *was})
+            if (n := now.get(room, 0)) is not None
+            and (b := was.get(room, 0)) is not None
+            and n != b
+        ]
+        moved.sort(key=lambda item: -abs(item[0]))
+        changed += [line for _, line in moved[:_MOST_MOVED]]
+    lines += changed or ["- nothing, or there is nothing to compare with."]
+    if link:
+        lines += ["", f"Full report: {link}/reports"]
+    return f"{shown(facts.school)}: {title}", "\n".join([*lines, "", *_LIMITS])
+
+
+def figure_table(made: Summary) -> tuple[list[str], list[list[Any]]]:
+    """Return heads and rows of all key figures, with numbers as numbers."""
+    rows = [
+        [
+            *(figure.label, figure.main, figure.unit, _row(figure)["rest"]),
+            figure.values.get("period_before"),
+        ]
+        for figure in made.figures
+    ]
+    return ["figure", "value", "unit", "basis", "in the period before"], rows
+
+
 def table_view(facts: Facts, name: str, about: str, frame: pl.DataFrame) -> dict[str, Any]:
     """Return the content of a table for the templates."""
-    columns = PRINTED[name]
+    made = [_cells(column, frame[column].to_list()) for column in PRINTED[name]]
     return {
         **_head(facts, name, name.capitalize()),
         "about": f"{_capitalized(about)}.",
         "count": frame.height,
-        "columns": [column.removesuffix("_s").replace("_", " ") for column in columns],
-        "rows": [
-            [_cell(name, value) for name, value in row.items()]
-            for row in frame.select(columns).iter_rows(named=True)
-        ],
+        "columns": [head for head, _ in made],
+        "rows": [list(row) for row in zip(*(cells for _, cells in made), strict=True)],
     }
 
 
@@ -154,8 +195,8 @@ def _change_basis(values: dict[str, float | None]) -> str:
         return "no data on one side"
     return (
         f"95 % interval {values['low']:.2f} to {values['high']:.2f}; before"
-        f" {_number(values['before'])} a day on {values['before_days']:.0f} days, after"
-        f" {_number(values['after'])} on {values['after_days']:.0f}"
+        f" {values['before']:.2f} a day on {values['before_days']:.0f} days, after"
+        f" {values['after']:.2f} on {values['after_days']:.0f}"
     )
 
 
@@ -166,7 +207,13 @@ def _before_name(facts: Facts) -> str:
         return ""
     local = before.calendar.local(before.start)
     part = "" if local.date() == before.period.first else f", from {local:%-d %B %Y} on"
-    return f"{shown(before.period.title)}{part}"
+    return f"{_in_text(before.period)}{part}"
+
+
+def _in_text(period: Period) -> str:
+    """Name a period inside a sentence."""
+    article = "" if period.kind in ("month", "term") else "the "
+    return f"{article}{shown(period.title)}"
 
 
 def _title(made: Summary, key: str) -> str:
@@ -176,21 +223,30 @@ def _title(made: Summary, key: str) -> str:
     return f"Vaping and smoke per school day since {made.intervention:%-d %B %Y}, against before"
 
 
-def _sentences(made: Summary) -> Iterator[str]:
-    """Yield the main findings as sentences."""
+def sentences(made: Summary) -> Iterator[str]:
+    """Yield the main findings; all numbers of a sentence count the same incidents and days."""
+    facts = made.facts
     figures = {figure.key: figure.values for figure in made.figures}
 
     def value(key: str, measure: str = "value") -> float:
         return figures[key].get(measure) or 0.0
 
+    if facts.covered_from > facts.start:
+        yield (
+            f"The record begins on {facts.calendar.local(facts.covered_from):%-d %B %Y}; days"
+            " before it do not count."
+        )
+    if facts.sensor_days and figures["availability"]["value"] is not None:
+        yield f"Sensors were online for {100 * value('availability'):.1f} % of the time."
     air, rest = value("incidents_air"), value("incidents") - value("incidents_air")
     on = value("school_days")
     days = "one school day" if on == 1 else f"{on:.0f} school days"
     others = "one other" if rest == 1 else f"{rest:,.0f} others"
     yield f"On {days} there were {air:,.0f} incidents of vaping or smoke and {others}."
     yield (
-        f"Staff confirmed {value('confirmed'):,.0f} of the {value('confirmed_rate', 'of'):,.0f}"
-        f" that they judged; {value('unknown'):,.0f} have no feedback."
+        f"Of these {value('incidents'):,.0f}, staff confirmed {value('confirmed'):,.0f},"
+        f" {value('false_alarms'):,.0f} were false alarms, in {value('nothing_found'):,.0f} nothing"
+        f" was found, and {value('unknown'):,.0f} have no feedback."
     )
     if notified := value("time_to_acknowledge", "notified"):
         yield (
@@ -198,7 +254,16 @@ def _sentences(made: Summary) -> Iterator[str]:
             f" {value('acknowledged_in_5_min', 'part'):,.0f} were acknowledged within five minutes"
             f" and {value('time_to_acknowledge', 'unacknowledged'):,.0f} never."
         )
+    if asked := value("nobody_responded", "of"):
+        yield (
+            f"Nobody responded to {value('nobody_responded', 'part'):,.0f} of {asked:,.0f} that"
+            " needed a responder."
+        )
     yield from _against_before(made)
+    if made.change is not None:
+        start = f"Since {made.intervention:%-d %B %Y}"
+        yield from _change(start, figures["change"], "before")
+        yield from _displaced(made)
     rooms = [(name, n) for name, (n, *_) in made.grids["rooms"].rows if n is not None]
     if rooms:
         named = ", ".join(f"{shown(name)} ({n:.0f})" for name, n in rooms[:3])
@@ -206,54 +271,95 @@ def _sentences(made: Summary) -> Iterator[str]:
 
 
 def _against_before(made: Summary) -> Iterator[str]:
-    """Yield the comparison with the period before, and how certain a change is."""
+    """Yield the comparison with the period before."""
     facts = made.facts
     if facts.period is None:
         return
     if facts.before is None:
         earlier = facts.calendar.times.before(facts.period)
         if earlier is not None:
-            yield f"Nothing of {shown(earlier.title)} is on record to compare with."
+            yield f"Nothing of {_in_text(earlier)} is on record to compare with."
         return
-    figures = {figure.key: figure.values for figure in made.figures}
-    change, name = figures["change_from_before"], _before_name(facts)
-    days = change["before_days"] or 0.0
-    air = figures["incidents_air"]["period_before"] or 0.0
-    yield f"In {name}, there were {air:,.0f} of vaping or smoke on {days:.0f} school days."
-    low, high = change["low"], change["high"]
-    if change["value"] is not None and low is not None and high is not None:
+    values = next(f.values for f in made.figures if f.key == "change_from_before")
+    yield from _change("Per whole school day", values, f"in {_before_name(facts)}")
+
+
+def _change(start: str, values: Mapping[str, float | None], before: str) -> Iterator[str]:
+    """Yield rates before and after, and how certain their ratio is; none without days on a side."""
+
+    def rate(side: str) -> str:
+        count, days = values[f"{side}_count"] or 0.0, values[f"{side}_days"] or 0.0
+        each = "" if start.startswith("Per") else " per whole school day"
+        return f"{values[side]:.2f}{each} ({count:,.0f} on {days:.0f} days)"
+
+    if not values["before_days"] or not values["after_days"]:
+        return
+    text = (
+        f"{start}, there were {rate('after')} of vaping or smoke, against {rate('before')} {before}"
+    )
+    low, high = values["low"], values["high"]
+    if values["before_count"] and values["after_count"] and low is not None and high is not None:
         chance = "; that may be chance" if low <= 1.0 <= high else ""
+        text += (
+            f": {values['value']:.2f} times as many (95 % interval {low:.2f} to {high:.2f}{chance})"
+        )
+    yield f"{text}."
+
+
+def _displaced(made: Summary) -> Iterator[str]:
+    """Yield whether incidents moved to other rooms; none without days on both sides."""
+    moved = [values[-1] for _, values in made.grids["displacement"].rows]
+    rose = [change for change in moved if change is not None and change > 0]
+    fell = [-change for change in moved if change is not None and change < 0]
+    if rose or fell:
         yield (
-            f"Per school day, that is now {change['value']:.2f} times as many (95 % interval"
-            f" {low:.2f} to {high:.2f}{chance})."
+            f"Displacement: {len(rose)} rooms or groups of rooms rose, by {sum(rose):.2f} per"
+            f" school day in all, and {len(fell)} fell, by {sum(fell):.2f}."
         )
 
 
 def _grid(grid: Grid) -> dict[str, Any]:
+    columns = zip(*(values for _, values in grid.rows), strict=True) if grid.rows else ()
+    texts = [
+        column_texts(values, unit) for (_, unit), values in zip(grid.columns, columns, strict=False)
+    ]
+    heads = [
+        " ".join(filter(None, (name.replace("_", " "), unit not in ("", "days") and f"({unit})")))
+        for (name, _), unit in zip(
+            grid.columns, [unit for unit, _ in texts] or [""] * len(grid.columns), strict=True
+        )
+    ]
+    rows = []
+    for k, (name, _) in enumerate(grid.rows):
+        cells = [
+            grid.notes.get((name, column)) or text[k]
+            for (column, _), (_, text) in zip(grid.columns, texts, strict=True)
+        ]
+        rows.append([shown(_row_name(grid, name)), *cells])
     return {
         "title": grid.title,
         "about": grid.about,
-        "columns": [grid.head, *(name.replace("_", " ") for name, _ in grid.columns)],
-        "rows": [
-            [
-                shown(name.replace("_", " ") if grid.key in _OF_CODES else name),
-                *(
-                    grid.notes.get((name, column)) or _number(value, unit)
-                    for (column, unit), value in zip(grid.columns, values, strict=True)
-                ),
-            ]
-            for name, values in grid.rows
-        ],
+        "columns": [grid.head.replace("_", " "), *heads],
+        "rows": rows,
     }
 
 
-def _cell(name: str, value: Any) -> str:
-    if value is None:
-        return ""
+def _row_name(grid: Grid, name: str) -> str:
+    if grid.key in _OF_CODES:
+        return name.replace("_", " ")
+    if grid.key == "weeks":
+        return f"{date.fromisoformat(f'{name}-1'):%-d %b %Y}"
+    return f"{date.fromisoformat(name):%a %-d %b %Y}" if grid.key == "days" else name
+
+
+def _cells(name: str, values: Sequence[Any]) -> tuple[str, list[str]]:
+    """Return the head and the cells of a column, with one number format."""
+    head = name.removesuffix("_s").replace("_", " ")
     if name.endswith("_local"):  # 2026-11-02T11:05:03.250-05:00
-        return str(value)[:19].replace("T", " ")
-    if name.endswith("_s"):
-        return duration(value)
-    if isinstance(value, float):
-        return f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}"
-    return shown(str(value))
+        return head, [str(value or "")[:19].replace("T", " ") for value in values]
+    if any(isinstance(value, float) for value in values):
+        unit = "share" if name in _SHARES else "s" if name.endswith("_s") else ""
+        unit, texts = column_texts(values, unit)
+        missing = ["" if value is None else text for value, text in zip(values, texts, strict=True)]
+        return f"{head} ({unit})" if unit else head, missing
+    return head, ["" if value is None else shown(str(value)) for value in values]

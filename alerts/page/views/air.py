@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from alerts.page.page_context import NavLink, PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.views.history import span_of
-from reports.guidelines import GUIDELINES
+from reports.guidelines import COVERAGE, DAY_S, GUIDELINES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from storage.registry import Room
 
-_DAY_S: Final = 86_400.0
 _QUARTER_S: Final = 900.0
 _SHOWN: Final = ("pm25", "co2", "tvoc_ugm3", "tvoc_ppb", "voc_index", "rh")
 _SLOWEST: Final = 0.1
@@ -33,11 +32,15 @@ _BY_KEY: Final = {guideline.quantity: guideline for guideline in GUIDELINES}
 
 
 class Cell(NamedTuple):
-    """One number of a table; `band` is 0 within the guideline, 1 or more above it."""
+    """One number of a table; `band` is 0 within the guideline, 1 or more above it.
+
+    `hours` is how much of the day has readings, if that is too little for a mean.
+    """
 
     value: float | None
     band: int = 0
     words: str = ""
+    hours: float | None = None
 
 
 class AirPages(PageGroup):
@@ -76,10 +79,16 @@ class AirPages(PageGroup):
         days, hours = [], []
         for room in rooms:
             means = day_means(series, self._sensors(room), now)
-            days.append((room, {key: _cell(key, value) for key, value in means.items()}))
+            cells = {
+                key: Cell(None, hours=24.0 * share)
+                if share < COVERAGE
+                else cell_of(key, mean, DAY_S)
+                for key, (mean, share) in means.items()
+            }
+            days.append((room, cells))
             found = self._by_hour(room, quantity, now - SPANS[span], now)
             if found:
-                hours.append((room, [_cell(quantity, found.get(hour)) for hour in range(24)]))
+                hours.append((room, [cell_of(quantity, found.get(hour)) for hour in range(24)]))
         records = series.records("event", now - SPANS[span], now)
         bounds = [(room, most_air_changes(records, room.id)) for room in rooms]
         changes = [(room, *bound) for room, bound in bounds if bound is not None]
@@ -100,14 +109,24 @@ class AirPages(PageGroup):
         return {hour: fmean(values) for hour, values in found.items()}
 
 
-def day_means(series: Any, sensors: list[str], now: float) -> dict[str, float]:
-    """Return 24-hour means by quantity, over the quarter-hour means of all sensors of a room."""
-    found: defaultdict[str, list[float]] = defaultdict(list)
+def day_means(series: Any, sensors: list[str], now: float) -> dict[str, tuple[float, float]]:
+    """Return the mean of the last 24 hours and its coverage, 0 to 1, by quantity.
+
+    Each quarter hour with readings counts once, as the mean of the sensors of the room; coverage is
+    the share of those quarter hours.
+    """
+    found: defaultdict[str, defaultdict[float, list[float]]]
+    found = defaultdict(lambda: defaultdict(list))
     for sensor in sensors:
-        _, values = series.readings(sensor, now - _DAY_S, now, _QUARTER_S, "mean", _SHOWN)
+        times, values = series.readings(sensor, now - DAY_S, now, _QUARTER_S, "mean", _SHOWN)
         for key, column in values.items():
-            found[key] += [float(value) for value in column if math.isfinite(value)]
-    return {key: fmean(values) for key, values in found.items() if values}
+            for at, value in zip(times, column, strict=False):
+                if math.isfinite(value):
+                    found[key][at // _QUARTER_S].append(float(value))
+    return {
+        key: (fmean(map(fmean, slots.values())), min(1.0, len(slots) * _QUARTER_S / DAY_S))
+        for key, slots in found.items()
+    }
 
 
 def most_air_changes(records: Any, room: str) -> tuple[float, int] | None:
@@ -127,9 +146,10 @@ def most_air_changes(records: Any, room: str) -> tuple[float, int] | None:
     return (rates[rank - 1], len(rates)) if rank else None
 
 
-def _cell(key: str, value: float | None) -> Cell:
+def cell_of(key: str, value: float | None, over_s: float = 0.0) -> Cell:
+    """Compare a mean over so many seconds with the guideline, if that is for such means."""
     guideline = _BY_KEY.get(key)
-    if value is None or guideline is None:
+    if value is None or guideline is None or guideline.over_s > over_s:
         return Cell(value)
     band = guideline.band(value)
     return Cell(value, band.severity, band.words)

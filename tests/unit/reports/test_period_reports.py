@@ -125,14 +125,14 @@ def test_what_is_not_on_record_is_not_compared(make):
     found = figures(make(week="2026-W43"))
     assert not [item for item, measure in found if measure == "period_before"]
     page = make(kind="html", week="2026-W43").read_text(encoding="utf-8")
-    assert "Nothing of week 2026-W42 is on record to compare with." in page
+    assert "Nothing of the week of 12 October 2026 is on record to compare with." in page
     page = make(kind="html", week="2030-W01").read_text(encoding="utf-8")
-    assert "Nothing of week 2029-W52 is on record to compare with." in page
+    assert "Nothing of the week of 24 December 2029 is on record to compare with." in page
     page = make(kind="html", start="2026-10-19", end="2026-10-25").read_text(encoding="utf-8")
     assert "on record to compare with" not in page
     # of the month before, only what was recorded
     page = make(kind="html", month="2026-11").read_text(encoding="utf-8")
-    assert "In October 2026, from 19 October 2026 on, there were" in page
+    assert " in October 2026, from 19 October 2026 on" in page
 
 
 def test_short_windows_are_drawn_by_day_and_long_ones_by_week(make):
@@ -149,11 +149,11 @@ def test_short_windows_are_drawn_by_day_and_long_ones_by_week(make):
 
 def test_a_building_alone_in_words_and_in_machine_formats(make):
     page = make(kind="html", week="2026-W45", building="North").read_text(encoding="utf-8")
-    assert "Week 2026-W45: 2 November 2026 to 8 November 2026" in page
-    assert "In week 2026-W44, there were" in page
+    assert "Week of 2 November 2026: 2 November 2026 to 8 November 2026" in page
+    assert "in the week of 26 October 2026: " in page
     assert "times as many (95 % interval" in page
     document = json.loads(make(kind="json", week="2026-W45", building="North").read_text())
-    assert (document["period"], document["place"]) == ("week 2026-W45", "North")
+    assert (document["period"], document["place"]) == ("week of 2 November 2026", "North")
     assert make(kind="pdf", week="2026-W45", building="North").read_bytes().startswith(b"%PDF")
 
 

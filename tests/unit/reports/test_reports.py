@@ -60,9 +60,10 @@ def csv_rows(path):
 
 
 def xlsx_rows(path):
-    """Cells of the first sheet, as a reader that knows nothing of ours finds them."""
+    """Cells of the sheet before the last, as a reader that knows nothing of ours finds them."""
     with zipfile.ZipFile(path) as book:
-        sheet = ET.fromstring(book.read("xl/worksheets/sheet1.xml"))  # noqa: S314 - ours
+        number = sum(name.startswith("xl/worksheets/sheet") for name in book.namelist()) - 1
+        sheet = ET.fromstring(book.read(f"xl/worksheets/sheet{number}.xml"))  # noqa: S314 - ours
         assert not list(sheet.iter(f"{SHEET}f")), "no cell is a formula"
     rows = []
     for row in sheet.iter(f"{SHEET}row"):
@@ -75,6 +76,18 @@ def xlsx_rows(path):
         rows.append(cells)
     head = rows[0]
     return [{head[k]: v for k, v in row.items()} for row in rows[1:]]
+
+
+def test_a_summary_as_a_workbook_has_a_sheet_a_table_and_charts(write):
+    with zipfile.ZipFile(write("summary", "xlsx", intervention="2026-10-26")) as book:
+        sheets = re.findall(r'<sheet name="([^"]+)"', book.read("xl/workbook.xml").decode())
+        charts = [name for name in book.namelist() if "/charts/chart" in name]
+        first = book.read("xl/worksheets/sheet1.xml").decode()
+    assert sheets[:3] == ["Key figures", "Incidents by week", "Incidents by day"]
+    assert sheets[-2:] == ["All values", "about"]
+    assert "Rooms with most vaping and smoke"[:31] in sheets
+    assert len(charts) == 6
+    assert re.search(r'<c r="A1"[^>]*><is><t>figure<', first)
 
 
 @pytest.mark.parametrize("name", REPORTS)

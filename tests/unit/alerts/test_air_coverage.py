@@ -1,0 +1,43 @@
+"""Means of a day: only with readings of most of it, and only they are compared with its limits."""
+
+import numpy as np
+import pytest
+
+from alerts.page.views.air import cell_of, day_means
+from reports.guidelines import COVERAGE, DAY_S
+
+NOW = 1_790_000_100.0
+
+
+class Quarters:
+    """A series with quarter-hour means of PM2.5, by sensor, in the newest part of a day."""
+
+    def __init__(self, **hours):
+        self.hours = hours
+
+    def readings(self, sensor, start, end, *_):
+        times = np.arange(start, end, 900.0)[-round(4 * self.hours[sensor]) :]
+        return times, {"pm25": np.full(len(times), 40.0 if sensor == "a" else 20.0)}
+
+
+@pytest.mark.parametrize(
+    ("hours", "mean", "covered_h"),
+    [
+        ({"a": 0.25}, 40.0, 0.25),
+        ({"a": 17.75}, 40.0, 17.75),
+        ({"a": 18}, 40.0, 18),
+        ({"a": 12, "b": 12}, 30.0, 12),
+        ({"a": 24, "b": 12}, 35.0, 24),
+    ],
+)
+def test_a_quarter_hour_counts_once_in_a_room(hours, mean, covered_h):
+    found, share = day_means(Quarters(**hours), list(hours), NOW)["pm25"]
+    assert found == pytest.approx(mean)
+    assert 24 * share == pytest.approx(covered_h)
+    assert (share >= COVERAGE) == (covered_h >= 18)
+
+
+def test_a_limit_for_a_day_is_not_compared_with_a_moment():
+    assert cell_of("pm25", 311.0).band == 0
+    assert cell_of("pm25", 311.0, DAY_S).words == "above the US standard"
+    assert cell_of("co2", 2500.0).words == "unacceptable"

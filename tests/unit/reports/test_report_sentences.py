@@ -1,0 +1,231 @@
+"""Sentences of a summary against its own tables: rooms by id, one basis, days on record."""
+
+import re
+from datetime import date, timedelta
+from html import unescape
+
+import polars as pl
+import pytest
+
+from tests.support.command import report as write_report
+from tests.support.school_year import config_text, fill_health, fill_state, moment
+
+FIRST, DAYS, ROOMS = date(2026, 9, 14), 21, 6
+CHANGED = FIRST + timedelta(days=10)
+BELLS = """
+[[bells]]
+id = "usual"
+days = ["mon", "tue", "wed", "thu", "fri"]
+periods = [
+  { name = "Morning block", start = "08:00", end = "10:00" },
+  { name = "P2", start = "10:00", end = "12:00" },
+  { name = "Lunch", start = "12:00", end = "12:45" },
+  { name = "P1 again", start = "12:45", end = "15:00" },
+]
+"""
+
+
+@pytest.fixture(scope="module")
+def school(tmp_path_factory):
+    """Three weeks on record; rooms of three names on three floors of two buildings."""
+    root = tmp_path_factory.mktemp("sentences")
+    text = config_text(ROOMS, names=lambda k: ("Boys' restroom", "Girls' restroom")[k % 2])
+    (root / "plumewatch.toml").write_text(text, encoding="utf-8")
+    data = root / "plumewatch-data"
+    data.mkdir()
+    fill_state(data / "state.db", FIRST, DAYS, ROOMS, seed=5, a_day=2.0)
+    fill_health(data / "series.db", FIRST, DAYS, ROOMS, every_s=3600.0)
+    return root
+
+
+@pytest.fixture(scope="module")
+def write(school):
+    made = {}
+
+    def report(name="summary", kind="parquet", **asked):
+        key = (name, kind, *sorted(asked.items()))
+        if key not in made:
+            path = school / f"{len(made)}.{kind}"
+            now = moment(FIRST + timedelta(days=DAYS))
+            asked = asked or {"week": "2026-W39"}
+            ran = write_report(
+                school / "plumewatch.toml", name, now=now, kind=kind, out=path, **asked
+            )
+            assert ran.code == 0, ran.err
+            made[key] = path
+        return made[key]
+
+    return report
+
+
+def cells(path):
+    rows = pl.read_parquet(path).iter_rows(named=True)
+    return {(r["section"], r["item"], r["measure"]): r["value"] for r in rows}
+
+
+def sentences(path):
+    page = path.read_text(encoding="utf-8")
+    body = page[page.index("<main>") : page.index('<div class="tiles">')]
+    return [unescape(each) for each in re.findall(r"<p>(.*?)</p>", body)]
+
+
+def counts(frame, **equal):
+    for column, value in equal.items():
+        frame = frame.filter(pl.col(column) == value)
+    return frame.height
+
+
+class Tables:
+    """What the tables say; each method recomputes the numbers of one sentence, in order."""
+
+    def __init__(self, summary, frame):
+        self.cell = cells(summary)
+        self.incidents = pl.read_parquet(frame).filter("counted")
+        self.air = self.incidents.filter(pl.col("kind").is_in(["vape", "smoke"]))
+
+    def figure(self, key, measure="value"):
+        return self.cell["figures", key, measure]
+
+    def online(self):
+        return [100 * self.figure("availability")]
+
+    def days(self):
+        others = self.incidents.height - self.air.height
+        return [self.figure("school_days"), self.air.height, others]
+
+    def outcomes(self):
+        kinds = ("confirmed", "false_alarm", "nothing_found", "unknown")
+        return [self.incidents.height, *(counts(self.incidents, outcome=kind) for kind in kinds)]
+
+    def acknowledged(self):
+        notified = self.incidents.filter(pl.col("notified_utc").is_not_null())
+        acked = notified.filter(pl.col("acknowledged_utc").is_not_null())
+        quick = acked.filter(pl.col("acknowledge_s").clip(0) <= 300)
+        return [notified.height, quick.height, notified.height - acked.height]
+
+    def nobody(self):
+        asked = self.incidents.filter(
+            ~pl.col("kind").is_in(["offline", "sensor_fault"])
+            & (pl.col("suppressed_by") == "")
+            & ~pl.col("withdrawn")
+            & pl.col("closed_utc").is_not_null()
+        )
+        return [counts(asked, state="nobody_responded"), asked.height]
+
+    def change(self, key="change"):
+        before, after = (
+            (self.figure(key, f"{side}_count"), self.figure(key, f"{side}_days"))
+            for side in ("before", "after")
+        )
+        rates = [after[0] / after[1], *after, before[0] / before[1], *before]
+        return [
+            *(*rates, rates[0] / rates[3]),
+            *(self.figure(key, "low"), self.figure(key, "high")),
+        ]
+
+    def change_from_before(self):
+        return self.change("change_from_before")
+
+    def rooms(self):
+        by_room = self.air.group_by("room_id").len().sort("len", descending=True)
+        return by_room["len"][:3].to_list()
+
+    def displacement(self):
+        moved = [
+            value - self.cell[section, item, "before_per_day"]
+            for (section, item, measure), value in self.cell.items()
+            if section == "displacement" and measure == "after_per_day"
+        ]
+        rose, fell = [m for m in moved if m > 0], [-m for m in moved if m < 0]
+        return [len(rose), sum(rose), len(fell), sum(fell)]
+
+    def none(self):
+        return []
+
+
+SENTENCES = {
+    "The record begins on": Tables.none,
+    "Nothing of": Tables.none,
+    "Sensors were online": Tables.online,
+    "On ": Tables.days,
+    "Of these": Tables.outcomes,
+    "Of ": Tables.acknowledged,
+    "Nobody responded": Tables.nobody,
+    "Per whole school day": Tables.change_from_before,
+    "Since ": Tables.change,
+    "Displacement": Tables.displacement,
+    "Most in:": Tables.rooms,
+}
+
+
+def numbers(sentence):
+    """Return the numbers of a sentence without those in dates, names and fixed words."""
+    text = re.sub(r"\d{1,2} [A-Z][a-z]+ \d{4}|95 %|floor \d+|\d\d:\d\d", "", sentence)
+    return [float(n.replace(",", "")) for n in re.findall(r"\d[\d,]*(?:\.\d+)?", text)]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"week": "2026-W39"},
+        {"week": "2026-W40"},
+        {"week": "2026-W38"},
+        {"start": str(FIRST - timedelta(days=30)), "end": "2026-10-04"},
+        {"start": str(FIRST), "end": "2026-10-04", "intervention": str(CHANGED)},
+        {"start": "2026-08-01", "end": "2026-10-04", "intervention": str(CHANGED)},
+        {"start": "2026-09-24", "end": "2026-09-24"},
+    ],
+)
+def test_every_sentence_is_true_by_the_tables(write, asked):
+    window = {key: value for key, value in asked.items() if key != "intervention"}
+    tables = Tables(write(**asked), write("incidents", **window))
+    found = sentences(write("summary", "html", **asked))
+    assert len(found) >= 5
+    for sentence in found:
+        recompute = next(f for start, f in SENTENCES.items() if sentence.startswith(start))
+        text = sentence.replace("one school", "1 school").replace("one other", "1 other")
+        assert numbers(text) == pytest.approx(recompute(tables), abs=0.0051), sentence
+
+
+def test_rooms_of_one_name_are_counted_apart_and_named_by_floor(write):
+    cell = cells(write(start=str(FIRST), end="2026-10-04"))
+    frame = pl.read_parquet(write("incidents", start=str(FIRST), end="2026-10-04"))
+    counted = frame.filter("counted")
+    air = counted.filter(pl.col("kind").is_in(["vape", "smoke"]))
+    by_room = {
+        f"{room}, floor {floor}, {building}": n
+        for room, floor, building, n in air.group_by("room", "floor", "building").len().iter_rows()
+    }
+    rooms = {i: v for (s, i, m), v in cell.items() if (s, m) == ("rooms", "incidents")}
+    assert len(rooms) == ROOMS
+    assert rooms == by_room
+    assert {i for s, i, _ in cell if s == "period_by_room"} == set(by_room)
+
+
+def test_days_before_the_record_do_not_change_before_and_after(write):
+    exact = {"start": str(FIRST), "end": "2026-10-04", "intervention": str(CHANGED)}
+    early = {**exact, "start": "2026-08-01"}
+    one, other = (cells(write(**asked)) for asked in (exact, early))
+    change = [key for key in one if key[1] == "change"]
+    assert len(change) > 5
+    assert {key: other[key] for key in change} == {key: one[key] for key in change}
+    for key in (("figures", "school_days", "value"), ("figures", "incidents", "value")):
+        assert other[key] == one[key]
+    weeks = [item for section, item, _ in other if section == "weeks"]
+    assert min(weeks) == "2026-W38"  # none before the record
+    said = sentences(write("summary", "html", **early))
+    assert said[0].startswith("The record begins on 14 September 2026")
+
+
+def test_periods_are_in_the_order_of_the_day(school, tmp_path):
+    config = school / "bells.toml"
+    config.write_text((school / "plumewatch.toml").read_text(encoding="utf-8") + BELLS)
+    out = tmp_path / "x.parquet"
+    now = moment(FIRST + timedelta(days=DAYS))
+    assert (
+        write_report(config, "summary", now=now, kind="parquet", out=out, week="2026-W39").code == 0
+    )
+    found = pl.read_parquet(out).filter(pl.col("section") == "period_by_room")
+    order = list(dict.fromkeys(found["measure"]))
+    names = ["Morning block", "P2", "Lunch", "P1 again"]
+    assert [name for name in order if name in names] == names
