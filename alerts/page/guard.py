@@ -68,7 +68,10 @@ def same_origin(request: Request) -> bool:
 
 
 class SecurityHeaders:
-    """Adds security headers; only static files may be cached. With `https`, browsers stay there."""
+    """Adds security headers that a response has not set itself.
+
+    Only static files may be cached. With `https`, browsers stay there.
+    """
 
     def __init__(self, app: ASGIApp, *, https: bool = False) -> None:
         self._app = app
@@ -84,7 +87,10 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 cache = b"max-age=3600" if scope["path"].startswith("/static/") else b"no-store"
                 cached = (b"cache-control", cache)
-                message["headers"] = [*message.get("headers", ()), *self._headers, cached]
+                given = message.get("headers", ())
+                names = {name.lower() for name, _ in given}
+                added = [header for header in self._headers if header[0] not in names]
+                message["headers"] = [*given, *added, cached]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -15,6 +15,7 @@ from alerts.notify.evidence_picture import PANELS
 from alerts.page.rendering import headline
 from detection.events import KIND_NAMES
 from detection.quantities import QUANTITIES
+from reports.rows import state_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -147,8 +148,11 @@ def board(
 def incidents(
     db: sqlite3.Connection, *, only_open: bool = False, room: str = "", limit: int = 50
 ) -> list[dict[str, Any]]:
-    """Return incidents, newest first, those that need a response before all others."""
-    return _rows(
+    """Return incidents, newest first, those that need a response before all others.
+
+    Each has its `reports.rows.State` as ``state``.
+    """
+    found = _rows(
         db,
         "SELECT i.*,"
         " (SELECT count(*) FROM alert_event e WHERE e.incident = i.id) AS detections,"
@@ -165,6 +169,19 @@ def incidents(
         room,
         limit,
     )
+    return [{**row, "state": _state(row)} for row in found]
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    return state_of(
+        row["kind"],
+        is_open=row["status"] != "resolved",
+        is_acknowledged=row["status"] == "acknowledged",
+        was_acknowledged=row["acknowledged_at"] is not None or row["arrived_at"] is not None,
+        verdict=row["verdict"],
+        suppressed_by=row["suppressed_by"],
+        withdrawn=row["withdrawn_at"] is not None,
+    ).value
 
 
 def incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
@@ -207,6 +224,7 @@ def incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
         "taken_at": taken[-1] if taken else found["acknowledged_at"],
         "there": list(dict.fromkeys(arrived)),
         "awaited": known.awaited,
+        "state": _state(found),
     }
 
 

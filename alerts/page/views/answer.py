@@ -223,6 +223,7 @@ class AnswerPages(PageGroup):
             "cause": shown["cause"] or "",
             "declined": declined,
             "asked": list(dict.fromkeys(map(name_of, asked))),
+            "state": shown["state"],
             "you": name_of(grant.person),
             **more,
         }

@@ -29,6 +29,10 @@ _MEDIA: Final = {
     "parquet": "application/vnd.apache.parquet",
     "json": "application/json",
 }
+_DOCUMENT_POLICY: Final = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+)
+"""An HTML report opens in the browser: with its own styles, and no scripts, forms or cookies."""
 _DAYS: Final = "days"
 _FIELDS: Final = (
     *("name", "kind", "span", "start", "end", *KINDS),
@@ -109,7 +113,14 @@ class ReportPages(PageGroup):
         if job is None or job.state != "ready":
             raise HTTPException(404, "There is no such report. It may have expired.")
         kind = job.name.rpartition(".")[2]
-        return FileResponse(job.path, media_type=_MEDIA[kind], filename=job.name)
+        opens = kind == "html"
+        return FileResponse(
+            job.path,
+            media_type=_MEDIA[kind],
+            filename=job.name,
+            content_disposition_type="inline" if opens else "attachment",
+            headers={"content-security-policy": _DOCUMENT_POLICY} if opens else None,
+        )
 
     def _window(self, typed: Mapping[str, str]) -> tuple[dict[str, str], date, date]:
         """Return the chosen period, its first day and its last.

@@ -1,0 +1,60 @@
+"""An incident that ended without a response: a state of its own wherever incidents are shown."""
+
+import re
+
+import pytest
+
+from alerts.incidents.incident import Verdict
+from detection.events import EventKind, EventPhase
+from reports import kpis, read
+from storage import sqlite
+from tests.unit.alerts.test_page import Page
+
+
+@pytest.fixture
+async def page(database, registry, policy):
+    made = Page(database, registry, policy)
+    yield made
+    await made.client.aclose()
+    made.db.close()
+
+
+def play(page, make_event, answer, kind=EventKind.VAPE):
+    """Open an incident, answer it or not, and let it end."""
+    begin = page.now
+    with sqlite.transaction(page.db) as tx:
+        (record,) = page.engine.on_events(tx, [make_event(begin, kind=kind)], begin)
+        if answer == "acknowledged":
+            page.engine.acknowledge(tx, record.incident, "ap", begin + 5)
+        elif answer == "confirmed":
+            page.engine.feedback(tx, record.incident, "ap", Verdict.CONFIRMED, begin + 5)
+        end = make_event(begin, kind=kind, phase=EventPhase.ENDED, end=begin + 10)
+        page.engine.on_events(tx, [end], begin + 10)
+        page.engine.on_time(tx, begin + 200)
+    page.now = begin + 300
+    return record.incident
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "state", "words"),
+    [
+        ("", EventKind.VAPE, "nobody_responded", "Nobody responded"),
+        ("acknowledged", EventKind.VAPE, "responded", "Not reported yet"),
+        ("confirmed", EventKind.VAPE, "answered", "Vaping confirmed"),
+        ("", EventKind.SENSOR_FAULT, "resolved", "Resolved"),
+    ],
+)
+async def test_what_people_did_is_shown_everywhere(page, make_event, answer, kind, state, words):
+    incident = play(page, make_event, answer, kind)
+    for path in ("/incidents", f"/incidents/{incident}"):
+        html = (await page.client.get(path)).text
+        assert words in html, path
+        assert ("Nobody responded" in html) == (state == "nobody_responded")
+    rows = (await page.client.get("/partials/incidents")).text
+    has_tick = "M4 12.5 10 18 20 6" in re.search(r'<li class="row.*?</li>', rows, re.DOTALL)[0]
+    assert has_tick == (state in ("answered", "resolved"))
+    (row,) = read.incidents(page.db, page.engine.registry, 0.0, page.now)
+    assert row.state.value == state
+    rate = kpis.outcome([row], []).nobody_responded
+    assert rate.part == (state == "nobody_responded")
+    assert rate.whole == (kind is EventKind.VAPE)
