@@ -83,8 +83,32 @@ def make_report(
     `StorageError`, `sqlite3.Error` or `OSError`.
     """
     path = request.path()
-    start, end, period = window(config, request)
     _check(request, path)
+    facts, day = gather_facts(config, request, now, on_day=on_day)
+    detail: dict[str, str | float | None] = {
+        "report": request.name,
+        "format": request.kind,
+        "place": facts.place,
+        "period": facts.period.title if facts.period else "",
+        "from": facts.start,
+        "to": facts.end,
+        "incidents": len(facts.incidents),
+    }
+    with open_state(DataPaths(config.data_dir).state) as db, transaction(db) as tx:
+        append(tx, AuditKind.EXPORT, who or machine_user(), detail, now)
+    write_report(request.name, facts, path, request.kind, intervention=day)
+    return facts
+
+
+def gather_facts(
+    config: PlumewatchConfig,
+    request: ReportRequest,
+    now: float,
+    *,
+    on_day: Callable[[int, int], None] = lambda _done, _of: None,
+) -> tuple[Facts, date | None]:
+    """Return the facts of a report, and the day of its intervention; raises as `make_report`."""
+    start, end, period = window(config, request)
     day = _intervention(config, request, start, end)
     staged = () if request.staged is None else tuple(staged_tests(config, request.staged))
     state = DataPaths(config.data_dir).state
@@ -119,19 +143,7 @@ def make_report(
         period=period,
         before=replace(before[0], period=earlier) if before else None,
     )
-    detail: dict[str, str | float | None] = {
-        "report": request.name,
-        "format": request.kind,
-        "place": facts.place,
-        "period": period.title if period else "",
-        "from": facts.start,
-        "to": facts.end,
-        "incidents": len(facts.incidents),
-    }
-    with open_state(state) as db, transaction(db) as tx:
-        append(tx, AuditKind.EXPORT, who or machine_user(), detail, now)
-    write_report(request.name, facts, path, request.kind, intervention=day)
-    return facts
+    return facts, day
 
 
 def _check(request: ReportRequest, path: Path) -> None:

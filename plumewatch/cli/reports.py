@@ -122,6 +122,29 @@ _report_of("response", "How fast staff were notified and responded, for all and 
 _report_of("sensors", "One row a sensor: uptime, completeness, false alarms.")
 
 
+@command(report_app, "weekly", "plumewatch report weekly --print")
+def weekly_summary(
+    config: ConfigOption = CONFIG,
+    *,
+    only_print: Annotated[bool, Option("--print", help="Print it; send nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send the summary of last week to the address of [reports], as the service does on Mondays."""
+    from plumewatch.weekly_summary import send_weekly, weekly_notice
+    from reports.suppress import TooFewError
+
+    school, printer = Site.load(config).config, Printer(as_json=as_json)
+    try:
+        if only_print:
+            notice = weekly_notice(school, time.time())
+            printer.say(f"{notice.headline}\n\n{notice.evidence}", text=notice.evidence)
+        else:
+            done = send_weekly(school, time.time())
+            printer.say(done, done=done)
+    except TooFewError as error:
+        raise RefusedError(str(error)) from error
+
+
 @command(incident_app, "file", "plumewatch incident file 20260921-001 --out incident.zip")
 def incident_file(
     incident: Annotated[str, Argument(help="Id of the incident.")],

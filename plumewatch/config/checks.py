@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _SECRETS: Final = (
     ("broker", "password"),
     ("metrics", "token"),
+    ("reports", "weekly"),
     ("timeseries", "token"),
     ("watchdog", "ping_url"),
 )

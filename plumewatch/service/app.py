@@ -22,7 +22,13 @@ from plumewatch.service.resources import Observer, Resources
 from plumewatch.service.series_writers import SeriesWriters
 from plumewatch.service.staff_page import staff_page
 from plumewatch.service.supervisor import ServiceError, Task, after, supervise
-from plumewatch.service.weekly_adaptation import WeeklyAdaptation
+from plumewatch.service.weekly_jobs import (
+    ADAPTATION,
+    SUMMARY,
+    WeeklyJob,
+    after_a_week,
+    on_monday_morning,
+)
 from storage import firmware
 from storage.errors import StorageError
 from storage.lease import Lease
@@ -123,8 +129,12 @@ class Service:
                 Task("lease", hold_lease(self._lease, root), ends="last"),
             ]
             if self.config.detection.adapt != "off":
-                weekly = WeeklyAdaptation(self.resources)
+                weekly = WeeklyJob(self.resources, "adaptation", ADAPTATION, after_a_week)
                 tasks.append(Task("adaptation", after(self.ready, weekly.run)))
+            if self.config.reports.weekly_file or self.config.reports.weekly_env:
+                monday = on_monday_morning(self.config.zone())
+                mail = WeeklyJob(self.resources, "weekly summary", SUMMARY, monday)
+                tasks.append(Task("weekly summary", after(self.ready, mail.run)))
             await supervise(tasks, stop)
         finally:
             self._close()

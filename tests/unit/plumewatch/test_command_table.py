@@ -77,6 +77,7 @@ CALLS = {
     "report summary": "report summary --from 2026-09-01 --to 2026-09-30 --out {new}.csv",
     "report response": "report response --from 2026-09-01 --to 2026-09-30 --out {new}.csv",
     "report sensors": "report sensors --from 2026-09-01 --to 2026-09-30 --out {new}.csv",
+    "report weekly": "report weekly --print",
     "incident file": "incident file {incident} --out {new}.zip",
     "incident rerun": "incident rerun {incident}",
     "retention plan": "retention plan",

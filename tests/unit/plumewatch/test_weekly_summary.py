@@ -1,0 +1,70 @@
+"""The weekly summary: when it is due, what it says, and that it arrives."""
+
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from plumewatch.config.load import load
+from plumewatch.service.weekly_jobs import on_monday_morning
+from plumewatch.weekly_summary import send_weekly
+from tests.support.command import plumewatch
+from tests.support.school_year import config_text, fill_health, fill_state, moment
+from tests.support.service import Receiver, eventually
+
+FIRST = date(2026, 9, 14)
+ZONE = ZoneInfo("America/New_York")
+
+
+def at(text):
+    return datetime.fromisoformat(text).replace(tzinfo=ZONE).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("last", "now", "due"),
+    [
+        (None, "2026-09-21 06:00", False),
+        ("2026-09-19 12:00", "2026-09-20 23:59", False),
+        ("2026-09-19 12:00", "2026-09-21 05:59", False),
+        ("2026-09-19 12:00", "2026-09-21 06:00", True),
+        ("2026-09-19 12:00", "2026-09-23 01:00", True),  # the service was down on Monday
+        ("2026-09-21 06:00", "2026-09-27 23:00", False),
+        ("2026-12-28 06:00", "2027-01-04 06:10", True),
+    ],
+)
+def test_due_once_a_week_from_monday_morning_on(last, now, due):
+    assert on_monday_morning(ZONE)(last and at(last), at(now)) == due
+
+
+@pytest.fixture(scope="module")
+def school(tmp_path_factory):
+    root = tmp_path_factory.mktemp("weekly")
+    more = '[reports]\nweekly_file = "weekly"\n[alerts]\nallow_private_targets = true\n'
+    (root / "plumewatch.toml").write_text(config_text(4, more=more), encoding="utf-8")
+    data = root / "plumewatch-data"
+    data.mkdir()
+    fill_state(data / "state.db", FIRST, 14, 4, seed=2, a_day=2.0)
+    fill_health(data / "series.db", FIRST, 14, 4, every_s=3600.0)
+    return root
+
+
+def test_the_summary_of_last_week_arrives_with_what_changed(school):
+    now = moment(FIRST + timedelta(days=14)) + 6 * 3600
+    with Receiver() as receiver:
+        (school / "weekly").write_text(receiver.url)
+        (school / "weekly").chmod(0o600)
+        done = send_weekly(load(school / "plumewatch.toml"), now)
+        (push,) = eventually(lambda: receiver.pushes, "the summary")
+    assert done.startswith("weekly summary sent to json-")
+    assert push["title"] == "Lincoln High: week of 21 September 2026"
+    lines = push["message"].splitlines()
+    assert "What changed:" in lines
+    changed = lines[lines.index("What changed:") + 1 :]
+    assert any(
+        line.startswith("- Vaping and smoke: ") and "in the week of 14 September" in line
+        for line in changed
+    )
+    printed = plumewatch(
+        "report", "weekly", "--print", "--config", school / "plumewatch.toml", now=now
+    )
+    assert all(line in printed.out for line in lines)
