@@ -49,7 +49,7 @@
         for (const { mark, left, wide } of spans) {
           const number = numbers.get(mark.words);
           const top = bbox.top + (number - 1) * strip;
-          ctx.globalAlpha = mark.phase === "withdrawn" ? 0.25 : 0.6;
+          ctx.globalAlpha = mark.phase === "withdrawn" ? 0.25 : 0.4;
           ctx.fillStyle = tone(mark.kind);
           ctx.fillRect(left, top, wide, strip - devicePixelRatio);
           if (left <= (said.get(number) ?? -Infinity)) continue;
@@ -168,6 +168,8 @@
   document.addEventListener("DOMContentLoaded", () => {
     count();
     setInterval(count, 1000);
+    const bar = document.querySelector(".top nav"), here = bar && bar.querySelector("[aria-current]");
+    if (here) bar.scrollLeft = here.offsetLeft - (bar.clientWidth - here.offsetWidth) / 2;
     for (const box of document.querySelectorAll(".charts")) load(box);
     document.body.addEventListener("live", () => {
       for (const box of document.querySelectorAll(".charts[data-live]")) {
