@@ -80,6 +80,9 @@ _READINGS_OFTEN, _READINGS = 3.0, 2.0
 _AGREES_VOC, _AGREES_RH = 0.06, 1.0
 """Rise with it from which another channel agrees: doublings of VOC, percent of humidity."""
 _INTERVAL, _VOC_MAX, _RH_RISE = (FACTS.index(k) for k in ("interval_s", "voc_max", "rh_rise"))
+FAINT_UG_M3: Final = 8.0
+"""A pulse that has brought less is not alerted. In an ordinary room most plumes are that small, and
+what vaping left of them, two readings do not tell."""
 _CLEAR: Final = dict.fromkeys(range(len(KINDS)), 0.7) | {_SMOKE: 0.85}
 """Probability from which another kind is clear, and seconds an episode must have lasted."""
 _CLEAR_AFTER_S: Final = dict.fromkeys(range(len(KINDS)), 60.0) | {_SMOKE: 120.0}
@@ -410,7 +413,7 @@ class Detector:
             alerted &= time - episode["peak_at"][due] >= _THC_FROM_S
             episode["thc_log_odds"][due[alerted]] = self._model.thc_score(f[alerted])
         passes: Flags = score >= self._model.level + self.thresholds.offset(rows)
-        return passes & ~_is_early(episode[due], f)
+        return passes & (episode["peak"][due] >= FAINT_UG_M3) & ~_is_early(episode[due], f)
 
     def _end_sessions(self, here: _Round) -> None:
         """End vaping that has not been seen for a while, though other things go on in the room.
