@@ -13,6 +13,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from contextlib import closing, suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from storage.errors import StorageCorruptError
@@ -45,11 +46,23 @@ def refuse_damaged_schema(
 
     `prepare` makes the tables of the program.
     """
+    versions = _versions(found)
+    if not versions:  # a new file
+        return
+    own_versions, own = _own_schema(prepare)
+    if any(versions.get(component) != version for component, version in own_versions.items()):
+        return
+    if name := _damaged_row(found, own):
+        raise StorageCorruptError(f"{path}: the schema is damaged at {name}")
+
+
+@lru_cache(maxsize=8)
+def _own_schema(
+    prepare: Callable[[sqlite3.Connection], None],
+) -> tuple[dict[object, object], dict[str, SchemaRow]]:
     with closing(connect(":memory:")) as own:
         prepare(own)
-        name = _damaged_row(found, own)
-    if name:
-        raise StorageCorruptError(f"{path}: the schema is damaged at {name}")
+        return _versions(own), schema_rows(own)
 
 
 def is_damage(found: bytes, own: bytes) -> bool:
@@ -64,17 +77,14 @@ def schema_rows(connection: sqlite3.Connection) -> dict[str, SchemaRow]:
     return {name: SchemaRow(root, statement or b"") for name, root, statement in rows}
 
 
-def _damaged_row(found: sqlite3.Connection, own: sqlite3.Connection) -> str:
-    versions = _versions(found)
-    if any(versions.get(component) != version for component, version in _versions(own).items()):
-        return ""
+def _damaged_row(found: sqlite3.Connection, own: dict[str, SchemaRow]) -> str:
     try:
         theirs = schema_rows(found)
     except (sqlite3.DatabaseError, UnicodeDecodeError):
         return "a row that cannot be read"
     pages = int(found.execute("PRAGMA page_count").fetchone()[0])
     shared = Counter(row.root for row in theirs.values())
-    for name, ours in schema_rows(own).items():
+    for name, ours in own.items():
         row = theirs.get(name)
         if row is None:
             continue

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from detection.quantities import COLUMNS
 from storage import state
 from storage.database_file import DatabaseFile
-from storage.sqlite import migrate, schema_scripts
+from storage.sqlite import migrate, schema_scripts, transaction
 from storage.timeseries import rollup
 from storage.timeseries.line_protocol import record_of, to_ns
 from storage.timeseries.records import MEASUREMENTS, checked, summable
@@ -296,13 +296,14 @@ def _prepare(connection: sqlite3.Connection) -> None:
     migrate(connection, "state", state.SCRIPTS)
     migrate(connection, "series", SCRIPTS)
     migrate(connection, "records", _RECORDS_SCRIPTS)
-    for table in MEASUREMENTS.values():  # the script has the keys alone
-        there = {row["name"] for row in connection.execute(f"PRAGMA table_info({table.name})")}
-        wanted: dict[str, str] = dict.fromkeys(table.keys, "TEXT NOT NULL DEFAULT ''")
-        wanted |= {f.name: _SQL_TYPE[f.type] for f in table.fields}
-        for name, kind in wanted.items():  # in order, so that all files have the same statement
-            if name not in there:
-                connection.execute(f'ALTER TABLE {table.name} ADD COLUMN "{name}" {kind}')
+    with transaction(connection):
+        for table in MEASUREMENTS.values():  # the script has the keys alone
+            there = {row["name"] for row in connection.execute(f"PRAGMA table_info({table.name})")}
+            wanted: dict[str, str] = dict.fromkeys(table.keys, "TEXT NOT NULL DEFAULT ''")
+            wanted |= {f.name: _SQL_TYPE[f.type] for f in table.fields}
+            for name, kind in wanted.items():  # in order: all files have the same statement
+                if name not in there:
+                    connection.execute(f'ALTER TABLE {table.name} ADD COLUMN "{name}" {kind}')
 
 
 def _begin_again(rebuilt: sqlite3.Connection) -> None:
