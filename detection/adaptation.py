@@ -26,7 +26,6 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from detection.alert_thresholds import CLUSTER_S
@@ -228,6 +227,8 @@ def fit(
     ValueError
         If not both labels occur.
     """
+    from scipy.optimize import minimize  # noqa: PLC0415 - slow to load, and for this alone
+
     if len(set(labels)) != 2:
         raise ValueError("both right and false alerts are needed")
     evidence = as_evidence(np.concatenate([plume.facts for plume in plumes]))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import secrets
 import unicodedata
+from base64 import b64encode
 from typing import TYPE_CHECKING, Final
 
 from argon2 import PasswordHasher
@@ -85,7 +86,7 @@ class Hasher:
 
     def __init__(self, argon2: PasswordHasher | None = None) -> None:
         self._argon2 = argon2 or PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
-        self._nobody = self._argon2.hash(secrets.token_urlsafe(16))
+        self._nobody = _hash_of_nothing(self._argon2)
 
     def hash(self, password: str) -> str:
         """Return the hash of a password."""
@@ -102,6 +103,16 @@ class Hasher:
     def is_outdated(self, kept: str) -> bool:
         """Whether a hash was made with other parameters."""
         return self._argon2.check_needs_rehash(kept)
+
+
+def _hash_of_nothing(argon2: PasswordHasher) -> str:
+    """Return a hash that no password has and that costs as much to verify as any."""
+    salt, digest = (
+        b64encode(secrets.token_bytes(size)).decode().rstrip("=")
+        for size in (argon2.salt_len, argon2.hash_len)
+    )
+    costs = f"m={argon2.memory_cost},t={argon2.time_cost},p={argon2.parallelism}"
+    return f"$argon2id$v=19${costs}${salt}${digest}"
 
 
 def set_password(tx: sqlite3.Connection, person: str, kept: str, now: float) -> int:

@@ -19,15 +19,14 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-import icalendar
-import recurring_ical_events
-
 from alerts.duty.timetable import Span, instant
 from alerts.errors import CalendarError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from zoneinfo import ZoneInfo
+
+    import icalendar
 
 MAX_CALENDAR_BYTES: Final = 1_000_000
 MAX_EVENTS: Final = 500
@@ -49,6 +48,8 @@ class CalendarHours:
     def __init__(
         self, raw: bytes, zone: ZoneInfo, *, names: Mapping[str, str] | None = None
     ) -> None:
+        import recurring_ical_events  # noqa: PLC0415 - slow to load, and few sites have calendars
+
         self._zone = zone
         self._names = names
         calendar = _parsed(raw)
@@ -133,6 +134,8 @@ class CalendarHours:
 
 
 def _parsed(raw: bytes) -> icalendar.Calendar:
+    import icalendar  # noqa: PLC0415 - as above
+
     if len(raw) > MAX_CALENDAR_BYTES:
         raise CalendarError(f"is larger than {MAX_CALENDAR_BYTES // 1_000_000} MB")
     try:

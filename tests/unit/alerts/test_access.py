@@ -2,6 +2,7 @@
 
 import pytest
 from argon2 import PasswordHasher
+from argon2.exceptions import VerifyMismatchError
 
 from alerts.access import passwords, sessions
 from alerts.access.limits import TryLimit
@@ -48,6 +49,16 @@ def test_the_hash_is_argon2id_with_64_mib_and_never_the_password():
     assert not hasher.verifies(kept, "seven blue kettle")
     assert hasher.is_outdated(CHEAP.hash("seven blue kettles"))
     assert not hasher.is_outdated(kept)
+
+
+def test_a_guess_for_nobody_is_computed_as_for_anybody():
+    class Spy(PasswordHasher):
+        def verify(self, kept, password):
+            with pytest.raises(VerifyMismatchError):  # not InvalidHashError, which costs nothing
+                super().verify(kept, password)
+            raise VerifyMismatchError
+
+    assert not Hasher(Spy(time_cost=1, memory_cost=8, parallelism=1)).verifies(None, "seven")
 
 
 def test_nobody_has_no_password_and_broken_hashes_fit_nothing():
