@@ -59,7 +59,7 @@ def publishing(broker, folder):
     (folder / "school.toml").write_text(SCHOOL)
     command = [
         sys.executable, "-m", "plumewatch", "simulate", "--school", str(folder / "school.toml"),
-        "--publish", f"127.0.0.1:{broker.port}", "--live", "--speed", "30", "--days", "1",
+        "--publish", f"127.0.0.1:{broker.port}", "--live", "--speed", "60", "--days", "1",
     ]  # fmt: skip
     begun = set()
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
@@ -88,7 +88,7 @@ def test_from_answers_to_a_green_check(tmp_path, capsys):
         with Mosquitto() as broker:
             (tmp_path / "answers.toml").write_text(
                 f'site = "Lincoln High"\ntimezone = "America/New_York"\n'
-                f'broker = "127.0.0.1:{broker.port}"\nlisten_s = 9\n'
+                f'broker = "127.0.0.1:{broker.port}"\nlisten_s = 5\n'
                 f'broker_folder = "{broker.directory}"\n'
                 'rooms = { 179567c194e3 = "Gym/1st floor/Staff restroom" }\n'
                 "[[staff]]\n"
@@ -294,11 +294,11 @@ LISTEN_BRIEFLY = """
 import sys
 from plumewatch.cli.main import app
 from plumewatch.cli.setup.answers import Answers
-Answers.model_fields["listen_s"].default = 6.0
+Answers.model_fields["listen_s"].default = 4.0
 Answers.model_rebuild(force=True)
 app(sys.argv[1:])
 """
-"""`plumewatch` that listens to the broker for 6 s where a person is asked, instead of 20 s."""
+"""`plumewatch` that listens to the broker for 4 s where a person is asked, instead of 20 s."""
 
 
 def conversation(home, answers, folder):

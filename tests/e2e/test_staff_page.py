@@ -215,7 +215,13 @@ def site(tmp_path):
     site.close()
 
 
-@pytest.fixture(scope="module", params=[(390, 844), (1280, 800)], ids=["phone", "desktop"])
+PHONE, DESKTOP = pytest.param((390, 844), id="phone"), pytest.param((1280, 800), id="desktop")
+on_a_phone = pytest.mark.parametrize("browser_of_size", [PHONE], indirect=True, scope="module")
+on_a_desktop = pytest.mark.parametrize("browser_of_size", [DESKTOP], indirect=True, scope="module")
+"""For what a page does; how it looks is tested in both sizes."""
+
+
+@pytest.fixture(scope="module", params=[PHONE, DESKTOP])
 def browser_of_size(request, tmp_path_factory):
     pytest.importorskip("selenium", reason="needs the selenium package")
     from selenium import webdriver
@@ -458,6 +464,7 @@ def test_pages_read_well(site, browser):
     assert [c for c in complaints if "404 (Not Found)" not in c] == []
 
 
+@on_a_phone
 def test_the_board_refreshes_itself_and_keeps_the_focus(site, browser):
     browser.get(site.url)
     browser.execute_script("document.querySelector('a[href=\"/rooms/n1-girls\"]').focus()")
@@ -468,6 +475,7 @@ def test_the_board_refreshes_itself_and_keeps_the_focus(site, browser):
     assert focused == "/rooms/n1-girls"
 
 
+@on_a_phone
 def test_the_evidence_picture_is_shown_and_renewed_with_the_event(site, browser):
     browser.get(f"{site.url}/incidents/{site.incident}")
     picture = find(browser, "#evidence img")
@@ -504,6 +512,7 @@ def link_for(site, person="lee"):
     return f"{site.url}/answer#{token}"
 
 
+@on_a_phone
 def test_answer_from_a_notice_without_signing_in(site, browser):
     link = link_for(site)
     browser.get(link)
@@ -577,6 +586,7 @@ def test_who_cannot_go_says_so_with_one_tap(site, browser):
     assert site.load().acknowledged_by == "lee"
 
 
+@on_a_phone
 def test_a_form_submitted_past_the_script_takes_nothing(site, browser):
     browser.get(link_for(site))
     wait_for(browser, lambda: "Boys N2" in find(browser, "#room").text)
@@ -585,6 +595,7 @@ def test_a_form_submitted_past_the_script_takes_nothing(site, browser):
     assert site.load().status is not Status.ACKNOWLEDGED
 
 
+@on_a_phone
 def test_links_that_do_not_work_say_so(site, browser):
     for end, said in (("", "incomplete"), ("#nonsense", "is not valid")):
         browser.get("about:blank")
@@ -594,6 +605,7 @@ def test_links_that_do_not_work_say_so(site, browser):
     shoot(browser, "answer-wrong")
 
 
+@on_a_desktop
 def test_a_silence_by_keyboard_alone(site, browser):
     from selenium.webdriver.common.keys import Keys
 
@@ -625,6 +637,7 @@ def test_a_silence_by_keyboard_alone(site, browser):
     wait_for(browser, lambda: "ended by Mr. Fox" in find(browser, "#list").text)
 
 
+@on_a_phone
 def test_take_hand_over_and_end(site, browser):
     browser.get(f"{site.url}/sign-in?next=/incidents/{site.incident}")
     sign_in(browser)

@@ -15,7 +15,7 @@ import pytest
 
 from storage.reading import Reading
 from tests.support.broker import Mosquitto
-from tests.support.launcher import ForkedService, Launcher, set_clock
+from tests.support.launcher import ForkedService, set_clock
 from tests.support.oracle import (
     assert_all_stored,
     assert_told,
@@ -29,12 +29,6 @@ from tests.support.service import Publisher, Receiver, eventually
 
 HOUR = 3600.0
 EPISODE_S = 190.0
-
-
-@pytest.fixture(scope="module")
-def launcher():
-    with Launcher() as started:
-        yield started
 
 
 @dataclass
@@ -67,11 +61,11 @@ class Course:
 
 
 @pytest.fixture
-def course(launcher, tmp_path):
+def course(tmp_path):
     with (
         Receiver() as receiver,
         Mosquitto("max_inflight_messages 100\nmax_queued_messages 100000") as broker,
-        ForkedService(launcher, tmp_path, broker.port, push_url=receiver.url) as service,
+        ForkedService(tmp_path, broker.port, push_url=receiver.url) as service,
         Publisher(broker.port) as publisher,
     ):
         course = Course(service, publisher, receiver)
@@ -100,7 +94,7 @@ def test_a_clock_that_was_wrong_is_put_right(course, wrong_s):
 
 @pytest.mark.parametrize("wrong_s", [HOUR, -HOUR], ids=str)
 def test_a_glitch_during_an_episode(course, wrong_s):
-    """Ahead and back within it: one incident, told once, and not told over as another one."""
+    """Ahead and back within it: one incident with one notice, not repeated as another."""
     course.episode()
     eventually(lambda: len(course.receiver.pushes) == 1, lambda: course.service.log)
     course.set(wrong_s)
@@ -141,9 +135,7 @@ SENSORS = 8
 
 
 @pytest.mark.parametrize(("first_s", "then_s"), [(HOUR, HOUR), (HOUR, 0.0), (-HOUR, 0.0)], ids=str)
-def test_plumes_in_the_seconds_after_a_step_of_sensors_without_a_clock(
-    launcher, tmp_path, first_s, then_s
-):
+def test_plumes_in_the_seconds_after_a_step_of_sensors_without_a_clock(tmp_path, first_s, then_s):
     """Somebody vapes in each room 4 to 32 s after the first step."""
     every_s, begins_s, step_at = 2.0, 60.0, 60.0
     with (
@@ -151,7 +143,7 @@ def test_plumes_in_the_seconds_after_a_step_of_sensors_without_a_clock(
         Mosquitto("max_inflight_messages 100") as broker,
         Publisher(broker.port) as publisher,
     ):
-        service = ForkedService(launcher, tmp_path, broker.port, push_url=receiver.url)
+        service = ForkedService(tmp_path, broker.port, push_url=receiver.url)
         with service.config.open("a") as config:
             config.writelines(ROOM.format(k) for k in range(SENSORS))
         started, passed = time.time(), 0.0
@@ -190,7 +182,7 @@ def measured(service):
     return sum(bool(reading.values) for reading in service.journal())
 
 
-def test_a_notice_that_waits_is_sent_in_its_time(launcher, tmp_path):
+def test_a_notice_that_waits_is_sent_in_its_time(tmp_path):
     """It is due again in seconds: not in an hour, nor too old, as the clock is set."""
     provider = Provider()
     with (
@@ -199,7 +191,7 @@ def test_a_notice_that_waits_is_sent_in_its_time(launcher, tmp_path):
     ):
         push = f"json://127.0.0.1:{provider.port}/push"
         provider.answers = [answer(503)] * 2
-        service = ForkedService(launcher, tmp_path, broker.port, push_url=push)
+        service = ForkedService(tmp_path, broker.port, push_url=push)
         course = Course(service, publisher, None)
         try:
             service.start()
@@ -210,8 +202,8 @@ def test_a_notice_that_waits_is_sent_in_its_time(launcher, tmp_path):
             eventually(lambda: len(provider.requests) == 2, lambda: service.log, 30)
             course.set(24 * HOUR)
             eventually(lambda: len(provider.requests) == 3, lambda: service.log, 30)
-            told = ("notified", "resolved")
-            eventually(lambda: incidents(service)[0][2] in told, lambda: service.log)
+            notified_or_later = ("notified", "resolved")
+            eventually(lambda: incidents(service)[0][2] in notified_or_later, lambda: service.log)
             assert service.end(signal.SIGTERM) == 0
         finally:
             service.end(signal.SIGKILL)
@@ -235,7 +227,7 @@ def test_a_clock_far_ahead_deletes_nothing(course):
     ["2026-03-08T06:59:00+00:00", "2026-11-01T05:59:00+00:00"],
     ids=["spring", "autumn"],
 )
-def test_the_hour_that_the_law_moves(launcher, tmp_path, instant):
+def test_the_hour_that_the_law_moves(tmp_path, instant):
     """Two minutes around the change of a school in New York: an episode on either side."""
     from datetime import datetime
 
@@ -245,7 +237,7 @@ def test_the_hour_that_the_law_moves(launcher, tmp_path, instant):
         Mosquitto("max_inflight_messages 100") as broker,
         Publisher(broker.port) as publisher,
     ):
-        service = ForkedService(launcher, tmp_path, broker.port, push_url=receiver.url)
+        service = ForkedService(tmp_path, broker.port, push_url=receiver.url)
         set_clock(service.clock, offset)
         try:
             service.start()

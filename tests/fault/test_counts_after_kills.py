@@ -8,7 +8,7 @@ import urllib.request
 from storage.reading import Reading
 from storage.sqlite import connect
 from tests.support.broker import Mosquitto
-from tests.support.launcher import ForkedService, Launcher
+from tests.support.launcher import ForkedService
 from tests.support.service import Publisher, eventually
 
 KILLS = 4
@@ -36,10 +36,9 @@ def recorded(service):
 def test_counts_and_completeness_survive_kills(tmp_path):
     """Killed within the minute in which counts are saved: all of them would be lost."""
     with (
-        Launcher() as launcher,
         Mosquitto() as broker,
         Publisher(broker.port) as publisher,
-        ForkedService(launcher, tmp_path, broker.port) as service,
+        ForkedService(tmp_path, broker.port) as service,
     ):
         seq = 0
         for _ in range(KILLS):

@@ -16,7 +16,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.support.broker import Mosquitto
-from tests.support.launcher import POINTS, ForkedService, Launcher
+from tests.support.launcher import POINTS, ForkedService
 from tests.support.oracle import assert_all_stored, assert_told, quiet_reading
 from tests.support.plumes import readings_of_puff
 from tests.support.service import Publisher, Receiver, eventually
@@ -24,12 +24,6 @@ from tests.support.service import Publisher, Receiver, eventually
 RANDOM_KILLS = int(os.environ.get("FAULT_KILLS", "10"))
 ONCE = ("incident: notice", "lease", "send", "mark")
 """Points that one episode passes once."""
-
-
-@pytest.fixture(scope="module")
-def launcher():
-    with Launcher() as started:
-        yield started
 
 
 @pytest.fixture
@@ -50,11 +44,11 @@ def episode():
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_death_at(point, launcher, broker, tmp_path):
+def test_death_at(point, broker, tmp_path):
     rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
     at_pass = 1 if point.startswith(ONCE) else rng.randint(1, 4)
     with Receiver() as receiver, Publisher(broker.port) as publisher:
-        service = ForkedService(launcher, tmp_path, broker.port, push_url=receiver.url)
+        service = ForkedService(tmp_path, broker.port, push_url=receiver.url)
         try:
             service.start(crash=point, at_pass=at_pass)
             publisher.send_readings(episode())
@@ -75,12 +69,12 @@ def test_death_at(point, launcher, broker, tmp_path):
 
 
 @pytest.mark.timeout(100 + 10 * RANDOM_KILLS)
-def test_deaths_at_random(launcher, broker, tmp_path):
+def test_deaths_at_random(broker, tmp_path):
     rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
     with (
         Receiver() as receiver,
         Publisher(broker.port) as publisher,
-        ForkedService(launcher, tmp_path, broker.port, push_url=receiver.url) as service,
+        ForkedService(tmp_path, broker.port, push_url=receiver.url) as service,
     ):
         sent = episode()
         cuts = sorted(rng.choices(range(len(sent)), k=RANDOM_KILLS - 1))
@@ -112,13 +106,11 @@ AIR = b'{"pm25": 4.0, "rh": 41.0}'
         (AIR, "acknowledge: after", 2, 2),
     ],
 )
-def test_messages_without_time_that_say_the_same(
-    payload, crash, least, most, launcher, broker, tmp_path
-):
+def test_messages_without_time_that_say_the_same(payload, crash, least, most, broker, tmp_path):
     """Equal content is no redelivery: the second message died before or after its commit."""
     topic = "plumewatch/v1/n2-boys-1/reading"
     with Receiver() as receiver, Publisher(broker.port) as publisher:
-        service = ForkedService(launcher, tmp_path, broker.port, push_url=receiver.url)
+        service = ForkedService(tmp_path, broker.port, push_url=receiver.url)
         try:
             service.start()
             publisher.send(topic, payload)

@@ -21,7 +21,8 @@ from storage.sqlite import connect
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.broker import Mosquitto
 from tests.support.disk_shim import DiskShim, PowerCuts
-from tests.support.launcher import ForkedService, Launcher
+from tests.support.fork_server import Launcher
+from tests.support.launcher import ForkedService
 from tests.support.oracle import assert_all_stored, assert_told, quiet_reading
 from tests.support.plumes import readings_of_puff
 from tests.support.service import Publisher, Receiver, eventually
@@ -45,7 +46,7 @@ def recorded(broker, tmp_path, readings, sabotage=""):
         Launcher(shim.environment) as launcher,
         Publisher(broker.port) as publisher,
     ):
-        service = ForkedService(launcher, tmp_path / "service", broker.port)
+        service = ForkedService(tmp_path / "service", broker.port, launcher=launcher)
         try:
             service.start(crash=sabotage)
             service.await_connection()
@@ -73,12 +74,12 @@ def test_a_power_cut_takes_nothing_that_was_acknowledged(broker, tmp_path):
     kinds = cuts.kinds()
     puback = [k for k, kind in enumerate(kinds) if kind == "P"]
     at = sorted({*rng.sample(range(len(kinds)), CUTS), *rng.sample(puback, min(CUTS, len(puback)))})
-    told = 0
+    acknowledged = 0
     for count in at:
         cuts.walk_to(count + 1)
         folder = leave(tmp_path / str(count), cuts, rng)
-        told = max(told, _check(folder, Counter(cuts.acknowledged), count))
-    assert told > READINGS / 2  # the cuts reached far into what was acknowledged
+        acknowledged = max(acknowledged, _check(folder, Counter(cuts.acknowledged), count))
+    assert acknowledged > READINGS / 2  # the cuts reached far into what was acknowledged
 
 
 def test_commits_that_are_not_synced_would_be_noticed(broker, tmp_path):
@@ -119,7 +120,7 @@ def test_the_disk_refuses_and_takes_part_again(broker, tmp_path):
         Launcher(shim.environment) as launcher,
         Publisher(broker.port) as publisher,
         ForkedService(
-            launcher, tmp_path / "service", broker.port, push_url=receiver.url
+            tmp_path / "service", broker.port, push_url=receiver.url, launcher=launcher
         ) as service,
     ):
         seq = 0

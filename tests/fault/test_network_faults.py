@@ -14,19 +14,13 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.support.broker import Mosquitto
-from tests.support.launcher import ForkedService, Launcher
+from tests.support.launcher import ForkedService
 from tests.support.oracle import assert_all_stored, quiet_reading
 from tests.support.proxy import Fault, Proxy
 from tests.support.service import Publisher, eventually
 
 BURST = 300
 WINDOW = "max_inflight_messages 100\nmax_queued_messages 100000"
-
-
-@pytest.fixture(scope="module")
-def launcher():
-    with Launcher() as started:
-        yield started
 
 
 class Course:
@@ -48,11 +42,11 @@ class Course:
 
 
 @pytest.fixture
-def course(launcher, tmp_path):
+def course(tmp_path):
     with (
         Mosquitto(WINDOW) as broker,
         Proxy(broker.port) as proxy,
-        ForkedService(launcher, tmp_path, proxy.port) as service,
+        ForkedService(tmp_path, proxy.port) as service,
         Publisher(broker.port) as publisher,
     ):
         course = Course(broker, proxy, service, publisher)
@@ -147,12 +141,12 @@ def test_the_session_is_lost(course):
     course.send()
 
 
-def test_a_queue_beyond_its_limit_is_counted_as_missing(launcher, tmp_path):
+def test_a_queue_beyond_its_limit_is_counted_as_missing(tmp_path):
     """F5: the broker drops without a word to the publisher; the numbers of the readings tell."""
     limit, sent = 200, 500
     with (
         Mosquitto(f"max_inflight_messages 20\nmax_queued_messages {limit}") as broker,
-        ForkedService(launcher, tmp_path, broker.port) as service,
+        ForkedService(tmp_path, broker.port) as service,
         Publisher(broker.port) as publisher,
     ):
         publisher.send_readings([quiet_reading("n2-boys-1", 0)])

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from tests.support.broker import Mosquitto, free_port
-from tests.support.launcher import ForkedService, Launcher
+from tests.support.launcher import ForkedService
 from tests.support.oracle import assert_all_stored, quiet_reading
 from tests.support.service import Publisher, eventually
 
@@ -22,17 +22,11 @@ STAYS = "the configuration stays as it was"
 ANEW = "restarting with the configuration"
 
 
-@pytest.fixture(scope="module")
-def launcher():
-    with Launcher() as started:
-        yield started
-
-
 @pytest.fixture
-def running(launcher, tmp_path):
+def running(tmp_path):
     with (
         Mosquitto("max_inflight_messages 100\nmax_queued_messages 100000") as broker,
-        ForkedService(launcher, tmp_path, broker.port) as service,
+        ForkedService(tmp_path, broker.port) as service,
         Publisher(broker.port) as publisher,
     ):
         yield service, publisher
@@ -108,8 +102,8 @@ def test_the_data_folder_stays(running):
     assert not (service.folder / "elsewhere").exists()
 
 
-def test_a_start_with_half_a_file_says_all_faults_and_touches_nothing(launcher, tmp_path):
-    service = ForkedService(launcher, tmp_path, free_port())
+def test_a_start_with_half_a_file_says_all_faults_and_touches_nothing(tmp_path):
+    service = ForkedService(tmp_path, free_port())
     whole = service.config.read_text()
     service.config.write_text(whole[: whole.index("[[room]]")])
     service.start(connected=False)

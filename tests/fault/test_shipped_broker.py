@@ -18,7 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from storage.reading import Reading
 from tests.support.broker import Mosquitto, ShippedMosquitto, free_port
-from tests.support.launcher import ForkedService, Launcher, set_clock
+from tests.support.launcher import ForkedService, set_clock
 from tests.support.oracle import assert_all_stored, quiet_reading, reaches
 from tests.support.service import Publisher, eventually
 
@@ -32,12 +32,6 @@ GATEWAY = {"username": "gateway", "password": "of-the-gateway"}
 LOGIN = 'username = "plumewatch"\npassword_file = "broker-password"'
 
 
-@pytest.fixture(scope="module")
-def launcher():
-    with Launcher() as started:
-        yield started
-
-
 @pytest.fixture
 def broker():
     users = {"plumewatch": "of-the-service", SENSOR["username"]: SENSOR["password"]}
@@ -48,9 +42,9 @@ def broker():
 
 
 @pytest.fixture
-def service(launcher, broker, tmp_path):
+def service(broker, tmp_path):
     (tmp_path / "broker-password").write_text("of-the-service")
-    with ForkedService(launcher, tmp_path, broker.port, broker=LOGIN) as started:
+    with ForkedService(tmp_path, broker.port, broker=LOGIN) as started:
         yield started
         assert "Traceback" not in started.log
 

@@ -50,7 +50,7 @@ async def test_readings_are_acknowledged_while_the_detectors_are_restored(tmp_pa
 
 @pytest.mark.timeout(300)
 def test_a_start_after_a_kill_costs_little_before_the_connection(tmp_path):
-    """Processor time beyond that of a start without data, which imports take: about 2 s."""
+    """Processor time beyond that of a start without data."""
 
     def used():
         times = psutil.Process(service.pid).cpu_times()

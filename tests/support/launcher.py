@@ -1,15 +1,14 @@
-"""Starts the service in forks of one process: quickly, with a clock to set and deaths to place.
+"""The process that `tests.support.fork_server` forks commands from, and services to be faulted.
 
-``python -m tests.support.launcher`` imports the service once and then reads orders, one line of
-JSON each, from its standard input (`Launcher` writes them). Every child is a process of its own
-that runs `plumewatch run`. What the production code does not know of, and what is
-done here around it, in the child alone:
+``python -m tests.support.launcher`` imports the program once and then reads orders, one line of
+JSON each, from its standard input. Every child is a process of its own that runs a command. For
+a `ForkedService` it does more, of which the production code does not know:
 
 * A *crash point* is a place in the order of operations that keeps the promise. The function there
   is wrapped so that the process ends by SIGKILL when the point is passed for the n-th time.
 * `SABOTAGE` breaks the order of operations, to see that the tests notice.
 * The clock (`time.time`) is the machine's plus an offset in a file that the test may rewrite.
-* Housekeeping, with the detectors' snapshot, is done more often; a broker is given up and tried
+* Maintenance, with the detectors' snapshot, is done more often; a broker is given up and tried
   again sooner.
 """
 
@@ -18,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import gc
 import inspect
 import itertools
 import json
@@ -31,15 +31,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.support.fork_server import shared
 from tests.support.service import START_WITHIN_S, ServiceProcess, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Self
 
-__all__ = ["POINTS", "SABOTAGE", "ForkedService", "Launcher", "set_clock"]
+    from tests.support.fork_server import Launcher
 
-ROOT = Path(__file__).parents[2]
 _MAINTENANCE_S = 0.3
 _LAST_RETRY_S = 2.0
 _BROKER_TIMEOUT_S = 3.0
@@ -211,12 +210,25 @@ class _Clock:
 
 def _child(order: Mapping[str, Any], clock: _Clock) -> None:
     ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-    for number, path, mode in ((0, os.devnull, os.O_RDONLY), (1, order["log"], os.O_WRONLY)):
-        file = os.open(path, mode | os.O_APPEND)
+    for number, path in enumerate(order["files"]):
+        file = os.open(path, os.O_WRONLY | os.O_APPEND if number else os.O_RDONLY)
         os.dup2(file, number)
-    os.dup2(1, 2)
+    if order.get("faulted"):
+        _prepare_faults(order["faulted"], clock)
+    from plumewatch.cli.main import main
+
+    sys.argv = ["plumewatch", *order["arguments"]]
+    try:
+        main()
+    except SystemExit as ended:
+        with contextlib.suppress(OSError, ValueError):  # a closed pipe
+            sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(ended.code or 0))
+
+
+def _prepare_faults(order: Mapping[str, Any], clock: _Clock) -> None:
     from ingest import broker, mqtt
-    from plumewatch.cli.run import run
     from plumewatch.service import maintenance
 
     for module, name, seconds in (
@@ -226,15 +238,9 @@ def _child(order: Mapping[str, Any], clock: _Clock) -> None:
     ):
         getattr(module, name)  # one that was renamed would be set to no effect
         setattr(module, name, seconds)
-    if order["clock"]:
-        clock.follow(order["clock"])
+    clock.follow(order["clock"])
     if order["crash"]:
         {**POINTS, **SABOTAGE}[order["crash"]](_die_at(order["pass"]))
-    try:
-        run(Path(order["config"]))
-    except SystemExit as ended:
-        sys.stderr.flush()
-        os._exit(int(ended.code or 0))
 
 
 def _warm_up() -> None:
@@ -242,6 +248,8 @@ def _warm_up() -> None:
     import uvicorn.protocols.http.auto
     import uvicorn.protocols.websockets.auto  # noqa: F401
 
+    import plumewatch.cli.main
+    import plumewatch.doctor.check
     import plumewatch.service.run  # noqa: F401
     from alerts.notify.channels.apprise_notifier import check_target
     from alerts.secrets import Secret
@@ -249,6 +257,7 @@ def _warm_up() -> None:
 
     Detector()
     check_target(Secret("json://127.0.0.1/"))
+    gc.freeze()
 
 
 def main() -> None:
@@ -259,7 +268,7 @@ def main() -> None:
     for line in sys.stdin:
         order = json.loads(line)
         if "wait" in order:
-            pid, status = os.waitpid(order["wait"], 0 if order["block"] else os.WNOHANG)
+            pid, status = os.waitpid(order["wait"], os.WNOHANG)
             answer = os.waitstatus_to_exitcode(status) if pid else None
         else:
             answer = os.fork()
@@ -269,105 +278,26 @@ def main() -> None:
         sys.stdout.flush()
 
 
-class Launcher:
-    """The process that services are forked from.
-
-    Parameters
-    ----------
-    environment : mapping of str to str, optional
-        Added to that of the tests.
-    """
-
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        clean = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
-        self._environment = {**clean, "OPENBLAS_NUM_THREADS": "1", **(environment or {})}
-        self._process: subprocess.Popen[str] | None = None
-
-    def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.launcher"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=self._environment,
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.communicate(timeout=30)
-
-    def order(self, **order: Any) -> Any:
-        """Send one order and return the answer."""
-        assert self._process is not None
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
-
-
-class _Child:
-    """What `ServiceProcess` needs of a process, for a child of the launcher."""
-
-    def __init__(self, launcher: Launcher, pid: int) -> None:
-        self.pid = pid
-        self.returncode: int | None = None
-        self._launcher = launcher
-
-    def poll(self) -> int | None:
-        if self.returncode is None:
-            self.returncode = self._launcher.order(wait=self.pid, block=False)
-        return self.returncode
-
-    def send_signal(self, signum: int) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, signum)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
-
-    def wait(self, timeout: float) -> int:
-        deadline = time.monotonic() + timeout
-        while (code := self.poll()) is None:
-            if time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired("plumewatch", timeout)
-            time.sleep(0.01)
-        return code
-
-
 class ForkedService(ServiceProcess):
-    """The service as a child of a launcher; used like `ServiceProcess`.
+    """A `ServiceProcess` with a clock to set and deaths to place.
 
-    Parameters
-    ----------
-    launcher : Launcher
-    arguments, options
-        As of `ServiceProcess`.
-
-    Attributes
-    ----------
-    kills : int
-        Deaths by SIGKILL so far.
+    `launcher` is another than the shared one if its environment differs; `kills` counts the deaths
+    by SIGKILL so far.
     """
 
-    def __init__(self, launcher: Launcher, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, launcher: Launcher | None = None, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.kills = 0
         self.clock = self.folder / "clock"
-        self._launcher = launcher
+        self._launcher = launcher or shared()
         self._connections = 0
         set_clock(self.clock, 0.0)
 
     def start(self, *, connected: bool = True, crash: str = "", at_pass: int = 1) -> None:
         """Start, and wait until it is connected; with a crash point, or not connected, do not."""
         self._connections = self.log.count("connected to 127.0.0.1")
-        log = self.folder / "log"
-        log.touch()
-        order = {"config": str(self.config), "log": str(log), "clock": str(self.clock)}
-        pid = self._launcher.order(**order, crash=crash, **{"pass": at_pass})
-        self._process = _Child(self._launcher, pid)  # type: ignore[assignment]
+        faulted = {"clock": str(self.clock), "crash": crash, "pass": at_pass}
+        self._fork(self._launcher, faulted=faulted)
         if connected and not crash:
             self.await_connection()
 

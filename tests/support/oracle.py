@@ -111,23 +111,23 @@ def assert_all_stored(service: ServiceProcess, publisher: Publisher, *, more: in
 def assert_told(
     service: ServiceProcess, receiver: Receiver, *, rooms: Sequence[str], kills: int
 ) -> None:
-    """Assert one incident a room, each told at least once, and one more at most for each kill."""
+    """Assert one incident a room, each notified once, and once more at most for each kill."""
 
     def opened() -> Counter[str]:
         return Counter(p["incident"] for p in receiver.pushes if p["reason"] == "opened")
 
     eventually(
         lambda: len(incidents(service)) >= len(rooms) and len(opened()) >= len(rooms),
-        lambda: f"{incidents(service)}, told {opened()}\n{service.log[-3000:]}",
+        lambda: f"{incidents(service)}, notified {opened()}\n{service.log[-3000:]}",
         SETTLE_S,
     )
     found = incidents(service)
     assert sorted(room for _, room, _ in found) == sorted(rooms), found
-    told = opened()
-    assert set(told) == {name for name, _, _ in found}
-    assert told.total() <= len(rooms) + kills, told
+    notified = opened()
+    assert set(notified) == {name for name, _, _ in found}
+    assert notified.total() <= len(rooms) + kills, notified
     eventually(
         lambda: {status for _, _, status in incidents(service)} <= {"notified", "resolved"},
-        lambda: f"still not marked as told: {incidents(service)}",
+        lambda: f"still not marked as notified: {incidents(service)}",
         SETTLE_S,
     )

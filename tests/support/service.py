@@ -23,6 +23,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from storage.reading import Reading
 from storage.sqlite import connect
 from tests.support.broker import free_port
+from tests.support.fork_server import ENVIRONMENT, ROOT, shared
 
 if TYPE_CHECKING:
     import ssl
@@ -31,24 +32,10 @@ if TYPE_CHECKING:
 
     import httpx
 
-__all__ = [
-    "PASSWORD",
-    "START_WITHIN_S",
-    "Publisher",
-    "Receiver",
-    "ServiceProcess",
-    "demo_takes_readings",
-    "eventually",
-    "native",
-    "run_command",
-]
+    from tests.support.fork_server import Child, Launcher
 
-ROOT = Path(__file__).parents[2]
 START_WITHIN_S = 60.0
 """Imports take long on a machine that is busy with other things."""
-_ENVIRONMENT = {
-    key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")
-}
 
 
 def eventually(met: Callable[[], Any], what: str, within_s: float = 30.0) -> Any:
@@ -68,17 +55,8 @@ def eventually(met: Callable[[], Any], what: str, within_s: float = 30.0) -> Any
 def run_command(
     *arguments: str, timeout_s: float = START_WITHIN_S, stdin: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``plumewatch ARGUMENTS`` to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "plumewatch", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        input=stdin,
-        check=False,
-        cwd=ROOT,
-        env=_ENVIRONMENT,
-    )
+    """Run ``plumewatch ARGUMENTS`` to its end, in a fork."""
+    return shared().run(arguments, stdin, timeout_s)
 
 
 def demo_takes_readings(*program: str | Path, **how: Any) -> None:
@@ -292,8 +270,7 @@ class ServiceProcess:
                 notify=notify,
             )
         )
-        self._process: subprocess.Popen[bytes] | None = None
-        self._starts = 0
+        self._process: subprocess.Popen[bytes] | Child | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -321,26 +298,27 @@ class ServiceProcess:
         """Whether the process lives."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self, *, connected: bool = True, arguments: tuple[str, ...] = ()) -> None:
-        """Start with further arguments, and wait until it is connected to the broker."""
+    def start(
+        self, *, connected: bool = True, arguments: tuple[str, ...] = (), fresh: bool = False
+    ) -> None:
+        """Start with further arguments, and wait until it is connected to the broker.
+
+        A `fresh` process is a Python of its own, as a person starts it, instead of a fork.
+        """
         before = self.log.count("connected to 127.0.0.1")
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "plumewatch",
-                    "run",
-                    "--config",
-                    str(self.config),
-                    *arguments,
-                ],
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                cwd=ROOT,
-                env=_ENVIRONMENT,
-            )
+        if fresh:
+            command = [sys.executable, "-m", "plumewatch", "run", "--config", str(self.config)]
+            with (self.folder / "log").open("ab") as log:
+                self._process = subprocess.Popen(
+                    [*command, *arguments],
+                    stdout=log,
+                    stderr=log,
+                    stdin=subprocess.DEVNULL,
+                    cwd=ROOT,
+                    env=ENVIRONMENT,
+                )
+        else:
+            self._fork(shared(), *arguments)
         if connected:
             eventually(
                 lambda: self.log.count("connected to 127.0.0.1") > before or not self.running,
@@ -348,6 +326,12 @@ class ServiceProcess:
                 START_WITHIN_S,
             )
             assert self.running, self.log
+
+    def _fork(self, launcher: Launcher, *arguments: str, **more: Any) -> None:
+        log = self.folder / "log"
+        log.touch()
+        command = ("run", "--config", str(self.config), *arguments)
+        self._process = launcher.start(command, (Path(os.devnull), log, log), **more)
 
     @property
     def pid(self) -> int:

@@ -27,7 +27,8 @@ import psutil
 
 from tests.support.broker import Mosquitto
 from tests.support.disk_shim import DiskShim
-from tests.support.launcher import POINTS, ForkedService, Launcher
+from tests.support.fork_server import Launcher
+from tests.support.launcher import POINTS, ForkedService
 from tests.support.oracle import assert_all_stored, assert_told
 from tests.support.plumes import readings_of_puff
 from tests.support.proxy import Fault, Proxy
@@ -114,7 +115,8 @@ class Soak:
         self.shim = DiskShim(self._folder, home / "data", self.proxy.port)
         launcher = enter(Launcher(self.shim.environment))
         self.receiver = enter(Receiver())
-        self.service = ForkedService(launcher, home, self.proxy.port, push_url=self.receiver.url)
+        push = self.receiver.url
+        self.service = ForkedService(home, self.proxy.port, push_url=push, launcher=launcher)
         with self.service.config.open("a") as config:
             config.writelines(ROOM.format(k) for k in range(self.rooms))
         enter(self.service)

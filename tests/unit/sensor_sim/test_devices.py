@@ -145,8 +145,9 @@ def test_gs601_rates_vaping_itself_and_sends_frames_at_once():
         for trace in chunk.traces:
             named |= {name for _, name in trace.events}
             off_beat += int((np.diff(trace.time) < 500).sum())
-    assert "vendor_vape" in named
-    assert off_beat > 0
+        if "vendor_vape" in named and off_beat:
+            return
+    pytest.fail(f"{named}, {off_beat} frames out of turn")
 
 
 def test_unknown_model_is_refused():
