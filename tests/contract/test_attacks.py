@@ -46,7 +46,7 @@ ON_THE_WIRE = {
     "flood that stays": (Flood(AT, 20.0, 200.0, sensors=200, retain=True), BROKER),
     "garbage": (Garbage(QUIET, AT, 20.0, 5.0, big_bytes=100_000), QUIET),
 }
-"""What is done, and of which sensor an integrity incident is told."""
+"""What is done, and which sensor an integrity incident names."""
 
 
 def wire(reading, first):
@@ -75,8 +75,8 @@ class School:
         )
         policy = AlertPolicy(staff=staff, zone="UTC", page_url="https://plumewatch.example")
         self.intake = Intake(IntakeConfig(context=Context(registry=REGISTRY)))
-        self.watch = DetectionConsumer(self.state, AlertEngine(REGISTRY, policy), may_alert)
-        self.watch.open(lambda _after, _limit: ([], 0))
+        self.consumer = DetectionConsumer(self.state, AlertEngine(REGISTRY, policy), may_alert)
+        self.consumer.open(lambda _after, _limit: ([], 0))
         self.alerts, self.position, self.stored = [], 0, []
 
     def hear(self, messages):
@@ -90,11 +90,11 @@ class School:
             if readings:
                 self.stored += readings
                 self.position += len(readings)
-                events = self.watch.step(readings)
-                self.alerts += self.watch.commit(events, self.position, readings[-1].received)
+                events = self.consumer.step(readings)
+                self.alerts += self.consumer.commit(events, self.position, readings[-1].received)
         return self
 
-    def told(self, kind):
+    def alerts_of(self, kind):
         return [(a.sensor, a.alerted) for a in self.alerts if a.kind == kind]
 
     def people_told(self):
@@ -121,28 +121,28 @@ def school(tmp_path):
 def undisturbed(tmp_path_factory):
     calm = School(tmp_path_factory.mktemp("calm") / "state.db").hear(honest())
     calm.state.close()
-    ((sensor, at),) = calm.told("vape")
+    ((sensor, at),) = calm.alerts_of("vape")
     assert sensor == VAPED
-    assert calm.told("integrity") == []
+    assert calm.alerts_of("integrity") == []
     assert AT < at < AT + 60  # in the midst of the attacks
-    return calm.told("vape")
+    return calm.alerts_of("vape")
 
 
 @pytest.mark.parametrize("name", ON_THE_WIRE)
 def test_an_attack_is_an_integrity_incident_and_silences_no_other_room(name, school, undisturbed):
     attack, victim = ON_THE_WIRE[name]
     attacked = school().hear(apply_to_messages(honest(), [attack]))
-    assert [a for a in attacked.told("vape") if a[0] == VAPED] == undisturbed
-    assert {sensor for sensor, _ in attacked.told("vape")} <= {VAPED, victim}
-    assert {sensor for sensor, _ in attacked.told("integrity")} == {victim}
+    assert [a for a in attacked.alerts_of("vape") if a[0] == VAPED] == undisturbed
+    assert {sensor for sensor, _ in attacked.alerts_of("vape")} <= {VAPED, victim}
+    assert {sensor for sensor, _ in attacked.alerts_of("integrity")} == {victim}
     assert attacked.people_told() == {"fm"}
 
 
 def test_all_attacks_at_once(school, undisturbed):
     attacks = [attack for attack, _ in ON_THE_WIRE.values()]
     attacked = school().hear(apply_to_messages(honest(), attacks))
-    assert [a for a in attacked.told("vape") if a[0] == VAPED] == undisturbed
-    assert {sensor for sensor, _ in attacked.told("integrity")} == {QUIET, BROKER}
+    assert [a for a in attacked.alerts_of("vape") if a[0] == VAPED] == undisturbed
+    assert {sensor for sensor, _ in attacked.alerts_of("integrity")} == {QUIET, BROKER}
 
 
 def test_what_is_forged_under_the_name_of_a_sensor_is_found_and_all_of_it_kept(school):
@@ -154,7 +154,7 @@ def test_what_is_forged_under_the_name_of_a_sensor_is_found_and_all_of_it_kept(s
     gone = WireMessage(f"plumewatch/v1/{VAPED}/status", b"offline", 1, True, AT + 19.0)
     messages = [*apply_to_messages(honest(), attacks), gone]
     attacked = school().hear(sorted(messages, key=lambda m: m.sent))
-    assert {sensor for sensor, _ in attacked.told("integrity")} == {VAPED}
+    assert {sensor for sensor, _ in attacked.alerts_of("integrity")} == {VAPED}
     from_sensor = [r for r in attacked.stored if r.sensor == VAPED and r.values]
     assert len(from_sensor) >= len([m for m in honest() if VAPED in m.topic]) + 600
     assert all(map(may_alert, from_sensor))

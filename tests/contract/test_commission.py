@@ -1,4 +1,4 @@
-"""`plumewatch commission` in simulated rooms: a person does as told, readings are taken in."""
+"""`plumewatch commission` in simulated rooms: a person follows the steps, readings arrive."""
 
 from __future__ import annotations
 
@@ -149,9 +149,9 @@ def steps(output):
 
 
 def test_a_room_whose_sensor_sees_the_puff(site, commissioned, monkeypatch, tmp_path):
-    code, output, told = commissioned(simulated(monkeypatch, seed=9))
+    code, output, steps = commissioned(simulated(monkeypatch, seed=9))
     assert code == 0, output
-    assert [text[:3] for text in told] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
+    assert [text[:3] for text in steps] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
     (vape,) = [e for e in steps(output)["puff"]["said"] if e["kind"] == "vape"]
     assert 1 < vape["late_s"] < 90
     pm = next(a for a in steps(output)["puff"]["answers"] if a["quantity"] == "pm25")

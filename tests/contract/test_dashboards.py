@@ -236,8 +236,8 @@ def test_lines_of_rooms_and_sensors_differ_by_more_than_color():
             names = rooms if "$tag_room" in aliases else sensors
             given = styles(panel)
             assert given.keys() >= set(names), panel["title"]
-            told = [tuple(sorted(given[name].items())) for name in names]
-            assert len(set(told[:20])) == 20
+            shown = [tuple(sorted(given[name].items())) for name in names]
+            assert len(set(shown[:20])) == 20
             assert len({given[name]["color"] for name in names}) == 5
             checked.add(panel["title"])
     assert {"PM2.5 by room", "Time online by sensor", "Log-odds of vaping", "Humidity"} <= checked
@@ -257,7 +257,7 @@ def test_in_the_dashboard_of_a_room_its_first_sensors_are_solid():
 @pytest.mark.parametrize("sensors", range(1, 5))
 @pytest.mark.parametrize("title", ["Particles", "Particle counts", "VOC and NOx index"])
 def test_quantities_of_several_sensors_differ_in_color_or_dashes(title, sensors):
-    """Grafana gives the k-th line the (k mod 5)-th colour; the rest is told by the quantity."""
+    """Grafana gives the k-th line the (k mod 5)-th colour; the quantity distinguishes the rest."""
     panel = next(p for p in grafana.panels(BUILT["room"]) if p["title"] == title)
     (target,) = panel["targets"]
     labels = re.findall(r'AS "([^"]+)"', target["query"])

@@ -1,4 +1,4 @@
-"""Readings that arrive long after they were measured are judged, and told as late."""
+"""Readings that arrive long after they were measured are judged, and reported as late."""
 
 import json
 
@@ -49,10 +49,10 @@ def test_an_hour_late_plume_is_an_incident_that_pages_nobody(school, others_live
     assert (late.room, late.suppressed_by, late.paged) == ("n2-boys", "late", False)
     assert START + 140 < late.onset < START + 170
     assert late.opened_at > START + HOUR
-    told = heard.state.execute("SELECT detail FROM incident_history WHERE what = 'held'")
-    assert "received" in told.fetchone()[0]
+    details = heard.state.execute("SELECT detail FROM incident_history WHERE what = 'held'")
+    assert "received" in details.fetchone()[0]
     assert notices(heard) == 0
-    heard.watch.on_time(sent[-1].sent + 7_200.0)
+    heard.consumer.on_time(sent[-1].sent + 7_200.0)
     (late,) = incidents(heard)
     assert not late.is_open
     assert notices(heard) == 0
@@ -60,7 +60,7 @@ def test_an_hour_late_plume_is_an_incident_that_pages_nobody(school, others_live
 
 def test_a_plume_three_minutes_late_pages(school):  # noqa: F811
     heard = school().hear(backlog(QUIET, 30.0))
-    assert len(heard.told("vape")) == 1
+    assert len(heard.alerts_of("vape")) == 1
     assert notices(heard) > 0
 
 
@@ -69,7 +69,7 @@ def test_a_live_plume_after_a_late_one_pages(school):  # noqa: F811
     now = START + 300.0 + HOUR
     sent = [*backlog(QUIET, HOUR), *live(QUIET, now + 4.0, 300.0, top=180.0)]
     heard = school().hear(sorted(sent, key=lambda m: m.sent))
-    ((sensor, at),) = heard.told("vape")
+    ((sensor, at),) = heard.alerts_of("vape")
     assert sensor == QUIET
     assert now + 150.0 < at < now + 190.0
     assert notices(heard) > 0

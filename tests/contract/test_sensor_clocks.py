@@ -42,16 +42,16 @@ def test_all_are_kept_and_the_plume_is_seen(school, stamp, every_s, seq):  # noq
     heard = school().hear(sent)
     assert len(heard.stored) == len(sent)
     assert len({r.time for r in heard.stored}) == len(sent)
-    ((sensor, at),) = heard.told(EventKind.VAPE)
+    ((sensor, at),) = heard.alerts_of(EventKind.VAPE)
     assert sensor == QUIET
     assert START + 420 < at < START + 480
-    assert not heard.watch.skipped or heard.watch.skipped[QUIET] < 3
+    assert not heard.consumer.skipped or heard.consumer.skipped[QUIET] < 3
 
 
 @pytest.mark.parametrize("stops", [False, True])
 def test_a_clock_that_stands_still_is_reported(school, stops):  # noqa: F811
     heard = school().hear(messages(lambda at: min(at, START + 100) if stops else float(int(at))))
-    faults = heard.told(EventKind.SENSOR_FAULT)
+    faults = heard.alerts_of(EventKind.SENSOR_FAULT)
     assert bool(faults) is stops
 
 

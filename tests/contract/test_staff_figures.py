@@ -242,14 +242,14 @@ def test_firmware_is_the_same_in_panel_page_and_report(url, school):
         for series in grafana.answer(url, grafana.interpolated(target["query"], end - 9, end))
     }
     with closing(connect(school.database, read_only=True)) as state:
-        told = firmware.current(state)
-    assert found.keys() == told.keys() == school.registry.sensors.keys()
-    for sensor, run in told.items():
+        current = firmware.current(state)
+    assert found.keys() == current.keys() == school.registry.sensors.keys()
+    for sensor, run in current.items():
         row = found[sensor]
         assert (row["firmware"], row["before"] or "") == (run.version, run.before)
         assert row["since"] == pytest.approx(1000 * run.since)
         assert row["of its model"] == float(sensor == UPDATED)
-    assert told[UPDATED].before == FIRMWARE["a"]
+    assert current[UPDATED].before == FIRMWARE["a"]
 
 
 async def test_the_state_of_a_sensor_is_that_of_now(school, embedded):

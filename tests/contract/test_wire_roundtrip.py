@@ -152,12 +152,12 @@ def test_firmware_comes_back_as_the_device_calls_it(wire):
     )
     encoder = ENCODERS[wire](WireDevice("s1", USUAL[wire]), WireNetwork(zone=ZONE))
     trace = make_trace(encoder.resolution(), sensor="s1", wire=wire)
-    told = []
+    versions = []
     for message in Fleet(WireNetwork(zone=ZONE)).encode([trace]):
         out = intake.on_message(Message(message.topic, message.payload, message.sent))
-        told += [r.firmware for r in (*out.readings, *intake.on_time(message.sent))]
-    told += [r.firmware for r in intake.flush()]
-    assert [version for version in told if version] == ([SAYS[wire]] if wire in SAYS else [])
+        versions += [r.firmware for r in (*out.readings, *intake.on_time(message.sent))]
+    versions += [r.firmware for r in intake.flush()]
+    assert [v for v in versions if v] == ([SAYS[wire]] if wire in SAYS else [])
 
 
 def _announces(topic):

@@ -54,5 +54,5 @@ def test_what_is_found():
 
 
 def test_pages_tell_many_of_them():
-    told = [tuple(w) for page in WRITTEN for w in typed(page.read_text(encoding="utf-8"))]
-    assert len(set(told)) > 60
+    commands = [tuple(w) for page in WRITTEN for w in typed(page.read_text(encoding="utf-8"))]
+    assert len(set(commands)) > 60

@@ -46,7 +46,7 @@ def school(tmp_path):
 
 
 def rows(service, sql):
-    """What the state database says, or is told."""
+    """Read or change the state database."""
     connection = connect(service.config.parent / "data/state.db")
     try:
         return [tuple(row) for row in connection.execute(sql)]

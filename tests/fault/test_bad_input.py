@@ -96,7 +96,7 @@ def test_thousands_of_bad_messages_do_not_close_the_window(broker, tmp_path):
         eventually(lambda: service.journal()[-1:] and service.journal()[-1].seq == 1, "good", 60)
         assert service.dead_letters() == {"malformed": 10_000}
         found = {reading.events for reading in service.journal()[:-1]}
-        assert found == {("integrity:refused",)}  # so many are told, as what they are
+        assert found == {("integrity:refused",)}  # so many are reported, under their own kind
 
 
 def packet(kind, content):

@@ -24,7 +24,7 @@ COUNT = 600
 
 
 class Course:
-    """Journal, writer and series of one database; `said` are the sentences, in order."""
+    """Journal, writer and series of one database; `faults` are its sentences, in order."""
 
     def __init__(self, folder, settings, count=COUNT):
         self.count = count
@@ -37,25 +37,25 @@ class Course:
         self.journal.commit(readings)
         self.series = InfluxSeries(settings, REGISTRY, folder / "influx.db")
         self.series.open()
-        self.said = []
+        self.faults = []
         self.writer = SeriesWriter(
             "influx",
             self.series,
             self.journal.read,
-            self._bury,
+            self._write_dead_letters,
             asyncio.to_thread,
             lambda: NOW,
             settings=WriterSettings(batch=100),
             sleep=self._sleep,
         )
 
-    async def _bury(self, letters):
+    async def _write_dead_letters(self, letters):
         self.journal.commit([], letters)
 
     async def _sleep(self, _):
         failing = self.writer.state.failing
-        if not self.said or self.said[-1] != failing:
-            self.said.append(failing)
+        if not self.faults or self.faults[-1] != failing:
+            self.faults.append(failing)
         await asyncio.sleep(0.02)
 
     @contextlib.asynccontextmanager
@@ -69,8 +69,8 @@ class Course:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    async def until(self, met):
-        while not met():  # noqa: ASYNC110 - what is waited for is in other threads
+    async def until(self, condition):
+        while not condition():  # noqa: ASYNC110 - what is waited for is in other threads
             await asyncio.sleep(0.02)
 
     def stored(self):
@@ -107,14 +107,14 @@ async def test_a_password_that_is_wrong_and_then_right(course, tmp_path):
         root.query("CREATE USER p WITH PASSWORD 'changed'", change=True)
         c = course(replace(settings, username="p", secret="mine"))
         async with c.running():
-            await c.until(lambda: c.said)
+            await c.until(lambda: c.faults)
             root.query("SET PASSWORD FOR p = 'mine'", change=True)
-            await c.until(lambda: len(c.said) > 1)  # it has no rights yet
+            await c.until(lambda: len(c.faults) > 1)  # it has no rights yet
             root.query("GRANT ALL ON air TO p", change=True)
             await c.until(lambda: c.series.cursor() == COUNT)
-        assert "does not accept the token or password" in c.said[0]
-        assert "the token or user has no right to database 'air'" in c.said[1]
-        assert all("\n" not in said and "mine" not in said for said in c.said)
+        assert "does not accept the token or password" in c.faults[0]
+        assert "the token or user has no right to database 'air'" in c.faults[1]
+        assert all("\n" not in fault and "mine" not in fault for fault in c.faults)
         assert c.stored() == all_of(c)
         assert c.writer.state.refused == 0
 
@@ -123,12 +123,12 @@ async def test_a_database_that_is_made_later(course, tmp_path):
     with Influxd(tmp_path) as server:
         c = course(InfluxSettings(server.url, "air"))
         async with c.running():
-            await c.until(lambda: c.said)
+            await c.until(lambda: c.faults)
             influxql(server.url, "CREATE DATABASE air")
             await c.until(lambda: c.series.cursor() == COUNT)
-        (said,) = c.said
-        assert said.startswith(f"{server.url} has no database 'air' (database not found")
-        assert said.endswith("; `plumewatch storage setup` makes it")
+        (fault,) = c.faults
+        assert fault.startswith(f"{server.url} has no database 'air' (database not found")
+        assert fault.endswith("; `plumewatch storage setup` makes it")
         assert c.stored() == all_of(c)
 
 
@@ -141,8 +141,8 @@ async def test_a_schema_of_another_program(course, tmp_path):
         async with c.running():
             await c.until(lambda: c.series.cursor() == COUNT)
         assert c.journal.dead_letter_counts() == {"series_refused": COUNT}
-        assert all("field type conflict" in said for said in c.said)  # and it made pauses
-        assert len(c.said) >= 1
+        assert all("field type conflict" in fault for fault in c.faults)  # and it made pauses
+        assert len(c.faults) >= 1
         (detail,) = {letter.detail.split(" dropped")[0] for letter in c.journal.dead_letters()}
         assert 'input field "co2" on measurement "reading" is type float' in detail
         assert c.stored() == []
@@ -157,10 +157,10 @@ async def test_a_clock_or_retention_that_does_not_fit(course, tmp_path):
         influxql(server.url, "CREATE DATABASE air WITH DURATION 1h")
         c = course(InfluxSettings(server.url, "air"), count=9000)  # 2.5 hours
         async with c.running():
-            await c.until(lambda: c.said)
+            await c.until(lambda: c.faults)
             influxql(server.url, "ALTER RETENTION POLICY autogen ON air DURATION 30d DEFAULT")
             await c.until(lambda: c.series.cursor() == 9000)
-        assert "refuses current readings as older than it keeps: its clock is wrong" in c.said[0]
+        assert "refuses current readings as older than it keeps: its clock is wrong" in c.faults[0]
         assert c.writer.state.refused == 0
         assert c.stored() == all_of(c)
 
@@ -186,11 +186,11 @@ async def test_a_full_disk(course, small_disk):
         async with c.running():
             await c.until(lambda: c.series.cursor() >= 1000)
             filler.write_bytes(bytes(max(0, shutil.disk_usage(small_disk).free - 8192)))
-            await c.until(lambda: c.said)
+            await c.until(lambda: c.faults)
             filler.unlink()
             server.end()
             await asyncio.to_thread(server.start)
             await c.until(lambda: c.series.cursor() == 6000)
-        assert "has a full disk" in c.said[0]
+        assert "has a full disk" in c.faults[0]
         assert c.writer.state.refused == 0
         assert c.stored() == all_of(c)

@@ -126,10 +126,10 @@ def test_killed_pump_loses_nothing_and_repeats_little(tmp_path):
         child.wait(10)
         child.stdout.close()
         kills += 1
-    told = db.execute("SELECT count(*) FROM incident WHERE status = 'notified'").fetchone()[0]
+    notified = db.execute("SELECT count(*) FROM incident WHERE status = 'notified'").fetchone()[0]
     db.close()
     server.shutdown()
     server.server_close()
     assert len(arrived) == COUNT
-    assert told == COUNT
+    assert notified == COUNT
     assert arrived.total() <= COUNT + kills

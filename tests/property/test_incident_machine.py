@@ -1,4 +1,4 @@
-"""Any order of detections, answers, deliveries and time: never two open, nobody told twice."""
+"""Any order of detections, answers, deliveries and time: never two open, nobody notified twice."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ REGISTRY = Registry.of(
     (Room(f"room-{s}", s, "1", "Main", "S") for s in "ab"),
     (Sensor(s, f"room-{s}") for s in "ab"),
 )
-# One notice an incident: nobody is reminded, asked again, or told of several rooms together.
+# One notice an incident: nobody is reminded, asked again, or notified of several rooms together.
 TIMINGS = EscalationTimings(
     rounds=1,
     escalate_after_s=3600.0,
@@ -94,8 +94,8 @@ class JournalMachine(RuleBasedStateMachine):
         migrate(self.state, "state", state.SCRIPTS)
         migrate(self.state, "alerts", schema.SCRIPTS)
         self.engine = AlertEngine(REGISTRY, POLICY)
-        self.watch = DetectionConsumer(self.state, self.engine, may_alert)
-        self.watch.open(self.journal.read)
+        self.consumer = DetectionConsumer(self.state, self.engine, may_alert)
+        self.consumer.open(self.journal.read)
         with transaction(self.state) as tx:  # as the pump does at its start
             outbox_rows.release_leases(tx, "the next pump", self.now())
 
@@ -137,21 +137,21 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 10))
     def detect(self, limit):
-        entries, position = self.journal.read(self.watch.position, limit)
+        entries, position = self.journal.read(self.consumer.position, limit)
         if position != self.watched:
-            self.watch.process([e.reading for e in entries], position, None)
+            self.consumer.process([e.reading for e in entries], position, None)
             self.watched = position
 
     @rule(limit=st.integers(1, 10))
     def detect_and_crash_before_the_commit(self, limit):
-        entries, _ = self.journal.read(self.watch.position, limit)
-        self.watch.step([e.reading for e in entries])
-        self.watch.save_snapshot()
+        entries, _ = self.journal.read(self.consumer.position, limit)
+        self.consumer.step([e.reading for e in entries])
+        self.consumer.save_snapshot()
         self.crash()
 
     @rule()
     def snapshot(self):
-        assert self.watch.save_snapshot() <= self.watched
+        assert self.consumer.save_snapshot() <= self.watched
 
     @precondition(lambda self: self.kept)
     @rule(share=st.floats(0, 1))
@@ -251,7 +251,7 @@ class JournalMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.notices)
     @rule(which=st.floats(0, 1, exclude_max=True))
     def acknowledge(self, which):
-        """An acknowledgement takes back what nobody was told yet."""
+        """An acknowledgement cancels notices that are not sent yet."""
         incident = sorted(self.notices)[int(which * len(self.notices))]
         with transaction(self.state) as tx:
             before = repository.load(tx, incident).status
@@ -285,7 +285,7 @@ class JournalMachine(RuleBasedStateMachine):
         assert self.journal.first_offset() == min(self.kept, default=len(self.all) + 1)
         assert sum(self.journal.dead_letter_counts().values()) == self.letters
         assert self.series.cursor() == self.stored
-        assert self.watch.position == state.cursor(self.state, CONSUMER) == self.watched
+        assert self.consumer.position == state.cursor(self.state, CONSUMER) == self.watched
         passed = [o for o in self.lost_to_series if o <= self.stored]
         assert self.series.count() == self.stored - len(passed)  # each once, none invented
         held = {o for gap in self.journal.gaps() for o in range(gap.first, gap.last + 1)}

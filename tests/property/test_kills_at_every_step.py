@@ -1,9 +1,9 @@
-"""A kill after every step of alerting, or inside every transaction: nothing lost, one more told.
+"""A kill after every step of alerting, or inside every transaction: nothing lost, one notice more.
 
-A story of one afternoon is told to the engine and to the outbox, transaction by transaction: once
-without a break, once with the program killed after each commit, and once with it killed before
-each, so that what was done is undone and done again, and no notice that was sent is marked so at
-first. What people heard and how it ended is compared.
+The engine and the outbox run a scenario of one afternoon, transaction by transaction: once without
+a break, once with the program killed after each commit, and once with it killed before each, so
+that each transaction is rolled back and repeated, and no sent notice is marked as sent at first.
+The notices and the final states are compared.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ POLICY = AlertPolicy(
     timings=EscalationTimings(escalate_after_s=60, rounds=1, storm_rooms=2, acknowledged_for_s=120),
 )
 DOWN = "ntfy-"
-"""Lee's first channel never takes anything: every page goes by the second."""
+"""Lee's first channel never delivers: every page goes by the second."""
 
 
-def said(room, since, at, phase=EventPhase.ALERTED, kind=EventKind.VAPE):
+def make_event(room, since, at, phase=EventPhase.ALERTED, kind=EventKind.VAPE):
     return Event(
         sensor=f"s{room}",
         kind=kind,
@@ -67,10 +67,10 @@ def said(room, since, at, phase=EventPhase.ALERTED, kind=EventKind.VAPE):
     )
 
 
-def story():
-    """Say what happens when: events, answers, and a look at the clock every five seconds."""
+def scenario():
+    """Yield events, answers, and the clock every five seconds."""
 
-    def hear(*events):
+    def handle(*events):
         return lambda engine, tx, now: engine.on_events(tx, events, now)
 
     def answer(number, call):
@@ -92,20 +92,20 @@ def story():
         )
 
     happens = {
-        1: hear(said("a", 0, 0)),
-        3: hear(said("b", 2, 2), said("c", 2, 2), said("d", 2, 2)),
+        1: handle(make_event("a", 0, 0)),
+        3: handle(make_event("b", 2, 2), make_event("c", 2, 2), make_event("d", 2, 2)),
         71: answer(0, lambda e, tx, i, now: e.acknowledge(tx, i, "fox", now)),
         75: answer(0, lambda e, tx, i, now: e.arrive(tx, i, "lee", now)),
-        80: hear(said("a", 0, 79, EventPhase.UPDATED)),
+        80: handle(make_event("a", 0, 79, EventPhase.UPDATED)),
         92: answer(3, lambda e, tx, i, now: e.arrive(tx, i, "fox", now)),
         90: answer(1, lambda e, tx, i, now: e.resolve(tx, i, "fox", now)),
         95: answer(2, lambda e, tx, i, now: e.feedback(tx, i, "lee", Verdict.CONFIRMED, now)),
-        100: hear(said("d", 2, 99, EventPhase.WITHDRAWN)),
-        130: hear(said("e", 129, 129, kind=EventKind.OFFLINE)),
-        150: hear(said("e", 129, 149, EventPhase.ENDED, EventKind.OFFLINE)),
-        180: hear(said("b", 179, 179)),
+        100: handle(make_event("d", 2, 99, EventPhase.WITHDRAWN)),
+        130: handle(make_event("e", 129, 129, kind=EventKind.OFFLINE)),
+        150: handle(make_event("e", 129, 149, EventPhase.ENDED, EventKind.OFFLINE)),
+        180: handle(make_event("b", 179, 179)),
         190: silenced,
-        195: hear(said("f", 194, 194)),
+        195: handle(make_event("f", 194, 194)),
         200: answer(0, lambda e, tx, i, now: e.hand_over(tx, i, "fox", "lee", now)),
     }
     for t in range(420):
@@ -117,13 +117,13 @@ def story():
 
 
 class Program:
-    """The program on a database; killed, it begins anew with what was committed."""
+    """The program on a database; killed, it starts again with what was committed."""
 
     def __init__(self, path, kill):
         self.path = path
         self.kill = kill
         self.kills = 0
-        self.heard = Counter()
+        self.sent = Counter()
         self.unmarked = set()
         self.open()
 
@@ -182,7 +182,7 @@ class Program:
 
         if not down:
             for incident in row.notice.incidents or (row.notice.incident,):
-                self.heard[row.person, row.notice.reason.value, incident] += 1
+                self.sent[row.person, row.notice.reason.value, incident] += 1
         first = row.id not in self.unmarked
         self.unmarked.add(row.id)
         if first or self.kill != "before":
@@ -193,9 +193,9 @@ class Program:
 
 
 def play(path, kill=""):
-    """Tell the story; what people heard, how it ended, what was forgotten and held, the kills."""
+    """Run the scenario; return notices, final states, stuck incidents, held notices and kills."""
     program = Program(path, kill)
-    for t, what in story():
+    for t, what in scenario():
         now = START + t
         if what == "pump":
             program.pump(now)
@@ -203,11 +203,11 @@ def play(path, kill=""):
             program.commit(lambda tx, what=what, now=now: what(program.engine, tx, now), now)
     sql = "SELECT id, status, severity, arrived_at, resolved_by FROM incident"
     states = [tuple(r) for r in program.db.execute(sql)]
-    forgotten = program.engine.check_stuck(program.db, START + 420)
+    stuck = program.engine.check_stuck(program.db, START + 420)
     sql = "SELECT detail FROM incident_history WHERE what = 'held'"
     held = {row["detail"] for row in program.db.execute(sql)}
     program.db.close()
-    return program.heard, states, forgotten, held, program.kills
+    return program.sent, states, stuck, held, program.kills
 
 
 @pytest.fixture(scope="module")
@@ -215,16 +215,16 @@ def whole(tmp_path_factory):
     return play(tmp_path_factory.mktemp("whole") / "state.db")
 
 
-def test_the_story_has_everything_in_it(whole):
-    heard, states, forgotten, held, kills = whole
-    reasons = {reason for _, reason, _ in heard}
+def test_the_scenario_has_every_kind_of_notice(whole):
+    sent, states, stuck, held, kills = whole
+    reasons = {reason for _, reason, _ in sent}
     assert reasons >= {"opened", "digest", "taken", "withdrawn", "recovered", "handed_over"}
     assert "reminder" in reasons
-    assert {person for person, _, _ in heard} == {"lee", "fox"}
-    assert set(heard.values()) == {1}
+    assert {person for person, _, _ in sent} == {"lee", "fox"}
+    assert set(sent.values()) == {1}
     assert len(states) == 7
     assert held == {"cooldown after the last notice", "silence 1 by lee"}
-    assert (forgotten, kills) == ([], 0)
+    assert (stuck, kills) == ([], 0)
 
 
 def test_killed_after_every_commit(whole, tmp_path):
@@ -235,8 +235,8 @@ def test_killed_after_every_commit(whole, tmp_path):
 
 def test_killed_before_every_commit(whole, tmp_path):
     """Each notice was sent, and its mark lost with the program: it is sent once more, no more."""
-    heard, *ends, kills = play(tmp_path / "state.db", "before")
-    assert set(heard) == set(whole[0])
-    assert set(heard.values()) == {2}
+    sent, *ends, kills = play(tmp_path / "state.db", "before")
+    assert set(sent) == set(whole[0])
+    assert set(sent.values()) == {2}
     assert ends == list(whole[1:-1])
     assert kills > 100

@@ -14,7 +14,7 @@ STEPS = st.lists(
         st.tuples(st.just("jump"), st.integers(1, 40_000)),
         st.tuples(st.just("online"), st.sampled_from(NAMES)),
         st.tuples(st.just("offline"), st.sampled_from(NAMES)),
-        st.tuples(st.just("hearing"), st.booleans()),
+        st.tuples(st.just("broker_healthy"), st.booleans()),
         st.tuples(st.just("restart")),
     ),
     max_size=25,
@@ -22,19 +22,19 @@ STEPS = st.lists(
 
 
 class Model:
-    """Drives `Liveness` and keeps account of what it said."""
+    """Drives `Liveness` and records its events."""
 
     def __init__(self, *, restarts=True):
         self.live = Liveness(INTERVALS)
         self.now = 0
-        self.hearing = True
+        self.broker_healthy = True
         self.restarts = restarts
         self.open = {}
-        self.said = []
+        self.events = []
 
-    def take(self, events):
+    def record(self, events):
         for event in events:
-            self.said.append((event.phase, event.id, event.detail, event.time))
+            self.events.append((event.phase, event.id, event.detail, event.time))
             if event.phase is EventPhase.ALERTED:
                 assert event.id not in self.open
                 assert event.onset <= event.time == event.alerted
@@ -50,13 +50,13 @@ class Model:
             self.run(step[1], step[2])
         elif step[0] == "jump":
             self.now += step[1]
-        elif step[0] == "hearing":
-            self.hearing = step[1]
+        elif step[0] == "broker_healthy":
+            self.broker_healthy = step[1]
         elif step[0] == "restart":
             if self.restarts:
                 self.live = Liveness.restore(self.live.snapshot(), INTERVALS)
         else:
-            self.take(self.live.on_item(step[1], float(self.now), alive=False, status=step[0]))
+            self.record(self.live.on_item(step[1], float(self.now), alive=False, status=step[0]))
         out = [n for n, life in self.live.lives().items() if life.state is SensorState.OFFLINE]
         members = [m for outage in self.live._outages for m in outage.sensors]
         assert sorted(members) == sorted(set(members)) == sorted(out)
@@ -67,17 +67,17 @@ class Model:
             self.now += 1
             for name in sorted(alive):
                 if self.now % INTERVALS[name] == 0:
-                    self.take(self.live.on_item(name, float(self.now), alive=True))
-            self.take(self.live.on_time(float(self.now), broker_healthy=self.hearing))
+                    self.record(self.live.on_item(name, float(self.now), alive=True))
+            self.record(self.live.on_time(float(self.now), broker_healthy=self.broker_healthy))
 
 
 @settings(max_examples=60, deadline=None)
 @given(STEPS)
-def test_events_come_in_pairs_and_everybody_comes_back(steps):
+def test_events_come_in_pairs_and_every_sensor_is_alive_again(steps):
     model = Model()
     for step in steps:
         model.step(step)
-    model.hearing = True
+    model.broker_healthy = True
     model.run(1300, NAMES)
     assert not model.open
     states = {life.state for life in model.live.lives().values()}
@@ -96,9 +96,9 @@ def test_events_come_in_pairs_and_everybody_comes_back(steps):
         ("run", 88, set()),
     ]
 )
-def test_a_restart_without_a_pause_says_nothing_else(steps):
+def test_a_restart_without_a_pause_changes_no_event(steps):
     whole, parted = Model(restarts=False), Model()
     for step in steps:
         whole.step(step)
         parted.step(step)
-    assert [(s[0], s[1]) for s in whole.said] == [(s[0], s[1]) for s in parted.said]
+    assert [event[:2] for event in whole.events] == [event[:2] for event in parted.events]

@@ -292,12 +292,12 @@ DISCOVERY = st.fixed_dictionaries(
 
 @settings(max_examples=200, deadline=None)
 @given(
-    told=st.lists(DISCOVERY, min_size=1, max_size=4),
+    discovery=st.lists(DISCOVERY, min_size=1, max_size=4),
     topic=st.sampled_from(["", "a/b/c"]),
     content=st.one_of(st.none(), CONTENTS),
 )
-def test_any_discovery(told, topic, content):
-    samples = [json.dumps(c).encode() for c in (*told, *([content] if content else []))]
+def test_any_discovery(discovery, topic, content):
+    samples = [json.dumps(c).encode() for c in (*discovery, *([content] if content else []))]
     with contextlib.suppress(SuggestError):
         proved(suggest_any(topic, samples, received=NOW))
 

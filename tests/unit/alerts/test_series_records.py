@@ -73,7 +73,7 @@ def drain(due, limit=100):
         due.write([entry.record for entry in entries], behind)
 
 
-def told(db, engine, event, now=NOW):
+def handle(db, engine, event, now=NOW):
     with transaction(db) as tx:
         return engine.on_events(tx, [event], now)
 
@@ -81,14 +81,14 @@ def told(db, engine, event, now=NOW):
 def test_an_incident_knows_whether_there_was_school(db, due, engine, make_event):
     for days in (0.9, 1.1):
         at = NOW + 86_400.0 * days
-        told(db, engine, make_event(at, onset=at - 6), at)
+        handle(db, engine, make_event(at, onset=at - 6), at)
     opened = [record.fields for record in drain(due) if record.measurement == "incident"]
     assert [fields["school_day"] for fields in opened] == [1.0, 0.0]
 
 
 def test_an_incident_from_alert_to_feedback(db, due, engine, series, make_event):
     event = make_event(NOW, onset=NOW - 6)
-    (alert,) = told(db, engine, event)
+    (alert,) = handle(db, engine, event)
     records = {r.measurement: r for r in drain(due)}
     assert records["event"] == Record(
         "event",
@@ -126,7 +126,9 @@ def test_an_incident_from_alert_to_feedback(db, due, engine, series, make_event)
             engine.delivered(tx, row, NOW + 2)
         engine.acknowledge(tx, alert.incident, "ap", NOW + 50)
         engine.feedback(tx, alert.incident, "ap", Verdict.FALSE_ALARM, NOW + 60, cause="steam")
-    told(db, engine, replace(event, phase=EventPhase.ENDED, end=NOW + 60, time=NOW + 60), NOW + 60)
+    handle(
+        db, engine, replace(event, phase=EventPhase.ENDED, end=NOW + 60, time=NOW + 60), NOW + 60
+    )
     with transaction(db) as tx:
         engine.on_time(tx, NOW + 10_000)
     latest = {r.measurement: r for r in drain(due)}
@@ -147,7 +149,7 @@ def test_an_incident_from_alert_to_feedback(db, due, engine, series, make_event)
 
 
 def test_every_field_that_is_made_is_in_the_table(db, due, engine, make_event):
-    told(db, engine, make_event(NOW))
+    handle(db, engine, make_event(NOW))
     for record in drain(due):
         known = {f.name for f in MEASUREMENTS[record.measurement].fields}
         assert record.fields.keys() <= known
@@ -155,12 +157,12 @@ def test_every_field_that_is_made_is_in_the_table(db, due, engine, make_event):
 
 def test_what_changes_often_waits_once_and_behind(db, due, engine, make_event):
     event = make_event(NOW)
-    told(db, engine, event)
+    handle(db, engine, event)
     for k in range(1, 5):
-        told(db, engine, replace(event, phase=EventPhase.UPDATED, time=NOW + k), NOW + k)
+        handle(db, engine, replace(event, phase=EventPhase.UPDATED, time=NOW + k), NOW + k)
     assert series_records.waiting(db) == 2
     entries, behind = due.read(0, 100)
-    told(db, engine, replace(event, phase=EventPhase.WITHDRAWN, time=NOW + 9), NOW + 9)
+    handle(db, engine, replace(event, phase=EventPhase.WITHDRAWN, time=NOW + 9), NOW + 9)
     due.write([e.record for e in entries], behind)
     assert series_records.waiting(db) == 2  # it changed while it was being written
     (again,) = [r for r in drain(due) if r.measurement == "event"]
@@ -169,14 +171,14 @@ def test_what_changes_often_waits_once_and_behind(db, due, engine, make_event):
 
 def test_an_outage_of_several_sensors_has_no_room(db, due, engine, make_event):
     event = make_event(NOW, sensor="2 sensors", kind=EventKind.OFFLINE)
-    told(db, engine, event)
+    handle(db, engine, event)
     records = {r.measurement: r for r in drain(due)}
     assert (records["event"].sensor, records["event"].room) == ("2 sensors", "")
     assert records["event"].kind == "offline"
 
 
 def test_a_crash_between_series_and_deletion_writes_again(db, due, engine, series, make_event):
-    told(db, engine, make_event(NOW))
+    handle(db, engine, make_event(NOW))
     entries, _ = due.read(0, 100)
     series.record([e.record for e in entries])
     before = series.records("event", 0, NOW + 1)
@@ -187,7 +189,7 @@ def test_a_crash_between_series_and_deletion_writes_again(db, due, engine, serie
 
 @pytest.mark.parametrize("error", [StorageUnavailableError("away"), BatchRefusedError("no")])
 def test_a_series_that_does_not_take_them(db, due, engine, make_event, error, monkeypatch):
-    told(db, engine, make_event(NOW))
+    handle(db, engine, make_event(NOW))
     entries, behind = due.read(0, 100)
 
     def refuse(_):
@@ -209,7 +211,7 @@ def test_a_damaged_or_vanished_one_is_passed(db, due):
 
 
 def test_samples_over_the_bound_are_given_up_and_incidents_never(db, engine, make_event):
-    told(db, engine, make_event(NOW))
+    handle(db, engine, make_event(NOW))
     with transaction(db) as tx:
         series_records.append(tx, [Record("pipeline", NOW + k, {"ready": 1.0}) for k in range(50)])
         assert series_records.bound(tx, 100) == 0
@@ -223,7 +225,7 @@ def test_samples_over_the_bound_are_given_up_and_incidents_never(db, engine, mak
 def test_those_of_before_wait_when_the_tables_are_made(tmp_path, engine, make_event):
     connection = connect(tmp_path / "old.db")
     migrate(connection, schema.COMPONENT, schema.SCRIPTS)
-    told(connection, engine, make_event(NOW))
+    handle(connection, engine, make_event(NOW))
     migrate(connection, series_records.COMPONENT, series_records.SCRIPTS)
     assert series_records.waiting(connection) == 2
     with transaction(connection) as tx:
@@ -235,15 +237,15 @@ def test_those_of_before_wait_when_the_tables_are_made(tmp_path, engine, make_ev
 
 
 def test_what_stands(db, engine, make_event):
-    told(db, engine, make_event(NOW, kind=EventKind.SENSOR_FAULT, detail="pm25 is frozen"))
-    told(db, engine, make_event(NOW, sensor="s2", kind=EventKind.TAMPER))
-    told(db, engine, make_event(NOW, sensor="s3", kind=EventKind.VAPE))
+    handle(db, engine, make_event(NOW, kind=EventKind.SENSOR_FAULT, detail="pm25 is frozen"))
+    handle(db, engine, make_event(NOW, sensor="s2", kind=EventKind.TAMPER))
+    handle(db, engine, make_event(NOW, sensor="s3", kind=EventKind.VAPE))
     assert series_records.active_faults(db) == {
         "s1": (1, False, "pm25 is frozen"),
         "s2": (0, True, ""),
     }
     over = make_event(NOW, sensor="s2", kind=EventKind.TAMPER, phase=EventPhase.ENDED, end=NOW + 1)
-    told(db, engine, over)
+    handle(db, engine, over)
     assert series_records.active_faults(db).keys() == {"s1"}
 
 

@@ -158,20 +158,20 @@ def test_feedback_settles_what_a_cluster_was_and_can_be_taken_back(running):
     def counted(levels):
         return [round(float(n), 2) for n in levels._counts[0].sum(axis=1)]
 
-    plain, told = fresh(), fresh()
+    plain, labeled = fresh(), fresh()
     times = [(1000.0, 2.0), (1060.0, 2.5)]
-    for levels in (plain, told):
+    for levels in (plain, labeled):
         run(levels, times, 1100.0 if running else 8000.0, every_s=90.0)
-    assert told.label_cluster(0, 1060.0, vaping=False)
-    assert not told.label_cluster(0, 500_000.0, vaping=False)
-    for levels in (plain, told):
+    assert labeled.label_cluster(0, 1060.0, vaping=False)
+    assert not labeled.label_cluster(0, 500_000.0, vaping=False)
+    for levels in (plain, labeled):
         run(levels, [], 12_000.0, start=8000.0)
-    assert counted(told) == [0.0, 1.0, 0.0]
+    assert counted(labeled) == [0.0, 1.0, 0.0]
     assert counted(plain) == [1.0, 0.0, 0.0]
-    assert told.label_cluster(0, 1060.0, vaping=True)
-    assert counted(told) == [0.0, 0.0, 1.0]
-    assert told.label_cluster(0, 1060.0, vaping=None)
-    assert counted(told) == counted(plain)
+    assert labeled.label_cluster(0, 1060.0, vaping=True)
+    assert counted(labeled) == [0.0, 0.0, 1.0]
+    assert labeled.label_cluster(0, 1060.0, vaping=None)
+    assert counted(labeled) == counted(plain)
 
 
 def test_alerts_that_were_false_raise_and_those_that_were_right_do_not():

@@ -35,7 +35,7 @@ def stream_of(readings):
     )
 
 
-def told(events):
+def summaries(events):
     """What was said; the slow detectors' words without the reading that closed their minute."""
     return sorted(
         (e.id, e.phase.value, e.onset, e.confidence, e.explained_by)
@@ -57,9 +57,9 @@ def test_any_division_by_building_says_the_same_as_the_service():
             detectors = CombinedDetector.restore(state, place)
     kinds = {e.kind.value for e in whole}
     assert {"vape", "spray", "tamper", "sensor_fault"} <= kinds
-    standing = [e for e in told(whole) if e[1] == "alerted"]
-    assert [e for e in told(parts) if e[1] == "alerted"] == standing
-    assert not set(told(parts)) - set(told(whole))
+    standing = [e for e in summaries(whole) if e[1] == "alerted"]
+    assert [e for e in summaries(parts) if e[1] == "alerted"] == standing
+    assert not set(summaries(parts)) - set(summaries(whole))
 
 
 def test_nothing_in_is_nothing_out():

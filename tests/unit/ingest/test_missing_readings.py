@@ -16,7 +16,7 @@ def reading(seq, *, at=None, received=None, sensor="s1", flags=()):
     )
 
 
-def told(readings):
+def missing(readings):
     integrity = Integrity()
     return sum(integrity.on_reading(r) for r in readings)
 
@@ -26,11 +26,11 @@ def late_enough(seq, after=OPEN_S + 1):
 
 
 def test_no_numbers_no_gap():
-    assert told([reading(None, at=T), reading(None, at=T + 1000)]) == 0
+    assert missing([reading(None, at=T), reading(None, at=T + 1000)]) == 0
 
 
 def test_in_order():
-    assert told([*map(reading, range(100)), late_enough(100)]) == 0
+    assert missing([*map(reading, range(100)), late_enough(100)]) == 0
 
 
 def test_a_gap_counts_once_it_stays_open():
@@ -42,44 +42,47 @@ def test_a_gap_counts_once_it_stays_open():
 
 
 def test_what_overtook_is_not_missing():
-    assert told([reading(1), reading(5), reading(3), reading(2), reading(4), late_enough(6)]) == 0
+    assert (
+        missing([reading(1), reading(5), reading(3), reading(2), reading(4), late_enough(6)]) == 0
+    )
 
 
 def test_part_of_a_gap_is_filled():
-    assert told([reading(1), reading(10), reading(5), late_enough(11)]) == 7
+    assert missing([reading(1), reading(10), reading(5), late_enough(11)]) == 7
 
 
 def test_a_counter_that_begins_anew_is_no_gap():
     before = [reading(k) for k in range(500, 520)]
     after = [reading(k, at=T + 600 + k) for k in range(5)]
-    assert told([*before, *after, reading(5, at=T + 700, received=T + 800)]) == 0
+    assert missing([*before, *after, reading(5, at=T + 700, received=T + 800)]) == 0
 
 
 def test_an_open_gap_counts_when_the_counter_begins_anew():
-    assert told([reading(1), reading(4), reading(0, at=T + 5)]) == 2
+    assert missing([reading(1), reading(4), reading(0, at=T + 5)]) == 2
 
 
 def test_beginning_anew_into_an_open_gap():
     """Number 3 is missing and comes, but later than 9: another count."""
     readings = [reading(1), reading(9), reading(3, at=T + 100), reading(4, at=T + 101)]
-    assert told(readings) == 7
+    assert missing(readings) == 7
 
 
 def test_a_counter_that_was_set_is_no_gap():
     assert (
-        told([reading(1), reading(MAX_JUMP + 2, at=T + 2), reading(MAX_JUMP + 3, at=T + 900)]) == 0
+        missing([reading(1), reading(MAX_JUMP + 2, at=T + 2), reading(MAX_JUMP + 3, at=T + 900)])
+        == 0
     )
 
 
 def test_sensors_are_apart():
     readings = [reading(k, sensor=s) for k in range(5) for s in ("s1", "s2")]
-    assert told(readings) == 0
+    assert missing(readings) == 0
 
 
 def test_without_a_clock_of_its_own_a_lower_number_is_late():
     flags = ("no_time",)
     readings = [reading(k, at=T + n, flags=flags) for n, k in enumerate((1, 3, 2))]
-    assert told([*readings, late_enough(4)]) == 0
+    assert missing([*readings, late_enough(4)]) == 0
 
 
 def test_open_gaps_are_bounded():
@@ -103,4 +106,4 @@ def test_missing_is_what_did_not_come(order, lost):
     """In any order within the time a gap stays open, exactly the lost ones count."""
     came = [k for k in order if k not in lost]
     readings = [reading(0, received=T), *(reading(k, received=T) for k in came)]
-    assert told([*readings, reading(30, received=T), late_enough(31)]) == len(lost)
+    assert missing([*readings, reading(30, received=T), late_enough(31)]) == len(lost)

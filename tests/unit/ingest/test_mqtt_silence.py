@@ -164,7 +164,7 @@ async def test_without_the_right_to_publish_canaries(tmp_path):
             assert not running.canary.fresh(time.monotonic())
 
 
-def told(state, *payloads, topic="$SYS/broker/publish/messages/dropped"):
+def dropped(state, *payloads, topic="$SYS/broker/publish/messages/dropped"):
     arrivals = Arrivals(lambda: 7.0, state)
     for payload in payloads:
         message = aiomqtt.client.mqtt.MQTTMessage(0, topic.encode())
@@ -175,16 +175,16 @@ def told(state, *payloads, topic="$SYS/broker/publish/messages/dropped"):
 
 def test_what_the_broker_drops_is_counted_from_the_first_word_on(caplog):
     state = SourceState()
-    assert told(state, b"500", b"500") == 0  # before our time
-    assert told(state, b"510", b"517") == 17
-    assert told(state, b"3") == 20  # it began anew
+    assert dropped(state, b"500", b"500") == 0  # before our time
+    assert dropped(state, b"510", b"517") == 17
+    assert dropped(state, b"3") == 20  # it began anew
     assert [r.message for r in caplog.records] == ["the broker drops messages: 10 more"]
     assert state.received == 0
 
 
 @pytest.mark.parametrize("payload", [b"", b"-1", b"x", b"1" * 30, b"1.5", b"\xb2"])
 def test_nonsense_about_the_broker(payload):
-    assert told(SourceState(), b"1", payload) == 0
+    assert dropped(SourceState(), b"1", payload) == 0
 
 
 async def test_a_canary_that_misses_its_cancellation_ends_with_its_connection(broker, monkeypatch):

@@ -76,9 +76,9 @@ def test_a_sheet_says_what_the_decision_rested_on_and_what_was_known_in_the_end(
         f"At the decision: {first}",
         "At the end: rose from 232 to 764",
     ]
-    told = {(when, row[0]): row[1] for _, when, *row in sheet()["channels"]}
-    assert told["end", "pm25"] == "232"
-    assert float(told["decision", "pm25"]) < 20
+    values = {(when, row[0]): row[1] for _, when, *row in sheet()["channels"]}
+    assert values["end", "pm25"] == "232"
+    assert float(values["decision", "pm25"]) < 20
     assert {when for _, when, *_ in sheet()["probabilities"]} == {"decision", "end"}
     site.db.execute("UPDATE alert_event SET decided_sentence = NULL")  # of an older version
     assert sheet()["evidence"] == ["rose from 232 to 764"]

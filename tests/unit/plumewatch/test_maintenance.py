@@ -125,14 +125,14 @@ async def test_hours_on_duty_are_counted_while_nothing_runs(config, tmp_path):
 async def test_a_change_of_firmware_is_on_record(config):
     began = time.time()
 
-    def told(k, version=""):
+    def reading_of(k, version=""):
         at = began + k / 1000
         return Reading("n2-boys-1", at, at, {"pm25": 4.0}, firmware=version)
 
     async with running(config) as service:
-        await store(service, [told(0, "1.0"), told(1)])
+        await store(service, [reading_of(0, "1.0"), reading_of(1)])
         await until(lambda: service.detection.counts.readings == 2)
-        await store(service, [told(2, "1.1"), told(3, "1.1")])
+        await store(service, [reading_of(2, "1.1"), reading_of(3, "1.1")])
         await until(lambda: service.detection.counts.readings == 4)
         await service.monitoring.maintenance.measure()
         await until(
@@ -146,9 +146,9 @@ async def test_a_change_of_firmware_is_on_record(config):
         (event,) = service.series.records("event", began, time.time() + 1)
         assert (event.kind, event.sensor, event.room) == ("firmware", "n2-boys-1", "r")
         assert event.fields["sentence"] == "firmware 1.0 → 1.1"
-    async with running(config) as service:  # told again, it is no news
+    async with running(config) as service:  # reported again, it is no change
         assert service.monitoring.pipeline().sensors["n2-boys-1"].firmware == "1.1"
-        await store(service, [told(4, "1.1")])
+        await store(service, [reading_of(4, "1.1")])
         await until(lambda: service.detection.counts.readings == 1)
         assert len(service.series.records("event", began, time.time() + 1)) == 1
 

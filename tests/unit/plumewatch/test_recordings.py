@@ -166,9 +166,9 @@ def test_files_are_merged_in_time_order(write):
 def test_progress_adds_up_to_the_files(write):
     rows = "".join(f"{T + k},s,{k % 97}\n" for k in range(5000))
     paths = [write("time,sensor,pm25\n" + rows, name) for name in ("a.csv", "b.csv.gz")]
-    told = []
-    assert sum(1 for _ in read_recordings(paths, told.append)) == 10_000
-    assert sum(told) == sum(path.stat().st_size for path in paths)
+    sizes = []
+    assert sum(1 for _ in read_recordings(paths, sizes.append)) == 10_000
+    assert sum(sizes) == sum(path.stat().st_size for path in paths)
 
 
 class TestFutureStamps:

@@ -1,4 +1,4 @@
-"""The composition: what is journalled is detected, stored and told, over faults and restarts."""
+"""The composition: the journal is detected, stored and notified, over faults and restarts."""
 
 import asyncio
 import contextlib
@@ -174,10 +174,10 @@ async def test_silence_is_told_once_and_survives_a_restart(config):
         await store(service, [reading(base - 5 * k) for k in range(5, 0, -1)])
         await until(lambda: service.alerting.notifier.sent)
         assert service.monitoring.pipeline().sensors["n2-boys-1"].state == "offline"
-    (told,) = service.alerting.notifier.sent
-    assert told.notice.kind == "offline"
-    assert told.notice.room == "Boys"
-    assert "; the broker cannot be reached" in told.notice.evidence
+    (sent,) = service.alerting.notifier.sent
+    assert sent.notice.kind == "offline"
+    assert sent.notice.room == "Boys"
+    assert "; the broker cannot be reached" in sent.notice.evidence
     async with running(config, clock=clock) as service:
         assert service.monitoring.pipeline().sensors["n2-boys-1"].state == "offline"
         await store(service, [reading(clock())])

@@ -1,4 +1,4 @@
-"""What an unread topic suggests, from what it sent and what was told about it."""
+"""What an unread topic suggests, from what it sent and its discovery messages."""
 
 import json
 
@@ -19,8 +19,13 @@ def heard(*messages):
 
 
 def about(topic, device_class, unit, template=None):
-    told = {"stat_t": topic, "dev_cla": device_class, "unit_of_meas": unit, "val_tpl": template}
-    return "homeassistant/sensor/x/config", told
+    discovery = {
+        "stat_t": topic,
+        "dev_cla": device_class,
+        "unit_of_meas": unit,
+        "val_tpl": template,
+    }
+    return "homeassistant/sensor/x/config", discovery
 
 
 def test_its_payload_alone():
@@ -31,13 +36,13 @@ def test_its_payload_alone():
 
 def test_names_that_only_discovery_explains():
     topic = "odd/air"
-    told = [
+    discovery = [
         about(topic, "pm25", "µg/m³", "{{ value_json.air.p }}"),
         about(topic, "temperature", "°F", "{{ value_json.air.x }}"),
     ]
     content = (topic, {"air": {"p": 4.5, "x": 68}})
     assert suggestion_for(heard(content), topic).mapping == ""
-    mapping = suggestion_for(heard(*told, content), topic).mapping
+    mapping = suggestion_for(heard(*discovery, content), topic).mapping
     assert 'path = ["air", "p"]' in mapping
     assert 'unit = "degF"' in mapping
     assert "values = { pm25 = 4.5, temp = 20.0 }" in mapping

@@ -97,8 +97,8 @@ def test_every_schema_there_was_is_brought_forward_and_copied_before(dump, tmp_p
         assert series.latest()
     with closing(open_and_repair_state(paths.state)) as state:
         prepare_state(state)  # a second time changes nothing
-        told = state.execute("SELECT status, severity, repeats FROM incident").fetchall()
-        assert [tuple(row)[1:] for row in told] == [("warning", 0)]
+        incidents = state.execute("SELECT status, severity, repeats FROM incident").fetchall()
+        assert [tuple(row)[1:] for row in incidents] == [("warning", 0)]
         assert not state.execute("PRAGMA foreign_key_check").fetchall()
     assert rows(tmp_path) == before
     for name in KEPT:

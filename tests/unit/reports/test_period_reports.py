@@ -166,8 +166,8 @@ def test_response_by_shift_adds_up(make):
     section = pl.read_parquet(make(week="2026-W45")).filter(
         pl.col("section") == "response_by_shift"
     )
-    told = section.filter(pl.col("measure") == "notified")
-    assert dict(told.select("item", "value").iter_rows()) == dict(
+    notified = section.filter(pl.col("measure") == "notified")
+    assert dict(notified.select("item", "value").iter_rows()) == dict(
         by_shift.select("value", pl.col("notified").cast(pl.Float64)).iter_rows()
     )
 

@@ -16,8 +16,8 @@ from tests.support.recorded import of_the_service, recorded
 SLOW = ("ambient-1", "faults-1")
 
 
-def said(events):
-    """Events with their last word; the slow ones without the reading that closed their minute."""
+def final_states(events):
+    """Last state of each event, of slow detectors without the reading that closed a minute."""
     last = {}
     for event in events:
         gone = event.phase is EventPhase.WITHDRAWN
@@ -51,7 +51,7 @@ def test_processes_and_one_task_find_what_the_service_found(history):
     seen = []
     pooled = on_processes(tasks, 2, seen.append)
     assert pooled == [judge(task) for task in tasks]
-    assert of_alerts([a for j in pooled for a in j.alerts], slow) == said(service)
+    assert of_alerts([a for j in pooled for a in j.alerts], slow) == final_states(service)
     assert sum(seen) == sum(
         p.stat().st_size for ps in History(history).buckets.values() for p in ps
     )

@@ -85,10 +85,10 @@ def test_size_passes_a_slow_reader_only_with_a_word(journal, make_readings, capl
     assert unread == rows - 1000
     found = gaps(journal)
     assert ("retention", 1, rows) in found
-    told = [(first, last) for why, first, last in found if why == "unread"]
-    assert told[0][0] == 1001
-    assert told[-1][1] == rows
-    assert sum(last - first + 1 for first, last in told) == unread
+    unread_gaps = [(first, last) for why, first, last in found if why == "unread"]
+    assert unread_gaps[0][0] == 1001
+    assert unread_gaps[-1][1] == rows
+    assert sum(last - first + 1 for first, last in unread_gaps) == unread
     assert "unread" in caplog.text
 
 

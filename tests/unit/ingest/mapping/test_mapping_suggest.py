@@ -229,7 +229,7 @@ def test_hostile_text_stays_inside_its_string():
 
 
 class TestDiscovery:
-    def told(self, topic, device_class, unit, path=None, **more):
+    def discovery(self, topic, device_class, unit, path=None, **more):
         said = {"state_topic": topic, "device_class": device_class, "unit_of_measurement": unit}
         if path:
             said["value_template"] = "{{ value_json." + path + " }}"
@@ -238,9 +238,11 @@ class TestDiscovery:
     def test_one_json_topic(self):
         entry = suggested(
             "",
-            self.told("air/b2/state", "pm25", "µg/m³", "pm.a", availability_topic="air/b2/lwt"),
-            self.told("air/b2/state", "temperature", "°F", "t"),
-            self.told("air/b2/state", "door", "", "d"),
+            self.discovery(
+                "air/b2/state", "pm25", "µg/m³", "pm.a", availability_topic="air/b2/lwt"
+            ),
+            self.discovery("air/b2/state", "temperature", "°F", "t"),
+            self.discovery("air/b2/state", "door", "", "d"),
         )
         assert fields(entry) == {"pm25": ("ug/m3", ["pm", "a"]), "temp": ("degF", ["t"])}
         assert entry["availability"] == {"topic": "air/{id}/lwt"}
@@ -249,8 +251,8 @@ class TestDiscovery:
     def test_topics_of_one_value_each(self):
         entry = suggested(
             "",
-            self.told("air/b2/dust/state", "pm25", "µg/m³"),
-            self.told("air/b2/voc/state", "volatile_organic_compounds_parts", "ppb"),
+            self.discovery("air/b2/dust/state", "pm25", "µg/m³"),
+            self.discovery("air/b2/voc/state", "volatile_organic_compounds_parts", "ppb"),
         )
         assert entry["topic"] == "air/{id}/{metric}/state"
         assert fields(entry) == {"pm25": ("ug/m3", []), "tvoc_ppb": ("ppb", [])}
@@ -260,23 +262,27 @@ class TestDiscovery:
         entry = suggested(
             "air/b2/state",
             {"tvoc": 3, "x": 4},
-            self.told("air/b2/state", "volatile_organic_compounds", "µg/m³", "tvoc"),
-            self.told("air/other/state", "pm25", "µg/m³", "x"),
+            self.discovery("air/b2/state", "volatile_organic_compounds", "µg/m³", "tvoc"),
+            self.discovery("air/other/state", "pm25", "µg/m³", "x"),
         )
         assert fields(entry) == {"tvoc_ugm3": ("ug/m3", ["tvoc"])}
 
     def test_no_template_is_ever_run(self):
         with pytest.raises(SuggestError, match="no discovery message"):
-            text_of("", {**self.told("a/b2/s", "pm25", ""), "value_template": "{{ 7 * 7 }}"})
+            text_of("", {**self.discovery("a/b2/s", "pm25", ""), "value_template": "{{ 7 * 7 }}"})
 
     def test_a_topic_with_braces(self):
         with pytest.raises(SuggestError, match="braces"):
-            text_of("", self.told("a/{x}/c", "pm25", ""))
+            text_of("", self.discovery("a/{x}/c", "pm25", ""))
 
     def test_a_unit_that_does_not_fit_is_not_taken(self):
         with pytest.raises(SuggestError, match="no discovery message"):
-            text_of("", self.told("a/b2/pm/s", "pm25", "ppb"))
+            text_of("", self.discovery("a/b2/pm/s", "pm25", "ppb"))
 
     def test_several_devices_at_once(self):
         with pytest.raises(SuggestError, match="several devices"):
-            text_of("", self.told("a/b2/pm/s", "pm25", ""), self.told("a/b3/rh/s", "humidity", ""))
+            text_of(
+                "",
+                self.discovery("a/b2/pm/s", "pm25", ""),
+                self.discovery("a/b3/rh/s", "humidity", ""),
+            )
