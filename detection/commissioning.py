@@ -98,12 +98,11 @@ class Detected(NamedTuple):
     kind: str
     late_s: float
     confidence: float
-    withdrawn: bool
 
     @property
     def is_vaping(self) -> bool:
-        """Whether it is a vaping alert that was kept."""
-        return self.kind == EventKind.VAPE.value and not self.withdrawn
+        """Whether it is a vaping alert."""
+        return self.kind == EventKind.VAPE.value
 
 
 Detections = dict[str, tuple[Detected, ...]]
@@ -181,16 +180,14 @@ def median_interval(samples: Iterable[Sample]) -> float | None:
     return float(np.median([b - a for a, b in pairwise(times)])) if len(times) > 1 else None
 
 
-def detections_by_step(
-    events: Iterable[Event], withdrawn: set[str], timings: Sequence[Timing]
-) -> Detections:
-    """Return the events by the step in which they began; `withdrawn` has ids of events."""
+def detections_by_step(events: Iterable[Event], timings: Sequence[Timing]) -> Detections:
+    """Return the events by the step in which they began."""
     found: dict[str, list[Detected]] = {timing.step.name: [] for timing in timings}
     for event in sorted(events, key=lambda e: e.alerted):
         timing = next((t for t in timings if t.start <= event.onset < t.end), None)
         if timing is not None:
             late_s = event.alerted - timing.start
-            detected = Detected(event.kind.value, late_s, event.confidence, event.id in withdrawn)
+            detected = Detected(event.kind.value, late_s, event.confidence)
             found[timing.step.name].append(detected)
     return {name: tuple(each) for name, each in found.items()}
 

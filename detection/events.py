@@ -204,12 +204,20 @@ def _movement(key: str, evidence: ChannelEvidence) -> str:
     base, top = evidence.baseline, evidence.baseline + evidence.peak_excess
     digits = 1 if q.resolution < 1 and size < 5 else 0
     verb = "rose" if evidence.peak_excess > 0 else "fell"
-    took = "at once" if evidence.rise_s < 0.5 else f"in {_span(evidence.rise_s)}"
+    took = "at once" if evidence.rise_s < 0.5 else f"in {format_span(evidence.rise_s)}"
     text = f"{verb} from {base:.{digits}f} to {top:.{digits}f} {took}"
     if evidence.decay_s is not None:
-        text += f" and halved in {_span(evidence.decay_s)}"
+        text += f" and halved in {format_span(evidence.decay_s)}"
     return text
 
 
-def _span(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+def format_span(seconds: float) -> str:
+    """Format a duration.
+
+    >>> format_span(5.0), format_span(90.0), format_span(300.0), format_span(7200.0)
+    ('5 s', '90 s', '5 min', '2 h')
+    """
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

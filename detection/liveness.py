@@ -36,7 +36,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from detection.errors import SnapshotError
-from detection.events import Event, EventKind, EventPhase
+from detection.events import Event, EventKind, EventPhase, format_span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -482,14 +482,15 @@ class Liveness:
         found = self._sensors[name]
         if not found.is_seen:
             text = (
-                f"no reading since it was registered {_span(now - found.awaited)} ago: {_INSTALL}"
+                "no reading since it was registered"
+                f" {format_span(now - found.awaited)} ago: {_INSTALL}"
             )
         elif found.offline_since is not None:
             text = "the sensor, or its gateway, says that it is offline"
         else:
             text = (
-                f"no reading for {_span(now - found.last)},"
-                f" it reports every {_span(found.reports_every())}"
+                f"no reading for {format_span(now - found.last)},"
+                f" it reports every {format_span(found.reports_every())}"
             )
         return text + self._broker_note()
 
@@ -507,7 +508,7 @@ class Liveness:
 
     def _end(self, outage: _Outage, at: float) -> Event:
         self._outages.remove(outage)
-        after = f"after {_span(at - outage.onset)}"
+        after = f"after {format_span(at - outage.onset)}"
         if outage.sensors and outage.returned:
             outage.detail += f"; {outage.returned} are back {after}, {len(outage.sensors)} are not"
         elif outage.returned:
@@ -531,17 +532,3 @@ class Liveness:
             detail=outage.detail,
             time=at,
         )
-
-
-def _span(seconds: float) -> str:
-    """Format a duration.
-
-    Examples
-    --------
-    >>> _span(5.0), _span(90.0), _span(300.0), _span(7200.0)
-    ('5 s', '90 s', '5 min', '2 h')
-    """
-    for size, unit in ((3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from detection.errors import SnapshotError
-from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from detection.events import ChannelEvidence, Event, EventKind, EventPhase, format_span
 from detection.per_minute import fault_signs as signs_of
 from detection.per_minute.fault_signs import (
     CHANNEL_STATE,
@@ -340,7 +340,7 @@ class SensorFaults:
             label="" if channel == WHOLE else QUANTITIES[CHANNELS[channel]].label,
             amount="" if channel == WHOLE else _amount(channel, value),
             times=f"{value:.0f}",
-            span=_span(float(signs.span[i, fault])),
+            span=format_span(float(signs.span[i, fault])),
         )
 
 
@@ -353,12 +353,3 @@ def _amount(channel: int, value: float) -> str:
     quantity = QUANTITIES[CHANNELS[channel]]
     digits = {1.0: 0, 0.1: 1}.get(quantity.resolution, 2)
     return f"{value:.{digits}f} {quantity.unit}".rstrip()
-
-
-def _span(seconds: float) -> str:
-    """Format a duration.
-
-    >>> _span(60.0), _span(1800.0), _span(7200.0), _span(200_000.0)
-    ('1 min', '30 min', '2 h', '56 h')
-    """
-    return f"{seconds / 60:.0f} min" if seconds < 7200.0 else f"{seconds / 3600:.0f} h"

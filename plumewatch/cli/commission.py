@@ -171,8 +171,7 @@ def _evaluate(
             registry=site.config.registry(),
             budgets=replace(budgets, moved={sensor: adjustment}),
         )
-        events = result.events.values()
-        return commissioning.detections_by_step(events, result.withdrawn, timings)
+        return commissioning.detections_by_step(result.events.values(), timings)
 
     with site.transaction() as tx:
         before = current_adjustment(tx, sensor)
@@ -258,9 +257,7 @@ def _cells(responses: Sequence[Response], detected: Sequence[Detected]) -> tuple
     delays = [r.delay_s for r in seen if r.delay_s is not None]
     falls = [r.fall_s for r in seen if r.quantity.startswith(("pm", "n")) and r.fall_s is not None]
     events = [
-        f"{event.kind} {event.confidence:.0%} after {event.late_s:.0f} s"
-        + (", withdrawn" if event.withdrawn else "")
-        for event in detected
+        f"{event.kind} {event.confidence:.0%} after {event.late_s:.0f} s" for event in detected
     ]
     return (
         ", ".join(rises) or "nothing",

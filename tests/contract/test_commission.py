@@ -149,9 +149,9 @@ def steps(output):
 
 
 def test_a_room_whose_sensor_sees_the_puff(site, commissioned, monkeypatch, tmp_path):
-    code, output, steps = commissioned(simulated(monkeypatch, seed=9))
+    code, output, shown = commissioned(simulated(monkeypatch, seed=9))
     assert code == 0, output
-    assert [text[:3] for text in steps] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
+    assert [text[:3] for text in shown] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
     (vape,) = [e for e in steps(output)["puff"]["said"] if e["kind"] == "vape"]
     assert 1 < vape["late_s"] < 90
     pm = next(a for a in steps(output)["puff"]["answers"] if a["quantity"] == "pm25")
@@ -198,7 +198,7 @@ def threshold_that_helps(monkeypatch, wanted):
     """Let the puff be detected with one adjustment only, as where it is nearly detected."""
 
     def find(detect, timings, current):
-        late = (Detected("vape", 9.0, 0.8, withdrawn=False),)
+        late = (Detected("vape", 9.0, 0.8),)
         found = {t.step.name: late if t.step.is_vaping else () for t in timings}
         return CommissioningResult(wanted, is_right=True, detections=found)
 
@@ -236,7 +236,7 @@ class TestAdjustment:
         """Puffs are detected up to one adjustment, deodorant is vaping up to another."""
 
         def detect(adjustment):
-            vape = (Detected("vape", 9.0, 0.8, withdrawn=False),)
+            vape = (Detected("vape", 9.0, 0.8),)
             found = {t.step.name: () for t in self.timings}
             found["puff"] = vape if adjustment <= detected_at else ()
             found["deodorant"] = vape if adjustment <= false_at else ()
