@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pytest
 
@@ -9,13 +10,15 @@ from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.influx_setup import set_up
 from storage.timeseries.resolution import Retention
 from tests.support.influx import Influxd
+from tests.support.once import made_once
 from tests.support.school_series import simulated_school
 
 
 @pytest.fixture(scope="session")
 def school(tmp_path_factory):
     """Six simulated hours of a school, which end now."""
-    return simulated_school(tmp_path_factory.mktemp("school"), hours=6)
+    folder, found = made_once(tmp_path_factory, "school", partial(simulated_school, hours=6))
+    return found._replace(database=folder / found.database.name)
 
 
 @pytest.fixture(scope="session")

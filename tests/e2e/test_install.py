@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from deploy.try_install import Root, TriedError
+from tests.support.once import made_once
 from tests.support.service import demo_takes_readings
 
 ROOT = Path(__file__).parents[2]
@@ -37,10 +38,12 @@ needs_systemd = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
-    command += ["--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
-    subprocess.run(command, check=True, env=os.environ | {"PIP_FIND_LINKS": ""}, timeout=100)
+    def build(folder):
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
+        command += ["--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
+        subprocess.run(command, check=True, env=os.environ | {"PIP_FIND_LINKS": ""}, timeout=100)
+
+    folder, _ = made_once(tmp_path_factory, "wheel", build)
     return next(folder.glob("plumewatch-*.whl"))
 
 

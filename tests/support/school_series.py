@@ -70,6 +70,14 @@ _LATE = (
 """Sensor, kind, what is said, seconds before the end, seconds until it is over (0: not yet)."""
 _VERDICTS = (Verdict.CONFIRMED, Verdict.FALSE_ALARM, None, Verdict.CONFIRMED, Verdict.NOTHING_FOUND)
 _CAUSES = ("spray", "steam")
+_POLICY = AlertPolicy(
+    staff=(
+        StaffMember("ap", "A. Principal", "staff", (Secret("json://127.0.0.1:9/ap"),)),
+        StaffMember("fm", "F. Manager", "facilities", (Secret("json://127.0.0.1:9/fm"),)),
+    ),
+    zone=ZONE,
+)
+"""Not of the school's data: addresses may not be pickled."""
 
 
 class SimulatedSchool(NamedTuple):
@@ -82,7 +90,6 @@ class SimulatedSchool(NamedTuple):
     records : list of Record
     database : Path
         State database.
-    policy : AlertPolicy
     start, end : float
         Unix seconds.
     """
@@ -91,9 +98,13 @@ class SimulatedSchool(NamedTuple):
     readings: list[Reading]
     records: list[Record]
     database: Path
-    policy: AlertPolicy
     start: float
     end: float
+
+    @property
+    def policy(self) -> AlertPolicy:
+        """Whom the school notifies."""
+        return _POLICY
 
     def on_duty(self, start: float, end: float) -> list[DutySpan]:
         """Who was on duty when: one by two shifts that overlap, one since before the record."""
@@ -121,20 +132,13 @@ def simulated_school(folder: Path, hours: float = 12.0, seed: int = 3) -> Simula
     assert plumewatch("simulate", *options, "--out", recording).code == 0
     readings = list(_thinned(read_recordings([recording], lambda _: None), start - _SIMULATED, end))
     registry = _registry({r.sensor for r in readings})
-    policy = AlertPolicy(
-        staff=(
-            StaffMember("ap", "A. Principal", "staff", (Secret("json://127.0.0.1:9/ap"),)),
-            StaffMember("fm", "F. Manager", "facilities", (Secret("json://127.0.0.1:9/fm"),)),
-        ),
-        zone=ZONE,
-    )
     database = folder / "state.db"
-    records = _judged(database, registry, policy, readings, start, end)
+    records = _judged(database, registry, readings, start, end)
     with closing(connect(database, read_only=True)) as state:
         versions = firmware.current(state)
     records += _health(registry, readings, versions, start, end)
     records += _pipeline(readings, start, end)
-    return SimulatedSchool(registry, readings, records, database, policy, start, end)
+    return SimulatedSchool(registry, readings, records, database, start, end)
 
 
 def _thinned(readings: Iterator[Reading], shift_s: float, end: float) -> Iterator[Reading]:
@@ -174,7 +178,6 @@ def _registry(sensors: set[str]) -> Registry:
 def _judged(
     database: Path,
     registry: Registry,
-    policy: AlertPolicy,
     readings: list[Reading],
     start: float,
     end: float,
@@ -184,7 +187,7 @@ def _judged(
     prepare_state(connection)
     with transaction(connection) as tx:
         audit.append(tx, audit.AuditKind.START, "service", {}, start)
-    engine = AlertEngine(registry, policy)
+    engine = AlertEngine(registry, _POLICY)
     consumer = DetectionConsumer(
         connection, engine, may_alert, sampler=ClassSampler(), record_firmware=True
     )

@@ -4,14 +4,13 @@ import pytest
 from detection.batch import ReadingBatch
 from sensor_sim.school import random_school
 from sensor_sim.simulate import simulate
+from tests.support.once import made_once
 from tests.support.streams import events_of, fresh
 
 START = 1_757_203_200.0 + 9 * 3600
 
 
-@pytest.fixture(scope="session")
-def restroom():
-    """Two busy hours of five rooms with sensors of different kinds, in time order, read-only."""
+def _simulated(_folder):
     models = ["sen55", "sps30+sgp40", "pms5003", "opcn3+sgp30", "airgradient"]
     school = random_school(70_001, 5, models=models, intervals=(1, 2, 5))
     names = [device.id for device in school.devices]
@@ -25,13 +24,27 @@ def restroom():
     sensor, time, values = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(time, kind="stable")
     batch = ReadingBatch(sensor[order], time[order], values[order])
+    return names, batch, events_of(fresh(names), batch)
+
+
+@pytest.fixture(scope="session")
+def _made(tmp_path_factory):
+    return made_once(tmp_path_factory, "restroom", _simulated)[1]
+
+
+@pytest.fixture(scope="session")
+def restroom(_made):
+    """Two busy hours of five rooms with sensors of different kinds, in time order.
+
+    The arrays are read-only: a detector that wrote to its input would raise.
+    """
+    names, batch, _ = _made
     for array in (batch.sensor, batch.time, batch.values):
         array.setflags(write=False)
     return names, batch
 
 
 @pytest.fixture(scope="session")
-def restroom_events(restroom):
+def restroom_events(_made):
     """Return the events of `restroom`, stepped whole."""
-    names, batch = restroom
-    return events_of(fresh(names), batch)
+    return _made[2]

@@ -15,6 +15,7 @@ from detection.batch import ReadingBatch
 from detection.detector import GAP_S, Detector
 from detection.events import EventKind, EventPhase
 from detection.quantities import COLUMN_INDEX, COLUMNS
+from tests.support.once import made_once
 from tests.support.streams import events_of, fresh
 
 EVERY_S = 2.0
@@ -371,14 +372,18 @@ SLOW = {
 
 
 @pytest.fixture(scope="module")
-def slow_events():
+def slow_events(tmp_path_factory):
     """Return the events of each air of `SLOW` without its sessions, and with them."""
-    airs = {}
-    for case, (air, onsets, top, _) in SLOW.items():
-        airs[case, "alone"], airs[case, "sessions"] = air, air.copy()
-        for onset in onsets:
-            airs[case, "sessions"].puffs(onset, top=top)
-    return detect_each(airs)
+
+    def detect(_folder):
+        airs = {}
+        for case, (air, onsets, top, _) in SLOW.items():
+            airs[case, "alone"], airs[case, "sessions"] = air, air.copy()
+            for onset in onsets:
+                airs[case, "sessions"].puffs(onset, top=top)
+        return detect_each(airs)
+
+    return made_once(tmp_path_factory, "slow-air", detect)[1]
 
 
 @pytest.mark.parametrize("case", SLOW)

@@ -14,6 +14,7 @@ from detection.events import EventKind, EventPhase
 from detection.model import Forest, Model
 from plumewatch.adaptation import LOST_SHARE, Change, run_trial, split_time
 from storage.reading import Reading
+from tests.support.once import made_once
 from tests.support.plumes import START, air, puff
 
 EVERY_S = 5.0
@@ -60,14 +61,18 @@ def alerts(plumes, model=MODEL):
 
 
 @pytest.fixture(scope="module")
-def school():
+def school(tmp_path_factory):
     """Forty plumes of two kinds that the model alerts, and the answers to the alerts."""
-    plumes = [bool(k % 2) for k in range(40)]
-    answers = []
-    for at in alerts(plumes):
-        k = int((at - START) // APART_S)
-        answers.append(Answer(f"i{k}", "s1", at, plumes[k]))
-    return plumes, answers
+
+    def answer(_folder):
+        plumes = [bool(k % 2) for k in range(40)]
+        answers = []
+        for at in alerts(plumes):
+            k = int((at - START) // APART_S)
+            answers.append(Answer(f"i{k}", "s1", at, plumes[k]))
+        return plumes, answers
+
+    return made_once(tmp_path_factory, "adaptation", answer)[1]
 
 
 def tried(plumes, answers):

@@ -5,6 +5,7 @@ from datetime import date
 import pytest
 
 from tests.support.command import report as write_report
+from tests.support.once import made_once
 from tests.support.school_year import config_text, fill_health, fill_state, moment
 
 FIRST, DAYS, ROOMS = date(2026, 10, 19), 21, 10  # clocks are set back on 1 November
@@ -19,7 +20,10 @@ NAMES = {
 @pytest.fixture(scope="session")
 def school(tmp_path_factory):
     """A data folder of three weeks, and what a report needs to be asked for."""
-    root = tmp_path_factory.mktemp("school")
+    return made_once(tmp_path_factory, "reports", _fill)[0]
+
+
+def _fill(root):
     more = '[reports.state_codes]\nvape = "TBC"'
     text = config_text(ROOMS, more=more, names=lambda k: NAMES.get(k, f"Restroom {k}"))
     (root / "plumewatch.toml").write_text(text, encoding="utf-8")
@@ -27,7 +31,6 @@ def school(tmp_path_factory):
     data.mkdir()
     fill_state(data / "state.db", FIRST, DAYS, ROOMS, seed=3, a_day=1.2)
     fill_health(data / "series.db", FIRST, DAYS, ROOMS, every_s=3600.0)
-    return root
 
 
 @pytest.fixture(scope="session")
