@@ -1,18 +1,23 @@
 """What all tests share: no deadline for examples, their order, one history of the morning."""
 
+import functools
 import os
 
 import pytest
+import typer.testing
 from hypothesis import settings
 
 from detection.model import Model
 from scale.history import HistoryWriter
 from scale.landing import land_recordings
+from tests.support.once import made_once
 from tests.support.recorded import recorded, registry
 
 # a loaded machine takes its time
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+# each `invoke` builds all commands again, which takes longer than most of them
+typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 
 def pytest_collection_modifyitems(items):
@@ -34,10 +39,12 @@ def same_umask():
 @pytest.fixture(scope="session")
 def history(tmp_path_factory):
     """Two buckets; never written to."""
-    folder = tmp_path_factory.mktemp("history")
-    with HistoryWriter(folder) as writer:
-        land_recordings(recorded(), registry(), writer)
-    return folder
+
+    def land(folder):
+        with HistoryWriter(folder) as writer:
+            land_recordings(recorded(), registry(), writer)
+
+    return made_once(tmp_path_factory, "history", land)[0]
 
 
 @pytest.fixture(scope="session")

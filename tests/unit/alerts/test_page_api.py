@@ -1,10 +1,10 @@
 """The document of the HTTP API is true, and no request that it allows breaks the staff page."""
 
+import functools
 import itertools
 import random
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
 from docs import make_tables, openapi
@@ -18,7 +18,6 @@ from tests.unit.alerts.test_page import NOW
 
 EXAMPLES = 6
 DOCUMENT = openapi.document()
-SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 
 
 def routes_of(app):
@@ -48,8 +47,16 @@ def series(tmp_path):
         yield opened
 
 
+@functools.cache
+def schema():
+    import schemathesis  # takes seconds
+
+    return schemathesis.openapi.from_dict(DOCUMENT)
+
+
+@functools.cache
 def cases_of(operation):
-    """Requests that the document allows for one operation."""
+    """Requests that the document allows for one operation; each second one gets real ids."""
     found = []
 
     @settings(
@@ -59,7 +66,7 @@ def cases_of(operation):
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(SCHEMA[operation.path][operation.method].as_strategy())
+    @given(schema()[operation.path][operation.method].as_strategy())
     def collect(case):
         found.append(case)
 
