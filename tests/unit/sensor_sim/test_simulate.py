@@ -112,7 +112,14 @@ def test_truth_has_one_plausible_row_per_sensor():
 def test_readings_contain_what_the_truth_describes():
     school = random_school(5, 6, models=["sps30"], intervals=[1])
     data, truths = joined(
-        simulate(school, seed=8, start=MONDAY, duration_s=86_400, activity="hard_restroom")
+        simulate(
+            school,
+            seed=8,
+            start=MONDAY + 9 * 3600,
+            duration_s=3 * 3600,
+            activity="hard_restroom",
+            vape_rate=10.0,
+        )
     )
     seen = clear = 0
     for t in truths:

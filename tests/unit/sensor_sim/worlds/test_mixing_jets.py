@@ -3,7 +3,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sensor_sim.worlds import WORLDS
 from sensor_sim.worlds.mixing_jets import acts, mixing_jets
 from sensor_sim.worlds.mixing_jets.air import Inlet, Release, kernel
 from sensor_sim.worlds.mixing_jets.droplets import AGES_S, Aerosol
@@ -17,7 +16,7 @@ DUST = Aerosol(7.0, 2.0, density=1.8)
 
 @pytest.fixture(scope="module")
 def world():
-    return mixing_jets(11, 3, 8.0, vape_rate=2.0)
+    return mixing_jets(11, 3, 4.0, vape_rate=4.0)
 
 
 def _column(world, name):
@@ -26,27 +25,11 @@ def _column(world, name):
     return value[~np.isnan(value)]
 
 
-def test_the_world_is_registered():
-    readings, _ = WORLDS["mixing_jets"](3, 1, 0.1)
-    assert readings.names == ("jet-000",)
-    assert readings.time.size
-
-
-def test_the_same_arguments_give_the_same_world():
-    first, truth = mixing_jets(3, 2, 0.5)
-    again, same = mixing_jets(3, 2, 0.5)
-    other, _ = mixing_jets(4, 2, 0.5)
-    np.testing.assert_array_equal(first.values, again.values)
-    np.testing.assert_array_equal(first.time, again.time)
-    assert repr(truth) == repr(same)
-    assert first.time.size != other.time.size or not np.array_equal(first.time, other.time)
-
-
 def test_readings_are_in_order_and_hold_no_truth(world):
     readings, _ = world
     assert np.all(np.diff(readings.time) >= 0)
     assert readings.time[0] >= EPOCH
-    assert readings.time[-1] < EPOCH + 8 * 3600
+    assert readings.time[-1] < EPOCH + 4 * 3600
     assert readings.values.shape == (readings.time.size, len(COLUMNS))
     assert {field.name for field in dataclasses.fields(readings)} == {
         "names",

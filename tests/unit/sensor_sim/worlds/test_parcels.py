@@ -86,15 +86,6 @@ def test_truth_is_that_recorded(world):
     assert vaping.arrival - EPOCH == 381
 
 
-def test_a_world_depends_on_its_arguments_alone(school):
-    readings, truth = school
-    again, truth_again = parcels(119, 3, 0.6, 1.0)
-    np.testing.assert_array_equal(again.time, readings.time)
-    np.testing.assert_array_equal(again.sensor, readings.sensor)
-    np.testing.assert_array_equal(again.values, readings.values)
-    assert repr(truth_again) == repr(truth)
-
-
 def test_a_room_does_not_depend_on_how_many_there_are(school):
     readings, truth = school
     fewer, fewer_truth = parcels(119, 1, 0.6, 1.0)

@@ -19,16 +19,6 @@ def world():
     return plume_grid(3, 12, 0.4, 4.0)
 
 
-def test_worlds_repeat_and_differ_by_seed(world):
-    readings, happenings = world
-    again, same = plume_grid(3, 12, 0.4, 4.0)
-    np.testing.assert_array_equal(again.values, readings.values)
-    np.testing.assert_array_equal(again.time, readings.time)
-    assert repr(same) == repr(happenings)
-    other, _ = plume_grid(4, 2, 0.1)
-    assert not np.array_equal(other.time[:50], readings.time[:50])
-
-
 def test_readings_are_in_order_and_plausible(world):
     readings, happenings = world
     assert (np.diff(readings.time) >= 0).all()

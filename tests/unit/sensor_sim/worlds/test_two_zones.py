@@ -44,7 +44,7 @@ def world():
 
 @pytest.fixture(scope="module")
 def school():
-    return two_zones(11, 12, 1.5, 1.0)
+    return two_zones(11, 12, 0.5, 2.0)
 
 
 def column(readings, name):
@@ -85,24 +85,12 @@ def test_truth_is_that_recorded(world):
     assert all(t.is_visible == (t.kind == "vape") for t in truth)
 
 
-def test_a_world_depends_on_its_arguments_alone(school):
-    readings, truth = school
-    again, truth_again = two_zones(11, 12, 1.5, 1.0)
-    assert again.names == readings.names
-    np.testing.assert_array_equal(again.time, readings.time)
-    np.testing.assert_array_equal(again.sensor, readings.sensor)
-    np.testing.assert_array_equal(again.values, readings.values)
-    assert repr(truth_again) == repr(truth)
-    other, _ = two_zones(12, 2, 0.5)
-    assert not np.array_equal(other.time[:50], readings.time[:50])
-
-
 def test_readings_are_plausible_and_in_order(school):
     readings, _ = school
     assert readings.values.shape == (readings.time.size, len(COLUMNS))
     assert (np.diff(readings.time) >= 0).all()
     assert readings.time[0] >= EPOCH
-    assert readings.time[-1] < EPOCH + 1.5 * 3600 + 1
+    assert readings.time[-1] < EPOCH + 0.5 * 3600 + 1
     for name, low, high in (
         ("pm1", 0, 20_000),
         ("tvoc_ppb", 30, 60_000),

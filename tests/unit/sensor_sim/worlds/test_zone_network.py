@@ -106,17 +106,6 @@ def test_truth_is_that_recorded(world):
     assert all(np.isnan(t.arrival) == (t.kind != "vape") for t in truth)
 
 
-def test_a_world_depends_on_its_arguments_alone():
-    readings, truth = zone_network(12, 3, 0.1)
-    again, truth_again = zone_network(12, 3, 0.1)
-    assert again.names == readings.names
-    for name in ("time", "sensor", "values"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(readings, name))
-    assert repr(truth_again) == repr(truth)
-    other, _ = zone_network(13, 3, 0.1)
-    assert not np.array_equal(other.time[:50], readings.time[:50])
-
-
 def test_readings_are_plausible_and_in_order():
     readings, truth = zone_network(6, 8, 0.2, 4.0)
     assert len(readings.names) == 8
