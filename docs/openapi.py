@@ -116,6 +116,7 @@ STAFF: Final = (
     Operation("get", "/answer", "The page behind the links in notices"),
     Operation("post", "/answer", "Take an incident by its link", _JSON, ("token", "via")),
     Operation("post", "/answer/look", "What a link is for", _JSON, ("token",)),
+    Operation("post", "/answer/decline", "Say that one cannot go", _JSON, ("token", "via")),
     Operation("post", "/answer/arrive", "Say that one is there", _JSON, ("token", "via")),
     Operation(
         "post", "/answer/feedback", "Say what was found", _JSON, ("token", "verdict", "cause")
