@@ -22,9 +22,12 @@ import logging
 import ssl
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
+
+from storage.retry_after import retry_after_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -194,6 +197,6 @@ def request(
 
 
 def _seconds(text: str | None) -> float | None:
-    if text is None or not text.strip().isdecimal() or len(text) > 9:
-        return None
-    return min(float(text), _LONGEST_WAIT_S)
+    """Read a Retry-After header, and limit it."""
+    wait = retry_after_s(text, time.time())
+    return None if wait is None else min(wait, _LONGEST_WAIT_S)

@@ -19,7 +19,6 @@ all else, no answer    `StorageUnavailableError`
 
 from __future__ import annotations
 
-import email.utils
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +28,7 @@ import msgspec
 
 from storage.bounded_call import BoundedCallError, BoundedThreads
 from storage.errors import BatchRefusedError, StorageUnavailableError
+from storage.retry_after import ahead_s_of, retry_after_s
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,21 +98,6 @@ def quoted(text: str) -> str:
     'it\'s a \\'
     """
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
-
-
-def retry_after_s(text: str | None, now: float) -> float | None:
-    """Read a Retry-After header: seconds, or a date.
-
-    >>> retry_after_s("30", 0.0), retry_after_s("Thu, 01 Jan 1970 00:01:00 GMT", 10.0)
-    (30.0, 50.0)
-    >>> retry_after_s("soon", 0.0) is None
-    True
-    """
-    text = (text or "").strip()
-    if text.isdecimal():
-        return float(text[:9])
-    ahead_s = _ahead_s(text, now)
-    return None if ahead_s is None else max(0.0, ahead_s)
 
 
 class InfluxHttp:
@@ -232,7 +217,7 @@ class InfluxHttp:
 
     def _probe(self) -> Server:
         _, headers, body = self._call("GET", "/ping", {})
-        self.skew_s = _ahead_s(_header(headers, "Date"), time.time()) or 0.0
+        self.skew_s = ahead_s_of(_header(headers, "Date"), time.time()) or 0.0
         version = _header(headers, "X-Influxdb-Version") or _version_in(body)
         if not version:
             _, _, body = self._call("GET", "/health", {})
@@ -330,14 +315,6 @@ class InfluxHttp:
                 ssl_ca_cert=str(settings.ca_file or "") or None,
             )
         return client.api_client
-
-
-def _ahead_s(date: str, now: float) -> float | None:
-    """Return how far the date of a header is ahead of our clock; None if it is no date."""
-    try:
-        return email.utils.parsedate_to_datetime(date).timestamp() - now
-    except ValueError:
-        return None
 
 
 def _header(headers: Sequence[tuple[str, str]], name: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
+from email.utils import formatdate
 
 import pytest
 
@@ -353,11 +355,23 @@ async def test_no_other_channel_has_buttons_and_its_link_is_its_persons_own(prov
     assert said["message"].splitlines()[-1] == own.link
 
 
-async def test_the_wait_that_a_provider_asks_for_in_its_header_is_known(provider):
-    provider.answers = [answer(429, headers=(("Retry-After", "41"),))]
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [
+        ("41", 41.0, 41.0),
+        (formatdate(time.time() + 3_600.0, usegmt=True), 3_000.0, 3_600.0),
+        (formatdate(0.0, usegmt=True), 0.0, 0.0),
+        (formatdate(time.time() + 1e9, usegmt=True), 86_400.0, 86_400.0),
+    ],
+    ids=["seconds", "date", "past", "far"],
+)
+async def test_the_wait_that_a_provider_asks_for_in_its_header_is_known(
+    header, least, most, provider
+):
+    provider.answers = [answer(429, headers=(("Retry-After", header),))]
     with pytest.raises(TransientNotifyError) as caught:
         await send(Secret(f"ntfy://127.0.0.1:{provider.port}/t"))
-    assert caught.value.retry_after_s == 41.0
+    assert least <= caught.value.retry_after_s <= most
 
 
 async def test_a_burst_is_waited_for_and_a_used_up_day_ends_the_address_until_the_next(provider):
