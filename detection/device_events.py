@@ -38,6 +38,11 @@ _REPORTS: Final[Mapping[str, tuple[EventKind, float, str]]] = {
     "integrity:unnumbered": (EventKind.INTEGRITY, 1.0, "readings under its name lack its numbers"),
     "integrity:repeated": (EventKind.INTEGRITY, 1.0, "recorded readings of it are sent again"),
     "integrity:refused": (EventKind.INTEGRITY, 1.0, "many messages under its name are no readings"),
+    "integrity:flooded": (
+        EventKind.INTEGRITY,
+        1.0,
+        "more than 20 readings a second come under its name: those of others may be late",
+    ),
     "integrity:strangers": (EventKind.INTEGRITY, 1.0, "many sensors that nobody registered"),
     "integrity:session_lost": (
         EventKind.INTEGRITY,
@@ -48,6 +53,11 @@ _REPORTS: Final[Mapping[str, tuple[EventKind, float, str]]] = {
         EventKind.INTEGRITY,
         1.0,
         "another client may use the service's client id: readings may be missing",
+    ),
+    "integrity:quota_used_up": (
+        EventKind.INTEGRITY,
+        1.0,
+        "the quota of the day is used up: notices go to people's next addresses until midnight UTC",
     ),
 }
 

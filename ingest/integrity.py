@@ -23,6 +23,9 @@ so it is journaled and becomes an incident; it never keeps a reading from alerti
     broker does not say it delivers again.
 ``refused``
     More than `REFUSED` messages within `WINDOW_S` under the topic of one sensor are no readings.
+``flooded``
+    For two windows of `WINDOW_S` on end, more than `FLOOD` readings are of one sensor, and more
+    than half of all: the readings of others wait behind them. (A backlog is of many sensors.)
 ``strangers``
     More than `UNREGISTERED` sensors that nobody registered are seen for the first time within
     `WINDOW_S`. It is a finding of the broker, as sensor `BROKER`.
@@ -31,6 +34,8 @@ so it is journaled and becomes an incident; it never keeps a reading from alerti
 ``session_contended``
     Our connection is lost and made again, over and over, as by another client with our client id,
     which takes what is queued. Of the broker.
+``quota_used_up``
+    A push service takes no more notices today. Of `PUSH_SERVICE`, by the service that sends them.
 
 While most of what comes is old, a backlog is being read; then the last two are not counted.
 """
@@ -48,15 +53,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 BROKER: Final = "mqtt-broker"
+PUSH_SERVICE: Final = "push-service"
 FINDINGS: Final = frozenset(
     f"integrity:{what}"
     for what in (
         "two_senders",
         "repeated",
         "refused",
+        "flooded",
         "strangers",
         "session_lost",
         "session_contended",
+        "quota_used_up",
     )
 )
 
@@ -72,6 +80,7 @@ REPEATS: Final = 30
 FRESH_S: Final = 5.0
 REFUSED: Final = 20
 UNREGISTERED: Final = 50
+FLOOD: Final = 1_200
 AGAIN_S: Final = 60.0
 """A finding that goes on is reported again so often, which keeps its incident open."""
 
@@ -141,6 +150,11 @@ class _Numbers:
                 return
 
 
+def finding(sensor: str, what: str, now: float) -> Reading:
+    """Return a finding as it is journaled."""
+    return Reading(sensor=sensor, time=now, received=now, events=(f"integrity:{what}",))
+
+
 class Integrity:
     """Follow the messages of registered sensors; O(open gaps) a message.
 
@@ -152,6 +166,8 @@ class Integrity:
         self._repeats: dict[str, _Rate] = {}
         self._refused: dict[str, _Rate] = {}
         self._unregistered = _Rate(UNREGISTERED)
+        self._window, self._received = -math.inf, Counter[str]()
+        self._flooding = ""
         self._reported: dict[tuple[str, str], float] = {}
         self._found: list[Reading] = []
         self._old = 0.0
@@ -171,6 +187,7 @@ class Integrity:
     def on_reading(self, reading: Reading) -> int:
         """Take a new reading; return how many of its sensor are missing that were not before."""
         now = reading.received
+        self._count(reading.sensor, now)
         if not reading.flags or _NO_TIME.isdisjoint(reading.flags):
             self._old += 0.05 * ((abs(now - reading.time) > FRESH_S) - self._old)
         missing, two = self._add(reading)
@@ -181,6 +198,7 @@ class Integrity:
     def on_repeated(self, reading: Reading, *, delivered_again: bool) -> None:
         """Take a reading that was accepted before."""
         now = reading.received
+        self._count(reading.sensor, now)
         if delivered_again or "retained" in reading.flags or now - reading.time < OLD_S:
             return
         if self._repeats.setdefault(reading.sensor, _Rate(REPEATS)).is_exceeded(now):
@@ -214,11 +232,19 @@ class Integrity:
             return 0, False
         return numbers.add(reading.seq, reading)
 
+    def _count(self, sensor: str, now: float) -> None:
+        if not 0 <= now - self._window < WINDOW_S:
+            most, count = max(self._received.items(), key=lambda item: item[1], default=("", 0))
+            floods = count > FLOOD and 2 * count > self._received.total()
+            if floods and most == self._flooding:
+                self._find(most, "flooded", now)
+            self._flooding = most if floods else ""
+            self._window, self._received = now, Counter()
+        self._received[sensor] += 1
+
     def _find(self, sensor: str, what: str, now: float) -> None:
         last = self._reported.get((sensor, what))
         if last is not None and 0 <= now - last < AGAIN_S:
             return
         self._reported[sensor, what] = now
-        self._found.append(
-            Reading(sensor=sensor, time=now, received=now, events=(f"integrity:{what}",))
-        )
+        self._found.append(finding(sensor, what, now))

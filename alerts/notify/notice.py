@@ -63,7 +63,7 @@ KIND_WORDS: Final = {
     "tamper": "Sensor tampered with",
     "sensor_fault": "Sensor fault",
     "offline": "Sensor offline",
-    "integrity": "Forged or flooded messages",
+    "integrity": "Messages forged, flooded or lost",
 }
 """Each kind of event as a title."""
 

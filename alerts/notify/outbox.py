@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from alerts.errors import NotifyReason
 from alerts.notify.notice import Notice, NoticeReason
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from alerts.errors import NotifyError
 
+DAY_S: Final = 86_400.0
+_NOTICES_A_DAY: Final = 20_000
+"""More than there are."""
 _REASON: Final = "substr(reason, 1, instr(reason || ':', ':') - 1)"
 """Reason of a row without its occasion."""
 _CANCELLED: Final = json.dumps(
@@ -285,6 +289,17 @@ def next_outbox_deadline(
 def backlog(tx: sqlite3.Connection) -> dict[str, int]:
     """Count notices by status."""
     return dict(tx.execute("SELECT status, count(*) FROM outbox GROUP BY status").fetchall())
+
+
+def used_up_targets(tx: sqlite3.Connection, now: float) -> set[str]:
+    """Return the addresses whose quota of the day, in UTC, is used up."""
+    rows = tx.execute(
+        "SELECT DISTINCT target FROM outbox_attempt JOIN outbox ON outbox.id = outbox"
+        " WHERE outbox_attempt.outbox > (SELECT max(id) - ? FROM outbox)"
+        " AND outbox_attempt.reason = ? AND outbox_attempt.finished_at >= ?",
+        (_NOTICES_A_DAY, NotifyReason.QUOTA.value, now // DAY_S * DAY_S),
+    )
+    return {row["target"] for row in rows}
 
 
 def _finish_attempt(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -13,11 +13,13 @@ from aiomqtt import MqttError, Will
 
 from alerts.consumer.memory_alerts import MemoryAlerts
 from alerts.engine import AlertEngine
+from alerts.errors import NotifyReason
 from alerts.incidents import change_feed
 from alerts.incidents.change_feed import ChangeSignal
 from alerts.incidents.stuck_incidents import StuckIncidentCheck
 from alerts.notify.answer_links import with_answer_link
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings, check_target
+from alerts.notify.outbox import used_up_targets
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump
 from alerts.outbound import grafana_annotations, series_records, webhooks
@@ -27,6 +29,7 @@ from alerts.outbound.room_states import AVAILABILITY
 from alerts.outbound.webhooks import WebhookNotifier, write_webhooks
 from ingest.broker import connected, new_client
 from ingest.errors import BrokerError
+from ingest.integrity import PUSH_SERVICE, finding
 from plumewatch.config import settings
 from plumewatch.service.pipeline_meters import Deliveries
 from plumewatch.service.supervisor import Task, after
@@ -47,6 +50,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _PRUNE_EVERY_S: Final = 60.0
+_QUOTA_AGAIN_S: Final = 300.0
+"""Less than the time after which an incident without further reports is over."""
 CHANNELS: Final = (WebhookNotifier,)
 """Notifiers beside that for apprise: each sends to its own targets and passes on the others."""
 
@@ -107,6 +112,8 @@ class Alerting:
             on_alerts=resources.observer.on_alerts,
         )
         self._listen = ingestion.unstored.listen
+        self._commit_readings = ingestion.commits.commit
+        self._quota_used_up = asyncio.Event()
         self._stuck_check = StuckIncidentCheck(
             self.engine.check_stuck, clock, self.stuck, self.commit, self.changes.notify
         )
@@ -123,6 +130,9 @@ class Alerting:
             for problem in check_target(target, NotifySettings(allow_private=private)):
                 log.warning("notices to %s will fail: %s", member.id, problem)
 
+        if isinstance(self.notifier, AppriseNotifier):
+            self.notifier.restore_used_up(self._used_up())
+
     def close(self) -> None:
         """End what makes pictures."""
         if self.pictures is not None:
@@ -137,6 +147,7 @@ class Alerting:
             return self.memory.run(detection, state, self._pump, self._listen)
 
         yield Task("memory", after(ready, run_memory))
+        yield Task("quotas", after(ready, self._report_quotas))
         yield Task("stuck incident check", after(ready, lambda: self._stuck_check.run(state)))
         if self._resources.config.outbound.mqtt.enabled:
             yield Task("room states", self._room_publisher().run())
@@ -151,6 +162,22 @@ class Alerting:
 
         return await self._resources.run_until_stored("incidents", committed)
 
+    def _used_up(self) -> set[str]:
+        return used_up_targets(self._resources.state, self._resources.clock())
+
+    async def _report_quotas(self) -> None:
+        """Keep an incident open while a push service takes no more notices today."""
+        base = self._resources
+        while True:
+            self._quota_used_up.clear()
+            if await base.run_until_stored("quotas", self._used_up):
+                await self._commit_readings(
+                    [finding(PUSH_SERVICE, "quota_used_up", base.clock())], ()
+                )
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_QUOTA_AGAIN_S):
+                    await self._quota_used_up.wait()
+
     def _stop(self) -> None:
         self.changes.close()
         self._pump.stop()
@@ -158,6 +185,8 @@ class Alerting:
     def _on_delivery(self, outcome: DeliveryOutcome) -> None:
         self.deliveries.on_delivery(outcome, self._resources.clock())
         self._resources.observer.on_delivery(outcome)
+        if outcome.error is NotifyReason.QUOTA:
+            self._quota_used_up.set()
         self.changes.notify()
 
     async def _publish_outbound(self) -> None:

@@ -43,6 +43,7 @@ from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, Trans
 from alerts.notify.answer_links import answer_of
 from alerts.notify.guarded_http import guarded, keep_retry_after
 from alerts.notify.notice import Priority, render
+from alerts.notify.outbox import DAY_S
 from alerts.routing.targets import SELF_HOSTED, channel_of, scheme_of, target_id
 from storage.bounded_call import BoundedThreads, BusyError, DeadlineExceededError
 
@@ -72,7 +73,6 @@ _JSON_FIELDS: Final = (
 )
 _STATUS: Final = re.compile(r"error[=:]\s*(\d{3})(\d{2})?\b")
 _NTFY_QUOTA: Final = ("429", "08")
-_DAY_S: Final = 86_400.0
 _RETRY_AFTER: Final = re.compile(
     r"retry_?after(?:Seconds)?\W{1,4}(\d{1,5}(?:\.\d+)?)", re.IGNORECASE
 )
@@ -172,6 +172,10 @@ class AppriseNotifier:
     def __repr__(self) -> str:
         return f"AppriseNotifier({self._settings!r})"
 
+    def restore_used_up(self, targets: Iterable[str]) -> None:
+        """Send nothing more today to addresses whose quota was used up before a restart."""
+        self._used_up.update(dict.fromkeys(targets, self._clock() // DAY_S))
+
     def busy_channels(self) -> frozenset[str]:
         """Return the channels whose threads are all in use."""
         return frozenset(name for name, threads in self._threads.items() if threads.full)
@@ -193,7 +197,7 @@ class AppriseNotifier:
         faults = check_target(target, self._settings)
         if faults:
             raise faults[0]
-        day = self._clock() // _DAY_S
+        day = self._clock() // DAY_S
         if self._used_up.get(target_id(target)) == day:
             raise PermanentNotifyError(NotifyReason.QUOTA, "the day's quota is used up")
         try:

@@ -35,6 +35,33 @@ def known():
     return watch
 
 
+def flood(per_s, seconds, others=0):
+    """One sensor at a rate beside others that send once a second."""
+    for k in range(seconds):
+        now = T0 + k
+        for i in range(per_s):
+            at = now + i / per_s
+            yield Reading("loud", at, at, {"pm25": 4.0}, seq=k * per_s + i)
+        for i in range(others):
+            yield Reading(f"s{i}", now + 0.99, now + 0.99, {"pm25": 4.0}, seq=k)
+
+
+@pytest.mark.parametrize(
+    ("per_s", "seconds", "others", "found"),
+    [
+        (40, 200, 10, {("loud", ("integrity:flooded",))}),
+        (10, 200, 10, set()),  # a fast sensor
+        (40, 100, 10, set()),  # soon over
+        (40, 200, 60, set()),  # many have something to say, as after an outage
+    ],
+)
+def test_a_sensor_that_keeps_others_waiting_is_found(per_s, seconds, others, found):
+    watch = Integrity()
+    for reading in flood(per_s, seconds, others):
+        watch.on_reading(reading)
+    assert {(r.sensor, r.events) for r in watch.take_findings()} == found
+
+
 def test_findings_are_events_that_no_device_can_claim_and_that_become_incidents():
     assert not FINDINGS & DEVICE_EVENTS
     for name in FINDINGS:

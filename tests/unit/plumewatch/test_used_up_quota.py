@@ -1,0 +1,80 @@
+"""A push service whose quota of the day is used up: who gets the notices, and who learns of it."""
+
+import json
+import time
+from contextlib import closing
+
+import pytest
+
+from plumewatch.config.load import parse
+from tests.support.broker import free_port
+from tests.support.in_process import running, store, until
+from tests.support.plumes import readings_of_puff
+from tests.support.provider import Provider, answer
+
+USED_UP = b'{"code":42908,"http":429,"error":"limit reached: daily message quota reached"}'
+
+
+@pytest.fixture
+def ntfy():
+    with closing(Provider()) as provider:
+        provider.answers = [answer(429, USED_UP) for _ in range(100)]
+        yield provider
+
+
+@pytest.fixture
+def other():
+    with closing(Provider()) as provider:
+        yield provider
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch, ntfy, other):
+    monkeypatch.setenv("NTFY", f"ntfy://127.0.0.1:{ntfy.port}/topic")
+    monkeypatch.setenv("OTHER", f"json://127.0.0.1:{other.port}/ap")
+    monkeypatch.setenv("FACILITIES", f"json://127.0.0.1:{other.port}/facilities")
+    rooms = ("n2-boys", "n3-girls")
+    return parse(
+        {
+            "site": "S",
+            "timezone": "UTC",
+            "broker": {"port": free_port()},  # nobody answers: readings are put in by the tests
+            "web": {"port": free_port()},
+            "alerts": {"allow_private_targets": True, "pictures": False},
+            "room": [{"id": r, "name": r, "building": "North", "floor": "2"} for r in rooms],
+            "sensor": [{"id": f"{r}-1", "room": r} for r in rooms],
+            "staff": [
+                {"id": "ap", "name": "AP", "notify": [{"url_env": "NTFY"}, {"url_env": "OTHER"}]},
+                {
+                    "id": "fm",
+                    "name": "FM",
+                    "role": "facilities",
+                    "notify": [{"url_env": "FACILITIES"}],
+                },
+            ],
+        },
+        base=tmp_path,
+    )
+
+
+def pushed(other, path):
+    return [json.loads(body) for to, _, body in other.requests if to == path]
+
+
+async def test_its_notices_go_elsewhere_until_the_next_day_and_facilities_know(config, ntfy, other):
+    async with running(config, notifier=None) as service:
+        began = time.monotonic()
+        await store(service, readings_of_puff("n2-boys-1", start=time.time() - 300))
+        await until(lambda: pushed(other, "/ap"))
+        assert time.monotonic() - began < 10.0
+        assert len(ntfy.requests) == 1
+        await until(lambda: pushed(other, "/facilities"))
+        (told,) = pushed(other, "/facilities")
+        assert told["kind"] == "integrity"
+        assert told["room"] == "push-service"
+        assert "quota of the day is used up" in told["message"]
+    async with running(config, notifier=None) as service:  # the day is not over
+        await store(service, readings_of_puff("n3-girls-1", start=time.time() - 300))
+        await until(lambda: len(pushed(other, "/ap")) == 2)
+    assert len(ntfy.requests) == 1
+    assert len(pushed(other, "/facilities")) == 1
