@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 LONGEST_S: Final = 14 * 86_400.0
 LONGEST_WIDE_S: Final = 4 * 3600.0
 MAX_REASON: Final = 200
+MOST: Final = 200
+"""Silences that are not over: each new one is compared with all."""
 _MAX_MATCHERS: Final = 8
 _PLACES: Final = frozenset({"sensor", "room", "floor", "building"})
 _ENDED_SHOWN_S: Final = 86_400.0
@@ -104,6 +106,9 @@ def add(
         hours = f"{longest / 3600:g} hours"
         wide = "" if names & _PLACES else " for a silence that names no place"
         faults.append(f"end: at most {hours} after the start{wide}")
+    kept = tx.execute("SELECT count(*) FROM silence WHERE ends_at > ?", (now,)).fetchone()[0]
+    if kept >= MOST:
+        faults.append(f"silences: there are {kept} already, at most {MOST} are allowed; end some")
     if registry is not None and not faults:
         faults += _sum_faults(tx, conditions, begins, ends_at, now, registry, is_admin=is_admin)
     if faults:

@@ -100,6 +100,15 @@ def test_a_planned_one_that_is_called_off_never_mutes(tx):
     assert silences.muting(tx, {"floor": "2"}, 1500.0) is None
 
 
+def test_there_are_not_so_many_that_a_new_one_takes_long(tx):
+    for _ in range(silences.MOST):
+        silences.add(tx, **GOOD)
+    with pytest.raises(SilenceError, match="silences: there are 200 already"):
+        silences.add(tx, **GOOD)
+    silences.end(tx, 1, "lee", 900.0)
+    silences.add(tx, **GOOD)
+
+
 def test_there_is_no_such_silence(tx):
     with pytest.raises(SilenceError, match="no silence 7"):
         silences.end(tx, 7, "lee", 0.0)
