@@ -3,9 +3,10 @@
 uvicorn bounds the number of connections and the time that one is idle after an answer, but not how
 long a request may take to begin: a few hundred clients that send a byte now and then would keep all
 others out. Here every connection has a deadline while no request is under way, which no byte
-extends, and no address but this machine's own and those of trusted proxies has more than its share
-of connections. (A reverse proxy serves many clients, and bounds them itself.) How long the body of
-a request may take is for the application to decide.
+extends, and ends if its client takes nothing of an answer for a while. No address but this
+machine's own and those of trusted proxies has more than its share of connections; they are counted
+as they are accepted, before a handshake of TLS. (A reverse proxy serves many clients, and bounds
+them itself.) How long the body of a request may take is for the application to decide.
 
 The address of a client is that of its connection, or what a trusted proxy says in
 ``X-Forwarded-For``.
@@ -17,20 +18,24 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import math
 import os
 import socket
+import time
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from alerts.access.limits import address_key
 from plumewatch.service.supervisor import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from ipaddress import IPv4Network, IPv6Network
     from pathlib import Path
 
@@ -44,18 +49,21 @@ log = logging.getLogger(__name__)
 class ConnectionBounds:
     """Limits of one server: connections at a time, in total and per address.
 
-    `head_s` is the time from the connection, or from the last answer, to the head of a request.
+    `head_s` is the time from the connection, or from the last answer, to the head of a request, and
+    `stalled_s` that in which a client must take 48 kB of an answer that waits for it.
     Addresses of this machine may have more connections if `exempt_loopback` is set.
     """
 
     connections: int = 200
     per_address: int = 50
     head_s: float = 15.0
+    stalled_s: float = 60.0
     exempt_loopback: bool = True
 
 
 DEFAULT_BOUNDS: Final = ConnectionBounds()
 _OWN: Final = ("127.0.0.1", "::1")
+_LOG_AGAIN_S: Final = 60.0
 
 
 class PortInUseError(ServiceError):
@@ -99,17 +107,19 @@ class WebServer:
     ) -> None:
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._socket = socket.create_server((host, port), family=family, backlog=128)
+            bound = socket.create_server((host, port), family=family, backlog=128)
         except OSError as error:
             raise PortInUseError(
                 f"{name}: cannot listen on {host}:{port}: {os.strerror(error.errno or 0)};"
                 " is Plumewatch running already, or does another program use this port?"
             ) from error
+        self._socket = _Listener(fileno=bound.detach())
+        self._socket.shares = ConnectionShares(name, bounds, trusted_proxies)
         self.port: int = self._socket.getsockname()[1]
         self._server = _Server(
             uvicorn.Config(
                 behind_proxies(app, trusted_proxies),
-                http=_bounded(bounds, trusted_proxies),
+                http=type("BoundedConnection", (BoundedConnection,), {"bounds": bounds}),
                 proxy_headers=False,
                 lifespan="on",
                 log_config=None,
@@ -140,40 +150,96 @@ class WebServer:
         self._server.should_exit = True
 
 
+class ConnectionShares:
+    """Connections by address, each network of IPv6 as one; `name` of the server is for the log."""
+
+    def __init__(self, name: str, bounds: ConnectionBounds, proxies: Sequence[str]) -> None:
+        self._name = name
+        self._bounds = bounds
+        self._proxies = tuple(ipaddress.ip_network(proxy) for proxy in proxies)
+        self._open: Counter[str] = Counter()
+        self._logged_at = -math.inf
+
+    def take(self, address: str) -> bool:
+        """Count a connection; False if its address has its share already."""
+        key, now = address_key(address), time.monotonic()
+        is_own = self._bounds.exempt_loopback and _is_own(address)
+        exempt = is_own or _is_among(address, self._proxies)
+        if self._open[key] >= self._bounds.per_address and not exempt:
+            if now - self._logged_at > _LOG_AGAIN_S:
+                self._logged_at = now
+                most = self._bounds.per_address
+                log.warning("%s: more than %d connections from %s", self._name, most, key)
+            return False
+        self._open[key] += 1
+        return True
+
+    def give_back(self, address: str) -> None:
+        """Count a connection as closed."""
+        key = address_key(address)
+        self._open[key] -= 1
+        if self._open[key] <= 0:
+            del self._open[key]
+
+
+class _Listener(socket.socket):
+    """A listening socket that closes at once what is beyond the share of an address."""
+
+    shares: ConnectionShares
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; raises ConnectionAbortedError if it is closed at once."""
+        accepted, address = super().accept()
+        host = str(address[0]) if address else ""
+        if not self.shares.take(host):
+            accepted.close()
+            raise ConnectionAbortedError
+        connection = _Connection(fileno=accepted.detach())
+        connection.on_close = partial(self.shares.give_back, host)
+        return connection, address
+
+
+class _Connection(socket.socket):
+    """An accepted socket that says once when it is closed."""
+
+    on_close: Callable[[], None] | None = None
+
+    def close(self) -> None:
+        """Close it."""
+        super().close()
+        closed, self.on_close = self.on_close, None
+        if closed is not None:
+            closed()
+
+
 class BoundedConnection(H11Protocol):
-    """One connection; each server has its own subclass with `bounds` and counts by address."""
+    """One connection; each server has its own subclass with `bounds`."""
 
     bounds: ClassVar[ConnectionBounds]
-    proxies: ClassVar[tuple[IPv4Network | IPv6Network, ...]]
-    addresses: ClassVar[Counter[str]]
     _deadline: asyncio.TimerHandle | None = None
-    _address = ""
+    _stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Accept a connection, or drop it if its address has its share already."""
+        """Start the deadline of the first request."""
         super().connection_made(transport)
-        self._address = self.client[0] if self.client else ""
-        self.addresses[self._address] += 1
-        exempt = _is_among(self._address, self.proxies) or (
-            self.bounds.exempt_loopback and _is_own(self._address)
-        )
-        beyond = self.addresses[self._address] - self.bounds.per_address
-        if beyond > 0 and not exempt:
-            if beyond == 1:
-                log.warning(
-                    "more than %d connections from %s", self.bounds.per_address, self._address
-                )
-            transport.abort()
-            return
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count the connection as closed."""
+        """Stop the deadlines."""
         self._stop_waiting()
-        self.addresses[self._address] -= 1
-        if self.addresses[self._address] <= 0:
-            del self.addresses[self._address]
+        self._stop_stalling()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Give the client a time to take what is written."""
+        super().pause_writing()
+        self._stop_stalling()
+        self._stalled = self.loop.call_later(self.bounds.stalled_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Let the client go on."""
+        self._stop_stalling()
+        super().resume_writing()
 
     def handle_events(self) -> None:
         """Stop the deadline once a request is under way."""
@@ -195,7 +261,18 @@ class BoundedConnection(H11Protocol):
 
     def _wait_for_head(self) -> None:
         self._stop_waiting()
-        self._deadline = self.loop.call_later(self.bounds.head_s, self.timeout_keep_alive_handler)
+        self._deadline = self.loop.call_later(self.bounds.head_s, self._end)
+
+    def _end(self) -> None:
+        """End the connection; what the client did not take by now keeps no connection open."""
+        if self.transport.get_write_buffer_size() and self._stalled is None:
+            self._stalled = self.loop.call_later(self.bounds.stalled_s, self.transport.abort)
+        self.timeout_keep_alive_handler()
+
+    def _stop_stalling(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:
@@ -207,13 +284,6 @@ def behind_proxies(app: ASGIApp, trusted: Sequence[str]) -> ASGIApp:
     """Take the address of a client from the headers of trusted proxies, ours and those given."""
     wrapped: Any = ProxyHeadersMiddleware(cast("Any", app), [*_OWN, *trusted])
     return cast("ASGIApp", wrapped)
-
-
-def _bounded(bounds: ConnectionBounds, proxies: Sequence[str]) -> type[BoundedConnection]:
-    """Return the protocol of one server, with its own count of addresses."""
-    networks = tuple(ipaddress.ip_network(proxy) for proxy in proxies)
-    members = {"bounds": bounds, "proxies": networks, "addresses": Counter()}
-    return type("BoundedConnection", (BoundedConnection,), members)
 
 
 def _is_among(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:

@@ -6,6 +6,7 @@ import logging
 import socket
 import time
 
+import psutil
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
@@ -13,7 +14,13 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from plumewatch.service.run import BoundedFormatter
-from plumewatch.service.web_server import ConnectionBounds, PortInUseError, WebServer
+from plumewatch.service.web_server import (
+    ConnectionBounds,
+    ConnectionShares,
+    PortInUseError,
+    WebServer,
+)
+from tests.support.certificates import certificate
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
 
@@ -26,10 +33,17 @@ async def take(request):
     return PlainTextResponse(body)
 
 
+LARGE = b"x" * 10_000_000
+
+
+async def large(_request):
+    return PlainTextResponse(LARGE)
+
+
 @contextlib.asynccontextmanager
-async def serving(bounds):
-    app = Starlette(routes=[Route("/", take, methods=["POST"])])
-    server = WebServer("page", app, "127.0.0.1", 0, bounds=bounds)
+async def serving(bounds, **more):
+    app = Starlette(routes=[Route("/", take, methods=["POST"]), Route("/large", large)])
+    server = WebServer("page", app, "127.0.0.1", 0, bounds=bounds, **more)
     task = asyncio.create_task(server.serve())
     try:
         yield server.port
@@ -123,6 +137,67 @@ async def test_an_address_has_its_share():
                         break
                 await close(writer)
         await close(writer, *(w for _, w in opened))
+
+
+async def is_ended_by_the_server(port, client):
+    """Whether the server's end of a connection is gone, which the client does not read from."""
+    mine = client.getsockname()[1]
+    async with asyncio.timeout(10):
+        while any(  # noqa: ASYNC110 - the kernel is asked
+            c.laddr.port == port and c.raddr and c.raddr.port == mine
+            for c in psutil.Process().net_connections("tcp")
+        ):
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("requests", [b"", b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" * 3])
+async def test_an_answer_that_nobody_takes(requests):
+    """Whether it is the last one or others are asked for behind it."""
+    bounds = ConnectionBounds(head_s=0.2, stalled_s=0.2)
+    async with serving(bounds) as port:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(client, ("127.0.0.1", port))
+            await loop.sock_sendall(client, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" + requests)
+            await is_ended_by_the_server(port, client)
+
+
+async def test_a_slow_reader_gets_all_of_an_answer():
+    bounds = ConnectionBounds(head_s=0.2, stalled_s=1.5)
+    async with serving(bounds) as port:
+        reader, writer = await connected(port)
+        writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        began, length = time.monotonic(), 0
+        while part := await asyncio.wait_for(reader.read(200_000), 10):
+            length += len(part)
+            if length > len(LARGE):
+                break
+            await asyncio.sleep(0.03)
+        assert length > len(LARGE)
+        assert time.monotonic() - began > bounds.stalled_s
+        await close(writer)
+
+
+async def test_handshakes_that_do_not_end_count_too(tmp_path):
+    cert, key = certificate(tmp_path)
+    bounds = ConnectionBounds(per_address=3, head_s=60.0, exempt_loopback=False)
+    async with serving(bounds, cert_file=cert, key_file=key) as port:
+        opened = [await connected(port) for _ in range(3)]
+        more, writer = await connected(port)
+        assert await ended(more) in (b"", None)
+        await close(writer, *(w for _, w in opened))
+
+
+async def test_addresses_of_one_ipv6_network_have_one_share():
+    bounds = ConnectionBounds(per_address=2, exempt_loopback=False)
+    shares = ConnectionShares("page", bounds, ())
+    taken = [shares.take(f"2001:db8::{k}") for k in range(3)]
+    assert taken == [True, True, False]
+    shares.give_back("2001:db8::1")
+    assert shares.take("2001:db8::ff")
+    assert shares.take("2001:db8:0:1::1")
 
 
 async def test_this_machine_may_have_more():
