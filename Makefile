@@ -136,7 +136,8 @@ bench-scale: $(SCALE_STAMP) ## back-tests over cores and the stream on Spark; AR
 $(TRAIN_VENV)/.installed: requirements.lock requirements-train.lock
 	@test -x $(TRAIN_VENV)/bin/python || $(PYTHON) -m venv $(TRAIN_VENV)
 	@echo "Installing into $(TRAIN_VENV) (once, 1 GB) ..."
-	@$(TRAIN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-train.lock
+	@$(TRAIN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(TRAIN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-train.lock
 	@touch $@
 
 train: $(TRAIN_VENV)/.installed ## make the detector's model file from all restroom worlds; ARGS=--leave-one-out (hours)
@@ -151,14 +152,16 @@ sbom: $(STAMP) ## what an installation is made of, as CycloneDX, into build/sbom
 try-install: $(STAMP) ## every way to install, on a clean Debian (root, debootstrap, a mirror; some minutes)
 	@$(BIN)/python deploy/try_install.py $(ARGS)
 
-lock: $(STAMP) ## resolve pyproject.toml into requirements.lock for Python 3.11 and newer
+# With the hashes of all files that the index has of a version: pip then accepts no others.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-header --no-annotate --no-emit-index-url
+
+lock: $(STAMP) ## resolve pyproject.toml into the lock files, for Python 3.11 and newer
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header \
-	  --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra scale --no-header \
-	  --no-annotate --no-emit-index-url -c requirements.lock pyproject.toml -o requirements-scale.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group docs --no-header \
-	  --no-annotate --no-emit-index-url -o requirements-docs.lock
+	@$(COMPILE) --extra dev pyproject.toml -o requirements.lock
+	@$(COMPILE) --extra dashboards -c requirements.lock pyproject.toml -o requirements-run.lock
+	@$(COMPILE) --extra scale -c requirements.lock pyproject.toml -o requirements-scale.lock
+	@$(COMPILE) --group docs -o requirements-docs.lock
 
 clean: ## remove the environments, what was built and what the demo left
 	@rm -rf $(VENV) $(SITE_VENV) $(TRAIN_VENV) build demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -124,9 +124,10 @@ else
         rm -rf "$new"
         trap 'rm -rf "$work" "$new"' EXIT
         "$python" -m venv "$new"
-        lock=$HERE/../requirements.lock
+        pip="$new/bin/python -m pip install --quiet --disable-pip-version-check"
+        lock=$HERE/../requirements-run.lock
         [ -e "$lock" ] || lock=/dev/null
-        "$new/bin/python" -m pip install --quiet --disable-pip-version-check --constraint "$lock" "$wheel" ||
+        { [ "$lock" = /dev/null ] || $pip --require-hashes --requirement "$lock"; } && $pip "$wheel" ||
             refuse 'the packages could not be installed; nothing was changed'
         said=$("$new/bin/plumewatch" version) || refuse 'the new version does not start; nothing was changed'
     fi

@@ -311,7 +311,7 @@ def try_script(root: Root, wheel: Path) -> None:
     """Install by the script, twice; use it; take it away, with the data kept and without."""
     for name in ("install.sh", "plumewatch.service"):
         root.copy(HERE / name, f"/root/deploy/{name}")
-    root.copy(PROJECT / "requirements.lock", "/root/requirements.lock")
+    root.copy(PROJECT / "requirements-run.lock", "/root/requirements-run.lock")
     root.copy(wheel, f"/root/{wheel.name}")
     install = f"sh /root/deploy/install.sh --no-start --wheel /root/{wheel.name}"
     expect(root.run(install, may_fail=True), "install.sh: python3 is not there")

@@ -51,6 +51,10 @@ def storage_setup(
     reader_file: Annotated[
         Path | None, Option(help="Make an account that may only read; file for its secret.")
     ] = None,
+    service_file: Annotated[
+        Path | None,
+        Option(help="Make an account that may read and write readings alone; file for its secret."),
+    ] = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,7 +66,7 @@ def storage_setup(
     site, printer = Site.load(config), Printer(as_json=as_json)
     settings, retention = influx_settings(site.config), retention_of(site.config)
     if settings is None:
-        if reader_file is not None:
+        if reader_file is not None or service_file is not None:
             raise UsageError("the embedded store is a file and has no accounts")
         printer.say(
             f"readings are kept in {site.paths.series} for {retention.raw_days} days, averages of"
@@ -81,21 +85,22 @@ def storage_setup(
             if sentence != last:
                 printer.say(sentence, done=sentence)
             last = sentence
-    if reader_file is not None:
-        _make_reader(settings, reader_file, printer)
+    for file, writes in ((reader_file, False), (service_file, True)):
+        if file is not None:
+            _make_account(settings, file, printer, writes=writes)
 
 
-def _make_reader(settings: InfluxSettings, path: Path, printer: Printer) -> None:
-    """Make an account that may only read, and write its secret, for its owner only."""
+def _make_account(settings: InfluxSettings, path: Path, printer: Printer, *, writes: bool) -> None:
+    """Make an account of the store, and write its secret, for its owner only."""
     from storage.timeseries.influx_http import InfluxHttp
-    from storage.timeseries.influx_setup import make_reader
+    from storage.timeseries.influx_setup import make_account
 
     try:
         path.touch(mode=0o600, exist_ok=False)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; the secret needs a new file") from error
     try:
-        secret, sentence = make_reader(InfluxHttp(settings))
+        secret, sentence = make_account(InfluxHttp(settings), writes=writes)
         path.write_text(f"{secret}\n", encoding="utf-8")
     except BaseException:
         path.unlink(missing_ok=True)

@@ -38,6 +38,7 @@ _OURS: Final = frozenset(
 )
 _HOUR_S: Final = 3600
 _SECRET_BYTES: Final = 24
+_MAY: Final = ("may read", "may read and write")
 _TASK: Final = Template(Path(__file__).with_name("averages.flux").read_text(encoding="utf-8"))
 
 
@@ -242,8 +243,8 @@ def _set_up_3(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tu
     yield "the service makes the averages", 1.0
 
 
-def make_reader(http: InfluxHttp) -> tuple[str, str]:
-    """Make an account for dashboards that may only read, or give it a new password.
+def make_account(http: InfluxHttp, *, writes: bool) -> tuple[str, str]:
+    """Make an account for dashboards, which may only read, or for the service; or renew its secret.
 
     Returns the token of 2.x or the password of 1.x, and what it is good for. Raises
     `StorageUnavailableError` with what is not possible.
@@ -251,39 +252,46 @@ def make_reader(http: InfluxHttp) -> tuple[str, str]:
     try:
         major = http.server().major
         if major == 1:
-            return _user(http)
+            return _user(http, writes=writes)
         if major == 2:
-            return _token(http)
+            return _token(http, writes=writes)
     except BatchRefusedError as error:
         raise StorageUnavailableError(str(error)) from error
     raise StorageUnavailableError(
         "InfluxDB 3 Core has tokens of administrators only; with Enterprise make one by"
-        f" `influxdb3 create token --permission 'db:{http.settings.database}:read'`, the same for"
-        f" its databases /{MINUTE.name} and /{QUARTER_HOUR.name}"
+        f" `influxdb3 create token --permission 'db:{http.settings.database}:{_right(writes)}'`,"
+        f" the same for its databases /{MINUTE.name} and /{QUARTER_HOUR.name}"
     )
 
 
-def _user(http: InfluxHttp) -> tuple[str, str]:
-    name, password = f"{http.settings.database}_reader", secrets.token_urlsafe(_SECRET_BYTES)
+def _right(writes: bool) -> str:  # noqa: FBT001
+    return "read,write" if writes else "read"
+
+
+def _user(http: InfluxHttp, *, writes: bool) -> tuple[str, str]:
+    name = f"{http.settings.database}_{'service' if writes else 'reader'}"
+    right = "ALL" if writes else "READ"
+    may = _MAY[writes]
+    password = secrets.token_urlsafe(_SECRET_BYTES)
     users = {row[0] for s in http.query("SHOW USERS") for row in s.get("values") or ()}
     verb = "SET PASSWORD FOR" if name in users else "CREATE USER"
     word = "=" if name in users else "WITH PASSWORD"
     http.query(f'{verb} "{name}" {word} {quoted(password)}', change=True)
-    http.query(f'GRANT READ ON "{http.settings.database}" TO "{name}"', change=True)
+    http.query(f'GRANT {right} ON "{http.settings.database}" TO "{name}"', change=True)
     anybody = InfluxHttp(replace(http.settings, username="", secret=""))
     try:
         anybody.query("SHOW DATABASES")
     except StorageUnavailableError:
-        return password, f"user {name!r} may read {http.settings.database!r} and nothing else"
+        return password, f"user {name!r} {may} {http.settings.database!r} and nothing else"
     finally:
         anybody.close()
     return password, (
-        f"user {name!r} may read {http.settings.database!r}; but this server asks nobody for a"
+        f"user {name!r} {may} {http.settings.database!r}; but this server asks nobody for a"
         " password: set auth-enabled = true in its configuration"
     )
 
 
-def _token(http: InfluxHttp) -> tuple[str, str]:
+def _token(http: InfluxHttp, *, writes: bool) -> tuple[str, str]:
     org_id, name = organisation(http), http.settings.database
     permissions: list[dict[str, Any]] = []
     for bucket in (name, f"{name}/{MINUTE.name}", f"{name}/{QUARTER_HOUR.name}"):
@@ -293,10 +301,13 @@ def _token(http: InfluxHttp) -> tuple[str, str]:
                 f"{http.settings.url} has no bucket {bucket!r}; `plumewatch storage setup` makes it"
             )
         resource = {"type": "buckets", "id": found, "orgID": org_id}
-        permissions.append({"action": "read", "resource": resource})
-    about = f"plumewatch: dashboards may read {name}"
+        permissions += [
+            {"action": action, "resource": resource} for action in _right(writes).split(",")
+        ]
+    who, may = "the service" if writes else "dashboards", _MAY[writes]
+    about = f"plumewatch: {who} {may} {name}"
     wanted = {"orgID": org_id, "description": about, "permissions": permissions}
     token = str(http.request("POST", "/api/v2/authorizations", {}, wanted).get("token") or "")
     if not token:
         raise StorageUnavailableError(f"{http.settings.url} made no token")
-    return token, f"the token may read bucket {name!r} with its averages and nothing else"
+    return token, f"the token {may} bucket {name!r} with its averages and nothing else"

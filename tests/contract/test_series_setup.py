@@ -13,7 +13,7 @@ from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-from storage.timeseries.influx_setup import make_reader, set_up
+from storage.timeseries.influx_setup import make_account, set_up
 from storage.timeseries.resolution import Retention
 from tests.support.command import plumewatch
 from tests.support.influx import FakeServer, Influxd, influxql, v2_facade
@@ -184,21 +184,22 @@ def test_a_mapping_to_another_bucket_is_left_alone():
     assert recorded.mappings["air", "m1"]["bucketID"] == "theirs"
 
 
-def test_a_token_of_2x_that_may_only_read():
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_token_of_2x_for_these_buckets_alone(writes):
     recorded = Recorded()
     with FakeServer(recorded) as door:
         http = InfluxHttp(InfluxSettings(door.url, "air", org="school"))
         with pytest.raises(StorageUnavailableError, match="no bucket 'air'"):
-            make_reader(http)
+            make_account(http, writes=writes)
         done(http, 0.0)
-        secret, output = make_reader(http)
+        secret, output = make_account(http, writes=writes)
     assert secret == "read-only"
     assert "nothing else" in output
     ((*permissions,),) = recorded.tokens
     assert [(p["action"], p["resource"]["id"]) for p in permissions] == [
-        ("read", "air"),
-        ("read", "air/m1"),
-        ("read", "air/m15"),
+        (action, bucket)
+        for bucket in ("air", "air/m1", "air/m15")
+        for action in (("read", "write") if writes else ("read",))
     ]
 
 
@@ -306,7 +307,7 @@ class TestOn3:
         with FakeServer(lambda *_: (200, {}, b'{"version":"3.1.0"}')) as door:
             http = InfluxHttp(InfluxSettings(door.url, "air"))
             with pytest.raises(StorageUnavailableError, match="administrators only"):
-                make_reader(http)
+                make_account(http, writes=False)
 
 
 def test_a_user_of_1x_that_may_only_read(tmp_path):
@@ -343,6 +344,15 @@ def test_a_user_of_1x_that_may_only_read(tmp_path):
         ):
             with pytest.raises(StorageUnavailableError, match="no right"):
                 work()
+        words = ("-c", config, "--service-file", tmp_path / "service")
+        made = plumewatch("storage", "setup", *words)
+        assert "user 'air_service' may read and write 'air' and nothing else" in made.out
+        secret = (tmp_path / "service").read_text().strip()
+        own = InfluxHttp(InfluxSettings(server.url, "air", username="air_service", secret=secret))
+        assert "accepts readings and answers" in own.check_connection()
+        own.write(f"reading received=1 {time.time_ns()}".encode())
+        with pytest.raises(StorageUnavailableError, match="no right"):
+            own.query("CREATE DATABASE mine", change=True)
         assert setup(tmp_path / "reader2").code == 0  # a new password
         with pytest.raises(StorageUnavailableError, match="does not accept"):
             reader.query("SHOW DATABASES")

@@ -109,8 +109,16 @@ def test_the_configuration_of_the_service_fits_the_other_containers(tmp_path):
     assert config.timeseries.database == bucket
     assert f"{config.data_dir}" in SERVICES["plumewatch"]["volumes"][1]
     assert config.web.public_url  # nothing is shown without signing in
-    for file in (config.broker.password_file, config.timeseries.token_file):
-        assert file.name in SERVICES["plumewatch"]["secrets"]
+    assert config.broker.password_file.name in SERVICES["plumewatch"]["secrets"]
+    assert "influx-account:/run/influx:ro" in SERVICES["plumewatch"]["volumes"]
+    assert config.timeseries.token_file.parent == Path("/run/influx")
+    holders = {n for n, s in SERVICES.items() if "influx-token" in s.get("secrets", ())}
+    assert holders == {"influxdb", "setup"}  # the service never has the administrator's
+
+
+def test_no_password_is_an_argument_of_a_program():
+    for script in (DEPLOY / "compose").glob("*.sh"):
+        assert not re.search(r" -[bP] .*\$\(cat|--password", script.read_text()), script
 
 
 @pytest.fixture
@@ -200,7 +208,10 @@ def test_the_setup_makes_the_reader_once_and_the_dashboards_each_time(tmp_path):
         f"""#!/bin/sh
 echo "$@" >> {tmp_path}/calls
 case "$1 $2" in
-    "storage setup") [ $# = 2 ] || echo secret > "$4" ;;
+    "storage setup")
+        grep -q '^token_file = "/run/secrets/influx-token"$' "$4" || exit 1
+        shift 4
+        while [ $# -gt 0 ]; do echo secret > "$2"; shift 2; done ;;
     *) exec {sys.executable} -m plumewatch "$@" ;;
 esac
 """
@@ -213,13 +224,45 @@ esac
         "PLUMEWATCH": str(program),
         "PLUMEWATCH_CONFIG": str(config),
         "GRAFANA_FILES": str(files),
+        "INFLUX_ACCOUNT": str(files),
     }
     for _ in range(2):
         command = ["sh", DEPLOY / "compose/setup.sh"]
         subprocess.run(command, env=environment, cwd=DEPLOY.parent, check=True)
     build = f"dashboards build --config {config} --out {files}/dashboards"
     calls = (tmp_path / "calls").read_text().splitlines()
-    reader = f"storage setup --reader-file {files}/influx-reader"
-    assert calls == [reader, build, "storage setup", build]
+    calls = [re.sub(r"--config \S+/tmp\.\S+", "--config TMP", call) for call in calls]
+    accounts = f"--reader-file {files}/influx-reader --service-file {files}/token"
+    set_up = "storage setup --config TMP"
+    assert calls == [f"{set_up} {accounts}", build, set_up, build]
+    assert (files / "token").stat().st_mode & 0o777 == 0o444
     assert (files / "influx-reader").stat().st_mode & 0o777 == 0o640
     assert len(list((files / "dashboards").glob("*.json"))) == 6
+
+
+def test_images_are_pinned_by_the_digests_of_what_was_pulled(tmp_path):
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    docker = tmp_path / "docker"
+    docker.write_text(
+        """#!/bin/sh
+if [ "$1" = pull ]; then exit; fi
+name=${5%:*}
+printf '%s@sha256:%s\\n' "$name" "$(printf %s "$5" | sha256sum | cut -d' ' -f1)"
+"""
+    )
+    docker.chmod(0o755)
+    pin = ["sh", tmp_path / "deploy/compose/pin.sh"]
+    for _ in range(2):  # the second time nothing is left to do
+        subprocess.run(pin, env=os.environ | {"DOCKER": str(docker)}, check=True)
+        pinned = yaml.safe_load((tmp_path / "deploy/compose.yaml").read_text())["services"]
+        for name, service in pinned.items():
+            tag = SERVICES[name]["image"]
+            if ":" in tag:
+                assert re.fullmatch(re.escape(tag) + "@sha256:[0-9a-f]{64}", service["image"])
+            else:
+                assert service["image"] == tag  # built here
+        lines = (tmp_path / "deploy/Dockerfile").read_text().splitlines()
+        begins = [line for line in lines if line.startswith("FROM ")]
+        assert len(begins) == 2
+        assert all("debian:trixie-slim@sha256:" in line for line in begins)
+        assert begins[0].endswith(" AS build")

@@ -1,8 +1,10 @@
 """What the audit says of a report, and what a bill of materials keeps."""
 
+import re
+
 import pytest
 
-from deploy.supply_chain import direct_dependencies, runtime_only, verdict
+from deploy.supply_chain import PROJECT, direct_dependencies, runtime_only, verdict
 
 SOUND = {"name": "a", "version": "1", "vulns": []}
 UNKNOWN = {"name": "b", "skip_reason": "not on the index"}
@@ -48,3 +50,22 @@ def test_what_operation_needs_is_read_from_the_project():
     needs = direct_dependencies()
     assert {"aiomqtt", "argon2-cffi", "grafana-foundation-sdk", "iotcore"} <= needs
     assert not {"pytest", "ruff", "scikit-learn", "plumewatch"} & needs
+
+
+def locked(name):
+    """Package and version of each entry, with the number of its hashes."""
+    text = (PROJECT / name).read_text().replace("\\\n", " ")
+    found = re.findall(r"^([\w.-]+==\S+)(.*)$", text, re.MULTILINE)
+    entries = ((pin + rest.partition("--hash")[0], rest.count("--hash")) for pin, rest in found)
+    return {entry.strip(): hashes for entry, hashes in entries}
+
+
+@pytest.mark.parametrize("name", ["", "-run", "-scale", "-docs"])
+def test_every_locked_package_has_the_hashes_of_its_files(name):
+    packages = locked(f"requirements{name}.lock")
+    assert packages
+    assert all(packages.values())
+
+
+def test_what_is_installed_to_run_is_what_the_tests_run_on():
+    assert locked("requirements-run.lock").items() <= locked("requirements.lock").items()
