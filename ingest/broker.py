@@ -13,15 +13,22 @@ Subscriptions
 A persistent session keeps every subscription that was ever made in it, and a client cannot ask
 which these are. So they are remembered in a small file, before they are made; those that are not
 wanted any more are then given up. A file that is missing or cannot be written costs no more than
-messages of topics that are not wanted.
+messages of topics that are not wanted. The file also names sessions under former client ids until
+they are drained.
+
+Client id
+---------
+Many brokers let any account connect with any client id, and who has that of the service gets its
+session. So it is random unless it is configured, and it is shown to nobody: not in a topic either.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
-import os
+import re
 import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -32,6 +39,7 @@ from paho.mqtt.enums import MessageType, MQTTErrorCode
 
 from ingest.canary import CANARY_TOPICS
 from ingest.errors import BrokerError, BrokerReason
+from storage.files import close_to_others, write_private
 
 if TYPE_CHECKING:
     import ssl
@@ -44,6 +52,34 @@ log = logging.getLogger(__name__)
 
 _TIMEOUT_S: Final = 10.0
 """For each answer of the broker."""
+_UNGUESSABLE: Final = re.compile("[0-9a-f]{16}")
+_CLIENT_ID: Final = re.compile("[A-Za-z0-9_.:-]{1,64}")
+
+
+def new_client_id() -> str:
+    """Return a client id that nobody can guess."""
+    return f"plumewatch-{secrets.token_hex(16)}"
+
+
+def is_guessable(client_id: str) -> bool:
+    """Whether a client id has no part that looks random."""
+    return _UNGUESSABLE.search(client_id) is None
+
+
+def kept_client_id(path: Path) -> str:
+    """Return the client id in a file of the data folder, which is made if need be.
+
+    Raises `OSError` if it can be neither read nor written: another id would be another session.
+    """
+    close_to_others(path)
+    with contextlib.suppress(FileNotFoundError):
+        found = path.read_text(encoding="ascii", errors="replace").strip()
+        if _CLIENT_ID.fullmatch(found):
+            return found
+        log.error("%s contains no client id: a new one is made, and its session is empty", path)
+    made = new_client_id()
+    write_private(path, made.encode())
+    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +87,13 @@ class BrokerSettings:
     """How to reach the broker.
 
     `client_id`: names the persistent session: keep it, and never run two services with the same
-    one.
+    one; by default another one each time.
     `username`, `password`: empty for none. The password never appears in `repr`.
     """
 
     host: str = "127.0.0.1"
     port: int = 1883
-    client_id: str = "plumewatch"
+    client_id: str = field(default_factory=new_client_id)
     username: str = ""
     password: str = field(default="", repr=False)
     tls: ssl.SSLContext | None = None
@@ -123,38 +159,76 @@ def _translated(error: aiomqtt.MqttError, settings: BrokerSettings) -> BrokerErr
 
 
 class _Remembered(msgspec.Struct, frozen=True):
+    """`session` and the keys of `former` are ``client_id@host:port``."""
+
     session: str
     filters: tuple[str, ...]
+    former: dict[str, tuple[str, ...]] = {}
 
 
 class Subscriptions:
-    """The filters of one session.
+    """The filters of one session, and those of sessions before it that are not drained yet.
 
     `path`: the file; its folder must exist when something is remembered.
-    `session`: names broker and client; what was held in another one does not count.
     """
 
-    def __init__(self, path: Path, session: str) -> None:
+    def __init__(self, path: Path, settings: BrokerSettings) -> None:
         self._path = path
-        self._session = session
+        self._settings = settings
+        close_to_others(path)
+        self._session = f"{settings.client_id}@{settings.host}:{settings.port}"
+
+    def of(self, settings: BrokerSettings) -> Subscriptions:
+        """Return those of another session in the same file."""
+        return Subscriptions(self._path, settings)
 
     def current(self) -> tuple[str, ...]:
         """Return the filters that the session may hold."""
-        with contextlib.suppress(OSError, msgspec.MsgspecError):
-            found = msgspec.json.decode(self._path.read_bytes(), type=_Remembered)
-            if found.session == self._session:
-                return found.filters
-        return ()
+        found = self._read()
+        return found.filters if found.session == self._session else ()
+
+    def former(self) -> dict[str, tuple[str, ...]]:
+        """Return the filters that sessions under other client ids at this host may hold, by id."""
+        sessions = {}
+        for session, filters in self._former().items():
+            client_id, _, address = session.rpartition("@")
+            same_host = address.rpartition(":")[0] == self._settings.host
+            if same_host and client_id != self._settings.client_id:
+                sessions[client_id] = filters
+        return sessions
 
     def remember(self, filters: Iterable[str]) -> None:
-        """Replace what is remembered."""
-        wanted = _Remembered(self._session, tuple(sorted(set(filters))))
-        if wanted.filters == self.current():
+        """Replace the filters; the session of another client id becomes a former one."""
+        self._write(_Remembered(self._session, tuple(sorted(set(filters))), self._former()))
+
+    def add_former(self, client_id: str, filters: Iterable[str]) -> None:
+        """Remember a session under another client id, which is not drained."""
+        session = self._session.replace(self._settings.client_id, client_id, 1)
+        former = {**self._former(), session: tuple(filters)}
+        self._write(_Remembered(self._session, self.current(), former))
+
+    def forget_former(self, client_id: str) -> None:
+        """Forget a session that is drained."""
+        former = self._former()
+        left = {s: kept for s, kept in former.items() if s.rpartition("@")[0] != client_id}
+        self._write(_Remembered(self._session, self.current(), left))
+
+    def _former(self) -> dict[str, tuple[str, ...]]:
+        found = self._read()
+        if found.session in ("", self._session):
+            return found.former
+        return {**found.former, found.session: found.filters}
+
+    def _read(self) -> _Remembered:
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            return msgspec.json.decode(self._path.read_bytes(), type=_Remembered)
+        return _Remembered("", ())
+
+    def _write(self, wanted: _Remembered) -> None:
+        if wanted == self._read():
             return
-        fresh = self._path.with_name(self._path.name + ".new")
         try:
-            fresh.write_bytes(msgspec.json.encode(wanted))
-            os.replace(fresh, self._path)  # noqa: PTH105 - atomic
+            write_private(self._path, msgspec.json.encode(wanted))
         except OSError as error:
             log.warning("cannot remember the subscriptions: %s: %s", self._path, error.strerror)
 
@@ -330,6 +404,13 @@ async def _arrives(client: aiomqtt.Client, wanted: str) -> bool:
     except TimeoutError:
         pass
     return False
+
+
+def canary_topic(client_id: str) -> str:
+    """Return the topic of one service's canaries, which does not give its client id away."""
+    if not is_guessable(client_id):
+        client_id = hashlib.sha256(client_id.encode()).hexdigest()[:16]
+    return CANARY_TOPICS + client_id
 
 
 def is_refused(code: object) -> bool:

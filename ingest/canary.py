@@ -50,11 +50,6 @@ class Cure(Enum):
     RECONNECT = auto()
 
 
-def canary_topic(client_id: str) -> str:
-    """Topic of one service's canaries."""
-    return CANARY_TOPICS + client_id
-
-
 class Canary:
     """Follow canaries over the connections of one service.
 

@@ -11,6 +11,15 @@ broker keeps what follows. Messages of a join window, and those that came after 
 acknowledged once the window is closed and committed. A canary (`ingest.canary`) is acknowledged in
 its place.
 
+A former client id
+------------------
+Messages may be queued in a session under another client id that the service had before. The new
+session subscribes first and queues; then the former one gives up its subscriptions and is drained
+through the same intake; then the new one is taken in. So nothing is lost, also by a kill at any
+point, and the order is kept. What is published between the two requests is in both: a reading
+without time stamp is then stored twice. If the former session cannot be had, the new one goes on
+without it, and the next connection tries again.
+
 Bounds
 ------
 Unacknowledged QoS 1 messages are bounded by the broker (`max_inflight_messages`). QoS 0 messages
@@ -29,32 +38,36 @@ import random
 import secrets
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiomqtt
+from msgspec import structs
 
 from ingest.broker import (
     DROPPED,
     STORED,
     Link,
+    Subscriptions,
+    canary_topic,
     connected,
     ignore_cut_connection,
     is_refused,
     new_client,
 )
-from ingest.canary import CANARY_TOPICS, Canary, CanarySettings, Cure, canary_topic
+from ingest.canary import CANARY_TOPICS, Canary, CanarySettings, Cure
 from ingest.errors import BrokerError, BrokerReason
 from ingest.message import Message, never_set
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from pathlib import Path
 
     from paho.mqtt.client import Client as PahoClient
     from paho.mqtt.client import MQTTMessage
 
-    from ingest.broker import BrokerSettings, Subscriptions
+    from ingest.broker import BrokerSettings
     from ingest.intake import Outcome
     from storage.journal import DeadLetter
     from storage.reading import Reading
@@ -71,6 +84,12 @@ _CONTENDED_S: Final = 30.0
 """So many connections lost within this time are no accident of the network."""
 _JOIN_POLL_S: Final = 0.2
 """How often to look whether a join window is over while nothing arrives."""
+_DRAIN_ATTEMPTS: Final = 2
+_DRAIN_POLL_S: Final = 0.05
+_DRAINED_S: Final = 5.0
+"""So long without a message, a former session is drained if its marker cannot be had."""
+_PACKETS: Final = 65_536
+"""Added to the packet ids of a former session, which are not those of the new one."""
 
 
 @dataclass(slots=True)
@@ -218,6 +237,29 @@ class Decides(Protocol):
         """Receive time from which on messages wait; None if none does."""
 
 
+@dataclass(frozen=True, slots=True)
+class _FormerPackets:
+    """Keeps the packet ids of another session apart from those of the one that is taken in."""
+
+    intake: Decides
+
+    def on_message(self, message: Message) -> Outcome:
+        packet = message.packet and message.packet + _PACKETS
+        return self.intake.on_message(structs.replace(message, packet=packet))
+
+    def on_new_session(self) -> None:
+        pass
+
+    def on_session_fault(self, what: str, now: float) -> None:
+        self.intake.on_session_fault(what, now)
+
+    def on_time(self, now: float) -> Sequence[Reading]:
+        return self.intake.on_time(now)
+
+    def waiting_since(self) -> float | None:
+        return self.intake.waiting_since()
+
+
 class MqttSource:
     """The service's end of the broker connection.
 
@@ -228,8 +270,8 @@ class MqttSource:
     `clock`: unix seconds, for the receive time.
     `canary`: without it no canary is sent, silence is not noticed, and the broker's own counts are
     not read.
-    `subscriptions`: remembers what the session is subscribed to; without it, messages of topics
-    that are not wanted any more go on to arrive.
+    `subscriptions`: the file that remembers what the session is subscribed to; without it, messages
+    of topics that are not wanted any more go on to arrive.
     `step_of`: by how many seconds the clock was set since the message before, by its time now.
     `attempted`: set once it is connected, or could not be.
     """
@@ -242,7 +284,7 @@ class MqttSource:
         commit: Callable[[Sequence[Reading], Sequence[DeadLetter]], Awaitable[None]],
         clock: Callable[[], float],
         canary: CanarySettings | None = None,
-        subscriptions: Subscriptions | None = None,
+        subscriptions: Path | None = None,
         step_of: Callable[[float], float] = never_set,
     ) -> None:
         self.state = SourceState()
@@ -254,11 +296,19 @@ class MqttSource:
         self._intake = intake
         self._commit = commit
         self._clock = clock
-        self._subscriptions = subscriptions
+        self._subscriptions = (
+            None if subscriptions is None else Subscriptions(subscriptions, settings)
+        )
         self._step_of = step_of
         self._lost_at: float | None = None
         self._losses: deque[float] = deque(maxlen=_CONTENDED)
         self._jitter = random.Random()  # noqa: S311 - spreads reconnects, hides nothing
+
+    def use_client_id(self, client_id: str) -> None:
+        """Set the client id of the session, before `run`."""
+        self._settings = replace(self._settings, client_id=client_id)
+        if self._subscriptions is not None:
+            self._subscriptions = self._subscriptions.of(self._settings)
 
     async def run(self) -> None:
         """Connect, receive, reconnect with growing pauses; until cancelled.
@@ -286,13 +336,17 @@ class MqttSource:
             await asyncio.sleep(pause * self._jitter.uniform(0.5, 1.0))
             pause = min(pause * 2, _LAST_RETRY_S)
 
-    async def _session(self) -> None:
+    def _connection(self) -> tuple[aiomqtt.Client, Link, Arrivals]:
         client = new_client(self._settings, self._settings.client_id, clean=False)
         arrivals = Arrivals(self._clock, self.state, self.canary, self._step_of)
         self._unacknowledged.clear()
         client._client.manual_ack_set(on=True)  # noqa: SLF001 - aiomqtt has no manual mode
         link = Link(client._client)  # noqa: SLF001 - the client underneath
         client._client.on_message = arrivals.on_message  # noqa: SLF001 - aiomqtt hides `dup`
+        return client, link, arrivals
+
+    async def _session(self) -> None:
+        client, link, arrivals = self._connection()
         async with connected(client, self._settings):
             if not link.session_present:
                 self._intake.on_new_session()
@@ -304,13 +358,77 @@ class MqttSource:
             self.state.connections += 1
             self.attempted.set()
             log.info("connected to %s:%d", self._settings.host, self._settings.port)
-            await self._take_in(client, link, arrivals)
+            await self._drain_former_sessions()
+            await self._take_in(client, link, arrivals, self._send_canaries(client, arrivals))
+
+    async def _drain_former_sessions(self) -> None:
+        """Take in what is queued under client ids that the service had before."""
+        known = self._subscriptions
+        for client_id, filters in known.former().items() if known is not None else ():
+            former = MqttSource(
+                replace(self._settings, client_id=client_id),
+                filters,
+                _FormerPackets(self._intake),
+                self._commit,
+                self._clock,
+                CanarySettings(),
+                step_of=self._step_of,
+            )
+            for attempt in range(_DRAIN_ATTEMPTS):
+                try:
+                    await former._drain()
+                    if known is not None:
+                        known.forget_former(client_id)
+                    break
+                except BrokerError as error:
+                    what = "queued messages of client id %r wait until the next connection: %s"
+                    if attempt:
+                        log.warning(what, client_id, error)
+                finally:
+                    self.state.received += former.state.received
+                    self.state.acknowledged += former.state.acknowledged
+                    former.state = SourceState()
+
+    async def _drain(self) -> None:
+        """Give up the subscriptions of the session, take in what it holds, and end it."""
+        client, link, arrivals = self._connection()
+        async with connected(client, self._settings):
+            if not link.session_present:
+                self._report_lost_session()
+                return
+            if self._topics:
+                await client.unsubscribe(list(self._topics))
+            marker = self._send_marker(client, arrivals)
+            await self._take_in(client, link, arrivals, marker, ends=True)
+        count = self.state.acknowledged
+        log.info("took %d queued messages of client id %r", count, self._settings.client_id)
+        if self.canary is not None and self.canary.returned:
+            ended = new_client(self._settings, self._settings.client_id, clean=True)
+            async with connected(ended, self._settings):
+                pass  # a clean session ends the one that was kept
+
+    async def _send_marker(self, client: aiomqtt.Client, arrivals: Arrivals) -> None:
+        """Return when the broker has delivered all that is queued: a canary is the last of it."""
+        canary = self.canary
+        assert canary is not None  # noqa: S101
+        topic = CANARY_TOPICS + secrets.token_hex(8)
+        with contextlib.suppress(aiomqtt.MqttError):  # not permitted: silence says so
+            await client.subscribe(topic, qos=1)
+            await client.publish(topic, canary.due(time.monotonic()), qos=1)
+        received, since = -1, time.monotonic()
+        while not canary.returned and time.monotonic() - since < _DRAINED_S:
+            if received != self.state.received or self._unacknowledged or len(arrivals):
+                received, since = self.state.received, time.monotonic()
+            await asyncio.sleep(_DRAIN_POLL_S)
 
     def _on_new_session(self) -> None:
-        """Report a session that should have been there, and what it may have held."""
+        """Report a session that should have been there."""
         known = self._subscriptions
         if self.state.connections == 0 and (known is None or not known.current()):
             return
+        self._report_lost_session()
+
+    def _report_lost_session(self) -> None:
         now = self._clock()
         since = "the service last ran"
         if self._lost_at is not None:
@@ -369,15 +487,27 @@ class MqttSource:
         known.remember(wanted)
         return granted or ()
 
-    async def _take_in(self, client: aiomqtt.Client, link: Link, arrivals: Arrivals) -> None:
+    async def _take_in(
+        self,
+        client: aiomqtt.Client,
+        link: Link,
+        arrivals: Arrivals,
+        canaries: Coroutine[None, None, None],
+        *,
+        ends: bool = False,
+    ) -> None:
+        """Take in messages until the connection is gone; or `ends` with `canaries`, if drained."""
         gone = client._disconnected  # noqa: SLF001 - the one place that says so
         unacknowledged = self._unacknowledged
         waiting = asyncio.ensure_future(arrivals.group())
-        canary = asyncio.ensure_future(self._send_canaries(client, arrivals))
+        canary = asyncio.ensure_future(canaries)
         try:
             while not gone.done():
+                pending: list[asyncio.Future[Any]] = [waiting, gone]
+                if not canary.done():
+                    pending.append(canary)
                 await asyncio.wait(
-                    (waiting, gone, canary),
+                    pending,
                     timeout=None if self._intake.waiting_since() is None else _JOIN_POLL_S,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
@@ -392,6 +522,8 @@ class MqttSource:
                 await self._settle(outcomes, self._intake.on_time(self._clock()))
                 if not gone.done():
                     self._acknowledge(link, unacknowledged)
+                if ends and canary.done() and not (waiting.done() or unacknowledged or arrivals):
+                    return
         finally:
             await _end(waiting, canary)
         error = gone.exception()

@@ -43,6 +43,18 @@ def atomic_write(path: Path) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
+def write_private(path: Path, content: bytes) -> None:
+    """Replace a file with `content` on the disk, for its owner alone."""
+    with atomic_write(path) as draft:
+        draft.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with os.fdopen(os.open(draft, flags, FILE_MODE), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    sync(path.parent)
+
+
 def make_private_folder(folder: Path) -> None:
     """Make a data folder, or close one to others that has our files; raises `OSError`."""
     try:
@@ -67,8 +79,13 @@ def make_private_database(path: Path) -> None:
     with suppress(OSError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
     for suffix in ("", "-wal", "-shm"):
-        with suppress(OSError):
-            _close(path.with_name(path.name + suffix), FILE_MODE)
+        close_to_others(path.with_name(path.name + suffix))
+
+
+def close_to_others(path: Path) -> None:
+    """Take the rights of others on a file of ours, if there is one."""
+    with suppress(OSError):
+        _close(path, FILE_MODE)
 
 
 def _close(path: Path, mode: int) -> None:

@@ -16,7 +16,7 @@ from alerts.routing.matchers import parse_matchers
 from alerts.routing.muting import InhibitRule
 from alerts.timings import EscalationTimings
 from detection.alert_thresholds import AlertBudgets
-from ingest.broker import BrokerSettings
+from ingest.broker import BrokerSettings, new_client_id
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.ingest_settings import http_sources, mapping_decoders
 from plumewatch.config.roster import weekdays
@@ -49,7 +49,7 @@ def broker_settings(config: PlumewatchConfig) -> BrokerSettings:
     return BrokerSettings(
         host=broker.host,
         port=broker.port,
-        client_id=broker.client_id,
+        client_id=broker.client_id or new_client_id(),
         username=broker.username,
         password="" if password is None else password.reveal(),
         tls=tls,

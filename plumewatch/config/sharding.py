@@ -78,14 +78,14 @@ def part_of(config: PlumewatchConfig, shard: ProcessShard) -> PlumewatchConfig:
         )
     apart = _PORTS_APART * shard.index
     http, mine = config.ingest.http, f"shard-{shard.index}-of-{shard.count}"
+    client_id = config.broker.client_id  # a random one is kept in each data folder
+    client_id = client_id and f"{client_id[:40]}-{mine}"
     part = config.model_copy(
         update={
             "data_dir": config.data_dir / mine,
             "room": [room for room in config.room if room.id in own],
             "sensor": sensors,
-            "broker": config.broker.model_copy(
-                update={"client_id": f"{config.broker.client_id[:40]}-{mine}"}
-            ),
+            "broker": config.broker.model_copy(update={"client_id": client_id}),
             "web": config.web.model_copy(update={"port": config.web.port + apart}),
             "ingest": config.ingest.model_copy(
                 update={"http": http.model_copy(update={"port": http.port + apart})}

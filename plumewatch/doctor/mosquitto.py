@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
-import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ingest.broker import is_guessable
 from plumewatch.doctor.result import CheckResult, fault, ok, span, warning
 from plumewatch.service.web_server import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from plumewatch.config.model import PlumewatchConfig
 
@@ -29,10 +29,11 @@ _OF_LISTENER: Final = frozenset(
         "use_username_as_clientid",
     }
 )
-_UNGUESSABLE: Final = re.compile("[0-9a-f]{16}")
 _DAY_S: Final = 86_400.0
 _HOUR_S: Final = 3_600.0
 _MESSAGE_BYTES: Final = 500
+_OTHER_DESCRIPTORS: Final = 50
+"""Files, listeners and bridges of a broker."""
 _DEDUPE_WINDOW: Final = 512
 
 
@@ -160,6 +161,44 @@ def _queue_limits(config: PlumewatchConfig, file: MosquittoFile) -> Iterator[Che
         )
 
 
+def _descriptors() -> int | None:
+    """Return how many files a Mosquitto of this machine may have open; None if none runs."""
+    for comm in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(OSError, ValueError):
+            if comm.read_text().strip() == "mosquitto":
+                limits = comm.with_name("limits").read_text()
+                return int(limits.partition("Max open files")[2].split()[0])
+    return None
+
+
+def _client_ids(config: PlumewatchConfig, one: Listener) -> Iterator[CheckResult]:
+    """Find out who may use the client id of another account."""
+    client_id = config.broker.client_id
+    bound = one.settings.get("use_username_as_clientid", "").lower() == "true"
+    is_of_service = one.port == str(config.broker.port)
+    if bound and is_of_service:
+        yield fault(
+            PART,
+            f"listener {one.port}: use_username_as_clientid gives all connections of the service"
+            " one client id, so they end each other",
+            f"a listener of its own for the service, without it; {SHIPPED}",
+        )
+    elif not bound and client_id and is_guessable(client_id):
+        yield warning(
+            PART,
+            f"listener {one.port}: any account can take over the session of client id"
+            f" {client_id!r}, and the readings in it",
+            "delete broker.client_id: the service then makes one that cannot be guessed, and takes"
+            " what is queued under the former one",
+        )
+    elif not bound and not is_of_service:
+        yield warning(
+            PART,
+            f"listener {one.port}: a device can end the connection of another by its client id",
+            "use_username_as_clientid true below that listener",
+        )
+
+
 def _openings(config: PlumewatchConfig, file: MosquittoFile) -> Iterator[CheckResult]:
     outside = [one for one in file.listeners if not is_loopback(one.host or "0.0.0.0")]  # noqa: S104
     if file.is_on("allow_anonymous") and file.listeners:
@@ -175,23 +214,14 @@ def _openings(config: PlumewatchConfig, file: MosquittoFile) -> Iterator[CheckRe
             "no acl_file: every account may publish as every sensor",
             f"acl_file /etc/mosquitto/plumewatch-acl; {SHIPPED}",
         )
-    guessable = _UNGUESSABLE.search(config.broker.client_id) is None
     for one in outside:
-        if guessable and one.settings.get("use_username_as_clientid", "").lower() != "true":
-            yield warning(
-                PART,
-                f"listener {one.port}: any account can take over the session of client id"
-                f" {config.broker.client_id!r}, and the readings in it",
-                "use_username_as_clientid true below that listener if the service uses another"
-                f' one; else broker.client_id = "plumewatch-{secrets.token_hex(8)}"'
-                " (the old session ends empty: stop the sensors or the broker meanwhile)",
-            )
+        yield from _client_ids(config, one)
         if "max_connections" not in one.settings:
             yield warning(
                 PART,
                 f"listener {one.port}: one device can open connections until the broker has no"
                 " descriptors left",
-                "max_connections 2000 below that listener",
+                "max_connections 450 below that listener",
             )
         if "certfile" not in one.settings:
             yield warning(
@@ -199,6 +229,15 @@ def _openings(config: PlumewatchConfig, file: MosquittoFile) -> Iterator[CheckRe
                 f"listener {one.port} is open to the network without TLS: passwords can be read",
                 "certfile and keyfile below that listener, or bind it to 127.0.0.1",
             )
+    most = sum(int(one.settings.get("max_connections", "0")) for one in file.listeners)
+    descriptors = _descriptors()
+    if descriptors and most > descriptors - _OTHER_DESCRIPTORS:
+        yield warning(
+            PART,
+            f"the listeners take {most:,} connections, and the broker has {descriptors:,}"
+            " descriptors: one that has none left cannot save its queues",
+            f"systemctl edit mosquitto: [Service] LimitNOFILE={2 * most}; or less max_connections",
+        )
     if not file.number("max_packet_size", 0):
         yield warning(
             PART,

@@ -143,6 +143,7 @@ class Service:
         intake, resources = self.ingestion.intake, self.resources
         try:
             resources.open()
+            self.ingestion.open()
             counted = restore_counts(resources.state, intake.reading_counts, resources.registry)
             self.ingestion.restore(counted)
             intake.firmware.restore(firmware.versions(resources.state))

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from ingest.broker import Subscriptions
+from ingest.broker import Subscriptions, kept_client_id
 from ingest.canary import CanarySettings
 from ingest.commit import GroupCommit
 from ingest.duplicates.journal_history import JournalHistory
@@ -24,6 +24,7 @@ from plumewatch.config.settings import broker_settings
 from plumewatch.service.meters import Histogram
 from plumewatch.service.supervisor import Task
 from plumewatch.service.web_server import WebServer, is_loopback
+from storage.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -44,6 +45,8 @@ first reading after a pause does not wait."""
 _DEDUPE_WINDOW: Final = 512
 """More than the broker's `max_inflight_messages`, all of which it may resend after a crash. What is
 older is searched for in the journal."""
+_EVENTS: Final = "-events"
+"""At the end of the client id of the session for events of other detectors."""
 _TAP_AGAIN_S: Final = 5.0
 _POLL_S: Final = 0.2
 _MAX_RECOUNTED: Final = 500_000
@@ -95,18 +98,19 @@ class Ingestion:
             self.commits.commit,
             clock,
             CanarySettings() if config.broker.canary else None,
-            Subscriptions(resources.paths.subscriptions, config.broker.session),
+            resources.paths.subscriptions,
             step_of,
         )
         self._events = EventIntake(resources.registry, self.intake_config.context.limits)
         self.event_source: MqttSource | None = None
         if config.ingest.events:
             self.event_source = MqttSource(
-                replace(broker, client_id=f"{broker.client_id}-events"),
+                replace(broker, client_id=f"{broker.client_id}{_EVENTS}"),
                 EVENT_TOPICS,
                 self._events,
                 self._commit_events,
                 clock,
+                subscriptions=resources.paths.event_subscriptions,
             )
         context = replace(self.intake_config.context, states=States())
         self.unstored = UnstoredIntake(
@@ -128,6 +132,29 @@ class Ingestion:
             on_unstored=self.unstored.on_message,
         )
         self._http_server: WebServer | None = None
+        self._broker, self._paths = broker, resources.paths
+        self._has_own_client_id = bool(config.broker.client_id)
+
+    def open(self) -> None:
+        """Find the broker's sessions of the service that used the data folder before.
+
+        Raises `StorageUnavailableError` if their client id cannot be kept.
+        """
+        broker, paths = self._broker, self._paths
+        if not self._has_own_client_id:
+            try:
+                broker = replace(broker, client_id=kept_client_id(paths.client_id))
+            except OSError as error:
+                raise StorageUnavailableError(f"{paths.client_id}: {error.strerror}") from error
+            self.source.use_client_id(broker.client_id)
+        if self.event_source is None:
+            return
+        events = replace(broker, client_id=f"{broker.client_id}{_EVENTS}")
+        self.event_source.use_client_id(events.client_id)
+        if not paths.event_subscriptions.exists():
+            for former in Subscriptions(paths.subscriptions, broker).former():
+                known = Subscriptions(paths.event_subscriptions, events)
+                known.add_former(f"{former}{_EVENTS}", EVENT_TOPICS)
 
     def restore(self, counted: int | None) -> None:
         """Give the intake the newest readings of the journal, to find duplicates.

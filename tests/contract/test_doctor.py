@@ -170,7 +170,7 @@ class TestBroker:
             ("listener 1883 127.0.0.1\nallow_anonymous true", "whoever reaches", False),
             ("listener 8883", "listener 8883 is open to the network without TLS", False),
             ("listener 8883", "no acl_file", False),
-            ("listener 8883", "can take over the session of client id 'plumewatch'", False),
+            ("listener 8883", "a device can end the connection of another", False),
             ("listener 8883", "until the broker has no descriptors", False),
             ("max_connections 9\nlistener 8883", "until the broker has no descriptors", False),
         ],
@@ -192,13 +192,24 @@ class TestBroker:
         path.write_text(
             path.read_text()
             .replace("use_username_as_clientid true", "use_username_as_clientid false")
-            .replace("\nmax_connections 2000", "")
+            .replace("\nmax_connections 450", "")
         )
         found = [f.sentence for f in check_mosquitto(load(site()), read_mosquitto(path))]
         assert [f.partition(":")[0] for f in found] == ["listener 8883"] * 2
+        known = load(site(broker='client_id = "plumewatch"'))
+        found = [f.sentence for f in check_mosquitto(known, read_mosquitto(path))]
+        assert "can take over the session of client id 'plumewatch'" in found[0]
         secret = load(site(broker='client_id = "plumewatch-0123456789abcdef"'))
-        (found,) = check_mosquitto(secret, read_mosquitto(path))
-        assert "descriptors" in found.sentence
+        found = [f.sentence for f in check_mosquitto(secret, read_mosquitto(path))]
+        assert not any("take over" in sentence for sentence in found)
+
+    def test_a_listener_that_would_give_all_connections_of_the_service_one_id(self, site, tmp_path):
+        config = load(site())
+        path = tmp_path / "mosquitto.conf"
+        path.write_text(f"listener {config.broker.port}\nuse_username_as_clientid true")
+        results = check_mosquitto(config, read_mosquitto(path))
+        found = [result for result in results if "one client id" in result.sentence]
+        assert [f.state for f in found] == [State.FAULT]
 
     def test_the_shipped_settings_are_ok(self, site, tmp_path):
         shipped = SHIPPED.read_text()

@@ -350,7 +350,7 @@ def test_a_user_of_1x_that_may_only_read(tmp_path):
         secret = (tmp_path / "service").read_text().strip()
         own = InfluxHttp(InfluxSettings(server.url, "air", username="air_service", secret=secret))
         assert "accepts readings and answers" in own.check_connection()
-        own.write(f"reading received=1 {time.time_ns()}".encode())
+        own.write(f"reading received=1 {clock.time_ns()}".encode())
         with pytest.raises(StorageUnavailableError, match="no right"):
             own.query("CREATE DATABASE mine", change=True)
         assert setup(tmp_path / "reader2").code == 0  # a new password

@@ -145,6 +145,9 @@ def test_a_broker_with_tls_to_which_anybody_publishes(tmp_path, capsys):
         users = (folder / "broker/plumewatch-passwords").read_text().splitlines()
         assert len({user.partition(":")[0] for user in users}) == len(users) == 5
         conf = folder / "broker/mosquitto.conf"
+        listeners = read_mosquitto(conf).listeners
+        assert [one.settings.get("use_username_as_clientid") for one in listeners] == ["true", None]
+        assert all("max_connections" in one.settings for one in listeners)
         conf.write_text(re.sub(r"certfile .*\nkeyfile .*\n", pair, conf.read_text()))
         installed(broker, folder)
         check = plumewatch("check", "--config", folder / "plumewatch.toml")

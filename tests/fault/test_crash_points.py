@@ -24,6 +24,7 @@ from tests.support.service import Publisher, Receiver, eventually
 RANDOM_KILLS = int(os.environ.get("FAULT_KILLS", "10"))
 ONCE = ("incident: notice", "lease", "send", "mark")
 """Points that one episode passes once."""
+KNOWN = {"broker": 'client_id = "plumewatch"'}
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_death_at(point, broker, tmp_path):
     rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
     at_pass = 1 if point.startswith(ONCE) else rng.randint(1, 4)
     with Receiver() as receiver, Publisher(broker.port) as publisher:
-        service = ForkedService(tmp_path, broker.port, push_url=receiver.url)
+        service = ForkedService(tmp_path, broker.port, push_url=receiver.url, **KNOWN)
         try:
             service.start(crash=point, at_pass=at_pass)
             publisher.send_readings(episode())
@@ -74,7 +75,7 @@ def test_deaths_at_random(broker, tmp_path):
     with (
         Receiver() as receiver,
         Publisher(broker.port) as publisher,
-        ForkedService(tmp_path, broker.port, push_url=receiver.url) as service,
+        ForkedService(tmp_path, broker.port, push_url=receiver.url, **KNOWN) as service,
     ):
         sent = episode()
         cuts = sorted(rng.choices(range(len(sent)), k=RANDOM_KILLS - 1))
@@ -110,7 +111,7 @@ def test_messages_without_time_that_say_the_same(payload, crash, least, most, br
     """Equal content is no redelivery: the second message died before or after its commit."""
     topic = "plumewatch/v1/n2-boys-1/reading"
     with Receiver() as receiver, Publisher(broker.port) as publisher:
-        service = ForkedService(tmp_path, broker.port, push_url=receiver.url)
+        service = ForkedService(tmp_path, broker.port, push_url=receiver.url, **KNOWN)
         try:
             service.start()
             publisher.send(topic, payload)

@@ -22,6 +22,8 @@ from tests.support.service import Publisher, eventually
 BURST = 300
 WINDOW = "max_inflight_messages 100\nmax_queued_messages 100000"
 
+KNOWN_ID = 'client_id = "plumewatch"'
+
 
 class Course:
     """Broker, proxy, service and publisher; readings are numbered through."""
@@ -46,7 +48,7 @@ def course(tmp_path):
     with (
         Mosquitto(WINDOW) as broker,
         Proxy(broker.port) as proxy,
-        ForkedService(tmp_path, proxy.port) as service,
+        ForkedService(tmp_path, proxy.port, broker=KNOWN_ID) as service,
         Publisher(broker.port) as publisher,
     ):
         course = Course(broker, proxy, service, publisher)

@@ -28,19 +28,31 @@ _SALT_BYTES: Final = 12
 _FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9_.-]")
 
 _BYTES_A_MESSAGE: Final = 512
+_LAST_PORT: Final = 65_535
 _MOSQUITTO_CONF: Final = Path(__file__).with_name("mosquitto.conf").read_text(encoding="utf-8")
 _LOOPBACK_LISTENER: Final = """\
 listener {port} 127.0.0.1
+max_connections 450
 # For sensors in the network, with TLS (deploy/broker-tls.conf says how to make the files):
 # listener 8883
 # certfile /etc/mosquitto/certs/server.pem
-# keyfile /etc/mosquitto/certs/server.key"""
+# keyfile /etc/mosquitto/certs/server.key
+# max_connections 450
+# use_username_as_clientid true"""
 _TLS_LISTENER: Final = """\
 # certfile and keyfile must be those that the broker has had so far.
 listener {port}
 certfile /etc/mosquitto/certs/server.pem
 keyfile /etc/mosquitto/certs/server.key
-tls_version tlsv1.2"""
+tls_version tlsv1.2
+max_connections 450
+use_username_as_clientid true
+# For the service, whose connections need a client id each. A firewall may keep others from it.
+listener {service_port}
+certfile /etc/mosquitto/certs/server.pem
+keyfile /etc/mosquitto/certs/server.key
+tls_version tlsv1.2
+max_connections 100"""
 
 new_password = generated
 
@@ -110,21 +122,30 @@ def acl(sensors: Iterable[DiscoveredSensor], accounts: Mapping[str, str], servic
         lines.append("")
     lines += [
         "# Devices that speak the native format and come later.",
-        "pattern write plumewatch/v1/%u/#",
+        "pattern write plumewatch/v1/%u/reading",
+        "pattern write plumewatch/v1/%u/status",
     ]
     return "\n".join(lines) + "\n"
+
+
+def service_port(port: int, *, tls: bool) -> int:
+    """Return the port of the service's listener; with `tls` it is not that of the devices."""
+    if not tls:
+        return port
+    return port + 1 if port < _LAST_PORT else port - 1
 
 
 def mosquitto_conf(folder: str, port: int, queued: int, *, tls: bool = False) -> str:
     """Return the broker's configuration; its passwords and rights will be in `folder`.
 
-    With `tls` the listener is in the network, as the broker was reached so far, else on loopback.
+    With `tls` devices have a listener in the network, as the broker was reached so far, and the
+    service another; else there is one on loopback.
     It keeps `queued` messages while the service is away.
     """
     listener = _TLS_LISTENER if tls else _LOOPBACK_LISTENER
     return _MOSQUITTO_CONF.format(
         folder=folder,
-        listener=listener.format(port=port),
+        listener=listener.format(port=port, service_port=service_port(port, tls=tls)),
         queued=queued,
         queued_bytes=queued * _BYTES_A_MESSAGE,
     )

@@ -241,8 +241,9 @@ def _finish(folder: Path, answers: Answers, printer: Printer) -> int:
     config = Site.load(path).config
     if answers.test_notice and config.staff:
         send_test_notices(config, printer)
-    code = run_check(path, printer)
+    _, _, tls = address(answers.broker)
+    not_yet = ("broker", "broker certificate") if tls else ()  # its listener is not there yet
+    code = run_check(path, printer, not_yet=not_yet)
     if not printer.as_json:
-        _, _, tls = address(answers.broker)
         printer.say(next_steps(folder, answers.broker_folder.rstrip("/"), tls=tls))
     return DONE if code == DONE else UNREACHABLE

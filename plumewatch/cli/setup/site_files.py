@@ -173,7 +173,7 @@ def _head(answers: Answers, service: str, queued: int) -> str:
             _block(
                 "[broker]",
                 host=host,
-                port=port,
+                port=broker_files.service_port(port, tls=tls),
                 username=service,
                 password_file="secrets/broker-password",  # noqa: S106 - a path
                 max_queued_messages=queued,

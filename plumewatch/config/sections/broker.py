@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from plumewatch.config.sections.common import FilePath, Id, Port
+from plumewatch.config.sections.common import FilePath, Port
 
 
 class BrokerConfig(BaseModel, extra="forbid", frozen=True):
@@ -16,8 +16,9 @@ class BrokerConfig(BaseModel, extra="forbid", frozen=True):
     """Host name or address."""
     port: Port = 1883
     """TCP port; usually 8883 with TLS."""
-    client_id: Id = "plumewatch"
-    """Client id of the persistent session; one service per id."""
+    client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{0,64}$")] = ""
+    """Client id of the persistent session, for a broker that permits the service only one; empty
+    for a random one, which is kept in the data folder. One service per id."""
     username: str = ""
     """Account of the service at the broker; empty for none."""
     password_file: FilePath | None = None
@@ -36,8 +37,3 @@ class BrokerConfig(BaseModel, extra="forbid", frozen=True):
     max_queued_messages: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000_000
     """Most messages that the broker queues for the service, as its own configuration says; a
     warning comes before the queue is full."""
-
-    @property
-    def session(self) -> str:
-        """Name of its session at the broker."""
-        return f"{self.client_id}@{self.host}:{self.port}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest.canary import Canary, CanarySettings, Cure, canary_topic
+from ingest.canary import Canary, CanarySettings, Cure
 
 
 @pytest.fixture
@@ -103,7 +103,3 @@ def test_next_deadline(canary):
 def test_settings_that_cannot_be(values):
     with pytest.raises(ValueError, match="must hold"):
         CanarySettings(*values)
-
-
-def test_topic():
-    assert canary_topic("plumewatch") == "plumewatch/canary/plumewatch"

@@ -113,10 +113,10 @@ async def until(met):
             await asyncio.sleep(0.005)
 
 
-def source_of(broker, disk, topics=(TOPIC,), held=None):
+def source_of(broker, disk, topics=(TOPIC,), held=None, client_id="under-test"):
     """Source, and a task that runs it and its commits."""
     intake = Intake(IntakeConfig(accept_unknown=True))
-    settings = BrokerSettings(port=broker.port, client_id="under-test")
+    settings = BrokerSettings(port=broker.port, client_id=client_id)
     commits = GroupCommit(disk.commit, first_retry_s=0.01)
     source = MqttSource(settings, topics, intake, commits.commit, time.time, subscriptions=held)
 
@@ -181,7 +181,7 @@ async def test_what_was_not_acknowledged_comes_again_to_the_next_one(broker):
 async def test_topics_that_are_not_wanted_any_more_are_given_up(broker, tmp_path):
     """The session would keep them for ever."""
     other = "plumewatch/v1/b3/reading"
-    disk, held = Disk(), Subscriptions(tmp_path / "held", "session")
+    disk, held = Disk(), tmp_path / "held"
     source, _, task = source_of(broker, disk, [TOPIC, other], held)
     await until(lambda: source.state.connected)
     await ended(task)
@@ -194,7 +194,9 @@ async def test_topics_that_are_not_wanted_any_more_are_given_up(broker, tmp_path
         send(publisher, [3])
         await until(lambda: 3 in disk.kept)
     assert disk.kept == [1, 3]
-    assert held.current() == (TOPIC,)
+    assert Subscriptions(
+        held, BrokerSettings(port=broker.port, client_id="under-test")
+    ).current() == (TOPIC,)
     await ended(task)
 
 
@@ -319,7 +321,7 @@ async def test_a_session_that_is_lost_becomes_an_incident_and_says_since_when(
     broker, tmp_path, caplog
 ):
     disk = Disk()
-    held = Subscriptions(tmp_path / "subscriptions.json", "s")
+    held = tmp_path / "subscriptions.json"
     source, _, task = source_of(broker, disk, held=held)
     await until(lambda: source.state.connected)
     assert source.state.sessions_lost == 0  # the first time there is none
@@ -365,3 +367,30 @@ async def test_a_session_that_two_clients_fight_for_becomes_an_incident(broker):
     other.disconnect()
     other.loop_stop()
     await ended(task)
+
+
+async def test_a_session_under_a_former_client_id_is_drained_without_a_marker_too(
+    tmp_path, monkeypatch
+):
+    """A broker that permits no canary: nothing comes any more."""
+    monkeypatch.setattr(mqtt, "_DRAINED_S", 0.3)
+    rights = tmp_path / "rights"
+    rights.write_text("topic readwrite plumewatch/v1/#\n")
+    held = tmp_path / "held"
+    with Mosquitto(f"acl_file {rights}") as broker, Publisher(broker.port) as publisher:
+        disk = Disk()
+        source, _, task = source_of(broker, disk, held=held)
+        await until(lambda: source.state.connected)
+        await ended(task)
+        send(publisher, range(700))
+        publisher.settle()
+        source, _, task = source_of(broker, disk, held=held, client_id="renamed")
+        await until(lambda: source.state.connected)
+        send(publisher, range(700, 710))
+        await until(lambda: len(disk.kept) == 710)
+        assert disk.kept == [*range(710)]
+        await until(lambda: source.state.acknowledged == 710)
+        assert source.state.sessions_lost == 0
+        settings = BrokerSettings(port=broker.port, client_id="renamed")
+        assert Subscriptions(held, settings).former() == {}
+        await ended(task)

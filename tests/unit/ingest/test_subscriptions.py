@@ -1,16 +1,21 @@
 """What a session is subscribed to is remembered, or else nothing is."""
 
 import logging
+import stat
 
-from ingest.broker import Subscriptions
+from ingest.broker import BrokerSettings, Subscriptions, canary_topic, kept_client_id, new_client_id
+
+
+def of(path, client_id="a", host="broker", port=1883):
+    return Subscriptions(path, BrokerSettings(host, port, client_id))
 
 
 def test_remembered_for_the_session_alone(tmp_path):
-    one = Subscriptions(tmp_path / "held", "a@broker:1883")
+    one = of(tmp_path / "held")
     assert one.current() == ()
     one.remember(["b/#", "a/+/c", "b/#"])
-    assert Subscriptions(tmp_path / "held", "a@broker:1883").current() == ("a/+/c", "b/#")
-    assert Subscriptions(tmp_path / "held", "a@other:1883").current() == ()
+    assert of(tmp_path / "held").current() == ("a/+/c", "b/#")
+    assert of(tmp_path / "held", host="other").current() == ()
     one.remember(["x"])
     assert one.current() == ("x",)
     assert [p.name for p in tmp_path.iterdir()] == ["held"]
@@ -20,10 +25,46 @@ def test_a_file_that_is_none_counts_as_empty(tmp_path):
     path = tmp_path / "held"
     for junk in (b"", b"{", b"[]", b'{"session": "s", "filters": 7}', b"\xff"):
         path.write_bytes(junk)
-        assert Subscriptions(path, "s").current() == ()
+        assert of(path).current() == ()
 
 
 def test_a_disk_that_refuses_is_said_and_stops_nothing(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        Subscriptions(tmp_path / "no folder" / "held", "s").remember(["a"])
+        of(tmp_path / "no folder" / "held").remember(["a"])
     assert "cannot remember" in caplog.text
+
+
+def test_a_session_under_another_client_id_is_remembered_until_it_is_drained(tmp_path):
+    path = tmp_path / "held"
+    of(path).remember(["x"])
+    assert of(path).former() == {}
+    assert of(path, host="other").former() == {}
+    assert of(path, host="other", client_id="b").former() == {}
+    assert of(path, client_id="b", port=8883).former() == {"a": ("x",)}
+    of(path, client_id="b").remember(["y"])
+    of(path, client_id="c").remember(["z"])
+    last = of(path, client_id="c")
+    assert last.former() == {"a": ("x",), "b": ("y",)}
+    last.forget_former("a")
+    assert (last.former(), last.current()) == ({"b": ("y",)}, ("z",))
+    assert of(path, client_id="b").former() == {"c": ("z",)}  # back again: its own is not former
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_client_id_is_random_and_kept_for_its_owner_alone(tmp_path, caplog):
+    assert new_client_id() != new_client_id()
+    path = tmp_path / "client-id"
+    kept = kept_client_id(path)
+    assert kept_client_id(path) == kept
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert caplog.text == ""
+    path.write_text("")  # of a disk that was full
+    assert kept_client_id(path) not in ("", kept)
+    assert "contains no client id" in caplog.text
+
+
+def test_the_topic_of_canaries_does_not_give_a_random_client_id_away():
+    assert canary_topic("plumewatch") == "plumewatch/canary/plumewatch"
+    one = new_client_id()
+    assert one.removeprefix("plumewatch-") not in canary_topic(one)
+    assert canary_topic(one) == canary_topic(one) != canary_topic(new_client_id())

@@ -1,0 +1,141 @@
+"""The client id of the service's session: not to be guessed, and nothing lost when it changes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+
+import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
+
+from tests.support.broker import ShippedMosquitto
+from tests.support.launcher import ForkedService
+from tests.support.oracle import assert_all_stored, quiet_reading
+from tests.support.service import Publisher, eventually
+
+SENSOR = {"username": "n2-boys-1", "password": "of-the-sensor"}
+GATEWAY = {"username": "gateway", "password": "of-the-gateway"}
+LOGIN = 'username = "plumewatch"\npassword_file = "broker-password"'
+FORMER = f'{LOGIN}\nclient_id = "plumewatch"'
+
+
+@pytest.fixture
+def broker():
+    users = {"plumewatch": "of-the-service", SENSOR["username"]: SENSOR["password"]}
+    users[GATEWAY["username"]] = GATEWAY["password"]
+    with ShippedMosquitto(users, "user gateway\ntopic write plumewatch/v1/#") as started:
+        yield started
+
+
+@pytest.fixture
+def service(broker, tmp_path):
+    """A service of a version whose client id everybody knows, with readings queued for it."""
+    (tmp_path / "broker-password").write_text("of-the-service")
+    with ForkedService(tmp_path, broker.port, broker=FORMER) as started:
+        yield started
+        assert "Traceback" not in started.log
+
+
+@pytest.fixture
+def publisher(broker):
+    with Publisher(broker.port, **GATEWAY) as started:
+        yield started
+
+
+def upgrade(service):
+    """Take the client id out of the configuration, as a version before it had it built in."""
+    text = service.config.read_text()
+    service.config.write_text(text.replace('client_id = "plumewatch"', ""))
+
+
+def take_session(broker, client_id="plumewatch", *, clean=True):
+    """Connect with a sensor's account and a client id; return the messages that came."""
+    thief = Client(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=clean)
+    thief.username_pw_set(**SENSOR)
+    thief.manual_ack_set(on=True)
+    stolen = []
+    thief.on_message = lambda _client, _data, message: stolen.append(message.payload)
+    thief.connect("127.0.0.1", broker.port)
+    thief.loop_start()
+    eventually(thief.is_connected, "connected")
+    thief.disconnect()
+    thief.loop_stop()
+    return stolen
+
+
+def send(publisher, numbers):
+    publisher.send_readings(quiet_reading("n2-boys-1", k) for k in numbers)
+    publisher.settle()
+
+
+def numbers(service):
+    """Of the readings in the order of the journal; those without a time stamp have none."""
+    return [r.seq for r in service.journal() if r.sensor == "n2-boys-1"]
+
+
+def test_who_knows_the_usual_client_id_takes_no_session(broker, service, publisher):
+    upgrade(service)
+    service.end(signal.SIGTERM)
+    service.start()
+    send(publisher, range(10))
+    assert_all_stored(service, publisher)
+    service.end(signal.SIGTERM)
+    send(publisher, range(10, 60))
+    assert take_session(broker) == []
+    assert take_session(broker, clean=False) == []
+    service.start()  # with the same id, from its data folder
+    assert_all_stored(service, publisher)
+    assert "no longer has the session" not in service.log
+    kept = service.folder / "data/client-id"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert len(kept.read_text().strip()) >= 32
+
+
+def test_what_waits_under_the_former_client_id_is_taken_first(broker, service, publisher):
+    send(publisher, range(10))
+    assert_all_stored(service, publisher)
+    service.end(signal.SIGTERM)
+    send(publisher, range(10, 3_000))
+    for event in ("first", "second"):  # without a time stamp: only a queue holds it
+        publisher.send("plumewatch/v1/n2-boys-1/reading", b'{"events":["tamper"]}', key=event)
+    upgrade(service)
+    service.start()
+    send(publisher, range(3_000, 3_010))
+    eventually(lambda: service.stored() >= 3_013, lambda: service.log)
+    assert numbers(service) == [*range(3_000), None, None, *range(3_000, 3_010)]
+    assert take_session(broker, clean=False) == []  # of the former id: nothing more goes there
+    send(publisher, range(3_010, 3_020))
+    assert take_session(broker, clean=False) == []
+    eventually(lambda: service.stored() >= 3_023, lambda: service.log)
+
+
+def test_killed_while_it_takes_them_it_loses_nothing(broker, service, publisher):
+    send(publisher, range(10))
+    assert_all_stored(service, publisher)
+    service.end(signal.SIGTERM)
+    send(publisher, range(10, 4_000))
+    upgrade(service)
+    for stored in (500, 1_500):
+        service.start(connected=False)
+        eventually(lambda least=stored: service.stored() >= least, lambda: service.log)
+        os.kill(service.pid, signal.SIGKILL)
+        service.wait()
+    service.start()
+    send(publisher, range(4_000, 4_010))
+    eventually(lambda: service.stored() >= 4_011, lambda: service.log)
+    assert numbers(service) == [*range(4_010)]
+
+
+def test_a_former_session_that_somebody_wiped_is_said(broker, service, publisher):
+    send(publisher, range(10))
+    assert_all_stored(service, publisher)
+    service.end(signal.SIGTERM)
+    send(publisher, range(10, 20))
+    take_session(broker)
+    upgrade(service)
+    service.start()
+    send(publisher, range(20, 30))
+    eventually(lambda: service.stored() >= 21, lambda: service.log)
+    assert "no longer has the session of client id 'plumewatch'" in service.log
