@@ -172,7 +172,7 @@ async def test_who_is_there_says_so_and_the_next_step_stands_out(open_page, make
         "A. Principal is responding, someone is on site"
         in (await page.client.get("/incidents")).text
     )
-    assert shown.count("<b>arrived</b>") == 1
+    assert shown.count("<b>On site</b>") == 1
 
 
 async def test_why_somebody_was_told_stays_when_more_is_known(
