@@ -323,11 +323,10 @@ def _grid(grid: Grid) -> dict[str, Any]:
     texts = [
         column_texts(values, unit) for (_, unit), values in zip(grid.columns, columns, strict=False)
     ]
+    units = [unit for unit, _ in texts] or [""] * len(grid.columns)
     heads = [
-        " ".join(filter(None, (name.replace("_", " "), unit not in ("", "days") and f"({unit})")))
-        for (name, _), unit in zip(
-            grid.columns, [unit for unit, _ in texts] or [""] * len(grid.columns), strict=True
-        )
+        name.replace("_", " ") + ("" if unit in ("", "days") else f" ({unit})")
+        for (name, _), unit in zip(grid.columns, units, strict=True)
     ]
     rows = []
     for k, (name, _) in enumerate(grid.rows):

@@ -323,8 +323,10 @@ class NoticeWriter:
     def _last_answer(self, tx: sqlite3.Connection, incident_id: str) -> str:
         """Say who responded to the incident before, and when."""
         before = repository.load(tx, incident_id)
-        at = before and (before.answered_at or before.acknowledged_at)
-        if before is None or at is None:
+        if before is None:
+            return ""
+        at = before.answered_at or before.acknowledged_at
+        if at is None:
             return ""
         name = self._policy.name_of(before.acknowledged_by) if before.acknowledged_by else "Someone"
         did = "answered" if before.answered_at else "responded to"
