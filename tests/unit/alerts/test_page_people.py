@@ -112,7 +112,7 @@ async def test_answers_are_added_and_none_is_lost(open_page, make_event):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             page.db.execute(change)
     shown = (await page.client.get(f"/incidents/{incident}")).text
-    for output in ("feedback: confirmed", "feedback: false alarm", "feedback: test"):
+    for output in ("Found: confirmed", "Found: false alarm", "Found: test"):
         assert output in shown
 
 
