@@ -86,7 +86,7 @@ _JOIN_POLL_S: Final = 0.2
 """How often to look whether a join window is over while nothing arrives."""
 _DRAIN_ATTEMPTS: Final = 2
 _DRAIN_POLL_S: Final = 0.05
-_DRAINED_S: Final = 5.0
+_DRAINED_S: Final = 15.0
 """So long without a message, a former session is drained if its marker cannot be had."""
 _PACKETS: Final = 65_536
 """Added to the packet ids of a former session, which are not those of the new one."""

@@ -373,7 +373,7 @@ async def test_a_session_under_a_former_client_id_is_drained_without_a_marker_to
     tmp_path, monkeypatch
 ):
     """A broker that permits no canary: nothing comes any more."""
-    monkeypatch.setattr(mqtt, "_DRAINED_S", 0.3)
+    monkeypatch.setattr(mqtt, "_DRAINED_S", 1.0)
     rights = tmp_path / "rights"
     rights.write_text("topic readwrite plumewatch/v1/#\n")
     held = tmp_path / "held"
