@@ -17,7 +17,7 @@ SITE_VENV := .venv-docs
 TRAIN_VENV := .venv-train
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site docs dashboards dashboards-gallery fuzz golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-adaptation bench-detector-speed bench-reports train try-install audit sbom
+.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site docs dashboards dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-adaptation bench-detector-speed bench-reports train try-install audit sbom
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -93,17 +93,20 @@ dashboards-gallery: $(STAMP) ## draw the dashboards with Grafana's own component
 fuzz: $(STAMP) ## a million mutated payloads over all decoders; ARGS="--seed 7 --count 50000"
 	@$(BIN)/python benchmarks/fuzz_decoders.py $(ARGS)
 
+fuzz-http: $(STAMP) ## schemathesis over every operation of docs/openapi.json; EXAMPLES=500
+	@FUZZ_EXAMPLES=$${EXAMPLES:-100} $(BIN)/python -m pytest tests/unit/alerts/test_page_api.py --timeout 7200
+
 golden: $(STAMP) ## show how replays differ from the golden cases; WRITE=1 then writes the difference
 	@$(BIN)/python tests/golden/make_cases.py $(if $(WRITE),--write)
 
 fault: $(STAMP) ## kills, power cuts, disk, network, broker, database, clock: the short form, minutes
 	@$(BIN)/python -m pytest tests/fault tests/property/test_journal_machine.py --durations=5
 
-soak: $(STAMP) ## 200 kills at random, a day of the fleet in the broker, then random faults; MINUTES=60 SEED=7
+soak: $(STAMP) ## 200 kills at random, a day of the fleet in the broker, then random faults; MINUTES=60 SEED=7 STORE=InfluxDB
 	@seed=$${SEED:-$$RANDOM}; echo "seed $$seed"; \
 	  FAULT_KILLS=200 FAULT_LONG=1 $(BIN)/python -m pytest --randomly-seed=$$seed \
 	    tests/fault/test_crash_points.py tests/fault/test_shipped_broker.py && \
-	  $(BIN)/python -m tests.support.soak --seed $$seed --minutes $${MINUTES:-60}
+	  $(BIN)/python -m tests.support.soak --seed $$seed --minutes $${MINUTES:-60} --store $${STORE:-SQLite} $(ARGS)
 
 bench-ingest: $(STAMP) ## sustained rate from Mosquitto through journal, detector and series; ARGS="--shards 2"
 	@$(BIN)/python benchmarks/ingest_rate.py $(ARGS)

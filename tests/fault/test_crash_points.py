@@ -6,6 +6,7 @@ held to the publisher's ledger (`tests.support.oracle`).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -16,11 +17,13 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.support.broker import Mosquitto
-from tests.support.launcher import POINTS, ForkedService
+from tests.support.influx import Influxd
+from tests.support.launcher import INFLUX_POINTS, POINTS, ForkedService
 from tests.support.oracle import assert_all_stored, assert_told, quiet_reading
 from tests.support.plumes import readings_of_puff
 from tests.support.service import Publisher, Receiver, eventually
 
+LONG = bool(os.environ.get("FAULT_LONG"))
 RANDOM_KILLS = int(os.environ.get("FAULT_KILLS", "10"))
 ONCE = ("incident: notice", "lease", "send", "mark")
 """Points that one episode passes once."""
@@ -44,12 +47,42 @@ def episode():
     return readings_of_puff("n2-boys-1", start=time.time() - 190.0, seconds=190.0)
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_death_at(point, broker, tmp_path):
+STORES = {
+    "SQLite": POINTS,
+    "InfluxDB": [*INFLUX_POINTS, *(p for p in POINTS if LONG and not p.startswith("series"))],
+}
+
+
+@contextlib.contextmanager
+def series_store(name, folder):
+    """Run the server that keeps the series, if it is one."""
+    if name == "SQLite":
+        yield None
+        return
+    (folder / "influx").mkdir()
+    with Influxd(folder / "influx") as server:
+        yield server
+
+
+@pytest.fixture
+def influx(request, tmp_path):
+    with series_store(request.param, tmp_path) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("influx", "point"),
+    [(store, point) for store, points in STORES.items() for point in points],
+    indirect=["influx"],
+)
+def test_death_at(influx, point, broker, tmp_path):
     rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
     at_pass = 1 if point.startswith(ONCE) else rng.randint(1, 4)
     with Receiver() as receiver, Publisher(broker.port) as publisher:
-        service = ForkedService(tmp_path, broker.port, push_url=receiver.url, **KNOWN)
+        url = influx.url if influx else ""
+        service = ForkedService(
+            tmp_path, broker.port, push_url=receiver.url, influx_url=url, **KNOWN
+        )
         try:
             service.start(crash=point, at_pass=at_pass)
             publisher.send_readings(episode())
@@ -70,12 +103,19 @@ def test_death_at(point, broker, tmp_path):
 
 
 @pytest.mark.timeout(100 + 10 * RANDOM_KILLS)
-def test_deaths_at_random(broker, tmp_path):
+@pytest.mark.parametrize("influx", STORES, indirect=True)
+def test_deaths_at_random(influx, broker, tmp_path):
     rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
     with (
         Receiver() as receiver,
         Publisher(broker.port) as publisher,
-        ForkedService(tmp_path, broker.port, push_url=receiver.url, **KNOWN) as service,
+        ForkedService(
+            tmp_path,
+            broker.port,
+            push_url=receiver.url,
+            influx_url=influx.url if influx else "",
+            **KNOWN,
+        ) as service,
     ):
         sent = episode()
         cuts = sorted(rng.choices(range(len(sent)), k=RANDOM_KILLS - 1))
@@ -86,6 +126,9 @@ def test_deaths_at_random(broker, tmp_path):
             )
             time.sleep(rng.uniform(0.0, 0.15))
             service.end(signal.SIGKILL)
+            if influx and rng.random() < 0.3:  # the database dies too
+                influx.end()
+                influx.start()
             service.start(connected=rng.random() < 0.5)  # some die while they start
         assert service.kills == RANDOM_KILLS
         assert_all_stored(service, publisher)

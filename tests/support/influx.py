@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 import urllib.parse
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FakeServer", "Influxd", "VictoriaMetrics", "influxql", "v2_facade"]
 
+DATABASE = "air"
 _START_WITHIN_S = 60.0
 _CONFIG = """
 reporting-enabled = false
@@ -50,6 +52,14 @@ def influxql(url: str, statement: str, database: str = "", **more: str) -> bytes
     """Run a statement."""
     asked = {"q": statement, "db": database, **more}
     return httpx.post(f"{url}/query", params=asked, timeout=30).raise_for_status().content
+
+
+def readings_by_sensor(url: str) -> Counter[str]:
+    """Count the stored readings of each sensor."""
+    statement = 'SELECT count("received") FROM "reading" GROUP BY "sensor"'
+    answer = json.loads(influxql(url, statement, DATABASE))
+    series = answer["results"][0].get("series", ())
+    return Counter({found["tags"]["sensor"]: found["values"][0][1] for found in series})
 
 
 class _Server:
@@ -103,6 +113,7 @@ class Influxd(_Server):
         if shutil.which("influxd") is None:
             pytest.skip("influxd is not installed")
         super().__init__(home)
+        self._auth = auth
         self._config = home / "influxdb.conf"
         self._config.write_text(
             _CONFIG.format(home=home, port=self.port, rpc=free_port(), auth=str(auth).lower())
@@ -110,6 +121,12 @@ class Influxd(_Server):
 
     def command(self) -> list[str]:
         return ["influxd", "-config", str(self._config)]
+
+    def start(self) -> None:
+        """Start, wait until it answers, and create the database of the service."""
+        super().start()
+        if not self._auth:
+            influxql(self.url, f'CREATE DATABASE "{DATABASE}"')
 
 
 class VictoriaMetrics(_Server):

@@ -110,6 +110,7 @@ def _owner(path: str) -> Any:
     from ingest.broker import Link
     from storage import state
     from storage.journal import Journal
+    from storage.timeseries.influx import InfluxSeries
     from storage.timeseries.sqlite import SqliteSeries
 
     known = (
@@ -122,6 +123,7 @@ def _owner(path: str) -> Any:
         Link,
         Journal,
         SqliteSeries,
+        InfluxSeries,
     )
     return {found.__name__.rpartition(".")[2]: found for found in known}[path]
 
@@ -171,6 +173,12 @@ POINTS: Mapping[str, Any] = {
     "mark: after": _at("OutboxPump", "_write_outcome", "after"),
 }
 """Where a process may be made to die; each is given the function that ends it."""
+INFLUX_POINTS: Mapping[str, Any] = {
+    "InfluxDB: before": _at("InfluxSeries", "write", "before"),
+    "InfluxDB: sent, cursor not stored": _at("InfluxSeries", "_send", "after"),
+    "InfluxDB: after": _at("InfluxSeries", "write", "after"),
+}
+"""The same where an InfluxDB keeps the series."""
 SABOTAGE: Mapping[str, Any] = {"commits are not synced": _sync_less}
 """Faults to hold the tests themselves against; chosen like a crash point."""
 
@@ -240,7 +248,7 @@ def _prepare_faults(order: Mapping[str, Any], clock: _Clock) -> None:
         setattr(module, name, seconds)
     clock.follow(order["clock"])
     if order["crash"]:
-        {**POINTS, **SABOTAGE}[order["crash"]](_die_at(order["pass"]))
+        {**POINTS, **INFLUX_POINTS, **SABOTAGE}[order["crash"]](_die_at(order["pass"]))
 
 
 def _warm_up() -> None:

@@ -24,6 +24,7 @@ from storage.reading import Reading
 from storage.sqlite import connect
 from tests.support.broker import free_port
 from tests.support.fork_server import ENVIRONMENT, ROOT, shared
+from tests.support.influx import DATABASE, readings_by_sensor
 
 if TYPE_CHECKING:
     import ssl
@@ -253,8 +254,10 @@ class ServiceProcess:
         broker: str = "",
         data_dir: str = "data",
         web_port: int | None = None,
+        influx_url: str = "",
     ) -> None:
         self.folder = folder
+        self._influx_url = influx_url
         self.config = folder / "plumewatch.toml"
         self.web_port = web_port or free_port()
         notify = ""
@@ -270,6 +273,9 @@ class ServiceProcess:
                 notify=notify,
             )
         )
+        if influx_url:
+            with self.config.open("a") as config:
+                config.write(f'\n[timeseries]\nurl = "{influx_url}"\ndatabase = "{DATABASE}"\n')
         self._process: subprocess.Popen[bytes] | Child | None = None
 
     def __enter__(self) -> Self:
@@ -381,6 +387,8 @@ class ServiceProcess:
 
     def series(self) -> Counter[str]:
         """Stored readings by sensor."""
+        if self._influx_url:
+            return readings_by_sensor(self._influx_url)
         with contextlib.closing(connect(self.folder / "data/series.db", read_only=True)) as found:
             rows = found.execute(
                 "SELECT name, count(*) FROM reading JOIN sensor ON sensor.id = reading.sensor"

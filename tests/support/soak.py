@@ -5,6 +5,9 @@ with a fault between or during them; then the fault is taken away, and what the 
 is stored must be stored, once. At the end every room has exactly one incident, each told at least
 once and at most once more a kill, and memory and open files of the service have not grown. The same
 seed gives the same order of faults; the instants of the kills depend on the machine.
+
+``--store InfluxDB`` keeps the series in a real InfluxDB, which is killed too. ``--table FILE``
+writes what became of each kind of fault between the markers of a Markdown page.
 """
 
 from __future__ import annotations
@@ -28,8 +31,9 @@ import psutil
 from tests.support.broker import Mosquitto
 from tests.support.disk_shim import DiskShim
 from tests.support.fork_server import Launcher
-from tests.support.launcher import POINTS, ForkedService
-from tests.support.oracle import assert_all_stored, assert_told
+from tests.support.influx import Influxd
+from tests.support.launcher import INFLUX_POINTS, POINTS, ForkedService
+from tests.support.oracle import assert_all_stored, assert_told, incidents, of_service
 from tests.support.plumes import readings_of_puff
 from tests.support.proxy import Fault, Proxy
 from tests.support.service import Publisher, Receiver, eventually
@@ -47,7 +51,7 @@ ROOM = """
 [[room]]
 id = "R{0}"
 name = "Room {0}"
-building = "North"
+building = "Building {0}"
 
 [[sensor]]
 id = "s{0}"
@@ -65,8 +69,18 @@ _RESTARTS_WITHIN_S = 120.0
 _KILLS_MORE_OFTEN = 3
 
 
+HEAD = (
+    "fault", "tried", "kills", "acknowledged", "lost", "stored twice", "episodes", "notified",
+    "notices more than once", "slowest round",
+)  # fmt: skip
+_BEGIN, _END = "<!-- soak over {}: begin -->", "<!-- soak over {}: end -->"
+
+
 @dataclass
 class _Tally:
+    """What was done, by kind of fault; `faults` are those of the rounds, in order."""
+
+    faults: list[str] = field(default_factory=list)
     rounds: Counter[str] = field(default_factory=Counter)
     kills: Counter[str] = field(default_factory=Counter)
     slowest_s: dict[str, float] = field(default_factory=dict)
@@ -81,9 +95,12 @@ class Soak:
     seed : int
     rooms : int
         Rounds at most.
+    store : str
+        ``"SQLite"`` or ``"InfluxDB"``.
     """
 
-    def __init__(self, folder: Path, seed: int, rooms: int) -> None:
+    def __init__(self, folder: Path, seed: int, rooms: int, store: str = "SQLite") -> None:
+        self.store = store
         self.rooms = rooms
         self.done = 0
         self.tally = _Tally()
@@ -115,8 +132,19 @@ class Soak:
         self.shim = DiskShim(self._folder, home / "data", self.proxy.port)
         launcher = enter(Launcher(self.shim.environment))
         self.receiver = enter(Receiver())
-        push = self.receiver.url
-        self.service = ForkedService(home, self.proxy.port, push_url=push, launcher=launcher)
+        influx_url = ""
+        if self.store == "InfluxDB":
+            (self._folder / "influx").mkdir()
+            self.influx = enter(Influxd(self._folder / "influx"))
+            influx_url = self.influx.url
+            self.faults["InfluxDB: kill -9"] = self._influx_kill
+        self.service = ForkedService(
+            home,
+            self.proxy.port,
+            push_url=self.receiver.url,
+            launcher=launcher,
+            influx_url=influx_url,
+        )
         with self.service.config.open("a") as config:
             config.writelines(ROOM.format(k) for k in range(self.rooms))
         enter(self.service)
@@ -140,6 +168,7 @@ class Soak:
         self._heal()
         self.done += 1
         self._await_stored()
+        self.tally.faults.append(name)
         self.tally.rounds[name] += 1
         self.tally.kills[name] += self.service.kills - kills
         took = time.monotonic() - began
@@ -155,6 +184,38 @@ class Soak:
         assert_told(self.service, self.receiver, rooms=rooms, kills=self.service.kills)
         assert self.service.dead_letters() == ({"malformed": self._bad} if self._bad else {})
         assert "Traceback" not in self.service.log, self.service.log[-5000:]
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Return `HEAD`, then one row a kind of fault, from what is stored and was received."""
+        stored = Counter((r.sensor, r.seq) for r in self.service.journal() if not of_service(r))
+        sent = Counter(key for key in self.publisher.acknowledged if key[0] != "bad")
+        room_of = {name: room for name, room, _ in incidents(self.service)}
+        opened = [p["incident"] for p in self.receiver.pushes if p["reason"] == "opened"]
+        notices = Counter(room_of.get(name, "") for name in opened)
+        rows = [HEAD]
+        for fault in sorted(self.tally.rounds):
+            rounds = [k for k, name in enumerate(self.tally.faults) if name == fault]
+            sensors, rooms = {f"s{k}" for k in rounds}, [f"R{k}" for k in rounds]
+            mine = Counter({key: n for key, n in sent.items() if key[0] in sensors})
+            kept = Counter({key: n for key, n in stored.items() if key[0] in sensors})
+            numbers = (
+                len(rounds),
+                self.tally.kills[fault],
+                mine.total(),
+                (mine - kept).total(),
+                (kept - mine).total(),
+                len(rooms),
+                sum(notices[room] > 0 for room in rooms),
+                sum(max(notices[room] - 1, 0) for room in rooms),
+            )
+            slowest = f"{self.tally.slowest_s[fault]:.1f} s"
+            rows.append((fault, *map("{:,}".format, numbers), slowest))
+        return rows
+
+    def _influx_kill(self) -> None:
+        self.influx.end()
+        time.sleep(self._rng.uniform(0.0, 2.0))
+        self.influx.start()
 
     def _publish_during(self, rest: list[Reading], fault: Callable[[], None]) -> None:
         """Publish the rest in two halves, around the fault."""
@@ -187,7 +248,8 @@ class Soak:
         self._kill()
 
     def _crash(self) -> None:
-        point = self._rng.choice(list(POINTS))
+        points = POINTS if self.store == "SQLite" else {**POINTS, **INFLUX_POINTS}
+        point = self._rng.choice(list(points))
         self.service.end(signal.SIGTERM)
         self.service.start(crash=point, at_pass=self._rng.randint(1, 3))
         deadline = time.monotonic() + self._rng.uniform(1.0, 3.0)
@@ -244,23 +306,33 @@ def _growth(memory: list[tuple[int, int]]) -> tuple[float, int]:
 
 
 def _report(soak: Soak, seed: int, took_s: float) -> str:
-    tally, service = soak.tally, soak.service
-    lines = [f"{'fault':34} {'rounds':>6} {'kills':>6} {'slowest round':>14}"]
-    lines += [
-        f"{name:34} {n:6} {tally.kills[name]:6} {tally.slowest_s[name]:12.1f} s"
-        for name, n in sorted(tally.rounds.items())
-    ]
+    service = soak.service
+    rows = [f"| {' | '.join(row)} |" for row in soak.table()]
+    lines = [rows[0], "|---" * len(HEAD) + "|", *rows[1:], ""]
     told = sum(push["reason"] == "opened" for push in soak.receiver.pushes)
     rss, fds = soak.memory[-1]
     lines += [
-        f"seed {seed}: {soak.done} rounds in {took_s / 60:.1f} min, {service.kills} kills",
-        f"{len(soak.publisher.acknowledged)} messages acknowledged, each stored once",
-        f"{soak.done} episodes, {soak.done} incidents, {told - soak.done} notices more than once",
-        f"service at the end: {rss / 1e6:.0f} MB, {fds} open files;"
+        (
+            f"Series in {soak.store}, seed {seed}: {soak.done} rounds in {took_s / 60:.1f} min,"
+            f" {service.kills} kills of the service, load average {os.getloadavg()[1]:.0f}."
+        ),
+        (
+            f"{len(soak.publisher.acknowledged):,} messages acknowledged, each stored once;"
+            f" {soak.done} episodes, as many incidents, {told - soak.done} notices more than once."
+        ),
+        f"Service at the end: {rss / 1e6:.0f} MB, {fds} open files;"
         " longest stretch without a restart:"
-        " {:+.1f} MB, {:+d} files".format(*_growth(soak.memory)),
+        " {:+.1f} MB, {:+d} files.".format(*_growth(soak.memory)),
     ]
     return "\n".join(lines)
+
+
+def _write_table(page: Path, store: str, report: str) -> None:
+    """Replace what is between the markers of a store on a page."""
+    begin, end = _BEGIN.format(store), _END.format(store)
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    page.write_text(f"{before}{begin}\n\n{report}\n\n{end}{after}", encoding="utf-8")
 
 
 def main() -> int:
@@ -268,11 +340,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--store", choices=("SQLite", "InfluxDB"), default="SQLite")
+    parser.add_argument("--table", type=Path, help="a page that gets the table")
     chosen = parser.parse_args()
     sys.stdout.write(f"seed {chosen.seed}\n")
     began = time.monotonic()
     rooms = int(20 + chosen.minutes * 60)
-    with tempfile.TemporaryDirectory() as folder, Soak(Path(folder), chosen.seed, rooms) as soak:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Soak(Path(folder), chosen.seed, rooms, chosen.store) as soak,
+    ):
         try:
             while time.monotonic() - began < chosen.minutes * 60 and soak.done < rooms:
                 name = soak.round()
@@ -284,7 +361,10 @@ def main() -> int:
             sys.stdout.write(f"{soak.service.log[-4000:]}\n")
             sys.stdout.write(f"FAILED in round {soak.done}, seed {chosen.seed}: {error}\n")
             return 1
-        sys.stdout.write(_report(soak, chosen.seed, time.monotonic() - began) + "\n")
+        report = _report(soak, chosen.seed, time.monotonic() - began)
+        sys.stdout.write(f"{report}\n")
+        if chosen.table:
+            _write_table(chosen.table, chosen.store, report)
     return 0
 
 

@@ -1,22 +1,30 @@
 """The document of the HTTP API is true, and no request that it allows breaks the staff page."""
 
+import asyncio
 import functools
 import itertools
+import json
+import os
 import random
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from alerts.secrets import Secret
 from docs import make_tables, openapi
 from ingest.commit import GroupCommit
-from ingest.http import HttpIngest
+from ingest.decoders import DECODERS
+from ingest.http import HttpIngest, HttpIngestSettings
+from ingest.http_sources import HttpSource
 from ingest.intake import Intake
 from plumewatch.service.health import HEALTH_PATHS
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 from tests.unit.alerts.test_page import NOW
 
-EXAMPLES = 6
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "6"))
+VALID, INVALID = "positive", "negative"
 DOCUMENT = openapi.document()
 
 
@@ -55,8 +63,10 @@ def schema():
 
 
 @functools.cache
-def cases_of(operation):
-    """Requests that the document allows for one operation; each second one gets real ids."""
+def cases_of(operation, mode=VALID):
+    """Requests that the document allows for one operation, or does not allow."""
+    from schemathesis.generation import GenerationMode
+
     found = []
 
     @settings(
@@ -66,7 +76,11 @@ def cases_of(operation):
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(schema()[operation.path][operation.method].as_strategy())
+    @given(
+        schema()[operation.path][operation.method].as_strategy(
+            generation_mode=GenerationMode(mode)
+        )
+    )
     def collect(case):
         found.append(case)
 
@@ -111,3 +125,49 @@ async def test_no_request_breaks_the_page(open_page, make_event, series, role):
             statuses.add(answer.status_code)
     assert {200, 404} <= statuses
     assert page.now == NOW
+
+
+@pytest.mark.parametrize("mode", [VALID, INVALID], ids=str)
+@pytest.mark.parametrize("operation", openapi.HTTP_INGEST, ids=lambda o: o.path)
+async def test_no_request_breaks_the_ingest(operation, mode):
+    """Every decoder is asked, with the token of its source and without."""
+    names = sorted(DECODERS)
+    sources = [
+        HttpSource(name, name, token=Secret(f"{name}-token-of-the-fuzzer"), rate_per_s=1e9)
+        for name in names
+    ]
+
+    async def write(_readings, _letters):
+        pass
+
+    commits = GroupCommit(write)
+    ingest = HttpIngest(sources, Intake(), commits, HttpIngestSettings(wrong_token_s=0.0))
+    task = asyncio.create_task(commits.run())
+    described = DOCUMENT["paths"][operation.path][operation.method]["responses"]
+    allowed = {*described, *(("404", "405") if mode is INVALID else ())}
+    chance, statuses = random.Random(operation.path), set()
+    transport = httpx.ASGITransport(ingest.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://ingest") as http:
+        for case, name in zip(cases_of(operation, mode), itertools.cycle(["", *names])):
+            if name:
+                case.path_parameters = {**(case.path_parameters or {}), "decoder": name}
+            token = f"{name}-token-of-the-fuzzer" if chance.random() < 0.8 else "wrong"
+            body = case.body if isinstance(case.body, bytes) else json.dumps(plain(case.body))
+            answer = await http.request(
+                operation.method,
+                case.formatted_path,
+                content=body,
+                headers={"authorization": f"Bearer {token}", "content-type": "application/json"},
+            )
+            said = f"{case.formatted_path!r} {body[:200]!r}: {answer} {answer.text}"
+            assert str(answer.status_code) in allowed, said
+            assert "token-of-the-fuzzer" not in answer.text
+            statuses.add(answer.status_code)
+    task.cancel()
+    await asyncio.wait((task,))
+    assert statuses
+
+
+def plain(body):
+    """A body as JSON; one that is absent is null."""
+    return body if isinstance(body, (dict, list, str, int, float, bool)) else None
