@@ -290,15 +290,6 @@ class Journal(DatabaseFile):
         rows = self.rows("SELECT reason, count(*) FROM dead_letter GROUP BY reason")
         return {reason: int(n) for reason, n in rows}
 
-    def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
-        """Return the newest dead letters, newest first."""
-        rows = self.rows(
-            "SELECT received, topic, reason, detail, decoder, size, payload FROM dead_letter"
-            " ORDER BY id DESC LIMIT ?",
-            limit,
-        )
-        return [DeadLetter(*row) for row in rows]
-
     def _note_damage(self, new: sqlite3.Connection) -> None:
         """Make a gap of every run of offsets that neither a reading nor a gap accounts for."""
         last = last_offset(new)

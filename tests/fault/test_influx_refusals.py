@@ -17,6 +17,7 @@ from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.retry import retry_refused
 from storage.timeseries.writer import SeriesWriter, WriterSettings
 from tests.support.influx import Influxd, influxql
+from tests.support.oracle import letters_of
 
 REGISTRY = Registry.of([Room("r", "R", "", "B", "S")], [Sensor("s", "r")])
 NOW = time.time() // 1
@@ -143,7 +144,7 @@ async def test_a_schema_of_another_program(course, tmp_path):
         assert c.journal.dead_letter_counts() == {"series_refused": COUNT}
         assert all("field type conflict" in fault for fault in c.faults)  # and it made pauses
         assert len(c.faults) >= 1
-        (detail,) = {letter.detail.split(" dropped")[0] for letter in c.journal.dead_letters()}
+        (detail,) = {letter.detail.split(" dropped")[0] for letter in letters_of(c.journal)}
         assert 'input field "co2" on measurement "reading" is type float' in detail
         assert c.stored() == []
         influxql(server.url, 'DROP MEASUREMENT "reading"', "air")

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ingest.integrity import BROKER, FINDINGS
+from storage.journal import DeadLetter, Journal
 from storage.reading import CLOCK, Reading
 from storage.sqlite import connect
 from tests.support.service import eventually
@@ -22,6 +23,8 @@ __all__ = [
     "assert_told",
     "detected_upto",
     "incidents",
+    "letters_of",
+    "of_service",
     "quiet_reading",
     "reaches",
 ]
@@ -49,6 +52,16 @@ def incidents(service: ServiceProcess, kind: str = "vape") -> list[tuple[str, st
             "SELECT id, room, status FROM incident WHERE kind = ? ORDER BY opened_at, id", (kind,)
         ).fetchall()
         return [tuple(row) for row in rows]
+
+
+def letters_of(journal: Journal, most: int = 100) -> list[DeadLetter]:
+    """Return the newest dead letters of a journal, newest first."""
+    rows = journal.rows(
+        "SELECT received, topic, reason, detail, decoder, size, payload FROM dead_letter"
+        " ORDER BY id DESC LIMIT ?",
+        most,
+    )
+    return [DeadLetter(*row) for row in rows]
 
 
 def reaches(

@@ -145,6 +145,9 @@ class Soak:
             launcher=launcher,
             influx_url=influx_url,
         )
+        patient = "[alerts]\nnotices_per_hour = 1000\n"  # as many as there are rounds
+        text = self.service.config.read_text().replace("[alerts]\n", patient)
+        self.service.config.write_text(text)
         with self.service.config.open("a") as config:
             config.writelines(ROOM.format(k) for k in range(self.rooms))
         enter(self.service)

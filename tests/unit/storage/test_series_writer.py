@@ -15,6 +15,7 @@ from storage.journal import Journal
 from storage.reading import Reading
 from storage.timeseries.sqlite import SqliteSeries
 from storage.timeseries.writer import SeriesWriter, WriterSettings
+from tests.support.oracle import letters_of
 
 T = 1_790_000_000.0
 
@@ -160,7 +161,7 @@ async def test_refused_items_of_another_origin_say_so(bench):
     b = bench(FakeStore([1]), settings=WriterSettings(origin="record", reason="record_refused"))
     b.commit(0, 3)
     await b.until(lambda: b.store.cursor() == 3)
-    (letter,) = b.journal.dead_letters()
+    (letter,) = letters_of(b.journal)
     assert (letter.topic, letter.reason) == ("record/2/s", "record_refused")
 
 
@@ -194,7 +195,7 @@ async def test_refused_readings_are_found_and_buried_and_all_others_stored(bench
     b.commit(0, 100)
     await b.until(lambda: b.store.cursor() == 100)
     assert b.store.kept == [k for k in range(100) if k not in poison]
-    letters = b.journal.dead_letters()[::-1]
+    letters = letters_of(b.journal)[::-1]
     assert [letter.topic for letter in letters] == [f"journal/{k + 1}/s" for k in poison]
     assert all(letter.reason == "series_refused" for letter in letters)
     assert all("field type conflict" in letter.detail for letter in letters)
@@ -271,7 +272,7 @@ async def test_a_store_that_refuses_everything_is_given_time(bench):
     await b.until(lambda: b.store.cursor() == 100)
     assert b.writer.state.refused == 100
     assert len(b.pauses) == 9
-    assert len(b.journal.dead_letters()) == 100
+    assert len(letters_of(b.journal)) == 100
 
 
 async def test_a_dead_letter_that_cannot_be_kept_stops_the_cursor(bench):
@@ -289,7 +290,7 @@ async def test_a_dead_letter_that_cannot_be_kept_stops_the_cursor(bench):
     b.writer._write_dead_letters = refusing
     await b.until(lambda: b.store.cursor() == 3)
     assert b.store.kept == [0, 2]
-    assert len(b.journal.dead_letters()) == 1
+    assert len(letters_of(b.journal)) == 1
     assert len(b.pauses) == 3
 
 
