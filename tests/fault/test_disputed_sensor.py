@@ -11,7 +11,7 @@ import pytest
 
 from storage.reading import Reading
 from tests.support.broker import Mosquitto
-from tests.support.launcher import ForkedService, Launcher
+from tests.support.launcher import ForkedService
 from tests.support.oracle import assert_all_stored, assert_told, incidents
 from tests.support.plumes import readings_of_puff
 from tests.support.service import Publisher, Receiver, eventually
@@ -25,12 +25,6 @@ name = "Building services"
 role = "facilities"
 notify = [{ url_file = "keeper-url" }]
 """
-
-
-@pytest.fixture(scope="module")
-def launcher():
-    with Launcher() as started:
-        yield started
 
 
 class School:
@@ -53,14 +47,14 @@ class School:
 
 
 @pytest.fixture
-def school(launcher, tmp_path):
+def school(tmp_path):
     with (
         Receiver() as monitor,
         Receiver() as keeper,
         Mosquitto("max_inflight_messages 100\nmax_queued_messages 100000") as broker,
         Publisher(broker.port) as publisher,
     ):
-        service = ForkedService(launcher, tmp_path, broker.port, push_url=monitor.url)
+        service = ForkedService(tmp_path, broker.port, push_url=monitor.url)
         (tmp_path / "keeper-url").write_text(keeper.url)
         with service.config.open("a") as config:
             config.write(KEEPER)

@@ -185,7 +185,8 @@ class Soak:
         assert_all_stored(self.service, self.publisher)
         rooms = [f"R{k}" for k in range(self.done)]
         assert_told(self.service, self.receiver, rooms=rooms, kills=self.service.kills)
-        assert self.service.dead_letters() == ({"malformed": self._bad} if self._bad else {})
+        letters = self.service.dead_letters()
+        assert letters == ({"malformed": self._bad} if self._bad else {}), letters
         assert "Traceback" not in self.service.log, self.service.log[-5000:]
 
     def table(self) -> list[tuple[str, ...]]:

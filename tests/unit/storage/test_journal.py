@@ -249,7 +249,7 @@ def test_not_open(path, make_readings):
         lambda: journal.read(0, 1),
         lambda: journal.commit(make_readings(1)),
         journal.last_offset,
-        journal.dead_letters,
+        journal.dead_letter_counts,
     ):
         with pytest.raises(StorageUnavailableError, match="not open"):
             use()
