@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import signal
 import socket
 import time
@@ -89,17 +91,37 @@ def test_service_and_sensors_may_do_what_they_need_and_no_more(broker, service):
     assert answers[0]
 
 
-def test_no_account_takes_over_the_session_of_another():
-    """Over the listener for the network, as shipped; without its certificate."""
+def network_listener():
+    """The listener for the network, as shipped; without its certificate. And its port."""
     text = (Path(__file__).parents[2] / "deploy/broker-tls.conf").read_text()
     port = free_port()
-    users = {"plumewatch": "of-the-service", SENSOR["username"]: SENSOR["password"]}
     lines = [
         line.replace("listener 8883", f"listener {port} 127.0.0.1")
         for line in text.splitlines()
         if not line.startswith(("#", "certfile", "keyfile", "tls_version"))
     ]
-    with Mosquitto("\n".join(lines), users=users) as broker:
+    return "\n".join(lines), port
+
+
+def test_connections_without_end_keep_the_service_from_nothing():
+    """They are fewer than the descriptors of the broker; the network has a listener of its own."""
+    listener, port = network_listener()
+    with Mosquitto(listener) as broker, contextlib.ExitStack() as opened:
+        _, most = resource.prlimit(broker.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(broker.pid, resource.RLIMIT_NOFILE, (500, most))
+        for _ in range(600):
+            more = socket.create_connection(("127.0.0.1", port), timeout=10)
+            opened.enter_context(more)
+        with Publisher(broker.port) as publisher:
+            publisher.send_readings([quiet_reading("n2-boys-1", 1)])
+            publisher.settle()
+            broker.save()
+
+
+def test_no_account_takes_over_the_session_of_another():
+    listener, port = network_listener()
+    users = {"plumewatch": "of-the-service", SENSOR["username"]: SENSOR["password"]}
+    with Mosquitto(listener, users=users) as broker:
         lost = []
         own = Client(CallbackAPIVersion.VERSION2, client_id="plumewatch", clean_session=False)
         own.username_pw_set("plumewatch", "of-the-service")
