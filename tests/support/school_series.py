@@ -247,7 +247,7 @@ def _answer(tx, engine: AlertEngine, incident: str, at: float, number: int) -> N
     _deliver(tx, engine, at, 0.8 + number % 4 * 0.5)
     if number % 4 != 3:
         engine.acknowledge(tx, incident, "ap", at + 35.0 + 40.0 * (number % 5))
-        if number % 2:
+        if number % 4 != 1:
             engine.arrive(tx, incident, "ap", at + 95.0 + 60.0 * (number % 5))
     verdict = _VERDICTS[number % len(_VERDICTS)]
     if verdict is not None:
