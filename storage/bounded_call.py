@@ -1,4 +1,4 @@
-"""Blocking calls to the network: a bounded number of threads, and one deadline for each call.
+"""Blocking calls to the network: a bounded number of threads, one deadline, the wait asked for.
 
 The time-outs of HTTP libraries apply to each read of a socket, so a server that sends one byte now
 and then can hold a call for hours. Here each call runs in a thread of its own, and the caller stops
@@ -10,6 +10,7 @@ end of the process.
 from __future__ import annotations
 
 import asyncio
+import email.utils
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
@@ -103,3 +104,26 @@ class BoundedThreads:
 
 def _exceeded(deadline_s: float) -> DeadlineExceededError:
     return DeadlineExceededError(f"no complete answer in {deadline_s:g} s")
+
+
+def retry_after_s(text: str | None, now: float) -> float | None:
+    """Read a Retry-After header: seconds, or a date.
+
+    >>> retry_after_s("30", 0.0), retry_after_s("Thu, 01 Jan 1970 00:01:00 GMT", 10.0)
+    (30.0, 50.0)
+    >>> retry_after_s("soon", 0.0) is None
+    True
+    """
+    text = (text or "").strip()
+    if text.isdecimal():
+        return float(text[:9])
+    ahead_s = ahead_s_of(text, now)
+    return None if ahead_s is None else max(0.0, ahead_s)
+
+
+def ahead_s_of(date: str, now: float) -> float | None:
+    """Return how far the date of a header is ahead of our clock; None if it is no date."""
+    try:
+        return email.utils.parsedate_to_datetime(date).timestamp() - now
+    except (OverflowError, ValueError):
+        return None

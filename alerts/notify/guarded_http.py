@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from storage.retry_after import retry_after_s
+from storage.bounded_call import retry_after_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

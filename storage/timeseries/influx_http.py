@@ -27,9 +27,8 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from storage.bounded_call import BoundedCallError, BoundedThreads
+from storage.bounded_call import BoundedCallError, BoundedThreads, ahead_s_of, retry_after_s
 from storage.errors import BatchRefusedError, StorageUnavailableError
-from storage.retry_after import ahead_s_of, retry_after_s
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
