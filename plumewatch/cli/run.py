@@ -142,7 +142,7 @@ def demo(
     import logging
     import tempfile
 
-    from plumewatch.cli.demo import Demo
+    from plumewatch.cli.demo.command import Demo
     from plumewatch.errors import UsageError
 
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")

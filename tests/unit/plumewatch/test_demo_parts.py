@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from plumewatch.cli.demo_screen import Shown, screen
-from plumewatch.cli.demo_truth import TruthScore
+from plumewatch.cli.demo.screen import Shown, screen
+from plumewatch.cli.demo.truth import TruthScore
 from sensor_sim.export import TruthStream
 from sensor_sim.trace import Truth
 

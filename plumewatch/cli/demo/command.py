@@ -28,8 +28,8 @@ from rich.live import Live
 from rich.text import Text
 
 from detection.events import EventKind, EventPhase, evidence_sentence
-from plumewatch.cli.demo_screen import Shown, screen
-from plumewatch.cli.demo_truth import TruthScore
+from plumewatch.cli.demo.screen import Shown, screen
+from plumewatch.cli.demo.truth import TruthScore
 from plumewatch.cli.options import CONFIG
 from plumewatch.config.load import parse
 from plumewatch.errors import UnreachableError
@@ -56,8 +56,8 @@ _UNANSWERED: Final = 3
 """Every third push is left to whoever tries the demo."""
 _PRESS_S: Final = 2.0
 _VOC_KEYS: Final = ("voc_index", "tvoc_ppb", "tvoc_ugm3", "voc_raw")
-_SCHOOL: Final = Path(__file__).with_name("demo_school.toml")
-_SCENARIO: Final = Path(__file__).with_name("demo_scenario.toml")
+_SCHOOL: Final = Path(__file__).with_name("school.toml")
+_SCENARIO: Final = Path(__file__).with_name("scenario.toml")
 
 
 class Demo:
