@@ -105,7 +105,8 @@ class _Snapshot(msgspec.Struct, rename={"last_adjustment": "moves", "newest_rece
 class _Arrivals:
     """How far the readings have come, Unix seconds, and how many came too late by sensor.
 
-    `on_our_clock` are the sensors whose last reading counted at its receipt.
+    `on_our_clock` are the sensors whose last reading had no time of its own. One with a time goes
+    on at it when our clock is right again, maybe minutes behind its receipt.
     """
 
     newest_received: float = float("-inf")
@@ -509,7 +510,7 @@ class DetectionConsumer:
             return []
         newest, on_our_clock = self._arrivals.newest_judged, self._arrivals.on_our_clock
         for reading in shown:
-            if reading.time >= reading.received:
+            if "no_time" in reading.flags or reading.stamp is not None:
                 on_our_clock.add(reading.sensor)
             else:
                 on_our_clock.discard(reading.sensor)

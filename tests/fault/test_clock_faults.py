@@ -105,22 +105,6 @@ def test_a_glitch_during_an_episode(course, wrong_s):
     settled(course)
 
 
-def test_a_sensor_without_a_clock_is_judged_on_after_ours_was_set_back(course):
-    """Its readings have our time, which goes back by an hour."""
-    course.set(HOUR)
-    for k in range(20):
-        course.publisher.send(
-            "plumewatch/v1/n2-boys-1/reading",
-            json.dumps({"pm25": 4.0, "rh": 41}).encode(),
-            key=("bad", k),
-        )
-    course.publisher.settle()
-    eventually(lambda: course.service.stored() == 21, lambda: course.service.log)
-    course.set(0.0)
-    course.episode(seq=1000)  # with stamps now; they are an hour before those of before
-    eventually(lambda: incidents(course.service), lambda: course.service.log)
-
-
 ROOM = """
 [[room]]
 id = "R{0}"
