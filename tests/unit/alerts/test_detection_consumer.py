@@ -350,7 +350,7 @@ class SaysSo:
         self.left = [e for e in self.left if e.time > now]
         return due
 
-    def on_time(self, _now):
+    def on_time(self, _now, _received=None):
         return []
 
     def snapshot(self):
