@@ -28,11 +28,15 @@ SECRETS = {
     "outbound.url_file": "http://127.0.0.1:9/marked-webhook-path",
     "outbound.secret_file": WEBHOOK_KEY,
     "outbound.token_file": "marked-token-of-cap",
+    "reports.weekly_file": "json://marked-user:marked-pass@127.0.0.1:9/marked-weekly-path",
     "ingest.token_file": "marked-token-of-the-source",
     "ingest.signature_file": "marked-signature-key-of-the-source",
 }
 MARKS = ("marked", WEBHOOK_KEY.removeprefix("whsec_"))
 MORE = """
+[reports]
+weekly_file = "reports.weekly_file"
+
 [metrics]
 token_file = "metrics.token_file"
 

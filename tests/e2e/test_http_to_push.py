@@ -244,8 +244,8 @@ def test_faults_of_http_ingest_end_the_start_with_all_of_them(tmp_path):
     output = run_command("run", "--config", str(service.config))
     assert output.returncode == 2
     assert [line.split(":")[0] for line in output.stderr.splitlines()] == [
-        "ingest.source.0.token",
-        "ingest.source.2.signature",
+        "[[ingest.source]] halo",
+        "[[ingest.source]] verkada",
     ]
     assert "hunter2" not in output.stderr
 

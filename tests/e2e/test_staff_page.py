@@ -649,5 +649,5 @@ def test_take_hand_over_and_end(site, browser):
     assert site.load().acknowledged_by == "fox"
     find(browser, "#resolve").click()
     wait_for(browser, lambda: site.load().status is Status.RESOLVED)
-    wait_for(browser, lambda: "resolved at" in find(browser, ".hero").text)
+    wait_for(browser, lambda: "over at" in find(browser, ".hero").text)
     assert fits(browser)

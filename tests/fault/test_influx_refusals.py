@@ -122,13 +122,13 @@ async def test_a_password_that_is_wrong_and_then_right(course, tmp_path):
 
 async def test_a_database_that_is_made_later(course, tmp_path):
     with Influxd(tmp_path) as server:
-        c = course(InfluxSettings(server.url, "air"))
+        c = course(InfluxSettings(server.url, "later"))
         async with c.running():
             await c.until(lambda: c.faults)
-            influxql(server.url, "CREATE DATABASE air")
+            influxql(server.url, "CREATE DATABASE later")
             await c.until(lambda: c.series.cursor() == COUNT)
         (fault,) = c.faults
-        assert fault.startswith(f"{server.url} has no database 'air' (database not found")
+        assert fault.startswith(f"{server.url} has no database 'later' (database not found")
         assert fault.endswith("; `plumewatch storage setup` makes it")
         assert c.stored() == all_of(c)
 
@@ -155,11 +155,11 @@ async def test_a_schema_of_another_program(course, tmp_path):
 
 async def test_a_clock_or_retention_that_does_not_fit(course, tmp_path):
     with Influxd(tmp_path) as server:
-        influxql(server.url, "CREATE DATABASE air WITH DURATION 1h")
-        c = course(InfluxSettings(server.url, "air"), count=9000)  # 2.5 hours
+        influxql(server.url, "CREATE DATABASE short WITH DURATION 1h")
+        c = course(InfluxSettings(server.url, "short"), count=9000)  # 2.5 hours
         async with c.running():
             await c.until(lambda: c.faults)
-            influxql(server.url, "ALTER RETENTION POLICY autogen ON air DURATION 30d DEFAULT")
+            influxql(server.url, "ALTER RETENTION POLICY autogen ON short DURATION 30d DEFAULT")
             await c.until(lambda: c.series.cursor() == 9000)
         assert "refuses current readings as older than it keeps: its clock is wrong" in c.faults[0]
         assert c.writer.state.refused == 0

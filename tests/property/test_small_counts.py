@@ -33,6 +33,7 @@ def facts_of(counts):
                         kind=("vape", "smoke")[k % 2],
                         sensor=f"s{room}",
                         room=f"Room {room}",
+                        room_id=f"r{room}",
                         first_evidence_at=at - 5.0,
                         opened_at=at,
                         notified_at=at + 1.0,

@@ -185,7 +185,7 @@ async def test_what_it_may_take_later_is_waited_for_in_order(annotated, grafana,
     ("outbound", "sentence"),
     [
         ({"url": "http://127.0.0.1:3000"}, "needs token_file or token_env"),
-        ({"token_file": "nowhere"}, "outbound.grafana.token"),
+        ({"token_file": "nowhere"}, r"\[outbound\.grafana\] token_file"),
         ({"token_file": "token"}, "needs url, or web.grafana_url"),
         ({"token_file": "token", "url": "http://me:pw@h"}, "no name and password"),
     ],

@@ -129,7 +129,7 @@ def test_unusable_secrets(tmp_path, secret):
     assert sorted(faults) == [
         "ingest.http.cert_file",
         "ingest.source.0.token",
-        "ingest.source.1.token",
+        "ingest.source.1.token_file",
         "ingest.source.3",
     ]
     assert faults["ingest.source.0.token"].value == "7 characters"
@@ -215,8 +215,8 @@ def test_check_lists_secrets_that_cannot_be_read(tmp_path):
     out = io.StringIO()
     assert run_check(path, Printer(out)) == 2
     assert [line.split(":")[0] for line in out.getvalue().splitlines()[::2]] == [
-        "FAULT ingest.source.0.token",
-        "FAULT ingest.source.1.token",
+        "FAULT [[ingest.source]] halo",
+        "FAULT [[ingest.source]] other",
     ]
 
 

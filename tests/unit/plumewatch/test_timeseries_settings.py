@@ -44,7 +44,7 @@ def test_the_secret_comes_from_a_file_and_does_not_show(tmp_path):
     settings = influx_settings(config)
     assert (settings.url, settings.secret, settings.org) == ("http://x:8086", "hunter2", "school")
     assert "hunter2" not in f"{config!r}{settings!r}"
-    with pytest.raises(ConfigError, match=r"timeseries\.token"):
+    with pytest.raises(ConfigError, match=r"\[timeseries\] token_file"):
         influx_settings(config_of(tmp_path, url="http://x", token_file="missing"))
 
 

@@ -80,7 +80,7 @@ def test_droplets_live_as_long_as_published():
 
 def test_a_puff_fades_within_a_minute_or_so():
     bells = ring_bells(stream(1, "bells"), 0.4)
-    rooms = [_draw_room(7, n, bells, [], 1.0, 0.4, 12.0) for n in range(14)]
+    rooms = [_draw_room(7, n, bells, [], 1.0, 0.4, 12.0, 1.0) for n in range(14)]
     first = {}
     for n, room in enumerate(rooms):
         puffs = [
