@@ -147,7 +147,8 @@ def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
         return _cut(title, limits.title), notice.evidence[: limits.body]
     evidence = " ".join(part for part in (notice.note, evidence) if part)
     room_for_text = limits.body - (len(notice.link) + 1 if notice.link else 0)
-    lines = [_cut(evidence, max(room_for_text, 20))]
+    # A push service refuses a notice without text, and the alarm of another vendor has no evidence.
+    lines = [_cut(evidence or state, max(room_for_text, 20))]
     if notice.link:
         lines.append(notice.link)
     return _cut(title, limits.title), "\n".join(line for line in lines if line)

@@ -84,3 +84,11 @@ def test_what_stayed_is_one_phrase():
 def test_the_health_of_a_device_is_its_detail_alone():
     said = sentence({}, {"offline": 1.0}, detail="no reading for 2 h")
     assert said == "No reading for 2 h"
+
+
+def test_an_alarm_without_evidence_says_how_likely_it_is():
+    """The alarm of another vendor's sensor comes without readings."""
+    event = Event(
+        "s", EventKind.VAPE, EventPhase.ALERTED, 0.0, 1.0, 1.0, None, 0.9, {"vape": 0.9}, {}, "m"
+    )
+    assert evidence_sentence(event) == "90 % likely vaping"
