@@ -397,6 +397,5 @@ def _pipeline(readings: list[Reading], start: float, end: float) -> list[Record]
 
 
 _COUNTED = frozenset(
-    "period_s messages accepted rejected acknowledged missing detected stored events alerts"
-    " delivered annotations commits duty_s".split()
-)
+    ("period_s", "messages", "accepted", "rejected", "acknowledged", "missing", "detected")
+) | frozenset(("stored", "events", "alerts", "delivered", "annotations", "commits", "duty_s"))
