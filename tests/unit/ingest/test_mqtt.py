@@ -389,7 +389,8 @@ async def test_a_session_under_a_former_client_id_is_drained_without_a_marker_to
         send(publisher, range(700, 710))
         await until(lambda: len(disk.kept) == 710)
         assert disk.kept == [*range(710)]
-        await until(lambda: source.state.acknowledged == 710)
+        # What is sent while both sessions are subscribed comes twice.
+        await until(lambda: source.state.acknowledged >= 710)
         assert source.state.sessions_lost == 0
         settings = BrokerSettings(port=broker.port, client_id="renamed")
         assert Subscriptions(held, settings).former() == {}
