@@ -163,11 +163,9 @@ def evidence_sentence(event: Event) -> str:
     97 % likely vaping (2 % spray). Why: fine particles rose from 4 to 180 in 6 s and halved in 14 s
     """
     why = _why(event)
-    if not event.evidence and why:
-        return f"{why[:1].upper()}{why[1:]}"
     ranked = sorted(event.probabilities.items(), key=lambda kv: -kv[1])[:2]
     odds = [f"{100 * p:.0f} % {KIND_NAMES.get(kind, kind)}" for kind, p in ranked if p >= 0.005]
-    if not odds:
+    if not odds or (why and not event.evidence):
         return f"{why[:1].upper()}{why[1:]}"
     second = f" ({odds[1]})" if len(odds) > 1 else ""
     likely = f"{odds[0].replace(' % ', ' % likely ', 1)}{second}"

@@ -128,10 +128,11 @@ class Forest:
 
     def divided(self, parts: int) -> list[Forest]:
         """Return forests of as many trees each that add up to this one."""
-        n = self.column.shape[0] // parts
+        offset = self.offset / parts
+        split = (np.split(array, parts) for array in (self.column, self.threshold, self.value))
         return [
-            Forest(self.column[k : k + n], self.threshold[k : k + n], self.value[k : k + n], offset)
-            for k, offset in zip(range(0, n * parts, n), [self.offset / parts] * parts, strict=True)
+            Forest(column, threshold, value, offset)
+            for column, threshold, value in zip(*split, strict=True)
         ]
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
@@ -212,12 +213,10 @@ class Model:
         An opinion is what the log-odds would be if one forest spoke for all of them.
         """
         n = len(self._opinions)
-        opinions = np.zeros((facts.shape[0], n))
+        opinions, total = np.zeros((facts.shape[0], n)), np.zeros(facts.shape[0])
         for column, forest in zip(opinions.T, self._opinions, strict=True):
             column[:] = forest.score(facts) * n
-        total = np.zeros(facts.shape[0])
-        for column in opinions.T:  # one by one: a row does not depend on how many there are
-            total += column
+            total += column  # one by one: a row does not depend on how many there are
         opinions -= total[:, None] / max(n, 1)
         return np.concatenate([facts, opinions], axis=1)
 
