@@ -52,7 +52,7 @@ _REPORTS: Final[Mapping[str, tuple[EventKind, float, str]]] = {
     "integrity:session_contended": (
         EventKind.INTEGRITY,
         1.0,
-        "another client may use the service's client id: readings may be missing",
+        "the connection is lost again and again: a bad network, or a second client with its id",
     ),
     "integrity:quota_used_up": (
         EventKind.INTEGRITY,

@@ -32,8 +32,8 @@ so it is journaled and becomes an incident; it never keeps a reading from alerti
 ``session_lost``
     The broker no longer has the service's session: what was queued in it is lost. Of the broker.
 ``session_contended``
-    Our connection is lost and made again, over and over, as by another client with our client id,
-    which takes what is queued. Of the broker.
+    The service's connection is lost and made again, over and over: by the network, or by another
+    client with the service's client id, which takes what is queued. Of the broker.
 ``quota_used_up``
     A push service takes no more notices today. Of `PUSH_SERVICE`, by the service that sends them.
 

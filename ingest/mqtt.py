@@ -81,7 +81,8 @@ _LAST_RETRY_S: Final = 30.0
 _CANCEL_AGAIN_S: Final = 0.1
 _CONTENDED: Final = 4
 _CONTENDED_S: Final = 30.0
-"""So many connections lost within this time are no accident of the network."""
+"""So many connections lost within this time are reported: nothing tells a bad network from another
+client with our client id."""
 _JOIN_POLL_S: Final = 0.2
 """How often to look whether a join window is over while nothing arrives."""
 _DRAIN_ATTEMPTS: Final = 2
@@ -448,8 +449,8 @@ class MqttSource:
         self._losses.append(now)
         if len(self._losses) == _CONTENDED and 0 <= now - self._losses[0] < _CONTENDED_S:
             log.error(
-                "%d connections to the broker were lost within %.0f s: does another client use"
-                " client id %r?",
+                "%d connections to the broker were lost within %.0f s: is the network at fault, or"
+                " does another client use client id %r?",
                 _CONTENDED,
                 _CONTENDED_S,
                 self._settings.client_id,

@@ -7,6 +7,7 @@ After each fault the publisher's ledger is held against the journal.
 from __future__ import annotations
 
 import signal
+import time
 
 import psutil
 import pytest
@@ -15,9 +16,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.support.broker import Mosquitto
 from tests.support.launcher import ForkedService
-from tests.support.oracle import assert_all_stored, quiet_reading
+from tests.support.oracle import assert_all_stored, assert_told, incidents, quiet_reading
+from tests.support.plumes import readings_of_puff
 from tests.support.proxy import Fault, Proxy
-from tests.support.service import Publisher, eventually
+from tests.support.service import Publisher, Receiver, eventually
 
 BURST = 300
 WINDOW = "max_inflight_messages 100\nmax_queued_messages 100000"
@@ -82,6 +84,30 @@ def test_resets_in_the_middle_of_a_burst(course):
         course.send()
         course.proxy.reset()
         eventually(lambda n=before: course.connections() > n, lambda: course.service.log, 40)
+
+
+def test_connections_lost_over_and_over_are_reported_beside_each_alert(tmp_path):
+    with (
+        Mosquitto(WINDOW) as broker,
+        Proxy(broker.port) as proxy,
+        Receiver() as receiver,
+        ForkedService(tmp_path, proxy.port, push_url=receiver.url) as service,
+        Publisher(broker.port) as publisher,
+    ):
+        puff = readings_of_puff(start=time.time() - 190.0, seconds=190.0)
+        for lost in range(4):
+            publisher.send_readings(puff[lost * 20 : lost * 20 + 20])
+            proxy.reset()
+            eventually(
+                lambda n=lost: service.log.count("connected to 127.0.0.1") > n + 1,
+                lambda: service.log,
+                40,
+            )
+        publisher.send_readings(puff[80:])
+        assert_all_stored(service, publisher)
+        ((_, room, _),) = eventually(lambda: incidents(service, "integrity"), lambda: service.log)
+        assert room == "mqtt-broker"
+        assert_told(service, receiver, rooms=["N2-boys"], kills=0, lost_connections=True)
 
 
 @pytest.mark.parametrize("size", [1, 30, 700, 5_000])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ingest.integrity import BROKER, FINDINGS
 from storage.journal import DeadLetter, Journal
@@ -129,12 +129,24 @@ def assert_all_stored(service: ServiceProcess, publisher: Publisher, *, more: in
 
 
 def assert_told(
-    service: ServiceProcess, receiver: Receiver, *, rooms: Sequence[str], kills: int
+    service: ServiceProcess,
+    receiver: Receiver,
+    *,
+    rooms: Sequence[str],
+    kills: int,
+    lost_connections: bool = False,
 ) -> None:
-    """Assert one incident a room, each notified once, and once more at most for each kill."""
+    """Assert one incident a room, each notified once, and once more at most for each kill.
+
+    With `lost_connections`, the service may also report its connection to the broker.
+    """
 
     def opened() -> Counter[str]:
-        return Counter(p["incident"] for p in receiver.pushes if p["reason"] == "opened")
+        pushes = receiver.pushes
+        return Counter(p["incident"] for p in pushes if p["reason"] == "opened" and is_vape(p))
+
+    def is_vape(push: dict[str, Any]) -> bool:
+        return push["kind"] == "vape"
 
     eventually(
         lambda: len(incidents(service)) >= len(rooms) and len(opened()) >= len(rooms),
@@ -146,6 +158,8 @@ def assert_told(
     notified = opened()
     assert set(notified) == {name for name, _, _ in found}
     assert notified.total() <= len(rooms) + kills, notified
+    others = {(p["kind"], p["room"]) for p in receiver.pushes if not is_vape(p)}
+    assert others <= ({("integrity", BROKER)} if lost_connections else set()), others
     eventually(
         lambda: {status for _, _, status in incidents(service)} <= {"notified", "resolved"},
         lambda: f"still not marked as notified: {incidents(service)}",

@@ -184,7 +184,13 @@ class Soak:
         """Hold everything to the ledger; raises AssertionError."""
         assert_all_stored(self.service, self.publisher)
         rooms = [f"R{k}" for k in range(self.done)]
-        assert_told(self.service, self.receiver, rooms=rooms, kills=self.service.kills)
+        assert_told(
+            self.service,
+            self.receiver,
+            rooms=rooms,
+            kills=self.service.kills,
+            lost_connections=True,  # four within 30 s are reported, if the rounds come to that
+        )
         letters = self.service.dead_letters()
         assert letters == ({"malformed": self._bad} if self._bad else {}), letters
         assert "Traceback" not in self.service.log, self.service.log[-5000:]
@@ -195,7 +201,7 @@ class Soak:
         sent = Counter(key for key in self.publisher.acknowledged if key[0] != "bad")
         room_of = {name: room for name, room, _ in incidents(self.service)}
         opened = [p["incident"] for p in self.receiver.pushes if p["reason"] == "opened"]
-        notices = Counter(room_of.get(name, "") for name in opened)
+        notices = Counter(room_of[name] for name in opened if name in room_of)
         rows = [HEAD]
         for fault in sorted(self.tally.rounds):
             rounds = [k for k, name in enumerate(self.tally.faults) if name == fault]
@@ -313,7 +319,7 @@ def _report(soak: Soak, seed: int, took_s: float) -> str:
     service = soak.service
     rows = [f"| {' | '.join(row)} |" for row in soak.table()]
     lines = [rows[0], "|---" * len(HEAD) + "|", *rows[1:], ""]
-    told = sum(push["reason"] == "opened" for push in soak.receiver.pushes)
+    told = Counter(push["kind"] for push in soak.receiver.pushes if push["reason"] == "opened")
     rss, fds = soak.memory[-1]
     lines += [
         (
@@ -322,7 +328,12 @@ def _report(soak: Soak, seed: int, took_s: float) -> str:
         ),
         (
             f"{len(soak.publisher.acknowledged):,} messages acknowledged, each stored once;"
-            f" {soak.done} episodes, as many incidents, {told - soak.done} notices more than once."
+            f" {soak.done} episodes, as many incidents,"
+            f" {told['vape'] - soak.done} notices more than once."
+        ),
+        (
+            "Notices that the connection to the broker was lost four times within 30 s:"
+            f" {told['integrity']}."
         ),
         f"Service at the end: {rss / 1e6:.0f} MB, {fds} open files;"
         " longest stretch without a restart:"
