@@ -17,7 +17,7 @@ SITE_VENV := .venv-docs
 TRAIN_VENV := .venv-train
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site docs dashboards dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-adaptation bench-detector-speed bench-reports train try-install audit sbom
+.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site docs messages dashboards dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-adaptation bench-detector-speed bench-reports train try-install audit sbom
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -85,6 +85,9 @@ site: $(SITE_VENV)/.installed ## build the documentation into build/site; links 
 
 docs: $(STAMP) ## write the tables of the documentation that come from the code
 	@$(BIN)/python -m docs.make_tables
+
+messages: $(STAMP) ## collect the messages of pages, notices and reports into the catalogues
+	@$(BIN)/python -m language.catalogue
 
 dashboards: $(STAMP) ## write the JSON of the Grafana dashboards
 	@$(BIN)/plumewatch dashboards build --out dashboards/json

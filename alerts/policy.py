@@ -14,6 +14,7 @@ from alerts.routing.targets import target_id
 from alerts.routing.tree import Route
 from alerts.timings import EscalationTimings
 from detection.events import EventKind
+from language.messages import ENGLISH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,6 +66,8 @@ class StaffMember:
     role: str = STAFF
     targets: tuple[Secret, ...] = ()
     quiet: tuple[QuietHours, ...] = ()
+    language: str = ""
+    """Language in which they read; empty for the school's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,8 @@ class AlertPolicy:
     expire_s: float = 3600.0
     """Seconds after which an undelivered notice is dropped."""
     zone: str = "UTC"
+    language: str = ENGLISH
+    """Language of those who chose none."""
     page_url: str = ""
     """Address of the staff page without a trailing slash; empty for no links."""
     timings: EscalationTimings = field(default_factory=EscalationTimings)

@@ -6,6 +6,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from language.messages import Words, listed, mark
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -34,6 +36,14 @@ RIGHTS: Final[Mapping[str, frozenset[Right]]] = MappingProxyType(
     }
 )
 """Rights by role; other roles have none."""
+ROLE_WORDS: Final = Words(
+    {
+        "staff": mark("staff"),
+        "facilities": mark("facilities"),
+        "analyst": mark("analyst"),
+        "admin": mark("admin"),
+    }
+)
 
 
 def may(role: str, right: Right) -> bool:
@@ -47,5 +57,4 @@ def who_may(right: Right) -> str:
     >>> who_may(Right.SENSORS)
     'facilities and admin'
     """
-    roles = [role for role, rights in RIGHTS.items() if right in rights]
-    return " and ".join(part for part in (", ".join(roles[:-1]), roles[-1]) if part)
+    return listed(ROLE_WORDS[role] for role, rights in RIGHTS.items() if right in rights)

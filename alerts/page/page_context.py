@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from contextvars import copy_context
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
@@ -22,13 +23,14 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
-from alerts.access import sessions
+from alerts.access import languages, sessions
 from alerts.access.roles import Right, who_may
 from alerts.errors import UnknownIncidentError
 from alerts.incidents.free_text import cleaned, identifiers
 from alerts.page import queries
 from alerts.page.guard import Session, cookie_name, same_origin
 from alerts.page.rendering import Times, environment
+from language.messages import LANGUAGES, _, accepted, speak
 from storage import sqlite
 
 if TYPE_CHECKING:
@@ -91,6 +93,7 @@ class PageContext:
     async def session(self, request: Request) -> Session | None:
         """Return the session behind a request, and keep it for templates; None without one."""
         request.state.session = None
+        self.speak(request)
         identity = request.cookies.get(self.cookie)
         if not identity or len(identity) > _MAX_COOKIE:
             return None
@@ -100,7 +103,15 @@ class PageContext:
             request.state.session = Session(
                 member.id, member.name, member.role, sessions.form_token(identity)
             )
+            own = await self.read(languages.language_of, member)
+            self.speak(request, own)
         return session_of(request)
+
+    def speak(self, request: Request, own: str = "") -> None:
+        """Answer in the language that was asked for, else the person's, the browser's, ours."""
+        asked = request.query_params.get("lang", "")
+        browser = accepted(request.headers.get("accept-language", ""))
+        speak((asked if asked in LANGUAGES else "") or own or browser or self.policy.language)
 
     async def may_read(self, request: Request) -> None:
         """Send people to the sign-in who may not read."""
@@ -113,17 +124,17 @@ class PageContext:
         if session is None:
             self._to_sign_in(request)
         if right is not None and not session.may(right):
-            raise HTTPException(403, f"This is for the roles {who_may(right)}.")
+            raise HTTPException(403, _("This is for the roles %(roles)s.", roles=who_may(right)))
         return session
 
     async def may_act(self, request: Request, right: Right | None = None) -> None:
         """Keep the form of an action; raise 403 if it is not from our page or not allowed."""
         if not same_origin(request):
-            raise HTTPException(403, "This form was not sent from this page.")
+            raise HTTPException(403, _("This form was not sent from this page."))
         session = await self.signed_in(request, right)
         request.state.form = await form_of(request)
         if not session.allows(text_of(request.state.form, "form_token")):
-            raise HTTPException(403, "This form has expired. Go back, reload and try again.")
+            raise HTTPException(403, _("This form has expired. Go back, reload and try again."))
 
     def _to_sign_in(self, request: Request) -> NoReturn:
         path = request.url.path
@@ -134,14 +145,14 @@ class PageContext:
             path = f"{path}?{request.url.query}"
         where = f"/sign-in?next={quote(path)}"
         if "hx-request" in request.headers:
-            raise HTTPException(401, "Please sign in again.", {"HX-Redirect": where})
+            raise HTTPException(401, _("Please sign in again."), {"HX-Redirect": where})
         raise HTTPException(303, headers={"Location": where})
 
     # rows
 
     async def in_thread(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run a blocking call; raise TimeoutError after the deadline, while the thread runs on."""
-        call = partial(work, *args, **kwargs)
+        call = partial(copy_context().run, work, *args, **kwargs)
         async with asyncio.timeout(_READ_S):
             return await asyncio.get_running_loop().run_in_executor(self.threads, call)
 
@@ -176,7 +187,7 @@ class PageContext:
         try:
             done = await self.in_thread(commit)
         except UnknownIncidentError:
-            raise HTTPException(404, "There is no such incident.") from None
+            raise HTTPException(404, _("There is no such incident.")) from None
         self.settings.changes.notify()
         self.settings.on_change()
         return done
@@ -185,7 +196,7 @@ class PageContext:
         """Return one incident with the names of its place; raise 404 if there is none."""
         found = await self.read(queries.incident, incident_id)
         if found is None:
-            raise HTTPException(404, "There is no such incident.")
+            raise HTTPException(404, _("There is no such incident."))
         return self.named([found])[0]
 
     def named(self, incidents: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -201,7 +212,7 @@ class PageContext:
         """Return the room of a path; raise 404 if it is not registered."""
         room = self.registry.rooms.get(request.path_params["id"])
         if room is None:
-            raise HTTPException(404, "There is no such room.")
+            raise HTTPException(404, _("There is no such room."))
         return room
 
     def free_text(self, form: FormData, name: str) -> tuple[str, str]:
@@ -209,7 +220,8 @@ class PageContext:
         text = cleaned(text_of(form, name))
         found = identifiers(text[:_MAX_FREE_TEXT])
         if found:
-            return text, f"Leave out anything that identifies a person: {', '.join(found)}."
+            listed = ", ".join(found)
+            return text, _("Leave out anything that identifies a person: %(found)s.", found=listed)
         return text, ""
 
     # responses
@@ -300,6 +312,7 @@ class PageGroup:
 
     def _endpoint(self, handler: Any) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
+            self._context.speak(request)
             await handler.served.admit(self._context, request)
             response: Response = await handler(self, request)
             return response
@@ -317,14 +330,14 @@ async def form_of(request: Request) -> FormData:
     """Read a small form; raise 413, 408 or 400 if it is large, slow or cut off."""
     length = request.headers.get("content-length", "")
     if not length.isdigit() or int(length) > _MAX_FORM_BYTES:
-        raise HTTPException(413, "The form is too large.")
+        raise HTTPException(413, _("The form is too large."))
     try:
         async with asyncio.timeout(_FORM_S):
             return await request.form(max_files=0, max_fields=20, max_part_size=5000)
     except TimeoutError:
-        raise HTTPException(408, "The form did not arrive in time.") from None
+        raise HTTPException(408, _("The form did not arrive in time.")) from None
     except ClientDisconnect:
-        raise HTTPException(400, "The form was cut off.") from None
+        raise HTTPException(400, _("The form was cut off.")) from None
 
 
 def text_of(form: FormData, name: str) -> str:

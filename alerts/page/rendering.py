@@ -13,10 +13,12 @@ from zoneinfo import ZoneInfo
 import jinja2
 from markupsafe import Markup
 
+from alerts.access.roles import ROLE_WORDS
 from alerts.incidents.incident import FALSE_CAUSES, MAX_CASE_NUMBER, MAX_NOTE
 from alerts.notify.notice import KIND_WORDS
 from detection.events import KIND_NAMES
 from detection.quantities import QUANTITIES
+from language.messages import LANGUAGES, Words, gettext, language, mark, plural
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
@@ -27,13 +29,16 @@ if TYPE_CHECKING:
 _HERE: Final = Path(__file__).parent
 SPANS: Final = {"day": 86_400.0, "week": 7 * 86_400.0, "month": 30 * 86_400.0}
 """Spans to choose from, in seconds."""
-VERDICT_WORDS: Final = {
-    "confirmed": "Confirmed",
-    "false_alarm": "False alarm",
-    "nothing_found": "Nothing found",
-    "test": "Test",
-}
+VERDICT_WORDS: Final = Words(
+    {
+        "confirmed": mark("Confirmed"),
+        "false_alarm": mark("False alarm"),
+        "nothing_found": mark("Nothing found"),
+        "test": mark("Test"),
+    }
+)
 _WORDS: Final = {
+    "role_words": ROLE_WORDS,
     "verdict_words": VERDICT_WORDS,
     "status_words": {
         "open": "Open",
@@ -228,7 +233,10 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
+    made.policies["ext.i18n.trimmed"] = True
+    made.install_gettext_callables(gettext, plural, newstyle=True)  # type: ignore[attr-defined]
     made.filters.update(
         clock=times.clock,
         when=times.when,
@@ -255,6 +263,8 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         max_note=MAX_NOTE,
         max_case_number=MAX_CASE_NUMBER,
         grafana_url=settings.grafana_url,
+        language=language,
+        languages=LANGUAGES,
         **_WORDS,
         **shared,
     )

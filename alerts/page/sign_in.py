@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from alerts.access import sessions
+from alerts.access import languages, sessions
 from alerts.access.limits import TryLimit
 from alerts.access.passwords import (
     SHORTEST,
@@ -24,6 +24,7 @@ from alerts.access.passwords import (
 from alerts.access.roles import Right
 from alerts.page.guard import client_of, same_origin
 from alerts.page.page_context import Access, PageGroup, form_of, serves, text_of
+from language.messages import LANGUAGES, _, ngettext
 from storage import audit
 from storage.audit import AuditKind
 
@@ -40,7 +41,6 @@ _LOG: Final = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _MOST_WAITING: Final = 8
 """Passwords waiting to be compared; each takes 0.1 s of the one thread."""
-_WRONG: Final = "Wrong name or password."
 
 
 class SignInPages(PageGroup):
@@ -67,7 +67,7 @@ class SignInPages(PageGroup):
             await self._context.session(request)
             return self._form(request, after)
         if not same_origin(request):
-            raise HTTPException(403, "This form was not sent from this page.")
+            raise HTTPException(403, _("This form was not sent from this page."))
         form = await form_of(request)
         after = _inside(text_of(form, "after"))
         account = " ".join(text_of(form, "account").split())[:80]
@@ -87,7 +87,7 @@ class SignInPages(PageGroup):
             await self._context.write(
                 lambda tx: self._audit(tx, AuditKind.SIGN_IN_REFUSED, actor, request)
             )
-            return self._form(request, after, account, _WRONG, 403)
+            return self._form(request, after, account, _("Wrong name or password."), 403)
         return await self._start(request, member, after, AuditKind.SIGN_IN)
 
     @serves("/sign-out", Access.STAFF, methods=("POST",))
@@ -134,7 +134,7 @@ class SignInPages(PageGroup):
     async def _hash(self, work: Callable[[], _T]) -> _T:
         """Run in the one thread that compares passwords, which bounds the memory of a flood."""
         if self._waiting >= _MOST_WAITING:
-            fault = "Too many people are signing in. Try again in a few seconds."
+            fault = _("Too many people are signing in. Try again in a few seconds.")
             raise HTTPException(429, fault, {"Retry-After": "5"})
         self._waiting += 1
         try:
@@ -174,9 +174,14 @@ class SignInPages(PageGroup):
         return self._context.settings.one_click and client_of(request) in {"127.0.0.1", "::1"}
 
     def _too_many(self, request: Request, after: str, account: str, wait: float) -> Response:
-        minutes = math.ceil(wait / 60)
-        duration = f"{math.ceil(wait)} seconds" if wait <= 90 else f"{minutes} minutes"
-        error = f"Too many failed attempts. Wait {duration}."
+        if wait <= 90:
+            error = ngettext(
+                "Too many failed attempts. Wait %(n)d second.",
+                "Too many failed attempts. Wait %(n)d seconds.",
+                math.ceil(wait),
+            )
+        else:
+            error = _("Too many failed attempts. Wait %(n)d minutes.", n=math.ceil(wait / 60))
         response = self._form(request, after, account, error, 429)
         response.headers["Retry-After"] = str(math.ceil(wait))
         return response
@@ -209,11 +214,11 @@ class SignInPages(PageGroup):
         settings, now = self._context.settings, self._context.settings.clock()
         wait = self._limit.take(client_of(request), session.person, now)
         if wait > 0:
-            fault = "Too many failed attempts. Wait a few minutes."
+            fault = _("Too many failed attempts. Wait a few minutes.")
             return await self._account(request, fault, 429)
         member = await self._known(session.person, text_of(form, "old"))
         if member is None:
-            return await self._account(request, "The current password is wrong.", 403)
+            return await self._account(request, _("The current password is wrong."), 403)
         self._limit.succeeded(client_of(request), session.person)
         new = text_of(form, "new")
         fault = fault_of(new, (member.id, member.name, settings.school))
@@ -230,7 +235,7 @@ class SignInPages(PageGroup):
         session, form = request.state.session, request.state.form
         person = text_of(form, "person")
         if person != session.person and not session.may(Right.ACCOUNTS):
-            raise HTTPException(403, "Only administrators can sign others out.")
+            raise HTTPException(403, _("Only administrators can sign others out."))
 
         def end_all(tx: sqlite3.Connection) -> None:
             sessions.end_all(tx, person, self._context.settings.clock())
@@ -242,10 +247,23 @@ class SignInPages(PageGroup):
         )
         return self._out() if person == session.person else RedirectResponse("/account", 303)
 
+    @serves("/account/language", Access.STAFF, methods=("POST",))
+    async def language(self, request: Request) -> Response:
+        """Choose the language of one's notices and pages."""
+        person, code = request.state.session.person, text_of(request.state.form, "language")
+        if code not in {"", *LANGUAGES}:
+            raise HTTPException(400, _("Choose a language from the list."))
+        await self._context.write(lambda tx: languages.choose(tx, person, code))
+        return RedirectResponse("/account", 303)
+
     async def _account(self, request: Request, error: str = "", status: int = 200) -> Response:
         session, now = request.state.session, self._context.settings.clock()
-        counts, passwords = await self._context.read(
-            lambda db: (sessions.counts(db, now), with_password(db))
+        counts, passwords, chosen = await self._context.read(
+            lambda db: (
+                sessions.counts(db, now),
+                with_password(db),
+                languages.chosen(db, session.person),
+            )
         )
         return self._context.render(
             request,
@@ -257,7 +275,8 @@ class SignInPages(PageGroup):
             shortest=SHORTEST,
             one_click=self._one_click(request),
             error=error,
-            done="Your password has been changed." if "changed" in request.query_params else "",
+            chosen=chosen,
+            done=_("Your password has been changed.") if "changed" in request.query_params else "",
         )
 
 

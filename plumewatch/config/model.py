@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, Field, PrivateAttr
@@ -41,6 +41,8 @@ class PlumewatchConfig(DutySections, BaseModel):
     """Name of the school."""
     timezone: TimeZone
     """IANA time zone of local times and days, such as America/New_York."""
+    language: Literal["en", "es"] = "en"
+    """Language of notices and reports, and of pages for browsers that ask for none of ours."""
     data_dir: FilePath = DATA_DIR
     """Folder of the journal, incidents and the embedded time series."""
     broker: BrokerConfig = BrokerConfig()

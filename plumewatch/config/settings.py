@@ -90,8 +90,11 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
     for i, person in enumerate(config.staff):
         urls = [reader.require(f"staff.{i}.notify.{k}.url") for k in range(len(person.notify))]
         targets = tuple(url for url in urls if url is not None)
-        member = StaffMember(person.id, person.name, person.role, targets, quiet[person.id])
-        staff.append(member)
+        staff.append(
+            StaffMember(
+                person.id, person.name, person.role, targets, quiet[person.id], person.language
+            )
+        )
     reader.check()
     inhibit = [
         InhibitRule(_matchers(rule.source), _matchers(rule.target), tuple(rule.equal))
@@ -104,6 +107,7 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
             cooldown_s=config.alerts.cooldown_s,
             late_s=config.alerts.late_after_s,
             zone=config.timezone,
+            language=config.language,
             page_url=config.web.url,
             timings=escalation_timings(config),
             inhibit=(*BUILT_IN_INHIBITIONS, *inhibit),

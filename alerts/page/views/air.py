@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from alerts.page.page_context import NavLink, PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.views.history import span_of
+from language.messages import mark
 from reports.guidelines import COVERAGE, DAY_S, GUIDELINES
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Cell(NamedTuple):
 class AirPages(PageGroup):
     """Air quality."""
 
-    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/air", "Air"),)
+    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/air", mark("Air")),)
 
     @serves("/air")
     async def page(self, request: Request) -> Response:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from alerts.page import queries
 from alerts.page.page_context import NavLink, PageGroup, serves
 from alerts.page.views import charts
+from language.messages import mark
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -18,7 +19,7 @@ _ROOM_WINDOW_S: Final = 1800.0
 class BoardPages(PageGroup):
     """Rooms now."""
 
-    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/", "Rooms", ("/rooms/",)),)
+    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/", mark("Rooms"), ("/rooms/",)),)
 
     @serves("/")
     async def board(self, request: Request) -> Response:

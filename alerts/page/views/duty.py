@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from alerts.page.page_context import Access, NavLink, PageGroup, serves
 from alerts.routing.labels import incident_labels
 from detection.events import EventKind
+from language.messages import mark
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -24,7 +25,7 @@ _ON_DUTY: Final = frozenset({"nearest", "next nearest"})
 class DutyPages(PageGroup):
     """The duty page."""
 
-    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/duty", "Duty"),)
+    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/duty", mark("Duty")),)
 
     @serves("/duty", Access.STAFF)
     async def show(self, request: Request) -> Response:

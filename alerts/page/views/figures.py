@@ -17,6 +17,7 @@ from alerts.notify.notice import KIND_WORDS
 from alerts.page.page_context import NavLink, PageGroup, serves
 from alerts.page.rendering import SPANS, VERDICT_WORDS
 from alerts.page.views.history import span_of
+from language.messages import mark
 from reports import kpis, read
 from reports.figures import response_times
 from reports.rows import SensorDay
@@ -40,7 +41,7 @@ _MOST_PARTS: Final = 4
 class FigurePages(PageGroup):
     """Key figures, causes and charts."""
 
-    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/figures", "Statistics"),)
+    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/figures", mark("Statistics")),)
 
     @serves("/figures")
     async def page(self, request: Request) -> Response:

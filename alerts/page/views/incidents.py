@@ -16,6 +16,7 @@ from alerts.outbound.cap import cap_message
 from alerts.page import queries
 from alerts.page.page_context import Access, NavLink, PageGroup, sentence, serves, text_of
 from alerts.page.views import charts
+from language.messages import mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,9 @@ _CHANNEL: Final = "staff page"
 class IncidentPages(PageGroup):
     """Open and recent incidents."""
 
-    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/incidents", "Incidents", ("/incidents/",)),)
+    nav: ClassVar[tuple[NavLink, ...]] = (
+        NavLink("/incidents", mark("Incidents"), ("/incidents/",)),
+    )
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)

@@ -11,6 +11,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from alerts.access.roles import Right
 from alerts.page.page_context import NavLink, PageGroup, sentence, serves, text_of
 from alerts.page.report_jobs import TooManyJobsError
+from language.messages import mark
 from reports.names import ABOUT, FORMATS, file_name
 from reports.periods import KINDS, PeriodError
 
@@ -68,7 +69,7 @@ class ReportPages(PageGroup):
     """The form, the list and the files."""
 
     nav: ClassVar[tuple[NavLink, ...]] = (
-        NavLink("/reports", "Reports", ("/reports/",), Right.REPORTS),
+        NavLink("/reports", mark("Reports"), ("/reports/",), Right.REPORTS),
     )
 
     @serves("/reports", Right.REPORTS)

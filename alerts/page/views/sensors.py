@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from alerts.access.roles import Right
 from alerts.notify import outbox
 from alerts.page.page_context import NavLink, PageGroup, serves
+from language.messages import mark
 from storage import dead_letters
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ class SensorPages(PageGroup):
 
     nav: ClassVar[tuple[NavLink, ...]] = (
         NavLink(
-            "/sensors", "Sensors", ("/sensor-health", "/levels", "/dead-letters", "/unmatched")
+            "/sensors",
+            mark("Sensors"),
+            ("/sensor-health", "/levels", "/dead-letters", "/unmatched"),
         ),
     )
 

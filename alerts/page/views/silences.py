@@ -14,6 +14,7 @@ from alerts.incidents.silences import MAX_REASON
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.page_context import NavLink, PageGroup, sentence, serves, text_of
 from alerts.routing.matchers import Matcher, MatchOp, parse_matchers
+from language.messages import mark
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _LATER: Final = {"0": "Now", "1": "In 1 hour", "4": "In 4 hours", "12": "In 12 h
 class SilencePages(PageGroup):
     """The list of silences, and the actions on them."""
 
-    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/silences", "Silences"),)
+    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/silences", mark("Silences")),)
 
     @serves("/silences")
     async def index(self, request: Request) -> Response:

@@ -47,3 +47,7 @@ class StaffConfig(BaseModel, extra="forbid", frozen=True):
     """Channels in order of preference; if one fails, the next is tried."""
     quiet_hours: Annotated[list[QuietHoursConfig], Field(max_length=14)] = []
     """Hours with critical notices only."""
+    language: Literal["", "en", "es"] = ""
+    """Language of their notices and pages, unless they choose another on their page; the school's
+    if left out.
+    """

@@ -1,0 +1,142 @@
+"""Collect the messages of all packages into the catalogues: ``python -m language.catalogue``.
+
+It adds new messages without a translation, and drops those that no code contains any more. A
+message whose English text changed is a new one: nothing is guessed, so nothing is fuzzy.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po, write_po
+
+from language.messages import ENGLISH, LANGUAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_HERE: Final = Path(__file__).parent
+_ROOT: Final = _HERE.parent
+PACKAGES: Final = ("language", "detection", "storage", "reports", "alerts", "plumewatch")
+_METHODS: Final = (
+    ("**.py", "python"),
+    ("**/templates/**.html", "jinja2"),
+    ("**/templates/**.typ", "jinja2"),
+)
+_KEYWORDS: Final = {
+    "_": None,
+    "gettext": None,
+    "mark": None,
+    "later": None,
+    "ngettext": (1, 2),
+    "plural": (1, 2),
+}
+_OPTIONS: Final = {pattern: {"trimmed": "true"} for pattern, _ in _METHODS}
+_PLACEHOLDER: Final = re.compile(r"%(?:\((\w+)\)[-+ 0-9.]*[a-z]|%|.)", re.DOTALL)
+_HEADER: Final = """\
+# Messages of Plumewatch in {name}. `make messages` collects them.
+msgid ""
+msgstr ""
+"Content-Type: text/plain; charset=utf-8\\n"
+"Language: {code}\\n"
+"Plural-Forms: nplurals={plurals}; plural={rule};\\n"
+
+"""
+
+
+def collected() -> Catalog:
+    """Return all messages of the source code."""
+    template = Catalog(project="Plumewatch", header_comment="")
+    for package in PACKAGES:
+        found = extract_from_dir(
+            _ROOT / package, list(_METHODS), dict(_OPTIONS), _KEYWORDS, strip_comment_tags=True
+        )
+        for name, line, message, _, context in found:
+            template.add(message, None, [(f"{package}/{name}", line)], context=context)
+    return template
+
+
+def placeholders(text: str) -> set[str]:
+    """Return the names of the placeholders of a message, and what is no placeholder.
+
+    >>> sorted(placeholders("%(n)d of %(all).1f %%, 5 % of"))
+    ['% ', 'all', 'n']
+    """
+    return {m[1] or m[0] for m in _PLACEHOLDER.finditer(text) if m[0] != "%%"}
+
+
+def faults(known: Catalog, template: Catalog) -> Iterator[str]:
+    """Yield what is wrong with the catalogue of a language."""
+    wanted = {_forms(entry.id)[0]: _forms(entry.id) for entry in template if entry.id}
+    for key, sources in wanted.items():
+        found: Any = known.get(key)
+        fault = "not in the catalogue" if found is None else _fault_of(found, sources)
+        if fault:
+            yield f"{fault}: {key!r}"
+    for entry in known:
+        if entry.id and _forms(entry.id)[0] not in wanted:
+            yield f"no longer used: {_forms(entry.id)[0]!r}"
+
+
+def _fault_of(entry: Any, sources: tuple[str, ...]) -> str:
+    forms = _forms(entry.string)
+    if len(forms) != len(sources) or not all(forms):
+        return "no translation"
+    if entry.fuzzy:
+        return "fuzzy"
+    for source, form in zip(sources, forms, strict=True):
+        names, theirs = placeholders(source), placeholders(form)
+        if not all(name.isidentifier() for name in names | theirs):
+            return "a percent sign that is neither a placeholder nor %%"
+        if theirs != names and not (len(sources) > 1 and theirs < names):
+            return "other placeholders"
+    return ""
+
+
+def _forms(text: Any) -> tuple[str, ...]:
+    """Return the one form of a message, or both of a plural."""
+    return tuple(text) if isinstance(text, tuple | list) else (text,)
+
+
+def load(code: str) -> Catalog:
+    """Return the catalogue of a language, empty if there is none yet."""
+    path = _HERE / f"{code}.po"
+    if not path.exists():
+        return Catalog(locale=code)
+    with path.open("rb") as file:
+        return read_po(file, locale=code)
+
+
+def update(code: str, template: Catalog) -> list[str]:
+    """Write the catalogue of a language anew; return what is missing in it."""
+    known, made = load(code), Catalog(locale=code, fuzzy=False)
+    for entry in template:
+        if entry.id:
+            before: Any = known.get(_forms(entry.id)[0])
+            same = before is not None and len(_forms(before.id)) == len(_forms(entry.id))
+            files = sorted({(name, 0) for name, _ in entry.locations})
+            made.add(entry.id, before.string if same else None, files)
+    header = _HEADER.format(
+        name=LANGUAGES[code], code=code, plurals=made.num_plurals, rule=made.plural_expr
+    )
+    with (_HERE / f"{code}.po").open("wb") as file:
+        file.write(header.encode())
+        write_po(file, made, width=100, omit_header=True, sort_by_file=True, include_lineno=False)
+    return list(faults(load(code), template))
+
+
+def main() -> None:
+    """Bring all catalogues up to date and print what they lack."""
+    template = collected()
+    for code in LANGUAGES:
+        if code != ENGLISH:
+            for fault in update(code, template):
+                print(f"{code}.po: {fault}")  # noqa: T201 - a command of development
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Dates and times in the reader's language: ours in English, those of the CLDR in others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from language.messages import ENGLISH, language
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+
+_REGIONS: Final = {"es": "es_US"}
+"""Spanish of the United States, which writes numbers as English does: 1,234.5."""
+FORMS: Final = {
+    "moment": ("%a, %b %-d, %H:%M", "EEE d 'de' MMM, HH:mm"),
+}
+"""Each form for `strftime` in English, and as a CLDR pattern for the others."""
+
+
+def date_text(moment: date | datetime, form: str) -> str:
+    """Write a date or a moment in one of the `FORMS`, in the current language."""
+    english, pattern = FORMS[form]
+    code = language()
+    if code == ENGLISH:
+        return moment.strftime(english)
+    from babel import dates  # noqa: PLC0415 - not needed for English
+
+    written: str = dates.format_datetime(moment, pattern, locale=_REGIONS[code])
+    return written

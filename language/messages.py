@@ -1,0 +1,166 @@
+"""Messages in the language of whoever reads them.
+
+The source of every message is its English text, ``_("%(name)s is responding", name=...)``: a whole
+sentence with named placeholders, never glued from pieces. A literal percent sign is written ``%%``,
+in templates too. Plurals are `ngettext`. Tables of words are `Words`; a message that is composed
+before its reader is known is a `Message`. `python -m language.catalogue` collects all of them into
+``es.po``, which is read as it is: there is nothing to compile.
+
+Who reads is known to the caller: ``with speaking("es"):``. The language belongs to the current task
+or thread (`contextvars`) and is English unless somebody set it, so logs, commands, and what other
+systems receive stay in English.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
+from typing import Any, Final
+
+ENGLISH: Final = "en"
+LANGUAGES: Final[Mapping[str, str]] = MappingProxyType({ENGLISH: "English", "es": "Español"})
+"""Each language in its own words, by the code that pages, settings and catalogues use."""
+
+_current: Final = ContextVar("language", default=ENGLISH)
+_RANGE: Final = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]+)?\s*(?:;\s*q=([0-9.]{1,5})\s*)?")
+_LONGEST_HEADER: Final = 500
+
+
+def language() -> str:
+    """Return the code of the language that messages are in now."""
+    return _current.get()
+
+
+def speak(code: str) -> None:
+    """Change the language for the rest of the current task; unknown codes are English."""
+    _current.set(code if code in LANGUAGES else ENGLISH)
+
+
+@contextmanager
+def speaking(code: str) -> Iterator[None]:
+    """Change the language for a block; unknown codes are English."""
+    token = _current.set(code if code in LANGUAGES else ENGLISH)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def accepted(header: str) -> str:
+    """Return the language that an Accept-Language header prefers; empty if we have none of them.
+
+    >>> accepted("fr-CA, es-MX;q=0.8, en;q=0.7"), accepted("de"), accepted("es;q=0")
+    ('es', '', '')
+    """
+    ranked = []
+    for part in header[:_LONGEST_HEADER].split(","):
+        found = _RANGE.fullmatch(part)
+        if found and found[1].lower() in LANGUAGES:
+            ranked.append((_quality(found[2]), found[1].lower()))
+    best, code = max(ranked, key=lambda pair: pair[0], default=(0.0, ""))
+    return code if best > 0 else ""
+
+
+def _quality(text: str | None) -> float:
+    try:
+        return 1.0 if text is None else float(text)
+    except ValueError:
+        return 0.0
+
+
+def _(message: str, **values: object) -> str:
+    """Return a message in the current language, with its placeholders filled."""
+    return gettext(message) % values
+
+
+def gettext(message: str) -> str:
+    """Return the pattern of a message in the current language."""
+    return catalogue(_current.get()).get(message, (message,))[0]
+
+
+def ngettext(one: str, many: str, n: float, **values: object) -> str:
+    """Return one of two messages by a number, which is also the placeholder ``n``."""
+    return plural(one, many, n) % {"n": n, **values}
+
+
+def plural(one: str, many: str, n: float) -> str:
+    """Return the pattern of one of two messages by a number."""
+    forms = catalogue(_current.get()).get(one, (one, many))
+    return forms[0 if n == 1 else -1]
+
+
+def mark(message: str) -> str:
+    """Mark a text of a table for the catalogue; whoever shows it translates it."""
+    return message
+
+
+class Words(Mapping[str, str]):
+    """A table of `mark`-ed words by key, each returned in the current language."""
+
+    def __init__(self, words: Mapping[str, str]) -> None:
+        self._words = dict(words)
+
+    def __getitem__(self, key: str) -> str:
+        """Return the words of a key."""
+        return gettext(self._words[key])
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the keys."""
+        return iter(self._words)
+
+    def __len__(self) -> int:
+        """Return the number of keys."""
+        return len(self._words)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message to be said later, in the language of whoever reads it: ``str(message)``."""
+
+    pattern: str
+    values: Mapping[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return it in the current language."""
+        return gettext(self.pattern) % self.values if self.pattern else ""
+
+
+def later(message: str, **values: object) -> Message:
+    """Return a message to be said later."""
+    return Message(message, values)
+
+
+def listed(items: Iterable[str]) -> str:
+    """Write things one after the other.
+
+    >>> listed(["spray", "steam", "dust"])
+    'spray, steam and dust'
+    """
+    *others, last = list(items) or [""]
+    return _("%(others)s and %(last)s", others=", ".join(others), last=last) if others else last
+
+
+@cache
+def catalogue(code: str) -> Mapping[str, tuple[str, ...]]:
+    """Return the messages of a language by their English text; empty for English itself."""
+    if code == ENGLISH:
+        return {}
+    from babel.messages.pofile import read_po  # noqa: PLC0415 - not needed for English
+
+    with resources.files(__package__).joinpath(f"{code}.po").open("rb") as file:
+        entries: Any = read_po(file, locale=code)
+    found: dict[str, tuple[str, ...]] = {}
+    for entry in entries:
+        if entry.id and not entry.fuzzy:
+            plural_form = isinstance(entry.id, tuple)
+            key = entry.id[0] if plural_form else entry.id
+            forms = tuple(entry.string) if plural_form else (entry.string,)
+            if all(forms):
+                found[key] = forms
+    return MappingProxyType(found)

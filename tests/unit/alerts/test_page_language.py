@@ -1,0 +1,63 @@
+"""Who sees which language: asked for, chosen, configured, of the browser, of the school."""
+
+from dataclasses import replace
+
+import pytest
+
+from alerts.access import languages
+from storage import sqlite
+
+
+async def lang_of(page, path="/account", **headers):
+    text = (await page.client.get(path, headers=headers)).text
+    return text.partition('<html lang="')[2][:2]
+
+
+async def test_without_a_choice_the_browser_decides(open_page):
+    page = open_page()
+    await page.sign_in()
+    assert await lang_of(page) == "en"
+    assert await lang_of(page, **{"accept-language": "es-MX,es;q=0.9,en;q=0.8"}) == "es"
+    assert await lang_of(page, **{"accept-language": "fr"}) == "en"
+
+
+async def test_people_choose_on_their_page_and_take_it_back(open_page):
+    page = open_page()
+    await page.sign_in()
+    form = {"form_token": await page.form_token(), "language": "es"}
+    assert (await page.client.post("/account/language", data=form)).status_code == 303
+    assert await lang_of(page, **{"accept-language": "en"}) == "es"
+    assert "Idioma de sus avisos y páginas" in (await page.client.get("/account")).text
+    await page.client.post("/account/language", data={**form, "language": ""})
+    assert await lang_of(page, **{"accept-language": "en"}) == "en"
+    assert (
+        await page.client.post("/account/language", data={**form, "language": "xx"})
+    ).status_code == 400
+
+
+async def test_an_address_can_ask_for_a_language(open_page):
+    page = open_page()
+    assert await lang_of(page, "/sign-in?lang=es", **{"accept-language": "en"}) == "es"
+    assert await lang_of(page, "/sign-in?lang=xx") == "en"
+
+
+async def test_an_error_is_in_the_readers_language(open_page):
+    page = open_page()
+    missing = await page.client.get("/rooms/none", headers={"accept-language": "es"})
+    assert (missing.status_code, "Ese espacio no existe." in missing.text) == (404, True)
+
+
+@pytest.mark.parametrize(("configured", "chosen", "shown"), [("es", "", "es"), ("es", "en", "en")])
+async def test_a_choice_precedes_the_configuration(open_page, policy, configured, chosen, shown):
+    staff = tuple(replace(m, language=configured) if m.id == "ap" else m for m in policy.staff)
+    page = open_page(replace(policy, staff=staff))
+    await page.sign_in()
+    with sqlite.transaction(page.db) as tx:
+        languages.choose(tx, "ap", chosen)
+    assert await lang_of(page, **{"accept-language": "fr"}) == shown
+
+
+async def test_the_schools_language_is_the_last_resort(open_page, policy):
+    page = open_page(replace(policy, language="es"))
+    assert await lang_of(page, "/sign-in", **{"accept-language": "fr"}) == "es"
+    assert await lang_of(page, "/sign-in", **{"accept-language": "en-GB"}) == "en"

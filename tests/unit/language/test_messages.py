@@ -1,0 +1,69 @@
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from language.dates import date_text
+from language.messages import Words, _, accepted, language, later, listed, mark, ngettext, speaking
+
+
+def test_messages_are_english_unless_somebody_chose():
+    assert language() == "en"
+    assert _("since %(when)s", when="10:05") == "since 10:05"
+    with speaking("es"):
+        assert _("since %(when)s", when="10:05") == "desde 10:05"
+    assert _("Rooms") == "Rooms"
+
+
+def test_an_unknown_language_is_english():
+    with speaking("xx"):
+        assert _("Rooms") == "Rooms"
+
+
+def test_a_plural_follows_its_number():
+    one, many = (f"Too many failed attempts. Wait %(n)d second{s}." for s in ("", "s"))
+    with speaking("es"):
+        assert ngettext(one, many, 1).endswith("1 segundo.")
+        assert ngettext(one, many, 2).endswith("2 segundos.")
+
+
+def test_a_table_and_a_message_for_later_are_in_the_language_of_their_reader():
+    words, message = Words({"name": mark("Name")}), later("since %(when)s", when="10:05")
+    assert (words["name"], str(message)) == ("Name", "since 10:05")
+    with speaking("es"):
+        assert (words["name"], str(message)) == ("Nombre", "desde 10:05")
+        assert listed(["a", "b", "c"]) == "a, b y c"
+
+
+async def test_one_task_does_not_change_the_language_of_another():
+    async def page(code):
+        with speaking(code):
+            await asyncio.sleep(0)
+            return _("Rooms")
+
+    assert await asyncio.gather(page("es"), page("en")) == ["Espacios", "Rooms"]
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        ("", ""),
+        ("es", "es"),
+        ("es-419,es;q=0.9,en;q=0.8", "es"),
+        ("en-US,en;q=0.9,es;q=0.8", "en"),
+        ("fr;q=0.9, ES-mx;q=0.5", "es"),
+        ("es;q=0", ""),
+        ("es;q=..", ""),
+        ("*", ""),
+        ("," * 100_000, ""),
+    ],
+)
+def test_the_browsers_first_language_that_we_have_is_chosen(header, code):
+    assert accepted(header) == code
+
+
+def test_dates_follow_the_language():
+    day = datetime(2026, 9, 7, 10, 5, tzinfo=UTC)
+    assert date_text(day, "moment") == "Mon, Sep 7, 10:05"
+    with speaking("es"):
+        assert date_text(day, "moment") == "lun 7 de sept, 10:05"
