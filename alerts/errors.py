@@ -12,6 +12,8 @@
     +-- MatcherError              permanent: a matcher cannot be read
     +-- CalendarError             permanent: a calendar of shifts cannot be read
     +-- SilenceError              permanent: no such silence, or it is not allowed
+    +-- ConfigFileError           permanent: the configuration file cannot be changed now
+        +-- ConfigFaultsError     permanent: the change would leave faults
     +-- NotifyError
         +-- PermanentNotifyError  the same notice to the same target fails again
         +-- TransientNotifyError  the same notice may succeed after `retry_after_s`
@@ -22,6 +24,10 @@ A message never holds a target's address: an address is a secret.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class NotifyReason(StrEnum):
@@ -84,6 +90,27 @@ class CalendarError(AlertError):
 
 class SilenceError(AlertError):
     """There is no such silence, or it has faults; the message lists all."""
+
+
+class ConfigFileError(AlertError):
+    """The configuration file cannot be read or changed; the message is for people."""
+
+
+class EntryFault(NamedTuple):
+    """A fault of a configuration; `path` is such as ``room.3.name``, `place` the same in words."""
+
+    path: str
+    value: str
+    allowed: str
+    place: str
+
+
+class ConfigFaultsError(ConfigFileError):
+    """The configuration would have these `faults`."""
+
+    def __init__(self, faults: Sequence[EntryFault]) -> None:
+        super().__init__("\n".join(f"{f.place}: {f.value}: {f.allowed}" for f in faults))
+        self.faults = faults
 
 
 class NotifyError(AlertError):

@@ -47,6 +47,7 @@ class AuditKind(StrEnum):
     HOLD = "hold"
     RELEASE = "release"
     ADAPTATION = "adaptation"
+    SETTINGS = "settings"
 
 
 class Entry(NamedTuple):
@@ -104,6 +105,13 @@ def append(
 def entries(db: sqlite3.Connection, limit: int = -1) -> Iterator[Entry]:
     """Yield entries, newest first, at most `limit` if that is not negative."""
     for row in db.execute("SELECT * FROM audit ORDER BY seq DESC LIMIT ?", (limit,)):
+        yield Entry(*row)
+
+
+def entries_of(db: sqlite3.Connection, kind: AuditKind, limit: int) -> Iterator[Entry]:
+    """Yield entries of one kind, newest first, at most `limit`."""
+    rows = "SELECT * FROM audit WHERE kind = ? ORDER BY seq DESC LIMIT ?"
+    for row in db.execute(rows, (kind.value, limit)):
         yield Entry(*row)
 
 

@@ -23,14 +23,18 @@ class Right(StrEnum):
     """See messages of unregistered sensors, revert thresholds."""
     REPORTS = "reports"
     """Create reports."""
+    DUTY = "duty"
+    """Arrange substitutes."""
+    SETTINGS = "settings"
+    """Change people, channels, shifts and schedules."""
     ACCOUNTS = "accounts"
     """Sign others out."""
 
 
 RIGHTS: Final[Mapping[str, frozenset[Right]]] = MappingProxyType(
     {
-        "staff": frozenset({Right.ANSWER, Right.SILENCE}),
-        "facilities": frozenset({Right.ANSWER, Right.SILENCE, Right.SENSORS}),
+        "staff": frozenset({Right.ANSWER, Right.SILENCE, Right.DUTY}),
+        "facilities": frozenset({Right.ANSWER, Right.SILENCE, Right.SENSORS, Right.DUTY}),
         "analyst": frozenset({Right.REPORTS}),
         "admin": frozenset(Right),
     }

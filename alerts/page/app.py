@@ -37,6 +37,7 @@ from alerts.page.views.incidents import IncidentPages
 from alerts.page.views.reports import ReportPages
 from alerts.page.views.sensor_health import SensorHealthPages
 from alerts.page.views.sensors import SensorPages
+from alerts.page.views.setup import SetupPages
 from alerts.page.views.silences import SilencePages
 from alerts.page.views.thresholds import ThresholdPages
 from storage.errors import StorageError
@@ -65,6 +66,7 @@ PAGES: Final[tuple[type[PageGroup], ...]] = (
     SensorHealthPages,
     ThresholdPages,
     DeadLetterPages,
+    SetupPages,
     SignInPages,
     AnswerPages,
     LivePages,

@@ -49,6 +49,7 @@ _T = TypeVar("_T")
 _P = ParamSpec("_P")
 _Handler = TypeVar("_Handler", bound="Callable[..., Awaitable[Response]]")
 _MAX_FORM_BYTES: Final = 10_000
+_MAX_LARGE_BYTES: Final = 60_000
 _FORM_S: Final = 10.0
 """Longest time a form may take to arrive."""
 _READ_S: Final = 10.0
@@ -127,12 +128,14 @@ class PageContext:
             raise HTTPException(403, _("This is for the roles %(roles)s.", roles=who_may(right)))
         return session
 
-    async def may_act(self, request: Request, right: Right | None = None) -> None:
+    async def may_act(
+        self, request: Request, right: Right | None = None, *, large: bool = False
+    ) -> None:
         """Keep the form of an action; raise 403 if it is not from our page or not allowed."""
         if not same_origin(request):
             raise HTTPException(403, _("This form was not sent from this page."))
         session = await self.signed_in(request, right)
-        request.state.form = await form_of(request)
+        request.state.form = await form_of(request, large=large)
         if not session.allows(text_of(request.state.form, "form_token")):
             raise HTTPException(403, _("This form has expired. Go back, reload and try again."))
 
@@ -251,6 +254,7 @@ class _Served:
     path: str
     access: Access | Right
     methods: tuple[str, ...]
+    large: bool
 
     async def admit(self, context: PageContext, request: Request) -> None:
         """Refuse or redirect those who have no access."""
@@ -258,21 +262,27 @@ class _Served:
         if self.access is Access.READERS:
             await context.may_read(request)
         elif self.access is not Access.PUBLIC:
-            check = context.may_act if "POST" in self.methods else context.signed_in
-            await check(request, right)
+            if "POST" in self.methods:
+                await context.may_act(request, right, large=self.large)
+            else:
+                await context.signed_in(request, right)
 
 
 def serves(
-    path: str, access: Access | Right = Access.READERS, *, methods: tuple[str, ...] = ("GET",)
+    path: str,
+    access: Access | Right = Access.READERS,
+    *,
+    methods: tuple[str, ...] = ("GET",),
+    large: bool = False,
 ) -> Callable[[_Handler], _Handler]:
     """Serve a path with a method of a `PageGroup`, for those who have access.
 
     A POST is an action: unless it is public, it needs a session and a form of our own page, which
-    the method finds in `request.state`.
+    the method finds in `request.state`; `large` forms may have rows.
     """
 
     def mark(handler: _Handler) -> _Handler:
-        handler.__dict__["served"] = _Served(path, access, methods)
+        handler.__dict__["served"] = _Served(path, access, methods, large)
         return handler
 
     return mark
@@ -326,14 +336,15 @@ def session_of(request: Request) -> Session | None:
     return found
 
 
-async def form_of(request: Request) -> FormData:
+async def form_of(request: Request, *, large: bool = False) -> FormData:
     """Read a small form; raise 413, 408 or 400 if it is large, slow or cut off."""
     length = request.headers.get("content-length", "")
-    if not length.isdigit() or int(length) > _MAX_FORM_BYTES:
+    most, fields = (_MAX_LARGE_BYTES, 800) if large else (_MAX_FORM_BYTES, 20)
+    if not length.isdigit() or int(length) > most:
         raise HTTPException(413, _("The form is too large."))
     try:
         async with asyncio.timeout(_FORM_S):
-            return await request.form(max_files=0, max_fields=20, max_part_size=5000)
+            return await request.form(max_files=0, max_fields=fields, max_part_size=5000)
     except TimeoutError:
         raise HTTPException(408, _("The form did not arrive in time.")) from None
     except ClientDisconnect:

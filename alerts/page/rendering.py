@@ -265,6 +265,7 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         grafana_url=settings.grafana_url,
         language=language,
         languages=LANGUAGES,
+        may_set=settings.config is not None,
         **_WORDS,
         **shared,
     )

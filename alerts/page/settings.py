@@ -11,11 +11,14 @@ from alerts.incidents.change_feed import ChangeSignal
 from reports.periods import SchoolTimes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from alerts.engine import AlertEngine
+    from alerts.notify.trial_notices import TrialNotice
+    from alerts.page.config_file import ConfigFile
     from alerts.page.report_jobs import ReportJobs
+    from alerts.policy import StaffMember
     from alerts.secrets import Secret
     from reports.rows import DutySpan
     from storage.timeseries import Series
@@ -81,6 +84,10 @@ class PipelineStatus:
     sensors: Mapping[str, SensorStatus] = field(default_factory=dict)
 
 
+async def _send_nothing(_member: StaffMember) -> Sequence[TrialNotice]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class StaffPageSettings:
     """Everything `create_app` needs. The callables run in the event loop and must be quick."""
@@ -121,4 +128,8 @@ class StaffPageSettings:
     times: SchoolTimes = field(default_factory=SchoolTimes)
     journal: Path | None = None
     """The journal's file; None for no pages of rejected messages."""
+    config: ConfigFile | None = None
+    """The configuration file, which forms change; None for no forms."""
+    send_test: Callable[[StaffMember], Awaitable[Sequence[TrialNotice]]] = _send_nothing
+    """Sends a test notice to each address of a person."""
     clock: Callable[[], float] = time.time

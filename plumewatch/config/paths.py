@@ -21,4 +21,5 @@ class DataPaths:
         self.subscriptions = root / "subscriptions.json"  # topics of the broker's session
         self.event_subscriptions = root / "event-subscriptions.json"  # of that for events
         self.reports = root / "reports"  # reports of the staff page, kept for an hour
+        self.config_history = root / "config-history"  # what changes on the page replaced
         self.lock = root / "service.lock"  # held by the one service that may write here

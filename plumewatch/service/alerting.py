@@ -79,6 +79,7 @@ class Alerting:
         sender: Notifier = self.notifier
         for channel in CHANNELS:
             sender = channel(sender, policy, allow_private=private, clock=clock)
+        self.sender = sender
         self.deliveries = Deliveries()
         self.stuck: Counter[str] = Counter()
         self.annotation_counters = AnnotationCounters()

@@ -38,9 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from alerts.notify.channels.apprise_notifier import Notifier
+    from alerts.page.config_file import ConfigFile
     from detection.events import Event
     from plumewatch.config.model import PlumewatchConfig
-    from plumewatch.service.web_server import WebServer
+    from plumewatch.service.web_server import Listening, WebServer
     from storage.reading import Reading
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ class Service:
     `receive_clock` is read once per message as it arrives. A `standby` waits for the data folder
     while another service uses it. With `one_click` people on this machine sign in to the staff
     page without a password, for the demo, and `banner` is a line above the rooms. A given `lease`
-    is released by its owner.
+    is released by its owner. The staff page changes `config_file`, and listens on a socket of
+    `listening`, which the next service takes over.
     """
 
     def __init__(
@@ -70,9 +72,12 @@ class Service:
         one_click: bool = False,
         banner: Callable[[], str] = lambda: "",
         lease: Lease | None = None,
+        config_file: ConfigFile | None = None,
+        listening: Listening | None = None,
     ) -> None:
         self.config = config
         self._standby, self._one_click, self._banner = standby, one_click, banner
+        self._config_file, self._listening = config_file, listening
         self.resources = resources = Resources(config, clock, observer or Observer())
         self.paths, self.ready = resources.paths, resources.ready
         self.journal, self.series = resources.journal, resources.series
@@ -162,6 +167,8 @@ class Service:
             self.ingestion.intake,
             one_click=self._one_click,
             banner=self._banner,
+            config_file=self._config_file,
+            listening=self._listening,
         )
         self.ingestion.listen_for_http()
         log.info("staff page: http://%s:%d", self.config.web.host, web.port)

@@ -1,8 +1,9 @@
 """Services of ``plumewatch run``, one after the other on one data folder.
 
-SIGHUP reads the configuration again. If it has faults, they are logged and nothing changes. If not,
-the service ends in order and the next one starts in the same process, which keeps the lease, so
-that no standby takes the data folder; messages of that second wait in the broker. If the new
+SIGHUP, or a change on the staff page, reads the configuration again. If it has faults, they are
+logged and nothing changes. If not, the service ends in order and the next one starts in the same
+process, which keeps the lease, so that no standby takes the data folder; messages of that second
+wait in the broker, and browsers at the socket, which stays open. If the new
 service cannot run, for example because its port is taken or the broker refuses its password, the
 old configuration is used again.
 """
@@ -16,12 +17,14 @@ import signal
 from typing import TYPE_CHECKING, Final
 
 from alerts.errors import AlertError
+from plumewatch.config.editor import ConfigEditor
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import check_settings
-from plumewatch.config.sharding import load_shard
+from plumewatch.config.sharding import VARIABLE, load_shard
 from plumewatch.service.app import Service
 from plumewatch.service.supervisor import ServiceError
+from plumewatch.service.web_server import Listening
 from storage.lease import Lease
 
 if TYPE_CHECKING:
@@ -80,7 +83,12 @@ class Running:
         self._path, self._shard = path, shard
         config = _read(path, shard)
         self._lease = Lease(DataPaths(config.data_dir).lock)
-        self._service = Service(config, standby=standby, lease=self._lease)
+        self._listening = Listening()
+        self._config_file: ConfigEditor | None = None
+        if not (shard or os.environ.get(VARIABLE)):  # other processes would not take changes over
+            history = DataPaths(config.data_dir).config_history
+            self._config_file = ConfigEditor(path, history, self._reload)
+        self._service = self._service_of(config, standby=standby)
         self._next: Service | None = None
         self._over = asyncio.Event()
         self._reload_task: asyncio.Task[None] | None = None
@@ -96,6 +104,7 @@ class Running:
             await self._serve()
         finally:
             self._lease.release()
+            self._listening.close()
 
     async def _serve(self) -> None:
         before: PlumewatchConfig | None = None
@@ -110,7 +119,7 @@ class Running:
                 ):
                     raise
                 log.error("cannot run with the new configuration, back to the old one: %s", error)  # noqa: TRY400 - one line
-                self._next, before = self._service_of(before), None
+                self._next, before = self._old_service_of(before), None
             else:
                 before = self._service.config
             if self._next is None or self._ending:
@@ -118,9 +127,18 @@ class Running:
             self._service, self._next = self._next, None
             self._over.clear()
 
-    def _service_of(self, config: PlumewatchConfig) -> Service:
+    def _service_of(self, config: PlumewatchConfig, *, standby: bool = False) -> Service:
+        return Service(
+            config,
+            standby=standby,
+            lease=self._lease,
+            config_file=self._config_file,
+            listening=self._listening,
+        )
+
+    def _old_service_of(self, config: PlumewatchConfig) -> Service:
         try:
-            return Service(config, lease=self._lease)
+            return self._service_of(config)
         except ConfigError as error:
             raise ServiceError(f"the old configuration cannot be used any more: {error}") from error
 
@@ -136,7 +154,7 @@ class Running:
         now = self._service.config
         try:
             fresh = await asyncio.to_thread(_read, self._path, self._shard, now.data_dir)
-            service = Service(fresh, lease=self._lease)
+            service = self._service_of(fresh)
         except ConfigError as error:
             log.error("the configuration stays as it was: %s", "; ".join(str(error).splitlines()))  # noqa: TRY400 - one line
             return

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from alerts.notify.trial_notices import send_trials
 from alerts.page.app import create_app
 from alerts.page.report_jobs import ReportJobs
 from alerts.page.settings import MappingSuggestion, StaffPageSettings
@@ -23,10 +24,12 @@ from plumewatch.service.web_server import WebServer, is_loopback
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from alerts.page.config_file import ConfigFile
     from ingest.intake import Intake
     from plumewatch.service.alerting import Alerting
     from plumewatch.service.monitoring import Monitoring
     from plumewatch.service.resources import Resources
+    from plumewatch.service.web_server import Listening
 
 
 def staff_page(
@@ -37,6 +40,8 @@ def staff_page(
     *,
     one_click: bool,
     banner: Callable[[], str],
+    config_file: ConfigFile | None = None,
+    listening: Listening | None = None,
 ) -> WebServer:
     """Make the page and bind its port; `one_click` only works on this machine.
 
@@ -64,6 +69,10 @@ def staff_page(
             hosts=config.web.hosts,
             school=config.site,
             banner=banner,
+            config=config_file,
+            send_test=lambda member: send_trials(
+                alerting.sender, [member], config.site, config.timezone, clock()
+            ),
             grafana_url=config.web.grafana_url.rstrip("/"),
             clock=clock,
             cap_sender=config.outbound.cap.sender,
@@ -91,6 +100,7 @@ def staff_page(
         config.web.host,
         config.web.port,
         trusted_proxies=config.web.trusted_proxies,
+        listening=listening,
     )
 
 

@@ -86,6 +86,34 @@ class _Server(uvicorn.Server):
         yield
 
 
+class Listening:
+    """The socket that stays open from one service to the next, so that clients wait."""
+
+    def __init__(self) -> None:
+        self._sockets: dict[tuple[str, int], socket.socket] = {}
+
+    def take(self, host: str, port: int) -> socket.socket:
+        """Return a socket that listens on an address; raises `OSError`."""
+        kept = self._sockets.get((host, port))
+        if kept is not None:
+            return kept.dup()
+        bound = _listen(host, port)
+        if port:
+            self.close()
+            self._sockets[host, port] = bound.dup()
+        return bound
+
+    def close(self) -> None:
+        """Close what is kept."""
+        while self._sockets:
+            self._sockets.popitem()[1].close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=128)
+
+
 class WebServer:
     """A server of one application on one address; https if it has a certificate.
 
@@ -104,10 +132,10 @@ class WebServer:
         key_file: Path | None = None,
         bounds: ConnectionBounds = DEFAULT_BOUNDS,
         trusted_proxies: Sequence[str] = (),
+        listening: Listening | None = None,
     ) -> None:
         try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            bound = socket.create_server((host, port), family=family, backlog=128)
+            bound = listening.take(host, port) if listening else _listen(host, port)
         except OSError as error:
             raise PortInUseError(
                 f"{name}: cannot listen on {host}:{port}: {os.strerror(error.errno or 0)};"

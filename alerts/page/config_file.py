@@ -1,0 +1,66 @@
+"""The configuration file as the staff page changes it; the program that runs the page has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One entry of a section: changed, added (`index` is None) or removed (`entry` is None)."""
+
+    section: str
+    index: int | None
+    entry: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigVersion:
+    """The file at one moment: hash, content, and why it cannot be written, empty if it can."""
+
+    hash: str
+    tree: Mapping[str, Any]
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedChange:
+    """A checked change: hash of the file before and after, and its new content."""
+
+    before: str
+    after: str
+    content: bytes
+
+
+class ConfigFile(Protocol):
+    """The file. All methods block, and raise `ConfigFileError` with a sentence for people."""
+
+    apply: Callable[[], None]
+    """Puts the file into effect; called in the event loop."""
+
+    def read(self) -> ConfigVersion:
+        """Return the file as it is now."""
+        ...
+
+    def address_files(self) -> list[str]:
+        """Return the files that may contain an address of a person."""
+        ...
+
+    def prepare(self, version: str, edits: Sequence[Edit]) -> PreparedChange:
+        """Check changes of the file with the hash `version`.
+
+        Raises `ConfigFaultsError` with every fault that the configuration would have.
+        """
+        ...
+
+    def prepare_undo(self, after: str, before: str) -> PreparedChange:
+        """Check that the file with the hash `after` can go back to `before`."""
+        ...
+
+    def commit(self, change: PreparedChange) -> None:
+        """Write a change."""
+        ...

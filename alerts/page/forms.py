@@ -1,0 +1,268 @@
+"""Forms over sections of the configuration: what a form sends becomes an entry, faults find fields.
+
+A form is a table of fields. It checks nothing itself: the configuration is checked as a whole, as
+for `plumewatch check`, and `faults_of` puts each fault beside its field.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from alerts.incidents.free_text import cleaned
+from alerts.page.config_file import Edit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from starlette.datastructures import FormData
+
+    from alerts.access.roles import Right
+    from alerts.errors import EntryFault
+
+Tree = "Mapping[str, Any]"
+MOST_ROWS: Final = 60
+_NUMBER: Final = re.compile(r"-?\d{1,9}(\.\d{1,6})?")
+_SPARE_ROWS: Final = 2
+
+
+class Kind(StrEnum):
+    """How a field is shown and read."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    CHOICE = "choice"
+    SEVERAL = "several"
+    TIME = "time"
+    DATE = "date"
+    MOMENT = "datetime-local"
+    ROWS = "rows"
+    WORDS = "words"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One key of an entry.
+
+    `choices` returns values and their words from the whole configuration. A key that has its
+    `default` is left out. Rows of `rows` are tables in a list; `WORDS` are texts in a list.
+    """
+
+    key: str
+    label: str
+    kind: Kind = Kind.TEXT
+    help: str = ""
+    choices: Callable[[Mapping[str, Any]], Mapping[str, str]] | None = None
+    default: str = ""
+    rows: tuple[Field, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form over the entries of `section`; `slug` is its address.
+
+    - `title` and `detail` write an entry in a list.
+    - `id_from` are keys that the id of a new entry is made of.
+    - `start` returns the values of a new entry, at a local time.
+    - `added_with` returns entries to be added with a new one.
+    - `is_shown` chooses the entries that people see, at a local time.
+    - `own` limits people without the right to the entry with their id.
+    """
+
+    slug: str
+    section: str
+    name: str
+    one: str
+    lead: str
+    right: Right
+    fields: tuple[Field, ...]
+    title: Callable[[Mapping[str, Any], Mapping[str, Any]], str]
+    detail: Callable[[Mapping[str, Any], Mapping[str, Any]], str] = lambda _entry, _tree: ""
+    id_from: tuple[str, ...] = ()
+    start: Callable[[datetime], Mapping[str, Any]] = lambda _now: {}
+    added_with: Callable[[Mapping[str, Any]], list[dict[str, Any]]] = lambda _entry: []
+    is_shown: Callable[[Mapping[str, Any], datetime], bool] = lambda _entry, _now: True
+    may_add: bool = True
+    own: bool = False
+
+    def entries(self, tree: Mapping[str, Any], now: datetime) -> list[tuple[int, dict[str, Any]]]:
+        """Return the entries that people see, with their numbers in the file."""
+        found = enumerate(tree.get(self.section, ()))
+        return [(k, dict(entry)) for k, entry in found if self.is_shown(entry, now)]
+
+    def values(self, form: FormData) -> dict[str, Any]:
+        """Read what was typed; a key that is empty is left out."""
+        return dict(_read(form, self.fields))
+
+    def entry(self, old: Mapping[str, Any] | None, typed: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the entry with what was typed; keys that the form does not have stay."""
+        known = {f.key: f for f in self.fields}
+        entry = {k: v for k, v in (old or {}).items() if k not in known or k in typed}
+        for key, value in typed.items():
+            if key in known and str(value) == known[key].default and key not in (old or {}):
+                continue
+            entry[key] = _merged(value, entry.get(key))
+        return entry
+
+    def edits(
+        self, tree: Mapping[str, Any], index: int | None, typed: Mapping[str, Any]
+    ) -> list[Edit]:
+        """Return the changes of the file for what was typed."""
+        if index is not None:
+            return [Edit(self.section, index, self.entry(tree[self.section][index], typed))]
+        entry = self.entry(None, {k: v for k, v in typed.items() if not k.startswith("_")})
+        taken = {str(e.get("id")) for e in tree.get(self.section, ())}
+        if self.id_from:
+            words = [str(entry.get(key, "")) for key in self.id_from]
+            entry = {"id": new_id(words, taken, self.one), **entry}
+        return [
+            Edit(self.section, None, one) for one in (entry, *self.added_with({**typed, **entry}))
+        ]
+
+    def faults(self, faults: Iterable[EntryFault], index: int) -> tuple[dict[str, str], list[str]]:
+        """Return the faults beside fields, by their name, and those of the rest, as sentences."""
+        names = {f.key for f in self.fields}
+        beside: dict[str, str] = {}
+        others = []
+        for fault in faults:
+            own = fault.path.removeprefix(f"{self.section}.{index}")
+            name = own.removeprefix(".")
+            if own == fault.path or (name and name.partition(".")[0] not in names):
+                others.append(f"{fault.place}: {fault.value}: {fault.allowed}")
+            elif name:
+                beside.setdefault(name, _sentence(fault))
+            else:
+                others.append(_sentence(fault))
+        return beside, others
+
+
+@dataclass(slots=True)
+class ShownField:
+    """A field with its value, choices and fault, as the template needs it."""
+
+    field: Field
+    name: str
+    value: Any
+    choices: Mapping[str, str]
+    fault: str
+    rows: list[list[ShownField]] = dataclass_field(default_factory=list)
+
+
+def shown(
+    fields: Sequence[Field],
+    values: Mapping[str, Any],
+    tree: Mapping[str, Any],
+    faults: Mapping[str, str],
+    prefix: str = "",
+) -> list[ShownField]:
+    """Return fields as the template needs them."""
+    found = []
+    for one in fields:
+        name, value = f"{prefix}{one.key}", values.get(one.key, one.default)
+        choices = one.choices(tree) if one.choices else {}
+        fault = faults.get(name, "")
+        made = ShownField(one, name, _text(one, value), choices, fault)
+        if one.kind is Kind.ROWS:
+            rows = value if isinstance(value, list) else []
+            spare: list[dict[str, Any]] = [{}] * min(_SPARE_ROWS, MOST_ROWS - len(rows))
+            made.rows = [
+                shown(one.rows, row, tree, faults, f"{name}.{k}.")
+                for k, row in enumerate((*rows, *spare))
+            ]
+            inner = {n for row in made.rows for cell in row for n in (cell.name,)}
+            lost = [t for n, t in faults.items() if n.startswith(f"{name}.") and n not in inner]
+            made.fault = " ".join(dict.fromkeys(filter(None, (fault, *lost))))
+        elif not fault:  # of one value of several
+            made.fault = next((t for n, t in faults.items() if n.startswith(f"{name}.")), "")
+        found.append(made)
+    return found
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Return what differs, before and after."""
+    keys = [k for k in {**old, **new} if old.get(k) != new.get(k)]
+    return {k: old[k] for k in keys if k in old}, {k: new[k] for k in keys if k in new}
+
+
+def new_id(words: Iterable[str], taken: set[str], fallback: str) -> str:
+    """Make an id of words that people know.
+
+    >>> new_id(["North", "2nd floor", "Boys' restroom"], {"north-2nd-floor-boys-restroom"}, "room")
+    'north-2nd-floor-boys-restroom-2'
+    """
+    text = unicodedata.normalize("NFKD", " ".join(words)).encode("ascii", "ignore").decode()
+    base = re.sub(r"[^a-z0-9]+", "-", text.lower().replace("'", "")).strip("-")[:56] or fallback
+    names = (base, *(f"{base}-{n}" for n in range(2, len(taken) + 3)))
+    return next(name for name in names if name not in taken)
+
+
+def _read(form: FormData, fields: Iterable[Field], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for one in fields:
+        value = _typed(form, one, f"{prefix}{one.key}")
+        if value not in ("", []):
+            yield one.key, value
+
+
+def _typed(form: FormData, one: Field, name: str) -> Any:
+    if one.kind is Kind.ROWS:
+        rows = (dict(_read(form, one.rows, f"{name}.{k}.")) for k in range(MOST_ROWS))
+        return [row for row in rows if row]
+    if one.kind is Kind.SEVERAL:
+        return [value for value in form.getlist(name) if isinstance(value, str) and value]
+    given = form.get(name, "")
+    text = cleaned(given) if isinstance(given, str) else ""
+    if one.kind is Kind.WORDS:
+        return [word for word in (part.strip() for part in text.split(",")) if word]
+    if one.kind is Kind.NUMBER and _NUMBER.fullmatch(text):
+        return float(text) if "." in text else int(text)
+    if one.kind in {Kind.DATE, Kind.MOMENT}:
+        return _moment(one.kind, text)
+    return text
+
+
+def _moment(kind: Kind, text: str) -> date | datetime | str:
+    try:
+        return date.fromisoformat(text) if kind is Kind.DATE else datetime.fromisoformat(text)
+    except ValueError:
+        return text  # what is wrong with it is said by the check of the configuration
+
+
+def _merged(value: Any, old: Any) -> Any:
+    """Keep keys of rows that the form does not show."""
+    if not (isinstance(value, list) and isinstance(old, list) and len(value) == len(old)):
+        return value
+    if not all(isinstance(one, dict) for one in (*value, *old)):
+        return value
+    return [old_row if old_row == row else row for row, old_row in zip(value, old, strict=True)]
+
+
+def _text(one: Field, value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=None).isoformat(timespec="minutes")
+    if isinstance(value, date):
+        return value.isoformat()
+    if one.kind is Kind.WORDS:
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+    return value
+
+
+def _sentence(fault: EntryFault) -> str:
+    if "at least 1 character" in fault.allowed or fault.value == "missing":
+        return "Must be given."
+    words = fault.allowed.removeprefix("String ").removeprefix("List ")
+    words = words.replace("should", "must", 1)
+    value = fault.value if fault.value[:1] in "'\"" else f"“{fault.value}”"
+    return f"{value}: {words}."
+
+
+def day_end(now: datetime) -> datetime:
+    """Return the end of a day at school: 18:00, or midnight after that."""
+    evening = now.replace(hour=18, minute=0, second=0, microsecond=0)
+    if now < evening:
+        return evening
+    return now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)

@@ -1,0 +1,320 @@
+"""Settings that people change on the page: each form writes one entry of the configuration file.
+
+A change is checked as a whole, recorded in the audit log with what was before and after, written to
+the file and put into effect. The last one can be undone while nobody changed the file since.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+
+from alerts.access.roles import Right, who_may
+from alerts.errors import ConfigFaultsError, ConfigFileError
+from alerts.page.config_file import Edit
+from alerts.page.forms import changes, shown
+from alerts.page.page_context import Access, NavLink, PageGroup, serves, text_of
+from alerts.page.setting_forms import ADDRESS_FILES, FORMS, UNREGISTERED
+from storage import audit
+from storage.audit import AuditKind
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Mapping, Sequence
+
+    from starlette.requests import Request
+
+    from alerts.page.config_file import ConfigFile, ConfigVersion, PreparedChange
+    from alerts.page.forms import Form
+    from alerts.page.guard import Session
+
+_NEW: Final = "new"
+_LONGEST: Final = 1500
+"""Most characters of an entry, before or after, in the audit log."""
+_SHOWN: Final = 10
+_TESTS_S: Final = 60.0
+_MOST_TESTS: Final = 3
+_NOT_HERE: Final = "This service was started without a configuration file that can be changed."
+
+
+class SetupPages(PageGroup):
+    """The list of settings, their forms, undo, and test notices."""
+
+    nav: ClassVar[tuple[NavLink, ...]] = (
+        NavLink("/settings", "Settings", ("/settings/",), Right.DUTY),
+    )
+    _tests: ClassVar[dict[str, list[float]]] = {}
+
+    @serves("/settings", Access.STAFF)
+    async def index(self, request: Request) -> Response:
+        """Show what can be changed, and the last changes."""
+        return await self._index(request)
+
+    @serves("/settings/undo", Access.STAFF, methods=("POST",))
+    async def undo(self, request: Request) -> Response:
+        """Undo the last change."""
+        config = self._config()
+        found = await self._context.read(lambda db: _last_changes(db, 1))
+        if not found:
+            raise HTTPException(404, "There is no change to undo.")
+        detail = found[0]
+        form = next((f for f in FORMS if f.section == detail["section"]), None)
+        if form is None or not request.state.session.may(form.right):
+            raise HTTPException(403, "Only those who may make this change can undo it.")
+        try:
+            change = await self._context.in_thread(
+                config.prepare_undo, detail["file_after"], detail["file_before"]
+            )
+            undone = {**detail, "before": detail["after"], "after": detail["before"]}
+            await self._commit(request, change, {**undone, "undoes": detail["seq"]})
+        except ConfigFileError as error:
+            return await self._index(request, str(error), 409)
+        return RedirectResponse("/settings?undone=yes", 303)
+
+    @serves("/settings/test", Access.STAFF, methods=("POST",))
+    async def test(self, request: Request) -> Response:
+        """Send a test notice to all addresses of a person; others' only as an administrator."""
+        session, now = request.state.session, self._context.settings.clock()
+        person = text_of(request.state.form, "person") or session.person
+        if person != session.person and not session.may(Right.SETTINGS):
+            raise HTTPException(403, "Only administrators can send test notices to others.")
+        member = self._context.policy.member(person)
+        if member is None:
+            raise HTTPException(404, "There is no such person.")
+        recent = [at for at in self._tests.get(session.person, ()) if at > now - _TESTS_S]
+        if len(recent) >= _MOST_TESTS:
+            raise HTTPException(429, "Wait a minute before the next test.", {"Retry-After": "60"})
+        self._tests[session.person] = [*recent, now]
+        results = await self._context.settings.send_test(member)
+        return self._context.render(request, "settings_test.html", member=member, results=results)
+
+    @serves("/settings/{form}", Access.STAFF)
+    async def entries(self, request: Request) -> Response:
+        """Show the entries of a form."""
+        form = self._form(request)
+        return await self._list(request, form)
+
+    @serves("/settings/{form}/{entry}", Access.STAFF)
+    async def one(self, request: Request) -> Response:
+        """Show the form of one entry, or of a new one."""
+        form, version = self._form(request), await self._version()
+        index = self._index_of(request, form, version)
+        start = dict(form.start(self._now())) | dict(request.query_params)
+        values = start if index is None else version.tree[form.section][index]
+        return await self._page(request, form, version, index, values)
+
+    @serves("/settings/{form}/{entry}", Access.STAFF, methods=("POST",), large=True)
+    async def save(self, request: Request) -> Response:
+        """Save an entry."""
+        form, version = self._form(request), await self._version()
+        index = self._index_of(request, form, version)
+        typed = form.values(request.state.form)
+        number = len(version.tree.get(form.section, ())) if index is None else index
+        try:
+            edits = form.edits(version.tree, index, typed)
+            await self._save(request, form, version, edits)
+        except ConfigFaultsError as error:
+            beside, others = form.faults(error.faults, number)
+            return await self._page(request, form, version, index, typed, beside, others)
+        except ConfigFileError as error:
+            return await self._page(request, form, version, index, typed, {}, [str(error)])
+        return RedirectResponse(f"/settings/{form.slug}?saved=yes", 303)
+
+    @serves("/settings/{form}/{entry}/remove", Access.STAFF, methods=("POST",))
+    async def remove(self, request: Request) -> Response:
+        """Remove an entry."""
+        form, version = self._form(request), await self._version()
+        index = self._index_of(request, form, version)
+        if index is None or not form.may_add:
+            raise HTTPException(404, "There is no such entry.")
+        try:
+            await self._save(request, form, version, [Edit(form.section, index, None)])
+        except ConfigFaultsError as error:
+            words = [f"{f.place}: {f.value}: {f.allowed}" for f in error.faults]
+            return await self._list(request, form, words, 400)
+        except ConfigFileError as error:
+            return await self._list(request, form, [str(error)], 409)
+        return RedirectResponse(f"/settings/{form.slug}?saved=yes", 303)
+
+    # what they share
+
+    def _config(self) -> ConfigFile:
+        config = self._context.settings.config
+        if config is None:
+            raise HTTPException(404, _NOT_HERE)
+        return config
+
+    async def _version(self) -> ConfigVersion:
+        try:
+            return await self._context.in_thread(self._config().read)
+        except ConfigFileError as error:
+            raise HTTPException(409, str(error)) from None
+
+    def _now(self) -> Any:
+        return self._context.times.local(self._context.settings.clock())
+
+    def _form(self, request: Request) -> Form:
+        """Return the form of a path; raise 404, or 403 if the role may not change it."""
+        form = next((f for f in FORMS if f.slug == request.path_params["form"]), None)
+        if form is None:
+            raise HTTPException(404, "There is no such setting.")
+        if not (request.state.session.may(form.right) or form.own):
+            raise HTTPException(403, f"This is for the roles {who_may(form.right)}.")
+        return form
+
+    def _visible(
+        self, session: Session, form: Form, tree: Mapping[str, Any]
+    ) -> list[tuple[int, dict[str, Any]]]:
+        found = form.entries(tree, self._now())
+        if session.may(form.right):
+            return found
+        return [(k, entry) for k, entry in found if entry.get("id") == session.person]
+
+    def _index_of(self, request: Request, form: Form, version: ConfigVersion) -> int | None:
+        """Return the number of the entry of a path, None for a new one; raise 404 or 403."""
+        text, session = request.path_params["entry"], request.state.session
+        if text == _NEW and form.may_add:
+            return None
+        visible = {str(k): k for k, _ in self._visible(session, form, version.tree)}
+        if text not in visible:
+            raise HTTPException(404, "There is no such entry.")
+        return visible[text]
+
+    async def _save(
+        self, request: Request, form: Form, seen: ConfigVersion, edits: Sequence[Edit]
+    ) -> None:
+        """Check, record, write and apply."""
+        version = text_of(request.state.form, "version")
+        change = await self._context.in_thread(self._config().prepare, version, edits)
+        if change.after == change.before:
+            return
+        edit = edits[0]
+        entries = seen.tree.get(form.section, ())
+        old = {} if edit.index is None else entries[edit.index]
+        before, after = changes(old, edit.entry or {})
+        name = form.title({**old, **(edit.entry or {})}, self._tree(seen))
+        what = "added" if edit.index is None else "changed" if edit.entry else "removed"
+        detail = {
+            "section": form.section,
+            "form": form.slug,
+            "entry": name[:80],
+            "what": what,
+            "before": _bounded(before),
+            "after": _bounded(after),
+        }
+        await self._commit(request, change, detail)
+
+    async def _commit(
+        self, request: Request, change: PreparedChange, detail: Mapping[str, Any]
+    ) -> None:
+        config, now = self._config(), self._context.settings.clock()
+        kept = {k: v for k, v in detail.items() if k not in {"seq", "at", "actor"}}
+        whole = {**kept, "file_before": change.before, "file_after": change.after}
+
+        def record_and_write(tx: sqlite3.Connection) -> None:
+            audit.append(tx, AuditKind.SETTINGS, request.state.session.person, whole, now)
+            config.commit(change)  # last: if it fails, nothing is recorded
+
+        await self._context.write(record_and_write)
+        config.apply()
+
+    def _tree(self, version: ConfigVersion, files: Sequence[str] = ()) -> dict[str, Any]:
+        unregistered = [s.sensor for s in self._context.settings.pipeline().quarantine]
+        return {**version.tree, ADDRESS_FILES: files, UNREGISTERED: unregistered}
+
+    async def _index(self, request: Request, error: str = "", status: int = 200) -> Response:
+        session = request.state.session
+        last = await self._context.read(lambda db: _last_changes(db, _SHOWN))
+        version = None if self._context.settings.config is None else await self._version()
+        rights = {f.section: f.right for f in FORMS}
+        undoable = bool(
+            version
+            and last
+            and last[0]["file_after"] == version.hash
+            and not version.problem
+            and session.may(rights.get(last[0]["section"], Right.SETTINGS))
+        )
+        done = "The last change is undone." if "undone" in request.query_params else ""
+        return self._context.render(
+            request,
+            "settings.html",
+            status,
+            forms=[
+                (f, len(self._visible(session, f, version.tree)))
+                for f in FORMS
+                if version and (session.may(f.right) or f.own)
+            ],
+            problem=_NOT_HERE if version is None else version.problem,
+            last=last if session.may(Right.SETTINGS) else last[:1] if undoable else [],
+            undoable=undoable,
+            error=error,
+            done=done,
+        )
+
+    async def _list(
+        self, request: Request, form: Form, errors: Sequence[str] = (), status: int = 200
+    ) -> Response:
+        session, version = request.state.session, await self._version()
+        tree = self._tree(version)
+        return self._context.render(
+            request,
+            "settings_list.html",
+            status,
+            form=form,
+            entries=[
+                (k, form.title(entry, tree), form.detail(entry, tree), entry.get("id", ""))
+                for k, entry in self._visible(session, form, tree)
+            ],
+            may_change=session.may(form.right),
+            version=version.hash,
+            problem=version.problem,
+            errors=errors,
+            done="Saved." if "saved" in request.query_params else "",
+        )
+
+    async def _page(
+        self,
+        request: Request,
+        form: Form,
+        version: ConfigVersion,
+        index: int | None,
+        values: Mapping[str, Any],
+        beside: Mapping[str, str] | None = None,
+        others: Sequence[str] = (),
+    ) -> Response:
+        files = await self._context.in_thread(self._config().address_files)
+        tree = self._tree(version, files)
+        old = {} if index is None else version.tree[form.section][index]
+        seen = text_of(request.state.form, "version") if beside is not None else version.hash
+        return self._context.render(
+            request,
+            "settings_form.html",
+            400 if beside is not None else 200,
+            form=form,
+            index=_NEW if index is None else index,
+            name="" if index is None else form.title(old, tree),
+            fields=shown(form.fields, values, tree, beside or {}),
+            version=seen,
+            problem=version.problem,
+            others=others,
+            removable=index is not None and form.may_add and request.state.session.may(form.right),
+        )
+
+
+def _last_changes(db: sqlite3.Connection, limit: int) -> list[dict[str, Any]]:
+    """Return the last changes of settings, newest first."""
+    found = []
+    for entry in audit.entries_of(db, AuditKind.SETTINGS, limit):
+        detail: dict[str, Any] = json.loads(entry.detail)
+        known = {"seq": entry.seq, "at": entry.at, "actor": entry.actor}
+        found.append({"undoes": 0, **detail, **known})
+    return found
+
+
+def _bounded(values: Mapping[str, Any]) -> str:
+    written: Callable[[Any], str] = str
+    text = json.dumps(dict(values), default=written, ensure_ascii=False)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

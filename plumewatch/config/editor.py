@@ -1,0 +1,321 @@
+"""Changes that the staff page makes to the configuration file.
+
+The file stays the truth: everything but the entry that changes keeps its text, comments and order.
+An entry is a block from its ``[[section]]`` to the next heading; tomlkit writes the keys inside it.
+Before anything is written, the new text is parsed and must mean exactly the old configuration with
+the change, and it passes all checks of `plumewatch check`, secrets included. It is written to a
+draft and renamed; what it replaces is kept in the data folder, by its hash, to be undone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tomllib
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import AoT
+
+from alerts.errors import ConfigFaultsError, ConfigFileError, EntryFault
+from alerts.page.config_file import ConfigVersion, Edit, PreparedChange
+from plumewatch.config.faults import ConfigError, located
+from plumewatch.config.load import parse
+from plumewatch.config.settings import check_settings
+from storage.files import atomic_write, sync, write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+_KEPT: Final = 50
+_HEADING: Final = re.compile(r"[ \t]*(\[\[?)[ \t]*([A-Za-z0-9_.\"'-]+)[ \t]*\]\]?")
+_TOKEN: Final = re.compile(
+    r'"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|#[^\n]*'
+    r"|[ \t]+|[^\s\"'#\[\]{}]+|.",
+    re.DOTALL,
+)
+_SECRET_FILES: Final = 200
+
+
+class ConfigEditor:
+    """The configuration file at `path`; `history` is the folder of what changes replaced.
+
+    `apply` is called in the event loop after a change was written.
+    """
+
+    def __init__(self, path: Path, history: Path, apply: Callable[[], None]) -> None:
+        self._path = path.resolve()
+        self._history = history
+        self.apply = apply
+
+    def read(self) -> ConfigVersion:
+        """Return the file as it is now; raises `ConfigFileError` if it cannot be read."""
+        raw = self._raw()
+        return ConfigVersion(_digest(raw), self._tree(raw), self._problem())
+
+    def address_files(self) -> list[str]:
+        """Return files beside those with addresses of staff, as paths in the configuration."""
+        base, found = self._path.parent, set[str]()
+        for person in self.read().tree.get("staff", ()):
+            for target in person.get("notify", ()):
+                name = target.get("url_file", "")
+                if name:
+                    folder = (base / name).parent
+                    found.add(name)
+                    prefix = name.rpartition("/")[0]
+                    found |= {
+                        f"{prefix}/{file.name}" if prefix else file.name
+                        for file in _files(folder)
+                        if prefix
+                    }
+        return sorted(found)[:_SECRET_FILES]
+
+    def prepare(self, version: str, edits: Sequence[Edit]) -> PreparedChange:
+        """Check changes of the file as it was at `version`, without writing.
+
+        Raises `ConfigFileError` if the file has changed since or cannot be written, and
+        `ConfigFaultsError` with every fault of the new configuration.
+        """
+        raw = self._current(version)
+        text = raw.decode("utf-8")
+        wanted = deepcopy(self._tree(raw))
+        for edit in edits:
+            try:
+                text = edited(text, wanted, edit)
+            except (TOMLKitError, IndexError, KeyError, TypeError, ValueError) as error:
+                raise _by_hand(edit.section) from error
+            _apply(wanted, edit)
+        try:
+            means = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise _by_hand(edits[0].section) from error
+        if means != wanted:
+            raise _by_hand(edits[0].section)
+        self._check(wanted)
+        return PreparedChange(version, _digest(text.encode()), text.encode())
+
+    def prepare_undo(self, after: str, before: str) -> PreparedChange:
+        """Check that the file can go back from hash `after` to `before`; raises as `prepare`."""
+        self._current(after)
+        try:
+            raw = (self._history / f"{before}.toml").read_bytes()
+        except OSError as error:
+            raise ConfigFileError("The version before this change is not kept any more.") from error
+        if _digest(raw) != before:
+            raise ConfigFileError("The version before this change is damaged in the data folder.")
+        self._check(self._tree(raw))
+        return PreparedChange(after, before, raw)
+
+    def commit(self, change: PreparedChange) -> None:
+        """Write a change; raises `ConfigFileError` if the file has changed since it was checked."""
+        old = self._current(change.before)
+        try:
+            self._history.mkdir(mode=0o700, exist_ok=True)
+            write_private(self._history / f"{change.before}.toml", old)
+            kept = sorted(self._history.glob("*.toml"), key=lambda file: file.stat().st_mtime)
+            for old_one in kept[:-_KEPT]:
+                old_one.unlink()
+            mode = self._path.stat().st_mode & 0o777
+            with atomic_write(self._path) as draft, draft.open("wb") as file:
+                draft.chmod(mode)
+                file.write(change.content)
+                file.flush()
+                os.fsync(file.fileno())
+            sync(self._path.parent)
+        except OSError as error:
+            raise ConfigFileError(f"{self._path} cannot be written: {error.strerror}.") from error
+
+    def _raw(self) -> bytes:
+        try:
+            return self._path.read_bytes()
+        except OSError as error:
+            raise ConfigFileError(f"{self._path} cannot be read: {error.strerror}.") from error
+
+    def _tree(self, raw: bytes) -> dict[str, Any]:
+        try:
+            return tomllib.loads(raw.decode("utf-8"))
+        except ValueError as error:
+            raise ConfigFileError(
+                f"{self._path} is not valid TOML right now ({error}). Correct it on the server."
+            ) from error
+
+    def _problem(self) -> str:
+        """Say why the file cannot be written; empty if it can."""
+        for place in (self._path, self._path.parent):
+            if not os.access(place, os.W_OK):
+                return (
+                    f"This page cannot change the configuration: the service may not write {place}."
+                    " Change the file on the server, or give the service the right to write it."
+                )
+        return ""
+
+    def _current(self, version: str) -> bytes:
+        problem = self._problem()
+        if problem:
+            raise ConfigFileError(problem)
+        raw = self._raw()
+        if _digest(raw) != version:
+            raise ConfigFileError(
+                "The configuration has changed since you opened this page. Nothing was saved."
+                " Reload the page and try again."
+            )
+        return raw
+
+    def _check(self, tree: Mapping[str, Any]) -> None:
+        try:
+            check_settings(parse(tree, base=self._path.parent))
+        except ConfigError as error:
+            raise ConfigFaultsError(
+                [
+                    EntryFault(f.path, f.value, f.allowed, located(f.path, tree))
+                    for f in error.faults
+                ]
+            ) from error
+
+
+def edited(text: str, tree: Mapping[str, Any], edit: Edit) -> str:
+    r"""Return the text of a configuration with one entry changed, added or removed.
+
+    >>> text = '[[room]]\nid = "a"  # first\n\n# the gym\n[[room]]\nid = "b"\n'
+    >>> tree = tomllib.loads(text)
+    >>> print(edited(text, tree, Edit("room", 0, {"id": "c"})), end="")
+    [[room]]
+    id = "c"  # first
+    <BLANKLINE>
+    # the gym
+    [[room]]
+    id = "b"
+    """
+    entries = tree.get(edit.section, [])
+    blocks = list(_blocks(text, edit.section))
+    if len(blocks) != len(entries):  # an array on the line of its key
+        return _edited_inline(text, edit)
+    if edit.index is None:
+        new = tomlkit.document()
+        added = tomlkit.aot()
+        added.append(_table(edit.entry or {}))
+        new.append(edit.section, added)
+        at = blocks[-1].end if blocks else len(text.rstrip())
+        rest = text[at:]
+        return f"{text[:at]}\n\n{new.as_string().strip()}\n{rest.removeprefix(chr(10))}"
+    block = blocks[edit.index]
+    if edit.entry is None:
+        return text[: block.start] + text[block.end :].lstrip("\r\n")
+    document: Any = tomlkit.parse(text[block.start : block.end] + "\n")
+    _update(document[edit.section][0], entries[edit.index], edit.entry)
+    return text[: block.start] + tomlkit.dumps(document).rstrip() + text[block.end :]
+
+
+def _edited_inline(text: str, edit: Edit) -> str:
+    document: Any = tomlkit.parse(text)
+    entries = document[edit.section]
+    if edit.index is None:
+        entries.append(_value(dict(edit.entry or {})))
+    elif edit.entry is None:
+        del entries[edit.index]
+    else:
+        _update(entries[edit.index], entries[edit.index].unwrap(), edit.entry)
+    return tomlkit.dumps(document)
+
+
+class _Block(NamedTuple):
+    """Where an entry is in the text: from its heading to the end of its last value."""
+
+    start: int
+    end: int
+
+
+def _blocks(text: str, section: str) -> Iterator[_Block]:
+    headings = [*_headings(text), (len(text), "", False)]
+    for k, (start, name, is_array) in enumerate(headings):
+        if name == section and is_array:
+            later = (at for at, n, _ in headings[k + 1 :] if not n.startswith(f"{section}."))
+            lines = text[start : next(later)].splitlines(keepends=True)
+            while lines and (not lines[-1].strip() or lines[-1].lstrip().startswith("#")):
+                lines.pop()
+            yield _Block(start, start + len("".join(lines).rstrip()))
+
+
+def _headings(text: str) -> Iterator[tuple[int, str, bool]]:
+    """Yield place and name of every heading, and whether it is of an array of tables."""
+    at, depth, at_start = 0, 0, True
+    while at < len(text):
+        heading = _HEADING.match(text, at) if at_start and depth == 0 else None
+        if heading:
+            yield at, heading[2], heading[1] == "[["
+            at, at_start = heading.end(), False
+            continue
+        token = _TOKEN.match(text, at)
+        if token is None:
+            return
+        depth += (token[0] in {"[", "{"}) - (token[0] in {"]", "}"})
+        at_start = token[0] == "\n" or (at_start and token[0].isspace())
+        at = token.end()
+
+
+def _update(table: Any, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    for key in old.keys() - new.keys():
+        table.remove(key)
+    for key, value in new.items():
+        if key in old and old[key] == value:
+            continue
+        if isinstance(table.get(key), AoT):
+            tables = tomlkit.aot()
+            for entry in value:
+                tables.append(_table(entry))
+            table[key] = tables
+        else:
+            table[key] = _value(value)
+
+
+def _table(entry: Mapping[str, Any]) -> Any:
+    table = tomlkit.table()
+    for key, value in entry.items():
+        table.append(key, _value(value))
+    return table
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, dict):
+        inline = tomlkit.inline_table()
+        inline.update({key: _value(inner) for key, inner in value.items()})
+        return inline
+    if isinstance(value, list):
+        array = tomlkit.array()
+        array.extend(_value(inner) for inner in value)
+        return array.multiline(multiline=any(isinstance(inner, dict) for inner in value))
+    return tomlkit.item(value)
+
+
+def _apply(tree: dict[str, Any], edit: Edit) -> None:
+    entries = tree.setdefault(edit.section, [])
+    if edit.index is None:
+        entries.append(dict(edit.entry or {}))
+    elif edit.entry is None:
+        del entries[edit.index]
+        if not entries:
+            del tree[edit.section]
+    else:
+        entries[edit.index] = dict(edit.entry)
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return [file for file in folder.iterdir() if file.is_file()]
+    except OSError:
+        return []
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()
+
+
+def _by_hand(section: str) -> ConfigFileError:
+    return ConfigFileError(
+        f"[[{section}]] is written in a way that this page cannot change. Nothing was saved: change"
+        " it in the file on the server."
+    )

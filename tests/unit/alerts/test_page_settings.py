@@ -1,0 +1,286 @@
+"""Settings on the page: forms over the configuration file, with faults, roles, audit and undo."""
+
+import json
+import re
+import tomllib
+from datetime import datetime
+
+import pytest
+
+from alerts.errors import PermanentNotifyError
+from alerts.notify.trial_notices import TrialNotice
+from plumewatch.config.editor import ConfigEditor
+from storage import audit
+
+TEXT = """\
+site = "Lincoln High"
+timezone = "America/New_York"
+data_dir = "data"
+
+# people; keep in step with the office
+[[staff]]
+id = "ap"
+name = "A. Principal"
+
+[[staff]]
+id = "fm"
+name = "F. Manager"
+role = "facilities"
+notify = [{ url_env = "FM_PUSH" }]
+
+[[staff]]
+id = "ad"
+name = "Ad Min"
+role = "admin"
+
+[[room]]
+id = "n2-boys"
+name = "Boys N2" # second floor
+building = "North"
+floor = "2"
+
+[[sensor]]
+id = "s1"
+room = "n2-boys"
+
+[[bells]]
+id = "regular"
+days = ["mon", "tue"]
+periods = [{ name = "1", start = "08:00", end = "09:00" }]
+
+[[shift]]
+id = "hall"
+receiver = "staff"
+people = ["ap"]
+start = "07:00"
+end = "16:00"
+
+[[shift]]
+id = "door"
+receiver = "staff"
+people = ["fm"]
+start = "07:00"
+end = "16:00"
+"""
+
+
+@pytest.fixture
+def setup(tmp_path, open_page, monkeypatch):
+    monkeypatch.setenv("FM_PUSH", "json://secret.example/x")
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(TEXT)
+    applied = []
+    config = ConfigEditor(path, tmp_path / "history", lambda: applied.append(1))
+    page = open_page(config=config)
+    page.path, page.applied = path, applied
+    return page
+
+
+async def send(page, path, *, look="", **form):
+    """Send the form at `look`, with its own token and version."""
+    text = (await page.client.get(look or path)).text
+    fields = dict(re.findall(r'name="(form_token|version)" value="([^"]+)"', text))
+    return await page.client.post(path, data={**fields, **form})
+
+
+def tree(page):
+    return tomllib.loads(page.path.read_text())
+
+
+ROOM = {"name": "Boys, 2nd floor", "building": "North", "floor": "2", "kind": "restroom"}
+
+
+async def test_a_room_is_renamed_in_the_file_and_put_into_effect(setup):
+    await setup.sign_in("fm")
+    answer = await send(setup, "/settings/rooms/0", **ROOM)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/settings/rooms?saved=yes")
+    expected = TEXT.replace('name = "Boys N2" #', 'name = "Boys, 2nd floor" #')
+    assert setup.path.read_text() == expected
+    assert setup.applied == [1]
+    (entry,) = audit.entries_of(setup.db, audit.AuditKind.SETTINGS, 5)
+    detail = json.loads(entry.detail)
+    assert entry.actor == "fm"
+    assert (detail["before"], detail["after"]) == (
+        '{"name": "Boys N2"}',
+        '{"name": "Boys, 2nd floor"}',
+    )
+
+
+async def test_the_last_change_is_undone_with_one_click(setup):
+    await setup.sign_in("ad")
+    await send(setup, "/settings/rooms/0", **ROOM)
+    assert 'id="undo"' in (await setup.client.get("/settings")).text
+    answer = await send(setup, "/settings/undo", look="/settings")
+    assert answer.status_code == 303
+    assert setup.path.read_text() == TEXT
+    assert setup.applied == [1, 1]
+    assert "undone" in (await setup.client.get("/settings")).text
+    setup.path.write_text(TEXT + "# by hand\n")
+    assert 'id="undo"' not in (await setup.client.get("/settings")).text
+    answer = await send(setup, "/settings/undo", look="/settings")
+    assert answer.status_code == 409
+    assert "has changed since" in answer.text
+
+
+async def test_all_faults_are_beside_their_fields_and_what_was_typed_stays(setup):
+    await setup.sign_in("ad")
+    periods = {"periods.0.name": "1", "periods.0.start": "9", "periods.0.end": "10:00"}
+    form = {"id": "a b", "days": ["wed"], "first": "2026-13-01", **periods}
+    answer = await send(setup, "/settings/bells/new", **form)
+    assert answer.status_code == 400
+    for name in ("id", "first", "periods-0-start"):
+        assert re.search(rf'id="f-{name}-note"><strong class="fault">', answer.text), name
+        assert re.search(rf'id="f-{name}"[^>]*aria-invalid="true"', answer.text), name
+    assert 'value="2026-13-01"' in answer.text
+    assert 'value="wed" checked' in answer.text
+    assert setup.path.read_text() == TEXT
+    answer = await send(setup, "/settings/people/new", name=" ")
+    assert "Must be given." in answer.text
+
+
+async def test_a_fault_elsewhere_is_said_above_the_form(setup):
+    await setup.sign_in("ad")
+    answer = await send(setup, "/settings/people/0/remove", look="/settings/people/0")
+    assert answer.status_code == 400
+    assert "[[shift]] hall: people" in answer.text
+    assert setup.path.read_text() == TEXT
+
+
+async def test_a_person_is_added_with_an_id_of_their_own(setup):
+    await setup.sign_in("ad")
+    form = {"name": "A. Principal", "role": "staff"}
+    assert (await send(setup, "/settings/people/new", **form)).status_code == 303
+    assert tree(setup)["staff"][-1] == {"id": "a-principal", "name": "A. Principal"}
+
+
+async def test_keys_that_the_form_does_not_show_stay(setup):
+    await setup.sign_in("ad")
+    form = {"name": "F. M.", "role": "facilities", "notify.0.url_env": "FM_PUSH"}
+    quiet = {"quiet_hours.0.start": "22:00", "quiet_hours.0.end": "06:00"}
+    hours = {**quiet, "quiet_hours.0.then": "hold"}
+    assert (await send(setup, "/settings/people/1", **form, **hours)).status_code == 303
+    changed = tree(setup)["staff"][1]
+    assert changed["notify"] == [{"url_env": "FM_PUSH"}]
+    assert changed["quiet_hours"] == [{"start": "22:00", "end": "06:00", "then": "hold"}]
+
+
+SUBSTITUTE = {
+    "shift": "hall",
+    "remove": "ap",
+    "add": "fm",
+    "start": "2026-09-07T10:00",
+    "end": "2026-09-07T15:00",
+}
+
+
+async def test_a_substitute_for_today_and_until_when(setup):
+    await setup.sign_in("ap")
+    form = (await setup.client.get("/settings/duty/new")).text
+    assert 'value="2026-09-07T18:00"' in form  # the end of today is the proposal
+    assert (await send(setup, "/settings/duty/new", **SUBSTITUTE)).status_code == 303
+    (made,) = tree(setup)["override"]
+    assert made["end"] == datetime(2026, 9, 7, 15)  # noqa: DTZ001
+    shown = (await setup.client.get("/settings/duty")).text
+    assert "F. Manager instead of A. Principal" in shown
+    setup.now += 86_400
+    assert "F. Manager instead" not in (await setup.client.get("/settings/duty")).text
+
+
+async def test_a_swap_changes_both_shifts(setup):
+    await setup.sign_in("ap")
+    assert (await send(setup, "/settings/duty/new", **SUBSTITUTE, _swap="door")).status_code == 303
+    first, second = tree(setup)["override"]
+    assert (first["shift"], first["add"], first["remove"]) == ("hall", "fm", "ap")
+    assert (second["shift"], second["add"], second["remove"]) == ("door", "ap", "fm")
+    await send(setup, "/settings/undo", look="/settings")
+    assert "override" not in tree(setup)
+
+
+async def test_a_device_is_replaced_and_its_history_continues(setup):
+    await setup.sign_in("fm")
+    form = {"id": "s1", "room": "n2-boys", "aliases": "new-device", "interval_s": "5"}
+    assert (await send(setup, "/settings/sensors/0", **form)).status_code == 303
+    assert tree(setup)["sensor"][0] == {"id": "s1", "room": "n2-boys", "aliases": ["new-device"]}
+
+
+@pytest.mark.parametrize(
+    ("person", "allowed"),
+    [("ap", {"duty"}), ("fm", {"duty", "rooms", "sensors"}), ("an", set()), ("ad", {"*"})],
+)
+async def test_roles_decide_what_a_person_may_change(setup, person, allowed):
+    await setup.sign_in(person)
+    for slug in ("duty", "people", "rooms", "sensors", "bells", "shifts", "holidays"):
+        may = slug in allowed or "*" in allowed
+        assert (await setup.client.get(f"/settings/{slug}")).status_code == (200 if may else 403)
+        if not may:
+            token = await setup.form_token("/account")
+            form = {"form_token": token, "version": "x"}
+            for path in (f"/settings/{slug}/0", f"/settings/{slug}/0/remove"):
+                assert (await setup.client.post(path, data=form)).status_code == 403
+    assert setup.path.read_text() == TEXT
+
+
+async def test_people_set_their_own_quiet_hours_alone(setup):
+    await setup.sign_in("fm")
+    shown = (await setup.client.get("/settings/quiet-hours")).text
+    assert "F. Manager" in shown
+    assert "Ad Min" not in shown
+    form = {"quiet_hours.0.start": "22:00", "quiet_hours.0.end": "06:00", "role": "admin"}
+    assert (await send(setup, "/settings/quiet-hours/1", **form)).status_code == 303
+    assert tree(setup)["staff"][1]["role"] == "facilities"
+    answer = await send(setup, "/settings/quiet-hours/0", look="/settings/quiet-hours/1", **form)
+    assert answer.status_code == 404
+
+
+async def test_a_form_needs_its_token_and_a_session(setup):
+    assert (await setup.client.get("/settings")).status_code == 303
+    await setup.sign_in("ad")
+    assert (await setup.client.post("/settings/rooms/0", data=ROOM)).status_code == 403
+    assert (await setup.client.post("/settings/undo")).status_code in {403, 413}
+    assert setup.path.read_text() == TEXT
+
+
+async def test_a_form_that_was_overtaken_is_refused_and_keeps_what_was_typed(setup):
+    await setup.sign_in("ad")
+    text = (await setup.client.get("/settings/rooms/0")).text
+    fields = dict(re.findall(r'name="(form_token|version)" value="([^"]+)"', text))
+    setup.path.write_text(TEXT + "# by hand\n")
+    answer = await setup.client.post("/settings/rooms/0", data={**fields, **ROOM})
+    assert "has changed since you opened this page" in answer.text
+    assert 'value="Boys, 2nd floor"' in answer.text
+    assert setup.applied == []
+
+
+async def test_no_page_shows_a_secret(setup):
+    await setup.sign_in("ad")
+    for path in ("/settings", "/settings/people", "/settings/people/1", "/account"):
+        assert "secret.example" not in (await setup.client.get(path)).text
+
+
+async def test_without_a_file_the_page_says_so(open_page):
+    page = open_page()
+    await page.sign_in("ad")
+    assert "without a configuration file" in (await page.client.get("/settings")).text
+    assert (await page.client.get("/settings/rooms")).status_code == 404
+
+
+async def test_send_me_a_test(open_page):
+    asked = []
+
+    async def send_test(member):
+        asked.append(member.id)
+        error = PermanentNotifyError("refused") if member.id == "ad" else None
+        return [TrialNotice(member.id, 1, error)]
+
+    page = open_page(send_test=send_test)
+    await page.sign_in("ap")
+    answer = await send(page, "/settings/test", look="/account")
+    assert "Channel 1: delivered" in answer.text
+    assert (await send(page, "/settings/test", look="/account", person="ad")).status_code == 403
+    await page.sign_in("ad")
+    answer = await send(page, "/settings/test", look="/account")
+    assert "not delivered (refused)" in answer.text
+    for _ in range(2):
+        await send(page, "/settings/test", look="/account", person="ap")
+    assert (await send(page, "/settings/test", look="/account")).status_code == 429
+    assert asked == ["ap", "ad", "ap", "ap"]

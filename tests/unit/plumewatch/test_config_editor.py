@@ -1,0 +1,195 @@
+"""Changes of the configuration file: only the entry changes, and only what is valid is written."""
+
+import stat
+import tomllib
+from datetime import datetime
+
+import pytest
+
+from alerts.errors import ConfigFaultsError, ConfigFileError
+from alerts.page.config_file import Edit
+from plumewatch.config.editor import ConfigEditor, edited
+
+TEXT = """\
+# the school
+site = "Lincoln High"   # its name
+timezone = "America/New_York"
+
+[[room]]          # north
+id = "a"
+name = "Boys"     # as people say
+building = "North"
+
+[[sensor]]
+id = "s1"
+room = "a"
+# the gym; [[room]] in a comment is none
+[[room]]
+id = "b"
+name = '''Locker
+[[room]]
+room'''
+building = "Gym"
+
+[[staff]]
+id = "lee"
+name = "Ms. Lee"
+[[staff.quiet_hours]]
+start = "22:00"
+end = "06:00"
+"""
+
+
+@pytest.fixture
+def editor(tmp_path):
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(TEXT)
+    path.chmod(0o640)
+    return ConfigEditor(path, tmp_path / "history", lambda: None)
+
+
+def save(editor, *edits):
+    change = editor.prepare(editor.read().hash, edits)
+    editor.commit(change)
+    return change
+
+
+def file_of(editor):
+    return editor._path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("edit", "before", "after"),
+    [
+        (
+            Edit("room", 0, {"id": "a", "name": 'The "boys"', "building": "North"}),
+            'name = "Boys"     # as people say',
+            'name = "The \\"boys\\""     # as people say',
+        ),
+        (
+            Edit("room", 1, {"id": "b", "name": "Locker", "building": "Gym"}),
+            "name = '''Locker\n[[room]]\nroom'''",
+            'name = "Locker"',
+        ),
+        (
+            Edit("room", 0, {"id": "a", "name": "Boys", "building": "North", "floor": "2"}),
+            'building = "North"\n',
+            'building = "North"\nfloor = "2"\n',
+        ),
+        (
+            Edit("staff", 0, {"id": "lee", "name": "Ms. Lee"}),
+            '[[staff.quiet_hours]]\nstart = "22:00"\nend = "06:00"\n',
+            "",
+        ),
+        (
+            Edit("room", None, {"id": "c", "name": "Staff", "building": "Gym"}),
+            'building = "Gym"\n',
+            'building = "Gym"\n\n[[room]]\nid = "c"\nname = "Staff"\nbuilding = "Gym"\n',
+        ),
+        (
+            Edit("holiday", None, {"name": "Fall", "first": datetime(2026, 10, 12).date()}),  # noqa: DTZ001
+            'end = "06:00"\n',
+            'end = "06:00"\n\n[[holiday]]\nname = "Fall"\nfirst = 2026-10-12\n',
+        ),
+    ],
+)
+def test_only_the_entry_changes(editor, edit, before, after):
+    save(editor, edit)
+    assert file_of(editor) == TEXT.replace(before, after, 1)
+    assert stat.S_IMODE(editor._path.stat().st_mode) == 0o640
+
+
+def test_an_entry_is_removed_and_its_neighbors_stay(editor):
+    save(editor, Edit("room", 1, None))
+    assert "Locker" not in file_of(editor)
+    assert "# the gym" in file_of(editor)
+    assert [r["id"] for r in tomllib.loads(file_of(editor))["room"]] == ["a"]
+
+
+def test_entries_in_one_array_are_changed_too(editor):
+    text = 'staff = [\n  { id = "a", name = "A" }, # first\n  { id = "b", name = "B" },\n]\n'
+    tree = tomllib.loads(text)
+    changed = edited(text, tree, Edit("staff", 1, {"id": "b", "name": "Bee"}))
+    assert tomllib.loads(changed)["staff"][1]["name"] == "Bee"
+    assert "# first" in changed
+
+
+@pytest.mark.parametrize(
+    ("edit", "path"),
+    [
+        (Edit("room", 0, {"id": "a", "name": "", "building": "North"}), "room.0.name"),
+        (Edit("room", 0, None), "sensor.0.room"),
+        (Edit("sensor", 0, {"id": "s1", "room": "nowhere"}), "sensor.0.room"),
+        (Edit("staff", 0, {"id": "lee", "name": "x", "role": "king"}), "staff.0.role"),
+        (Edit("staff", 0, {"id": "lee", "name": "x", "notify": [{"url_file": "no"}]}), "staff.0"),
+    ],
+)
+def test_what_the_check_of_the_file_refuses_is_not_written(editor, edit, path):
+    with pytest.raises(ConfigFaultsError) as error:
+        save(editor, edit)
+    assert error.value.faults[0].path.startswith(path)
+    assert file_of(editor) == TEXT
+
+
+def test_a_file_that_changed_underneath_is_left_alone(editor):
+    seen = editor.read().hash
+    editor._path.write_text(TEXT + "\n# somebody was here\n")
+    with pytest.raises(ConfigFileError, match="has changed since you opened this page"):
+        editor.prepare(seen, [Edit("room", 0, {})])
+    change = editor.prepare(
+        editor.read().hash, [Edit("staff", 0, {"id": "lee", "name": "Mr. Lee"})]
+    )
+    editor._path.write_text(TEXT)
+    with pytest.raises(ConfigFileError, match="has changed since"):
+        editor.commit(change)
+    assert file_of(editor) == TEXT
+
+
+def test_a_file_that_may_not_be_written_is_said_before_and_refused(editor, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert "may not write" in editor.read().problem
+    with pytest.raises(ConfigFileError, match="may not write"):
+        editor.prepare(editor.read().hash, [Edit("room", 0, {})])
+
+
+def test_undo_brings_every_byte_back_and_can_be_undone(editor):
+    change = save(editor, Edit("room", 0, {"id": "a", "name": "X", "building": "North"}))
+    changed = file_of(editor)
+    undo = editor.prepare_undo(change.after, change.before)
+    editor.commit(undo)
+    assert file_of(editor) == TEXT
+    editor.commit(editor.prepare_undo(undo.after, undo.before))
+    assert file_of(editor) == changed
+    editor._path.write_text(changed + "# by hand\n")
+    with pytest.raises(ConfigFileError, match="has changed since"):
+        editor.prepare_undo(change.after, change.before)
+
+
+def test_a_broken_file_is_not_touched(editor):
+    editor._path.write_text("[[room]")
+    with pytest.raises(ConfigFileError, match="not valid TOML right now"):
+        editor.read()
+
+
+def test_a_link_to_the_file_stays_a_link(tmp_path):
+    (tmp_path / "etc").mkdir()
+    real = tmp_path / "etc/plumewatch.toml"
+    real.write_text(TEXT)
+    link = tmp_path / "plumewatch.toml"
+    link.symlink_to(real)
+    editor = ConfigEditor(link, tmp_path / "history", lambda: None)
+    save(editor, Edit("room", 0, {"id": "a", "name": "X", "building": "North"}))
+    assert link.is_symlink()
+    assert 'name = "X"' in real.read_text()
+
+
+def test_files_with_addresses_are_named_and_never_read(tmp_path):
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    for name in ("lee-push", "fox-push"):
+        (secrets / name).write_text("json://hidden")
+    path = tmp_path / "plumewatch.toml"
+    notify = 'name = "Ms. Lee"\nnotify = [{ url_file = "secrets/lee-push" }]'
+    path.write_text(TEXT.replace('name = "Ms. Lee"', notify))
+    editor = ConfigEditor(path, tmp_path / "history", lambda: None)
+    assert editor.address_files() == ["secrets/fox-push", "secrets/lee-push"]
