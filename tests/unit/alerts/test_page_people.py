@@ -1,5 +1,6 @@
 """What people do beyond taking an incident: hand over, end, note, silence; and who is on duty."""
 
+import re
 import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -285,3 +286,29 @@ async def test_nobody_on_duty_is_said(database, registry):
     assert "Nobody is on duty now" in shown
     await page.client.aclose()
     page.db.close()
+
+
+async def test_who_cannot_go_says_so_on_the_page_and_the_next_is_asked(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    await page.sign_in()
+    url = f"/incidents/{incident}"
+    assert 'id="decline"' in (await page.client.get(url)).text
+    assert (await act(page, f"{url}/decline")).status_code == 303
+    shown = (await page.client.get(url)).text
+    assert "You said that you cannot go." in shown
+    assert 'id="decline"' not in shown
+    assert "Cannot go" in shown  # in the history
+    await page.sign_in("an")
+    assert (await act(page, f"{url}/decline")).status_code == 403
+
+
+async def test_the_cause_of_a_false_alarm_is_one_tap(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    await page.sign_in()
+    answer = await act(page, f"/incidents/{incident}/feedback", cause="spray")
+    assert answer.status_code == 303
+    assert repository.load(page.db, incident).verdict.value == "false_alarm"
+    shown = (await page.client.get(f"/incidents/{incident}")).text
+    assert re.search(r'name="cause" value="spray"\s+aria-pressed="true"', shown)
