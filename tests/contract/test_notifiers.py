@@ -18,9 +18,11 @@ from alerts.notify.channels.apprise_notifier import (
     RecordingNotifier,
     check_target,
 )
-from alerts.notify.notice import Notice, NoticeReason, Priority
+from alerts.notify.notice import KIND_WORDS, Notice, NoticeReason, Priority
 from alerts.secrets import Secret
 from tests.support.provider import OK, Provider, answer
+
+VAPE = KIND_WORDS["vape"]
 
 LOCAL = NotifySettings(allow_private=True)
 SECRET = "hunter2topic"
@@ -63,7 +65,7 @@ def message(provider):
 async def test_ok(provider, target):
     await send(target)
     _, said = message(provider)
-    assert said["title"] == "Boys N2, floor 2, North: Vaping likely since 10:05:00"
+    assert said["title"] == f"Boys N2, floor 2, North: {VAPE} since 10:05:00"
     assert said["message"].splitlines() == [NOTICE.evidence, NOTICE.link]
 
 

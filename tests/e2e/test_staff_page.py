@@ -23,6 +23,7 @@ from alerts.engine import AlertEngine
 from alerts.incidents import repository, schema
 from alerts.incidents.change_feed import ChangeSignal
 from alerts.incidents.incident import Status, Verdict
+from alerts.notify.notice import KIND_WORDS
 from alerts.page import (
     PipelineStatus,
     QuarantinedSensor,
@@ -37,6 +38,8 @@ from storage import audit, firmware, sqlite
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries import LatestReading
 from storage.timeseries.sqlite import SqliteSeries
+
+VAPE = KIND_WORDS["vape"]
 
 CHROMIUM = shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")
@@ -513,7 +516,7 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     link = link_for(site)
     browser.get(link)
     wait_for(browser, lambda: "Boys N2" in find(browser, "#room").text)
-    assert "Vaping likely since" in find(browser, "#what").text
+    assert f"{VAPE} since" in find(browser, "#what").text
     assert find(browser, "#more").text == "Sign in for details"
     assert judged_by_axe(browser) == []
     assert fits(browser)
@@ -625,7 +628,7 @@ def test_a_silence_by_keyboard_alone(site, browser):
     browser.execute_script("arguments[0].focus()", find(browser, "#add input[name=reason]"))
     press(Keys.END, Keys.HOME, *[Keys.DELETE] * 7, Keys.ENTER)
     wait_for(browser, lambda: "2 h left" in find(browser, "#list").text)
-    assert "Boys N2, vaping likely" in find(browser, "#list").text
+    assert f"Boys N2, {VAPE.lower()}" in find(browser, "#list").text
     assert "Mr. Fox" in find(browser, "#list").text
     assert fits(browser)
     shoot(browser, "silences")

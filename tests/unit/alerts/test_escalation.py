@@ -9,7 +9,7 @@ import pytest
 from alerts.duty.roster import Receiver, Roster
 from alerts.incidents import silences
 from alerts.incidents.incident import Verdict
-from alerts.notify.notice import render
+from alerts.notify.notice import KIND_WORDS, render
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
 from alerts.routing.matchers import parse_matchers
 from alerts.routing.muting import InhibitRule
@@ -18,6 +18,8 @@ from alerts.secrets import Secret
 from alerts.timings import EscalationTimings
 from detection.events import EventKind, EventPhase
 from tests.support.timeline import Timeline
+
+VAPE = KIND_WORDS["vape"]
 
 BOYS, GIRLS = "Boys N2", "Girls N1"
 TIMINGS = EscalationTimings(escalate_after_s=60, repeat_after_s=300, rounds=2)
@@ -570,5 +572,5 @@ def test_the_notice_after_an_answer_names_it(school, say):
     say(100, since=100)
     school.run(101)
     title, body = render(school.notices[-1])
-    assert title.startswith(f"{BOYS}, floor 2, North: Vaping likely again since ")
+    assert title.startswith(f"{BOYS}, floor 2, North: {VAPE} again since ")
     assert body.startswith("Lee answered the last alert here at ")

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 from alerts.notify.evidence_picture import EvidenceFacts, draw, fetch_span
+from alerts.notify.notice import KIND_WORDS
 from reports.drawing import Box, Drawing, Line, Text, cut, png, svg
+
+VAPE = KIND_WORDS["vape"]
 
 ONSET = 1_788_789_900.0  # 10:05:00 in New York
 SVG = "{http://www.w3.org/2000/svg}"
@@ -61,7 +64,7 @@ def test_three_panels_with_units_marks_and_local_time():
     shown = words(drawing)
     for expected in (
         "Boys N2, floor 2, North",
-        "Vaping likely · Sep 7, 2026 · sensor s1",
+        f"{VAPE} · Sep 7, 2026 · sensor s1",
         "PM2.5, µg/m³",
         "VOC index",
         "Humidity, %",
@@ -75,7 +78,7 @@ def test_three_panels_with_units_marks_and_local_time():
     ):
         assert expected in shown, shown
     root = parsed(drawing)
-    assert root.find(f"{SVG}title").text == "Boys N2: Vaping likely since 10:05:00"
+    assert root.find(f"{SVG}title").text == f"Boys N2: {VAPE} since 10:05:00"
     assert root.find(f"{SVG}desc").text == "PM2.5 rose from 4 to 180 µg/m³ in 6 s"
     assert root.get("role") == "img"
 
@@ -194,7 +197,7 @@ def test_baseline_is_a_thin_broken_line():
 
 
 def test_taken_back_is_said():
-    assert "Vaping likely, withdrawn" in words(draw(facts(withdrawn=True), *readings()))[1]
+    assert f"{VAPE}, withdrawn" in words(draw(facts(withdrawn=True), *readings()))[1]
 
 
 HOSTILE = '<script>alert(1)</script>"&\x00\x1b[31m\u202e\ud800]]>\n' + "x" * 300

@@ -16,6 +16,7 @@ from alerts.incidents.incident import Status
 from alerts.incidents.repository import load
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.channels.apprise_notifier import RecordingNotifier
+from alerts.notify.notice import KIND_WORDS
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump, PumpSettings
 from alerts.policy import BUILT_IN_ROUTES, StaffMember
@@ -23,6 +24,8 @@ from alerts.secrets import Secret
 from detection.events import EventKind, EventPhase
 from storage import sqlite
 from storage.errors import StorageUnavailableError
+
+VAPE = KIND_WORDS["vape"]
 
 FAST = PumpSettings(first_retry_s=0.02, max_retry_s=0.05, idle_s=0.2, send_timeout_s=0.5, lease_s=2)
 TRANSIENT = TransientNotifyError(NotifyReason.SERVER_ERROR, "HTTP 503")
@@ -96,7 +99,7 @@ async def test_a_committed_notice_leaves_at_once(run, make_event):
     (record,) = bench.events(make_event())
     await bench.until(lambda: bench.outcomes)
     (sent,) = notifier.sent
-    assert sent.title == "Boys N2, floor 2, North: Vaping likely since 19:16:34"
+    assert sent.title == f"Boys N2, floor 2, North: {VAPE} since 19:16:34"
     assert sent.body.startswith("90 % likely vaping (10 % spray). Why: fine particles rose")
     assert sent.body.endswith(f"/incidents/{record.incident}")
     assert load(bench.db, record.incident).status is Status.NOTIFIED

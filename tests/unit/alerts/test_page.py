@@ -13,11 +13,14 @@ from alerts.access.passwords import Hasher
 from alerts.engine import AlertEngine
 from alerts.incidents import repository
 from alerts.incidents.incident import Status, Verdict
+from alerts.notify.notice import KIND_WORDS
 from alerts.notify.pictures import IncidentPictures
 from alerts.page import PipelineStatus, StaffPageSettings, create_app
 from detection.events import ChannelEvidence, EventKind, EventPhase
 from storage import sqlite
 from storage.timeseries import LatestReading
+
+VAPE = KIND_WORDS["vape"]
 
 PASSWORD = "seven blue kettles"
 HASHER = Hasher(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
@@ -322,7 +325,7 @@ async def test_incident_series_mark_the_event(open_page, make_event):
     page = open_page()
     incident = page.incident(make_event)
     answer = (await page.client.get(f"/incidents/{incident}/series")).json()
-    assert [m["words"] for m in answer["marks"]] == ["Vaping likely"]
+    assert [m["words"] for m in answer["marks"]] == [VAPE]
     assert answer["start"] < answer["marks"][0]["onset"] < answer["end"]
 
 

@@ -10,10 +10,13 @@ import pytest
 
 from alerts.incidents import repository, silences
 from alerts.incidents.incident import Status
+from alerts.notify.notice import KIND_WORDS
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from storage import sqlite
 from tests.unit.alerts.test_page import Page
+
+VAPE = KIND_WORDS["vape"]
 
 NASTY = "<script>alert(1)</script>"
 
@@ -129,7 +132,7 @@ async def test_a_silence_is_added_listed_and_ended(open_page, make_event):
     assert (silence.owner, silence.reason) == ("ap", "paint")
     assert (silence.starts_at, silence.ends_at) == (page.now, page.now + 7200)
     shown = (await page.client.get("/silences")).text
-    assert "Boys N2, vaping likely" in shown
+    assert f"Boys N2, {VAPE.lower()}" in shown
     assert "A. Principal" in shown
     with sqlite.transaction(page.db) as tx:
         assert page.engine.on_events(tx, [make_event(page.now + 5)], page.now + 5) == []
@@ -148,7 +151,7 @@ async def test_one_that_begins_later(open_page):
     assert silence.starts_at == page.now + 4 * 3600
     assert silence.ends_at == page.now + 6 * 3600
     shown = (await page.client.get("/silences")).text
-    assert "Floor 2, North, vaping likely" in shown
+    assert f"Floor 2, North, {VAPE.lower()}" in shown
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from alerts.duty.shifts import ClockHours, QuietHours
 from alerts.incidents import repository
 from alerts.incidents.throttling import quiet_until
 from alerts.notify import outbox as outbox_rows
-from alerts.notify.notice import render
+from alerts.notify.notice import KIND_WORDS, render
 from alerts.notify.notice_writer import NoticeWriter
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
 from alerts.routing.targets import channel_of
@@ -22,6 +22,8 @@ from alerts.timings import EscalationTimings
 from detection.events import EventKind, EventPhase
 from storage.registry import Registry, Room, Sensor
 from tests.support.timeline import Timeline
+
+VAPE = KIND_WORDS["vape"]
 
 ZONE = ZoneInfo("America/New_York")
 ALL_WEEK = frozenset(range(7))
@@ -73,8 +75,8 @@ def test_a_storm_of_a_floor_comes_together_after_the_first_few(make_event):
     notified = school.db.execute("SELECT count(*) FROM incident WHERE status = 'notified'")
     assert notified.fetchone()[0] == 8
     title, body = render(school.notices[-1])
-    assert title == "5 rooms on floor 2, North: vaping likely"
-    assert body.startswith("Many rooms at once: Room 3 vaping likely ")
+    assert title == f"5 rooms on floor 2, North: {VAPE.lower()}"
+    assert body.startswith(f"Many rooms at once: Room 3 {VAPE.lower()} ")
 
 
 def test_a_storm_over_floors_is_that_of_the_building(make_event):
@@ -83,7 +85,7 @@ def test_a_storm_over_floors_is_that_of_the_building(make_event):
         puff(school, make_event, n, sensor)
     school.run(60)
     assert [h.reason for h in school.heard] == ["opened"] * 4 + ["digest"]
-    assert render(school.notices[-1])[0] == "2 rooms in North: vaping likely"
+    assert render(school.notices[-1])[0] == f"2 rooms in North: {VAPE.lower()}"
 
 
 def test_smoke_in_a_storm_waits_for_nothing(make_event):
@@ -160,10 +162,10 @@ def test_quiet_hours_hold_until_their_end_and_then_say_it_once(make_event):
     school.run(3610)
     assert [(h.at, h.reason) for h in school.heard] == [(3600, "digest")]
     title, body = render(school.notices[-1])
-    assert title == "2 rooms on floor 2, North: vaping likely"
+    assert title == f"2 rooms on floor 2, North: {VAPE.lower()}"
     assert body == (
-        "During your quiet hours: Room 0 vaping likely 10:04 (resolved);"
-        " Room 1 vaping likely 10:04 (resolved)"
+        f"During your quiet hours: Room 0 {VAPE.lower()} 10:04 (resolved);"
+        f" Room 1 {VAPE.lower()} 10:04 (resolved)"
     )
 
 
