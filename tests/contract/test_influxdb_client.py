@@ -198,7 +198,7 @@ class TestVictoriaMetrics:
             assert values == [r.values["pm25"] for r in mine]
             assert times == [math.floor(r.time * 1000) for r in mine]
 
-    def test_one_that_takes_no_writes_keeps_readings_waiting(self, tmp_path):
+    def test_one_that_rejects_writes_leaves_readings_waiting(self, tmp_path):
         with VictoriaMetrics(tmp_path, "-storage.minFreeDiskSpaceBytes=100TB") as full:
 
             def answer(method, path, query, headers, body):

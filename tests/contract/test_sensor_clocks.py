@@ -49,7 +49,7 @@ def test_all_are_kept_and_the_plume_is_seen(school, stamp, every_s, seq):  # noq
 
 
 @pytest.mark.parametrize("stops", [False, True])
-def test_a_clock_that_stands_still_is_reported(school, stops):  # noqa: F811
+def test_a_stopped_clock_is_reported(school, stops):  # noqa: F811
     heard = school().hear(messages(lambda at: min(at, START + 100) if stops else float(int(at))))
     faults = heard.alerts_of(EventKind.SENSOR_FAULT)
     assert bool(faults) is stops

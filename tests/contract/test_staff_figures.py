@@ -298,7 +298,7 @@ def test_bars_have_no_more_parts_than_colours():
     assert [p["name"] for p in few["parts"]] == ["a", "b", "c", "d"]
 
 
-async def test_empty_pages_say_so(tmp_path, school):
+async def test_empty_pages_show_that_they_are_empty(tmp_path, school):
     database = tmp_path / "state.db"
     database.write_bytes(school.database.read_bytes())
     with SqliteSeries(tmp_path / "series.db") as series:

@@ -151,14 +151,14 @@ class TestExport:
         assert site.run("export", "readings", *arguments)[0] == 2  # there already
         assert site.run("export", "readings", *arguments, "--force")[0] == 0
 
-    def test_nothing_is_said_of_averages_that_there_never_were(self, site):
+    def test_averages_that_never_existed_are_not_mentioned(self, site):
         with site.series() as series:
             series.write(some(), 1)
         arguments = ("--from", NOW - 3 * DAY, "--out", site.folder / "all.csv")
         code, message = site.run("export", "readings", *arguments)
         assert (code, "500 readings" in message, "averages" in message) == (0, True, False)
 
-    def test_where_the_older_is_kept_as_averages_it_is_said(self, tmp_path):
+    def test_readings_stored_only_as_averages_are_reported(self, tmp_path):
         site = Site(tmp_path)
         with site.series() as series:
             times = [NOW - days * DAY + 60.0 * k for days in (31, 29.5) for k in range(100)]
@@ -344,7 +344,7 @@ class TestImport:
         assert "not a whole gzip file" in message
 
 
-def test_an_influxdb_that_is_not_set_up_is_said_before_anything_is_read(tmp_path, influxd):
+def test_an_influxdb_that_is_not_set_up_is_reported_before_anything_is_read(tmp_path, influxd):
     made = Site(tmp_path, influxd.url)
     influxql(influxd.url, f'DROP RETENTION POLICY m1 ON "{made.database}"')
     code, output = made.run("import", made.write(f"time,sensor,pm25\n{NOW},s1,4\n"))

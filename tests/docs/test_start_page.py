@@ -36,7 +36,7 @@ def block(language, holds):
     return found
 
 
-def test_the_configuration_differs_from_the_starter_in_what_the_page_says(tmp_path):
+def test_the_configuration_differs_from_the_starter_as_described(tmp_path):
     shown = tomllib.loads(block("toml", "[broker]"))
     starter = tomllib.loads(STARTER)
     assert shown["broker"].items() - starter["broker"].items() == {
@@ -79,7 +79,7 @@ def broker(tmp_path):
             process.terminate()
 
 
-async def test_the_sensor_may_publish_and_the_service_hears_it(broker):
+async def test_the_sensor_may_publish_and_the_service_receives_it(broker):
     school, port = broker
     words = block("sh", "plumewatch status").split("\nplumewatch")[0].replace("\\\n", "")
     options = dict(pairwise(shlex.split(words)))

@@ -573,7 +573,7 @@ def places_of(browser):
     )
 
 
-def test_who_cannot_go_says_so_with_one_tap(site, browser):
+def test_a_person_who_cannot_go_declines_with_one_tap(site, browser):
     browser.get(link_for(site))
     wait_for(browser, lambda: find(browser, "#decline button").is_enabled())
     find(browser, "#decline button").click()
@@ -586,7 +586,7 @@ def test_who_cannot_go_says_so_with_one_tap(site, browser):
 
 
 @on_a_phone
-def test_a_form_submitted_past_the_script_takes_nothing(site, browser):
+def test_a_form_submitted_past_the_script_changes_nothing(site, browser):
     browser.get(link_for(site))
     wait_for(browser, lambda: "Boys N2" in find(browser, "#room").text)
     browser.execute_script("HTMLFormElement.prototype.submit.call(document.querySelector('#take'))")
@@ -595,7 +595,7 @@ def test_a_form_submitted_past_the_script_takes_nothing(site, browser):
 
 
 @on_a_phone
-def test_links_that_do_not_work_say_so(site, browser):
+def test_links_that_do_not_work_explain_why(site, browser):
     for end, said in (("", "incomplete"), ("#nonsense", "is not valid")):
         browser.get("about:blank")
         browser.get(f"{site.url}/answer{end}")

@@ -20,7 +20,7 @@ from storage.sqlite import connect, migrate, transaction
 from tests.support.plumes import START, readings_of_puff
 
 
-def test_only_steps_are_told():
+def test_only_steps_are_reported():
     steps = ClockSteps()
     wall, monotonic = 1_790_000_000.0, 50.0
     assert steps.look(wall, monotonic) == 0.0

@@ -139,7 +139,7 @@ def test_a_loss_delays_an_alert_by_the_hold_where_nothing_else_arrives(make, in_
     assert len(told) == 1
 
 
-def test_late_data_is_judged_and_nobody_is_told(make, in_order):
+def test_late_data_is_evaluated_and_nobody_is_notified(make, in_order):
     """A day late: an incident that pages nobody."""
     late = [
         msgspec.structs.replace(r, received=r.received + 86_400, flags=("late",)) for r in READINGS

@@ -83,7 +83,7 @@ def test_three_panels_with_units_marks_and_local_time():
     assert root.get("role") == "img"
 
 
-def test_marks_are_told_apart_without_colour():
+def test_marks_are_distinct_without_color():
     drawing = draw(facts(), *readings())
     upright = {
         i.dash
@@ -93,7 +93,7 @@ def test_marks_are_told_apart_without_colour():
     assert {(4, 3), (), (1.2, 3)} <= upright
 
 
-def test_marks_stand_at_their_times():
+def test_marks_are_drawn_at_their_times():
     drawing = draw(facts(), *readings())
     left, right = 46.0, 348.0
     marks = {
@@ -196,7 +196,7 @@ def test_baseline_is_a_thin_broken_line():
     assert broken(facts(baselines={"pm25": float("nan")})) == 1
 
 
-def test_taken_back_is_said():
+def test_a_withdrawn_event_is_labeled_so():
     assert f"{VAPE}, withdrawn" in words(draw(facts(withdrawn=True), *readings()))[1]
 
 
@@ -242,7 +242,7 @@ def test_local_time(onset, zone, shown):
     assert set(shown) <= set(words(draw(event, [onset], {"pm25": [9.0]})))
 
 
-def test_fetch_span_holds_all_that_is_drawn_and_is_bounded():
+def test_fetch_span_contains_all_that_is_drawn_and_is_bounded():
     start, stop = fetch_span(facts())
     assert start < ONSET - 60
     assert stop > ONSET + 120
@@ -285,7 +285,7 @@ def test_png_header_size_and_no_metadata():
     assert len(zlib.decompress(b"".join(body for name, body in found if name == b"IDAT"))) > 0
 
 
-def test_png_draws_what_svg_says():
+def test_png_draws_the_content_of_the_svg():
     from io import BytesIO
 
     from PIL import Image

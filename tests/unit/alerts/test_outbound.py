@@ -327,7 +327,7 @@ def test_only_the_kinds_that_are_wanted(registry, policy, db, make_event):
     assert [person for _, person, _ in rows_of(db)] == ["webhook/b"]
 
 
-def test_what_is_taken_back_says_so_and_old_changes_are_dropped(engine, db, make_event):
+def test_a_withdrawal_is_reported_and_old_changes_are_dropped(engine, db, make_event):
     event = make_event(NOW - 5)
     happen(engine, db, event)
     happen(engine, db, replace(event, phase=EventPhase.WITHDRAWN), NOW)

@@ -322,7 +322,7 @@ class Pictures:
 
 
 @pytest.mark.parametrize("picture", [b"PNG", None])
-async def test_an_alert_takes_its_picture_or_goes_without(run, make_event, picture):
+async def test_an_alert_is_sent_with_its_picture_or_without(run, make_event, picture):
     notifier, pictures = RecordingNotifier(), Pictures(picture)
     bench = run(notifier, pictures=pictures)
     (record,) = bench.events(make_event())
@@ -343,7 +343,7 @@ async def test_a_retry_and_a_withdrawal_go_without_picture(run, make_event):
     assert len(pictures.asked) == 1
 
 
-async def test_no_picture_is_made_for_a_target_that_takes_none(run, make_event):
+async def test_no_picture_is_drawn_for_a_target_that_shows_none(run, make_event):
     class TextOnly(RecordingNotifier):
         takes_picture = staticmethod(lambda _target: False)
 
@@ -411,7 +411,7 @@ async def test_a_channel_that_hangs_does_not_keep_the_second_waiting(run, policy
     assert [o.channel for o in bench.outcomes if o.error] == []  # the first is still at it
 
 
-async def test_if_nobody_can_be_told_the_next_are_asked_at_once(run, policy, make_event):
+async def test_if_nobody_can_be_notified_the_next_are_paged_at_once(run, policy, make_event):
     """All channels of the first ring refuse: its time to answer is not waited for."""
     lee, fox = (replace(m, role="staff") for m in policy.staff[:2])
     roster = Roster(

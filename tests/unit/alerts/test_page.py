@@ -84,7 +84,7 @@ PATHS = ("/", "/partials/board", "/incidents", "/partials/incidents", "/sensors"
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_reading_is_open_on_loopback_and_closed_elsewhere(open_page, path):
+async def test_reading_is_allowed_on_loopback_only(open_page, path):
     assert (await open_page().client.get(path)).status_code == 200
     answer = await open_page(open_reading=False).client.get(path)
     assert answer.status_code == 303
@@ -138,7 +138,7 @@ async def test_acknowledge_and_feedback(open_page, make_event):
         ({"verdict": "confirmed", "note": "x" * 20_000}, 413),
     ],
 )
-async def test_feedback_that_does_not_fit_is_said_so(open_page, make_event, form, status):
+async def test_invalid_feedback_is_explained(open_page, make_event, form, status):
     page = open_page()
     incident = page.incident(make_event)
     await page.sign_in()
@@ -149,7 +149,7 @@ async def test_feedback_that_does_not_fit_is_said_so(open_page, make_event, form
     assert repository.load(page.db, incident).verdict is None
 
 
-async def test_who_is_there_says_so_and_the_next_step_stands_out(open_page, make_event):
+async def test_arrival_is_reported_and_the_next_step_stands_out(open_page, make_event):
     page = open_page()
     incident = page.incident(make_event)
     url = f"/incidents/{incident}"
@@ -178,7 +178,7 @@ async def test_who_is_there_says_so_and_the_next_step_stands_out(open_page, make
     assert shown.count("<b>On site</b>") == 1
 
 
-async def test_why_somebody_was_told_stays_when_more_is_known(
+async def test_the_reason_of_a_notice_stays_when_more_is_known(
     open_page, make_event, database, registry
 ):
     """A second puff on top of the first has another level before it."""
@@ -220,7 +220,7 @@ async def test_reports_are_a_page_of_who_may_have_them(open_page):
     assert 'href="/reports"' in (await analyst.client.get("/")).text
 
 
-async def test_what_followed_is_said_after_what_was_found_and_may_be_changed(open_page, make_event):
+async def test_the_outcome_is_reported_after_the_verdict_and_may_be_changed(open_page, make_event):
     page = open_page()
     incident = page.incident(make_event)
     url = f"/incidents/{incident}"
@@ -382,7 +382,7 @@ async def test_untrusted_text_stays_text(open_page, make_event):
     assert "&lt;img src=x" in shown
 
 
-async def test_the_board_says_when_nobody_can_be_told(database, registry, make_event):
+async def test_the_board_warns_when_nobody_can_be_notified(database, registry, make_event):
     from alerts.policy import AlertPolicy
 
     page = Page(database, registry, AlertPolicy())

@@ -271,7 +271,7 @@ async def test_text_in_a_silence_stays_text(open_page):
     assert shown.count("&lt;script&gt;alert(1)") == 3
 
 
-async def test_who_is_on_duty_and_who_would_be_told(open_page):
+async def test_who_is_on_duty_and_who_would_be_notified(open_page):
     page = open_page()
     assert (await page.client.get("/duty")).status_code == 303
     await page.sign_in()
@@ -282,7 +282,7 @@ async def test_who_is_on_duty_and_who_would_be_told(open_page):
     assert "never notified: An Analyst, Ad Min" in shown
 
 
-async def test_nobody_on_duty_is_said(database, registry):
+async def test_an_empty_duty_schedule_is_reported(database, registry):
     page = Page(database, registry, AlertPolicy(staff=(StaffMember("x", "X", "admin"),)))
     await page.sign_in("x")
     shown = (await page.client.get("/duty")).text

@@ -25,7 +25,7 @@ async def act(page, path, **form):
     return await page.client.post(path, data={"form_token": await page.form_token(), **form})
 
 
-async def test_the_cookie_holds_no_password_and_no_script_reads_it(open_page):
+async def test_the_cookie_contains_no_password_and_no_script_reads_it(open_page):
     page = open_page()
     answer = await page.sign_in(after="/incidents")
     assert (answer.status_code, answer.headers["location"]) == (303, "/incidents")

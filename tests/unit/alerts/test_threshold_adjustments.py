@@ -77,7 +77,7 @@ def test_the_same_answer_again_moves_nothing(incident_of, answer):
     assert answer(incident, Verdict.FALSE_ALARM, "spray") == once
 
 
-def test_another_answer_first_takes_the_earlier_move_back(incident_of, answer):
+def test_another_answer_first_reverts_the_earlier_adjustment(incident_of, answer):
     incident = incident_of()
     answer(incident, Verdict.FALSE_ALARM, "dust")
     assert answer(incident, Verdict.CONFIRMED)[1:] == [

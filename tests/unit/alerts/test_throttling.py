@@ -152,7 +152,7 @@ def test_a_digest_of_what_is_over_mutes_nothing(make_event):
     assert [(h.at, h.reason) for h in school.heard] == [(3600, "digest"), (3620, "opened")]
 
 
-def test_quiet_hours_hold_until_their_end_and_then_say_it_once(make_event):
+def test_quiet_hours_defer_until_their_end_and_then_notify_once(make_event):
     """10:00 to 11:00 of the school's clock; what is over by then is one line of a digest."""
     school = a_school(member("lee", quiet=(QuietHours(clock_hours(10, 11)),)))
     starts_after_ten = 300  # the timeline begins at 10:00
@@ -169,7 +169,7 @@ def test_quiet_hours_hold_until_their_end_and_then_say_it_once(make_event):
     )
 
 
-def test_what_somebody_took_meanwhile_is_not_told_later(make_event):
+def test_what_was_acknowledged_meanwhile_is_not_notified_later(make_event):
     quiet = (QuietHours(clock_hours(10, 11)),)
     school = a_school(member("lee", quiet=quiet), member("fox"))
     puff(school, make_event, 10, "s0")
@@ -185,7 +185,7 @@ def test_whoever_diverts_is_passed_over_and_the_next_are_asked_at_once(make_even
     school.run(100).want(("fox", "opened", "Room 0", 10, 11))
 
 
-def test_if_all_divert_they_are_told_all_the_same(make_event):
+def test_if_all_divert_they_are_notified_anyway(make_event):
     quiet = (QuietHours(clock_hours(10, 11), divert=True),)
     school = a_school(member("lee", quiet=quiet), member("fox", quiet=quiet))
     puff(school, make_event, 10, "s0")
@@ -245,7 +245,7 @@ def test_one_address_of_two_people_gets_it_once(make_event):
     school.run(10).want(("lee", "opened", "Room 0", 0, 1))
 
 
-def test_whoever_was_not_told_yet_comes_before_those_who_were(make_event):
+def test_people_not_yet_notified_come_before_those_who_were(make_event):
     """Prioritization: behind 300 notices for one, the first of another is sent second."""
     school = a_school(member("lee"), member("fox"))
     with school.transaction() as tx:

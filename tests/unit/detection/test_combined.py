@@ -44,7 +44,7 @@ def summaries(events):
     )
 
 
-def test_any_division_by_building_says_the_same_as_the_service():
+def test_any_division_by_building_detects_the_same_as_the_service():
     whole = of_the_service(recorded())
     parts = []
     for building in ("North", "South", "Gym"):

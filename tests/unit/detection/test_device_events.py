@@ -60,7 +60,7 @@ def test_vendor_vape_brings_its_index():
     assert event.evidence == {}
 
 
-def test_a_fault_is_said_only_after_it_lasted():
+def test_a_fault_is_reported_only_after_it_lasted():
     devices = DeviceEvents()
     assert say(devices, 0, faults=("pm25",)) == []
     assert say(devices, FAULT_AFTER_S - 1, faults=("fault:pm25",)) == []

@@ -70,7 +70,7 @@ def test_a_late_arrival_moves_the_window():
     assert score([happening(1000, arrival=1400)], 1485).n_found == 1
 
 
-def test_nothing_said_and_nothing_done():
+def test_no_alerts_and_no_sessions():
     result = score([])
     assert not result.sessions
     assert not result.incidents
@@ -153,7 +153,7 @@ def test_summary_by_hand():
     assert total.causes == {"none": 1}
 
 
-def test_bootstrap_holds_the_figure_and_repeats():
+def test_bootstrap_contains_the_figure_and_repeats():
     rng = np.random.default_rng(3)
     scores = []
     for seed in range(4):

@@ -43,7 +43,7 @@ def encoded(said, **changes):
     return json.dumps({**tree, **changes}).encode()
 
 
-def test_what_was_said_is_read_as_it_was():
+def test_a_written_event_is_read_back_unchanged():
     for said in (event(), event(phase=EventPhase.WITHDRAWN, masked=True, detail="ü")):
         assert read_event(msgspec.json.encode(said)) == said
 

@@ -71,7 +71,7 @@ def test_what_is_no_version_costs_no_reading_and_no_alert():
     assert i.reading_counts.of("b2") == {"readings": 9, "bad_firmware": 8}
 
 
-def test_news_is_told_after_a_restart_only_if_it_is():
+def test_a_version_is_reported_after_a_restart_only_if_new():
     first = intake()
     readings = [native(first, k, firmware="1.0", seq=k) for k in range(3)]
     second = intake()
@@ -83,7 +83,7 @@ def test_news_is_told_after_a_restart_only_if_it_is():
 
 
 @pytest.mark.parametrize("age", [0.0, 3600.0])
-def test_old_readings_say_nothing_of_what_runs_now(age):
+def test_old_readings_do_not_change_the_current_version(age):
     i = intake()
     reading = native(i, 0, firmware="1.0", time=NOW - age)
     assert (reading.firmware == "1.0") is (age == 0.0)
@@ -91,7 +91,7 @@ def test_old_readings_say_nothing_of_what_runs_now(age):
     assert stranger.firmware == ""
 
 
-def test_descriptions_are_told_with_the_next_reading_of_their_sensor():
+def test_descriptions_are_reported_with_the_next_reading_of_their_sensor():
     i = intake(aliases={"Boys 2": "b2"})
     described = [{"friendly_name": "n2", "software_build_id": "1.0.11"}]
     assert sent(i, "zigbee2mqtt/bridge/devices", described, retained=True) == []

@@ -144,7 +144,7 @@ def test_a_source_with_sensors(named, known, addressed, allowed):
     assert source.permits(named, known, addressed) is allowed
 
 
-def test_a_source_without_sensors_may_name_strangers():
+def test_a_source_without_sensors_may_name_unregistered_sensors():
     source = HttpSource("s", "halo", sensors=frozenset({"b2"}), accepts_unregistered=True)
     assert source.permits("stranger", None)
     assert not source.permits("b3", "b3")
@@ -168,7 +168,7 @@ def test_decoders_exist_and_read_a_message_by_itself():
         ("air", "b2", "air"),
     ],
 )
-def test_topic_stands_for_the_sensor(topic, sensor, stands):
+def test_the_topic_identifies_the_sensor(topic, sensor, stands):
     assert HttpSource("s", "x", topic=topic).topic_of(sensor) == stands
 
 

@@ -131,7 +131,7 @@ async def test_then_the_connection_is(broker, monkeypatch):
         await until(lambda: running.kept == [1])
 
 
-async def test_a_disk_that_takes_its_time_is_no_silence(broker):
+async def test_a_slow_disk_is_no_silence(broker):
     """All of the broker's window waits for the disk; nothing can arrive, and nothing is cured."""
     async with Running(broker) as running:
         await until(lambda: running.canary.returned >= 1)
@@ -145,7 +145,7 @@ async def test_a_disk_that_takes_its_time_is_no_silence(broker):
         assert running.state.connections == 1
 
 
-async def test_the_broker_tells_what_it_holds(broker):
+async def test_the_broker_reports_how_much_it_stores(broker):
     async with Running(broker) as running:
         await until(lambda: running.state.broker_stored is not None)
         assert running.state.broker_dropped == 0

@@ -118,7 +118,7 @@ def test_counts_go_on_after_a_restart(intake):
         ({"events": ("tamper",)}, 1),
     ],
 )
-def test_what_a_board_says_of_itself_is_no_reading(more, readings):
+def test_the_telemetry_of_a_board_is_no_reading(more, readings):
     tally = ReadingCounts()
     tally.add(Reading("s1", NOW, NOW, **more))
     assert tally.of("s1").get("readings", 0) == readings

@@ -211,7 +211,7 @@ def test_what_does_not_add_up_is_found(used, tmp_path, name, statement, part):
     assert restore(used, folder)[0] == 1
 
 
-def test_a_consumer_that_waits_for_deleted_readings_is_found_unless_a_gap_says_so(used, tmp_path):
+def test_a_consumer_behind_deleted_readings_is_found_unless_a_gap_is_recorded(used, tmp_path):
     back_up(used, tmp_path / "b")
     (folder,) = (tmp_path / "b").iterdir()
     spoil(folder, "series.db", "UPDATE consumer SET position = 5")

@@ -190,7 +190,7 @@ async def test_what_it_may_take_later_is_waited_for_in_order(annotated, grafana,
         ({"token_file": "token", "url": "http://me:pw@h"}, "no name and password"),
     ],
 )
-def test_what_is_wrong_is_said_at_the_start(config, tmp_path, outbound, sentence):
+def test_faults_are_reported_at_start(config, tmp_path, outbound, sentence):
     (tmp_path / "token").write_text(TOKEN)
     raw = config.model_dump(mode="json", by_alias=True) | {"outbound": {"grafana": outbound}}
     with pytest.raises(ConfigError, match=sentence) as caught:

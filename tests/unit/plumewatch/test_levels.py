@@ -139,7 +139,7 @@ def test_check_warns_of_a_budget_that_cannot_be_kept(stored):
     assert "at the highest threshold, the budget is 0.5" in finding.sentence
 
 
-def test_check_says_nothing_before_there_is_a_service(config_path):
+def test_check_is_silent_before_there_is_a_service(config_path):
     config = load(config_path)
     assert list(budgets(config)) == []
     DataPaths(config.data_dir).root.mkdir()

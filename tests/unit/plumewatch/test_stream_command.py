@@ -42,7 +42,7 @@ def config(tmp_path):
         (("H", "--series", "--config", "CONFIG"), 2, "names no InfluxDB"),
     ],
 )
-def test_faults_are_said_before_spark_is_asked(history, config, tmp_path, words, code, message):
+def test_faults_are_reported_before_spark_starts(history, config, tmp_path, words, code, message):
     given = {"H": history, "CONFIG": config}
     found = run(tmp_path, *(given.get(word, word) for word in words))
     assert (found.code, found.out) == (code, "")

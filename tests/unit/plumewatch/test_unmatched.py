@@ -56,11 +56,11 @@ def test_a_bare_value_that_only_discovery_explains():
     assert 'when = [{ capture = "metric", equals = "a7" }]' in mapping
 
 
-def test_a_topic_that_was_not_heard():
+def test_an_unknown_topic():
     assert suggestion_for(heard(about("odd/a7", "pm25", "µg/m³")), "odd/a7") is None
 
 
-def test_what_is_told_is_bounded():
+def test_the_report_is_bounded():
     states = States()
     for n in range(1_000):
         states.remember_discovery(f"t/{n}", b"{}")

@@ -61,7 +61,9 @@ def pushed(other, path):
     return [json.loads(body) for to, _, body in other.requests if to == path]
 
 
-async def test_its_notices_go_elsewhere_until_the_next_day_and_facilities_know(config, ntfy, other):
+async def test_its_notices_use_another_channel_until_the_next_day_and_facilities_are_notified(
+    config, ntfy, other
+):
     async with running(config, notifier=None) as service:
         began = time.monotonic()
         await store(service, readings_of_puff("n2-boys-1", start=time.time() - 300))

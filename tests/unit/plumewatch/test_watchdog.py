@@ -96,7 +96,7 @@ async def test_a_service_that_begins_anew_is_not_stopping(systemd):
     assert said[-1].removeprefix("MONOTONIC_USEC=").isdecimal()
 
 
-def test_nothing_is_said_without_systemd():
+def test_nothing_is_sent_without_systemd():
     quiet = Systemd({})
     quiet.notify("READY=1")
     assert quiet.watchdog_s == 0.0
@@ -121,7 +121,7 @@ def test_a_socket_that_is_gone(tmp_path, caplog):
     assert "cannot notify systemd" in caplog.text
 
 
-def test_every_change_is_said_once(caplog):
+def test_every_change_is_logged_once(caplog):
     clock = SimpleNamespace(now=0.0)
     service = Service()
     watchdog = Watchdog(service, systemd=Systemd({}), monotonic=lambda: clock.now)
@@ -136,7 +136,7 @@ def test_every_change_is_said_once(caplog):
     assert said == ["not ready: store: away", "ready again", "not ready: store: away"]
 
 
-def test_a_queue_near_its_limit_is_said_once(caplog):
+def test_a_queue_near_its_limit_is_logged_once(caplog):
     service = Service()
     watchdog = Watchdog(service, systemd=Systemd({}))
     for full in (False, True, True, False, True):

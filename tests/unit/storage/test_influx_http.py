@@ -145,7 +145,7 @@ def test_a_server_that_was_replaced_is_asked_anew():
         (40, ""),
     ],
 )
-def test_a_clock_that_is_off_is_said(ahead, message):
+def test_a_wrong_clock_is_reported(ahead, message):
     date = email.utils.formatdate(time.time() + ahead, usegmt=True)
 
     def answer(method, path, query, headers, body):
@@ -194,7 +194,7 @@ def test_the_generation_is_found(answers, version):
 
 
 @pytest.mark.parametrize("body", [b"<html>hello", b'{"version":"9.1"}', b'{"version":7}', b"[1]"])
-def test_what_is_no_influxdb_is_said_to_be_none(body):
+def test_another_program_is_not_mistaken_for_an_influxdb(body):
     with (
         FakeServer(lambda *_: (200, {}, body)) as server,
         pytest.raises(StorageUnavailableError, match="no InfluxDB 1, 2 or 3"),

@@ -61,7 +61,7 @@ def test_append_and_read_in_order(journal, make_readings):
     assert position == 5
 
 
-def test_everything_a_reading_holds_comes_back(journal):
+def test_everything_in_a_reading_is_read_back(journal):
     full = Reading(
         "s", 1.5, 2.5, {"pm25": 0.1}, ("tamper",), ("rh",), ("late", "unknown_sensor"), 2**63 - 1
     )
@@ -102,7 +102,7 @@ def test_kept_without_a_close(path, make_readings):
     crashed.close()
 
 
-def test_prune_takes_only_what_is_old_and_read(journal, make_readings):
+def test_prune_deletes_only_what_is_old_and_read(journal, make_readings):
     readings = make_readings(6)
     journal.commit(readings)
     assert journal.prune(min_cursor=6, received_before=readings[2].received)[:2] == (2, 0)

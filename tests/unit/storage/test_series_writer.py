@@ -157,7 +157,7 @@ async def test_what_comes_soon_after_a_quiet_moment_is_gathered(bench):
     assert b.pauses[0] == 1.0
 
 
-async def test_refused_items_of_another_origin_say_so(bench):
+async def test_refused_items_of_another_origin_name_it(bench):
     b = bench(FakeStore([1]), settings=WriterSettings(origin="record", reason="record_refused"))
     b.commit(0, 3)
     await b.until(lambda: b.store.cursor() == 3)
@@ -177,7 +177,7 @@ async def test_it_wakes_when_the_journal_grows(bench):
     assert b.store.kept == list(range(50))
 
 
-async def test_it_rests_after_a_batch_that_is_not_full_and_never_in_a_backlog(bench):
+async def test_it_pauses_after_a_batch_that_is_not_full_and_never_in_a_backlog(bench):
     b = bench(FakeStore(), settings=WriterSettings(batch=16, pace_s=60.0))
     b.commit(0, 40)
     await b.until(lambda: b.store.cursor() == 40 and b.pauses)
@@ -189,7 +189,7 @@ async def test_it_rests_after_a_batch_that_is_not_full_and_never_in_a_backlog(be
 @pytest.mark.parametrize(
     "poison", [[0], [15], [7], [99], [0, 1, 2], [3, 50, 98], range(16), []], ids=str
 )
-async def test_refused_readings_are_found_and_buried_and_all_others_stored(bench, poison):
+async def test_refused_readings_are_dead_lettered_and_all_others_stored(bench, poison):
     poison = list(poison)
     b = bench(FakeStore(poison))
     b.commit(0, 100)
@@ -232,7 +232,7 @@ async def test_what_the_store_asks_for_is_waited(bench, wish, pause):
     assert b.pauses == [pause]
 
 
-async def test_it_says_why_it_is_failing(bench, caplog):
+async def test_it_reports_why_it_is_failing(bench, caplog):
     b = bench(FakeStore(failures=[StorageUnavailableError("connection refused")] * 1000))
     b.commit(0, 3)
     await b.until(lambda: len(b.pauses) > 20)

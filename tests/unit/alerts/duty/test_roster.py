@@ -120,7 +120,7 @@ def test_device_faults_go_to_facilities_alone():
     assert told(roster(shift("a", "north-2")), kind="tamper") == [("nearest", ["custodian"])]
 
 
-def test_several_receivers_are_told_together():
+def test_several_receivers_are_notified_together():
     assert told(roster(shift("a", "north-2"), shift("b", "north-1")), kind="smoke") == [
         ("nearest", ["nurse", "a"]),
         ("next nearest", ["b"]),
@@ -138,12 +138,12 @@ def test_who_has_no_address_is_passed_over():
     assert told(found) == [("nearest", ["far"]), ("building lead", ["lead"])]
 
 
-def test_if_nobody_of_the_receivers_has_an_address_everybody_who_has_is_told():
+def test_if_no_receiver_has_an_address_everyone_with_an_address_is_notified():
     found = roster(reachable=frozenset({"nurse", "custodian"}))
     assert told(found) == [("everyone", ["custodian", "nurse"])]
 
 
-def test_why_is_said():
+def test_the_reason_is_given():
     found = roster(shift("a", "north-2"), shift("b", "north-1"))
     labels = {"building": "North", "floor": "2", "kind": "smoke"}
     assert [c.why for ring in found.candidates(labels, MORNING) for c in ring.people] == [

@@ -78,7 +78,7 @@ def test_nested_json():
     assert example["events"] == ["tamper"]
 
 
-def test_guesses_are_said_and_what_is_stated_is_said_so():
+def test_guesses_are_marked_and_stated_facts_are_named():
     text = text_of("a/b7/c", {"pm25": 7, "rco2 (ppm)": 600, "temperature": 70, "rh": "41 %"})
     assert "Check everything marked guess" in text
     units = [each for each in text.splitlines() if each.startswith("unit = ")]
@@ -211,7 +211,7 @@ def test_a_name_in_two_parts():
         ("", {"pm25": 1}, "topic cannot be a filter"),
     ],
 )
-def test_no_suggestion_says_why(topic, payload, said):
+def test_a_missing_suggestion_is_explained(topic, payload, said):
     with pytest.raises(SuggestError, match=said):
         text_of(topic, payload)
 
