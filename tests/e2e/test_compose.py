@@ -185,10 +185,20 @@ def test_mosquitto_accepts_the_files_of_its_container(container):
                 "--cafile",
                 "/run/secrets/broker-certificate",
             )
-            hears = ("mosquitto_sub", "-u", "plumewatch", "-P", password, "-t", topic, "-C", "1")
+            subscribe = (
+                "mosquitto_sub",
+                "-u",
+                "plumewatch",
+                "-P",
+                password,
+                "-t",
+                topic,
+                "-C",
+                "1",
+            )
             sent = ("mosquitto_pub", *over_tls, *sensor, "-q", "1", "-r", "-t", topic, "-m", "air")
             assert ran(*sent) == (0, "")
-            assert ran(*hears, "-W", "10") == (0, "air\n")
+            assert ran(*subscribe, "-W", "10") == (0, "air\n")
             assert ran("mosquitto_pub", "-t", topic, "-m", "x")[0] != 0  # nobody without a name
             who = ran("stat", "-c", "%U %a", "/etc/mosquitto/plumewatch-passwords")
             assert who == (0, "mosquitto 600\n")

@@ -596,10 +596,10 @@ def test_a_form_submitted_past_the_script_changes_nothing(site, browser):
 
 @on_a_phone
 def test_links_that_do_not_work_explain_why(site, browser):
-    for end, said in (("", "incomplete"), ("#nonsense", "is not valid")):
+    for end, expected in (("", "incomplete"), ("#nonsense", "is not valid")):
         browser.get("about:blank")
         browser.get(f"{site.url}/answer{end}")
-        wait_for(browser, lambda said=said: said in find(browser, "#wrong").text)
+        wait_for(browser, lambda expected=expected: expected in find(browser, "#wrong").text)
         wait_for(browser, lambda: not find(browser, "#take").is_displayed())
     shoot(browser, "answer-wrong")
 

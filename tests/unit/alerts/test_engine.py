@@ -141,8 +141,8 @@ def test_a_second_channel_is_a_row_of_its_own_once_the_first_has_had_its_time(
 
 
 def test_unknown_sensor_is_stored_and_never_alerted_on(tx, engine, make_event):
-    assert engine.on_events(tx, [make_event(sensor="stranger")], 1000.0) == []
-    assert rows(tx, "SELECT sensor, room FROM alert_event") == [("stranger", None)]
+    assert engine.on_events(tx, [make_event(sensor="unregistered")], 1000.0) == []
+    assert rows(tx, "SELECT sensor, room FROM alert_event") == [("unregistered", None)]
 
 
 def test_replay_gives_unknown_sensors_a_room_and_writes_no_notice(tx, policy, make_event):

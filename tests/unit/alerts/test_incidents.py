@@ -142,7 +142,7 @@ def test_lives(play, script, status, effects):
             ["Page", *TAKEN] + 2 * ["Stop", "ScheduleAckDeadline"],
             1060,
         ),
-        (  # what was said already is not asked for again
+        (  # an answer that was given is not requested again
             [(A, 1000), ("feedback", 1050, Verdict.CONFIRMED), ("here", 1060)],
             ["acknowledged", "feedback: confirmed", "arrived"],
             ["Page", *TAKEN, "Stop", "EndCooldown"],

@@ -33,11 +33,11 @@ NOTICE = Notice(
     [("twilio", 70, 85), ("pover", 100, 900), ("ntfys", 120, 600), ("workflows", 120, 800)],
 )
 def test_texts_fit_their_channel_and_keep_the_link(scheme, title, body):
-    said, text = render(NOTICE, scheme)
-    assert len(said) <= title
+    heading, text = render(NOTICE, scheme)
+    assert len(heading) <= title
     assert len(text) <= body
     assert text.endswith(NOTICE.link)
-    assert said.startswith("Boys N2")
+    assert heading.startswith("Boys N2")
 
 
 def test_a_withdrawn_notice_asks_for_nothing():

@@ -401,8 +401,8 @@ async def test_a_channel_that_hangs_does_not_keep_the_second_waiting(run, policy
             await super().send(target, notice, timeout_s=timeout_s, picture=picture)
 
     notifier = Hanging()
-    calm = with_two_channels(policy)
-    hasty = replace(calm, timings=replace(calm.timings, fallback_after_s=1.0))
+    patient = with_two_channels(policy)
+    hasty = replace(patient, timings=replace(patient.timings, fallback_after_s=1.0))
     settings = replace(FAST, send_timeout_s=5.0, lease_s=6.0, idle_s=15.0)
     bench = run(notifier, settings, hasty)
     bench.events(make_event())

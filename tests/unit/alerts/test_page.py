@@ -192,21 +192,21 @@ async def test_the_reason_of_a_notice_stays_when_more_is_known(
         evidence={"pm25": ChannelEvidence(232.0, 532.0, 19.0, None)},
         time=page.now + 180.0,
     )
-    told = "rose from 4 to 180"
+    rise = "rose from 4 to 180"
     shown = (await page.client.get(f"/incidents/{incident}")).text
-    assert told in shown
+    assert rise in shown
     assert "<details>" not in shown
     with sqlite.transaction(page.db) as tx:
         page.engine.on_events(tx, [later], page.now + 180.0)
-        assert told in repository.sentence(tx, first.id)
+        assert rise in repository.sentence(tx, first.id)
     shown = (await page.client.get(f"/incidents/{incident}")).text
     why, since = shown.split("<details>")
-    assert told in why
+    assert rise in why
     assert "90 % likely vaping" in why
     assert "Latest" in since
     assert "rose from 232 to 764" in since
     facts = IncidentPictures(database, registry, None, "UTC")._facts(incident)
-    assert told in facts.sentence
+    assert rise in facts.sentence
     assert facts.baselines == {"pm25": 4.0}
 
 

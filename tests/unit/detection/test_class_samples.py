@@ -72,8 +72,8 @@ def test_any_split_gives_the_same(step):
 
 
 def test_calm_air_gives_none():
-    calm = readings_of_puff("s1", top=0.0)
-    assert run(calm, ClassSampler())[1] == []
+    clean = readings_of_puff("s1", top=0.0)
+    assert run(clean, ClassSampler())[1] == []
 
 
 def test_a_restored_detector_is_sampled():

@@ -82,16 +82,16 @@ def test_another_day_changes_times_only(restroom, restroom_events):
 
 
 def test_every_event_is_explained_and_ends_once(restroom_events):
-    said = {}
+    phases_of = {}
     for event in restroom_events:
         assert event.evidence
         assert sum(event.probabilities.values()) == pytest.approx(1.0, abs=0.01)
         assert event.probabilities[event.kind.value] == max(event.probabilities.values())
         assert event.onset <= event.alerted <= event.time + SILENT_S
         if event.phase is EventPhase.ALERTED:
-            assert event.id not in said
-        said.setdefault(event.id, []).append(event.phase)
-    for phases in said.values():
+            assert event.id not in phases_of
+        phases_of.setdefault(event.id, []).append(event.phase)
+    for phases in phases_of.values():
         assert phases[0] is EventPhase.ALERTED
         assert len(phases) <= 2
 

@@ -79,8 +79,10 @@ def test_verkada_needs_particles_and_gas():
 
 def test_patent_rule_waits_and_heeds_gas():
     pm = level(100, (40, 60, 80), (80, 83, 80))
-    calm, loud = level(100, base=100), level(100, (30, 90, 400), base=100)
-    assert seconds(peers.ipvideo(series(pm25=pm, voc_index=calm), period_s=5, gas_factor=1)) == [45]
+    steady, loud = level(100, base=100), level(100, (30, 90, 400), base=100)
+    assert seconds(peers.ipvideo(series(pm25=pm, voc_index=steady), period_s=5, gas_factor=1)) == [
+        45
+    ]
     assert peers.ipvideo(series(pm25=pm, voc_index=loud), period_s=5, gas_factor=1).size == 0
 
 

@@ -39,10 +39,10 @@ def score(
     truths, *times, confidence=None, withdrawn=None, group="", interval_s=1, spans=((0, 86_400),)
 ):
     n = len(times)
-    said = np.full(n, np.nan) if confidence is None else np.array(confidence, float)
+    confidences = np.full(n, np.nan) if confidence is None else np.array(confidence, float)
     gone = np.zeros(n, bool) if withdrawn is None else np.array(withdrawn, bool)
     sensor = Sensor("a", group, "sen55", interval_s, ("pm25",))
-    return score_sensor(truths, Alerts(np.array(times, float), said, gone), sensor, spans)
+    return score_sensor(truths, Alerts(np.array(times, float), confidences, gone), sensor, spans)
 
 
 @pytest.mark.parametrize(

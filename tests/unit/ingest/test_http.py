@@ -363,7 +363,7 @@ async def test_a_full_disk(world):
     refused = await world.native(seq=2)
     assert refused.status_code == 503
     assert "disk" in refused.json()["detail"]
-    assert world.intake.counters["accepted", "", "native"] == 1  # the second was not taken in
+    assert world.intake.counters["accepted", "", "native"] == 1  # the second was not accepted
     world.full = False
     async with asyncio.timeout(5):
         while world.commits.failing:  # noqa: ASYNC110 - tried again in its own time

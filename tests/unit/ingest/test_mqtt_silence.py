@@ -116,9 +116,9 @@ async def test_a_lost_subscription_is_made_anew(broker, monkeypatch, caplog):
         assert running.state.connections == 1
         await asyncio.to_thread(publish, broker.port, [1])
         await until(lambda: running.kept == [1])
-    said = [r.message for r in caplog.records]
-    assert sum("nothing arrives" in line for line in said) == 1
-    assert sum("messages arrive again" in line for line in said) == 1
+    lines = [r.message for r in caplog.records]
+    assert sum("nothing arrives" in line for line in lines) == 1
+    assert sum("messages arrive again" in line for line in lines) == 1
 
 
 async def test_then_the_connection_is(broker, monkeypatch):

@@ -92,8 +92,8 @@ def test_one_far_future_stamp_leaves_the_others_as_they_are(intake):
 
 
 def test_strangers_are_not_counted(intake):
-    send(intake, {"time": NOW, "pm25": 4.0}, sensor="stranger")
-    assert intake.reading_counts.of("stranger") == {}
+    send(intake, {"time": NOW, "pm25": 4.0}, sensor="unregistered")
+    assert intake.reading_counts.of("unregistered") == {}
     assert json.loads(intake.reading_counts.snapshot()) == {}
 
 

@@ -1,4 +1,4 @@
-"""Backups of a service that runs; what a copy that is not whole is told from; putting it back."""
+"""Backups of a running service; how a damaged copy is found; restoring."""
 
 import asyncio
 import contextlib
@@ -341,9 +341,9 @@ def test_an_archive_writes_only_what_its_manifest_names(
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     files = {"journal.db": {"bytes": 4}, "series.db": {"bytes": HUGE}, "state.db": {"bytes": 0}}
     text = json.dumps({"format": 1, "made": "", "series_from": 0.0, "files": files}).encode()
-    said = (_member("b/manifest.json", size=len(text)), text)
+    listed = (_member("b/manifest.json", size=len(text)), text)
     evil = EVIL[what](tmp_path)
-    members = [said, *evil] if manifest == "manifest first" else [*evil, said]
+    members = [listed, *evil] if manifest == "manifest first" else [*evil, listed]
     bad = tmp_path / "bad.tar.gz"
     with gzip.open(bad, "wb", compresslevel=1) as file:
         for member, content in members:

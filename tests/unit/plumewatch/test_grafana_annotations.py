@@ -146,8 +146,8 @@ async def test_what_is_refused_for_good_is_set_aside_and_the_others_go_on(
         exposed = service.monitoring.meters.exposition()
         assert "plumewatch_annotations_refused_total 1" in exposed
         assert "plumewatch_annotations_set_aside 1" in exposed
-    said = f"annotation of incident i2: refused ({grafana.url}: bad text, said Bearer ****)"
-    assert caplog.text.count(said) == 1
+    logged = f"annotation of incident i2: refused ({grafana.url}: bad text, said Bearer ****)"
+    assert caplog.text.count(logged) == 1
     assert TOKEN not in caplog.text
     grafana.writes.clear()
     async with running(annotated) as service:  # a service that begins anew knows

@@ -164,9 +164,9 @@ def test_quiet_hours_count(config, then, message):
         assert staff in text
         text = text.replace(staff, staff + QUIET.format(then=then) + "\n")
     config.write_text(text)
-    _, told = ask(config, "room=N2-boys", "kind=vape")
-    assert f"2 until 11:00, here; quiet hours until Mon 12:00, {message}\n" in told
-    assert "\n3. building lead, at once\n" in told
+    _, printed = ask(config, "room=N2-boys", "kind=vape")
+    assert f"2 until 11:00, here; quiet hours until Mon 12:00, {message}\n" in printed
+    assert "\n3. building lead, at once\n" in printed
     _, critical = ask(config, "room=N2-boys", "kind=smoke", "severity=critical")
     assert "quiet" not in critical
     found = gaps(config, "2026-09-08", 1)

@@ -44,7 +44,8 @@ def rows(folder):
 def test_what_is_new_lands_once(site, tmp_path):
     out = tmp_path / "history"
     commit(
-        site, [reading(1), reading(2, "pw-1"), reading(3, "stranger", flags=("unknown_sensor",))]
+        site,
+        [reading(1), reading(2, "pw-1"), reading(3, "unregistered", flags=("unknown_sensor",))],
     )
     first = run(out, "--config", site)
     assert (first.code, first.err) == (0, "3 readings landed, 3 in all, in 2 buckets\n")

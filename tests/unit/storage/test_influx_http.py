@@ -263,7 +263,7 @@ def test_readings_beyond_retention_are_refused_and_those_of_now_kept(influxd, tm
         recent = Reading("s", now - 86_400, now, {"pm25": 1.0})  # as if its clock were a day ahead
         with pytest.raises(StorageUnavailableError, match=r"its clock is wrong, or .* setup"):
             store.write([recent], 1)
-        with pytest.raises(BatchRefusedError):  # together they are told apart by halving
+        with pytest.raises(BatchRefusedError):  # in one batch they are found by bisecting
             store.write([recent, Reading("s", 1.0, 1.0, {"pm25": 1.0})], 2)
         assert store.cursor() == 0
 

@@ -1,4 +1,4 @@
-"""The writer loop, over a store that can be told what to do and over the embedded one."""
+"""The writer loop, over a store that can be scripted and over the embedded one."""
 
 import asyncio
 import contextlib
@@ -59,7 +59,7 @@ class Bench:
             "fake",
             store,
             self.journal.read,
-            self.bury,
+            self.write_dead_letters,
             self.in_thread,
             lambda: T,
             settings=settings or WriterSettings(batch=16),
@@ -69,7 +69,7 @@ class Bench:
     async def in_thread(self, work, *arguments):
         return work(*arguments)
 
-    async def bury(self, letters):
+    async def write_dead_letters(self, letters):
         self.journal.commit([], letters)
 
     async def sleep(self, seconds):
@@ -116,14 +116,14 @@ async def test_everything_in_order_in_bounded_batches(bench):
 
 async def test_the_store_is_asked_before_anything_is_read(bench):
     store = FakeStore()
-    said = [StorageUnavailableError("the token is wrong"), StorageUnavailableError("away")]
+    outages = [StorageUnavailableError("the token is wrong"), StorageUnavailableError("away")]
     b = bench(store)
     seen = []
 
     def check_connection():
         seen.append((b.writer.state.failing, store.calls))
-        if said:
-            raise said.pop(0)
+        if outages:
+            raise outages.pop(0)
         return "a fake"
 
     store.check_connection = check_connection
@@ -279,13 +279,13 @@ async def test_a_dead_letter_that_cannot_be_kept_stops_the_cursor(bench):
     b = bench(FakeStore([1]))
     b.commit(0, 3)
     refusals = [StorageUnavailableError("disk full")] * 3
-    bury = b.bury
+    write_dead_letters = b.write_dead_letters
 
     async def refusing(letters):
         if refusals:
             assert b.store.cursor() == 1
             raise refusals.pop()
-        await bury(letters)
+        await write_dead_letters(letters)
 
     b.writer._write_dead_letters = refusing
     await b.until(lambda: b.store.cursor() == 3)

@@ -326,12 +326,12 @@ class TestWindows:
 class TestFirmware:
     def test_a_version_comes_with_its_reading_and_a_bad_one_costs_a_flag(self):
         decoder = mapping(firmware={"path": ["fw"]})
-        for said, version in [("1.0", "1.0"), (" 1.0\n", "1.0"), (None, ""), ("", "")]:
-            reading = one(decoder, {"pm": 7, "fw": said})
+        for given, version in [("1.0", "1.0"), (" 1.0\n", "1.0"), (None, ""), ("", "")]:
+            reading = one(decoder, {"pm": 7, "fw": given})
             assert (reading.firmware, reading.flags) == (version, ("no_time",))
         assert one(decoder, {"pm": 7}).firmware == ""
-        for said in (1.0, 7, True, [], {}, "é", "x" * 65, "1\x00"):
-            reading = one(decoder, {"pm": 7, "fw": said})
+        for given in (1.0, 7, True, [], {}, "é", "x" * 65, "1\x00"):
+            reading = one(decoder, {"pm": 7, "fw": given})
             assert (reading.firmware, reading.values) == ("", {"pm25": 7.0})
             assert reading.flags == ("no_time", "bad_firmware")
             assert may_alert(reading)
