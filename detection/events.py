@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING, Final
 
 from detection.channels import CHANNEL_INDEX, RISE
-from detection.quantities import QUANTITIES
+from detection.quantities import QUANTITIES, QUANTITY_WORDS
+from language.messages import Words, _, listed, mark, ngettext, retell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,33 +119,35 @@ def base_version(version: str) -> str:
     return version.partition(ADAPTED)[0]
 
 
-KIND_NAMES: Final = {
-    "vape": "vaping",
-    "smoke": "smoke",
-    "spray": "spray",
-    "steam": "steam",
-    "voc": "cleaner or solvent",
-    "dust": "dust",
-    "ambient": "building-wide air change",
-    "tamper": "tampering",
-    "sensor_fault": "sensor fault",
-    "offline": "sensor offline",
-    "integrity": "forged or flooded messages",
-}
+KIND_NAMES: Final = Words(
+    {
+        "vape": mark("vaping"),
+        "smoke": mark("smoke"),
+        "spray": mark("spray"),
+        "steam": mark("steam"),
+        "voc": mark("cleaner or solvent"),
+        "dust": mark("dust"),
+        "ambient": mark("building-wide air change"),
+        "tamper": mark("tampering"),
+        "sensor_fault": mark("sensor fault"),
+        "offline": mark("sensor offline"),
+        "integrity": mark("forged or flooded messages"),
+    }
+)
 """Nouns of kinds, as after a probability: 90 % likely vaping. Titles: `notice.KIND_WORDS`."""
-_STEADY: Final = "steady"
-_HARDLY: Final = "hardly moved"
-_LABELS: Final = {
-    "pm1": "finest particles",
-    "pm25": "fine particles",
-    "pm4": "particles",
-    "pm10": "coarse particles",
-    "tvoc_ppb": "VOC",
-    "tvoc_ugm3": "VOC",
-    "voc_index": "VOC",
-    "voc_raw": "VOC",
-    "rh": "humidity",
-}
+_LABELS: Final = Words(
+    {
+        "pm1": mark("finest particles"),
+        "pm25": mark("fine particles"),
+        "pm4": mark("particles"),
+        "pm10": mark("coarse particles"),
+        "tvoc_ppb": mark("VOC"),
+        "tvoc_ugm3": mark("VOC"),
+        "voc_index": mark("VOC"),
+        "voc_raw": mark("VOC"),
+        "rh": mark("humidity"),
+    }
+)
 """Quantities in the words of people who do not measure air."""
 
 
@@ -162,52 +165,91 @@ def evidence_sentence(event: Event) -> str:
     >>> print(evidence_sentence(e))
     97 % likely vaping (2 % spray). Why: fine particles rose from 4 to 180 in 6 s and halved in 14 s
     """
-    why = _why(event)
-    ranked = sorted(event.probabilities.items(), key=lambda kv: -kv[1])[:2]
-    odds = [f"{100 * p:.0f} % {KIND_NAMES.get(kind, kind)}" for kind, p in ranked if p >= 0.005]
-    if not odds or (why and not event.evidence):
+    return sentence_of(event.probabilities, event.evidence, event.detail)
+
+
+def sentence_of(
+    probabilities: Mapping[str, float], evidence: Mapping[str, ChannelEvidence], detail: str
+) -> str:
+    """Say it of the parts of an event, in the reader's language (`evidence_sentence`)."""
+    why = _why(evidence, detail)
+    ranked = sorted(probabilities.items(), key=lambda kv: -kv[1])[:2]
+    odds = [(f"{100 * p:.0f}", KIND_NAMES.get(kind, kind)) for kind, p in ranked if p >= 0.005]
+    if not odds or (why and not evidence):
         return f"{why[:1].upper()}{why[1:]}"
-    second = f" ({odds[1]})" if len(odds) > 1 else ""
-    likely = f"{odds[0].replace(' % ', ' % likely ', 1)}{second}"
-    return f"{likely}. Why: {why}" if why else likely
+    (percent, kind), *others = odds
+    likely = _("%(percent)s %% likely %(kind)s", percent=percent, kind=kind)
+    if others:
+        percent, kind = others[0]
+        second = _("%(percent)s %% %(kind)s", percent=percent, kind=kind)
+        likely = f"{likely} ({second})"
+    return _("%(likely)s. Why: %(why)s", likely=likely, why=why) if why else likely
 
 
-def _why(event: Event) -> str:
+def _why(evidence: Mapping[str, ChannelEvidence], detail: str) -> str:
     """Say what moved, then what did not, then the detail."""
-    moved, still = [], dict[str, list[str]]()
-    for key, evidence in event.evidence.items():
-        label, movement = _LABELS.get(key, QUANTITIES[key].label), _movement(key, evidence)
-        if movement in (_STEADY, _HARDLY):
+    moved, still = [], dict[_Still, list[str]]()
+    said = set[str]()
+    for key, channel in evidence.items():
+        label, movement = _LABELS.get(key) or QUANTITY_WORDS[key], _movement(key, channel)
+        if isinstance(movement, _Still):
             still.setdefault(movement, []).append(label)
         else:
-            moved.append(f"{label} {movement}")
-    said = {label for text in moved for label in _LABELS.values() if text.startswith(f"{label} ")}
+            said.add(label)
+            moved.append(_("%(quantity)s %(moved)s", quantity=label, moved=movement))
     for movement, labels in still.items():
         names = [label for label in dict.fromkeys(labels) if label not in said]
         said.update(names)
         if names:
-            *others, last = names
-            listed = f"{', '.join(others)} and {last}" if others else last
-            moved.append(f"{listed} {movement}")
-    return ", ".join([*moved, *filter(None, [event.detail])])
+            one, many = _STILL[movement]
+            moved.append(ngettext(one, many, len(names), quantities=listed(names)))
+    return ", ".join([*moved, *filter(None, [retell(detail, DETAILS)])])
 
 
-def _movement(key: str, evidence: ChannelEvidence) -> str:
+class _Still(Enum):
+    """How a channel did not move."""
+
+    STEADY = auto()
+    HARDLY = auto()
+
+
+_STILL: Final = {
+    _Still.STEADY: (mark("%(quantities)s steady"), mark("%(quantities)s steady")),
+    _Still.HARDLY: (mark("%(quantities)s hardly moved"), mark("%(quantities)s hardly moved")),
+}
+
+
+def _movement(key: str, evidence: ChannelEvidence) -> str | _Still:
     """Say how one channel moved."""
     q = QUANTITIES[key]
     size = abs(evidence.peak_excess)
     if size < 3 * q.resolution:
-        return _STEADY
+        return _Still.STEADY
     if key in CHANNEL_INDEX and size < RISE[CHANNEL_INDEX[key]] < math.inf:
-        return _HARDLY
+        return _Still.HARDLY
     base, top = evidence.baseline, evidence.baseline + evidence.peak_excess
     digits = 1 if q.resolution < 1 and size < 5 else 0
-    verb = "rose" if evidence.peak_excess > 0 else "fell"
-    took = "at once" if evidence.rise_s < 0.5 else f"in {format_span(evidence.rise_s)}"
-    text = f"{verb} from {base:.{digits}f} to {top:.{digits}f} {took}"
-    if evidence.decay_s is not None:
-        text += f" and halved in {format_span(evidence.decay_s)}"
-    return text
+    values = {
+        "base": f"{base:.{digits}f}",
+        "top": f"{top:.{digits}f}",
+        "rise": format_span(evidence.rise_s),
+    }
+    rose, at_once = evidence.peak_excess > 0, evidence.rise_s < 0.5
+    if at_once:
+        text = (
+            _("rose from %(base)s to %(top)s at once", **values)
+            if rose
+            else _("fell from %(base)s to %(top)s at once", **values)
+        )
+    else:
+        text = (
+            _("rose from %(base)s to %(top)s in %(rise)s", **values)
+            if rose
+            else _("fell from %(base)s to %(top)s in %(rise)s", **values)
+        )
+    if evidence.decay_s is None:
+        return text
+    return _("%(moved)s and halved in %(time)s", moved=text, time=format_span(evidence.decay_s))
 
 
 def format_span(seconds: float) -> str:
@@ -220,3 +262,58 @@ def format_span(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+DETAILS: Final = (
+    mark("the sensor reports tampering"),
+    mark("the sensor's own vape alarm"),
+    mark("the sensor's own burning alarm"),
+    mark("the sensor reports interference"),
+    mark("a second sender uses its name"),
+    mark("readings under its name lack its numbers"),
+    mark("recorded readings of it are sent again"),
+    mark("many messages under its name are no readings"),
+    mark("more than 20 readings a second come under its name: those of others may be late"),
+    mark("many sensors that nobody registered"),
+    mark("the broker lost the service's session: readings queued in it may be missing"),
+    mark("the connection is lost again and again: a bad network, or a second client with its id"),
+    mark(
+        "the quota of the day is used up: notices go to people's next addresses until midnight UTC"
+    ),
+    mark("the sensor's clock stands still: its readings count at their receipt"),
+    mark("the battery is low"),
+    mark("the battery is at %(percent)s %%"),
+    mark("the sensor's %(quantity)s channel reports no valid value"),
+    mark("%(before)s; its state was lost, the sensor is checked again"),
+    mark("%(before)s; the broker cannot be reached"),
+    mark("%(before)s; %(n)s are back after %(time)s, %(others)s are not"),
+    mark("%(before)s; back after %(time)s"),
+    mark(
+        "no reading since it was registered %(time)s ago: is it installed, and is its id the one"
+        " under which it publishes?"
+    ),
+    mark("the sensor, or its gateway, says that it is offline"),
+    mark("no reading for %(time)s, it reports every %(interval)s"),
+    mark(
+        "%(n)s registered sensors never sent a reading: %(sensors)s; is it installed, and is its"
+        " id the one under which it publishes?"
+    ),
+    mark("%(n)s sensors fell silent together: %(sensors)s"),
+    mark("the air of %(risen)s of %(n)s rooms rose together"),
+    mark("every value has been exactly the same for %(time)s"),
+    mark("%(quantity)s reached %(amount)s: something was sprayed into the sensor"),
+    mark("%(quantity)s has been exactly %(amount)s for %(time)s"),
+    mark("%(quantity)s has not been reported for %(time)s, though other values are"),
+    mark("%(quantity)s has stood at %(amount)s, the end of its scale, for %(time)s"),
+    mark("%(quantity)s has been %(times)s times noisier than ever before for %(time)s"),
+    mark(
+        "for %(time)s no particles have come in and nothing has moved: the sensor may be covered"
+        " or its inlet blocked"
+    ),
+    mark("dust and damp air came and were gone within %(time)s: somebody blew or sprayed into it"),
+    mark(
+        "the cleanest air of each of %(days)s days reads %(amount)s, it was %(before)s: the sensor"
+        " may be dusty"
+    ),
+)
+"""Details that detectors write, in English since they are stored."""

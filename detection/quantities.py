@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from language.messages import Words, mark
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -54,30 +56,33 @@ _TABLE: Final = (
     Quantity("pm25", "PM2.5", _MASS, 0, 100_000, 0.1),
     Quantity("pm4", "PM4", _MASS, 0, 100_000, 0.1),
     Quantity("pm10", "PM10", _MASS, 0, 100_000, 0.1),
-    Quantity("n03", "particles > 0.3 µm", _NUMBER, 0, 1e7, 0.01),
-    Quantity("n05", "particles > 0.5 µm", _NUMBER, 0, 1e7, 0.01),
-    Quantity("n10", "particles > 1.0 µm", _NUMBER, 0, 1e7, 0.01),
-    Quantity("n25", "particles > 2.5 µm", _NUMBER, 0, 1e7, 0.01),
-    Quantity("n50", "particles > 5.0 µm", _NUMBER, 0, 1e7, 0.01),
-    Quantity("n100", "particles > 10 µm", _NUMBER, 0, 1e7, 0.01),
+    Quantity("n03", mark("particles > 0.3 µm"), _NUMBER, 0, 1e7, 0.01),
+    Quantity("n05", mark("particles > 0.5 µm"), _NUMBER, 0, 1e7, 0.01),
+    Quantity("n10", mark("particles > 1.0 µm"), _NUMBER, 0, 1e7, 0.01),
+    Quantity("n25", mark("particles > 2.5 µm"), _NUMBER, 0, 1e7, 0.01),
+    Quantity("n50", mark("particles > 5.0 µm"), _NUMBER, 0, 1e7, 0.01),
+    Quantity("n100", mark("particles > 10 µm"), _NUMBER, 0, 1e7, 0.01),
     Quantity("tvoc_ppb", "TVOC", "ppb", 0, 1_000_000, 1),
     Quantity("tvoc_ugm3", "TVOC", _MASS, 0, 1_000_000, 1),
-    Quantity("voc_index", "VOC index", "", 0, 500, 1),
-    Quantity("voc_raw", "VOC raw signal", "ticks", 0, 65_535, 1),
-    Quantity("nox_index", "NOx index", "", 0, 500, 1),
-    Quantity("rh", "relative humidity", "%", 0, 100, 0.1),
-    Quantity("temp", "temperature", "°C", -40, 85, 0.1),
+    Quantity("voc_index", mark("VOC index"), "", 0, 500, 1),
+    Quantity("voc_raw", mark("VOC raw signal"), "ticks", 0, 65_535, 1),
+    Quantity("nox_index", mark("NOx index"), "", 0, 500, 1),
+    Quantity("rh", mark("relative humidity"), "%", 0, 100, 0.1),
+    Quantity("temp", mark("temperature"), "°C", -40, 85, 0.1),
     Quantity("co2", "CO2", "ppm", 0, 40_000, 1),
     Quantity("co", "CO", "ppm", 0, 1_000, 0.1),
-    Quantity("pressure", "air pressure", "hPa", 300, 1_250, 0.1),
-    Quantity("light", "illuminance", "lx", 0, 200_000, 1),
-    Quantity("battery", "battery", "%", 0, 100, 1),
-    Quantity("vape_index", "vendor vape index", "", 0, 100, 1),
-    Quantity("rssi", "signal strength", "dBm", -200, 20, 1),
+    Quantity("pressure", mark("air pressure"), "hPa", 300, 1_250, 0.1),
+    Quantity("light", mark("illuminance"), "lx", 0, 200_000, 1),
+    Quantity(mark("battery"), mark("battery"), "%", 0, 100, 1),
+    Quantity("vape_index", mark("vendor vape index"), "", 0, 100, 1),
+    Quantity("rssi", mark("signal strength"), "dBm", -200, 20, 1),
 )
 
 QUANTITIES: Final[Mapping[str, Quantity]] = MappingProxyType({q.key: q for q in _TABLE})
 """All quantities by key, in column order."""
+
+QUANTITY_WORDS: Final = Words({q.key: q.label for q in _TABLE})
+"""Their labels in the reader's language."""
 
 COLUMNS: Final[tuple[str, ...]] = tuple(QUANTITIES)
 """Column order of value matrices (`detection.batch.ReadingBatch.values`)."""

@@ -109,6 +109,12 @@ STAFF: Final = (
     Operation("post", "/sign-in", "Sign in", fields=("account", "password", "after")),
     Operation("post", "/sign-out", "Sign out", fields=_TOKEN),
     Operation("get", "/account", "One's own account"),
+    Operation(
+        "post",
+        "/account/language",
+        "Choose the language of notices and pages",
+        fields=(*_TOKEN, "language"),
+    ),
     Operation("post", "/account/password", "Change the password", fields=(*_TOKEN, "old", "new")),
     Operation(
         "post", "/account/sign-out-everywhere", "End all sessions", fields=(*_TOKEN, "person")

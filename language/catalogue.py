@@ -26,6 +26,7 @@ _METHODS: Final = (
     ("**.py", "python"),
     ("**/templates/**.html", "jinja2"),
     ("**/templates/**.typ", "jinja2"),
+    ("**/static/*.js", "javascript"),
 )
 _KEYWORDS: Final = {
     "_": None,
@@ -90,7 +91,8 @@ def _fault_of(entry: Any, sources: tuple[str, ...]) -> str:
         return "fuzzy"
     for source, form in zip(sources, forms, strict=True):
         names, theirs = placeholders(source), placeholders(form)
-        if not all(name.isidentifier() for name in names | theirs):
+        odd = [name for name in names | theirs if not name.isidentifier()]
+        if odd and len(odd) < len(names | theirs):  # otherwise nothing is filled in
             return "a percent sign that is neither a placeholder nor %%"
         if theirs != names and not (len(sources) > 1 and theirs < names):
             return "other placeholders"

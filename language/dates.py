@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _REGIONS: Final = {"es": "es_US"}
 """Spanish of the United States, which writes numbers as English does: 1,234.5."""
 FORMS: Final = {
+    "long day": ("%B %-d, %Y", "d 'de' MMMM 'de' y"),
     "moment": ("%a, %b %-d, %H:%M", "EEE d 'de' MMM, HH:mm"),
 }
 """Each form for `strftime` in English, and as a CLDR pattern for the others."""

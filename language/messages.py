@@ -110,6 +110,11 @@ class Words(Mapping[str, str]):
         """Return the words of a key."""
         return gettext(self._words[key])
 
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The words of all keys in English."""
+        return tuple(self._words.values())
+
     def __iter__(self) -> Iterator[str]:
         """Iterate over the keys."""
         return iter(self._words)
@@ -146,17 +151,53 @@ def listed(items: Iterable[str]) -> str:
     return _("%(others)s and %(last)s", others=", ".join(others), last=last) if others else last
 
 
+def retell(text: str, patterns: Iterable[str]) -> str:
+    """Say a stored English text in the current language, if it is one of `mark`-ed patterns.
+
+    What fills a placeholder is retold as well; a text that is none of them stays as it is.
+    """
+    if _current.get() == ENGLISH or not text:
+        return text
+    known = catalogue(_current.get())
+    if text in known:
+        return known[text][0]
+    for pattern in patterns:
+        found = _matcher(pattern).fullmatch(text)
+        if found:
+            values = {key: retell(value, patterns) for key, value in found.groupdict().items()}
+            return gettext(pattern) % values
+    return text
+
+
+@cache
+def _matcher(pattern: str) -> re.Pattern[str]:
+    parts = re.split(r"%\((\w+)\)s", pattern.replace("%%", "%"))
+    named = (f"(?P<{part}>.+?)" if k % 2 else re.escape(part) for k, part in enumerate(parts))
+    return re.compile("".join(named), re.DOTALL)
+
+
+def of_file(name: str) -> dict[str, str]:
+    """Return the messages of one source file in the current language; none of them in English."""
+    code = language()
+    return {} if code == ENGLISH else _by_file(code).get(name, {})
+
+
+@cache
+def _by_file(code: str) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for entry in _entries(code):
+        for name, _line in entry.locations:
+            found.setdefault(name, {})[entry.id] = entry.string
+    return found
+
+
 @cache
 def catalogue(code: str) -> Mapping[str, tuple[str, ...]]:
     """Return the messages of a language by their English text; empty for English itself."""
     if code == ENGLISH:
         return {}
-    from babel.messages.pofile import read_po  # noqa: PLC0415 - not needed for English
-
-    with resources.files(__package__).joinpath(f"{code}.po").open("rb") as file:
-        entries: Any = read_po(file, locale=code)
     found: dict[str, tuple[str, ...]] = {}
-    for entry in entries:
+    for entry in _entries(code):
         if entry.id and not entry.fuzzy:
             plural_form = isinstance(entry.id, tuple)
             key = entry.id[0] if plural_form else entry.id
@@ -164,3 +205,11 @@ def catalogue(code: str) -> Mapping[str, tuple[str, ...]]:
             if all(forms):
                 found[key] = forms
     return MappingProxyType(found)
+
+
+@cache
+def _entries(code: str) -> tuple[Any, ...]:
+    from babel.messages.pofile import read_po  # noqa: PLC0415 - not needed for English
+
+    with resources.files(__package__).joinpath(f"{code}.po").open("rb") as file:
+        return tuple(read_po(file, locale=code))

@@ -17,6 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from language.messages import mark
+
 
 class Band(NamedTuple):
     """What a value from `start` on means.
@@ -72,30 +74,33 @@ PM25_DAY: Final = Guideline(
     "pm25",
     (
         Band(0, 0, ""),
-        Band(15, 1, "above WHO's guideline"),
-        Band(35, 2, "above the US standard"),
+        Band(15, 1, mark("above WHO's guideline")),
+        Band(35, 2, mark("above the US standard")),
     ),
-    "Over a day: WHO's guideline 15 µg/m³, the US standard 35 µg/m³.",
+    mark("Over a day: WHO's guideline 15 µg/m³, the US standard 35 µg/m³."),
     DAY_S,
 )
 CO2: Final = Guideline(
     "co2",
-    (Band(0, 0, ""), Band(1000, 1, "stale"), Band(2000, 2, "unacceptable")),
-    "Umweltbundesamt: harmless below 1,000 ppm, unacceptable above 2,000 ppm.",
+    (Band(0, 0, ""), Band(1000, 1, mark("stale")), Band(2000, 2, mark("unacceptable"))),
+    mark("Umweltbundesamt: harmless below 1,000 ppm, unacceptable above 2,000 ppm."),
 )
 TVOC: Final = Guideline(
     "tvoc_ugm3",
     (
         Band(0, 0, ""),
-        Band(1000, 1, "noticeable"),
-        Band(3000, 2, "objectionable"),
-        Band(10_000, 3, "unacceptable"),
+        Band(1000, 1, mark("noticeable")),
+        Band(3000, 2, mark("objectionable")),
+        Band(10_000, 3, mark("unacceptable")),
     ),
-    "Umweltbundesamt: noticeable from 1 mg/m³, objectionable from 3, unacceptable from 10 mg/m³.",
+    mark(
+        "Umweltbundesamt: noticeable from 1 mg/m³, objectionable from 3, unacceptable from"
+        " 10 mg/m³."
+    ),
 )
 HUMIDITY: Final = Guideline(
     "rh",
-    (Band(0, 1, "dry"), Band(30, 0, ""), Band(60, 1, "damp")),
-    "US EPA: between 30 and 60 %; mould grows where it stays above.",
+    (Band(0, 1, mark("dry")), Band(30, 0, ""), Band(60, 1, mark("damp"))),
+    mark("US EPA: between 30 and 60 %; mould grows where it stays above."),
 )
 GUIDELINES: Final = (PM25_DAY, CO2, TVOC, HUMIDITY)

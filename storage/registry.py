@@ -6,6 +6,8 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from language.messages import _
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -16,7 +18,9 @@ def floor_name(floor: str) -> str:
     >>> floor_name("2"), floor_name("2nd floor"), floor_name("")
     ('floor 2', '2nd floor', '')
     """
-    return floor if not floor or "floor" in floor.lower() else f"floor {floor}"
+    if not floor or "floor" in floor.lower():
+        return floor
+    return _("floor %(floor)s", floor=floor)
 
 
 def shard_of(building: str, count: int) -> int:

@@ -14,6 +14,7 @@ from typing import Final
 
 from alerts.severity import LONG_S, Severity, grade
 from detection.events import EventKind, EventPhase
+from language.messages import Words, mark
 
 _ROUNDING_S: Final = 1e-3
 """Of Unix seconds as floats: what is due at a moment is due at it."""
@@ -43,6 +44,18 @@ FALSE_CAUSES: Final = (
     "other",
 )
 """Causes of a false alarm a person may choose."""
+CAUSE_WORDS: Final = Words(
+    {
+        "spray": mark("spray"),
+        "steam": mark("steam"),
+        "sanitizer": mark("sanitizer"),
+        "cleaning": mark("cleaning"),
+        "dust": mark("dust"),
+        "cooking": mark("cooking"),
+        "sensor": mark("sensor"),
+        "other": mark("other"),
+    }
+)
 
 
 class Status(StrEnum):

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from language.messages import Words, mark
 from storage.registry import floor_name
 
 
@@ -52,19 +53,21 @@ class Priority(StrEnum):
     URGENT = "urgent"
 
 
-KIND_WORDS: Final = {
-    "vape": "Vaping likely",
-    "smoke": "Smoke",
-    "spray": "Spray",
-    "steam": "Steam",
-    "voc": "Cleaning agent or solvent",
-    "dust": "Dust",
-    "ambient": "Building-wide air change",
-    "tamper": "Sensor tampered with",
-    "sensor_fault": "Sensor fault",
-    "offline": "Sensor offline",
-    "integrity": "Messages forged, flooded or lost",
-}
+KIND_WORDS: Final = Words(
+    {
+        "vape": mark("Vaping likely"),
+        "smoke": mark("Smoke"),
+        "spray": mark("Spray"),
+        "steam": mark("Steam"),
+        "voc": mark("Cleaning agent or solvent"),
+        "dust": mark("Dust"),
+        "ambient": mark("Building-wide air change"),
+        "tamper": mark("Sensor tampered with"),
+        "sensor_fault": mark("Sensor fault"),
+        "offline": mark("Sensor offline"),
+        "integrity": mark("Messages forged, flooded or lost"),
+    }
+)
 """Each kind of event as a title."""
 
 

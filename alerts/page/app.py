@@ -40,6 +40,7 @@ from alerts.page.views.sensors import SensorPages
 from alerts.page.views.setup import SetupPages
 from alerts.page.views.silences import SilencePages
 from alerts.page.views.thresholds import ThresholdPages
+from language.messages import _
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -121,9 +122,10 @@ class _Errors:
         if status == HTTPStatus.SEE_OTHER:
             return Response(status_code=status, headers=headers)
         if detail == HTTPStatus(status).phrase:
-            detail = {404: "This page does not exist.", 405: "This address needs a form."}.get(
-                status, detail
-            )
+            detail = {
+                404: _("This page does not exist."),
+                405: _("This address needs a form."),
+            }.get(status, detail)
         await self._context.session(request)
         response = self._context.render(request, "error.html", status, detail=detail)
         response.headers.update(headers or {})
@@ -132,5 +134,7 @@ class _Errors:
     async def on_storage_error(self, request: Request, error: Exception) -> Response:
         """Report that the state database cannot be read."""
         _LOG.warning("page %s: %s", request.url.path, error or type(error).__name__)
-        detail = "The database cannot be read right now. Alerts are still sent without this page."
+        detail = _(
+            "The database cannot be read right now. Alerts are still sent without this page."
+        )
         return self._context.render(request, "error.html", 503, detail=detail)

@@ -29,7 +29,7 @@ from alerts.errors import UnknownIncidentError
 from alerts.incidents.free_text import cleaned, identifiers
 from alerts.page import queries
 from alerts.page.guard import Session, cookie_name, same_origin
-from alerts.page.rendering import Times, environment
+from alerts.page.rendering import Times, environment, said
 from language.messages import LANGUAGES, _, accepted, speak
 from storage import sqlite
 
@@ -363,5 +363,5 @@ def sentence(text: object) -> str:
     >>> sentence("there is no such move")
     'There is no such move.'
     """
-    words = str(text)
+    words = said(str(text))
     return f"{words[:1].upper()}{words[1:]}."

@@ -13,8 +13,9 @@ from alerts.incidents import repository
 from alerts.notify import outbox
 from alerts.notify.evidence_picture import PANELS
 from alerts.page.rendering import headline
-from detection.events import KIND_NAMES
-from detection.quantities import QUANTITIES
+from detection.events import KIND_NAMES, ChannelEvidence, sentence_of
+from detection.quantities import QUANTITIES, QUANTITY_WORDS
+from language.messages import ENGLISH, Words, _, language, mark
 from reports.rows import state_of
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from storage.registry import Registry, Room
     from storage.timeseries import LatestReading
 
+_SHORT: Final = Words({"rh": mark("RH"), "voc_index": mark("VOC")})
 _EVENT_SHOWN_S: Final = 180.0
 _MASKS: Final = frozenset({"spray", "steam", "voc"})
 _MASKS_FROM: Final = 0.05
@@ -90,19 +92,19 @@ def rooms(
             (latest[s.id] for s in sensors if s.id in latest), key=lambda r: r.time, default=None
         )
         patience = max((4 * intervals.get(s.id, s.interval_s) for s in sensors), default=0.0)
-        level, text, since = "ok", "OK", None
+        level, text, since = "ok", _("OK"), None
         shown = incidents.get(room.id)
         if shown is None:
             if not sensors:
-                level, text = "none", "No sensor"
+                level, text = "none", _("No sensor")
             elif newest is None:
-                level, text = "silent", "No reading yet"
+                level, text = "silent", _("No reading yet")
             elif now - newest.time > max(60.0, patience):
-                level, text, since = "silent", "No readings", newest.time
+                level, text, since = "silent", _("No readings"), newest.time
             else:
                 shown = events.get(room.id)
                 if shown is None and newest.values.get("pm25", 0.0) >= _MUCH_UG_M3:
-                    level, text = "notable", "Many fine particles, no detection"
+                    level, text = "notable", _("Many fine particles, no detection")
         if shown is not None:
             level, since = shown["level"], shown["onset"]
             text = headline(shown)
@@ -128,7 +130,7 @@ def _air(values: Mapping[str, float]) -> tuple[tuple[str, str, str], ...]:
             if key in values:
                 q = QUANTITIES[key]
                 digits = 1 if q.resolution < 1 and values[key] < 100 else 0
-                label = {"rh": "RH", "voc_index": "VOC"}.get(key, q.label)
+                label = _SHORT.get(key) or QUANTITY_WORDS[key]
                 shown.append((label, f"{values[key]:.{digits}f}", q.unit))
                 break
     return tuple(shown)
@@ -232,9 +234,12 @@ def _evidence(event: Mapping[str, Any], which: str = "") -> dict[str, Any]:
     """Return the evidence of an event: of its last update, or with ``decided_`` of its first."""
     odds = json.loads(event[f"{which}probabilities"])
     evidence = json.loads(event[f"{which}evidence"])
+    channels = {k: ChannelEvidence(*values) for k, values in evidence.items() if k in QUANTITIES}
     masks = {kind: p for kind, p in odds.items() if kind in _MASKS and p >= _MASKS_FROM}
     return {
-        "sentence": event[f"{which}sentence"],
+        "sentence": event[f"{which}sentence"]
+        if language() == ENGLISH
+        else sentence_of(odds, channels, event["detail"]),
         "masked_by": KIND_NAMES[max(masks, key=masks.__getitem__)] if masks else "",
         "confidence": event[f"{which}confidence"],
         "odds": sorted(((k, p) for k, p in odds.items() if p >= 0.005), key=lambda kp: -kp[1]),

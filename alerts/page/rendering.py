@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
 from functools import partial
@@ -14,11 +15,23 @@ import jinja2
 from markupsafe import Markup
 
 from alerts.access.roles import ROLE_WORDS
-from alerts.incidents.incident import FALSE_CAUSES, MAX_CASE_NUMBER, MAX_NOTE
+from alerts.incidents.incident import CAUSE_WORDS, FALSE_CAUSES, MAX_CASE_NUMBER, MAX_NOTE
 from alerts.notify.notice import KIND_WORDS
+from alerts.page.stored_words import STORED
 from detection.events import KIND_NAMES
-from detection.quantities import QUANTITIES
-from language.messages import LANGUAGES, Words, gettext, language, mark, plural
+from detection.quantities import QUANTITIES, QUANTITY_WORDS
+from language.dates import date_text
+from language.messages import (
+    LANGUAGES,
+    Words,
+    _,
+    gettext,
+    language,
+    mark,
+    of_file,
+    plural,
+    retell,
+)
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
@@ -29,6 +42,7 @@ if TYPE_CHECKING:
 _HERE: Final = Path(__file__).parent
 SPANS: Final = {"day": 86_400.0, "week": 7 * 86_400.0, "month": 30 * 86_400.0}
 """Spans to choose from, in seconds."""
+SPAN_WORDS: Final = Words({"day": mark("Day"), "week": mark("Week"), "month": mark("Month")})
 VERDICT_WORDS: Final = Words(
     {
         "confirmed": mark("Confirmed"),
@@ -40,57 +54,89 @@ VERDICT_WORDS: Final = Words(
 _WORDS: Final = {
     "role_words": ROLE_WORDS,
     "verdict_words": VERDICT_WORDS,
-    "status_words": {
-        "open": "Open",
-        "notified": "Staff notified",
-        "acknowledged": "Acknowledged",
-        "resolved": "Resolved",
-    },
-    "state_words": {
-        "needs_responder": "Needs a responder",
-        "responding": "Responding",
-        "answered": "Answered",
-        "nobody_responded": "Nobody responded",
-        "responded": "Not reported yet",
-        "suppressed": "Suppressed, recorded only",
-        "withdrawn": "Withdrawn by the detector",
-        "resolved": "Resolved",
-    },
-    "action_words": {
-        "referral": "Referral",
-        "nurse": "Nurse",
-        "facilities": "Facilities",
-        "none": "Nothing",
-    },
-    "notice_words": {
-        "opened": "alert",
-        "again": "detected again",
-        "handed_over": "hand-over",
-        "reminder": "reminder",
-        "taken": "acknowledged",
-        "recovered": "resolved",
-        "digest": "summary",
-        "withdrawn": "withdrawn",
-        "test": "test",
-        "changed": "change",
-    },
-    "delivery_words": {
-        "sent": "sent",
-        "due": "waiting",
-        "leased": "being sent",
-        "failed": "failed",
-        "cancelled": "no longer needed",
-    },
-    "noted_words": {
-        "clock": "wrong clock",
-        "fault": "faulty value",
-        "unjudged": "out of order",
-        "cached": "repeated by a bridge",
-        "simulated": "console test",
-        "maintenance": "during self-cleaning",
-        "undecoded": "not decoded by the network server",
-        "bad_firmware": "firmware version rejected",
-    },
+    "status_words": Words(
+        {
+            "open": mark("Open"),
+            "notified": mark("Staff notified"),
+            "acknowledged": mark("Acknowledged"),
+            "resolved": mark("Resolved"),
+        }
+    ),
+    "state_words": Words(
+        {
+            "needs_responder": mark("Needs a responder"),
+            "responding": mark("Responding"),
+            "answered": mark("Answered"),
+            "nobody_responded": mark("Nobody responded"),
+            "responded": mark("Not reported yet"),
+            "suppressed": mark("Suppressed, recorded only"),
+            "withdrawn": mark("Withdrawn by the detector"),
+            "resolved": mark("Resolved"),
+        }
+    ),
+    "action_words": Words(
+        {
+            "referral": mark("Referral"),
+            "nurse": mark("Nurse"),
+            "facilities": mark("Facilities"),
+            "none": mark("Nothing"),
+        }
+    ),
+    "notice_words": Words(
+        {
+            "opened": mark("alert"),
+            "again": mark("detected again"),
+            "handed_over": mark("hand-over"),
+            "reminder": mark("reminder"),
+            "taken": mark("acknowledged"),
+            "recovered": mark("resolved"),
+            "digest": mark("summary"),
+            "withdrawn": mark("withdrawn"),
+            "test": mark("test"),
+            "changed": mark("change"),
+        }
+    ),
+    "delivery_words": Words(
+        {
+            "sent": mark("sent"),
+            "due": mark("waiting"),
+            "leased": mark("being sent"),
+            "failed": mark("failed"),
+            "cancelled": mark("no longer needed"),
+        }
+    ),
+    "noted_words": Words(
+        {
+            "clock": mark("wrong clock"),
+            "fault": mark("faulty value"),
+            "unjudged": mark("out of order"),
+            "cached": mark("repeated by a bridge"),
+            "simulated": mark("console test"),
+            "maintenance": mark("during self-cleaning"),
+            "undecoded": mark("not decoded by the network server"),
+            "bad_firmware": mark("firmware version rejected"),
+        }
+    ),
+    "span_words": SPAN_WORDS,
+    "cause_words": CAUSE_WORDS,
+    "phase_words": Words(
+        {
+            "alerted": mark("ongoing"),
+            "updated": mark("ongoing"),
+            "ended": mark("ended"),
+            "withdrawn": mark("withdrawn"),
+        }
+    ),
+    "life_words": Words(
+        {
+            "alive": mark("alive"),
+            "silent": mark("silent"),
+            "offline": mark("offline"),
+            "never heard": mark("never heard"),
+            "not checked yet": mark("not checked yet"),
+        }
+    ),
+    "quantity_words": QUANTITY_WORDS,
 }
 
 
@@ -104,54 +150,60 @@ def headline(incident: Mapping[str, Any]) -> str:
     kind: str = incident["kind"]
     verdict = incident["verdict"]
     if verdict == "confirmed":
-        return f"{KIND_NAMES.get(kind, kind).capitalize()} confirmed"
+        name = KIND_NAMES.get(kind, kind)
+        return _("%(kind)s confirmed", kind=f"{name[:1].upper()}{name[1:]}")
     if verdict == "false_alarm" and incident["cause"]:
-        return f"{VERDICT_WORDS[verdict]}: {incident['cause']}"
+        cause = CAUSE_WORDS.get(incident["cause"], incident["cause"])
+        return _("False alarm: %(cause)s", cause=cause)
     if verdict:
         return VERDICT_WORDS[verdict]
     if incident["withdrawn_at"] is not None:
-        return "Ruled out by later readings"
+        return _("Ruled out by later readings")
     return KIND_WORDS.get(kind, kind)
 
 
-_HISTORY: Final = {
-    "opened": "Detected",
-    "joined": "Detected again",
-    "paged": "Asked to respond",
-    "escalated": "Asked the next people",
-    "notified": "Notice delivered",
-    "held": "Nobody notified yet",
-    "released": "Notified after all",
-    "acknowledged": "Responding",
-    "acknowledged again": "Responding, said again",
-    "acknowledged as well": "Also responding",
-    "acknowledged after it was over": "Responded after it was over",
-    "acknowledgement ran out": "Did not report in time",
-    "arrived": "On site",
-    "arrived as well": "Also on site",
-    "declined": "Cannot go",
-    "no response": "Nobody responded",
-    "reminded": "Reminded",
-    "could not remind": "Could not be reminded",
-    "nobody notified": "Nobody could be notified",
-    "nobody notified now": "Nobody could be notified now",
-    "next channel": "Sent by the next channel",
-    "severity": "Severity changed",
-    "level": "Alert threshold adjusted",
-}
+_HISTORY: Final = Words(
+    {
+        "opened": mark("Detected"),
+        "joined": mark("Detected again"),
+        "paged": mark("Asked to respond"),
+        "escalated": mark("Asked the next people"),
+        "notified": mark("Notice delivered"),
+        "held": mark("Nobody notified yet"),
+        "released": mark("Notified after all"),
+        "acknowledged": mark("Responding"),
+        "acknowledged again": mark("Responding, said again"),
+        "acknowledged as well": mark("Also responding"),
+        "acknowledged after it was over": mark("Responded after it was over"),
+        "acknowledgement ran out": mark("Did not report in time"),
+        "arrived": mark("On site"),
+        "arrived as well": mark("Also on site"),
+        "declined": mark("Cannot go"),
+        "no response": mark("Nobody responded"),
+        "reminded": mark("Reminded"),
+        "could not remind": mark("Could not be reminded"),
+        "nobody notified": mark("Nobody could be notified"),
+        "nobody notified now": mark("Nobody could be notified now"),
+        "next channel": mark("Sent by the next channel"),
+        "severity": mark("Severity changed"),
+        "level": mark("Alert threshold adjusted"),
+    }
+)
 _SERVER: Final = re.compile(r"\b([a-z]+)-[0-9a-f]{6}\b")
-_CHANNELS: Final = {
-    "ntfy": "push",
-    "ntfys": "push",
-    "pover": "push",
-    "mailto": "e-mail",
-    "mailtos": "e-mail",
-    "tgram": "Telegram",
-    "twilio": "text message",
-    "workflows": "Teams",
-    "json": "web hook",
-    "jsons": "web hook",
-}
+_CHANNELS: Final = Words(
+    {
+        "ntfy": mark("push"),
+        "ntfys": mark("push"),
+        "pover": mark("push"),
+        "mailto": mark("e-mail"),
+        "mailtos": mark("e-mail"),
+        "tgram": mark("Telegram"),
+        "twilio": mark("text message"),
+        "workflows": mark("Teams"),
+        "json": mark("web hook"),
+        "jsons": mark("web hook"),
+    }
+)
 
 
 def channel_words(text: str) -> str:
@@ -171,8 +223,9 @@ def history_words(what: str) -> str:
     ('Found: false alarm', 'Resolved')
     """
     if what.startswith("feedback: "):
-        return f"Found: {what.removeprefix('feedback: ')}"
-    return _HISTORY.get(what, f"{what[:1].upper()}{what[1:]}")
+        found = retell(what.removeprefix("feedback: "), STORED)
+        return _("Found: %(found)s", found=found)
+    return _HISTORY.get(what) or retell(f"{what[:1].upper()}{what[1:]}", STORED)
 
 
 class Times:
@@ -190,7 +243,7 @@ class Times:
         """Write the time of day, with the date unless it is today."""
         local = self.local(moment)
         today = local.date() == self.local(self._now()).date()
-        return local.strftime("%H:%M" if today else "%a, %b %-d, %H:%M")
+        return f"{local:%H:%M}" if today else date_text(local, "moment")
 
     def ago(self, moment: float) -> str:
         """Write the time since then, in the largest unit that fits."""
@@ -199,7 +252,8 @@ class Times:
     def age(self, moment: float) -> Markup:
         """Write how old something is, as an element in which the page's script counts on."""
         seconds = max(self._now() - moment, 0.0)
-        return Markup('<span data-age="{:.0f}">{} ago</span>').format(seconds, _duration(seconds))
+        words = _("%(time)s ago", time=_duration(seconds))
+        return Markup('<span data-age="{:.0f}">{}</span>').format(seconds, words)
 
     def ahead(self, moment: float) -> str:
         """Write the time until then, in the largest unit that fits."""
@@ -222,7 +276,22 @@ def _with_names(names: Mapping[str, str], text: str) -> str:
     found = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
     if found:
         text = re.sub(rf"(?<![\w.-])({found})(?![\w-])", lambda m: names[m[0]], text)
-    return channel_words(text)
+    return channel_words(said(text))
+
+
+def said(text: str) -> str:
+    """Say a stored text in the reader's language."""
+    return retell(text, STORED)
+
+
+def script_messages(*scripts: str) -> Markup:
+    """Return the messages of scripts for their own `_`; nothing in English, which they contain."""
+    found: dict[str, str] = {}
+    for script in scripts:
+        found |= of_file(f"alerts/page/static/{script}")
+    if not found:
+        return Markup()
+    return Markup('  <meta name="messages" content="{}">\n').format(json.dumps(found))
 
 
 def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jinja2.Environment:
@@ -249,6 +318,7 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         headline=headline,
         channel=channel_words,
         happened=history_words,
+        said=said,
         named=partial(_with_names, {m.id: m.name for m in settings.engine.policy.staff}),
         person=settings.engine.policy.name_of,
     )
@@ -264,6 +334,7 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         max_case_number=MAX_CASE_NUMBER,
         grafana_url=settings.grafana_url,
         language=language,
+        script_messages=script_messages,
         languages=LANGUAGES,
         may_set=settings.config is not None,
         **_WORDS,

@@ -1,4 +1,4 @@
-"""An unknown device over a real broker: listed, mapped, received."""
+"""An unknown device over a real broker: listed, mapped, heard."""
 
 import json
 import re

@@ -2,6 +2,10 @@
 // The token is in the fragment of the address, which no server and no log sees. Loading the page posts
 // it to /answer/look, which changes no incident; it acknowledges or reports only when a person presses a
 // button. Every button keeps its place: steps are enabled and disabled, never moved.
+// messages in the language of the page; the text itself is the English one
+const messages = JSON.parse(document.querySelector('meta[name="messages"]')?.content ?? "{}");
+const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%%/g, (all, name) => name ? values[name] : "%");
+
 document.addEventListener("DOMContentLoaded", () => {
   const element = (id) => document.getElementById(id);
   const button = (id) => element(id).querySelector("button");
@@ -10,7 +14,7 @@ document.addEventListener("DOMContentLoaded", () => {
   let feedback = "", state = null, changing = false, wait = 0;
 
   const post = async (path, fields) => {
-    const answer = await fetch(path, {
+    const answer = await fetch(path + location.search, {
       method: "POST",
       body: new URLSearchParams(fields),
       credentials: "same-origin",
@@ -21,18 +25,20 @@ document.addEventListener("DOMContentLoaded", () => {
     return body;
   };
 
-  const list = (names) => names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names.at(-1)}` : names[0];
+  const list = (names) => names.length > 1 ? _("%(others)s and %(last)s", { others: names.slice(0, -1).join(", "), last: names.at(-1) }) : names[0];
 
   const status = (body) => {
-    if (body.answered) return body.verdict ? "Done. Your answer is recorded." : "Done. Nothing to do here.";
+    if (body.answered) return body.verdict ? _("Done. Your answer is recorded.") : _("Done. Nothing to do here.");
     if (body.declined) {
-      return body.asked.length ? `Done. ${list(body.asked)} ${body.asked.length > 1 ? "are" : "is"} being asked now.`
-        : body.taken_by ? `Done. ${body.taken_by} is responding.`
-        : body.over ? "Done. The incident is over." : "Nobody else could be asked. If you can, tell the office.";
+      return body.asked.length > 1 ? _("Done. %(names)s are being asked now.", { names: list(body.asked) })
+        : body.asked.length ? _("Done. %(name)s is being asked now.", { name: body.asked[0] })
+        : body.taken_by ? _("Done. %(name)s is responding.", { name: body.taken_by })
+        : body.over ? _("Done. The incident is over.") : _("Nobody else could be asked. If you can, tell the office.");
     }
-    const taken = body.mine ? `You're responding, ${body.you}.` : body.taken_by ? `${body.taken_by} is responding.` : "";
-    const here = body.here ? "You're on site." : body.first_there ? `${body.first_there} is on site.` : "";
-    return [taken, here, body.over ? "The incident is over: you can still say what you found." : ""].filter(Boolean).join(" ");
+    const taken = body.mine ? _("You're responding, %(name)s.", { name: body.you })
+      : body.taken_by ? _("%(name)s is responding.", { name: body.taken_by }) : "";
+    const here = body.here ? _("You're on site.") : body.first_there ? _("%(name)s is on site.", { name: body.first_there }) : "";
+    return [taken, here, body.over ? _("The incident is over: you can still say what you found.") : ""].filter(Boolean).join(" ");
   };
 
   const show = (body) => {
@@ -44,7 +50,9 @@ document.addEventListener("DOMContentLoaded", () => {
     element("asks").hidden = done;
     element("settled").hidden = !done;
     element("room").textContent = body.room;
-    element("what").textContent = body.answered ? body.what : `${body.what} ${body.over ? "at" : "since"} ${body.since}`;
+    element("what").textContent = body.answered ? body.what
+      : body.over ? _("%(what)s at %(time)s", { what: body.what, time: body.since })
+      : _("%(what)s since %(time)s", { what: body.what, time: body.since });
     element("place").textContent = body.place;
     element("why").textContent = body.answered ? "" : body.why;
     element("said").textContent = status(body);
@@ -52,11 +60,11 @@ document.addEventListener("DOMContentLoaded", () => {
     element("said").classList.toggle("done", done);
     element("wrong").hidden = true;
     element("more").href = `/incidents/${encodeURIComponent(body.incident)}`;
-    element("more").textContent = body.verdict ? "Sign in to record the follow-up" : "Sign in for details";
+    element("more").textContent = body.verdict ? _("Sign in to record the follow-up") : _("Sign in for details");
     element("steps").hidden = done;
     element("close").hidden = !done;
     element("change").hidden = !done || !(body.verdict || body.declined);
-    element("change").textContent = body.declined ? "I can go after all" : "Change my answer";
+    element("change").textContent = body.declined ? _("I can go after all") : _("Change my answer");
     enable();
   };
 
@@ -65,9 +73,9 @@ document.addEventListener("DOMContentLoaded", () => {
     const { mine, here, awaited, verdict, over, declined } = state;
     const on = Boolean(feedback) && !declined;
     button("take").disabled = on;
-    button("take").textContent = on ? (mine ? "✓ Responding" : "✓ Recorded") : mine ? "Continue" : "I'm responding";
+    button("take").textContent = on ? (mine ? _("✓ Responding") : _("✓ Recorded")) : mine ? _("Continue") : _("I'm responding");
     button("arrive").disabled = !on || here || !awaited || Boolean(verdict);
-    button("arrive").textContent = here ? "✓ On site" : "I'm here";
+    button("arrive").textContent = here ? _("✓ On site") : _("I'm here");
     button("arrive").classList.toggle("primary", !button("arrive").disabled);
     for (const chip of chips()) {
       chip.disabled = !on;
@@ -88,7 +96,7 @@ document.addEventListener("DOMContentLoaded", () => {
       const refused = path === "/answer/look" && [400, 403, 404].includes(error.status);
       if (refused) element("steps").hidden = true;
       element("wrong").textContent = error.name === "TimeoutError" || error instanceof TypeError
-        ? "No connection. Try again, or sign in." : error.message;
+        ? _("No connection. Try again, or sign in.") : error.message;
       element("wrong").hidden = false;
       if (!state && !refused) { clearTimeout(wait); wait = setTimeout(() => act("/answer/look", { token }), 3000); }
       enable();
@@ -123,7 +131,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   if (!token) {
     element("steps").hidden = true;
-    element("wrong").textContent = "This link is incomplete. Open it from the notice again, or sign in.";
+    element("wrong").textContent = _("This link is incomplete. Open it from the notice again, or sign in.");
     element("wrong").hidden = false;
   } else {
     act("/answer/look", { token });

@@ -23,7 +23,8 @@
     const plotted = element("div");
     plotted.setAttribute("role", "img");
     plotted.setAttribute("aria-label",
-      `${chart.title}: ${totals.reduce((a, b) => a + b, 0)} incidents, most (${most}) at ${chart.bins[totals.indexOf(most)]}`);
+      _("%(title)s: %(n)s incidents, most (%(most)s) at %(bin)s", { title: chart.title, n: totals.reduce((a, b) => a + b, 0), most,
+        bin: chart.bins[totals.indexOf(most)] }));
     figure.append(caption, plotted);
     box.append(figure);
     // each bar reaches from zero to the sum up to its part; the highest is drawn first
@@ -58,7 +59,7 @@
         if (answer.redirected || !answer.ok) throw new Error(String(answer.status));
         const { charts } = await answer.json();
         for (const chart of charts) draw(box, chart);
-        if (!charts.length) box.append(element("p", "info", "No incidents in this period."));
+        if (!charts.length) box.append(element("p", "info", _("No incidents in this period.")));
         box.dataset.drawn = "yes";
       } catch {
         document.getElementById("stale").hidden = false;

@@ -1,4 +1,6 @@
 "use strict";
+const messages = JSON.parse(document.querySelector('meta[name="messages"]')?.content ?? "{}");
+const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%%/g, (all, name) => name ? values[name] : "%");
 (() => {
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const lines = ["--line-1", "--line-2", "--line-3", "--line-4"];
@@ -68,7 +70,7 @@
     box.plots = [];
     box.replaceChildren();
     if (!body.charts.length) {
-      box.append(element("p", "info empty", "No readings in this period."));
+      box.append(element("p", "info empty", _("No readings in this period.")));
       return;
     }
     const numbers = numbered(body.marks);
@@ -88,8 +90,9 @@
       const plotted = element("div");
       plotted.setAttribute("role", "img");
       plotted.setAttribute("aria-label",
-        `${chart.title}: from ${Math.min(...values).toFixed(0)} to ${Math.max(...values).toFixed(0)} ${chart.unit}, latest ${last.toFixed(0)}`
-        + (kinds.length ? `; marked: ${kinds.join(", ")}` : ""));
+        _("%(title)s: from %(low)s to %(high)s %(unit)s, latest %(last)s", { title: chart.title, low: Math.min(...values).toFixed(0),
+          high: Math.max(...values).toFixed(0), unit: chart.unit, last: last.toFixed(0) })
+        + (kinds.length ? _("; marked: %(kinds)s", { kinds: kinds.join(", ") }) : ""));
       figure.append(plotted);
       box.append(figure);
       const axis = { stroke: style("--fine"), grid: { stroke: style("--grid"), width: 1 }, ticks: { stroke: style("--grid") } };
@@ -112,7 +115,7 @@
     });
     if (numbers.size) {
       const key = [...numbers].map(([words, number]) => `${number} ${words}`);
-      box.append(element("p", "fine marks", `Shaded events, numbered at the top: ${key.join(", ")}`));
+      box.append(element("p", "fine marks", _("Shaded events, numbered at the top: %(events)s", { events: key.join(", ") })));
     }
     box.dataset.drawn = "yes";
   };
@@ -161,7 +164,7 @@
   const count = () => {
     for (const age of document.querySelectorAll("[data-age]")) {
       if (!shown.has(age)) shown.set(age, Date.now() - 1000 * age.dataset.age);
-      age.textContent = `${duration((Date.now() - shown.get(age)) / 1000)} ago`;
+      age.textContent = _("%(time)s ago", { time: duration((Date.now() - shown.get(age)) / 1000) });
     }
   };
 

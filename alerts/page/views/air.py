@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from alerts.page.page_context import NavLink, PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.views.history import span_of
-from language.messages import mark
+from language.messages import _, mark
 from reports.guidelines import COVERAGE, DAY_S, GUIDELINES
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class AirPages(PageGroup):
         span = span_of(request, "week")
         quantity = request.query_params.get("quantity", "pm25")
         if quantity not in _SHOWN:
-            fault = f"There is no such quantity. Choose one of: {', '.join(_SHOWN)}."
+            fault = _("There is no such quantity. Choose one of: %(keys)s.", keys=", ".join(_SHOWN))
             raise HTTPException(400, fault)
         now = context.settings.clock()
         days, hours, changes = await context.in_thread(self._load, span, quantity, now)

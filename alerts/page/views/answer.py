@@ -36,6 +36,7 @@ from alerts.page.guard import client_of
 from alerts.page.page_context import Access, PageGroup, form_of, sentence, serves, text_of
 from alerts.page.rendering import headline
 from alerts.page.views.incidents import verdict_of
+from language.messages import _
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -53,7 +54,6 @@ _CHANNELS: Final = frozenset({"link", "ntfy"})
 _MAX_TOKEN: Final = 64
 _ANYWHERE: Final = {"Access-Control-Allow-Origin": "*"}
 """A notice's button may be pressed in a web app of another origin; no cookie is sent along."""
-_EXPIRED: Final = "This link has expired. Sign in to respond."
 
 
 def _in_json(handler: Callable[[AnswerPages, Request], Awaitable[Response]]) -> Any:
@@ -67,7 +67,7 @@ def _in_json(handler: Callable[[AnswerPages, Request], Awaitable[Response]]) -> 
             return JSONResponse({"error": error.detail}, error.status_code, headers=headers)
         except (StorageError, sqlite3.Error, TimeoutError) as error:
             _LOG.warning("a response could not be stored: %s", error or type(error).__name__)
-            message = "Your response could not be stored. Try again in a moment."
+            message = _("Your response could not be stored. Try again in a moment.")
             return JSONResponse({"error": message}, 503, headers={**_ANYWHERE, "Retry-After": "5"})
 
     return answer
@@ -168,7 +168,7 @@ class AnswerPages(PageGroup):
         form = await form_of(request)
         token = text_of(form, "token").strip()
         if not token:
-            raise HTTPException(400, "Press the button on the page that the link opens.")
+            raise HTTPException(400, _("Press the button on the page that the link opens."))
         now = self._context.settings.clock()
         grant = None
         if len(token) <= _MAX_TOKEN:
@@ -179,18 +179,24 @@ class AnswerPages(PageGroup):
             wait = self._limit.take(address, "", now)
             if wait > 0:  # keeps the log readable; a valid token cannot be guessed
                 after = {"Retry-After": str(math.ceil(wait))}
-                raise HTTPException(429, "Too many invalid links. Wait a few minutes.", after)
+                raise HTTPException(429, _("Too many invalid links. Wait a few minutes."), after)
             _LOG.warning("a token from %s was refused", address)
-            raise HTTPException(403, "This link is not valid. Sign in to respond.")
+            raise HTTPException(403, _("This link is not valid. Sign in to respond."))
         if now >= grant.expires_at or not may(member.role, Right.ANSWER):
-            raise HTTPException(403, _EXPIRED)
+            raise HTTPException(403, _("This link has expired. Sign in to respond."))
         wait = self._link_limit.take(token, now, answers=action is not None)
         if wait > 0:
             after = {"Retry-After": str(math.ceil(wait))}
-            raise HTTPException(429, "Too many answers with this link. Sign in to respond.", after)
+            raise HTTPException(
+                429, _("Too many answers with this link. Sign in to respond."), after
+            )
         session = await self._context.session(request)
         if session is not None and session.person != grant.person:
-            fault = f"This link is for {member.name}, but you are signed in as {session.name}."
+            fault = _(
+                "This link is for %(name)s, but you are signed in as %(other)s.",
+                name=member.name,
+                other=session.name,
+            )
             raise HTTPException(403, fault)
         return form, token, grant
 

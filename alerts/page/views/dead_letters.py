@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from alerts.access.roles import Right
 from alerts.page.page_context import PageGroup, serves
+from language.messages import _
 from storage import dead_letters
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class DeadLetterPages(PageGroup):
         number = _whole(request.path_params["id"])
         found = await self._read(lambda db: dead_letters.get_dead_letter(db, number))
         if found is None:
-            raise HTTPException(404, "There is no such message. It may have been deleted.")
+            raise HTTPException(404, _("There is no such message. It may have been deleted."))
         return self._context.render(
             request,
             "dead_letter.html",
@@ -66,7 +67,7 @@ class DeadLetterPages(PageGroup):
     async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         journal = self._context.settings.journal
         if journal is None:
-            raise HTTPException(404, "This page does not exist.")
+            raise HTTPException(404, _("This page does not exist."))
         return await self._context.read_from(journal, work)
 
 

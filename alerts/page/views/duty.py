@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from alerts.page.page_context import Access, NavLink, PageGroup, serves
+from alerts.page.rendering import said
 from alerts.routing.labels import incident_labels
 from detection.events import EventKind
-from language.messages import mark
+from language.messages import gettext, mark
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from alerts.duty.roster import Ring
 
 _CASES: Final = (
-    ("Vaping", EventKind.VAPE, "critical"),
-    ("Sensor tampering", EventKind.TAMPER, "warning"),
+    (mark("Vaping"), EventKind.VAPE, "critical"),
+    (mark("Sensor tampering"), EventKind.TAMPER, "warning"),
 )
 _ON_DUTY: Final = frozenset({"nearest", "next nearest"})
 
@@ -41,9 +42,9 @@ class DutyPages(PageGroup):
                 for ring in rings:
                     if ring.name in _ON_DUTY:
                         for found in ring.people:
-                            on_duty.setdefault(found.person, found.why)
+                            on_duty.setdefault(found.person, said(found.why))
                 chains.setdefault(rings, []).append(room.id)
-            cases.append({"words": words, "chains": chains})
+            cases.append({"words": gettext(words), "chains": chains})
         return self._context.render(
             request,
             "duty.html",

@@ -17,7 +17,7 @@ from alerts.notify.notice import KIND_WORDS
 from alerts.page.page_context import NavLink, PageGroup, serves
 from alerts.page.rendering import SPANS, VERDICT_WORDS
 from alerts.page.views.history import span_of
-from language.messages import mark
+from language.messages import _, mark
 from reports import kpis, read
 from reports.figures import response_times
 from reports.rows import SensorDay
@@ -71,7 +71,7 @@ class FigurePages(PageGroup):
     @serves("/figures/series")
     async def series(self, request: Request) -> Response:
         """Return counts by hour of the day and by day as JSON."""
-        chosen, *_ = await self._chosen(request)
+        chosen, *_rest = await self._chosen(request)
         rows = chosen.incidents
 
         def local(row: IncidentRow) -> datetime:
@@ -80,8 +80,8 @@ class FigurePages(PageGroup):
         hours = [f"{hour:02}" for hour in range(24)]
         days = sorted({local(row).strftime("%m-%d") for row in rows})
         charts = [
-            _stacks("By hour of the day", hours, rows, lambda r: local(r).strftime("%H"), _kind),
-            _stacks("By day", days, rows, lambda r: local(r).strftime("%m-%d"), _verdict),
+            _stacks(_("By hour of the day"), hours, rows, lambda r: local(r).strftime("%H"), _kind),
+            _stacks(_("By day"), days, rows, lambda r: local(r).strftime("%m-%d"), _verdict),
         ]
         return JSONResponse({"charts": charts if rows else []})
 
@@ -135,7 +135,7 @@ def _kind(row: IncidentRow) -> str:
 
 
 def _verdict(row: IncidentRow) -> str:
-    return VERDICT_WORDS.get(row.verdict, "No feedback")
+    return VERDICT_WORDS.get(row.verdict, _("No feedback"))
 
 
 def _stacks(
@@ -151,12 +151,12 @@ def _stacks(
     """
     counts = Counter((part_of(row), bin_of(row)) for row in rows)
     totals: Counter[str] = Counter()
-    for (part, _), n in counts.items():
+    for (part, _bin), n in counts.items():
         totals[part] += n
-    ordered = [part for part, _ in totals.most_common()]
+    ordered = [part for part, _n in totals.most_common()]
     kept = ordered if len(ordered) <= _MOST_PARTS else ordered[: _MOST_PARTS - 1]
     parts = [{"name": part, "counts": [counts[part, name] for name in bins]} for part in kept]
     if rest := ordered[len(kept) :]:
         summed = [sum(counts[part, name] for part in rest) for name in bins]
-        parts.append({"name": "Other", "counts": summed})
+        parts.append({"name": _("Other"), "counts": summed})
     return {"title": title, "bins": bins, "parts": parts}

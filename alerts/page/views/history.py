@@ -10,6 +10,7 @@ from alerts.page.page_context import PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.views.charts import charts_of, marked
 from detection.events import KIND_NAMES
+from language.messages import _
 from storage.timeseries.records import CLASSES
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def span_of(request: Request, default: str = "day") -> str:
     """Return the name of the requested span; raise 400 if there is no such span."""
     name = request.query_params.get("span", default)
     if name not in SPANS:
-        raise HTTPException(400, f"There is no such span. Choose one of: {', '.join(SPANS)}.")
+        raise HTTPException(
+            400, _("There is no such span. Choose one of: %(spans)s.", spans=", ".join(SPANS))
+        )
     return name
 
 
@@ -106,4 +109,4 @@ class HistoryPages(PageGroup):
             }
             for kind in likely[:_MOST_LINES]
         ]
-        return {"title": "Detector probability", "unit": "%", "lines": lines, "gaps": True}
+        return {"title": _("Detector probability"), "unit": "%", "lines": lines, "gaps": True}

@@ -10,21 +10,13 @@ from starlette.responses import RedirectResponse, Response
 
 from alerts.access.roles import Right, may
 from alerts.errors import FeedbackError, UnknownStaffError
-from alerts.incidents.incident import DECLINED, ActionClass, Verdict
+from alerts.incidents.incident import ActionClass, Verdict
 from alerts.notify.pictures import IncidentPictures
 from alerts.outbound.cap import cap_message
 from alerts.page import queries
-from alerts.page.page_context import (
-    Access,
-    NavLink,
-    PageGroup,
-    sentence,
-    serves,
-    session_of,
-    text_of,
-)
+from alerts.page.page_context import Access, NavLink, PageGroup, sentence, serves, text_of
 from alerts.page.views import charts
-from language.messages import mark
+from language.messages import _, mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,18 +77,8 @@ class IncidentPages(PageGroup):
             for m in self._context.policy.staff
             if m.targets and m.id != found["acknowledged_by"] and may(m.role, Right.ANSWER)
         ]
-        session = session_of(request)
-        person = session.person if session else ""
-        done = [h["what"] for h in found["history"] if h["who"] == person]
         return self._context.render(
-            request,
-            "incident.html",
-            status,
-            incident=found,
-            error=error,
-            note=note,
-            others=others,
-            declined=bool(done) and done[-1] == DECLINED,
+            request, "incident.html", status, incident=found, error=error, note=note, others=others
         )
 
     @serves("/incidents/{id}/series")
@@ -125,21 +107,21 @@ class IncidentPages(PageGroup):
     ) -> Response:
         picture = await self._context.in_thread(make, request.path_params["id"])
         if picture is None:
-            raise HTTPException(404, "There is no such incident.")
+            raise HTTPException(404, _("There is no such incident."))
         return Response(picture, media_type=media_type)
 
     @serves("/incidents/{id}/cap.xml", Access.PUBLIC)
     async def cap(self, request: Request) -> Response:
         """Return the newest CAP message of a notified incident, to staff or to a bearer token."""
         context, settings = self._context, self._context.settings
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        scheme, _space, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             await context.signed_in(request)
         elif settings.cap_token is None or not settings.cap_token.matches(token.strip()):
-            raise HTTPException(401, "This token is not valid.", {"WWW-Authenticate": "Bearer"})
+            raise HTTPException(401, _("This token is not valid."), {"WWW-Authenticate": "Bearer"})
         found = await context.incident(request.path_params["id"])
         if not found["paged"]:
-            raise HTTPException(404, "There is no such incident.")
+            raise HTTPException(404, _("There is no such incident."))
         url = context.policy.page_url
         message = cap_message(
             found,
@@ -163,11 +145,6 @@ class IncidentPages(PageGroup):
         """Record that a person is on site."""
         return await self._act(request, self._engine.arrive, channel=_CHANNEL)
 
-    @serves("/incidents/{id}/decline", Right.ANSWER, methods=("POST",))
-    async def decline(self, request: Request) -> Response:
-        """Record that a person cannot go, and ask the next."""
-        return await self._act(request, self._engine.decline, channel=_CHANNEL)
-
     @serves("/incidents/{id}/resolve", Right.ANSWER, methods=("POST",))
     async def resolve(self, request: Request) -> Response:
         """Resolve an incident."""
@@ -189,7 +166,7 @@ class IncidentPages(PageGroup):
         form = request.state.form
         chosen, number = text_of(form, "action"), text_of(form, "case_number").strip()
         if chosen not in {"", *ActionClass}:
-            raise HTTPException(400, "Choose an action from the list.")
+            raise HTTPException(400, _("Choose an action from the list."))
         action = ActionClass(chosen) if chosen else None
         return await self._act(request, self._engine.followed, action, case_number=number)
 
@@ -213,16 +190,15 @@ class IncidentPages(PageGroup):
         except FeedbackError as error:
             return await self._page(request, sentence(error), 400, note=more.get("note", ""))
         except UnknownStaffError:
-            fault = "Choose someone who can be notified and may respond."
+            fault = _("Choose someone who can be notified and may respond.")
             return await self._page(request, fault, 400)
         return RedirectResponse(f"/incidents/{quote(incident, safe='')}", 303)
 
 
 def verdict_of(form: FormData) -> tuple[Verdict, str]:
     """Return verdict and cause of a form; raise 400 if there is no such verdict."""
-    cause = text_of(form, "cause")
     try:
-        verdict = Verdict(text_of(form, "verdict") or ("false_alarm" if cause else ""))
+        verdict = Verdict(text_of(form, "verdict"))
     except ValueError:
-        raise HTTPException(400, "Choose one of the answers.") from None
-    return verdict, cause if verdict is Verdict.FALSE_ALARM else ""
+        raise HTTPException(400, _("Choose one of the answers.")) from None
+    return verdict, text_of(form, "cause") if verdict is Verdict.FALSE_ALARM else ""

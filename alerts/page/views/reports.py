@@ -11,7 +11,8 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from alerts.access.roles import Right
 from alerts.page.page_context import NavLink, PageGroup, sentence, serves, text_of
 from alerts.page.report_jobs import TooManyJobsError
-from language.messages import mark
+from language.dates import date_text
+from language.messages import _, mark
 from reports.names import ABOUT, FORMATS, file_name
 from reports.periods import KINDS, PeriodError
 
@@ -51,17 +52,23 @@ def _check_intervention(typed: Mapping[str, str], first: date, last: date) -> No
         return
     if typed["name"] != "summary":
         raise ValueError(
-            "Only the summary compares before and after. Choose the summary, or leave the"
-            " comparison date empty."
+            _(
+                "Only the summary compares before and after. Choose the summary, or leave the"
+                " comparison date empty."
+            )
         )
     try:
         day = date.fromisoformat(typed["intervention"])
     except ValueError:
-        raise ValueError("The comparison date is not a date.") from None
+        raise ValueError(_("The comparison date is not a date.")) from None
     if not first < day <= last:
         raise ValueError(
-            f"The comparison date must be after {first:%B %-d, %Y} and not later than"
-            f" {last:%B %-d, %Y}, so that there are days before and after it."
+            _(
+                "The comparison date must be after %(first)s and not later than %(last)s, so that"
+                " there are days before and after it.",
+                first=date_text(first, "long day"),
+                last=date_text(last, "long day"),
+            )
         )
 
 
@@ -90,7 +97,7 @@ class ReportPages(PageGroup):
         session, form = request.state.session, request.state.form
         typed = {key: " ".join(text_of(form, key).split())[:80] for key in _FIELDS}
         if typed["name"] not in ABOUT or typed["kind"] not in FORMATS:
-            raise HTTPException(400, "There is no such report.")
+            raise HTTPException(400, _("There is no such report."))
         try:
             asked, first, last = self._window(typed)
             _check_intervention(typed, first, last)
@@ -102,7 +109,7 @@ class ReportPages(PageGroup):
         try:
             self._jobs().start(fields | asked, session.person, title)
         except TooManyJobsError:
-            message = "Two reports are already in progress. Wait for one of them to finish."
+            message = _("Two reports are already in progress. Wait for one of them to finish.")
             return self._page(request, typed, message, 429)
         return RedirectResponse("/reports", 303)
 
@@ -112,7 +119,7 @@ class ReportPages(PageGroup):
         session = request.state.session
         job = self._jobs().find(request.path_params["id"], session.person)
         if job is None or job.state != "ready":
-            raise HTTPException(404, "There is no such report. It may have expired.")
+            raise HTTPException(404, _("There is no such report. It may have expired."))
         kind = job.name.rpartition(".")[2]
         opens = kind == "html"
         return FileResponse(
@@ -138,17 +145,17 @@ class ReportPages(PageGroup):
         try:
             days = [datetime.fromisoformat(typed[key]).date() for key in ("start", "end")]
         except ValueError:
-            raise ValueError("Choose both days.") from None
+            raise ValueError(_("Choose both days.")) from None
         if days[0] > days[1]:
-            raise ValueError("The first day is after the last.")
+            raise ValueError(_("The first day is after the last."))
         if days[1] - days[0] > _LONGEST:
-            raise ValueError("The period is longer than ten years.")
+            raise ValueError(_("The period is longer than ten years."))
         return {"start": str(days[0]), "end": str(days[1])}, days[0], days[1]
 
     def _jobs(self) -> ReportJobs:
         jobs = self._context.settings.reports
         if jobs is None:
-            raise HTTPException(404, "This service does not create reports.")
+            raise HTTPException(404, _("This service does not create reports."))
         return jobs
 
     def _page(

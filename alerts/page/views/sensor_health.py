@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from alerts.page.page_context import PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.views.history import span_of
+from language.messages import Words, mark
 from storage import firmware
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ _SUMMED: Final = (
     "faulty",
     "clock_faults",
 )
-_NOTED: Final = {"missing": "Missing", "late": "Late", "clock_faults": "Wrong clock"}
+_NOTED: Final = Words(
+    {"missing": mark("Missing"), "late": mark("Late"), "clock_faults": mark("Wrong clock")}
+)
 """Sums that are shown only where a sensor has any."""
 _DRIFT_S: Final = 86_400.0
 _CHANGES: Final = 20

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from alerts.access.roles import Right
 from alerts.notify import outbox
 from alerts.page.page_context import NavLink, PageGroup, serves
-from language.messages import mark
+from language.messages import _, mark
 from storage import dead_letters
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class SensorPages(PageGroup):
         if 0 < len(topic) <= _MAX_TOPIC:
             found = self._context.settings.suggest_mapping(topic)
         if found is None:
-            raise HTTPException(404, "No unmatched message was received on this topic recently.")
+            raise HTTPException(404, _("No unmatched message was received on this topic recently."))
         return self._context.render(
             request,
             "unmatched.html",
@@ -90,16 +90,16 @@ def summary(
     )
     rejected, unsent = sum(pipeline.dead_letters.values()), notices.get("failed", 0)
     figures = (
-        ("Registered", registered, "none"),
-        ("Reporting", states["alive"], "ok" if states["alive"] else "attention"),
-        ("Silent", states["silent"], "attention"),
-        ("Offline", states["offline"], "attention"),
-        ("Never heard", states["never heard"], "attention"),
-        ("With data problems", problems, "attention"),
-        ("Unregistered", len(pipeline.quarantine), "attention"),
-        ("Unknown formats", len(pipeline.unmatched), "attention"),
-        ("Messages rejected", rejected, "attention"),
-        ("Notices failed", unsent, "attention"),
+        (_("Registered"), registered, "none"),
+        (_("Reporting"), states["alive"], "ok" if states["alive"] else "attention"),
+        (_("Silent"), states["silent"], "attention"),
+        (_("Offline"), states["offline"], "attention"),
+        (_("Never heard"), states["never heard"], "attention"),
+        (_("With data problems"), problems, "attention"),
+        (_("Unregistered"), len(pipeline.quarantine), "attention"),
+        (_("Unknown formats"), len(pipeline.unmatched), "attention"),
+        (_("Messages rejected"), rejected, "attention"),
+        (_("Notices failed"), unsent, "attention"),
     )
     return [
         (name, f"{n:,}", level if n or level == "none" or name == "Reporting" else "ok")

@@ -14,7 +14,7 @@ from alerts.incidents.silences import MAX_REASON
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.page_context import NavLink, PageGroup, sentence, serves, text_of
 from alerts.routing.matchers import Matcher, MatchOp, parse_matchers
-from language.messages import mark
+from language.messages import _, mark
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
@@ -28,15 +28,20 @@ _HOUR_S: Final = 3600.0
 _SCHOOL: Final = "school"
 _ALL: Final = "all"
 _LASTING: Final = {
-    "1": "1 hour",
-    "2": "2 hours",
-    "4": "4 hours",
-    "8": "8 hours",
-    "24": "1 day",
-    "72": "3 days",
-    "336": "2 weeks",
+    "1": mark("1 hour"),
+    "2": mark("2 hours"),
+    "4": mark("4 hours"),
+    "8": mark("8 hours"),
+    "24": mark("1 day"),
+    "72": mark("3 days"),
+    "336": mark("2 weeks"),
 }
-_LATER: Final = {"0": "Now", "1": "In 1 hour", "4": "In 4 hours", "12": "In 12 hours"}
+_LATER: Final = {
+    "0": mark("Now"),
+    "1": mark("In 1 hour"),
+    "4": mark("In 4 hours"),
+    "12": mark("In 12 hours"),
+}
 
 
 class SilencePages(PageGroup):
@@ -93,7 +98,7 @@ class SilencePages(PageGroup):
                 lambda tx: self._context.engine.end_silence(tx, number, session.person, now)
             )
         except SilenceError:
-            raise HTTPException(404, "There is no such silence.") from None
+            raise HTTPException(404, _("There is no such silence.")) from None
         return RedirectResponse("/silences", 303)
 
     def _matchers(self, session: Session, form: FormData) -> list[Matcher]:
@@ -101,9 +106,9 @@ class SilencePages(PageGroup):
         place, kind = text_of(form, "place"), text_of(form, "kind")
         places = self._places()
         if place not in places or kind not in {*KIND_WORDS, _ALL}:
-            raise HTTPException(400, "Choose a place and a kind from the lists.")
+            raise HTTPException(400, _("Choose a place and a kind from the lists."))
         if place == _SCHOOL and not session.may(Right.ACCOUNTS):
-            raise HTTPException(403, "Only administrators may silence the whole school.")
+            raise HTTPException(403, _("Only administrators may silence the whole school."))
         wanted = [*places[place][1], *([] if kind == _ALL else [("kind", kind)])]
         return [Matcher(name, MatchOp.EQUAL, value) for name, value in wanted]
 
@@ -119,8 +124,8 @@ class SilencePages(PageGroup):
             matchers = [("floor", f), *([("building", b)] if b else [])]
             found[f"floor {f} of {b}"] = (_capital(where), matchers)
         for b in dict.fromkeys(r.building for r in rooms if r.building):
-            found[f"building {b}"] = (f"All of {b}", [("building", b)])
-        found[_SCHOOL] = ("The whole school", [])
+            found[f"building {b}"] = (_("All of %(place)s", place=b), [("building", b)])
+        found[_SCHOOL] = (_("The whole school"), [])
         return found
 
     def _words(self, silence: Silence) -> str:
@@ -139,7 +144,7 @@ class SilencePages(PageGroup):
                 words.append(value)
             else:
                 words.append(str(matcher))
-        return _capital(", ".join(words) or "everything")
+        return _capital(", ".join(words) or _("everything"))
 
     async def _page(
         self, request: Request, typed: dict[str, Any], error: str = "", status: int = 200
@@ -163,7 +168,7 @@ class SilencePages(PageGroup):
 def _choice(form: FormData, name: str, choices: dict[str, str]) -> float:
     given = text_of(form, name)
     if given not in choices:
-        raise HTTPException(400, "Choose a value from the list.")
+        raise HTTPException(400, _("Choose a value from the list."))
     return float(given)
 
 

@@ -16,6 +16,7 @@ from alerts.errors import ThresholdAdjustmentError
 from alerts.incidents import adaptations, threshold_adjustments
 from alerts.page.page_context import PageGroup, sentence, serves, text_of
 from detection.model import Model
+from language.messages import _
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -48,7 +49,7 @@ class ThresholdPages(PageGroup):
         reason = " ".join(text_of(form, "reason").split())[:_MAX_REASON]
         seq, now = request.path_params["seq"], self._context.settings.clock()
         if not reason:
-            return await self._page(request, "Please give a reason. It is kept on record.", 400)
+            return await self._page(request, _("Please give a reason. It is kept on record."), 400)
         try:
             await self._context.write(
                 lambda tx: threshold_adjustments.undo(tx, seq, session.person, now, reason),

@@ -1,4 +1,4 @@
-"""Which client address counts behind a reverse proxy, local or not."""
+"""Whose address counts behind a reverse proxy, here and elsewhere."""
 
 import asyncio
 import contextlib
