@@ -266,6 +266,13 @@ class AlertEngine:
                 self._escalator.await_answer(tx, incident, now)
         return found
 
+    def sync_silences(self, tx: sqlite3.Connection, now: float) -> list[str]:
+        """Add and end the occurrences of recurring silences; return what was refused, in words."""
+        stale, refused = silences.sync_recurring(tx, self.policy.silences, self.registry, now)
+        for silence_id in stale:
+            self.end_silence(tx, silence_id, silences.RECURRING, now)
+        return refused
+
     def end_silence(self, tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:
         """End a silence early: people are notified of what is still going on within a second."""
         ended = silences.end(tx, silence_id, by, now)

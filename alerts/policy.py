@@ -19,6 +19,7 @@ from language.messages import ENGLISH
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from alerts.duty.recurring_silence import RecurringSilence
     from alerts.duty.roster import Ring
     from alerts.duty.shifts import QuietHours
     from alerts.secrets import Secret
@@ -113,6 +114,7 @@ class AlertPolicy:
     timings: EscalationTimings = field(default_factory=EscalationTimings)
     inhibit: tuple[InhibitRule, ...] = BUILT_IN_INHIBITIONS
     webhooks: tuple[Webhook, ...] = ()
+    silences: tuple[RecurringSilence, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself; ranges and names are checked in the configuration."""

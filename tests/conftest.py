@@ -48,6 +48,19 @@ def history(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def gym_history(tmp_path_factory):
+    """The smallest of the buildings, in one bucket; never written to."""
+    rooms, sensors = registry().rooms, registry().sensors
+    readings = [r for r in recorded() if rooms[sensors[r.sensor].room].building == "Gym"]
+
+    def land(folder):
+        with HistoryWriter(folder, 1) as writer:
+            land_recordings(readings, registry(), writer)
+
+    return made_once(tmp_path_factory, "gym-history", land)[0]
+
+
+@pytest.fixture(scope="session")
 def unlike(tmp_path_factory):
     """A model file that alerts far sooner than the shipped one."""
     shipped = Model.shipped()

@@ -27,13 +27,16 @@ from detection.events import EventKind
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from alerts.duty.recurring_silence import RecurringSilence
     from alerts.routing.matchers import Matcher
     from storage.registry import Registry
 
 LONGEST_S: Final = 14 * 86_400.0
 LONGEST_WIDE_S: Final = 4 * 3600.0
+RECURRING: Final = "plumewatch"
+"""Owner of occurrences of recurring silences."""
 MAX_REASON: Final = 200
 MOST: Final = 200
 """Silences that are not over: each new one is compared with all."""
@@ -54,6 +57,7 @@ class Silence:
     starts_at: float
     ends_at: float
     ended_by: str = ""
+    occurrence: str = ""
 
     def state(self, now: float) -> SilenceState:
         """Return whether it is pending, active or over."""
@@ -76,6 +80,7 @@ def add(
     now: float,
     registry: Registry | None = None,
     is_admin: bool = False,
+    occurrence: str = "",
 ) -> Silence:
     """Add a silence; raises `SilenceError` with every fault of its fields.
 
@@ -114,11 +119,49 @@ def add(
     if faults:
         raise SilenceError("\n".join(faults))
     row = tx.execute(
-        "INSERT INTO silence (matchers, owner, reason, created_at, starts_at, ends_at)"
-        " VALUES (?,?,?,?,?,?) RETURNING *",
-        (json.dumps(list(matchers)), owner.strip(), reason.strip(), now, begins, ends_at),
+        "INSERT INTO silence (matchers, owner, reason, created_at, starts_at, ends_at, occurrence)"
+        " VALUES (?,?,?,?,?,?,?) RETURNING *",
+        (
+            *(json.dumps(list(matchers)), owner.strip(), reason.strip()),
+            *(now, begins, ends_at, occurrence),
+        ),
     ).fetchone()
     return _silence(row)
+
+
+def sync_recurring(
+    tx: sqlite3.Connection,
+    recurring: Iterable[RecurringSilence],
+    registry: Registry,
+    now: float,
+) -> tuple[list[int], list[str]]:
+    """Add what is missing; return ids of silences to be ended, and what was refused, in words."""
+    rows = tx.execute("SELECT id, occurrence, ends_at FROM silence WHERE occurrence <> ''")
+    known = {row["occurrence"]: row for row in rows}
+    wanted: set[str] = set()
+    refused = []
+    for one in recurring:
+        for key, (start, end) in one.occurrences(now).items():
+            wanted.add(key)
+            if key in known:
+                continue
+            try:
+                add(
+                    tx,
+                    matchers=one.matchers,
+                    owner=RECURRING,
+                    reason=one.reason,
+                    starts_at=start,
+                    ends_at=end,
+                    now=now,
+                    registry=registry,
+                    is_admin=True,
+                    occurrence=key,
+                )
+            except SilenceError as error:
+                refused.append(f"{one.reason}: {'; '.join(str(error).splitlines())}")
+    stale = [r["id"] for key, r in known.items() if key not in wanted and r["ends_at"] > now]
+    return stale, refused
 
 
 def end(tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from alerts.access.roles import Right
+from alerts.notify.notice import KIND_WORDS
 from alerts.page.forms import Field, Form, Kind, day_end
 from storage.registry import floor_name
 
@@ -327,6 +328,44 @@ FORMS: Final[tuple[Form, ...]] = (
             filter(
                 None,
                 (", ".join(_name(tree, "staff", p) for p in e.get("people", ())), _hours(e)),
+            )
+        ),
+    ),
+    Form(
+        "silences",
+        "silence",
+        "Recurring silences",
+        "silence",
+        "Incidents are recorded, but nobody is notified meanwhile. They appear under Silences a day"
+        " ahead.",
+        Right.SETTINGS,
+        (
+            Field("reason", "Reason (no names)"),
+            Field("room", "Room", Kind.CHOICE, choices=_rooms),
+            Field("building", "or building", Kind.CHOICE, choices=_values("room", "building")),
+            Field("floor", "Floor of the building", choices=_values("room", "floor")),
+            Field(
+                "kind",
+                "What",
+                Kind.CHOICE,
+                "Leave empty for everything, including smoke.",
+                choices=_fixed(KIND_WORDS),
+            ),
+            Field("start", "From", Kind.TIME),
+            Field("end", "To", Kind.TIME, "At most 12 hours."),
+            Field("days", "Days (none chosen: every day)", Kind.SEVERAL, choices=_fixed(_DAYS)),
+            Field("first", "First day", Kind.DATE, "Leave empty for always."),
+            Field("last", "Last day", Kind.DATE),
+        ),
+        lambda e, _tree: str(e.get("reason", "")),
+        lambda e, tree: ", ".join(
+            filter(
+                None,
+                (
+                    _rooms(tree).get(str(e.get("room")), str(e.get("building", ""))),
+                    _hours(e),
+                    _span(e),
+                ),
             )
         ),
     ),

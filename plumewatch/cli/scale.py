@@ -9,6 +9,7 @@ replaced by the same, and the alert engine knows an event by its id.
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import threading
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from ingest.intake import Intake
     from plumewatch.config.model import PlumewatchConfig
+    from reports.rows import IncidentRow
     from scale.backtest import Judged, Task, Variant
     from scale.compare import Answer
     from scale.history import HistoryWriter
@@ -169,6 +171,7 @@ def backtest(
     site = None if config is None else Site.load(config)
     histories = [History(folder) for folder in history]
     variants = _variants(model or [], budget or [], site)
+    incidents = None if site is None else _incidents(site)
     workers = processes or os.cpu_count() or 1
     began = time.monotonic()
     results = _judge(tasks_of(histories, variants, kinds), workers, spark)
@@ -181,7 +184,7 @@ def backtest(
         variants,
         results,
         kinds,
-        None if site is None else _answers(site, results, kinds),
+        None if incidents is None else _answers(incidents, results, kinds),
         ZoneInfo("UTC") if site is None else site.config.zone(),
         ", ".join(map(str, history)) if site is None else site.config.site,
         datetime.now(UTC),
@@ -260,20 +263,27 @@ def _judge(tasks: Sequence[Task], processes: int, spark: str) -> list[Judged]:
         return on_spark(tasks, spark, advance)
 
 
-def _answers(site: Site, results: Sequence[Judged], kinds: Sequence[str]) -> list[Answer]:
-    """Return the feedback of staff on the incidents in the time of the history."""
+def _incidents(site: Site) -> list[IncidentRow]:
+    """Return all incidents, read before detectors run for hours so that faults show at once."""
     from reports.read import incidents
+
+    with site.read(site.paths.state) as db:
+        db.row_factory = sqlite3.Row
+        return incidents(db, site.config.registry(), 0.0, math.inf)
+
+
+def _answers(
+    incidents: Sequence[IncidentRow], results: Sequence[Judged], kinds: Sequence[str]
+) -> list[Answer]:
+    """Return the feedback of staff on the incidents in the time of the history."""
     from scale.compare import Answer
 
     first = min(result.first for result in results)
     last = max(result.last for result in results)
-    with site.read(site.paths.state) as db:
-        db.row_factory = sqlite3.Row
-        rows = incidents(db, site.config.registry(), first, last + 1.0)
     return [
         Answer(row.room_id, row.kind, row.verdict, row.first_evidence_at, row.closed_at or last)
-        for row in rows
-        if row.verdict and row.kind in kinds
+        for row in incidents
+        if first <= row.opened_at < last + 1.0 and row.verdict and row.kind in kinds
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from alerts.duty.timetable import DAY_MIN, minutes
 from alerts.errors import MatcherError
 from alerts.routing.labels import LABELS
 from alerts.routing.matchers import parse_matchers
@@ -34,6 +35,7 @@ _DAYS: Final = (
     ("journal", "keep_days"),
     *(("timeseries", key) for key in ("raw_days", "minute_days", "quarter_hour_days")),
 )
+_LONGEST_SILENCE_MIN: Final = 12 * 60
 _NAMES: Final = frozenset(DECODERS)
 
 
@@ -41,7 +43,8 @@ def cross_faults(draft: Draft) -> Iterator[ConfigFault]:
     """Find the faults between entries; those of one key are pydantic's."""
     for faults_of in (
         *(_repeated_ids, _sensor_faults, _secret_faults, _mapping_faults, _decoder_faults),
-        *(_source_faults, _outbound_faults, _inhibit_faults, _retention_faults, duty_faults),
+        *(_source_faults, _outbound_faults, _inhibit_faults, _silence_faults),
+        *(_retention_faults, duty_faults),
     ):
         yield from faults_of(draft)
 
@@ -191,6 +194,29 @@ def _inhibit_faults(draft: Draft) -> Iterator[ConfigFault]:
                     yield ConfigFault(f"{path}.{side}", repr(text)[:80], str(error))
         for name in sorted(names - set(LABELS)):
             yield ConfigFault(path, repr(name), f"one of {', '.join(LABELS)}")
+
+
+def _silence_faults(draft: Draft) -> Iterator[ConfigFault]:
+    config = draft.config
+    rooms = {room.id for room in config.room if room.id}
+    places = {(room.building, floor) for room in config.room for floor in ("", room.floor)}
+    buildings = {building for building, _ in places}
+    for path, entry in draft.valid("silence", config.silence):
+        if bool(entry.room) == bool(entry.building):
+            yield ConfigFault(path, "both or neither of room and building", "exactly one of them")
+        yield from unknown(f"{path}.room", [entry.room or None], rooms, "the id of a [[room]]")
+        if entry.building:
+            known = "the building of a [[room]]"
+            yield from unknown(f"{path}.building", [entry.building], buildings, known)
+        if entry.floor and (entry.building, entry.floor) not in places:
+            yield ConfigFault(f"{path}.floor", repr(entry.floor), "a floor of the building")
+        lasts = (minutes(entry.end, latest=DAY_MIN) - minutes(entry.start)) % DAY_MIN or DAY_MIN
+        if lasts > _LONGEST_SILENCE_MIN:
+            allowed = f"at most {_LONGEST_SILENCE_MIN // 60} hours after start"
+            yield ConfigFault(f"{path}.end", entry.end, allowed)
+        if entry.first and entry.last and entry.first > entry.last:
+            allowed = f"must not be before first, {entry.first}"
+            yield ConfigFault(f"{path}.last", str(entry.last), allowed)
 
 
 def _retention_faults(draft: Draft) -> Iterator[ConfigFault]:

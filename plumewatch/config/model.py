@@ -10,7 +10,12 @@ from pydantic import BaseModel, Field, PrivateAttr
 
 from ingest.mapping.schema import MAX_MAPPINGS, MappingConfig
 from plumewatch.config.roster import roster_of
-from plumewatch.config.sections.alerts import AlertsConfig, DetectionConfig, InhibitConfig
+from plumewatch.config.sections.alerts import (
+    AlertsConfig,
+    DetectionConfig,
+    InhibitConfig,
+    SilenceConfig,
+)
 from plumewatch.config.sections.broker import BrokerConfig
 from plumewatch.config.sections.common import FilePath, Name, TimeZone
 from plumewatch.config.sections.duty import DutySections
@@ -81,6 +86,8 @@ class PlumewatchConfig(DutySections, BaseModel):
     """Decoders of user-defined topics."""
     inhibit: Annotated[list[InhibitConfig], Field(max_length=64)] = []
     """Incidents that suppress others."""
+    silence: Annotated[list[SilenceConfig], Field(max_length=64)] = []
+    """Silences that recur, such as for cleaning."""
 
     _other_shards: frozenset[str] = PrivateAttr(default=frozenset())
     _accepts_unregistered: bool = PrivateAttr(default=True)

@@ -6,13 +6,14 @@ import ssl
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from alerts.duty.recurring_silence import RecurringSilence
 from alerts.duty.shifts import ClockHours, QuietHours
 from alerts.duty.timetable import DAY_MIN, minutes
 from alerts.errors import CalendarError, PolicyError
 from alerts.notify.guarded_http import fault_of_url
 from alerts.outbound.webhooks import fault_of_secret
 from alerts.policy import BUILT_IN_INHIBITIONS, AlertPolicy, StaffMember, Webhook
-from alerts.routing.matchers import parse_matchers
+from alerts.routing.matchers import Matcher, MatchOp, parse_matchers
 from alerts.routing.muting import InhibitRule
 from alerts.timings import EscalationTimings
 from detection.alert_thresholds import AlertBudgets
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from zoneinfo import ZoneInfo
 
-    from alerts.routing.matchers import Matcher
     from alerts.secrets import Secret
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.config.sections.staff import QuietHoursConfig
@@ -111,11 +111,24 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
             page_url=config.web.url,
             timings=escalation_timings(config),
             inhibit=(*BUILT_IN_INHIBITIONS, *inhibit),
+            silences=tuple(recurring_silences(config)),
         )
     except (PolicyError, CalendarError) as error:
         lines = str(error).split("\n")
         allowed = "see `plumewatch timeline`"
         raise ConfigError([ConfigFault("alerts", line, allowed) for line in lines]) from error
+
+
+def recurring_silences(config: PlumewatchConfig) -> Iterator[RecurringSilence]:
+    """Yield the silences that recur."""
+    zone = config.zone()
+    for entry in config.silence:
+        places = (("room", entry.room), ("floor", entry.floor), ("building", entry.building))
+        wanted = (*places, ("kind", entry.kind or ""))
+        matchers = tuple(str(Matcher(k, MatchOp.EQUAL, v)) for k, v in wanted if v)
+        end = minutes(entry.end, latest=DAY_MIN)
+        hours = ClockHours(zone, minutes(entry.start), end, weekdays(entry.days))
+        yield RecurringSilence(matchers, entry.reason, hours, entry.first, entry.last)
 
 
 def _matchers(texts: Iterable[str]) -> tuple[Matcher, ...]:

@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _PRUNE_EVERY_S: Final = 60.0
+_SILENCES_EVERY_S: Final = 60.0
 _QUOTA_AGAIN_S: Final = 300.0
 """Less than the time after which an incident without further reports is over."""
 CHANNELS: Final = (WebhookNotifier,)
@@ -149,6 +150,7 @@ class Alerting:
 
         yield Task("memory", after(ready, run_memory))
         yield Task("quotas", after(ready, self._report_quotas))
+        yield Task("recurring silences", after(ready, self._keep_silences))
         yield Task("stuck incident check", after(ready, lambda: self._stuck_check.run(state)))
         if self._resources.config.outbound.mqtt.enabled:
             yield Task("room states", self._room_publisher().run())
@@ -178,6 +180,22 @@ class Alerting:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_QUOTA_AGAIN_S):
                     await self._quota_used_up.wait()
+
+    async def _keep_silences(self) -> None:
+        """Add and end the occurrences of recurring silences every minute."""
+        base, logged = self._resources, set[str]()
+
+        def sync() -> list[str]:
+            with transaction(base.state) as tx:
+                return self.engine.sync_silences(tx, base.clock())
+
+        while True:
+            refused = await self.commit(sync)
+            for words in set(refused) - logged:
+                log.warning("a recurring silence is not applied: %s", words)
+            logged = set(refused)
+            self.changes.notify()
+            await asyncio.sleep(_SILENCES_EVERY_S)
 
     def _stop(self) -> None:
         self.changes.close()

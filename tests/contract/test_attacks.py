@@ -79,7 +79,7 @@ class School:
         self.consumer.open(lambda _after, _limit: ([], 0))
         self.alerts, self.position, self.stored = [], 0, []
 
-    def hear(self, messages):
+    def receive(self, messages):
         """Take messages in, those of a second in one commit."""
         for _, group in itertools.groupby(messages, key=lambda m: int(m.sent)):
             readings = []
@@ -119,19 +119,19 @@ def school(tmp_path):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    calm = School(tmp_path_factory.mktemp("calm") / "state.db").hear(honest())
-    calm.state.close()
-    ((sensor, at),) = calm.alerts_of("vape")
+    without_attack = School(tmp_path_factory.mktemp("undisturbed") / "state.db").receive(honest())
+    without_attack.state.close()
+    ((sensor, at),) = without_attack.alerts_of("vape")
     assert sensor == VAPED
-    assert calm.alerts_of("integrity") == []
+    assert without_attack.alerts_of("integrity") == []
     assert AT < at < AT + 60  # in the midst of the attacks
-    return calm.alerts_of("vape")
+    return without_attack.alerts_of("vape")
 
 
 @pytest.mark.parametrize("name", ON_THE_WIRE)
 def test_an_attack_is_an_integrity_incident_and_silences_no_other_room(name, school, undisturbed):
     attack, victim = ON_THE_WIRE[name]
-    attacked = school().hear(apply_to_messages(honest(), [attack]))
+    attacked = school().receive(apply_to_messages(honest(), [attack]))
     assert [a for a in attacked.alerts_of("vape") if a[0] == VAPED] == undisturbed
     assert {sensor for sensor, _ in attacked.alerts_of("vape")} <= {VAPED, victim}
     assert {sensor for sensor, _ in attacked.alerts_of("integrity")} == {victim}
@@ -140,7 +140,7 @@ def test_an_attack_is_an_integrity_incident_and_silences_no_other_room(name, sch
 
 def test_all_attacks_at_once(school, undisturbed):
     attacks = [attack for attack, _ in ON_THE_WIRE.values()]
-    attacked = school().hear(apply_to_messages(honest(), attacks))
+    attacked = school().receive(apply_to_messages(honest(), attacks))
     assert [a for a in attacked.alerts_of("vape") if a[0] == VAPED] == undisturbed
     assert {sensor for sensor, _ in attacked.alerts_of("integrity")} == {QUIET, BROKER}
 
@@ -153,7 +153,7 @@ def test_what_is_forged_under_the_name_of_a_sensor_is_found_and_all_of_it_kept(s
     ]
     gone = WireMessage(f"plumewatch/v1/{VAPED}/status", b"offline", 1, True, AT + 19.0)
     messages = [*apply_to_messages(honest(), attacks), gone]
-    attacked = school().hear(sorted(messages, key=lambda m: m.sent))
+    attacked = school().receive(sorted(messages, key=lambda m: m.sent))
     assert {sensor for sensor, _ in attacked.alerts_of("integrity")} == {VAPED}
     from_sensor = [r for r in attacked.stored if r.sensor == VAPED and r.values]
     assert len(from_sensor) >= len([m for m in honest() if VAPED in m.topic]) + 600
@@ -161,7 +161,7 @@ def test_what_is_forged_under_the_name_of_a_sensor_is_found_and_all_of_it_kept(s
 
 
 def test_a_claim_inside_a_message_is_not_believed(school):
-    attacked = school().hear(Spoof(QUIET, AT, claims=VAPED).on_messages([]))
+    attacked = school().receive(Spoof(QUIET, AT, claims=VAPED).on_messages([]))
     assert not [r for r in attacked.stored if r.sensor == VAPED]
 
 

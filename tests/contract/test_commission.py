@@ -172,7 +172,7 @@ def test_a_room_whose_sensor_sees_the_puff(site, commissioned, monkeypatch, tmp_
         assert threshold_adjustments.latest(db) == []
 
 
-def test_a_puff_that_is_seen_and_not_told(commissioned, monkeypatch):
+def test_a_puff_that_is_detected_and_not_notified(commissioned, monkeypatch):
     code, output, _ = commissioned(simulated(monkeypatch, seed=6))
     assert code == 1
     verdict = next(f for f in output if "says" in f)
@@ -220,7 +220,7 @@ def test_the_level_is_set_on_record_and_taken_back(site, commissioned, monkeypat
         assert threshold_adjustments.undo(tx, move.seq, "me", START, "wrong").after == 0.0
 
 
-def test_the_level_stays_if_it_is_said_so(site, commissioned, monkeypatch):
+def test_the_threshold_stays_if_so_chosen(site, commissioned, monkeypatch):
     threshold_that_helps(monkeypatch, -0.5)
     assert commissioned(simulated(monkeypatch, seed=3), "--no-level")[0] == 0
     with state(site) as db:

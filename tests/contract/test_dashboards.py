@@ -152,8 +152,8 @@ def grounds(panel):
                 found.append(step["color"])
             for mapping in given.get("mappings", ()):
                 options = mapping["options"]
-                said = [options["result"]] if mapping["type"] == "special" else options.values()
-                found += [result["color"] for result in said]
+                results = [options["result"]] if mapping["type"] == "special" else options.values()
+                found += [result["color"] for result in results]
     return {colour for colour in found if colour != "transparent"}
 
 
@@ -200,9 +200,9 @@ def test_only_known_measurements_and_fields_are_asked_for():
     known |= {"m1", "m15", "reading", "reading_1m", "reading_15m", "id", *MEASUREMENTS}
     for dashboard in BUILT.values():
         for _, target in grafana.questions(dashboard):
-            said = set(re.findall(r'"([^"]+)"', target["query"]))
+            quoted = set(re.findall(r'"([^"]+)"', target["query"]))
             named = set(re.findall(r'AS "([^"]+)"', target["query"]))
-            assert said - named <= known, target["query"]
+            assert quoted - named <= known, target["query"]
 
 
 def test_links_lead_to_the_staff_page_and_between_dashboards():

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from alerts.incidents import schema
+from alerts.notify.notice import KIND_WORDS
 from alerts.outbound.grafana_annotations import Annotation
 from dashboards.build import DASHBOARDS
 from dashboards.grafana import Grafana, Refused, Unreachable
@@ -16,6 +17,8 @@ from storage.sqlite import connect, migrate, transaction
 from tests.support.command import plumewatch
 from tests.support.fake_grafana import TOKEN, FakeGrafana
 from tests.support.influx import FakeServer
+
+VAPE = KIND_WORDS["vape"]
 
 NOW = 1_790_000_000.0
 CONFIG = """
@@ -104,7 +107,7 @@ def test_push_makes_everything_and_again_changes_nothing(grafana, files, capsys)
     assert source["secureJsonData"] == {"password": "only-reads"}
     texts = {a["text"]: a for a in grafana.annotations.values()}
     last = next(a for text, a in texts.items() if "i2" in text)
-    assert "Vaping likely: Boys' restroom, 2nd floor (false alarm)" in last["text"]
+    assert f"{VAPE}: Boys' restroom, 2nd floor (false alarm)" in last["text"]
     assert "https://plumewatch.example/incidents/i2" in last["text"]
     assert {"plumewatch", "incident:i2", "room:n2-boys", "vape"} == set(last["tags"])
     assert (last["time"], last["timeEnd"]) == ((NOW - 600) * 1000, (NOW - 60) * 1000)

@@ -1,7 +1,7 @@
 """`influxdb-client` as it is beside our encoder: real servers read the same from both.
 
-The client speaks the interface of 2.x; a door hands what it sends to a real 1.6.7. VictoriaMetrics
-has a real door of 2.x of its own.
+The client speaks the interface of 2.x; a facade passes its requests to a real 1.6.7.
+VictoriaMetrics implements the interface of 2.x itself.
 """
 
 import json
@@ -60,7 +60,7 @@ def influxd(tmp_path_factory):
 
 
 @pytest.fixture
-def door(influxd):
+def facade(influxd):
     with FakeServer(v2_facade(influxd.url, "v2.7.11")) as server:
         yield server
 
@@ -98,8 +98,8 @@ def rows(influxd, database, measurement="reading"):
 
 
 @pytest.mark.parametrize("gzip", [False, True])
-def test_its_points_and_our_lines_are_the_same_to_influxdb(influxd, door, database, gzip):
-    with InfluxDBClient(door.url, "secret", org="school", enable_gzip=gzip) as client:
+def test_its_points_and_our_lines_are_the_same_to_influxdb(influxd, facade, database, gzip):
+    with InfluxDBClient(facade.url, "secret", org="school", enable_gzip=gzip) as client:
         api = client.write_api(write_options=SYNCHRONOUS)
         api.write(database, record=[points_of(r) for r in READINGS])
     theirs = rows(influxd, database)
@@ -110,9 +110,9 @@ def test_its_points_and_our_lines_are_the_same_to_influxdb(influxd, door, databa
 
 
 @pytest.mark.parametrize("gzip", [False, True])
-def test_it_carries_our_lines_unchanged(influxd, door, database, gzip):
+def test_it_carries_our_lines_unchanged(influxd, facade, database, gzip):
     lines = LineEncoder(REGISTRY).encode(READINGS)
-    with InfluxDBClient(door.url, "secret", org="school", enable_gzip=gzip) as client:
+    with InfluxDBClient(facade.url, "secret", org="school", enable_gzip=gzip) as client:
         api = client.write_api(write_options=SYNCHRONOUS)
         api.write(database, record=lines, write_precision=WritePrecision.NS)
     theirs = rows(influxd, database)
@@ -122,14 +122,14 @@ def test_it_carries_our_lines_unchanged(influxd, door, database, gzip):
     assert len(theirs) == len(READINGS)
 
 
-def test_records_with_texts_come_back_from_it(influxd, door, database):
+def test_records_with_texts_come_back_from_it(influxd, facade, database):
     records = [
         Record("pipeline", T + i, {"failing": text, "ready": 0.0}) for i, text in enumerate(HOSTILE)
     ]
     influxql(
         influxd.url, f'CREATE RETENTION POLICY "m1" ON "{database}" DURATION INF REPLICATION 1'
     )
-    with InfluxDBClient(door.url, "secret", org="school") as client:
+    with InfluxDBClient(facade.url, "secret", org="school") as client:
         api = client.write_api(write_options=SYNCHRONOUS)
         for policy, lines in RecordEncoder(REGISTRY).by_policy(records).items():
             api.write(f"{database}/{policy}", record=lines)
@@ -139,14 +139,16 @@ def test_records_with_texts_come_back_from_it(influxd, door, database):
     assert [row[1] for row in found[0]["values"]] == list(HOSTILE)
 
 
-def test_a_wrong_token_is_the_same_to_it_and_to_us(door, database):
-    with InfluxDBClient(door.url, "wrong", org="school") as client:
+def test_a_wrong_token_is_the_same_to_it_and_to_us(facade, database):
+    with InfluxDBClient(facade.url, "wrong", org="school") as client:
         api = client.write_api(write_options=SYNCHRONOUS)
         with pytest.raises(ApiException) as caught:
             api.write(database, record=points_of(READINGS[0]))
     assert caught.value.status == 401
     with pytest.raises(StorageUnavailableError, match="does not accept the token"):
-        InfluxHttp(InfluxSettings(door.url, database, org="school", secret="wrong")).write(b"x y=1")
+        InfluxHttp(InfluxSettings(facade.url, database, org="school", secret="wrong")).write(
+            b"x y=1"
+        )
 
 
 @pytest.fixture
@@ -156,7 +158,7 @@ def victoria(tmp_path):
 
 
 class TestVictoriaMetrics:
-    """A door of 2.x that is real; it keeps numbers, by the millisecond."""
+    """A real server of the 2.x interface; it stores numbers, by the millisecond."""
 
     def series(self, victoria):
         """All series by their labels."""
@@ -198,7 +200,7 @@ class TestVictoriaMetrics:
             assert values == [r.values["pm25"] for r in mine]
             assert times == [math.floor(r.time * 1000) for r in mine]
 
-    def test_one_that_takes_no_writes_keeps_readings_waiting(self, tmp_path):
+    def test_one_that_rejects_writes_leaves_readings_waiting(self, tmp_path):
         with VictoriaMetrics(tmp_path, "-storage.minFreeDiskSpaceBytes=100TB") as full:
 
             def answer(method, path, query, headers, body):
@@ -207,7 +209,7 @@ class TestVictoriaMetrics:
                 found = httpx.request(method, f"{full.url}{path}", params=query, content=body)
                 return found.status_code, {}, found.content
 
-            with FakeServer(answer) as door:
-                http = InfluxHttp(InfluxSettings(door.url, "air", org="school"))
+            with FakeServer(answer) as facade:
+                http = InfluxHttp(InfluxSettings(facade.url, "air", org="school"))
                 with pytest.raises(StorageUnavailableError, match="accepts no writes"):
                     http.write(LineEncoder(REGISTRY).encode(READINGS))

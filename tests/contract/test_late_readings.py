@@ -29,13 +29,13 @@ def live(sensor, start, seconds, *, top=0.0):
         yield WireMessage(topic, body, 1, False, r.received, sensor)
 
 
-def incidents(heard, kind="vape"):
-    rows = heard.state.execute("SELECT id FROM incident WHERE kind = ? ORDER BY id", (kind,))
-    return [repository.load(heard.state, row["id"]) for row in rows]
+def incidents(result, kind="vape"):
+    rows = result.state.execute("SELECT id FROM incident WHERE kind = ? ORDER BY id", (kind,))
+    return [repository.load(result.state, row["id"]) for row in rows]
 
 
-def notices(heard):
-    return heard.state.execute("SELECT count(*) FROM outbox").fetchone()[0]
+def notices(result):
+    return result.state.execute("SELECT count(*) FROM outbox").fetchone()[0]
 
 
 @pytest.mark.parametrize("apart_s", [0.01, 0.5, 2.0])
@@ -44,32 +44,32 @@ def test_an_hour_late_plume_is_an_incident_that_pages_nobody(school, others_live
     sent = list(backlog(QUIET, HOUR, apart_s=apart_s))
     if others_live:
         sent += live(VAPED, START, 300.0 + HOUR + 300.0)
-    heard = school().hear(sorted(sent, key=lambda m: m.sent))
-    (late,) = incidents(heard)
+    result = school().receive(sorted(sent, key=lambda m: m.sent))
+    (late,) = incidents(result)
     assert (late.room, late.suppressed_by, late.paged) == ("n2-boys", "late", False)
     assert START + 140 < late.onset < START + 170
     assert late.opened_at > START + HOUR
-    details = heard.state.execute("SELECT detail FROM incident_history WHERE what = 'held'")
+    details = result.state.execute("SELECT detail FROM incident_history WHERE what = 'held'")
     assert "received" in details.fetchone()[0]
-    assert notices(heard) == 0
-    heard.consumer.on_time(sent[-1].sent + 7_200.0)
-    (late,) = incidents(heard)
+    assert notices(result) == 0
+    result.consumer.on_time(sent[-1].sent + 7_200.0)
+    (late,) = incidents(result)
     assert not late.is_open
-    assert notices(heard) == 0
+    assert notices(result) == 0
 
 
 def test_a_plume_three_minutes_late_pages(school):  # noqa: F811
-    heard = school().hear(backlog(QUIET, 30.0))
-    assert len(heard.alerts_of("vape")) == 1
-    assert notices(heard) > 0
+    result = school().receive(backlog(QUIET, 30.0))
+    assert len(result.alerts_of("vape")) == 1
+    assert notices(result) > 0
 
 
 def test_a_live_plume_after_a_late_one_pages(school):  # noqa: F811
     """The backlog of an hour ago comes, and somebody vapes now."""
     now = START + 300.0 + HOUR
     sent = [*backlog(QUIET, HOUR), *live(QUIET, now + 4.0, 300.0, top=180.0)]
-    heard = school().hear(sorted(sent, key=lambda m: m.sent))
-    ((sensor, at),) = heard.alerts_of("vape")
+    result = school().receive(sorted(sent, key=lambda m: m.sent))
+    ((sensor, at),) = result.alerts_of("vape")
     assert sensor == QUIET
     assert now + 150.0 < at < now + 190.0
-    assert notices(heard) > 0
+    assert notices(result) > 0

@@ -121,7 +121,7 @@ async def test_without_a_picture_nothing_is_attached(provider):
     assert json.loads(body)["attachments"] == []
 
 
-async def test_a_service_that_takes_none_gets_the_text(provider):
+async def test_a_service_without_pictures_gets_the_text(provider):
     await send(f"gotify://127.0.0.1:{provider.port}/token")
     ((_, _, body),) = provider.requests
     assert NOTICE.evidence in json.loads(body)["message"]
@@ -165,7 +165,7 @@ async def test_where_they_travel_apart_a_lost_picture_is_only_logged(provider, c
     assert b"PM2.5 rose" not in provider.requests[1][2]
 
 
-async def test_where_they_travel_apart_a_slow_picture_holds_nothing_back(provider):
+async def test_where_they_are_sent_separately_a_slow_picture_delays_nothing(provider):
     """Not the outcome of its own notice, nor the next one of the channel."""
     notifier = AppriseNotifier(NotifySettings(allow_private=True, threads_per_channel=1))
     target = Secret(mattermost_url(provider))

@@ -18,9 +18,11 @@ from alerts.notify.channels.apprise_notifier import (
     RecordingNotifier,
     check_target,
 )
-from alerts.notify.notice import Notice, NoticeReason, Priority
+from alerts.notify.notice import KIND_WORDS, Notice, NoticeReason, Priority
 from alerts.secrets import Secret
 from tests.support.provider import OK, Provider, answer
+
+VAPE = KIND_WORDS["vape"]
 
 LOCAL = NotifySettings(allow_private=True)
 SECRET = "hunter2topic"
@@ -62,9 +64,9 @@ def message(provider):
 
 async def test_ok(provider, target):
     await send(target)
-    _, said = message(provider)
-    assert said["title"] == "Boys N2, floor 2, North: Vaping likely since 10:05:00"
-    assert said["message"].splitlines() == [NOTICE.evidence, NOTICE.link]
+    _, content = message(provider)
+    assert content["title"] == f"Boys N2, floor 2, North: {VAPE} since 10:05:00"
+    assert content["message"].splitlines() == [NOTICE.evidence, NOTICE.link]
 
 
 async def test_each_send_is_fresh_and_never_throttled(provider, target):
@@ -253,18 +255,18 @@ def test_the_schemes_a_school_may_use(url):
 
 async def test_ntfy_is_loud_and_opens_the_incident(provider):
     await send(Secret(f"ntfy://127.0.0.1:{provider.port}/{SECRET}"))
-    headers, said = message(provider)
-    assert said["topic"] == SECRET
+    headers, content = message(provider)
+    assert content["topic"] == SECRET
     assert headers["X-Priority"] == "max"
     assert headers["X-Click"] == NOTICE.link
 
 
 async def test_json_carries_fields(provider):
     await send(Secret(f"json://127.0.0.1:{provider.port}/"))
-    _, said = message(provider)
-    assert said["incident"] == NOTICE.incident
-    assert said["room"] == "Boys N2"
-    assert said["priority"] == "urgent"
+    _, content = message(provider)
+    assert content["incident"] == NOTICE.incident
+    assert content["room"] == "Boys N2"
+    assert content["priority"] == "urgent"
 
 
 @pytest.fixture
@@ -296,12 +298,12 @@ NOTIFIERS = {
 async def test_no_notifier_leaks_a_secret(provider, target, make, status, log, capfd):
     notifier = make()
     provider.answers = [answer(status, SECRET.encode())]
-    said = []
+    content = []
     try:
         await notifier.send(target, NOTICE, timeout_s=3.0)
     except (PermanentNotifyError, TransientNotifyError) as error:
-        said += [str(error), repr(error), repr(error.__cause__), repr(error.__context__)]
-    said += [
+        content += [str(error), repr(error), repr(error.__cause__), repr(error.__context__)]
+    content += [
         repr(notifier),
         repr(target),
         str(target),
@@ -309,7 +311,7 @@ async def test_no_notifier_leaks_a_secret(provider, target, make, status, log, c
         *log,
         *capfd.readouterr(),
     ]
-    assert all(SECRET not in text for text in said)
+    assert all(SECRET not in text for text in content)
     for path, headers, _ in provider.requests:
         assert "?" not in path
         assert "Referer" not in headers
@@ -350,9 +352,9 @@ async def test_no_other_channel_has_buttons_and_its_link_is_its_persons_own(prov
 
     own = msgspec.structs.replace(NOTICE, link="https://plumewatch.example/answer#abc")
     await send(Secret(f"json://127.0.0.1:{provider.port}/{SECRET}"), own)
-    headers, said = message(provider)
+    headers, content = message(provider)
     assert "X-Actions" not in headers
-    assert said["message"].splitlines()[-1] == own.link
+    assert content["message"].splitlines()[-1] == own.link
 
 
 @pytest.mark.parametrize(

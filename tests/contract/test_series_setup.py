@@ -158,12 +158,12 @@ class Recorded:
 
 def test_on_2x():
     recorded = Recorded()
-    with FakeServer(recorded) as door:
-        http = InfluxHttp(InfluxSettings(door.url, "air", org="school", secret="secret"))
+    with FakeServer(recorded) as stub:
+        http = InfluxHttp(InfluxSettings(stub.url, "air", org="school", secret="secret"))
         done(http, 0.0)
         done(http, 0.0, Retention(5, 50, 500))
         with pytest.raises(StorageUnavailableError, match="no organisation 'other'"):
-            done(InfluxHttp(InfluxSettings(door.url, "air", org="other")), 0.0)
+            done(InfluxHttp(InfluxSettings(stub.url, "air", org="other")), 0.0)
     assert recorded.buckets == {"air": 5, "air/m1": 50, "air/m15": 500}
     mapped = {key: sent["bucketID"] for key, sent in recorded.mappings.items()}
     assert mapped == {("air", "autogen"): "air", ("air", "m1"): "air/m1", ("air", "m15"): "air/m15"}
@@ -177,8 +177,8 @@ def test_on_2x():
 def test_a_mapping_to_another_bucket_is_left_alone():
     recorded = Recorded()
     recorded.mappings["air", "m1"] = {"bucketID": "theirs", "virtual": False}
-    with FakeServer(recorded) as door:
-        http = InfluxHttp(InfluxSettings(door.url, "air", org="school"))
+    with FakeServer(recorded) as stub:
+        http = InfluxHttp(InfluxSettings(stub.url, "air", org="school"))
         with pytest.raises(StorageUnavailableError, match=r"another bucket as air\.m1"):
             done(http, 0.0)
     assert recorded.mappings["air", "m1"]["bucketID"] == "theirs"
@@ -187,8 +187,8 @@ def test_a_mapping_to_another_bucket_is_left_alone():
 @pytest.mark.parametrize("writes", [False, True])
 def test_a_token_of_2x_for_these_buckets_alone(writes):
     recorded = Recorded()
-    with FakeServer(recorded) as door:
-        http = InfluxHttp(InfluxSettings(door.url, "air", org="school"))
+    with FakeServer(recorded) as stub:
+        http = InfluxHttp(InfluxSettings(stub.url, "air", org="school"))
         with pytest.raises(StorageUnavailableError, match="no bucket 'air'"):
             make_account(http, writes=writes)
         done(http, 0.0)
@@ -216,8 +216,8 @@ class TestOn3:
                 return 409, {}, b"attempted to create a resource that already exists"
             return (400, {}, b"invalid name") if made[-1]["db"] == "air3/m15" else (200, {}, b"")
 
-        with FakeServer(answer) as door:
-            output = done(InfluxHttp(settings(door, "air3")), 0.0)
+        with FakeServer(answer) as stub:
+            output = done(InfluxHttp(settings(stub, "air3")), 0.0)
         periods = {m["db"]: m["retention_period"] for m in made}
         assert periods == {"air3": "4d", "air3/m1": "40000d", "air3/m15": "50000d"}
         assert output[:3] == [
@@ -232,10 +232,10 @@ class TestOn3:
             return (200, {}, b'{"version":"3.1.0"}') if path == "/ping" else (400, {}, b"bad name")
 
         with (
-            FakeServer(answer) as door,
+            FakeServer(answer) as stub,
             pytest.raises(StorageUnavailableError, match="bad name"),
         ):
-            done(InfluxHttp(InfluxSettings(door.url, "air")), 0.0)
+            done(InfluxHttp(InfluxSettings(stub.url, "air")), 0.0)
 
     def test_the_service_makes_averages_and_they_are_read(self, server, tmp_path):
         now = clock.time()
@@ -245,9 +245,9 @@ class TestOn3:
             statement = f'CREATE RETENTION POLICY "{policy}" ON made3 DURATION INF REPLICATION 1'
             influxql(server.url, statement)
         with (
-            FakeServer(v2_facade(server.url, "3.1.0")) as door,
+            FakeServer(v2_facade(server.url, "3.1.0")) as stub,
             InfluxSeries(
-                settings(door, "made3"), REGISTRY, tmp_path / "i.db", RETENTION, lambda: now
+                settings(stub, "made3"), REGISTRY, tmp_path / "i.db", RETENTION, lambda: now
             ) as s,
         ):
             values = np.random.default_rng(2).uniform(1, 50, 420)
@@ -294,18 +294,18 @@ class TestOn3:
                 return 409, {}, b"already exists"
             return facade(method, path, *more)
 
-        with FakeServer(answer) as door:
-            with InfluxSeries(settings(door, "there3"), REGISTRY, tmp_path / "i.db") as s:
+        with FakeServer(answer) as stub:
+            with InfluxSeries(settings(stub, "there3"), REGISTRY, tmp_path / "i.db") as s:
                 s.write([Reading("s", start + i, now, {"pm25": 2.0}) for i in range(1800)], 1)
-            output = done(InfluxHttp(settings(door, "there3")), now, RETENTION)
+            output = done(InfluxHttp(settings(stub, "there3")), now, RETENTION)
         assert "averages of what is there already" in output
         rows = influxql(server.url, 'SELECT "n" FROM "m15"."reading_15m"', "there3")
         (series,) = json.loads(rows)["results"][0]["series"]
         assert [row[1] for row in series["values"]] == [900, 900]
 
     def test_no_account_that_may_only_read(self):
-        with FakeServer(lambda *_: (200, {}, b'{"version":"3.1.0"}')) as door:
-            http = InfluxHttp(InfluxSettings(door.url, "air"))
+        with FakeServer(lambda *_: (200, {}, b'{"version":"3.1.0"}')) as stub:
+            http = InfluxHttp(InfluxSettings(stub.url, "air"))
             with pytest.raises(StorageUnavailableError, match="administrators only"):
                 make_account(http, writes=False)
 

@@ -1,6 +1,6 @@
 """What every series store promises, over the embedded one and an InfluxDB of each generation.
 
-1.x is a real server. What 2.x and 3 are sent goes through a door with their paths, parameters and
+1.x is a real server. Requests to 2.x and 3 pass through a facade with their paths, parameters and
 answers to a real 1.x, which judges lines and statements.
 """
 
@@ -43,9 +43,9 @@ def series(request, tmp_path):
     name = f"db{random.getrandbits(64)}"
     influxql(server.url, f'CREATE DATABASE "{name}"')
     version = {"influx1": "", "influx2": "v2.7.11", "influx3": "3.0.1"}[request.param]
-    with FakeServer(v2_facade(server.url, version)) as door:
+    with FakeServer(v2_facade(server.url, version)) as facade:
         settings = InfluxSettings(
-            door.url if version else server.url,
+            facade.url if version else server.url,
             name,
             org="school",
             secret="secret" if version else "",

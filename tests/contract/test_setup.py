@@ -407,7 +407,7 @@ class TestWhatCannotBe:
         assert "exists already" in message
         assert (tmp_path / "site/plumewatch.toml").read_text() == "mine"
 
-    def test_where_nothing_can_be_written_is_said_at_once(self, tmp_path):
+    def test_a_folder_that_cannot_be_written_is_reported_at_once(self, tmp_path):
         (tmp_path / "site").write_text("a file")
         code, message = self.go(tmp_path, 'site = "S"\nbroker = "127.0.0.1:1"')
         assert code == 2

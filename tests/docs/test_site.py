@@ -41,7 +41,7 @@ def test_every_page_is_in_the_navigation_once():
         ("https:///x", "names no host"),
     ],
 )
-def test_what_is_said_of_a_link(link, message, tmp_path, monkeypatch):
+def test_messages_about_a_link(link, message, tmp_path, monkeypatch):
     monkeypatch.setattr(links, "ROOT", tmp_path)
     (tmp_path / "other.md").write_text("# Other\n\n## What it costs: *1 s*\n")
     page = tmp_path / "page.md"

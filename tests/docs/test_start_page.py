@@ -36,7 +36,7 @@ def block(language, holds):
     return found
 
 
-def test_the_configuration_differs_from_the_starter_in_what_the_page_says(tmp_path):
+def test_the_configuration_differs_from_the_starter_as_described(tmp_path):
     shown = tomllib.loads(block("toml", "[broker]"))
     starter = tomllib.loads(STARTER)
     assert shown["broker"].items() - starter["broker"].items() == {
@@ -79,7 +79,7 @@ def broker(tmp_path):
             process.terminate()
 
 
-async def test_the_sensor_may_publish_and_the_service_hears_it(broker):
+async def test_the_sensor_may_publish_and_the_service_receives_it(broker):
     school, port = broker
     words = block("sh", "plumewatch status").split("\nplumewatch")[0].replace("\\\n", "")
     options = dict(pairwise(shlex.split(words)))
@@ -89,9 +89,9 @@ async def test_the_sensor_may_publish_and_the_service_hears_it(broker):
     async with asyncio.timeout(20), service, sensor:
         await service.subscribe("#", qos=1)
         await sensor.publish(options["-t"], options["-m"], qos=int(options["-q"]))
-        heard = await anext(aiter(service.messages))
-    assert heard.topic.value == options["-t"]
-    message = Message(heard.topic.value, heard.payload, 1_790_000_000.0)
+        received = await anext(aiter(service.messages))
+    assert received.topic.value == options["-t"]
+    message = Message(received.topic.value, received.payload, 1_790_000_000.0)
     (reading,) = decode_message(message, Context(), "tasmota")
     assert reading.sensor in STARTER
     assert reading.values == {"pm1": 3.0, "pm25": 4.0, "pm10": 5.0, "voc_index": 100.0}
@@ -105,8 +105,8 @@ def test_the_puff_alerts(tmp_path):
     ).stdout
     rows = ["time,sensor,pm1,pm25,pm10,voc_index,rh"]
     for k, line in enumerate(printed.splitlines()):
-        said = json.loads(line)
-        sen, climate = said["SEN5X"], said["SHT3X"]
+        content = json.loads(line)
+        sen, climate = content["SEN5X"], content["SHT3X"]
         values = (sen["PM1"], sen["PM2.5"], sen["PM10"], sen["VOC"], climate["Humidity"])
         rows.append(f"{1_790_000_000 + 2 * k},n2-boys-1,{','.join(map(str, values))}")
     assert len(rows) == 62

@@ -48,7 +48,7 @@ def test_a_table_that_is_not_known():
         tables.renewed("<!-- table: prices -->\n<!-- end of table -->")
 
 
-def test_every_decoder_is_under_a_heading_that_says_how_to_set_it_up():
+def test_every_decoder_has_a_heading_on_how_to_set_it_up():
     text = (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
     headings = [line for line in text.splitlines() if line.startswith("### ")]
     named = re.findall(r"`([a-z0-9_]+)`", " ".join(headings))

@@ -51,19 +51,21 @@ def fans():
 
 
 class Building:
-    """What a fan controller hears: the newest payload of each topic."""
+    """What a fan controller receives: the newest payload of each topic."""
 
     def __init__(self, port):
-        self.heard = {}
+        self.received = {}
         self.client = Client(CallbackAPIVersion.VERSION2)
-        self.client.on_message = lambda _c, _u, m: self.heard.update({m.topic: m.payload.decode()})
+        self.client.on_message = lambda _c, _u, m: self.received.update(
+            {m.topic: m.payload.decode()}
+        )
         self.client.connect("127.0.0.1", port)
         for topics in ("plumewatch/v1/room/#", "homeassistant/#"):
             self.client.subscribe(topics, qos=1)
         self.client.loop_start()
 
     def state(self):
-        return json.loads(self.heard.get(STATE, "{}")).get("state")
+        return json.loads(self.received.get(STATE, "{}")).get("state")
 
     def close(self):
         self.client.loop_stop()
@@ -80,13 +82,13 @@ def test_from_a_puff_to_fans_and_back(broker, fans, tmp_path):
     building = Building(broker.port)
     try:
         with service, Publisher(broker.port) as publisher:
-            eventually(lambda: building.state() == "clear", lambda: str(building.heard))
-            assert building.heard[AVAILABILITY] == "online"
-            assert "homeassistant/binary_sensor/plumewatch_N2-boys_vape/config" in building.heard
+            eventually(lambda: building.state() == "clear", lambda: str(building.received))
+            assert building.received[AVAILABILITY] == "online"
+            assert "homeassistant/binary_sensor/plumewatch_N2-boys_vape/config" in building.received
             publisher.send_readings(readings_of_puff(start=time.time() - 200.0, seconds=190.0))
             publisher.settle()
             eventually(lambda: building.state() == "open", lambda: f"open:\n{service.log}")
-            incident = json.loads(building.heard[STATE])["incident"]
+            incident = json.loads(building.received[STATE])["incident"]
 
             def delivered():
                 return [r for r in fans.requests if r[0] == "/plumewatch"]
@@ -107,15 +109,17 @@ def test_from_a_puff_to_fans_and_back(broker, fans, tmp_path):
                 shown = page.get(f"/incidents/{incident}").text
                 form = {"form_token": shown.split('name="form_token" value="')[1].split('"')[0]}
                 page.post(f"/incidents/{incident}/acknowledge", data=form)
-                eventually(lambda: building.state() == "taken", lambda: str(building.heard))
+                eventually(lambda: building.state() == "taken", lambda: str(building.received))
 
             # a service that is killed leaves its will, and says all again when it is back
             service.end(signal.SIGKILL)
-            eventually(lambda: building.heard[AVAILABILITY] == "offline", "the will", within_s=60)
-            building.heard.pop(STATE)
+            eventually(
+                lambda: building.received[AVAILABILITY] == "offline", "the will", within_s=60
+            )
+            building.received.pop(STATE)
             service.start()
-            eventually(lambda: building.heard[AVAILABILITY] == "online", "back", within_s=30)
-            eventually(building.state, lambda: str(building.heard))
+            eventually(lambda: building.received[AVAILABILITY] == "online", "back", within_s=30)
+            eventually(building.state, lambda: str(building.received))
 
             def types():
                 return {json.loads(r[2])["type"] for r in delivered()}

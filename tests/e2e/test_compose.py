@@ -42,7 +42,7 @@ def test_the_files_are_of_the_compose_specification():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_nothing_is_reached_from_elsewhere_but_the_broker_over_tls_when_asked_for():
+def test_only_the_broker_over_tls_is_reachable_from_outside_and_only_if_configured():
     published = [port for service in SERVICES.values() for port in service.get("ports", ())]
     assert sorted(published) == [
         "127.0.0.1:1883:1883",
@@ -147,7 +147,7 @@ def container(tmp_path):
         root.close()
 
 
-def test_mosquitto_takes_the_files_of_its_container(container):
+def test_mosquitto_accepts_the_files_of_its_container(container):
     password = container.run("cat /run/secrets/broker-password")
     devices = "/run/secrets/broker-devices"
     container.run(f"mosquitto_passwd -b {devices} n2-boys-1 of-the-sensor")
@@ -185,10 +185,20 @@ def test_mosquitto_takes_the_files_of_its_container(container):
                 "--cafile",
                 "/run/secrets/broker-certificate",
             )
-            hears = ("mosquitto_sub", "-u", "plumewatch", "-P", password, "-t", topic, "-C", "1")
+            subscribe = (
+                "mosquitto_sub",
+                "-u",
+                "plumewatch",
+                "-P",
+                password,
+                "-t",
+                topic,
+                "-C",
+                "1",
+            )
             sent = ("mosquitto_pub", *over_tls, *sensor, "-q", "1", "-r", "-t", topic, "-m", "air")
             assert ran(*sent) == (0, "")
-            assert ran(*hears, "-W", "10") == (0, "air\n")
+            assert ran(*subscribe, "-W", "10") == (0, "air\n")
             assert ran("mosquitto_pub", "-t", topic, "-m", "x")[0] != 0  # nobody without a name
             who = ran("stat", "-c", "%U %a", "/etc/mosquitto/plumewatch-passwords")
             assert who == (0, "mosquitto 600\n")

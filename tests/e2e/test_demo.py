@@ -12,5 +12,5 @@ pytest.importorskip("iotcore")
 
 
 @pytest.mark.timeout(180)
-def test_the_demo_takes_readings_in_and_ends_when_asked():
+def test_the_demo_accepts_readings_and_ends_on_a_signal():
     demo_takes_readings(sys.executable, "-m", "plumewatch")

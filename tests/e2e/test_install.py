@@ -89,7 +89,7 @@ def test_the_wheel_runs_the_demo_from_an_environment_of_its_own(wheel, tmp_path)
 
 
 @needs_systemd
-def test_systemd_takes_the_unit_and_finds_it_well_fenced(tmp_path):
+def test_systemd_accepts_the_unit_and_rates_it_secure(tmp_path):
     known = tmp_path / "plumewatch.service"
     known.write_text(
         UNIT.read_text().replace("/opt/plumewatch/current/bin/plumewatch", "/bin/true")
@@ -144,7 +144,7 @@ def test_the_program_works_within_the_limits_of_the_unit(tmp_path):
 
 
 @pytest.mark.timeout(240)
-def test_the_script_installs_once_says_what_it_refuses_and_keeps_what_people_made(wheel, tmp_path):
+def test_the_script_installs_once_explains_refusals_and_preserves_local_changes(wheel, tmp_path):
     if os.geteuid() != 0:
         pytest.skip("needs root")
     try:

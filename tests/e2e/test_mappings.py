@@ -1,4 +1,4 @@
-"""An unknown device over a real broker: listed, mapped, heard."""
+"""An unknown device over a real broker: listed, mapped, received."""
 
 import json
 import re

@@ -60,9 +60,9 @@ def test_a_puff_becomes_one_push(broker, tmp_path):
         eventually(lambda: service.series()["n2-boys-1"] == len(puff), "all stored")
         assert [r.seq for r in service.journal()] == [r.seq for r in puff]
         assert service.end(signal.SIGTERM) == 0
-        service.start(fresh=True)  # nothing is said again
+        service.start(fresh=True)  # nobody is notified again
         publisher.send_readings([Reading("n2-boys-1", time.time(), 0, {"pm25": 4.0}, seq=1000)])
-        eventually(lambda: service.series()["n2-boys-1"] == len(puff) + 1, "still takes in")
+        eventually(lambda: service.series()["n2-boys-1"] == len(puff) + 1, "still receives")
         assert len(receiver.pushes) == 1
         assert "Traceback" not in service.log
 

@@ -23,6 +23,7 @@ from alerts.engine import AlertEngine
 from alerts.incidents import repository, schema
 from alerts.incidents.change_feed import ChangeSignal
 from alerts.incidents.incident import Status, Verdict
+from alerts.notify.notice import KIND_WORDS
 from alerts.page import (
     PipelineStatus,
     QuarantinedSensor,
@@ -37,6 +38,8 @@ from storage import audit, firmware, sqlite
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries import LatestReading
 from storage.timeseries.sqlite import SqliteSeries
+
+VAPE = KIND_WORDS["vape"]
 
 CHROMIUM = shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")
@@ -363,11 +366,7 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
     assert next_step(browser) == "Confirmed"
     shoot(browser, "incident-there")
 
-    find(browser, "button[value=false_alarm]").click()
-    wait_for(browser, lambda: "needs a cause" in find(browser, "[role=alert]").text)
-    assert site.load().verdict is None
-    find(browser, "select[name=cause] option[value=spray]").click()
-    find(browser, "button[value=false_alarm]").click()
+    find(browser, "button[value=spray]").click()
     wait_for(browser, lambda: site.load().verdict is Verdict.FALSE_ALARM)
     wait_for(browser, lambda: "False alarm: spray" in find(browser, ".hero").text)
     find(browser, "button[value=confirmed]").click()
@@ -517,7 +516,7 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     link = link_for(site)
     browser.get(link)
     wait_for(browser, lambda: "Boys N2" in find(browser, "#room").text)
-    assert "Vaping likely since" in find(browser, "#what").text
+    assert f"{VAPE} since" in find(browser, "#what").text
     assert find(browser, "#more").text == "Sign in for details"
     assert judged_by_axe(browser) == []
     assert fits(browser)
@@ -574,7 +573,7 @@ def places_of(browser):
     )
 
 
-def test_who_cannot_go_says_so_with_one_tap(site, browser):
+def test_a_person_who_cannot_go_declines_with_one_tap(site, browser):
     browser.get(link_for(site))
     wait_for(browser, lambda: find(browser, "#decline button").is_enabled())
     find(browser, "#decline button").click()
@@ -587,7 +586,7 @@ def test_who_cannot_go_says_so_with_one_tap(site, browser):
 
 
 @on_a_phone
-def test_a_form_submitted_past_the_script_takes_nothing(site, browser):
+def test_a_form_submitted_past_the_script_changes_nothing(site, browser):
     browser.get(link_for(site))
     wait_for(browser, lambda: "Boys N2" in find(browser, "#room").text)
     browser.execute_script("HTMLFormElement.prototype.submit.call(document.querySelector('#take'))")
@@ -596,11 +595,11 @@ def test_a_form_submitted_past_the_script_takes_nothing(site, browser):
 
 
 @on_a_phone
-def test_links_that_do_not_work_say_so(site, browser):
-    for end, said in (("", "incomplete"), ("#nonsense", "is not valid")):
+def test_links_that_do_not_work_explain_why(site, browser):
+    for end, expected in (("", "incomplete"), ("#nonsense", "is not valid")):
         browser.get("about:blank")
         browser.get(f"{site.url}/answer{end}")
-        wait_for(browser, lambda said=said: said in find(browser, "#wrong").text)
+        wait_for(browser, lambda expected=expected: expected in find(browser, "#wrong").text)
         wait_for(browser, lambda: not find(browser, "#take").is_displayed())
     shoot(browser, "answer-wrong")
 
@@ -629,7 +628,7 @@ def test_a_silence_by_keyboard_alone(site, browser):
     browser.execute_script("arguments[0].focus()", find(browser, "#add input[name=reason]"))
     press(Keys.END, Keys.HOME, *[Keys.DELETE] * 7, Keys.ENTER)
     wait_for(browser, lambda: "2 h left" in find(browser, "#list").text)
-    assert "Boys N2, vaping likely" in find(browser, "#list").text
+    assert f"Boys N2, {VAPE.lower()}" in find(browser, "#list").text
     assert "Mr. Fox" in find(browser, "#list").text
     assert fits(browser)
     shoot(browser, "silences")

@@ -52,7 +52,11 @@ def test_bad_input_is_counted_and_stops_nothing(broker, tmp_path):
         (("n2-boys-1", ""), NATIVE, b'{"time": %f, "seq": 5, "pm25": NaN, "rh": 40}' % now),
         (("n2-boys-1", ""), NATIVE, b'{"time": %f, "seq": 6, "pm25": 1e999, "rh": 40}' % now),
         (("n2-boys-1", ""), NATIVE, b'{"time": %f, "seq": 7, "pm25": -Infinity}' % now),
-        (("stranger", "unknown_sensor"), "plumewatch/v1/stranger/reading", body(time=now, pm25=1)),
+        (
+            ("unregistered", "unknown_sensor"),
+            "plumewatch/v1/unregistered/reading",
+            body(time=now, pm25=1),
+        ),
     ]
     with (
         ServiceProcess(tmp_path, broker.port) as service,

@@ -75,7 +75,9 @@ def numbers(service):
     return [r.seq for r in service.journal() if r.sensor == "n2-boys-1"]
 
 
-def test_who_knows_the_usual_client_id_takes_no_session(broker, service, publisher):
+def test_a_client_with_the_former_default_id_cannot_take_over_the_session(
+    broker, service, publisher
+):
     upgrade(service)
     service.end(signal.SIGTERM)
     service.start()
@@ -111,7 +113,7 @@ def test_what_waits_under_the_former_client_id_is_taken_first(broker, service, p
     eventually(lambda: service.stored() >= 3_023, lambda: service.log)
 
 
-def test_killed_while_it_takes_them_it_loses_nothing(broker, service, publisher):
+def test_a_kill_while_draining_loses_nothing(broker, service, publisher):
     send(publisher, range(10))
     assert_all_stored(service, publisher)
     service.end(signal.SIGTERM)
@@ -128,7 +130,7 @@ def test_killed_while_it_takes_them_it_loses_nothing(broker, service, publisher)
     assert numbers(service) == [*range(4_010)]
 
 
-def test_a_former_session_that_somebody_wiped_is_said(broker, service, publisher):
+def test_a_former_session_that_was_wiped_is_reported(broker, service, publisher):
     send(publisher, range(10))
     assert_all_stored(service, publisher)
     service.end(signal.SIGTERM)

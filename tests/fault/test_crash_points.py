@@ -150,7 +150,7 @@ AIR = b'{"pm25": 4.0, "rh": 41.0}'
         (AIR, "acknowledge: after", 2, 2),
     ],
 )
-def test_messages_without_time_that_say_the_same(payload, crash, least, most, broker, tmp_path):
+def test_equal_messages_without_a_time_stamp(payload, crash, least, most, broker, tmp_path):
     """Equal content is no redelivery: the second message died before or after its commit."""
     topic = "plumewatch/v1/n2-boys-1/reading"
     with Receiver() as receiver, Publisher(broker.port) as publisher:

@@ -207,11 +207,11 @@ def test_flipped_bytes_in_names_of_columns_cost_nothing(tmp_path):
         path.write_bytes(whole.read_bytes())
         flip(path, where, 1 << bit)
         with Journal(path) as journal:
-            said = f"byte {where}, bit {bit}"
-            assert accounted(journal) == (list(range(1, 51)), list(range(51, 61))), said
-            assert [letter.payload for letter in letters_of(journal)] == [b"{"], said
-            assert journal.commit(readings(60, 1)) == 61, said
-            assert journal.repairs == 1, said
+            where_damaged = f"byte {where}, bit {bit}"
+            assert accounted(journal) == (list(range(1, 51)), list(range(51, 61))), where_damaged
+            assert [letter.payload for letter in letters_of(journal)] == [b"{"], where_damaged
+            assert journal.commit(readings(60, 1)) == 61, where_damaged
+            assert journal.repairs == 1, where_damaged
         assert path.with_name(f"{n}.db.corrupt-1").exists()
 
 

@@ -44,7 +44,7 @@ async def test_a_deleted_database_is_reported_and_the_series_is_whole(config, ca
         assert service.series.count() == len(readings)
         assert f'"missing": "{name}"' in last_start(service)
         assert service.alerting.notifier.sent == []
-    (said,) = [r.getMessage() for r in caplog.records if "was it deleted" in r.getMessage()]
-    assert name in said
-    assert str(len(readings)) in said
-    assert "plumewatch restore" in said
+    (message,) = [r.getMessage() for r in caplog.records if "was it deleted" in r.getMessage()]
+    assert name in message
+    assert str(len(readings)) in message
+    assert "plumewatch restore" in message

@@ -68,7 +68,7 @@ def leave(folder, cuts, rng):
 
 
 @pytest.mark.timeout(400)
-def test_a_power_cut_takes_nothing_that_was_acknowledged(broker, tmp_path):
+def test_a_power_cut_loses_nothing_that_was_acknowledged(broker, tmp_path):
     rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
     cuts = recorded(broker, tmp_path, READINGS)
     kinds = cuts.kinds()
@@ -112,7 +112,7 @@ def _check(folder, acknowledged, count):
 
 
 @pytest.mark.timeout(300)
-def test_the_disk_refuses_and_takes_part_again(broker, tmp_path):
+def test_the_disk_fails_and_recovers(broker, tmp_path):
     (tmp_path / "service").mkdir()
     shim = DiskShim(tmp_path, tmp_path / "service/data", broker.port)
     with (

@@ -34,11 +34,9 @@ def moves(service):
 
 def shown(service, sensor="n2-boys-1"):
     """What `plumewatch levels` says a person's word did to a sensor; None before anything."""
-    said = run_command("levels", "--json", "--config", str(service.config))
-    assert said.returncode == 0, said.stderr
-    by_sensor = {
-        line["sensor"]: line["level"] for line in map(json.loads, said.stdout.splitlines())
-    }
+    ran = run_command("levels", "--json", "--config", str(service.config))
+    assert ran.returncode == 0, ran.stderr
+    by_sensor = {line["sensor"]: line["level"] for line in map(json.loads, ran.stdout.splitlines())}
     return by_sensor[sensor] and by_sensor[sensor]["feedback"]
 
 
@@ -76,8 +74,8 @@ def test_feedback_adjusts_a_threshold_once_survives_kills_and_is_reverted(broker
         eventually(lambda: shown(service) == UP, lambda: f"shown {shown(service)}")
 
         arguments = ("levels", "undo", "1", "--config", str(service.config))
-        said = run_command(*arguments, "--reason", "a drill", "--who", "Keeper")
-        assert (said.returncode, said.stderr) == (0, "")
+        ran = run_command(*arguments, "--reason", "a drill", "--who", "Keeper")
+        assert (ran.returncode, ran.stderr) == (0, "")
         undone = [(2, 0.0, True), (1, UP, True)]
         eventually(lambda: moves(service) == undone, lambda: f"placed {moves(service)}")
         assert run_command(*arguments, "--reason", "again").returncode == 1

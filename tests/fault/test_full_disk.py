@@ -63,8 +63,10 @@ async def test_an_alert_leaves_from_memory_and_only_once(config, disk, full):
         await until(lambda: service.series.cursor() == 1 + len(puff))
         ((incident, status),) = rows(service, "SELECT id, status FROM incident")
         assert status in ("notified", "resolved")
-        said = [row[0] for row in rows(service, "SELECT what FROM incident_history ORDER BY seq")]
-        assert said.count("notified") == 1
+        recorded = [
+            row[0] for row in rows(service, "SELECT what FROM incident_history ORDER BY seq")
+        ]
+        assert recorded.count("notified") == 1
         assert len(service.alerting.notifier.sent) == 1
         assert service.alerting.notifier.sent[0].notice.incident == incident
         assert service.series.count() == 1 + len(puff)
@@ -84,8 +86,10 @@ async def test_the_state_is_loud_and_goes_away(config, disk, caplog):
         await until(lambda: not service.alerting.memory.active)
         assert "failing: journal" not in service.monitoring.pipeline().counters
         assert "alerting from memory" not in service.monitoring.pipeline().counters
-    said = [r.levelname for r in caplog.records if "from memory, nothing is stored" in r.message]
-    assert said == ["ERROR"]
+    recorded = [
+        r.levelname for r in caplog.records if "from memory, nothing is stored" in r.message
+    ]
+    assert recorded == ["ERROR"]
 
 
 async def test_stopped_while_the_disk_is_full(config, disk):

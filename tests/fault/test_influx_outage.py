@@ -38,10 +38,10 @@ async def test_kills_in_the_middle_of_a_load(tmp_path):
                     await asyncio.to_thread(server.start)
 
             series.write = write
-            buried = []
+            dead_letters = []
 
-            async def bury(letters):
-                buried.extend(letters)
+            async def write_dead_letters(letters):
+                dead_letters.extend(letters)
 
             async def in_thread(work, *arguments):
                 return await asyncio.to_thread(work, *arguments)
@@ -50,7 +50,7 @@ async def test_kills_in_the_middle_of_a_load(tmp_path):
                 "influx",
                 series,
                 journal.read,
-                bury,
+                write_dead_letters,
                 in_thread,
                 lambda: T,
                 settings=WriterSettings(batch=100),
@@ -69,5 +69,5 @@ async def test_kills_in_the_middle_of_a_load(tmp_path):
             assert series.count() == COUNT
             assert seen == sorted(seen)
             assert len(seen) == COUNT // 100 + len(kills)
-            assert not buried
+            assert not dead_letters
     journal.close()

@@ -143,7 +143,7 @@ def test_a_network_that_refuses(course):
     eventually(lambda: course.proxy.connections > before + 2, lambda: course.service.log, 60)
 
 
-def test_another_client_takes_the_session_over(course):
+def test_another_client_takes_over_the_session(course):
     """The broker ends our connection; we take the session back, with all that it holds."""
     thief = Client(CallbackAPIVersion.VERSION2, client_id="plumewatch", clean_session=False)
     thief.manual_ack_set(on=True)

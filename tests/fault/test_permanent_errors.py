@@ -70,7 +70,7 @@ async def test_a_newer_schema(config, file):
         await Service(config, notifier=RecordingNotifier()).run(asyncio.Event())
 
 
-def test_the_process_of_a_newer_schema_says_so_and_ends(tmp_path):
+def test_a_process_with_a_newer_schema_reports_it_and_ends(tmp_path):
     service = ServiceProcess(tmp_path, 1)
     (tmp_path / "data").mkdir()
     with contextlib.closing(connect(tmp_path / "data/state.db")) as db:

@@ -102,7 +102,7 @@ def test_the_data_folder_stays(running):
     assert not (service.folder / "elsewhere").exists()
 
 
-def test_a_start_with_half_a_file_says_all_faults_and_touches_nothing(tmp_path):
+def test_a_start_with_half_a_file_reports_all_faults_and_changes_nothing(tmp_path):
     service = ForkedService(tmp_path, free_port())
     whole = service.config.read_text()
     service.config.write_text(whole[: whole.index("[[room]]")])

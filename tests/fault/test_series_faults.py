@@ -82,8 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(*(fault if isinstance(fault, tuple) else (fault,)))
         else:
             dropped = influx.keep(lines)
-            said = {"error": f"partial write: field type conflict dropped={dropped}"}
-            self._answer(400 if dropped else 204, {}, json.dumps(said) if dropped else "")
+            content = {"error": f"partial write: field type conflict dropped={dropped}"}
+            self._answer(400 if dropped else 204, {}, json.dumps(content) if dropped else "")
 
     def _answer(self, status, headers=(), body=""):
         self.send_response(status)

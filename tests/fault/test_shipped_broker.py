@@ -80,14 +80,14 @@ def test_service_and_sensors_may_do_what_they_need_and_no_more(broker, service):
     assert [(r.sensor, r.seq) for r in service.journal()] == [("n2-boys-1", 2)]
     eventually(lambda: float(metrics(service)["plumewatch_canaries_returned_total"]) >= 1, "canary")
     eventually(lambda: "plumewatch_broker_stored_messages" in metrics(service), "its counts", 30)
-    stranger = Client(CallbackAPIVersion.VERSION2)
+    anonymous = Client(CallbackAPIVersion.VERSION2)
     answers = []
-    stranger.on_connect = lambda *arguments: answers.append(arguments[3].is_failure)
-    stranger.connect("127.0.0.1", broker.port)
-    stranger.loop_start()
+    anonymous.on_connect = lambda *arguments: answers.append(arguments[3].is_failure)
+    anonymous.connect("127.0.0.1", broker.port)
+    anonymous.loop_start()
     eventually(lambda: answers, "an answer")
-    stranger.disconnect()
-    stranger.loop_stop()
+    anonymous.disconnect()
+    anonymous.loop_stop()
     assert answers[0]
 
 

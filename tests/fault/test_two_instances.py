@@ -20,7 +20,7 @@ def broker():
         yield started
 
 
-def test_the_second_refuses_and_says_who_holds_it(broker, tmp_path):
+def test_the_second_refuses_and_names_the_holder(broker, tmp_path):
     with ServiceProcess(tmp_path, broker.port) as service, Publisher(broker.port) as publisher:
         refused = run_command("run", "--config", str(service.config), timeout_s=START_WITHIN_S)
         assert refused.returncode == 3

@@ -54,5 +54,5 @@ def test_hand_made_readings_can_be_made_again(name):
     assert (CASES / name / "readings.csv").read_text() == make_readings(name)
 
 
-def test_every_case_says_what_must_hold():
+def test_every_case_states_what_it_proves():
     assert sorted(ALERTS) == NAMES

@@ -39,7 +39,7 @@ def test_the_same_seed_gives_the_same(monkeypatch):
     assert 0 < first.largest_kb < 4096
 
 
-def test_what_breaks_a_promise_is_told_with_its_payload(monkeypatch):
+def test_a_broken_promise_is_reported_with_its_payload(monkeypatch):
     def broken(*_):
         raise KeyError("x")
 

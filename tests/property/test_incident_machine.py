@@ -73,7 +73,7 @@ class IncidentMachine(RuleBasedStateMachine):
 
     @rule(
         target=events,
-        sensor=st.sampled_from(["a1", "a2", "b1", "stranger"]),
+        sensor=st.sampled_from(["a1", "a2", "b1", "unregistered"]),
         kind=st.sampled_from(KINDS),
         confidence=st.sampled_from([0.3, 0.6, 0.99]),
         age=st.sampled_from([0.0, 1.0, 599.0, 700.0]),

@@ -114,8 +114,8 @@ class JournalMachine(RuleBasedStateMachine):
             self.clock += 1
             moment = START + self.clock
             readings.append(Reading(sensor, moment, moment, {"pm25": 4.0}, seq=self.clock))
-        buried = [DeadLetter(START, "t", "malformed", "no", "", 1, b"x")] * letters
-        last = self.journal.commit(readings, buried)
+        dead_letters = [DeadLetter(START, "t", "malformed", "no", "", 1, b"x")] * letters
+        last = self.journal.commit(readings, dead_letters)
         assert last == len(self.all) + count
         for offset, reading in enumerate(readings, start=len(self.all) + 1):
             self.kept[offset] = self.all[offset] = reading

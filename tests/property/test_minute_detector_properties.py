@@ -32,8 +32,8 @@ def stream():
         x[air.at(20 * HOUR, 27.5 * HOUR)] = np.nan
     air.values[SENSORS[3]]["rh"][air.at(27 * HOUR, 34 * HOUR)] = 100.0
     batch = air.batch(MinuteDetectors(slow_of))
-    heard = ~np.isnan(batch.values).all(axis=1)
-    batch = ReadingBatch(batch.sensor[heard], batch.time[heard], batch.values[heard])
+    has_value = ~np.isnan(batch.values).all(axis=1)
+    batch = ReadingBatch(batch.sensor[has_value], batch.time[has_value], batch.values[has_value])
     return batch, ordered(fresh(), batch)
 
 

@@ -62,7 +62,7 @@ def reference(root, labels):
 
 
 @given(ROOTS, LABELS)
-def test_the_tree_is_what_its_rules_say(root, labels):
+def test_the_tree_follows_its_rules(root, labels):
     found = [node.receiver for node in chosen(root, labels)]
     assert found == reference(root, labels)
     assert found
@@ -92,7 +92,7 @@ RULES = st.builds(InhibitRule, LISTS, LISTS, st.lists(NAMES, max_size=2).map(tup
 
 
 @given(st.lists(RULES, max_size=3), LABELS, st.lists(LABELS, max_size=4))
-def test_inhibition_is_what_its_rule_says(rules, labels, others):
+def test_inhibition_follows_its_rule(rules, labels, others):
     def holds(rule, other):
         source, target = (
             (all_match(rule.source, one), all_match(rule.target, one)) for one in (other, labels)

@@ -64,11 +64,11 @@ def numbers(rows, section, measure=None):
     }
 
 
-def fits(said, n):
-    """Whether a number can be what is said of it."""
-    if isinstance(said, str):
-        return n < LEAST if said == SMALL else n >= LEAST
-    return n == said
+def fits(printed, n):
+    """Whether a number is consistent with how it is printed."""
+    if isinstance(printed, str):
+        return n < LEAST if printed == SMALL else n >= LEAST
+    return n == printed
 
 
 def possible(facts, hours):
@@ -76,7 +76,7 @@ def possible(facts, hours):
     rows = summary(facts).table().to_dicts()
     cells, totals = numbers(rows, "period_by_room"), numbers(rows, "rooms", "incidents")
     whole = int(numbers(rows, "figures", "value")["incidents_air"])
-    columns = []  # sums by hour, from wherever they are said
+    columns = []  # sums by hour, from wherever they are printed
     clock = numbers(rows, "hour_by_weekday")
     if clock:
         columns.append([sum(n for (h, _), n in clock.items() if h == hour) for hour in hours])
@@ -90,10 +90,10 @@ def possible(facts, hours):
             columns.append([found.get(hour, 0) for hour in hours])
     ways = []
     for room, total in totals.items():
-        said = [cells[room, hour] for hour in hours]
+        printed = [cells[room, hour] for hour in hours]
         choices = [
             [int(n)] if not isinstance(n, str) else [k for k in range(whole + 1) if fits(n, k)]
-            for n in said
+            for n in printed
         ]
         ways.append([w for w in itertools.product(*choices) if sum(w) >= 1 and fits(total, sum(w))])
     found = [
@@ -137,8 +137,8 @@ def test_one_lesson_gives_no_room_away():
     made = summary(facts)
     assert [values[0] for _, values in made.grids["rooms"].rows] == [None] * 3
     assert set(made.grids["rooms"].notes.values()) == {SMALL}
-    said = numbers(made.table().to_dicts(), "figures", "value")
-    assert said["incidents_air"] == 7.0
+    printed = numbers(made.table().to_dicts(), "figures", "value")
+    assert printed["incidents_air"] == 7.0
 
 
 def test_a_school_with_one_room_still_has_its_total():

@@ -59,7 +59,7 @@ def confine(unit: Path) -> None:
     """
     lines = [line.partition("=") for line in unit.read_text().splitlines() if "=" in line]
     filters = [value.strip() for key, _, value in lines if key == "SystemCallFilter"]
-    said = {key: value.strip() for key, _, value in lines}
+    limits = {key: value.strip() for key, _, value in lines}
     allowed: set[str] = set()
     for entry in filters:
         if entry.startswith("~"):
@@ -74,12 +74,12 @@ def confine(unit: Path) -> None:
         number = seccomp.seccomp_syscall_resolve_name(call.encode())
         if number >= 0:
             seccomp.seccomp_rule_add(context, _ALLOW, number, 0)
-    if said["CapabilityBoundingSet"] == "" and os.geteuid() == 0:
+    if limits["CapabilityBoundingSet"] == "" and os.geteuid() == 0:
         for capability in range(_LAST_CAPABILITY + 1):
             _checked(libc.prctl(_CAPBSET_DROP, capability, 0, 0, 0))
-    if said["NoNewPrivileges"] == "yes":
+    if limits["NoNewPrivileges"] == "yes":
         _checked(libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0))
-    if said.get("MemoryDenyWriteExecute") == "yes":
+    if limits.get("MemoryDenyWriteExecute") == "yes":
         _checked(libc.prctl(_SET_MDWE, 1, 0, 0, 0))
     if (code := seccomp.seccomp_load(context)) != 0:
         raise OSError(-code, os.strerror(-code))

@@ -21,16 +21,16 @@ class FakeGrafana:
             return 401, {}, b'{"message": "Invalid API key"}'
         if self.status != 200:
             return self.status, {"Location": "/elsewhere"}, b'{"message": "not now"}'
-        said = json.loads(body) if body else {}
+        content = json.loads(body) if body else {}
         if method != "GET":
             self.writes.append((method, path))
-        status, found = self.route(method, path.removeprefix("/grafana/api"), query, said)
+        status, found = self.route(method, path.removeprefix("/grafana/api"), query, content)
         return status, {"Content-Type": "application/json"}, json.dumps(found).encode()
 
-    def route(self, method, path, query, said):
+    def route(self, method, path, query, content):
         kind, _, rest = path.strip("/").partition("/")
         handle = getattr(self, f"{method.lower()}_{kind}", None)
-        return handle(rest, query, said) if handle else (404, {"message": "Not found"})
+        return handle(rest, query, content) if handle else (404, {"message": "Not found"})
 
     def get_health(self, *_):
         return 200, {"database": "ok", "version": "11.6.0"}
@@ -38,9 +38,9 @@ class FakeGrafana:
     def get_folders(self, uid, *_):
         return (200, self.folders[uid]) if uid in self.folders else (404, {"message": "no folder"})
 
-    def post_folders(self, _rest, _query, said):
-        self.folders[said["uid"]] = said
-        return 200, said
+    def post_folders(self, _rest, _query, content):
+        self.folders[content["uid"]] = content
+        return 200, content
 
     def get_dashboards(self, rest, *_):
         uid = rest.removeprefix("uid/")
@@ -48,10 +48,10 @@ class FakeGrafana:
             return 404, {"message": "Dashboard not found"}
         return 200, {"dashboard": self.dashboards[uid], "meta": {"folderUid": "plumewatch"}}
 
-    def post_dashboards(self, _rest, _query, said):
-        body = said["dashboard"]
-        assert said["folderUid"] in self.folders
-        assert said["overwrite"] is True
+    def post_dashboards(self, _rest, _query, content):
+        body = content["dashboard"]
+        assert content["folderUid"] in self.folders
+        assert content["overwrite"] is True
         version = self.dashboards.get(body["uid"], {"version": 0})["version"] + 1
         self.dashboards[body["uid"]] = {**body, "id": 7, "version": version}
         return 200, {"status": "success", "uid": body["uid"], "version": version}
@@ -61,12 +61,12 @@ class FakeGrafana:
             {k: v for k, v in s.items() if k != "secureJsonData"} for s in self.sources.values()
         ]
 
-    def post_datasources(self, _rest, _query, said):
-        self.sources[3] = {**said, "id": 3}
+    def post_datasources(self, _rest, _query, content):
+        self.sources[3] = {**content, "id": 3}
         return 200, {"id": 3}
 
-    def put_datasources(self, rest, _query, said):
-        self.sources[int(rest)] = {**said, "id": int(rest)}
+    def put_datasources(self, rest, _query, content):
+        self.sources[int(rest)] = {**content, "id": int(rest)}
         return 200, {"id": int(rest)}
 
     def get_annotations(self, _rest, query, _said):
@@ -77,22 +77,22 @@ class FakeGrafana:
             if first <= a["time"] <= last and query["tags"] in a["tags"]
         ]
 
-    def refusal(self, said):
-        incidents = [tag.removeprefix("incident:") for tag in said["tags"]]
+    def refusal(self, content):
+        incidents = [tag.removeprefix("incident:") for tag in content["tags"]]
         found = next((self.refused[i] for i in incidents if i in self.refused), None)
         return found and (found[0], {"message": found[1]})
 
-    def post_annotations(self, _rest, _query, said):
-        if refusal := self.refusal(said):
+    def post_annotations(self, _rest, _query, content):
+        if refusal := self.refusal(content):
             return refusal
         number = len(self.annotations) + 1
-        self.annotations[number] = {**said, "id": number}
+        self.annotations[number] = {**content, "id": number}
         return 200, {"id": number}
 
-    def put_annotations(self, rest, _query, said):
-        if refusal := self.refusal(said):
+    def put_annotations(self, rest, _query, content):
+        if refusal := self.refusal(content):
             return refusal
         if int(rest) not in self.annotations:
             return 404, {"message": "Could not find annotation"}
-        self.annotations[int(rest)].update(said)
+        self.annotations[int(rest)].update(content)
         return 200, {"message": "Annotation updated"}

@@ -1,4 +1,4 @@
-"""Real time-series servers on free loopback ports, and a door that makes a 1.x look like a 2.x."""
+"""Real time-series servers on free loopback ports, and a facade of the 2.x interface over a 1.x."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def _wrap(owner: Any, name: str, *, before: Any = None, after: Any = None) -> No
 
 
 def _in_commit(file: str, die: Any) -> None:
-    """Die when all changes of a transaction are made and COMMIT is not said yet."""
+    """Die when all changes of a transaction are made and COMMIT is not sent yet."""
     from storage.database_file import DatabaseFile
 
     original = DatabaseFile.change

@@ -67,7 +67,7 @@ _LATE = (
     ("main-2-girls-a", EventKind.VAPE, "", 680.0, 20.0),  # in the cooldown of the one before
     ("main-1-girls-a", EventKind.VAPE, "", 90.0, 0.0),  # goes on
 )
-"""Sensor, kind, what is said, seconds before the end, seconds until it is over (0: not yet)."""
+"""Sensor, kind, detail, seconds before the end, seconds until it is over (0: not yet)."""
 _VERDICTS = (Verdict.CONFIRMED, Verdict.FALSE_ALARM, None, Verdict.CONFIRMED, Verdict.NOTHING_FOUND)
 _CAUSES = ("spray", "steam")
 _POLICY = AlertPolicy(
@@ -143,7 +143,7 @@ def simulated_school(folder: Path, hours: float = 12.0, seed: int = 3) -> Simula
 
 def _thinned(readings: Iterator[Reading], shift_s: float, end: float) -> Iterator[Reading]:
     last: dict[str, float] = {}
-    told: dict[str, str] = {}
+    reported: dict[str, str] = {}
     for recorded in readings:
         reading = structs.replace(recorded, time=recorded.time + shift_s)
         if reading.time - last.get(reading.sensor, 0.0) < _THINNED_S or reading.time > end - 5:
@@ -157,8 +157,8 @@ def _thinned(readings: Iterator[Reading], shift_s: float, end: float) -> Iterato
             values |= {"co": 0.4, "light": 180.0 + reading.time % 60}
         updated = reading.sensor == UPDATED and reading.time > end - _UPDATED_S
         version = NEW_FIRMWARE if updated else FIRMWARE[reading.sensor[-1]]
-        news = version if told.get(reading.sensor) != version else ""
-        told[reading.sensor] = version
+        news = version if reported.get(reading.sensor) != version else ""
+        reported[reading.sensor] = version
         yield structs.replace(reading, received=reading.time + 0.4, values=values, firmware=news)
 
 
@@ -193,13 +193,13 @@ def _judged(
     )
     late = {sensor for sensor, *_ in _LATE}
     feed = (r for r in readings if r.sensor not in late or r.time < end - 7_200.0)
-    done, told = 0, 0
+    done, answered = 0, 0
     while batch := list(islice(feed, _BATCH)):
         done += len(batch)
         for alert in consumer.process(batch, done, None).alerts:
             with transaction(connection) as tx:
-                _answer(tx, engine, alert.incident, alert.alerted, told)
-            told += 1
+                _answer(tx, engine, alert.incident, alert.alerted, answered)
+            answered += 1
     for sensor, kind, detail, ago_s, lasts_s in _LATE:
         at = end - ago_s
         event = Event(
@@ -270,16 +270,16 @@ def _health(
     end: float,
 ) -> list[Record]:
     counts: dict[tuple[str, int], int] = {}
-    heard: dict[tuple[str, int], float] = {}
+    received_at: dict[tuple[str, int], float] = {}
     for reading in readings:
         slot = reading.sensor, int((reading.time - start) // 300)
         counts[slot] = counts.get(slot, 0) + 1
-        heard[slot] = reading.received
+        received_at[slot] = reading.received
     found, last = [], {}
     for k in range(int((end - start) // 300)):
         at = start + 300.0 * (k + 1)
         for sensor in registry.sensors.values():
-            last[sensor.id] = heard.get((sensor.id, k), last.get(sensor.id))
+            last[sensor.id] = received_at.get((sensor.id, k), last.get(sensor.id))
             silent = last[sensor.id] is None or at - last[sensor.id] > 3 * sensor.interval_s + 60
             tampered = sensor.id == _TAMPERED and at > end - 5_400
             expected, received = 300.0 / sensor.interval_s, float(counts.get((sensor.id, k), 0))

@@ -65,13 +65,13 @@ def demo_takes_readings(*program: str | Path, **how: Any) -> None:
     command = [*program, "demo", "--json", "--port", str(free_port())]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **how) as demo:
         try:
-            said = ""
+            output = ""
             for line in demo.stdout:
-                said += line
+                output += line
                 if json.loads(line).get("readings"):
                     break
             else:
-                raise AssertionError(said)
+                raise AssertionError(output)
         finally:
             demo.send_signal(signal.SIGINT)
         rest = demo.stdout.read()
@@ -288,14 +288,14 @@ class ServiceProcess:
     def sign_in(self, client: httpx.Client, person: str) -> None:
         """Give a person a password and let their browser sign in."""
         arguments = ("staff", "password", person, "--config", str(self.config))
-        said = run_command(*arguments, stdin=f"{PASSWORD}\n")
-        assert said.returncode == 0, said.stderr
+        output = run_command(*arguments, stdin=f"{PASSWORD}\n")
+        assert output.returncode == 0, output.stderr
         answer = client.post("/sign-in", data={"account": person, "password": PASSWORD})
         assert answer.status_code == 303, answer.text
 
     @property
     def log(self) -> str:
-        """All it has said, over all starts."""
+        """Everything it has logged, over all starts."""
         path = self.folder / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 

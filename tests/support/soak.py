@@ -1,10 +1,11 @@
 """``make soak``: one random fault after the other for minutes or hours, held to the ledger.
 
 Each round is one episode of vaping in a room of its own. Its readings are published in two parts,
-with a fault between or during them; then the fault is taken away, and what the publisher was told
-is stored must be stored, once. At the end every room has exactly one incident, each told at least
-once and at most once more a kill, and memory and open files of the service have not grown. The same
-seed gives the same order of faults; the instants of the kills depend on the machine.
+with a fault between or during them; then the fault is removed, and what was
+acknowledged to the publisher must be stored once. At the end every room has exactly one incident,
+notified at least once and at most once more a kill, and memory and open files of the service have
+not grown. The same seed gives the same order of faults; the instants of the kills depend on the
+machine.
 
 ``--store InfluxDB`` keeps the series in a real InfluxDB, which is killed too. ``--table FILE``
 writes what became of each kind of fault between the markers of a Markdown page.
@@ -319,7 +320,7 @@ def _report(soak: Soak, seed: int, took_s: float) -> str:
     service = soak.service
     rows = [f"| {' | '.join(row)} |" for row in soak.table()]
     lines = [rows[0], "|---" * len(HEAD) + "|", *rows[1:], ""]
-    told = Counter(push["kind"] for push in soak.receiver.pushes if push["reason"] == "opened")
+    pushed = Counter(push["kind"] for push in soak.receiver.pushes if push["reason"] == "opened")
     rss, fds = soak.memory[-1]
     lines += [
         (
@@ -329,11 +330,11 @@ def _report(soak: Soak, seed: int, took_s: float) -> str:
         (
             f"{len(soak.publisher.acknowledged):,} messages acknowledged, each stored once;"
             f" {soak.done} episodes, as many incidents,"
-            f" {told['vape'] - soak.done} notices more than once."
+            f" {pushed['vape'] - soak.done} notices more than once."
         ),
         (
             "Notices that the connection to the broker was lost four times within 30 s:"
-            f" {told['integrity']}."
+            f" {pushed['integrity']}."
         ),
         f"Service at the end: {rss / 1e6:.0f} MB, {fds} open files;"
         " longest stretch without a restart:"

@@ -1,8 +1,8 @@
-"""Push things at moments, and say who must hear what between which: alerting on a fake clock.
+"""Give inputs at moments and state who must be notified of what and when: alerting on a fake clock.
 
 A `Timeline` drives the real engine and the real outbox rows over a database, second by second as
-the service does, with channels that succeed or fail as told. It sleeps never. What was handed over
-is compared with what was wanted: nothing may be missing, and nothing may be left over.
+the service does, with channels that succeed or fail as configured. It never sleeps. The delivered
+notices are compared with the expected ones: none may be missing, and none may be left over.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Timeline:
         self.db = sqlite.connect(self.path)
         weakref.finalize(self, self.db.close)
         sqlite.migrate(self.db, schema.COMPONENT, schema.SCRIPTS)
-        self.heard = []
+        self.received_notices = []
         self.notices = []
         self.alerts = []
         self.now = 0.0
@@ -123,7 +123,7 @@ class Timeline:
             outbox_rows.failed(tx, row, now, error, due_at=now + 5)
             return
         if outbox_rows.sent(tx, row, now):
-            self.heard.append(
+            self.received_notices.append(
                 Heard(self.now, row.person, row.notice.reason.value, row.notice.room, row.channel)
             )
             self.notices.append(row.notice)
@@ -131,17 +131,17 @@ class Timeline:
 
     def want(self, *wanted):
         """Compare: each ``(person, reason, place, from, to)`` once, and nothing else."""
-        left = list(self.heard)
+        left = list(self.received_notices)
         missing = []
         for person, reason, place, begin, end in wanted:
             for found in left:
-                told = (found.person, found.reason, found.place) == (person, reason, place)
-                if told and begin <= found.at <= end:
+                is_wanted = (found.person, found.reason, found.place) == (person, reason, place)
+                if is_wanted and begin <= found.at <= end:
                     left.remove(found)
                     break
             else:
                 missing.append((person, reason, place, begin, end))
-        assert not missing, f"never came: {missing}; came: {self.heard}"
+        assert not missing, f"never came: {missing}; came: {self.received_notices}"
         assert not left, f"nobody wanted: {left}"
 
     def history(self, number=1):

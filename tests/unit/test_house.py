@@ -19,7 +19,7 @@ def test_no_folder_is_a_drawer(package):
     assert {folder: n for folder, n in modules.items() if n > MOST_MODULES} == {}
 
 
-def test_every_folder_of_modules_says_what_it_is_for():
+def test_every_folder_of_modules_states_its_purpose():
     for package in PACKAGES:
         for folder in {path.parent for path in (ROOT / package).rglob("*.py")}:
             assert (folder / "__init__.py").read_text().startswith(('"""', 'r"""')), folder

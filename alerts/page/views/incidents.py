@@ -10,11 +10,19 @@ from starlette.responses import RedirectResponse, Response
 
 from alerts.access.roles import Right, may
 from alerts.errors import FeedbackError, UnknownStaffError
-from alerts.incidents.incident import ActionClass, Verdict
+from alerts.incidents.incident import DECLINED, ActionClass, Verdict
 from alerts.notify.pictures import IncidentPictures
 from alerts.outbound.cap import cap_message
 from alerts.page import queries
-from alerts.page.page_context import Access, NavLink, PageGroup, sentence, serves, text_of
+from alerts.page.page_context import (
+    Access,
+    NavLink,
+    PageGroup,
+    sentence,
+    serves,
+    session_of,
+    text_of,
+)
 from alerts.page.views import charts
 from language.messages import _, mark
 
@@ -77,8 +85,18 @@ class IncidentPages(PageGroup):
             for m in self._context.policy.staff
             if m.targets and m.id != found["acknowledged_by"] and may(m.role, Right.ANSWER)
         ]
+        session = session_of(request)
+        person = session.person if session else ""
+        done = [h["what"] for h in found["history"] if h["who"] == person]
         return self._context.render(
-            request, "incident.html", status, incident=found, error=error, note=note, others=others
+            request,
+            "incident.html",
+            status,
+            incident=found,
+            error=error,
+            note=note,
+            others=others,
+            declined=bool(done) and done[-1] == DECLINED,
         )
 
     @serves("/incidents/{id}/series")
@@ -145,6 +163,11 @@ class IncidentPages(PageGroup):
         """Record that a person is on site."""
         return await self._act(request, self._engine.arrive, channel=_CHANNEL)
 
+    @serves("/incidents/{id}/decline", Right.ANSWER, methods=("POST",))
+    async def decline(self, request: Request) -> Response:
+        """Record that a person cannot go, and ask the next."""
+        return await self._act(request, self._engine.decline, channel=_CHANNEL)
+
     @serves("/incidents/{id}/resolve", Right.ANSWER, methods=("POST",))
     async def resolve(self, request: Request) -> Response:
         """Resolve an incident."""
@@ -197,8 +220,9 @@ class IncidentPages(PageGroup):
 
 def verdict_of(form: FormData) -> tuple[Verdict, str]:
     """Return verdict and cause of a form; raise 400 if there is no such verdict."""
+    cause = text_of(form, "cause")
     try:
-        verdict = Verdict(text_of(form, "verdict"))
+        verdict = Verdict(text_of(form, "verdict") or ("false_alarm" if cause else ""))
     except ValueError:
         raise HTTPException(400, _("Choose one of the answers.")) from None
-    return verdict, text_of(form, "cause") if verdict is Verdict.FALSE_ALARM else ""
+    return verdict, cause if verdict is Verdict.FALSE_ALARM else ""

@@ -79,8 +79,9 @@ def _draw_times(rng: Generator, hours: float, interval_s: int) -> Floats:
     """Draw when the device samples: a drifting clock with jitter."""
     count = int(hours * 3600 / interval_s) + 2
     nominal = rng.uniform(0, interval_s) + np.arange(count) * interval_s * (1 + rng.normal(0, 4e-5))
-    jitter = np.abs(rng.normal(0, rng.choice([0.01, 0.05, 0.25]), count)) * min(1, interval_s)
-    time = np.sort(nominal + jitter)
+    scatter = float(rng.choice([0.01, 0.05, 0.25]))
+    jitter = np.abs(rng.normal(0, scatter, count)) * min(1, interval_s)
+    time: Floats = np.sort(nominal + jitter)
     return time[(time < hours * 3600 - 0.5) & (np.diff(time, prepend=-1) > 0.05)]
 
 

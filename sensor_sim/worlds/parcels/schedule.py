@@ -117,7 +117,7 @@ def draw_school(seed: int, hours: float) -> School:
         evening=rng.uniform(0, 0.5) if rng.random() < 0.5 else rng.uniform(0, 0.08),
         lesson_share=log_uniform(rng, 0.06, 0.3),
         lesson_vaping=rng.uniform(0.4, 0.95),
-        weekend=rng.choice([0.01, 0.05, 0.3], p=[0.5, 0.3, 0.2]),
+        weekend=float(rng.choice([0.01, 0.05, 0.3], p=[0.5, 0.3, 0.2])),
         pm25=log_normal(rng, 7, 0.65, 2, 38),
         hygroscopicity=rng.uniform(0.08, 0.4),
         tvoc=log_normal(rng, 260, 1.1, 30, 3500),

@@ -170,7 +170,7 @@ def test_counting_is_bounded():
     for n in range(25_000):
         limit.take(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", f"a{n}", 2.0 * n)
     assert len(limit._tries) <= 10_000
-    assert "all" in limit._tries  # what counts them all is not forgotten for the many
+    assert "all" in limit._tries  # the total is not evicted by the many
 
 
 def test_every_role_a_school_can_write_has_its_rights():

@@ -3,12 +3,15 @@
 import time
 
 from alerts.incidents.incident import Verdict
+from alerts.notify.notice import KIND_WORDS
 from plumewatch.config.load import parse
 from storage.sqlite import transaction
 from tests.support.broker import free_port
 from tests.support.in_process import running, state_database, store, until
 from tests.support.plumes import readings_of_puff
 from tests.support.service import Receiver
+
+VAPE = KIND_WORDS["vape"]
 
 
 def two_people(base):
@@ -54,7 +57,7 @@ async def test_only_the_responder_is_pushed_after_an_answer(tmp_path, monkeypatc
             await store(service, second[50:])
             await until(lambda: len(dean.pushes) == 2)
             push = dean.pushes[-1]
-            assert "Vaping likely again since " in push["title"]
+            assert f"{VAPE} again since " in push["title"]
             assert push["message"].startswith("dean answered the last alert here at ")
             with state_database(service) as db:
                 rows = [tuple(r) for r in db.execute("SELECT status, again_of FROM incident")]

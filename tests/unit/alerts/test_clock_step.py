@@ -20,7 +20,7 @@ from storage.sqlite import connect, migrate, transaction
 from tests.support.plumes import START, readings_of_puff
 
 
-def test_only_steps_are_told():
+def test_only_steps_are_reported():
     steps = ClockSteps()
     wall, monotonic = 1_790_000_000.0, 50.0
     assert steps.look(wall, monotonic) == 0.0
@@ -126,7 +126,7 @@ def test_an_episode_that_runs_is_ended(database, registry, policy):
 
 
 def test_seconds_are_left_alone(database, registry, policy):
-    """What was read in them is passed over; nothing is forgotten for it."""
+    """Readings in them are skipped; no other state is lost."""
     watched = BatchResult(database, registry, policy)
     quiet = readings_of_puff("s1", START - 300, top=0.0)
     watched.arrive(on_our_clock(quiet, CLOCK_SET_BACK_S - 5))
@@ -152,10 +152,10 @@ def test_silence_is_noticed_by_the_clock_as_it_is_now(database, registry, policy
     """Without following it, nobody would be silent until the clock is where it was."""
     watched = BatchResult(database, registry, policy, LivenessSettings())
     watched.arrive(on_our_clock(readings_of_puff("s1", START - 300, top=0.0), 3600.0))
-    told = []
+    reported = []
     for k in range(60):
-        told += watched.consumer.check_silence(START + 10.0 * k)
-    assert [event.kind for event in told] == [EventKind.OFFLINE]
+        reported += watched.consumer.check_silence(START + 10.0 * k)
+    assert [event.kind for event in reported] == [EventKind.OFFLINE]
 
 
 def test_deadlines_move_and_what_happened_stays(database, registry, policy):

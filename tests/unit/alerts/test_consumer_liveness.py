@@ -84,7 +84,7 @@ def site(tmp_path, registry, policy):
     site.close()
 
 
-def test_facilities_are_told_once_and_the_return_resolves_it(site):
+def test_facilities_are_notified_once_and_the_return_resolves_it(site):
     site.off = {"s3"}
     site.run(3000)
     assert site.incidents() == [("offline", "n1-girls", "open")]
@@ -190,7 +190,7 @@ def test_an_outage_whose_state_is_lost_is_ended_and_judged_anew(site):
     assert site.notices() == [("fm", "opened")]
 
 
-def test_a_will_is_told(site):
+def test_a_will_is_reported(site):
     site.off = {"s3"}
     site.put(Reading("s3", site.now, site.now, {}, ("offline",)))
     site.run(61)

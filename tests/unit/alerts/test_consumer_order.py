@@ -132,14 +132,14 @@ def test_a_loss_delays_an_alert_by_the_hold_where_nothing_else_arrives(make, in_
     before = site.alerts.copy()
     assert len(before) == 1
     assert state.snapshot(site.database, CONSUMER).position == len(readings)
-    site.open()  # a crash: the alert is not told again by what follows
+    site.open()  # a crash: nothing that follows repeats the alert
     site.arrive([r for r in READINGS if r.seq > decides.seq])
     assert site.alerts == before
-    told = [event for event in site.events if event[1] == "alerted"]
-    assert len(told) == 1
+    alerted_events = [event for event in site.events if event[1] == "alerted"]
+    assert len(alerted_events) == 1
 
 
-def test_late_data_is_judged_and_nobody_is_told(make, in_order):
+def test_late_data_is_evaluated_and_nobody_is_notified(make, in_order):
     """A day late: an incident that pages nobody."""
     late = [
         msgspec.structs.replace(r, received=r.received + 86_400, flags=("late",)) for r in READINGS

@@ -112,7 +112,7 @@ def make_site(tmp_path, registry, policy, readings):
 
 
 def run(site, *, crash_at=(), save_at=(), stepped=False):
-    """Process all; at batches 8 and 12 people answer, at 16 one move is taken back."""
+    """Process all; at batches 8 and 12 people answer, at 16 one adjustment is reverted."""
     number = 0
     acts = {
         8: lambda: site.answer(Verdict.FALSE_ALARM, "spray"),
@@ -211,7 +211,7 @@ def test_without_readings_time_alone_places_a_move_and_shows_it(make_site):
 
 
 def test_moves_outlive_a_detector_that_begins_anew(make_site):
-    """Another model's state is not used; what people said of a sensor is."""
+    """Another model's state is not used; the feedback of people on a sensor is."""
     site = make_site()
     for _ in range(8):
         site.process()

@@ -334,7 +334,7 @@ def vape_at(sensor, at, excess):
 
 
 class SaysSo:
-    """A detector of plumes that says what it is told to, when the readings get there."""
+    """A detector of plumes that returns prepared events when their readings arrive."""
 
     model_version = "made"
 

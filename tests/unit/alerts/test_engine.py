@@ -141,8 +141,8 @@ def test_a_second_channel_is_a_row_of_its_own_once_the_first_has_had_its_time(
 
 
 def test_unknown_sensor_is_stored_and_never_alerted_on(tx, engine, make_event):
-    assert engine.on_events(tx, [make_event(sensor="stranger")], 1000.0) == []
-    assert rows(tx, "SELECT sensor, room FROM alert_event") == [("stranger", None)]
+    assert engine.on_events(tx, [make_event(sensor="unregistered")], 1000.0) == []
+    assert rows(tx, "SELECT sensor, room FROM alert_event") == [("unregistered", None)]
 
 
 def test_replay_gives_unknown_sensors_a_room_and_writes_no_notice(tx, policy, make_event):
@@ -201,7 +201,7 @@ def ended(make_event, at, end):
     return make_event(at, phase=EventPhase.ENDED, end=end)
 
 
-def test_cooldown_holds_and_releases_what_still_goes_on(tx, engine, make_event):
+def test_cooldown_defers_and_then_notifies_what_still_goes_on(tx, engine, make_event):
     engine.on_events(tx, [make_event(1000.0)], 1000.0)
     deliver(tx, engine, 1001.0)
     assert engine.on_events(tx, [ended(make_event, 1000.0, 1010.0)], 1010.0) == []
@@ -240,7 +240,9 @@ def test_withdrawal_cancels_what_nobody_got(tx, engine, make_event):
     assert incident.withdrawn_at is not None
 
 
-def test_withdrawal_tells_only_those_told_and_ends_the_cooldown(tx, engine, make_event):
+def test_withdrawal_notifies_only_those_notified_before_and_ends_the_cooldown(
+    tx, engine, make_event
+):
     (first,) = engine.on_events(tx, [make_event()], 1000.0)
     deliver(tx, engine, 1001.0)
     engine.on_events(tx, [make_event(phase=EventPhase.WITHDRAWN)], 1005.0)
@@ -417,7 +419,7 @@ def test_a_test_notice_is_only_noted(tx, engine, make_event):
     assert repository.load(tx, record.incident).status is Status.OPEN
 
 
-def test_an_alert_says_that_its_sensor_is_disputed(tx, engine, make_event):
+def test_an_alert_names_its_sensor_as_disputed(tx, engine, make_event):
     engine.on_events(tx, [make_event(1000.0, kind=EventKind.INTEGRITY)], 1000.0)
     engine.on_events(tx, [make_event(1010.0), make_event(1010.0, "s3")], 1010.0)
     notes = rows(

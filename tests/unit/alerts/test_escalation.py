@@ -9,7 +9,7 @@ import pytest
 from alerts.duty.roster import Receiver, Roster
 from alerts.incidents import silences
 from alerts.incidents.incident import Verdict
-from alerts.notify.notice import render
+from alerts.notify.notice import KIND_WORDS, render
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
 from alerts.routing.matchers import parse_matchers
 from alerts.routing.muting import InhibitRule
@@ -18,6 +18,8 @@ from alerts.secrets import Secret
 from alerts.timings import EscalationTimings
 from detection.events import EventKind, EventPhase
 from tests.support.timeline import Timeline
+
+VAPE = KIND_WORDS["vape"]
 
 BOYS, GIRLS = "Boys N2", "Girls N1"
 TIMINGS = EscalationTimings(escalate_after_s=60, repeat_after_s=300, rounds=2)
@@ -102,8 +104,8 @@ def test_an_arrival_acknowledges_and_notifies_the_others(school, say):
         ("lee", "taken", BOYS, 70, 71),
         ("fay", "taken", BOYS, 70, 71),
     )
-    said = [what for what in school.history() if what.startswith(("ack", "arr"))]
-    assert said == ["acknowledged", "arrived", "arrived as well"]  # twice is once
+    answers = [what for what in school.history() if what.startswith(("ack", "arr"))]
+    assert answers == ["acknowledged", "arrived", "arrived as well"]  # twice is once
 
 
 def test_an_arrival_restarts_the_wait_for_the_reminder(school, say):
@@ -137,7 +139,7 @@ def test_a_second_acknowledgement_is_recorded_without_notices(school, say):
     school.ack(71, "lee")
     school.ack(72, "fox")
     school.run(100)
-    assert [h.reason for h in school.heard] == ["opened"] * 3 + ["taken"] * 2
+    assert [h.reason for h in school.received_notices] == ["opened"] * 3 + ["taken"] * 2
     assert school.history()[-3:] == ["acknowledged", "acknowledged as well", "acknowledged again"]
 
 
@@ -220,7 +222,7 @@ def test_an_empty_ring_does_not_wait(registry, make_event):
 
 
 def test_without_staff_the_end_is_recorded(registry, make_event):
-    """Missinguser: nobody can be told, and that is on record instead of lost."""
+    """Missinguser: nobody can be notified, which is recorded."""
     school = Timeline(registry, AlertPolicy(staff=(), timings=TIMINGS))
     school.push(0, make_event(school.start))
     school.run(400).want()
@@ -255,7 +257,7 @@ def test_a_critical_incident_waits_half_as_long(school, say):
 
 
 def test_a_device_fault_is_for_facilities_and_its_end_for_those_notified(school, say):
-    """Heartbeat: silence of a sensor is told once, and its return to those who know of it."""
+    """Heartbeat: silence of a sensor is notified once, its return to the same people."""
     say(0, kind=EventKind.OFFLINE, confidence=1.0)
     say(900, since=0, kind=EventKind.OFFLINE, confidence=1.0, phase=EventPhase.ENDED)
     school.run(1200).want(
@@ -290,7 +292,7 @@ def silence(school, t, seconds, *matchers, begin=None):
 
 
 def test_a_silenced_incident_is_recorded_and_notified_at_the_end(school, say):
-    """silence, maintenance: held, not lost, and told once when it still goes on."""
+    """silence, maintenance: deferred, not lost, and notified once if it still goes on."""
     silence(school, 0, 300)
     say(10)
     say(20, sensor="s3")
@@ -315,7 +317,7 @@ def test_an_incident_that_ends_within_a_silence_is_never_notified(school, say):
 
 
 def test_a_silence_that_is_ended_early(school, say):
-    """SilenceDelete: what it held is told within a second."""
+    """SilenceDelete: what it deferred is notified within a second."""
     silence(school, 0, 3000)
     say(10)
     school.at(40, lambda tx, now: school.engine.end_silence(tx, 1, "fox", now))
@@ -340,11 +342,11 @@ def test_a_planned_silence_mutes_from_its_start(school, say):
     say(60, sensor="s3")
     say(70, since=50, phase=EventPhase.ENDED)
     school.run(105)
-    assert [h.place for h in school.heard if h.person == "lee"] == [BOYS, GIRLS]
+    assert [h.place for h in school.received_notices if h.person == "lee"] == [BOYS, GIRLS]
 
 
 def test_cold_start(school, say):
-    """An incident that was open before a restart is not told again after it."""
+    """An incident that was open before a restart is not notified again after it."""
     say(0)
     school.stopped(10, 50)
     say(51, since=0, phase=EventPhase.UPDATED)
@@ -388,12 +390,12 @@ def test_an_obsolete_update_is_not_sent(registry, make_event):
 
 
 def test_an_incident_resolves_without_detections_and_the_next_is_a_new_one(school, say):
-    """Alertautoclose: nothing heard for the quiet time, and later the same room again."""
+    """Alertautoclose: no detection for the quiet time, and later the same room again."""
     say(0)
     say(30, since=0, phase=EventPhase.ENDED)
     say(500)
     school.run(510)
-    assert [(h.at, h.person) for h in school.heard if h.person == "lee"] == [
+    assert [(h.at, h.person) for h in school.received_notices if h.person == "lee"] == [
         (0, "lee"),
         (500, "lee"),
     ]
@@ -405,7 +407,7 @@ FAULT, OFFLINE = EventKind.SENSOR_FAULT, EventKind.OFFLINE
 
 
 def test_an_offline_sensor_is_not_reported_as_faulty_too(school, say):
-    """Inhibiting: held while the other goes on, told when that is over and it is not."""
+    """Inhibiting: deferred while the other goes on, notified when only the other is over."""
     say(0, kind=OFFLINE, confidence=1.0)
     say(10, kind=FAULT, confidence=1.0)
     say(100, since=0, kind=OFFLINE, confidence=1.0, phase=EventPhase.ENDED)
@@ -436,8 +438,8 @@ def test_inhibition_rules_of_a_school(registry, make_event, both):
     school.push(0, make_event(school.start, kind=EventKind.SMOKE))
     school.push(5, make_event(school.start + 5))
     school.run(20)
-    told = [h.at for h in school.heard if h.person == "lee"]
-    assert told == ([0, 5] if both else [0])
+    times = [h.at for h in school.received_notices if h.person == "lee"]
+    assert times == ([0, 5] if both else [0])
 
 
 def test_tamper_never_mutes_vaping(school, say):
@@ -557,8 +559,10 @@ def test_vaping_after_an_answer(school, say, words, wanted, again_of):
                     ),
                 )
     school.run(words[-1][0] + 130)
-    heard = [f"{h.person} {h.reason} {h.at:.0f}" for h in school.heard if h.reason != "taken"]
-    assert heard == ["lee opened 0", *wanted]
+    received = [
+        f"{h.person} {h.reason} {h.at:.0f}" for h in school.received_notices if h.reason != "taken"
+    ]
+    assert received == ["lee opened 0", *wanted]
     links = school.db.execute("SELECT id, again_of FROM incident ORDER BY rowid").fetchall()
     ids = ["", *(r["id"] for r in links)]
     assert [r["again_of"] for r in links] == [ids[n] for n in again_of]
@@ -570,5 +574,5 @@ def test_the_notice_after_an_answer_names_it(school, say):
     say(100, since=100)
     school.run(101)
     title, body = render(school.notices[-1])
-    assert title.startswith(f"{BOYS}, floor 2, North: Vaping likely again since ")
+    assert title.startswith(f"{BOYS}, floor 2, North: {VAPE} again since ")
     assert body.startswith("Lee answered the last alert here at ")

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 from alerts.notify.evidence_picture import EvidenceFacts, draw, fetch_span
+from alerts.notify.notice import KIND_WORDS
 from reports.drawing import Box, Drawing, Line, Text, cut, png, svg
+
+VAPE = KIND_WORDS["vape"]
 
 ONSET = 1_788_789_900.0  # 10:05:00 in New York
 SVG = "{http://www.w3.org/2000/svg}"
@@ -61,7 +64,7 @@ def test_three_panels_with_units_marks_and_local_time():
     shown = words(drawing)
     for expected in (
         "Boys N2, floor 2, North",
-        "Vaping likely · Sep 7, 2026 · sensor s1",
+        f"{VAPE} · Sep 7, 2026 · sensor s1",
         "PM2.5, µg/m³",
         "VOC index",
         "Humidity, %",
@@ -75,12 +78,12 @@ def test_three_panels_with_units_marks_and_local_time():
     ):
         assert expected in shown, shown
     root = parsed(drawing)
-    assert root.find(f"{SVG}title").text == "Boys N2: Vaping likely since 10:05:00"
+    assert root.find(f"{SVG}title").text == f"Boys N2: {VAPE} since 10:05:00"
     assert root.find(f"{SVG}desc").text == "PM2.5 rose from 4 to 180 µg/m³ in 6 s"
     assert root.get("role") == "img"
 
 
-def test_marks_are_told_apart_without_colour():
+def test_marks_are_distinct_without_color():
     drawing = draw(facts(), *readings())
     upright = {
         i.dash
@@ -90,7 +93,7 @@ def test_marks_are_told_apart_without_colour():
     assert {(4, 3), (), (1.2, 3)} <= upright
 
 
-def test_marks_stand_at_their_times():
+def test_marks_are_drawn_at_their_times():
     drawing = draw(facts(), *readings())
     left, right = 46.0, 348.0
     marks = {
@@ -193,8 +196,8 @@ def test_baseline_is_a_thin_broken_line():
     assert broken(facts(baselines={"pm25": float("nan")})) == 1
 
 
-def test_taken_back_is_said():
-    assert "Vaping likely, withdrawn" in words(draw(facts(withdrawn=True), *readings()))[1]
+def test_a_withdrawn_event_is_labeled_so():
+    assert f"{VAPE}, withdrawn" in words(draw(facts(withdrawn=True), *readings()))[1]
 
 
 HOSTILE = '<script>alert(1)</script>"&\x00\x1b[31m\u202e\ud800]]>\n' + "x" * 300
@@ -239,7 +242,7 @@ def test_local_time(onset, zone, shown):
     assert set(shown) <= set(words(draw(event, [onset], {"pm25": [9.0]})))
 
 
-def test_fetch_span_holds_all_that_is_drawn_and_is_bounded():
+def test_fetch_span_contains_all_that_is_drawn_and_is_bounded():
     start, stop = fetch_span(facts())
     assert start < ONSET - 60
     assert stop > ONSET + 120
@@ -282,7 +285,7 @@ def test_png_header_size_and_no_metadata():
     assert len(zlib.decompress(b"".join(body for name, body in found if name == b"IDAT"))) > 0
 
 
-def test_png_draws_what_svg_says():
+def test_png_draws_the_content_of_the_svg():
     from io import BytesIO
 
     from PIL import Image

@@ -142,7 +142,7 @@ def test_lives(play, script, status, effects):
             ["Page", *TAKEN] + 2 * ["Stop", "ScheduleAckDeadline"],
             1060,
         ),
-        (  # what was said already is not asked for again
+        (  # an answer that was given is not requested again
             [(A, 1000), ("feedback", 1050, Verdict.CONFIRMED), ("here", 1060)],
             ["acknowledged", "feedback: confirmed", "arrived"],
             ["Page", *TAKEN, "Stop", "EndCooldown"],
@@ -301,7 +301,7 @@ def test_nothing_but_a_detection_opens(make_event):
             step(None, given, RULES)
 
 
-def test_a_resolved_incident_takes_no_new_detection(play, make_event):
+def test_a_resolved_incident_ignores_new_detections(play, make_event):
     incident, _ = play((A, 1000), (E, 1010), ("tick", 1130))
     with pytest.raises(ValueError, match="is resolved"):
         step(incident, Detected(make_event(sensor="s2"), 1200.0), RULES)
@@ -315,7 +315,7 @@ def test_effects_name_their_moment(play):
     assert [e.at for e in effects if isinstance(e, Page)] == [1000]
 
 
-def test_only_who_has_it_is_not_told_so_when_a_page_crosses(play):
+def test_only_the_responder_gets_no_stand_down_when_a_page_crosses(play):
     _, effects = play((A, 1000), ("ack", 1001, "ap"), ("delivered", 1002))
     assert kinds(effects) == ["Page", *TAKEN, "StartCooldown"]
 
@@ -353,7 +353,7 @@ def test_a_held_incident_that_grows_is_looked_at_again_at_once(play):
     assert silenced.incident.held_until == 9000.0
 
 
-def test_a_hold_that_goes_on_as_something_else_is_said(play):
+def test_a_deferral_that_continues_for_another_reason_is_recorded(play):
     incident, _ = play((A, 1000), cooldown_until=1100.0)
     silenced = step(incident, Tick(1100, Mute(1200.0, "silence 3", "silence 3 by Lee")), RULES)
     assert silenced.incident.held_until == 1200.0

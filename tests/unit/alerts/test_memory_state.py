@@ -67,7 +67,7 @@ def test_what_is_decided_in_memory_is_as_if_decided_on_the_disk(disk, engine, ma
     assert carry(memory, disk) == 0
     assert everything(disk) == everything(memory)
     assert len(everything(disk)["outbox"]) >= 1
-    assert decide(engine, disk, make_event()) == []  # the event is known: nobody is told twice
+    assert decide(engine, disk, make_event()) == []  # the event is known: nobody is notified twice
     assert take_changes(memory) == []
     memory.close()
 

@@ -18,7 +18,7 @@ from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyErr
 from alerts.incidents import change_feed, silences
 from alerts.incidents.incident import Verdict
 from alerts.notify.channels.apprise_notifier import RecordingNotifier
-from alerts.notify.notice import Notice, NoticeReason
+from alerts.notify.notice import KIND_WORDS, Notice, NoticeReason
 from alerts.outbound import webhooks
 from alerts.outbound.cap import NAMESPACE, cap_message, fault_of_sender
 from alerts.outbound.home_assistant import discovery
@@ -40,6 +40,8 @@ from storage.registry import Registry, Room
 from tests.support import cap_rules
 from tests.support.provider import Provider, answer
 from tests.unit.alerts.test_page import Page
+
+VAPE = KIND_WORDS["vape"]
 
 NOW = 1_788_789_900.0
 KEY = base64.b64encode(b"k" * 32).decode()
@@ -178,7 +180,7 @@ def test_cap_over_a_life_keeps_to_the_rules_of_the_schema(engine, db, registry, 
 
     opened = now()
     assert text(opened, "msgType") == "Alert"
-    assert text(opened, "event") == "Vaping likely"
+    assert text(opened, "event") == VAPE
     assert text(opened, "areaDesc") == "Boys N2, floor 2, North"
     assert (text(opened, "urgency"), text(opened, "certainty")) == ("Immediate", "Likely")
     assert text(opened, "sent").endswith("-04:00")
@@ -325,7 +327,7 @@ def test_only_the_kinds_that_are_wanted(registry, policy, db, make_event):
     assert [person for _, person, _ in rows_of(db)] == ["webhook/b"]
 
 
-def test_what_is_taken_back_says_so_and_old_changes_are_dropped(engine, db, make_event):
+def test_a_withdrawal_is_reported_and_old_changes_are_dropped(engine, db, make_event):
     event = make_event(NOW - 5)
     happen(engine, db, event)
     happen(engine, db, replace(event, phase=EventPhase.WITHDRAWN), NOW)

@@ -16,6 +16,7 @@ from alerts.incidents.incident import Status
 from alerts.incidents.repository import load
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.channels.apprise_notifier import RecordingNotifier
+from alerts.notify.notice import KIND_WORDS
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump, PumpSettings
 from alerts.policy import BUILT_IN_ROUTES, StaffMember
@@ -23,6 +24,8 @@ from alerts.secrets import Secret
 from detection.events import EventKind, EventPhase
 from storage import sqlite
 from storage.errors import StorageUnavailableError
+
+VAPE = KIND_WORDS["vape"]
 
 FAST = PumpSettings(first_retry_s=0.02, max_retry_s=0.05, idle_s=0.2, send_timeout_s=0.5, lease_s=2)
 TRANSIENT = TransientNotifyError(NotifyReason.SERVER_ERROR, "HTTP 503")
@@ -96,7 +99,7 @@ async def test_a_committed_notice_leaves_at_once(run, make_event):
     (record,) = bench.events(make_event())
     await bench.until(lambda: bench.outcomes)
     (sent,) = notifier.sent
-    assert sent.title == "Boys N2, floor 2, North: Vaping likely since 19:16:34"
+    assert sent.title == f"Boys N2, floor 2, North: {VAPE} since 19:16:34"
     assert sent.body.startswith("90 % likely vaping (10 % spray). Why: fine particles rose")
     assert sent.body.endswith(f"/incidents/{record.incident}")
     assert load(bench.db, record.incident).status is Status.NOTIFIED
@@ -319,7 +322,7 @@ class Pictures:
 
 
 @pytest.mark.parametrize("picture", [b"PNG", None])
-async def test_an_alert_takes_its_picture_or_goes_without(run, make_event, picture):
+async def test_an_alert_is_sent_with_its_picture_or_without(run, make_event, picture):
     notifier, pictures = RecordingNotifier(), Pictures(picture)
     bench = run(notifier, pictures=pictures)
     (record,) = bench.events(make_event())
@@ -340,7 +343,7 @@ async def test_a_retry_and_a_withdrawal_go_without_picture(run, make_event):
     assert len(pictures.asked) == 1
 
 
-async def test_no_picture_is_made_for_a_target_that_takes_none(run, make_event):
+async def test_no_picture_is_drawn_for_a_target_that_shows_none(run, make_event):
     class TextOnly(RecordingNotifier):
         takes_picture = staticmethod(lambda _target: False)
 
@@ -398,8 +401,8 @@ async def test_a_channel_that_hangs_does_not_keep_the_second_waiting(run, policy
             await super().send(target, notice, timeout_s=timeout_s, picture=picture)
 
     notifier = Hanging()
-    calm = with_two_channels(policy)
-    hasty = replace(calm, timings=replace(calm.timings, fallback_after_s=1.0))
+    patient = with_two_channels(policy)
+    hasty = replace(patient, timings=replace(patient.timings, fallback_after_s=1.0))
     settings = replace(FAST, send_timeout_s=5.0, lease_s=6.0, idle_s=15.0)
     bench = run(notifier, settings, hasty)
     bench.events(make_event())
@@ -408,7 +411,7 @@ async def test_a_channel_that_hangs_does_not_keep_the_second_waiting(run, policy
     assert [o.channel for o in bench.outcomes if o.error] == []  # the first is still at it
 
 
-async def test_if_nobody_can_be_told_the_next_are_asked_at_once(run, policy, make_event):
+async def test_if_nobody_can_be_notified_the_next_are_paged_at_once(run, policy, make_event):
     """All channels of the first ring refuse: its time to answer is not waited for."""
     lee, fox = (replace(m, role="staff") for m in policy.staff[:2])
     roster = Roster(

@@ -13,11 +13,14 @@ from alerts.access.passwords import Hasher
 from alerts.engine import AlertEngine
 from alerts.incidents import repository
 from alerts.incidents.incident import Status, Verdict
+from alerts.notify.notice import KIND_WORDS
 from alerts.notify.pictures import IncidentPictures
 from alerts.page import PipelineStatus, StaffPageSettings, create_app
 from detection.events import ChannelEvidence, EventKind, EventPhase
 from storage import sqlite
 from storage.timeseries import LatestReading
+
+VAPE = KIND_WORDS["vape"]
 
 PASSWORD = "seven blue kettles"
 HASHER = Hasher(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
@@ -81,7 +84,7 @@ PATHS = ("/", "/partials/board", "/incidents", "/partials/incidents", "/sensors"
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_reading_is_open_on_loopback_and_closed_elsewhere(open_page, path):
+async def test_reading_is_allowed_on_loopback_only(open_page, path):
     assert (await open_page().client.get(path)).status_code == 200
     answer = await open_page(open_reading=False).client.get(path)
     assert answer.status_code == 303
@@ -135,7 +138,7 @@ async def test_acknowledge_and_feedback(open_page, make_event):
         ({"verdict": "confirmed", "note": "x" * 20_000}, 413),
     ],
 )
-async def test_feedback_that_does_not_fit_is_said_so(open_page, make_event, form, status):
+async def test_invalid_feedback_is_explained(open_page, make_event, form, status):
     page = open_page()
     incident = page.incident(make_event)
     await page.sign_in()
@@ -146,7 +149,7 @@ async def test_feedback_that_does_not_fit_is_said_so(open_page, make_event, form
     assert repository.load(page.db, incident).verdict is None
 
 
-async def test_who_is_there_says_so_and_the_next_step_stands_out(open_page, make_event):
+async def test_arrival_is_reported_and_the_next_step_stands_out(open_page, make_event):
     page = open_page()
     incident = page.incident(make_event)
     url = f"/incidents/{incident}"
@@ -175,7 +178,7 @@ async def test_who_is_there_says_so_and_the_next_step_stands_out(open_page, make
     assert shown.count("<b>On site</b>") == 1
 
 
-async def test_why_somebody_was_told_stays_when_more_is_known(
+async def test_the_reason_of_a_notice_stays_when_more_is_known(
     open_page, make_event, database, registry
 ):
     """A second puff on top of the first has another level before it."""
@@ -189,21 +192,21 @@ async def test_why_somebody_was_told_stays_when_more_is_known(
         evidence={"pm25": ChannelEvidence(232.0, 532.0, 19.0, None)},
         time=page.now + 180.0,
     )
-    told = "rose from 4 to 180"
+    rise = "rose from 4 to 180"
     shown = (await page.client.get(f"/incidents/{incident}")).text
-    assert told in shown
+    assert rise in shown
     assert "<details>" not in shown
     with sqlite.transaction(page.db) as tx:
         page.engine.on_events(tx, [later], page.now + 180.0)
-        assert told in repository.sentence(tx, first.id)
+        assert rise in repository.sentence(tx, first.id)
     shown = (await page.client.get(f"/incidents/{incident}")).text
     why, since = shown.split("<details>")
-    assert told in why
+    assert rise in why
     assert "90 % likely vaping" in why
     assert "Latest" in since
     assert "rose from 232 to 764" in since
     facts = IncidentPictures(database, registry, None, "UTC")._facts(incident)
-    assert told in facts.sentence
+    assert rise in facts.sentence
     assert facts.baselines == {"pm25": 4.0}
 
 
@@ -217,7 +220,7 @@ async def test_reports_are_a_page_of_who_may_have_them(open_page):
     assert 'href="/reports"' in (await analyst.client.get("/")).text
 
 
-async def test_what_followed_is_said_after_what_was_found_and_may_be_changed(open_page, make_event):
+async def test_the_outcome_is_reported_after_the_verdict_and_may_be_changed(open_page, make_event):
     page = open_page()
     incident = page.incident(make_event)
     url = f"/incidents/{incident}"
@@ -322,7 +325,7 @@ async def test_incident_series_mark_the_event(open_page, make_event):
     page = open_page()
     incident = page.incident(make_event)
     answer = (await page.client.get(f"/incidents/{incident}/series")).json()
-    assert [m["words"] for m in answer["marks"]] == ["Vaping likely"]
+    assert [m["words"] for m in answer["marks"]] == [VAPE]
     assert answer["start"] < answer["marks"][0]["onset"] < answer["end"]
 
 
@@ -379,7 +382,7 @@ async def test_untrusted_text_stays_text(open_page, make_event):
     assert "&lt;img src=x" in shown
 
 
-async def test_the_board_says_when_nobody_can_be_told(database, registry, make_event):
+async def test_the_board_warns_when_nobody_can_be_notified(database, registry, make_event):
     from alerts.policy import AlertPolicy
 
     page = Page(database, registry, AlertPolicy())

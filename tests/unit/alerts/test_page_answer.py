@@ -16,12 +16,15 @@ from alerts.incidents import repository
 from alerts.incidents.incident import ActionClass, Status, Verdict
 from alerts.notify.answer_links import answer_of, with_answer_link
 from alerts.notify.channels.apprise_notifier import RecordingNotifier
+from alerts.notify.notice import KIND_WORDS
 from alerts.notify.pump import OutboxPump
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from storage import sqlite
 from tests.unit.alerts.test_page import HOST, NOW, PASSWORD, Page
 from tests.unit.alerts.test_page_people import act
+
+VAPE = KIND_WORDS["vape"]
 
 
 @pytest.fixture
@@ -57,7 +60,7 @@ def history(page, incident):
     return [tuple(row) for row in rows]
 
 
-async def test_one_press_takes_it_and_a_second_changes_nothing(open_page, make_event):
+async def test_one_press_acknowledges_and_a_second_changes_nothing(open_page, make_event):
     page = open_page()
     incident = page.incident(make_event)
     token = token_for(page, incident)
@@ -84,9 +87,7 @@ async def test_two_presses_at_once_are_one(open_page, make_event):
     assert [what for _, what, _ in history(page, incident)].count("acknowledged") == 1
 
 
-async def test_what_was_found_is_said_with_the_token_that_the_first_press_gave(
-    open_page, make_event
-):
+async def test_the_verdict_is_sent_with_the_token_of_the_first_press(open_page, make_event):
     page = open_page()
     incident = page.incident(make_event)
     feedback = (await press(page, token_for(page, incident))).json()["feedback"]
@@ -102,7 +103,7 @@ async def test_what_was_found_is_said_with_the_token_that_the_first_press_gave(
     assert repository.load(page.db, incident).verdict is Verdict.CONFIRMED
 
 
-async def test_who_is_there_says_so_once(open_page, make_event):
+async def test_arrival_is_reported_once(open_page, make_event):
     page = open_page()
     incident = page.incident(make_event)
     taken = (await press(page, token_for(page, incident))).json()
@@ -163,7 +164,7 @@ async def test_what_is_answered_reads_answered(open_page, make_event):
     for path in ("/", "/incidents", f"/incidents/{incident}", "/rooms/n2-boys"):
         shown = (await page.client.get(path)).text
         assert "False alarm: spray" in shown
-        assert "Vaping likely since" not in shown
+        assert f"{VAPE} since" not in shown
 
 
 async def test_the_answer_page_loads_only_what_it_needs(open_page):
@@ -176,7 +177,7 @@ async def test_the_answer_page_loads_only_what_it_needs(open_page):
     assert sum(sizes) + len(shown) < 40_000
 
 
-async def test_an_arrival_after_the_end_is_said_and_counts_no_more(open_page, make_event):
+async def test_an_arrival_after_the_end_is_explained_and_not_counted(open_page, make_event):
     page = open_page()
     incident = page.incident(make_event)
     say = (await press(page, token_for(page, incident))).json()["feedback"]
@@ -415,7 +416,7 @@ async def test_tokens_are_long_and_stored_as_hashes_alone(open_page, make_event)
     assert page.db.execute("SELECT count(*) FROM action_token").fetchone()[0] == 1
 
 
-async def test_the_button_of_a_web_app_elsewhere_may_be_pressed(open_page, make_event):
+async def test_the_button_of_a_web_app_on_another_host_may_be_pressed(open_page, make_event):
     page = open_page()
     token = token_for(page, page.incident(make_event))
     headers = {"Origin": "https://ntfy.example", "Sec-Fetch-Site": "cross-site"}
@@ -426,7 +427,7 @@ async def test_the_button_of_a_web_app_elsewhere_may_be_pressed(open_page, make_
     assert "access-control-allow-credentials" not in answer.headers
 
 
-async def test_a_disk_that_refuses_is_said_and_the_press_may_be_repeated(
+async def test_a_failing_disk_is_reported_and_the_press_may_be_repeated(
     open_page, make_event, monkeypatch
 ):
     page = open_page()

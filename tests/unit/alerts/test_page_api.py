@@ -121,11 +121,11 @@ async def test_no_request_breaks_the_page(open_page, make_event, series, role, m
                 params=dict(case.query or {}),
                 data=form if operation.method == "post" else None,
             )
-            said = f"{operation.method} {case.formatted_path!r} {case.query} {form}: {answer}"
+            context = f"{operation.method} {case.formatted_path!r} {case.query} {form}: {answer}"
             described = DOCUMENT["paths"][operation.path][operation.method]["responses"]
             allowed = {*described, *(("404", "405") if mode is INVALID else ())}
-            assert str(answer.status_code) in allowed, said
-            assert "default-src 'none'" in answer.headers["content-security-policy"], said
+            assert str(answer.status_code) in allowed, context
+            assert "default-src 'none'" in answer.headers["content-security-policy"], context
             assert "Traceback" not in answer.text
             statuses.add(answer.status_code)
     assert {200, 404} <= statuses
@@ -164,8 +164,8 @@ async def test_no_request_breaks_the_ingest(operation, mode):
                 content=body,
                 headers={"authorization": f"Bearer {token}", "content-type": "application/json"},
             )
-            said = f"{case.formatted_path!r} {body[:200]!r}: {answer} {answer.text}"
-            assert str(answer.status_code) in allowed, said
+            context = f"{case.formatted_path!r} {body[:200]!r}: {answer} {answer.text}"
+            assert str(answer.status_code) in allowed, context
             assert "token-of-the-fuzzer" not in answer.text
             statuses.add(answer.status_code)
     task.cancel()

@@ -1,5 +1,6 @@
 """What people do beyond taking an incident: hand over, end, note, silence; and who is on duty."""
 
+import re
 import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,10 +10,13 @@ import pytest
 
 from alerts.incidents import repository, silences
 from alerts.incidents.incident import Status
+from alerts.notify.notice import KIND_WORDS
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from storage import sqlite
 from tests.unit.alerts.test_page import Page
+
+VAPE = KIND_WORDS["vape"]
 
 NASTY = "<script>alert(1)</script>"
 
@@ -128,7 +132,7 @@ async def test_a_silence_is_added_listed_and_ended(open_page, make_event):
     assert (silence.owner, silence.reason) == ("ap", "paint")
     assert (silence.starts_at, silence.ends_at) == (page.now, page.now + 7200)
     shown = (await page.client.get("/silences")).text
-    assert "Boys N2, vaping likely" in shown
+    assert f"Boys N2, {VAPE.lower()}" in shown
     assert "A. Principal" in shown
     with sqlite.transaction(page.db) as tx:
         assert page.engine.on_events(tx, [make_event(page.now + 5)], page.now + 5) == []
@@ -147,7 +151,7 @@ async def test_one_that_begins_later(open_page):
     assert silence.starts_at == page.now + 4 * 3600
     assert silence.ends_at == page.now + 6 * 3600
     shown = (await page.client.get("/silences")).text
-    assert "Floor 2, North, vaping likely" in shown
+    assert f"Floor 2, North, {VAPE.lower()}" in shown
 
 
 @pytest.mark.parametrize(
@@ -267,7 +271,7 @@ async def test_text_in_a_silence_stays_text(open_page):
     assert shown.count("&lt;script&gt;alert(1)") == 3
 
 
-async def test_who_is_on_duty_and_who_would_be_told(open_page):
+async def test_who_is_on_duty_and_who_would_be_notified(open_page):
     page = open_page()
     assert (await page.client.get("/duty")).status_code == 303
     await page.sign_in()
@@ -278,10 +282,36 @@ async def test_who_is_on_duty_and_who_would_be_told(open_page):
     assert "never notified: An Analyst, Ad Min" in shown
 
 
-async def test_nobody_on_duty_is_said(database, registry):
+async def test_an_empty_duty_schedule_is_reported(database, registry):
     page = Page(database, registry, AlertPolicy(staff=(StaffMember("x", "X", "admin"),)))
     await page.sign_in("x")
     shown = (await page.client.get("/duty")).text
     assert "Nobody is on duty now" in shown
     await page.client.aclose()
     page.db.close()
+
+
+async def test_who_cannot_go_says_so_on_the_page_and_the_next_is_asked(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    await page.sign_in()
+    url = f"/incidents/{incident}"
+    assert 'id="decline"' in (await page.client.get(url)).text
+    assert (await act(page, f"{url}/decline")).status_code == 303
+    shown = (await page.client.get(url)).text
+    assert "You said that you cannot go." in shown
+    assert 'id="decline"' not in shown
+    assert "Cannot go" in shown  # in the history
+    await page.sign_in("an")
+    assert (await act(page, f"{url}/decline")).status_code == 403
+
+
+async def test_the_cause_of_a_false_alarm_is_one_tap(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    await page.sign_in()
+    answer = await act(page, f"/incidents/{incident}/feedback", cause="spray")
+    assert answer.status_code == 303
+    assert repository.load(page.db, incident).verdict.value == "false_alarm"
+    shown = (await page.client.get(f"/incidents/{incident}")).text
+    assert re.search(r'name="cause" value="spray"\s+aria-pressed="true"', shown)

@@ -98,7 +98,7 @@ async def test_an_html_report_opens_in_the_browser_with_its_own_styles_and_nothi
     assert file.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_a_file_of_one_building_says_so(open_page):
+async def test_a_file_of_one_building_names_it(open_page):
     page = open_page()
     await page.sign_in("an")
     await ask(page, building="North wing")
@@ -158,7 +158,7 @@ async def test_times_are_asked_for_in_one_way(open_page, chosen, name, fields):
         ({"span": "days", "name": "summary", "intervention": "soon"}, "is not a date"),
     ],
 )
-async def test_what_is_no_time_is_said(open_page, chosen, message):
+async def test_an_invalid_time_is_explained(open_page, chosen, message):
     page = open_page(times=TIMES)
     await page.sign_in("an")
     answer = await ask(page, **chosen)
@@ -208,7 +208,7 @@ async def test_it_goes_after_an_hour(open_page):
     assert not path.exists()
 
 
-async def test_what_went_wrong_is_said(open_page):
+async def test_failures_are_explained(open_page):
     page = open_page(FAILS)
     await page.sign_in("an")
     await ask(page)

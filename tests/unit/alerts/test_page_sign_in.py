@@ -25,7 +25,7 @@ async def act(page, path, **form):
     return await page.client.post(path, data={"form_token": await page.form_token(), **form})
 
 
-async def test_the_cookie_holds_no_password_and_no_script_reads_it(open_page):
+async def test_the_cookie_contains_no_password_and_no_script_reads_it(open_page):
     page = open_page()
     answer = await page.sign_in(after="/incidents")
     assert (answer.status_code, answer.headers["location"]) == (303, "/incidents")
@@ -200,7 +200,7 @@ async def test_analysts_read_and_change_nothing(open_page, make_event):
 
 async def test_a_password_is_changed_and_ends_the_other_sessions(open_page):
     page = open_page()
-    elsewhere = (await page.sign_in()).cookies["plumewatch_session"]
+    other_session = (await page.sign_in()).cookies["plumewatch_session"]
     page.client.cookies.clear()
     await page.sign_in()
     assert "signed in on 2 browsers" in (await page.client.get("/account")).text
@@ -217,7 +217,7 @@ async def test_a_password_is_changed_and_ends_the_other_sessions(open_page):
     assert (
         "Your password has been changed" in (await page.client.get(answer.headers["location"])).text
     )
-    async with another_browser(page, Cookie=f"plumewatch_session={elsewhere}") as thief:
+    async with another_browser(page, Cookie=f"plumewatch_session={other_session}") as thief:
         assert "Sign in" in (await thief.get("/")).text
     page.client.cookies.clear()
     page.now += 61

@@ -101,7 +101,7 @@ def test_a_decoder_that_reads_any_telling_name_is_not_offered():
 @pytest.mark.parametrize(
     ("topic", "message"), [("void/1", "binary"), ("long/1", "only the beginning of the payload")]
 )
-async def test_no_suggestion_says_why(open_page, topic, message):
+async def test_a_missing_suggestion_is_explained(open_page, topic, message):
     response = await shown(await signed_in(open_page()), topic)
     assert response.status_code == 200
     assert "No suggestion" in response.text
@@ -110,7 +110,7 @@ async def test_no_suggestion_says_why(open_page, topic, message):
 
 
 @pytest.mark.parametrize("topic", ["", "never/heard", "x" * 2000])
-async def test_what_was_not_heard(open_page, topic):
+async def test_a_topic_that_was_not_received(open_page, topic):
     assert (await shown(await signed_in(open_page()), topic)).status_code == 404
 
 

@@ -67,7 +67,7 @@ def test_the_end_and_the_withdrawal_show(source, incident, make_event):
     assert "withdrawn" in source.svg(found)
 
 
-def test_a_detection_that_stands_goes_before_one_taken_back(source, incident, make_event):
+def test_an_active_detection_precedes_a_withdrawn_one(source, incident, make_event):
     first, second = make_event(ONSET + 6, onset=ONSET), make_event(ONSET + 9, sensor="s2")
     (found,) = incident(first, second)
     assert "sensor s1" in source.svg(found)

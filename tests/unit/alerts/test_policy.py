@@ -6,7 +6,6 @@ import pickle
 import pytest
 
 from alerts.errors import PolicyError, SecretError
-from alerts.notify.notice import Notice, NoticeReason, render
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.routing.matchers import parse_matchers
 from alerts.routing.muting import InhibitRule
@@ -123,38 +122,3 @@ def test_empty_secret_file(tmp_path):
     path.write_text(" \n")
     with pytest.raises(SecretError, match="is empty"):
         load_secret("x", file=path)
-
-
-NOTICE = Notice(
-    "20260907-001",
-    NoticeReason.OPENED,
-    "vape",
-    "Boys N2",
-    "2",
-    "North",
-    1_788_789_900.0,
-    "PM2.5 rose from 4 to 180 µg/m³ in 6 s, fell by half in 62 s; " * 40,
-    "America/New_York",
-    "https://plumewatch.example/incidents/20260907-001",
-)
-
-
-@pytest.mark.parametrize(
-    ("scheme", "title", "body"),
-    [("twilio", 70, 85), ("pover", 100, 900), ("ntfys", 120, 600), ("workflows", 120, 800)],
-)
-def test_texts_fit_their_channel_and_keep_the_link(scheme, title, body):
-    said, text = render(NOTICE, scheme)
-    assert len(said) <= title
-    assert len(text) <= body
-    assert text.endswith(NOTICE.link)
-    assert said.startswith("Boys N2")
-
-
-def test_a_withdrawn_notice_asks_for_nothing():
-    import msgspec
-
-    notice = msgspec.structs.replace(NOTICE, reason=NoticeReason.WITHDRAWN, evidence="")
-    title, body = render(notice)
-    assert title == "Boys N2, floor 2, North: withdrawn, vaping likely at 10:05:00"
-    assert body.startswith("Later readings ruled it out.")

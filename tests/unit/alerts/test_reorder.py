@@ -140,7 +140,7 @@ def test_any_order_within_the_window_comes_out_in_order(numbers):
 
 
 @given(permutations, losses, st.integers(0, 18))
-def test_nothing_is_lost_or_said_twice_and_a_snapshot_changes_nothing(numbers, lost, cut):
+def test_nothing_is_lost_or_counted_twice_and_a_snapshot_changes_nothing(numbers, lost, cut):
     whole, split = Reorder(), Reorder()
     came = [k for k in numbers if k not in lost]
     arrivals = [reading(0), *(reading(k, received=T + n / 4) for n, k in enumerate(came))]

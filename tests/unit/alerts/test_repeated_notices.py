@@ -96,7 +96,7 @@ def test_row(school, say, kind, script, until, reasons):
     for t, more in script:
         say(t, kind, **more)
     school.run(until)
-    assert [h.reason for h in school.heard] == reasons
+    assert [h.reason for h in school.received_notices] == reasons
 
 
 def channels(school):
@@ -109,7 +109,7 @@ def test_a_repetition_within_the_cooldown_is_recorded_without_a_notice(school, s
     say(60)
     say(69, since=60, phase=EventPhase.ENDED)
     school.run(400)
-    assert [h.reason for h in school.heard] == ["opened"]
+    assert [h.reason for h in school.received_notices] == ["opened"]
     rows = school.db.execute("SELECT suppressed_by FROM incident ORDER BY rowid").fetchall()
     assert [r["suppressed_by"] for r in rows] == ["", "cooldown"]
 
@@ -120,7 +120,7 @@ def test_what_is_more_severe_breaks_the_cooldown(school, say):
         say(100 * k)
         say(100 * k + 9, since=100 * k, phase=EventPhase.ENDED)
     school.run(390)
-    assert [h.at for h in school.heard] == [0, 200]
+    assert [h.at for h in school.received_notices] == [0, 200]
 
 
 def test_a_cooldown_without_a_delivered_notice_mutes_nothing(school, say):
@@ -130,7 +130,7 @@ def test_a_cooldown_without_a_delivered_notice_mutes_nothing(school, say):
     say(9, since=0, phase=EventPhase.ENDED)
     say(60)
     school.run(70)
-    assert [(h.at, h.reason) for h in school.heard] == [(65, "opened"), (65, "opened")]
+    assert [(h.at, h.reason) for h in school.received_notices] == [(65, "opened"), (65, "opened")]
 
 
 def test_a_sensor_that_comes_and_goes_is_notified_ever_more_rarely(school, say):
@@ -139,8 +139,8 @@ def test_a_sensor_that_comes_and_goes_is_notified_ever_more_rarely(school, say):
         say(600 * k, OFFLINE)
         say(600 * k + 60, OFFLINE, since=600 * k, phase=EventPhase.ENDED)
     school.run(18 * 600, step=5.0)
-    opened = [h.at for h in school.heard if h.reason == "opened"]
-    recovered = [h.at for h in school.heard if h.reason == "recovered"]
+    opened = [h.at for h in school.received_notices if h.reason == "opened"]
+    recovered = [h.at for h in school.received_notices if h.reason == "recovered"]
     assert len(opened) == len(recovered)
     assert len(opened) <= 6
     gaps = [b - a for a, b in pairwise(opened)]

@@ -236,7 +236,7 @@ def test_those_of_before_wait_when_the_tables_are_made(tmp_path, engine, make_ev
     connection.close()
 
 
-def test_what_stands(db, engine, make_event):
+def test_which_events_are_active(db, engine, make_event):
     handle(db, engine, make_event(NOW, kind=EventKind.SENSOR_FAULT, detail="pm25 is frozen"))
     handle(db, engine, make_event(NOW, sensor="s2", kind=EventKind.TAMPER))
     handle(db, engine, make_event(NOW, sensor="s3", kind=EventKind.VAPE))

@@ -77,7 +77,7 @@ def test_the_same_answer_again_moves_nothing(incident_of, answer):
     assert answer(incident, Verdict.FALSE_ALARM, "spray") == once
 
 
-def test_another_answer_first_takes_the_earlier_move_back(incident_of, answer):
+def test_another_answer_first_reverts_the_earlier_adjustment(incident_of, answer):
     incident = incident_of()
     answer(incident, Verdict.FALSE_ALARM, "dust")
     assert answer(incident, Verdict.CONFIRMED)[1:] == [
@@ -131,8 +131,8 @@ def test_a_move_is_taken_back_once_and_only_a_move(tx, incident_of, answer):
     answer(incident_of(), Verdict.FALSE_ALARM, "spray")
     threshold_adjustments.undo(tx, 1, "Mr. Day", 3000.0, "wrong room")
     assert threshold_adjustments.latest(tx)[1].undone
-    for seq, said in ((1, "undone before"), (2, "undid adjustment 1"), (7, "no adjustment 7")):
-        with pytest.raises(ThresholdAdjustmentError, match=said):
+    for seq, message in ((1, "undone before"), (2, "undid adjustment 1"), (7, "no adjustment 7")):
+        with pytest.raises(ThresholdAdjustmentError, match=message):
             threshold_adjustments.undo(tx, seq, "Mr. Day", 3000.0, "again")
     assert len(threshold_adjustments.latest(tx)) == 2
 

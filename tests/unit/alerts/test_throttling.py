@@ -1,4 +1,4 @@
-"""Timelines of calm: storms, budgets, quiet hours, second channels; and nobody is forgotten."""
+"""Timelines of throttling: storms, budgets, quiet hours, second channels; nobody is left out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alerts.duty.shifts import ClockHours, QuietHours
 from alerts.incidents import repository
 from alerts.incidents.throttling import quiet_until
 from alerts.notify import outbox as outbox_rows
-from alerts.notify.notice import render
+from alerts.notify.notice import KIND_WORDS, render
 from alerts.notify.notice_writer import NoticeWriter
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
 from alerts.routing.targets import channel_of
@@ -22,6 +22,8 @@ from alerts.timings import EscalationTimings
 from detection.events import EventKind, EventPhase
 from storage.registry import Registry, Room, Sensor
 from tests.support.timeline import Timeline
+
+VAPE = KIND_WORDS["vape"]
 
 ZONE = ZoneInfo("America/New_York")
 ALL_WEEK = frozenset(range(7))
@@ -66,15 +68,15 @@ def test_a_storm_of_a_floor_comes_together_after_the_first_few(make_event):
     for n in range(8):
         puff(school, make_event, n, f"s{n}")
     school.run(60)
-    assert [h.reason for h in school.heard] == ["opened"] * 3 + ["digest"]
-    assert [h.at for h in school.heard] == [0, 1, 2, 33]
-    told = {r["incident"] for r in school.db.execute("SELECT incident FROM held_notice")}
-    assert len(told) == 5
+    assert [h.reason for h in school.received_notices] == ["opened"] * 3 + ["digest"]
+    assert [h.at for h in school.received_notices] == [0, 1, 2, 33]
+    deferred = {r["incident"] for r in school.db.execute("SELECT incident FROM held_notice")}
+    assert len(deferred) == 5
     notified = school.db.execute("SELECT count(*) FROM incident WHERE status = 'notified'")
     assert notified.fetchone()[0] == 8
     title, body = render(school.notices[-1])
-    assert title == "5 rooms on floor 2, North: vaping likely"
-    assert body.startswith("Many rooms at once: Room 3 vaping likely ")
+    assert title == f"5 rooms on floor 2, North: {VAPE.lower()}"
+    assert body.startswith(f"Many rooms at once: Room 3 {VAPE.lower()} ")
 
 
 def test_a_storm_over_floors_is_that_of_the_building(make_event):
@@ -82,8 +84,8 @@ def test_a_storm_over_floors_is_that_of_the_building(make_event):
     for n, sensor in enumerate(["s0", "s9", "s1", "s10", "s2", "s11"]):
         puff(school, make_event, n, sensor)
     school.run(60)
-    assert [h.reason for h in school.heard] == ["opened"] * 4 + ["digest"]
-    assert render(school.notices[-1])[0] == "2 rooms in North: vaping likely"
+    assert [h.reason for h in school.received_notices] == ["opened"] * 4 + ["digest"]
+    assert render(school.notices[-1])[0] == f"2 rooms in North: {VAPE.lower()}"
 
 
 def test_smoke_in_a_storm_waits_for_nothing(make_event):
@@ -91,7 +93,7 @@ def test_smoke_in_a_storm_waits_for_nothing(make_event):
     for n in range(4):
         puff(school, make_event, n, f"s{n}", kind=EventKind.SMOKE)
     school.run(10)
-    assert [(h.at, h.reason) for h in school.heard] == [
+    assert [(h.at, h.reason) for h in school.received_notices] == [
         (0, "opened"),
         (1, "opened"),
         (2, "opened"),
@@ -107,9 +109,9 @@ def test_beyond_the_budget_of_an_hour_the_rest_comes_together(make_event):
         over(school, make_event, 310 * n + 30, 310 * n, f"s{n}")
     puff(school, make_event, 2795, "s9", kind=EventKind.SMOKE)
     school.run(3700)
-    opened = [h.at for h in school.heard if h.reason == "opened"]
+    opened = [h.at for h in school.received_notices if h.reason == "opened"]
     assert opened == [310.0 * n for n in range(6)] + [2795.0]
-    (digest,) = [h for h in school.heard if h.reason == "digest"]
+    (digest,) = [h for h in school.received_notices if h.reason == "digest"]
     assert digest.at == 3600  # the first of the six is an hour old
     notice = school.notices[-1]
     assert len(notice.incidents) == 3
@@ -121,18 +123,18 @@ def test_what_becomes_critical_while_it_waits_leaves_at_once(make_event):
     school = a_school(member("lee", quiet=quiet))
     puff(school, make_event, 0, "s0")
     school.run(200)
-    assert [(h.at, h.reason) for h in school.heard] == [(114, "opened")]
+    assert [(h.at, h.reason) for h in school.received_notices] == [(114, "opened")]
 
 
 def test_what_becomes_critical_in_a_storm_leaves_at_once_too(make_event):
-    """It waited for the end of quiet hours, and meanwhile three other rooms were told."""
+    """It waited for the end of quiet hours, and meanwhile three other rooms were notified."""
     quiet = (QuietHours(clock_hours(10, 11)),)
     school = a_school(member("lee", quiet=quiet))
     puff(school, make_event, 0, "s0")
     for n in (1, 2, 3):
         puff(school, make_event, 50 + n, f"s{n}", kind=EventKind.SMOKE)
     school.run(130)
-    assert [(h.at, h.place) for h in school.heard] == [
+    assert [(h.at, h.place) for h in school.received_notices] == [
         (51, "Room 1"),
         (52, "Room 2"),
         (53, "Room 3"),
@@ -147,10 +149,13 @@ def test_a_digest_of_what_is_over_mutes_nothing(make_event):
         over(school, make_event, 330 + n, 300 + n, f"s{n}")
     puff(school, make_event, 3620, "s0")
     school.run(3630)
-    assert [(h.at, h.reason) for h in school.heard] == [(3600, "digest"), (3620, "opened")]
+    assert [(h.at, h.reason) for h in school.received_notices] == [
+        (3600, "digest"),
+        (3620, "opened"),
+    ]
 
 
-def test_quiet_hours_hold_until_their_end_and_then_say_it_once(make_event):
+def test_quiet_hours_defer_until_their_end_and_then_notify_once(make_event):
     """10:00 to 11:00 of the school's clock; what is over by then is one line of a digest."""
     school = a_school(member("lee", quiet=(QuietHours(clock_hours(10, 11)),)))
     starts_after_ten = 300  # the timeline begins at 10:00
@@ -158,16 +163,16 @@ def test_quiet_hours_hold_until_their_end_and_then_say_it_once(make_event):
         puff(school, make_event, starts_after_ten + n, f"s{n}")
         over(school, make_event, starts_after_ten + 30 + n, starts_after_ten + n, f"s{n}")
     school.run(3610)
-    assert [(h.at, h.reason) for h in school.heard] == [(3600, "digest")]
+    assert [(h.at, h.reason) for h in school.received_notices] == [(3600, "digest")]
     title, body = render(school.notices[-1])
-    assert title == "2 rooms on floor 2, North: vaping likely"
+    assert title == f"2 rooms on floor 2, North: {VAPE.lower()}"
     assert body == (
-        "During your quiet hours: Room 0 vaping likely 10:04 (resolved);"
-        " Room 1 vaping likely 10:04 (resolved)"
+        f"During your quiet hours: Room 0 {VAPE.lower()} 10:04 (resolved);"
+        f" Room 1 {VAPE.lower()} 10:04 (resolved)"
     )
 
 
-def test_what_somebody_took_meanwhile_is_not_told_later(make_event):
+def test_what_was_acknowledged_meanwhile_is_not_notified_later(make_event):
     quiet = (QuietHours(clock_hours(10, 11)),)
     school = a_school(member("lee", quiet=quiet), member("fox"))
     puff(school, make_event, 10, "s0")
@@ -183,7 +188,7 @@ def test_whoever_diverts_is_passed_over_and_the_next_are_asked_at_once(make_even
     school.run(100).want(("fox", "opened", "Room 0", 10, 11))
 
 
-def test_if_all_divert_they_are_told_all_the_same(make_event):
+def test_if_all_divert_they_are_notified_anyway(make_event):
     quiet = (QuietHours(clock_hours(10, 11), divert=True),)
     school = a_school(member("lee", quiet=quiet), member("fox", quiet=quiet))
     puff(school, make_event, 10, "s0")
@@ -211,7 +216,7 @@ def test_the_next_channel_where_the_first_refuses(make_event):
     school.down.add(channel_of(Secret(first)))
     puff(school, make_event, 0, "s0")
     school.run(40)
-    assert [(h.at, h.channel) for h in school.heard] == [(1, "tgram")]
+    assert [(h.at, h.channel) for h in school.received_notices] == [(1, "tgram")]
     states = school.db.execute("SELECT status FROM outbox ORDER BY id").fetchall()
     assert [r["status"] for r in states] == ["cancelled", "sent"]
     assert "next channel" in school.history()
@@ -224,7 +229,7 @@ def test_the_next_channel_where_the_first_hangs(make_event):
     school.hanging.add(channel_of(Secret(first)))
     puff(school, make_event, 0, "s0")
     school.run(40)
-    assert [(h.at, h.channel) for h in school.heard] == [(10, "tgram")]
+    assert [(h.at, h.channel) for h in school.received_notices] == [(10, "tgram")]
 
 
 def test_an_answer_before_the_second_channel_is_tried_ends_it(make_event):
@@ -243,7 +248,7 @@ def test_one_address_of_two_people_gets_it_once(make_event):
     school.run(10).want(("lee", "opened", "Room 0", 0, 1))
 
 
-def test_whoever_was_not_told_yet_comes_before_those_who_were(make_event):
+def test_people_not_yet_notified_come_before_those_who_were(make_event):
     """Prioritization: behind 300 notices for one, the first of another is sent second."""
     school = a_school(member("lee"), member("fox"))
     with school.transaction() as tx:

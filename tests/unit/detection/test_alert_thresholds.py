@@ -53,7 +53,7 @@ def test_thresholds_of_no_sensor_have_a_snapshot():
     assert {k: v.shape for k, v in restored.items()} == {k: v.shape for k, v in arrays.items()}
 
 
-def test_at_first_the_models_level_holds_and_nothing_is_expected_yet():
+def test_at_first_the_models_threshold_applies_and_nothing_is_expected_yet():
     levels = fresh()
     run(levels, [], LEARN_S / 4)
     report = levels.explain(0)
@@ -89,7 +89,7 @@ def test_plumes_that_look_like_vaping_never_raise_a_threshold(score):
     assert levels.explain(0).level <= MODEL
 
 
-def test_a_calm_week_of_short_weak_puffs_does_not_make_a_sensor_blind():
+def test_a_quiet_week_of_short_weak_puffs_does_not_make_a_sensor_blind():
     """Ten doubtful plumes a day: the threshold stays where strong ones pass."""
     levels = fresh()
     run(levels, every(2.4, MODEL - 1.5, 7), WEEK_S)
@@ -115,7 +115,7 @@ def test_strong_plumes_alert_in_the_dirtiest_room_and_the_smallest_budget():
     assert not report.within_budget
 
 
-def test_what_is_lost_is_told_by_the_plumes_above():
+def test_missed_plumes_are_estimated_from_those_above():
     levels = fresh(0.3)
     run(levels, every(3, MODEL + 0.2, 7) + every(5, MODEL + 3.0, 7, start=5000.0), WEEK_S)
     report = levels.explain(0)
@@ -241,7 +241,7 @@ def test_many_sensors_can_be_added():
     assert levels.offset(np.arange(41)).tolist() == [0.0] * 41
 
 
-def test_changed_rows_are_told_until_they_were_marked():
+def test_changed_rows_are_reported_until_they_are_marked():
     levels = fresh(n=3)
     assert levels.changed().tolist() == []
     levels.set_feedback(2, 0.25)

@@ -84,7 +84,7 @@ def test_of_seven_rooms_one_may_stay_behind_of_six_none():
     assert ambient_of(smoke(air_of(), ROOMS[:5])) == []
 
 
-def test_fewer_rooms_say_nothing():
+def test_fewer_rooms_raise_nothing():
     sensors = ROOMS[: LEAST_ROOMS - 1]
     assert ambient_of(smoke(air_of(sensors), sensors)) == []
 

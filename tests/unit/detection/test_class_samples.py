@@ -57,7 +57,7 @@ def test_samples_are_thinned_and_sum_to_one():
     assert max(s.probabilities["vape"] for s in taken) > 0.5
 
 
-def test_a_sample_at_the_alert_says_what_the_alert_says():
+def test_a_sample_at_the_alert_equals_the_alert():
     events, taken = run(readings_of_puff("s1"), ClassSampler(every_s=0.0))
     (alert,) = [e for e in events if e.phase is EventPhase.ALERTED and e.kind == "vape"]
     (sample,) = [s for s in taken if s.time == alert.time]
@@ -72,8 +72,8 @@ def test_any_split_gives_the_same(step):
 
 
 def test_calm_air_gives_none():
-    calm = readings_of_puff("s1", top=0.0)
-    assert run(calm, ClassSampler())[1] == []
+    clean = readings_of_puff("s1", top=0.0)
+    assert run(clean, ClassSampler())[1] == []
 
 
 def test_a_restored_detector_is_sampled():

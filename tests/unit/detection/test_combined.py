@@ -36,7 +36,7 @@ def stream_of(readings):
 
 
 def summaries(events):
-    """What was said; the slow detectors' words without the reading that closed their minute."""
+    """Events; those of the slow detectors without the reading that closed their minute."""
     return sorted(
         (e.id, e.phase.value, e.onset, e.confidence, e.explained_by)
         + (() if e.model_version in SLOW else (e.time, e.alerted, e.end, str(e.evidence)))
@@ -44,7 +44,7 @@ def summaries(events):
     )
 
 
-def test_any_division_by_building_says_the_same_as_the_service():
+def test_any_division_by_building_detects_the_same_as_the_service():
     whole = of_the_service(recorded())
     parts = []
     for building in ("North", "South", "Gym"):
@@ -57,8 +57,8 @@ def test_any_division_by_building_says_the_same_as_the_service():
             detectors = CombinedDetector.restore(state, place)
     kinds = {e.kind.value for e in whole}
     assert {"vape", "spray", "tamper", "sensor_fault"} <= kinds
-    standing = [e for e in summaries(whole) if e[1] == "alerted"]
-    assert [e for e in summaries(parts) if e[1] == "alerted"] == standing
+    expected = [e for e in summaries(whole) if e[1] == "alerted"]
+    assert [e for e in summaries(parts) if e[1] == "alerted"] == expected
     assert not set(summaries(parts)) - set(summaries(whole))
 
 

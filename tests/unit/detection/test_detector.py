@@ -82,16 +82,16 @@ def test_another_day_changes_times_only(restroom, restroom_events):
 
 
 def test_every_event_is_explained_and_ends_once(restroom_events):
-    said = {}
+    phases_of = {}
     for event in restroom_events:
         assert event.evidence
         assert sum(event.probabilities.values()) == pytest.approx(1.0, abs=0.01)
         assert event.probabilities[event.kind.value] == max(event.probabilities.values())
         assert event.onset <= event.alerted <= event.time + SILENT_S
         if event.phase is EventPhase.ALERTED:
-            assert event.id not in said
-        said.setdefault(event.id, []).append(event.phase)
-    for phases in said.values():
+            assert event.id not in phases_of
+        phases_of.setdefault(event.id, []).append(event.phase)
+    for phases in phases_of.values():
         assert phases[0] is EventPhase.ALERTED
         assert len(phases) <= 2
 
@@ -186,18 +186,18 @@ def test_the_highest_pulse_is_known_of_an_episode_that_began_with_gas_alone():
     assert highest[-1] == pytest.approx(100.0, abs=2.0)
 
 
-def test_nothing_is_said_during_warm_up():
+def test_nothing_is_detected_during_warm_up():
     time, values = clean(int(WARM_UP_S) - 1)
     values[10:20, PM25] = 800.0
     assert events_of(fresh(["s"]), batch_of(time, values)) == []
 
 
-def test_clean_air_says_nothing():
+def test_clean_air_raises_nothing():
     time, values = clean(20_000)
     assert events_of(fresh(["s"]), batch_of(time, values)) == []
 
 
-def test_no_channel_at_all_says_nothing():
+def test_no_channel_at_all_raises_nothing():
     time = np.arange(500.0)
     assert events_of(fresh(["s"]), batch_of(time, np.full((500, len(COLUMNS)), np.nan))) == []
 

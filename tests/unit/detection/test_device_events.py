@@ -60,7 +60,7 @@ def test_vendor_vape_brings_its_index():
     assert event.evidence == {}
 
 
-def test_a_fault_is_said_only_after_it_lasted():
+def test_a_fault_is_reported_only_after_it_lasted():
     devices = DeviceEvents()
     assert say(devices, 0, faults=("pm25",)) == []
     assert say(devices, FAULT_AFTER_S - 1, faults=("fault:pm25",)) == []
@@ -113,16 +113,16 @@ def test_out_of_order_reports_do_not_go_back():
     assert devices.on_time(T + 100 + HOLD_S) == []
 
 
-def charges(devices, *said):
+def charges(devices, *reported):
     """What comes of reports of a battery, each ten minutes after the one before."""
     found = []
-    for k, charge in enumerate(said):
+    for k, charge in enumerate(reported):
         found += say(devices, 600 * k, values={"battery": charge})
     return [(e.phase.value, e.detail) for e in found]
 
 
 @pytest.mark.parametrize(
-    ("said", "events"),
+    ("reported", "events"),
     [
         ([80, 40, 16], []),
         ([15, 80, 15, 80], []),
@@ -138,8 +138,8 @@ def charges(devices, *said):
         ),
     ],
 )
-def test_a_low_battery_is_one_event_until_it_is_good_again(said, events):
-    assert charges(DeviceEvents(), *said) == events
+def test_a_low_battery_is_one_event_until_it_is_good_again(reported, events):
+    assert charges(DeviceEvents(), *reported) == events
 
 
 def test_a_battery_that_nobody_speaks_of_any_more():

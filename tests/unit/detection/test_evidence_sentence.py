@@ -25,7 +25,7 @@ def sentence(evidence, probabilities=None, **more):
 
 
 def test_what_moved_and_what_did_not():
-    said = sentence(
+    text = sentence(
         {
             "pm25": ChannelEvidence(4.2, 176.0, 6.0, 14.0),
             "voc_index": ChannelEvidence(94.0, 11.0, 9.0, None),
@@ -33,7 +33,7 @@ def test_what_moved_and_what_did_not():
         },
         {"dust": 0.004, "vape": 0.97, "spray": 0.02},
     )
-    assert said == (
+    assert text == (
         "97 % likely vaping (2 % spray). Why: fine particles rose from 4 to 180 in 6 s and halved"
         " in 14 s, VOC hardly moved, humidity steady"
     )
@@ -61,12 +61,12 @@ def test_nothing_known_is_an_empty_sentence():
 
 
 def test_detail_comes_after_the_channels():
-    said = sentence({"rh": ChannelEvidence(40.0, 0.0, 0.0, None)}, detail="lid opened")
-    assert said == "Humidity steady, lid opened"
+    text = sentence({"rh": ChannelEvidence(40.0, 0.0, 0.0, None)}, detail="lid opened")
+    assert text == "Humidity steady, lid opened"
 
 
 def test_what_stayed_is_one_phrase():
-    said = sentence(
+    text = sentence(
         {
             "pm25": ChannelEvidence(4.0, 38.0, 8.0, None),
             "rh": ChannelEvidence(41.0, 0.1, 2.0, None),
@@ -75,18 +75,18 @@ def test_what_stayed_is_one_phrase():
         },
         {"vape": 0.90, "steam": 0.04},
     )
-    assert said == (
+    assert text == (
         "90 % likely vaping (4 % steam). Why: fine particles rose from 4 to 42 in 8 s,"
         " humidity and VOC steady"
     )
 
 
 def test_the_health_of_a_device_is_its_detail_alone():
-    said = sentence({}, {"offline": 1.0}, detail="no reading for 2 h")
-    assert said == "No reading for 2 h"
+    text = sentence({}, {"offline": 1.0}, detail="no reading for 2 h")
+    assert text == "No reading for 2 h"
 
 
-def test_an_alarm_without_evidence_says_how_likely_it_is():
+def test_an_alarm_without_evidence_gives_its_probability():
     """The alarm of another vendor's sensor comes without readings."""
     event = Event(
         "s", EventKind.VAPE, EventPhase.ALERTED, 0.0, 1.0, 1.0, None, 0.9, {"vape": 0.9}, {}, "m"

@@ -214,7 +214,7 @@ class TestStatusMessages:
         fleet.run(200)
         assert fleet.phases() == [ALERTED]
 
-    def test_a_gateway_takes_its_sensors_offline_in_one_event(self):
+    def test_a_gateway_with_its_sensors_goes_offline_in_one_event(self):
         fleet = Fleet(dict.fromkeys("abcdef", 600)).run(6000)
         fleet.off = set("abc")
         for name in "abc":
@@ -272,7 +272,7 @@ class TestOwnOutages:
         fleet.run(120)
         assert fleet.phases() == [ALERTED]
 
-    def test_broker_down_is_one_event_that_says_so(self):
+    def test_broker_down_is_one_event_that_names_it(self):
         fleet = Fleet(FIVE).run(100)
         fleet.broker_healthy, fleet.off = False, set(FIVE)
         fleet.run(600)

@@ -54,7 +54,7 @@ def test_what_is_added_goes_by_interval_and_by_sizes():
     )
 
 
-def test_less_is_said_of_a_plume_that_has_not_been_seen_to_fall_where_readings_are_few():
+def test_a_plume_without_a_fall_is_less_probable_where_readings_are_few():
     table = np.array([[5.0, 0.0, 0.0, 0.0], [10.0, 0.0, 0.0, -0.8]])
     model = Model("early", vape=(constant(3.0),), by_interval=table)
     facts = np.full((5, len(FACTS)), np.nan)

@@ -124,7 +124,7 @@ def test_a_sensor_that_reads_too_little_or_too_much_still_finds_a_session():
     assert {case: found(events[case], 900.0) for case in airs} == dict.fromkeys(airs, True)
 
 
-def test_a_sensor_that_reads_too_little_or_too_much_takes_no_spray_for_vaping():
+def test_a_sensor_that_reads_too_little_or_too_much_does_not_mistake_spray_for_vaping():
     airs = {}
     for gain, offset in product((0.5, 2.0), (0.0, 15.0)):
         air = airs[f"{gain:g} x {offset:+g}"] = Air(1800.0)
@@ -155,7 +155,7 @@ def test_a_stream_at_another_time_is_the_same_stream(shift):
 
 
 @pytest.mark.parametrize("gap_s", [120.0, 600.0, GAP_S + 60.0, HOUR, DAY, 5 * DAY])
-def test_a_session_after_silence_is_found_and_the_silence_says_nothing(gap_s):
+def test_a_session_after_silence_is_detected_and_the_silence_raises_nothing(gap_s):
     air = Air(2400.0)
     air.puffs(1500.0)
     # The room may be another one after hours: a level that stays is no event.
@@ -220,7 +220,7 @@ def test_a_channel_that_goes_and_comes_back_raises_nothing():
     assert detect_each(airs) == {key: [] for key in airs}
 
 
-def test_particles_that_go_and_come_back_say_nothing_and_a_session_is_found_after():
+def test_particles_that_drop_out_and_return_raise_nothing_and_a_later_session_is_detected():
     air = Air(3 * HOUR)
     air.puffs(9000.0)
     for key in MASSES:
@@ -257,7 +257,7 @@ def test_a_faulty_sensor_among_a_thousand_changes_nothing_for_the_others():
     names = [f"s{k}" for k in range(n)]
     well = fleet(n, rounds, rng)
     others = well.sensor != 500
-    mad = 20_000
+    mad = 6_000
     sensor = np.concatenate([well.sensor[others], np.full(mad, 500, np.int32)])
     time = np.concatenate([well.time[others], rng.uniform(-1e9, 1e9, mad)])
     values = np.concatenate(

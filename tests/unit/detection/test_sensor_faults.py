@@ -73,7 +73,7 @@ def often_at_rest(hours):
     return air
 
 
-def test_a_channel_that_often_rests_is_given_longer():
+def test_a_channel_that_often_repeats_values_is_allowed_longer():
     event = one(watch(often_at_rest(4.5)), "frozen")
     assert event.detail == "VOC index has been exactly 93 for 4 h"
 

@@ -59,12 +59,12 @@ def test_no_rule_looks_ahead(key):
         assert rule(part).tolist() == alerts[alerts <= part.time[-1]].tolist()
 
 
-def test_halo_says_each_rise_over_35_once():
+def test_halo_reports_each_rise_over_35_once():
     pm10 = level(60, (10, 20, 35.0), (30, 40, 80.0))
     assert seconds(peers.halo(series(pm10=pm10))) == [10, 30]
 
 
-def test_halo_holds_over_a_missing_value():
+def test_halo_continues_over_a_missing_value():
     pm10 = level(30, (10, 20, 50.0))
     pm10[15] = np.nan
     assert seconds(peers.halo(series(pm10=pm10))) == [10]
@@ -79,8 +79,10 @@ def test_verkada_needs_particles_and_gas():
 
 def test_patent_rule_waits_and_heeds_gas():
     pm = level(100, (40, 60, 80), (80, 83, 80))
-    calm, loud = level(100, base=100), level(100, (30, 90, 400), base=100)
-    assert seconds(peers.ipvideo(series(pm25=pm, voc_index=calm), period_s=5, gas_factor=1)) == [45]
+    steady, loud = level(100, base=100), level(100, (30, 90, 400), base=100)
+    assert seconds(peers.ipvideo(series(pm25=pm, voc_index=steady), period_s=5, gas_factor=1)) == [
+        45
+    ]
     assert peers.ipvideo(series(pm25=pm, voc_index=loud), period_s=5, gas_factor=1).size == 0
 
 
@@ -128,5 +130,5 @@ def test_hobby_locks_out():
     assert seconds(peers.hobby(series(pm25=pm))) == [10, 110, 210]
 
 
-def test_what_cannot_run_is_said():
+def test_what_cannot_run_is_reported():
     assert "MQ-2" in peers.NOT_APPLICABLE["CPC357"]

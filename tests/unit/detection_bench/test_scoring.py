@@ -39,10 +39,10 @@ def score(
     truths, *times, confidence=None, withdrawn=None, group="", interval_s=1, spans=((0, 86_400),)
 ):
     n = len(times)
-    said = np.full(n, np.nan) if confidence is None else np.array(confidence, float)
+    confidences = np.full(n, np.nan) if confidence is None else np.array(confidence, float)
     gone = np.zeros(n, bool) if withdrawn is None else np.array(withdrawn, bool)
     sensor = Sensor("a", group, "sen55", interval_s, ("pm25",))
-    return score_sensor(truths, Alerts(np.array(times, float), said, gone), sensor, spans)
+    return score_sensor(truths, Alerts(np.array(times, float), confidences, gone), sensor, spans)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_late_arrival_moves_the_window():
     assert score([happening(1000, arrival=1400)], 1485).n_found == 1
 
 
-def test_nothing_said_and_nothing_done():
+def test_no_alerts_and_no_sessions():
     result = score([])
     assert not result.sessions
     assert not result.incidents
@@ -153,7 +153,7 @@ def test_summary_by_hand():
     assert total.causes == {"none": 1}
 
 
-def test_bootstrap_holds_the_figure_and_repeats():
+def test_bootstrap_contains_the_figure_and_repeats():
     rng = np.random.default_rng(3)
     scores = []
     for seed in range(4):

@@ -35,7 +35,7 @@ def publish(packet_id, payload, qos=1):
 
 
 class Socket:
-    """Gives a stream in the pieces it is told to, and refuses between them."""
+    """Returns a stream in given pieces, and blocks between them."""
 
     def __init__(self, pieces):
         self.pieces = list(pieces)

@@ -1,4 +1,4 @@
-"""Silence of a connection is told from quiet, and cured with growing pauses."""
+"""A silent connection is distinguished from quiet, and cured with growing pauses."""
 
 import pytest
 

@@ -56,7 +56,7 @@ def test_old_samples_are_shown_as_sent_and_history_too():
     assert json.loads(out)["time"] == 1_304_553_600.0
 
 
-def test_a_file_of_lines_is_told_from_a_message():
+def test_a_file_of_lines_is_distinguished_from_a_message():
     lines = b"b2/sensor/pm_2_5/state 7\nb2/sensor/humidity/state 41\n"
     code, out, err = run(lines, topic="b2/sensor/pm_2_5/state")
     assert (code, out) == (1, "")
@@ -181,7 +181,7 @@ def test_flags_are_shown_if_asked_for():
     assert "flags" not in json.loads(run(body, TOPIC, "--retained")[1])
 
 
-def test_a_hint_says_what_shows_it():
+def test_a_hint_names_its_evidence():
     topic = "homeassistant/sensor/b/tvoc/config"
     code, out, err = run(b'{"stat_t": "b/x", "unit_of_meas": "ppb"}', topic=topic)
     assert (code, out) == (1, "")

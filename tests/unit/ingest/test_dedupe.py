@@ -10,7 +10,7 @@ def reading(time=100.0, sensor="s", seq=None, flags=(), **values):
     return Reading(sensor, time, time + 1, values or {"pm25": 1.0}, flags=flags, seq=seq)
 
 
-def test_equal_means_equal_in_all_that_is_said():
+def test_equal_means_equal_in_all_content():
     d = Dedupe()
     assert d.is_new(reading(seq=1))
     assert not d.is_new(reading(seq=1))
@@ -110,7 +110,7 @@ def test_a_key_is_found_at_its_place_only():
     assert not seen.add(0x3333333344444444, None, 4)
 
 
-def test_the_sensor_heard_longest_ago_is_forgotten():
+def test_the_sensor_received_longest_ago_is_evicted():
     d = Dedupe(sensors=2)
     d.is_new(reading(sensor="a"))
     d.is_new(reading(sensor="b"))

@@ -1,4 +1,4 @@
-"""Events from elsewhere: read whole or refused, and an alert each once whatever comes again."""
+"""Events of other detectors: read whole or refused; each alerts once, also if repeated."""
 
 import json
 import time
@@ -38,14 +38,14 @@ def event(at=AT, phase=EventPhase.ALERTED, **more):
     return Event(phase=phase, **{**fields, **more})
 
 
-def encoded(said, **changes):
-    tree = json.loads(msgspec.json.encode(said))
+def encoded(written, **changes):
+    tree = json.loads(msgspec.json.encode(written))
     return json.dumps({**tree, **changes}).encode()
 
 
-def test_what_was_said_is_read_as_it_was():
-    for said in (event(), event(phase=EventPhase.WITHDRAWN, masked=True, detail="ü")):
-        assert read_event(msgspec.json.encode(said)) == said
+def test_a_written_event_is_read_back_unchanged():
+    for written in (event(), event(phase=EventPhase.WITHDRAWN, masked=True, detail="ü")):
+        assert read_event(msgspec.json.encode(written)) == written
 
 
 def test_what_is_accepted_waits_to_be_taken():
@@ -69,7 +69,7 @@ def test_what_is_accepted_waits_to_be_taken():
         ("n2-boys-1", encoded(event(), id="0000"), {}, "id_mismatch"),
         ("n2-boys-1", encoded(event()).replace(b"1789387206.0", b"1e999"), {}, "malformed"),
         ("n2-boys-2", encoded(event()), {}, "id_mismatch"),
-        ("stranger", encoded(event(sensor="stranger")), {}, "unknown_device"),
+        ("unregistered", encoded(event(sensor="unregistered")), {}, "unknown_device"),
         ("n2-boys-1", encoded(event()), {"retained": True}, "not_allowed"),
     ],
 )
@@ -94,9 +94,11 @@ async def test_an_event_that_comes_again_is_one_incident(tmp_path, monkeypatch):
             await until(lambda: service.ingestion.event_source.state.connected)
             first = event(now - 8.0)
             ended = event(now - 8.0, EventPhase.ENDED)
-            words = [first, first, ended, first, event(now - 8.0, sensor="stranger"), ended]
-            said = [SimpleNamespace(sensor=w.sensor, event=msgspec.json.encode(w)) for w in words]
-            await publish_events(broker_settings(config), said)
+            words = [first, first, ended, first, event(now - 8.0, sensor="unregistered"), ended]
+            written = [
+                SimpleNamespace(sensor=w.sensor, event=msgspec.json.encode(w)) for w in words
+            ]
+            await publish_events(broker_settings(config), written)
             await until(lambda: service.ingestion.event_source.state.acknowledged == len(words))
             with state_database(service) as db:
                 rows = db.execute("SELECT id, phase FROM alert_event").fetchall()

@@ -38,22 +38,22 @@ def native(i, at, **content):
 
 
 @given(st.one_of(st.none(), st.integers(), st.booleans(), st.lists(st.text()), st.text()))
-def test_a_version_is_one_short_line_of_printable_ascii(said):
-    version = version_of(said)
+def test_a_version_is_one_short_line_of_printable_ascii(raw_version):
+    version = version_of(raw_version)
     if version:
-        assert type(said) is str
+        assert type(raw_version) is str
         assert len(version) <= MAX_VERSION
         assert version.isascii()
         assert version.isprintable()
-        assert version == " ".join(said.split()) == version.strip()
+        assert version == " ".join(raw_version.split()) == version.strip()
     else:
         assert version in ("", None)
 
 
 def test_a_version_passes_once_and_again_when_it_changes():
     i = intake()
-    said = ["1.0", "1.0", "", "1.0", "1.1", "1.1", "1.0"]
-    got = [native(i, k, firmware=version).firmware for k, version in enumerate(said)]
+    raw_version = ["1.0", "1.0", "", "1.0", "1.1", "1.1", "1.0"]
+    got = [native(i, k, firmware=version).firmware for k, version in enumerate(raw_version)]
     assert got == ["1.0", "", "", "", "1.1", "", "1.0"]
     assert i.firmware.known == {"b2": "1.0"}
 
@@ -62,8 +62,10 @@ def test_what_is_no_version_costs_no_reading_and_no_alert():
     i = intake()
     reading = native(i, 0, firmware="1\n2")
     assert reading.firmware == "1 2"
-    for k, said in enumerate(["\x07", "é", "x" * 65, "y" * 10_000, 3, True, [], {}], start=1):
-        reading = native(i, k, firmware=said)
+    for k, raw_version in enumerate(
+        ["\x07", "é", "x" * 65, "y" * 10_000, 3, True, [], {}], start=1
+    ):
+        reading = native(i, k, firmware=raw_version)
         assert (reading.values, reading.flags) == ({"pm25": 4.0}, ("bad_firmware",))
         assert reading.firmware == ""
         assert may_alert(reading)
@@ -71,7 +73,7 @@ def test_what_is_no_version_costs_no_reading_and_no_alert():
     assert i.reading_counts.of("b2") == {"readings": 9, "bad_firmware": 8}
 
 
-def test_news_is_told_after_a_restart_only_if_it_is():
+def test_a_version_is_reported_after_a_restart_only_if_new():
     first = intake()
     readings = [native(first, k, firmware="1.0", seq=k) for k in range(3)]
     second = intake()
@@ -83,15 +85,15 @@ def test_news_is_told_after_a_restart_only_if_it_is():
 
 
 @pytest.mark.parametrize("age", [0.0, 3600.0])
-def test_old_readings_say_nothing_of_what_runs_now(age):
+def test_old_readings_do_not_change_the_current_version(age):
     i = intake()
     reading = native(i, 0, firmware="1.0", time=NOW - age)
     assert (reading.firmware == "1.0") is (age == 0.0)
-    stranger = sent(i, "plumewatch/v1/zz/reading", {"pm25": 4, "firmware": "1"})[0]
-    assert stranger.firmware == ""
+    unregistered = sent(i, "plumewatch/v1/zz/reading", {"pm25": 4, "firmware": "1"})[0]
+    assert unregistered.firmware == ""
 
 
-def test_descriptions_are_told_with_the_next_reading_of_their_sensor():
+def test_descriptions_are_reported_with_the_next_reading_of_their_sensor():
     i = intake(aliases={"Boys 2": "b2"})
     described = [{"friendly_name": "n2", "software_build_id": "1.0.11"}]
     assert sent(i, "zigbee2mqtt/bridge/devices", described, retained=True) == []
@@ -117,8 +119,15 @@ def test_a_mapping_tells_versions_as_every_format_does():
         "example": [{"topic": "diy/a/state", "payload": '{"fw": "1"}', "nothing": True}],
     }
     i = intake(mappings=(compile_mapping(MappingConfig.model_validate(config)),))
-    said = [{"fw": "1.0", "pm": 4}, {"fw": "1.0", "pm": 4}, {"fw": 2, "pm": 4}, {"fw": "1.1"}]
-    got = [sent(i, "diy/b2/state", content, k) for k, content in enumerate([*said, {"pm": 4}])]
+    raw_version = [
+        {"fw": "1.0", "pm": 4},
+        {"fw": "1.0", "pm": 4},
+        {"fw": 2, "pm": 4},
+        {"fw": "1.1"},
+    ]
+    got = [
+        sent(i, "diy/b2/state", content, k) for k, content in enumerate([*raw_version, {"pm": 4}])
+    ]
     assert [[r.firmware for r in readings] for readings in got] == [
         ["1.0"],
         [""],

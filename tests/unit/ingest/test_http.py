@@ -188,7 +188,7 @@ async def test_refused_by_the_decoder_is_a_dead_letter(world, path, content, sta
     assert world.intake.counters["rejected", reason, "generic"] == 1
 
 
-async def test_a_stranger_of_an_open_source_is_quarantined(world):
+async def test_an_unregistered_sensor_of_an_open_source_is_quarantined(world):
     assert (await world.native(sensor="new-1")).status_code == 200
     assert world.readings[0].flags == ("unknown_sensor",)
     assert "new-1" in world.intake.quarantine
@@ -363,7 +363,7 @@ async def test_a_full_disk(world):
     refused = await world.native(seq=2)
     assert refused.status_code == 503
     assert "disk" in refused.json()["detail"]
-    assert world.intake.counters["accepted", "", "native"] == 1  # the second was not taken in
+    assert world.intake.counters["accepted", "", "native"] == 1  # the second was not accepted
     world.full = False
     async with asyncio.timeout(5):
         while world.commits.failing:  # noqa: ASYNC110 - tried again in its own time

@@ -117,7 +117,7 @@ def test_replays_are_known_and_bounded(monkeypatch):
     assert [replays.is_known(s) for s in seen[:3]] == [False] * 3
     assert replays.is_known(seen[2])
     assert not replays.is_known(seen[3])
-    assert not replays.is_known(seen[0])  # forgotten
+    assert not replays.is_known(seen[0])  # evicted
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_replays_are_known_and_bounded(monkeypatch):
         ("b2", "b2", "", True),
         ("B-2", "b2", "", True),
         ("b3", "b3", "", False),
-        ("stranger", None, "", False),
+        ("unregistered", None, "", False),
         ("b2:SDS", None, "", True),
         ("b2:SDS", "b2:SDS", "", False),
         ("b2", "b2", "b2", True),
@@ -144,11 +144,11 @@ def test_a_source_with_sensors(named, known, addressed, allowed):
     assert source.permits(named, known, addressed) is allowed
 
 
-def test_a_source_without_sensors_may_name_strangers():
+def test_a_source_without_sensors_may_name_unregistered_sensors():
     source = HttpSource("s", "halo", sensors=frozenset({"b2"}), accepts_unregistered=True)
-    assert source.permits("stranger", None)
+    assert source.permits("unregistered", None)
     assert not source.permits("b3", "b3")
-    assert not source.permits("stranger", None, "b2")
+    assert not source.permits("unregistered", None, "b2")
 
 
 def test_decoders_exist_and_read_a_message_by_itself():
@@ -168,7 +168,7 @@ def test_decoders_exist_and_read_a_message_by_itself():
         ("air", "b2", "air"),
     ],
 )
-def test_topic_stands_for_the_sensor(topic, sensor, stands):
+def test_the_topic_identifies_the_sensor(topic, sensor, stands):
     assert HttpSource("s", "x", topic=topic).topic_of(sensor) == stands
 
 

@@ -93,15 +93,15 @@ def test_registry_ignores_case_and_separators_and_knows_aliases():
 
 def test_unknown_sensor_is_stored_flagged_and_listed():
     i = intake()
-    (reading,) = i.on_message(native("stranger")).readings
+    (reading,) = i.on_message(native("unregistered")).readings
     assert reading.flags == ("unknown_sensor",)
-    i.on_message(native("stranger", NOW + 5))
-    entry = i.quarantine["stranger"]
+    i.on_message(native("unregistered", NOW + 5))
+    entry = i.quarantine["unregistered"]
     assert (entry.first_seen, entry.last_seen, entry.count) == (NOW, NOW + 5, 2)
-    assert entry.topic == "plumewatch/v1/stranger/reading"
+    assert entry.topic == "plumewatch/v1/unregistered/reading"
     assert entry.decoder == "native"
     assert entry.sample.startswith(b'{"pm25"')
-    assert intake(accept_unknown=True).on_message(native("stranger")).readings[0].flags == ()
+    assert intake(accept_unknown=True).on_message(native("unregistered")).readings[0].flags == ()
 
 
 def test_quarantine_is_bounded_and_forgets_the_longest_silent():
@@ -117,13 +117,13 @@ def test_quarantine_is_bounded_and_forgets_the_longest_silent():
 
 def test_a_window_that_another_message_closes_is_not_of_its_topic():
     i = intake()
-    i.on_message(Message("stranger/sensor/pm_2_5/state", b"7", NOW))
+    i.on_message(Message("unregistered/sensor/pm_2_5/state", b"7", NOW))
     outcome = i.on_message(Message("plumewatch/v1/other/reading", b'{"pm25": 1}', NOW + 5))
     assert [r.sensor for r in outcome.readings] == ["other"]
     i.on_message(Message("third/sensor/pm_2_5/state", b"7", NOW + 6))
     assert {name: (q.topic, q.decoder) for name, q in i.quarantine.items()} == {
         "other": ("plumewatch/v1/other/reading", "native"),
-        "stranger": ("stranger/sensor/pm_2_5/state", "esphome"),
+        "unregistered": ("unregistered/sensor/pm_2_5/state", "esphome"),
     }
 
 
@@ -178,11 +178,11 @@ def test_a_sender_speaks_for_its_own_sensors_only():
     out = i.on_message(other, permits=permits)
     assert out.dead_letter.reason == "not_allowed"
     assert "'e375cf374e23'" in out.dead_letter.detail
-    assert i.on_message(native("stranger"), permits=permits).dead_letter.reason == "not_allowed"
+    assert i.on_message(native("unregistered"), permits=permits).dead_letter.reason == "not_allowed"
     assert asked == [
         ("b2", "b2"),
         ("e375cf374e23", "E3:75:CF:37:4E:23"),
-        ("stranger", None),
+        ("unregistered", None),
     ]
     assert i.quarantine == {}
     # what was refused is not remembered as accepted

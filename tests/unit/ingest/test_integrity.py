@@ -119,7 +119,7 @@ def test_counters_that_wrap_are_one_device(size):
     assert run(Integrity(), [reading((size - 20 + k) % size, k * 5.0) for k in range(60)]) == []
 
 
-def test_recorded_readings_that_come_again_are_found_unless_the_broker_says_so(known):
+def test_replayed_readings_are_found_unless_marked_as_redelivered(known):
     for again in (True, False):
         for k in range(40):
             old = reading(5_000 + k, 10.0 + k, time=T0 - 500 + 5 * k)

@@ -37,7 +37,7 @@ class TestArrivals:
     def arrivals(self):
         return Arrivals(lambda: 7.0, SourceState())
 
-    async def test_in_order_with_what_the_broker_said(self, arrivals):
+    async def test_in_order_with_the_flags_of_the_broker(self, arrivals):
         arrivals.on_message(None, None, raw(mid=3, dup=True))
         arrivals.on_message(None, None, raw(mid=4, retain=True))
         group = await arrivals.group()
@@ -288,7 +288,7 @@ async def mute():
         yield found
 
 
-async def test_a_broker_that_never_answers_is_said_and_let_go(mute, monkeypatch):
+async def test_a_broker_that_never_answers_is_reported_and_disconnected(mute, monkeypatch):
     monkeypatch.setattr(ingest_broker, "_TIMEOUT_S", 0.1)
     with pytest.raises(BrokerError, match="is not reachable: no answer within 0 s"):
         await examine(BrokerSettings(port=mute.port), trial=False)
@@ -317,9 +317,7 @@ def thief(broker, *, clean):
     return client
 
 
-async def test_a_session_that_is_lost_becomes_an_incident_and_says_since_when(
-    broker, tmp_path, caplog
-):
+async def test_a_lost_session_becomes_an_incident_with_its_start(broker, tmp_path, caplog):
     disk = Disk()
     held = tmp_path / "subscriptions.json"
     source, _, task = source_of(broker, disk, held=held)

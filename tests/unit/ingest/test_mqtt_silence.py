@@ -116,9 +116,9 @@ async def test_a_lost_subscription_is_made_anew(broker, monkeypatch, caplog):
         assert running.state.connections == 1
         await asyncio.to_thread(publish, broker.port, [1])
         await until(lambda: running.kept == [1])
-    said = [r.message for r in caplog.records]
-    assert sum("nothing arrives" in line for line in said) == 1
-    assert sum("messages arrive again" in line for line in said) == 1
+    lines = [r.message for r in caplog.records]
+    assert sum("nothing arrives" in line for line in lines) == 1
+    assert sum("messages arrive again" in line for line in lines) == 1
 
 
 async def test_then_the_connection_is(broker, monkeypatch):
@@ -131,7 +131,7 @@ async def test_then_the_connection_is(broker, monkeypatch):
         await until(lambda: running.kept == [1])
 
 
-async def test_a_disk_that_takes_its_time_is_no_silence(broker):
+async def test_a_slow_disk_is_no_silence(broker):
     """All of the broker's window waits for the disk; nothing can arrive, and nothing is cured."""
     async with Running(broker) as running:
         await until(lambda: running.canary.returned >= 1)
@@ -145,7 +145,7 @@ async def test_a_disk_that_takes_its_time_is_no_silence(broker):
         assert running.state.connections == 1
 
 
-async def test_the_broker_tells_what_it_holds(broker):
+async def test_the_broker_reports_how_much_it_stores(broker):
     async with Running(broker) as running:
         await until(lambda: running.state.broker_stored is not None)
         assert running.state.broker_dropped == 0

@@ -92,8 +92,8 @@ def test_one_far_future_stamp_leaves_the_others_as_they_are(intake):
 
 
 def test_strangers_are_not_counted(intake):
-    send(intake, {"time": NOW, "pm25": 4.0}, sensor="stranger")
-    assert intake.reading_counts.of("stranger") == {}
+    send(intake, {"time": NOW, "pm25": 4.0}, sensor="unregistered")
+    assert intake.reading_counts.of("unregistered") == {}
     assert json.loads(intake.reading_counts.snapshot()) == {}
 
 
@@ -118,7 +118,7 @@ def test_counts_go_on_after_a_restart(intake):
         ({"events": ("tamper",)}, 1),
     ],
 )
-def test_what_a_board_says_of_itself_is_no_reading(more, readings):
+def test_the_telemetry_of_a_board_is_no_reading(more, readings):
     tally = ReadingCounts()
     tally.add(Reading("s1", NOW, NOW, **more))
     assert tally.of("s1").get("readings", 0) == readings

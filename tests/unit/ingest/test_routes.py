@@ -89,7 +89,7 @@ def test_an_alias_is_a_name_too():
     assert names(Routes(registry=sensors, aliases={"24E1": "b2"}), "lora/24e1/up") == ["milesight"]
 
 
-def test_a_decoder_of_its_own_takes_no_topic_of_another_decoder():
+def test_the_decoder_of_a_sensor_claims_no_topic_of_another_decoder():
     sensors = registry(Sensor("b2", "r", decoder="esphome"), Sensor("c3", "r", decoder="milesight"))
     routes = Routes(registry=sensors)
     assert names(routes, "b2/status") == ["esphome"]
@@ -139,7 +139,7 @@ class TestIntake:
             ("accepted", "", "mapping:new"): 1,
         }
 
-    def test_none_holds(self):
+    def test_no_route_matches(self):
         intake = self.intake()
         outcome = self.send(intake, fw=3, pm=4)
         assert outcome.kind is OutcomeKind.REJECTED

@@ -28,7 +28,7 @@ def test_a_file_that_is_none_counts_as_empty(tmp_path):
         assert of(path).current() == ()
 
 
-def test_a_disk_that_refuses_is_said_and_stops_nothing(tmp_path, caplog):
+def test_a_failing_disk_is_reported_and_stops_nothing(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         of(tmp_path / "no folder" / "held").remember(["a"])
     assert "cannot remember" in caplog.text

@@ -69,7 +69,7 @@ def test_range_is_closed_and_outside_is_a_fault(key):
         ("temp", 85),
     ],
 )
-def test_a_number_that_stands_for_no_value_is_a_fault_and_its_neighbour_is_not(key, number):
+def test_a_sentinel_value_is_a_fault_and_its_neighbor_is_not(key, number):
     assert check_values({key: number, "co2": 500}) == ({"co2": 500.0}, [key])
     assert check_values({key: number - 1.5}) == ({key: number - 1.5}, [])
 
@@ -122,7 +122,7 @@ def test_settle_time(stamp, time, flag):
     assert settle_time(stamp, NOW, LIMITS) == (time, flag)
 
 
-def test_a_clock_that_was_set_once_but_stands_before_2020_is_refused():
+def test_a_clock_that_was_set_but_is_before_2020_is_rejected():
     with pytest.raises(DecodeError, match="2015-01-01") as caught:
         settle_time(datetime(2015, 1, 1, tzinfo=UTC).timestamp(), NOW, LIMITS)
     assert caught.value.reason is Reason.BAD_TIME
@@ -172,12 +172,12 @@ def test_parse_time_unusable_without_zone(value):
     assert parse_time(value, NOW) is None
 
 
-def test_local_time_takes_the_zone_of_the_site():
+def test_local_time_uses_the_zone_of_the_site():
     zone = ZoneInfo("Europe/Berlin")
     assert parse_time("2026-09-21T16:13:20", NOW, zone) == NOW
 
 
-def test_repeated_hour_is_told_apart_by_the_receive_time():
+def test_a_repeated_hour_is_resolved_by_the_receive_time():
     zone = ZoneInfo("Europe/Berlin")
     first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp()
     for received in (first, first + 3600):
@@ -266,7 +266,7 @@ def test_bad_topics(topic):
     assert caught.value.reason is Reason.BAD_TOPIC
 
 
-def test_a_reading_of_nothing_is_refused_but_a_fault_alone_is_told():
+def test_an_empty_reading_is_rejected_but_a_fault_alone_is_reported():
     with pytest.raises(DecodeError) as caught:
         build_reading("s", NOW, message(), LIMITS, {})
     assert caught.value.reason is Reason.NO_MEASUREMENT

@@ -1,4 +1,4 @@
-"""Backups of a service that runs; what a copy that is not whole is told from; putting it back."""
+"""Backups of a running service; how a damaged copy is found; restoring."""
 
 import asyncio
 import contextlib
@@ -211,7 +211,7 @@ def test_what_does_not_add_up_is_found(used, tmp_path, name, statement, part):
     assert restore(used, folder)[0] == 1
 
 
-def test_a_consumer_that_waits_for_deleted_readings_is_found_unless_a_gap_says_so(used, tmp_path):
+def test_a_consumer_behind_deleted_readings_is_found_unless_a_gap_is_recorded(used, tmp_path):
     back_up(used, tmp_path / "b")
     (folder,) = (tmp_path / "b").iterdir()
     spoil(folder, "series.db", "UPDATE consumer SET position = 5")
@@ -341,9 +341,9 @@ def test_an_archive_writes_only_what_its_manifest_names(
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     files = {"journal.db": {"bytes": 4}, "series.db": {"bytes": HUGE}, "state.db": {"bytes": 0}}
     text = json.dumps({"format": 1, "made": "", "series_from": 0.0, "files": files}).encode()
-    said = (_member("b/manifest.json", size=len(text)), text)
+    listed = (_member("b/manifest.json", size=len(text)), text)
     evil = EVIL[what](tmp_path)
-    members = [said, *evil] if manifest == "manifest first" else [*evil, said]
+    members = [listed, *evil] if manifest == "manifest first" else [*evil, listed]
     bad = tmp_path / "bad.tar.gz"
     with gzip.open(bad, "wb", compresslevel=1) as file:
         for member, content in members:

@@ -156,7 +156,7 @@ def test_every_command_is_called():
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_help_says_what_it_does_with_examples_that_parse(name):
+def test_help_explains_the_command_with_examples_that_parse(name):
     command = TABLE[name]
     assert command.help
     assert all(p.help for p in command.params if p.name not in ("help", "install", "show")), name

@@ -53,11 +53,11 @@ def test_good():
         "lora/+/up",
         "site/#",
     )
-    heard = intake_config(config, dedupe_window=9)
-    assert [d.name for d in heard.mappings] == ["mapping:acme"]
-    assert heard.routes == (("lora/+/up", "milesight"),)
-    assert heard.aliases == {"24E1": "s"}
-    assert heard.dedupe_window == 9
+    settings = intake_config(config, dedupe_window=9)
+    assert [d.name for d in settings.mappings] == ["mapping:acme"]
+    assert settings.routes == (("lora/+/up", "milesight"),)
+    assert settings.aliases == {"24E1": "s"}
+    assert settings.dedupe_window == 9
     assert [d.name for d in routes(config).of("acme/s/state")] == ["mapping:acme"]
 
 

@@ -47,7 +47,7 @@ def test_where_it_is_and_what_was_meant(tmp_path, change, expected):
     assert "hunter2" not in found
 
 
-def test_a_check_without_a_file_says_what_to_run(tmp_path, monkeypatch):
+def test_a_check_without_a_file_names_the_command_to_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for command in ("check", "doctor"):
         ran = plumewatch(command)

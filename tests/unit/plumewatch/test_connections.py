@@ -75,7 +75,7 @@ async def close(*writers):
             await writer.wait_closed()
 
 
-async def test_a_connection_that_says_nothing():
+async def test_a_connection_that_sends_nothing():
     async with serving(QUICK) as port:
         reader, writer = await connected(port)
         assert await ended(reader) == b""
@@ -151,7 +151,7 @@ async def is_ended_by_the_server(port, client):
 
 
 @pytest.mark.parametrize("requests", [b"", b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" * 3])
-async def test_an_answer_that_nobody_takes(requests):
+async def test_a_response_that_nobody_reads(requests):
     """Whether it is the last one or others are asked for behind it."""
     bounds = ConnectionBounds(head_s=0.2, stalled_s=0.2)
     async with serving(bounds) as port:

@@ -146,8 +146,8 @@ async def test_what_is_refused_for_good_is_set_aside_and_the_others_go_on(
         exposed = service.monitoring.meters.exposition()
         assert "plumewatch_annotations_refused_total 1" in exposed
         assert "plumewatch_annotations_set_aside 1" in exposed
-    said = f"annotation of incident i2: refused ({grafana.url}: bad text, said Bearer ****)"
-    assert caplog.text.count(said) == 1
+    logged = f"annotation of incident i2: refused ({grafana.url}: bad text, said Bearer ****)"
+    assert caplog.text.count(logged) == 1
     assert TOKEN not in caplog.text
     grafana.writes.clear()
     async with running(annotated) as service:  # a service that begins anew knows
@@ -190,7 +190,7 @@ async def test_what_it_may_take_later_is_waited_for_in_order(annotated, grafana,
         ({"token_file": "token", "url": "http://me:pw@h"}, "no name and password"),
     ],
 )
-def test_what_is_wrong_is_said_at_the_start(config, tmp_path, outbound, sentence):
+def test_faults_are_reported_at_start(config, tmp_path, outbound, sentence):
     (tmp_path / "token").write_text(TOKEN)
     raw = config.model_dump(mode="json", by_alias=True) | {"outbound": {"grafana": outbound}}
     with pytest.raises(ConfigError, match=sentence) as caught:

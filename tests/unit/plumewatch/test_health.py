@@ -1,4 +1,4 @@
-"""Each part of readiness says for itself; strangers get yes or no; numbers name nobody."""
+"""Each part reports its readiness; without a token the answer is yes or no; numbers name nobody."""
 
 import re
 from types import SimpleNamespace

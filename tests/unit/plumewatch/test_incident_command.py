@@ -44,7 +44,7 @@ def test_a_bundle_is_whole_by_its_sums(site, tmp_path):
     assert changed.returncode != 0
 
 
-def test_a_bundle_says_what_happened_and_what_ran(site):
+def test_a_bundle_contains_what_happened_and_which_versions_ran(site):
     with zipfile.ZipFile(archive(site)) as files:
         facts = json.loads(files.read("incident.json"))
         timeline = files.read("timeline.csv").decode()
@@ -61,7 +61,7 @@ def test_a_bundle_says_what_happened_and_what_ran(site):
     assert "\u202e" not in timeline + picture
 
 
-def test_a_sheet_says_what_the_decision_rested_on_and_what_was_known_in_the_end(site):
+def test_a_sheet_lists_the_evidence_and_what_was_known_in_the_end(site):
     site.db.execute(
         "UPDATE alert_event SET sentence = 'rose from 232 to 764',"
         " evidence = '{\"pm25\": [232.0, 532.0, 19.0, null]}'"
@@ -111,7 +111,7 @@ def test_judged_again_it_is_the_same(site):
     )
 
 
-def test_another_verdict_is_said(site):
+def test_a_changed_verdict_is_shown(site):
     site.db.execute("UPDATE alert_event SET kind = 'smoke'")
     ran = incident(site, "rerun")
     assert ran.code == 1

@@ -95,8 +95,8 @@ def test_levels_as_json_and_as_a_table(stored, monkeypatch):
     assert last == {"sensor": "s3", "level": None}
     code, text = run(stored)
     assert code == 0
-    for said in ("0.90", "1.8", "19 %", "40 %", "+0.25", "4.0 (over)", "no data yet"):
-        assert said in text
+    for expected in ("0.90", "1.8", "19 %", "40 %", "+0.25", "4.0 (over)", "no data yet"):
+        assert expected in text
 
 
 def test_moves_are_listed_and_taken_back(stored, monkeypatch):
@@ -118,9 +118,9 @@ def test_moves_are_listed_and_taken_back(stored, monkeypatch):
 
 def test_what_cannot_be_taken_back(stored, capsys):
     assert undo(stored, 1, "--reason", "a drill", "--who", "Keeper")[0] == 0
-    for seq, said in ((1, "undone before"), (2, "undid adjustment 1"), (9, "no adjustment 9")):
+    for seq, expected in ((1, "undone before"), (2, "undid adjustment 1"), (9, "no adjustment 9")):
         assert undo(stored, seq) == (1, "")
-        assert said in capsys.readouterr().err
+        assert expected in capsys.readouterr().err
     assert undo(stored, 1, "--reason", "  ") == (2, "")
 
 
@@ -139,7 +139,7 @@ def test_check_warns_of_a_budget_that_cannot_be_kept(stored):
     assert "at the highest threshold, the budget is 0.5" in finding.sentence
 
 
-def test_check_says_nothing_before_there_is_a_service(config_path):
+def test_check_is_silent_before_there_is_a_service(config_path):
     config = load(config_path)
     assert list(budgets(config)) == []
     DataPaths(config.data_dir).root.mkdir()

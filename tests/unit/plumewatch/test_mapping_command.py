@@ -88,7 +88,7 @@ class TestSuggest:
         assert 'name = "lab"' in result.stdout
         assert "time = 1790000000.0" in result.stdout
 
-    def test_a_topic_that_a_decoder_takes_is_said(self, call):
+    def test_a_topic_of_a_decoder_is_reported(self, call):
         result = call("mapping", "suggest", "--topic", "tele/b7/SENSOR", input=self.PAYLOAD)
         assert result.exit_code == 0
         assert result.stderr == (
@@ -114,7 +114,7 @@ class TestSuggest:
 
 
 class TestExamples:
-    def test_a_failing_example_is_named_and_told(self, call, config):
+    def test_a_failing_example_is_named_and_explained(self, call, config):
         path = config(
             MAPPING.replace("pm25 = 10", "pm25 = 11").replace("Z\n", "Z\nfaults = ['rh']")
         )

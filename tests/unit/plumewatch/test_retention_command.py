@@ -53,7 +53,7 @@ def hold(site, *words, code=0, **more):
     return retention(site, "hold", *options, *words, code=code)
 
 
-def test_plan_says_what_apply_does(site):
+def test_plan_lists_what_apply_does(site):
     old = count(site.db, "incident", opened_before(date(2026, 9, 27)))
     young = count(site.db, "incident") - old
     assert old > 20 < young
@@ -83,7 +83,7 @@ def test_deletions_are_on_record_and_history_stays_append_only(site):
             site.db.execute(statement)
 
 
-def test_a_report_says_what_was_deleted(site, tmp_path):
+def test_a_report_lists_what_was_deleted(site, tmp_path):
     def asked(start, end, out):
         words = ("--from", start, "--to", end, "--out", tmp_path / out, "--config", site.path)
         ran = plumewatch("report", "incidents", *words, now=NOW)
@@ -161,7 +161,7 @@ def test_open_incidents_and_those_that_levels_rest_on(site):
         ({"reason": "pupil 4471-882"}, "does this identify a person? 4471-882"),
     ],
 )
-def test_a_hold_that_says_too_little(site, capsys, wrong, message):
+def test_an_incomplete_hold_is_refused(site, capsys, wrong, message):
     hold(site, **wrong, code=2)
     assert message in capsys.readouterr().err
     assert holds.active(site.db) == []

@@ -54,7 +54,7 @@ def test_as_json(config):
     ]
 
 
-def test_at_night_the_lead_is_told_at_once(config):
+def test_at_night_the_lead_is_notified_at_once(config):
     _, output = ask(config, "room=N2-boys", "kind=smoke", at="2026-09-07T23:00")
     assert "1. building lead, at once\n   ap-north" in output
 
@@ -104,7 +104,7 @@ def test_gaps_of_the_starter_are_none(config):
     assert gaps(config, "2026-11-23", 14) == "0 gaps in 40 periods and 2 rooms\n"
 
 
-def test_gaps_are_listed_with_who_is_told_instead(config):
+def test_gaps_are_listed_with_who_is_notified_instead(config):
     absence = (
         '[[override]]\nshift = "hall-1"\nstart = 2026-09-08T11:00:00\nend = 2026-09-08T12:00:00\n'
         'remove = "monitor-1"\n'
@@ -164,9 +164,9 @@ def test_quiet_hours_count(config, then, message):
         assert staff in text
         text = text.replace(staff, staff + QUIET.format(then=then) + "\n")
     config.write_text(text)
-    _, told = ask(config, "room=N2-boys", "kind=vape")
-    assert f"2 until 11:00, here; quiet hours until Mon 12:00, {message}\n" in told
-    assert "\n3. building lead, at once\n" in told
+    _, printed = ask(config, "room=N2-boys", "kind=vape")
+    assert f"2 until 11:00, here; quiet hours until Mon 12:00, {message}\n" in printed
+    assert "\n3. building lead, at once\n" in printed
     _, critical = ask(config, "room=N2-boys", "kind=smoke", "severity=critical")
     assert "quiet" not in critical
     found = gaps(config, "2026-09-08", 1)

@@ -44,7 +44,8 @@ def rows(folder):
 def test_what_is_new_lands_once(site, tmp_path):
     out = tmp_path / "history"
     commit(
-        site, [reading(1), reading(2, "pw-1"), reading(3, "stranger", flags=("unknown_sensor",))]
+        site,
+        [reading(1), reading(2, "pw-1"), reading(3, "unregistered", flags=("unknown_sensor",))],
     )
     first = run(out, "--config", site)
     assert (first.code, first.err) == (0, "3 readings landed, 3 in all, in 2 buckets\n")
@@ -70,7 +71,7 @@ def test_what_overtook_another_waits_over_the_end_of_a_run(site, tmp_path):
     assert rows(out)["time"].to_list() == [AT + 1, AT + 2, AT + 3]
 
 
-def test_what_the_journal_deleted_before_is_said(site, tmp_path):
+def test_readings_that_the_journal_deleted_before_are_reported(site, tmp_path):
     out = tmp_path / "history"
     commit(site, [reading(k) for k in range(1, 6)])
     with Journal(tmp_path / "plumewatch-data" / "journal.db") as journal:
@@ -123,7 +124,7 @@ def test_recordings_need_a_folder_of_their_own(site, tmp_path):
     assert run(tmp_path / "third", "--recording", csv).code == 1
 
 
-def test_without_a_journal_it_says_so(site, tmp_path):
+def test_a_missing_journal_is_reported(site, tmp_path):
     found = run(tmp_path / "history", "-c", site)
     assert found.code == 3
     assert "journal.db" in found.err

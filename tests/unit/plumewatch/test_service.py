@@ -29,7 +29,7 @@ def puff():
     return readings_of_puff(start=time.time() - 300)
 
 
-async def test_a_puff_is_stored_and_told(config):
+async def test_a_puff_is_stored_and_notified(config):
     async with running(config) as service:
         readings = puff()
         await store(service, readings)
@@ -40,7 +40,7 @@ async def test_a_puff_is_stored_and_told(config):
     assert len(service.alerting.notifier.sent) == 1
 
 
-async def test_restart_says_nothing_twice(config):
+async def test_a_restart_repeats_no_notice(config):
     async with running(config) as service:
         await store(service, puff())
         await until(lambda: service.alerting.notifier.sent)
@@ -160,7 +160,7 @@ async def test_two_services_on_one_folder(config):
             await Service(config, notifier=RecordingNotifier()).run(asyncio.Event())
 
 
-async def test_silence_is_told_once_and_survives_a_restart(config):
+async def test_silence_is_reported_once_and_survives_a_restart(config):
     """The service's clock runs twenty times faster: a minute of silence is three seconds."""
     began, base = time.monotonic(), time.time()
 

@@ -21,7 +21,7 @@ BETWEEN_MESSAGES_S = 1.5e-5
 
 
 @pytest.fixture(scope="module")
-def heard():
+def received():
     """Twenty minutes of the small school, with the times at which a broker passes them on."""
     run = SimulationRun(Scenario(School.small()), 1, MONDAY + 36_000, 1_300.0)
     return [
@@ -31,13 +31,13 @@ def heard():
 
 
 @pytest.fixture
-def setup(tmp_path, heard):
+def setup(tmp_path, received):
     answers = tmp_path / "answers.toml"
     answers.write_text(
         f'site = "Small"\nbroker = "127.0.0.1:{free_port()}"\nlisten_s = 600\ntest_notice = false\n'
     )
 
-    def run(messages=heard):
+    def run(messages=received):
         with mock.patch(
             "plumewatch.cli.setup.command._listened", side_effect=lambda *_: messages
         ) as listened:

@@ -63,7 +63,7 @@ def messages():
         return f"plumewatch/v1/{topic_sensor}/reading", json.dumps(body).encode()
 
     made = [native(sensor, k) for k in range(3) for sensor in SENSORS]
-    made += [native("Tasmota-g-1", 9), native("N-1", 10), native("stranger", 11)]
+    made += [native("Tasmota-g-1", 9), native("N-1", 10), native("unregistered", 11)]
     made += [("nobody/reads/this", b"1"), native("s-1", 0), ("plumewatch/v1/s-1/reading", b"{")]
     return [Message(topic, payload, AT + 20) for topic, payload in made]
 
@@ -88,7 +88,7 @@ def test_together_they_accept_what_one_process_does(school):
     for intake in parts:
         assert sum(intake.counters.values()) == len(messages())
         assert intake.counters["accepted", "", OTHER_SHARD] > 0
-    assert [list(intake.quarantine) for intake in parts] == [["stranger"], [], []]
+    assert [list(intake.quarantine) for intake in parts] == [["unregistered"], [], []]
 
 
 def test_a_sensor_of_another_process_is_refused_by_http_ingest(school):

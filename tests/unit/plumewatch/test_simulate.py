@@ -121,7 +121,7 @@ def test_a_scenario_file_with_its_attacks(tmp_path):
     ]
 
 
-def test_publishing_as_fast_as_the_broker_takes_it_with_a_ledger(tmp_path):
+def test_publishing_as_fast_as_the_broker_accepts_with_a_ledger(tmp_path):
     ledger = tmp_path / "ledger.csv"
     options = {"speed": "max", "ledger": ledger, "truth": tmp_path / "truth.csv"}
     with Mosquitto("max_queued_messages 0") as broker, Subscriber(broker) as everything:

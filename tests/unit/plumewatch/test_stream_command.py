@@ -42,7 +42,7 @@ def config(tmp_path):
         (("H", "--series", "--config", "CONFIG"), 2, "names no InfluxDB"),
     ],
 )
-def test_faults_are_said_before_spark_is_asked(history, config, tmp_path, words, code, message):
+def test_faults_are_reported_before_spark_starts(history, config, tmp_path, words, code, message):
     given = {"H": history, "CONFIG": config}
     found = run(tmp_path, *(given.get(word, word) for word in words))
     assert (found.code, found.out) == (code, "")
@@ -59,7 +59,7 @@ def test_messages_from_kafka_become_rows_with_their_place(config, caplog):
         body = json.dumps({"time": AT + k, "pm25": 4.0 + k}).encode()
         return f"plumewatch/v1/{name}/reading", body, AT + k + 0.5, position
 
-    records = [record(sensor.id, 0, 7), record("stranger", 1, 8), record(sensor.id, 0, 9)]
+    records = [record(sensor.id, 0, 7), record("unregistered", 1, 8), record(sensor.id, 0, 9)]
     records += [("plumewatch/v1/x/reading", b"{", AT, 10), record(sensor.id, 2, 11)]
     frame = landed_messages(intake, there.registry(), records)
     assert frame.schema == SCHEMA

@@ -21,7 +21,7 @@ HURT = {"name": "c", "version": "2", "vulns": [{"id": "PYSEC-1", "fix_versions":
         (None, 0, "NOT AUDITED"),
     ],
 )
-def test_only_a_known_vulnerability_fails_and_what_was_not_asked_is_said(packages, code, message):
+def test_only_a_known_vulnerability_fails_and_unchecked_packages_are_named(packages, code, message):
     report = None if packages is None else {"dependencies": packages}
     found, words = verdict(report)
     assert found == code

@@ -10,7 +10,7 @@ from plumewatch.service.staff_page import suggestion_for
 NOW = 1_790_000_000.0
 
 
-def heard(*messages):
+def received(*messages):
     intake = Intake(IntakeConfig())
     for topic, content in messages:
         payload = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -29,7 +29,7 @@ def about(topic, device_class, unit, template=None):
 
 
 def test_its_payload_alone():
-    found = suggestion_for(heard(("odd/air", {"pm25": 4.5})), "odd/air")
+    found = suggestion_for(received(("odd/air", {"pm25": 4.5})), "odd/air")
     assert 'quantity = "pm25"' in found.mapping
     assert found.reason == ""
 
@@ -41,8 +41,8 @@ def test_names_that_only_discovery_explains():
         about(topic, "temperature", "°F", "{{ value_json.air.x }}"),
     ]
     content = (topic, {"air": {"p": 4.5, "x": 68}})
-    assert suggestion_for(heard(content), topic).mapping == ""
-    mapping = suggestion_for(heard(*discovery, content), topic).mapping
+    assert suggestion_for(received(content), topic).mapping == ""
+    mapping = suggestion_for(received(*discovery, content), topic).mapping
     assert 'path = ["air", "p"]' in mapping
     assert 'unit = "degF"' in mapping
     assert "values = { pm25 = 4.5, temp = 20.0 }" in mapping
@@ -50,17 +50,19 @@ def test_names_that_only_discovery_explains():
 
 def test_a_bare_value_that_only_discovery_explains():
     topic = "odd/n2/a7/state"
-    assert suggestion_for(heard((topic, b"4.5")), topic).mapping == ""
-    mapping = suggestion_for(heard(about(topic, "pm25", "µg/m³"), (topic, b"4.5")), topic).mapping
+    assert suggestion_for(received((topic, b"4.5")), topic).mapping == ""
+    mapping = suggestion_for(
+        received(about(topic, "pm25", "µg/m³"), (topic, b"4.5")), topic
+    ).mapping
     assert 'quantity = "pm25"' in mapping
     assert 'when = [{ capture = "metric", equals = "a7" }]' in mapping
 
 
-def test_a_topic_that_was_not_heard():
-    assert suggestion_for(heard(about("odd/a7", "pm25", "µg/m³")), "odd/a7") is None
+def test_an_unknown_topic():
+    assert suggestion_for(received(about("odd/a7", "pm25", "µg/m³")), "odd/a7") is None
 
 
-def test_what_is_told_is_bounded():
+def test_the_report_is_bounded():
     states = States()
     for n in range(1_000):
         states.remember_discovery(f"t/{n}", b"{}")

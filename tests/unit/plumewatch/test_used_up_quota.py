@@ -61,7 +61,9 @@ def pushed(other, path):
     return [json.loads(body) for to, _, body in other.requests if to == path]
 
 
-async def test_its_notices_go_elsewhere_until_the_next_day_and_facilities_know(config, ntfy, other):
+async def test_its_notices_use_another_channel_until_the_next_day_and_facilities_are_notified(
+    config, ntfy, other
+):
     async with running(config, notifier=None) as service:
         began = time.monotonic()
         await store(service, readings_of_puff("n2-boys-1", start=time.time() - 300))
@@ -69,10 +71,10 @@ async def test_its_notices_go_elsewhere_until_the_next_day_and_facilities_know(c
         assert time.monotonic() - began < 10.0
         assert len(ntfy.requests) == 1
         await until(lambda: pushed(other, "/facilities"))
-        (told,) = pushed(other, "/facilities")
-        assert told["kind"] == "integrity"
-        assert told["room"] == "push-service"
-        assert "quota of the day is used up" in told["message"]
+        (notice,) = pushed(other, "/facilities")
+        assert notice["kind"] == "integrity"
+        assert notice["room"] == "push-service"
+        assert "quota of the day is used up" in notice["message"]
     async with running(config, notifier=None) as service:  # the day is not over
         await store(service, readings_of_puff("n3-girls-1", start=time.time() - 300))
         await until(lambda: len(pushed(other, "/ap")) == 2)

@@ -1,4 +1,4 @@
-"""systemd hears while the pipeline moves; the outside hears while the service is ready."""
+"""systemd is notified while the pipeline moves, an outside URL while the service is ready."""
 
 import asyncio
 import contextlib
@@ -42,12 +42,12 @@ class Listener:
         self.link.bind(address)
         self.link.setblocking(False)
 
-    def heard(self):
-        said = []
+    def received(self):
+        lines = []
         with contextlib.suppress(BlockingIOError):
             while True:
-                said += self.link.recv(4096).decode().split("\n")
-        return said
+                lines += self.link.recv(4096).decode().split("\n")
+        return lines
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -66,37 +66,37 @@ async def test_ready_watchdog_stopping(systemd):
     watchdog = Watchdog(service, systemd=Systemd(systemd.environ))
     task = asyncio.create_task(watchdog.run())
     async with asyncio.timeout(10):
-        said = []
-        while said.count("WATCHDOG=1") < 3:
-            said += systemd.heard()
+        lines = []
+        while lines.count("WATCHDOG=1") < 3:
+            lines += systemd.received()
             await asyncio.sleep(0.01)
-        assert said[0] == "READY=1"
+        assert lines[0] == "READY=1"
         service.moving = False
         await asyncio.sleep(0.2)
-        systemd.heard()
+        systemd.received()
         await asyncio.sleep(0.5)
-        assert "WATCHDOG=1" not in systemd.heard()
+        assert "WATCHDOG=1" not in systemd.received()
     task.cancel()
     await asyncio.wait((task,), timeout=10)
-    assert systemd.heard()[-1] == "STOPPING=1"
+    assert systemd.received()[-1] == "STOPPING=1"
 
 
 async def test_a_service_that_begins_anew_is_not_stopping(systemd):
     watchdog = Watchdog(Service(), systemd=Systemd(systemd.environ))
     task = asyncio.create_task(watchdog.run())
     async with asyncio.timeout(10):
-        while "READY=1" not in systemd.heard():  # noqa: ASYNC110 - a socket tells nobody
+        while "READY=1" not in systemd.received():  # noqa: ASYNC110 - a socket tells nobody
             await asyncio.sleep(0.01)
     watchdog.reloading = True
     task.cancel()
     await asyncio.wait((task,), timeout=10)
-    said = systemd.heard()
-    assert "RELOADING=1" in said
-    assert "STOPPING=1" not in said
-    assert said[-1].removeprefix("MONOTONIC_USEC=").isdecimal()
+    lines = systemd.received()
+    assert "RELOADING=1" in lines
+    assert "STOPPING=1" not in lines
+    assert lines[-1].removeprefix("MONOTONIC_USEC=").isdecimal()
 
 
-def test_nothing_is_said_without_systemd():
+def test_nothing_is_sent_without_systemd():
     quiet = Systemd({})
     quiet.notify("READY=1")
     assert quiet.watchdog_s == 0.0
@@ -121,7 +121,7 @@ def test_a_socket_that_is_gone(tmp_path, caplog):
     assert "cannot notify systemd" in caplog.text
 
 
-def test_every_change_is_said_once(caplog):
+def test_every_change_is_logged_once(caplog):
     clock = SimpleNamespace(now=0.0)
     service = Service()
     watchdog = Watchdog(service, systemd=Systemd({}), monotonic=lambda: clock.now)
@@ -132,11 +132,11 @@ def test_every_change_is_said_once(caplog):
         for well in (False, False, True, True, False):
             service.well = well
             watchdog.look()
-    said = [record.message for record in caplog.records]
-    assert said == ["not ready: store: away", "ready again", "not ready: store: away"]
+    lines = [record.message for record in caplog.records]
+    assert lines == ["not ready: store: away", "ready again", "not ready: store: away"]
 
 
-def test_a_queue_near_its_limit_is_said_once(caplog):
+def test_a_queue_near_its_limit_is_logged_once(caplog):
     service = Service()
     watchdog = Watchdog(service, systemd=Systemd({}))
     for full in (False, True, True, False, True):

@@ -1,4 +1,4 @@
-"""Whose address counts behind a reverse proxy, here and elsewhere."""
+"""Which client address counts behind a reverse proxy, local or not."""
 
 import asyncio
 import contextlib

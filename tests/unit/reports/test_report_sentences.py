@@ -213,8 +213,8 @@ def test_days_before_the_record_do_not_change_before_and_after(write):
         assert other[key] == one[key]
     weeks = [item for section, item, _ in other if section == "weeks"]
     assert min(weeks) == "2026-W38"  # none before the record
-    said = sentences(write("summary", "html", **early))
-    assert said[0].startswith("The record begins on 14 September 2026")
+    shown = sentences(write("summary", "html", **early))
+    assert shown[0].startswith("The record begins on 14 September 2026")
 
 
 def test_periods_are_in_the_order_of_the_day(school, tmp_path):

@@ -59,9 +59,9 @@ def test_processes_and_one_task_find_what_the_service_found(history):
     assert all(a.building for j in pooled for a in j.alerts)
 
 
-def test_versions_are_judged_beside_each_other(history, unlike):
+def test_versions_are_judged_beside_each_other(gym_history, unlike):
     both = [Variant("shipped", 1.0), Variant("eager", 1.0, unlike.read_bytes())]
-    task = tasks_of([History(history)], both, ["vape"])[0]
+    task = tasks_of([History(gym_history)], both, ["vape"])[0]
     together = judge(task)
     assert together.models[1] == "eager"
     for k, variant in enumerate(both):
@@ -78,24 +78,24 @@ def _as(found, variant):
     return Alert(**{**fields, "variant": variant})
 
 
-def test_a_failing_worker_names_the_part(history, tmp_path):
-    task = tasks_of([History(history)], [Variant("a", 1.0)])[0]
+def test_a_failing_worker_names_the_part(gym_history, tmp_path):
+    task = tasks_of([History(gym_history)], [Variant("a", 1.0)])[0]
     broken = tmp_path / "part-1.parquet"
     broken.write_bytes(b"nothing")
     with pytest.raises(HistoryError, match=r"part-1\.parquet"):
         on_processes([type(task)("x", [str(broken)], task.variants)], 2)
 
 
-def test_a_shard_goes_on_from_its_snapshot(history):
-    frames = [History.read(p) for p in History(history).buckets[0]]
+def test_a_shard_continues_from_its_snapshot(gym_history):
+    frames = [History.read(p) for p in History(gym_history).buckets[0]]
     own, moved = budgets(recorded())
     given = AlertBudgets(1.0, own, moved)
     whole, parts = Shard(given), Shard(given)
     expected = [e for frame in frames for e in whole.step(whole.streams.of(frame))]
     found = []
     for frame in frames:
-        for at in range(0, frame.height, 1700):
-            found += parts.step(parts.streams.of(frame[at : at + 1700]))
+        for at in range(0, frame.height, 400):
+            found += parts.step(parts.streams.of(frame[at : at + 400]))
             parts = Shard.restore(parts.snapshot(), given)
     assert sorted(map(repr, found)) == sorted(map(repr, expected))
     again = found and [e for f in frames for e in parts.step(parts.streams.of(f))]

@@ -95,7 +95,7 @@ def test_an_empty_stretch_stays_empty(name):
 
 
 @pytest.mark.parametrize("name", ON_TRACE)
-def test_truth_names_what_a_perfect_detector_would_say(name):
+def test_truth_names_what_a_perfect_detector_would_report(name):
     truth = ON_TRACE[name]().truth("room-1")
     assert truth.kind in {"tamper", "sensor_fault"}
     assert (truth.sensor, truth.room, truth.source) == ("s1", "room-1", name)
@@ -173,7 +173,7 @@ def test_a_gateway_outage_loses_what_falls_into_it():
 
 
 @pytest.mark.parametrize("flush_hz", [0.5, 5.0, 100.0])
-def test_a_gateway_that_holds_back_sends_all_in_order_at_the_end(flush_hz):
+def test_a_buffering_gateway_sends_all_in_order_at_the_end(flush_hz):
     outage = GatewayOutage((), START + 10, START + 20, flush=True, flush_hz=flush_hz)
     got = list(outage.on_messages(messages()))
     assert [m.seq for m in got] == list(range(100))
@@ -228,7 +228,7 @@ def test_a_flood_has_its_rate_and_its_ids():
     assert flood[-1].sent - flood[0].sent == pytest.approx(2.0, abs=0.01)
 
 
-def test_garbage_holds_each_kind_and_keeps_to_its_size():
+def test_garbage_contains_each_kind_and_respects_its_size():
     attack = Garbage("s1", START, duration_s=len(GARBAGE), rate_hz=1.0, big_bytes=50_000)
     got = [m.payload for m in attack.on_messages([])]
     assert len(got) == len(GARBAGE)
@@ -249,6 +249,6 @@ def test_message_attacks_are_seeded_and_compose():
     assert [m.sent for m in run(1)] == sorted(m.sent for m in run(1))
 
 
-def test_the_table_holds_all():
+def test_the_table_is_complete():
     assert set(ON_TRACE) < set(ATTACKS)
     assert math.isinf(Unplugged("s1", 0.0).end)

@@ -61,7 +61,7 @@ def test_plantower_is_nearly_blind_to_coarse_dust():
     assert pm10["pms5003"] < 0.25 * pm10["opcn3"]
 
 
-def test_plantower_detects_as_its_data_sheet_says():
+def test_plantower_detects_as_in_its_data_sheet():
     row = PM_PARTS["pms5003"].matrix()[PM_PARTS["pms5003"].channels.index("n03")]
     at_half_micron = row[int(np.argmin(abs(BIN_MID_UM - 0.55)))]
     assert at_half_micron > 0.9
@@ -110,7 +110,7 @@ def test_sgp40_falls_by_its_ticks_with_each_doubling():
     assert 650 < low - high < 1030
 
 
-def test_bme688_in_low_power_mode_holds_for_300_s():
+def test_bme688_in_low_power_mode_repeats_for_300_s():
     for seed in range(30):
         trace = one_hour("sds011+bme688", 1, seed)
         tvoc = trace.values[:, COLUMNS.index("tvoc_ppb")]

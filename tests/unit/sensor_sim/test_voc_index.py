@@ -62,8 +62,8 @@ def test_both_engines_agree(monkeypatch):
 
 
 def test_a_pulse_saturates_but_keeps_order():
-    # Runs of the original after 24 h of calm: 150 ticks -> 166, 900 -> 479, 1500 -> 496
-    # (tau 180 s), peak 30-42 s after the onset; ten hours of calm leave it a little lower.
+    # Runs of the original after 24 h of clean air: 150 ticks -> 166, 900 -> 479, 1500 -> 496
+    # (tau 180 s), peak 30-42 s after the onset; ten hours of clean air leave it a little lower.
     n, at = 40_000, 36_000
     tail = np.exp(-np.arange(n - at) / 180)
     raw = np.full((3, n), 30_000.0)
@@ -71,8 +71,8 @@ def test_a_pulse_saturates_but_keeps_order():
     for row, depth in zip(raw, (150, 900, 1500), strict=True):
         row[at:] -= depth * tail
     index = VocIndex(3).process(raw.astype(np.int32))
-    calm = index[:, at - 600 : at].mean(axis=1)
-    assert calm == pytest.approx([100] * 3, abs=5)
+    clean = index[:, at - 600 : at].mean(axis=1)
+    assert clean == pytest.approx([100] * 3, abs=5)
     small, spray, large = index[:, at:].max(axis=1)
     assert 150 < small < 185
     assert 25 <= index[0, at:].argmax() <= 60

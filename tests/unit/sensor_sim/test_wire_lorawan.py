@@ -84,7 +84,7 @@ def test_tamper_shows_in_the_next_report_alone():
     assert detector.report(CALM)[0].hex().endswith("0f001100")
 
 
-def test_join_frame_holds_the_serial_number():
+def test_join_frame_contains_the_serial_number():
     assert Gs601("6850e23348820008").join().hex() == (
         "df0100eedb6850e23348820008da0100010100000000d90000c801cf0002"
     )
@@ -101,7 +101,7 @@ def frame_of(message):
 
 
 @pytest.mark.parametrize("wire", ["chirpstack", "tts"])
-def test_envelope_holds_the_bytes_and_no_decoded_object(wire):
+def test_envelope_contains_the_bytes_and_no_decoded_object(wire):
     device = make(wire)
     join, info = device.connect(START)
     assert join.topic.endswith("/join")

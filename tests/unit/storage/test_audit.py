@@ -82,7 +82,7 @@ def test_a_removed_entry_is_found(db, seq):
     assert verify(db).fault == f"entry {seq} is missing"
 
 
-def test_entries_cut_off_are_found_by_a_hash_kept_elsewhere(db):
+def test_truncated_entries_are_found_by_a_hash_stored_outside(db):
     fill(db)
     head = verify(db).head
     assert verify(db, known=head).fault == ""

@@ -19,9 +19,9 @@ def db():
     connection.close()
 
 
-def note(db, *said):
+def note(db, *version_fields):
     with transaction(db) as tx:
-        return firmware.note(tx, *said)
+        return firmware.note(tx, *version_fields)
 
 
 def test_only_what_is_new_is_noted(db):
@@ -48,7 +48,7 @@ def test_a_sensor_that_always_names_another_fills_nothing(db):
     assert rows == firmware.KEPT + 1
     assert firmware.current(db)["quiet"].version == "1"
     newest = firmware.changes(db, 2)
-    assert [told.sentence for told in newest] == ["firmware v58 → v59", "firmware v57 → v58"]
+    assert [known.sentence for known in newest] == ["firmware v58 → v59", "firmware v57 → v58"]
 
 
 def test_a_change_is_an_event_of_the_series():
@@ -71,5 +71,5 @@ def test_a_change_is_an_event_of_the_series():
 def test_sensors_are_compared_with_those_of_their_model(versions, unlike):
     sensors = [Sensor(name, "r", "sen55") for name in "abcd"]
     sensors += [Sensor("x", "r", "pms5003"), Sensor("nameless", "r")]
-    told = {name: Firmware(name, *said) for name, said in versions.items()}
-    assert firmware.unlike_others(sensors, told) == unlike
+    known = {name: Firmware(name, *version_fields) for name, version_fields in versions.items()}
+    assert firmware.unlike_others(sensors, known) == unlike

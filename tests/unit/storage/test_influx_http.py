@@ -145,7 +145,7 @@ def test_a_server_that_was_replaced_is_asked_anew():
         (40, ""),
     ],
 )
-def test_a_clock_that_is_off_is_said(ahead, message):
+def test_a_wrong_clock_is_reported(ahead, message):
     date = email.utils.formatdate(time.time() + ahead, usegmt=True)
 
     def answer(method, path, query, headers, body):
@@ -194,7 +194,7 @@ def test_the_generation_is_found(answers, version):
 
 
 @pytest.mark.parametrize("body", [b"<html>hello", b'{"version":"9.1"}', b'{"version":7}', b"[1]"])
-def test_what_is_no_influxdb_is_said_to_be_none(body):
+def test_another_program_is_not_mistaken_for_an_influxdb(body):
     with (
         FakeServer(lambda *_: (200, {}, body)) as server,
         pytest.raises(StorageUnavailableError, match="no InfluxDB 1, 2 or 3"),
@@ -263,7 +263,7 @@ def test_readings_beyond_retention_are_refused_and_those_of_now_kept(influxd, tm
         recent = Reading("s", now - 86_400, now, {"pm25": 1.0})  # as if its clock were a day ahead
         with pytest.raises(StorageUnavailableError, match=r"its clock is wrong, or .* setup"):
             store.write([recent], 1)
-        with pytest.raises(BatchRefusedError):  # together they are told apart by halving
+        with pytest.raises(BatchRefusedError):  # in one batch they are found by bisecting
             store.write([recent, Reading("s", 1.0, 1.0, {"pm25": 1.0})], 2)
         assert store.cursor() == 0
 

@@ -61,7 +61,7 @@ def test_append_and_read_in_order(journal, make_readings):
     assert position == 5
 
 
-def test_everything_a_reading_holds_comes_back(journal):
+def test_everything_in_a_reading_is_read_back(journal):
     full = Reading(
         "s", 1.5, 2.5, {"pm25": 0.1}, ("tamper",), ("rh",), ("late", "unknown_sensor"), 2**63 - 1
     )
@@ -102,7 +102,7 @@ def test_kept_without_a_close(path, make_readings):
     crashed.close()
 
 
-def test_prune_takes_only_what_is_old_and_read(journal, make_readings):
+def test_prune_deletes_only_what_is_old_and_read(journal, make_readings):
     readings = make_readings(6)
     journal.commit(readings)
     assert journal.prune(min_cursor=6, received_before=readings[2].received)[:2] == (2, 0)
@@ -156,8 +156,8 @@ def test_a_corrupt_record_is_quarantined_and_counted(path, make_readings, damage
         assert [e.offset for e in entries] == [1, 3, 4]
         assert position == 4
         assert journal.corrupt_records == 1
-        (buried,) = letters_of(journal)
-        assert (buried.reason, buried.topic, buried.detail) == (
+        (dead_letter,) = letters_of(journal)
+        assert (dead_letter.reason, dead_letter.topic, dead_letter.detail) == (
             "corrupt_record",
             "journal",
             "offset 2",
@@ -324,7 +324,7 @@ def test_unwritable(open_folder, what):
             journal.commit([])
         assert one_sentence(refused.value)
         return
-    said = subprocess.run(
+    ran = subprocess.run(
         [sys.executable, "-c", AS_NOBODY, str(path)],
         capture_output=True,
         text=True,
@@ -332,9 +332,9 @@ def test_unwritable(open_folder, what):
         check=False,
         cwd=Path(module.__file__).parents[1],
     )
-    assert said.stdout.strip() != "opened"
-    assert one_sentence(said.stdout.strip())
-    assert said.stderr == ""
+    assert ran.stdout.strip() != "opened"
+    assert one_sentence(ran.stdout.strip())
+    assert ran.stderr == ""
 
 
 def test_readers_in_threads_see_whole_groups(journal, make_readings):

@@ -70,7 +70,7 @@ def filled(journal, make_readings, count=4000):
     return journal.bytes_used()
 
 
-def test_size_takes_the_oldest_that_all_have_read_whatever_its_age(journal, make_readings):
+def test_the_size_limit_deletes_the_oldest_that_all_have_read(journal, make_readings):
     size = filled(journal, make_readings)
     rows, unread = prune(journal, min_cursor=4000, max_bytes=size / 2)
     assert unread == 0

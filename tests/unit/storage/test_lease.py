@@ -54,7 +54,7 @@ def test_taken_renewed_and_given_back(path):
     two.release()
 
 
-def test_it_says_who_holds_it(path, other):
+def test_the_holder_is_named(path, other):
     for holder in (Lease(path).take(), holder_of(path)):
         assert str(holder) == f"process {other.pid} on north, since 2026-09-21 14:13:20 UTC"
     assert other.poll() is None
@@ -70,7 +70,7 @@ def test_a_kill_frees_it_at_once(path, other):
     lease.release()
 
 
-def test_a_holder_that_is_stopped_still_holds_it(path, other):
+def test_a_stopped_holder_still_has_the_lease(path, other):
     other.send_signal(signal.SIGSTOP)
     assert Lease(path, host="north").take().pid == other.pid
     other.send_signal(signal.SIGCONT)

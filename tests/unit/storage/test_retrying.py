@@ -70,7 +70,7 @@ def test_only_a_disk_that_refuses_for_a_while_is_transient(error, transient):
     assert is_transient(error) is transient
 
 
-async def test_it_repeats_until_the_disk_has_room_and_says_so_meanwhile():
+async def test_it_retries_until_the_disk_has_room_and_reports_it_meanwhile():
     run = RunUntilStored(inline, Path("state.db"), retry_s=0.0)
     seen = []
 

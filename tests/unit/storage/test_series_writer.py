@@ -1,4 +1,4 @@
-"""The writer loop, over a store that can be told what to do and over the embedded one."""
+"""The writer loop, over a store that can be scripted and over the embedded one."""
 
 import asyncio
 import contextlib
@@ -59,7 +59,7 @@ class Bench:
             "fake",
             store,
             self.journal.read,
-            self.bury,
+            self.write_dead_letters,
             self.in_thread,
             lambda: T,
             settings=settings or WriterSettings(batch=16),
@@ -69,7 +69,7 @@ class Bench:
     async def in_thread(self, work, *arguments):
         return work(*arguments)
 
-    async def bury(self, letters):
+    async def write_dead_letters(self, letters):
         self.journal.commit([], letters)
 
     async def sleep(self, seconds):
@@ -116,14 +116,14 @@ async def test_everything_in_order_in_bounded_batches(bench):
 
 async def test_the_store_is_asked_before_anything_is_read(bench):
     store = FakeStore()
-    said = [StorageUnavailableError("the token is wrong"), StorageUnavailableError("away")]
+    outages = [StorageUnavailableError("the token is wrong"), StorageUnavailableError("away")]
     b = bench(store)
     seen = []
 
     def check_connection():
         seen.append((b.writer.state.failing, store.calls))
-        if said:
-            raise said.pop(0)
+        if outages:
+            raise outages.pop(0)
         return "a fake"
 
     store.check_connection = check_connection
@@ -157,7 +157,7 @@ async def test_what_comes_soon_after_a_quiet_moment_is_gathered(bench):
     assert b.pauses[0] == 1.0
 
 
-async def test_refused_items_of_another_origin_say_so(bench):
+async def test_refused_items_of_another_origin_name_it(bench):
     b = bench(FakeStore([1]), settings=WriterSettings(origin="record", reason="record_refused"))
     b.commit(0, 3)
     await b.until(lambda: b.store.cursor() == 3)
@@ -177,7 +177,7 @@ async def test_it_wakes_when_the_journal_grows(bench):
     assert b.store.kept == list(range(50))
 
 
-async def test_it_rests_after_a_batch_that_is_not_full_and_never_in_a_backlog(bench):
+async def test_it_pauses_after_a_batch_that_is_not_full_and_never_in_a_backlog(bench):
     b = bench(FakeStore(), settings=WriterSettings(batch=16, pace_s=60.0))
     b.commit(0, 40)
     await b.until(lambda: b.store.cursor() == 40 and b.pauses)
@@ -189,7 +189,7 @@ async def test_it_rests_after_a_batch_that_is_not_full_and_never_in_a_backlog(be
 @pytest.mark.parametrize(
     "poison", [[0], [15], [7], [99], [0, 1, 2], [3, 50, 98], range(16), []], ids=str
 )
-async def test_refused_readings_are_found_and_buried_and_all_others_stored(bench, poison):
+async def test_refused_readings_are_dead_lettered_and_all_others_stored(bench, poison):
     poison = list(poison)
     b = bench(FakeStore(poison))
     b.commit(0, 100)
@@ -232,7 +232,7 @@ async def test_what_the_store_asks_for_is_waited(bench, wish, pause):
     assert b.pauses == [pause]
 
 
-async def test_it_says_why_it_is_failing(bench, caplog):
+async def test_it_reports_why_it_is_failing(bench, caplog):
     b = bench(FakeStore(failures=[StorageUnavailableError("connection refused")] * 1000))
     b.commit(0, 3)
     await b.until(lambda: len(b.pauses) > 20)
@@ -279,13 +279,13 @@ async def test_a_dead_letter_that_cannot_be_kept_stops_the_cursor(bench):
     b = bench(FakeStore([1]))
     b.commit(0, 3)
     refusals = [StorageUnavailableError("disk full")] * 3
-    bury = b.bury
+    write_dead_letters = b.write_dead_letters
 
     async def refusing(letters):
         if refusals:
             assert b.store.cursor() == 1
             raise refusals.pop()
-        await bury(letters)
+        await write_dead_letters(letters)
 
     b.writer._write_dead_letters = refusing
     await b.until(lambda: b.store.cursor() == 3)

@@ -57,7 +57,7 @@ def test_every_world_weighs_the_same_and_a_tenth_is_vaping(sources, pulses):
     assert pulses.weight[pulses.label].sum() == pytest.approx(0.1 * pulses.weight.sum(), rel=1e-3)
 
 
-def test_the_network_says_what_torch_says(pulses, network):
+def test_the_network_agrees_with_torch(pulses, network):
     module, exported = network
     starts = [*pulses.starts.tolist(), len(pulses.facts)]
     longest = np.argsort(np.diff(starts))[-20:]
@@ -72,7 +72,7 @@ def test_the_network_says_what_torch_says(pulses, network):
             assert score[0] == pytest.approx(expected[moment], abs=1e-2)
 
 
-def test_trees_say_what_scikit_learn_says(pulses):
+def test_trees_agree_with_scikit_learn(pulses):
     learner, columns = forests.grow(pulses.facts, pulses.label, pulses.weight, SETTINGS.world)
     scores = forests.as_forest(learner, columns).score(pulses.facts.astype(np.float64))
     expected = learner.decision_function(pulses.facts[:, columns])

@@ -185,8 +185,8 @@ def test_exceptions_moves_and_cancellations_of_a_series():
             "DTSTART:20260910T100000", "DURATION:PT1H", "END:VEVENT"]  # fmt: skip
     text = "\r\n".join([*series, *moved, *gone, ""]).replace("\r\n\r\n", "\r\n")
     found = hours(text, names=NAMES).between(*(datetime(2026, 9, d, tzinfo=UTC) for d in (6, 13)))
-    said = [(s.start.astimezone(ZONE).strftime("%d %H:%M"), s.people) for s in found]
-    assert said == [("07 10:00", ("kim",)), ("09 13:00", ("lopez",)), ("11 10:00", ("kim",))]
+    listed = [(s.start.astimezone(ZONE).strftime("%d %H:%M"), s.people) for s in found]
+    assert listed == [("07 10:00", ("kim",)), ("09 13:00", ("lopez",)), ("11 10:00", ("kim",))]
 
 
 @pytest.mark.parametrize(

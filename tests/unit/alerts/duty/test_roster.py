@@ -1,4 +1,4 @@
-"""Who is told, ring by ring: nearest, next nearest, lead, catch-all, and never nobody."""
+"""Who is notified, ring by ring: nearest, next nearest, lead, catch-all, and never nobody."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def roster(*shifts, **more):
     return Roster(**{**given, **more})
 
 
-def told(found, at=MORNING, **labels):
+def notified(found, at=MORNING, **labels):
     given = {"building": "North", "floor": "2", "room": "N2", "kind": "vape", **labels}
     return [(ring.name, [c.person for c in ring.people]) for ring in found.candidates(given, at)]
 
@@ -71,19 +71,19 @@ def test_nearest_then_next_nearest_then_lead_then_catch_all():
     found = roster(
         shift("far", "gym"), shift("here", "north-2"), shift("b", "north-1"), shift("c", "north-3")
     )
-    assert told(found) == [("nearest", ["here"]), ("next nearest", ["b", "c"]), *LAST]
+    assert notified(found) == [("nearest", ["here"]), ("next nearest", ["b", "c"]), *LAST]
 
 
 def test_without_anybody_on_the_floor_the_next_one_is_nearest():
     found = roster(shift("b", "north-1"), shift("far", "gym"))
-    assert told(found) == [("nearest", ["b"]), ("next nearest", ["far"]), *LAST]
+    assert notified(found) == [("nearest", ["b"]), ("next nearest", ["far"]), *LAST]
 
 
 def test_a_person_is_where_nearest_and_in_one_ring():
     found = roster(
         shift("a", "north-1"), shift("a", "north-2"), shift("lead", "north-3"), shift("b", "gym")
     )
-    assert told(found) == [
+    assert notified(found) == [
         ("nearest", ["a"]),
         ("next nearest", ["lead"]),
         ("catch-all", ["principal"]),
@@ -91,7 +91,7 @@ def test_a_person_is_where_nearest_and_in_one_ring():
 
 
 def test_a_shift_without_zones_is_everywhere():
-    assert told(roster(shift("a"), shift("b", "north-1"))) == [
+    assert notified(roster(shift("a"), shift("b", "north-1"))) == [
         ("nearest", ["a"]),
         ("next nearest", ["b"]),
         *LAST,
@@ -99,29 +99,29 @@ def test_a_shift_without_zones_is_everywhere():
 
 
 def test_out_of_reach_is_not_near():
-    assert told(roster(shift("a", "annex"))) == LAST
-    assert told(roster(shift("a", "annex")), building="Annex", floor="") == [
+    assert notified(roster(shift("a", "annex"))) == LAST
+    assert notified(roster(shift("a", "annex")), building="Annex", floor="") == [
         ("nearest", ["a"]),
         ("catch-all", ["principal"]),
     ]
 
 
 def test_a_zone_of_a_whole_building_has_all_its_floors():
-    assert told(roster(shift("a", "gym")), building="Gym", floor="basement")[0][1] == ["a"]
+    assert notified(roster(shift("a", "gym")), building="Gym", floor="basement")[0][1] == ["a"]
 
 
 def test_an_empty_schedule_never_swallows():
-    assert told(roster(shift("a", "north-2")), NIGHT) == LAST
-    assert told(roster()) == LAST
-    assert told(roster(), building="Gym") == [("catch-all", ["principal"])]
+    assert notified(roster(shift("a", "north-2")), NIGHT) == LAST
+    assert notified(roster()) == LAST
+    assert notified(roster(), building="Gym") == [("catch-all", ["principal"])]
 
 
 def test_device_faults_go_to_facilities_alone():
-    assert told(roster(shift("a", "north-2")), kind="tamper") == [("nearest", ["custodian"])]
+    assert notified(roster(shift("a", "north-2")), kind="tamper") == [("nearest", ["custodian"])]
 
 
-def test_several_receivers_are_told_together():
-    assert told(roster(shift("a", "north-2"), shift("b", "north-1")), kind="smoke") == [
+def test_several_receivers_are_notified_together():
+    assert notified(roster(shift("a", "north-2"), shift("b", "north-1")), kind="smoke") == [
         ("nearest", ["nurse", "a"]),
         ("next nearest", ["b"]),
         *LAST,
@@ -135,15 +135,15 @@ def test_who_has_no_address_is_passed_over():
         shift("far", "gym"),
         reachable=frozenset({"far", "lead"}),
     )
-    assert told(found) == [("nearest", ["far"]), ("building lead", ["lead"])]
+    assert notified(found) == [("nearest", ["far"]), ("building lead", ["lead"])]
 
 
-def test_if_nobody_of_the_receivers_has_an_address_everybody_who_has_is_told():
+def test_if_no_receiver_has_an_address_everyone_with_an_address_is_notified():
     found = roster(reachable=frozenset({"nurse", "custodian"}))
-    assert told(found) == [("everyone", ["custodian", "nurse"])]
+    assert notified(found) == [("everyone", ["custodian", "nurse"])]
 
 
-def test_why_is_said():
+def test_the_reason_is_given():
     found = roster(shift("a", "north-2"), shift("b", "north-1"))
     labels = {"building": "North", "floor": "2", "kind": "smoke"}
     assert [c.why for ring in found.candidates(labels, MORNING) for c in ring.people] == [
@@ -169,7 +169,7 @@ PEOPLE = st.sampled_from(["a", "b", "c", "lead", "principal", "custodian"])
 def test_never_nobody_and_nobody_twice(shifts, reachable, kind, floor, building, half_hour):
     found = roster(*(shift(person, *zones) for person, zones in shifts), reachable=reachable)
     at = datetime(2026, 9, 7, half_hour // 2, 30 * (half_hour % 2), tzinfo=UTC)
-    rings = told(found, at, kind=kind, floor=floor, building=building)
+    rings = notified(found, at, kind=kind, floor=floor, building=building)
     people = [person for _, ring in rings for person in ring]
     assert people
     assert all(ring for _, ring in rings)

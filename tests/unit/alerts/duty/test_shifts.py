@@ -104,7 +104,7 @@ def test_hours_are_those_of_the_school(zone, when, active):
     assert bool(found.on_duty(datetime.fromisoformat(when))) is active
 
 
-def test_holidays_and_dates_say_when_a_shift_starts():
+def test_holidays_and_dates_decide_when_a_shift_starts():
     off = frozenset({date(2026, 9, 8)})
     found = shift(hours("20:00", "08:00", WORKDAYS, off=off), last=date(2026, 9, 9))
     assert runs(found, "2026-09-08 07:00")  # of the evening before
@@ -187,7 +187,7 @@ def test_substitutions(overrides, when, people):
     assert [one.person for one in found.on_duty(at(f"2026-09-07 {when}"))] == people.split()
 
 
-def test_why_somebody_is_on_duty_is_said():
+def test_the_reason_for_being_on_duty_is_given():
     changes = (override("10:00", "11:00", "day", "kim"), override("10:00", "12:00", add="ray"))
     found = shift(hours("08:00", "16:00", "mon"), ("kim",), overrides=changes)
     assert [one.why for one in found.on_duty(at("2026-09-07 10:30"))] == [

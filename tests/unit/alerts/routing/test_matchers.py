@@ -95,7 +95,7 @@ def test_several_matchers_hold_together(text, quote):
         ("kind=~(", "column 1: .*missing"),
     ],
 )
-def test_what_is_refused_says_where(text, match):
+def test_refusals_name_the_position(text, match):
     with pytest.raises(MatcherError, match=match):
         parse_matchers(text)
 

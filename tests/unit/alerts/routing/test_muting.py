@@ -17,7 +17,7 @@ def test_a_silence_of_everything_is_refused(text):
         check_silence(parse_matchers(text))
 
 
-def test_a_silence_that_says_something_is_taken():
+def test_a_silence_with_matchers_and_reason_is_accepted():
     check_silence(parse_matchers('floor!="2",room="N2-boys"'))
 
 
@@ -35,7 +35,7 @@ OUTAGE = rule('kind="gateway_down"', 'kind="offline"', "building")
         ({}, {"building": "North"}, False),
     ],
 )
-def test_both_must_agree_where_the_rule_says(source, target, inhibited):
+def test_both_must_agree_in_the_labels_of_the_rule(source, target, inhibited):
     source, target = {**source, "kind": "gateway_down"}, {**target, "kind": "offline"}
     assert (inhibited_by([OUTAGE], target, [target, source]) == source) is inhibited
 
@@ -57,7 +57,7 @@ def test_what_fulfils_both_sides_is_not_inhibited_by_its_like_or_itself():
     assert inhibited_by([both], dust, [dust, vape]) == vape
 
 
-def test_the_first_rule_that_holds_says_why():
+def test_the_first_rule_that_matches_is_the_reason():
     rules = [rule("kind=smoke", "kind=dust"), rule("kind=vape", "kind=dust")]
     running = [{"kind": "vape"}, {"kind": "smoke"}]
     assert inhibited_by(rules, {"kind": "dust"}, running) == {"kind": "smoke"}

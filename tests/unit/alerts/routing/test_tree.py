@@ -69,7 +69,7 @@ def test_going_on_only_matters_among_siblings():
     assert [node.receiver for node in chosen(tree, {"x": "1", "y": "1"})] == ["c"]
 
 
-def test_the_way_to_a_node_says_why():
+def test_the_path_to_a_node_is_the_reason():
     (node,) = chosen(TREE, {"room_type": "locker", "kind": "vape", "floor": "2"})
     assert node.why() == 'route room_type="locker", kind="vape", floor="2"'
     assert chosen(TREE, {})[0].why() == "no route matches: default receiver"
@@ -91,6 +91,6 @@ def test_nodes_with_their_places():
 
 
 @pytest.mark.parametrize("root", [Route(None), Route(""), route("kind=vape", "a")])
-def test_a_root_takes_everything_and_has_a_receiver(root):
+def test_a_root_matches_everything_and_has_a_receiver(root):
     with pytest.raises(ValueError, match="the root"):
         chosen(root, {})

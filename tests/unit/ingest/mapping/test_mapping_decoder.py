@@ -326,12 +326,12 @@ class TestWindows:
 class TestFirmware:
     def test_a_version_comes_with_its_reading_and_a_bad_one_costs_a_flag(self):
         decoder = mapping(firmware={"path": ["fw"]})
-        for said, version in [("1.0", "1.0"), (" 1.0\n", "1.0"), (None, ""), ("", "")]:
-            reading = one(decoder, {"pm": 7, "fw": said})
+        for given, version in [("1.0", "1.0"), (" 1.0\n", "1.0"), (None, ""), ("", "")]:
+            reading = one(decoder, {"pm": 7, "fw": given})
             assert (reading.firmware, reading.flags) == (version, ("no_time",))
         assert one(decoder, {"pm": 7}).firmware == ""
-        for said in (1.0, 7, True, [], {}, "é", "x" * 65, "1\x00"):
-            reading = one(decoder, {"pm": 7, "fw": said})
+        for given in (1.0, 7, True, [], {}, "é", "x" * 65, "1\x00"):
+            reading = one(decoder, {"pm": 7, "fw": given})
             assert (reading.firmware, reading.values) == ("", {"pm25": 7.0})
             assert reading.flags == ("no_time", "bad_firmware")
             assert may_alert(reading)
@@ -361,7 +361,7 @@ class TestFirmware:
         ("topic", "content"),
         [("http/hall", {"id": "a", "fw": "1.0"}), ("t/a", {"id": "a", "fw": "1.0", "old": 1})],
     )
-    def test_alone_under_another_topic_or_as_history_it_says_nothing(self, topic, content):
+    def test_alone_under_another_topic_or_as_history_it_means_nothing(self, topic, content):
         flag = [{"flag": "history", "path": ["old"], "equals": 1}]
         decoder = mapping(sensor={"path": ["id"]}, firmware={"path": ["fw"]}, flag=flag)
         context = Context()
@@ -395,7 +395,7 @@ class TestGateway:
         availability={"topic": "g/{gate}", "scope": "gateway"},
     )
 
-    def test_its_will_speaks_for_all_heard_behind_it(self):
+    def test_its_will_applies_to_all_sensors_received_behind_it(self):
         context = Context()
         for topic in ("g/one/a", "g/one/b", "g/two/c"):
             decode(self.decoder, {"pm": 1}, topic, context=context)

@@ -36,18 +36,18 @@ def line(text, start):
     return found
 
 
-@pytest.mark.parametrize("said", ["2.4.1", " 2.4.1\n", "v2 (b7)"])
-def test_a_firmware_is_guessed_by_its_name(said):
-    content = {"id": "a7", "pm25": 4, "sys": {"fwVersion": said}}
+@pytest.mark.parametrize("version", ["2.4.1", " 2.4.1\n", "v2 (b7)"])
+def test_a_firmware_is_guessed_by_its_name(version):
+    content = {"id": "a7", "pm25": 4, "sys": {"fwVersion": version}}
     entry = suggested("site/a7/state", content)
     assert entry["firmware"] == {"path": ["sys", "fwVersion"]}
-    assert entry["example"][0]["firmware"] == " ".join(said.split())
+    assert entry["example"][0]["firmware"] == " ".join(version.split())
     assert "# guess: by its name" in line(text_of("site/a7/state", content), "firmware = {")
 
 
-@pytest.mark.parametrize("said", [2, "", "x" * 65, "é", None])
-def test_what_is_no_version_is_not_taken_for_one(said):
-    assert "firmware" not in suggested("site/a7/state", {"id": "a7", "pm25": 4, "fw": said})
+@pytest.mark.parametrize("value", [2, "", "x" * 65, "é", None])
+def test_what_is_no_version_is_not_mistaken_for_one(value):
+    assert "firmware" not in suggested("site/a7/state", {"id": "a7", "pm25": 4, "fw": value})
 
 
 def test_nested_json():
@@ -78,7 +78,7 @@ def test_nested_json():
     assert example["events"] == ["tamper"]
 
 
-def test_guesses_are_said_and_what_is_stated_is_said_so():
+def test_guesses_are_marked_and_stated_facts_are_named():
     text = text_of("a/b7/c", {"pm25": 7, "rco2 (ppm)": 600, "temperature": 70, "rh": "41 %"})
     assert "Check everything marked guess" in text
     units = [each for each in text.splitlines() if each.startswith("unit = ")]
@@ -198,7 +198,7 @@ def test_a_name_in_two_parts():
 
 
 @pytest.mark.parametrize(
-    ("topic", "payload", "said"),
+    ("topic", "payload", "message"),
     [
         ("a/b/c", b"7.1", "no level of the topic"),
         ("a/b7/tvoc", b"7.1", "VOC"),
@@ -211,8 +211,8 @@ def test_a_name_in_two_parts():
         ("", {"pm25": 1}, "topic cannot be a filter"),
     ],
 )
-def test_no_suggestion_says_why(topic, payload, said):
-    with pytest.raises(SuggestError, match=said):
+def test_a_missing_suggestion_is_explained(topic, payload, message):
+    with pytest.raises(SuggestError, match=message):
         text_of(topic, payload)
 
 
@@ -230,10 +230,10 @@ def test_hostile_text_stays_inside_its_string():
 
 class TestDiscovery:
     def discovery(self, topic, device_class, unit, path=None, **more):
-        said = {"state_topic": topic, "device_class": device_class, "unit_of_measurement": unit}
+        config = {"state_topic": topic, "device_class": device_class, "unit_of_measurement": unit}
         if path:
-            said["value_template"] = "{{ value_json." + path + " }}"
-        return {**said, **more}
+            config["value_template"] = "{{ value_json." + path + " }}"
+        return {**config, **more}
 
     def test_one_json_topic(self):
         entry = suggested(
