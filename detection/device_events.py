@@ -41,7 +41,7 @@ _REPORTS: Final[Mapping[str, tuple[EventKind, float, str]]] = {
     "integrity:flooded": (
         EventKind.INTEGRITY,
         1.0,
-        "more than 20 readings a second come under its name: those of others may be late",
+        "far too many messages come under its name: they are read slowly, after those of others",
     ),
     "integrity:strangers": (EventKind.INTEGRITY, 1.0, "many sensors that nobody registered"),
     "integrity:session_lost": (

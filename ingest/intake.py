@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ingest.decoders import DECODERS
+from ingest.decoders.native import PREFIX as NATIVE
 from ingest.decoding import Context, topic_matches
 from ingest.duplicates.dedupe import Dedupe, content_key
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, one_line
@@ -149,10 +150,18 @@ class IntakeConfig:
 
 OTHER_SHARD: Final = "elsewhere"
 """Name in place of the decoder, for messages that another process handles."""
+_HANDED_BACK_S: Final = 30.0
+"""How long the session of floods keeps a topic after the other one has it again."""
 _TOPIC_KEPT: Final = 256
 _BY_NAMES: Final = frozenset({"native", "generic", "zigbee2mqtt"})
 _MARKS: Final = {"awair": b'"score"'}
 """What a message of a decoder with everyday names has beside them."""
+
+
+def _after_name(wanted: str) -> str:
+    """Return the end of a native filter of all names; empty for another filter."""
+    _, found, rest = wanted.partition(f"{NATIVE}+/")
+    return rest if found else ""
 
 
 def decode_message(
@@ -262,6 +271,7 @@ class Intake:
             **{name: name for name in sensors},
             **self.config.aliases,
         }
+        self._ids = sorted({*sensors, *self.config.aliases})
         self._routes = Routes(
             self.config.routes,
             self.config.mappings,
@@ -308,6 +318,8 @@ class Intake:
             self._on_clock_step(message.received, message.clock_step)
         if message.packet:
             self._dedupe.on_delivery(message.packet, duplicate=message.duplicate)
+        if message.live:
+            self._note_live(message)
         asked: list[str] = []
         context = self.config.context
         if permits is None and self._other_shards and self._names_another(message.topic):
@@ -353,6 +365,36 @@ class Intake:
             if new is not None:
                 fresh.append(new)
         return tuple(fresh)
+
+    def filters_without_floods(
+        self, filters: Iterable[str], now: float, taken_over: Iterable[str]
+    ) -> tuple[str, ...]:
+        """Return topic filters that leave out the native topics of sensors that flood at `now`.
+
+        `taken_over`: topics of another session, which leave out those queued there.
+        """
+        known = frozenset(taken_over)
+        flooding = self._integrity.flooding(now)
+        found: list[str] = []
+        for wanted in filters:
+            rest = _after_name(wanted)
+            left_out = {
+                name
+                for name, queued in flooding.items()
+                if not queued or f"{NATIVE}{name}/{rest}" in known
+            }
+            if not rest or not left_out:
+                found.append(wanted)
+                continue
+            found += [f"{NATIVE}{name}/{rest}" for name in self._ids if name not in left_out]
+        return tuple(found)
+
+    def filters_of_floods(self, filters: Iterable[str], now: float) -> tuple[str, ...]:
+        """Return the topics of sensors that flood, which wait in a session of their own."""
+        flooding = self._integrity.flooding(now - _HANDED_BACK_S)
+        names = [name for name, queued in flooding.items() if queued]
+        rests = [rest for wanted in filters if (rest := _after_name(wanted))]
+        return tuple(f"{NATIVE}{name}/{rest}" for name in names for rest in rests)
 
     def next_deadline(self) -> float | None:
         """When `on_time` has something to do, Unix seconds of receive time; None if never."""
@@ -457,6 +499,15 @@ class Intake:
             self._integrity.on_repeated(reading, delivered_again=delivered_again)
         elif missing := self._integrity.on_reading(reading):
             self.reading_counts.add_missing(reading.sensor, missing)
+
+    def _note_live(self, message: Message) -> None:
+        """Count a message for the rate of its sensor; topics that name none have none."""
+        name = sensor = self._named_in(message.topic)
+        if message.topic.startswith(NATIVE):
+            name = message.topic.split("/", 3)[2]
+        if name is not None:
+            queued = message.packet > 0
+            self._integrity.on_live(name, sensor, message.received, queued=queued)
 
     def _named_in(self, topic: str) -> str | None:
         levels = topic.split("/", 16)

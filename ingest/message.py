@@ -15,6 +15,7 @@ class Message(msgspec.Struct, frozen=True):
     `retained`: delivered from the broker's store: it says what was, not what is.
     `duplicate`: the MQTT DUP flag: a redelivery of a message that was not acknowledged.
     `packet`: MQTT packet id, by which a redelivery is recognized; 0 without one.
+    `live`: published after we connected, so not of a backlog that waited in the broker.
     `clock_step`: seconds by which this machine's clock was set since the message before.
     """
 
@@ -24,6 +25,7 @@ class Message(msgspec.Struct, frozen=True):
     retained: bool = False
     duplicate: bool = False
     packet: int = 0
+    live: bool = False
     clock_step: float = 0.0
 
 

@@ -34,13 +34,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import secrets
 import time
 from collections import deque
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import aiomqtt
 from msgspec import structs
@@ -61,7 +62,7 @@ from ingest.errors import BrokerError, BrokerReason
 from ingest.message import Message, never_set
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
     from pathlib import Path
 
     from paho.mqtt.client import Client as PahoClient
@@ -74,6 +75,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 MAX_GROUP: Final = 500
 MAX_UNACKNOWLEDGED_QOS0: Final = 20_000
 _FIRST_RETRY_S: Final = 0.5
@@ -85,12 +88,16 @@ _CONTENDED_S: Final = 30.0
 client with our client id."""
 _JOIN_POLL_S: Final = 0.2
 """How often to look whether a join window is over while nothing arrives."""
+_NARROW_POLL_S: Final = 0.5
+"""How often to look whether other topics are wanted."""
+_FILTERS: Final = 400
+"""Of one request: with the longest names still within the shipped broker's `max_packet_size`."""
 _DRAIN_ATTEMPTS: Final = 2
 _DRAIN_POLL_S: Final = 0.05
 _DRAINED_S: Final = 15.0
 """So long without a message, a former session is drained if its marker cannot be had."""
 _PACKETS: Final = 65_536
-"""Added to the packet ids of a former session, which are not those of the new one."""
+"""Added to the packet ids of another session, which are not those of the main one."""
 
 
 @dataclass(slots=True)
@@ -161,6 +168,7 @@ class Arrivals:
         self._state = state
         self._canary = canary
         self._unacknowledged_qos0 = 0
+        self._live = False
         self._arrived = asyncio.Event()
 
     def on_message(self, _client: PahoClient, _userdata: object, raw: MQTTMessage) -> None:
@@ -190,6 +198,7 @@ class Arrivals:
             retained=raw.retain,
             duplicate=raw.dup,
             packet=raw.mid if raw.qos else 0,
+            live=self._live,
             clock_step=self._step_of(received),
         )
         self._waiting.append(_Arrival(message, raw.mid, raw.qos, canary))
@@ -201,7 +210,9 @@ class Arrivals:
         if self._canary.silent:
             log.warning("messages arrive again")
         if canary:
+            before = self._canary.returned
             self._canary.on_return(payload, time.monotonic())
+            self._live = self._live or self._canary.returned > before  # the broker keeps the order
         else:
             self._canary.on_arrival(time.monotonic())
 
@@ -217,6 +228,15 @@ class Arrivals:
         taken = [self._waiting.popleft() for _ in range(min(MAX_GROUP, len(self._waiting)))]
         self._unacknowledged_qos0 -= sum(a.qos == 0 for a in taken)
         return taken
+
+
+def _all_of_them(topics: tuple[str, ...]) -> tuple[str, ...]:
+    return topics
+
+
+def _pieces(items: list[_T]) -> Iterator[list[_T]]:
+    for at in range(0, len(items), _FILTERS):
+        yield items[at : at + _FILTERS]
 
 
 class Decides(Protocol):
@@ -239,25 +259,36 @@ class Decides(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _FormerPackets:
-    """Keeps the packet ids of another session apart from those of the one that is taken in."""
+class OtherSession:
+    """Keeps the packet ids of another session apart from those of the main one.
+
+    `number`: of the session, from 1 on.
+    `live`: take its messages as published now, though they may have waited.
+    """
 
     intake: Decides
+    number: int = 1
+    live: bool = False
 
     def on_message(self, message: Message) -> Outcome:
-        packet = message.packet and message.packet + _PACKETS
-        return self.intake.on_message(structs.replace(message, packet=packet))
+        """Return what becomes of a message; never raises."""
+        packet = message.packet and message.packet + self.number * _PACKETS
+        live = message.live or self.live
+        return self.intake.on_message(structs.replace(message, packet=packet, live=live))
 
     def on_new_session(self) -> None:
-        pass
+        """Go on: the packet ids of the main session are still known."""
 
     def on_session_fault(self, what: str, now: float) -> None:
+        """Report ``session_lost`` or ``session_contended``."""
         self.intake.on_session_fault(what, now)
 
     def on_time(self, now: float) -> Sequence[Reading]:
+        """Return readings that no longer wait at `now`."""
         return self.intake.on_time(now)
 
     def waiting_since(self) -> float | None:
+        """Receive time from which on messages wait; None if none does."""
         return self.intake.waiting_since()
 
 
@@ -274,6 +305,9 @@ class MqttSource:
     `subscriptions`: the file that remembers what the session is subscribed to; without it, messages
     of topics that are not wanted any more go on to arrive.
     `step_of`: by how many seconds the clock was set since the message before, by its time now.
+    `narrowed`: returns what to subscribe to now, of `topics`.
+    `most_per_s`: read so many messages a second at most; the others wait in the broker.
+    `subscribed`: topic filters that the session has.
     `attempted`: set once it is connected, or could not be.
     """
 
@@ -287,6 +321,8 @@ class MqttSource:
         canary: CanarySettings | None = None,
         subscriptions: Path | None = None,
         step_of: Callable[[float], float] = never_set,
+        narrowed: Callable[[tuple[str, ...]], tuple[str, ...]] = _all_of_them,
+        most_per_s: float = math.inf,
     ) -> None:
         self.state = SourceState()
         self.attempted = asyncio.Event()
@@ -301,6 +337,9 @@ class MqttSource:
             None if subscriptions is None else Subscriptions(subscriptions, settings)
         )
         self._step_of = step_of
+        self._narrowed = narrowed
+        self._most_per_s = most_per_s
+        self.subscribed: tuple[str, ...] = ()
         self._lost_at: float | None = None
         self._losses: deque[float] = deque(maxlen=_CONTENDED)
         self._jitter = random.Random()  # noqa: S311 - spreads reconnects, hides nothing
@@ -369,7 +408,7 @@ class MqttSource:
             former = MqttSource(
                 replace(self._settings, client_id=client_id),
                 filters,
-                _FormerPackets(self._intake),
+                OtherSession(self._intake),
                 self._commit,
                 self._clock,
                 CanarySettings(),
@@ -459,7 +498,8 @@ class MqttSource:
             self._intake.on_session_fault("session_contended", now)
 
     async def _subscribe(self, client: aiomqtt.Client) -> None:
-        filters = [(topic, 1) for topic in self._topics]
+        wanted = self._narrowed(self._topics)
+        filters = [(topic, 1) for topic in wanted]
         if self.canary is not None:
             filters.append((canary_topic(self._settings.client_id), 1))
         granted = await self._replace_subscriptions(client, filters)
@@ -469,6 +509,7 @@ class MqttSource:
         if refused and refused != self.state.refused_topics:
             log.warning("the broker refuses the subscription to %s", ", ".join(refused))
         self.state.refused_topics = refused
+        self.subscribed = wanted
         if self.canary is not None:
             await client.subscribe([(DROPPED, 0), (STORED, 0)])
 
@@ -478,15 +519,17 @@ class MqttSource:
         """Subscribe, and give up what the session is subscribed to from before."""
         wanted = [topic for topic, _ in filters]
         known = self._subscriptions
-        if known is None:
-            return await client.subscribe(filters) or ()
-        before = known.current()
-        known.remember([*before, *wanted])
-        granted = await client.subscribe(filters)
-        if stale := [topic for topic in before if topic not in wanted]:
+        before = known.current() if known is not None else ()
+        if known is not None:
+            known.remember([*before, *wanted])
+        granted: list[object] = []
+        for some in _pieces(filters):
+            granted += await client.subscribe(some) or ()
+        for stale in _pieces([topic for topic in before if topic not in wanted]):
             await client.unsubscribe(stale)
-        known.remember(wanted)
-        return granted or ()
+        if known is not None:
+            known.remember(wanted)
+        return granted
 
     async def _take_in(
         self,
@@ -521,6 +564,8 @@ class MqttSource:
                 unacknowledged.extend(group)
                 outcomes = [self._intake.on_message(a.message) for a in group if not a.canary]
                 await self._settle(outcomes, self._intake.on_time(self._clock()))
+                if group and self._most_per_s < math.inf:
+                    await asyncio.sleep(len(group) / self._most_per_s)
                 if not gone.done():
                     self._acknowledge(link, unacknowledged)
                 if ends and canary.done() and not (waiting.done() or unacknowledged or arrivals):
@@ -556,7 +601,10 @@ class MqttSource:
                 self.state.reconnected += 1
                 where = f"broker {self._settings.host}:{self._settings.port}"
                 raise BrokerError(BrokerReason.UNREACHABLE, f"{where} delivers nothing")
-            await asyncio.sleep(max(canary.next_deadline() - time.monotonic(), 0.01))
+            if self._narrowed(self._topics) != self.subscribed:
+                await self._subscribe(client)
+            pause = canary.next_deadline() - time.monotonic()
+            await asyncio.sleep(min(max(pause, 0.01), _NARROW_POLL_S))
 
     def _acknowledge(self, link: Link, unacknowledged: deque[_Arrival]) -> None:
         """Acknowledge, oldest first, up to the first message that waits in a join window."""

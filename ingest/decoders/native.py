@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from ingest.decoding import Context
     from ingest.message import Message
 
-_PREFIX: Final = "plumewatch/v1/"
+PREFIX: Final = "plumewatch/v1/"
 _MAX_SEQ: Final = 2**63 - 1
 _DECODE: Final = msgspec.json.Decoder(dict[str, Any]).decode
 

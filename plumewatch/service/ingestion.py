@@ -17,7 +17,7 @@ from ingest.errors import BrokerError
 from ingest.event_messages import EVENT_TOPICS, EventIntake
 from ingest.http import HttpIngest
 from ingest.intake import Intake
-from ingest.mqtt import MqttSource, live_messages
+from ingest.mqtt import MqttSource, OtherSession, live_messages
 from ingest.states import States
 from plumewatch.config.ingest_settings import http_sources, intake_config, topic_filters
 from plumewatch.config.settings import broker_settings
@@ -47,6 +47,12 @@ _DEDUPE_WINDOW: Final = 512
 older is searched for in the journal."""
 _EVENTS: Final = "-events"
 """At the end of the client id of the session for events of other detectors."""
+_FLOODS: Final = "-floods"
+"""At the end of the client id of the session for sensors that flood."""
+_FLOOD_SESSION: Final = 2
+_FLOOD_PER_S: Final = 200.0
+"""Few beside what a small machine reads; a sensor that was without network for a day catches up
+within minutes."""
 _TAP_AGAIN_S: Final = 5.0
 _POLL_S: Final = 0.2
 _MAX_RECOUNTED: Final = 500_000
@@ -83,8 +89,9 @@ class Ingestion:
         self._on_stored = on_stored
         self._stored_offset = 0
         self._admit = admit
+        self._clock = clock
         self.intake_config = intake_config(config, dedupe_window=_DEDUPE_WINDOW)
-        topics = topic_filters(config, self.intake_config.mappings)
+        topics = self._topics = topic_filters(config, self.intake_config.mappings)
         self.intake = Intake(replace(self.intake_config, searches_journal=True))
         skew = self.intake_config.context.limits.max_skew_s
         self._history = JournalHistory(resources.journal, skew, time.monotonic)
@@ -100,6 +107,21 @@ class Ingestion:
             CanarySettings() if config.broker.canary else None,
             resources.paths.subscriptions,
             step_of,
+            lambda filters: self.intake.filters_without_floods(
+                filters, clock(), self.flood_source.subscribed
+            ),
+        )
+        self.flood_source = MqttSource(
+            replace(broker, client_id=f"{broker.client_id}{_FLOODS}"),
+            topics,
+            OtherSession(self.intake, _FLOOD_SESSION, live=True),
+            self.commits.commit,
+            clock,
+            CanarySettings() if config.broker.canary else None,
+            resources.paths.flood_subscriptions,
+            step_of,
+            self._floods_to_subscribe,
+            most_per_s=_FLOOD_PER_S,
         )
         self._events = EventIntake(resources.registry, self.intake_config.context.limits)
         self.event_source: MqttSource | None = None
@@ -135,6 +157,9 @@ class Ingestion:
         self._broker, self._paths = broker, resources.paths
         self._has_own_client_id = bool(config.broker.client_id)
 
+    def _floods_to_subscribe(self, _filters: object = None) -> tuple[str, ...]:
+        return self.intake.filters_of_floods(self._topics, self._clock())
+
     def open(self) -> None:
         """Find the broker's sessions of the service that used the data folder before.
 
@@ -147,6 +172,7 @@ class Ingestion:
             except OSError as error:
                 raise StorageUnavailableError(f"{paths.client_id}: {error.strerror}") from error
             self.source.use_client_id(broker.client_id)
+            self.flood_source.use_client_id(f"{broker.client_id}{_FLOODS}")
         if self.event_source is None:
             return
         events = replace(broker, client_id=f"{broker.client_id}{_EVENTS}")
@@ -208,12 +234,21 @@ class Ingestion:
     def tasks(self) -> Iterator[Task]:
         """Return the tasks of ingestion."""
         yield Task("mqtt", self.source.run())
+        yield Task("floods", self._read_floods())
         if self.event_source is not None:
             yield Task("events", self.event_source.run())
         if self._http_server is not None:
             server = self._http_server
             yield Task("HTTP ingest", server.serve(), stop=server.stop, ends="drained")
         yield Task("commits", self.commits.run(), ends="last")
+
+    async def _read_floods(self) -> None:
+        """Read the session for floods, from the first one on."""
+        known = Subscriptions(self._paths.flood_subscriptions, self._broker)
+        while True:
+            if self._floods_to_subscribe() or known.former():
+                await self.flood_source.run()
+            await asyncio.sleep(_POLL_S)
 
     async def write_dead_letters(self, dead_letters: Sequence[DeadLetter]) -> None:
         """Store dead letters in a commit of their own."""

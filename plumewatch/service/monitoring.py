@@ -73,7 +73,9 @@ class Monitoring:
         meters = chain(
             declared.service_meters(health, clock(), lambda: detection.model_version),
             declared.broker_meters(ingestion.source, health, queue_limit),
-            declared.intake_meters(ingestion.source, intake, ingestion.http_ingest.answers),
+            declared.intake_meters(
+                (ingestion.source, ingestion.flood_source), intake, ingestion.http_ingest.answers
+            ),
             declared.storage_meters(
                 journal=resources.journal,
                 series=resources.series,

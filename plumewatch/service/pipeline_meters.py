@@ -15,7 +15,7 @@ from plumewatch import __version__
 from plumewatch.service.meters import Histogram, Meter, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from alerts.consumer.memory_alerts import MemoryAlerts
     from alerts.engine import AlertRecord
@@ -100,17 +100,19 @@ def broker_meters(source: MqttSource, health: Health, queue_limit: int) -> Itera
 
 
 def intake_meters(
-    source: MqttSource, intake: Intake, http_answers: Mapping[tuple[str, int], int]
+    sources: Sequence[MqttSource], intake: Intake, http_answers: Mapping[tuple[str, int], int]
 ) -> Iterator[Meter]:
     """Return the meters of messages and the readings in them."""
-    state, tally = source.state, intake.reading_counts
-    yield counter(
-        "messages_received", "MQTT messages received.", lambda: state.received, "messages"
-    )
+    tally = intake.reading_counts
+
+    def total(what: str) -> Callable[[], Value]:
+        return lambda: sum(getattr(source.state, what) for source in sources)
+
+    yield counter("messages_received", "MQTT messages received.", total("received"), "messages")
     text = "MQTT messages acknowledged."
-    yield counter("messages_acknowledged", text, lambda: state.acknowledged, "acknowledged")
+    yield counter("messages_acknowledged", text, total("acknowledged"), "acknowledged")
     text = "QoS 0 messages dropped because more came than can be stored."
-    yield counter("messages_dropped", text, lambda: state.dropped_qos0, "dropped")
+    yield counter("messages_dropped", text, total("dropped_qos0"), "dropped")
 
     def messages() -> Value:
         return dict[tuple[str, ...], float](sorted(intake.counters.items()))

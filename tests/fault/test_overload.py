@@ -2,9 +2,12 @@
 
 import contextlib
 import json
+import socket
+import struct
 import threading
 import time
 import urllib.request
+from contextlib import ExitStack
 
 import psutil
 import pytest
@@ -13,6 +16,7 @@ from storage.reading import Reading
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.broker import Mosquitto
 from tests.support.in_process import one_room, running, store, until
+from tests.support.oracle import incidents
 from tests.support.plumes import readings_of_puff
 from tests.support.service import Publisher, Receiver, ServiceProcess, eventually
 
@@ -23,6 +27,11 @@ max_queued_bytes 0
 sys_interval 1
 """
 FLOOD = 10_000
+SENSOR = """
+[[sensor]]
+id = "n1-girls-{}"
+room = "N2-boys"
+"""
 PERIOD_S = 0.5
 BOUND_BYTES = 80_000_000
 """Memory that the flood may cost: the journal's pages and batches under way, not the flood."""
@@ -39,10 +48,11 @@ def metric(service, name):
 
 
 def flood(count):
-    """Readings of clean air, ten thousand a second by their own clock."""
+    """Readings of clean air of ten sensors, ten thousand a second by their own clock."""
     now = time.time()
     for k in range(count):
-        yield Reading("n2-boys-2", now + k * 1e-4, 0, {"pm25": 4.0, "rh": 41.0}, seq=k)
+        sensor = f"n1-girls-{k % 10}"
+        yield Reading(sensor, now + k * 1e-4, 0, {"pm25": 4.0, "rh": 41.0}, seq=k // 10)
 
 
 @contextlib.contextmanager
@@ -69,11 +79,11 @@ def slowed(process, times):
 @pytest.mark.parametrize("times", [10, 100])
 def test_a_flood_waits_in_the_broker_and_nothing_is_lost(tmp_path, times):
     """Published as fast as can be, to a service that gets a tenth or a hundredth of its time."""
-    with (
-        Receiver() as receiver,
-        Mosquitto(BROKER) as broker,
-        ServiceProcess(tmp_path, broker.port, push_url=receiver.url) as service,
-    ):
+    with Receiver() as receiver, Mosquitto(BROKER) as broker, ExitStack() as stack:
+        service = ServiceProcess(tmp_path, broker.port, push_url=receiver.url)
+        with service.config.open("a") as config:
+            config.writelines(SENSOR.format(k) for k in range(10))
+        stack.enter_context(service)
         process = psutil.Process(service.pid)
         before = process.memory_info().rss
         puff = readings_of_puff(start=time.time() - 240)
@@ -104,6 +114,57 @@ def test_a_flood_waits_in_the_broker_and_nothing_is_lost(tmp_path, times):
         assert acknowledged == set(stored)
         assert [push for push in receiver.pushes if "Vaping" in json.dumps(push)]
         assert "Traceback" not in service.log
+
+
+def publish_all_the_time(port, name, over):
+    """Publish readings of one sensor as fast as the broker takes them, until `over` is set."""
+    topic = f"plumewatch/v1/{name}/reading".encode()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as link:
+        link.sendall(b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04loud")
+        assert link.recv(4) == b"\x20\x02\x00\x00"
+        sent = acknowledged = 0
+        while not over.is_set():
+            burst = bytearray()
+            for seq in range(sent, sent + 400):
+                body = b'{"time": %.6f, "seq": %d, "pm25": 4.0}' % (time.time(), seq)
+                rest = struct.pack(">H", len(topic)) + topic + struct.pack(">H", seq % 65_535 + 1)
+                burst += struct.pack(">BB", 0x32, len(rest) + len(body)) + rest + body
+            link.sendall(burst)
+            sent += 400
+            while sent - acknowledged > 1_600:
+                acknowledged += len(link.recv(65_536)) / 4
+
+
+@pytest.mark.timeout(180)
+def test_an_account_that_floods_delays_no_other_sensor(tmp_path):
+    """Its messages wait in a session of their own; a plume in another room is notified as ever."""
+    over = threading.Event()
+    with (
+        Receiver() as receiver,
+        Mosquitto("max_inflight_messages 500\nmax_queued_messages 1000000") as broker,
+        ServiceProcess(tmp_path, broker.port, push_url=receiver.url) as service,
+        Publisher(broker.port) as publisher,
+    ):
+        loud = threading.Thread(target=publish_all_the_time, args=(broker.port, "n2-boys-2", over))
+        loud.start()
+        try:
+            time.sleep(8.0)
+            publisher.send_readings(readings_of_puff(start=time.time() - 200, seconds=190.0))
+            publisher.settle()
+            began = time.monotonic()
+            eventually(lambda: vaping(receiver), lambda: service.log, 60)
+            assert time.monotonic() - began < 8.0
+            assert loud.is_alive()
+        finally:
+            over.set()
+            loud.join()
+        (sensor,) = {s for _, s, _ in incidents(service, "integrity")}
+        assert sensor == "N2-boys"
+        assert "Traceback" not in service.log
+
+
+def vaping(receiver):
+    return [push for push in receiver.pushes if push["kind"] == "vape"]
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ class Parts:
             (
                 *declared.service_meters(self.health, NOW, lambda: self.detection.model_version),
                 *declared.broker_meters(self.source, self.health, 1000),
-                *declared.intake_meters(self.source, self.intake, {}),
+                *declared.intake_meters((self.source,), self.intake, {}),
                 *declared.storage_meters(
                     journal=self.journal,
                     series=SimpleNamespace(repairs=0),

@@ -12,6 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from ingest import broker as ingest_broker
 from ingest import mqtt
 from ingest.broker import BrokerSettings, Subscriptions, examine
+from ingest.canary import CanarySettings
 from ingest.commit import GroupCommit
 from ingest.errors import BrokerError, BrokerReason
 from ingest.intake import Intake, IntakeConfig
@@ -21,6 +22,7 @@ from tests.support.broker import Mosquitto, free_port
 from tests.support.service import Publisher
 
 TOPIC = "plumewatch/v1/b2/reading"
+EVERY = "plumewatch/v1/+/reading"
 
 
 def raw(topic=b"plumewatch/v1/b2/reading", payload=b"{}", qos=1, mid=1, **more):
@@ -113,12 +115,14 @@ async def until(met):
             await asyncio.sleep(0.005)
 
 
-def source_of(broker, disk, topics=(TOPIC,), held=None, client_id="under-test"):
+def source_of(
+    broker, disk, topics=(TOPIC,), held=None, client_id="under-test", canary=None, **more
+):
     """Source, and a task that runs it and its commits."""
     intake = Intake(IntakeConfig(accept_unknown=True))
     settings = BrokerSettings(port=broker.port, client_id=client_id)
     commits = GroupCommit(disk.commit, first_retry_s=0.01)
-    source = MqttSource(settings, topics, intake, commits.commit, time.time, subscriptions=held)
+    source = MqttSource(settings, topics, intake, commits.commit, time.time, canary, held, **more)
 
     async def run():
         async with asyncio.TaskGroup() as group:
@@ -245,6 +249,70 @@ async def test_joined_values_are_acknowledged_once_their_reading_is_kept(broker)
         await until(lambda: source.state.acknowledged == 4)
     assert readings[-1].values == {"pm25": 7.5, "rh": 41.0}
     await ended(task)
+
+
+async def test_a_topic_moves_to_a_session_that_is_read_slowly_and_back_and_nothing_is_lost(
+    tmp_path,
+):
+    """Both sessions have it for a moment, so what is published meanwhile comes twice."""
+    loud, others = "plumewatch/v1/loud/reading", "plumewatch/v1/b2/reading"
+    floods, disks = False, [Disk(), Disk()]
+
+    def main(filters):
+        return (others,) if floods and loud in slow.subscribed else filters
+
+    def aside(_filters):
+        return (loud,) if floods or source.subscribed == (others,) else ()
+
+    with Mosquitto("max_queued_messages 10000") as broker, Publisher(broker.port) as publisher:
+        source, _, task = source_of(
+            broker, disks[0], (EVERY,), tmp_path / "main", canary=CanarySettings(), narrowed=main
+        )
+        slow, _, slow_task = source_of(
+            broker,
+            disks[1],
+            (),
+            tmp_path / "slow",
+            "slow",
+            canary=CanarySettings(),
+            narrowed=aside,
+            most_per_s=100.0,
+        )
+        await until(lambda: source.state.connected and slow.state.connected)
+        send(publisher, range(20), loud)
+        await until(lambda: len(disks[0].kept) == 20)
+        floods = True
+        await until(lambda: source.subscribed == (others,))
+        began = time.monotonic()
+        send(publisher, range(20, 120), loud)
+        send(publisher, range(1_000, 1_010), others)
+        await until(lambda: disks[0].kept[20:] == [*range(1_000, 1_010)])
+        await until(lambda: disks[1].kept == [*range(20, 120)])
+        assert time.monotonic() - began > 0.7
+        floods = False
+        await until(lambda: slow.subscribed == ())
+        send(publisher, range(120, 140), loud)
+        await until(lambda: disks[0].kept[30:] == [*range(120, 140)])
+        await ended(task)
+        await ended(slow_task)
+
+
+async def test_more_filters_than_fit_into_one_request_are_subscribed(tmp_path):
+    topics = tuple(f"plumewatch/v1/{'x' * 60}-{k:03d}/reading" for k in range(900))
+    with Mosquitto("max_packet_size 65536") as broker, Publisher(broker.port) as publisher:
+        disk, held = Disk(), tmp_path / "held"
+        source, _, task = source_of(broker, disk, topics, held)
+        await until(lambda: source.state.connected)
+        for k in (0, 450, 899):
+            send(publisher, [k], topics[k])
+        await until(lambda: disk.kept == [0, 450, 899])
+        await ended(task)
+        source, _, task = source_of(broker, disk, (TOPIC,), held)
+        await until(lambda: source.state.connected)
+        assert Subscriptions(
+            held, BrokerSettings(port=broker.port, client_id="under-test")
+        ).current()
+        await ended(task)
 
 
 async def test_probe(broker):
