@@ -63,15 +63,14 @@ def build(settings: DashboardSettings) -> Dashboard:
             width=6,
         ),
         panels.number(
-            "Not acknowledged",
-            "Incidents that staff were notified of and nobody acknowledged.",
-            queries.single(
-                'count("confidence")',
-                queries.INCIDENT,
-                f'{queries.COUNTED} AND "paged" = 1 AND "acknowledged" = 0',
-            ),
+            "Nobody responded",
+            "Of the incidents that are over and needed a responder, the share to which nobody"
+            " responded: no acknowledgement, and no answer.",
+            *queries.key_figure("nobody_responded"),
+            unit="percentunit",
             decimals=0,
-            bands=[(1, panels.ORANGE)],
+            bands=[(0.1, panels.ORANGE)],
+            empty="none",
             width=6,
         ),
         _notices(),

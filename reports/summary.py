@@ -73,6 +73,8 @@ class Summary:
     drawings: dict[str, Drawing]
     change: BeforeAfter | None = None
     intervention: date | None = None
+    moved_to: tuple[str, ...] = ()
+    """Rooms with more incidents per day from the intervention on, most first."""
 
     def table(self) -> pl.DataFrame:
         """Return all of it as one long table."""
@@ -107,6 +109,7 @@ def summary(facts: Facts, intervention: date | None = None) -> Summary:
         _drawings(grids, change),
         change,
         intervention,
+        () if intervention is None else _moved_to(facts, intervention),
     )
 
 
@@ -305,11 +308,8 @@ def _response(facts: Facts, by: str, parts: Mapping[str, Sequence[IncidentRow]])
     )
 
 
-def _displacement(facts: Facts, intervention: date) -> Grid:
-    """Compare each room before and after a date, to see whether incidents moved to others.
-
-    Rooms with fewer than `LEAST` on either side are one row, so that none reveals a small count.
-    """
+def _around(facts: Facts, intervention: date) -> tuple[list[int], dict[str, list[int]]]:
+    """Return whole school days before and from a date on, and the incidents of rooms in them."""
     calendar, days = facts.calendar, {*facts.whole_days()}
     length = [sum(day < intervention for day in days), sum(day >= intervention for day in days)]
     counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
@@ -317,6 +317,29 @@ def _displacement(facts: Facts, intervention: date) -> Grid:
         day = calendar.local(row.opened_at).date()
         if day in days:
             counts[facts.room_names[row.room_id]][day >= intervention] += 1
+    return length, counts
+
+
+def _moved_to(facts: Facts, intervention: date) -> tuple[str, ...]:
+    """Return the rooms that rose, most first, of those whose total is published.
+
+    Without a number: a room to which incidents moved had few before, which would be revealed.
+    """
+    length, counts = _around(facts, intervention)
+    totals = facts.published.totals
+    if not all(length):
+        return ()
+    change = {room: n[1] / length[1] - n[0] / length[0] for room, n in counts.items()}
+    rose = [room for room in change if change[room] > 0 and totals[room] is not None]
+    return tuple(sorted(rose, key=lambda room: (-change[room], room)))
+
+
+def _displacement(facts: Facts, intervention: date) -> Grid:
+    """Compare each room before and after a date, to see whether incidents moved to others.
+
+    Rooms with fewer than `LEAST` on either side are one row, so that none reveals a small count.
+    """
+    length, counts = _around(facts, intervention)
     totals = facts.published.totals
     alone = [room for room, n in counts.items() if min(n) >= LEAST and totals[room] is not None]
     alone.sort(key=lambda room: sum(counts[room]))

@@ -38,6 +38,8 @@ PRINTED: Final = {
 }
 """Columns of each table that fit a page; CSV, XLSX, JSON and Parquet have all."""
 
+_ROSE: Final = 3
+"""Most rooms that are named after an intervention."""
 _TILES: Final = (
     *("incidents_air", "confirmed_rate", "nobody_responded", "time_to_acknowledge"),
     *("acknowledged_in_5_min", "false_alarms_per_sensor_week", "notices_per_duty_hour"),
@@ -316,6 +318,8 @@ def _displaced(made: Summary) -> Iterator[str]:
             f"Displacement: {len(rose)} rooms or groups of rooms rose, by {sum(rose):.2f} per"
             f" school day in all, and {len(fell)} fell, by {sum(fell):.2f}."
         )
+    if made.moved_to:
+        yield f"It rose most in {'; '.join(map(shown, made.moved_to[:_ROSE]))}."
 
 
 def _grid(grid: Grid) -> dict[str, Any]:

@@ -68,6 +68,16 @@ class ThresholdPages(PageGroup):
                 adaptations.active_number(db),
             )
         )
+
+        def percent(sensor: str, feedback: float) -> str:
+            """Write the probability at which a sensor alerts with an adjustment by feedback."""
+            known = thresholds.get(sensor)
+            if known is None:
+                return (
+                    "less readily" if feedback > 0 else "more readily" if feedback else "as usual"
+                )
+            return f"{100 * probability(known.level - known.feedback + feedback):.0f} %"
+
         return self._context.render(
             request,
             "thresholds.html",
@@ -81,5 +91,6 @@ class ThresholdPages(PageGroup):
             active=active,
             max_reason=_MAX_REASON,
             probability=probability,
+            percent=percent,
             error=error,
         )

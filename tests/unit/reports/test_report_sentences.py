@@ -154,6 +154,7 @@ SENTENCES = {
     "Per whole school day": Tables.change_from_before,
     "Since ": Tables.change,
     "Displacement": Tables.displacement,
+    "It rose most in": Tables.none,
     "Most in:": Tables.rooms,
 }
 
