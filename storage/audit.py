@@ -48,6 +48,7 @@ class AuditKind(StrEnum):
     RELEASE = "release"
     ADAPTATION = "adaptation"
     SETTINGS = "settings"
+    WALL = "wall"
 
 
 class Entry(NamedTuple):

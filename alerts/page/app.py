@@ -40,6 +40,7 @@ from alerts.page.views.sensors import SensorPages
 from alerts.page.views.setup import SetupPages
 from alerts.page.views.silences import SilencePages
 from alerts.page.views.thresholds import ThresholdPages
+from alerts.page.views.wall import WallPages
 from language.messages import _
 from storage.errors import StorageError
 
@@ -68,6 +69,7 @@ PAGES: Final[tuple[type[PageGroup], ...]] = (
     ThresholdPages,
     DeadLetterPages,
     SetupPages,
+    WallPages,
     SignInPages,
     AnswerPages,
     LivePages,

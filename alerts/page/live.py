@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from alerts.access.limits import address_key
 from alerts.page.guard import client_of
-from alerts.page.page_context import PageGroup, serves
+from alerts.page.page_context import Access, PageGroup, serves
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,6 +53,13 @@ class LivePages(PageGroup):
             headers={"X-Accel-Buffering": "no"},
         )
 
+    @serves("/wall/live", Access.PUBLIC)
+    async def wall(self, request: Request) -> Response:
+        """Send changes to a screen with the wall view."""
+        if not await self._context.may_see_wall(request):
+            return Response(status_code=204)
+        return await self.live(request)
+
     async def _stream(self, request: Request, address: str) -> AsyncIterator[str]:
         changes = self._context.settings.changes
         self._open[address] += 1
@@ -71,6 +78,8 @@ class LivePages(PageGroup):
             self._open[address] -= 1
 
     async def _may_stay(self, request: Request) -> bool:
+        if request.url.path.startswith("/wall/"):
+            return await self._context.may_see_wall(request)
         return (
             self._context.settings.open_reading or await self._context.session(request) is not None
         )

@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
-from alerts.access import languages, sessions
+from alerts.access import kiosks, languages, sessions
 from alerts.access.roles import Right, who_may
 from alerts.errors import UnknownIncidentError
 from alerts.incidents.free_text import cleaned, identifiers
@@ -48,10 +48,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 _Handler = TypeVar("_Handler", bound="Callable[..., Awaitable[Response]]")
-_MAX_FORM_BYTES: Final = 10_000
-_MAX_LARGE_BYTES: Final = 60_000
-_FORM_S: Final = 10.0
-"""Longest time a form may take to arrive."""
+WALL_COOKIE: Final = "plumewatch_wall"
+"""Cookie of a screen with the wall view, for its paths alone."""
 _READ_S: Final = 10.0
 _MAX_FREE_TEXT: Final = 1000
 _MAX_COOKIE: Final = 100
@@ -119,6 +117,14 @@ class PageContext:
         if await self.session(request) is None and not self.settings.open_reading:
             self._to_sign_in(request)
 
+    async def may_see_wall(self, request: Request) -> bool:
+        """Whether a request may see the wall view: of a screen, or of who may read other pages."""
+        session = await self.session(request)
+        is_screen = await self.read(kiosks.is_valid, request.cookies.get(WALL_COOKIE, ""))
+        if is_screen:
+            request.state.session = None
+        return is_screen or self.settings.open_reading or session is not None
+
     async def signed_in(self, request: Request, right: Right | None = None) -> Session:
         """Return the session of a request; raise 403 if its role lacks the right."""
         session = await self.session(request)
@@ -129,13 +135,13 @@ class PageContext:
         return session
 
     async def may_act(
-        self, request: Request, right: Right | None = None, *, large: bool = False
+        self, request: Request, right: Right | None = None, *, size: FormSize | None = None
     ) -> None:
         """Keep the form of an action; raise 403 if it is not from our page or not allowed."""
         if not same_origin(request):
             raise HTTPException(403, _("This form was not sent from this page."))
         session = await self.signed_in(request, right)
-        request.state.form = await form_of(request, large=large)
+        request.state.form = await form_of(request, size)
         if not session.allows(text_of(request.state.form, "form_token")):
             raise HTTPException(403, _("This form has expired. Go back, reload and try again."))
 
@@ -241,6 +247,14 @@ class PageContext:
         return self._templates.TemplateResponse(request, template, content, status_code=status_code)
 
 
+class FormSize(Enum):
+    """Limits of a form: bytes, fields, files, and seconds until it has arrived."""
+
+    SMALL = (10_000, 20, 0, 10.0)
+    LARGE = (60_000, 800, 0, 10.0)
+    UPLOAD = (4_100_000, 20, 1, 60.0)
+
+
 class Access(Enum):
     """Who gets a page without a special right; a public one may check requests itself."""
 
@@ -254,7 +268,7 @@ class _Served:
     path: str
     access: Access | Right
     methods: tuple[str, ...]
-    large: bool
+    size: FormSize | None
 
     async def admit(self, context: PageContext, request: Request) -> None:
         """Refuse or redirect those who have no access."""
@@ -263,7 +277,7 @@ class _Served:
             await context.may_read(request)
         elif self.access is not Access.PUBLIC:
             if "POST" in self.methods:
-                await context.may_act(request, right, large=self.large)
+                await context.may_act(request, right, size=self.size)
             else:
                 await context.signed_in(request, right)
 
@@ -273,16 +287,16 @@ def serves(
     access: Access | Right = Access.READERS,
     *,
     methods: tuple[str, ...] = ("GET",),
-    large: bool = False,
+    size: FormSize | None = None,
 ) -> Callable[[_Handler], _Handler]:
     """Serve a path with a method of a `PageGroup`, for those who have access.
 
     A POST is an action: unless it is public, it needs a session and a form of our own page, which
-    the method finds in `request.state`; `large` forms may have rows.
+    the method finds in `request.state`; `size` is for forms with rows or files.
     """
 
     def mark(handler: _Handler) -> _Handler:
-        handler.__dict__["served"] = _Served(path, access, methods, large)
+        handler.__dict__["served"] = _Served(path, access, methods, size)
         return handler
 
     return mark
@@ -336,15 +350,15 @@ def session_of(request: Request) -> Session | None:
     return found
 
 
-async def form_of(request: Request, *, large: bool = False) -> FormData:
+async def form_of(request: Request, size: FormSize | None = None) -> FormData:
     """Read a small form; raise 413, 408 or 400 if it is large, slow or cut off."""
     length = request.headers.get("content-length", "")
-    most, fields = (_MAX_LARGE_BYTES, 800) if large else (_MAX_FORM_BYTES, 20)
+    most, fields, files, seconds = (size or FormSize.SMALL).value
     if not length.isdigit() or int(length) > most:
         raise HTTPException(413, _("The form is too large."))
     try:
-        async with asyncio.timeout(_FORM_S):
-            return await request.form(max_files=0, max_fields=fields, max_part_size=5000)
+        async with asyncio.timeout(seconds):
+            return await request.form(max_files=files, max_fields=fields, max_part_size=5000)
     except TimeoutError:
         raise HTTPException(408, _("The form did not arrive in time.")) from None
     except ClientDisconnect:

@@ -128,6 +128,8 @@ class StaffPageSettings:
     times: SchoolTimes = field(default_factory=SchoolTimes)
     journal: Path | None = None
     """The journal's file; None for no pages of rejected messages."""
+    wall: Path | None = None
+    """Folder of the floor plan; None for none."""
     config: ConfigFile | None = None
     """The configuration file, which forms change; None for no forms."""
     send_test: Callable[[StaffMember], Awaitable[Sequence[TrialNotice]]] = _send_nothing

@@ -70,6 +70,7 @@ def staff_page(
             school=config.site,
             banner=banner,
             config=config_file,
+            wall=paths.wall,
             send_test=lambda member: send_trials(
                 alerting.sender, [member], config.site, config.timezone, clock()
             ),

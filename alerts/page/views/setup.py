@@ -16,7 +16,7 @@ from alerts.access.roles import Right, who_may
 from alerts.errors import ConfigFaultsError, ConfigFileError
 from alerts.page.config_file import Edit
 from alerts.page.forms import changes, shown
-from alerts.page.page_context import Access, NavLink, PageGroup, serves, text_of
+from alerts.page.page_context import Access, FormSize, NavLink, PageGroup, serves, text_of
 from alerts.page.setting_forms import ADDRESS_FILES, FORMS, UNREGISTERED
 from storage import audit
 from storage.audit import AuditKind
@@ -106,7 +106,7 @@ class SetupPages(PageGroup):
         values = start if index is None else version.tree[form.section][index]
         return await self._page(request, form, version, index, values)
 
-    @serves("/settings/{form}/{entry}", Access.STAFF, methods=("POST",), large=True)
+    @serves("/settings/{form}/{entry}", Access.STAFF, methods=("POST",), size=FormSize.LARGE)
     async def save(self, request: Request) -> Response:
         """Save an entry."""
         form, version = self._form(request), await self._version()

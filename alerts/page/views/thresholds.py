@@ -73,9 +73,8 @@ class ThresholdPages(PageGroup):
             """Write the probability at which a sensor alerts with an adjustment by feedback."""
             known = thresholds.get(sensor)
             if known is None:
-                return (
-                    "less readily" if feedback > 0 else "more readily" if feedback else "as usual"
-                )
+                change = _("less readily") if feedback > 0 else _("more readily")
+                return change if feedback else _("as usual")
             return f"{100 * probability(known.level - known.feedback + feedback):.0f} %"
 
         return self._context.render(

@@ -1,0 +1,226 @@
+"""The wall view for a screen in the front office, and its setup.
+
+It shows rooms and their states, large, on tiles or on a floor plan, and no people. A screen opens
+it with the token of a kiosk, which is in the fragment of its link; the script exchanges it for a
+cookie of this view alone. Whoever may read the other pages may open it without.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+
+from alerts.access import kiosks
+from alerts.access.limits import TryLimit
+from alerts.access.roles import Right
+from alerts.incidents.free_text import cleaned
+from alerts.page import queries
+from alerts.page.floor_plan import MAX_BYTES, FloorPlan, PictureError
+from alerts.page.guard import client_of, same_origin
+from alerts.page.page_context import (
+    WALL_COOKIE,
+    Access,
+    FormSize,
+    PageGroup,
+    form_of,
+    serves,
+    text_of,
+)
+from storage import audit
+from storage.audit import AuditKind
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from starlette.requests import Request
+
+    from alerts.page.page_context import PageContext
+
+_YEAR_S: Final = 365 * 86_400
+_FIRST: Final = ("alarm", "attention", "responding", "notable", "silent", "none", "ok")
+_PICTURE_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
+
+
+class WallPages(PageGroup):
+    """The view, its parts, and its setup."""
+
+    def __init__(self, context: PageContext) -> None:
+        super().__init__(context)
+        self._limit = TryLimit()
+        folder = context.settings.wall
+        self._plan = None if folder is None else FloorPlan(folder)
+
+    # the view
+
+    @serves("/wall", Access.PUBLIC)
+    async def show(self, request: Request) -> Response:
+        """Show the view; without access, the page that takes the token of a link."""
+        if not await self._context.may_see_wall(request):
+            return self._context.render(request, "wall_closed.html", 403)
+        return self._context.render(request, "wall.html", **await self._content())
+
+    @serves("/wall/state", Access.PUBLIC)
+    async def state(self, request: Request) -> Response:
+        """Return the part of the view that changes."""
+        await self._admit(request)
+        return self._context.render(request, "wall_content.html", **await self._content())
+
+    @serves("/wall/plan", Access.PUBLIC)
+    async def plan(self, request: Request) -> Response:
+        """Return the floor plan."""
+        await self._admit(request)
+        found = await self._context.in_thread(self._floor_plan().picture)
+        if found is None:
+            raise HTTPException(404, "There is no floor plan.")
+        headers = {"Content-Security-Policy": _PICTURE_POLICY}
+        return Response(found[0], media_type=found[1], headers=headers)
+
+    @serves("/wall/open", Access.PUBLIC, methods=("POST",))
+    async def open(self, request: Request) -> Response:
+        """Exchange the token of a link for a cookie of this view."""
+        if not same_origin(request):
+            raise HTTPException(403, "This form was not sent from this page.")
+        token = text_of(await form_of(request), "token").strip()
+        if not await self._context.read(lambda db: kiosks.is_valid(db, token)):
+            wait = self._limit.take(client_of(request), "", self._context.settings.clock())
+            raise HTTPException(429 if wait > 0 else 403, "This link is not valid any more.")
+        response = Response(status_code=204)
+        response.set_cookie(
+            WALL_COOKIE,
+            token,
+            max_age=_YEAR_S,
+            path="/wall",
+            httponly=True,
+            samesite="strict",
+            secure=self._context.settings.secure_cookie,
+        )
+        return response
+
+    async def _admit(self, request: Request) -> None:
+        if not await self._context.may_see_wall(request):
+            raise HTTPException(403, "This screen is not set up. An administrator makes its link.")
+
+    async def _content(self) -> dict[str, Any]:
+        context, settings = self._context, self._context.settings
+        latest = await context.in_thread(settings.series.latest)
+        intervals = dict(settings.intervals())
+        states = await context.read(
+            queries.rooms, context.registry, latest, settings.clock(), intervals
+        )
+        places = {} if self._plan is None else await context.in_thread(self._plan.places)
+        has_plan = self._plan is not None and await context.in_thread(self._plan.has_picture)
+        return {
+            "states": sorted(states, key=lambda s: _FIRST.index(s.level)),
+            "needing": sum(s.level in {"alarm", "attention"} for s in states),
+            "places": places if has_plan else {},
+            "has_plan": has_plan,
+            "now": settings.clock(),
+        }
+
+    # the setup
+
+    @serves("/wall/setup", Right.SETTINGS)
+    async def setup(self, request: Request) -> Response:
+        """Show screens, floor plan and places."""
+        return await self._setup(request)
+
+    @serves("/wall/screens", Right.SETTINGS, methods=("POST",))
+    async def add_screen(self, request: Request) -> Response:
+        """Make the link of a screen, which is shown once."""
+        session, now = request.state.session, self._context.settings.clock()
+        name = cleaned(text_of(request.state.form, "name"))[: kiosks.LONGEST_NAME]
+        if not name:
+            return await self._setup(request, "Give the screen a name, such as Front office.", 400)
+        if len(await self._context.read(kiosks.listed)) >= kiosks.MOST:
+            return await self._setup(request, "There are too many screens. Revoke some.", 400)
+
+        def make(tx: sqlite3.Connection) -> str:
+            self._audit(tx, session.person, "screen added", name, now)
+            return kiosks.make(tx, name, session.person, now)
+
+        return await self._setup(request, token=await self._context.write(make))
+
+    @serves("/wall/screens/{id:row}/revoke", Right.SETTINGS, methods=("POST",))
+    async def revoke_screen(self, request: Request) -> Response:
+        """Revoke the link of a screen."""
+        session, now = request.state.session, self._context.settings.clock()
+
+        def revoke(tx: sqlite3.Connection) -> str:
+            name = kiosks.revoke(tx, request.path_params["id"])
+            if name:
+                self._audit(tx, session.person, "screen revoked", name, now)
+            return name
+
+        if not await self._context.write(revoke):
+            raise HTTPException(404, "There is no such screen.")
+        return RedirectResponse("/wall/setup", 303)
+
+    @serves("/wall/plan", Right.SETTINGS, methods=("POST",), size=FormSize.UPLOAD)
+    async def upload(self, request: Request) -> Response:
+        """Keep an uploaded floor plan, or remove it if none is sent."""
+        given, plan = request.state.form.get("plan"), self._floor_plan()
+        session, now = request.state.session, self._context.settings.clock()
+        if text_of(request.state.form, "remove"):
+            what = "floor plan removed"
+            await self._context.in_thread(plan.remove_picture)
+        elif isinstance(given, UploadFile) and given.size:
+            what = "floor plan uploaded"
+            raw = await given.read(MAX_BYTES + 1)
+            try:
+                await self._context.in_thread(plan.save_picture, raw)
+            except PictureError as error:
+                return await self._setup(request, str(error), 400)
+        else:
+            return await self._setup(request, "Choose a picture.", 400)
+        await self._context.write(lambda tx: self._audit(tx, session.person, what, "", now))
+        return RedirectResponse("/wall/setup", 303)
+
+    @serves("/wall/places", Right.SETTINGS, methods=("POST",), size=FormSize.LARGE)
+    async def place(self, request: Request) -> Response:
+        """Keep where rooms are on the plan."""
+        form, plan = request.state.form, self._floor_plan()
+        session, now = request.state.session, self._context.settings.clock()
+        given = {room: _place(text_of(form, f"at.{room}")) for room in self._context.registry.rooms}
+        places = {room: at for room, at in given.items() if at is not None}
+        await self._context.in_thread(plan.save_places, places)
+        count = f"{len(places)} rooms"
+        await self._context.write(
+            lambda tx: self._audit(tx, session.person, "rooms placed", count, now)
+        )
+        return RedirectResponse("/wall/setup", 303)
+
+    def _floor_plan(self) -> FloorPlan:
+        if self._plan is None:
+            raise HTTPException(404, "There is no floor plan.")
+        return self._plan
+
+    def _audit(self, tx: sqlite3.Connection, actor: str, what: str, name: str, now: float) -> None:
+        audit.append(tx, AuditKind.WALL, actor, {"what": what, "name": name}, now)
+
+    async def _setup(
+        self, request: Request, error: str = "", status: int = 200, token: str = ""
+    ) -> Response:
+        content = await self._content()
+        base = self._context.policy.page_url or f"{request.url.scheme}://{request.url.netloc}"
+        return self._context.render(
+            request,
+            "wall_setup.html",
+            status,
+            **content,
+            rooms=list(self._context.registry.rooms.values()),
+            screens=await self._context.read(kiosks.listed),
+            link=f"{base}/wall#{token}" if token else "",
+            error=error,
+        )
+
+
+def _place(text: str) -> tuple[float, float] | None:
+    """Read a place, such as ``0.25 0.5``; None if it is none."""
+    try:
+        x, y = (float(part) for part in text.split())
+    except ValueError:
+        return None
+    return (round(x, 4), round(y, 4)) if 0 <= x <= 1 and 0 <= y <= 1 else None

@@ -1,0 +1,174 @@
+"""The wall view: a screen sees rooms and their states with its token, and nothing else."""
+
+import io
+import re
+
+import pytest
+from PIL import Image
+
+from alerts.access import kiosks
+from alerts.incidents.incident import Status
+from alerts.page.floor_plan import FloorPlan, PictureError
+from storage import audit, sqlite
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9v9z"/></svg>'
+
+
+def png(size=(40, 30), kind="PNG", **more):
+    out = io.BytesIO()
+    Image.new("RGB", size, "white").save(out, kind, **more)
+    return out.getvalue()
+
+
+@pytest.fixture
+def page(open_page, tmp_path):
+    return open_page(open_reading=False, wall=tmp_path / "wall")
+
+
+async def act(page, path, files=None, **form):
+    token = await page.form_token("/wall/setup")
+    return await page.client.post(path, data={"form_token": token, **form}, files=files)
+
+
+async def screen(page):
+    """Make a link as an administrator, and open it on a screen that is not signed in."""
+    await page.sign_in("ad")
+    answer = await act(page, "/wall/screens", name="Front office")
+    token = re.search(r'/wall#([\w-]+)"', answer.text)[1]
+    page.client.cookies.clear()
+    assert (await page.client.post("/wall/open", data={"token": token})).status_code == 204
+    return token
+
+
+async def test_a_screen_sees_the_wall_view_and_nothing_else(page):
+    assert (await page.client.get("/wall")).status_code == 403
+    await screen(page)
+    assert (await page.client.get("/wall")).status_code == 200
+    assert (await page.client.get("/wall/state")).status_code == 200
+    for path in ("/", "/incidents", "/partials/board", "/rooms/n2-boys", "/settings", "/duty"):
+        assert (await page.client.get(path)).status_code == 303, path
+    assert (await page.client.get("/wall/setup")).status_code == 303
+
+
+async def test_a_revoked_screen_is_closed(page):
+    token = await screen(page)
+    await page.sign_in("ad")
+    answer = await act(page, "/wall/screens/1/revoke")
+    assert answer.status_code == 303
+    page.client.cookies.clear()
+    assert (await page.client.post("/wall/open", data={"token": token})).status_code == 403
+    page.client.cookies.set("plumewatch_wall", token)
+    assert (await page.client.get("/wall")).status_code == 403
+    with sqlite.transaction(page.db) as tx:
+        whats = [e.detail for e in audit.entries_of(tx, audit.AuditKind.WALL, 9)]
+    assert ["revoked" in whats[0], "added" in whats[1]] == [True, True]
+
+
+async def test_no_name_of_a_person_is_on_it(page, make_event):
+    incident = page.incident(make_event)
+    await screen(page)
+    shown = (await page.client.get("/wall")).text
+    assert 'data-needing="1"' in shown
+    assert "Vaping likely" in shown
+    with sqlite.transaction(page.db) as tx:
+        taken = page.engine.acknowledge(tx, incident, "ap", page.now)
+    assert taken.status is Status.ACKNOWLEDGED
+    shown = (await page.client.get("/wall/state")).text
+    assert 'data-needing="0"' in shown
+    assert "Responding" in shown
+    for member in page.engine.policy.staff:
+        assert member.name not in shown
+
+
+async def test_what_needs_a_responder_comes_first(page, make_event):
+    await screen(page)
+    page.incident(lambda at: make_event(at, sensor="s3"))
+    shown = (await page.client.get("/wall/state")).text
+    assert shown.index("Girls N1") < shown.index("Boys N2")
+
+
+@pytest.mark.parametrize("person", ["ap", "fm", "an"])
+async def test_only_administrators_set_it_up(page, person):
+    await page.sign_in(person)
+    assert (await page.client.get("/wall")).status_code == 200
+    assert (await page.client.get("/wall/setup")).status_code == 403
+    token = await page.form_token("/account")
+    for path in ("/wall/screens", "/wall/screens/1/revoke", "/wall/plan", "/wall/places"):
+        answer = await page.client.post(path, data={"form_token": token, "name": "x"})
+        assert answer.status_code == 403, path
+
+
+async def test_a_link_needs_a_name_and_no_token_is_kept(page):
+    await page.sign_in("ad")
+    assert "Give the screen a name" in (await act(page, "/wall/screens", name=" ")).text
+    answer = await act(page, "/wall/screens", name="Office <b>")
+    token = re.search(r'/wall#([\w-]+)"', answer.text)[1]
+    assert "Office &lt;b&gt;" in answer.text
+    assert token not in (await page.client.get("/wall/setup")).text
+    assert kiosks.listed(page.db)[0].made_by == "ad"
+
+
+async def test_a_floor_plan_is_uploaded_rooms_placed_and_shown(page):
+    await page.sign_in("ad")
+    files = {"plan": ("plan.png", png(), "image/png")}
+    assert (await act(page, "/wall/plan", files)).status_code == 303
+    form = {"at.n2-boys": "0.25 0.5", "at.n1-girls": "2 0.5"}
+    assert (await act(page, "/wall/places", **form)).status_code == 303
+    shown = (await page.client.get("/wall")).text
+    assert 'data-x="0.25" data-y="0.5"' in shown
+    assert shown.count('class="spot') == 1  # the other place is none
+    picture = await page.client.get("/wall/plan")
+    assert picture.headers["content-type"] == "image/png"
+    assert "sandbox" in picture.headers["content-security-policy"]
+    assert (await act(page, "/wall/plan", remove="yes")).status_code == 303
+    assert (await page.client.get("/wall/plan")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"GIF89a", "no PNG, JPEG or SVG"),
+        (b"", "Choose a picture"),
+        (png((6000, 5000)), "too many pixels"),
+        (b"x" * 4_000_001, "larger than 4 MB"),
+        (b"<svg><script>alert(1)</script></svg>", "scripts, links"),
+        (b'<svg onload="alert(1)"/>', "scripts, links"),
+        (b'<svg><a href="https://evil.example">x</a></svg>', "scripts, links"),
+        (b'<svg><image href="http://evil.example/x.png"/></svg>', "scripts, links"),
+        (b'<!DOCTYPE svg [<!ENTITY a "b">]><svg/>', "scripts, links"),
+        (b"<svg><style>@import url(//evil.example)</style></svg>", "scripts, links"),
+        (b"<svg><foreignObject/></svg>", "scripts, links"),
+        (b"<svg>\xff</svg>", "UTF-8"),
+    ],
+)
+async def test_pictures_that_are_refused(page, raw, message):
+    await page.sign_in("ad")
+    answer = await act(page, "/wall/plan", {"plan": ("plan.svg", raw, "image/svg+xml")})
+    assert answer.status_code == 400
+    assert message in answer.text
+    assert (await page.client.get("/wall/plan")).status_code == 404
+
+
+def test_pictures_are_written_anew_without_what_was_beside_them(tmp_path):
+    plan = FloorPlan(tmp_path / "wall")
+    secret = Image.Exif()
+    secret[0x010E] = "taken at 40.1 N"
+    plan.save_picture(png((3000, 100), "JPEG", exif=secret))
+    raw, media_type = plan.picture()
+    assert media_type == "image/jpeg"
+    assert b"taken at" not in raw
+    with Image.open(io.BytesIO(raw)) as image:
+        assert image.width == 2400
+    plan.save_picture(SVG)
+    assert plan.picture() == (SVG, "image/svg+xml")
+    with pytest.raises(PictureError):
+        plan.save_picture(b"nothing")
+    assert plan.picture() == (SVG, "image/svg+xml")
+
+
+def test_places_that_cannot_be_read_are_none(tmp_path):
+    plan = FloorPlan(tmp_path)
+    (tmp_path / "places.json").write_text('{"a": 1}')
+    assert plan.places() == {}
+    plan.save_places({"a": (0.5, 1.0)})
+    assert plan.places() == {"a": (0.5, 1.0)}
