@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import time
 
+import msgspec
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
+from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from ingest.event_messages import EVENT_TOPIC
 from tests.support.broker import ShippedMosquitto
 from tests.support.launcher import ForkedService
-from tests.support.oracle import assert_all_stored, quiet_reading
+from tests.support.oracle import assert_all_stored, incidents, quiet_reading
 from tests.support.service import Publisher, eventually
 
 SENSOR = {"username": "n2-boys-1", "password": "of-the-sensor"}
 GATEWAY = {"username": "gateway", "password": "of-the-gateway"}
+STREAM = {"username": "plumewatch-stream", "password": "of-the-stream"}
 LOGIN = 'username = "plumewatch"\npassword_file = "broker-password"'
 FORMER = f'{LOGIN}\nclient_id = "plumewatch"'
 
@@ -24,7 +29,7 @@ FORMER = f'{LOGIN}\nclient_id = "plumewatch"'
 @pytest.fixture
 def broker():
     users = {"plumewatch": "of-the-service", SENSOR["username"]: SENSOR["password"]}
-    users[GATEWAY["username"]] = GATEWAY["password"]
+    users |= {who["username"]: who["password"] for who in (GATEWAY, STREAM)}
     with ShippedMosquitto(users, "user gateway\ntopic write plumewatch/v1/#") as started:
         yield started
 
@@ -111,6 +116,36 @@ def test_what_waits_under_the_former_client_id_is_taken_first(broker, service, p
     send(publisher, range(3_010, 3_020))
     assert take_session(broker, clean=False) == []
     eventually(lambda: service.stored() >= 3_023, lambda: service.log)
+
+
+def test_an_event_that_waits_under_the_former_client_id_opens_its_incident(broker, service):
+    service.end(signal.SIGTERM)
+    with service.config.open("a") as config:
+        config.write("\n[ingest]\nevents = true\n")
+    service.start()
+    eventually(lambda: service.log.count("connected to 127.0.0.1") >= 3, lambda: service.log)
+    service.end(signal.SIGTERM)
+    alerted = Event(
+        sensor="n2-boys-1",
+        kind=EventKind.VAPE,
+        phase=EventPhase.ALERTED,
+        onset=time.time() - 8.0,
+        alerted=time.time() - 2.0,
+        peak_time=time.time() - 3.0,
+        end=None,
+        confidence=0.93,
+        probabilities={"vape": 0.93},
+        evidence={"pm25": ChannelEvidence(4.0, 80.0, 5.0, None)},
+        model_version="of another detector",
+    )
+    with Publisher(broker.port, **STREAM) as stream:
+        stream.send(f"{EVENT_TOPIC}n2-boys-1", msgspec.json.encode(alerted))
+        stream.settle()
+    upgrade(service)
+    service.start()
+    eventually(lambda: incidents(service), lambda: service.log)
+    assert take_session(broker, "plumewatch-events", clean=False) == []
+    assert len(incidents(service)) == 1
 
 
 def test_a_kill_while_draining_loses_nothing(broker, service, publisher):

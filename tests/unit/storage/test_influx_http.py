@@ -1,6 +1,8 @@
 """What answers of an InfluxDB mean: refused, kept for later, or a sentence for people."""
 
 import email.utils
+import subprocess
+import sys
 import time
 import urllib.parse
 
@@ -312,3 +314,29 @@ def test_victoria_metrics_reads_the_lines_as_well(tmp_path):
     assert found["timestamps"] == [int(r.time * 1000) for r in READINGS]
     labels = {k: v for k, v in found["metric"].items() if k not in ("__name__", "db")}
     assert labels == {"building": "B", "room": "r", "sensor": "s", "site": "S"}
+
+
+def test_threads_that_use_the_client_first_at_the_same_time_all_get_its_answer():
+    """In a process of its own, where nothing has imported the library yet."""
+    program = """
+import sys, threading
+from storage.errors import StorageUnavailableError
+from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
+sys.setswitchinterval(1e-6)
+together, said = threading.Barrier(8), []
+def ask():
+    http = InfluxHttp(InfluxSettings("http://127.0.0.1:9"))
+    together.wait()
+    try:
+        http.server()
+    except StorageUnavailableError as error:
+        said.append(str(error))
+threads = [threading.Thread(target=ask) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+assert len(said) == 8 and all("does not answer" in words for words in said), said
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
