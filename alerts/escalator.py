@@ -16,6 +16,7 @@ from alerts.incidents.labels import labels_of
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import clock_text
 from alerts.timings import PRESENT_S
+from language.messages import NOTHING, Message, later
 
 if TYPE_CHECKING:
     import sqlite3
@@ -47,7 +48,7 @@ class Escalator:
         now: float,
         *,
         without: str = "",
-        note: str = "",
+        note: Message = NOTHING,
     ) -> None:
         """Store the chain, or repeat a stored one, and notify its first ring.
 
@@ -92,7 +93,7 @@ class Escalator:
         incident: Incident,
         due: EscalationStep,
         now: float,
-        note: str = "",
+        note: Message = NOTHING,
     ) -> None:
         """Run a step that is due; later ones keep their distance to it.
 
@@ -140,7 +141,7 @@ class Escalator:
 
         If they had `responded`, the chain starts again without them.
         """
-        note = f"{self._policy.name_of(by)} cannot go."
+        note = later("%(name)s cannot go.", name=self._policy.name_of(by))
         following = escalation.next_of(tx, incident.id)
         if responded:
             self.begin(tx, incident, now, without=by, note=note)
@@ -153,10 +154,10 @@ class Escalator:
         incident: Incident,
         due: EscalationStep,
         now: float,
-        note: str,
+        note: Message,
     ) -> None:
         people = [candidate.person for candidate in due.ring.people]
-        note = note or ("" if due.seq == 1 else self._no_response(incident))
+        note = note or (NOTHING if due.seq == 1 else self._no_response(incident))
         notified = self._notices.page(tx, incident, people, now, round_=due.round, note=note)
         following = escalation.next_of(tx, incident.id, after=due.seq)
         last = following is None or following.action is not Action.NOTIFY
@@ -176,18 +177,22 @@ class Escalator:
         if following is not None and not last and following.round == due.round:
             escalation.shift(tx, incident.id, now - following.due_at)
 
-    def _no_response(self, incident: Incident) -> str:
+    def _no_response(self, incident: Incident) -> Message:
         if not incident.acknowledged_by:
-            return "Nobody has responded yet."
-        responder = self._policy.name_of(incident.acknowledged_by)
-        return f"{responder} acknowledged but has not reported what they found."
+            return later("Nobody has responded yet.")
+        return later(
+            "%(name)s acknowledged but has not reported what they found.",
+            name=self._policy.name_of(incident.acknowledged_by),
+        )
 
     def _remind(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
         timings = self._policy.timings
         silent, left = round(timings.acknowledged_for_s / 60), round(timings.reminded_for_s / 60)
-        note = (
-            f"No report for {silent} min: what did you find? Without an answer, others are notified"
-            f" again in {left} min."
+        note = later(
+            "No report for %(silent)d min: what did you find? Without an answer, others are"
+            " notified again in %(left)d min.",
+            silent=silent,
+            left=left,
         )
         reminded = self._notices.remind(tx, incident, now, note)
         what = "reminded" if reminded else "could not remind"

@@ -33,6 +33,7 @@ _KEYWORDS: Final = {
     "gettext": None,
     "mark": None,
     "later": None,
+    "in_context": ((1, "c"), 2),
     "ngettext": (1, 2),
     "plural": (1, 2),
 }
@@ -72,24 +73,24 @@ def placeholders(text: str) -> set[str]:
 
 def faults(known: Catalog, template: Catalog) -> Iterator[str]:
     """Yield what is wrong with the catalogue of a language."""
-    wanted = {_forms(entry.id)[0]: _forms(entry.id) for entry in template if entry.id}
-    for key, sources in wanted.items():
-        found: Any = known.get(key)
+    wanted = {(forms(e.id)[0], e.context): forms(e.id) for e in template if e.id}
+    for (key, context), sources in wanted.items():
+        found: Any = known.get(key, context)
         fault = "not in the catalogue" if found is None else _fault_of(found, sources)
         if fault:
             yield f"{fault}: {key!r}"
     for entry in known:
-        if entry.id and _forms(entry.id)[0] not in wanted:
-            yield f"no longer used: {_forms(entry.id)[0]!r}"
+        if entry.id and (forms(entry.id)[0], entry.context) not in wanted:
+            yield f"no longer used: {forms(entry.id)[0]!r}"
 
 
 def _fault_of(entry: Any, sources: tuple[str, ...]) -> str:
-    forms = _forms(entry.string)
-    if len(forms) != len(sources) or not all(forms):
+    found = forms(entry.string)
+    if len(found) != len(sources) or not all(found):
         return "no translation"
     if entry.fuzzy:
         return "fuzzy"
-    for source, form in zip(sources, forms, strict=True):
+    for source, form in zip(sources, found, strict=True):
         names, theirs = placeholders(source), placeholders(form)
         odd = [name for name in names | theirs if not name.isidentifier()]
         if odd and len(odd) < len(names | theirs):  # otherwise nothing is filled in
@@ -99,7 +100,7 @@ def _fault_of(entry: Any, sources: tuple[str, ...]) -> str:
     return ""
 
 
-def _forms(text: Any) -> tuple[str, ...]:
+def forms(text: Any) -> tuple[str, ...]:
     """Return the one form of a message, or both of a plural."""
     return tuple(text) if isinstance(text, tuple | list) else (text,)
 
@@ -118,10 +119,10 @@ def update(code: str, template: Catalog) -> list[str]:
     known, made = load(code), Catalog(locale=code, fuzzy=False)
     for entry in template:
         if entry.id:
-            before: Any = known.get(_forms(entry.id)[0])
-            same = before is not None and len(_forms(before.id)) == len(_forms(entry.id))
+            before: Any = known.get(forms(entry.id)[0], entry.context)
+            same = before is not None and len(forms(before.id)) == len(forms(entry.id))
             files = sorted({(name, 0) for name, _ in entry.locations})
-            made.add(entry.id, before.string if same else None, files)
+            made.add(entry.id, before.string if same else None, files, context=entry.context)
     header = _HEADER.format(
         name=LANGUAGES[code], code=code, plurals=made.num_plurals, rule=made.plural_expr
     )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _REGIONS: Final = {"es": "es_US"}
 """Spanish of the United States, which writes numbers as English does: 1,234.5."""
 FORMS: Final = {
+    "day": ("%b %-d, %Y", "d MMM y"),
     "long day": ("%B %-d, %Y", "d 'de' MMMM 'de' y"),
     "moment": ("%a, %b %-d, %H:%M", "EEE d 'de' MMM, HH:mm"),
 }

@@ -84,6 +84,11 @@ def gettext(message: str) -> str:
     return catalogue(_current.get()).get(message, (message,))[0]
 
 
+def in_context(context: str, message: str) -> str:
+    """Return a word that is another in other languages by where it is: "Open" on a button."""
+    return catalogue(_current.get()).get(f"{context}\x04{message}", (message,))[0]
+
+
 def ngettext(one: str, many: str, n: float, **values: object) -> str:
     """Return one of two messages by a number, which is also the placeholder ``n``."""
     return plural(one, many, n) % {"n": n, **values}
@@ -131,9 +136,17 @@ class Message:
     pattern: str
     values: Mapping[str, object] = field(default_factory=dict)
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to say."""
+        return bool(self.pattern)
+
     def __str__(self) -> str:
         """Return it in the current language."""
         return gettext(self.pattern) % self.values if self.pattern else ""
+
+
+NOTHING: Final = Message("")
+"""No message."""
 
 
 def later(message: str, **values: object) -> Message:
@@ -201,6 +214,7 @@ def catalogue(code: str) -> Mapping[str, tuple[str, ...]]:
         if entry.id and not entry.fuzzy:
             plural_form = isinstance(entry.id, tuple)
             key = entry.id[0] if plural_form else entry.id
+            key = f"{entry.context}\x04{key}" if entry.context else key
             forms = tuple(entry.string) if plural_form else (entry.string,)
             if all(forms):
                 found[key] = forms

@@ -49,7 +49,6 @@ class AuditKind(StrEnum):
     ADAPTATION = "adaptation"
     SETTINGS = "settings"
     WALL = "wall"
-    PUSH = "push"
 
 
 class Entry(NamedTuple):

@@ -17,7 +17,15 @@ from alerts.incidents.incident import (
     Verdict,
 )
 from alerts.severity import REPEAT_WINDOW_S, Severity
-from detection.events import EventKind, EventPhase, evidence_sentence
+from detection.events import (
+    ChannelEvidence,
+    EventKind,
+    EventPhase,
+    evidence_sentence,
+    sentence_of,
+)
+from detection.quantities import QUANTITIES
+from language.messages import ENGLISH, language
 
 if TYPE_CHECKING:
     import sqlite3
@@ -84,11 +92,25 @@ def known_phase(tx: sqlite3.Connection, event_id: str) -> tuple[EventPhase, str 
 
 def sentence(tx: sqlite3.Connection, event_id: str) -> str:
     """Return why an event was decided, in one sentence; empty if the event is unknown."""
-    row = tx.execute(
-        "SELECT coalesce(decided_sentence, sentence) AS why FROM alert_event WHERE id = ?",
-        (event_id,),
-    ).fetchone()
-    return "" if row is None else str(row["why"])
+    row = tx.execute("SELECT * FROM alert_event WHERE id = ?", (event_id,)).fetchone()
+    return "" if row is None else sentence_of_row(row, "decided_")
+
+
+def sentence_of_row(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> str:
+    """Return the evidence of an event in the reader's language: the last, or ``decided_`` first.
+
+    It is stored in English, and written anew from its numbers in other languages.
+    """
+    if row[f"{which}sentence"] is None:  # a row of an older version
+        which = ""
+    if language() == ENGLISH:
+        return str(row[f"{which}sentence"])
+    evidence = {
+        key: ChannelEvidence(*values)
+        for key, values in json.loads(row[f"{which}evidence"]).items()
+        if key in QUANTITIES
+    }
+    return sentence_of(json.loads(row[f"{which}probabilities"]), evidence, row["detail"])
 
 
 def suppressed_by(tx: sqlite3.Connection, key: str) -> list[Incident]:

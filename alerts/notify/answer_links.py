@@ -25,21 +25,23 @@ _INCIDENTS: Final = "/incidents/"
 def with_answer_link(tx: sqlite3.Connection, row: OutboxRow, now: float) -> OutboxRow:
     """Give a notice that asks for a response the personal link of its recipient."""
     notice = row.notice
-    base, found, _ = notice.link.partition(_INCIDENTS)
+    base, found, rest = notice.link.partition(_INCIDENTS)
     if not found or not notice.reason.asks:
         return row
     token = issue(tx, row.incident, row.person, Action.ACKNOWLEDGE, now)
-    link = f"{base}{ANSWER_PATH}#{token}"
+    _incident, query, asked = rest.partition("?")
+    link = f"{base}{ANSWER_PATH}{query}{asked}#{token}"
     return replace(row, notice=msgspec.structs.replace(notice, link=link))
 
 
 def answer_of(link: str) -> tuple[str, str]:
     """Return address and token of a personal link, for a button; empty for other links.
 
-    >>> answer_of("https://plumewatch.example/answer#c2VjcmV0")
+    >>> answer_of("https://plumewatch.example/answer?lang=es#c2VjcmV0")
     ('https://plumewatch.example/answer', 'c2VjcmV0')
     >>> answer_of("https://plumewatch.example/incidents/1")
     ('', '')
     """
-    address, _, token = link.partition("#")
+    page, _, token = link.partition("#")
+    address = page.partition("?")[0]
     return (address, token) if token and address.endswith(ANSWER_PATH) else ("", "")

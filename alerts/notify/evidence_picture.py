@@ -20,7 +20,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from alerts.notify.notice import KIND_WORDS, clock_text
-from detection.quantities import QUANTITIES
+from detection.quantities import QUANTITIES, QUANTITY_WORDS
+from language.dates import date_text
+from language.messages import Words, _, mark
 from reports.drawing import Box, Drawing, Item, Line, Polygon, Text, cut
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ class EvidenceFacts:
     def what(self) -> str:
         """Return the kind in words, and whether it was withdrawn."""
         words = KIND_WORDS.get(self.kind, self.kind)
-        return f"{words}, withdrawn" if self.withdrawn else words
+        return _("%(kind)s, withdrawn", kind=words) if self.withdrawn else words
 
 
 class _Panel(NamedTuple):
@@ -124,10 +126,13 @@ class _Axis(NamedTuple):
         return self.start + min(max(share, 0.0), 1.0) * (self.stop - self.start)
 
 
+_MARK_WORDS: Final = Words({"onset": mark("onset"), "alert": mark("alert"), "end": mark("end")})
+
+
 def label_of(key: str) -> str:
     """Return the title of a chart of a quantity."""
-    label = QUANTITIES[key].label
-    return "Humidity" if key == "rh" else label[:1].upper() + label[1:]
+    label = _("Humidity") if key == "rh" else QUANTITY_WORDS[key]
+    return label[:1].upper() + label[1:]
 
 
 def fetch_span(facts: EvidenceFacts) -> tuple[float, float]:
@@ -152,11 +157,13 @@ def draw(facts: EvidenceFacts, time: ArrayLike, values: Mapping[str, ArrayLike])
     for k, panel in enumerate(panels):
         items += _panel(facts, panel, x, _TOP + k * _PITCH)
     if not panels:
-        text = "No readings are stored for this time."
+        text = _("No readings are stored for this time.")
         middle = (_LEFT + _RIGHT) / 2
         items.append(Text(middle, _TOP + _PITCH / 2, text, 12, _FINE, "middle"))
     items += _time_axis(facts, x, bottom)
-    title = f"{facts.room}: {facts.what} since {clock_text(facts.onset, facts.zone)}"
+    since = clock_text(facts.onset, facts.zone)
+    state = _("%(what)s since %(time)s", what=facts.what, time=since)
+    title = _("%(place)s: %(state)s", place=facts.room, state=state)
     return Drawing(_WIDTH, bottom + _FOOT, title, facts.sentence, tuple(items))
 
 
@@ -199,9 +206,10 @@ def _panels(
 
 
 def _head(facts: EvidenceFacts) -> list[Item]:
-    day = f"{datetime.fromtimestamp(facts.onset, ZoneInfo(facts.zone)):%b %-d, %Y}"
+    day = date_text(datetime.fromtimestamp(facts.onset, ZoneInfo(facts.zone)), "day")
     where = ", ".join(part for part in (facts.room, facts.place) if part)
-    about = f"{facts.what} · {day} · sensor {facts.sensor}"
+    sensor = _("sensor %(sensor)s", sensor=facts.sensor)
+    about = f"{facts.what} · {day} · {sensor}"
     items: list[Item] = [
         Text(12, 21, cut(where, _WIDTH - 24, 15.5), 15, _INK, bold=True),
         Text(12, 38, cut(about, _WIDTH - 24, 12), 12, _FINE),
@@ -212,9 +220,9 @@ def _head(facts: EvidenceFacts) -> list[Item]:
         ("end", facts.end, 250.0),
     ):
         if moment is None:
-            items.append(Text(left, 58, "ongoing", 12, _INK))
+            items.append(Text(left, 58, _("ongoing"), 12, _INK))
             continue
-        text = f"{name} {clock_text(moment, facts.zone)}"
+        text = f"{_MARK_WORDS[name]} {clock_text(moment, facts.zone)}"
         items += _mark(name, left + 5, 46.0, 60.0)
         items.append(Text(left + 14, 58, text, 12, _INK, bold=name == "alert"))
     return items
@@ -241,9 +249,9 @@ def _panel(facts: EvidenceFacts, panel: _Panel, x: _Axis, top: float) -> list[It
     ticks = _ticks(panel, base)
     y = _Axis(ticks[0], ticks[-1], lower, upper)
     label, unit = label_of(panel.key), QUANTITIES[panel.key].unit
-    name = f"{label}, {unit}" if unit else label
+    header = f"{label}, {unit}" if unit else label
     items: list[Item] = [
-        Text(12, top + 12, name, 12, _INK, bold=True),
+        Text(12, top + 12, header, 12, _INK, bold=True),
         Text(_RIGHT, top + 12, _levels(facts, panel, base), 11, _INK, "end"),
     ]
     begun = x(facts.onset)
@@ -254,9 +262,9 @@ def _panel(facts: EvidenceFacts, panel: _Panel, x: _Axis, top: float) -> list[It
         items.append(Text(_LEFT - 5, y(tick) + 4, _short(tick), 11, _FINE, "end"))
     if base is not None:
         items.append(Line(((_LEFT, y(base)), (_RIGHT, y(base))), _FINE, 1.0, (7, 3)))
-    for mark, moment in (("onset", facts.onset), ("alert", facts.alerted), ("end", facts.end)):
-        if moment is not None and (mark != "end" or moment <= x.high):
-            items += _mark(mark, x(moment), upper, lower)
+    for name, moment in (("onset", facts.onset), ("alert", facts.alerted), ("end", facts.end)):
+        if moment is not None and (name != "end" or moment <= x.high):
+            items += _mark(name, x(moment), upper, lower)
     for piece in _pieces(panel):
         points = tuple((x(t), y(v)) for t, v in piece)
         if len(points) > 1:
@@ -366,8 +374,8 @@ def _time_axis(facts: EvidenceFacts, x: _Axis, bottom: float) -> list[Item]:
             items.append(Text(px, y + 16, text if step < 60 else text[:5], 11, _FINE, "middle"))
     foot = bottom + _FOOT - 9
     items.append(Line(((12, foot - 4), (39, foot - 4)), _FINE, 1.0, (7, 3)))
-    items.append(Text(45, foot, "baseline", 11, _FINE))
+    items.append(Text(45, foot, _("baseline"), 11, _FINE))
     name = datetime.fromtimestamp(facts.onset, zone).tzname() or ""
-    zone_words = f"time: {name if name.isalpha() else zone.key}"
+    zone_words = _("time: %(zone)s", zone=name if name.isalpha() else zone.key)
     items.append(Text(_RIGHT, foot, zone_words, 11, _FINE, "end"))
     return items

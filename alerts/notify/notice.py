@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from language.messages import Words, mark
+from language.messages import ENGLISH, Words, _, mark, speaking
 from storage.registry import floor_name
 
 
@@ -76,8 +76,8 @@ class Notice(msgspec.Struct, frozen=True):
 
     `note` precedes the evidence, `by` is who acknowledged or handed over, and `link` is the staff
     page of the incident. `again` says that people responded to the same in this room a short while
-    ago. A digest has a `headline` and its `incidents`. Floor, building, link, by,
-    note and headline may be empty.
+    ago. `language` is what it is written in. A digest has a `headline` and its `incidents`. Floor,
+    building, link, by, note and headline may be empty.
     """
 
     incident: str
@@ -96,6 +96,7 @@ class Notice(msgspec.Struct, frozen=True):
     headline: str = ""
     incidents: tuple[str, ...] = ()
     again: bool = False
+    language: str = ENGLISH
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +140,17 @@ def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
     >>> body
     'PM2.5 rose from 4 to 180 µg/m³ in 6 s'
     """
-    limits = _LIMITS.get(scheme, _DEFAULT_LIMITS)
+    with speaking(notice.language):
+        return _rendered(notice, _LIMITS.get(scheme, _DEFAULT_LIMITS))
+
+
+def _rendered(notice: Notice, limits: _Limits) -> tuple[str, str]:
     floor = floor_name(notice.floor)
     place = ", ".join(part for part in (notice.room, floor, notice.building) if part)
     what = KIND_WORDS.get(notice.kind, notice.kind)
     when = clock_text(notice.since, notice.zone)
     state, evidence = _state(notice, what, when)
-    title = notice.headline or f"{place}: {state}"
+    title = notice.headline or _("%(place)s: %(state)s", place=place, state=state)
     if notice.reason is NoticeReason.REPORT:  # its lines stay
         return _cut(title, limits.title), notice.evidence[: limits.body]
     evidence = " ".join(part for part in (notice.note, evidence) if part)
@@ -160,26 +165,34 @@ def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
 def _state(notice: Notice, what: str, when: str) -> tuple[str, str]:
     """Return what the title says after the place, and the text below it."""
     evidence = notice.evidence
-    since = f"again since {when}" if notice.again else f"since {when}"
-    past, ongoing = f"{what.lower()} at {when}", f"{what.lower()} {since}"
+    past = _("%(what)s at %(time)s", what=what.lower(), time=when)
     match notice.reason:
         case NoticeReason.WITHDRAWN:
-            state = f"withdrawn, {past}"
-            evidence = evidence or "Later readings ruled it out. No action needed."
+            state = _("withdrawn, %(what)s", what=past)
+            evidence = evidence or _("Later readings ruled it out. No action needed.")
         case NoticeReason.TAKEN:
-            state, evidence = f"{notice.by} is responding, {past}", "No action needed."
+            state = _("%(name)s is responding, %(what)s", name=notice.by, what=past)
+            evidence = _("No action needed.")
         case NoticeReason.RECOVERED:
-            state, evidence = f"resolved, {past}", "No action needed."
+            state, evidence = _("resolved, %(what)s", what=past), _("No action needed.")
         case NoticeReason.HANDED_OVER:
-            state = f"handed over to you, {ongoing}"
-            evidence = f"{notice.by} handed it over to you. {evidence}"
+            ongoing = _since(notice, what.lower(), when)
+            state = _("handed over to you, %(what)s", what=ongoing)
+            handed = _("%(name)s handed it over to you.", name=notice.by)
+            evidence = f"{handed} {evidence}"
         case NoticeReason.REMINDER:
-            state = f"reminder, {ongoing}"
+            state = _("reminder, %(what)s", what=_since(notice, what.lower(), when))
         case NoticeReason.TEST:
-            state = "test notice"
-        case _:
-            state = f"{what} {since}"
+            state = _("test notice")
+        case _other:
+            state = _since(notice, what, when)
     return state, evidence
+
+
+def _since(notice: Notice, what: str, when: str) -> str:
+    if notice.again:
+        return _("%(what)s again since %(time)s", what=what, time=when)
+    return _("%(what)s since %(time)s", what=what, time=when)
 
 
 def _cut(text: str, limit: int) -> str:

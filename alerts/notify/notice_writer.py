@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from alerts.access import languages
 from alerts.escalation import steps as escalation
 from alerts.incidents import repository, throttling
 from alerts.incidents.labels import place_of
@@ -20,6 +21,7 @@ from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import KIND_WORDS, Notice, NoticeReason, Priority, clock_text
 from alerts.routing.targets import channel_of, target_id
 from alerts.severity import Severity
+from language.messages import NOTHING, Message, _, gettext, later, mark, ngettext, speaking
 from storage.registry import Room, floor_name
 
 if TYPE_CHECKING:
@@ -32,11 +34,13 @@ if TYPE_CHECKING:
     from storage.registry import Registry
 
 _DIGEST_NOTES: Final = {
-    Cause.QUIET: "During your quiet hours:",
-    Cause.BUDGET: "You had many notices within the hour, so these are combined:",
-    Cause.STORM: "Many rooms at once:",
+    Cause.QUIET: mark("During your quiet hours:"),
+    Cause.BUDGET: mark("You had many notices within the hour, so these are combined:"),
+    Cause.STORM: mark("Many rooms at once:"),
 }
-_DISPUTED: Final = "Another sender may use this sensor's name."
+_DEFERRED: Final = later("Deferred until the end of your quiet hours.")
+_RESPONDING: Final = later("You are responding.")
+_DISPUTED: Final = mark("Another sender may use this sensor's name.")
 _LOUDNESS: Final = {
     Severity.INFO: Priority.NORMAL,
     Severity.WARNING: Priority.HIGH,
@@ -47,24 +51,38 @@ _LOUDNESS: Final = {
 def digest_headline(incidents: Sequence[Incident], rooms: Sequence[Room]) -> str:
     """Summarize several incidents, with all their rooms, in one line."""
     kinds = {i.kind.value for i in incidents}
-    words = KIND_WORDS.get(kinds.pop(), "alerts") if len(kinds) == 1 else "alerts"
+    words = KIND_WORDS.get(kinds.pop(), _("alerts")) if len(kinds) == 1 else _("alerts")
+    words = f"{words[0].lower()}{words[1:]}"
     if len(rooms) == 1:
-        return f"{rooms[0].name}: {len(incidents)} times {words[0].lower()}{words[1:]}"
-    buildings = {(r.site, r.building) for r in rooms}
-    floors = {(r.site, r.building, r.floor) for r in rooms}
-    where = f" in {rooms[0].building}" if len(buildings) == 1 and rooms[0].building else ""
-    if len(floors) == 1 and rooms[0].floor:
-        where = f" on {floor_name(rooms[0].floor)}, {rooms[0].building}"
-    return f"{len(rooms)} rooms{where}: {words[0].lower()}{words[1:]}"
+        return ngettext(
+            "%(room)s: %(n)d times %(kind)s",
+            "%(room)s: %(n)d times %(kind)s",
+            len(incidents),
+            room=rooms[0].name,
+            kind=words,
+        )
+    first = rooms[0]
+    values = {"n": len(rooms), "kind": words, "building": first.building}
+    if len({(r.site, r.building, r.floor) for r in rooms}) == 1 and first.floor:
+        floor = floor_name(first.floor)
+        return _("%(n)d rooms on %(floor)s, %(building)s: %(kind)s", floor=floor, **values)
+    if len({(r.site, r.building) for r in rooms}) == 1 and first.building:
+        return _("%(n)d rooms in %(building)s: %(kind)s", **values)
+    return _("%(n)d rooms: %(kind)s", **values)
 
 
 def digest_lines(incidents: Sequence[tuple[str, Incident]], zone: str) -> str:
     """List incidents with room, kind and time."""
-    return "; ".join(
-        f"{room} {KIND_WORDS.get(i.kind.value, i.kind.value).lower()}"
-        f" {clock_text(i.onset, zone)[:5]}" + ("" if i.is_open else " (resolved)")
-        for room, i in incidents
-    )
+    lines = []
+    for room, i in incidents:
+        kind = KIND_WORDS.get(i.kind.value, i.kind.value).lower()
+        values = {"room": room, "kind": kind, "time": clock_text(i.onset, zone)[:5]}
+        lines.append(
+            _("%(room)s %(kind)s %(time)s", **values)
+            if i.is_open
+            else _("%(room)s %(kind)s %(time)s (resolved)", **values)
+        )
+    return "; ".join(lines)
 
 
 def _named(incidents: Sequence[Incident], rooms: Mapping[str, Room]) -> list[tuple[str, Incident]]:
@@ -92,7 +110,7 @@ class NoticeWriter:
         at: float,
         *,
         round_: int = 1,
-        note: str = "",
+        note: Message = NOTHING,
         throttle: bool = True,
     ) -> int:
         """Notify people of an incident, each once a round; return how many of them right away.
@@ -125,9 +143,9 @@ class NoticeWriter:
         member: StaffMember,
         at: float,
         round_: int,
-        note: str,
+        note: Message,
     ) -> bool:
-        notice = self._notice(tx, incident, NoticeReason.OPENED, note=note)
+        notice = self._notice(tx, incident, NoticeReason.OPENED, member, note=note)
         return self._notify(tx, notice, member, at, "" if round_ == 1 else str(round_))
 
     def page_deferred(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
@@ -150,17 +168,20 @@ class NoticeWriter:
             sent_with, sent_as = "", "nothing left"
             if member is not None and len(left) == 1 and left[0][0].is_open:
                 incident, round_ = left[0]
-                note = "Deferred until the end of your quiet hours." if cause is Cause.QUIET else ""
+                note = _DEFERRED if cause is Cause.QUIET else NOTHING
                 self._page_now(tx, incident, member, now, round_, note)
                 sent_with, sent_as = incident.id, "opened"
             elif member is not None and left:
                 incidents = list({i.id: i for i, _ in left}.values())
-                notice, occasion = self._digest(incidents, cause), f"{now:.0f} {cause}"
+                code = self._language(tx, member)
+                with speaking(code):
+                    notice = self._digest(incidents, cause, code)
+                occasion = f"{now:.0f} {cause}"
                 self._notify(tx, notice, member, now, occasion)
                 sent_with, sent_as = notice.incident, f"{notice.reason.value}:{occasion}"
             throttling.sent(tx, person, cause, now, sent_with=sent_with, sent_as=sent_as)
 
-    def _digest(self, incidents: list[Incident], cause: Cause) -> Notice:
+    def _digest(self, incidents: list[Incident], cause: Cause, code: str) -> Notice:
         last = incidents[-1]
         rooms = {i.room: place_of(self._registry, i.room) for i in incidents}
         url, zone = self._policy.page_url, self._policy.zone
@@ -176,9 +197,10 @@ class NoticeWriter:
             zone=zone,
             link=url,
             priority=_LOUDNESS[max((i.severity for i in incidents), key=lambda s: s.rank)],
-            note=_DIGEST_NOTES[cause],
+            note=gettext(_DIGEST_NOTES[cause]),
             headline=digest_headline(incidents, list(rooms.values())),
             incidents=tuple(i.id for i in incidents),
+            language=code,
         )
 
     def fall_back(self, tx: sqlite3.Connection, row_id: int, now: float) -> None:
@@ -199,25 +221,36 @@ class NoticeWriter:
     def hand_over(self, tx: sqlite3.Connection, incident: Incident, by: str, at: float) -> bool:
         """Notify the new responder of a hand-over."""
         previous = self._policy.name_of(by)
-        notice = self._notice(tx, incident, NoticeReason.HANDED_OVER, by=previous)
-        return self._notify_responder(tx, notice, incident, at)
+        return self._notify_responder(tx, incident, at, NoticeReason.HANDED_OVER, by=previous)
 
     def again(self, tx: sqlite3.Connection, incident: Incident, onset: float, at: float) -> bool:
         """Notify the responder of a further detection of the same incident."""
-        notice = self._notice(tx, incident, NoticeReason.AGAIN, note="You are responding.")
-        notice = msgspec.structs.replace(notice, since=onset, again=True)
-        return self._notify_responder(tx, notice, incident, at)
+        return self._notify_responder(
+            tx, incident, at, NoticeReason.AGAIN, note=_RESPONDING, since=onset
+        )
 
-    def remind(self, tx: sqlite3.Connection, incident: Incident, at: float, note: str) -> bool:
+    def remind(self, tx: sqlite3.Connection, incident: Incident, at: float, note: Message) -> bool:
         """Remind the responder; return whether they can be notified."""
-        notice = self._notice(tx, incident, NoticeReason.REMINDER, note=note)
-        return self._notify_responder(tx, notice, incident, at)
+        return self._notify_responder(tx, incident, at, NoticeReason.REMINDER, note=note)
 
     def _notify_responder(
-        self, tx: sqlite3.Connection, notice: Notice, incident: Incident, at: float
+        self,
+        tx: sqlite3.Connection,
+        incident: Incident,
+        at: float,
+        reason: NoticeReason,
+        *,
+        by: str = "",
+        note: Message = NOTHING,
+        since: float | None = None,
     ) -> bool:
         member = self._policy.member(incident.acknowledged_by)
-        return member is not None and self._notify(tx, notice, member, at, f"{at:.0f}")
+        if member is None:
+            return False
+        notice = self._notice(tx, incident, reason, member, by=by, note=note)
+        if since is not None:
+            notice = msgspec.structs.replace(notice, since=since, again=True)
+        return self._notify(tx, notice, member, at, f"{at:.0f}")
 
     def notify_outcome(
         self,
@@ -238,14 +271,13 @@ class NoticeWriter:
             by = self._policy.name_of(incident.acknowledged_by)
             occasion = str(escalation.last_round(tx, incident.id)[0])  # grows each time it is taken
         notified = outbox_rows.people_notified(tx, incident.id)
-        notice = self._notice(tx, incident, reason, by=by)
         for person, target, channel in notified:
             responds = by and by == self._policy.name_of(person)
             if responds or (only and person != only):
                 continue
             outbox_rows.add_notice(
                 tx,
-                notice,
+                self._notice(tx, incident, reason, self._policy.member(person), by=by),
                 person=person,
                 target=target,
                 channel=channel,
@@ -288,21 +320,32 @@ class NoticeWriter:
             fallback_at=at + self._policy.timings.fallback_after_s if further else None,
         )
 
+    def _language(self, tx: sqlite3.Connection, member: StaffMember | None) -> str:
+        return (languages.language_of(tx, member) if member else "") or self._policy.language
+
     def _notice(
         self,
         tx: sqlite3.Connection,
         incident: Incident,
         reason: NoticeReason,
+        member: StaffMember | None,
         *,
         by: str = "",
-        note: str = "",
+        note: Message = NOTHING,
     ) -> Notice:
+        """Write a notice to a person in their language."""
         room = place_of(self._registry, incident.room)
         url = self._policy.page_url
-        if reason.asks and repository.is_disputed(tx, incident):
-            note = f"{note} {_DISPUTED}".strip()
-        if reason is NoticeReason.OPENED and incident.again_of:
-            note = f"{self._last_answer(tx, incident.again_of)} {note}".strip()
+        own = "" if member is None else languages.language_of(tx, member)
+        code = own or self._policy.language
+        with speaking(code):
+            notes = [str(note)]
+            if reason.asks and repository.is_disputed(tx, incident):
+                notes.append(gettext(_DISPUTED))
+            if reason is NoticeReason.OPENED and incident.again_of:
+                notes.insert(0, self._last_answer(tx, incident.again_of))
+            evidence = repository.sentence(tx, incident.detections[-1].event_id)
+        asked = f"?lang={own}" if own else ""
         return Notice(
             incident=incident.id,
             reason=reason,
@@ -311,23 +354,26 @@ class NoticeWriter:
             floor=room.floor,
             building=room.building,
             since=incident.onset,
-            evidence=repository.sentence(tx, incident.detections[-1].event_id),
+            evidence=evidence,
             zone=self._policy.zone,
-            link=f"{url}/incidents/{incident.id}" if url else "",
+            link=f"{url}/incidents/{incident.id}{asked}" if url else "",
             priority=_LOUDNESS[incident.severity] if reason.asks else Priority.QUIET,
             by=by,
-            note=note,
+            note=" ".join(filter(None, notes)),
             again=bool(incident.again_of),
+            language=code,
         )
 
     def _last_answer(self, tx: sqlite3.Connection, incident_id: str) -> str:
         """Say who responded to the incident before, and when."""
         before = repository.load(tx, incident_id)
-        if before is None:
+        at = None if before is None else before.answered_at or before.acknowledged_at
+        if before is None or at is None:
             return ""
-        at = before.answered_at or before.acknowledged_at
-        if at is None:
-            return ""
-        name = self._policy.name_of(before.acknowledged_by) if before.acknowledged_by else "Someone"
-        did = "answered" if before.answered_at else "responded to"
-        return f"{name} {did} the last alert here at {clock_text(at, self._policy.zone)[:5]}."
+        name = (
+            self._policy.name_of(before.acknowledged_by) if before.acknowledged_by else _("Someone")
+        )
+        time = clock_text(at, self._policy.zone)[:5]
+        if before.answered_at:
+            return _("%(name)s answered the last alert here at %(time)s.", name=name, time=time)
+        return _("%(name)s responded to the last alert here at %(time)s.", name=name, time=time)

@@ -20,8 +20,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from alerts.incidents import repository
 from alerts.notify.evidence_picture import EvidenceFacts, draw, fetch_span
 from detection.events import EventPhase
+from language.messages import ENGLISH, speaking
 from reports import drawing
 from storage import sqlite
 from storage.registry import floor_name
@@ -99,7 +101,7 @@ class IncidentPictures:
             alerted=row["alerted"],
             end=last if over else None,
             until=last,
-            sentence=row["decided_sentence"] or row["sentence"],
+            sentence=repository.sentence_of_row(row, "decided_"),
             zone=self.zone,
             baselines={key: float(v[0]) for key, v in json.loads(evidence).items()},
             withdrawn=row["phase"] == EventPhase.WITHDRAWN.value,
@@ -119,7 +121,7 @@ class NoticePictures:
         self._within_s = within_s
         self._settle_s = settle_s
         self._thread: ThreadPoolExecutor | None = None
-        self._making: dict[str, asyncio.Future[bytes | None]] = {}
+        self._making: dict[tuple[str, str], asyncio.Future[bytes | None]] = {}
         self.counters: Counter[str] = Counter()
 
     def open(self) -> None:
@@ -133,17 +135,18 @@ class NoticePictures:
             self._thread.shutdown(wait=False, cancel_futures=True)
             self._thread = None
 
-    async def of(self, incident_id: str) -> bytes | None:
-        """Return the PNG of an incident if it is ready in time; never raises."""
-        making = self._making.get(incident_id)
+    async def of(self, incident_id: str, code: str = ENGLISH) -> bytes | None:
+        """Return the PNG of an incident in a language if it is ready in time; never raises."""
+        key = incident_id, code
+        making = self._making.get(key)
         if making is None:
             if self._thread is None or len(self._making) >= _QUEUE:
                 self.counters["left out"] += 1
                 return None
             loop = asyncio.get_running_loop()
-            making = loop.run_in_executor(self._thread, self._png, incident_id)
-            self._making[incident_id] = making
-            making.add_done_callback(lambda _: self._making.pop(incident_id, None))
+            making = loop.run_in_executor(self._thread, self._png, *key)
+            self._making[key] = making
+            making.add_done_callback(lambda _: self._making.pop(key, None))
         try:
             async with asyncio.timeout(self._within_s):
                 picture = await asyncio.shield(making)
@@ -153,9 +156,10 @@ class NoticePictures:
         self.counters["failed" if picture is None else "made"] += 1
         return picture
 
-    def _png(self, incident_id: str) -> bytes | None:
+    def _png(self, incident_id: str, code: str) -> bytes | None:
         try:
-            return self._source.png(incident_id, settle_s=self._settle_s)
+            with speaking(code):
+                return self._source.png(incident_id, settle_s=self._settle_s)
         except Exception as error:  # noqa: BLE001 - a picture may fail in any way, the notice may not
             _LOG.warning("no picture of incident %s: %s", incident_id, type(error).__name__)
             return None

@@ -266,7 +266,7 @@ class OutboxPump:
         wanted = row.attempt == 1 and row.notice.reason is NoticeReason.OPENED
         if self._pictures is None or not wanted or not self._notifier.takes_picture(target):
             return None
-        return await self._pictures.of(row.incident)
+        return await self._pictures.of(row.incident, row.notice.language)
 
     async def _store_outcome(self, row: OutboxRow, error: NotifyError | None) -> bool:
         """Commit the outcome, with retries while the disk fails: a lost outcome sends twice."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.errors import NotifyError
 from alerts.notify.notice import Notice, NoticeReason, Priority
+from language.messages import _, speaking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,29 +33,33 @@ async def send_trials(
     notifier: Notifier, staff: Iterable[StaffMember], site: str, zone: str, now: float
 ) -> list[TrialNotice]:
     """Send a test notice to each address of all staff, concurrently."""
-    notice = Notice(
-        incident="test",
-        reason=NoticeReason.TEST,
-        kind="vape",
-        room="",
-        floor="",
-        building=site,
-        since=now,
-        evidence="This is a test. Plumewatch alerts will arrive here.",
-        zone=zone,
-        priority=Priority.NORMAL,
-        headline=f"Test notice, {site}",
-    )
 
-    async def sent(person: str, number: int, target: Secret) -> TrialNotice:
+    def notice(code: str) -> Notice:
+        with speaking(code):
+            return Notice(
+                incident="test",
+                reason=NoticeReason.TEST,
+                kind="vape",
+                room="",
+                floor="",
+                building=site,
+                since=now,
+                evidence=_("This is a test. Plumewatch alerts will arrive here."),
+                zone=zone,
+                priority=Priority.NORMAL,
+                headline=_("Test notice, %(place)s", place=site),
+                language=code,
+            )
+
+    async def sent(member: StaffMember, number: int, target: Secret) -> TrialNotice:
         try:
-            await notifier.send(target, notice, timeout_s=_TIMEOUT_S)
+            await notifier.send(target, notice(member.language), timeout_s=_TIMEOUT_S)
         except NotifyError as error:
-            return TrialNotice(person, number, error)
-        return TrialNotice(person, number, None)
+            return TrialNotice(member.id, number, error)
+        return TrialNotice(member.id, number, None)
 
     trials = (
-        sent(member.id, number, target)
+        sent(member, number, target)
         for member in staff
         for number, target in enumerate(member.targets, start=1)
     )

@@ -13,9 +13,9 @@ from alerts.incidents import repository
 from alerts.notify import outbox
 from alerts.notify.evidence_picture import PANELS
 from alerts.page.rendering import headline
-from detection.events import KIND_NAMES, ChannelEvidence, sentence_of
+from detection.events import KIND_NAMES
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
-from language.messages import ENGLISH, Words, _, language, mark
+from language.messages import Words, _, mark
 from reports.rows import state_of
 
 if TYPE_CHECKING:
@@ -234,12 +234,9 @@ def _evidence(event: Mapping[str, Any], which: str = "") -> dict[str, Any]:
     """Return the evidence of an event: of its last update, or with ``decided_`` of its first."""
     odds = json.loads(event[f"{which}probabilities"])
     evidence = json.loads(event[f"{which}evidence"])
-    channels = {k: ChannelEvidence(*values) for k, values in evidence.items() if k in QUANTITIES}
     masks = {kind: p for kind, p in odds.items() if kind in _MASKS and p >= _MASKS_FROM}
     return {
-        "sentence": event[f"{which}sentence"]
-        if language() == ENGLISH
-        else sentence_of(odds, channels, event["detail"]),
+        "sentence": repository.sentence_of_row(event, which),
         "masked_by": KIND_NAMES[max(masks, key=masks.__getitem__)] if masks else "",
         "confidence": event[f"{which}confidence"],
         "odds": sorted(((k, p) for k, p in odds.items() if p >= 0.005), key=lambda kp: -kp[1]),

@@ -45,6 +45,7 @@ from alerts.notify.guarded_http import guarded, keep_retry_after
 from alerts.notify.notice import Priority, render
 from alerts.notify.outbox import DAY_S
 from alerts.routing.targets import SELF_HOSTED, channel_of, scheme_of, target_id
+from language.messages import _, in_context, speaking
 from storage.bounded_call import BoundedThreads, BusyError, DeadlineExceededError
 
 if TYPE_CHECKING:
@@ -436,6 +437,8 @@ def _with_buttons(url: str, scheme: str, notice: Notice) -> str:
     address, token = answer_of(notice.link)
     if scheme not in {"ntfy", "ntfys"} or not token:
         return url
+    with speaking(notice.language):
+        respond, decline, show = _("I'm responding"), _("I can't go"), in_context("button", "Open")
     posts = [
         {
             "action": "http",
@@ -446,9 +449,9 @@ def _with_buttons(url: str, scheme: str, notice: Notice) -> str:
             "body": urlencode({"token": token, "via": "ntfy"}),
             "clear": False,  # the notice is the way to the page, where the finding is reported
         }
-        for label, path in (("I'm responding", ""), ("I can't go", "/decline"))
+        for label, path in ((respond, ""), (decline, "/decline"))
     ]
-    view = {"action": "view", "label": "Open", "url": notice.link}
+    view = {"action": "view", "label": show, "url": notice.link}
     actions = json.dumps([*posts, view], separators=(",", ":"))
     return f"{url}{'&' if '?' in url else '?'}actions={quote(actions, safe='')}"
 

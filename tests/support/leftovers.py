@@ -1,0 +1,50 @@
+"""Finds English that was left in a Spanish text: words that only the English messages use."""
+
+from __future__ import annotations
+
+import html
+import re
+from functools import cache
+
+from language import catalogue
+
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_FILLED = re.compile(r"%\(\w+\)[-+ 0-9.]*[a-z]")
+# names of the tests' school and of products, and keys that people type
+NAMES = frozenset(
+    re.findall(
+        r"\w+",
+        """boys girls locker principal manager analyst lincoln high north south floor east west gym
+        plumewatch grafana api awair generic native bosch adapt apply check sensor guess telegram
+        teams push web hook csv xlsx pdf html parquet json bad""",
+    )
+)
+
+
+@cache
+def english_only() -> frozenset[str]:
+    """Return the words of the English messages that no Spanish message has."""
+    english: set[str] = set()
+    spanish: set[str] = set()
+    for entry in catalogue.load("es"):
+        if entry.id:
+            english |= _words(" ".join(catalogue.forms(entry.id)))
+            spanish |= _words(" ".join(catalogue.forms(entry.string)))
+    return frozenset(english - spanish - NAMES)
+
+
+def _words(text: str) -> set[str]:
+    return {word.lower() for word in _WORD.findall(re.sub(r"<[^>]*>", " ", _FILLED.sub(" ", text)))}
+
+
+def leftovers(text: str) -> set[str]:
+    """Return the English words of a plain text."""
+    return _words(text) & english_only()
+
+
+def of_page(text: str) -> set[str]:
+    """Return the English words that people see of a page, in its text and in what is read out."""
+    body = re.sub(r"<(script|style|code|pre)\b.*?</\1>", " ", text, flags=re.DOTALL)
+    read_out = re.findall(r'(?:aria-label|alt|title|data-name|data-announce)="([^"]*)"', body)
+    shown = re.sub(r"<[^>]*>", " ", body)
+    return leftovers(html.unescape(" ".join([shown, *read_out])))

@@ -1,0 +1,169 @@
+"""Notices and pages in Spanish: every kind of notice, every page, and no English left in them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from alerts.incidents.incident import Verdict
+from alerts.notify.channels.apprise_notifier import RecordingNotifier
+from alerts.notify.evidence_picture import draw
+from alerts.notify.notice import NoticeReason, render
+from alerts.notify.trial_notices import send_trials
+from alerts.policy import AlertPolicy, StaffMember
+from alerts.secrets import Secret
+from alerts.timings import EscalationTimings
+from detection.events import ChannelEvidence, EventKind
+from language.messages import speaking
+from reports import drawing
+from storage import sqlite
+from storage.timeseries.resolution import Retention
+from storage.timeseries.sqlite import SqliteSeries
+from tests.support.leftovers import leftovers, of_page
+from tests.support.timeline import Timeline
+from tests.unit.alerts.test_evidence_picture import facts
+
+OTHERS = ("/settings", "/wall", "/figures")
+"""Pages whose words are not in the catalogue yet."""
+TIMINGS = EscalationTimings(escalate_after_s=60, repeat_after_s=300, rounds=2)
+EVIDENCE = {
+    "pm25": ChannelEvidence(4, 176, 6, 14.0),
+    "tvoc_ppb": ChannelEvidence(300, 2, 6, None),
+    "rh": ChannelEvidence(40, 2, 0, None),
+}
+
+
+def member(name, language="", role="staff"):
+    target = Secret(f"ntfy://127.0.0.1:9/{name}")
+    return StaffMember(name, name.title(), role, (target,), language=language)
+
+
+@pytest.fixture
+def school(registry):
+    staff = (member("lee", "es"), member("fox", "en"), member("fay", "es", "facilities"))
+    policy = AlertPolicy(
+        staff=staff, timings=TIMINGS, page_url="https://school.example", zone="America/New_York"
+    )
+    return Timeline(registry, policy)
+
+
+def puff(school, make_event, t=0, **more):
+    event = make_event(school.start + t, **more)
+    odds = {event.kind.value: 0.97, "spray": 0.02}
+    school.push(t, replace(event, probabilities=odds, evidence=EVIDENCE))
+
+
+def sent(school):
+    """Person, notice, title and body of everything that was sent."""
+    for received, notice in zip(school.received_notices, school.notices, strict=True):
+        yield received.person, notice, *render(notice)
+
+
+def texts(school, person, reason):
+    return [(t, b) for who, n, t, b in sent(school) if who == person and n.reason is reason]
+
+
+def test_each_person_is_notified_in_their_language(school, make_event):
+    puff(school, make_event)
+    school.run(5)
+    ((title, body),) = texts(school, "lee", NoticeReason.OPENED)
+    assert title == "Boys N2, piso 2, North: Vapeo probable desde las 09:59:54"
+    assert body.startswith(
+        "97 % de probabilidad de vapeo (2 % aerosol). Motivo: partículas finas: de 4 a 180 en 6 s"
+        " y a la mitad en 14 s,"
+    )
+    assert body.endswith("?lang=es")
+    ((title, body),) = texts(school, "fox", NoticeReason.OPENED)
+    assert title.startswith("Boys N2, floor 2, North: Vaping likely since")
+    assert body.startswith("97 % likely vaping (2 % spray). Why: fine particles rose from 4 to 180")
+
+
+def test_no_notice_in_spanish_has_english_in_it(school, make_event):
+    puff(school, make_event)
+    puff(school, make_event, 30, sensor="s2", kind=EventKind.SENSOR_FAULT)
+    school.ack(100, "fox")
+    school.at(400, lambda tx, now: school.engine.hand_over(tx, school.id(1), "fox", "lee", now))
+    puff(school, make_event, 500)
+    school.at(
+        2000,
+        lambda tx, now: school.engine.feedback(tx, school.id(1), "lee", Verdict.CONFIRMED, now),
+    )
+    puff(school, make_event, 2100)
+    school.run(4000)
+    spanish = [(n, t, b) for who, n, t, b in sent(school) if who in {"lee", "fay"}]
+    assert {n.reason for n, _, _ in spanish} >= {
+        NoticeReason.OPENED,
+        NoticeReason.TAKEN,
+        NoticeReason.HANDED_OVER,
+        NoticeReason.REMINDER,
+    }
+    for notice, title, body in spanish:
+        assert leftovers(f"{title} {body.partition('https:')[0]}") == set(), notice
+
+
+@pytest.mark.parametrize("reason", list(NoticeReason))
+def test_every_reason_is_worded_in_spanish(school, make_event, reason):
+    puff(school, make_event)
+    school.run(5)
+    (first,) = [n for who, n, _, _ in sent(school) if who == "lee"]
+    changed = {"reason": reason, "by": "Fox", "again": True, "evidence": "", "link": ""}
+    title, body = render(type(first)(**{**as_dict(first), **changed}))
+    assert leftovers(f"{title} {body}") == set()
+
+
+def as_dict(notice):
+    return {name: getattr(notice, name) for name in notice.__struct_fields__}
+
+
+async def test_the_test_notice_is_in_the_persons_language(school):
+    notifier = RecordingNotifier()
+    await send_trials(notifier, school.policy.staff, "Lincoln High", "UTC", 0.0)
+    assert [n.title for n in notifier.sent] == [
+        "Aviso de prueba, Lincoln High",
+        "Test notice, Lincoln High",
+        "Aviso de prueba, Lincoln High",
+    ]
+
+
+def test_the_picture_is_in_spanish():
+
+    with speaking("es"):
+        svg = drawing.svg(draw(facts(sentence=""), [], {}))
+    assert of_page(svg) == set()
+
+
+def routes(app):
+    for route in app.routes:
+        if "GET" in (getattr(route, "methods", None) or ()) and not route.path.endswith("live"):
+            yield route.path
+
+
+@pytest.fixture
+def series(tmp_path):
+    with SqliteSeries(tmp_path / "series.db", Retention(30, 30, 30)) as opened:
+        yield opened
+
+
+async def test_no_page_in_spanish_has_english_in_it(open_page, policy, make_event, series):
+    staff = tuple(replace(m, language="es") for m in policy.staff)
+    page = open_page(replace(policy, staff=staff), series=series)
+    incident = page.incident(make_event)
+    with sqlite.transaction(page.db) as tx:
+        page.engine.acknowledge(tx, incident, "ap", page.now)
+        page.engine.feedback(
+            tx, incident, "ap", Verdict.FALSE_ALARM, page.now, cause="spray", note=""
+        )
+    await page.sign_in("ad")
+    found, seen = {}, 0
+    for path in routes(page.app):
+        address = path.replace("{id}", incident if "incidents" in path else "n2-boys")
+        address = address.replace("{id:row}", "1").replace("{form}", "people")
+        answer = await page.client.get(f"{address.replace('{entry}', 'new')}?lang=es")
+        if "text/html" in answer.headers.get("content-type", ""):
+            seen += 1
+            assert 'lang="es"' in answer.text or "<html" not in answer.text, path
+            if words := set() if path.startswith(OTHERS) else of_page(answer.text):
+                found[path] = sorted(words)
+    assert found == {}, "\n".join(f"{k}: {v}" for k, v in found.items())
+    assert seen > 15
