@@ -45,7 +45,7 @@ REGISTRY = Registry.of(
     (Room(f"room-{s}", s, "1", "Main", "S") for s in "ab"),
     (Sensor(s, f"room-{s}") for s in "ab"),
 )
-# One notice an incident: nobody is reminded, asked again, or notified of several rooms together.
+# One notice a detection: nobody is reminded, asked again, or notified of several rooms together.
 TIMINGS = EscalationTimings(
     rounds=1,
     escalate_after_s=3600.0,
@@ -74,9 +74,9 @@ class JournalMachine(RuleBasedStateMachine):
         self.stored = 0  # committed position of the series
         self.watched = 0  # committed position of the detecting consumer
         self.gone: dict[int, str] = {}  # offsets without a reading, and why
-        self.notices: dict[str, str] = {}  # incident to state of its one notice
-        self.sent: Counter[str] = Counter()  # what arrived at the provider
-        self.may_repeat: Counter[str] = Counter()  # sends that a crash left unmarked
+        self.notices: dict[tuple[str, str], str] = {}  # incident and reason to state of the notice
+        self.sent: Counter[tuple[str, str]] = Counter()  # what arrived at the provider
+        self.may_repeat: Counter[tuple[str, str]] = Counter()  # sends that a crash left unmarked
         self.lost_to_series: set[int] = set()
         self.backups = 0
 
@@ -201,7 +201,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(event=st.sampled_from(["a", "b"]))
     def open_incident(self, event):
-        """An incident and its notice commit together."""
+        """An incident and its notice commit together; who responds learns of what follows."""
         self.clock += 1000
         happened = Event(
             sensor=event,
@@ -216,11 +216,17 @@ class JournalMachine(RuleBasedStateMachine):
             evidence={},
             model_version="m",
         )
+        joined = self.state.execute(
+            "SELECT id FROM incident"
+            " WHERE room = ? AND status = 'acknowledged' AND resolve_due > ?",
+            (f"room-{event}", self.now()),
+        ).fetchall()
         with transaction(self.state) as tx:
             alerts = self.engine.on_events(tx, [happened], self.now())
-        for alert in alerts:
-            assert alert.incident not in self.notices
-            self.notices[alert.incident] = "due"
+        notices = {(alert.incident, "opened") for alert in alerts}
+        notices |= {(incident, f"again:{self.now():.0f}") for (incident,) in joined}
+        assert not notices & set(self.notices)
+        self.notices |= dict.fromkeys(notices, "due")
 
     @rule(crash=st.sampled_from(["", "leased", "sent"]))
     def pump(self, crash):
@@ -234,30 +240,33 @@ class JournalMachine(RuleBasedStateMachine):
             assert "due" not in self.notices.values()
             return
         (row,) = rows
-        assert self.notices[row.incident] == "due"
+        (notice,) = map(
+            tuple, self.state.execute("SELECT incident, reason FROM outbox WHERE id = ?", (row.id,))
+        )
+        assert self.notices[notice] == "due"
         if crash == "leased":
             self.crash()
             return
-        self.sent[row.incident] += 1
+        self.sent[notice] += 1
         if crash == "sent":
-            self.may_repeat[row.incident] += 1
+            self.may_repeat[notice] += 1
             self.crash()
             return
         with transaction(self.state) as tx:
             assert outbox_rows.sent(tx, row, self.now())
             self.engine.delivered(tx, row, self.now())
-        self.notices[row.incident] = "sent"
+        self.notices[notice] = "sent"
 
     @precondition(lambda self: self.notices)
     @rule(which=st.floats(0, 1, exclude_max=True))
     def acknowledge(self, which):
         """An acknowledgement cancels notices that are not sent yet."""
-        incident = sorted(self.notices)[int(which * len(self.notices))]
+        incident, _ = sorted(self.notices)[int(which * len(self.notices))]
         with transaction(self.state) as tx:
             before = repository.load(tx, incident).status
             self.engine.acknowledge(tx, incident, "ap", self.now())
-        if self.notices[incident] == "due" and before in (Status.OPEN, Status.NOTIFIED):
-            self.notices[incident] = "cancelled"
+        if before in (Status.OPEN, Status.NOTIFIED) and self.notices[incident, "opened"] == "due":
+            self.notices[incident, "opened"] = "cancelled"
 
     @precondition(lambda self: self.backups < 2)
     @rule()
@@ -292,12 +301,12 @@ class JournalMachine(RuleBasedStateMachine):
         assert held == set(self.gone)
         assert held | set(self.kept) == set(range(1, len(self.all) + 1))
         assert not held & set(self.kept)
-        rows = self.state.execute("SELECT incident, status FROM outbox").fetchall()
-        found = {row[0]: "due" if row[1] == "leased" else row[1] for row in rows}
+        rows = self.state.execute("SELECT incident, reason, status FROM outbox").fetchall()
+        found = {row[:2]: "due" if row[2] == "leased" else row[2] for row in map(tuple, rows)}
         assert found == self.notices
-        for incident, state_of in self.notices.items():
+        for notice, state_of in self.notices.items():
             least = state_of == "sent"
-            assert least <= self.sent[incident] <= 1 + self.may_repeat[incident]
+            assert least <= self.sent[notice] <= 1 + self.may_repeat[notice]
 
     def teardown(self):
         if hasattr(self, "journal"):
