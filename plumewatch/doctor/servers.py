@@ -10,6 +10,7 @@ from plumewatch.doctor.result import fault, ok, warning
 from storage.errors import StorageUnavailableError
 from storage.registry import Registry
 from storage.timeseries.influx import InfluxSeries
+from storage.timeseries.influx_setup import server_averages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,13 @@ def check_series(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
             series.check_set_up()
         except StorageUnavailableError as error:
             yield warning(_SERIES, str(error), "plumewatch storage setup")
+        if makers := server_averages(series.http):
+            yield warning(
+                _SERIES,
+                f"{settings.url} still computes averages itself, at great cost: {', '.join(makers)}"
+                " of an earlier version",
+                "plumewatch storage setup",
+            )
     except StorageUnavailableError as error:
         yield fault(
             _SERIES,

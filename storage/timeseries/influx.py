@@ -25,7 +25,6 @@ from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.sqlite import migrate
 from storage.timeseries import rollup
 from storage.timeseries.influx_http import InfluxHttp, quoted
-from storage.timeseries.influx_setup import LAG_S
 from storage.timeseries.line_protocol import (
     QUARANTINE,
     READING,
@@ -132,7 +131,7 @@ class InfluxSeries(DatabaseFile):
         self.change(lambda tx: self._mark(tx, readings))
 
     def _mark(self, tx: sqlite3.Connection, readings: Sequence[Reading]) -> None:
-        if readings and self._folds():
+        if readings:
             rollup.mark_quarters(tx, (r.time for r in readings))
 
     def _send(self, readings: Sequence[Reading]) -> None:
@@ -235,7 +234,8 @@ class InfluxSeries(DatabaseFile):
         split, begins = first, first
         rows: list[list[Any]] = []
         if level is not None:
-            split, begins = split_at(first, last, self._stale(first, now), step, level.step_s)
+            stale = self.query(lambda db: rollup.oldest_stale_quarter(db, first))
+            split, begins = split_at(first, last, stale, step, level.step_s)
             suffix = "" if aggregate == "mean" else f"_{aggregate}"
             chosen = ", ".join(f'{aggregate}("{key}{suffix}") AS "{key}"' for key in keys)
             place = self._at(level, level.measurement)
@@ -286,9 +286,7 @@ class InfluxSeries(DatabaseFile):
             self.http.write(lines, level.name)
 
     def tidy(self, now: float, old_at: float | None = None) -> bool:  # noqa: ARG002 - it deletes by itself
-        """Make averages that are due where the server makes none; return whether there is more."""
-        if not self._folds():
-            return False
+        """Make averages that are due; return whether there is more."""
         due = self.query(lambda db: rollup.due_quarters(db, now))
         for quarter in due:
             start = quarter * QUARTER_HOUR.step_s
@@ -318,16 +316,6 @@ class InfluxSeries(DatabaseFile):
             f" AND time >= {span[0]} AND time < {span[1]}"
             f" GROUP BY time({step // 1_000_000}ms) fill(none)"
         )
-
-    def _folds(self) -> bool:
-        """Whether averages are made from here."""
-        return self.http.server().major == 3
-
-    def _stale(self, first: int, now: float) -> int | None:
-        """From where on averages cannot be relied on, nanoseconds."""
-        if not self._folds():
-            return to_ns(now - LAG_S)
-        return self.query(lambda db: rollup.oldest_stale_quarter(db, first))
 
     def _at(self, level: Level | None, measurement: str) -> str:
         """Where a measurement is that is kept as long as these averages."""

@@ -1,45 +1,37 @@
-"""Retention and averages on the server, set up once and again after every change.
+"""Retention on the server, set up once and again after every change.
 
-1.x: the default retention policy gets the length of readings, two more keep the averages, and
-continuous queries make them; existing readings are averaged at once. 2.x: three buckets (``NAME``,
-``NAME/m1``, ``NAME/m15``), mapped so that InfluxQL sees them as policies of one database, and two
-tasks. 3: three databases of these names; the service makes the averages (`storage.timeseries.
-rollup`). A database with data of others is left alone: a shorter retention would delete it.
+1.x: the default retention policy gets the length of readings, two more keep the averages. 2.x:
+three buckets (``NAME``, ``NAME/m1``, ``NAME/m15``), mapped so that InfluxQL sees them as policies
+of one database. 3: three databases of these names. The service makes the averages
+(`storage.timeseries.rollup`); here those of existing readings are made, and the continuous queries
+and tasks are removed that made them in earlier versions. A database with data of others is left
+alone: a shorter retention would delete it.
 """
 
 from __future__ import annotations
 
-import math
 import secrets
 from dataclasses import replace
-from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING, Any, Final
 
-from detection.quantities import COLUMNS
 from storage.errors import BatchRefusedError, StorageError, StorageUnavailableError
 from storage.timeseries.influx_http import InfluxHttp, quoted
-from storage.timeseries.line_protocol import QUARANTINE, READING, TAGS
+from storage.timeseries.line_protocol import QUARANTINE, READING
 from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
-from storage.timeseries.rollup import FOLDED, LEVELS
-from storage.timeseries.rollup import fold as fold_from_here
+from storage.timeseries.rollup import LEVELS, filled_quarters, fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from storage.timeseries.resolution import Level, Retention
+    from storage.timeseries.resolution import Retention
 
-LAG_S: Final = 3600.0
-"""Averages older than this are complete; the server makes those of two hours again and again."""
 _DAY_S: Final = 86_400
 _OURS: Final = frozenset(
     {READING, QUARANTINE, *MEASUREMENTS, *(level.measurement for level in LEVELS)}
 )
-_HOUR_S: Final = 3600
 _SECRET_BYTES: Final = 24
 _MAY: Final = ("may read", "may read and write")
-_TASK: Final = Template(Path(__file__).with_name("averages.flux").read_text(encoding="utf-8"))
 
 
 def set_up(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tuple[str, float]]:
@@ -50,31 +42,60 @@ def set_up(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tuple
     """
     try:
         major = http.server().major
-        yield from (_set_up_1, _set_up_2, _set_up_3)[major - 1](http, retention, now)
+        yield from (_set_up_1, _set_up_2, _set_up_3)[major - 1](http, retention)
+        yield from _fold_existing(http, retention, now)
     except BatchRefusedError as error:
         raise StorageUnavailableError(str(error)) from error
 
 
-def fold(http: InfluxHttp, level: Level, start: float, end: float) -> None:
-    """Make the averages of a span of 1.x again."""
-    first = math.floor(start / level.step_s) * level.step_s
-    last = math.ceil(end / level.step_s) * level.step_s
-    http.query(
-        f"{_folding(http, level)} WHERE time >= {first}s AND time < {last}s"
-        f" GROUP BY time({level.step_s}s), *",
-        change=True,
-    )
+def _fold_existing(
+    http: InfluxHttp, retention: Retention, now: float
+) -> Iterator[tuple[str, float]]:
+    """Make the averages of the readings that are there, a day at a time."""
+    days = retention.raw_days
+    for k in range(days):
+        start = now - (days - k) * _DAY_S
+        for quarter in filled_quarters(http, start, start + _DAY_S):
+            if quarter >= now - retention.keep_s(None):  # of an older one a part is deleted
+                for level in LEVELS:
+                    fold(http, level, quarter, quarter + QUARTER_HOUR.step_s)
+        yield "averages of what is there already", (k + 1) / days
 
 
-def _folding(http: InfluxHttp, level: Level) -> str:
+def server_averages(http: InfluxHttp) -> list[str]:
+    """Name the continuous queries or tasks of earlier versions, as far as the account sees them."""
+    try:
+        return [*_continuous_queries(http), *(task["name"] for task in _tasks(http))]
+    except StorageUnavailableError:
+        return []
+
+
+def _continuous_queries(http: InfluxHttp) -> list[str]:
+    if http.server().major != 1:
+        return []
     name = http.settings.database
-    return (
-        f'SELECT {FOLDED}, count("received") AS "n"'  # noqa: S608 - names from tables and the configuration
-        f' INTO "{name}"."{level.name}"."{level.measurement}" FROM "{READING}"'
-    )
+    return [
+        str(row[0])
+        for series in http.query("SHOW CONTINUOUS QUERIES")
+        if series["name"] == name
+        for row in series.get("values") or ()
+        if row[0] in {f"plumewatch_{level.name}" for level in LEVELS}
+    ]
 
 
-def _set_up_1(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tuple[str, float]]:
+def _tasks(http: InfluxHttp) -> list[dict[str, Any]]:
+    if http.server().major != 2:
+        return []
+    org_id = organisation(http)
+    names = [f"plumewatch_{http.settings.database}_{level.name}" for level in LEVELS]
+    return [
+        task
+        for name in names
+        for task in http.found("/api/v2/tasks", {"orgID": org_id, "name": name}, "tasks")
+    ]
+
+
+def _set_up_1(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, float]]:
     name = http.settings.database
     http.query(f'CREATE DATABASE "{name}"', change=True)
     yield f"database {name!r}", 0.0
@@ -95,19 +116,10 @@ def _set_up_1(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tu
     for level in LEVELS:
         days = round(retention.keep_s(level) / _DAY_S)
         _policy(http, "ALTER" if level.name in there else "CREATE", level.name, days)
-        query = f"plumewatch_{level.name}"
+        yield f"averages of {level.step_s // 60} min are kept for {days} days", 0.0
+    for query in _continuous_queries(http):
         http.query(f'DROP CONTINUOUS QUERY "{query}" ON "{name}"', change=True)
-        http.query(
-            f'CREATE CONTINUOUS QUERY "{query}" ON "{name}" RESAMPLE EVERY 1m FOR 2h BEGIN'
-            f" {_folding(http, level)} GROUP BY time({level.step_s}s), * END",
-            change=True,
-        )
-        yield f"averages of {level.step_s // 60} min are made and kept for {days} days", 0.0
-    days = retention.raw_days
-    for k in range(days):
-        for level in LEVELS:
-            fold(http, level, now - (days - k) * _DAY_S, now - (days - k - 1) * _DAY_S)
-        yield "averages of what is there already", (k + 1) / days
+        yield f"continuous query {query!r} of an earlier version is removed", 0.0
 
 
 def _policy(http: InfluxHttp, verb: str, policy: str, days: int) -> None:
@@ -119,21 +131,20 @@ def _policy(http: InfluxHttp, verb: str, policy: str, days: int) -> None:
     )
 
 
-def _set_up_2(http: InfluxHttp, retention: Retention, _now: float) -> Iterator[tuple[str, float]]:
+def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, float]]:
     name = http.settings.database
     org_id = organisation(http)
     bucket = _bucket(http, org_id, name, retention.raw_days)
     _map(http, org_id, bucket, "autogen")
     yield f"bucket {name!r}, readings are kept for {retention.raw_days} days", 0.0
-    for k, level in enumerate(LEVELS):
+    for level in LEVELS:
         days = round(retention.keep_s(level) / _DAY_S)
         bucket = _bucket(http, org_id, f"{name}/{level.name}", days)
         _map(http, org_id, bucket, level.name)
-        _task(http, org_id, level)
-        yield (
-            f"averages of {level.step_s // 60} min are made and kept for {days} days",
-            (k + 1) / len(LEVELS),
-        )
+        yield f"averages of {level.step_s // 60} min are kept for {days} days", 0.0
+    for task in _tasks(http):
+        http.request("DELETE", f"/api/v2/tasks/{task['id']}", {})
+        yield f"task {task['name']!r} of an earlier version is removed", 0.0
 
 
 def organisation(http: InfluxHttp) -> str:
@@ -188,33 +199,7 @@ def _map(http: InfluxHttp, org_id: str, bucket: str, policy: str) -> None:
     http.request("POST", "/api/v2/dbrps", {}, wanted)
 
 
-def _task(http: InfluxHttp, org_id: str, level: Level) -> None:
-    name = f"plumewatch_{http.settings.database}_{level.name}"
-    flux = task_flux(name, http.settings.database, level)
-    query = {"orgID": org_id, "name": name}
-    found = http.found("/api/v2/tasks", query, "tasks")
-    if found:
-        http.request("PATCH", f"/api/v2/tasks/{found[0]['id']}", {}, {"flux": flux})
-    else:
-        wanted = {"orgID": org_id, "flux": flux, "status": "active"}
-        http.request("POST", "/api/v2/tasks", {}, wanted)
-
-
-def task_flux(name: str, bucket: str, level: Level) -> str:
-    """Return the task that makes averages on 2.x: of the last two hours, every minute."""
-    return _TASK.substitute(
-        name=name,
-        bucket=bucket,
-        level=level.name,
-        step=level.step_s,
-        reading=READING,
-        measurement=level.measurement,
-        fields=" or ".join(f'r._field == "{key}"' for key in COLUMNS),
-        tags=", ".join(f'"{tag}"' for tag in TAGS),
-    )
-
-
-def _set_up_3(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tuple[str, float]]:
+def _set_up_3(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, float]]:
     name = http.settings.database
     for level in (None, *LEVELS):
         days = round(retention.keep_s(level) / _DAY_S)
@@ -232,15 +217,6 @@ def _set_up_3(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tu
                 raise
             outcome = "there already, kept as it was made"
         yield f"database {database!r}: {outcome}", 0.0
-    if http.query(f'SELECT "received" FROM "{READING}" LIMIT 1'):  # noqa: S608 - a constant
-        hours = retention.raw_days * 24
-        first = now // _HOUR_S * _HOUR_S - hours * _HOUR_S
-        for k in range(hours + 1):
-            start = first + k * _HOUR_S
-            for level in LEVELS:
-                fold_from_here(http, level, start, start + _HOUR_S)
-            yield "averages of what is there already", k / hours
-    yield "the service makes the averages", 1.0
 
 
 def make_account(http: InfluxHttp, *, writes: bool) -> tuple[str, str]:

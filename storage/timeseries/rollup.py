@@ -1,14 +1,13 @@
 """Averages of a minute and of 15 minutes, made where the readings are.
 
 Order of operations: whoever writes a reading marks its quarter of an hour as stale, in the same
-transaction (for an InfluxDB 3, in the small file that keeps the cursor). A quarter that is over is
+transaction (for an InfluxDB, in the small file that keeps the cursor). A quarter that is over is
 computed again from all its readings, and then the mark is removed: readings that come late, twice
 or after a crash give the right averages in the end.
 
 The embedded store does both in one transaction, and keeps averages of more readings than are still
 there. It deletes readings by whole quarters, when their event time and their receipt are older than
-they are kept, and never before their averages are made. InfluxDB 1.x and 2.x make averages by
-themselves (`storage.timeseries.influx_setup`); for 3 the server aggregates and the answer is
+they are kept, and never before their averages are made. An InfluxDB aggregates, and the answer is
 written back (`fold`), which a crash repeats without effect.
 """
 
@@ -35,8 +34,10 @@ _QUARTER_NS: Final = QUARTER_HOUR.step_s * _NS
 _SETTLED_S: Final = 60.0
 _BUCKETS: Final = 100
 _QUARTERS: Final = 20
+_LINES: Final = 5_000
+"""Averages of one request: some 4 MB, where a server takes 10 MB."""
 QUARTERS_SCRIPT: Final = "CREATE TABLE stale (quarter INTEGER PRIMARY KEY);"
-"""Marks of all sensors together, for an InfluxDB 3."""
+"""Marks of all sensors together, for an InfluxDB."""
 _AGGREGATES: Final = ", ".join(f"avg({k}), min({k}), max({k})" for k in COLUMNS)
 _IN_ROLLED: Final = {"mean": "avg({0})", "min": "min({0}_min)", "max": "max({0}_max)"}
 FOLDED: Final = ", ".join(
@@ -166,8 +167,18 @@ def fold(http: InfluxHttp, level: Level, start: float, end: float) -> None:
         f" GROUP BY time({level.step_s}s), {tags} fill(none)"
     )
     lines = [line for series in found for line in _average_lines(level, series)]
-    if lines:
-        http.write("\n".join(lines).encode(), level.name)
+    for at in range(0, len(lines), _LINES):
+        http.write("\n".join(lines[at : at + _LINES]).encode(), level.name)
+
+
+def filled_quarters(http: InfluxHttp, start: float, end: float) -> list[int]:
+    """Return when each quarter of an hour begins that holds readings, Unix seconds."""
+    found = http.query(
+        f'SELECT count("received") FROM "{READING}"'  # noqa: S608 - a constant
+        f" WHERE time >= {to_ns(start)} AND time < {to_ns(end)}"
+        f" GROUP BY time({QUARTER_HOUR.step_s}s) fill(none)"
+    )
+    return [int(row[0]) // _NS for series in found for row in series["values"] if row[1]]
 
 
 def _average_lines(level: Level, series: dict[str, Any]) -> Iterator[str]:

@@ -151,7 +151,7 @@ class TestExport:
         assert site.run("export", "readings", *arguments)[0] == 2  # there already
         assert site.run("export", "readings", *arguments, "--force")[0] == 0
 
-    def test_averages_that_never_existed_are_not_mentioned(self, site):
+    def test_what_was_never_averaged_is_not_mentioned(self, site):
         with site.series() as series:
             series.write(some(), 1)
         arguments = ("--from", NOW - 3 * DAY, "--out", site.folder / "all.csv")

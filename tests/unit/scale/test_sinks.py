@@ -2,7 +2,6 @@
 
 import polars as pl
 
-from scale import sinks
 from scale.history import History, bucket_keys, readings_of
 from scale.shard import pack, shards_of, unpack
 from scale.sinks import EVENT_COLUMNS, EventFiles, write_points
@@ -33,7 +32,6 @@ def test_points_are_those_of_the_service(history, monkeypatch):
     monkeypatch.setattr(InfluxHttp, "write", lambda _, body, *__: lines.extend(body.split(b"\n")))
     frames = [History.read(p) for parts in History(history).buckets.values() for p in parts]
     settings = InfluxSettings("http://127.0.0.1:1")
-    monkeypatch.setattr(sinks.InfluxSeries, "_folds", lambda _: False)
     assert sum(write_points(settings, frame) for frame in frames) == len(recorded())
     assert sorted(lines) == sorted(LineEncoder(registry()).encode(recorded()).split(b"\n"))
 

@@ -1,0 +1,79 @@
+"""What averages cost an InfluxDB: the server's processor time for a quarter of an hour.
+
+Usage: python benchmarks/influx_averages.py [--sensors 250 500 1000] [--interval 10]
+
+Starts a real InfluxDB 1.x, writes one quarter of an hour of readings of ten quantities as the
+service does, and lets the service make its averages of 1 and 15 minutes as after each quarter.
+Exits 1 if the server needs more than 2 % of a core for the largest fleet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from storage.reading import Reading
+from storage.registry import Registry, Room, Sensor
+from storage.timeseries.influx import InfluxSeries
+from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
+from storage.timeseries.influx_setup import set_up
+from storage.timeseries.resolution import QUARTER_HOUR, Retention
+from tests.support.influx import Influxd
+
+_MOST = 0.02
+_BATCH = 2_000
+_VALUES = {
+    "pm1": 2.6, "pm25": 4.0, "pm4": 4.3, "pm10": 4.6, "n05": 18.2,
+    "n10": 19.9, "voc_index": 95.0, "rh": 41.2, "temp": 21.4, "co2": 640.0,
+}  # fmt: skip
+
+
+def share_of_a_core(sensors: int, interval_s: float) -> float:
+    """Return the server's processor time for averages as a share of the time that they cover."""
+    registry = Registry.of(
+        [Room("r", "Room", "", "North", "Site")], [Sensor(f"s{k}", "r") for k in range(sensors)]
+    )
+    now = time.time() // QUARTER_HOUR.step_s * QUARTER_HOUR.step_s + 100.0
+    start = now - 100.0 - QUARTER_HOUR.step_s
+    with tempfile.TemporaryDirectory() as folder, Influxd(Path(folder)) as server:
+        settings = InfluxSettings(server.url, "air")
+        for _ in set_up(InfluxHttp(settings), Retention(), now):
+            pass
+        with InfluxSeries(settings, registry, Path(folder) / "influx.db") as series:
+            for k in range(int(QUARTER_HOUR.step_s / interval_s)):
+                at = start + k * interval_s
+                readings = [Reading(name, at, at, _VALUES) for name in registry.sensors]
+                for first in range(0, len(readings), _BATCH):
+                    series.write(readings[first : first + _BATCH], k + 1)
+            time.sleep(2.0)  # what writing left to be done
+            (process,) = (p for p in psutil.Process().children() if p.name() == "influxd")
+            before, began = process.cpu_times(), time.monotonic()
+            while series.tidy(now):
+                pass
+            took, after = time.monotonic() - began, process.cpu_times()
+            assert series.unaveraged() == 0
+    used = after.user + after.system - before.user - before.system
+    share = used / QUARTER_HOUR.step_s
+    print(f"{sensors:,} sensors: {used:.1f} s of the server in {took:.1f} s, {share:.2%} of a core")
+    return share
+
+
+def main() -> int:
+    """Run the benchmark; 1 if averages cost too much."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--sensors", type=int, nargs="+", default=[250, 500, 1000])
+    parser.add_argument("--interval", type=float, default=10.0, help="seconds between readings")
+    options = parser.parse_args()
+    print(f"readings each {options.interval:.0f} s, load {os.getloadavg()[0]:.1f}")
+    shares = [share_of_a_core(sensors, options.interval) for sensors in options.sensors]
+    return int(max(shares) > _MOST)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
