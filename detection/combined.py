@@ -1,5 +1,8 @@
 """All detectors of one stream of readings.
 
+A reading counts at its own time, but never after its receipt: a device's clock that is ahead, and
+is then set right, must not age its sensor or others.
+
 The service, a replay, a back-test and a cluster judge readings by this one object, so that the same
 readings give the same events. `detection.detector` follows plumes, `detection.device_events` what
 devices report of themselves, `detection.per_minute.detectors` sensor faults and the air that rooms
@@ -112,19 +115,17 @@ class CombinedDetector:
         """
         if not stream.time.size:
             return []
-        events = self._reported(stream)
-        measured = np.asarray(np.isfinite(stream.values).any(axis=1))
+        sensor, received, values = stream.sensor, stream.received, stream.values
+        time = np.minimum(stream.time, received)
+        events = self._reported(stream, time)
+        measured = np.asarray(np.isfinite(values).any(axis=1))
         plumes, slow = self._rows(stream, measured)
-        sensor, time, values = stream.sensor, stream.time, stream.values
-        received = stream.received
         self._received = max(self._received, float(received.max()))
-        # A sensor's clock may run ahead of the others; it must not age them.
-        bounded = np.minimum(time, stream.received)
-        self.watermark = max(self.watermark, float(bounded.max()))
+        self.watermark = max(self.watermark, float(time.max()))
         if not measured.all():
             sensor, time, values = sensor[measured], time[measured], values[measured]
-            bounded, received = bounded[measured], received[measured]
-        events += self._slow.step(ReadingBatch(slow[sensor], bounded, values))
+            received = received[measured]
+        events += self._slow.step(ReadingBatch(slow[sensor], time, values))
         events += self.plumes.step(ReadingBatch(plumes[sensor], time, values, received))
         events += self.plumes.on_time(self.watermark, self._received)
         events += self._devices.on_time(self.watermark)
@@ -181,7 +182,7 @@ class CombinedDetector:
         restored.watermark = state.watermark
         return restored
 
-    def _reported(self, stream: Stream) -> list[Event]:
+    def _reported(self, stream: Stream, time: NDArray[np.float64]) -> list[Event]:
         """Return the events of what devices say of themselves."""
         battery = np.flatnonzero(~np.isnan(stream.values[:, _BATTERY])).tolist()
         events: list[Event] = []
@@ -190,9 +191,7 @@ class CombinedDetector:
             values = {key: v for key, v in zip(COLUMNS, row, strict=True) if v == v}  # noqa: PLR0124
             reported, faults = stream.reports.get(i, ((), ()))
             name = stream.names[stream.sensor[i]]
-            events += self._devices.on_reading(
-                name, float(stream.time[i]), reported, faults, values
-            )
+            events += self._devices.on_reading(name, float(time[i]), reported, faults, values)
         return events
 
     def _rows(

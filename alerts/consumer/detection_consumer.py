@@ -540,7 +540,7 @@ def stream_of(readings: Sequence[Reading]) -> Stream:
     return Stream(
         names,
         np.fromiter((at[r.sensor] for r in readings), np.int32, count=n),
-        np.fromiter(map(_judged_at, readings), np.float64, count=n),
+        np.fromiter((r.time for r in readings), np.float64, count=n),
         np.fromiter((r.received for r in readings), np.float64, count=n),
         values,
         {i: (r.events, r.faults) for i, r in enumerate(readings) if r.events or r.faults},

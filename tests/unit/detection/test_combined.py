@@ -2,6 +2,7 @@
 
 import zlib
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -44,12 +45,30 @@ def summaries(events):
     )
 
 
-def test_any_division_by_building_detects_the_same_as_the_service():
-    whole = of_the_service(recorded())
+def with_wrong_clocks(readings):
+    """Readings of devices whose clocks are right, a second ahead, behind, and set back."""
+    kinds = {s: k % 4 for k, s in enumerate(sorted({r.sensor for r in readings}))}
+    middle = readings[len(readings) // 2].time
+
+    def off(reading):
+        return (
+            0.0,
+            0.2 + zlib.crc32(reading.sensor.encode()) % 14 / 10.0,
+            -40.0,
+            1.5 if reading.time < middle else -600.0,
+        )[kinds[reading.sensor]]
+
+    return [msgspec.structs.replace(r, time=r.time + off(r)) for r in readings]
+
+
+@pytest.mark.parametrize("clocks", [list, with_wrong_clocks], ids=["right", "wrong"])
+def test_any_division_by_building_detects_the_same_as_the_service(clocks):
+    readings = clocks(recorded())
+    whole = of_the_service(readings)
     parts = []
     for building in ("North", "South", "Gym"):
         detectors = CombinedDetector(place)
-        own = [r for r in recorded() if place(r.sensor)[0] == building]
+        own = [r for r in readings if place(r.sensor)[0] == building]
         cut = zlib.crc32(building.encode()) % len(own)
         for batch in (own[:cut], own[cut:]):
             parts += detectors.step(stream_of(batch))
