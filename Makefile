@@ -167,7 +167,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 lock: $(STAMP) ## resolve pyproject.toml into the lock files, for Python 3.11 and newer
 	@$(BIN)/python -m pip install --quiet uv
 	@$(COMPILE) --extra dev pyproject.toml -o requirements.lock
-	@$(COMPILE) --extra dashboards -c requirements.lock pyproject.toml -o requirements-run.lock
+	@$(COMPILE) --extra dashboards --extra webpush -c requirements.lock pyproject.toml -o requirements-run.lock
 	@$(COMPILE) --extra scale -c requirements.lock pyproject.toml -o requirements-scale.lock
 	@$(COMPILE) --group docs -o requirements-docs.lock
 

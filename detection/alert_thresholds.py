@@ -14,11 +14,13 @@ Near misses
     sensor to be silent. Their number is compared with that of a busy room (`NEAR_A_WEEK`), which
     counts as a day of reading before the first.
 Threshold
-    False alarms fall by e per 1 / `TAIL` log-odds. The threshold moves by the logarithm of the near
-    misses: up by `RAISE` of what keeps the false alarms of a dirty room at those of the
-    reference, down by `LOWER_SHARE` of it in a quiet one, and by the logarithm of the operator's
-    budget. It is set at a sensor's first reading of each hour, from its own stream alone; hours
-    begin at a minute of its own, so that few sensors are due together.
+    False alarms fall by e per 1 / `TAIL` log-odds. In a room with more near misses than `TOLERATED`
+    times those of the reference, the threshold goes up by what keeps false alarms at that: vaping
+    leaves near misses too, so fewer say little of nuisances, and where they moved the threshold it
+    cost more vaping than it saved alarms. In a quiet room it goes down, by `LOWER_SHARE` of what
+    would keep them. The operator's budget moves it by its logarithm. It is set at a sensor's first
+    reading of each hour, from its own stream alone; hours begin at a minute of its own, so that few
+    sensors are due together.
 Memory
     Counts and the time over which they were collected fade together, by e over `MEMORY_S` of time
     in which the sensor was read. A sensor that is switched off forgets nothing.
@@ -60,13 +62,13 @@ FEEDBACK: Final = 1.5
 NEAR: Final = (3.0, 1.0)
 """Near misses are so far below the model's level, log-odds."""
 CONTEXT_S: Final = 600.0
-NEAR_A_WEEK: Final = 30.0
-FALSE_A_WEEK: Final = 2.5
+NEAR_A_WEEK: Final = 38.0
+FALSE_A_WEEK: Final = 3.2
 TAIL: Final = 1.2
 """Near misses and false alarms a week in a busy room at the model's level, and how fast nuisances
 become fewer with their score: of worlds on which a model was not trained."""
-RAISE: Final = 1.0
-LOWER_SHARE: Final = 0.5
+TOLERATED: Final = 2.5
+LOWER_SHARE: Final = 0.25
 CLUSTER_S: Final = 120.0
 MEMORY_S: Final = 4 * 7 * 86_400.0
 WEEK_S: Final = 7 * 86_400.0
@@ -459,8 +461,11 @@ class AlertThresholds:
         near = counts[:, [_UNLABELED, _NUISANCE], _NEAR].sum(axis=(1, 2))
         near += false * (NEAR_A_WEEK / FALSE_A_WEEK)
         share = (near * fade + _PRIOR) / (weeks * NEAR_A_WEEK + _PRIOR)
-        by_room = np.log(share) / TAIL
-        by_room *= np.where(by_room > 0.0, RAISE, LOWER_SHARE)
+        more = np.log(share)
+        by_room = np.where(
+            more > 0.0, np.maximum(more - np.log(TOLERATED), 0.0), LOWER_SHARE * more
+        )
+        by_room /= TAIL
         level = by_room + _by_budget(state.budget)
         state.by_budget[:] = np.clip(level, -LOWER, UPPER)
         offset = np.clip(state.by_budget + state.by_feedback, -LOWER, UPPER)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from detection.detector import possible, probabilities
+from detection.alert_rules import possible, probabilities
 from detection.model import KINDS, Model
 
 if TYPE_CHECKING:

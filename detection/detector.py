@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from zipfile import BadZipFile
 
 import numpy as np
-from scipy.special import expit
 
+from detection import alert_rules
 from detection.alert_thresholds import AlertThresholds
 from detection.baselines import WIDTH, Baselines, BaselineTracker
-from detection.channels import CHANNEL_INDEX, CHANNELS, FINE, VOC, channel_matrix
+from detection.channels import FINE, channel_matrix
 from detection.episodes import (
     EPISODE,
     LONGEST_S,
@@ -38,8 +38,8 @@ from detection.episodes import (
     open_episodes,
 )
 from detection.errors import SnapshotError
-from detection.events import ChannelEvidence, Event, EventKind, EventPhase, base_version
-from detection.facts import FACTS, facts
+from detection.events import Event, EventKind, EventPhase, base_version
+from detection.facts import facts
 from detection.model import KINDS, Model
 
 if TYPE_CHECKING:
@@ -63,29 +63,6 @@ SILENT_S: Final = 300.0
 backlog are old while they arrive."""
 JUDGED_S: Final = 240.0
 """A pulse is judged for so long; what it is shows within minutes."""
-_PERSISTS_SHARE: Final = 0.6
-"""A session goes on while so much of its highest excess is still in the air."""
-_RH = CHANNEL_INDEX["rh"]
-_FINE_COLUMNS = tuple(CHANNEL_INDEX[k] for k in ("pm25", "pm1", "pm10", "n03"))
-_VAPE, _SMOKE = KINDS.index(EventKind.VAPE), KINDS.index(EventKind.SMOKE)
-_MASK_PROBABILITY: Final = 0.6
-"""Probability of another kind from which vaping beside it counts as masked."""
-_THC_FROM_S: Final = 20.0
-"""Seconds since the peak from which an aerosol shows whether it persists."""
-_THC_LOG_ODDS: Final = 0.85
-_OFTEN_S, _RARE_S = 3.0, 20.0
-"""Intervals at which readings are frequent, and rare."""
-_READINGS_OFTEN, _READINGS = 3.0, 2.0
-"""Readings of a pulse from which it is alerted: one alone may be an artifact or a first lobe."""
-_AGREES_VOC, _AGREES_RH = 0.06, 1.0
-"""Rise with it from which another channel agrees: doublings of VOC, percent of humidity."""
-_INTERVAL, _VOC_MAX, _RH_RISE = (FACTS.index(k) for k in ("interval_s", "voc_max", "rh_rise"))
-FAINT_UG_M3: Final = 8.0
-"""A pulse that has brought less is not alerted. In an ordinary room most plumes are that small, and
-what vaping left of them, two readings do not tell."""
-_CLEAR: Final = dict.fromkeys(range(len(KINDS)), 0.7) | {_SMOKE: 0.85}
-"""Probability from which another kind is clear, and seconds an episode must have lasted."""
-_CLEAR_AFTER_S: Final = dict.fromkeys(range(len(KINDS)), 60.0) | {_SMOKE: 120.0}
 _FORMAT: Final = 8
 _FORMAT_WITHOUT_NETWORK: Final = 7
 _FORMAT_MATRICES: Final = 6
@@ -352,9 +329,9 @@ class Detector:
         age = time - episode["pulse_onset"]
         is_pulse = (episode["pulses"] > 0) & (age <= JUDGED_S) & ~np.isnan(x[:, FINE])
         over = end_reached(episode, time, x)
-        stage, stage_before = _stage(np.array([time, time - dt]) - episode["onset"])
+        stage, stage_before = alert_rules.stage(np.array([time, time - dt]) - episode["onset"])
         asked = (over | (stage > stage_before)) & (episode["phase"] == Phase.OPEN)
-        moment, moment_before = _moment(np.array([age, age - dt]))
+        moment, moment_before = alert_rules.moment(np.array([age, age - dt]))
         due = is_pulse & (moment > moment_before)
         w = np.flatnonzero(due | asked)
         vape = np.zeros(here.rows.size, np.bool_)
@@ -378,13 +355,13 @@ class Detector:
             episode["last_vape_at"][vape] = time[vape]
         self._end_sessions(here)
         if vape.any():
-            is_vape = episode["kind"] == _VAPE
+            is_vape = episode["kind"] == alert_rules.VAPE
             silent = (episode["phase"] == Phase.OPEN) | ~is_vape
             alerted_before = is_vape & (episode["pulses"] == episode["alerted_pulse"])
             vape &= silent & ~alerted_before
         candidates = np.flatnonzero((vape | asked)[w]) if w.size else w
         if candidates.size:
-            chances = possible(
+            chances = alert_rules.possible(
                 self._model.kind_probabilities(f[candidates]), episode[w[candidates]]
             )
             for k, i in enumerate(w[candidates].tolist()):
@@ -408,25 +385,31 @@ class Detector:
         episode["log_odds"][due] = score
         self.thresholds.observe(rows, time, score)
         # Alerted vaping that hardly evaporates is scored as of a THC cartridge.
-        alerted = (episode["phase"][due] == Phase.ALERTED) & (episode["kind"][due] == _VAPE)
+        alerted = (episode["phase"][due] == Phase.ALERTED) & (
+            episode["kind"][due] == alert_rules.VAPE
+        )
         if alerted.any():
-            alerted &= time - episode["peak_at"][due] >= _THC_FROM_S
+            alerted &= time - episode["peak_at"][due] >= alert_rules.THC_FROM_S
             episode["thc_log_odds"][due[alerted]] = self._model.thc_score(f[alerted])
         passes: Flags = score >= self._model.level + self.thresholds.offset(rows)
-        return passes & (episode["peak"][due] >= FAINT_UG_M3) & ~_is_early(episode[due], f)
+        return (
+            passes
+            & (episode["peak"][due] >= alert_rules.FAINT_UG_M3)
+            & ~alert_rules.is_early(episode[due], f)
+        )
 
     def _end_sessions(self, here: _Round) -> None:
         """End vaping that has not been seen for a while, though other things go on in the room.
 
         The next session of a busy hour is an event of its own.
         """
-        episode, s = here.episode, _alerted_vaping(here.episode)
+        episode, s = here.episode, alert_rules.alerted_vaping(here.episode)
         if not s.size:
             return
         over = (here.time[s] - here.dt[s] - episode["alerted"][s] > SESSION_S) & (
             here.time[s] - episode["last_vape_at"][s] > SESSION_S
         )
-        over &= ~(_share_left(episode[s], here.x[s]) > _PERSISTS_SHARE)
+        over &= ~(alert_rules.share_left(episode[s], here.x[s]) > alert_rules.PERSISTS_SHARE)
         for i in s[over].tolist():
             self._emit(here, i, EventPhase.ENDED, end=float(episode["last_vape_at"][i]))
             episode["phase"][i] = Phase.OPEN
@@ -443,20 +426,20 @@ class Detector:
         """
         e = here.episode[i : i + 1]
         if is_vape:
-            kind = _VAPE
-            if chances[1:].max() >= _MASK_PROBABILITY:
+            kind = alert_rules.VAPE
+            if chances[1:].max() >= alert_rules.MASK_PROBABILITY:
                 e["is_masked"] = True
             e["thc_log_odds"] = -np.inf
             # Pulses before it may have been of what it is masked by.
             e["alerted_onset"] = e["pulse_onset" if e["is_masked"][0] else "session_onset"]
-            chances = probabilities(e["log_odds"], chances[None])[0]
+            chances = alert_rules.probabilities(e["log_odds"], chances[None])[0]
         else:
             kind = int(np.argmax(chances))
-            is_clear = chances[kind] >= _CLEAR[kind]
-            is_old = here.time[i] - e["onset"][0] >= _CLEAR_AFTER_S[kind]
-            if kind == _VAPE or not (is_over or (is_clear and is_old)):
+            is_clear = chances[kind] >= alert_rules.CLEAR[kind]
+            is_old = here.time[i] - e["onset"][0] >= alert_rules.CLEAR_AFTER_S[kind]
+            if kind == alert_rules.VAPE or not (is_over or (is_clear and is_old)):
                 return
-            if kind == _SMOKE and is_over and not is_clear:
+            if kind == alert_rules.SMOKE and is_over and not is_clear:
                 return
         e["phase"] = Phase.ALERTED
         e["kind"] = kind
@@ -529,81 +512,12 @@ class Detector:
                 k.value: round(float(p), 4)
                 for k, p in zip(KINDS, episode["probabilities"], strict=True)
             },
-            evidence=_evidence(episode, pulse=is_vape),
+            evidence=alert_rules.evidence_of(episode, pulse=is_vape),
             masked=is_vape and bool(episode["is_masked"]),
-            thc_likely=is_vape and bool(episode["thc_log_odds"] >= _THC_LOG_ODDS),
+            thc_likely=is_vape and bool(episode["thc_log_odds"] >= alert_rules.THC_LOG_ODDS),
             model_version=self.model_version,
             time=time,
         )
-
-
-def _share_left(episodes: Episodes, x: Floats) -> Floats:
-    """Return the share of the highest excess of an episode that is still in the air."""
-    baseline = episodes["baseline"][:, FINE]
-    highest = np.maximum(episodes["highest"][:, FINE] - baseline, 4.0)
-    share: Floats = (x[:, FINE] - baseline) / highest
-    return share
-
-
-def _is_early(episodes: Episodes, f: Floats) -> Flags:
-    """Return whether too few readings of a pulse are known, and no other channel agrees.
-
-    Where readings are rare another channel stands in for the next one.
-    """
-    interval = f[:, _INTERVAL]
-    enough = np.where(interval <= _OFTEN_S, _READINGS_OFTEN, _READINGS)
-    agrees = (f[:, _VOC_MAX] > _AGREES_VOC) | (f[:, _RH_RISE] > _AGREES_RH)
-    flags: Flags = (episodes["readings"] < enough) & ~(agrees & (interval >= _RARE_S))
-    return flags
-
-
-def possible(chances: Floats, episodes: Episodes) -> Floats:
-    """Set the probabilities of kinds to zero that the sensor could not have seen.
-
-    The others stay as they are, so that a kind is not called clear for lack of channels alone.
-    """
-    baseline = episodes["baseline"]
-    chances = chances.copy()
-    chances[np.isnan(baseline[:, VOC]).all(axis=1), KINDS.index(EventKind.VOC)] = 0.0
-    chances[np.isnan(baseline[:, _RH]), KINDS.index(EventKind.STEAM)] = 0.0
-    return chances
-
-
-def probabilities(log_odds: Floats, kinds: Floats) -> Floats:
-    """Return the probability of each kind: of vaping by its log-odds, the others share the rest."""
-    vape = expit(log_odds)
-    others = kinds[:, 1:]
-    total = others.sum(axis=1)
-    share = others / np.where(total > 0.0, total, 1.0)[:, None]
-    share[total <= 0.0] = 1.0 / others.shape[1]
-    return np.column_stack([vape, (1.0 - vape)[:, None] * share])
-
-
-def _evidence(episode: np.void, *, pulse: bool) -> dict[str, ChannelEvidence]:
-    """Return how the channels moved: over the pulse that was judged, or the whole episode."""
-    start = episode["pulse_onset" if pulse else "onset"]
-    before = episode["before_pulse" if pulse else "baseline"].copy()
-    if pulse:  # What came before may already have been on its way up.
-        before[FINE] = episode["pulse_base"]
-    later = episode["highest_at"] >= start
-    top = np.where(later, episode["highest"], episode["at_peak"])
-    when = np.where(later, episode["highest_at"], episode["peak_at"])
-    half = float(episode["half_s"])
-    evidence: dict[str, ChannelEvidence] = {}
-    known = ~np.isnan(before) & ~np.isnan(top)
-    fine = next((column for column in _FINE_COLUMNS if known[column]), None)
-    gas = next((column for column in VOC if known[column]), None)
-    for column in (fine, gas, _RH):
-        if column is None or not known[column]:
-            continue
-        sign = -1.0 if CHANNELS[column] == "voc_raw" else 1.0
-        evidence[CHANNELS[column]] = ChannelEvidence(
-            baseline=round(sign * float(before[column]), 3),
-            peak_excess=round(sign * float(top[column] - before[column]), 3),
-            rise_s=round(float(when[column] - start), 3),
-            decay_s=None if column != fine or np.isnan(half) else round(half, 3),
-        )
-    return evidence
 
 
 def _state_of(arrays: Mapping[str, NDArray[Any]]) -> tuple[Floats, Episodes]:
@@ -614,28 +528,6 @@ def _state_of(arrays: Mapping[str, NDArray[Any]]) -> tuple[Floats, Episodes]:
     if found == _FORMAT_MATRICES:
         return np.ascontiguousarray(arrays["quiet"].T), episodes_of(arrays["episode"])
     raise SnapshotError(f"snapshot format {found}, expected {_FORMAT}")
-
-
-def _alerted_vaping(episode: Episodes) -> NDArray[np.intp]:
-    """Return the rows in which vaping is alerted now."""
-    alerted = (episode["phase"] == Phase.ALERTED) & (episode["kind"] == _VAPE)
-    rows: NDArray[np.intp] = alerted.nonzero()[0]
-    return rows
-
-
-def _stage(age: Floats) -> Floats:
-    """Return how often an episode has been asked what it is: at 30 s, and at each doubling."""
-    stage: Floats = np.floor(np.log2(np.maximum(age, 15.0) / 15.0))
-    return stage
-
-
-def _moment(age: Floats) -> Floats:
-    """Return how often a pulse has been judged: each reading at first, ever more seldom later.
-
-    About eight times a doubling of its age, whatever the interval of the sensor.
-    """
-    moment: Floats = np.floor(8.0 * np.log2(np.maximum(age, 0.0) / 8.0 + 1.0))
-    return moment
 
 
 def _rounds(sensor: NDArray[np.int32]) -> list[NDArray[np.intp]]:

@@ -49,6 +49,7 @@ class AuditKind(StrEnum):
     ADAPTATION = "adaptation"
     SETTINGS = "settings"
     WALL = "wall"
+    PUSH = "push"
 
 
 class Entry(NamedTuple):

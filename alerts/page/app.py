@@ -34,6 +34,7 @@ from alerts.page.views.duty import DutyPages
 from alerts.page.views.figures import FigurePages
 from alerts.page.views.history import HistoryPages
 from alerts.page.views.incidents import IncidentPages
+from alerts.page.views.push import PushPages
 from alerts.page.views.reports import ReportPages
 from alerts.page.views.sensor_health import SensorHealthPages
 from alerts.page.views.sensors import SensorPages
@@ -70,6 +71,7 @@ PAGES: Final[tuple[type[PageGroup], ...]] = (
     DeadLetterPages,
     SetupPages,
     WallPages,
+    PushPages,
     SignInPages,
     AnswerPages,
     LivePages,

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
-    b" connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    b" connect-src 'self'; manifest-src 'self'; form-action 'self'; frame-ancestors 'none';"
+    b" base-uri 'none'"
 )
 _HEADERS: Final = (
     (b"content-security-policy", _POLICY),

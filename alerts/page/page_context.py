@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 _Handler = TypeVar("_Handler", bound="Callable[..., Awaitable[Response]]")
+_FORM_S: Final = 10.0
+_UPLOAD_S: Final = 60.0
+"""Longest times a form may take to arrive."""
 WALL_COOKIE: Final = "plumewatch_wall"
 """Cookie of a screen with the wall view, for its paths alone."""
 _READ_S: Final = 10.0
@@ -248,11 +251,11 @@ class PageContext:
 
 
 class FormSize(Enum):
-    """Limits of a form: bytes, fields, files, and seconds until it has arrived."""
+    """Limits of a form: bytes, fields and files."""
 
-    SMALL = (10_000, 20, 0, 10.0)
-    LARGE = (60_000, 800, 0, 10.0)
-    UPLOAD = (4_100_000, 20, 1, 60.0)
+    SMALL = (10_000, 20, 0)
+    LARGE = (60_000, 800, 0)
+    UPLOAD = (4_100_000, 20, 1)
 
 
 class Access(Enum):
@@ -353,11 +356,11 @@ def session_of(request: Request) -> Session | None:
 async def form_of(request: Request, size: FormSize | None = None) -> FormData:
     """Read a small form; raise 413, 408 or 400 if it is large, slow or cut off."""
     length = request.headers.get("content-length", "")
-    most, fields, files, seconds = (size or FormSize.SMALL).value
+    most, fields, files = (size or FormSize.SMALL).value
     if not length.isdigit() or int(length) > most:
         raise HTTPException(413, _("The form is too large."))
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(_UPLOAD_S if files else _FORM_S):
             return await request.form(max_files=files, max_fields=fields, max_part_size=5000)
     except TimeoutError:
         raise HTTPException(408, _("The form did not arrive in time.")) from None

@@ -199,6 +199,7 @@ _CHANNELS: Final = Words(
         "mailtos": mark("e-mail"),
         "tgram": mark("Telegram"),
         "twilio": mark("text message"),
+        "webpush": mark("push"),
         "workflows": mark("Teams"),
         "json": mark("web hook"),
         "jsons": mark("web hook"),

@@ -128,6 +128,10 @@ class StaffPageSettings:
     times: SchoolTimes = field(default_factory=SchoolTimes)
     journal: Path | None = None
     """The journal's file; None for no pages of rejected messages."""
+    push_key: str = ""
+    """Public key for browsers that get notices; empty for no web push."""
+    push_private: bool = False
+    """Whether push services may be in one's own network, for tests."""
     wall: Path | None = None
     """Folder of the floor plan; None for none."""
     config: ConfigFile | None = None

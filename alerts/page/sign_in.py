@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from alerts.access import languages, sessions
+from alerts.access import languages, push_subscriptions, sessions
 from alerts.access.limits import TryLimit
 from alerts.access.passwords import (
     SHORTEST,
@@ -258,6 +258,7 @@ class SignInPages(PageGroup):
 
     async def _account(self, request: Request, error: str = "", status: int = 200) -> Response:
         session, now = request.state.session, self._context.settings.clock()
+        own = await self._context.read(push_subscriptions.browsers, session.person)
         counts, passwords, chosen = await self._context.read(
             lambda db: (
                 sessions.counts(db, now),
@@ -272,6 +273,8 @@ class SignInPages(PageGroup):
             staff=self._context.policy.staff if session.may(Right.ACCOUNTS) else (),
             passwords=passwords,
             counts=counts,
+            browsers=own,
+            push_key=self._context.settings.push_key,
             shortest=SHORTEST,
             one_click=self._one_click(request),
             error=error,

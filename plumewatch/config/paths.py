@@ -23,5 +23,6 @@ class DataPaths:
         self.event_subscriptions = root / "event-subscriptions.json"  # of that for events
         self.reports = root / "reports"  # reports of the staff page, kept for an hour
         self.config_history = root / "config-history"  # what changes on the page replaced
+        self.push_key = root / "web-push.pem"  # signs what browsers get
         self.wall = root / "wall"  # floor plan of the wall view
         self.lock = root / "service.lock"  # held by the one service that may write here

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections import Counter
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import replace
+from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from aiomqtt import MqttError, Will
 
+from alerts.access import push_subscriptions
 from alerts.consumer.memory_alerts import MemoryAlerts
 from alerts.engine import AlertEngine
 from alerts.errors import NotifyReason
@@ -19,6 +23,7 @@ from alerts.incidents.change_feed import ChangeSignal
 from alerts.incidents.stuck_incidents import StuckIncidentCheck
 from alerts.notify.answer_links import with_answer_link
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings, check_target
+from alerts.notify.channels.web_push import ServerKey, WebPushNotifier
 from alerts.notify.outbox import used_up_targets
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump
@@ -27,20 +32,24 @@ from alerts.outbound.grafana_annotations import AnnotationCounters, Annotator
 from alerts.outbound.room_publisher import RoomPublisher
 from alerts.outbound.room_states import AVAILABILITY
 from alerts.outbound.webhooks import WebhookNotifier, write_webhooks
+from alerts.routing.targets import scheme_of
 from ingest.broker import connected, new_client
 from ingest.errors import BrokerError
 from ingest.integrity import PUSH_SERVICE, finding
 from plumewatch.config import settings
 from plumewatch.service.pipeline_meters import Deliveries
 from plumewatch.service.supervisor import Task, after
-from storage.sqlite import transaction
+from storage.errors import StorageError
+from storage.sqlite import connect, transaction
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from pathlib import Path
 
     from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.notify.pump import DeliveryOutcome
     from alerts.outbound.room_publisher import Publish
+    from alerts.policy import AlertPolicy
     from ingest.broker import BrokerSettings
     from plumewatch.service.detection_loop import DetectionLoop
     from plumewatch.service.ingestion import Ingestion
@@ -50,11 +59,28 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _PRUNE_EVERY_S: Final = 60.0
+_PUSH_SUBJECT: Final = "mailto:plumewatch@localhost.localdomain"
+"""How a push service reaches a school whose page has no public address: it cannot."""
 _SILENCES_EVERY_S: Final = 60.0
 _QUOTA_AGAIN_S: Final = 300.0
 """Less than the time after which an incident without further reports is over."""
 CHANNELS: Final = (WebhookNotifier,)
 """Notifiers beside that for apprise: each sends to its own targets and passes on the others."""
+
+
+def with_browsers(policy: AlertPolicy, database: Path) -> AlertPolicy:
+    """Add the browsers in which people switched notices on, after the addresses of their own."""
+    try:
+        with closing(connect(database, read_only=True)) as db:
+            found = push_subscriptions.targets(db)
+    except (StorageError, sqlite3.Error):
+        return policy  # a new data folder, or one of an earlier version
+    staff = tuple(replace(m, targets=(*m.targets, *found.get(m.id, ()))) for m in policy.staff)
+    roster = policy.roster
+    if roster is not None:
+        reachable = frozenset(member.id for member in staff if member.targets)
+        roster = replace(roster, reachable=reachable)
+    return replace(policy, staff=staff, roster=roster)
 
 
 class Alerting:
@@ -75,11 +101,21 @@ class Alerting:
         config, paths, clock = resources.config, resources.paths, resources.clock
         private = config.alerts.allow_private_targets
         policy = replace(settings.alert_policy(config), webhooks=settings.webhooks(config))
+        self.push_key = cache(lambda: ServerKey.load(paths.push_key))
+        may_push = find_spec("cryptography") is not None  # an extra
+        if may_push:
+            policy = with_browsers(policy, paths.state)
         self.engine = AlertEngine(resources.registry, policy)
         self.notifier = notifier or AppriseNotifier(NotifySettings(allow_private=private))
         sender: Notifier = self.notifier
         for channel in CHANNELS:
             sender = channel(sender, policy, allow_private=private, clock=clock)
+        if may_push:
+            public = config.web.public_url
+            subject = public if public.startswith("https://") else _PUSH_SUBJECT
+            sender = WebPushNotifier(
+                sender, self.push_key, subject, allow_private=private, clock=clock
+            )
         self.sender = sender
         self.deliveries = Deliveries()
         self.stuck: Counter[str] = Counter()
@@ -129,6 +165,8 @@ class Alerting:
         if not targets:
             log.warning("no member of staff has an address: alerts show on the staff page only")
         for member, target in targets:
+            if scheme_of(target) == push_subscriptions.SCHEME:
+                continue
             for problem in check_target(target, NotifySettings(allow_private=private)):
                 log.warning("notices to %s will fail: %s", member.id, problem)
 

@@ -51,6 +51,7 @@ def staff_page(
     engine, school = alerting.engine, school_of(config)
     shifts = engine.policy.roster.shifts if engine.policy.roster else ()
     local = is_loopback(config.web.host)
+    push_key = alerting.push_key()
     app = create_app(
         StaffPageSettings(
             database=paths.state,
@@ -71,6 +72,8 @@ def staff_page(
             banner=banner,
             config=config_file,
             wall=paths.wall,
+            push_key=push_key.public if push_key else "",
+            push_private=config.alerts.allow_private_targets,
             send_test=lambda member: send_trials(
                 alerting.sender, [member], config.site, config.timezone, clock()
             ),

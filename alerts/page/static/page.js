@@ -169,6 +169,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
   };
 
   document.addEventListener("DOMContentLoaded", () => {
+    if ("serviceWorker" in navigator && window.isSecureContext) navigator.serviceWorker.register("/service-worker.js").catch(() => {});
     count();
     setInterval(count, 1000);
     const bar = document.querySelector(".top nav"), here = bar && bar.querySelector("[aria-current]");

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from alerts.page.page_context import PageContext
 
 _LOG: Final = logging.getLogger(__name__)
-_CHANNELS: Final = frozenset({"link", "ntfy"})
+_CHANNELS: Final = frozenset({"link", "ntfy", "push"})
 _MAX_TOKEN: Final = 64
 _ANYWHERE: Final = {"Access-Control-Allow-Origin": "*"}
 """A notice's button may be pressed in a web app of another origin; no cookie is sent along."""

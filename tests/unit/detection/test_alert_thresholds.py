@@ -73,6 +73,12 @@ def test_a_quiet_room_has_a_lower_threshold_and_a_dirty_one_a_higher():
     assert MODEL + 0.3 < levels[2] <= MODEL + UPPER
 
 
+def test_a_few_more_near_misses_than_usual_raise_nothing():
+    levels = fresh()
+    run(levels, every(168.0 / NEAR_A_WEEK / 2.0, MODEL - 2.0, 7), WEEK_S)
+    assert levels.explain(0).level == MODEL
+
+
 def test_a_dirty_room_is_known_within_hours():
     levels = fresh()
     run(levels, every(0.1, MODEL - 2.0, 0.25), 6 * 3600.0)

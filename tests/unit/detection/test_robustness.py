@@ -338,6 +338,15 @@ def sprayed_for_an_hour_each(days):
     return air
 
 
+def weak_puffs_for_a_week():
+    """Single puffs too weak to alert, a score a day, to teach the sensor to be silent."""
+    air = Air(8 * DAY, every_s=10.0)
+    for day in range(7):
+        for k in range(20):
+            air.puffs(day * DAY + 8 * HOUR + 1200.0 * k, number=1, top=9.0)
+    return air
+
+
 def haze_of_two_hours():
     air = Air(5 * HOUR)
     hours = [1200.0, 1200.0 + HOUR, 1200.0 + 2 * HOUR]
@@ -366,6 +375,14 @@ SLOW = {
         sprayed_for_an_hour_each(3),
         [2 * DAY + 9 * HOUR + 600, 2 * DAY + 11 * HOUR, 3 * DAY + 8 * HOUR],
         180.0,
+        60.0,
+    ),
+    "a week of weak puffs": (weak_puffs_for_a_week(), [7 * DAY + 9 * HOUR], 60.0, 60.0),
+    # as many found on the last day as on the first
+    "a week of vaping": (
+        Air(8 * DAY, every_s=10.0),
+        [day * DAY + 8 * HOUR + 1500.0 * k for day in range(8) for k in range(15)],
+        120.0,
         60.0,
     ),
 }

@@ -1,0 +1,227 @@
+"""Web push: notices to browsers, encrypted for each (RFC 8291) and signed by the server (RFC 8292).
+
+The push service of a browser's maker carries the message and cannot read it. apprise has a plugin
+too, but it keeps keys and subscriptions in files of its own, sends text alone, and connects outside
+our guard; so we need `cryptography` for the same algorithms, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import time
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from alerts.access.push_subscriptions import SCHEME, Subscription, decoded, encoded
+from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
+from alerts.notify import guarded_http
+from alerts.notify.answer_links import answer_of
+from alerts.notify.channels.apprise_notifier import send_bounded
+from alerts.notify.notice import Priority, render
+from alerts.routing.targets import scheme_of
+from language.messages import _
+from storage.bounded_call import BoundedThreads
+from storage.files import write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from alerts.notify.channels.apprise_notifier import Notifier
+    from alerts.notify.notice import Notice
+    from alerts.secrets import Secret
+
+_THREADS: Final = 8
+_TOKEN_S: Final = 12 * 3600
+_TTL_S: Final = 3600
+"""A push service drops what it cannot deliver in this time: an hour later an alert is no help."""
+_RECORD: Final = 4096
+_MAX_TEXT: Final = 900
+_URGENCY: Final = {Priority.QUIET: "low", Priority.NORMAL: "normal"}
+
+
+class ServerKey:
+    """The key pair by which push services know this server."""
+
+    def __init__(self, private: Any) -> None:
+        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - an extra
+
+        self._private = private
+        self.public = encoded(
+            private.public_key().public_bytes(
+                serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+            )
+        )
+        """The public key as browsers want it."""
+
+    @classmethod
+    def load(cls, path: Path) -> ServerKey | None:
+        """Read the key, or make it; None if `cryptography` is not installed."""
+        try:
+            from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - an extra
+            from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+        except ImportError:
+            return None
+        if path.exists():
+            return cls(serialization.load_pem_private_key(path.read_bytes(), password=None))
+        private = ec.generate_private_key(ec.SECP256R1())
+        pem = private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        write_private(path, pem)
+        return cls(private)
+
+    def authorization(self, endpoint: str, subject: str, now: float) -> str:
+        """Return the header that signs a message to the origin of an endpoint."""
+        from cryptography.hazmat.primitives import hashes  # noqa: PLC0415 - an extra
+        from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415
+
+        parts = urlsplit(endpoint)
+        claims = {
+            "aud": f"{parts.scheme}://{parts.netloc}",
+            "exp": int(now) + _TOKEN_S,
+            "sub": subject,
+        }
+        head = encoded(json.dumps({"typ": "JWT", "alg": "ES256"}).encode())
+        signed = f"{head}.{encoded(json.dumps(claims).encode())}"
+        r, s = utils.decode_dss_signature(
+            self._private.sign(signed.encode(), ec.ECDSA(hashes.SHA256()))
+        )
+        token = f"{signed}.{encoded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+        return f"vapid t={token}, k={self.public}"
+
+
+def encrypt(subscription: Subscription, plain: bytes, salt: bytes = b"") -> bytes:
+    """Encrypt a message for a browser: one record of ``aes128gcm`` (RFC 8188, RFC 8291)."""
+    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415 - an extra
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
+
+    def derived(secret: bytes, salt: bytes, info: bytes, length: int) -> bytes:
+        key: bytes = HKDF(hashes.SHA256(), length, salt, info).derive(secret)
+        return key
+
+    theirs = decoded(subscription.p256dh)
+    browser = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), theirs)
+    own = ec.generate_private_key(ec.SECP256R1())
+    ours: bytes = own.public_key().public_bytes(
+        serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+    )
+    salt = salt or os.urandom(16)
+    shared = own.exchange(ec.ECDH(), browser)
+    key_info = b"WebPush: info\0" + theirs + ours
+    secret = derived(shared, decoded(subscription.auth), key_info, 32)
+    key = derived(secret, salt, b"Content-Encoding: aes128gcm\0", 16)
+    nonce = derived(secret, salt, b"Content-Encoding: nonce\0", 12)
+    sealed: bytes = AESGCM(key).encrypt(nonce, plain + b"\x02", None)
+    return salt + struct.pack("!IB", _RECORD, len(ours)) + ours + sealed
+
+
+def message(notice: Notice) -> bytes:
+    """Write what the service worker shows, and what its button sends."""
+    title, body = render(notice, SCHEME)
+    token = answer_of(notice.link)[1]
+    body = "\n".join(line for line in body.split("\n") if line != notice.link)
+    shown = {
+        "title": title[:_MAX_TEXT],
+        "body": body[:_MAX_TEXT],
+        "link": urlsplit(notice.link)._replace(scheme="", netloc="").geturl() or "/",
+        "token": token,
+        "take": _("I'm responding"),
+        "tag": notice.incident,
+        "loud": notice.reason.asks,
+    }
+    return json.dumps(shown, ensure_ascii=False).encode()
+
+
+class WebPushNotifier:
+    """Sends web push itself and leaves everything else to another notifier.
+
+    `key` is read at the first notice. `subject` is how a push service reaches whoever runs this
+    server: an https or mailto address.
+    """
+
+    def __init__(
+        self,
+        others: Notifier,
+        key: Callable[[], ServerKey | None],
+        subject: str,
+        *,
+        allow_private: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._others = others
+        self._key = key
+        self._subject = subject
+        self._allow_private = allow_private
+        self._clock = clock
+        self._threads = BoundedThreads(SCHEME, _THREADS)
+
+    def busy_channels(self) -> frozenset[str]:
+        """Return the channels that accept no further notice, web push included."""
+        full = {SCHEME} if self._threads.full else set()
+        return self._others.busy_channels() | full
+
+    def takes_picture(self, target: Secret) -> bool:
+        """Whether a picture would arrive; web push carries a link."""
+        return scheme_of(target) != SCHEME and self._others.takes_picture(target)
+
+    async def send(
+        self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
+    ) -> None:
+        """Send one notice.
+
+        Raises `PermanentNotifyError` for a forbidden address, a browser that is gone (404, 410) or
+        a refusal (other 4xx), `TransientNotifyError` for everything else.
+        """
+        if scheme_of(target) != SCHEME:
+            await self._others.send(target, notice, timeout_s=timeout_s, picture=picture)
+            return
+        await send_bounded(self._threads, lambda: self._post(target, notice, timeout_s), timeout_s)
+
+    def _post(self, target: Secret, notice: Notice, timeout_s: float) -> None:
+        subscription = Subscription.of(target)
+        if subscription.fault():
+            raise PermanentNotifyError(NotifyReason.BAD_TARGET, "not a complete subscription")
+        endpoint, key = subscription.endpoint, self._key()
+        if key is None:
+            raise PermanentNotifyError(NotifyReason.LIBRARY, "cryptography is not installed")
+        headers = {
+            "TTL": str(_TTL_S),
+            "Urgency": _URGENCY.get(notice.priority, "high"),
+            "Content-Encoding": "aes128gcm",
+            "Content-Type": "application/octet-stream",
+            "Authorization": key.authorization(endpoint, self._subject, self._clock()),
+        }
+        try:
+            answer = guarded_http.request(
+                "POST",
+                endpoint,
+                body=encrypt(subscription, message(notice)),
+                headers=headers,
+                allow_private=self._allow_private,
+                timeout_s=min(timeout_s, 10.0),
+            )
+        except guarded_http.ForbiddenRequestError as error:
+            raise PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, str(error)) from None
+        except guarded_http.RequestError as error:
+            raise TransientNotifyError(NotifyReason.CONNECTION, str(error)) from None
+        if 200 <= answer.status < 300:
+            return
+        detail = f"HTTP {answer.status}"
+        if answer.status in {404, 410}:
+            raise PermanentNotifyError(NotifyReason.TARGET_GONE, detail)
+        if answer.status == 429:
+            raise TransientNotifyError(
+                NotifyReason.RATE_LIMITED, detail, retry_after_s=answer.retry_after_s
+            )
+        if 400 <= answer.status < 500:
+            raise PermanentNotifyError(NotifyReason.REFUSED, detail)
+        raise TransientNotifyError(
+            NotifyReason.SERVER_ERROR, detail, retry_after_s=answer.retry_after_s
+        )

@@ -1,0 +1,103 @@
+"""The page as an app: manifest, service worker, and notices to browsers (web push).
+
+A person switches notices on in each of their browsers. The service worker caches the shell alone,
+never data, and shows notices with a button that responds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from alerts.access import push_subscriptions
+from alerts.access.push_subscriptions import Subscription
+from alerts.incidents.free_text import cleaned
+from alerts.notify.guarded_http import fault_of_url
+from alerts.page.page_context import Access, PageGroup, serves, text_of
+from storage import audit
+from storage.audit import AuditKind
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from starlette.requests import Request
+
+_STATIC: Final = Path(__file__).parents[1] / "static"
+
+
+class PushPages(PageGroup):
+    """Manifest, service worker, and the browsers of a person."""
+
+    @serves("/manifest.webmanifest", Access.PUBLIC)
+    async def manifest(self, _request: Request) -> Response:
+        """Return what a browser needs to install the page."""
+        icons = [
+            {"src": f"/static/icon-{size}.png", "sizes": f"{size}x{size}", "type": "image/png"}
+            for size in (192, 512)
+        ]
+        manifest = {
+            "name": self._context.settings.school,
+            "short_name": "Plumewatch",
+            "id": "/",
+            "start_url": "/",
+            "scope": "/",
+            "display": "standalone",
+            "background_color": "#f4f6f7",
+            "theme_color": "#0f5c6e",
+            "icons": [*icons, {**icons[1], "purpose": "maskable"}],
+        }
+        return JSONResponse(manifest, media_type="application/manifest+json")
+
+    @serves("/service-worker.js", Access.PUBLIC)
+    async def service_worker(self, _request: Request) -> Response:
+        """Return the service worker; at the root, because its place is what it may serve."""
+        script = await self._context.in_thread((_STATIC / "service-worker.js").read_bytes)
+        return Response(script, media_type="text/javascript")
+
+    @serves("/push/subscribe", Access.STAFF, methods=("POST",))
+    async def subscribe(self, request: Request) -> Response:
+        """Send notices to this browser from now on."""
+        form, session = request.state.form, request.state.session
+        settings, now = self._context.settings, self._context.settings.clock()
+        if not settings.push_key:
+            raise HTTPException(404, "This server cannot send to browsers.")
+        found = Subscription(*(text_of(form, key) for key in Subscription._fields))
+        fault = found.fault() or fault_of_url(found.endpoint, allow_private=settings.push_private)
+        if fault:
+            raise HTTPException(400, f"This browser cannot get notices: {fault}.")
+        label = cleaned(text_of(form, "label"))[:80] or "Browser"
+
+        def add(tx: sqlite3.Connection) -> None:
+            push_subscriptions.add(tx, session.person, found, label, now)
+            self._audit(tx, session.person, "browser added", label, now)
+
+        await self._context.write(add)
+        self._apply()
+        return Response(status_code=204)
+
+    @serves("/push/{id:row}/remove", Access.STAFF, methods=("POST",))
+    async def remove(self, request: Request) -> Response:
+        """Send no more notices to a browser of one's own."""
+        session, now = request.state.session, self._context.settings.clock()
+
+        def remove(tx: sqlite3.Connection) -> bool:
+            found = push_subscriptions.remove(tx, session.person, request.path_params["id"])
+            if found:
+                self._audit(tx, session.person, "browser removed", "", now)
+            return found
+
+        if not await self._context.write(remove):
+            raise HTTPException(404, "There is no such browser.")
+        self._apply()
+        return RedirectResponse("/account", 303)
+
+    def _apply(self) -> None:
+        """Let the service read the addresses of its people again."""
+        if self._context.settings.config is not None:
+            self._context.settings.config.apply()
+
+    def _audit(self, tx: sqlite3.Connection, actor: str, what: str, name: str, now: float) -> None:
+        audit.append(tx, AuditKind.PUSH, actor, {"what": what, "name": name}, now)

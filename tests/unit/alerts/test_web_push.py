@@ -1,0 +1,317 @@
+"""Web push against a push service on loopback that decrypts and verifies what it is sent."""
+
+import hashlib
+import hmac
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from alerts.access import push_subscriptions
+from alerts.access.push_subscriptions import Subscription, decoded, encoded
+from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
+from alerts.notify.channels.apprise_notifier import RecordingNotifier
+from alerts.notify.channels.web_push import ServerKey, WebPushNotifier, encrypt, message
+from alerts.notify.notice import Notice, NoticeReason, Priority
+from alerts.secrets import Secret
+from plumewatch.service.alerting import with_browsers
+from storage import sqlite
+
+NOW = 1_788_789_900.0
+NOTICE = Notice(
+    "20260907-001",
+    NoticeReason.OPENED,
+    "vape",
+    "Boys N2",
+    "2",
+    "North",
+    NOW,
+    "PM2.5 rose from 4 to 180 µg/m³ in 6 s",
+    "America/New_York",
+    "https://plumewatch.example/answer#c2VjcmV0",
+    Priority.URGENT,
+)
+# the example of RFC 8291, section 5 and appendix A
+RFC_PRIVATE = "q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94"
+RFC_AUTH = "BTBZMqHH6r4Tts7J_aSIgg"
+RFC_BODY = (
+    "DGv6ra1nlYgDCS1FRnbzlwAAEABBBP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS"
+    "6TlzAC8wEqKK6PBru3jl7A_yl95bQpu6cVPTpK4Mqgkf1CXztLVBSt2Ks3oZwbuwXPXLWyouBWLVWGNWQexSgSxsj_Qu"
+    "lcy4a-fN"
+)
+
+
+def hkdf(salt, secret, info, length):
+    """One block of HKDF-SHA256, written apart from the code under test."""
+    key = hmac.digest(salt, secret, hashlib.sha256)
+    return hmac.digest(key, info + b"\x01", hashlib.sha256)[:length]
+
+
+def decrypt(private, public, auth, body):
+    """Decrypt as a browser does."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    salt, length = body[:16], body[20]
+    theirs, sealed = body[21 : 21 + length], body[21 + length :]
+    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), theirs)
+    shared = private.exchange(ec.ECDH(), key)
+    secret = hkdf(auth, shared, b"WebPush: info\0" + public + theirs, 32)
+    aes = AESGCM(hkdf(salt, secret, b"Content-Encoding: aes128gcm\0", 16))
+    plain = aes.decrypt(hkdf(salt, secret, b"Content-Encoding: nonce\0", 12), sealed, None)
+    assert plain.rstrip(b"\0")[-1:] == b"\x02"
+    return plain.rstrip(b"\0")[:-1]
+
+
+class Browser:
+    """A browser's keys, and the push service that it subscribed to."""
+
+    def __init__(self):
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        self.private = ec.generate_private_key(ec.SECP256R1())
+        self.public = self.private.public_key().public_bytes(
+            serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+        )
+        self.auth = b"0123456789abcdef"
+        self.status, self.requests = 201, []
+        browser = self
+
+        class Service(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                browser.requests.append((dict(self.headers), body))
+                self.send_response(browser.status)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Service)
+        self.origin = f"http://127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def subscription(self):
+        return Subscription(f"{self.origin}/push/1", encoded(self.public), encoded(self.auth))
+
+    def close(self):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def browser():
+    pytest.importorskip("cryptography", reason="needs plumewatch[webpush]")
+    browser = Browser()
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def key(tmp_path):
+    pytest.importorskip("cryptography", reason="needs plumewatch[webpush]")
+    return ServerKey.load(tmp_path / "web-push.pem")
+
+
+@pytest.fixture
+def notifier(key):
+    others = RecordingNotifier()
+    made = WebPushNotifier(
+        others, lambda: key, "mailto:it@school.example", allow_private=True, clock=lambda: NOW
+    )
+    made.others = others
+    return made
+
+
+def verified(token, public):
+    """Return the claims of a JWT that was signed with ES256, as a push service checks them."""
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+    head, claims, signature = token.split(".")
+    raw = decoded(signature)
+    der = utils.encode_dss_signature(
+        int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big")
+    )
+    point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), decoded(public))
+    point.verify(der, f"{head}.{claims}".encode(), ec.ECDSA(hashes.SHA256()))
+    assert json.loads(decoded(head)) == {"typ": "JWT", "alg": "ES256"}
+    return json.loads(decoded(claims))
+
+
+def test_the_browser_of_these_tests_decrypts_the_example_of_the_standard():
+    pytest.importorskip("cryptography", reason="needs plumewatch[webpush]")
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    number = int.from_bytes(decoded(RFC_PRIVATE), "big")
+    private = ec.derive_private_key(number, ec.SECP256R1())
+    public = private.public_key().public_bytes(
+        serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+    )
+    plain = decrypt(private, public, decoded(RFC_AUTH), decoded(RFC_BODY))
+    assert plain == b"When I grow up, I want to be a watermelon"
+
+
+async def test_a_notice_arrives_encrypted_and_signed(browser, notifier, key):
+    await notifier.send(browser.subscription().target(), NOTICE, timeout_s=5)
+    ((headers, body),) = browser.requests
+    assert b"Boys" not in body
+    shown = json.loads(decrypt(browser.private, browser.public, browser.auth, body))
+    assert shown == {
+        "title": "Boys N2, floor 2, North: Vaping likely since 10:05:00",
+        "body": "PM2.5 rose from 4 to 180 µg/m³ in 6 s",
+        "link": "/answer#c2VjcmV0",
+        "token": "c2VjcmV0",
+        "take": "I'm responding",
+        "tag": "20260907-001",
+        "loud": True,
+    }
+    found = re.fullmatch(r"vapid t=([\w.-]+), k=([\w-]+)", headers["Authorization"])
+    assert found[2] == key.public
+    assert verified(found[1], found[2]) == {
+        "aud": browser.origin,
+        "exp": int(NOW) + 12 * 3600,
+        "sub": "mailto:it@school.example",
+    }
+    assert headers["Content-Encoding"] == "aes128gcm"
+    assert (headers["Urgency"], headers["TTL"]) == ("high", "3600")
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "reason"),
+    [
+        (404, PermanentNotifyError, NotifyReason.TARGET_GONE),
+        (410, PermanentNotifyError, NotifyReason.TARGET_GONE),
+        (403, PermanentNotifyError, NotifyReason.REFUSED),
+        (429, TransientNotifyError, NotifyReason.RATE_LIMITED),
+        (503, TransientNotifyError, NotifyReason.SERVER_ERROR),
+    ],
+)
+async def test_what_a_push_service_answers(browser, notifier, status, error, reason):
+    browser.status = status
+    with pytest.raises(error) as raised:
+        await notifier.send(browser.subscription().target(), NOTICE, timeout_s=5)
+    assert raised.value.reason is reason
+    assert browser.origin not in str(raised.value)
+
+
+async def test_a_push_service_in_the_own_network_is_refused(browser, key):
+    strict = WebPushNotifier(RecordingNotifier(), lambda: key, "https://x.example")
+    with pytest.raises(PermanentNotifyError) as raised:
+        await strict.send(browser.subscription().target(), NOTICE, timeout_s=5)
+    assert raised.value.reason is NotifyReason.FORBIDDEN_ADDRESS
+    assert browser.requests == []
+
+
+async def test_other_addresses_are_left_to_others(notifier):
+    target = Secret("json://127.0.0.1:9/x")
+    await notifier.send(target, NOTICE, timeout_s=5)
+    assert [sent.target for sent in notifier.others.sent] == [target]
+
+
+def test_the_key_of_the_server_is_kept_for_its_owner_alone(tmp_path, key):
+    path = tmp_path / "web-push.pem"
+    assert ServerKey.load(path).public == key.public
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_every_message_has_keys_of_its_own(browser):
+    one, other = (encrypt(browser.subscription(), b"x") for _ in range(2))
+    assert one[:16] != other[:16]
+    assert one[21:86] != other[21:86]
+
+
+def test_a_notice_without_a_token_has_no_button():
+    plain = Notice("1", NoticeReason.RECOVERED, "vape", "R", "", "", NOW, "over")
+    shown = json.loads(message(plain))
+    assert (shown["token"], shown["link"], shown["loud"]) == ("", "/", False)
+
+
+GOOD = {
+    "endpoint": "https://push.example/1",
+    "p256dh": encoded(b"\x04" + b"x" * 64),
+    "auth": encoded(b"y" * 16),
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"endpoint": ""}, "not an address"),
+        ({"endpoint": "http://10.0.0.1/x"}, "without TLS"),
+        ({"endpoint": "https://user@push.example"}, "no user name"),
+        ({"p256dh": "!"}, "not base64url"),
+        ({"p256dh": encoded(b"short")}, "another length"),
+        ({"auth": encoded(b"short")}, "another length"),
+    ],
+)
+async def test_subscriptions_that_are_refused(open_page, change, message):
+    page = open_page(push_key="key")
+    await page.sign_in()
+    form = {"form_token": await page.form_token("/account"), **GOOD, **change}
+    answer = await page.client.post("/push/subscribe", data=form)
+    assert answer.status_code == 400
+    assert message in answer.text
+    assert push_subscriptions.browsers(page.db, "ap") == []
+
+
+async def test_a_person_switches_notices_on_and_off_in_a_browser(open_page, policy, database):
+    page = open_page(push_key="key")
+    await page.sign_in("an")
+    form = {"form_token": await page.form_token("/account"), **GOOD, "label": "Android"}
+    assert (await page.client.post("/push/subscribe", data=form)).status_code == 204
+    shown = (await page.client.get("/account")).text
+    assert "Android" in shown
+    assert GOOD["auth"] not in shown
+    found = with_browsers(policy, database).member("an")
+    (target,) = found.targets
+    assert Subscription.of(target) == Subscription(**GOOD)
+    assert "push.example" not in repr(target)
+    await page.sign_in("ap")
+    own = {"form_token": await page.form_token("/account")}
+    assert (await page.client.post("/push/1/remove", data=own)).status_code == 404
+    await page.sign_in("an")
+    own = {"form_token": await page.form_token("/account")}
+    assert (await page.client.post("/push/1/remove", data=own)).status_code == 303
+    assert with_browsers(policy, database).member("an").targets == ()
+
+
+def test_a_browser_belongs_to_whoever_switched_it_on_last(tx):
+    with sqlite.transaction(tx):
+        for person in ("ap", "fm"):
+            push_subscriptions.add(tx, person, Subscription(**GOOD), "x", NOW)
+        for k in range(12):
+            one = Subscription(**{**GOOD, "endpoint": f"https://push.example/{k + 2}"})
+            push_subscriptions.add(tx, "an", one, "x", NOW)
+    assert sorted(push_subscriptions.targets(tx)) == ["an", "fm"]
+    assert len(push_subscriptions.browsers(tx, "an")) == push_subscriptions.MOST_OF_ONE
+
+
+async def test_without_the_library_there_is_no_web_push(open_page):
+    page = open_page()
+    await page.sign_in()
+    assert 'id="push"' not in (await page.client.get("/account")).text
+    form = {"form_token": await page.form_token("/account"), **GOOD}
+    assert (await page.client.post("/push/subscribe", data=form)).status_code == 404
+
+
+async def test_the_page_can_be_installed(open_page):
+    page = open_page(open_reading=False)
+    manifest = (await page.client.get("/manifest.webmanifest")).json()
+    assert manifest["display"] == "standalone"
+    for icon in manifest["icons"]:
+        answer = await page.client.get(icon["src"])
+        assert answer.headers["content-type"] == "image/png"
+    worker = await page.client.get("/service-worker.js")
+    assert worker.headers["content-type"].startswith("text/javascript")
+    assert worker.headers["cache-control"] == "no-store"
+    shell = re.search(r"const SHELL = \[(.*?)\];", worker.text, re.DOTALL)[1]
+    for path in re.findall(r'"([^"]+)"', shell):
+        assert path.startswith("/static/")
+        assert (await page.client.get(path)).status_code == 200, path
