@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image, UnidentifiedImageError
 
+from language.messages import _
 from storage.files import write_private
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class FloorPlan:
     def save_picture(self, raw: bytes) -> None:
         """Check and keep a picture; raises `PictureError`."""
         if len(raw) > MAX_BYTES:
-            raise PictureError("The picture is larger than 4 MB.")
+            raise PictureError(_("The picture is larger than 4 MB."))
         suffix, content = ("svg", _safe_svg(raw)) if b"<svg" in raw[:2000] else _redrawn(raw)
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self.remove_picture()
@@ -87,11 +88,11 @@ def _redrawn(raw: bytes) -> tuple[str, bytes]:
     try:
         with Image.open(io.BytesIO(raw), formats=("PNG", "JPEG")) as image:
             if image.width * image.height > _MAX_PIXELS:
-                raise PictureError("The picture has too many pixels: at most 24 million.")
+                raise PictureError(_("The picture has too many pixels: at most 24 million."))
             is_png = image.format == "PNG"
             drawn = image.convert("RGBA" if is_png else "RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise PictureError("This is no PNG, JPEG or SVG picture.") from error
+        raise PictureError(_("This is no PNG, JPEG or SVG picture.")) from error
     drawn.thumbnail((_MAX_SIDE, _MAX_SIDE))
     out = io.BytesIO()
     drawn.save(out, "PNG" if is_png else "JPEG")
@@ -103,9 +104,9 @@ def _safe_svg(raw: bytes) -> bytes:
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise PictureError("The SVG must be in UTF-8.") from error
+        raise PictureError(_("The SVG must be in UTF-8.")) from error
     if _ACTIVE.search(raw):
         raise PictureError(
-            "The SVG contains scripts, links or parts from elsewhere. Export it as PNG instead."
+            _("The SVG contains scripts, links or parts from elsewhere. Export it as PNG instead.")
         )
     return raw

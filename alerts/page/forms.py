@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from alerts.incidents.free_text import cleaned
 from alerts.page.config_file import Edit
+from language.messages import _
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 Tree = "Mapping[str, Any]"
 MOST_ROWS: Final = 60
 _NUMBER: Final = re.compile(r"-?\d{1,9}(\.\d{1,6})?")
-_SPARE_ROWS: Final = 2
 
 
 class Kind(StrEnum):
@@ -60,6 +60,8 @@ class Field:
     choices: Callable[[Mapping[str, Any]], Mapping[str, str]] | None = None
     default: str = ""
     rows: tuple[Field, ...] = ()
+    spare: int = 1
+    """Empty rows after those that are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,7 @@ def shown(
         made = ShownField(one, name, _text(one, value), choices, fault)
         if one.kind is Kind.ROWS:
             rows = value if isinstance(value, list) else []
-            spare: list[dict[str, Any]] = [{}] * min(_SPARE_ROWS, MOST_ROWS - len(rows))
+            spare: list[dict[str, Any]] = [{}] * min(one.spare, MOST_ROWS - len(rows))
             made.rows = [
                 shown(one.rows, row, tree, faults, f"{name}.{k}.")
                 for k, row in enumerate((*rows, *spare))
@@ -253,7 +255,7 @@ def _text(one: Field, value: Any) -> Any:
 
 def _sentence(fault: EntryFault) -> str:
     if "at least 1 character" in fault.allowed or fault.value == "missing":
-        return "Must be given."
+        return _("Must be given.")
     words = fault.allowed.removeprefix("String ").removeprefix("List ")
     words = words.replace("should", "must", 1)
     value = fault.value if fault.value[:1] in "'\"" else f"“{fault.value}”"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from alerts.access.roles import Right
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.forms import Field, Form, Kind, day_end
+from language.messages import Words, _, mark, ngettext
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
@@ -16,21 +17,25 @@ if TYPE_CHECKING:
 ADDRESS_FILES: Final = "_address_files"
 UNREGISTERED: Final = "_unregistered"
 """Keys that the page adds to the configuration, for choices that are not in it."""
-_DAYS: Final = {
-    "mon": "Monday",
-    "tue": "Tuesday",
-    "wed": "Wednesday",
-    "thu": "Thursday",
-    "fri": "Friday",
-    "sat": "Saturday",
-    "sun": "Sunday",
-}
-_ROLES: Final = {
-    "staff": "Staff: responds to alerts",
-    "facilities": "Facilities: looks after sensors",
-    "analyst": "Analyst: makes reports",
-    "admin": "Administrator",
-}
+_DAYS: Final = Words(
+    {
+        "mon": mark("Monday"),
+        "tue": mark("Tuesday"),
+        "wed": mark("Wednesday"),
+        "thu": mark("Thursday"),
+        "fri": mark("Friday"),
+        "sat": mark("Saturday"),
+        "sun": mark("Sunday"),
+    }
+)
+_ROLES: Final = Words(
+    {
+        "staff": mark("Staff: responds to alerts"),
+        "facilities": mark("Facilities: looks after sensors"),
+        "analyst": mark("Analyst: makes reports"),
+        "admin": mark("Administrator"),
+    }
+)
 
 
 def _names(section: str) -> Any:
@@ -81,19 +86,22 @@ def _values(section: str, key: str) -> Any:
 
 def _periods(tree: Mapping[str, Any]) -> dict[str, str]:
     names = (p.get("name", "") for b in tree.get("bells", ()) for p in b.get("periods", ()))
-    return {"*": "All periods", **{name: name for name in dict.fromkeys(names) if name}}
+    return {"*": _("All periods"), **{name: name for name in dict.fromkeys(names) if name}}
 
 
 def _span(entry: Mapping[str, Any]) -> str:
     first, last = entry.get("first"), entry.get("last")
-    return f"{first} to {last}" if first and last else str(first or last or "")
+    if first and last:
+        return _("%(first)s to %(last)s", first=first, last=last)
+    return str(first or last or "")
 
 
 def _hours(entry: Mapping[str, Any]) -> str:
-    days = ", ".join(_DAYS.get(d, str(d))[:3] for d in entry.get("days") or ()) or "every day"
+    days = ", ".join(_DAYS.get(d, str(d))[:3] for d in entry.get("days") or ()) or _("every day")
     if entry.get("start") is None:
-        return ", ".join(map(str, entry.get("periods", ()))).replace("*", "all periods")
-    return f"{entry.get('start')} to {entry.get('end')}, {days}"
+        return ", ".join(map(str, entry.get("periods", ()))).replace("*", _("all periods"))
+    span = _("%(first)s to %(last)s", first=entry.get("start"), last=entry.get("end"))
+    return f"{span}, {days}"
 
 
 def _when(moment: object) -> str:
@@ -103,8 +111,8 @@ def _when(moment: object) -> str:
 def _override_title(entry: Mapping[str, Any], tree: Mapping[str, Any]) -> str:
     gone, new = (_name(tree, "staff", entry.get(key)) for key in ("remove", "add"))
     if gone and new:
-        return f"{new} instead of {gone}"
-    return f"{new} as well" if new else f"Without {gone}"
+        return _("%(new)s instead of %(gone)s", new=new, gone=gone)
+    return _("%(new)s as well", new=new) if new else _("Without %(gone)s", gone=gone)
 
 
 def _swapped(typed: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -126,29 +134,31 @@ def _is_ahead(entry: Mapping[str, Any], now: datetime) -> bool:
 def _sensor_detail(entry: Mapping[str, Any], tree: Mapping[str, Any]) -> str:
     aliases = ", ".join(map(str, entry.get("aliases", ())))
     room = _rooms(tree).get(str(entry.get("room")), str(entry.get("room", "")))
-    return f"{room} · also {aliases}" if aliases else room
+    return _("%(room)s · also %(names)s", room=room, names=aliases) if aliases else room
 
 
 def _person_detail(entry: Mapping[str, Any], _tree: Mapping[str, Any]) -> str:
     count = len(entry.get("notify", ()))
-    ways = "no channel" if not count else "1 channel" if count == 1 else f"{count} channels"
+    ways = ngettext("%(n)d channel", "%(n)d channels", count) if count else _("no channel")
     return f"{_ROLES.get(entry.get('role', 'staff'), '').partition(':')[0]} · {ways}"
 
 
 _QUIET: Final = Field(
     "quiet_hours",
-    "Quiet hours",
+    mark("Quiet hours"),
     Kind.ROWS,
-    "Critical alerts still arrive. An end before the start is on the next day.",
+    mark("Critical alerts still arrive. An end before the start is on the next day."),
     rows=(
-        Field("start", "From", Kind.TIME),
-        Field("end", "To", Kind.TIME),
-        Field("days", "Days (none chosen: every day)", Kind.SEVERAL, choices=_fixed(_DAYS)),
+        Field("start", mark("From"), Kind.TIME),
+        Field("end", mark("To"), Kind.TIME),
+        Field("days", mark("Days (none chosen: every day)"), Kind.SEVERAL, choices=_fixed(_DAYS)),
         Field(
             "then",
-            "Other alerts",
+            mark("Other alerts"),
             Kind.CHOICE,
-            choices=_fixed({"hold": "wait until the end", "divert": "go to other people"}),
+            choices=_fixed(
+                Words({"hold": mark("wait until the end"), "divert": mark("go to other people")})
+            ),
             default="hold",
         ),
     ),
@@ -158,26 +168,29 @@ FORMS: Final[tuple[Form, ...]] = (
     Form(
         "duty",
         "override",
-        "Today's duty",
-        "change",
-        "Substitutes and swaps. They end by themselves.",
+        mark("Today's duty"),
+        mark("change"),
+        mark("Substitutes and swaps. They end by themselves."),
         Right.DUTY,
         (
-            Field("shift", "Shift", Kind.CHOICE, choices=_shifts),
-            Field("remove", "Who cannot be on duty", Kind.CHOICE, choices=_names("staff")),
-            Field("add", "Who is on duty instead", Kind.CHOICE, choices=_names("staff")),
+            Field("shift", mark("Shift"), Kind.CHOICE, choices=_shifts),
+            Field("remove", mark("Who cannot be on duty"), Kind.CHOICE, choices=_names("staff")),
+            Field("add", mark("Who is on duty instead"), Kind.CHOICE, choices=_names("staff")),
             Field(
                 "_swap",
-                "Swap: shift that is taken over in return",
+                mark("Swap: shift that is taken over in return"),
                 Kind.CHOICE,
-                "Leave empty for a substitute without a swap.",
+                mark("Leave empty for a substitute without a swap."),
                 choices=_shifts,
             ),
-            Field("start", "From", Kind.MOMENT),
-            Field("end", "Until", Kind.MOMENT),
+            Field("start", mark("From"), Kind.MOMENT),
+            Field("end", mark("Until"), Kind.MOMENT),
         ),
         _override_title,
-        lambda e, _tree: f"{e.get('shift')}, {_when(e.get('start'))} to {_when(e.get('end'))}",
+        lambda e, _tree: (
+            f"{e.get('shift')}, "
+            + _("%(first)s to %(last)s", first=_when(e.get("start")), last=_when(e.get("end")))
+        ),
         start=lambda now: {"start": now.replace(second=0, microsecond=0), "end": day_end(now)},
         added_with=_swapped,
         is_shown=_is_ahead,
@@ -185,34 +198,39 @@ FORMS: Final[tuple[Form, ...]] = (
     Form(
         "quiet-hours",
         "staff",
-        "Quiet hours",
-        "person",
-        "Hours in which a person receives critical alerts only.",
+        mark("Quiet hours"),
+        mark("person"),
+        mark("Hours in which a person receives critical alerts only."),
         Right.SETTINGS,
         (_QUIET,),
         lambda e, _tree: str(e.get("name", e.get("id", ""))),
-        lambda e, _tree: "; ".join(map(_hours, e.get("quiet_hours", ()))) or "none",
+        lambda e, _tree: "; ".join(map(_hours, e.get("quiet_hours", ()))) or _("none"),
         may_add=False,
         own=True,
     ),
     Form(
         "people",
         "staff",
-        "People and channels",
-        "person",
-        "Addresses are secrets: they stay in files on the server, which are chosen here by name.",
+        mark("People and channels"),
+        mark("person"),
+        mark(
+            "Addresses are secrets: they stay in files on the server, which are chosen here by"
+            " name."
+        ),
         Right.SETTINGS,
         (
-            Field("name", "Name", help="Others see it; prefer a duty to a person's name."),
-            Field("role", "Role", Kind.CHOICE, choices=_fixed(_ROLES), default="staff"),
+            Field(
+                "name", mark("Name"), help=mark("Others see it; prefer a duty to a person's name.")
+            ),
+            Field("role", mark("Role"), Kind.CHOICE, choices=_fixed(_ROLES), default="staff"),
             Field(
                 "notify",
-                "Channels, in order of preference",
+                mark("Channels, in order of preference"),
                 Kind.ROWS,
-                "If one fails, the next is tried.",
+                mark("If one fails, the next is tried."),
                 rows=(
-                    Field("url_file", "File", Kind.CHOICE, choices=_given(ADDRESS_FILES)),
-                    Field("url_env", "or environment variable"),
+                    Field("url_file", mark("File"), Kind.CHOICE, choices=_given(ADDRESS_FILES)),
+                    Field("url_env", mark("or environment variable")),
                 ),
             ),
             _QUIET,
@@ -224,15 +242,15 @@ FORMS: Final[tuple[Form, ...]] = (
     Form(
         "rooms",
         "room",
-        "Rooms",
-        "room",
-        "Every alert starts with the name of its room: use the names that people say.",
+        mark("Rooms"),
+        mark("room"),
+        mark("Every alert starts with the name of its room: use the names that people say."),
         Right.SENSORS,
         (
-            Field("name", "Name"),
-            Field("building", "Building", choices=_values("room", "building")),
-            Field("floor", "Floor", choices=_values("room", "floor")),
-            Field("kind", "Kind", choices=_values("room", "kind"), default="restroom"),
+            Field("name", mark("Name")),
+            Field("building", mark("Building"), choices=_values("room", "building")),
+            Field("floor", mark("Floor"), choices=_values("room", "floor")),
+            Field("kind", mark("Kind"), choices=_values("room", "kind"), default="restroom"),
         ),
         lambda e, _tree: str(e.get("name", "")),
         lambda e, _tree: _place(e),
@@ -241,27 +259,29 @@ FORMS: Final[tuple[Form, ...]] = (
     Form(
         "sensors",
         "sensor",
-        "Sensors",
-        "sensor",
-        "To replace a device, add the name of the new one: its history continues.",
+        mark("Sensors"),
+        mark("sensor"),
+        mark("To replace a device, add the name of the new one: its history continues."),
         Right.SENSORS,
         (
             Field(
                 "id",
-                "Name under which it sends",
-                help="Topic, serial number or EUI. Reports and thresholds belong to this name.",
+                mark("Name under which it sends"),
+                help=mark(
+                    "Topic, serial number or EUI. Reports and thresholds belong to this name."
+                ),
                 choices=_given(UNREGISTERED),
             ),
-            Field("room", "Room", Kind.CHOICE, choices=_rooms),
+            Field("room", mark("Room"), Kind.CHOICE, choices=_rooms),
             Field(
                 "aliases",
-                "Replaced by (names of newer devices)",
+                mark("Replaced by (names of newer devices)"),
                 Kind.WORDS,
-                "Separated by commas.",
+                mark("Separated by commas."),
                 choices=_given(UNREGISTERED),
             ),
-            Field("model", "Model"),
-            Field("interval_s", "Seconds between readings", Kind.NUMBER, default="5"),
+            Field("model", mark("Model")),
+            Field("interval_s", mark("Seconds between readings"), Kind.NUMBER, default="5"),
         ),
         lambda e, _tree: str(e.get("id", "")),
         _sensor_detail,
@@ -269,24 +289,25 @@ FORMS: Final[tuple[Form, ...]] = (
     Form(
         "bells",
         "bells",
-        "Bell schedule",
-        "schedule",
-        "Lesson periods of weekdays, or of special dates.",
+        mark("Bell schedule"),
+        mark("schedule"),
+        mark("Lesson periods of weekdays, or of special dates."),
         Right.SETTINGS,
         (
-            Field("id", "Name", help="Letters, digits, and . _ : - only."),
-            Field("days", "Days", Kind.SEVERAL, choices=_fixed(_DAYS)),
-            Field("first", "First day", Kind.DATE, "Leave empty for all year."),
-            Field("last", "Last day", Kind.DATE),
+            Field("id", mark("Name"), help=mark("Letters, digits, and . _ : - only.")),
+            Field("days", mark("Days"), Kind.SEVERAL, choices=_fixed(_DAYS)),
+            Field("first", mark("First day"), Kind.DATE, mark("Leave empty for all year.")),
+            Field("last", mark("Last day"), Kind.DATE),
             Field(
                 "periods",
-                "Periods",
+                mark("Periods"),
                 Kind.ROWS,
                 rows=(
-                    Field("name", "Name"),
-                    Field("start", "From", Kind.TIME),
-                    Field("end", "To", Kind.TIME),
+                    Field("name", mark("Name")),
+                    Field("start", mark("From"), Kind.TIME),
+                    Field("end", mark("To"), Kind.TIME),
                 ),
+                spare=4,
             ),
         ),
         lambda e, _tree: str(e.get("id", "")),
@@ -295,7 +316,7 @@ FORMS: Final[tuple[Form, ...]] = (
                 None,
                 (
                     ", ".join(_DAYS.get(d, d)[:3] for d in e.get("days") or ()),
-                    f"{len(e.get('periods', ()))} periods",
+                    ngettext("%(n)d period", "%(n)d periods", len(e.get("periods", ()))),
                     _span(e),
                 ),
             )
@@ -304,24 +325,26 @@ FORMS: Final[tuple[Form, ...]] = (
     Form(
         "shifts",
         "shift",
-        "Shifts",
-        "shift",
-        "Who is on duty where and when: in lesson periods, or by the clock.",
+        mark("Shifts"),
+        mark("shift"),
+        mark("Who is on duty where and when: in lesson periods, or by the clock."),
         Right.SETTINGS,
         (
-            Field("id", "Name", help="Letters, digits, and . _ : - only."),
+            Field("id", mark("Name"), help=mark("Letters, digits, and . _ : - only.")),
             Field(
                 "receiver",
-                "Receiver",
+                mark("Receiver"),
                 Kind.CHOICE,
                 choices=lambda tree: {**_names("receiver")(tree), **_values("staff", "role")(tree)},
             ),
-            Field("people", "People", Kind.SEVERAL, choices=_names("staff")),
-            Field("zones", "Zones (none chosen: all)", Kind.SEVERAL, choices=_names("zone")),
-            Field("periods", "Lesson periods", Kind.SEVERAL, choices=_periods),
-            Field("start", "or from", Kind.TIME),
-            Field("end", "to", Kind.TIME),
-            Field("days", "Days (none chosen: every day)", Kind.SEVERAL, choices=_fixed(_DAYS)),
+            Field("people", mark("People"), Kind.SEVERAL, choices=_names("staff")),
+            Field("zones", mark("Zones (none chosen: all)"), Kind.SEVERAL, choices=_names("zone")),
+            Field("periods", mark("Lesson periods"), Kind.SEVERAL, choices=_periods),
+            Field("start", mark("or from"), Kind.TIME),
+            Field("end", mark("to"), Kind.TIME),
+            Field(
+                "days", mark("Days (none chosen: every day)"), Kind.SEVERAL, choices=_fixed(_DAYS)
+            ),
         ),
         lambda e, _tree: str(e.get("id", "")),
         lambda e, tree: " · ".join(
@@ -334,28 +357,34 @@ FORMS: Final[tuple[Form, ...]] = (
     Form(
         "silences",
         "silence",
-        "Recurring silences",
-        "silence",
-        "Incidents are recorded, but nobody is notified meanwhile. They appear under Silences a day"
-        " ahead.",
+        mark("Recurring silences"),
+        mark("silence"),
+        mark(
+            "Incidents are recorded, but nobody is notified meanwhile. They appear under Silences a"
+            " day ahead."
+        ),
         Right.SETTINGS,
         (
-            Field("reason", "Reason (no names)"),
-            Field("room", "Room", Kind.CHOICE, choices=_rooms),
-            Field("building", "or building", Kind.CHOICE, choices=_values("room", "building")),
-            Field("floor", "Floor of the building", choices=_values("room", "floor")),
+            Field("reason", mark("Reason (no names)")),
+            Field("room", mark("Room"), Kind.CHOICE, choices=_rooms),
+            Field(
+                "building", mark("or building"), Kind.CHOICE, choices=_values("room", "building")
+            ),
+            Field("floor", mark("Floor of the building"), choices=_values("room", "floor")),
             Field(
                 "kind",
-                "What",
+                mark("What"),
                 Kind.CHOICE,
-                "Leave empty for everything, including smoke.",
+                mark("Leave empty for everything, including smoke."),
                 choices=_fixed(KIND_WORDS),
             ),
-            Field("start", "From", Kind.TIME),
-            Field("end", "To", Kind.TIME, "At most 12 hours."),
-            Field("days", "Days (none chosen: every day)", Kind.SEVERAL, choices=_fixed(_DAYS)),
-            Field("first", "First day", Kind.DATE, "Leave empty for always."),
-            Field("last", "Last day", Kind.DATE),
+            Field("start", mark("From"), Kind.TIME),
+            Field("end", mark("To"), Kind.TIME, mark("At most 12 hours.")),
+            Field(
+                "days", mark("Days (none chosen: every day)"), Kind.SEVERAL, choices=_fixed(_DAYS)
+            ),
+            Field("first", mark("First day"), Kind.DATE, mark("Leave empty for always.")),
+            Field("last", mark("Last day"), Kind.DATE),
         ),
         lambda e, _tree: str(e.get("reason", "")),
         lambda e, tree: ", ".join(
@@ -372,14 +401,14 @@ FORMS: Final[tuple[Form, ...]] = (
     Form(
         "holidays",
         "holiday",
-        "Holidays",
-        "holiday",
-        "Days without lessons.",
+        mark("Holidays"),
+        mark("holiday"),
+        mark("Days without lessons."),
         Right.SETTINGS,
         (
-            Field("name", "Name"),
-            Field("first", "First day", Kind.DATE),
-            Field("last", "Last day", Kind.DATE, "Leave empty for one day."),
+            Field("name", mark("Name")),
+            Field("first", mark("First day"), Kind.DATE),
+            Field("last", mark("Last day"), Kind.DATE, mark("Leave empty for one day.")),
         ),
         lambda e, _tree: str(e.get("name", "")),
         lambda e, _tree: _span(e),

@@ -22,6 +22,7 @@ from tomlkit.items import AoT
 
 from alerts.errors import ConfigFaultsError, ConfigFileError, EntryFault
 from alerts.page.config_file import ConfigVersion, Edit, PreparedChange
+from language.messages import _
 from plumewatch.config.faults import ConfigError, located
 from plumewatch.config.load import parse
 from plumewatch.config.settings import check_settings
@@ -104,9 +105,13 @@ class ConfigEditor:
         try:
             raw = (self._history / f"{before}.toml").read_bytes()
         except OSError as error:
-            raise ConfigFileError("The version before this change is not kept any more.") from error
+            raise ConfigFileError(
+                _("The version before this change is not kept any more.")
+            ) from error
         if _digest(raw) != before:
-            raise ConfigFileError("The version before this change is damaged in the data folder.")
+            raise ConfigFileError(
+                _("The version before this change is damaged in the data folder.")
+            )
         self._check(self._tree(raw))
         return PreparedChange(after, before, raw)
 
@@ -127,29 +132,39 @@ class ConfigEditor:
                 os.fsync(file.fileno())
             sync(self._path.parent)
         except OSError as error:
-            raise ConfigFileError(f"{self._path} cannot be written: {error.strerror}.") from error
+            raise ConfigFileError(
+                _("%(file)s cannot be written: %(why)s.", file=self._path, why=error.strerror)
+            ) from error
 
     def _raw(self) -> bytes:
         try:
             return self._path.read_bytes()
         except OSError as error:
-            raise ConfigFileError(f"{self._path} cannot be read: {error.strerror}.") from error
+            raise ConfigFileError(
+                _("%(file)s cannot be read: %(why)s.", file=self._path, why=error.strerror)
+            ) from error
 
     def _tree(self, raw: bytes) -> dict[str, Any]:
         try:
             return tomllib.loads(raw.decode("utf-8"))
         except ValueError as error:
             raise ConfigFileError(
-                f"{self._path} is not valid TOML right now ({error}). Correct it on the server."
+                _(
+                    "%(file)s is not valid TOML right now (%(why)s). Correct it on the server.",
+                    file=self._path,
+                    why=error,
+                )
             ) from error
 
     def _problem(self) -> str:
         """Say why the file cannot be written; empty if it can."""
         for place in (self._path, self._path.parent):
             if not os.access(place, os.W_OK):
-                return (
-                    f"This page cannot change the configuration: the service may not write {place}."
-                    " Change the file on the server, or give the service the right to write it."
+                return _(
+                    "This page cannot change the configuration: the service may not write"
+                    " %(place)s. Change the file on the server, or give the service the right to"
+                    " write it.",
+                    place=place,
                 )
         return ""
 
@@ -160,8 +175,10 @@ class ConfigEditor:
         raw = self._raw()
         if _digest(raw) != version:
             raise ConfigFileError(
-                "The configuration has changed since you opened this page. Nothing was saved."
-                " Reload the page and try again."
+                _(
+                    "The configuration has changed since you opened this page. Nothing was saved."
+                    " Reload the page and try again."
+                )
             )
         return raw
 
@@ -316,6 +333,9 @@ def _digest(raw: bytes) -> str:
 
 def _by_hand(section: str) -> ConfigFileError:
     return ConfigFileError(
-        f"[[{section}]] is written in a way that this page cannot change. Nothing was saved: change"
-        " it in the file on the server."
+        _(
+            "[[%(section)s]] is written in a way that this page cannot change. Nothing was saved:"
+            " change it in the file on the server.",
+            section=section,
+        )
     )

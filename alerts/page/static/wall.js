@@ -17,8 +17,10 @@ document.addEventListener("DOMContentLoaded", () => {
       method: "POST", body: new URLSearchParams({ token }), credentials: "same-origin",
     }).catch(() => null);
     if (answer && answer.ok) location.replace("/wall");
-    else element("wrong").textContent = answer && answer.status < 500
-      ? "This link is not valid any more. An administrator makes a new one." : "No connection. Reload to try again.";
+    else {
+      const wrong = element("wrong");
+      wrong.textContent = answer && answer.status < 500 ? wrong.dataset.gone : wrong.dataset.lost;
+    }
   };
 
   const place = () => {
@@ -65,6 +67,9 @@ document.addEventListener("DOMContentLoaded", () => {
         tone.stop(audio.currentTime + at + 0.2);
       }
     };
+    const turn = (button) => {
+      [button.textContent, button.dataset.other] = [button.dataset.other, button.textContent];
+    };
     const renew = async () => {
       try {
         const answer = await fetch("/wall/state", { credentials: "same-origin", signal: AbortSignal.timeout(8000) });
@@ -83,11 +88,11 @@ document.addEventListener("DOMContentLoaded", () => {
       const on = sound.getAttribute("aria-pressed") !== "true";
       if (on) audio.resume().then(beep); else audio.suspend();
       sound.setAttribute("aria-pressed", on);
-      sound.textContent = on ? "Sound on" : "Sound off";
+      turn(sound);
     });
     if (view) view.addEventListener("click", () => {
-      const plan = wall.classList.toggle("with-plan");
-      view.textContent = plan ? "Tiles" : "Floor plan";
+      wall.classList.toggle("with-plan");
+      turn(view);
     });
     const source = new EventSource("/wall/live");
     for (const name of ["change", "tick"]) source.addEventListener(name, renew);

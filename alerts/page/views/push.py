@@ -17,6 +17,7 @@ from alerts.access.push_subscriptions import Subscription
 from alerts.incidents.free_text import cleaned
 from alerts.notify.guarded_http import fault_of_url
 from alerts.page.page_context import Access, PageGroup, serves, text_of
+from language.messages import _
 from storage import audit
 from storage.audit import AuditKind
 
@@ -63,11 +64,11 @@ class PushPages(PageGroup):
         form, session = request.state.form, request.state.session
         settings, now = self._context.settings, self._context.settings.clock()
         if not settings.push_key:
-            raise HTTPException(404, "This server cannot send to browsers.")
+            raise HTTPException(404, _("This server cannot send to browsers."))
         found = Subscription(*(text_of(form, key) for key in Subscription._fields))
         fault = found.fault() or fault_of_url(found.endpoint, allow_private=settings.push_private)
         if fault:
-            raise HTTPException(400, f"This browser cannot get notices: {fault}.")
+            raise HTTPException(400, _("This browser cannot get notices: %(fault)s.", fault=fault))
         label = cleaned(text_of(form, "label"))[:80] or "Browser"
 
         def add(tx: sqlite3.Connection) -> None:
@@ -90,7 +91,7 @@ class PushPages(PageGroup):
             return found
 
         if not await self._context.write(remove):
-            raise HTTPException(404, "There is no such browser.")
+            raise HTTPException(404, _("There is no such browser."))
         self._apply()
         return RedirectResponse("/account", 303)
 

@@ -18,6 +18,7 @@ from alerts.page.config_file import Edit
 from alerts.page.forms import changes, shown
 from alerts.page.page_context import Access, FormSize, NavLink, PageGroup, serves, text_of
 from alerts.page.setting_forms import ADDRESS_FILES, FORMS, UNREGISTERED
+from language.messages import Words, _, mark
 from storage import audit
 from storage.audit import AuditKind
 
@@ -32,19 +33,29 @@ if TYPE_CHECKING:
     from alerts.page.guard import Session
 
 _NEW: Final = "new"
+_CHANGES: Final = Words(
+    {
+        "added": mark("added"),
+        "changed": mark("changed"),
+        "removed": mark("removed"),
+        "undone": mark("undone"),
+    }
+)
 _LONGEST: Final = 1500
 """Most characters of an entry, before or after, in the audit log."""
 _SHOWN: Final = 10
 _TESTS_S: Final = 60.0
 _MOST_TESTS: Final = 3
-_NOT_HERE: Final = "This service was started without a configuration file that can be changed."
+_NOT_HERE: Final = mark(
+    "This service was started without a configuration file that can be changed."
+)
 
 
 class SetupPages(PageGroup):
     """The list of settings, their forms, undo, and test notices."""
 
     nav: ClassVar[tuple[NavLink, ...]] = (
-        NavLink("/settings", "Settings", ("/settings/",), Right.DUTY),
+        NavLink("/settings", mark("Settings"), ("/settings/",), Right.DUTY),
     )
     _tests: ClassVar[dict[str, list[float]]] = {}
 
@@ -59,11 +70,11 @@ class SetupPages(PageGroup):
         config = self._config()
         found = await self._context.read(lambda db: _last_changes(db, 1))
         if not found:
-            raise HTTPException(404, "There is no change to undo.")
+            raise HTTPException(404, _("There is no change to undo."))
         detail = found[0]
         form = next((f for f in FORMS if f.section == detail["section"]), None)
         if form is None or not request.state.session.may(form.right):
-            raise HTTPException(403, "Only those who may make this change can undo it.")
+            raise HTTPException(403, _("Only those who may make this change can undo it."))
         try:
             change = await self._context.in_thread(
                 config.prepare_undo, detail["file_after"], detail["file_before"]
@@ -80,13 +91,15 @@ class SetupPages(PageGroup):
         session, now = request.state.session, self._context.settings.clock()
         person = text_of(request.state.form, "person") or session.person
         if person != session.person and not session.may(Right.SETTINGS):
-            raise HTTPException(403, "Only administrators can send test notices to others.")
+            raise HTTPException(403, _("Only administrators can send test notices to others."))
         member = self._context.policy.member(person)
         if member is None:
-            raise HTTPException(404, "There is no such person.")
+            raise HTTPException(404, _("There is no such person."))
         recent = [at for at in self._tests.get(session.person, ()) if at > now - _TESTS_S]
         if len(recent) >= _MOST_TESTS:
-            raise HTTPException(429, "Wait a minute before the next test.", {"Retry-After": "60"})
+            raise HTTPException(
+                429, _("Wait a minute before the next test."), {"Retry-After": "60"}
+            )
         self._tests[session.person] = [*recent, now]
         results = await self._context.settings.send_test(member)
         return self._context.render(request, "settings_test.html", member=member, results=results)
@@ -129,7 +142,7 @@ class SetupPages(PageGroup):
         form, version = self._form(request), await self._version()
         index = self._index_of(request, form, version)
         if index is None or not form.may_add:
-            raise HTTPException(404, "There is no such entry.")
+            raise HTTPException(404, _("There is no such entry."))
         try:
             await self._save(request, form, version, [Edit(form.section, index, None)])
         except ConfigFaultsError as error:
@@ -144,7 +157,7 @@ class SetupPages(PageGroup):
     def _config(self) -> ConfigFile:
         config = self._context.settings.config
         if config is None:
-            raise HTTPException(404, _NOT_HERE)
+            raise HTTPException(404, _(_NOT_HERE))
         return config
 
     async def _version(self) -> ConfigVersion:
@@ -160,9 +173,11 @@ class SetupPages(PageGroup):
         """Return the form of a path; raise 404, or 403 if the role may not change it."""
         form = next((f for f in FORMS if f.slug == request.path_params["form"]), None)
         if form is None:
-            raise HTTPException(404, "There is no such setting.")
+            raise HTTPException(404, _("There is no such setting."))
         if not (request.state.session.may(form.right) or form.own):
-            raise HTTPException(403, f"This is for the roles {who_may(form.right)}.")
+            raise HTTPException(
+                403, _("This is for the roles %(roles)s.", roles=who_may(form.right))
+            )
         return form
 
     def _visible(
@@ -180,7 +195,7 @@ class SetupPages(PageGroup):
             return None
         visible = {str(k): k for k, _ in self._visible(session, form, version.tree)}
         if text not in visible:
-            raise HTTPException(404, "There is no such entry.")
+            raise HTTPException(404, _("There is no such entry."))
         return visible[text]
 
     async def _save(
@@ -237,17 +252,18 @@ class SetupPages(PageGroup):
             and not version.problem
             and session.may(rights.get(last[0]["section"], Right.SETTINGS))
         )
-        done = "The last change is undone." if "undone" in request.query_params else ""
+        done = _("The last change is undone.") if "undone" in request.query_params else ""
         return self._context.render(
             request,
             "settings.html",
             status,
+            change_words=_CHANGES,
             forms=[
                 (f, len(self._visible(session, f, version.tree)))
                 for f in FORMS
                 if version and (session.may(f.right) or f.own)
             ],
-            problem=_NOT_HERE if version is None else version.problem,
+            problem=_(_NOT_HERE) if version is None else version.problem,
             last=last if session.may(Right.SETTINGS) else last[:1] if undoable else [],
             undoable=undoable,
             error=error,
@@ -272,7 +288,7 @@ class SetupPages(PageGroup):
             version=version.hash,
             problem=version.problem,
             errors=errors,
-            done="Saved." if "saved" in request.query_params else "",
+            done=_("Saved.") if "saved" in request.query_params else "",
         )
 
     async def _page(

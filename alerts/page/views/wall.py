@@ -29,6 +29,7 @@ from alerts.page.page_context import (
     serves,
     text_of,
 )
+from language.messages import _
 from storage import audit
 from storage.audit import AuditKind
 
@@ -74,7 +75,7 @@ class WallPages(PageGroup):
         await self._admit(request)
         found = await self._context.in_thread(self._floor_plan().picture)
         if found is None:
-            raise HTTPException(404, "There is no floor plan.")
+            raise HTTPException(404, _("There is no floor plan."))
         headers = {"Content-Security-Policy": _PICTURE_POLICY}
         return Response(found[0], media_type=found[1], headers=headers)
 
@@ -82,11 +83,11 @@ class WallPages(PageGroup):
     async def open(self, request: Request) -> Response:
         """Exchange the token of a link for a cookie of this view."""
         if not same_origin(request):
-            raise HTTPException(403, "This form was not sent from this page.")
+            raise HTTPException(403, _("This form was not sent from this page."))
         token = text_of(await form_of(request), "token").strip()
         if not await self._context.read(lambda db: kiosks.is_valid(db, token)):
             wait = self._limit.take(client_of(request), "", self._context.settings.clock())
-            raise HTTPException(429 if wait > 0 else 403, "This link is not valid any more.")
+            raise HTTPException(429 if wait > 0 else 403, _("This link is not valid any more."))
         response = Response(status_code=204)
         response.set_cookie(
             WALL_COOKIE,
@@ -101,7 +102,9 @@ class WallPages(PageGroup):
 
     async def _admit(self, request: Request) -> None:
         if not await self._context.may_see_wall(request):
-            raise HTTPException(403, "This screen is not set up. An administrator makes its link.")
+            raise HTTPException(
+                403, _("This screen is not set up. An administrator makes its link.")
+            )
 
     async def _content(self) -> dict[str, Any]:
         context, settings = self._context, self._context.settings
@@ -133,9 +136,11 @@ class WallPages(PageGroup):
         session, now = request.state.session, self._context.settings.clock()
         name = cleaned(text_of(request.state.form, "name"))[: kiosks.LONGEST_NAME]
         if not name:
-            return await self._setup(request, "Give the screen a name, such as Front office.", 400)
+            return await self._setup(
+                request, _("Give the screen a name, such as Front office."), 400
+            )
         if len(await self._context.read(kiosks.listed)) >= kiosks.MOST:
-            return await self._setup(request, "There are too many screens. Revoke some.", 400)
+            return await self._setup(request, _("There are too many screens. Revoke some."), 400)
 
         def make(tx: sqlite3.Connection) -> str:
             self._audit(tx, session.person, "screen added", name, now)
@@ -155,7 +160,7 @@ class WallPages(PageGroup):
             return name
 
         if not await self._context.write(revoke):
-            raise HTTPException(404, "There is no such screen.")
+            raise HTTPException(404, _("There is no such screen."))
         return RedirectResponse("/wall/setup", 303)
 
     @serves("/wall/plan", Right.SETTINGS, methods=("POST",), size=FormSize.UPLOAD)
@@ -174,7 +179,7 @@ class WallPages(PageGroup):
             except PictureError as error:
                 return await self._setup(request, str(error), 400)
         else:
-            return await self._setup(request, "Choose a picture.", 400)
+            return await self._setup(request, _("Choose a picture."), 400)
         await self._context.write(lambda tx: self._audit(tx, session.person, what, "", now))
         return RedirectResponse("/wall/setup", 303)
 
@@ -194,7 +199,7 @@ class WallPages(PageGroup):
 
     def _floor_plan(self) -> FloorPlan:
         if self._plan is None:
-            raise HTTPException(404, "There is no floor plan.")
+            raise HTTPException(404, _("There is no floor plan."))
         return self._plan
 
     def _audit(self, tx: sqlite3.Connection, actor: str, what: str, name: str, now: float) -> None:
