@@ -24,11 +24,15 @@ class StorageUnavailableError(StorageError):
     """The disk or the database refuses at the moment; the same call may succeed later.
 
     `retry_after_s`: how long the store asks to be left alone; None if it does not say.
+    `meaning`: of the answer of a server; empty if there is none.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, meaning: str = ""
+    ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.meaning = meaning
 
 
 class StorageCorruptError(StorageUnavailableError):
@@ -36,7 +40,14 @@ class StorageCorruptError(StorageUnavailableError):
 
 
 class BatchRefusedError(StorageError):
-    """A store refuses a batch for what is in it; the same batch would be refused again."""
+    """A store refuses a batch for what is in it; the same batch would be refused again.
+
+    `meaning`: of the answer of a server.
+    """
+
+    def __init__(self, message: str, *, meaning: str = "") -> None:
+        super().__init__(message)
+        self.meaning = meaning
 
 
 class SchemaTooNewError(StorageError):

@@ -24,6 +24,7 @@ from storage.database_file import DatabaseFile
 from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.sqlite import migrate
 from storage.timeseries import rollup
+from storage.timeseries.influx_answers import Meaning
 from storage.timeseries.influx_http import InfluxHttp, quoted
 from storage.timeseries.line_protocol import (
     QUARANTINE,
@@ -141,7 +142,7 @@ class InfluxSeries(DatabaseFile):
             self.http.write(self._encoder.encode(readings))
         except BatchRefusedError as error:
             kept_from = self._clock() - self._retention.keep_s(None) + _MARGIN_S
-            if "retention" in str(error) and all(r.time > kept_from for r in readings):
+            if error.meaning == Meaning.TOO_OLD and all(r.time > kept_from for r in readings):
                 raise StorageUnavailableError(
                     f"{self.http.settings.url} refuses current readings as older than it keeps:"
                     " its clock is wrong, or `plumewatch storage setup` was not run after"
@@ -338,7 +339,7 @@ class InfluxSeries(DatabaseFile):
         try:
             return bool(self.http.query(f'SELECT "n" FROM {place} LIMIT 1'))  # noqa: S608 - names of ours
         except StorageUnavailableError as error:
-            if "retention policy not found" in str(error) or self.http.server().major > 1:
+            if error.meaning == Meaning.NO_POLICY or self.http.server().major > 1:
                 return False
             raise
 

@@ -1,20 +1,9 @@
-"""HTTP to an InfluxDB of any generation, and what its answers mean.
+"""HTTP to an InfluxDB of any generation.
 
 The generation is requested once (``/ping``, then ``/health``) and decides the write path, the names
 of its parameters, and how the secret is sent (`Dialect`). Everything is read through InfluxQL on
 ``/query``, which 1.x and 3 have and 2.x answers for every bucket of a name by virtual mapping.
-
-=====================  =========================================================================
-answer to a write      meaning
-=====================  =========================================================================
-2xx                    stored (by default on the server's disk before it answers)
-400, 413, 422          refused for its content, perhaps in part: `BatchRefusedError`. What was
-                       stored is stored again, onto itself
-429, 503               not now: `StorageUnavailableError` with ``Retry-After``
-401, 403, 404          token, right, database: readings are kept (`StorageUnavailableError`) until
-                       somebody corrects it
-all else, no answer    `StorageUnavailableError`
-=====================  =========================================================================
+What answers mean: `storage.timeseries.influx_answers`.
 """
 
 from __future__ import annotations
@@ -29,6 +18,7 @@ import msgspec
 
 from storage.bounded_call import BoundedCallError, BoundedThreads, ahead_s_of, retry_after_s
 from storage.errors import BatchRefusedError, StorageUnavailableError
+from storage.timeseries.influx_answers import REFUSED, Meaning, meaning_of, message_in, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,10 +30,8 @@ _DEADLINE_S: Final = 60.0
 _THREADS: Final = 8
 _IMPORTING: Final = threading.Lock()
 """Two threads that import the client library at once find parts of it missing."""
-_REFUSED: Final = frozenset({400, 413, 422})
 _SKEW_S: Final = 60.0
 _UNITS: Final = ((86_400, "days"), (3600, "h"), (60, "min"))
-_NOTHING_TO_WRITE: Final = ("requires points", "no points", "empty", "missing line", "no data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +103,7 @@ class InfluxHttp:
             raise ValueError("the URL of InfluxDB must be http[s]://host[:port], without a user")
         self._client: Any = None
         self._server: Server | None = None
+        self._holds = "database"
         self._threads = BoundedThreads("influx", _THREADS)
         self.skew_s = 0.0
 
@@ -130,6 +119,7 @@ class InfluxHttp:
         """
         if self._server is None:
             self._server = self._probe()
+            self._holds = self._server.dialect.holds
         return self._server
 
     def check_connection(self) -> str:
@@ -174,6 +164,7 @@ class InfluxHttp:
 
     def query(self, statement: str, *, change: bool = False) -> list[dict[str, Any]]:
         """Return the series that an InfluxQL statement finds; times are nanoseconds."""
+        self.server()  # its generation says what a refusal means
         query = {"db": self.settings.database, "epoch": "ns"}
         try:
             if change:  # in the body, as it may hold a password
@@ -183,17 +174,15 @@ class InfluxHttp:
             else:
                 status, _, body = self._call("GET", "/query", {**query, "q": statement})
         except BatchRefusedError as error:
-            raise StorageUnavailableError(str(error)) from error
+            raise StorageUnavailableError(str(error), meaning=error.meaning) from error
         try:
-            answer = msgspec.json.decode(body)
-            results = answer["results"]
-            message = answer.get("error") or next((r["error"] for r in results if "error" in r), "")
-        except (msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
+            results = [dict(result) for result in msgspec.json.decode(body)["results"]]
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
             raise StorageUnavailableError(
                 f"{self.settings.url}: /query does not answer as InfluxDB does ({status})"
             ) from error
-        if message:
-            raise StorageUnavailableError(self._sentence(status, str(message)))
+        if message := message_in(body):
+            raise self._refusal(status, message)
         return [series for result in results for series in result.get("series", ())]
 
     def request(
@@ -214,7 +203,7 @@ class InfluxHttp:
         try:
             self.write(b"\n")
         except BatchRefusedError as error:
-            if not any(words in str(error).lower() for words in _NOTHING_TO_WRITE):
+            if error.meaning != Meaning.EMPTY:
                 raise StorageUnavailableError(str(error)) from error
 
     def _probe(self) -> Server:
@@ -272,35 +261,31 @@ class InfluxHttp:
     def _translated(self, error: Any) -> StorageUnavailableError | BatchRefusedError:
         status = int(error.status or 0)
         raw = error.body or b""
-        message = _message(raw if isinstance(raw, bytes) else str(raw).encode())
-        sentence = self._sentence(status, message or str(error.reason or ""))
+        message = message_in(raw if isinstance(raw, bytes) else str(raw).encode())
         if status == 404:
             self._server = None
-        if status in _REFUSED and "database not found" not in message:
-            return BatchRefusedError(sentence)
         wish = error.headers.get("Retry-After") if error.headers else None
-        return StorageUnavailableError(sentence, retry_after_s=retry_after_s(wish, time.time()))
+        return self._refusal(status, message or str(error.reason or ""), wish)
 
-    def _sentence(self, status: int, message: str) -> str:
-        url, name = self.settings.url, self.settings.database
-        holds = self._server.dialect.holds if self._server else "database"
-        detail = f" ({message[:200]})" if message else ""
-        if status in (401, 403):
-            what = f"{url} does not accept the token or password"
-            if status == 403:
-                what = f"{url}: the token or user has no right to {holds} {name!r}"
-            return f"{what}{detail}"
-        if "retention policy not found" in message:
-            return f"{url}: {holds} {name!r} is not set up{detail}; run `plumewatch storage setup`"
-        if status == 404 or "not found" in message:
-            return f"{url} has no {holds} {name!r}{detail}; `plumewatch storage setup` makes it"
-        message = message.lower()
-        words = f"answers {status}"
-        if any(sign in message for sign in ("read-only", "read only", "readonly")):
-            words = "accepts no writes at the moment"
-        elif "no space left" in message:
-            words = "has a full disk"
-        return f"{url} {words}{detail}"
+    def _refusal(
+        self, status: int, message: str, retry_after: str | None = None
+    ) -> StorageUnavailableError | BatchRefusedError:
+        """Return the error that an answer stands for."""
+        settings = self.settings
+        meaning = meaning_of(status, message) or Meaning.OTHER
+        words = sentence(
+            meaning,
+            status,
+            message,
+            url=settings.url,
+            name=settings.database,
+            org=settings.org,
+            holds=self._holds,
+        )
+        if meaning in REFUSED:
+            return BatchRefusedError(words, meaning=meaning)
+        wait = retry_after_s(retry_after, time.time())
+        return StorageUnavailableError(words, retry_after_s=wait, meaning=meaning)
 
     def _opened(self) -> Any:
         client = self._client
@@ -332,16 +317,6 @@ def _version_in(body: bytes) -> str:
     except msgspec.MsgspecError:
         return ""
     return str(found.get("version") or "")
-
-
-def _message(body: bytes) -> str:
-    """Return the server's own words, in one line."""
-    try:
-        found = msgspec.json.decode(body, type=dict[str, Any])
-        text = str(found.get("error") or found.get("message") or "")
-    except msgspec.MsgspecError:
-        text = body[:1000].decode("utf-8", "replace")
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _why(error: Exception) -> str:

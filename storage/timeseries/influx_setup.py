@@ -14,7 +14,8 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from storage.errors import BatchRefusedError, StorageError, StorageUnavailableError
+from storage.errors import BatchRefusedError, StorageUnavailableError
+from storage.timeseries.influx_answers import Meaning
 from storage.timeseries.influx_http import InfluxHttp, quoted
 from storage.timeseries.line_protocol import QUARANTINE, READING
 from storage.timeseries.records import MEASUREMENTS
@@ -86,7 +87,7 @@ def _continuous_queries(http: InfluxHttp) -> list[str]:
 def _tasks(http: InfluxHttp) -> list[dict[str, Any]]:
     if http.server().major != 2:
         return []
-    org_id = organisation(http)
+    org_id = organization(http)
     names = [f"plumewatch_{http.settings.database}_{level.name}" for level in LEVELS]
     return [
         task
@@ -133,7 +134,7 @@ def _policy(http: InfluxHttp, verb: str, policy: str, days: int) -> None:
 
 def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, float]]:
     name = http.settings.database
-    org_id = organisation(http)
+    org_id = organization(http)
     bucket = _bucket(http, org_id, name, retention.raw_days)
     _map(http, org_id, bucket, "autogen")
     yield f"bucket {name!r}, readings are kept for {retention.raw_days} days", 0.0
@@ -147,12 +148,20 @@ def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, flo
         yield f"task {task['name']!r} of an earlier version is removed", 0.0
 
 
-def organisation(http: InfluxHttp) -> str:
-    """Return the id of the organisation in the settings, or raise `StorageUnavailableError`."""
-    org = http.settings.org
-    found = http.found("/api/v2/orgs", {"org": org}, "orgs")
+def organization(http: InfluxHttp) -> str:
+    """Return the id of the organization in the settings, or raise `StorageUnavailableError`."""
+    settings = http.settings
+    if not settings.org:
+        raise StorageUnavailableError(
+            f"timeseries.org is missing: name the organization of bucket {settings.database!r} at"
+            f" {settings.url}"
+        )
+    found = http.found("/api/v2/orgs", {"org": settings.org}, "orgs")
     if not found:
-        raise StorageUnavailableError(f"{http.settings.url} has no organisation {org!r}")
+        raise StorageUnavailableError(
+            f"{settings.url} has no organization {settings.org!r}, or does not show it to this"
+            " token: setup needs one that may read organizations"
+        )
     return str(found[0]["id"])
 
 
@@ -161,7 +170,7 @@ def bucket_id(http: InfluxHttp, org_id: str, name: str) -> str:
     try:
         found = http.found("/api/v2/buckets", {"orgID": org_id, "name": name}, "buckets")
     except StorageUnavailableError as error:
-        if "not found" not in str(error):
+        if error.meaning != Meaning.NO_BUCKET:
             raise
         return ""
     return str(found[0]["id"]) if found else ""
@@ -212,8 +221,8 @@ def _set_up_3(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, flo
             if level is None:
                 raise
             outcome = "made by the first write, kept for ever"
-        except StorageError as error:
-            if "exist" not in str(error).lower() and "409" not in str(error):
+        except StorageUnavailableError as error:
+            if error.meaning != Meaning.EXISTS:
                 raise
             outcome = "there already, kept as it was made"
         yield f"database {database!r}: {outcome}", 0.0
@@ -268,7 +277,7 @@ def _user(http: InfluxHttp, *, writes: bool) -> tuple[str, str]:
 
 
 def _token(http: InfluxHttp, *, writes: bool) -> tuple[str, str]:
-    org_id, name = organisation(http), http.settings.database
+    org_id, name = organization(http), http.settings.database
     permissions: list[dict[str, Any]] = []
     for bucket in (name, f"{name}/{MINUTE.name}", f"{name}/{QUARTER_HOUR.name}"):
         found = bucket_id(http, org_id, bucket)

@@ -204,7 +204,7 @@ def test_on_2x():
         done(http, 0.0)
         assert recorded.tasks.keys() == {"theirs"}
         done(http, 0.0, Retention(5, 50, 500))
-        with pytest.raises(StorageUnavailableError, match="no organisation 'other'"):
+        with pytest.raises(StorageUnavailableError, match="no organization 'other'"):
             done(InfluxHttp(InfluxSettings(stub.url, "air", org="other")), 0.0)
     assert recorded.buckets == {"air": 5, "air/m1": 50, "air/m15": 500}
     mapped = {key: sent["bucketID"] for key, sent in recorded.mappings.items()}

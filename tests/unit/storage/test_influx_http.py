@@ -289,7 +289,7 @@ def test_a_wrong_password_keeps_readings(tmp_path):
         good.check_write()
         for user, password, output in (
             ("root", "wrong", "does not accept the token or password"),
-            ("looker", "look", "no right to database 'air'"),
+            ("looker", "look", "no right to write to database 'air'"),
         ):
             settings = InfluxSettings(server.url, "air", username=user, secret=password)
             with InfluxSeries(settings, REGISTRY, tmp_path / f"{user}.db") as store:

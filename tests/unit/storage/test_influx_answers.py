@@ -1,0 +1,158 @@
+"""Every refusal that a real 1.6.7, 1.12.4, 2.8.0 and 3 Core gave is understood, by one table."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from storage.errors import BatchRefusedError, StorageUnavailableError
+from storage.timeseries.influx_answers import Meaning, meaning_of, message_in
+from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
+from tests.support.influx import FakeServer
+
+RECORDED = json.loads(
+    (Path(__file__).parents[2] / "support/influx_refusals.json").read_text(encoding="utf-8")
+)
+MEANINGS = {
+    "without token": Meaning.TOKEN,
+    "with a wrong token": Meaning.TOKEN,
+    "write with a token that may only read": Meaning.NO_WRITE,
+    "with a token that may only read": Meaning.NO_RIGHT,
+    "query with a token that may only write": Meaning.NO_DATABASE,
+    "query of a policy whose bucket the token may not read": Meaning.NO_POLICY,
+    "query a policy that is not there": Meaning.NO_POLICY,
+    "query of a database that is not there": Meaning.NO_DATABASE,
+    "organisation not found": Meaning.NO_ORG,
+    "write to another org": Meaning.NO_ORG,
+    "write without org": Meaning.ORG_NOT_NAMED,
+    "bucket not found": Meaning.NO_BUCKET,
+    "write after it was removed": Meaning.NO_BUCKET,
+    "made twice": Meaning.EXISTS,
+    "onboarding twice": Meaning.EXISTS,
+    "write older than the retention": Meaning.TOO_OLD,
+    "write nothing": Meaning.EMPTY,
+    "write an empty line": Meaning.EMPTY,
+    "types in conflict": Meaning.CONTENT,
+    "whose types conflict": Meaning.CONTENT,
+    "cannot be parsed": Meaning.CONTENT,
+    "write not finite": Meaning.CONTENT,
+    "write 60 MB": Meaning.CONTENT,
+    "write v3 partial": Meaning.CONTENT,
+    "database with a bad name": Meaning.CONTENT,
+    "InfluxQL DELETE": Meaning.OTHER,
+    "InfluxQL CREATE DATABASE": Meaning.OTHER,
+    "InfluxQL CREATE RETENTION POLICY": Meaning.OTHER,
+    "InfluxQL SELECT INTO": Meaning.OTHER,
+    "two statements": Meaning.OTHER,
+    "bucket with too short retention": Meaning.OTHER,
+}
+"""By the end of what was asked."""
+OF_ONE_SERVER = {
+    ("1.6.7", "write to a bucket that is not there"): Meaning.NO_DATABASE,
+    ("1.12.4", "write to a bucket that is not there"): Meaning.NO_DATABASE,
+    ("2.8.0", "write to a bucket that is not there"): Meaning.NO_BUCKET,
+    ("1.12.4", "InfluxQL DELETE"): Meaning.CONTENT,  # a keyword in it, 400
+    ("3.7.0", "query that cannot be parsed"): Meaning.OTHER,  # 500
+}
+AIMLESS = {"ping", "ping head", "health", "ready"}
+"""Of 3 without a token (401), or with no such path (404)."""
+
+
+def expected(server, name):
+    if (server, name) in OF_ONE_SERVER:
+        return OF_ONE_SERVER[server, name]
+    ends = [words for words in MEANINGS if name.endswith(words)]
+    return MEANINGS[max(ends, key=len)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [answer for answer in RECORDED if answer["name"] not in AIMLESS],
+    ids=lambda answer: f"{answer['server']} {answer['name']}",
+)
+def test_a_recorded_refusal(answer):
+    message = message_in(answer["body"].encode())
+    assert meaning_of(answer["status"], message) == expected(answer["server"], answer["name"])
+
+
+def test_what_refuses_nothing():
+    assert meaning_of(204, "") is None
+    assert meaning_of(200, message_in(b'{"results":[{"statement_id":0}]}')) is None
+
+
+def recorded(server, name):
+    (found,) = [a for a in RECORDED if (a["server"], a["name"]) == (server, name)]
+    return found
+
+
+def said(server, name):
+    """Return the error that the client makes of an answer."""
+    answer = recorded(server, name)
+    version = server if server[0] != "2" else f"v{server}"
+
+    def reply(_method, path, *_):
+        if path == "/ping":
+            return 204, {"X-Influxdb-Version": version}, b""
+        return answer["status"], {}, answer["body"].encode()
+
+    with FakeServer(reply) as stub:
+        http = InfluxHttp(InfluxSettings(stub.url, "air", org="school", secret="secret"))
+        ask = partial(http.query, "SELECT 1")
+        if answer["path"] != "/query":
+            ask = partial(http.write, b"x y=1 1")
+        with pytest.raises((StorageUnavailableError, BatchRefusedError)) as caught:
+            ask()
+        return type(caught.value), str(caught.value).replace(stub.url, "URL")
+
+
+@pytest.mark.parametrize(
+    ("server", "name", "sentence"),
+    [
+        (
+            "2.8.0",
+            "query with a token that may only write",
+            "URL lets this token read no bucket 'air' (database not found: air): it may only write",
+        ),
+        (
+            "2.8.0",
+            "query of a policy whose bucket the token may not read",
+            "URL lets this token read no bucket 'air/m1' (retention policy not found: m1)",
+        ),
+        (
+            "2.8.0",
+            "write with a token that may only read",
+            "URL: the token or user has no right to write to bucket 'air' (insufficient",
+        ),
+        (
+            "2.8.0",
+            "write to another org",
+            "URL has no organization 'school', or does not show it to this token",
+        ),
+        (
+            "2.8.0",
+            "write without org",
+            "timeseries.org is missing: name the organization of bucket",
+        ),
+        (
+            "2.8.0",
+            "write to a bucket that is not there",
+            "URL has no bucket 'air' (bucket \"nowhere\" not found); `plumewatch",
+        ),
+        ("2.8.0", "write with a wrong token", "URL does not accept the token or password"),
+        ("3.7.0", "write with a wrong token", "URL does not accept the token or password"),
+        ("1.6.7", "write to a bucket that is not there", "URL has no database 'air'"),
+        ("1.12.4", "query a policy that is not there", "URL: database 'air' is not set up"),
+    ],
+)
+def test_each_missing_right_has_a_sentence_of_its_own(server, name, sentence):
+    kind, words = said(server, name)
+    assert kind is StorageUnavailableError
+    assert words.startswith(sentence)
+
+
+@pytest.mark.parametrize("server", ["1.6.7", "1.12.4", "2.8.0"])
+def test_a_value_of_another_type_is_refused_and_not_taken_for_the_clock(server):
+    kind, words = said(server, "write types in conflict")
+    assert kind is BatchRefusedError
+    assert "field type conflict" in words
