@@ -143,25 +143,6 @@ def bound(tx: sqlite3.Connection, limit: int) -> int:
     ).rowcount
 
 
-class ActiveFaults(NamedTuple):
-    """Faults and tampering of a sensor that have not ended; `detail` describes the faults."""
-
-    faults: int
-    tampered: bool
-    detail: str
-
-
-def active_faults(connection: sqlite3.Connection) -> dict[str, ActiveFaults]:
-    """Return the faults and tampering that go on, by sensor."""
-    rows = connection.execute(
-        "SELECT sensor, sum(kind = 'sensor_fault') AS faults, max(kind = 'tamper') AS tampered,"
-        " coalesce(group_concat(iif(kind = 'sensor_fault', detail, NULL), '; '), '') AS detail"
-        " FROM (SELECT * FROM alert_event WHERE phase IN ('alerted', 'updated')"
-        " AND kind IN ('sensor_fault', 'tamper') ORDER BY onset) GROUP BY sensor"
-    )
-    return {r["sensor"]: ActiveFaults(r["faults"], bool(r["tampered"]), r["detail"]) for r in rows}
-
-
 class DueRecords:
     """What waits, as a writer reads it (`storage.timeseries.writer`), and where it goes."""
 

@@ -14,7 +14,7 @@ import msgspec
 
 from alerts.incidents import threshold_adjustments
 from alerts.outbound import series_records
-from alerts.outbound.series_records import active_faults
+from alerts.outbound.sensor_conditions import Condition, active_faults, condition_of
 from detection.liveness import SensorLife, SensorState
 from reports.kpis import duty_hours
 from storage import firmware
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Mapping
 
-    from alerts.outbound.series_records import ActiveFaults
+    from alerts.outbound.sensor_conditions import ActiveFaults
     from detection.alert_thresholds import ThresholdReport
     from reports.rows import DutySpan
     from storage.firmware import Firmware
@@ -69,6 +69,7 @@ class StateSummary:
 class _Recorded(msgspec.Struct):
     counts: dict[str, dict[str, int]]
     expected: dict[str, int]
+    conditions: dict[str, tuple[Condition, float]] = {}
 
 
 @dataclass(slots=True)
@@ -79,6 +80,7 @@ class StateRecorder:
     - `totals`: returns the counters or the gauges of the service, by field.
     - `failing`: returns the parts that do not work and why, empty if all work.
     - `on_duty`: returns who was on duty between two moments, Unix seconds.
+    - `room_names`: name of each room by its id.
     - `duty_until`: up to when duty hours are recorded, Unix seconds.
     """
 
@@ -88,6 +90,7 @@ class StateRecorder:
     failing: Callable[[], str]
     on_duty: Callable[[float, float], Iterable[DutySpan]]
     version: str
+    room_names: Mapping[str, str] = field(default_factory=dict)
     duty_until: float = 0.0
     _since: float = 0.0
     _totals: dict[str, float] = field(default_factory=dict)
@@ -95,6 +98,7 @@ class StateRecorder:
     _health_due: float = 0.0
     _counts: Counts = field(default_factory=dict)
     _expected: dict[str, int] = field(default_factory=dict)
+    _conditions: dict[str, tuple[Condition, float]] = field(default_factory=dict)
     _online_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def begin(
@@ -113,10 +117,11 @@ class StateRecorder:
         if recorded is not None:
             before = msgspec.json.decode(recorded, type=_Recorded)
             self._counts, self._expected = {**self._counts, **before.counts}, before.expected
+            self._conditions = before.conditions
 
     def recorded(self) -> bytes:
         """Return what the records so far add up to; to be stored with them."""
-        return msgspec.json.encode(_Recorded(self._counts, self._expected))
+        return msgspec.json.encode(_Recorded(self._counts, self._expected, self._conditions))
 
     def records(self, now: float, lives: Lives, stored: StateSummary) -> list[Record]:
         """Return the records that are due, for the time since the last call."""
@@ -156,11 +161,34 @@ class StateRecorder:
             self._expected[name] = life.expected
             if life.last_seen is not None:
                 fields["last_seen"] = life.last_seen
+            fields |= self._condition(sensor, life, stored.active_faults.get(name), now)
             fields |= _state_fields(name, stored, differs=name in differs)
             records.append(Record("sensor_health", now, fields, sensor=name))
         self._health_since = now
         self._online_s.clear()
         return records
+
+    def _condition(
+        self, sensor: Sensor, life: SensorLife, active: ActiveFaults | None, now: float
+    ) -> Fields:
+        """Return the condition of a sensor, since when, and the one before if it has changed."""
+        condition, begun = condition_of(life, active)
+        before = self._conditions.get(sensor.id)
+        if begun is None:
+            begun = before[1] if before and before[0] is condition else now
+        self._conditions[sensor.id] = condition, begun
+        fields: Fields = {
+            "condition": condition.value,
+            "condition_since": begun,
+            "urgency": float(condition.urgency),
+            "changed": float(before is not None and before[0] is not condition),
+        }
+        if before is not None and before[0] is not condition:
+            fields["condition_before"] = before[0].value
+        if sensor.room in self.room_names:
+            fields["room_name"] = self.room_names[sensor.room]
+            fields["room_choice"] = f"{self.room_names[sensor.room]} | {sensor.room}"
+        return fields
 
     def _missed_duty(self, now: float) -> list[Record]:
         """Return duty hours while nothing ran, one record per clock hour."""

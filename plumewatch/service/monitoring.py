@@ -21,6 +21,7 @@ from plumewatch.service.maintenance import Deletion, Maintenance
 from plumewatch.service.meters import Meters
 from plumewatch.service.supervisor import Task, after
 from plumewatch.service.watchdog import Watchdog
+from reports.rows import room_names
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class Monitoring:
             lambda: describe_failing(health.parts()),
             partial(school_of(config).duty, roster.shifts if roster else ()),
             __version__,
+            room_names((r.id, r.name, r.floor, r.building) for r in registry.rooms.values()),
         )
         self.maintenance = Maintenance(
             resources,

@@ -236,19 +236,6 @@ def test_those_of_before_wait_when_the_tables_are_made(tmp_path, engine, make_ev
     connection.close()
 
 
-def test_which_events_are_active(db, engine, make_event):
-    handle(db, engine, make_event(NOW, kind=EventKind.SENSOR_FAULT, detail="pm25 is frozen"))
-    handle(db, engine, make_event(NOW, sensor="s2", kind=EventKind.TAMPER))
-    handle(db, engine, make_event(NOW, sensor="s3", kind=EventKind.VAPE))
-    assert series_records.active_faults(db) == {
-        "s1": (1, False, "pm25 is frozen"),
-        "s2": (0, True, ""),
-    }
-    over = make_event(NOW, sensor="s2", kind=EventKind.TAMPER, phase=EventPhase.ENDED, end=NOW + 1)
-    handle(db, engine, over)
-    assert series_records.active_faults(db).keys() == {"s1"}
-
-
 class TestWatch:
     """Class probabilities commit with the batch that they are of."""
 

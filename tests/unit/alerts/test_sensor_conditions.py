@@ -1,0 +1,123 @@
+"""Which sensor needs a visit, why, and since when."""
+
+import pytest
+
+from alerts.engine import AlertEngine
+from alerts.outbound.sensor_conditions import Condition, active_faults, condition_of
+from alerts.outbound.state_summary import StateRecorder, StateSummary
+from detection.events import DETAILS, EventKind, EventPhase
+from detection.liveness import SensorLife, SensorState
+from plumewatch.service.data_folder import prepare_state
+from storage.registry import Sensor
+from storage.sqlite import connect, transaction
+from storage.timeseries.records import checked
+
+NOW = 1_790_000_000.0
+BATTERY = "the battery is at 9 %"
+DUSTY = "the cleanest air of each of 3 days reads 9 µg/m³, it was 2 µg/m³: the sensor may be dusty"
+FROZEN = "PM2.5 has been exactly 4.0 µg/m³ for 2 h"
+ALIVE = SensorLife(SensorState.ALIVE, NOW - 5, 5.0, 100)
+OFFLINE = SensorLife(SensorState.OFFLINE, NOW - 900, 5.0, 100)
+NEVER = SensorLife(SensorState.NEVER, None, 5.0, 0)
+
+
+@pytest.fixture
+def db(tmp_path):
+    connection = connect(tmp_path / "state.db")
+    prepare_state(connection)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def handle(db, registry, policy):
+    engine = AlertEngine(registry, policy)
+
+    def handled(*events):
+        with transaction(db) as tx:
+            engine.on_events(tx, events, NOW)
+
+    return handled
+
+
+def test_faults_and_tampering_of_a_sensor_until_they_end(db, handle, make_event):
+    handle(
+        make_event(NOW, kind=EventKind.SENSOR_FAULT, detail=FROZEN),
+        make_event(NOW + 9, kind=EventKind.SENSOR_FAULT, detail=BATTERY, onset=NOW + 5),
+        make_event(NOW, sensor="s2", kind=EventKind.TAMPER),
+        make_event(NOW, sensor="s3", kind=EventKind.VAPE),
+    )
+    since = {Condition.FAULTY: NOW - 6, Condition.LOW_BATTERY: NOW + 5}
+    assert active_faults(db) == {
+        "s1": (2, False, f"{FROZEN}; {BATTERY}", since),
+        "s2": (0, True, "", {Condition.TAMPERED: NOW - 6}),
+    }
+    handle(make_event(NOW, sensor="s2", kind=EventKind.TAMPER, phase=EventPhase.ENDED, end=NOW + 1))
+    assert active_faults(db).keys() == {"s1"}
+
+
+@pytest.mark.parametrize(
+    ("details", "life", "condition", "since"),
+    [
+        ([], ALIVE, "ok", None),
+        ([], OFFLINE, "silent", NOW - 900),
+        ([], NEVER, "never_heard", None),
+        ([DUSTY], ALIVE, "drifting", NOW - 6),
+        ([DUSTY, BATTERY], ALIVE, "low_battery", NOW - 6),
+        ([DUSTY, BATTERY, FROZEN], ALIVE, "faulty", NOW - 6),
+        ([DUSTY, BATTERY, FROZEN], OFFLINE, "silent", NOW - 900),
+    ],
+)
+def test_a_sensor_has_its_most_urgent_condition(
+    db, handle, make_event, details, life, condition, since
+):
+    for number, detail in enumerate(details):
+        onset = NOW - 6 - number / 1000  # each an event of its own
+        handle(make_event(NOW, kind=EventKind.SENSOR_FAULT, detail=detail, onset=onset))
+    found, begun = condition_of(life, active_faults(db).get("s1"))
+    assert (found.value, begun) == (condition, pytest.approx(since, abs=0.1) if since else None)
+
+
+def test_the_details_of_battery_and_drift_are_those_of_the_detectors():
+    english = {str(detail) for detail in DETAILS}
+    assert "the battery is at %(percent)s %%" in english
+    assert any(detail.startswith("the cleanest air of each of ") for detail in english)
+
+
+def recorder(recorded=None):
+    made = StateRecorder(
+        {"s1": Sensor("s1", "n2")},
+        lambda: {"s1": {"received": 0}},
+        lambda _: {"commits": 0.0, "commit_s": 0.0},
+        str,
+        lambda *_: (),
+        "1",
+        {"n2": "Boys, floor 2, North"},
+    )
+    made.begin(NOW, recorded=recorded)
+    return made
+
+
+def test_a_record_says_since_when_and_what_changed():
+    first = recorder()
+
+    def fields(made, at, life):
+        (record,) = made.sensor_records(at, {"s1": life}, StateSummary())
+        assert checked(record) == record
+        assert record.fields["room_choice"] == "Boys, floor 2, North | n2"
+        names = ("condition", "condition_since", "changed", "condition_before", "room_name")
+        return [record.fields.get(name) for name in names]
+
+    room = "Boys, floor 2, North"
+    assert fields(first, NOW, NEVER) == ["never_heard", NOW, 0.0, None, room]
+    assert fields(first, NOW + 300, NEVER) == ["never_heard", NOW, 0.0, None, room]
+    assert fields(first, NOW + 600, ALIVE) == ["ok", NOW + 600, 1.0, "never_heard", room]
+    later = recorder(first.recorded())  # after a restart
+    assert fields(later, NOW + 900, ALIVE) == ["ok", NOW + 600, 0.0, None, room]
+    assert fields(later, NOW + 1200, OFFLINE) == ["silent", NOW - 900, 1.0, "ok", room]
+
+
+def test_what_an_older_service_recorded_is_read():
+    made = recorder(b'{"counts":{},"expected":{}}')
+    (record,) = made.sensor_records(NOW, {}, StateSummary())
+    assert (record.fields["condition"], record.fields["changed"]) == ("never_heard", 0.0)
