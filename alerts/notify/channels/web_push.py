@@ -133,6 +133,7 @@ def message(notice: Notice) -> bytes:
         "link": urlsplit(notice.link)._replace(scheme="", netloc="").geturl() or "/",
         "token": token,
         "take": _("I'm responding"),
+        "taken": _("You're responding."),
         "tag": notice.incident,
         "loud": notice.reason.asks,
     }

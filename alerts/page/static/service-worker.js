@@ -49,8 +49,8 @@ const respond = async (notice) => {
     const answer = await fetch("/answer", { method: "POST", body: new URLSearchParams({ token: notice.token, via: "push" }) });
     const body = await answer.json();
     if (!answer.ok) throw new Error(body.error);
-    await show(body.mine ? `✓ ${notice.title}` : notice.title, {
-      body: body.said || body.state, tag: notice.tag, data: { ...notice, token: "" },
+    await show(notice.title, {
+      body: body.mine ? `✓ ${notice.taken}` : body.what, tag: notice.tag, data: { ...notice, token: "" },
     });
   } catch (error) {
     await show(notice.title, { body: error instanceof TypeError ? notice.body : error.message, tag: notice.tag, data: notice, requireInteraction: true });

@@ -169,6 +169,7 @@ async def test_a_notice_arrives_encrypted_and_signed(browser, notifier, key):
         "link": "/answer#c2VjcmV0",
         "token": "c2VjcmV0",
         "take": "I'm responding",
+        "taken": "You're responding.",
         "tag": "20260907-001",
         "loud": True,
     }

@@ -1,0 +1,202 @@
+"""Settings, wall view and the page as an app, in a real browser."""
+
+import json
+import time
+import tomllib
+
+import pytest
+from PIL import Image
+
+from plumewatch.config.editor import ConfigEditor
+from tests.e2e.test_staff_page import (
+    ROOMS,
+    Site,
+    browser,
+    browser_of_size,
+    find,
+    fits,
+    judged_by_axe,
+    on_a_phone,
+    pytestmark,
+    shoot,
+    sign_in,
+    wait_for,
+)
+
+__all__ = ["browser", "browser_of_size", "pytestmark"]
+
+TEXT = """\
+site = "Lincoln High School"
+timezone = "America/New_York"
+
+# keep in step with the office
+[[staff]]
+id = "lee"
+name = "Ms. Lee"
+role = "admin"
+[[staff]]
+id = "fox"
+name = "Mr. Fox"
+role = "facilities"
+
+[[shift]]
+id = "hall"
+receiver = "staff"
+people = ["lee"]
+start = "07:00"
+end = "16:00"
+""" + "".join(
+    f'\n[[room]]\nid = "{room.id}"\nname = "{room.name}"\nbuilding = "{room.building}"\n'
+    f'\n[[sensor]]\nid = "pw-{n}"\nroom = "{room.id}"\n'
+    for n, room in enumerate(ROOMS)
+)
+
+
+@pytest.fixture
+def site(tmp_path):
+    (tmp_path / "etc").mkdir()
+    path = tmp_path / "etc/plumewatch.toml"
+    path.write_text(TEXT)
+    config = ConfigEditor(path, tmp_path / "history", lambda: None)
+    key = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"
+    site = Site(tmp_path, config=config, wall=tmp_path / "wall", push_key=key)
+    site.config = path
+    yield site
+    site.close()
+
+
+def test_settings_and_wall_are_sane_for_keyboards_and_screen_readers(site, browser):
+    browser.get(f"{site.url}/sign-in")
+    sign_in(browser)
+    found = {}
+    for path in (
+        "/settings",
+        "/settings/people",
+        "/settings/people/0",
+        "/settings/duty/new",
+        "/settings/rooms/0",
+        "/settings/sensors/0",
+        "/settings/bells/new",
+        "/settings/silences/new",
+        "/wall",
+        "/wall/setup",
+        "/account",
+    ):
+        browser.get(site.url + path)
+        found[path] = judged_by_axe(browser)
+        assert fits(browser), path
+        shoot(browser, path.strip("/").replace("/", "-"))
+    assert {path: serious for path, serious in found.items() if serious} == {}
+
+
+@on_a_phone
+def test_a_room_is_renamed_and_the_change_undone(site, browser):
+    browser.get(f"{site.url}/sign-in?next=/settings/rooms/0")
+    sign_in(browser)
+    name = find(browser, "#f-name")
+    name.clear()
+    find(browser, "#entry button.primary").click()
+    wait_for(browser, lambda: "Must be given." in find(browser, "#f-name-note").text)
+    find(browser, "#f-name").send_keys("Boys, second floor")
+    find(browser, "#entry button.primary").click()
+    wait_for(browser, lambda: "Saved." in find(browser, "[role=status]").text)
+    changed = TEXT.replace('"Boys N2"', '"Boys, second floor"')
+    assert site.config.read_text() == changed
+    browser.get(f"{site.url}/settings")
+    find(browser, "#undo").click()
+    wait_for(browser, lambda: "undone" in find(browser, "[role=status]").text)
+    assert site.config.read_text() == TEXT
+
+
+@on_a_phone
+def test_a_substitute_is_arranged_in_four_taps(site, browser):
+    browser.get(f"{site.url}/sign-in?next=/settings/duty/new")
+    sign_in(browser)
+    for field, value in (("shift", "hall"), ("remove", "lee"), ("add", "fox")):
+        find(browser, f"#f-{field} option[value={value}]").click()
+    find(browser, "#entry button.primary").click()
+    wait_for(browser, lambda: "Mr. Fox instead of Ms. Lee" in find(browser, "main").text)
+    (made,) = tomllib.loads(site.config.read_text())["override"]
+    assert made["add"] == "fox"
+
+
+def test_a_screen_shows_rooms_on_a_plan_on_which_they_were_dragged(site, browser, tmp_path):
+    from selenium.webdriver import ActionChains
+
+    picture = tmp_path / "plan.png"
+    Image.new("RGB", (800, 500), "white").save(picture)
+    browser.get(f"{site.url}/sign-in?next=/wall/setup")
+    sign_in(browser)
+    find(browser, "input[name=plan]").send_keys(str(picture))
+    find(browser, "#upload button").click()
+    spot = find(browser, "[data-room=n2-boys]")
+    plan = find(browser, "#plan")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plan)
+    chain = ActionChains(browser).click_and_hold(spot)
+    chain.move_to_element_with_offset(plan, 40, 20).release().perform()
+    placed = find(browser, "input[name='at.n2-boys']").get_attribute("value")
+    assert [0.4 < float(part) < 0.7 for part in placed.split()] == [True, True]
+    find(browser, "#places button.primary").click()
+    find(browser, "input[name=name]").send_keys("Front office")
+    find(browser, "#screen button").click()
+    link = find(browser, "#link").get_attribute("value")
+    browser.delete_all_cookies()
+    browser.get(link.replace("http://127.0.0.1:8420", site.url))
+    wait_for(browser, lambda: browser.current_url == f"{site.url}/wall")
+    needing = int(find(browser, "#wall h1").get_attribute("data-needing"))
+    assert needing > 0
+    wait_for(browser, lambda: find(browser, "#wall .spot").is_displayed())
+    assert "Ms. Lee" not in find(browser, "body").text
+    time.sleep(0.3)
+    shoot(browser, "wall-plan")
+    browser.get(f"{site.url}/account")
+    assert "/sign-in" in browser.current_url
+
+
+@on_a_phone
+def test_the_page_can_be_installed_and_a_push_has_a_button(site, browser):
+    granted = {"permissions": ["notifications"], "origin": site.url}
+    browser.execute_cdp_cmd("Browser.grantPermissions", granted)
+    browser.get(site.url)
+    run = browser.execute_async_script
+    run("navigator.serviceWorker.ready.then(arguments[0])")
+    assert browser.execute_cdp_cmd("Page.getInstallabilityErrors", {}) == {
+        "installabilityErrors": []
+    }
+    kept = "caches.keys().then(k => Promise.all(k.map(n => caches.open(n).then(c => c.keys()))))"
+    kept = run(f"{kept}.then(r => arguments[0](r.flat().map(x => new URL(x.url).pathname)))")
+    assert kept
+    assert [path for path in kept if not path.startswith("/static/")] == []
+    notice = {
+        "title": "Boys N2: Vaping likely",
+        "body": "PM2.5 rose",
+        "link": "/answer#x",
+        "token": "x",
+        "take": "I'm responding",
+        "taken": "You're responding.",
+        "tag": "1",
+        "loud": True,
+    }
+    browser.execute_cdp_cmd("ServiceWorker.enable", {})
+    for number in range(4):  # of the registration, which the protocol says in events alone
+        push = {"origin": site.url, "registrationId": str(number), "data": json.dumps(notice)}
+        browser.execute_cdp_cmd("ServiceWorker.deliverPushMessage", push)
+    shown = "navigator.serviceWorker.ready.then(r => r.getNotifications())"
+    shown += ".then(n => arguments[0](n.map(x => [x.title, x.body, x.actions[0].title])))"
+    wait_for(browser, lambda: run(shown))
+    assert run(shown) == [["Boys N2: Vaping likely", "PM2.5 rose", "I'm responding"]]
+
+
+@on_a_phone
+def test_a_browser_without_a_push_service_says_what_is_wrong(site, browser):
+    granted = {"permissions": ["notifications"], "origin": site.url}
+    browser.execute_cdp_cmd("Browser.grantPermissions", granted)
+    browser.get(f"{site.url}/sign-in?next=/account")
+    sign_in(browser)
+    wait_for(browser, lambda: find(browser, "#push button").is_enabled())
+    find(browser, "#push button").click()
+    wait_for(browser, lambda: find(browser, "#push [role=status]").text)
+    assert find(browser, "#push [role=status]").text in {
+        "The browser's push service could not be reached. Try again.",
+        "This browser does not allow notices. Allow them in its settings, then reload.",
+    }
