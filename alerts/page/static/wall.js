@@ -17,7 +17,7 @@ document.addEventListener("DOMContentLoaded", () => {
       method: "POST", body: new URLSearchParams({ token }), credentials: "same-origin",
     }).catch(() => null);
     if (answer && answer.ok) location.replace("/wall");
-    else {
+    else if (element("wrong")) {
       const wrong = element("wrong");
       wrong.textContent = answer && answer.status < 500 ? wrong.dataset.gone : wrong.dataset.lost;
     }
@@ -104,7 +104,7 @@ document.addEventListener("DOMContentLoaded", () => {
   };
 
   putAll();
-  if (element("closed")) open();
+  if (element("closed") || element("wall")) open();
   if (document.querySelector(".movable")) place();
   if (element("wall")) show();
   const link = element("link");
