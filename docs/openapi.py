@@ -60,6 +60,7 @@ STAFF: Final = (
     Operation("get", "/incidents/{id}/cap.xml", "As CAP 1.2", "application/cap+xml"),
     Operation("post", "/incidents/{id}/acknowledge", "Take it", fields=_TOKEN),
     Operation("post", "/incidents/{id}/arrive", "Say that one is there", fields=_TOKEN),
+    Operation("post", "/incidents/{id}/decline", "Say that one cannot go", fields=_TOKEN),
     Operation("post", "/incidents/{id}/hand-over", "Hand it over", fields=(*_TOKEN, "to")),
     Operation("post", "/incidents/{id}/resolve", "End it", fields=_TOKEN),
     Operation(
@@ -127,7 +128,41 @@ STAFF: Final = (
     Operation(
         "post", "/answer/feedback", "Say what was found", _JSON, ("token", "verdict", "cause")
     ),
+    Operation("get", "/settings", "What can be changed on the page"),
+    Operation("post", "/settings/undo", "Undo the last change", fields=_TOKEN),
+    Operation("post", "/settings/test", "Send a test notice", fields=(*_TOKEN, "person")),
+    Operation("get", "/settings/{form}", "Entries of a section"),
+    Operation("get", "/settings/{form}/{entry}", "An entry, or a new one"),
+    Operation(
+        "post",
+        "/settings/{form}/{entry}",
+        "Save an entry",
+        fields=(*_TOKEN, "version", "id", "name", "start", "end"),
+    ),
+    Operation(
+        "post", "/settings/{form}/{entry}/remove", "Remove an entry", fields=(*_TOKEN, "version")
+    ),
+    Operation("get", "/wall", "Rooms on a large screen"),
+    Operation("get", "/wall/state", "The same, for renewal in place"),
+    Operation("get", "/wall/plan", "Its floor plan", "image/png"),
+    Operation("post", "/wall/open", "Open it on a screen", fields=("token",), answers=(204,)),
+    Operation("get", "/wall/setup", "Its screens and floor plan"),
+    Operation("post", "/wall/screens", "Make the link of a screen", fields=(*_TOKEN, "name")),
+    Operation("post", "/wall/screens/{id}/revoke", "Revoke it", fields=_TOKEN),
+    Operation("post", "/wall/plan", "Upload or remove a floor plan", fields=(*_TOKEN, "remove")),
+    Operation("post", "/wall/places", "Place rooms on it", fields=_TOKEN),
+    Operation("get", "/manifest.webmanifest", "For installation", "application/manifest+json"),
+    Operation("get", "/service-worker.js", "For installation", "text/javascript"),
+    Operation(
+        "post",
+        "/push/subscribe",
+        "Send notices to a browser",
+        fields=(*_TOKEN, "endpoint", "p256dh", "auth", "label"),
+        answers=(204,),
+    ),
+    Operation("post", "/push/{id}/remove", "Send no more of them", fields=_TOKEN),
     Operation("get", "/live", "Server-sent events: something changed", "text/event-stream"),
+    Operation("get", "/wall/live", "The same for the wall", "text/event-stream", answers=(204,)),
 )
 """The staff page. A POST needs the session's cookie and form token, or the token of a link."""
 
@@ -150,6 +185,7 @@ _POST_ANSWERS: Final = (409, 413, 422, 429)
 _HTTP_INGEST_ANSWERS: Final = (200, 400, 401, 403, 404, 408, 413, 415, 422, 429, 503)
 _MEANING: Final = {
     200: "Done",
+    204: "Done, and nothing to show",
     303: "Go on there",
     400: "Not understood",
     401: "Sign in, or send the token",
@@ -228,7 +264,7 @@ def _in_path(path: str) -> list[dict[str, Any]]:
 
 
 def _schema(name: str, path: str) -> dict[str, Any]:
-    if name in _NUMBERS or path.startswith("/silences/"):
+    if name in _NUMBERS or path.startswith(("/silences/", "/push/", "/wall/screens/")):
         return {"type": "integer", "minimum": 0}
     return {"type": "string", "minLength": 1, "maxLength": 200}
 

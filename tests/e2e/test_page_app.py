@@ -99,12 +99,12 @@ def test_a_room_is_renamed_and_the_change_undone(site, browser):
     wait_for(browser, lambda: "Must be given." in find(browser, "#f-name-note").text)
     find(browser, "#f-name").send_keys("Boys, second floor")
     find(browser, "#entry button.primary").click()
-    wait_for(browser, lambda: "Saved." in find(browser, "[role=status]").text)
+    wait_for(browser, lambda: "Saved." in find(browser, "main [role=status]").text)
     changed = TEXT.replace('"Boys N2"', '"Boys, second floor"')
     assert site.config.read_text() == changed
     browser.get(f"{site.url}/settings")
     find(browser, "#undo").click()
-    wait_for(browser, lambda: "undone" in find(browser, "[role=status]").text)
+    wait_for(browser, lambda: "undone" in find(browser, "main [role=status]").text)
     assert site.config.read_text() == TEXT
 
 
@@ -178,7 +178,7 @@ def test_the_page_can_be_installed_and_a_push_has_a_button(site, browser):
         "loud": True,
     }
     browser.execute_cdp_cmd("ServiceWorker.enable", {})
-    for number in range(4):  # of the registration, which the protocol says in events alone
+    for number in range(60):  # of the registration, which the protocol says in events alone
         push = {"origin": site.url, "registrationId": str(number), "data": json.dumps(notice)}
         browser.execute_cdp_cmd("ServiceWorker.deliverPushMessage", push)
     shown = "navigator.serviceWorker.ready.then(r => r.getNotifications())"
