@@ -7,8 +7,9 @@ message whose English text changed is a new one: nothing is guessed, so nothing 
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
@@ -27,6 +28,8 @@ _METHODS: Final = (
     ("**/templates/**.html", "jinja2"),
     ("**/templates/**.typ", "jinja2"),
     ("**/static/*.js", "javascript"),
+    ("figures.toml", "language.catalogue:labels"),
+    ("words.toml", "language.catalogue:labels"),
 )
 _KEYWORDS: Final = {
     "_": None,
@@ -48,6 +51,17 @@ msgstr ""
 "Plural-Forms: nplurals={plurals}; plural={rule};\\n"
 
 """
+
+
+def labels(
+    file: IO[bytes], *_: object, **_options: object
+) -> Iterator[tuple[int, str, str, list[str]]]:
+    """Extract the labels of a table of key figures, or a list of words, for Babel."""
+    for part in tomllib.loads(file.read().decode()).values():
+        for entry in part.values() if isinstance(part, dict) else part:
+            label = entry[0] if isinstance(entry, list) else entry
+            if isinstance(label, str):
+                yield 0, "mark", label, []
 
 
 def collected() -> Catalog:

@@ -11,6 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from language.messages import speaking
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.report_settings import school_of, shifts_at
 from plumewatch.errors import UsageError
@@ -60,6 +61,8 @@ class ReportRequest:
     month: str = ""
     term: str = ""
     school_year: str = ""
+    language: str = ""
+    """Language of PDF, HTML and XLSX; empty for the school's."""
 
     def path(self) -> Path:
         """Return `out`, or a file named after what was asked for."""
@@ -96,7 +99,8 @@ def make_report(
     }
     with open_state(DataPaths(config.data_dir).state) as db, transaction(db) as tx:
         append(tx, AuditKind.EXPORT, who or machine_user(), detail, now)
-    write_report(request.name, facts, path, request.kind, intervention=day)
+    with speaking(request.language or config.language):
+        write_report(request.name, facts, path, request.kind, intervention=day)
     return facts
 
 

@@ -18,6 +18,7 @@ from alerts.errors import NotifyError
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.routing.targets import target_id
+from language.messages import speaking
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.secrets import read_secret
@@ -41,7 +42,8 @@ def weekly_notice(config: PlumewatchConfig, now: float) -> Notice:
     """
     last = datetime.fromtimestamp(now, config.zone()) - timedelta(days=7)
     facts, _ = gather_facts(config, ReportRequest("summary", week=f"{last:%G-W%V}"), now)
-    title, text = letter(summary(facts), config.web.url)
+    with speaking(config.language):
+        title, text = letter(summary(facts), config.web.url)
     return Notice(
         incident="report",
         reason=NoticeReason.REPORT,
@@ -54,6 +56,7 @@ def weekly_notice(config: PlumewatchConfig, now: float) -> Notice:
         zone=config.timezone,
         priority=Priority.NORMAL,
         headline=title,
+        language=config.language,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from language.messages import _
 from reports.drawing import Box, Drawing, Item, Line, Polygon, Text, cut
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def stacked(
     items: list[Item] = [Line(((left, bottom), (_WIDTH - left, bottom)), _INK)]
     for k, label in enumerate(labels):
         x, floor = left + k * pitch + 0.12 * pitch, bottom
-        for shade, (_, counts) in zip(SHADES, parts, strict=False):
+        for shade, (_name, counts) in zip(SHADES, parts, strict=False):
             tall = height * counts[k] / most
             if tall:
                 floor -= tall
@@ -53,14 +54,14 @@ def stacked(
             items.append(Text(middle, bottom + 11, label, _SMALL, _INK, "middle"))
             items.append(Text(middle, bottom + 22, notes[k], 8.0, _SOFT, "middle"))
     x = left
-    for shade, (name, _) in zip(SHADES, parts, strict=False):
+    for shade, (name, _counts) in zip(SHADES, parts, strict=False):
         items.append(_bar(x, 4.0, 10.0, 10.0, shade))
         items.append(Text(x + 14, 13.0, name, 10.0, _INK))
         x += 30 + 6.2 * len(name)
     description = "; ".join(
         f"{label}: {total}" for label, total in zip(labels, totals, strict=True)
     )
-    return Drawing(_WIDTH, bottom + 28, title, description or "no data", tuple(items))
+    return Drawing(_WIDTH, bottom + 28, title, description or _("no data"), tuple(items))
 
 
 def _bar(x: float, y: float, width: float, height: float, fill: str) -> Polygon:
@@ -95,7 +96,12 @@ def heat_map(
             text = cut(str(n), pitch, _SMALL) if n else "·"
             ink = "#ffffff" if share > 0.5 else _INK if n else _SOFT
             items.append(Text(x + pitch / 2, y + 10.5, text, _SMALL, ink, "middle"))
-    description = f"{len(rows)} by {len(columns)}, at most {most}"
+    description = _(
+        "%(rows)d by %(columns)d, at most %(most)d",
+        rows=len(rows),
+        columns=len(columns),
+        most=most,
+    )
     return Drawing(_WIDTH, top + tall * max(len(rows), 1) + 4, title, description, tuple(items))
 
 
@@ -126,7 +132,7 @@ def bars(title: str, names: Sequence[str], counts: Sequence[int | str]) -> Drawi
         items.append(Text(margin + long + 5, y + 11, str(count), 10.0, _INK))
     description = "; ".join(f"{name}: {n}" for name, n in zip(names, counts, strict=True))
     return Drawing(
-        _WIDTH, 6 + tall * max(len(names), 1), title, description or "no data", tuple(items)
+        _WIDTH, 6 + tall * max(len(names), 1), title, description or _("no data"), tuple(items)
     )
 
 
@@ -143,12 +149,14 @@ def change(title: str, ratio: float, low: float, high: float) -> Drawing:
     items: list[Item] = [Line(((left, 44), (right, 44)), _GRID)]
     for tick in ticks:
         items.append(Line(((x(tick), 41), (x(tick), 47)), _SOFT))
-        label = "no change" if tick == 1.0 else f"× {tick:g}"
+        label = _("no change") if tick == 1.0 else f"× {tick:g}"
         items.append(Text(x(tick), 58, label, _SMALL, _INK, "middle"))
     items.append(Line(((x(1.0), 8), (x(1.0), 44)), _SOFT, 1.0, (3.0, 3.0)))
     items.append(Line(((x(low), y), (x(high), y)), _INK, 2.0))
     items += [Line(((x(v), y - 5), (x(v), y + 5)), _INK, 2.0) for v in (low, high)]
     at = x(ratio)
     items.append(Polygon(((at - 5, y), (at, y - 6), (at + 5, y), (at, y + 6)), SHADES[0], _INK))
-    description = f"times {ratio:.2f}, 95 % interval {low:.2f} to {high:.2f}"
+    description = _(
+        "times %(ratio).2f, 95 %% interval %(low).2f to %(high).2f", ratio=ratio, low=low, high=high
+    )
     return Drawing(_WIDTH, 64, title, description, tuple(items))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from jinja2 import Environment, FileSystemLoader
 
+from language.messages import gettext, language, plural
 from reports.drawing import FONTS
 
 if TYPE_CHECKING:
@@ -24,9 +25,16 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 @cache
 def _pages() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    made = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
+    made.install_gettext_callables(gettext, plural, newstyle=True)  # type: ignore[attr-defined]
+    made.globals["language"] = language
+    return made
 
 
 def html(template: Template, view: Mapping[str, Any]) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from language.dates import date_text
+from language.messages import _
 from reports import read
 from reports.kpis import Chosen, Kpis, chosen, kpis
 from reports.rows import AIR, SensorDay, room_names
@@ -104,8 +106,9 @@ class Facts:
         if self.deleted_before <= self.start:
             return ""
         day = self.calendar.local(min(self.deleted_before, self.end))
-        return (
-            f"Retention deleted incidents before {day:%-d %B %Y %H:%M}, except those on legal hold."
+        return _(
+            "Retention deleted incidents before %(day)s, except those on legal hold.",
+            day=date_text(day, "date and time"),
         )
 
     @cached_property

@@ -12,6 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from language.messages import gettext, mark
 from reports import kpis
 from reports.kpis import Acknowledgement, BeforeAfter, Rate, Times
 from reports.school import days_of
@@ -71,8 +72,8 @@ OUTCOME, RESPONSE, LOAD, SENSORS = (
     tuple(KeyFigure(key, *entry) for key, entry in _TABLES[part].items())
     for part in ("outcome", "response", "load", "sensors")
 )
-INCIDENTS: Final = KeyFigure("incidents", "Incidents", "incidents")
-_DETECTION: Final = KeyFigure("detection_rate", "Staged tests detected", "", "share")
+INCIDENTS: Final = KeyFigure("incidents", mark("Incidents"), "incidents")
+_DETECTION: Final = KeyFigure("detection_rate", mark("Staged tests detected"), "", "share")
 
 IN_SERIES: Final = {
     key: tuple(Select(*select) for select in selects) for key, selects in _TABLES["series"].items()
@@ -93,7 +94,7 @@ def figures(facts: Facts, intervention: BeforeAfter | None = None) -> Iterator[F
     yield _computed(
         KeyFigure(
             "change_from_before",
-            "Vaping and smoke per school day, as a multiple of the period before",
+            mark("Vaping and smoke per school day, as a multiple of the period before"),
             "",
         ),
         kpis.before_after(_daily(facts.before), _daily(facts)),
@@ -124,12 +125,12 @@ def _figures(facts: Facts, intervention: BeforeAfter | None = None) -> Iterator[
     found = facts.kpis
     days = days_of(facts.start, facts.end, facts.calendar.zone)
     counts = (
-        ("school_days", "School days on record", len(facts.school_days & {*days})),
+        ("school_days", mark("School days on record"), len(facts.school_days & {*days})),
         ("incidents", INCIDENTS.label, found.outcome.incidents),
-        ("incidents_air", "Vaping and smoke", len(facts.air)),
-        ("tests_left_out", "Tests, not counted", found.tests),
-        ("off_days_left_out", "On days without school, not counted", found.off_days),
-        ("off_record_left_out", "On days not on record, not counted", found.off_record),
+        ("incidents_air", mark("Vaping and smoke"), len(facts.air)),
+        ("tests_left_out", mark("Tests, not counted"), found.tests),
+        ("off_days_left_out", mark("On days without school, not counted"), found.off_days),
+        ("off_record_left_out", mark("On days not on record, not counted"), found.off_record),
     )
     for key, label, count in counts:
         yield _computed(KeyFigure(key, label, ""), count)
@@ -140,7 +141,7 @@ def _figures(facts: Facts, intervention: BeforeAfter | None = None) -> Iterator[
     if facts.staged:
         yield _computed(_DETECTION, kpis.detection_rate(facts.staged, facts.incidents))
     if intervention is not None:
-        label = "Vaping and smoke per school day, after as a multiple of before"
+        label = mark("Vaping and smoke per school day, after as a multiple of before")
         yield _computed(KeyFigure("change", label, ""), intervention)
 
 
@@ -154,7 +155,7 @@ def _computed(figure: KeyFigure, value: Value) -> Figure:
     values = _values(value)
     if isinstance(value, Rate) and figure.unit == "share":
         values["low"], values["high"] = value.interval() or (None, None)
-    return Figure(figure.key, figure.label, unit, values)
+    return Figure(figure.key, gettext(figure.label), unit, values)
 
 
 def _values(value: Value) -> dict[str, float | None]:

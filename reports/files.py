@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
 
+from language.messages import _
 from reports import tables
 from reports.documents import html, pdf
-from reports.summary import summary
+from reports.summary import summary, words_of
 from reports.text import inert
-from reports.view import figure_table, summary_view, table_view
+from reports.view import figure_table, said_note, summary_view, table_view
 from storage.files import atomic_write
 
 if TYPE_CHECKING:
@@ -212,16 +213,21 @@ def summary_xlsx(made: Summary, sheet: Sheet, path: Path) -> None:
     with workbook(sheet, path) as book:
         bold = book.add_format({"bold": True})
         heads, rows = figure_table(made)
-        _add_rows(book, "Key figures", heads, rows, bold)
+        _add_rows(book, _("Key figures"), heads, rows, bold)
         for grid in made.grids.values():
             title = grid.title.split(",")[0][:31].strip()
-            names = [grid.head, *(name.replace("_", " ") for name, _ in grid.columns)]
+            names = [
+                words_of(name).replace("_", " ")
+                for name in (grid.head, *(column for column, _unit in grid.columns))
+            ]
             cells = [
                 [
-                    name,
+                    words_of(name),
                     *(
-                        value if value is not None else grid.notes.get((name, column))
-                        for (column, _), value in zip(grid.columns, values, strict=True)
+                        value
+                        if value is not None
+                        else said_note(grid.notes.get((name, column), ""))
+                        for (column, _unit), value in zip(grid.columns, values, strict=True)
                     ),
                 ]
                 for name, values in grid.rows
@@ -229,7 +235,7 @@ def summary_xlsx(made: Summary, sheet: Sheet, path: Path) -> None:
             page = _add_rows(book, title, names, cells, bold)
             if grid.rows and grid.key in _CHARTS:
                 _add_chart(book, page, title, _CHARTS[grid.key], len(grid.rows), names)
-        _add_table(book, sheet, "All values")
+        _add_table(book, sheet, _("All values"))
 
 
 _CHARTS: Final = {
@@ -273,7 +279,7 @@ def _add_chart(
     stacked = {"subtype": "stacked"} if kind == "column" else {}
     chart = book.add_chart({"type": kind, **stacked})
     for part in parts:
-        k = heads.index(part)
+        k = heads.index(words_of(part))
         chart.add_series(
             {
                 "name": [title, 0, k],

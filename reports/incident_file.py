@@ -14,11 +14,15 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from language.dates import date_text
+from language.messages import ENGLISH, _, gettext, language, mark
+from reports.summary import words_of
 from reports.text import duration, inert, shown
+from reports.view import words
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from reports.school import Calendar
@@ -102,47 +106,76 @@ def gather(
     )
 
 
-def view(found: IncidentFile, calendar: Calendar, picture: str, readings: int) -> dict[str, Any]:
-    """Return the content of its document, with the evidence as SVG and the number of readings."""
+def view(
+    found: IncidentFile,
+    calendar: Calendar,
+    picture: str,
+    readings: int,
+    why: Callable[[Mapping[str, Any], str], str] = lambda event, prefix: event[f"{prefix}sentence"],
+) -> dict[str, Any]:
+    """Return the content of its document, with the evidence as SVG and the number of readings.
+
+    `why` returns the evidence of an event in the reader's language, by event and prefix of columns.
+    """
     row = found.incident
 
     def at(moment: float | None) -> str:
         if moment is None:
             return "—"
-        return f"{calendar.local(moment):%a %-d %b %Y %H:%M:%S %Z}"
+        return date_text(calendar.local(moment), "exact")
 
     started = found.started_with or {}
     first_there = next((line["who"] for line in found.history if line["what"] == "arrived"), "")
-    place = [row["room_name"], row["floor"] and f"floor {row['floor']}", row["building"]]
+    place = [
+        row["room_name"],
+        row["floor"] and _("floor %(floor)s", floor=row["floor"]),
+        row["building"],
+    ]
     facts = [
-        ("Where", ", ".join(part for part in (*place, row["site"]) if part)),
+        (_("Where"), ", ".join(part for part in (*place, row["site"]) if part)),
         (
-            "Kind, confidence, severity",
+            _("Kind, confidence, severity"),
             f"{row['kind']}, {row['confidence']:.2f}, {row['severity']}",
         ),
-        ("First evidence", at(row["onset"])),
-        ("Opened", f"{at(row['opened_at'])}, {duration(row['opened_at'] - row['onset'])} later"),
-        ("First notice delivered", at(row["notified_at"])),
-        ("Acknowledged", f"{at(row['acknowledged_at'])} {row['acknowledged_by']}"),
-        ("Arrived", f"{at(row['arrived_at'])} {first_there}"),
-        ("Closed", f"{at(row['resolved_at'])} {row['resolved_by']}"),
-        ("Outcome", row["verdict"] or "unknown: no feedback"),
-        ("Follow-up", row["action"] or "unknown: no feedback"),
-        ("Case number", row["case_number"] or "—"),
-        ("Withdrawn by the detector", at(row["withdrawn_at"])),
-        ("Suppressed by", row["suppressed_by"] or "—"),
-        ("Detector", ", ".join(sorted({e["model_version"] for e in found.events})) or "—"),
-        ("Program and configuration", _started(started)),
-        ("Raw readings in the bundle", f"{readings}, of {', '.join(found.sensors)}"),
+        (_("First evidence"), at(row["onset"])),
+        (
+            _("Opened"),
+            _(
+                "%(time)s, %(after)s later",
+                time=at(row["opened_at"]),
+                after=duration(row["opened_at"] - row["onset"]),
+            ),
+        ),
+        (_("First notice delivered"), at(row["notified_at"])),
+        (_("Acknowledged"), f"{at(row['acknowledged_at'])} {row['acknowledged_by']}"),
+        (_("Arrived"), f"{at(row['arrived_at'])} {first_there}"),
+        (_("Closed"), f"{at(row['resolved_at'])} {row['resolved_by']}"),
+        (
+            _("Outcome"),
+            gettext((row["verdict"] or "unknown: no feedback").replace("_", " "))
+            if language() != ENGLISH
+            else row["verdict"] or "unknown: no feedback",
+        ),
+        (_("Follow-up"), gettext(row["action"] or mark("unknown: no feedback"))),
+        (_("Case number"), row["case_number"] or "—"),
+        (_("Withdrawn by the detector"), at(row["withdrawn_at"])),
+        (_("Suppressed by"), row["suppressed_by"] or "—"),
+        (_("Detector"), ", ".join(sorted({e["model_version"] for e in found.events})) or "—"),
+        (_("Program and configuration"), _started(started)),
+        (
+            _("Raw readings in the bundle"),
+            _("%(n)d, of %(sensors)s", n=readings, sensors=", ".join(found.sensors)),
+        ),
     ]
     return {
         "schema": f"plumewatch.incident/{VERSION}",
-        "title": f"Incident {row['id']}",
+        "title": _("Incident %(id)s", id=row["id"]),
+        **words(),
         "school": shown(row["site"] or ""),
         "place": shown(row["room_name"]),
         "zone": calendar.zone.key,
         "facts": [[label, shown(str(value))] for label, value in facts],
-        "evidence": [shown(line) for e in found.events for line in _why(e)],
+        "evidence": [shown(line) for e in found.events for line in _why(e, why)],
         "picture": picture,
         "timeline": [
             [at(line["at"]), *(shown(line[key]) for key in ("who", "what", "detail"))]
@@ -162,13 +195,13 @@ def view(found: IncidentFile, calendar: Calendar, picture: str, readings: int) -
             for f in found.feedback
         ],
         "channels": [
-            [e["sensor"], when, key, *_moved(*values)]
+            [e["sensor"], gettext(when), key, *_moved(*values)]
             for e in found.events
             for when, prefix in _stages(e)
             for key, values in json.loads(e[f"{prefix}evidence"]).items()
         ],
         "probabilities": [
-            [e["sensor"], when, kind, f"{p:.3f}"]
+            [e["sensor"], gettext(when), words_of(kind), f"{p:.3f}"]
             for e in found.events
             for when, prefix in _stages(e)
             for kind, p in sorted(
@@ -183,21 +216,25 @@ def _stages(event: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
     Rows of older versions have only the end.
     """
-    end = (("end", ""),)
-    return end if event["decided_sentence"] is None else (("decision", "decided_"), *end)
+    end = ((mark("end"), ""),)
+    return end if event["decided_sentence"] is None else ((mark("decision"), "decided_"), *end)
 
 
-def _why(event: Mapping[str, Any]) -> list[str]:
+def _why(event: Mapping[str, Any], why: Callable[[Mapping[str, Any], str], str]) -> list[str]:
     """Return the reason for the decision, and that at the end if it differs."""
-    reasons = {when: event[f"{prefix}sentence"] for when, prefix in _stages(event)}
+    reasons = {when: why(event, prefix) for when, prefix in _stages(event)}
     if len(set(reasons.values())) == 1:
-        return [event["sentence"]]
-    return [f"At the {when}: {sentence}" for when, sentence in reasons.items()]
+        return [why(event, "")]
+    decided, ended = reasons.values()
+    return [
+        _("At the decision: %(sentence)s", sentence=decided),
+        _("At the end: %(sentence)s", sentence=ended),
+    ]
 
 
 def _started(started: Mapping[str, Any]) -> str:
     if not started:
-        return "not on record"
+        return _("not on record")
     return f"{started.get('version')}, SHA-256 {started.get('config_sha256')}"
 
 
@@ -210,8 +247,8 @@ def _moved(
     (('100', 'none', '—', '—'), ('100', '52.3', '3', 'not yet'))
     """
     if round(excess, 1) <= 0.0:
-        return _figure(base), _figure(excess) if round(excess, 1) else "none", "—", "—"
-    fell = "not yet" if decay_s is None else _figure(decay_s)
+        return _figure(base), _figure(excess) if round(excess, 1) else _("none"), "—", "—"
+    fell = _("not yet") if decay_s is None else _figure(decay_s)
     return _figure(base), _figure(excess), _figure(rise_s), fell
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from language.messages import mark
+
 FORMATS: Final = ("csv", "xlsx", "pdf", "html", "parquet", "json")
 
 ABOUT: Final = {
-    "incidents": "one row per incident opened in the window, with tests and days without school",
-    "summary": "one page to read, then the detail",
-    "response": "response times, for all and by group",
-    "sensors": "one row per sensor",
+    "incidents": mark(
+        "one row per incident opened in the window, with tests and days without school"
+    ),
+    "summary": mark("one page to read, then the detail"),
+    "response": mark("response times, for all and by group"),
+    "sensors": mark("one row per sensor"),
 }
 """All reports, and their content."""
 

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
 
+from language.dates import date_text
+from language.messages import _
+
 KINDS: Final = ("week", "month", "term", "school_year")
 
 _DAY: Final = timedelta(days=1)
@@ -52,10 +55,10 @@ class Period:
         if self.kind == "term":
             return self.name
         if self.kind == "month":
-            return f"{self.first:%B %Y}"
+            return date_text(self.first, "month")
         if self.kind == "week":
-            return f"week of {self.first:%-d %B %Y}"
-        return f"{self.kind.replace('_', ' ')} {self.name}"
+            return _("week of %(date)s", date=date_text(self.first, "date"))
+        return _("school year %(name)s", name=self.name)
 
 
 @dataclass(frozen=True, slots=True)

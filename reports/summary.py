@@ -5,12 +5,16 @@ PDF, HTML and all tables are written from one object, so that they agree.
 
 from __future__ import annotations
 
+import tomllib
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from language.dates import date_text
+from language.messages import ENGLISH, _, gettext, language
 from reports import charts, kpis
 from reports.figures import Figure, change_at, figures
 from reports.rows import AIR, CONFIRMED, FALSE, NOTHING, State
@@ -41,6 +45,20 @@ _IN_UNIT: Final = (
     "period_before",
 )
 """Measures of a figure that are in its unit; the others are counts."""
+
+
+NAMES: Final = frozenset(
+    tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))["names"]
+)
+
+
+def words_of(name: str) -> str:
+    """Return a column, a code or a unit of a table in the reader's language.
+
+    A name of the school that is none of `NAMES` stays as it is.
+    """
+    words = name.replace("_", " ")
+    return gettext(words) if words in NAMES and language() != ENGLISH else name
 
 
 class Grid(NamedTuple):
@@ -124,7 +142,7 @@ def _grids(facts: Facts) -> Iterator[Grid]:
     causes = facts.kpis.outcome.causes
     yield Grid(
         "false_causes",
-        "Causes of false alarms, by feedback",
+        _("Causes of false alarms, by feedback"),
         "cause",
         _columns("false_alarms"),
         _counted(causes),
@@ -134,11 +152,11 @@ def _grids(facts: Facts) -> Iterator[Grid]:
     )
     yield Grid(
         "actions",
-        "What followed confirmed incidents",
+        _("What followed confirmed incidents"),
         "action",
         _columns("incidents"),
         _counted({name: actions[name] for name in (*_FOLLOW_UP, *actions) if actions[name]}),
-        "Classes reported by staff; none names anybody.",
+        _("Classes reported by staff; none names anybody."),
     )
     ways = groups(facts)
     for by in ("period", "shift"):
@@ -174,19 +192,19 @@ def _over_time(facts: Facts, head: str, name_of: Callable[[date], str]) -> Grid:
         found.append((span, (float(school), *map(float, counts), float(sum(counts)), each)))
     return Grid(
         f"{head}s",
-        f"Incidents by {head}",
+        _("Incidents by week") if head == "week" else _("Incidents by day"),
         head,
         (
             *_columns("school_days", *AIR, "other", "incidents"),
             ("vape_and_smoke_per_school_day", "1/day"),
         ),
         tuple(found),
-        "A short week has fewer school days: compare the rates." if head == "week" else "",
+        _("A short week has fewer school days: compare the rates.") if head == "week" else "",
     )
 
 
 def _week(day: date) -> str:
-    year, week, _ = day.isocalendar()
+    year, week, _weekday = day.isocalendar()
     return f"{year}-W{week:02d}"
 
 
@@ -197,10 +215,13 @@ def _hours(facts: Facts) -> Grid:
     hours = sorted({at.hour for at in local})
     span = range(hours[0], hours[-1] + 1) if hours else range(0)
     used = sorted({*range(5), *(at.weekday() for at in local)})
-    hidden = f"Not published: it would reveal counts below {LEAST} of a room in a lesson period."
+    hidden = _(
+        "Not published: it would reveal counts below %(least)d of a room in a lesson period.",
+        least=LEAST,
+    )
     return Grid(
         "hour_by_weekday",
-        "Vaping and smoke by hour and weekday",
+        _("Vaping and smoke by hour and weekday"),
         "hour",
         _columns(*(_DAYS[day] for day in used)),
         tuple((f"{hour:02d}:00", tuple(float(counts[hour, day]) for day in used)) for hour in span),
@@ -212,15 +233,18 @@ def _periods(facts: Facts) -> Grid:
     found = facts.published
     return Grid(
         "period_by_room",
-        "Vaping and smoke by room and period",
+        _("Vaping and smoke by room and period"),
         "room",
         _columns(*found.periods),
         tuple(
             (room, tuple(None if n is None else float(n) for n in cells))
             for room, cells in found.cells.items()
         ),
-        f"Counts below {LEAST} are not published, so that none identifies a student."
-        + (f" The {_DRAWN} rooms with most." if len(found.cells) > _DRAWN else ""),
+        _(
+            "Counts below %(least)d are not published, so that none identifies a student.",
+            least=LEAST,
+        )
+        + (" " + _("The %(n)d rooms with most.", n=_DRAWN) if len(found.cells) > _DRAWN else ""),
         found.notes,
     )
 
@@ -233,7 +257,7 @@ def _rooms(facts: Facts) -> Grid:
     hidden = {room for room in first if published.totals[room] is None}
     return Grid(
         "rooms",
-        "Rooms with most vaping and smoke",
+        _("Rooms with most vaping and smoke"),
         "room",
         _columns(*columns),
         tuple(
@@ -245,7 +269,7 @@ def _rooms(facts: Facts) -> Grid:
             )
             for room in first
         ),
-        f"At most {_TOP}.",
+        _("At most %(n)d.", n=_TOP),
         {(room, column): published.notes[room, ""] for room in hidden for column in columns},
     )
 
@@ -258,7 +282,7 @@ def _verdicts(rows: Sequence[IncidentRow], verdicts: Sequence[str]) -> tuple[flo
 def _kinds(facts: Facts) -> Grid:
     return Grid(
         "kinds",
-        "Kinds of incident",
+        _("Kinds of incident"),
         "kind",
         _columns(
             *("incidents", "confirmed", "false_alarms", "nothing_found", "unknown"),
@@ -296,15 +320,17 @@ def _response(facts: Facts, by: str, parts: Mapping[str, Sequence[IncidentRow]])
         found.append((name, values))
     return Grid(
         f"response_by_{by}",
-        f"Acknowledgement and arrival by {by}",
+        _("Acknowledgement and arrival by shift")
+        if by == "shift"
+        else _("Acknowledgement and arrival by period"),
         by,
         (
             *_columns("notified", "unacknowledged", "within_5_min"),
             *((name, "s") for name in ("median", "p90", "median_all", "median_arrival")),
         ),
         tuple(found),
-        "Times are over the acknowledged; median all ranks the unacknowledged last."
-        + (" The shift is that of the person notified first." if by == "shift" else ""),
+        _("Times are over the acknowledged; median all ranks the unacknowledged last.")
+        + (" " + _("The shift is that of the person notified first.") if by == "shift" else ""),
     )
 
 
@@ -358,14 +384,20 @@ def _displacement(facts: Facts, intervention: date) -> Grid:
     rows = [(room, moved(n)) for room, n in found.items()]
     return Grid(
         "displacement",
-        f"Where vaping and smoke were before and from {intervention:%-d %B %Y} on",
+        _(
+            "Where vaping and smoke were before and from %(day)s on",
+            day=date_text(intervention, "date"),
+        ),
         "room",
         (
             *_columns("before", "after"),
             *((f"{name}_per_day", "1/day") for name in ("before", "after", "change")),
         ),
         tuple(sorted(rows, key=lambda item: (-(item[1][4] or 0.0), item[0]))),
-        f"Of whole school days. Rooms with fewer than {LEAST} before or after are one row.",
+        _(
+            "Of whole school days. Rooms with fewer than %(least)d before or after are one row.",
+            least=LEAST,
+        ),
     )
 
 
@@ -388,7 +420,7 @@ def _load(facts: Facts) -> Grid:
             found.append((role, values))
     return Grid(
         "notices_by_role",
-        "Notices by role",
+        _("Notices by role"),
         "role",
         (
             *_columns("delivered", "undelivered"),
@@ -397,7 +429,7 @@ def _load(facts: Facts) -> Grid:
             *_columns("hours_over_12", "worst_hour"),
         ),
         tuple(found),
-        "Nobody can act on more than 12 notices an hour; 30 are a flood.",
+        _("Nobody can act on more than 12 notices an hour; 30 are a flood."),
     )
 
 
@@ -414,11 +446,11 @@ def _sensors(facts: Facts) -> Grid:
     found.sort(key=lambda item: (1.0 if item[1][0] is None else item[1][0], item[0]))
     return Grid(
         "sensors",
-        "Sensors with lowest availability",
+        _("Sensors with lowest availability"),
         "sensor",
         (("availability", "share"), ("completeness", "share"), ("online_days", "days")),
         tuple(found[:_TOP]),
-        f"At most {_TOP}; the report of sensors has all.",
+        _("At most %(n)d; the report of sensors has all.", n=_TOP),
     )
 
 
@@ -431,38 +463,42 @@ def _drawings(grids: dict[str, Grid], change: BeforeAfter | None) -> dict[str, D
         "period_by_room": _heat(periods._replace(rows=periods.rows[:_DRAWN])),
         "rooms": charts.bars(
             rooms.title,
-            [name for name, _ in rooms.rows],
+            [words_of(name) for name, _values in rooms.rows],
             [rooms.cell(name, "incidents", values[0]) for name, values in rooms.rows],
         ),
     }
     if change is not None and change.change and change.low and change.high:
         found["change"] = charts.change(
-            "After as a multiple of before", change.change, change.low, change.high
+            _("After as a multiple of before"), change.change, change.low, change.high
         )
     return found
 
 
 def _stacked(grid: Grid) -> Drawing:
     """Draw incidents by day or week above the day of the month or the number of school days."""
-    school_days = [values[0] or 0.0 for _, values in grid.rows]
+    school_days = [values[0] or 0.0 for _name, values in grid.rows]
     if grid.key == "weeks":
-        labels = [f"{date.fromisoformat(f'{name}-1'):%b %-d}" for name, _ in grid.rows]
+        labels = [
+            date_text(date.fromisoformat(f"{name}-1"), "month and day")
+            for name, _values in grid.rows
+        ]
         notes = [f"{n:.0f} d" for n in school_days]
     else:
-        days = [date.fromisoformat(name) for name, _ in grid.rows]
-        labels = [f"{day:%a}"[: 3 if len(days) <= _TOP else 2] for day in days]
+        days = [date.fromisoformat(name) for name, _values in grid.rows]
+        labels = [date_text(day, "weekday")[: 3 if len(days) <= _TOP else 2] for day in days]
         notes = [f"{day.day}" if n else "—" for day, n in zip(days, school_days, strict=True)]
     parts = [
-        (name, [int(values[k] or 0) for _, values in grid.rows])
-        for k, name in enumerate(("vaping", "smoke", "other"), start=1)
+        (name, [int(values[k] or 0) for _name, values in grid.rows])
+        for k, name in enumerate((_("vaping"), _("smoke"), _("other")), start=1)
     ]
     return charts.stacked(grid.title, labels, notes, parts)
 
 
 def _heat(grid: Grid) -> Drawing:
-    names = [name for name, _ in grid.columns]
+    names = [name for name, _unit in grid.columns]
     counts = [
         [grid.cell(row, column, n) for column, n in zip(names, values, strict=True)]
         for row, values in grid.rows
     ]
-    return charts.heat_map(grid.title, [name for name, _ in grid.rows], names, counts)
+    rows, columns = ([words_of(name) for name, _rest in part] for part in (grid.rows, grid.columns))
+    return charts.heat_map(grid.title, rows, columns, counts)

@@ -15,6 +15,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from language.messages import _
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -110,10 +112,19 @@ def median_basis(values: Mapping[str, float | None]) -> str:
     >>> median_basis(one | {"notified": 42.0, "unacknowledged": 41.0, "median_all": None})
     'median; p90 4 min 15 s, mean 4 min 15 s, n = 1; 41 of 42 never, median with those: never'
     """
-    text = f"median; p90 {duration(values['p90'])}, mean {duration(values['mean'])}"
-    text += f", n = {values['n']:.0f}"
-    if values.get("notified"):
-        text += f"; {values['unacknowledged']:.0f} of {values['notified']:.0f} never"
-        middle = values["median_all"]
-        text += f", median with those: {'never' if middle is None else duration(middle)}"
-    return text
+    text = _(
+        "median; p90 %(p90)s, mean %(mean)s, n = %(n)s",
+        p90=duration(values["p90"]),
+        mean=duration(values["mean"]),
+        n=f"{values['n']:.0f}",
+    )
+    if not values.get("notified"):
+        return text
+    middle = values["median_all"]
+    return _(
+        "%(median)s; %(part)s of %(whole)s never, median with those: %(all)s",
+        median=text,
+        part=f"{values['unacknowledged']:.0f}",
+        whole=f"{values['notified']:.0f}",
+        all=_("never") if middle is None else duration(middle),
+    )

@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
+from language.dates import date_text
+from language.messages import Words, _, gettext, language, mark, ngettext, retell
 from reports.drawing import svg
+from reports.summary import words_of
 from reports.tables import VERSION
 from reports.text import column_texts, duration, median_basis, shown
 
@@ -40,6 +43,16 @@ PRINTED: Final = {
 
 _ROSE: Final = 3
 """Most rooms that are named after an intervention."""
+_TITLES: Final = Words(
+    {
+        "incidents": mark("Incidents"),
+        "response": mark("Response"),
+        "sensors": mark("Sensors"),
+    }
+)
+_CODES: Final = ("kind", "outcome", "false_cause", "action", "responder_role", "by", "value")
+_NOTES: Final = (mark("not shown"),)
+
 _TILES: Final = (
     *("incidents_air", "confirmed_rate", "nobody_responded", "time_to_acknowledge"),
     *("acknowledged_in_5_min", "false_alarms_per_sensor_week", "notices_per_duty_hour"),
@@ -54,10 +67,58 @@ _SHARES: Final = ("availability", "completeness")
 _OF_CODES: Final = ("kinds", "false_causes", "actions")
 """Tables whose rows are codes, such as ``false_alarm``."""
 _LIMITS: Final = (
-    "A sensor alert does not prove that anybody vaped, and does not identify anybody.",
-    "Confirmed and false alarm are reports of staff. Days without school and tests do not count.",
-    "A change after a date does not prove its cause: terms, weather and sensors change as well.",
+    mark("A sensor alert does not prove that anybody vaped, and does not identify anybody."),
+    mark(
+        "Confirmed and false alarm are reports of staff. Days without school and tests do not"
+        " count."
+    ),
+    mark(
+        "A change after a date does not prove its cause: terms, weather and sensors change as well."
+    ),
 )
+_WORDS: Final = {
+    "made": mark("made"),
+    "to": mark("to"),
+    "none": mark("None."),
+    "detail": mark("Detail"),
+    "figures": mark("All key figures"),
+    "figure": mark("figure"),
+    "value": mark("value"),
+    "basis": mark("basis"),
+    "time": mark("time"),
+    "who": mark("who"),
+    "what": mark("what"),
+    "about": mark("detail"),
+    "person": mark("person"),
+    "channel": mark("channel"),
+    "reason": mark("reason"),
+    "status": mark("status"),
+    "attempts": mark("attempts"),
+    "verdict": mark("verdict"),
+    "cause": mark("cause"),
+    "note": mark("note"),
+    "sensor": mark("sensor"),
+    "at": mark("at"),
+    "baseline": mark("baseline"),
+    "excess": mark("peak excess"),
+    "rise": mark("rise s"),
+    "decay": mark("decay s"),
+    "kind": mark("kind"),
+    "probability": mark("probability"),
+    "timeline": mark("Timeline"),
+    "notices": mark("Notices"),
+    "feedback": mark("Feedback"),
+    "channels": mark("Channels"),
+    "probabilities": mark("Probabilities"),
+    "air": mark("Air around the incident"),
+    "limit": _LIMITS[0],
+}
+"""What the templates say themselves."""
+
+
+def words() -> dict[str, Any]:
+    """Return the words of the templates in the reader's language."""
+    return {"lang": language(), "words": {key: gettext(text) for key, text in _WORDS.items()}}
 
 
 def summary_view(made: Summary) -> dict[str, Any]:
@@ -65,7 +126,11 @@ def summary_view(made: Summary) -> dict[str, Any]:
     rows = {figure.key: _row(figure) for figure in made.figures}
     tiles = [
         row
-        | {"rest": "; ".join(filter(None, (row["rest"], row["was"] and f"before {row['was']}")))}
+        | {
+            "rest": "; ".join(
+                filter(None, (row["rest"], row["was"] and _("before %(value)s", value=row["was"])))
+            )
+        }
         for row in (rows[key] for key in _TILES)
     ]
     pictures = {
@@ -73,43 +138,65 @@ def summary_view(made: Summary) -> dict[str, Any]:
         for key, drawing in made.drawings.items()
     }
     return {
-        **_head(made.facts, "summary", "Summary"),
+        **_head(made.facts, "summary", _("Summary")),
         "sentences": list(sentences(made)),
         "tiles": tiles,
         "first": [pictures[key] for key in _ON_FIRST_PAGE if key in pictures],
         "detail": [pictures[key] for key in _IN_DETAIL if key in pictures],
         "figures": list(rows.values()),
-        "before": _before_name(made.facts),
+        "before": (before := _before_name(made.facts)),
+        "in_before": _("In %(period)s", period=before) if before else "",
+        "in_before_small": _("in %(period)s", period=before) if before else "",
         "grids": [_grid(grid) for key, grid in made.grids.items() if key not in _ONLY_DRAWN],
-        "limits": [*filter(None, [made.facts.missing()]), *_LIMITS],
+        "limits": [*filter(None, [made.facts.missing()]), *map(gettext, _LIMITS)],
     }
+
+
+def _was(value: str) -> str:
+    return _("before %(value)s", value=value) if value else ""
 
 
 def letter(made: Summary, link: str = "") -> tuple[str, str]:
     """Return the title and the text of a summary for an e-mail: findings, and what changed."""
     facts = made.facts
-    title = facts.period.title if facts.period else "summary"
-    lines = [*sentences(made), "", "What changed:"]
+    title = facts.period.title if facts.period else _("summary")
+    lines = [*sentences(made), "", _("What changed:")]
     changed = [
-        f"- {row['label']}: {row['value']}, {row['was']} in {_before_name(facts)}"
+        "- "
+        + _(
+            "%(figure)s: %(value)s, %(before)s in %(period)s",
+            figure=row["label"],
+            value=row["value"],
+            before=row["was"],
+            period=_before_name(facts),
+        )
         for figure in made.figures
         if figure.key in _TILES and (row := _row(figure))["was"] not in ("", row["value"])
     ]
     if facts.before is not None:
         now, was = facts.published.totals, facts.before.published.totals
         moved = [
-            (n - b, f"- {shown(room)}: {n} of vaping or smoke, {b} before")
+            (
+                n - b,
+                "- "
+                + _(
+                    "%(room)s: %(n)d of vaping or smoke, %(before)d before",
+                    room=shown(room),
+                    n=n,
+                    before=b,
+                ),
+            )
             for room in sorted({*now, *was})
             if (n := now.get(room, 0)) is not None
             and (b := was.get(room, 0)) is not None
             and n != b
         ]
         moved.sort(key=lambda item: -abs(item[0]))
-        changed += [line for _, line in moved[:_MOST_MOVED]]
-    lines += changed or ["- nothing, or there is nothing to compare with."]
+        changed += [line for _size, line in moved[:_MOST_MOVED]]
+    lines += changed or [f"- {_('nothing, or there is nothing to compare with.')}"]
     if link:
-        lines += ["", f"Full report: {link}/reports"]
-    return f"{shown(facts.school)}: {title}", "\n".join([*lines, "", *_LIMITS])
+        lines += ["", _("Full report: %(link)s", link=f"{link}/reports")]
+    return f"{shown(facts.school)}: {title}", "\n".join([*lines, "", *map(gettext, _LIMITS)])
 
 
 def figure_table(made: Summary) -> tuple[list[str], list[list[Any]]]:
@@ -121,31 +208,35 @@ def figure_table(made: Summary) -> tuple[list[str], list[list[Any]]]:
         ]
         for figure in made.figures
     ]
-    return ["figure", "value", "unit", "basis", "in the period before"], rows
+    heads = [_("figure"), _("value"), _("unit"), _("basis"), _("in the period before")]
+    return heads, rows
 
 
 def table_view(facts: Facts, name: str, about: str, frame: pl.DataFrame) -> dict[str, Any]:
     """Return the content of a table for the templates."""
     made = [_cells(column, frame[column].to_list()) for column in PRINTED[name]]
     return {
-        **_head(facts, name, name.capitalize()),
-        "about": f"{_capitalized(about)}.",
+        **_head(facts, name, _TITLES[name]),
+        "about": f"{_capitalized(gettext(about))}.",
+        "rows_said": ngettext("%(n)d row.", "%(n)d rows.", frame.height),
+        "more_said": _("CSV, XLSX, Parquet and JSON files have all columns."),
         "count": frame.height,
-        "columns": [head for head, _ in made],
-        "rows": [list(row) for row in zip(*(cells for _, cells in made), strict=True)],
+        "columns": [head for head, _texts in made],
+        "rows": [list(row) for row in zip(*(cells for _head_text, cells in made), strict=True)],
     }
 
 
 def _head(facts: Facts, name: str, title: str) -> dict[str, Any]:
     calendar = facts.calendar
-    last = calendar.local(facts.end - 1e-3)
+    day = date_text(calendar.local(facts.end - 1e-3), "date")
     return {
         "schema": f"plumewatch.{name}/{VERSION}",
         "title": title,
         "school": shown(facts.school),
         "place": shown(facts.place),
-        "from": f"{calendar.local(facts.start):%-d %B %Y}",
-        "to": f"{last:%-d %B %Y}{', so far' if facts.end > facts.now else ''}",
+        "from": date_text(calendar.local(facts.start), "date"),
+        "to": _("%(day)s, so far", day=day) if facts.end > facts.now else day,
+        **words(),
         "period": _capitalized(shown(facts.period.title)) if facts.period else "",
         "made": calendar.local(facts.now).isoformat(sep=" ", timespec="minutes"),
         "zone": calendar.zone.key,
@@ -183,22 +274,31 @@ def _row(figure: Figure) -> dict[str, str]:
 def _rate_basis(figure: Figure) -> str:
     values = figure.values
     if not values["of"]:
-        return "no data to divide by"
-    separator = "of" if figure.unit == "share" else "/"
-    basis = f"{_number(values['part'])} {separator} {_number(values['of'])}"
+        return _("no data to divide by")
+    part, whole = _number(values["part"]), _number(values["of"])
+    basis = (
+        _("%(part)s of %(whole)s", part=part, whole=whole)
+        if figure.unit == "share"
+        else f"{part} / {whole}"
+    )
     low, high = values.get("low"), values.get("high")
     if low is not None and high is not None:
-        basis += f"; 95 % interval {100 * low:.0f} to {100 * high:.0f} %"
+        basis = _(
+            "%(share)s; 95 %% interval %(low).0f to %(high).0f %%",
+            share=basis,
+            low=100 * low,
+            high=100 * high,
+        )
     return basis
 
 
 def _change_basis(values: dict[str, float | None]) -> str:
     if values["value"] is None:
-        return "no data on one side"
-    return (
-        f"95 % interval {values['low']:.2f} to {values['high']:.2f}; before"
-        f" {values['before']:.2f} a day on {values['before_days']:.0f} days, after"
-        f" {values['after']:.2f} on {values['after_days']:.0f}"
+        return _("no data on one side")
+    return _(
+        "95 %% interval %(low).2f to %(high).2f; before %(before).2f a day on %(before_days).0f"
+        " days, after %(after).2f on %(after_days).0f",
+        **values,
     )
 
 
@@ -208,21 +308,26 @@ def _before_name(facts: Facts) -> str:
     if before is None or before.period is None:
         return ""
     local = before.calendar.local(before.start)
-    part = "" if local.date() == before.period.first else f", from {local:%-d %B %Y} on"
-    return f"{_in_text(before.period)}{part}"
+    name = _in_text(before.period)
+    if local.date() == before.period.first:
+        return name
+    return _("%(period)s, from %(day)s on", period=name, day=date_text(local, "date"))
 
 
 def _in_text(period: Period) -> str:
     """Name a period inside a sentence."""
-    article = "" if period.kind in ("month", "term") else "the "
-    return f"{article}{shown(period.title)}"
+    title = shown(period.title)
+    if period.kind in ("month", "term"):
+        return title
+    return _("the %(week)s", week=title) if period.kind == "week" else _("the %(year)s", year=title)
 
 
 def _title(made: Summary, key: str) -> str:
     if key in made.grids:
         grid = made.grids[key]
         return f"{grid.title}. {grid.about}" if grid.about else grid.title
-    return f"Vaping and smoke per school day since {made.intervention:%-d %B %Y}, against before"
+    day = date_text(made.intervention, "date") if made.intervention else ""
+    return _("Vaping and smoke per school day since %(day)s, against before", day=day)
 
 
 def sentences(made: Summary) -> Iterator[str]:
@@ -234,42 +339,55 @@ def sentences(made: Summary) -> Iterator[str]:
         return figures[key].get(measure) or 0.0
 
     if facts.covered_from > facts.start:
-        yield (
-            f"The record begins on {facts.calendar.local(facts.covered_from):%-d %B %Y}; days"
-            " before it do not count."
+        yield _(
+            "The record begins on %(day)s; days before it do not count.",
+            day=date_text(facts.calendar.local(facts.covered_from), "date"),
         )
     if facts.sensor_days and figures["availability"]["value"] is not None:
-        yield f"Sensors were online for {100 * value('availability'):.1f} % of the time."
+        yield _(
+            "Sensors were online for %(share).1f %% of the time.", share=100 * value("availability")
+        )
     air, rest = value("incidents_air"), value("incidents") - value("incidents_air")
     on = value("school_days")
-    days = "one school day" if on == 1 else f"{on:.0f} school days"
-    others = "one other" if rest == 1 else f"{rest:,.0f} others"
-    yield f"On {days} there were {air:,.0f} incidents of vaping or smoke and {others}."
-    yield (
-        f"Of these {value('incidents'):,.0f}, staff confirmed {value('confirmed'):,.0f},"
-        f" {value('false_alarms'):,.0f} were false alarms, in {value('nothing_found'):,.0f} nothing"
-        f" was found, and {value('unknown'):,.0f} have no feedback."
+    days = _("one school day") if on == 1 else _("%(n).0f school days", n=on)
+    others = _("one other") if rest == 1 else _("%(n)s others", n=f"{rest:,.0f}")
+    yield _(
+        "On %(days)s there were %(air)s incidents of vaping or smoke and %(others)s.",
+        days=days,
+        air=f"{air:,.0f}",
+        others=others,
+    )
+    yield _(
+        "Of these %(incidents)s, staff confirmed %(confirmed)s, %(false)s were false alarms, in"
+        " %(nothing)s nothing was found, and %(unknown)s have no feedback.",
+        incidents=f"{value('incidents'):,.0f}",
+        confirmed=f"{value('confirmed'):,.0f}",
+        false=f"{value('false_alarms'):,.0f}",
+        nothing=f"{value('nothing_found'):,.0f}",
+        unknown=f"{value('unknown'):,.0f}",
     )
     if notified := value("time_to_acknowledge", "notified"):
-        yield (
-            f"Of {notified:,.0f} with a notice delivered,"
-            f" {value('acknowledged_in_5_min', 'part'):,.0f} were acknowledged within five minutes"
-            f" and {value('time_to_acknowledge', 'unacknowledged'):,.0f} never."
+        yield _(
+            "Of %(notified)s with a notice delivered, %(soon)s were acknowledged within five"
+            " minutes and %(never)s never.",
+            notified=f"{notified:,.0f}",
+            soon=f"{value('acknowledged_in_5_min', 'part'):,.0f}",
+            never=f"{value('time_to_acknowledge', 'unacknowledged'):,.0f}",
         )
     if asked := value("nobody_responded", "of"):
-        yield (
-            f"Nobody responded to {value('nobody_responded', 'part'):,.0f} of {asked:,.0f} that"
-            " needed a responder."
+        yield _(
+            "Nobody responded to %(part)s of %(whole)s that needed a responder.",
+            part=f"{value('nobody_responded', 'part'):,.0f}",
+            whole=f"{asked:,.0f}",
         )
     yield from _against_before(made)
     if made.change is not None:
-        start = f"Since {made.intervention:%-d %B %Y}"
-        yield from _change(start, figures["change"], "before")
+        yield from _change(figures["change"], made.intervention)
         yield from _displaced(made)
     rooms = [(name, n) for name, (n, *_) in made.grids["rooms"].rows if n is not None]
     if rooms:
         named = ", ".join(f"{shown(name)} ({n:.0f})" for name, n in rooms[:3])
-        yield f"Most in: {named}."
+        yield _("Most in: %(rooms)s.", rooms=named)
 
 
 def _against_before(made: Summary) -> Iterator[str]:
@@ -280,89 +398,130 @@ def _against_before(made: Summary) -> Iterator[str]:
     if facts.before is None:
         earlier = facts.calendar.times.before(facts.period)
         if earlier is not None:
-            yield f"Nothing of {_in_text(earlier)} is on record to compare with."
+            yield _("Nothing of %(period)s is on record to compare with.", period=_in_text(earlier))
         return
     values = next(f.values for f in made.figures if f.key == "change_from_before")
-    yield from _change("Per whole school day", values, f"in {_before_name(facts)}")
+    yield from _change(values, None, _before_name(facts))
 
 
-def _change(start: str, values: Mapping[str, float | None], before: str) -> Iterator[str]:
-    """Yield rates before and after, and how certain their ratio is; none without days on a side."""
+def _change(
+    values: Mapping[str, float | None], since: date | None, period: str = ""
+) -> Iterator[str]:
+    """Yield rates before and after, and how certain their ratio is; none without days on a side.
+
+    Either after a day, or against a period before.
+    """
 
     def rate(side: str) -> str:
-        count, days = values[f"{side}_count"] or 0.0, values[f"{side}_days"] or 0.0
-        each = "" if start.startswith("Per") else " per whole school day"
-        return f"{values[side]:.2f}{each} ({count:,.0f} on {days:.0f} days)"
+        given = {
+            "rate": f"{values[side]:.2f}",
+            "count": f"{values[f'{side}_count'] or 0.0:,.0f}",
+            "days": f"{values[f'{side}_days'] or 0.0:.0f}",
+        }
+        if since is None:
+            return _("%(rate)s (%(count)s on %(days)s days)", **given)
+        return _("%(rate)s per whole school day (%(count)s on %(days)s days)", **given)
 
     if not values["before_days"] or not values["after_days"]:
         return
-    text = (
-        f"{start}, there were {rate('after')} of vaping or smoke, against {rate('before')} {before}"
-    )
+    rates = {"after": rate("after"), "before": rate("before")}
+    if since is None:
+        text = _(
+            "Per whole school day, there were %(after)s of vaping or smoke, against %(before)s in"
+            " %(period)s",
+            period=period,
+            **rates,
+        )
+    else:
+        text = _(
+            "Since %(day)s, there were %(after)s of vaping or smoke, against %(before)s before",
+            day=date_text(since, "date"),
+            **rates,
+        )
     low, high = values["low"], values["high"]
     if values["before_count"] and values["after_count"] and low is not None and high is not None:
-        chance = "; that may be chance" if low <= 1.0 <= high else ""
-        text += (
-            f": {values['value']:.2f} times as many (95 % interval {low:.2f} to {high:.2f}{chance})"
+        given = {"text": text, "ratio": values["value"], "low": low, "high": high}
+        text = (
+            _(
+                "%(text)s: %(ratio).2f times as many (95 %% interval %(low).2f to %(high).2f; that"
+                " may be chance)",
+                **given,
+            )
+            if low <= 1.0 <= high
+            else _(
+                "%(text)s: %(ratio).2f times as many (95 %% interval %(low).2f to %(high).2f)",
+                **given,
+            )
         )
     yield f"{text}."
 
 
 def _displaced(made: Summary) -> Iterator[str]:
     """Yield whether incidents moved to other rooms; none without days on both sides."""
-    moved = [values[-1] for _, values in made.grids["displacement"].rows]
+    moved = [values[-1] for _name, values in made.grids["displacement"].rows]
     rose = [change for change in moved if change is not None and change > 0]
     fell = [-change for change in moved if change is not None and change < 0]
     if rose or fell:
-        yield (
-            f"Displacement: {len(rose)} rooms or groups of rooms rose, by {sum(rose):.2f} per"
-            f" school day in all, and {len(fell)} fell, by {sum(fell):.2f}."
+        yield _(
+            "Displacement: %(rose)d rooms or groups of rooms rose, by %(more).2f per school day in"
+            " all, and %(fell)d fell, by %(less).2f.",
+            rose=len(rose),
+            more=sum(rose),
+            fell=len(fell),
+            less=sum(fell),
         )
-    if made.moved_to:
-        yield f"It rose most in {'; '.join(map(shown, made.moved_to[:_ROSE]))}."
 
 
 def _grid(grid: Grid) -> dict[str, Any]:
-    columns = zip(*(values for _, values in grid.rows), strict=True) if grid.rows else ()
+    columns = zip(*(values for _name, values in grid.rows), strict=True) if grid.rows else ()
     texts = [
-        column_texts(values, unit) for (_, unit), values in zip(grid.columns, columns, strict=False)
+        column_texts(values, unit)
+        for (_name, unit), values in zip(grid.columns, columns, strict=False)
     ]
-    units = [unit for unit, _ in texts] or [""] * len(grid.columns)
+    units = [unit for unit, _cells in texts] or [""] * len(grid.columns)
     heads = [
-        name.replace("_", " ") + ("" if unit in ("", "days") else f" ({unit})")
-        for (name, _), unit in zip(grid.columns, units, strict=True)
+        words_of(name).replace("_", " ") + ("" if unit in ("", "days") else f" ({words_of(unit)})")
+        for (name, _unit), unit in zip(grid.columns, units, strict=True)
     ]
     rows = []
-    for k, (name, _) in enumerate(grid.rows):
+    for k, (name, _values) in enumerate(grid.rows):
         cells = [
-            grid.notes.get((name, column)) or text[k]
-            for (column, _), (_, text) in zip(grid.columns, texts, strict=True)
+            said_note(grid.notes.get((name, column), "")) or text[k]
+            for (column, _unit), (_head_unit, text) in zip(grid.columns, texts, strict=True)
         ]
         rows.append([shown(_row_name(grid, name)), *cells])
     return {
         "title": grid.title,
         "about": grid.about,
-        "columns": [grid.head.replace("_", " "), *heads],
+        "columns": [words_of(grid.head).replace("_", " "), *heads],
         "rows": rows,
     }
 
 
+def said_note(note: str) -> str:
+    """Return what is shown instead of a number that is hidden."""
+    return retell(note, _NOTES)
+
+
 def _row_name(grid: Grid, name: str) -> str:
     if grid.key in _OF_CODES:
-        return name.replace("_", " ")
+        return words_of(name).replace("_", " ")
     if grid.key == "weeks":
-        return f"{date.fromisoformat(f'{name}-1'):%-d %b %Y}"
-    return f"{date.fromisoformat(name):%a %-d %b %Y}" if grid.key == "days" else name
+        return date_text(date.fromisoformat(f"{name}-1"), "short date")
+    if grid.key == "days":
+        return date_text(date.fromisoformat(name), "weekday and date")
+    return words_of(name)
 
 
 def _cells(name: str, values: Sequence[Any]) -> tuple[str, list[str]]:
     """Return the head and the cells of a column, with one number format."""
-    head = name.removesuffix("_s").replace("_", " ")
+    head = gettext(name.removesuffix("_s").replace("_", " "))
     if name.endswith("_local"):  # 2026-11-02T11:05:03.250-05:00
         return head, [str(value or "")[:19].replace("T", " ") for value in values]
     if any(isinstance(value, float) for value in values):
         unit = "share" if name in _SHARES else "s" if name.endswith("_s") else ""
         unit, texts = column_texts(values, unit)
         missing = ["" if value is None else text for value, text in zip(values, texts, strict=True)]
-        return f"{head} ({unit})" if unit else head, missing
-    return head, ["" if value is None else shown(str(value)) for value in values]
+        return f"{head} ({words_of(unit)})" if unit else head, missing
+    texts = ["" if value is None else shown(str(value)) for value in values]
+    return head, [words_of(text) for text in texts] if name in _CODES else texts

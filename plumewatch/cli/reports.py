@@ -157,8 +157,10 @@ def incident_file(
     as_json: JsonOption = False,
 ) -> None:
     """Write timeline, evidence, readings, and who was notified and did what."""
+    from alerts.incidents import repository
     from alerts.notify.pictures import IncidentPictures
     from detection.quantities import COLUMNS
+    from language.messages import speaking
     from plumewatch.config.report_settings import school_of
     from reports.documents import pdf
     from reports.incident_file import bundle, parts, view
@@ -174,10 +176,12 @@ def incident_file(
         pictures = IncidentPictures(
             site.paths.state, site.config.registry(), series, site.config.timezone
         )
-        picture = pictures.svg(incident) or ""
+        with speaking(site.config.language):
+            picture = pictures.svg(incident) or ""
     calendar = school_of(site.config).calendar(*found.span)
-    with progress("drawing"):
-        document = pdf("incident", view(found, calendar, picture, len(readings)))
+    with progress("drawing"), speaking(site.config.language):
+        content = view(found, calendar, picture, len(readings), repository.sentence_of_row)
+        document = pdf("incident", content)
     file_format = path.suffix.lower().removeprefix(".")
     detail = {"incident": incident, "format": file_format}
     site.record(AuditKind.EXPORT, detail, time.time())

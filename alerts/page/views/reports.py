@@ -12,7 +12,7 @@ from alerts.access.roles import Right
 from alerts.page.page_context import NavLink, PageGroup, sentence, serves, text_of
 from alerts.page.report_jobs import TooManyJobsError
 from language.dates import date_text
-from language.messages import _, mark
+from language.messages import _, language, mark
 from reports.names import ABOUT, FORMATS, file_name
 from reports.periods import KINDS, PeriodError
 
@@ -107,7 +107,7 @@ class ReportPages(PageGroup):
         title = file_name(typed["name"], typed["kind"], *asked.values(), *place)
         fields = {key: typed[key] for key in ("name", "kind", "site", "building", "intervention")}
         try:
-            self._jobs().start(fields | asked, session.person, title)
+            self._jobs().start(fields | asked | {"language": language()}, session.person, title)
         except TooManyJobsError:
             message = _("Two reports are already in progress. Wait for one of them to finish.")
             return self._page(request, typed, message, 429)

@@ -1,0 +1,111 @@
+"""The weekly summary through Apprise to a real SMTP server on this machine."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+from datetime import timedelta
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+
+from alerts.errors import NotifyError
+from plumewatch.config.load import load
+from plumewatch.weekly_summary import send_weekly
+from tests.support.broker import free_port
+from tests.support.school_year import config_text, fill_health, fill_state, moment
+from tests.unit.plumewatch.test_weekly_summary import FIRST
+
+FROM, TO = "plumewatch@school.example", "principal@school.example"
+
+
+class Inbox:
+    """Takes every message, or refuses every recipient."""
+
+    def __init__(self, refuses=False):
+        self.refuses = refuses
+        self.mails = []
+
+    async def handle_RCPT(self, _server, _session, envelope, address, _options):  # noqa: N802
+        if self.refuses:
+            return "550 no such mailbox"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802
+        mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        self.mails.append((envelope.mail_from, envelope.rcpt_tos, mail))
+        return "250 OK"
+
+
+@pytest.fixture
+def server():
+    started = []
+
+    def start(**options):
+        inbox = Inbox(**options)
+        controller = Controller(
+            inbox,
+            hostname="127.0.0.1",
+            port=free_port(),
+            authenticator=lambda *_: AuthResult(success=True),
+            auth_require_tls=False,
+        )
+        controller.start()
+        started.append(controller)
+        return inbox, controller.port
+
+    yield start
+    for controller in started:
+        controller.stop()
+
+
+@pytest.fixture
+def school(tmp_path):
+    def at(port, language):
+        more = '[reports]\nweekly_file = "weekly"\n[alerts]\nallow_private_targets = true\n'
+        text = f'language = "{language}"\n{config_text(4, more=more)}'
+        (tmp_path / "plumewatch.toml").write_text(text, encoding="utf-8")
+        (tmp_path / "plumewatch-data").mkdir()
+        fill_state(tmp_path / "plumewatch-data/state.db", FIRST, 14, 4, seed=2, a_day=2.0)
+        fill_health(tmp_path / "plumewatch-data/series.db", FIRST, 14, 4, every_s=3600.0)
+        secret = tmp_path / "weekly"
+        secret.write_text(
+            f"mailto://user:pass@127.0.0.1:{port}?from={FROM}&to={TO}&mode=insecure&smtp=127.0.0.1"
+        )
+        secret.chmod(0o600)
+        return load(tmp_path / "plumewatch.toml")
+
+    return at
+
+
+NOW = moment(FIRST + timedelta(days=14)) + 6 * 3600
+
+
+@pytest.mark.parametrize(
+    ("language", "subject", "line"),
+    [
+        ("en", "Lincoln High: week of 21 September 2026", "What changed:"),
+        ("es", "Lincoln High: semana del 21 de septiembre de 2026", "Qué cambió:"),
+    ],
+)
+def test_the_mail_arrives_with_subject_and_lines_in_the_schools_language(
+    server, school, language, subject, line
+):
+    inbox, port = server()
+    done = send_weekly(school(port, language), NOW)
+    assert done.startswith("weekly summary sent to mailto-")
+    ((sender, recipients, mail),) = inbox.mails
+    assert (sender, recipients) == (FROM, [TO])
+    assert mail["Subject"] == subject
+    text = mail.get_body(preferencelist=("plain", "html")).get_content()
+    assert line in text
+    assert "pass" not in mail.as_string().partition("\n\n")[0]
+
+
+def test_a_server_that_refuses_the_recipient_is_reported(server, school):
+    inbox, port = server(refuses=True)
+    with pytest.raises(NotifyError):
+        send_weekly(school(port, "en"), NOW)
+    assert inbox.mails == []

@@ -1,0 +1,91 @@
+"""Reports in Spanish: every document is made, and has no English left in it."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from language.messages import speaking
+from plumewatch.config.load import load
+from plumewatch.report_request import ReportRequest, gather_facts, make_report
+from reports.summary import summary
+from reports.view import letter, summary_view
+from tests.support.leftovers import leftovers, of_page
+from tests.support.school_year import moment
+from tests.unit.reports.conftest import FIRST, NAMES
+
+NOW = moment(FIRST) + 40 * 86_400
+WEEK = ReportRequest("summary", week="2026-W44")
+SCHOOL = {"restroom", "bell", "lincoln", "high", "north", "period", "lunch", "new"}
+SCHOOL |= {"cmd", "img", "src", "onerror", "alert", "let", "bold", "name", "u202ename"}
+
+
+@pytest.fixture(scope="module")
+def config(school):
+    return load(school / "plumewatch.toml").model_copy(update={"language": "es"})
+
+
+@pytest.fixture(scope="module")
+def made(config):
+    facts, _ = gather_facts(config, replace(WEEK, intervention="2026-10-28"), NOW)
+    with speaking("es"):
+        return summary(facts, date(2026, 10, 28))
+
+
+def english(text):
+    for name in NAMES.values():
+        text = text.replace(name, " ")
+    return leftovers(text) - SCHOOL
+
+
+def flat(value):
+    if isinstance(value, dict):
+        return " ".join(flat(v) for k, v in value.items() if k not in ("schema", "zone", "key"))
+    if isinstance(value, list | tuple):
+        return " ".join(map(flat, value))
+    return re.sub(r"<[^>]*>", " ", str(value))
+
+
+def test_a_summary_has_no_english_in_it(made):
+    with speaking("es"):
+        view = summary_view(made)
+    assert english(flat(view)) == set()
+    assert view["period"] == "Semana del 26 de octubre de 2026"
+    assert any(line.startswith("En 5 días de clase hubo ") for line in view["sentences"])
+
+
+@pytest.mark.parametrize("name", ["summary", "incidents", "response", "sensors"])
+@pytest.mark.parametrize("kind", ["html", "pdf", "xlsx"])
+def test_every_document_is_made_in_spanish(config, tmp_path, name, kind):
+    path = tmp_path / f"report.{kind}"
+    make_report(config, replace(WEEK, name=name, kind=kind, out=path), NOW)
+    if kind == "html":
+        text = path.read_text(encoding="utf-8")
+        assert '<html lang="es">' in text
+        if name != "incidents":  # its rows are stored data, such as who took what over
+            assert of_page(re.sub(r"plumewatch\.\w+/", "", text)) - SCHOOL == set()
+    elif kind == "xlsx" and name == "summary":
+        with zipfile.ZipFile(path) as book:
+            sheets = re.findall(r'<sheet name="([^"]+)"', book.read("xl/workbook.xml").decode())
+        assert sheets[0] == "Cifras principales"
+        assert len(sheets) == len(set(sheets))
+        assert english(" ".join(sheets[:-2])) == set()
+
+
+def test_machine_formats_stay_as_they_are(config, write, tmp_path):
+    path = tmp_path / "incidents.csv"
+    request = ReportRequest("incidents", start=str(FIRST), end="2026-11-08", kind="csv", out=path)
+    make_report(config, request, NOW)
+    assert path.read_bytes() == write("incidents", "csv").read_bytes()
+
+
+def test_the_letter_has_no_english_in_it(made):
+    with speaking("es"):
+        title, text = letter(made, "")
+    assert title == "Lincoln High: semana del 26 de octubre de 2026"
+    assert "Qué cambió:" in text.splitlines()
+    assert english(f"{title} {text}") == set()
