@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Final, Protocol
 import msgspec
 
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-from ingest.broker import connected, new_client
 from ingest.errors import DecodeError, MessageRefusedError, Reason
 from ingest.intake import Outcome, OutcomeKind, rejected
+from ingest.mqtt.connection import connected, new_client
 from ingest.validation import check_json, check_size, check_topic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest.broker import BrokerSettings
     from ingest.message import Message
+    from ingest.mqtt.connection import BrokerSettings
     from ingest.validation import Limits
     from storage.reading import Reading
     from storage.registry import Registry

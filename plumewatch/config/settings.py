@@ -17,7 +17,7 @@ from alerts.routing.matchers import Matcher, MatchOp, parse_matchers
 from alerts.routing.muting import InhibitRule
 from alerts.timings import EscalationTimings
 from detection.alert_thresholds import AlertBudgets
-from ingest.broker import BrokerSettings, new_client_id
+from ingest.mqtt.connection import BrokerSettings, new_client_id
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.ingest_settings import http_sources, mapping_decoders
 from plumewatch.config.roster import weekdays

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from ingest.broker import accepts_anonymous, examine
 from ingest.errors import BrokerError, BrokerReason
+from ingest.mqtt.examine import accepts_anonymous, examine
 from plumewatch.config.settings import broker_settings
 from plumewatch.doctor.certificates import check_file, check_server
 from plumewatch.doctor.mosquitto import PART, SHIPPED, check_mosquitto, read_mosquitto
@@ -16,7 +16,7 @@ from plumewatch.service.web_server import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ingest.broker import BrokerFacts
+    from ingest.mqtt.examine import BrokerFacts
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.doctor.result import CheckResult
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ingest.broker import is_guessable
+from ingest.mqtt.connection import is_guessable
 from plumewatch.doctor.result import CheckResult, fault, ok, span, warning
 from plumewatch.service.web_server import is_loopback
 

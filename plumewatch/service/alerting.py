@@ -33,9 +33,9 @@ from alerts.outbound.room_publisher import RoomPublisher
 from alerts.outbound.room_states import AVAILABILITY
 from alerts.outbound.webhooks import WebhookNotifier, write_webhooks
 from alerts.routing.targets import scheme_of
-from ingest.broker import connected, new_client
 from ingest.errors import BrokerError
 from ingest.integrity import PUSH_SERVICE, finding
+from ingest.mqtt.connection import connected, new_client
 from plumewatch.config import settings
 from plumewatch.service.pipeline_meters import Deliveries
 from plumewatch.service.supervisor import Task, after
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from alerts.notify.pump import DeliveryOutcome
     from alerts.outbound.room_publisher import Publish
     from alerts.policy import AlertPolicy
-    from ingest.broker import BrokerSettings
+    from ingest.mqtt.connection import BrokerSettings
     from plumewatch.service.detection_loop import DetectionLoop
     from plumewatch.service.ingestion import Ingestion
     from plumewatch.service.resources import Resources

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from alerts.secrets import Secret
     from ingest.commit import GroupCommit
-    from ingest.mqtt import MqttSource
+    from ingest.mqtt.source import MqttSource
     from ingest.reading_counts import ReadingCounts
     from plumewatch.service.detection_loop import DetectionLoop
     from plumewatch.service.meters import Meters

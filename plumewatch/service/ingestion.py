@@ -9,15 +9,17 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from ingest.broker import Subscriptions, kept_client_id
-from ingest.canary import CanarySettings
 from ingest.commit import GroupCommit
 from ingest.duplicates.journal_history import JournalHistory
 from ingest.errors import BrokerError
 from ingest.event_messages import EVENT_TOPICS, EventIntake
 from ingest.http import HttpIngest
 from ingest.intake import Intake
-from ingest.mqtt import MqttSource, OtherSession, live_messages
+from ingest.mqtt.canary import CanarySettings
+from ingest.mqtt.connection import kept_client_id, live_messages
+from ingest.mqtt.intake_loop import OtherSession
+from ingest.mqtt.source import MqttSource
+from ingest.mqtt.subscriptions import Subscriptions
 from ingest.states import States
 from plumewatch.config.ingest_settings import http_sources, intake_config, topic_filters
 from plumewatch.config.settings import broker_settings
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from detection.events import Event
-    from ingest.broker import BrokerSettings
     from ingest.message import Message
+    from ingest.mqtt.connection import BrokerSettings
     from plumewatch.service.resources import Resources
     from storage.journal import DeadLetter
     from storage.reading import ClockSteps, Reading

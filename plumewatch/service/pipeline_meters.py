@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from alerts.notify.pump import DeliveryOutcome
     from alerts.outbound.grafana_annotations import AnnotationCounters
     from ingest.intake import Intake
-    from ingest.mqtt import MqttSource
+    from ingest.mqtt.source import MqttSource
     from plumewatch.service.detection_loop import DetectionLoop
     from plumewatch.service.health import Health, OutboxState
     from plumewatch.service.maintenance import Deletion

@@ -16,7 +16,7 @@ import pytest
 
 from alerts.consumer.detection_consumer import LIVENESS
 from detection.liveness import Liveness
-from ingest.broker import BrokerFacts
+from ingest.mqtt.examine import BrokerFacts
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.run import run_check
 from plumewatch.config.load import load

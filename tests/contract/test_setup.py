@@ -23,7 +23,7 @@ from unittest import mock
 import paho.mqtt.client as mqtt
 import pytest
 
-from ingest.broker import BrokerSettings
+from ingest.mqtt.connection import BrokerSettings
 from plumewatch.cli.setup.discovery import listen
 from plumewatch.cli.setup.site_files import free_page_port
 from plumewatch.config.load import load

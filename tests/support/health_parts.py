@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from alerts.outbound.grafana_annotations import AnnotationCounters
-from ingest.canary import Canary, CanarySettings
 from ingest.intake import Intake
-from ingest.mqtt import SourceState
+from ingest.mqtt.arrivals import SourceState
+from ingest.mqtt.canary import Canary, CanarySettings
 from plumewatch.service import pipeline_meters as declared
 from plumewatch.service.detection_loop import DetectionCounts
 from plumewatch.service.health import Health, OutboxState

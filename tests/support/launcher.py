@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from tests.support.fork_server import Launcher
 
 _MAINTENANCE_S = 0.3
-_LAST_RETRY_S = 2.0
-_BROKER_TIMEOUT_S = 3.0
+_LAST_RETRY_S = 0.5
+_BROKER_TIMEOUT_S = 2.0
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
@@ -87,7 +87,7 @@ def _in_commit(file: str, die: Any) -> None:
 
 def _acknowledge_half(die: Any) -> None:
     """Die when half of a group's acknowledgements have reached the socket."""
-    from ingest.broker import Link
+    from ingest.mqtt.link import Link
 
     original = Link.acknowledge
 
@@ -107,7 +107,7 @@ def _owner(path: str) -> Any:
     from alerts.notify import outbox as outbox_rows
     from alerts.notify.channels.apprise_notifier import AppriseNotifier
     from alerts.notify.pump import OutboxPump
-    from ingest.broker import Link
+    from ingest.mqtt.link import Link
     from storage import state
     from storage.journal import Journal
     from storage.timeseries.influx import InfluxSeries
@@ -236,19 +236,25 @@ def _child(order: Mapping[str, Any], clock: _Clock) -> None:
 
 
 def _prepare_faults(order: Mapping[str, Any], clock: _Clock) -> None:
-    from ingest import broker, mqtt
     from plumewatch.service import maintenance
 
-    for module, name, seconds in (
-        (maintenance, "EVERY_S", _MAINTENANCE_S),
-        (mqtt, "_LAST_RETRY_S", _LAST_RETRY_S),
-        (broker, "_TIMEOUT_S", _BROKER_TIMEOUT_S),
-    ):
-        getattr(module, name)  # one that was renamed would be set to no effect
-        setattr(module, name, seconds)
+    assert maintenance.EVERY_S > _MAINTENANCE_S
+    maintenance.EVERY_S = _MAINTENANCE_S
     clock.follow(order["clock"])
     if order["crash"]:
         {**POINTS, **INFLUX_POINTS, **SABOTAGE}[order["crash"]](_die_at(order["pass"]))
+
+
+def _shorten_waits() -> None:
+    """Let children wait for a broker, and before they connect again, for seconds at most."""
+    from ingest.mqtt import connection, source
+
+    for module, name, seconds in (
+        (source, "_LAST_RETRY_S", _LAST_RETRY_S),
+        (connection, "_TIMEOUT_S", _BROKER_TIMEOUT_S),
+    ):
+        getattr(module, name)  # one that was renamed would be set to no effect
+        setattr(module, name, seconds)
 
 
 def _warm_up() -> None:
@@ -273,6 +279,7 @@ def main() -> None:
     clock = _Clock()
     time.time = clock  # before the service binds it
     _warm_up()
+    _shorten_waits()
     for line in sys.stdin:
         order = json.loads(line)
         if "wait" in order:

@@ -21,8 +21,8 @@ from plumewatch.errors import UnreachableError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ingest.broker import BrokerSettings
     from ingest.message import Message
+    from ingest.mqtt.connection import BrokerSettings
     from plumewatch.cli.setup.answers import Answers
     from plumewatch.cli.setup.discovery import DiscoveredSensor, Discovery
     from plumewatch.cli.setup.rooms import Place
@@ -145,7 +145,7 @@ def _is_written(folder: Path) -> bool:
 def _broker(answers: Answers) -> BrokerSettings:
     import ssl
 
-    from ingest.broker import BrokerSettings
+    from ingest.mqtt.connection import BrokerSettings
     from plumewatch.cli.setup.answers import address
     from plumewatch.config.secrets import secret_from
 

@@ -13,13 +13,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.broker import connected, new_client
 from ingest.decoding import Context
 from ingest.errors import DecodeError, Reason
 from ingest.intake import decode_message, likely_decoders
 from ingest.mapping.draft import SuggestError
 from ingest.mapping.suggest import suggest_any
 from ingest.message import Message
+from ingest.mqtt.connection import connected, new_client
 from ingest.states import States
 from ingest.validation import fold_id
 from plumewatch.config.faults import ConfigError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import aiomqtt
 
-    from ingest.broker import BrokerSettings
+    from ingest.mqtt.connection import BrokerSettings
     from ingest.routes import Routes
     from storage.reading import Reading
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
-from ingest.broker import BrokerSettings, Link, ignore_cut_connection
 from ingest.intake import Intake, IntakeConfig
-from ingest.mqtt import MqttSource
+from ingest.mqtt.connection import BrokerSettings, ignore_cut_connection
+from ingest.mqtt.link import Link
+from ingest.mqtt.source import MqttSource
 from tests.support.broker import Mosquitto
 from tests.support.certificates import certificate
 from tests.support.service import Publisher

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest.canary import Canary, CanarySettings, Cure
+from ingest.mqtt.canary import Canary, CanarySettings, Cure
 
 
 @pytest.fixture

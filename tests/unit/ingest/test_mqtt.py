@@ -9,14 +9,18 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from ingest import broker as ingest_broker
-from ingest import mqtt
-from ingest.broker import BrokerSettings, Subscriptions, examine
-from ingest.canary import CanarySettings
 from ingest.commit import GroupCommit
 from ingest.errors import BrokerError, BrokerReason
 from ingest.intake import Intake, IntakeConfig
-from ingest.mqtt import Arrivals, MqttSource, SourceState
+from ingest.mqtt import arrivals as arrivals_module
+from ingest.mqtt import connection
+from ingest.mqtt import source as source_module
+from ingest.mqtt.arrivals import Arrivals, SourceState
+from ingest.mqtt.canary import CanarySettings
+from ingest.mqtt.connection import BrokerSettings
+from ingest.mqtt.examine import examine
+from ingest.mqtt.source import MqttSource
+from ingest.mqtt.subscriptions import Subscriptions
 from storage.errors import StorageUnavailableError
 from tests.support.broker import Mosquitto, free_port
 from tests.support.service import Publisher
@@ -58,13 +62,13 @@ class TestArrivals:
         assert outcome.dead_letter.topic.isprintable()
 
     async def test_groups_are_bounded(self, arrivals):
-        for k in range(mqtt.MAX_GROUP + 10):
+        for k in range(arrivals_module.MAX_GROUP + 10):
             arrivals.on_message(None, None, raw(mid=k))
-        assert len(await arrivals.group()) == mqtt.MAX_GROUP
+        assert len(await arrivals.group()) == arrivals_module.MAX_GROUP
         assert len(await arrivals.group()) == 10
 
     async def test_qos_0_is_bounded_and_counted(self, monkeypatch):
-        monkeypatch.setattr(mqtt, "MAX_UNACKNOWLEDGED_QOS0", 3)
+        monkeypatch.setattr(arrivals_module, "MAX_UNACKNOWLEDGED_QOS0", 3)
         state = SourceState()
         arrivals = Arrivals(lambda: 7.0, state)
         for _ in range(5):
@@ -357,7 +361,7 @@ async def mute():
 
 
 async def test_a_broker_that_never_answers_is_reported_and_disconnected(mute, monkeypatch):
-    monkeypatch.setattr(ingest_broker, "_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(connection, "_TIMEOUT_S", 0.1)
     with pytest.raises(BrokerError, match="is not reachable: no answer within 0 s"):
         await examine(BrokerSettings(port=mute.port), trial=False)
     await mute.ended.wait()
@@ -439,7 +443,7 @@ async def test_a_session_under_a_former_client_id_is_drained_without_a_marker_to
     tmp_path, monkeypatch
 ):
     """A broker that permits no canary: nothing comes any more."""
-    monkeypatch.setattr(mqtt, "_DRAINED_S", 1.0)
+    monkeypatch.setattr(source_module, "_DRAINED_S", 1.0)
     rights = tmp_path / "rights"
     rights.write_text("topic readwrite plumewatch/v1/#\n")
     held = tmp_path / "held"

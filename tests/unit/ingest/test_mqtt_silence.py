@@ -9,11 +9,12 @@ import time
 import aiomqtt
 import pytest
 
-from ingest.broker import BrokerSettings
-from ingest.canary import CanarySettings
 from ingest.commit import GroupCommit
 from ingest.intake import Intake, IntakeConfig
-from ingest.mqtt import Arrivals, MqttSource, SourceState
+from ingest.mqtt.arrivals import Arrivals, SourceState
+from ingest.mqtt.canary import CanarySettings
+from ingest.mqtt.connection import BrokerSettings
+from ingest.mqtt.source import MqttSource
 from tests.support.broker import Mosquitto
 from tests.support.service import Publisher
 

@@ -3,7 +3,8 @@
 import logging
 import stat
 
-from ingest.broker import BrokerSettings, Subscriptions, canary_topic, kept_client_id, new_client_id
+from ingest.mqtt.connection import BrokerSettings, kept_client_id, new_client_id
+from ingest.mqtt.subscriptions import Subscriptions, canary_topic
 
 
 def of(path, client_id="a", host="broker", port=1883):

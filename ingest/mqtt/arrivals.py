@@ -1,0 +1,160 @@
+"""Messages between the network and the intake loop, and the counts of both."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ingest.message import Message, never_set
+from ingest.mqtt.canary import CANARY_TOPICS, Canary
+from ingest.mqtt.examine import DROPPED, STORED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from paho.mqtt.client import Client as PahoClient
+    from paho.mqtt.client import MQTTMessage
+
+log = logging.getLogger(__name__)
+
+
+MAX_GROUP: Final = 500
+
+
+MAX_UNACKNOWLEDGED_QOS0: Final = 20_000
+
+
+@dataclass(slots=True)
+class SourceState:
+    """What the intake loop counts and shows; only ever written by it.
+
+    `connected`: connected, with the topics subscribed to.
+    `refused_topics`: topic filters that the broker lets us not subscribe to.
+    `subscribed_anew`, `reconnected`: cures of silence.
+    `sessions_lost`: how often the broker no longer had our session.
+    `broker_dropped`: messages that the broker has dropped for any of its clients since the service
+    started, as far as it tells.
+    `broker_stored`: messages that the broker holds, retained ones too; None if it does not tell.
+    """
+
+    connected: bool = False
+    refused_topics: tuple[str, ...] = ()
+    connections: int = 0
+    received: int = 0
+    acknowledged: int = 0
+    dropped_qos0: int = 0
+    subscribed_anew: int = 0
+    reconnected: int = 0
+    sessions_lost: int = 0
+    broker_dropped: int = 0
+    broker_stored: int | None = None
+    last_error: str = ""
+    _broker_total: int | None = None
+
+    def on_broker_count(self, topic: str, payload: bytes) -> None:
+        """Take what the broker publishes of itself."""
+        if not payload.isdigit() or len(payload) > 18:
+            return
+        count = int(payload)
+        if topic == STORED:
+            self.broker_stored = count
+        elif topic == DROPPED:
+            before, self._broker_total = self._broker_total, count
+            if before is None or count == before:
+                return
+            new = count - before if count > before else count  # it started from zero
+            if self.broker_dropped == 0:
+                log.warning("the broker drops messages: %d more", new)
+            self.broker_dropped += new
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message that waits for the intake loop."""
+
+    message: Message
+    packet_id: int
+    qos: int
+    canary: bool = False
+
+
+class Arrivals:
+    """Messages of one connection between the network callback and the intake loop."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        state: SourceState,
+        canary: Canary | None = None,
+        step_of: Callable[[float], float] = never_set,
+    ) -> None:
+        self._waiting: deque[Arrival] = deque()
+        self._clock = clock
+        self._step_of = step_of
+        self._state = state
+        self._canary = canary
+        self._unacknowledged_qos0 = 0
+        self._live = False
+        self._arrived = asyncio.Event()
+
+    def on_message(self, _client: PahoClient, _userdata: object, raw: MQTTMessage) -> None:
+        """Take one message from the network; never blocks, never raises."""
+        try:
+            topic = raw.topic
+        except UnicodeDecodeError:
+            topic = raw._topic.decode("utf-8", "surrogateescape")  # noqa: SLF001 - .topic raises
+        if topic.startswith("$SYS/"):
+            self._state.on_broker_count(topic, bytes(raw.payload))
+            return
+        canary = topic.startswith(CANARY_TOPICS)
+        self._hear(bytes(raw.payload), canary=canary)
+        self._state.received += not canary
+        if raw.qos == 0:
+            if self._unacknowledged_qos0 >= MAX_UNACKNOWLEDGED_QOS0:
+                if self._state.dropped_qos0 == 0:
+                    log.warning("dropping QoS 0 messages: more arrive than can be stored")
+                self._state.dropped_qos0 += 1
+                return
+            self._unacknowledged_qos0 += 1
+        received = self._clock()
+        message = Message(
+            topic=topic,
+            payload=bytes(raw.payload),
+            received=received,
+            retained=raw.retain,
+            duplicate=raw.dup,
+            packet=raw.mid if raw.qos else 0,
+            live=self._live,
+            clock_step=self._step_of(received),
+        )
+        self._waiting.append(Arrival(message, raw.mid, raw.qos, canary))
+        self._arrived.set()
+
+    def _hear(self, payload: bytes, *, canary: bool) -> None:
+        if self._canary is None:
+            return
+        if self._canary.silent:
+            log.warning("messages arrive again")
+        if canary:
+            before = self._canary.returned
+            self._canary.on_return(payload, time.monotonic())
+            self._live = self._live or self._canary.returned > before  # the broker keeps the order
+        else:
+            self._canary.on_arrival(time.monotonic())
+
+    def __len__(self) -> int:
+        """Return how many messages wait for the intake loop."""
+        return len(self._waiting)
+
+    async def group(self) -> list[Arrival]:
+        """Wait for at least one message; return up to `MAX_GROUP`, oldest first."""
+        while not self._waiting:
+            self._arrived.clear()
+            await self._arrived.wait()
+        taken = [self._waiting.popleft() for _ in range(min(MAX_GROUP, len(self._waiting)))]
+        self._unacknowledged_qos0 -= sum(a.qos == 0 for a in taken)
+        return taken

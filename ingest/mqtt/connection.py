@@ -1,0 +1,180 @@
+"""The connection to the broker: settings, client id, errors.
+
+Client id
+---------
+Many brokers let any account connect with any client id, and who has that of the service gets its
+session. So it is random unless it is configured, and it is shown to nobody: not in a topic either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import aiomqtt
+
+from ingest.errors import BrokerError, BrokerReason
+from ingest.message import Message
+from ingest.mqtt.link import Link
+from storage.files import close_to_others, write_private
+
+if TYPE_CHECKING:
+    import asyncio
+    import ssl
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+_TIMEOUT_S: Final = 10.0
+"""For each answer of the broker."""
+
+
+_UNGUESSABLE: Final = re.compile("[0-9a-f]{16}")
+
+
+_CLIENT_ID: Final = re.compile("[A-Za-z0-9_.:-]{1,64}")
+
+
+def new_client_id() -> str:
+    """Return a client id that nobody can guess."""
+    return f"plumewatch-{secrets.token_hex(16)}"
+
+
+def is_guessable(client_id: str) -> bool:
+    """Whether a client id has no part that looks random."""
+    return _UNGUESSABLE.search(client_id) is None
+
+
+def kept_client_id(path: Path) -> str:
+    """Return the client id in a file of the data folder, which is made if need be.
+
+    Raises `OSError` if it can be neither read nor written: another id would be another session.
+    """
+    close_to_others(path)
+    with contextlib.suppress(FileNotFoundError):
+        found = path.read_text(encoding="ascii", errors="replace").strip()
+        if _CLIENT_ID.fullmatch(found):
+            return found
+        log.error("%s contains no client id: a new one is made, and its session is empty", path)
+    made = new_client_id()
+    write_private(path, made.encode())
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """How to reach the broker.
+
+    `client_id`: names the persistent session: keep it, and never run two services with the same
+    one; by default another one each time.
+    `username`, `password`: empty for none. The password never appears in `repr`.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 1883
+    client_id: str = field(default_factory=new_client_id)
+    username: str = ""
+    password: str = field(default="", repr=False)
+    tls: ssl.SSLContext | None = None
+    keepalive_s: int = 30
+
+
+def new_client(
+    settings: BrokerSettings, client_id: str, *, clean: bool, will: aiomqtt.Will | None = None
+) -> aiomqtt.Client:
+    """Make a client that is not connected yet, with or without (`clean`) a persistent session."""
+    return aiomqtt.Client(
+        settings.host,
+        settings.port,
+        username=settings.username or None,
+        password=settings.password or None,
+        identifier=client_id,
+        clean_session=clean,
+        keepalive=settings.keepalive_s,
+        will=will,
+        timeout=_TIMEOUT_S,
+        tls_context=settings.tls,
+    )
+
+
+@contextlib.asynccontextmanager
+async def connected(client: aiomqtt.Client, settings: BrokerSettings) -> AsyncIterator[None]:
+    """Connect, and leave no connection behind.
+
+    aiomqtt leaves the socket of an attempt open that was not answered in time. A broker that only
+    stood still would take that connection later, beside the one that followed.
+
+    Raises `BrokerError`: when the connection cannot be made or ends.
+    """
+    try:
+        async with client:
+            yield
+    except aiomqtt.MqttError as error:
+        raise _translated(error, settings) from error
+    finally:
+        below = client._client  # noqa: SLF001 - it goes on by itself otherwise
+        below.on_disconnect = None  # nothing waits for it any more
+        below.disconnect()  # nothing where there is no connection
+        gone = client._disconnected  # noqa: SLF001 - read, or asyncio reports it unread
+        if gone.done() and not gone.cancelled():
+            gone.exception()
+
+
+def _translated(error: aiomqtt.MqttError, settings: BrokerSettings) -> BrokerError:
+    where = f"broker {settings.host}:{settings.port}"
+    text = str(error)
+    if "authori" in text.lower() or "bad user name" in text.lower():
+        user = settings.username or "(none)"
+        return BrokerError(
+            BrokerReason.REFUSED, f"{where} refuses user {user!r}: wrong name or password"
+        )
+    cause = error.__cause__ or error.__context__
+    detail = str(cause) if isinstance(cause, OSError) else text
+    if not detail:  # of a time-out
+        detail = f"no answer within {_TIMEOUT_S:.0f} s"
+    elif "code:128" in detail:  # the library's number for any broken connection
+        detail = "connection lost"
+    return BrokerError(BrokerReason.UNREACHABLE, f"{where} is not reachable: {detail}")
+
+
+def ignore_cut_connection(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Handle what no task awaited: a connection that was cut before it could be written to.
+
+    aiomqtt waits for a socket to be writable a turn of the loop after it looked at
+    it. If the connection is cut in between, its descriptor is gone; the connection is mended by
+    the way of all lost connections, and a stack of calls in the log would say nothing more. All
+    else is reported as ever.
+    """
+    cut = isinstance(context.get("exception"), (OSError, ValueError))
+    if cut and "add_writer" in context.get("message", ""):
+        log.debug("the connection was cut before it could be written to")
+        return
+    loop.default_exception_handler(context)
+
+
+async def live_messages(
+    settings: BrokerSettings,
+    topics: Sequence[str],
+    on_message: Callable[[Message], None],
+    clock: Callable[[], float],
+) -> None:
+    """Show messages as they come, beside the session that stores them, until cancelled.
+
+    At QoS 0 and without a session of its own: nothing is acknowledged, nothing is promised, and no
+    window closes.
+
+    Raises `BrokerError`: when the connection cannot be made or ends.
+    """
+    client = new_client(settings, f"{settings.client_id}-tap", clean=True)
+    Link(client._client)  # noqa: SLF001 - it keeps itself in place
+    async with connected(client, settings):
+        await client.subscribe([(topic, 0) for topic in topics])
+        async for raw in client.messages:
+            payload = raw.payload if isinstance(raw.payload, bytes) else b""
+            on_message(Message(str(raw.topic), payload, clock(), retained=bool(raw.retain)))

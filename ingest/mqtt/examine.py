@@ -1,0 +1,131 @@
+"""What a broker says of itself, and whether it keeps messages for absent sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from ingest.errors import BrokerError
+from ingest.mqtt.canary import CANARY_TOPICS
+from ingest.mqtt.connection import BrokerSettings, connected, new_client
+from ingest.mqtt.subscriptions import is_refused
+
+if TYPE_CHECKING:
+    import aiomqtt
+
+_VERSION: Final = "$SYS/broker/version"
+
+
+DROPPED: Final = "$SYS/broker/publish/messages/dropped"
+
+
+STORED: Final = "$SYS/broker/store/messages/count"
+
+
+_SYS_WAIT_S: Final = 1.0
+
+
+_TRIAL_WAIT_S: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerFacts:
+    """What a broker says and does.
+
+    `version`: empty if it does not say.
+    `dropped`, `stored`: messages dropped since its start, and held now.
+    `keeps_for_absent`: whether a QoS 1 message reached a session that was away when it was
+    published; None where we may not publish or read the trial's topic.
+    """
+
+    version: str = ""
+    dropped: int | None = None
+    stored: int | None = None
+    keeps_for_absent: bool | None = None
+
+
+async def examine(settings: BrokerSettings, *, trial: bool) -> BrokerFacts:
+    """Look at a broker.
+
+    Raises `BrokerError`: with one sentence that says why it cannot be reached.
+    """
+    name = f"{settings.client_id}-check"
+    client = new_client(settings, name, clean=True)
+    async with connected(client, settings):
+        answers = await _collected(client, (_VERSION, DROPPED, STORED))
+    kept = await _kept(settings, f"{name}-trial") if trial else None
+    return BrokerFacts(
+        answers.get(_VERSION, ""), _number(answers.get(DROPPED)), _number(answers.get(STORED)), kept
+    )
+
+
+async def accepts_anonymous(settings: BrokerSettings) -> bool:
+    """Whether a broker lets somebody connect without an account."""
+    anybody = replace(settings, username="", password="")
+    client = new_client(anybody, f"check-{secrets.token_hex(8)}", clean=True)
+    try:
+        async with connected(client, anybody):
+            return True
+    except BrokerError:
+        return False
+
+
+async def _collected(client: aiomqtt.Client, topics: tuple[str, ...]) -> dict[str, str]:
+    answers: dict[str, str] = {}
+    try:
+        async with asyncio.timeout(_SYS_WAIT_S):
+            for topic in topics:
+                await client.subscribe(topic)
+            async for message in client.messages:
+                answers[str(message.topic)] = _text(message.payload)
+                if len(answers) == len(topics):
+                    break
+    except TimeoutError:
+        pass  # no Mosquitto, or no right to read them
+    return answers
+
+
+async def _kept(settings: BrokerSettings, name: str) -> bool | None:
+    """Try it: publish to a session while it is away, then see whether it gets the message."""
+    topic = CANARY_TOPICS + name
+    here, gone = (f"{word} {secrets.token_hex(8)}" for word in ("here", "away"))
+    try:
+        away = new_client(settings, name, clean=False)
+        async with connected(away, settings):
+            granted = await away.subscribe(topic, qos=1)
+            if any(is_refused(code) for code in granted or ()):
+                return None
+            await away.publish(topic, here, qos=1)
+            if not await _arrives(away, here):
+                return None
+        other = new_client(settings, f"{name}-sender", clean=True)
+        async with connected(other, settings):
+            await other.publish(topic, gone, qos=1)
+        back = new_client(settings, name, clean=False)
+        async with connected(back, settings):
+            return await _arrives(back, gone)
+    finally:
+        ended = new_client(settings, name, clean=True)
+        async with connected(ended, settings):
+            pass  # a clean session ends the one that was kept
+
+
+async def _arrives(client: aiomqtt.Client, wanted: str) -> bool:
+    try:
+        async with asyncio.timeout(_TRIAL_WAIT_S):
+            async for message in client.messages:
+                if _text(message.payload) == wanted:
+                    return True
+    except TimeoutError:
+        pass
+    return False
+
+
+def _text(payload: object) -> str:
+    return payload.decode("utf-8", "replace") if isinstance(payload, bytes) else str(payload)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None

@@ -1,0 +1,362 @@
+"""The session of the service at the broker: connect, subscribe, reconnect, drain former sessions.
+
+A former client id
+------------------
+Messages may be queued in a session under another client id that the service had before. The new
+session subscribes first and queues; then the former one gives up its subscriptions and is drained
+through the same intake; then the new one is read. So nothing is lost, also by a kill at any point,
+and the order is kept. What is published between the two requests is in both: a reading without time
+stamp is then stored twice. If the former session cannot be had, the new one goes on without it, and
+the next connection tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import random
+import secrets
+import time
+from collections import deque
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import aiomqtt
+
+from ingest.errors import BrokerError, BrokerReason
+from ingest.message import never_set
+from ingest.mqtt.arrivals import Arrivals, SourceState
+from ingest.mqtt.canary import CANARY_TOPICS, Canary, CanarySettings, Cure
+from ingest.mqtt.connection import connected, ignore_cut_connection, new_client
+from ingest.mqtt.examine import DROPPED, STORED
+from ingest.mqtt.intake_loop import IntakeLoop, OtherSession
+from ingest.mqtt.link import Link
+from ingest.mqtt.subscriptions import Subscriptions, canary_topic, is_refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from ingest.mqtt.connection import BrokerSettings
+    from ingest.mqtt.intake_loop import Commit, DecidesOutcome
+
+log = logging.getLogger(__name__)
+
+
+_T = TypeVar("_T")
+
+
+_FIRST_RETRY_S: Final = 0.5
+
+
+_LAST_RETRY_S: Final = 30.0
+
+
+_CONTENDED: Final = 4
+
+
+_CONTENDED_S: Final = 30.0
+"""So many connections lost within this time are reported: nothing tells a bad network from another
+client with our client id."""
+
+
+_NARROW_POLL_S: Final = 0.5
+"""How often to look whether other topics are wanted."""
+
+
+_FILTERS: Final = 400
+"""Of one request: with the longest names still within the shipped broker's `max_packet_size`."""
+
+
+_DRAIN_ATTEMPTS: Final = 2
+
+
+_DRAIN_POLL_S: Final = 0.05
+
+
+_DRAINED_S: Final = 15.0
+"""So long without a message, a former session is drained if its marker cannot be had."""
+
+
+def _all_of_them(topics: tuple[str, ...]) -> tuple[str, ...]:
+    return topics
+
+
+def _pieces(items: list[_T]) -> Iterator[list[_T]]:
+    for at in range(0, len(items), _FILTERS):
+        yield items[at : at + _FILTERS]
+
+
+class MqttSource:
+    """The service's end of the broker connection.
+
+    `topics`: topic filters to subscribe to at QoS 1.
+    `intake`: decides the outcome of each message.
+    `commit`: ``await commit(readings, dead_letters)`` returns once both, and all that was committed
+    before, are durable (`GroupCommit.commit`).
+    `clock`: unix seconds, for the receive time.
+    `canary`: without it no canary is sent, silence is not noticed, and the broker's own counts are
+    not read.
+    `subscriptions`: the file that remembers what the session is subscribed to; without it, messages
+    of topics that are not wanted any more go on to arrive.
+    `step_of`: by how many seconds the clock was set since the message before, by its time now.
+    `narrowed`: returns what to subscribe to now, of `topics`.
+    `most_per_s`: read so many messages a second at most; the others wait in the broker.
+    `subscribed`: topic filters that the session has.
+    `attempted`: set once it is connected, or could not be.
+    """
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        topics: Sequence[str],
+        intake: DecidesOutcome,
+        commit: Commit,
+        clock: Callable[[], float],
+        canary: CanarySettings | None = None,
+        subscriptions: Path | None = None,
+        step_of: Callable[[float], float] = never_set,
+        narrowed: Callable[[tuple[str, ...]], tuple[str, ...]] = _all_of_them,
+        most_per_s: float = math.inf,
+    ) -> None:
+        self.state = SourceState()
+        self.attempted = asyncio.Event()
+        self.canary = None if canary is None else Canary(canary, secrets.token_hex(8))
+        self._settings = settings
+        self._topics = tuple(topics)
+        self._intake = intake
+        self._commit = commit
+        self._clock = clock
+        self._subscriptions = (
+            None if subscriptions is None else Subscriptions(subscriptions, settings)
+        )
+        self._step_of = step_of
+        self._narrowed = narrowed
+        self._most_per_s = most_per_s
+        self.subscribed: tuple[str, ...] = ()
+        self._lost_at: float | None = None
+        self._losses: deque[float] = deque(maxlen=_CONTENDED)
+        self._jitter = random.Random()  # noqa: S311 - spreads reconnects, hides nothing
+
+    def use_client_id(self, client_id: str) -> None:
+        """Set the client id of the session, before `run`."""
+        self._settings = replace(self._settings, client_id=client_id)
+        if self._subscriptions is not None:
+            self._subscriptions = self._subscriptions.of(self._settings)
+
+    async def run(self) -> None:
+        """Connect, receive, reconnect with growing pauses; until cancelled.
+
+        Raises `BrokerError`: only where trying again cannot help: the broker refuses user or
+        password.
+        """
+        asyncio.get_running_loop().set_exception_handler(ignore_cut_connection)
+        pause = _FIRST_RETRY_S
+        while True:
+            before = self.state.connections
+            try:
+                await self._session()
+            except BrokerError as error:
+                if error.reason is BrokerReason.REFUSED and self.state.connections == 0:
+                    raise
+                self.state.last_error = str(error)
+                if self.state.connections > before:
+                    pause = _FIRST_RETRY_S
+                    self._on_connection_lost()
+                log.warning("%s; trying again within %.1f s", error, pause)
+            finally:
+                self.state.connected = False
+                self.attempted.set()
+            await asyncio.sleep(pause * self._jitter.uniform(0.5, 1.0))
+            pause = min(pause * 2, _LAST_RETRY_S)
+
+    def _connection(self) -> tuple[aiomqtt.Client, Link, IntakeLoop]:
+        client = new_client(self._settings, self._settings.client_id, clean=False)
+        arrivals = Arrivals(self._clock, self.state, self.canary, self._step_of)
+        client._client.manual_ack_set(on=True)  # noqa: SLF001 - aiomqtt has no manual mode
+        link = Link(client._client)  # noqa: SLF001 - the client underneath
+        client._client.on_message = arrivals.on_message  # noqa: SLF001 - aiomqtt hides `dup`
+        loop = IntakeLoop(
+            *(link, arrivals, self._intake, self._commit, self._clock, self.state),
+            most_per_s=self._most_per_s,
+        )
+        return client, link, loop
+
+    async def _session(self) -> None:
+        client, link, loop = self._connection()
+        async with connected(client, self._settings):
+            if not link.session_present:
+                self._intake.on_new_session()
+                self._on_new_session()
+            await self._subscribe(client)
+            if self.canary is not None:
+                self.canary.on_connected(time.monotonic())
+            self.state.connected = True
+            self.state.connections += 1
+            self.attempted.set()
+            log.info("connected to %s:%d", self._settings.host, self._settings.port)
+            await self._drain_former_sessions()
+            gone = client._disconnected  # noqa: SLF001 - the one place that says so
+            await loop.run(gone, self._send_canaries(client, loop))
+
+    async def _drain_former_sessions(self) -> None:
+        """Take in what is queued under client ids that the service had before."""
+        known = self._subscriptions
+        for client_id, filters in known.former().items() if known is not None else ():
+            former = MqttSource(
+                replace(self._settings, client_id=client_id),
+                filters,
+                OtherSession(self._intake),
+                self._commit,
+                self._clock,
+                CanarySettings(),
+                step_of=self._step_of,
+            )
+            for attempt in range(_DRAIN_ATTEMPTS):
+                try:
+                    await former._drain()
+                    if known is not None:
+                        known.forget_former(client_id)
+                    break
+                except BrokerError as error:
+                    what = "queued messages of client id %r wait until the next connection: %s"
+                    if attempt:
+                        log.warning(what, client_id, error)
+                finally:
+                    self.state.received += former.state.received
+                    self.state.acknowledged += former.state.acknowledged
+                    former.state = SourceState()
+
+    async def _drain(self) -> None:
+        """Give up the subscriptions of the session, take in what it holds, and end it."""
+        client, link, loop = self._connection()
+        async with connected(client, self._settings):
+            if not link.session_present:
+                self._report_lost_session()
+                return
+            if self._topics:
+                await client.unsubscribe(list(self._topics))
+            gone = client._disconnected  # noqa: SLF001 - the one place that says so
+            await loop.run(gone, self._send_marker(client, loop), ends=True)
+        count = self.state.acknowledged
+        log.info("took %d queued messages of client id %r", count, self._settings.client_id)
+        if self.canary is not None and self.canary.returned:
+            ended = new_client(self._settings, self._settings.client_id, clean=True)
+            async with connected(ended, self._settings):
+                pass  # a clean session ends the one that was kept
+
+    async def _send_marker(self, client: aiomqtt.Client, loop: IntakeLoop) -> None:
+        """Return when the broker has delivered all that is queued: a canary is the last of it."""
+        canary = self.canary
+        assert canary is not None  # noqa: S101
+        topic = CANARY_TOPICS + secrets.token_hex(8)
+        with contextlib.suppress(aiomqtt.MqttError):  # not permitted: silence says so
+            await client.subscribe(topic, qos=1)
+            await client.publish(topic, canary.due(time.monotonic()), qos=1)
+        received, since = -1, time.monotonic()
+        while not canary.returned and time.monotonic() - since < _DRAINED_S:
+            if received != self.state.received or loop.is_behind:
+                received, since = self.state.received, time.monotonic()
+            await asyncio.sleep(_DRAIN_POLL_S)
+
+    def _on_new_session(self) -> None:
+        """Report a session that should have been there."""
+        known = self._subscriptions
+        if self.state.connections == 0 and (known is None or not known.current()):
+            return
+        self._report_lost_session()
+
+    def _report_lost_session(self) -> None:
+        now = self._clock()
+        since = "the service last ran"
+        if self._lost_at is not None:
+            since = datetime.fromtimestamp(self._lost_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        log.error(
+            "the broker no longer has the session of client id %r, with all that was queued since"
+            " %s: was it restarted without persistence, or does another client use this id?",
+            self._settings.client_id,
+            since,
+        )
+        self.state.sessions_lost += 1
+        self._intake.on_session_fault("session_lost", now)
+
+    def _on_connection_lost(self) -> None:
+        """Report a connection that is lost over and over though it can be made each time."""
+        now = self._lost_at = self._clock()
+        self._losses.append(now)
+        if len(self._losses) == _CONTENDED and 0 <= now - self._losses[0] < _CONTENDED_S:
+            log.error(
+                "%d connections to the broker were lost within %.0f s: is the network at fault, or"
+                " does another client use client id %r?",
+                _CONTENDED,
+                _CONTENDED_S,
+                self._settings.client_id,
+            )
+            self._losses.clear()
+            self._intake.on_session_fault("session_contended", now)
+
+    async def _subscribe(self, client: aiomqtt.Client) -> None:
+        wanted = self._narrowed(self._topics)
+        filters = [(topic, 1) for topic in wanted]
+        if self.canary is not None:
+            filters.append((canary_topic(self._settings.client_id), 1))
+        granted = await self._replace_subscriptions(client, filters)
+        refused = tuple(
+            topic for (topic, _), code in zip(filters, granted, strict=False) if is_refused(code)
+        )
+        if refused and refused != self.state.refused_topics:
+            log.warning("the broker refuses the subscription to %s", ", ".join(refused))
+        self.state.refused_topics = refused
+        self.subscribed = wanted
+        if self.canary is not None:
+            await client.subscribe([(DROPPED, 0), (STORED, 0)])
+
+    async def _replace_subscriptions(
+        self, client: aiomqtt.Client, filters: list[tuple[str, int]]
+    ) -> Sequence[object]:
+        """Subscribe, and give up what the session is subscribed to from before."""
+        wanted = [topic for topic, _ in filters]
+        known = self._subscriptions
+        before = known.current() if known is not None else ()
+        if known is not None:
+            known.remember([*before, *wanted])
+        granted: list[object] = []
+        for some in _pieces(filters):
+            granted += await client.subscribe(some) or ()
+        for stale in _pieces([topic for topic in before if topic not in wanted]):
+            await client.unsubscribe(stale)
+        if known is not None:
+            known.remember(wanted)
+        return granted
+
+    async def _send_canaries(self, client: aiomqtt.Client, loop: IntakeLoop) -> None:
+        """Send canaries and cure silence, until there is nothing for it but a new connection."""
+        canary = self.canary
+        if canary is None:
+            await asyncio.Event().wait()
+            return
+        topic = canary_topic(self._settings.client_id)
+        while True:
+            now = time.monotonic()
+            payload = canary.due(now)
+            if payload is not None:
+                with contextlib.suppress(aiomqtt.MqttError):  # then it does not come back
+                    await client.publish(topic, payload, qos=1, timeout=canary.settings.every_s)
+            known = canary.silent
+            cure = canary.on_time(time.monotonic(), waiting=loop.is_behind)
+            if cure is not None and not known:
+                log.warning("connected, and nothing arrives: subscribing again, then reconnecting")
+            if cure is Cure.SUBSCRIBE:
+                self.state.subscribed_anew += 1
+                await self._subscribe(client)
+            elif cure is Cure.RECONNECT:
+                self.state.reconnected += 1
+                where = f"broker {self._settings.host}:{self._settings.port}"
+                raise BrokerError(BrokerReason.UNREACHABLE, f"{where} delivers nothing")
+            if self._narrowed(self._topics) != self.subscribed:
+                await self._subscribe(client)
+            pause = canary.next_deadline() - time.monotonic()
+            await asyncio.sleep(min(max(pause, 0.01), _NARROW_POLL_S))

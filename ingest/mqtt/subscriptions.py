@@ -1,0 +1,121 @@
+"""What the session of the service is subscribed to.
+
+A persistent session keeps every subscription that was ever made in it, and a client cannot ask
+which these are. So they are remembered in a small file, before they are made; those that are not
+wanted any more are then given up. A file that is missing or cannot be written costs no more than
+messages of topics that are not wanted. The file also names sessions under former client ids until
+they are drained.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from ingest.mqtt.canary import CANARY_TOPICS
+from ingest.mqtt.connection import is_guessable
+from storage.files import close_to_others, write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from ingest.mqtt.connection import BrokerSettings
+
+log = logging.getLogger(__name__)
+
+
+REFUSED_CODE: Final = 0x80
+"""From this code on a subscription is refused."""
+
+
+class _Remembered(msgspec.Struct, frozen=True):
+    """`session` and the keys of `former` are ``client_id@host:port``."""
+
+    session: str
+    filters: tuple[str, ...]
+    former: dict[str, tuple[str, ...]] = {}
+
+
+class Subscriptions:
+    """The filters of one session, and those of sessions before it that are not drained yet.
+
+    `path`: the file; its folder must exist when something is remembered.
+    """
+
+    def __init__(self, path: Path, settings: BrokerSettings) -> None:
+        self._path = path
+        self._settings = settings
+        close_to_others(path)
+        self._session = f"{settings.client_id}@{settings.host}:{settings.port}"
+
+    def of(self, settings: BrokerSettings) -> Subscriptions:
+        """Return those of another session in the same file."""
+        return Subscriptions(self._path, settings)
+
+    def current(self) -> tuple[str, ...]:
+        """Return the filters that the session may hold."""
+        found = self._read()
+        return found.filters if found.session == self._session else ()
+
+    def former(self) -> dict[str, tuple[str, ...]]:
+        """Return the filters that sessions under other client ids at this host may hold, by id."""
+        sessions = {}
+        for session, filters in self._former().items():
+            client_id, _, address = session.rpartition("@")
+            same_host = address.rpartition(":")[0] == self._settings.host
+            if same_host and client_id != self._settings.client_id:
+                sessions[client_id] = filters
+        return sessions
+
+    def remember(self, filters: Iterable[str]) -> None:
+        """Replace the filters; the session of another client id becomes a former one."""
+        self._write(_Remembered(self._session, tuple(sorted(set(filters))), self._former()))
+
+    def add_former(self, client_id: str, filters: Iterable[str]) -> None:
+        """Remember a session under another client id, which is not drained."""
+        session = self._session.replace(self._settings.client_id, client_id, 1)
+        former = {**self._former(), session: tuple(filters)}
+        self._write(_Remembered(self._session, self.current(), former))
+
+    def forget_former(self, client_id: str) -> None:
+        """Forget a session that is drained."""
+        former = self._former()
+        left = {s: kept for s, kept in former.items() if s.rpartition("@")[0] != client_id}
+        self._write(_Remembered(self._session, self.current(), left))
+
+    def _former(self) -> dict[str, tuple[str, ...]]:
+        found = self._read()
+        if found.session in ("", self._session):
+            return found.former
+        return {**found.former, found.session: found.filters}
+
+    def _read(self) -> _Remembered:
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            return msgspec.json.decode(self._path.read_bytes(), type=_Remembered)
+        return _Remembered("", ())
+
+    def _write(self, wanted: _Remembered) -> None:
+        if wanted == self._read():
+            return
+        try:
+            write_private(self._path, msgspec.json.encode(wanted))
+        except OSError as error:
+            log.warning("cannot remember the subscriptions: %s: %s", self._path, error.strerror)
+
+
+def canary_topic(client_id: str) -> str:
+    """Return the topic of one service's canaries, which does not give its client id away."""
+    if not is_guessable(client_id):
+        client_id = hashlib.sha256(client_id.encode()).hexdigest()[:16]
+    return CANARY_TOPICS + client_id
+
+
+def is_refused(code: object) -> bool:
+    """Whether the code of a subscription is a refusal."""
+    number = getattr(code, "value", code)
+    return isinstance(number, int) and number >= REFUSED_CODE
