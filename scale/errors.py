@@ -2,6 +2,7 @@
 
 ScaleError
     HistoryError    a folder holds no history, or another one
+    KafkaError      no server answers, or it has no such topic
 """
 
 from __future__ import annotations
@@ -15,3 +16,7 @@ class ScaleError(RefusedError):
 
 class HistoryError(ScaleError):
     """A folder holds no history, or one of another layout."""
+
+
+class KafkaError(ScaleError):
+    """No Kafka answers, or the topic is not there."""

@@ -47,6 +47,18 @@ _SENSORS_A_BUCKET: Final = 1000
 """A detector processes many sensors in one pass at hardly more cost than few."""
 _SHIPPED: Final = "shipped"
 _DEDUPE_WINDOW: Final = 512
+_LOOK_S: Final = 1
+"""How often a running stream looks whether it shall end."""
+_SENTENCES: Final = {
+    "Failed to find data source: kafka": "Spark has no connector for Kafka: pass its jars as"
+    " --conf spark.jars=A,B,C,D (docs/scale.md)",
+    "unresolved dependency": "the connector for Kafka could not be downloaded: pass its jars as"
+    " --conf spark.jars=A,B,C,D (docs/scale.md)",
+    "data may have been lost": "Kafka has deleted records that this checkpoint had not read yet;"
+    " --kafka-option failOnDataLoss=false goes on without them",
+    "Java gateway process exited": "Spark did not start; what Java said is above",
+}
+"""What people are told, by a phrase of Spark's error."""
 
 
 @command(
@@ -315,6 +327,13 @@ def stream(
     history: Annotated[str, Argument(help="Folder or URL that `segments` fills.")] = "",
     kafka: Annotated[str, Option(help="Servers instead, HOST:PORT,...; needs --config.")] = "",
     topic: Annotated[str, Option(help="Topic of Kafka.")] = "plumewatch",
+    kafka_option: Annotated[
+        list[str] | None,
+        Option(help="KEY=VALUE of Spark's Kafka source or of the client; @FILE reads the value."),
+    ] = None,
+    dead_letters: Annotated[
+        Path, Option(help="Folder for records that cannot be read; every executor writes to it.")
+    ] = Path("dead-letters"),
     config: Annotated[
         Path | None, config_option("Whose budgets, sensors, broker and InfluxDB.")
     ] = None,
@@ -341,18 +360,14 @@ def stream(
     from ingest.event_messages import publish_events
     from plumewatch.config.settings import broker_settings
     from plumewatch.config.timeseries_settings import influx_settings
-    from scale.history import History
     from scale.sinks import EventFiles
 
-    if bool(history) == bool(kafka):
-        raise UsageError("either HISTORY or --kafka SERVERS")
-    wrong = [word for word in conf or () if "=" not in word]
-    if wrong:
-        raise UsageError(f"--conf {wrong[0]}: KEY=VALUE")
+    _check_sources(history, kafka, kafka_option)
     if config is None and (kafka or publish or series):
         raise UsageError("--kafka, --publish and --series need --config")
-    if history and "://" not in history:
-        History(Path(history))
+    if kafka:
+        _check_kafka(kafka, topic, _kafka_options(kafka_option))
+    settings = {"spark.sql.shuffle.partitions": str(shards), **_pairs("--conf", conf)}
     body = _model(model) if model else b""
     site = None if config is None else Site.load(config)
     influx = influx_settings(site.config) if site and series else None
@@ -363,25 +378,74 @@ def stream(
         broker = broker_settings(site.config)
         sinks.append(lambda found, _number: asyncio.run(publish_events(broker, found)))
     budgets = _current_budgets(site)
-    settings = {"spark.sql.shuffle.partitions": str(shards)}
-    settings |= dict(word.split("=", 1) for word in conf or ())
-    try:
-        from scale.kafka import kafka_readings
-        from scale.spark.session import session
-        from scale.spark.stream import detect, readings_of_history
-    except ImportError as error:
-        raise UsageError(f"this needs the extra plumewatch[scale]: {error}") from error
-    spark = session(master, "plumewatch", settings)
-    spark.sparkContext.setLogLevel("ERROR")
+    spark = _session(master, settings, needs_kafka=bool(kafka))
+    from scale.spark.stream import detect, readings_of_history
+
     interval = {"processingTime": f"{seconds} seconds"}
     trigger: dict[str, Any] = {"availableNow": True} if once else interval
     if kafka and site:
-        intake = partial(_intake, site.config)
-        readings = kafka_readings(spark, kafka, topic, intake, site.config.registry())
+        from scale.kafka import kafka_readings
+
+        readings = kafka_readings(
+            spark,
+            kafka,
+            topic,
+            _kafka_options(kafka_option),
+            partial(_intake, site.config),
+            site.config.registry(),
+            dead_letters.absolute(),
+        )
     else:
         readings = readings_of_history(spark, history, files)
     found = detect(readings, shards, budgets, body)
     _run_queries(spark, found, readings, sinks, influx, checkpoint, trigger)
+
+
+def _check_sources(history: str, kafka: str, kafka_option: Sequence[str] | None) -> None:
+    """Refuse what cannot run before Spark starts."""
+    from scale.history import History
+
+    if bool(history) == bool(kafka):
+        raise UsageError("either HISTORY or --kafka SERVERS")
+    options = _kafka_options(kafka_option)
+    if options and not kafka:
+        raise UsageError("--kafka-option needs --kafka")
+    if history and "://" not in history:
+        History(Path(history))
+
+
+def _check_kafka(kafka: str, topic: str, options: dict[str, str]) -> None:
+    """Ask Kafka for the topic, as Spark takes minutes to say that nobody answers."""
+    if any(key.startswith("security.") for key in options):
+        return
+    try:
+        from scale.kafka import check
+
+        check(kafka, topic)
+    except ImportError as error:
+        raise UsageError(f"this needs the extra plumewatch[scale]: {error}") from error
+
+
+def _kafka_options(words: Sequence[str] | None) -> dict[str, str]:
+    return {key: _value_of(value) for key, value in _pairs("--kafka-option", words).items()}
+
+
+def _session(master: str, settings: dict[str, str], *, needs_kafka: bool) -> Any:
+    """Start Spark, with its connector for Kafka where that is needed."""
+    from scale.kafka import CONNECTOR
+
+    try:
+        from scale.spark.session import session
+    except ImportError as error:
+        raise UsageError(f"this needs the extra plumewatch[scale]: {error}") from error
+    if needs_kafka and not settings.keys() & {"spark.jars", "spark.jars.packages"}:
+        settings["spark.jars.packages"] = CONNECTOR
+    try:
+        spark = session(master, "plumewatch", settings)
+    except Exception as error:
+        raise RefusedError(_sentence(str(error))) from error
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
 
 
 def _current_budgets(site: Site | None) -> Any:
@@ -419,10 +483,15 @@ def _run_queries(
     checkpoint: str,
     trigger: dict[str, Any],
 ) -> None:
-    """Run until SIGTERM, or until all is processed."""
+    """Run until SIGTERM or SIGINT, or until all is processed."""
     import signal
+    import threading
 
     from scale.spark.stream import start_events, start_points
+
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
 
     def sink(events: Sequence[Any], number: int) -> None:
         for write in sinks:
@@ -432,15 +501,38 @@ def _run_queries(
         queries = [start_events(found, sink, f"{checkpoint}/detect", trigger)]
         if influx is not None:
             queries.append(start_points(readings, influx, f"{checkpoint}/points", trigger))
-
-        def stop(*_: object) -> None:
-            for query in queries:
-                query.stop()
-
-        signal.signal(signal.SIGTERM, stop)
-        for query in queries:
-            query.awaitTermination()
+        running = queries
+        while running and not stopped.is_set():
+            running = [query for query in running if not query.awaitTermination(_LOOK_S)]
+        for query in running:
+            query.stop()
     except Exception as error:
-        raise RefusedError(str(error)) from error
+        raise RefusedError(_sentence(str(error))) from error
     finally:
         spark.stop()
+
+
+def _sentence(error: str) -> str:
+    """Return what a person needs of an error of Spark, which may have hundreds of lines."""
+    for phrase, sentence in _SENTENCES.items():
+        if phrase in error:
+            return sentence
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    return lines[0] if lines else "the stream failed without saying why"
+
+
+def _pairs(option: str, words: Sequence[str] | None) -> dict[str, str]:
+    wrong = [word for word in words or () if "=" not in word]
+    if wrong:
+        raise UsageError(f"{option} {wrong[0]}: KEY=VALUE")
+    return dict(word.split("=", 1) for word in words or ())
+
+
+def _value_of(value: str) -> str:
+    """Return an option's value, or what the file holds that it names."""
+    if not value.startswith("@"):
+        return value
+    try:
+        return Path(value[1:]).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--kafka-option {value}: {error}") from error
