@@ -41,7 +41,7 @@ role = "facilities"
 
 [[shift]]
 id = "hall"
-receiver = "staff"
+receiver = "admin"
 people = ["lee"]
 start = "07:00"
 end = "16:00"

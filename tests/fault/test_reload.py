@@ -6,10 +6,12 @@ SIGHUP reads it again. What is published meanwhile is held against the publisher
 from __future__ import annotations
 
 import random
+import re
 import signal
 import socket
 import time
 
+import httpx
 import pytest
 
 from tests.support.broker import Mosquitto, free_port
@@ -111,3 +113,24 @@ def test_a_start_with_half_a_file_reports_all_faults_and_changes_nothing(tmp_pat
     assert "room" in service.log
     assert "sensor" in service.log
     assert not (tmp_path / "data").exists()
+
+
+def test_a_change_on_the_staff_page_is_taken_over_while_browsers_wait(running):
+    """The socket of the page stays open: no request fails while the next service starts."""
+    service, publisher = running
+    url = f"http://127.0.0.1:{service.web_port}"
+    with httpx.Client(base_url=url, timeout=20.0) as client:
+        service.sign_in(client, "facilities")
+        form = client.get("/settings/rooms/0").text
+        fields = dict(re.findall(r'name="(form_token|version)" value="([^"]+)"', form))
+        connections = service.log.count("connected to 127.0.0.1")
+        room = {"name": "Renamed", "building": "North", "floor": "2nd floor"}
+        answer = client.post("/settings/rooms/0", data={**fields, **room})
+        assert answer.status_code == 303, answer.text
+        publisher.send_readings(quiet_reading("n2-boys-1", k) for k in range(50))
+        while service.log.count("connected to 127.0.0.1") == connections:
+            assert client.get("/").status_code in {200, 303}
+        assert "Renamed" in client.get("/").text
+        assert service.log.count(ANEW) == 1
+    assert 'name = "Renamed"' in service.config.read_text()
+    assert_all_stored(service, publisher)
