@@ -22,7 +22,9 @@ document.addEventListener("DOMContentLoaded", async () => {
     try {
       if (await Notification.requestPermission() !== "granted") return say("denied");
       await navigator.serviceWorker.ready;
-      const made = known || await worker.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key });
+      const late = new Promise((_resolve, reject) => { setTimeout(reject, 15000); });
+      const options = { userVisibleOnly: true, applicationServerKey: key };
+      const made = known || await Promise.race([worker.pushManager.subscribe(options), late]);
       const { endpoint, keys } = made.toJSON();
       const system = (navigator.userAgentData && navigator.userAgentData.platform) || navigator.platform || "";
       const fields = { form_token: box.dataset.token, endpoint, p256dh: keys.p256dh, auth: keys.auth, label: `${system}`.trim() };
