@@ -15,9 +15,10 @@ SCALE_STAMP := $(VENV)/.installed-scale
 SHARED ?= ../shared
 SITE_VENV := .venv-docs
 TRAIN_VENV := .venv-train
+HARDWARE_VENV := .venv-hardware
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site docs messages dashboards dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-adaptation bench-detector-speed bench-reports train try-install audit sbom
+.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware docs messages dashboards dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-adaptation bench-detector-speed bench-reports train try-install audit sbom
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -82,6 +83,19 @@ site: $(SITE_VENV)/.installed ## build the documentation into build/site; links 
 	@$(SITE_VENV)/bin/python docs/site/links.py
 	@NO_MKDOCS_2_WARNING=1 $(SITE_VENV)/bin/mkdocs build --strict
 	@echo "build/site/index.html"
+
+$(HARDWARE_VENV)/.installed: requirements-hardware.lock
+	@test -x $(HARDWARE_VENV)/bin/python || $(PYTHON) -m venv $(HARDWARE_VENV)
+	@echo "Installing ESPHome into $(HARDWARE_VENV) (once, 300 MB) ..."
+	@$(HARDWARE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-hardware.lock
+	@touch $@
+
+hardware: $(HARDWARE_VENV)/.installed ## check the configurations of the reference devices with ESPHome itself
+	@mkdir -p build && rm -rf build/hardware && cp -r hardware build/hardware
+	@cp hardware/secrets.example.yaml build/hardware/secrets.yaml
+	@cd build/hardware && for file in sen55.yaml sen55-poe.yaml pms5003-sgp41.yaml; do \
+	  $(abspath $(HARDWARE_VENV))/bin/esphome config $$file > $$file.log 2>&1 || { cat $$file.log; exit 1; }; \
+	  echo "hardware/$$file: valid"; done
 
 docs: $(STAMP) ## write the tables of the documentation that come from the code
 	@$(BIN)/python -m docs.make_tables
@@ -170,6 +184,7 @@ lock: $(STAMP) ## resolve pyproject.toml into the lock files, for Python 3.11 an
 	@$(COMPILE) --extra dashboards --extra webpush -c requirements.lock pyproject.toml -o requirements-run.lock
 	@$(COMPILE) --extra scale -c requirements.lock pyproject.toml -o requirements-scale.lock
 	@$(COMPILE) --group docs -o requirements-docs.lock
+	@$(COMPILE) --group hardware -o requirements-hardware.lock
 
 clean: ## remove the environments, what was built and what the demo left
-	@rm -rf $(VENV) $(SITE_VENV) $(TRAIN_VENV) build demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(SITE_VENV) $(TRAIN_VENV) $(HARDWARE_VENV) build demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis

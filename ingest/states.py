@@ -56,6 +56,7 @@ class _Open:
     events: list[str] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
     firmware: object = None
+    seq: int | None = None
 
 
 class Joiner:
@@ -84,6 +85,7 @@ class Joiner:
         flags: tuple[str, ...] = (),
         firmware: object = None,
         window_s: float | None = None,
+        seq: int | None = None,
     ) -> list[Reading]:
         """Add values; return the readings whose window this closes.
 
@@ -111,6 +113,8 @@ class Joiner:
         window.flags.extend(flags)
         if firmware is not None:
             window.firmware = firmware
+        if seq is not None:
+            window.seq = seq
         return done
 
     def next_deadline(self) -> float | None:
@@ -145,6 +149,7 @@ class Joiner:
                     events=window.events,
                     flags=window.flags,
                     firmware=window.firmware,
+                    seq=window.seq,
                 )
             ]
         except DecodeError:

@@ -6,15 +6,20 @@ will. What an object measures follows from its id and the unit of its discovery 
 Sensirion's VOC index and ``tvoc`` is ppb; ``pm_0_3um`` to ``pm_10_0um`` are particles larger than
 that in 0.1 L, unless discovery names another unit. ``pmc_0_5`` and its like are left out: the id
 does not tell whether they count up to or above a diameter.
+
+Firmware that begins each interval with ``text_sensor/device_time`` (Unix seconds, or ISO 8601 with
+zone) and ``sensor/sequence``, as that of ``hardware/`` does, gives time and number to the values of
+the second after them. ``text_sensor/firmware`` is its version, ``sensor/voc_raw`` are Sensirion's
+ticks, and ``binary_sensor/fan_cleaning`` that is ``ON`` flags the next 25 s as `maintenance`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Decoder, decode_text, state_reading, state_word
+from ingest.decoding import Decoder, decode_text, stamp_of, state_reading, state_word
 from ingest.errors import PayloadError, Reason
 from ingest.names import Meaning, conversion, quantity_of
 from ingest.validation import number, sensor_id
@@ -29,6 +34,8 @@ _NO_NODES: Final = frozenset({"homeassistant", "zigbee2mqtt", "frigate", "octopr
 _PER_DL: Final = "/dL"
 _COUNT: Final = re.compile(r"(?:^|_)pm_(0_3|0_5|1_0|2_5|5_0|10_0)um$")
 _OWN_UNIT: Final = {"voc": "index", "tvoc": "ppb"}
+_CLEANING_S: Final = 25.0
+"""Ten seconds of cleaning, and until the air inside is the room's again."""
 
 
 def decode(message: Message, context: Context) -> list[Reading]:
@@ -44,12 +51,57 @@ def decode(message: Message, context: Context) -> list[Reading]:
     if component == "binary_sensor":
         if text not in ("ON", "OFF"):
             raise PayloadError(Reason.WRONG_TYPE, "a binary sensor is ON or OFF")
-        if text == "OFF" or "tamper" not in name.lower():
-            return []
-        return context.states.joiner.add(
-            sensor, None, message, context.limits, {}, events=("tamper",)
-        )
+        return _binary(sensor, name, message, context) if text == "ON" else []
+    if component == "text_sensor":
+        _text(sensor, name, text, message, context)
+        return []
     return _value(sensor, name, text, message, context) if component == "sensor" else []
+
+
+def _binary(sensor: str, name: str, message: Message, context: Context) -> list[Reading]:
+    if name == "fan_cleaning" and not message.retained:
+        context.states.last[f"esphome cleaning {sensor}"] = {"since": message.received}
+    if "tamper" not in name.lower():
+        return []
+    return _add(sensor, message, context, {}, events=("tamper",))
+
+
+def _text(sensor: str, name: str, text: str, message: Message, context: Context) -> None:
+    if name == "firmware":
+        context.states.describe(sensor, text)
+    elif name == "device_time" and not message.retained:
+        moment = {"at": message.received, "time": stamp_of(text, message)}
+        context.states.last[f"esphome {sensor}"] = moment
+
+
+def _add(
+    sensor: str,
+    message: Message,
+    context: Context,
+    raw: dict[str, object],
+    events: tuple[str, ...] = (),
+) -> list[Reading]:
+    """Add to the sensor's open reading, with the moment that the device named for it."""
+    states, now = context.states, message.received
+    moment = {} if message.retained else _moment(sensor, message, context)
+    cleaning = states.last.get(f"esphome cleaning {sensor}")
+    is_cleaning = cleaning is not None and 0 <= now - cleaning["since"] <= _CLEANING_S
+    return states.joiner.add(
+        sensor,
+        moment.get("time"),
+        message,
+        context.limits,
+        raw,
+        events=events,
+        flags=("maintenance",) if is_cleaning else (),
+        seq=moment.get("seq"),
+    )
+
+
+def _moment(sensor: str, message: Message, context: Context) -> dict[str, Any]:
+    moment = context.states.last.get(f"esphome {sensor}", {})
+    age = message.received - moment.get("at", -math.inf)
+    return moment if 0 <= age <= context.states.joiner.window_s else {}
 
 
 def _status(levels: list[str], text: str, message: Message, context: Context) -> list[Reading]:
@@ -59,6 +111,12 @@ def _status(levels: list[str], text: str, message: Message, context: Context) ->
 
 
 def _value(sensor: str, name: str, text: str, message: Message, context: Context) -> list[Reading]:
+    if name == "sequence":
+        if text.isascii() and text.isdecimal() and not message.retained:
+            moment = _moment(sensor, message, context)
+            own = {"at": message.received, "seq": int(text)}
+            context.states.last[f"esphome {sensor}"] = {**moment, **own}
+        return []
     meaning = _meaning(name, context.states.hints.get(message.topic))
     if meaning is None:
         return []
@@ -66,11 +124,12 @@ def _value(sensor: str, name: str, text: str, message: Message, context: Context
     if plain is None:
         raise PayloadError(Reason.WRONG_TYPE, "a sensor's state is no number")
     value = meaning.value(plain) if math.isfinite(plain) else None
-    raw: dict[str, object] = {meaning.quantity: value}
-    return context.states.joiner.add(sensor, None, message, context.limits, raw)
+    return _add(sensor, message, context, {meaning.quantity: value})
 
 
 def _meaning(name: str, hint: str | None) -> Meaning | None:
+    if name == "voc_raw" and hint in (None, "ticks"):
+        return Meaning("voc_raw", 1, 0)
     count = _COUNT.search(name.lower())
     if count is None:
         unit = hint or _OWN_UNIT.get(name.rpartition("_")[2])
@@ -89,9 +148,11 @@ DECODER: Final = Decoder(
     (
         "+/sensor/+/state",
         "+/binary_sensor/+/state",
+        "+/text_sensor/+/state",
         "+/status",
         "+/+/sensor/+/state",
         "+/+/binary_sensor/+/state",
+        "+/+/text_sensor/+/state",
         "+/+/status",
     ),
     decode,
