@@ -66,6 +66,13 @@ def site(tmp_path):
     site.close()
 
 
+def press(browser, css):
+    """Press a button and wait for the page that it leads to."""
+    browser.execute_script("window.left = false")
+    find(browser, css).click()
+    wait_for(browser, lambda: browser.execute_script("return window.left === undefined"))
+
+
 def test_settings_and_wall_are_sane_for_keyboards_and_screen_readers(site, browser):
     browser.get(f"{site.url}/sign-in")
     sign_in(browser)
@@ -96,15 +103,15 @@ def test_a_room_is_renamed_and_the_change_undone(site, browser):
     sign_in(browser)
     name = find(browser, "#f-name")
     name.clear()
-    find(browser, "#entry button.primary").click()
+    press(browser, "#entry button.primary")
     wait_for(browser, lambda: "Must be given." in find(browser, "#f-name-note").text)
     find(browser, "#f-name").send_keys("Boys, second floor")
-    find(browser, "#entry button.primary").click()
+    press(browser, "#entry button.primary")
     wait_for(browser, lambda: "Saved." in find(browser, "main [role=status]").text)
     changed = TEXT.replace('"Boys N2"', '"Boys, second floor"')
     assert site.config.read_text() == changed
     browser.get(f"{site.url}/settings")
-    find(browser, "#undo").click()
+    press(browser, "#undo")
     wait_for(browser, lambda: "undone" in find(browser, "main [role=status]").text)
     assert site.config.read_text() == TEXT
 
@@ -115,7 +122,7 @@ def test_a_substitute_is_arranged_in_four_taps(site, browser):
     sign_in(browser)
     for field, value in (("shift", "hall"), ("remove", "lee"), ("add", "fox")):
         find(browser, f"#f-{field} option[value={value}]").click()
-    find(browser, "#entry button.primary").click()
+    press(browser, "#entry button.primary")
     wait_for(browser, lambda: "Mr. Fox instead of Ms. Lee" in find(browser, "main").text)
     (made,) = tomllib.loads(site.config.read_text())["override"]
     assert made["add"] == "fox"
@@ -129,7 +136,7 @@ def test_a_screen_shows_rooms_on_a_plan_on_which_they_were_dragged(site, browser
     browser.get(f"{site.url}/sign-in?next=/wall/setup")
     sign_in(browser)
     find(browser, "input[name=plan]").send_keys(str(picture))
-    find(browser, "#upload button").click()
+    press(browser, "#upload button")
     spot = find(browser, "[data-room=n2-boys]")
     plan = find(browser, "#plan")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plan)
@@ -137,9 +144,9 @@ def test_a_screen_shows_rooms_on_a_plan_on_which_they_were_dragged(site, browser
     chain.move_to_element_with_offset(plan, 40, 20).release().perform()
     placed = find(browser, "input[name='at.n2-boys']").get_attribute("value")
     assert [0.4 < float(part) < 0.7 for part in placed.split()] == [True, True]
-    find(browser, "#places button.primary").click()
+    press(browser, "#places button.primary")
     find(browser, "input[name=name]").send_keys("Front office")
-    find(browser, "#screen button").click()
+    press(browser, "#screen button")
     link = find(browser, "#link").get_attribute("value")
     browser.delete_all_cookies()
     browser.get(link.replace("http://127.0.0.1:8420", site.url))

@@ -45,8 +45,8 @@ async def test_unknown_sensors_by_name_and_format(open_page):
     text = (
         await open_page(pipeline=lambda: PipelineStatus(quarantine=unknown)).client.get("/sensors")
     ).text
-    assert "n2-&lt;new&gt;</th><td>tasmota</td>" in text
-    assert "joined</th><td>unknown</td>" in text
+    assert 'n2-&lt;new&gt;</th><td data-name="Format">tasmota</td>' in text
+    assert 'joined</th><td data-name="Format">unknown</td>' in text
     assert "1,200" in text
 
 
