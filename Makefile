@@ -18,7 +18,7 @@ TRAIN_VENV := .venv-train
 HARDWARE_VENV := .venv-hardware
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware docs messages dashboards dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-adaptation bench-detector-speed bench-reports train try-install audit sbom
+.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware docs messages dashboards gallery dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-adaptation bench-detector-speed bench-reports train try-install audit sbom
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -105,6 +105,9 @@ messages: $(STAMP) ## collect the messages of pages, notices and reports into th
 
 dashboards: $(STAMP) ## write the JSON of the Grafana dashboards
 	@$(BIN)/plumewatch dashboards build --out dashboards/json
+
+gallery: $(STAMP) ## take the pictures of page, push and report from a made-up school (Chromium; a minute)
+	@$(BIN)/python -m docs.gallery.make_shots
 
 dashboards-gallery: $(STAMP) ## draw the dashboards with Grafana's own components (npm, 450 MB once)
 	@$(BIN)/python docs/gallery/make_gallery.py
