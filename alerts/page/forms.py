@@ -256,6 +256,8 @@ def _text(one: Field, value: Any) -> Any:
 def _sentence(fault: EntryFault) -> str:
     if "at least 1 character" in fault.allowed or fault.value == "missing":
         return _("Must be given.")
+    if "match pattern" in fault.allowed:
+        return _("Only letters, digits and . _ : - are allowed, and no spaces.")
     words = fault.allowed.removeprefix("String ").removeprefix("List ")
     words = words.replace("should", "must", 1)
     value = fault.value if fault.value[:1] in "'\"" else f"“{fault.value}”"

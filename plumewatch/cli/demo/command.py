@@ -4,7 +4,8 @@ Starts, all on loopback: an embedded broker, the simulator (as its own process, 
 devices publish), the service with the staff page, and a small receiver in place of a phone's
 push service. Only the clock differs from production: school life runs `SPEED` times faster, and the
 service is given the same fast clock. Simulated members of staff press the buttons of some of their
-pushes; the others are for whoever tries the demo.
+pushes; the others are for whoever tries the demo. What is changed
+under Settings on the page takes effect as in production.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 import tomllib
 from collections import Counter, deque
 from datetime import UTC, datetime
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -31,11 +33,14 @@ from detection.events import EventKind, EventPhase, evidence_sentence
 from plumewatch.cli.demo.screen import Shown, screen
 from plumewatch.cli.demo.truth import TruthScore
 from plumewatch.cli.options import CONFIG
-from plumewatch.config.load import parse
+from plumewatch.config.editor import ConfigEditor
+from plumewatch.config.load import load, parse
+from plumewatch.config.paths import DataPaths
 from plumewatch.errors import UnreachableError
 from plumewatch.service.app import Service
 from plumewatch.service.resources import Observer
 from plumewatch.service.supervisor import ServiceError
+from plumewatch.service.web_server import Listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -55,6 +60,7 @@ _DAYS: Final = 2.0
 _UNANSWERED: Final = 3
 """Every third push is left to whoever tries the demo."""
 _PRESS_S: Final = 2.0
+_AGAIN_S: Final = 0.1
 _VOC_KEYS: Final = ("voc_index", "tvoc_ppb", "tvoc_ugm3", "voc_raw")
 _SCHOOL: Final = Path(__file__).with_name("school.toml")
 _SCENARIO: Final = Path(__file__).with_name("scenario.toml")
@@ -78,6 +84,13 @@ class Demo:
         self._alerts: dict[str, list[tuple[str, float]]] = {}
         self._pushes = 0
         self._last_push = ""
+        self._changed = asyncio.Event()
+        self._listening = Listening()
+        self._config_file = ConfigEditor(
+            folder / CONFIG.name,
+            DataPaths(folder / "data").config_history,
+            self._changed.set,
+        )
         self._rate: deque[tuple[float, int]] = deque(maxlen=20)
 
     async def run(self, seconds: float) -> None:
@@ -99,21 +112,14 @@ class Demo:
         )
         self._registry = config.registry()
         async with _broker(broker_port), receiver:
-            self._service = Service(
-                config,
-                clock=self._clock,
-                receive_clock=self._receive_clock,
-                one_click=True,
-                observer=Observer(self._on_events, self._on_alerts),
-                banner=self._banner,
-            )
+            self._service = self._service_of(config)
             if seconds > 0:
                 loop.call_later(seconds, stop.set)
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._show(stop), name="screen")
                     group.create_task(self._simulate(broker_port, stop), name="simulator")
-                    group.create_task(self._service.run(stop), name="service")
+                    group.create_task(self._serve(stop), name="service")
             except* ServiceError as errors:
                 raise UnreachableError(str(errors.exceptions[0])) from None
         for task in self._staff:
@@ -122,6 +128,39 @@ class Demo:
         counts = self._counts()
         text = ", ".join(f"{n} {name}" for name, n in counts.items())
         self._line(f"demo ended: {text} received", ended=True, **counts)
+
+    def _service_of(self, config: PlumewatchConfig) -> Service:
+        return Service(
+            config,
+            clock=self._clock,
+            receive_clock=self._receive_clock,
+            one_click=True,
+            observer=Observer(self._on_events, self._on_alerts),
+            banner=self._banner,
+            config_file=self._config_file,
+            listening=self._listening,
+        )
+
+    async def _serve(self, stop: asyncio.Event) -> None:
+        """Run the service; after a change on the page, the next one with the new configuration."""
+        stopped = asyncio.ensure_future(stop.wait())
+        try:
+            while not stop.is_set():
+                self._changed.clear()
+                changed = asyncio.ensure_future(self._changed.wait())
+                over = asyncio.Event()
+                for end in (stopped, changed):
+                    end.add_done_callback(partial(_set, over))
+                await self._service.run(over)
+                changed.cancel()
+                if not self._changed.is_set():
+                    return
+                config = load(self._folder / CONFIG.name)  # at once: the screen reads the service
+                self._service, self._registry = self._service_of(config), config.registry()
+                self._rate.clear()
+        finally:
+            stopped.cancel()
+            self._listening.close()
 
     def _clock(self) -> float:
         """Unix seconds of the simulated school; it starts with the simulator's first message."""
@@ -309,6 +348,9 @@ class Demo:
         with screen or contextlib.nullcontext():
             turn = 0
             while not stop.is_set():
+                if not self._service.ready.is_set():  # another one starts after a change
+                    await asyncio.sleep(_AGAIN_S)
+                    continue
                 self._rate.append((time.monotonic(), self._service.detection.counts.readings))
                 if screen is not None:
                     screen.update(self._screen(), refresh=True)
@@ -360,6 +402,10 @@ class Demo:
             next((f"{values[k]:.0f} ({k})" for k in _VOC_KEYS if k in values), "-"),
             f"{values['rh']:.0f}" if "rh" in values else "-",
         )
+
+
+def _set(event: asyncio.Event, _done: object) -> None:
+    event.set()
 
 
 @contextlib.asynccontextmanager
