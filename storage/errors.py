@@ -13,7 +13,10 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class StorageError(Exception):
@@ -43,11 +46,15 @@ class BatchRefusedError(StorageError):
     """A store refuses a batch for what is in it; the same batch would be refused again.
 
     `meaning`: of the answer of a server.
+    `items`: why it refuses which items, by their number from 0, if it says so; it has the others.
     """
 
-    def __init__(self, message: str, *, meaning: str = "") -> None:
+    def __init__(
+        self, message: str, *, meaning: str = "", items: Mapping[int, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.meaning = meaning
+        self.items = items or {}
 
 
 class SchemaTooNewError(StorageError):

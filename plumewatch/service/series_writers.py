@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _GATHER_S: Final = 0.05
 """How long readings that arrive one by one are gathered into a batch."""
+_BATCH: Final = 10_000
+"""Readings of one write, some 3 MB: an InfluxDB 3 takes 10 MB, and a second for any number."""
 _RECORDS_GATHER_S: Final = 1.0
 """An incident changes several times in its first second, and its notice goes first."""
 
@@ -44,7 +46,7 @@ class SeriesWriters:
             write_dead_letters,
             in_series,
             resources.clock,
-            settings=WriterSettings(pace_s=_GATHER_S),
+            settings=WriterSettings(batch=_BATCH, pace_s=_GATHER_S),
         )
         self.records = SeriesWriter(
             "records of the series",

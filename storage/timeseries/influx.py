@@ -110,7 +110,7 @@ class InfluxSeries(DatabaseFile):
         Raises `StorageUnavailableError` with what is missing; readings are accepted all the same.
         """
         for level in (MINUTE, QUARTER_HOUR):
-            self.http.query(f'SELECT "n" FROM {self._at(level, level.measurement)} LIMIT 1')  # noqa: S608 - names of ours
+            self._look(level)
 
     def cursor(self) -> int:
         """Return the journal offset up to which readings are stored."""
@@ -161,9 +161,11 @@ class InfluxSeries(DatabaseFile):
         """Return the records of a measurement, by time."""
         key = "sensor" if sensor in self._registry.sensors else "name"
         where = f' AND "{key}" = {quoted(sensor)}' if sensor else ""
-        place = self._at(MEASUREMENTS[measurement].kept, measurement)
+        policy = _policy(MEASUREMENTS[measurement].kept)
         found = self.http.query(
-            f"SELECT * FROM {place} WHERE time >= {to_ns(start)} AND time < {to_ns(end)}{where}"  # noqa: S608 - quoted
+            f"SELECT * FROM {self.http.place(measurement, policy)}"  # noqa: S608 - quoted
+            f" WHERE time >= {to_ns(start)} AND time < {to_ns(end)}{where}",
+            policy,
         )
         rows = [
             record_of(measurement, dict(zip(series["columns"], row, strict=True)))
@@ -182,10 +184,11 @@ class InfluxSeries(DatabaseFile):
     ) -> dict[str, tuple[float, ...]]:
         """Add fields up by sensor."""
         totals = ", ".join(f'sum("{field}")' for field in summable(measurement, fields))
-        place = self._at(MEASUREMENTS[measurement].kept, measurement)
+        policy = _policy(MEASUREMENTS[measurement].kept)
         found = self.http.query(
-            f"SELECT {totals} FROM {place}"  # noqa: S608 - names from the table of measurements
-            f' WHERE time >= {to_ns(start)} AND time < {to_ns(end)} GROUP BY "sensor"'
+            f"SELECT {totals} FROM {self.http.place(measurement, policy)}"  # noqa: S608 - names from the table of measurements
+            f' WHERE time >= {to_ns(start)} AND time < {to_ns(end)} GROUP BY "sensor"',
+            policy,
         )
         wanted = frozenset(sensors)
         return {
@@ -239,11 +242,12 @@ class InfluxSeries(DatabaseFile):
             split, begins = split_at(first, last, stale, step, level.step_s)
             suffix = "" if aggregate == "mean" else f"_{aggregate}"
             chosen = ", ".join(f'{aggregate}("{key}{suffix}") AS "{key}"' for key in keys)
-            place = self._at(level, level.measurement)
-            rows += self._in_steps(chosen, place, mine, (begins, split), step)
+            rows += self._in_steps(
+                chosen, level.measurement, mine, (begins, split), step, level.name
+            )
         if split < last:
             chosen = ", ".join(f'{aggregate}("{key}") AS "{key}"' for key in keys)
-            rows += self._in_steps(chosen, f'"{measurement}"', mine, (split, last), step)
+            rows += self._in_steps(chosen, measurement, mine, (split, last), step)
         rows = [row for row in _numbers(rows) if any(v is not None for v in row[1:])]
         return columns(rows, keys)
 
@@ -310,34 +314,36 @@ class InfluxSeries(DatabaseFile):
         )
 
     def _in_steps(
-        self, chosen: str, place: str, mine: str, span: tuple[int, int], step: int
+        self,
+        chosen: str,
+        measurement: str,
+        mine: str,
+        span: tuple[int, int],
+        step: int,
+        policy: str = "",
     ) -> list[list[Any]]:
         return self._rows(
-            f"SELECT {chosen} FROM {place} WHERE {mine}"  # noqa: S608 - quoted
+            f"SELECT {chosen} FROM {self.http.place(measurement, policy)} WHERE {mine}"  # noqa: S608 - quoted
             f" AND time >= {span[0]} AND time < {span[1]}"
-            f" GROUP BY time({step // 1_000_000}ms) fill(none)"
+            f" GROUP BY time({step // 1_000_000}ms) fill(none)",
+            policy,
         )
-
-    def _at(self, level: Level | None, measurement: str) -> str:
-        """Where a measurement is that is kept as long as these averages."""
-        if level is None:
-            return f'"{measurement}"'
-        return f'"{self.http.settings.database}"."{level.name}"."{measurement}"'
 
     def _averages(self, now: float) -> list[Level]:
         """Averages that the server has; checked again now and then while there are none."""
         if not self._levels and now - self._looked >= _LOOK_S:
             self._looked = now
-            self._levels = [
-                level
-                for level in (MINUTE, QUARTER_HOUR)
-                if self._has(self._at(level, level.measurement))
-            ]
+            self._levels = [level for level in (MINUTE, QUARTER_HOUR) if self._has(level)]
         return self._levels
 
-    def _has(self, place: str) -> bool:
+    def _look(self, level: Level) -> list[dict[str, Any]]:
+        """Return one average, if there is one."""
+        place = self.http.place(level.measurement, level.name)
+        return self.http.query(f'SELECT "n" FROM {place} LIMIT 1', level.name)  # noqa: S608 - names of ours
+
+    def _has(self, level: Level) -> bool:
         try:
-            return bool(self.http.query(f'SELECT "n" FROM {place} LIMIT 1'))  # noqa: S608 - names of ours
+            return bool(self._look(level))
         except StorageUnavailableError as error:
             if error.meaning == Meaning.NO_POLICY or self.http.server().major > 1:
                 return False
@@ -352,8 +358,8 @@ class InfluxSeries(DatabaseFile):
             name: merged(_joined(_numbers(rows))[::-1], COLUMNS) for name, rows in _by_sensor(found)
         }
 
-    def _rows(self, statement: str) -> list[list[Any]]:
-        return [row for series in self.http.query(statement) for row in series["values"]]
+    def _rows(self, statement: str, policy: str = "") -> list[list[Any]]:
+        return [row for series in self.http.query(statement, policy) for row in series["values"]]
 
     def _place(self, sensor: str) -> tuple[str, str]:
         """Measurement of a sensor, and the condition that its points fulfil."""
@@ -362,25 +368,20 @@ class InfluxSeries(DatabaseFile):
         return QUARANTINE, f'"name" = {quoted(sensor)}'
 
 
+def _policy(level: Level | None) -> str:
+    """Return where something is that is kept as long as these averages."""
+    return level.name if level else ""
+
+
 def _numbers(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
     """Rows without what is no number: fields of another type, that another program wrote."""
     return [[row[0], *(None if isinstance(v, str) else v for v in row[1:])] for row in rows]
 
 
 def _by_sensor(found: Iterable[dict[str, Any]]) -> Iterator[tuple[str, list[list[Any]]]]:
-    """Yield the rows of each sensor of a statement that groups by it.
-
-    1.x and 2.x name the sensor of each series; 3 gives one series with the sensor as a column.
-    """
-    rows: dict[str, list[list[Any]]] = {}
+    """Yield the rows of each sensor of a statement that groups by it."""
     for series in found:
-        if "tags" in series:
-            rows.setdefault(str(series["tags"]["sensor"]), []).extend(series["values"])
-            continue
-        at = series["columns"].index("sensor")
-        for row in series["values"]:
-            rows.setdefault(str(row[at]), []).append([*row[:at], *row[at + 1 :]])
-    yield from rows.items()
+        yield str(series["tags"]["sensor"]), series["values"]
 
 
 def _joined(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:

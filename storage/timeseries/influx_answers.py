@@ -140,10 +140,28 @@ def message_in(body: bytes) -> str:
     text = found.get("error") or found.get("message")
     if not text and isinstance(results := found.get("results"), list):
         text = next((r["error"] for r in results if isinstance(r, dict) and "error" in r), "")
-    lines = found.get("data")
-    if isinstance(lines, list) and lines and isinstance(lines[0], dict):
-        text = f"{text}: line {lines[0].get('line_number')}: {lines[0].get('error_message')}"
+    if lines := refused_lines(body):
+        number = min(lines)
+        text = f"{text}: line {number + 1}: {lines[number]}"
     return _one_line(str(text or ""))
+
+
+class _RefusedLine(msgspec.Struct):
+    line_number: int
+    error_message: str = ""
+
+
+class _RefusedLines(msgspec.Struct):
+    data: list[_RefusedLine]
+
+
+def refused_lines(body: bytes) -> dict[int, str]:
+    """Return which lines of a write an InfluxDB 3 refuses, from 0, and why; it has the others."""
+    try:
+        found = msgspec.json.decode(body, type=_RefusedLines)
+    except msgspec.MsgspecError:
+        return {}
+    return {line.line_number - 1: _one_line(line.error_message) for line in found.data}
 
 
 def _one_line(text: str) -> str:

@@ -18,7 +18,14 @@ import msgspec
 
 from storage.bounded_call import BoundedCallError, BoundedThreads, ahead_s_of, retry_after_s
 from storage.errors import BatchRefusedError, StorageUnavailableError
-from storage.timeseries.influx_answers import REFUSED, Meaning, meaning_of, message_in, sentence
+from storage.timeseries.influx_answers import (
+    REFUSED,
+    Meaning,
+    meaning_of,
+    message_in,
+    refused_lines,
+    sentence,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +71,7 @@ class Dialect:
 DIALECTS: Final = {
     1: Dialect("InfluxDB 1.x", "/write", "db", "database"),
     2: Dialect("InfluxDB 2.x", "/api/v2/write", "bucket", "bucket"),
-    3: Dialect("InfluxDB 3", "/api/v2/write", "bucket", "database"),
+    3: Dialect("InfluxDB 3", "/api/v3/write_lp", "db", "database"),
 }
 
 
@@ -160,12 +167,28 @@ class InfluxHttp:
             query["rp"] = policy
         if server.major == 2:
             query["org"] = self.settings.org
+        if server.major == 3:
+            query |= {"precision": "nanosecond", "accept_partial": "true"}
         self._call("POST", dialect.write_path, query, lines, "text/plain; charset=utf-8")
 
-    def query(self, statement: str, *, change: bool = False) -> list[dict[str, Any]]:
-        """Return the series that an InfluxQL statement finds; times are nanoseconds."""
-        self.server()  # its generation says what a refusal means
-        query = {"db": self.settings.database, "epoch": "ns"}
+    def place(self, measurement: str, policy: str) -> str:
+        """Write a measurement of a retention policy into a statement, which `query` is told too."""
+        if not policy or self.server().major == 3:
+            return f'"{measurement}"'
+        return f'"{self.settings.database}"."{policy}"."{measurement}"'
+
+    def query(
+        self, statement: str, policy: str = "", *, change: bool = False
+    ) -> list[dict[str, Any]]:
+        """Return the series that an InfluxQL statement finds; times are nanoseconds.
+
+        An InfluxDB 3 finds nothing by ``"policy"."measurement"``: each database is asked under its
+        own name.
+        """
+        name = self.settings.database
+        if policy and self.server().major == 3:
+            name = f"{name}/{policy}"
+        query = {"db": name, "epoch": "ns"}
         try:
             if change:  # in the body, as it may hold a password
                 form = urlencode({"q": statement}).encode()
@@ -182,6 +205,7 @@ class InfluxHttp:
                 f"{self.settings.url}: /query does not answer as InfluxDB does ({status})"
             ) from error
         if message := message_in(body):
+            self.server()  # its generation says what a refusal means
             raise self._refusal(status, message)
         return [series for result in results for series in result.get("series", ())]
 
@@ -189,8 +213,7 @@ class InfluxHttp:
         self, method: str, path: str, query: Mapping[str, str], body: object = None
     ) -> dict[str, Any]:
         """Call the JSON interface of 2.x and 3."""
-        content = msgspec.json.encode(body) if body is not None else b""
-        _, _, answer = self._call(method, path, query, content, "application/vnd.influx; utf-8")
+        _, _, answer = self._call(method, path, query, body, "application/json")
         return msgspec.json.decode(answer, type=dict[str, Any]) if answer.strip() else {}
 
     def found(self, path: str, query: Mapping[str, str], key: str) -> list[dict[str, Any]]:
@@ -198,8 +221,27 @@ class InfluxHttp:
         items: list[dict[str, Any]] = self.request("GET", path, query).get(key) or []
         return items
 
+    def databases(self) -> list[str]:
+        """Return the names of the databases of an InfluxDB 3."""
+        query = {"format": "json", "show_deleted": "false"}
+        _, _, answer = self._call("GET", "/api/v3/configure/database", query)
+        try:
+            found = msgspec.json.decode(answer, type=list[dict[str, str]])
+            return [name for row in found for name in row.values()]
+        except msgspec.MsgspecError as error:
+            raise StorageUnavailableError(
+                f"{self.settings.url} does not say which databases it has"
+            ) from error
+
     def check_write(self) -> None:
-        """Check that writing would be allowed, without writing anything."""
+        """Check that writing would be allowed, without writing anything.
+
+        An InfluxDB 3 makes the database for an empty write too, and without retention, so it is
+        asked first which ones there are.
+        """
+        name = self.settings.database
+        if self.server().major == 3 and name not in self.databases():
+            raise self._refusal(404, "")
         try:
             self.write(b"\n")
         except BatchRefusedError as error:
@@ -226,7 +268,7 @@ class InfluxHttp:
         method: str,
         path: str,
         query: Mapping[str, str],
-        body: bytes = b"",
+        body: object = None,
         content_type: str = "application/octet-stream",
     ) -> tuple[int, Sequence[tuple[str, str]], bytes]:
         import urllib3  # noqa: PLC0415 - only who uses it pays for it
@@ -242,7 +284,7 @@ class InfluxHttp:
                 method,
                 query_params=list(query.items()),
                 header_params=headers,
-                body=body or None if method == "GET" else body or b"\n",
+                body=body,
                 _preload_content=False,
                 _return_http_data_only=True,
             )
@@ -261,14 +303,19 @@ class InfluxHttp:
     def _translated(self, error: Any) -> StorageUnavailableError | BatchRefusedError:
         status = int(error.status or 0)
         raw = error.body or b""
-        message = message_in(raw if isinstance(raw, bytes) else str(raw).encode())
+        body = raw if isinstance(raw, bytes) else str(raw).encode()
+        message = message_in(body)
         if status == 404:
             self._server = None
         wish = error.headers.get("Retry-After") if error.headers else None
-        return self._refusal(status, message or str(error.reason or ""), wish)
+        return self._refusal(status, message or str(error.reason or ""), wish, refused_lines(body))
 
     def _refusal(
-        self, status: int, message: str, retry_after: str | None = None
+        self,
+        status: int,
+        message: str,
+        retry_after: str | None = None,
+        lines: Mapping[int, str] | None = None,
     ) -> StorageUnavailableError | BatchRefusedError:
         """Return the error that an answer stands for."""
         settings = self.settings
@@ -283,7 +330,7 @@ class InfluxHttp:
             holds=self._holds,
         )
         if meaning in REFUSED:
-            return BatchRefusedError(words, meaning=meaning)
+            return BatchRefusedError(words, meaning=meaning, items=lines)
         wait = retry_after_s(retry_after, time.time())
         return StorageUnavailableError(words, retry_after_s=wait, meaning=meaning)
 

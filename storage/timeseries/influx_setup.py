@@ -224,7 +224,11 @@ def _set_up_3(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, flo
         except StorageUnavailableError as error:
             if error.meaning != Meaning.EXISTS:
                 raise
-            outcome = "there already, kept as it was made"
+            outcome = f"there already, kept for {days} days from now on"
+            try:
+                http.request("PUT", "/api/v3/configure/database", {}, wanted)
+            except (BatchRefusedError, StorageUnavailableError) as older:
+                outcome = f"there already, kept as it was made; this needs a 3.2 or newer ({older})"
         yield f"database {database!r}: {outcome}", 0.0
 
 

@@ -14,9 +14,10 @@ Order of operations:
 4. `StorageUnavailableError`: the same again after a pause that doubles with jitter, and is never
    shorter than ``Retry-After``. A permanent error (a missing column, a newer schema, damage that
    repair does not remove) ends the writer.
-5. `BatchRefusedError`: the batch is halved until each refused reading is alone (`bisect_rejected`).
-   Each becomes a dead letter ``series_refused``, durable before the cursor passes it. After
-   `refused_in_a_row` of them there is a pause as in 4: the store is probably set up wrong.
+5. `BatchRefusedError`: the batch is divided until each refused reading is alone
+   (`bisect_rejected`). Each becomes a dead letter ``series_refused``, durable before the cursor
+   passes it. After `refused_in_a_row` of them there is a pause as in 4: the store is probably set
+   up wrong.
 """
 
 from __future__ import annotations
@@ -66,8 +67,9 @@ def bisect_rejected(
 ) -> Iterator[tuple[T, BatchRefusedError]]:
     """Store a batch in order, and yield each item that the store refuses for good.
 
-    A refused batch is halved until each refused item is alone. What follows it is stored only when
-    the iteration goes on. Calling `store` again must change nothing.
+    A refused batch is divided at the items that the store names, or else halved, until each refused
+    item is alone. What follows it is stored only when the iteration goes on. Calling `store` again
+    must change nothing.
     """
     try:
         store(batch)
@@ -76,6 +78,16 @@ def bisect_rejected(
             if not batch:
                 raise
             yield batch[0], error
+            return
+        if named := {k: why for k, why in error.items.items() if k < len(batch)}:
+            first = 0
+            for k, why in sorted(named.items()):
+                if batch[first:k]:
+                    yield from bisect_rejected(store, batch[first:k])
+                yield batch[k], BatchRefusedError(why, meaning=error.meaning)
+                first = k + 1
+            if batch[first:]:
+                yield from bisect_rejected(store, batch[first:])
             return
         half = len(batch) // 2
         yield from bisect_rejected(store, batch[:half])

@@ -241,14 +241,23 @@ def test_a_token_of_2x_for_these_buckets_alone(writes):
 
 
 class TestOn3:
-    def test_databases_are_made_and_those_there_left(self, server):
+    @pytest.mark.parametrize(
+        ("newer", "outcome"),
+        [(True, "kept for 4 days from now on"), (False, "kept as it was made; this needs a 3.2")],
+    )
+    def test_databases_are_made_and_those_there_get_their_retention(self, server, newer, outcome):
         made, facade = [], v2_facade(server.url, "3.1.0")
         influxql(server.url, "CREATE DATABASE air3")
 
         def answer(method, path, query, headers, body):
             if path != "/api/v3/configure/database":
                 return facade(method, path, query, headers, body)
-            made.append(json.loads(body))
+            if headers["Content-Type"] != "application/json":
+                return 415, {}, b"the content type is not JSON"
+            wanted = json.loads(body)
+            if method == "PUT":
+                return (200, {}, b"") if newer else (405, {}, b"")
+            made.append(wanted)
             if made[-1]["db"] == "air3":
                 return 409, {}, b"attempted to create a resource that already exists"
             return (400, {}, b"invalid name") if made[-1]["db"] == "air3/m15" else (200, {}, b"")
@@ -257,12 +266,19 @@ class TestOn3:
             output = done(InfluxHttp(settings(stub, "air3")), 0.0)
         periods = {m["db"]: m["retention_period"] for m in made}
         assert periods == {"air3": "4d", "air3/m1": "40000d", "air3/m15": "50000d"}
-        assert output[:3] == [
-            "database 'air3': there already, kept as it was made",
+        assert output[0].startswith(f"database 'air3': there already, {outcome}")
+        assert output[1:3] == [
             "database 'air3/m1': kept for 40000 days",
             "database 'air3/m15': made by the first write, kept for ever",
         ]
         assert output[-1] == "averages of what is there already"
+
+    def test_a_check_makes_no_database(self, server):
+        """An empty write would make it, without retention."""
+        with FakeServer(v2_facade(server.url, "3.1.0")) as stub:
+            with pytest.raises(StorageUnavailableError, match="has no database 'nowhere3'"):
+                InfluxHttp(settings(stub, "nowhere3")).check_connection()
+            assert not [path for _, path, *_ in stub.requests if "write" in path]
 
     def test_a_name_that_is_refused(self):
         def answer(method, path, query, headers, body):
@@ -328,7 +344,7 @@ class TestOn3:
 
         def answer(method, path, *more):
             if path == "/api/v3/configure/database":
-                return 409, {}, b"already exists"
+                return (409, {}, b"already exists") if method == "POST" else (200, {}, b"")
             return facade(method, path, *more)
 
         with FakeServer(answer) as stub:

@@ -23,6 +23,9 @@ REGISTRY = Registry.of([Room("r", "R", "", "B", "S")], [Sensor("s", "r")])
 READINGS = [Reading("s", T + i, T, {"pm25": float(i)}) for i in range(5)]
 
 
+OF_3 = {"db": "air", "precision": "nanosecond", "accept_partial": "true"}
+
+
 def answering(status, body=b"", headers=None, version="1.8.10"):
     """Answer every write in one way."""
 
@@ -82,7 +85,7 @@ def test_answers_to_a_write(status, body, error, message):
     [
         ("1.6.7~rc0", "/write", {"db": "air", "precision": "ns"}),
         ("v2.7.11", "/api/v2/write", {"bucket": "air", "org": "school", "precision": "ns"}),
-        ("3.2.1", "/api/v2/write", {"bucket": "air", "precision": "ns"}),
+        ("3.2.1", "/api/v3/write_lp", OF_3),
     ],
 )
 def test_each_generation_is_written_to_in_its_own_way(version, path, expected):
@@ -105,7 +108,7 @@ def test_each_generation_is_written_to_in_its_own_way(version, path, expected):
     [
         ("m1", "1.8.10", {"db": "air", "rp": "m1", "precision": "ns"}),
         ("m1", "v2.7.11", {"bucket": "air/m1", "org": "school", "precision": "ns"}),
-        ("m15", "3.2.1", {"bucket": "air/m15", "precision": "ns"}),
+        ("m15", "3.2.1", {**OF_3, "db": "air/m15"}),
     ],
 )
 def test_each_generation_keeps_what_is_kept_longer_in_its_own_way(policy, version, expected):
