@@ -29,6 +29,7 @@ from alerts.page.sign_in import SignInPages
 from alerts.page.views.air import AirPages
 from alerts.page.views.answer import AnswerPages
 from alerts.page.views.board import BoardPages
+from alerts.page.views.config import ConfigPages
 from alerts.page.views.dead_letters import DeadLetterPages
 from alerts.page.views.duty import DutyPages
 from alerts.page.views.figures import FigurePages
@@ -38,7 +39,6 @@ from alerts.page.views.push import PushPages
 from alerts.page.views.reports import ReportPages
 from alerts.page.views.sensor_health import SensorHealthPages
 from alerts.page.views.sensors import SensorPages
-from alerts.page.views.setup import SetupPages
 from alerts.page.views.silences import SilencePages
 from alerts.page.views.thresholds import ThresholdPages
 from alerts.page.views.wall import WallPages
@@ -69,7 +69,7 @@ PAGES: Final[tuple[type[PageGroup], ...]] = (
     SensorHealthPages,
     ThresholdPages,
     DeadLetterPages,
-    SetupPages,
+    ConfigPages,
     WallPages,
     PushPages,
     SignInPages,

@@ -51,7 +51,7 @@ _NOT_HERE: Final = mark(
 )
 
 
-class SetupPages(PageGroup):
+class ConfigPages(PageGroup):
     """The list of settings, their forms, undo, and test notices."""
 
     nav: ClassVar[tuple[NavLink, ...]] = (
