@@ -83,10 +83,10 @@ async def measure(  # noqa: PLR0915 - one story from start to end
         (Sensor(f"s{n}", f"r{n}") for n in range(total)),
     )
     target = (Secret(f"json://127.0.0.1:{port}/"),)
-    calm = EscalationTimings(notices_per_hour=1000, storm_rooms=999)  # every alert by itself
+    unthrottled = EscalationTimings(notices_per_hour=1000, storm_rooms=999)  # every alert by itself
     policy = AlertPolicy(
         staff=(StaffMember("a", "A", targets=target),),
-        timings=calm,
+        timings=unthrottled,
         page_url="https://page.example",
     )
     engine = AlertEngine(registry, policy)

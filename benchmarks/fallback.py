@@ -1,9 +1,9 @@
-"""How long until a person hears by the second channel, while the first hangs, refuses or limits.
+"""How long until the second channel notifies, while the first hangs, refuses or limits.
 
 The engine, the pump and apprise on a state database on disk, each person with two channels on
 loopback. The first provider behaves as named; the clock runs from before the alert is committed
-until the second has the request. Beside it one person whose only channel works is told of the same
-alert: how long that took shows that the bad provider delays nobody.
+until the second has the request. Beside it one person whose only channel works is notified of the
+same alert: how long that took shows that the bad provider delays nobody.
 
 Run: ``python benchmarks/fallback.py [alerts]``.
 """
@@ -36,7 +36,7 @@ BAD = ("hangs", "drips a byte a second", "refuses the connection", "answers 503"
 
 
 class Provider:
-    """Takes requests on loopback and answers as it is told to; remembers when each came."""
+    """Answers requests on loopback as configured, and records when each arrived."""
 
     def __init__(self, manner: str = "works") -> None:
         self.manner = manner
@@ -96,8 +96,8 @@ async def measure(manner: str, alerts: int, folder: Path) -> None:
         (Room(f"r{n}", f"Room {n}", "1", "Main", "School") for n in range(alerts)),
         (Sensor(f"s{n}", f"r{n}") for n in range(alerts)),
     )
-    calm = EscalationTimings(notices_per_hour=1000, storm_rooms=999)  # every alert by itself
-    engine = AlertEngine(registry, AlertPolicy(staff=staff, timings=calm))
+    unthrottled = EscalationTimings(notices_per_hour=1000, storm_rooms=999)  # every alert by itself
+    engine = AlertEngine(registry, AlertPolicy(staff=staff, timings=unthrottled))
     database = folder / f"{manner}.db"
     db = sqlite.connect(database)
     sqlite.migrate(db, schema.COMPONENT, schema.SCRIPTS)

@@ -80,7 +80,7 @@ def login(port: int) -> socket.socket:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What a publisher was told.
+    """What a broker acknowledged to a publisher.
 
     Attributes
     ----------
@@ -182,7 +182,7 @@ class Publisher:
         return self._process.poll() is None
 
     def ledger(self) -> Ledger:
-        """Wait for its end and return what it was told."""
+        """Wait for its end and return what was acknowledged."""
         said, _ = self._process.communicate()
         return Ledger(**json.loads(said))
 
@@ -486,5 +486,5 @@ if __name__ == "__main__":
     for name, kind in (("port", int), ("rate", float), ("seconds", float), ("sensors", int)):
         parser.add_argument(name, type=kind)
     given = parser.parse_args()
-    told = offer(given.port, steady(given.rate, given.seconds, given.sensors))
-    print(json.dumps(asdict(told)))
+    offered = offer(given.port, steady(given.rate, given.seconds, given.sensors))
+    print(json.dumps(asdict(offered)))

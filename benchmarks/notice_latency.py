@@ -8,7 +8,7 @@ they were, so that baselines and windows of duplicates are full. Then every sens
 second, and puffs go up one after the other, each in a room of its own. The clock of an alert runs
 from the publishing of the reading that decided it (its time stamp) until the receiver has the
 request. Exits 1 if p95 at 500 sensors is 500 ms or more, if the service holds 300 MB or more, if a
-room was told twice, or if a reading that the publisher holds a PUBACK for is not stored once.
+room was notified twice, or if a reading that the publisher holds a PUBACK for is not stored once.
 """
 
 from __future__ import annotations
@@ -111,16 +111,16 @@ class Receiver:
 
     def __init__(self) -> None:
         self.arrived: dict[str, float] = {}
-        self.told: Counter[str] = Counter()
+        self.notified: Counter[str] = Counter()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                now, said = time.time(), json.loads(body)
-                if said["reason"] == "opened":
-                    outer.arrived.setdefault(said["incident"], now)
-                    outer.told[said["incident"]] += 1
+                now, content = time.time(), json.loads(body)
+                if content["reason"] == "opened":
+                    outer.arrived.setdefault(content["incident"], now)
+                    outer.notified[content["incident"]] += 1
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -162,9 +162,9 @@ def measure(sensors: int, options: argparse.Namespace, folder: Path) -> list[str
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=rig.ROOT)
         time.sleep(_QUIET_S * sensors / _QUIET_RATE)
         used, began = rig.cpu_s(pid), time.monotonic()
-        said, _ = process.communicate()
+        output, _ = process.communicate()
         used = (rig.cpu_s(pid) - used) / (time.monotonic() - began)
-        ledger = rig.Ledger(**json.loads(said))
+        ledger = rig.Ledger(**json.loads(output))
         watcher = rig.Watcher(folder / "data")
         end = watcher.look()
         behind = ledger.acknowledged - min(end.journal, end.detector)
@@ -183,9 +183,9 @@ def measure(sensors: int, options: argparse.Namespace, folder: Path) -> list[str
     receiver.close()
     took = sorted((receiver.arrived[i] - opened[i]) * 1000 for i in opened if i in receiver.arrived)
     if missing := opened.keys() - receiver.arrived.keys():
-        broken.append(f"{len(missing)} incidents were told to nobody")
-    if twice := [i for i, n in receiver.told.items() if n > 1]:
-        broken.append(f"{len(twice)} incidents were told more than once")
+        broken.append(f"{len(missing)} incidents were not notified")
+    if twice := [i for i, n in receiver.notified.items() if n > 1]:
+        broken.append(f"{len(twice)} incidents were notified more than once")
     if len(took) < options.puffs / 2:
         broken.append(f"only {len(took)} alerts of {options.puffs} puffs")
         return broken

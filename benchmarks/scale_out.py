@@ -147,8 +147,8 @@ def of_stream(spark: SparkSession, folder: Path, history: History, buckets: int)
     frames = [pl.read_parquet(path) for path in (folder / "events").glob("*.parquet")]
     if not frames:
         return Counter()
-    told = pl.concat(frames).filter(pl.col("phase") == "alerted")
-    return Counter(told["id"].to_list())
+    alerted = pl.concat(frames).filter(pl.col("phase") == "alerted")
+    return Counter(alerted["id"].to_list())
 
 
 def main() -> int:

@@ -111,7 +111,7 @@ class Arrivals:
             self._state.on_broker_count(topic, bytes(raw.payload))
             return
         canary = topic.startswith(CANARY_TOPICS)
-        self._hear(bytes(raw.payload), canary=canary)
+        self._note_arrival(bytes(raw.payload), canary=canary)
         self._state.received += not canary
         if raw.qos == 0:
             if self._unacknowledged_qos0 >= MAX_UNACKNOWLEDGED_QOS0:
@@ -134,7 +134,7 @@ class Arrivals:
         self._waiting.append(Arrival(message, raw.mid, raw.qos, canary))
         self._arrived.set()
 
-    def _hear(self, payload: bytes, *, canary: bool) -> None:
+    def _note_arrival(self, payload: bytes, *, canary: bool) -> None:
         if self._canary is None:
             return
         if self._canary.silent:

@@ -202,7 +202,7 @@ class ConnectionShares:
         self._open[key] += 1
         return True
 
-    def give_back(self, address: str) -> None:
+    def release(self, address: str) -> None:
         """Count a connection as closed."""
         key = address_key(address)
         self._open[key] -= 1
@@ -223,7 +223,7 @@ class _Listener(socket.socket):
             accepted.close()
             raise ConnectionAbortedError
         connection = _Connection(fileno=accepted.detach())
-        connection.on_close = partial(self.shares.give_back, host)
+        connection.on_close = partial(self.shares.release, host)
         return connection, address
 
 

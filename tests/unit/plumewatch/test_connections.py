@@ -195,7 +195,7 @@ async def test_addresses_of_one_ipv6_network_have_one_share():
     shares = ConnectionShares("page", bounds, ())
     taken = [shares.take(f"2001:db8::{k}") for k in range(3)]
     assert taken == [True, True, False]
-    shares.give_back("2001:db8::1")
+    shares.release("2001:db8::1")
     assert shares.take("2001:db8::ff")
     assert shares.take("2001:db8:0:1::1")
 
