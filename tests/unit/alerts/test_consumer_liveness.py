@@ -86,7 +86,7 @@ def site(tmp_path, registry, policy):
 
 def test_facilities_are_notified_once_and_the_return_resolves_it(site):
     site.off = {"s3"}
-    site.run(3000)
+    site.run(1200)
     assert site.incidents() == [("offline", "n1-girls", "open")]
     assert site.notices() == [("fm", "opened")]
     site.off = set()
