@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from string import Template
 from typing import TYPE_CHECKING, Any, Final
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -10,6 +12,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from dashboards import air, alerts, now, pipeline, room, sensors
 from dashboards.frame import ROOM_UID
 from dashboards.lines import distinguish
+from dashboards.queries import DATA_SOURCE_NAME, POLICIES, data_source_uid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +32,27 @@ DASHBOARDS: Final[Mapping[str, Callable[[DashboardSettings], Dashboard]]] = {
 }
 """Builder of each dashboard, by the name of its file."""
 
+_POLICY: Final = re.compile(rf'"({"|".join(POLICIES[1:])})"\.(?=")')
+_DATA_SOURCES: Final = """\
+# One data source for each database of an InfluxDB 3, for /etc/grafana/provisioning/datasources.
+apiVersion: 1
+datasources:
+"""
+_DATA_SOURCE: Final = Template("""\
+  - uid: $uid
+    name: $name
+    type: influxdb
+    access: proxy
+    editable: false
+    url: $${PLUMEWATCH_INFLUX_URL}
+    user: plumewatch
+    jsonData:
+      dbName: $${PLUMEWATCH_INFLUX_DATABASE}$database
+      httpMode: POST
+      timeInterval: 5s
+    secureJsonData:
+      password: $$__file{/etc/plumewatch/influx-reader}
+""")
 _OF_INTERVALS: Final = ("auto", "auto_count", "auto_min")
 
 
@@ -43,8 +67,31 @@ def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
             for extra in _OF_INTERVALS:  # the SDK writes them for every kind of variable
                 variable.pop(extra, None)
         distinguish(body, settings.numbers(one_room=body["uid"] == ROOM_UID))
+        if settings.influxdb3:
+            _ask_each_database(body)
         made[name] = body
     return made
+
+
+def _ask_each_database(body: dict[str, Any]) -> None:
+    """Take retention policies out of statements, and ask the data source of each one's database."""
+    for annotation in body["annotations"].get("list", ()):
+        _ask_database(annotation)
+    for panel in body["panels"]:
+        sources = {_ask_database(target) for target in panel.get("targets", ())}
+        if len(sources) == 1:
+            panel["datasource"]["uid"] = sources.pop()
+        elif sources:
+            panel["datasource"] = {"type": "datasource", "uid": "-- Mixed --"}
+
+
+def _ask_database(query: dict[str, Any]) -> str:
+    """Return the id of the data source of a query, which it names from now on."""
+    found = _POLICY.search(query.get("query", ""))
+    if found:
+        query["query"] = _POLICY.sub("", query["query"])
+        query["datasource"]["uid"] = data_source_uid(found[1])
+    return str(query["datasource"]["uid"])
 
 
 def text_of(body: Mapping[str, Any]) -> str:
@@ -55,9 +102,19 @@ def text_of(body: Mapping[str, Any]) -> str:
 def write(folder: Path, settings: DashboardSettings) -> dict[str, bool]:
     """Write the files that differ; return by name whether each was written."""
     folder.mkdir(parents=True, exist_ok=True)
+    texts = {f"{name}.json": text_of(body) for name, body in built(settings).items()}
+    if settings.influxdb3:
+        texts["datasources-influxdb3.yaml"] = _DATA_SOURCES + "".join(
+            _DATA_SOURCE.substitute(
+                uid=data_source_uid(policy),
+                name=f"{DATA_SOURCE_NAME} {policy}".strip(),
+                database=f"/{policy}" if policy else "",
+            )
+            for policy in POLICIES
+        )
     written = {}
-    for name, body in built(settings).items():
-        path, text = folder / f"{name}.json", text_of(body)
+    for name, text in texts.items():
+        path = folder / name
         written[path.name] = not path.exists() or path.read_text(encoding="utf-8") != text
         if written[path.name]:
             path.write_text(text, encoding="utf-8")

@@ -44,12 +44,15 @@ class DashboardSettings:
     - `page_url`: address of the staff page, without a slash at the end; empty for no links to it.
     - `rooms`: ids in the order in which their lines get colors and dashes; empty if unknown.
     - `sensors`: id and room of each sensor, in the same way.
+    - `influxdb3`: the series is an InfluxDB 3, which knows no policies: each of its databases has a
+      data source.
     """
 
     zone: str = "America/New_York"
     page_url: str = "http://127.0.0.1:8420"
     rooms: tuple[str, ...] = ()
     sensors: tuple[tuple[str, str], ...] = ()
+    influxdb3: bool = False
 
     def numbers(self, *, one_room: bool) -> dict[str, dict[str, int]]:
         """Return, by tag, the number of each room and sensor; for one room, within the room."""

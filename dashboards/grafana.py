@@ -15,7 +15,7 @@ from grafana_api.grafana_api import GrafanaClientError, GrafanaException, Grafan
 from grafana_api.grafana_face import GrafanaFace
 from requests.exceptions import Timeout, TooManyRedirects
 
-from dashboards.queries import DATA_SOURCE_UID
+from dashboards.queries import DATA_SOURCE_NAME, data_source_uid
 from storage.bounded_call import BoundedCallError, BoundedThreads
 
 if TYPE_CHECKING:
@@ -84,19 +84,26 @@ class DataSource:
     database: str
     user: str
     password: str
+    policy: str = ""
+    """Of an InfluxDB 3: which of its databases."""
 
     def body(self) -> dict[str, Any]:
         """Return the body for Grafana's API."""
+        database = f"{self.database}/{self.policy}" if self.policy else self.database
         return {
-            "uid": DATA_SOURCE_UID,
-            "name": "Plumewatch series",
+            "uid": data_source_uid(self.policy),
+            "name": f"{DATA_SOURCE_NAME} {self.policy}".strip(),
             "type": "influxdb",
             "access": "proxy",
             "url": self.url,
             "user": self.user,
-            "jsonData": {"dbName": self.database, "httpMode": "POST", "timeInterval": "5s"},
+            "jsonData": {"dbName": database, "httpMode": "POST", "timeInterval": "5s"},
             "secureJsonData": {"password": self.password},
         }
+
+
+def _named(policy: str) -> str:
+    return f"data source {policy}".strip()
 
 
 class Annotation(Protocol):
@@ -161,11 +168,15 @@ class Grafana:
                 self._request(dict, self._face.dashboard.update_dashboard, body)
             yield change
 
-    def compare(self, dashboards: Mapping[str, Mapping[str, Any]]) -> Iterator[Change]:
-        """List the differences and write nothing."""
+    def compare(
+        self, dashboards: Mapping[str, Mapping[str, Any]], policies: Iterable[str] = ("",)
+    ) -> Iterator[Change]:
+        """List the differences and write nothing; `policies` as in `data_source`."""
         listed = self._request(list, self._face.datasource.list_datasources)
-        there = any(d.get("uid") == DATA_SOURCE_UID for d in listed)
-        yield Change("data source", "unchanged" if there else "missing")
+        uids = {d.get("uid") for d in listed}
+        for policy in policies:
+            there = data_source_uid(policy) in uids
+            yield Change(_named(policy), "unchanged" if there else "missing")
         found = self._get(self._face.folder.get_folder, FOLDER_UID)
         yield Change("folder", "missing" if found is None else "unchanged")
         outcomes = {"created": "missing", "changed": "differs"}
@@ -173,22 +184,24 @@ class Grafana:
             change = self._compare(name, wanted)
             yield replace(change, outcome=outcomes.get(change.outcome, change.outcome))
 
-    def data_source(self, wanted: DataSource | None) -> Change:
+    def data_source(self, wanted: DataSource | None, policy: str = "") -> Change:
         """Create or change the data source; with None only check that it exists.
+
+        `policy`: of an InfluxDB 3: which of its databases.
 
         Raises `Refused` if None was given and it is missing.
         """
         listed = self._request(list, self._face.datasource.list_datasources)
-        there = next((d for d in listed if d.get("uid") == DATA_SOURCE_UID), None)
-        what = "data source"
+        uid, what = data_source_uid(policy), _named(policy)
+        there = next((d for d in listed if d.get("uid") == uid), None)
         if wanted is None:
             if there is None:
                 raise Refused(
-                    f"{self._url}: there is no data source {DATA_SOURCE_UID!r}: give the secret of"
+                    f"{self._url}: there is no data source {uid!r}: give the secret of"
                     " the account that may only read (--reader-file), or provision it"
                 )
             return Change(what, "unchanged")
-        body = wanted.body()
+        body = replace(wanted, policy=policy).body()
         if there is None:
             self._request(dict, self._face.datasource.create_datasource, body)
             return Change(what, "created")

@@ -18,12 +18,22 @@ from grafana_foundation_sdk.models.dashboard import DataSourceRef
 from reports.figures import IN_SERIES
 from storage.timeseries.line_protocol import READING
 from storage.timeseries.records import MEASUREMENTS
-from storage.timeseries.resolution import QUARTER_HOUR
+from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DATA_SOURCE_UID: Final = "plumewatch-series"
+DATA_SOURCE_NAME: Final = "Plumewatch series"
+POLICIES: Final = ("", MINUTE.name, QUARTER_HOUR.name)
+"""Of readings, and of what is kept longer."""
+
+
+def data_source_uid(policy: str) -> str:
+    """Return the id of the data source of a database of an InfluxDB 3."""
+    return f"{DATA_SOURCE_UID}-{policy}" if policy else DATA_SOURCE_UID
+
+
 DATA_SOURCE: Final = DataSourceRef(type_val="influxdb", uid=DATA_SOURCE_UID)
 
 PLACE_TAGS: Final = ("site", "building", "floor", "room")

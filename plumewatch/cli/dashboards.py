@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,9 @@ dashboards_app = group("Grafana dashboards: into files, or into a Grafana.")
 app.add_typer(dashboards_app, name="dashboards")
 
 UrlOption = Annotated[str, typer.Option("--url", help="Address of the Grafana.")]
+InfluxDb3Option = Annotated[
+    bool, Option("--influxdb3", help="The series is an InfluxDB 3: a data source a database.")
+]
 TokenOption = Annotated[
     Path, typer.Option("--token-file", help="File with the token of a service account.")
 ]
@@ -41,6 +45,7 @@ def build(
     out: Annotated[Path, Option(help="Folder of the files.")] = Path("dashboards"),
     config: Annotated[Path | None, config_option("Configuration, for time zone and links.")] = None,
     *,
+    influxdb3: InfluxDb3Option = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write the dashboards as files for Grafana's provisioning; without --config, as shipped."""
@@ -50,6 +55,7 @@ def build(
         from dashboards.frame import DashboardSettings
 
         settings = DashboardSettings() if config is None else _settings(Site.load(config).config)
+        settings = replace(settings, influxdb3=influxdb3)
         for name, changed in write(out, settings).items():
             outcome = "written" if changed else "unchanged"
             printer.say(f"{out / name}: {outcome}", file=out / name, outcome=outcome)
@@ -75,6 +81,7 @@ def push(
     ] = None,
     days: Annotated[float, Option(min=0, max=3660, help="Incidents written as annotations.")] = 7.0,
     *,
+    influxdb3: InfluxDb3Option = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write folder, dashboards and annotations of incidents that differ; prints what changed."""
@@ -85,8 +92,10 @@ def push(
         server, site = _grafana(url, token_file), Site.load(config)
         source = None if reader_file is None else _source(site.config, reader_file)
         server.check()
-        _print_change(printer, server.data_source(source))
-        for change in server.push(built(_settings(site.config))):
+        for policy in _policies(influxdb3=influxdb3):
+            _print_change(printer, server.data_source(source, policy))
+        settings = replace(_settings(site.config), influxdb3=influxdb3)
+        for change in server.push(built(settings)):
             _print_change(printer, change)
         if days:
             now = time.time()
@@ -104,6 +113,7 @@ def diff(
     token_file: TokenOption,
     config: ConfigOption = CONFIG,
     *,
+    influxdb3: InfluxDb3Option = False,
     as_json: JsonOption = False,
 ) -> int | None:
     """Print what `push` would write; ends with 1 if anything, with 3 if the Grafana refuses."""
@@ -113,7 +123,8 @@ def diff(
 
         server, site = _grafana(url, token_file), Site.load(config)
         server.check()
-        for change in server.compare(built(_settings(site.config))):
+        settings = replace(_settings(site.config), influxdb3=influxdb3)
+        for change in server.compare(built(settings), _policies(influxdb3=influxdb3)):
             if change.outcome != "unchanged":
                 code = REFUSED
             _print_change(printer, change)
@@ -178,6 +189,12 @@ def _settings(config: PlumewatchConfig) -> DashboardSettings:
     registry = config.registry()
     sensors = tuple((sensor.id, sensor.room) for sensor in registry.sensors.values())
     return DashboardSettings(config.timezone, config.web.url, tuple(registry.rooms), sensors)
+
+
+def _policies(*, influxdb3: bool) -> tuple[str, ...]:
+    from dashboards.queries import POLICIES
+
+    return POLICIES if influxdb3 else ("",)
 
 
 def _secret(path: Path) -> str:

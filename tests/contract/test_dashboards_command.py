@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import sys
 
 import pytest
@@ -14,6 +15,8 @@ from dashboards.build import DASHBOARDS
 from dashboards.grafana import Grafana, Refused, Unreachable
 from dashboards.queries import DATA_SOURCE_UID
 from storage.sqlite import connect, migrate, transaction
+from storage.timeseries.records import MEASUREMENTS
+from storage.timeseries.rollup import LEVELS
 from tests.support.command import plumewatch
 from tests.support.fake_grafana import TOKEN, FakeGrafana
 from tests.support.influx import FakeServer
@@ -276,6 +279,48 @@ def test_build_writes_for_the_school_and_lists_what_it_wrote(files, capsys):
     ran = plumewatch("dashboards", "build", "--out", files / "file")
     assert ran.code == 2
     assert "file" in ran.err
+
+
+def database_of(measurement):
+    """Return the id of the data source that has a measurement."""
+    levels = {level.measurement: level for level in LEVELS}
+    kept = (
+        MEASUREMENTS[measurement].kept if measurement in MEASUREMENTS else levels.get(measurement)
+    )
+    return f"{DATA_SOURCE_UID}-{kept.name}" if kept else DATA_SOURCE_UID
+
+
+def test_each_database_of_an_influxdb_3_is_asked_through_a_data_source_of_its_own(grafana, files):
+    """It finds nothing by a name with a policy."""
+    options = ("--reader-file", files / "reader", "--influxdb3")
+    output = in_grafana("push", grafana.url, files, *options).out.splitlines()
+    assert output[:3] == [f"data source{policy}: created" for policy in ("", " m1", " m15")]
+    made = {source["uid"]: source["jsonData"]["dbName"] for source in grafana.sources.values()}
+    policies = {f"{DATA_SOURCE_UID}-{policy}": f"air/{policy}" for policy in ("m1", "m15")}
+    assert made.items() >= {DATA_SOURCE_UID: "air", **policies}.items()
+    asked = 0
+    for body in grafana.dashboards.values():
+        for panel in body["panels"]:
+            queries = [query for query in panel.get("targets", ()) if "query" in query]
+            uids = {query["datasource"]["uid"] for query in queries}
+            assert not uids or panel["datasource"]["uid"] in (*uids, "-- Mixed --")
+            assert len(uids) < 2 or panel["datasource"]["uid"] == "-- Mixed --"
+            for query in [*queries, *body["annotations"].get("list", ())]:
+                assert '"."' not in query.get("query", "")
+                for measurement in re.findall(r'FROM "([a-z0-9_]+)"', query.get("query", "")):
+                    assert query["datasource"]["uid"] == database_of(measurement)
+                    asked += 1
+    assert asked > 80
+    assert in_grafana("diff", grafana.url, files, "--influxdb3").code == 0
+    out = files / "made"
+    plumewatch("dashboards", "build", "--out", out, "--influxdb3")
+    found = yaml.safe_load((out / "datasources-influxdb3.yaml").read_text())["datasources"]
+    names = {source["uid"]: source["jsonData"]["dbName"] for source in found}
+    variable = "${PLUMEWATCH_INFLUX_DATABASE}"
+    assert names == {
+        DATA_SOURCE_UID: variable,
+        **{uid: name.replace("air", variable) for uid, name in policies.items()},
+    }
 
 
 def test_the_api_is_left_to_one_place(grafana):

@@ -62,8 +62,9 @@ class FakeGrafana:
         ]
 
     def post_datasources(self, _rest, _query, content):
-        self.sources[3] = {**content, "id": 3}
-        return 200, {"id": 3}
+        number = 3 + len(self.sources)
+        self.sources[number] = {**content, "id": number}
+        return 200, {"id": number}
 
     def put_datasources(self, rest, _query, content):
         self.sources[int(rest)] = {**content, "id": int(rest)}
