@@ -86,6 +86,11 @@ def remove(tx: sqlite3.Connection, person: str, browser: int) -> bool:
     return found.rowcount > 0
 
 
+def forget(tx: sqlite3.Connection, endpoint: str) -> None:
+    """Remove a browser that its push service does not know any more."""
+    tx.execute("DELETE FROM push_subscription WHERE endpoint = ?", (endpoint,))
+
+
 def browsers(db: sqlite3.Connection, person: str) -> list[Browser]:
     """Return the browsers of a person."""
     rows = db.execute(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections import Counter
+from collections import Counter, deque
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import replace
 from functools import cache
@@ -62,6 +62,8 @@ _PRUNE_EVERY_S: Final = 60.0
 _PUSH_SUBJECT: Final = "mailto:plumewatch@localhost.localdomain"
 """How a push service reaches a school whose page has no public address: it cannot."""
 _SILENCES_EVERY_S: Final = 60.0
+_FORGET_EVERY_S: Final = 60.0
+_MOST_GONE: Final = 1000
 _QUOTA_AGAIN_S: Final = 300.0
 """Less than the time after which an incident without further reports is over."""
 CHANNELS: Final = (WebhookNotifier,)
@@ -102,6 +104,7 @@ class Alerting:
         private = config.alerts.allow_private_targets
         policy = replace(settings.alert_policy(config), webhooks=settings.webhooks(config))
         self.push_key = cache(lambda: ServerKey.load(paths.push_key))
+        self._gone: deque[str] = deque(maxlen=_MOST_GONE)
         may_push = find_spec("cryptography") is not None  # an extra
         if may_push:
             policy = with_browsers(policy, paths.state)
@@ -114,7 +117,12 @@ class Alerting:
             public = config.web.public_url
             subject = public if public.startswith("https://") else _PUSH_SUBJECT
             sender = WebPushNotifier(
-                sender, self.push_key, subject, allow_private=private, clock=clock
+                sender,
+                self.push_key,
+                subject,
+                allow_private=private,
+                clock=clock,
+                on_gone=self._gone.append,
             )
         self.sender = sender
         self.deliveries = Deliveries()
@@ -189,6 +197,7 @@ class Alerting:
         yield Task("memory", after(ready, run_memory))
         yield Task("quotas", after(ready, self._report_quotas))
         yield Task("recurring silences", after(ready, self._keep_silences))
+        yield Task("browsers", after(ready, self._forget_browsers))
         yield Task("stuck incident check", after(ready, lambda: self._stuck_check.run(state)))
         if self._resources.config.outbound.mqtt.enabled:
             yield Task("room states", self._room_publisher().run())
@@ -234,6 +243,20 @@ class Alerting:
             logged = set(refused)
             self.changes.notify()
             await asyncio.sleep(_SILENCES_EVERY_S)
+
+    async def _forget_browsers(self) -> None:
+        """Remove browsers that their push services do not know any more."""
+        state = self._resources.state
+
+        def forget() -> None:
+            with transaction(state) as tx:
+                while self._gone:
+                    push_subscriptions.forget(tx, self._gone.popleft())
+
+        while True:
+            await asyncio.sleep(_FORGET_EVERY_S)
+            if self._gone:
+                await self.commit(forget)
 
     def _stop(self) -> None:
         self.changes.close()

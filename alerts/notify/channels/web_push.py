@@ -144,7 +144,8 @@ class WebPushNotifier:
     """Sends web push itself and leaves everything else to another notifier.
 
     `key` is read at the first notice. `subject` is how a push service reaches whoever runs this
-    server: an https or mailto address.
+    server: an https or mailto address. `on_gone` is called, in a thread that sends, with the
+    endpoint of a browser that its push service does not know any more.
     """
 
     def __init__(
@@ -155,8 +156,10 @@ class WebPushNotifier:
         *,
         allow_private: bool = False,
         clock: Callable[[], float] = time.time,
+        on_gone: Callable[[str], None] = lambda _endpoint: None,
     ) -> None:
         self._others = others
+        self._on_gone = on_gone
         self._key = key
         self._subject = subject
         self._allow_private = allow_private
@@ -216,6 +219,7 @@ class WebPushNotifier:
             return
         detail = f"HTTP {answer.status}"
         if answer.status in {404, 410}:
+            self._on_gone(endpoint)
             raise PermanentNotifyError(NotifyReason.TARGET_GONE, detail)
         if answer.status == 429:
             raise TransientNotifyError(

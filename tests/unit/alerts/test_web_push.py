@@ -121,10 +121,16 @@ def key(tmp_path):
 @pytest.fixture
 def notifier(key):
     others = RecordingNotifier()
+    gone = []
     made = WebPushNotifier(
-        others, lambda: key, "mailto:it@school.example", allow_private=True, clock=lambda: NOW
+        others,
+        lambda: key,
+        "mailto:it@school.example",
+        allow_private=True,
+        clock=lambda: NOW,
+        on_gone=gone.append,
     )
-    made.others = others
+    made.others, made.gone = others, gone
     return made
 
 
@@ -200,6 +206,8 @@ async def test_what_a_push_service_answers(browser, notifier, status, error, rea
         await notifier.send(browser.subscription().target(), NOTICE, timeout_s=5)
     assert raised.value.reason is reason
     assert browser.origin not in str(raised.value)
+    gone = [browser.subscription().endpoint] if reason is NotifyReason.TARGET_GONE else []
+    assert notifier.gone == gone
 
 
 async def test_a_push_service_in_the_own_network_is_refused(browser, key):
@@ -292,6 +300,9 @@ def test_a_browser_belongs_to_whoever_switched_it_on_last(tx):
             push_subscriptions.add(tx, "an", one, "x", NOW)
     assert sorted(push_subscriptions.targets(tx)) == ["an", "fm"]
     assert len(push_subscriptions.browsers(tx, "an")) == push_subscriptions.MOST_OF_ONE
+    with sqlite.transaction(tx):
+        push_subscriptions.forget(tx, GOOD["endpoint"])
+    assert push_subscriptions.browsers(tx, "fm") == []
 
 
 async def test_without_the_library_there_is_no_web_push(open_page):
