@@ -13,6 +13,7 @@ from plumewatch.cli import (
     commission,
     dashboards,
     decode,
+    device,
     people,
     replay,
     reports,
@@ -38,7 +39,7 @@ app = typer.Typer(
 
 _PANELS: Final = {
     "Start": (setup.app, run.app, commission.app),
-    "Sensors": (sensors.app, adapt.app, decode.app),
+    "Sensors": (sensors.app, adapt.app, decode.app, device.app),
     "People": (people.app,),
     "What happened": (reports.app, retention.app),
     "Data": (backup.app, storage.app, dashboards.app),

@@ -25,7 +25,7 @@ from tests.support.service import demo_takes_readings
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy/plumewatch.service"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-PACKAGES = PROJECT["tool"]["mypy"]["packages"]
+PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 SITE = sysconfig.get_path("purelib")
 OFFLINE = {"PYTHONPATH": SITE, "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_FIND_LINKS": ""}
 EXPOSURE = 1.5

@@ -105,6 +105,11 @@ def write_filters(sensor: str, topics: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
+def device_rights(account: str, filters: Iterable[str]) -> list[str]:
+    """Return the lines of an acl_file that let an account write, and nothing else."""
+    return [f"user {account}", *(f"topic write {found}" for found in filters)]
+
+
 def acl(sensors: Iterable[DiscoveredSensor], accounts: Mapping[str, str], service: str) -> str:
     """Return an acl_file: the service reads everything, a device writes its own topics alone."""
     lines = [
@@ -117,8 +122,7 @@ def acl(sensors: Iterable[DiscoveredSensor], accounts: Mapping[str, str], servic
         "# Every device writes under its own name only, and reads nothing.",
     ]
     for sensor in sensors:
-        lines.append(f"user {accounts[sensor.id]}")
-        lines += [f"topic write {found}" for found in write_filters(sensor.id, sensor.topics)]
+        lines += device_rights(accounts[sensor.id], write_filters(sensor.id, sensor.topics))
         lines.append("")
     lines += [
         "# Devices that speak the native format and come later.",

@@ -42,6 +42,8 @@ _SAMPLES: Final = 20
 _SHORTEST_BURST_S: Final = 0.25
 _LONGEST_BURST_S: Final = 0.9
 _OURS: Final = "plumewatch/canary/"
+_REFERENCE: Final = "plumewatch-"
+"""How the firmware of a reference device begins; its model follows."""
 _DRAFT: Final = {
     "site": "draft",
     "timezone": "UTC",
@@ -52,10 +54,14 @@ _DRAFT: Final = {
 
 @dataclass(slots=True)
 class DiscoveredSensor:
-    """A sensor that publishes; `times` are those of its live readings, Unix seconds."""
+    """A sensor that publishes; `times` are those of its live readings, Unix seconds.
+
+    `model` is that of a reference device (docs/hardware.md), empty for others.
+    """
 
     id: str
     decoder: str
+    model: str = ""
     topics: set[str] = field(default_factory=set)
     quantities: set[str] = field(default_factory=set)
     times: list[float] = field(default_factory=list)
@@ -218,6 +224,9 @@ def _collect(
     for reading in context.states.joiner.close(context.limits):
         note(reading, topic, live=True)
     for sensor in found.sensors.values():
+        firmware = context.states.described(sensor.id, topic)
+        if firmware.startswith(_REFERENCE):
+            sensor.model = firmware.removeprefix(_REFERENCE).partition(" ")[0]
         # values that are joined come under many topics, of which the last one gave the reading
         mine = {fold_id(sensor.id)}
         named = {m.topic for m in messages if mine & set(map(fold_id, m.topic.split("/")))}

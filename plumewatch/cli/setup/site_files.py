@@ -207,7 +207,7 @@ def _sensor(sensor: DiscoveredSensor, room: str) -> str:
     if not sensor.interval_s:
         heading += "; only one reading received: its true interval is not known"
     interval = float(f"{_interval_s(sensor):.3g}")
-    return _block(heading, id=sensor.id, room=room, interval_s=interval)
+    return _block(heading, id=sensor.id, room=room, model=sensor.model, interval_s=interval)
 
 
 def _interval_s(sensor: DiscoveredSensor) -> float:

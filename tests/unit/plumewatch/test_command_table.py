@@ -58,6 +58,7 @@ CALLS = {
     "dead-letters": "dead-letters",
     "decode": "decode --topic plumewatch/v1/b2/reading {payload}",
     "http-template": "http-template halo",
+    "device new": "device new --model sen55 --room r0 --broker 192.0.2.10",
     "mapping suggest": "mapping suggest --topic site/n2/as-17/state {payload}",
     "mapping test": "mapping test",
     "levels": "levels",

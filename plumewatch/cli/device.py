@@ -1,0 +1,223 @@
+"""`plumewatch device new`: a reference device's configuration, account and secrets."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import tomllib
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from typer import Option
+
+from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command, group
+from plumewatch.cli.printer import Printer
+from plumewatch.cli.site import Site
+from plumewatch.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+app = typer.Typer()
+device_app = group("Reference devices that a school builds (docs/hardware.md).")
+app.add_typer(device_app, name="device")
+HARDWARE: Final = Path(__file__).resolve().parents[2] / "hardware"
+_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?")
+_SHARED: Final = ("wifi_ssid", "wifi_password")
+_OWN: Final = ("mqtt_password", "ota_password", "fallback_password")
+_UNSET: Final = "FILL IN"
+_LOOPBACK: Final = ("127.", "localhost", "::1")
+_INTERVAL_S: Final = 2.0
+
+
+def models() -> list[str]:
+    """Return the names of the reference devices."""
+    return sorted(path.stem for path in HARDWARE.glob("*.yaml") if "." not in path.stem)
+
+
+@command(
+    device_app,
+    "new",
+    "plumewatch device new --model sen55 --room N2-boys",
+    "plumewatch device new --model sen55-poe --room N2-boys --id n2-boys-2 --broker 192.0.2.10",
+)
+def new(
+    model: Annotated[str, Option(help="sen55, sen55-poe or pms5003-sgp41.")],
+    room: Annotated[str, Option(help="Id of a `room` block.")],
+    config: ConfigOption = CONFIG,
+    sensor: Annotated[
+        str, Option("--id", help="Id of the sensor; the room's id and a number if empty.")
+    ] = "",
+    broker: Annotated[
+        str, Option(help="HOST or HOST:PORT at which devices reach the broker.")
+    ] = "",
+    folder: Annotated[
+        Path | None, Option(help="Where files for ESPHome go; `devices` beside the configuration.")
+    ] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the ESPHome file of a new sensor, with its account, passwords and entry."""
+    site, printer = Site.load(config), Printer(as_json=as_json)
+    if model not in models():
+        raise UsageError(f"--model: {model!r}: one of {', '.join(models())}")
+    rooms = site.config.registry().rooms
+    if room not in rooms:
+        raise UsageError(f"--room: {room!r}: one of {', '.join(sorted(rooms)[:20])}")
+    taken = {one.id.lower() for one in site.config.sensor}
+    name = sensor or _free_name(room, taken)
+    if not _NAME.fullmatch(name) or name in taken:
+        raise UsageError(
+            f"--id: {name!r}: a name that no sensor has, of at most 31 lower-case letters, digits"
+            " and hyphens"
+        )
+    host, port = _address(broker, site)
+    base = config.resolve().parent
+    target = (folder or base / "devices").resolve()
+    if (target / f"{name}.yaml").exists():
+        raise UsageError(f"{target / name}.yaml: exists already; choose another --id")
+    entry = f'\n[[sensor]]\nid = "{name}"\nroom = {json.dumps(room)}\nmodel = "{model}"\n'
+    registered = _registered(config, f"{entry}interval_s = {_INTERVAL_S:g}\n")
+    values = {"name": name, "account": name, "broker": host, "broker_port": json.dumps(str(port))}
+    values["time_zone"] = site.config.timezone
+    wrote = [
+        *_write_device(target, name, model, values),
+        *_write_account(base, name, _write_secrets(target, name)),
+    ]
+    registered()
+    wrote.append(config.resolve())
+    for path in wrote:
+        if not as_json:
+            printer.say(f"wrote {path}")
+    printer.say(
+        _next_steps(base, target, name, host, port, unset=_has_unset(target, model)),
+        sensor=name,
+        room=room,
+        model=model,
+        broker=f"{host}:{port}",
+        wrote=wrote,
+    )
+
+
+def _free_name(room: str, taken: Iterable[str]) -> str:
+    stem = re.sub(r"[^a-z0-9]+", "-", room.lower()).strip("-")[:27]
+    return next(name for n in count(1) if (name := f"{stem}-{n}") not in taken)
+
+
+def _address(given: str, site: Site) -> tuple[str, int]:
+    """Return host and port of the broker as devices reach it; loopback is no address for them."""
+    host, _, port = given.partition(":")
+    if port and not port.isdecimal():
+        raise UsageError(f"--broker: {given!r}: HOST or HOST:PORT")
+    host = host or site.config.broker.host
+    if host.startswith(_LOOPBACK):
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.connect(("192.0.2.1", 9))  # nothing is sent
+                host = str(probe.getsockname()[0])
+        except OSError:
+            host = ""
+        if not host or host.startswith(_LOOPBACK):
+            raise UsageError("--broker: at which address do devices reach the broker?")
+    return host, int(port or site.config.broker.port)
+
+
+def _registered(config: Path, entry: str) -> Callable[[], None]:
+    """Check the configuration with an entry; return what writes it. Raises `ConfigError`."""
+    from plumewatch.config.load import parse
+    from storage.files import atomic_write
+
+    text = config.read_text(encoding="utf-8").rstrip("\n") + "\n" + entry
+    try:
+        parse(tomllib.loads(text), base=config.resolve().parent)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{config}: sensors must be [[sensor]] blocks: {error}") from error
+
+    def write() -> None:
+        with atomic_write(config.resolve()) as draft:
+            draft.write_text(text, encoding="utf-8")
+            shutil.copymode(config, draft)
+
+    return write
+
+
+def _write_device(target: Path, name: str, model: str, values: dict[str, str]) -> list[Path]:
+    """Write a device's file, and what devices have in common unless it is there."""
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    common = target / "common"
+    common.mkdir(exist_ok=True)
+    for path in sorted((HARDWARE / "common").glob("*.yaml")):
+        if not (common / path.name).exists():
+            shutil.copyfile(path, common / path.name)
+    text = (HARDWARE / f"{model}.yaml").read_text(encoding="utf-8")
+    for key, value in values.items():
+        line = f"  {key}: {value}".replace("\\", r"\\")
+        text = re.sub(rf"(?m)^  {key}: .*$", line, text)
+    for key in _OWN:
+        text = text.replace(f"!secret {key}", f"!secret {name}_{key}")
+    path = target / f"{name}.yaml"
+    path.write_text(text, encoding="utf-8")
+    return [path]
+
+
+def _write_secrets(target: Path, name: str) -> tuple[Path, str]:
+    """Add a device's passwords to secrets.yaml; return its path and the broker's password."""
+    from plumewatch.cli.setup.broker_files import new_password
+
+    path = target / "secrets.yaml"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    known = {line.partition(":")[0] for line in text.splitlines()}
+    own = {f"{name}_{key}": new_password() for key in _OWN}
+    lines = [f"{key}: {json.dumps(_UNSET)}" for key in _SHARED if key not in known]
+    lines += [f"{key}: {json.dumps(value)}" for key, value in own.items()]
+    _add_private(path, lines)
+    return path, own[f"{name}_mqtt_password"]
+
+
+def _write_account(base: Path, name: str, secret: tuple[Path, str]) -> list[Path]:
+    """Add the account to the broker's files, as `plumewatch setup` writes them."""
+    from plumewatch.cli.setup.broker_files import device_rights, hashed
+
+    path, password = secret
+    accounts = base / "broker/plumewatch-passwords"
+    rights = base / "broker/plumewatch-acl"
+    listed = base / "secrets/device-passwords.csv"
+    filters = [f"{name}/#", f"homeassistant/+/{name}/+/config"]
+    _add_private(accounts, [f"{name}:{hashed(password)}"])
+    _add_private(rights, ["", *device_rights(name, filters)])
+    heading = [] if listed.exists() else ["sensor,account,password"]
+    _add_private(listed, [*heading, f"{name},{name},{password}"])
+    return [path, accounts, rights, listed]
+
+
+def _add_private(path: Path, lines: Iterable[str]) -> None:
+    """Append lines to a file for its owner alone."""
+    from storage.files import write_private
+
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    old = path.read_text(encoding="utf-8") if path.exists() else ""
+    write_private(path, (old + "\n".join(lines) + "\n").encode())
+
+
+def _has_unset(target: Path, model: str) -> bool:
+    """Whether the Wi-Fi's name and password are still to be filled in."""
+    wants = "wifi_ssid" in (HARDWARE / f"{model}.yaml").read_text(encoding="utf-8")
+    return wants and _UNSET in (target / "secrets.yaml").read_text(encoding="utf-8")
+
+
+def _next_steps(base: Path, target: Path, name: str, host: str, port: int, *, unset: bool) -> str:
+    first = f"fill in wifi_ssid and wifi_password in {target}/secrets.yaml; " if unset else ""
+    return (
+        f"next: {first}on the machine of the broker\n"
+        f"  install -o mosquitto -m 600 {base}/broker/plumewatch-* /etc/mosquitto/\n"
+        "  systemctl reload mosquitto\n"
+        f"then, with ESPHome (pip install esphome) and the board at USB\n"
+        f"  esphome run {target}/{name}.yaml\n"
+        f"It publishes to {host}:{port} as {name}. Restart the service, or send it SIGHUP; then\n"
+        "  plumewatch status"
+    )
