@@ -34,7 +34,7 @@ if os.environ.get("CI") != "true":
 pytestmark = pytest.mark.timeout(600)
 
 SLOW = ("ambient-1", "faults-1")
-PART = 900
+PART = 1300
 WAIT_S = 240.0
 ENVIRONMENT = {
     "PYSPARK_PYTHON": sys.executable,
