@@ -9,16 +9,15 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from language.messages import _
+from reports import look
 from reports.drawing import Box, Drawing, Item, Line, Polygon, Text, cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_INK: Final = "#1a1a1a"
-_SOFT: Final = "#5c5c5c"
-_GRID: Final = "#d4d4d4"
-SHADES: Final = ("#1b3a5c", "#7d9cbc", "#dbe4ee")
-"""Dark to light, for parts of a bar."""
+_INK: Final = look.light("ink")
+_SOFT: Final = look.light("fine")
+_GRID: Final = look.light("grid")
 _WIDTH: Final = 520.0
 _SMALL: Final = 9.0
 
@@ -42,7 +41,7 @@ def stacked(
     items: list[Item] = [Line(((left, bottom), (_WIDTH - left, bottom)), _INK)]
     for k, label in enumerate(labels):
         x, floor = left + k * pitch + 0.12 * pitch, bottom
-        for shade, (_name, counts) in zip(SHADES, parts, strict=False):
+        for shade, (_name, counts) in zip(look.SHADES, parts, strict=False):
             tall = height * counts[k] / most
             if tall:
                 floor -= tall
@@ -54,7 +53,7 @@ def stacked(
             items.append(Text(middle, bottom + 11, label, _SMALL, _INK, "middle"))
             items.append(Text(middle, bottom + 22, notes[k], 8.0, _SOFT, "middle"))
     x = left
-    for shade, (name, _counts) in zip(SHADES, parts, strict=False):
+    for shade, (name, _counts) in zip(look.SHADES, parts, strict=False):
         items.append(_bar(x, 4.0, 10.0, 10.0, shade))
         items.append(Text(x + 14, 13.0, name, 10.0, _INK))
         x += 30 + 6.2 * len(name)
@@ -94,7 +93,7 @@ def heat_map(
             x = margin + j * pitch
             items.append(Box(x + 0.5, y + 0.5, pitch - 1, tall - 1, _shade(share)))
             text = cut(str(n), pitch, _SMALL) if n else "·"
-            ink = "#ffffff" if share > 0.5 else _INK if n else _SOFT
+            ink = look.ink_on(_shade(share)) if n else _SOFT
             items.append(Text(x + pitch / 2, y + 10.5, text, _SMALL, ink, "middle"))
     description = _(
         "%(rows)d by %(columns)d, at most %(most)d",
@@ -111,8 +110,9 @@ def _margin(names: Sequence[str], size: float, least: float) -> float:
 
 
 def _shade(share: float) -> str:
-    """Return a color from nearly white to dark blue, with evenly falling lightness."""
-    light, dark = (0xF2, 0xF4, 0xF7), (0x1B, 0x3A, 0x5C)
+    """Return a color from nearly white to the darkest shade, with evenly falling lightness."""
+    ends = (look.light("ground"), look.SHADES[0])
+    light, dark = ([int(end[k : k + 2], 16) for k in (1, 3, 5)] for end in ends)
     return "#" + "".join(
         f"{round(a + (b - a) * share):02x}" for a, b in zip(light, dark, strict=True)
     )
@@ -128,7 +128,7 @@ def bars(title: str, names: Sequence[str], counts: Sequence[int | str]) -> Drawi
         long = (_WIDTH - margin - 40) * count / most if isinstance(count, int) else 0.0
         items.append(Text(margin - 6, y + 11, cut(name, margin - 8, 10), 10.0, _INK, "end"))
         if long:
-            items.append(_bar(margin, y + 2, long, tall - 4, SHADES[1]))
+            items.append(_bar(margin, y + 2, long, tall - 4, look.SHADES[1]))
         items.append(Text(margin + long + 5, y + 11, str(count), 10.0, _INK))
     description = "; ".join(f"{name}: {n}" for name, n in zip(names, counts, strict=True))
     return Drawing(
@@ -155,7 +155,9 @@ def change(title: str, ratio: float, low: float, high: float) -> Drawing:
     items.append(Line(((x(low), y), (x(high), y)), _INK, 2.0))
     items += [Line(((x(v), y - 5), (x(v), y + 5)), _INK, 2.0) for v in (low, high)]
     at = x(ratio)
-    items.append(Polygon(((at - 5, y), (at, y - 6), (at + 5, y), (at, y + 6)), SHADES[0], _INK))
+    items.append(
+        Polygon(((at - 5, y), (at, y - 6), (at + 5, y), (at, y + 6)), look.SHADES[0], _INK)
+    )
     description = _(
         "times %(ratio).2f, 95 %% interval %(low).2f to %(high).2f", ratio=ratio, low=low, high=high
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from jinja2 import Environment, FileSystemLoader
 
 from language.messages import gettext, language, plural
+from reports import look
 from reports.drawing import FONTS
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def _pages() -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     made.install_gettext_callables(gettext, plural, newstyle=True)  # type: ignore[attr-defined]
-    made.globals["language"] = language
+    made.globals.update(language=language, look=look.css(dark=False))
     return made
 
 

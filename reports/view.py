@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from language.dates import date_text
 from language.messages import Words, _, gettext, language, mark, ngettext, retell
 from reports.drawing import svg
+from reports.look import light
 from reports.summary import words_of
 from reports.tables import VERSION
 from reports.text import column_texts, duration, median_basis, shown
@@ -118,7 +119,12 @@ _WORDS: Final = {
 
 def words() -> dict[str, Any]:
     """Return the words of the templates in the reader's language."""
-    return {"lang": language(), "words": {key: gettext(text) for key, text in _WORDS.items()}}
+    colors = {name: light(name) for name in ("ink", "fine", "edge", "brand")}
+    return {
+        "lang": language(),
+        "look": colors,
+        "words": {key: gettext(text) for key, text in _WORDS.items()},
+    }
 
 
 def summary_view(made: Summary) -> dict[str, Any]:

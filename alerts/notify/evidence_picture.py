@@ -23,6 +23,7 @@ from alerts.notify.notice import KIND_WORDS, clock_text
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
 from language.dates import date_text
 from language.messages import Words, _, mark
+from reports import look
 from reports.drawing import Box, Drawing, Item, Line, Polygon, Text, cut
 
 if TYPE_CHECKING:
@@ -58,12 +59,12 @@ _HEADER: Final = 21.0
 _FOOT: Final = 30.0
 _MAX_POINTS: Final = 500
 
-_INK: Final = "#14212b"
-_FINE: Final = "#4a5965"
-_GRID: Final = "#dfe5e9"
-_BAND: Final = "#f1f4f6"
-_DATA: Final = "#0b5a86"
-_ALERT: Final = "#b3162b"
+_INK: Final = look.light("ink")
+_FINE: Final = look.light("fine")
+_GRID: Final = look.light("grid")
+_BAND: Final = look.light("ground")
+_DATA: Final = look.light("link")
+_ALERT: Final = look.light("alarm")
 
 _MARK_LINES: Final[dict[str, tuple[str, float, tuple[tuple[float, float], ...]]]] = {
     "onset": (_INK, 1.2, ((4, 3),)),
@@ -234,7 +235,7 @@ def _mark(name: str, x: float, top: float, bottom: float) -> list[Item]:
     line = Line(((x, top), (x, bottom)), color, width, *dashes)
     if name == "onset":  # its head is at the bottom: that of the alert is near
         head = ((x - 4.5, bottom), (x + 4.5, bottom), (x, bottom - 7))
-        return [line, Polygon(head, "#ffffff", _INK, 1.2)]
+        return [line, Polygon(head, look.light("card"), _INK, 1.2)]
     if name == "alert":
         head = ((x - 5, top), (x + 5, top), (x, top + 8))
         return [line, Polygon(head, _ALERT, _ALERT)]

@@ -7,6 +7,7 @@ a form token and a POST from our own page. A GET changes nothing, so link scanne
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import sqlite3
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from alerts.page.guard import SecurityHeaders
@@ -43,6 +44,7 @@ from alerts.page.views.silences import SilencePages
 from alerts.page.views.thresholds import ThresholdPages
 from alerts.page.views.wall import WallPages
 from language.messages import _
+from reports import look
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -96,6 +98,7 @@ def create_app(settings: StaffPageSettings) -> Starlette:
     return Starlette(
         routes=[
             *(route for pages in PAGES for route in pages(context).routes()),
+            Route("/static/page.css", _stylesheet),
             Mount("/static", StaticFiles(directory=_HERE / "static")),
         ],
         middleware=[
@@ -110,6 +113,15 @@ def create_app(settings: StaffPageSettings) -> Starlette:
         },
         lifespan=lifespan,
     )
+
+
+async def _stylesheet(request: Request) -> Response:
+    """Return the style sheet of all pages, which begins with the look of the whole product."""
+    text = look.css() + (_HERE / "static/page.css").read_text(encoding="utf-8")
+    tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers={"etag": tag})
+    return Response(text, media_type="text/css", headers={"etag": tag})
 
 
 class _Errors:

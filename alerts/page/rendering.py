@@ -32,6 +32,7 @@ from language.messages import (
     plural,
     retell,
 )
+from reports.look import STATES
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
@@ -335,6 +336,7 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         max_case_number=MAX_CASE_NUMBER,
         grafana_url=settings.grafana_url,
         language=language,
+        states=STATES,
         script_messages=script_messages,
         languages=LANGUAGES,
         may_set=settings.config is not None,

@@ -11,17 +11,12 @@ from pathlib import Path
 import pytest
 
 from alerts.notify import evidence_picture
+from reports import charts, look
 
 STATIC = Path(evidence_picture.__file__).parents[1] / "page/static"
-CSS = (STATIC / "page.css").read_text(encoding="utf-8")
 TEXT, SHAPE = 4.5, 3.0
 STRIP_ALPHA = 0.4
 """How opaque the strip of an event in a chart is (page.js)."""
-
-
-def colors(block):
-    found = dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{3,6})\b", block))
-    return {name: rgb(value) for name, value in found.items()}
 
 
 def rgb(text):
@@ -46,12 +41,21 @@ def over(color, ground, alpha):
     return tuple(alpha * c + (1 - alpha) * g for c, g in zip(color, ground, strict=True))
 
 
-LIGHT = colors(CSS[: CSS.index("@media")])
-DARK = {**LIGHT, **colors(CSS[CSS.index("prefers-color-scheme: dark") : CSS.index("* {")])}
+def theme(side):
+    found = {name: tone[side] for name, tone in look.COLORS.items()}
+    for name, state in look.STATES.items():
+        found |= {name: state.color[side], f"{name}-soft": state.soft[side]}
+    return {name: rgb(color) for name, color in found.items()}
+
+
+LIGHT, DARK = theme(0), theme(1)
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
 class TestPage:
+    def test_text_on_the_brand(self, theme):
+        assert contrast(theme["on-brand"], theme["brand"]) >= TEXT
+
     def test_lines_of_charts(self, theme):
         for k in range(1, 5):
             assert contrast(theme[f"line-{k}"], theme["card"]) >= SHAPE, k
@@ -68,15 +72,41 @@ class TestPage:
             assert contrast(theme["ink"], strip) >= TEXT, tone
 
     def test_states(self, theme):
-        for state in ("alarm", "attention", "responding", "notable", "ok", "silent"):
+        for state in look.STATES:
             assert contrast(theme[state], theme["card"]) >= TEXT, state
             assert contrast(theme[state], theme[f"{state}-soft"]) >= TEXT, state
 
 
-def test_the_evidence_picture():
-    text = Path(evidence_picture.__file__).read_text(encoding="utf-8")
-    found = {rgb(c) for c in re.findall(r"#[0-9a-fA-F]{6}\b", text)}
-    assert found
-    for color in found:
-        ratio = contrast(color, (255, 255, 255))
-        assert ratio >= SHAPE or ratio < 1.35, color  # the rest is ground and grid
+def test_what_carries_meaning_in_the_evidence_picture():
+    for name in ("ink", "fine", "link", "alarm"):
+        assert contrast(LIGHT[name], rgb("#ffffff")) >= TEXT, name
+
+
+def test_shades_of_bars_and_cells_of_heat_maps():
+    dark, middle, _ = map(rgb, look.SHADES)
+    assert min(contrast(shade, rgb("#ffffff")) for shade in (dark, middle)) >= SHAPE
+    for percent in range(101):
+        color = charts._shade(percent / 100)
+        assert contrast(rgb(look.ink_on(color)), rgb(color)) >= TEXT, percent
+
+
+FILES = (
+    *sorted(STATIC.glob("*.css")),
+    Path(charts.__file__),
+    Path(evidence_picture.__file__),
+    *sorted((Path(charts.__file__).parent / "templates").iterdir()),
+)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_no_color_is_defined_anywhere_else(path):
+    text = path.read_text(encoding="utf-8")
+    found = {c.lower() for c in re.findall(r"#[0-9a-fA-F]{3,8}\b(?! *\{)", text)}
+    plain = {c for c in found if len(set(c[1:4])) == 1}  # white, black and grays for print
+    assert found - plain == set()
+
+
+def test_every_state_has_a_color_an_icon_and_a_word_of_its_own():
+    states = look.STATES.values()
+    for what in ("word", "color", "icon"):
+        assert len({getattr(state, what) for state in states}) == len(look.STATES), what
