@@ -7,6 +7,7 @@ cookie of this view alone. Whoever may read the other pages may open it without.
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.datastructures import UploadFile
@@ -166,6 +167,11 @@ class WallPages(PageGroup):
     @serves("/wall/plan", Right.SETTINGS, methods=("POST",), size=FormSize.UPLOAD)
     async def upload(self, request: Request) -> Response:
         """Keep an uploaded floor plan, or remove it if none is sent."""
+        async with AsyncExitStack() as stack:  # the file of an upload is ours to close
+            stack.push_async_callback(request.state.form.close)
+            return await self._keep_plan(request)
+
+    async def _keep_plan(self, request: Request) -> Response:
         given, plan = request.state.form.get("plan"), self._floor_plan()
         session, now = request.state.session, self._context.settings.clock()
         if text_of(request.state.form, "remove"):

@@ -316,7 +316,7 @@ class Pictures:
         self.picture = picture
         self.asked = []
 
-    async def of(self, incident_id):
+    async def of(self, incident_id, _language):
         self.asked.append(incident_id)
         return self.picture
 
