@@ -10,6 +10,7 @@ alone: a shorter retention would delete it.
 
 from __future__ import annotations
 
+import math
 import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -53,7 +54,8 @@ def _fold_existing(
     http: InfluxHttp, retention: Retention, now: float
 ) -> Iterator[tuple[str, float]]:
     """Make the averages of the readings that are there, a day at a time."""
-    days = retention.raw_days
+    days = min(retention.raw_days, math.ceil((now - _oldest(http, now)) / _DAY_S))
+    yield "averages of what is there already", float(days <= 0)
     for k in range(days):
         start = now - (days - k) * _DAY_S
         for quarter in filled_quarters(http, start, start + _DAY_S):
@@ -61,6 +63,18 @@ def _fold_existing(
                 for level in LEVELS:
                     fold(http, level, quarter, quarter + QUARTER_HOUR.step_s)
         yield "averages of what is there already", (k + 1) / days
+
+
+def _oldest(http: InfluxHttp, now: float) -> float:
+    """Return the event time of the oldest reading; now without one, and 0 if it cannot be had.
+
+    An InfluxDB 3 Core refuses questions that concern many files.
+    """
+    try:
+        found = http.query(f'SELECT "received" FROM "{READING}" ORDER BY time ASC LIMIT 1')  # noqa: S608 - a constant
+    except StorageUnavailableError:
+        return 0.0
+    return min((row[0] / 1e9 for series in found for row in series["values"]), default=now)
 
 
 def server_averages(http: InfluxHttp) -> list[str]:

@@ -1,10 +1,12 @@
 """What every series store promises, over the embedded one and an InfluxDB of each generation.
 
 1.x is a real server. Requests to 2.x and 3 pass through a facade with their paths, parameters and
-answers to a real 1.x, which judges lines and statements.
+answers to a real 1.x, which judges lines and statements. Whoever has a real 2.x or 3 names it
+(`tests.support.influx.own_database`), and everything runs against it too.
 """
 
 import math
+import os
 import random
 
 import numpy as np
@@ -17,14 +19,16 @@ from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxSettings
 from storage.timeseries.records import MEASUREMENTS, Record, RecordError, checked
 from storage.timeseries.sqlite import SqliteSeries
-from tests.support.influx import FakeServer, Influxd, influxql, v2_facade
+from tests.support.influx import FakeServer, Influxd, influxql, own_database, v2_facade
 
 T = 1_790_000_040.0  # a whole minute
 REGISTRY = Registry.of(
     [Room("n2, boys", "Boys' room", "2nd floor", "North = old\\", "St. Mary's")],
     [Sensor("s", "n2, boys", "sen55"), Sensor("s2", "n2, boys"), Sensor("away", "n2, boys")],
 )
-STORES = ("sqlite", "influx1", "influx2", "influx3")
+STORES = ["sqlite", "influx1", "influx2", "influx3"]
+if "PLUMEWATCH_TEST_INFLUX" in os.environ:
+    STORES.append("named")
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +41,13 @@ def influxd(tmp_path_factory):
 def series(request, tmp_path):
     if request.param == "sqlite":
         with SqliteSeries(tmp_path / "series.db") as store:
+            yield store
+        return
+    if request.param == "named":
+        with (
+            own_database() as settings,
+            InfluxSeries(settings, REGISTRY, tmp_path / "influx.db") as store,
+        ):
             yield store
         return
     server = request.getfixturevalue("influxd")
@@ -253,8 +264,11 @@ class TestRecords:
     """What is stored beside readings: the same in every store."""
 
     @pytest.fixture(autouse=True)
-    def _policies(self, series):
-        if isinstance(series, InfluxSeries):  # as `plumewatch storage setup` makes them
+    def _policies(self, request, series):
+        named = "named" in request.node.name  # is set up already
+        if (
+            isinstance(series, InfluxSeries) and not named
+        ):  # as `plumewatch storage setup` makes them
             name = series.http.settings.database
             for policy in ("m1", "m15"):
                 series.http.query(

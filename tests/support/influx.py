@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import random
 import shutil
 import signal
 import subprocess
@@ -11,19 +13,23 @@ import threading
 import time
 import urllib.parse
 from collections import Counter
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
+from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
+from storage.timeseries.influx_setup import bucket_id, organization, set_up
+from storage.timeseries.resolution import Retention
 from tests.support.broker import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-__all__ = ["FakeServer", "Influxd", "VictoriaMetrics", "influxql", "v2_facade"]
+__all__ = ["FakeServer", "Influxd", "VictoriaMetrics", "influxql", "own_database", "v2_facade"]
 
 DATABASE = "air"
 _START_WITHIN_S = 60.0
@@ -52,6 +58,36 @@ def influxql(url: str, statement: str, database: str = "", **more: str) -> bytes
     """Run a statement."""
     asked = {"q": statement, "db": database, **more}
     return httpx.post(f"{url}/query", params=asked, timeout=30).raise_for_status().content
+
+
+@contextmanager
+def own_database():
+    """Make a database of a test on the real server that is named, and remove it; yield settings.
+
+    ``PLUMEWATCH_TEST_INFLUX`` is its address, ``PLUMEWATCH_TEST_INFLUX_TOKEN`` an administrator's
+    token and ``PLUMEWATCH_TEST_INFLUX_ORG`` the organization (2.x).
+    """
+    settings = InfluxSettings(
+        os.environ["PLUMEWATCH_TEST_INFLUX"],
+        f"test{random.getrandbits(40)}",
+        org=os.environ.get("PLUMEWATCH_TEST_INFLUX_ORG", ""),
+        secret=os.environ.get("PLUMEWATCH_TEST_INFLUX_TOKEN", ""),
+    )
+    http, name = InfluxHttp(settings), settings.database
+    for _ in set_up(http, Retention(raw_days=3_650), time.time()):
+        pass
+    try:
+        yield settings
+    finally:
+        major = http.server().major
+        if major == 1:
+            http.query(f'DROP DATABASE "{name}"', change=True)
+        for database in (name, f"{name}/m1", f"{name}/m15"):
+            if major == 2:
+                found = bucket_id(http, organization(http), database)
+                http.request("DELETE", f"/api/v2/buckets/{found}", {})
+            elif major == 3:
+                http.request("DELETE", "/api/v3/configure/database", {"db": database})
 
 
 def readings_by_sensor(url: str) -> Counter[str]:
