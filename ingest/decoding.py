@@ -169,7 +169,16 @@ def availability(text: str) -> str | None:
 
 
 def state_word(text: str) -> str:
-    """Return `online` or `offline` for a will or birth text; anything else is malformed."""
+    """Return `online` or `offline` for a will or birth; anything else is malformed.
+
+    It is a bare word, or an object with it as ``status`` or ``state``.
+
+    >>> state_word("Online"), state_word('{"status": "offline"}')
+    ('online', 'offline')
+    """
+    if text.startswith("{"):
+        content = load_object(text.encode(), Limits())
+        text = text_of(content.get("status", content.get("state")))
     word = availability(text)
     if word is None:
         raise PayloadError(Reason.MALFORMED, "neither online nor offline")

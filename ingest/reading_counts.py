@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ingest.firmware import BAD_FIRMWARE
+from ingest.validation import REPAIRED, UNREAD, WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,6 +34,9 @@ class CountKind(StrEnum):
     MAINTENANCE = "maintenance"
     UNDECODED = "undecoded"
     BAD_FIRMWARE = "bad_firmware"
+    UNREAD = "unread"
+    REPAIRED = "repaired"
+    WAITING = "waiting"
     FAULT = "fault"
     UNJUDGED = "unjudged"
     MISSING = "missing"
@@ -49,6 +53,9 @@ _OF_FLAG: Final = {
     "maintenance": CountKind.MAINTENANCE,
     "codec_error": CountKind.UNDECODED,
     BAD_FIRMWARE: CountKind.BAD_FIRMWARE,
+    UNREAD: CountKind.UNREAD,
+    REPAIRED: CountKind.REPAIRED,
+    WAITING: CountKind.WAITING,
 }
 """What a quality flag counts as. `no_time` is the rule of some formats and no news, and readings of
 unknown sensors are not counted here."""

@@ -6,7 +6,7 @@ device's own time stamp changes. Its time is the device's, or the receive time o
 
 All tables are bounded; what was used longest ago is forgotten first. `snapshot` and `restore` carry
 everything over a restart except open windows, which the service closes first, and discovery
-messages, which the broker retains.
+messages, which the broker retains, and messages that wait.
 """
 
 from __future__ import annotations
@@ -173,6 +173,7 @@ class States:
     `discoveries`: discovery messages by state topic.
     `children`: sensor ids seen behind a gateway (key: decoder and gateway).
     `last`: what a device known last (key: decoder and device).
+    `waiting`: messages that cannot be read before the description of their device arrives.
     """
 
     def __init__(self, window_s: float = _WINDOW_S) -> None:
@@ -183,6 +184,7 @@ class States:
         self.discoveries: Bounded[list[bytes]] = Bounded(256)
         self.children: Bounded[list[str]] = Bounded(256)
         self.last: Bounded[dict[str, Any]] = Bounded(4_096)
+        self.waiting: Bounded[list[Message]] = Bounded(256)
 
     def remember_discovery(self, topic: str, discovery: bytes) -> None:
         """Remember a discovery message about a topic; one that is long is not."""

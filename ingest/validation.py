@@ -13,7 +13,7 @@ What is checked, in this order:
 5. *Content*: `build_reading` refuses a reading that measured nothing, reported nothing and has
    no fault to tell.
 
-Quality flags a reading can carry. All but the first six keep it from alerting:
+Quality flags a reading can carry. All but the first nine keep it from alerting:
 
 =================  ===============================================================
 ``no_time``        the message has no time stamp; receive time is used
@@ -22,6 +22,9 @@ Quality flags a reading can carry. All but the first six keep it from alerting:
 ``clock_skew``     two clocks of the network disagree; the server's was taken
 ``codec_error``    the network server could not decode this device's message
 ``bad_firmware``   what it calls its firmware is no version, and left out
+``unread``         a number of the message was left out: its name and unit tell no quantity
+``repaired``       the JSON had a comma too many, as a known firmware sends it
+``waiting``        data that is named only by a description that has not arrived yet
 ``late``           older than `Limits.late_after_s` when it arrived: an alert of it is late
 ``retained``       delivered from the broker's store: stored only
 ``simulated``      the network server marked it as a console test: stored only
@@ -55,6 +58,10 @@ SILENT_FLAGS: Final = frozenset(
     {"retained", "simulated", "history", "cached", "maintenance", "unknown_sensor"}
 )
 """Flags of readings that are stored but must never alert."""
+
+UNREAD: Final = "unread"
+REPAIRED: Final = "repaired"
+WAITING: Final = "waiting"
 
 NO_TIME: Final = frozenset({"no_time", "time_replaced"})
 """Flags of readings whose event time is their receipt."""

@@ -116,6 +116,9 @@ _WORDS: Final = {
             "maintenance": mark("during self-cleaning"),
             "undecoded": mark("not decoded by the network server"),
             "bad_firmware": mark("firmware version rejected"),
+            "unread": mark("a value of unknown unit left out"),
+            "repaired": mark("faulty JSON repaired"),
+            "waiting": mark("waiting for a description"),
         }
     ),
     "span_words": SPAN_WORDS,

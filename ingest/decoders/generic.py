@@ -7,8 +7,9 @@ four.
 The device is named by the first of `_IDENTITY` that is text, else by the topic. A number that is no
 plausible Unix time counts from boot and is replaced by the receive time; such a counter passes
 through plausible numbers after some weeks, so the numbers of a device that was seen to count are
-times again only when one is close to the receive time. ``status`` with ``online`` or ``offline`` is
-birth and will.
+times again only when one is close to the receive time. ``status`` or ``state`` with ``online`` or
+``offline`` is birth and will. A number whose name and unit tell no quantity, such as
+``"voc": 103``, is left out, with the flag `unread`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Decoder, load_object, load_pairs, stamp_of
+from ingest.decoding import Decoder, load_object, load_pairs, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
 from ingest.firmware import version_of
 from ingest.names import measured
-from ingest.validation import build_reading, number, sensor_id
+from ingest.validation import UNREAD, build_reading, number, sensor_id
 
 if TYPE_CHECKING:
     from ingest.decoding import Context
@@ -30,7 +31,14 @@ if TYPE_CHECKING:
 _IDENTITY: Final = ("sensor_id", "device_id", "device", "sensor", "mac", "serial", "serialno", "id")
 _TIME: Final = ("time", "timestamp", "ts", "datetime", "unix")
 _FIRMWARE: Final = ("firmware", "firmware_version", "fw_version", "sw_version")
+_STATUS: Final = ("status", "state")
 _WILLS: Final = ("online", "offline")
+_OF_THE_BOARD: Final = frozenset(
+    {"uptime", "uptime_s", "millis", "seq", "sequence", "counter", "count", "heap", "free_heap"}
+    | {"boot", "boots", "boot_count", "reset", "version", "channel", "port", "interval", "id"}
+    | {"lat", "lon", "latitude", "longitude", "altitude", "vcc", "battery_v", "voltage"}
+)
+"""Numbers that are nothing of the air."""
 _DEPTH: Final = 4
 
 
@@ -49,9 +57,9 @@ def decode(message: Message, context: Context) -> list[Reading]:
     sensor = sensor_id(named if named is not None else message.topic)
     raw = measured(flat)
     tampered = lower.get("tamper") is True
-    will = lower.get("status") in _WILLS
+    word = next((w for k in _STATUS if (w := text_of(lower.get(k)).lower()) in _WILLS), "")
     firmware = next((lower[k] for k in _FIRMWARE if k in lower), None)
-    if not (raw or tampered or will or version_of(firmware)):
+    if not (raw or tampered or word or version_of(firmware)):
         names = ", ".join(repr(key[:32]) for key in list(flat)[:6]) or "none"
         raise PayloadError(
             Reason.NO_MEASUREMENT, f"no name tells a quantity and a unit that fits it: {names}"
@@ -63,11 +71,24 @@ def decode(message: Message, context: Context) -> list[Reading]:
             message,
             context.limits,
             raw,
-            events=[*(["tamper"] if tampered else []), *([lower["status"]] if will else [])],
-            state=will and not raw and not tampered,
+            events=[*(["tamper"] if tampered else []), *([word] if word else [])],
+            flags=[UNREAD] if _has_unread(flat) else [],
+            state=bool(word) and not raw and not tampered,
             firmware=firmware,
         )
     ]
+
+
+def _has_unread(flat: dict[str, Any]) -> bool:
+    """Whether a number was left out because its name and unit tell no quantity."""
+    known = _OF_THE_BOARD.union(_IDENTITY, _TIME, _FIRMWARE)
+    return any(
+        number(value) is not None
+        and not math.isnan(number(value) or 0.0)
+        and key.lower() not in known
+        and not measured({key: value})
+        for key, value in flat.items()
+    )
 
 
 def _stamp(sensor: str, when: object, message: Message, context: Context) -> float | None:

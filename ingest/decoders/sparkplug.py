@@ -3,7 +3,8 @@
 ``spBv1.0/<group>/<NBIRTH|NDATA|NDEATH|DBIRTH|DDATA|DDEATH|...>/<edge>[/<device>]``. The part of the
 protobuf schema that is needed is read here by field number. A birth gives names, aliases and
 engineering units and data types, which data may leave out, whether they name their metrics or not;
-data that arrives before its birth is known only by what it says itself.
+data that arrives before its birth is known only by what it says itself: it is flagged `waiting`,
+and the last messages of a device are kept in memory and read once its birth is there.
 Integers are two's complement in unsigned fields. `is_null` is a fault, `is_historical` gives a
 reading of its own with the flag `history`. A text metric of a birth that is called ``Firmware
 Version``, ``Firmware`` or ``FW``, in any spelling and under any folder, is the version of what runs
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ingest.decoding import Decoder, gateway_states, stamp_of
 from ingest.errors import PayloadError, Reason
 from ingest.names import quantity_of
-from ingest.validation import build_reading, sensor_id
+from ingest.validation import WAITING, build_reading, sensor_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from storage.reading import Reading
 
 _MAX_METRICS: Final = 512
+_MAX_WAITING: Final = 32
+"""Messages of a device kept until its birth."""
 _SIGNED_BITS: Final = {1: 8, 2: 16, 3: 32, 4: 64}
 _BIRTHS: Final = frozenset({"NBIRTH", "DBIRTH"})
 _FIRMWARE: Final = frozenset({"firmwareversion", "fwversion", "firmware", "fw"})
@@ -192,8 +195,26 @@ def decode(message: Message, context: Context) -> list[Reading]:
             word = metric.name.rpartition("/")[2].lower()
             if word.replace(" ", "").replace("_", "") in _FIRMWARE:
                 context.states.describe(sensor, metric.value)
+    return _metrics(kind, sensor, payload, message, context)
+
+
+def _metrics(
+    kind: str, sensor: str, payload: Payload, message: Message, context: Context
+) -> list[Reading]:
+    """Read a birth, and the data that waited for it, or data, which may wait for its birth."""
+    states = context.states
+    if kind in _DATA and f"sparkplug {sensor}" not in states.units:
+        if all(metric.name for metric in payload.metrics):
+            return _readings(sensor, payload, {}, message, context)
+        waiting = states.waiting.get(sensor, [])
+        states.waiting[sensor] = [*waiting[1 - _MAX_WAITING :], message]
+        return _readings(sensor, payload, {}, message, context, flags=(WAITING,))
     known = _names(kind, sensor, payload, context)
-    return _readings(sensor, payload, known, message, context)
+    readings: list[Reading] = []
+    if kind in _BIRTHS:
+        for earlier in states.waiting.pop(sensor, []):
+            readings += _readings(sensor, parse(earlier.payload), known, earlier, context)
+    return readings + _readings(sensor, payload, known, message, context)
 
 
 def _names(kind: str, sensor: str, payload: Payload, context: Context) -> dict[str, list[Any]]:
@@ -227,7 +248,12 @@ def _is_ours(name: str, unit: str) -> bool:
 
 
 def _readings(
-    sensor: str, payload: Payload, known: dict[str, list[Any]], message: Message, context: Context
+    sensor: str,
+    payload: Payload,
+    known: dict[str, list[Any]],
+    message: Message,
+    context: Context,
+    flags: tuple[str, ...] = (),
 ) -> list[Reading]:
     live: dict[str, object] = {}
     past: dict[int, dict[str, object]] = {}
@@ -265,6 +291,7 @@ def _readings(
                 context.limits,
                 live,
                 events=events or ([] if live else ["online"]),
+                flags=flags,
             )
         )
     return readings

@@ -8,7 +8,7 @@ ignored. ``eCO2`` is an estimate from VOC, and ``Gas`` of a BME680 a resistance:
 - The MQTT topic between prefix and ``SENSOR`` names the device. Objects with a suffix (``-1``,
   ``-0x44``) are devices of their own, ``<topic>:<object>``; the others are one device.
 - Time is local without offset, in the zone of the site, unless it has one or ``Epoch`` is present.
-- ``null`` is the firmware's NaN: a fault. A comma too many of a SEN5X is forgiven.
+- ``null`` is the firmware's NaN: a fault. A comma too many of a SEN5X is removed, flag `repaired`.
 - ``Switch1`` or ``Tamper`` that is ``ON`` is the tamper contact.
 - A report without any of our quantities and ``STATE`` are `online`. A fan-cleaning notice
   (``CFAN``) has the flag `maintenance`, and so have the next 10 s.
@@ -31,7 +31,7 @@ from ingest.decoding import (
 )
 from ingest.errors import PayloadError, Reason
 from ingest.names import keys
-from ingest.validation import build_reading, counts_above, number, sensor_id
+from ingest.validation import REPAIRED, build_reading, counts_above, number, sensor_id
 
 if TYPE_CHECKING:
     from ingest.decoding import Context
@@ -60,7 +60,7 @@ def decode(message: Message, context: Context) -> list[Reading]:
     word = availability(text.decode("ascii", "replace"))
     if word and kind not in _REPORTS and text[:1] not in (b"{", b"["):
         return [state_reading(sensor, word, message, context)]
-    content = load_object(message.payload, context.limits, repair_commas=True)
+    content, is_repaired = _content(message, context)
     inner = content.get("StatusSNS")
     if type(inner) is dict:
         content = inner
@@ -70,7 +70,17 @@ def decode(message: Message, context: Context) -> list[Reading]:
         return []
     if kind == "STATE":
         return [_state(sensor, content, message, context)]
-    return _report(sensor, content, message, context)
+    return _report(sensor, content, message, context, flags=(REPAIRED,) if is_repaired else ())
+
+
+def _content(message: Message, context: Context) -> tuple[dict[str, Any], bool]:
+    """Return the object, and whether a comma too many had to be removed."""
+    try:
+        return load_object(message.payload, context.limits), False
+    except PayloadError as error:
+        if error.reason is not Reason.MALFORMED:
+            raise
+    return load_object(message.payload, context.limits, repair_commas=True), True
 
 
 def _identity(levels: list[str]) -> str:
@@ -90,7 +100,11 @@ def _state(sensor: str, content: dict[str, Any], message: Message, context: Cont
 
 
 def _report(
-    sensor: str, content: dict[str, Any], message: Message, context: Context
+    sensor: str,
+    content: dict[str, Any],
+    message: Message,
+    context: Context,
+    flags: tuple[str, ...],
 ) -> list[Reading]:
     own, children = _measured(content)
     stamp = stamp_of(content.get("Epoch", content.get("Time")), message, context.zone)
@@ -102,15 +116,16 @@ def _report(
         events = ["online"]
     readings: list[Reading] = []
     if own or events:
-        flags = ("maintenance",) if _cleaned(sensor, message, context, now=cleaning) else ()
+        own_flags = ("maintenance",) if _cleaned(sensor, message, context, now=cleaning) else ()
+        marks = (*own_flags, *flags)
         readings.append(
-            build_reading(sensor, stamp, message, context.limits, own, events=events, flags=flags)
+            build_reading(sensor, stamp, message, context.limits, own, events=events, flags=marks)
         )
     version = context.states.firmware.get(sensor)
     for name, raw in children.items():
         child_id = sensor_id(f"{sensor}:{name}")
         context.states.describe(child_id, version)
-        readings.append(build_reading(child_id, stamp, message, context.limits, raw))
+        readings.append(build_reading(child_id, stamp, message, context.limits, raw, flags=flags))
     return readings
 
 

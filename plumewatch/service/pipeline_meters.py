@@ -129,7 +129,7 @@ def intake_meters(
     yield counter("", "", lambda: outcome("duplicate"), "duplicates")
     text = (
         "Readings of registered sensors by what was noted; missing: sequence gaps;"
-        " bad_firmware: their version was refused."
+        " bad_firmware: their version was refused; unread: a value of unknown unit was left out."
     )
     yield counter(
         "readings",
