@@ -76,6 +76,7 @@ STAFF: Final = (
         fields=(*_TOKEN, "action", "case_number"),
     ),
     Operation("get", "/duty", "Who is on duty"),
+    Operation("get", "/sign", "A sign for the door, to print"),
     Operation("get", "/silences", "What is silenced"),
     Operation(
         "post",

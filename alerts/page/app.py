@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from alerts.page.guard import SecurityHeaders
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.requests import Request
+    from starlette.types import Scope
 
     from alerts.page.page_context import PageGroup
     from alerts.page.settings import StaffPageSettings
@@ -98,8 +100,7 @@ def create_app(settings: StaffPageSettings) -> Starlette:
     return Starlette(
         routes=[
             *(route for pages in PAGES for route in pages(context).routes()),
-            Route("/static/page.css", _stylesheet),
-            Mount("/static", StaticFiles(directory=_HERE / "static")),
+            Mount("/static", _Static(directory=_HERE / "static")),
         ],
         middleware=[
             Middleware(SecurityHeaders, https=settings.secure_cookie),
@@ -115,13 +116,18 @@ def create_app(settings: StaffPageSettings) -> Starlette:
     )
 
 
-async def _stylesheet(request: Request) -> Response:
-    """Return the style sheet of all pages, which begins with the look of the whole product."""
-    text = look.css() + (_HERE / "static/page.css").read_text(encoding="utf-8")
-    tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
-    if request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers={"etag": tag})
-    return Response(text, media_type="text/css", headers={"etag": tag})
+class _Static(StaticFiles):
+    """Static files, of which the style sheet begins with the look of the whole product."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Return a file."""
+        if path != "page.css":
+            return await super().get_response(path, scope)
+        text = look.css() + (_HERE / "static/page.css").read_text(encoding="utf-8")
+        tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+        if Headers(scope=scope).get("if-none-match") == tag:
+            return Response(status_code=304, headers={"etag": tag})
+        return Response(text, media_type="text/css", headers={"etag": tag})
 
 
 class _Errors:

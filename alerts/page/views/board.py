@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from alerts.page import queries
 from alerts.page.page_context import NavLink, PageGroup, serves
 from alerts.page.views import charts
-from language.messages import mark
+from language.messages import LANGUAGES, gettext, language, mark, speaking
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+_TITLE: Final = mark("There is an air sensor in this room")
+_SIGN: Final = (
+    mark("It measures fine particles, gases, humidity and temperature."),
+    mark("If it detects vaping or smoke, staff are notified and come."),
+    mark("The system has no microphone, no camera, and no names of students."),
+    mark("Vaping and smoking are not allowed at school."),
+    mark("Questions? Please ask at the school office."),
+)
 _ROOM_WINDOW_S: Final = 1800.0
 
 
@@ -30,6 +38,16 @@ class BoardPages(PageGroup):
     async def partial(self, request: Request) -> Response:
         """Return the part of the board that changes."""
         return self._context.render(request, "board_content.html", **await self._content())
+
+    @serves("/sign")
+    async def sign(self, request: Request) -> Response:
+        """Show a sign for the door, to print, in every language that we have."""
+        signs = []
+        for code in sorted(LANGUAGES, key=lambda code: code != language()):
+            with speaking(code):
+                lines = [*map(gettext, _SIGN)]
+                signs.append({"code": code, "title": gettext(_TITLE), "lines": lines})
+        return self._context.render(request, "sign.html", signs=signs)
 
     @serves("/rooms/{id}")
     async def room(self, request: Request) -> Response:

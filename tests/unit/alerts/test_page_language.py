@@ -61,3 +61,10 @@ async def test_the_schools_language_is_the_last_resort(open_page, policy):
     page = open_page(replace(policy, language="es"))
     assert await lang_of(page, "/sign-in", **{"accept-language": "fr"}) == "es"
     assert await lang_of(page, "/sign-in", **{"accept-language": "en-GB"}) == "en"
+
+
+async def test_the_sign_for_the_door_is_in_every_language_that_of_the_reader_first(open_page):
+    page = open_page()
+    text = (await page.client.get("/sign?lang=es")).text
+    spanish = text.index("Hay un sensor de aire en este espacio")
+    assert spanish < text.index("There is an air sensor in this room")
