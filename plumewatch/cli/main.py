@@ -19,11 +19,11 @@ from plumewatch.cli import (
     reports,
     retention,
     run,
-    sample_data,
     scale,
     sensors,
     storage,
 )
+from plumewatch.cli.sample_data import command as sample_data
 from plumewatch.cli.setup import command as setup
 
 app = typer.Typer(

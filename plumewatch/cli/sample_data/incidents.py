@@ -1,57 +1,48 @@
-"""`plumewatch sample-data`: a made-up school over weeks, to try pages, reports and dashboards.
+"""Made-up detections; incidents, notices, answers and escalations follow from them.
 
-Detections are made up; incidents, notices, answers and escalations follow from them by the same
-`AlertEngine` as in service, on the clock of the made-up days. Readings are made up as well: every
-two minutes in school hours, every fifteen otherwise, every five seconds around an alert.
+The same `AlertEngine` as in service makes them, on the clock of the made-up days.
 """
 
 from __future__ import annotations
 
-import math
-import random
-import time
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
-import typer
-from typer import Argument, Option
-
-from plumewatch.cli.options import CONFIG, JsonOption, command
-from plumewatch.cli.printer import Printer, progress
-from plumewatch.errors import UsageError
+from plumewatch.cli.printer import progress
 
 if TYPE_CHECKING:
+    import random
     import sqlite3
     from collections.abc import Callable, Iterator
 
     from alerts.engine import AlertEngine
     from detection.events import Event
     from plumewatch.config.model import PlumewatchConfig
-    from storage.reading import Reading
-    from storage.timeseries.records import Record
 
-app = typer.Typer()
-
-_SCHOOL: Final = Path(__file__).with_name("sample_school.toml")
 _ALERTS_A_DAY: Final = 2.0
+
 _APART_S: Final = 1800.0
+
 _SETTLED_S: Final = 5400.0
+
 _HOURS: Final = (8, 9, 9, 10, 11, 11, 11, 12, 13, 14)
 """Hours of the day in which alerts begin; breaks and lunch more often."""
+
 _OTHERS: Final = (("smoke", 0.02), ("tamper", 0.04), ("sensor_fault", 0.08), ("offline", 0.08))
 """Other kinds, and how many a school day."""
+
 _VERDICTS: Final = {"confirmed": 50, "nothing_found": 28, "false_alarm": 20, "test": 2}
 """Findings, by weight."""
+
 _CAUSES: Final = ("spray", "spray", "steam", "sanitizer", "dust")
+
 _ACTIONS: Final = ("referral", "referral", "nurse", "none")
-_BATCH: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Alert:
+class Detection:
     """A made-up detection."""
 
     at: float
@@ -61,51 +52,15 @@ class _Alert:
     top: float
 
 
-@command(app, "sample-data", "plumewatch sample-data sample --weeks 12")
-def sample_data(
-    folder: Annotated[Path, Argument(help="A new folder for configuration and data.")],
-    weeks: Annotated[int, Option(min=1, max=52, help="Length, up to yesterday.")] = 12,
-    seed: Annotated[int, Option(min=0, help="Same seed and day, same data.")] = 1,
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """Fill a folder with the data of a made-up school, to try pages, reports and dashboards."""
-    from plumewatch.config.load import load
-
-    try:
-        folder.mkdir(mode=0o700)
-    except OSError as error:
-        raise UsageError(f"{folder}: {error.strerror}; it must be a new folder") from error
-    path = folder / CONFIG
-    path.write_text(_SCHOOL.read_text(encoding="utf-8"), encoding="utf-8")
-    config = load(path)
-    last = datetime.fromtimestamp(time.time(), config.zone()).date()
-    first = last - timedelta(weeks=weeks)
-    rng = random.Random(f"{seed} {last}")  # noqa: S311 - made-up data
-    alerts = list(_alerts(config, first, last, rng))
-    incidents = _fill_state(config, first, alerts, rng)
-    readings = _fill_series(config, first, last, alerts, rng)
-    Printer(as_json=as_json).say(
-        f"{folder}: {incidents} incidents and {readings:,} readings of a made-up school, {first} to"
-        f" {last - timedelta(days=1)}. Try:\n"
-        f"  plumewatch run --config {path}\n"
-        f"  plumewatch report summary --config {path} --from {first} --to {last} --format pdf",
-        folder=folder,
-        incidents=incidents,
-        readings=readings,
-        first=str(first),
-        last=str(last),
-    )
-
-
-def _moment(day: date, hour: float, config: PlumewatchConfig) -> float:
+def moment(day: date, hour: float, config: PlumewatchConfig) -> float:
+    """Return the Unix time of an hour of a school day."""
     start = datetime(day.year, day.month, day.day, tzinfo=config.zone())
     return start.astimezone(UTC).timestamp() + hour * 3600
 
 
-def _alerts(
+def made_up_detections(
     config: PlumewatchConfig, first: date, last: date, rng: random.Random
-) -> Iterator[_Alert]:
+) -> Iterator[Detection]:
     """Make up the detections of all days, in order, far enough apart to be incidents each."""
     sensors = [sensor.id for sensor in config.sensor]
     weights = [3.0 if k % 4 == 1 else 1.0 for k in range(len(sensors))]
@@ -117,15 +72,15 @@ def _alerts(
         found = [("vape", _ALERTS_A_DAY / 4)] * 4 + list(_OTHERS)
         hours = sorted((rng.choice(_HOURS) + rng.random(), *one) for one in found)
         for hour, kind, chance in hours:
-            at = _moment(day, hour, config)
+            at = moment(day, hour, config)
             if rng.random() < chance and at > before + _APART_S:
                 before = at
                 sensor = rng.choices(sensors, weights)[0]
-                yield _Alert(at, kind, sensor, rng.uniform(60, 240), rng.uniform(25, 160))
+                yield Detection(at, kind, sensor, rng.uniform(60, 240), rng.uniform(25, 160))
 
 
-def _fill_state(
-    config: PlumewatchConfig, first: date, alerts: list[_Alert], rng: random.Random
+def fill_state(
+    config: PlumewatchConfig, first: date, alerts: list[Detection], rng: random.Random
 ) -> int:
     """Let the alert engine make incidents of the detections, and people answer most of them."""
     from alerts.engine import AlertEngine
@@ -145,7 +100,7 @@ def _fill_state(
     with closing(connect(DataPaths(config.data_dir).state)) as database:
         prepare_state(database)
         with transaction(database) as tx:
-            start = _moment(first, 0, config)
+            start = moment(first, 0, config)
             audit.append(tx, audit.AuditKind.START, "sample-data", {}, start)
         with progress("incidents", len(alerts)) as update:
             for number, alert in enumerate(alerts):
@@ -155,7 +110,9 @@ def _fill_state(
         return int(database.execute("SELECT count(*) FROM incident").fetchone()[0])
 
 
-def _live(tx: sqlite3.Connection, engine: AlertEngine, alert: _Alert, rng: random.Random) -> None:
+def _live(
+    tx: sqlite3.Connection, engine: AlertEngine, alert: Detection, rng: random.Random
+) -> None:
     """Let one detection begin, be answered and end, with every deadline between."""
     from detection.events import EventPhase
 
@@ -177,7 +134,7 @@ def _live(tx: sqlite3.Connection, engine: AlertEngine, alert: _Alert, rng: rando
 
 
 def _answers(
-    tx: sqlite3.Connection, engine: AlertEngine, incident: str, alert: _Alert, rng: random.Random
+    tx: sqlite3.Connection, engine: AlertEngine, incident: str, alert: Detection, rng: random.Random
 ) -> Iterator[tuple[float, Callable[[float], object]]]:
     """Make up what people do about an incident, most of the time."""
     from alerts.incidents.incident import ActionClass, Verdict
@@ -201,7 +158,7 @@ def _answers(
         yield said + 300, lambda at: engine.followed(tx, incident, by, action, at)
 
 
-def _event(alert: _Alert) -> Event:
+def _event(alert: Detection) -> Event:
     from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 
     health = {
@@ -250,83 +207,3 @@ def _wait(tx: sqlite3.Connection, engine: AlertEngine, until: float) -> None:
             return
         engine.on_time(tx, due)
         _deliver(tx, engine, due + 1.0)
-
-
-def _fill_series(
-    config: PlumewatchConfig, first: date, last: date, alerts: list[_Alert], rng: random.Random
-) -> int:
-    """Write readings and the health of sensors, and compute their averages."""
-    from itertools import islice
-
-    from plumewatch.service.data_folder import open_series
-
-    count = 0
-    with open_series(config) as series, progress("readings", len(config.sensor)) as update:
-        for number, sensor in enumerate(config.sensor):
-            mine = [alert for alert in alerts if alert.sensor == sensor.id]
-            readings = _readings(config, sensor.id, first, last, mine, rng)
-            while batch := list(islice(readings, _BATCH)):
-                series.add(batch)
-                count += len(batch)
-            series.record(list(_health(config, sensor.id, first, last)))
-            update(completed=number + 1)
-    return count
-
-
-def _readings(
-    config: PlumewatchConfig,
-    sensor: str,
-    first: date,
-    last: date,
-    alerts: list[_Alert],
-    rng: random.Random,
-) -> Iterator[Reading]:
-    from storage.reading import Reading
-
-    busy = rng.uniform(0.8, 1.4)
-    for number in range((last - first).days):
-        day = first + timedelta(days=number)
-        start = _moment(day, 0, config)
-        todays = [a for a in alerts if start <= a.at < start + 86_400]
-        is_school = day.weekday() < 5
-        dirt = 4.0 + 2.5 * math.sin(number / 9.0) + rng.uniform(-1, 1)
-        times = {start + 900.0 * k for k in range(96)}
-        if is_school:
-            times |= {start + 25_200.0 + 120.0 * k for k in range(300)}
-        for alert in todays:
-            times |= {alert.at - 300.0 + 5.0 * k for k in range(240)}
-        for at in sorted(times):
-            hour = (at - start) / 3600
-            people = busy if is_school and 7.5 <= hour <= 15.5 else 0.1
-            plume = sum(_plume(at, alert) for alert in todays)
-            values = {
-                "pm25": round(max(dirt + people + rng.gauss(0, 0.4) + plume, 0.0), 1),
-                "voc_index": round(95 + 15 * people + rng.gauss(0, 3) + plume / 5),
-                "rh": round(41 + 3 * people + rng.gauss(0, 0.3), 1),
-                "temp": round(21 + people + rng.gauss(0, 0.1), 1),
-                "co2": round(430 + 380 * people + rng.gauss(0, 15)),
-            }
-            yield Reading(sensor, at, at + 0.4, values)
-
-
-def _plume(at: float, alert: _Alert) -> float:
-    age = at - alert.at + 12.0
-    if age < 0 or alert.kind not in ("vape", "smoke"):
-        return 0.0
-    return alert.top * min(age / 8.0, 1.0) * math.exp(-max(age - 8.0, 0.0) / 120.0)
-
-
-def _health(config: PlumewatchConfig, sensor: str, first: date, last: date) -> Iterator[Record]:
-    from storage.timeseries.records import Record
-
-    start, hours = _moment(first, 0, config), (last - first).days * 24
-    for k in range(hours):
-        fields: dict[str, float | str] = {
-            "period_s": 3600.0,
-            "online_s": 3600.0,
-            "interval_s": 5.0,
-            "expected": 720.0,
-            "received": 720.0 - (k % 50 == 0),
-            "missing": float(k % 50 == 0),
-        }
-        yield Record("sensor_health", start + 3600.0 * (k + 1) - 0.5, fields, sensor=sensor)
