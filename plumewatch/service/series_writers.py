@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from alerts.outbound.series_records import DueRecords, mark_all
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 _GATHER_S: Final = 0.05
 """How long readings that arrive one by one are gathered into a batch."""
-_BATCH: Final = 10_000
-"""Readings of one write, some 3 MB: an InfluxDB 3 takes 10 MB, and a second for any number."""
+_INFLUX_BATCH: Final = 20_000
+"""Readings of one write, some 4 MB: an InfluxDB 3 takes 10 MB, and a second for any number."""
 _RECORDS_GATHER_S: Final = 1.0
 """An incident changes several times in its first second, and its notice goes first."""
 
@@ -39,6 +40,9 @@ class SeriesWriters:
         series, in_series = resources.series, resources.in_series
         has_school = school_of(resources.config).has_school
         self._due = DueRecords(resources.paths.state, series, has_school)
+        settings = WriterSettings(pace_s=_GATHER_S)
+        if resources.config.timeseries.url:
+            settings = replace(settings, batch=_INFLUX_BATCH)
         self.readings = SeriesWriter(
             "the series",
             series,
@@ -46,7 +50,7 @@ class SeriesWriters:
             write_dead_letters,
             in_series,
             resources.clock,
-            settings=WriterSettings(batch=_BATCH, pace_s=_GATHER_S),
+            settings=settings,
         )
         self.records = SeriesWriter(
             "records of the series",
