@@ -13,7 +13,7 @@ from reports.figures import IN_SERIES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
+    from grafana_foundation_sdk.builders import bargauge, histogram, stat, table, timeseries
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
     from dashboards.frame import DashboardSettings
@@ -92,7 +92,7 @@ def build(settings: DashboardSettings) -> Dashboard:
         " incidents.",
         [
             ("At a glance", numbers),
-            ("Causes", _causes(settings)),
+            ("Causes", [*_causes(settings), _by_hour_and_weekday(settings)]),
             ("Response", _response(settings)),
             ("Incidents", _lists(settings)),
         ],
@@ -193,7 +193,54 @@ def _causes(settings: DashboardSettings) -> list[timeseries.Panel | bargauge.Pan
     ]
 
 
-def _response(settings: DashboardSettings) -> list[timeseries.Panel]:
+def _by_hour_and_weekday(settings: DashboardSettings) -> table.Panel:
+    """Make the matrix: each hour of the time range is counted into its weekday and hour."""
+    matrix = {"columnField": "hour", "rowField": "day", "valueField": "incidents (sum)"}
+    days: panels.Words = {
+        str(number): (name, panels.TRANSPARENT)
+        for number, name in enumerate(("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"), 1)
+    }
+    return panels.grid(
+        "Incidents by weekday and hour",
+        f"Sum over the time range, best over several weeks; hours of {settings.zone}.",
+        queries.over_time(
+            {"incidents": 'count("confidence")'},
+            queries.INCIDENT,
+            where=queries.COUNTED,
+            every="1h",
+            fill="0",
+            table=True,
+        ),
+        steps=[
+            (
+                "formatTime",
+                {
+                    "timeField": "Time",
+                    "outputFormat": "[day]=E,[hour]=HH",
+                    "timezone": settings.zone,
+                },
+            ),
+            ("extractFields", {"source": "Time", "format": "kvp", "replace": False}),
+            panels.grouped(["day", "hour"], "incidents", "sum"),
+            *panels.ordered("day", "hour"),
+            ("groupingToMatrix", {**matrix, "emptyValue": "null"}),
+            ("organize", {"renameByName": {"day\\hour": "day"}}),
+        ],
+        columns=[
+            panels.Column(
+                r"^\d\d$",
+                decimals=0,
+                bands=[(1, panels.SKY), (3, panels.ORANGE), (6, panels.VERMILLION)],
+            ),
+            panels.Column("day", 70, words=days),
+        ],
+        empty=_NO_INCIDENT,
+        narrowest=40,
+        height=9,
+    )
+
+
+def _response(settings: DashboardSettings) -> list[timeseries.Panel | histogram.Panel]:
     def median(key: str) -> str:
         return IN_SERIES[key][0].expression
 
@@ -228,6 +275,20 @@ def _response(settings: DashboardSettings) -> list[timeseries.Panel]:
             stacked=False,
             unit="s",
         ),
+        panels.counts(
+            "How long until somebody acknowledged",
+            "Incidents by the time from the first notice delivered to the acknowledgement, a bar a"
+            " minute; those that nobody acknowledged are not in it.",
+            queries.rows(
+                '"acknowledged_s"',
+                queries.INCIDENT,
+                where=f'{queries.COUNTED} AND "acknowledged" = 1',
+            ),
+            bucket=60,
+            unit="s",
+            empty="nobody acknowledged one in this time",
+            width=8,
+        ),
         panels.chart(
             "Notices per hour and person notified",
             "Notices delivered in an hour over the people who got one. ISA-18.2 calls 6 an hour"
@@ -242,7 +303,7 @@ def _response(settings: DashboardSettings) -> list[timeseries.Panel]:
             empty="no notice in this time",
             as_bars=True,
             low=0,
-            width=8,
+            width=24,
         ),
     ]
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from dashboards import air, alerts, now, pipeline, room, sensors
+from dashboards import air, alerts, board, morning, now, pipeline, room, sensors, wall
 from dashboards.frame import ROOM_UID
 from dashboards.lines import distinguish
-from dashboards.queries import DATA_SOURCE_NAME, POLICIES, data_source_uid
+from dashboards.names import name_rooms
+from dashboards.queries import DATA_SOURCE_NAME, POLICIES, SOURCE, data_source_uid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
     from dashboards.frame import DashboardSettings
 
 DASHBOARDS: Final[Mapping[str, Callable[[DashboardSettings], Dashboard]]] = {
+    "morning": morning.build,
     "now": now.build,
     "room": room.build,
     "air": air.build,
     "sensors": sensors.build,
     "alerts": alerts.build,
     "pipeline": pipeline.build,
+    "board": board.build,
+    "wall": wall.build,
 }
 """Builder of each dashboard, by the name of its file."""
 
@@ -66,6 +70,7 @@ def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
         for variable in body["templating"]["list"]:
             for extra in _OF_INTERVALS:  # the SDK writes them for every kind of variable
                 variable.pop(extra, None)
+        name_rooms(body, settings)
         distinguish(body, settings.numbers(one_room=body["uid"] == ROOM_UID))
         if settings.influxdb3:
             _ask_each_database(body)
@@ -75,8 +80,9 @@ def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
 
 def _ask_each_database(body: dict[str, Any]) -> None:
     """Take retention policies out of statements, and ask the data source of each one's database."""
-    for annotation in body["annotations"].get("list", ()):
-        _ask_database(annotation)
+    variables = [v for v in body["templating"]["list"] if v["type"] == "query"]
+    for one in (*variables, *body["annotations"].get("list", ())):
+        _ask_database(one)
     for panel in body["panels"]:
         sources = {_ask_database(target) for target in panel.get("targets", ())}
         if len(sources) == 1:
@@ -90,7 +96,8 @@ def _ask_database(query: dict[str, Any]) -> str:
     found = _POLICY.search(query.get("query", ""))
     if found:
         query["query"] = _POLICY.sub("", query["query"])
-        query["datasource"]["uid"] = data_source_uid(found[1])
+    if query["datasource"]["uid"] == f"${{{SOURCE}}}":
+        query["datasource"]["uid"] = data_source_uid(found[1] if found else "")
     return str(query["datasource"]["uid"])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from grafana_foundation_sdk.builders.dashboard import (
@@ -12,28 +12,44 @@ from grafana_foundation_sdk.builders.dashboard import (
     ConstantVariable,
     Dashboard,
     DashboardLink,
+    DatasourceVariable,
     QueryVariable,
     Row,
+    TimePicker,
 )
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
     DashboardLinkType,
     DataSourceRef,
+    VariableHide,
     VariableOption,
     VariableRefresh,
     VariableSort,
 )
 
 from dashboards.panels import VERMILLION, link
-from dashboards.queries import DATA_SOURCE, PLACE_TAGS, READINGS, in_place
+from dashboards.queries import (
+    DATA_SOURCE,
+    DATA_SOURCE_NAME,
+    DATA_SOURCE_UID,
+    HEALTH,
+    PLACE_TAGS,
+    READINGS,
+    SOURCE,
+    in_place,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 TAG: Final = "plumewatch"
 ROOM_UID: Final = "plumewatch-room"
 _EVERYTHING: Final = ".*"
+_NAME_AND_ID: Final = r"/^(?<text>.*) \| (?<value>.*)$/"
+"""Grafana shows the text of a match and uses its value."""
+_KEPT: Final = "${__url_time_range}&${source:queryparam}"
+"""Time range and data source, in links between dashboards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +57,22 @@ class DashboardSettings:
     """Differences between schools.
 
     - `zone`: IANA name of the time zone.
-    - `page_url`: address of the staff page, without a slash at the end; empty for no links to it.
+    - `page_url`, `docs_url`: address of the staff page and of these docs, without a slash at the
+      end; empty for no links to it.
     - `rooms`: ids in the order in which their lines get colors and dashes; empty if unknown.
     - `sensors`: id and room of each sensor, in the same way.
     - `influxdb3`: the series is an InfluxDB 3, which knows no policies: each of its databases has a
       data source.
+    - `names`: name of each room by its id; a room without one is shown by its id.
     """
 
     zone: str = "America/New_York"
     page_url: str = "http://127.0.0.1:8420"
+    docs_url: str = ""
     rooms: tuple[str, ...] = ()
     sensors: tuple[tuple[str, str], ...] = ()
     influxdb3: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def numbers(self, *, one_room: bool) -> dict[str, dict[str, int]]:
         """Return, by tag, the number of each room and sensor; for one room, within the room."""
@@ -77,6 +97,7 @@ def frame(
     places: bool = True,
     one_room: bool = False,
     incidents: bool = True,
+    controls: bool = True,
 ) -> Dashboard:
     """Make a dashboard of rows of panels, each row with a heading.
 
@@ -84,6 +105,7 @@ def frame(
     - `places`, `one_room`: whether it has variables for places, and whether it is about a single
       room.
     - `incidents`: whether charts show the incidents that the service writes as annotations.
+    - `controls`: whether variables, time range and links are shown.
     """
     made = (
         Dashboard(title)
@@ -94,8 +116,10 @@ def frame(
         .time(since, "now")
         .refresh(refresh)
         .tooltip(DashboardCursorSync.CROSSHAIR)
-        .readonly()
-        .link(
+        .timepicker(TimePicker().hidden(not controls))
+    )
+    if controls:
+        made.link(
             DashboardLink("Plumewatch")
             .type(DashboardLinkType.DASHBOARDS)
             .tags([TAG])
@@ -104,8 +128,7 @@ def frame(
             .include_vars(True)
             .keep_time(True)
         )
-    )
-    if settings.page_url:
+    if settings.page_url and controls:
         room = "/rooms/${room:percentencode}" if one_room else "/"
         made.link(
             DashboardLink("Staff page")
@@ -114,10 +137,19 @@ def frame(
             .url("${staff_page}" + room)
             .target_blank(True)
         )
+    hide = VariableHide.DONT_HIDE if controls else VariableHide.HIDE_VARIABLE
+    made.with_variable(
+        DatasourceVariable(SOURCE)
+        .label("Data source")
+        .type("influxdb")
+        .current(VariableOption(selected=True, text=DATA_SOURCE_NAME, value=DATA_SOURCE_UID))
+        .hide(hide)
+    )
     made.with_variable(ConstantVariable("staff_page").value(settings.page_url))
     if places:
         for number, tag in enumerate(PLACE_TAGS):
-            made.with_variable(_place(tag, PLACE_TAGS[:number], one=one_room and tag == "room"))
+            one = one_room and tag == "room"
+            made.with_variable(_place(tag, PLACE_TAGS[:number], one=one).hide(hide))
     if incidents:
         made.annotation(_incidents(one_room=one_room))
     for heading, panels in rows:
@@ -142,11 +174,18 @@ def _incidents(*, one_room: bool) -> AnnotationQuery:
 
 def _place(tag: str, larger: Sequence[str], *, one: bool) -> QueryVariable:
     where = f" WHERE {in_place(larger)}" if larger else ""
+    query = f'SHOW TAG VALUES FROM {READINGS} WITH KEY = "{tag}"{where}'
+    if tag == "room":  # by its name; the rooms of the last day, from the records of their sensors
+        query = (
+            f'SELECT DISTINCT("room_choice") FROM {HEALTH} WHERE {in_place(larger)}'
+            " AND time > now() - 1d"
+        )
     variable = (
         QueryVariable(tag)
         .label(tag.capitalize())
         .datasource(DATA_SOURCE)
-        .query(f'SHOW TAG VALUES FROM {READINGS} WITH KEY = "{tag}"{where}')
+        .query(query)
+        .regex(_NAME_AND_ID if tag == "room" else "")
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(VariableSort.NATURAL_ASC)
         .allow_custom_value(False)
@@ -168,7 +207,30 @@ def room_dashboard(room: str) -> str:
 
 def room_link() -> DashboardLink:
     """Link a cell with the id of a room to its dashboard."""
-    return link("Room history", room_dashboard("${__value.raw:percentencode}"))
+    return link("Room history", f"{room_dashboard('${__value.raw:percentencode}')}&{_KEPT}")
+
+
+def room_of_row(title: str = "Room history") -> DashboardLink:
+    """Link a cell of a table that also has the id of the room, hidden, to its dashboard."""
+    room = room_dashboard("${__data.fields.room:percentencode}")
+    return link(title, f"{room}&{_KEPT}")
+
+
+def line_links(settings: DashboardSettings) -> list[dict[str, Any]]:
+    """Return the links of each point of the line of a room."""
+    room = "${__field.labels.room:percentencode}"
+    links: list[dict[str, Any]] = [
+        {"title": "Room history", "url": f"{room_dashboard(room)}&{_KEPT}"}
+    ]
+    if settings.page_url:
+        page = f"${{staff_page}}/rooms/{room}"
+        links.append({"title": "Staff page", "url": page, "targetBlank": True})
+    return links
+
+
+def docs_link(settings: DashboardSettings, title: str, page: str) -> DashboardLink | None:
+    """Link to a page of the docs, if their address is known."""
+    return link(title, f"{settings.docs_url}/{page}") if settings.docs_url else None
 
 
 def page_link(settings: DashboardSettings, title: str, path: str) -> DashboardLink | None:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 from dashboards import panels, queries
 from dashboards.frame import frame, incident_link, page_link, room_link
+from dashboards.morning import VISITS
 from reports.guidelines import CO2
 
 if TYPE_CHECKING:
-    from grafana_foundation_sdk.builders import table
+    from grafana_foundation_sdk.builders import statetimeline, table
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
     from dashboards.frame import DashboardSettings
@@ -78,11 +79,13 @@ def build(settings: DashboardSettings) -> Dashboard:
     air = [
         panels.chart(
             "PM2.5 by room",
-            "Highest value of each interval, so that a short plume is not averaged away.",
+            "Highest value of each interval, so that a short plume is not averaged away; on a"
+            " logarithmic axis, since a plume is a hundred times clean air.",
             queries.over_time('max("pm25")', queries.READINGS, "room"),
             unit=panels.unit_of("pm25"),
             least="30s",
-            low=0,
+            low=1,
+            logarithmic=True,
         ),
         panels.chart(
             "Events by kind",
@@ -107,11 +110,31 @@ def build(settings: DashboardSettings) -> Dashboard:
         "Rooms by building and floor: their state, open incidents, and the air right now.",
         [
             ("At a glance", numbers),
-            ("Rooms", [_rooms(settings), _open(settings)]),
+            ("Rooms", [_rooms(settings), _open(settings), room_states()]),
             ("The last hours", air),
         ],
         since="now-6h",
         refresh="10s",
+    )
+
+
+def room_states(height: int = 8) -> statetimeline.Panel:
+    """Make the timeline of the worst condition of the sensors of each room."""
+    words: panels.Words = {
+        "0": ("OK", panels.GREEN),
+        **{
+            str(len(VISITS) - number): (name, color)
+            for number, (_, name, _, color) in enumerate(VISITS)
+        },
+    }
+    return panels.states(
+        "Rooms: the worst condition of their sensors",
+        "At each check, every five minutes; a gap is a time in which the service did not run."
+        " Incidents are marked.",
+        queries.over_time('max("urgency")', queries.HEALTH, "room"),
+        words=words,
+        empty="no check of the sensors in this time: does the service run?",
+        height=height,
     )
 
 

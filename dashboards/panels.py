@@ -10,10 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
-from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
+from grafana_foundation_sdk.builders import (
+    bargauge,
+    histogram,
+    stat,
+    statetimeline,
+    table,
+    text,
+    timeseries,
+)
 from grafana_foundation_sdk.builders.common import (
     GraphThresholdsStyleConfig,
     ReduceDataOptions,
+    ScaleDistributionConfig,
     StackingConfig,
     VizLegendOptions,
     VizTooltipOptions,
@@ -24,6 +33,7 @@ from grafana_foundation_sdk.models.dashboard import (
     DashboardSpecialValueMapOptions,
     DataTransformerConfig,
     DynamicConfigValue,
+    FieldColorModeId,
     SpecialValueMap,
     SpecialValueMatch,
     Threshold,
@@ -31,6 +41,7 @@ from grafana_foundation_sdk.models.dashboard import (
     ValueMap,
     ValueMappingResult,
 )
+from grafana_foundation_sdk.models.text import TextMode
 
 from dashboards.queries import DATA_SOURCE
 from detection.quantities import QUANTITIES
@@ -38,7 +49,7 @@ from detection.quantities import QUANTITIES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from grafana_foundation_sdk.models.dashboard import FieldColorModeId, ValueMapping
+    from grafana_foundation_sdk.models.dashboard import ValueMapping
 
     from dashboards.queries import InfluxQl
     from reports.guidelines import Guideline
@@ -88,8 +99,9 @@ _LABELS: Final = {
 }
 """Labels of stored codes with two words."""
 
-_PALETTE: Final = cast("FieldColorModeId", "palette-colorblind")
-"""Grafana's palette for lines whose names are not known beforehand; newer than the SDK."""
+_PALETTE: Final = FieldColorModeId.PALETTE_CLASSIC
+"""For lines whose names are not known beforehand. Its palette for any color vision is not in every
+version, so lines whose names are known get colors of ours."""
 
 _UNITS: Final = {
     "µg/m³": "conμgm3",
@@ -106,6 +118,14 @@ _UNITS: Final = {
 }
 """Unit of a quantity to Grafana's name of it."""
 
+_UNIT_TEXTS: Final = {
+    **{name: text for text, name in _UNITS.items() if name != "none"},
+    "s": "time",
+    "ms": "time",
+    "percentunit": "share",
+}
+"""What the axis says of a unit."""
+
 _SEVERITY: Final = (TRANSPARENT, ORANGE, VERMILLION, PURPLE)
 
 Bands = list[tuple[float, str]]
@@ -114,7 +134,17 @@ Words = Mapping[str | None, tuple[str, str]]
 """Text and color shown in place of a value; None stands for no value."""
 Step = tuple[str, Mapping[str, object]]
 """Name and options of a transformation that Grafana makes of an answer."""
-_P = TypeVar("_P", timeseries.Panel, stat.Panel, bargauge.Panel, table.Panel)
+Link = DashboardLink
+"""A link from a value."""
+_P = TypeVar(
+    "_P",
+    timeseries.Panel,
+    stat.Panel,
+    bargauge.Panel,
+    table.Panel,
+    histogram.Panel,
+    statetimeline.Panel,
+)
 
 
 def bands_of(guideline: Guideline) -> Bands:
@@ -183,6 +213,7 @@ def chart(
     least: str = "",
     low: float | None = None,
     high: float | None = None,
+    logarithmic: bool = False,
     gap_ms: float = 3_600_000,
     width: int = 12,
     height: int = 8,
@@ -208,6 +239,7 @@ def chart(
             .display_mode(common.LegendDisplayMode.LIST)
             .placement(common.LegendPlacement.BOTTOM)
             .show_legend(True)
+            .calcs(["lastNotNull", "max"])
         )
         .tooltip(
             VizTooltipOptions()
@@ -215,9 +247,18 @@ def chart(
             .sort(common.SortOrder.DESCENDING)
         )
     )
+    axis = _UNIT_TEXTS.get(unit, "")
     if bands:
+        starts = ", ".join(f"{start:g}" for start, color in bands if color != TRANSPARENT)
+        axis = f"{axis} (dashed: {starts})".strip() if starts else axis
         panel.thresholds(_thresholds(bands, TRANSPARENT)).thresholds_style(
             GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
+        )
+    if axis:
+        panel.axis_label(axis)
+    if logarithmic:
+        panel.scale_distribution(
+            ScaleDistributionConfig().type(common.ScaleDistribution.LOG).log(10)
         )
     if as_bars or stacked:
         panel.draw_style(common.GraphDrawStyle.BARS).fill_opacity(80).line_width(1)
@@ -310,6 +351,65 @@ def bars(
     return panel
 
 
+def states(
+    title: str,
+    about: str,
+    *queries: InfluxQl,
+    words: Words,
+    empty: str = "nothing in this time",
+    least: str = "5m",
+    height: int = 8,
+) -> statetimeline.Panel:
+    """Make a row of states over time for each line of the answer."""
+    return (
+        _panel(statetimeline.Panel(), (title, about, empty), queries, (24, height))
+        .mappings(_mappings(words))
+        .color_scheme(FieldColor().mode(FieldColorModeId.FIXED).fixed_color(GREY))
+        .merge_values(True)
+        .show_value(common.VisibilityMode.AUTO)
+        .row_height(0.85)
+        .fill_opacity(85)
+        .interval(least)
+        .legend(
+            VizLegendOptions()
+            .display_mode(common.LegendDisplayMode.LIST)
+            .placement(common.LegendPlacement.BOTTOM)
+            .show_legend(True)
+        )
+    )
+
+
+def counts(
+    title: str,
+    about: str,
+    *queries: InfluxQl,
+    bucket: int,
+    unit: str,
+    empty: str,
+    width: int = 12,
+    height: int = 8,
+) -> histogram.Panel:
+    """Make a histogram of the values, in buckets of a size."""
+    return (
+        _panel(histogram.Panel(), (title, about, empty), queries, (width, height))
+        .unit(unit)
+        .bucket_size(bucket)
+        .color_scheme(FieldColor().mode(FieldColorModeId.FIXED).fixed_color(BLUE))
+        .legend(
+            VizLegendOptions()
+            .display_mode(common.LegendDisplayMode.LIST)
+            .placement(common.LegendPlacement.BOTTOM)
+            .show_legend(False)
+        )
+    )
+
+
+def note(title: str, markdown: str, *, width: int = 24, height: int = 4) -> text.Panel:
+    """Make a panel of text."""
+    made = text.Panel().title(title).description(title).mode(TextMode.MARKDOWN).content(markdown)
+    return made.span(width).height(height)
+
+
 class Column(NamedTuple):
     """One column of a table.
 
@@ -346,6 +446,7 @@ class Column(NamedTuple):
             found["custom.width"] = self.width
         if self.wraps:
             found |= {"custom.wrapText": True, "custom.minWidth": _READABLE}
+            found.setdefault("custom.cellOptions", {"type": "auto", "wrapText": True})  # before 12
         return [DynamicConfigValue(key, value) for key, value in found.items()]
 
 

@@ -34,7 +34,9 @@ def data_source_uid(policy: str) -> str:
     return f"{DATA_SOURCE_UID}-{policy}" if policy else DATA_SOURCE_UID
 
 
-DATA_SOURCE: Final = DataSourceRef(type_val="influxdb", uid=DATA_SOURCE_UID)
+SOURCE: Final = "source"
+"""Variable with which people choose the data source, so that files fit any Grafana."""
+DATA_SOURCE: Final = DataSourceRef(type_val="influxdb", uid=f"${{{SOURCE}}}")
 
 PLACE_TAGS: Final = ("site", "building", "floor", "room")
 """Tags that name a place, from large to small: each is a variable, chosen within the one before."""
@@ -119,6 +121,11 @@ def last(*fields: str) -> dict[str, str]:
 def newest(field: str, source: str, tag: str = "sensor", where: str = LAST_DAY) -> str:
     """Return the newest value of a field per value of a tag, as the source of another query."""
     return f"({select(last(field), source, where, tag)})"
+
+
+def newest_of(fields: Sequence[str], *by: str) -> str:
+    """Return the newest values of fields of sensors, as the source of another query."""
+    return f"({select(last(*fields), HEALTH, LAST_DAY, *by)})"
 
 
 def single(what: Selected, source: str, where: str = IN_TIME) -> InfluxQl:

@@ -18,6 +18,7 @@ from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command, co
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.site import Site
 from plumewatch.errors import UnreachableError, UsageError
+from reports.rows import room_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -188,7 +189,14 @@ def _settings(config: PlumewatchConfig) -> DashboardSettings:
 
     registry = config.registry()
     sensors = tuple((sensor.id, sensor.room) for sensor in registry.sensors.values())
-    return DashboardSettings(config.timezone, config.web.url, tuple(registry.rooms), sensors)
+    return DashboardSettings(
+        zone=config.timezone,
+        page_url=config.web.url,
+        docs_url=config.web.docs_url.rstrip("/"),
+        rooms=tuple(registry.rooms),
+        sensors=sensors,
+        names=room_names((r.id, r.name, r.floor, r.building) for r in registry.rooms.values()),
+    )
 
 
 def _policies(*, influxdb3: bool) -> tuple[str, ...]:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from alerts.outbound.sensor_conditions import Condition
 from dashboards.build import DASHBOARDS, built, text_of
 from dashboards.frame import DashboardSettings
+from dashboards.morning import VISITS
 from detection.quantities import QUANTITIES
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
@@ -17,7 +19,7 @@ from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxSettings
 from storage.timeseries.records import MEASUREMENTS
 from tests.support import grafana
-from tests.support.school_series import ZONE
+from tests.support.school_series import SILENT, ZONE
 
 SETTINGS = DashboardSettings(zone=ZONE)
 BUILT = built(SETTINGS)
@@ -33,6 +35,11 @@ HOSTILE = ("a/ OR 1=1", "it's", 'a" b', "x.*", "(y|z)", "w\\d", "né\u2028e, =")
 def span(dashboard, school):
     wanted = grafana.seconds(dashboard["time"]["from"])
     return min(school.end - wanted, school.start), time.time()
+
+
+def match(regex, text):
+    """Do what Grafana does with a regular expression that names text and value."""
+    return re.fullmatch(regex.strip("/").replace("(?<", "(?P<"), text).groupdict()
 
 
 @pytest.mark.parametrize(("name", "panel", "target"), QUESTIONS)
@@ -71,7 +78,12 @@ def test_variables_are_chained_and_marks_are_found(name, url, school):
         for larger in variables[:number]:
             assert f"${{{larger['name']}:regex}}" in variable["query"]
         (found,) = grafana.answer(url, grafana.interpolated(variable["query"], start, end))
-        assert {row[0] for row in found["values"]} == {variable["name"]}
+        if variable["name"] == "room":  # name and id, which the regular expression separates
+            choices = [match(variable["regex"], row[1]) for row in found["values"]]
+            assert {c["value"] for c in choices} == school.registry.rooms.keys()
+            assert all(c["text"] == f"Room {c['value']}" for c in choices)
+        else:
+            assert {row[0] for row in found["values"]} == {variable["name"]}
         assert variable["allowCustomValue"] is False
     for mark in (dashboard.get("annotations") or {}).get("list", []):
         if mark["datasource"]["type"] != "influxdb":
@@ -87,7 +99,8 @@ def test_a_floor_narrows_rooms_and_a_room_narrows_panels(url, school):
     chosen = {**grafana.EVERYWHERE, "building": "Main", "floor": ["2"]}
     query = grafana.interpolated(variable["query"], school.start, school.end, chosen)
     (found,) = grafana.answer(url, query)
-    assert [row[1] for row in found["values"]] == ["main-2-boys", "main-2-girls"]
+    found = [match(variable["regex"], row[1])["value"] for row in found["values"]]
+    assert sorted(found) == ["main-2-boys", "main-2-girls"]
     particles = next(p for p in grafana.panels(room) if p["title"] == "Particles")
     query = grafana.interpolated(
         particles["targets"][0]["query"],
@@ -213,6 +226,92 @@ def test_links_lead_to_the_staff_page_and_between_dashboards():
     assert "${staff_page}/" not in without
 
 
+def found_panel(name, title):
+    return next(p for p in grafana.panels(BUILT[name]) if p["title"] == title)
+
+
+def test_the_morning_table_lists_the_sensors_that_need_a_visit(url, school):
+    panel = found_panel("morning", "What needs a visit")
+    start, end = span(BUILT["morning"], school)
+    (target,) = panel["targets"]
+    found = grafana.answer(url, grafana.interpolated(target["query"], start, end))
+    rows = {
+        series["tags"]["sensor"]: dict(zip(series["columns"], series["values"][0], strict=True))
+        for series in found
+    }
+    conditions = {sensor: row["condition"] for sensor, row in rows.items()}
+    assert conditions["gym-1-locker-b"] == "tampered"
+    assert conditions[SILENT] == "silent"
+    assert "ok" not in conditions.values()
+    row = rows["gym-1-locker-b"]
+    assert (row["urgency"], row["name"], row["what to do"]) == (6, "Room gym-1-locker", "tampered")
+    assert row["since"] == pytest.approx((school.end - 5_400) * 1000, abs=300_000)
+    first = panel["transformations"][0]["options"]["sort"]
+    assert first == [{"field": "urgency", "desc": True}]
+
+
+def test_what_changed_since_yesterday_has_the_condition_before_and_after(url, school):
+    panel = found_panel("morning", "Sensors whose condition changed")
+    start, end = span(BUILT["morning"], school)
+    (series,) = grafana.answer(url, grafana.interpolated(panel["targets"][0]["query"], start, end))
+    found = [dict(zip(series["columns"], row, strict=True)) for row in series["values"]]
+    moves = {(row["sensor"], row["condition_before"], row["condition"]) for row in found}
+    assert {("gym-1-locker-b", "ok", "tampered"), (SILENT, "ok", "silent")} <= moves
+
+
+def test_links_keep_time_range_and_data_source():
+    found = re.findall(r'"(/d/plumewatch-room\?[^"]*)"', json.dumps(BUILT))
+    assert len(found) > 10
+    for address in found:
+        assert address.endswith("&${__url_time_range}&${source:queryparam}")
+
+
+def test_every_condition_of_a_sensor_has_a_name_a_color_and_a_section_of_the_docs():
+    guide = (Path(__file__).parents[2] / "docs" / "facilities.md").read_text(encoding="utf-8")
+    assert [condition for condition, *_ in VISITS] == [c for c in Condition if c != Condition.OK]
+    for condition, *_ in VISITS:
+        assert f'<a id="{condition}">' in guide
+    built_with = built(DashboardSettings(docs_url="https://docs.example"))
+    assert "https://docs.example/facilities.html#${__value.raw}" in json.dumps(built_with)
+
+
+def test_rooms_have_their_names_where_the_configuration_is_known():
+    names = {"main-1-boys": "Boys, floor 1", "main-2-boys": "Boys, floor 2"}
+    made = built(DashboardSettings(rooms=tuple(names), names=names))
+    checked = set()
+    for dashboard in made.values():
+        for panel in grafana.panels(dashboard):
+            overrides = {}
+            for override in panel["fieldConfig"]["overrides"]:
+                values = {p["id"]: p["value"] for p in override["properties"]}
+                overrides.setdefault(override["matcher"]["options"], {}).update(values)
+            if any(target["alias"] == "$tag_room" for target in panel["targets"]):
+                assert [overrides[room]["displayName"] for room in names] == list(names.values())
+                assert panel["fieldConfig"]["defaults"]["links"]
+                checked.add(panel["title"])
+            if panel["type"] == "table":
+                (mapping,) = overrides["room"]["mappings"]
+                assert mapping["options"]["main-2-boys"]["text"] == "Boys, floor 2"
+    assert {"PM2.5 by room", "Incidents by room", "CO2"} <= checked
+
+
+def test_a_wall_has_no_controls():
+    wall = BUILT["wall"]
+    assert wall["timepicker"]["hidden"]
+    assert all(v["hide"] == 2 for v in wall["templating"]["list"] if v["type"] != "constant")
+    assert not wall.get("links")
+
+
+def test_the_data_source_is_a_variable_and_nothing_needs_a_new_grafana():
+    for dashboard in BUILT.values():
+        text = json.dumps(dashboard)
+        assert "palette-colorblind" not in text
+        (source,) = [v for v in dashboard["templating"]["list"] if v["type"] == "datasource"]
+        assert (source["name"], source["query"]) == ("source", "influxdb")
+        for _, target in grafana.questions(dashboard):
+            assert target["datasource"] == {"type": "influxdb", "uid": "${source}"}
+
+
 def styles(panel):
     """Colour and dashes, or opacity of bars, by what they are given to."""
     found = {}
@@ -257,7 +356,7 @@ def test_in_the_dashboard_of_a_room_its_first_sensors_are_solid():
 @pytest.mark.parametrize("sensors", range(1, 5))
 @pytest.mark.parametrize("title", ["Particles", "Particle counts", "VOC and NOx index"])
 def test_quantities_of_several_sensors_differ_in_color_or_dashes(title, sensors):
-    """Grafana gives the k-th line the (k mod 5)-th colour; the quantity distinguishes the rest."""
+    """Grafana gives the k-th line the (k mod 56)-th color; the quantity distinguishes the rest."""
     panel = next(p for p in grafana.panels(BUILT["room"]) if p["title"] == title)
     (target,) = panel["targets"]
     labels = re.findall(r'AS "([^"]+)"', target["query"])
@@ -266,5 +365,5 @@ def test_quantities_of_several_sensors_differ_in_color_or_dashes(title, sensors)
     found = set()
     for number, line in enumerate(lines):
         (dashes,) = [look for pattern, look in looks.items() if pattern.search(line)]
-        found.add((number % 5, dashes))
+        found.add((number % 56, dashes))
     assert len(found) == len(lines)

@@ -305,7 +305,8 @@ def test_each_database_of_an_influxdb_3_is_asked_through_a_data_source_of_its_ow
             uids = {query["datasource"]["uid"] for query in queries}
             assert not uids or panel["datasource"]["uid"] in (*uids, "-- Mixed --")
             assert len(uids) < 2 or panel["datasource"]["uid"] == "-- Mixed --"
-            for query in [*queries, *body["annotations"].get("list", ())]:
+            variables = [v for v in body["templating"]["list"] if v["type"] == "query"]
+            for query in [*queries, *variables, *body["annotations"].get("list", ())]:
                 assert '"."' not in query.get("query", "")
                 for measurement in re.findall(r'FROM "([a-z0-9_]+)"', query.get("query", "")):
                     assert query["datasource"]["uid"] == database_of(measurement)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["EVERYWHERE", "answer", "interpolated", "panels", "questions", "seconds"]
 
 EVERYWHERE: Mapping[str, str] = dict.fromkeys(("site", "building", "floor", "room"), "$__all")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _SPECIAL = re.compile(r"[\\^$*+?.()|\[\]{}/]")
 
 
@@ -82,7 +82,7 @@ def answer(url: str, query: str, database: str = "school") -> list[dict[str, Any
 
 def panels(dashboard: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Panels of a dashboard that show something."""
-    return (panel for panel in dashboard["panels"] if panel["type"] != "row")
+    return (panel for panel in dashboard["panels"] if panel["type"] not in {"row", "text"})
 
 
 def questions(dashboard: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

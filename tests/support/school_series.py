@@ -23,6 +23,7 @@ from alerts.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.notify import outbox as outbox_rows
 from alerts.outbound import series_records
+from alerts.outbound.sensor_conditions import Condition
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.class_samples import ClassSampler
@@ -275,7 +276,7 @@ def _health(
         slot = reading.sensor, int((reading.time - start) // 300)
         counts[slot] = counts.get(slot, 0) + 1
         received_at[slot] = reading.received
-    found, last = [], {}
+    found, last, before = [], {}, {}
     for k in range(int((end - start) // 300)):
         at = start + 300.0 * (k + 1)
         for sensor in registry.sensors.values():
@@ -303,6 +304,22 @@ def _health(
                 "expected_false_alarms": 0.3,
                 "budget": 0.5,
             }
+            room = registry.rooms[sensor.room]
+            condition = (
+                Condition.TAMPERED if tampered else Condition.SILENT if silent else Condition.OK
+            )
+            was, since = before.get(sensor.id, (condition, at))
+            before[sensor.id] = condition, at if was is not condition else since
+            fields |= {
+                "condition": condition.value,
+                "condition_since": before[sensor.id][1],
+                "urgency": float(condition.urgency),
+                "changed": float(was is not condition),
+                "room_name": f"Room {room.id}",
+                "room_choice": f"Room {room.id} | {room.id}",
+            }
+            if was is not condition:
+                fields["condition_before"] = was.value
             if last[sensor.id] is not None:
                 fields["last_seen"] = last[sensor.id]
             run = versions[sensor.id]

@@ -23,6 +23,8 @@ class WebConfig(BaseModel, extra="forbid", frozen=True):
     this machine's own are always trusted."""
     grafana_url: Url = ""
     """Grafana that room and incident pages link to."""
+    docs_url: Url = ""
+    """Where these docs are served (`make site`); the dashboards link to what to do."""
 
     @property
     def url(self) -> str:
