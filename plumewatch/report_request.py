@@ -19,11 +19,11 @@ from plumewatch.format_time import TimeError, parse_time
 from plumewatch.service.data_folder import open_series, open_state
 from reports.facts import gather
 from reports.files import REPORTS, write_report
-from reports.names import FORMATS, file_name
 from reports.periods import KINDS, PeriodError
 from reports.read import recorded_from
 from reports.rows import StagedTest
 from reports.school import Place, PlaceError, days_of
+from reports.text import FORMATS, file_name
 from storage.audit import AuditKind, append, machine_user
 from storage.errors import StorageError
 from storage.sqlite import transaction

@@ -56,7 +56,7 @@ REPORTS: Final = {
     "response": Report(tables.response, with_sensors=False, with_duty=True),
     "sensors": Report(tables.sensors, with_sensors=True, with_duty=False),
 }
-"""Contents of each report of `reports.names.ABOUT`."""
+"""Contents of each report of `reports.text.ABOUT`."""
 
 
 class Sheet(NamedTuple):
@@ -71,7 +71,7 @@ class Sheet(NamedTuple):
 def write_report(
     name: str, facts: Facts, path: Path, kind: str, *, intervention: date | None = None
 ) -> None:
-    """Write a report of `REPORTS` in a format of `reports.names.FORMATS`; replaces `path`.
+    """Write a report of `REPORTS` in a format of `reports.text.FORMATS`; replaces `path`.
 
     Raises `ReportTooLongError`, `TooFewError` (see `reports.suppress`) or `OSError`.
     """

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import polars as pl
 
 from reports import kpis
-from reports.names import ABOUT
 from reports.rows import AIR, CONFIRMED
+from reports.text import ABOUT
 from storage.firmware import unlike_others
 
 if TYPE_CHECKING:

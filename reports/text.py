@@ -1,4 +1,4 @@
-r"""Text of reports: durations in words, and text that is safe in every format.
+r"""Text of reports: names of reports and files, durations in words, text safe in every format.
 
 A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end for a
 formula; a terminal obeys control characters; a bidirectional override changes the order of words.
@@ -15,10 +15,22 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from language.messages import _
+from language.messages import _, mark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+FORMATS: Final = ("csv", "xlsx", "pdf", "html", "parquet", "json")
+
+ABOUT: Final = {
+    "incidents": mark(
+        "one row per incident opened in the window, with tests and days without school"
+    ),
+    "summary": mark("one page to read, then the detail"),
+    "response": mark("response times, for all and by group"),
+    "sensors": mark("one row per sensor"),
+}
+"""All reports, and their content."""
 
 _FORMULA: Final = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _ESCAPE: Final = re.compile(r"\\(?:\\|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[nrt])")
@@ -128,3 +140,13 @@ def median_basis(values: Mapping[str, float | None]) -> str:
         whole=f"{values['notified']:.0f}",
         all=_("never") if middle is None else duration(middle),
     )
+
+
+def file_name(report: str, kind: str, *parts: str) -> str:
+    """Name a file after its report, time and place.
+
+    >>> file_name("summary", "pdf", "2026/27", "", "North wing")
+    'summary-2026-27-North-wing.pdf'
+    """
+    given = (re.sub(r"\W+", "-", part).strip("-")[:60] for part in parts)
+    return f"{'-'.join([report, *filter(None, given)])}.{kind}"

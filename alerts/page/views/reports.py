@@ -13,8 +13,8 @@ from alerts.page.page_context import NavLink, PageGroup, sentence, serves, text_
 from alerts.page.report_jobs import TooManyJobsError
 from language.dates import date_text
 from language.messages import _, language, mark
-from reports.names import ABOUT, FORMATS, file_name
 from reports.periods import KINDS, PeriodError
+from reports.text import ABOUT, FORMATS, file_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -22,11 +22,10 @@ from plumewatch.service.data_folder import open_series, open_state
 from reports import tables
 from reports.facts import gather
 from reports.files import REPORTS
-from reports.names import ABOUT, FORMATS
 from reports.school import Place
 from reports.summary import summary
 from reports.suppress import SMALL, WITHHELD, without_small
-from reports.text import original
+from reports.text import ABOUT, FORMATS, original
 from storage import audit
 from storage.sqlite import connect
 from tests.support.command import report as write_report
