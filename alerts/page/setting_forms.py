@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from alerts.access.roles import Right
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.forms import Field, Form, Kind, day_end
-from language.messages import Words, _, mark, ngettext
+from language.messages import LANGUAGES, Words, _, mark, ngettext
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
@@ -223,6 +223,13 @@ FORMS: Final[tuple[Form, ...]] = (
                 "name", mark("Name"), help=mark("Others see it; prefer a duty to a person's name.")
             ),
             Field("role", mark("Role"), Kind.CHOICE, choices=_fixed(_ROLES), default="staff"),
+            Field(
+                "language",
+                mark("Language"),
+                Kind.CHOICE,
+                mark("Of notices and pages; the school's if left empty. They can choose theirs."),
+                _fixed(LANGUAGES),
+            ),
             Field(
                 "notify",
                 mark("Channels, in order of preference"),
