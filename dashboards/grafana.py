@@ -1,12 +1,14 @@
 """Push dashboards and annotations to a Grafana through its HTTP API.
 
 Only differences are written: dashboards are compared by content, annotations by incident. Nothing
-else in the Grafana changes; manual changes to our dashboards are overwritten, and `compare` lists
-them before.
+else in the Grafana changes. Of a dashboard that somebody edited, a copy is kept before it is
+overwritten, and one that was moved to another folder stays there; `compare` lists both before.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -33,6 +35,9 @@ _LATER: Final = frozenset({408, 429})
 """Status codes of a request to repeat later."""
 _THEIRS: Final = frozenset({"id", "version"})
 """Keys that Grafana counts by itself."""
+_FINGERPRINT: Final = "plumewatchFingerprint"
+"""Key with the digest of what was pushed; a dashboard whose content has another was edited."""
+_COPY_TAG: Final = "plumewatch-copy"
 
 
 class GrafanaError(Exception):
@@ -157,15 +162,19 @@ class Grafana:
         """Write the folder and the dashboards of `dashboards.build.built` that differ."""
         yield self._folder()
         for name, wanted in dashboards.items():
-            change = self._compare(name, wanted)
-            if change.outcome != "unchanged":
-                body = {
-                    "dashboard": {**wanted, "id": None},
-                    "folderUid": FOLDER_UID,
-                    "message": "plumewatch dashboards push",
-                    "overwrite": True,
-                }
-                self._request(dict, self._face.dashboard.update_dashboard, body)
+            found = self._dashboard(wanted["uid"])
+            change = _compared(name, found, wanted)
+            if change.outcome == "unchanged":
+                yield change
+                continue
+            folder = FOLDER_UID
+            if found is not None:  # where somebody may have moved it
+                folder = (found.get("meta") or {}).get("folderUid") or FOLDER_UID
+                if was_edited(found["dashboard"]):
+                    copy = _copy(found["dashboard"])
+                    self._save(copy, folder)
+                    yield Change(f"copy of dashboard {name}", "created", copy["title"])
+            self._save({**wanted, _FINGERPRINT: fingerprint(wanted)}, folder)
             yield change
 
     def compare(
@@ -181,7 +190,7 @@ class Grafana:
         yield Change("folder", "missing" if found is None else "unchanged")
         outcomes = {"created": "missing", "changed": "differs"}
         for name, wanted in dashboards.items():
-            change = self._compare(name, wanted)
+            change = _compared(name, self._dashboard(wanted["uid"]), wanted)
             yield replace(change, outcome=outcomes.get(change.outcome, change.outcome))
 
     def data_source(self, wanted: DataSource | None, policy: str = "") -> Change:
@@ -273,19 +282,21 @@ class Grafana:
         self._request(dict, self._face.folder.create_folder, _FOLDER, FOLDER_UID)
         return Change("folder", "created")
 
-    def _compare(self, name: str, wanted: Mapping[str, Any]) -> Change:
-        what = f"dashboard {name}"
-        found = self._get(self._face.dashboard.get_dashboard, wanted["uid"])
-        if found is None:
-            return Change(what, "created")
-        kept = found.get("dashboard")
-        if not isinstance(kept, dict):
+    def _dashboard(self, uid: str) -> dict[str, Any] | None:
+        """Return a dashboard with its `meta`; None if there is none."""
+        found: dict[str, Any] | None = self._get(self._face.dashboard.get_dashboard, uid)
+        if found is not None and not isinstance(found.get("dashboard"), dict):
             raise Unreachable(f"{self._url}: the answer holds no dashboard")
-        there = {k: v for k, v in kept.items() if k not in _THEIRS}
-        ours = {k: v for k, v in wanted.items() if k not in _THEIRS}
-        if there == ours:
-            return Change(what, "unchanged")
-        return Change(what, "changed", ", ".join(_differing(there, ours)))
+        return found
+
+    def _save(self, dashboard: Mapping[str, Any], folder: str) -> None:
+        body = {
+            "dashboard": {**dashboard, "id": None},
+            "folderUid": folder,
+            "message": "plumewatch dashboards push",
+            "overwrite": True,
+        }
+        self._request(dict, self._face.dashboard.update_dashboard, body)
 
     def _get(self, call: Any, *given: Any, **named: Any) -> Any:
         """Request something; None if it does not exist."""
@@ -326,6 +337,45 @@ class Grafana:
         if not isinstance(answer, kind) or not all(isinstance(one, dict) for one in items):
             raise Unreachable(f"{self._url}: what answers there is no Grafana")
         return answer
+
+
+def _content(dashboard: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in dashboard.items() if k not in _THEIRS and k != _FINGERPRINT}
+
+
+def fingerprint(dashboard: Mapping[str, Any]) -> str:
+    """Return a digest of the content of a dashboard."""
+    text = json.dumps(_content(dashboard), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def was_edited(stored: Mapping[str, Any]) -> bool:
+    """Whether a dashboard is not as `push` wrote it; so is one of an older version."""
+    return stored.get(_FINGERPRINT) != fingerprint(stored)
+
+
+def _copy(edited: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of an edited dashboard; the same content always has the same id."""
+    digest = fingerprint(edited)
+    return {
+        **_content(edited),
+        "uid": f"{edited.get('uid')}-{digest}"[:40],
+        "title": f"{edited.get('title')} (changed by hand, {digest})",
+        "tags": [_COPY_TAG],
+    }
+
+
+def _compared(name: str, found: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> Change:
+    what = f"dashboard {name}"
+    if found is None:
+        return Change(what, "created")
+    there, ours = _content(found["dashboard"]), _content(wanted)
+    if there == ours:
+        return Change(what, "unchanged")
+    detail = ", ".join(_differing(there, ours))
+    if was_edited(found["dashboard"]):
+        detail += "; changed by hand or by an older version: push keeps a copy"
+    return Change(what, "changed", detail)
 
 
 def _plain(text: object) -> str:

@@ -82,10 +82,16 @@ def push(
     ] = None,
     days: Annotated[float, Option(min=0, max=3660, help="Incidents written as annotations.")] = 7.0,
     *,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Print what would change, and write nothing.")
+    ] = False,
     influxdb3: InfluxDb3Option = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write folder, dashboards and annotations of incidents that differ; prints what changed."""
+    if dry_run:
+        diff(url, token_file, config, influxdb3=influxdb3, as_json=as_json)
+        return
     printer = Printer(as_json=as_json)
     with _translated_errors():
         from dashboards.build import built

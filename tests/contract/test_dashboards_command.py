@@ -122,7 +122,22 @@ def test_push_makes_everything_and_again_changes_nothing(grafana, files, capsys)
     assert grafana.writes == []
 
 
-def test_manual_changes_are_reported_and_overwritten(grafana, files, capsys):
+def test_a_dashboard_stays_in_its_folder_and_our_own_older_version_needs_no_copy(
+    grafana, files, capsys
+):
+    push(grafana, files, capsys)
+    grafana.folders["facilities"] = {"uid": "facilities"}
+    grafana.moved["plumewatch-now"] = "facilities"
+    text = (files / "plumewatch.toml").read_text()
+    (files / "plumewatch.toml").write_text(text.replace("Europe/Berlin", "Europe/Paris"))
+    _, output, _ = push(grafana, files, capsys, reader="")
+    assert not [line for line in output if line.startswith("copy")]
+    assert len(grafana.dashboards) == len(DASHBOARDS)
+    assert grafana.moved["plumewatch-now"] == "facilities"
+    assert grafana.dashboards["plumewatch-now"]["timezone"] == "Europe/Paris"
+
+
+def test_manual_changes_are_reported_copied_and_overwritten(grafana, files, capsys):
     push(grafana, files, capsys)
     ours = copy.deepcopy(grafana.dashboards["plumewatch-now"])
     panel = next(p for p in grafana.dashboards["plumewatch-now"]["panels"] if p["type"] == "stat")
@@ -131,11 +146,20 @@ def test_manual_changes_are_reported_and_overwritten(grafana, files, capsys):
     ran = in_grafana("diff", grafana.url, files)
     output = ran.out
     assert ran.code == 1
-    assert f"dashboard now: differs ({panel['title']}, refresh)" in output
+    kept = "changed by hand or by an older version: push keeps a copy"
+    assert f"dashboard now: differs ({panel['title']}, refresh; {kept})" in output
     assert output.count("unchanged") == len(DASHBOARDS) + 1  # data source and folder
+    edited = copy.deepcopy(grafana.dashboards["plumewatch-now"])
     grafana.writes.clear()
-    push(grafana, files, capsys, reader="")
-    assert grafana.writes == [("POST", "/grafana/api/dashboards/db")]
+    assert in_grafana("push", grafana.url, files, "--dry-run").out == output
+    assert grafana.writes == []
+    _, output, _ = push(grafana, files, capsys, reader="")
+    assert grafana.writes == [("POST", "/grafana/api/dashboards/db")] * 2
+    (uid,) = [u for u in grafana.dashboards if u.startswith("plumewatch-now-")]
+    kept = grafana.dashboards[uid]
+    assert any(line.startswith("copy of dashboard now: created (") for line in output)
+    assert (kept["panels"], kept["refresh"]) == (edited["panels"], "1h")
+    assert kept["tags"] == ["plumewatch-copy"]
     ours["version"] += 1
     assert grafana.dashboards["plumewatch-now"] == ours
     assert in_grafana("diff", grafana.url, files).code == 0

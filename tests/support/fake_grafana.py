@@ -12,7 +12,7 @@ class FakeGrafana:
 
     def __init__(self):
         self.folders, self.dashboards, self.sources, self.annotations = {}, {}, {}, {}
-        self.writes = []
+        self.writes, self.moved = [], {}
         self.status = 200
         self.refused = {}  # status and message that annotations of an incident get, by incident
 
@@ -46,12 +46,14 @@ class FakeGrafana:
         uid = rest.removeprefix("uid/")
         if uid not in self.dashboards:
             return 404, {"message": "Dashboard not found"}
-        return 200, {"dashboard": self.dashboards[uid], "meta": {"folderUid": "plumewatch"}}
+        meta = {"folderUid": self.moved.get(uid, "plumewatch")}
+        return 200, {"dashboard": self.dashboards[uid], "meta": meta}
 
     def post_dashboards(self, _rest, _query, content):
         body = content["dashboard"]
         assert content["folderUid"] in self.folders
         assert content["overwrite"] is True
+        self.moved[body["uid"]] = content["folderUid"]
         version = self.dashboards.get(body["uid"], {"version": 0})["version"] + 1
         self.dashboards[body["uid"]] = {**body, "id": 7, "version": version}
         return 200, {"status": "success", "uid": body["uid"], "version": version}
