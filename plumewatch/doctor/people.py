@@ -112,14 +112,14 @@ def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
             part,
             f"{free}; links in notices lead there, where no phone can reach it: public_url is not"
             f" set{missing}",
-            'web.public_url = "https://..." of the proxy in front of it (docs/staff-page.md)',
+            'web.public_url = "https://..." of the proxy in front of it (docs/phone.md)',
         )
     elif not is_loopback(web.host) and not _is_protected(web.public_url):
         yield warning(
             part,
             f"{free}; without TLS, so passwords and links can be read on the network{missing}",
             'host 127.0.0.1 behind a proxy with TLS, and web.public_url = "https://..."'
-            " (docs/staff-page.md)",
+            " (docs/phone.md)",
         )
     else:
         yield ok(part, f"{free}{missing}")
