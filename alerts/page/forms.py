@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from alerts.incidents.free_text import cleaned
+from alerts.incidents.free_text import cleaned, identifiers
 from alerts.page.config_file import Edit
 from language.messages import _
 
@@ -62,6 +62,8 @@ class Field:
     rows: tuple[Field, ...] = ()
     spare: int = 1
     """Empty rows after those that are there."""
+    is_free: bool = False
+    """Whether people write about what happened: nothing that identifies somebody is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Form:
     - `added_with` returns entries to be added with a new one.
     - `is_shown` chooses the entries that people see, at a local time.
     - `own` limits people without the right to the entry with their id.
+    - `unique` are keys that together differ from those of every other entry.
     """
 
     slug: str
@@ -91,6 +94,7 @@ class Form:
     is_shown: Callable[[Mapping[str, Any], datetime], bool] = lambda _entry, _now: True
     may_add: bool = True
     own: bool = False
+    unique: tuple[str, ...] = ()
 
     def entries(self, tree: Mapping[str, Any], now: datetime) -> list[tuple[int, dict[str, Any]]]:
         """Return the entries that people see, with their numbers in the file."""
@@ -110,6 +114,19 @@ class Form:
                 continue
             entry[key] = _merged(value, entry.get(key))
         return entry
+
+    def refused(
+        self, tree: Mapping[str, Any], index: int | None, typed: Mapping[str, Any]
+    ) -> dict[str, str]:
+        """Return why values are refused that the configuration would allow, by field."""
+        entries = tree.get(self.section, ())
+        old = {} if index is None else entries[index]
+        found = dict(_refused(self.fields, tree, old, typed))
+        mine = [typed.get(key) for key in self.unique]
+        others = [e for k, e in enumerate(entries) if k != index]
+        if any(mine) and mine in ([e.get(key) for key in self.unique] for e in others):
+            found.setdefault(self.unique[0], _("There is already one of this name."))
+        return found
 
     def edits(
         self, tree: Mapping[str, Any], index: int | None, typed: Mapping[str, Any]
@@ -185,6 +202,36 @@ def shown(
     return found
 
 
+def _refused(
+    fields: Iterable[Field],
+    tree: Mapping[str, Any],
+    old: Mapping[str, Any],
+    typed: Mapping[str, Any],
+    prefix: str = "",
+) -> Iterator[tuple[str, str]]:
+    """Yield values that a form does not offer, free text about people, and spans of no length."""
+    for one in fields:
+        value, name = typed.get(one.key), f"{prefix}{one.key}"
+        if value is None:
+            continue
+        if one.kind is Kind.ROWS:
+            was = old.get(one.key, ())
+            for k, row in enumerate(value):
+                kept = {key: v for key, v in row.items() if any(r.get(key) == v for r in was)}
+                yield from _refused(one.rows, tree, kept, row, f"{name}.{k}.")
+        elif one.kind in {Kind.CHOICE, Kind.SEVERAL} and one.choices is not None:
+            values = value if isinstance(value, list) else [value]
+            if value != old.get(one.key) and not set(map(str, values)) <= set(one.choices(tree)):
+                yield name, _("Choose from the list.")
+        elif one.is_free and (found := identifiers(str(value))):
+            listed = ", ".join(found)
+            yield name, _("Leave out anything that identifies a person: %(found)s.", found=listed)
+    if {"start", "end"} <= {f.key for f in fields if f.kind is Kind.TIME}:
+        start, end = typed.get("start"), typed.get("end")
+        if start and start == end:
+            yield f"{prefix}end", _("The end is the start. For a whole day take 00:00 to 23:59.")
+
+
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     """Return what differs, before and after."""
     keys = [k for k in {**old, **new} if old.get(k) != new.get(k)]
@@ -213,7 +260,8 @@ def _read(form: FormData, fields: Iterable[Field], prefix: str = "") -> Iterator
 def _typed(form: FormData, one: Field, name: str) -> Any:
     if one.kind is Kind.ROWS:
         rows = (dict(_read(form, one.rows, f"{name}.{k}.")) for k in range(MOST_ROWS))
-        return [row for row in rows if row]
+        usual = {field.key: field.default for field in one.rows}
+        return [row for row in rows if any(v != usual.get(k) for k, v in row.items())]
     if one.kind is Kind.SEVERAL:
         return [value for value in form.getlist(name) if isinstance(value, str) and value]
     given = form.get(name, "")

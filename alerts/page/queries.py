@@ -88,9 +88,9 @@ def rooms(
     states = []
     for room in registry.rooms.values():
         sensors = registry.sensors_in(room.id)
-        newest = max(
-            (latest[s.id] for s in sensors if s.id in latest), key=lambda r: r.time, default=None
-        )
+        # What only says that a sensor has power or signal does not say how the air is.
+        found = (latest[s.id] for s in sensors if s.id in latest)
+        newest = max((r for r in found if _air(r.values)), key=lambda r: r.time, default=None)
         patience = max((4 * intervals.get(s.id, s.interval_s) for s in sensors), default=0.0)
         level, text, since = "ok", _("OK"), None
         shown = incidents.get(room.id)

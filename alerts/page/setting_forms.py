@@ -245,6 +245,7 @@ FORMS: Final[tuple[Form, ...]] = (
         lambda e, _tree: str(e.get("name", e.get("id", ""))),
         _person_detail,
         id_from=("name",),
+        unique=("name",),
     ),
     Form(
         "rooms",
@@ -262,6 +263,7 @@ FORMS: Final[tuple[Form, ...]] = (
         lambda e, _tree: str(e.get("name", "")),
         lambda e, _tree: _place(e),
         id_from=("building", "floor", "name"),
+        unique=("name", "floor", "building"),
     ),
     Form(
         "sensors",
@@ -372,7 +374,7 @@ FORMS: Final[tuple[Form, ...]] = (
         ),
         Right.SETTINGS,
         (
-            Field("reason", mark("Reason (no names)")),
+            Field("reason", mark("Reason (no names)"), is_free=True),
             Field("room", mark("Room"), Kind.CHOICE, choices=_rooms),
             Field(
                 "building", mark("or building"), Kind.CHOICE, choices=_values("room", "building")

@@ -36,9 +36,10 @@ def merged(rows: Sequence[Sequence[Any]], keys: Sequence[str]) -> LatestReading:
     """Return the newest value of each quantity over rows of one sensor, newest first.
 
     Devices may spread their quantities over several messages: a quantity that the newest lacks
-    comes from one at most two minutes older.
+    comes from one at most two minutes older. A row without any value says that a device is
+    connected, not what it measures: the newest that has one counts, if there is one.
     """
-    newest = rows[0][0]
+    newest = next((row[0] for row in rows if any(v is not None for v in row[1:])), rows[0][0])
     values: dict[str, float] = {}
     for row in rows:
         if newest - row[0] > _LATEST_S * _NS:

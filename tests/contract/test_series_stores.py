@@ -152,6 +152,12 @@ def test_latest_joins_what_a_device_spreads_over_messages(series):
     assert series.latest()["s"].values == {"rssi": -61.0}
 
 
+def test_that_a_device_is_connected_is_no_reading(series):
+    readings = [Reading("s", T, T, {"pm25": 7.0}), Reading("s", T + 600, T + 600, {}, ("online",))]
+    series.write(readings, 2)
+    assert series.latest()["s"] == (T, {"pm25": 7.0})
+
+
 def test_intervals_are_half_open_aligned_and_left_out_where_empty(series):
     at = {0: 1.0, 59.9: 3.0, 60: 10.0, 180: 7.0, 239.999: 9.0, 240: 99.0}
     series.write([Reading("s", T + k, T + 300, {"pm25": v, "rh": 40.0}) for k, v in at.items()], 6)

@@ -126,6 +126,9 @@ class ConfigPages(PageGroup):
         index = self._index_of(request, form, version)
         typed = form.values(request.state.form)
         number = len(version.tree.get(form.section, ())) if index is None else index
+        files = await self._context.in_thread(self._config().address_files)
+        if refused := form.refused(self._tree(version, files), index, typed):
+            return await self._page(request, form, version, index, typed, refused)
         try:
             edits = form.edits(version.tree, index, typed)
             await self._save(request, form, version, edits)

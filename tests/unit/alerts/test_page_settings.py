@@ -148,9 +148,52 @@ async def test_a_fault_elsewhere_is_said_above_the_form(setup):
 
 async def test_a_person_is_added_with_an_id_of_their_own(setup):
     await setup.sign_in("ad")
-    form = {"name": "A. Principal", "role": "staff"}
+    # as browsers send it: the empty row of quiet hours has a choice already
+    form = {"name": "B. Principal", "role": "staff", "quiet_hours.0.then": "hold"}
     assert (await send(setup, "/settings/people/new", **form)).status_code == 303
-    assert tree(setup)["staff"][-1] == {"id": "a-principal", "name": "A. Principal"}
+    assert tree(setup)["staff"][-1] == {"id": "b-principal", "name": "B. Principal"}
+
+
+async def test_quiet_hours_are_saved_again_and_cleared(setup):
+    await setup.sign_in("ad")
+    row = {"quiet_hours.0.start": "22:00", "quiet_hours.0.end": "06:00"}
+    for form in (row, row, {"quiet_hours.0.start": "", "quiet_hours.0.end": ""}):
+        spare = {f"quiet_hours.{k}.then": "hold" for k in (0, 1)}
+        answer = await send(setup, "/settings/quiet-hours/0", **spare, **form)
+        assert answer.status_code == 303
+    assert "quiet_hours" not in tree(setup)["staff"][0]
+
+
+@pytest.mark.parametrize(
+    ("form", "typed", "field", "message"),
+    [
+        (
+            "people/1",
+            {"name": "F", "notify.0.url_file": "/etc/passwd"},
+            "notify.0.url_file",
+            "list",
+        ),
+        ("people/1", {"name": "F", "role": "root"}, "role", "list"),
+        ("people/new", {"name": "A. Principal"}, "name", "already one"),
+        ("rooms/new", {"name": "Boys N2", "building": "North", "floor": "2"}, "name", "already"),
+        ("silences/new", {"reason": "call 5551234567"}, "reason", "identifies"),
+        (
+            "quiet-hours/0",
+            {"quiet_hours.0.start": "06:00", "quiet_hours.0.end": "06:00"},
+            "quiet_hours.0.end",
+            "is the start",
+        ),
+    ],
+)
+async def test_what_a_form_does_not_offer_is_refused(setup, form, typed, field, message):
+    await setup.sign_in("ad")
+    answer = await send(setup, f"/settings/{form}", **typed)
+    assert answer.status_code == 400
+    name = field.replace(".", "-")
+    note = re.search(rf'id="f-{name}-note"><strong class="fault">([^<]*)', answer.text)
+    assert note, answer.text
+    assert message in note[1]
+    assert setup.path.read_text() == TEXT
 
 
 async def test_keys_that_the_form_does_not_show_stay(setup):

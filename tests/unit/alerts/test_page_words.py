@@ -16,6 +16,20 @@ class Thick:
         return {"s1": LatestReading(NOW - 3, {"pm25": 311.0})}
 
 
+class SignalAlone:
+    """A sensor that has power and signal, and measures nothing."""
+
+    def latest(self):
+        return {"s1": LatestReading(NOW - 3, {"rssi": -60.0, "battery": 80.0})}
+
+
+async def test_a_room_whose_sensor_measures_nothing_is_not_ok(open_page):
+    text = (await open_page(series=SignalAlone()).client.get("/")).text
+    card = text[text.index('href="/rooms/n2-boys"') - 60 :]
+    assert "card silent" in card[:60]
+    assert "No reading" in card
+
+
 async def test_history_is_for_people(open_page, make_event):
     page = open_page()
     incident = page.incident(make_event)
