@@ -83,7 +83,7 @@ def test_a_device_measures_all_that_tells_vaping_from_the_rest(device):
     assert objects >= {"device_time", "firmware", "sequence", "tamper"}
 
 
-def test_a_device_says_that_it_is_gone(device):
+def test_a_device_reports_that_it_is_gone(device):
     will = device["mqtt"]["will_message"]
     assert (will["payload"], will["retain"]) == ("offline", True)
     assert will["topic"] == f"{device['mqtt']['topic_prefix']}/status"

@@ -196,7 +196,7 @@ def test_the_page_can_be_installed_and_a_push_has_a_button(site, browser):
 
 
 @on_a_phone
-def test_a_browser_without_a_push_service_says_what_is_wrong(site, browser):
+def test_a_browser_without_a_push_service_explains_what_is_wrong(site, browser):
     from selenium.common.exceptions import TimeoutException
 
     granted = {"permissions": ["notifications"], "origin": site.url}

@@ -291,7 +291,7 @@ async def test_an_empty_duty_schedule_is_reported(database, registry):
     page.db.close()
 
 
-async def test_who_cannot_go_says_so_on_the_page_and_the_next_is_asked(open_page, make_event):
+async def test_declining_on_the_page_pages_the_next(open_page, make_event):
     page = open_page()
     incident = page.incident(make_event)
     await page.sign_in()

@@ -138,7 +138,7 @@ async def test_all_faults_are_beside_their_fields_and_what_was_typed_stays(setup
     assert "Must be given." in answer.text
 
 
-async def test_a_fault_elsewhere_is_said_above_the_form(setup):
+async def test_a_fault_outside_the_form_is_reported_above_it(setup):
     await setup.sign_in("ad")
     answer = await send(setup, "/settings/people/0/remove", look="/settings/people/0")
     assert answer.status_code == 400
@@ -300,7 +300,7 @@ async def test_no_page_shows_a_secret(setup):
         assert "secret.example" not in (await setup.client.get(path)).text
 
 
-async def test_without_a_file_the_page_says_so(open_page):
+async def test_a_missing_file_is_reported_on_the_page(open_page):
     page = open_page()
     await page.sign_in("ad")
     assert "without a configuration file" in (await page.client.get("/settings")).text

@@ -98,7 +98,7 @@ def recorder(recorded=None):
     return made
 
 
-def test_a_record_says_since_when_and_what_changed():
+def test_a_record_contains_since_when_and_what_changed():
     first = recorder()
 
     def fields(made, at, life):

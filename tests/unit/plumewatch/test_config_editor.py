@@ -145,7 +145,7 @@ def test_a_file_that_changed_underneath_is_left_alone(editor):
     assert file_of(editor) == TEXT
 
 
-def test_a_file_that_may_not_be_written_is_said_before_and_refused(editor, monkeypatch):
+def test_a_file_that_may_not_be_written_is_reported_first_and_refused(editor, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)
     assert "may not write" in editor.read().problem
     with pytest.raises(ConfigFileError, match="may not write"):
