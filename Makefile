@@ -53,8 +53,8 @@ setup-scale: $(SCALE_STAMP) ## add Spark to it, for scale/ and its tests; needs 
 
 setup: $(STAMP) ## make the environment in .venv from the lock file
 
-demo: $(DEMO_STAMP) ## simulated school, broker, detector, alerts and staff page, all on this machine
-	@$(BIN)/plumewatch demo
+demo: $(DEMO_STAMP) ## simulated school, broker, detector, alerts and staff page, all on this machine; ARGS="--keep FOLDER"
+	@$(BIN)/plumewatch demo $(ARGS)
 
 test: $(STAMP) ## run all tests (real broker and browser tests run where those are installed)
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)

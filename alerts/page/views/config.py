@@ -328,9 +328,37 @@ def _last_changes(db: sqlite3.Connection, limit: int) -> list[dict[str, Any]]:
     found = []
     for entry in audit.entries_of(db, AuditKind.SETTINGS, limit):
         detail: dict[str, Any] = json.loads(entry.detail)
-        known = {"seq": entry.seq, "at": entry.at, "actor": entry.actor}
+        known = {"seq": entry.seq, "at": entry.at, "actor": entry.actor, "lines": _lines(detail)}
         found.append({"undoes": 0, **detail, **known})
     return found
+
+
+def _lines(detail: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return what changed as label, before and after; nothing of what was too long to keep."""
+    try:
+        before, after = json.loads(detail["before"]), json.loads(detail["after"])
+    except ValueError:
+        return []
+    form = next((f for f in FORMS if f.slug == detail.get("form")), None)
+    fields = form.fields if form else ()
+    labels = {f.key: _(f.label) for f in fields if f.label}
+    return [
+        (labels.get(key, key), _words(before.get(key)), _words(after.get(key)))
+        for key in dict.fromkeys((*before, *after))
+    ]
+
+
+def _words(value: Any) -> str:
+    """Write a value of the configuration without its notation.
+
+    >>> _words([{"start": "22:00", "days": ["mon", "tue"]}])
+    '22:00 mon, tue'
+    """
+    if isinstance(value, dict):
+        return " ".join(map(_words, value.values()))
+    if isinstance(value, list):
+        return ", ".join(map(_words, value))
+    return "" if value is None else str(value)
 
 
 def _bounded(values: Mapping[str, Any]) -> str:

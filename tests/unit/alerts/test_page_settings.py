@@ -109,7 +109,9 @@ async def test_a_room_is_renamed_in_the_file_and_put_into_effect(setup):
 async def test_the_last_change_is_undone_with_one_click(setup):
     await setup.sign_in("ad")
     await send(setup, "/settings/rooms/0", **ROOM)
-    assert 'id="undo"' in (await setup.client.get("/settings")).text
+    shown = (await setup.client.get("/settings")).text
+    assert 'id="undo"' in shown
+    assert "Name: Boys N2 → Boys, 2nd floor" in shown
     answer = await send(setup, "/settings/undo", look="/settings")
     assert answer.status_code == 303
     assert setup.path.read_text() == TEXT
