@@ -23,7 +23,7 @@ from alerts.notify.notice import Priority, render
 from alerts.routing.targets import scheme_of
 from language.messages import _
 from storage.bounded_call import BoundedThreads
-from storage.files import write_private
+from storage.files import close_to_others, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +64,7 @@ class ServerKey:
             from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
         except ImportError:
             return None
+        close_to_others(path)
         if path.exists():
             return cls(serialization.load_pem_private_key(path.read_bytes(), password=None))
         private = ec.generate_private_key(ec.SECP256R1())
