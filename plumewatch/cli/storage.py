@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from typer import Argument, Option
 
+from ingest.errors import RefusedError
 from plumewatch.cli.exit_codes import REFUSED, UNREACHABLE
 from plumewatch.cli.options import (
     CONFIG,
@@ -192,6 +193,54 @@ def export_readings(
             f"readings are kept for {site.config.timeseries.raw_days} days; the oldest is of"
             f" {site.format_time(begin)}, before it there are only averages\n"
         )
+
+
+@command(export_app, "plumes", "plumewatch export plumes --anonymous --out plumes")
+def export_plumes(
+    config: ConfigOption = CONFIG,
+    out: Annotated[Path, Option(help="Folder that is made.")] = Path("plumes"),
+    *,
+    anonymous: Annotated[
+        bool, Option("--anonymous", help="Say that this is meant; nothing else is written.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the minutes around answered alerts and as many calm hours, without place and date."""
+    import random
+
+    from alerts.incidents.adaptations import answers
+    from plumewatch import plumes_export
+    from storage.audit import AuditKind
+
+    if not anonymous:
+        raise UsageError("--anonymous: needed; it writes nothing that names a place or a day")
+    if out.exists():
+        raise UsageError(f"{out}: exists already; choose another --out")
+    site, now = Site.load(config), time.time()
+    sensors = [one.id for one in site.config.sensor]
+    with site.series() as series, site.read(site.paths.state) as state:
+        span = series.span() or (now, now)
+        found = answers(state, *span)
+        alerted = state.execute("SELECT sensor, alerted FROM alert_event").fetchall()
+        chosen = plumes_export.pieces(
+            found,
+            span,
+            sensors,
+            random.SystemRandom(),
+            lambda sensor, first, last: any(
+                row["sensor"] == sensor and first <= row["alerted"] <= last for row in alerted
+            ),
+        )
+        if not found:
+            raise RefusedError("no alert of the stored readings was answered yet")
+        site.record(AuditKind.EXPORT, {"plumes": str(len(chosen))}, now)
+        models = {one.id: (one.model, one.interval_s) for one in site.config.sensor}
+        count = plumes_export.export_plumes(series, chosen, models, out)
+    Printer(as_json=as_json).sum_up(
+        f"{out}: {count} pieces; read pieces.csv and sign LICENSE.txt before you publish them",
+        wrote=out,
+        pieces=count,
+    )
 
 
 def _has_averages(series: Series, sensors: Collection[str], begin: float) -> bool:

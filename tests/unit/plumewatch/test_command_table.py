@@ -92,6 +92,7 @@ CALLS = {
     "restore": "restore --verify {backup}",
     "import": "import {readings}",
     "export readings": "export readings --out {new}.csv",
+    "export plumes": "export plumes --anonymous --out {new}",
     "storage setup": "storage setup",
     "storage retry": "storage retry",
     "dashboards build": "dashboards build --out {new}",

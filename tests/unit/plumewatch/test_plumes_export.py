@@ -1,0 +1,43 @@
+"""A public data set of plumes: what was found stays, place and date go."""
+
+import csv
+
+from plumewatch.plumes_export import ORIGIN
+from plumewatch.replay import replay, replay_policy
+from tests.support.command import plumewatch
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_an_answered_alert_is_exported_without_place_and_date(site, tmp_path):
+    out = tmp_path / "public"
+    result = plumewatch("export", "plumes", "--anonymous", "--out", out, "--config", site.path)
+    assert result.code == 0, result.err
+    (piece,) = [row for row in rows_of(out / "pieces.csv") if row["verdict"] != "calm"]
+    assert (piece["verdict"], piece["model"]) == ("vape", "sen55")
+    readings = rows_of(out / "plumes.csv")
+    assert len(readings) >= 100
+    assert all(ORIGIN <= float(row["time"]) < ORIGIN + 3_600 for row in readings)
+    everything = "".join(path.read_text() for path in out.iterdir())
+    for secret in ("pw-0", "Lincoln", "Boys", "North", str(int(site.readings[0].time))[:5]):
+        assert secret not in everything
+    (truth,) = rows_of(out / "plumes.truth.csv")
+    assert (truth["sensor"], truth["kind"]) == (piece["sensor"], "vape")
+    assert float(truth["seen_pm25"]) > 100
+
+
+def test_the_export_can_be_replayed(site, tmp_path):
+    out = tmp_path / "public"
+    plumewatch("export", "plumes", "--anonymous", "--out", out, "--config", site.path)
+    found = replay([out / "plumes.csv"], policy=replay_policy(None))
+    assert [alert.kind for alert in found.standing("vape")] == ["vape"]
+
+
+def test_nothing_is_written_unless_it_is_meant(site, tmp_path):
+    result = plumewatch("export", "plumes", "--out", tmp_path / "public", "--config", site.path)
+    assert result.code == 2
+    assert "--anonymous" in result.err
+    assert not (tmp_path / "public").exists()
