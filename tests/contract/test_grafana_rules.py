@@ -1,0 +1,50 @@
+"""The alert rules for Grafana: every question asked of a real InfluxDB, and the file as built."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from dashboards.alert_rules import RULES, text_of_rules
+from tests.support import grafana
+
+HOME = Path(__file__).parents[2]
+FILE = HOME / "dashboards" / "alerting" / "plumewatch-rules.yaml"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.uid)
+def test_every_rule_is_answered_with_numbers(rule, url, school):
+    now = time.time()
+    start = min(now - rule.since_s, school.end - rule.since_s)
+    found = grafana.answer(url, grafana.interpolated(rule.query, start, now))
+    assert found, rule.query
+    for series in found:
+        assert len(series["columns"]) == 2
+        assert all(isinstance(row[1], int | float) for row in series["values"])
+    for label in ("room", "sensor"):
+        if f"$labels.{label}" in rule.summary:
+            assert all(series["tags"][label] for series in found)
+
+
+def test_a_tampered_sensor_is_above_and_a_healthy_one_is_not(url, school):
+    (rule,) = [rule for rule in RULES if rule.uid == "plumewatch-sensor-visit"]
+    query = grafana.interpolated(rule.query, school.end - rule.since_s, time.time())
+    above = {
+        series["tags"]["sensor"]
+        for series in grafana.answer(url, query)
+        if series["values"][-1][1] > rule.above
+    }
+    assert "gym-1-locker-b" in above
+    assert above < school.registry.sensors.keys()
+
+
+def test_the_file_is_what_the_code_makes_and_links_to_pages_that_exist():
+    assert FILE.read_text(encoding="utf-8") == text_of_rules(), "run `make dashboards`"
+    (group,) = json.loads(text_of_rules())["groups"]
+    for rule in group["rules"]:
+        assert [query["refId"] for query in rule["data"]] == ["A", "B", "C"]
+        assert rule["condition"] == "C"
+        page, _, anchor = rule["annotations"]["page"].partition("#")
+        text = (HOME / "docs" / page.replace(".html", ".md")).read_text(encoding="utf-8")
+        assert not anchor or f"\n## {anchor.replace('-', ' ')}".lower() in text.lower()
