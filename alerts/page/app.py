@@ -143,12 +143,12 @@ class _Errors:
         status, headers, detail = error.status_code, error.headers, error.detail
         if status == HTTPStatus.SEE_OTHER:
             return Response(status_code=status, headers=headers)
+        await self._context.session(request)  # it knows the language
         if detail == HTTPStatus(status).phrase:
             detail = {
                 404: _("This page does not exist."),
                 405: _("This address needs a form."),
             }.get(status, detail)
-        await self._context.session(request)
         response = self._context.render(request, "error.html", status, detail=detail)
         response.headers.update(headers or {})
         return response

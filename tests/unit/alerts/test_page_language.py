@@ -47,6 +47,15 @@ async def test_an_error_is_in_the_readers_language(open_page):
     assert (missing.status_code, "Ese espacio no existe." in missing.text) == (404, True)
 
 
+async def test_a_missing_page_is_in_the_language_that_its_reader_has_chosen(open_page):
+    page = open_page()
+    await page.sign_in()
+    with sqlite.transaction(page.db) as tx:
+        languages.choose(tx, "ap", "es")
+    missing = await page.client.get("/nowhere", headers={"accept-language": "en"})
+    assert (missing.status_code, "Esta página no existe." in missing.text) == (404, True)
+
+
 @pytest.mark.parametrize(("configured", "chosen", "shown"), [("es", "", "es"), ("es", "en", "en")])
 async def test_a_choice_precedes_the_configuration(open_page, policy, configured, chosen, shown):
     staff = tuple(replace(m, language=configured) if m.id == "ap" else m for m in policy.staff)
