@@ -6,7 +6,10 @@ keys; an empty payload deletes. Nothing is ever executed: of a template only a p
 
 `decode` remembers the message, the unit for the state topic (used by `esphome`) and the firmware of
 the device behind it (``device.sw_version``, without ESPHome's date of compilation), and stores
-nothing; `suggest` returns what a person may approve as a mapping.
+nothing. A sensor's account may write ``homeassistant/+/<its name>/+/config`` with any payload, so
+unit and firmware are used only where ``<node>`` is the device of the state topic.
+
+`suggest` returns what a person may approve as a mapping.
 """
 
 from __future__ import annotations
@@ -119,6 +122,12 @@ def _path(template: object) -> tuple[str, ...] | None:
     return tuple(next(g for g in s.groups() if g is not None) for s in _STEP.finditer(match[1]))
 
 
+def _is_own(topic: str, state_topic: str) -> bool:
+    """Whether a discovery topic names the device of an ESPHome state topic as its node."""
+    levels, state = topic.split("/"), state_topic.split("/")
+    return len(levels) == 5 and state[:-3] == [levels[2]]
+
+
 def decode(message: Message, context: Context) -> list[Reading]:
     """Remember the unit of a state topic and the message itself; no reading."""
     if not message.payload:
@@ -126,6 +135,8 @@ def decode(message: Message, context: Context) -> list[Reading]:
     found = suggest(message.payload, context.limits)
     if len(found.state_topic) <= _MAX_TOPIC:
         context.states.remember_discovery(found.state_topic, message.payload)
+        if not _is_own(message.topic, found.state_topic):
+            return []
         context.states.describe(found.state_topic, found.firmware)
         if found.unit and unit_of(found.unit) is not None:
             context.states.hints[found.state_topic] = found.unit

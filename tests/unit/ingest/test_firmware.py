@@ -108,6 +108,31 @@ def test_descriptions_are_reported_with_the_next_reading_of_their_sensor():
     assert (joined.values, joined.firmware) == ({"pm25": 7.5}, "2025.10.0")
 
 
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "homeassistant/sensor/own/x/config",
+        "homeassistant/sensor/own/config",
+        "homeassistant/sensor/b2/config",
+    ],
+)
+def test_discovery_describes_the_device_alone_that_its_topic_names(topic):
+    i = intake()
+    false = {"stat_t": "b2/sensor/pm_2_5/state", "unit_of_meas": "mg/m³", "dev": {"sw": "6.6.6"}}
+    sent(i, topic, false, retained=True)
+    (reading,) = sent(i, "b2/sensor/pm_2_5/state", b"7.5", 1)
+    assert (reading.values, reading.firmware) == ({"pm25": 7.5}, "")
+
+
+def test_an_account_below_whose_name_another_device_publishes_does_not_describe_it():
+    i = intake()
+    false = {"stat_t": "b2/n2/sensor/pm_2_5/state", "unit_of_meas": "mg/m³", "dev": {"sw": "6"}}
+    for node in ("b2", "n2"):
+        sent(i, f"homeassistant/sensor/{node}/x/config", false, retained=True)
+    (reading,) = sent(i, "b2/n2/sensor/pm_2_5/state", b"7.5", 1)
+    assert (reading.values, reading.firmware) == ({"pm25": 7.5}, "")
+
+
 def test_a_mapping_tells_versions_as_every_format_does():
     config = {
         "version": 1,
