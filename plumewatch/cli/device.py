@@ -31,6 +31,7 @@ _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?")
 _SHARED: Final = ("wifi_ssid", "wifi_password")
 _OWN: Final = ("mqtt_password", "ota_password", "fallback_password")
 _UNSET: Final = "FILL IN"
+_PASSWORDS: Final = "broker/plumewatch-passwords"
 _LOOPBACK: Final = ("127.", "localhost", "::1")
 _INTERVAL_S: Final = 2.0
 
@@ -69,15 +70,15 @@ def new(
     rooms = site.config.registry().rooms
     if room not in rooms:
         raise UsageError(f"--room: {room!r}: one of {', '.join(sorted(rooms)[:20])}")
-    taken = {one.id.lower() for one in site.config.sensor}
+    base = config.resolve().parent
+    taken = {one.id.lower() for one in site.config.sensor} | _accounts(base, site)
     name = sensor or _free_name(room, taken)
     if not _NAME.fullmatch(name) or name in taken:
         raise UsageError(
-            f"--id: {name!r}: a name that no sensor has, of at most 31 lower-case letters, digits"
-            " and hyphens"
+            f"--id: {name!r}: a name that no sensor, account or format has, of at most 31"
+            " lower-case letters, digits and hyphens"
         )
     host, port = _address(broker, site)
-    base = config.resolve().parent
     target = (folder or base / "devices").resolve()
     if (target / f"{name}.yaml").exists():
         raise UsageError(f"{target / name}.yaml: exists already; choose another --id")
@@ -102,6 +103,18 @@ def new(
         broker=f"{host}:{port}",
         wrote=wrote,
     )
+
+
+def _accounts(base: Path, site: Site) -> set[str]:
+    """Return the names of accounts at the broker, and those that begin the topics of a format."""
+    from ingest.decoders import subscriptions
+    from plumewatch.cli.setup.broker_files import SERVICE
+
+    path = base / _PASSWORDS
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    known = {line.partition(":")[0].lower() for line in lines}
+    formats = {topic.partition("/")[0].lower() for topic in subscriptions()}
+    return known | formats | {SERVICE, site.config.broker.username.lower()}
 
 
 def _free_name(room: str, taken: Iterable[str]) -> str:
@@ -184,7 +197,7 @@ def _write_account(base: Path, name: str, secret: tuple[Path, str]) -> list[Path
     from plumewatch.cli.setup.broker_files import device_rights, hashed
 
     path, password = secret
-    accounts = base / "broker/plumewatch-passwords"
+    accounts = base / _PASSWORDS
     rights = base / "broker/plumewatch-acl"
     listed = base / "secrets/device-passwords.csv"
     filters = [f"{name}/#", f"homeassistant/+/{name}/+/config"]

@@ -201,6 +201,24 @@ def test_a_second_device_keeps_the_secrets_of_the_first(school):
 
 
 @pytest.mark.parametrize(
+    "name", ["kiosk", "intake", "plumewatch", "homeassistant", "zigbee2mqtt", "tele"]
+)
+def test_a_device_gets_no_account_of_others_and_no_topics_of_a_whole_format(school, name):
+    school.write_text(school.read_text() + '\n[broker]\nusername = "intake"\n')
+    assert load(school).broker.username == "intake"
+    passwords = school.parent / "broker/plumewatch-passwords"
+    passwords.parent.mkdir()
+    passwords.write_text("kiosk:$7$101$AA$AA\n")
+    result = new_device(
+        school, "--model", "sen55", "--room", "r0", "--broker", "b.test", "--id", name
+    )
+    assert result.code == 2
+    assert "--id" in result.err
+    assert passwords.read_text() == "kiosk:$7$101$AA$AA\n"
+    assert not (school.parent / "devices").exists()
+
+
+@pytest.mark.parametrize(
     ("options", "named"),
     [
         (("--model", "sen99", "--room", "r0"), "--model"),
