@@ -73,12 +73,14 @@ def pieces(
 ) -> list[Piece]:
     """Choose what is exported, in random order: answered alerts, and as many calm hours.
 
+    No piece overlaps another of its sensor, so the two cannot be joined.
     `busy` says whether a sensor alerted in a span; such an hour is not calm.
     """
-    found = [
-        Piece(a.sensor, a.alerted - BEFORE_S, a.alerted + AFTER_S, a.alerted, a.is_vaping)
-        for a in answers
-    ]
+    found: list[Piece] = []
+    for a in sorted(answers, key=lambda a: a.alerted):
+        piece = Piece(a.sensor, a.alerted - BEFORE_S, a.alerted + AFTER_S, a.alerted, a.is_vaping)
+        if not _overlaps(piece, found):
+            found.append(piece)
     calm: list[Piece] = []
     first, last = span
     for _ in range(20 * len(found)):
@@ -86,11 +88,21 @@ def pieces(
             break
         start = rng.uniform(first, last - CALM_S)
         sensor = rng.choice(sensors)
-        if not busy(sensor, start - BEFORE_S, start + CALM_S + BEFORE_S):
-            calm.append(Piece(sensor, start, start + CALM_S, None, is_vaping=False))
+        piece = Piece(sensor, start, start + CALM_S, None, is_vaping=False)
+        if not busy(sensor, start - BEFORE_S, start + CALM_S + BEFORE_S) and not _overlaps(
+            piece, [*found, *calm]
+        ):
+            calm.append(piece)
     found += calm
     rng.shuffle(found)
     return found
+
+
+def _overlaps(piece: Piece, chosen: Sequence[Piece]) -> bool:
+    return any(
+        piece.sensor == other.sensor and piece.start < other.end and other.start < piece.end
+        for other in chosen
+    )
 
 
 def export_plumes(

@@ -210,6 +210,8 @@ def export_plumes(
 
     from alerts.incidents.adaptations import answers
     from plumewatch import plumes_export
+    from plumewatch.cli.device import models as reference_models
+    from sensor_sim.devices.models import MODELS
     from storage.audit import AuditKind
 
     if not anonymous:
@@ -234,7 +236,11 @@ def export_plumes(
         if not found:
             raise RefusedError("no alert of the stored readings was answered yet")
         site.record(AuditKind.EXPORT, {"plumes": str(len(chosen))}, now)
-        models = {one.id: (one.model, one.interval_s) for one in site.config.sensor}
+        known = {*MODELS, *reference_models()}  # anything else is free text
+        models = {
+            one.id: (one.model if one.model in known else "", one.interval_s)
+            for one in site.config.sensor
+        }
         count = plumes_export.export_plumes(series, chosen, models, out)
     Printer(as_json=as_json).sum_up(
         f"{out}: {count} pieces; read pieces.csv and sign LICENSE.txt before you publish them",

@@ -1,8 +1,11 @@
 """A public data set of plumes: what was found stays, place and date go."""
 
 import csv
+import random
+from itertools import pairwise
 
-from plumewatch.plumes_export import ORIGIN
+from alerts.incidents.adaptations import Answer
+from plumewatch.plumes_export import ORIGIN, pieces
 from plumewatch.replay import replay, replay_policy
 from tests.support.command import plumewatch
 
@@ -27,6 +30,30 @@ def test_an_answered_alert_is_exported_without_place_and_date(site, tmp_path):
     (truth,) = rows_of(out / "plumes.truth.csv")
     assert (truth["sensor"], truth["kind"]) == (piece["sensor"], "vape")
     assert float(truth["seen_pm25"]) > 100
+
+
+def test_a_model_that_is_no_known_one_is_left_empty(site, tmp_path):
+    out = tmp_path / "public"
+    text = site.path.read_text()
+    assert 'model = "sen55"' in text
+    site.path.write_text(text.replace('model = "sen55"', 'model = "Lincoln High, gift of R. Roe"'))
+    result = plumewatch("export", "plumes", "--anonymous", "--out", out, "--config", site.path)
+    assert result.code == 0, result.err
+    assert {row["model"] for row in rows_of(out / "pieces.csv")} == {""}
+    assert "Lincoln" not in "".join(path.read_text() for path in out.iterdir())
+
+
+def test_pieces_of_a_sensor_do_not_overlap():
+    answers = [
+        Answer("i", sensor, at, is_vaping=True)
+        for sensor, at in [("a", 10_000.0), ("a", 10_900.0), ("b", 10_900.0), ("a", 13_000.0)]
+    ]
+    chosen = pieces(answers, (0.0, 40_000.0), ["a"], random.Random(1), lambda *_: False)
+    alerted = sorted((p.sensor, p.alerted) for p in chosen if p.alerted is not None)
+    assert alerted == [("a", 10_000.0), ("a", 13_000.0), ("b", 10_900.0)]
+    assert len([p for p in chosen if p.alerted is None]) == 3
+    of_a = sorted((p.start, p.end) for p in chosen if p.sensor == "a")
+    assert all(end <= start for (_, end), (start, _) in pairwise(of_a))
 
 
 def test_the_export_can_be_replayed(site, tmp_path):
