@@ -69,7 +69,7 @@ class LinkLimit:
 
 @dataclass(slots=True)
 class TryLimit:
-    """Counts attempts, in memory: an attacker cannot cause a restart."""
+    """Counts attempts, in memory; see `Limits`."""
 
     _tries: dict[str, deque[float]] = field(default_factory=dict)
     _proven: dict[str, None] = field(default_factory=dict)
@@ -118,3 +118,18 @@ def _wait(times: Iterable[float], bounds: tuple[_Bound, ...], now: float) -> flo
         if len(recent) >= bound.tries:
             waits.append(recent[-bound.tries] + bound.window_s - now)
     return max(waits)
+
+
+@dataclass(slots=True)
+class Limits:
+    """The limits of a staff page; they outlast a change of its configuration.
+
+    Who may change settings could otherwise begin anew with guessing passwords after each change.
+    """
+
+    sign_in: TryLimit = field(default_factory=TryLimit)
+    wall: TryLimit = field(default_factory=TryLimit)
+    answers: TryLimit = field(default_factory=TryLimit)
+    links: LinkLimit = field(default_factory=LinkLimit)
+    changes: LinkLimit = field(default_factory=LinkLimit)
+    """Of people who change their own settings: each change is a restart."""

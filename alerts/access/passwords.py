@@ -19,7 +19,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
-from alerts.access import sessions
+from alerts.access import languages, sessions
 
 if TYPE_CHECKING:
     import sqlite3
@@ -119,6 +119,16 @@ def set_password(tx: sqlite3.Connection, person: str, kept: str, now: float) -> 
     """Store a new password hash and end all sessions of its person; return their number."""
     keep_hash(tx, person, kept, now)
     return sessions.end_all(tx, person, now)
+
+
+def remove_account(tx: sqlite3.Connection, person: str, now: float) -> None:
+    """Remove what somebody had who is no member of staff any more; the next of the name has none.
+
+    Password, sessions, links, browsers and language.
+    """
+    sessions.end_all(tx, person, now)
+    tx.execute("DELETE FROM staff_password WHERE person = ?", (person,))
+    languages.choose(tx, person, "")
 
 
 def keep_hash(tx: sqlite3.Connection, person: str, kept: str, now: float) -> None:

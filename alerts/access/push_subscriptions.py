@@ -91,6 +91,12 @@ def forget(tx: sqlite3.Connection, endpoint: str) -> None:
     tx.execute("DELETE FROM push_subscription WHERE endpoint = ?", (endpoint,))
 
 
+def is_known(db: sqlite3.Connection, endpoint: str) -> bool:
+    """Whether a browser is still to get notices."""
+    found = db.execute("SELECT 1 FROM push_subscription WHERE endpoint = ?", (endpoint,))
+    return found.fetchone() is not None
+
+
 def browsers(db: sqlite3.Connection, person: str) -> list[Browser]:
     """Return the browsers of a person."""
     rows = db.execute(

@@ -52,8 +52,12 @@ def end(tx: sqlite3.Connection, identity: str) -> None:
 
 
 def end_all(tx: sqlite3.Connection, person: str, now: float) -> int:
-    """End all sessions of a person, and the links in their notices; return how many sessions."""
+    """End all sessions of a person, and the links and browsers of their notices.
+
+    Return how many sessions.
+    """
     action_tokens.revoke_all(tx, person, now)
+    tx.execute("DELETE FROM push_subscription WHERE person = ?", (person,))
     return tx.execute("DELETE FROM staff_session WHERE person = ?", (person,)).rowcount
 
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from alerts.access.limits import Limits
 from alerts.access.passwords import Hasher
 from alerts.incidents.change_feed import ChangeSignal
 from reports.periods import SchoolTimes
@@ -131,7 +132,9 @@ class StaffPageSettings:
     push_key: str = ""
     """Public key for browsers that get notices; empty for no web push."""
     push_private: bool = False
-    """Whether push services may be in one's own network, for tests."""
+    """Whether push services may be in one's own network, for tests: anybody gives an address."""
+    limits: Limits = field(default_factory=Limits)
+    """How often was tried to sign in, and the like."""
     wall: Path | None = None
     """Folder of the floor plan; None for none."""
     config: ConfigFile | None = None

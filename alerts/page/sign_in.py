@@ -12,7 +12,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from alerts.access import languages, push_subscriptions, sessions
-from alerts.access.limits import TryLimit
 from alerts.access.passwords import (
     SHORTEST,
     fault_of,
@@ -48,7 +47,7 @@ class SignInPages(PageGroup):
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
-        self._limit = TryLimit()
+        self._limit = context.settings.limits.sign_in
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="plumewatch-password")
         self._waiting = 0
         self._flags: dict[str, Any] = {

@@ -8,7 +8,7 @@ import sqlite3
 from collections import Counter, deque
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -85,6 +85,15 @@ def with_browsers(policy: AlertPolicy, database: Path) -> AlertPolicy:
     return replace(policy, staff=staff, roster=roster)
 
 
+def is_subscribed(database: Path, endpoint: str) -> bool:
+    """Whether a browser is still to get notices; it is while the database cannot tell."""
+    try:
+        with closing(connect(database, read_only=True)) as db:
+            return push_subscriptions.is_known(db, endpoint)
+    except (StorageError, sqlite3.Error):
+        return True
+
+
 class Alerting:
     """Incidents, their notices, and the systems that get them.
 
@@ -120,9 +129,9 @@ class Alerting:
                 sender,
                 self.push_key,
                 subject,
-                allow_private=private,
                 clock=clock,
                 on_gone=self._gone.append,
+                is_known=partial(is_subscribed, paths.state),
             )
         self.sender = sender
         self.deliveries = Deliveries()

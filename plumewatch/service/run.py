@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 _LONGEST_LINE: Final = 2000
 _MOST_LINES: Final = 300
 _STOP: Final = (signal.SIGINT, signal.SIGTERM)
+_LEAST_BETWEEN_S: Final = 3.0
+"""Between two restarts with a new configuration: many changes on the page must not stop alerts."""
 
 
 class BoundedFormatter(logging.Formatter):
@@ -92,6 +94,8 @@ class Running:
         self._next: Service | None = None
         self._over = asyncio.Event()
         self._reload_task: asyncio.Task[None] | None = None
+        self._again = False
+        self._replaced_at = float("-inf")
         self._ending = False
 
     async def serve(self) -> None:
@@ -147,17 +151,26 @@ class Running:
         self._over.set()
 
     def _reload(self) -> None:
+        self._again = True  # also for a task that may have read the file before it changed
         if self._reload_task is None or self._reload_task.done():
             self._reload_task = asyncio.get_running_loop().create_task(self._read_and_replace())
 
     async def _read_and_replace(self) -> None:
-        now = self._service.config
-        try:
-            fresh = await asyncio.to_thread(_read, self._path, self._shard, now.data_dir)
-            service = self._service_of(fresh)
-        except ConfigError as error:
-            log.error("the configuration stays as it was: %s", "; ".join(str(error).splitlines()))  # noqa: TRY400 - one line
+        loop, now = asyncio.get_running_loop(), self._service.config
+        await asyncio.sleep(max(0.0, self._replaced_at + _LEAST_BETWEEN_S - loop.time()))
+        service = None
+        while self._again:
+            self._again = False
+            try:
+                fresh = await asyncio.to_thread(_read, self._path, self._shard, now.data_dir)
+                service = self._service_of(fresh)
+            except ConfigError as error:
+                why = "; ".join(str(error).splitlines())
+                log.error("the configuration stays as it was: %s", why)  # noqa: TRY400 - one line
+                service = None
+        if service is None:
             return
+        self._replaced_at = loop.time()
         log.info("restarting with the configuration of %s", self._path)
         self._service.monitoring.watchdog.reloading = True
         self._next = service

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from alerts.access.limits import Limits
 from alerts.notify.trial_notices import send_trials
 from alerts.page.app import create_app
 from alerts.page.report_jobs import ReportJobs
@@ -73,7 +74,7 @@ def staff_page(
             config=config_file,
             wall=paths.wall,
             push_key=push_key.public if push_key else "",
-            push_private=config.alerts.allow_private_targets,
+            limits=listening.limits if listening else Limits(),
             send_test=lambda member: send_trials(
                 alerting.sender, [member], config.site, config.timezone, clock()
             ),

@@ -31,7 +31,7 @@ import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from alerts.access.limits import address_key
+from alerts.access.limits import Limits, address_key
 from plumewatch.service.supervisor import ServiceError
 
 if TYPE_CHECKING:
@@ -87,9 +87,10 @@ class _Server(uvicorn.Server):
 
 
 class Listening:
-    """The socket that stays open from one service to the next, so that clients wait."""
+    """What stays from one service to the next: the socket, so that clients wait, and `limits`."""
 
     def __init__(self) -> None:
+        self.limits = Limits()
         self._sockets: dict[tuple[str, int], socket.socket] = {}
 
     def take(self, host: str, port: int) -> socket.socket:

@@ -79,6 +79,23 @@ def test_a_sound_one_is_taken_over_and_nothing_is_lost(running):
     assert service.end(signal.SIGTERM) == 0
 
 
+def test_of_changes_close_together_the_last_holds(running):
+    service, publisher = running
+    for k in range(4):
+        service.config.write_text(service.config.read_text() + NEW_SENSOR.replace("3", f"y{k}"))
+        service.send_signal(signal.SIGHUP)
+    publisher.send_readings([quiet_reading("n2-boys-1", 1)])
+
+    def is_registered():
+        publisher.send_readings([quiet_reading("n2-boys-y3", int(time.time() * 1000))])
+        mine = [r for r in service.journal() if r.sensor == "n2-boys-y3"]
+        return any(r.flags == () for r in mine)
+
+    eventually(is_registered, lambda: service.log, 30)
+    assert service.log.count(ANEW) <= 3
+    assert service.end(signal.SIGTERM) == 0
+
+
 def test_one_that_cannot_be_run_is_taken_back(running):
     service, publisher = running
     whole = service.config.read_text()

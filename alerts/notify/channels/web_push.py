@@ -146,7 +146,8 @@ class WebPushNotifier:
 
     `key` is read at the first notice. `subject` is how a push service reaches whoever runs this
     server: an https or mailto address. `on_gone` is called, in a thread that sends, with the
-    endpoint of a browser that its push service does not know any more.
+    endpoint of a browser that its push service does not know any more; `is_known` says, there too,
+    whether a browser is still to get notices.
     """
 
     def __init__(
@@ -158,9 +159,11 @@ class WebPushNotifier:
         allow_private: bool = False,
         clock: Callable[[], float] = time.time,
         on_gone: Callable[[str], None] = lambda _endpoint: None,
+        is_known: Callable[[str], bool] = lambda _endpoint: True,
     ) -> None:
         self._others = others
         self._on_gone = on_gone
+        self._is_known = is_known
         self._key = key
         self._subject = subject
         self._allow_private = allow_private
@@ -194,6 +197,8 @@ class WebPushNotifier:
         if subscription.fault():
             raise PermanentNotifyError(NotifyReason.BAD_TARGET, "not a complete subscription")
         endpoint, key = subscription.endpoint, self._key()
+        if not self._is_known(endpoint):
+            raise PermanentNotifyError(NotifyReason.TARGET_GONE, "switched off")
         if key is None:
             raise PermanentNotifyError(NotifyReason.LIBRARY, "cryptography is not installed")
         headers = {

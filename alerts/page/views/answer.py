@@ -27,7 +27,6 @@ from starlette.responses import JSONResponse, Response
 
 from alerts.access import action_tokens
 from alerts.access.action_tokens import Action
-from alerts.access.limits import LinkLimit, TryLimit
 from alerts.access.roles import Right, may
 from alerts.errors import FeedbackError
 from alerts.incidents import repository
@@ -78,8 +77,8 @@ class AnswerPages(PageGroup):
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
-        self._limit = TryLimit()
-        self._link_limit = LinkLimit()
+        self._limit = context.settings.limits.answers
+        self._link_limit = context.settings.limits.links
 
     @serves("/answer", Access.PUBLIC)
     async def page(self, request: Request) -> Response:

@@ -7,11 +7,13 @@ the file and put into effect. The last one can be undone while nobody changed th
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
+from alerts.access.passwords import remove_account
 from alerts.access.roles import Right, who_may
 from alerts.errors import ConfigFaultsError, ConfigFileError
 from alerts.page.config_file import Edit
@@ -46,6 +48,7 @@ _LONGEST: Final = 1500
 _SHOWN: Final = 10
 _TESTS_S: Final = 60.0
 _MOST_TESTS: Final = 3
+_LONGEST_DUTY: Final = timedelta(days=14)
 _NOT_HERE: Final = mark(
     "This service was started without a configuration file that can be changed."
 )
@@ -123,11 +126,20 @@ class ConfigPages(PageGroup):
     async def save(self, request: Request) -> Response:
         """Save an entry."""
         form, version = self._form(request), await self._version()
+        session, now = request.state.session, self._context.settings.clock()
+        if not session.may(Right.SETTINGS):
+            wait = self._context.settings.limits.changes.take(session.person, now, answers=True)
+            if wait > 0:
+                after = {"Retry-After": str(int(wait) + 1)}
+                raise HTTPException(429, _("Wait a minute before the next change."), after)
         index = self._index_of(request, form, version)
         typed = form.values(request.state.form)
         number = len(version.tree.get(form.section, ())) if index is None else index
         files = await self._context.in_thread(self._config().address_files)
-        if refused := form.refused(self._tree(version, files), index, typed):
+        refused = form.refused(self._tree(version, files), index, typed)
+        if form.slug == "duty" and not session.may(Right.SETTINGS):
+            refused |= self._too_long(typed)
+        if refused:
             return await self._page(request, form, version, index, typed, refused)
         try:
             edits = form.edits(version.tree, index, typed)
@@ -223,10 +235,18 @@ class ConfigPages(PageGroup):
             "before": _bounded(before),
             "after": _bounded(after),
         }
-        await self._commit(request, change, detail)
+        gone = str(old.get("id", "")) if form.section == "staff" and what == "removed" else ""
+        await self._commit(request, change, detail, gone)
+
+    def _too_long(self, typed: Mapping[str, Any]) -> dict[str, str]:
+        """Return the fault of a change of duty that is for longer than its people may make it."""
+        end, latest = typed.get("end"), self._now().replace(tzinfo=None) + _LONGEST_DUTY
+        if isinstance(end, datetime) and end.replace(tzinfo=None) > latest:
+            return {"end": _("At most two weeks ahead; an administrator changes shifts for good.")}
+        return {}
 
     async def _commit(
-        self, request: Request, change: PreparedChange, detail: Mapping[str, Any]
+        self, request: Request, change: PreparedChange, detail: Mapping[str, Any], gone: str = ""
     ) -> None:
         config, now = self._config(), self._context.settings.clock()
         kept = {k: v for k, v in detail.items() if k not in {"seq", "at", "actor"}}
@@ -234,6 +254,8 @@ class ConfigPages(PageGroup):
 
         def record_and_write(tx: sqlite3.Connection) -> None:
             audit.append(tx, AuditKind.SETTINGS, request.state.session.person, whole, now)
+            if gone:
+                remove_account(tx, gone, now)
             config.commit(change)  # last: if it fails, nothing is recorded
 
         await self._context.write(record_and_write)

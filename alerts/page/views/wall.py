@@ -15,7 +15,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from alerts.access import kiosks
-from alerts.access.limits import TryLimit
 from alerts.access.roles import Right
 from alerts.incidents.free_text import cleaned
 from alerts.page import queries
@@ -51,7 +50,7 @@ class WallPages(PageGroup):
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
-        self._limit = TryLimit()
+        self._limit = context.settings.limits.wall
         folder = context.settings.wall
         self._plan = None if folder is None else FloorPlan(folder)
 

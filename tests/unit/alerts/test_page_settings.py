@@ -7,10 +7,14 @@ from datetime import datetime
 
 import pytest
 
+from alerts.access import passwords
+from alerts.access.limits import Limits
 from alerts.errors import PermanentNotifyError
 from alerts.notify.trial_notices import TrialNotice
 from plumewatch.config.editor import ConfigEditor
 from storage import audit
+from storage.sqlite import transaction
+from tests.unit.alerts.test_page import KEPT
 
 TEXT = """\
 site = "Lincoln High"
@@ -329,3 +333,35 @@ async def test_send_me_a_test(open_page):
         await send(page, "/settings/test", look="/account", person="ap")
     assert (await send(page, "/settings/test", look="/account")).status_code == 429
     assert asked == ["ap", "ad", "ap", "ap"]
+
+
+async def test_who_is_removed_leaves_no_password_to_the_next_of_the_name(setup):
+    await setup.sign_in("ad")
+    await send(setup, "/settings/people/new", name="Door guard")
+    with transaction(setup.db) as tx:
+        passwords.set_password(tx, "door-guard", KEPT, 1.0)
+    await send(setup, "/settings/people/3/remove", look="/settings/people/3")
+    await send(setup, "/settings/people/new", name="Door guard", role="admin")
+    assert tree(setup)["staff"][-1]["id"] == "door-guard"
+    assert passwords.password_hash(setup.db, "door-guard") is None
+
+
+@pytest.mark.parametrize(("end", "code"), [("2099-01-01T00:00", 400), ("2026-09-08T18:00", 303)])
+async def test_duty_is_changed_for_two_weeks_at_most(setup, end, code):
+    await setup.sign_in("ap")
+    form = {"shift": "door", "remove": "fm", "add": "ap", "start": "2026-09-07T07:00", "end": end}
+    answer = await send(setup, "/settings/duty/new", **form)
+    assert answer.status_code == code
+    assert ("two weeks" in answer.text) == (code == 400)
+
+
+async def test_a_change_of_the_configuration_gives_no_new_tries(setup, open_page):
+    limits = Limits()
+    for tries in (range(5), range(5)):  # the second page is that of the next service
+        page = open_page(limits=limits)
+        token = re.search(
+            r'name="form_token" value="([^"]+)"', (await page.client.get("/sign-in")).text
+        )
+        form = {"person": "ad", "password": "wrong", "form_token": token[1] if token else ""}
+        codes = [(await page.client.post("/sign-in", data=form)).status_code for _ in tries]
+    assert set(codes) == {429}

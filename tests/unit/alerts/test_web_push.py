@@ -16,7 +16,7 @@ from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from alerts.notify.channels.web_push import ServerKey, WebPushNotifier, encrypt, message
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.secrets import Secret
-from plumewatch.service.alerting import with_browsers
+from plumewatch.service.alerting import is_subscribed, with_browsers
 from storage import sqlite
 
 NOW = 1_788_789_900.0
@@ -289,6 +289,38 @@ async def test_a_person_switches_notices_on_and_off_in_a_browser(open_page, poli
     own = {"form_token": await page.form_token("/account")}
     assert (await page.client.post("/push/1/remove", data=own)).status_code == 303
     assert with_browsers(policy, database).member("an").targets == ()
+
+
+async def test_signing_out_everywhere_ends_the_notices_of_browsers_too(open_page, database):
+    page = open_page(push_key="key")
+    await page.sign_in("an")
+    form = {"form_token": await page.form_token("/account"), **GOOD}
+    await page.client.post("/push/subscribe", data=form)
+    assert is_subscribed(database, GOOD["endpoint"])
+    own = {"form_token": form["form_token"], "person": "an"}
+    await page.client.post("/account/sign-out-everywhere", data=own)
+    assert not is_subscribed(database, GOOD["endpoint"])
+
+
+async def test_a_browser_that_was_switched_off_gets_nothing_more(browser, key):
+    off = WebPushNotifier(
+        RecordingNotifier(),
+        lambda: key,
+        "mailto:a@b.c",
+        allow_private=True,
+        is_known=lambda _: False,
+    )
+    with pytest.raises(PermanentNotifyError):
+        await off.send(browser.subscription().target(), NOTICE, timeout_s=5)
+    assert browser.requests == []
+
+
+async def test_browsers_are_changed_some_times_a_minute_at_most(open_page):
+    page = open_page(push_key="key")
+    await page.sign_in("an")
+    form = {"form_token": await page.form_token("/account"), **GOOD}
+    codes = [(await page.client.post("/push/subscribe", data=form)).status_code for _ in range(12)]
+    assert codes == [*[204] * 10, 429, 429]
 
 
 def test_a_browser_belongs_to_whoever_switched_it_on_last(tx):
