@@ -46,7 +46,10 @@ def recorded(broker, tmp_path, readings, sabotage=""):
         Launcher(shim.environment) as launcher,
         Publisher(broker.port) as publisher,
     ):
-        service = ForkedService(tmp_path / "service", broker.port, launcher=launcher)
+        # one sensor sends thousands of messages: without the canary it gets no session of its own
+        service = ForkedService(
+            tmp_path / "service", broker.port, broker="canary = false", launcher=launcher
+        )
         try:
             service.start(crash=sabotage)
             service.await_connection()

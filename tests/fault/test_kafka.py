@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from detection.alert_thresholds import BUDGET
 from ingest.validation import may_alert
 from tests.fault.test_spark import ENVIRONMENT
 from tests.support.kafka import CONNECTOR, Kafka, needs_kafka
@@ -45,7 +46,7 @@ def kafka(tmp_path_factory):
 @pytest.fixture
 def stream(tmp_path):
     """Run ``plumewatch stream`` in `tmp_path` with more words; return the process."""
-    (tmp_path / "plumewatch.toml").write_text(config_text())
+    (tmp_path / "plumewatch.toml").write_text(config_text(budget=BUDGET))
     local = tmp_path / "local"
     local.mkdir()
     processes = []
