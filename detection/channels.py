@@ -71,6 +71,9 @@ _DOUBLINGS_PER_LOGIT: Final = 0.27
 """The index is a sigmoid of slope 0.0065 a unit of the normalised raw signal (Sensirion gas index
 algorithm); a unit is (sd + 220) / 230 ticks, 1.5 for the usual sd, of 870 ticks a doubling."""
 _STAND_INS: Final = tuple(COLUMN_INDEX[k] for k in ("pm1", "pm4", "pm10"))
+FOLLOWED: Final = np.unique([*_SOURCE, *_STAND_INS])
+"""Columns of `detection.quantities.COLUMNS` that say something of the air."""
+FOLLOWED_KEYS: Final = frozenset(key for key, column in COLUMN_INDEX.items() if column in FOLLOWED)
 _N03: Final = COLUMN_INDEX["n03"]
 MASS_OF_N03: Final = 0.03
 """µg/m³ per particle/cm³: unit-density spheres of 0.4 µm diameter."""

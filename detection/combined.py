@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from detection.batch import ReadingBatch
+from detection.channels import FOLLOWED
 from detection.detector import Detector
 from detection.device_events import DeviceEvents
 from detection.per_minute.detectors import MinuteDetectors
@@ -126,6 +127,11 @@ class CombinedDetector:
             sensor, time, values = sensor[measured], time[measured], values[measured]
             received = received[measured]
         events += self._slow.step(ReadingBatch(slow[sensor], time, values))
+        # What only tells of power or signal may have another clock: it must not make air old.
+        airy = np.isfinite(values[:, FOLLOWED]).any(axis=1)
+        if not airy.all():
+            sensor, time, values = sensor[airy], time[airy], values[airy]
+            received = received[airy]
         events += self.plumes.step(ReadingBatch(plumes[sensor], time, values, received))
         events += self.plumes.on_time(self.watermark, self._received)
         events += self._devices.on_time(self.watermark)

@@ -42,6 +42,7 @@ from alerts.incidents import adaptations, threshold_adjustments
 from alerts.incidents.clock_step import move_deadlines
 from alerts.outbound import series_records
 from detection.alert_thresholds import AlertBudgets
+from detection.channels import FOLLOWED_KEYS
 from detection.combined import CombinedDetector, CombinedState, Stream
 from detection.errors import SnapshotError
 from detection.events import EventKind
@@ -514,7 +515,7 @@ class DetectionConsumer:
                 on_our_clock.add(reading.sensor)
             else:
                 on_our_clock.discard(reading.sensor)
-            if reading.values:
+            if not reading.values.keys().isdisjoint(FOLLOWED_KEYS):
                 at = _judged_at(reading)
                 if at > newest.get(reading.sensor, float("-inf")):
                     newest[reading.sensor] = at

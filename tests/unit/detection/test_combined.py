@@ -8,6 +8,7 @@ import pytest
 
 from detection.combined import CombinedDetector, CombinedState, Stream
 from detection.errors import SnapshotError
+from detection.model import Model
 from detection.quantities import COLUMNS
 from tests.support.recorded import of_the_service, recorded, registry
 
@@ -79,6 +80,27 @@ def test_any_division_by_building_detects_the_same_as_the_service(clocks):
     expected = [e for e in summaries(whole) if e[1] == "alerted"]
     assert [e for e in summaries(parts) if e[1] == "alerted"] == expected
     assert not set(summaries(parts)) - set(summaries(whole))
+
+
+def test_what_tells_of_the_signal_alone_makes_no_reading_of_the_air_old():
+    """Of devices whose readings have their own clock, a minute behind, and whose state has none."""
+    readings = [msgspec.structs.replace(r, time=r.time - 60.0) for r in recorded()[:6000]]
+    mixed = []
+    for k, reading in enumerate(readings):
+        mixed.append(reading)
+        if k % 7 == 0:
+            values = {"rssi": -60.0}
+            mixed.append(msgspec.structs.replace(reading, time=reading.received, values=values))
+    kinds = [
+        sorted(
+            (e.sensor, e.kind.value, e.phase.value, e.onset, e.alerted, e.end or 0.0)
+            for e in of_the_service(given)
+            if e.model_version == Model.shipped().version
+        )
+        for given in (readings, mixed)
+    ]
+    assert kinds[0] == kinds[1]
+    assert kinds[0]
 
 
 def test_nothing_in_is_nothing_out():
