@@ -149,26 +149,31 @@ def _plumes() -> table.Panel:
         f" days and of the last 30. From {_SLOWER:g} times its own month on, look at the fan.",
         half_life(7, "week"),
         half_life(30, "month"),
-        steps=[
-            panels.joined("room"),
-            panels.divided("week", "month", "of its month"),
-            ("sortBy", {"sort": [{"field": "of its month", "desc": True}]}),
-        ],
+        steps=_compared("week", "month"),
         columns=[
             panels.Column("room", 170, link=room_link()),
             panels.Column("week", 90, unit="s", decimals=0),
             panels.Column("month", 90, unit="s", decimals=0),
-            panels.Column(
-                "of its month",
-                110,
-                unit="suffix: times",
-                decimals=1,
-                bands=[(_SLOWER, panels.ORANGE)],
-            ),
+            _of_its_month(),
             panels.Column("plumes, week", 110),
         ],
         empty="no plume faded in the last 30 days",
         width=12,
+    )
+
+
+def _compared(now: str, usual: str) -> list[panels.Step]:
+    """Divide one figure of each room by its usual one, highest first."""
+    return [
+        panels.joined("room"),
+        panels.divided(now, usual, "of its month"),
+        ("sortBy", {"sort": [{"field": "of its month", "desc": True}]}),
+    ]
+
+
+def _of_its_month() -> panels.Column:
+    return panels.Column(
+        "of its month", 110, unit="suffix: times", decimals=1, bands=[(_SLOWER, panels.ORANGE)]
     )
 
 
@@ -187,22 +192,12 @@ def _co2() -> table.Panel:
             {"last day": 'min("co2_min")'}, queries.AVERAGES, "room", where=queries.LAST_DAY
         ),
         queries.rows({"usual": 'median("low")'}, lowest(30), "room", where=""),
-        steps=[
-            panels.joined("room"),
-            panels.divided("last day", "usual", "of its month"),
-            ("sortBy", {"sort": [{"field": "of its month", "desc": True}]}),
-        ],
+        steps=_compared("last day", "usual"),
         columns=[
             panels.Column("room", 170, link=room_link()),
             panels.Column("last day", 100, unit="ppm", decimals=0),
             panels.Column("usual", 100, unit="ppm", decimals=0),
-            panels.Column(
-                "of its month",
-                110,
-                unit="suffix: times",
-                decimals=1,
-                bands=[(_SLOWER, panels.ORANGE)],
-            ),
+            _of_its_month(),
         ],
         empty="no sensor here reports CO2",
         width=12,
