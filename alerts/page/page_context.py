@@ -109,6 +109,13 @@ class PageContext:
             self.speak(request, own)
         return session_of(request)
 
+    def count_change(self, person: str, now: float) -> None:
+        """Count a change of one's own settings; raise 429 if too many, as each is a restart."""
+        wait = self.settings.limits.changes.take(person, now, answers=True)
+        if wait > 0:
+            after = {"Retry-After": str(int(wait) + 1)}
+            raise HTTPException(429, _("Wait a minute before the next change."), after)
+
     def speak(self, request: Request, own: str = "") -> None:
         """Answer in the language that was asked for, else the person's, the browser's, ours."""
         asked = request.query_params.get("lang", "")

@@ -362,11 +362,11 @@ def stream(
     from plumewatch.config.timeseries_settings import influx_settings
     from scale.sinks import EventFiles
 
-    _check_sources(history, kafka, kafka_option)
+    options = _check_sources(history, kafka, kafka_option)
     if config is None and (kafka or publish or series):
         raise UsageError("--kafka, --publish and --series need --config")
     if kafka:
-        _check_kafka(kafka, topic, _kafka_options(kafka_option))
+        _check_kafka(kafka, topic, options)
     settings = {"spark.sql.shuffle.partitions": str(shards), **_pairs("--conf", conf)}
     body = _model(model) if model else b""
     site = None if config is None else Site.load(config)
@@ -390,7 +390,7 @@ def stream(
             spark,
             kafka,
             topic,
-            _kafka_options(kafka_option),
+            options,
             partial(_intake, site.config),
             site.config.registry(),
             dead_letters.absolute(),
@@ -401,17 +401,19 @@ def stream(
     _run_queries(spark, found, readings, sinks, influx, checkpoint, trigger)
 
 
-def _check_sources(history: str, kafka: str, kafka_option: Sequence[str] | None) -> None:
-    """Refuse what cannot run before Spark starts."""
+def _check_sources(history: str, kafka: str, kafka_option: Sequence[str] | None) -> dict[str, str]:
+    """Refuse what cannot run before Spark starts; return the options for Kafka."""
     from scale.history import History
 
     if bool(history) == bool(kafka):
         raise UsageError("either HISTORY or --kafka SERVERS")
-    options = _kafka_options(kafka_option)
+    pairs = _pairs("--kafka-option", kafka_option)
+    options = {key: _value_of(value) for key, value in pairs.items()}
     if options and not kafka:
         raise UsageError("--kafka-option needs --kafka")
     if history and "://" not in history:
         History(Path(history))
+    return options
 
 
 def _check_kafka(kafka: str, topic: str, options: dict[str, str]) -> None:
@@ -424,10 +426,6 @@ def _check_kafka(kafka: str, topic: str, options: dict[str, str]) -> None:
         check(kafka, topic)
     except ImportError as error:
         raise UsageError(f"this needs the extra plumewatch[scale]: {error}") from error
-
-
-def _kafka_options(words: Sequence[str] | None) -> dict[str, str]:
-    return {key: _value_of(value) for key, value in _pairs("--kafka-option", words).items()}
 
 
 def _session(master: str, settings: dict[str, str], *, needs_kafka: bool) -> Any:

@@ -128,10 +128,7 @@ class ConfigPages(PageGroup):
         form, version = self._form(request), await self._version()
         session, now = request.state.session, self._context.settings.clock()
         if not session.may(Right.SETTINGS):
-            wait = self._context.settings.limits.changes.take(session.person, now, answers=True)
-            if wait > 0:
-                after = {"Retry-After": str(int(wait) + 1)}
-                raise HTTPException(429, _("Wait a minute before the next change."), after)
+            self._context.count_change(session.person, now)
         index = self._index_of(request, form, version)
         typed = form.values(request.state.form)
         number = len(version.tree.get(form.section, ())) if index is None else index

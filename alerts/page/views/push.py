@@ -69,7 +69,7 @@ class PushPages(PageGroup):
         fault = found.fault() or fault_of_url(found.endpoint, allow_private=settings.push_private)
         if fault:
             raise HTTPException(400, _("This browser cannot get notices: %(fault)s.", fault=fault))
-        self._count(session.person, now)
+        self._context.count_change(session.person, now)
         label = cleaned(text_of(form, "label"))[:80] or "Browser"
 
         def add(tx: sqlite3.Connection) -> None:
@@ -91,18 +91,11 @@ class PushPages(PageGroup):
                 self._audit(tx, session.person, "browser removed", "", now)
             return found
 
-        self._count(session.person, now)
+        self._context.count_change(session.person, now)
         if not await self._context.write(remove):
             raise HTTPException(404, _("There is no such browser."))
         self._apply()
         return RedirectResponse("/account", 303)
-
-    def _count(self, person: str, now: float) -> None:
-        """Raise 429 if a person changes their browsers too often: each change is a restart."""
-        wait = self._context.settings.limits.changes.take(person, now, answers=True)
-        if wait > 0:
-            after = {"Retry-After": str(int(wait) + 1)}
-            raise HTTPException(429, _("Wait a minute before the next change."), after)
 
     def _apply(self) -> None:
         """Let the service read the addresses of its people again."""
