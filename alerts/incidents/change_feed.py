@@ -71,7 +71,8 @@ def advance(tx: sqlite3.Connection, reader: str, position: int) -> None:
 def prune(tx: sqlite3.Connection, live: Collection[str], max_entries: int = MAX_ENTRIES) -> None:
     """Delete entries that all `live` readers have read, and the oldest beyond `max_entries`.
 
-    Cursors of readers that are not live, or that are behind the bound, are deleted.
+    Cursors of readers that are not live, or that are behind the bound, are deleted. A live reader
+    without a cursor is looking at the incidents: what comes meanwhile is kept for it.
     """
     newest = head(tx)
     marks = ", ".join("?" * len(live))
@@ -79,11 +80,9 @@ def prune(tx: sqlite3.Connection, live: Collection[str], max_entries: int = MAX_
         f"DELETE FROM change_cursor WHERE reader NOT IN ({marks}) OR position < ?",  # noqa: S608
         (*live, newest - max_entries),
     )
-    tx.execute(
-        "DELETE FROM change_feed"
-        " WHERE seq <= coalesce((SELECT min(position) FROM change_cursor), ?1)",
-        (newest,),
-    )
+    cursors = [row["position"] for row in tx.execute("SELECT position FROM change_cursor")]
+    behind = cursors if len(cursors) == len(live) else [newest - max_entries]
+    tx.execute("DELETE FROM change_feed WHERE seq <= ?", (min(behind, default=newest),))
 
 
 @dataclass(slots=True)

@@ -110,6 +110,22 @@ def test_a_reader_behind_the_bound_starts_again_from_the_incidents(engine, tx, m
     assert tx.execute("SELECT count(*) FROM change_feed").fetchone()[0] == 1
 
 
+def test_what_comes_while_a_reader_begins_is_kept_for_it(engine, tx, make_event):
+    start(tx, "fast")
+    assert change_feed.read(tx, "new") is None
+    head = change_feed.head(tx)  # it looks at the incidents now, and stores its cursor later
+    happen(engine, tx, make_event(NOW), NOW)
+    with transaction(tx):
+        change_feed.advance(tx, "fast", change_feed.head(tx))
+        change_feed.prune(tx, {"fast", "new"})
+        change_feed.advance(tx, "new", head)
+    assert len(change_feed.read(tx, "new")) > 0
+    with transaction(tx):
+        change_feed.advance(tx, "new", head + 1)
+        change_feed.prune(tx, {"fast", "new"})
+    assert tx.execute("SELECT min(seq) FROM change_feed").fetchone()[0] == head + 2
+
+
 @pytest.fixture
 def upgraded(tmp_path):
     """Give the path and the connection of a database that the version before wrote."""
