@@ -66,7 +66,8 @@ class Change:
     """What an adaptation would have changed in the part it was not fitted to.
 
     `confirmed` and `false` were alerted and answered; `unanswered` was alerted only. Of those the
-    new detector would not have alerted `..._gone`. `new` it alerts for the first time, of which it
+    new detector would not have alerted `..._gone`. `new` it alerts for the first time, and expects
+    `new_vaping` of them to be vaping.
     """
 
     confirmed: int

@@ -1,7 +1,7 @@
 """The page of alert thresholds: expected false alarms, missed vaping, adjustments from feedback.
 
-Reverting an adjustment is for people who look after the sensors, and is itself recorded with a
-name and a reason.
+Reverting an adjustment is for people who look after the sensors, an adaptation of the detector for
+administrators. Both are recorded with a name and a reason.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import RedirectResponse, Response
 
 from alerts.access.roles import Right
-from alerts.errors import ThresholdAdjustmentError
+from alerts.errors import AdaptationError, ThresholdAdjustmentError
 from alerts.incidents import adaptations, threshold_adjustments
 from alerts.page.page_context import PageGroup, sentence, serves, text_of
 from detection.model import Model
 from language.messages import _
 
 if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
     from starlette.requests import Request
 
 _MAX_REASON: Final = 200
@@ -35,7 +38,7 @@ def probability(log_odds: float) -> float:
 
 
 class ThresholdPages(PageGroup):
-    """The list of thresholds and adjustments, and reverting one."""
+    """The list of thresholds and adjustments, reverting one, and the adaptation to the school."""
 
     @serves("/levels")
     async def show(self, request: Request) -> Response:
@@ -45,16 +48,31 @@ class ThresholdPages(PageGroup):
     @serves("/levels/moves/{seq:row}/undo", Right.SENSORS, methods=("POST",))
     async def undo(self, request: Request) -> Response:
         """Revert an adjustment."""
-        session, form = request.state.session, request.state.form
-        reason = " ".join(text_of(form, "reason").split())[:_MAX_REASON]
-        seq, now = request.path_params["seq"], self._context.settings.clock()
+        seq = request.path_params["seq"]
+        return await self._change(request, lambda tx, *by: threshold_adjustments.undo(tx, seq, *by))
+
+    @serves("/levels/adaptations/{number:row}/apply", Right.SETTINGS, methods=("POST",))
+    async def apply(self, request: Request) -> Response:
+        """Use an adaptation from the next readings on."""
+        number = request.path_params["number"]
+        return await self._change(request, lambda tx, *by: adaptations.apply(tx, number, *by))
+
+    @serves("/levels/adaptations/undo", Right.SETTINGS, methods=("POST",))
+    async def undo_adaptation(self, request: Request) -> Response:
+        """Return to what was used before the active adaptation."""
+        return await self._change(request, adaptations.undo)
+
+    async def _change(
+        self, request: Request, change: Callable[[sqlite3.Connection, str, float, str], object]
+    ) -> Response:
+        """Make a change with a person, a moment and a reason, all of which are recorded."""
+        person, now = request.state.session.person, self._context.settings.clock()
+        reason = " ".join(text_of(request.state.form, "reason").split())[:_MAX_REASON]
         if not reason:
             return await self._page(request, _("Please give a reason. It is kept on record."), 400)
         try:
-            await self._context.write(
-                lambda tx: threshold_adjustments.undo(tx, seq, session.person, now, reason),
-            )
-        except ThresholdAdjustmentError as error:
+            await self._context.write(lambda tx: change(tx, person, now, reason))
+        except (AdaptationError, ThresholdAdjustmentError) as error:
             return await self._page(request, sentence(error), 409)
         return RedirectResponse("/levels", 303)
 
