@@ -192,6 +192,11 @@ class States:
         if len(discovery) <= 2_048 and discovery not in known:
             self.discoveries[topic] = [*known[-15:], discovery]
 
+    def withdraw_discovery(self, topic: str) -> None:
+        """Forget what discovery said about a state topic."""
+        for table in (self.discoveries, self.hints, self.firmware):
+            table.pop(topic, None)
+
     def describe(self, place: str, firmware: object) -> None:
         """Remember what a description calls the firmware of a sensor, or of one behind a topic.
 

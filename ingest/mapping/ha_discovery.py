@@ -7,7 +7,8 @@ keys; an empty payload deletes. Nothing is ever executed: of a template only a p
 `decode` remembers the message, the unit for the state topic (used by `esphome`) and the firmware of
 the device behind it (``device.sw_version``, without ESPHome's date of compilation), and stores
 nothing. A sensor's account may write ``homeassistant/+/<its name>/+/config`` with any payload, so
-unit and firmware are used only where ``<node>`` is the device of the state topic.
+unit and firmware are used only for the one state topic that ESPHome gives this discovery topic
+(``<node>/<component>/<object>/state``), and an empty payload there withdraws them.
 
 `suggest` returns what a person may approve as a mapping.
 """
@@ -122,24 +123,29 @@ def _path(template: object) -> tuple[str, ...] | None:
     return tuple(next(g for g in s.groups() if g is not None) for s in _STEP.finditer(match[1]))
 
 
-def _is_own(topic: str, state_topic: str) -> bool:
-    """Whether a discovery topic names the device of an ESPHome state topic as its node."""
-    levels, state = topic.split("/"), state_topic.split("/")
-    return len(levels) == 5 and state[:-3] == [levels[2]]
+def _state_topic(topic: str) -> str:
+    """Return the ESPHome state topic that a discovery topic describes; empty without a node."""
+    levels = topic.split("/")
+    return f"{levels[2]}/{levels[1]}/{levels[3]}/state" if len(levels) == 5 else ""
 
 
 def decode(message: Message, context: Context) -> list[Reading]:
     """Remember the unit of a state topic and the message itself; no reading."""
+    states, own = context.states, _state_topic(message.topic)
     if not message.payload:
+        states.withdraw_discovery(own)
         return []
     found = suggest(message.payload, context.limits)
     if len(found.state_topic) <= _MAX_TOPIC:
-        context.states.remember_discovery(found.state_topic, message.payload)
-        if not _is_own(message.topic, found.state_topic):
-            return []
-        context.states.describe(found.state_topic, found.firmware)
-        if found.unit and unit_of(found.unit) is not None:
-            context.states.hints[found.state_topic] = found.unit
+        states.remember_discovery(found.state_topic, message.payload)
+    if found.state_topic != own:
+        states.withdraw_discovery(own)
+        return []
+    states.describe(own, found.firmware)
+    if not found.unit or unit_of(found.unit) is None:
+        states.hints.pop(own, None)
+    else:
+        states.hints[own] = found.unit
     return []
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from alerts.access.passwords import generated
+from plumewatch.cli.setup.discovery import named_level
 from plumewatch.cli.setup.rooms import distinct
 
 if TYPE_CHECKING:
@@ -86,22 +87,27 @@ def accounts_of(sensors: Iterable[str], service: str) -> dict[str, str]:
     return distinct(((one, _FORBIDDEN.sub("-", one)[:64]) for one in plain_first), [service])
 
 
-def write_filters(sensor: str, topics: Iterable[str]) -> list[str]:
+def write_filters(sensor: str, topics: Iterable[str], others: Iterable[str] = ()) -> list[str]:
     """Return the narrowest filters that let a device go on publishing as it does.
 
-    Where a topic names the device, everything below its name; else the topic itself.
+    Where a topic names the device, everything below its name, unless one of `others`, topics of
+    other devices, is there too; else the topic itself.
 
     Examples
     --------
     >>> write_filters("b2", ["tele/b2/SENSOR", "tele/b2/LWT", "site/air"])
     ['site/air', 'tele/b2/#']
+    >>> write_filters("b2", ["b2/air/state"], ["b2/hall/state"])
+    ['b2/air/state']
     """
+    own = set(topics)
+    foreign = set(others) - own
     found = set()
-    for topic in topics:
-        levels = topic.split("/")
-        at = next((k for k, level in enumerate(levels) if level.lower() == sensor.lower()), None)
-        named = at is not None and at + 1 < len(levels)
-        found.add("/".join([*levels[: at + 1], "#"]) if named and at is not None else topic)
+    for topic in own:
+        at = named_level(sensor, topic)
+        below = "" if at is None else "/".join([*topic.split("/")[: at + 1], ""])
+        is_own = below and topic != below and not any(one.startswith(below) for one in foreign)
+        found.add(f"{below}#" if is_own and topic.startswith(below) else topic)
     return sorted(found)
 
 
@@ -121,8 +127,11 @@ def acl(sensors: Iterable[DiscoveredSensor], accounts: Mapping[str, str], servic
         "",
         "# Every device writes under its own name only, and reads nothing.",
     ]
-    for sensor in sensors:
-        lines += device_rights(accounts[sensor.id], write_filters(sensor.id, sensor.topics))
+    listed = list(sensors)
+    for sensor in listed:
+        others = set().union(*(one.topics for one in listed if one is not sensor))
+        filters = write_filters(sensor.id, sensor.topics, others)
+        lines += device_rights(accounts[sensor.id], filters)
         lines.append("")
     lines += [
         "# Devices that speak the native format and come later.",

@@ -8,11 +8,13 @@ import secrets
 import statistics
 import time
 import tomllib
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ingest.decoders import find
 from ingest.decoding import Context
 from ingest.errors import DecodeError, Reason
 from ingest.intake import decode_message, likely_decoders
@@ -21,7 +23,6 @@ from ingest.mapping.suggest import suggest_any
 from ingest.message import Message
 from ingest.mqtt.connection import connected, new_client
 from ingest.states import States
-from ingest.validation import fold_id
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.ingest_settings import routes
 from plumewatch.config.load import parse
@@ -44,6 +45,8 @@ _LONGEST_BURST_S: Final = 0.9
 _OURS: Final = "plumewatch/canary/"
 _REFERENCE: Final = "plumewatch-"
 """How the firmware of a reference device begins; its model follows."""
+_NODE: Final = 2
+"""Level of a Home Assistant discovery topic that names the device."""
 _DRAFT: Final = {
     "site": "draft",
     "timezone": "UTC",
@@ -213,21 +216,45 @@ def _collect(
         if live and reading.values:
             known.times.append(reading.time)
 
-    topic = ""
+    topic, joined = "", context.states.joiner.topics
+    joined_under: defaultdict[str, set[str]] = defaultdict(set)
     for message in messages:
         try:
             for reading in decode_message(message, context, "", order):
-                note(reading, message.topic, live=not message.retained)
+                own = joined.get(reading.sensor, message.topic)
+                note(reading, own, live=not message.retained)
         except DecodeError:
             continue
         topic = message.topic
+        # a value that is joined gives its reading later, under another topic
+        last = next(reversed(joined), "")
+        joined_under[last].add(topic if joined.get(last) == topic else "")
     for reading in context.states.joiner.close(context.limits):
-        note(reading, topic, live=True)
+        note(reading, joined[reading.sensor], live=True)
     for sensor in found.sensors.values():
         firmware = context.states.described(sensor.id, topic)
         if firmware.startswith(_REFERENCE):
             sensor.model = firmware.removeprefix(_REFERENCE).partition(" ")[0]
-        # values that are joined come under many topics, of which the last one gave the reading
-        mine = {fold_id(sensor.id)}
-        named = {m.topic for m in messages if mine & set(map(fold_id, m.topic.split("/")))}
-        sensor.topics = named or sensor.topics
+        sensor.topics |= joined_under[sensor.id] - {""}
+    _adopt(found, {message.topic for message in messages})
+
+
+def _adopt(found: Discovery, topics: set[str]) -> None:
+    """Give a sensor the other topics that name it where its own do, and its discovery."""
+    sensors = list(found.sensors.values())
+    by_name = {sensor.id.lower(): sensor for sensor in sensors}
+    places = {one.id: {named_level(one.id, topic) for topic in one.topics} for one in sensors}
+    for topic in topics.difference(*(one.topics for one in sensors)):
+        for name in set(topic.lower().split("/")) & by_name.keys():
+            sensor = by_name[name]
+            decoder = find(topic)
+            announces = decoder is not None and decoder.name == "ha_discovery"
+            wanted = {_NODE} if announces else places[sensor.id]
+            if named_level(sensor.id, topic) in wanted:
+                sensor.topics.add(topic)
+
+
+def named_level(sensor: str, topic: str) -> int | None:
+    """Return which level of a topic is a device's name, the last if several are; None if none."""
+    levels = [level.lower() for level in topic.split("/")]
+    return max((k for k, level in enumerate(levels) if level == sensor.lower()), default=None)

@@ -112,6 +112,8 @@ def test_descriptions_are_reported_with_the_next_reading_of_their_sensor():
     "topic",
     [
         "homeassistant/sensor/own/x/config",
+        "homeassistant/sensor/b2/other/config",
+        "homeassistant/binary_sensor/b2/pm_2_5/config",
         "homeassistant/sensor/own/config",
         "homeassistant/sensor/b2/config",
     ],
@@ -131,6 +133,20 @@ def test_an_account_below_whose_name_another_device_publishes_does_not_describe_
         sent(i, f"homeassistant/sensor/{node}/x/config", false, retained=True)
     (reading,) = sent(i, "b2/n2/sensor/pm_2_5/state", b"7.5", 1)
     assert (reading.values, reading.firmware) == ({"pm25": 7.5}, "")
+
+
+def test_a_withdrawn_discovery_no_longer_changes_units():
+    i = intake()
+    place = "homeassistant/sensor/b2/pm_2_5/config"
+    false = {"stat_t": "b2/sensor/pm_2_5/state", "unit_of_meas": "mg/m³", "dev": {"sw": "6.6.6"}}
+    sent(i, place, false, retained=True)
+    sent(i, place, b"", 1)
+    (reading,) = sent(i, "b2/sensor/pm_2_5/state", b"7.5", 2)
+    assert (reading.values, reading.firmware) == ({"pm25": 7.5}, "")
+    sent(i, place, false, 3)
+    sent(i, place, {**false, "unit_of_meas": "furlong", "dev": {}}, 4)
+    (reading,) = sent(i, "b2/sensor/pm_2_5/state", b"8.5", 5)
+    assert reading.values == {"pm25": 8.5}
 
 
 def test_a_mapping_tells_versions_as_every_format_does():
