@@ -287,6 +287,7 @@ DETAILS: Final = (
     mark("%(before)s; its state was lost, the sensor is checked again"),
     mark("%(before)s; the broker cannot be reached"),
     mark("%(before)s; %(n)s are back after %(time)s, %(others)s are not"),
+    mark("%(before)s; %(n)s of %(all)s back after %(time)s, %(others)s still silent"),
     mark("%(before)s; back after %(time)s"),
     mark(
         "no reading since it was registered %(time)s ago: is it installed, and is its id the one"

@@ -59,6 +59,15 @@ _VERSION: Final = "liveness-1"
 _INSTALL: Final = "is it installed, and is its id the one under which it publishes?"
 
 
+_UNSETTLED: Final = (" still silent", " are not", " is checked again")
+"""Ends of the details of such outages; the second is of older versions."""
+
+
+def ended_unsettled(detail: str) -> bool:
+    """Whether an outage with this detail ended while sensors of it may still be silent."""
+    return detail.endswith(_UNSETTLED)
+
+
 class SensorState(StrEnum):
     """Liveness of a sensor."""
 
@@ -510,7 +519,10 @@ class Liveness:
         self._outages.remove(outage)
         after = f"after {format_span(at - outage.onset)}"
         if outage.sensors and outage.returned:
-            outage.detail += f"; {outage.returned} are back {after}, {len(outage.sensors)} are not"
+            away = len(outage.sensors)
+            outage.detail += (
+                f"; {outage.returned} of {outage.returned + away} back {after}, {away} still silent"
+            )
         elif outage.returned:
             outage.detail += f"; back {after}"
         return self._event(outage, EventPhase.ENDED, at)

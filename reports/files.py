@@ -243,6 +243,7 @@ _CHARTS: Final = {
     "days": ("column", ("vape", "smoke", "other")),
     "rooms": ("bar", ("incidents",)),
     "false_causes": ("bar", ("false alarms",)),
+    "fixed_causes": ("bar", ("fixed",)),
     "actions": ("bar", ("incidents",)),
     "displacement": ("bar", ("before per day", "after per day")),
 }

@@ -21,7 +21,7 @@ from datetime import datetime
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Final
 
-from reports.rows import CONFIRMED, FALSE, HEALTH, NOTHING, TEST, State
+from reports.rows import CONFIRMED, FALSE, FIXED, HEALTH, NOTHING, TEST, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -231,13 +231,13 @@ def response(incidents: Sequence[IncidentRow], now: float = math.inf) -> Respons
 class Outcome:
     """Verdicts of staff.
 
-    - `incidents`, `confirmed`, `false`, `nothing_found`, `unknown`: the last four sum to the first;
-      unknown is without feedback.
+    - `incidents`, `confirmed`, `false`, `nothing_found`, `fixed`, `unknown`: the last five sum to
+      the first; fixed is of devices, unknown is without feedback.
     - `confirmed_rate`: confirmed, of confirmed and false.
     - `feedback_rate`: confirmed and false, of all.
     - `nobody_responded`: over without any response, of those over that people were to be notified
       of and that were not withdrawn; devices that work again do not count.
-    - `causes`: false alarms by cause, most frequent first.
+    - `causes`, `fixed_causes`: false alarms, and devices fixed, by cause, most frequent first.
     - `false_per_sensor_week`: false alarms times seven, of sensor-days online.
     """
 
@@ -245,12 +245,14 @@ class Outcome:
     confirmed: int
     false: int
     nothing_found: int
+    fixed: int
     unknown: int
     confirmed_rate: Rate
     feedback_rate: Rate
     withdrawn: int
     suppressed: int
     causes: Mapping[str, int]
+    fixed_causes: Mapping[str, int]
     false_per_sensor_week: Rate
     nobody_responded: Rate
 
@@ -259,7 +261,6 @@ def outcome(incidents: Sequence[IncidentRow], sensor_days: Iterable[SensorDay]) 
     """Count verdicts, and false alarms over the time that sensors were online."""
     verdicts = Counter(row.verdict for row in incidents)
     confirmed, false, nothing = verdicts[CONFIRMED], verdicts[FALSE], verdicts[NOTHING]
-    causes = Counter(row.cause or "other" for row in incidents if row.verdict == FALSE)
     online_days = math.fsum(day.online_s for day in sensor_days) / 86_400.0
     asked = [
         row
@@ -274,17 +275,24 @@ def outcome(incidents: Sequence[IncidentRow], sensor_days: Iterable[SensorDay]) 
         confirmed=confirmed,
         false=false,
         nothing_found=nothing,
-        unknown=len(incidents) - confirmed - false - nothing,
+        fixed=verdicts[FIXED],
+        unknown=len(incidents) - confirmed - false - nothing - verdicts[FIXED],
         confirmed_rate=Rate(confirmed, confirmed + false),
         feedback_rate=Rate(confirmed + false, len(incidents)),
         withdrawn=sum(row.withdrawn for row in incidents),
         suppressed=sum(bool(row.suppressed_by) for row in incidents),
-        causes=dict(sorted(causes.items(), key=lambda found: (-found[1], found[0]))),
+        causes=_causes(incidents, FALSE),
+        fixed_causes=_causes(incidents, FIXED),
         false_per_sensor_week=Rate(7.0 * false, online_days),
         nobody_responded=Rate(
             sum(row.state is State.NOBODY_RESPONDED for row in asked), len(asked)
         ),
     )
+
+
+def _causes(incidents: Sequence[IncidentRow], verdict: str) -> dict[str, int]:
+    causes = Counter(row.cause or "other" for row in incidents if row.verdict == verdict)
+    return dict(sorted(causes.items(), key=lambda found: (-found[1], found[0])))
 
 
 @dataclass(frozen=True, slots=True)

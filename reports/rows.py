@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import date
 
-CONFIRMED, FALSE, NOTHING, TEST = "confirmed", "false_alarm", "nothing_found", "test"
+CONFIRMED, FALSE, NOTHING = "confirmed", "false_alarm", "nothing_found"
+FIXED, TEST = "fixed", "test"
 """Verdicts of staff; empty without feedback."""
 AIR: Final = ("vape", "smoke")
 """Kinds of incident that need somebody on site."""

@@ -17,7 +17,7 @@ from language.dates import date_text
 from language.messages import ENGLISH, _, gettext, language
 from reports import charts, kpis
 from reports.figures import Figure, change_at, figures
-from reports.rows import AIR, CONFIRMED, FALSE, NOTHING, State
+from reports.rows import AIR, CONFIRMED, FALSE, FIXED, NOTHING, State
 from reports.school import days_of
 from reports.suppress import LEAST
 from reports.tables import COLUMNS, VERSION, frame, grouped, groups
@@ -146,6 +146,13 @@ def _grids(facts: Facts) -> Iterator[Grid]:
         "cause",
         _columns("false_alarms"),
         _counted(causes),
+    )
+    yield Grid(
+        "fixed_causes",
+        _("What was wrong with sensors, by feedback"),
+        "cause",
+        _columns("fixed"),
+        _counted(facts.kpis.outcome.fixed_causes),
     )
     actions = Counter(
         row.action or "not recorded" for row in facts.chosen.incidents if row.verdict == CONFIRMED
@@ -285,14 +292,14 @@ def _kinds(facts: Facts) -> Grid:
         _("Kinds of incident"),
         "kind",
         _columns(
-            *("incidents", "confirmed", "false_alarms", "nothing_found", "unknown"),
+            *("incidents", "confirmed", "false_alarms", "nothing_found", "fixed", "unknown"),
             *("withdrawn", "suppressed", "nobody_responded"),
         ),
         tuple(
             (
                 kind,
                 (
-                    *_verdicts(rows, (CONFIRMED, FALSE, NOTHING, "")),
+                    *_verdicts(rows, (CONFIRMED, FALSE, NOTHING, FIXED, "")),
                     float(sum(row.withdrawn for row in rows)),
                     float(sum(bool(row.suppressed_by) for row in rows)),
                     float(sum(row.state is State.NOBODY_RESPONDED for row in rows)),

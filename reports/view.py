@@ -65,7 +65,7 @@ _ONLY_DRAWN: Final = ("hour_by_weekday", "period_by_room", "rooms")
 """Tables shown as a picture only; every number is in it."""
 _IN_DETAIL: Final = ("rooms", "period_by_room", "change")
 _SHARES: Final = ("availability", "completeness")
-_OF_CODES: Final = ("kinds", "false_causes", "actions")
+_OF_CODES: Final = ("kinds", "false_causes", "fixed_causes", "actions")
 """Tables whose rows are codes, such as ``false_alarm``."""
 _LIMITS: Final = (
     mark("A sensor alert does not prove that anybody vaped, and does not identify anybody."),
@@ -372,6 +372,12 @@ def sentences(made: Summary) -> Iterator[str]:
         nothing=f"{value('nothing_found'):,.0f}",
         unknown=f"{value('unknown'):,.0f}",
     )
+    if fixed := value("fixed"):
+        yield ngettext(
+            "In one of them, a sensor was fixed.",
+            "In %(n).0f of them, a sensor was fixed.",
+            fixed,
+        )
     if notified := value("time_to_acknowledge", "notified"):
         yield _(
             "Of %(notified)s with a notice delivered, %(soon)s were acknowledged within five"

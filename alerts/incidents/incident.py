@@ -10,11 +10,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from alerts.errors import FeedbackError
 from alerts.severity import LONG_S, Severity, grade
 from detection.events import EventKind, EventPhase
 from language.messages import Words, mark
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _ROUNDING_S: Final = 1e-3
 """Of Unix seconds as floats: what is due at a moment is due at it."""
@@ -33,17 +37,6 @@ MAX_NOTE: Final = 200
 MAX_CASE_NUMBER: Final = 32
 """Longest number of a case, in characters."""
 
-FALSE_CAUSES: Final = (
-    "spray",
-    "steam",
-    "sanitizer",
-    "cleaning",
-    "dust",
-    "cooking",
-    "sensor",
-    "other",
-)
-"""Causes of a false alarm a person may choose."""
 CAUSE_WORDS: Final = Words(
     {
         "spray": mark("spray"),
@@ -54,8 +47,20 @@ CAUSE_WORDS: Final = Words(
         "cooking": mark("cooking"),
         "sensor": mark("sensor"),
         "other": mark("other"),
+        "battery": mark("battery"),
+        "unplugged": mark("unplugged"),
+        "network": mark("network"),
+        "broken": mark("broken"),
+        "moved": mark("moved"),
+        "covered": mark("covered"),
+        "bumped": mark("bumped"),
+        "maintenance": mark("maintenance"),
+        "settings": mark("settings"),
+        "ventilation": mark("ventilation"),
+        "outdoor air": mark("outdoor air"),
     }
 )
+"""Causes by their stored name, which is the English word."""
 
 
 class Status(StrEnum):
@@ -73,7 +78,76 @@ class Verdict(StrEnum):
     CONFIRMED = "confirmed"
     FALSE_ALARM = "false_alarm"
     NOTHING_FOUND = "nothing_found"
+    FIXED = "fixed"
     TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerChoices:
+    """What people may report of a kind of incident.
+
+    Each of `verdicts` stands alone; each of `causes` goes with the verdict `explained`.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    explained: Verdict
+    causes: tuple[str, ...]
+
+    def check(self, verdict: Verdict, cause: str) -> None:
+        """Raise `FeedbackError` if an answer is none of these."""
+        if verdict is self.explained and cause in self.causes:
+            return
+        if cause or verdict not in self.verdicts:
+            alone, explained = map(_listed, (self.verdicts, (self.explained,)))
+            causes = ", ".join(self.causes)
+            raise FeedbackError(
+                f"possible answers: {alone}, or {explained} with a cause out of: {causes}"
+            )
+
+
+def _listed(verdicts: Iterable[Verdict]) -> str:
+    return ", ".join(verdict.value.replace("_", " ") for verdict in verdicts)
+
+
+_ON_SITE: Final = (Verdict.CONFIRMED, Verdict.NOTHING_FOUND, Verdict.TEST)
+_ON_DEVICE: Final = (Verdict.FIXED, Verdict.NOTHING_FOUND, Verdict.TEST)
+_OF_AIR: Final = AnswerChoices(
+    _ON_SITE,
+    Verdict.FALSE_ALARM,
+    ("spray", "steam", "sanitizer", "cleaning", "dust", "cooking", "sensor", "other"),
+)
+_OF_KINDS: Final = {
+    EventKind.AMBIENT: AnswerChoices(
+        _ON_SITE,
+        Verdict.FALSE_ALARM,
+        ("ventilation", "outdoor air", "cleaning", "cooking", "dust", "sensor", "other"),
+    ),
+    EventKind.TAMPER: AnswerChoices(
+        (Verdict.CONFIRMED, *_ON_DEVICE),
+        Verdict.FALSE_ALARM,
+        ("cleaning", "maintenance", "bumped", "sensor", "other"),
+    ),
+    EventKind.SENSOR_FAULT: AnswerChoices(
+        _ON_DEVICE,
+        Verdict.FIXED,
+        ("dust", "covered", "moved", "broken", "battery", "settings", "other"),
+    ),
+    EventKind.OFFLINE: AnswerChoices(
+        _ON_DEVICE,
+        Verdict.FIXED,
+        ("battery", "unplugged", "network", "broken", "moved", "maintenance", "other"),
+    ),
+    EventKind.INTEGRITY: AnswerChoices(
+        _ON_DEVICE,
+        Verdict.FIXED,
+        ("settings", "network", "maintenance", "broken", "other"),
+    ),
+}
+
+
+def answer_choices(kind: EventKind) -> AnswerChoices:
+    """Return what people may report of a kind of incident."""
+    return _OF_KINDS.get(kind, _OF_AIR)
 
 
 class ActionClass(StrEnum):

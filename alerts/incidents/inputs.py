@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from alerts.errors import FeedbackError
-from alerts.incidents.incident import FALSE_CAUSES, MAX_CASE_NUMBER, MAX_NOTE, Verdict
+from alerts.incidents.incident import MAX_CASE_NUMBER, MAX_NOTE
 
 if TYPE_CHECKING:
-    from alerts.incidents.incident import ActionClass, Mute
+    from alerts.incidents.incident import ActionClass, Mute, Verdict
     from detection.events import Event
 
 _CASE_NUMBER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9./_-]{0,31}", re.ASCII)
@@ -106,8 +106,7 @@ class HandedOver:
 class Feedback:
     """A person reported what it was.
 
-    Raises `FeedbackError` if a cause is given without, or missing for, a false alarm, or the note
-    is too long.
+    Raises `FeedbackError` if the note is too long.
     """
 
     by: str
@@ -117,11 +116,7 @@ class Feedback:
     note: str = ""
 
     def __post_init__(self) -> None:
-        """Check that verdict, cause and note fit."""
-        if self.verdict is Verdict.FALSE_ALARM and self.cause not in FALSE_CAUSES:
-            raise FeedbackError(f"a false alarm needs a cause out of: {', '.join(FALSE_CAUSES)}")
-        if self.verdict is not Verdict.FALSE_ALARM and self.cause:
-            raise FeedbackError("only a false alarm has a cause")
+        """Check that the note fits."""
         if len(self.note) > MAX_NOTE:
             raise FeedbackError(f"the note is longer than {MAX_NOTE} characters")
 

@@ -35,7 +35,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from alerts.errors import FeedbackError
 from alerts.incidents import effects, inputs
-from alerts.incidents.incident import DECLINED, SYSTEM, Detection, Incident, Record, Status
+from alerts.incidents.incident import (
+    DECLINED,
+    SYSTEM,
+    Detection,
+    Incident,
+    Record,
+    Status,
+    answer_choices,
+)
 from alerts.severity import HEALTH, grade
 from detection.events import EventKind, EventPhase
 
@@ -384,6 +392,7 @@ def _over(incident: Incident, record: Record, *, unsent: bool) -> Step:
 
 
 def _feedback(incident: Incident, given: inputs.Feedback) -> Step:
+    answer_choices(incident.kind).check(given.verdict, given.cause)
     answered_at = given.at if incident.answered_at is None else incident.answered_at
     result = Step(replace(incident, verdict=given.verdict, answered_at=answered_at))
     if incident.is_open and incident.status is not Status.ACKNOWLEDGED:

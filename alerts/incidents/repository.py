@@ -96,6 +96,12 @@ def sentence(tx: sqlite3.Connection, event_id: str) -> str:
     return "" if row is None else sentence_of_row(row, "decided_")
 
 
+def last_words(tx: sqlite3.Connection, event_id: str) -> tuple[str, str]:
+    """Return the last evidence of an event in the reader's language, and its detail as stored."""
+    row = tx.execute("SELECT * FROM alert_event WHERE id = ?", (event_id,)).fetchone()
+    return ("", "") if row is None else (sentence_of_row(row), row["detail"])
+
+
 def sentence_of_row(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> str:
     """Return the evidence of an event in the reader's language: the last, or ``decided_`` first.
 

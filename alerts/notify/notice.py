@@ -71,6 +71,11 @@ KIND_WORDS: Final = Words(
 """Each kind of event as a title."""
 
 
+def respond_words(kind: str) -> str:
+    """Return what the button says by which a person takes an incident."""
+    return _("I'm responding") if kind in {"vape", "smoke"} else _("I'll look")
+
+
 class Notice(msgspec.Struct, frozen=True):
     """A notice to one person, before it is cut to their channel.
 
@@ -173,6 +178,8 @@ def _state(notice: Notice, what: str, when: str) -> tuple[str, str]:
         case NoticeReason.TAKEN:
             state = _("%(name)s is responding, %(what)s", name=notice.by, what=past)
             evidence = _("No action needed.")
+        case NoticeReason.RECOVERED if notice.note:  # not all is well
+            state = _("closed, %(what)s", what=past)
         case NoticeReason.RECOVERED:
             state, evidence = _("resolved, %(what)s", what=past), _("No action needed.")
         case NoticeReason.HANDED_OVER:

@@ -15,12 +15,14 @@ import msgspec
 from alerts.access import languages
 from alerts.escalation import steps as escalation
 from alerts.incidents import repository, throttling
+from alerts.incidents.incident import SYSTEM
 from alerts.incidents.labels import place_of
 from alerts.incidents.throttling import Cause
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import KIND_WORDS, Notice, NoticeReason, Priority, clock_text
 from alerts.routing.targets import channel_of, target_id
 from alerts.severity import Severity
+from detection.liveness import ended_unsettled
 from language.messages import NOTHING, Message, _, gettext, later, mark, ngettext, speaking
 from storage.registry import Room, floor_name
 
@@ -344,7 +346,11 @@ class NoticeWriter:
                 notes.append(gettext(_DISPUTED))
             if reason is NoticeReason.OPENED and incident.again_of:
                 notes.insert(0, self._last_answer(tx, incident.again_of))
-            evidence = repository.sentence(tx, incident.detections[-1].event_id)
+            event_id = incident.detections[-1].event_id
+            evidence = repository.sentence(tx, event_id)
+            if reason is NoticeReason.RECOVERED:
+                evidence, detail = repository.last_words(tx, event_id)
+                notes.append(self._unsettled(incident, detail))
         asked = f"?lang={own}" if own else ""
         return Notice(
             incident=incident.id,
@@ -363,6 +369,17 @@ class NoticeWriter:
             again=bool(incident.again_of),
             language=code,
         )
+
+    def _unsettled(self, incident: Incident, detail: str) -> str:
+        """Say why the end of an incident does not mean that all is well; empty if it does."""
+        if incident.running and incident.resolved_by != SYSTEM:
+            name = self._policy.name_of(incident.resolved_by)
+            return _("%(name)s closed it while it was still going on.", name=name)
+        if incident.running:
+            return _("The detector reported nothing more about it.")
+        if ended_unsettled(detail):
+            return _("Sensors that are still silent get a notice of their own.")
+        return ""
 
     def _last_answer(self, tx: sqlite3.Connection, incident_id: str) -> str:
         """Say who responded to the incident before, and when."""

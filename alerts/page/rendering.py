@@ -15,10 +15,10 @@ import jinja2
 from markupsafe import Markup
 
 from alerts.access.roles import ROLE_WORDS
-from alerts.incidents.incident import CAUSE_WORDS, FALSE_CAUSES, MAX_CASE_NUMBER, MAX_NOTE
-from alerts.notify.notice import KIND_WORDS
+from alerts.incidents.incident import CAUSE_WORDS, MAX_CASE_NUMBER, MAX_NOTE, answer_choices
+from alerts.notify.notice import KIND_WORDS, respond_words
 from alerts.page.stored_words import STORED
-from detection.events import KIND_NAMES
+from detection.events import KIND_NAMES, EventKind
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
 from language.dates import date_text
 from language.messages import (
@@ -49,6 +49,7 @@ VERDICT_WORDS: Final = Words(
         "confirmed": mark("Confirmed"),
         "false_alarm": mark("False alarm"),
         "nothing_found": mark("Nothing found"),
+        "fixed": mark("Fixed"),
         "test": mark("Test"),
     }
 )
@@ -155,10 +156,10 @@ def headline(incident: Mapping[str, Any]) -> str:
     verdict = incident["verdict"]
     if verdict == "confirmed":
         name = KIND_NAMES.get(kind, kind)
-        return _("%(kind)s confirmed", kind=f"{name[:1].upper()}{name[1:]}")
-    if verdict == "false_alarm" and incident["cause"]:
+        return _("%(kind)s confirmed", kind=capitalized(name))
+    if verdict and incident["cause"]:
         cause = CAUSE_WORDS.get(incident["cause"], incident["cause"])
-        return _("False alarm: %(cause)s", cause=cause)
+        return f"{VERDICT_WORDS[verdict]}: {cause}"
     if verdict:
         return VERDICT_WORDS[verdict]
     if incident["withdrawn_at"] is not None:
@@ -166,6 +167,26 @@ def headline(incident: Mapping[str, Any]) -> str:
     return KIND_WORDS.get(kind, kind)
 
 
+def capitalized(words: str) -> str:
+    """Begin with a capital, and leave the rest as it is."""
+    return f"{words[:1].upper()}{words[1:]}"
+
+
+def answers_of(kind: str) -> dict[str, Any]:
+    """Return the answers that people may give for a kind of incident, with their words."""
+    choices = answer_choices(EventKind(kind))
+    return {
+        "respond": respond_words(kind),
+        "verdicts": [(verdict.value, VERDICT_WORDS[verdict]) for verdict in choices.verdicts],
+        "explained": choices.explained.value,
+        "because": _BECAUSE[choices.explained],
+        "causes": [(cause, capitalized(CAUSE_WORDS[cause])) for cause in choices.causes],
+    }
+
+
+_BECAUSE: Final = Words(
+    {"false_alarm": mark("False alarm, caused by"), "fixed": mark("Fixed; the cause was")}
+)
 _HISTORY: Final = Words(
     {
         "opened": mark("Detected"),
@@ -230,7 +251,7 @@ def history_words(what: str) -> str:
     if what.startswith("feedback: "):
         found = retell(what.removeprefix("feedback: "), STORED)
         return _("Found: %(found)s", found=found)
-    return _HISTORY.get(what) or retell(f"{what[:1].upper()}{what[1:]}", STORED)
+    return _HISTORY.get(what) or retell(capitalized(what), STORED)
 
 
 class Times:
@@ -334,7 +355,7 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         quantities=QUANTITIES,
         kind_words=KIND_WORDS,
         kind_names=KIND_NAMES,
-        causes=FALSE_CAUSES,
+        answers_of=answers_of,
         max_note=MAX_NOTE,
         max_case_number=MAX_CASE_NUMBER,
         grafana_url=settings.grafana_url,

@@ -13,6 +13,7 @@ STORED: Final = (
     mark("confirmed"),
     mark("false alarm"),
     mark("nothing found"),
+    mark("fixed"),
     mark("test"),
     # histories of incidents
     mark("%(sensor)s, %(percent)s %% likely, %(severity)s, again after %(before)s"),
@@ -52,6 +53,7 @@ STORED: Final = (
     mark("%(sensor)s alerts less readily (no. %(n)s of the adjustments)"),
     mark("%(sensor)s alerts more readily (no. %(n)s of the adjustments)"),
     mark("false alarm: %(cause)s"),
+    mark("fixed: %(cause)s"),
     mark("%(sensor)s did not see it"),
     mark("opened: %(person)s by %(channel)s"),
     mark("%(person)s by %(channel)s"),
@@ -76,8 +78,7 @@ STORED: Final = (
     mark("catch-all"),
     mark("everyone"),
     # errors
-    mark("a false alarm needs a cause out of: %(causes)s"),
-    mark("only a false alarm has a cause"),
+    mark("possible answers: %(verdicts)s, or %(verdict)s with a cause out of: %(causes)s"),
     mark("the note is longer than %(n)s characters"),
     mark("first say what was found"),
     mark("there is no adjustment %(n)s"),

@@ -86,6 +86,8 @@ def _write(tx, rng: random.Random, name: str, at: float, kind: str, room: int) -
     sensor, onset = f"pw-{room}", at - rng.uniform(3, 20)
     own = random.Random(name)  # so that what came later leaves the rest of the rows as they were
     arrived = acked + own.lognormvariate(4.0, 0.8) if acked and own.random() < 0.7 else None
+    if verdict in {"confirmed", "false_alarm"} and kind in {"offline", "sensor_fault"}:
+        verdict, cause = "fixed", own.choice(("battery", "unplugged"))
     action = own.choice(("", *ACTIONS)) if verdict == "confirmed" else ""
     number = f"26/{own.randrange(1000)}" if action == "referral" else ""
     tx.execute(

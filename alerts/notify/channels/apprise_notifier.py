@@ -42,7 +42,7 @@ from requests.adapters import HTTPAdapter
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notify.answer_links import answer_of
 from alerts.notify.guarded_http import guarded, keep_retry_after
-from alerts.notify.notice import Priority, render
+from alerts.notify.notice import Priority, render, respond_words
 from alerts.notify.outbox import DAY_S
 from alerts.routing.targets import SELF_HOSTED, channel_of, scheme_of, target_id
 from language.messages import _, in_context, speaking
@@ -438,7 +438,8 @@ def _with_buttons(url: str, scheme: str, notice: Notice) -> str:
     if scheme not in {"ntfy", "ntfys"} or not token:
         return url
     with speaking(notice.language):
-        respond, decline, show = _("I'm responding"), _("I can't go"), in_context("button", "Open")
+        respond, decline = respond_words(notice.kind), _("I can't go")
+        show = in_context("button", "Open")
     posts = [
         {
             "action": "http",

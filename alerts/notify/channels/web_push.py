@@ -19,7 +19,7 @@ from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyErr
 from alerts.notify import guarded_http
 from alerts.notify.answer_links import answer_of
 from alerts.notify.channels.apprise_notifier import send_bounded
-from alerts.notify.notice import Priority, render
+from alerts.notify.notice import Priority, render, respond_words
 from alerts.routing.targets import scheme_of
 from language.messages import _
 from storage.bounded_call import BoundedThreads
@@ -133,7 +133,7 @@ def message(notice: Notice) -> bytes:
         "body": body[:_MAX_TEXT],
         "link": urlsplit(notice.link)._replace(scheme="", netloc="").geturl() or "/",
         "token": token,
-        "take": _("I'm responding"),
+        "take": respond_words(notice.kind),
         "taken": _("You're responding."),
         "tag": notice.incident,
         "loud": notice.reason.asks,

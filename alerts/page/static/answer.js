@@ -10,6 +10,11 @@ document.addEventListener("DOMContentLoaded", () => {
   const element = (id) => document.getElementById(id);
   const button = (id) => element(id).querySelector("button");
   const chips = () => element("found").querySelectorAll("button");
+  const chip = (name) => ([value, words]) => {
+    const made = document.createElement("button");
+    Object.assign(made, { type: "submit", name, value, textContent: words, disabled: true });
+    return made;
+  };
   const token = location.hash.slice(1);
   let feedback = "", state = null, changing = false, wait = 0;
 
@@ -42,6 +47,12 @@ document.addEventListener("DOMContentLoaded", () => {
   };
 
   const show = (body) => {
+    if (!state) {
+      const { verdicts, because, causes } = body.answers, [alone, explained] = document.querySelectorAll(".chips");
+      alone.replaceChildren(...verdicts.map(chip("verdict")));
+      element("found").querySelector("h3").textContent = because;
+      explained.replaceChildren(...causes.map(chip("cause")));
+    }
     state = body;
     if (body.feedback) feedback = body.feedback;
     const done = (body.answered || body.declined) && !changing;
@@ -73,13 +84,13 @@ document.addEventListener("DOMContentLoaded", () => {
     const { mine, here, awaited, verdict, over, declined } = state;
     const on = Boolean(feedback) && !declined;
     button("take").disabled = on;
-    button("take").textContent = on ? (mine ? _("✓ Responding") : _("✓ Recorded")) : mine ? _("Continue") : _("I'm responding");
+    button("take").textContent = on ? (mine ? _("✓ Responding") : _("✓ Recorded")) : mine ? _("Continue") : state.answers.respond;
     button("arrive").disabled = !on || here || !awaited || Boolean(verdict);
     button("arrive").textContent = here ? _("✓ On site") : _("I'm here");
     button("arrive").classList.toggle("primary", !button("arrive").disabled);
-    for (const chip of chips()) {
-      chip.disabled = !on;
-      chip.setAttribute("aria-pressed", chip.value === verdict || (verdict === "false_alarm" && chip.value === state.cause));
+    for (const each of chips()) {
+      each.disabled = !on;
+      each.setAttribute("aria-pressed", each.value === (state.cause || verdict));
     }
     button("decline").disabled = over || Boolean(verdict) || declined;
   };
@@ -110,7 +121,7 @@ document.addEventListener("DOMContentLoaded", () => {
     decline: () => act("/answer/decline", { token, via: "link" }),
     found: (pressed) => act("/answer/feedback", {
       token: feedback, via: "link",
-      verdict: pressed.name === "cause" ? "false_alarm" : pressed.value,
+      verdict: pressed.name === "cause" ? state.answers.explained : pressed.value,
       cause: pressed.name === "cause" ? pressed.value : "",
     }),
   };

@@ -33,7 +33,7 @@ from alerts.incidents import repository
 from alerts.incidents.incident import DECLINED, Status
 from alerts.page.guard import client_of
 from alerts.page.page_context import Access, PageGroup, form_of, sentence, serves, text_of
-from alerts.page.rendering import headline
+from alerts.page.rendering import answers_of, headline
 from alerts.page.views.incidents import verdict_of
 from language.messages import _
 from storage.errors import StorageError
@@ -137,7 +137,8 @@ class AnswerPages(PageGroup):
     async def feedback(self, request: Request) -> Response:
         """Record what the token's person found."""
         form, token, grant = await self._granted(request, Action.FEEDBACK)
-        verdict, cause = verdict_of(form)
+        kind = (await self._context.incident(grant.incident))["kind"]
+        verdict, cause = verdict_of(form, kind)
         try:
             await self._act(grant, token, self._context.engine.feedback, verdict, cause=cause)
         except FeedbackError as error:
@@ -215,6 +216,7 @@ class AnswerPages(PageGroup):
             "room": shown["room_name"],
             "place": shown["place"],
             "what": headline(shown),
+            "answers": answers_of(shown["kind"]),
             "answered": bool(shown["verdict"]) or shown["withdrawn_at"] is not None,
             "since": self._context.times.when(shown["onset"]),
             "why": shown["events"][0]["why"]["sentence"] if shown["events"] else "",

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from alerts.access.roles import Right, may
 from alerts.errors import FeedbackError, UnknownStaffError
-from alerts.incidents.incident import DECLINED, ActionClass, Verdict
+from alerts.incidents.incident import DECLINED, ActionClass, Verdict, answer_choices
 from alerts.notify.pictures import IncidentPictures
 from alerts.outbound.cap import cap_message
 from alerts.page import queries
@@ -24,6 +24,7 @@ from alerts.page.page_context import (
     text_of,
 )
 from alerts.page.views import charts
+from detection.events import EventKind
 from language.messages import _, mark
 
 if TYPE_CHECKING:
@@ -177,7 +178,8 @@ class IncidentPages(PageGroup):
     async def feedback(self, request: Request) -> Response:
         """Record what was found."""
         form = request.state.form
-        verdict, cause = verdict_of(form)
+        kind = (await self._context.incident(request.path_params["id"]))["kind"]
+        verdict, cause = verdict_of(form, kind)
         note, fault = self._context.free_text(form, "note")
         if fault:
             return await self._page(request, fault, 400, note=note)
@@ -218,11 +220,11 @@ class IncidentPages(PageGroup):
         return RedirectResponse(f"/incidents/{quote(incident, safe='')}", 303)
 
 
-def verdict_of(form: FormData) -> tuple[Verdict, str]:
+def verdict_of(form: FormData, kind: str) -> tuple[Verdict, str]:
     """Return verdict and cause of a form; raise 400 if there is no such verdict."""
-    cause = text_of(form, "cause")
+    cause, explained = text_of(form, "cause"), answer_choices(EventKind(kind)).explained
     try:
-        verdict = Verdict(text_of(form, "verdict") or ("false_alarm" if cause else ""))
+        verdict = Verdict(text_of(form, "verdict") or (explained.value if cause else ""))
     except ValueError:
         raise HTTPException(400, _("Choose one of the answers.")) from None
-    return verdict, cause if verdict is Verdict.FALSE_ALARM else ""
+    return verdict, cause if verdict is explained else ""

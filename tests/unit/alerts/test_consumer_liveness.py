@@ -7,12 +7,14 @@ import pytest
 from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.engine import AlertEngine
 from alerts.incidents import schema
+from alerts.notify import outbox
+from alerts.notify.notice import render
 from detection.liveness import LivenessSettings, SensorState
 from ingest.validation import may_alert
 from storage import state
 from storage.journal import Journal
 from storage.reading import Reading
-from storage.sqlite import connect, migrate
+from storage.sqlite import connect, migrate, transaction
 
 START = 1_790_000_000.0
 
@@ -100,6 +102,45 @@ def test_all_at_once_are_one_incident(site):
     site.run(600)
     assert site.incidents() == [("offline", "3 sensors (s1 and others)", "open")]
     assert site.notices() == [("fm", "opened")]
+
+
+def last_notice(site, reason="recovered"):
+    """Return title and body of the newest notice for a reason, after delivery of all."""
+    found = None
+    with transaction(site.state) as tx:
+        for row in outbox.lease(
+            tx, site.now, owner="test", lease_s=60.0, limit=9, free=lambda _: 9
+        ):
+            outbox.sent(tx, row, site.now)
+            found = row.notice if row.notice.reason == reason else found
+    return render(found)
+
+
+def test_a_group_of_which_some_stay_silent_is_not_called_resolved(site):
+    site.off = {"s1", "s2", "s3"}
+    site.run(600)
+    assert "since" in last_notice(site, "opened")[0]
+    site.off = {"s1", "s2"}
+    site.run(600)
+    assert site.incidents()[0][2] == "resolved"
+    title, body = last_notice(site)
+    assert "closed" in title
+    assert "resolved" not in title
+    assert "No action needed" not in body
+    assert "1 of 3 back" in body
+    assert "2 still silent" in body
+
+
+def test_a_sensor_that_is_silent_when_a_person_closes_it_is_not_called_resolved(site):
+    site.off = {"s3"}
+    site.run(600)
+    last_notice(site, "opened")
+    (incident,) = (key for (key,) in site.rows("SELECT id FROM incident"))
+    with transaction(site.state) as tx:
+        AlertEngine(site.registry, site.policy).resolve(tx, incident, "ad", site.now)
+    title, body = last_notice(site)
+    assert "closed" in title
+    assert body.startswith("Ad Min closed it while it was still going on.")
 
 
 @pytest.mark.parametrize("orderly", [True, False], ids=["stopped", "killed"])

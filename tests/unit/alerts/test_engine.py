@@ -313,9 +313,11 @@ def test_feedback_is_kept_and_may_change(tx, engine, make_event, verdict, cause)
 @pytest.mark.parametrize(
     ("verdict", "cause", "note", "match"),
     [
-        ("false_alarm", "", "", "needs a cause"),
-        ("false_alarm", "gremlins", "", "needs a cause"),
-        ("confirmed", "spray", "", "only a false alarm"),
+        ("false_alarm", "", "", "false alarm with a cause out of: spray"),
+        ("false_alarm", "gremlins", "", "false alarm with a cause out of: spray"),
+        ("false_alarm", "battery", "", "false alarm with a cause out of: spray"),
+        ("confirmed", "spray", "", "false alarm with a cause"),
+        ("fixed", "", "", "possible answers: confirmed, nothing found, test"),
         ("test", "", "x" * 201, "longer than"),
     ],
 )
@@ -323,6 +325,29 @@ def test_feedback_that_does_not_fit(tx, engine, make_event, verdict, cause, note
     (record,) = engine.on_events(tx, [make_event()], 1000.0)
     with pytest.raises(FeedbackError, match=match):
         engine.feedback(tx, record.incident, "x", Verdict(verdict), 1.0, cause=cause, note=note)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "cause", "fits"),
+    [
+        ("fixed", "", True),
+        ("fixed", "battery", True),
+        ("nothing_found", "", True),
+        ("fixed", "spray", False),
+        ("false_alarm", "spray", False),
+        ("confirmed", "", False),
+    ],
+)
+def test_answers_of_a_sensor_that_is_offline(tx, engine, make_event, verdict, cause, fits):
+    (record,) = engine.on_events(tx, [make_event(kind=EventKind.OFFLINE)], 1000.0)
+    answer = (tx, record.incident, "x", Verdict(verdict), 1100.0)
+    if not fits:
+        with pytest.raises(FeedbackError, match="fixed with a cause out of: battery"):
+            engine.feedback(*answer, cause=cause)
+        return
+    engine.feedback(*answer, cause=cause)
+    (line,) = rows(tx, "SELECT detail FROM incident_history WHERE what LIKE 'feedback%'")
+    assert (repository.load(tx, record.incident).verdict, line[0]) == (verdict, cause)
 
 
 def test_unknown_incident(tx, engine):

@@ -18,8 +18,9 @@ from alerts.notify.answer_links import answer_of, with_answer_link
 from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from alerts.notify.notice import KIND_WORDS
 from alerts.notify.pump import OutboxPump
-from alerts.policy import AlertPolicy, StaffMember
+from alerts.policy import PAGED, AlertPolicy, StaffMember
 from alerts.secrets import Secret
+from detection.events import EventKind
 from storage import sqlite
 from tests.unit.alerts.test_page import HOST, NOW, PASSWORD, Page
 from tests.unit.alerts.test_page_people import act
@@ -93,7 +94,7 @@ async def test_the_verdict_is_sent_with_the_token_of_the_first_press(open_page, 
     feedback = (await press(page, token_for(page, incident))).json()["feedback"]
     answer = await press(page, feedback, "/answer/feedback", verdict="false_alarm")
     assert answer.status_code == 400
-    assert "needs a cause" in answer.json()["error"]
+    assert "alse alarm with a cause" in answer.json()["error"]
     answer = await press(page, feedback, "/answer/feedback", verdict="guilty")
     assert answer.status_code == 400
     form = {"verdict": "false_alarm", "cause": "spray"}
@@ -165,6 +166,40 @@ async def test_what_is_answered_reads_answered(open_page, make_event):
         shown = (await page.client.get(path)).text
         assert "False alarm: spray" in shown
         assert f"{VAPE} since" not in shown
+
+
+@pytest.mark.parametrize("kind", sorted(PAGED - {EventKind.VAPE, EventKind.SMOKE}))
+async def test_the_answers_are_those_of_the_kind_of_incident(open_page, make_event, kind):
+    page = open_page()
+    incident = page.incident(lambda at: make_event(at, kind=kind))
+    output = (await press(page, token_for(page, incident, "fm"))).json()
+    offered = output["answers"]
+    assert offered["respond"] == "I'll look"
+    assert not {cause for cause, _ in offered["causes"]} & {"spray", "steam", "sanitizer"}
+    await page.sign_in("fm")
+    shown = (await page.client.get(f"/incidents/{incident}")).text
+    values = re.findall(r'name="(?:verdict|cause)" value="([^"]+)"', shown)
+    assert values == [value for value, _ in (*offered["verdicts"], *offered["causes"])]
+    for cause, _words in offered["causes"]:  # each is accepted, and shown as the headline
+        form = {"verdict": offered["explained"], "cause": cause}
+        answer = await press(page, output["feedback"], "/answer/feedback", **form)
+        assert answer.status_code == 200
+        assert answer.json()["what"].endswith(f": {cause}")
+
+
+async def test_a_sensor_that_was_fixed_reads_so_in_spanish_too(open_page, make_event):
+    page = open_page()
+    incident = page.incident(lambda at: make_event(at, kind=EventKind.OFFLINE))
+    await page.sign_in("fm")
+    path = f"/incidents/{incident}"
+    form = {"form_token": await page.form_token(path), "cause": "battery"}
+    assert (await page.client.post(f"{path}/feedback", data=form)).status_code == 303
+    shown = (await page.client.get(path)).text
+    assert "Fixed: battery" in shown
+    assert "Found: fixed" in shown
+    shown = (await page.client.get(path, headers={"Accept-Language": "es"})).text
+    assert "Reparado: batería" in shown
+    assert "Resultado: reparado" in shown
 
 
 async def test_the_answer_page_loads_only_what_it_needs(open_page):

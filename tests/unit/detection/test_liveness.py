@@ -140,7 +140,8 @@ def test_sensors_that_stay_offline_are_reported_again():
     fleet.off = {"s3"}
     fleet.run(1000)
     assert fleet.phases() == [ALERTED, ENDED, ALERTED]
-    assert "4 are back" in fleet.events[1][3]
+    assert "4 of 5 back after" in fleet.events[1][3]
+    assert fleet.events[1][3].endswith(", 1 still silent")
     assert fleet.events[2][2] == "s3"
 
 

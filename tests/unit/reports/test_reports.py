@@ -85,7 +85,7 @@ def test_a_summary_as_a_workbook_has_a_sheet_a_table_and_charts(write):
     assert sheets[:3] == ["Key figures", "Incidents by week", "Incidents by day"]
     assert sheets[-2:] == ["All values", "about"]
     assert "Rooms with most vaping and smoke"[:31] in sheets
-    assert len(charts) == 6
+    assert len(charts) == 7
     assert re.search(r'<c r="A1"[^>]*><is><t>figure<', first)
 
 
