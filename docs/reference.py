@@ -52,6 +52,8 @@ _CLASSES: Final = {
 }
 _ELSEWHERE: Final = {"mapping": "mappings.md#keys"}
 """Sections whose keys have a page of their own, which a test holds against the code."""
+_WRITTEN: Final = {".sites": "site"}
+"""Keys that a configuration writes in another way than the class that reads it."""
 
 
 # ---- settings
@@ -110,8 +112,9 @@ def _section(
     for key, written in sorted(schema["properties"].items(), key=lambda item: item[0] not in own):
         value = _resolved(written, defs)
         table, several = _table_of(value, defs)
-        inner = f"{path}.{key}".lstrip(".")
         said = _about(model, key)
+        shown = _WRITTEN.get(f"{path}.{key}", key)
+        inner = f"{path}.{shown}".lstrip(".")
         if table is None:
             may_be = _may_be(value, defs)
         elif key in _ELSEWHERE:
@@ -122,7 +125,7 @@ def _section(
             marks = f"[[{inner}]]" if several else f"[{inner}]"
             may_be = f"`{marks}`"
             below.append(_section(inner, marks, table, defs, above | {name}))
-        yield f"| `{key}` | {said} | {may_be} | {_default(key, written, schema, table)} |"
+        yield f"| `{shown}` | {said} | {may_be} | {_default(key, written, schema, table)} |"
     yield ""
     for section in below:
         yield from section

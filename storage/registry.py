@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from language.messages import _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 
 def floor_name(floor: str) -> str:
@@ -32,6 +32,21 @@ def shard_of(building: str, count: int) -> int:
     return zlib.crc32(building.encode()) % count
 
 
+def names_of_place(*parts: str) -> str:
+    """Join the names of a place that there are."""
+    return ", ".join(filter(None, parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A school; people read its `name`, and `id` is in configuration, addresses and file names."""
+
+    id: str
+    name: str
+    zone: str
+    """IANA time zone of its wall times."""
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """A room and its place; every part but the id is a name that people use."""
@@ -42,11 +57,25 @@ class Room:
     building: str
     site: str
     kind: str = "restroom"
+    zone: str = ""
+    """Time zone of its site; empty for that of the whole installation."""
+    names_site: bool = False
+    """Whether its place names the site, as there are several."""
+
+    @property
+    def shown_site(self) -> str:
+        """Name of the site where there are several, else empty."""
+        return self.site if self.names_site else ""
 
     @property
     def place(self) -> str:
-        """Where it is in the school, such as ``"2nd floor, North"``."""
-        return ", ".join(part for part in (floor_name(self.floor), self.building) if part)
+        """Where it is, such as ``"2nd floor, North"``, with the site where there are several."""
+        return names_of_place(floor_name(self.floor), self.building, self.shown_site)
+
+    @property
+    def full_name(self) -> str:
+        """Name and place, which no two rooms share."""
+        return names_of_place(self.name, self.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +95,30 @@ class Sensor:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """All rooms and sensors, looked up by id."""
+    """All rooms and sensors, looked up by id, and all sites, by name."""
 
     rooms: Mapping[str, Room] = field(default_factory=dict)
     sensors: Mapping[str, Sensor] = field(default_factory=dict)
+    sites: Mapping[str, Site] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, rooms: Iterable[Room], sensors: Iterable[Sensor]) -> Registry:
-        """Index rooms and sensors by id."""
-        return cls({r.id: r for r in rooms}, {s.id: s for s in sensors})
+    def of(
+        cls, rooms: Iterable[Room], sensors: Iterable[Sensor], sites: Iterable[Site] = ()
+    ) -> Registry:
+        """Index rooms, sensors and sites; rooms name their site if there are several."""
+        placed = {room.id: room for room in rooms}
+        found = {room.site: Site(room.site, room.site, room.zone) for room in placed.values()}
+        found |= {site.name: site for site in sites}
+        if len(found) > 1:
+            placed = {key: replace(room, names_site=True) for key, room in placed.items()}
+        return cls(placed, {s.id: s for s in sensors}, found)
+
+    def within(self, sites: Collection[str]) -> Registry:
+        """Return the part of some sites, by name."""
+        rooms = {key: room for key, room in self.rooms.items() if room.site in sites}
+        sensors = {key: sensor for key, sensor in self.sensors.items() if sensor.room in rooms}
+        found = {name: site for name, site in self.sites.items() if name in sites}
+        return Registry(rooms, sensors, found)
 
     def room_of(self, sensor: str) -> Room | None:
         """Room in which a sensor hangs; None if the sensor is unknown."""

@@ -15,7 +15,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from alerts.duty.shifts import OnDuty
-from alerts.duty.timetable import Timetable
 from alerts.routing.tree import chosen
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from alerts.duty.shifts import Shift
+    from alerts.duty.timetable import Timetable
     from alerts.routing.tree import Chosen, Route
 
 
@@ -122,16 +122,24 @@ class Ring:
 class Roster:
     """Everything that decides who is notified; `everyone` is all staff, in order.
 
-    `reachable` is staff with an address. If nobody has one, everyone counts as reachable.
+    `reachable` is staff with an address. If nobody has one, everyone counts as reachable. `sites`
+    are the names of the sites of a person, None for all: nobody is notified of any other.
     """
 
     root: Route
     receivers: Mapping[str, Receiver]
     shifts: tuple[Shift, ...] = ()
     zones: ZoneMap = field(default_factory=ZoneMap)
-    timetable: Timetable = field(default_factory=Timetable)
+    timetables: Mapping[str, Timetable] = field(default_factory=dict)
+    """Bells and holidays of each site, by its name."""
     everyone: tuple[str, ...] = ()
     reachable: frozenset[str] = frozenset()
+    sites: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
+
+    def serves(self, person: str, labels: Mapping[str, str]) -> bool:
+        """Whether a person may be notified of an incident, by its site."""
+        only = self.sites.get(person)
+        return only is None or labels.get("site", "") in only
 
     def routes(self, labels: Mapping[str, str]) -> tuple[Chosen, ...]:
         """Return the matching routes, each receiver once."""
@@ -153,7 +161,11 @@ class Roster:
         """Return people on duty by distance from the incident, nearest first, each person once."""
         start = self.zones.of(labels)
         steps = {} if start is None else self.zones.steps(start)
-        reached = ((self.zones.nearest(steps, one.zones), one) for one in on_duty)
+        reached = (
+            (self.zones.nearest(steps, one.zones), one)
+            for one in on_duty
+            if one.site in ("", labels.get("site", "")) and self.serves(one.person, labels)
+        )
         by_distance = sorted(
             ((far, one) for far, one in reached if far is not None), key=lambda item: item[0]
         )
@@ -183,15 +195,24 @@ class Roster:
         last = [Candidate(p, f"{r.id}, catch-all") for r in receivers for p in r.catch_all]
         rest = [Candidate(person, "no receiver can be reached") for person in self.everyone]
         planned = [*by_distance, (leads, "building lead"), (last, "catch-all")]
-        return self._rings(planned) or self._rings([(rest, "everyone")])
+        found = self._rings(planned, labels) or self._rings([(rest, "everyone")], labels)
+        # An outage that belongs to no site is everybody's where nobody has all sites.
+        return found or (() if labels.get("site") else self._rings([(rest, "everyone")], None))
 
-    def _rings(self, planned: Sequence[tuple[list[Candidate], str]]) -> tuple[Ring, ...]:
+    def _rings(
+        self,
+        planned: Sequence[tuple[list[Candidate], str]],
+        labels: Mapping[str, str] | None,
+    ) -> tuple[Ring, ...]:
         placed: set[str] = set()
         rings: dict[str, list[Candidate]] = {}
         for people, name in planned:
             for candidate in people:
-                if self.is_reachable(candidate.person) and candidate.person not in placed:
-                    placed.add(candidate.person)
+                person = candidate.person
+                if labels is not None and not self.serves(person, labels):
+                    continue
+                if self.is_reachable(person) and person not in placed:
+                    placed.add(person)
                     rings.setdefault(name, []).append(candidate)
         return tuple(Ring(name, tuple(people)) for name, people in rings.items())
 

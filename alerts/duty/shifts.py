@@ -115,11 +115,13 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class OnDuty:
-    """A person on duty, in which zones (empty is everywhere), and why."""
+    """A person on duty, in which zones (empty is everywhere), why, and at which site."""
 
     person: str
     zones: tuple[str, ...]
     why: str
+    site: str = ""
+    """Name of the site; empty for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,8 @@ class Shift:
     hours: Hours
     zone: ZoneInfo
     zones: tuple[str, ...] = ()
+    site: str = ""
+    """Name of its site; empty for all."""
     turns: Turns | None = None
     first: date | None = None
     last: date | None = None
@@ -158,7 +162,7 @@ class Shift:
         for change in self.overrides:
             if change.start <= at < change.end:
                 found = _changed(found, change, self)
-        return tuple(OnDuty(person, self.zones, why) for person, why in found.items())
+        return tuple(OnDuty(person, self.zones, why, self.site) for person, why in found.items())
 
     def edges(self, start: datetime, end: datetime) -> Iterator[datetime]:
         """Yield the instants within (start, end) at which the people on duty may change."""

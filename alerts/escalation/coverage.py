@@ -17,12 +17,12 @@ from alerts.routing.labels import incident_labels
 from alerts.severity import Severity, grade
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from alerts.duty.roster import Ring, Roster
     from alerts.duty.shifts import OnDuty, QuietHours, Shift
-    from alerts.duty.timetable import Span
+    from alerts.duty.timetable import Bells, Span
     from storage.registry import Room
 
 _MONDAY: Final = date(2001, 1, 1)
@@ -79,10 +79,12 @@ def coverage_gaps(
     def on_duty(receiver: str, at: datetime) -> tuple[OnDuty, ...]:
         return roster.on_duty(receiver, at)
 
-    for lesson in sorted(roster.timetable.lessons(start, end), key=lambda span: span.start):
+    for lesson, site in _lessons(roster, start, end):
         for at, until in _stretches(roster.shifts, lesson, hours):
             away = {p for p, found in hours.items() if quiet_until(found, at.timestamp())}
             for (room, receivers), alike in routed.items():
+                if alike[0].get("site", "") != site:
+                    continue
                 people = (one for receiver in receivers for one in on_duty(receiver, at))
                 names = [c.person for ring in roster.near(people, alike[0]).values() for c in ring]
                 reachable = [name for name in names if roster.is_reachable(name)]
@@ -108,9 +110,20 @@ def coverage_gaps(
                 )
 
 
+def _lessons(roster: Roster, start: datetime, end: datetime) -> list[tuple[Span, str]]:
+    """Return the lesson periods of all sites, in order of time, with the name of the site."""
+    found = [
+        (lesson, site)
+        for site, timetable in roster.timetables.items()
+        for lesson in timetable.lessons(start, end)
+    ]
+    return sorted(found, key=lambda one: one[0].start)
+
+
 class WeeklyGap(NamedTuple):
     """A part of a lesson period without anybody on duty, on days of the week or special dates."""
 
+    site: str
     schedule: str
     period: str
     days: tuple[str, ...]
@@ -124,22 +137,29 @@ def weekly_gaps(roster: Roster, receiver: str) -> list[WeeklyGap]:
     shifts = [shift for shift in roster.shifts if shift.receiver == receiver]
     if not shifts or any(isinstance(shift.hours, CalendarHours) for shift in shifts):
         return []
-    found: dict[tuple[str, str], list[str]] = {}
-    for bells in roster.timetable.bells:
-        timetable = Timetable(roster.timetable.zone, (replace(bells, first=None, last=None),))
-        usual = [_usual(shift, timetable) for shift in shifts]
-        days = sorted(bells.dates - roster.timetable.holidays)
-        if not bells.dates:
-            days = [_MONDAY + timedelta(days=n) for n in sorted(bells.weekdays)]
-        for day in days:
-            name = str(day) if bells.dates else WEEKDAYS[day.weekday()]
-            for period in timetable.periods_on(day):
-                for at, until in _stretches(usual, timetable.span(day, period), {}):
-                    if not any(shift.on_duty(at) for shift in usual):
-                        hours = "-".join(clock(t, timetable.zone) for t in (at, until))
-                        key = (bells.id, f"period {period.name} ({hours})")
-                        found.setdefault(key, []).append(name)
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for site, timetable in roster.timetables.items():
+        here = [shift for shift in shifts if shift.site in ("", site)]
+        for bells in timetable.bells:
+            weekly = Timetable(timetable.zone, (replace(bells, first=None, last=None),))
+            usual = [_usual(shift, weekly) for shift in here]
+            for day, name in _days(bells, timetable.holidays):
+                for period in weekly.periods_on(day):
+                    for at, until in _stretches(usual, weekly.span(day, period), {}):
+                        if not any(shift.on_duty(at) for shift in usual):
+                            hours = "-".join(clock(t, weekly.zone) for t in (at, until))
+                            key = (site, bells.id, f"period {period.name} ({hours})")
+                            found.setdefault(key, []).append(name)
     return [WeeklyGap(*key, tuple(days)) for key, days in found.items()]
+
+
+def _days(bells: Bells, holidays: Collection[date]) -> Iterator[tuple[date, str]]:
+    """Yield the days of a schedule in the week that represents all, or its special dates."""
+    if bells.dates:
+        yield from ((day, str(day)) for day in sorted(bells.dates.difference(holidays)))
+        return
+    for number in sorted(bells.weekdays):
+        yield _MONDAY + timedelta(days=number), WEEKDAYS[number]
 
 
 def _usual(shift: Shift, timetable: Timetable) -> Shift:

@@ -231,15 +231,16 @@ def routes_gaps(
         printer.say(_gap_line(gap, site.config), **fields)
     if as_json:
         return
-    if not roster.timetable.bells:
+    if not any(found.bells for found in roster.timetables.values()):
         printer.say("no [[bells]], so there are no lesson periods to look at")
     else:
-        periods = sum(1 for _ in roster.timetable.lessons(begin, end))
+        periods = sum(len([*t.lessons(begin, end)]) for t in roster.timetables.values())
         printer.say(f"{len(found)} gaps in {periods} periods and {len(rooms)} rooms")
 
 
 def _gap_line(gap: CoverageGap, config: PlumewatchConfig) -> str:
-    start, end = (moment.astimezone(config.zone()) for moment in (gap.start, gap.end))
+    zone = config.zone(next((r.site for r in config.room if r.id == gap.room), ""))
+    start, end = (moment.astimezone(zone) for moment in (gap.start, gap.end))
     instead = "nobody"
     if gap.instead:
         instead = f"{gap.instead.name} ({', '.join(c.person for c in gap.instead.people)})"

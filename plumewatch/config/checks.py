@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from alerts.duty.timetable import DAY_MIN, minutes
 from alerts.errors import MatcherError
@@ -16,7 +16,8 @@ from ingest.mapping.schema import cross_faults as mapping_faults
 from ingest.mapping.schema import field_faults
 from ingest.mapping.topics import TopicFilter
 from plumewatch.config.duty_checks import duty_faults
-from plumewatch.config.faults import ConfigFault, unknown
+from plumewatch.config.faults import ConfigFault, some, unknown
+from plumewatch.config.sites import ALL as ALL_SITES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -37,31 +38,73 @@ _DAYS: Final = (
 )
 _LONGEST_SILENCE_MIN: Final = 12 * 60
 _NAMES: Final = frozenset(DECODERS)
+_WATCHING: Final = ("staff", "facilities", "admin")
+"""Roles that may be notified of incidents."""
 
 
 def cross_faults(draft: Draft) -> Iterator[ConfigFault]:
     """Find the faults between entries; those of one key are pydantic's."""
     for faults_of in (
-        *(_repeated_ids, _sensor_faults, _secret_faults, _mapping_faults, _decoder_faults),
-        *(_source_faults, _outbound_faults, _inhibit_faults, _silence_faults),
+        *(_repeated_ids, _site_faults, _sensor_faults, _secret_faults, _mapping_faults),
+        *(_decoder_faults, _source_faults, _outbound_faults, _inhibit_faults, _silence_faults),
         *(_retention_faults, duty_faults),
     ):
         yield from faults_of(draft)
 
 
-def _unique(path: str, name: str, seen: dict[str, str]) -> Iterator[ConfigFault]:
+def _unique(draft: Draft, path: str, name: str, seen: dict[str, str]) -> Iterator[ConfigFault]:
     """Find a name that an earlier entry has; `seen` holds their paths."""
     if name and seen.setdefault(name, path) != path:
-        yield ConfigFault(path, repr(name), f"must be unique, but is also {seen[name]}")
+        also = draft.config.where(seen[name])
+        yield ConfigFault(path, repr(name), f"must be unique, but is also {also}")
 
 
 def _repeated_ids(draft: Draft) -> Iterator[ConfigFault]:
     config = draft.config
-    for section in ("room", "sensor", "staff", "receiver", "zone", "bells", "shift"):
+    names: dict[str, str] = {}
+    for i, site in enumerate(config.sites):
+        yield from _unique(draft, f"sites.{i}.name", (site.name or "").casefold(), names)
+    for section in ("sites", "room", "sensor", "staff", "receiver", "zone", "bells", "shift"):
         entries = config.zones if section == "zone" else getattr(config, section)
         seen: dict[str, str] = {}
         for i, entry in enumerate(entries):
-            yield from _unique(f"{section}.{i}.id", entry.id, seen)
+            yield from _unique(draft, f"{section}.{i}.id", entry.id, seen)
+
+
+def _site_faults(draft: Draft) -> Iterator[ConfigFault]:
+    """Find entries of an unknown site, or of none where there are several."""
+    config = draft.config
+    known, several = {site.id for site in config.sites}, len(config.sites) > 1
+    what, named = "the id of a [[site]]", ("bells", "holiday", "term", "shift", "silence")
+    for section in (*named, *(("room", "zone") if known else ())):  # once a name could be there
+        entries: list[Any] = config.zones if section == "zone" else getattr(config, section)
+        for path, entry in draft.tables(section, entries):
+            yield from unknown(f"{path}.site", [entry.site or None], known, what)
+            if several and not entry.site and _needs_site(section, entry):
+                yield ConfigFault(f"{path}.site", "missing", f"must be {what}: {some(known)}")
+    for path, person in draft.tables("staff", config.staff):
+        yield from unknown(f"{path}.sites", {*person.sites} - {ALL_SITES}, known, what)
+        if several and not person.sites:
+            allowed = f'must be ids of [[site]], or "{ALL_SITES}" for all: {some(known)}'
+            yield ConfigFault(f"{path}.sites", "missing", allowed)
+    if several and draft.is_valid("room", "staff"):
+        yield from _unwatched_sites(draft)
+
+
+def _needs_site(section: str, entry: Any) -> bool:
+    return section in ("room", "zone") or (section == "silence" and bool(entry.building))
+
+
+def _unwatched_sites(draft: Draft) -> Iterator[ConfigFault]:
+    """Find sites of whose incidents nobody would be notified."""
+    config = draft.config
+    watched = {site for p in config.staff if p.role in _WATCHING for site in p.sites}
+    used = {room.site for room in config.room}
+    if ALL_SITES not in watched and config.staff:
+        for i, site in enumerate(config.sites):
+            if site.id in used - watched:
+                allowed = f"must be in sites of a [[staff]] who is {' or '.join(_WATCHING)}"
+                yield ConfigFault(f"sites.{i}.id", repr(site.id), allowed)
 
 
 def _mapping_names(draft: Draft) -> frozenset[str]:
@@ -118,7 +161,7 @@ def _mapping_faults(draft: Draft) -> Iterator[ConfigFault]:
             continue
         for at, value, allowed in mapping_faults(mapping):
             yield ConfigFault(f"{path}.{at}", value, f"must be {allowed}")
-        yield from _unique(f"{path}.name", mapping.name, names)
+        yield from _unique(draft, f"{path}.name", mapping.name, names)
         pattern = TopicFilter(mapping.topic).pattern
         if pattern in catch_all:
             allowed = (
@@ -146,7 +189,7 @@ def _source_faults(draft: Draft) -> Iterator[ConfigFault]:
     sensors = {sensor.id for sensor in config.sensor}
     names: dict[str, str] = {}
     for path, source in draft.tables("ingest.source", config.ingest.source):
-        yield from _unique(f"{path}.name", source.name, names)
+        yield from _unique(draft, f"{path}.name", source.name, names)
         yield from _unknown_decoder(path, source.decoder, decoders, "one of")
         yield from _source_secret_faults(path, source)
         for k, sensor in enumerate(source.sensors):
@@ -176,7 +219,7 @@ def _source_secret_faults(path: str, source: SourceConfig) -> Iterator[ConfigFau
 def _outbound_faults(draft: Draft) -> Iterator[ConfigFault]:
     outbound, names = draft.config.outbound, dict[str, str]()
     for path, hook in draft.tables("outbound.webhook", outbound.webhook):
-        yield from _unique(f"{path}.name", hook.name, names)
+        yield from _unique(draft, f"{path}.name", hook.name, names)
     grafana = outbound.grafana
     if grafana.url and not (grafana.token_file or grafana.token_env):
         allowed = "needs token_file or token_env beside it"
@@ -199,8 +242,13 @@ def _inhibit_faults(draft: Draft) -> Iterator[ConfigFault]:
 def _silence_faults(draft: Draft) -> Iterator[ConfigFault]:
     config = draft.config
     rooms = {room.id for room in config.room if room.id}
-    places = {(room.building, floor) for room in config.room for floor in ("", room.floor)}
-    buildings = {building for building, _ in places}
+    places = {
+        (site, room.building, floor)
+        for room in config.room
+        for site in ("", room.site)
+        for floor in ("", room.floor)
+    }
+    buildings = {building for _, building, _ in places}
     for path, entry in draft.valid("silence", config.silence):
         if bool(entry.room) == bool(entry.building):
             yield ConfigFault(path, "both or neither of room and building", "exactly one of them")
@@ -208,7 +256,7 @@ def _silence_faults(draft: Draft) -> Iterator[ConfigFault]:
         if entry.building:
             known = "the building of a [[room]]"
             yield from unknown(f"{path}.building", [entry.building], buildings, known)
-        if entry.floor and (entry.building, entry.floor) not in places:
+        if entry.floor and (entry.site, entry.building, entry.floor) not in places:
             yield ConfigFault(f"{path}.floor", repr(entry.floor), "a floor of the building")
         lasts = (minutes(entry.end, latest=DAY_MIN) - minutes(entry.start)) % DAY_MIN or DAY_MIN
         if lasts > _LONGEST_SILENCE_MIN:

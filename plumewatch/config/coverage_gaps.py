@@ -32,9 +32,10 @@ def coverage_gaps(config: PlumewatchConfig, roster: Roster) -> Iterator[ConfigFa
         if receiver not in seen:
             seen.add(receiver)
             for gap in weekly_gaps(roster, receiver):
+                at = f" at {gap.site}" if config.sites else ""
                 yield ConfigFault(
                     _path(where),
-                    f"{receiver!r} has nobody on duty in {gap.period} of {gap.schedule!r} on"
+                    f"{receiver!r} has nobody on duty{at} in {gap.period} of {gap.schedule!r} on"
                     f" {', '.join(gap.days)}",
                     "must have a [[shift]] then",
                 )
@@ -47,7 +48,7 @@ def _places(config: PlumewatchConfig) -> Iterator[Mapping[str, str]]:
     for room in config.room:
         for sensor_id in sensors.get(room.id, [""]):
             yield {
-                "site": room.site or config.site,
+                "site": config.site_of(room.site).name,
                 "building": room.building,
                 "floor": room.floor,
                 "room": room.id,

@@ -32,7 +32,7 @@ _RECEIVER: Final = "the id of a [[receiver]] or a role that somebody has"
 _STAFF: Final = "the id of a [[staff]]"
 _OF_COVERAGE: Final = (
     *(field.alias or name for name, field in DutySections.model_fields.items()),
-    *("timezone", "room", "sensor", "staff"),
+    *("timezone", "room", "sensor", "staff", "sites"),
 )
 
 
@@ -146,9 +146,10 @@ def _zone_faults(draft: Draft) -> Iterator[ConfigFault]:
             yield ConfigFault(path, value, allowed)
     if not zones or len(zones) < len(config.zones):
         return  # a zone with a fault may be the one of a room
-    zone_map = ZoneMap(tuple(zone_of(zone) for _, zone in zones))
+    zone_map = ZoneMap(tuple(zone_of(zone, config.sites_by_id()) for _, zone in zones))
     for _, room in draft.valid("room", config.room):
-        labels = {"site": room.site or config.site, "building": room.building, "floor": room.floor}
+        site = config.site_of(room.site).name
+        labels = {"site": site, "building": room.building, "floor": room.floor}
         if zone_map.of(labels) is None:
             where = ", ".join(filter(None, (room.building, room.floor)))
             allowed = f"must lie in a [[zone]], as there are zones; none is {where!r}"
@@ -156,7 +157,7 @@ def _zone_faults(draft: Draft) -> Iterator[ConfigFault]:
 
 
 def _bells_faults(draft: Draft) -> Iterator[ConfigFault]:
-    rung: dict[tuple[str, str], str] = {}
+    rung: dict[tuple[str, str, str], str] = {}
     for path, entry in draft.valid("bells", draft.config.bells):
         if bool(entry.days) == bool(entry.dates):
             yield ConfigFault(path, "both or neither of days and dates", "exactly one of them")
@@ -166,7 +167,7 @@ def _bells_faults(draft: Draft) -> Iterator[ConfigFault]:
         yield from _period_faults(path, entry)
         if not entry.first and not entry.last:
             for day, name in product(entry.days or (), {p.name for p in entry.periods}):
-                other = rung.setdefault((day, name), path)
+                other = rung.setdefault((entry.site, day, name), path)
                 if other != path:
                     allowed = (
                         f"is on {day} in {other} too; give it another name, or both first and last"
@@ -197,7 +198,7 @@ def _term_faults(draft: Draft) -> Iterator[ConfigFault]:
     terms = list(draft.valid("term", draft.config.term))
     for k, (path, term) in enumerate(terms):
         yield from _order(path, term.first, term.last)
-        for other, earlier in terms[:k]:
+        for other, earlier in ((o, e) for o, e in terms[:k] if e.site == term.site):
             if term.name.casefold() == earlier.name.casefold():
                 yield ConfigFault(f"{path}.name", repr(term.name), f"must not be that of {other}")
             if term.first <= earlier.last and earlier.first <= term.last:
@@ -246,18 +247,18 @@ def _hours_faults(draft: Draft, path: str, entry: ShiftConfig) -> Iterator[Confi
         yield ConfigFault(f"{path}.days", "given", "must be left out: the calendar has the days")
     staff = [person for person in draft.config.staff if person.id and person.name]
     try:
-        hours_of(entry, timetable_of(DutySections(), _zone(draft)), names_of(staff))
+        hours_of(entry, timetable_of(DutySections(), _zone(draft, entry.site)), names_of(staff))
     except CalendarError as error:
         for line in str(error).split("\n"):
             yield ConfigFault(f"{path}.calendar_file", entry.calendar_file.name, line)
 
 
-def _zone(draft: Draft) -> ZoneInfo:
-    return draft.config.zone() if draft.config.timezone else ZoneInfo("UTC")
+def _zone(draft: Draft, site: str) -> ZoneInfo:
+    return draft.config.zone(site) if draft.config.timezone else ZoneInfo("UTC")
 
 
 def _override_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFault]:
-    config, zone = draft.config, _zone(draft)
+    config = draft.config
     ids = {shift.id for shift in config.shift}
     shifts = {s.id: s for _, s in draft.valid("shift", config.shift) if not s.calendar_file}
     overrides = list(draft.valid("override", config.override))
@@ -276,6 +277,7 @@ def _override_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFa
         if entry.add and entry.add == entry.remove:
             allowed = "must be somebody else than remove"
             yield ConfigFault(f"{path}.add", repr(entry.add), allowed)
+        zone = _zone(draft, shift.site if shift else "")
         if moment(entry.start, zone) >= moment(entry.end, zone):
             allowed = f"must be after start, {entry.start}"
             yield ConfigFault(f"{path}.end", str(entry.end), allowed)

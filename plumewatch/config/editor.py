@@ -26,6 +26,7 @@ from language.messages import _
 from plumewatch.config.faults import ConfigError, located
 from plumewatch.config.load import parse
 from plumewatch.config.settings import check_settings
+from plumewatch.config.sites import with_sites
 from storage.files import atomic_write, sync, write_private
 
 if TYPE_CHECKING:
@@ -183,12 +184,13 @@ class ConfigEditor:
         return raw
 
     def _check(self, tree: Mapping[str, Any]) -> None:
+        base = self._path.parent
         try:
-            check_settings(parse(tree, base=self._path.parent))
+            check_settings(parse(with_sites(tree, base), base=base))
         except ConfigError as error:
             raise ConfigFaultsError(
                 [
-                    EntryFault(f.path, f.value, f.allowed, located(f.path, tree))
+                    EntryFault(f.path, f.value, f.allowed, located(f.path, error.tree))
                     for f in error.faults
                 ]
             ) from error

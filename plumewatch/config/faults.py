@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+
+_AT_LINE: Final = re.compile(r"\(at line (\d+), column \d+\)")
 
 
 class ConfigFault(NamedTuple):
@@ -20,6 +24,19 @@ class ConfigFault(NamedTuple):
     def __str__(self) -> str:
         """Return one line."""
         return f"{self.path}: {self.value}: {self.allowed}"
+
+
+class ConfigTree(dict[str, Any]):
+    """A configuration as TOML has it.
+
+    `files` has the file of each entry, by section and number, that is not in the configuration
+    itself, and `faults` what is wrong with those files.
+    """
+
+    def __init__(self, tree: Mapping[str, Any]) -> None:
+        super().__init__(tree)
+        self.files: dict[tuple[str, int], str] = {}
+        self.faults: list[ConfigFault] = []
 
 
 def located(path: str, tree: Mapping[str, Any]) -> str:
@@ -45,9 +62,30 @@ def located(path: str, tree: Mapping[str, Any]) -> str:
     number = rest.pop(0)
     entry = value[int(number)] if number.isdigit() and int(number) < len(value) else None
     name = (entry.get("id") or entry.get("name")) if isinstance(entry, dict) else None
+    file = file_of(tree, head, number)
+    if head == "sites":
+        head = "site"
+        if file:
+            return ": ".join(filter(None, (file, " ".join(rest))))
     where = f"[[{head}]] {name or f'number {int(number) + 1}' if number.isdigit() else number}"
     keys = (f"number {int(key) + 1}" if key.isdigit() else key for key in rest)
-    return ": ".join(filter(None, (where, " ".join(keys))))
+    return ": ".join(filter(None, (file, where, " ".join(keys))))
+
+
+def file_of(tree: Mapping[str, Any], section: str, number: str) -> str:
+    """Return the file that has an entry; empty for the configuration itself."""
+    files = tree.files if isinstance(tree, ConfigTree) else {}
+    return files.get((section, int(number)), "") if number.isdigit() else ""
+
+
+def toml_fault(raw: bytes, error: ValueError) -> str:
+    """Say what is wrong with TOML, with the key of the line; its value may be a secret."""
+    found = _AT_LINE.search(str(error))
+    lines = raw.decode("utf-8", "replace").splitlines()
+    if found is None or int(found[1]) > len(lines):
+        return str(error)
+    key = re.split(r"[=\s\"'{#]", lines[int(found[1]) - 1].strip(), maxsplit=1)[0]
+    return f"{error}: {key.strip()} ..."
 
 
 def close_to(name: str, known: Iterable[str | None]) -> str:

@@ -6,8 +6,6 @@ valid (`Draft`), so that the checks between entries run on the same models eithe
 
 from __future__ import annotations
 
-import re
-import tomllib
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, get_origin
@@ -18,13 +16,12 @@ from plumewatch.config.checks import cross_faults
 from plumewatch.config.draft import Draft
 from plumewatch.config.faults import ConfigError, ConfigFault, close_to
 from plumewatch.config.model import CONFIG_VERSION, DATA_DIR, PlumewatchConfig
+from plumewatch.config.sites import normal, read_toml, with_sites
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_MAX_CONFIG_BYTES: Final = 4_000_000
-_AT_LINE: Final = re.compile(r"\(at line (\d+), column \d+\)")
 _REPLACED: Final = MappingProxyType(
     {
         f"web.token_{kind}": "replaced by passwords of staff: `plumewatch staff password ID`"
@@ -41,7 +38,7 @@ def load(path: Path) -> PlumewatchConfig:
     Raises `ConfigError` with every fault found.
     """
     try:
-        raw = path.read_bytes()
+        tree = read_toml(path)
     except OSError as error:
         value = error.strerror or "unreadable"
         allowed = "must be a readable TOML file"
@@ -52,24 +49,8 @@ def load(path: Path) -> PlumewatchConfig:
             )
         fault = ConfigFault(str(path), value, allowed)
         raise ConfigError([fault]) from error
-    if len(raw) > _MAX_CONFIG_BYTES:
-        raise ConfigError([ConfigFault(str(path), "too large", "at most 4 MB")])
-    try:
-        tree = tomllib.loads(raw.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        fault = ConfigFault(str(path), toml_fault(raw, error), "must be valid TOML in UTF-8")
-        raise ConfigError([fault]) from error
-    return parse(tree, base=path.resolve().parent)
-
-
-def toml_fault(raw: bytes, error: ValueError) -> str:
-    """Say what is wrong with TOML, with the key of the line; its value may be a secret."""
-    found = _AT_LINE.search(str(error))
-    lines = raw.decode("utf-8", "replace").splitlines()
-    if found is None or int(found[1]) > len(lines):
-        return str(error)
-    key = re.split(r"[=\s\"'{#]", lines[int(found[1]) - 1].strip(), maxsplit=1)[0]
-    return f"{error}: {key.strip()} ..."
+    base = path.resolve().parent
+    return parse(with_sites(tree, base), base=base)
 
 
 def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
@@ -77,14 +58,16 @@ def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
 
     Raises `ConfigError` with every fault found.
     """
-    tree = {"data_dir": str(DATA_DIR), **tree}  # the default starts at `base` too
-    faults: list[ConfigFault] = []
+    tree = normal(tree)
+    tree.setdefault("data_dir", str(DATA_DIR))  # the default starts at `base` too
+    faults = list(tree.faults)
     try:
         draft = Draft(PlumewatchConfig.model_validate(tree, context=base))
     except ValidationError as error:
         errors = error.errors(include_url=False)
-        faults += map(_fault, errors)
+        faults += (_fault(e, "district" if tree.get("sites") else "site") for e in errors)
         draft = Draft.of(_valid_part(PlumewatchConfig, tree, base), [e["loc"] for e in errors])
+    draft.config.set_files(tree.files)
     faults += cross_faults(draft)
     if faults:
         raise ConfigError(faults, tree)
@@ -152,8 +135,9 @@ def _model_of(annotation: Any) -> type[BaseModel] | None:
     return next((m for inner in get_args(annotation) if (m := _model_of(inner))), None)
 
 
-def _fault(error: Any) -> ConfigFault:
+def _fault(error: Any, name_key: str) -> ConfigFault:
     path = ".".join(map(str, error["loc"])) or "(top level)"
+    path = name_key if path == "site" else path
     kind, value = error["type"], repr(error["input"])[:80]
     if kind == "less_than_equal" and path == "config_version":
         allowed = f"at most {CONFIG_VERSION} here: this file is for a newer Plumewatch"

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, Field, PrivateAttr
 
 from ingest.mapping.schema import MAX_MAPPINGS, MappingConfig
+from plumewatch.config.faults import ConfigTree
 from plumewatch.config.roster import roster_of
 from plumewatch.config.sections.alerts import (
     AlertsConfig,
@@ -23,11 +24,11 @@ from plumewatch.config.sections.ingest import IngestConfig, RouteConfig
 from plumewatch.config.sections.monitoring import MetricsConfig, WatchdogConfig
 from plumewatch.config.sections.outbound import OutboundConfig
 from plumewatch.config.sections.reports import ReportsConfig
-from plumewatch.config.sections.rooms import RoomConfig, SensorConfig
+from plumewatch.config.sections.rooms import RoomConfig, SensorConfig, SiteConfig
 from plumewatch.config.sections.staff import StaffConfig
 from plumewatch.config.sections.storage import JournalConfig, RetentionConfig, TimeseriesConfig
 from plumewatch.config.sections.web import WebConfig
-from storage.registry import Registry, Room, Sensor
+from storage.registry import Registry, Room, Sensor, Site
 
 if TYPE_CHECKING:
     from alerts.duty.roster import Roster
@@ -43,7 +44,9 @@ class PlumewatchConfig(DutySections, BaseModel):
     config_version: Annotated[int, Field(ge=1, le=CONFIG_VERSION)] = CONFIG_VERSION
     """Version of the file format; 1 if left out."""
     site: Name
-    """Name of the school."""
+    """Name of the school; with a `[[site]]` for each school, `district` instead."""
+    sites: Annotated[list[SiteConfig], Field(max_length=1000)] = []
+    """Schools, if there are several."""
     timezone: TimeZone
     """IANA time zone of local times and days, such as America/New_York."""
     language: Literal["en", "es"] = "en"
@@ -91,6 +94,7 @@ class PlumewatchConfig(DutySections, BaseModel):
 
     _other_shards: frozenset[str] = PrivateAttr(default=frozenset())
     _accepts_unregistered: bool = PrivateAttr(default=True)
+    _files: dict[tuple[str, int], str] = PrivateAttr(default_factory=dict)
 
     @property
     def other_shards(self) -> frozenset[str]:
@@ -106,20 +110,57 @@ class PlumewatchConfig(DutySections, BaseModel):
         """Leave these sensors, and perhaps unregistered ones, to other shards."""
         self._other_shards, self._accepts_unregistered = sensors, accepts_unregistered
 
-    def zone(self) -> ZoneInfo:
-        """Return the time zone of the school."""
-        return ZoneInfo(self.timezone)
+    def set_files(self, files: dict[tuple[str, int], str]) -> None:
+        """Set which file of a site has which entry, by section and number."""
+        self._files = files
+
+    def tree(self) -> ConfigTree:
+        """Return all keys and values, to name the place of a fault."""
+        tree = ConfigTree(self.model_dump())
+        tree.files = self._files
+        return tree
+
+    def where(self, path: str) -> str:
+        """Name the file beside the path of a key, if it is in the file of a site."""
+        section, _, rest = path.partition(".")
+        number = rest.partition(".")[0]
+        file = self._files.get((section, int(number))) if number.isdigit() else None
+        return f"{path} of {file}" if file else path
+
+    def zone(self, site: str = "") -> ZoneInfo:
+        """Return the time zone of a site, by default that of the whole installation."""
+        return ZoneInfo(self.site_of(site).zone or "UTC")
+
+    def all_sites(self) -> tuple[Site, ...]:
+        """Return the sites; without a `[[site]]`, those that rooms name."""
+        usual = self.timezone
+        if self.sites:
+            return tuple(Site(s.id, s.name, s.timezone or usual) for s in self.sites)
+        names = dict.fromkeys(room.site or self.site for room in self.room)
+        return tuple(Site(name, name, usual) for name in names)
+
+    def sites_by_id(self) -> dict[str, Site]:
+        """Return the sites by id; the one without an id is the district, or the only site."""
+        return {"": self.site_of(""), **{site.id: site for site in self.all_sites()}}
+
+    def site_of(self, key: str) -> Site:
+        """Return a site by its id in an entry; without one, the only site, or the district."""
+        known = {site.id: site for site in self.all_sites()}
+        if not key and len(self.sites) == 1:
+            return next(iter(known.values()))
+        if not key and not self.sites:
+            key = self.site
+        return known.get(key) or Site(key, key or self.site, self.timezone)
 
     def roster(self) -> Roster:
         """Return who is notified of an incident; raises `CalendarError`."""
-        return roster_of(self, self.staff, self.zone())
+        return roster_of(self, self.staff, self.sites_by_id())
 
     def registry(self) -> Registry:
         """Return the registry of rooms and sensors."""
+        placed = ((r, self.site_of(r.site)) for r in self.room)
         return Registry.of(
-            (
-                Room(r.id, r.name, r.floor, r.building, r.site or self.site, r.kind)
-                for r in self.room
-            ),
+            (Room(r.id, r.name, r.floor, r.building, s.name, r.kind, s.zone) for r, s in placed),
             (Sensor(s.id, s.room, s.model, s.decoder, s.interval_s) for s in self.sensor),
+            self.all_sites() if self.sites else (),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plumewatch.config.roster import timetable_of
+from plumewatch.config.roster import of_site, timetable_of
 from reports.periods import SchoolTimes, Term
 from reports.school import Lesson, School
 
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from reports.school import Place
 
 
-def school_of(config: PlumewatchConfig) -> School:
-    """Return places, school days, terms and roles of the school."""
-    zone = config.zone()
-    timetable = timetable_of(config, zone)
+def school_of(config: PlumewatchConfig, site: str = "") -> School:
+    """Return places, school days, terms and roles, of a site by its id or name, or of all."""
+    named = {known.name: known.id for known in config.all_sites()}
+    site = named.get(site, site)
+    zone = config.zone(site)
+    timetable = timetable_of(config, zone, site)
 
     def lessons_on(day: date) -> list[Lesson]:
         periods = [
@@ -27,7 +29,8 @@ def school_of(config: PlumewatchConfig) -> School:
         ]
         return [Lesson(s.start.timestamp(), s.end.timestamp(), name) for name, s in periods]
 
-    terms = tuple(Term(term.name, term.first, term.last) for term in config.term)
+    own_terms = of_site(config.term, site)
+    terms = tuple(Term(term.name, term.first, term.last) for term in own_terms)
     return School(
         config.site,
         zone,
@@ -46,6 +49,11 @@ def shifts_at(config: PlumewatchConfig, place: Place) -> list[Shift]:
         zone.id
         for zone in config.zones
         if place.building in ("", zone.building)
-        and (not zone.site or place.site in ("", zone.site))
+        and (not zone.site or place.site in ("", config.site_of(zone.site).name))
     }
-    return [s for s in config.roster().shifts if not s.zones or not near.isdisjoint(s.zones)]
+    return [
+        s
+        for s in config.roster().shifts
+        if (not s.zones or not near.isdisjoint(s.zones))
+        and ("" in (s.site, place.site) or s.site == place.site)
+    ]

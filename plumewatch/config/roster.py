@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+from zoneinfo import ZoneInfo
 
 from alerts.duty.calendar import MAX_CALENDAR_BYTES, CalendarHours
 from alerts.duty.roster import Receiver, Roster, Zone, ZoneMap
@@ -14,67 +15,99 @@ from alerts.policy import BUILT_IN_ROUTES, role_receivers
 from alerts.routing.matchers import parse_matchers
 from alerts.routing.tree import Route
 from plumewatch.config.sections.duty import RoutingConfig
+from plumewatch.config.sites import ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from zoneinfo import ZoneInfo
+    from collections.abc import Mapping, Sequence
 
     from alerts.duty.shifts import Hours
     from plumewatch.config.sections.duty import (
         BellsConfig,
         DutySections,
+        OverrideConfig,
         RoutingNodeConfig,
         ShiftConfig,
+        TermConfig,
         TurnsConfig,
         ZoneConfig,
     )
     from plumewatch.config.sections.staff import StaffConfig
+    from storage.registry import Site
 
 ALL_PERIODS = "*"
+_Entry = TypeVar("_Entry", "BellsConfig", "TermConfig")
 
 
-def roster_of(sections: DutySections, staff: Sequence[StaffConfig], zone: ZoneInfo) -> Roster:
-    """Return the roster of sections without faults; raises `CalendarError`."""
-    timetable = timetable_of(sections, zone)
-    overrides: dict[str, list[Override]] = {}
-    for entry in sections.override:
-        start, end = moment(entry.start, zone), moment(entry.end, zone)
-        change = Override(entry.shift, start, end, entry.add, entry.remove)
-        overrides.setdefault(entry.shift, []).append(change)
+def roster_of(
+    sections: DutySections, staff: Sequence[StaffConfig], sites: Mapping[str, Site]
+) -> Roster:
+    """Return the roster of sections without faults; raises `CalendarError`.
+
+    `sites` are by id; the one without an id is the district, or the only site.
+    """
+    timetables = {
+        key: timetable_of(sections, ZoneInfo(site.zone), key) for key, site in sites.items()
+    }
+    overrides: dict[str, list[OverrideConfig]] = {}
+    for change in sections.override:
+        overrides.setdefault(change.shift, []).append(change)
     names = names_of(staff)
-    shifts = tuple(
-        Shift(
-            id=entry.id,
-            receiver=entry.receiver,
-            people=tuple(entry.people),
-            hours=hours_of(entry, timetable, names),
-            zone=zone,
-            zones=tuple(entry.zones),
-            turns=_turns(entry.turns, zone),
-            first=entry.first,
-            last=entry.last,
-            overrides=tuple(overrides.get(entry.id, ())),
+    shifts = []
+    for entry in sections.shift:
+        timetable = timetables[entry.site]
+        zone = timetable.zone
+        shifts.append(
+            Shift(
+                id=entry.id,
+                receiver=entry.receiver,
+                people=tuple(entry.people),
+                hours=hours_of(entry, timetable, names),
+                zone=zone,
+                site=_name(entry.site, sites),
+                zones=tuple(entry.zones),
+                turns=_turns(entry.turns, zone),
+                first=entry.first,
+                last=entry.last,
+                overrides=tuple(_override(o, zone) for o in overrides.get(entry.id, ())),
+            )
         )
-        for entry in sections.shift
-    )
     return Roster(
         root=BUILT_IN_ROUTES if sections.routing is None else _route(sections.routing),
         receivers=_receivers(sections, staff),
-        shifts=shifts,
-        zones=ZoneMap(tuple(map(zone_of, sections.zones))),
-        timetable=timetable,
+        shifts=tuple(shifts),
+        zones=ZoneMap(tuple(zone_of(entry, sites) for entry in sections.zones)),
+        timetables={site.name: timetables[key] for key, site in sites.items() if key},
         everyone=tuple(person.id for person in staff),
         reachable=frozenset(person.id for person in staff if person.notify),
+        sites={person.id: sites_of(person, sites) for person in staff},
     )
+
+
+def sites_of(person: StaffConfig, sites: Mapping[str, Site]) -> frozenset[str] | None:
+    """Return the names of the sites of a person; None for all."""
+    if ALL in person.sites or not person.sites:
+        return None
+    return frozenset(_name(site, sites) for site in person.sites)
+
+
+def _name(site: str, sites: Mapping[str, Site]) -> str:
+    """Return the name of the site of an entry; empty for an entry of all."""
+    return sites[site].name if site and site in sites else site
+
+
+def _override(entry: OverrideConfig, zone: ZoneInfo) -> Override:
+    start, end = moment(entry.start, zone), moment(entry.end, zone)
+    return Override(entry.shift, start, end, entry.add, entry.remove)
 
 
 def _turns(turns: TurnsConfig | None, zone: ZoneInfo) -> Turns | None:
     return None if turns is None else Turns(zone, turns.since, minutes(turns.at), turns.days)
 
 
-def zone_of(entry: ZoneConfig) -> Zone:
+def zone_of(entry: ZoneConfig, sites: Mapping[str, Site]) -> Zone:
     """Return a zone of the roster."""
-    return Zone(entry.id, entry.building, entry.floor, entry.site, tuple(entry.next))
+    site = _name(entry.site, sites)
+    return Zone(entry.id, entry.building, entry.floor, site, tuple(entry.next))
 
 
 def names_of(staff: Sequence[StaffConfig]) -> dict[str, str]:
@@ -112,14 +145,22 @@ def _receivers(sections: DutySections, staff: Sequence[StaffConfig]) -> dict[str
     return found
 
 
-def timetable_of(sections: DutySections, zone: ZoneInfo) -> Timetable:
-    """Return bell schedules and holidays."""
+def of_site(entries: Sequence[_Entry], site: str) -> list[_Entry]:
+    """Return the entries of a site by its id, or those of all sites if it has none of its own."""
+    own = [entry for entry in entries if site and entry.site == site]
+    return own or [entry for entry in entries if not entry.site]
+
+
+def timetable_of(sections: DutySections, zone: ZoneInfo, site: str = "") -> Timetable:
+    """Return bell schedules and holidays, by default those of all sites."""
     holidays = (
         entry.first + timedelta(days=n)
         for entry in sections.holiday
+        if entry.site in ("", site)
         for n in range(((entry.last or entry.first) - entry.first).days + 1)
     )
-    return Timetable(zone, tuple(map(_bells, sections.bells)), frozenset(holidays))
+    bells = tuple(map(_bells, of_site(sections.bells, site)))
+    return Timetable(zone, bells, frozenset(holidays))
 
 
 def _bells(entry: BellsConfig) -> Bells:

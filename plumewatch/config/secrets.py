@@ -73,4 +73,4 @@ class SecretReader:
     def check(self) -> None:
         """Raise `ConfigError` with the faults, if there are any."""
         if self.faults:
-            raise ConfigError(self.faults, self._config.model_dump())
+            raise ConfigError(self.faults, self._config.tree())

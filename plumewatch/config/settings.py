@@ -22,6 +22,7 @@ from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.ingest_settings import http_sources, mapping_decoders
 from plumewatch.config.roster import weekdays
 from plumewatch.config.secrets import SecretReader, read_secret
+from plumewatch.config.sites import ALL
 from plumewatch.config.timeseries_settings import influx_settings
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from alerts.secrets import Secret
     from plumewatch.config.model import PlumewatchConfig
-    from plumewatch.config.sections.staff import QuietHoursConfig
+    from plumewatch.config.sections.staff import QuietHoursConfig, StaffConfig
 
 
 def broker_settings(config: PlumewatchConfig) -> BrokerSettings:
@@ -121,10 +122,12 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
 
 def recurring_silences(config: PlumewatchConfig) -> Iterator[RecurringSilence]:
     """Yield the silences that recur."""
-    zone = config.zone()
+    sites = {room.id: room.site for room in config.room}
     for entry in config.silence:
+        at = entry.site or sites.get(entry.room, "")
+        zone, site = config.zone(at), config.site_of(entry.site).name if entry.site else ""
         places = (("room", entry.room), ("floor", entry.floor), ("building", entry.building))
-        wanted = (*places, ("kind", entry.kind or ""))
+        wanted = (*places, ("site", site), ("kind", entry.kind or ""))
         matchers = tuple(str(Matcher(k, MatchOp.EQUAL, v)) for k, v in wanted if v)
         end = minutes(entry.end, latest=DAY_MIN)
         hours = ClockHours(zone, minutes(entry.start), end, weekdays(entry.days))
@@ -149,9 +152,16 @@ def escalation_timings(config: PlumewatchConfig) -> EscalationTimings:
 
 
 def quiet_hours(config: PlumewatchConfig) -> dict[str, tuple[QuietHours, ...]]:
-    """Return the quiet hours of all staff, by person."""
-    zone = config.zone()
-    return {p.id: tuple(_quiet(entry, zone) for entry in p.quiet_hours) for p in config.staff}
+    """Return the quiet hours of all staff, by person, in the time zone of their first site."""
+    return {
+        p.id: tuple(_quiet(entry, home_zone(p, config)) for entry in p.quiet_hours)
+        for p in config.staff
+    }
+
+
+def home_zone(person: StaffConfig, config: PlumewatchConfig) -> ZoneInfo:
+    """Return the time zone in which a person lives: of their first site, or of the district."""
+    return config.zone(next((site for site in person.sites if site != ALL), ""))
 
 
 def _quiet(entry: QuietHoursConfig, zone: ZoneInfo) -> QuietHours:
@@ -235,4 +245,4 @@ def check_settings(config: PlumewatchConfig) -> None:
         except ConfigError as error:
             faults += error.faults
     if faults:
-        raise ConfigError(faults, config.model_dump())
+        raise ConfigError(faults, config.tree())

@@ -14,8 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
 from alerts.secrets import Secret
 from ingest.errors import BrokerError
-from plumewatch.config.faults import ConfigError, ConfigFault
-from plumewatch.config.load import toml_fault
+from plumewatch.config.faults import ConfigError, ConfigFault, toml_fault
 from plumewatch.config.sections.web import WebConfig
 
 if TYPE_CHECKING:

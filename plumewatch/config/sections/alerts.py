@@ -68,6 +68,8 @@ class SilenceConfig(BaseModel, extra="forbid", frozen=True):
     """Id of the `[[room]]`; a room or a building must be given."""
     building: Annotated[str, Field(max_length=80)] = ""
     """Name of the building."""
+    site: Annotated[str, Field(max_length=80)] = ""
+    """Id of the `[[site]]` of the building, if there are several."""
     floor: Annotated[str, Field(max_length=80)] = ""
     """Name of the floor of the building; all floors if left out."""
     kind: EventKind | None = None

@@ -61,7 +61,7 @@ class ZoneConfig(BaseModel, extra="forbid", frozen=True):
     floor: Annotated[str, Field(max_length=80)] = ""
     """Name of the floor; if left out, all floors without a zone of their own."""
     site: Annotated[str, Field(max_length=80)] = ""
-    """Name of the school, if there are several."""
+    """Id of its `[[site]]`, if there are several."""
     next: Annotated[list[str], Field(max_length=100)] = []
     """Zones one stair or passage away, in both directions."""
 
@@ -82,6 +82,8 @@ class BellsConfig(BaseModel, extra="forbid", frozen=True):
 
     id: Id
     """Id of the schedule."""
+    site: Annotated[str, Field(max_length=80)] = ""
+    """Id of its `[[site]]`; of all sites without a schedule of their own if left out."""
     days: Days | None = None
     """Weekdays of the schedule; every day if left out."""
     dates: Annotated[list[Date], Field(max_length=400)] = []
@@ -99,6 +101,8 @@ class HolidayConfig(BaseModel, extra="forbid", frozen=True):
 
     name: Name
     """Name, for whoever reads the file."""
+    site: Annotated[str, Field(max_length=80)] = ""
+    """Id of its `[[site]]`; of all sites if left out."""
     first: Date
     """First day."""
     last: Date | None = None
@@ -110,6 +114,8 @@ class TermConfig(BaseModel, extra="forbid", frozen=True):
 
     name: Name
     """Unique name in reports, such as `Fall 2026`."""
+    site: Annotated[str, Field(max_length=80)] = ""
+    """Id of its `[[site]]`; of all sites without terms of their own if left out."""
     first: Date
     """First day."""
     last: Date
@@ -136,6 +142,8 @@ class ShiftConfig(BaseModel, extra="forbid", frozen=True):
     """Receiver that it belongs to."""
     people: People = []
     """Ids of staff."""
+    site: Annotated[str, Field(max_length=80)] = ""
+    """Id of its `[[site]]`, by whose bells and time zone it runs; all sites if left out."""
     zones: Annotated[list[str], Field(max_length=1000)] = []
     """Zones where they are; everywhere if left out."""
     periods: Annotated[list[Name], Field(max_length=60)] = []

@@ -6,7 +6,18 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from plumewatch.config.sections.common import FalseAlarms, Id, Name
+from plumewatch.config.sections.common import FalseAlarms, Id, Name, TimeZone
+
+
+class SiteConfig(BaseModel, extra="forbid", frozen=True):
+    """One school of several, which may instead be the file `sites/ID.toml` with all its entries."""
+
+    id: Id
+    """Id in this file, addresses and file names; in a folder of sites, the name of the file."""
+    name: Name
+    """Name of the school."""
+    timezone: TimeZone | None = None
+    """IANA time zone of the school; the top-level `timezone` if left out."""
 
 
 class RoomConfig(BaseModel, extra="forbid", frozen=True):
@@ -21,7 +32,7 @@ class RoomConfig(BaseModel, extra="forbid", frozen=True):
     floor: Annotated[str, Field(max_length=80)] = ""
     """Name of the floor; rooms of one floor share storms."""
     site: Annotated[str, Field(max_length=80)] = ""
-    """Name of the school, if one service monitors several; the top-level `site` if left out."""
+    """Id of its `[[site]]`, if there are several."""
     kind: Annotated[str, Field(min_length=1, max_length=40)] = "restroom"
     """Kind of room, label `room_type` in routes."""
 

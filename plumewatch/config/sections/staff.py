@@ -43,6 +43,10 @@ class StaffConfig(BaseModel, extra="forbid", frozen=True):
     """Name that others see; prefer a duty to a person's name."""
     role: Literal["staff", "facilities", "analyst", "admin"] = "staff"
     """Permissions on the staff page; also a receiver of that name."""
+    sites: Annotated[list[Name], Field(max_length=1000)] = []
+    """Ids of the `[[site]]` that they see and are notified of, or `["*"]` for all; must be given if
+    there are several.
+    """
     notify: Annotated[list[TargetConfig], Field(max_length=8)] = []
     """Channels in order of preference; if one fails, the next is tried."""
     quiet_hours: Annotated[list[QuietHoursConfig], Field(max_length=14)] = []

@@ -108,7 +108,8 @@ def test_a_valid_configuration_becomes_a_roster():
     assert [shift.id for shift in roster.shifts] == ["day"]
     assert roster.receivers["hall"].leads == {"North": ("kim",)}
     assert roster.receivers["facilities"].people == ("fix",)
-    assert len(roster.timetable.holidays) == 1
+    (timetable,) = roster.timetables.values()
+    assert len(timetable.holidays) == 1
 
 
 def test_without_routing_each_role_is_a_receiver():

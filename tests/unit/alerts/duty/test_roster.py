@@ -240,7 +240,7 @@ def gaps_of(found, *rooms, days=2):
 
 
 def test_gaps_are_periods_without_anybody_in_reach():
-    found = roster(lessons("a", "1", "north-2"), timetable=TIMETABLE)
+    found = roster(lessons("a", "1", "north-2"), timetables={"": TIMETABLE})
     assert [(when, gap.room) for when, gap in gaps_of(found, ("North", "2"), ("Annex", ""))] == [
         ("Mon 08:00-10:00", "Annex"),
         ("Mon 10:00-12:00", "North2"),
@@ -258,13 +258,15 @@ def test_a_part_of_a_period_is_a_gap_too():
         datetime(2026, 9, 7, 13, 30, tzinfo=UTC),
         remove="a",
     )
-    found = roster(lessons("a", "12", "north-2", overrides=(change,)), timetable=TIMETABLE)
+    found = roster(lessons("a", "12", "north-2", overrides=(change,)), timetables={"": TIMETABLE})
     assert [when for when, _ in gaps_of(found, ("North", "2"))] == ["Mon 09:00-09:30"]
 
 
 def test_somebody_without_an_address_is_as_good_as_nobody_and_is_named():
     found = roster(
-        lessons("a", "12", "north-2"), timetable=TIMETABLE, reachable=frozenset({"principal"})
+        lessons("a", "12", "north-2"),
+        timetables={"": TIMETABLE},
+        reachable=frozenset({"principal"}),
     )
     (first, gap), *_ = gaps_of(found, ("North", "2"))
     assert (first, gap.no_address) == ("Mon 08:00-10:00", ("a",))
@@ -297,8 +299,8 @@ def test_parts_of_a_period_that_no_shift_covers_in_any_week(shifts, expected):
             )
             for k, (a, b) in enumerate(shifts)
         ),
-        timetable=timetable,
+        timetables={"": timetable},
     )
     assert weekly_gaps(found, "staff") == [
-        ("usual", f"period 1 ({hours})", ("mon",)) for hours in expected
+        ("", "usual", f"period 1 ({hours})", ("mon",)) for hours in expected
     ]

@@ -1,0 +1,95 @@
+"""Several schools in one configuration: `[[site]]` entries, or a file of each school.
+
+`sites/north.toml` beside the configuration is the site `north`: its `name` and `timezone`, and
+entries of these sections, which belong to it without saying so. What is common to all schools stays
+in the configuration itself. The parts are joined before anything is checked, so each check sees
+all, and each fault of an entry names the file that has it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any, Final
+
+from plumewatch.config.faults import ConfigError, ConfigFault, ConfigTree, toml_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+FOLDER: Final = "sites"
+ALL: Final = "*"
+"""In `sites` of a person: all sites."""
+_OF_ITS_SITE: Final = frozenset({"room", "zone", "bells", "holiday", "term", "shift", "silence"})
+_SECTIONS: Final = (*sorted(_OF_ITS_SITE), "sensor", "staff", "receiver", "override")
+_OWN: Final = ("name", "timezone")
+_MAX_BYTES: Final = 4_000_000
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a file; raises `ConfigError` or `OSError`."""
+    raw = path.read_bytes()
+    if len(raw) > _MAX_BYTES:
+        raise ConfigError([ConfigFault(str(path), "too large", "at most 4 MB")])
+    try:
+        return tomllib.loads(raw.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        fault = ConfigFault(str(path), toml_fault(raw, error), "must be valid TOML in UTF-8")
+        raise ConfigError([fault]) from error
+
+
+def with_sites(tree: Mapping[str, Any], folder: Path) -> ConfigTree:
+    """Return a configuration with the files of its sites, from the folder beside it."""
+    joined = normal(tree)
+    for path in sorted((folder / FOLDER).glob("*.toml")):
+        name = f"{FOLDER}/{path.name}"
+        try:
+            found = read_toml(path)
+        except ConfigError as error:
+            joined.faults += (fault._replace(path=name) for fault in error.faults)
+        except OSError as error:
+            why = error.strerror or "unreadable"
+            joined.faults.append(ConfigFault(name, why, "must be readable"))
+        else:
+            joined.faults += _join(joined, found, path.stem, name)
+    return joined
+
+
+def normal(tree: Mapping[str, Any]) -> ConfigTree:
+    """Return a configuration with its sites under `sites`, and their common name under `site`."""
+    found = ConfigTree(tree)
+    if isinstance(found.get("site"), list):
+        found["sites"] = found.pop("site")
+    if "site" not in found and "district" in found:
+        found["site"] = found.pop("district")
+    if isinstance(tree, ConfigTree):
+        found.files, found.faults = tree.files, tree.faults
+    return found
+
+
+def _join(
+    joined: ConfigTree, found: Mapping[str, Any], site: str, file: str
+) -> Iterator[ConfigFault]:
+    _add(joined, "sites", {"id": site} | {k: found[k] for k in _OWN if k in found}, file)
+    for key, entries in found.items():
+        if key in _OWN:
+            continue
+        if key not in _SECTIONS or not isinstance(entries, list):
+            allowed = f"must be one of {', '.join(_OWN)}, or [[{']], [['.join(_SECTIONS)}]]"
+            yield ConfigFault(f"{file}: {key}", "no key of a site", allowed)
+            continue
+        for number, entry in enumerate(entries, 1):
+            own = entry
+            if isinstance(entry, dict):
+                own = {"site": site, **entry} if key in _OF_ITS_SITE else entry
+                own = {"sites": [site], **entry} if key == "staff" else own
+                if own.get("site", site) != site:
+                    where = f"{file}: [[{key}]] {entry.get('id') or f'number {number}'}: site"
+                    yield ConfigFault(where, repr(own["site"]), f"must be left out, or {site!r}")
+            _add(joined, key, own, file)
+
+
+def _add(joined: ConfigTree, section: str, entry: object, file: str) -> None:
+    entries = joined[section] = list(joined.get(section, ()))
+    joined.files[section, len(entries)] = file
+    entries.append(entry)
