@@ -9,6 +9,7 @@ from alerts.outbound.series_records import DueRecords, mark_all
 from plumewatch.config.report_settings import school_of
 from plumewatch.service.supervisor import Task
 from storage.sqlite import transaction
+from storage.timeseries.influx import BATCH, IN_FLIGHT
 from storage.timeseries.writer import RECORD_REASON, SeriesWriter, WriterSettings
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 _GATHER_S: Final = 0.05
 """How long readings that arrive one by one are gathered into a batch."""
-_INFLUX_BATCH: Final = 20_000
-"""Readings of one write, some 4 MB: an InfluxDB 3 takes 10 MB, and a second for any number."""
 _RECORDS_GATHER_S: Final = 1.0
 """An incident changes several times in its first second, and its notice goes first."""
 
@@ -40,9 +39,10 @@ class SeriesWriters:
         series, in_series = resources.series, resources.in_series
         has_school = school_of(resources.config).has_school
         self._due = DueRecords(resources.paths.state, series, has_school)
-        settings = WriterSettings(pace_s=_GATHER_S)
+        settings, send = WriterSettings(pace_s=_GATHER_S), None
         if resources.config.timeseries.url:
-            settings = replace(settings, batch=_INFLUX_BATCH)
+            settings = replace(settings, batch=BATCH, in_flight=IN_FLIGHT)
+            send = resources.send_readings
         self.readings = SeriesWriter(
             "the series",
             series,
@@ -50,6 +50,7 @@ class SeriesWriters:
             write_dead_letters,
             in_series,
             resources.clock,
+            send=send,
             settings=settings,
         )
         self.records = SeriesWriter(

@@ -1,8 +1,8 @@
 """The consumer that fills a time-series store from the journal.
 
 Nothing is lost while the store is away for an hour or a week, and memory stays flat: what waits is
-the journal on the disk, of which one batch at a time is in memory. A reading that a store refuses
-neither stops the others nor is dropped silently.
+the journal on the disk, of which a few batches at a time are in memory. A reading that a store
+refuses neither stops the others nor is dropped silently.
 
 Order of operations:
 
@@ -18,6 +18,11 @@ Order of operations:
    (`bisect_rejected`). Each becomes a dead letter ``series_refused``, durable before the cursor
    passes it. After `refused_in_a_row` of them there is a pause as in 4: the store is probably set
    up wrong.
+
+A store that takes long for any number of readings (an InfluxDB 3: a second) gets several full
+batches at once, in the order of the journal. The cursor follows the oldest of them alone, whichever
+are stored before it. If the oldest is refused or fails, the others are awaited, and sent again once
+it is stored: a crash or a failure repeats batches and never skips one.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
@@ -94,6 +100,16 @@ def bisect_rejected(
         yield from bisect_rejected(store, batch[half:])
 
 
+async def _sent(
+    send: Callable[[Sequence[T]], Awaitable[None]], entries: Sequence[tuple[int, T]]
+) -> StorageError | None:
+    try:
+        await send([item for _, item in entries])
+    except StorageError as error:
+        return error
+    return None
+
+
 class InThread(Protocol):
     """Runs blocking work elsewhere."""
 
@@ -126,6 +142,7 @@ class SeriesStore(Protocol[S_contra]):
 class WriterSettings:
     """How a writer works.
 
+    - `in_flight`: full batches that are sent at once.
     - `first_pause_s`, `last_pause_s`: pause after the first failure, and the longest.
     - `refused_in_a_row`: refused readings without an accepted one between, before a pause.
     - `pace_s`: shortest time between the beginnings of two batches that are not full.
@@ -134,6 +151,7 @@ class WriterSettings:
     """
 
     batch: int = 2_000
+    in_flight: int = 1
     first_pause_s: float = 1.0
     last_pause_s: float = 60.0
     refused_in_a_row: int = 100
@@ -157,7 +175,8 @@ class SeriesWriter(Generic[S]):
     """Fill one store, from `Journal.read` or a function like it.
 
     ``await write_dead_letters(letters)`` returns once they are durable; `store` and `read` may
-    block and run through `in_thread`.
+    block and run through `in_thread`. ``await send(items)`` stores items without a cursor, several
+    times at once; without it batches are written one after the other.
     """
 
     def __init__(
@@ -169,6 +188,7 @@ class SeriesWriter(Generic[S]):
         in_thread: InThread,
         clock: Callable[[], float],
         *,
+        send: Callable[[Sequence[S]], Awaitable[None]] | None = None,
         settings: WriterSettings | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -180,6 +200,7 @@ class SeriesWriter(Generic[S]):
         self._write_dead_letters = write_dead_letters
         self._in_thread = in_thread
         self._clock = clock
+        self._send = send
         self._settings = settings or WriterSettings()
         self._sleep = sleep
         self._jitter = random.Random()  # noqa: S311 - spreads retries, hides nothing
@@ -221,13 +242,51 @@ class SeriesWriter(Generic[S]):
             return
 
     async def _advance(self) -> int:
-        """Read and write one batch; how many places of the journal it was."""
+        """Read and write what is next; how many places of the journal the first batch was."""
         before = await self._in_thread(self._store.cursor)
         self.state.cursor = before
         entries, cursor = await self._in_thread(self._read, before, self._settings.batch)
-        if cursor > before:
+        if self._send is not None and cursor - before >= self._settings.batch:
+            await self._write_several(self._send, entries, cursor)
+        elif cursor > before:
             await self._write(entries, cursor)
         return cursor - before
+
+    async def _write_several(
+        self,
+        send: Callable[[Sequence[S]], Awaitable[None]],
+        entries: Sequence[tuple[int, S]],
+        cursor: int,
+    ) -> None:
+        """Write a full batch, and at once those behind it, while they are full and none fails."""
+        waiting: deque[tuple[Sequence[tuple[int, S]], int, asyncio.Task[StorageError | None]]]
+        waiting, full, failure = deque(), True, None
+        following: Sequence[tuple[int, S]] | None = entries
+        async with asyncio.TaskGroup() as group:  # it awaits what is left in flight
+            try:
+                while failure is None and (following is not None or waiting):
+                    if following is not None:
+                        waiting.append(
+                            (following, cursor, group.create_task(_sent(send, following)))
+                        )
+                        following = None
+                    if full and len(waiting) < self._settings.in_flight:
+                        found, end = await self._in_thread(self._read, cursor, self._settings.batch)
+                        full = end - cursor >= self._settings.batch
+                        if full:
+                            following, cursor = found, end
+                        continue
+                    entries, behind, task = waiting.popleft()
+                    failure = await task
+                    if failure is None:
+                        await self._in_thread(self._store.write, [], behind)
+                        self._count(len(entries), behind)
+            except StorageError as error:  # of the journal, or of the file of the cursor
+                failure = error
+        if isinstance(failure, BatchRefusedError):
+            await self._write(entries, behind)
+        elif failure is not None:
+            raise failure
 
     async def _write(self, entries: Sequence[tuple[int, S]], cursor: int) -> None:
         """Write entries in order; each one refused for good becomes a dead letter."""
@@ -235,10 +294,7 @@ class SeriesWriter(Generic[S]):
         def store(part: Sequence[tuple[int, S]]) -> None:
             end = cursor if not part or part[-1] is entries[-1] else part[-1][0]
             self._store.write([item for _, item in part], end)
-            self.state.stored += len(part)
-            self.state.cursor = end
-            self._in_a_row = 0 if part else self._in_a_row
-            self._recovered()
+            self._count(len(part), end)
 
         rejected = bisect_rejected(store, entries)
         while found := await self._in_thread(next, rejected, None):
@@ -247,6 +303,12 @@ class SeriesWriter(Generic[S]):
             end = cursor if entry is entries[-1] else entry[0]
             await self._in_thread(self._store.write, [], end)
             self.state.cursor = end
+
+    def _count(self, stored: int, cursor: int) -> None:
+        self.state.stored += stored
+        self.state.cursor = cursor
+        self._in_a_row = 0 if stored else self._in_a_row
+        self._recovered()
 
     async def _refused(self, entry: tuple[int, S], error: BatchRefusedError) -> None:
         if self._in_a_row and self._in_a_row % self._settings.refused_in_a_row == 0:

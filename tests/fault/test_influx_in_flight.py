@@ -1,0 +1,190 @@
+"""An InfluxDB 3 takes a second a write: several at once, and the cursor behind the oldest."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from detection.quantities import COLUMNS, QUANTITIES
+from storage.journal import Journal
+from storage.reading import Reading
+from storage.registry import Registry, Room, Sensor
+from storage.timeseries.influx import BATCH, IN_FLIGHT, InfluxSeries
+from storage.timeseries.influx_http import InfluxSettings
+from storage.timeseries.writer import SeriesWriter, WriterSettings
+from tests.support.influx import FakeServer
+
+T = 1_790_000_000.0
+WAIT_S = 60
+REQUIRED_PER_S = 8_000
+TAKEN_MB = 10
+ROOT = Path(__file__).parents[2]
+REGISTRY = Registry.of([Room("r", "R", "", "B", "S")], [Sensor("s", "r")])
+CHILD = """
+import asyncio, sys
+from pathlib import Path
+from tests.fault.test_influx_in_flight import drain
+asyncio.run(drain(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+"""
+
+
+class Influx3:
+    """Remembers points; `answer` decides when and how a write is answered, by its first time."""
+
+    def __init__(self, answer=lambda _first: 204):
+        self.answer = answer
+        self.points = set()
+        self.bytes = []
+        self.waiting = self.most = 0
+        self.changed = threading.Condition()
+
+    def __call__(self, _method, path, _query, _headers, body):
+        if path == "/ping":
+            return 200, {}, b'{"version":"3.7.0"}'
+        if path != "/api/v3/write_lp":
+            found = [{"iox::database": "air"}] if "configure" in path else {"results": [{}]}
+            return 200, {"Content-Type": "application/json"}, json.dumps(found).encode()
+        if not body.strip():
+            return 400, {}, b'{"code":"invalid","message":"incoming write was empty"}'
+        times = [int(line.rpartition(b" ")[2]) // 10**9 - int(T) for line in body.split(b"\n")]
+        with self.changed:
+            self.waiting += 1
+            self.most = max(self.most, self.waiting)
+            self.bytes.append(len(body))
+            self.changed.notify_all()
+        status = self.answer(times[0])
+        with self.changed:
+            self.waiting -= 1
+            if status == 204:
+                self.points.update(times)
+            self.changed.notify_all()
+        return status, {}, b""
+
+    def until(self, condition):
+        """Return once a condition holds, at most after `WAIT_S`."""
+        with self.changed:
+            assert self.changed.wait_for(condition, WAIT_S)
+
+
+async def drain(folder, url, batch, in_flight=IN_FLIGHT):
+    """Write a journal into the series as the service does, until the cursor is at its end."""
+    journal = Journal(folder / "journal.db")
+    journal.open()
+    settings = InfluxSettings(url, "air")
+    with InfluxSeries(settings, REGISTRY, folder / "influx.db") as series:
+        failures = []
+
+        async def send(items):
+            await asyncio.to_thread(series.add, items)
+
+        async def write_dead_letters(letters):
+            raise AssertionError(letters)
+
+        async def sleep(_):
+            failures.append(writer.state.failing)
+
+        writer = SeriesWriter(
+            "influx",
+            series,
+            journal.read,
+            write_dead_letters,
+            asyncio.to_thread,
+            lambda: T,
+            send=send,
+            settings=WriterSettings(batch=batch, in_flight=in_flight),
+            sleep=sleep,
+        )
+        task = asyncio.create_task(writer.run())
+        async with asyncio.timeout(WAIT_S):
+            while series.cursor() < journal.last_offset():  # noqa: ASYNC110 - it is in a file
+                await asyncio.sleep(0.02)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        stale = series.unaveraged()
+    journal.close()
+    return failures, stale
+
+
+def accepted(folder, count, keys=("pm25",)):
+    """A journal of readings, one a second."""
+    values = {key: QUANTITIES[key].high / 3 for key in keys}
+    with contextlib.closing(Journal(folder / "journal.db")) as journal:
+        journal.open()
+        for at in range(0, count, 10_000):
+            several = range(at, min(at + 10_000, count))
+            journal.commit([Reading("s", T + k, T + k, values) for k in several])
+
+
+async def test_a_second_a_write_is_enough_for_more_than_8000_readings_a_second(tmp_path):
+    """The server answers when as many writes wait as the service keeps in flight."""
+    accepted(tmp_path, 2 * IN_FLIGHT * BATCH, COLUMNS)
+    influx = Influx3()
+    rounds = threading.Barrier(IN_FLIGHT)
+
+    def answer(_first):
+        rounds.wait(WAIT_S)
+        return 204
+
+    influx.answer = answer
+    with FakeServer(influx) as server:
+        await drain(tmp_path, server.url, BATCH)
+    assert influx.points == set(range(2 * IN_FLIGHT * BATCH))
+    assert len(influx.bytes) == 2 * IN_FLIGHT  # two seconds, had each taken one
+    assert IN_FLIGHT * BATCH > 3 * REQUIRED_PER_S
+    assert max(influx.bytes) < TAKEN_MB * 750_000  # of all quantities, with all digits
+    assert influx.most == IN_FLIGHT
+
+
+async def test_a_failure_of_the_oldest_sends_the_others_again_behind_it(tmp_path):
+    accepted(tmp_path, 500)
+    influx = Influx3()
+    seen = []
+
+    def answer(first):
+        seen.append(first)
+        if first == 0 and seen.count(0) == 1:
+            influx.until(lambda: {100, 200} <= {p for p in influx.points if p % 100 == 0})
+            return 503
+        return 204
+
+    influx.answer = answer
+    with FakeServer(influx) as server:
+        failures, stale = await drain(tmp_path, server.url, 100)
+    assert influx.points == set(range(500))
+    assert len(failures) == 1
+    assert [seen.count(first) for first in (0, 100, 200)] == [2, 2, 2]
+    assert stale == 2  # both quarters of an hour will be averaged
+
+
+def test_killed_while_the_oldest_is_under_way_the_cursor_has_not_passed_it(tmp_path):
+    """Batches behind it are stored, and the writer is killed with -9 before it is answered."""
+    accepted(tmp_path, 1_000)
+    influx, killed = Influx3(), threading.Event()
+
+    def answer(first):
+        if first == 0 and not killed.is_set():
+            killed.wait(WAIT_S)
+            return 503  # not stored, and nobody is there to hear it
+        return 204
+
+    influx.answer = answer
+    with FakeServer(influx) as server:
+        command = [sys.executable, "-c", CHILD, str(tmp_path), server.url, "100"]
+        with subprocess.Popen(command, cwd=ROOT) as child:
+            influx.until(lambda: {100, 200} <= influx.points)
+            with influx.changed:  # time for what must not come: a batch beyond the three
+                assert not influx.changed.wait_for(lambda: 300 in influx.points, 0.5)
+            child.kill()
+        killed.set()
+        influx.until(lambda: influx.waiting == 0)
+        assert 0 not in influx.points
+        with InfluxSeries(InfluxSettings(server.url), REGISTRY, tmp_path / "influx.db") as series:
+            assert series.cursor() == 0
+        asyncio.run(drain(tmp_path, server.url, 100))
+    assert influx.points == set(range(1_000))
