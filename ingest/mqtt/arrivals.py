@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ingest.message import Message, never_set
-from ingest.mqtt.canary import CANARY_TOPICS, Canary
+from ingest.mqtt.canary import Canary, is_canary
 from ingest.mqtt.examine import DROPPED, STORED
+from ingest.mqtt.link import DUP, QOS, RETAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from paho.mqtt.client import Client as PahoClient
-    from paho.mqtt.client import MQTTMessage
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +25,7 @@ MAX_GROUP: Final = 500
 
 
 MAX_UNACKNOWLEDGED_QOS0: Final = 20_000
+_LOOK_S: Final = 0.001
 
 
 @dataclass(slots=True)
@@ -72,16 +72,6 @@ class SourceState:
             self.broker_dropped += new
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A message that waits for the intake loop."""
-
-    message: Message
-    packet_id: int
-    qos: int
-    canary: bool = False
-
-
 class Arrivals:
     """Messages of one connection between the network callback and the intake loop."""
 
@@ -92,69 +82,75 @@ class Arrivals:
         canary: Canary | None = None,
         step_of: Callable[[float], float] = never_set,
     ) -> None:
-        self._waiting: deque[Arrival] = deque()
+        self._waiting: deque[Message] = deque()
         self._clock = clock
         self._step_of = step_of
         self._state = state
         self._canary = canary
         self._unacknowledged_qos0 = 0
         self._live = False
+        self._looked = -math.inf
         self._arrived = asyncio.Event()
 
-    def on_message(self, _client: PahoClient, _userdata: object, raw: MQTTMessage) -> None:
-        """Take one message from the network; never blocks, never raises."""
-        try:
-            topic = raw.topic
-        except UnicodeDecodeError:
-            topic = raw._topic.decode("utf-8", "surrogateescape")  # noqa: SLF001 - .topic raises
+    def on_publish(self, name: bytes, payload: bytes, flags: int, packet_id: int) -> None:
+        """Take one message from the network; never blocks, never raises.
+
+        Whether the clock was set is looked at once in `_LOOK_S`, and as soon as it was.
+        """
+        topic = name.decode("utf-8", "surrogateescape")
         if topic.startswith("$SYS/"):
-            self._state.on_broker_count(topic, bytes(raw.payload))
+            self._state.on_broker_count(topic, payload)
             return
-        canary = topic.startswith(CANARY_TOPICS)
-        self._note_arrival(bytes(raw.payload), canary=canary)
-        self._state.received += not canary
-        if raw.qos == 0:
+        received, step = self._clock(), 0.0
+        if not 0 <= received - self._looked < _LOOK_S:
+            self._looked, step = received, self._step_of(received)
+            self._note_arrival()
+        if is_canary(topic):
+            self._on_canary(payload)
+        else:
+            self._state.received += 1
+        if not flags & QOS:
             if self._unacknowledged_qos0 >= MAX_UNACKNOWLEDGED_QOS0:
                 if self._state.dropped_qos0 == 0:
                     log.warning("dropping QoS 0 messages: more arrive than can be stored")
                 self._state.dropped_qos0 += 1
                 return
             self._unacknowledged_qos0 += 1
-        received = self._clock()
         message = Message(
-            topic=topic,
-            payload=bytes(raw.payload),
-            received=received,
-            retained=raw.retain,
-            duplicate=raw.dup,
-            packet=raw.mid if raw.qos else 0,
+            topic,
+            payload,
+            received,
+            retained=bool(flags & RETAIN),
+            duplicate=bool(flags & DUP),
+            packet=packet_id,
             live=self._live,
-            clock_step=self._step_of(received),
+            clock_step=step,
         )
-        self._waiting.append(Arrival(message, raw.mid, raw.qos, canary))
+        self._waiting.append(message)
         self._arrived.set()
 
-    def _note_arrival(self, payload: bytes, *, canary: bool) -> None:
-        if self._canary is None:
-            return
-        if self._canary.silent:
-            log.warning("messages arrive again")
-        if canary:
+    def _note_arrival(self) -> None:
+        if self._canary is not None:
+            if self._canary.silent:
+                log.warning("messages arrive again")
+            self._canary.on_arrival(time.monotonic())
+
+    def _on_canary(self, payload: bytes) -> None:
+        if self._canary is not None:
             before = self._canary.returned
             self._canary.on_return(payload, time.monotonic())
             self._live = self._live or self._canary.returned > before  # the broker keeps the order
-        else:
-            self._canary.on_arrival(time.monotonic())
 
     def __len__(self) -> int:
         """Return how many messages wait for the intake loop."""
         return len(self._waiting)
 
-    async def group(self) -> list[Arrival]:
+    async def group(self) -> list[Message]:
         """Wait for at least one message; return up to `MAX_GROUP`, oldest first."""
         while not self._waiting:
             self._arrived.clear()
             await self._arrived.wait()
         taken = [self._waiting.popleft() for _ in range(min(MAX_GROUP, len(self._waiting)))]
-        self._unacknowledged_qos0 -= sum(a.qos == 0 for a in taken)
+        if self._unacknowledged_qos0:
+            self._unacknowledged_qos0 -= sum(not message.packet for message in taken)
         return taken

@@ -21,6 +21,11 @@ CANARY_TOPICS: Final = "plumewatch/canary/"
 _OUTSTANDING: Final = 64
 
 
+def is_canary(topic: str) -> bool:
+    """Whether a topic is that of canaries, ours or another service's."""
+    return topic.startswith(CANARY_TOPICS)
+
+
 @dataclass(frozen=True, slots=True)
 class CanarySettings:
     """How often, and how long silence may last.

@@ -19,7 +19,7 @@ import aiomqtt
 
 from ingest.errors import BrokerError, BrokerReason
 from ingest.message import Message
-from ingest.mqtt.link import Link
+from ingest.mqtt.link import RETAIN, Link
 from storage.files import close_to_others, write_private
 
 if TYPE_CHECKING:
@@ -171,10 +171,14 @@ async def live_messages(
 
     Raises `BrokerError`: when the connection cannot be made or ends.
     """
+
+    def on_publish(name: bytes, payload: bytes, flags: int, _packet_id: int) -> None:
+        topic = name.decode("utf-8", "surrogateescape")
+        on_message(Message(topic, payload, clock(), retained=bool(flags & RETAIN)))
+
     client = new_client(settings, f"{settings.client_id}-tap", clean=True)
-    Link(client._client)  # noqa: SLF001 - it keeps itself in place
+    Link(client._client, on_publish)  # noqa: SLF001 - it keeps itself in place
     async with connected(client, settings):
         await client.subscribe([(topic, 0) for topic in topics])
-        async for raw in client.messages:
-            payload = raw.payload if isinstance(raw.payload, bytes) else b""
-            on_message(Message(str(raw.topic), payload, clock(), retained=bool(raw.retain)))
+        async for _ in client.messages:  # none: it waits for the end of the connection
+            pass

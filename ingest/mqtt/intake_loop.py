@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import structs
 
+from ingest.mqtt.canary import is_canary
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from ingest.intake import Outcome
     from ingest.message import Message
-    from ingest.mqtt.arrivals import Arrival, Arrivals, SourceState
+    from ingest.mqtt.arrivals import Arrivals, SourceState
     from ingest.mqtt.link import Link
     from storage.journal import DeadLetter
     from storage.reading import Reading
@@ -113,7 +115,7 @@ class IntakeLoop:
         self._clock = clock
         self._state = state
         self._most_per_s = most_per_s
-        self._unacknowledged: deque[Arrival] = deque()
+        self._unacknowledged: deque[Message] = deque()
 
     @property
     def is_behind(self) -> bool:
@@ -145,12 +147,12 @@ class IntakeLoop:
                 )
                 if canary.done():
                     canary.result()
-                group: list[Arrival] = []
+                group: list[Message] = []
                 if waiting.done():
                     group = waiting.result()
                     waiting = asyncio.ensure_future(self._arrivals.group())
                 self._unacknowledged.extend(group)
-                outcomes = [self._intake.on_message(a.message) for a in group if not a.canary]
+                outcomes = [self._intake.on_message(m) for m in group if not is_canary(m.topic)]
                 await self._store(outcomes, self._intake.on_time(self._clock()))
                 if group and self._most_per_s < math.inf:
                     await asyncio.sleep(len(group) / self._most_per_s)
@@ -167,14 +169,13 @@ class IntakeLoop:
     def _acknowledge(self) -> None:
         """Acknowledge, oldest first, up to the first message that waits in a join window."""
         held = self._intake.waiting_since()
-        unacknowledged = self._unacknowledged
-        done: list[Arrival] = []
-        while unacknowledged:
-            if held is not None and unacknowledged[0].message.received >= held:
+        done: list[Message] = []
+        while self._unacknowledged:
+            if held is not None and self._unacknowledged[0].received >= held:
                 break
-            done.append(unacknowledged.popleft())
-        self._link.acknowledge(arrival.packet_id for arrival in done if arrival.qos)
-        self._state.acknowledged += sum(not arrival.canary for arrival in done)
+            done.append(self._unacknowledged.popleft())
+        self._link.acknowledge(message.packet for message in done if message.packet)
+        self._state.acknowledged += sum(not is_canary(message.topic) for message in done)
 
     async def _store(self, outcomes: Sequence[Outcome], joined: Sequence[Reading]) -> None:
         if not outcomes and not joined:

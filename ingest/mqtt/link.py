@@ -1,10 +1,12 @@
 """Reading and acknowledging in large pieces.
 
-paho asks the kernel for every message four times or more and sends each acknowledgement by itself.
-Every such call releases the interpreter's lock and has to win it back from the threads that store
-and detect, which costs more than all the rest of a message. `Link` puts a buffer before paho's
-reads, filled once each time the socket is readable, and sends the acknowledgements of a group as
-one piece. What paho makes of the bytes is untouched, and so is their order.
+paho asks the kernel for every message four times or more, makes some ten objects of it, and sends
+each acknowledgement by itself. Every call of the kernel releases the interpreter's lock and has to
+win it back from the threads that store and detect. `Link` puts a buffer before paho's reads, filled
+once each time the socket is readable, and sends the acknowledgements of a group as one piece. Of a
+piece, it reads the PUBLISH packets that are whole itself (MQTT 3.1.1, QoS 0 and 1); paho gets the
+first packet, so that it knows that the connection lives, and all that is cut, large, malformed or
+of another type. Messages and their order are those of paho alone.
 """
 
 from __future__ import annotations
@@ -14,23 +16,36 @@ from typing import TYPE_CHECKING, Any, Final
 from paho.mqtt.enums import MessageType, MQTTErrorCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from paho.mqtt.client import Client as PahoClient
+    from paho.mqtt.client import MQTTMessage
+
+    OnPublish = Callable[[bytes, bytes, int, int], None]
 
 _PIECE: Final = 32_768
 """Bytes taken from the socket at once: some 150 readings, a few milliseconds of work."""
+_LARGE: Final = 16_383
+"""Bytes from which on the length of a packet takes three."""
+_PUBLISH: Final = 0x30
+QOS: Final = 0b110
+AT_LEAST_ONCE: Final = 0b010
+RETAIN: Final = 0b1
+DUP: Final = 0b1000
+"""Flags in the first byte of a PUBLISH packet."""
 
 
 class Link:
     """The reading and acknowledging side of a paho client that is not connected yet.
 
     `client`: driven by an event loop that calls its `loop_read` when the socket is readable.
+    `on_publish`: called with topic, payload, flags and packet id (0 at QoS 0) of each message.
     `session_present`: whether the broker has continued a session from before.
     """
 
-    def __init__(self, client: PahoClient) -> None:
+    def __init__(self, client: PahoClient, on_publish: OnPublish) -> None:
         self._client = client
+        self._on_publish = on_publish
         self._receive = client._sock_recv  # noqa: SLF001 - all reads of paho go through it
         self._loop_read = client.loop_read
         self._piece = b""
@@ -38,6 +53,7 @@ class Link:
         self._asked = False
         client._sock_recv = self._take  # type: ignore[method-assign]  # noqa: SLF001
         client.loop_read = self._read  # type: ignore[method-assign]
+        client.on_message = self._on_message
         self.session_present = False
         self._on_connect = client.on_connect
         client.on_connect = self._connected
@@ -47,9 +63,14 @@ class Link:
         if self._on_connect is not None:
             self._on_connect(client, data, flags, *rest)
 
+    def _on_message(self, _client: PahoClient, _data: object, raw: MQTTMessage) -> None:
+        flags = raw.dup << 3 | raw.qos << 1 | raw.retain
+        topic = raw._topic  # noqa: SLF001 - .topic raises where it is no UTF-8
+        self._on_publish(topic, bytes(raw.payload), flags, raw.mid if raw.qos else 0)
+
     def acknowledge(self, packet_ids: Iterable[int]) -> None:
         """Send PUBACKs in this order, as one piece."""
-        acks = b"".join(b"\x40\x02" + packet_id.to_bytes(2) for packet_id in packet_ids)
+        acks = b"".join([b"\x40\x02" + packet_id.to_bytes(2) for packet_id in packet_ids])
         if acks:
             self._client._packet_queue(MessageType.PUBACK, acks, 0, 1)  # noqa: SLF001
 
@@ -60,6 +81,32 @@ class Link:
             code = self._loop_read(max_packets)
             if code != MQTTErrorCode.MQTT_ERR_SUCCESS or self._at == len(self._piece):
                 return code
+            if not self._client._in_packet["command"]:  # noqa: SLF001 - paho is between packets
+                self._at = self._publishes(self._piece, self._at)
+                if self._at == len(self._piece):
+                    return code
+
+    def _publishes(self, piece: bytes, at: int) -> int:
+        """Hand on the whole PUBLISH packets from a place on; return where they end."""
+        on_publish, end = self._on_publish, len(piece)
+        while at + 4 < end:
+            flags, size, begin = piece[at], piece[at + 1], at + 2
+            if flags & 0xF0 != _PUBLISH or flags & QOS > AT_LEAST_ONCE:
+                break
+            if size > 127:
+                size += (piece[begin] << 7) - 128
+                begin += 1
+                if size > _LARGE:
+                    break
+            name, stop = begin + 2, begin + size
+            id_at = name + (piece[begin] << 8 | piece[begin + 1])
+            body = id_at + 2 if flags & QOS else id_at
+            if stop > end or body > stop or id_at == name:
+                break
+            packet_id = int.from_bytes(piece[id_at:body])
+            on_publish(piece[name:id_at], piece[body:stop], flags & 0xF, packet_id)
+            at = stop
+        return at
 
     def _take(self, bufsize: int) -> bytes:
         """Return some bytes, of at most one piece of the socket until `_read` is called anew."""

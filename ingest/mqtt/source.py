@@ -177,8 +177,7 @@ class MqttSource:
         client = new_client(self._settings, self._settings.client_id, clean=False)
         arrivals = Arrivals(self._clock, self.state, self.canary, self._step_of)
         client._client.manual_ack_set(on=True)  # noqa: SLF001 - aiomqtt has no manual mode
-        link = Link(client._client)  # noqa: SLF001 - the client underneath
-        client._client.on_message = arrivals.on_message  # noqa: SLF001 - aiomqtt hides `dup`
+        link = Link(client._client, arrivals.on_publish)  # noqa: SLF001 - the client underneath
         loop = IntakeLoop(
             *(link, arrivals, self._intake, self._commit, self._clock, self.state),
             most_per_s=self._most_per_s,

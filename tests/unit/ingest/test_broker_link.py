@@ -1,12 +1,14 @@
 """Large pieces change nothing but the number of system calls."""
 
 import asyncio
+import contextlib
 import json
 import socket
 import ssl
 import struct
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.client import Client
@@ -23,16 +25,16 @@ from tests.support.service import Publisher
 TOPIC = b"plumewatch/v1/b2/reading"
 
 
-def publish(packet_id, payload, qos=1):
+def publish(packet_id, payload, qos=1, topic=TOPIC, *, dup=False, retain=False):
     """One PUBLISH packet."""
-    body = struct.pack(">H", len(TOPIC)) + TOPIC
+    body = struct.pack(">H", len(topic)) + topic
     body += struct.pack(">H", packet_id) * (qos > 0) + payload
     length, encoded = len(body), b""
     while True:
         length, low = divmod(length, 128)
         encoded += bytes([low | 0x80 * (length > 0)])
         if not length:
-            return bytes([0x30 | qos << 1]) + encoded + body
+            return bytes([0x30 | dup << 3 | qos << 1 | retain]) + encoded + body
 
 
 class Socket:
@@ -68,8 +70,7 @@ def client_of(socket):
     client = Client(CallbackAPIVersion.VERSION2)
     client.manual_ack_set(on=True)
     given = []
-    client.on_message = lambda _client, _data, m: given.append((m.mid, m.qos, m.payload))
-    link = Link(client)
+    link = Link(client, lambda *message: given.append(message))
     client._sock = socket
     return client, link, given
 
@@ -79,19 +80,42 @@ def split(stream, cuts):
     return [stream[a:b] for a, b in zip([0, *ends], ends, strict=False) if b > a]
 
 
-@given(
-    st.lists(st.tuples(st.integers(1, 65_535), st.binary(max_size=300), st.sampled_from([0, 1]))),
-    st.lists(st.integers(1, 5_000), max_size=20),
+MESSAGES = st.tuples(
+    st.integers(1, 65_535),
+    st.one_of(st.binary(max_size=300), st.integers(16_300, 16_500).map(bytes)),
+    st.sampled_from([0, 1]),
+    st.sampled_from([TOPIC, b"t", b"\xff/\xfe"]),
+    st.booleans(),
+    st.booleans(),
 )
+
+
+@given(st.lists(MESSAGES), st.lists(st.integers(1, 5_000), max_size=20))
 def test_any_pieces_give_the_same_messages(messages, cuts):
-    stream = b"".join(publish(*message) for message in messages)
+    stream = b"\xd0\x00".join(
+        publish(*message, dup=dup, retain=retain) for *message, dup, retain in messages
+    )
     socket = Socket(split(stream, cuts))
     client, _, given = client_of(socket)
     while socket.pieces:
         before = socket.calls
         assert client.loop_read() == MQTTErrorCode.MQTT_ERR_SUCCESS
         assert socket.calls == before + 1
-    assert given == [(mid if qos else 0, qos, body) for mid, body, qos in messages]
+    assert given == [
+        (topic, body, dup << 3 | qos << 1 | retain, mid if qos else 0)
+        for mid, body, qos, topic, dup, retain in messages
+    ]
+
+
+@pytest.mark.parametrize(
+    "broken", [b"\x30\x06\x00\x09abcd", b"\x32\x04\x00\x01ab", b"\x30\x03\x00\x00a"]
+)
+def test_a_malformed_message_ends_the_connection_behind_what_came_before(broken):
+    socket = Socket([publish(1, b"a") + publish(2, b"b") + broken + publish(3, b"c")])
+    client, _, given = client_of(socket)
+    with contextlib.suppress(struct.error):  # aiomqtt ends the connection
+        assert client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS
+    assert [body for _, body, _, _ in given] == [b"a", b"b"]
 
 
 def test_a_message_larger_than_a_piece():
@@ -100,7 +124,7 @@ def test_a_message_larger_than_a_piece():
     client, _, given = client_of(socket)
     while socket.pieces:
         client.loop_read()
-    assert given == [(7, 1, payload), (8, 1, b"next")]
+    assert given == [(TOPIC, payload, 2, 7), (TOPIC, b"next", 2, 8)]
 
 
 def test_the_end_of_the_stream_is_a_lost_connection_after_what_came_before():
@@ -111,7 +135,7 @@ def test_the_end_of_the_stream_is_a_lost_connection_after_what_came_before():
     client.loop_read()
     assert not lost
     client.loop_read()
-    assert given == [(1, 1, b"a")]
+    assert given == [(TOPIC, b"a", 2, 1)]
     assert len(lost) == 1
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import time
-from types import SimpleNamespace
 
 import pytest
 from paho.mqtt.client import Client
@@ -19,23 +18,16 @@ from ingest.mqtt.arrivals import Arrivals, SourceState
 from ingest.mqtt.canary import CanarySettings
 from ingest.mqtt.connection import BrokerSettings
 from ingest.mqtt.examine import examine
+from ingest.mqtt.link import AT_LEAST_ONCE, DUP, RETAIN
 from ingest.mqtt.source import MqttSource
 from ingest.mqtt.subscriptions import Subscriptions
 from storage.errors import StorageUnavailableError
+from storage.reading import ClockSteps
 from tests.support.broker import Mosquitto, free_port
 from tests.support.service import Publisher
 
 TOPIC = "plumewatch/v1/b2/reading"
 EVERY = "plumewatch/v1/+/reading"
-
-
-def raw(topic=b"plumewatch/v1/b2/reading", payload=b"{}", qos=1, mid=1, **more):
-    def text(self):
-        return self._topic.decode()
-
-    kind = type("Raw", (SimpleNamespace,), {"topic": property(text)})
-    fields = {"retain": False, "dup": False} | more
-    return kind(_topic=topic, payload=payload, qos=qos, mid=mid, **fields)
 
 
 class TestArrivals:
@@ -44,26 +36,23 @@ class TestArrivals:
         return Arrivals(lambda: 7.0, SourceState())
 
     async def test_in_order_with_the_flags_of_the_broker(self, arrivals):
-        arrivals.on_message(None, None, raw(mid=3, dup=True))
-        arrivals.on_message(None, None, raw(mid=4, retain=True))
+        arrivals.on_publish(TOPIC.encode(), b"{}", DUP | AT_LEAST_ONCE, 3)
+        arrivals.on_publish(TOPIC.encode(), b"{}", RETAIN | AT_LEAST_ONCE, 4)
         group = await arrivals.group()
-        assert [a.packet_id for a in group] == [3, 4]
-        assert [(a.message.duplicate, a.message.retained) for a in group] == [
-            (True, False),
-            (False, True),
-        ]
-        assert {a.message.received for a in group} == {7.0}
+        assert [m.packet for m in group] == [3, 4]
+        assert [(m.duplicate, m.retained) for m in group] == [(True, False), (False, True)]
+        assert {m.received for m in group} == {7.0}
 
     async def test_a_topic_that_is_no_text_arrives_and_is_refused(self, arrivals):
-        arrivals.on_message(None, None, raw(topic=b"a/\xff\xfe"))
-        (arrival,) = await arrivals.group()
-        outcome = Intake().on_message(arrival.message)
+        arrivals.on_publish(b"a/\xff\xfe", b"{}", AT_LEAST_ONCE, 1)
+        (message,) = await arrivals.group()
+        outcome = Intake().on_message(message)
         assert outcome.dead_letter.reason == "bad_topic"
         assert outcome.dead_letter.topic.isprintable()
 
     async def test_groups_are_bounded(self, arrivals):
         for k in range(arrivals_module.MAX_GROUP + 10):
-            arrivals.on_message(None, None, raw(mid=k))
+            arrivals.on_publish(TOPIC.encode(), b"{}", AT_LEAST_ONCE, k + 1)
         assert len(await arrivals.group()) == arrivals_module.MAX_GROUP
         assert len(await arrivals.group()) == 10
 
@@ -72,19 +61,30 @@ class TestArrivals:
         state = SourceState()
         arrivals = Arrivals(lambda: 7.0, state)
         for _ in range(5):
-            arrivals.on_message(None, None, raw(qos=0))
-        arrivals.on_message(None, None, raw(qos=1))
+            arrivals.on_publish(TOPIC.encode(), b"{}", 0, 0)
+        arrivals.on_publish(TOPIC.encode(), b"{}", AT_LEAST_ONCE, 1)
         assert (state.received, state.dropped_qos0) == (6, 2)
-        assert [a.qos for a in await arrivals.group()] == [0, 0, 0, 1]
-        arrivals.on_message(None, None, raw(qos=0))
+        assert [m.packet for m in await arrivals.group()] == [0, 0, 0, 1]
+        arrivals.on_publish(TOPIC.encode(), b"{}", 0, 0)
         assert state.dropped_qos0 == 2
 
     async def test_waits_for_the_first(self, arrivals):
         waiting = asyncio.create_task(arrivals.group())
         await asyncio.sleep(0)
         assert not waiting.done()
-        arrivals.on_message(None, None, raw())
+        arrivals.on_publish(TOPIC.encode(), b"{}", AT_LEAST_ONCE, 1)
         assert len(await waiting) == 1
+
+    async def test_a_clock_that_is_set_is_noticed_with_the_message_behind_it(self):
+        times = iter([100.0, 100.0002, 3700.0003, 3700.0004, 100.0005])
+        clock = ClockSteps()
+        arrivals = Arrivals(
+            times.__next__, SourceState(), step_of=lambda now: clock.look(now, now % 60)
+        )
+        for _ in range(5):
+            arrivals.on_publish(TOPIC.encode(), b"{}", AT_LEAST_ONCE, 1)
+        steps = [round(m.clock_step) for m in await arrivals.group()]
+        assert steps == [0, 0, 3600, 0, -3600]
 
 
 @pytest.fixture

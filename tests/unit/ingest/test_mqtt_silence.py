@@ -168,9 +168,7 @@ async def test_without_the_right_to_publish_canaries(tmp_path):
 def dropped(state, *payloads, topic="$SYS/broker/publish/messages/dropped"):
     arrivals = Arrivals(lambda: 7.0, state)
     for payload in payloads:
-        message = aiomqtt.client.mqtt.MQTTMessage(0, topic.encode())
-        message.payload = payload
-        arrivals.on_message(None, None, message)
+        arrivals.on_publish(topic.encode(), payload, 0, 0)
     return state.broker_dropped
 
 
