@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Tree = "Mapping[str, Any]"
 MOST_ROWS: Final = 60
+_LONGEST_VALUE: Final = 40
 _NUMBER: Final = re.compile(r"-?\d{1,9}(\.\d{1,6})?")
 
 
@@ -302,14 +303,11 @@ def _text(one: Field, value: Any) -> Any:
 
 
 def _sentence(fault: EntryFault) -> str:
-    if "at least 1 character" in fault.allowed or fault.value == "missing":
+    if fault.value in {"missing", "''", "nobody"}:
         return _("Must be given.")
-    if "match pattern" in fault.allowed:
-        return _("Only letters, digits and . _ : - are allowed, and no spaces.")
-    words = fault.allowed.removeprefix("String ").removeprefix("List ")
-    words = words.replace("should", "must", 1)
-    value = fault.value if fault.value[:1] in "'\"" else f"“{fault.value}”"
-    return f"{value}: {words}."
+    value = fault.value.strip("'\"")
+    cut = f"{value[:_LONGEST_VALUE]}…" if len(value) > _LONGEST_VALUE else value
+    return f"“{cut}”: {fault.allowed}."
 
 
 def day_end(now: datetime) -> datetime:

@@ -276,7 +276,7 @@ class ExampleConfig(_Part):
     events: Annotated[list[str], Field(max_length=16)] = []
     flags: Annotated[list[str], Field(max_length=16)] | None = None
     firmware: Annotated[str, AfterValidator(_version)] | None = None
-    rejected: Annotated[str, AfterValidator(lambda v: Reason(v).value)] | None = None
+    rejected: Annotated[Reason, Field(strict=False)] | None = None
     nothing: bool = False
 
 

@@ -23,7 +23,7 @@ from tomlkit.items import AoT
 from alerts.errors import ConfigFaultsError, ConfigFileError, EntryFault
 from alerts.page.config_file import ConfigVersion, Edit, PreparedChange
 from language.messages import _
-from plumewatch.config.faults import ConfigError, located
+from plumewatch.config.faults import ConfigError, located, retold
 from plumewatch.config.load import parse
 from plumewatch.config.settings import check_settings
 from plumewatch.config.sites import with_sites
@@ -190,7 +190,7 @@ class ConfigEditor:
         except ConfigError as error:
             raise ConfigFaultsError(
                 [
-                    EntryFault(f.path, f.value, f.allowed, located(f.path, error.tree))
+                    EntryFault(f.path, f.value, retold(f.allowed), located(f.path, error.tree))
                     for f in error.faults
                 ]
             ) from error

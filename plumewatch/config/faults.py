@@ -7,6 +7,8 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from language.messages import mark, retell
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
@@ -37,6 +39,102 @@ class ConfigTree(dict[str, Any]):
         super().__init__(tree)
         self.files: dict[tuple[str, int], str] = {}
         self.faults: list[ConfigFault] = []
+
+
+_PATTERN: Final = "string_pattern_mismatch"
+_OF_TYPE: Final = MappingProxyType(
+    {
+        "missing": mark("must be given"),
+        "string_type": mark("must be a text"),
+        "bool": mark("must be true or false"),
+        "int": mark("must be a whole number"),
+        "float": mark("must be a number"),
+        "finite_number": mark("must be a number"),
+        "date": mark("must be a date such as 2026-11-27"),
+        "datetime": mark("must be a date and time such as 2026-11-27T10:05:00"),
+        "list": mark("must be a list, such as [ ..., ... ]"),
+        "dict": mark("must be a table, such as { key = value, ... }"),
+        "model": mark("must be a table, such as { key = value, ... }"),
+        "path": mark("must be the path of a file or folder"),
+        "enum": mark("must be one of: %(expected)s"),
+        "literal_error": mark("must be one of: %(expected)s"),
+        "string_too_long": mark("must be at most %(max_length)s characters long"),
+        "greater_than_equal": mark("must be at least %(ge)s"),
+        "greater_than": mark("must be more than %(gt)s"),
+        "less_than_equal": mark("must be at most %(le)s"),
+        "less_than": mark("must be less than %(lt)s"),
+        "string_too_short": mark("must not be empty"),
+        "too_short": mark("needs more entries: at least %(min_length)s"),
+        "too_long": mark("must have at most %(max_length)s entries"),
+    }
+)
+"""What is allowed, by Pydantic's type of error, or its part before the first underscore.
+
+`retold` takes the first that fits, so the longer one is first."""
+_OF_PATTERN: Final = MappingProxyType(
+    {
+        "https?": mark("must be an address that begins with http:// or https://"),
+        "[A-Za-z0-9_.:-]": mark("must be letters, digits and . _ : - only, without spaces"),
+        "[A-Za-z0-9_.-]": mark("must be letters, digits and . _ - only, without spaces"),
+        "[A-Za-z0-9_/-]": mark("must be letters, digits and _ / - only, without spaces"),
+        "[a-z0-9_-]": mark("must be small letters, digits and _ - only, without spaces"),
+        "[a-z0-9_]": mark("must be small letters, digits and _ only, without spaces"),
+        "[0-9A-Fa-f]": mark("must be pairs of the digits 0-9 and A-F"),
+        "[^": mark("must be a text without spaces"),
+    }
+)
+"""What is allowed, by a part of the regular expression; the first that it has."""
+_BETWEEN_ENTRIES: Final = (
+    mark("must be the id of a [[staff]]: %(known)s"),
+    mark("must be the id of a [[room]]: %(known)s"),
+    mark("must be the id of a [[shift]]: %(known)s"),
+    mark("must be the id of a [[zone]]: %(known)s"),
+    mark("must be the id of a [[receiver]] or a role that somebody has: %(known)s"),
+    mark("exactly one of them"),
+    mark("both of them"),
+    mark("at least one of them"),
+    mark("must be left out"),
+    mark("must name at least one person"),
+    mark("at least two take turns"),
+    mark("at most %(n)s days"),
+    mark("at most %(n)s hours after start"),
+    mark("a floor of the building"),
+    mark("must not be before first, %(first)s"),
+    mark("must be after start, %(start)s"),
+    mark("must be somebody else than remove"),
+    mark("must be unique in its schedule"),
+    mark("must be unique, but is also %(other)s"),
+    mark("must not be the id or alias of a sensor already"),
+    mark("a period must start before it ends, on the same day"),
+    mark("must be of the shift: %(people)s"),
+    mark("must be a wall time from 00:00 to %(latest)s"),
+    mark("must be a time zone of the IANA list, such as America/New_York"),
+    mark("must have a [[shift]] then"),
+)
+"""What the checks between entries allow, where people meet it in a form."""
+
+
+def allowed_by(error: Mapping[str, Any]) -> str:
+    """Say what is allowed where Pydantic found an error.
+
+    >>> allowed_by({"type": "int_parsing", "msg": "Input should be a valid integer, ..."})
+    'must be a whole number'
+    """
+    kind, context = str(error["type"]), dict(error.get("ctx", {}))
+    if kind == "value_error":
+        return f"must be {context['error']}"
+    if kind == _PATTERN:
+        pattern = str(context["pattern"])
+        return next((say for part, say in _OF_PATTERN.items() if part in pattern), error["msg"])
+    if "expected" in context:
+        context["expected"] = str(context["expected"]).replace(" or ", ", ")
+    words = _OF_TYPE.get(kind) or _OF_TYPE.get(kind.partition("_")[0], "")
+    return words % context if words else str(error["msg"])
+
+
+def retold(allowed: str) -> str:
+    """Say what is allowed in the reader's language, where it is known."""
+    return retell(allowed, (*_OF_TYPE.values(), *_OF_PATTERN.values(), *_BETWEEN_ENTRIES))
 
 
 def located(path: str, tree: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from plumewatch.config.checks import cross_faults
 from plumewatch.config.draft import Draft
-from plumewatch.config.faults import ConfigError, ConfigFault, close_to
+from plumewatch.config.faults import ConfigError, ConfigFault, allowed_by, close_to
 from plumewatch.config.model import CONFIG_VERSION, DATA_DIR, PlumewatchConfig
 from plumewatch.config.sites import normal, read_toml, with_sites
 
@@ -147,11 +147,4 @@ def _fault(error: Any, name_key: str) -> ConfigFault:
     if kind == "extra_forbidden":
         near = close_to(str(error["loc"][-1]), _keys_at(error["loc"][:-1]))
         return ConfigFault(path, "unknown key", f"see `plumewatch init` for all keys{near}")
-    allowed = str(error["msg"]).replace("Input should", "should")
-    if kind == "missing":
-        value, allowed = "missing", "must be given"
-    elif kind == "value_error":
-        allowed = f"must be {error['ctx']['error']}"
-    elif kind == "model_type":
-        allowed = "must be a table: { key = value, ... }"
-    return ConfigFault(path, value, allowed)
+    return ConfigFault(path, "missing" if kind == "missing" else value, allowed_by(error))

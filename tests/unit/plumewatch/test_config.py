@@ -1,14 +1,20 @@
 """The configuration: all faults at once, each with path, value and what is allowed."""
 
 import copy
+import math
+import re
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from alerts.secrets import Secret
 from plumewatch.cli.setup.site_files import STARTER
-from plumewatch.config.faults import ConfigError
+from plumewatch.config.faults import ConfigError, allowed_by
 from plumewatch.config.load import load, parse
+from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.secrets import read_secret
 from plumewatch.config.settings import alert_policy, broker_settings
 
@@ -86,7 +92,7 @@ def test_all_faults_at_once():
 def test_value_and_what_is_allowed():
     fault = only(faults_of(broker={"port": 0}), "broker.port")
     assert fault.value == "0"
-    assert "greater than or equal to 1" in fault.allowed
+    assert fault.allowed == "must be at least 1"
     fault = only(faults_of(timezone="EST5"), "timezone")
     assert (fault.value, fault.allowed) == (
         "'EST5'",
@@ -243,3 +249,34 @@ def test_a_key_of_an_earlier_version_names_its_replacement():
 
 def test_the_version_is_1_if_left_out():
     assert parse(GOOD | {"config_version": 1}, base=Path("/srv")) == parse(GOOD, base=Path("/srv"))
+
+
+WRONG = ("", "a b", "x" * 5000, -5, 0, 1.5, 10**9, math.inf, True, [], ["x"] * 20_000, {}, {"x": 1})
+
+
+def models(model):
+    found = {model}
+    for field in model.model_fields.values():
+        inner = field.annotation
+        todo = [inner]
+        while todo:
+            each = todo.pop()
+            todo += get_args(each)
+            if isinstance(each, type) and issubclass(each, BaseModel) and each not in found:
+                found |= models(each)
+    return found
+
+
+def test_no_fault_is_in_the_words_of_the_library(tmp_path):
+    strange = re.compile(r"\b(Input|String|List|Dictionary|valid|should|pydantic|pattern)\b")
+    kinds = set()
+    for model in models(PlumewatchConfig):
+        for value in (*WRONG, None, date(2026, 1, 1), datetime(2026, 1, 1, tzinfo=UTC), object()):
+            table = {f.alias or key: value for key, f in model.model_fields.items()}
+            with pytest.raises(ValidationError) as found:
+                model.model_validate({**table, "no such key": value}, context=tmp_path)
+            for error in found.value.errors(include_url=False):
+                kinds.add(error["type"])
+                if error["type"] != "extra_forbidden":
+                    assert not strange.search(allowed_by(error)), (model, error)
+    assert len(kinds) > 20
