@@ -380,7 +380,7 @@ class AlertEngine:
         late: bool,
     ) -> inputs.Detected:
         """Return the input that joins the open incident or opens one, with what mutes it."""
-        mute = self._late(event, at) if late else None
+        mute = self._late(event, room, at) if late else None
         if incident is not None and late:
             return inputs.Detected(event, at, None, mute)
         if incident is not None:
@@ -402,9 +402,9 @@ class AlertEngine:
                 mute = self._mutes.of(tx, opened, opened.severity, at)
         return inputs.Detected(event, at, new, mute)
 
-    def _late(self, event: Event, at: float) -> Mute:
+    def _late(self, event: Event, room: Room, at: float) -> Mute:
         """Return what keeps a detection that arrived late from paging."""
-        zone = self.policy.zone
+        zone = room.zone or self.policy.zone
         why = f"at {clock_text(event.alerted, zone)}, received {clock_text(at, zone)}"
         return Mute(at + _LATE_LOOK_S, LATE, why)
 

@@ -12,7 +12,7 @@ from alerts.duty.roster import Candidate, Ring
 from alerts.escalation import steps as escalation
 from alerts.escalation.steps import Action
 from alerts.incidents import repository, throttling
-from alerts.incidents.labels import labels_of
+from alerts.incidents.labels import labels_of, place_of
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import clock_text
 from alerts.timings import PRESENT_S
@@ -85,7 +85,8 @@ class Escalator:
         member = self._policy.member(found[0]) if found else None
         if found is None or member is None or not member.targets:
             return None
-        return Candidate(member.id, f"responded there at {clock_text(found[1], self._policy.zone)}")
+        zone = place_of(self._registry, incident.room).zone or self._policy.zone
+        return Candidate(member.id, f"responded there at {clock_text(found[1], zone)}")
 
     def run(
         self,

@@ -30,10 +30,12 @@ from storage.sqlite import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from zoneinfo import ZoneInfo
 
     from plumewatch.config.model import PlumewatchConfig
     from reports.facts import Facts
     from reports.periods import Period
+    from reports.school import School
 
 _MOST_DAYS: Final = 3660
 _MOST_STAGED: Final = 1_000_000
@@ -118,8 +120,9 @@ def gather_facts(
     state = DataPaths(config.data_dir).state
     if not state.exists():
         raise StorageError(f"{state}: `plumewatch run` was never started here")
-    earlier = _before(config, period, now) if request.name == "summary" else None
-    spans = [(start, end), *([] if earlier is None else [_recorded_part(config, earlier)])]
+    school = school_of(config, request.site)
+    earlier = _before(config, school, period, now) if request.name == "summary" else None
+    spans = [(start, end), *([] if earlier is None else [_recorded_part(config, school, earlier)])]
     place, report = Place(request.site, request.building), REPORTS[request.name]
     with ExitStack() as stack:
         db = stack.enter_context(open_state(state))
@@ -128,7 +131,7 @@ def gather_facts(
         try:
             facts, *before = (
                 gather(
-                    school_of(config),
+                    school,
                     db,
                     place,
                     *span,
@@ -137,7 +140,9 @@ def gather_facts(
                     shifts=shifts,
                     on_day=on_its_day,
                 )
-                for span, on_its_day in zip(spans, _in_turn(on_day, config, spans), strict=True)
+                for span, on_its_day in zip(
+                    spans, _in_turn(on_day, school.zone, spans), strict=True
+                )
             )
         except PlaceError as error:
             raise UsageError(str(error)) from error
@@ -167,7 +172,8 @@ def window(config: PlumewatchConfig, request: ReportRequest) -> tuple[float, flo
 
     Raises `UsageError` if it is asked for in no way or in several, or is not possible.
     """
-    zone = config.zone()
+    school = school_of(config, request.site)
+    zone = school.zone
     named = {kind: text for kind in KINDS if (text := getattr(request, kind))}
     days = {"--from": request.start, "--to": request.end}
     given = [flag for flag, text in days.items() if text]
@@ -177,10 +183,10 @@ def window(config: PlumewatchConfig, request: ReportRequest) -> tuple[float, flo
         raise UsageError(f"{given_ways} given: ask for exactly one of {_WAYS}")
     for kind, text in named.items():
         try:
-            period = school_of(config).times.period(kind, text)
+            period = school.times.period(kind, text)
         except PeriodError as error:
             raise UsageError(f"{_flag(kind)}: {error}") from error
-        return (*_times(config, period), period)
+        return (*_times(zone, period), period)
     if len(given) != len(days):
         raise UsageError(f"{given[0]} is given alone: --from goes with --to")
     start, end = parse_time(request.start, zone), parse_time(request.end, zone, end=True)
@@ -198,34 +204,35 @@ def _flag(kind: str) -> str:
 _WAYS: Final = ", ".join(("--from with --to", *map(_flag, KINDS)))
 
 
-def _times(config: PlumewatchConfig, period: Period) -> tuple[float, float]:
-    zone = config.zone()
+def _times(zone: ZoneInfo, period: Period) -> tuple[float, float]:
     return parse_time(str(period.first), zone), parse_time(str(period.last), zone, end=True)
 
 
-def _before(config: PlumewatchConfig, period: Period | None, now: float) -> Period | None:
+def _before(
+    config: PlumewatchConfig, school: School, period: Period | None, now: float
+) -> Period | None:
     """Return the period before a named one; None if there is none, or nothing of it on record."""
-    earlier = None if period is None else school_of(config).times.before(period)
+    earlier = None if period is None else school.times.before(period)
     if earlier is None:
         return None
-    since, end = _recorded_part(config, earlier)
+    since, end = _recorded_part(config, school, earlier)
     return earlier if since < min(end, now) else None
 
 
-def _recorded_part(config: PlumewatchConfig, period: Period) -> tuple[float, float]:
+def _recorded_part(config: PlumewatchConfig, school: School, period: Period) -> tuple[float, float]:
     """Return the part of a period since the record begins, Unix seconds."""
-    start, end = _times(config, period)
+    start, end = _times(school.zone, period)
     with open_state(DataPaths(config.data_dir).state) as db:
         return max(start, recorded_from(db)), end
 
 
 def _in_turn(
     on_day: Callable[[int, int], None],
-    config: PlumewatchConfig,
+    zone: ZoneInfo,
     spans: Sequence[tuple[float, float]],
 ) -> Iterator[Callable[[int, int], None]]:
     """Yield, for each of several spans, what makes progress over all of its own."""
-    days = [len(days_of(*span, config.zone())) for span in spans]
+    days = [len(days_of(*span, zone)) for span in spans]
     for done in accumulate(days[:-1], initial=0):
         yield lambda more, _of, done=done: on_day(done + more, sum(days))  # type: ignore[misc]
 
@@ -233,6 +240,7 @@ def _in_turn(
 def staged_tests(config: PlumewatchConfig, path: Path) -> Iterator[StagedTest]:
     """Read staged tests: a CSV with the columns ``time`` and ``room``, the id of the room."""
     rooms = config.registry().rooms
+    sites = {room.id: room.site for room in config.room}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             text = file.read(_MOST_STAGED + 1)
@@ -248,7 +256,7 @@ def staged_tests(config: PlumewatchConfig, path: Path) -> Iterator[StagedTest]:
                 f"--staged {path}, line {number}: no room {room[:64]!r}; columns: time, room"
             )
         try:
-            yield StagedTest(parse_time(row.get("time") or "", config.zone()), room)
+            yield StagedTest(parse_time(row.get("time") or "", config.zone(sites[room])), room)
         except TimeError as error:
             raise UsageError(f"--staged {path}, line {number}: {error}") from error
 
@@ -260,7 +268,7 @@ def _intervention(
         return None
     try:
         day = date.fromisoformat(request.intervention)
-        at = parse_time(request.intervention, config.zone())
+        at = parse_time(request.intervention, school_of(config, request.site).zone)
     except ValueError:
         raise UsageError(
             f"--intervention {request.intervention[:40]!r}: a date, such as 2026-10-05"

@@ -66,6 +66,17 @@ class Facts:
     recorded_from: float = -math.inf
     period: Period | None = None
     before: Facts | None = None
+    calendars: Mapping[str, Calendar] = field(default_factory=dict)
+    """Those of the schools of a district, by name."""
+
+    def calendar_of(self, row: IncidentRow) -> Calendar:
+        """Return the calendar of the school of an incident."""
+        return self.calendars.get(row.site, self.calendar)
+
+    @property
+    def names_sites(self) -> bool:
+        """Whether places name their school, as there are several."""
+        return any(room.names_site for room in self.registry.rooms.values())
 
     def whole_days(self) -> list[date]:
         """Return the school days that are over, on record, and entirely inside the window."""
@@ -141,12 +152,13 @@ class Facts:
             self.school_days,
             self.calendar.zone,
             self.off_record,
+            self.calendars,
         )
 
     @cached_property
     def room_names(self) -> Mapping[str, str]:
         """Name of each room for people, by id; no two rooms share one."""
-        known = [(r.id, r.name, r.floor, r.building) for r in self.registry.rooms.values()]
+        known = [(r.id, r.name, r.floor, r.whole_building) for r in self.registry.rooms.values()]
         left = {row.room_id: row.room for row in self.incidents} | dict.fromkeys(
             self.registry.rooms, ""
         )
@@ -164,7 +176,7 @@ class Facts:
         counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for row in self.air:
             room = self.room_names[row.room_id]
-            counts[room][self.calendar.period(row.opened_at)] += 1
+            counts[room][self.calendar_of(row).period(row.opened_at)] += 1
         seen = {period for own in counts.values() for period in own}
         periods = self.calendar.periods(self.covered_from, min(self.end, self.now), seen)
         return published(
@@ -221,6 +233,7 @@ def gather(
         firmware={} if series is None else firmware.current(db),
         deleted_before=read.deleted_before(db),
         recorded_from=read.recorded_from(db),
+        calendars=school.calendars(start, over),
     )
     if series is None:
         return facts

@@ -117,7 +117,7 @@ def response_times(response: Response) -> Iterator[Figure]:
 
 def _daily(facts: Facts) -> list[int]:
     """Count incidents of vaping and smoke on each whole school day."""
-    counts = Counter(facts.calendar.local(row.opened_at).date() for row in facts.air)
+    counts = Counter(facts.calendar_of(row).local(row.opened_at).date() for row in facts.air)
     return [counts[day] for day in facts.whole_days()]
 
 

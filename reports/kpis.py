@@ -19,6 +19,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import NormalDist
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from reports.rows import CONFIRMED, FALSE, FIXED, HEALTH, NOTHING, TEST, State
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from datetime import date, tzinfo
 
     from reports.rows import DutySpan, IncidentRow, NoticeRow, SensorDay, StagedTest
+    from reports.school import Calendar
 
 ACKNOWLEDGED_WITHIN_S: Final = 300.0
 STAGED_S: Final = 300.0
@@ -125,20 +127,24 @@ def chosen(
     school_days: Collection[date] | None,
     zone: tzinfo,
     off_record: Collection[date] = (),
+    calendars: Mapping[str, Calendar] = MappingProxyType({}),
 ) -> Chosen:
     """Leave out tests and everything on days without school; None counts every day.
 
-    `off_record` are the school days that are not on record.
+    `off_record` are the school days that are not on record. `calendars` are those of the schools of
+    a district, by name, which count instead of its own.
     """
     counted: list[IncidentRow] = []
     tests = off_days = unrecorded = 0
     for row in incidents:
-        day = datetime.fromtimestamp(row.opened_at, zone).date()
+        own = calendars.get(row.site)
+        at, taught = (own.zone, own.school_days) if own else (zone, school_days)
+        day = datetime.fromtimestamp(row.opened_at, at).date()
         if row.verdict == TEST:
             tests += 1
         elif day in off_record:
             unrecorded += 1
-        elif school_days is not None and day not in school_days:
+        elif taught is not None and day not in taught:
             off_days += 1
         else:
             counted.append(row)

@@ -143,6 +143,8 @@ class School:
     lessons_on: Callable[[date], Sequence[Lesson]] | None = None
     roles: Mapping[str, str] = field(default_factory=dict)
     codes: Mapping[str, str] = field(default_factory=dict)
+    sites: Mapping[str, School] = field(default_factory=dict)
+    """The schools of a district by name, each with its own zone, days and lessons."""
 
     def at(self, place: Place) -> School:
         """Return the school with the rooms and sensors of a place only.
@@ -181,6 +183,10 @@ class School:
         lessons = [] if self.lessons_on is None else [x for d in days for x in self.lessons_on(d)]
         school_days = frozenset(filter(self.is_school_day, days))
         return Calendar(self.zone, school_days, tuple(sorted(lessons)), self.times)
+
+    def calendars(self, start: float, end: float) -> dict[str, Calendar]:
+        """Return the calendar of each school of a district, by name."""
+        return {name: school.calendar(start, end) for name, school in self.sites.items()}
 
     def duty(self, shifts: Sequence[Shift], start: float, end: float) -> Iterator[DutySpan]:
         """Yield who is on duty when, on school days of a window, Unix seconds, half-open.

@@ -190,7 +190,7 @@ def _over_time(facts: Facts, head: str, name_of: Callable[[date], str]) -> Grid:
         days[name_of(day)] += day in facts.school_days
     kinds: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for row in facts.chosen.incidents:
-        span = name_of(calendar.local(row.opened_at).date())
+        span = name_of(facts.calendar_of(row).local(row.opened_at).date())
         kinds[span][row.kind if row.kind in AIR else "other"] += 1
     found = []
     for span, school in days.items():
@@ -217,7 +217,8 @@ def _week(day: date) -> str:
 
 def _hours(facts: Facts) -> Grid:
     by_period = facts.published.by_period
-    local = [facts.calendar.local(row.opened_at) for row in facts.air] if by_period else []
+    rows = facts.air if by_period else []
+    local = [facts.calendar_of(row).local(row.opened_at) for row in rows]
     counts = Counter((at.hour, at.weekday()) for at in local)
     hours = sorted({at.hour for at in local})
     span = range(hours[0], hours[-1] + 1) if hours else range(0)
@@ -343,11 +344,11 @@ def _response(facts: Facts, by: str, parts: Mapping[str, Sequence[IncidentRow]])
 
 def _around(facts: Facts, intervention: date) -> tuple[list[int], dict[str, list[int]]]:
     """Return whole school days before and from a date on, and the incidents of rooms in them."""
-    calendar, days = facts.calendar, {*facts.whole_days()}
+    days = {*facts.whole_days()}
     length = [sum(day < intervention for day in days), sum(day >= intervention for day in days)]
     counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
     for row in facts.air:
-        day = calendar.local(row.opened_at).date()
+        day = facts.calendar_of(row).local(row.opened_at).date()
         if day in days:
             counts[facts.room_names[row.room_id]][day >= intervention] += 1
     return length, counts

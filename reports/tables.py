@@ -17,6 +17,7 @@ from reports import kpis
 from reports.rows import AIR, CONFIRMED
 from reports.text import ABOUT
 from storage.firmware import unlike_others
+from storage.registry import names_of_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -103,7 +104,6 @@ _COPIED: Final = (
 
 
 def _incidents(facts: Facts) -> Iterator[dict[str, Any]]:
-    calendar = facts.calendar
     counted = {row.id for row in facts.chosen.incidents}
     delivered: Counter[str] = Counter()
     undelivered: Counter[str] = Counter()
@@ -115,6 +115,7 @@ def _incidents(facts: Facts) -> Iterator[dict[str, Any]]:
             delivered[notice.incident] += 1
             people[notice.incident].add(notice.person)
     for row in facts.incidents:
+        calendar = facts.calendar_of(row)
         local = calendar.local(row.opened_at)
         day, sensor = local.date(), facts.registry.sensors.get(row.sensor)
         values = {name: getattr(row, name) for name in _COPIED}
@@ -154,14 +155,17 @@ def _iso(local: datetime) -> str:
 
 def groups(facts: Facts) -> dict[str, Callable[[IncidentRow], str]]:
     """Return the ways to group incidents, by name, without those that reveal a hidden count."""
-    calendar, shifts = facts.calendar, facts.shifts
+    calendar, shifts = facts.calendar_of, facts.shifts
     found: dict[str, Callable[[IncidentRow], str]] = {
         "all": lambda _: "all",
         "kind": lambda row: row.kind,
-        "building": lambda row: row.building or "unknown",
-        "weekday": lambda row: f"{calendar.local(row.opened_at):%A}",
-        "hour": lambda row: f"{calendar.local(row.opened_at):%H}:00",
-        "period": lambda row: calendar.period(row.opened_at),
+        **({"site": lambda row: row.site or "unknown"} if facts.names_sites else {}),
+        "building": lambda row: (
+            names_of_place(row.building, row.site if facts.names_sites else "") or "unknown"
+        ),
+        "weekday": lambda row: f"{calendar(row).local(row.opened_at):%A}",
+        "hour": lambda row: f"{calendar(row).local(row.opened_at):%H}:00",
+        "period": lambda row: calendar(row).period(row.opened_at),
         "severity": lambda row: row.severity or "unknown",
     }
     if facts.duty:

@@ -220,7 +220,11 @@ def figure_table(made: Summary) -> tuple[list[str], list[list[Any]]]:
 
 def table_view(facts: Facts, name: str, about: str, frame: pl.DataFrame) -> dict[str, Any]:
     """Return the content of a table for the templates."""
-    made = [_cells(column, frame[column].to_list()) for column in PRINTED[name]]
+    columns = PRINTED[name]
+    if facts.names_sites and "building" in columns:
+        place = columns.index("building")
+        columns = (*columns[:place], "site", *columns[place:])
+    made = [_cells(column, frame[column].to_list()) for column in columns]
     return {
         **_head(facts, name, _TITLES[name]),
         "about": f"{_capitalized(gettext(about))}.",

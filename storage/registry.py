@@ -73,9 +73,19 @@ class Room:
         return names_of_place(floor_name(self.floor), self.building, self.shown_site)
 
     @property
+    def whole_building(self) -> str:
+        """Name of the building, with the site where there are several."""
+        return names_of_place(self.building, self.shown_site)
+
+    @property
     def full_name(self) -> str:
-        """Name and place, which no two rooms share."""
+        """Name and place."""
         return names_of_place(self.name, self.place)
+
+    @property
+    def short_name(self) -> str:
+        """Name alone within one school; name and place where there are several."""
+        return self.full_name if self.names_site else self.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ def timeline(policy: AlertPolicy, room: Room, kind: EventKind, at: float) -> lis
     severity = grade(kind, _CONFIDENT, 0.0, 0)
     remind, reopen = after_acknowledgement("", 0.0, policy.timings, seq=1, round_=1)
     return [
-        f"An alert of {kind} in {room.name}: {severity}. If nobody responds:",
+        f"An alert of {kind} in {room.short_name}: {severity}. If nobody responds:",
         *_without_response(policy, room, kind, severity, at),
         "If somebody acknowledges:",
         _line(0.0, "nobody else is notified; those notified learn who is responding"),
@@ -98,7 +98,7 @@ def _without_response(
     rings = policy.rings(labels, at)
     if not rings:
         return [_line(0.0, "nobody: there is no staff")]
-    zone = ZoneInfo(policy.zone)
+    zone = ZoneInfo(room.zone or policy.zone)
     lines = []
     steps = plan("", rings, severity, at, policy.timings)
     for step, due_at, deferred in escalation_preview(steps, severity, policy.quiet_of):

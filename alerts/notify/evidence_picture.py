@@ -100,6 +100,8 @@ class EvidenceFacts:
     zone: str = "UTC"
     baselines: Mapping[str, float] = field(default_factory=dict)
     withdrawn: bool = False
+    site: str = ""
+    """Where there are several; in the second line, because a long first line is cut."""
 
     @property
     def what(self) -> str:
@@ -210,7 +212,7 @@ def _head(facts: EvidenceFacts) -> list[Item]:
     day = date_text(datetime.fromtimestamp(facts.onset, ZoneInfo(facts.zone)), "day")
     where = ", ".join(part for part in (facts.room, facts.place) if part)
     sensor = _("sensor %(sensor)s", sensor=facts.sensor)
-    about = f"{facts.what} · {day} · {sensor}"
+    about = " · ".join(filter(None, (facts.site, facts.what, day, sensor)))
     items: list[Item] = [
         Text(12, 21, cut(where, _WIDTH - 24, 15.5), 15, _INK, bold=True),
         Text(12, 38, cut(about, _WIDTH - 24, 12), 12, _FINE),

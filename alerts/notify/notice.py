@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from language.messages import ENGLISH, Words, _, mark, speaking
-from storage.registry import floor_name
+from storage.registry import floor_name, names_of_place
 
 
 class NoticeReason(StrEnum):
@@ -81,8 +81,8 @@ class Notice(msgspec.Struct, frozen=True):
 
     `note` precedes the evidence, `by` is who acknowledged or handed over, and `link` is the staff
     page of the incident. `again` says that people responded to the same in this room a short while
-    ago. `language` is what it is written in. A digest has a `headline` and its `incidents`. Floor,
-    building, link, by, note and headline may be empty.
+    ago. `language` is what it is written in. A digest has a `headline` and its `incidents`. There
+    is a `site` if there are several. Floor, building, link, by, note and headline may be empty.
     """
 
     incident: str
@@ -102,6 +102,7 @@ class Notice(msgspec.Struct, frozen=True):
     incidents: tuple[str, ...] = ()
     again: bool = False
     language: str = ENGLISH
+    site: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
 
 def _rendered(notice: Notice, limits: _Limits) -> tuple[str, str]:
     floor = floor_name(notice.floor)
-    place = ", ".join(part for part in (notice.room, floor, notice.building) if part)
+    place = names_of_place(notice.room, floor, notice.building, notice.site)
     what = KIND_WORDS.get(notice.kind, notice.kind)
     when = clock_text(notice.since, notice.zone)
     state, evidence = _state(notice, what, when)

@@ -60,25 +60,31 @@ def digest_headline(incidents: Sequence[Incident], rooms: Sequence[Room]) -> str
             "%(room)s: %(n)d times %(kind)s",
             "%(room)s: %(n)d times %(kind)s",
             len(incidents),
-            room=rooms[0].name,
+            room=rooms[0].short_name,
             kind=words,
         )
     first = rooms[0]
-    values = {"n": len(rooms), "kind": words, "building": first.building}
+    values = {"n": len(rooms), "kind": words, "building": first.whole_building}
     if len({(r.site, r.building, r.floor) for r in rooms}) == 1 and first.floor:
         floor = floor_name(first.floor)
         return _("%(n)d rooms on %(floor)s, %(building)s: %(kind)s", floor=floor, **values)
     if len({(r.site, r.building) for r in rooms}) == 1 and first.building:
         return _("%(n)d rooms in %(building)s: %(kind)s", **values)
+    if len({r.site for r in rooms}) == 1 and first.names_site:
+        return _("%(n)d rooms in %(building)s: %(kind)s", **values | {"building": first.site})
     return _("%(n)d rooms: %(kind)s", **values)
 
 
-def digest_lines(incidents: Sequence[tuple[str, Incident]], zone: str) -> str:
-    """List incidents with room, kind and time."""
+def digest_lines(incidents: Sequence[tuple[str, str, Incident]]) -> str:
+    """List incidents with room, kind and time; each has the name and the time zone of its room."""
     lines = []
-    for room, i in incidents:
+    for room, zone, i in incidents:
         kind = KIND_WORDS.get(i.kind.value, i.kind.value).lower()
-        values = {"room": room, "kind": kind, "time": clock_text(i.onset, zone)[:5]}
+        values = {
+            "room": room,
+            "kind": kind,
+            "time": clock_text(i.onset, zone)[:5],
+        }
         lines.append(
             _("%(room)s %(kind)s %(time)s", **values)
             if i.is_open
@@ -87,14 +93,16 @@ def digest_lines(incidents: Sequence[tuple[str, Incident]], zone: str) -> str:
     return "; ".join(lines)
 
 
-def _named(incidents: Sequence[Incident], rooms: Mapping[str, Room]) -> list[tuple[str, Incident]]:
-    """Pair incidents with the names of their rooms, with the floor where names repeat."""
+def _named(
+    incidents: Sequence[Incident], rooms: Mapping[str, Room], usual_zone: str
+) -> list[tuple[str, str, Incident]]:
+    """Add names and time zones of the rooms, with the floor where names repeat."""
     uses = Counter(room.name for room in rooms.values())
     names = {
-        key: room.name if uses[room.name] == 1 else f"{room.name} ({room.place or key})"
+        key: room.short_name if uses[room.name] == 1 else f"{room.name} ({room.place or key})"
         for key, room in rooms.items()
     }
-    return [(names[i.room], i) for i in incidents]
+    return [(names[i.room], rooms[i.room].zone or usual_zone, i) for i in incidents]
 
 
 class NoticeWriter:
@@ -195,7 +203,7 @@ class NoticeWriter:
             floor="",
             building="",
             since=min(i.onset for i in incidents),
-            evidence=digest_lines(_named(incidents, rooms), zone),
+            evidence=digest_lines(_named(incidents, rooms, zone)),
             zone=zone,
             link=url,
             priority=_LOUDNESS[max((i.severity for i in incidents), key=lambda s: s.rank)],
@@ -359,9 +367,10 @@ class NoticeWriter:
             room=room.name,
             floor=room.floor,
             building=room.building,
+            site=room.shown_site,
             since=incident.onset,
             evidence=evidence,
-            zone=self._policy.zone,
+            zone=room.zone or self._policy.zone,
             link=f"{url}/incidents/{incident.id}{asked}" if url else "",
             priority=_LOUDNESS[incident.severity] if reason.asks else Priority.QUIET,
             by=by,
@@ -390,7 +399,8 @@ class NoticeWriter:
         name = (
             self._policy.name_of(before.acknowledged_by) if before.acknowledged_by else _("Someone")
         )
-        time = clock_text(at, self._policy.zone)[:5]
+        zone = place_of(self._registry, before.room).zone or self._policy.zone
+        time = clock_text(at, zone)[:5]
         if before.answered_at:
             return _("%(name)s answered the last alert here at %(time)s.", name=name, time=time)
         return _("%(name)s responded to the last alert here at %(time)s.", name=name, time=time)

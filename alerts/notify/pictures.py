@@ -26,7 +26,7 @@ from detection.events import EventPhase
 from language.messages import ENGLISH, speaking
 from reports import drawing
 from storage import sqlite
-from storage.registry import floor_name
+from storage.registry import floor_name, names_of_place
 
 if TYPE_CHECKING:
     import sqlite3
@@ -88,21 +88,21 @@ class IncidentPictures:
 
     def _facts_of(self, row: sqlite3.Row) -> EvidenceFacts:
         room = self.registry.rooms.get(row["place"])
-        parts = (floor_name(room.floor), room.building) if room else ()
         evidence = row["decided_evidence"] or row["evidence"]
         over = row["phase"] in (EventPhase.ENDED.value, EventPhase.WITHDRAWN.value)
         last = row["end"] if row["end"] is not None else row["last_heard"]
         return EvidenceFacts(
             kind=row["kind"],
             room=room.name if room else row["place"],
-            place=", ".join(part for part in parts if part),
+            place=names_of_place(floor_name(room.floor), room.building) if room else "",
+            site=room.shown_site if room else "",
             sensor=row["sensor"],
             onset=row["onset"],
             alerted=row["alerted"],
             end=last if over else None,
             until=last,
             sentence=repository.sentence_of_row(row, "decided_"),
-            zone=self.zone,
+            zone=(room.zone if room else "") or self.zone,
             baselines={key: float(v[0]) for key, v in json.loads(evidence).items()},
             withdrawn=row["phase"] == EventPhase.WITHDRAWN.value,
         )

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree as ET
 
 from alerts.notify.notice import KIND_WORDS
-from storage.registry import Room, floor_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from zoneinfo import ZoneInfo
+
+    from storage.registry import Room
 
 NAMESPACE: Final = "urn:oasis:names:tc:emergency:cap:1.2"
 _RESTRICTION: Final = "staff of the school and systems that act for them"
@@ -65,8 +66,7 @@ def cap_message(
     ]
     identifier, kind, sent = messages[-1]
     what = KIND_WORDS.get(incident["kind"], incident["kind"])
-    parts = (room.name, floor_name(room.floor), room.building) if room else (incident["room"],)
-    place = ", ".join(part for part in parts if part)
+    place = room.full_name if room else incident["room"]
     over = kind == "Cancel"
     root = ET.Element("alert", xmlns=NAMESPACE)
     earlier = " ".join(f"{sender},{i},{at}" for i, _, at in messages[:-1])
@@ -95,10 +95,11 @@ def cap_message(
         _add(info, "description", incident["events"][0]["why"]["sentence"])
     if link:
         _add(info, "web", link)
-    for name in ("room", "kind"):
+    site = {"site": room.site} if room and room.names_site else {}
+    for name, value in {"room": incident["room"], "kind": incident["kind"], **site}.items():
         parameter = ET.SubElement(info, "parameter")
         _add(parameter, "valueName", name)
-        _add(parameter, "value", incident[name])
+        _add(parameter, "value", value)
     _add(ET.SubElement(info, "area"), "areaDesc", place)
     ET.indent(root)
     text: str = ET.tostring(root, encoding="unicode")

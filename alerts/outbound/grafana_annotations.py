@@ -114,13 +114,14 @@ def incident_annotations(
         (since,),
     ):
         room = rooms.get(row["room"])
+        where = room.short_name if room else row["room"]
         verdict = (row["verdict"] or "no feedback").replace("_", " ")
         found.append(
             Annotation(
                 row["id"],
                 row["opened_at"],
                 row["resolved_at"] or row["opened_at"],
-                f"{KIND_WORDS.get(row['kind'], row['kind'])}: {room.name if room else row['room']}"
+                f"{KIND_WORDS.get(row['kind'], row['kind'])}: {where}"
                 f" ({verdict}) {page_url}/incidents/{row['id']}",
                 (row["kind"], f"room:{row['room']}"),
             )

@@ -12,7 +12,6 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from alerts.outbound.room_states import AVAILABILITY, state_topic
-from storage.registry import floor_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,13 +37,12 @@ def discovery(registry: Registry, prefix: str = "homeassistant") -> dict[str, st
 
 def _of_room(room: Room, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
     own = _object_id(room.id)
-    place = ", ".join(part for part in (floor_name(room.floor), room.building) if part)
     shared = {
         "state_topic": state_topic(room.id),
         "availability_topic": AVAILABILITY,
         "device": {
             "identifiers": [own],
-            "name": f"{room.name} ({place})" if place else room.name,
+            "name": f"{room.name} ({room.place})" if room.place else room.name,
             "manufacturer": "Plumewatch",
             "model": "Room",
         },

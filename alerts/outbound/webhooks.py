@@ -36,13 +36,13 @@ from storage.sqlite import schema_scripts, transaction
 if TYPE_CHECKING:
     import asyncio
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from alerts.incidents.change_feed import ChangeSignal
     from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.policy import AlertPolicy, Webhook
     from alerts.secrets import Secret
-    from storage.registry import Registry
+    from storage.registry import Registry, Site
     from storage.retrying import Retrying
 
 COMPONENT: Final = "outbound"
@@ -105,7 +105,7 @@ def enqueue(
         room = registry.rooms.get(row["room"]) or Room(row["room"], row["room"], "", "", "")
         for hook in policy.webhooks:
             if not hook.kinds or row["kind"] in hook.kinds:
-                count += _add(tx, hook, row, room, policy, school, now)
+                count += _add(tx, hook, row, room, registry.sites, policy, school, now)
     if changes:
         change_feed.advance(tx, READER, changes[-1].seq)
     return count
@@ -116,6 +116,7 @@ def _add(
     hook: Webhook,
     row: sqlite3.Row,
     room: Room,
+    sites: Mapping[str, Site],
     policy: AlertPolicy,
     school: str,
     now: float,
@@ -131,7 +132,8 @@ def _add(
             "confidence": row["confidence"],
             "since": _iso(row["onset"]),
             "evidence": row["why"] or "",
-            "school": school,
+            "school": room.shown_site or school,
+            **({"site": sites[room.site].id} if room.names_site else {}),
             "room": {
                 "id": room.id,
                 "name": room.name,
@@ -149,6 +151,7 @@ def _add(
         room=room.name,
         floor=room.floor,
         building=room.building,
+        site=room.shown_site,
         since=row["onset"],
         evidence=row["why"] or "",
         note=json.dumps(

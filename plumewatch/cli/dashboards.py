@@ -201,7 +201,9 @@ def _settings(config: PlumewatchConfig) -> DashboardSettings:
         docs_url=config.web.docs_url.rstrip("/"),
         rooms=tuple(registry.rooms),
         sensors=sensors,
-        names=room_names((r.id, r.name, r.floor, r.building) for r in registry.rooms.values()),
+        names=room_names(
+            (r.id, r.name, r.floor, r.whole_building) for r in registry.rooms.values()
+        ),
     )
 
 

@@ -178,7 +178,7 @@ def incident_file(
         )
         with speaking(site.config.language):
             picture = pictures.svg(incident) or ""
-    calendar = school_of(site.config).calendar(*found.span)
+    calendar = school_of(site.config, found.incident["site"]).calendar(*found.span)
     with progress("drawing"), speaking(site.config.language):
         content = view(found, calendar, picture, len(readings), repository.sentence_of_row)
         document = pdf("incident", content)

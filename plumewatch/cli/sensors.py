@@ -44,7 +44,7 @@ def status(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> Non
             cells = (
                 name,
                 found.state,
-                room.name if room else "",
+                room.short_name if room else "",
                 "never" if found.heard is None else site.format_time(found.heard),
                 f"{found.interval_s:.3g} s",
                 found.firmware,
@@ -153,7 +153,7 @@ def _print_levels(config: Path, *, as_json: bool) -> None:
     for sensor in registry.sensors:
         report, room = reports.get(sensor), registry.room_of(sensor)
         fields = {"sensor": sensor, "level": None if report is None else asdict(report)}
-        rows.append((fields, (sensor, room.name if room else "", *_level_cells(report))))
+        rows.append((fields, (sensor, room.short_name if room else "", *_level_cells(report))))
     Printer(as_json=as_json).table(_LEVEL_COLUMNS, rows)
 
 

@@ -31,6 +31,7 @@ def school_of(config: PlumewatchConfig, site: str = "") -> School:
 
     own_terms = of_site(config.term, site)
     terms = tuple(Term(term.name, term.first, term.last) for term in own_terms)
+    several = [] if site or len(config.sites) < 2 else config.sites
     return School(
         config.site,
         zone,
@@ -40,6 +41,7 @@ def school_of(config: PlumewatchConfig, site: str = "") -> School:
         lessons_on if timetable.bells else None,
         {member.id: member.role for member in config.staff},
         {kind.value: code for kind, code in config.reports.state_codes.items()},
+        {one.name: school_of(config, one.id) for one in several},
     )
 
 

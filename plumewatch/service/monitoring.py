@@ -108,7 +108,7 @@ class Monitoring:
             lambda: describe_failing(health.parts()),
             partial(school_of(config).duty, roster.shifts if roster else ()),
             __version__,
-            room_names((r.id, r.name, r.floor, r.building) for r in registry.rooms.values()),
+            room_names((r.id, r.name, r.floor, r.whole_building) for r in registry.rooms.values()),
         )
         self.maintenance = Maintenance(
             resources,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from alerts.incidents.silences import Silence
     from alerts.page.guard import Session
+    from storage.registry import Room
 
 _HOUR_S: Final = 3600.0
 _SCHOOL: Final = "school"
@@ -115,18 +116,28 @@ class SilencePages(PageGroup):
     def _places(self) -> dict[str, tuple[str, list[tuple[str, str]]]]:
         """Return the places to choose from, by key: name and matchers of each."""
         rooms = self._context.registry.rooms.values()
+        several = any(room.names_site for room in rooms)
         found: dict[str, tuple[str, list[tuple[str, str]]]] = {}
         for r in rooms:
-            where = ", ".join(part for part in (r.name, floor_name(r.floor), r.building) if part)
-            found[f"room {r.id}"] = (where, [("room", r.id)])
-        for b, f in dict.fromkeys((r.building, r.floor) for r in rooms if r.floor):
-            where = ", ".join(part for part in (floor_name(f), b) if part)
-            matchers = [("floor", f), *([("building", b)] if b else [])]
-            found[f"floor {f} of {b}"] = (_capital(where), matchers)
-        for b in dict.fromkeys(r.building for r in rooms if r.building):
-            found[f"building {b}"] = (_("All of %(place)s", place=b), [("building", b)])
+            found[f"room {r.id}"] = (r.full_name, [("room", r.id)])
+        places = {(r.site, r.building, r.floor): r for r in rooms}
+        for (_s, b, f), r in places.items():
+            if f:
+                matchers = [("floor", f), *_of_building(r)]
+                found[f"floor {f} of {b}{self._at(r)}"] = (_capital(r.place), matchers)
+        for (_s, b, _f), r in places.items():
+            if b:
+                words = _("All of %(place)s", place=r.whole_building)
+                found[f"building {b}{self._at(r)}"] = (words, _of_building(r))
+        for site in self._context.registry.sites.values() if several else ():
+            words = _("All of %(place)s", place=site.name)
+            found[f"site {site.id}"] = (words, [("site", site.name)])
         found[_SCHOOL] = (_("The whole school"), [])
         return found
+
+    def _at(self, room: Room) -> str:
+        """Return the site of a room in the key of a choice; empty where there is one."""
+        return f" at {self._context.registry.sites[room.site].id}" if room.names_site else ""
 
     def _words(self, silence: Silence) -> str:
         """Describe what a silence matches."""
@@ -135,7 +146,7 @@ class SilencePages(PageGroup):
             value = matcher.value
             if matcher.op is MatchOp.EQUAL and matcher.name == "room":
                 room = self._context.registry.rooms.get(value)
-                words.append(room.name if room else value)
+                words.append(room.short_name if room else value)
             elif matcher.op is MatchOp.EQUAL and matcher.name == "floor":
                 words.append(floor_name(value))
             elif matcher.op is MatchOp.EQUAL and matcher.name == "kind":
@@ -163,6 +174,11 @@ class SilencePages(PageGroup):
             typed={"place": "", "kind": "", "hours": "1", "later": "0", "reason": "", **typed},
             error=error,
         )
+
+
+def _of_building(room: Room) -> list[tuple[str, str]]:
+    own = [("building", room.building), ("site", room.shown_site)]
+    return [(name, value) for name, value in own if value]
 
 
 def _choice(form: FormData, name: str, choices: dict[str, str]) -> float:

@@ -1,0 +1,199 @@
+"""Two schools with the same buildings, floors and rooms: no output calls two rooms the same."""
+
+import json
+import re
+import tomllib
+from dataclasses import replace
+from types import MappingProxyType
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from alerts.access import schema as access
+from alerts.engine import AlertEngine
+from alerts.incidents import schema
+from alerts.notify import outbox
+from alerts.notify.notice import render
+from alerts.notify.notice_writer import digest_headline
+from alerts.notify.pictures import IncidentPictures
+from alerts.outbound import webhooks
+from alerts.outbound.cap import cap_message
+from alerts.outbound.grafana_annotations import incident_annotations
+from alerts.outbound.home_assistant import discovery
+from alerts.page import queries
+from alerts.policy import Webhook
+from alerts.secrets import Secret
+from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from plumewatch.config.load import parse
+from plumewatch.config.settings import alert_policy
+from plumewatch.report_request import ReportRequest
+from reports import read
+from reports.rows import room_names
+from storage import audit, sqlite
+
+AT = 1_788_789_900.0  # 10:05 in New York, 8:05 in Denver
+SCHOOL = """
+[[site]]
+id = "{0}"
+name = "{1}"
+timezone = "{2}"
+[[room]]
+id = "{0}-boys"
+name = "Boys' restroom 1"
+building = "Main"
+floor = "2nd floor"
+site = "{0}"
+[[sensor]]
+id = "{0}-1"
+room = "{0}-boys"
+[[staff]]
+id = "{0}-ap"
+name = "Assistant principal"
+sites = ["{0}"]
+notify = [{{ url_env = "ADDRESS_{0}" }}]
+"""
+DISTRICT = (
+    'district = "Lincoln Schools"\ntimezone = "America/New_York"\n'
+    + SCHOOL.format("north", "North High", "America/New_York")
+    + SCHOOL.format("south", "South High", "America/Denver")
+)
+
+
+def event(sensor):
+    return Event(
+        sensor=sensor,
+        kind=EventKind.VAPE,
+        phase=EventPhase.ALERTED,
+        onset=AT - 6.0,
+        alerted=AT,
+        peak_time=AT,
+        end=None,
+        confidence=0.9,
+        probabilities={"vape": 0.9, "spray": 0.1},
+        evidence={"pm25": ChannelEvidence(4.0, 176.0, 6.0, None)},
+        model_version="m1",
+    )
+
+
+class District:
+    """An incident at each of the two schools at the same moment."""
+
+    def __init__(self, path, monkeypatch):
+        for site in ("north", "south"):
+            monkeypatch.setenv(f"ADDRESS_{site}", f"json://127.0.0.1:9/{site}")
+        self.config = parse(tomllib.loads(DISTRICT), base=path)
+        self.registry = self.config.registry()
+        hook = Webhook("hook", Secret("https://x.example/"), Secret("whsec_x"))
+        self.policy = replace(alert_policy(self.config), webhooks=(hook,))
+        self.database = path / "state.db"
+        self.db = sqlite.connect(self.database)
+        for part in (schema, access, audit, webhooks):
+            sqlite.migrate(self.db, part.COMPONENT, part.SCRIPTS)
+        self.engine = AlertEngine(self.registry, self.policy)
+        with sqlite.transaction(self.db) as tx:
+            webhooks.enqueue(tx, self.policy, self.registry, "Lincoln Schools", AT)
+            records = self.engine.on_events(tx, [event("north-1"), event("south-1")], AT)
+            webhooks.enqueue(tx, self.policy, self.registry, "Lincoln Schools", AT)
+        self.ids = [record.incident for record in records]
+        self.rooms = list(self.registry.rooms.values())
+
+    def notices(self):
+        rows = outbox.lease(
+            self.db, AT, owner="test", lease_s=60.0, limit=100, free=lambda _channel: 100
+        )
+        return {row.person: row.notice for row in rows}
+
+
+@pytest.fixture
+def district(tmp_path, monkeypatch):
+    found = District(tmp_path, monkeypatch)
+    yield found
+    found.db.close()
+
+
+def titles(district):
+    notices = district.notices()
+    return [render(notices[f"{site}-ap"])[0] for site in ("north", "south")]
+
+
+def bodies_of_webhooks(district):
+    rows = outbox.lease(
+        district.db, AT, owner="test", lease_s=60.0, limit=100, free=lambda _channel: 100
+    )
+    sent = [json.loads(row.notice.note) for row in rows if row.person == "webhook/hook"]
+    return [json.loads(message["body"])["data"] for message in sent]
+
+
+def picture_texts(district):
+    class Series:
+        def window(self, _sensor, start, end):
+            return [start, end], {"pm25": [5.0, 5.0]}
+
+    pictures = IncidentPictures(district.database, district.registry, Series(), "UTC")
+    return [pictures.svg(incident) for incident in district.ids]
+
+
+def cap_messages(district):
+    found = []
+    for key, room in zip(district.ids, district.rooms, strict=True):
+        incident = queries.incident(district.db, key)
+        zone = ZoneInfo(room.zone)
+        message = cap_message(incident, room, sender="x", school="Lincoln", zone=zone)
+        found.append(re.search("<areaDesc>(.*)</areaDesc>", message.decode())[1])
+    return found
+
+
+def home_assistant(district):
+    messages = map(json.loads, discovery(district.registry).values())
+    return sorted({message["device"]["name"] for message in messages})
+
+
+def annotations(district):
+    made = incident_annotations(district.db, district.registry.rooms, "", 0.0)
+    return [one.text.replace(one.incident, "") for one in made]
+
+
+def rows_of_reports(district):
+    rows = read.incidents(district.db, district.registry, 0.0, AT + 1.0)
+    return [f"{row.room}, {row.floor}, {row.building}, {row.site}" for row in rows]
+
+
+OUTPUTS = MappingProxyType(
+    {
+        "notice": titles,
+        "webhook": lambda d: [
+            json.dumps([x["school"], x["site"], x["room"]["name"]]) for x in bodies_of_webhooks(d)
+        ],
+        "picture": picture_texts,
+        "CAP": cap_messages,
+        "Home Assistant": home_assistant,
+        "annotation": annotations,
+        "report": rows_of_reports,
+        "dashboard": lambda d: list(
+            room_names((r.id, r.name, r.floor, r.whole_building) for r in d.rooms).values()
+        ),
+        "digest": lambda d: [digest_headline([], [room]) for room in d.rooms],
+        "page": lambda d: [f"{room.name} {room.place}" for room in d.rooms],
+        "file": lambda d: [
+            str(ReportRequest("summary", week="2026-W37", site=room.site).path())
+            for room in d.rooms
+        ],
+    }
+)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_no_output_calls_two_rooms_the_same(district, output):
+    found = OUTPUTS[output](district)
+    assert len(found) == 2
+    assert found[0] != found[1]
+    if output != "file":
+        assert "North High" in found[0]
+        assert "South High" in found[1]
+
+
+def test_each_school_reads_its_own_time_and_only_its_own_incident(district):
+    assert titles(district) == [
+        "Boys' restroom 1, 2nd floor, Main, North High: Vaping likely since 10:04:54",
+        "Boys' restroom 1, 2nd floor, Main, South High: Vaping likely since 08:04:54",
+    ]
