@@ -41,5 +41,6 @@ WORLDS: Final[Mapping[str, World]] = {
     "school": _Named("school"),
     "two_zones": _Named("two_zones"),
     "zone_network": _Named("zone_network"),
+    "filaments": _Named("filaments"),
 }
 """All worlds by name."""

@@ -1,0 +1,54 @@
+"""The well-mixed background of a room, exchanged with the corridor.
+
+Each quantity follows dx/dt = source + a c - (a + k) x with air changes a(t), corridor c(t) and loss
+k; the solution is exact for sources constant over a step.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+STEP_S: Final = 5
+_BLOCK: Final = 360
+
+
+def mix(
+    source: NDArray[np.float64],
+    rate: NDArray[np.float64],
+    loss: NDArray[np.float64] | float,
+    outside: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return concentration by step of `STEP_S` seconds.
+
+    Parameters
+    ----------
+    source : ndarray, shape (steps, quantities)
+        Concentration added during each step.
+    rate : ndarray, shape (steps,)
+        Air changes, 1/s.
+    loss : ndarray of shape (quantities,)
+        Other losses, 1/s.
+    outside : ndarray, shape (steps, quantities)
+        Concentration of the air that comes in.
+    """
+    total = (rate[:, None] + loss) * STEP_S
+    gain = source + outside * rate[:, None] * (-np.expm1(-total) / (rate[:, None] + loss))
+    out = np.empty_like(gain)
+    state = outside[0] * rate[0] / (rate[0] + loss)
+    for first in range(0, len(gain), _BLOCK):
+        block = slice(first, first + _BLOCK)
+        gone = np.cumsum(total[block], axis=0)
+        # A step's gain has already suffered that step's loss.
+        out[block] = np.exp(-gone) * (state + np.cumsum(gain[block] * np.exp(gone), axis=0))
+        state = out[block][-1]
+    return out
+
+
+def water_full(temp: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the water content of saturated air, g/m³ (Magnus)."""
+    return np.asarray(2.1667 * 611.2 / (273.15 + temp) * np.exp(17.62 * temp / (243.12 + temp)))
