@@ -40,6 +40,7 @@ from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import NoticeReason, clock_text
 from alerts.notify.notice_writer import NoticeWriter
 from alerts.severity import repeat_window_s
+from detection.device_events import is_device_alarm
 from detection.events import EventKind, EventPhase
 from storage.registry import Room
 
@@ -329,9 +330,18 @@ class AlertEngine:
             return Room(id=event.sensor, name=event.sensor, floor="", building="", site="")
         return room
 
+    def _with_device(self, event: Event) -> Event:
+        """Name the model of a device whose own alarm an event is."""
+        sensor = self.registry.sensors.get(event.sensor)
+        name = sensor.model or sensor.decoder if sensor else ""
+        if not name or not is_device_alarm(event.model_version):
+            return event
+        return replace(event, detail=event.detail.replace("the sensor", name, 1))
+
     def _on_event(
         self, tx: sqlite3.Connection, event: Event, at: float, now: float, step_s: float
     ) -> list[AlertRecord]:
+        event = self._with_device(event)
         known = repository.known_phase(tx, event.id)
         if known is not None and not follows(known[0], event.phase):
             return []

@@ -62,6 +62,15 @@ _REPORTS: Final[Mapping[str, tuple[EventKind, float, str]]] = {
 }
 
 
+def is_device_alarm(model_version: str) -> bool:
+    """Whether an event is a device's own alarm, not one that was detected here.
+
+    >>> is_device_alarm("device-1-vendor_vape"), is_device_alarm("plume-6")
+    (True, False)
+    """
+    return model_version.startswith(f"{_VERSION}-vendor_")
+
+
 @dataclass(slots=True)
 class _Active:
     """A condition that a device still reports."""

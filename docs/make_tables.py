@@ -132,6 +132,7 @@ BUY: Final = {
     "tts": Buy("Milesight GS601", "minutes, by the stack's fair use", 180),
     "zigbee2mqtt": Buy("IKEA VINDSTYRKA", "fixed by the device", None),
     "meraki": Buy("Cisco Meraki MT15", "about 60 s, fixed", 60),
+    "axis": Buy("AXIS D6310, if present", "fixed by the device", None),
     "ruuvi": Buy("Ruuvi Air and a Ruuvi gateway", "fixed by the device", None),
     "qingping": Buy("Qingping Air Monitor", "10 s, on request", 10),
     "kaiterra": Buy("Kaiterra Sensedge", "fixed by the device", None),
@@ -150,9 +151,9 @@ BUY: Final = {
     "sensorcommunity": Buy("airRohr with SPS30, if present", "145 s by default", 145),
     "purpleair": Buy("PurpleAir, if present", "120 s, as it averages", 120),
     "awair": Buy("Awair, if present", "poll every 10 s", None),
-    "unifi": Buy("UniFi UP-AirQuality, if present", "poll every 10 s", None),
+    "unifi": Buy("UniFi UP-AirQuality, if present", "10 s, asked for", 10),
     "verkada": Buy("Verkada SV, if present", "on events", None),
-    "halo": Buy("HALO, if present", "on events; heartbeat 60 s", None),
+    "halo": Buy("HALO, if present", "alarms at once; values every 5 s, asked for", 5),
     "generic": Buy("anything that can post JSON", "1-5 s, if possible", 5),
 }
 """By decoder, in the order of the table."""

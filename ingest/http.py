@@ -285,6 +285,13 @@ class HttpIngest:
                 lambda named, known: source.permits(named, known, addressed=sensor),
             )
 
+    def enter_polled(self, source: HttpSource, sensor: str, body: bytes) -> None:
+        """Take in the answer of a sensor that was asked (`ingest.http_poll`)."""
+        if self._commits.failing:
+            self._show(source, sensor, body)
+        elif self._commits.waiting < self._settings.most_waiting:
+            self._enter(source, sensor, body, None)
+
     def _enter(
         self, source: HttpSource, sensor: str, body: bytes, signature: Signature | None
     ) -> tuple[Outcome, asyncio.Future[None]]:
@@ -309,6 +316,8 @@ class HttpIngest:
 def _placed(outcome: Outcome, source: HttpSource, sensor: str) -> DeadLetter:
     letter = cast("DeadLetter", outcome.dead_letter)
     place = f"POST /ingest/{source.decoder}" + (f"/{sensor}" if sensor else "")
+    if source.token is None and source.signature is None:
+        place = f"answer of {sensor} for {source.decoder}"
     foreign = source.decoder in _FOREIGN and letter.reason == Reason.NO_MEASUREMENT
     return msgspec.structs.replace(
         letter,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from detection.device_events import is_device_alarm
 from reports.rows import IncidentRow, NoticeRow
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def incidents(
     acknowledgements = _acknowledgements(db, window)
     causes = _causes(db, window)
     chains = _chains(db, window)
-    detections = _detections(db, window)
+    detections = _detections(db, registry, window)
     faults = _faults(db, window)
     found = []
     for row in db.execute(
@@ -202,12 +203,15 @@ def _health(faults: _Faults, sensor: str, at: float, incident: str) -> str:
     return " ".join(sorted(kinds)) or "ok"
 
 
-def _detections(db: sqlite3.Connection, window: tuple[float, float]) -> dict[str, dict[str, Any]]:
+def _detections(
+    db: sqlite3.Connection, registry: Registry, window: tuple[float, float]
+) -> dict[str, dict[str, Any]]:
     """Combine the detections of each incident."""
     decode = msgspec.json.Decoder(dict[str, list[float | None]]).decode
     found: dict[str, dict[str, Any]] = {}
     for row in db.execute(
-        'SELECT e.incident, e."end", e.phase, e.evidence, e.model_version, e.masked, e.thc_likely'
+        'SELECT e.incident, e."end", e.phase, e.evidence, e.model_version, e.masked, e.thc_likely,'
+        " e.sensor"
         " FROM incident i JOIN alert_event e ON e.incident = i.id"
         " WHERE i.opened_at >= ? AND i.opened_at < ? ORDER BY e.rowid",
         window,
@@ -220,8 +224,15 @@ def _detections(db: sqlite3.Connection, window: tuple[float, float]) -> dict[str
                 "thc_likely": False,
                 "over_at": 0.0,
                 "peaks": {},
+                "alarm_of": "",
+                "is_detected_here": False,
             },
         )
+        if is_device_alarm(row["model_version"]):
+            sensor = registry.sensors.get(row["sensor"])
+            own["alarm_of"] = (sensor.model or sensor.decoder if sensor else "") or row["sensor"]
+        elif row["phase"] != "withdrawn":
+            own["is_detected_here"] = True
         own["masked"] |= bool(row["masked"])
         own["thc_likely"] |= bool(row["thc_likely"])
         if row["phase"] in _RUNNING:

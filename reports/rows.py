@@ -119,6 +119,8 @@ class IncidentRow:
     - `action`, `case_number`: class of follow-up, and case number in a system of the school; empty
       without.
     - `is_acknowledged`: whether somebody responds at the moment.
+    - `alarm_of`: model of the device whose own alarm is among its detections; empty if none.
+    - `is_detected_here`: whether this detector detected it, alone or beside such an alarm.
     - `again_of`: id of the incident before that people responded to shortly before; else empty.
     - `sensor_health`: at the opening: ``"ok"``, or the faults of the sensor, separated by spaces.
     """
@@ -157,6 +159,8 @@ class IncidentRow:
     sensor_health: str = "ok"
     is_acknowledged: bool = False
     again_of: str = ""
+    alarm_of: str = ""
+    is_detected_here: bool = True
 
     @property
     def state(self) -> State:

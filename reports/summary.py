@@ -19,7 +19,7 @@ from reports import charts, kpis
 from reports.figures import Figure, change_at, figures
 from reports.rows import AIR, CONFIRMED, FALSE, FIXED, NOTHING, State
 from reports.school import days_of
-from reports.suppress import LEAST
+from reports.suppress import LEAST, WITHHELD
 from reports.tables import COLUMNS, VERSION, frame, grouped, groups
 
 if TYPE_CHECKING:
@@ -139,6 +139,8 @@ def _grids(facts: Facts) -> Iterator[Grid]:
     yield _periods(facts)
     yield _rooms(facts)
     yield _kinds(facts)
+    if any(row.alarm_of for row in facts.air):
+        yield _device_alarms(facts)
     causes = facts.kpis.outcome.causes
     yield Grid(
         "false_causes",
@@ -308,6 +310,56 @@ def _kinds(facts: Facts) -> Grid:
             )
             for kind, rows in grouped(facts.chosen.incidents, lambda row: row.kind).items()
         ),
+    )
+
+
+def _device_alarms(facts: Facts) -> Grid:
+    """Compare alarms of devices with what was detected here, in the rooms of each model.
+
+    The row of a model that hangs in one room is hidden if the room's total is.
+    """
+    columns = (
+        *("alarms", "alarms_confirmed", "alarms_false", "both", "both_confirmed"),
+        *("only_here", "only_here_confirmed", "only_here_false"),
+    )
+    rows: list[tuple[str, tuple[float | None, ...]]] = []
+    notes: dict[tuple[str, str], str] = {}
+    about = []
+    for model in sorted({row.alarm_of for row in facts.air} - {""}):
+        alarms = [row for row in facts.air if row.alarm_of == model]
+        rooms = {s.room for s in facts.registry.sensors.values() if model in (s.model, s.decoder)}
+        rooms |= {row.room_id for row in alarms}
+        both = [row for row in alarms if row.is_detected_here]
+        here = [row for row in facts.air if row.room_id in rooms and not row.alarm_of]
+        totals = [facts.published.totals.get(facts.room_names.get(room, "")) for room in rooms]
+        if len(rooms) == 1 and totals == [None]:
+            rows.append((model, (None,) * len(columns)))
+            notes |= dict.fromkeys(((model, column) for column in columns), WITHHELD)
+            continue
+        counts = (
+            *_verdicts(alarms, (CONFIRMED, FALSE)),
+            *_verdicts(both, (CONFIRMED,)),
+            *_verdicts(here, (CONFIRMED, FALSE)),
+        )
+        rows.append((model, counts))
+        about.append(
+            _(
+                "%(device)s alone: %(alarms)d, %(both)d of them detected here too; only here:"
+                " %(here)d.",
+                device=model,
+                alarms=len(alarms),
+                both=len(both),
+                here=len(here),
+            )
+        )
+    return Grid(
+        "device_alarms",
+        _("Alarms of devices, and what was detected here in the same rooms"),
+        "device",
+        _columns(*columns),
+        tuple(rows),
+        " ".join(about),
+        notes,
     )
 
 

@@ -46,6 +46,7 @@ DECODERS: Final[Mapping[str, Decoder]] = {
     "tts": servers.TTS,
     "zigbee2mqtt": zigbee2mqtt.DECODER,
     "meraki": load_format("meraki"),
+    "axis": load_format("axis"),
     "ruuvi": ruuvi.DECODER,
     "qingping": qingping.DECODER,
     "kaiterra": load_format("kaiterra"),

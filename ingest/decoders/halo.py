@@ -1,10 +1,17 @@
-"""HALO Smart Sensor: text in which the device replaced the keywords of a template.
+"""HALO Smart Sensor: its alarms, pushed or asked for, and the values that it alarms by.
 
-Our templates (`TEMPLATE`, `HEARTBEAT`), JSON as other integrators publish it (`_NAMES`), and the
-alert text ``VAPE1 value 107.4 exceeded 100 at 2019-3-8 13:22:12`` are understood. Values are texts,
-date and time local and unpadded. Vape and THC are `vendor_vape`, masking `vendor_interference`,
-smoking `vendor_burning`, tamper `tamper`, heartbeat `online`; sound and motion are refused. The
-value is on the vendor's own scale and not stored.
+- Text in which the device replaced the keywords of a template: ours (`TEMPLATE`, `HEARTBEAT`), JSON
+  as other integrators publish it (`_NAMES`), and the alert text ``VAPE1 value 107.4 exceeded 100 at
+  2019-3-8 13:22:12``. Values are texts, date and time local and unpadded.
+- An answer of its local API, without time or name: all values (``GET /api/config/gstate/latest``)
+  or the alarms (``GET /api/config/gstate/event_state``).
+
+Vape and THC are `vendor_vape`, masking `vendor_interference`, smoking `vendor_burning`, tamper
+`tamper`, heartbeat `online`; sound and motion are refused. Values of the air (`_VALUES`) are read;
+one whose keyword the device did not replace, or that is no number, sets the flag `unread`. HALO's
+own score of an event is on the vendor's scale and not stored.
+
+From public documents and programs of others, not from a device.
 """
 
 from __future__ import annotations
@@ -15,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import Decoder, dict_of, load_object, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
-from ingest.validation import build_reading, number, sensor_id
+from ingest.validation import UNREAD, build_reading, number, sensor_id
 
 if TYPE_CHECKING:
     from ingest.decoding import Context
@@ -28,10 +35,26 @@ TEMPLATE: Final = (
 )
 """Text to paste into HALO's external message; the reset message is the same with "false"."""
 
+_VALUES: Final = {
+    "pmsensor/raw/0": "pm1",
+    "pmsensor/raw/1": "pm25",
+    "pmsensor/raw/2": "pm10",
+    "co2sensor/tvoc": "tvoc_ppb",
+    "co2sensor/co2": "co2",
+    "gassensor/co": "co",
+    "htsensor/humidity": "rh",
+    "htsensor/ctemp": "temp",
+    "htsensor/millibar": "pressure",
+    "luxsensor/aluxfilt": "light",
+}
+"""Name of a HALO's value, and the quantity that it is, in the same unit."""
+
 HEARTBEAT: Final = (
-    '{"name":"%NAME%","mac":"%MAC%","event":"Heartbeat","date":"%DATE%","time":"%TIME%"}'
+    '{"name":"%NAME%","mac":"%MAC%","event":"Heartbeat","date":"%DATE%","time":"%TIME%",'
+    + ",".join(f'"{name}":"%SENSOR:{name}%"' for name in _VALUES)
+    + "}"
 )
-"""Text to paste into HALO's heartbeat message."""
+"""Text to paste into HALO's heartbeat message; it carries the values."""
 
 _EVENTS: Final = (
     ("heartbeat", "online"),
@@ -61,26 +84,44 @@ def decode(message: Message, context: Context) -> list[Reading]:
     """Decode one push."""
     if _KEYWORD.search(message.payload):
         raise PayloadError(Reason.MALFORMED, "a template whose keywords were not replaced")
+    content: dict[str, Any] = {}
     if message.payload.lstrip()[:1] == b"{":
-        parts = _parts(load_object(message.payload, context.limits))
+        content = load_object(message.payload, context.limits)
+        parts = _parts(content)
     else:
         parts = _text_parts(message.payload)
-    kind = f"{text_of(parts.get('event'))} {text_of(parts.get('source'))}".lower()
-    event = next((ours for word, ours in _EVENTS if word in kind), None)
-    if event is None:
-        raise PayloadError(Reason.NO_MEASUREMENT, "an event that is not about the air")
+    sent = {ours: content[name] for name, ours in _VALUES.items() if name in content}
+    values = {ours: value for ours, value in sent.items() if number(value) is not None}
     named = parts.get("mac") or parts.get("name")
-    ended = text_of(parts.get("status")).lower() in ("false", "0", "off")
     return [
         build_reading(
             sensor_id(named or message.topic),
             _stamp(parts, message, context),
             message,
             context.limits,
-            {},
-            events=("online",) if ended else (event,),
+            values,
+            events=_events(parts, content, has_values=bool(sent)),
+            flags=[UNREAD] if len(values) < len(sent) else [],
         )
     ]
+
+
+def _events(parts: dict[str, Any], content: dict[str, Any], *, has_values: bool) -> tuple[str, ...]:
+    """Return what happened; raise `PayloadError` if none of it is about the air."""
+    states = {key: value["state"] for key, value in content.items() if "state" in dict_of(value)}
+    if states and not parts["event"]:
+        found = tuple(_event(key) for key, state in states.items() if state == 1)
+        return tuple(filter(None, found)) or ("online",)
+    kind = f"{text_of(parts.get('event'))} {text_of(parts.get('source'))}".lower()
+    event = _event(kind)
+    if not event and not has_values:
+        raise PayloadError(Reason.NO_MEASUREMENT, "an event that is not about the air")
+    ended = text_of(parts.get("status")).lower() in ("false", "0", "off")
+    return ("online",) if ended or not event else (event,)
+
+
+def _event(name: str) -> str:
+    return next((ours for word, ours in _EVENTS if word in name.lower()), "")
 
 
 def _parts(content: dict[str, Any]) -> dict[str, Any]:
@@ -111,4 +152,6 @@ def _stamp(parts: dict[str, Any], message: Message, context: Context) -> float |
     return stamp_of(text, message, context.zone)
 
 
-DECODER: Final = Decoder("halo", (), decode, "HALO Smart Sensor, templated push", over_http=True)
+DECODER: Final = Decoder(
+    "halo", (), decode, "HALO Smart Sensor: templated push, or its local API", over_http=True
+)

@@ -46,7 +46,14 @@ def cross_faults(draft: Draft) -> Iterator[ConfigFault]:
     """Find the faults between entries; those of one key are pydantic's."""
     for faults_of in (
         *(_repeated_ids, _site_faults, _sensor_faults, _secret_faults, _mapping_faults),
-        *(_decoder_faults, _source_faults, _outbound_faults, _inhibit_faults, _silence_faults),
+        *(
+            _silence_faults,
+            _decoder_faults,
+            _source_faults,
+            _poll_faults,
+            _outbound_faults,
+            _inhibit_faults,
+        ),
         *(_retention_faults, duty_faults),
     ):
         yield from faults_of(draft)
@@ -182,10 +189,7 @@ def _decoder_faults(draft: Draft) -> Iterator[ConfigFault]:
 
 
 def _source_faults(draft: Draft) -> Iterator[ConfigFault]:
-    config = draft.config
-    # one message of a mapping that joins several has no outcome to answer with
-    answering = {PREFIX + m.name for m in config.mapping if m.name and m.join_s is None}
-    decoders = HTTP_DECODERS | answering
+    config, decoders = draft.config, _answering(draft)
     sensors = {sensor.id for sensor in config.sensor}
     names: dict[str, str] = {}
     for path, source in draft.tables("ingest.source", config.ingest.source):
@@ -203,6 +207,27 @@ def _source_faults(draft: Draft) -> Iterator[ConfigFault]:
     if "port" in http.model_fields_set and http.port == config.web.port:
         allowed = "must not be the port of the staff page"
         yield ConfigFault("ingest.http.port", repr(http.port), allowed)
+
+
+def _poll_faults(draft: Draft) -> Iterator[ConfigFault]:
+    config, decoders = draft.config, _answering(draft)
+    sensors = {sensor.id: sensor.decoder for sensor in config.sensor}
+    for path, poll in draft.tables("ingest.poll", config.ingest.poll):
+        if poll.sensor not in sensors:
+            allowed = "must be the id of a [[sensor]]"
+            yield ConfigFault(f"{path}.sensor", repr(poll.sensor), allowed)
+        elif sensors[poll.sensor] not in decoders:
+            allowed = f"its [[sensor]] needs a decoder, one of {', '.join(sorted(decoders))}"
+            yield ConfigFault(f"{path}.sensor", repr(poll.sensor), allowed)
+        yield from _two_secrets(path, poll, "password")
+        if poll.user and not (poll.password_file or poll.password_env):
+            yield ConfigFault(f"{path}.user", repr(poll.user), "needs a password_file beside it")
+
+
+def _answering(draft: Draft) -> frozenset[str]:
+    """Return the decoders that read one whole message; one that is joined has no outcome."""
+    mappings = draft.config.mapping
+    return HTTP_DECODERS | {PREFIX + m.name for m in mappings if m.name and m.join_s is None}
 
 
 def _source_secret_faults(path: str, source: SourceConfig) -> Iterator[ConfigFault]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.decoders import DECODERS, subscriptions
 from ingest.decoding import Context
+from ingest.http_poll import PolledSensor
 from ingest.http_sources import HttpSource
 from ingest.intake import IntakeConfig
 from ingest.mapping.decoder import PREFIX, compile_mapping
@@ -91,6 +92,28 @@ def http_sources(config: PlumewatchConfig) -> tuple[HttpSource, ...]:
         reader.faults += _certificate_faults(config.ingest.http)
     reader.check()
     return sources
+
+
+def polled_sensors(config: PlumewatchConfig) -> tuple[PolledSensor, ...]:
+    """Return the sensors that are asked over HTTP; raises `ConfigError` as `http_sources`."""
+    reader = SecretReader(config)
+    decoders = {sensor.id: sensor.decoder for sensor in config.sensor}
+    polls = tuple(
+        PolledSensor(
+            sensor=poll.sensor,
+            decoder=decoders[poll.sensor],
+            topic=_topic(decoders[poll.sensor], config),
+            url=poll.url,
+            every_s=poll.every_s,
+            user=poll.user,
+            header=poll.header,
+            secret=reader.read(f"ingest.poll.{i}.password"),
+            ca_file=poll.ca_file,
+        )
+        for i, poll in enumerate(config.ingest.poll)
+    )
+    reader.check()
+    return polls
 
 
 def _source(index: int, config: PlumewatchConfig, reader: SecretReader) -> HttpSource:

@@ -9,7 +9,13 @@ from plumewatch.config.settings import check_settings
 from plumewatch.config.sharding import load_shard
 from plumewatch.doctor.broker import check_broker
 from plumewatch.doctor.machine import check_clock, check_store
-from plumewatch.doctor.people import check_duty, check_http_ingest, check_notifiers, check_page
+from plumewatch.doctor.people import (
+    check_duty,
+    check_http_ingest,
+    check_notifiers,
+    check_page,
+    check_polls,
+)
 from plumewatch.doctor.result import fault, ok
 from plumewatch.doctor.sensors import check_sensors
 from plumewatch.doctor.servers import check_grafana, check_series
@@ -66,5 +72,6 @@ _CHECKS: Final = (
     check_notifiers,
     check_page,
     check_http_ingest,
+    check_polls,
     check_grafana,
 )

@@ -16,7 +16,12 @@ from alerts.access.passwords import with_password
 from alerts.escalation.coverage import coverage_gaps, paged_incidents
 from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
 from alerts.notify.channels.reachability import why_unreachable
-from plumewatch.config.ingest_settings import http_sources
+from ingest.decoding import Context
+from ingest.errors import DecodeError
+from ingest.http_poll import PollError, get
+from ingest.intake import decode_message
+from ingest.message import Message
+from plumewatch.config.ingest_settings import http_sources, polled_sensors, routes
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import alert_policy, quiet_hours
 from plumewatch.doctor.certificates import check_file
@@ -154,6 +159,22 @@ def check_http_ingest(config: PlumewatchConfig, now: float) -> Iterator[CheckRes
         sensors = sensors or f"no sensor yet: give one [[sensor]] decoder = {source.decoder!r}"
         sentence = f"POST /ingest/{source.decoder}, readings of {sensors}"
         yield ok(f"http source: {source.name}", sentence)
+
+
+def check_polls(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
+    """Ask the sensors that are asked over HTTP, and read their answers."""
+    polls = polled_sensors(config)
+    order, context = routes(config) if polls else None, Context(zone=config.zone())
+    for polled in polls:
+        part = f"poll: {polled.sensor}"
+        try:
+            message = Message(polled.topic.replace("+", polled.sensor), get(polled), now)
+            readings = decode_message(message, context, polled.decoder, order)
+        except (PollError, DecodeError) as error:
+            yield fault(part, str(error), "url, user and password_file of its [[ingest.poll]]")
+            continue
+        count = len({name for reading in readings for name in reading.values})
+        yield ok(part, f"answers; {count} values are read")
 
 
 def _taken(config: PlumewatchConfig, part: str, host: str, port: int) -> CheckResult | None:

@@ -14,6 +14,7 @@ from ingest.duplicates.journal_history import JournalHistory
 from ingest.errors import BrokerError
 from ingest.event_messages import EVENT_TOPICS, EventIntake
 from ingest.http import HttpIngest
+from ingest.http_poll import HttpPolls
 from ingest.intake import Intake
 from ingest.mqtt.canary import CanarySettings
 from ingest.mqtt.connection import kept_client_id, live_messages
@@ -21,7 +22,12 @@ from ingest.mqtt.intake_loop import OtherSession
 from ingest.mqtt.source import MqttSource
 from ingest.mqtt.subscriptions import Subscriptions
 from ingest.states import States
-from plumewatch.config.ingest_settings import http_sources, intake_config, topic_filters
+from plumewatch.config.ingest_settings import (
+    http_sources,
+    intake_config,
+    polled_sensors,
+    topic_filters,
+)
 from plumewatch.config.settings import broker_settings
 from plumewatch.service.meters import Histogram
 from plumewatch.service.supervisor import Task
@@ -155,6 +161,7 @@ class Ingestion:
             step_of=step_of,
             on_unstored=self.unstored.on_message,
         )
+        self._polls = HttpPolls(polled_sensors(config), self.http_ingest)
         self._http_server: WebServer | None = None
         self._broker, self._paths = broker, resources.paths
         self._has_own_client_id = bool(config.broker.client_id)
@@ -242,6 +249,8 @@ class Ingestion:
         if self._http_server is not None:
             server = self._http_server
             yield Task("HTTP ingest", server.serve(), stop=server.stop, ends="drained")
+        if self._polls.sensors:
+            yield Task("polls", self._polls.run())
         yield Task("commits", self.commits.run(), ends="last")
 
     async def _read_floods(self) -> None:

@@ -21,12 +21,13 @@ def blocks(language):
 
 
 def test_the_configuration_is_valid(tmp_path):
-    (text,) = blocks("toml")
+    text = "\n".join(blocks("toml"))
     room = {"id": "N2-boys", "name": "Boys' restroom", "building": "North"}
     tree = {"site": "S", "timezone": "UTC", "room": [room]} | tomllib.loads(text)
     config = parse(tree, base=tmp_path)
     assert config.ingest.source[0].name == "halo"
     assert config.sensor[0].aliases == ["1C:82:59:00:00:01"]
+    assert config.ingest.poll[0].sensor == config.sensor[0].id
 
 
 def test_the_template_is_what_is_printed():

@@ -48,6 +48,27 @@ class SourceConfig(BaseModel, extra="forbid", frozen=True):
     """Messages per second over time; bursts may have twice as many."""
 
 
+class PollConfig(BaseModel, extra="forbid", frozen=True):
+    """One address at which a registered sensor is asked for its values."""
+
+    sensor: Id
+    """Id of its `[[sensor]]`, which names the format in `decoder`."""
+    url: Annotated[str, Field(pattern=r"^https?://[^@\s]+$", max_length=512)]
+    """Address that answers with the values; without user and password."""
+    every_s: Annotated[float, Field(ge=1, le=3600)] = 5.0
+    """Seconds between requests."""
+    user: Annotated[str, Field(max_length=64)] = ""
+    """User name of HTTP Basic."""
+    header: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")] = "Authorization"
+    """Header that carries the secret if there is no user, such as `X-API-KEY`."""
+    password_file: FilePath | None = None
+    """File with the password, or the value of the header."""
+    password_env: str = ""
+    """Environment variable to read it from instead."""
+    ca_file: FilePath | None = None
+    """Certificate of a device with https that has its own."""
+
+
 class IngestConfig(BaseModel, extra="forbid", frozen=True):
     """Formats, topics and HTTP ingest."""
 
@@ -62,6 +83,8 @@ class IngestConfig(BaseModel, extra="forbid", frozen=True):
     """Where sensors without MQTT post."""
     source: Annotated[list[SourceConfig], Field(max_length=1_000)] = []
     """Senders of HTTP ingest."""
+    poll: Annotated[list[PollConfig], Field(max_length=1_000)] = []
+    """Sensors that are asked for their values over HTTP."""
 
 
 class RouteConfig(BaseModel, extra="forbid", frozen=True):

@@ -11,7 +11,7 @@ from ingest.message import Message
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.run import run_check
 from plumewatch.config.faults import ConfigError
-from plumewatch.config.ingest_settings import http_sources, intake_config
+from plumewatch.config.ingest_settings import http_sources, intake_config, polled_sensors
 from plumewatch.config.load import parse
 from plumewatch.config.settings import check_settings
 from storage.lease import Lease
@@ -269,3 +269,35 @@ def test_a_mapping_that_joins_messages_has_no_answer(tmp_path):
     faults = {f.path: f for f in refused.value.faults}
     assert sorted(faults) == ["ingest.source.0.decoder", "ingest.source.1.decoder"]
     assert "mapping:acme" in faults["ingest.source.0.decoder"].allowed
+
+
+def poll(**poll):
+    return TREE | {"ingest": {"poll": [{"sensor": "b2", "url": "http://192.0.2.7/x", **poll}]}}
+
+
+def test_a_sensor_that_is_asked(tmp_path, secret):
+    file = secret("halo-password", "of the device")
+    config = parse(poll(user="admin", password_file=file), base=tmp_path)
+    (polled,) = polled_sensors(config)
+    assert (polled.sensor, polled.decoder, polled.every_s) == ("b2", "halo", 5.0)
+    assert polled.headers() == {"Authorization": "Basic YWRtaW46b2YgdGhlIGRldmljZQ=="}
+    assert "of the device" not in repr(polled)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path"),
+    [
+        ({"sensor": "b9"}, "ingest.poll.0.sensor"),
+        ({"sensor": "b3"}, "ingest.poll.0.sensor"),
+        ({"url": "http://admin:pw@192.0.2.7/"}, "ingest.poll.0.url"),
+        ({"url": "ftp://192.0.2.7/"}, "ingest.poll.0.url"),
+        ({"every_s": 0.1}, "ingest.poll.0.every_s"),
+        ({"user": "admin"}, "ingest.poll.0.user"),
+        ({"password_file": "a", "password_env": "B"}, "ingest.poll.0"),
+        ({"header": "X Y"}, "ingest.poll.0.header"),
+    ],
+)
+def test_faults_of_a_sensor_that_is_asked(wrong, path):
+    with pytest.raises(ConfigError) as refused:
+        parse(poll(**wrong), base=Path("/srv"))
+    assert [fault.path for fault in refused.value.faults] == [path]

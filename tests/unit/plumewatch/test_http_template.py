@@ -34,11 +34,13 @@ def test_halo():
         head, _, body = fields[name].partition("?[JSONBODY]")
         assert head == "POST:https://%USER%:%PSWD%@door.example.org:8421/ingest/halo"
         rendered = re.sub(r"%([A-Z]+)%", lambda m: WORDS[m[1]], body)
+        rendered = re.sub(r"%SENSOR:[^%]+%", "12", rendered)
         (reading,) = decode_message(
             Message("", rendered.encode(), 1_790_000_010.0), Context(), "halo"
         )
         assert (reading.sensor, reading.time) == (WORDS["MAC"], 1_790_000_000.0)
         events[name] = reading.events
+        assert ("pm25" in reading.values) == (name == "Heartbeat String")
     assert events == {
         "Set String": ("vendor_vape",),
         "Reset String": ("online",),

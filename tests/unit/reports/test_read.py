@@ -10,6 +10,7 @@ from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
 from alerts.routing.targets import channel_of
 from alerts.secrets import Secret
 from alerts.timings import EscalationTimings
+from detection.device_events import DeviceEvents
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from reports import read
 from reports.kpis import chosen, kpis
@@ -166,3 +167,27 @@ def test_outside_of_the_window_is_nothing(school):
     school.run(1)
     assert read.incidents(school.db, REGISTRY, 0.0, school.start) == []
     assert read.notices(school.db, {}, 0.0, school.start) == []
+
+
+def test_a_device_that_alarms_and_the_detector_share_an_incident(school):
+    def alarm(t, sensor="s1"):
+        reported = DeviceEvents().on_reading(sensor, school.start + t, ("vendor_vape",), (), {})
+        school.push(t, *reported)
+
+    alarm(0)
+    vape(school, 3)
+    alarm(9_000)
+    school.run(9_010)
+    found, _ = rows(school)
+    assert [(i.alarm_of, i.is_detected_here) for i in found] == [("sen55", True), ("sen55", False)]
+    (sentence,) = school.db.execute(
+        "SELECT DISTINCT sentence FROM alert_event WHERE model_version LIKE 'device%'"
+    ).fetchone()
+    assert "Sen55's own vape alarm" in sentence
+
+
+def test_what_only_the_detector_found_is_of_no_device(school):
+    vape(school, 0)
+    school.run(10)
+    ((found,), _) = rows(school)
+    assert (found.alarm_of, found.is_detected_here) == ("", True)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from contextlib import closing
+from dataclasses import replace
 from datetime import date, datetime
 from xml.etree import ElementTree as ET
 
@@ -262,6 +263,28 @@ def test_small_counts_of_a_room_are_nowhere(write, facts):
     assert table.filter(pl.col("value").is_null())["note"].unique().to_list() == ["<5"]
     assert table.filter(pl.col("value") < 5).height == 0
     assert "&lt;5" in write("summary", "html").read_text(encoding="utf-8")
+
+
+def test_alarms_of_devices_are_compared_with_what_was_detected_in_their_rooms(facts):
+    air = facts.air
+    rooms = {row.room_id for row in air[:8]}
+    alarms = {row.id: n % 2 == 0 for n, row in enumerate(air) if row.room_id in rooms and n % 3}
+    incidents = tuple(
+        replace(row, alarm_of="HALO 3C", is_detected_here=alarms[row.id])
+        if row.id in alarms
+        else row
+        for row in facts.incidents
+    )
+    made = summary(replace(facts, incidents=incidents))
+    grid = made.grids["device_alarms"]
+    ((model, values),) = grid.rows
+    found = dict(zip((name for name, _ in grid.columns), values, strict=True))
+    assert model == "HALO 3C"
+    assert found["alarms"] == len(alarms)
+    assert found["both"] == sum(alarms.values())
+    assert found["only_here"] == sum(r.room_id in rooms and r.id not in alarms for r in air)
+    assert f"HALO 3C alone: {len(alarms)}, {sum(alarms.values())} of them detected" in grid.about
+    assert "device_alarms" not in summary(facts).grids
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,138 @@
+"""Sensors that are asked for their values over HTTP: those that push only alarms, or nothing.
+
+Each is asked every `every_s` seconds by its own task, whose answers go the way of HTTP ingest: the
+decoder of the sensor, its checks, the group commit. An answer is for the registered sensor alone,
+whatever it names. A request has a deadline, no redirects, and a bounded answer. A device that
+cannot be reached is logged once, and offline when its readings stay away, as any sensor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import http.client
+import logging
+import ssl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from ingest.http_sources import HttpSource
+from storage.bounded_call import BoundedCallError, BoundedThreads
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
+
+    from ingest.http import HttpIngest
+    from ingest.http_sources import HiddenText
+
+log = logging.getLogger(__name__)
+
+_DEADLINE_S: Final = 5.0
+_LARGEST: Final = 65_536
+
+
+class PollError(Exception):
+    """A device gave no answer that can be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolledSensor:
+    """A registered sensor and how it is asked.
+
+    `topic`: filter of the format, as in `HttpSource`.
+    `user`: of HTTP Basic; without one, `secret` is the whole value of `header`.
+    `ca_file`: certificate, or authority, of a device with https; None for public authorities.
+    """
+
+    sensor: str
+    decoder: str
+    url: str
+    topic: str = "+"
+    every_s: float = 5.0
+    user: str = ""
+    header: str = "Authorization"
+    secret: HiddenText | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of a request."""
+        if self.secret is None:
+            return {}
+        if not self.user:
+            return {self.header: self.secret.reveal()}
+        pair = f"{self.user}:{self.secret.reveal()}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+
+
+def get(polled: PolledSensor) -> bytes:
+    """Return a device's answer; raise `PollError`, without the address, which may be secret."""
+    parts = urlsplit(polled.url)
+    host, timeout = parts.hostname or "", _DEADLINE_S
+    connection: http.client.HTTPConnection
+    try:
+        if parts.scheme == "https":
+            context = ssl.create_default_context(cafile=polled.ca_file)
+            context.check_hostname = polled.ca_file is None  # it is the device's own certificate
+            connection = http.client.HTTPSConnection(
+                host, parts.port, timeout=timeout, context=context
+            )
+        else:
+            connection = http.client.HTTPConnection(host, parts.port, timeout=timeout)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        try:
+            connection.request("GET", path, headers={"Accept": "*/*", **polled.headers()})
+            answer = connection.getresponse()
+            body = answer.read(_LARGEST + 1)
+        finally:
+            connection.close()
+    except (OSError, http.client.HTTPException) as error:
+        raise PollError(f"no answer ({type(error).__name__})") from error
+    if answer.status != http.client.OK:
+        raise PollError(f"HTTP status {answer.status}")
+    if len(body) > _LARGEST:
+        raise PollError(f"an answer of more than {_LARGEST} bytes")
+    return body
+
+
+class HttpPolls:
+    """Ask sensors until cancelled; `fetch` and `sleep` are replaced in tests."""
+
+    def __init__(
+        self,
+        sensors: Sequence[PolledSensor],
+        ingest: HttpIngest,
+        fetch: Callable[[PolledSensor], bytes] = get,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.sensors = tuple(sensors)
+        self._ingest, self._fetch, self._sleep = ingest, fetch, sleep
+
+    async def run(self) -> None:
+        """Ask every sensor at its interval, their first requests spread over it."""
+        async with asyncio.TaskGroup() as group:
+            for i, polled in enumerate(self.sensors):
+                first_s = polled.every_s * i / len(self.sensors)
+                group.create_task(self._ask(polled, first_s), name=f"poll {polled.sensor}")
+
+    async def _ask(self, polled: PolledSensor, first_s: float) -> None:
+        own = frozenset((polled.sensor,))
+        source = HttpSource("poll", polled.decoder, own, topic=polled.topic)
+        threads = BoundedThreads(f"poll-{polled.sensor}", 1)
+        clock = asyncio.get_running_loop().time
+        failed, due = "", clock() + first_s
+        while True:
+            await self._sleep(max(0.0, due - clock()))
+            due = max(due + polled.every_s, clock())
+            try:
+                body = await threads.run(lambda: self._fetch(polled), _DEADLINE_S)
+            except (PollError, BoundedCallError) as error:
+                if not failed:
+                    log.warning("%s cannot be asked: %s", polled.sensor, error)
+                failed = str(error)
+                continue
+            if failed:
+                log.info("%s answers again", polled.sensor)
+            failed = ""
+            self._ingest.enter_polled(source, polled.sensor, body)

@@ -1,0 +1,162 @@
+"""Sensors that are asked over HTTP: what is sent, what is stored, and devices without answer."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from alerts.secrets import Secret
+from ingest.commit import GroupCommit
+from ingest.decoding import Context
+from ingest.http import HttpIngest
+from ingest.http_poll import HttpPolls, PolledSensor, PollError, get
+from ingest.intake import Intake, IntakeConfig
+from storage.registry import Registry, Room, Sensor
+
+NOW = 1_790_000_000.0
+REGISTRY = Registry.of(
+    [Room("r", "Room", "2", "North", "Site")],
+    [Sensor("b2", "r", decoder="halo"), Sensor("b3", "r")],
+)
+VALUES = {"pmsensor/raw/1": 12, "co2sensor/tvoc": 120, "audsensor/sum": 35}
+
+
+@pytest.fixture
+def device():
+    """A device on loopback: its answers by path, and the requests that came."""
+    answers, requests = {}, []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            requests.append(
+                (self.path, self.headers.get("Authorization"), self.headers.get("X-Key"))
+            )
+            status, body = answers.get(self.path, (404, b""))
+            self.send_response(status)
+            self.send_header("Location", "/other")
+            self.end_headers()
+            with contextlib.suppress(ConnectionError):
+                self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", answers, requests
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, (None, None)),
+        ({"user": "admin", "secret": Secret("pw")}, ("Basic YWRtaW46cHc=", None)),
+        ({"secret": Secret("key"), "header": "X-Key"}, (None, "key")),
+    ],
+)
+def test_a_request_carries_what_the_device_wants(device, options, expected):
+    url, answers, requests = device
+    answers["/api?x=1"] = (200, b"{}")
+    assert get(PolledSensor("b2", "halo", f"{url}/api?x=1", **options)) == b"{}"
+    assert requests == [("/api?x=1", *expected)]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "why"),
+    [(401, b"", "HTTP status 401"), (302, b"", "HTTP status 302"), (200, b"x" * 70_000, "65536")],
+)
+def test_an_answer_that_is_no_use(device, status, body, why):
+    url, answers, requests = device
+    answers["/"] = (status, body)
+    with pytest.raises(PollError, match=why):
+        get(PolledSensor("b2", "halo", f"{url}/"))
+    assert len(requests) == 1  # redirects are not followed
+
+
+def test_a_device_that_is_not_there():
+    with pytest.raises(PollError, match="no answer") as error:
+        get(PolledSensor("b2", "halo", "http://127.0.0.1:9/?key=secret"))
+    assert "secret" not in str(error.value)
+
+
+async def poll(answers, *sensors, rounds=1):
+    """Return readings and dead letters after so many requests a sensor."""
+    readings, letters = [], []
+
+    async def commit(found, refused):
+        readings.extend(found)
+        letters.extend(refused)
+
+    commits = GroupCommit(commit, pace_s=0)
+    intake = Intake(IntakeConfig(context=Context(registry=REGISTRY)))
+    clock = iter(range(1000))
+    ingest = HttpIngest([], intake, commits, clock=lambda: NOW + next(clock))
+    asked, waiting, idle = Counter(), [], asyncio.Event()
+
+    def fetch(polled):
+        asked[polled.sensor] += 1
+        answer = answers[polled.sensor]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def sleep(_seconds):
+        """Return at once, until all sensors were asked often enough."""
+        name = asyncio.current_task().get_name().removeprefix("poll ")
+        if asked[name] >= rounds:
+            waiting.append(name)
+            if len(waiting) == len(sensors):
+                idle.set()
+            await asyncio.Event().wait()
+
+    polls = HttpPolls(sensors, ingest, fetch, sleep)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(commits.run()), group.create_task(polls.run())]
+        async with asyncio.timeout(5):
+            await idle.wait()
+            await commits.commit((), ())
+        for task in tasks:
+            task.cancel()
+    return readings, letters
+
+
+async def test_answers_are_readings_of_the_sensor_that_was_asked():
+    body = json.dumps(VALUES).encode()
+    readings, letters = await poll({"b2": body}, PolledSensor("b2", "halo", "http://x/"), rounds=2)
+    assert [(r.sensor, r.values) for r in readings] == [("b2", {"pm25": 12, "tvoc_ppb": 120})] * 2
+    assert letters == []
+
+
+async def test_a_device_that_calls_itself_another_sensor_writes_nothing():
+    body = json.dumps({"mac": "b3", **VALUES}).encode()
+    readings, (letter,) = await poll({"b2": body}, PolledSensor("b2", "halo", "http://x/"))
+    assert (readings, letter.reason) == ([], "not_allowed")
+    assert letter.topic == "answer of b2 for halo by poll"
+
+
+async def test_what_is_not_about_the_air_is_not_kept():
+    body = json.dumps({"audsensor/sum": 35}).encode()
+    _, (letter,) = await poll({"b2": body}, PolledSensor("b2", "halo", "http://x/"))
+    assert (letter.reason, letter.payload) == ("no_measurement", b"")
+
+
+async def test_a_device_without_answer_is_logged_once_and_delays_no_other(caplog):
+    caplog.set_level(logging.INFO, "ingest.http_poll")
+    answers = {"b2": PollError("HTTP status 500"), "b3": json.dumps({"pm25": 4}).encode()}
+    readings, _ = await poll(
+        answers,
+        PolledSensor("b2", "halo", "http://x/"),
+        PolledSensor("b3", "generic", "http://y/"),
+        rounds=3,
+    )
+    assert {r.sensor for r in readings} == {"b3"}
+    assert [r.message for r in caplog.records] == ["b2 cannot be asked: HTTP status 500"]
