@@ -46,15 +46,8 @@ def cross_faults(draft: Draft) -> Iterator[ConfigFault]:
     """Find the faults between entries; those of one key are pydantic's."""
     for faults_of in (
         *(_repeated_ids, _site_faults, _sensor_faults, _secret_faults, _mapping_faults),
-        *(
-            _silence_faults,
-            _decoder_faults,
-            _source_faults,
-            _poll_faults,
-            _outbound_faults,
-            _inhibit_faults,
-        ),
-        *(_retention_faults, duty_faults),
+        *(_decoder_faults, _source_faults, _poll_faults, _outbound_faults, _inhibit_faults),
+        *(_silence_faults, _retention_faults, duty_faults),
     ):
         yield from faults_of(draft)
 

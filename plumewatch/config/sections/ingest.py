@@ -59,7 +59,7 @@ class PollConfig(BaseModel, extra="forbid", frozen=True):
     """Seconds between requests."""
     user: Annotated[str, Field(max_length=64)] = ""
     """User name of HTTP Basic."""
-    header: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")] = "Authorization"
+    header: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "Authorization"
     """Header that carries the secret if there is no user, such as `X-API-KEY`."""
     password_file: FilePath | None = None
     """File with the password, or the value of the header."""
