@@ -115,12 +115,12 @@ _RECIPES: Final = (
     _Recipe("flush", "", (4, 9), mg=(0.01, 0.3), mmd=(1, 5), volatile=(0.97, 0.99),
             water_g=(0.05, 0.5), at="stall", height=(0.5, 0.6), lift=(0.0, 0.2), stir=0.3),
     _Recipe("tap", "", (5, 25), 10, mg=(0.01, 0.1), mmd=(2, 6), volatile=(0.99, 0.999),
-            water_g=(0.2, 4), heat_j=400),
+            water_g=(0.2, 4), heat_j=150),
     # Hot water: wet aerosol of 2-7 µm, up to 5 mg/m³; RH +5-40 % (Zhou 2007).
     _Recipe("steam", "hot tap", (60, 420), 8, mg=(5, 150), mmd=(2, 7), volatile=(0.995, 0.9995),
-            water_g=(20, 160), heat_j=700, lift=(0.1, 0.35)),
+            water_g=(20, 160), heat_j=150, lift=(0.1, 0.35)),
     _Recipe("steam", "shower", (300, 720), 10, mg=(100, 2000), mmd=(5, 7.5),
-            volatile=(0.995, 0.9995), water_g=(200, 900), heat_j=600, at="far", height=(1.2, 1.9),
+            volatile=(0.995, 0.9995), water_g=(200, 900), heat_j=150, at="far", height=(1.2, 1.9),
             lift=(0.1, 0.3), stir=1.0),
     # Brushed motors: up to 13 µg/m³ PM2.5 in 30 s; droplets 93 % submicron.
     _Recipe("dryer", "", (10, 40), 5, mg=(0.01, 0.4), mmd=(0.4, 1.0), volatile=(0.1, 0.5),
@@ -140,7 +140,7 @@ _RECIPES: Final = (
     _Recipe("spray", "air freshener", (0.8, 4), 2, mg=(10, 300), mmd=(2.3, 8.8), gsd=(2, 3.8),
             volatile=(0.6, 0.9), of="ethanol", voc_mg=(300, 4000), at="any", height=(1.5, 1.9),
             jet=2.0, fine=(0.01, 0.08)),
-    _Recipe("spray", "automatic freshener", (0.3, 0.5), mg=(2, 20), mmd=(2.5, 6), gsd=(2, 3),
+    _Recipe("spray", "automatic freshener", (0.3, 0.5), mg=(1, 8), mmd=(2.5, 6), gsd=(2, 3),
             volatile=(0.7, 0.9), of="ethanol", voc_mg=(30, 200), at="any", height=(1.9, 2.2),
             jet=1.5, fine=(0.01, 0.08)),
     _Recipe("spray", "trigger cleaner", (2, 20), 2, mg=(1, 50), mmd=(5, 25), volatile=(0.95, 0.99),
@@ -350,4 +350,5 @@ def _session(rng: np.random.Generator, room: Room, time: float, program: Program
     program.stirs += [(time - 20, rng.uniform(0.3, 1.5)), (end + 25, rng.uniform(0.3, 1.5))]
     if rng.random() < 0.25:
         name = _MASKS[rng.integers(len(_MASKS))]
-        perform(rng, room, _BY_NAME[name], end + rng.uniform(-15, 15), program, "mask")
+        at = max(end + rng.uniform(-15, 15), time)
+        perform(rng, room, _BY_NAME[name], at, program, "mask")
