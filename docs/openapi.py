@@ -1,4 +1,4 @@
-"""The HTTP API as an OpenAPI document, which ``make docs`` writes to `docs/openapi.json`.
+"""All that answers HTTP as an OpenAPI document, which ``make docs`` writes to `docs/openapi.json`.
 
 One table for the pages and actions of the staff page, one for HTTP ingest, one for the health of
 the service; a test holds all of them to the routes of the applications. What is sent and answered
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final, NamedTuple
 
+from alerts.page.api.docs import api_document
 from plumewatch import __version__
 
 __all__ = ["HEALTH", "HTTP_INGEST", "STAFF", "Operation", "document"]
@@ -105,6 +106,18 @@ STAFF: Final = (
     Operation("get", "/unmatched", "A topic that nothing reads", query=("topic",)),
     Operation("get", "/levels", "At which level each sensor alerts"),
     Operation("post", "/levels/moves/{seq}/undo", "Take a move back", fields=(*_TOKEN, "reason")),
+    Operation(
+        "post",
+        "/levels/adaptations/{number}/apply",
+        "Use an adaptation",
+        fields=(*_TOKEN, "reason"),
+    ),
+    Operation(
+        "post",
+        "/levels/adaptations/undo",
+        "Return to what was before",
+        fields=(*_TOKEN, "reason"),
+    ),
     Operation("get", "/dead-letters", "What was refused"),
     Operation("get", "/dead-letters/{id}", "One that was refused"),
     Operation("get", "/sign-in", "Sign in", query=("next",)),
@@ -152,6 +165,16 @@ STAFF: Final = (
     Operation("post", "/wall/screens/{id}/revoke", "Revoke it", fields=_TOKEN),
     Operation("post", "/wall/plan", "Upload or remove a floor plan", fields=(*_TOKEN, "remove")),
     Operation("post", "/wall/places", "Place rooms on it", fields=_TOKEN),
+    Operation("get", "/tokens", "Tokens of the API for programs"),
+    Operation(
+        "post",
+        "/tokens",
+        "Make a token",
+        fields=(*_TOKEN, "name", "person", "days", "scope.read"),
+    ),
+    Operation("post", "/tokens/{id}/revoke", "Revoke it", fields=_TOKEN),
+    Operation("get", "/api/v1/openapi.json", "The API for programs as OpenAPI", _JSON),
+    Operation("get", "/api/v1/docs", "The same, to read"),
     Operation("get", "/manifest.webmanifest", "For installation", "application/manifest+json"),
     Operation("get", "/service-worker.js", "For installation", "text/javascript"),
     Operation(
@@ -200,7 +223,7 @@ _MEANING: Final = {
     429: "Too often; Retry-After says when",
     503: "Not now; Retry-After says when",
 }
-_NUMBERS: Final = frozenset({"seq"})
+_NUMBERS: Final = frozenset({"seq", "number"})
 
 
 def document() -> dict[str, Any]:
@@ -210,6 +233,7 @@ def document() -> dict[str, Any]:
         for operation in table:
             described = _described(operation, tag)
             paths.setdefault(operation.path, {})[operation.method] = described
+    api = api_document()
     return {
         "openapi": "3.1.0",
         "info": {
@@ -218,12 +242,14 @@ def document() -> dict[str, Any]:
             "description": "Staff page and health on one port, the HTTP ingest on another.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": paths,
+        "paths": paths | api["paths"],
         "components": {
+            "schemas": api["components"]["schemas"],
             "securitySchemes": {
                 "session": {"type": "apiKey", "in": "cookie", "name": "plumewatch_session"},
                 "bearer": {"type": "http", "scheme": "bearer"},
-            }
+                **api["components"]["securitySchemes"],
+            },
         },
     }
 
@@ -265,7 +291,7 @@ def _in_path(path: str) -> list[dict[str, Any]]:
 
 
 def _schema(name: str, path: str) -> dict[str, Any]:
-    if name in _NUMBERS or path.startswith(("/silences/", "/push/", "/wall/screens/")):
+    if name in _NUMBERS or path.startswith(("/silences/", "/push/", "/wall/screens/", "/tokens/")):
         return {"type": "integer", "minimum": 0}
     return {"type": "string", "minLength": 1, "maxLength": 200}
 

@@ -31,6 +31,9 @@ _ACCOUNT: Final = (_Bound(10, 900.0),)
 _ALL: Final = (_Bound(60, 60.0),)
 _LINK_LOOKS: Final = (_Bound(60, 60.0),)
 _LINK_ANSWERS: Final = (_Bound(10, 60.0), _Bound(30, 12 * 3600.0))
+_API_READS: Final = (_Bound(1200, 60.0),)
+"""A dashboard of thirty queries every ten seconds, and its viewers."""
+_API_WRITES: Final = (_Bound(60, 60.0),)
 
 
 def address_key(address: str) -> str:
@@ -52,11 +55,13 @@ def address_key(address: str) -> str:
 class LinkLimit:
     """Counts the requests with one link, in memory: looking, and answers that may change things."""
 
+    looks: tuple[_Bound, ...] = _LINK_LOOKS
+    answers: tuple[_Bound, ...] = _LINK_ANSWERS
     _times: dict[str, deque[float]] = field(default_factory=dict)
 
     def take(self, token: str, now: float, *, answers: bool) -> float:
         """Count a request and return 0.0, or return the seconds to wait."""
-        bounds = _LINK_ANSWERS if answers else _LINK_LOOKS
+        bounds = self.answers if answers else self.looks
         key = f"{answers} {token}"
         wait = _wait(self._times.get(key, ()), bounds, now)
         if wait == 0:
@@ -131,5 +136,9 @@ class Limits:
     wall: TryLimit = field(default_factory=TryLimit)
     answers: TryLimit = field(default_factory=TryLimit)
     links: LinkLimit = field(default_factory=LinkLimit)
+    api: TryLimit = field(default_factory=TryLimit)
+    """Of requests with a token that is not valid."""
+    tokens: LinkLimit = field(default_factory=lambda: LinkLimit(_API_READS, _API_WRITES))
+    """Of requests with one token of the HTTP API."""
     changes: LinkLimit = field(default_factory=LinkLimit)
     """Of people who change their own settings: each change is a restart."""

@@ -24,6 +24,8 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
+from alerts.page.api.docs import API, ApiDocs
+from alerts.page.api.operation import PREFIX, problem
 from alerts.page.guard import SecurityHeaders
 from alerts.page.live import LivePages
 from alerts.page.page_context import PageContext
@@ -43,6 +45,7 @@ from alerts.page.views.sensor_health import SensorHealthPages
 from alerts.page.views.sensors import SensorPages
 from alerts.page.views.silences import SilencePages
 from alerts.page.views.thresholds import ThresholdPages
+from alerts.page.views.tokens import TokenPages
 from alerts.page.views.wall import WallPages
 from language.messages import _
 from reports import look
@@ -79,6 +82,9 @@ PAGES: Final[tuple[type[PageGroup], ...]] = (
     SignInPages,
     AnswerPages,
     LivePages,
+    TokenPages,
+    *API,
+    ApiDocs,
 )
 """All pages, in the order of the navigation."""
 
@@ -140,6 +146,8 @@ class _Errors:
         """Show what is wrong in a sentence, or redirect."""
         if not isinstance(error, HTTPException):
             raise error
+        if _is_api(request):
+            return problem(error)
         status, headers, detail = error.status_code, error.headers, error.detail
         if status == HTTPStatus.SEE_OTHER:
             return Response(status_code=status, headers=headers)
@@ -159,4 +167,10 @@ class _Errors:
         detail = _(
             "The database cannot be read right now. Alerts are still sent without this page."
         )
+        if _is_api(request):
+            return problem(HTTPException(503, detail, {"Retry-After": "5"}))
         return self._context.render(request, "error.html", 503, detail=detail)
+
+
+def _is_api(request: Request) -> bool:
+    return request.url.path.startswith(f"{PREFIX}/")

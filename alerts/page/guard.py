@@ -71,7 +71,7 @@ def same_origin(request: Request) -> bool:
 class SecurityHeaders:
     """Adds security headers that a response has not set itself.
 
-    Only static files may be cached. With `https`, browsers stay there.
+    Only static files may be cached, unless a response says so. With `https`, browsers stay there.
     """
 
     def __init__(self, app: ASGIApp, *, https: bool = False) -> None:
@@ -90,8 +90,8 @@ class SecurityHeaders:
                 cached = (b"cache-control", cache)
                 given = message.get("headers", ())
                 names = {name.lower() for name, _ in given}
-                added = [header for header in self._headers if header[0] not in names]
-                message["headers"] = [*given, *added, cached]
+                added = [h for h in (*self._headers, cached) if h[0] not in names]
+                message["headers"] = [*given, *added]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

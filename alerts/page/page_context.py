@@ -8,6 +8,8 @@ in `alerts.page.app.PAGES` adds them.
 from __future__ import annotations
 
 import asyncio
+import math
+import secrets
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from contextvars import copy_context
@@ -23,19 +25,20 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
-from alerts.access import kiosks, languages, sessions
-from alerts.access.roles import Right, who_may
+from alerts.access import api_tokens, kiosks, languages, sessions
+from alerts.access.api_tokens import NEEDS, Scope
+from alerts.access.roles import Right, may, who_may
 from alerts.errors import UnknownIncidentError
 from alerts.incidents.free_text import cleaned, identifiers
 from alerts.page import queries
-from alerts.page.guard import Session, cookie_name, same_origin
+from alerts.page.guard import Session, client_of, cookie_name, same_origin
 from alerts.page.rendering import Times, environment, said
 from language.messages import LANGUAGES, _, accepted, speak
 from storage import sqlite
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from pathlib import Path
 
     from starlette.datastructures import FormData
@@ -56,6 +59,11 @@ WALL_COOKIE: Final = "plumewatch_wall"
 _READ_S: Final = 10.0
 _MAX_FREE_TEXT: Final = 1000
 _MAX_COOKIE: Final = 100
+_BEARER: Final = {"WWW-Authenticate": 'Bearer realm="plumewatch"'}
+_IN_ADDRESS: Final = frozenset(
+    {"token", "access_token", "api_key", "apikey", "auth", "authorization", "bearer", "key"}
+)
+"""Parameters of an address in which people send tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +163,40 @@ class PageContext:
         if not session.allows(text_of(request.state.form, "form_token")):
             raise HTTPException(403, _("This form has expired. Go back, reload and try again."))
 
+    async def may_call(self, request: Request, scope: Scope) -> None:
+        """Act as the person of the token of a request to the API.
+
+        Raises 400 for a token in the address, 401 without a valid one, 403 for one that may not do
+        this, and 429 after too many requests.
+        """
+        limits, now = self.settings.limits, self.settings.clock()
+        if not _IN_ADDRESS.isdisjoint(name.lower() for name in request.query_params):
+            fault = "Send the token in the Authorization header. One in an address is in logs."
+            raise HTTPException(400, f"{fault} Revoke it.")
+        scheme, _space, text = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not text.strip():
+            raise HTTPException(401, "Send a token: Authorization: Bearer plumewatch_...", _BEARER)
+        token = await self.read(api_tokens.find, text.strip())
+        member = None if token is None else self.policy.member(token.person)
+        if token is None or member is None or now >= token.expires_at:
+            if (wait := limits.api.take(client_of(request), "", now)) > 0:
+                raise _too_often(wait, "Too many requests with a token that is not valid.")
+            is_over = member is not None
+            raise HTTPException(
+                401, "This token has expired." if is_over else "This token is not valid.", _BEARER
+            )
+        wait = limits.tokens.take(str(token.id), now, answers=request.method == "POST")
+        if wait > 0:
+            raise _too_often(wait, "Too many requests with this token.")
+        needed = NEEDS.get(scope)
+        if scope not in token.scopes or not (needed is None or may(member.role, needed)):
+            raise HTTPException(403, f"This token, as {member.role}, lacks the scope {scope}.")
+        request.state.session = Session(
+            member.id, member.name, member.role, secrets.token_urlsafe()
+        )
+        if api_tokens.is_use_due(token, now):
+            await self.write(lambda tx: api_tokens.use(tx, token, now))
+
     def _to_sign_in(self, request: Request) -> NoReturn:
         path = request.url.path
         inner = path.endswith(("/series", "/evidence.svg", "/evidence.png"))
@@ -236,7 +278,7 @@ class PageContext:
             raise HTTPException(404, _("There is no such room."))
         return room
 
-    def free_text(self, form: FormData, name: str) -> tuple[str, str]:
+    def free_text(self, form: Mapping[str, Any], name: str) -> tuple[str, str]:
         """Return a cleaned field of free text, and why it is refused; empty if it is not."""
         text = cleaned(text_of(form, name))
         found = identifiers(text[:_MAX_FREE_TEXT])
@@ -278,14 +320,16 @@ class Access(Enum):
 @dataclass(frozen=True, slots=True)
 class _Served:
     path: str
-    access: Access | Right
+    access: Access | Right | Scope
     methods: tuple[str, ...]
     size: FormSize | None
 
     async def admit(self, context: PageContext, request: Request) -> None:
         """Refuse or redirect those who have no access."""
         right = self.access if isinstance(self.access, Right) else None
-        if self.access is Access.READERS:
+        if isinstance(self.access, Scope):
+            await context.may_call(request, self.access)
+        elif self.access is Access.READERS:
             await context.may_read(request)
         elif self.access is not Access.PUBLIC:
             if "POST" in self.methods:
@@ -296,13 +340,14 @@ class _Served:
 
 def serves(
     path: str,
-    access: Access | Right = Access.READERS,
+    access: Access | Right | Scope = Access.READERS,
     *,
     methods: tuple[str, ...] = ("GET",),
     size: FormSize | None = None,
 ) -> Callable[[_Handler], _Handler]:
     """Serve a path with a method of a `PageGroup`, for those who have access.
 
+    A scope is for programs with a token that has it, and no form.
     A POST is an action: unless it is public, it needs a session and a form of our own page, which
     the method finds in `request.state`; `size` is for forms with rows or files.
     """
@@ -356,6 +401,10 @@ class PageGroup:
         return answer
 
 
+def _too_often(wait: float, detail: str) -> HTTPException:
+    return HTTPException(429, detail, {"Retry-After": str(math.ceil(wait))})
+
+
 def session_of(request: Request) -> Session | None:
     """Return the session that was found for a request; None without one."""
     found: Session | None = getattr(request.state, "session", None)
@@ -364,20 +413,34 @@ def session_of(request: Request) -> Session | None:
 
 async def form_of(request: Request, size: FormSize | None = None) -> FormData:
     """Read a small form; raise 413, 408 or 400 if it is large, slow or cut off."""
-    length = request.headers.get("content-length", "")
     most, fields, files = (size or FormSize.SMALL).value
+    read = partial(request.form, max_files=files, max_fields=fields, max_part_size=5000)
+    return await _arrived(request, read, most, _UPLOAD_S if files else _FORM_S)
+
+
+async def body_of(request: Request) -> bytes:
+    """Read a small body, which may be absent, as `form_of` reads a form."""
+    if request.headers.get("content-length", "0") == "0":
+        return b""
+    return await _arrived(request, request.body, FormSize.SMALL.value[0], _FORM_S)
+
+
+async def _arrived(
+    request: Request, read: Callable[[], Awaitable[_T]], most: int, patience_s: float
+) -> _T:
+    length = request.headers.get("content-length", "")
     if not length.isdigit() or int(length) > most:
         raise HTTPException(413, _("The form is too large."))
     try:
-        async with asyncio.timeout(_UPLOAD_S if files else _FORM_S):
-            return await request.form(max_files=files, max_fields=fields, max_part_size=5000)
+        async with asyncio.timeout(patience_s):
+            return await read()
     except TimeoutError:
         raise HTTPException(408, _("The form did not arrive in time.")) from None
     except ClientDisconnect:
         raise HTTPException(400, _("The form was cut off.")) from None
 
 
-def text_of(form: FormData, name: str) -> str:
+def text_of(form: Mapping[str, Any], name: str) -> str:
     """Return the text of a field; empty if there is none."""
     value = form.get(name, "")
     return value if isinstance(value, str) else ""

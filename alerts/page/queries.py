@@ -6,6 +6,7 @@ Every function takes a connection with named columns, as `storage.sqlite.connect
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,17 @@ _MASKS_FROM: Final = 0.05
 """Probability from which one of these is named as what hides vaping."""
 _MUCH_UG_M3: Final = 100.0
 """PM2.5 of a moment that is not well, whatever its cause: no standard, which are for 24 hours."""
+
+
+_INCIDENT: Final = (
+    "SELECT i.*,"
+    " (SELECT count(*) FROM alert_event e WHERE e.incident = i.id) AS detections,"
+    " (SELECT cause FROM incident_feedback f WHERE f.incident = i.id"
+    "  ORDER BY seq DESC LIMIT 1) AS cause,"
+    " i.paged AND i.status = 'open' AND NOT EXISTS (SELECT 1 FROM outbox o"
+    "  WHERE o.incident = i.id AND o.status IN ('due', 'leased', 'sent')) AS not_notified"
+    " FROM incident i"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +168,7 @@ def incidents(
     """
     found = _rows(
         db,
-        "SELECT i.*,"
-        " (SELECT count(*) FROM alert_event e WHERE e.incident = i.id) AS detections,"
-        " (SELECT cause FROM incident_feedback f WHERE f.incident = i.id"
-        "  ORDER BY seq DESC LIMIT 1) AS cause,"
-        " i.paged AND i.status = 'open' AND NOT EXISTS (SELECT 1 FROM outbox o"
-        "  WHERE o.incident = i.id AND o.status IN ('due', 'leased', 'sent')) AS not_notified"
-        " FROM incident i WHERE (? = 0 OR i.status <> 'resolved') AND (? = '' OR i.room = ?)"
+        f"{_INCIDENT} WHERE (? = 0 OR i.status <> 'resolved') AND (? = '' OR i.room = ?)"
         " ORDER BY CASE i.status WHEN 'open' THEN 0 WHEN 'notified' THEN 0"
         " WHEN 'acknowledged' THEN 1 ELSE 2 END,"
         " i.status <> 'resolved' AND i.kind IN ('vape', 'smoke') DESC, i.onset DESC LIMIT ?",
@@ -170,6 +176,37 @@ def incidents(
         room,
         room,
         limit,
+    )
+    return [{**row, "state": _state(row)} for row in found]
+
+
+def incident_page(
+    db: sqlite3.Connection,
+    *,
+    statuses: Sequence[str],
+    kinds: Sequence[str],
+    room: str,
+    start: float,
+    end: float,
+    before: tuple[float, str] | None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Return incidents opened in ``[start, end)``, newest first, as `incidents` does.
+
+    Empty `statuses`, `kinds` or `room` are all. `before` is time and id of the last one that the
+    caller has.
+    """
+    last_at, last_id = before or (math.inf, "")
+    found = _rows(
+        db,
+        f"{_INCIDENT} WHERE opened_at >= ? AND opened_at < ? AND (? = '' OR room = ?)"  # noqa: S608 - a constant
+        " AND (? = '[]' OR status IN (SELECT value FROM json_each(?)))"
+        " AND (? = '[]' OR kind IN (SELECT value FROM json_each(?)))"
+        " AND (opened_at < ? OR (opened_at = ? AND id < ?))"
+        " ORDER BY opened_at DESC, id DESC LIMIT ?",
+        *(start, end, room, room),
+        *(json.dumps(chosen) for chosen in (statuses, statuses, kinds, kinds)),
+        *(last_at, last_at, last_id, limit),
     )
     return [{**row, "state": _state(row)} for row in found]
 

@@ -1,4 +1,4 @@
-"""`plumewatch timeline`, `routes` and `staff`: who is notified, when, and who may sign in."""
+"""`plumewatch timeline`, `routes`, `staff` and `token`: who is notified, may sign in or call."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ app = typer.Typer()
 routes_app = group("Who is notified of what, when and why.")
 staff_app = group("Who may sign in on the staff page.")
 app.add_typer(routes_app, name="routes")
+token_app = group("Which programs may call the HTTP API (docs/api.md).")
 app.add_typer(staff_app, name="staff")
+app.add_typer(token_app, name="token")
 
 
 @command(
@@ -386,3 +388,77 @@ def staff_sign_out(
         audit.append(tx, audit.AuditKind.SIGN_OUT, audit.machine_user(), detail, now)
         ended = sessions.end_all(tx, person, now)
     Printer(as_json=as_json).say(f"{ended} sessions ended", person=person, sessions_ended=ended)
+
+
+@command(
+    token_app, "add", "plumewatch token add Grafana --person ap-north --scope readings --days 90"
+)
+def token_add(
+    name: Annotated[str, Argument(help="What it is for.")],
+    person: Annotated[str, Option(help="Id of the `staff` block as which it acts.")],
+    config: ConfigOption = CONFIG,
+    scope: Annotated[
+        list[str] | None, Option(help="What it may do: read, respond, readings or reports.")
+    ] = None,
+    days: Annotated[float, Option(min=1, max=366, help="Until it expires.")] = 90,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a token and print it once; without --scope it may read incidents, rooms and sensors."""
+    from alerts.access import api_tokens
+    from alerts.access.api_tokens import Scope
+    from storage import audit
+
+    site, scopes = Site.load(config), sorted({*(scope or [Scope.READ.value])})
+    known = [member.id for member in site.config.staff]
+    if person not in known:
+        raise _unknown_person(person, known)
+    if not set(scopes) <= {*Scope}:
+        raise UsageError(f"--scope: one of {', '.join(Scope)}")
+    now, by = time.time(), audit.machine_user()
+    detail = {"what": "made", "name": name[:80], "for": person, "scopes": " ".join(scopes)}
+    with site.transaction() as tx:
+        audit.append(tx, audit.AuditKind.TOKEN, by, detail, now)
+        token = api_tokens.make(
+            tx, name, person, [Scope(one) for one in scopes], by=by, days=days, now=now
+        )
+    Printer(as_json=as_json).say(token, name=name, person=person, scopes=scopes, token=token)
+
+
+@command(token_app, "list", "plumewatch token list --json")
+def token_list(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> None:
+    """Print tokens, what they may do, and when they expire; never the tokens themselves."""
+    from alerts.access import api_tokens
+
+    site = Site.load(config)
+    with site.transaction() as tx:
+        tokens = api_tokens.listed(tx)
+    rows = []
+    for token in tokens:
+        scopes = sorted(token.scopes)
+        used = "never" if token.used_at is None else site.format_time(token.used_at)
+        shown = (token.id, token.name, token.person, " ".join(scopes))
+        times = (site.format_time(token.expires_at), used)
+        rows.append(({**token._asdict(), "scopes": scopes}, (*shown, *times)))
+    columns = ("No.", "Name", "Acts as", "Scopes", "Expires", "Last used")
+    Printer(as_json=as_json).table(columns, rows)
+
+
+@command(token_app, "revoke", "plumewatch token revoke 3")
+def token_revoke(
+    number: Annotated[int, Argument(help="Number in `plumewatch token list`.")],
+    config: ConfigOption = CONFIG,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """End a token at once."""
+    from alerts.access import api_tokens
+    from storage import audit
+
+    with Site.load(config).transaction() as tx:
+        name = api_tokens.revoke(tx, number)
+        if not name:
+            raise RefusedError(f"there is no token {number}")
+        detail = {"what": "revoked", "name": name}
+        audit.append(tx, audit.AuditKind.TOKEN, audit.machine_user(), detail, time.time())
+    Printer(as_json=as_json).say(f"token {number} revoked", revoked=number, name=name)

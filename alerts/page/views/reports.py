@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from alerts.page.report_jobs import ReportJobs
+    from alerts.page.page_context import PageContext
+    from alerts.page.report_jobs import Job, ReportJobs
 
 _MEDIA: Final = {
     "csv": "text/csv; charset=utf-8",
@@ -36,7 +37,7 @@ _DOCUMENT_POLICY: Final = (
 )
 """An HTML report opens in the browser: with its own styles, and no scripts, forms or cookies."""
 _DAYS: Final = "days"
-_FIELDS: Final = (
+FIELDS: Final = (
     *("name", "kind", "span", "start", "end", *KINDS),
     *("site", "building", "intervention"),
 )
@@ -72,6 +73,81 @@ def _check_intervention(typed: Mapping[str, str], first: date, last: date) -> No
         )
 
 
+class ReportError(ValueError):
+    """A report cannot be created, with a message for people; `is_for_now` if it can later."""
+
+    def __init__(self, message: str, *, is_for_now: bool = False) -> None:
+        super().__init__(message)
+        self.is_for_now = is_for_now
+
+
+def report_jobs(context: PageContext) -> ReportJobs:
+    """Return the reports of the service; raise 404 if it creates none."""
+    jobs = context.settings.reports
+    if jobs is None:
+        raise HTTPException(404, _("This service does not create reports."))
+    return jobs
+
+
+def start_report(context: PageContext, typed: Mapping[str, str], person: str) -> Job:
+    """Start a report with all fields of the form; raise `ReportError`."""
+    jobs = report_jobs(context)
+    if typed["name"] not in ABOUT or typed["kind"] not in FORMATS:
+        raise ReportError(_("There is no such report."))
+    try:
+        asked, first, last = _window(context, typed)
+        _check_intervention(typed, first, last)
+    except ValueError as error:
+        raise ReportError(str(error)) from error
+    place = typed["site"], typed["building"]
+    title = file_name(typed["name"], typed["kind"], *asked.values(), *place)
+    fields = {key: typed[key] for key in ("name", "kind", "site", "building", "intervention")}
+    try:
+        return jobs.start(fields | asked | {"language": language()}, person, title)
+    except TooManyJobsError:
+        fault = _("Two reports are already in progress. Wait for one of them to finish.")
+        raise ReportError(fault, is_for_now=True) from None
+
+
+def report_file(jobs: ReportJobs, key: str, person: str) -> Response:
+    """Return a file that is ready, to who asked for it; raise 404."""
+    job = jobs.find(key, person)
+    if job is None or job.state != "ready":
+        raise HTTPException(404, _("There is no such report. It may have expired."))
+    kind = job.name.rpartition(".")[2]
+    opens = kind == "html"
+    return FileResponse(
+        job.path,
+        media_type=_MEDIA[kind],
+        filename=job.name,
+        content_disposition_type="inline" if opens else "attachment",
+        headers={"content-security-policy": _DOCUMENT_POLICY} if opens else None,
+    )
+
+
+def _window(context: PageContext, typed: Mapping[str, str]) -> tuple[dict[str, str], date, date]:
+    """Return the chosen period, its first day and its last.
+
+    Raises ValueError, with a message for people, if it is not valid.
+    """
+    kind = typed["span"] or _DAYS
+    if kind in KINDS:
+        try:
+            period = context.settings.times.period(kind, typed[kind])
+        except PeriodError as error:
+            raise ValueError(sentence(error)) from error
+        return {kind: period.name}, period.first, period.last
+    try:
+        days = [datetime.fromisoformat(typed[key]).date() for key in ("start", "end")]
+    except ValueError:
+        raise ValueError(_("Choose both days.")) from None
+    if days[0] > days[1]:
+        raise ValueError(_("The first day is after the last."))
+    if days[1] - days[0] > _LONGEST:
+        raise ValueError(_("The period is longer than ten years."))
+    return {"start": str(days[0]), "end": str(days[1])}, days[0], days[1]
+
+
 class ReportPages(PageGroup):
     """The form, the list and the files."""
 
@@ -88,75 +164,25 @@ class ReportPages(PageGroup):
     async def partial(self, request: Request) -> Response:
         """Return the list alone."""
         session = request.state.session
-        jobs = self._jobs().of(session.person)
+        jobs = report_jobs(self._context).of(session.person)
         return self._context.render(request, "report_list.html", jobs=jobs)
 
     @serves("/reports", Right.REPORTS, methods=("POST",))
     async def ask(self, request: Request) -> Response:
         """Start a report."""
-        session, form = request.state.session, request.state.form
-        typed = {key: " ".join(text_of(form, key).split())[:80] for key in _FIELDS}
-        if typed["name"] not in ABOUT or typed["kind"] not in FORMATS:
-            raise HTTPException(400, _("There is no such report."))
+        form = request.state.form
+        typed = {key: " ".join(text_of(form, key).split())[:80] for key in FIELDS}
         try:
-            asked, first, last = self._window(typed)
-            _check_intervention(typed, first, last)
-        except ValueError as error:
-            return self._page(request, typed, str(error), 400)
-        place = typed["site"], typed["building"]
-        title = file_name(typed["name"], typed["kind"], *asked.values(), *place)
-        fields = {key: typed[key] for key in ("name", "kind", "site", "building", "intervention")}
-        try:
-            self._jobs().start(fields | asked | {"language": language()}, session.person, title)
-        except TooManyJobsError:
-            message = _("Two reports are already in progress. Wait for one of them to finish.")
-            return self._page(request, typed, message, 429)
+            start_report(self._context, typed, request.state.session.person)
+        except ReportError as error:
+            return self._page(request, typed, str(error), 429 if error.is_for_now else 400)
         return RedirectResponse("/reports", 303)
 
     @serves("/reports/{id}", Right.REPORTS)
     async def file(self, request: Request) -> Response:
         """Return a report that is ready, to who asked for it."""
         session = request.state.session
-        job = self._jobs().find(request.path_params["id"], session.person)
-        if job is None or job.state != "ready":
-            raise HTTPException(404, _("There is no such report. It may have expired."))
-        kind = job.name.rpartition(".")[2]
-        opens = kind == "html"
-        return FileResponse(
-            job.path,
-            media_type=_MEDIA[kind],
-            filename=job.name,
-            content_disposition_type="inline" if opens else "attachment",
-            headers={"content-security-policy": _DOCUMENT_POLICY} if opens else None,
-        )
-
-    def _window(self, typed: Mapping[str, str]) -> tuple[dict[str, str], date, date]:
-        """Return the chosen period, its first day and its last.
-
-        Raises ValueError, with a message for people, if it is not valid.
-        """
-        kind = typed["span"] or _DAYS
-        if kind in KINDS:
-            try:
-                period = self._context.settings.times.period(kind, typed[kind])
-            except PeriodError as error:
-                raise ValueError(sentence(error)) from error
-            return {kind: period.name}, period.first, period.last
-        try:
-            days = [datetime.fromisoformat(typed[key]).date() for key in ("start", "end")]
-        except ValueError:
-            raise ValueError(_("Choose both days.")) from None
-        if days[0] > days[1]:
-            raise ValueError(_("The first day is after the last."))
-        if days[1] - days[0] > _LONGEST:
-            raise ValueError(_("The period is longer than ten years."))
-        return {"start": str(days[0]), "end": str(days[1])}, days[0], days[1]
-
-    def _jobs(self) -> ReportJobs:
-        jobs = self._context.settings.reports
-        if jobs is None:
-            raise HTTPException(404, _("This service does not create reports."))
-        return jobs
+        return report_file(report_jobs(self._context), request.path_params["id"], session.person)
 
     def _page(
         self, request: Request, typed: dict[str, str], error: str = "", status: int = 200
@@ -169,7 +195,7 @@ class ReportPages(PageGroup):
             for k in range(_YEARS)
         ]
         preset: dict[str, Any] = {
-            **dict.fromkeys(_FIELDS, ""),
+            **dict.fromkeys(FIELDS, ""),
             "name": "summary",
             "kind": "pdf",
             "span": "week",
@@ -185,7 +211,7 @@ class ReportPages(PageGroup):
             request,
             "reports.html",
             status,
-            jobs=self._jobs().of(request.state.session.person),
+            jobs=report_jobs(self._context).of(request.state.session.person),
             reports=ABOUT,
             formats=FORMATS,
             terms=[term.name for term in settings.times.terms],

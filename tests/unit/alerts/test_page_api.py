@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 
+from alerts.access import api_tokens
+from alerts.page.api.docs import OPERATIONS
 from alerts.secrets import Secret
 from docs import make_tables, openapi
 from ingest.commit import GroupCommit
@@ -21,6 +23,7 @@ from ingest.http import HttpIngest, HttpIngestSettings
 from ingest.http_sources import HttpSource
 from ingest.intake import Intake
 from plumewatch.service.health import HEALTH_PATHS
+from storage import sqlite
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 from tests.unit.alerts.test_page import NOW
@@ -47,7 +50,8 @@ def test_the_document_is_kept_as_the_code_has_it():
 
 async def test_the_document_has_every_route_and_no_other(open_page):
     staff = set(routes_of(open_page().app))
-    assert {(o.method, o.path) for o in openapi.STAFF} == staff
+    api = {(o.method.lower(), o.path) for o in OPERATIONS}
+    assert {(o.method, o.path) for o in openapi.STAFF} | api == staff
     ingest = HttpIngest((), Intake(), GroupCommit(None))
     assert {(o.method, o.path) for o in openapi.HTTP_INGEST} == set(routes_of(ingest.app))
     assert {o.path for o in openapi.HEALTH} == HEALTH_PATHS
@@ -130,6 +134,41 @@ async def test_no_request_breaks_the_page(open_page, make_event, series, role, m
             statuses.add(answer.status_code)
     assert {200, 404} <= statuses
     assert page.now == NOW
+
+
+@pytest.mark.parametrize("mode", [VALID, INVALID], ids=str)
+@pytest.mark.parametrize("person", ["ap", "an", "ad"])
+@pytest.mark.timeout(300 * EXAMPLES[VALID])
+async def test_no_request_breaks_the_api_and_every_answer_is_as_described(
+    open_page, make_event, series, person, mode
+):
+    page = open_page(open_reading=False, series=series)
+    incident = page.incident(make_event)
+    with sqlite.transaction(page.db) as tx:
+        token = api_tokens.make(tx, "fuzz", person, api_tokens.Scope, by=person, days=1, now=NOW)
+    real = {"/incidents": incident, "/rooms": "n2-boys", "/sensors": "s1", "/reports": "x"}
+    statuses = set()
+    for operation in OPERATIONS:
+        described = schema()[operation.path][operation.method]
+        for case, known in zip(cases_of(operation, mode), itertools.cycle((True, False))):
+            if known and case.path_parameters:
+                case.path_parameters = {"id": real[f"/{operation.path.split('/')[3]}"]}
+            page.now += 2  # within the limits of a token
+            answer = await page.client.request(
+                operation.method,
+                case.formatted_path,
+                params=dict(case.query or {}),
+                content=None if operation.body is None else json.dumps(plain(case.body)),
+                headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            )
+            context = f"{operation.method} {case.formatted_path!r} {case.query} {case.body}"
+            allowed = {*DOCUMENT["paths"][operation.path][operation.method.lower()]["responses"]}
+            allowed |= {"405"} if mode is INVALID else set()
+            assert str(answer.status_code) in allowed, (context, answer.text)
+            if str(answer.status_code) != "405":
+                described.validate_response(answer)
+            statuses.add(answer.status_code)
+    assert {200, 404} <= statuses
 
 
 @pytest.mark.parametrize("mode", [VALID, INVALID], ids=str)

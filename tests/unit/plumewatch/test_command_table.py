@@ -74,6 +74,9 @@ CALLS = {
     "commission": "commission r0",
     "setup": "setup --folder {new} --answers {payload}",
     "staff sign-out": "staff sign-out {person}",
+    "token add": "token add grafana --person {person} --scope readings",
+    "token list": "token list",
+    "token revoke": "token revoke 1",
     "report incidents": "report incidents --from 2026-09-01 --to 2026-09-30 --out {new}.csv",
     "report summary": "report summary --from 2026-09-01 --to 2026-09-30 --out {new}.csv",
     "report response": "report response --from 2026-09-01 --to 2026-09-30 --out {new}.csv",
@@ -131,6 +134,8 @@ def school(tmp_path_factory):
     config = f"--config {folder}/plumewatch.toml"
     held = invoke(f"retention hold --from 2026-09-01 --to 2026-09-30 --reason old {config}")
     assert held.exit_code == 0, held.stderr
+    made = invoke(f"token add grafana --person ap {config}")
+    assert made.exit_code == 0, made.stderr
     made = invoke(f"backup {folder}/copy.tar {config}")
     assert made.exit_code == 0, made.stderr
     return folder, incident

@@ -112,3 +112,28 @@ def test_list_and_sign_out(config, state):
         ended = plumewatch("staff", "sign-out", person, "-c", config, now=NOW)
         assert (ended.code, ended.out) == (0, "1 sessions ended\n")
     assert without_password(load(config)) == ["monitor-1", "monitor-2", "facilities"]
+
+
+def test_tokens_are_made_listed_and_revoked(config, state):
+    words = ("token", "add", "Grafana", "--person", "facilities", "--scope", "readings")
+    (made,) = plumewatch(*words, "--json", "-c", config, now=NOW).objects
+    assert made["token"].startswith("plumewatch_")
+    (listed,) = plumewatch("token", "list", "--json", "-c", config, now=NOW).objects
+    assert (listed["name"], listed["scopes"]) == ("Grafana", ["readings"])
+    assert listed["expires_at"] == NOW + 90 * 86_400
+    ran = plumewatch("token", "list", "-c", config, now=NOW)
+    assert "never" in ran.out
+    assert made["token"] not in ran.out
+    number = str(listed["id"])
+    assert plumewatch("token", "revoke", number, "-c", config, now=NOW).code == 0
+    assert plumewatch("token", "revoke", number, "-c", config, now=NOW).code == 1
+    audit = plumewatch("audit", "list", "--json", "-c", config, now=NOW)
+    assert [e["detail"]["what"] for e in audit.objects] == ["revoked", "made"]
+    assert made["token"] not in audit.out
+
+
+@pytest.mark.parametrize(
+    "more", [("--person", "nobody"), ("--person", "facilities", "--scope", "x")]
+)
+def test_a_token_for_nobody_or_nothing_is_refused(config, state, more):
+    assert plumewatch("token", "add", "Grafana", *more, "-c", config, now=NOW).code == 2

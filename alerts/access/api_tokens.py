@@ -1,0 +1,126 @@
+"""Tokens of programs for the HTTP API, by their hash.
+
+A token acts as one member of staff and may do what its scopes name, as far as the role of that
+person allows it at the time of the request: who leaves the configuration ends their tokens. It is
+shown once, has an expiry, and is revoked by deleting it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from alerts.access.roles import Right
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+MOST: Final = 200
+LONGEST_NAME: Final = 80
+LONGEST_DAYS: Final = 366
+PREFIX: Final = "plumewatch_"
+"""By which scanners find tokens that were published by mistake."""
+_DAY_S: Final = 86_400.0
+_LISTED_S: Final = 90 * _DAY_S
+"""How long an expired token is listed, to see that it was one."""
+_USED_S: Final = 3600.0
+_MAX_TOKEN: Final = 80
+
+
+class Scope(StrEnum):
+    """What a token may do."""
+
+    READ = "read"
+    """Read incidents, rooms and sensors."""
+    RESPOND = "respond"
+    """Acknowledge and answer incidents."""
+    READINGS = "readings"
+    """Read readings and the other series."""
+    REPORTS = "reports"
+    """Create and fetch reports."""
+
+
+NEEDS: Final = {Scope.RESPOND: Right.ANSWER, Scope.REPORTS: Right.REPORTS}
+"""Rights that the role of a token's person must have; others need none."""
+
+
+class ApiToken(NamedTuple):
+    """A token without its secret; times are Unix seconds."""
+
+    id: int
+    name: str
+    person: str
+    scopes: frozenset[str]
+    made_by: str
+    made_at: float
+    expires_at: float
+    used_at: float | None
+
+
+def make(
+    tx: sqlite3.Connection,
+    name: str,
+    person: str,
+    scopes: Iterable[Scope],
+    *,
+    by: str,
+    days: float,
+    now: float,
+) -> str:
+    """Make a token for so many days; return it, which nobody can read again."""
+    tx.execute("DELETE FROM api_token WHERE expires_at <= ?", (now - _LISTED_S,))
+    token = PREFIX + secrets.token_urlsafe(32)
+    listed = " ".join(sorted(set(scopes)))
+    expires_at = now + min(days, LONGEST_DAYS) * _DAY_S
+    tx.execute(
+        "INSERT INTO api_token (hash, name, person, scopes, made_by, made_at, expires_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (_hash(token), name[:LONGEST_NAME], person, listed, by, now, expires_at),
+    )
+    return token
+
+
+def revoke(tx: sqlite3.Connection, token_id: int) -> str:
+    """Delete a token; return its name, empty if there is none."""
+    row = tx.execute("DELETE FROM api_token WHERE id = ? RETURNING name", (token_id,)).fetchone()
+    return "" if row is None else str(row[0])
+
+
+def find(db: sqlite3.Connection, token: str) -> ApiToken | None:
+    """Return what a token may do, also when it has expired; None if nobody made it."""
+    if not token or len(token) > _MAX_TOKEN:
+        return None
+    found = db.execute(f"{_SELECT} WHERE hash = ?", (_hash(token),)).fetchone()
+    return None if found is None else _token(found)
+
+
+def listed(db: sqlite3.Connection) -> list[ApiToken]:
+    """Return all tokens, also those that have expired."""
+    return [_token(row) for row in db.execute(f"{_SELECT} ORDER BY id")]
+
+
+def is_use_due(token: ApiToken, now: float) -> bool:
+    """Whether its use is to be recorded, once an hour."""
+    return token.used_at is None or now - token.used_at >= _USED_S
+
+
+def use(tx: sqlite3.Connection, token: ApiToken, now: float) -> None:
+    """Record that it was used."""
+    tx.execute("UPDATE api_token SET used_at = ? WHERE id = ?", (now, token.id))
+
+
+_SELECT: Final = (
+    "SELECT id, name, person, scopes, made_by, made_at, expires_at, used_at FROM api_token"
+)
+
+
+def _token(row: sqlite3.Row) -> ApiToken:
+    number, name, person, scopes, *rest = row
+    return ApiToken(number, name, person, frozenset(scopes.split()), *rest)
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

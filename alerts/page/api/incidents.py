@@ -1,0 +1,316 @@
+"""Incidents: list, one with its evidence and history, and what people do about it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import urlencode
+
+from pydantic import Field
+
+from alerts.access.api_tokens import Scope
+from alerts.errors import FeedbackError
+from alerts.incidents.incident import CAUSE_WORDS, MAX_NOTE, Status, Verdict
+from alerts.page import queries
+from alerts.page.api.operation import (
+    PREFIX,
+    Model,
+    Time,
+    Words,
+    invalid,
+    moment,
+    moment_if,
+    operation,
+)
+from alerts.page.page_context import PageGroup, sentence
+from detection.events import EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from starlette.requests import Request
+
+    from alerts.incidents.incident import Incident as Changed
+
+_CHANNEL: Final = "API"
+
+
+class Person(Model):
+    """A member of staff."""
+
+    id: str
+    name: str
+
+
+class Place(Model):
+    """A room and where it is."""
+
+    id: str
+    name: str
+    floor: str = ""
+    building: str = ""
+    site: str = ""
+
+
+class IncidentSummary(Model):
+    """An incident. `state` is what reports call it; `status` is how far people have come."""
+
+    id: str
+    kind: str
+    room: Place
+    status: Status
+    state: str
+    severity: str
+    confidence: float = Field(description="Highest probability so far, 0 to 1")
+    onset: datetime
+    opened_at: datetime
+    notified_at: datetime | None
+    acknowledged_at: datetime | None
+    acknowledged_by: Person | None
+    arrived_at: datetime | None
+    resolved_at: datetime | None
+    withdrawn_at: datetime | None
+    verdict: str | None
+    cause: str = Field(description="What explains it; empty if unknown")
+    suppressed_by: str = Field(description="What kept people from being notified; empty if nothing")
+    detections: int
+
+
+class Incidents(Model):
+    """Incidents, newest first."""
+
+    items: list[IncidentSummary]
+    next: str | None = Field(description="Address of the next page")
+
+
+class Detection(Model):
+    """One detection of an incident, with the evidence of its last update."""
+
+    id: str
+    sensor: str
+    kind: str
+    phase: str
+    onset: datetime
+    alerted: datetime
+    end: datetime | None
+    confidence: float
+    probabilities: dict[str, float]
+    sentence: str = Field(description="Why, in one sentence")
+    model_version: str
+
+
+class HistoryEntry(Model):
+    """What happened to an incident; `by` is None for the system."""
+
+    at: datetime
+    what: str
+    by: Person | None
+
+
+class IncidentNotice(Model):
+    """A notice of an incident."""
+
+    person: Person
+    channel: str
+    reason: str
+    status: str
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class Incident(IncidentSummary):
+    """An incident in full."""
+
+    events: list[Detection]
+    history: list[HistoryEntry]
+    notices: list[IncidentNotice]
+
+
+class IncidentQuery(Model):
+    """Which incidents; without a parameter, all."""
+
+    status: Annotated[Words, Field(description=f"One or more of {', '.join(Status)}")] = ()
+    kind: Annotated[Words, Field(description="Such as vape,smoke")] = ()
+    room: Annotated[str, Field(max_length=200, description="Id of a room")] = ""
+    start: Annotated[
+        Time | None, Field(alias="from", description="Opened at this moment or later")
+    ] = None
+    end: Annotated[Time | None, Field(alias="to", description="Opened before")] = None
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+    cursor: Annotated[str, Field(max_length=200, description="From next; opaque")] = ""
+
+
+class Answer(Model):
+    """What a person found."""
+
+    verdict: Verdict
+    cause: str = Field("", description=f"If known, one that fits: {', '.join(CAUSE_WORDS)}")
+    note: str = Field("", max_length=MAX_NOTE, description="No names, nothing about students")
+
+
+class IncidentApi(PageGroup):
+    """Incidents for programs."""
+
+    @operation("/incidents", Scope.READ, Incidents, query=IncidentQuery)
+    async def index(self, _request: Request, asked: IncidentQuery) -> Incidents:
+        """List incidents, newest first."""
+        _check_words("status", asked.status, Status)
+        _check_words("kind", asked.kind, EventKind)
+        start, end = bounds_of(asked.start, asked.end)
+        found = await self._context.read(
+            queries.incident_page,
+            statuses=asked.status,
+            kinds=asked.kind,
+            room=asked.room,
+            start=start,
+            end=end,
+            before=_position(asked.cursor) if asked.cursor else None,
+            limit=asked.limit + 1,
+        )
+        shown = self._context.named(found[: asked.limit])
+        more = len(found) > asked.limit
+        return Incidents(
+            items=[IncidentSummary(**self._summary(row)) for row in shown],
+            next=_next(asked, shown[-1]) if more else None,
+        )
+
+    @operation("/incidents/{id}", Scope.READ, Incident)
+    async def one(self, request: Request) -> Incident:
+        """Return an incident with its detections, history and notices."""
+        return await self._incident(request)
+
+    @operation("/incidents/{id}/acknowledge", Scope.RESPOND, Incident, method="POST")
+    async def acknowledge(self, request: Request) -> Incident:
+        """Acknowledge an incident as the person of the token; no one else is paged."""
+        return await self._act(request, self._context.engine.acknowledge, channel=_CHANNEL)
+
+    @operation("/incidents/{id}/arrive", Scope.RESPOND, Incident, method="POST")
+    async def arrive(self, request: Request) -> Incident:
+        """Record that the person of the token is on site."""
+        return await self._act(request, self._context.engine.arrive, channel=_CHANNEL)
+
+    @operation("/incidents/{id}/decline", Scope.RESPOND, Incident, method="POST")
+    async def decline(self, request: Request) -> Incident:
+        """Record that the person of the token cannot go; the next is paged."""
+        return await self._act(request, self._context.engine.decline, channel=_CHANNEL)
+
+    @operation("/incidents/{id}/resolve", Scope.RESPOND, Incident, method="POST")
+    async def resolve(self, request: Request) -> Incident:
+        """Resolve an incident."""
+        return await self._act(request, self._context.engine.resolve, channel=_CHANNEL)
+
+    @operation("/incidents/{id}/answer", Scope.RESPOND, Incident, body=Answer, method="POST")
+    async def answer(self, request: Request, given: Answer) -> Incident:
+        """Record what was found."""
+        note, fault = self._context.free_text({"note": given.note}, "note")
+        if fault:
+            raise invalid([("note", fault)])
+        work = self._context.engine.feedback
+        return await self._act(request, work, given.verdict, cause=given.cause, note=note)
+
+    async def _act(
+        self, request: Request, work: Callable[..., Changed], *arguments: object, **more: str
+    ) -> Incident:
+        incident, now = request.path_params["id"], self._context.settings.clock()
+        person = request.state.session.person
+        try:
+            await self._context.write(
+                lambda tx: work(tx, incident, person, *arguments, now, **more)
+            )
+        except FeedbackError as error:
+            raise invalid([("body", sentence(error))]) from None
+        return await self._incident(request)
+
+    async def _incident(self, request: Request) -> Incident:
+        found = await self._context.incident(request.path_params["id"])
+        return Incident(
+            **self._summary({**found, "detections": len(found["events"])}),
+            events=[
+                Detection(
+                    **{k: e[k] for k in ("id", "sensor", "kind", "phase", "model_version")},
+                    onset=moment(e["onset"]),
+                    alerted=moment(e["alerted"]),
+                    end=moment_if(e["end"]),
+                    confidence=e["confidence"],
+                    probabilities=json.loads(e["probabilities"]),
+                    sentence=e["now"]["sentence"],
+                )
+                for e in found["events"]
+            ],
+            history=[
+                HistoryEntry(at=moment(h["at"]), what=h["what"], by=self._person(h["who"]))
+                for h in found["history"]
+            ],
+            notices=[
+                IncidentNotice(
+                    person=Person(id=n["person"], name=self._context.policy.name_of(n["person"])),
+                    **{k: n[k] for k in ("channel", "reason", "status")},
+                    created_at=moment(n["created_at"]),
+                    finished_at=moment_if(n["finished_at"]),
+                )
+                for n in found["notices"]
+            ],
+        )
+
+    def _summary(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        room = self._context.registry.rooms.get(row["room"])
+        place = {"id": row["room"], "name": row["room_name"]}
+        if room is not None:
+            place |= {"floor": room.floor, "building": room.building, "site": room.site}
+        times = ("notified_at", "acknowledged_at", "arrived_at", "resolved_at", "withdrawn_at")
+        return {
+            **{key: row[key] for key in _SAME},
+            **{key: moment_if(row[key]) for key in times},
+            "room": Place(**place),
+            "onset": moment(row["onset"]),
+            "opened_at": moment(row["opened_at"]),
+            "acknowledged_by": self._person(row["acknowledged_by"]),
+            "cause": row["cause"] or "",
+        }
+
+    def _person(self, person: str) -> Person | None:
+        if not person or self._context.policy.member(person) is None:
+            return None
+        return Person(id=person, name=self._context.policy.name_of(person))
+
+
+_SAME: Final = (
+    *("id", "kind", "status", "state", "severity", "confidence"),
+    *("verdict", "suppressed_by", "detections"),
+)
+
+
+def bounds_of(start: datetime | None, end: datetime | None) -> tuple[float, float]:
+    """Return a span in Unix seconds, infinite where not given; raise 400 if it ends first."""
+    if start is not None and end is not None and end <= start:
+        raise invalid([("to", "must be after from")])
+    first = -math.inf if start is None else start.timestamp()
+    return first, math.inf if end is None else end.timestamp()
+
+
+def _check_words(name: str, given: Sequence[str], known: Any) -> None:
+    allowed = [*known]
+    if any(word not in allowed for word in given):
+        raise invalid([(name, f"one or more of {', '.join(allowed)}")])
+
+
+def _next(asked: IncidentQuery, last: Mapping[str, Any]) -> str:
+    raw = json.dumps([last["opened_at"], last["id"]]).encode()
+    again = asked.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    chosen = {k: ",".join(v) if isinstance(v, list | tuple) else v for k, v in again.items()}
+    chosen["cursor"] = base64.urlsafe_b64encode(raw).decode()
+    return f"{PREFIX}/incidents?{urlencode(chosen, safe=',:')}"
+
+
+def _position(cursor: str) -> tuple[float, str]:
+    try:
+        at, last = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))
+        if isinstance(at, int | float) and isinstance(last, str) and math.isfinite(at):
+            return float(at), last
+    except (binascii.Error, ValueError, TypeError):
+        pass
+    raise invalid([("cursor", "is none of ours; begin without one")])

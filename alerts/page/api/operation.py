@@ -1,0 +1,321 @@
+"""One operation of the API: what it takes, what it answers, and how that is described.
+
+An operation is a method of a `PageGroup` marked with `operation`. Its query, body and answer are
+Pydantic models, from which the OpenAPI document is made, so that the document is what the code
+checks. Everything else, who may call and how often too, is that of every page
+(`alerts.page.page_context`). Errors are problem details (RFC 9457).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime
+from functools import cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from alerts.access.api_tokens import NEEDS, Scope
+from alerts.access.roles import who_may
+from alerts.page.page_context import body_of, serves
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from starlette.requests import Request
+
+PREFIX: Final = "/api/v1"
+JSON: Final = "application/json"
+CSV: Final = "text/csv"
+_PROBLEM: Final = "application/problem+json"
+_CACHED: Final = "private, no-cache"
+"""Caches ask again each time, with the entity tag."""
+
+
+class Model(BaseModel):
+    """What is sent or answered; unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Problem(BaseModel):
+    """What is wrong with a request (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, str]] = Field([], description="Each wrong field: where, and what.")
+
+
+def _words(value: object) -> object:
+    return [w for w in value.split(",") if w] if isinstance(value, str) else value
+
+
+def _time(value: object) -> object:
+    return value.replace(" ", "+") if isinstance(value, str) and "T" in value else value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words, json_schema_input_type=str)]
+"""Several values, separated by commas."""
+Time = Annotated[
+    AwareDatetime,
+    BeforeValidator(_time),  # a plus sign that was not encoded arrives as a space
+    Field(examples=["2026-09-07T10:05:00Z"]),
+]
+"""A moment as RFC 3339 has it, with its zone."""
+
+
+def moment(at: float) -> datetime:
+    """Return Unix seconds as the moment that answers have."""
+    return datetime.fromtimestamp(at, UTC)
+
+
+def moment_if(at: float | None) -> datetime | None:
+    """Return the moment of a time that may be unknown."""
+    return None if at is None else moment(at)
+
+
+class Operation(NamedTuple):
+    """One method of one path, as the document describes it."""
+
+    method: str
+    path: str
+    scope: Scope
+    about: str
+    query: type[Model] | None
+    body: type[Model] | None
+    answer: type[BaseModel] | None
+    status: int
+    kinds: tuple[str, ...]
+
+
+def operation(
+    path: str,
+    scope: Scope,
+    answer: type[BaseModel] | None,
+    *,
+    query: type[Model] | None = None,
+    body: type[Model] | None = None,
+    method: str = "GET",
+    status: int = 200,
+    kinds: tuple[str, ...] = (JSON,),
+) -> Callable[[Callable[..., Awaitable[BaseModel | Response]]], Any]:
+    """Serve a path of the API to tokens with a scope.
+
+    The method gets the request, and the query and the body if it has them; it returns the answer,
+    or a response of its own if `answer` is None or the query can ask for another kind.
+    """
+
+    def mark(handler: Callable[..., Awaitable[BaseModel | Response]]) -> Any:
+        async def serve(pages: Any, request: Request) -> Response:
+            asked: list[Model] = [_query(query, request)] if query else []
+            if not query and request.query_params:
+                raise invalid([("query", "this operation has no parameters")])
+            if body is not None:
+                asked.append(await _body(body, request))
+            found = await handler(pages, request, *asked)
+            if isinstance(found, BaseModel):
+                text = found.model_dump_json(by_alias=True)
+                found = Response(text, status, media_type=JSON)
+            return tagged(request, found)
+
+        about = " ".join((handler.__doc__ or "").split("\n\n", maxsplit=1)[0].split())
+        described = Operation(
+            method, PREFIX + path, scope, about, query, body, answer, status, kinds
+        )
+        marked = serves(PREFIX + path, scope, methods=(method,))(serve)
+        marked.__dict__["operation"] = described
+        return marked
+
+    return mark
+
+
+def tagged(request: Request, found: Response) -> Response:
+    """Give an answer to a GET its entity tag; return 304 to who has it already."""
+    if request.method != "GET" or found.status_code != HTTPStatus.OK or not found.body:
+        return found
+    tag = f'"{hashlib.sha256(found.body).hexdigest()[:32]}"'
+    found.headers.update({"ETag": tag, "Cache-Control": _CACHED})
+    known = {one.strip().removeprefix("W/") for one in _known(request)}
+    if known & {tag, "*"}:
+        return Response(status_code=304, headers={"ETag": tag, "Cache-Control": _CACHED})
+    return found
+
+
+def _known(request: Request) -> list[str]:
+    return request.headers.get("if-none-match", "").split(",")
+
+
+def invalid(faults: Iterable[tuple[str, str]]) -> HTTPException:
+    """Return the error of a request with these wrong fields."""
+    error = HTTPException(400, "; ".join(f"{where}: {what}" for where, what in faults))
+    error.__dict__["errors"] = [{"field": where, "problem": what} for where, what in faults]
+    return error
+
+
+def problem(error: HTTPException) -> Response:
+    """Return an error as problem details."""
+    status = HTTPStatus(error.status_code)
+    described = Problem(
+        title=status.phrase,
+        status=status,
+        detail=str(error.detail),
+        errors=error.__dict__.get("errors", []),
+    )
+    return JSONResponse(
+        described.model_dump(), status, headers=dict(error.headers or {}), media_type=_PROBLEM
+    )
+
+
+def _query(model: type[Model], request: Request) -> Model:
+    pairs = request.query_params.multi_items()
+    names = [name for name, _ in pairs]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise invalid((name[:40], "given twice; separate values by commas") for name in twice)
+    return _checked(model.model_validate, dict(pairs))
+
+
+async def _body(model: type[Model], request: Request) -> Model:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    raw = await body_of(request)
+    if raw and kind != JSON:
+        raise HTTPException(415, f"Send JSON: Content-Type: {JSON}")
+    return _checked(model.model_validate_json, raw or b"{}")
+
+
+def _checked(validate: Callable[[Any], Model], given: object) -> Model:
+    try:
+        return validate(given)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        raise invalid(
+            [(".".join(map(str, f["loc"]))[:80] or "body", f["msg"]) for f in faults[:20]]
+        ) from None
+
+
+# the document
+
+_ANSWERS: Final[Mapping[int, str]] = {
+    304: "Unchanged since the entity tag of If-None-Match",
+    400: "The request is wrong; errors says where",
+    401: "No valid token",
+    403: "The token or its person may not do this",
+    404: "There is no such thing",
+    408: "The body did not arrive in time",
+    413: "The body is too large",
+    415: "The body is not JSON",
+    429: "Too many requests; Retry-After says when to try again",
+    503: "The database cannot be read right now",
+}
+_OF_BODIES: Final = frozenset({408, 413, 415})
+_LIMITS: Final = (
+    "Tokens are made on the staff page under Settings, API tokens, or with `plumewatch token add`."
+    " Times are RFC 3339. Lists have `next`, the address of the next page, or null. Answers to GET"
+    " have an entity tag; send it as If-None-Match. Errors are problem details (RFC 9457)."
+)
+
+
+@cache
+def document(operations: tuple[Operation, ...]) -> dict[str, Any]:
+    """Return the OpenAPI document of these operations."""
+    models = {m for o in operations for m in (o.body, o.answer) if m is not None} | {Problem}
+    ordered = sorted(models, key=lambda model: model.__name__)
+    inputs = {o.body for o in operations}
+    keyed, definitions = models_json_schema(
+        [(m, "validation" if m in inputs else "serialization") for m in ordered],
+        ref_template="#/components/schemas/{model}",
+    )
+    schemas = {model: schema for (model, _), schema in keyed.items()}
+    paths: dict[str, dict[str, Any]] = {}
+    for one in operations:
+        paths.setdefault(one.path, {})[one.method.lower()] = _described(one, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Plumewatch", "version": "1", "description": _LIMITS},
+        "paths": paths,
+        "components": {
+            "schemas": definitions.get("$defs", {}),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _described(one: Operation, schemas: Mapping[Any, Any]) -> dict[str, Any]:
+    right = NEEDS.get(one.scope)
+    needs = f"Scope `{one.scope}`"
+    needs += f", for the roles {who_may(right)}." if right else ", for every role."
+    schema = {"schema": schemas[one.answer]} if one.answer else {}
+    done = {
+        "description": "Done",
+        "content": {kind: schema if kind == JSON else {} for kind in one.kinds},
+    }
+    problems = {
+        str(status): {"description": text}
+        | ({"content": {_PROBLEM: {"schema": schemas[Problem]}}} if status != 304 else {})
+        for status, text in _ANSWERS.items()
+        if (one.body or status not in _OF_BODIES) and (status != 304 or one.method == "GET")
+    }
+    found: dict[str, Any] = {
+        "operationId": re.sub(r"\W+", "_", f"{one.method.lower()}{one.path.removeprefix(PREFIX)}"),
+        "tags": [one.path.split("/")[3]],
+        "summary": one.about,
+        "description": needs,
+        "security": [{"token": []}],
+        "parameters": [*_in_path(one.path), *_in_query(one.query)],
+        "responses": {str(one.status): done, **problems},
+    }
+    if one.body is not None:
+        required = bool(schemas[one.body].get("required")) or any(
+            field.is_required() for field in one.body.model_fields.values()
+        )
+        content = {JSON: {"schema": schemas[one.body]}}
+        found["requestBody"] = {"content": content, "required": required}
+    return found
+
+
+def _in_path(path: str) -> list[dict[str, Any]]:
+    schema = {"type": "string", "minLength": 1, "maxLength": 200}
+    return [
+        {"name": name, "in": "path", "required": True, "schema": schema}
+        for name in re.findall(r"{(\w+)}", path)
+    ]
+
+
+def _in_query(query: type[Model] | None) -> list[dict[str, Any]]:
+    if query is None:
+        return []
+    schema = query.model_json_schema(by_alias=True)
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in schema.get("required", ()),
+            "description": given.get("description", ""),
+            "schema": _inlined(given, schema.get("$defs", {})),
+        }
+        for name, given in schema["properties"].items()
+    ]
+
+
+def _inlined(given: Any, definitions: Mapping[str, Any]) -> Any:
+    """Return the schema of a parameter without references; a parameter is never null."""
+    if "$ref" in given:
+        return _inlined(definitions[given["$ref"].rpartition("/")[2]], definitions)
+    if "anyOf" in given:
+        (kept,) = (one for one in given["anyOf"] if one.get("type") != "null")
+        return _inlined(kept, definitions)
+    told = ("title", "description")
+    return {k: v for k, v in given.items() if k not in told and (v == 0 or v)}

@@ -1,0 +1,117 @@
+"""Reports: the documents of the staff page, made in the background and fetched when ready."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+from starlette.exceptions import HTTPException
+
+from alerts.access.api_tokens import Scope
+from alerts.page.api.operation import PREFIX, Model, invalid, moment, operation
+from alerts.page.page_context import PageGroup
+from alerts.page.views.reports import (
+    FIELDS,
+    ReportError,
+    report_file,
+    report_jobs,
+    start_report,
+)
+from reports.text import ABOUT, FORMATS
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from alerts.page.report_jobs import Job
+
+
+class ReportRequest(Model):
+    """Which report, over which days or which week, month, term or school year."""
+
+    report: str = Field(description=", ".join(ABOUT), max_length=80)
+    format: str = Field(description=", ".join(FORMATS), max_length=80)
+    first: date | None = Field(None, description="First day")
+    last: date | None = Field(None, description="Last day")
+    week: str = Field("", description="Such as 2026-W37", max_length=80)
+    month: str = Field("", description="Such as 2026-09", max_length=80)
+    term: str = Field("", description="Name of a term", max_length=80)
+    school_year: str = Field("", description="Such as 2026-27", max_length=80)
+    site: str = Field("", max_length=80)
+    building: str = Field("", max_length=80)
+
+
+class Report(Model):
+    """A report; its file can be fetched when `state` is ready, for an hour."""
+
+    id: str
+    name: str
+    state: str = Field(description="making, ready or failed")
+    error: str
+    asked_at: datetime
+    file: str | None = Field(description="Address of the file when it is ready")
+
+
+class Reports(Model):
+    """Reports of the person of the token."""
+
+    items: list[Report]
+    next: str | None = None
+
+
+class ReportApi(PageGroup):
+    """Reports for programs."""
+
+    @operation("/reports", Scope.REPORTS, Reports)
+    async def index(self, request: Request) -> Reports:
+        """List the reports of the last hour."""
+        jobs = report_jobs(self._context).of(request.state.session.person)
+        return Reports(items=[_report(job) for job in jobs])
+
+    @operation("/reports", Scope.REPORTS, Report, body=ReportRequest, method="POST", status=202)
+    async def start(self, request: Request, asked: ReportRequest) -> Report:
+        """Start a report."""
+        given: dict[str, Any] = asked.model_dump(mode="json")
+        periods = [k for k in ("week", "month", "term", "school_year") if given[k]]
+        if len(periods) > 1 or (periods and (asked.first or asked.last)):
+            raise invalid([("body", "give either first and last, or one period")])
+        typed = dict.fromkeys(FIELDS, "") | {k: v for k, v in given.items() if k in FIELDS and v}
+        typed |= {"name": asked.report, "kind": asked.format, "span": "".join(periods)}
+        typed |= {"start": given["first"] or "", "end": given["last"] or ""}
+        try:
+            job = start_report(self._context, typed, request.state.session.person)
+        except ReportError as error:
+            if error.is_for_now:
+                raise HTTPException(429, str(error), {"Retry-After": "30"}) from None
+            raise invalid([("body", str(error))]) from None
+        return _report(job)
+
+    @operation("/reports/{id}", Scope.REPORTS, Report)
+    async def one(self, request: Request) -> Report:
+        """Return a report and its state."""
+        job = report_jobs(self._context).find(
+            request.path_params["id"], request.state.session.person
+        )
+        if job is None:
+            raise HTTPException(404, "There is no such report. It may have expired.")
+        return _report(job)
+
+    @operation("/reports/{id}/file", Scope.REPORTS, None, kinds=("application/octet-stream",))
+    async def file(self, request: Request) -> Response:
+        """Return the file of a report that is ready."""
+        return report_file(
+            report_jobs(self._context), request.path_params["id"], request.state.session.person
+        )
+
+
+def _report(job: Job) -> Report:
+    ready = job.state == "ready"
+    return Report(
+        id=job.id,
+        name=job.name,
+        state=job.state,
+        error=job.error,
+        asked_at=moment(job.asked_at),
+        file=f"{PREFIX}/reports/{job.id}/file" if ready else None,
+    )

@@ -1,0 +1,131 @@
+"""Rooms and sensors, as they are now."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+from starlette.exceptions import HTTPException
+
+from alerts.access.api_tokens import Scope
+from alerts.page import queries
+from alerts.page.api.incidents import Place
+from alerts.page.api.operation import Model, moment, moment_if, operation
+from alerts.page.page_context import PageGroup
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from storage.registry import Sensor as Registered
+    from storage.timeseries import LatestReading
+
+
+class Room(Place):
+    """A room; `state` is as on the staff page: alarm, responding, attention, ok, silent or such."""
+
+    kind: str
+    state: str
+    text: str = Field(description="The state in words")
+    since: datetime | None
+    incident: str | None = Field(description="Its open incident")
+    seen: datetime | None = Field(description="Time of its newest reading")
+    sensors: list[str]
+
+
+class Rooms(Model):
+    """All rooms."""
+
+    items: list[Room]
+    next: str | None = None
+
+
+class Sensor(Model):
+    """A registered sensor and its newest reading."""
+
+    id: str
+    room: str
+    model: str
+    interval_s: float
+    state: str = Field(description="alive, silent, offline, never heard; empty if unknown")
+    firmware: str
+    time: datetime | None
+    values: dict[str, float]
+
+
+class Sensors(Model):
+    """All sensors."""
+
+    items: list[Sensor]
+    next: str | None = None
+
+
+class SensorQuery(Model):
+    """Which sensors."""
+
+    room: Annotated[str, Field(max_length=200, description="Id of a room")] = ""
+
+
+class RoomApi(PageGroup):
+    """Rooms and sensors for programs."""
+
+    @operation("/rooms", Scope.READ, Rooms)
+    async def rooms(self, _request: Request) -> Rooms:
+        """List rooms with their states."""
+        return Rooms(items=await self._rooms())
+
+    @operation("/rooms/{id}", Scope.READ, Room)
+    async def room(self, request: Request) -> Room:
+        """Return a room with its state."""
+        wanted = self._context.room(request).id
+        return next(room for room in await self._rooms() if room.id == wanted)
+
+    @operation("/sensors", Scope.READ, Sensors, query=SensorQuery)
+    async def sensors(self, _request: Request, asked: SensorQuery) -> Sensors:
+        """List registered sensors with their newest readings."""
+        latest = await self._context.in_thread(self._context.settings.series.latest)
+        found = self._context.registry.sensors.values()
+        chosen = [s for s in found if not asked.room or s.room == asked.room]
+        return Sensors(items=[self._sensor(s, latest.get(s.id)) for s in chosen])
+
+    @operation("/sensors/{id}", Scope.READ, Sensor)
+    async def sensor(self, request: Request) -> Sensor:
+        """Return a sensor with its newest reading."""
+        sensor = self._context.registry.sensors.get(request.path_params["id"])
+        if sensor is None:
+            raise HTTPException(404, "There is no such sensor.")
+        latest = await self._context.in_thread(self._context.settings.series.latest)
+        return self._sensor(sensor, latest.get(sensor.id))
+
+    def _sensor(self, sensor: Registered, latest: LatestReading | None) -> Sensor:
+        life = self._context.settings.pipeline().sensors.get(sensor.id)
+        return Sensor(
+            id=sensor.id,
+            room=sensor.room,
+            model=sensor.model,
+            interval_s=life.interval_s if life else sensor.interval_s,
+            state=life.state if life else "",
+            firmware=life.firmware if life else "",
+            time=moment(latest.time) if latest else None,
+            values=dict(latest.values) if latest else {},
+        )
+
+    async def _rooms(self) -> list[Room]:
+        context, settings = self._context, self._context.settings
+        latest = await context.in_thread(settings.series.latest)
+        states = await context.read(
+            queries.rooms, context.registry, latest, settings.clock(), dict(settings.intervals())
+        )
+        return [
+            Room(
+                **{k: getattr(s.room, k) for k in ("id", "name", "floor", "building", "site")},
+                kind=s.room.kind,
+                state=s.level,
+                text=s.text,
+                since=moment_if(s.since),
+                incident=s.incident or None,
+                seen=moment_if(s.seen),
+                sensors=[sensor.id for sensor in context.registry.sensors_in(s.room.id)],
+            )
+            for s in states
+        ]

@@ -1,0 +1,97 @@
+"""Tokens of the HTTP API: made, shown once, listed and revoked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+
+from alerts.access import api_tokens
+from alerts.access.api_tokens import Scope
+from alerts.access.roles import Right
+from alerts.incidents.free_text import cleaned
+from alerts.page.page_context import PageGroup, serves, text_of
+from language.messages import Words, _, mark
+from storage import audit
+from storage.audit import AuditKind
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from starlette.requests import Request
+
+_DAYS: Final = (30, 90, 365)
+_SCOPE_WORDS: Final = Words(
+    {
+        Scope.READ: mark("read incidents, rooms and sensors"),
+        Scope.RESPOND: mark("respond to incidents"),
+        Scope.READINGS: mark("read readings"),
+        Scope.REPORTS: mark("create reports"),
+    }
+)
+
+
+class TokenPages(PageGroup):
+    """Tokens, for administrators."""
+
+    @serves("/tokens", Right.ACCOUNTS)
+    async def index(self, request: Request) -> Response:
+        """Show all tokens and the form of a new one."""
+        return await self._page(request)
+
+    @serves("/tokens", Right.ACCOUNTS, methods=("POST",))
+    async def add(self, request: Request) -> Response:
+        """Make a token, which is shown once."""
+        session, form = request.state.session, request.state.form
+        name = cleaned(text_of(form, "name"))[: api_tokens.LONGEST_NAME]
+        person, days = text_of(form, "person"), text_of(form, "days")
+        scopes = [scope for scope in Scope if text_of(form, f"scope.{scope}")]
+        if not name or not scopes:
+            return await self._page(request, _("Give a name and at least one scope."), 400)
+        if self._context.policy.member(person) is None or days not in map(str, _DAYS):
+            return await self._page(request, _("Choose from the lists."), 400)
+        if len(await self._context.read(api_tokens.listed)) >= api_tokens.MOST:
+            return await self._page(request, _("There are too many tokens. Revoke some."), 400)
+        now = self._context.settings.clock()
+
+        def make(tx: sqlite3.Connection) -> str:
+            detail = {"what": "made", "name": name, "for": person, "scopes": " ".join(scopes)}
+            audit.append(tx, AuditKind.TOKEN, session.person, detail, now)
+            return api_tokens.make(
+                tx, name, person, scopes, by=session.person, days=float(days), now=now
+            )
+
+        return await self._page(request, token=await self._context.write(make))
+
+    @serves("/tokens/{id:row}/revoke", Right.ACCOUNTS, methods=("POST",))
+    async def revoke(self, request: Request) -> Response:
+        """Revoke a token."""
+        person, now = request.state.session.person, self._context.settings.clock()
+
+        def revoke(tx: sqlite3.Connection) -> str:
+            name = api_tokens.revoke(tx, request.path_params["id"])
+            if name:
+                detail = {"what": "revoked", "name": name}
+                audit.append(tx, AuditKind.TOKEN, person, detail, now)
+            return name
+
+        if not await self._context.write(revoke):
+            raise HTTPException(404, _("There is no such token."))
+        return RedirectResponse("/tokens", 303)
+
+    async def _page(
+        self, request: Request, error: str = "", status: int = 200, token: str = ""
+    ) -> Response:
+        return self._context.render(
+            request,
+            "tokens.html",
+            status,
+            tokens=await self._context.read(api_tokens.listed),
+            now=self._context.settings.clock(),
+            staff=self._context.policy.staff,
+            scopes=_SCOPE_WORDS,
+            days=_DAYS,
+            token=token,
+            error=error,
+        )

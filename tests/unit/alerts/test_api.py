@@ -1,0 +1,318 @@
+"""The HTTP API: tokens, scopes, limits, pages, entity tags, problems, and what it never tells."""
+
+import csv
+import io
+import json
+import re
+
+import pytest
+
+from alerts.access import api_tokens
+from alerts.access.api_tokens import Scope
+from alerts.page.api.docs import OPERATIONS, api_document
+from detection.events import EventKind
+from storage import sqlite
+from storage.reading import Reading
+from storage.timeseries.resolution import Retention
+from storage.timeseries.sqlite import SqliteSeries
+from tests.unit.alerts.test_page import NOW
+
+API = "/api/v1"
+DAY_S = 86_400.0
+ALL = tuple(Scope)
+
+
+@pytest.fixture
+def series(tmp_path):
+    with SqliteSeries(tmp_path / "series.db", Retention(30, 30, 30), lambda: NOW) as opened:
+        opened.add(
+            [Reading("s1", NOW - 600 + k, NOW, {"pm25": 5.0 + k, "temp": -3.5}) for k in range(600)]
+        )
+        yield opened
+
+
+@pytest.fixture
+def page(open_page, series):
+    return open_page(open_reading=False, series=series)
+
+
+def token_of(page, *scopes, person="ap", days=30.0):
+    with sqlite.transaction(page.db) as tx:
+        return api_tokens.make(tx, "test", person, scopes or ALL, by="ad", days=days, now=page.now)
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def ask(page, path, token, method="GET", **more):
+    headers = {**(bearer(token) if token else {}), **more.pop("headers", {})}
+    return await page.client.request(method, f"{API}{path}", headers=headers, **more)
+
+
+def path_of(operation, incident="x"):
+    return re.sub(r"{\w+}", incident, operation.path.removeprefix(API))
+
+
+def is_problem(answer, status):
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    found = answer.json()
+    assert found["status"] == status
+    assert found["title"]
+    assert found["detail"]
+    return found
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: f"{o.method} {o.path}")
+async def test_no_operation_answers_without_a_valid_token_of_its_scope(page, operation):
+    path, method = path_of(operation), operation.method
+    answer = await ask(page, path, "", method)
+    is_problem(answer, 401)
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    is_problem(await ask(page, path, "plumewatch_wrong", method), 401)
+    others = [scope for scope in Scope if scope is not operation.scope]
+    is_problem(await ask(page, path, token_of(page, *others, person="ad"), method), 403)
+    short = token_of(page, days=1.0, person="ad")
+    page.now += DAY_S
+    expired = is_problem(await ask(page, path, short, method), 401)
+    assert "expired" in expired["detail"]
+    await page.sign_in("ad")
+    is_problem(await ask(page, path, "", method), 401)  # a cookie is no token
+
+
+async def test_every_route_of_the_api_is_an_operation_or_public(page):
+    routes = {
+        (method, route.path)
+        for route in page.app.routes
+        if route.path.startswith(API)
+        for method in route.methods - {"HEAD"}
+    }
+    public = {("GET", f"{API}/docs"), ("GET", f"{API}/openapi.json")}
+    assert routes == {(o.method, o.path) for o in OPERATIONS} | public
+
+
+@pytest.mark.parametrize(
+    ("person", "path", "status"),
+    [("an", "/incidents/x/acknowledge", 403), ("ap", "/reports", 403), ("ap", "/incidents", 200)],
+)
+async def test_a_token_may_no_more_than_the_role_of_its_person(page, person, path, status):
+    method = "POST" if path.endswith("acknowledge") else "GET"
+    answer = await ask(page, path, token_of(page, person=person), method)
+    assert answer.status_code == status
+
+
+async def test_the_token_of_who_left_is_not_valid(page):
+    is_problem(await ask(page, "/rooms", token_of(page, person="gone")), 401)
+
+
+@pytest.mark.parametrize("name", ["token", "access_token", "api_key", "Authorization"])
+async def test_a_token_in_the_address_is_refused(page, name):
+    token = token_of(page)
+    answer = await page.client.get(f"{API}/rooms", params={name: token})
+    assert "Authorization header" in is_problem(answer, 400)["detail"]
+    assert token not in answer.text
+
+
+async def test_guessing_is_throttled_and_valid_tokens_are_not_kept_out(page):
+    statuses = [(await ask(page, "/rooms", f"plumewatch_{k}")).status_code for k in range(6)]
+    assert statuses == [401] * 5 + [429]
+    assert (await ask(page, "/rooms", token_of(page))).status_code == 200
+
+
+async def test_requests_of_one_token_are_limited(page):
+    token, other = token_of(page), token_of(page)
+    for _ in range(60):
+        await ask(page, "/incidents/none/acknowledge", token, "POST")
+    answer = await ask(page, "/incidents/none/acknowledge", token, "POST")
+    is_problem(answer, 429)
+    assert 0 < int(answer.headers["retry-after"]) <= 60
+    is_problem(await ask(page, "/incidents/none/acknowledge", other, "POST"), 404)
+    page.now += 61
+    is_problem(await ask(page, "/incidents/none/acknowledge", token, "POST"), 404)
+
+
+async def test_acknowledge_and_answer_an_incident(page, make_event):
+    token, incident = token_of(page), page.incident(make_event)
+    listed = (await ask(page, "/incidents?status=open,notified", token)).json()
+    assert [one["id"] for one in listed["items"]] == [incident]
+    assert listed["next"] is None
+    room = {"id": "n2-boys", "name": "Boys N2", "floor": "2", "building": "North"}
+    assert listed["items"][0]["room"] == {**room, "site": "Lincoln High"}
+    assert listed["items"][0]["opened_at"] == "2026-09-07T14:04:55Z"
+    found = (await ask(page, f"/incidents/{incident}/acknowledge", token, "POST")).json()
+    assert found["status"] == "acknowledged"
+    assert found["acknowledged_by"] == {"id": "ap", "name": "A. Principal"}
+    assert found["history"][-1]["by"]["id"] == "ap"
+    assert found["events"][0]["probabilities"]["vape"] == pytest.approx(0.9)
+    given = {"verdict": "false_alarm", "cause": "spray", "note": "Deodorant"}
+    found = (await ask(page, f"/incidents/{incident}/answer", token, "POST", json=given)).json()
+    assert (found["verdict"], found["cause"]) == ("false_alarm", "spray")
+    named = {**given, "note": "Student id 1234567"}
+    answer = await ask(page, f"/incidents/{incident}/answer", token, "POST", json=named)
+    assert is_problem(answer, 400)["errors"][0]["field"] == "note"
+
+
+async def test_nobodys_address_is_in_any_answer(page, make_event):
+    token, incident = token_of(page, person="ad"), page.incident(make_event)
+    await ask(page, f"/incidents/{incident}/acknowledge", token, "POST")
+    for path in ("/incidents", f"/incidents/{incident}", "/rooms", "/sensors", "/openapi.json"):
+        text = (await ask(page, path, token)).text.lower()
+        assert "127.0.0.1" not in text
+        assert "json://" not in text
+        assert "email" not in text
+        assert "e-mail" not in text
+
+
+async def test_pages_follow_each_other_without_loss(page, make_event):
+    token, known = token_of(page), []
+    for sensor in ("s1", "s3"):
+        for kind in (EventKind.VAPE, EventKind.SMOKE, EventKind.TAMPER):
+            with sqlite.transaction(page.db) as tx:
+                event = make_event(page.now - 5, sensor=sensor, kind=kind)
+                known += [r.incident for r in page.engine.on_events(tx, [event], page.now)]
+    found, path = [], "/incidents?limit=2&kind=vape,smoke"
+    while path:
+        answer = (await ask(page, path.removeprefix(API), token)).json()
+        assert 0 < len(answer["items"]) <= 2
+        found += answer["items"]
+        path = answer["next"]
+    assert {one["kind"] for one in found} == {"vape", "smoke"}
+    assert len(found) == len({one["id"] for one in found}) == 4
+    times = [one["opened_at"] for one in found]
+    assert times == sorted(times, reverse=True)
+    until = {"from": "2026-09-07T00:00:00-04:00", "to": found[0]["opened_at"]}
+    assert (await ask(page, "/incidents", token, params=until)).json()["items"] == []
+
+
+async def test_an_unchanged_answer_is_not_sent_again(page, make_event):
+    token, incident = token_of(page), page.incident(make_event)
+    first = await ask(page, "/incidents", token)
+    assert first.headers["cache-control"] == "private, no-cache"
+    known = {"If-None-Match": f'"other", W/{first.headers["etag"]}'}
+    again = await ask(page, "/incidents", token, headers=known)
+    assert (again.status_code, again.content) == (304, b"")
+    await ask(page, f"/incidents/{incident}/acknowledge", token, "POST")
+    assert (await ask(page, "/incidents", token, headers=known)).status_code == 200
+
+
+def readings_path(start, end, **more):
+    asked = {"from": start, "to": end, **more}
+    return "/sensors/s1/readings", {k: str(v) for k, v in asked.items()}
+
+
+async def test_readings_as_each_and_as_averages_in_json_and_csv(page):
+    token = token_of(page)
+    path, asked = readings_path("2026-09-07T14:00:00Z", "2026-09-07T14:00:03Z")
+    found = (await ask(page, path, token, params=asked)).json()
+    assert found["units"] == {"pm25": "µg/m³", "temp": "°C"}
+    assert found["items"][0] == {"time": "2026-09-07T14:00:00Z", "pm25": 305.0, "temp": -3.5}
+    assert len(found["items"]) == 3
+    path, asked = readings_path("2026-09-07T16:00:00+02:00", "2026-09-07T14:05:00Z", step=60)
+    found = (await ask(page, path, token, params={**asked, "quantities": "pm25"})).json()
+    assert [row["pm25"] for row in found["items"]] == [334.5 + 60 * k for k in range(5)]
+    text = (await ask(page, path, token, params={**asked, "format": "csv"})).text
+    rows = list(csv.reader(io.StringIO(text)))
+    assert rows[:2] == [["time", "pm25", "temp"], ["2026-09-07T14:00:00Z", "334.5", "-3.5"]]
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"to": "2026-09-07T13:00:00Z"}, "to"),
+        ({"to": "2027-09-07T14:00:00Z"}, "to"),
+        ({"to": "2027-09-07T14:00:00Z", "step": "1"}, "step"),
+        ({"step": "NaN"}, "step"),
+        ({"step": "inf"}, "step"),
+        ({"step": "0"}, "step"),
+        ({"step": "1; DROP TABLE reading"}, "step"),
+        ({"from": "yesterday"}, "from"),
+        ({"from": "2026-09-07T14:00:00"}, "from"),
+        ({"quantities": "pm25,sensor"}, "quantities"),
+        ({"aggregate": "count(*)"}, "aggregate"),
+        ({"format": "xml"}, "format"),
+        ({"sql": "SELECT 1"}, "sql"),
+    ],
+)
+async def test_a_wrong_question_is_answered_with_what_is_wrong(page, asked, field):
+    path, given = readings_path("2026-09-07T14:00:00Z", "2026-09-07T14:05:00Z", **asked)
+    found = is_problem(await ask(page, path, token_of(page), params=given), 400)
+    assert [fault["field"] for fault in found["errors"]] == [field]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/incidents?limit=1000000000",
+        "/incidents?limit=0",
+        "/incidents?cursor=AAAA",
+        "/incidents?cursor=%00",
+        "/incidents?cursor=WzFlOTk5LCAiYSJd",
+        "/incidents?status=open&status=closed",
+        "/incidents?status=open' OR 1=1 --",
+        "/rooms?room=x",
+    ],
+)
+async def test_a_wrong_list_is_refused(page, path):
+    is_problem(await ask(page, path, token_of(page)), 400)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/sensors/..%2f..%2fetc%2fpasswd/readings", "/rooms/x' OR 1=1", "/incidents/%00", "/none"],
+)
+async def test_what_is_not_there_is_a_problem_too(page, path):
+    asked = {"from": "2026-09-07T14:00:00Z", "to": "2026-09-07T14:05:00Z"}
+    asked = asked if path.endswith("readings") else {}
+    is_problem(await ask(page, path, token_of(page), params=asked), 404)
+    is_problem(await ask(page, "/rooms", token_of(page), "DELETE"), 405)
+
+
+async def test_a_body_is_small_json(page, make_event):
+    token, path = token_of(page), f"/incidents/{page.incident(make_event)}/answer"
+    form = await ask(page, path, token, "POST", data={"verdict": "confirmed"})
+    is_problem(form, 415)
+    is_problem(await ask(page, path, token, "POST", json={"verdict": "x" * 20_000}), 413)
+    is_problem(await ask(page, path, token, "POST"), 400)
+    answer = await ask(page, path, token, "POST", json={"verdict": "confirmed", "student": "A"})
+    assert is_problem(answer, 400)["errors"][0]["field"] == "student"
+
+
+async def test_tokens_are_made_shown_once_listed_and_revoked_on_the_page(page):
+    await page.sign_in("ad")
+    form = {"name": "Grafana", "person": "ap", "scope.read": "yes", "days": "90"}
+    form["form_token"] = await page.form_token("/tokens")
+    made = await page.client.post("/tokens", data=form)
+    token = re.search(r'value="(plumewatch_[^"]+)"', made.text)[1]
+    assert (await ask(page, "/rooms", token)).status_code == 200
+    shown = (await page.client.get("/tokens")).text
+    assert "Grafana" in shown
+    assert token not in shown
+    stored = page.db.execute("SELECT * FROM api_token").fetchone()
+    assert token.encode() not in stored["hash"]
+    revoked = await page.client.post(f"/tokens/{stored['id']}/revoke", data=form)
+    assert revoked.status_code == 303
+    is_problem(await ask(page, "/rooms", token), 401)
+    rows = page.db.execute("SELECT actor, detail FROM audit WHERE kind = 'token' ORDER BY seq")
+    entries = [(row["actor"], json.loads(row["detail"])) for row in rows]
+    assert [(who, what["what"], what["name"]) for who, what in entries] == [
+        ("ad", "made", "Grafana"),
+        ("ad", "revoked", "Grafana"),
+    ]
+    assert token not in str(entries)
+
+
+@pytest.mark.parametrize("account", ["ap", "fm", "an"])
+async def test_tokens_are_for_administrators(page, account):
+    await page.sign_in(account)
+    assert (await page.client.get("/tokens")).status_code == 403
+
+
+async def test_the_document_is_served_and_can_be_read_in_a_browser(page):
+    served = await page.client.get(f"{API}/openapi.json")
+    assert served.json() == api_document()
+    assert served.json()["openapi"].startswith("3.1")
+    shown = (await page.client.get(f"{API}/docs")).text
+    for operation in OPERATIONS:
+        assert f"{operation.method} {operation.path}" in shown
+    assert "http://" not in re.sub(r"http://127\.0\.0\.1", "", shown)
