@@ -1,17 +1,19 @@
 """HTTP to an InfluxDB of any generation.
 
-The generation is requested once (``/ping``, then ``/health``) and decides the write path, the names
-of its parameters, and how the secret is sent (`Dialect`). Everything is read through InfluxQL on
-``/query``, which 1.x and 3 have and 2.x answers for every bucket of a name by virtual mapping.
-What answers mean: `storage.timeseries.influx_answers`.
+The generation is requested once (``/ping``, then ``/health``) and decides the write path and the
+names of its parameters (`Dialect`). 2.x is written to and set up by `influxdb-client`
+(`InfluxHttp.on_client`). What that does not know is sent from here: writes of 1.x and 3, the
+databases of 3, and InfluxQL on ``/query``, through which everything is read: 1.x and 3 have it, and
+2.x answers it for every bucket that is mapped to a database. What answers mean:
+`storage.timeseries.influx_answers`.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -28,15 +30,18 @@ from storage.timeseries.influx_answers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-_TIMEOUT_MS: Final = (5_000, 30_000)
+    from influxdb_client import InfluxDBClient
+    from urllib3 import BaseHTTPResponse, PoolManager
+
+T = TypeVar("T")
+_CONNECT_S: Final = 5.0
+_READ_S: Final = 30.0
 _DEADLINE_S: Final = 60.0
 """For a request up to the last byte of its answer."""
 _THREADS: Final = 8
-_IMPORTING: Final = threading.Lock()
-"""Two threads that import the client library at once find parts of it missing."""
 _SKEW_S: Final = 60.0
 _UNITS: Final = ((86_400, "days"), (3600, "h"), (60, "min"))
 
@@ -64,14 +69,13 @@ class Dialect:
 
     name: str
     write_path: str
-    database_key: str
     holds: str
 
 
 DIALECTS: Final = {
-    1: Dialect("InfluxDB 1.x", "/write", "db", "database"),
-    2: Dialect("InfluxDB 2.x", "/api/v2/write", "bucket", "bucket"),
-    3: Dialect("InfluxDB 3", "/api/v3/write_lp", "db", "database"),
+    1: Dialect("InfluxDB 1.x", "/write", "database"),
+    2: Dialect("InfluxDB 2.x", "/api/v2/write", "bucket"),
+    3: Dialect("InfluxDB 3", "/api/v3/write_lp", "database"),
 }
 
 
@@ -98,7 +102,7 @@ def quoted(text: str) -> str:
 
 
 class InfluxHttp:
-    """Requests to one server through the client library; safe from many threads.
+    """Requests to one server; safe from many threads.
 
     `skew_s` is how far the server's clock is ahead of ours, to the second.
     """
@@ -108,7 +112,8 @@ class InfluxHttp:
         parts = urlsplit(settings.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
             raise ValueError("the URL of InfluxDB must be http[s]://host[:port], without a user")
-        self._client: Any = None
+        self._pool: PoolManager | None = None
+        self._client: InfluxDBClient | None = None
         self._server: Server | None = None
         self._holds = "database"
         self._threads = BoundedThreads("influx", _THREADS)
@@ -116,7 +121,7 @@ class InfluxHttp:
 
     def close(self) -> None:
         """Let go of the connections; safe to call twice."""
-        self._client = None
+        self._pool = self._client = None
 
     def server(self) -> Server:
         """Return what the server is; it is asked once.
@@ -159,17 +164,17 @@ class InfluxHttp:
         Raises `StorageUnavailableError` or `BatchRefusedError`.
         """
         server, name = self.server(), self.settings.database
-        dialect = server.dialect
         if policy and server.major > 1:
             name = f"{name}/{policy}"
-        query = {dialect.database_key: name, "precision": "ns"}
+        if server.major == 2:
+            self.on_client(partial(_write_2, name, self.settings.org, lines))
+            return
+        query = {"db": name, "precision": "ns"}
         if policy and server.major == 1:
             query["rp"] = policy
-        if server.major == 2:
-            query["org"] = self.settings.org
         if server.major == 3:
             query |= {"precision": "nanosecond", "accept_partial": "true"}
-        self._call("POST", dialect.write_path, query, lines, "text/plain; charset=utf-8")
+        self._call("POST", server.dialect.write_path, query, lines, "text/plain; charset=utf-8")
 
     def place(self, measurement: str, policy: str) -> str:
         """Write a measurement of a retention policy into a statement, which `query` is told too."""
@@ -193,40 +198,68 @@ class InfluxHttp:
             if change:  # in the body, as it may hold a password
                 form = urlencode({"q": statement}).encode()
                 kind = "application/x-www-form-urlencoded; charset=utf-8"
-                status, _, body = self._call("POST", "/query", query, form, kind)
+                answer = self._call("POST", "/query", query, form, kind)
             else:
-                status, _, body = self._call("GET", "/query", {**query, "q": statement})
+                answer = self._call("GET", "/query", {**query, "q": statement})
         except BatchRefusedError as error:
             raise StorageUnavailableError(str(error), meaning=error.meaning) from error
         try:
-            results = [dict(result) for result in msgspec.json.decode(body)["results"]]
+            results = [dict(result) for result in msgspec.json.decode(answer.data)["results"]]
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
             raise StorageUnavailableError(
-                f"{self.settings.url}: /query does not answer as InfluxDB does ({status})"
+                f"{self.settings.url}: /query does not answer as InfluxDB does ({answer.status})"
             ) from error
-        if message := message_in(body):
+        if message := message_in(answer.data):
             self.server()  # its generation says what a refusal means
-            raise self._refusal(status, message)
+            raise self._refusal(answer.status, message)
         return [series for result in results for series in result.get("series", ())]
 
-    def request(
-        self, method: str, path: str, query: Mapping[str, str], body: object = None
-    ) -> dict[str, Any]:
-        """Call the JSON interface of 2.x and 3."""
-        _, _, answer = self._call(method, path, query, body, "application/json")
-        return msgspec.json.decode(answer, type=dict[str, Any]) if answer.strip() else {}
+    def configure(self, method: str, wanted: Mapping[str, str]) -> None:
+        """Make (POST), change (PUT) or delete (DELETE) a database of an InfluxDB 3.
 
-    def found(self, path: str, query: Mapping[str, str], key: str) -> list[dict[str, Any]]:
-        """Return the items that the JSON interface of 2.x finds."""
-        items: list[dict[str, Any]] = self.request("GET", path, query).get(key) or []
-        return items
+        Raises as `write`.
+        """
+        path, query, body = "/api/v3/configure/database", {}, msgspec.json.encode(wanted)
+        if method == "DELETE":
+            query, body = dict(wanted), b""
+        self._call(method, path, query, body, "application/json")
+
+    def on_client(self, work: Callable[[InfluxDBClient], T]) -> T:
+        """Return the result of `work` on the client library, which serves 2.x. Raises as `write`.
+
+        Everything is imported from the package itself first: two threads that import parts of it
+        at once find others missing.
+        """
+        from influxdb_client import InfluxDBClient  # noqa: PLC0415 - only who uses it pays for it
+        from influxdb_client.rest import ApiException  # noqa: PLC0415
+
+        settings = self.settings
+        if self._client is None:
+            self._client = InfluxDBClient(
+                settings.url,
+                token=settings.secret,
+                timeout=(int(_CONNECT_S * 1000), int(_READ_S * 1000)),
+                retries=False,
+                ssl_ca_cert=str(settings.ca_file or "") or None,
+            )
+        try:
+            return self._bounded(partial(work, self._client))
+        except ApiException as error:
+            if not error.status:  # its word for a certificate that is not trusted
+                raise self._silent(error) from error
+            body = error.body if isinstance(error.body, bytes) else str(error.body or "").encode()
+            raise self._refused(error.status, error.headers or {}, body, error.reason) from error
+        except (AttributeError, TypeError, ValueError) as error:  # of what it cannot parse
+            raise StorageUnavailableError(
+                f"{settings.url} does not answer as an InfluxDB 2.x does"
+            ) from error
 
     def databases(self) -> list[str]:
         """Return the names of the databases of an InfluxDB 3."""
         query = {"format": "json", "show_deleted": "false"}
-        _, _, answer = self._call("GET", "/api/v3/configure/database", query)
+        answer = self._call("GET", "/api/v3/configure/database", query)
         try:
-            found = msgspec.json.decode(answer, type=list[dict[str, str]])
+            found = msgspec.json.decode(answer.data, type=list[dict[str, str]])
             return [name for row in found for name in row.values()]
         except msgspec.MsgspecError as error:
             raise StorageUnavailableError(
@@ -249,12 +282,11 @@ class InfluxHttp:
                 raise StorageUnavailableError(str(error)) from error
 
     def _probe(self) -> Server:
-        _, headers, body = self._call("GET", "/ping", {})
-        self.skew_s = ahead_s_of(_header(headers, "Date"), time.time()) or 0.0
-        version = _header(headers, "X-Influxdb-Version") or _version_in(body)
+        answer = self._call("GET", "/ping", {})
+        self.skew_s = ahead_s_of(answer.headers.get("Date", ""), time.time()) or 0.0
+        version = answer.headers.get("X-Influxdb-Version", "") or _version_in(answer.data)
         if not version:
-            _, _, body = self._call("GET", "/health", {})
-            version = _version_in(body)
+            version = _version_in(self._call("GET", "/health", {}).data)
         number = version.lstrip("v").split(".", 1)[0]
         if not number.isdecimal() or int(number) not in DIALECTS:
             raise StorageUnavailableError(
@@ -268,47 +300,53 @@ class InfluxHttp:
         method: str,
         path: str,
         query: Mapping[str, str],
-        body: object = None,
+        body: bytes = b"",
         content_type: str = "application/octet-stream",
-    ) -> tuple[int, Sequence[tuple[str, str]], bytes]:
-        import urllib3  # noqa: PLC0415 - only who uses it pays for it
+    ) -> BaseHTTPResponse:
+        """Return the answer to a request, complete, or raise what it refuses."""
+        from urllib3 import Timeout, make_headers  # noqa: PLC0415 - only who uses it pays for it
 
-        with _IMPORTING:
-            from influxdb_client.rest import ApiException  # noqa: PLC0415
-
+        settings = self.settings
         headers = {"Content-Type": content_type}
+        if settings.username and settings.secret:
+            basic = make_headers(basic_auth=f"{settings.username}:{settings.secret}")
+            headers["Authorization"] = basic["authorization"]
+        elif settings.secret:
+            headers["Authorization"] = f"Token {settings.secret}"
+        exchange = partial(
+            self._opened().request,
+            method,
+            f"{settings.url}{path}?{urlencode(query)}",
+            body=body,
+            headers=headers,
+            timeout=Timeout(connect=_CONNECT_S, read=_READ_S),
+        )
+        answer = self._bounded(exchange)
+        if not 200 <= answer.status < 300:
+            raise self._refused(answer.status, answer.headers, answer.data, answer.reason)
+        return answer
 
-        def exchange() -> tuple[int, Sequence[tuple[str, str]], bytes]:
-            found = self._opened().call_api(
-                path,
-                method,
-                query_params=list(query.items()),
-                header_params=headers,
-                body=body,
-                _preload_content=False,
-                _return_http_data_only=True,
-            )
-            return found.status, list(found.headers.items()), found.data
+    def _bounded(self, work: Callable[[], T]) -> T:
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
         try:
-            return self._threads.call(exchange, _DEADLINE_S)
-        except ApiException as error:
-            raise self._translated(error) from error
-        except (urllib3.exceptions.HTTPError, BoundedCallError) as error:
-            self._server = None  # what comes back may be another version
-            raise StorageUnavailableError(
-                f"{self.settings.url} does not answer: {_why(error)}"
-            ) from error
+            return self._threads.call(work, _DEADLINE_S)
+        except (HTTPError, BoundedCallError) as error:
+            raise self._silent(error) from error
 
-    def _translated(self, error: Any) -> StorageUnavailableError | BatchRefusedError:
-        status = int(error.status or 0)
-        raw = error.body or b""
-        body = raw if isinstance(raw, bytes) else str(raw).encode()
-        message = message_in(body)
+    def _silent(self, error: Exception) -> StorageUnavailableError:
+        """Return the error for a server that did not answer."""
+        self._server = None  # what comes back may be another version
+        return StorageUnavailableError(f"{self.settings.url} does not answer: {_why(error)}")
+
+    def _refused(
+        self, status: int, headers: Mapping[str, str], body: bytes, reason: str | None
+    ) -> StorageUnavailableError | BatchRefusedError:
+        """Return the error for an answer that refuses."""
         if status == 404:
             self._server = None
-        wish = error.headers.get("Retry-After") if error.headers else None
-        return self._refusal(status, message or str(error.reason or ""), wish, refused_lines(body))
+        message = message_in(body) or reason or ""
+        return self._refusal(status, message, headers.get("Retry-After"), refused_lines(body))
 
     def _refusal(
         self,
@@ -334,28 +372,21 @@ class InfluxHttp:
         wait = retry_after_s(retry_after, time.time())
         return StorageUnavailableError(words, retry_after_s=wait, meaning=meaning)
 
-    def _opened(self) -> Any:
-        client = self._client
-        if client is None:
-            # imported here as only who uses it pays for it
-            with _IMPORTING:
-                from influxdb_client.client.influxdb_client import InfluxDBClient  # noqa: PLC0415
+    def _opened(self) -> PoolManager:
+        from urllib3 import PoolManager  # noqa: PLC0415
 
-            settings = self.settings
-            basic = bool(settings.username and settings.secret)
-            client = self._client = InfluxDBClient(
-                settings.url,
-                token=f"{settings.username}:{settings.secret}" if basic else settings.secret,
-                auth_basic=basic,
-                timeout=_TIMEOUT_MS,
-                retries=False,
-                ssl_ca_cert=str(settings.ca_file or "") or None,
-            )
-        return client.api_client
+        if self._pool is None:
+            certificates = str(self.settings.ca_file or "") or None
+            self._pool = PoolManager(maxsize=_THREADS, retries=False, ca_certs=certificates)
+        return self._pool
 
 
-def _header(headers: Sequence[tuple[str, str]], name: str) -> str:
-    return next((v for k, v in headers if k.lower() == name.lower()), "")
+def _write_2(bucket: str, org: str, lines: bytes, client: InfluxDBClient) -> None:
+    from influxdb_client import WritePrecision  # noqa: PLC0415
+    from influxdb_client.client.write_api import SYNCHRONOUS  # noqa: PLC0415
+
+    api = client.write_api(write_options=SYNCHRONOUS)
+    api.write(bucket, org, record=lines, write_precision=WritePrecision.NS)
 
 
 def _version_in(body: bytes) -> str:

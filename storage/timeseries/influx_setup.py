@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.timeseries.influx_answers import Meaning
@@ -25,6 +25,8 @@ from storage.timeseries.rollup import LEVELS, filled_quarters, fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from influxdb_client import Bucket, Task
 
     from storage.timeseries.resolution import Retention
 
@@ -80,7 +82,7 @@ def _oldest(http: InfluxHttp, now: float) -> float:
 def server_averages(http: InfluxHttp) -> list[str]:
     """Name the continuous queries or tasks of earlier versions, as far as the account sees them."""
     try:
-        return [*_continuous_queries(http), *(task["name"] for task in _tasks(http))]
+        return [*_continuous_queries(http), *(task.name for task in _tasks(http))]
     except StorageUnavailableError:
         return []
 
@@ -98,16 +100,18 @@ def _continuous_queries(http: InfluxHttp) -> list[str]:
     ]
 
 
-def _tasks(http: InfluxHttp) -> list[dict[str, Any]]:
+def _tasks(http: InfluxHttp) -> list[Task]:
     if http.server().major != 2:
         return []
     org_id = organization(http)
     names = [f"plumewatch_{http.settings.database}_{level.name}" for level in LEVELS]
-    return [
-        task
-        for name in names
-        for task in http.found("/api/v2/tasks", {"orgID": org_id, "name": name}, "tasks")
-    ]
+    return http.on_client(
+        lambda client: [
+            task
+            for name in names
+            for task in client.tasks_api().find_tasks(org_id=org_id, name=name)
+        ]
+    )
 
 
 def _set_up_1(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, float]]:
@@ -157,9 +161,10 @@ def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, flo
         bucket = _bucket(http, org_id, f"{name}/{level.name}", days)
         _map(http, org_id, bucket, level.name)
         yield f"averages of {level.step_s // 60} min are kept for {days} days", 0.0
-    for task in _tasks(http):
-        http.request("DELETE", f"/api/v2/tasks/{task['id']}", {})
-        yield f"task {task['name']!r} of an earlier version is removed", 0.0
+    tasks = _tasks(http)
+    http.on_client(lambda client: [client.tasks_api().delete_task(task.id) for task in tasks])
+    for task in tasks:
+        yield f"task {task.name!r} of an earlier version is removed", 0.0
 
 
 def organization(http: InfluxHttp) -> str:
@@ -170,56 +175,64 @@ def organization(http: InfluxHttp) -> str:
             f"timeseries.org is missing: name the organization of bucket {settings.database!r} at"
             f" {settings.url}"
         )
-    found = http.found("/api/v2/orgs", {"org": settings.org}, "orgs")
+    found = http.on_client(
+        lambda client: client.organizations_api().find_organizations(org=settings.org)
+    )
     if not found:
         raise StorageUnavailableError(
             f"{settings.url} has no organization {settings.org!r}, or does not show it to this"
             " token: setup needs one that may read organizations"
         )
-    return str(found[0]["id"])
+    return str(found[0].id)
 
 
-def bucket_id(http: InfluxHttp, org_id: str, name: str) -> str:
-    """Return the id of a bucket; empty if there is none of this name."""
+def find_bucket(http: InfluxHttp, org_id: str, name: str) -> Bucket | None:
+    """Return a bucket; None if there is none of this name."""
     try:
-        found = http.found("/api/v2/buckets", {"orgID": org_id, "name": name}, "buckets")
+        found = http.on_client(
+            lambda client: client.buckets_api().find_buckets(org_id=org_id, name=name)
+        )
     except StorageUnavailableError as error:
         if error.meaning != Meaning.NO_BUCKET:
             raise
-        return ""
-    return str(found[0]["id"]) if found else ""
+        return None
+    return found.buckets[0] if found.buckets else None
 
 
-def _bucket(http: InfluxHttp, org_id: str, name: str, days: int) -> str:
-    rules = [{"type": "expire", "everySeconds": days * _DAY_S}]
-    found = bucket_id(http, org_id, name)
-    if found:
-        http.request("PATCH", f"/api/v2/buckets/{found}", {}, {"retentionRules": rules})
-        return found
-    wanted = {"orgID": org_id, "name": name, "retentionRules": rules}
-    return str(http.request("POST", "/api/v2/buckets", {}, wanted).get("id", ""))
+def _bucket(http: InfluxHttp, org_id: str, name: str, days: int) -> Bucket:
+    from influxdb_client import BucketRetentionRules, PostBucketRequest  # noqa: PLC0415
+
+    rules = [BucketRetentionRules(type="expire", every_seconds=days * _DAY_S)]
+    if found := find_bucket(http, org_id, name):
+        found.retention_rules = rules
+        return http.on_client(lambda client: client.buckets_api().update_bucket(found))
+    wanted = PostBucketRequest(name=name, org_id=org_id, retention_rules=rules)
+    return http.on_client(lambda client: client.buckets_api().create_bucket(bucket=wanted))
 
 
-def _map(http: InfluxHttp, org_id: str, bucket: str, policy: str) -> None:
+def _map(http: InfluxHttp, org_id: str, bucket: Bucket, policy: str) -> None:
     """Let InfluxQL find a bucket as a policy of the database; by name alone not every 2.x does."""
+    from influxdb_client import DBRPCreate, DBRPsService  # noqa: PLC0415
+
     name = http.settings.database
-    query = {"orgID": org_id, "db": name, "rp": policy}
-    found = http.found("/api/v2/dbrps", query, "content")
-    if any(mapping.get("bucketID") == bucket for mapping in found):
+    found = http.on_client(
+        lambda client: DBRPsService(client.api_client).get_dbr_ps(org_id=org_id, db=name, rp=policy)
+    ).content
+    if any(mapping.bucket_id == bucket.id for mapping in found or ()):
         return
-    if any(not mapping.get("virtual") for mapping in found):
+    if any(not mapping.virtual for mapping in found or ()):
         raise StorageUnavailableError(
             f"InfluxQL of {http.settings.url} knows another bucket as {name}.{policy}: remove that"
             f" mapping (`influx v1 dbrp list --db {name}`)"
         )
-    wanted = {
-        "orgID": org_id,
-        "bucketID": bucket,
-        "database": name,
-        "retention_policy": policy,
-        "default": policy == "autogen",
-    }
-    http.request("POST", "/api/v2/dbrps", {}, wanted)
+    wanted = DBRPCreate(
+        org_id=org_id,
+        bucket_id=bucket.id,
+        database=name,
+        retention_policy=policy,
+        default=policy == "autogen",
+    )
+    http.on_client(lambda client: DBRPsService(client.api_client).post_dbrp(wanted))
 
 
 def _set_up_3(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, float]]:
@@ -229,10 +242,10 @@ def _set_up_3(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, flo
         database = f"{name}/{level.name}" if level else name
         wanted = {"db": database, "retention_period": f"{days}d"}
         try:
-            http.request("POST", "/api/v3/configure/database", {}, wanted)
+            http.configure("POST", wanted)
             outcome = f"kept for {days} days"
-        except BatchRefusedError:
-            if level is None:
+        except BatchRefusedError as error:
+            if level is None or "invalid character" not in str(error):
                 raise
             outcome = "made by the first write, kept for ever"
         except StorageUnavailableError as error:
@@ -240,7 +253,7 @@ def _set_up_3(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, flo
                 raise
             outcome = f"there already, kept for {days} days from now on"
             try:
-                http.request("PUT", "/api/v3/configure/database", {}, wanted)
+                http.configure("PUT", wanted)
             except (BatchRefusedError, StorageUnavailableError) as older:
                 outcome = f"there already, kept as it was made; this needs a 3.2 or newer ({older})"
         yield f"database {database!r}: {outcome}", 0.0
@@ -295,22 +308,27 @@ def _user(http: InfluxHttp, *, writes: bool) -> tuple[str, str]:
 
 
 def _token(http: InfluxHttp, *, writes: bool) -> tuple[str, str]:
+    from influxdb_client import Authorization, Permission, PermissionResource  # noqa: PLC0415
+
     org_id, name = organization(http), http.settings.database
-    permissions: list[dict[str, Any]] = []
+    permissions = []
     for bucket in (name, f"{name}/{MINUTE.name}", f"{name}/{QUARTER_HOUR.name}"):
-        found = bucket_id(http, org_id, bucket)
+        found = find_bucket(http, org_id, bucket)
         if not found:
             raise StorageUnavailableError(
                 f"{http.settings.url} has no bucket {bucket!r}; `plumewatch storage setup` makes it"
             )
-        resource = {"type": "buckets", "id": found, "orgID": org_id}
-        permissions += [
-            {"action": action, "resource": resource} for action in _right(writes).split(",")
-        ]
+        resource = PermissionResource(type="buckets", id=found.id, org_id=org_id)
+        permissions += [Permission(action, resource) for action in _right(writes).split(",")]
     who, may = "the service" if writes else "dashboards", _MAY[writes]
-    about = f"plumewatch: {who} {may} {name}"
-    wanted = {"orgID": org_id, "description": about, "permissions": permissions}
-    token = str(http.request("POST", "/api/v2/authorizations", {}, wanted).get("token") or "")
-    if not token:
+    wanted = Authorization(
+        org_id=org_id,
+        description=f"plumewatch: {who} {may} {name}",
+        permissions=permissions,
+    )
+    made = http.on_client(
+        lambda client: client.authorizations_api().create_authorization(authorization=wanted)
+    )
+    if not made.token:
         raise StorageUnavailableError(f"{http.settings.url} made no token")
-    return token, f"the token {may} bucket {name!r} with its averages and nothing else"
+    return made.token, f"the token {may} bucket {name!r} with its averages and nothing else"

@@ -1,6 +1,6 @@
 """`influxdb-client` as it is beside our encoder: real servers read the same from both.
 
-The client speaks the interface of 2.x; a facade passes its requests to a real 1.6.7.
+The client speaks the interface of 2.x; a stand-in passes its requests to a real 1.6.7.
 VictoriaMetrics implements the interface of 2.x itself.
 """
 
@@ -20,7 +20,8 @@ from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.line_protocol import TAGS, LineEncoder, RecordEncoder, tag_value, to_ns
 from storage.timeseries.records import Record
-from tests.support.influx import FakeServer, Influxd, VictoriaMetrics, influxql, v2_facade
+from tests.support.influx import FakeServer, Influxd, VictoriaMetrics, influxql
+from tests.support.influx_standin import InfluxDb2
 
 T = 1_790_000_000.0
 HOSTILE = (
@@ -60,8 +61,8 @@ def influxd(tmp_path_factory):
 
 
 @pytest.fixture
-def facade(influxd):
-    with FakeServer(v2_facade(influxd.url, "v2.7.11")) as server:
+def standin(influxd):
+    with FakeServer(InfluxDb2(influxd.url)) as server:
         yield server
 
 
@@ -98,8 +99,8 @@ def rows(influxd, database, measurement="reading"):
 
 
 @pytest.mark.parametrize("gzip", [False, True])
-def test_its_points_and_our_lines_are_the_same_to_influxdb(influxd, facade, database, gzip):
-    with InfluxDBClient(facade.url, "secret", org="school", enable_gzip=gzip) as client:
+def test_its_points_and_our_lines_are_the_same_to_influxdb(influxd, standin, database, gzip):
+    with InfluxDBClient(standin.url, "secret", org="school", enable_gzip=gzip) as client:
         api = client.write_api(write_options=SYNCHRONOUS)
         api.write(database, record=[points_of(r) for r in READINGS])
     theirs = rows(influxd, database)
@@ -110,9 +111,9 @@ def test_its_points_and_our_lines_are_the_same_to_influxdb(influxd, facade, data
 
 
 @pytest.mark.parametrize("gzip", [False, True])
-def test_it_carries_our_lines_unchanged(influxd, facade, database, gzip):
+def test_it_carries_our_lines_unchanged(influxd, standin, database, gzip):
     lines = LineEncoder(REGISTRY).encode(READINGS)
-    with InfluxDBClient(facade.url, "secret", org="school", enable_gzip=gzip) as client:
+    with InfluxDBClient(standin.url, "secret", org="school", enable_gzip=gzip) as client:
         api = client.write_api(write_options=SYNCHRONOUS)
         api.write(database, record=lines, write_precision=WritePrecision.NS)
     theirs = rows(influxd, database)
@@ -122,14 +123,14 @@ def test_it_carries_our_lines_unchanged(influxd, facade, database, gzip):
     assert len(theirs) == len(READINGS)
 
 
-def test_records_with_texts_come_back_from_it(influxd, facade, database):
+def test_records_with_texts_come_back_from_it(influxd, standin, database):
     records = [
         Record("pipeline", T + i, {"failing": text, "ready": 0.0}) for i, text in enumerate(HOSTILE)
     ]
     influxql(
         influxd.url, f'CREATE RETENTION POLICY "m1" ON "{database}" DURATION INF REPLICATION 1'
     )
-    with InfluxDBClient(facade.url, "secret", org="school") as client:
+    with InfluxDBClient(standin.url, "secret", org="school") as client:
         api = client.write_api(write_options=SYNCHRONOUS)
         for policy, lines in RecordEncoder(REGISTRY).by_policy(records).items():
             api.write(f"{database}/{policy}", record=lines)
@@ -139,14 +140,14 @@ def test_records_with_texts_come_back_from_it(influxd, facade, database):
     assert [row[1] for row in found[0]["values"]] == list(HOSTILE)
 
 
-def test_a_wrong_token_is_the_same_to_it_and_to_us(facade, database):
-    with InfluxDBClient(facade.url, "wrong", org="school") as client:
+def test_a_wrong_token_is_the_same_to_it_and_to_us(standin, database):
+    with InfluxDBClient(standin.url, "wrong", org="school") as client:
         api = client.write_api(write_options=SYNCHRONOUS)
         with pytest.raises(ApiException) as caught:
             api.write(database, record=points_of(READINGS[0]))
     assert caught.value.status == 401
     with pytest.raises(StorageUnavailableError, match="does not accept the token"):
-        InfluxHttp(InfluxSettings(facade.url, database, org="school", secret="wrong")).write(
+        InfluxHttp(InfluxSettings(standin.url, database, org="school", secret="wrong")).write(
             b"x y=1"
         )
 

@@ -3,6 +3,7 @@
 import json
 import math
 import time as clock
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.influx_setup import make_account, set_up
 from storage.timeseries.resolution import Retention
 from tests.support.command import plumewatch
-from tests.support.influx import FakeServer, Influxd, influxql, v2_facade
+from tests.support.influx import FakeServer, Influxd, influxql
+from tests.support.influx_standin import InfluxDb2, InfluxDb3
 
 DAY = 86_400.0
 RETENTION = Retention(raw_days=4, minute_days=40_000, quarter_hour_days=50_000)
@@ -137,107 +139,55 @@ def test_a_database_of_others_is_left_alone(server):
     assert policy[1] == "0s"
 
 
-class Recorded:
-    """A 2.x that remembers buckets, tasks, mappings and tokens."""
-
-    def __init__(self):
-        self.buckets = {}
-        self.tasks = dict.fromkeys(("plumewatch_air_m1", "plumewatch_air_m15", "theirs"))
-        self.mappings = {}
-        self.tokens = []
-
-    def __call__(self, method, path, query, _, body):
-        if path == "/ping":
-            return 204, {"X-Influxdb-Version": "v2.7.11"}, b""
-        if path == "/query":
-            return 200, {}, b'{"results":[{"statement_id":0}]}'
-        sent = json.loads(body) if body.strip() else {}
-        return {
-            "/api/v2/orgs": self.orgs,
-            "/api/v2/buckets": self.of_buckets,
-            "/api/v2/tasks": self.of_tasks,
-            "/api/v2/dbrps": self.of_mappings,
-            "/api/v2/authorizations": self.of_tokens,
-        }["/".join(path.split("/")[:4])](method, path, query, sent)
-
-    def orgs(self, _, __, query, ___):
-        known = [{"id": "0123"}] if query["org"] == "school" else []
-        return 200, {}, json.dumps({"orgs": known}).encode()
-
-    def of_buckets(self, method, path, query, sent):
-        if method == "GET":
-            if query["name"] not in self.buckets:
-                return 404, {}, b'{"code":"not found","message":"bucket \\"air\\" not found"}'
-            return 200, {}, json.dumps({"buckets": [{"id": query["name"]}]}).encode()
-        name = sent["name"] if method == "POST" else path.removeprefix("/api/v2/buckets/")
-        self.buckets[name] = sent["retentionRules"][0]["everySeconds"] / DAY
-        return 201, {}, json.dumps({"id": name}).encode()
-
-    def of_mappings(self, method, path, query, sent):
-        if method == "GET":
-            assert query["orgID"] == "0123"
-            known = self.mappings.get((query["db"], query["rp"]))
-            return 200, {}, json.dumps({"content": [known] if known else []}).encode()
-        assert (method, path) == ("POST", "/api/v2/dbrps")
-        assert sent["default"] is (sent["retention_policy"] == "autogen")
-        self.mappings[sent["database"], sent["retention_policy"]] = sent
-        return 201, {}, b"{}"
-
-    def of_tokens(self, method, path, _, sent):
-        assert (method, path, sent["orgID"]) == ("POST", "/api/v2/authorizations", "0123")
-        self.tokens.append(sent["permissions"])
-        return 201, {}, b'{"token":"read-only"}'
-
-    def of_tasks(self, method, path, query, _):
-        if method == "GET":
-            known = [{"id": n, "name": n} for n in self.tasks if n == query["name"]]
-            return 200, {}, json.dumps({"tasks": known}).encode()
-        assert method == "DELETE"
-        del self.tasks[path.removeprefix("/api/v2/tasks/")]
-        return 204, {}, b""
+@pytest.fixture
+def of_2(server):
+    """A stand-in for a 2.x, and how to reach a bucket of this test."""
+    standin = InfluxDb2(server.url, tasks=("plumewatch_two_m1", "plumewatch_two_m15", "theirs"))
+    with FakeServer(standin) as stub:
+        yield standin, InfluxSettings(stub.url, "two", org="school", secret="secret")
+    influxql(server.url, 'DROP DATABASE "two"')
 
 
-def test_on_2x():
-    recorded = Recorded()
-    with FakeServer(recorded) as stub:
-        http = InfluxHttp(InfluxSettings(stub.url, "air", org="school", secret="secret"))
-        done(http, 0.0)
-        assert recorded.tasks.keys() == {"theirs"}
-        done(http, 0.0, Retention(5, 50, 500))
-        with pytest.raises(StorageUnavailableError, match="no organization 'other'"):
-            done(InfluxHttp(InfluxSettings(stub.url, "air", org="other")), 0.0)
-    assert recorded.buckets == {"air": 5, "air/m1": 50, "air/m15": 500}
-    mapped = {key: sent["bucketID"] for key, sent in recorded.mappings.items()}
-    assert mapped == {("air", "autogen"): "air", ("air", "m1"): "air/m1", ("air", "m15"): "air/m15"}
+@pytest.mark.parametrize("virtual", [True, False])
+def test_on_2x(of_2, virtual):
+    standin, settings = of_2
+    standin.virtual = virtual
+    http = InfluxHttp(settings)
+    done(http, 0.0)
+    assert standin.tasks == ["theirs"]
+    done(http, 0.0, Retention(5, 50, 500))
+    with pytest.raises(StorageUnavailableError, match="no organization 'other'"):
+        done(InfluxHttp(replace(settings, org="other")), 0.0)
+    kept = {name: row[1] for name, row in standin.policies("two").items()}
+    assert kept == {"autogen": "120h0m0s", "m1": "1200h0m0s", "m15": "12000h0m0s"}
+    assert virtual or standin.mappings == {
+        ("two", policy): standin.id_of(name)
+        for policy, name in (("autogen", "two"), ("m1", "two/m1"), ("m15", "two/m15"))
+    }
 
 
-def test_a_mapping_to_another_bucket_is_left_alone():
-    recorded = Recorded()
-    recorded.mappings["air", "m1"] = {"bucketID": "theirs", "virtual": False}
-    with FakeServer(recorded) as stub:
-        http = InfluxHttp(InfluxSettings(stub.url, "air", org="school"))
-        with pytest.raises(StorageUnavailableError, match=r"another bucket as air\.m1"):
-            done(http, 0.0)
-    assert recorded.mappings["air", "m1"]["bucketID"] == "theirs"
+def test_a_mapping_to_another_bucket_is_left_alone(of_2):
+    standin, settings = of_2
+    standin.mappings["two", "m1"] = "theirs"
+    with pytest.raises(StorageUnavailableError, match=r"another bucket as two\.m1"):
+        done(InfluxHttp(settings), 0.0)
+    assert standin.mappings["two", "m1"] == "theirs"
 
 
 @pytest.mark.parametrize("writes", [False, True])
-def test_a_token_of_2x_for_these_buckets_alone(writes):
-    recorded = Recorded()
-    with FakeServer(recorded) as stub:
-        http = InfluxHttp(InfluxSettings(stub.url, "air", org="school"))
-        with pytest.raises(StorageUnavailableError, match="no bucket 'air'"):
-            make_account(http, writes=writes)
-        done(http, 0.0)
-        secret, output = make_account(http, writes=writes)
-    assert secret == "read-only"
+def test_a_token_of_2x_for_these_buckets_alone(of_2, writes):
+    standin, settings = of_2
+    http = InfluxHttp(settings)
+    with pytest.raises(StorageUnavailableError, match="no bucket 'two'"):
+        make_account(http, writes=writes)
+    done(http, 0.0)
+    secret, output = make_account(http, writes=writes)
     assert "nothing else" in output
-    ((*permissions,),) = recorded.tokens
-    assert [(p["action"], p["resource"]["id"]) for p in permissions] == [
-        (action, bucket)
-        for bucket in ("air", "air/m1", "air/m15")
+    assert standin.tokens[secret] == {
+        (action, standin.id_of(bucket))
+        for bucket in ("two", "two/m1", "two/m15")
         for action in (("read", "write") if writes else ("read",))
-    ]
+    }
 
 
 class TestOn3:
@@ -246,36 +196,35 @@ class TestOn3:
         [(True, "kept for 4 days from now on"), (False, "kept as it was made; this needs a 3.2")],
     )
     def test_databases_are_made_and_those_there_get_their_retention(self, server, newer, outcome):
-        made, facade = [], v2_facade(server.url, "3.1.0")
         influxql(server.url, "CREATE DATABASE air3")
-
-        def answer(method, path, query, headers, body):
-            if path != "/api/v3/configure/database":
-                return facade(method, path, query, headers, body)
-            if headers["Content-Type"] != "application/json":
-                return 415, {}, b"the content type is not JSON"
-            wanted = json.loads(body)
-            if method == "PUT":
-                return (200, {}, b"") if newer else (405, {}, b"")
-            made.append(wanted)
-            if made[-1]["db"] == "air3":
-                return 409, {}, b"attempted to create a resource that already exists"
-            return (400, {}, b"invalid name") if made[-1]["db"] == "air3/m15" else (200, {}, b"")
-
-        with FakeServer(answer) as stub:
+        standin = InfluxDb3(server.url, newer=newer)
+        with FakeServer(standin) as stub:
             output = done(InfluxHttp(settings(stub, "air3")), 0.0)
-        periods = {m["db"]: m["retention_period"] for m in made}
-        assert periods == {"air3": "4d", "air3/m1": "40000d", "air3/m15": "50000d"}
+        kept = {name: row[1] for name, row in standin.policies("air3").items()}
+        assert kept == {
+            "autogen": "96h0m0s" if newer else "0s",
+            "m1": "960000h0m0s",
+            "m15": "1200000h0m0s",
+        }
+        influxql(server.url, "DROP DATABASE air3")
         assert output[0].startswith(f"database 'air3': there already, {outcome}")
         assert output[1:3] == [
             "database 'air3/m1': kept for 40000 days",
-            "database 'air3/m15': made by the first write, kept for ever",
+            "database 'air3/m15': kept for 50000 days",
         ]
         assert output[-1] == "averages of what is there already"
 
+    def test_a_server_that_has_its_five_databases_makes_no_more(self, server):
+        full = InfluxDb3(server.url, names=("a", "b", "c", "d"))
+        with (
+            FakeServer(full) as stub,
+            pytest.raises(StorageUnavailableError, match="limit of databases reached"),
+        ):
+            done(InfluxHttp(settings(stub, "full3")), 0.0)
+
     def test_a_check_makes_no_database(self, server):
         """An empty write would make it, without retention."""
-        with FakeServer(v2_facade(server.url, "3.1.0")) as stub:
+        with FakeServer(InfluxDb3(server.url)) as stub:
             with pytest.raises(StorageUnavailableError, match="has no database 'nowhere3'"):
                 InfluxHttp(settings(stub, "nowhere3")).check_connection()
             assert not [path for _, path, *_ in stub.requests if "write" in path]
@@ -298,7 +247,7 @@ class TestOn3:
             statement = f'CREATE RETENTION POLICY "{policy}" ON made3 DURATION INF REPLICATION 1'
             influxql(server.url, statement)
         with (
-            FakeServer(v2_facade(server.url, "3.1.0")) as stub,
+            FakeServer(InfluxDb3(server.url)) as stub,
             InfluxSeries(
                 settings(stub, "made3"), REGISTRY, tmp_path / "i.db", RETENTION, lambda: now
             ) as s,
@@ -340,14 +289,7 @@ class TestOn3:
         for policy in ("m1", "m15"):
             statement = f'CREATE RETENTION POLICY "{policy}" ON there3 DURATION INF REPLICATION 1'
             influxql(server.url, statement)
-        facade = v2_facade(server.url, "3.1.0")
-
-        def answer(method, path, *more):
-            if path == "/api/v3/configure/database":
-                return (409, {}, b"already exists") if method == "POST" else (200, {}, b"")
-            return facade(method, path, *more)
-
-        with FakeServer(answer) as stub:
+        with FakeServer(InfluxDb3(server.url)) as stub:
             with InfluxSeries(settings(stub, "there3"), REGISTRY, tmp_path / "i.db") as s:
                 s.write([Reading("s", start + i, now, {"pm25": 2.0}) for i in range(1800)], 1)
             output = done(InfluxHttp(settings(stub, "there3")), now, RETENTION)

@@ -1,13 +1,15 @@
 """What every series store promises, over the embedded one and an InfluxDB of each generation.
 
-1.x is a real server. Requests to 2.x and 3 pass through a facade with their paths, parameters and
-answers to a real 1.x, which judges lines and statements. Whoever has a real 2.x or 3 names it
-(`tests.support.influx.own_database`), and everything runs against it too.
+1.x is a real server. Requests to 2.x and 3 pass through a stand-in that answers as they were
+recorded (`tests.support.influx_standin`) to a real 1.x, which judges lines and statements. Whoever
+has a real server names it (`tests.support.influx.own_database`), and everything runs against it.
 """
 
+import contextlib
 import math
 import os
 import random
+import time as clock
 
 import numpy as np
 import pytest
@@ -17,9 +19,12 @@ from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxSettings
+from storage.timeseries.influx_setup import set_up
 from storage.timeseries.records import MEASUREMENTS, Record, RecordError, checked
+from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
-from tests.support.influx import FakeServer, Influxd, influxql, own_database, v2_facade
+from tests.support.influx import FakeServer, Influxd, influxql, own_database
+from tests.support.influx_standin import InfluxDb2, InfluxDb3
 
 T = 1_790_000_040.0  # a whole minute
 REGISTRY = Registry.of(
@@ -53,16 +58,13 @@ def series(request, tmp_path):
     server = request.getfixturevalue("influxd")
     name = f"db{random.getrandbits(64)}"
     influxql(server.url, f'CREATE DATABASE "{name}"')
-    version = {"influx1": "", "influx2": "v2.7.11", "influx3": "3.0.1"}[request.param]
-    with FakeServer(v2_facade(server.url, version)) as facade:
-        settings = InfluxSettings(
-            facade.url if version else server.url,
-            name,
-            org="school",
-            secret="secret" if version else "",
-        )
-        with InfluxSeries(settings, REGISTRY, tmp_path / "influx.db") as store:
-            yield store
+    with contextlib.ExitStack() as stack:
+        settings = InfluxSettings(server.url, name)
+        if request.param != "influx1":
+            kind = InfluxDb2 if request.param == "influx2" else InfluxDb3
+            standin = stack.enter_context(FakeServer(kind(server.url)))
+            settings = InfluxSettings(standin.url, name, org="school", secret="secret")
+        yield stack.enter_context(InfluxSeries(settings, REGISTRY, tmp_path / "influx.db"))
     influxql(server.url, f'DROP DATABASE "{name}"')
 
 
@@ -271,16 +273,9 @@ class TestRecords:
 
     @pytest.fixture(autouse=True)
     def _policies(self, request, series):
-        named = "named" in request.node.name  # is set up already
-        if (
-            isinstance(series, InfluxSeries) and not named
-        ):  # as `plumewatch storage setup` makes them
-            name = series.http.settings.database
-            for policy in ("m1", "m15"):
-                series.http.query(
-                    f'CREATE RETENTION POLICY "{policy}" ON "{name}" DURATION INF REPLICATION 1',
-                    change=True,
-                )
+        if isinstance(series, InfluxSeries) and "named" not in request.node.name:
+            for _ in set_up(series.http, Retention(*[3_650] * 3), clock.time()):
+                pass
 
     def test_every_measurement_comes_back_whole(self, series):
         for name, table in MEASUREMENTS.items():

@@ -163,7 +163,7 @@ class Course:
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    monkeypatch.setattr(influx_http, "_TIMEOUT_MS", (5_000, 10_000))
+    monkeypatch.setattr(influx_http, "_READ_S", 10.0)
     monkeypatch.setattr(influx_http, "_DEADLINE_S", 3.0)
     made = []
 

@@ -1,8 +1,7 @@
-"""Real time-series servers on free loopback ports, and a facade of the 2.x interface over a 1.x."""
+"""Real time-series servers on free loopback ports, and a server of answers."""
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import random
@@ -14,6 +13,7 @@ import time
 import urllib.parse
 from collections import Counter
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ import httpx
 import pytest
 
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-from storage.timeseries.influx_setup import bucket_id, organization, set_up
+from storage.timeseries.influx_setup import find_bucket, organization, set_up
 from storage.timeseries.resolution import Retention
 from tests.support.broker import free_port
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-__all__ = ["FakeServer", "Influxd", "VictoriaMetrics", "influxql", "own_database", "v2_facade"]
+__all__ = ["FakeServer", "Influxd", "VictoriaMetrics", "influxql", "own_database"]
 
 DATABASE = "air"
 _START_WITHIN_S = 60.0
@@ -84,10 +84,14 @@ def own_database():
             http.query(f'DROP DATABASE "{name}"', change=True)
         for database in (name, f"{name}/m1", f"{name}/m15"):
             if major == 2:
-                found = bucket_id(http, organization(http), database)
-                http.request("DELETE", f"/api/v2/buckets/{found}", {})
+                found = find_bucket(http, organization(http), database)
+                http.on_client(partial(_delete_bucket, found))
             elif major == 3:
-                http.request("DELETE", "/api/v3/configure/database", {"db": database})
+                http.configure("DELETE", {"db": database})
+
+
+def _delete_bucket(bucket, client):
+    client.buckets_api().delete_bucket(bucket)
 
 
 def readings_by_sensor(url: str) -> Counter[str]:
@@ -234,41 +238,3 @@ class FakeServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-
-
-def v2_facade(url: str, version: str):
-    """Answer as InfluxDB 2 or 3 does, by handing what is written and read to a 1.x.
-
-    A bucket or database ``NAME/policy`` is a retention policy there. A 3 knows no policies in
-    statements.
-    """
-
-    def answer(method, path, query, headers, body):
-        if path == "/ping":
-            return 204, {"X-Influxdb-Version": version}, b""
-        if headers.get("Authorization", "") not in ("Token secret", "Bearer secret"):
-            return 401, {}, b'{"code":"unauthorized","message":"unauthorized access"}'
-        target = f"{url}/write"
-        if path in ("/api/v2/write", "/api/v3/write_lp"):
-            name, _, policy = query.get("bucket", query.get("db", "")).partition("/")
-            asked = {"db": name, "precision": "n"} | ({"rp": policy} if policy else {})
-            if headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
-        elif path == "/query":
-            asked, target = dict(query), f"{url}/query"
-            if version.startswith("3"):
-                if '"."' in asked.get("q", ""):
-                    return 500, {}, b"a name with a policy beside a db parameter"
-                asked["db"], _, policy = asked["db"].partition("/")
-                asked |= {"rp": policy} if policy else {}
-        elif path == "/api/v3/configure/database" and method == "GET":
-            found = json.loads(influxql(url, "SHOW DATABASES"))["results"][0]["series"][0]
-            names = [{"iox::database": row[0]} for row in found["values"]]
-            return 200, {"Content-Type": "application/json"}, json.dumps(names).encode()
-        else:
-            return 404, {}, b'{"code":"not found","message":"path not found"}'
-        kind = {"Content-Type": headers.get("Content-Type", "")}
-        found = httpx.request(method, target, params=asked, content=body, headers=kind, timeout=30)
-        return found.status_code, {"Content-Type": "application/json"}, found.content
-
-    return answer

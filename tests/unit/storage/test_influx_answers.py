@@ -15,9 +15,12 @@ from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.writer import bisect_rejected
 from tests.support.influx import FakeServer
 
-RECORDED = json.loads(
-    (Path(__file__).parents[2] / "support/influx_refusals.json").read_text(encoding="utf-8")
-)
+FOLDER = Path(__file__).parents[2] / "support/influx_exchanges"
+RECORDED = [
+    exchange | {"server": path.stem}
+    for path in sorted(FOLDER.glob("*.json"))
+    for exchange in json.loads(path.read_text(encoding="utf-8"))
+]
 MEANINGS = {
     "without token": Meaning.TOKEN,
     "with a wrong token": Meaning.TOKEN,
@@ -59,6 +62,7 @@ OF_ONE_SERVER = {
     ("1.12.4", "InfluxQL DELETE"): Meaning.CONTENT,  # a keyword in it, 400
     ("3.7.0", "query that cannot be parsed"): Meaning.OTHER,  # 500
 }
+NO_JSON = {"query as CSV", "chunked", "Flux"}
 AIMLESS = {"ping", "ping head", "health", "ready"}
 """Of 3 without a token (401), or with no such path (404)."""
 
@@ -71,18 +75,17 @@ def expected(server, name):
 
 
 @pytest.mark.parametrize(
-    "answer",
-    [answer for answer in RECORDED if answer["name"] not in AIMLESS],
-    ids=lambda answer: f"{answer['server']} {answer['name']}",
+    "exchange",
+    [exchange for exchange in RECORDED if exchange["name"] not in AIMLESS],
+    ids=lambda exchange: f"{exchange['server']} {exchange['name']}",
 )
-def test_a_recorded_refusal(answer):
-    message = message_in(answer["body"].encode())
-    assert meaning_of(answer["status"], message) == expected(answer["server"], answer["name"])
-
-
-def test_what_refuses_nothing():
-    assert meaning_of(204, "") is None
-    assert meaning_of(200, message_in(b'{"results":[{"statement_id":0}]}')) is None
+def test_a_recorded_answer(exchange):
+    message = message_in(exchange["answer"].encode())
+    meaning = meaning_of(exchange["status"], message)
+    if exchange["status"] >= 300 or '"error"' in exchange["answer"]:
+        assert meaning == expected(exchange["server"], exchange["name"])
+    elif exchange["name"] not in NO_JSON:
+        assert meaning is None
 
 
 def recorded(server, name):
@@ -98,7 +101,7 @@ def said(server, name):
     def reply(_method, path, *_):
         if path == "/ping":
             return 204, {"X-Influxdb-Version": version}, b""
-        return answer["status"], {}, answer["body"].encode()
+        return answer["status"], {}, answer["answer"].encode()
 
     with FakeServer(reply) as stub:
         http = InfluxHttp(InfluxSettings(stub.url, "air", org="school", secret="secret"))
