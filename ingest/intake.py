@@ -24,25 +24,24 @@ service stops it calls `Intake.flush`. A value in an open window is lost by a cr
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from ingest.decoders import DECODERS
 from ingest.decoders.native import PREFIX as NATIVE
-from ingest.decoding import Context, topic_matches
+from ingest.decoding import Context
 from ingest.duplicates.dedupe import Dedupe, content_key
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, one_line
 from ingest.firmware import FirmwareNews
+from ingest.floods import Floods
 from ingest.integrity import Integrity
 from ingest.message import Message
 from ingest.reading_counts import ReadingCounts
-from ingest.routes import Routes
+from ingest.routes import Routes, candidates, first_to_read
 from ingest.sensor_clocks import SensorClocks
-from ingest.states import States
-from ingest.validation import NO_TIME, check_size, check_topic, fold_id
+from ingest.validation import NO_TIME, check_topic, fold_id, is_usable
 from storage.journal import DeadLetter
 from storage.reading import clock_step
 
@@ -150,93 +149,21 @@ class IntakeConfig:
 
 OTHER_SHARD: Final = "elsewhere"
 """Name in place of the decoder, for messages that another process handles."""
-_HANDED_BACK_S: Final = 30.0
-"""How long the session of floods keeps a topic after the other one has it again."""
 _TOPIC_KEPT: Final = 256
-_BY_NAMES: Final = frozenset({"native", "generic", "zigbee2mqtt"})
-_MARKS: Final = {"awair": b'"score"'}
-"""What a message of a decoder with everyday names has beside them."""
+_REMEMBERED: Final = 8_192
+"""Topics of which is known what they are; all are forgotten beyond it."""
 
 
-def _after_name(wanted: str) -> str:
-    """Return the end of a native filter of all names; empty for another filter."""
-    _, found, rest = wanted.partition(f"{NATIVE}+/")
-    return rest if found else ""
+class _Topic(NamedTuple):
+    """What is known of a topic: whose it is, and who reads it.
 
-
-def decode_message(
-    message: Message, context: Context, decoder: str = "", routes: Routes | None = None
-) -> list[Reading]:
-    """Decode and validate one message, without registry, duplicates or counters.
-
-    Raises `DecodeError`: the message is refused.
+    `name` is that of the native topic or the registered sensor, None if it has neither; `sensor` is
+    the registered one, or None.
     """
-    check_topic(message.topic, context.limits)
-    candidates = _candidates(message.topic, decoder, routes or Routes())
-    return _first_to_read(candidates, message, context, [])
 
-
-def _candidates(topic: str, decoder: str, routes: Routes) -> tuple[Decoder, ...]:
-    """Return the decoders to ask, in order: one if it is named, else those of the topic."""
-    if not decoder:
-        found = routes.of(topic)
-        if not found:
-            raise MessageRefusedError(Reason.UNKNOWN_TOPIC, "no decoder for this topic")
-        return found
-    named = DECODERS.get(decoder) or routes.named(decoder)
-    if named is None:
-        raise MessageRefusedError(Reason.UNKNOWN_TOPIC, f"no decoder is called {decoder!r}")
-    return (named,)
-
-
-def _first_to_read(
-    candidates: tuple[Decoder, ...], message: Message, context: Context, asked: list[str]
-) -> list[Reading]:
-    """Ask decoders in order until one reads the message; add their names to `asked`."""
-    *others, last = candidates
-    for decoder in others:
-        asked.append(decoder.name)
-        try:
-            return _read(decoder, message, context)
-        except GuardError:
-            continue
-    asked.append(last.name)
-    return _read(last, message, context)
-
-
-def _read(decoder: Decoder, message: Message, context: Context) -> list[Reading]:
-    check_size(message.payload, _most_bytes(decoder, message.topic, context))
-    return decoder.decode(message, context)
-
-
-def _most_bytes(decoder: Decoder, topic: str, context: Context) -> int:
-    limits = context.limits
-    described = decoder.descriptions and any(
-        topic_matches(pattern, topic) for pattern in decoder.descriptions
-    )
-    return limits.description_bytes if described else limits.payload_bytes
-
-
-def likely_decoders(message: Message, context: Context) -> tuple[str, ...]:
-    """Return the decoders that find the most in a message of unknown origin.
-
-    A suggestion for a person, in the order of the table; nothing is decoded by it. Decoders that go
-    by telling names alone are no sign of a device: of them only `generic` is named, if no other
-    finds as much.
-    """
-    found: dict[str, int] = {}
-    for name in DECODERS:
-        fresh = replace(context, states=States())
-        try:
-            readings = decode_message(message, fresh, name)
-        except DecodeError:
-            continue
-        readings += fresh.states.joiner.close(fresh.limits)
-        if _MARKS.get(name, b"") in message.payload and any(r.values for r in readings):
-            found[name] = sum(len(r.values) + len(r.faults) for r in readings)
-    most = max(found.values(), default=0)
-    special = tuple(n for n, count in found.items() if count == most and n not in _BY_NAMES)
-    return special or (("generic",) if "generic" in found else ())
+    name: str | None
+    sensor: str | None
+    readers: tuple[Decoder, ...]
 
 
 class Intake:
@@ -249,6 +176,7 @@ class Intake:
     `unmatched`: topics of no decoder, seen longest ago first.
     `reading_counts`: counts of readings, for each registered sensor.
     `firmware`: which version each sensor reported last.
+    `floods`: names that flood.
     """
 
     def __init__(self, config: IntakeConfig | None = None) -> None:
@@ -262,8 +190,9 @@ class Intake:
         self._before: tuple[Reading, ...] = ()
         self._clocks = SensorClocks()
         self._other_shards = {form for n in self.config.other_shards for form in (n, fold_id(n))}
+        self._shares_sensors = bool(self._other_shards) or not self.config.accepts_unregistered
         self._dedupe = Dedupe(self.config.dedupe_window, searches=self.config.searches_journal)
-        sensors = self.config.context.registry.sensors
+        sensors = self._registered = self.config.context.registry.sensors
         folded = {fold_id(name): name for name in reversed(tuple(sensors))}
         self._names: dict[str, str] = {
             **folded,
@@ -271,7 +200,8 @@ class Intake:
             **{name: name for name in sensors},
             **self.config.aliases,
         }
-        self._ids = sorted({*sensors, *self.config.aliases})
+        self.floods = Floods(sorted({*sensors, *self.config.aliases}))
+        self._topics: dict[str, _Topic] = {}
         self._routes = Routes(
             self.config.routes,
             self.config.mappings,
@@ -287,8 +217,7 @@ class Intake:
         """
         tail = list(readings)
         self._dedupe.restore(tail)
-        registered = self.config.context.registry.sensors
-        tail = [reading for reading in tail if reading.sensor in registered]
+        tail = [reading for reading in tail if reading.sensor in self._registered]
         missing = self._integrity.restore(tail)
         if not counted:
             for reading in tail:
@@ -314,20 +243,13 @@ class Intake:
         permits: Callable[[str, str | None], bool] | None = None,
     ) -> Outcome:
         """Return what becomes of a message; never raises."""
-        if message.clock_step:
-            self._on_clock_step(message.received, message.clock_step)
-        if message.packet:
-            self._dedupe.on_delivery(message.packet, duplicate=message.duplicate)
-        if message.live:
-            self._note_live(message)
-        asked: list[str] = []
-        context = self.config.context
+        topic = self._topics.get(message.topic) or self._know(message.topic)
+        self._on_arrival(message, topic)
         if permits is None and self._other_shards and self._names_another(message.topic):
             return self._leave_to_other_shard()
+        asked: list[str] = []
         try:
-            check_topic(message.topic, context.limits)
-            candidates = _candidates(message.topic, decoder, self._routes)
-            readings = _first_to_read(candidates, message, context, asked)
+            readings = self._decode(message, topic, decoder, asked)
             if permits is not None:
                 self._check_sender(readings, permits)
         except DecodeError as error:
@@ -337,64 +259,71 @@ class Intake:
             name = asked[-1] if asked else decoder
             return self._reject(message, Reason.DECODER_FAILED, detail, name)
         name = asked[-1]
-        own = [reading for reading in readings if self._is_own(reading.sensor)]
-        if readings and not own:
-            return self._leave_to_other_shard()
+        own = readings
+        if self._shares_sensors:
+            own = [reading for reading in readings if self._is_own(reading.sensor)]
+            if readings and not own:
+                return self._leave_to_other_shard()
         fresh = self._fresh(own, message, name)
         if self._before and fresh:
             fresh = (*self._take_before(), *fresh)
         kind = OutcomeKind.ACCEPTED if fresh or not own else OutcomeKind.DUPLICATE
-        self.counters[kind.value, "", name] += 1
+        self.counters[kind, "", name] += 1
         return Outcome(kind, name, fresh)
+
+    def _on_arrival(self, message: Message, topic: _Topic) -> None:
+        """Note what the broker and the clock say of a message, and count it for its rate."""
+        if message.clock_step:
+            self._on_clock_step(message.received, message.clock_step)
+        if message.packet:
+            self._dedupe.on_delivery(message.packet, duplicate=message.duplicate)
+        if message.live and topic.name is not None:
+            queued = message.packet > 0
+            if self.floods.on_live(topic.name, message.received, queued=queued):
+                self._integrity.on_flood(topic.sensor, message.received)
+
+    def _decode(
+        self, message: Message, topic: _Topic, decoder: str, asked: list[str]
+    ) -> list[Reading]:
+        context, readers = self.config.context, topic.readers
+        if decoder or not readers:
+            check_topic(message.topic, context.limits)
+            readers = candidates(message.topic, decoder, self._routes)
+        return first_to_read(readers, message, context, asked)
+
+    def _know(self, topic: str) -> _Topic:
+        """Find out what a topic is, and remember it."""
+        name = sensor = self._named_in(topic)
+        if topic.startswith(NATIVE):
+            name = topic.split("/", 3)[2]
+        usable = is_usable(topic, self.config.context.limits)
+        found = _Topic(name, sensor, self._routes.of(topic) if usable else ())
+        if usable:
+            if len(self._topics) >= _REMEMBERED:
+                self._topics.clear()
+            self._topics[topic] = found
+        return found
 
     def _fresh(
         self, readings: Iterable[Reading], message: Message | None = None, decoder: str = ""
     ) -> tuple[Reading, ...]:
         """Return readings as they are journaled, without those that are known."""
         states = self.config.context.states
-        topic = message.topic if message else ""
         fresh = []
         for reading in readings:
-            settled = self._settle(reading, message, decoder)
+            settled = reading
+            if self._names.get(reading.sensor) != reading.sensor:
+                settled = self._settle(reading, message, decoder)
             packet, again = 0, False
             if message is not None and message.received == reading.received:
                 packet, again = message.packet, message.duplicate
             new = self._new(settled, packet, delivered_again=again)
             if new is not None and (new.firmware or states.firmware):
+                topic = message.topic if message else ""
                 new = self.firmware.on_reading(new, states.described(reading.sensor, topic))
             if new is not None:
                 fresh.append(new)
         return tuple(fresh)
-
-    def filters_without_floods(
-        self, filters: Iterable[str], now: float, taken_over: Iterable[str]
-    ) -> tuple[str, ...]:
-        """Return topic filters that leave out the native topics of sensors that flood at `now`.
-
-        `taken_over`: topics of another session, which leave out those queued there.
-        """
-        known = frozenset(taken_over)
-        flooding = self._integrity.flooding(now)
-        found: list[str] = []
-        for wanted in filters:
-            rest = _after_name(wanted)
-            left_out = {
-                name
-                for name, queued in flooding.items()
-                if not queued or f"{NATIVE}{name}/{rest}" in known
-            }
-            if not rest or not left_out:
-                found.append(wanted)
-                continue
-            found += [f"{NATIVE}{name}/{rest}" for name in self._ids if name not in left_out]
-        return tuple(found)
-
-    def filters_of_floods(self, filters: Iterable[str], now: float) -> tuple[str, ...]:
-        """Return the topics of sensors that flood, which wait in a session of their own."""
-        flooding = self._integrity.flooding(now - _HANDED_BACK_S)
-        names = [name for name, queued in flooding.items() if queued]
-        rests = [rest for wanted in filters if (rest := _after_name(wanted))]
-        return tuple(f"{NATIVE}{name}/{rest}" for name in names for rest in rests)
 
     def next_deadline(self) -> float | None:
         """When `on_time` has something to do, Unix seconds of receive time; None if never."""
@@ -453,7 +382,7 @@ class Intake:
 
     def _is_own(self, sensor: str) -> bool:
         """Whether this process takes a sensor in, and not another."""
-        if not self._other_shards and self.config.accepts_unregistered:
+        if not self._shares_sensors:
             return True
         if self._resolve(sensor) is not None:
             return True
@@ -469,14 +398,14 @@ class Intake:
     def _new(
         self, reading: Reading, packet: int = 0, *, delivered_again: bool = False
     ) -> Reading | None:
-        registered = reading.sensor in self.config.context.registry.sensors
+        registered = reading.sensor in self._registered
         if registered:
             reading = self._clocks.replace_known(reading, packet)
         new = self._dedupe.is_new(reading, duplicate=delivered_again)
         if registered:
             if new:
                 stamped, reading = reading, self._clocks.on_new(reading, packet)
-                if not NO_TIME.isdisjoint(reading.flags):
+                if reading.flags and not NO_TIME.isdisjoint(reading.flags):
                     self._dedupe.undecided.discard(content_key(stamped))
             if not (new and self.undecided((reading,))):
                 self._count(reading, new=new, delivered_again=delivered_again)
@@ -490,7 +419,7 @@ class Intake:
     def decide(self, reading: Reading, *, known: bool) -> None:
         """Count an undecided reading as what it is, once that is durable."""
         self._dedupe.undecided.discard(content_key(reading))
-        if reading.sensor in self.config.context.registry.sensors:
+        if reading.sensor in self._registered:
             self._count(reading, new=not known, delivered_again=known)
 
     def _count(self, reading: Reading, *, new: bool, delivered_again: bool) -> None:
@@ -499,15 +428,6 @@ class Intake:
             self._integrity.on_repeated(reading, delivered_again=delivered_again)
         elif missing := self._integrity.on_reading(reading):
             self.reading_counts.add_missing(reading.sensor, missing)
-
-    def _note_live(self, message: Message) -> None:
-        """Count a message for the rate of its sensor; topics that name none have none."""
-        name = sensor = self._named_in(message.topic)
-        if message.topic.startswith(NATIVE):
-            name = message.topic.split("/", 3)[2]
-        if name is not None:
-            queued = message.packet > 0
-            self._integrity.on_live(name, sensor, message.received, queued=queued)
 
     def _named_in(self, topic: str) -> str | None:
         levels = topic.split("/", 16)

@@ -26,11 +26,7 @@ so it is journaled and becomes an incident; it never keeps a reading from alerti
 ``flooded``
     For two windows of `WINDOW_S` on end, more than `FLOOD` readings are of one sensor, and more
     than half of all: the readings of others wait behind them. (A backlog is of many sensors.)
-    And at once if, apart from a backlog of the broker, more than `BURST` messages within `BURST_S`
-    are of one name, and more than a quarter of all: for `FLOODING_S` it gets a session of its own,
-    which is read slowly (`plumewatch.service.ingestion`). For a session is delivered and
-    acknowledged in order, and its queue is bounded: in that of all, one account would delay every
-    sensor, and then displace their readings.
+    And at once where `ingest.floods` finds it.
 ``strangers``
     More than `UNREGISTERED` sensors that nobody registered are seen for the first time within
     `WINDOW_S`. It is a finding of the broker, as sensor `BROKER`.
@@ -86,9 +82,6 @@ FRESH_S: Final = 5.0
 REFUSED: Final = 20
 UNREGISTERED: Final = 50
 FLOOD: Final = 1_200
-BURST: Final = 1_000
-BURST_S: Final = 10.0
-FLOODING_S: Final = 300.0
 AGAIN_S: Final = 60.0
 """A finding that goes on is reported again so often, which keeps its incident open."""
 
@@ -173,8 +166,6 @@ class Integrity:
         self._numbers: dict[str, _Numbers] = {}
         self._repeats: dict[str, _Rate] = {}
         self._refused: dict[str, _Rate] = {}
-        self._burst_since, self._burst, self._burst_total = -math.inf, Counter[str](), 0
-        self._floods: dict[str, tuple[float, bool]] = {}
         self._unregistered = _Rate(UNREGISTERED)
         self._window, self._received = -math.inf, Counter[str]()
         self._flooding = ""
@@ -194,27 +185,9 @@ class Integrity:
                 missing[reading.sensor] += n
         return missing
 
-    def on_live(self, name: str, sensor: str | None, now: float, *, queued: bool) -> None:
-        """Take any message that was published after the service connected.
-
-        `name`: whose topic it is.
-        `sensor`: the same as it is registered; None if it is not.
-        `queued`: the broker keeps such messages until they are acknowledged (QoS 1).
-        """
-        if not 0 <= now - self._burst_since < BURST_S:
-            self._burst_since, self._burst, self._burst_total = now, Counter(), 0
-        self._burst[name] += 1
-        self._burst_total += 1
-        count = self._burst[name]
-        if count <= BURST or 4 * count < self._burst_total:
-            return
-        self._floods[name] = now, queued
+    def on_flood(self, sensor: str | None, now: float) -> None:
+        """Take a name that floods (`ingest.floods`); `sensor` is None if it is not registered."""
         self._find(sensor or BROKER, "flooded" if sensor else "strangers", now)
-
-    def flooding(self, now: float) -> dict[str, bool]:
-        """Return the names that flooded within `FLOODING_S`, and whether by queued messages."""
-        self._floods = {n: f for n, f in self._floods.items() if abs(now - f[0]) < 2 * FLOODING_S}
-        return {n: queued for n, (at, queued) in self._floods.items() if abs(now - at) < FLOODING_S}
 
     def on_reading(self, reading: Reading) -> int:
         """Take a new reading; return how many of its sensor are missing that were not before."""

@@ -1,4 +1,4 @@
-"""Which decoders may read a topic, in the order in which they are asked.
+"""Which decoders may read a topic, the order in which they are asked, and what they read.
 
 1. The decoder that the registry names for the sensor whose topic it is. A topic is a sensor's if
    one of its levels, or several in a row joined by ``:``, is the sensor's id or alias. A decoder
@@ -12,23 +12,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ingest.decoders import DECODERS, find
 from ingest.decoding import Decoder, topic_matches
-from ingest.errors import DecodeError
-from ingest.validation import fold_id, sensor_id
+from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason
+from ingest.states import States
+from ingest.validation import check_size, check_topic, fold_id, sensor_id
 from storage.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-_REMEMBERED: Final = 8_192
+    from ingest.decoding import Context
+    from ingest.message import Message
+    from storage.reading import Reading
+
+_BY_NAMES: Final = frozenset({"native", "generic", "zigbee2mqtt"})
+_MARKS: Final = {"awair": b'"score"'}
+"""What a message of a decoder with everyday names has beside them."""
 _MAX_LEVELS: Final = 16
 
 
 class Routes:
-    """The order of decoders for every topic; memory is bounded.
+    """The order of decoders for every topic.
 
     `routes`: topic filter and name of a decoder or mapping.
     `mappings`: compiled mappings.
@@ -47,7 +55,6 @@ class Routes:
         self._mappings = {mapping.name: mapping for mapping in mappings}
         self._folded: dict[str, Decoder] = {}
         self._joined: dict[str, Decoder] = {}
-        self._known: dict[str, tuple[Decoder, ...]] = {}
         sensors = (registry or Registry()).sensors
         other = [(name, sensors[of]) for name, of in (aliases or {}).items() if of in sensors]
         for name, sensor in (*other, *sensors.items()):
@@ -62,13 +69,7 @@ class Routes:
 
     def of(self, topic: str) -> tuple[Decoder, ...]:
         """Return the decoders that may read a topic, in order."""
-        known = self._known.get(topic)
-        if known is None:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            found = {decoder.name: decoder for decoder in self._search(topic)}
-            known = self._known[topic] = tuple(found.values())
-        return known
+        return tuple({decoder.name: decoder for decoder in self._search(topic)}.values())
 
     def _search(self, topic: str) -> Iterator[Decoder]:
         own = self._of_sensor(topic) if self._folded else None
@@ -116,3 +117,77 @@ def _name(level: str) -> str:
         return sensor_id(level)
     except DecodeError:
         return ""
+
+
+def decode_message(
+    message: Message, context: Context, decoder: str = "", routes: Routes | None = None
+) -> list[Reading]:
+    """Decode and validate one message, without registry, duplicates or counters.
+
+    Raises `DecodeError`: the message is refused.
+    """
+    check_topic(message.topic, context.limits)
+    return first_to_read(
+        candidates(message.topic, decoder, routes or Routes()), message, context, []
+    )
+
+
+def candidates(topic: str, decoder: str, routes: Routes) -> tuple[Decoder, ...]:
+    """Return the decoders to ask, in order: one if it is named, else those of the topic.
+
+    Raises `MessageRefusedError`: there is none.
+    """
+    if not decoder:
+        found = routes.of(topic)
+        if not found:
+            raise MessageRefusedError(Reason.UNKNOWN_TOPIC, "no decoder for this topic")
+        return found
+    named = routes.named(decoder)
+    if named is None:
+        raise MessageRefusedError(Reason.UNKNOWN_TOPIC, f"no decoder is called {decoder!r}")
+    return (named,)
+
+
+def first_to_read(
+    readers: tuple[Decoder, ...], message: Message, context: Context, asked: list[str]
+) -> list[Reading]:
+    """Ask decoders in order until one reads the message; add their names to `asked`."""
+    last = readers[-1]
+    for decoder in readers:
+        asked.append(decoder.name)
+        try:
+            if len(message.payload) > context.limits.payload_bytes:
+                check_size(message.payload, _most_bytes(decoder, message.topic, context))
+            return decoder.decode(message, context)
+        except GuardError:
+            if decoder is last:
+                raise
+    return []
+
+
+def _most_bytes(decoder: Decoder, topic: str, context: Context) -> int:
+    limits = context.limits
+    described = any(topic_matches(pattern, topic) for pattern in decoder.descriptions)
+    return limits.description_bytes if described else limits.payload_bytes
+
+
+def likely_decoders(message: Message, context: Context) -> tuple[str, ...]:
+    """Return the decoders that find the most in a message of unknown origin.
+
+    A suggestion for a person, in the order of the table; nothing is decoded by it. Decoders that go
+    by telling names alone are no sign of a device: of them only `generic` is named, if no other
+    finds as much.
+    """
+    found: dict[str, int] = {}
+    for name in DECODERS:
+        fresh = replace(context, states=States())
+        try:
+            readings = decode_message(message, fresh, name)
+        except DecodeError:
+            continue
+        readings += fresh.states.joiner.close(fresh.limits)
+        if _MARKS.get(name, b"") in message.payload and any(r.values for r in readings):
+            found[name] = sum(len(r.values) + len(r.faults) for r in readings)
+    most = max(found.values(), default=0)
+    special = tuple(n for n, count in found.items() if count == most and n not in _BY_NAMES)
+    return special or (("generic",) if "generic" in found else ())

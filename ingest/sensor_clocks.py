@@ -39,8 +39,14 @@ class _Clock:
     """Receipt of the first reading with this stamp."""
     time: float
     """Newest time given to a reading with this stamp."""
-    named: set[str]
+    readings: list[Reading]
+    """Those that the stamp was given to and that name different things."""
     stands: bool = False
+
+    def names(self, reading: Reading) -> bool:
+        """Whether a reading with this stamp names something of a reading."""
+        named = _named(reading)
+        return any(not named.isdisjoint(_named(known)) for known in self.readings)
 
 
 class SensorClocks:
@@ -61,14 +67,12 @@ class SensorClocks:
         if not _is_timed(reading):
             return reading
         clock = self._clocks.get(reading.sensor)
-        named = {*reading.values, *reading.events, *reading.faults}
         if clock is None or clock.stamp != reading.time:
-            self._clocks[reading.sensor] = _Clock(
-                reading.time, reading.received, reading.time, named
-            )
+            at = reading.time
+            self._clocks[reading.sensor] = _Clock(at, reading.received, at, [reading])
             return reading
-        if clock.named.isdisjoint(named):
-            clock.named |= named
+        if not clock.names(reading):
+            clock.readings.append(reading)
             return reading
         since = reading.received - clock.since
         if since > _STANDS_AFTER_S:
@@ -86,9 +90,10 @@ class SensorClocks:
             return
         clock = self._clocks.get(reading.sensor)
         if clock is None or clock.stamp != stamp:
-            clock = _Clock(stamp, reading.received, stamp, set())
+            clock = _Clock(stamp, reading.received, stamp, [])
             self._clocks[reading.sensor] = clock
-        clock.named |= {*reading.values, *reading.events, *reading.faults}
+        if not clock.names(reading):
+            clock.readings.append(reading)
         clock.stands |= not timed
         if timed:
             clock.time = max(clock.time, reading.time)
@@ -106,6 +111,10 @@ class SensorClocks:
             flags=(*(flag for flag in reading.flags if flag != "late"), "time_replaced"),
             packet=packet,
         )
+
+
+def _named(reading: Reading) -> set[str]:
+    return {*reading.values, *reading.events, *reading.faults}
 
 
 def _is_timed(reading: Reading) -> bool:

@@ -137,6 +137,11 @@ def may_alert(reading: Reading) -> bool:
     return not reading.flags or SILENT_FLAGS.isdisjoint(reading.flags)
 
 
+def is_usable(topic: str, limits: Limits) -> bool:
+    """Whether `check_topic` accepts a topic."""
+    return len(topic) <= limits.topic_length and topic.isprintable()
+
+
 def check_topic(topic: str, limits: Limits) -> None:
     """Refuse a topic that is too long or no printable text.
 

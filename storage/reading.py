@@ -53,8 +53,11 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def measured(self) -> bool:
         """Whether the sensor measured or noticed something; its board alone sends the rest."""
-        other = self.events and not any(event in _ABOUT_LINK for event in self.events)
-        return bool(self.values.keys() - _ABOUT_BOARD or self.faults or other)
+        for quantity in self.values:
+            if quantity not in _ABOUT_BOARD:
+                return True
+        other = self.events and _ABOUT_LINK.isdisjoint(self.events)
+        return bool(self.faults or other)
 
     def to_wire(self) -> dict[str, Any]:
         """Return the form `plumewatch decode` prints."""

@@ -15,6 +15,7 @@ open which of two equal messages DUP means.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
@@ -39,7 +40,7 @@ class _Seen:
     def __init__(self) -> None:
         self.keys = bytearray()
         self.at = 0
-        self.newest = float("-inf")
+        self.newest = -math.inf
 
     def add(self, key: int, time: float | None, window: int) -> bool:
         """Remember a key; False if it is already known.
@@ -95,7 +96,7 @@ class Dedupe:
         """Take the packet id and the DUP flag of a message, before its readings."""
         if duplicate:
             self._redelivered.add(packet)
-        else:
+        elif self._redelivered or self._packets:
             self._redelivered.discard(packet)
             self._packets.pop(packet, None)
 
@@ -110,8 +111,8 @@ class Dedupe:
         `duplicate`: what comes without a packet id is a redelivery.
         """
         if not reading.flags or NO_TIME.isdisjoint(reading.flags):
-            seen, time, key = self._of(reading.sensor), stamp_of(reading), content_key(reading)
-            in_order = float("-inf") < seen.newest < time
+            seen, time = self._of(reading.sensor), stamp_of(reading)
+            key, in_order = _key(reading, time), -math.inf < seen.newest < time
             new = seen.add(key, time, self._window)
             if self._searches and new and not in_order:
                 self.undecided.add(key)
@@ -162,5 +163,10 @@ def content_key(reading: Reading) -> int:
 
 
 def _key(reading: Reading, time: float | None) -> int:
-    said = (time, reading.seq, tuple(reading.values.items()), reading.events, reading.faults)
-    return hash((reading.sensor, *said))
+    values = reading.values
+    return hash(
+        (
+            *(reading.sensor, time, reading.seq, reading.events, reading.faults),
+            *(tuple(values), tuple(values.values())),
+        )
+    )

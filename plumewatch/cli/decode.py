@@ -88,8 +88,8 @@ def decode(
     ] = False,
 ) -> int | None:
     """Print what a message means, one JSON line a reading."""
-    from ingest.intake import decode_message
     from ingest.message import Message
+    from ingest.routes import decode_message
 
     if is_hex and is_base64:
         raise UsageError("give --hex or --base64, not both")
@@ -181,7 +181,7 @@ def _advice(
 ) -> str:
     """Return how a refused message may be read: as lines, or by a decoder of other topics."""
     from ingest.decoders import find
-    from ingest.intake import likely_decoders
+    from ingest.routes import likely_decoders
 
     head = message.payload[:_BYTES_TO_RECOGNIZE].splitlines()[:_LINES_TO_RECOGNIZE]
     topics = [line.partition(b" ")[0].decode("utf-8", "replace") for line in head]

@@ -19,8 +19,8 @@ from alerts.notify.channels.reachability import why_unreachable
 from ingest.decoding import Context
 from ingest.errors import DecodeError
 from ingest.http_poll import PollError, get
-from ingest.intake import decode_message
 from ingest.message import Message
+from ingest.routes import decode_message
 from plumewatch.config.ingest_settings import http_sources, polled_sensors, routes
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import alert_policy, quiet_hours

@@ -115,7 +115,7 @@ class Ingestion:
             CanarySettings() if config.broker.canary else None,
             resources.paths.subscriptions,
             step_of,
-            lambda filters: self.intake.filters_without_floods(
+            lambda filters: self.intake.floods.filters_without(
                 filters, clock(), self.flood_source.subscribed
             ),
         )
@@ -167,7 +167,7 @@ class Ingestion:
         self._has_own_client_id = bool(config.broker.client_id)
 
     def _floods_to_subscribe(self, _filters: object = None) -> tuple[str, ...]:
-        return self.intake.filters_of_floods(self._topics, self._clock())
+        return self.intake.floods.filters_of(self._topics, self._clock())
 
     def open(self) -> None:
         """Find the broker's sessions of the service that used the data folder before.

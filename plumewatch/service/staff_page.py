@@ -12,10 +12,10 @@ from alerts.notify.trial_notices import send_trials
 from alerts.page.app import create_app
 from alerts.page.report_jobs import ReportJobs
 from alerts.page.settings import MappingSuggestion, StaffPageSettings
-from ingest.intake import likely_decoders
 from ingest.mapping.draft import SuggestError, toml_value
 from ingest.mapping.suggest import suggest_any
 from ingest.message import Message
+from ingest.routes import likely_decoders
 from ingest.states import States
 from plumewatch.config.report_settings import school_of
 from plumewatch.config.secrets import read_secret

@@ -26,8 +26,8 @@ from ingest.decoders import DECODERS, find, subscriptions, tables
 from ingest.decoders.tables import FORMATS
 from ingest.decoding import Context, topic_matches
 from ingest.errors import DecodeError, Reason
-from ingest.intake import decode_message
 from ingest.message import Message
+from ingest.routes import decode_message
 from storage.reading import DEVICE_EVENTS
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "decoders"

@@ -15,12 +15,12 @@ from detection.quantities import QUANTITIES
 from ingest.decoding import Context
 from ingest.errors import DecodeError, Reason
 from ingest.firmware import version_of
-from ingest.intake import Intake, IntakeConfig, OutcomeKind, decode_message
+from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.examples import difference, read_example
 from ingest.mapping.schema import MappingConfig, cross_faults
 from ingest.message import Message
-from ingest.routes import Routes
+from ingest.routes import Routes, decode_message
 from ingest.validation import SILENT_FLAGS
 from storage.reading import DEVICE_EVENTS
 

@@ -35,9 +35,9 @@ from detection.quantities import QUANTITIES
 from ingest.decoders import DECODERS, find, influx, sparkplug
 from ingest.decoding import Context
 from ingest.errors import DecodeError
-from ingest.intake import decode_message
 from ingest.mapping import ha_discovery
 from ingest.message import Message
+from ingest.routes import decode_message
 from ingest.validation import Limits, fold_id, may_alert, parse_time
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from ingest.decoders import HTTP_DECODERS
 from ingest.decoding import Context
-from ingest.intake import decode_message
 from ingest.message import Message
+from ingest.routes import decode_message
 from plumewatch.cli.main import app
 from plumewatch.config.load import parse
 

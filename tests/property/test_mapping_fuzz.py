@@ -24,7 +24,7 @@ from detection.quantities import QUANTITIES
 from ingest.decoding import Context
 from ingest.errors import DecodeError
 from ingest.firmware import version_of
-from ingest.intake import Intake, IntakeConfig, decode_message
+from ingest.intake import Intake, IntakeConfig
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.draft import SuggestError, toml_value
 from ingest.mapping.examples import differences
@@ -34,7 +34,7 @@ from ingest.mapping.times import check_form, read_time
 from ingest.mapping.topics import TopicFilter
 from ingest.message import Message
 from ingest.names import conversion, units_for
-from ingest.routes import Routes
+from ingest.routes import Routes, decode_message
 from storage.reading import DEVICE_EVENTS
 
 FOLDER = Path(__file__).parent.parent / "golden" / "mappings"

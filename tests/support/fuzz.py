@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from detection.quantities import QUANTITIES
 from ingest.decoding import Context
 from ingest.errors import DecodeError
-from ingest.intake import decode_message
 from ingest.message import Message
+from ingest.routes import decode_message
 from ingest.validation import NO_VALUE
 from storage.reading import DEVICE_EVENTS
 

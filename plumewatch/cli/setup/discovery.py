@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Final
 from ingest.decoders import find
 from ingest.decoding import Context
 from ingest.errors import DecodeError, Reason
-from ingest.intake import decode_message, likely_decoders
 from ingest.mapping.draft import SuggestError
 from ingest.mapping.suggest import suggest_any
 from ingest.message import Message
 from ingest.mqtt.connection import connected, new_client
+from ingest.routes import decode_message, likely_decoders
 from ingest.states import States
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.ingest_settings import routes

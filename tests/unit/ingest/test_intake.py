@@ -5,11 +5,12 @@ import json
 import pytest
 from msgspec import structs
 
-from ingest import intake as intake_module
+from ingest import routes as routes_module
 from ingest.decoding import Context, Decoder
-from ingest.intake import Intake, IntakeConfig, OutcomeKind, decode_message
-from ingest.integrity import FLOODING_S
+from ingest.floods import FLOODING_S
+from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.message import Message
+from ingest.routes import decode_message
 from storage.registry import Registry, Room, Sensor
 
 NOW = 1_790_000_000.0
@@ -144,7 +145,7 @@ def test_a_decoder_that_fails_costs_one_message(monkeypatch):
         raise KeyError("surprise\n")
 
     broken = Decoder("broken", ("broken/+",), explode, "test")
-    monkeypatch.setattr(intake_module, "DECODERS", {"broken": broken})
+    monkeypatch.setattr(routes_module, "DECODERS", {"broken": broken})
     i = intake()
     out = i.on_message(Message("broken/1", b"", NOW), decoder="broken")
     assert out.dead_letter.reason == "decoder_failed"
@@ -163,7 +164,7 @@ def test_ten_thousand_bad_messages_then_a_good_one():
 def test_named_decoder_overrides_the_topic():
     out = intake().on_message(Message("some/door", b'{"wifi":-5,"rco2":600}', NOW), "airgradient")
     assert out.readings[0].values["co2"] == 600
-    with pytest.raises(intake_module.DecodeError, match="no decoder is called"):
+    with pytest.raises(routes_module.DecodeError, match="no decoder is called"):
         decode_message(Message("t", b"", NOW), Context(), "nope")
 
 
@@ -174,11 +175,11 @@ def test_filters_leave_out_what_floods_once_another_session_has_it():
         i.on_message(structs.replace(native("b2", NOW, seq=k), live=True, packet=k + 1))
         i.on_message(structs.replace(native("spare", NOW, seq=k), live=True))  # at QoS 0
         i.on_message(native("a-backlog", NOW, seq=k))
-    own = i.filters_of_floods(filters, NOW + 1)
+    own = i.floods.filters_of(filters, NOW + 1)
     assert own == ("plumewatch/v1/b2/reading",)
 
     def names(taken_over=()):
-        *found, last = i.filters_without_floods(filters, NOW + 1, taken_over)
+        *found, last = i.floods.filters_without(filters, NOW + 1, taken_over)
         assert last == "zigbee2mqtt/+"
         return {wanted.split("/")[2] for wanted in found}
 
@@ -186,9 +187,9 @@ def test_filters_leave_out_what_floods_once_another_session_has_it():
     assert names() == known
     assert names(own) == known - {"b2"}
     later = NOW + FLOODING_S + 1
-    assert i.filters_without_floods(filters, later, own) == filters
-    assert i.filters_of_floods(filters, later) == own, "until the other session has it"
-    assert i.filters_of_floods(filters, later + 60) == ()
+    assert i.floods.filters_without(filters, later, own) == filters
+    assert i.floods.filters_of(filters, later) == own, "until the other session has it"
+    assert i.floods.filters_of(filters, later + 60) == ()
 
 
 def test_a_sender_speaks_for_its_own_sensors_only():

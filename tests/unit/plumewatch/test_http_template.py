@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from ingest.decoding import Context
-from ingest.intake import decode_message
 from ingest.message import Message
+from ingest.routes import decode_message
 from plumewatch.cli.main import app
 
 WORDS = {
