@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from alerts.secrets import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,14 @@ class ConfigFile(Protocol):
 
     def address_files(self) -> list[str]:
         """Return the files that may contain an address of a person."""
+        ...
+
+    def keep_secret(self, name: str, secret: Secret) -> str:
+        """Write a secret into a file of its own, for the service alone; return its path."""
+        ...
+
+    def drop_secrets(self, paths: Iterable[str]) -> None:
+        """Delete those files of `keep_secret` that the configuration does not name."""
         ...
 
     def prepare(self, version: str, edits: Sequence[Edit]) -> PreparedChange:

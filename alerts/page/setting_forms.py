@@ -14,6 +14,7 @@ from storage.registry import floor_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+NEW_ADDRESS: Final = "_address"
 ADDRESS_FILES: Final = "_address_files"
 UNREGISTERED: Final = "_unregistered"
 """Keys that the page adds to the configuration, for choices that are not in it."""
@@ -214,8 +215,8 @@ FORMS: Final[tuple[Form, ...]] = (
         mark("People and channels"),
         mark("person"),
         mark(
-            "Addresses are secrets: they stay in files on the server, which are chosen here by"
-            " name."
+            "An address of a channel is a secret: it is stored in a file of its own on the server"
+            " and not shown again."
         ),
         Right.SETTINGS,
         (
@@ -234,9 +235,16 @@ FORMS: Final[tuple[Form, ...]] = (
                 "notify",
                 mark("Channels, in order of preference"),
                 Kind.ROWS,
-                mark("If one fails, the next is tried."),
+                mark(
+                    "If one fails, the next is tried. A new address is such as"
+                    " ntfys://ntfy.sh/a-long-secret-name or mailto://...; a stored one is chosen by"
+                    " its file."
+                ),
                 rows=(
-                    Field("url_file", mark("File"), Kind.CHOICE, choices=_given(ADDRESS_FILES)),
+                    Field(NEW_ADDRESS, mark("New address"), Kind.ADDRESS),
+                    Field(
+                        "url_file", mark("or stored in"), Kind.CHOICE, choices=_given(ADDRESS_FILES)
+                    ),
                     Field("url_env", mark("or environment variable")),
                 ),
             ),

@@ -22,6 +22,7 @@ from tomlkit.items import AoT
 
 from alerts.errors import ConfigFaultsError, ConfigFileError, EntryFault
 from alerts.page.config_file import ConfigVersion, Edit, PreparedChange
+from alerts.page.forms import new_id
 from language.messages import _
 from plumewatch.config.faults import ConfigError, located, retold
 from plumewatch.config.load import parse
@@ -30,8 +31,10 @@ from plumewatch.config.sites import with_sites
 from storage.files import atomic_write, sync, write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from alerts.secrets import Secret
 
 _KEPT: Final = 50
 _HEADING: Final = re.compile(r"[ \t]*(\[\[?)[ \t]*([A-Za-z0-9_.\"'-]+)[ \t]*\]\]?")
@@ -41,6 +44,8 @@ _TOKEN: Final = re.compile(
     re.DOTALL,
 )
 _SECRET_FILES: Final = 200
+_OWN_SECRETS: Final = "secrets/page"
+"""Folder of the secrets that people typed on the page."""
 
 
 class ConfigEditor:
@@ -75,6 +80,28 @@ class ConfigEditor:
                         if prefix
                     }
         return sorted(found)[:_SECRET_FILES]
+
+    def keep_secret(self, name: str, secret: Secret) -> str:
+        """Write a secret into a file of its own beside the configuration; return its path there."""
+        folder = self._path.parent / _OWN_SECRETS
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            taken = {file.name for file in _files(folder)}
+            file = folder / new_id([name], taken, "channel")
+            write_private(file, f"{secret.reveal()}\n".encode())
+        except OSError as error:
+            raise ConfigFileError(
+                _("%(file)s cannot be written: %(why)s.", file=folder, why=error.strerror)
+            ) from error
+        return f"{_OWN_SECRETS}/{file.name}"
+
+    def drop_secrets(self, paths: Iterable[str]) -> None:
+        """Delete those files of `keep_secret` that the configuration does not name."""
+        text = self._raw().decode("utf-8", "replace")
+        for path in paths:
+            file = self._path.parent / path
+            if file.parent == self._path.parent / _OWN_SECRETS and path not in text:
+                file.unlink(missing_ok=True)
 
     def prepare(self, version: str, edits: Sequence[Edit]) -> PreparedChange:
         """Check changes of the file as it was at `version`, without writing.

@@ -7,6 +7,7 @@ the file and put into effect. The last one can be undone while nobody changed th
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -16,6 +17,7 @@ from starlette.responses import RedirectResponse, Response
 from alerts.access.passwords import remove_account
 from alerts.access.roles import Right, who_may
 from alerts.errors import ConfigFaultsError, ConfigFileError
+from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
 from alerts.page.config_file import Edit
 from alerts.page.forms import changes, shown
 from alerts.page.page_context import Access, FormSize, NavLink, PageGroup, serves, text_of
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from alerts.page.config_file import ConfigFile, ConfigVersion, PreparedChange
     from alerts.page.forms import Form
     from alerts.page.guard import Session
+    from alerts.secrets import Secret
 
 _NEW: Final = "new"
 _CHANGES: Final = Words(
@@ -84,6 +87,8 @@ class ConfigPages(PageGroup):
             )
             undone = {**detail, "before": detail["after"], "after": detail["before"]}
             await self._commit(request, change, {**undone, "undoes": detail["seq"]})
+            files = re.findall(r'"url_file": "([^"]+)"', detail["after"])
+            await self._context.in_thread(config.drop_secrets, files)
         except ConfigFileError as error:
             return await self._index(request, str(error), 409)
         return RedirectResponse("/settings?undone=yes", 303)
@@ -132,13 +137,23 @@ class ConfigPages(PageGroup):
         index = self._index_of(request, form, version)
         typed = form.values(request.state.form)
         number = len(version.tree.get(form.section, ())) if index is None else index
+        secrets = form.secrets(typed)
         files = await self._context.in_thread(self._config().address_files)
         refused = form.refused(self._tree(version, files), index, typed)
+        for name, _row, secret in secrets:
+            refused |= await self._context.in_thread(self._bad_address, name, secret)
         if form.slug == "duty" and not session.may(Right.SETTINGS):
             refused |= self._too_long(typed)
         if refused:
             return await self._page(request, form, version, index, typed, refused)
+        written: list[str] = []
         try:
+            for _name, row, secret in secrets:
+                name = str(typed.get("name", ""))
+                path = await self._context.in_thread(self._config().keep_secret, name, secret)
+                written.append(path)
+                row.pop("url_env", None)
+                row["url_file"] = path
             edits = form.edits(version.tree, index, typed)
             await self._save(request, form, version, edits)
         except ConfigFaultsError as error:
@@ -146,6 +161,9 @@ class ConfigPages(PageGroup):
             return await self._page(request, form, version, index, typed, beside, others)
         except ConfigFileError as error:
             return await self._page(request, form, version, index, typed, {}, [str(error)])
+        finally:  # what was refused leaves no address behind
+            if written:
+                await self._context.in_thread(self._config().drop_secrets, written)
         return RedirectResponse(f"/settings/{form.slug}?saved=yes", 303)
 
     @serves("/settings/{form}/{entry}/remove", Access.STAFF, methods=("POST",))
@@ -234,6 +252,12 @@ class ConfigPages(PageGroup):
         }
         gone = str(old.get("id", "")) if form.section == "staff" and what == "removed" else ""
         await self._commit(request, change, detail, gone)
+
+    def _bad_address(self, field: str, address: Secret) -> dict[str, str]:
+        """Return the fault of an address that was typed, by its field."""
+        settings = NotifySettings(allow_private=self._context.settings.push_private)
+        faults = [str(error) for error in check_target(address, settings)]
+        return {field: _("Not saved: %(why)s.", why="; ".join(faults))} if faults else {}
 
     def _too_long(self, typed: Mapping[str, Any]) -> dict[str, str]:
         """Return the fault of a change of duty that is for longer than its people may make it."""

@@ -393,3 +393,59 @@ async def test_a_change_of_the_configuration_gives_no_new_tries(setup, open_page
         form = {"person": "ad", "password": "wrong", "form_token": token[1] if token else ""}
         codes = [(await page.client.post("/sign-in", data=form)).status_code for _ in tries]
     assert set(codes) == {429}
+
+
+ADDRESS = "ntfys://ntfy.sh/kx7-long-secret-topic"
+
+
+async def test_a_channel_is_added_with_its_address_which_is_never_shown(setup, caplog):
+    await setup.sign_in("ad")
+    form = {"name": "A. Principal", "role": "staff", "notify.0._address": ADDRESS}
+    with caplog.at_level("DEBUG"):
+        assert (await send(setup, "/settings/people/0", **form)).status_code == 303
+    (target,) = tree(setup)["staff"][0]["notify"]
+    file = setup.path.parent / target["url_file"]
+    assert file.read_text() == f"{ADDRESS}\n"
+    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    for path in ("/settings", "/settings/people", "/settings/people/0", "/account"):
+        assert "kx7" not in (await setup.client.get(path)).text
+    entries = audit.entries_of(setup.db, audit.AuditKind.SETTINGS, 5)
+    assert "kx7" not in "".join(entry.detail for entry in entries)
+    said = [r.getMessage() for r in caplog.records if r.name != "apprise"]  # pytest alone sees it
+    assert said
+    assert "kx7" not in "".join(said)
+    assert "kx7" not in setup.path.read_text()
+    answer = await send(setup, "/settings/people/0", **{**form, "notify.1._address": ADDRESS})
+    assert len(tree(setup)["staff"][0]["notify"]) == 2
+    assert (await send(setup, "/settings/undo", look="/settings")).status_code == 303
+    assert len(tree(setup)["staff"][0]["notify"]) == 1
+    assert answer.status_code == 303
+
+
+async def test_undo_of_a_channel_deletes_its_address(setup):
+    await setup.sign_in("ad")
+    form = {"name": "B. Principal", "role": "staff", "notify.0._address": ADDRESS}
+    assert (await send(setup, "/settings/people/new", **form)).status_code == 303
+    file = setup.path.parent / tree(setup)["staff"][-1]["notify"][0]["url_file"]
+    assert file.exists()
+    assert (await send(setup, "/settings/undo", look="/settings")).status_code == 303
+    assert setup.path.read_text() == TEXT
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "field"),
+    [
+        ({"name": "B", "notify.0._address": "carrier pigeon kx7"}, "notify-0-_address"),
+        ({"name": "B", "notify.0._address": "gopher://kx7"}, "notify-0-_address"),
+        ({"name": "x" * 99, "notify.0._address": ADDRESS}, "name"),
+    ],
+)
+async def test_a_refused_address_is_neither_shown_nor_stored(setup, typed, field):
+    await setup.sign_in("ad")
+    answer = await send(setup, "/settings/people/new", **typed)
+    assert answer.status_code == 400
+    assert re.search(rf'id="f-{field}-note"><strong class="fault">', answer.text), answer.text
+    assert "kx7" not in answer.text
+    assert setup.path.read_text() == TEXT
+    assert not [file for file in setup.path.parent.rglob("secrets/**/*") if file.is_file()]
