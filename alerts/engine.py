@@ -89,8 +89,12 @@ class AlertEngine:
 
     def __init__(self, registry: Registry, policy: AlertPolicy, *, replay: bool = False) -> None:
         self.registry = registry
-        self.policy = policy
         self.replay = replay
+        self.use_policy(policy)
+
+    def use_policy(self, policy: AlertPolicy) -> None:
+        """Take over other settings; a transaction that is running may still use those before."""
+        registry, self.policy = self.registry, policy
         self._rules = Rules(policy.quiet_s, policy.silent_s, policy.cooldown_s)
         self._zone = ZoneInfo(policy.zone)
         self._notices = NoticeWriter(registry, policy)

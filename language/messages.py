@@ -182,10 +182,16 @@ def retell(text: str, patterns: Iterable[str]) -> str:
     return text
 
 
+_NUMBER: Final = r"\d[\d.,]*"
+
+
 @cache
 def _matcher(pattern: str) -> re.Pattern[str]:
     parts = re.split(r"%\((\w+)\)s", pattern.replace("%%", "%"))
-    named = (f"(?P<{part}>.+?)" if k % 2 else re.escape(part) for k, part in enumerate(parts))
+    named = (
+        f"(?P<{part}>{_NUMBER if part == 'n' else '.+?'})" if k % 2 else re.escape(part)
+        for k, part in enumerate(parts)
+    )
     return re.compile("".join(named), re.DOTALL)
 
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from language.dates import date_text
-from language.messages import ENGLISH, _, gettext, language, mark
+from language.messages import ENGLISH, _, gettext, language, mark, retell
+from reports.rows import SUPPRESSED
 from reports.summary import words_of
 from reports.text import duration, inert, shown
 from reports.view import words
@@ -112,10 +113,12 @@ def view(
     picture: str,
     readings: int,
     why: Callable[[Mapping[str, Any], str], str] = lambda event, prefix: event[f"{prefix}sentence"],
+    say: Callable[[str], str] = str,
 ) -> dict[str, Any]:
     """Return the content of its document, with the evidence as SVG and the number of readings.
 
-    `why` returns the evidence of an event in the reader's language, by event and prefix of columns.
+    `why` returns the evidence of an event in the reader's language, by event and prefix of columns;
+    `say` does so for what the history stores.
     """
     row = found.incident
 
@@ -135,7 +138,7 @@ def view(
         (_("Where"), ", ".join(part for part in (*place, row["site"]) if part)),
         (
             _("Kind, confidence, severity"),
-            f"{row['kind']}, {row['confidence']:.2f}, {row['severity']}",
+            f"{words_of(row['kind'])}, {row['confidence']:.2f}, {words_of(row['severity'])}",
         ),
         (_("First evidence"), at(row["onset"])),
         (
@@ -159,7 +162,7 @@ def view(
         (_("Follow-up"), gettext(row["action"] or mark("unknown: no feedback"))),
         (_("Case number"), row["case_number"] or "—"),
         (_("Withdrawn by the detector"), at(row["withdrawn_at"])),
-        (_("Suppressed by"), row["suppressed_by"] or "—"),
+        (_("Suppressed by"), retell(row["suppressed_by"], SUPPRESSED) or "—"),
         (_("Detector"), ", ".join(sorted({e["model_version"] for e in found.events})) or "—"),
         (_("Program and configuration"), _started(started)),
         (
@@ -178,20 +181,24 @@ def view(
         "evidence": [shown(line) for e in found.events for line in _why(e, why)],
         "picture": picture,
         "timeline": [
-            [at(line["at"]), *(shown(line[key]) for key in ("who", "what", "detail"))]
+            [
+                at(line["at"]),
+                shown(line["who"]),
+                *(shown(say(line[key])) for key in ("what", "detail")),
+            ]
             for line in found.history
         ],
         "notices": [
             [
                 shown(f"{n['person']} ({n['role']})"),
-                *(shown(n[key]) for key in ("channel", "reason", "status")),
+                *(shown(words_of(n[key])) for key in ("channel", "reason", "status")),
                 at(n["finished_at"]),
                 shown(f"{n['attempts']} {n['last_error']}".strip()),
             ]
             for n in found.notices
         ],
         "feedback": [
-            [at(f["at"]), *(shown(f[key]) for key in ("who", "verdict", "cause", "note"))]
+            [at(f["at"]), *(shown(words_of(f[key])) for key in ("who", "verdict", "cause", "note"))]
             for f in found.feedback
         ],
         "channels": [

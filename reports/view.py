@@ -9,6 +9,7 @@ from language.dates import date_text
 from language.messages import Words, _, gettext, language, mark, ngettext, retell
 from reports.drawing import svg
 from reports.look import light
+from reports.rows import SUPPRESSED
 from reports.summary import words_of
 from reports.tables import VERSION
 from reports.text import column_texts, duration, median_basis, shown
@@ -51,7 +52,10 @@ _TITLES: Final = Words(
         "sensors": mark("Sensors"),
     }
 )
-_CODES: Final = ("kind", "outcome", "false_cause", "action", "responder_role", "by", "value")
+_CODES: Final = (
+    *("kind", "severity", "state", "outcome", "false_cause", "action", "responder_role"),
+    *("by", "value"),
+)
 _NOTES: Final = (mark("not shown"),)
 
 _TILES: Final = (
@@ -540,4 +544,6 @@ def _cells(name: str, values: Sequence[Any]) -> tuple[str, list[str]]:
         missing = ["" if value is None else text for value, text in zip(values, texts, strict=True)]
         return f"{head} ({words_of(unit)})" if unit else head, missing
     texts = ["" if value is None else shown(str(value)) for value in values]
+    if name == "suppressed_by":
+        return head, [retell(text, SUPPRESSED) for text in texts]
     return head, [words_of(text) for text in texts] if name in _CODES else texts

@@ -24,9 +24,11 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from storage.bounded_call import retry_after_s
 
 if TYPE_CHECKING:
@@ -194,6 +196,44 @@ def request(
                 raise ForbiddenRequestError("leads to an address that is not allowed") from None
             raise RequestError(f"cannot be reached: {type(error).__name__}") from None
         return Answer(answer.status, _seconds(answer.getheader("Retry-After")))
+
+
+def post_notice(
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    allow_private: bool,
+    timeout_s: float,
+    permanent: Mapping[int, NotifyReason],
+) -> None:
+    """Send a notice as one POST.
+
+    Raises `PermanentNotifyError` for a forbidden address and for what `permanent` lists, by status
+    or by its first digit, and `TransientNotifyError` for everything else but 2xx.
+    """
+    try:
+        answer = request(
+            "POST",
+            url,
+            body=body,
+            headers=headers,
+            allow_private=allow_private,
+            timeout_s=min(timeout_s, 10.0),
+        )
+    except ForbiddenRequestError as error:
+        raise PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, str(error)) from None
+    except RequestError as error:
+        raise TransientNotifyError(NotifyReason.CONNECTION, str(error)) from None
+    status, detail = answer.status, f"HTTP {answer.status}"
+    if 200 <= status < 300:
+        return
+    reason = permanent.get(status) or permanent.get(status // 100)
+    if reason is not None and status != HTTPStatus.TOO_MANY_REQUESTS:
+        raise PermanentNotifyError(reason, detail)
+    limited = status == HTTPStatus.TOO_MANY_REQUESTS
+    reason = NotifyReason.RATE_LIMITED if limited else NotifyReason.SERVER_ERROR
+    raise TransientNotifyError(reason, detail, retry_after_s=answer.retry_after_s)
 
 
 def _seconds(text: str | None) -> float | None:

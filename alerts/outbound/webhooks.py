@@ -22,7 +22,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
+from alerts.errors import NotifyReason
 from alerts.incidents import change_feed
 from alerts.notify import guarded_http
 from alerts.notify import outbox as outbox_rows
@@ -230,26 +230,14 @@ class WebhookNotifier:
             "webhook-timestamp": stamp,
             "webhook-signature": signature(hook.secret, message["id"], stamp, body),
         }
-        try:
-            answer = guarded_http.request(
-                "POST",
-                hook.url.reveal(),
-                body=body,
-                headers=headers,
-                allow_private=self._allow_private,
-                timeout_s=min(timeout_s, 10.0),
-            )
-        except guarded_http.ForbiddenRequestError as error:
-            raise PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, str(error)) from None
-        except guarded_http.RequestError as error:
-            raise TransientNotifyError(NotifyReason.CONNECTION, str(error)) from None
-        if 200 <= answer.status < 300:
-            return
-        detail = f"HTTP {answer.status}"
-        if answer.status == 410:
-            raise PermanentNotifyError(NotifyReason.REFUSED, detail)
-        reason = NotifyReason.RATE_LIMITED if answer.status == 429 else NotifyReason.SERVER_ERROR
-        raise TransientNotifyError(reason, detail, retry_after_s=answer.retry_after_s)
+        guarded_http.post_notice(
+            hook.url.reveal(),
+            body,
+            headers,
+            allow_private=self._allow_private,
+            timeout_s=timeout_s,
+            permanent={410: NotifyReason.REFUSED},
+        )
 
 
 def signature(secret: Secret, message_id: str, timestamp: str, body: bytes) -> str:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from alerts.page.settings import StaffPageSettings
+    from alerts.policy import AlertPolicy
     from storage.registry import Room
 
 _T = TypeVar("_T")
@@ -70,13 +71,16 @@ _IN_ADDRESS: Final = frozenset(
 class NavLink:
     """One entry of the navigation, for those with the `right`; None is everyone.
 
-    It is the current entry also for paths that begin with one of `below`.
+    It is the current entry also for paths that begin with one of `below`. On a phone, only those
+    with an icon are in the row; the others are behind *More*.
     """
 
     path: str
     label: str
     below: tuple[str, ...] = ()
     right: Right | None = None
+    icon: str = ""
+    """Paths of an SVG, 24 wide."""
 
     def is_current(self, path: str) -> bool:
         """Whether a person at `path` is on this page or below it."""
@@ -89,16 +93,20 @@ class PageContext:
     def __init__(self, settings: StaffPageSettings, nav: Iterable[NavLink]) -> None:
         self.settings = settings
         self.engine = settings.engine
-        self.policy = settings.engine.policy
         self.registry = settings.engine.registry
         self.threads = ThreadPoolExecutor(4, thread_name_prefix="plumewatch-page")
-        self.times = Times(settings.clock, self.policy.zone)
+        self.times = Times(settings.clock, settings.engine.policy.zone)
         self.cookie = cookie_name(secure=settings.secure_cookie)
         self._templates = Jinja2Templates(
             env=environment(settings, self.times, nav=tuple(nav), Right=Right)
         )
 
     # session and rights
+
+    @property
+    def policy(self) -> AlertPolicy:
+        """The settings of alerting, which may change while pages are open."""
+        return self.engine.policy
 
     async def session(self, request: Request) -> Session | None:
         """Return the session behind a request, and keep it for templates; None without one."""
@@ -149,7 +157,7 @@ class PageContext:
         if session is None:
             self._to_sign_in(request)
         if right is not None and not session.may(right):
-            raise HTTPException(403, _("This is for the roles %(roles)s.", roles=who_may(right)))
+            raise HTTPException(403, not_for_role(right))
         return session
 
     async def may_act(
@@ -444,6 +452,11 @@ def text_of(form: Mapping[str, Any], name: str) -> str:
     """Return the text of a field; empty if there is none."""
     value = form.get(name, "")
     return value if isinstance(value, str) else ""
+
+
+def not_for_role(right: Right) -> str:
+    """Say who has a right that a person does not have."""
+    return _("Your role cannot open this. It is for: %(roles)s.", roles=who_may(right))
 
 
 def sentence(text: object) -> str:

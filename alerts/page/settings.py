@@ -133,6 +133,10 @@ class StaffPageSettings:
     """Public key for browsers that get notices; empty for no web push."""
     push_private: bool = False
     """Whether push services may be in one's own network, for tests: anybody gives an address."""
+    read_browsers: Callable[[], None] = lambda: None
+    """Takes over in which browsers people switched notices on; blocks."""
+    allow_private_targets: bool = False
+    """Whether addresses of channels may be in one's own network."""
     limits: Limits = field(default_factory=Limits)
     """How often was tried to sign in, and the like."""
     wall: Path | None = None

@@ -7,6 +7,7 @@ from typing import Final
 from alerts.incidents.incident import CAUSE_WORDS
 from detection.events import DETAILS
 from language.messages import mark
+from reports.rows import SUPPRESSED
 
 STORED: Final = (
     # verdicts
@@ -44,11 +45,7 @@ STORED: Final = (
     mark("quiet"),
     mark("still going on after the %(cause)s"),
     mark("cooldown after the last notice"),
-    mark("cooldown"),
-    mark("late"),
-    mark("silence %(n)s by %(owner)s"),
-    mark("silence %(n)s"),
-    mark("explained by %(kind)s in %(room)s"),
+    *SUPPRESSED,
     mark("%(sensor)s alerts as before (no. %(n)s of the adjustments)"),
     mark("%(sensor)s alerts less readily (no. %(n)s of the adjustments)"),
     mark("%(sensor)s alerts more readily (no. %(n)s of the adjustments)"),
@@ -69,6 +66,14 @@ STORED: Final = (
     mark("responder: %(people)s"),
     mark("%(person)s (%(reason)s); %(others)s"),
     mark("%(person)s (%(reason)s)"),
+    mark("%(why)s, here"),
+    mark("%(why)s, 1 zone away"),
+    mark("%(why)s, %(n)s zones away"),
+    mark("%(role)s, lead of %(building)s"),
+    mark("%(role)s, catch-all"),
+    mark("no receiver can be reached"),
+    mark("shift %(shift)s, added until %(end)s"),
+    mark("shift %(shift)s, for %(person)s until %(end)s"),
     mark("%(role)s, always on duty"),
     mark("shift %(shift)s, %(span)s until %(end)s"),
     mark("responded there at %(time)s"),

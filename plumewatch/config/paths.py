@@ -25,4 +25,5 @@ class DataPaths:
         self.config_history = root / "config-history"  # what changes on the page replaced
         self.push_key = root / "web-push.pem"  # signs what browsers get
         self.wall = root / "wall"  # floor plan of the wall view
+        self.demo = root / "demo"  # marks the folder of a demo, which ran its own broker and phones
         self.lock = root / "service.lock"  # held by the one service that may write here

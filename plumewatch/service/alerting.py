@@ -113,11 +113,12 @@ class Alerting:
         private = config.alerts.allow_private_targets
         policy = replace(settings.alert_policy(config), webhooks=settings.webhooks(config))
         self.push_key = cache(lambda: ServerKey.load(paths.push_key))
+        self._policy, self._state = policy, paths.state
         self._gone: deque[str] = deque(maxlen=_MOST_GONE)
         may_push = find_spec("cryptography") is not None  # an extra
-        if may_push:
-            policy = with_browsers(policy, paths.state)
         self.engine = AlertEngine(resources.registry, policy)
+        self._may_push = may_push
+        self.read_browsers()
         self.notifier = notifier or AppriseNotifier(NotifySettings(allow_private=private))
         sender: Notifier = self.notifier
         for channel in CHANNELS:
@@ -172,6 +173,11 @@ class Alerting:
         self._stuck_check = StuckIncidentCheck(
             self.engine.check_stuck, clock, self.stuck, self.commit, self.changes.notify
         )
+
+    def read_browsers(self) -> None:
+        """Take over in which browsers people switched notices on; blocks."""
+        if self._may_push:
+            self.engine.use_policy(with_browsers(self._policy, self._state))
 
     def open(self) -> None:
         """Prepare for pictures, and log what would keep notices from being delivered."""

@@ -74,6 +74,8 @@ def staff_page(
             config=config_file,
             wall=paths.wall,
             push_key=push_key.public if push_key else "",
+            read_browsers=alerting.read_browsers,
+            allow_private_targets=config.alerts.allow_private_targets,
             limits=listening.limits if listening else Limits(),
             send_test=lambda member: send_trials(
                 alerting.sender, [member], config.site, config.timezone, clock()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
 
+from tests.support.broker import free_port
 from tests.support.service import demo_takes_readings
 
 pytest.importorskip("iotcore")
@@ -14,3 +16,16 @@ pytest.importorskip("iotcore")
 @pytest.mark.timeout(180)
 def test_the_demo_accepts_readings_and_ends_on_a_signal():
     demo_takes_readings(sys.executable, "-m", "plumewatch")
+
+
+@pytest.mark.timeout(180)
+def test_a_demo_that_is_kept_has_no_faults_afterwards(tmp_path):
+    kept = tmp_path / "kept"
+    port = str(free_port())
+    command = [sys.executable, "-m", "plumewatch"]
+    demo = ["demo", "--keep", str(kept), "--seconds", "15", "--port", port, "--plain"]
+    subprocess.run([*command, *demo], check=True, timeout=120, capture_output=True)
+    check = [*command, "check", "--config", str(kept / "plumewatch.toml")]
+    done = subprocess.run(check, check=False, timeout=60, capture_output=True, text=True)
+    assert (done.returncode, "FAULT" in done.stdout, "warn" in done.stdout) == (0, False, False)
+    assert "ok    demo: broker, sensors, phones" in done.stdout

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from alerts.access.push_subscriptions import SCHEME, Subscription, decoded, encoded
-from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
+from alerts.errors import NotifyReason, PermanentNotifyError
 from alerts.notify import guarded_http
 from alerts.notify.answer_links import answer_of
 from alerts.notify.channels.apprise_notifier import send_bounded
@@ -141,6 +141,13 @@ def message(notice: Notice) -> bytes:
     return json.dumps(shown, ensure_ascii=False).encode()
 
 
+_PERMANENT: Final = {
+    404: NotifyReason.TARGET_GONE,
+    410: NotifyReason.TARGET_GONE,
+    4: NotifyReason.REFUSED,
+}
+
+
 class WebPushNotifier:
     """Sends web push itself and leaves everything else to another notifier.
 
@@ -209,30 +216,15 @@ class WebPushNotifier:
             "Authorization": key.authorization(endpoint, self._subject, self._clock()),
         }
         try:
-            answer = guarded_http.request(
-                "POST",
+            guarded_http.post_notice(
                 endpoint,
-                body=encrypt(subscription, message(notice)),
-                headers=headers,
+                encrypt(subscription, message(notice)),
+                headers,
                 allow_private=self._allow_private,
-                timeout_s=min(timeout_s, 10.0),
+                timeout_s=timeout_s,
+                permanent=_PERMANENT,
             )
-        except guarded_http.ForbiddenRequestError as error:
-            raise PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, str(error)) from None
-        except guarded_http.RequestError as error:
-            raise TransientNotifyError(NotifyReason.CONNECTION, str(error)) from None
-        if 200 <= answer.status < 300:
-            return
-        detail = f"HTTP {answer.status}"
-        if answer.status in {404, 410}:
-            self._on_gone(endpoint)
-            raise PermanentNotifyError(NotifyReason.TARGET_GONE, detail)
-        if answer.status == 429:
-            raise TransientNotifyError(
-                NotifyReason.RATE_LIMITED, detail, retry_after_s=answer.retry_after_s
-            )
-        if 400 <= answer.status < 500:
-            raise PermanentNotifyError(NotifyReason.REFUSED, detail)
-        raise TransientNotifyError(
-            NotifyReason.SERVER_ERROR, detail, retry_after_s=answer.retry_after_s
-        )
+        except PermanentNotifyError as error:
+            if error.reason is NotifyReason.TARGET_GONE:
+                self._on_gone(endpoint)
+            raise

@@ -26,7 +26,7 @@ document.addEventListener("DOMContentLoaded", () => {
       signal: AbortSignal.timeout(15000),
     });
     const body = await answer.json();
-    if (!answer.ok) throw Object.assign(new Error(body.error), { status: answer.status });
+    if (!answer.ok) throw Object.assign(new Error(body.error), { status: answer.status, open: body.open });
     return body;
   };
 
@@ -106,6 +106,10 @@ document.addEventListener("DOMContentLoaded", () => {
     } catch (error) {
       const refused = path === "/answer/look" && [400, 403, 404].includes(error.status);
       if (refused) element("steps").hidden = true;
+      if (error.open) {
+        element("more").href = error.open;
+        element("more").textContent = _("Open the incident");
+      }
       element("wrong").textContent = error.name === "TimeoutError" || error instanceof TypeError
         ? _("No connection. Try again, or sign in.") : error.message;
       element("wrong").hidden = false;

@@ -58,7 +58,9 @@
         const answer = await fetch(box.dataset.series, { credentials: "same-origin", signal: AbortSignal.timeout(8000) });
         if (answer.redirected || !answer.ok) throw new Error(String(answer.status));
         const { charts } = await answer.json();
-        for (const chart of charts) draw(box, chart);
+        const show = () => { box.replaceChildren(); for (const chart of charts) draw(box, chart); };
+        show();
+        matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
         if (!charts.length) box.append(element("p", "info", _("No incidents in this period.")));
         box.dataset.drawn = "yes";
       } catch {

@@ -66,6 +66,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
   });
 
   const draw = (box, body) => {
+    box.body = body; // to be drawn again in other colors
     for (const plot of box.plots || []) plot.destroy();
     box.plots = [];
     box.replaceChildren();
@@ -172,9 +173,10 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
     if ("serviceWorker" in navigator && window.isSecureContext) navigator.serviceWorker.register("/service-worker.js").catch(() => {});
     count();
     setInterval(count, 1000);
-    const bar = document.querySelector(".top nav"), here = bar && bar.querySelector("[aria-current]");
-    if (here) bar.scrollLeft = here.offsetLeft - (bar.clientWidth - here.offsetWidth) / 2;
     for (const box of document.querySelectorAll(".charts")) load(box);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      for (const box of document.querySelectorAll(".charts[data-drawn]")) draw(box, box.body);
+    });
     document.body.addEventListener("live", () => {
       for (const box of document.querySelectorAll(".charts[data-live]")) {
         if (Date.now() - (box.loaded || 0) > 4000) load(box);

@@ -21,6 +21,7 @@ import logging
 import math
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -55,6 +56,14 @@ _ANYWHERE: Final = {"Access-Control-Allow-Origin": "*"}
 """A notice's button may be pressed in a web app of another origin; no cookie is sent along."""
 
 
+class _OtherPersonError(HTTPException):
+    """The link is for somebody else than who is signed in, who may still open the incident."""
+
+    def __init__(self, detail: str, path: str) -> None:
+        super().__init__(403, detail)
+        self.path = path
+
+
 def _in_json(handler: Callable[[AnswerPages, Request], Awaitable[Response]]) -> Any:
     """Answer with JSON, errors included."""
 
@@ -63,7 +72,8 @@ def _in_json(handler: Callable[[AnswerPages, Request], Awaitable[Response]]) -> 
             return await handler(pages, request)
         except HTTPException as error:
             headers = {**_ANYWHERE, **(error.headers or {})}
-            return JSONResponse({"error": error.detail}, error.status_code, headers=headers)
+            more = {"open": error.path} if isinstance(error, _OtherPersonError) else {}
+            return JSONResponse({"error": error.detail, **more}, error.status_code, headers=headers)
         except (StorageError, sqlite3.Error, TimeoutError) as error:
             _LOG.warning("a response could not be stored: %s", error or type(error).__name__)
             message = _("Your response could not be stored. Try again in a moment.")
@@ -197,7 +207,7 @@ class AnswerPages(PageGroup):
                 name=member.name,
                 other=session.name,
             )
-            raise HTTPException(403, fault)
+            raise _OtherPersonError(fault, f"/incidents/{quote(grant.incident, safe='')}")
         return form, token, grant
 
     async def _state(self, grant: Grant, **more: str) -> Response:

@@ -27,7 +27,14 @@ _ROOM_WINDOW_S: Final = 1800.0
 class BoardPages(PageGroup):
     """Rooms now."""
 
-    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/", mark("Rooms"), ("/rooms/",)),)
+    nav: ClassVar[tuple[NavLink, ...]] = (
+        NavLink(
+            "/",
+            mark("Rooms"),
+            ("/rooms/",),
+            icon='<path d="M4 21V4h10v17M14 8l6 2v11M2 21h20" class="line"/>',
+        ),
+    )
 
     @serves("/")
     async def board(self, request: Request) -> Response:

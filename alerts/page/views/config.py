@@ -15,12 +15,20 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from alerts.access.passwords import remove_account
-from alerts.access.roles import Right, who_may
+from alerts.access.roles import Right
 from alerts.errors import ConfigFaultsError, ConfigFileError
 from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
 from alerts.page.config_file import Edit
 from alerts.page.forms import changes, shown
-from alerts.page.page_context import Access, FormSize, NavLink, PageGroup, serves, text_of
+from alerts.page.page_context import (
+    Access,
+    FormSize,
+    NavLink,
+    PageGroup,
+    not_for_role,
+    serves,
+    text_of,
+)
 from alerts.page.setting_forms import ADDRESS_FILES, FORMS, UNREGISTERED
 from language.messages import Words, _, mark
 from storage import audit
@@ -206,7 +214,8 @@ class ConfigPages(PageGroup):
             raise HTTPException(404, _("There is no such setting."))
         if not (request.state.session.may(form.right) or form.own):
             raise HTTPException(
-                403, _("This is for the roles %(roles)s.", roles=who_may(form.right))
+                403,
+                not_for_role(form.right),
             )
         return form
 
@@ -255,7 +264,7 @@ class ConfigPages(PageGroup):
 
     def _bad_address(self, field: str, address: Secret) -> dict[str, str]:
         """Return the fault of an address that was typed, by its field."""
-        settings = NotifySettings(allow_private=self._context.settings.push_private)
+        settings = NotifySettings(allow_private=self._context.settings.allow_private_targets)
         faults = [str(error) for error in check_target(address, settings)]
         return {field: _("Not saved: %(why)s.", why="; ".join(faults))} if faults else {}
 

@@ -26,7 +26,13 @@ _ON_DUTY: Final = frozenset({"nearest", "next nearest"})
 class DutyPages(PageGroup):
     """The duty page."""
 
-    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/duty", mark("Duty")),)
+    nav: ClassVar[tuple[NavLink, ...]] = (
+        NavLink(
+            "/duty",
+            mark("Duty"),
+            icon='<path d="M12 4a4 4 0 1 1 0 8 4 4 0 0 1 0-8M4 21c1-6 15-6 16 0" class="line"/>',
+        ),
+    )
 
     @serves("/duty", Access.STAFF)
     async def show(self, request: Request) -> Response:

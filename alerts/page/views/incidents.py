@@ -45,7 +45,12 @@ class IncidentPages(PageGroup):
     """Open and recent incidents."""
 
     nav: ClassVar[tuple[NavLink, ...]] = (
-        NavLink("/incidents", mark("Incidents"), ("/incidents/",)),
+        NavLink(
+            "/incidents",
+            mark("Incidents"),
+            ("/incidents/",),
+            icon='<path d="M12 3 22 20H2ZM12 10v5m0 2v1" class="line"/>',
+        ),
     )
 
     def __init__(self, context: PageContext) -> None:

@@ -77,7 +77,7 @@ class PushPages(PageGroup):
             self._audit(tx, session.person, "browser added", label, now)
 
         await self._context.write(add)
-        self._apply()
+        await self._context.in_thread(settings.read_browsers)
         return Response(status_code=204)
 
     @serves("/push/{id:row}/remove", Access.STAFF, methods=("POST",))
@@ -94,13 +94,8 @@ class PushPages(PageGroup):
         self._context.count_change(session.person, now)
         if not await self._context.write(remove):
             raise HTTPException(404, _("There is no such browser."))
-        self._apply()
+        await self._context.in_thread(self._context.settings.read_browsers)
         return RedirectResponse("/account", 303)
-
-    def _apply(self) -> None:
-        """Let the service read the addresses of its people again."""
-        if self._context.settings.config is not None:
-            self._context.settings.config.apply()
 
     def _audit(self, tx: sqlite3.Connection, actor: str, what: str, name: str, now: float) -> None:
         audit.append(tx, AuditKind.PUSH, actor, {"what": what, "name": name}, now)

@@ -39,6 +39,7 @@ class SensorPages(PageGroup):
             "/sensors",
             mark("Sensors"),
             ("/sensor-health", "/levels", "/dead-letters", "/unmatched"),
+            icon='<path d="M12 10v4m-5 3a7 7 0 1 1 10 0M4 20a11 11 0 1 1 16 0" class="line"/>',
         ),
     )
 

@@ -184,7 +184,10 @@ class Demo:
             address = secrets / f"{person['id']}-push"
             address.write_text(f"ntfy://127.0.0.1:{push_port}/{person['id']}\n", encoding="utf-8")
         (self._folder / CONFIG.name).write_text(text, encoding="utf-8")
-        return parse(tree, base=self._folder)
+        config = parse(tree, base=self._folder)
+        config.data_dir.mkdir(mode=0o700, exist_ok=True)
+        DataPaths(config.data_dir).demo.touch()
+        return config
 
     def _banner(self) -> str:
         return (

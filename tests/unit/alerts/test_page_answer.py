@@ -386,6 +386,7 @@ async def test_somebody_else_who_is_signed_in_does_not_answer_in_its_persons_nam
     answer = await press(page, token)
     assert answer.status_code == 403
     assert "for A. Principal, but you are signed in as F. Manager" in answer.json()["error"]
+    assert answer.json()["open"] == f"/incidents/{incident}"
     assert repository.load(page.db, incident).acknowledged_by == ""
     page.client.cookies.clear()
     await page.sign_in("ap")

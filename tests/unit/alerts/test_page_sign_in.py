@@ -194,7 +194,7 @@ async def test_analysts_read_and_change_nothing(open_page, make_event):
     for action, form in (("acknowledge", {}), ("feedback", {"verdict": "confirmed"})):
         answer = await act(page, f"/incidents/{incident}/{action}", **form)
         assert answer.status_code == 403
-        assert "for the roles staff, facilities and admin" in answer.text
+        assert "It is for: staff, facilities and admin" in answer.text
     assert repository.load(page.db, incident) == before
 
 

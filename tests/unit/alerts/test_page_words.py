@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
+from alerts.page.rendering import said
 from alerts.page.settings import PipelineStatus, SensorStatus
+from language.messages import speaking
 from storage.timeseries import LatestReading
+from tests.support.leftovers import leftovers
 from tests.unit.alerts.test_page import NOW
 
 
@@ -69,3 +74,20 @@ async def test_ten_figures_first_and_the_rest_behind_details(open_page):
 async def test_the_age_of_a_reading_counts_on(open_page):
     text = (await open_page().client.get("/")).text
     assert '<span data-age="3">3 s ago</span>' in text
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        "hall, always on duty, here",
+        "shift early, 07:30-16:00 until 16:00, 2 zones away",
+        "shift early, for lee until 12:00, 1 zone away",
+        "shift early, added until 12:00, here",
+        "hall, lead of North",
+        "hall, catch-all",
+        "no receiver can be reached",
+    ],
+)
+def test_why_a_person_is_on_duty_has_no_english_in_it(why):
+    with speaking("es"):
+        assert leftovers(said(why)) - {"hall", "early", "lee"} == set()

@@ -291,6 +291,21 @@ async def test_a_person_switches_notices_on_and_off_in_a_browser(open_page, poli
     assert with_browsers(policy, database).member("an").targets == ()
 
 
+async def test_a_browser_gets_notices_at_once_without_a_restart(open_page, policy, database):
+    def read():
+        page.engine.use_policy(with_browsers(policy, database))
+
+    page = open_page(push_key="key", read_browsers=read)
+    await page.sign_in("an")
+    form = {"form_token": await page.form_token("/account"), **GOOD}
+    assert (await page.client.post("/push/subscribe", data=form)).status_code == 204
+    assert len(page.engine.policy.member("an").targets) == 1
+    shown = (await page.client.get("/duty")).text
+    assert "An Analyst" not in shown[shown.index("never notified:") :]
+    await page.client.post("/push/1/remove", data=form)
+    assert page.engine.policy.member("an").targets == ()
+
+
 async def test_signing_out_everywhere_ends_the_notices_of_browsers_too(open_page, database):
     page = open_page(push_key="key")
     await page.sign_in("an")
