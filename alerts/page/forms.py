@@ -77,7 +77,7 @@ class Form:
     - `title` and `detail` write an entry in a list.
     - `id_from` are keys that the id of a new entry is made of.
     - `start` returns the values of a new entry, at a local time.
-    - `added_with` returns entries to be added with a new one.
+    - `added_with` returns further changes of the file, for an entry and the whole configuration.
     - `is_shown` chooses the entries that people see, at a local time.
     - `own` limits people without the right to the entry with their id.
     - `unique` are keys that together differ from those of every other entry.
@@ -94,7 +94,9 @@ class Form:
     detail: Callable[[Mapping[str, Any], Mapping[str, Any]], str] = lambda _entry, _tree: ""
     id_from: tuple[str, ...] = ()
     start: Callable[[datetime], Mapping[str, Any]] = lambda _now: {}
-    added_with: Callable[[Mapping[str, Any]], list[dict[str, Any]]] = lambda _entry: []
+    added_with: Callable[[Mapping[str, Any], Mapping[str, Any]], list[Edit]] = (
+        lambda _entry, _tree: []
+    )
     is_shown: Callable[[Mapping[str, Any], datetime], bool] = lambda _entry, _now: True
     may_add: bool = True
     own: bool = False
@@ -147,15 +149,15 @@ class Form:
     ) -> list[Edit]:
         """Return the changes of the file for what was typed."""
         if index is not None:
-            return [Edit(self.section, index, self.entry(tree[self.section][index], typed))]
+            changed = self.entry(tree[self.section][index], typed)
+            further = self.added_with({**typed, **changed}, tree)
+            return [Edit(self.section, index, changed), *further]
         entry = self.entry(None, {k: v for k, v in typed.items() if not k.startswith("_")})
         taken = {str(e.get("id")) for e in tree.get(self.section, ())}
         if self.id_from:
             words = [str(entry.get(key, "")) for key in self.id_from]
             entry = {"id": new_id(words, taken, self.one), **entry}
-        return [
-            Edit(self.section, None, one) for one in (entry, *self.added_with({**typed, **entry}))
-        ]
+        return [Edit(self.section, None, entry), *self.added_with({**typed, **entry}, tree)]
 
     def faults(self, faults: Iterable[EntryFault], index: int) -> tuple[dict[str, str], list[str]]:
         """Return the faults beside fields, by their name, and those of the rest, as sentences."""

@@ -232,6 +232,38 @@ _CHANNELS: Final = Words(
 )
 
 
+_UNDELIVERED: Final = Words(
+    {
+        "bad_target": mark("the address is not complete"),
+        "forbidden_scheme": mark("this kind of address is not allowed"),
+        "forbidden_address": mark("the address is not allowed"),
+        "target_gone": mark("the browser or account is gone"),
+        "refused": mark("the service refused it"),
+        "rate_limited": mark("the service asks to wait"),
+        "quota": mark("the day's quota is used up"),
+        "server_error": mark("the service has a fault"),
+        "connection": mark("the service cannot be reached"),
+        "timeout": mark("the service did not answer in time"),
+        "busy": mark("earlier notices are still being sent"),
+        "expired": mark("it was too old to be sent"),
+        "library": mark("the program that sends it failed"),
+    }
+)
+
+
+def undelivered(error: object) -> str:
+    """Say why a notice was not delivered, by `NotifyReason` and detail as stored.
+
+    >>> undelivered("refused: HTTP 401"), undelivered("connection: cannot be reached: OSError")
+    ('the service refused it (HTTP 401)', 'the service cannot be reached')
+    """
+    reason, _sep, detail = str(error).partition(": ")
+    if reason not in _UNDELIVERED:
+        return said(str(error))
+    status = f" ({detail})" if detail.startswith("HTTP ") else ""
+    return _UNDELIVERED[reason] + status
+
+
 def channel_words(text: str) -> str:
     """Write the names of channels for people, without the mark of their server.
 
@@ -345,6 +377,7 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         channel=channel_words,
         happened=history_words,
         said=said,
+        undelivered=undelivered,
         named=partial(_with_names, {m.id: m.name for m in settings.engine.policy.staff}),
         person=settings.engine.policy.name_of,
     )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from alerts.access.roles import Right
 from alerts.notify.notice import KIND_WORDS
-from alerts.page.forms import Field, Form, Kind, day_end
+from alerts.page.config_file import Edit
+from alerts.page.forms import Field, Form, Kind, day_end, new_id
 from language.messages import LANGUAGES, Words, _, mark, ngettext
 from storage.registry import floor_name
 
@@ -116,13 +117,26 @@ def _override_title(entry: Mapping[str, Any], tree: Mapping[str, Any]) -> str:
     return _("%(new)s as well", new=new) if new else _("Without %(gone)s", gone=gone)
 
 
-def _swapped(typed: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _swapped(typed: Mapping[str, Any], _tree: Mapping[str, Any]) -> list[Edit]:
     other = typed.get("_swap")
     if not other:
         return []
     given = {key: typed[key] for key in ("start", "end") if key in typed}
     people = {"add": typed.get("remove", ""), "remove": typed.get("add", "")}
-    return [{"shift": other, **given, **{key: name for key, name in people.items() if name}}]
+    swapped = {"shift": other, **given, **{key: name for key, name in people.items() if name}}
+    return [Edit("override", None, swapped)]
+
+
+def _own_zone(room: Mapping[str, Any], tree: Mapping[str, Any]) -> list[Edit]:
+    """Add the zone of a room on a floor that is in none, where the school has zones."""
+    zones = tree.get("zone", ())
+    building, floor = room.get("building", ""), room.get("floor", "")
+    near = [z for z in zones if z.get("building") == building]
+    if not (zones and building) or any(z.get("floor", "") in {"", floor} for z in near):
+        return []
+    key = new_id([building, floor], {str(z.get("id")) for z in zones}, "zone")
+    place = {"building": building, "floor": floor}
+    return [Edit("zone", None, {"id": key, **{k: v for k, v in place.items() if v}})]
 
 
 def _is_ahead(entry: Mapping[str, Any], now: datetime) -> bool:
@@ -271,6 +285,7 @@ FORMS: Final[tuple[Form, ...]] = (
         lambda e, _tree: str(e.get("name", "")),
         lambda e, _tree: _place(e),
         id_from=("building", "floor", "name"),
+        added_with=_own_zone,
         unique=("name", "floor", "building"),
     ),
     Form(

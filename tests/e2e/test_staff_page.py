@@ -464,6 +464,53 @@ def test_pages_read_well(site, browser):
 
 
 @on_a_phone
+@pytest.mark.parametrize("code", ["en", "es"])
+def test_the_navigation_of_a_phone_is_one_row_without_scrolling(site, browser, code):
+    for width in (360, 390):
+        screen = {"width": width, "height": 780, "deviceScaleFactor": 1, "mobile": True}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        browser.get(f"{site.url}/?lang={code}")
+        tops, wide, tall = browser.execute_script(
+            "const bar = document.querySelector('.top nav');"
+            "const shown = [...bar.children].filter(e => e.getClientRects().length);"
+            "return [shown.map(e => e.getBoundingClientRect().top),"
+            "  Math.max(bar.scrollWidth, document.documentElement.scrollWidth),"
+            "  document.querySelector('.top').getBoundingClientRect().height];"
+        )
+        assert (len(tops), len(set(tops))) == (5, 1)
+        assert wide <= width
+        assert tall < 115
+    find(browser, ".more summary").click()
+    find(browser, '.more a[href="/air"]').click()
+    wait_for(browser, lambda: browser.current_url.endswith("/air"))
+    assert find(browser, ".more summary.here")
+
+
+def test_charts_follow_the_theme_while_they_are_open(site, browser):
+    def ink():
+        return browser.execute_script(
+            "const c = document.querySelector('.charts[data-drawn] canvas'); if (!c) return null;"
+            "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+            "const sums = {};"
+            "for (let k = 0; k < d.length; k += 4) if (d[k + 3] === 255) {"
+            "  const rgb = [d[k], d[k + 1], d[k + 2]].join(); sums[rgb] = (sums[rgb] || 0) + 1; }"
+            "return Object.entries(sums).sort((a, b) => b[1] - a[1])[0]?.[0] ?? null;"
+        )
+
+    theme = "Emulation.setEmulatedMedia"
+    for name in ("light", "dark"):
+        media = {"features": [{"name": "prefers-color-scheme", "value": name}]}
+        browser.execute_cdp_cmd(theme, media)
+        if name == "light":
+            browser.get(f"{site.url}/rooms/n2-boys")
+            light = wait_for(browser, ink)
+    try:
+        wait_for(browser, lambda: ink() not in (None, light))
+    finally:
+        browser.execute_cdp_cmd(theme, {"features": []})
+
+
+@on_a_phone
 def test_the_board_refreshes_itself_and_keeps_the_focus(site, browser):
     browser.get(site.url)
     browser.execute_script("document.querySelector('a[href=\"/rooms/n1-girls\"]').focus()")

@@ -16,8 +16,8 @@ from starlette.responses import RedirectResponse, Response
 
 from alerts.access.passwords import remove_account
 from alerts.access.roles import Right
-from alerts.errors import ConfigFaultsError, ConfigFileError
-from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
+from alerts.errors import ConfigFaultsError, ConfigFileError, NotifyReason
+from alerts.notify.channels.apprise_notifier import SCHEMES, NotifySettings, check_target
 from alerts.page.config_file import Edit
 from alerts.page.forms import changes, shown
 from alerts.page.page_context import (
@@ -30,7 +30,7 @@ from alerts.page.page_context import (
     text_of,
 )
 from alerts.page.setting_forms import ADDRESS_FILES, FORMS, UNREGISTERED
-from language.messages import Words, _, mark
+from language.messages import Words, _, gettext, mark
 from storage import audit
 from storage.audit import AuditKind
 
@@ -54,6 +54,13 @@ _CHANGES: Final = Words(
         "undone": mark("undone"),
     }
 )
+_ADDRESS_FAULTS: Final = {
+    NotifyReason.FORBIDDEN_SCHEME: mark("It must begin with one of: %(schemes)s."),
+    NotifyReason.BAD_TARGET: mark("It is not the complete address of one recipient."),
+    NotifyReason.FORBIDDEN_ADDRESS: mark(
+        "It is not encrypted: that needs alerts.allow_private_targets in the configuration."
+    ),
+}
 _LONGEST: Final = 1500
 """Most characters of an entry, before or after, in the audit log."""
 _SHOWN: Final = 10
@@ -265,8 +272,10 @@ class ConfigPages(PageGroup):
     def _bad_address(self, field: str, address: Secret) -> dict[str, str]:
         """Return the fault of an address that was typed, by its field."""
         settings = NotifySettings(allow_private=self._context.settings.allow_private_targets)
-        faults = [str(error) for error in check_target(address, settings)]
-        return {field: _("Not saved: %(why)s.", why="; ".join(faults))} if faults else {}
+        schemes = ", ".join(f"{scheme}://" for scheme in sorted(SCHEMES))
+        found = (_ADDRESS_FAULTS[error.reason] for error in check_target(address, settings))
+        faults = [gettext(words) % {"schemes": schemes} for words in found]
+        return {field: " ".join(faults)} if faults else {}
 
     def _too_long(self, typed: Mapping[str, Any]) -> dict[str, str]:
         """Return the fault of a change of duty that is for longer than its people may make it."""

@@ -209,6 +209,12 @@ async def test_quiet_hours_are_saved_again_and_cleared(setup):
         ),
         ("people/1", {"name": "F", "role": "root"}, "role", "list"),
         ("people/new", {"name": "A. Principal"}, "name", "already one"),
+        (
+            "people/new",
+            {"name": "B", "notify.0._address": "ntfy.sh/x"},
+            "notify.0._address",
+            "begin with one of",
+        ),
         ("rooms/new", {"name": "Boys N2", "building": "North", "floor": "2"}, "name", "already"),
         ("silences/new", {"reason": "call 5551234567"}, "reason", "identifies"),
         (
@@ -356,7 +362,7 @@ async def test_send_me_a_test(open_page):
     assert (await send(page, "/settings/test", look="/account", person="ad")).status_code == 403
     await page.sign_in("ad")
     answer = await send(page, "/settings/test", look="/account")
-    assert "not delivered (refused)" in answer.text
+    assert "not delivered (the service refused it)" in answer.text
     for _ in range(2):
         await send(page, "/settings/test", look="/account", person="ap")
     assert (await send(page, "/settings/test", look="/account")).status_code == 429
@@ -449,3 +455,14 @@ async def test_a_refused_address_is_neither_shown_nor_stored(setup, typed, field
     assert "kx7" not in answer.text
     assert setup.path.read_text() == TEXT
     assert not [file for file in setup.path.parent.rglob("secrets/**/*") if file.is_file()]
+
+
+async def test_a_room_on_a_new_floor_gets_a_zone_of_its_own_where_there_are_zones(setup):
+    await setup.sign_in("ad")
+    setup.path.write_text(f'{TEXT}\n[[zone]]\nid = "n2"\nbuilding = "North"\nfloor = "2"\n')
+    for floor, zones in (("2", 1), ("3", 2), ("3", 2)):
+        form = {"name": f"Room {zones}{floor}{len(tree(setup)['room'])}", "building": "North"}
+        answer = await send(setup, "/settings/rooms/new", **form, floor=floor)
+        assert answer.status_code == 303
+        assert len(tree(setup)["zone"]) == zones
+    assert tree(setup)["zone"][-1] == {"id": "north-3", "building": "North", "floor": "3"}
