@@ -9,10 +9,11 @@ and instant only fills what the first left empty.
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from detection.quantities import COLUMNS
+from detection.quantities import COLUMN_INDEX, COLUMNS
 from storage import state
 from storage.database_file import DatabaseFile
 from storage.sqlite import migrate, schema_scripts, transaction
@@ -49,15 +50,26 @@ _LATEST_ROWS = 12
 _PAGE = 5_000
 _SQL = {"mean": "avg", "min": "min", "max": "max"}
 _ALL = ("sensor", "time", "received", *COLUMNS, "events", "faults", "flags")
-_UPSERT = (
-    f"INSERT INTO reading ({', '.join(_ALL)}) VALUES ({', '.join('?' * len(_ALL))})"  # noqa: S608 - names from the table of quantities
-    " ON CONFLICT (sensor, time) DO UPDATE SET "
-    + ", ".join(f"{c} = coalesce({c}, excluded.{c})" for c in _ALL[3:-1])  # flags are of the first
-)
+_MOST_SHAPES: Final = 16
+"""Sets of quantities in a batch that have a statement of their own, since each value to bind costs.
+Where there are more, or one moment comes twice, so that the order counts, all have one statement.
+"""
 _SENSORS: Final = "SELECT id, name FROM sensor"
 _OF_SENSOR: Final = "sensor = (SELECT id FROM sensor WHERE name = ?)"
 _SQL_TYPE: Final = {float: "REAL", str: "TEXT"}
 _RECORDS_SCRIPTS: Final = schema_scripts(__package__, "records")
+
+
+@lru_cache(maxsize=256)
+def _upsert(quantities: tuple[str, ...]) -> str:
+    """Return the statement that stores readings of these quantities."""
+    rest = (*quantities, "events", "faults")
+    names = ("sensor", "time", "received", *rest, "flags")  # flags are of the first
+    return (
+        f"INSERT INTO reading ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608 - names from the table of quantities
+        " ON CONFLICT (sensor, time) DO UPDATE SET "
+        + ", ".join(f"{name} = coalesce({name}, excluded.{name})" for name in rest)
+    )
 
 
 def _insert(table: Measurement) -> str:
@@ -113,18 +125,17 @@ class SqliteSeries(DatabaseFile):
             nonlocal known
             if not known or self.repairs != repairs:
                 known = {name: i for i, name in tx.execute("SELECT id, name FROM sensor")}
-            rows = [
-                (
-                    _sensor_id(tx, known, r.sensor),
-                    to_ns(r.time),
-                    r.received,
-                    *map(r.values.get, COLUMNS),
-                    *(" ".join(words) or None for words in (r.events, r.faults, r.flags)),
-                )
-                for r in readings
-            ]
-            tx.executemany(_UPSERT, rows)
-            rollup.mark(tx, ((known[r.sensor], to_ns(r.time)) for r in readings))
+            shapes: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+            for r in readings:
+                row = _row(_sensor_id(tx, known, r.sensor), r, r.values.values())
+                shapes.setdefault(tuple(r.values), []).append(row)
+            moments = {row[:2] for rows in shapes.values() for row in rows}
+            if len(moments) < len(readings) or len(shapes) > _MOST_SHAPES or not _known(shapes):
+                wide = [_row(known[r.sensor], r, map(r.values.get, COLUMNS)) for r in readings]
+                shapes = {COLUMNS: wide}
+            for quantities, rows in shapes.items():
+                tx.executemany(_upsert(quantities), rows)
+            rollup.mark(tx, moments)
             if cursor is not None:
                 state.set_cursor(tx, _CONSUMER, cursor)
 
@@ -281,6 +292,22 @@ class SqliteSeries(DatabaseFile):
     def count(self) -> int:
         """Return the number of stored readings."""
         return int(self.rows("SELECT count(*) FROM reading")[0][0])
+
+
+def _known(shapes: Iterable[tuple[str, ...]]) -> bool:
+    return COLUMN_INDEX.keys() >= set().union(*shapes)
+
+
+def _row(sensor: int, reading: Reading, values: Iterable[float | None]) -> tuple[Any, ...]:
+    return (
+        sensor,
+        to_ns(reading.time),
+        reading.received,
+        *values,
+        " ".join(reading.events) or None,
+        " ".join(reading.faults) or None,
+        " ".join(reading.flags) or None,
+    )
 
 
 def _sensor_id(connection: sqlite3.Connection, known: dict[str, int], name: str) -> int:

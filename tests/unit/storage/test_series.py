@@ -5,6 +5,8 @@ import sqlite3
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detection.quantities import COLUMNS, QUANTITIES
 from storage.errors import SchemaTooNewError, StorageUnavailableError
@@ -156,3 +158,34 @@ def test_a_newer_file_is_refused(tmp_path):
 def test_time_is_kept_to_the_microsecond():
     assert to_ns(1_790_000_000.123456) == 1_790_000_000_123_456_000
     assert to_ns(-1.5) == -1_500_000_000
+
+
+BATCH = st.lists(
+    st.builds(
+        Reading,
+        st.sampled_from("ab"),
+        st.integers(0, 40).map(lambda k: T + k),
+        st.floats(T, T + 100),
+        st.dictionaries(st.sampled_from(["rh", "pm25", "temp", "n05"]), st.floats(0, 9)),
+        st.sampled_from([(), ("tamper",)]),
+        st.sampled_from([(), ("rh",)]),
+        st.sampled_from([(), ("late", "retained")]),
+    ),
+    max_size=40,
+)
+
+
+@given(BATCH)
+def test_a_batch_stores_what_its_readings_store_one_by_one(batch):
+    found = []
+    for parts in ([batch], [[reading] for reading in batch]):
+        with SqliteSeries(":memory:") as series:
+            for part in parts:
+                series.write(part, 1)
+            found.append(series.between(0, 4e9))
+    assert found[0] == found[1]
+
+
+def test_quantities_of_a_newer_program_are_left_out(series):
+    series.write([Reading("a", T, T, {"rh": 4.0, "radon": 9.0})], 1)
+    assert series.latest()["a"].values == {"rh": 4.0}
