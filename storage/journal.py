@@ -4,6 +4,9 @@
 `synchronous=FULL`, so the bytes were fsynced. Only then may anyone acknowledge. Every offset that
 was ever given out holds a reading, or a `gap` has the reason (`storage.backup` checks this).
 
+Consumers read behind each other what was committed a moment ago: `Journal` remembers the newest
+readings, so that each is encoded once and rarely decoded. What is not durable is never in there.
+
 Format: one row a reading: `offset` (strictly increasing, never reused), `received` (Unix seconds),
 `crc` (CRC-32 of the body) and `body` (MessagePack of `storage.reading.Reading`). Dead letters are
 committed with the readings of the same group, so each message has exactly one durable outcome.
@@ -124,11 +127,16 @@ def last_offset(connection: sqlite3.Connection) -> int:
 class Journal(DatabaseFile):
     """The journal in one SQLite file (``":memory:"`` for one that is not kept).
 
-    `corrupt_records` counts the records quarantined since the start.
+    `corrupt_records` counts the records quarantined since the start. The newest readings that it
+    committed itself, at least `remembered` of them if there are, are read from memory.
     """
 
-    def __init__(self, path: Path | str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, path: Path | str, clock: Callable[[], float] = time.time, remembered: int = 0
+    ) -> None:
         self.path = path
+        self._remembered = remembered
+        self._recent: list[JournalEntry] = []  # without gaps; grows, and is replaced by another
         self.corrupt_records = 0
         self._newest = 0  # offset, so that a rebuilt file does not fall behind its consumers
         self._clock = clock
@@ -152,14 +160,31 @@ class Journal(DatabaseFile):
                 self._write_dead_letters(tx, dead_letters)
             return last_offset(tx)
 
-        self._newest = self.change(append)
-        return self._newest
+        last = self._newest = self.change(append)
+        if self._remembered and readings:
+            first = last - len(readings) + 1
+            self._remember([JournalEntry(first + k, r) for k, r in enumerate(readings)])
+        return last
+
+    def _remember(self, entries: Sequence[JournalEntry]) -> None:
+        recent = self._recent
+        if recent and recent[-1].offset + 1 != entries[0].offset:
+            recent = []
+        if len(recent) > 2 * self._remembered:
+            recent = recent[-self._remembered :]
+        recent.extend(entries)
+        self._recent = recent
 
     def read(self, after: int, limit: int) -> tuple[list[JournalEntry], int]:
         """Return up to `limit` entries behind an offset, and the cursor to continue behind.
 
         Corrupt records are left out and quarantined; the cursor is past them and past gaps.
         """
+        recent = self._recent
+        if recent and recent[0].offset <= after + 1 <= recent[-1].offset + 1:
+            at = after + 1 - recent[0].offset
+            found = recent[at : at + limit]
+            return found, (found[-1].offset if found else after)
         rows = self._rows(after, limit)
         if not rows and (last := self.last_offset()) > after:
             rows = self._rows(after, limit)  # unless they came since, there are none up to `last`
@@ -227,6 +252,7 @@ class Journal(DatabaseFile):
                 self._add_gap(tx, last + 1, offset, "lost")
 
         self.change(skip)
+        self._recent = []
 
     def tail(self, count: int) -> list[Reading]:
         """Return the newest `count` readings in order, to rebuild the duplicate window."""
@@ -274,7 +300,10 @@ class Journal(DatabaseFile):
                 self._add_gap(tx, max(min_cursor, known) + 1, upto, "unread")
             return Pruned(n, unread, before - self._size(tx))
 
-        return self.change(delete)
+        pruned = self.change(delete)
+        if self._recent and self.first_offset() > self._recent[0].offset:
+            self._recent = []
+        return pruned
 
     def bytes_used(self) -> int:
         """Size of what the file holds; deleted rows leave room in it that is used again."""

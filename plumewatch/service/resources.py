@@ -10,7 +10,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from alerts.consumer.detection_consumer import CONSUMER
 from plumewatch.config.paths import DataPaths
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from plumewatch.config.model import PlumewatchConfig
 
 T = TypeVar("T")
+
+_REMEMBERED: Final = 10_000
+"""Newest readings that consumers get without reading and decoding the journal, some 10 MB."""
 
 
 @dataclass(slots=True)
@@ -81,7 +84,7 @@ class Resources:
         )
         self._threads.append(ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="plumewatch-send"))
         self.run_until_stored = RunUntilStored(self.in_detector, self.paths.state)
-        self.journal = Journal(self.paths.journal, clock)
+        self.journal = Journal(self.paths.journal, clock, _REMEMBERED)
         self.series = series_of(config, self.paths)
         self.send_readings = partial(_run_in, self._threads[-1], self.series.add)
 

@@ -11,6 +11,8 @@ import zlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from storage import journal as module
 from storage.errors import SchemaTooNewError, StorageError, StorageUnavailableError
@@ -362,3 +364,46 @@ def test_readers_in_threads_see_whole_groups(journal, make_readings):
     thread.join(20)
     assert not failed
     assert seen == list(range(300))
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("commit"), st.integers(0, 6)),
+            st.tuples(st.just("skip"), st.integers(1, 40)),
+            st.tuples(st.just("prune"), st.integers(0, 300)),
+            st.tuples(st.just("read"), st.integers(0, 40)),
+        ),
+        max_size=30,
+    ),
+    st.integers(1, 5),
+)
+def test_what_is_remembered_is_what_is_on_the_disk(operations, remembered):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.db"
+        with Journal(path, remembered=remembered) as journal, Journal(path) as disk:
+            for what, n in operations:
+                if what == "commit":
+                    last = journal.last_offset()
+                    journal.commit(
+                        [Reading("s", last + k, last + k, {"rh": 4.0}) for k in range(n)]
+                    )
+                elif what == "skip":
+                    journal.continue_behind(n)
+                elif what == "prune":
+                    journal.prune(min_cursor=0, received_before=0.0, excess_bytes=n, spare=n)
+                for limit in (1, 3, 50):
+                    assert journal.read(n, limit) == disk.read(n, limit)
+
+
+def test_a_disk_that_refuses_leaves_nothing_to_remember(path, make_readings, monkeypatch):
+    with Journal(path, remembered=10) as journal:
+        journal.commit(make_readings(2))
+
+        def full(_):
+            raise StorageUnavailableError("disk full")
+
+        monkeypatch.setattr(journal, "change", full)
+        with pytest.raises(StorageUnavailableError):
+            journal.commit(make_readings(1))
+        assert journal.read(2, 10) == ([], 2)
