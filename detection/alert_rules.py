@@ -44,6 +44,8 @@ _INTERVAL, _VOC_MAX, _RH_RISE = (FACTS.index(k) for k in ("interval_s", "voc_max
 FAINT_UG_M3: Final = 8.0
 """A pulse that has brought less is not alerted. In an ordinary room most plumes are that small, and
 what vaping left of them, two readings do not tell."""
+FAINT_SHARE: Final = 0.2
+"""Nor one of a smaller share of what was in the air before: particle sensors err in proportion."""
 CLEAR: Final = dict.fromkeys(range(len(KINDS)), 0.7) | {SMOKE: 0.85}
 """Probability from which another kind is clear, and seconds an episode must have lasted."""
 CLEAR_AFTER_S: Final = dict.fromkeys(range(len(KINDS)), 60.0) | {SMOKE: 120.0}
@@ -66,6 +68,13 @@ def is_early(episodes: Episodes, f: Floats) -> Flags:
     enough = np.where(interval <= _OFTEN_S, _READINGS_OFTEN, _READINGS)
     agrees = (f[:, _VOC_MAX] > _AGREES_VOC) | (f[:, _RH_RISE] > _AGREES_RH)
     flags: Flags = (episodes["readings"] < enough) & ~(agrees & (interval >= _RARE_S))
+    return flags
+
+
+def is_faint(episodes: Episodes) -> Flags:
+    """Return whether a pulse brings too little to be alerted."""
+    least = np.maximum(FAINT_UG_M3, FAINT_SHARE * episodes["pulse_base"])
+    flags: Flags = episodes["peak"] < least
     return flags
 
 

@@ -391,12 +391,9 @@ class Detector:
         if alerted.any():
             alerted &= time - episode["peak_at"][due] >= alert_rules.THC_FROM_S
             episode["thc_log_odds"][due[alerted]] = self._model.thc_score(f[alerted])
+        judged = episode[due]
         passes: Flags = score >= self._model.level + self.thresholds.offset(rows)
-        return (
-            passes
-            & (episode["peak"][due] >= alert_rules.FAINT_UG_M3)
-            & ~alert_rules.is_early(episode[due], f)
-        )
+        return passes & ~alert_rules.is_faint(judged) & ~alert_rules.is_early(judged, f)
 
     def _end_sessions(self, here: _Round) -> None:
         """End vaping that has not been seen for a while, though other things go on in the room.

@@ -135,11 +135,15 @@ def test_onset_is_that_of_the_session_of_puffs_and_of_the_puff_where_it_is_maske
     assert [(e.onset, e.masked) for e in vape] == [(onset, spray)]
 
 
-@pytest.mark.parametrize(("peak", "expected"), [(6.5, 0), (10.0, 1)])
-def test_a_faint_plume_is_not_alerted_however_sure_the_model(peak, expected):
+@pytest.mark.parametrize(
+    ("before", "peak", "expected"),
+    [(0.0, 6.5, 0), (0.0, 10.0, 1), (200.0, 30.0, 0), (200.0, 60.0, 1)],
+)
+def test_a_faint_plume_is_not_alerted_however_sure_the_model(before, peak, expected):
     detector = Detector(Model("sure", vape=(of_one_fact("age_s", -1.0, 9.0),)))
     detector.sensor_row("s")
     time, values = clean(300)
+    values[:, [PM25, PM1, PM10]] += before
     values[200:230, [PM25, PM1, PM10]] += peak
     events = detector.step(batch_of(time, values))
     vape = [e for e in events if e.kind is EventKind.VAPE and e.phase is EventPhase.ALERTED]
