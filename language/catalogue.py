@@ -30,6 +30,7 @@ _METHODS: Final = (
     ("**/static/*.js", "javascript"),
     ("figures.toml", "language.catalogue:labels"),
     ("words.toml", "language.catalogue:labels"),
+    ("columns.toml", "language.catalogue:meanings"),
 )
 _KEYWORDS: Final = {
     "_": None,
@@ -62,6 +63,15 @@ def labels(
             label = entry[0] if isinstance(entry, list) else entry
             if isinstance(label, str):
                 yield 0, "mark", label, []
+
+
+def meanings(
+    file: IO[bytes], *_: object, **_options: object
+) -> Iterator[tuple[int, str, str, list[str]]]:
+    """Extract what the columns of tables mean, for Babel."""
+    for table in tomllib.loads(file.read().decode()).values():
+        for _type, meaning in table.values():
+            yield 0, "mark", meaning, []
 
 
 def collected() -> Catalog:

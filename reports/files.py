@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
 
-from language.messages import _
+from language.messages import _, gettext
 from reports import tables
 from reports.documents import html, pdf
 from reports.summary import summary, words_of
@@ -202,7 +202,7 @@ def _add_table(book: Any, sheet: Sheet, title: str) -> None:
     about = book.add_worksheet("about")
     about.set_column(0, 0, 30)
     about.set_column(1, 1, 90)
-    lines = [*sheet.about.items(), *((c.name, c.about) for c in sheet.columns)]
+    lines = [*sheet.about.items(), *((c.name, gettext(c.about)) for c in sheet.columns)]
     for row, (name, text) in enumerate(lines):
         about.write_string(row, 0, name, bold)
         about.write_string(row, 1, inert(str(text)))

@@ -251,7 +251,8 @@ def _periods(facts: Facts) -> Grid:
             for room, cells in found.cells.items()
         ),
         _(
-            "Counts below %(least)d are not published, so that none identifies a student.",
+            "Counts of a room below %(least)d in a period are not published, so that none"
+            " identifies a student.",
             least=LEAST,
         )
         + (" " + _("The %(n)d rooms with most.", n=_DRAWN) if len(found.cells) > _DRAWN else ""),

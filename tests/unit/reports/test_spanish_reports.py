@@ -13,6 +13,7 @@ from language.messages import speaking
 from plumewatch.config.load import load
 from plumewatch.report_request import ReportRequest, gather_facts, make_report
 from reports.summary import summary
+from reports.tables import COLUMNS
 from reports.view import letter, summary_view
 from tests.support.leftovers import leftovers, of_page
 from tests.support.school_year import moment
@@ -73,6 +74,17 @@ def test_every_document_is_made_in_spanish(config, tmp_path, name, kind):
         assert sheets[0] == "Cifras principales"
         assert len(sheets) == len(set(sheets))
         assert english(" ".join(sheets[:-2])) == set()
+
+
+@pytest.mark.parametrize("name", ["summary", "incidents", "response", "sensors"])
+def test_a_workbook_explains_its_columns_in_spanish(config, tmp_path, name):
+    path = tmp_path / "report.xlsx"
+    make_report(config, replace(WEEK, name=name, kind="xlsx", out=path), NOW)
+    explained = {column.about for column in COLUMNS[name]}
+    with zipfile.ZipFile(path) as book:
+        text = "".join(book.read(part).decode() for part in book.namelist() if "xml" in part)
+    same = {"id"}  # the same word in both languages, or the name of a column
+    assert {about for about in explained if f">{about}<" in text} - same == set()
 
 
 def test_machine_formats_stay_as_they_are(config, write, tmp_path):
