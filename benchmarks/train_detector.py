@@ -1,6 +1,6 @@
 """Make the detector's model file from restroom worlds and real recordings.
 
-Usage: make train ARGS="[--leave-one-out] [--without WORLD] [--seeds 6] [--grow-school]"
+Usage: make train ARGS="[--leave-one-out] [--without WORLD] [--seeds 12] [--grow-school]"
 
 Every world of `sensor_sim.worlds.WORLDS` is simulated, the detector reads it, and the moments at
 which it judges become lessons, labeled by the world's truth. Simulated puffs on real recordings,
@@ -24,9 +24,8 @@ and the forests of kinds and of THC, grown on `school`, are the same in all of t
 Reproducible: the same arguments and `--school-from` on the same kind of processor and with the same
 libraries give the same files, byte for byte. Simulations and fits have fixed seeds, and every
 process uses one thread. On another processor sums of torch and scikit-learn may round differently,
-and the fits then differ slightly. The shipped file was made by the same settings, step by step,
-from 4 to 6 runs of each world, three of which were programs of their own then. A run here makes a
-model like it, not its bytes.
+and the fits then differ slightly. The shipped file was made with `--leave-one-out --seeds 6`, the
+lessons of `filaments` from a state of that world a few lines older.
 
 Each stage keeps its results in the folder of `--lessons`, and a run that was cut short goes on from
 there. Lessons of other facts are made anew. After a change of the simulator, the recordings or of
@@ -125,7 +124,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=12, help="runs of each world")
     parser.add_argument("--rooms", type=int, default=16)
     parser.add_argument("--hours", type=float, default=24.0)
-    parser.add_argument("--version", default="plume-6")
+    parser.add_argument("--version", default="plume-7")
     parser.add_argument("--level", type=float, default=0.0, help="log-odds that alert")
     parser.add_argument(
         "--without",
