@@ -6,12 +6,9 @@ plumewatch=${PLUMEWATCH:-/opt/plumewatch/bin/plumewatch}
 files=${GRAFANA_FILES:-/grafana}
 account=${INFLUX_ACCOUNT:-/influx}/token
 reader=$files/influx-reader
-config=$(mktemp)
-trap 'rm -f "$config"' EXIT
+admin=${INFLUX_ADMIN:-/run/secrets/influx-token} # which the service's container does not have
 
-# The administrator's token, which only this container has.
-sed 's#^token_file = .*#token_file = "/run/secrets/influx-token"#' "$PLUMEWATCH_CONFIG" >"$config"
-set -- storage setup --config "$config"
+set -- storage setup --config "$PLUMEWATCH_CONFIG" --admin-token-file "$admin"
 [ -s "$reader" ] || set -- "$@" --reader-file "$reader"
 [ -s "$account" ] || set -- "$@" --service-file "$account"
 "$plumewatch" "$@"

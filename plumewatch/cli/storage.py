@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from ingest.files.readings_import import Imported, LeftOut
     from storage.timeseries import Series
-    from storage.timeseries.influx_http import InfluxSettings
 
 app = typer.Typer()
 export_app = group("Stored records, as files.")
@@ -46,7 +45,12 @@ _SHOWN: Final = 20
 _AVERAGES_BACK_S: Final = 3 * 86_400.0
 
 
-@command(storage_app, "setup", "plumewatch storage setup --reader-file deploy/influx-reader")
+@command(
+    storage_app,
+    "setup",
+    "plumewatch storage setup --reader-file deploy/influx-reader",
+    "plumewatch storage setup --admin-token-file admin --service-file secrets/influx-token",
+)
 def storage_setup(
     config: ConfigOption = CONFIG,
     reader_file: Annotated[
@@ -56,18 +60,31 @@ def storage_setup(
         Path | None,
         Option(help="Make an account that may read and write readings alone; file for its secret."),
     ] = None,
+    admin_token_file: Annotated[
+        Path | None,
+        Option(help="Administrator's token or password, used once instead of the configured one."),
+    ] = None,
+    admin_token_env: Annotated[str, Option(help="Environment variable to read it from.")] = "",
+    admin_username: Annotated[str, Option(help="Administrator's name on a 1.x.")] = "",
     *,
     as_json: JsonOption = False,
 ) -> None:
     """Set up retention and averages where the configuration says readings are stored."""
+    from plumewatch.cli.setup.influx import new_secret_files
+    from plumewatch.config.secrets import secret_from
     from plumewatch.config.timeseries_settings import influx_settings, retention_of
-    from storage.timeseries.influx_http import InfluxHttp
-    from storage.timeseries.influx_setup import set_up
+    from storage.timeseries.influx_setup import provided
 
     site, printer = Site.load(config), Printer(as_json=as_json)
-    settings, retention = influx_settings(site.config), retention_of(site.config)
-    if settings is None:
-        if reader_file is not None or service_file is not None:
+    retention = retention_of(site.config)
+    secret = None
+    if admin_token_file or admin_token_env:
+        secret = secret_from("admin_token", file=admin_token_file, env=admin_token_env).reveal()
+    admin = influx_settings(site.config, admin_username, secret)
+    files = {True: service_file, False: reader_file}
+    paths = {writes: path for writes, path in files.items() if path is not None}
+    if admin is None:
+        if paths or secret is not None:
             raise UsageError("the embedded store is a file and has no accounts")
         printer.say(
             f"readings are kept in {site.paths.series} for {retention.raw_days} days, averages of"
@@ -80,33 +97,23 @@ def storage_setup(
         )
         return
     last = ""
-    with progress("setting up", 1.0) as update:
-        for sentence, share in set_up(InfluxHttp(settings), retention, time.time()):
+    with (
+        progress("setting up", 1.0) as update,
+        new_secret_files(paths.values()),
+    ):
+
+        def on_step(sentence: str, share: float) -> None:
+            nonlocal last
             update(completed=share)
             if sentence != last:
                 printer.say(sentence, done=sentence)
             last = sentence
-    for file, writes in ((reader_file, False), (service_file, True)):
-        if file is not None:
-            _make_account(settings, file, printer, writes=writes)
 
-
-def _make_account(settings: InfluxSettings, path: Path, printer: Printer, *, writes: bool) -> None:
-    """Make an account of the store, and write its secret, for its owner only."""
-    from storage.timeseries.influx_http import InfluxHttp
-    from storage.timeseries.influx_setup import make_account
-
-    try:
-        path.touch(mode=0o600, exist_ok=False)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; the secret needs a new file") from error
-    try:
-        secret, sentence = make_account(InfluxHttp(settings), writes=writes)
-        path.write_text(f"{secret}\n", encoding="utf-8")
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    printer.say(f"{sentence}; its secret is in {path}", done=sentence, secret_file=path)
+        with provided(admin, retention, time.time(), list(paths), on_step) as accounts:
+            for writes, account in accounts.items():
+                paths[writes].write_text(f"{account.secret}\n", encoding="utf-8")
+    for path in paths.values():
+        printer.say(f"its secret is in {path}", secret_file=path)
 
 
 @command(storage_app, "retry", "plumewatch storage retry")

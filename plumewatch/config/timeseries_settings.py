@@ -19,21 +19,25 @@ _MARGIN_S: Final = 86_400.0
 """Readings are deleted by whole quarters of an hour, also while they are being copied."""
 
 
-def influx_settings(config: PlumewatchConfig) -> InfluxSettings | None:
+def influx_settings(
+    config: PlumewatchConfig, username: str = "", secret: str | None = None
+) -> InfluxSettings | None:
     """Return how to reach the InfluxDB; None for the embedded SQLite.
 
-    Raises `ConfigError` if the token cannot be read.
+    With a `secret` its own is not read. Raises `ConfigError` if it cannot be read.
     """
     influx = config.timeseries
     if not influx.url:
         return None
-    token = read_secret(config, "timeseries.token")
+    if secret is None:
+        token = read_secret(config, "timeseries.token")
+        username, secret = influx.username, "" if token is None else token.reveal()
     return InfluxSettings(
         influx.url.rstrip("/"),
         influx.database,
         org=influx.org,
-        username=influx.username,
-        secret="" if token is None else token.reveal(),
+        username=username,
+        secret=secret,
         ca_file=influx.ca_file,
     )
 

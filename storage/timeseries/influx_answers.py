@@ -58,6 +58,7 @@ _TOO_OLD: Final = (
 )
 _ANY: Final[frozenset[int]] = frozenset()
 _RULES: Final[tuple[tuple[Meaning, frozenset[int], str], ...]] = (
+    (Meaning.NO_RIGHT, frozenset({401}), "(read|write):.* is unauthorized"),
     (Meaning.TOKEN, frozenset({401}), ".*"),
     (
         Meaning.NO_WRITE,
@@ -112,7 +113,10 @@ _BY_TOKEN: Final = {
 }
 """InfluxQL of 2.x calls missing what the token may not read."""
 _SETUP: Final = "`plumewatch storage setup`"
-_ACCOUNT: Final = "`plumewatch storage setup --service-file FILE` makes an account that has it"
+_ACCOUNT: Final = (
+    "`plumewatch storage setup --admin-token-file FILE --service-file FILE` makes an account that"
+    " has it"
+)
 
 
 def meaning_of(status: int, message: str) -> Meaning | None:

@@ -1,21 +1,28 @@
-"""Retention on the server, set up once and again after every change.
+"""Database, retention and accounts on the server, set up once and again after every change.
 
 1.x: the default retention policy gets the length of readings, two more keep the averages. 2.x:
 three buckets (``NAME``, ``NAME/m1``, ``NAME/m15``), mapped so that InfluxQL sees them as policies
-of one database. 3: three databases of these names. The service makes the averages
-(`storage.timeseries.rollup`); here those of existing readings are made, and the continuous queries
-and tasks are removed that made them in earlier versions. A database with data of others is left
-alone: a shorter retention would delete it.
+of one database, in an organization that is made if there is none of its name. 3: three databases of
+these names. The service makes the averages (`storage.timeseries.rollup`); here those of existing
+readings are made, and the continuous queries and tasks are removed that made them in earlier
+versions. A database with data of others is left alone: a shorter retention would delete it.
+
+`provided` is the one way in: with an administrator's rights it makes all this and accounts, tries
+the accounts, and removes what it made if anything fails.
 """
 
 from __future__ import annotations
 
+import logging
 import math
+import random
 import secrets
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from storage.errors import BatchRefusedError, StorageUnavailableError
+from storage.errors import BatchRefusedError, StorageError, StorageUnavailableError
 from storage.timeseries.influx_answers import Meaning
 from storage.timeseries.influx_http import InfluxHttp, quoted
 from storage.timeseries.line_protocol import QUARANTINE, READING
@@ -24,29 +31,135 @@ from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
 from storage.timeseries.rollup import LEVELS, filled_quarters, fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from influxdb_client import Bucket, Task
+    from influxdb_client import Bucket, InfluxDBClient, Task
 
+    from storage.timeseries.influx_http import InfluxSettings
     from storage.timeseries.resolution import Retention
 
+log = logging.getLogger(__name__)
+
 _DAY_S: Final = 86_400
+_TRIAL: Final = "plumewatch_trial"
 _OURS: Final = frozenset(
-    {READING, QUARANTINE, *MEASUREMENTS, *(level.measurement for level in LEVELS)}
+    {READING, QUARANTINE, _TRIAL, *MEASUREMENTS, *(level.measurement for level in LEVELS)}
 )
 _SECRET_BYTES: Final = 24
 _MAY: Final = ("may read", "may read and write")
 
 
-def set_up(http: InfluxHttp, retention: Retention, now: float) -> Iterator[tuple[str, float]]:
+class Account(NamedTuple):
+    """An account: its name (1.x), its token or password, and what it may do."""
+
+    username: str
+    secret: str
+    about: str
+
+
+@contextmanager
+def provided(
+    admin: InfluxSettings,
+    retention: Retention,
+    now: float,
+    wanted: Sequence[bool],
+    on_step: Callable[[str, float], None],
+) -> Iterator[dict[bool, Account]]:
+    """Set the server up by an administrator's rights, and yield the accounts that it made.
+
+    `wanted` and the keys of the result say whether the account writes: that of the service does,
+    that of dashboards only reads. A point is written and read back through them, or without
+    accounts as the administrator. If that or the body of the context fails, what was made is
+    removed again. Raises `StorageUnavailableError` with what is not possible.
+    """
+    http = InfluxHttp(admin)
+    try:
+        with ExitStack() as undo:
+            for sentence, share in set_up(http, retention, now, undo):
+                on_step(sentence, share)
+            made = {writes: make_account(http, undo, writes=writes) for writes in wanted}
+            for account in made.values():
+                on_step(account.about, 1.0)
+            _try_accounts(http, made)
+            on_step("a point was written and read back", 1.0)
+            yield made
+            undo.pop_all()
+    except BatchRefusedError as error:
+        raise StorageUnavailableError(str(error)) from error
+    finally:
+        http.close()
+
+
+def _try_accounts(http: InfluxHttp, accounts: dict[bool, Account]) -> None:
+    """Write a point as the service, and read it back through every account, in each place."""
+    settings = http.settings
+    clients = {
+        writes: InfluxHttp(replace(settings, username=account.username, secret=account.secret))
+        for writes, account in accounts.items()
+    }
+    service, value = clients.get(True, http), random.getrandbits(30)
+    try:
+        for policy in ("", *(level.name for level in LEVELS)):
+            service.write(f"{_TRIAL} value={value}".encode(), policy)
+            for client in (service, *clients.values()):
+                place = client.place(_TRIAL, policy)
+                found = client.query(f'SELECT last("value") FROM {place}', policy)  # noqa: S608 - names of ours
+                if [row[1] for series in found for row in series["values"]] != [value]:
+                    raise StorageUnavailableError(
+                        f"{settings.url}: a point that was written to {settings.database!r}"
+                        " is not found there"
+                    )
+    finally:
+        for client in clients.values():
+            client.close()
+        _remove_trial(http)
+
+
+def _remove_trial(http: InfluxHttp) -> None:
+    """Delete the point; an InfluxDB 3 keeps it as long as readings."""
+    if http.server().major == 1:
+        statement = f'DROP MEASUREMENT "{_TRIAL}"'
+        _undo("the trial point", partial(http.query, statement, change=True))
+    if http.server().major == 2:
+
+        def delete(client: InfluxDBClient) -> None:
+            for bucket in _places(http):
+                client.delete_api().delete(
+                    "1970-01-01T00:00:00Z",
+                    "2100-01-01T00:00:00Z",
+                    f'_measurement="{_TRIAL}"',
+                    bucket=bucket,
+                    org=http.settings.org,
+                )
+
+        _undo("the trial point", partial(http.on_client, delete))
+
+
+def _undo(what: str, work: Callable[[], object]) -> None:
+    try:
+        work()
+    except StorageError as error:
+        log.warning("%s could not be removed again: %s", what, error)
+
+
+def _places(http: InfluxHttp) -> list[str]:
+    """Return the names of the buckets (2.x) or databases (3)."""
+    name = http.settings.database
+    return [name, *(f"{name}/{level.name}" for level in LEVELS)]
+
+
+def set_up(
+    http: InfluxHttp, retention: Retention, now: float, undo: ExitStack | None = None
+) -> Iterator[tuple[str, float]]:
     """Make database, retention and averages, as far as they are missing.
 
-    Yields what was done, and the progress from 0 to 1. Needs the right to change things. Raises
-    `StorageUnavailableError` with what is not possible.
+    Yields what was done, and the progress from 0 to 1; `undo` gets what removes what was made.
+    Needs the right to change things. Raises `StorageUnavailableError` with what is not possible.
     """
+    undo = undo or ExitStack()
     try:
         major = http.server().major
-        yield from (_set_up_1, _set_up_2, _set_up_3)[major - 1](http, retention)
+        yield from (_set_up_1, _set_up_2, _set_up_3)[major - 1](http, retention, undo)
         yield from _fold_existing(http, retention, now)
     except BatchRefusedError as error:
         raise StorageUnavailableError(str(error)) from error
@@ -114,9 +227,15 @@ def _tasks(http: InfluxHttp) -> list[Task]:
     )
 
 
-def _set_up_1(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, float]]:
+def _set_up_1(
+    http: InfluxHttp, retention: Retention, undo: ExitStack
+) -> Iterator[tuple[str, float]]:
     name = http.settings.database
+    known = {row[0] for s in http.query("SHOW DATABASES") for row in s.get("values") or ()}
     http.query(f'CREATE DATABASE "{name}"', change=True)
+    if name not in known:
+        drop = partial(http.query, f'DROP DATABASE "{name}"', change=True)
+        undo.callback(_undo, f"database {name!r}", drop)
     yield f"database {name!r}", 0.0
     found = {row[0] for s in http.query("SHOW MEASUREMENTS") for row in s["values"]}
     if found - _OURS:
@@ -150,15 +269,30 @@ def _policy(http: InfluxHttp, verb: str, policy: str, days: int) -> None:
     )
 
 
-def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, float]]:
-    name = http.settings.database
-    org_id = organization(http)
-    bucket = _bucket(http, org_id, name, retention.raw_days)
+def _set_up_2(
+    http: InfluxHttp, retention: Retention, undo: ExitStack
+) -> Iterator[tuple[str, float]]:
+    name, org = http.settings.database, http.settings.org
+    try:
+        org_id = organization(http)
+    except StorageUnavailableError as error:
+        if error.meaning != Meaning.NO_ORG:
+            raise
+        org_id = http.on_client(
+            lambda client: client.organizations_api().create_organization(org).id
+        )
+        remove = partial(
+            http.on_client,
+            lambda client: client.organizations_api().delete_organization(org_id),
+        )
+        undo.callback(_undo, f"organization {org!r}", remove)
+        yield f"organization {org!r} is made", 0.0
+    bucket = _bucket(http, undo, org_id, name, retention.raw_days)
     _map(http, org_id, bucket, "autogen")
     yield f"bucket {name!r}, readings are kept for {retention.raw_days} days", 0.0
     for level in LEVELS:
         days = round(retention.keep_s(level) / _DAY_S)
-        bucket = _bucket(http, org_id, f"{name}/{level.name}", days)
+        bucket = _bucket(http, undo, org_id, f"{name}/{level.name}", days)
         _map(http, org_id, bucket, level.name)
         yield f"averages of {level.step_s // 60} min are kept for {days} days", 0.0
     tasks = _tasks(http)
@@ -199,7 +333,7 @@ def find_bucket(http: InfluxHttp, org_id: str, name: str) -> Bucket | None:
     return found.buckets[0] if found.buckets else None
 
 
-def _bucket(http: InfluxHttp, org_id: str, name: str, days: int) -> Bucket:
+def _bucket(http: InfluxHttp, undo: ExitStack, org_id: str, name: str, days: int) -> Bucket:
     from influxdb_client import BucketRetentionRules, PostBucketRequest  # noqa: PLC0415
 
     rules = [BucketRetentionRules(type="expire", every_seconds=days * _DAY_S)]
@@ -207,7 +341,10 @@ def _bucket(http: InfluxHttp, org_id: str, name: str, days: int) -> Bucket:
         found.retention_rules = rules
         return http.on_client(lambda client: client.buckets_api().update_bucket(found))
     wanted = PostBucketRequest(name=name, org_id=org_id, retention_rules=rules)
-    return http.on_client(lambda client: client.buckets_api().create_bucket(bucket=wanted))
+    made = http.on_client(lambda client: client.buckets_api().create_bucket(bucket=wanted))
+    remove = partial(http.on_client, lambda client: client.buckets_api().delete_bucket(made.id))
+    undo.callback(_undo, f"bucket {name!r}", remove)
+    return made
 
 
 def _map(http: InfluxHttp, org_id: str, bucket: Bucket, policy: str) -> None:
@@ -235,7 +372,9 @@ def _map(http: InfluxHttp, org_id: str, bucket: Bucket, policy: str) -> None:
     http.on_client(lambda client: DBRPsService(client.api_client).post_dbrp(wanted))
 
 
-def _set_up_3(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, float]]:
+def _set_up_3(
+    http: InfluxHttp, retention: Retention, undo: ExitStack
+) -> Iterator[tuple[str, float]]:
     name = http.settings.database
     for level in (None, *LEVELS):
         days = round(retention.keep_s(level) / _DAY_S)
@@ -243,6 +382,8 @@ def _set_up_3(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, flo
         wanted = {"db": database, "retention_period": f"{days}d"}
         try:
             http.configure("POST", wanted)
+            remove = partial(http.configure, "DELETE", {"db": database})
+            undo.callback(_undo, f"database {database!r}", remove)
             outcome = f"kept for {days} days"
         except BatchRefusedError as error:
             if level is None or "invalid character" not in str(error):
@@ -259,18 +400,17 @@ def _set_up_3(http: InfluxHttp, retention: Retention) -> Iterator[tuple[str, flo
         yield f"database {database!r}: {outcome}", 0.0
 
 
-def make_account(http: InfluxHttp, *, writes: bool) -> tuple[str, str]:
+def make_account(http: InfluxHttp, undo: ExitStack, *, writes: bool) -> Account:
     """Make an account for dashboards, which may only read, or for the service; or renew its secret.
 
-    Returns the token of 2.x or the password of 1.x, and what it is good for. Raises
-    `StorageUnavailableError` with what is not possible.
+    `undo` gets what removes it. Raises `StorageUnavailableError` with what is not possible.
     """
     try:
         major = http.server().major
         if major == 1:
-            return _user(http, writes=writes)
+            return _user(http, undo, writes=writes)
         if major == 2:
-            return _token(http, writes=writes)
+            return _token(http, undo, writes=writes)
     except BatchRefusedError as error:
         raise StorageUnavailableError(str(error)) from error
     raise StorageUnavailableError(
@@ -284,7 +424,40 @@ def _right(writes: bool) -> str:  # noqa: FBT001
     return "read,write" if writes else "read"
 
 
-def _user(http: InfluxHttp, *, writes: bool) -> tuple[str, str]:
+def check_administrator(http: InfluxHttp) -> None:
+    """Ask for what only an administrator sees; changes nothing.
+
+    Raises `StorageUnavailableError` with what is wrong.
+    """
+    major = http.server().major
+    if major == 1:
+        http.query("SHOW USERS")
+    elif major == 3:
+        http.databases()
+    elif not http.on_client(lambda client: client.organizations_api().find_organizations()):
+        raise StorageUnavailableError(
+            f"{http.settings.url} shows no organization to this token: setup needs an"
+            " administrator's"
+        )
+    elif not http.settings.org:
+        raise StorageUnavailableError(f"{http.settings.url} needs the name of an organization")
+
+
+def asks_nobody(settings: InfluxSettings) -> bool:
+    """Whether a 1.x asks nobody for a password. Raises `StorageUnavailableError`."""
+    anybody = InfluxHttp(replace(settings, username="", secret=""))
+    try:
+        anybody.query("SHOW DATABASES")
+    except StorageUnavailableError as error:
+        if error.meaning in (Meaning.TOKEN, Meaning.NO_RIGHT):
+            return False
+        raise
+    finally:
+        anybody.close()
+    return True
+
+
+def _user(http: InfluxHttp, undo: ExitStack, *, writes: bool) -> Account:
     name = f"{http.settings.database}_{'service' if writes else 'reader'}"
     right = "ALL" if writes else "READ"
     may = _MAY[writes]
@@ -293,26 +466,25 @@ def _user(http: InfluxHttp, *, writes: bool) -> tuple[str, str]:
     verb = "SET PASSWORD FOR" if name in users else "CREATE USER"
     word = "=" if name in users else "WITH PASSWORD"
     http.query(f'{verb} "{name}" {word} {quoted(password)}', change=True)
+    if name not in users:
+        drop = partial(http.query, f'DROP USER "{name}"', change=True)
+        undo.callback(_undo, f"user {name!r}", drop)
     http.query(f'GRANT {right} ON "{http.settings.database}" TO "{name}"', change=True)
-    anybody = InfluxHttp(replace(http.settings, username="", secret=""))
-    try:
-        anybody.query("SHOW DATABASES")
-    except StorageUnavailableError:
-        return password, f"user {name!r} {may} {http.settings.database!r} and nothing else"
-    finally:
-        anybody.close()
-    return password, (
-        f"user {name!r} {may} {http.settings.database!r}; but this server asks nobody for a"
-        " password: set auth-enabled = true in its configuration"
-    )
+    about = f"user {name!r} {may} {http.settings.database!r} and nothing else"
+    if asks_nobody(http.settings):
+        about = (
+            f"user {name!r} {may} {http.settings.database!r}; but this server asks nobody for a"
+            " password: set auth-enabled = true in its configuration"
+        )
+    return Account(name, password, about)
 
 
-def _token(http: InfluxHttp, *, writes: bool) -> tuple[str, str]:
+def _token(http: InfluxHttp, undo: ExitStack, *, writes: bool) -> Account:
     from influxdb_client import Authorization, Permission, PermissionResource  # noqa: PLC0415
 
     org_id, name = organization(http), http.settings.database
     permissions = []
-    for bucket in (name, f"{name}/{MINUTE.name}", f"{name}/{QUARTER_HOUR.name}"):
+    for bucket in _places(http):
         found = find_bucket(http, org_id, bucket)
         if not found:
             raise StorageUnavailableError(
@@ -331,4 +503,9 @@ def _token(http: InfluxHttp, *, writes: bool) -> tuple[str, str]:
     )
     if not made.token:
         raise StorageUnavailableError(f"{http.settings.url} made no token")
-    return made.token, f"the token {may} bucket {name!r} with its averages and nothing else"
+    remove = partial(
+        http.on_client, lambda client: client.authorizations_api().delete_authorization(made.id)
+    )
+    undo.callback(_undo, f"the token of {who}", remove)
+    about = f"the token of {who} {may} bucket {name!r} with its averages and nothing else"
+    return Account("", made.token, about)

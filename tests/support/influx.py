@@ -220,7 +220,7 @@ class FakeServer:
                 if status != 204:
                     self.wfile.write(content)
 
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _any  # noqa: N815 - the library's names
+            do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _any  # noqa: N815 - its names
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -19,6 +19,11 @@ import httpx
 JSON = {"Content-Type": "application/json"}
 TAKEN_BY_3 = 10 * 1024 * 1024
 DATABASES_OF_CORE = 5
+PLANNED_BY_3 = {
+    "CREATE RETENTION": "error in InfluxQL statement: parsing error: Invalid CREATE statement,"
+    " expected DATABASE following CREATE at pos 7",
+    "DELETE": "query error: error while planning query: This feature is not implemented: DELETE",
+}
 OPEN_OF_2 = {
     "/ping": None,
     "/api/v2/setup": {"allowed": False},
@@ -377,7 +382,8 @@ class InfluxDb3(Server):
         if path == "/api/v3/write_lp":
             return self.of_write(query, body)
         if path == "/query":
-            return self.of_query(query)
+            form = dict(httpx.QueryParams(body.decode())) if method == "POST" else {}
+            return self.of_query({**query, **form})
         raise RefusedError(404, {}, b"")
 
     def of_databases(self, method, query, headers, body):
@@ -447,7 +453,10 @@ class InfluxDb3(Server):
             raise RefusedError(500, {}, said.encode())
         if ";" in statement:
             raise RefusedError(500, {}, b"must provide only one InfluxQl statement per query")
-        if not re.match("SELECT|SHOW", statement):
+        for words, said in PLANNED_BY_3.items():
+            if statement.startswith(words):
+                raise RefusedError(500, {}, said.encode())
+        if not re.match("(SELECT|SHOW) (?!.* INTO )", statement):
             said = "parsing error: invalid InfluxQL statement at pos 0. Parsing Error: Nom"
             said = f'error in InfluxQL statement: {said}("{statement}", Tag)'
             raise RefusedError(500, {}, said.encode())

@@ -16,6 +16,7 @@ from alerts.secrets import Secret
 from ingest.errors import BrokerError
 from plumewatch.config.faults import ConfigError, ConfigFault, toml_fault
 from plumewatch.config.sections.web import WebConfig
+from storage.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,21 @@ class StaffAnswer(BaseModel):
         return value
 
 
+class InfluxAnswer(BaseModel):
+    """An InfluxDB for the readings, and an administrator's rights, which are used once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: Annotated[str, Field(min_length=1)]
+    database: str = "plumewatch"
+    org: str = ""
+    username: str = ""
+    token: Annotated[str, Field(repr=False)] = ""
+    token_file: Path | None = None
+    token_env: str = ""
+    ca_file: Path | None = None
+
+
 class Answers(BaseModel):
     """The answers; all but the name of the school may be left out."""
 
@@ -66,6 +82,7 @@ class Answers(BaseModel):
     password_file: Path | None = None
     password: Annotated[str, Field(repr=False)] = ""
     listen_s: Annotated[float, Field(ge=1, le=3600)] = 20.0
+    influx: InfluxAnswer | None = None
     rooms: dict[str, str] = {}
     staff: list[StaffAnswer] = []
     public_url: str = ""
@@ -117,6 +134,10 @@ def read_answers(path: Path) -> Answers:
     for key in ("password_file", "ca_file"):
         if isinstance(tree.get(key), str):
             tree[key] = base / tree[key]
+    influx = tree.get("influx")
+    for key in ("token_file", "ca_file"):
+        if isinstance(influx, dict) and isinstance(influx.get(key), str):
+            influx[key] = base / influx[key]
     for person in tree.get("staff", []):
         if isinstance(person, dict) and isinstance(person.get("url_file"), str):
             person["url_file"] = base / person["url_file"]
@@ -175,7 +196,7 @@ def ask_until_valid(asked: Callable[[], A], read: Callable[[A], T]) -> T:
     for _ in range(_TRIES - 1):
         try:
             return read(asked())
-        except (ValueError, BrokerError) as error:
+        except (ValueError, BrokerError, StorageUnavailableError) as error:
             sys.stderr.write(f"{in_short(error)}\n")
     return read(asked())
 

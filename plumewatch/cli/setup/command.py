@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from ingest.mqtt.connection import BrokerSettings
     from plumewatch.cli.setup.answers import Answers
     from plumewatch.cli.setup.discovery import DiscoveredSensor, Discovery
+    from plumewatch.cli.setup.influx import PreparedInflux
     from plumewatch.cli.setup.rooms import Place
+    from plumewatch.cli.setup.site_files import SiteFiles
 
 app = typer.Typer()
 
@@ -58,7 +61,7 @@ def setup(
     *,
     as_json: JsonOption = False,
 ) -> int:
-    """Find sensors on a broker, and write configuration and accounts; nine questions at most."""
+    """Find sensors on a broker, and write configuration and accounts; twelve questions at most."""
     from pydantic import ValidationError
 
     from ingest.errors import BrokerError
@@ -80,6 +83,7 @@ def _set_up(folder: Path, answers_file: Path | None, printer: Printer) -> int:
     from plumewatch.cli.setup.answers import ask, read_answers
     from plumewatch.cli.setup.broker_files import new_password
     from plumewatch.cli.setup.discovery import discover, reach
+    from plumewatch.cli.setup.influx import prepared
     from plumewatch.cli.setup.site_files import air_sensors, rooms_for, written
 
     if answers_file is not None:
@@ -96,6 +100,7 @@ def _set_up(folder: Path, answers_file: Path | None, printer: Printer) -> int:
             resumed=folder / CONFIG.name,
         )
         return _finish(folder, answers, printer)
+    influx = prepared(answers.influx, None if answers_file else question)
     discovery = discover(_listened(settings, answers.listen_s), ZoneInfo(answers.timezone))
     sensors = air_sensors(discovery)
     places = rooms_for(sensors, answers.rooms)
@@ -114,11 +119,21 @@ def _set_up(folder: Path, answers_file: Path | None, printer: Printer) -> int:
     if answers_file is None:
         answers, places = _ask_rest(answers, sensors)
     password = settings.password or new_password()
-    files = written(answers, discovery, places, password)
-    files.check(folder)
-    for path in files.write(folder):
-        printer.say(f"wrote {path}", wrote=path)
+    files = written(answers, discovery, places, password, influx)
+    _write(files, folder, influx, printer)
     return _finish(folder, answers, printer)
+
+
+def _write(files: SiteFiles, folder: Path, influx: PreparedInflux | None, printer: Printer) -> None:
+    """Set the InfluxDB up and write the files: both, or nothing."""
+    with ExitStack() as stack:
+        if influx:
+            files.secret |= dict.fromkeys(influx.secret_files(), "")
+        files.check(folder)
+        if influx:
+            files.secret |= influx.texts(stack.enter_context(influx.provided(printer)))
+        for path in files.write(folder):
+            printer.say(f"wrote {path}", wrote=path)
 
 
 def question(text: str, default: str = "", *, hidden: bool = False) -> str:

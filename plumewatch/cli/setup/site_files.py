@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from plumewatch.cli.setup.answers import Answers
     from plumewatch.cli.setup.discovery import DiscoveredSensor, Discovery
+    from plumewatch.cli.setup.influx import PreparedInflux
     from plumewatch.cli.setup.rooms import Place
 
 STARTER: Final = Path(__file__).with_name("starter.toml").read_text(encoding="utf-8")
@@ -76,12 +77,10 @@ class SiteFiles:
         The configuration is the last. While files are missing, `.setup-unfinished` is there: then
         the files of the attempt that was interrupted are replaced.
         """
+        self._refuse_existing(folder)
         paths = {folder / name: (text, 0o600) for name, text in self.secret.items()}
         paths |= {folder / name: (text, 0o644) for name, text in self.plain.items()}
         unfinished = folder / ".setup-unfinished"
-        for path in () if unfinished.exists() else paths:
-            if path.exists():
-                raise FileExistsError(f"{path}: exists already; choose another name")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         unfinished.touch()
         for path, (text, mode) in paths.items():
@@ -90,8 +89,16 @@ class SiteFiles:
         unfinished.unlink()
         return list(paths)
 
+    def _refuse_existing(self, folder: Path) -> None:
+        if (folder / ".setup-unfinished").exists():
+            return
+        for name in (*self.secret, *self.plain):
+            if (folder / name).exists():
+                raise FileExistsError(f"{folder / name}: exists already; choose another name")
+
     def check(self, folder: Path) -> None:
-        """Check the configuration before anything is written; raises `ConfigError`."""
+        """Check what will be written before anything is; raises `ConfigError` or `OSError`."""
+        self._refuse_existing(folder)
         parse(tomllib.loads(self.plain[CONFIG.name]), base=folder)
 
 
@@ -102,7 +109,11 @@ def _write_new(path: Path, text: str, mode: int) -> None:
 
 
 def written(
-    answers: Answers, discovery: Discovery, places: Mapping[str, Place], password: str
+    answers: Answers,
+    discovery: Discovery,
+    places: Mapping[str, Place],
+    password: str,
+    influx: PreparedInflux | None,
 ) -> SiteFiles:
     """Make all files of a site.
 
@@ -129,6 +140,8 @@ def written(
         answers.broker_folder.rstrip("/"), port, queued, tls=tls
     )
     parts = [_head(answers, service, queued)]
+    if influx:
+        parts.append(_block("[timeseries]", **influx.settings()))
     rooms = distinct((place, id_of(*place)) for place in dict.fromkeys(places.values()))
     parts += [
         _block("[[room]]", id=room, name=place.room, building=place.building, floor=place.floor)

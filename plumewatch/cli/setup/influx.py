@@ -1,0 +1,189 @@
+"""The InfluxDB of a site in `plumewatch setup`: found, set up once, with accounts of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from plumewatch.cli.setup.answers import InfluxAnswer, ask_until_valid
+from plumewatch.config.secrets import secret_from
+from plumewatch.config.sections.storage import TimeseriesConfig
+from plumewatch.errors import UsageError
+from storage.errors import StorageUnavailableError
+from storage.timeseries.influx_answers import Meaning
+from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
+from storage.timeseries.influx_setup import asks_nobody, check_administrator, provided
+from storage.timeseries.resolution import Retention
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from plumewatch.cli.printer import Printer
+    from plumewatch.cli.setup.answers import Question
+    from storage.timeseries.influx_setup import Account
+
+TOKEN: Final = "secrets/influx-token"  # noqa: S105 - a path
+READER: Final = "secrets/influx-reader"
+_USUAL: Final = ("http://127.0.0.1:8086", "http://127.0.0.1:8181")
+
+
+class PreparedInflux:
+    """What `plumewatch setup` writes about an InfluxDB: its part of the configuration, secrets."""
+
+    def __init__(self, answer: InfluxAnswer) -> None:
+        """Ask the server what it is, and for the rights; changes nothing.
+
+        Raises `StorageUnavailableError` or `ValueError`.
+        """
+        TimeseriesConfig(url=answer.url, database=answer.database, org=answer.org)
+        secret = answer.token
+        if answer.token_file or answer.token_env:
+            secret = secret_from(
+                "influx.token", file=answer.token_file, env=answer.token_env
+            ).reveal()
+        self.admin = InfluxSettings(
+            answer.url.rstrip("/"),
+            answer.database,
+            org=answer.org,
+            username=answer.username,
+            secret=secret,
+            ca_file=answer.ca_file,
+        )
+        http = InfluxHttp(self.admin)
+        try:
+            self.major = http.server().major
+            open_to_all = self.major == 1 and asks_nobody(self.admin)
+            if self.major == 1 and not open_to_all and not (answer.username and secret):
+                raise ValueError(f"{answer.url} needs the name and password of an administrator")
+            check_administrator(http)
+        finally:
+            http.close()
+        self.wanted = [] if open_to_all or self.major == 3 else [True, False]
+        self.notes = {
+            1: f"{answer.url} asks nobody for a password: everybody who reaches it may delete"
+            " readings; set auth-enabled = true there, then `plumewatch storage setup` with"
+            " --service-file and --reader-file",
+            3: "InfluxDB 3 Core has tokens of administrators only: the service keeps this one",
+        }
+
+    @property
+    def note(self) -> str:
+        """What a person should know; empty if accounts are made."""
+        return "" if self.wanted else self.notes[self.major]
+
+    def settings(self) -> dict[str, object]:
+        """Return the keys of ``[timeseries]``."""
+        admin = self.admin
+        secret = self.wanted or admin.secret
+        return {
+            "url": admin.url,
+            "database": admin.database,
+            "org": admin.org if self.major == 2 else "",
+            "username": f"{admin.database}_service" if self.wanted and self.major == 1 else "",
+            "token_file": TOKEN if secret else "",
+            "ca_file": admin.ca_file and str(admin.ca_file),
+        }
+
+    def secret_files(self) -> list[str]:
+        """Return the paths of the secrets that will be written."""
+        if self.wanted:
+            return [TOKEN, READER]
+        return [TOKEN] if self.admin.secret else []
+
+    def texts(self, accounts: dict[bool, Account]) -> dict[str, str]:
+        """Return the secrets by their files."""
+        secrets = [account.secret for account in accounts.values()] or [self.admin.secret]
+        return {
+            name: f"{secret}\n" for name, secret in zip(self.secret_files(), secrets, strict=False)
+        }
+
+    @contextmanager
+    def provided(self, printer: Printer) -> Iterator[dict[bool, Account]]:
+        """Set the server up; what was made is removed again if the body fails."""
+
+        def on_step(sentence: str, _share: float) -> None:
+            printer.say(f"InfluxDB: {sentence}", influx=sentence)
+
+        if self.note:
+            printer.say(self.note, influx=self.note)
+        with provided(self.admin, Retention(), time.time(), self.wanted, on_step) as accounts:
+            yield accounts
+
+
+def found_nearby() -> str:
+    """Return the address of an InfluxDB on this machine; empty if none answers."""
+    return next((url for url in _USUAL if _major_of(url)), "")
+
+
+def _major_of(url: str) -> int:
+    """Return the generation of a server; 3 if it asks for a token first, 0 if it is none."""
+    http = InfluxHttp(InfluxSettings(url))
+    try:
+        return http.server().major
+    except StorageUnavailableError as error:
+        return 3 if error.meaning == Meaning.TOKEN else 0
+    finally:
+        http.close()
+
+
+def prepared(answer: InfluxAnswer | None, question: Question | None) -> PreparedInflux | None:
+    """Return the InfluxDB of the answer, or that a person names; None without one."""
+    if question is not None:
+        return _ask(question)
+    return None if answer is None else PreparedInflux(answer)
+
+
+def _ask(question: Question) -> PreparedInflux | None:
+    """Ask for an InfluxDB, until it answers and accepts what is given; None without one."""
+
+    def asked() -> InfluxAnswer | None:
+        url = question(
+            "InfluxDB for the readings, http[s]://host[:port]; - for a file on this machine",
+            found_nearby() or "-",
+        )
+        if url in ("", "-"):
+            return None
+        TimeseriesConfig(url=url)
+        major = _major_of(url)
+        if major == 1 and not asks_nobody(InfluxSettings(url)):
+            username = question("Name of its administrator", "admin")
+            password = question(f"Password of {username}; used once, not kept", hidden=True)
+            return InfluxAnswer(url=url, username=username, token=password)
+        if major == 2:
+            org = question("Its organization; made if there is none", "school")
+            token = question("Token of its administrator; used once, not kept", hidden=True)
+            return InfluxAnswer(url=url, org=org, token=token)
+        if major == 3:
+            text = "Token of an administrator (it has no other), which the service keeps"
+            return InfluxAnswer(url=url, token=question(text, hidden=True))
+        return InfluxAnswer(url=url)
+
+    def read(answer: InfluxAnswer | None) -> PreparedInflux | None:
+        return None if answer is None else PreparedInflux(answer)
+
+    return ask_until_valid(asked, read)
+
+
+@contextmanager
+def new_secret_files(paths: Collection[Path]) -> Iterator[None]:
+    """Make files for secrets, for their owner alone; they are removed again if the body fails.
+
+    Raises `UsageError` if one is there already.
+    """
+    made: list[Path] = []
+    try:
+        for path in paths:
+            try:
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            except OSError as error:
+                reason = f"{path}: {error.strerror}; the secret needs a new file"
+                raise UsageError(reason) from error
+            made.append(path)
+        yield
+    except BaseException:
+        for path in made:
+            path.unlink(missing_ok=True)
+        raise
