@@ -1,0 +1,100 @@
+"""The stand-ins for 2.x and 3 answer as a real 2.8.0 and 3 Core (3.7.0) were recorded.
+
+Status, error code and message of every recorded request are compared, for as far as the stand-ins
+know it; `tests.unit.storage.test_influx_answers` reads what all recorded answers mean.
+"""
+
+import json
+import re
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.influx import FakeServer, Influxd
+from tests.support.influx_standin import InfluxDb2, InfluxDb3
+
+FOLDER = Path(__file__).parents[1] / "support/influx_exchanges"
+UNKNOWN = {
+    "2.8.0": {
+        "ready", "write gzip", "write 1.x path", "write 60 MB", "Flux",
+        "Flux that cannot be parsed", "task that cannot be parsed",
+    },
+    "3.7.0": {"SQL", "SQL as JSON lines", "query with username and password"},
+}  # fmt: skip
+"""Not of what the client asks, or of a body that was not recorded."""
+OLD_PATHS = {"/write", "/api/v2/write"}
+"""Of 3, to which the client writes by ``/api/v3/write_lp``."""
+MASKS = (
+    (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
+    (r"point \S+ at", "point P at"),
+    (r"\b[0-9a-f]{16}\b", "ID"),
+)
+
+
+def exchanges(version):
+    found = json.loads((FOLDER / f"{version}.json").read_text(encoding="utf-8"))
+    old = OLD_PATHS if version[0] == "3" else set()
+    return [e for e in found if e["name"] not in UNKNOWN[version] and e["path"] not in old]
+
+
+def masked(text):
+    for pattern, word in MASKS:
+        text = re.sub(pattern, word, text)
+    return text
+
+
+def refusal(status, headers, body):
+    """Return what tells a refusal from others; of any other answer only the status."""
+    if status < 300 and '"error"' not in body:
+        return (status,)
+    try:
+        found = json.loads(body)
+    except ValueError:
+        found = body
+    return status, headers.get("x-platform-error-code", ""), masked(json.dumps(found))
+
+
+def token(name, made):
+    if "without token" in name or name in ("ping", "ping head", "health", "ready"):
+        return {}
+    found = next((t for words, t in made.items() if words in name), "secret")
+    return {"Authorization": f"Token {found}"}
+
+
+@pytest.mark.parametrize(("version", "kind"), [("2.8.0", InfluxDb2), ("3.7.0", InfluxDb3)])
+def test_it_answers_as_recorded(tmp_path, version, kind):
+    made, shift = {"wrong token": "wrong"}, None
+    with Influxd(tmp_path) as server, FakeServer(kind(server.url)) as stub:
+        httpx.post(f"{server.url}/query", params={"q": 'DROP DATABASE "air"'})
+        ids = {}
+        for exchange in exchanges(version):
+            name = exchange["name"]
+            if shift is None and (base := re.search(r"\b(17\d{8})\d{9}\b", exchange["body"])):
+                shift = int(time.time()) - int(base[1])
+
+            def now(text):
+                for recorded, mine in ids.items():
+                    text = text.replace(recorded, mine)
+                return re.sub(
+                    r"\b(1[78]\d{8})(\d{9})\b",
+                    lambda m: f"{int(m[1]) + (shift or 0)}{m[2]}",  # noqa: B023
+                    text,
+                )
+
+            answer = httpx.request(
+                exchange["method"],
+                stub.url + now(exchange["path"]),
+                params={key: now(text) for key, text in exchange["query"].items()},
+                headers=exchange["sent"] | token(name, made),
+                content=now(exchange["body"]).encode(),
+                timeout=30,
+            )
+            expected = refusal(exchange["status"], exchange["headers"], now(exchange["answer"]))
+            assert refusal(answer.status_code, answer.headers, answer.text) == expected, name
+            if name in ("bucket made", "second bucket made"):
+                ids[json.loads(exchange["answer"])["id"]] = answer.json()["id"]
+            if name in ("read-only token made", "write-only token made"):
+                made[f"may only {name.split('-')[0]}"] = answer.json()["token"]
+                made["the token may not read"] = made["may only read"]
