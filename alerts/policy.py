@@ -17,12 +17,13 @@ from detection.events import EventKind
 from language.messages import ENGLISH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from alerts.duty.recurring_silence import RecurringSilence
     from alerts.duty.roster import Ring
     from alerts.duty.shifts import QuietHours
     from alerts.secrets import Secret
+    from storage.registry import Registry
 
 
 STAFF: Final = "staff"
@@ -131,6 +132,18 @@ class AlertPolicy:
         """Return who is notified of an incident with these labels, nearest first."""
         roster = self.roster or _by_role(self.staff)
         return roster.candidates(labels, datetime.fromtimestamp(at, UTC))
+
+    def sites_of(self, person: str) -> frozenset[str] | None:
+        """Return the names of the sites that a person sees and is notified of; None for all."""
+        return None if self.roster is None else self.roster.sites.get(person)
+
+    def serving(self, room: str, registry: Registry) -> Iterator[StaffMember]:
+        """Yield the staff who may be notified of an incident in a room."""
+        known = registry.rooms.get(room)
+        for member in self.staff:
+            sites = self.sites_of(member.id)
+            if sites is None or (known is not None and known.site in sites):
+                yield member
 
     def member(self, person: str) -> StaffMember | None:
         """Return a staff member by id; None without one."""

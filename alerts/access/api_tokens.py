@@ -43,8 +43,13 @@ class Scope(StrEnum):
     """Create and fetch reports."""
 
 
-NEEDS: Final = {Scope.RESPOND: Right.ANSWER, Scope.REPORTS: Right.REPORTS}
-"""Rights that the role of a token's person must have; others need none."""
+NEEDS: Final = {
+    Scope.READ: Right.INCIDENTS,
+    Scope.RESPOND: Right.ANSWER,
+    Scope.READINGS: Right.INCIDENTS,
+    Scope.REPORTS: Right.REPORTS,
+}
+"""Rights that the role of a token's person must have."""
 
 
 class ApiToken(NamedTuple):

@@ -43,12 +43,12 @@ def revoke(tx: sqlite3.Connection, kiosk: int) -> str:
     return "" if row is None else str(row[0])
 
 
-def is_valid(db: sqlite3.Connection, token: str) -> bool:
-    """Whether a token is that of a screen."""
+def maker_of(db: sqlite3.Connection, token: str) -> str:
+    """Return who made the screen of a token, whose sites it shows; empty if there is none."""
     if not token or len(token) > _MAX_TOKEN:
-        return False
-    found = db.execute("SELECT 1 FROM kiosk WHERE hash = ?", (_hash(token),)).fetchone()
-    return found is not None
+        return ""
+    found = db.execute("SELECT made_by FROM kiosk WHERE hash = ?", (_hash(token),)).fetchone()
+    return "" if found is None else str(found[0])
 
 
 def listed(db: sqlite3.Connection) -> list[Kiosk]:

@@ -1,4 +1,4 @@
-"""Rights by role. Everyone who is signed in may read."""
+"""Rights by role."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class Right(StrEnum):
     """Something that only some roles may do."""
 
+    INCIDENTS = "incidents"
+    """Read about incidents and rooms."""
     ANSWER = "answer"
     """Acknowledge an incident, hand it over, report what was found."""
     SILENCE = "silence"
@@ -33,9 +35,12 @@ class Right(StrEnum):
 
 RIGHTS: Final[Mapping[str, frozenset[Right]]] = MappingProxyType(
     {
-        "staff": frozenset({Right.ANSWER, Right.SILENCE, Right.DUTY}),
-        "facilities": frozenset({Right.ANSWER, Right.SILENCE, Right.SENSORS, Right.DUTY}),
-        "analyst": frozenset({Right.REPORTS}),
+        "staff": frozenset({Right.INCIDENTS, Right.ANSWER, Right.SILENCE, Right.DUTY}),
+        "facilities": frozenset(
+            {Right.INCIDENTS, Right.ANSWER, Right.SILENCE, Right.SENSORS, Right.DUTY}
+        ),
+        "analyst": frozenset({Right.INCIDENTS, Right.REPORTS}),
+        "helpdesk": frozenset({Right.SENSORS}),
         "admin": frozenset(Right),
     }
 )
@@ -45,6 +50,7 @@ ROLE_WORDS: Final = Words(
         "staff": mark("staff"),
         "facilities": mark("facilities"),
         "analyst": mark("analyst"),
+        "helpdesk": mark("helpdesk"),
         "admin": mark("admin"),
     }
 )
@@ -59,6 +65,6 @@ def who_may(right: Right) -> str:
     """List the roles that have a right.
 
     >>> who_may(Right.SENSORS)
-    'facilities and admin'
+    'facilities, helpdesk and admin'
     """
     return listed(ROLE_WORDS[role] for role, rights in RIGHTS.items() if right in rights)

@@ -153,6 +153,12 @@ def undo(tx: sqlite3.Connection, seq: int, who: str, at: float, reason: str) -> 
     return _add(tx, undoing, earlier.before - earlier.after)
 
 
+def sensor_of(db: sqlite3.Connection, seq: int) -> str:
+    """Return the sensor of an adjustment; empty if there is none."""
+    row = db.execute("SELECT sensor FROM level_move WHERE seq = ?", (seq,)).fetchone()
+    return "" if row is None else str(row[0])
+
+
 def latest(
     tx: sqlite3.Connection, *, sensor: str = "", incident: str = "", limit: int = 50
 ) -> list[ThresholdAdjustment]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import Response, StreamingResponse
 
 from alerts.access.limits import address_key
+from alerts.page import queries
 from alerts.page.guard import client_of
 from alerts.page.page_context import Access, PageGroup, serves
 
@@ -29,6 +30,7 @@ _PACE_S: Final = 0.5
 """Shortest time between two events: an incident changes several times in its first second."""
 _CHECK_EVERY: Final = 6
 """Ticks and changes after which the session is looked up again."""
+_DAY_S: Final = 86_400.0
 _MOST: Final = 100
 _MOST_OF_ONE: Final = 20
 """Streams of one address, fewer than the connections that the server accepts from one."""
@@ -65,17 +67,28 @@ class LivePages(PageGroup):
         self._open[address] += 1
         try:
             yield "retry: 3000\n\n"
-            seen, sent = changes.count, 0
+            seen, sent, shown = changes.count, 0, await self._shown()
             while not changes.closed:
                 count = await changes.wait_beyond(seen, _TICK_S)
                 sent += 1
                 if sent % _CHECK_EVERY == 0 and not await self._may_stay(request):
                     return
-                yield f"event: {'tick' if count == seen else 'change'}\ndata: {count}\n\n"
+                before, shown = shown, await self._shown() if count != seen else shown
+                is_change = count != seen if shown is None else shown != before
+                number = count if shown is None else sent
+                yield f"event: {'change' if is_change else 'tick'}\ndata: {number}\n\n"
                 seen = count
                 await asyncio.sleep(_PACE_S)
         finally:
             self._open[address] -= 1
+
+    async def _shown(self) -> int | None:
+        """Return a number that changes with incidents of the sites that are seen; None for all."""
+        context = self._context
+        if context.rooms is None:
+            return None
+        since = context.settings.clock() - _DAY_S
+        return await context.read(queries.recent_changes, context.rooms, since)
 
     async def _may_stay(self, request: Request) -> bool:
         if request.url.path.startswith("/wall/"):

@@ -8,11 +8,12 @@ in `alerts.page.app.PAGES` adds them.
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
@@ -29,10 +30,12 @@ from alerts.access import api_tokens, kiosks, languages, sessions
 from alerts.access.api_tokens import NEEDS, Scope
 from alerts.access.roles import Right, may, who_may
 from alerts.errors import UnknownIncidentError
+from alerts.incidents import repository
 from alerts.incidents.free_text import cleaned, identifiers
 from alerts.page import queries
 from alerts.page.guard import Session, client_of, cookie_name, same_origin
 from alerts.page.rendering import Times, environment, said
+from alerts.page.settings import PipelineStatus
 from language.messages import LANGUAGES, _, accepted, speak
 from storage import sqlite
 
@@ -46,8 +49,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from alerts.page.settings import StaffPageSettings
-    from alerts.policy import AlertPolicy
-    from storage.registry import Room
+    from alerts.policy import AlertPolicy, StaffMember
+    from storage.registry import Registry, Room
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -55,6 +58,8 @@ _Handler = TypeVar("_Handler", bound="Callable[..., Awaitable[Response]]")
 _FORM_S: Final = 10.0
 _UPLOAD_S: Final = 60.0
 """Longest times a form may take to arrive."""
+_SITES: ContextVar[frozenset[str] | None] = ContextVar("sites of the request", default=None)
+"""Names of the sites that who sent the request may see; None for all."""
 WALL_COOKIE: Final = "plumewatch_wall"
 """Cookie of a screen with the wall view, for its paths alone."""
 _READ_S: Final = 10.0
@@ -65,6 +70,8 @@ _IN_ADDRESS: Final = frozenset(
     {"token", "access_token", "api_key", "apikey", "auth", "authorization", "bearer", "key"}
 )
 """Parameters of an address in which people send tokens."""
+_INCIDENT: Final = "/incidents/{id}"
+"""Paths of one incident, which their people must be allowed to see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,15 @@ class NavLink:
     right: Right | None = None
     icon: str = ""
     """Paths of an SVG, 24 wide."""
+    of_sensors: bool = False
+    """Whether people see it who may not read about incidents."""
+
+    def is_for(self, session: Session | None) -> bool:
+        """Whether a person, or anybody without signing in, may open it."""
+        if session is None:
+            return self.right is None
+        needed = self.right or (Right.SENSORS if self.of_sensors else Right.INCIDENTS)
+        return session.may(needed) or (self.right is None and session.may(Right.INCIDENTS))
 
     def is_current(self, path: str) -> bool:
         """Whether a person at `path` is on this page or below it."""
@@ -93,13 +109,85 @@ class PageContext:
     def __init__(self, settings: StaffPageSettings, nav: Iterable[NavLink]) -> None:
         self.settings = settings
         self.engine = settings.engine
-        self.registry = settings.engine.registry
+        self._registry = settings.engine.registry
+        self._parts: dict[frozenset[str], Registry] = {}
         self.threads = ThreadPoolExecutor(4, thread_name_prefix="plumewatch-page")
         self.times = Times(settings.clock, settings.engine.policy.zone)
         self.cookie = cookie_name(secure=settings.secure_cookie)
         self._templates = Jinja2Templates(
             env=environment(settings, self.times, nav=tuple(nav), Right=Right)
         )
+
+    # what a request may see
+
+    @property
+    def sites(self) -> frozenset[str] | None:
+        """Return the names of the sites that the request may see; None for all."""
+        return _SITES.get()
+
+    @property
+    def registry(self) -> Registry:
+        """Return the rooms and sensors that the request may see."""
+        sites = _SITES.get()
+        if sites is None:
+            return self._registry
+        return self._parts.setdefault(sites, self._registry.within(sites))
+
+    @property
+    def rooms(self) -> str | None:
+        """Return the ids of the rooms that the request may see as JSON; None for all."""
+        return None if _SITES.get() is None else json.dumps(list(self.registry.rooms))
+
+    @property
+    def staff(self) -> tuple[StaffMember, ...]:
+        """Return the staff that the request may see: those of its sites."""
+        sites = _SITES.get()
+        if sites is None:
+            return self.policy.staff
+        own = ((member, self.policy.sites_of(member.id)) for member in self.policy.staff)
+        return tuple(member for member, their in own if their is None or their & sites)
+
+    @property
+    def own_staff(self) -> tuple[StaffMember, ...]:
+        """Return the staff whom the request may manage: those of no site beyond its own."""
+        sites = _SITES.get()
+        if sites is None:
+            return self.policy.staff
+        own = ((member, self.policy.sites_of(member.id)) for member in self.policy.staff)
+        return tuple(member for member, their in own if their is not None and their <= sites)
+
+    def see_as(self, person: str | None) -> None:
+        """See from now on what a person sees; None for all, where nobody needs to sign in."""
+        sites = None if person is None else self.policy.sites_of(person)
+        _SITES.set(sites)
+        only = next(iter(sites)) if sites and len(sites) == 1 else ""
+        self.times.use(self._registry.sites[only].zone if only in self._registry.sites else "")
+
+    def sees_sensor(self, sensor: str) -> bool:
+        """Whether the request may see a sensor; unregistered ones belong to no site."""
+        return _SITES.get() is None or sensor in self.registry.sensors
+
+    def sees_all(self) -> None:
+        """Raise 404 for what belongs to no site, unless the request may see all sites."""
+        if _SITES.get() is not None:
+            raise HTTPException(404, _("This page does not exist."))
+
+    async def sees_incident(self, incident_id: str) -> None:
+        """Raise 404 unless the request may see an incident."""
+        if _SITES.get() is None:
+            return
+        found = await self.read(repository.load, incident_id)
+        if found is None or found.room not in self.registry.rooms:
+            raise HTTPException(404, _("There is no such incident."))
+
+    def pipeline(self) -> PipelineStatus:
+        """Return the status of the pipeline, without what belongs to no site that is seen."""
+        found = self.settings.pipeline()
+        if _SITES.get() is None:
+            return found
+        known = self.registry.sensors
+        own = {name: status for name, status in found.sensors.items() if name in known}
+        return PipelineStatus(sensors=own)
 
     # session and rights
 
@@ -121,6 +209,7 @@ class PageContext:
             request.state.session = Session(
                 member.id, member.name, member.role, sessions.form_token(identity)
             )
+            self.see_as(member.id)
             own = await self.read(languages.language_of, member)
             self.speak(request, own)
         return session_of(request)
@@ -138,18 +227,25 @@ class PageContext:
         browser = accepted(request.headers.get("accept-language", ""))
         speak((asked if asked in LANGUAGES else "") or own or browser or self.policy.language)
 
-    async def may_read(self, request: Request) -> None:
-        """Send people to the sign-in who may not read."""
-        if await self.session(request) is None and not self.settings.open_reading:
+    async def may_read(self, request: Request, right: Right = Right.INCIDENTS) -> None:
+        """Send people to the sign-in who may not read; raise 403 if their role may not."""
+        session = await self.session(request)
+        if session is None and not self.settings.open_reading:
             self._to_sign_in(request)
+        if session is not None and not (session.may(right) or session.may(Right.INCIDENTS)):
+            if request.url.path == "/":
+                raise HTTPException(303, headers={"Location": "/sensors"})
+            raise HTTPException(403, _("This is for the roles %(roles)s.", roles=who_may(right)))
 
     async def may_see_wall(self, request: Request) -> bool:
         """Whether a request may see the wall view: of a screen, or of who may read other pages."""
         session = await self.session(request)
-        is_screen = await self.read(kiosks.is_valid, request.cookies.get(WALL_COOKIE, ""))
-        if is_screen:
+        maker = await self.read(kiosks.maker_of, request.cookies.get(WALL_COOKIE, ""))
+        if maker:
             request.state.session = None
-        return is_screen or self.settings.open_reading or session is not None
+            self.see_as(maker)
+        may = session is not None and session.may(Right.INCIDENTS)
+        return bool(maker) or self.settings.open_reading or may
 
     async def signed_in(self, request: Request, right: Right | None = None) -> Session:
         """Return the session of a request; raise 403 if its role lacks the right."""
@@ -262,28 +358,36 @@ class PageContext:
         return done
 
     async def incident(self, incident_id: str) -> dict[str, Any]:
-        """Return one incident with the names of its place; raise 404 if there is none."""
+        """Return one incident with the names of its place; raise 404 if there is none to see."""
+        await self.sees_incident(incident_id)
         found = await self.read(queries.incident, incident_id)
         if found is None:
             raise HTTPException(404, _("There is no such incident."))
-        return self.named([found])[0]
+        named = self.named([found])[0]
+        self.times.use(named["zone"])
+        return named
 
     def named(self, incidents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Add the names of the place to each incident."""
+        """Add the names of the place to each incident that the request may see."""
+        shown = []
         for found in incidents:
+            if _SITES.get() is not None and found["room"] not in self.registry.rooms:
+                continue
+            shown.append(found)
             room = self.registry.rooms.get(found["room"])
             found["room_name"] = room.name if room else found["room"]
             found["short_name"] = room.short_name if room else found["room"]
             found["zone"] = room.zone if room else ""
             found["place"] = room.place if room else ""
             found["known_room"] = room is not None
-        return incidents
+        return shown
 
     def room(self, request: Request) -> Room:
         """Return the room of a path; raise 404 if it is not registered."""
         room = self.registry.rooms.get(request.path_params["id"])
         if room is None:
             raise HTTPException(404, _("There is no such room."))
+        self.times.use(room.zone)
         return room
 
     def free_text(self, form: Mapping[str, Any], name: str) -> tuple[str, str]:
@@ -322,6 +426,9 @@ class Access(Enum):
 
     PUBLIC = auto()
     READERS = auto()
+    """Everyone who may read about incidents."""
+    SENSOR_READERS = auto()
+    """Everyone who may read about incidents or sensors."""
     STAFF = auto()
 
 
@@ -331,14 +438,28 @@ class _Served:
     access: Access | Right | Scope
     methods: tuple[str, ...]
     size: FormSize | None
+    all_sites: bool = False
 
     async def admit(self, context: PageContext, request: Request) -> None:
-        """Refuse or redirect those who have no access."""
+        """Refuse or redirect those who have no access; from then on, see what they may see."""
+        context.see_as(None)
+        await self._admit(context, request)
+        session = session_of(request)
+        if session is not None:
+            context.see_as(session.person)
+        if self.all_sites:
+            context.sees_all()
+        if _INCIDENT in self.path:
+            await context.sees_incident(request.path_params["id"])
+
+    async def _admit(self, context: PageContext, request: Request) -> None:
         right = self.access if isinstance(self.access, Right) else None
         if isinstance(self.access, Scope):
             await context.may_call(request, self.access)
         elif self.access is Access.READERS:
             await context.may_read(request)
+        elif self.access is Access.SENSOR_READERS:
+            await context.may_read(request, Right.SENSORS)
         elif self.access is not Access.PUBLIC:
             if "POST" in self.methods:
                 await context.may_act(request, right, size=self.size)
@@ -352,16 +473,18 @@ def serves(
     *,
     methods: tuple[str, ...] = ("GET",),
     size: FormSize | None = None,
+    all_sites: bool = False,
 ) -> Callable[[_Handler], _Handler]:
     """Serve a path with a method of a `PageGroup`, for those who have access.
 
     A scope is for programs with a token that has it, and no form.
     A POST is an action: unless it is public, it needs a session and a form of our own page, which
-    the method finds in `request.state`; `size` is for forms with rows or files.
+    the method finds in `request.state`; `size` is for forms with rows or files. What is of
+    `all_sites` does not exist for people of some.
     """
 
     def mark(handler: _Handler) -> _Handler:
-        handler.__dict__["served"] = _Served(path, access, methods, size)
+        handler.__dict__["served"] = _Served(path, access, methods, size, all_sites)
         return handler
 
     return mark

@@ -21,9 +21,9 @@ from reports.rows import state_of
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from storage.registry import Registry, Room
+    from storage.registry import Registry, Room, Site
     from storage.timeseries import LatestReading
 
 _SHORT: Final = Words({"rh": mark("RH"), "voc_index": mark("VOC")})
@@ -148,6 +148,49 @@ def _air(values: Mapping[str, float]) -> tuple[tuple[str, str, str], ...]:
     return tuple(shown)
 
 
+@dataclass(frozen=True, slots=True)
+class SiteSummary:
+    """One school in the overview of a district; `week` counts the incidents of seven days."""
+
+    site: Site
+    open: int
+    silent: int
+    week: int
+
+
+def site_summaries(
+    db: sqlite3.Connection, registry: Registry, silent: Collection[str], now: float
+) -> list[SiteSummary]:
+    """Summarize each site, those with open incidents first; `silent` are ids of sensors."""
+    rows = db.execute(
+        "SELECT room, sum(status <> 'resolved'), sum(opened_at > ?1) FROM incident"
+        " WHERE status <> 'resolved' OR opened_at > ?1 GROUP BY room",
+        (now - 7 * 86_400.0,),
+    ).fetchall()
+    found: dict[str, list[int]] = {name: [0, 0, 0] for name in registry.sites}
+    for key, is_open, week in rows:
+        if key in registry.rooms:
+            counts = found[registry.rooms[key].site]
+            counts[0] += is_open
+            counts[2] += week
+    for sensor in silent:
+        room = registry.room_of(sensor)
+        if room is not None:
+            found[room.site][1] += 1
+    made = [SiteSummary(registry.sites[name], *counts) for name, counts in found.items()]
+    return sorted(made, key=lambda s: (-s.open, s.site.name.casefold()))
+
+
+def board_by_site(
+    states: Sequence[RoomState],
+) -> list[tuple[str, list[tuple[str, list[tuple[str, list[RoomState]]]]]]]:
+    """Group rooms by site, building and floor; the only site is not named."""
+    sites: dict[str, list[RoomState]] = {}
+    for state in states:
+        sites.setdefault(state.room.shown_site, []).append(state)
+    return [(site, board(own)) for site, own in sites.items()]
+
+
 def board(
     states: Sequence[RoomState],
 ) -> list[tuple[str, list[tuple[str, list[RoomState]]]]]:
@@ -160,21 +203,29 @@ def board(
 
 
 def incidents(
-    db: sqlite3.Connection, *, only_open: bool = False, room: str = "", limit: int = 50
+    db: sqlite3.Connection,
+    *,
+    only_open: bool = False,
+    room: str = "",
+    rooms: str | None = None,
+    limit: int = 50,
 ) -> list[dict[str, Any]]:
     """Return incidents, newest first, those that need a response before all others.
 
-    Each has its `reports.rows.State` as ``state``.
+    Each has its `reports.rows.State` as ``state``. `rooms` are ids as JSON; None for all.
     """
     found = _rows(
         db,
-        f"{_INCIDENT} WHERE (? = 0 OR i.status <> 'resolved') AND (? = '' OR i.room = ?)"
+        f"{_INCIDENT} WHERE (? = 0 OR i.status <> 'resolved') AND (? = '' OR i.room = ?)"  # noqa: S608 - a constant
+        " AND (? IS NULL OR i.room IN (SELECT value FROM json_each(?)))"
         " ORDER BY CASE i.status WHEN 'open' THEN 0 WHEN 'notified' THEN 0"
         " WHEN 'acknowledged' THEN 1 ELSE 2 END,"
         " i.status <> 'resolved' AND i.kind IN ('vape', 'smoke') DESC, i.onset DESC LIMIT ?",
         int(only_open),
         room,
         room,
+        rooms,
+        rooms,
         limit,
     )
     return [{**row, "state": _state(row)} for row in found]
@@ -190,11 +241,12 @@ def incident_page(
     end: float,
     before: tuple[float, str] | None,
     limit: int,
+    rooms: str | None = None,
 ) -> list[dict[str, Any]]:
     """Return incidents opened in ``[start, end)``, newest first, as `incidents` does.
 
     Empty `statuses`, `kinds` or `room` are all. `before` is time and id of the last one that the
-    caller has.
+    caller has, and `rooms` are ids as JSON, None for all.
     """
     last_at, last_id = before or (math.inf, "")
     found = _rows(
@@ -203,10 +255,11 @@ def incident_page(
         " AND (? = '[]' OR status IN (SELECT value FROM json_each(?)))"
         " AND (? = '[]' OR kind IN (SELECT value FROM json_each(?)))"
         " AND (opened_at < ? OR (opened_at = ? AND id < ?))"
+        " AND (? IS NULL OR room IN (SELECT value FROM json_each(?)))"
         " ORDER BY opened_at DESC, id DESC LIMIT ?",
         *(start, end, room, room),
         *(json.dumps(chosen) for chosen in (statuses, statuses, kinds, kinds)),
-        *(last_at, last_at, last_id, limit),
+        *(last_at, last_at, last_id, rooms, rooms, limit),
     )
     return [{**row, "state": _state(row)} for row in found]
 
@@ -294,6 +347,17 @@ def room_events(
         end,
         start,
     )
+
+
+def recent_changes(db: sqlite3.Connection, rooms: str, since: float) -> int:
+    """Count the changes of open and recent incidents of some rooms, ids as JSON."""
+    row = db.execute(
+        "SELECT count(*) FROM incident i JOIN incident_history h ON h.incident = i.id"
+        " WHERE (i.status <> 'resolved' OR i.opened_at > ?)"
+        " AND i.room IN (SELECT value FROM json_each(?))",
+        (since, rooms),
+    ).fetchone()
+    return int(row[0])
 
 
 def status(db: sqlite3.Connection, now: float) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -286,22 +287,36 @@ def history_words(what: str) -> str:
     return _HISTORY.get(what) or retell(capitalized(what), STORED)
 
 
+_ZONE: ContextVar[str] = ContextVar("time zone of the request", default="")
+"""Empty for the usual one."""
+
+
 class Times:
-    """Writes moments in the school's time zone."""
+    """Writes moments in the time zone of the site that a request is about, else the usual one."""
 
     def __init__(self, clock: Callable[[], float], zone: str) -> None:
         self._now = clock
-        self.zone = ZoneInfo(zone)
+        self._usual = ZoneInfo(zone)
+
+    def use(self, zone: str) -> None:
+        """Write moments in a time zone from now on; empty for the usual one."""
+        _ZONE.set(zone)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Return the time zone of the request."""
+        return ZoneInfo(_ZONE.get()) if _ZONE.get() else self._usual
 
     def clock(self, moment: float) -> str:
         """Write the time of day with seconds."""
         return self.local(moment).strftime("%H:%M:%S")
 
-    def when(self, moment: float) -> str:
-        """Write the time of day, with the date unless it is today."""
-        local = self.local(moment)
-        today = local.date() == self.local(self._now()).date()
-        return f"{local:%H:%M}" if today else date_text(local, "moment")
+    def when(self, moment: float, zone: str = "") -> str:
+        """Write the time of day, with the date unless it is today; `zone` of another site."""
+        at = ZoneInfo(zone) if zone else self.zone
+        local, now = (datetime.fromtimestamp(t, UTC).astimezone(at) for t in (moment, self._now()))
+        text = f"{local:%H:%M}" if local.date() == now.date() else date_text(local, "moment")
+        return text if at.key == self.zone.key else f"{text} {local:%Z}"
 
     def ago(self, moment: float) -> str:
         """Write the time since then, in the largest unit that fits."""

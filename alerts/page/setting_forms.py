@@ -35,6 +35,7 @@ _ROLES: Final = Words(
         "staff": mark("Staff: responds to alerts"),
         "facilities": mark("Facilities: looks after sensors"),
         "analyst": mark("Analyst: makes reports"),
+        "helpdesk": mark("Helpdesk: looks after sensors, sees no incidents"),
         "admin": mark("Administrator"),
     }
 )

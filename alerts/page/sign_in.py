@@ -235,6 +235,8 @@ class SignInPages(PageGroup):
         person = text_of(form, "person")
         if person != session.person and not session.may(Right.ACCOUNTS):
             raise HTTPException(403, _("Only administrators can sign others out."))
+        if person not in {session.person, *(m.id for m in self._context.own_staff)}:
+            raise HTTPException(404, _("There is no such person."))
 
         def end_all(tx: sqlite3.Connection) -> None:
             sessions.end_all(tx, person, self._context.settings.clock())
@@ -269,7 +271,7 @@ class SignInPages(PageGroup):
             request,
             "account.html",
             status,
-            staff=self._context.policy.staff if session.may(Right.ACCOUNTS) else (),
+            staff=self._context.own_staff if session.may(Right.ACCOUNTS) else (),
             passwords=passwords,
             counts=counts,
             browsers=own,

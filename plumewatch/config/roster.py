@@ -77,7 +77,7 @@ def roster_of(
         shifts=tuple(shifts),
         zones=ZoneMap(tuple(zone_of(entry, sites) for entry in sections.zones)),
         timetables={site.name: timetables[key] for key, site in sites.items() if key},
-        everyone=tuple(person.id for person in staff),
+        everyone=tuple(person.id for person in staff if person.role != "helpdesk"),
         reachable=frozenset(person.id for person in staff if person.notify),
         sites={person.id: sites_of(person, sites) for person in staff},
     )

@@ -170,6 +170,7 @@ class IncidentApi(PageGroup):
             end=end,
             before=_position(asked.cursor) if asked.cursor else None,
             limit=asked.limit + 1,
+            rooms=self._context.rooms,
         )
         shown = self._context.named(found[: asked.limit])
         more = len(found) > asked.limit

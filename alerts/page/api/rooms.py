@@ -98,7 +98,7 @@ class RoomApi(PageGroup):
         return self._sensor(sensor, latest.get(sensor.id))
 
     def _sensor(self, sensor: Registered, latest: LatestReading | None) -> Sensor:
-        life = self._context.settings.pipeline().sensors.get(sensor.id)
+        life = self._context.pipeline().sensors.get(sensor.id)
         return Sensor(
             id=sensor.id,
             room=sensor.room,

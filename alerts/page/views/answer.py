@@ -201,6 +201,8 @@ class AnswerPages(PageGroup):
                 429, _("Too many answers with this link. Sign in to respond."), after
             )
         session = await self._context.session(request)
+        self._context.see_as(grant.person)
+        await self._context.sees_incident(grant.incident)
         if session is not None and session.person != grant.person:
             fault = _(
                 "This link is for %(name)s, but you are signed in as %(other)s.",

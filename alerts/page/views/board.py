@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from alerts.page import queries
-from alerts.page.page_context import NavLink, PageGroup, serves
+from alerts.page.page_context import Access, NavLink, PageGroup, serves
 from alerts.page.views import charts
 from language.messages import LANGUAGES, gettext, language, mark, speaking
 
@@ -21,6 +21,9 @@ _SIGN: Final = (
     mark("Vaping and smoking are not allowed at school."),
     mark("Questions? Please ask at the school office."),
 )
+_REPORTING: Final = "alive"
+_MOST_ROOMS: Final = 300
+"""Rooms of several sites that are shown at once; of more, those of one site that is chosen."""
 _ROOM_WINDOW_S: Final = 1800.0
 
 
@@ -39,14 +42,14 @@ class BoardPages(PageGroup):
     @serves("/")
     async def board(self, request: Request) -> Response:
         """Show open incidents and all rooms."""
-        return self._context.render(request, "board.html", **await self._content())
+        return self._context.render(request, "board.html", **await self._content(request))
 
     @serves("/partials/board")
     async def partial(self, request: Request) -> Response:
         """Return the part of the board that changes."""
-        return self._context.render(request, "board_content.html", **await self._content())
+        return self._context.render(request, "board_content.html", **await self._content(request))
 
-    @serves("/sign")
+    @serves("/sign", Access.SENSOR_READERS)
     async def sign(self, request: Request) -> Response:
         """Show a sign for the door, to print, in every language that we have."""
         signs = []
@@ -76,13 +79,30 @@ class BoardPages(PageGroup):
         room = self._context.room(request)
         return await charts.series(self._context, room.id, now - _ROOM_WINDOW_S, now)
 
-    async def _content(self) -> dict[str, Any]:
+    async def _content(self, request: Request) -> dict[str, Any]:
         context, states = self._context, await self._states()
+        registry, sites = context.registry, []
+        chosen = next(
+            (s for s in registry.sites.values() if s.id == request.query_params.get("site")), None
+        )
+        opened = await context.read(queries.incidents, only_open=True, rooms=context.rooms)
+        if len(registry.sites) > 1:
+            lives = context.pipeline().sensors
+            silent = [name for name, life in lives.items() if life.state != _REPORTING]
+            now = context.settings.clock()
+            sites = await context.read(queries.site_summaries, registry, silent, now)
+            if chosen is not None:
+                states = [s for s in states if s.room.site == chosen.name]
+                opened = [i for i in opened if i["room"] in {s.room.id for s in states}]
+            elif len(states) > _MOST_ROOMS:
+                states = []
         return {
-            "buildings": queries.board(states),
-            "open_incidents": context.named(await context.read(queries.incidents, only_open=True)),
+            "sites": sites,
+            "chosen": chosen,
+            "rooms": queries.board_by_site(states),
+            "open_incidents": context.named(opened),
             "silent_rooms": sum(s.level == "silent" for s in states),
-            "reachable": any(m.targets for m in context.policy.staff),
+            "reachable": any(m.targets for m in context.staff),
         }
 
     async def _states(self) -> list[queries.RoomState]:

@@ -62,7 +62,7 @@ async def marked(
     marks = await context.read(queries.room_events, room, start, end)
     for mark in marks:
         mark["words"] = KIND_WORDS.get(mark["kind"], mark["kind"])
-    zone = context.policy.zone
+    zone = context.times.zone.key
     return JSONResponse(
         {"start": start, "end": end, "zone": zone, "charts": charts, "marks": marks}
     )

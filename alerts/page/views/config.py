@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from alerts.page.guard import Session
     from alerts.secrets import Secret
 
+_DUTY: Final = "duty"
 _NEW: Final = "new"
 _CHANGES: Final = Words(
     {
@@ -85,7 +86,7 @@ class ConfigPages(PageGroup):
         """Show what can be changed, and the last changes."""
         return await self._index(request)
 
-    @serves("/settings/undo", Access.STAFF, methods=("POST",))
+    @serves("/settings/undo", Access.STAFF, methods=("POST",), all_sites=True)
     async def undo(self, request: Request) -> Response:
         """Undo the last change."""
         config = self._config()
@@ -115,7 +116,11 @@ class ConfigPages(PageGroup):
         person = text_of(request.state.form, "person") or session.person
         if person != session.person and not session.may(Right.SETTINGS):
             raise HTTPException(403, _("Only administrators can send test notices to others."))
-        member = self._context.policy.member(person)
+        own = self._context.own_staff
+        member = next((m for m in own if m.id == person), None)
+        member = member or (
+            self._context.policy.member(person) if person == session.person else None
+        )
         if member is None:
             raise HTTPException(404, _("There is no such person."))
         recent = [at for at in self._tests.get(session.person, ()) if at > now - _TESTS_S]
@@ -157,7 +162,9 @@ class ConfigPages(PageGroup):
         refused = form.refused(self._tree(version, files), index, typed)
         for name, _row, secret in secrets:
             refused |= await self._context.in_thread(self._bad_address, name, secret)
-        if form.slug == "duty" and not session.may(Right.SETTINGS):
+        if form.slug == _DUTY:
+            refused |= self._beyond(version.tree, typed)
+        if form.slug == _DUTY and not session.may(Right.SETTINGS):
             refused |= self._too_long(typed)
         if refused:
             return await self._page(request, form, version, index, typed, refused)
@@ -219,6 +226,8 @@ class ConfigPages(PageGroup):
         form = next((f for f in FORMS if f.slug == request.path_params["form"]), None)
         if form is None:
             raise HTTPException(404, _("There is no such setting."))
+        if self._context.sites is not None and not (form.own or form.slug == _DUTY):
+            raise HTTPException(404, _("There is no such setting."))
         if not (request.state.session.may(form.right) or form.own):
             raise HTTPException(
                 403,
@@ -230,7 +239,10 @@ class ConfigPages(PageGroup):
         self, session: Session, form: Form, tree: Mapping[str, Any]
     ) -> list[tuple[int, dict[str, Any]]]:
         found = form.entries(tree, self._now())
-        if session.may(form.right):
+        if self._context.sites is not None and form.slug == _DUTY:
+            shifts = {shift.get("id") for shift in self._seen(tree)["shift"]}
+            found = [(k, entry) for k, entry in found if entry.get("shift") in shifts]
+        if session.may(form.right) and (self._context.sites is None or form.slug == _DUTY):
             return found
         return [(k, entry) for k, entry in found if entry.get("id") == session.person]
 
@@ -277,6 +289,29 @@ class ConfigPages(PageGroup):
         faults = [gettext(words) % {"schemes": schemes} for words in found]
         return {field: " ".join(faults)} if faults else {}
 
+    def _seen(self, tree: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the configuration with the shifts and staff that the request may see alone."""
+        sites = {site.id for site in self._context.registry.sites.values()}
+        if self._context.sites is None:
+            return {"shift": (), **tree}
+        people = {member.id for member in self._context.staff}
+        shifts = [s for s in tree.get("shift", ()) if s.get("site") in sites]
+        staff = [p for p in tree.get("staff", ()) if p.get("id") in people]
+        return {**tree, "shift": shifts, "staff": staff}
+
+    def _beyond(self, tree: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, str]:
+        """Return the faults of a change of duty that names what the request may not see."""
+        seen, fault = self._seen(tree), _("Choose a value from the list.")
+        known = {name: {e.get("id") for e in seen.get(name, ())} for name in ("shift", "staff")}
+        named = {"shift": "shift", "_swap": "shift", "add": "staff", "remove": "staff"}
+        if self._context.sites is None:
+            return {}
+        return {
+            key: fault
+            for key, of in named.items()
+            if typed.get(key) and typed[key] not in known[of]
+        }
+
     def _too_long(self, typed: Mapping[str, Any]) -> dict[str, str]:
         """Return the fault of a change of duty that is for longer than its people may make it."""
         end, latest = typed.get("end"), self._now().replace(tzinfo=None) + _LONGEST_DUTY
@@ -301,8 +336,8 @@ class ConfigPages(PageGroup):
         config.apply()
 
     def _tree(self, version: ConfigVersion, files: Sequence[str] = ()) -> dict[str, Any]:
-        unregistered = [s.sensor for s in self._context.settings.pipeline().quarantine]
-        return {**version.tree, ADDRESS_FILES: files, UNREGISTERED: unregistered}
+        unregistered = [s.sensor for s in self._context.pipeline().quarantine]
+        return {**self._seen(version.tree), ADDRESS_FILES: files, UNREGISTERED: unregistered}
 
     async def _index(self, request: Request, error: str = "", status: int = 200) -> Response:
         session = request.state.session
@@ -310,12 +345,15 @@ class ConfigPages(PageGroup):
         version = None if self._context.settings.config is None else await self._version()
         rights = {f.section: f.right for f in FORMS}
         undoable = bool(
-            version
+            self._context.sites is None
+            and version
             and last
             and last[0]["file_after"] == version.hash
             and not version.problem
             and session.may(rights.get(last[0]["section"], Right.SETTINGS))
         )
+        if self._context.sites is not None or not session.may(Right.SETTINGS):
+            last = last[:1] if undoable else []
         done = _("The last change is undone.") if "undone" in request.query_params else ""
         return self._context.render(
             request,
@@ -325,10 +363,18 @@ class ConfigPages(PageGroup):
             forms=[
                 (f, len(self._visible(session, f, version.tree)))
                 for f in FORMS
-                if version and (session.may(f.right) or f.own)
+                if version
+                and (session.may(f.right) or f.own)
+                and (self._context.sites is None or f.own or f.slug == _DUTY)
             ],
             problem=_(_NOT_HERE) if version is None else version.problem,
-            last=last if session.may(Right.SETTINGS) else last[:1] if undoable else [],
+            last=[]
+            if self._context.sites is not None
+            else last
+            if session.may(Right.SETTINGS)
+            else last[:1]
+            if undoable
+            else [],
             undoable=undoable,
             error=error,
             done=done,
@@ -346,7 +392,7 @@ class ConfigPages(PageGroup):
             form=form,
             entries=[
                 (k, form.title(entry, tree), form.detail(entry, tree), entry.get("id", ""))
-                for k, entry in self._visible(session, form, tree)
+                for k, entry in self._visible(session, form, version.tree)
             ],
             may_change=session.may(form.right),
             version=version.hash,

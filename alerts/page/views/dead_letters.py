@@ -29,7 +29,7 @@ _PAGE: Final = 50
 class DeadLetterPages(PageGroup):
     """The list and one message."""
 
-    @serves("/dead-letters", Right.SENSORS)
+    @serves("/dead-letters", Right.SENSORS, all_sites=True)
     async def index(self, request: Request) -> Response:
         """Show the newest, by reason and source."""
         asked = request.query_params
@@ -50,7 +50,7 @@ class DeadLetterPages(PageGroup):
             source=source,
         )
 
-    @serves("/dead-letters/{id}", Right.SENSORS)
+    @serves("/dead-letters/{id}", Right.SENSORS, all_sites=True)
     async def one(self, request: Request) -> Response:
         """Show one message with its payload."""
         number = _whole(request.path_params["id"])

@@ -55,7 +55,7 @@ class DutyPages(PageGroup):
             request,
             "duty.html",
             on_duty=on_duty,
-            unreachable=[m for m in policy.staff if not m.targets],
+            unreachable=[m for m in self._context.staff if not m.targets],
             cases=cases,
             rooms=self._context.registry.rooms,
             now=now,

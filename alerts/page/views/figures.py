@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from reports.rows import IncidentRow
+    from reports.rows import DutySpan, IncidentRow
     from storage.registry import Registry
     from storage.timeseries import Series
 
@@ -91,7 +91,8 @@ class FigurePages(PageGroup):
         span, end = span_of(request, "week"), settings.clock()
         source = settings.database, settings.series, context.registry
         start, zone = end - SPANS[span], context.times.zone
-        chosen = await context.in_thread(figures, *source, start, end, zone)
+        only_known = context.sites is not None
+        chosen = await context.in_thread(figures, *source, start, end, zone, only_known=only_known)
         return chosen, span, start, end
 
     def _load(self, chosen: kpis.Chosen, start: float, end: float) -> kpis.Load:
@@ -102,16 +103,35 @@ class FigurePages(PageGroup):
         notices = [notice for notice in chosen.notices if notice.incident in ids]
         with closing(sqlite.connect(settings.database, read_only=True)) as db:
             recorded_from = read.recorded_from(db)
-        return kpis.load(rows, notices, settings.on_duty(start, end), recorded_from)
+        return kpis.load(rows, notices, self._on_duty(start, end), recorded_from)
+
+    def _on_duty(self, start: float, end: float) -> list[DutySpan]:
+        people = {member.id for member in self._context.staff}
+        spans = self._context.settings.on_duty(start, end)
+        return [s for s in spans if self._context.sites is None or s.person in people]
 
 
 def figures(
-    database: Path, series: Series, registry: Registry, start: float, end: float, zone: ZoneInfo
+    database: Path,
+    series: Series,
+    registry: Registry,
+    start: float,
+    end: float,
+    zone: ZoneInfo,
+    *,
+    only_known: bool = False,
 ) -> kpis.Chosen:
-    """Return incidents and notices of a span, without tests, and how long sensors were online."""
+    """Return incidents and notices of a span, without tests, and how long sensors were online.
+
+    With `only_known`, incidents of rooms that are not registered are left out.
+    """
     with closing(sqlite.connect(database, read_only=True)) as db:
         rows = read.incidents(db, registry, start, end)
         notices = read.notices(db, {}, start, end)
+    if only_known:
+        rows = [row for row in rows if row.room_id in registry.rooms]
+    ids = {row.id for row in rows}
+    notices = [notice for notice in notices if notice.incident in ids]
     return kpis.chosen(
         rows, notices, sensor_time(series, start, end, zone, registry.sensors), None, zone
     )

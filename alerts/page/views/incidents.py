@@ -74,7 +74,9 @@ class IncidentPages(PageGroup):
         return await self._list(request, "incident_list.html")
 
     async def _list(self, request: Request, template: str) -> Response:
-        recent = self._context.named(await self._context.read(queries.incidents))
+        recent = self._context.named(
+            await self._context.read(queries.incidents, rooms=self._context.rooms)
+        )
         return self._context.render(request, template, incidents=recent)
 
     @serves("/incidents/{id}")
@@ -88,7 +90,7 @@ class IncidentPages(PageGroup):
         found = await self._context.incident(request.path_params["id"])
         others = [
             m
-            for m in self._context.policy.staff
+            for m in self._context.policy.serving(found["room"], self._context.registry)
             if m.targets and m.id != found["acknowledged_by"] and may(m.role, Right.ANSWER)
         ]
         session = session_of(request)

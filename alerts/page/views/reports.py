@@ -94,6 +94,11 @@ def start_report(context: PageContext, typed: Mapping[str, str], person: str) ->
     jobs = report_jobs(context)
     if typed["name"] not in ABOUT or typed["kind"] not in FORMATS:
         raise ReportError(_("There is no such report."))
+    if context.sites is not None:
+        only = next(iter(context.sites)) if len(context.sites) == 1 else ""
+        typed = {**typed, "site": typed["site"] or only}
+        if typed["site"] not in context.sites:
+            raise ReportError(_("Choose a site from the list."))
     try:
         asked, first, last = _window(context, typed)
         _check_intervention(typed, first, last)
@@ -217,6 +222,7 @@ class ReportPages(PageGroup):
             terms=[term.name for term in settings.times.terms],
             school_years=years,
             sites=sorted({room.site for room in rooms}),
+            all_sites=self._context.sites is None,
             buildings=sorted({room.building for room in rooms}),
             typed=preset | typed,
             error=error,

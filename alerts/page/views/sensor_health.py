@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from alerts.page.page_context import PageGroup, serves
+from alerts.page.page_context import Access, PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.views.history import span_of
 from language.messages import Words, mark
@@ -42,7 +42,7 @@ _CHANGES: Final = 20
 class SensorHealthPages(PageGroup):
     """Last seen, gaps, battery, drift, faults, tampering, firmware."""
 
-    @serves("/sensor-health")
+    @serves("/sensor-health", Access.SENSOR_READERS)
     async def page(self, request: Request) -> Response:
         """Show all sensors, those that need attention first."""
         context = self._context
@@ -51,7 +51,7 @@ class SensorHealthPages(PageGroup):
         versions, changes = await context.read(
             lambda db: (firmware.current(db), firmware.changes(db, _CHANGES))
         )
-        statuses = context.settings.pipeline().sensors
+        statuses = context.pipeline().sensors
         rows = await context.in_thread(self._rows, now - SPANS[span], now, versions, statuses)
         return context.render(
             request,
@@ -62,7 +62,7 @@ class SensorHealthPages(PageGroup):
                 for key, words in _NOTED.items()
                 if any(row["sums"].get(key) for row in rows)
             ],
-            changes=changes,
+            changes=[c for c in changes if context.sees_sensor(c.sensor)],
             span=span,
         )
 

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from alerts.access.roles import Right
 from alerts.notify import outbox
-from alerts.page.page_context import NavLink, PageGroup, serves
+from alerts.page.page_context import Access, NavLink, PageGroup, serves
 from language.messages import _, mark
 from storage import dead_letters
 
@@ -40,15 +40,17 @@ class SensorPages(PageGroup):
             mark("Sensors"),
             ("/sensor-health", "/levels", "/dead-letters", "/unmatched"),
             icon='<path d="M12 10v4m-5 3a7 7 0 1 1 10 0M4 20a11 11 0 1 1 16 0" class="line"/>',
+            of_sensors=True,
         ),
     )
 
-    @serves("/sensors")
+    @serves("/sensors", Access.SENSOR_READERS)
     async def index(self, request: Request) -> Response:
         """Show registered and unregistered sensors, and counts of messages and notices."""
         context = self._context
         latest = await context.in_thread(context.settings.series.latest)
-        pipeline, notices = context.settings.pipeline(), await context.read(outbox.backlog)
+        pipeline = context.pipeline()
+        notices = await context.read(outbox.backlog) if context.sites is None else {}
         return context.render(
             request,
             "sensors.html",
@@ -62,7 +64,7 @@ class SensorPages(PageGroup):
             ],
         )
 
-    @serves("/unmatched", Right.SENSORS)
+    @serves("/unmatched", Right.SENSORS, all_sites=True)
     async def unmatched(self, request: Request) -> Response:
         """Show the last message of an unmatched topic, and the mapping that it suggests."""
         topic = request.query_params.get("topic", "")

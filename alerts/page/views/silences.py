@@ -13,11 +13,14 @@ from alerts.incidents import silences
 from alerts.incidents.silences import MAX_REASON
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.page_context import NavLink, PageGroup, sentence, serves, text_of
-from alerts.routing.matchers import Matcher, MatchOp, parse_matchers
+from alerts.routing.labels import incident_labels
+from alerts.routing.matchers import Matcher, MatchOp, all_match, parse_matchers
 from language.messages import _, mark
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.datastructures import FormData
     from starlette.requests import Request
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 _HOUR_S: Final = 3600.0
 _SCHOOL: Final = "school"
+_PLACES: Final = frozenset({"site", "building", "floor", "room"})
 _ALL: Final = "all"
 _LASTING: Final = {
     "1": mark("1 hour"),
@@ -70,6 +74,7 @@ class SilencePages(PageGroup):
         starts = now + _HOUR_S * _choice(form, "later", _LATER)
         ends = starts + _HOUR_S * _choice(form, "hours", _LASTING)
         matchers = self._matchers(session, form)
+        registry = self._context.registry.within(self._sites_of(matchers))
         try:
             await self._context.write(
                 lambda tx: silences.add(
@@ -80,7 +85,7 @@ class SilencePages(PageGroup):
                     starts_at=starts,
                     ends_at=ends,
                     now=now,
-                    registry=self._context.registry,
+                    registry=registry,
                     is_admin=session.may(Right.ACCOUNTS),
                 )
             )
@@ -94,6 +99,9 @@ class SilencePages(PageGroup):
         """End a silence early."""
         session = request.state.session
         number, now = request.path_params["id"], self._context.settings.clock()
+        found = [s for s in await self._context.read(silences.listed, now) if s.id == number]
+        if not all(self._may_end(silence) for silence in found):
+            raise HTTPException(404, _("There is no such silence."))
         try:
             await self._context.write(
                 lambda tx: self._context.engine.end_silence(tx, number, session.person, now)
@@ -111,6 +119,9 @@ class SilencePages(PageGroup):
         if place == _SCHOOL and not session.may(Right.ACCOUNTS):
             raise HTTPException(403, _("Only administrators may silence the whole school."))
         wanted = [*places[place][1], *([] if kind == _ALL else [("kind", kind)])]
+        if place == _SCHOOL and self._context.sites is not None:
+            (site,) = self._context.sites
+            wanted.insert(0, ("site", site))
         return [Matcher(name, MatchOp.EQUAL, value) for name, value in wanted]
 
     def _places(self) -> dict[str, tuple[str, list[tuple[str, str]]]]:
@@ -132,8 +143,33 @@ class SilencePages(PageGroup):
         for site in self._context.registry.sites.values() if several else ():
             words = _("All of %(place)s", place=site.name)
             found[f"site {site.id}"] = (words, [("site", site.name)])
-        found[_SCHOOL] = (_("The whole school"), [])
+        if self._context.sites is None or len(self._context.sites) == 1:
+            found[_SCHOOL] = (_("The whole school"), [])
         return found
+
+    def _sites_of(self, matchers: Iterable[Matcher]) -> set[str]:
+        """Return the sites that matchers of a place leave, of those that the request may see."""
+        own = [m for m in matchers if m.name in _PLACES]
+        rooms = self._context.registry.rooms.values()
+        return {
+            room.site
+            for room in rooms
+            if all_match(own, incident_labels(room, kind="", severity="", sensor=""))
+        }
+
+    def _may_see(self, silence: Silence) -> bool:
+        """Whether a silence mutes any room that the request may see."""
+        own = [m for text in silence.matchers for m in parse_matchers(text)]
+        sensors = {m.value for m in own if m.name == "sensor"}
+        known = self._context.registry.sensors
+        rooms = bool(self._sites_of(own))
+        return self._context.sites is None or (rooms and all(s in known for s in sensors))
+
+    def _may_end(self, silence: Silence) -> bool:
+        """Whether a silence mutes nothing beyond what the request may see."""
+        own = [m for text in silence.matchers for m in parse_matchers(text)]
+        bound = any(m.name in {"site", "room", "sensor"} and m.op is MatchOp.EQUAL for m in own)
+        return self._context.sites is None or (bound and self._may_see(silence))
 
     def _at(self, room: Room) -> str:
         """Return the site of a room in the key of a choice; empty where there is one."""
@@ -161,7 +197,8 @@ class SilencePages(PageGroup):
         self, request: Request, typed: dict[str, Any], error: str = "", status: int = 200
     ) -> Response:
         now = self._context.settings.clock()
-        found = await self._context.read(silences.listed, now)
+        every = await self._context.read(silences.listed, now)
+        found = [silence for silence in every if self._may_see(silence)]
         return self._context.render(
             request,
             "silences.html",

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from alerts.access.roles import Right
 from alerts.errors import AdaptationError, ThresholdAdjustmentError
 from alerts.incidents import adaptations, threshold_adjustments
-from alerts.page.page_context import PageGroup, sentence, serves, text_of
+from alerts.page.page_context import Access, PageGroup, sentence, serves, text_of
 from detection.model import Model
 from language.messages import _
 
@@ -40,7 +41,7 @@ def probability(log_odds: float) -> float:
 class ThresholdPages(PageGroup):
     """The list of thresholds and adjustments, reverting one, and the adaptation to the school."""
 
-    @serves("/levels")
+    @serves("/levels", Access.SENSOR_READERS)
     async def show(self, request: Request) -> Response:
         """Show thresholds by sensor, and the newest adjustments."""
         return await self._page(request)
@@ -49,15 +50,21 @@ class ThresholdPages(PageGroup):
     async def undo(self, request: Request) -> Response:
         """Revert an adjustment."""
         seq = request.path_params["seq"]
+        if not self._context.sees_sensor(
+            await self._context.read(threshold_adjustments.sensor_of, seq)
+        ):
+            raise HTTPException(404, _("This page does not exist."))
         return await self._change(request, lambda tx, *by: threshold_adjustments.undo(tx, seq, *by))
 
-    @serves("/levels/adaptations/{number:row}/apply", Right.SETTINGS, methods=("POST",))
+    @serves(
+        "/levels/adaptations/{number:row}/apply", Right.SETTINGS, methods=("POST",), all_sites=True
+    )
     async def apply(self, request: Request) -> Response:
         """Use an adaptation from the next readings on."""
         number = request.path_params["number"]
         return await self._change(request, lambda tx, *by: adaptations.apply(tx, number, *by))
 
-    @serves("/levels/adaptations/undo", Right.SETTINGS, methods=("POST",))
+    @serves("/levels/adaptations/undo", Right.SETTINGS, methods=("POST",), all_sites=True)
     async def undo_adaptation(self, request: Request) -> Response:
         """Return to what was used before the active adaptation."""
         return await self._change(request, adaptations.undo)
@@ -103,9 +110,9 @@ class ThresholdPages(PageGroup):
                 (sensor, registry.room_of(sensor), thresholds.get(sensor))
                 for sensor in registry.sensors
             ],
-            adjustments=adjustments,
-            ready=ready,
-            active=active,
+            adjustments=[a for a in adjustments if self._context.sees_sensor(a.sensor)],
+            ready=ready if self._context.sites is None else None,
+            active=active if self._context.sites is None else None,
             max_reason=_MAX_REASON,
             probability=probability,
             percent=percent,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from alerts.access.api_tokens import ApiToken
+
 _DAYS: Final = (30, 90, 365)
 _SCOPE_WORDS: Final = Words(
     {
@@ -49,7 +51,7 @@ class TokenPages(PageGroup):
         scopes = [scope for scope in Scope if text_of(form, f"scope.{scope}")]
         if not name or not scopes:
             return await self._page(request, _("Give a name and at least one scope."), 400)
-        if self._context.policy.member(person) is None or days not in map(str, _DAYS):
+        if person not in {m.id for m in self._context.own_staff} or days not in map(str, _DAYS):
             return await self._page(request, _("Choose from the lists."), 400)
         if len(await self._context.read(api_tokens.listed)) >= api_tokens.MOST:
             return await self._page(request, _("There are too many tokens. Revoke some."), 400)
@@ -70,6 +72,8 @@ class TokenPages(PageGroup):
         person, now = request.state.session.person, self._context.settings.clock()
 
         def revoke(tx: sqlite3.Connection) -> str:
+            if request.path_params["id"] not in {token.id for token in self._listed(tx)}:
+                return ""
             name = api_tokens.revoke(tx, request.path_params["id"])
             if name:
                 detail = {"what": "revoked", "name": name}
@@ -80,6 +84,12 @@ class TokenPages(PageGroup):
             raise HTTPException(404, _("There is no such token."))
         return RedirectResponse("/tokens", 303)
 
+    def _listed(self, db: sqlite3.Connection) -> list[ApiToken]:
+        """Return the tokens of people whom the request may manage."""
+        people = {member.id for member in self._context.own_staff}
+        every = self._context.sites is None
+        return [token for token in api_tokens.listed(db) if every or token.person in people]
+
     async def _page(
         self, request: Request, error: str = "", status: int = 200, token: str = ""
     ) -> Response:
@@ -87,9 +97,9 @@ class TokenPages(PageGroup):
             request,
             "tokens.html",
             status,
-            tokens=await self._context.read(api_tokens.listed),
+            tokens=await self._context.read(self._listed),
             now=self._context.settings.clock(),
-            staff=self._context.policy.staff,
+            staff=self._context.own_staff,
             scopes=_SCOPE_WORDS,
             days=_DAYS,
             token=token,

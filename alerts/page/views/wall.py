@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from alerts.access.kiosks import Kiosk
     from alerts.page.page_context import PageContext
 
 _YEAR_S: Final = 365 * 86_400
@@ -51,8 +52,7 @@ class WallPages(PageGroup):
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
         self._limit = context.settings.limits.wall
-        folder = context.settings.wall
-        self._plan = None if folder is None else FloorPlan(folder)
+        self._folder = context.settings.wall
 
     # the view
 
@@ -85,7 +85,7 @@ class WallPages(PageGroup):
         if not same_origin(request):
             raise HTTPException(403, _("This form was not sent from this page."))
         token = text_of(await form_of(request), "token").strip()
-        if not await self._context.read(lambda db: kiosks.is_valid(db, token)):
+        if not await self._context.read(kiosks.maker_of, token):
             wait = self._limit.take(client_of(request), "", self._context.settings.clock())
             raise HTTPException(429 if wait > 0 else 403, _("This link is not valid any more."))
         response = Response(status_code=204)
@@ -113,8 +113,9 @@ class WallPages(PageGroup):
         states = await context.read(
             queries.rooms, context.registry, latest, settings.clock(), intervals
         )
-        places = {} if self._plan is None else await context.in_thread(self._plan.places)
-        has_plan = self._plan is not None and await context.in_thread(self._plan.has_picture)
+        plan = self._plan
+        places = {} if plan is None else await context.in_thread(plan.places)
+        has_plan = plan is not None and await context.in_thread(plan.has_picture)
         return {
             "states": sorted(states, key=lambda s: _FIRST.index(s.level)),
             "needing": sum(s.level in {"alarm", "attention"} for s in states),
@@ -154,6 +155,8 @@ class WallPages(PageGroup):
         session, now = request.state.session, self._context.settings.clock()
 
         def revoke(tx: sqlite3.Connection) -> str:
+            if request.path_params["id"] not in {screen.id for screen in self._screens(tx)}:
+                return ""
             name = kiosks.revoke(tx, request.path_params["id"])
             if name:
                 self._audit(tx, session.person, "screen revoked", name, now)
@@ -202,10 +205,26 @@ class WallPages(PageGroup):
         )
         return RedirectResponse("/wall/setup", 303)
 
+    @property
+    def _plan(self) -> FloorPlan | None:
+        """The floor plan of the site that the request may see, or of all together."""
+        if self._folder is None:
+            return None
+        sites = self._context.registry.sites.values() if self._context.sites else ()
+        own = sorted(site.id for site in sites)
+        return FloorPlan(self._folder / "+".join(own) if own else self._folder)
+
     def _floor_plan(self) -> FloorPlan:
-        if self._plan is None:
+        plan = self._plan
+        if plan is None:
             raise HTTPException(404, _("There is no floor plan."))
-        return self._plan
+        return plan
+
+    def _screens(self, db: sqlite3.Connection) -> list[Kiosk]:
+        """Return the screens of people whom the request may see."""
+        people = {member.id for member in self._context.own_staff}
+        every = self._context.sites is None
+        return [k for k in kiosks.listed(db) if every or k.made_by in people]
 
     def _audit(self, tx: sqlite3.Connection, actor: str, what: str, name: str, now: float) -> None:
         audit.append(tx, AuditKind.WALL, actor, {"what": what, "name": name}, now)
@@ -221,7 +240,7 @@ class WallPages(PageGroup):
             status,
             **content,
             rooms=list(self._context.registry.rooms.values()),
-            screens=await self._context.read(kiosks.listed),
+            screens=await self._context.read(self._screens),
             link=f"{base}/wall#{token}" if token else "",
             error=error,
         )

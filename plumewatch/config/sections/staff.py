@@ -41,7 +41,7 @@ class StaffConfig(BaseModel, extra="forbid", frozen=True):
     """Id in shifts, commands and the audit log, and for sign-in."""
     name: Name
     """Name that others see; prefer a duty to a person's name."""
-    role: Literal["staff", "facilities", "analyst", "admin"] = "staff"
+    role: Literal["staff", "facilities", "analyst", "helpdesk", "admin"] = "staff"
     """Permissions on the staff page; also a receiver of that name."""
     sites: Annotated[list[Name], Field(max_length=1000)] = []
     """Ids of the `[[site]]` that they see and are notified of, or `["*"]` for all; must be given if

@@ -1,0 +1,282 @@
+"""People of one school see nothing of another, whatever they ask for; district roles see theirs."""
+
+import re
+
+import pytest
+from starlette.routing import Route
+
+from alerts.access import action_tokens, api_tokens, kiosks
+from alerts.access.action_tokens import Action
+from alerts.access.api_tokens import Scope
+from alerts.duty.roster import Roster
+from alerts.incidents import silences
+from alerts.page import PipelineStatus
+from alerts.page.settings import QuarantinedSensor, SensorStatus
+from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, role_receivers
+from alerts.secrets import Secret
+from storage import firmware, sqlite
+from storage.registry import Registry, Room, Sensor, Site
+from tests.unit.alerts.test_page import NOW, Page
+
+SITES = (
+    Site("north", "North High", "America/New_York"),
+    Site("south", "South High", "America/Denver"),
+)
+ROOMS = tuple(Room(f"{s.id}-boys", "Boys", "2", "Main", s.name, "restroom", s.zone) for s in SITES)
+SENSORS = tuple(Sensor(f"{s.id}-1", f"{s.id}-boys") for s in SITES)
+OF_SOUTH = re.compile(r"south|F\. South", re.IGNORECASE)
+STAFF = (
+    StaffMember("north-ap", "A. North", "staff", (Secret("json://127.0.0.1:9/n"),)),
+    StaffMember("north-ad", "Ad North", "admin"),
+    StaffMember("north-an", "An North", "analyst"),
+    StaffMember("south-ap", "F. South", "staff", (Secret("json://127.0.0.1:9/s"),)),
+    StaffMember("all-ad", "District admin", "admin"),
+    StaffMember("all-an", "District analyst", "analyst"),
+    StaffMember("all-hd", "Helpdesk", "helpdesk"),
+)
+HERE = {"north": frozenset({"North High"}), "south": frozenset({"South High"}), "all": None}
+POLICY = AlertPolicy(
+    staff=STAFF,
+    zone="America/New_York",
+    page_url="https://plumewatch.example",
+    roster=Roster(
+        BUILT_IN_ROUTES,
+        role_receivers((m.id, m.role) for m in STAFF),
+        everyone=tuple(m.id for m in STAFF),
+        reachable=frozenset(m.id for m in STAFF if m.targets),
+        sites={m.id: HERE[m.id.partition("-")[0]] for m in STAFF},
+    ),
+)
+
+
+class Series:
+    """No readings."""
+
+    def latest(self):
+        return {}
+
+    def window(self, _sensor, _start, _end):
+        return [], {}
+
+    def readings(self, *_asked):
+        return [], {}
+
+    def records(self, *_asked, **_more):
+        return []
+
+    def sums(self, *_asked):
+        return {}
+
+
+def pipeline():
+    return PipelineStatus(
+        {"accepted": 5},
+        {"bad_json": 2},
+        quarantine=(QuarantinedSensor("south-new", NOW, NOW, 3),),
+        sensors={s.id: SensorStatus("silent", NOW, 5.0) for s in SENSORS},
+    )
+
+
+@pytest.fixture
+async def district(database, make_event, tmp_path):
+    page = Page(
+        database,
+        Registry.of(ROOMS, SENSORS, SITES),
+        POLICY,
+        open_reading=False,
+        pipeline=pipeline,
+        series=Series(),
+        wall=tmp_path,
+    )
+    sqlite.migrate(page.db, firmware.COMPONENT, firmware.SCRIPTS)
+    with sqlite.transaction(page.db) as tx:
+        events = [make_event(NOW - 5, sensor=sensor.id) for sensor in SENSORS]
+        records = page.engine.on_events(tx, events, NOW)
+        page.silence = silences.add(
+            tx,
+            matchers=['room="south-boys"'],
+            owner="south-ap",
+            reason="painting",
+            starts_at=NOW + 60,
+            ends_at=NOW + 3600,
+            now=NOW,
+        )
+        page.token = action_tokens.issue(
+            tx, records[1].incident, "north-ap", Action.ACKNOWLEDGE, NOW
+        )
+        kiosks.make(tx, "South office", "south-ap", NOW)
+    page.north, page.south = (record.incident for record in records)
+    yield page
+    await page.client.aclose()
+    page.db.close()
+
+
+def concrete(route, page):
+    """Return the path of a route with the ids of the other school."""
+    path = route.path
+    ids = {
+        "/sensors/": "south-1",
+        "/incidents/": page.south,
+        "/rooms/": "south-boys",
+        "/silences/": page.silence.id,
+    }
+    found = next((ids[part] for part in ids if part in path), 1)
+    path = re.sub(r"\{id(:\w+)?\}", str(found), path)
+    return re.sub(r"\{\w+(:\w+)?\}", "1", path)
+
+
+ABOUT_ONE = (
+    "/incidents/{id}",
+    "/rooms/{id}",
+    "/silences/{id",
+    "/unmatched",
+    "/dead-letters",
+    "/sensors/{id}",
+)
+
+
+@pytest.mark.parametrize("account", ["north-ap", "north-ad", "north-an"])
+async def test_no_route_shows_anything_of_another_school(district, account):
+    page = district
+    await page.sign_in(account)
+    token = await page.form_token("/account")
+    with sqlite.transaction(page.db) as tx:
+        bearer = api_tokens.make(tx, "sync", account, list(Scope), by="all-ad", days=7, now=NOW)
+        api_tokens.make(tx, "south", "south-ap", list(Scope), by="all-ad", days=7, now=NOW)
+    seen = 0
+    for route in page.app.routes:
+        if not isinstance(route, Route) or "live" in route.path or route.path == "/sign-out":
+            continue
+        path = concrete(route, page)
+        for method in sorted(route.methods - {"HEAD"}):
+            form = {"form_token": token, "reason": "x", "person": "south-ap"}
+            sent = {} if method == "GET" else {"data": form}
+            if route.path.startswith("/api/v1/"):
+                sent = {"headers": {"Authorization": f"Bearer {bearer}"}}
+            answer = await page.client.request(method, path, **sent)
+            where = f"{method} {route.path}: {answer.status_code}"
+            assert answer.status_code < 500, where
+            if any(part in route.path for part in ABOUT_ONE):
+                assert answer.status_code in {303, 400, 401, 403, 404}, where
+            shown = answer.text.replace(path, "").replace(page.south, "")
+            assert not OF_SOUTH.search(shown), f"{where}: {OF_SOUTH.search(shown)}"
+            assert page.south not in answer.text.replace(path, ""), where
+            seen += 1
+    assert seen > 60
+    assert page.db.execute("SELECT count(*) FROM api_token").fetchone()[0] == 2
+    assert page.db.execute("SELECT count(*) FROM kiosk").fetchone()[0] == 1
+    status = page.db.execute("SELECT status FROM incident WHERE id = ?", (page.south,)).fetchone()
+    assert status[0] in {"open", "notified"}
+
+
+async def test_counts_are_those_of_the_own_school(district):
+    await district.sign_in("north-ap")
+    board = (await district.client.get("/")).text
+    assert board.count('<li class="row') == 1
+    figures = (await district.client.get("/figures")).text
+    assert "2 incidents" not in figures
+    sensors = (await district.client.get("/sensors")).text
+    assert "north-1" in sensors
+
+
+async def test_nobody_makes_a_token_for_people_of_more_schools(district):
+    await district.sign_in("north-ad")
+    form = {"form_token": await district.form_token("/tokens"), "name": "x", "days": "90"}
+    form |= {"scope.read": "on", "person": "all-ad"}
+    assert (await district.client.post("/tokens", data=form)).status_code == 400
+    form["person"] = "north-an"
+    assert (await district.client.post("/tokens", data=form)).status_code == 200
+
+
+async def test_a_program_lists_incidents_of_its_persons_school_alone(district):
+    with sqlite.transaction(district.db) as tx:
+        found = {
+            person: api_tokens.make(tx, person, person, [Scope.READ], by="", days=7, now=NOW)
+            for person in ("north-ap", "all-an", "all-hd")
+        }
+    answers = {
+        person: await district.client.get(
+            "/api/v1/incidents?limit=1", headers={"Authorization": f"Bearer {token}"}
+        )
+        for person, token in found.items()
+    }
+    assert answers["north-ap"].json()["next"] is None
+    assert answers["all-an"].json()["next"] is not None
+    assert answers["all-hd"].status_code == 403
+
+
+async def test_a_link_of_a_person_who_left_the_school_is_dead(district):
+    for path in ("/answer/look", "/answer", "/answer/decline"):
+        answer = await district.client.post(path, data={"token": district.token})
+        assert answer.status_code == 404
+        assert not OF_SOUTH.search(answer.text)
+
+
+async def test_the_district_sees_both_schools(district):
+    await district.sign_in("all-an")
+    board = (await district.client.get("/")).text
+    assert "North High" in board
+    assert "South High" in board
+
+
+async def test_the_helpdesk_sees_sensors_and_no_incidents(district):
+    await district.sign_in("all-hd")
+    sensors = await district.client.get("/sensors")
+    assert "north-1" in sensors.text
+    assert "south-1" in sensors.text
+    assert (await district.client.get("/", follow_redirects=False)).headers[
+        "location"
+    ] == "/sensors"
+    for path in ("/incidents", f"/incidents/{district.south}", "/figures", "/air", "/silences"):
+        assert (await district.client.get(path)).status_code == 403
+    assert 'href="/incidents"' not in sensors.text
+
+
+async def test_an_incident_cannot_be_handed_to_another_school(district):
+    await district.sign_in("north-ap")
+    url = f"/incidents/{district.north}"
+    token = await district.form_token(url)
+    form = {"form_token": token, "to": "south-ap"}
+    assert (await district.client.post(f"{url}/hand-over", data=form)).status_code == 400
+    assert "F. South" not in (await district.client.get(url)).text
+
+
+async def test_a_silence_of_a_school_is_its_own(district):
+    await district.sign_in("north-ap")
+    token = await district.form_token("/silences")
+    form = {
+        "form_token": token,
+        "place": "building Main at north",
+        "kind": "all",
+        "hours": "1",
+        "later": "0",
+        "reason": "cleaning",
+    }
+    await district.sign_in("north-ad")
+    form["form_token"] = await district.form_token("/silences")
+    assert (await district.client.post("/silences", data=form)).status_code == 303
+    form["place"] = "school"
+    assert (await district.client.post("/silences", data=form)).status_code == 303
+    rows = silences.listed(district.db, NOW)
+    assert {tuple(s.matchers) for s in rows if s.owner == "north-ad"} == {
+        ('building="Main"', 'site="North High"'),
+        ('site="North High"',),
+    }
+
+
+async def test_times_are_those_of_the_school_of_an_incident(district):
+    await district.sign_in("all-ad")
+    pages = [
+        (await district.client.get(f"/incidents/{i}")).text
+        for i in (district.north, district.south)
+    ]
+    assert ["10:04:49" in pages[0], "08:04:49" in pages[1]] == [True, True]
+
+
+async def test_a_screen_shows_what_who_made_it_sees(district):
+    with sqlite.transaction(district.db) as tx:
+        token = kiosks.make(tx, "North office", "north-ad", NOW)
+    await district.client.post("/wall/open", data={"token": token})
+    wall = (await district.client.get("/wall")).text
+    assert "North High" in wall
+    assert not OF_SOUTH.search(wall)
