@@ -24,7 +24,7 @@ from ingest.validation import Limits, build_reading, check_json, fold_id, parse_
 from storage.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ingest.message import Message
     from storage.reading import Reading
@@ -40,7 +40,8 @@ _PAIR: Final = re.compile(r"([^\s=,;]{1,64})=([^\s,;]{0,64})")
 class Context:
     """What a decoder may know besides the message.
 
-    `zone`: the site's time zone, for devices that print local time without offset.
+    `zone`: the site's time zone, for devices that print local time without offset; `zones` that of
+    sensors at sites in another one, by name.
     `limits`: bounds on what is believed.
     `registry`: registered sensors; a sensor's `model` names its codec where bytes alone do not.
     `states`: memory of the formats that need one.
@@ -50,6 +51,11 @@ class Context:
     limits: Limits = field(default_factory=Limits)
     registry: Registry = field(default_factory=Registry)
     states: States = field(default_factory=States)
+    zones: Mapping[str, tzinfo] = field(default_factory=dict)
+
+    def zone_of(self, sensor: str) -> tzinfo:
+        """Return the time zone in which a sensor prints local time."""
+        return self.zones.get(sensor, self.zone)
 
 
 @dataclass(frozen=True, slots=True)

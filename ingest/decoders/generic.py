@@ -93,7 +93,7 @@ def _has_unread(flat: dict[str, Any]) -> bool:
 
 def _stamp(sensor: str, when: object, message: Message, context: Context) -> float | None:
     """Return a device's time; NaN if it counts from boot."""
-    stamp = stamp_of(when, message, context.zone)
+    stamp = stamp_of(when, message, context.zone_of(sensor))
     if stamp is None or not math.isfinite(stamp) or number(when) is None:
         return stamp
     limits, last = context.limits, context.states.last

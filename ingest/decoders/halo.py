@@ -93,10 +93,11 @@ def decode(message: Message, context: Context) -> list[Reading]:
     sent = {ours: content[name] for name, ours in _VALUES.items() if name in content}
     values = {ours: value for ours, value in sent.items() if number(value) is not None}
     named = parts.get("mac") or parts.get("name")
+    sensor = sensor_id(named or message.topic)
     return [
         build_reading(
-            sensor_id(named or message.topic),
-            _stamp(parts, message, context),
+            sensor,
+            _stamp(sensor, parts, message, context),
             message,
             context.limits,
             values,
@@ -140,7 +141,7 @@ def _text_parts(payload: bytes) -> dict[str, Any]:
     return {"event": match[1], "date": match[3], "time": match[4]}
 
 
-def _stamp(parts: dict[str, Any], message: Message, context: Context) -> float | None:
+def _stamp(sensor: str, parts: dict[str, Any], message: Message, context: Context) -> float | None:
     date, time = text_of(parts.get("date")), text_of(parts.get("time"))
     if not date and not time:
         return None
@@ -149,7 +150,7 @@ def _stamp(parts: dict[str, Any], message: Message, context: Context) -> float |
         text = datetime(*numbers[:6]).isoformat() if len(numbers) == 6 else ""  # type: ignore[arg-type]  # noqa: DTZ001
     except (ValueError, OverflowError):
         text = ""
-    return stamp_of(text, message, context.zone)
+    return stamp_of(text, message, context.zone_of(sensor))
 
 
 DECODER: Final = Decoder(

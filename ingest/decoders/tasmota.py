@@ -107,7 +107,7 @@ def _report(
     flags: tuple[str, ...],
 ) -> list[Reading]:
     own, children = _measured(content)
-    stamp = stamp_of(content.get("Epoch", content.get("Time")), message, context.zone)
+    stamp = stamp_of(content.get("Epoch", content.get("Time")), message, context.zone_of(sensor))
     if not content:
         raise PayloadError(Reason.NO_MEASUREMENT, "an empty report")
     events = ["tamper"] if "ON" in (content.get("Switch1"), content.get("Tamper")) else []

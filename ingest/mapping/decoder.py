@@ -299,7 +299,7 @@ class _Mapped:
             return []
         names = [flag.flag for flag in flags]
         sensor = self._sensor(view, message, context)
-        stamp, limits = self._time(view, message, context)
+        stamp, limits = self._time(view, message, context, sensor)
         raw = self._measured(view)
         events, faults = self._noted(view)
         firmware = self._version(view)
@@ -381,14 +381,16 @@ class _Mapped:
             raise PayloadError(Reason.BAD_ID, "no name of the gateway where the mapping says")
         return f"{self._name} {gateway}"
 
-    def _time(self, view: View, message: Message, context: Context) -> tuple[float | None, Limits]:
+    def _time(
+        self, view: View, message: Message, context: Context, sensor: str
+    ) -> tuple[float | None, Limits]:
         """Return the device's time and the limits it is held to; it is checked here already."""
         limits = context.limits
         for time, read, own_zone in self._times:
             value = read(view)
             if value is ABSENT or value is None:
                 continue
-            zone = context.zone if time.zone == "site" else own_zone
+            zone = context.zone_of(sensor) if time.zone == "site" else own_zone
             stamp = math.nan
             for form in time.formats:
                 found = read_time(value, form, message.received, zone)

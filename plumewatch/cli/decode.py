@@ -141,11 +141,14 @@ def _context(config: Path | None, decoder: str | None) -> tuple[Context, Routes]
     routes, names = Routes(), list(DECODERS)
     if config is not None:
         from plumewatch.config.ingest_settings import routes as configured_routes
+        from plumewatch.config.ingest_settings import sensor_zones
 
         school = Site.load(config).config
         routes = configured_routes(school)
         names += [f"mapping:{mapping.name}" for mapping in school.mapping]
-        context = replace(context, zone=school.zone(), registry=school.registry())
+        context = replace(
+            context, zone=school.zone(), registry=school.registry(), zones=sensor_zones(school)
+        )
     if decoder and routes.named(decoder) is None:
         raise UsageError(f"no decoder {decoder!r}; there are: {', '.join(names)}")
     return context, routes

@@ -19,6 +19,7 @@ from plumewatch.config.secrets import SecretReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from zoneinfo import ZoneInfo
 
     from alerts.secrets import Secret
     from ingest.decoding import Decoder
@@ -59,10 +60,21 @@ def routes(config: PlumewatchConfig) -> Routes:
     return Routes(_routes(config), mapping_decoders(config), config.registry(), _aliases(config))
 
 
+def sensor_zones(config: PlumewatchConfig) -> dict[str, ZoneInfo]:
+    """Return the time zone of each sensor at a site in another zone, by id and alias."""
+    zones = {room.id: config.zone(room.site) for room in config.room if config.sites}
+    return {
+        name: zones[sensor.room]
+        for sensor in config.sensor
+        if sensor.room in zones and zones[sensor.room] != config.zone()
+        for name in (sensor.id, *sensor.aliases)
+    }
+
+
 def intake_config(config: PlumewatchConfig, *, dedupe_window: int) -> IntakeConfig:
     """Return the configuration of the intake; raises as `mapping_decoders`."""
     return IntakeConfig(
-        context=Context(zone=config.zone(), registry=config.registry()),
+        context=Context(zone=config.zone(), registry=config.registry(), zones=sensor_zones(config)),
         aliases=_aliases(config),
         routes=_routes(config),
         mappings=mapping_decoders(config),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from plumewatch.config.faults import ConfigError
+from plumewatch.config.ingest_settings import intake_config
 from plumewatch.config.load import load, parse
 from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.report_settings import school_of
@@ -113,6 +114,12 @@ def test_bells_holidays_and_shifts_are_those_of_the_site():
     assert [len(t.holidays) for t in roster.timetables.values()] == [1, 2]
     at = datetime(2026, 9, 9, 16, 30, tzinfo=UTC)  # 10:30 in Denver, 12:30 in New York
     assert [one.person for one in roster.on_duty("staff", at)] == ["south-ap"]
+
+
+def test_devices_print_the_time_of_their_school():
+    context = intake_config(read(TWO), dedupe_window=1).context
+    zones = [str(context.zone_of(name)) for name in ("north-1", "south-1", "unregistered")]
+    assert zones == ["America/New_York", "America/Denver", "America/New_York"]
 
 
 def test_nobody_is_notified_of_another_site():
