@@ -181,8 +181,13 @@ class AlertEngine:
         """Hand over to another person; raises `UnknownStaffError` if they may not answer."""
         member = self.policy.member(to)
         room = self._load(tx, incident_id).room
-        serves = member in self.policy.serving(room, self.registry)
-        if member is None or not (serves and member.targets and may(member.role, Right.ANSWER)):
+        here = {known.id for known in self.policy.serving(room, self.registry)}
+        if (
+            member is None
+            or member.id not in here
+            or not member.targets
+            or not may(member.role, Right.ANSWER)
+        ):
             raise UnknownStaffError(f"{to[:40]!r} is no member of staff who can have it")
         return self._record(tx, incident_id, inputs.HandedOver(by, to, now, channel), now)
 
