@@ -235,7 +235,7 @@ class PageContext:
         if session is not None and not (session.may(right) or session.may(Right.INCIDENTS)):
             if request.url.path == "/":
                 raise HTTPException(303, headers={"Location": "/sensors"})
-            raise HTTPException(403, _("This is for the roles %(roles)s.", roles=who_may(right)))
+            raise HTTPException(403, not_for_role(right))
 
     async def may_see_wall(self, request: Request) -> bool:
         """Whether a request may see the wall view: of a screen, or of who may read other pages."""
