@@ -25,6 +25,7 @@ from plumewatch.cli import (
 )
 from plumewatch.cli.sample_data import command as sample_data
 from plumewatch.cli.setup import command as setup
+from plumewatch.cli.setup import sites
 
 app = typer.Typer(
     name="plumewatch",
@@ -38,7 +39,7 @@ app = typer.Typer(
 )
 
 _PANELS: Final = {
-    "Start": (setup.app, run.app, commission.app),
+    "Start": (setup.app, sites.app, run.app, commission.app),
     "Sensors": (sensors.app, adapt.app, decode.app, device.app),
     "People": (people.app,),
     "What happened": (reports.app, retention.app),

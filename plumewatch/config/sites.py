@@ -38,8 +38,13 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError([fault]) from error
 
 
-def with_sites(tree: Mapping[str, Any], folder: Path) -> ConfigTree:
-    """Return a configuration with the files of its sites, from the folder beside it."""
+def with_sites(
+    tree: Mapping[str, Any], folder: Path, new: Mapping[str, Mapping[str, Any]] | None = None
+) -> ConfigTree:
+    """Return a configuration with the files of its sites, from the folder beside it.
+
+    `new` has the content of files that are to be written there, by name.
+    """
     joined = normal(tree)
     for path in sorted((folder / FOLDER).glob("*.toml")):
         name = f"{FOLDER}/{path.name}"
@@ -52,6 +57,9 @@ def with_sites(tree: Mapping[str, Any], folder: Path) -> ConfigTree:
             joined.faults.append(ConfigFault(name, why, "must be readable"))
         else:
             joined.faults += _join(joined, found, path.stem, name)
+    for file, content in (new or {}).items():
+        name = f"{FOLDER}/{file}"
+        joined.faults += _join(joined, content, file.removesuffix(".toml"), name)
     return joined
 
 

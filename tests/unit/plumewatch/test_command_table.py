@@ -54,6 +54,8 @@ CALLS = {
     "check": "check",
     "doctor": "doctor",
     "version": "version",
+    "site add": "site add north --name North",
+    "site export": "site export --out {new}.csv",
     "status": "status",
     "dead-letters": "dead-letters",
     "decode": "decode --topic plumewatch/v1/b2/reading {payload}",

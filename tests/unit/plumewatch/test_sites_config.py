@@ -4,7 +4,9 @@ import tomllib
 from datetime import UTC, datetime
 
 import pytest
+from typer.testing import CliRunner
 
+from plumewatch.cli.main import app
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.ingest_settings import intake_config
 from plumewatch.config.load import load, parse
@@ -217,3 +219,58 @@ def test_an_entry_of_a_file_is_of_no_other_site(tmp_path):
     text = of_file("south").replace('floor = "2"', 'floor = "2"\nsite = "north"')
     with pytest.raises(ConfigError, match=r"sites/south.toml: \[\[room\]\] south-boys: site"):
         load(write(tmp_path, north=of_file("north"), south=text))
+
+
+CSV = """sensor,building,floor,room,model,interval_s,aliases
+west-1,Main,1,Boys,sen55,2,old-1 old-2
+west-2,Main,1,Boys,sen55,,
+west-3,Main,2,Girls,,,
+"""
+
+
+def run(*words):
+    return CliRunner().invoke(app, [*map(str, words)])
+
+
+def test_a_school_is_added_with_its_sensors_and_exported_again(tmp_path):
+    path = write(tmp_path, north=of_file("north"), south=of_file("south"))
+    (tmp_path / "west.csv").write_text(CSV)
+    made = run(
+        *("site", "add", "west", "--name", "West High", "--sensors", tmp_path / "west.csv"),
+        *("--staff", "Assistant principal", "--config", path),
+    )
+    assert made.exit_code == 0, made.output
+    registry = load(path).registry()
+    assert {registry.room_of(f"west-{k}").full_name for k in (1, 2, 3)} == {
+        "Boys, floor 1, Main, West High",
+        "Girls, floor 2, Main, West High",
+    }
+    out = tmp_path / "out.csv"
+    assert run("site", "export", "--site", "west", "--out", out, "--config", path).exit_code == 0
+    assert out.read_text().splitlines()[1] == "west,west-1,Main,1,Boys,restroom,sen55,2,old-1 old-2"
+    before = (tmp_path / "sites" / "west.toml").read_text()
+    (tmp_path / "sites" / "west.toml").unlink()
+    again = ("site", "add", "west", "--name", "West High", "--staff", "Assistant principal")
+    assert run(*again, "--sensors", out, "--config", path).exit_code == 0
+    assert tomllib.loads((tmp_path / "sites" / "west.toml").read_text())["sensor"] == (
+        [{**s, "interval_s": s.get("interval_s", 5.0)} for s in tomllib.loads(before)["sensor"]]
+    )
+
+
+def test_a_csv_with_faults_changes_nothing_and_names_all(tmp_path):
+    path = write(tmp_path, north=of_file("north"), south=of_file("south"))
+    wrong = CSV.replace("west-2", "west-1").replace("west-3", "north-1").replace("Girls", "")
+    (tmp_path / "west.csv").write_text(wrong)
+    made = run(
+        *("site", "add", "west", "--name", "north high", "--sensors", tmp_path / "west.csv"),
+        *("--config", path),
+    )
+    assert made.exit_code == 2
+    for fault in (
+        "west.csv: line 3: sensor: 'west-1': must be unique, but is also in line 2",
+        "west.csv: line 4: room: missing",
+        "[[sensor]] north-1: id: 'north-1': must be unique",
+        "sites/west.toml: name: 'north high': must be unique",
+    ):
+        assert fault in made.output
+    assert not (tmp_path / "sites" / "west.toml").exists()
