@@ -68,6 +68,8 @@ class Field:
     """Empty rows after those that are there."""
     is_free: bool = False
     """Whether people write about what happened: nothing that identifies somebody is taken."""
+    needs_choices: bool = False
+    """Whether it is shown only if there is anything to choose from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,8 @@ def shown(
     for one in fields:
         name, value = f"{prefix}{one.key}", values.get(one.key, one.default)
         choices = one.choices(tree) if one.choices else {}
+        if one.needs_choices and not choices:
+            continue
         fault = faults.get(name, "")
         made = ShownField(one, name, _text(one, value), choices, fault)
         if one.kind is Kind.ROWS:

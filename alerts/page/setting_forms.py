@@ -10,7 +10,7 @@ from alerts.notify.notice import KIND_WORDS
 from alerts.page.config_file import Edit
 from alerts.page.forms import Field, Form, Kind, day_end, new_id
 from language.messages import LANGUAGES, Words, _, mark, ngettext
-from storage.registry import floor_name
+from storage.registry import floor_name, names_of_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 NEW_ADDRESS: Final = "_address"
 ADDRESS_FILES: Final = "_address_files"
 UNREGISTERED: Final = "_unregistered"
+ALL_SITES: Final = "*"
 """Keys that the page adds to the configuration, for choices that are not in it."""
 _DAYS: Final = Words(
     {
@@ -44,9 +45,20 @@ _ROLES: Final = Words(
 def _names(section: str) -> Any:
     def choices(tree: Mapping[str, Any]) -> dict[str, str]:
         entries = tree.get(section, ())
-        return {str(e.get("id", "")): str(e.get("name") or e.get("id", "")) for e in entries}
+        return {str(e["id"]): str(e.get("name") or e["id"]) for e in entries if e.get("id")}
 
     return choices
+
+
+def _sites(tree: Mapping[str, Any]) -> dict[str, str]:
+    """Return the schools by id; none where there is one."""
+    found = _names("site")(tree) if isinstance(tree.get("site"), list) else {}
+    return found if len(found) > 1 else {}
+
+
+def _sites_of_people(tree: Mapping[str, Any]) -> dict[str, str]:
+    found = _sites(tree)
+    return {ALL_SITES: _("All schools"), **found} if found else {}
 
 
 def _name(tree: Mapping[str, Any], section: str, key: object) -> str:
@@ -54,7 +66,7 @@ def _name(tree: Mapping[str, Any], section: str, key: object) -> str:
 
 
 def _shifts(tree: Mapping[str, Any]) -> dict[str, str]:
-    return {s.get("id", ""): _shift_words(s, tree) for s in tree.get("shift", ())}
+    return {s["id"]: _shift_words(s, tree) for s in tree.get("shift", ()) if s.get("id")}
 
 
 def _shift_words(shift: Mapping[str, Any], tree: Mapping[str, Any]) -> str:
@@ -63,7 +75,14 @@ def _shift_words(shift: Mapping[str, Any], tree: Mapping[str, Any]) -> str:
 
 
 def _rooms(tree: Mapping[str, Any]) -> dict[str, str]:
-    return {r.get("id", ""): f"{r.get('name', '')}, {_place(r)}" for r in tree.get("room", ())}
+    sites = _sites(tree)
+    return {
+        r["id"]: names_of_place(
+            str(r.get("name", "")), _place(r), sites.get(str(r.get("site", "")), "")
+        )
+        for r in tree.get("room", ())
+        if r.get("id")
+    }
 
 
 def _place(room: Mapping[str, Any]) -> str:
@@ -131,12 +150,13 @@ def _swapped(typed: Mapping[str, Any], _tree: Mapping[str, Any]) -> list[Edit]:
 def _own_zone(room: Mapping[str, Any], tree: Mapping[str, Any]) -> list[Edit]:
     """Add the zone of a room on a floor that is in none, where the school has zones."""
     zones = tree.get("zone", ())
-    building, floor = room.get("building", ""), room.get("floor", "")
-    near = [z for z in zones if z.get("building") == building]
+    building, floor, site = (room.get(key, "") for key in ("building", "floor", "site"))
+    here = [z for z in zones if not site or z.get("site", site) == site]
+    near = [z for z in here if z.get("building") == building]
     if not (zones and building) or any(z.get("floor", "") in {"", floor} for z in near):
         return []
-    key = new_id([building, floor], {str(z.get("id")) for z in zones}, "zone")
-    place = {"building": building, "floor": floor}
+    key = new_id([site, building, floor], {str(z.get("id")) for z in zones}, "zone")
+    place = {"building": building, "floor": floor, "site": site}
     return [Edit("zone", None, {"id": key, **{k: v for k, v in place.items() if v}})]
 
 
@@ -159,6 +179,7 @@ def _person_detail(entry: Mapping[str, Any], _tree: Mapping[str, Any]) -> str:
     return f"{_ROLES.get(entry.get('role', 'staff'), '').partition(':')[0]} · {ways}"
 
 
+_SITE: Final = Field("site", mark("School"), Kind.CHOICE, choices=_sites, needs_choices=True)
 _QUIET: Final = Field(
     "quiet_hours",
     mark("Quiet hours"),
@@ -240,6 +261,14 @@ FORMS: Final[tuple[Form, ...]] = (
             ),
             Field("role", mark("Role"), Kind.CHOICE, choices=_fixed(_ROLES), default="staff"),
             Field(
+                "sites",
+                mark("Schools"),
+                Kind.SEVERAL,
+                mark("Of which they see and are notified of incidents."),
+                _sites_of_people,
+                needs_choices=True,
+            ),
+            Field(
                 "language",
                 mark("Language"),
                 Kind.CHOICE,
@@ -279,15 +308,16 @@ FORMS: Final[tuple[Form, ...]] = (
         Right.SENSORS,
         (
             Field("name", mark("Name")),
+            _SITE,
             Field("building", mark("Building"), choices=_values("room", "building")),
             Field("floor", mark("Floor"), choices=_values("room", "floor")),
             Field("kind", mark("Kind"), choices=_values("room", "kind"), default="restroom"),
         ),
         lambda e, _tree: str(e.get("name", "")),
         lambda e, _tree: _place(e),
-        id_from=("building", "floor", "name"),
+        id_from=("site", "building", "floor", "name"),
         added_with=_own_zone,
-        unique=("name", "floor", "building"),
+        unique=("name", "floor", "building", "site"),
     ),
     Form(
         "sensors",
@@ -328,6 +358,7 @@ FORMS: Final[tuple[Form, ...]] = (
         Right.SETTINGS,
         (
             Field("id", mark("Name"), help=mark("Letters, digits, and . _ : - only.")),
+            _SITE,
             Field("days", mark("Days"), Kind.SEVERAL, choices=_fixed(_DAYS)),
             Field("first", mark("First day"), Kind.DATE, mark("Leave empty for all year.")),
             Field("last", mark("Last day"), Kind.DATE),
@@ -364,6 +395,7 @@ FORMS: Final[tuple[Form, ...]] = (
         Right.SETTINGS,
         (
             Field("id", mark("Name"), help=mark("Letters, digits, and . _ : - only.")),
+            _SITE,
             Field(
                 "receiver",
                 mark("Receiver"),
@@ -400,6 +432,7 @@ FORMS: Final[tuple[Form, ...]] = (
         (
             Field("reason", mark("Reason (no names)"), is_free=True),
             Field("room", mark("Room"), Kind.CHOICE, choices=_rooms),
+            _SITE,
             Field(
                 "building", mark("or building"), Kind.CHOICE, choices=_values("room", "building")
             ),
@@ -440,6 +473,7 @@ FORMS: Final[tuple[Form, ...]] = (
         Right.SETTINGS,
         (
             Field("name", mark("Name")),
+            _SITE,
             Field("first", mark("First day"), Kind.DATE),
             Field("last", mark("Last day"), Kind.DATE, mark("Leave empty for one day.")),
         ),

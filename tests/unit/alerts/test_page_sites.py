@@ -11,6 +11,8 @@ from alerts.access.api_tokens import Scope
 from alerts.duty.roster import Roster
 from alerts.incidents import silences
 from alerts.page import PipelineStatus
+from alerts.page.forms import shown
+from alerts.page.setting_forms import FORMS
 from alerts.page.settings import QuarantinedSensor, SensorStatus
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, role_receivers
 from alerts.secrets import Secret
@@ -281,3 +283,11 @@ async def test_a_screen_shows_what_who_made_it_sees(district):
     wall = (await district.client.get("/wall")).text
     assert "North High" in wall
     assert not OF_SOUTH.search(wall)
+
+
+def test_forms_ask_for_the_school_only_where_there_are_several():
+    rooms = next(form for form in FORMS if form.slug == "rooms")
+    two = {"site": [{"id": "north", "name": "North"}, {"id": "south", "name": "South"}]}
+    for tree, asked in (({"site": "North"}, []), (two, [["north", "south"]])):
+        fields = shown(rooms.fields, {}, tree, {})
+        assert [list(f.choices) for f in fields if f.name == "site"] == asked
