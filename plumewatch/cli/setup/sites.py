@@ -62,7 +62,7 @@ def add(
     if path.exists():
         raise UsageError(f"{path}: exists already; choose another id, or change the file")
     rows, faults = _rows(sensors, site)
-    content = {
+    content: dict[str, Any] = {
         **{key: value for key, value in (("name", name), ("timezone", timezone)) if value},
         **_entries(site, rows),
         **({"staff": [{"id": f"{site}-staff", "name": staff}]} if staff else {}),
