@@ -82,7 +82,8 @@ class Escalator:
     def responder(self, tx: sqlite3.Connection, incident: Incident, at: float) -> Candidate | None:
         """Return who responded in the room within `PRESENT_S` and has a channel; None if nobody."""
         found = repository.last_response(tx, incident.kind, incident.room, at - PRESENT_S, at)
-        member = self._policy.member(found[0]) if found else None
+        here = self._policy.serving(incident.room, self._registry)
+        member = next((m for m in here if found and m.id == found[0]), None)
         if found is None or member is None or not member.targets:
             return None
         zone = place_of(self._registry, incident.room).zone or self._policy.zone

@@ -134,8 +134,14 @@ class AlertPolicy:
         return roster.candidates(labels, datetime.fromtimestamp(at, UTC))
 
     def sites_of(self, person: str) -> frozenset[str] | None:
-        """Return the names of the sites that a person sees and is notified of; None for all."""
-        return None if self.roster is None else self.roster.sites.get(person)
+        """Return the names of the sites that a person sees and is notified of; None for all.
+
+        Where people are of some sites, those who have left are of none.
+        """
+        sites = {} if self.roster is None else self.roster.sites
+        if person in sites:
+            return sites[person]
+        return None if all(only is None for only in sites.values()) else frozenset()
 
     def serving(self, room: str, registry: Registry) -> Iterator[StaffMember]:
         """Yield the staff who may be notified of an incident in a room."""

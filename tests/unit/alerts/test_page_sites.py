@@ -276,6 +276,14 @@ async def test_times_are_those_of_the_school_of_an_incident(district):
     assert ["10:04:49" in pages[0], "08:04:49" in pages[1]] == [True, True]
 
 
+async def test_a_screen_of_somebody_who_left_shows_nothing(district):
+    with sqlite.transaction(district.db) as tx:
+        token = kiosks.make(tx, "Old office", "left", NOW)
+    await district.client.post("/wall/open", data={"token": token})
+    wall = (await district.client.get("/wall")).text
+    assert "Boys" not in wall
+
+
 async def test_a_screen_shows_what_who_made_it_sees(district):
     with sqlite.transaction(district.db) as tx:
         token = kiosks.make(tx, "North office", "north-ad", NOW)
