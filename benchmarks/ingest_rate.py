@@ -1,8 +1,8 @@
 """Sustained rate from a real Mosquitto through journal, detector and series, beside Node-RED.
 
 Usage: python benchmarks/ingest_rate.py [--seconds 30] [--rates 2000 4000 6000 8000 10000]
-                                        [--sensors 200] [--shards N] [--node-red] [--stages]
-                                        [--profile FILE]
+                                        [--sensors 200] [--shards N] [--node-red] [--minimal]
+                                        [--stages] [--profile FILE]
 
 Four processes on the same cores: Mosquitto with `deploy/mosquitto.conf`, `plumewatch run`, a
 publisher that offers native readings at QoS 1 at a fixed rate, and this one, which watches. A rate
@@ -15,6 +15,9 @@ With ``--node-red`` the same is offered to Node-RED at each rate, right after: M
 a persistent session, a rule (baseline and threshold a sensor), a line a reading appended to a file.
 It is installed by npm into ``.bench/``. Then both are killed with -9 twice in the middle of a
 stream, and what each lost of what the broker had acknowledged to the publisher is counted.
+
+With ``--minimal`` the same is offered to a minimal consumer (`minimal_consumer`), which promises
+nothing: what a message costs in Python at least.
 
 With ``--shards N`` the same is offered at each rate, right after, to N services that divide the
 sensors by building (`plumewatch run --shard K/N`): what they take in and use together.
@@ -38,6 +41,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import load_rig as rig
+import minimal_consumer
 import node_red
 
 from alerts.consumer.detection_consumer import DetectionConsumer
@@ -235,6 +239,34 @@ def theirs(options: argparse.Namespace, rate: float, folder: Path) -> Run:
     )
 
 
+def minimal(options: argparse.Namespace, rate: float, folder: Path) -> Run:
+    """Offer one rate to the minimal consumer."""
+    with (
+        rig.mosquitto(folder) as (port, _),
+        minimal_consumer.consumer(folder, port) as (pid, file),
+    ):
+        used, began = rig.cpu_s(pid), time.monotonic()
+        with rig.publisher(port, rate, options.seconds, options.sensors) as publisher:
+            ledger = publisher.ledger()
+        stored, end = minimal_consumer.stored(file), time.monotonic()
+        memory = rig.memory_mb(pid)
+        rig.wait_for(
+            lambda: minimal_consumer.stored(file) >= ledger.acknowledged,
+            "the minimal consumer",
+            120,
+        )
+        last = time.monotonic()
+        used = rig.cpu_s(pid) - used
+    return Run(
+        stored / (end - began),
+        ledger.acknowledged - stored,
+        used / ledger.acknowledged * 1e6,
+        memory,
+        last - end,
+        [],
+    )
+
+
 def ladder(options: argparse.Namespace) -> tuple[dict[str, float], list[str]]:
     """Offer rising rates; return the highest that each sustains, and what is broken."""
     subjects: dict[str, Callable[[argparse.Namespace, float, Path], Run]] = {"Plumewatch": ours}
@@ -242,6 +274,8 @@ def ladder(options: argparse.Namespace) -> tuple[dict[str, float], list[str]]:
         subjects[f"{options.shards} shards"] = partial(ours, shards=options.shards)
     if options.node_red:
         subjects["Node-RED"] = theirs
+    if options.minimal:
+        subjects["minimal"] = minimal
     best = dict.fromkeys(subjects, 0.0)
     broken: list[str] = []
     going = dict(subjects)
@@ -354,6 +388,7 @@ def main() -> int:
     parser.add_argument("--sensors", type=int, default=200)
     parser.add_argument("--shards", type=int, default=1, help="services that divide the sensors")
     parser.add_argument("--node-red", action="store_true", help="offer the same to Node-RED")
+    parser.add_argument("--minimal", action="store_true", help="and to a minimal consumer")
     parser.add_argument("--stages", action="store_true", help="measure each stage by itself too")
     parser.add_argument("--profile", default="", help="write a cProfile of the service's loop here")
     options = parser.parse_args()

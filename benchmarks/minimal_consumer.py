@@ -1,0 +1,78 @@
+"""A consumer like Telegraf's, as small as it can be in Python, to compare with.
+
+Run as a program it is the consumer: ``python minimal_consumer.py PORT FILE``. aiomqtt as in its
+own documentation, which acknowledges before the message is seen; JSON to line protocol; a buffer
+that is appended to a file once a second. No registry, duplicates, dead letters, fsync, detector or
+rule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiomqtt
+import load_rig as rig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FLUSH_S = 1.0
+
+
+@contextlib.contextmanager
+def consumer(folder: Path, port: int) -> Iterator[tuple[int, Path]]:
+    """Start one that is subscribed; yields its process id and its file."""
+    file = folder / "minimal.lines"
+    process = subprocess.Popen([sys.executable, __file__, str(port), str(file)])
+    try:
+        rig.wait_for(file.exists, "the minimal consumer", 30)
+        yield process.pid, file
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def stored(file: Path) -> int:
+    """Return how many readings its file has."""
+    return file.read_bytes().count(b"\n")
+
+
+async def _consume(port: int, file: Path) -> None:
+    client = aiomqtt.Client(
+        "127.0.0.1",
+        port,
+        username=rig.NAME,
+        password=rig.PASSWORD,
+        identifier="minimal-consumer",
+        clean_session=False,
+    )
+    lines: list[str] = []
+    async with client, asyncio.TaskGroup() as group:
+        await client.subscribe("plumewatch/v1/+/reading", qos=1)
+        group.create_task(_flush(lines, file))
+        async for message in client.messages:
+            assert isinstance(message.payload, bytes)
+            content = json.loads(message.payload)
+            stamp = content.pop("time")
+            sensor = message.topic.value.split("/")[2]
+            fields = ",".join(f"{key}={value}" for key, value in content.items())
+            lines.append(f"reading,sensor={sensor} {fields} {int(stamp * 1e9)}\n")
+
+
+async def _flush(lines: list[str], file: Path) -> None:
+    with file.open("a") as out:
+        while True:
+            out.writelines(lines)
+            out.flush()
+            lines.clear()
+            await asyncio.sleep(_FLUSH_S)
+
+
+if __name__ == "__main__":
+    asyncio.run(_consume(int(sys.argv[1]), Path(sys.argv[2])))
