@@ -7,7 +7,6 @@ has a real server names it (`tests.support.influx.own_database`), and everything
 
 import contextlib
 import math
-import os
 import random
 import time as clock
 
@@ -23,7 +22,7 @@ from storage.timeseries.influx_setup import set_up
 from storage.timeseries.records import MEASUREMENTS, Record, RecordError, checked
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
-from tests.support.influx import FakeServer, Influxd, influxql, own_database
+from tests.support.influx import NAMED, FakeServer, Influxd, influxql, own_database
 from tests.support.influx_standin import InfluxDb2, InfluxDb3
 
 T = 1_790_000_040.0  # a whole minute
@@ -31,9 +30,7 @@ REGISTRY = Registry.of(
     [Room("n2, boys", "Boys' room", "2nd floor", "North = old\\", "St. Mary's")],
     [Sensor("s", "n2, boys", "sen55"), Sensor("s2", "n2, boys"), Sensor("away", "n2, boys")],
 )
-STORES = ["sqlite", "influx1", "influx2", "influx3"]
-if "PLUMEWATCH_TEST_INFLUX" in os.environ:
-    STORES.append("named")
+STORES = ["sqlite", "influx1", "influx2", "influx3", *NAMED]
 
 
 @pytest.fixture(scope="module")

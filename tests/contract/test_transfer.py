@@ -21,9 +21,10 @@ from plumewatch.config.paths import DataPaths
 from plumewatch.config.timeseries_settings import series_of
 from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
+from storage.timeseries.influx_http import InfluxSettings
 from storage.timeseries.writer import REASON, RECORD_REASON
 from tests.support.command import plumewatch
-from tests.support.influx import Influxd, influxql
+from tests.support.influx import NAMED, Influxd, influxql, own_database
 
 DAY = 86_400.0
 NOW = clock.time() // 900 * 900
@@ -56,15 +57,23 @@ def influxd(tmp_path_factory):
 class Site:
     """A configuration and its store."""
 
-    def __init__(self, folder, url=""):
+    def __init__(self, folder, settings=None):
         self.folder = folder
         self.path = folder / "plumewatch.toml"
-        self.database = f"db{random.getrandbits(64)}"
-        timeseries = f'[timeseries]\nurl = "{url}"\ndatabase = "{self.database}"' if url else ""
+        timeseries = ""
+        if settings:
+            token = folder / "token"
+            token.write_text(settings.secret or "none")
+            token.chmod(0o600)
+            timeseries = (
+                f'[timeseries]\nurl = "{settings.url}"\ndatabase = "{settings.database}"\n'
+                f'org = "{settings.org}"\nusername = "{settings.username}"\n'
+                + ('token_file = "token"' if settings.secret else "")
+            )
         self.path.write_text(CONFIG.format(timeseries=timeseries))
         self.config = load(self.path)
         (folder / "data").mkdir()
-        if url:
+        if settings:
             assert plumewatch("storage", "setup", "-c", self.path, now=NOW).code == 0
 
     def series(self):
@@ -81,13 +90,17 @@ class Site:
         return path
 
 
-@pytest.fixture(params=["sqlite", "influx"])
+@pytest.fixture(params=["sqlite", "influx", *NAMED])
 def site(request, tmp_path):
-    url = request.getfixturevalue("influxd").url if request.param == "influx" else ""
-    made = Site(tmp_path, url)
-    yield made
-    if url:
-        influxql(url, f'DROP DATABASE "{made.database}"')
+    if request.param == "sqlite":
+        yield Site(tmp_path)
+    elif request.param == "named":
+        with own_database() as settings:
+            yield Site(tmp_path, settings)
+    else:
+        url, database = request.getfixturevalue("influxd").url, f"db{random.getrandbits(64)}"
+        yield Site(tmp_path, InfluxSettings(url, database))
+        influxql(url, f'DROP DATABASE "{database}"')
 
 
 def stored(site, start=0.0, end=NOW + DAY):
@@ -345,12 +358,12 @@ class TestImport:
 
 
 def test_an_influxdb_that_is_not_set_up_is_reported_before_anything_is_read(tmp_path, influxd):
-    made = Site(tmp_path, influxd.url)
-    influxql(influxd.url, f'DROP RETENTION POLICY m1 ON "{made.database}"')
+    made = Site(tmp_path, InfluxSettings(influxd.url, "unfinished"))
+    influxql(influxd.url, 'DROP RETENTION POLICY m1 ON "unfinished"')
     code, output = made.run("import", made.write(f"time,sensor,pm25\n{NOW},s1,4\n"))
     assert code == 3
     assert "run `plumewatch storage setup`" in output
-    influxql(influxd.url, f'DROP DATABASE "{made.database}"')
+    influxql(influxd.url, 'DROP DATABASE "unfinished"')
 
 
 def test_nobody_there(tmp_path):

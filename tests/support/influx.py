@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["FakeServer", "Influxd", "VictoriaMetrics", "influxql", "own_database"]
 
 DATABASE = "air"
+NAMED = ["named"] if "PLUMEWATCH_TEST_INFLUX" in os.environ else []
+"""A real server that somebody names, beside the others (`own_database`)."""
 _START_WITHIN_S = 60.0
 _CONFIG = """
 reporting-enabled = false
@@ -65,12 +67,14 @@ def own_database():
     """Make a database of a test on the real server that is named, and remove it; yield settings.
 
     ``PLUMEWATCH_TEST_INFLUX`` is its address, ``PLUMEWATCH_TEST_INFLUX_TOKEN`` an administrator's
-    token and ``PLUMEWATCH_TEST_INFLUX_ORG`` the organization (2.x).
+    token or password, ``PLUMEWATCH_TEST_INFLUX_USERNAME`` his name (1.x with users) and
+    ``PLUMEWATCH_TEST_INFLUX_ORG`` the organization (2.x).
     """
     settings = InfluxSettings(
         os.environ["PLUMEWATCH_TEST_INFLUX"],
         f"test{random.getrandbits(40)}",
         org=os.environ.get("PLUMEWATCH_TEST_INFLUX_ORG", ""),
+        username=os.environ.get("PLUMEWATCH_TEST_INFLUX_USERNAME", ""),
         secret=os.environ.get("PLUMEWATCH_TEST_INFLUX_TOKEN", ""),
     )
     http, name = InfluxHttp(settings), settings.database
