@@ -167,7 +167,7 @@ def _event(alert: Detection) -> Event:
         "offline": "no reading for 2 min, it reports every 5 s",
     }
     evidence = {
-        "pm25": ChannelEvidence(5.0, alert.top, 8.0, 45.0),
+        "pm25": ChannelEvidence(5.0, alert.top, 8.0, 25.0 + alert.lasts_s / 8),
         "voc_index": ChannelEvidence(98.0, alert.top / 5, 12.0, None),
         "rh": ChannelEvidence(41.0, 0.2, 5.0, None),
     }
