@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dashboards import panels, queries
-from dashboards.frame import frame
+from dashboards.frame import frame, room_link
 from reports.guidelines import CO2, COVERAGE, HUMIDITY, PM25_DAY, TVOC
 
 if TYPE_CHECKING:
@@ -38,9 +38,10 @@ def build(settings: DashboardSettings) -> Dashboard:
     hours = [
         _hours(
             settings,
-            "PM2.5 by room and hour of the day",
+            "PM2.5 by hour, of the room's mean",
             "pm25",
-            [(5, panels.SKY)],
+            [(1.5, panels.SKY), (2.5, panels.ORANGE)],
+            relative=True,
         ),
         _hours(
             settings,
@@ -109,6 +110,7 @@ def _day(title: str, guideline: Guideline, high: float) -> bargauge.Panel:
         ],
         high=high,
         empty=_NONE,
+        height=11,
     )
 
 
@@ -120,6 +122,7 @@ def _history(title: str, key: str, guideline: Guideline | None) -> timeseries.Pa
         f"Mean of each interval by room. {basis}",
         queries.over_time(f'mean("{key}")', queries.AVERAGES, "room"),
         unit=panels.unit_of(key),
+        counted="index",
         bands=panels.bands_of(guideline) if guideline and is_momentary else None,
         empty=_NONE,
         least="15m",
@@ -127,26 +130,49 @@ def _history(title: str, key: str, guideline: Guideline | None) -> timeseries.Pa
     )
 
 
-def _hours(settings: DashboardSettings, title: str, key: str, bands: panels.Bands) -> table.Panel:
-    matrix = {"columnField": "Time", "rowField": "room", "valueField": "air (mean)"}
-    query = queries.over_time(
-        {"air": f'mean("{key}")'}, queries.AVERAGES, "room", every="1h", table=True
-    )
+def _hours(
+    settings: DashboardSettings,
+    title: str,
+    key: str,
+    bands: panels.Bands,
+    *,
+    relative: bool = False,
+) -> table.Panel:
+    """Make the matrix of the hours of a day; a relative one is divided by the room's own mean."""
+    value = "of its mean" if relative else "air"
+    matrix = {"columnField": "Time", "rowField": "room", "valueField": f"{value} (mean)"}
+    asked = [
+        queries.over_time(
+            {"air": f'mean("{key}")'}, queries.AVERAGES, "room", every="1h", table=True
+        )
+    ]
+    steps: list[panels.Step] = []
+    if relative:
+        asked.append(queries.rows({"own": f'mean("{key}")'}, queries.AVERAGES, "room"))
+        steps = [
+            ("joinByField", {"byField": "room", "mode": "inner"}),
+            panels.divided("air", "own", value),
+        ]
     return panels.grid(
         title,
-        f"Mean over the days of the time range; hours of {settings.zone}.",
-        query,
+        "Mean over the days of the time range"
+        f"{', over the mean of all its hours' if relative else ''}; hours of {settings.zone}.",
+        *asked,
         steps=[
             (
                 "formatTime",
                 {"timeField": "Time", "outputFormat": "HH", "timezone": settings.zone},
             ),
-            panels.grouped(["Time", "room"], "air", "mean"),
             ("sortBy", {"sort": [{"field": "Time"}]}),
+            *steps,
+            panels.grouped(["Time", "room"], value, "mean"),
             ("groupingToMatrix", {**matrix, "emptyValue": "null"}),
             ("organize", {"renameByName": {"room\\Time": "room"}}),
         ],
-        columns=[panels.Column(r"^\d\d$", decimals=0, bands=bands), panels.Column("room", 120)],
+        columns=[
+            panels.Column(r"^\d\d$", decimals=int(relative), bands=bands),
+            panels.Column("room", 205, link=room_link(), wraps=True),
+        ],
         empty=_NONE,
         narrowest=40,
         height=9,

@@ -62,16 +62,18 @@ def build(settings: DashboardSettings) -> Dashboard:
             empty="nobody notified",
             width=6,
         ),
-        panels.number(
-            "Nobody responded",
-            "Of the incidents that are over and needed a responder, the share to which nobody"
-            " responded: no acknowledgement, and no answer.",
-            *queries.key_figure("nobody_responded"),
-            unit="percentunit",
-            decimals=0,
-            bands=[(0.1, panels.ORANGE)],
-            empty="none",
-            width=6,
+        _quotient(
+            panels.number(
+                "Nobody responded",
+                "Of the incidents that are over and needed a responder, the share to which nobody"
+                " responded: no acknowledgement, and no answer.",
+                *queries.key_figure("nobody_responded"),
+                unit="percentunit",
+                decimals=0,
+                bands=[(0.1, panels.ORANGE)],
+                empty="none",
+                width=6,
+            )
         ),
         _notices(),
         panels.number(
@@ -123,6 +125,7 @@ def _by_day(
         about,
         queries.over_time(what, source, tag, where=where, every="1d", zone=settings.zone),
         unit=unit,
+        counted="events" if source == queries.EVENT else "incidents",
         bands=bands,
         colors=colors,
         empty=empty,
@@ -301,6 +304,7 @@ def _response(settings: DashboardSettings) -> list[timeseries.Panel | histogram.
             ),
             bands=[(6, panels.SKY), (12, panels.ORANGE), (30, panels.VERMILLION)],
             empty="no notice in this time",
+            counted="notices",
             as_bars=True,
             low=0,
             width=24,
@@ -334,23 +338,29 @@ def _false_alarms() -> stat.Panel:
 
 
 def _notices() -> stat.Panel:
-    panel = panels.number(
-        "Notices per person-hour, whole school",
-        "Notices delivered, of incidents in the time range that opened on a school day, without"
-        " tests, per hour that a person was on duty: as in reports. ISA-18.2 calls 6 manageable."
-        " Both are of the whole school, as people are on duty in more than one building: a report"
-        " of a building divides by the hours of its own people.",
-        *queries.key_figure("notices_per_duty_hour", whole_school=True),
-        decimals=2,
-        bands=[(6, panels.ORANGE)],
-        empty="nobody was on duty by a shift",
-        width=6,
+    return _quotient(
+        panels.number(
+            "Notices per person-hour, whole school",
+            "Notices delivered, of incidents in the time range that opened on a school day,"
+            " without tests, per hour that a person was on duty: as in reports. ISA-18.2 calls 6"
+            " manageable. Both are of the whole school, as people are on duty in more than one"
+            " building: a report of a building divides by the hours of its own people.",
+            *queries.key_figure("notices_per_duty_hour", whole_school=True),
+            decimals=2,
+            bands=[(6, panels.ORANGE)],
+            empty="nobody was on duty by a shift",
+            width=6,
+        )
     )
+
+
+def _quotient(panel: stat.Panel) -> stat.Panel:
+    """Divide the first of two answers by the second."""
     panels.transformed(
         panel,
         _CONCATENATED,
-        panels.divided("a", "b", "an hour"),
-        ("filterFieldsByName", {"include": {"names": ["an hour"]}}),
+        panels.divided("a", "b", "quotient"),
+        ("filterFieldsByName", {"include": {"names": ["quotient"]}}),
     )
     return panel
 
@@ -361,13 +371,13 @@ def _lists(settings: DashboardSettings) -> list[table.Panel]:
         for column in (
             panels.Column("Time", 165),
             panels.Column("id", 125, link=incident_link(settings)),
-            panels.Column("room", 135, link=room_link()),
+            panels.Column("room", link=room_link(), wraps=True),
             panels.Column("kind", 110),
             panels.Column("confidence", 100, unit="percentunit", decimals=0),
             panels.Column("status", 120),
             panels.Column("suppressed_by", title="suppressed by", wraps=True),
-            panels.Column("verdict"),
-            panels.Column("cause"),
+            panels.Column("verdict", 130),
+            panels.Column("cause", 130),
         )
     }
     suppressed = ("id", "room", "kind", "status", "suppressed_by")

@@ -80,9 +80,9 @@ def build(settings: DashboardSettings) -> Dashboard:
         ),
         _by_week(
             settings,
-            "Displacement: vaping and smoke per week, by room",
-            "If one room falls and another rises in the same weeks, people have moved and not"
-            " stopped.",
+            "Displacement, by week and room",
+            "Vaping and smoke. If one room falls and another rises in the same weeks, people have"
+            " moved and not stopped.",
             queries.over_time(
                 'count("confidence")',
                 queries.INCIDENT,
@@ -134,6 +134,7 @@ def _by_week(
         f"{about} Weeks of {settings.zone}.",
         query,
         unit=unit,
+        counted="incidents",
         colors=colors,
         empty=_NONE,
         stacked=stacked,

@@ -67,6 +67,7 @@ def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
         body: dict[str, Any] = json.loads(JSONEncoder().encode(build(settings).build()))
         for number, panel in enumerate(body["panels"], 1):
             panel["id"] = number
+            panel.get("options", {}).pop("footer", None)  # of tables before Grafana 12, and empty
         for variable in body["templating"]["list"]:
             for extra in _OF_INTERVALS:  # the SDK writes them for every kind of variable
                 variable.pop(extra, None)

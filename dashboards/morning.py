@@ -116,17 +116,16 @@ def _visits(settings: DashboardSettings) -> table.Panel:
         queries.rows(what, newest, "floor", "room", "sensor", where='"urgency" > 0'),
         steps=[("sortBy", {"sort": [{"field": "urgency", "desc": True}]})],
         columns=[
-            panels.Column("name", 210, title="room name", link=room_of_row()),
-            panels.Column("floor", 60),
+            panels.Column("name", 240, title="room name", link=room_of_row()),
+            panels.Column("condition", 120, words=CONDITION_WORDS),
+            panels.Column("what to do", 130, words=_TO_DO, link=guide),
+            panels.Column("since", 130, unit="dateTimeFromNow"),
             panels.Column(
                 "sensor", 140, link=page_link(settings, "Sensor health", "/sensor-health")
             ),
-            panels.Column("condition", 120, words=CONDITION_WORDS),
-            panels.Column("since", 130, unit="dateTimeFromNow"),
-            panels.Column("what to do", 130, words=_TO_DO, link=guide),
-            panels.Column("last reading", 130, unit="dateTimeFromNow"),
+            panels.Column("last reading", 150, unit="dateTimeFromNow"),
             panels.Column("detail", wraps=True),
-            panels.Column("room", 120, link=_room_page(settings) or room_link()),
+            panels.Column("room", 240, link=_room_page(settings) or room_link()),
         ],
         empty="no sensor needs a visit; see beside it when they were last checked",
         height=9,
@@ -144,14 +143,15 @@ def _plumes() -> table.Panel:
         return queries.rows(what, queries.EVENT, "room", where=where)
 
     return panels.grid(
-        "Half-life of plumes against the room's own month",
-        "Median time from the peak until the rise in fine particles fell by half, of the last 7"
-        f" days and of the last 30. From {_SLOWER:g} times its own month on, look at the fan.",
+        "How fast plumes clear",
+        "Against the room's own month: median time from the peak until the rise in fine particles"
+        " fell by half, of the last 7 days and of the last 30. From"
+        f" {_SLOWER:g} times its own month on, look at the fan.",
         half_life(7, "week"),
         half_life(30, "month"),
         steps=_compared("week", "month"),
         columns=[
-            panels.Column("room", 170, link=room_link()),
+            panels.Column("room", link=room_link(), wraps=True),
             panels.Column("week", 90, unit="s", decimals=0),
             panels.Column("month", 90, unit="s", decimals=0),
             _of_its_month(),
@@ -173,7 +173,12 @@ def _compared(now: str, usual: str) -> list[panels.Step]:
 
 def _of_its_month() -> panels.Column:
     return panels.Column(
-        "of its month", 110, unit="suffix: times", decimals=1, bands=[(_SLOWER, panels.ORANGE)]
+        "of its month",
+        110,
+        unit="suffix: times",
+        decimals=1,
+        bands=[(_SLOWER, panels.ORANGE)],
+        words={None: ("", panels.TRANSPARENT)},
     )
 
 
@@ -184,7 +189,7 @@ def _co2() -> table.Panel:
         return f'({found} GROUP BY time(1d), "room")'
 
     return panels.grid(
-        "Lowest CO2 of a day against the room's own month",
+        "Lowest CO2 of a day",
         "An empty room that is ventilated falls to outdoor air, about 430 ppm, overnight. One whose"
         " lowest value stays far above its own month does not clear. How fast CO2 falls is not"
         " recorded.",
@@ -194,7 +199,7 @@ def _co2() -> table.Panel:
         queries.rows({"usual": 'median("low")'}, lowest(30), "room", where=""),
         steps=_compared("last day", "usual"),
         columns=[
-            panels.Column("room", 170, link=room_link()),
+            panels.Column("room", link=room_link(), wraps=True),
             panels.Column("last day", 100, unit="ppm", decimals=0),
             panels.Column("usual", 100, unit="ppm", decimals=0),
             _of_its_month(),
@@ -212,16 +217,15 @@ def _changes(settings: DashboardSettings) -> table.Panel:
         queries.listed(fields, queries.HEALTH, f'{queries.IN_TIME} AND "changed" = 1'),
         columns=[
             panels.Column("Time", 165),
-            panels.Column("room_name", 210, title="room name", link=room_of_row()),
+            panels.Column("room_name", 240, title="room name", link=room_of_row()),
             panels.Column("sensor", 140),
             panels.Column("condition_before", 120, title="before", words=CONDITION_WORDS),
             panels.Column("condition", 120, title="now", words=CONDITION_WORDS),
             panels.Column("fault", title="detail", wraps=True),
-            panels.Column("room", 120, link=_room_page(settings) or room_link()),
+            panels.Column("room", 240, link=_room_page(settings) or room_link()),
         ],
         empty="no sensor changed in this time",
-        width=12,
-        height=9,
+        height=7,
     )
 
 
@@ -234,12 +238,11 @@ def _incidents(settings: DashboardSettings) -> table.Panel:
         columns=[
             panels.Column("Time", 165),
             panels.Column("id", 115, link=incident_link(settings)),
-            panels.Column("room", 170, link=room_link()),
+            panels.Column("room", link=room_link(), wraps=True),
             panels.Column("kind", 100),
             panels.Column("status", 110),
             panels.Column("verdict", 120),
         ],
         empty="no incident in this time",
-        width=12,
-        height=9,
+        height=7,
     )

@@ -101,6 +101,7 @@ def build(settings: DashboardSettings) -> Dashboard:
             stacked=True,
             least="10m",
             low=0,
+            counted="events",
         ),
     ]
     return frame(
@@ -128,9 +129,9 @@ def room_states(height: int = 8) -> statetimeline.Panel:
         },
     }
     return panels.states(
-        "Rooms: the worst condition of their sensors",
-        "At each check, every five minutes; a gap is a time in which the service did not run."
-        " Incidents are marked.",
+        "Worst condition by room",
+        "Of the sensors of each room, at each check, every five minutes; a gap is a time in which"
+        " the service did not run. Incidents are marked.",
         queries.over_time('max("urgency")', queries.HEALTH, "room"),
         words=words,
         empty="no check of the sensors in this time: does the service run?",
@@ -156,9 +157,7 @@ def _rooms(settings: DashboardSettings) -> table.Panel:
         ),  # of silent rooms, too
         steps=[panels.joined("room"), *panels.ordered("building", "floor", "room")],
         columns=[
-            panels.Column("building", 110, link=page_link(settings, "Staff page", "/")),
-            panels.Column("floor", 70),
-            panels.Column("room", 170, link=room_link()),
+            panels.Column("room", link=room_link(), wraps=True),
             panels.Column(
                 "incidents",
                 90,
@@ -171,6 +170,7 @@ def _rooms(settings: DashboardSettings) -> table.Panel:
             ),
             panels.Column(
                 "sensors",
+                80,
                 words={
                     "1": ("alive", panels.TRANSPARENT),
                     "0": ("silent", panels.ORANGE),
@@ -178,9 +178,11 @@ def _rooms(settings: DashboardSettings) -> table.Panel:
                 },
             ),
             *(
-                panels.Column(name, unit=panels.unit_of(key), decimals=0, bands=_BANDS.get(key))
+                panels.Column(name, 85, unit=panels.unit_of(key), decimals=0, bands=_BANDS.get(key))
                 for name, key in _AIR.items()
             ),
+            panels.Column("building", 110, link=page_link(settings, "Staff page", "/")),
+            panels.Column("floor", 80),
         ],
         empty="no reading in the last 15 minutes",
         height=10,
@@ -193,17 +195,18 @@ def _open(settings: DashboardSettings) -> table.Panel:
         "Whether somebody has acknowledged them. Click an incident to acknowledge it.",
         queries.rows('"id", "room", "kind", "status"', queries.INCIDENT, where=OPEN),
         columns=[
-            panels.Column("id", 115, link=incident_link(settings)),
-            panels.Column("room", 120),
-            panels.Column("kind", 70),
+            panels.Column("room", link=room_link(), wraps=True),
             panels.Column(
                 "status",
+                150,
                 words={
                     "open": ("open", panels.VERMILLION),
                     "notified": ("staff notified", panels.VERMILLION),
                     "acknowledged": ("acknowledged", panels.BLUE),
                 },
             ),
+            panels.Column("id", 115, link=incident_link(settings)),
+            panels.Column("kind", 110),
         ],
         empty="no open incident",
         height=6,

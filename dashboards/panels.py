@@ -89,6 +89,9 @@ KIND_COLORS: Final = {
 }
 """Of kinds of event, the same in every chart."""
 
+_NARROW: Final = 8
+"""Width of a chart with few lines, whose legend has room for values."""
+
 _READABLE: Final = 260
 """Least width of a column of sentences; on a phone it scrolls rather than being a word wide."""
 
@@ -181,7 +184,7 @@ def _mappings(words: Words) -> list[ValueMapping]:
     }
     found.append(ValueMap({value: r for value, r in results.items() if value is not None}))
     if None in results:
-        options = DashboardSpecialValueMapOptions(SpecialValueMatch.NULL, results[None])
+        options = DashboardSpecialValueMapOptions(SpecialValueMatch.NULL_AND_NAN, results[None])
         found.append(SpecialValueMap(options))
     return found
 
@@ -214,6 +217,7 @@ def chart(
     low: float | None = None,
     high: float | None = None,
     logarithmic: bool = False,
+    counted: str = "",
     gap_ms: float = 3_600_000,
     width: int = 12,
     height: int = 8,
@@ -224,11 +228,14 @@ def chart(
     - `colors`: of lines with a known name.
     - `least`: shortest interval, such as ``15m``.
     - `low`, `high`: ends of the axis.
+    - `counted`: what values without a unit are, such as ``incidents``.
     - `gap_ms`: longest gap that a line bridges.
     - `width`, `height`: of 24 columns; in units of the grid.
     """
+    is_by_place = any(query.alias in {"$tag_room", "$tag_sensor"} for query in queries)
     panel = (
         _panel(timeseries.Panel(), (title, about, empty), queries, (width, height))
+        .override_by_regexp(".*", [DynamicConfigValue("noValue", "-")])  # of a line in the legend
         .unit(unit)
         .color_scheme(FieldColor().mode(_PALETTE))
         .line_width(2)
@@ -239,7 +246,7 @@ def chart(
             .display_mode(common.LegendDisplayMode.LIST)
             .placement(common.LegendPlacement.BOTTOM)
             .show_legend(True)
-            .calcs(["lastNotNull", "max"])
+            .calcs([] if is_by_place and width > _NARROW else ["lastNotNull", "max"])
         )
         .tooltip(
             VizTooltipOptions()
@@ -247,9 +254,9 @@ def chart(
             .sort(common.SortOrder.DESCENDING)
         )
     )
-    axis = _UNIT_TEXTS.get(unit, "")
+    axis = _UNIT_TEXTS.get(unit, counted)
     if bands:
-        starts = ", ".join(f"{start:g}" for start, color in bands if color != TRANSPARENT)
+        starts = ", ".join(_start(start, unit) for start, color in bands if color != TRANSPARENT)
         axis = f"{axis} (dashed: {starts})".strip() if starts else axis
         panel.thresholds(_thresholds(bands, TRANSPARENT)).thresholds_style(
             GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
@@ -274,6 +281,10 @@ def chart(
     if high is not None:
         panel.max(high)
     return colored(panel, colors or {})
+
+
+def _start(value: float, unit: str) -> str:
+    return f"{value / 60:g} min" if unit == "s" else f"{value:g}"
 
 
 def colored(panel: _P, colors: Mapping[str, str]) -> _P:
@@ -340,6 +351,10 @@ def bars(
         .orientation(common.VizOrientation.HORIZONTAL)
         .display_mode(common.BarGaugeDisplayMode.BASIC)
         .value_mode(common.BarGaugeValueMode.TEXT)
+        .name_placement(common.BarGaugeNamePlacement.TOP)
+        .sizing(common.BarGaugeSizing.MANUAL)
+        .min_viz_height(36)
+        .max_viz_height(48)
         .thresholds(_thresholds(bands or [], BLUE))
         .min(0)
         .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(values))
@@ -445,7 +460,9 @@ class Column(NamedTuple):
         if self.width is not None:
             found["custom.width"] = self.width
         if self.wraps:
-            found |= {"custom.wrapText": True, "custom.minWidth": _READABLE}
+            found["custom.wrapText"] = True
+            if self.width is None:
+                found["custom.minWidth"] = _READABLE
             found.setdefault("custom.cellOptions", {"type": "auto", "wrapText": True})  # before 12
         return [DynamicConfigValue(key, value) for key, value in found.items()]
 

@@ -51,7 +51,8 @@ def build(settings: DashboardSettings) -> Dashboard:
         _chart(
             "Messages per second",
             "Received from the broker, and their outcome.",
-            _rates(
+            counted="messages/s",
+            what=_rates(
                 {
                     "received": "messages",
                     "accepted": "accepted",
@@ -63,7 +64,8 @@ def build(settings: DashboardSettings) -> Dashboard:
         _chart(
             "Readings per second",
             "Through the detector, and into the series.",
-            _rates({"detector": "detected", "series": "stored"}),
+            counted="readings/s",
+            what=_rates({"detector": "detected", "series": "stored"}),
         ),
         _chart(
             "Lost or rejected",
@@ -111,6 +113,7 @@ def build(settings: DashboardSettings) -> Dashboard:
                 **_aggregates("max", {"waiting": "annotations_waiting"}),
             },
             as_bars=True,
+            width=24,
         ),
     ]
     lags = [
@@ -144,7 +147,11 @@ def build(settings: DashboardSettings) -> Dashboard:
         "Failures",
         "Minutes in which a part was not ready, and why.",
         queries.rows('"failing", "version"', queries.PIPELINE, where='$timeFilter AND "ready" = 0'),
-        columns=[panels.Column(name) for name in ("Time", "failing", "version")],
+        columns=[
+            panels.Column("Time", 165),
+            panels.Column("failing", wraps=True),
+            panels.Column("version", 100),
+        ],
         empty="no failure in this time",
     )
     return frame(
@@ -174,7 +181,23 @@ def _aggregates(function: str, fields: Mapping[str, str]) -> dict[str, str]:
 
 
 def _chart(
-    title: str, about: str, what: Mapping[str, str], *, unit: str = "none", as_bars: bool = False
+    title: str,
+    about: str,
+    what: Mapping[str, str],
+    *,
+    unit: str = "none",
+    counted: str = "count",
+    as_bars: bool = False,
+    width: int = 12,
 ) -> timeseries.Panel:
-    query = queries.over_time(what, queries.PIPELINE, where="$timeFilter")
-    return panels.chart(title, about, query, unit=unit, as_bars=as_bars, least="1m", low=0)
+    return panels.chart(
+        title,
+        about,
+        queries.over_time(what, queries.PIPELINE, where="$timeFilter"),
+        unit=unit,
+        counted=counted,
+        as_bars=as_bars,
+        least="1m",
+        low=0,
+        width=width,
+    )

@@ -64,6 +64,7 @@ def build(settings: DashboardSettings) -> Dashboard:
         "Log-odds of vaping",
         "Compared with the alert threshold of the sensor; an alert needs it to stay above.",
         queries.over_time('max("score")', queries.DETECTION, "sensor", fill="null"),
+        counted="log-odds",
         empty="air at its baseline in this time",
         least="20s",
         gap_ms=_GAP_MS,
@@ -99,6 +100,7 @@ def _channel(title: str, keys: tuple[str, ...], unit: str) -> timeseries.Panel:
             labels, queries.READINGS, "sensor", alias="$tag_sensor $col" if several else ""
         ),
         unit=panels.unit_of(unit),
+        counted=QUANTITIES[unit].unit or "index",
         empty="no sensor here reports this, or none did in this time",
         least="5s",
         low=None if unit in _NOT_FROM_ZERO else 0,
@@ -120,7 +122,7 @@ def _events(settings: DashboardSettings) -> table.Panel:
         columns=[
             panels.Column("Time", 170),
             panels.Column("kind", 100),
-            panels.Column("sensor", 120),
+            panels.Column("sensor", 140),
             panels.Column("confidence", 100, unit="percentunit", decimals=0),
             panels.Column("duration_s", 100, title="duration", unit="s", decimals=0),
             panels.Column("incident", 130 if link else None, link=link),

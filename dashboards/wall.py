@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dashboards.frame import DashboardSettings
 
-_DIGITS: int = 120
+_DIGITS: int = 160
 
 
 def build(settings: DashboardSettings) -> Dashboard:
@@ -49,7 +49,7 @@ def build(settings: DashboardSettings) -> Dashboard:
         "plumewatch-wall",
         "Plumewatch: wall",
         "Large, without controls: open incidents, sensors that need a visit, the day of the rooms.",
-        [("Now", numbers), ("Rooms", [room_states(height=12)])],
+        [("Now", numbers), ("Rooms", [room_states(height=17)])],
         since="now-12h",
         refresh="30s",
         controls=False,

@@ -316,6 +316,8 @@ def styles(panel):
     """Colour and dashes, or opacity of bars, by what they are given to."""
     found = {}
     for override in panel["fieldConfig"]["overrides"]:
+        if override["matcher"]["options"] == ".*":
+            continue
         given = {p["id"]: json.dumps(p["value"]) for p in override["properties"]}
         found[override["matcher"]["options"]] = given
     return found
