@@ -38,6 +38,8 @@ _THEIRS: Final = frozenset({"id", "version"})
 _FINGERPRINT: Final = "plumewatchFingerprint"
 """Key with the digest of what was pushed; a dashboard whose content has another was edited."""
 _COPY_TAG: Final = "plumewatch-copy"
+RETIRED: Final[tuple[str, ...]] = ()
+"""Ids of dashboards that earlier versions wrote and this one has no more; `push` removes them."""
 
 
 class GrafanaError(Exception):
@@ -68,8 +70,9 @@ class Unreachable(GrafanaError):  # noqa: N818
 class Change:
     """One change made, or found by `Grafana.compare`.
 
-    `outcome` is ``created``, ``changed`` or ``unchanged``; of `compare` also ``missing`` or
-    ``differs``, of `annotate` ``refused``. `detail` names panels or the reason.
+    `outcome` is ``created``, ``changed``, ``removed`` or ``unchanged``; of `compare` also
+    ``missing``, ``differs`` or ``retired``, of `annotate` ``refused``. `detail` names panels or
+    the reason.
     """
 
     what: str
@@ -158,8 +161,13 @@ class Grafana:
         if health is None or "database" not in health:
             raise Unreachable(f"{self._url}: what answers there is no Grafana")
 
-    def push(self, dashboards: Mapping[str, Mapping[str, Any]]) -> Iterator[Change]:
-        """Write the folder and the dashboards of `dashboards.build.built` that differ."""
+    def push(
+        self, dashboards: Mapping[str, Mapping[str, Any]], retired: Iterable[str] = RETIRED
+    ) -> Iterator[Change]:
+        """Write the folder and the dashboards of `dashboards.build.built` that differ.
+
+        Removes those that are retired; of one that somebody edited a copy stays.
+        """
         yield self._folder()
         for name, wanted in dashboards.items():
             found = self._dashboard(wanted["uid"])
@@ -170,15 +178,28 @@ class Grafana:
             folder = FOLDER_UID
             if found is not None:  # where somebody may have moved it
                 folder = (found.get("meta") or {}).get("folderUid") or FOLDER_UID
-                if was_edited(found["dashboard"]):
-                    copy = _copy(found["dashboard"])
-                    self._save(copy, folder)
-                    yield Change(f"copy of dashboard {name}", "created", copy["title"])
+                yield from self._keep_copy(name, found["dashboard"], folder)
             self._save({**wanted, _FINGERPRINT: fingerprint(wanted)}, folder)
             yield change
+        for uid in retired:
+            if (found := self._dashboard(uid)) is not None:
+                folder = (found.get("meta") or {}).get("folderUid") or FOLDER_UID
+                yield from self._keep_copy(uid, found["dashboard"], folder)
+                self._request(dict, self._face.dashboard.delete_dashboard, uid)
+                yield Change(f"dashboard {uid}", "removed")
+
+    def _keep_copy(self, name: str, stored: Mapping[str, Any], folder: str) -> Iterator[Change]:
+        """Write a copy of a dashboard that somebody edited beside it."""
+        if was_edited(stored):
+            copy = _copy(stored)
+            self._save(copy, folder)
+            yield Change(f"copy of dashboard {name}", "created", copy["title"])
 
     def compare(
-        self, dashboards: Mapping[str, Mapping[str, Any]], policies: Iterable[str] = ("",)
+        self,
+        dashboards: Mapping[str, Mapping[str, Any]],
+        policies: Iterable[str] = ("",),
+        retired: Iterable[str] = RETIRED,
     ) -> Iterator[Change]:
         """List the differences and write nothing; `policies` as in `data_source`."""
         listed = self._request(list, self._face.datasource.list_datasources)
@@ -192,6 +213,10 @@ class Grafana:
         for name, wanted in dashboards.items():
             change = _compared(name, self._dashboard(wanted["uid"]), wanted)
             yield replace(change, outcome=outcomes.get(change.outcome, change.outcome))
+        for uid in retired:
+            if (there := self._dashboard(uid)) is not None:
+                kept = " and keeps a copy" * was_edited(there["dashboard"])
+                yield Change(f"dashboard {uid}", "retired", f"push removes it{kept}")
 
     def data_source(self, wanted: DataSource | None, policy: str = "") -> Change:
         """Create or change the data source; with None only check that it exists.

@@ -165,6 +165,26 @@ def test_manual_changes_are_reported_copied_and_overwritten(grafana, files, caps
     assert in_grafana("diff", grafana.url, files).code == 0
 
 
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_retired_dashboard_is_removed_and_one_that_was_edited_keeps_a_copy(grafana, edited):
+    server = Grafana(grafana.url, TOKEN)
+    old = {"old": {"uid": "plumewatch-old", "title": "Old", "panels": [], "tags": ["plumewatch"]}}
+    list(server.push(old, ()))
+    grafana.moved["plumewatch-old"] = "plumewatch"
+    if edited:
+        grafana.dashboards["plumewatch-old"]["refresh"] = "1h"
+    (*_, found) = server.compare({}, retired=["plumewatch-old", "plumewatch-never"])
+    assert (found.what, found.outcome) == ("dashboard plumewatch-old", "retired")
+    assert ("keeps a copy" in found.detail) is edited
+    assert "plumewatch-old" in grafana.dashboards
+    (*_, done) = server.push({}, ["plumewatch-old", "plumewatch-never"])
+    assert str(done) == "dashboard plumewatch-old: removed"
+    kept = [body["title"] for body in grafana.dashboards.values()]
+    assert len(kept) == int(edited)
+    assert all(title.startswith("Old (changed by hand, ") for title in kept)
+    assert [change.outcome for change in server.push({}, ["plumewatch-old"])] == ["unchanged"]
+
+
 def test_an_incident_that_goes_on_is_brought_up_to_date(grafana, files, capsys):
     push(grafana, files, capsys)
     database = connect(files / "data" / "state.db")
