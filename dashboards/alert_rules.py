@@ -1,8 +1,10 @@
 """Alert rules for Grafana over the series, as a file for its provisioning.
 
-For who keeps sensors and service; none repeats a notice of an incident. The file holds rules only:
-contact points and the notification policy are those of the Grafana, since provisioning a policy
-replaces the whole tree.
+For who keeps sensors and service; none repeats a notice of an incident. Provisioning replaces
+``$NAME`` in texts by Grafana's environment, so summaries say ``.Labels``. Every rule names its
+contact point, which the file has too: an email to ``PLUMEWATCH_OPERATOR_EMAIL`` of Grafana's
+environment. So the file has no notification policy, which would replace the whole tree of the
+Grafana.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final, NamedTuple
 
-from dashboards.frame import TAG
+from dashboards.build import built
+from dashboards.frame import TAG, DashboardSettings
 from dashboards.queries import (
     AVERAGES,
     DATA_SOURCE_UID,
@@ -24,6 +27,9 @@ from reports.guidelines import CO2
 
 _CO2_PPM: Final = CO2.bands[1].start
 _UNANSWERED: Final = f'$timeFilter AND "paged" = 1 AND "acknowledged" = 0 AND {NO_TEST}'
+_CONTACT: Final = "Plumewatch operators"
+_GROUPED: Final = ["grafana_folder", "alertname"]
+"""The least that Grafana accepts."""
 _REDUCED: Final = "B"
 _CONDITION: Final = "C"
 
@@ -39,7 +45,15 @@ class _Rule(NamedTuple):
     lasts: str
     summary: str
     page: str
+    dashboard: str
+    panel: str
     no_data: str = "OK"
+
+    def panel_of(self) -> tuple[str, int]:
+        """Return the ids of its dashboard and panel, which shows its state."""
+        body = built(DashboardSettings())[self.dashboard]
+        (panel,) = [one["id"] for one in body["panels"] if one["title"] == self.panel]
+        return body["uid"], panel
 
 
 RULES: Final = (
@@ -50,8 +64,10 @@ RULES: Final = (
         900,
         0,
         "30m",
-        "{{ $labels.sensor }} in {{ $labels.room }} needs a visit: see the dashboard Morning",
+        "{{ .Labels.sensor }} in {{ .Labels.room }} needs a visit: see the dashboard Morning",
         "facilities.html#conditions",
+        "morning",
+        "What needs a visit",
     ),
     _Rule(
         "plumewatch-room-co2",
@@ -60,8 +76,10 @@ RULES: Final = (
         4500,
         _CO2_PPM,
         "0s",
-        "{{ $labels.room }}: CO2 above " + f"{_CO2_PPM:g} ppm for an hour",
+        "{{ .Labels.room }}: CO2 above " + f"{_CO2_PPM:g} ppm for an hour",
         "facilities.html",
+        "air",
+        "CO2",
     ),
     _Rule(
         "plumewatch-unanswered",
@@ -76,6 +94,8 @@ RULES: Final = (
         "30m",
         "Incidents of the last day that people were notified of are open, and nobody answered",
         "alerting.html",
+        "now",
+        "Open incidents",
     ),
     _Rule(
         "plumewatch-not-ready",
@@ -86,7 +106,21 @@ RULES: Final = (
         "5m",
         "A part of the service does not work: see the dashboard Pipeline",
         "operating.html#alerts-for-the-operator",
+        "pipeline",
+        "Service",
         "Alerting",
+    ),
+    _Rule(
+        "plumewatch-no-readings",
+        "No reading of any sensor for 45 minutes",
+        select('0 - sum("accepted")', PIPELINE, "$timeFilter"),
+        2_700,
+        -1,
+        "0s",
+        "No sensor is read: look at the gateway, the switch and the sensors' accounts",
+        "operating.html#alerts-for-the-operator",
+        "pipeline",
+        "Readings per second",
     ),
     _Rule(
         "plumewatch-behind",
@@ -97,6 +131,8 @@ RULES: Final = (
         "5m",
         "The detector is more than 30 s behind: alerts come late",
         "operating.html#alerts-for-the-operator",
+        "pipeline",
+        "Lag in readings and records",
     ),
 )
 
@@ -110,11 +146,19 @@ def text_of_rules() -> str:
         "interval": "1m",
         "rules": [_rule(rule) for rule in RULES],
     }
-    return json.dumps({"apiVersion": 1, "groups": [group]}, indent=2, ensure_ascii=False) + "\n"
+    email = {"addresses": "$PLUMEWATCH_OPERATOR_EMAIL", "singleEmail": True}
+    contact = {
+        "orgId": 1,
+        "name": _CONTACT,
+        "receivers": [{"uid": "plumewatch-operators", "type": "email", "settings": email}],
+    }
+    file = {"apiVersion": 1, "contactPoints": [contact], "groups": [group]}
+    return json.dumps(file, indent=2, ensure_ascii=False) + "\n"
 
 
 def _rule(rule: _Rule) -> dict[str, Any]:
     span = {"from": rule.since_s, "to": 0}
+    dashboard, panel = rule.panel_of()
     question = {
         "refId": "A",
         "query": rule.query,
@@ -128,10 +172,13 @@ def _rule(rule: _Rule) -> dict[str, Any]:
         "uid": rule.uid,
         "title": rule.title,
         "condition": _CONDITION,
+        "dashboardUid": dashboard,
+        "panelId": panel,
         "for": rule.lasts,
         "noDataState": rule.no_data,
         "execErrState": "Error",
         "labels": {"source": TAG},
+        "notification_settings": {"receiver": _CONTACT, "group_by": _GROUPED},
         "annotations": {"summary": rule.summary, "page": rule.page},
         "data": [
             {

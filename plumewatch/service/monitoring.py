@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sqlite3
 import time
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from alerts.escalation.coverage import coverage_gaps, paged_incidents
 from alerts.outbound.state_summary import StateRecorder
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, UnmatchedTopic
 from plumewatch import __version__
 from plumewatch.config.report_settings import school_of
-from plumewatch.config.settings import grafana_target, ping_url
+from plumewatch.config.settings import grafana_target, ping_url, quiet_hours
 from plumewatch.sensor_status import record_counts, sensor_statuses
 from plumewatch.service import pipeline_meters as declared
 from plumewatch.service.health import Health, OutboxState, describe_failing
@@ -25,9 +28,10 @@ from reports.rows import room_names
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ingest.intake import Intake
+    from plumewatch.config.model import PlumewatchConfig
     from plumewatch.service.alerting import Alerting
     from plumewatch.service.detection_loop import DetectionLoop
     from plumewatch.service.ingestion import Ingestion
@@ -73,6 +77,9 @@ class Monitoring:
         outbox = OutboxState(resources.paths.state, clock)
         meters = chain(
             declared.service_meters(health, clock(), lambda: detection.model_version),
+            declared.outlook_meters(
+                lambda: shutil.disk_usage(config.data_dir).free, _duty_gaps(config, clock)
+            ),
             declared.broker_meters(ingestion.source, health, queue_limit),
             declared.intake_meters(
                 (ingestion.source, ingestion.flood_source), intake, ingestion.http_ingest.answers
@@ -153,6 +160,26 @@ class Monitoring:
                 intake.firmware.known,
             ),
         )
+
+
+def _duty_gaps(config: PlumewatchConfig, clock: Callable[[], float]) -> Callable[[], float | None]:
+    """Return a function that counts, once an hour, the next day's times without anybody on duty."""
+    if not config.bells:
+        return lambda: None
+    roster, quiet = config.roster(), quiet_hours(config)
+    incidents = paged_incidents(config.registry().rooms.values())
+    counted: dict[int, float] = {}
+
+    def count() -> float:
+        hour = int(clock() // 3600)
+        if hour not in counted:
+            begin = datetime.fromtimestamp(clock(), UTC)
+            gaps = coverage_gaps(roster, incidents, begin, begin + timedelta(days=1), quiet)
+            counted.clear()
+            counted[hour] = float(len({gap.start for gap in gaps}))
+        return counted[hour]
+
+    return count
 
 
 def unmatched_topics(intake: Intake) -> list[UnmatchedTopic]:

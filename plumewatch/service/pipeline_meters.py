@@ -66,6 +66,15 @@ def service_meters(
     )
 
 
+def outlook_meters(
+    disk_free: Callable[[], float], duty_gaps: Callable[[], float | None]
+) -> Iterator[Meter]:
+    """Return the meters of what will need somebody soon."""
+    yield gauge("disk_free_bytes", "Free space for the data folder, bytes.", disk_free, page="")
+    text = "Times of the next 24 hours at which nobody on duty would be notified."
+    yield gauge("duty_gaps_next_day", text, duty_gaps, page="")
+
+
 def broker_meters(source: MqttSource, health: Health, queue_limit: int) -> Iterator[Meter]:
     """Return the meters of the connection to the broker."""
     state, canary = source.state, source.canary
