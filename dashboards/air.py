@@ -170,8 +170,8 @@ def _hours(
             ("organize", {"renameByName": {"room\\Time": "room"}}),
         ],
         columns=[
-            panels.Column(r"^\d\d$", decimals=int(relative), bands=bands),
-            panels.Column("room", 205, link=room_link(), wraps=True),
+            panels.Column(r"^\d\d$", 48, decimals=int(relative), bands=bands),
+            panels.Column("room", 240, link=room_link()),
         ],
         empty=_NONE,
         narrowest=40,

@@ -214,8 +214,8 @@ class Grafana:
             change = _compared(name, self._dashboard(wanted["uid"]), wanted)
             yield replace(change, outcome=outcomes.get(change.outcome, change.outcome))
         for uid in retired:
-            if (there := self._dashboard(uid)) is not None:
-                kept = " and keeps a copy" * was_edited(there["dashboard"])
+            if (old := self._dashboard(uid)) is not None:
+                kept = " and keeps a copy" * was_edited(old["dashboard"])
                 yield Change(f"dashboard {uid}", "retired", f"push removes it{kept}")
 
     def data_source(self, wanted: DataSource | None, policy: str = "") -> Change:
