@@ -18,7 +18,7 @@ TRAIN_VENV := .venv-train
 HARDWARE_VENV := .venv-hardware
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware docs messages dashboards gallery dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-simulate bench-series bench-decode bench-detection bench-adaptation bench-detector-speed bench-reports train try-install audit sbom
+.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware docs messages dashboards gallery dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-simulate bench-series bench-dashboards bench-decode bench-detection bench-adaptation bench-detector-speed bench-reports train try-install audit sbom
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -111,8 +111,8 @@ dashboards: $(STAMP) ## write the JSON of the Grafana dashboards
 gallery: $(STAMP) ## take the pictures of page, push and report from a made-up school (Chromium; a minute)
 	@$(BIN)/python -m docs.gallery.make_shots
 
-dashboards-gallery: $(STAMP) ## draw the dashboards with Grafana's own components (npm, 450 MB once)
-	@$(BIN)/python docs/gallery/make_gallery.py
+dashboards-gallery: $(STAMP) ## draw whole dashboards with @grafana/scenes (npm, 470 MB once; some minutes)
+	@$(BIN)/python -m docs.gallery.make_gallery $(ARGS)
 
 fuzz: $(STAMP) ## a million mutated payloads over all decoders; ARGS="--seed 7 --count 50000"
 	@$(BIN)/python benchmarks/fuzz_decoders.py $(ARGS)
@@ -140,6 +140,9 @@ bench-simulate: $(STAMP) ## sensor-days a second of the simulator
 
 bench-series: $(STAMP) ## lines, writes and queries of the series stores
 	@$(BIN)/python benchmarks/series_stores.py $(ARGS)
+
+bench-dashboards: $(STAMP) ## what the dashboards cost an InfluxDB, 100 rooms and 90 days; ARGS="--rooms 10 --days 7"
+	@$(BIN)/python benchmarks/dashboard_cost.py $(ARGS)
 
 bench-decode: $(STAMP) ## messages a second of every decoder
 	@$(BIN)/python benchmarks/decode.py

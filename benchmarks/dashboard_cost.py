@@ -1,0 +1,173 @@
+"""What the questions of the dashboards cost an InfluxDB 1.x.
+
+Usage: python benchmarks/dashboard_cost.py [--rooms 100] [--days 90]
+
+Fills a real InfluxDB with the averages, records, events and incidents of a school with one sensor a
+room, and with readings every 10 s of the last day, as a service writes them; starts it again, asks
+every question of every dashboard over the whole time on a chart of 800 points, one after the other,
+and prints for each dashboard, and for the slowest five questions, the time to the answer and the
+processor time of the server. Exits 1 if a dashboard costs more than 4 s of processor time, which is
+2 s on two idle cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from dashboards.build import built
+from dashboards.frame import DashboardSettings
+from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
+from storage.timeseries.influx_setup import set_up
+from storage.timeseries.records import MEASUREMENTS
+from storage.timeseries.resolution import QUARTER_HOUR, Retention
+from tests.support import grafana
+from tests.support.influx import Influxd, influxql
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BATCH = 5_000
+ENOUGH_S = 4.0
+DATABASE = "school"
+KINDS = ("vape", "vape", "vape", "smoke", "spray", "tamper")
+
+
+class Cost(NamedTuple):
+    """A question, its time to the answer and the processor time of the server, seconds."""
+
+    dashboard: str
+    panel: str
+    answer_s: float
+    cpu_s: float
+
+
+def tags(room: int) -> str:
+    """Return the tags of a sensor."""
+    building = "North" if room % 2 else "South"
+    place = f"building={building},floor={room % 3},model=sen55,room=room-{room:03}"
+    return f"{place},sensor=sensor-{room:03},site=School"
+
+
+def fields(names: set[str], chance: random.Random) -> str:
+    """Return numbers for fields."""
+    return ",".join(f"{name}={chance.randint(1, 60)}" for name in sorted(names))
+
+
+def numbers(measurement: str, **known: str) -> str:
+    """Return all numeric fields of a record, 1 unless known."""
+    found = {f.name: "1" for f in MEASUREMENTS[measurement].fields if f.type is float}
+    return ",".join(f"{name}={value}" for name, value in (found | known).items())
+
+
+def lines(rooms: int, start: float, end: float) -> Iterator[tuple[str, str]]:
+    """Yield the policy and the line of everything that is stored."""
+    chance = random.Random(1)
+    averaged = {f"{key}{end}" for key in ("pm25", "co2", "rh") for end in ("", "_min", "_max")}
+    averaged |= {"voc_index", "temp", "n"}
+    for room in range(rooms):
+        ours = tags(room)
+        values = [fields(averaged, chance) for _ in range(50)]
+        for k in range(int((end - start) // 900)):
+            at = int(start // 900 + k) * 900
+            yield "m15", f"{QUARTER_HOUR.measurement},{ours} {values[k % 50]} {at}000000000"
+        name = f'room_name="Room {room}",room_choice="Room {room} | room-{room:03}"'
+        health = numbers("sensor_health", urgency="0", changed="0", tamper="0", faults="0")
+        words = f'{name},state="alive",condition="ok",firmware="1.4.2"'
+        for k in range(int((end - start) // 300)):
+            yield "m1", f"sensor_health,{ours} {health},{words} {int(start + 300 * k)}000000000"
+        raw = [fields({"pm25", "co2", "rh", "temp", "voc_index"}, chance) for _ in range(50)]
+        for k in range(8_640):
+            yield "", f"reading,{ours} {raw[k % 50]} {int(end - 10 * k)}000000000"
+    service = numbers("pipeline", ready="1")
+    for k in range(int((end - start) // 60)):
+        yield "m1", f"pipeline {service} {int(start + 60 * k)}000000000"
+    for k in range(int((end - start) // 86_400) * rooms // 10):
+        at, kind = chance.uniform(start, end), KINDS[k % len(KINDS)]
+        words = f'id="e{k}",phase="ended",sentence="why",detail=""'
+        ours, event = tags(chance.randrange(rooms)), numbers("event", withdrawn="0")
+        yield "m15", f"event,{ours},kind={kind} {event},{words} {at * 1e9:.0f}"
+        place = ours.replace("model=sen55,", "").split(",sensor=")[0] + ",site=School"
+        counted = numbers("incident", test="0", open="0", suppressed="0", withdrawn="0")
+        words = f'id="i{k}",status="resolved",verdict="confirmed",cause=""'
+        yield "m15", f"incident,kind={kind},{place} {counted},{words} {at * 1e9:.0f}"
+
+
+def fill(http: InfluxHttp, rooms: int, start: float, end: float) -> int:
+    """Write everything; return the number of rows."""
+    waiting: dict[str, list[str]] = {"": [], "m1": [], "m15": []}
+    count = 0
+    for policy, line in lines(rooms, start, end):
+        waiting[policy].append(line)
+        count += 1
+        if len(waiting[policy]) == BATCH:
+            http.write("\n".join(waiting[policy]).encode(), policy)
+            waiting[policy].clear()
+    for policy, rest in waiting.items():
+        http.write("\n".join(rest).encode(), policy)
+    return count
+
+
+def costs(url: str, server: psutil.Process, start: float, end: float) -> Iterator[Cost]:
+    """Ask every question."""
+    for name, dashboard in built(DashboardSettings()).items():
+        chosen = dict(grafana.EVERYWHERE)
+        if name == "room":
+            chosen["room"] = "room-001"
+        for panel, target in grafana.questions(dashboard):
+            query = grafana.interpolated(
+                target["query"], start, end, chosen, panel.get("interval", "")
+            )
+            before, began = sum(server.cpu_times()[:2]), time.monotonic()
+            influxql(url, query, DATABASE, epoch="ms")
+            took = time.monotonic() - began
+            yield Cost(name, panel["title"], took, sum(server.cpu_times()[:2]) - before)
+
+
+def main() -> int:
+    """Fill, ask and print; 1 if a dashboard costs too much."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rooms", type=int, default=100)
+    parser.add_argument("--days", type=int, default=90)
+    asked = parser.parse_args()
+    end = time.time()
+    start = end - asked.days * 86_400.0
+    with tempfile.TemporaryDirectory() as folder, Influxd(Path(folder)) as server:
+        http = InfluxHttp(InfluxSettings(server.url, DATABASE))
+        list(set_up(http, Retention(), end))
+        began = time.monotonic()
+        rows = fill(http, asked.rooms, start, end)
+        print(f"{rows:,} rows of {asked.rooms} rooms, {asked.days} days", end="")
+        print(f" written in {time.monotonic() - began:.0f} s")
+        server.end(15)
+        server.start()
+        (process,) = (p for p in psutil.Process().children() if p.name() == "influxd")
+        while (used := sum(process.cpu_times()[:2])) and time.sleep(5.0) is None:
+            if sum(process.cpu_times()[:2]) - used < 0.5:  # it has compacted what was written
+                break
+        found = list(costs(server.url, process, start, end))
+    print(f"{'dashboard':12} {'questions':>9} {'answers':>9} {'server':>9}")
+    worst = 0.0
+    for name in dict.fromkeys(cost.dashboard for cost in found):
+        mine = [cost for cost in found if cost.dashboard == name]
+        cpu_s = sum(cost.cpu_s for cost in mine)
+        worst = max(worst, cpu_s)
+        answers = sum(cost.answer_s for cost in mine)
+        print(f"{name:12} {len(mine):>9} {answers:>7.2f} s {cpu_s:>7.2f} s")
+    print("slowest:")
+    for cost in sorted(found, key=lambda cost: cost.cpu_s, reverse=True)[:5]:
+        print(f"  {cost.dashboard}: {cost.panel}: {cost.answer_s:.2f} s, server {cost.cpu_s:.2f} s")
+    return int(worst > ENOUGH_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
