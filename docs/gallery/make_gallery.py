@@ -1,18 +1,19 @@
-"""Draw every dashboard with Grafana's own panel components, from a simulated school.
+"""Draw every dashboard with Grafana's own libraries, from twelve made-up weeks of a school.
 
-Usage: python docs/gallery/make_gallery.py [--out docs/img/dashboards]
+Usage: python -m docs.gallery.make_gallery [--out docs/img/dashboards] [--only morning]
 
-Needs node, npm, an InfluxDB 1.x and Chromium. npm fetches @grafana/ui into ``build/gallery``, 450
-MB, once. The JSON is checked by the types of @grafana/schema; then a school is simulated into the
-InfluxDB, every question is asked as Grafana asks it, and the answers are drawn by @grafana/ui in a
-headless browser, wide and at the width of a phone. Exits 1 if the types do not fit, or a panel
-could not be drawn.
+Needs node, npm, an InfluxDB 1.x and Chromium. npm fetches @grafana/scenes and what it needs into
+``build/gallery``, 470 MB, once. The JSON is checked by the types of @grafana/schema of three
+versions. Then ``plumewatch sample-data`` is copied into the InfluxDB up to a minute after an
+alert, and the dashboards are mounted in a headless browser at that moment (`Date` of the page,
+``now()`` of the queries): on a phone, a desk and a wall, light and dark. A small server in front
+of the InfluxDB answers what the data source and annotations ask. Exits 1 if types do not fit, a
+query fails, a component throws, or a heading is cut; lists panels without data.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import shutil
 import subprocess
@@ -20,68 +21,107 @@ import sys
 import tempfile
 import threading
 import time
-from datetime import datetime
+from contextlib import closing
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
+from urllib.parse import parse_qs, urlsplit
 
 from PIL import Image
 from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.support.ui import WebDriverWait
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
+from alerts.outbound.grafana_annotations import incident_annotations
+from alerts.outbound.series_records import DueRecords
+from dashboards.alert_rules import RULES
 from dashboards.build import built
 from dashboards.frame import DashboardSettings
+from dashboards.queries import DATA_SOURCE_UID
+from docs.gallery.make_shots import plumewatch, reopen
+from plumewatch.config.load import load
+from plumewatch.config.paths import DataPaths
+from plumewatch.config.report_settings import school_of
+from plumewatch.service.data_folder import open_series
+from reports.rows import room_names
+from storage.sqlite import connect
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.influx_setup import set_up
-from storage.timeseries.resolution import Retention
+from storage.timeseries.resolution import MINUTE, QUARTER_HOUR, Retention
+from storage.timeseries.rollup import fold
 from tests.support import grafana
-from tests.support.influx import Influxd
-from tests.support.school_series import ZONE, simulated_school
+from tests.support.influx import Influxd, influxql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from storage.timeseries.records import Record
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BUILD = ROOT / "build" / "gallery"
-WIDTHS = {"": 1280, "-phone": 390}
-HOURS = 24.0
-PAGE = """<!doctype html><meta charset="utf-8"><title>{title}</title>
+SIZES = {"phone": 390, "desk": 1440, "wall": 1920}
+DRAWN = (("desk", "light"), ("phone", "light"))
+ON_A_WALL = ("air", "wall")
+"""Drawn as on a wall, in the dark; `--all` draws every size, light and dark."""
+DATABASE = "school"
+BATCH = 5_000
+DOCS_URL = "https://plumewatch.example/docs"
+PAGE_URL = "https://plumewatch.example"
+WAIT_S = 90
+PAGE = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="bundle.css">
 <style>
-body {{ margin: 0; background: #f4f5f5; font-family: Inter, "DejaVu Sans", sans-serif; }}
-#root {{ padding: 8px; }}
-h2 {{ margin: 2px 4px; font-size: 16px; font-weight: 500; line-height: 28px; }}
-.empty {{ display: grid; place-items: center; height: 100%; color: #56606b; }}
+body {{ margin: 0; background: {canvas}; }}
+#root {{ padding: 12px; }}
 </style>
-<link rel="stylesheet" href="bundle.css"><div id="root"></div>
-<script>window.GALLERY = {data};</script><script src="bundle.js"></script>
+<div id="root"></div>
+<script>
+const moment = {now}, Real = Date, ahead = Real.now();
+Date = class extends Real {{
+  constructor(...given) {{ given.length ? super(...given) : super(Date.now()); }}
+  static now() {{ return moment + Real.now() - ahead; }}
+}};
+window.grafanaBootData = {{ settings: {{ buildInfo: {{ version: "13.2.3" }}, featureToggles: {{}},
+  datasources: {{}}, panels: {{}} }}, user: {{ timezone: "browser" }}, navTree: [] }};
+window.GALLERY = {data};
+</script><script src="bundle.js"></script>
 """
+CANVAS = {"light": "#f4f5f5", "dark": "#111217"}
+VERSIONS = {"11": "schema11", "12": "schema12", "13": "@grafana/schema"}
 TYPES = """import type { Dashboard } from '@grafana/schema';
 type Json<T> = T extends string ? `${T}` : T extends number | boolean | null | undefined ? T
-  : T extends (infer U)[] ? Json<U>[] : T extends object ? { [K in keyof T]: Json<T[K]> } : T;"""
-"""In JSON the members of an enumeration are their texts."""
+  : T extends (infer U)[] ? Json<U>[] : T extends object ? { [K in keyof T]: Json<T[K]> } : T;
+type Some<T> = T extends unknown[] ? T : T extends object ? { [K in keyof T]?: Some<T[K]> } : T;"""
+"""In JSON the members of an enumeration are their texts; of options the default may be left out."""
+KINDS = {
+    "timeseries": "TimeSeries",
+    "stat": "Stat",
+    "bargauge": "BarGauge",
+    "table": "Table",
+    "text": "Text",
+    "state-timeline": "StateTimeline",
+    "histogram": "Histogram",
+}
 ASKED = ("target", "query", "rawQuery", "titleColumn", "textColumn", "tagsColumn", "timeEndColumn")
-ROOM = {**grafana.EVERYWHERE, "room": "main-2-boys"}
 
 
 def bundle() -> Path:
-    """Fetch the components once, and put them into one file."""
+    """Fetch the libraries once, and put them into one file."""
     BUILD.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "panels.jsx"):
+    for name in ("package.json", "scene.jsx"):
         shutil.copy(HERE / name, BUILD / name)
-    if not (BUILD / "node_modules" / "@grafana" / "ui").exists():
+    if not (BUILD / "node_modules" / "@grafana" / "scenes").exists():
         install = ("npm", "install", "--legacy-peer-deps", "--no-audit", "--no-fund", "--silent")
         subprocess.run(install, cwd=BUILD, check=True)
     fonts = [f"--loader:.{kind}=dataurl" for kind in ("svg", "png", "woff", "woff2", "ttf")]
     subprocess.run(
         (
-            *("npx", "esbuild", "panels.jsx", "--bundle", "--outfile=bundle.js", "--jsx=automatic"),
+            *("npx", "esbuild", "scene.jsx", "--bundle", "--outfile=bundle.js", "--jsx=automatic"),
             *fonts,
+            "--alias:react-router-dom-v5-compat=react-router-dom",
             '--define:process.env.NODE_ENV="production"',
             "--define:global=window",
             "--log-level=error",
@@ -92,92 +132,200 @@ def bundle() -> Path:
     return BUILD / "bundle.js"
 
 
-def misfits() -> list[str]:
-    """Check all dashboards against the types of @grafana/schema; what does not fit.
+def misfits(package: str) -> list[str]:
+    """Check all dashboards against the types of a version of @grafana/schema; what does not fit.
 
-    What the types do not know, and Grafana does: the palette `palette-colorblind`, and what the
-    data source of an annotation is asked.
+    Options of panels and of their fields are checked by the types of their kind. What the types do
+    not know, and Grafana does: what the data source of an annotation is asked. Sentences in tables
+    wrap by one of two options, of Grafana 11 and later ones; each version ignores the other.
     """
     lines = [TYPES]
-    for name, dashboard in built(DashboardSettings(zone=ZONE)).items():
+    for kind, name in KINDS.items():
+        module = f"{kind.replace('-', '')}/panelcfg/x/{name}PanelCfg_types.gen"
+        lines.append(f"import type * as {name} from 'kinds/{module}';")
+    for name, dashboard in built(DashboardSettings(rooms=("a",), names={"a": "A"})).items():
         for mark in dashboard.get("annotations", {}).get("list", ()):
             for asked in [key for key in mark if key in ASKED]:
                 del mark[asked]
-        text = json.dumps(dashboard).replace("palette-colorblind", "palette-classic")
-        lines.append(f"export const {name}: Json<Dashboard> = {text};")
+        lines.append(f"export const {name}: Json<Dashboard> = {json.dumps(dashboard)};")
+        for panel in dashboard["panels"]:
+            if panel["type"] == "row":
+                continue
+            kind, own = KINDS[panel["type"]], f"{name}{panel['id']}"
+            options = json.dumps(panel.get("options", {}))
+            lines.append(f"export const {own}: Json<Some<{kind}.Options>> = {options};")
+            config = panel.get("fieldConfig", {})
+            customs = [config.get("defaults", {}).get("custom", {})]
+            for override in config.get("overrides", ()):
+                given = {one["id"]: one["value"] for one in override["properties"]}
+                customs.append(
+                    {k[7:]: v for k, v in given.items() if k.startswith("custom.")},
+                )
+            lines += [
+                f"export const {own}_{k}: Json<Some<{kind}.FieldConfig>> = {json.dumps(custom)};"
+                for k, custom in enumerate(customs)
+                if custom
+            ]
     (BUILD / "types.ts").write_text("\n".join(lines), encoding="utf-8")
-    options = ("--noEmit", "--strict", "--skipLibCheck", "--module", "esnext")
+    of_version = f"./node_modules/{package}/dist"
+    paths = {
+        "@grafana/schema": [f"{of_version}/{x}" for x in ("types/index.d.ts", "esm/index.d.mts")],
+        "kinds/*": [f"{of_version}/esm/raw/composable/*"],
+    }
+    options = {
+        "noEmit": True,
+        "strict": True,
+        "skipLibCheck": True,
+        "paths": paths,
+        "module": "esnext",
+        "moduleResolution": "bundler",
+    }
+    project = {"compilerOptions": options, "files": ["types.ts"]}
+    (BUILD / "types.json").write_text(json.dumps(project), encoding="utf-8")
     found = subprocess.run(
-        ("npx", "tsc", *options, "--moduleResolution", "bundler", "types.ts"),
+        ("npx", "tsc", "--project", "types.json"),
         cwd=BUILD,
         check=False,
         capture_output=True,
         text=True,
     )
-    said = found.stdout.splitlines() + found.stderr.splitlines()
-    return [line[:300] for line in said] if found.returncode else []
+    printed = found.stdout.splitlines() + found.stderr.splitlines()
+    return [line[:300] for line in printed if '"wrapText"' not in line]
 
 
-def answers(url: str, dashboard: dict[str, Any], start: float, end: float) -> dict[str, Any]:
-    """Ask every question of a dashboard; answers by panel and letter."""
-    places = ROOM if dashboard["uid"] == "plumewatch-room" else grafana.EVERYWHERE
-    found = {}
-    for panel, target in grafana.questions(dashboard):
-        query = grafana.interpolated(
-            target["query"], start, end, places, panel.get("interval", ""), points=400
+def batches(items: Sequence[Any]) -> Iterator[Any]:
+    """Yield items in batches that a server takes at once."""
+    yield from (items[k : k + BATCH] for k in range(0, len(items), BATCH))
+
+
+class School:
+    """The made-up school in an InfluxDB, as it was a minute after an alert."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        plumewatch("sample-data", folder, "--weeks", "12")
+        config = load(folder / "plumewatch.toml")
+        self.url, state = url, DataPaths(config.data_dir).state
+        incident, self.now = reopen(state)
+        registry = config.registry()
+        settings = InfluxSettings(url, DATABASE)
+        keep = Retention(raw_days=90)
+        list(set_up(InfluxHttp(settings), keep, time.time()))
+        with InfluxSeries(settings, registry, folder / "influx.db", keep) as into:
+            with open_series(config) as series:
+                begin = self.now - 85 * 86_400.0
+                for sensor in registry.sensors:
+                    for batch in batches(series.between(begin, self.now, [sensor])):
+                        into.add(batch)
+                for kept in ("sensor_health", "pipeline", "detection"):
+                    self._record(into, series.records(kept, begin, self.now))
+            due = DueRecords(state, into, school_of(config).has_school)
+            with closing(due):
+                after = 0
+                while (read := due.read(after, 1_000))[1] != after:
+                    after = read[1]
+                    self._record(into, [entry.record for entry in read[0]])
+        for day in range(85):
+            start = (self.now // 86_400 - day) * 86_400
+            for level in (MINUTE, QUARTER_HOUR):
+                fold(InfluxHttp(settings), level, start, min(start + 86_400, self.now))
+        with closing(connect(state, read_only=True)) as db:
+            found = incident_annotations(db, registry.rooms, PAGE_URL, begin)
+            asked = "SELECT room FROM incident WHERE id = ?"
+            (self.room,) = db.execute(asked, (incident,)).fetchone()
+        self.annotations = [one.body() for one in found if one.start <= self.now]
+        rooms = registry.rooms.values()
+        self.settings = DashboardSettings(
+            zone=config.timezone,
+            page_url=PAGE_URL,
+            docs_url=DOCS_URL,
+            rooms=tuple(registry.rooms),
+            sensors=tuple((s.id, s.room) for s in registry.sensors.values()),
+            names=room_names((r.id, r.name, r.floor, r.building) for r in rooms),
         )
-        found[f"{panel['id']}{target['refId']}"] = grafana.answer(url, query)
-    return found
+
+    def _record(self, into: InfluxSeries, records: list[Record]) -> None:
+        for batch in batches([record for record in records if record.time <= self.now]):
+            into.record(batch)
+
+    def answer(self, query: str) -> bytes:
+        """Answer a query of the data source as of the moment of the pictures."""
+        return influxql(self.url, query.replace("now()", f"{self.now:.0f}s"), DATABASE, epoch="ms")
+
+    def alerts(self, name: str) -> list[dict[str, Any]]:
+        """Return the states of the alert rules of a dashboard, as Grafana would evaluate them."""
+        found = []
+        for rule in RULES:
+            if rule.dashboard != name:
+                continue
+            query = grafana.interpolated(rule.query, self.now - rule.since_s, self.now)
+            (result,) = json.loads(self.answer(query))["results"]
+            newest = [series["values"][-1][1] for series in result.get("series", ())]
+            state = "alerting" if any(value > rule.above for value in newest) else "ok"
+            found.append({"panel": rule.panel_of()[1], "state": state, "ruleUID": rule.uid})
+        return found
 
 
-def pages(
-    url: str, settings: DashboardSettings, folder: Path, end: float
-) -> Iterator[tuple[str, str, int]]:
-    """Write a page a dashboard and width; name of the picture, of the page, and the width."""
-    for name, dashboard in built(settings).items():
-        since = dashboard["time"]["from"]
-        start, now = end - min(grafana.seconds(since), HOURS * 3600.0), time.time()
-        if since.endswith("/d"):  # from the start of that day
-            day = datetime.fromtimestamp(start, ZoneInfo(settings.zone))
-            start = day.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
-        data = {"dashboard": dashboard, "answers": answers(url, dashboard, start, now)}
-        for suffix, width in WIDTHS.items():
-            given = {**data, "from": start * 1000, "to": now * 1000, "width": width - 16}
-            text = json.dumps(given).replace("</", "<\\/")
-            page = f"{name}{suffix}.html"
-            (folder / page).write_text(PAGE.format(title=name, data=text), encoding="utf-8")
-            yield f"{name}{suffix}", page, width
+def handler(school: School, folder: Path) -> type[SimpleHTTPRequestHandler]:
+    """Serve the pages of a folder, and answer what Grafana's server would."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, directory=str(folder), **named)
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+        def do_GET(self) -> None:
+            path, asked = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
+            if path == "/query":
+                self._send(school.answer(asked["q"][0]))
+            elif path == "/annotations":
+                first, last = float(asked["from"][0]), float(asked["to"][0])
+                found = [
+                    one
+                    for one in school.annotations
+                    if first <= one["time"] <= last and set(asked["tags"]) <= set(one["tags"])
+                ]
+                self._send(json.dumps(found).encode())
+            else:
+                super().do_GET()
+
+        def _send(self, body: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    return Handler
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    """Serves the folder and says nothing."""
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-def draw(browser: webdriver.Chrome, address: str, width: int, target: Path) -> list[str]:
-    """Take the picture of a page; what went wrong."""
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+def draw(browser: webdriver.Chrome, address: str, width: int, target: Path) -> dict[str, list[str]]:
+    """Take the picture of a page; what went wrong, and which panels are empty."""
+    size = {"width": width, "height": 1080, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.get(address)
-    WebDriverWait(browser, 60).until(lambda b: b.execute_script("return window.DRAWN === true"))
-    height = browser.execute_script("return document.documentElement.scrollHeight")
-    size["height"] = min(int(height), 9_000)
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        WebDriverWait(browser, WAIT_S).until(
+            lambda b: b.execute_script("return window.settled && window.settled()")
+        )
+    except TimeoutException:
+        return {"failed": [*browser.execute_script("return window.FAILED"), "no complete answer"]}
     time.sleep(1.0)
+    height = browser.execute_script("return document.documentElement.scrollHeight")
+    size["height"] = min(max(int(height), 400), 9_000)
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    time.sleep(1.5)
     picture = Image.open(BytesIO(browser.get_screenshot_as_png())).convert("RGB")
-    # Thin lines keep their colours: the usual way of choosing 64 merges them.
-    kept = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE)
-    kept.save(target, optimize=True)
-    failed = browser.execute_script("return window.FAILED")
+    picture.save(target, "WEBP", quality=80, method=6)
+    found: dict[str, list[str]] = browser.execute_script("return window.report()")
     wide = browser.execute_script("return document.documentElement.scrollWidth")
     if wide > width:
-        failed.append(f"wider than {width}: {wide}")
-    logged = [
-        entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"
-    ]
-    return [*failed, *(m for m in logged if "favicon" not in m and "/fonts/" not in m)]
+        found["failed"].append(f"wider than {width}: {wide}")
+    logged = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
+    missing = ("/fonts/", "/icons/")  # not in the packages
+    found["failed"] += [m[:300] for m in logged if not any(one in m for one in missing)]
+    return found
 
 
 def chromium() -> webdriver.Chrome:
@@ -191,47 +339,62 @@ def chromium() -> webdriver.Chrome:
     )
 
 
+def page(school: School, name: str, dashboard: dict[str, Any], mode: str) -> str:
+    """Return the page that mounts a dashboard."""
+    data = {
+        "dashboard": dashboard,
+        "alerts": school.alerts(name),
+        "choices": {"room": school.room} if name == "room" else {},
+        "mode": mode,
+        "source": DATA_SOURCE_UID,
+    }
+    text = json.dumps(data).replace("</", "<\\/")
+    now = round(school.now * 1000)
+    return PAGE.format(title=dashboard["title"], data=text, now=now, canvas=CANVAS[mode])
+
+
 def main() -> int:
-    """Draw all; 1 if something could not be drawn."""
+    """Draw all; 1 if something was wrong."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "img" / "dashboards")
-    out = parser.parse_args().out
-    out.mkdir(parents=True, exist_ok=True)
-    made = bundle()
-    complaints = misfits()
-    print("types of @grafana/schema:", *(complaints or ["all fit"]), sep="\n  ")
-    wrong = len(complaints)
+    parser.add_argument("--only", default="", help="name of a dashboard")
+    parser.add_argument("--all", action="store_true", help="every size, light and dark")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    made, wrong = bundle(), 0
+    for version, package in VERSIONS.items():
+        complaints = misfits(package)
+        print(f"types of Grafana {version}:", *(complaints or ["all fit"]), sep="\n  ")
+        wrong += len(complaints)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        shutil.copy(made, folder / "bundle.js")
-        shutil.copy(made.with_suffix(".css"), folder / "bundle.css")
+        for file in (made, made.with_suffix(".css")):
+            shutil.copy(file, folder)
         (folder / "public" / "build").mkdir(parents=True)
         icons = BUILD / "node_modules" / "@grafana" / "ui" / "dist" / "public" / "img"
         (folder / "public" / "build" / "img").symlink_to(icons)
-        school = simulated_school(folder, hours=HOURS)
-        with Influxd(folder) as server:
-            settings = InfluxSettings(server.url, "school")
-            list(set_up(InfluxHttp(settings), Retention(), time.time()))
-            with InfluxSeries(settings, school.registry, folder / "influx.db") as series:
-                school.store(series)
-            list(set_up(InfluxHttp(settings), Retention(), time.time()))
-            drawn = DashboardSettings(
-                zone=ZONE,
-                rooms=tuple(school.registry.rooms),
-                sensors=tuple((s.id, s.room) for s in school.registry.sensors.values()),
-            )
-            found = list(pages(server.url, drawn, folder, school.end))
-        http = ThreadingHTTPServer(
-            ("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))
-        )
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        with chromium() as browser:
-            for name, page, width in found:
-                address = f"http://127.0.0.1:{http.server_address[1]}/{page}"
-                complaints = draw(browser, address, width, out / f"{name}.png")
-                wrong += len(complaints)
-                print(f"{name}: {(out / f'{name}.png').stat().st_size // 1024} kB", *complaints[:5])
-        http.shutdown()
+        (folder / "influx").mkdir()
+        with Influxd(folder / "influx") as server, chromium() as browser:
+            school = School(folder / "school", server.url)
+            http = ThreadingHTTPServer(("127.0.0.1", 0), handler(school, folder))
+            threading.Thread(target=http.serve_forever, daemon=True).start()
+            for name, dashboard in built(school.settings).items():
+                if options.only not in ("", name):
+                    continue
+                wanted = [] if name == "wall" else [*DRAWN]
+                if name in ON_A_WALL:
+                    wanted.append(("wall", "dark"))
+                if options.all:
+                    wanted = [(size, mode) for size in SIZES for mode in CANVAS]
+                for size, mode in wanted:
+                    text = page(school, name, dashboard, mode)
+                    (folder / "page.html").write_text(text, encoding="utf-8")
+                    target = options.out / f"{name}-{size}-{mode}.webp"
+                    address = f"http://127.0.0.1:{http.server_address[1]}/page.html"
+                    found = draw(browser, address, SIZES[size], target)
+                    wrong += len(found["failed"]) + len(found.get("cut", ()))
+                    print(f"{target.name}:", json.dumps({k: v for k, v in found.items() if v}))
+            http.shutdown()
     return int(wrong > 0)
 
 

@@ -1,0 +1,315 @@
+// Mounts one dashboard, given as window.GALLERY, with @grafana/scenes: variables, time range,
+// annotations, links, alert states and transformations are Grafana's own. The data source and the
+// panel plugins are no packages: what they do between a query and the components of @grafana/ui is
+// done here as their documentation says. State timeline and histogram have no component; they are
+// drawn here.
+import "uplot/dist/uPlot.min.css";
+import "react-grid-layout/css/styles.css";
+import "@grafana/react-data-grid/lib/styles.css";
+import React from "react";
+import { createRoot } from "react-dom/client";
+import { MemoryRouter } from "react-router-dom";
+import { from, map } from "rxjs";
+import {
+  cacheFieldDisplayNames, createTheme, dateTime, EventBusSrv, FieldType, getDisplayValueAlignmentFactors, getFieldDisplayName, getFieldDisplayValues, identityOverrideProcessor,
+  PanelPlugin, renderTextPanelMarkdown, standardEditorsRegistry, standardFieldConfigEditorRegistry, standardTransformers, standardTransformersRegistry, ThemeContext, toDataFrame,
+} from "@grafana/data";
+import { config, setAppEvents, setDataSourceSrv, setPluginImportUtils, setRunRequest, setTemplateSrv } from "@grafana/runtime";
+import {
+  ConstantVariable, ControlsLabel, dataLayers, DataSourceVariable, EmbeddedScene, QueryVariable, RuntimeDataSource, SceneControlsSpacer,
+  SceneDataLayerSet, SceneDataTransformer, sceneGraph, SceneGridItem, SceneGridLayout, SceneGridRow, SceneQueryRunner, SceneReactObject, SceneRefreshPicker,
+  SceneTimePicker, SceneTimeRange, sceneUtils, SceneVariableSet, VariableValueSelectors, VizPanel,
+} from "@grafana/scenes";
+import { BarGauge, BigValue, GlobalStyles, LinkButton, TimeSeries, ToolbarButton, VizLegend, VizRepeater } from "@grafana/ui";
+import { TableNG } from "@grafana/ui/unstable";
+
+const { dashboard, alerts, choices, mode, source } = window.GALLERY;
+const theme = createTheme({ colors: { mode } });
+config.theme2 = theme;
+window.FAILED = [];
+window.addEventListener("error", (event) => window.FAILED.push(String(event.message)));
+window.addEventListener("unhandledrejection", (event) => window.FAILED.push(String(event.reason?.stack ?? event.reason)));
+
+// What a Grafana sets up before it shows a page.
+setAppEvents(new EventBusSrv());
+const instance = { uid: source, name: "Plumewatch series", type: "influxdb", meta: { id: "influxdb", name: "InfluxDB", info: { logos: {} } } };
+setDataSourceSrv({ get: async (ref) => ref?.uid === "-- Grafana --" ? marks : series, getList: () => [instance], getInstanceSettings: () => instance });
+setPluginImportUtils({ importPanelPlugin: async (id) => { throw new Error(`no panel ${id}`); }, getPanelPluginFromCache: () => undefined });
+setTemplateSrv({ replace: (text) => text, getVariables: () => [], containsTemplate: () => false });
+setRunRequest((asked, request) => from(asked.query(request)).pipe(map(({ data, error }) => ({
+  state: error ? "Error" : "Done", error, series: data.map(toDataFrame), request, timeRange: request.range,
+}))));
+standardEditorsRegistry.setInit(() => []);
+const transformers = new Map(Object.values(standardTransformers).map((one) => [one.id, one]));
+standardTransformersRegistry.setInit(() => [...transformers.values()].map((one) => ({ id: one.id, name: one.name, transformation: async () => one, editor: () => null })));
+const extractFields = {
+  id: "extractFields", name: "Extract fields", operator: ({ source }) => map((frames) => frames.map((frame) => {
+    const pairs = frame.fields.find((one) => one.name === source).values.map((text) => Object.fromEntries(text.split(",").map((pair) => pair.split("="))));
+    return { ...frame, fields: [...frame.fields, ...Object.keys(pairs[0] ?? {}).map((name) => ({ name, type: FieldType.string, config: {}, values: pairs.map((one) => one[name]) }))] };
+  })),
+};
+transformers.set("extractFields", extractFields);
+const property = (id, path = id, defaultValue = undefined) => ({
+  id, path, name: id, defaultValue, editor: () => null, override: () => null, process: identityOverrideProcessor, shouldApply: (field) => id !== "axisLabel" || field.type !== FieldType.time, settings: {}, getItemsCount: () => 1,
+});
+standardFieldConfigEditorRegistry.setInit(() => ["unit", "decimals", "min", "max", "displayName", "noValue", "links", "mappings", "thresholds", "color", "filterable"].map((id) => property(id)));
+
+// The data source: text in, frames out.
+const answered = async (query) => {
+  const response = await fetch(`/query?${new URLSearchParams({ q: query })}`);
+  const { results: [{ series = [], error }] } = await response.json();
+  if (error) { window.FAILED.push(`${error}: ${query}`); throw new Error(error); }
+  return series;
+};
+const filled = (text, { range, scopedVars }) => sceneGraph.interpolate(
+  scopedVars.__sceneObject.value.valueOf(), text.replaceAll("$timeFilter", `time >= ${+range.from}ms and time <= ${+range.to}ms`), scopedVars, "regex",
+);
+const typed = (values) => values.some((v) => typeof v === "string") ? FieldType.string : FieldType.number;
+const named = (text, tags, column, measurement) => text
+  ? text.replace(/\$tag_(\w+)/g, (_, tag) => tags[tag] ?? "").replace(/\$col/g, column) : `${measurement}.${column}`;
+const lines = (target, series) => series.flatMap(({ name, tags = {}, columns, values }) => columns.slice(1).map((column, k) => ({
+  refId: target.refId,
+  fields: [
+    { name: "Time", type: FieldType.time, config: {}, values: values.map((row) => row[0]) },
+    { name: "Value", type: typed(values.map((row) => row[k + 1])), values: values.map((row) => row[k + 1]), labels: tags, config: { displayNameFromDS: named(target.alias, tags, column, name) } },
+  ],
+  length: values.length,
+})));
+const rows = (target, series) => {
+  if (!series.length) return [];
+  const all = series.flatMap((one) => one.values.map((row) => ({ row, tags: one.tags ?? {} })));
+  const field = (name, values, type = typed(values)) => ({ name, type, config: {}, values });
+  return [{
+    refId: target.refId, length: all.length,
+    fields: [
+      field("Time", all.map(({ row }) => row[0]), FieldType.time),
+      ...Object.keys(series[0].tags ?? {}).map((tag) => field(tag, all.map(({ tags }) => tags[tag]), FieldType.string)),
+      ...series[0].columns.slice(1).map((name, k) => field(name, all.map(({ row }) => row[k + 1]))),
+    ],
+  }];
+};
+class Series extends RuntimeDataSource {
+  async query(request) {
+    try {
+      const found = request.targets.map(async (target) => {
+        const series = await answered(filled(target.query, request));
+        return target.resultFormat === "table" ? rows(target, series) : lines(target, series);
+      });
+      return { data: (await Promise.all(found)).flat() };
+    } catch (error) { return { data: [], error }; }
+  }
+  async metricFindQuery(query, options) {
+    const series = await answered(filled(query, options));
+    const tags = /^SHOW/.test(query) ? 1 : series[0]?.columns.length - 1;
+    return series.flatMap(({ values }) => values.map((row) => ({ text: String(row[tags]) })));
+  }
+  async annotationQuery({ annotation, range }) {
+    const query = annotation.query ?? annotation.target?.query;
+    const series = await answered(filled(query, { range, scopedVars: { __sceneObject: { value: { valueOf: () => window.SCENE } } } }));
+    return series.flatMap(({ columns, values }) => values.map((row) => {
+      const at = (name) => row[columns.indexOf(name)];
+      return { time: at("time"), timeEnd: at(annotation.timeEndColumn) || undefined, isRegion: Boolean(at(annotation.timeEndColumn)), text: at(annotation.textColumn), color: annotation.iconColor };
+    }));
+  }
+}
+class Marks extends RuntimeDataSource {
+  async query() { return { data: [] }; }
+  async annotationQuery({ annotation, range }) {
+    const tags = annotation.target.tags.map((tag) => sceneGraph.interpolate(window.SCENE, tag));
+    const response = await fetch(`/annotations?${new URLSearchParams([["from", +range.from], ["to", +range.to], ...tags.map((tag) => ["tags", tag])])}`);
+    return (await response.json()).map((one) => ({ ...one, isRegion: one.timeEnd > one.time, color: annotation.iconColor }));
+  }
+}
+const series = new Series("influxdb", source), marks = new Marks("grafana", "-- Grafana --");
+
+// The panels.
+const Empty = ({ text }) => <div style={{ display: "grid", placeItems: "center", height: "100%", textAlign: "center", color: theme.colors.text.secondary }}>{text || "No data"}</div>;
+const isEmpty = ({ series }) => series.every((frame) => frame.length === 0);
+const orEmpty = (Panel) => (props) => isEmpty(props.data) ? <Empty text={props.fieldConfig.defaults.noValue} /> : <Panel {...props} />;
+
+const Annotations = ({ builder, events }) => {
+  const shown = React.useRef(events), chart = React.useRef(null);
+  shown.current = events;
+  React.useEffect(() => chart.current?.redraw(), [events]);
+  React.useLayoutEffect(() => {
+    builder.addHook("ready", (u) => { chart.current = u; u.redraw(); });
+    builder.addHook("draw", (u) => {
+      const { ctx, bbox } = u;
+      ctx.save();
+      ctx.beginPath(); ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height); ctx.clip();
+      for (const { time, timeEnd, color } of shown.current) {
+        const x = u.valToPos(time, "x", true), end = timeEnd ? u.valToPos(timeEnd, "x", true) : x;
+        ctx.strokeStyle = ctx.fillStyle = theme.visualization.getColorByName(color);
+        ctx.setLineDash([5, 5]); ctx.lineWidth = 2;
+        for (const at of new Set([x, end])) { ctx.beginPath(); ctx.moveTo(at, bbox.top); ctx.lineTo(at, bbox.top + bbox.height); ctx.stroke(); }
+        ctx.globalAlpha = 0.1; ctx.fillRect(x, bbox.top, end - x, bbox.height); ctx.globalAlpha = 1;
+      }
+      ctx.restore();
+    });
+  }, [builder]);
+  return null;
+};
+const eventsOf = (data) => (data.annotations ?? []).flatMap((frame) => {
+  const of = (name) => frame.fields.find((field) => field.name === name)?.values ?? [];
+  return of("time").map((time, k) => ({ time, timeEnd: of("timeEnd")[k], color: of("color")[k] }));
+});
+const Chart = orEmpty(({ data, options, width, height, timeRange, timeZone }) => <TimeSeries
+  frames={data.series} timeRange={timeRange} timeZone={timeZone} width={width} height={height} legend={options.legend} options={options}>
+  {(builder) => <Annotations builder={builder} events={eventsOf(data)} />}
+</TimeSeries>);
+
+const displayed = ({ data, options, fieldConfig, replaceVariables, timeZone }) => getFieldDisplayValues({
+  fieldConfig, reduceOptions: options.reduceOptions, replaceVariables, theme, data: data.series, timeZone, sparkline: false,
+});
+const Stat = (props) => <VizRepeater getValues={() => displayed(props)} width={props.width} height={props.height} source={props.data} itemSpacing={3} autoGrid orientation="auto" renderCounter={0}
+  renderValue={({ value, width, height, count }) => <BigValue value={value.display} count={count} width={width} height={height} theme={theme} text={props.options.text}
+    colorMode={props.options.colorMode} graphMode="none" justifyMode="auto" textMode={props.options.textMode} />} />;
+const Bars = orEmpty((props) => <VizRepeater getValues={() => displayed(props)} width={props.width} height={props.height} source={props.data} itemSpacing={8} orientation="horizontal" renderCounter={0}
+  getAlignmentFactors={getDisplayValueAlignmentFactors} minVizHeight={props.options.minVizHeight} maxVizHeight={props.options.maxVizHeight}
+  renderValue={({ value, width, height, alignmentFactors }) => <BarGauge value={value.display} width={width} height={height} theme={theme} field={value.field} orientation="horizontal"
+    displayMode={props.options.displayMode} itemSpacing={8} lcdCellWidth={12} showUnfilled={props.options.showUnfilled !== false} alignmentFactors={alignmentFactors}
+    valueDisplayMode={props.options.valueMode} namePlacement={props.options.namePlacement} />} />);
+
+const Table = orEmpty(({ data, width, height, fieldConfig, timeRange }) => {
+  cacheFieldDisplayNames(data.series);
+  return <TableNG data={data.series[0]} width={width} height={height} noHeader={false} fieldConfig={fieldConfig} timeRange={timeRange} getActions={() => []} enableVirtualization={false} />;
+});
+
+const Text = ({ options }) => <div className="markdown-html" dangerouslySetInnerHTML={{ __html: renderTextPanelMarkdown(options.content) }} />;
+
+const States = orEmpty(({ data, timeRange, timeZone, width, height }) => {
+  const [first, last] = [+timeRange.from, +timeRange.to], seen = new Map();
+  const names = data.series.map((frame) => getFieldDisplayName(frame.fields[1], frame, data.series));
+  const left = Math.max(...names.map((name) => name.length)) * 6.2 + 16, legend = 28, axis = 20;
+  const each = (height - legend - axis) / names.length, place = (time) => left + (width - left) * (time - first) / (last - first);
+  const boxes = data.series.flatMap((frame, row) => {
+    const [times, values] = [frame.fields[0].values, frame.fields[1].values], found = [];
+    times.forEach((time, k) => {
+      const shown = frame.fields[1].display(values[k]);
+      seen.set(shown.text, shown.color);
+      const end = Math.min(times[k + 1] ?? last, time + 3 * (frame.fields[0].config.interval ?? 300_000));
+      if (found.at(-1)?.text === shown.text && found.at(-1).end === time) found.at(-1).end = end;
+      else found.push({ row, time, end, text: shown.text, color: shown.color });
+    });
+    return found;
+  });
+  const ticks = [0.125, 0.375, 0.625, 0.875].map((share) => first + share * (last - first));
+  return <div style={{ width, height }}>
+    <svg width={width} height={height - legend} style={{ display: "block" }} fontSize={12} fontFamily={theme.typography.fontFamily} fill={theme.colors.text.primary}>
+      {names.map((name, row) => <text key={row} x={left - 8} y={(row + 0.5) * each + 4} textAnchor="end">{name}</text>)}
+      {boxes.map(({ row, time, end, text, color }, k) => {
+        const x = Math.max(place(time), left), wide = Math.max(place(end) - x, 0);
+        return <g key={k}><rect x={x} width={wide} y={row * each + 0.075 * each} height={0.85 * each} fill={color} fillOpacity={0.85} />
+          {wide > text.length * 7 + 8 && <text x={x + wide / 2} y={(row + 0.5) * each + 4} textAnchor="middle" fill={theme.colors.getContrastText(color)}>{text}</text>}</g>;
+      })}
+      {eventsOf(data).filter(({ time }) => time >= first).map(({ time, color }, k) => <line key={k} x1={place(time)} x2={place(time)} y1={0} y2={names.length * each} stroke={color} strokeDasharray="5 5" strokeWidth={2} />)}
+      {ticks.map((time) => <text key={time} x={place(time)} y={height - legend - 5} textAnchor="middle">{dateTime(time).tz(timeZone).format("HH:mm")}</text>)}
+    </svg>
+    <VizLegend displayMode="list" placement="bottom" items={[...seen].map(([label, color]) => ({ label, color, yAxis: 1 }))} />
+  </div>;
+});
+
+const Histogram = orEmpty(({ data, options, width, height }) => {
+  const field = data.series[0].fields.find((one) => one.type === FieldType.number), size = options.bucketSize, counts = new Map();
+  for (const value of field.values) if (value !== null) counts.set(Math.floor(value / size), (counts.get(Math.floor(value / size)) ?? 0) + 1);
+  const buckets = Math.max(...counts.keys()) + 1, top = Math.max(...counts.values()), wide = (width - 30) / buckets, tall = height - 36, each = Math.ceil(60 / wide);
+  return <svg width={width} height={height} fontSize={12} fontFamily={theme.typography.fontFamily} fill={theme.colors.text.primary}>
+    {[0, top].map((count) => <text key={count} x={24} y={16 + tall * (1 - count / top)} textAnchor="end">{count}</text>)}
+    {[...Array(buckets + 1).keys()].map((k) => <g key={k}>
+      <rect x={30 + k * wide + 1} width={Math.max(wide - 2, 1)} y={12 + tall * (1 - (counts.get(k) ?? 0) / top)} height={tall * (counts.get(k) ?? 0) / top} fill={field.display(k * size).color} fillOpacity={0.8} />
+      {k % each === 0 && k + 0.6 < buckets + 1 && <text x={30 + k * wide} y={height - 6} textAnchor={k === 0 ? "start" : k === buckets ? "end" : "middle"}>{field.display(k * size).text}{field.display(k * size).suffix}</text>}
+    </g>)}
+  </svg>;
+});
+
+const GRAPH = {
+  drawStyle: "line", lineInterpolation: "linear", lineWidth: 1, lineStyle: { fill: "solid" }, fillOpacity: 0, gradientMode: "none", showPoints: "auto", pointSize: 5, barAlignment: 0,
+  barWidthFactor: 0.6, axisPlacement: "auto", axisLabel: "", axisColorMode: "text", axisBorderShow: false, axisCenteredZero: false, axisGridShow: true, scaleDistribution: { type: "linear" },
+  spanNulls: false, insertNulls: false, hideFrom: { legend: false, tooltip: false, viz: false }, stacking: { mode: "none", group: "A" }, thresholdsStyle: { mode: "off" },
+};
+const CELLS = { align: "auto", cellOptions: { type: "auto" }, width: undefined, minWidth: undefined, wrapText: false };
+const panels = {
+  timeseries: [Chart, GRAPH, { mode: "palette-classic" }], stat: [Stat, {}], bargauge: [Bars, {}], table: [Table, CELLS], text: [Text, {}],
+  "state-timeline": [States, { fillOpacity: 70 }], histogram: [Histogram, { fillOpacity: 80 }],
+};
+for (const [pluginId, [Panel, custom, color = { mode: "thresholds" }]] of Object.entries(panels)) {
+  const plugin = new PanelPlugin(Panel).useFieldConfig({
+    standardOptions: { color: { defaultValue: color }, thresholds: { defaultValue: { mode: "absolute", steps: [{ value: -Infinity, color: "green" }, { value: 80, color: "red" }] } } },
+    useCustomConfig: (builder) => Object.entries(custom).forEach(([path, defaultValue]) => builder.addCustomEditor({ ...property(path, path, defaultValue) })),
+  });
+  plugin.setDataSupport({ annotations: ["timeseries", "state-timeline"].includes(pluginId), alertStates: pluginId === "timeseries" });
+  if (pluginId === "text") plugin.setPanelOptions(() => {});
+  if (pluginId === "table") plugin.setNoPadding();
+  sceneUtils.registerRuntimePanelPlugin({ pluginId, plugin });
+  plugin.meta.skipDataQuery = pluginId === "text";
+}
+
+// The dashboard.
+const variable = (one) => {
+  const common = { name: one.name, label: one.label, hide: one.hide };
+  if (one.type === "datasource") return new DataSourceVariable({ ...common, pluginId: one.query, value: source, text: instance.name });
+  if (one.type === "constant") return new ConstantVariable({ ...common, value: one.query, hide: 2 });
+  const chosen = choices[one.name] ?? (one.includeAll ? "$__all" : "");
+  return new QueryVariable({
+    ...common, datasource: one.datasource, query: one.query, regex: one.regex, refresh: one.refresh, sort: one.sort, isMulti: one.multi, includeAll: one.includeAll, allValue: one.allValue,
+    value: one.multi ? [chosen] : chosen, text: one.multi ? ["All"] : chosen,
+  });
+};
+const box = (panel) => {
+  const runner = panel.targets && new SceneQueryRunner({ datasource: panel.datasource, queries: panel.targets, minInterval: panel.interval, maxDataPoints: panel.maxDataPoints });
+  return new SceneGridItem({
+    key: `grid-${panel.id}`, x: panel.gridPos.x, y: panel.gridPos.y, width: panel.gridPos.w, height: panel.gridPos.h,
+    body: new VizPanel({
+      key: `panel-${panel.id}`, title: panel.title, description: panel.description, pluginId: panel.type, options: panel.options, fieldConfig: panel.fieldConfig ?? { defaults: {}, overrides: [] },
+      $timeRange: panel.timeFrom && new SceneTimeRange({ from: `now-${panel.timeFrom}`, to: "now", timeZone: dashboard.timezone }),
+      $data: runner && new SceneDataTransformer({ $data: runner, transformations: panel.transformations ?? [] }),
+    }),
+  });
+};
+const children = [];
+for (const panel of dashboard.panels) {
+  if (panel.type === "row") children.push(new SceneGridRow({ key: `row-${panel.id}`, title: panel.title, x: 0, y: panel.gridPos.y, width: 24, height: 1, isCollapsed: false, children: [] }));
+  else children.at(-1).setState({ children: [...children.at(-1).state.children, box(panel)] });
+}
+const Links = () => (dashboard.links ?? []).map((link) => link.type === "dashboards"
+  ? <ToolbarButton key={link.title} icon="bars" isOpen={false}>{link.title}</ToolbarButton>
+  : <LinkButton key={link.title} icon="file-alt" size="md" fill="outline" variant="secondary" href={sceneGraph.interpolate(window.SCENE, link.url)}>{link.title}</LinkButton>);
+const layers = (dashboard.annotations?.list ?? []).map((query) => new dataLayers.AnnotationsDataLayer({ name: query.name, isEnabled: query.enable, isHidden: Boolean(query.hide), query }));
+const controls = dashboard.timepicker?.hidden ? [] : [
+  new VariableValueSelectors({}), ...layers.filter((layer) => !layer.state.isHidden).map((layer) => new SceneReactObject({ component: () => <div style={{ display: "flex" }}><ControlsLabel label={layer.state.name} /><layer.Component model={layer} /></div> })), new SceneControlsSpacer(), new SceneReactObject({ component: Links }),
+  new SceneTimePicker({ isOnCanvas: true }), new SceneRefreshPicker({ refresh: dashboard.refresh, isOnCanvas: true, autoEnabled: false }),
+];
+window.SCENE = new EmbeddedScene({
+  $timeRange: new SceneTimeRange({ from: dashboard.time.from, to: dashboard.time.to, timeZone: dashboard.timezone }),
+  $variables: new SceneVariableSet({ variables: dashboard.templating.list.map(variable) }),
+  $data: new SceneDataLayerSet({ layers }),
+  controls, body: new SceneGridLayout({ isLazy: false, isDraggable: false, isResizable: false, children }),
+});
+for (const alert of alerts) {
+  const panel = sceneGraph.findByKey(window.SCENE, `panel-${alert.panel}`);
+  if (panel.state.pluginId !== "timeseries") continue; // as in Grafana
+  const applied = panel.applyFieldConfig.bind(panel);
+  panel.applyFieldConfig = (data) => ({ ...applied(data), alertState: alert });
+}
+
+class Caught extends React.Component {
+  state = { error: null };
+  static getDerivedStateFromError(error) { return { error }; }
+  componentDidCatch(error) { window.FAILED.push(String(error.stack).slice(0, 600)); }
+  render() { return this.state.error ? String(this.state.error) : this.props.children; }
+}
+createRoot(document.getElementById("root")).render(
+  <ThemeContext.Provider value={theme}><GlobalStyles /><MemoryRouter><Caught>
+    <h1 style={{ fontSize: 18, margin: "0 0 8px" }}>{dashboard.title}</h1>
+    <window.SCENE.Component model={window.SCENE} />
+  </Caught></MemoryRouter></ThemeContext.Provider>,
+);
+
+// All questions answered, and what a person would not see: empty panels, and text that is cut.
+const all = (type) => sceneGraph.findAllObjects(window.SCENE, (one) => one instanceof type);
+window.settled = () => all(SceneQueryRunner).every((one) => ["Done", "Error"].includes(one.state.data?.state));
+window.report = () => ({
+  failed: [...window.FAILED, ...all(SceneQueryRunner).filter((one) => one.state.data.state === "Error").map((one) => one.state.data.error?.message)],
+  empty: all(VizPanel).filter((one) => one.state.$data && isEmpty(one.state.$data.state.data)).map((one) => one.state.title),
+  cut: [...document.querySelectorAll("h2, h6, [role=columnheader], button, a, label")].filter((one) => one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).overflow !== "visible").map((one) => one.textContent),
+});
