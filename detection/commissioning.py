@@ -19,6 +19,7 @@ import numpy as np
 from detection.alert_thresholds import FEEDBACK
 from detection.events import EventKind
 from detection.quantities import QUANTITIES
+from language.messages import _, gettext, mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -51,17 +52,31 @@ class Step:
 
 
 STEPS: Final = (
-    Step("quiet", "Leave the room alone: door shut, nobody inside, the fan as it usually is.", 60),
-    Step("fan", "Switch the fan or hand dryer on; at the next step off again.", 40),
-    Step("water", "Three strokes of a hand spray with water, a meter from the sensor.", 50),
     Step(
-        "puff",
-        "In the stall farthest from the sensor: a one-second puff of theatrical glycol fog, or a"
-        " smoke-detector tester.",
+        mark("quiet"),
+        mark("Leave the room alone: door shut, nobody inside, the fan as it usually is."),
+        60,
+    ),
+    Step(mark("fan"), mark("Switch the fan or hand dryer on; at the next step off again."), 40),
+    Step(
+        mark("water"),
+        mark("Three strokes of a hand spray with water, a meter from the sensor."),
+        50,
+    ),
+    Step(
+        mark("puff"),
+        mark(
+            "In the stall farthest from the sensor: a one-second puff of theatrical glycol fog, or"
+            " a smoke-detector tester."
+        ),
         90,
         is_vaping=True,
     ),
-    Step("deodorant", "One second of deodorant or hair spray in the middle of the room.", 60),
+    Step(
+        mark("deodorant"),
+        mark("One second of deodorant or hair spray in the middle of the room."),
+        60,
+    ),
 )
 """Five minutes. What clears fast comes first: deodorant hangs for minutes, glycol does not."""
 
@@ -238,19 +253,31 @@ def conclusion(
         for name, events in result.detections.items()
         if name != puff and any(event.is_vaping for event in events)
     ]
-    interval = f"a reading each {interval_s:.3g} s"
+    known = {"sensor": sensor, "interval": f"{interval_s:.3g}"}
     if wrong:
-        return f"{sensor} takes {' and '.join(wrong)} for vaping, at every threshold allowed"
+        known["steps"] = ", ".join(gettext(name) for name in wrong)
+        return _("%(sensor)s takes %(steps)s for vaping, at every threshold allowed", **known)
     if found:
-        late = found[0].late_s
-        text = f"{sensor} detects a puff in the farthest stall after {late:.0f} s ({interval})"
-        return text + (", which is late: hang it nearer, or away from the vent" * (late > _LATE_S))
-    if any(response.seen for response in seen.get(puff, ())):
-        return (
-            f"{sensor} sees the puff ({interval}), but the detector cannot tell it from other"
-            " things: a shorter interval, or a place nearer to the stalls"
+        known["late"] = f"{found[0].late_s:.0f}"
+        if found[0].late_s > _LATE_S:
+            return _(
+                "%(sensor)s detects a puff in the farthest stall after %(late)s s (a reading each"
+                " %(interval)s s), which is late: hang it nearer, or away from the vent",
+                **known,
+            )
+        return _(
+            "%(sensor)s detects a puff in the farthest stall after %(late)s s (a reading each"
+            " %(interval)s s)",
+            **known,
         )
-    return (
-        f"{sensor} does not see a puff in the farthest stall ({interval}): hang it nearer, away"
-        " from door and vent (docs/placement.md), or add a second one"
+    if any(response.seen for response in seen.get(puff, ())):
+        return _(
+            "%(sensor)s sees the puff (a reading each %(interval)s s), but the detector cannot tell"
+            " it from other things: a shorter interval, or a place nearer to the stalls",
+            **known,
+        )
+    return _(
+        "%(sensor)s does not see a puff in the farthest stall (a reading each %(interval)s s): hang"
+        " it nearer, away from door and vent (docs/placement.md), or add a second one",
+        **known,
     )

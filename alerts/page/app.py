@@ -33,6 +33,7 @@ from alerts.page.sign_in import SignInPages
 from alerts.page.views.air import AirPages
 from alerts.page.views.answer import AnswerPages
 from alerts.page.views.board import BoardPages
+from alerts.page.views.commission import CommissionPages
 from alerts.page.views.config import ConfigPages
 from alerts.page.views.dead_letters import DeadLetterPages
 from alerts.page.views.duty import DutyPages
@@ -74,6 +75,7 @@ PAGES: Final[tuple[type[PageGroup], ...]] = (
     SensorPages,
     HistoryPages,
     SensorHealthPages,
+    CommissionPages,
     ThresholdPages,
     DeadLetterPages,
     ConfigPages,

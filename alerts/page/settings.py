@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from alerts.access.limits import Limits
 from alerts.access.passwords import Hasher
@@ -85,6 +85,10 @@ class PipelineStatus:
     sensors: Mapping[str, SensorStatus] = field(default_factory=dict)
 
 
+async def _evaluate_nothing(_room: str, _starts: Sequence[float], _person: str) -> str:
+    return "tests are not evaluated here"
+
+
 async def _send_nothing(_member: StaffMember) -> Sequence[TrialNotice]:
     return ()
 
@@ -104,6 +108,10 @@ class StaffPageSettings:
     """Returns None if the topic is not unmatched."""
     intervals: Callable[[], Mapping[str, float]] = dict
     """Learned seconds between reports, by sensor."""
+    room_tests: Callable[[], Mapping[str, Any]] = dict
+    """Newest result of a commissioning test by room; called in a thread."""
+    evaluate_room: Callable[[str, Sequence[float], str], Awaitable[str]] = _evaluate_nothing
+    """Evaluates a test by room, times at which its steps began, and person; returns an error."""
     on_duty: Callable[[float, float], Iterable[DutySpan]] = lambda _start, _end: ()
     """Who was on duty between two moments, Unix seconds."""
     school_day: Callable[[float], bool] = lambda _moment: True

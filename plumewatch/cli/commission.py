@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 import time
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -21,27 +18,13 @@ from plumewatch.errors import UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from detection.commissioning import CommissioningResult, Detected, Detections, Response, Timing
-    from storage.reading import Reading
+    from detection.commissioning import Detected, Response, Timing
+    from plumewatch.room_test import SensorResult
 
 app = typer.Typer()
 
-_BEFORE_S: Final = 3_600.0
-"""Air before the test, from which the detector learns what is usual."""
-_SETTLE_S: Final = 5.0
-"""Until the last reading of the test is stored."""
 _TICK_S: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class _SensorResult:
-    sensor: str
-    interval_s: float | None
-    responses: dict[str, list[Response]]
-    test: CommissioningResult
-    adjusted_before: float
 
 
 @command(
@@ -60,9 +43,7 @@ def commission(
     as_json: JsonOption = False,
 ) -> int:
     """Test a room in five minutes: what its sensors see, and how late; the service must run."""
-    from alerts import staged_test
-    from alerts.engine import AlertEngine
-    from plumewatch.config.settings import alert_policy
+    from plumewatch import room_test
     from storage.audit import machine_user
     from storage.lease import holder_of
 
@@ -70,27 +51,27 @@ def commission(
     rooms = site.config.registry().rooms
     if room not in rooms:
         raise UsageError(f"ROOM: {room!r}: one of {', '.join(sorted(rooms)[:20])}")
-    sensors = [sensor.id for sensor in site.config.sensor if sensor.room == room]
-    if not sensors:
+    if not any(sensor.room == room for sensor in site.config.sensor):
         raise UsageError(f"ROOM: {room!r}: needs a [[sensor]] with room = {room!r}")
-    engine = AlertEngine(site.config.registry(), alert_policy(site.config))
     if holder_of(site.paths.lock) is None:
         raise UnreachableError("no service receives readings: start it first, `plumewatch run`")
     timings = _guide(site, room, printer)
-    start, end = timings[0].start, timings[-1].end
-    readings = _stored_readings(site, start - _BEFORE_S, frozenset(sensors))
-    results = [_evaluate(site, sensor, readings, timings) for sensor in sensors]
-    stamp = datetime.fromtimestamp(start, UTC).strftime("%Y%m%dT%H%M%SZ")
-    record = site.paths.root / "commissioning" / f"{room}-{stamp}"
-    _write_record(record, readings, room, timings, results)
-    for result in results:
+    found = room_test.evaluate(site.config, room, timings, machine_user(), adjust=level)
+    for result in found.sensors:
         _print_result(result, printer)
-    with site.transaction() as tx:
-        incidents = staged_test.marked(tx, engine, room, start, end + _SETTLE_S, machine_user())
-    if level:
-        _adjust(site, room, results, incidents, timings, printer)
-    printer.say(f"recorded in {record}", record=record)
-    return DONE if all(result.test.is_right for result in results) else REFUSED
+    for result in found.sensors if level else ():
+        move = found.moves.get(result.sensor)
+        text = (
+            "threshold unchanged"
+            if move is None
+            else f"threshold adjusted from {move.before:+.3g} to {move.after:+.3g};"
+            f" `plumewatch levels undo {move.seq}` undoes it"
+        )
+        fields = {} if move is None else {"move": move.seq}
+        moved = None if move is None else move.after
+        printer.say(f"{result.sensor}: {text}", sensor=result.sensor, moved=moved, **fields)
+    printer.say(f"recorded in {found.record}", record=found.record)
+    return DONE if found.is_right else REFUSED
 
 
 def _guide(site: Site, room: str, printer: Printer) -> list[Timing]:
@@ -98,6 +79,7 @@ def _guide(site: Site, room: str, printer: Printer) -> list[Timing]:
     from alerts.errors import SilenceError
     from alerts.incidents import silences
     from detection.commissioning import STEPS, Timing
+    from plumewatch.room_test import SETTLE_S
     from storage.audit import machine_user
 
     began = time.time()
@@ -126,7 +108,7 @@ def _guide(site: Site, room: str, printer: Printer) -> list[Timing]:
                     time.sleep(min(left, _TICK_S))
                     update(completed=time.time() - start)
             timings.append(Timing(step, start, time.time()))
-        time.sleep(_SETTLE_S)
+        time.sleep(SETTLE_S)
     finally:
         with site.transaction() as tx:
             silences.end(tx, silence.id, machine_user(), time.time())
@@ -134,96 +116,7 @@ def _guide(site: Site, room: str, printer: Printer) -> list[Timing]:
     return timings
 
 
-def _stored_readings(site: Site, since: float, sensors: frozenset[str]) -> list[Reading]:
-    """Return accepted readings from the journal, by event time."""
-    import msgspec
-
-    from storage.reading import Reading
-
-    decoder = msgspec.msgpack.Decoder(Reading)
-    with site.read(site.paths.journal) as db:
-        rows = db.execute(
-            "SELECT body FROM journal WHERE received >= ? ORDER BY offset", (since,)
-        ).fetchall()
-    found = (decoder.decode(row["body"]) for row in rows)
-    return sorted((r for r in found if r.sensor in sensors), key=lambda r: r.time)
-
-
-def _evaluate(
-    site: Site, sensor: str, readings: Sequence[Reading], timings: Sequence[Timing]
-) -> _SensorResult:
-    from dataclasses import replace
-
-    from alerts.incidents.threshold_adjustments import current_adjustment
-    from detection import commissioning
-    from plumewatch.config.settings import alert_budgets
-    from plumewatch.replay import judged, replay_policy
-
-    mine = [r for r in readings if r.sensor == sensor and r.time < timings[-1].end]
-    samples = [(r.time, r.values) for r in mine]
-    budgets = alert_budgets(site.config)
-
-    def detect(adjustment: float) -> Detections:
-        """Run the detector on the test through the production path."""
-        result = judged(
-            iter(mine),
-            policy=replay_policy(site.config),
-            registry=site.config.registry(),
-            budgets=replace(budgets, moved={sensor: adjustment}),
-        )
-        return commissioning.detections_by_step(result.events.values(), timings)
-
-    with site.transaction() as tx:
-        before = current_adjustment(tx, sensor)
-    return _SensorResult(
-        sensor,
-        commissioning.median_interval(s for s in samples if s[0] >= timings[0].start),
-        commissioning.responses(samples, timings),
-        commissioning.find_adjustment(detect, timings, before),
-        before,
-    )
-
-
-def _write_record(
-    folder: Path,
-    readings: Sequence[Reading],
-    room: str,
-    timings: Sequence[Timing],
-    results: Sequence[_SensorResult],
-) -> None:
-    """Write readings for `plumewatch replay`, the test for `report --staged`, and the result."""
-    from detection.quantities import QUANTITIES
-
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    keys = [key for key in QUANTITIES if any(key in r.values for r in readings)]
-    with (folder / "readings.csv").open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("time", "sensor", *keys))
-        rows.writerows(
-            (f"{r.time:.3f}", r.sensor, *(r.values.get(key, "") for key in keys)) for r in readings
-        )
-    puffs = [f"{t.start:.3f},{room}\n" for t in timings if t.step.is_vaping]
-    (folder / "staged.csv").write_text("".join(["time,room\n", *puffs]), encoding="utf-8")
-    result = {
-        "room": room,
-        "steps": [{"step": t.step.name, "start": t.start, "end": t.end} for t in timings],
-        "sensors": [
-            {
-                "sensor": r.sensor,
-                "interval_s": r.interval_s,
-                "answers": {k: [asdict(a) for a in v] for k, v in r.responses.items()},
-                "said": {k: [s._asdict() for s in v] for k, v in r.test.detections.items()},
-                "right": r.test.is_right,
-                "level_moved": r.test.adjustment,
-            }
-            for r in results
-        ],
-    }
-    text = json.dumps(result, indent=1, ensure_ascii=False)
-    (folder / "result.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _print_result(result: _SensorResult, printer: Printer) -> None:
+def _print_result(result: SensorResult, printer: Printer) -> None:
     from detection.commissioning import conclusion
 
     if result.interval_s is None:
@@ -265,47 +158,3 @@ def _cells(responses: Sequence[Response], detected: Sequence[Detected]) -> tuple
         f"{falls[0]:.0f} s" if falls else "",
         "; ".join(events) or "nothing",
     )
-
-
-def _adjust(
-    site: Site,
-    room: str,
-    results: Sequence[_SensorResult],
-    incidents: Sequence[str],
-    timings: Sequence[Timing],
-    printer: Printer,
-) -> None:
-    """Adjust the thresholds of sensors that need it; each adjustment names an incident."""
-    from alerts import staged_test
-    from alerts.incidents.threshold_adjustments import adjust_from_test
-    from storage.audit import machine_user
-
-    who, at = machine_user(), timings[-1].end
-    puff = next(timing for timing in timings if timing.step.is_vaping)
-    day = datetime.fromtimestamp(at, UTC).astimezone(site.config.zone()).strftime("%Y%m%d")
-    for result in results:
-        if result.test.adjustment == result.adjusted_before or not result.test.is_right:
-            printer.say(f"{result.sensor}: threshold unchanged", sensor=result.sensor, moved=None)
-            continue
-        with site.transaction() as tx:
-            incident = (
-                incidents[0]
-                if incidents
-                else staged_test.staged(tx, result.sensor, room, puff.start, who, day)
-            )
-            move = adjust_from_test(
-                tx,
-                incident=incident,
-                sensor=result.sensor,
-                to=result.test.adjustment,
-                who=who,
-                at=at,
-                reason="staged test",
-            )
-        printer.say(
-            f"{result.sensor}: threshold adjusted from {move.before:+.3g} to {move.after:+.3g};"
-            f" `plumewatch levels undo {move.seq}` undoes it",
-            sensor=result.sensor,
-            moved=move.after,
-            move=move.seq,
-        )

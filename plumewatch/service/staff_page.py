@@ -20,6 +20,7 @@ from ingest.states import States
 from plumewatch.config.report_settings import school_of
 from plumewatch.config.secrets import read_secret
 from plumewatch.service.health import HealthPages
+from plumewatch.service.room_tests import evaluate_in_process, latest_results
 from plumewatch.service.web_server import WebServer, is_loopback
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def staff_page(
             changes=alerting.changes,
             pipeline=monitoring.pipeline,
             intervals=monitoring.intervals,
+            room_tests=partial(latest_results, paths.root),
+            evaluate_room=partial(evaluate_in_process, config),
             on_duty=partial(school.duty, shifts),
             school_day=school.has_school,
             suggest_mapping=partial(suggestion_for, intake),

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from alerts.access.roles import Right
 from alerts.notify import outbox
 from alerts.page.page_context import Access, NavLink, PageGroup, serves
+from alerts.page.views.commission import is_due, tested_at
 from language.messages import _, mark
 from storage import dead_letters
 
@@ -38,7 +39,7 @@ class SensorPages(PageGroup):
         NavLink(
             "/sensors",
             mark("Sensors"),
-            ("/sensor-health", "/levels", "/dead-letters", "/unmatched"),
+            ("/sensor-health", "/commission", "/levels", "/dead-letters", "/unmatched"),
             icon='<path d="M12 10v4m-5 3a7 7 0 1 1 10 0M4 20a11 11 0 1 1 16 0" class="line"/>',
             of_sensors=True,
         ),
@@ -49,6 +50,9 @@ class SensorPages(PageGroup):
         """Show registered and unregistered sensors, and counts of messages and notices."""
         context = self._context
         latest = await context.in_thread(context.settings.series.latest)
+        tests, now = await context.in_thread(context.settings.room_tests), context.settings.clock()
+        rooms = {sensor.room for sensor in context.registry.sensors.values()}
+        due = sum(is_due(tested_at(tests.get(room)), now) for room in rooms)
         pipeline = context.pipeline()
         notices = await context.read(outbox.backlog) if context.sites is None else {}
         return context.render(
@@ -58,6 +62,7 @@ class SensorPages(PageGroup):
             summary=summary(pipeline, notices, len(context.registry.sensors)),
             most=sys.maxsize if "all" in request.query_params else _SHOWN,
             notices=notices,
+            due=due,
             sensors=[
                 (s, context.registry.rooms.get(s.room), latest.get(s.id))
                 for s in context.registry.sensors.values()

@@ -1,0 +1,229 @@
+"""The commissioning test of a room, evaluated and recorded, for command and staff page.
+
+`evaluate` runs the detector on what the sensors of the room sent, adjusts thresholds as the test
+asks for, and records everything in ``<data>/commissioning/<room>-<UTC time>``: ``readings.csv``
+for `plumewatch replay`, ``staged.csv`` for `plumewatch report --staged`, and ``result.json``. The
+page has it done by a process of its own (``python -m plumewatch.room_test``, as `report_job`), so
+that a test delays no alert.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from alerts import staged_test
+from alerts.engine import AlertEngine
+from alerts.incidents.threshold_adjustments import adjust_from_test, current_adjustment
+from detection import commissioning
+from detection.commissioning import STEPS, Timing
+from detection.quantities import QUANTITIES
+from plumewatch.config.model import PlumewatchConfig
+from plumewatch.config.paths import DataPaths
+from plumewatch.config.settings import alert_budgets, alert_policy
+from plumewatch.replay import judged, replay_policy
+from plumewatch.service.data_folder import open_state
+from storage.reading import Reading
+from storage.sqlite import connect, transaction
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from alerts.incidents.threshold_adjustments import ThresholdAdjustment
+    from detection.commissioning import CommissioningResult, Detections, Response
+
+SETTLE_S: Final = 5.0
+"""Until the last reading of a test is stored."""
+_BEFORE_S: Final = 3_600.0
+"""Air before the test, from which the detector learns what is usual."""
+
+
+@dataclass(frozen=True, slots=True)
+class SensorResult:
+    """How one sensor did; `interval_s` is None if it sent nothing."""
+
+    sensor: str
+    interval_s: float | None
+    responses: dict[str, list[Response]]
+    test: CommissioningResult
+    adjusted_before: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoomTest:
+    """The result of a room; `moves` are threshold adjustments by sensor."""
+
+    record: Path
+    sensors: Sequence[SensorResult]
+    moves: Mapping[str, ThresholdAdjustment] = field(default_factory=dict)
+
+    @property
+    def is_right(self) -> bool:
+        """Whether every sensor took the puff, and nothing else, for vaping."""
+        return all(result.test.is_right for result in self.sensors)
+
+
+def evaluate(
+    config: PlumewatchConfig, room: str, timings: Sequence[Timing], who: str, *, adjust: bool
+) -> RoomTest:
+    """Evaluate and record a test whose steps were at `timings`."""
+    paths, start, end = DataPaths(config.data_dir), timings[0].start, timings[-1].end
+    sensors = [sensor.id for sensor in config.sensor if sensor.room == room]
+    readings = _stored_readings(paths.journal, start - _BEFORE_S, frozenset(sensors))
+    results = [_evaluate(config, sensor, readings, timings) for sensor in sensors]
+    stamp = datetime.fromtimestamp(start, UTC).strftime("%Y%m%dT%H%M%SZ")
+    record = paths.root / "commissioning" / f"{room}-{stamp}"
+    _write_record(record, readings, room, timings, results, who)
+    engine = AlertEngine(config.registry(), alert_policy(config))
+    with _transaction(config) as tx:
+        incidents = staged_test.marked(tx, engine, room, start, end + SETTLE_S, who)
+    moves = _adjust(config, room, results, incidents, timings, who) if adjust else {}
+    return RoomTest(record, results, moves)
+
+
+@contextmanager
+def _transaction(config: PlumewatchConfig) -> Iterator[sqlite3.Connection]:
+    with open_state(DataPaths(config.data_dir).state) as state, transaction(state) as tx:
+        yield tx
+
+
+def _stored_readings(journal: Path, since: float, sensors: frozenset[str]) -> list[Reading]:
+    """Return accepted readings from the journal, by event time."""
+    decoder = msgspec.msgpack.Decoder(Reading)
+    with closing(connect(journal, read_only=True)) as db:
+        rows = db.execute(
+            "SELECT body FROM journal WHERE received >= ? ORDER BY offset", (since,)
+        ).fetchall()
+    found = (decoder.decode(row["body"]) for row in rows)
+    return sorted((r for r in found if r.sensor in sensors), key=lambda r: r.time)
+
+
+def _evaluate(
+    config: PlumewatchConfig, sensor: str, readings: Sequence[Reading], timings: Sequence[Timing]
+) -> SensorResult:
+    mine = [r for r in readings if r.sensor == sensor and r.time < timings[-1].end]
+    samples = [(r.time, r.values) for r in mine]
+    budgets = alert_budgets(config)
+
+    def detect(adjustment: float) -> Detections:
+        """Run the detector on the test through the production path."""
+        result = judged(
+            iter(mine),
+            policy=replay_policy(config),
+            registry=config.registry(),
+            budgets=replace(budgets, moved={sensor: adjustment}),
+        )
+        return commissioning.detections_by_step(result.events.values(), timings)
+
+    with _transaction(config) as tx:
+        before = current_adjustment(tx, sensor)
+    return SensorResult(
+        sensor,
+        commissioning.median_interval(s for s in samples if s[0] >= timings[0].start),
+        commissioning.responses(samples, timings),
+        commissioning.find_adjustment(detect, timings, before),
+        before,
+    )
+
+
+def _write_record(
+    folder: Path,
+    readings: Sequence[Reading],
+    room: str,
+    timings: Sequence[Timing],
+    results: Sequence[SensorResult],
+    who: str,
+) -> None:
+    """Write readings for `plumewatch replay`, the test for `report --staged`, and the result."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keys = [key for key in QUANTITIES if any(key in r.values for r in readings)]
+    with (folder / "readings.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("time", "sensor", *keys))
+        rows.writerows(
+            (f"{r.time:.3f}", r.sensor, *(r.values.get(key, "") for key in keys)) for r in readings
+        )
+    puffs = [f"{t.start:.3f},{room}\n" for t in timings if t.step.is_vaping]
+    (folder / "staged.csv").write_text("".join(["time,room\n", *puffs]), encoding="utf-8")
+    result = {
+        "room": room,
+        "who": who,
+        "steps": [{"step": t.step.name, "start": t.start, "end": t.end} for t in timings],
+        "sensors": [
+            {
+                "sensor": r.sensor,
+                "interval_s": r.interval_s,
+                "answers": {k: [asdict(a) for a in v] for k, v in r.responses.items()},
+                "said": {k: [s._asdict() for s in v] for k, v in r.test.detections.items()},
+                "right": r.test.is_right,
+                "level_moved": r.test.adjustment,
+            }
+            for r in results
+        ],
+    }
+    text = json.dumps(result, indent=1, ensure_ascii=False)
+    (folder / "result.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _adjust(
+    config: PlumewatchConfig,
+    room: str,
+    results: Sequence[SensorResult],
+    incidents: Sequence[str],
+    timings: Sequence[Timing],
+    who: str,
+) -> dict[str, ThresholdAdjustment]:
+    """Adjust the thresholds of sensors that need it; each adjustment names an incident."""
+    at, moves = timings[-1].end, {}
+    puff = next(timing for timing in timings if timing.step.is_vaping)
+    day = datetime.fromtimestamp(at, UTC).astimezone(config.zone()).strftime("%Y%m%d")
+    for result in results:
+        if result.test.adjustment == result.adjusted_before or not result.test.is_right:
+            continue
+        with _transaction(config) as tx:
+            incident = (
+                incidents[0]
+                if incidents
+                else staged_test.staged(tx, result.sensor, room, puff.start, who, day)
+            )
+            moves[result.sensor] = adjust_from_test(
+                tx,
+                incident=incident,
+                sensor=result.sensor,
+                to=result.test.adjustment,
+                who=who,
+                at=at,
+                reason="staged test",
+            )
+    return moves
+
+
+class _Order(msgspec.Struct, frozen=True):
+    config: str
+    room: str
+    starts: list[float]
+    person: str
+
+
+def main() -> int:
+    """Evaluate an order from standard input."""
+    os.nice(10)
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=_Order)
+    config = PlumewatchConfig.model_validate_json(order.config)
+    timings = [Timing(s, at, at + s.seconds) for s, at in zip(STEPS, order.starts, strict=True)]
+    evaluate(config, order.room, timings, order.person, adjust=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
