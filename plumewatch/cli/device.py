@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -34,6 +35,21 @@ _UNSET: Final = "FILL IN"
 _PASSWORDS: Final = "broker/plumewatch-passwords"
 _LOOPBACK: Final = ("127.", "localhost", "::1")
 _INTERVAL_S: Final = 2.0
+_MAGIC: Final = b"\xe9"
+"""First byte of a part of an image."""
+_BOOTLOADER: Final = 0x1000
+"""Where the bootloader of an ESP32 is; a complete image begins with padding."""
+_FLASH_PAGE: Final = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Flash {name}</title>
+<script type="module" src="https://unpkg.com/esp-web-tools@10/dist/web/install-button.js?module"></script>
+<h1>{name}</h1>
+<p>Chrome or Edge: connect the board by USB, press the button, choose its port.</p>
+<esp-web-install-button manifest="manifest.json"></esp-web-install-button>
+</html>
+"""
 
 
 def models() -> list[str]:
@@ -102,6 +118,55 @@ def new(
         model=model,
         broker=f"{host}:{port}",
         wrote=wrote,
+    )
+
+
+@command(
+    device_app,
+    "flash-page",
+    "plumewatch device flash-page .esphome/build/n2-boys-1/.pioenvs/n2-boys-1/firmware.factory.bin"
+    " --out flash",
+)
+def flash_page(
+    firmware: Annotated[
+        Path, typer.Argument(help="firmware.factory.bin of `esphome compile`, for an ESP32.")
+    ],
+    out: Annotated[Path, Option(help="New folder for the page.")] = Path("flash"),
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a page that flashes a compiled firmware from the browser, with ESP Web Tools."""
+    try:
+        image = firmware.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{firmware}: {error.strerror}") from error
+    if image[_BOOTLOADER : _BOOTLOADER + 1] != _MAGIC or image[:1] == _MAGIC:
+        raise UsageError(
+            f"{firmware}: no complete image of an ESP32; take firmware.factory.bin of"
+            " `esphome compile`, not the file for updates"
+        )
+    name = firmware.parent.name if firmware.stem.startswith("firmware") else firmware.stem
+    manifest = {
+        "name": name,
+        "version": "1",
+        "new_install_prompt_erase": True,
+        "builds": [{"chipFamily": "ESP32", "parts": [{"path": "firmware.bin", "offset": 0}]}],
+    }
+    try:
+        out.mkdir(mode=0o700, parents=True)
+    except FileExistsError as error:
+        raise UsageError(f"{out}: exists already; choose another --out") from error
+    except OSError as error:
+        raise UsageError(f"{out}: {error.strerror}") from error
+    (out / "firmware.bin").write_bytes(image)
+    (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    (out / "index.html").write_text(_FLASH_PAGE.format(name=html.escape(name)), encoding="utf-8")
+    Printer(as_json=as_json).say(
+        f"wrote {out}: the firmware contains the device's passwords, so serve it on this machine"
+        f" only\n  python3 -m http.server --bind 127.0.0.1 --directory {out} 8000\n"
+        "and open http://127.0.0.1:8000 in Chrome or Edge with the board at USB",
+        wrote=out,
+        name=name,
     )
 
 

@@ -199,9 +199,7 @@ class CommissionPages(PageGroup):
             total_s=int(step.seconds) if step else 0,
             sensors=context.registry.sensors_in(room.id),
             tested_at=at,
-            due=is_due(at, now),
             verdicts=list(_verdicts(result)) if result else [],
-            due_again=None if at is None else at + RETEST_S,
         )
 
 

@@ -60,6 +60,7 @@ CALLS = {
     "dead-letters": "dead-letters",
     "decode": "decode --topic plumewatch/v1/b2/reading {payload}",
     "http-template": "http-template halo",
+    "device flash-page": "device flash-page {image} --out {new}",
     "device new": "device new --model sen55 --room r0 --broker 192.0.2.10",
     "mapping suggest": "mapping suggest --topic site/n2/as-17/state {payload}",
     "mapping test": "mapping test",
@@ -131,6 +132,7 @@ def school(tmp_path_factory):
     rows = [f"{r.time},{r.sensor},{r.values['pm25']}" for r in readings_of_puff("pw-0")]
     (folder / "old.csv").write_text("\n".join(("time,sensor,pm25", *rows)) + "\n")
     (folder / "payload").write_text('{"pm25":7.1,"rh":41.5}')
+    (folder / "image").write_bytes(b"\xff" * 0x1000 + b"\xe9")
     landed = invoke(f"segments {folder}/history --recording {folder}/old.csv")
     assert landed.exit_code == 0, landed.stderr
     config = f"--config {folder}/plumewatch.toml"
@@ -151,6 +153,7 @@ def places(school, tmp_path, monkeypatch):
     return {
         "new": "new",
         "payload": "payload",
+        "image": "image",
         "person": "ap",
         "incident": incident,
         "backup": "copy.tar",
