@@ -20,6 +20,7 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -37,7 +38,7 @@ from ingest.names import conversion, quantity_of, unit_in_name, unit_of, units_f
 from ingest.validation import Limits, number, parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import tzinfo
 
 Steps = tuple[Any, ...]
@@ -77,6 +78,7 @@ _TYPICAL: Final = {
     "voc_raw": 30_000.0,
 }
 """Values of made-up examples; 10 for any other quantity."""
+_VOCS: Final = ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw")
 _FORMS: Final = ("json", "text", "form", "pairs")
 """Forms of payloads, in the order in which they are tried."""
 
@@ -98,12 +100,27 @@ class Meant(NamedTuple):
         return entry
 
 
+Ask = Callable[[str, str, Sequence[str]], str]
+"""Gets the place of what a payload does not say (``data.voc``), a question, and examples of
+answers; returns an answer, or nothing if it is not known."""
+
+
+def _ask_nobody(_place: str, _question: str, _examples: Sequence[str]) -> str:
+    return ""
+
+
 def suggest_any(
-    topic: str, samples: Sequence[bytes], *, received: float, name: str = "", zone: tzinfo = UTC
+    topic: str,
+    samples: Sequence[bytes],
+    *,
+    received: float,
+    name: str = "",
+    zone: tzinfo = UTC,
+    ask: Ask = _ask_nobody,
 ) -> str:
     """Return a mapping as TOML, whose examples pass, from payloads, discovery messages, or both.
 
-    Raises `SuggestError`: nothing in it is understood.
+    Raises `SuggestError`: nothing in it is understood, or an answer cannot be used.
     """
     found: list[Suggestion] = []
     payloads: list[bytes] = []
@@ -114,7 +131,7 @@ def suggest_any(
             payloads.append(sample)
     if payloads or not found:
         known = [message for message in found if message.state_topic == topic]
-        draft = _of_payloads(topic, payloads, name, _hints(known))
+        draft = _of_payloads(topic, payloads, name, _hints(known), ask)
     else:
         draft = _of_discovery(found, name)
     return draft.text(received, zone)
@@ -131,7 +148,7 @@ def _hints(found: Iterable[Suggestion]) -> dict[Steps, Meant]:
 
 
 def _of_payloads(
-    topic: str, samples: Sequence[bytes], name: str, hints: Mapping[Steps, Meant]
+    topic: str, samples: Sequence[bytes], name: str, hints: Mapping[Steps, Meant], ask: Ask
 ) -> Draft:
     usable = [s for s in samples[:_MAX_SAMPLES] if 0 < len(s) <= _MAX_SAMPLE]
     if not usable:
@@ -144,9 +161,9 @@ def _of_payloads(
         )
     form = read[0][0][0]
     if form == "text":
-        return _bare_value(topic, usable, name, hints.get(()))
+        return _bare_value(topic, usable, name, hints.get(()), ask)
     contents = [content for (its, content), _ in read if its == form]
-    draft = _structured(topic, form, contents, name, hints)
+    draft = _structured(topic, form, contents, name, hints, ask)
     example = named_topic(topic, None).example
     draft.samples = [(example, s) for (its, _), s in read if its == form][:_EXAMPLES]
     return draft
@@ -213,7 +230,12 @@ def _written(path: Steps) -> list[Any]:
 
 
 def _structured(
-    topic: str, form: str, contents: list[Any], name: str, hints: Mapping[Steps, Meant]
+    topic: str,
+    form: str,
+    contents: list[Any],
+    name: str,
+    hints: Mapping[Steps, Meant],
+    ask: Ask = _ask_nobody,
 ) -> Draft:
     leaves: Leaves = {}
     for content in contents:
@@ -223,12 +245,12 @@ def _structured(
     ids = _ids(leaves)
     named = named_topic(topic, ids.values())
     draft = _started(name or topic, named, form, ids)
-    _when(leaves, draft)
+    _when(leaves, draft, ask)
     for path in _named(leaves, _FIRMWARE):
         if all(version_of(value) for value in leaves[path]):
             draft.head.add("firmware", {"path": _written(path)}, "guess: by its name")
             break
-    left = _fill(draft, leaves, contents, hints)
+    left = _fill(draft, leaves, contents, hints | _answers(leaves, contents, hints, ids, ask))
     left = [path for path in left if path not in ids][:12]
     lines = [f"  {toml_value(_written(path))} = {_described(leaves[path][0])}" for path in left]
     if not draft.fields and not draft.events:
@@ -246,6 +268,51 @@ def _structured(
             draft.head.add("when", [{"path": [key], "present": True}])
             break
     return draft
+
+
+def _answers(
+    leaves: Leaves,
+    contents: list[Any],
+    hints: Mapping[Steps, Meant],
+    ids: Iterable[Steps],
+    ask: Ask,
+) -> dict[Steps, Meant]:
+    """Ask what the payload does not say: which quantity a number is, and its unit."""
+    found: dict[Steps, Meant] = {}
+    for path, values in leaves.items():
+        is_number = type(values[0]) in (int, float) or number(values[0]) is not None
+        if path in hints or path in ids or not is_number or _is_tamper(path, values):
+            continue
+        meant = _by_name(_name(path), _unit_of_value(path, values, contents))
+        if _name(path).lower() in _TIME or (meant is not None and meant.source):
+            continue
+        answer = _ask_meaning(_place_of(path), values[0], meant, ask)
+        if answer is not None:
+            found[path] = answer
+    return found
+
+
+def _ask_meaning(place: str, value: Any, guess: Meant | None, ask: Ask) -> Meant | None:
+    """Ask for quantity and unit of a number; None if that is not known."""
+    keys = [guess.quantity] if guess else [*_VOCS] if _may_be_voc(place.rpartition(".")[2]) else []
+    examples = [f"{key} {unit}" for key in keys for unit in units_for(key)]
+    if guess and len(examples) < 2:
+        return None
+    examples = examples or ["pm25 ug/m3", "tvoc_ppb ppb", "rh %"]
+    answer = ask(place, f"which quantity and unit is {_described(value)}?", examples)
+    if not answer:
+        return None
+    quantity, _, unit = answer.partition(" ")
+    known = unit_of(unit.strip()) if quantity in QUANTITIES else None
+    if known is None or conversion(quantity, known) is None:
+        raise SuggestError(
+            f"{place}: {answer!r} is no quantity with its unit, such as {', '.join(examples)}"
+        )
+    return Meant(quantity, known, "as answered", "as answered")
+
+
+def _place_of(path: Steps) -> str:
+    return ".".join(str(step.equals if isinstance(step, Pick) else step) for step in path)
 
 
 def _fill(
@@ -295,12 +362,18 @@ def _ids(leaves: Leaves) -> dict[Steps, str]:
     return {path: str(leaves[path][0]) for path in found}
 
 
-def _when(leaves: Leaves, draft: Draft) -> None:
+def _when(leaves: Leaves, draft: Draft, ask: Ask) -> None:
     for path in _named(leaves, _TIME):
         value = leaves[path][0]
         form, note = _time_form(value)
         if form:
-            draft.head.add("time", {"path": _written(path), "formats": [form]}, note)
+            time: dict[str, Any] = {"path": _written(path), "formats": [form]}
+            if form == "iso8601" and note:
+                question = f"in which time zone is {_described(value)}?"
+                answer = ask(_place_of(path), question, ("site", "utc", "America/New_York"))
+                if answer:
+                    time["zone"], note = answer, "as answered"
+            draft.head.add("time", time, note)
             return
         draft.questions.append(
             f"{toml_value(_written(path))} = {_described(value)} is no time of day (since boot?):"
@@ -414,7 +487,7 @@ def _described(value: object) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
-def _bare_value(topic: str, samples: list[bytes], name: str, hint: Meant | None) -> Draft:
+def _bare_value(topic: str, samples: list[bytes], name: str, hint: Meant | None, ask: Ask) -> Draft:
     levels = topic.split("/")
     places = [i for i, level in enumerate(levels) if _by_name(level) or _may_be_voc(level)]
     if not places and hint is None:
@@ -423,6 +496,10 @@ def _bare_value(topic: str, samples: list[bytes], name: str, hint: Meant | None)
         )
     place = places[-1] if places else max(len(levels) - 2, 0)
     meant = hint or _by_name(levels[place])
+    if meant is None or not meant.source:
+        meant = (
+            _ask_meaning(levels[place], samples[0].decode("utf-8", "replace"), meant, ask) or meant
+        )
     if meant is None:
         raise SuggestError(
             f"{toml_value(levels[place])} is some measure of VOC: ppb, ug/m3 or an index; see the"

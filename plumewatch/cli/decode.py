@@ -42,7 +42,7 @@ from plumewatch.cli.site import Site
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ingest.decoding import Context
     from ingest.message import Message
@@ -220,10 +220,16 @@ def mapping_suggest(
     topic: Annotated[str, Option(help="MQTT topic of the payloads, or with {captures}.")] = "",
     name: Annotated[str, Option(help="Name of the mapping.")] = "",
     config: Annotated[Path | None, config_option("Whose time zone local times are in.")] = None,
+    answers: Annotated[
+        Path | None, Option(help='TOML with what payloads do not say: "data.voc" = "tvoc_ppb ppb".')
+    ] = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Propose a mapping (TOML) from payloads or Home Assistant discovery messages."""
+    """Propose a mapping (TOML) from payloads or Home Assistant discovery messages.
+
+    In a terminal it asks what the payloads do not say: quantities, units, the zone of a time.
+    """
     import tomllib
 
     from ingest.decoders import find
@@ -235,16 +241,46 @@ def mapping_suggest(
     for file in files or ():
         with file.open("rb") as opened:
             samples += samples_of(opened.read(_MOST_OF_A_SAMPLE))
+    given = {} if answers is None else _answers_of(answers)
+    asked: list[str] = []
+
+    def ask(place: str, question: str, examples: Sequence[str]) -> str:
+        asked.append(place)
+        if answers is not None or not sys.stdin.isatty() or as_json:
+            return given.get(place, "")
+        words = f"{place}: {question} ({', '.join(examples)}; Enter: not known)"
+        return str(typer.prompt(words, default="", show_default=False, err=True)).strip()
+
+    received = float(round(time.time()))
     try:
-        text = suggest_any(topic, samples, received=float(round(time.time())), name=name, **zone)
+        text = suggest_any(topic, samples, received=received, name=name, ask=ask, **zone)
     except SuggestError as error:
         raise RefusedError(f"no suggestion: {error}") from error
+    strange = sorted(set(given) - set(asked))
+    if strange:
+        raise UsageError(
+            f"{answers}: {', '.join(strange)}: nothing is asked about it;"
+            f" asked: {', '.join(asked) or 'nothing'}"
+        )
     known = find(topic) if topic else None
     if known is not None and known.name != "ha_discovery":
         sys.stderr.write(
             f"decoder {known.name!r} reads this topic already; a mapping comes before it\n"
         )
     Printer(as_json=as_json).say(text.removesuffix("\n"), **tomllib.loads(text))
+
+
+def _answers_of(path: Path) -> dict[str, str]:
+    import tomllib
+
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    wrong = [key for key, value in tree.items() if type(value) is not str]
+    if wrong:
+        raise UsageError(f'{path}: {wrong[0]}: write "data.voc" = "tvoc_ppb ppb", all in quotes')
+    return tree
 
 
 def samples_of(data: bytes) -> list[bytes]:
