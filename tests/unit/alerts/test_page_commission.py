@@ -87,8 +87,8 @@ async def test_five_steps_then_a_verdict_that_is_kept(page):
 
 async def test_a_room_is_due_again_after_a_year(page):
     page.orders.append("earlier")
-    await page.sign_in("fm")
     page.now = 1_789_000_000.0 + 366 * 86_400
+    await page.sign_in("fm")
     assert "due again" in (await page.client.get("/commission")).text
     assert "2 rooms are due for a test" in (await page.client.get("/sensors")).text
 
