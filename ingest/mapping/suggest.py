@@ -250,7 +250,7 @@ def _structured(
         if all(version_of(value) for value in leaves[path]):
             draft.head.add("firmware", {"path": _written(path)}, "guess: by its name")
             break
-    left = _fill(draft, leaves, contents, hints | _answers(leaves, contents, hints, ids, ask))
+    left = _fill(draft, leaves, contents, {**hints, **_answers(leaves, contents, hints, ids, ask)})
     left = [path for path in left if path not in ids][:12]
     lines = [f"  {toml_value(_written(path))} = {_described(leaves[path][0])}" for path in left]
     if not draft.fields and not draft.events:
