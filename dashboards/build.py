@@ -11,6 +11,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from dashboards import air, alerts, board, morning, now, pipeline, room, sensors, wall
 from dashboards.frame import ROOM_UID
+from dashboards.infinity import PROVISIONED, ask_embedded
 from dashboards.lines import distinguish
 from dashboards.names import name_rooms
 from dashboards.queries import DATA_SOURCE_NAME, POLICIES, SOURCE, data_source_uid
@@ -75,6 +76,8 @@ def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
         distinguish(body, settings.numbers(one_room=body["uid"] == ROOM_UID))
         if settings.influxdb3:
             _ask_each_database(body)
+        if settings.embedded:
+            ask_embedded(body)
         made[name] = body
     return made
 
@@ -120,6 +123,8 @@ def write(folder: Path, settings: DashboardSettings) -> dict[str, bool]:
             )
             for policy in POLICIES
         )
+    if settings.embedded:
+        texts["datasource-embedded.yaml"] = PROVISIONED
     written = {}
     for name, text in texts.items():
         path = folder / name

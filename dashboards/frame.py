@@ -63,6 +63,7 @@ class DashboardSettings:
     - `sensors`: id and room of each sensor, in the same way.
     - `influxdb3`: the series is an InfluxDB 3, which knows no policies: each of its databases has a
       data source.
+    - `embedded`: the series is the embedded store, asked through the staff page.
     - `names`: name of each room by its id; a room without one is shown by its id.
     """
 
@@ -72,6 +73,7 @@ class DashboardSettings:
     rooms: tuple[str, ...] = ()
     sensors: tuple[tuple[str, str], ...] = ()
     influxdb3: bool = False
+    embedded: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
 
     def numbers(self, *, one_room: bool) -> dict[str, dict[str, int]]:

@@ -17,6 +17,7 @@ from grafana_api.grafana_api import GrafanaClientError, GrafanaException, Grafan
 from grafana_api.grafana_face import GrafanaFace
 from requests.exceptions import Timeout, TooManyRedirects
 
+from dashboards.infinity import TYPE as INFINITY
 from dashboards.queries import DATA_SOURCE_NAME, data_source_uid
 from storage.bounded_call import BoundedCallError, BoundedThreads
 
@@ -94,9 +95,22 @@ class DataSource:
     password: str
     policy: str = ""
     """Of an InfluxDB 3: which of its databases."""
+    embedded: bool = False
+    """The staff page, whose token is the password."""
 
     def body(self) -> dict[str, Any]:
         """Return the body for Grafana's API."""
+        if self.embedded:
+            return {
+                "uid": data_source_uid(""),
+                "name": DATA_SOURCE_NAME,
+                "type": INFINITY,
+                "access": "proxy",
+                "url": self.url,
+                "user": "",
+                "jsonData": {"auth_method": "bearerToken", "allowedHosts": [self.url]},
+                "secureJsonData": {"bearerToken": self.password},
+            }
         database = f"{self.database}/{self.policy}" if self.policy else self.database
         return {
             "uid": data_source_uid(self.policy),

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from typer import Option
@@ -36,6 +35,10 @@ UrlOption = Annotated[str, typer.Option("--url", help="Address of the Grafana.")
 InfluxDb3Option = Annotated[
     bool, Option("--influxdb3", help="The series is an InfluxDB 3: a data source a database.")
 ]
+StoreOption = Annotated[
+    Literal["influxdb", "embedded"],
+    Option("--store", help="What the dashboards ask: an InfluxDB, or the staff page."),
+]
 TokenOption = Annotated[
     Path, typer.Option("--token-file", help="File with the token of a service account.")
 ]
@@ -47,6 +50,7 @@ def build(
     config: Annotated[Path | None, config_option("Configuration, for time zone and links.")] = None,
     *,
     influxdb3: InfluxDb3Option = False,
+    store: StoreOption = "influxdb",
     as_json: JsonOption = False,
 ) -> None:
     """Write the dashboards as files for Grafana's provisioning; without --config, as shipped."""
@@ -55,8 +59,9 @@ def build(
         from dashboards.build import write
         from dashboards.frame import DashboardSettings
 
-        settings = DashboardSettings() if config is None else _settings(Site.load(config).config)
-        settings = replace(settings, influxdb3=influxdb3)
+        settings = DashboardSettings(influxdb3=influxdb3, embedded=store == "embedded")
+        if config is not None:
+            settings = _settings(Site.load(config).config, store, influxdb3=influxdb3)
         for name, changed in write(out, settings).items():
             outcome = "written" if changed else "unchanged"
             printer.say(f"{out / name}: {outcome}", file=out / name, outcome=outcome)
@@ -78,7 +83,10 @@ def push(
     config: ConfigOption = CONFIG,
     reader_file: Annotated[
         Path | None,
-        Option(help="Secret of the account of `storage setup`, to make the data source."),
+        Option(
+            help="Secret of the account of `storage setup`, or token of the staff page with"
+            " --store embedded, to make the data source."
+        ),
     ] = None,
     days: Annotated[float, Option(min=0, max=3660, help="Incidents written as annotations.")] = 7.0,
     *,
@@ -86,22 +94,23 @@ def push(
         bool, Option("--dry-run", help="Print what would change, and write nothing.")
     ] = False,
     influxdb3: InfluxDb3Option = False,
+    store: StoreOption = "influxdb",
     as_json: JsonOption = False,
 ) -> None:
     """Write folder, dashboards and annotations of incidents that differ; prints what changed."""
     if dry_run:
-        diff(url, token_file, config, influxdb3=influxdb3, as_json=as_json)
+        diff(url, token_file, config, influxdb3=influxdb3, store=store, as_json=as_json)
         return
     printer = Printer(as_json=as_json)
     with _translated_errors():
         from dashboards.build import built
 
         server, site = _grafana(url, token_file), Site.load(config)
-        source = None if reader_file is None else _source(site.config, reader_file)
+        source = None if reader_file is None else _source(site.config, reader_file, store)
         server.check()
         for policy in _policies(influxdb3=influxdb3):
             _print_change(printer, server.data_source(source, policy))
-        settings = replace(_settings(site.config), influxdb3=influxdb3)
+        settings = _settings(site.config, store, influxdb3=influxdb3)
         for change in server.push(built(settings)):
             _print_change(printer, change)
         if days:
@@ -121,6 +130,7 @@ def diff(
     config: ConfigOption = CONFIG,
     *,
     influxdb3: InfluxDb3Option = False,
+    store: StoreOption = "influxdb",
     as_json: JsonOption = False,
 ) -> int | None:
     """Print what `push` would write; ends with 1 if anything, with 3 if the Grafana refuses."""
@@ -130,7 +140,7 @@ def diff(
 
         server, site = _grafana(url, token_file), Site.load(config)
         server.check()
-        settings = replace(_settings(site.config), influxdb3=influxdb3)
+        settings = _settings(site.config, store, influxdb3=influxdb3)
         for change in server.compare(built(settings), _policies(influxdb3=influxdb3)):
             if change.outcome != "unchanged":
                 code = REFUSED
@@ -190,7 +200,7 @@ def _grafana(url: str, token_file: Path) -> Grafana:
         raise UsageError(f"--url: {error}") from error
 
 
-def _settings(config: PlumewatchConfig) -> DashboardSettings:
+def _settings(config: PlumewatchConfig, store: str, *, influxdb3: bool) -> DashboardSettings:
     from dashboards.frame import DashboardSettings
 
     registry = config.registry()
@@ -201,6 +211,8 @@ def _settings(config: PlumewatchConfig) -> DashboardSettings:
         docs_url=config.web.docs_url.rstrip("/"),
         rooms=tuple(registry.rooms),
         sensors=sensors,
+        influxdb3=influxdb3,
+        embedded=store == "embedded",
         names=room_names(
             (r.id, r.name, r.floor, r.whole_building) for r in registry.rooms.values()
         ),
@@ -224,10 +236,12 @@ def _secret(path: Path) -> str:
     return text
 
 
-def _source(config: PlumewatchConfig, reader_file: Path) -> DataSource:
+def _source(config: PlumewatchConfig, reader_file: Path, store: str) -> DataSource:
     from dashboards.grafana import DataSource
 
     series = config.timeseries
+    if store == "embedded":
+        return DataSource(config.web.url, "", "", _secret(reader_file), embedded=True)
     if not series.url:
         raise UsageError("timeseries.url is not set: dashboards need an InfluxDB")
     user, password = f"{series.database}_reader", _secret(reader_file)

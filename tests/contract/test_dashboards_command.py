@@ -13,6 +13,7 @@ from alerts.notify.notice import KIND_WORDS
 from alerts.outbound.grafana_annotations import Annotation
 from dashboards.build import DASHBOARDS
 from dashboards.grafana import Grafana, Refused, Unreachable
+from dashboards.infinity import TYPE
 from dashboards.queries import DATA_SOURCE_UID
 from storage.sqlite import connect, migrate, transaction
 from storage.timeseries.records import MEASUREMENTS
@@ -366,6 +367,28 @@ def test_each_database_of_an_influxdb_3_is_asked_through_a_data_source_of_its_ow
         DATA_SOURCE_UID: variable,
         **{uid: name.replace("air", variable) for uid, name in policies.items()},
     }
+
+
+def test_the_embedded_store_is_asked_through_the_staff_page(grafana, files):
+    options = ("--reader-file", files / "reader", "--store", "embedded")
+    output = in_grafana("push", grafana.url, files, *options).out.splitlines()
+    assert output[0] == "data source: created"
+    (made,) = (s for s in grafana.sources.values() if s["uid"] == DATA_SOURCE_UID)
+    assert made["type"] == TYPE
+    assert made["jsonData"]["allowedHosts"] == [made["url"]]
+    assert made["secureJsonData"]["bearerToken"] == (files / "reader").read_text().strip()
+    sources = {
+        target["datasource"]["type"]
+        for body in grafana.dashboards.values()
+        for panel in body["panels"]
+        for target in panel.get("targets", ())
+    }
+    assert sources == {TYPE}
+    assert in_grafana("diff", grafana.url, files, "--store", "embedded").code == 0
+    plumewatch("dashboards", "build", "--out", files / "made", "--store", "embedded")
+    (found,) = yaml.safe_load((files / "made/datasource-embedded.yaml").read_text())["datasources"]
+    assert (found["uid"], found["type"]) == (DATA_SOURCE_UID, TYPE)
+    assert found["secureJsonData"] == {"bearerToken": "$__file{/etc/plumewatch/grafana-token}"}
 
 
 def test_the_api_is_left_to_one_place(grafana):

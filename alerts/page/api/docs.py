@@ -11,6 +11,7 @@ from alerts.page.api.operation import PREFIX, document, tagged
 from alerts.page.api.readings import ReadingApi
 from alerts.page.api.reports import ReportApi
 from alerts.page.api.rooms import RoomApi
+from alerts.page.api.series import SeriesApi
 from alerts.page.page_context import Access, PageGroup, serves
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-API: Final[tuple[type[PageGroup], ...]] = (IncidentApi, RoomApi, ReadingApi, ReportApi)
+API: Final[tuple[type[PageGroup], ...]] = (IncidentApi, RoomApi, ReadingApi, SeriesApi, ReportApi)
 """All operations."""
 OPERATIONS: Final = tuple(
     found.operation

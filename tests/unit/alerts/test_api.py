@@ -13,6 +13,7 @@ from alerts.page.api.docs import OPERATIONS, api_document
 from detection.events import EventKind
 from storage import sqlite
 from storage.reading import Reading
+from storage.timeseries.records import Record
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 from tests.unit.alerts.test_page import NOW
@@ -276,6 +277,51 @@ async def test_a_body_is_small_json(page, make_event):
     is_problem(await ask(page, path, token, "POST"), 400)
     answer = await ask(page, path, token, "POST", json={"verdict": "confirmed", "student": "A"})
     assert is_problem(answer, 400)["errors"][0]["field"] == "student"
+
+
+async def test_series_are_listed_with_their_records_and_answer_queries(page, series):
+    token = token_of(page)
+    listed = (await ask(page, "/series", token)).json()["items"]
+    fields = {one["name"]: one["fields"] for one in listed}
+    assert fields["sensor_health"]["received"] == "readings received"
+    words = {"firmware": "=HYPERLINK(1)", "condition": "ok"}
+    series.record([Record("sensor_health", NOW - 60, {"online": 1.0, **words}, sensor="s1")])
+    asked = {"from": "2026-09-07T14:00:00Z", "to": "2026-09-07T14:05:00Z"}
+    (row,) = (await ask(page, "/series/sensor_health", token, params=asked)).json()["items"]
+    assert (row["room"], row["building"], row["online"]) == ("n2-boys", "North", 1.0)
+    text = (await ask(page, "/series/sensor_health", token, params={**asked, "format": "csv"})).text
+    (cells,) = csv.DictReader(io.StringIO(text))
+    assert cells["firmware"] == "'=HYPERLINK(1)"
+    is_problem(await ask(page, "/series/sqlite_master", token, params=asked), 404)
+    q = 'SELECT max("pm25") AS "most" FROM "reading" WHERE time > now() - 1h GROUP BY "room"'
+    found = (await ask(page, "/query", token, params={"q": q})).json()["items"]
+    assert [(row["room"], row["most"]) for row in found] == [("n2-boys", 604.0)]
+
+
+@pytest.mark.parametrize(
+    "q",
+    [
+        'SELECT "pm25" FROM "reading"; DROP TABLE reading',
+        'SELECT "sql" FROM "sqlite_master" WHERE time > 0',
+        'SELECT "pm25" AS "x"" FROM sqlite_master --" FROM "reading" WHERE time > 0',
+        'SELECT load_extension("pm25") FROM "reading" WHERE time > 0',
+        'DELETE FROM "reading"',
+        'SELECT "pm25" FROM "reading"',
+        'SELECT mean("pm25") FROM "reading" WHERE time > 0 GROUP BY time(1ms) fill(0)',
+        'SELECT "pm25" FROM "reading" WHERE time > 0 AND "room" =~ /((((/',
+        'SELECT "pm25" FROM "reading" WHERE time > 0 OR "room" = \'x\'',
+        'SELECT "pm25" FROM "reading" WHERE ' + "(" * 2000,
+        'SELECT "pm25" FROM "reading" WHERE time > 99999999999999999999',
+        'SELECT mean("pm25") FROM "reading" WHERE time > 0 GROUP BY time(1d) tz(\'../x\')',
+        'SELECT percentile("pm25") FROM "reading" WHERE time > 0',
+        'SELECT mean("pm25"), "rh" FROM "reading" WHERE time > 0',
+        'SELECT "pm25" FROM "reading" WHERE time > 0 LIMIT x',
+    ],
+)
+async def test_a_query_outside_of_the_subset_is_refused(page, series, q):
+    found = is_problem(await ask(page, "/query", token_of(page), params={"q": q}), 400)
+    assert found["errors"][0]["field"] == "q"
+    assert series.count() == 600
 
 
 async def test_tokens_are_made_shown_once_listed_and_revoked_on_the_page(page):

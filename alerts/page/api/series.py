@@ -1,0 +1,138 @@
+"""The series as they are stored: measurements, their records, and queries over them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from alerts.access.api_tokens import Scope
+from alerts.page.api.incidents import bounds_of
+from alerts.page.api.operation import CSV, JSON, Model, Time, invalid, moment, operation
+from alerts.page.api.rows import rows_response
+from alerts.page.page_context import PageGroup
+from storage.timeseries import influxql
+from storage.timeseries.influxql import SOURCES, TAGS, QueryError
+from storage.timeseries.line_protocol import to_ns
+from storage.timeseries.records import MEASUREMENTS
+from storage.timeseries.sqlite import SqliteSeries
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from alerts.page.page_context import PageContext
+    from storage.timeseries.influxql import Answer, Query
+
+_AT_ONCE: Final = 2
+Format = Annotated[Literal["json", "csv"], Field(description="Of the answer")]
+
+
+class Measurement(Model):
+    """One series: its tags, and its fields with what they mean."""
+
+    name: str
+    about: str
+    tags: list[str]
+    fields: dict[str, str]
+
+
+class SeriesList(Model):
+    """All series."""
+
+    items: list[Measurement]
+    next: str | None = None
+
+
+class Row(Model):
+    """One row: its time, and the columns that were asked for."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, float | str | None]
+
+
+class Rows(Model):
+    """Rows of a series."""
+
+    items: list[Row]
+
+
+class RecordQuery(Model):
+    """Which records."""
+
+    start: Annotated[Time, Field(alias="from")]
+    end: Annotated[Time, Field(alias="to")]
+    format: Format = "json"
+
+
+class SelectQuery(Model):
+    """A query in the part of InfluxQL that dashboards use."""
+
+    q: Annotated[str, Field(min_length=1, max_length=8000)]
+    format: Format = "json"
+
+
+class SeriesApi(PageGroup):
+    """Series for programs, such as Grafana.
+
+    A dashboard asks for all its panels at once; people who respond need threads, too.
+    """
+
+    def __init__(self, context: PageContext) -> None:
+        super().__init__(context)
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    @operation("/series", Scope.READINGS, SeriesList)
+    async def index(self, _request: Request) -> SeriesList:
+        """List the series, their tags and their fields."""
+        return SeriesList(
+            items=[
+                Measurement(
+                    name=name,
+                    about=MEASUREMENTS[name].about if name in MEASUREMENTS else "",
+                    tags=[c for c in columns if c in TAGS],
+                    fields={c: _ABOUT.get((name, c), "") for c in columns if c not in TAGS},
+                )
+                for name, columns in SOURCES.items()
+            ]
+        )
+
+    @operation("/series/{measurement}", Scope.READINGS, Rows, query=RecordQuery, kinds=(JSON, CSV))
+    async def records(self, request: Request, asked: RecordQuery) -> Response:
+        """Return what a series has in a range, with all its columns."""
+        name = request.path_params["measurement"]
+        if name not in SOURCES:
+            raise HTTPException(404, "There is no such series.")
+        start, end = bounds_of(asked.start, asked.end)
+        select = tuple((column, ("name", column)) for column in SOURCES[name])
+        query = influxql.Query(select, name, None, to_ns(start), to_ns(end) - 1)
+        return await self._rows(query, asked.format)
+
+    @operation("/query", Scope.READINGS, Rows, query=SelectQuery, kinds=(JSON, CSV))
+    async def query(self, _request: Request, asked: SelectQuery) -> Response:
+        """Answer a SELECT over the series of the embedded store."""
+        try:
+            query = influxql.parse(asked.q, self._context.settings.clock())
+        except QueryError as error:
+            raise invalid([("q", str(error))]) from None
+        return await self._rows(query, asked.format)
+
+    async def _rows(self, query: Query, kind: str) -> Response:
+        series, registry = self._context.settings.series, self._context.registry
+        if not isinstance(series, SqliteSeries):
+            raise HTTPException(404, "The series of this service is an InfluxDB: ask it.")
+        try:
+            async with self._slots:
+                found: Answer = await self._context.read_from(
+                    Path(series.path), lambda db: influxql.answer(db, registry, query)
+                )
+        except QueryError as error:
+            raise invalid([("q", str(error))]) from None
+        rows: list[list[Any]] = [[moment(row[0] / 1e9), *row[1:]] for row in found.rows]
+        return rows_response(found.columns, rows, kind)
+
+
+_ABOUT = {(t.name, f.name): f.about for t in MEASUREMENTS.values() for f in t.fields}
