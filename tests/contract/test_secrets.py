@@ -31,6 +31,7 @@ SECRETS = {
     "reports.weekly_file": "json://marked-user:marked-pass@127.0.0.1:9/marked-weekly-path",
     "ingest.token_file": "marked-token-of-the-source",
     "ingest.signature_file": "marked-signature-key-of-the-source",
+    "ingest.password_file": "marked-password-of-a-polled-device",
 }
 MARKS = ("marked", WEBHOOK_KEY.removeprefix("whsec_"))
 MORE = """
@@ -70,6 +71,18 @@ token_file = "ingest.token_file"
 name = "verkada"
 decoder = "verkada"
 signature_file = "ingest.signature_file"
+
+[[ingest.poll]]
+sensor = "polled"
+url = "http://127.0.0.1:9/api"
+every_s = 1
+user = "api"
+password_file = "ingest.password_file"
+
+[[sensor]]
+id = "polled"
+room = "N2-boys"
+decoder = "halo"
 """
 
 
