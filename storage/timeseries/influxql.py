@@ -134,10 +134,15 @@ def parse(text: str, now: float) -> Query:
     return _Parser(text, now).statement()
 
 
-def answer(db: sqlite3.Connection, registry: Registry, query: Query) -> Answer:
-    """Answer a query from a connection to the embedded store; raise `QueryError`."""
+def answer(
+    db: sqlite3.Connection, registry: Registry, query: Query, *, registered_only: bool = False
+) -> Answer:
+    """Answer a query from a connection to the embedded store; raise `QueryError`.
+
+    `registered_only`: of rooms and sensors of this registry alone, and nothing of all together.
+    """
     _register(db)
-    writer = _Sql(registry)
+    writer = _Sql(registry, registered_only)
     start, end = query.start, query.end
     statement = writer.select(query, start, end)
     until = time.thread_time() + _LONGEST_S  # of this thread, however busy the machine is
@@ -548,6 +553,7 @@ def _check_names(expression: Expression, known: dict[str, type]) -> None:
 @dataclass(slots=True)
 class _Sql:
     registry: Registry
+    registered_only: bool
     values: dict[str, Any] = field(default_factory=dict)
 
     def _value(self, value: object) -> str:
@@ -665,6 +671,8 @@ class _Sql:
         columns = SOURCES[name]
         own = ", ".join(f'r."{c}" AS "{c}"' for c in columns if c not in TAGS)
         if not any(c in TAGS for c in columns):
+            if self.registered_only:
+                raise QueryError(f"{name} is of all sites together: ask with a token for all")
             return f"SELECT r.time AS time, {own} FROM {name} AS r WHERE {bounds}"  # noqa: S608 - names from tables
         by_sensor = "model" in columns
         names = _PLACED[: 6 if by_sensor else 4]
@@ -683,9 +691,10 @@ class _Sql:
             [*(f"coalesce(p.{n}, '') AS {n}" for n in names if n != key), f"r.{key} AS {key}"]
             + [f"r.{c} AS {c}" for c in kept]
         )
+        join = "JOIN" if self.registered_only else "LEFT JOIN"
         return (
             f"SELECT r.time AS time, {tags}, {own} FROM {name} AS r"  # noqa: S608 - names from tables
-            f" LEFT JOIN {places} ON p.{key} = r.{key} WHERE {bounds}"
+            f" {join} {places} ON p.{key} = r.{key} WHERE {bounds}"
         )
 
     def _listed(self, rows: list[list[str]], many: int) -> str:

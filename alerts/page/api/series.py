@@ -122,12 +122,14 @@ class SeriesApi(PageGroup):
 
     async def _rows(self, query: Query, kind: str) -> Response:
         series, registry = self._context.settings.series, self._context.registry
+        limited = self._context.sites is not None
         if not isinstance(series, SqliteSeries):
             raise HTTPException(404, "The series of this service is an InfluxDB: ask it.")
         try:
             async with self._slots:
                 found: Answer = await self._context.read_from(
-                    Path(series.path), lambda db: influxql.answer(db, registry, query)
+                    Path(series.path),
+                    lambda db: influxql.answer(db, registry, query, registered_only=limited),
                 )
         except QueryError as error:
             raise invalid([("q", str(error))]) from None
