@@ -68,10 +68,11 @@ class PolledSensor:
 
 def get(polled: PolledSensor) -> bytes:
     """Return a device's answer; raise `PollError`, without the address, which may be secret."""
-    parts = urlsplit(polled.url)
-    host, timeout = parts.hostname or "", _DEADLINE_S
+    timeout = _DEADLINE_S
     connection: http.client.HTTPConnection
     try:
+        parts = urlsplit(polled.url)
+        host = parts.hostname or ""
         if parts.scheme == "https":
             context = ssl.create_default_context(cafile=polled.ca_file)
             context.check_hostname = polled.ca_file is None  # it is the device's own certificate
@@ -87,6 +88,8 @@ def get(polled: PolledSensor) -> bytes:
             body = answer.read(_LARGEST + 1)
         finally:
             connection.close()
+    except ValueError as error:  # its message may quote the address or the secret
+        raise PollError("the address or the secret has characters that cannot be sent") from error
     except (OSError, http.client.HTTPException) as error:
         raise PollError(f"no answer ({type(error).__name__})") from error
     if answer.status != http.client.OK:

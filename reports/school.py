@@ -151,18 +151,12 @@ class School:
 
         Raises `PlaceError` if there is no such site or building.
         """
-        rooms = self.registry.rooms.values()
+        here = list(self.registry.rooms.values())
         for key, asked in (("site", place.site), ("building", place.building)):
-            known = sorted({getattr(room, key) for room in rooms})
+            known = sorted({getattr(room, key) for room in here})
             if asked and asked not in known:
                 raise PlaceError(f"no {key} {asked!r}; there is {', '.join(map(repr, known))}")
-        here = [
-            room
-            for room in rooms
-            if place.site in ("", room.site) and place.building in ("", room.building)
-        ]
-        if not here:
-            raise PlaceError(f"site {place.site!r} has no building {place.building!r}")
+            here = [room for room in here if asked in ("", getattr(room, key))]
         ids = {room.id for room in here}
         sensors = (s for s in self.registry.sensors.values() if s.room in ids)
         return replace(self, registry=Registry.of(here, sensors))

@@ -160,3 +160,19 @@ async def test_a_device_without_answer_is_logged_once_and_delays_no_other(caplog
     )
     assert {r.sensor for r in readings} == {"b3"}
     assert [r.message for r in caplog.records] == ["b2 cannot be asked: HTTP status 500"]
+
+
+@pytest.mark.parametrize(
+    ("url", "secret"),
+    [
+        ("http://127.0.0.1:99999/x", "pw"),
+        ("http://[::1/x", "pw"),
+        ("http://127.0.0.1:9/\xe4", "pw"),
+        ("http://127.0.0.1:9/", "\u03a9"),
+        ("http://127.0.0.1:9/", "a\nb"),
+    ],
+)
+def test_what_cannot_be_sent_fails_for_that_sensor_alone(url, secret):
+    with pytest.raises(PollError) as caught:
+        get(PolledSensor("b2", "halo", url, secret=Secret(secret), header="X-Key"))
+    assert secret not in str(caught.value)

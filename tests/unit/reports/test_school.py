@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime
 from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -9,7 +10,8 @@ from plumewatch.config.load import load
 from plumewatch.config.report_settings import school_of, shifts_at
 from reports.kpis import duty_hours
 from reports.kpis import load as load_of
-from reports.school import Place
+from reports.school import Place, PlaceError, School
+from storage.registry import Registry, Room, Sensor
 from tests.support.school_year import ZONE, config_text, moment
 
 BELLS = """
@@ -143,3 +145,25 @@ last = 2026-10-30
     times = school_of(config_of(tmp_path, term)).calendar(START, END).times
     assert (times.term(date(2026, 10, 30)), times.term(date(2026, 10, 31))) == ("Fall", "")
     assert times.school_year(date(2026, 10, 31)) == "2026/27"
+
+
+ROOMS = [
+    Room("a", "Boys", "1", "Main", "North"),
+    Room("b", "Boys", "1", "Gym", "North"),
+    Room("c", "Boys", "1", "Annex", "South"),
+]
+DISTRICT = School(
+    "District", ZoneInfo("UTC"), Registry.of(ROOMS, [Sensor(f"s-{r.id}", r.id) for r in ROOMS])
+)
+
+
+def test_a_place_has_its_rooms_and_sensors_alone():
+    assert list(DISTRICT.at(Place("North")).registry.rooms) == ["a", "b"]
+    assert list(DISTRICT.at(Place("North", "Gym")).registry.sensors) == ["s-b"]
+    assert len(DISTRICT.at(Place()).registry.rooms) == 3
+
+
+@pytest.mark.parametrize("building", ["zzz", "Annex"])
+def test_a_building_that_the_school_does_not_have_names_only_its_own(building):
+    with pytest.raises(PlaceError, match=f"no building '{building}'; there is 'Gym', 'Main'$"):
+        DISTRICT.at(Place("North", building))
