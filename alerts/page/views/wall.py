@@ -207,12 +207,11 @@ class WallPages(PageGroup):
 
     @property
     def _plan(self) -> FloorPlan | None:
-        """The floor plan of the site that the request may see, or of all together."""
-        if self._folder is None:
-            return None
-        sites = self._context.registry.sites.values() if self._context.sites else ()
-        own = sorted(site.id for site in sites)
-        return FloorPlan(self._folder / "+".join(own) if own else self._folder)
+        """The floor plan of the sites that the request may see, if any, or of all together."""
+        if self._folder is None or self._context.sites is None:
+            return None if self._folder is None else FloorPlan(self._folder)
+        own = sorted(site.id for site in self._context.registry.sites.values())
+        return FloorPlan(self._folder / "+".join(own)) if own else None
 
     def _floor_plan(self) -> FloorPlan:
         plan = self._plan
