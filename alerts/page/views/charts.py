@@ -21,13 +21,20 @@ _MAX_POINTS: Final = 1500
 
 
 async def series(
-    context: PageContext, room: str, start: float, end: float, extra: Sequence[str] = ()
+    context: PageContext,
+    room: str,
+    start: float,
+    end: float,
+    extra: Sequence[str] = (),
+    *,
+    with_marks: bool = True,
 ) -> JSONResponse:
     """Return readings of a room's sensors, and of the `extra` ones, with its events as marks."""
     ids = dict.fromkeys([*(s.id for s in context.registry.sensors_in(room)), *extra])
     read = context.settings.series.window
     columns = {i: await context.in_thread(read, i, start, end) for i in ids}
-    return await marked(context, room, start, end, charts_of(columns, PANELS))
+    charts = charts_of(columns, PANELS)
+    return await marked(context, room, start, end, charts, with_marks=with_marks)
 
 
 def charts_of(
@@ -53,13 +60,19 @@ def charts_of(
 
 
 async def marked(
-    context: PageContext, room: str, start: float, end: float, charts: list[dict[str, Any]]
+    context: PageContext,
+    room: str,
+    start: float,
+    end: float,
+    charts: list[dict[str, Any]],
+    *,
+    with_marks: bool = True,
 ) -> JSONResponse:
     """Return charts of a room with its events as marks.
 
     Each chart has ``title``, ``unit``, and ``lines`` of ``sensor``, ``times``, ``values``.
     """
-    marks = await context.read(queries.room_events, room, start, end)
+    marks = await context.read(queries.room_events, room, start, end) if with_marks else []
     for mark in marks:
         mark["words"] = KIND_WORDS.get(mark["kind"], mark["kind"])
     zone = context.times.zone.key

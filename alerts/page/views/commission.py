@@ -42,6 +42,8 @@ _SETTLE_S: Final = 5.0
 """Until the last reading is stored."""
 _SILENCED_S: Final = 3 * sum(step.seconds for step in STEPS)
 _SHOWN_BEFORE_S: Final = 60.0
+_MOST: Final = 3
+"""Tests of one school at once, each of which silences a room."""
 
 
 @dataclass(slots=True)
@@ -65,6 +67,7 @@ class CommissionPages(PageGroup):
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
         self._running: dict[str, _Running] = {}
+        self._beginning = asyncio.Lock()
 
     @serves("/commission", Right.SENSORS)
     async def index(self, request: Request) -> Response:
@@ -90,34 +93,45 @@ class CommissionPages(PageGroup):
         room, now = self._context.room(request), self._context.settings.clock()
         running = self._running.get(room.id)
         start = running.starts[0] - _SHOWN_BEFORE_S if running else now - 1800.0
-        return await charts.series(self._context, room.id, start, now)
+        with_marks = request.state.session.may(Right.INCIDENTS)
+        return await charts.series(self._context, room.id, start, now, with_marks=with_marks)
 
     @serves("/commission/{id}/begin", Right.SENSORS, methods=("POST",))
     async def begin(self, request: Request) -> Response:
         """Silence the room for the test and begin the first step."""
+        async with self._beginning:
+            return await self._begin(request)
+
+    async def _begin(self, request: Request) -> Response:
         context, room = self._context, self._context.room(request)
-        person, now = request.state.session.person, context.settings.clock()
-        if room.id in self._live(now):
+        session, now = request.state.session, context.settings.clock()
+        live = self._live(now)
+        if room.id in live:
             raise HTTPException(409, _("A test of this room runs already."))
-        if not context.registry.sensors_in(room.id):
+        school = context.registry.within({room.site})
+        if not school.sensors_in(room.id):
             raise HTTPException(409, _("No sensors are registered in this room."))
+        if sum(each in school.rooms and not test.error for each, test in live.items()) >= _MOST:
+            raise HTTPException(409, _("%(n)d tests run already. End one of them.", n=_MOST))
 
         def silence(tx: sqlite3.Connection) -> int:
             return silences.add(
                 tx,
                 matchers=[f'room="{room.id}"'],
-                owner=person,
+                owner=session.person,
                 reason="commissioning test",
                 starts_at=now,
                 ends_at=now + _SILENCED_S,
                 now=now,
+                registry=school,
+                is_admin=session.may(Right.ACCOUNTS),
             ).id
 
         try:
             number = await context.write(silence)
         except SilenceError as error:
             return await self._page(request, sentence(error), 409)
-        self._running[room.id] = _Running(person, number, [now])
+        self._running[room.id] = _Running(session.person, number, [now])
         return self._back(room.id)
 
     @serves("/commission/{id}/next", Right.SENSORS, methods=("POST",))

@@ -142,7 +142,7 @@ class IncidentPages(PageGroup):
         context, settings = self._context, self._context.settings
         scheme, _space, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
-            await context.signed_in(request)
+            await context.signed_in(request, Right.INCIDENTS)
         elif settings.cap_token is None or not settings.cap_token.matches(token.strip()):
             raise HTTPException(401, _("This token is not valid."), {"WWW-Authenticate": "Bearer"})
         found = await context.incident(request.path_params["id"])

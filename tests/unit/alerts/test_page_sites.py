@@ -1,6 +1,8 @@
 """People of one school see nothing of another, whatever they ask for; district roles see theirs."""
 
+import base64
 import re
+from dataclasses import replace
 
 import pytest
 from starlette.routing import Route
@@ -10,7 +12,9 @@ from alerts.access.action_tokens import Action
 from alerts.access.api_tokens import Scope
 from alerts.duty.roster import Roster
 from alerts.incidents import silences
+from alerts.incidents.incident import Verdict
 from alerts.page import PipelineStatus
+from alerts.page.floor_plan import FloorPlan
 from alerts.page.forms import shown
 from alerts.page.setting_forms import FORMS
 from alerts.page.settings import QuarantinedSensor, SensorStatus
@@ -30,6 +34,9 @@ SITES = (
 )
 ROOMS = tuple(Room(f"{s.id}-boys", "Boys", "2", "Main", s.name, "restroom", s.zone) for s in SITES)
 SENSORS = tuple(Sensor(f"{s.id}-1", f"{s.id}-boys") for s in SITES)
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 OF_SOUTH = re.compile(r"south|F\. South", re.IGNORECASE)
 STAFF = (
     StaffMember("north-ap", "A. North", "staff", (Secret("json://127.0.0.1:9/n"),)),
@@ -111,6 +118,7 @@ async def district(database, make_event, tmp_path):
             tx, records[1].incident, "north-ap", Action.ACKNOWLEDGE, NOW
         )
         kiosks.make(tx, "South office", "south-ap", NOW)
+    page.path, page.wall = database, tmp_path
     page.north, page.south = (record.incident for record in records)
     yield page
     await page.client.aclose()
@@ -239,6 +247,66 @@ async def test_the_helpdesk_sees_sensors_and_no_incidents(district):
     assert 'href="/incidents"' not in sensors.text
 
 
+async def test_the_helpdesk_sees_no_incident_on_any_route(district):
+    with sqlite.transaction(district.db) as tx:
+        for incident in (district.north, district.south):
+            tx.execute("UPDATE incident SET paged = 1 WHERE id = ?", (incident,))
+            district.engine.feedback(tx, incident, "Ms. Answer", Verdict.CONFIRMED, NOW)
+    await district.sign_in("all-hd")
+    seen = 0
+    for route in district.app.routes:
+        if not isinstance(route, Route) or "GET" not in route.methods or "live" in route.path:
+            continue
+        path = concrete(route, district)
+        if "/commission/{id}" in route.path:
+            path = route.path.replace("{id}", "south-boys")
+        answer = await district.client.get(path)
+        shown = answer.text.replace(path, "")
+        for hidden in (district.north, district.south, "Ms. Answer"):
+            assert hidden not in shown, f"{route.path}: {hidden}"
+        seen += answer.status_code == 200
+        if "series" in route.path and answer.status_code == 200:
+            assert not answer.json()["marks"], route.path
+    assert seen > 10
+    cap = await district.client.get(f"/incidents/{district.south}/cap.xml")
+    assert cap.status_code == 403
+    await district.sign_in("all-an")
+    assert district.south in (await district.client.get("/levels")).text
+
+
+async def test_the_helpdesk_cannot_silence_a_school_by_tests(district):
+    rooms = [replace(ROOMS[0], id=f"n{i}", name=f"Room {i}") for i in range(9)]
+    district.engine.registry = Registry.of(
+        (*ROOMS, *rooms), (*SENSORS, *(Sensor(f"s{i}", f"n{i}") for i in range(9))), SITES
+    )
+    page = Page(district.path, district.engine.registry, POLICY, open_reading=False)
+    await page.sign_in("all-hd")
+    form = {"form_token": await page.form_token("/account")}
+
+    async def begun(rooms):
+        return [
+            (await page.client.post(f"/commission/{room}/begin", data=form)).status_code
+            for room in rooms
+        ]
+
+    assert await begun(["n0", "n1", "n2", "n3", "south-boys"]) == [303, 303, 303, 409, 303]
+    with sqlite.transaction(page.db) as tx:
+        for room in ("n4", "n5", "n6", "n7"):
+            silences.add(
+                tx,
+                matchers=[f'room="{room}"'],
+                owner="north-ad",
+                reason="painting",
+                starts_at=NOW,
+                ends_at=NOW + 3600,
+                now=NOW,
+            )
+    await page.client.post("/commission/n0/stop", data=form)
+    assert await begun(["n8", "n0"]) == [303, 409]
+    await page.client.aclose()
+    page.db.close()
+
+
 async def test_an_incident_cannot_be_handed_to_another_school(district):
     await district.sign_in("north-ap")
     url = f"/incidents/{district.north}"
@@ -286,6 +354,11 @@ async def test_a_screen_of_somebody_who_left_shows_nothing(district):
     await district.client.post("/wall/open", data={"token": token})
     wall = (await district.client.get("/wall")).text
     assert "Boys" not in wall
+    FloorPlan(district.wall).save_picture(PIXEL)
+    assert (await district.client.get("/wall/plan")).status_code == 404
+    await district.sign_in("all-ad")
+    district.client.cookies.delete("plumewatch_wall")
+    assert (await district.client.get("/wall/plan")).status_code == 200
 
 
 async def test_a_screen_shows_what_who_made_it_sees(district):
