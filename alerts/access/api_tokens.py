@@ -1,13 +1,15 @@
 """Tokens of programs for the HTTP API, by their hash.
 
 A token acts as one member of staff and may do what its scopes name, as far as the role of that
-person allows it at the time of the request: who leaves the configuration ends their tokens. It is
+person allows it at the time of the request: who leaves the configuration ends their tokens. It sees
+the sites that the person had when it was made and has now. It is
 shown once, has an expiry, and is revoked by deleting it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -63,6 +65,8 @@ class ApiToken(NamedTuple):
     made_at: float
     expires_at: float
     used_at: float | None
+    sites: frozenset[str] | None = None
+    """Names of the sites that it is limited to; None for all."""
 
 
 def make(
@@ -74,16 +78,17 @@ def make(
     by: str,
     days: float,
     now: float,
+    sites: frozenset[str] | None = None,
 ) -> str:
-    """Make a token for so many days; return it, which nobody can read again."""
+    """Make a token for some sites, None for all; return it, which nobody can read again."""
     tx.execute("DELETE FROM api_token WHERE expires_at <= ?", (now - _LISTED_S,))
     token = PREFIX + secrets.token_urlsafe(32)
     listed = " ".join(sorted(set(scopes)))
     expires_at = now + min(days, LONGEST_DAYS) * _DAY_S
     tx.execute(
-        "INSERT INTO api_token (hash, name, person, scopes, made_by, made_at, expires_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (_hash(token), name[:LONGEST_NAME], person, listed, by, now, expires_at),
+        "INSERT INTO api_token (hash, name, person, scopes, made_by, made_at, expires_at, sites)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (_hash(token), name[:LONGEST_NAME], person, listed, by, now, expires_at, sites_to(sites)),
     )
     return token
 
@@ -118,13 +123,23 @@ def use(tx: sqlite3.Connection, token: ApiToken, now: float) -> None:
 
 
 _SELECT: Final = (
-    "SELECT id, name, person, scopes, made_by, made_at, expires_at, used_at FROM api_token"
+    "SELECT id, name, person, scopes, made_by, made_at, expires_at, used_at, sites FROM api_token"
 )
 
 
 def _token(row: sqlite3.Row) -> ApiToken:
-    number, name, person, scopes, *rest = row
-    return ApiToken(number, name, person, frozenset(scopes.split()), *rest)
+    scopes, sites = frozenset(row["scopes"].split()), sites_from(row["sites"])
+    return ApiToken(*row)._replace(scopes=scopes, sites=sites)
+
+
+def sites_to(sites: frozenset[str] | None) -> str | None:
+    """Write names of sites as JSON, as they are stored; None stays."""
+    return None if sites is None else json.dumps(sorted(sites))
+
+
+def sites_from(stored: str | None) -> frozenset[str] | None:
+    """Read what `sites_to` wrote."""
+    return None if stored is None else frozenset(json.loads(stored))
 
 
 def _hash(token: str) -> bytes:

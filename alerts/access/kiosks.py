@@ -1,7 +1,8 @@
 """Screens that show the wall view without a sign-in, by the hash of their token.
 
 A token only opens the wall view: rooms and their states, no people, no history, no action. It does
-not expire; an administrator revokes it, which deletes it.
+not expire; an administrator revokes it, which deletes it. It shows the sites that who made it had
+then and has now.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from alerts.access.api_tokens import sites_from, sites_to
 
 if TYPE_CHECKING:
     import sqlite3
@@ -25,14 +28,22 @@ class Kiosk(NamedTuple):
     name: str
     made_by: str
     made_at: float
+    sites: frozenset[str] | None = None
+    """Names of the sites that it is limited to; None for all."""
 
 
-def make(tx: sqlite3.Connection, name: str, by: str, now: float) -> str:
-    """Make a screen; return its token, which nobody can read again."""
+def make(
+    tx: sqlite3.Connection,
+    name: str,
+    by: str,
+    now: float,
+    sites: frozenset[str] | None = None,
+) -> str:
+    """Make a screen of some sites, None for all; return its token, which nobody can read again."""
     token = secrets.token_urlsafe(24)
     tx.execute(
-        "INSERT INTO kiosk (hash, name, made_by, made_at) VALUES (?, ?, ?, ?)",
-        (_hash(token), name[:LONGEST_NAME], by, now),
+        "INSERT INTO kiosk (hash, name, made_by, made_at, sites) VALUES (?, ?, ?, ?, ?)",
+        (_hash(token), name[:LONGEST_NAME], by, now, sites_to(sites)),
     )
     return token
 
@@ -43,18 +54,24 @@ def revoke(tx: sqlite3.Connection, kiosk: int) -> str:
     return "" if row is None else str(row[0])
 
 
-def maker_of(db: sqlite3.Connection, token: str) -> str:
-    """Return who made the screen of a token, whose sites it shows; empty if there is none."""
+def find(db: sqlite3.Connection, token: str) -> Kiosk | None:
+    """Return the screen of a token; None if there is none."""
     if not token or len(token) > _MAX_TOKEN:
-        return ""
-    found = db.execute("SELECT made_by FROM kiosk WHERE hash = ?", (_hash(token),)).fetchone()
-    return "" if found is None else str(found[0])
+        return None
+    found = db.execute(f"{_SELECT} WHERE hash = ?", (_hash(token),)).fetchone()
+    return None if found is None else _kiosk(found)
 
 
 def listed(db: sqlite3.Connection) -> list[Kiosk]:
     """Return all screens."""
-    rows = db.execute("SELECT id, name, made_by, made_at FROM kiosk ORDER BY id")
-    return [Kiosk(*row) for row in rows]
+    return [_kiosk(row) for row in db.execute(f"{_SELECT} ORDER BY id")]
+
+
+_SELECT: Final = "SELECT id, name, made_by, made_at, sites FROM kiosk"
+
+
+def _kiosk(row: sqlite3.Row) -> Kiosk:
+    return Kiosk(*row)._replace(sites=sites_from(row["sites"]))
 
 
 def _hash(token: str) -> bytes:

@@ -124,10 +124,12 @@ def set_password(tx: sqlite3.Connection, person: str, kept: str, now: float) -> 
 def remove_account(tx: sqlite3.Connection, person: str, now: float) -> None:
     """Remove what somebody had who is no member of staff any more; the next of the name has none.
 
-    Password, sessions, links, browsers and language.
+    Password, sessions, links, browsers, language, tokens of programs, and screens.
     """
     sessions.end_all(tx, person, now)
     tx.execute("DELETE FROM staff_password WHERE person = ?", (person,))
+    tx.execute("DELETE FROM api_token WHERE person = ?", (person,))
+    tx.execute("DELETE FROM kiosk WHERE made_by = ?", (person,))
     languages.choose(tx, person, "")
 
 

@@ -40,6 +40,8 @@ class Session:
     name: str
     role: str
     form_token: str
+    sites: frozenset[str] | None = None
+    """Names of the sites that its token is limited to; None for all."""
 
     def may(self, right: Right) -> bool:
         """Whether the role has a right."""

@@ -156,9 +156,14 @@ class PageContext:
         own = ((member, self.policy.sites_of(member.id)) for member in self.policy.staff)
         return tuple(member for member, their in own if their is not None and their <= sites)
 
-    def see_as(self, person: str | None) -> None:
-        """See from now on what a person sees; None for all, where nobody needs to sign in."""
+    def see_as(self, person: str | None, limit: frozenset[str] | None = None) -> None:
+        """See from now on what a person sees; None for all, where nobody needs to sign in.
+
+        A `limit` leaves only those sites.
+        """
         sites = None if person is None else self.policy.sites_of(person)
+        if limit is not None:
+            sites = limit if sites is None else sites & limit
         _SITES.set(sites)
         only = next(iter(sites)) if sites and len(sites) == 1 else ""
         self.times.use(self._registry.sites[only].zone if only in self._registry.sites else "")
@@ -240,12 +245,12 @@ class PageContext:
     async def may_see_wall(self, request: Request) -> bool:
         """Whether a request may see the wall view: of a screen, or of who may read other pages."""
         session = await self.session(request)
-        maker = await self.read(kiosks.maker_of, request.cookies.get(WALL_COOKIE, ""))
-        if maker:
+        screen = await self.read(kiosks.find, request.cookies.get(WALL_COOKIE, ""))
+        if screen is not None:
             request.state.session = None
-            self.see_as(maker)
+            self.see_as(screen.made_by, screen.sites)
         may = session is not None and session.may(Right.INCIDENTS)
-        return bool(maker) or self.settings.open_reading or may
+        return screen is not None or self.settings.open_reading or may
 
     async def signed_in(self, request: Request, right: Right | None = None) -> Session:
         """Return the session of a request; raise 403 if its role lacks the right."""
@@ -296,7 +301,7 @@ class PageContext:
         if scope not in token.scopes or not (needed is None or may(member.role, needed)):
             raise HTTPException(403, f"This token, as {member.role}, lacks the scope {scope}.")
         request.state.session = Session(
-            member.id, member.name, member.role, secrets.token_urlsafe()
+            member.id, member.name, member.role, secrets.token_urlsafe(), token.sites
         )
         if api_tokens.is_use_due(token, now):
             await self.write(lambda tx: api_tokens.use(tx, token, now))
@@ -446,7 +451,7 @@ class _Served:
         await self._admit(context, request)
         session = session_of(request)
         if session is not None:
-            context.see_as(session.person)
+            context.see_as(session.person, session.sites)
         if self.all_sites:
             context.sees_all()
         if _INCIDENT in self.path:

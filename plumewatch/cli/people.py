@@ -420,7 +420,14 @@ def token_add(
     with site.transaction() as tx:
         audit.append(tx, audit.AuditKind.TOKEN, by, detail, now)
         token = api_tokens.make(
-            tx, name, person, [Scope(one) for one in scopes], by=by, days=days, now=now
+            tx,
+            name,
+            person,
+            [Scope(one) for one in scopes],
+            by=by,
+            days=days,
+            now=now,
+            sites=site.config.roster().sites.get(person),
         )
     Printer(as_json=as_json).say(token, name=name, person=person, scopes=scopes, token=token)
 
@@ -439,7 +446,9 @@ def token_list(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) ->
         used = "never" if token.used_at is None else site.format_time(token.used_at)
         shown = (token.id, token.name, token.person, " ".join(scopes))
         times = (site.format_time(token.expires_at), used)
-        rows.append(({**token._asdict(), "scopes": scopes}, (*shown, *times)))
+        sites = None if token.sites is None else sorted(token.sites)
+        kept = {**token._asdict(), "scopes": scopes, "sites": sites}
+        rows.append((kept, (*shown, *times)))
     columns = ("No.", "Name", "Acts as", "Scopes", "Expires", "Last used")
     Printer(as_json=as_json).table(columns, rows)
 

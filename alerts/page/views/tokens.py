@@ -61,7 +61,14 @@ class TokenPages(PageGroup):
             detail = {"what": "made", "name": name, "for": person, "scopes": " ".join(scopes)}
             audit.append(tx, AuditKind.TOKEN, session.person, detail, now)
             return api_tokens.make(
-                tx, name, person, scopes, by=session.person, days=float(days), now=now
+                tx,
+                name,
+                person,
+                scopes,
+                by=session.person,
+                days=float(days),
+                now=now,
+                sites=self._context.policy.sites_of(person),
             )
 
         return await self._page(request, token=await self._context.write(make))

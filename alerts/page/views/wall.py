@@ -85,7 +85,7 @@ class WallPages(PageGroup):
         if not same_origin(request):
             raise HTTPException(403, _("This form was not sent from this page."))
         token = text_of(await form_of(request), "token").strip()
-        if not await self._context.read(kiosks.maker_of, token):
+        if not await self._context.read(kiosks.find, token):
             wait = self._limit.take(client_of(request), "", self._context.settings.clock())
             raise HTTPException(429 if wait > 0 else 403, _("This link is not valid any more."))
         response = Response(status_code=204)
@@ -145,7 +145,7 @@ class WallPages(PageGroup):
 
         def make(tx: sqlite3.Connection) -> str:
             self._audit(tx, session.person, "screen added", name, now)
-            return kiosks.make(tx, name, session.person, now)
+            return kiosks.make(tx, name, session.person, now, self._context.sites)
 
         return await self._setup(request, token=await self._context.write(make))
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from starlette.routing import Route
 
-from alerts.access import action_tokens, api_tokens, kiosks
+from alerts.access import action_tokens, api_tokens, kiosks, passwords
 from alerts.access.action_tokens import Action
 from alerts.access.api_tokens import Scope
 from alerts.duty.roster import Roster
@@ -359,6 +359,53 @@ async def test_a_screen_of_somebody_who_left_shows_nothing(district):
     await district.sign_in("all-ad")
     district.client.cookies.delete("plumewatch_wall")
     assert (await district.client.get("/wall/plan")).status_code == 200
+
+
+def policy_with(**moved):
+    sites = {**POLICY.roster.sites, **moved}
+    return replace(POLICY, roster=replace(POLICY.roster, sites=sites))
+
+
+@pytest.mark.parametrize(
+    ("sites", "seen"),
+    [
+        ({"North High"}, ["north-boys"]),
+        ({"North High", "South High"}, ["north-boys"]),
+        ({"South High"}, []),
+        (None, ["north-boys"]),
+    ],
+)
+async def test_tokens_and_screens_do_not_follow_a_person_to_another_school(district, sites, seen):
+    await district.sign_in("north-ad")
+    form = {"form_token": await district.form_token("/tokens"), "name": "sync", "days": "90"}
+    made = await district.client.post(
+        "/tokens", data={**form, "scope.read": "on", "person": "north-ad"}
+    )
+    token = re.search(r"plumewatch_[\w-]{40,}", made.text)[0]
+    screen = await district.client.post("/wall/screens", data=form)
+    link = re.search(r"/wall#([\w-]+)", screen.text)[1]
+    district.client.cookies.clear()
+    await district.client.post("/wall/open", data={"token": link})
+    district.engine.policy = policy_with(
+        **{"north-ad": None if sites is None else frozenset(sites)}
+    )
+    answer = await district.client.get(
+        "/api/v1/incidents", headers={"Authorization": f"Bearer {token}"}
+    )
+    assert [i["room"]["id"] for i in answer.json()["items"]] == seen
+    wall = (await district.client.get("/wall")).text
+    assert ["north-boys"] * ("North High" in wall) == seen
+    assert not OF_SOUTH.search(wall)
+
+
+def test_a_removed_account_leaves_no_token_and_no_screen(district):
+    with sqlite.transaction(district.db) as tx:
+        for person in ("north-ap", "north-an"):
+            api_tokens.make(tx, "t", person, [Scope.READ], by="north-ad", days=7, now=NOW)
+            kiosks.make(tx, "office", person, NOW)
+        passwords.remove_account(tx, "north-ap", NOW)
+    assert [token.person for token in api_tokens.listed(district.db)] == ["north-an"]
+    assert [screen.made_by for screen in kiosks.listed(district.db)] == ["south-ap", "north-an"]
 
 
 async def test_a_screen_shows_what_who_made_it_sees(district):
