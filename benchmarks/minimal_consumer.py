@@ -1,6 +1,8 @@
 """A consumer like Telegraf's, as small as it can be in Python, to compare with.
 
-Run as a program it is the consumer: ``python minimal_consumer.py PORT FILE``. aiomqtt as in its
+Usage: python benchmarks/minimal_consumer.py PORT FILE
+
+Run as a program it is the consumer of a Mosquitto at that port. aiomqtt as in its
 own documentation, which acknowledges before the message is seen; JSON to line protocol; a buffer
 that is appended to a file once a second. No registry, duplicates, dead letters, fsync, detector or
 rule.
@@ -8,6 +10,7 @@ rule.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import json
@@ -75,4 +78,10 @@ async def _flush(lines: list[str], file: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_consume(int(sys.argv[1]), Path(sys.argv[2])))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("port", type=int)
+    parser.add_argument("file", type=Path)
+    options = parser.parse_args()
+    asyncio.run(_consume(options.port, options.file))

@@ -41,7 +41,7 @@ class Context:
     """What a decoder may know besides the message.
 
     `zone`: the site's time zone, for devices that print local time without offset; `zones` that of
-    sensors at sites in another one, by name.
+    sensors at sites in another one, by name as `fold_id` writes it.
     `limits`: bounds on what is believed.
     `registry`: registered sensors; a sensor's `model` names its codec where bytes alone do not.
     `states`: memory of the formats that need one.
@@ -55,7 +55,7 @@ class Context:
 
     def zone_of(self, sensor: str) -> tzinfo:
         """Return the time zone in which a sensor prints local time."""
-        return self.zones.get(sensor, self.zone)
+        return self.zones.get(fold_id(sensor), self.zone) if self.zones else self.zone
 
 
 @dataclass(frozen=True, slots=True)

@@ -287,10 +287,12 @@ class HttpIngest:
 
     def enter_polled(self, source: HttpSource, sensor: str, body: bytes) -> None:
         """Take in the answer of a sensor that was asked (`ingest.http_poll`)."""
-        if self._commits.failing:
-            self._show(source, sensor, body)
-        elif self._commits.waiting < self._settings.most_waiting:
+        accepted = not self._commits.failing and self._commits.waiting < self._settings.most_waiting
+        self.answers[source.name, 200 if accepted else 503] += 1
+        if accepted:
             self._enter(source, sensor, body, None)
+        elif self._commits.failing:
+            self._show(source, sensor, body)
 
     def _enter(
         self, source: HttpSource, sensor: str, body: bytes, signature: Signature | None

@@ -16,7 +16,7 @@ from ingest.mqtt.examine import DROPPED, STORED
 from ingest.mqtt.link import DUP, QOS, RETAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -90,22 +90,26 @@ class Arrivals:
         self._unacknowledged_qos0 = 0
         self._live = False
         self._looked = -math.inf
+        self._step = 0.0
         self._arrived = asyncio.Event()
 
     def on_publish(self, name: bytes, payload: bytes, flags: int, packet_id: int) -> None:
         """Take one message from the network; never blocks, never raises.
 
-        Whether the clock was set is looked at once in `_LOOK_S`, and as soon as it was.
+        Whether the clock was set is looked at once in `_LOOK_S`, and as soon as it was; the first
+        message that is decided carries the step.
         """
         topic = name.decode("utf-8", "surrogateescape")
         if topic.startswith("$SYS/"):
             self._state.on_broker_count(topic, payload)
             return
-        received, step = self._clock(), 0.0
+        received = self._clock()
         if not 0 <= received - self._looked < _LOOK_S:
-            self._looked, step = received, self._step_of(received)
+            self._looked = received
+            self._step += self._step_of(received)
             self._note_arrival()
-        if is_canary(topic):
+        canary = is_canary(topic)
+        if canary:
             self._on_canary(payload)
         else:
             self._state.received += 1
@@ -116,6 +120,9 @@ class Arrivals:
                 self._state.dropped_qos0 += 1
                 return
             self._unacknowledged_qos0 += 1
+        step = 0.0
+        if not canary:
+            step, self._step = self._step, 0.0
         message = Message(
             topic,
             payload,
@@ -145,12 +152,19 @@ class Arrivals:
         """Return how many messages wait for the intake loop."""
         return len(self._waiting)
 
+    def abandon(self) -> None:
+        """Count what came at QoS 0 and is not decided as dropped: nobody sends it again."""
+        self._state.dropped_qos0 += self._unacknowledged_qos0
+        self._unacknowledged_qos0 = 0
+
     async def group(self) -> list[Message]:
         """Wait for at least one message; return up to `MAX_GROUP`, oldest first."""
         while not self._waiting:
             self._arrived.clear()
             await self._arrived.wait()
-        taken = [self._waiting.popleft() for _ in range(min(MAX_GROUP, len(self._waiting)))]
+        return [self._waiting.popleft() for _ in range(min(MAX_GROUP, len(self._waiting)))]
+
+    def decided(self, group: Sequence[Message]) -> None:
+        """Make room for as many messages at QoS 0 as the group has."""
         if self._unacknowledged_qos0:
-            self._unacknowledged_qos0 -= sum(not message.packet for message in taken)
-        return taken
+            self._unacknowledged_qos0 -= sum(not message.packet for message in group)

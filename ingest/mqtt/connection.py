@@ -174,7 +174,10 @@ async def live_messages(
 
     def on_publish(name: bytes, payload: bytes, flags: int, _packet_id: int) -> None:
         topic = name.decode("utf-8", "surrogateescape")
-        on_message(Message(topic, payload, clock(), retained=bool(flags & RETAIN)))
+        try:
+            on_message(Message(topic, payload, clock(), retained=bool(flags & RETAIN)))
+        except Exception:  # paho would take it for the end of the connection
+            log.exception("a message that cannot be stored cannot be shown either")
 
     client = new_client(settings, f"{settings.client_id}-tap", clean=True)
     Link(client._client, on_publish)  # noqa: SLF001 - it keeps itself in place

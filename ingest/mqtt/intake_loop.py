@@ -153,6 +153,7 @@ class IntakeLoop:
                     waiting = asyncio.ensure_future(self._arrivals.group())
                 self._unacknowledged.extend(group)
                 outcomes = [self._intake.on_message(m) for m in group if not is_canary(m.topic)]
+                self._arrivals.decided(group)
                 await self._store(outcomes, self._intake.on_time(self._clock()))
                 if group and self._most_per_s < math.inf:
                     await asyncio.sleep(len(group) / self._most_per_s)
@@ -162,6 +163,7 @@ class IntakeLoop:
                     return
         finally:
             await _end(waiting, canary)
+            self._arrivals.abandon()
         error = gone.exception()
         if error is not None:
             raise error

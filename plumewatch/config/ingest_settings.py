@@ -14,6 +14,7 @@ from ingest.mapping.decoder import PREFIX, compile_mapping
 from ingest.mapping.examples import differences
 from ingest.mapping.topics import TopicFilter
 from ingest.routes import Routes
+from ingest.validation import fold_id
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.secrets import SecretReader
 
@@ -61,10 +62,10 @@ def routes(config: PlumewatchConfig) -> Routes:
 
 
 def sensor_zones(config: PlumewatchConfig) -> dict[str, ZoneInfo]:
-    """Return the time zone of each sensor at a site in another zone, by id and alias."""
+    """Return the time zone of each sensor at a site in another zone, by id and alias, folded."""
     zones = {room.id: config.zone(room.site) for room in config.room if config.sites}
     return {
-        name: zones[sensor.room]
+        fold_id(name): zones[sensor.room]
         for sensor in config.sensor
         if sensor.room in zones and zones[sensor.room] != config.zone()
         for name in (sensor.id, *sensor.aliases)

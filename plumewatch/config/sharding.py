@@ -80,6 +80,7 @@ def part_of(config: PlumewatchConfig, shard: ProcessShard) -> PlumewatchConfig:
     http, mine = config.ingest.http, f"shard-{shard.index}-of-{shard.count}"
     client_id = config.broker.client_id  # a random one is kept in each data folder
     client_id = client_id and f"{client_id[:40]}-{mine}"
+    polled = {sensor.id for sensor in sensors}
     part = config.model_copy(
         update={
             "data_dir": config.data_dir / mine,
@@ -88,7 +89,10 @@ def part_of(config: PlumewatchConfig, shard: ProcessShard) -> PlumewatchConfig:
             "broker": config.broker.model_copy(update={"client_id": client_id}),
             "web": config.web.model_copy(update={"port": config.web.port + apart}),
             "ingest": config.ingest.model_copy(
-                update={"http": http.model_copy(update={"port": http.port + apart})}
+                update={
+                    "http": http.model_copy(update={"port": http.port + apart}),
+                    "poll": [one for one in config.ingest.poll if one.sensor in polled],
+                }
             ),
         }
     )

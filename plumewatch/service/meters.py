@@ -136,7 +136,7 @@ class Meters:
         what = meter.name or meter.page_name
         try:
             value = meter.read()
-        except (StorageError, sqlite3.Error) as error:
+        except (StorageError, sqlite3.Error, OSError) as error:
             if what not in self._unreadable:
                 log.warning("%s cannot be read: %s", what, error)
             self._unreadable.add(what)

@@ -129,10 +129,11 @@ class InfluxHttp:
         Raises `StorageUnavailableError` if it does not answer, or is no InfluxDB of a known
         generation.
         """
-        if self._server is None:
-            self._server = self._probe()
-            self._holds = self._server.dialect.holds
-        return self._server
+        server = self._server  # another thread may forget it meanwhile
+        if server is None:
+            self._server = server = self._probe()
+            self._holds = server.dialect.holds
+        return server
 
     def check_connection(self) -> str:
         """Check version, database and rights without writing; return what the server is.

@@ -374,7 +374,7 @@ class TestCommand:
             "averages of what is there already",
             "a point was written and read back",
         ]
-        assert len(output.splitlines()) == 5
+        assert len(output.splitlines()) == 6
 
     def test_nobody_there(self, tmp_path, capsys):
         code, _ = self.run(tmp_path, '[timeseries]\nurl = "http://127.0.0.1:1"\n')

@@ -12,7 +12,7 @@ from alerts.duty.roster import Receiver, Roster
 from alerts.engine import AlertEngine
 from alerts.errors import FeedbackError, NotifyReason, PermanentNotifyError, UnknownIncidentError
 from alerts.incidents import repository, schema, silences
-from alerts.incidents.incident import ActionClass, Verdict
+from alerts.incidents.incident import ActionClass, Verdict, answer_choices
 from alerts.incidents.stuck_incidents import StuckKind, find_stuck
 from alerts.notify import outbox as outbox_rows
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
@@ -132,10 +132,16 @@ class IncidentMachine(RuleBasedStateMachine):
                 if verdict is None:
                     self.engine.acknowledge(tx, incident, "Lee", self.now)
                 else:
-                    cause = "spray" if verdict is Verdict.FALSE_ALARM else ""
+                    kind = self.db.execute(
+                        "SELECT kind FROM incident WHERE id = ?", (incident,)
+                    ).fetchone()
+                    choices = answer_choices(EventKind(kind["kind"] if kind else "vape"))
+                    cause = choices.causes[0] if verdict is choices.explained else ""
                     self.engine.feedback(tx, incident, "Lee", verdict, self.now, cause=cause)
         except UnknownIncidentError:
             assert incident == "none"
+        except FeedbackError:
+            assert verdict not in (*choices.verdicts, choices.explained)
 
     @rule(number=st.integers(1, 3), who=st.sampled_from(["p", "Lee"]))
     def arrive(self, number, who):

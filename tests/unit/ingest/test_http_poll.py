@@ -13,8 +13,9 @@ import pytest
 from alerts.secrets import Secret
 from ingest.commit import GroupCommit
 from ingest.decoding import Context
-from ingest.http import HttpIngest
+from ingest.http import HttpIngest, HttpIngestSettings
 from ingest.http_poll import HttpPolls, PolledSensor, PollError, get
+from ingest.http_sources import HttpSource
 from ingest.intake import Intake, IntakeConfig
 from storage.registry import Registry, Room, Sensor
 
@@ -176,3 +177,16 @@ def test_what_cannot_be_sent_fails_for_that_sensor_alone(url, secret):
     with pytest.raises(PollError) as caught:
         get(PolledSensor("b2", "halo", url, secret=Secret(secret), header="X-Key"))
     assert secret not in str(caught.value)
+
+
+async def test_an_answer_that_finds_no_room_is_counted():
+    async def commit(_readings, _letters):
+        """Store nothing."""
+
+    intake = Intake(IntakeConfig(context=Context(registry=REGISTRY)))
+    settings = HttpIngestSettings(most_waiting=1)
+    ingest = HttpIngest([], intake, GroupCommit(commit), settings, clock=lambda: NOW)
+    source = HttpSource("poll", "halo", frozenset(("b2",)))
+    for _ in range(3):
+        ingest.enter_polled(source, "b2", json.dumps(VALUES).encode())
+    assert ingest.answers == {("poll", 200): 1, ("poll", 503): 2}

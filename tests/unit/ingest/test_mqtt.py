@@ -64,9 +64,13 @@ class TestArrivals:
             arrivals.on_publish(TOPIC.encode(), b"{}", 0, 0)
         arrivals.on_publish(TOPIC.encode(), b"{}", AT_LEAST_ONCE, 1)
         assert (state.received, state.dropped_qos0) == (6, 2)
-        assert [m.packet for m in await arrivals.group()] == [0, 0, 0, 1]
+        group = await arrivals.group()
+        assert [m.packet for m in group] == [0, 0, 0, 1]
+        arrivals.decided(group)
         arrivals.on_publish(TOPIC.encode(), b"{}", 0, 0)
         assert state.dropped_qos0 == 2
+        arrivals.abandon()
+        assert state.dropped_qos0 == 3, "what is not decided when the connection ends is counted"
 
     async def test_waits_for_the_first(self, arrivals):
         waiting = asyncio.create_task(arrivals.group())
@@ -85,6 +89,17 @@ class TestArrivals:
             arrivals.on_publish(TOPIC.encode(), b"{}", AT_LEAST_ONCE, 1)
         steps = [round(m.clock_step) for m in await arrivals.group()]
         assert steps == [0, 0, 3600, 0, -3600]
+
+    async def test_a_step_is_carried_by_the_first_message_that_is_decided(self, monkeypatch):
+        monkeypatch.setattr(arrivals_module, "MAX_UNACKNOWLEDGED_QOS0", 0)
+        steps = iter([-3600.0, 0.0, 0.0, 0.0])
+        times = iter([100.0, 101.0, 102.0, 103.0])
+        arrivals = Arrivals(times.__next__, SourceState(), step_of=lambda _: next(steps))
+        arrivals.on_publish(b"plumewatch/canary/x", b"1", AT_LEAST_ONCE, 1)
+        arrivals.on_publish(TOPIC.encode(), b"{}", 0, 0)  # dropped: it is one too many
+        arrivals.on_publish(TOPIC.encode(), b"{}", AT_LEAST_ONCE, 2)
+        arrivals.on_publish(TOPIC.encode(), b"{}", AT_LEAST_ONCE, 3)
+        assert [m.clock_step for m in await arrivals.group()] == [0.0, -3600.0, 0.0]
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ def test_all_faults_of_a_mapping_at_once():
 
 def test_the_source_of_the_firmware():
     faults = faults_of(mapping=[{**MAPPING, "firmware": "1.0"}])
-    assert faults == {"mapping.0.firmware": "must be a table: { key = value, ... }"}
+    assert faults == {"mapping.0.firmware": "must be a table, such as { key = value, ... }"}
     source = {"capture": "fw", "when": [{"path": ["boot"]}]}
     faults = faults_of(mapping=[{**MAPPING, "firmware": source}])
     assert faults["mapping.0.firmware.capture"] == "must be a capture of the topic: id"

@@ -104,10 +104,12 @@ async def test_a_stop_while_they_do_keeps_what_was_stored(config, monkeypatch):
 
 async def test_a_batch_of_corrupt_records_ends_nothing(config):
     async with running(config) as service:
-        await until(lambda: service.series.cursor() == 0)
-        service.journal.commit(puff()[:5])
-        with contextlib.closing(sqlite3.connect(service.paths.journal)) as other, other:
-            other.execute("UPDATE journal SET crc = 0")
+        path = service.paths.journal
+    with Journal(path) as journal:
+        journal.commit(puff()[:5])
+    with contextlib.closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE journal SET crc = 0")
+    async with running(config) as service:
         now = time.time()
         await until(lambda: service.detection.position == 5)
         await store(service, [Reading("n2-boys-1", now, now, {"pm25": 4.0})])

@@ -7,7 +7,7 @@ import pytest
 from ingest.intake import OTHER_SHARD, Intake
 from ingest.message import Message
 from plumewatch.config.faults import ConfigError
-from plumewatch.config.ingest_settings import intake_config
+from plumewatch.config.ingest_settings import intake_config, polled_sensors
 from plumewatch.config.sharding import VARIABLE, ProcessShard, ShardError, load_shard
 from plumewatch.service.app import Service
 from storage.registry import shard_of
@@ -29,6 +29,9 @@ def school(tmp_path, monkeypatch):
         ]
         lines += ["[[sensor]]", f'id = "{sensor}"', f'room = "r-{sensor}"']
         lines += [f'aliases = ["Tasmota-{sensor}"]']
+        lines += ["[[sensor]]", f'id = "{sensor}p"', f'room = "r-{sensor}"', 'decoder = "halo"']
+    for sensor in SENSORS:
+        lines += ["[[ingest.poll]]", f'sensor = "{sensor}p"', 'url = "http://127.0.0.1:9/api"']
     path = tmp_path / "plumewatch.toml"
     path.write_text("\n".join(lines))
 
@@ -41,18 +44,21 @@ def school(tmp_path, monkeypatch):
 
 def test_each_sensor_belongs_to_the_process_of_its_building(school):
     parts = [school("0/2"), school("1/2")]
-    owned = [{s.id for s in part.sensor} for part in parts]
+    owned = [{s.id for s in part.sensor if s.id in SENSORS} for part in parts]
     assert owned[0] | owned[1] == set(SENSORS)
     assert not owned[0] & owned[1]
     for index, names in enumerate(owned):
         assert all(shard_of(f"Lincoln High/{SENSORS[n]}", 2) == index for n in names)
         assert {room.id for room in parts[index].room} == {f"r-{n}" for n in names}
-        assert {n for n in parts[index].other_shards if "Tasmota" not in n} == set(SENSORS) - names
+        assert {polled.sensor for polled in polled_sensors(parts[index])} == {
+            f"{n}p" for n in names
+        }
+        assert {n for n in parts[index].other_shards if n in SENSORS} == set(SENSORS) - names
     assert [p.data_dir.name for p in parts] == ["shard-0-of-2", "shard-1-of-2"]
     assert len({(p.broker.client_id, p.web.port, p.ingest.http.port) for p in parts}) == 2
     assert [p.accepts_unregistered for p in parts] == [True, False]
     assert all(
-        Service(p).resources.registry.sensors.keys() == names
+        Service(p).resources.registry.sensors.keys() & SENSORS.keys() == names
         for p, names in zip(parts, owned, strict=True)
     )
 

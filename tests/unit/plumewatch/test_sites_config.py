@@ -93,6 +93,15 @@ def test_rooms_name_their_site_and_have_its_time_zone():
     assert [site.id for site in registry.sites.values()] == ["north", "south"]
 
 
+def test_a_sensor_prints_the_time_of_its_site_however_its_id_is_written():
+    text = TWO.replace("south-1", "00:0F:e5:01")
+    assert text != TWO
+    context = intake_config(read(text), dedupe_window=10).context
+    for name in ("00:0F:E5:01", "000fe501"):
+        assert str(context.zone_of(name)) == "America/Denver"
+    assert str(context.zone_of("north-1")) == "America/New_York"
+
+
 def test_one_site_is_never_named():
     one = 'site = "North High"\ntimezone = "UTC"' + SCHOOL.format("north")
     one = one.replace('site = "north"\n', "").replace('sites = ["north"]\n', "")
