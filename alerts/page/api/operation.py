@@ -16,6 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -60,6 +61,10 @@ class Problem(BaseModel):
     errors: list[dict[str, str]] = Field([], description="Each wrong field: where, and what.")
 
 
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+"""Moments that a store can have; nanoseconds of others do not fit."""
+
+
 def _words(value: object) -> object:
     return [w for w in value.split(",") if w] if isinstance(value, str) else value
 
@@ -68,11 +73,18 @@ def _time(value: object) -> object:
     return value.replace(" ", "+") if isinstance(value, str) and "T" in value else value
 
 
+def _storable(value: datetime) -> datetime:
+    if not _FIRST <= value <= _LAST:
+        raise ValueError(f"must be from {_FIRST.year} to {_LAST.year}")
+    return value
+
+
 Words = Annotated[tuple[str, ...], BeforeValidator(_words, json_schema_input_type=str)]
 """Several values, separated by commas."""
 Time = Annotated[
     AwareDatetime,
     BeforeValidator(_time),  # a plus sign that was not encoded arrives as a space
+    AfterValidator(_storable),
     Field(examples=["2026-09-07T10:05:00Z"]),
 ]
 """A moment as RFC 3339 has it, with its zone."""
