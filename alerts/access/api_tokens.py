@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MOST: Final = 200
+"""Tokens that one administrator sees."""
+MOST_IN_ALL: Final = 10 * MOST
 LONGEST_NAME: Final = 80
 LONGEST_DAYS: Final = 366
 PREFIX: Final = "plumewatch_"

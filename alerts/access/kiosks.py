@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import sqlite3
 
 MOST: Final = 50
+"""Screens that one administrator sees."""
+MOST_IN_ALL: Final = 10 * MOST
 LONGEST_NAME: Final = 80
 _MAX_TOKEN: Final = 64
 

@@ -14,6 +14,7 @@ and for at most `LONGEST_WIDE_S` in one piece.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Final
@@ -39,7 +40,8 @@ RECURRING: Final = "plumewatch"
 """Owner of occurrences of recurring silences."""
 MAX_REASON: Final = 200
 MOST: Final = 200
-"""Silences that are not over: each new one is compared with all."""
+"""Silences of a site that are not over: each new one is compared with all."""
+MOST_IN_ALL: Final = 10 * MOST
 _MAX_MATCHERS: Final = 8
 _PLACES: Final = frozenset({"sensor", "room", "floor", "building"})
 _ENDED_SHOWN_S: Final = 86_400.0
@@ -111,9 +113,8 @@ def add(
         hours = f"{longest / 3600:g} hours"
         wide = "" if names & _PLACES else " for a silence that names no place"
         faults.append(f"end: at most {hours} after the start{wide}")
-    kept = tx.execute("SELECT count(*) FROM silence WHERE ends_at > ?", (now,)).fetchone()[0]
-    if kept >= MOST:
-        faults.append(f"silences: there are {kept} already, at most {MOST} are allowed; end some")
+    if not faults:
+        faults += _number_faults(tx, conditions, now, registry)
     if registry is not None and not faults:
         faults += _sum_faults(tx, conditions, begins, ends_at, now, registry, is_admin=is_admin)
     if faults:
@@ -209,8 +210,9 @@ def _sum_faults(
     is_admin: bool,
 ) -> Iterator[str]:
     """Yield why a silence may not join those that exist."""
-    spans = [(_conditions(s.matchers), s.starts_at, s.ends_at) for s in listed(tx, now)]
-    spans = [span for span in spans if span[2] > now]
+    all_places = _places_of(registry)
+    spans = [(_conditions(s.matchers), s.starts_at, s.ends_at) for s in _not_over(tx, now)]
+    spans = [span for span in spans if _sites_of(span[0], all_places)]
     new = (conditions, begins, ends)
     names = {c.name for span in (*spans, new) for c in span[0]}
     kinds = tuple(EventKind) if "kind" in names else (EventKind.VAPE,)
@@ -240,6 +242,53 @@ def _sum_faults(
                 f" {LONGEST_WIDE_S / 3600:g} hours"
             )
             return
+
+
+def _number_faults(
+    tx: sqlite3.Connection, conditions: tuple[Matcher, ...], now: float, registry: Registry | None
+) -> Iterator[str]:
+    """Yield why there are too many silences, in all or of a site that a new one reaches."""
+    found = _not_over(tx, now)
+    number, most = len(found), MOST_IN_ALL
+    if MOST <= number < MOST_IN_ALL and registry is not None:
+        number, most = _fullest(found, conditions, registry), MOST
+    if number >= most:
+        yield f"silences: there are {number} already, at most {most} are allowed; end some"
+
+
+def _not_over(tx: sqlite3.Connection, now: float) -> list[Silence]:
+    return [silence for silence in listed(tx, now) if silence.ends_at > now]
+
+
+def _fullest(
+    silences: Iterable[Silence], conditions: tuple[Matcher, ...], registry: Registry
+) -> int:
+    """Count the silences of each site that a new one reaches, and return the highest number."""
+    places = _places_of(registry)
+    reached = _sites_of(conditions, places)
+    count = Counter(
+        site for s in silences for site in _sites_of(_conditions(s.matchers), places) & reached
+    )
+    return max(count.values(), default=0)
+
+
+def _places_of(registry: Registry) -> list[tuple[str, dict[str, str]]]:
+    """Return site and labels of each room and each sensor."""
+    rooms = [(room, "") for room in registry.rooms.values()]
+    sensors = [(registry.rooms.get(s.room), s.id) for s in registry.sensors.values()]
+    return [
+        (room.site, incident_labels(room, kind="", severity="", sensor=sensor))
+        for room, sensor in (*rooms, *sensors)
+        if room is not None
+    ]
+
+
+def _sites_of(
+    conditions: Iterable[Matcher], places: Iterable[tuple[str, dict[str, str]]]
+) -> set[str]:
+    """Return the sites in which conditions leave a place, whatever the kind and severity."""
+    own = [c for c in conditions if c.name not in {"kind", "severity"}]
+    return {site for site, labels in places if all_match(own, labels)}
 
 
 def _muted_sensors(

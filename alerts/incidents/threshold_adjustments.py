@@ -160,14 +160,23 @@ def sensor_of(db: sqlite3.Connection, seq: int) -> str:
 
 
 def latest(
-    tx: sqlite3.Connection, *, sensor: str = "", incident: str = "", limit: int = 50
+    tx: sqlite3.Connection,
+    *,
+    sensor: str = "",
+    incident: str = "",
+    limit: int = 50,
+    sensors: str | None = None,
 ) -> list[ThresholdAdjustment]:
-    """Return adjustments, newest first, of one sensor or one incident if it is named."""
+    """Return adjustments, newest first, of one sensor or one incident if it is named.
+
+    `sensors` are the ids of those that may be seen, as JSON; None for all.
+    """
     return _all(
         tx,
         "SELECT * FROM level_moves WHERE ?1 IN ('', sensor) AND ?2 IN ('', incident)"
+        " AND (?4 IS NULL OR sensor IN (SELECT value FROM json_each(?4)))"
         " ORDER BY seq DESC LIMIT ?3",
-        *(sensor, incident, limit),
+        *(sensor, incident, limit, sensors),
     )
 
 

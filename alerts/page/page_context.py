@@ -139,6 +139,11 @@ class PageContext:
         return None if _SITES.get() is None else json.dumps(list(self.registry.rooms))
 
     @property
+    def sensors(self) -> str | None:
+        """Return the ids of the sensors that the request may see as JSON; None for all."""
+        return None if _SITES.get() is None else json.dumps(list(self.registry.sensors))
+
+    @property
     def staff(self) -> tuple[StaffMember, ...]:
         """Return the staff that the request may see: those of its sites."""
         sites = _SITES.get()

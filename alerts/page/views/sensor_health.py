@@ -49,7 +49,7 @@ class SensorHealthPages(PageGroup):
         span = span_of(request)
         now = context.settings.clock()
         versions, changes = await context.read(
-            lambda db: (firmware.current(db), firmware.changes(db, _CHANGES))
+            lambda db: (firmware.current(db), firmware.changes(db, _CHANGES, context.sensors))
         )
         statuses = context.pipeline().sensors
         rows = await context.in_thread(self._rows, now - SPANS[span], now, versions, statuses)
@@ -62,7 +62,7 @@ class SensorHealthPages(PageGroup):
                 for key, words in _NOTED.items()
                 if any(row["sums"].get(key) for row in rows)
             ],
-            changes=[c for c in changes if context.sees_sensor(c.sensor)],
+            changes=changes,
             span=span,
         )
 

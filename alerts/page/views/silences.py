@@ -159,11 +159,12 @@ class SilencePages(PageGroup):
 
     def _may_see(self, silence: Silence) -> bool:
         """Whether a silence mutes any room that the request may see."""
+        if self._context.sites is None:
+            return True
         own = [m for text in silence.matchers for m in parse_matchers(text)]
         sensors = {m.value for m in own if m.name == "sensor"}
         known = self._context.registry.sensors
-        rooms = bool(self._sites_of(own))
-        return self._context.sites is None or (rooms and all(s in known for s in sensors))
+        return bool(self._sites_of(own)) and all(s in known for s in sensors)
 
     def _may_end(self, silence: Silence) -> bool:
         """Whether a silence mutes nothing beyond what the request may see."""

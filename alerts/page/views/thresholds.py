@@ -88,7 +88,7 @@ class ThresholdPages(PageGroup):
         thresholds, adjustments, ready, active = await self._context.read(
             lambda db: (
                 threshold_adjustments.load_thresholds(db),
-                threshold_adjustments.latest(db, limit=_SHOWN),
+                threshold_adjustments.latest(db, limit=_SHOWN, sensors=self._context.sensors),
                 adaptations.ready(db, Model.shipped()),
                 adaptations.active_number(db),
             )
@@ -110,7 +110,7 @@ class ThresholdPages(PageGroup):
                 (sensor, registry.room_of(sensor), thresholds.get(sensor))
                 for sensor in registry.sensors
             ],
-            adjustments=[a for a in adjustments if self._context.sees_sensor(a.sensor)],
+            adjustments=adjustments,
             ready=ready if self._context.sites is None else None,
             active=active if self._context.sites is None else None,
             max_reason=_MAX_REASON,

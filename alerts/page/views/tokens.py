@@ -53,7 +53,8 @@ class TokenPages(PageGroup):
             return await self._page(request, _("Give a name and at least one scope."), 400)
         if person not in {m.id for m in self._context.own_staff} or days not in map(str, _DAYS):
             return await self._page(request, _("Choose from the lists."), 400)
-        if len(await self._context.read(api_tokens.listed)) >= api_tokens.MOST:
+        every, own = await self._context.read(lambda db: (api_tokens.listed(db), self._listed(db)))
+        if len(own) >= api_tokens.MOST or len(every) >= api_tokens.MOST_IN_ALL:
             return await self._page(request, _("There are too many tokens. Revoke some."), 400)
         now = self._context.settings.clock()
 

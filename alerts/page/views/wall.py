@@ -140,7 +140,8 @@ class WallPages(PageGroup):
             return await self._setup(
                 request, _("Give the screen a name, such as Front office."), 400
             )
-        if len(await self._context.read(kiosks.listed)) >= kiosks.MOST:
+        every, own = await self._context.read(lambda db: (kiosks.listed(db), self._screens(db)))
+        if len(own) >= kiosks.MOST or len(every) >= kiosks.MOST_IN_ALL:
             return await self._setup(request, _("There are too many screens. Revoke some."), 400)
 
         def make(tx: sqlite3.Connection) -> str:

@@ -11,7 +11,7 @@ from alerts.access import action_tokens, api_tokens, kiosks, passwords
 from alerts.access.action_tokens import Action
 from alerts.access.api_tokens import Scope
 from alerts.duty.roster import Roster
-from alerts.incidents import silences
+from alerts.incidents import silences, threshold_adjustments
 from alerts.incidents.incident import Verdict
 from alerts.page import PipelineStatus
 from alerts.page.floor_plan import FloorPlan
@@ -396,6 +396,57 @@ async def test_tokens_and_screens_do_not_follow_a_person_to_another_school(distr
     wall = (await district.client.get("/wall")).text
     assert ["north-boys"] * ("North High" in wall) == seen
     assert not OF_SOUTH.search(wall)
+
+
+async def test_another_school_does_not_use_up_tokens_and_screens(district, monkeypatch):
+    for table in (api_tokens, kiosks):
+        monkeypatch.setattr(table, "MOST", 1)
+        monkeypatch.setattr(table, "MOST_IN_ALL", 3)
+    with sqlite.transaction(district.db) as tx:
+        api_tokens.make(tx, "south", "south-ap", [Scope.READ], by="", days=7, now=NOW)
+    await district.sign_in("north-ad")
+    form = {"form_token": await district.form_token("/tokens"), "name": "x", "days": "90"}
+    form |= {"scope.read": "on", "person": "north-an"}
+
+    async def made():
+        return [
+            (await district.client.post(path, data=form)).status_code
+            for path in ("/tokens", "/wall/screens")
+        ]
+
+    assert await made() == [200, 200]
+    assert await made() == [400, 400]
+    monkeypatch.setattr(api_tokens, "MOST", 5)
+    monkeypatch.setattr(kiosks, "MOST", 5)
+    assert await made() == [200, 200]
+    assert await made() == [400, 400]
+
+
+async def test_changes_of_another_school_do_not_push_out_ones_own(district):
+    with sqlite.transaction(district.db) as tx:
+        for at, version in enumerate(("1.0", "north-2.0")):
+            firmware.note(tx, "north-1", version, NOW + at)
+        for at in range(20):
+            for number in range(3):
+                firmware.note(tx, f"south-{number}", f"9.{at}", NOW + 10 + at)
+        for sensor, incident, times in (
+            ("north-1", district.north, 1),
+            ("south-1", district.south, 60),
+        ):
+            for _ in range(times):
+                threshold_adjustments.adjust_from_test(
+                    tx,
+                    incident=incident,
+                    sensor=sensor,
+                    to=0.1,
+                    who="lee",
+                    at=NOW,
+                    reason="a staged test",
+                )
+    await district.sign_in("north-ad")
+    health = (await district.client.get("/sensor-health")).text
+    assert "north-2.0" in health.partition('id="firmware"')[2]
+    assert "a staged test" in (await district.client.get("/levels")).text
 
 
 def test_a_removed_account_leaves_no_token_and_no_screen(district):

@@ -8,6 +8,7 @@ import pytest
 
 from alerts.errors import SilenceError
 from alerts.incidents import silences
+from storage.registry import Registry, Room
 
 GOOD = {
     "matchers": ['floor="2"'],
@@ -101,12 +102,30 @@ def test_a_planned_one_that_is_called_off_never_mutes(tx):
 
 
 def test_many_silences_do_not_slow_down_adding_one(tx):
-    for _ in range(silences.MOST):
-        silences.add(tx, **GOOD)
-    with pytest.raises(SilenceError, match="silences: there are 200 already"):
-        silences.add(tx, **GOOD)
+    def add(site, number=1):
+        for _ in range(number):
+            silences.add(tx, **{**GOOD, "matchers": [f'room="{site}-1"']}, registry=registry)
+
+    rooms = [Room(f"{s}-{n}", n, "2", "Main", s) for s in ("north", "south") for n in "12"]
+    registry = Registry.of(rooms, [])
+    add("north", silences.MOST)
+    add("south")
+    with pytest.raises(SilenceError, match="silences: there are 200 already, at most 200"):
+        add("north")
+    with pytest.raises(SilenceError, match="silences: there are 200 already, at most 200"):
+        silences.add(tx, **GOOD, registry=registry)
     silences.end(tx, 1, "lee", 900.0)
-    silences.add(tx, **GOOD)
+    add("north")
+
+
+def test_there_are_ten_times_as_many_silences_in_all(tx):
+    for _ in range(silences.MOST_IN_ALL):
+        tx.execute(
+            "INSERT INTO silence (matchers, owner, reason, created_at, starts_at, ends_at)"
+            " VALUES ('[\"room=x\"]', 'lee', 'painting', 900, 1000, 2000)"
+        )
+    with pytest.raises(SilenceError, match="silences: there are 2000 already, at most 2000"):
+        silences.add(tx, **GOOD)
 
 
 def test_there_is_no_such_silence(tx):
