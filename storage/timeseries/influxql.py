@@ -23,7 +23,7 @@ import re
 import sqlite3
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from statistics import median
@@ -38,13 +38,17 @@ from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from storage.registry import Registry
 
 MOST_ROWS: Final = 50_000
+MOST_CELLS: Final = 500_000
 _MOST_TEXT: Final = 8_000
+_MOST_SQL: Final = 200_000
+_MOST_TERMS: Final = 300
 _DEEPEST: Final = 24
+_MOST_DIGITS: Final = 20
 _FARTHEST: Final = 2**62
 _LONGEST_NAME: Final = 60
 _LONGEST_S: Final = 8.0
@@ -72,6 +76,8 @@ _AGGREGATES: Final = {
 }  # fmt: skip
 
 
+_TOO_LARGE: Final = ("too many", "too large", "parser stack overflow", "integer overflow")
+"""What SQLite says of a statement that is too much for it."""
 _QUIET: Final = re2.Options()
 _QUIET.log_errors = False
 
@@ -106,7 +112,7 @@ class Query:
     fill: float | str | None = "none"
     zone: str = ""
     newest_first: bool = False
-    limit: int = MOST_ROWS
+    limit: int = MOST_ROWS + 1
 
     @property
     def is_aggregate(self) -> bool:
@@ -143,24 +149,38 @@ def answer(
     """
     _register(db)
     writer = _Sql(registry, registered_only)
-    start, end = query.start, query.end
-    statement = writer.select(query, start, end)
-    until = time.thread_time() + _LONGEST_S  # of this thread, however busy the machine is
-    db.set_progress_handler(lambda: time.thread_time() > until, _STEPS)
+    until = time.monotonic() + _LONGEST_S
+    most = _most_rows(query)
+    limited = replace(query, limit=min(query.limit, most + 1))
+    statement = writer.select(limited, query.start, query.end)
+    if len(statement) > _MOST_SQL:
+        raise QueryError("it is too long: ask for less at once")
+    db.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
     try:
-        rows = db.execute(statement, writer.values).fetchmany(MOST_ROWS + 1)
+        rows = db.execute(statement, writer.values).fetchmany(most + 1)
     except sqlite3.OperationalError as error:
         if "interrupted" in str(error):
             raise QueryError("it takes too long: ask for a shorter range or longer steps") from None
+        if any(fault in str(error) for fault in _TOO_LARGE):
+            raise QueryError("it is too long: ask for less at once") from None
         raise
     finally:
         db.set_progress_handler(None, 0)
-    if len(rows) > MOST_ROWS:
-        raise QueryError(f"more than {MOST_ROWS} rows: ask for a shorter range or longer steps")
+    _check_rows(query, len(rows))
     found = [tuple(row) for row in rows]
     if query.step and query.fill != "none":
         found = _filled(query, found)
     return Answer(("time", *query.columns), found)
+
+
+def _most_rows(query: Query) -> int:
+    return min(MOST_ROWS, MOST_CELLS // (1 + len(query.columns)))
+
+
+def _check_rows(query: Query, rows: float) -> None:
+    most = _most_rows(query)
+    if rows > most:
+        raise QueryError(f"more than {most} rows: ask for a shorter range or longer steps")
 
 
 # parsing
@@ -172,6 +192,7 @@ class _Parser:
         self._at = 0
         self._now = round(now * 1e6) * 1_000
         self._depth = 0
+        self._terms = 0
         self._bounds: list[tuple[str, int]] = []
 
     def statement(self) -> Query:
@@ -217,6 +238,8 @@ class _Parser:
 
     def _column(self) -> tuple[str, Expression]:
         expression = self._sum()
+        if expression[0] == "text" and len(expression[1]) > _LONGEST_NAME:
+            raise QueryError(f"a text to show has at most {_LONGEST_NAME} characters")
         if not self._takes("AS"):
             return "", expression
         name = self._name()
@@ -250,9 +273,9 @@ class _Parser:
             more["newest_first"] = self._takes("DESC")
         if self._takes("LIMIT"):
             kind, word = self._next("a number")
-            if kind != "number" or not word.isdigit():
+            if kind != "number":
                 raise self._fault("a number")
-            more["limit"] = min(int(word), MOST_ROWS)
+            more["limit"] = min(_whole(word), MOST_ROWS + 1)
         if self._takes("tz"):
             self._needs("(")
             more["zone"] = _unquoted(self._next("a zone")[1])
@@ -333,9 +356,9 @@ class _Parser:
         if kind == "duration":
             return _nanoseconds(word)
         if kind == "number":
-            return int(word)
+            return _whole(word)
         if kind == "text":
-            with suppress(ValueError):
+            with suppress(ValueError, OverflowError):
                 at = datetime.fromisoformat(_unquoted(word))
                 return round(at.astimezone(at.tzinfo or UTC).timestamp() * 1e6) * 1_000
         raise self._fault("a moment, such as now() - 1d")
@@ -359,6 +382,9 @@ class _Parser:
             self._depth -= 1
             self._needs(")")
             return found
+        self._terms += 1
+        if self._terms > _MOST_TERMS:
+            raise QueryError(f"more than {_MOST_TERMS} terms")
         kind, word = self._next("a field")
         if kind == "number":
             return ("number", float(word))
@@ -438,10 +464,16 @@ def _unquoted(word: str) -> str:
 
 def _nanoseconds(word: str) -> int:
     number, unit = re.fullmatch(r"(\d+)(\w+)", word).groups()  # type: ignore[union-attr]
-    found = int(number) * _UNITS[unit]
+    found = _whole(number) * _UNITS[unit]
     if found > _FARTHEST:
         raise QueryError(f"{word[:20]} is too long")
     return found
+
+
+def _whole(word: str) -> int:
+    if not word.isdigit() or len(word) > _MOST_DIGITS:
+        raise QueryError(f"{word[:_MOST_DIGITS]} is not a whole number in range")
+    return int(word)
 
 
 def _joined(op: str, left: Expression | None, right: Expression | None) -> Expression | None:
@@ -635,8 +667,8 @@ class _Sql:
         if kind == "call":
             return self._call(expression[1], expression[2])
         op, left, right = expression[1], *map(self.expression, expression[2:])
-        if op == "/":  # as InfluxDB divides by zero
-            return f"(CASE WHEN {right} = 0 THEN 0.0 ELSE 1.0 * {left} / {right} END)"
+        if op == "/":
+            return f"influx_div({left}, {right})"
         return f"({left} {'<>' if op == '!=' else op} {right})"
 
     def _call(self, name: str, arguments: Sequence[Expression]) -> str:
@@ -667,7 +699,10 @@ class _Sql:
             return f"SELECT 0 AS time, p.* FROM {self._listed(_places(self.registry), 6)}"  # noqa: S608 - a name of ours
         if start is None:
             raise QueryError("give a beginning of the time range: time >= ...")
-        bounds = f"time >= {self._value(start)} AND time <= {self._value(end or _FARTHEST)}"
+        first, last = (
+            self._value(max(-_FARTHEST, min(at, _FARTHEST))) for at in (start, end or _FARTHEST)
+        )
+        bounds = f"time >= {first} AND time <= {last}"
         columns = SOURCES[name]
         own = ", ".join(f'r."{c}" AS "{c}"' for c in columns if c not in TAGS)
         if not any(c in TAGS for c in columns):
@@ -745,7 +780,17 @@ def _register(db: sqlite3.Connection) -> None:
     )
     for name, arguments, kind in kinds:
         db.create_aggregate(name, arguments, kind)
+    db.create_function("influx_div", 2, _quotient, deterministic=True)
     db.create_function("influx_bucket", 4, _local_bucket, deterministic=True)
+
+
+def _quotient(left: Any, right: Any) -> float | None:
+    """Divide as InfluxDB does: by zero, it is zero."""
+    if right == 0:
+        return 0.0
+    if not isinstance(left, int | float) or not isinstance(right, int | float):
+        return None
+    return float(left) / right
 
 
 class _Last:
@@ -809,7 +854,8 @@ def _local_bucket(at: int, step: int, offset: int, zone: str) -> int:
     local = _zone(zone)
     shift = _shift(at, local)
     begins = (at + shift - offset) // step * step + offset - shift
-    return begins + shift - _shift(begins, local)  # the shift may change within the interval
+    change = shift - _shift(begins, local)  # the shift may change within the interval
+    return begins + change if abs(change) < step else begins  # as InfluxDB does
 
 
 def _shift(at: int, zone: ZoneInfo) -> int:
@@ -829,15 +875,11 @@ def _filled(query: Query, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     groups: dict[tuple[Any, ...], dict[int, tuple[Any, ...]]] = {}
     for row in rows:
         groups.setdefault(row[1 : 1 + many], {})[row[0]] = row
-    if (end - start) / query.step * max(len(groups), 1) > MOST_ROWS:
-        raise QueryError(f"more than {MOST_ROWS} rows: ask for a shorter range or longer steps")
+    _check_rows(query, (end - start) / query.step * max(len(groups), 1))
+    # Around a change of the clock an interval is longer or shorter than the step.
+    looks = range(first(start), end + 1, (query.step // 2 if query.zone else query.step))
+    times = sorted({at for at in map(first, looks) if at <= end} | {row[0] for row in rows})
+    _check_rows(query, len(times) * len(groups))
     empty = (query.fill,) * len(query.select)
-
-    def times() -> Iterator[int]:
-        at = first(start)
-        while at <= end:
-            yield at
-            at = first(at + query.step + (query.step // 2 if query.zone else 0))
-
-    found = [group.get(at, (at, *tags, *empty)) for tags, group in groups.items() for at in times()]
+    found = [group.get(at, (at, *tags, *empty)) for tags, group in groups.items() for at in times]
     return sorted(found, key=lambda row: row[0])

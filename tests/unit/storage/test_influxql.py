@@ -1,7 +1,7 @@
 """Queries of dashboards over the embedded store, by hand; a contract test asks a real InfluxDB."""
 
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -56,6 +56,8 @@ def values(db, what, more=""):
         ('max("pm25") - min("pm25") * 2', 8.0),
         ('(max("pm25") - min("pm25")) * 2', 18.0),
         ('sum("pm25") / 0', 0.0),
+        ('sum("pm25") / 8', 4.5),
+        ('(sum("pm25") / 2) / (count("pm25") / 7)', 18.0),
     ],
 )
 def test_one_number(db, what, expected):
@@ -110,3 +112,125 @@ def test_a_query_that_takes_too_long_is_ended(db, monkeypatch):
     monkeypatch.setattr(influxql, "_STEPS", 1)
     with pytest.raises(QueryError, match="too long"):
         values(db, 'sum("pm25")')
+
+
+def test_time_is_that_of_the_clock_on_the_wall(db, monkeypatch):
+    """A busy machine gives a thread little time of its own; the page waits no longer for it."""
+    moments = iter([0.0, *[influxql._LONGEST_S + 1.0] * 100])
+    monkeypatch.setattr(influxql.time, "monotonic", lambda: next(moments))
+    monkeypatch.setattr(influxql, "_STEPS", 1)
+    with pytest.raises(QueryError, match="too long"):
+        values(db, 'sum("pm25")')
+
+
+def nested(depth):
+    text = "1"
+    for _ in range(depth):
+        text = f"1 / ({text})"
+    return text
+
+
+def test_nested_divisions_are_answered(db):
+    columns = ", ".join(f'{nested(22)} AS "{k}"' for k in range(10))
+    _, rows = ask(db, f'SELECT {columns} FROM "registered_sensor"')  # noqa: S608 - no SQL
+    assert rows[0][1:] == (1.0,) * 10
+
+
+def test_a_statement_that_becomes_too_long_is_refused(db, monkeypatch):
+    monkeypatch.setattr(influxql, "_MOST_SQL", 500)
+    with pytest.raises(QueryError, match="too long"):
+        values(db, " + ".join(['"pm25"'] * 40))
+
+
+RECENT = 'FROM "reading" WHERE time > now() - 1m'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"SELECT {'+'.join(['1'] * 2_500)} {RECENT}",
+        f'SELECT "pm25" {RECENT} AND {" OR ".join(["1=1"] * 1_000)}',
+        f"SELECT {','.join(['1'] * 2_500)} {RECENT}",
+        f'SELECT "pm25", \'{"x" * 5_000}\' AS "text" {RECENT}',
+        f'SELECT "pm25" {RECENT} LIMIT {"9" * 5_000}',
+        f'SELECT "pm25" {RECENT} LIMIT 1.5',
+        f'SELECT "pm25" {RECENT} AND time > now() - {"9" * 5_000}s',
+        'SELECT "pm25" FROM "reading" WHERE time > 1.5',
+        f'SELECT "pm25" FROM "reading" WHERE time > {"9" * 5_000}',  # noqa: S608 - no SQL
+        'SELECT "pm25" FROM "reading" WHERE time > \'0001-01-01\'',
+        'SELECT "pm25" FROM "reading" WHERE time > \'9999-12-31T23:59:59-14:00\'',
+    ],
+)
+def test_what_is_too_much_or_no_number_is_refused(text):
+    with pytest.raises(QueryError):
+        influxql.parse(text, NOW)
+
+
+def test_the_terms_that_are_allowed_are_answered(db):
+    assert values(db, f'{"+".join(["1"] * 299)} + "pm25"')[0] == (300.0,)
+
+
+def test_an_answer_has_at_most_so_many_cells(db, monkeypatch):
+    monkeypatch.setattr(influxql, "MOST_CELLS", 20)
+    assert len(values(db, '"pm25"', "LIMIT 7")) == 7
+    with pytest.raises(QueryError, match="more than 5 rows"):
+        values(db, '"pm25" AS "a", "pm25" AS "b", "pm25" AS "c"')
+    assert len(values(db, '"pm25" AS "a", "pm25" AS "b", "pm25" AS "c"', "LIMIT 5")) == 5
+
+
+def test_more_rows_than_allowed_are_refused_and_not_cut_off(db):
+    sensors = [Sensor(f"s{k}", "r2") for k in range(influxql.MOST_ROWS + 1)]
+    query = influxql.parse('SELECT "sensor" FROM "registered_sensor"', NOW)
+    allowed, too_many = (
+        Registry.of(REGISTRY.rooms.values(), some) for some in (sensors[1:], sensors)
+    )
+    assert len(influxql.answer(db, allowed, query).rows) == influxql.MOST_ROWS
+    with pytest.raises(QueryError, match="more than 50000 rows"):
+        influxql.answer(db, too_many, query)
+
+
+CHANGES = {
+    "America/New_York": ("2026-03-08", "2026-11-01"),
+    "Europe/Berlin": ("2026-03-29", "2026-10-25"),
+    "Australia/Lord_Howe": ("2026-04-04", "2026-10-03"),
+    "Asia/Kolkata": ("2026-06-15",),
+}
+HOUR_NS = 3_600 * 10**9
+
+
+@pytest.fixture(scope="module")
+def around_changes(tmp_path_factory):
+    """Records every ten minutes of the days around each change of the clock."""
+    path = tmp_path_factory.mktemp("changes") / "series.db"
+    days = {day for days in CHANGES.values() for day in days}
+    starts = [datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() for day in days]
+    with SqliteSeries(path) as series:
+        series.record(
+            [
+                Record("pipeline", start - 86_400 + 600 * k, {"messages": 1.0, "period_s": 0.0})
+                for start in starts
+                for k in range(6 * 72)
+            ]
+        )
+    with closing(sqlite.connect(path, read_only=True)) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(("zone", "day"), [(z, day) for z, days in CHANGES.items() for day in days])
+@pytest.mark.parametrize("step", [5, 10, 15, 30, 40, 45, 60, 75, 90, 120, 240, 360, 1_440])
+def test_intervals_advance_over_a_change_of_the_clock(around_changes, zone, day, step):
+    start = round(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 10**9
+    start, end = start - 24 * HOUR_NS, start + 48 * HOUR_NS
+    for offset in (0, 10, 30, 50):
+        _, rows = ask(
+            around_changes,
+            f'SELECT count("messages") FROM "pipeline" WHERE time >= {start} AND time < {end}'  # noqa: S608 - no SQL
+            f" GROUP BY time({step}m, {offset}m) fill(0) tz('{zone}')",
+        )
+        times = [row[0] for row in rows]
+        steps = [after - before for before, after in pairwise(times)]
+        assert min(steps, default=1) > 0
+        assert max(steps, default=0) <= step * HOUR_NS // 60 + HOUR_NS
+        assert times[0] <= start
+        assert times[-1] > end - step * HOUR_NS // 60 - HOUR_NS
+        assert sum(row[1] for row in rows) == 6 * 72
