@@ -62,7 +62,7 @@ _SITES: ContextVar[frozenset[str] | None] = ContextVar("sites of the request", d
 """Names of the sites that who sent the request may see; None for all."""
 WALL_COOKIE: Final = "plumewatch_wall"
 """Cookie of a screen with the wall view, for its paths alone."""
-_READ_S: Final = 10.0
+READ_S: Final = 10.0
 _MAX_FREE_TEXT: Final = 1000
 _MAX_COOKIE: Final = 100
 _BEARER: Final = {"WWW-Authenticate": 'Bearer realm="plumewatch"'}
@@ -328,7 +328,7 @@ class PageContext:
     async def in_thread(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run a blocking call; raise TimeoutError after the deadline, while the thread runs on."""
         call = partial(copy_context().run, work, *args, **kwargs)
-        async with asyncio.timeout(_READ_S):
+        async with asyncio.timeout(READ_S):
             return await asyncio.get_running_loop().run_in_executor(self.threads, call)
 
     async def read(

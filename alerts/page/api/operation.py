@@ -156,8 +156,10 @@ def operation(
 
 
 def tagged(request: Request, found: Response) -> Response:
-    """Give an answer to a GET its entity tag; return 304 to who has it already."""
+    """Give an answer to a GET its entity tag if it has none; return 304 to who has it already."""
     if request.method != "GET" or found.status_code != HTTPStatus.OK or not found.body:
+        return found
+    if "ETag" in found.headers:
         return found
     tag = f'"{hashlib.sha256(found.body).hexdigest()[:32]}"'
     found.headers.update({"ETag": tag, "Cache-Control": _CACHED})

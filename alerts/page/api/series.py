@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field
@@ -11,9 +11,10 @@ from starlette.exceptions import HTTPException
 
 from alerts.access.api_tokens import Scope
 from alerts.page.api.incidents import bounds_of
-from alerts.page.api.operation import CSV, JSON, Model, Time, invalid, moment, operation
+from alerts.page.api.operation import CSV, JSON, Model, Time, invalid, moment, operation, tagged
 from alerts.page.api.rows import rows_response
-from alerts.page.page_context import PageGroup
+from alerts.page.page_context import READ_S, PageGroup
+from storage import sqlite
 from storage.timeseries import influxql
 from storage.timeseries.influxql import SOURCES, TAGS, QueryError
 from storage.timeseries.line_protocol import to_ns
@@ -21,11 +22,13 @@ from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.sqlite import SqliteSeries
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
     from starlette.responses import Response
 
     from alerts.page.page_context import PageContext
-    from storage.timeseries.influxql import Answer, Query
+    from storage.timeseries.influxql import Query
 
 _AT_ONCE: Final = 2
 Format = Annotated[Literal["json", "csv"], Field(description="Of the answer")]
@@ -109,32 +112,42 @@ class SeriesApi(PageGroup):
         start, end = bounds_of(asked.start, asked.end)
         select = tuple((column, ("name", column)) for column in SOURCES[name])
         query = influxql.Query(select, name, None, to_ns(start), to_ns(end) - 1)
-        return await self._rows(query, asked.format)
+        return await self._rows(request, query, asked.format)
 
     @operation("/query", Scope.READINGS, Rows, query=SelectQuery, kinds=(JSON, CSV))
-    async def query(self, _request: Request, asked: SelectQuery) -> Response:
+    async def query(self, request: Request, asked: SelectQuery) -> Response:
         """Answer a SELECT over the series of the embedded store."""
         try:
             query = influxql.parse(asked.q, self._context.settings.clock())
         except QueryError as error:
             raise invalid([("q", str(error))]) from None
-        return await self._rows(query, asked.format)
+        return await self._rows(request, query, asked.format)
 
-    async def _rows(self, query: Query, kind: str) -> Response:
+    async def _rows(self, request: Request, query: Query, kind: str) -> Response:
         series, registry = self._context.settings.series, self._context.registry
         limited = self._context.sites is not None
         if not isinstance(series, SqliteSeries):
             raise HTTPException(404, "The series of this service is an InfluxDB: ask it.")
+
+        def work() -> Response:
+            with closing(sqlite.connect(series.path, read_only=True)) as db:
+                found = influxql.answer(db, registry, query, registered_only=limited)
+            rows: list[list[Any]] = [[moment(row[0] / 1e9), *row[1:]] for row in found.rows]
+            return tagged(request, rows_response(found.columns, rows, kind))
+
         try:
-            async with self._slots:
-                found: Answer = await self._context.read_from(
-                    Path(series.path),
-                    lambda db: influxql.answer(db, registry, query, registered_only=limited),
-                )
+            return await self._in_slot(work)
         except QueryError as error:
             raise invalid([("q", str(error))]) from None
-        rows: list[list[Any]] = [[moment(row[0] / 1e9), *row[1:]] for row in found.rows]
-        return rows_response(found.columns, rows, kind)
+
+    async def _in_slot(self, work: Callable[[], Response]) -> Response:
+        """Run in a thread; its slot is free once it has ended, even if the page gave up before."""
+        await self._slots.acquire()
+        loop = asyncio.get_running_loop()
+        call = self._context.threads.submit(work)
+        call.add_done_callback(lambda _call: loop.call_soon_threadsafe(self._slots.release))
+        async with asyncio.timeout(READ_S):
+            return await asyncio.wrap_future(call)
 
 
 _ABOUT = {(t.name, f.name): f.about for t in MEASUREMENTS.values() for f in t.fields}

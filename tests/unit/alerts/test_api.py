@@ -1,18 +1,22 @@
 """The HTTP API: tokens, scopes, limits, pages, entity tags, problems, and what it never tells."""
 
+import asyncio
 import csv
 import io
 import json
 import re
+import threading
 
 import pytest
 
 from alerts.access import api_tokens
 from alerts.access.api_tokens import Scope
+from alerts.page.api import series as series_api
 from alerts.page.api.docs import OPERATIONS, api_document
 from detection.events import EventKind
 from storage import sqlite
 from storage.reading import Reading
+from storage.timeseries import influxql
 from storage.timeseries.records import Record
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
@@ -293,6 +297,8 @@ async def test_series_are_listed_with_their_records_and_answer_queries(page, ser
     (cells,) = csv.DictReader(io.StringIO(text))
     assert cells["firmware"] == "'=HYPERLINK(1)"
     is_problem(await ask(page, "/series/sqlite_master", token, params=asked), 404)
+    far = {"from": "0001-01-02T00:00:00Z", "to": "9000-01-01T00:00:00Z"}
+    assert len((await ask(page, "/series/sensor_health", token, params=far)).json()["items"]) == 1
     q = 'SELECT max("pm25") AS "most" FROM "reading" WHERE time > now() - 1h GROUP BY "room"'
     found = (await ask(page, "/query", token, params={"q": q})).json()["items"]
     assert [(row["room"], row["most"]) for row in found] == [("n2-boys", 604.0)]
@@ -316,12 +322,61 @@ async def test_series_are_listed_with_their_records_and_answer_queries(page, ser
         'SELECT percentile("pm25") FROM "reading" WHERE time > 0',
         'SELECT mean("pm25"), "rh" FROM "reading" WHERE time > 0',
         'SELECT "pm25" FROM "reading" WHERE time > 0 LIMIT x',
+        'SELECT "pm25" FROM "reading" WHERE time > 1.5',
+        f'SELECT {"+".join(["1"] * 2_500)} FROM "registered_sensor"',  # noqa: S608 - no SQL
+        f'SELECT "pm25" FROM "reading" WHERE time > 0 LIMIT {"9" * 5_000}',  # noqa: S608 - no SQL
     ],
 )
 async def test_a_query_outside_of_the_subset_is_refused(page, series, q):
     found = is_problem(await ask(page, "/query", token_of(page), params={"q": q}), 400)
     assert found["errors"][0]["field"] == "q"
     assert series.count() == 600
+
+
+async def test_an_answer_is_made_and_marked_outside_of_the_event_loop(page, series, monkeypatch):
+    threads = set()
+
+    def watched(work):
+        def run(*args, **kwargs):
+            threads.add(threading.current_thread())
+            return work(*args, **kwargs)
+
+        return run
+
+    for name in ("moment", "rows_response", "tagged"):
+        monkeypatch.setattr(series_api, name, watched(getattr(series_api, name)))
+    token, q = token_of(page), 'SELECT max("pm25") FROM "reading" WHERE time > now() - 1h'
+    found = await ask(page, "/query", token, params={"q": q})
+    headers = {"If-None-Match": found.headers["etag"]}
+    again = await page.client.get("/api/v1/query", params={"q": q}, headers=bearer(token) | headers)
+    assert again.status_code == 304
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+async def test_a_slot_is_free_only_once_its_thread_has_ended(page, series, monkeypatch):
+    running, most, may_end = [], [], threading.Event()
+    answer = influxql.answer
+
+    def slow(*args, **kwargs):
+        running.append(1)
+        most.append(len(running))
+        may_end.wait(10.0)
+        running.pop()
+        return answer(*args, **kwargs)
+
+    monkeypatch.setattr(influxql, "answer", slow)
+    monkeypatch.setattr(series_api, "READ_S", 0.05)
+    token, q = token_of(page), 'SELECT max("pm25") FROM "reading" WHERE time > now() - 1h'
+    first = [ask(page, "/query", token, params={"q": q}) for _ in range(2)]
+    assert [found.status_code for found in await asyncio.gather(*first)] == [503, 503]
+    third = asyncio.create_task(ask(page, "/query", token, params={"q": q}))
+    await asyncio.wait([third], timeout=0.2)
+    assert not third.done()  # it has no slot yet
+    monkeypatch.setattr(series_api, "READ_S", 10.0)
+    may_end.set()
+    assert (await third).status_code == 200
+    assert max(most) == 2
 
 
 async def test_tokens_are_made_shown_once_listed_and_revoked_on_the_page(page):
