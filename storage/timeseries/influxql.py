@@ -699,10 +699,7 @@ class _Sql:
             return f"SELECT 0 AS time, p.* FROM {self._listed(_places(self.registry), 6)}"  # noqa: S608 - a name of ours
         if start is None:
             raise QueryError("give a beginning of the time range: time >= ...")
-        first, last = (
-            self._value(max(-_FARTHEST, min(at, _FARTHEST))) for at in (start, end or _FARTHEST)
-        )
-        bounds = f"time >= {first} AND time <= {last}"
+        bounds = f"time >= {self._value(start)} AND time <= {self._value(end or _FARTHEST)}"
         columns = SOURCES[name]
         own = ", ".join(f'r."{c}" AS "{c}"' for c in columns if c not in TAGS)
         if not any(c in TAGS for c in columns):
