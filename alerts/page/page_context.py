@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from alerts.incidents.incident import Incident
     from alerts.page.settings import StaffPageSettings
     from alerts.policy import AlertPolicy, StaffMember
     from storage.registry import Registry, Room
@@ -348,6 +349,14 @@ class PageContext:
                 return work(db)
 
         return await self.in_thread(connect_and_read)
+
+    async def change_incident(
+        self, request: Request, work: Callable[..., Incident], *arguments: object, **more: str
+    ) -> None:
+        """Change the incident of a path for who sent the request, now."""
+        incident, now = request.path_params["id"], self.settings.clock()
+        person = request.state.session.person
+        await self.write(lambda tx: work(tx, incident, person, *arguments, now, **more))
 
     async def write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Change the state database in one transaction, then wake the service."""

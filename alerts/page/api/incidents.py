@@ -216,12 +216,8 @@ class IncidentApi(PageGroup):
     async def _act(
         self, request: Request, work: Callable[..., Changed], *arguments: object, **more: str
     ) -> Incident:
-        incident, now = request.path_params["id"], self._context.settings.clock()
-        person = request.state.session.person
         try:
-            await self._context.write(
-                lambda tx: work(tx, incident, person, *arguments, now, **more)
-            )
+            await self._context.change_incident(request, work, *arguments, **more)
         except FeedbackError as error:
             raise invalid([("body", sentence(error))]) from None
         return await self._incident(request)

@@ -213,18 +213,14 @@ class IncidentPages(PageGroup):
         self, request: Request, work: Callable[..., Incident], *arguments: object, **more: str
     ) -> Response:
         """Change the incident and show it again, with what is wrong if it is refused."""
-        incident, now = request.path_params["id"], self._context.settings.clock()
-        person = request.state.session.person
         try:
-            await self._context.write(
-                lambda tx: work(tx, incident, person, *arguments, now, **more)
-            )
+            await self._context.change_incident(request, work, *arguments, **more)
         except FeedbackError as error:
             return await self._page(request, sentence(error), 400, note=more.get("note", ""))
         except UnknownStaffError:
             fault = _("Choose someone who can be notified and may respond.")
             return await self._page(request, fault, 400)
-        return RedirectResponse(f"/incidents/{quote(incident, safe='')}", 303)
+        return RedirectResponse(f"/incidents/{quote(request.path_params['id'], safe='')}", 303)
 
 
 def verdict_of(form: FormData, kind: str) -> tuple[Verdict, str]:
