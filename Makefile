@@ -16,9 +16,13 @@ SHARED ?= ../shared
 SITE_VENV := .venv-docs
 TRAIN_VENV := .venv-train
 HARDWARE_VENV := .venv-hardware
+ESPHOME = $(abspath $(HARDWARE_VENV))/bin/esphome
+
+# Python starts many times here: tests in several workers, programs that tests start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware docs messages dashboards gallery dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-simulate bench-series bench-dashboards bench-decode bench-detection bench-adaptation bench-detector-speed bench-reports train try-install audit sbom
+.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware firmware docs messages dashboards gallery dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-steady bench-simulate bench-series bench-dashboards bench-decode bench-detection bench-adaptation bench-use bench-detector-speed bench-reports bench-district train try-install audit sbom
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -90,12 +94,29 @@ $(HARDWARE_VENV)/.installed: requirements-hardware.lock
 	@$(HARDWARE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-hardware.lock
 	@touch $@
 
-hardware: $(HARDWARE_VENV)/.installed ## check the configurations of the reference devices with ESPHome itself
+hardware: $(HARDWARE_VENV)/.installed ## check the reference devices with ESPHome itself, up to their C++ source
 	@mkdir -p build && rm -rf build/hardware && cp -r hardware build/hardware
 	@cp hardware/secrets.example.yaml build/hardware/secrets.yaml
 	@cd build/hardware && for file in sen55.yaml sen55-poe.yaml pms5003-sgp41.yaml; do \
-	  $(abspath $(HARDWARE_VENV))/bin/esphome config $$file > $$file.log 2>&1 || { cat $$file.log; exit 1; }; \
+	  $(ESPHOME) compile --only-generate $$file > $$file.log 2>&1 || { cat $$file.log; exit 1; }; \
 	  echo "hardware/$$file: valid"; done
+
+# The first compilation fetches a toolchain of some GB from the internet.
+firmware: $(if $(DEVICES),,hardware) $(HARDWARE_VENV)/.installed $(DEMO_STAMP) ## compile devices, and a page to flash each from the browser; DEVICES=FOLDER of `plumewatch device new`
+	@mkdir -p build/firmware && chmod 700 build/firmware
+	@cd $(or $(DEVICES),build/hardware) || exit 2; \
+	files=$$(ls *.yaml 2>/dev/null | grep -v '^secrets') || \
+	  { echo "$$PWD: no device here; \`plumewatch device new\` writes one into the folder \`devices\` beside the configuration"; exit 2; }; \
+	if grep -qs 'FILL IN' secrets.yaml; then \
+	  echo "$$PWD/secrets.yaml: fill in the lines with FILL IN first, such as name and password of the Wi-Fi"; exit 2; fi; \
+	for file in $$files; do \
+	  $(ESPHOME) compile $$file 2>&1 | tee $(CURDIR)/build/firmware.log || { \
+	    ! grep -q 'Package download failed' $(CURDIR)/build/firmware.log || \
+	      echo "$$file: ESPHome could not download the compiler for the ESP32 from github.com: repeat this on a machine with internet access, where it is needed once"; \
+	    exit 1; }; \
+	  name=$$(sed -n 's/^  name: //p' $$file | head -1); out=$(CURDIR)/build/firmware/$$name; rm -rf $$out; \
+	  $(abspath $(BIN))/plumewatch device flash-page --out $$out \
+	    .esphome/build/$$name/.pioenvs/$$name/firmware.factory.bin || exit 1; done
 
 docs: $(STAMP) ## write the tables of the documentation that come from the code
 	@$(BIN)/python -m docs.make_tables
@@ -135,6 +156,9 @@ soak: $(STAMP) ## 200 kills at random, a day of the fleet in the broker, then ra
 bench-ingest: $(STAMP) ## sustained rate from Mosquitto through journal, detector and series; ARGS="--shards 2"
 	@$(BIN)/python benchmarks/ingest_rate.py $(ARGS)
 
+bench-steady: $(STAMP) ## rate, memory and delay at the journal's bound, without series, under a backup, report, retention, viewers
+	@$(BIN)/python benchmarks/steady.py $(ARGS)
+
 bench-simulate: $(STAMP) ## sensor-days a second of the simulator
 	@$(BIN)/python benchmarks/simulate.py
 
@@ -150,14 +174,20 @@ bench-decode: $(STAMP) ## messages a second of every decoder
 bench-detection: $(STAMP) ## the detector in every world, trained with and without it; ARGS=--quick is short
 	@$(BIN)/python benchmarks/bench_detection.py --real $(SHARED)/data $(ARGS)
 
-bench-adaptation: $(STAMP) ## an adaptation after weeks of answers in air the model does not know; ARGS="--world school"
+bench-adaptation: $(STAMP) ## an adaptation after weeks of answers in air the model does not know; ARGS="--worlds school"
 	@$(BIN)/python benchmarks/adaptation.py $(ARGS)
+
+bench-use: $(STAMP) ## recall and false alarms week by week in rooms with 0 to 20 sessions a day; ARGS="--world school"
+	@$(BIN)/python benchmarks/weeks_of_use.py $(ARGS)
 
 bench-detector-speed: $(STAMP) ## readings a second of the detector over 1 to 100,000 sensors
 	@$(BIN)/python benchmarks/detector_speed.py
 
 bench-reports: $(STAMP) ## a school year of 200 sensors as reports: seconds and memory
 	@$(BIN)/python benchmarks/report_speed.py $(ARGS)
+
+bench-district: $(STAMP) ## 40 schools in one installation: pages, reports, load, shards; ARGS=--quick is short
+	@$(BIN)/python benchmarks/district.py $(ARGS)
 
 bench-scale: $(SCALE_STAMP) ## back-tests over cores and the stream on Spark; ARGS="--sensors 200000"
 	@$(BIN)/python benchmarks/scale_out.py $(ARGS)
@@ -189,7 +219,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 lock: $(STAMP) ## resolve pyproject.toml into the lock files, for Python 3.11 and newer
 	@$(BIN)/python -m pip install --quiet uv
 	@$(COMPILE) --extra dev pyproject.toml -o requirements.lock
-	@$(COMPILE) --extra dashboards --extra webpush -c requirements.lock pyproject.toml -o requirements-run.lock
+	@$(COMPILE) --extra dashboards --extra oidc --extra webpush -c requirements.lock pyproject.toml -o requirements-run.lock
 	@$(COMPILE) --extra scale -c requirements.lock pyproject.toml -o requirements-scale.lock
 	@$(COMPILE) --group docs -o requirements-docs.lock
 	@$(COMPILE) --group hardware -o requirements-hardware.lock

@@ -1,12 +1,8 @@
 """Detector events, answers and time into rows: incidents and notices in the caller's transaction.
 
-The consumer of the journal commits detector state, incidents, outbox and cursor together, so a
-crash repeats a batch or none of it. Nothing here opens, commits, sleeps, logs or reads a clock. The
-rules are in `lifecycle`, the rows in `repository`, the texts in `alerts.notify.notice_writer`.
-
-Within a batch each event is judged at its own moment: incidents that were over by then end first,
-so a replay in large batches gives what small ones give. Escalation steps wait for people and run by
-the clock: never several at once because a batch spans their deadlines.
+Nothing here opens, commits, sleeps, logs or reads a clock. Within a batch each event is judged at
+its own moment, after incidents that were over by then, so a replay in large batches gives what
+small ones give. Escalation steps wait for people and run by the clock, never several at once.
 
 Methods that take the id of an incident raise `UnknownIncidentError` if there is none.
 """
@@ -82,9 +78,8 @@ class AlertRecord:
 class AlertEngine:
     """Joins detector events, answers of people and time into incidents.
 
-    Events of unregistered sensors are stored and never alerted on. With `replay`, unregistered
-    sensors get a room of their own, nothing is late, no notice is written, and an alert counts as
-    delivered at its decision.
+    Events of unregistered sensors are stored and never alerted on. With `replay` they get a room of
+    their own, nothing is late, no notice is written, and an alert is delivered at its decision.
     """
 
     def __init__(self, registry: Registry, policy: AlertPolicy, *, replay: bool = False) -> None:
@@ -104,10 +99,7 @@ class AlertEngine:
     def on_events(
         self, tx: sqlite3.Connection, events: Iterable[Event], now: float, step_s: float = 0.0
     ) -> list[AlertRecord]:
-        """Process events of the detector in order; return the alerts decided here.
-
-        `step_s`: seconds by which the clock was set between the readings of the events and `now`.
-        """
+        """Process events in order; the clock was set by `step_s` between them and `now`."""
         records: list[AlertRecord] = []
         for event in events:
             time = float(event.time) + step_s
@@ -141,8 +133,7 @@ class AlertEngine:
     ) -> Incident:
         """Record that a person responds: paging stops, and those who were paged learn who responds.
 
-        A second acknowledgement, or one after the end, is recorded and changes nothing else. One
-        without a later answer expires (`alerts.timings`).
+        Without a later answer it expires (`alerts.timings`).
         """
         return self._record(tx, incident_id, inputs.Acknowledged(by, now, channel), now)
 
@@ -233,10 +224,7 @@ class AlertEngine:
         *,
         case_number: str = "",
     ) -> Incident:
-        """Record the action taken, replacing an earlier one; the history keeps both.
-
-        Raises `FeedbackError` without a verdict, or for a case number that could be free text.
-        """
+        """Record the action taken; raises `FeedbackError` without a verdict, or for free text."""
         return self._record(tx, incident_id, inputs.Followed(by, action, now, case_number), now)
 
     def delivered(self, tx: sqlite3.Connection, row: OutboxRow, now: float) -> None:
@@ -342,7 +330,6 @@ class AlertEngine:
         return room
 
     def _with_device(self, event: Event) -> Event:
-        """Name the model of a device whose own alarm an event is."""
         sensor = self.registry.sensors.get(event.sensor)
         name = sensor.model or sensor.decoder if sensor else ""
         if not name or not is_device_alarm(event.model_version):
@@ -366,7 +353,6 @@ class AlertEngine:
             room is not None
             and event.kind in self.policy.pages
             and not event.explained_by
-            and event.confidence >= self.policy.min_confidence
             and event.phase is not EventPhase.WITHDRAWN
         ):
             incident = repository.open_incident(tx, event.kind, room.id)
@@ -424,7 +410,6 @@ class AlertEngine:
         return inputs.Detected(event, at, new, mute)
 
     def _late(self, event: Event, room: Room, at: float) -> Mute:
-        """Return what keeps a detection that arrived late from paging."""
         zone = room.zone or self.policy.zone
         why = f"at {clock_text(event.alerted, zone)}, received {clock_text(at, zone)}"
         return Mute(at + _LATE_LOOK_S, LATE, why)

@@ -14,6 +14,8 @@
     +-- SilenceError              permanent: no such silence, or it is not allowed
     +-- ConfigFileError           permanent: the configuration file cannot be changed now
         +-- ConfigFaultsError     permanent: the change would leave faults
+    +-- ProviderError             transient: the sign-in provider does not answer as it should
+        +-- NotVouchedForError    permanent: it does not vouch for this person, or not credibly
     +-- NotifyError
         +-- PermanentNotifyError  the same notice to the same target fails again
         +-- TransientNotifyError  the same notice may succeed after `retry_after_s`
@@ -28,6 +30,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from language.messages import Message
 
 
 class NotifyReason(StrEnum):
@@ -111,6 +115,18 @@ class ConfigFaultsError(ConfigFileError):
     def __init__(self, faults: Sequence[EntryFault]) -> None:
         super().__init__("\n".join(f"{f.place}: {f.value}: {f.allowed}" for f in faults))
         self.faults = faults
+
+
+class ProviderError(AlertError):
+    """The sign-in provider does not answer as it should; `message` is for people."""
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(str(message))
+        self.message = message
+
+
+class NotVouchedForError(ProviderError):
+    """The provider does not vouch for a person, or we must not believe what came."""
 
 
 class NotifyError(AlertError):

@@ -1,7 +1,6 @@
 """Runs the steps of an escalation: notify the next ring, remind, reopen or end.
 
-Who responded in a room a short while ago is a ring of their own before all others, with twice the
-time to respond.
+Who responded in a room a short while ago is the first ring, with twice the time to respond.
 """
 
 from __future__ import annotations
@@ -50,10 +49,7 @@ class Escalator:
         without: str = "",
         note: Message = NOTHING,
     ) -> None:
-        """Store the chain, or repeat a stored one, and notify its first ring.
-
-        A chain that is repeated leaves out the person `without`, unless nobody else is in it.
-        """
+        """Store the chain, or repeat it without the person `without`, and notify its first ring."""
         rings, responder = escalation.chain(tx, incident.id), None
         if not rings:
             rings = self._policy.rings(labels_of(incident, self._registry), now)
@@ -97,10 +93,7 @@ class Escalator:
         now: float,
         note: Message = NOTHING,
     ) -> None:
-        """Run a step that is due; later ones keep their distance to it.
-
-        `note` precedes the evidence in the notices, by default that nobody has responded.
-        """
+        """Run a step that is due, with `note` in the notices; later ones keep their distance."""
         escalation.shift(tx, incident.id, now - due.due_at)
         match due.action:
             case Action.NOTIFY:
@@ -139,10 +132,7 @@ class Escalator:
     def decline(
         self, tx: sqlite3.Connection, incident: Incident, by: str, now: float, *, responded: bool
     ) -> None:
-        """Ask the next people now, because `by` cannot go.
-
-        If they had `responded`, the chain starts again without them.
-        """
+        """Ask the next people, because `by` cannot go; if they had `responded`, start again."""
         note = later("%(name)s cannot go.", name=self._policy.name_of(by))
         following = escalation.next_of(tx, incident.id)
         if responded:

@@ -19,9 +19,8 @@ from language.messages import ENGLISH
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from alerts.duty.recurring_silence import RecurringSilence
     from alerts.duty.roster import Ring
-    from alerts.duty.shifts import QuietHours
+    from alerts.duty.shifts import QuietHours, RecurringSilence
     from alerts.secrets import Secret
     from storage.registry import Registry
 
@@ -42,7 +41,6 @@ BUILT_IN_ROUTES: Final = Route(
     STAFF,
     routes=(Route(FACILITIES, (Matcher("kind", MatchOp.REGEX, "|".join(_FACILITIES_KINDS)),)),),
 )
-"""Routes unless a school configures its own."""
 
 BUILT_IN_INHIBITIONS: Final = (
     InhibitRule(
@@ -56,11 +54,10 @@ BUILT_IN_INHIBITIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class StaffMember:
-    """An adult who may be notified.
+    """An adult who may be notified; in `quiet` hours only of critical incidents.
 
     A receiver named as the role has everyone of it. `targets` are the addresses of their channels,
-    one URL each, in the order in which they are tried. In `quiet` hours they are notified only of
-    critical incidents.
+    one URL each, in the order in which they are tried.
     """
 
     id: str
@@ -70,6 +67,8 @@ class StaffMember:
     quiet: tuple[QuietHours, ...] = ()
     language: str = ""
     """Language in which they read; empty for the school's."""
+    email: str = ""
+    """Address by which a sign-in provider knows them; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +94,6 @@ class AlertPolicy:
     roster: Roster | None = None
     """None notifies everyone of a role, by `BUILT_IN_ROUTES`."""
     pages: frozenset[EventKind] = PAGED
-    min_confidence: float = 0.5
-    """Below it a detection opens no incident, until an update raises it."""
     quiet_s: float = 120.0
     """Seconds without an active detection after which an incident resolves."""
     silent_s: float = 1800.0
@@ -134,10 +131,7 @@ class AlertPolicy:
         return roster.candidates(labels, datetime.fromtimestamp(at, UTC))
 
     def sites_of(self, person: str) -> frozenset[str] | None:
-        """Return the names of the sites that a person sees and is notified of; None for all.
-
-        Where people are of some sites, those who have left are of none.
-        """
+        """Return the sites that a person sees and is notified of; None for all."""
         sites = {} if self.roster is None else self.roster.sites
         if person in sites:
             return sites[person]
@@ -174,8 +168,6 @@ class AlertPolicy:
 
 
 def _tamper_mutes(rule: InhibitRule) -> bool:
-    """Whether covering a sensor could keep its room quiet."""
-
     def may(matchers: tuple[Matcher, ...], kind: EventKind) -> bool:
         return all_match((m for m in matchers if m.name == "kind"), {"kind": kind.value})
 

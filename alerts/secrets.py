@@ -1,7 +1,6 @@
 """Values that must not show: tokens, and addresses of people's phones.
 
-A `Secret` is masked in `repr`, `str` and `format` and cannot be pickled. Only `reveal()` returns
-the value, so a search for that word finds every use.
+A `Secret` is masked and cannot be pickled; a search for `reveal` finds every use.
 """
 
 from __future__ import annotations
@@ -71,10 +70,7 @@ class Secret:
 
 
 def load_secret(what: str, *, file: Path | str | None = None, env: str | None = None) -> Secret:
-    """Read a secret from a file or an environment variable.
-
-    Raises SecretError, which names the setting `what` and the place, never the value.
-    """
+    """Read a secret from a file or the environment; SecretError names `what`, never the value."""
     if bool(file) == bool(env):
         raise SecretError(f"{what}: give either its file or its environment variable")
     if env:
@@ -87,7 +83,8 @@ def load_secret(what: str, *, file: Path | str | None = None, env: str | None = 
         with path.open("rb") as handle:
             text = handle.read(_MAX_FILE_BYTES).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SecretError(f"{what}: cannot read {path}: {error}") from error
+        why = getattr(error, "strerror", None) or "is not text"
+        raise SecretError(f"{what}: cannot read {path}: {why}") from error
     if not text:
         raise SecretError(f"{what}: {path} is empty")
     return Secret(text)

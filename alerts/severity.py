@@ -1,8 +1,4 @@
-"""How severe an incident is: from its kind, confidence, duration and repetitions.
-
-Severity decides how loud a notice is, how long escalation waits, whether quiet hours and the notice
-budget let it through, and whether it breaks a cooldown.
-"""
+"""How severe an incident is: from its kind, confidence, duration and repetitions."""
 
 from __future__ import annotations
 

@@ -32,10 +32,7 @@ def marked(
 
 
 def staged(tx: sqlite3.Connection, sensor: str, room: str, at: float, who: str, day: str) -> str:
-    """Record a test that the detector did not see as a resolved incident; return its id.
-
-    `day` is the local date for the id, such as ``20260907``.
-    """
+    """Record a test that the detector did not see as a resolved incident; return its id."""
     incident = Incident(
         id=f"{day}-{repository.next_number(tx, day):03d}",
         kind=EventKind.VAPE,

@@ -1,15 +1,10 @@
 """How long from a detector event to a notice in a provider's hands, with many open incidents.
 
-A state database on disk, the engine, the pump, apprise, and a JSON receiver on loopback. Each
-alert is one transaction (as the consumer commits it); the clock runs from before that
-transaction until the receiver has the request. Each notice has its person's own answer link, as in
-the service.
-
-With ``--pictures`` each alert carries its evidence picture, drawn from an embedded time series
-that holds half an hour of the sensor at 1 Hz and gets the deciding reading after the alert is
-committed; alerts then come four a second instead of twenty.
-
 Run: ``python benchmarks/alert_latency.py [open_incidents] [alerts] [--pictures]``.
+
+A state database on disk, the engine, the pump, apprise, and a JSON receiver on loopback. The clock
+runs from before the transaction of an alert until the receiver has the request. With ``--pictures``
+each alert carries its evidence picture, drawn from an embedded time series.
 """
 
 from __future__ import annotations
@@ -22,6 +17,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alerts.access import schema as access
 from alerts.engine import AlertEngine
@@ -38,6 +34,10 @@ from storage import sqlite
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries.sqlite import SqliteSeries
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import AsyncIterator, Callable, Sequence
 
 
 def an_event(sensor: str, now: float) -> Event:
@@ -57,91 +57,129 @@ def an_event(sensor: str, now: float) -> Event:
     )
 
 
-async def measure(  # noqa: PLR0915 - one story from start to end
-    open_incidents: int, alerts: int, folder: Path, *, pictures: bool
-) -> None:
-    """Run and print."""
-    arrived: dict[str, float] = {}
-    pictured: set[str] = set()
+class Provider:
+    """Answers requests on loopback as configured, and records when each arrived."""
 
-    async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+    def __init__(self, manner: str = "works") -> None:
+        self.manner = manner
+        self.came: dict[str, float] = {}
+        self.pictured: set[str] = set()
+        self._server: asyncio.Server | None = None
+        self.url = Secret("not open yet")
+
+    async def open(self) -> None:
+        """Listen on a free port; one that refuses connections listens no more."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = Secret(f"json://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/")
+        if self.manner == "refuses the connection":
+            self._server.close()
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._server is not None:
+            self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+            await self._answer(reader, writer)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        length = int(asked.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
         body = json.loads(await reader.readexactly(length))
-        arrived[body["incident"]] = time.perf_counter()
+        self.came.setdefault(body["incident"], time.perf_counter())
         if body["attachments"]:
-            pictured.add(body["incident"])
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+            self.pictured.add(body["incident"])
+        if self.manner == "hangs":
+            await asyncio.sleep(60)
+        elif self.manner == "drips a byte a second":
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+            for _ in range(60):
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(1)
+        code = self.manner.removeprefix("answers ") if "answers" in self.manner else "200"
+        head = f"HTTP/1.1 {code} X\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + b"{}")
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(receive, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    total = open_incidents + alerts
+
+@contextlib.asynccontextmanager
+async def alerting(
+    folder: Path,
+    staff: Sequence[StaffMember],
+    rooms: int,
+    make_pictures: Callable[[Path, Registry], NoticePictures | None] = lambda *_: None,
+) -> AsyncIterator[tuple[sqlite3.Connection, AlertEngine, asyncio.Event]]:
+    """Run engine and pump on a state database in `folder`; yields it, and what wakes the pump."""
     registry = Registry.of(
-        (Room(f"r{n}", f"Room {n}", "1", "Main", "School") for n in range(total)),
-        (Sensor(f"s{n}", f"r{n}") for n in range(total)),
+        (Room(f"r{n}", f"Room {n}", "1", "Main", "School") for n in range(rooms)),
+        (Sensor(f"s{n}", f"r{n}") for n in range(rooms)),
     )
-    target = (Secret(f"json://127.0.0.1:{port}/"),)
     unthrottled = EscalationTimings(notices_per_hour=1000, storm_rooms=999)  # every alert by itself
-    policy = AlertPolicy(
-        staff=(StaffMember("a", "A", targets=target),),
-        timings=unthrottled,
-        page_url="https://page.example",
-    )
-    engine = AlertEngine(registry, policy)
-    database = folder / "state.db"
+    page = "https://page.example"
+    policy = AlertPolicy(staff=tuple(staff), timings=unthrottled, page_url=page)
+    engine, database = AlertEngine(registry, policy), folder / "state.db"
     db = sqlite.connect(database)
     sqlite.migrate(db, schema.COMPONENT, schema.SCRIPTS)
     sqlite.migrate(db, access.COMPONENT, access.SCRIPTS)
-    now = time.time()
-    with sqlite.transaction(db) as tx:
-        engine.on_events(tx, [an_event(f"s{n}", now) for n in range(open_incidents)], now)
-        tx.execute("UPDATE outbox SET status = 'cancelled'")
-    wake = asyncio.Event()
-    notifier = AppriseNotifier(NotifySettings(allow_private=True))
-    series = SqliteSeries(folder / "series.db")
-    series.open()
-    source = None
-    if pictures:
-        source = NoticePictures(IncidentPictures(database, registry, series, "UTC"))
-        source.open()
-        history = [
-            Reading(f"s{n}", now - k, now, {"pm25": 4.0, "voc_index": 100.0, "rh": 41.0})
-            for n in range(open_incidents, total)
-            for k in range(1, 1801)
-        ]
-        series.write(history, 0)
+    wake, notifier = asyncio.Event(), AppriseNotifier(NotifySettings(allow_private=True))
+    source = make_pictures(database, registry)
     pump = OutboxPump(database, engine, notifier, wake, pictures=source, personal=with_answer_link)
     task = asyncio.create_task(pump.run(), name="pump")
-    await asyncio.sleep(1.0 if pictures else 0.2)
+    yield db, engine, wake
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    db.close()
+
+
+async def until(met: Callable[[], bool]) -> None:
+    """Wait for a minute at most until something is so."""
+    async with asyncio.timeout(60):
+        while not met():  # noqa: ASYNC110 - a benchmark may poll
+            await asyncio.sleep(0.05)
+
+
+async def measure(open_incidents: int, alerts: int, folder: Path, *, pictures: bool) -> None:
+    """Run and print."""
+    provider, total = Provider(), open_incidents + alerts
+    await provider.open()
     started: dict[str, float] = {}
     decided = []
-    for n in range(open_incidents, total):
-        begun = time.perf_counter()
-        with sqlite.transaction(db) as tx:
-            (record,) = engine.on_events(tx, [an_event(f"s{n}", time.time())], time.time())
-        decided.append(time.perf_counter() - begun)
-        started[record.incident] = begun
-        wake.set()
-        if pictures:
-            decisive = Reading(f"s{n}", record.alerted, record.alerted, {"pm25": 180.0})
-            await asyncio.to_thread(series.write, [decisive], 0)
-        await asyncio.sleep(0.25 if pictures else 0.05)
-    async with asyncio.timeout(30):
-        while len(arrived) < alerts:  # noqa: ASYNC110 - a benchmark may poll
-            await asyncio.sleep(0.05)
-    pump.stop()
-    await task
-    server.close()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(1):
-            await server.wait_closed()
-    db.close()
-    if source is not None:
-        source.close()
-    series.close()
-    took = sorted(arrived[i] - started[i] for i in started)
+    with SqliteSeries(folder / "series.db") as series, contextlib.ExitStack() as stack:
+
+        def drawn(database: Path, registry: Registry) -> NoticePictures:
+            source = NoticePictures(IncidentPictures(database, registry, series, "UTC"))
+            source.open()
+            stack.callback(source.close)
+            return source
+
+        staff = [StaffMember("a", "A", targets=(provider.url,))]
+        make_pictures = (drawn,) if pictures else ()
+        async with alerting(folder, staff, total, *make_pictures) as (db, engine, wake):
+            now = time.time()
+            with sqlite.transaction(db) as tx:
+                engine.on_events(tx, [an_event(f"s{n}", now) for n in range(open_incidents)], now)
+                tx.execute("UPDATE outbox SET status = 'cancelled'")
+            for n in range(open_incidents, total) if pictures else ():
+                values = {"pm25": 4.0, "voc_index": 100.0, "rh": 41.0}
+                series.write([Reading(f"s{n}", now - k, now, values) for k in range(1, 1801)], 0)
+            await asyncio.sleep(1.0 if pictures else 0.2)
+            for n in range(open_incidents, total):
+                begun = time.perf_counter()
+                with sqlite.transaction(db) as tx:
+                    (record,) = engine.on_events(tx, [an_event(f"s{n}", time.time())], time.time())
+                decided.append(time.perf_counter() - begun)
+                started[record.incident] = begun
+                wake.set()
+                if pictures:
+                    decisive = Reading(f"s{n}", record.alerted, record.alerted, {"pm25": 180.0})
+                    await asyncio.to_thread(series.write, [decisive], 0)
+                await asyncio.sleep(0.25 if pictures else 0.05)
+            await until(lambda: len(provider.came) >= alerts)
+    provider.close()
+    took = sorted(provider.came[i] - started[i] for i in started)
     cut = statistics.quantiles(took, n=100)
     print(f"{open_incidents} open incidents, {alerts} alerts one by one, on disk")
     print(f"decision committed: median {1000 * statistics.median(decided):.1f} ms")
@@ -150,7 +188,7 @@ async def measure(  # noqa: PLR0915 - one story from start to end
         f" p99 {1000 * cut[98]:.1f} ms, max {1000 * took[-1]:.1f} ms"
     )
     if pictures:
-        print(f"with picture: {len(pictured)} of {alerts}")
+        print(f"with picture: {len(provider.pictured)} of {alerts}")
 
 
 if __name__ == "__main__":

@@ -1,27 +1,22 @@
 """Print how fast the detector steps, over the number of sensors.
 
-Usage: python benchmarks/detector_speed.py
-
-Two hours of a simulated school (ordinary days, 1 Hz, mixed models) are prepared as arrays and
-repeated over as many sensors as asked for, each shifted in time of day so that they are not busy
-together. One call of `step` takes one reading of every sensor, in order of sensors or, where the
-table says so, in another order at each call; the first line is one call a reading, over all rooms.
-Time is that of this process on its core. A machine with other work slows it all the same, so the
-tenth of the calls that were fastest is shown beside the mean; and the share of the sensors that
-were in an episode, whose readings are judged and so cost more.
+Two hours of a simulated school at 1 Hz are repeated over as many sensors as asked for, each shifted
+in time of day. One call of `step` takes one reading of every sensor; the first line is one call a
+reading. The tenth of the calls that were fastest is shown beside the mean, as other work slows a
+machine; and the share of the sensors that were in an episode, whose readings cost more.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sys
 import time
 from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import load_rig as rig
 import numpy as np
 
 from detection.alert_thresholds import AlertThresholds
@@ -29,8 +24,6 @@ from detection.baselines import WIDTH
 from detection.batch import ReadingBatch
 from detection.detector import Detector
 from detection.episodes import EPISODE
-from sensor_sim.school import random_school
-from sensor_sim.simulate import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,23 +33,6 @@ SECONDS = 7200
 WIDTHS = (10, 100, 1_000, 10_000, 100_000)
 WARM_S = 90
 BUDGET_S = 15.0
-
-
-def prepared() -> np.ndarray:
-    """Values of every room each second, shape (SECONDS, ROOMS, columns)."""
-    school = random_school(80_001, ROOMS, intervals=(1,))
-    start = 1_757_203_200.0 + 10 * 3600
-    rows = {device.id: k for k, device in enumerate(school.devices)}
-    table: np.ndarray | None = None
-    for chunk in simulate(school, seed=80_001, start=start, duration_s=float(SECONDS)):
-        for trace in chunk.traces:
-            if table is None:
-                table = np.full((SECONDS, ROOMS, trace.values.shape[1]), np.nan)
-            second = np.floor(trace.sent - start).astype(int)
-            kept = (second >= 0) & (second < SECONDS)
-            table[second[kept], rows[trace.sensor]] = trace.values[kept]
-    assert table is not None
-    return table
 
 
 class Stream:
@@ -105,16 +81,14 @@ def show(label: str, stream: Stream, calls: Callable[[int], Iterable[np.ndarray]
 
 def main() -> int:
     """Print the table."""
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()},"
-        f" numpy {np.__version__}, one core used"
-    )
+    rig.print_machine()
+    print(f"numpy {np.__version__}, one core used")
     levels = AlertThresholds(0.0)
     levels.add()
     state = 8 * WIDTH + EPISODE.itemsize
     state += sum(array.nbytes for array in levels.arrays().values())
     print(f"state of a sensor: {state} bytes")
-    table = prepared()
+    table = rig.simulated_rooms(ROOMS, SECONDS)
     rng = np.random.default_rng(1)
     print(
         f"{'readings a call':>18} {'readings/s':>12} {'µs a reading':>13}"

@@ -9,13 +9,13 @@ Exits 1 if the server needs more than 2 % of a core for the largest fleet.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import load_rig as rig
 import psutil
 
 from storage.reading import Reading
@@ -66,10 +66,8 @@ def share_of_a_core(sensors: int, interval_s: float) -> float:
 
 def main() -> int:
     """Run the benchmark; 1 if averages cost too much."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--sensors", type=int, nargs="+", default=[250, 500, 1000])
-    parser.add_argument("--interval", type=float, default=10.0, help="seconds between readings")
-    options = parser.parse_args()
+    interval = (10.0, "seconds between readings")
+    options = rig.options(__doc__, sensors=[250, 500, 1000], interval=interval)
     print(f"readings each {options.interval:.0f} s, load {os.getloadavg()[0]:.1f}")
     shares = [share_of_a_core(sensors, options.interval) for sensors in options.sensors]
     return int(max(shares) > _MOST)

@@ -1,15 +1,12 @@
-"""What the benchmarks of the whole service start and watch: broker, service, publisher, ledger.
-
-Run as a program it is the publisher: ``python load_rig.py PORT RATE SECONDS SENSORS``.
-"""
+"""What the benchmarks of the whole service start and watch: broker, service, publisher, ledger."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import itertools
-import json
 import os
+import platform
 import selectors
 import shutil
 import signal
@@ -19,13 +16,15 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+import numpy as np
 
+from detection.quantities import COLUMNS
 from storage import state
 from storage.journal import Journal
 from storage.reading import Reading
@@ -33,7 +32,13 @@ from storage.sqlite import connect, migrate
 from storage.timeseries.sqlite import SqliteSeries
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import date
+    from multiprocessing.pool import AsyncResult
+
+    Messages = Iterable[tuple[float, bytes, Callable[[], bytes]]]
+    """When each is due, seconds from the start, in order; topic; what makes the payload then."""
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME, PASSWORD = "plumewatch", "bench"
@@ -42,7 +47,39 @@ FILL = "fill"
 _WINDOW = 2000
 _SILENCE_S = 30.0
 _BUILDINGS = 64
-"""Buildings over which shards divide the sensors: so many that each has a like share."""
+"""Of the sensors: shards have a like share each, and few alerts at a time are of one building."""
+
+
+def options(about: str | None, **known: Any) -> argparse.Namespace:
+    """Parse the command line: an option for each name, of the type of its default.
+
+    A list takes several values, False is a switch; a pair is a default and a help text.
+    """
+    parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
+    for name, given in known.items():
+        default, text = given if isinstance(given, tuple) else (given, None)
+        flag = f"--{name.replace('_', '-')}"
+        if default is False:
+            parser.add_argument(flag, action="store_true", help=text)
+            continue
+        of = default[0] if isinstance(default, list) else default
+        more = {"nargs": "+"} if isinstance(default, list) else {}
+        parser.add_argument(flag, type=type(of), default=default, help=text, **more)
+    return parser.parse_args()
+
+
+def print_machine() -> None:
+    """Print what figures depend on."""
+    load = f"load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {load}")
+
+
+def verdict(broken: Sequence[str]) -> int:
+    """Print which promises are broken; return the exit code."""
+    print("everything acknowledged is stored exactly once" if not broken else "BROKEN:")
+    for line in broken:
+        print(f"  {line}")
+    return 1 if broken else 0
 
 
 def sensor_name(number: int) -> str:
@@ -78,32 +115,15 @@ def login(port: int) -> socket.socket:
     return link
 
 
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """What a broker acknowledged to a publisher.
+class Ledger(NamedTuple):
+    """Messages that a broker acknowledged, in the order of sending, and in how many seconds."""
 
-    Attributes
-    ----------
-    sent, acknowledged : int
-        Messages; the broker acknowledges in the order of sending.
-    seconds : float
-        From the first message to the last acknowledgement.
-    """
-
-    sent: int
     acknowledged: int
     seconds: float
 
 
-def offer(port: int, messages: Iterable[tuple[float, bytes, Callable[[], bytes]]]) -> Ledger:
-    """Publish at QoS 1 and wait for all acknowledgements.
-
-    Parameters
-    ----------
-    port : int
-    messages : iterable of (float, bytes, callable)
-        When it is due, seconds from the start, in order; topic; what makes the payload then.
-    """
+def offer(port: int, messages: Messages) -> Ledger:
+    """Publish at QoS 1 and wait for all acknowledgements."""
     link = login(port)
     link.settimeout(0)
     selector = selectors.DefaultSelector()
@@ -138,12 +158,10 @@ def offer(port: int, messages: Iterable[tuple[float, bytes, Callable[[], bytes]]
             break
     took = time.monotonic() - began
     link.close()
-    return Ledger(sent, acknowledged, took)
+    return Ledger(acknowledged, took)
 
 
-def steady(
-    rate: float, seconds: float, sensors: int
-) -> Iterator[tuple[float, bytes, Callable[[], bytes]]]:
+def steady(rate: float, seconds: float, sensors: int) -> Messages:
     """Yield readings at a fixed rate, the sensors in turn."""
     topics = [f"plumewatch/v1/{sensor_name(k)}/reading".encode() for k in range(sensors)]
     for number in range(int(rate * seconds)):
@@ -155,36 +173,17 @@ def _now_payload(seq: int, which: int) -> bytes:
     return payload(seq, time.time() + which * 1e-6)
 
 
+def _offer_made(port: int, make: Callable[..., Messages], arguments: tuple[float, ...]) -> Ledger:
+    return offer(port, make(*arguments))
+
+
 @contextlib.contextmanager
-def publisher(port: int, rate: float, seconds: float, sensors: int) -> Iterator[Publisher]:
-    """Offer readings at a fixed rate from a process of its own."""
-    arguments = [str(port), str(rate), str(seconds), str(sensors)]
-    process = subprocess.Popen(
-        [sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
-    try:
-        yield Publisher(process)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait(10)
-
-
-class Publisher:
-    """A publisher's process."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    @property
-    def running(self) -> bool:
-        """Whether it still publishes."""
-        return self._process.poll() is None
-
-    def ledger(self) -> Ledger:
-        """Wait for its end and return what was acknowledged."""
-        said, _ = self._process.communicate()
-        return Ledger(**json.loads(said))
+def publisher(
+    port: int, make: Callable[..., Messages], *arguments: float
+) -> Iterator[AsyncResult[Ledger]]:
+    """Offer messages, made there, from a process of its own; yields its ledger to be."""
+    with get_context("spawn").Pool(1) as pool:
+        yield pool.apply_async(_offer_made, (port, make, arguments))
 
 
 # ---- what is started and watched
@@ -233,31 +232,39 @@ def mosquitto(folder: Path) -> Iterator[tuple[int, int]]:
         process.wait(20)
 
 
-def write_config(
-    folder: Path,
-    broker_port: int,
-    sensors: int,
-    push_url: str = "",
-    buildings: int = 1,
-    *,
-    max_mb: int = 8_000,
-) -> Path:
-    """Write a configuration with `sensors` sensors, each in a room of its own."""
+def head_of_config(folder: Path, broker_port: int, max_mb: int = 8_000) -> list[str]:
+    """Return the parts of a configuration that name its broker, ports and data folder."""
     (folder / "password").write_text(PASSWORD)
-    lines = [
-        'site = "Benchmark"',
-        'timezone = "UTC"',
+    return [
         'data_dir = "data"',
         f'[broker]\nport = {broker_port}\nusername = "{NAME}"\npassword_file = "password"',
         f"[web]\nport = {free_port()}",
         f"[journal]\nmax_mb = {max_mb}",
-        "[alerts]\nallow_private_targets = true\npictures = false",
+    ]
+
+
+def write_config(
+    folder: Path,
+    broker_port: int,
+    sensors: int,
+    *,
+    push_url: str = "",
+    max_mb: int = 8_000,
+    series_url: str = "",
+) -> Path:
+    """Write a configuration with `sensors` sensors, each in a room of its own."""
+    lines = [
+        'site = "Benchmark"\ntimezone = "UTC"',
+        *head_of_config(folder, broker_port, max_mb),
+        "[alerts]\nallow_private_targets = true\npictures = false\nnotices_per_hour = 1000",
     ]
     lines += [
-        f'[[room]]\nid = "r{k}"\nname = "Room {k}"\nbuilding = "North {k % buildings}"'
+        f'[[room]]\nid = "r{k}"\nname = "Room {k}"\nbuilding = "North {k % _BUILDINGS}"'
         for k in range(sensors)
     ]
     lines += [f'[[sensor]]\nid = "{sensor_name(k)}"\nroom = "r{k}"' for k in range(sensors)]
+    if series_url:
+        lines.append(f'[timeseries]\nurl = "{series_url}"\ndatabase = "bench"')
     if push_url:
         (folder / "push-url").write_text(push_url)
         target = '{ url_file = "push-url" }'
@@ -280,37 +287,23 @@ def start_service(config: Path, profile: str = "", *more: str) -> subprocess.Pop
 
 
 @contextlib.contextmanager
-def service(
-    folder: Path, broker_port: int, sensors: int, profile: str = "", push_url: str = ""
-) -> Iterator[int]:
-    """`plumewatch run` with `sensors` sensors, connected; yields its process id."""
-    config = write_config(folder, broker_port, sensors, push_url)
-    with _connected(config, [start_service(config, profile)]) as (pid,):
-        yield pid
-
-
-@contextlib.contextmanager
-def services(
-    folder: Path,
-    broker_port: int,
-    sensors: int,
-    shards: int,
-    profile: str = "",
-    *,
-    max_mb: int = 8_000,
-) -> Iterator[list[int]]:
+def services(config: Path, shards: int = 1, profile: str = "") -> Iterator[list[int]]:
     """`plumewatch run` or, with several shards, one with ``--shard`` for each; yields their ids."""
-    config = write_config(folder, broker_port, sensors, buildings=_BUILDINGS, max_mb=max_mb)
     parts = [["--shard", f"{k}/{shards}"] for k in range(shards)] if shards > 1 else [[]]
-    with _connected(config, [start_service(config, profile, *part) for part in parts]) as pids:
+    with connected(config, [start_service(config, profile, *part) for part in parts]) as pids:
         yield pids
 
 
 @contextlib.contextmanager
-def _connected(config: Path, started: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
+def connected(
+    config: Path, started: Sequence[subprocess.Popen[bytes]], within_s: float = 60
+) -> Iterator[list[int]]:
+    """Services once they are connected to the broker; yields their ids, and stops them."""
     log = config.parent / "service.log"
     try:
-        wait_for(lambda: log.read_bytes().count(b"connected to") >= len(started), "the service", 60)
+        wait_for(
+            lambda: log.read_bytes().count(b"connected to") >= len(started), "the service", within_s
+        )
         yield [process.pid for process in started]
     finally:
         for process in started:
@@ -357,8 +350,61 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+def timed(command: Sequence[str]) -> tuple[float, float, float]:
+    """Run a command: seconds, CPU seconds, peak MB."""
+    started = time.monotonic()
+    child = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+    words = child.stderr.read().decode() if child.stderr else ""
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0, words
+    took = time.monotonic() - started
+    return took, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def time_report(
+    folder: Path, name: str, kind: str, first: date, last: date, site: str = ""
+) -> tuple[float, float, float, Path]:
+    """Make a report as a user would: seconds, CPU seconds, peak MB, and its file."""
+    out = folder / f"{name}.{kind}"
+    command = [sys.executable, "-m", "plumewatch", "report", name, "--format", kind, "--force"]
+    command += ["--from", str(first), "--to", str(last), "--out", str(out)]
+    command += ["--config", str(folder / "plumewatch.toml"), *(["--site", site] if site else [])]
+    return (*timed(command), out)
+
+
+def write_health(db: sqlite3.Connection, sensor: str, records: int, start: int) -> None:
+    """Write the state of a sensor every five minutes from `start` on."""
+    db.execute(_HEALTH, (sensor, records, start))
+
+
+_HEALTH = """
+INSERT INTO sensor_health (sensor, time, period_s, online, online_s, interval_s, expected, received,
+    missing, duplicates, late, clock_faults, faulty, unjudged, last_seen, faults, tamper, state)
+WITH RECURSIVE k (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM k WHERE i + 1 < ?2)
+SELECT ?1, (?3 + 300 * i) * 1000000000, 300.0, 1.0, 300.0, 5.0, 60.0, 60.0 - (i % 50 = 0),
+    i % 50 = 0, 0.0, 0.0, 0.0, 0.0, 0.0, ?3 + 300.0 * i, 0.0, 0.0, 'alive' FROM k
+"""
+
+
+def simulated_rooms(rooms: int, seconds: int) -> np.ndarray:
+    """Values of simulated rooms at 1 Hz each second, shape (seconds, rooms, columns)."""
+    from sensor_sim.school import random_school  # noqa: PLC0415 - not for every publisher
+    from sensor_sim.simulate import simulate  # noqa: PLC0415
+
+    start = 1_757_203_200.0 + 10 * 3600
+    school = random_school(80_001, rooms, intervals=(1,))
+    rows = {device.id: k for k, device in enumerate(school.devices)}
+    found = np.full((seconds, rooms, len(COLUMNS)), np.nan)
+    for chunk in simulate(school, seed=80_001, start=start, duration_s=float(seconds)):
+        for trace in chunk.traces:
+            second = np.floor(trace.sent - start).astype(int)
+            kept = (second >= 0) & (second < seconds)
+            found[second[kept], rows[trace.sensor]] = trace.values[kept]
+    return found
+
+
+class Progress(NamedTuple):
     """How far each stage is, in readings, and when."""
 
     at: float
@@ -433,6 +479,20 @@ class Watcher:
             connection.close()
 
 
+def caught_up(data: Path, acknowledged: int, begin: int = 0, within_s: float = 120.0) -> Progress:
+    """Wait until all stages have everything; exit if they do not in time."""
+    deadline = time.monotonic() + within_s
+    with contextlib.closing(Watcher(data, begin)) as watcher:
+        while (taken := min((last := watcher.look()).detector, last.series)) < acknowledged:
+            if time.monotonic() > deadline:
+                sys.exit(
+                    f"{taken:,} of {acknowledged:,} readings taken {within_s:.0f} s after the end;"
+                    " the others wait in the broker: is the machine busy?"
+                )
+            time.sleep(0.02)
+    return last
+
+
 def stored_readings(data: Path) -> Iterator[Reading]:
     """Yield the readings of a journal, in order; of shards one after the other."""
     decode = msgspec.msgpack.Decoder(Reading).decode
@@ -446,14 +506,6 @@ def stored_readings(data: Path) -> Iterator[Reading]:
 def stored_numbers(data: Path) -> Counter[tuple[str, int | None]]:
     """Count the readings of a journal by sensor and number."""
     return Counter((r.sensor, r.seq) for r in stored_readings(data))
-
-
-def not_taken(taken: int, acknowledged: int) -> str:
-    """Say that the service did not catch up in time."""
-    return (
-        f"{taken:,} of {acknowledged:,} readings taken two minutes after the end; the others"
-        " wait in the broker: is the machine busy?"
-    )
 
 
 def conserved(data: Path, acknowledged: int, sensors: int) -> list[str]:
@@ -479,12 +531,3 @@ def conserved(data: Path, acknowledged: int, sensors: int) -> list[str]:
     if stored != len(moments):
         broken.append(f"{stored} rows in the series, {len(moments)} were acknowledged")
     return broken
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name, kind in (("port", int), ("rate", float), ("seconds", float), ("sensors", int)):
-        parser.add_argument(name, type=kind)
-    given = parser.parse_args()
-    offered = offer(given.port, steady(given.rate, given.seconds, given.sensors))
-    print(json.dumps(asdict(offered)))

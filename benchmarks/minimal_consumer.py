@@ -2,10 +2,8 @@
 
 Usage: python benchmarks/minimal_consumer.py PORT FILE
 
-Run as a program it is the consumer of a Mosquitto at that port. aiomqtt as in its
-own documentation, which acknowledges before the message is seen; JSON to line protocol; a buffer
-that is appended to a file once a second. No registry, duplicates, dead letters, fsync, detector or
-rule.
+aiomqtt as in its own documentation; JSON to line protocol, appended to a file once a second. No
+registry, duplicates, dead letters, fsync, detector or rule.
 """
 
 from __future__ import annotations

@@ -17,21 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-__all__ = ["QUIET_S", "NodeRed", "install"]
-
 VERSION = "4.1.8"
+_FLOW = rig.ROOT / "benchmarks" / "node_red_flow.json"
 HOME = rig.ROOT / ".bench" / "node-red"
 QUIET_S = 3.0
 """Without a new line for so long, all that will be written is written."""
-_RULE = """
-const known = flow.get("known") || {};
-const r = msg.payload, sensor = msg.topic.split("/")[2];
-const base = known[sensor] === undefined ? r.pm25 : known[sensor];
-known[sensor] = base + 0.01 * (r.pm25 - base);
-flow.set("known", known);
-const alarm = r.pm25 > base + 35 ? {payload: sensor + " " + r.pm25} : null;
-return [{payload: [sensor, r.seq, r.time, r.pm25, r.voc_index, r.rh].join(",")}, alarm];
-"""
 
 
 def install() -> str:
@@ -54,7 +44,8 @@ class NodeRed:
         self._folder.mkdir()
         self.file = self._folder / "readings.csv"
         self.file.touch()
-        (self._folder / "flows.json").write_text(json.dumps(self._flow(broker_port)))
+        flow = _FLOW.read_text().replace("$port", str(broker_port))
+        (self._folder / "flows.json").write_text(flow.replace("$folder", str(self._folder)))
         secrets = {"broker": {"user": rig.NAME, "password": rig.PASSWORD}}
         (self._folder / "flows_cred.json").write_text(json.dumps(secrets))
         (self._folder / "settings.js").write_text(
@@ -116,53 +107,3 @@ class NodeRed:
                 parts = line.split(",")
                 if len(parts) == 6 and line.endswith("\n"):
                     yield parts[0], int(parts[1])
-
-    def _flow(self, port: int) -> list[dict[str, object]]:
-        return [
-            {"id": "flow", "type": "tab", "label": "readings"},
-            {
-                "id": "broker",
-                "type": "mqtt-broker",
-                "broker": "127.0.0.1",
-                "port": str(port),
-                "clientid": "node-red",
-                "autoConnect": True,
-                "usetls": False,
-                "protocolVersion": "4",
-                "keepalive": "60",
-                "cleansession": False,
-            },
-            {
-                "id": "in",
-                "type": "mqtt in",
-                "z": "flow",
-                "topic": "plumewatch/v1/+/reading",
-                "qos": "1",
-                "datatype": "json",
-                "broker": "broker",
-                "inputs": 0,
-                "wires": [["rule"]],
-            },
-            {
-                "id": "rule",
-                "type": "function",
-                "z": "flow",
-                "func": _RULE,
-                "outputs": 2,
-                "wires": [["lines"], ["alarms"]],
-            },
-            *(
-                {
-                    "id": name,
-                    "type": "file",
-                    "z": "flow",
-                    "filename": str(self._folder / file),
-                    "filenameType": "str",
-                    "appendNewline": True,
-                    "overwriteFile": "false",
-                    "encoding": "none",
-                    "wires": [[]],
-                }
-                for name, file in (("lines", "readings.csv"), ("alarms", "alarms.txt"))
-            ),
-        ]

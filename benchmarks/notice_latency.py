@@ -1,52 +1,43 @@
 """From a sensor's reading to the notice in a provider's hands, with a whole school at 1 Hz.
 
-Usage: python benchmarks/notice_latency.py [--sensors 500 2000] [--seconds 240] [--puffs 120]
+Usage: python benchmarks/notice_latency.py [--sensors 500 2000] [--hz 1] [--seconds 240]
+                                           [--puffs 120]
 
-Mosquitto with `deploy/mosquitto.conf`, `plumewatch run`, a publisher for all sensors, and a JSON
-receiver on loopback, on the same cores. Ten minutes of quiet air are published first, faster than
-they were, so that baselines and windows of duplicates are full. Then every sensor reports once a
-second, and puffs go up one after the other, each in a room of its own. The clock of an alert runs
-from the publishing of the reading that decided it (its time stamp) until the receiver has the
-request. Exits 1 if p95 at 500 sensors is 500 ms or more, if the service holds 300 MB or more, if a
-room was notified twice, or if a reading that the publisher holds a PUBACK for is not stored once.
+As `ingest_rate`, with a JSON receiver on loopback. After ten minutes of quiet air, published
+faster, every sensor reports ``--hz`` times a second, and puffs go up one after the other, each in a
+room of its own. The clock of an alert runs from the publishing of the reading that decided it until
+the receiver has the request. Exits 1 if p95 at 500 sensors is 500 ms or more, if the service uses
+300 MB or more, if a room was notified twice, or if an acknowledged reading is not stored once.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import math
-import os
-import platform
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from dataclasses import asdict
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import load_rig as rig
 
 from storage.sqlite import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import argparse
 
 _QUIET_S = 590
 _QUIET_RATE = 4000.0
 _SETTLE_S = 30.0
 _GOAL_MS, _GOAL_MB = 500.0, 300.0
-
-
-# ---- the publisher's process
 
 
 def reading(seq: int, moment: float, fine: float, rng: random.Random) -> bytes:
@@ -77,10 +68,8 @@ def puff(since_s: float) -> float:
     return 180.0 * (since_s / 4 if since_s < 4 else math.exp(-(since_s - 4) / 18))
 
 
-def school(
-    sensors: int, seconds: float, puffs: int
-) -> Iterator[tuple[float, bytes, Callable[[], bytes]]]:
-    """Yield quiet air of ten minutes at `_QUIET_RATE`, then all sensors once a second."""
+def school(sensors: int, hz: float, seconds: float, puffs: int) -> rig.Messages:
+    """Yield quiet air of ten minutes at `_QUIET_RATE`, then all sensors `hz` times a second."""
     rng = random.Random(7)
     topics = [f"plumewatch/v1/{rig.sensor_name(k)}/reading".encode() for k in range(sensors)]
     filled = _QUIET_S * sensors / _QUIET_RATE
@@ -91,11 +80,11 @@ def school(
         seq, which = divmod(number, sensors)
         moment = live - _QUIET_S + seq + which / sensors
         yield number / _QUIET_RATE, topics[which], partial(reading, seq, moment, 0.0, rng)
-    for number in range(int(seconds + _SETTLE_S) * sensors):
-        second, which = divmod(number, sensors)
-        due = second + which / sensors
+    for number in range(int((seconds + _SETTLE_S) * hz) * sensors):
+        turn, which = divmod(number, sensors)
+        due = (turn + which / sensors) / hz
         fine = puff(due - onset.get(which, math.inf))
-        now = partial(_now, _QUIET_S + second, fine, rng)
+        now = partial(_now, _QUIET_S + turn, fine, rng)
         yield filled + due, topics[which], now
 
 
@@ -139,49 +128,57 @@ class Receiver:
         self._server.server_close()
 
 
-def decided(data: Path) -> dict[str, float]:
-    """Time stamp of the reading that opened each vape incident."""
+class Decided(NamedTuple):
+    """When the reading that opened an incident was published, received and decided on."""
+
+    published: float
+    received: float
+    decided: float
+
+
+def decided(data: Path) -> dict[str, Decided]:
+    """Return the times of the reading that opened each vape incident."""
     with contextlib.closing(connect(data / "state.db", read_only=True)) as found:
         rows = found.execute(
-            "SELECT incident, min(alerted) FROM alert_event WHERE kind = 'vape'"
-            " AND incident IS NOT NULL GROUP BY incident"
-        )
-        return {row[0]: row[1] for row in rows}
+            "SELECT e.incident, e.sensor, min(e.alerted), min(o.created_at) FROM alert_event e"
+            " LEFT JOIN outbox o ON o.incident = e.incident"
+            " WHERE e.kind = 'vape' AND e.incident IS NOT NULL GROUP BY e.incident"
+        ).fetchall()
+    opening = {(sensor, time): incident for incident, sensor, time, _ in rows}
+    received = {
+        incident: reading.received
+        for reading in rig.stored_readings(data)
+        if (incident := opening.get((reading.sensor, reading.time)))
+    }
+    return {i: Decided(time, received.get(i, time), at or time) for i, _, time, at in rows}
 
 
 def measure(sensors: int, options: argparse.Namespace, folder: Path) -> list[str]:
     """Run one school and report; return what is broken."""
     receiver = Receiver()
-    with (
-        rig.mosquitto(folder) as (port, _),
-        rig.service(folder, port, sensors, push_url=receiver.url) as pid,
-    ):
-        arguments = ["--publish", str(port), "--sensors", str(sensors)]
-        arguments += ["--seconds", str(options.seconds), "--puffs", str(options.puffs)]
-        command = [sys.executable, __file__, *arguments]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=rig.ROOT)
-        time.sleep(_QUIET_S * sensors / _QUIET_RATE)
-        used, began = rig.cpu_s(pid), time.monotonic()
-        output, _ = process.communicate()
-        used = (rig.cpu_s(pid) - used) / (time.monotonic() - began)
-        ledger = rig.Ledger(**json.loads(output))
-        watcher = rig.Watcher(folder / "data")
-        end = watcher.look()
-        behind = ledger.acknowledged - min(end.journal, end.detector)
-        deadline = time.monotonic() + 120
-        while min((last := watcher.look()).detector, last.series) < ledger.acknowledged:
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.05)
-        watcher.close()
-        memory = rig.memory_mb(pid)
-        time.sleep(1.0)
-    if (taken := min(last.detector, last.series)) < ledger.acknowledged:
-        return [rig.not_taken(taken, ledger.acknowledged)]
-    broken = rig.conserved(folder / "data", ledger.acknowledged, sensors)
+    with rig.mosquitto(folder) as (port, _):
+        config = rig.write_config(folder, port, sensors, push_url=receiver.url)
+        with (
+            rig.services(config) as (pid,),
+            rig.publisher(
+                *(port, school, sensors, options.hz, options.seconds, options.puffs)
+            ) as publisher,
+        ):
+            time.sleep(_QUIET_S * sensors / _QUIET_RATE)
+            used, began = rig.cpu_s(pid), time.monotonic()
+            acknowledged = publisher.get().acknowledged
+            used = (rig.cpu_s(pid) - used) / (time.monotonic() - began)
+            with contextlib.closing(rig.Watcher(folder / "data")) as watcher:
+                end = watcher.look()
+            rig.caught_up(folder / "data", acknowledged)
+            memory = rig.memory_mb(pid)
+            time.sleep(1.0)
+    behind = acknowledged - min(end.journal, end.detector)
+    broken = rig.conserved(folder / "data", acknowledged, sensors)
     opened = decided(folder / "data")
     receiver.close()
-    took = sorted((receiver.arrived[i] - opened[i]) * 1000 for i in opened if i in receiver.arrived)
+    notified = [(receiver.arrived[i], at) for i, at in opened.items() if i in receiver.arrived]
+    took = sorted((arrived - at.published) * 1000 for arrived, at in notified)
     if missing := opened.keys() - receiver.arrived.keys():
         broken.append(f"{len(missing)} incidents were not notified")
     if twice := [i for i, n in receiver.notified.items() if n > 1]:
@@ -191,12 +188,20 @@ def measure(sensors: int, options: argparse.Namespace, folder: Path) -> list[str
         return broken
     cut = statistics.quantiles(took, n=100, method="inclusive")
     print(
-        f"{sensors:5,} sensors: {len(took)} alerts of {options.puffs} puffs, reading to notice p50"
-        f" {cut[49]:.0f} ms, p95 {cut[94]:.0f} ms, p99 {cut[98]:.0f} ms, longest {took[-1]:.0f} ms"
+        f"{sensors:5,} sensors at {options.hz:g} Hz: {len(took)} alerts of {options.puffs} puffs,"
+        f" reading to notice p50 {cut[49]:.0f} ms, p95 {cut[94]:.0f} ms, p99 {cut[98]:.0f} ms,"
+        f" longest {took[-1]:.0f} ms"
     )
+    for stage, parts in (
+        ("publisher, broker, socket", [at.received - at.published for _, at in notified]),
+        ("journal, detector", [at.decided - at.received for _, at in notified]),
+        ("incident, notice, request", [arrived - at.decided for arrived, at in notified]),
+    ):
+        of_stage = statistics.quantiles([s * 1000 for s in parts], n=100, method="inclusive")
+        print(f"      {stage:27} p50 {of_stage[49]:4.0f} ms, p99 {of_stage[98]:4.0f} ms")
     print(
         f"      memory {memory:.0f} MB, {used:.0%} of one core, {behind:,} readings behind at the"
-        f" end, {ledger.acknowledged:,} acknowledged",
+        f" end, {acknowledged:,} acknowledged",
         flush=True,
     )
     if sensors <= 500 and cut[94] >= _GOAL_MS:
@@ -208,25 +213,19 @@ def measure(sensors: int, options: argparse.Namespace, folder: Path) -> list[str
 
 def main() -> int:
     """Run the benchmark; 1 if a promise is broken."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--sensors", type=int, nargs="+", default=[500, 2000])
-    parser.add_argument("--seconds", type=float, default=240, help="time in which puffs go up")
-    parser.add_argument("--puffs", type=int, default=120)
-    parser.add_argument("--publish", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.publish:
-        messages = school(options.sensors[0], options.seconds, options.puffs)
-        print(json.dumps(asdict(rig.offer(options.publish, messages))))
-        return 0
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    options = rig.options(
+        __doc__,
+        sensors=[500, 2000],
+        hz=(1.0, "readings a second of a sensor"),
+        seconds=(240.0, "time in which puffs go up"),
+        puffs=120,
+    )
+    rig.print_machine()
     broken: list[str] = []
     for sensors in options.sensors:
         with tempfile.TemporaryDirectory() as scratch:
             broken += measure(sensors, options, Path(scratch))
-    print("everything acknowledged is stored exactly once" if not broken else "BROKEN:")
-    for line in broken:
-        print(f"  {line}")
-    return 1 if broken else 0
+    return rig.verdict(broken)
 
 
 if __name__ == "__main__":

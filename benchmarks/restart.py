@@ -2,20 +2,15 @@
 
 Usage: python benchmarks/restart.py [--sensors 50] [--interval 5] [--days 7]
 
-A journal with a week of the fleet's readings is written first. Then `plumewatch run` is killed and
-started again and again beside Mosquitto with `deploy/mosquitto.conf`, while a sensor goes on
-publishing. The clock runs from the start of the process (imports and all) until the journal, and
-until the detector, has a reading that it did not have before. The standby's clock runs from the
-kill of the other. At last a day of the fleet waits in the broker. Exits 1 if a start takes 5 s or
-more to store, or the standby 30 s or more, or the day is not stored whole.
+`plumewatch run` with a week of readings in its journal is killed and started again and again, while
+a sensor goes on publishing. The clock runs from the start of the process, that of a standby from
+the kill of the other. At last a day of the fleet waits in the broker. Exits 1 if a start takes 5 s
+or more to store, or the standby 30 s or more, or the day is not stored whole.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import os
-import platform
 import sys
 import tempfile
 import time
@@ -36,8 +31,9 @@ from storage.sqlite import connect, migrate, transaction
 from storage.timeseries.sqlite import SqliteSeries
 
 if TYPE_CHECKING:
+    import argparse
     import subprocess
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 _GOAL_S, _STANDBY_GOAL_S = 5.0, 30.0
 _GROUP = 20_000
@@ -107,9 +103,9 @@ class Course:
         """Start a standby, kill the service, and see the standby go on; as `started`."""
         first, log = self.service, self.config.parent / "service.log"
         assert first is not None
-        said = log.read_text().count("standing by")
+        before = log.read_text().count("standing by")
         self.service = rig.start_service(self.config, "", "--standby")
-        rig.wait_for(lambda: log.read_text().count("standing by") > said, "the standby", 60)
+        rig.wait_for(lambda: log.read_text().count("standing by") > before, "the standby", 60)
         watcher = rig.Watcher(self.data)
         first.kill()
         first.wait(10)
@@ -198,7 +194,7 @@ def a_day_in_the_broker(made: Course, port: int, options: argparse.Namespace) ->
         now, seq = time.time(), _DAY_FROM
         rounds = count // options.sensors
 
-        def day() -> Iterator[tuple[float, bytes, Callable[[], bytes]]]:
+        def day() -> rig.Messages:
             for k in range(count):
                 step, which = divmod(k, options.sensors)
                 moment = now - (rounds - step) * options.interval
@@ -234,24 +230,19 @@ def a_day_in_the_broker(made: Course, port: int, options: argparse.Namespace) ->
 
 def main() -> int:
     """Run the benchmark; 1 if a promise is broken."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--sensors", type=int, default=50)
-    parser.add_argument("--interval", type=float, default=5.0, help="seconds between readings")
-    parser.add_argument("--days", type=float, default=7.0)
-    options = parser.parse_args()
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    interval = (5.0, "seconds between readings")
+    options = rig.options(__doc__, sensors=50, interval=interval, days=7.0)
+    rig.print_machine()
     broken: list[str] = []
     with tempfile.TemporaryDirectory() as scratch, course(options, Path(scratch)) as (made, port):
-        with rig.publisher(port, 20, 7_200, 1):
+        with rig.publisher(port, rig.steady, 20, 7_200, 1):
             for what, goal, (stored, judged) in starts(made):
                 print(f"  {what}: stored after {stored:.1f} s, judged after {judged:.1f} s")
                 sys.stdout.flush()
                 if stored >= goal:
                     broken.append(f"{what}: {stored:.1f} s until a message is stored")
         broken += a_day_in_the_broker(made, port, options)
-    for line in broken:
-        print(f"BROKEN: {line}")
-    return 1 if broken else 0
+    return rig.verdict(broken)
 
 
 if __name__ == "__main__":

@@ -2,69 +2,69 @@
 
 Usage: python benchmarks/scale_out.py [--sensors 50000] [--seconds 120] [--cores 1,2]
 
-An hour of some simulated rooms at 1 Hz is laid over all sensors, each shifted in time of day,
-twenty sensors to a building, and landed as a history with a thousand sensors a bucket and half a
-minute a part. Then the same readings are judged by processes, by Spark as a batch, and by the
-stream, which is given one part of every bucket a trigger; all must find the same alerts. What a
-trigger writes and moves is what a cluster is sized by (docs/scale.md).
+An hour of simulated rooms at 1 Hz is laid over all sensors and landed as a history. The same
+readings are judged by processes, by Spark as a batch, and by the stream; all must find the same
+alerts. Where a broker's jars are found (`tests.support.kafka`), the stream also reads them as
+native messages from a Kafka. What a trigger writes is what a cluster is sized by (docs/scale.md).
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
-import platform
 import resource
 import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import load_rig as rig
+import msgspec
 import numpy as np
 import polars as pl
 import psutil
 
 from detection.alert_thresholds import AlertBudgets
 from detection.quantities import COLUMNS
+from ingest.decoding import Context
+from ingest.intake import IntakeConfig
 from scale.backtest import Variant, on_processes, tasks_of
 from scale.history import History, HistoryWriter
-from scale.shard import Shard, pack
+from scale.messages import RECORD_ORDER, RECORDS, MessageSource
+from scale.shard import Shard, pack, unpack
 from scale.sinks import EventFiles
 from scale.spark.batch import on_spark
+from scale.spark.kafka import pack_records
 from scale.spark.session import session
-from scale.spark.stream import detect, readings_of_history, start_events
-from sensor_sim.school import random_school
-from sensor_sim.simulate import simulate
+from scale.spark.stream import (
+    ShardProcessor,
+    detect,
+    pack_readings,
+    readings_of_history,
+    start_events,
+)
+from storage.registry import Registry, Room, Sensor
+from tests.support.kafka import CONNECTOR, Kafka
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    import argparse
+    from collections.abc import Callable, Iterator
+
+    from pyspark.sql import DataFrame, SparkSession
 
 ROOMS, HOUR, PART_S = 64, 3600, 30
 A_BUCKET = 1000
 START = 1_757_203_200.0 + 10 * 3600
 
 
-def table() -> np.ndarray:
-    """Values of every simulated room each second, shape (HOUR, ROOMS, columns)."""
-    school = random_school(80_001, ROOMS, intervals=(1,))
-    rows = {device.id: k for k, device in enumerate(school.devices)}
-    found = np.full((HOUR, ROOMS, len(COLUMNS)), np.nan)
-    for chunk in simulate(school, seed=80_001, start=START, duration_s=float(HOUR)):
-        for trace in chunk.traces:
-            second = np.floor(trace.sent - START).astype(int)
-            kept = (second >= 0) & (second < HOUR)
-            found[second[kept], rows[trace.sensor]] = trace.values[kept]
-    return found
-
-
 def generate(folder: Path, sensors: int, seconds: int) -> History:
     """Land the readings of many sensors."""
-    values = table()
+    values = rig.simulated_rooms(ROOMS, HOUR)
     room, shift = np.arange(sensors) % ROOMS, (np.arange(sensors) * 977) % HOUR
     names = pl.Series([f"s{k:06d}" for k in range(sensors)])
     buildings = pl.Series([f"b{k // 20}" for k in range(sensors)])
@@ -122,46 +122,108 @@ def rate(label: str, readings: int, seconds: float, cpu_s: float = 0.0, more: st
     print(f"{label:>30} {readings / seconds:>12,.0f} {own} {seconds:>7.1f}  {more}", flush=True)
 
 
-def of_stream(spark: SparkSession, folder: Path, history: History, buckets: int) -> Counter[str]:
-    """Judge by the stream, print what its triggers did, and return the alerts."""
-    said = detect(
-        readings_of_history(spark, str(history.folder), buckets), buckets, AlertBudgets(), b""
+def intake_config(sensors: int) -> IntakeConfig:
+    """Return the configuration of the intake for the sensors of `generate`."""
+    names = [f"s{k:06d}" for k in range(sensors)]
+    rooms = (Room(name, name, "", f"b{k // 20}", "district") for k, name in enumerate(names))
+    registry = Registry.of(rooms, (Sensor(name, name) for name in names))
+    return IntakeConfig(Context(registry=registry), dedupe_window=128)
+
+
+def messages(history: History) -> Iterator[tuple[bytes, bytes, float]]:
+    """Yield the readings of a history as native messages, with their receipt, in order of time."""
+    parts = [path for paths in history.buckets.values() for path in paths]
+    for name in sorted({path.name for path in parts}):
+        frames = [History.read(path) for path in parts if path.name == name]
+        values = pl.concat(frames).sort("time", "position").select("sensor", "time", *COLUMNS)
+        for sensor, moment, *row in values.iter_rows():
+            body = {k: v for k, v in zip(COLUMNS, row, strict=True) if v is not None}
+            payload = msgspec.json.encode({"time": moment, **body})
+            yield f"plumewatch/v1/{sensor}/reading".encode(), payload, moment
+
+
+def of_stages(records: list[tuple[bytes, bytes, float]], source: MessageSource) -> None:
+    """Print what a message costs in the shard and before, by stage, on one core."""
+    rows = [(*record, 0, k) for k, record in enumerate(records)]
+    table = pl.DataFrame(rows, schema=RECORDS, orient="row")
+    [*source.router.divide(table.head(1))]
+    count, costs = table.height, {}
+
+    def timed(label: str, work: Callable[[], Any]) -> Any:
+        began = time.process_time()
+        found = work()
+        costs[label] = 1e6 * (time.process_time() - began) / count
+        return found
+
+    divided = timed("divide by shard", lambda: [*source.router.divide(table)])
+    blocks = timed("pack", lambda: [pack(part) for _, part in divided])
+    parts = timed("unpack", lambda: [unpack([b], RECORDS, RECORD_ORDER) for b in blocks])
+    decoders = [source.decoder(shard) for shard, _ in divided]
+    timed("decode", lambda: [d.readings(p) for d, p in zip(decoders, parts, strict=True)])
+    print(
+        f"a message: {sum(map(len, blocks)) / count:.0f} bytes in a block; µs: "
+        + ", ".join(f"{label} {cost:.2f}" for label, cost in costs.items())
     )
+
+
+def of_stream(
+    label: str, folder: Path, packed: DataFrame, processor: ShardProcessor
+) -> tuple[Counter[str], float]:
+    """Judge by the stream, print what its triggers did; return alerts, and readings a second."""
+    said = detect(packed, processor)
     files = EventFiles(folder / "events")
     began, used = time.monotonic(), of_family()
     query = start_events(said, files.write, str(folder / "state"), {"availableNow": True})
     query.awaitTermination()
     readings = sum(progress["numInputRows"] for progress in query.recentProgress)
-    rate("stream, Spark local[2]", readings, time.monotonic() - began, of_family() - used)
+    took = time.monotonic() - began
+    rate(label, readings, took, of_family() - used)
     for progress in query.recentProgress:
         if progress["numInputRows"]:
             state = progress["stateOperators"][0]["customMetrics"]
-            took = progress["durationMs"]["triggerExecution"] / 1e3
+            spent = progress["durationMs"]["triggerExecution"] / 1e3
             written = state.get("rocksdbBytesCopied", state.get("rocksdbTotalBytesWritten", 0))
             rate(
                 f"trigger {progress['batchId']}",
                 progress["numInputRows"],
-                took,
+                spent,
                 more=f"{written / 1e6:,.1f} MB of state written",
             )
     frames = [pl.read_parquet(path) for path in (folder / "events").glob("*.parquet")]
-    if not frames:
-        return Counter()
-    alerted = pl.concat(frames).filter(pl.col("phase") == "alerted")
-    return Counter(alerted["id"].to_list())
+    ids = [i for f in frames for i in f.filter(pl.col("phase") == "alerted")["id"].to_list()]
+    return Counter(ids), readings / took
+
+
+def of_kafka(
+    spark: SparkSession, folder: Path, history: History, asked: argparse.Namespace, parquet: float
+) -> Counter[str]:
+    """Judge the same readings from a Kafka by the stream; print the ratio to Parquet."""
+    records = [*messages(history)]
+    shards = len(history.buckets)
+    source = MessageSource("bench", partial(intake_config, asked.sensors), shards, folder / "dead")
+    of_stages([r for r in records if r[2] < START + PART_S], source)
+    folder.mkdir()
+    broker = Kafka(folder)
+    broker.start()
+    try:
+        broker.make_topic("bench", 2)
+        broker.send("bench", records)
+        each = str(-(-len(records) * PART_S // asked.seconds))
+        options = {"maxOffsetsPerTrigger": each}
+        packed = pack_records(spark, broker.address, source, options)
+        processor = ShardProcessor(AlertBudgets(), source=source)
+        found, reached = of_stream("stream over Kafka", folder, packed, processor)
+    finally:
+        broker.stop()
+    print(f"Kafka / Parquet: {reached / parquet:.2f}")
+    return found
 
 
 def main() -> int:
     """Print the table; 1 if any way found other alerts."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--sensors", type=int, default=50_000)
-    parser.add_argument("--seconds", type=int, default=120)
-    parser.add_argument("--cores", default="1,2", help="processes of back-tests")
-    asked = parser.parse_args()
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()},"
-        f" load {os.getloadavg()[0]:.1f}"
-    )
+    cores = ("1,2", "processes of back-tests")
+    asked = rig.options(__doc__, sensors=50_000, seconds=120, cores=cores)
+    rig.print_machine()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         history = generate(folder / "history", asked.sensors, asked.seconds)
@@ -198,6 +260,7 @@ def main() -> int:
             " write and read"
         )
         settings = {"spark.sql.shuffle.partitions": "2", "spark.driver.memory": "2g"}
+        settings |= {"spark.jars": CONNECTOR} if CONNECTOR else {}
         spark = session("local[2]", "bench", settings)
         spark.sparkContext.setLogLevel("ERROR")
         began, used = time.monotonic(), of_family()
@@ -205,7 +268,14 @@ def main() -> int:
         took = time.monotonic() - began
         rate("back-test, Spark local[2]", readings, took, of_family() - used)
         found["Spark"] = Counter(a.id for j in judged for a in j.alerts)
-        found["stream"] = of_stream(spark, folder, history, len(tasks))
+        packed = pack_readings(
+            readings_of_history(spark, str(history.folder), len(tasks)), len(tasks)
+        )
+        found["stream"], parquet = of_stream(
+            "stream, Spark local[2]", folder / "s", packed, ShardProcessor(AlertBudgets())
+        )
+        if CONNECTOR:
+            found["Kafka"] = of_kafka(spark, folder / "k", history, asked, parquet)
         spark.stop()
         print(f"alerts: {', '.join(f'{k} {v.total()}' for k, v in found.items())}")
         return int(len(set(map(frozenset, (c.items() for c in found.values())))) > 1)

@@ -2,30 +2,22 @@
 
 Usage: python benchmarks/sensor_faults.py [--seeds N] [--rooms N] [--real FOLDER]
 
-Simulated schools with every device model at its usual interval, ordinary days. Healthy sensors are
-watched over four days; what is said of a sensor while the simulator had a fault in it counts as
-right. The state after three days is kept, and each kind of fault is put into every sensor from
-there on, one kind at a time, at ten in the morning of the fourth day. The simulator's own: covered
-for two hours, blown at (`sensor_sim.faults.attacks`), one channel frozen or dead
-(`sensor_sim.devices.faults`), here for six hours. Others: every channel frozen, the noise tenfold,
-a channel at its ceiling.
-
-What is said to be building-wide is held against what the simulation had outdoors, in schools of
-twelve rooms a building whose days have mowing and smoke fifty times as often as ordinary ones.
-
-With --real, the gym recording is watched as well.
+Schools with every device model at its usual interval. Healthy sensors are watched over four days;
+what is said while the simulator had a fault counts as right. From the state after three days on,
+each kind of fault is put into every sensor, one at a time. Building-wide events are compared with
+what the simulation had outdoors, as often as usual and fifty times as often. --real also watches
+the gym recording.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import load_rig as rig
 import numpy as np
 
 from alerts.policy import AlertPolicy
@@ -43,9 +35,12 @@ from sensor_sim.sources import BUILDING_WIDE
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
     from detection.events import Event
     from sensor_sim.trace import DeviceTrace, Truth
 
+    Values = NDArray[np.float64]
     Fault = Callable[[DeviceTrace, np.random.Generator], DeviceTrace]
 
 _START = 1_757_311_200.0
@@ -106,84 +101,59 @@ def named(event: Event) -> str:
     return event.model_version.rpartition("-")[2]
 
 
-def _inside(trace: DeviceTrace, length_s: float) -> np.ndarray:
-    return (trace.sent >= _FAULT_AT) & (trace.sent < _FAULT_AT + length_s)
-
-
 def _present(trace: DeviceTrace) -> list[int]:
     return [
-        COLUMN_INDEX[k] for k in CHANNELS if not np.isnan(trace.values[:, COLUMN_INDEX[k]]).all()
+        c for c in (COLUMN_INDEX[k] for k in CHANNELS) if not np.isnan(trace.values[:, c]).all()
     ]
 
 
-def _one(trace: DeviceTrace, rng: np.random.Generator) -> int:
-    return int(rng.choice(_present(trace)))
+def _one(trace: DeviceTrace, rng: np.random.Generator) -> list[int]:
+    return [int(rng.choice(_present(trace)))]
 
 
-def frozen(trace: DeviceTrace, rng: np.random.Generator) -> DeviceTrace:
-    """One channel, drawn at random, keeps its value."""
-    values, inside, column = trace.values.copy(), _inside(trace, _FAULT_S), _one(trace, rng)
-    if inside.any():
-        values[inside, column] = values[inside, column][0]
-    return replace(trace, values=values)
+def _all(trace: DeviceTrace, _: np.random.Generator) -> list[int]:
+    return list(range(trace.values.shape[1]))
 
 
-def all_frozen(trace: DeviceTrace, _: np.random.Generator) -> DeviceTrace:
-    """Every channel keeps its value."""
-    values, inside = trace.values.copy(), _inside(trace, _FAULT_S)
-    if inside.any():
-        values[inside] = values[inside][0]
-    return replace(trace, values=values)
+def _fine(trace: DeviceTrace, _: np.random.Generator) -> list[int]:
+    present = _present(trace)
+    return [next(COLUMN_INDEX[k] for k in ("pm25", "n03", "rh") if COLUMN_INDEX[k] in present)]
 
 
-def dead(trace: DeviceTrace, rng: np.random.Generator) -> DeviceTrace:
-    """One channel, drawn at random, is not reported."""
-    values = trace.values.copy()
-    values[_inside(trace, _FAULT_S), _one(trace, rng)] = np.nan
-    return replace(trace, values=values)
-
-
-def noisy(trace: DeviceTrace, rng: np.random.Generator) -> DeviceTrace:
-    """Make the noise of fine particles, or else of humidity, tenfold."""
-    column = next(
-        COLUMN_INDEX[k] for k in ("pm25", "n03", "rh") if COLUMN_INDEX[k] in _present(trace)
-    )
-    x = trace.values[:, column]
-    step = np.diff(x[~np.isnan(x)])
+def _noisy(inside: Values, rng: np.random.Generator, whole: Values, column: int) -> Values:
+    step = np.diff(whole[~np.isnan(whole)])
     scale = max(float(np.median(np.abs(step))), 2 * QUANTITIES[COLUMNS[column]].resolution)
-    values, inside = trace.values.copy(), _inside(trace, _FAULT_S)
-    values[inside, column] += 10 * scale * rng.standard_normal(int(inside.sum()))
-    return replace(trace, values=np.maximum(values, 0.0))
+    return np.maximum(inside + 10 * scale * rng.standard_normal(inside.size), 0.0)
 
 
-def full(trace: DeviceTrace, _: np.random.Generator) -> DeviceTrace:
-    """Fine particles, or else humidity, stand at a ceiling for eight hours."""
-    column = next(
-        COLUMN_INDEX[k] for k in ("pm25", "n03", "rh") if COLUMN_INDEX[k] in _present(trace)
-    )
+def _changed(
+    trace: DeviceTrace,
+    rng: np.random.Generator,
+    columns: Callable[..., list[int]],
+    change: Callable[..., Values | float],
+    length_s: float = _FAULT_S,
+) -> DeviceTrace:
     values = trace.values.copy()
-    values[_inside(trace, 8 * 3600.0), column] = 100.0 if COLUMNS[column] == "rh" else 6000.0
+    inside = (trace.sent >= _FAULT_AT) & (trace.sent < _FAULT_AT + length_s)
+    for column in columns(trace, rng) if inside.any() else ():
+        whole = values[:, column].copy()
+        values[inside, column] = change(whole[inside], rng, whole, column)
     return replace(trace, values=values)
 
 
-def covered(trace: DeviceTrace, _: np.random.Generator) -> DeviceTrace:
-    """Put a bag over the sensor for two hours."""
-    return Covered(trace.sensor, _FAULT_AT, _FAULT_AT + 7200.0).on_trace(trace)
-
-
-def blown(trace: DeviceTrace, _: np.random.Generator) -> DeviceTrace:
-    """Somebody blows into the sensor for two seconds."""
-    return BlownAt(trace.sensor, _FAULT_AT + 20.0).on_trace(trace)
-
-
+_FROZEN = partial(_changed, change=lambda inside, *_: inside[0])
+_FULL = partial(_changed, change=lambda *a: 100.0 if COLUMNS[a[-1]] == "rh" else 6000.0)
 _FAULTS: dict[str, tuple[Fault, str]] = {
-    "one channel frozen": (frozen, "frozen"),
-    "all channels frozen": (all_frozen, "frozen"),
-    "one channel dead": (dead, "missing"),
-    "at a ceiling": (full, "saturated"),
-    "noise tenfold": (noisy, "noisy"),
-    "covered": (covered, "covered"),
-    "blown at": (blown, "blown"),
+    "one channel frozen": (partial(_FROZEN, columns=_one), "frozen"),
+    "all channels frozen": (partial(_FROZEN, columns=_all), "frozen"),
+    "one channel dead": (partial(_changed, columns=_one, change=lambda *_: np.nan), "missing"),
+    "at a ceiling": (partial(_FULL, columns=_fine, length_s=8 * 3600.0), "saturated"),
+    "noise tenfold": (partial(_changed, columns=_fine, change=_noisy), "noisy"),
+    "covered": (
+        lambda t, _: Covered(t.sensor, _FAULT_AT, _FAULT_AT + 7200.0).on_trace(t),
+        "covered",
+    ),
+    "blown at": (lambda t, _: BlownAt(t.sensor, _FAULT_AT + 20.0).on_trace(t), "blown"),
 }
 
 
@@ -263,7 +233,7 @@ def ambient(seeds: int) -> None:
                 not any(a - 60 <= e.alerted <= b + 1800 for a, b in spans.values()) for e in alerts
             )
         print(
-            f"building-wide, outdoors {often:.0f} times as often as usual: {hits} of {events} told;"
+            f"building-wide, outdoors {often:.0f} times as often: {hits} of {events} found;"
             f" wrongly {wrong} in {building_days} building-days"
         )
 
@@ -290,16 +260,12 @@ def real(folder: Path) -> None:
 
 def main() -> None:
     """Run all of it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--rooms", type=int, default=20)
-    parser.add_argument("--real", type=Path)
-    options = parser.parse_args()
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    options = rig.options(__doc__, seeds=2, rooms=20, real="")
+    rig.print_machine()
     faults(options.seeds, options.rooms)
     ambient(options.seeds)
     if options.real:
-        real(options.real)
+        real(Path(options.real))
 
 
 if __name__ == "__main__":

@@ -2,21 +2,15 @@
 
 Usage: python benchmarks/series_stores.py [--sensors 200] [--days 30] [--interval 60]
 
-Encodes readings of ten quantities with our encoder and with `influxdb_client.Point`; then writes
-the same readings, in batches of 2,000, to SQLite, a real InfluxDB 1.x (by our encoder, and some by
-Point) and VictoriaMetrics (our lines in turns by plain HTTP and by `influxdb-client`, as we
-write to a 2.x; and some by `influxdb-client` and Point); then asks each for one day of one sensor
-by the minute. Bytes are those on disk: right after the last write, and for servers once more after
-an orderly end. Exits 1 if the encoder takes more than 5 µs of processor time a reading, or the
-median answer of a store more than 100 ms. Servers that are not installed are left out.
-
-`--interval 5` and fewer sensors and days show what shorter intervals cost; the day that is asked
-for then has more readings.
+Encodes readings of ten quantities with our encoder and with `influxdb_client.Point`; writes the
+same readings, in batches of 2,000, to SQLite, a real InfluxDB 1.x and VictoriaMetrics (our lines by
+plain HTTP and by `influxdb-client`, and some by Point); then asks each for one day of one sensor by
+the minute. Exits 1 if the encoder takes more than 5 µs of processor time a reading, or the median
+answer of a store more than 100 ms. Servers that are not installed are left out.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import random
@@ -31,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+import load_rig as rig
 import urllib3
 from influxdb_client import InfluxDBClient, Point, WritePrecision
 from influxdb_client.client.write_api import SYNCHRONOUS
@@ -228,11 +223,7 @@ def victoria(
 
 def main() -> int:
     """Measure; 1 if the encoder or a store is too slow."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--sensors", type=int, default=200)
-    parser.add_argument("--days", type=float, default=30)
-    parser.add_argument("--interval", type=float, default=60)
-    wanted = parser.parse_args()
+    wanted = rig.options(__doc__, sensors=200, days=30.0, interval=60.0)
     names = [f"s{i}" for i in range(wanted.sensors)]
     room = Room("r", "R", "2", "North", "S")
     registry = Registry.of([room], [Sensor(n, "r", "sen55") for n in names])

@@ -2,34 +2,24 @@
 
 Usage: make train ARGS="[--leave-one-out] [--without WORLD] [--seeds 12] [--grow-school]"
 
-Every world of `sensor_sim.worlds.WORLDS` is simulated, the detector reads it, and the moments at
-which it judges become lessons, labeled by the world's truth. Simulated puffs on real recordings,
-and the recordings as they are, join them as one more world. All weigh the same. Fitted are a small
-forest of vaping for each world and the recordings, except `school`, and a recurrent network of all.
-`benchmarks.training.parts` says how they become one score. Training owns seeds 1 to 9,999;
-benchmarks use others.
+Every world is simulated, the detector reads it, and the moments at which it judges become lessons,
+labeled by the world's truth; the recordings, with and without simulated puffs, are one more world.
+Fitted are a small forest of vaping for each of them but `school`, and a recurrent network of all.
+`benchmarks.training.parts` says how they become one score. Training owns seeds 1 to 9,999.
 
-Taken over: the large forest of vaping in `school`, the small one of what is plainly something else,
-and those of kinds and of THC. They were grown earlier, from 144 simulated schools (3,744
-sensor-days), and come out of the model file of `--school-from`, bit for bit. `--grow-school` grows
-them anew from as many runs of `school` by the same settings, in hours and roughly 10 GB of memory;
-world and lessons have changed since, so they will be similar, not the same. The numbers with which
-everything is weighted and corrected are constants that were fitted by hand on leave-one-out
-predictions; no run fits them again.
+The forests of `school`, of kinds and of THC were grown earlier, from 144 simulated schools, and
+come out of the model file of `--school-from`, bit for bit; `--grow-school` grows similar ones in
+hours and roughly 10 GB of memory. Weights and corrections are constants that were fitted by hand on
+leave-one-out predictions.
 
 With `--leave-one-out` a model without it is also made for every world: what such a model finds in
-that world is what the shipped one may find in a school. These constants, fitted over all worlds,
-and the forests of kinds and of THC, grown on `school`, are the same in all of them.
+that world is what the shipped one may find in a school.
 
-Reproducible: the same arguments and `--school-from` on the same kind of processor and with the same
-libraries give the same files, byte for byte. Simulations and fits have fixed seeds, and every
-process uses one thread. On another processor sums of torch and scikit-learn may round differently,
-and the fits then differ slightly. The shipped file was made with `--leave-one-out --seeds 6`, the
-lessons of `filaments` from a state of that world a few lines older.
-
-Each stage keeps its results in the folder of `--lessons`, and a run that was cut short goes on from
-there. Lessons of other facts are made anew. After a change of the simulator, the recordings or of
-what facts mean, empty the folder.
+Reproducible: the same arguments and `--school-from` on the same kind of processor with the same
+libraries give the same files, byte for byte. The shipped file was made with `--leave-one-out
+--seeds 6`, the lessons of `filaments` from a state of that world a few lines older. Each stage
+keeps its results in the folder of `--lessons`; empty it after a change of the simulator, the
+recordings or of what facts mean.
 """
 
 from __future__ import annotations
@@ -177,7 +167,6 @@ def _taken_over(path: Path) -> Model:
 
 
 def _collected(pool: ProcessPoolExecutor, tasks: Sequence[lessons.Task]) -> Sources:
-    """Return the files of all lessons by source."""
     sources: dict[str, list[Path]] = {}
     made = track(pool.map(lessons.collect, tasks), "lessons", total=len(tasks))
     for task, paths in zip(tasks, made, strict=True):
@@ -186,7 +175,6 @@ def _collected(pool: ProcessPoolExecutor, tasks: Sequence[lessons.Task]) -> Sour
 
 
 def _school_tasks(options: argparse.Namespace) -> list[lessons.Task]:
-    """Return the runs from which the forests of `school` are grown, all with varied sensors."""
     return [
         lessons.Task(
             Source(SCHOOL, seed, SCHOOL_ROOMS, SCHOOL_HOURS),

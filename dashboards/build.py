@@ -9,33 +9,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from dashboards import air, alerts, board, morning, now, pipeline, room, sensors, wall
+from dashboards.definitions import build
 from dashboards.frame import ROOM_UID
 from dashboards.infinity import PROVISIONED, ask_embedded
 from dashboards.lines import distinguish
 from dashboards.names import name_rooms
-from dashboards.queries import DATA_SOURCE_NAME, POLICIES, SOURCE, data_source_uid
+from dashboards.queries import DATA_SOURCE_NAME, POLICIES, SOURCE, data_source_uid, in_detail
+from dashboards.sites import NOT_OF_A_SITE, of_site, provisioning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
-
-    from grafana_foundation_sdk.builders.dashboard import Dashboard
 
     from dashboards.frame import DashboardSettings
 
-DASHBOARDS: Final[Mapping[str, Callable[[DashboardSettings], Dashboard]]] = {
-    "morning": morning.build,
-    "now": now.build,
-    "room": room.build,
-    "air": air.build,
-    "sensors": sensors.build,
-    "alerts": alerts.build,
-    "pipeline": pipeline.build,
-    "board": board.build,
-    "wall": wall.build,
-}
-"""Builder of each dashboard, by the name of its file."""
+DASHBOARDS: Final = (
+    *("morning", "now", "room", "air", "sensors", "alerts", "pipeline", "board", "wall"),
+)
+"""Names of their definitions and files."""
 
 _POLICY: Final = re.compile(rf'"({"|".join(POLICIES[1:])})"\.(?=")')
 _DATA_SOURCES: Final = """\
@@ -64,8 +55,10 @@ _OF_INTERVALS: Final = ("auto", "auto_count", "auto_min")
 def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
     """Make all dashboards as Grafana stores them, panels numbered in order."""
     made = {}
-    for name, build in DASHBOARDS.items():
-        body: dict[str, Any] = json.loads(JSONEncoder().encode(build(settings).build()))
+    for name in DASHBOARDS:
+        if settings.site and name in NOT_OF_A_SITE:
+            continue
+        body: dict[str, Any] = json.loads(JSONEncoder().encode(build(name, settings).build()))
         for number, panel in enumerate(body["panels"], 1):
             panel["id"] = number
             panel.get("options", {}).pop("footer", None)  # of tables before Grafana 12, and empty
@@ -76,10 +69,26 @@ def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
         distinguish(body, settings.numbers(one_room=body["uid"] == ROOM_UID))
         if settings.influxdb3:
             _ask_each_database(body)
+        if settings.site:
+            body = of_site(body, settings.site)
         if settings.embedded:
             ask_embedded(body)
+        _fold(body)
         made[name] = body
     return made
+
+
+def _fold(body: dict[str, Any]) -> None:
+    """Move the panels of a folded row into it, where Grafana expects them."""
+    shown: list[dict[str, Any]] = []
+    into = shown
+    for panel in body["panels"]:
+        if panel["type"] == "row":
+            into = panel["panels"] if panel["collapsed"] else shown
+            shown.append(panel)
+        else:
+            into.append(panel)
+    body["panels"] = shown
 
 
 def _ask_each_database(body: dict[str, Any]) -> None:
@@ -88,6 +97,10 @@ def _ask_each_database(body: dict[str, Any]) -> None:
     for one in (*variables, *body["annotations"].get("list", ())):
         _ask_database(one)
     for panel in body["panels"]:
+        for target in panel.get("targets", ()):
+            target["query"] = in_detail(target["query"])
+        if "targets" in panel:
+            panel["targets"] = [target for target in panel["targets"] if target["query"]]
         sources = {_ask_database(target) for target in panel.get("targets", ())}
         if len(sources) == 1:
             panel["datasource"]["uid"] = sources.pop()
@@ -123,7 +136,9 @@ def write(folder: Path, settings: DashboardSettings) -> dict[str, bool]:
             )
             for policy in POLICIES
         )
-    if settings.embedded:
+    if settings.site:
+        texts |= provisioning(settings.site)
+    elif settings.embedded:
         texts["datasource-embedded.yaml"] = PROVISIONED
     written = {}
     for name, text in texts.items():

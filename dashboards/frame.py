@@ -17,6 +17,8 @@ from grafana_foundation_sdk.builders.dashboard import (
     Row,
     TimePicker,
 )
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models.dashboard import AnnotationQuery as AnnotationQueryModel
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
     DashboardLinkType,
@@ -27,21 +29,22 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
-from dashboards.panels import VERMILLION, link
+from dashboards.panels import VERMILLION
 from dashboards.queries import (
     DATA_SOURCE,
     DATA_SOURCE_NAME,
     DATA_SOURCE_UID,
-    HEALTH,
     PLACE_TAGS,
-    READINGS,
     SOURCE,
+    filled,
     in_place,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
+
+    from storage.registry import Site
 
 TAG: Final = "plumewatch"
 ROOM_UID: Final = "plumewatch-room"
@@ -56,15 +59,13 @@ _KEPT: Final = "${__url_time_range}&${source:queryparam}"
 class DashboardSettings:
     """Differences between schools.
 
-    - `zone`: IANA name of the time zone.
-    - `page_url`, `docs_url`: address of the staff page and of these docs, without a slash at the
-      end; empty for no links to it.
-    - `rooms`: ids in the order in which their lines get colors and dashes; empty if unknown.
-    - `sensors`: id and room of each sensor, in the same way.
-    - `influxdb3`: the series is an InfluxDB 3, which knows no policies: each of its databases has a
-      data source.
+    - `page_url`, `docs_url`: without a slash at the end; empty for no links to it.
+    - `rooms`, `sensors` with their rooms: in the order in which their lines get colors and dashes.
+    - `influxdb3`: each database has a data source, since an InfluxDB 3 knows no policies.
     - `embedded`: the series is the embedded store, asked through the staff page.
     - `names`: name of each room by its id; a room without one is shown by its id.
+    - `whole`: what figures of people on duty are of, who belong to no place.
+    - `site`: the school that the dashboards are of alone, with a data source that reads no other.
     """
 
     zone: str = "America/New_York"
@@ -75,6 +76,8 @@ class DashboardSettings:
     influxdb3: bool = False
     embedded: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
+    whole: str = "whole school"
+    site: Site | None = None
 
     def numbers(self, *, one_room: bool) -> dict[str, dict[str, int]]:
         """Return, by tag, the number of each room and sensor; for one room, within the room."""
@@ -98,14 +101,14 @@ def frame(
     refresh: str,
     places: bool = True,
     one_room: bool = False,
+    folded: str = "",
     incidents: bool = True,
     controls: bool = True,
 ) -> Dashboard:
     """Make a dashboard of rows of panels, each row with a heading.
 
-    - `since`, `refresh`: first time range, such as ``now-6h``; interval between queries.
-    - `places`, `one_room`: whether it has variables for places, and whether it is about a single
-      room.
+    - `places`, `one_room`: whether it has variables for places, and is about a single room.
+    - `folded`: heading of a row that begins folded, whose panels ask nothing before it is opened.
     - `incidents`: whether charts show the incidents that the service writes as annotations.
     - `controls`: whether variables, time range and links are shown.
     """
@@ -155,7 +158,7 @@ def frame(
     if incidents:
         made.annotation(_incidents(one_room=one_room))
     for heading, panels in rows:
-        made.with_row(Row(heading))
+        made.with_row(Row(heading).collapsed(heading == folded))
         for panel in panels:
             made.with_panel(panel)
     return made
@@ -176,11 +179,11 @@ def _incidents(*, one_room: bool) -> AnnotationQuery:
 
 def _place(tag: str, larger: Sequence[str], *, one: bool) -> QueryVariable:
     where = f" WHERE {in_place(larger)}" if larger else ""
-    query = f'SHOW TAG VALUES FROM {READINGS} WITH KEY = "{tag}"{where}'
+    query = filled("SHOW TAG VALUES FROM {readings} WITH KEY = ") + f'"{tag}"{where}'
     if tag == "room":  # by its name; the rooms of the last day, from the records of their sensors
         query = (
-            f'SELECT DISTINCT("room_choice") FROM {HEALTH} WHERE {in_place(larger)}'
-            " AND time > now() - 1d"
+            filled('SELECT DISTINCT("room_choice") FROM {health} WHERE ')
+            + f"{in_place(larger)} AND time > now() - 1d"
         )
     variable = (
         QueryVariable(tag)
@@ -207,17 +210,6 @@ def room_dashboard(room: str) -> str:
     return f"/d/{ROOM_UID}?var-room={room}"
 
 
-def room_link() -> DashboardLink:
-    """Link a cell with the id of a room to its dashboard."""
-    return link("Room history", f"{room_dashboard('${__value.raw:percentencode}')}&{_KEPT}")
-
-
-def room_of_row(title: str = "Room history") -> DashboardLink:
-    """Link a cell of a table that also has the id of the room, hidden, to its dashboard."""
-    room = room_dashboard("${__data.fields.room:percentencode}")
-    return link(title, f"{room}&{_KEPT}")
-
-
 def line_links(settings: DashboardSettings) -> list[dict[str, Any]]:
     """Return the links of each point of the line of a room."""
     room = "${__field.labels.room:percentencode}"
@@ -230,16 +222,38 @@ def line_links(settings: DashboardSettings) -> list[dict[str, Any]]:
     return links
 
 
-def docs_link(settings: DashboardSettings, title: str, page: str) -> DashboardLink | None:
-    """Link to a page of the docs, if their address is known."""
-    return link(title, f"{settings.docs_url}/{page}") if settings.docs_url else None
+def link_to(settings: DashboardSettings, title: str, url: str) -> DashboardLink | None:
+    """Link a cell to an address; None if it is of the staff page or docs and theirs is unknown."""
+    known = {"{page}": settings.page_url and "${staff_page}", "{docs}": settings.docs_url}
+    for name, base in known.items():
+        if name in url and not base:
+            return None
+        url = url.replace(name, base)
+    return DashboardLink(title).url(url.replace("{kept}", _KEPT)).target_blank(False)
 
 
-def page_link(settings: DashboardSettings, title: str, path: str) -> DashboardLink | None:
-    """Link to the staff page, if its address is known."""
-    return link(title, "${staff_page}" + path) if settings.page_url else None
+class DetectionMarks(Builder[AnnotationQueryModel], AnnotationQueryModel):
+    """Detections of some kinds in the charts; people can hide them.
 
+    The InfluxQL returns ``sentence``, ``kind`` and ``until``, the end in milliseconds.
+    """
 
-def incident_link(settings: DashboardSettings) -> DashboardLink | None:
-    """Link a cell with the id of an incident to its page."""
-    return page_link(settings, "Incident", "/incidents/${__value.raw:percentencode}")
+    def __init__(self, name: str, ask: str, color: str) -> None:
+        super().__init__(name=name, datasource=DATA_SOURCE, icon_color=color, enable=True)
+        self.query = ask
+
+    def build(self) -> AnnotationQueryModel:
+        """Return itself."""
+        return self
+
+    def to_json(self) -> dict[str, object]:
+        """Return it with the keys that the data source needs and the SDK does not know."""
+        return {
+            **super().to_json(),
+            "query": self.query,
+            "rawQuery": True,
+            "titleColumn": "kind",
+            "textColumn": "sentence",
+            "tagsColumn": "kind",
+            "timeEndColumn": "until",
+        }

@@ -1,7 +1,6 @@
 """Push dashboards and annotations to a Grafana through its HTTP API.
 
-Only differences are written: dashboards are compared by content, annotations by incident. Nothing
-else in the Grafana changes. Of a dashboard that somebody edited, a copy is kept before it is
+Only differences are written. Of a dashboard that somebody edited, a copy is kept before it is
 overwritten, and one that was moved to another folder stays there; `compare` lists both before.
 """
 
@@ -18,11 +17,14 @@ from grafana_api.grafana_face import GrafanaFace
 from requests.exceptions import Timeout, TooManyRedirects
 
 from dashboards.infinity import TYPE as INFINITY
-from dashboards.queries import DATA_SOURCE_NAME, data_source_uid
+from dashboards.queries import data_source_uid
+from dashboards.sites import site_uid, source_name
 from storage.bounded_call import BoundedCallError, BoundedThreads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from storage.registry import Site
 
 FOLDER_UID: Final = "plumewatch"
 _FOLDER: Final = "Plumewatch"
@@ -69,11 +71,10 @@ class Unreachable(GrafanaError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change made, or found by `Grafana.compare`.
+    """One change made, or found by `Grafana.compare`; `detail` names panels or the reason.
 
     `outcome` is ``created``, ``changed``, ``removed`` or ``unchanged``; of `compare` also
-    ``missing``, ``differs`` or ``retired``, of `annotate` ``refused``. `detail` names panels or
-    the reason.
+    ``missing``, ``differs`` or ``retired``, of `annotate` ``refused``.
     """
 
     what: str
@@ -81,7 +82,6 @@ class Change:
     detail: str = ""
 
     def __str__(self) -> str:
-        """Return it as one line."""
         return f"{self.what}: {self.outcome}{f' ({self.detail})' if self.detail else ''}"
 
 
@@ -97,13 +97,15 @@ class DataSource:
     """Of an InfluxDB 3: which of its databases."""
     embedded: bool = False
     """The staff page, whose token is the password."""
+    site: Site | None = None
+    """The only school that the token reads."""
 
     def body(self) -> dict[str, Any]:
         """Return the body for Grafana's API."""
         if self.embedded:
             return {
-                "uid": data_source_uid(""),
-                "name": DATA_SOURCE_NAME,
+                "uid": site_uid(data_source_uid(""), self.site),
+                "name": source_name(self.site),
                 "type": INFINITY,
                 "access": "proxy",
                 "url": self.url,
@@ -114,7 +116,7 @@ class DataSource:
         database = f"{self.database}/{self.policy}" if self.policy else self.database
         return {
             "uid": data_source_uid(self.policy),
-            "name": f"{DATA_SOURCE_NAME} {self.policy}".strip(),
+            "name": f"{source_name(None)} {self.policy}".strip(),
             "type": "influxdb",
             "access": "proxy",
             "url": self.url,
@@ -140,13 +142,13 @@ class Annotation(Protocol):
 
 
 class Grafana:
-    """One Grafana, through a service account.
+    """One Grafana, through a service account; of a `site`, with its folder and data source.
 
-    Its role is Editor, or Admin to create the data source. Raises `ValueError` for an address that
-    is not ``http[s]://host[:port][/path]``.
+    Its role is Editor, or Admin to create the data source. Raises `ValueError` for an address
+    that is not ``http[s]://host[:port][/path]``.
     """
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, site: Site | None = None) -> None:
         parts = urlsplit(url)
         if parts.username or parts.password:
             raise ValueError("the address must hold no name and password; give --token-file")
@@ -158,6 +160,8 @@ class Grafana:
         path = parts.path.strip("/")
         self._url = url
         self._token = token
+        self._site = site
+        self._folder_uid = site_uid(FOLDER_UID, site)
         self._threads = BoundedThreads("grafana", 4)
         self._face = GrafanaFace(
             auth=token,
@@ -178,10 +182,7 @@ class Grafana:
     def push(
         self, dashboards: Mapping[str, Mapping[str, Any]], retired: Iterable[str] = RETIRED
     ) -> Iterator[Change]:
-        """Write the folder and the dashboards of `dashboards.build.built` that differ.
-
-        Removes those that are retired; of one that somebody edited a copy stays.
-        """
+        """Write the folder and the dashboards that differ; remove those that are retired."""
         yield self._folder()
         for name, wanted in dashboards.items():
             found = self._dashboard(wanted["uid"])
@@ -189,21 +190,20 @@ class Grafana:
             if change.outcome == "unchanged":
                 yield change
                 continue
-            folder = FOLDER_UID
+            folder = self._folder_uid
             if found is not None:  # where somebody may have moved it
-                folder = (found.get("meta") or {}).get("folderUid") or FOLDER_UID
+                folder = (found.get("meta") or {}).get("folderUid") or folder
                 yield from self._keep_copy(name, found["dashboard"], folder)
             self._save({**wanted, _FINGERPRINT: fingerprint(wanted)}, folder)
             yield change
         for uid in retired:
             if (found := self._dashboard(uid)) is not None:
-                folder = (found.get("meta") or {}).get("folderUid") or FOLDER_UID
+                folder = (found.get("meta") or {}).get("folderUid") or self._folder_uid
                 yield from self._keep_copy(uid, found["dashboard"], folder)
                 self._request(dict, self._face.dashboard.delete_dashboard, uid)
                 yield Change(f"dashboard {uid}", "removed")
 
     def _keep_copy(self, name: str, stored: Mapping[str, Any], folder: str) -> Iterator[Change]:
-        """Write a copy of a dashboard that somebody edited beside it."""
         if was_edited(stored):
             copy = _copy(stored)
             self._save(copy, folder)
@@ -219,9 +219,9 @@ class Grafana:
         listed = self._request(list, self._face.datasource.list_datasources)
         uids = {d.get("uid") for d in listed}
         for policy in policies:
-            there = data_source_uid(policy) in uids
+            there = site_uid(data_source_uid(policy), self._site) in uids
             yield Change(_named(policy), "unchanged" if there else "missing")
-        found = self._get(self._face.folder.get_folder, FOLDER_UID)
+        found = self._get(self._face.folder.get_folder, self._folder_uid)
         yield Change("folder", "missing" if found is None else "unchanged")
         outcomes = {"created": "missing", "changed": "differs"}
         for name, wanted in dashboards.items():
@@ -233,14 +233,12 @@ class Grafana:
                 yield Change(f"dashboard {uid}", "retired", f"push removes it{kept}")
 
     def data_source(self, wanted: DataSource | None, policy: str = "") -> Change:
-        """Create or change the data source; with None only check that it exists.
-
-        `policy`: of an InfluxDB 3: which of its databases.
+        """Create or change the data source of a `policy`; with None only check that it exists.
 
         Raises `Refused` if None was given and it is missing.
         """
         listed = self._request(list, self._face.datasource.list_datasources)
-        uid, what = data_source_uid(policy), _named(policy)
+        uid, what = site_uid(data_source_uid(policy), self._site), _named(policy)
         there = next((d for d in listed if d.get("uid") == uid), None)
         if wanted is None:
             if there is None:
@@ -279,7 +277,6 @@ class Grafana:
                 yield Change(what, outcome)
 
     def _annotations(self, start: float, end: float) -> dict[str, dict[str, Any]]:
-        """Return the existing annotations by incident."""
         listed = self._request(
             list,
             self._face.annotations.get_annotation,
@@ -297,7 +294,6 @@ class Grafana:
         }
 
     def _annotate(self, annotation: Annotation, found: Mapping[str, Any] | None) -> str:
-        """Create or update one annotation; return the outcome."""
         body = annotation.body()
         if found is not None and all(_as_kept(key, found.get(key)) == body[key] for key in body):
             return "unchanged"
@@ -316,13 +312,13 @@ class Grafana:
         return "created"
 
     def _folder(self) -> Change:
-        if self._get(self._face.folder.get_folder, FOLDER_UID) is not None:
+        if self._get(self._face.folder.get_folder, self._folder_uid) is not None:
             return Change("folder", "unchanged")
-        self._request(dict, self._face.folder.create_folder, _FOLDER, FOLDER_UID)
+        title = self._site.name if self._site else _FOLDER
+        self._request(dict, self._face.folder.create_folder, title, self._folder_uid)
         return Change("folder", "created")
 
     def _dashboard(self, uid: str) -> dict[str, Any] | None:
-        """Return a dashboard with its `meta`; None if there is none."""
         found: dict[str, Any] | None = self._get(self._face.dashboard.get_dashboard, uid)
         if found is not None and not isinstance(found.get("dashboard"), dict):
             raise Unreachable(f"{self._url}: the answer holds no dashboard")
@@ -338,7 +334,6 @@ class Grafana:
         self._request(dict, self._face.dashboard.update_dashboard, body)
 
     def _get(self, call: Any, *given: Any, **named: Any) -> Any:
-        """Request something; None if it does not exist."""
         try:
             return self._request(dict, call, *given, **named)
         except Refused as error:
@@ -398,7 +393,7 @@ def _copy(edited: Mapping[str, Any]) -> dict[str, Any]:
     digest = fingerprint(edited)
     return {
         **_content(edited),
-        "uid": f"{edited.get('uid')}-{digest}"[:40],
+        "uid": f"{str(edited.get('uid'))[:27]}-{digest}",
         "title": f"{edited.get('title')} (changed by hand, {digest})",
         "tags": [_COPY_TAG],
     }
@@ -423,7 +418,6 @@ def _plain(text: object) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """Name the root cause."""
     while (below := error.__cause__ or error.__context__) is not None:
         error = below
     return _plain(getattr(error, "strerror", None) or type(error).__name__)
@@ -434,7 +428,6 @@ def _as_kept(key: str, value: Any) -> Any:
 
 
 def _differing(there: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the panels and other keys that differ."""
     panels = [
         {panel.get("title", ""): panel for panel in body.get("panels", ())}
         for body in (there, ours)

@@ -1,8 +1,7 @@
 """The same dashboards over the embedded store: their queries through the Infinity data source.
 
-A query stays the text that `dashboards.queries` wrote; it is sent to ``/api/v1/query`` of the staff
-page, which answers the part of InfluxQL that panels use (`storage.timeseries.influxql`). The names
-and types of the columns, which Infinity needs beforehand, come from parsing the text here.
+A query stays the text; it is sent to ``/api/v1/query`` of the staff page. The names and types of
+the columns, which Infinity needs beforehand, come from parsing it (`storage.timeseries.influxql`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Lines that differ by more than their color.
 
 Grafana's palette for any color vision has five colors, so lines get dashes too: quantities always;
-rooms and sensors if the configuration of the school is known. A room or sensor has the same color
-and dashes in every chart (on the dashboard of a room, by its number there). The first five are
-solid, the next five dashed, then dotted, and so on for thirty lines; bars get lighter instead.
+rooms and sensors if they are known, the same in every chart. The first five are solid, the next
+five dashed, then dotted, and so on for thirty lines; bars get lighter instead.
 """
 
 from __future__ import annotations
@@ -38,11 +37,7 @@ def _style(number: int) -> dict[str, Any]:
 
 
 def dashed(panel: timeseries.Panel, names: Iterable[str]) -> timeseries.Panel:
-    """Give lines whose name is one of these, or ends in one, dashes of their own.
-
-    Lines of several sensors repeat the names with other colors, so that two of the same color have
-    different dashes.
-    """
+    """Give lines whose name is one of these, or ends in one, dashes of their own."""
     for number, name in enumerate(names):
         ending = f"/(^| ){re.escape(name)}$/"
         panel.override_by_regexp(ending, [DynamicConfigValue("custom.lineStyle", _style(number))])
@@ -50,10 +45,7 @@ def dashed(panel: timeseries.Panel, names: Iterable[str]) -> timeseries.Panel:
 
 
 def distinguish(dashboard: Mapping[str, Any], numbers: Mapping[str, Mapping[str, int]]) -> None:
-    """Give every line of a known name its color and dashes; changes the dashboard.
-
-    `numbers` has, by tag such as ``room``, the values that it can have, and the number of each.
-    """
+    """Give every line of a known name its color and dashes; `numbers` are by tag and value."""
     for panel in dashboard["panels"]:
         if panel["type"] != "timeseries":
             continue

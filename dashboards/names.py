@@ -1,7 +1,6 @@
 """Names of rooms in place of ids, and links from each line of a room.
 
-Grafana shows the values of a tag, which are ids, so that the history of a room stays one line when
-it is renamed. Where the configuration is known, lines, bars and cells of rooms get their names.
+Grafana shows the values of a tag, which are ids, so that a renamed room stays one line.
 """
 
 from __future__ import annotations
@@ -38,7 +37,6 @@ def name_rooms(dashboard: Mapping[str, Any], settings: DashboardSettings) -> Non
 
 
 def _override(config: dict[str, Any], name: str, value: dict[str, Any]) -> None:
-    """Set one property of a field, beside those it has."""
     for override in config["overrides"]:
         if override["matcher"] == {"id": "byName", "options": name}:
             override["properties"].append(value)

@@ -1,14 +1,12 @@
-"""InfluxQL queries of the panels, as Grafana sends them.
+"""InfluxQL of the panels: measurements, conditions, key figures.
 
-A query names its measurement with its retention policy, so the database is that of the data source.
 Places come from template variables, always in Grafana's format ``:regex``, which escapes whatever a
-variable holds, slashes too: text from the address of a page can end neither the pattern nor the
-statement. Measurements, fields and keys are those of `storage.timeseries.records`.
+variable holds: text from the address of a page can end neither the pattern nor the statement.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from typing import TYPE_CHECKING, Final
 
 from grafana_foundation_sdk.cog.builder import Builder
@@ -21,7 +19,7 @@ from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 DATA_SOURCE_UID: Final = "plumewatch-series"
 DATA_SOURCE_NAME: Final = "Plumewatch series"
@@ -50,8 +48,6 @@ def in_place(tags: Sequence[str]) -> str:
 PLACE: Final = in_place(PLACE_TAGS)
 IN_TIME: Final = f"$timeFilter AND {PLACE}"
 """The chosen places in the time range of the dashboard."""
-LAST_DAY: Final = f"time > now() - 1d AND {PLACE}"
-LAST_QUARTER: Final = f"time > now() - 15m AND {PLACE}"
 
 
 def _source(measurement: str) -> str:
@@ -59,24 +55,44 @@ def _source(measurement: str) -> str:
     return f'"{level.name}"."{measurement}"' if level else f'"{measurement}"'
 
 
-READINGS: Final = f'"{READING}"'
-AVERAGES: Final = f'"{QUARTER_HOUR.name}"."{QUARTER_HOUR.measurement}"'
-DETECTION: Final = _source("detection")
-EVENT: Final = _source("event")
-INCIDENT: Final = _source("incident")
-HEALTH: Final = _source("sensor_health")
-PIPELINE: Final = _source("pipeline")
-
+_IN_DETAIL: Final = "${__to} - ${__from} <= 90000000"
+_IN_OUTLINE: Final = "${__to} - ${__from} > 90000000"
+"""Conditions on the time range, in milliseconds: a day, or more. The one that is false costs an
+InfluxDB nothing, so a panel asks both ways."""
 NO_TEST: Final = '"test" = 0'
-COUNTED: Final = f"{IN_TIME} AND {NO_TEST}"
-"""Incidents that figures count: without tests."""
+FRAGMENTS: Final = {
+    "readings": f'"{READING}"',
+    "averages": f'"{QUARTER_HOUR.name}"."{QUARTER_HOUR.measurement}"',
+    "detection": _source("detection"),
+    "event": _source("event"),
+    "incident": _source("incident"),
+    "health": _source("sensor_health"),
+    "hours": _source("sensor_hour"),
+    "pipeline": _source("pipeline"),
+    "place": PLACE,
+    "no_test": NO_TEST,
+    "in_time": IN_TIME,
+    "in_detail": f"$timeFilter AND {_IN_DETAIL} AND {PLACE}",
+    "in_outline": f"$timeFilter AND {_IN_OUTLINE} AND {PLACE}",
+    "last_day": f"time > now() - 1d AND {PLACE}",
+    "last_quarter": f"time > now() - 15m AND {PLACE}",
+    "counted": f"{IN_TIME} AND {NO_TEST}",
+    "open": f'time > now() - 7d AND {PLACE} AND "open" = 1 AND {NO_TEST}',
+}
+"""Measurements and conditions, by their name in the definitions of panels.
+
+``hours`` are sums of ``health`` for long ranges. Figures count incidents without tests, and none
+stays open for a week. A panel asks one question of up to a day, and another of more.
+"""
+
+
+def filled(text: str, words: Mapping[str, str] = FRAGMENTS) -> str:
+    """Replace names in braces; variables of Grafana stay. Raises KeyError for an unknown name."""
+    return re.sub(r"(?<!\$)\{(\w+)\}", lambda found: words[found[1]], text)
 
 
 class InfluxQl(Builder[Dataquery], Dataquery):
-    """One query of a panel.
-
-    `alias` names a line, such as ``$tag_room``; a `table` is rows, otherwise lines over time.
-    """
+    """One query of a panel; `alias` names its lines, such as ``$tag_room``; a `table` is rows."""
 
     def __init__(self, query: str, *, alias: str = "", table: bool = False) -> None:
         self.query = query
@@ -100,82 +116,12 @@ class InfluxQl(Builder[Dataquery], Dataquery):
         }
 
 
-Selected = str | Mapping[str, str]
-"""One expression, or expressions by the name of their column."""
+def in_detail(query: str) -> str:
+    """Return a question of up to a day for any range; empty for that of more than a day.
 
-
-def select(what: Selected, source: str, where: str = "", *by: str) -> str:
-    """Return a SELECT statement, grouped by tags; `source` may be a statement in parentheses."""
-    if not isinstance(what, str):
-        what = ", ".join(f'{expression} AS "{name}"' for name, expression in what.items())
-    groups = ", ".join(f'"{tag}"' for tag in by)
-    condition = f" WHERE {where}" if where else ""
-    return f"SELECT {what} FROM {source}{condition}{f' GROUP BY {groups}' if by else ''}"
-
-
-def last(*fields: str) -> dict[str, str]:
-    """Select the newest value of fields under their own names."""
-    return {field: f'last("{field}")' for field in fields}
-
-
-def newest(field: str, source: str, tag: str = "sensor", where: str = LAST_DAY) -> str:
-    """Return the newest value of a field per value of a tag, as the source of another query."""
-    return f"({select(last(field), source, where, tag)})"
-
-
-def newest_of(fields: Sequence[str], *by: str) -> str:
-    """Return the newest values of fields of sensors, as the source of another query."""
-    return f"({select(last(*fields), HEALTH, LAST_DAY, *by)})"
-
-
-def single(what: Selected, source: str, where: str = IN_TIME) -> InfluxQl:
-    """Ask for one number."""
-    return InfluxQl(select(what, source, where))
-
-
-def by_tag(what: str, source: str, tag: str, where: str = IN_TIME) -> InfluxQl:
-    """Ask for one number per value of a tag."""
-    return InfluxQl(select(what, source, where, tag), alias=f"$tag_{tag}")
-
-
-def day_means(key: str, coverage: float) -> InfluxQl:
-    """Ask for the mean of the last 24 hours by room, of rooms with a share of its quarter hours."""
-    slots = over_time({"air": f'mean("{key}")'}, AVERAGES, "room", where=LAST_DAY, every="15m")
-    means = select({"air": 'mean("air")', "slots": 'count("air")'}, f"({slots.query})", "", "room")
-    return by_tag('mean("air")', f"({means})", "room", f'"slots" >= {coverage * 96:.0f}')
-
-
-def over_time(
-    what: Selected,
-    source: str,
-    tag: str = "",
-    *,
-    where: str = IN_TIME,
-    every: str = "$__interval",
-    fill: str = "none",
-    zone: str = "",
-    alias: str = "",
-    table: bool = False,
-) -> InfluxQl:
-    """Ask for lines over time, one per value of a tag or one per column; or for a table of them."""
-    tags = f', "{tag}"' if tag else ""
-    local = f" tz('{zone}')" if zone else ""
-    return InfluxQl(
-        f"{select(what, source, where)} GROUP BY time({every}){tags} fill({fill}){local}",
-        alias="" if table else alias or (f"$tag_{tag}" if tag else "$col"),
-        table=table,
-    )
-
-
-def rows(what: Selected, source: str, *by: str, where: str = IN_TIME) -> InfluxQl:
-    """Ask for rows of a table."""
-    return InfluxQl(select(what, source, where, *by), table=True)
-
-
-def listed(fields: Sequence[str], source: str, where: str = IN_TIME) -> InfluxQl:
-    """Ask for records, newest first."""
-    names = ", ".join(f'"{field}"' for field in fields)
-    return InfluxQl(f"{select(names, source, where)} ORDER BY time DESC", table=True)
+    Whether an InfluxDB 3 compares numbers in a condition was not tested.
+    """
+    return "" if _IN_OUTLINE in query else query.replace(f" AND {_IN_DETAIL}", "")
 
 
 def key_figure(key: str, *, whole_school: bool = False) -> list[InfluxQl]:
@@ -183,11 +129,10 @@ def key_figure(key: str, *, whole_school: bool = False) -> list[InfluxQl]:
     selects = IN_SERIES[key]
     made = []
     for number, (measurement, expression, condition) in enumerate(selects):
-        parts = ["$timeFilter"]
-        parts += [PLACE] * (not whole_school)
-        parts += [NO_TEST] * (measurement == "incident")
-        parts += [condition] * bool(condition)
-        what: Selected = expression if len(selects) == 1 else {"ab"[number]: expression}
-        query = select(what, _source(measurement), " AND ".join(parts))
+        place = "" if whole_school else PLACE
+        no_test = NO_TEST if measurement == "incident" else ""
+        where = " AND ".join(filter(None, ("$timeFilter", place, no_test, condition)))
+        name = "" if len(selects) == 1 else f' AS "{"ab"[number]}"'
+        query = f"SELECT {expression}{name} FROM {_source(measurement)} WHERE {where}"
         made.append(InfluxQl(query, table=len(selects) > 1))
     return made

@@ -114,6 +114,11 @@ changed=yes
 id plumewatch >/dev/null 2>&1 ||
     useradd --system --user-group --home-dir $DATA --no-create-home --shell /usr/sbin/nologin plumewatch
 
+# Known before minutes of installing.
+may_run() { runuser -u plumewatch -- "$@" >/dev/null 2>&1; }
+program=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
+may_run "$program" -c '' || refuse "the service's user may not run $program; name another with --python"
+
 if [ "$current" = "$version" ]; then
     say "$version is installed already"
     changed=''
@@ -131,8 +136,7 @@ else
             refuse 'the packages could not be installed; nothing was changed'
         said=$("$new/bin/plumewatch" version) || refuse 'the new version does not start; nothing was changed'
     fi
-    runuser -u plumewatch -- "$new/bin/plumewatch" version >/dev/null 2>&1 ||
-        refuse "the service's user may not run $(readlink -f "$new/bin/python"); name another with --python"
+    may_run "$new/bin/plumewatch" version || refuse "the service's user may not run $new/bin/plumewatch"
     ln -sfn "$version" $HOME_OF_PROGRAM/current.new
     mv -T $HOME_OF_PROGRAM/current.new $HOME_OF_PROGRAM/current
     trap 'rm -rf "$work"' EXIT

@@ -1,11 +1,9 @@
 """What Plumewatch is made of, and what is known against it: ``make sbom``, ``make audit``.
 
 ``sbom FILE`` writes a CycloneDX document of what an installation with all its extras for operation
-contains, from this environment; tools of development are left out.
-
-``audit`` asks the advisories of the Python Package Index about every package of the lock file,
-tools included. It ends with 1 if one of them has a known vulnerability. Where the advisories cannot
-be had, it says so in capitals and ends with 0: a machine without internet has to be able to test.
+contains. ``audit`` asks the advisories of the Python Package Index about every package of the lock
+file and ends with 1 if one has a known vulnerability; without advisories it says so and ends with
+0.
 """
 
 from __future__ import annotations
@@ -20,23 +18,13 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["main", "runtime_only", "verdict"]
-
 PROJECT: Final = Path(__file__).resolve().parents[1]
 TOOLS: Final = frozenset({"dev", "bench"})
 """Extras that no installation has."""
 
 
 def runtime_only(bom: dict[str, Any], wanted: frozenset[str]) -> dict[str, Any]:
-    """Keep of a document what the wanted packages need, and they themselves.
-
-    Parameters
-    ----------
-    bom : dict
-        CycloneDX as JSON.
-    wanted : frozenset of str
-        Names of direct dependencies, normalised.
-    """
+    """Keep the `wanted` direct dependencies of a CycloneDX document, and what they need."""
     root = bom["metadata"]["component"]["bom-ref"]
     edges = {entry["ref"]: entry.get("dependsOn", []) for entry in bom["dependencies"]}
     names = {part["bom-ref"]: normal(part["name"]) for part in bom["components"]}
@@ -55,8 +43,6 @@ def runtime_only(bom: dict[str, Any], wanted: frozenset[str]) -> dict[str, Any]:
 def normal(name: str) -> str:
     """Return the name of a package as indexes compare it.
 
-    Examples
-    --------
     >>> normal("Typing_Extensions")
     'typing-extensions'
     """
@@ -85,19 +71,7 @@ def sbom(target: Path) -> int:
 
 
 def verdict(report: dict[str, Any] | None) -> tuple[int, str]:
-    """Judge what the audit found.
-
-    Parameters
-    ----------
-    report : dict or None
-        What pip-audit writes as JSON; None if it wrote nothing.
-
-    Returns
-    -------
-    code : int
-        1 if something is known to be vulnerable.
-    said : str
-    """
+    """Return exit code and text for a report of pip-audit; None if it wrote nothing."""
     packages = [] if report is None else report["dependencies"]
     audited = [package for package in packages if "skip_reason" not in package]
     faults = [

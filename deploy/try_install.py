@@ -1,12 +1,8 @@
 """Try every way to install on a clean Debian: ``make try-install``.
 
-Makes a minimal Debian with debootstrap once, and tries each way on a fresh layer over it: a wheel
-in an empty virtual environment with the demo, the same by one command of uv, `deploy/install.sh`
-from nothing to purged, and the steps of `deploy/Dockerfile`, run as a script. Needs Linux, root,
-debootstrap, a mirror and a package index.
-
-It is no container engine: of a Dockerfile it carries out FROM, COPY, RUN, ENV, USER, WORKDIR,
-ENTRYPOINT and HEALTHCHECK, and refuses what it does not know.
+Makes a minimal Debian with debootstrap once, and tries each way on a fresh layer over it: a wheel,
+uv, `deploy/install.sh`, and the steps of `deploy/Dockerfile`, run as a script, of which it carries
+out the instructions that it knows. Needs Linux, root, debootstrap, a mirror and a package index.
 """
 
 from __future__ import annotations
@@ -44,13 +40,7 @@ class TriedError(Exception):
 
 
 class Root:
-    """A folder with a system in it: a layer of its own over another one, gone when it is closed.
-
-    Parameters
-    ----------
-    below : Path
-        Is not changed.
-    """
+    """A folder with a system in it: a layer of its own over `below`, gone when it is closed."""
 
     def __init__(self, below: Path) -> None:
         self._home = Path(tempfile.mkdtemp(prefix="plumewatch-try-"))
@@ -88,13 +78,7 @@ class Root:
         shutil.rmtree(self._home, ignore_errors=True)
 
     def run(self, command: str | list[str], *, may_fail: bool = False) -> str:
-        """Run a command in it and return what it printed.
-
-        Raises
-        ------
-        TriedError
-            If it ends with another code than 0.
-        """
+        """Run a command in it and return what it printed; raise TriedError if it fails."""
         argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command
         # A network namespace of its own is not made: packages come from outside.
         inside = ["env", "--chdir", self.folder, *argv]
@@ -186,8 +170,6 @@ class Instruction:
 def instructions(dockerfile: str) -> Iterator[Instruction]:
     """Read a Dockerfile.
 
-    Examples
-    --------
     >>> [step.name for step in instructions("FROM a AS b")]
     ['FROM']
     """
@@ -255,7 +237,6 @@ def carry_out(  # noqa: C901, PLR0912 - one branch an instruction
 
 
 def _context(root: Root, source: str, target: str, dockerfile: Path) -> None:
-    """Copy of the context what the file of exclusions leaves."""
     if source != ".":
         raise TriedError(f"COPY of {source} is not known here")
     ignored = dockerfile.with_name(dockerfile.name + ".dockerignore").read_text("utf-8").split()

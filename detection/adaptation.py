@@ -9,8 +9,9 @@ it is added to the log-odds of vaping.
 Fit
     Logistic regression with the model's log-odds as offset, regularized to small weights. An answer
     may be wrong (`WRONG`), so that no plume, however unlikely its answer, moves the weights far.
-    How many alerts there are is left to the thresholds: the correction of the plumes called right
-    is zero on average.
+    A constant says how often alerts are right in this school: where most are, more plumes are
+    alerted, down to those of probability `ALERT_FROM`; where few are, fewer. For that, as much is
+    added to all scores; the probability that an event states is without it (`stated`).
 Bounds
     Facts count within `_EXTREME` deviations of their median, unknown ones as it; the whole
     correction within `limit`. A score that always alerts (`detection.alert_thresholds.UPPER` above
@@ -26,7 +27,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from detection.alert_thresholds import CLUSTER_S
 from detection.errors import ModelError
@@ -54,12 +55,16 @@ LIMIT: Final = 1.5
 """Largest correction either way, log-odds."""
 WRONG: Final = 0.1
 """Share of answers that may be wrong."""
+ALERT_FROM: Final = 0.4
+"""Probability of vaping that is worth an alert. F1 is highest where the least likely alert is right
+half as often as F1 says: at 0.4 for 0.8."""
 NEAR: Final = 3.0
 """Plumes are recorded from so far below the model's level, log-odds."""
 _EXTREME: Final = 3.0
-_DEVIATION: Final = 0.2
-_DEVIATION_OF_OPINION: Final = 0.4
+_DEVIATION: Final = 0.4
+_DEVIATION_OF_OPINION: Final = 0.2
 """Expected size of a weight, log-odds a standard deviation of its fact or opinion."""
+_DEVIATION_OF_CONSTANT: Final = 1.0
 _DECILES: Final = 2.563
 """Deviations of a normal distribution between its first and last decile."""
 _CONSTANT: Final = 1e-3
@@ -123,6 +128,16 @@ class Correction:
             total += weight * column
         bounded: Floats = np.clip(total, -self.limit, self.limit)
         return bounded
+
+    def stated(self, log_odds: Floats) -> Floats:
+        """Return log-odds of being right: without what lowers the threshold to `ALERT_FROM`.
+
+        >>> nothing = Correction((), (), (), ())
+        >>> expit(nothing.stated(logit(np.array([0.5, 0.9])))).round(3).tolist()
+        [0.4, 0.857]
+        """
+        right: Floats = log_odds + logit(ALERT_FROM)
+        return right
 
     def to_json(self) -> str:
         """Return the text from which `from_json` makes an equal correction."""
@@ -242,7 +257,7 @@ def fit(
     x = np.column_stack([_standardized(raw, mean, scale), np.ones(offset.size)])
     penalty = np.full(x.shape[1], _DEVIATION_OF_OPINION**-2)
     penalty[: len(SOURCE_FACTS)] = _DEVIATION**-2
-    penalty[-1] = 1e-3
+    penalty[-1] = _DEVIATION_OF_CONSTANT**-2
 
     def loss(w: Floats) -> tuple[float, Floats]:
         right = expit(sign * (offset + x @ w))
@@ -252,15 +267,12 @@ def fit(
         return float(value), x.T @ slope + penalty * w
 
     found: Floats = minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B").x
-    slopes = found[:-1]
-    vaping = sign > 0.0
-    shift = float(np.average(x[vaping, :-1] @ slopes, weights=weight[vaping]))
     return Correction(
         names,
         tuple(mean.tolist()),
         tuple(scale.tolist()),
-        tuple(slopes.tolist()),
-        -shift,
+        tuple(found[:-1].tolist()),
+        float(found[-1] - logit(ALERT_FROM)),
     )
 
 

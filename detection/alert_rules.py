@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import expit
 
 from detection.channels import CHANNEL_INDEX, CHANNELS, FINE, VOC
-from detection.episodes import Phase
+from detection.episodes import ALERTED
 from detection.events import ChannelEvidence, EventKind
 from detection.facts import FACTS
 from detection.model import KINDS
@@ -129,7 +129,7 @@ def evidence_of(episode: np.void, *, pulse: bool) -> dict[str, ChannelEvidence]:
 
 def alerted_vaping(episode: Episodes) -> NDArray[np.intp]:
     """Return the rows in which vaping is alerted now."""
-    alerted = (episode["phase"] == Phase.ALERTED) & (episode["kind"] == VAPE)
+    alerted = (episode["phase"] == ALERTED) & (episode["kind"] == VAPE)
     rows: NDArray[np.intp] = alerted.nonzero()[0]
     return rows
 

@@ -313,7 +313,7 @@ class AlertThresholds:
             return
         first, last = int(rows[0]), int(rows[-1])
         here = slice(first, last + 1) if last - first == rows.size - 1 else rows
-        self._state.read_s[here] += np.clip(dt, 0.0, _LONGEST_STEP_S)
+        self._state.read_s[here] += np.minimum(np.maximum(dt, 0.0), _LONGEST_STEP_S)
         hour = time - self._state.phase_s[here]
         hour /= 3600.0
         np.floor(hour, out=hour)
@@ -350,7 +350,7 @@ class AlertThresholds:
             Log-odds of vaping.
         """
         fresh = ~(time - self._state.last[rows] < CLUSTER_S)
-        if fresh.any():
+        if np.count_nonzero(fresh):
             self._close(rows[fresh])
             self._state.first[rows[fresh]] = time[fresh]
             self._state.highest[rows[fresh]] = -np.inf

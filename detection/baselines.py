@@ -172,12 +172,12 @@ class Change:
 class Scratch:
     """Memory for the intermediate results of one block."""
 
+    known: Flags
     excess: Floats
     rising: Floats
     spare: Floats
     gain: Floats
     over: Floats
-    unknown: Flags
 
 
 class ScratchPool:
@@ -211,9 +211,8 @@ class ScratchPool:
                 size = math.prod(shape) * n
                 parts.append(self._numbers[start : start + size].reshape(*shape, n))
                 start += size
-            excess, rising, spare, gain, over = parts
-            unknown = self._flags[: K * n].reshape(K, n)
-            scratch = self._cut[n] = Scratch(excess, rising, spare, gain, over, unknown)
+            known = self._flags[: K * n].reshape(K, n)
+            scratch = self._cut[n] = Scratch(known, *parts)
         return scratch
 
 
@@ -347,12 +346,12 @@ def advance(
     Change or None
         Of the sensors in an episode or opening one; None if there is none.
     """
-    unknown = np.isnan(x, out=scratch.unknown)
+    known = np.equal(x, x, out=scratch.known)
     excess = scratch.excess
     np.subtract(x, state.baseline, out=excess[:K])
     np.subtract(x[FINE], state.local, out=excess[K])
-    if np.count_nonzero(np.isnan(excess[:K])) != np.count_nonzero(unknown):
-        _take_first_values(state, x, unknown, excess)
+    if np.count_nonzero(np.isnan(excess[:K])) + np.count_nonzero(known) != known.size:
+        _take_first_values(state, x, known, excess)
     age = time - state.first
     fine_noise = np.maximum(state.noise[0], 0.02 * state.baseline[FINE])
     has_pulse = excess[K] > np.maximum(5.0 * fine_noise, _PULSE_UG_M3)
@@ -364,25 +363,27 @@ def advance(
         opens &= ~in_episode
         opens &= age >= WARM_UP_S
         busy = in_episode | opens
-    signal = bank_signals(x, unknown)
+    held = busy.nonzero()[0]
+    levels = state.levels.take(held, axis=1)
+    last = state.last.take(held, axis=1)
+    _move_levels(state, age, dt, held, scratch)
+    _move_noise(state, x, held, scratch)
+    np.copyto(state.last, x, where=known)
+    signal = bank_signals(x, known)
     over = np.subtract(signal[:, None, :], state.smoothed, out=scratch.over)
     change = None
-    held = busy.nonzero()[0]
     if held.size:
         change = Change(
             held,
             opens[held],
             has_pulse[held],
             fine_noise[held],
-            state.local[held],
-            state.baseline.take(held, axis=1).T,
-            state.last.take(held, axis=1).T,
+            levels[K],
+            levels[:K].T,
+            last.T,
             over.take(held, axis=2).reshape(-1, held.size).T,
         )
-    _move_levels(state, age, dt, held, scratch)
-    _move_noise(state, x, held, scratch)
     _smooth(signal, over, dt, state.smoothed)
-    state.last[:] = np.where(unknown, state.last, x)
     interval, count = state.interval, state.count
     interval += (dt - interval) * np.maximum(2.0 - count, 0.2)
     state.time[:] = time
@@ -390,9 +391,9 @@ def advance(
     return change
 
 
-def _take_first_values(state: Baselines, x: Floats, unknown: Flags, excess: Floats) -> None:
+def _take_first_values(state: Baselines, x: Floats, known: Flags, excess: Floats) -> None:
     """Start the baseline of a channel at its first value, in place."""
-    new = np.isnan(state.baseline) & ~unknown
+    new = np.isnan(state.baseline) & known
     state.baseline[new] = x[new]
     excess[:K][new] = 0.0
     state.local[new[FINE]] = x[FINE, new[FINE]]

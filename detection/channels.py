@@ -155,13 +155,13 @@ BANK_TAU_S: Final = np.array([4.0, 12.0, 40.0, 120.0, 400.0])
 _BANK_MASSES: Final = np.array([FINE, CHANNEL_INDEX["pm1"], CHANNEL_INDEX["pm10"]])
 
 
-def bank_signals(x: NDArray[np.float64], unknown: NDArray[np.bool_]) -> NDArray[np.float64]:
+def bank_signals(x: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Signals of the filter bank.
 
     Parameters
     ----------
-    unknown : ndarray of bool, shape (len(CHANNELS), n)
-        Where it is NaN.
+    known : ndarray of bool, shape (len(CHANNELS), n)
+        Where it is not NaN.
 
     Returns
     -------
@@ -176,8 +176,8 @@ def bank_signals(x: NDArray[np.float64], unknown: NDArray[np.bool_]) -> NDArray[
     voc = out[3]
     voc[:] = doublings_of_index(x[index])
     doublings = np.log2(x[ppb : ugm3 + 1] + VOC_OFFSETS[:, None])
-    np.putmask(voc, ~unknown[ugm3], doublings[1])
-    np.putmask(voc, ~unknown[ppb], doublings[0])
-    np.putmask(voc, ~unknown[raw], x[raw] / RAW_SPAN)
+    np.putmask(voc, known[ugm3], doublings[1])
+    np.putmask(voc, known[ppb], doublings[0])
+    np.putmask(voc, known[raw], x[raw] / RAW_SPAN)
     out[4:] = x[CHANNEL_INDEX["rh"] : CHANNEL_INDEX["co2"] + 1]
     return out

@@ -82,7 +82,8 @@ class ClassSampler:
             return
         score = episodes["log_odds"][due]
         kinds = possible(self._model.kind_probabilities(facts[due]), episodes[due])
-        for k, (i, chances) in enumerate(zip(due, probabilities(score, kinds), strict=True)):
+        found = probabilities(self._model.stated(score), kinds)
+        for k, (i, chances) in enumerate(zip(due, found, strict=True)):
             name = names[rows[i]]
             self._last[name] = float(time[i])
             self._samples.append(

@@ -26,16 +26,20 @@ from detection.alert_thresholds import AlertThresholds
 from detection.baselines import WIDTH, Baselines, BaselineTracker
 from detection.channels import FINE, channel_matrix
 from detection.episodes import (
+    ALERTED,
     EPISODE,
+    IDLE,
     LONGEST_S,
+    OPEN,
     SESSION_S,
     TIMES,
-    Phase,
     begin_pulses,
     end_reached,
     episodes_of,
     follow,
     open_episodes,
+    put,
+    take,
 )
 from detection.errors import SnapshotError
 from detection.events import Event, EventKind, EventPhase, base_version
@@ -124,6 +128,8 @@ class Detector:
         self._rows: dict[str, int] = {}
         self._baselines = BaselineTracker()
         self._episodes: Episodes = np.zeros(16, EPISODE)
+        # Apart from the episodes, which are a kilobyte each: every reading asks for it.
+        self._in_episode = np.zeros(16, np.bool_)
         self._states = np.zeros((16, self._model.units))
         self._received = np.full(16, -np.inf)
         self.names: list[str] = []
@@ -155,6 +161,7 @@ class Detector:
             self._baselines.reserve(row + 1)
             if row == self._episodes.size:
                 self._episodes = np.concatenate([self._episodes, np.zeros(row, EPISODE)])
+                self._in_episode = np.concatenate([self._in_episode, np.zeros(row, np.bool_)])
                 self._states = np.concatenate([self._states, np.zeros_like(self._states)])
                 self._received = np.concatenate([self._received, np.full(row, -np.inf)])
         return row
@@ -210,6 +217,7 @@ class Detector:
             detector.names, detector.thresholds, detector._episodes = names, thresholds, episodes
             detector._baselines, detector._states = BaselineTracker(baselines), states
             detector._received = received
+            detector._in_episode = episodes["phase"] != IDLE
             detector._rows = {name: row for row, name in enumerate(names)}
         return detector
 
@@ -254,7 +262,7 @@ class Detector:
         For readings on a clock that was set back: they would all be too old.
         """
         rows = np.flatnonzero(self._baselines.state.time[: len(self.names)] > now)
-        ended = self._end_silent(rows[self._episodes["phase"][rows] != Phase.IDLE])
+        ended = self._end_silent(rows[self._in_episode[rows]])
         self._baselines.restart(rows, np.full(rows.size, now))
         return ended
 
@@ -273,7 +281,7 @@ class Detector:
         time = self._baselines.state.time
         ours = np.array([name in sensors for name in self.names], np.bool_)
         rows = np.flatnonzero(ours | (time[: ours.size] > now))
-        alerted = rows[self._episodes["phase"][rows] == Phase.ALERTED]
+        alerted = rows[self._episodes["phase"][rows] == ALERTED]
         ended = self._end_silent(alerted, after_s=0.0)
         for name in TIMES:
             self._episodes[name][rows] += by_s
@@ -283,7 +291,7 @@ class Detector:
         return ended
 
     def _running_rows(self) -> NDArray[np.intp]:
-        return np.flatnonzero(self._episodes["phase"][: len(self.names)] != Phase.IDLE)
+        return self._in_episode.nonzero()[0]
 
     def _step_round(
         self,
@@ -303,25 +311,26 @@ class Detector:
             dt = self._restart_after_gaps(at, rows, time, dt, events)
 
         self.thresholds.watch(rows, time, dt)
-        in_episode = self._episodes["phase"][rows] != Phase.IDLE
+        in_episode = self._in_episode[rows]
         change = self._baselines.advance(rows, in_episode, time, dt, x)
         if change is None:
             return
         b = change.reading
-        episode = self._episodes[rows[b]]
-        here = _Round(at[b], rows[b], time[b], dt[b], x[b], episode, events)
+        episode = take(self._episodes, rows[b])
+        here = _Round(at[b], rows[b], time[b], dt[b], x.T.take(b, axis=1).T, episode, events)
         o = change.opens.nonzero()[0]
         if o.size:
-            opened = episode[o]
+            opened = take(episode, o)
             open_episodes(
                 opened, here.time[o], here.dt[o], here.x[o], change.last[o], change.baseline[o]
             )
-            episode[o] = opened
+            put(episode, o, opened)
             self._states[here.rows[o]] = 0.0
         begin_pulses(episode, here.time, here.dt, here.x, change)
         follow(episode, here.time, here.x)
         self._judge(here, change)
-        self._episodes[here.rows] = episode
+        put(self._episodes, here.rows, episode)
+        self._in_episode[here.rows] = episode["phase"] != IDLE
 
     def _judge(self, here: _Round, change: Change) -> None:
         """Judge the pulses, alert, and end what is over."""
@@ -330,14 +339,14 @@ class Detector:
         is_pulse = (episode["pulses"] > 0) & (age <= JUDGED_S) & ~np.isnan(x[:, FINE])
         over = end_reached(episode, time, x)
         stage, stage_before = alert_rules.stage(np.array([time, time - dt]) - episode["onset"])
-        asked = (over | (stage > stage_before)) & (episode["phase"] == Phase.OPEN)
+        asked = (over | (stage > stage_before)) & (episode["phase"] == OPEN)
         moment, moment_before = alert_rules.moment(np.array([age, age - dt]))
         due = is_pulse & (moment > moment_before)
-        w = np.flatnonzero(due | asked)
+        w = (due | asked).nonzero()[0]
         vape = np.zeros(here.rows.size, np.bool_)
         if w.size:
             f = facts(
-                episode[w],
+                take(episode, w),
                 time[w],
                 x[w],
                 change.fine_noise[w],
@@ -354,24 +363,24 @@ class Detector:
                 )
             episode["last_vape_at"][vape] = time[vape]
         self._end_sessions(here)
-        if vape.any():
+        if np.count_nonzero(vape):
             is_vape = episode["kind"] == alert_rules.VAPE
-            silent = (episode["phase"] == Phase.OPEN) | ~is_vape
+            silent = (episode["phase"] == OPEN) | ~is_vape
             alerted_before = is_vape & (episode["pulses"] == episode["alerted_pulse"])
             vape &= silent & ~alerted_before
-        candidates = np.flatnonzero((vape | asked)[w]) if w.size else w
+        candidates = (vape | asked)[w].nonzero()[0]
         if candidates.size:
             chances = alert_rules.possible(
-                self._model.kind_probabilities(f[candidates]), episode[w[candidates]]
+                self._model.kind_probabilities(f[candidates]), take(episode, w[candidates])
             )
             for k, i in enumerate(w[candidates].tolist()):
-                if vape[i] and episode["phase"][i] == Phase.ALERTED:
+                if vape[i] and episode["phase"][i] == ALERTED:
                     self._end(here, i)
                     episode["is_masked"][i] = True
                 self._alert(here, i, chances[k], is_vape=bool(vape[i]), is_over=bool(over[i]))
-        for i in np.flatnonzero(over).tolist():
+        for i in over.nonzero()[0].tolist():
             self._end(here, i)
-            episode["phase"][i] = Phase.IDLE
+            episode["phase"][i] = IDLE
             if time[i] - episode["onset"][i] > LONGEST_S:
                 known = ~np.isnan(x[i])
                 self._baselines.state.baseline[known, here.rows[i]] = x[i][known]
@@ -385,13 +394,11 @@ class Detector:
         episode["log_odds"][due] = score
         self.thresholds.observe(rows, time, score)
         # Alerted vaping that hardly evaporates is scored as of a THC cartridge.
-        alerted = (episode["phase"][due] == Phase.ALERTED) & (
-            episode["kind"][due] == alert_rules.VAPE
-        )
-        if alerted.any():
+        alerted = (episode["phase"][due] == ALERTED) & (episode["kind"][due] == alert_rules.VAPE)
+        if np.count_nonzero(alerted):
             alerted &= time - episode["peak_at"][due] >= alert_rules.THC_FROM_S
             episode["thc_log_odds"][due[alerted]] = self._model.thc_score(f[alerted])
-        judged = episode[due]
+        judged = take(episode, due)
         passes: Flags = score >= self._model.level + self.thresholds.offset(rows)
         return passes & ~alert_rules.is_faint(judged) & ~alert_rules.is_early(judged, f)
 
@@ -406,10 +413,10 @@ class Detector:
         over = (here.time[s] - here.dt[s] - episode["alerted"][s] > SESSION_S) & (
             here.time[s] - episode["last_vape_at"][s] > SESSION_S
         )
-        over &= ~(alert_rules.share_left(episode[s], here.x[s]) > alert_rules.PERSISTS_SHARE)
+        over &= ~(alert_rules.share_left(take(episode, s), here.x[s]) > alert_rules.PERSISTS_SHARE)
         for i in s[over].tolist():
             self._emit(here, i, EventPhase.ENDED, end=float(episode["last_vape_at"][i]))
-            episode["phase"][i] = Phase.OPEN
+            episode["phase"][i] = OPEN
             episode["first_pulse_onset"][i] = np.nan
             episode["session_onset"][i] = episode["pulse_onset"][i]
             episode["is_masked"][i] = False
@@ -429,7 +436,7 @@ class Detector:
             e["thc_log_odds"] = -np.inf
             # Pulses before it may have been of what it is masked by.
             e["alerted_onset"] = e["pulse_onset" if e["is_masked"][0] else "session_onset"]
-            chances = alert_rules.probabilities(e["log_odds"], chances[None])[0]
+            chances = alert_rules.probabilities(self._model.stated(e["log_odds"]), chances[None])[0]
         else:
             kind = int(np.argmax(chances))
             is_clear = chances[kind] >= alert_rules.CLEAR[kind]
@@ -438,7 +445,7 @@ class Detector:
                 return
             if kind == alert_rules.SMOKE and is_over and not is_clear:
                 return
-        e["phase"] = Phase.ALERTED
+        e["phase"] = ALERTED
         e["kind"] = kind
         e["alerted"] = here.time[i]
         e["alerted_pulse"] = e["pulses"]
@@ -455,7 +462,7 @@ class Detector:
         events: list[tuple[int, Event]],
     ) -> Floats:
         """End episodes across a silence; restart after a gap; return the time steps."""
-        silent = (dt > SILENT_S) & (self._episodes["phase"][rows] != Phase.IDLE)
+        silent = (dt > SILENT_S) & self._in_episode[rows]
         for i in np.flatnonzero(silent).tolist():
             events.extend((int(at[i]), event) for event in self._end_silent(rows[i : i + 1]))
         unknown, gap = ~(dt <= HISTORY_S), dt > GAP_S
@@ -470,16 +477,17 @@ class Detector:
         ended = []
         for row in rows.tolist():
             last, episode = float(self._baselines.state.time[row]), self._episodes[row]
-            if episode["phase"] == Phase.ALERTED:
+            if episode["phase"] == ALERTED:
                 end = last if np.isnan(episode["back_since"]) else float(episode["back_since"])
                 ended.append(self._event(row, episode, EventPhase.ENDED, last + after_s, end))
-            episode["phase"] = Phase.IDLE
+            episode["phase"] = IDLE
+            self._in_episode[row] = False
         return ended
 
     def _end(self, here: _Round, i: int) -> None:
         """Emit the end of an episode's event, if one was alerted."""
         episode = here.episode[i]
-        if episode["phase"] == Phase.ALERTED:
+        if episode["phase"] == ALERTED:
             back_since = float(episode["back_since"])
             self._emit(
                 here, i, EventPhase.ENDED, end=here.time[i] if np.isnan(back_since) else back_since

@@ -93,7 +93,7 @@ def _pulse_facts(
         np.concatenate([before, baseline, baseline, baseline]),
     )
     voc_now, voc_calm, voc_before, voc_highest = strength.reshape(4, -1)
-    voc_max = np.where(np.isneginf(e["voc_max"]), np.nan, e["voc_max"])
+    voc_max = np.where(e["voc_max"] == -np.inf, np.nan, e["voc_max"])
     doublings = np.minimum(np.maximum(np.array([voc_max, voc_highest]), 0.0), 12.0)
     log_ppb, log_ppb_highest = np.log(400.0 * (np.exp2(doublings) - 1.0) + 3.0)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -25,13 +25,13 @@ from detection.facts import FACTS
 from detection.network import Network
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from detection.adaptation import Correction
 
-_ROWS: Final = 24
+_ROWS: Final = 16
 """Rows scored together, so that what is gathered stays in a core's cache."""
 KINDS: Final = (
     EventKind.VAPE,
@@ -70,18 +70,11 @@ class Forest:
     threshold: NDArray[np.float64]
     value: NDArray[np.float64]
     offset: float
-    _levels: tuple[tuple[NDArray[np.intp], NDArray[np.float64]], ...] = field(
-        init=False, repr=False, compare=False
-    )
 
-    def __post_init__(self) -> None:
-        """Sort the nodes by depth."""
-        bounds = [2**depth - 1 for depth in range(self.column.shape[1].bit_length() + 1)]
-        levels = tuple(
-            (self.column[:, a:b].ravel().astype(np.intp), self.threshold[:, a:b].ravel())
-            for a, b in pairwise(bounds)
-        )
-        object.__setattr__(self, "_levels", levels)
+    @property
+    def depth(self) -> int:
+        """Comparisons from the root of a tree to a leaf."""
+        return int(self.column.shape[1]).bit_length()
 
     def score(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log-odds of each row.
@@ -91,49 +84,17 @@ class Forest:
         facts : ndarray of float64, shape (n, n_facts)
             NaN where not known.
         """
-        total = np.full(facts.shape[0], self.offset)
-        for start in range(0, total.size, _ROWS):
-            part = slice(start, start + _ROWS)
-            total[part] += self._leaves(facts[part])
-        return total
+        score: NDArray[np.float64] = Trees([self]).score(facts)[0]
+        return score
 
-    def _leaves(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sum of the leaves each row comes to."""
-        n, n_facts = facts.shape
-        n_trees = self.column.shape[0]
-        unknown = np.isnan(facts)
-        both = np.concatenate(
-            [np.where(unknown, -np.inf, facts), np.where(unknown, np.inf, facts)], axis=1
-        ).ravel()
-        # Written out for each tree, as numpy adds equal shapes in one loop.
-        row = np.repeat(np.arange(0, both.size, 2 * n_facts)[None], n_trees, axis=0)
-        # Of every tree the same node is the first: no need to look it up for each row.
-        column, threshold = self._levels[0]
-        right = both.reshape(n, -1).T.take(column, axis=0) > threshold[:, None]
-        node = right + np.arange(0, 2 * n_trees, 2)[:, None]
-        for column, threshold in self._levels[1:]:
-            fact = column.take(node)
-            fact += row
-            right = both.take(fact) > threshold.take(node)
-            node += node
-            node += right
-        added = self.value.ravel().take(node)
-        left = n_trees
-        while left > 1:
-            half = (left + 1) // 2
-            added[: left - half] += added[half:left]
-            left = half
-        total: NDArray[np.float64] = added[0]
-        return total
-
-    def divided(self, parts: int) -> list[Forest]:
-        """Return forests of as many trees each that add up to this one."""
-        offset = self.offset / parts
-        split = (np.split(array, parts) for array in (self.column, self.threshold, self.value))
-        return [
-            Forest(column, threshold, value, offset)
-            for column, threshold, value in zip(*split, strict=True)
-        ]
+    @classmethod
+    def joined(cls, forests: Sequence[Forest]) -> Forest:
+        """Return a forest of the trees of all, which have the same depth."""
+        column, threshold, value = (
+            np.concatenate([getattr(one, name) for one in forests])
+            for name in ("column", "threshold", "value")
+        )
+        return cls(column, threshold, value, sum(one.offset for one in forests))
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Arrays under which a file keeps this forest."""
@@ -153,6 +114,86 @@ class Forest:
             value=stored[f"{name}_value"].astype(np.float64),
             offset=float(stored[f"{name}_offset"]),
         )
+
+
+class Trees:
+    """The trees of some forests, walked down together.
+
+    Few rows are judged at a time, so that a step down takes about as long for all forests as for
+    one.
+    """
+
+    def __init__(self, forests: Sequence[Forest]) -> None:
+        self.forests = forests
+        # The deepest first, so that those which go on are always the first trees.
+        order = sorted(range(len(forests)), key=lambda k: forests[k].depth, reverse=True)
+        ordered = [forests[k] for k in order]
+        self._levels = []
+        for depth in range(ordered[0].depth):
+            nodes = slice(2**depth - 1, 2 ** (depth + 1) - 1)
+            deeper = [one for one in ordered if one.depth > depth]
+            column = np.concatenate([one.column[:, nodes].ravel() for one in deeper])
+            threshold = np.concatenate([one.threshold[:, nodes].ravel() for one in deeper])
+            n_trees = sum(one.column.shape[0] for one in deeper)
+            self._levels.append((column.astype(np.intp), threshold, n_trees))
+        ends = np.cumsum([one.column.shape[0] for one in ordered]).tolist()
+        places = dict(zip(order, pairwise([0, *ends]), strict=True))
+        self._places = [places[k] for k in range(len(forests))]
+
+    def score(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log-odds of each forest for each row, shape (n_forests, n)."""
+        totals = zip(self.forests, self.add(facts, [1] * len(self.forests)), strict=True)
+        scores: NDArray[np.float64] = np.array([sums[0] + one.offset for one, sums in totals])
+        return scores
+
+    def add(self, facts: NDArray[np.float64], parts: Sequence[int]) -> list[NDArray[np.float64]]:
+        """Return what each of so many equal parts of each forest adds, shape (parts, n)."""
+        totals = [np.empty((n_parts, facts.shape[0])) for n_parts in parts]
+        for start in range(0, facts.shape[0], _ROWS):
+            rows = slice(start, start + _ROWS)
+            node = self._walked(facts[rows])
+            for total, forest, (a, b) in zip(totals, self.forests, self._places, strict=True):
+                leaf = node[a:b] - (a << forest.depth)
+                total[:, rows] = _sums(forest.value.ravel().take(leaf), total.shape[0])
+        return totals
+
+    def _walked(self, facts: NDArray[np.float64]) -> NDArray[np.intp]:
+        """Return the leaf that each row comes to in each tree, shape (n_trees, n).
+
+        Leaves are counted from the first tree's on, as if all trees were as deep as their own.
+        """
+        n, n_facts = facts.shape
+        unknown = np.isnan(facts)
+        both = np.concatenate(
+            [np.where(unknown, -np.inf, facts), np.where(unknown, np.inf, facts)], axis=1
+        ).ravel()
+        column, threshold, n_trees = self._levels[0]
+        # Written out for each tree, as numpy adds equal shapes in one loop.
+        row = np.repeat(np.arange(0, both.size, 2 * n_facts)[None], n_trees, axis=0)
+        # Of every tree the same node is the first: no need to look it up for each row.
+        right = both.reshape(n, -1).T.take(column, axis=0) > threshold[:, None]
+        walked = np.add(right, np.arange(0, 2 * n_trees, 2)[:, None], dtype=np.intp)
+        for column, threshold, n_trees in self._levels[1:]:
+            node = walked[:n_trees]
+            fact = column.take(node)
+            fact += row[:n_trees]
+            right = both.take(fact) > threshold.take(node)
+            node += node
+            node += right
+        return walked
+
+
+def _sums(added: NDArray[np.float64], parts: int) -> NDArray[np.float64]:
+    """Sum as many equal parts of the trees, always in the same order; overwrite `added`."""
+    n_trees, n = added.shape
+    added = added.reshape(parts, -1, n)
+    left = n_trees // parts
+    while left > 1:
+        half = (left + 1) // 2
+        added[:, : left - half] += added[:, half:left]
+        left = half
+    total: NDArray[np.float64] = added[:, 0]
+    return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,13 +236,19 @@ class Model:
     plain_level: float = -np.inf
     correction: Correction | None = None
     n_opinions: tuple[int, ...] = ()
-    _opinions: tuple[Forest, ...] = field(init=False, repr=False, compare=False)
+    _vape_trees: Trees | None = field(init=False, repr=False, compare=False)
+    _kind_trees: Trees | None = field(init=False, repr=False, compare=False)
+    _thc_trees: Trees | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Divide the forests that were joined."""
-        counts = self.n_opinions or (1,) * len(self.vape)
-        parts = [one for f, n in zip(self.vape, counts, strict=True) for one in f.divided(n)]
-        object.__setattr__(self, "_opinions", tuple(parts))
+        """Gather the trees that are asked together."""
+        for name, forests in (
+            ("_vape_trees", (*self.vape, self.plain) if self.vape else ()),
+            ("_kind_trees", (Forest.joined(self.kinds),) if self.kinds else ()),
+            ("_thc_trees", (self.thc,)),
+        ):
+            known = [forest for forest in forests if forest is not None]
+            object.__setattr__(self, name, Trees(known) if known else None)
 
     def corrected(self, correction: Correction, number: int) -> Model:
         """Return this model with a school's correction, which its version names by number."""
@@ -212,13 +259,15 @@ class Model:
 
         An opinion is what the log-odds would be if one forest spoke for all of them.
         """
-        n = len(self._opinions)
-        opinions, total = np.zeros((facts.shape[0], n)), np.zeros(facts.shape[0])
-        for column, forest in zip(opinions.T, self._opinions, strict=True):
-            column[:] = forest.score(facts) * n
-            total += column  # one by one: a row does not depend on how many there are
-        opinions -= total[:, None] / max(n, 1)
-        return np.concatenate([facts, opinions], axis=1)
+        counts = self.n_opinions or (1,) * len(self.vape)
+        n, total, opinions = sum(counts), np.zeros(facts.shape[0]), []
+        plain = () if self.plain is None else (1,)
+        added = self._vape_trees.add(facts, (*counts, *plain)) if self._vape_trees else []
+        for forest, parts, shares in zip(self.vape, counts, added, strict=False):
+            for part in shares:
+                opinions.append((part + forest.offset / parts) * n)
+                total += opinions[-1]  # one by one: a row does not depend on how many there are
+        return np.column_stack([facts, *(opinion - total / n for opinion in opinions)])
 
     @property
     def units(self) -> int:
@@ -236,26 +285,25 @@ class Model:
         state : ndarray of float64, shape (n, units)
             Of the network, from the moment before in the same episode; zeros at its first.
         """
-        if not self.vape:
+        if self._vape_trees is None:
             return np.full(facts.shape[0], -20.0), state
         if self.network is None:
             score = np.zeros(facts.shape[0])
         else:
             score, state = self.network.step(facts, state)
-        rest: slice | NDArray[np.intp] = slice(None)
+        opinions = self._vape_trees.score(facts)
+        score += sum(opinions[: len(self.vape)])
+        score += self._correction(facts)
+        if self.correction is not None:
+            score = self._adapted(score, self.correction.score(self.evidence(facts)))
         if self.plain is not None:
-            plain = self.plain.score(facts)
-            rest = (plain >= self.plain_level).nonzero()[0]
-            score = np.where(plain >= self.plain_level, score, plain)
-            facts = facts[rest]
-        if facts.size:
-            score[rest] += sum(forest.score(facts) for forest in self.vape)
-            score[rest] += self._correction(facts)
-            if self.correction is not None:
-                score[rest] = self._adapted(
-                    score[rest], self.correction.score(self.evidence(facts))
-                )
+            plain = opinions[-1]
+            score = np.where(plain < self.plain_level, plain, score)
         return score, state
+
+    def stated(self, log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the log-odds of vaping that an event states, of those that decide on an alert."""
+        return log_odds if self.correction is None else self.correction.stated(log_odds)
 
     def _adapted(
         self, score: NDArray[np.float64], change: NDArray[np.float64]
@@ -287,14 +335,17 @@ class Model:
 
     def thc_score(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log-odds of a THC cartridge, where it is vaping, for each row of facts."""
-        return np.full(facts.shape[0], -20.0) if self.thc is None else self.thc.score(facts)
+        if self._thc_trees is None:
+            return np.full(facts.shape[0], -20.0)
+        score: NDArray[np.float64] = self._thc_trees.score(facts)[0]
+        return score
 
     def kind_probabilities(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probability of each of `KINDS` for each row of facts, shape (n, len(KINDS))."""
-        if not self.kinds:
+        if self._kind_trees is None:
             return np.full((facts.shape[0], len(KINDS)), 1.0 / len(KINDS))
-        score = np.stack([forest.score(facts) for forest in self.kinds], axis=1)
-        result: NDArray[np.float64] = softmax(score, axis=1)
+        added = self._kind_trees.add(facts, (len(self.kinds),))[0].T
+        result: NDArray[np.float64] = softmax(added + [one.offset for one in self.kinds], axis=1)
         return result
 
     def to_bytes(self) -> bytes:

@@ -84,14 +84,13 @@ class Network:
 
     def normalized(self, facts: Floats) -> Floats:
         """Return facts in range, then for each group whether it is unknown; multiples of `STEP`."""
-        x = facts.copy()
-        part = x[:, self.compressed]
-        x[:, self.compressed] = np.copysign(np.log1p(np.abs(part)), part)
-        np.clip(x, self.low, self.high, out=x)
+        logarithm = np.copysign(np.log1p(np.abs(facts)), facts)
+        x = np.where(self.compressed, logarithm, facts)
+        np.minimum(np.maximum(x, self.low, out=x), self.high, out=x)
         x -= self.mean
         x /= self.scale
         unknown = np.isnan(x)
-        x[unknown] = 0.0
+        np.putmask(x, unknown, 0.0)
         return np.concatenate([rounded(x), unknown[:, self.groups]], axis=1)
 
     def arrays(self) -> dict[str, NDArray[Any]]:

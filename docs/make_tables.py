@@ -27,8 +27,6 @@ from storage.timeseries.records import MEASUREMENTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["BUY", "OPENAPI", "PAGES", "TABLES", "api_text", "renewed"]
-
 ROOT: Final = Path(__file__).resolve().parents[1]
 OPENAPI: Final = ROOT / "docs" / "openapi.json"
 PAGES: Final = (
@@ -106,17 +104,7 @@ def _measurement(name: str) -> list[str]:
 
 
 class Buy(NamedTuple):
-    """What to buy that speaks a format, and how often it can report.
-
-    Attributes
-    ----------
-    what : str
-        Device.
-    interval : str
-        What to set, in words.
-    interval_s : float or None
-        The same in seconds; None where the maker does not say.
-    """
+    """What to buy that speaks a format, and the interval to set; None: the maker does not say."""
 
     what: str
     interval: str
@@ -160,10 +148,17 @@ BUY: Final = {
 
 _RELIED_ON: Final = 0.2
 """Share of visible puffs detected, below which alerts cannot be relied on."""
+_ENOUGH: Final = 20
+"""Visible puffs from which a row says anything."""
 _BENCHMARK: Final = ROOT / "docs" / "detection-benchmark.md"
 _ROW: Final = re.compile(
-    r"^\| (?P<s>\d+) s \| \d+ \| \d+ \| (?P<recall>[\d.]+) [^|]*\|[^|]*\|[^|]*\| (?P<alarms>[\d.]+)"
-    r" [^|]*\| (?P<p50>\d+) / (?P<p90>\d+) \|",
+    r"^\| (?P<s>\d+) s \| \d+ \| (?P<visible>\d+) \| (?P<recall>[\d.]+) [^|]*\|[^|]*\|[^|]*"
+    r"\| (?P<alarms>[\d.]+) [^|]*\| (?P<p50>\d+) / (?P<p90>\d+) \|",
+    re.MULTILINE,
+)
+_WORLD: Final = re.compile(
+    r"^\| (?P<world>[a-z_]+) \| (?P<visible>\d+) \|[^|]*\|[^|]*\| (?P<f1>[\d.]+) [^|]*"
+    r"\| (?P<false>[\d.]+) ",
     re.MULTILINE,
 )
 _CARRIED: Final = (
@@ -178,10 +173,10 @@ _CARRIED: Final = (
 
 
 def _measured() -> list[dict[str, float]]:
-    """Rows of the benchmark by reporting interval, shortest first."""
+    """Rows of the benchmark by reporting interval, shortest first, that are of enough puffs."""
     found = _ROW.finditer(_BENCHMARK.read_text(encoding="utf-8"))
     rows = [{key: float(value) for key, value in m.groupdict().items()} for m in found]
-    return sorted(rows, key=lambda row: row["s"])
+    return sorted((r for r in rows if r["visible"] >= _ENOUGH), key=lambda row: row["s"])
 
 
 def _intervals() -> list[str]:
@@ -199,10 +194,20 @@ def _intervals() -> list[str]:
 
 
 def _transfer() -> list[str]:
-    """Return what the benchmark measured in worlds that the model was not trained on."""
+    """Return F1 and false alarms in worlds that the model was not trained on, by world."""
     text = _BENCHMARK.read_text(encoding="utf-8")
-    _, found, section = text.partition("## Leave one world out, busy rooms\n")
-    return section.partition("\n## ")[0].strip().splitlines() if found else []
+    head = ("world left out", "busy rooms: F1, false alarms a day (visible sessions)", "ordinary")
+    told: dict[str, list[str]] = {}
+    for program in ("busy", "ordinary"):
+        section = text.partition(f"## Leave one world out, {program} rooms\n")[2]
+        for found in _WORLD.finditer(section.partition("\n## ")[0]):
+            cell = "{f1}, {false} ({visible})".format(**found.groupdict())
+            told.setdefault(found["world"].replace("_", " "), []).append(cell)
+    return [
+        f"| {' | '.join(head)} |",
+        "|---|---:|---:|",
+        *(f"| {world} | {' | '.join(cells)} |" for world, cells in told.items()),
+    ]
 
 
 def _carried(name: str) -> list[str]:
@@ -277,13 +282,7 @@ def api_text() -> str:
 
 
 def renewed(text: str) -> str:
-    """Return a page with current tables.
-
-    Raises
-    ------
-    KeyError
-        If a page names a table that is not in `TABLES`.
-    """
+    """Return a page with current tables; `KeyError` if it names one that is not in `TABLES`."""
     return _MARKED.sub(
         lambda m: m.group(1) + "\n".join(TABLES[m.group("name")]()) + "\n" + m.group(4), text
     )

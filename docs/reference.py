@@ -20,13 +20,9 @@ from plumewatch.cli.options import EXIT_CODES, examples_of
 from plumewatch.config import model as config
 from plumewatch.config.sections import (
     alerts,
-    broker,
     duty,
     ingest,
-    monitoring,
     outbound,
-    reports,
-    rooms,
     staff,
     storage,
     web,
@@ -36,14 +32,9 @@ from tests.support.health_parts import Parts
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["commands", "decisions", "metrics", "retention", "settings"]
-
 Schema = dict[str, Any]
 
-_MODULES: Final = (
-    *(config, broker, web, rooms, staff, duty, alerts, ingest, storage, reports, outbound),
-    monitoring,
-)
+_MODULES: Final = (config, web, staff, duty, alerts, ingest, storage, outbound)
 _CLASSES: Final = {
     found.__name__: found
     for module in _MODULES
@@ -77,13 +68,7 @@ _SENTENCES: Final = _sentences()
 
 
 def _about(model: type[BaseModel], key: str) -> str:
-    """Return what a key is for.
-
-    Raises
-    ------
-    KeyError
-        If nothing stands below it in its class.
-    """
+    """Return what a key is for; `KeyError` if nothing below it in its class says so."""
     for name, field in model.model_fields.items():
         if key in (name, field.alias):
             for owner in model.__mro__:

@@ -62,12 +62,10 @@ class Context:
 class Decoder:
     """One row of the table of decoders.
 
-    `name`: key in the table.
-    `topics`: MQTT topic filters whose messages are this decoder's. A `#` may also stand inside, for
-    one or more levels (``tele/#/SENSOR``). Empty for formats whose topic the user chooses.
+    `topics`: MQTT topic filters; a `#` may also stand inside, for one or more levels
+    (``tele/#/SENSOR``). Empty for formats whose topic the user chooses.
     `decode`: raises nothing but `DecodeError`. An empty list means: understood, nothing to store by
     itself (a value that waits in a join window, a description, a downlink receipt).
-    `summary`: one line: which devices send it.
     `descriptions`: topic filters of large descriptions (`Limits.description_bytes`).
     `over_http`: whether a message may come over HTTP: one that joins values of many topics may not.
     """
@@ -221,10 +219,7 @@ def state_reading(
 def gateway_states(
     gateway: str, sensor: str, word: str, message: Message, context: Context
 ) -> list[Reading]:
-    """Return `online` or `offline` for a gateway and, when it is gone, for all behind it.
-
-    A gateway that is back says nothing about its sensors; each speaks for itself.
-    """
+    """Return `online` or `offline` for a gateway and, when it is gone, for all behind it."""
     names = [sensor]
     if word == "offline":
         names += [c for c in context.states.children.get(gateway, []) if c != sensor]

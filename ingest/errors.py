@@ -57,11 +57,7 @@ def one_line(text: str, length: int = _DETAIL_LENGTH) -> str:
 
 
 class DecodeError(Exception):
-    """A message that is refused.
-
-    `reason`: why, from the closed set.
-    `detail`: one line for people; control characters are made visible, long text is cut.
-    """
+    """A message that is refused: `reason` from the closed set, `detail` one line for people."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         self.reason = reason

@@ -65,10 +65,7 @@ class _Event(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read_event(payload: bytes) -> Event:
-    """Read one word on an event.
-
-    Raises `MessageRefusedError`: if it is none, or its id is not that of what it says.
-    """
+    """Read one word on an event; `MessageRefusedError` if it is none or has another's id."""
     try:
         read = msgspec.json.decode(payload, type=_Event)
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -88,10 +85,7 @@ def read_event(payload: bytes) -> Event:
 
 
 class EventIntake:
-    """Decide each message's one outcome, as `ingest.intake.Intake` does for readings.
-
-    `registry`: events of other sensors are refused.
-    """
+    """Decide each message's one outcome, as `ingest.intake.Intake` does for readings."""
 
     def __init__(self, registry: Registry, limits: Limits) -> None:
         self._registry = registry

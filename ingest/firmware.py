@@ -44,10 +44,7 @@ def version_of(text: object) -> str | None:
 
 
 class FirmwareNews:
-    """Lets a version pass once, and again when it changes; pure.
-
-    Its memory is as large as the registry.
-    """
+    """Lets a version pass once, and again when it changes; pure."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}

@@ -34,11 +34,7 @@ class Floods:
         self._floods: dict[str, tuple[float, bool]] = {}
 
     def on_live(self, name: str, now: float, *, queued: bool) -> bool:
-        """Take a message that was published after the service connected; True if its name floods.
-
-        `name`: whose topic it is.
-        `queued`: the broker keeps such messages until they are acknowledged (QoS 1).
-        """
+        """Take a live message; True if its name floods. `queued` ones wait in the broker."""
         if not 0 <= now - self._since < BURST_S:
             self._since, self._counts, self._total = now, Counter(), 0
         self._counts[name] += 1
@@ -57,10 +53,7 @@ class Floods:
     def filters_without(
         self, filters: Iterable[str], now: float, taken_over: Iterable[str]
     ) -> tuple[str, ...]:
-        """Return topic filters that leave out the native topics of sensors that flood at `now`.
-
-        `taken_over`: topics of another session, which leave out those queued there.
-        """
+        """Return filters without native topics that flood at `now`, or are `taken_over`."""
         known = frozenset(taken_over)
         flooding = self.flooding(now)
         found: list[str] = []
@@ -86,6 +79,5 @@ class Floods:
 
 
 def _after_name(wanted: str) -> str:
-    """Return the end of a native filter of all names; empty for another filter."""
     _, found, rest = wanted.partition(f"{PREFIX}+/")
     return rest if found else ""

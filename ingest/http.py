@@ -1,21 +1,8 @@
 """HTTP ingest: ``POST /ingest/<decoder>[/<sensor>]``, for sensors that have no MQTT.
 
 The answer is the acknowledgement: 200 means accepted, or accepted before, and durable. The message
-goes through the same `Intake` and `GroupCommit` as MQTT's.
-
-====  ======================================================================================
-200   ``{"outcome": "accepted" | "duplicate", "readings": n}``, fsynced
-400   no HTTP body that can be read, or `malformed`: dead-lettered
-401   no token, a wrong one, or a signature that is wrong or not of this time
-403   `not_allowed`: a sensor that this source may not write for; dead-lettered
-404   no source is configured for this decoder
-408   the body did not arrive within `HttpIngestSettings.body_s`
-413   body too large
-415   a content type that no decoder reads, or a compressed body
-422   rejected by the decoder, with its reason; dead-lettered
-429   too many messages of this source, or wrong tokens from this address (``Retry-After``)
-503   not stored, or not known whether it was: send it again later (``Retry-After``)
-====  ======================================================================================
+goes through the same `Intake` and `GroupCommit` as MQTT's. What each status means, and which of the
+refused are dead-lettered, is in docs/http.md.
 
 Checked in this order: address, token, type and length; the body, bounded in size and time;
 signature and rate; the intake. An unauthenticated request stores nothing, not even a dead letter.
@@ -84,14 +71,7 @@ _QUIET_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class HttpIngestSettings:
-    """Bounds of HTTP ingest.
-
-    `body_s`: time for the whole body to arrive.
-    `commit_s`: how long an answer waits for the disk before it is 503.
-    `wrong_token_s`: how long the answer to a wrong token is held back.
-    `retry_after_s`: what 503 asks for.
-    `most_waiting`: messages that may wait for the disk; more are not accepted.
-    """
+    """Bounds of HTTP ingest; `commit_s` is the wait for the disk before a 503."""
 
     body_s: float = 10.0
     commit_s: float = 10.0
@@ -101,7 +81,6 @@ class HttpIngestSettings:
 
 
 def _refused(status: int, detail: str, *, retry_after_s: float = 0.0) -> HTTPException:
-    """Return the error of a request that is answered without asking the intake."""
     headers = {}
     if status == 401:
         headers["www-authenticate"] = 'Basic realm="plumewatch", charset="UTF-8"'
@@ -118,18 +97,7 @@ def _answer(error: HTTPException) -> Response:
 
 
 class HttpIngest:
-    """HTTP ingest; `app` is its application.
-
-    `sources`: who may post; names and tokens are unique.
-    `intake`: shared with MQTT.
-    `commits`: shared with MQTT.
-    `clock`: unix seconds: receive time, and the time of signatures.
-    `step_of`: by how many seconds it was set since the last message, as in `MqttSource`.
-    `monotonic`: seconds, for rates.
-    `on_unstored`: ``on_unstored(message, decoder, permits)`` gets what an authentic sender sends
-    while the disk refuses; the answer is 503 all the same. Without it nothing is read then.
-    `answers`: answers by source (empty if it was not known) and status.
-    """
+    """HTTP ingest; `app` is its application; `intake` and `commits` are shared with MQTT."""
 
     def __init__(
         self,
@@ -209,7 +177,7 @@ class HttpIngest:
         await asyncio.wait((settled,), timeout=self._settings.commit_s)
         if not settled.done() or settled.cancelled():
             raise self._later("it is not known yet whether this is stored")
-        return _told(outcome)
+        return _response(outcome)
 
     async def _candidates(
         self, request: Request, sources: Sequence[HttpSource], signature: Signature | None
@@ -328,7 +296,7 @@ def _placed(outcome: Outcome, source: HttpSource, sensor: str) -> DeadLetter:
     )
 
 
-def _told(outcome: Outcome) -> Response:
+def _response(outcome: Outcome) -> Response:
     letter = outcome.dead_letter
     if letter is None:
         content = {"outcome": outcome.kind.value, "readings": len(outcome.readings)}
@@ -362,7 +330,6 @@ def _address(request: Request) -> str:
 
 
 async def _no_page(_request: Request, error: Exception) -> Response:
-    """Answer what no route takes."""
     http = cast("HTTPException", error)
     detail = "POST /ingest/<decoder>[/<sensor>] is all there is"
     return _answer(HTTPException(http.status_code, detail, http.headers))

@@ -3,7 +3,8 @@
 Each is asked every `every_s` seconds by its own task, whose answers go the way of HTTP ingest: the
 decoder of the sensor, its checks, the group commit. An answer is for the registered sensor alone,
 whatever it names. A request has a deadline, no redirects, and a bounded answer. A device that
-cannot be reached is logged once, and offline when its readings stay away, as any sensor.
+cannot be reached is logged once, counted, named in `HttpPolls.failing`, and offline when its
+readings stay away, as any sensor.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import base64
 import http.client
 import logging
 import ssl
+import time
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from ingest.http_sources import HttpSource
@@ -39,12 +42,7 @@ class PollError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PolledSensor:
-    """A registered sensor and how it is asked.
-
-    `topic`: filter of the format, as in `HttpSource`.
-    `user`: of HTTP Basic; without one, `secret` is the whole value of `header`.
-    `ca_file`: certificate, or authority, of a device with https; None for public authorities.
-    """
+    """A registered sensor and how it is asked; without `user`, `secret` is the whole `header`."""
 
     sensor: str
     decoder: str
@@ -99,8 +97,19 @@ def get(polled: PolledSensor) -> bytes:
     return body
 
 
+class PollFailure(NamedTuple):
+    """Why a device gives no answer that can be used, and since when, Unix seconds."""
+
+    reason: str
+    since: float
+
+
 class HttpPolls:
-    """Ask sensors until cancelled; `fetch` and `sleep` are replaced in tests."""
+    """Ask sensors until cancelled; `fetch`, `sleep` and `clock` are replaced in tests.
+
+    `requests`: requests by what became of them, ``answered`` or ``failed``.
+    `failing`: sensors whose last request failed.
+    """
 
     def __init__(
         self,
@@ -108,9 +117,12 @@ class HttpPolls:
         ingest: HttpIngest,
         fetch: Callable[[PolledSensor], bytes] = get,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.sensors = tuple(sensors)
-        self._ingest, self._fetch, self._sleep = ingest, fetch, sleep
+        self.requests = Counter(answered=0, failed=0)
+        self.failing: dict[str, PollFailure] = {}
+        self._ingest, self._fetch, self._sleep, self._clock = ingest, fetch, sleep, clock
 
     async def run(self) -> None:
         """Ask every sensor at its interval, their first requests spread over it."""
@@ -123,19 +135,23 @@ class HttpPolls:
         own = frozenset((polled.sensor,))
         source = HttpSource("poll", polled.decoder, own, topic=polled.topic)
         threads = BoundedThreads(f"poll-{polled.sensor}", 1)
-        clock = asyncio.get_running_loop().time
-        failed, due = "", clock() + first_s
+        clock, name = asyncio.get_running_loop().time, polled.sensor
+        due = clock() + first_s
         while True:
             await self._sleep(max(0.0, due - clock()))
             due = max(due + polled.every_s, clock())
             try:
                 body = await threads.run(lambda: self._fetch(polled), _DEADLINE_S)
             except (PollError, BoundedCallError) as error:
-                if not failed:
-                    log.warning("%s cannot be asked: %s", polled.sensor, error)
-                failed = str(error)
+                self.requests["failed"] += 1
+                before = self.failing.get(name)
+                if before is None:
+                    log.warning("%s cannot be asked: %s", name, error)
+                self.failing[name] = PollFailure(
+                    str(error), before.since if before else self._clock()
+                )
                 continue
-            if failed:
-                log.info("%s answers again", polled.sensor)
-            failed = ""
-            self._ingest.enter_polled(source, polled.sensor, body)
+            self.requests["answered"] += 1
+            if self.failing.pop(name, None):
+                log.info("%s answers again", name)
+            self._ingest.enter_polled(source, name, body)

@@ -17,16 +17,15 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from ingest.states import Bounded
 from ingest.validation import fold_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-T = TypeVar("T")
 
 SIGNED_DECODERS: Final = frozenset({"verkada"})
 SIGNATURE_WINDOW_S: Final = 300.0
@@ -49,12 +48,8 @@ class HiddenText(Protocol):
 class HttpSource:
     """One sender.
 
-    `name`: for counters, dead letters and the user name of HTTP Basic.
-    `decoder`: one of `HTTP_DECODERS`, or ``mapping:<name>``; its place is ``/ingest/<decoder>``.
-    `sensors`: registered ids it may post for.
-    `token`: none only for a source that signs.
-    `signature`: shared secret of its signatures; None if it does not sign.
-    `accepts_unregistered`: whether it may also name sensors that nobody registered.
+    `name`: also the user name of HTTP Basic.
+    `token`: None only for a source that signs; `signature`: shared secret of its signatures.
     `rate_per_s`: messages a second over time; twice as many at once.
     `topic`: topic filter of the format, in which the sensor of the request's path takes the place
     of every open level.
@@ -94,11 +89,7 @@ def _is_part(named: str, wholes: Iterable[str]) -> bool:
 
 
 def by_token(sources: Sequence[HttpSource], authorization: str) -> HttpSource | None:
-    """Return the source whose token an ``Authorization`` header carries, None if none.
-
-    ``Bearer <token>``, or ``Basic`` with the source's name and the token as its password. All
-    sources are compared, each in constant time.
-    """
+    """Return the source of an ``Authorization`` (Bearer or Basic), compared in constant time."""
     scheme, _, rest = authorization.partition(" ")
     name, token = None, rest.strip()
     if scheme.lower() == "basic":
@@ -151,16 +142,14 @@ class Replays:
     """Signatures seen while they count, at most `_MAX_SIGNATURES`."""
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[Signature, None] = OrderedDict()
+        self._seen: Bounded[bool] = Bounded(_MAX_SIGNATURES)
 
     def is_known(self, signature: Signature) -> bool:
         """Remember a signature; True if it was seen before."""
-        if signature in self._seen:
-            return True
-        if len(self._seen) >= _MAX_SIGNATURES:
-            self._seen.popitem(last=False)
-        self._seen[signature] = None
-        return False
+        known = signature.digest in self._seen
+        if not known:
+            self._seen[signature.digest] = True
+        return known
 
 
 @dataclass(slots=True)
@@ -184,17 +173,13 @@ class TokenBucket:
 
 @dataclass(slots=True)
 class Guesses:
-    """Wrong tokens by address: `allowed` in `window_s`, then the address waits.
-
-    Addresses from which a right token came within `trusted_s` never wait. All times are of one
-    monotonic clock, in seconds.
-    """
+    """Wrong tokens by address: after `allowed` in `window_s` it waits, unless a right one came."""
 
     allowed: int = 10
     window_s: float = 60.0
     trusted_s: float = 3600.0
-    _wrong: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
-    _right: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    _wrong: Bounded[deque[float]] = field(default_factory=lambda: Bounded(_MAX_ADDRESSES))
+    _right: Bounded[float] = field(default_factory=lambda: Bounded(_MAX_ADDRESSES))
 
     def wait_s(self, address: str, now: float) -> float:
         """Seconds until this address may try again; 0 if it may now."""
@@ -207,24 +192,11 @@ class Guesses:
 
     def wrong(self, address: str, now: float) -> bool:
         """Count a wrong token; True if it is the first from this address in the window."""
-        past = _kept(self._wrong, address, deque(maxlen=self.allowed))
+        past = self._wrong[address] = self._wrong.get(address) or deque(maxlen=self.allowed)
         first = not past or past[-1] <= now - self.window_s
         past.append(now)
         return first
 
     def right(self, address: str, now: float) -> None:
         """Note a right token."""
-        _kept(self._right, address, now)
         self._right[address] = now
-
-
-def _kept(table: OrderedDict[str, T], address: str, start: T) -> T:
-    """Entry of an address, made if need be; the address seen longest ago is forgotten first."""
-    entry = table.get(address)
-    if entry is None:
-        if len(table) >= _MAX_ADDRESSES:
-            table.popitem(last=False)
-        entry = table[address] = start
-    else:
-        table.move_to_end(address)
-    return entry

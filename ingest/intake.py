@@ -1,17 +1,9 @@
 """The intake: one message in, exactly one outcome out.
 
-`Intake` is pure: it never sleeps, logs, reads a clock or touches the network. Every message ends as
-exactly one of
-
-``ACCEPTED``
-    its readings are to be journaled; there are none if the message only adds to what a decoder
-    remembers (a description, a value that waits in a join window);
-``DUPLICATE``
-    everything it says was accepted before; acknowledge, store nothing;
-``REJECTED``
-    a dead letter says why; acknowledge, store the dead letter.
-
-Nothing makes `Intake.on_message` raise: a decoder that fails is a rejection (`decoder_failed`).
+`Intake` is pure: it never sleeps, logs, reads a clock or touches the network. A message is accepted
+(its readings are to be journaled; none if it only adds to what a decoder remembers), a duplicate
+(everything it says was accepted before) or rejected (a dead letter says why). All are acknowledged.
+`Intake.on_message` never raises: a decoder that fails is a rejection (`decoder_failed`).
 
 Readings of a sensor that is not in the registry are stored with the flag `unknown_sensor`, never
 alerted on, and listed (`Intake.quarantine`); topics of no decoder are rejected and listed
@@ -23,7 +15,7 @@ service stops it calls `Intake.flush`. A value in an open window is lost by a cr
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -41,6 +33,7 @@ from ingest.message import Message
 from ingest.reading_counts import ReadingCounts
 from ingest.routes import Routes, candidates, first_to_read
 from ingest.sensor_clocks import SensorClocks
+from ingest.states import Bounded
 from ingest.validation import NO_TIME, check_topic, fold_id, is_usable
 from storage.journal import DeadLetter
 from storage.reading import clock_step
@@ -60,11 +53,10 @@ class OutcomeKind(StrEnum):
     DUPLICATE = "duplicate"
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What became of one message.
 
-    `kind`: accepted, rejected or duplicate.
-    `decoder`: name of the decoder; empty if none was reached.
+    `decoder`: empty if none was reached.
     `readings`: to be journaled before the message is acknowledged; empty unless accepted. They may
     be of other sensors and earlier messages too, whose join windows this message closed.
     `dead_letter`: set if and only if rejected.
@@ -94,15 +86,7 @@ def rejected(
 
 @dataclass(slots=True)
 class Quarantined:
-    """Something seen that nobody registered.
-
-    `name`: sensor id, or topic.
-    `topic`: topic seen last.
-    `decoder`: decoder that understood it; empty for an unmatched topic.
-    `first_seen`, `last_seen`: receive times, Unix seconds.
-    `count`: messages seen.
-    `sample`: beginning of the last payload.
-    """
+    """Something seen that nobody registered; `name` is a sensor id or a topic."""
 
     name: str
     topic: str
@@ -117,16 +101,13 @@ class Quarantined:
 class IntakeConfig:
     """Bounds of the intake.
 
-    `context`: time zone, limits and registry.
     `aliases`: name under which a device reports to the registered sensor id.
     `routes`: topic filter and decoder, for formats whose topic the user chooses. Filters are as in
     `Decoder.topics`; the order of decoders is that of `ingest.routes`.
     `mappings`: compiled mappings (`ingest.mapping`), in the order in which they are asked.
     `accept_unknown`: treat unregistered sensors as registered (replay, simulation).
     `quarantine_size`: unknown sensors and unmatched topics listed, each.
-    `dead_letter_bytes`: payload bytes kept in a dead letter.
-    `sample_bytes`: payload bytes kept in the quarantine lists.
-    `dedupe_window`: as in `Dedupe`.
+    `dead_letter_bytes`, `sample_bytes`: kept of a payload there, and in the quarantine lists.
     `searches_journal`: the owner searches the journal for `Intake.undecided` readings.
     `other_shards`: names of sensors that another process handles.
     `accepts_unregistered`: accept sensors that are not registered, and list topics of no decoder;
@@ -155,11 +136,7 @@ _REMEMBERED: Final = 8_192
 
 
 class _Topic(NamedTuple):
-    """What is known of a topic: whose it is, and who reads it.
-
-    `name` is that of the native topic or the registered sensor, None if it has neither; `sensor` is
-    the registered one, or None.
-    """
+    """What is known of a topic: whose it is, and who reads it."""
 
     name: str | None
     sensor: str | None
@@ -167,23 +144,13 @@ class _Topic(NamedTuple):
 
 
 class Intake:
-    """Decode, validate, resolve, de-duplicate and count messages.
-
-    `config`: registry, time zone and bounds.
-    `counters`: messages by (outcome, reason, decoder); reason is empty unless rejected. Their sum
-    is the number of messages.
-    `quarantine`: unknown sensors by id, seen longest ago first.
-    `unmatched`: topics of no decoder, seen longest ago first.
-    `reading_counts`: counts of readings, for each registered sensor.
-    `firmware`: which version each sensor reported last.
-    `floods`: names that flood.
-    """
+    """Decode, validate, resolve, de-duplicate and count messages."""
 
     def __init__(self, config: IntakeConfig | None = None) -> None:
         self.config = config or IntakeConfig()
         self.counters: Counter[tuple[str, str, str]] = Counter()
-        self.quarantine: OrderedDict[str, Quarantined] = OrderedDict()
-        self.unmatched: OrderedDict[str, Quarantined] = OrderedDict()
+        self.quarantine: Bounded[Quarantined] = Bounded(self.config.quarantine_size)
+        self.unmatched: Bounded[Quarantined] = Bounded(self.config.quarantine_size)
         self.reading_counts = ReadingCounts()
         self.firmware = FirmwareNews()
         self._integrity = Integrity()
@@ -210,11 +177,7 @@ class Intake:
         )
 
     def restore(self, readings: Iterable[Reading], *, counted: bool = True) -> None:
-        """Remember the tail of the journal, oldest first, in one or more parts.
-
-        So redeliveries are duplicates, and what was missed meanwhile shows as missing. Readings
-        that are not `counted` yet are.
-        """
+        """Remember the tail of the journal, oldest first; what is not `counted` yet is counted."""
         tail = list(readings)
         self._dedupe.restore(tail)
         tail = [reading for reading in tail if reading.sensor in self._registered]
@@ -227,6 +190,29 @@ class Intake:
         self.firmware.read_tail(tail)
         for reading in tail:
             self._clocks.restore(reading)
+
+    def snapshot(self) -> bytes:
+        """Return what an intake of the same configuration needs to continue in mid-stream.
+
+        Counts, findings and the lists of what nobody registered are not part of it.
+        """
+        states = self.config.context.states.snapshot()
+        return msgspec.msgpack.encode((states, self._dedupe.snapshot(), self._clocks.snapshot()))
+
+    def resume(self, snapshot: bytes) -> None:
+        """Continue from what `snapshot` returned; raises `msgspec.MsgspecError`."""
+        parts = msgspec.msgpack.decode(snapshot, type=tuple[bytes, bytes, bytes])
+        self.config.context.states.restore(parts[0])
+        self._dedupe.resume(parts[1])
+        self._clocks.resume(parts[2])
+
+    def readers(self, topic: str) -> tuple[Decoder, ...]:
+        """Return the decoders that may read a topic, in order."""
+        return self._know(topic).readers
+
+    def newest(self, sensor: str) -> float:
+        """Return the newest time stamp of a sensor's readings, -inf if there is none."""
+        return self._dedupe.newest(sensor)
 
     def on_new_session(self) -> None:
         """Forget packet ids: the broker has begun a session, and numbers anew."""
@@ -272,7 +258,6 @@ class Intake:
         return Outcome(kind, name, fresh)
 
     def _on_arrival(self, message: Message, topic: _Topic) -> None:
-        """Note what the broker and the clock say of a message, and count it for its rate."""
         if message.clock_step:
             self._on_clock_step(message.received, message.clock_step)
         if message.packet:
@@ -292,7 +277,6 @@ class Intake:
         return first_to_read(readers, message, context, asked)
 
     def _know(self, topic: str) -> _Topic:
-        """Find out what a topic is, and remember it."""
         name = sensor = self._named_in(topic)
         if topic.startswith(NATIVE):
             name = topic.split("/", 3)[2]
@@ -307,7 +291,6 @@ class Intake:
     def _fresh(
         self, readings: Iterable[Reading], message: Message | None = None, decoder: str = ""
     ) -> tuple[Reading, ...]:
-        """Return readings as they are journaled, without those that are known."""
         states = self.config.context.states
         fresh = []
         for reading in readings:
@@ -330,18 +313,11 @@ class Intake:
         return self.config.context.states.joiner.next_deadline()
 
     def waiting_since(self) -> float | None:
-        """Receive time from which on messages wait in a join window; None if none does.
-
-        A message received at or after it may hold a value that no returned reading has yet, so it
-        must not be acknowledged.
-        """
+        """Receive time since when messages wait in a join window, unacknowledged; None if none."""
         return self.config.context.states.joiner.waiting_since()
 
     def on_time(self, now: float) -> tuple[Reading, ...]:
-        """Return the readings whose join window is over at `now`, to be journaled.
-
-        What `Integrity` found since the last call comes with them.
-        """
+        """Return the readings whose join window is over, and what `Integrity` found."""
         context = self.config.context
         closed = self._closed(context.states.joiner.on_time(now, context.limits))
         return (*self._take_before(), *closed, *self._integrity.take_findings())
@@ -351,7 +327,6 @@ class Intake:
         self._before += (*self.flush(), clock_step(now, by_s))
 
     def _take_before(self) -> tuple[Reading, ...]:
-        """Return what is to be journaled before anything else."""
         taken, self._before = self._before, ()
         return taken
 
@@ -381,7 +356,6 @@ class Intake:
         return not self._other_shards.isdisjoint(levels) and self._names.keys().isdisjoint(levels)
 
     def _is_own(self, sensor: str) -> bool:
-        """Whether this process takes a sensor in, and not another."""
         if not self._shares_sensors:
             return True
         if self._resolve(sensor) is not None:
@@ -451,11 +425,7 @@ class Intake:
                 )
 
     def _settle(self, reading: Reading, message: Message | None, decoder: str) -> Reading:
-        """Name the reading as the registry does, or quarantine its sensor.
-
-        A reading of earlier messages, whose join window this one or the clock closed, is not of
-        its topic.
-        """
+        """Name the reading as the registry does, or quarantine its sensor."""
         known = self._resolve(reading.sensor)
         if known is not None:
             if known == reading.sensor:
@@ -471,25 +441,19 @@ class Intake:
         self._note(self.quarantine, reading.sensor, message, decoder)
         return msgspec.structs.replace(reading, flags=(*reading.flags, "unknown_sensor"))
 
-    def _note(
-        self, seen: OrderedDict[str, Quarantined], name: str, message: Message, decoder: str
-    ) -> None:
-        topic = one_line(message.topic, _TOPIC_KEPT)
+    def _note(self, seen: Bounded[Quarantined], name: str, message: Message, decoder: str) -> None:
+        topic, now = one_line(message.topic, _TOPIC_KEPT), message.received
         sample = message.payload[: self.config.sample_bytes]
         entry = seen.get(name)
         if entry is None:
-            while len(seen) >= self.config.quarantine_size:
-                seen.popitem(last=False)
             if seen is self.quarantine:
-                self._integrity.on_unregistered(message.received)
-            seen[name] = Quarantined(
-                name, topic, decoder, message.received, message.received, 1, sample
-            )
+                self._integrity.on_unregistered(now)
+            seen[name] = Quarantined(name, topic, decoder, now, now, 1, sample)
             return
         seen.move_to_end(name)
         if topic:
             entry.topic, entry.decoder, entry.sample = topic, decoder, sample
-        entry.last_seen = message.received
+        entry.last_seen = now
         entry.count += 1
 
     def _reject(self, message: Message, reason: Reason, detail: str, decoder: str) -> Outcome:

@@ -15,30 +15,17 @@ The first line of defense is the broker, where an account writes under its own n
 of rights is wrong. A finding is a reading without values, with one event that decoders never make,
 so it is journaled and becomes an incident; it never keeps a reading from alerting.
 
-``two_senders``
-    The numbers of a sensor went back, and then went on where they were before. A device that
-    starts anew does not.
-``repeated``
-    More than `REPEATS` messages within `WINDOW_S` that were accepted long before, and that the
-    broker does not say it delivers again.
-``refused``
-    More than `REFUSED` messages within `WINDOW_S` under the topic of one sensor are no readings.
-``flooded``
-    For two windows of `WINDOW_S` on end, more than `FLOOD` readings are of one sensor, and more
-    than half of all: the readings of others wait behind them. (A backlog is of many sensors.)
-    And at once where `ingest.floods` finds it.
-``strangers``
-    More than `UNREGISTERED` sensors that nobody registered are seen for the first time within
-    `WINDOW_S`. It is a finding of the broker, as sensor `BROKER`.
-``session_lost``
-    The broker no longer has the service's session: what was queued in it is lost. Of the broker.
-``session_contended``
-    The service's connection is lost and made again, over and over: by the network, or by another
-    client with the service's client id, which takes what is queued. Of the broker.
-``quota_used_up``
-    A push service takes no more notices today. Of `PUSH_SERVICE`, by the service that sends them.
+- ``two_senders``: the numbers of a sensor went back, and then went on where they were before.
+- ``repeated``: more than `REPEATS` messages within `WINDOW_S` that were accepted long before, and
+  that the broker does not say it delivers again.
+- ``refused``: more than `REFUSED` messages in `WINDOW_S` under a sensor's topic are no readings.
+- ``flooded``: for two windows on end, more than `FLOOD` readings are of one sensor, and more than
+  half of all; and at once where `ingest.floods` finds it.
+- ``strangers``: more than `UNREGISTERED` new sensors that nobody registered. Of `BROKER`.
+- ``session_lost``, ``session_contended``: of the service's own session. Of `BROKER`.
+- ``quota_used_up``: a push service takes no more notices today. Of `PUSH_SERVICE`.
 
-While most of what comes is old, a backlog is being read; then the last two are not counted.
+While most of what comes is old, a backlog is read; then ``refused`` and ``strangers`` do not count.
 """
 
 from __future__ import annotations
@@ -157,10 +144,7 @@ def finding(sensor: str, what: str, now: float) -> Reading:
 
 
 class Integrity:
-    """Follow the messages of registered sensors; O(open gaps) a message.
-
-    The caller bounds the memory by asking of registered sensors alone.
-    """
+    """Follow the messages of registered sensors alone; O(open gaps) a message."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, _Numbers] = {}
@@ -175,10 +159,7 @@ class Integrity:
         """Share of what came lately that was not fresh."""
 
     def restore(self, readings: Iterable[Reading]) -> Counter[str]:
-        """Know the last numbers of the journal's tail after a restart, oldest reading first.
-
-        Return how many readings each sensor misses in it.
-        """
+        """Know the last numbers of the journal's tail; return readings missing, by sensor."""
         missing: Counter[str] = Counter()
         for reading in readings:
             if n := self._add(reading)[0]:

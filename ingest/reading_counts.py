@@ -68,10 +68,7 @@ class ReadingCounts:
         self._counts: dict[str, dict[str, int]] = {}
 
     def add(self, reading: Reading, *, duplicate: bool = False) -> None:
-        """Count one reading of a registered sensor; a duplicate counts as nothing else.
-
-        What a board says of itself alone, such as its battery, is no reading of the sensor.
-        """
+        """Count one reading of a registered sensor; a duplicate counts as nothing else."""
         self._add(reading, 1, duplicate=duplicate)
 
     def _add(self, reading: Reading, n: int, *, duplicate: bool = False) -> None:
@@ -115,10 +112,7 @@ class ReadingCounts:
         return msgspec.json.encode({sensor: stored.of(sensor) for sensor in stored._counts})
 
     def restore(self, body: bytes, registered: Mapping[str, object]) -> None:
-        """Count on from a snapshot, for the sensors that are still registered.
-
-        Raises `msgspec.MsgspecError`: if the bytes are none.
-        """
+        """Count on from a snapshot, for registered sensors; raises `msgspec.MsgspecError`."""
         stored = msgspec.json.decode(body, type=dict[str, dict[str, int]])
         for sensor, counts in stored.items():
             if sensor in registered:

@@ -36,13 +36,7 @@ _MAX_LEVELS: Final = 16
 
 
 class Routes:
-    """The order of decoders for every topic.
-
-    `routes`: topic filter and name of a decoder or mapping.
-    `mappings`: compiled mappings.
-    `registry`: sensors that name their decoder.
-    `aliases`: other names of sensors.
-    """
+    """The order of decoders for every topic: registry, routes, mappings, table."""
 
     def __init__(
         self,
@@ -122,10 +116,7 @@ def _name(level: str) -> str:
 def decode_message(
     message: Message, context: Context, decoder: str = "", routes: Routes | None = None
 ) -> list[Reading]:
-    """Decode and validate one message, without registry, duplicates or counters.
-
-    Raises `DecodeError`: the message is refused.
-    """
+    """Decode and validate one message without registry; raises `DecodeError`."""
     check_topic(message.topic, context.limits)
     return first_to_read(
         candidates(message.topic, decoder, routes or Routes()), message, context, []
@@ -133,10 +124,7 @@ def decode_message(
 
 
 def candidates(topic: str, decoder: str, routes: Routes) -> tuple[Decoder, ...]:
-    """Return the decoders to ask, in order: one if it is named, else those of the topic.
-
-    Raises `MessageRefusedError`: there is none.
-    """
+    """Return the decoders to ask, in order; raises `MessageRefusedError` if there is none."""
     if not decoder:
         found = routes.of(topic)
         if not found:
@@ -172,12 +160,7 @@ def _most_bytes(decoder: Decoder, topic: str, context: Context) -> int:
 
 
 def likely_decoders(message: Message, context: Context) -> tuple[str, ...]:
-    """Return the decoders that find the most in a message of unknown origin.
-
-    A suggestion for a person, in the order of the table; nothing is decoded by it. Decoders that go
-    by telling names alone are no sign of a device: of them only `generic` is named, if no other
-    finds as much.
-    """
+    """Return the decoders that find the most in a message, as a suggestion for a person."""
     found: dict[str, int] = {}
     for name in DECODERS:
         fresh = replace(context, states=States())

@@ -15,15 +15,12 @@ A clock that stands still
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
 from ingest.validation import NO_TIME, SILENT_FLAGS
-
-if TYPE_CHECKING:
-    from storage.reading import Reading
+from storage.reading import Reading  # noqa: TC001 - msgspec reads it
 
 CLOCK: Final = "clock"
 RESOLUTION_S: Final = 1.0
@@ -32,8 +29,7 @@ REPORT_AFTER_S: Final = 120.0
 _STEP_S: Final = 0.001
 
 
-@dataclass(slots=True)
-class _Clock:
+class _Clock(msgspec.Struct):
     stamp: float
     since: float
     """Receipt of the first reading with this stamp."""
@@ -98,6 +94,14 @@ class SensorClocks:
         if timed:
             clock.time = max(clock.time, reading.time)
 
+    def snapshot(self) -> bytes:
+        """Return what is known as bytes."""
+        return msgspec.msgpack.encode(self._clocks)
+
+    def resume(self, snapshot: bytes) -> None:
+        """Continue with what `snapshot` returned; raises `msgspec.MsgspecError`."""
+        self._clocks = msgspec.msgpack.decode(snapshot, type=dict[str, _Clock])
+
     @staticmethod
     def _replaced(reading: Reading, clock: _Clock, packet: int) -> Reading:
         faults = reading.faults
@@ -118,6 +122,5 @@ def _named(reading: Reading) -> set[str]:
 
 
 def _is_timed(reading: Reading) -> bool:
-    """Whether a reading says something about its sensor's clock now."""
     flags = reading.flags
     return not flags or (NO_TIME.isdisjoint(flags) and SILENT_FLAGS.isdisjoint(flags))

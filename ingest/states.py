@@ -5,8 +5,7 @@ with its first value and closes when it is over, when a quantity comes a second 
 device's own time stamp changes. Its time is the device's, or the receive time of its first value.
 
 All tables are bounded; what was used longest ago is forgotten first. `snapshot` and `restore` carry
-everything over a restart except open windows, which the service closes first, and discovery
-messages, which the broker retains, and messages that wait.
+everything over a restart, in mid-stream, open windows included.
 """
 
 from __future__ import annotations
@@ -20,13 +19,14 @@ import msgspec
 from ingest.errors import DecodeError
 from ingest.firmware import version_of
 from ingest.message import Message
-from ingest.validation import Limits, build_reading
+from ingest.validation import Limits, build_reading, fold_id, number
 
 if TYPE_CHECKING:
     from storage.reading import Reading
 
 _V = TypeVar("_V")
 _WINDOW_S: Final = 1.0
+_LONGEST_INTERVAL_S: Final = 1e6
 
 
 class Bounded(OrderedDict[str, _V], Generic[_V]):
@@ -59,19 +59,20 @@ class _Open:
     seq: int | None = None
 
 
-class Joiner:
-    """Join single values into readings; pure, driven by receive times.
+class _Snapshot(msgspec.Struct):
+    tables: dict[str, list[tuple[str, Any]]]
+    waiting: list[tuple[str, list[Message]]]
+    windows: list[tuple[str, _Open]]
 
-    `window_s`: longest time between the first and the last value of one reading.
-    `sensors`: windows open at the same time; the oldest is closed beyond that.
-    `topics`: by sensor, the topic of its last value.
-    """
+
+class Joiner:
+    """Join single values into readings, driven by receive times; pure."""
 
     def __init__(self, window_s: float = _WINDOW_S, sensors: int = 4_096) -> None:
         self.window_s = window_s
         self._sensors = sensors
         self.topics: Bounded[str] = Bounded(sensors)
-        self._open: OrderedDict[str, _Open] = OrderedDict()
+        self.windows: OrderedDict[str, _Open] = OrderedDict()
 
     def add(
         self,
@@ -87,13 +88,9 @@ class Joiner:
         window_s: float | None = None,
         seq: int | None = None,
     ) -> list[Reading]:
-        """Add values; return the readings whose window this closes.
-
-        `firmware` is what the device calls it, as in `build_reading`; of several, the last counts.
-        `window_s` is the length of a window that this opens, that of the joiner by default.
-        """
+        """Add values; return the readings whose window this closes."""
         done = self.on_time(message.received, limits)
-        window = self._open.get(sensor)
+        window = self.windows.get(sensor)
         if window is not None and (
             not _same(window.stamp, stamp)
             or not window.raw.keys().isdisjoint(raw)
@@ -102,11 +99,11 @@ class Joiner:
             done += self._close(sensor, limits)
             window = None
         if window is None:
-            if len(self._open) >= self._sensors:
-                done += self._close(next(iter(self._open)), limits)
+            if len(self.windows) >= self._sensors:
+                done += self._close(next(iter(self.windows)), limits)
             bare = Message("", b"", message.received, message.retained, packet=message.packet)
             closes = message.received + (self.window_s if window_s is None else window_s)
-            window = self._open[sensor] = _Open(message.received, closes, stamp, bare)
+            window = self.windows[sensor] = _Open(message.received, closes, stamp, bare)
         self.topics[sensor] = message.topic
         window.raw.update(raw)
         window.events.extend(events)
@@ -119,25 +116,25 @@ class Joiner:
 
     def next_deadline(self) -> float | None:
         """When the next window closes, Unix seconds of receive time; None if none is open."""
-        return min((window.closes for window in self._open.values()), default=None)
+        return min((window.closes for window in self.windows.values()), default=None)
 
     def waiting_since(self) -> float | None:
         """When the oldest open window was opened, Unix seconds of receive time."""
-        for window in self._open.values():
+        for window in self.windows.values():
             return window.opened
         return None
 
     def on_time(self, now: float, limits: Limits) -> list[Reading]:
         """Close the windows that are over at `now`."""
-        due = [s for s, w in self._open.items() if w.closes <= now]
+        due = [s for s, w in self.windows.items() if w.closes <= now]
         return [reading for sensor in due for reading in self._close(sensor, limits)]
 
     def close(self, limits: Limits) -> list[Reading]:
         """Close all windows."""
-        return [reading for s in list(self._open) for reading in self._close(s, limits)]
+        return [reading for s in list(self.windows) for reading in self._close(s, limits)]
 
     def _close(self, sensor: str, limits: Limits) -> list[Reading]:
-        window = self._open.pop(sensor)
+        window = self.windows.pop(sensor)
         try:
             return [
                 build_reading(
@@ -173,6 +170,8 @@ class States:
     `discoveries`: discovery messages by state topic.
     `children`: sensor ids seen behind a gateway (key: decoder and gateway).
     `last`: what a device known last (key: decoder and device).
+    `intervals`: seconds between reports as a device named them last, and when, Unix seconds; by
+    its name, folded.
     `waiting`: messages that cannot be read before the description of their device arrives.
     """
 
@@ -184,6 +183,7 @@ class States:
         self.discoveries: Bounded[list[bytes]] = Bounded(256)
         self.children: Bounded[list[str]] = Bounded(256)
         self.last: Bounded[dict[str, Any]] = Bounded(4_096)
+        self.intervals: Bounded[tuple[float, float]] = Bounded(4_096)
         self.waiting: Bounded[list[Message]] = Bounded(256)
 
     def remember_discovery(self, topic: str, discovery: bytes) -> None:
@@ -198,10 +198,7 @@ class States:
             table.pop(topic, None)
 
     def describe(self, place: str, firmware: object) -> None:
-        """Remember what a description calls the firmware of a sensor, or of one behind a topic.
-
-        What is no version changes nothing.
-        """
+        """Remember what a description calls the firmware of a sensor, or of one behind a topic."""
         version = version_of(firmware)
         if version:
             self.firmware[place] = version
@@ -212,6 +209,12 @@ class States:
             self.joiner.topics.get(sensor, topic), ""
         )
 
+    def name_interval(self, sensor: str, every_s: object, message: Message) -> None:
+        """Remember how often a device says that it reports now, in seconds."""
+        plain = number(every_s)
+        if plain is not None and 0 < plain < _LONGEST_INTERVAL_S and not message.retained:
+            self.intervals[fold_id(sensor)] = plain, message.received
+
     def child(self, gateway: str, sensor: str) -> None:
         """Remember that a sensor was seen behind a gateway."""
         seen = self.children.get(gateway)
@@ -221,22 +224,23 @@ class States:
             seen.append(sensor)
 
     def snapshot(self) -> bytes:
-        """Everything but open windows, as JSON."""
-        return msgspec.json.encode(
-            {
-                "units": list(self.units.items()),
-                "hints": list(self.hints.items()),
-                "firmware": list(self.firmware.items()),
-                "children": list(self.children.items()),
-                "last": list(self.last.items()),
-            }
-        )
+        """Return everything as bytes."""
+        tables = {name: list(table.items()) for name, table in self._tables().items()}
+        windows = list(self.joiner.windows.items())
+        return msgspec.msgpack.encode(_Snapshot(tables, list(self.waiting.items()), windows))
 
     def restore(self, snapshot: bytes) -> None:
-        """Take over what `snapshot` returned."""
-        parts = msgspec.json.decode(snapshot, type=dict[str, list[tuple[str, Any]]])
-        for name in ("units", "hints", "firmware", "children", "last"):
-            table = getattr(self, name)
+        """Take over what `snapshot` returned; raises `msgspec.MsgspecError`."""
+        found = msgspec.msgpack.decode(snapshot, type=_Snapshot)
+        for name, table in self._tables().items():
             table.clear()
-            for key, value in parts.get(name, []):
+            for key, value in found.tables.get(name, []):
                 table[key] = value
+        self.waiting.clear()
+        for key, messages in found.waiting:
+            self.waiting[key] = messages
+        self.joiner.windows = OrderedDict(found.windows)
+
+    def _tables(self) -> dict[str, Bounded[Any]]:
+        names = ("units", "hints", "firmware", "discoveries", "children", "last", "intervals")
+        return {name: getattr(self, name) for name in names} | {"topics": self.joiner.topics}

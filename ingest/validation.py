@@ -1,17 +1,9 @@
-"""Checks between a decoded message and an accepted reading.
+"""Checks between a decoded message and an accepted reading, in their order.
 
-What is checked, in this order:
-
-1. *Before parsing*: topic, payload size, JSON depth and number of members (`check_topic`,
-   `check_size`, `check_json`). A nested or enormous payload costs a count of its brackets, never
-   a parse.
-2. *Identity*: `sensor_id` normalises and limits what a device calls itself.
-3. *Time*: `settle_time` decides between the device's clock and ours.
-4. *Values*: `check_values` holds every value against the table of quantities. What is no finite
-   number inside the range of its quantity, or a number that means no value (`NO_VALUE`), is
-   removed and named in `faults`; it never becomes 0.
-5. *Content*: `build_reading` refuses a reading that measured nothing, reported nothing and has
-   no fault to tell.
+Before parsing, `check_topic`, `check_size` and `check_json`: a nested or enormous payload costs a
+count of its brackets, never a parse. Then identity (`sensor_id`), time (`settle_time`), values
+(`check_values`: what is out of range or means no value is named in `faults` and never becomes 0)
+and content (`build_reading`).
 
 Quality flags a reading can carry. All but the first nine keep it from alerting:
 
@@ -105,18 +97,7 @@ _NUMBER: Final = re.compile(r"[+-]?(?:\d{1,32}(?:\.\d{0,32})?|\.\d{1,32})(?:[eE]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on what is believed.
-
-    `payload_bytes`: largest payload that is looked at.
-    `topic_length`: longest topic, characters.
-    `json_depth`: deepest nesting of a JSON payload.
-    `json_members`: most members of all objects of one payload together.
-    `description_bytes`, `description_members`: the same for a bridge's description of its devices
-    (`Decoder.descriptions`), which is large by nature and rare.
-    `max_skew_s`: how far a device's clock may run ahead before receive time is used.
-    `late_after_s`: age on arrival from which a reading is late.
-    `earliest`: unix seconds; an older time stamp (of a clock that was set once) is refused.
-    """
+    """Bounds on what is believed; descriptions of a bridge are large by nature, and rare."""
 
     payload_bytes: int = 65_536
     topic_length: int = 1_024
@@ -143,10 +124,7 @@ def is_usable(topic: str, limits: Limits) -> bool:
 
 
 def check_topic(topic: str, limits: Limits) -> None:
-    """Refuse a topic that is too long or no printable text.
-
-    Raises `MessageRefusedError`: `bad_topic`.
-    """
+    """Refuse a topic that is too long or no printable text, as `bad_topic`."""
     if len(topic) > limits.topic_length:
         raise MessageRefusedError(Reason.BAD_TOPIC, f"topic of {len(topic)} characters")
     if not topic.isprintable():
@@ -154,10 +132,7 @@ def check_topic(topic: str, limits: Limits) -> None:
 
 
 def check_size(payload: bytes, most: int) -> None:
-    """Refuse a payload of more than `most` bytes.
-
-    Raises `MessageRefusedError`: `too_large`.
-    """
+    """Refuse a payload of more than `most` bytes, as `too_large`."""
     if len(payload) > most:
         raise MessageRefusedError(
             Reason.TOO_LARGE, f"{len(payload)} bytes, at most {most} are accepted"
@@ -165,13 +140,7 @@ def check_size(payload: bytes, most: int) -> None:
 
 
 def check_json(payload: bytes, limits: Limits) -> None:
-    """Refuse JSON that nests too deeply or has too many members, without parsing it.
-
-    Members are counted by their colons, so those inside text count too: the bound is an upper
-    bound on purpose.
-
-    Raises `MessageRefusedError`: `too_deep` or `too_many_keys`.
-    """
+    """Refuse JSON that nests too deeply or has too many members (colons), without parsing it."""
     if payload.count(b":") > limits.json_members:
         raise MessageRefusedError(
             Reason.TOO_MANY_KEYS, f"more than {limits.json_members} members in one message"
@@ -280,7 +249,6 @@ def counts_above(total: float | None, below: Mapping[str, float | None]) -> dict
 
 
 def _from_unix(value: float) -> float | None:
-    """Seconds from a Unix time in s, ms, µs or ns, distinguished by magnitude."""
     if not math.isfinite(value):
         return None
     magnitude = abs(value)
@@ -351,10 +319,7 @@ def unix_seconds(moment: datetime, received: float, zone: tzinfo | None) -> floa
 
 
 def settle_time(stamp: float | None, received: float, limits: Limits) -> tuple[float, str]:
-    """Decide the event time of a reading.
-
-    Raises `PayloadError`: `bad_time`: a clock that was set, but is before `Limits.earliest`.
-    """
+    """Decide the event time of a reading; `bad_time` if it was set before `Limits.earliest`."""
     if stamp is None:
         return received, "no_time"
     age = received - stamp
@@ -422,11 +387,7 @@ def build_reading(
     state: bool = False,
     firmware: object = None,
 ) -> Reading:
-    """Validate what a decoder found and return it as a reading.
-
-    Raises `PayloadError`: `bad_time`, or `no_measurement` when there is neither value nor event nor
-    fault.
-    """
+    """Validate what a decoder found and return it as a reading; raises `PayloadError`."""
     time, time_flag = settle_time(stamp, message.received, limits)
     if str in map(type, raw.values()):
         raw = {key: _from_text(value) for key, value in raw.items()}

@@ -1,7 +1,6 @@
 """Collect the messages of all packages into the catalogues: ``python -m language.catalogue``.
 
-It adds new messages without a translation, and drops those that no code contains any more. A
-message whose English text changed is a new one: nothing is guessed, so nothing is fuzzy.
+A message whose English text changed is a new one: nothing is guessed, so nothing is fuzzy.
 """
 
 from __future__ import annotations
@@ -29,8 +28,12 @@ _METHODS: Final = (
     ("**/templates/**.typ", "jinja2"),
     ("**/static/*.js", "javascript"),
     ("figures.toml", "language.catalogue:labels"),
-    ("words.toml", "language.catalogue:labels"),
+    ("grids.toml", "language.catalogue:labels"),
+    ("guidelines.toml", "language.catalogue:page_texts"),
+    ("**/words.toml", "language.catalogue:labels"),
     ("columns.toml", "language.catalogue:meanings"),
+    ("**/setting_forms.toml", "language.catalogue:page_texts"),
+    ("**/nav.toml", "language.catalogue:page_texts"),
 )
 _KEYWORDS: Final = {
     "_": None,
@@ -72,6 +75,19 @@ def meanings(
     for table in tomllib.loads(file.read().decode()).values():
         for _type, meaning in table.values():
             yield 0, "mark", meaning, []
+
+
+def page_texts(
+    file: IO[bytes], *_: object, **_options: object
+) -> Iterator[tuple[int, str, str, list[str]]]:
+    """Extract what people read of forms, links and guidelines, for Babel."""
+    waiting: list[Any] = [tomllib.loads(file.read().decode())]
+    for part in waiting:
+        for key, value in part.items() if isinstance(part, dict) else enumerate(part):
+            if isinstance(value, dict | list):
+                waiting.append(value)
+            elif key in ("name", "one", "lead", "label", "help", "basis", "words"):
+                yield 0, "mark", value, []
 
 
 def collected() -> Catalog:

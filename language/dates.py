@@ -23,6 +23,7 @@ FORMS: Final = {
     "day": ("%b %-d, %Y", "d MMM y"),
     "long day": ("%B %-d, %Y", "d 'de' MMMM 'de' y"),
     "moment": ("%a, %b %-d, %H:%M", "EEE d 'de' MMM, HH:mm"),
+    "day and time": ("%b %-d, %Y, %H:%M", "d MMM y, HH:mm"),
 }
 """Each form for `strftime` in English, and as a CLDR pattern for the others."""
 

@@ -1,14 +1,12 @@
 """Messages in the language of whoever reads them.
 
 The source of every message is its English text, ``_("%(name)s is responding", name=...)``: a whole
-sentence with named placeholders, never glued from pieces. A literal percent sign is written ``%%``,
-in templates too. Plurals are `ngettext`. Tables of words are `Words`; a message that is composed
-before its reader is known is a `Message`. `python -m language.catalogue` collects all of them into
-``es.po``, which is read as it is: there is nothing to compile.
+sentence with named placeholders; a literal percent sign is ``%%``, in templates too. Plurals are
+`ngettext`, tables of words `Words`; a message that is composed before its reader is known is a
+`Message`. `python -m language.catalogue` collects them into ``es.po``, which is read as it is.
 
-Who reads is known to the caller: ``with speaking("es"):``. The language belongs to the current task
-or thread (`contextvars`) and is English unless somebody set it, so logs, commands, and what other
-systems receive stay in English.
+Who reads is known to the caller: ``with speaking("es"):``, for the current task or thread, and
+English otherwise, so logs, commands, and what other systems receive stay in English.
 """
 
 from __future__ import annotations
@@ -112,7 +110,6 @@ class Words(Mapping[str, str]):
         self._words = dict(words)
 
     def __getitem__(self, key: str) -> str:
-        """Return the words of a key."""
         return gettext(self._words[key])
 
     @property
@@ -121,11 +118,9 @@ class Words(Mapping[str, str]):
         return tuple(self._words.values())
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the keys."""
         return iter(self._words)
 
     def __len__(self) -> int:
-        """Return the number of keys."""
         return len(self._words)
 
 
@@ -137,21 +132,23 @@ class Message:
     values: Mapping[str, object] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        """Whether there is anything to say."""
         return bool(self.pattern)
 
     def __str__(self) -> str:
-        """Return it in the current language."""
         return gettext(self.pattern) % self.values if self.pattern else ""
 
 
 NOTHING: Final = Message("")
-"""No message."""
 
 
 def later(message: str, **values: object) -> Message:
     """Return a message to be said later."""
     return Message(message, values)
+
+
+def capitalized(text: str) -> str:
+    """Begin with a capital, and leave the rest as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def listed(items: Iterable[str]) -> str:

@@ -1,35 +1,43 @@
 """``plumewatch adapt``: fit a correction from a school's answers, and back-test it on its readings.
 
-The stored readings are shown once more to the production detectors, in order of time. Up to the
-moment before which `_FIT_SHARE` of the answers lie, the model without any adaptation records the
-plumes, and the correction is fitted. From there on two detectors continue side by side from the
-same state: with the adaptation that is active now, and with the new one. Both get the threshold
-adjustments of people at their times. What differs is what the new one would have changed; it has
-not seen that part.
+Up to the moment before which `_FIT_SHARE` of the answers lie, the model without any adaptation
+records the plumes, and a correction is fitted. From there on two detectors continue side by side
+from the same state: with the adaptation that is active now, and with the new one. What differs is
+what the new one would have changed; it has not seen that part. What is proposed is fitted to all
+answers in the same way. As a program it is the service's weekly try.
 """
 
 from __future__ import annotations
 
+import os
+import sqlite3
+import sys
+import time
 from bisect import bisect_left
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from alerts.consumer.detection_consumer import stream_of
+from alerts.consumer.reading_judge import stream_of
 from alerts.consumer.sensor_thresholds import SensorThresholds
 from alerts.errors import AdaptationError
 from alerts.incidents import adaptations, threshold_adjustments
-from detection.adaptation import Correction, PlumeRecorder, fit
+from alerts.incidents.incident import SYSTEM
+from detection.adaptation import ALERT_FROM, Correction, PlumeRecorder, fit
 from detection.combined import CombinedDetector
 from detection.events import EventKind, EventPhase
 from detection.model import Model
 from ingest.files.readings_export import slices
 from ingest.validation import may_alert
+from plumewatch.config.model import PlumewatchConfig
+from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import alert_budgets
+from plumewatch.service.data_folder import open_series, open_state
+from storage.errors import StorageError
+from storage.sqlite import transaction
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from alerts.incidents.adaptations import Answer
@@ -39,7 +47,6 @@ if TYPE_CHECKING:
     from detection.combined import Stream
     from detection.events import Event
     from detection.per_minute.ambient import Place
-    from plumewatch.config.model import PlumewatchConfig
     from storage.timeseries import Series
 
     Shown = Callable[[str], Place | None]
@@ -56,7 +63,7 @@ _MIN_OF_EACH: Final = 3
 _SAME_S: Final = 180.0
 """Alerts of one sensor closer than this are of the same plume."""
 _QUIET_PLUMES: Final = 300
-_QUIET_WEIGHT: Final = 0.25
+_QUIET_WEIGHT: Final = 0.5
 """Weight of all plumes of hours without an alert together, against that of all answers."""
 _DAY_S: Final = 86_400.0
 
@@ -65,9 +72,8 @@ _DAY_S: Final = 86_400.0
 class Change:
     """What an adaptation would have changed in the part it was not fitted to.
 
-    `confirmed` and `false` were alerted and answered; `unanswered` was alerted only. Of those the
-    new detector would not have alerted `..._gone`. `new` it alerts for the first time, and expects
-    `new_vaping` of them to be vaping.
+    `unanswered` was alerted only; the new detector would not have alerted `..._gone`. `new` it
+    alerts for the first time, and expects `new_vaping` of them to be vaping.
     """
 
     confirmed: int
@@ -81,9 +87,11 @@ class Change:
 
     @property
     def is_better(self) -> bool:
-        """Whether hardly a confirmed alert is lost, and fewer are false."""
+        """Whether hardly a confirmed alert is lost, and right alerts gain more than false cost."""
         few_lost = self.confirmed_gone <= LOST_SHARE * self.confirmed
-        return few_lost and self.false_gone > self.new - self.new_vaping
+        more_right = self.new_vaping - self.confirmed_gone
+        more_false = self.new - self.new_vaping - self.false_gone
+        return few_lost and (1.0 - ALERT_FROM) * more_right > ALERT_FROM * more_false
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +154,7 @@ def adapt(
     now: float,
     on_progress: Callable[[float, float], None] = lambda _done, _of: None,
 ) -> Trial:
-    """Fit a correction to the answers of a school and back-test it.
-
-    Raises `AdaptationError` if there are too few answers whose readings are still stored.
-    """
+    """Fit a correction to a school's answers and back-test it; `AdaptationError` if too few."""
     model, span = Model.shipped(), series.span()
     if span is None:
         raise AdaptationError("no readings are stored")
@@ -185,10 +190,7 @@ def adapt(
 
 
 def split_time(answers: Sequence[Answer]) -> float:
-    """Return the moment that divides answers in order of time for fitting and judging.
-
-    Raises `AdaptationError` if a part has too few.
-    """
+    """Return the moment that divides answers for fitting and judging; or `AdaptationError`."""
     if len(answers) < MIN_ANSWERS:
         raise AdaptationError(
             f"{len(answers)} alerts with stored readings were answered as right or false;"
@@ -218,34 +220,31 @@ def run_trial(
     adjustments: Sequence[ThresholdAdjustment] = (),
     span: tuple[float, float, float],
 ) -> Trial:
-    """Fit on the earlier streams, back-test on the later ones; `span` is start, split and end.
-
-    `live` is `model` with the adaptation that is active. Raises `AdaptationError` if the plumes of
-    the answers are not found again.
-    """
+    """Fit on the earlier streams, back-test on the later; `AdaptationError` if plumes are gone."""
     split = span[1]
     recorder = PlumeRecorder(model.level)
-    first = _Judge(CombinedDetector(place, model, recorder), budgets, adjustments)
+    plain = _Judge(CombinedDetector(place, model, recorder), budgets, adjustments)
     for stream in earlier:
-        first.step(stream)
+        plain.step(stream)
     known = [one for one in answers if one.alerted < split]
-    correction = _fit(model, recorder.plumes, known, first.alerts)
-    state = first.detectors.state()
-    last = first.thresholds.last_adjustment
-    judges = [
+    correction = fit_answers(model, recorder.plumes, known, plain.alerts)
+    state = plain.detectors.state()
+    last = plain.thresholds.last_adjustment
+    before, after = (
         _Judge(CombinedDetector.restore(state, place, one), budgets, adjustments, last)
         for one in (live, model.corrected(correction, 0))
-    ]
+    )
     for stream in later:
-        for judge in judges:
+        for judge in (plain, before, after):
             judge.step(stream)
     unseen = [one for one in answers if one.alerted >= split]
-    change = _compare(judges[0].alerts, judges[1].alerts, unseen)
+    change = _compare(before.alerts, after.alerts, unseen)
+    correction = fit_answers(model, recorder.plumes, answers, plain.alerts)
     return Trial(correction, len(answers), *span, change)
 
 
-def _fit(
-    model: Model, plumes: Sequence[Plume], answers: Sequence[Answer], alerts: Sequence[_Alert]
+def fit_answers(
+    model: Model, plumes: Sequence[Plume], answers: Sequence[Answer], alerts: Sequence[_Alert] = ()
 ) -> Correction:
     """Fit to the plumes of the answers, and to a sample of those in hours without an alert."""
     labeled, labels = [], []
@@ -274,7 +273,6 @@ def _fit(
 
 
 def _plume_of(plumes: Sequence[Plume], answer: Answer) -> Plume | None:
-    """Return the plume behind an alert, if the detector sees it again."""
     return min(
         (
             plume
@@ -288,7 +286,6 @@ def _plume_of(plumes: Sequence[Plume], answer: Answer) -> Plume | None:
 
 
 def _compare(live: Sequence[_Alert], new: Sequence[_Alert], answers: Sequence[Answer]) -> Change:
-    """Return how the alerts of two detectors differ over the same readings."""
     kept = _Times(new)
     before = _Times(live)
     answered = {True: 0, False: 0}
@@ -333,10 +330,41 @@ class _Times:
 
 def backtest_fields(trial: Trial) -> dict[str, float]:
     """Return what is stored and printed of a back-test."""
-    return {
-        "answers": trial.answers,
-        "start": trial.start,
-        "split": trial.split,
-        "end": trial.end,
-        **asdict(trial.change),
-    }
+    names = ("answers", "start", "split", "end")
+    return {name: getattr(trial, name) for name in names} | asdict(trial.change)
+
+
+def try_adaptation(config: PlumewatchConfig, now: float) -> str:
+    """Try, store and perhaps apply an adaptation; return what was done, or `AdaptationError`."""
+    with open_state(DataPaths(config.data_dir).state) as state, open_series(config) as series:
+        trial = adapt(config, state, series, now)
+        if not trial.change.is_better:
+            return "an adaptation to the school's answers is not better than what is used"
+        is_applied = config.detection.adapt == "auto"
+        fields = backtest_fields(trial)
+        with transaction(state) as tx:
+            model = Model.shipped()
+            number = adaptations.propose(tx, model, trial.correction, fields, SYSTEM, now)
+            if is_applied:
+                adaptations.apply(tx, number, SYSTEM, now, "better in the back-test")
+    if is_applied:
+        return f"adaptation {number} is active: `plumewatch adapt --undo` undoes it"
+    return f"adaptation {number} is ready: see `plumewatch adapt`"
+
+
+def main() -> int:
+    """Try once; 0 if that was possible."""
+    os.nice(19)
+    config = PlumewatchConfig.model_validate_json(sys.stdin.buffer.read())
+    try:
+        sys.stdout.write(f"{try_adaptation(config, time.time())}\n")
+    except AdaptationError as error:
+        sys.stdout.write(f"no adaptation yet: {error}\n")
+    except (StorageError, sqlite3.Error, OSError) as error:
+        sys.stdout.write(f"no adaptation was tried: {error}\n")
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -26,8 +26,6 @@ def parse_time(text: str, zone: tzinfo, *, end: bool = False) -> float:
     `zone` applies to what names none. A date alone is the beginning of that day, or with `end` its
     end.
 
-    Examples
-    --------
     >>> from zoneinfo import ZoneInfo
     >>> zone = ZoneInfo("America/New_York")
     >>> parse_time("2026-09-07", zone), parse_time("2026-09-07", zone, end=True)
@@ -64,8 +62,6 @@ def _iso(text: str, zone: tzinfo, *, end: bool) -> float:
 def format_time(at: float, zone: tzinfo) -> str:
     """Write a time in a zone.
 
-    Examples
-    --------
     >>> from zoneinfo import ZoneInfo
     >>> format_time(1788775500.25, ZoneInfo("America/New_York"))
     '2026-09-07 06:05:00-04:00'

@@ -1,23 +1,21 @@
 """`plumewatch export plumes`: minutes around answered incidents, and calm hours, without a place.
 
-Written for a public data set: nothing says which school, room, sensor or day it was. Each piece is
-a sensor of its own with a name made of a number, in random order, on a clock that begins at
-`ORIGIN`. Kept are the values, their intervals, the model of the sensor, and what people found.
+Nothing says which school, room, sensor or day it was. Each piece is a sensor of its own with a name
+made of a number, in random order, on a clock that begins at `ORIGIN`.
 """
 
 from __future__ import annotations
 
-import csv
 import statistics
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detection.quantities import COLUMNS
-from storage.files import atomic_write
+from storage.files import atomic_write, write_csv
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from alerts.incidents.adaptations import Answer
     from storage.reading import Reading
@@ -38,20 +36,7 @@ _TRUTH: Final = (
     *("seen_pm25", "base_pm25"),
 )
 _INDEX: Final = ("sensor", "piece", "verdict", "model", "interval_s")
-LICENSE: Final = """\
-License of this data set
-
-The school or district named below owns these measurements of air and publishes them under the
-Creative Commons CC0 1.0 Universal dedication: anybody may use them for any purpose, without
-warranty.
-
-They contain no name of a school, room, sensor or person, and no date. "vape" and "false_alarm" are
-what staff answered, not what was proven.
-
-School or district (may be left empty): ______________________________
-
-Name, office, date, signature: ______________________________________
-"""
+LICENSE: Final = Path(__file__).with_name("plumes_license.txt").read_text(encoding="utf-8")
 
 
 class Piece(NamedTuple):
@@ -71,11 +56,7 @@ def pieces(
     rng: random.Random,
     busy: Callable[[str, float, float], bool],
 ) -> list[Piece]:
-    """Choose what is exported, in random order: answered alerts, and as many calm hours.
-
-    No piece overlaps another of its sensor, so the two cannot be joined.
-    `busy` says whether a sensor alerted in a span; such an hour is not calm.
-    """
+    """Choose what is exported: answered alerts and calm hours, not `busy`, none overlapping."""
     found: list[Piece] = []
     for a in sorted(answers, key=lambda a: a.alerted):
         piece = Piece(a.sensor, a.alerted - BEFORE_S, a.alerted + AFTER_S, a.alerted, a.is_vaping)
@@ -138,9 +119,9 @@ def export_plumes(
                 [name, "vape", model, interval_s, *moments, *_excess(readings, onset, end)]
             )
     rows.sort(key=lambda row: (row[0], row[1]))
-    _write(folder / "plumes.csv", ("time", "sensor", *KEYS), rows)
-    _write(folder / "plumes.truth.csv", _TRUTH, truth)
-    _write(folder / "pieces.csv", _INDEX, index)
+    write_csv(folder / "plumes.csv", ("time", "sensor", *KEYS), rows)
+    write_csv(folder / "plumes.truth.csv", _TRUTH, truth)
+    write_csv(folder / "pieces.csv", _INDEX, index)
     with atomic_write(folder / "LICENSE.txt") as draft:
         draft.write_text(LICENSE, encoding="utf-8")
     return len(index)
@@ -160,10 +141,3 @@ def _excess(readings: Sequence[Reading], onset: float, end: float) -> tuple[floa
 def _row(name: str, reading: Reading, shift: float) -> list[object]:
     values = [reading.values.get(key, "") for key in KEYS]
     return [round(reading.time + shift, 3), name, *values]
-
-
-def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)

@@ -1,36 +1,40 @@
-"""``plumewatch replay``: recorded readings through the production path, on their own clock."""
+"""Readings through the production path again: of files on their own clock, or of an incident."""
 
 from __future__ import annotations
 
-import csv
 import json
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.engine import AlertEngine
-from alerts.incidents import schema
+from alerts.incidents import adaptations, schema, threshold_adjustments
 from alerts.policy import AlertPolicy
-from detection.events import EventPhase
+from detection.events import EventKind, EventPhase
+from detection.model import Model
+from ingest.files.readings_export import slices
 from ingest.files.recordings import read_recordings
 from ingest.validation import may_alert
+from plumewatch.config.settings import alert_budgets
 from storage import state
-from storage.files import atomic_write
+from storage.files import write_csv
 from storage.registry import Registry
 from storage.sqlite import connect, migrate
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from alerts.engine import AlertRecord
     from detection.alert_thresholds import AlertBudgets
     from detection.events import Event
-    from detection.model import Model
     from plumewatch.config.model import PlumewatchConfig
+    from reports.incident_file import IncidentFile
     from storage.reading import Reading
+    from storage.timeseries import Series
 
 ALERT_COLUMNS = ("sensor", "alerted", "kind", "onset", "confidence", "incident")
 EVENT_COLUMNS = (
@@ -48,11 +52,7 @@ def replay_policy(config: PlumewatchConfig | None) -> AlertPolicy:
 
 
 class Replayed:
-    """What a replay led to: alerts in order, events by id with their last word.
-
-    `replaced` counts readings stamped in the future, `unjudged` those that came behind one of their
-    sensor with the same or a later time.
-    """
+    """What a replay led to; `replaced` readings were of the future, `unjudged` out of order."""
 
     def __init__(self) -> None:
         self.readings = 0
@@ -70,7 +70,7 @@ class Replayed:
             if event.phase is EventPhase.WITHDRAWN:
                 self.withdrawn.add(event.id)
 
-    def standing(self, kind: str) -> list[AlertRecord]:
+    def not_withdrawn(self, kind: str) -> list[AlertRecord]:
         """Alerts of a kind whose event was not withdrawn."""
         kept = {
             (e.sensor, e.onset)
@@ -88,12 +88,7 @@ def replay(
     budgets: AlertBudgets | None = None,
     on_bytes: Callable[[int], None] = lambda _: None,
 ) -> Replayed:
-    """Push recorded readings through validation, detectors and incident rules.
-
-    A sensor that is not in `registry` is a room of its own; `budgets` are those of the sensors, by
-    default the shipped ones. `on_bytes` gets progress. Raises `RecordingError` if a recording
-    cannot be read.
-    """
+    """Push recorded readings through validation, detectors and rules; raises `RecordingError`."""
     return judged(
         read_recordings(paths, on_bytes), policy=policy, registry=registry, budgets=budgets
     )
@@ -107,10 +102,7 @@ def judged(
     budgets: AlertBudgets | None = None,
     model: Model | None = None,
 ) -> Replayed:
-    """Push validated readings, in time order, through detectors and rules; see `replay`.
-
-    `model` is the shipped one by default.
-    """
+    """Push validated readings, in time order, through detectors and rules; see `replay`."""
     result = Replayed()
     with closing(connect(":memory:")) as connection:
         migrate(connection, "state", state.SCRIPTS)
@@ -132,7 +124,7 @@ def write_alerts(path: Path, alerts: Iterable[AlertRecord]) -> None:
         (a.sensor, _number(a.alerted), a.kind, _number(a.onset), f"{a.confidence:.4f}", a.incident)
         for a in alerts
     ]
-    _write(path, ALERT_COLUMNS, rows)
+    write_csv(path, ALERT_COLUMNS, rows)
 
 
 def write_events(path: Path, result: Replayed) -> None:
@@ -160,24 +152,110 @@ def write_events(path: Path, result: Replayed) -> None:
                 json.dumps(evidence, ensure_ascii=False, sort_keys=True),
             )
         )
-    _write(path, EVENT_COLUMNS, rows)
-
-
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a CSV file completely or not at all."""
-    with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    write_csv(path, EVENT_COLUMNS, rows)
 
 
 def _number(value: float) -> str:
     """Seconds to the millisecond without trailing zeros.
 
-    Examples
-    --------
     >>> _number(1753435860.0), _number(12.25)
     ('1753435860', '12.25')
     """
     text = f"{value:.3f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
+
+
+_WARM_UP_S: Final = 86_400.0
+"""Readings before the incident from which the detector learns its baselines again."""
+_SAME_ONSET_S: Final = 10.0
+_THRESHOLD_S: Final = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A detection as it is stored, and the event that the detector finds now (None: none)."""
+
+    stored: dict[str, object]
+    again: Event | None
+
+    @property
+    def is_same(self) -> bool:
+        """Whether kind and end are the same: kept, or withdrawn."""
+        if self.again is None:
+            return False
+        return (self.again.phase is EventPhase.WITHDRAWN) is (self.stored["phase"] == "withdrawn")
+
+
+def rerun(
+    config: PlumewatchConfig,
+    state: sqlite3.Connection,
+    series: Series,
+    found: IncidentFile,
+    on_progress: Callable[[float, float], None] = lambda _done, _of: None,
+) -> list[Verdict]:
+    """Run the detector again on the readings of an incident; empty if they are not stored any more.
+
+    The detector starts a day before the first evidence with the alert threshold that its sensor had
+    then, as far as feedback can move it, and the adaptation.
+    """
+    registry = config.registry()
+    sensors = set(found.sensors)
+    if found.incident["kind"] == EventKind.AMBIENT.value:
+        rooms = registry.rooms.values()
+        near = {r.id for r in rooms if r.building == found.incident["building"]}
+        sensors |= {s.id for s in registry.sensors.values() if s.room in near}
+    onset = found.incident["onset"]
+    start, end = onset - _WARM_UP_S, found.span[1]
+    if not series.between(onset, found.incident["opened_at"] + 1e-3, found.sensors):
+        return []
+
+    def readings() -> Iterator[Reading]:
+        for piece in slices(
+            series, start, end, lambda at: on_progress(at - start, end - start), sensors
+        ):
+            yield from piece
+
+    result = judged(
+        readings(),
+        policy=replay_policy(config),
+        registry=registry,
+        budgets=_budgets_then(config, state, series, sensors, onset),
+        model=_model_then(state, found),
+    )
+    return [Verdict(event, _nearest(event, result.events.values())) for event in found.events]
+
+
+def _model_then(state: sqlite3.Connection, found: IncidentFile) -> Model:
+    model = Model.shipped()
+    versions = (str(event["model_version"]) for event in found.events)
+    adapted = (adaptations.model_of(state, model, version) for version in versions)
+    return next((one for one in adapted if one is not model), model)
+
+
+def _budgets_then(
+    config: PlumewatchConfig,
+    state: sqlite3.Connection,
+    series: Series,
+    sensors: set[str],
+    onset: float,
+) -> AlertBudgets:
+    reports = threshold_adjustments.load_thresholds(state)
+    moved = {}
+    for sensor in sensors & reports.keys():
+        health = series.records("sensor_health", onset - _THRESHOLD_S, onset, sensors=[sensor])
+        levels = [r.fields["level"] for r in health if "level" in r.fields]
+        if levels:
+            moved[sensor] = float(levels[-1]) - reports[sensor].model_level
+    return replace(alert_budgets(config), moved=moved)
+
+
+def _nearest(event: dict[str, object], events: Iterable[Event]) -> Event | None:
+    onset = float(str(event["onset"]))
+    near = [
+        found
+        for found in events
+        if found.sensor == event["sensor"]
+        and found.kind.value == event["kind"]
+        and abs(found.onset - onset) <= _SAME_ONSET_S
+    ]
+    return min(near, key=lambda found: abs(found.onset - onset), default=None)

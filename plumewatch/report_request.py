@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import sqlite3
+import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date
@@ -11,18 +14,22 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
+from alerts.page.report_jobs import Order
 from language.messages import speaking
+from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.report_settings import school_of, shifts_at
+from plumewatch.config.settings import school_of, shifts_at
 from plumewatch.errors import UsageError
 from plumewatch.format_time import TimeError, parse_time
 from plumewatch.service.data_folder import open_series, open_state
 from reports.facts import gather
-from reports.files import REPORTS, write_report
-from reports.periods import KINDS, PeriodError
+from reports.files import REPORTS, ReportTooLongError, write_report
 from reports.read import recorded_from
 from reports.rows import StagedTest
-from reports.school import Place, PlaceError, days_of
+from reports.school import KINDS, PeriodError, Place, PlaceError, days_of
+from reports.suppress import TooFewError
 from reports.text import FORMATS, file_name
 from storage.audit import AuditKind, append, machine_user
 from storage.errors import StorageError
@@ -32,10 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from zoneinfo import ZoneInfo
 
-    from plumewatch.config.model import PlumewatchConfig
     from reports.facts import Facts
-    from reports.periods import Period
-    from reports.school import School
+    from reports.school import Period, School
 
 _MOST_DAYS: Final = 3660
 _MOST_STAGED: Final = 1_000_000
@@ -44,11 +49,7 @@ _MOST_STAGED: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """A report that was asked for, as it was written.
-
-    `start` and `end` are empty if the period is asked for by its name: by `week`, `month`, `term`
-    or `school_year` (`reports.periods`). `staged` is a CSV of staged tests, for the summary.
-    """
+    """A report asked for by `start` and `end`, or by `week`, `month`, `term` or `school_year`."""
 
     name: str
     start: str = ""
@@ -83,9 +84,7 @@ def make_report(
 ) -> Facts:
     """Write a report, and record it in the audit log as of `who`, or this machine's account.
 
-    `on_day` gets progress: days read, of how many. Raises `UsageError` if the request is not
-    possible, `ReportTooLongError` or `TooFewError` if the report may not be written so, else
-    `StorageError`, `sqlite3.Error` or `OSError`.
+    Raises `UsageError`, `ReportTooLongError`, `TooFewError`, `StorageError` or `OSError`.
     """
     path = request.path()
     _check(request, path)
@@ -168,10 +167,7 @@ def _check(request: ReportRequest, path: Path) -> None:
 
 
 def window(config: PlumewatchConfig, request: ReportRequest) -> tuple[float, float, Period | None]:
-    """Return the window that was asked for, Unix seconds, and the period if it has a name.
-
-    Raises `UsageError` if it is asked for in no way or in several, or is not possible.
-    """
+    """Return the window asked for, Unix seconds, and its name if any; raises `UsageError`."""
     school = school_of(config, request.site)
     zone = school.zone
     named = {kind: text for kind in KINDS if (text := getattr(request, kind))}
@@ -276,3 +272,35 @@ def _intervention(
     if not start < at < end:
         raise UsageError(f"--intervention {day}: not inside the window, so nothing to compare")
     return day
+
+
+def main() -> int:
+    """Make it; 0 if it is there."""
+    os.nice(10)
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
+    config = PlumewatchConfig.model_validate_json(order.config)
+    request = replace(msgspec.convert(order.fields, ReportRequest), out=Path(order.path))
+    try:
+        make_report(
+            config,
+            request,
+            order.now,
+            who=order.person,
+            on_day=lambda done, of: _say({"done": done, "of": of}),
+        )
+    except (UsageError, ReportTooLongError, TooFewError) as error:
+        _say({"error": str(error)})
+        return 1
+    except (StorageError, sqlite3.Error, OSError):
+        _say({"error": "State or series cannot be read at the moment."})
+        return 3
+    return 0
+
+
+def _say(line: dict[str, int | str]) -> None:
+    sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,26 +1,23 @@
 """The commissioning test of a room, evaluated and recorded, for command and staff page.
 
-`evaluate` runs the detector on what the sensors of the room sent, adjusts thresholds as the test
-asks for, and records everything in ``<data>/commissioning/<room>-<UTC time>``: ``readings.csv``
-for `plumewatch replay`, ``staged.csv`` for `plumewatch report --staged`, and ``result.json``. The
-page has it done by a process of its own (``python -m plumewatch.room_test``, as `report_job`), so
-that a test delays no alert.
+The record ``<data>/commissioning/<room>-<UTC time>`` has ``readings.csv`` for `plumewatch replay`,
+``staged.csv`` for `plumewatch report --staged`, and ``result.json``. The page has it done by a
+process of its own (``python -m plumewatch.room_test``), so that a test delays no alert.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import sys
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from alerts import staged_test
+from alerts import sensor_tests, staged_test
 from alerts.engine import AlertEngine
 from alerts.incidents.threshold_adjustments import adjust_from_test, current_adjustment
 from detection import commissioning
@@ -31,6 +28,7 @@ from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import alert_budgets, alert_policy
 from plumewatch.replay import judged, replay_policy
 from plumewatch.service.data_folder import open_state
+from storage.files import write_csv
 from storage.reading import Reading
 from storage.sqlite import connect, transaction
 
@@ -82,11 +80,13 @@ def evaluate(
     readings = _stored_readings(paths.journal, start - _BEFORE_S, frozenset(sensors))
     results = [_evaluate(config, sensor, readings, timings) for sensor in sensors]
     stamp = datetime.fromtimestamp(start, UTC).strftime("%Y%m%dT%H%M%SZ")
-    record = paths.root / "commissioning" / f"{room}-{stamp}"
-    _write_record(record, readings, room, timings, results, who)
+    record = paths.commissioning / f"{room}-{stamp}"
+    result = _result(room, timings, results, who)
+    _write_record(record, readings, timings, result)
     engine = AlertEngine(config.registry(), alert_policy(config))
     with _transaction(config) as tx:
         incidents = staged_test.marked(tx, engine, room, start, end + SETTLE_S, who)
+        sensor_tests.add(tx, result)
     moves = _adjust(config, room, results, incidents, timings, who) if adjust else {}
     return RoomTest(record, results, moves)
 
@@ -98,7 +98,6 @@ def _transaction(config: PlumewatchConfig) -> Iterator[sqlite3.Connection]:
 
 
 def _stored_readings(journal: Path, since: float, sensors: frozenset[str]) -> list[Reading]:
-    """Return accepted readings from the journal, by event time."""
     decoder = msgspec.msgpack.Decoder(Reading)
     with closing(connect(journal, read_only=True)) as db:
         rows = db.execute(
@@ -136,26 +135,10 @@ def _evaluate(
     )
 
 
-def _write_record(
-    folder: Path,
-    readings: Sequence[Reading],
-    room: str,
-    timings: Sequence[Timing],
-    results: Sequence[SensorResult],
-    who: str,
-) -> None:
-    """Write readings for `plumewatch replay`, the test for `report --staged`, and the result."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    keys = [key for key in QUANTITIES if any(key in r.values for r in readings)]
-    with (folder / "readings.csv").open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("time", "sensor", *keys))
-        rows.writerows(
-            (f"{r.time:.3f}", r.sensor, *(r.values.get(key, "") for key in keys)) for r in readings
-        )
-    puffs = [f"{t.start:.3f},{room}\n" for t in timings if t.step.is_vaping]
-    (folder / "staged.csv").write_text("".join(["time,room\n", *puffs]), encoding="utf-8")
-    result = {
+def _result(
+    room: str, timings: Sequence[Timing], results: Sequence[SensorResult], who: str
+) -> dict[str, Any]:
+    return {
         "room": room,
         "who": who,
         "steps": [{"step": t.step.name, "start": t.start, "end": t.end} for t in timings],
@@ -171,6 +154,17 @@ def _write_record(
             for r in results
         ],
     }
+
+
+def _write_record(
+    folder: Path, readings: Sequence[Reading], timings: Sequence[Timing], result: Mapping[str, Any]
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keys = [key for key in QUANTITIES if any(key in r.values for r in readings)]
+    rows = ((f"{r.time:.3f}", r.sensor, *(r.values.get(key, "") for key in keys)) for r in readings)
+    write_csv(folder / "readings.csv", ("time", "sensor", *keys), rows)
+    puffs = [(f"{t.start:.3f}", result["room"]) for t in timings if t.step.is_vaping]
+    write_csv(folder / "staged.csv", ("time", "room"), puffs)
     text = json.dumps(result, indent=1, ensure_ascii=False)
     (folder / "result.json").write_text(text + "\n", encoding="utf-8")
 
@@ -183,7 +177,6 @@ def _adjust(
     timings: Sequence[Timing],
     who: str,
 ) -> dict[str, ThresholdAdjustment]:
-    """Adjust the thresholds of sensors that need it; each adjustment names an incident."""
     at, moves = timings[-1].end, {}
     puff = next(timing for timing in timings if timing.step.is_vaping)
     day = datetime.fromtimestamp(at, UTC).astimezone(config.zone()).strftime("%Y%m%d")

@@ -1,9 +1,7 @@
-"""State, counts and firmware of each sensor, stored over restarts.
+"""State, counts, firmware and failed polls of each sensor, stored over restarts.
 
 Counts and states are stored with the detectors' snapshot once a minute. After a crash the readings
-of the journal since then are counted again; duplicates of up to a minute are not. Firmware is
-stored at once (`storage.firmware`). `plumewatch status` reads what is stored, whether or not the
-service runs.
+of the journal since then are counted again; duplicates of up to a minute are not.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from alerts.consumer.detection_consumer import LIVENESS
+from alerts.consumer.outages import LIVENESS
 from alerts.page.settings import SensorStatus
 from detection.errors import SnapshotError
 from detection.liveness import Liveness, SensorLife, SensorState
@@ -34,6 +32,7 @@ log = logging.getLogger(__name__)
 _COUNTS: Final = "sensor counts"
 _BY_OFFSET: Final = "journal offset"
 """Marks counts with an offset; those of older versions have none."""
+_POLLS: Final = "failing polls"
 _RECORDED: Final = {
     "received": CountKind.READINGS,
     "missing": CountKind.MISSING,
@@ -44,6 +43,8 @@ _RECORDED: Final = {
     "unjudged": CountKind.UNJUDGED,
 }
 """Fields of the ``sensor_health`` records of the series."""
+
+_Polls = dict[str, tuple[str, float]]
 
 
 def record_counts(registry: Registry, tally: ReadingCounts) -> dict[str, dict[str, int]]:
@@ -59,8 +60,9 @@ def sensor_statuses(
     lives: Mapping[str, SensorLife],
     tally: ReadingCounts,
     versions: Mapping[str, str],
+    failing_polls: Mapping[str, tuple[str, float]],
 ) -> dict[str, SensorStatus]:
-    """Join life, counts and firmware of every registered sensor, in registry order."""
+    """Join what is known of every registered sensor, in registry order."""
     statuses = {}
     for sensor in registry.sensors.values():
         life = lives.get(sensor.id) or SensorLife(SensorState.NEVER, None, sensor.interval_s, 0)
@@ -70,23 +72,28 @@ def sensor_statuses(
             life.interval_s,
             tally.of(sensor.id),
             versions.get(sensor.id, ""),
+            *failing_polls.get(sensor.id, ()),
         )
     return statuses
 
 
-def save_counts(connection: sqlite3.Connection, body: bytes, offset: int) -> None:
+def save_counts(
+    connection: sqlite3.Connection,
+    body: bytes,
+    offset: int,
+    failing_polls: Mapping[str, tuple[str, float]],
+) -> None:
     """Store what `ReadingCounts.snapshot` returned, for readings up to a journal offset."""
     with transaction(connection) as tx:
         state.set_snapshot(tx, _COUNTS, state.Snapshot(offset, _BY_OFFSET, body))
+        polls = msgspec.json.encode(failing_polls)
+        state.set_snapshot(tx, _POLLS, state.Snapshot(0, "", polls))
 
 
 def restore_counts(
     connection: sqlite3.Connection, tally: ReadingCounts, registry: Registry
 ) -> int | None:
-    """Continue the stored counts, and return the journal offset up to which they count.
-
-    They begin at zero, and None is returned, if there are none, or none that can be read.
-    """
+    """Continue the stored counts; return the journal offset they reach, None if there are none."""
     stored = state.snapshot(connection, _COUNTS)
     if stored is None:
         return None
@@ -113,4 +120,6 @@ def stored_statuses(connection: sqlite3.Connection, registry: Registry) -> dict[
     versions: Mapping[str, str] = {}
     with suppress(sqlite3.OperationalError):  # no table yet: written by an older program
         versions = firmware.versions(connection)
-    return sensor_statuses(registry, lives, tally, versions)
+    polls = state.snapshot(connection, _POLLS)
+    failing = msgspec.json.decode(polls.body, type=_Polls) if polls else {}
+    return sensor_statuses(registry, lives, tally, versions, failing)

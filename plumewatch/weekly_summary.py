@@ -14,36 +14,41 @@ import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from alerts import sensor_tests
 from alerts.errors import NotifyError
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.routing.targets import target_id
-from language.messages import speaking
+from language.messages import _, speaking
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.model import PlumewatchConfig
+from plumewatch.config.paths import DataPaths
 from plumewatch.config.secrets import read_secret
 from plumewatch.errors import UsageError
 from plumewatch.report_request import ReportRequest, gather_facts
+from plumewatch.service.data_folder import open_state
 from reports.summary import summary
 from reports.suppress import TooFewError
 from reports.view import letter
 from storage.errors import StorageError
+from storage.registry import natural
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from alerts.notify.channels.apprise_notifier import Notifier
 
 _TIMEOUT_S: Final = 60.0
+_MOST_NAMED: Final = 5
 
 
 def weekly_notice(config: PlumewatchConfig, now: float) -> Notice:
-    """Return the summary of the week before `now` as a notice.
-
-    Raises `TooFewError` if its sums would reveal a small count, else as `gather_facts`.
-    """
+    """Return the summary of the week before `now`; `TooFewError` if it reveals a small count."""
     last = datetime.fromtimestamp(now, config.zone()) - timedelta(days=7)
-    facts, _ = gather_facts(config, ReportRequest("summary", week=f"{last:%G-W%V}"), now)
+    facts, _day = gather_facts(config, ReportRequest("summary", week=f"{last:%G-W%V}"), now)
     with speaking(config.language):
-        title, text = letter(summary(facts), config.web.url)
+        to_do = room_tests_to_do(config, now)
+        title, text = letter(summary(facts), config.web.url, [to_do] if to_do else [])
     return Notice(
         incident="report",
         reason=NoticeReason.REPORT,
@@ -58,6 +63,35 @@ def weekly_notice(config: PlumewatchConfig, now: float) -> Notice:
         headline=title,
         language=config.language,
     )
+
+
+def room_tests_to_do(config: PlumewatchConfig, now: float) -> str:
+    """Name the rooms whose commissioning test is due again, and those never tested, if any."""
+    with open_state(DataPaths(config.data_dir).state) as state:
+        tests = sensor_tests.latest(state)
+    again: set[str] = set()
+    first: set[str] = set()
+    for sensor in config.registry().sensors.values():
+        found = sensor_tests.valid_test(tests, sensor)
+        if sensor_tests.is_due(found, now):
+            (again if found else first).add(sensor.room)
+    rooms = {room.id: room.name for room in config.room}
+    sentences = []
+    if again:
+        named = _listed(rooms[room] for room in again)
+        sentences.append(_("The yearly test is due: %(rooms)s.", rooms=named))
+    if first := first - again:
+        named = _listed(rooms[room] for room in first)
+        sentences.append(_("Never tested: %(rooms)s.", rooms=named))
+    if sentences:
+        sentences.append(_("Five minutes with a phone, on the staff page: Sensors, Test rooms."))
+    return " ".join(sentences)
+
+
+def _listed(names: Iterable[str]) -> str:
+    every = sorted(names, key=natural)
+    more = len(every) - _MOST_NAMED
+    return ", ".join([*every[:_MOST_NAMED], *([_("%(n)d more", n=more)] if more > 0 else [])])
 
 
 def send_weekly(config: PlumewatchConfig, now: float, notifier: Notifier | None = None) -> str:

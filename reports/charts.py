@@ -6,20 +6,29 @@ Shades differ in lightness only, so that a gray print and a color-blind reader l
 from __future__ import annotations
 
 import math
+from datetime import date
 from typing import TYPE_CHECKING, Final
 
+from language.dates import date_text
 from language.messages import _
 from reports import look
 from reports.drawing import Box, Drawing, Item, Line, Polygon, Text, cut
+from reports.summary import MOST_DRAWN
+from reports.text import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from reports.kpis import BeforeAfter
+    from reports.summary import Grid
 
 _INK: Final = look.light("ink")
 _SOFT: Final = look.light("fine")
 _GRID: Final = look.light("grid")
 _WIDTH: Final = 520.0
 _SMALL: Final = 9.0
+_FEW: Final = 10
+"""Days whose names have room for three letters."""
 
 
 def stacked(
@@ -28,10 +37,7 @@ def stacked(
     notes: Sequence[str],
     parts: Sequence[tuple[str, Sequence[int]]],
 ) -> Drawing:
-    """Draw one bar per label of at most three parts, from the bottom up, with its total.
-
-    Label and note are in two lines below each bar.
-    """
+    """Draw a bar of at most three parts per label, with its total; label and note are below."""
     totals = [sum(counts[k] for _, counts in parts) for k in range(len(labels))]
     top, bottom, left = 30.0, 142.0, 8.0
     height = bottom - top
@@ -105,7 +111,6 @@ def heat_map(
 
 
 def _margin(names: Sequence[str], size: float, least: float) -> float:
-    """Return the width for names at the left, so that few are cut."""
     return max(least, min(230.0, 0.6 * size * max(map(len, names), default=0) + 16.0))
 
 
@@ -162,3 +167,52 @@ def change(title: str, ratio: float, low: float, high: float) -> Drawing:
         "times %(ratio).2f, 95 %% interval %(low).2f to %(high).2f", ratio=ratio, low=low, high=high
     )
     return Drawing(_WIDTH, 64, title, description, tuple(items))
+
+
+def drawings(grids: dict[str, Grid], compared: BeforeAfter | None) -> dict[str, Drawing]:
+    """Return the charts of a summary by key: of some of its tables, and of a change."""
+    rooms, periods = grids["rooms"], grids["period_by_room"]
+    over_time = grids.get("days", grids["weeks"])
+    found = {
+        over_time.key: _stacked(over_time),
+        "hour_by_weekday": _heat(grids["hour_by_weekday"]),
+        "period_by_room": _heat(periods._replace(rows=periods.rows[:MOST_DRAWN])),
+        "rooms": bars(
+            rooms.title,
+            [words_of(name) for name, _values in rooms.rows],
+            [rooms.cell(name, "incidents", values[0]) for name, values in rooms.rows],
+        ),
+    }
+    if compared is not None and compared.change and compared.low and compared.high:
+        title = _("After as a multiple of before")
+        found["change"] = change(title, compared.change, compared.low, compared.high)
+    return found
+
+
+def _stacked(grid: Grid) -> Drawing:
+    school_days = [values[0] or 0.0 for _name, values in grid.rows]
+    if grid.key == "weeks":
+        labels = [
+            date_text(date.fromisoformat(f"{name}-1"), "month and day")
+            for name, _values in grid.rows
+        ]
+        notes = [f"{n:.0f} d" for n in school_days]
+    else:
+        days = [date.fromisoformat(name) for name, _values in grid.rows]
+        labels = [date_text(day, "weekday")[: 3 if len(days) <= _FEW else 2] for day in days]
+        notes = [f"{day.day}" if n else "—" for day, n in zip(days, school_days, strict=True)]
+    parts = [
+        (name, [int(values[k] or 0) for _name, values in grid.rows])
+        for k, name in enumerate((_("vaping"), _("smoke"), _("other")), start=1)
+    ]
+    return stacked(grid.title, labels, notes, parts)
+
+
+def _heat(grid: Grid) -> Drawing:
+    names = [name for name, _unit in grid.columns]
+    counts = [
+        [grid.cell(row, column, n) for column, n in zip(names, values, strict=True)]
+        for row, values in grid.rows
+    ]
+    rows, columns = ([words_of(name) for name, _rest in part] for part in (grid.rows, grid.columns))
+    return heat_map(grid.title, rows, columns, counts)

@@ -1,10 +1,8 @@
 """Drawings of lines, boxes and text, written as SVG or as PNG.
 
-One description serves the staff page, reports and push messages. SVG has real text that a screen
-reader finds and presentation attributes only, as the content policy of the page forbids inline
-style. PNG is drawn by Pillow with the DejaVu Sans of ``reports/fonts``. The same drawing gives the
-same bytes: no dates, no ids, no fonts of the machine. Scripts that DejaVu Sans lacks show as boxes
-in a PNG.
+SVG has real text that a screen reader finds and presentation attributes only, as the content policy
+of the page forbids inline style. The same drawing gives the same bytes: no dates, no ids, no fonts
+of the machine. Scripts that DejaVu Sans of ``reports/fonts`` lacks show as boxes in a PNG.
 """
 
 from __future__ import annotations
@@ -83,10 +81,7 @@ Item = Line | Box | Polygon | Text
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Items to draw in order, on white; sizes in units of the page, of text too.
-
-    A screen reader reads out `title` and `description`.
-    """
+    """Items to draw in order, on white, in page units; `title` and `description` are read out."""
 
     width: float
     height: float

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import date
 
-    from reports.periods import Period
     from reports.rows import DutySpan, IncidentRow, NoticeRow, StagedTest
-    from reports.school import Calendar, School, Shift
+    from reports.school import Calendar, Period, School, Shift
     from storage.firmware import Firmware
     from storage.registry import Registry
     from storage.timeseries import Series
@@ -34,17 +33,13 @@ _FIELDS: Final = ("online_s", "period_s", "received", "missing")
 
 @dataclass(frozen=True)
 class Facts:
-    """What happened at some places in a window.
+    """What happened at some places in a window, half-open; times are Unix seconds.
 
-    - `place`: part of the school; empty for all of it.
-    - `start`, `end`, `now`: window, half-open, and time of the report, Unix seconds.
-    - `staged`: tests that staff staged in the window, if they list them.
-    - `firmware`: what sensors run now, by sensor.
     - `deleted_before`: retention deleted incidents opened before it, except those on legal hold;
       -inf if none.
     - `recorded_from`: all incidents since then are on record; inf if there is no record.
-    - `period`: name of the window, if it was requested by name.
-    - `before`: the period before, as far as it is on record.
+    - `period`, `before`: name of the window, if it was requested by name, and the period before, as
+      far as it is on record.
     """
 
     school: str
@@ -143,6 +138,12 @@ class Facts:
         return found
 
     @cached_property
+    def site_of(self) -> Mapping[str, str]:
+        """School of each sensor, by its id."""
+        rooms = self.registry.rooms
+        return {s.id: rooms[s.room].site for s in self.registry.sensors.values() if s.room in rooms}
+
+    @cached_property
     def chosen(self) -> Chosen:
         """Rows that the key figures count."""
         return chosen(
@@ -153,7 +154,16 @@ class Facts:
             self.calendar.zone,
             self.off_record,
             self.calendars,
+            self.site_of,
         )
+
+    @cached_property
+    def days_of_sensors(self) -> Mapping[str, list[SensorDay]]:
+        """Counted days of each sensor, by its id."""
+        found: defaultdict[str, list[SensorDay]] = defaultdict(list)
+        for day in self.chosen.sensor_days:
+            found[day.sensor].append(day)
+        return found
 
     @cached_property
     def room_names(self) -> Mapping[str, str]:
@@ -201,22 +211,12 @@ def gather(
     shifts: Sequence[Shift] = (),
     on_day: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Facts:
-    """Read all that a report of a window, Unix seconds, needs; blocks.
-
-    Raises `PlaceError`; `StorageError` and `sqlite3.Error` if state or series cannot be read.
-
-    - `series`: source of the availability of sensors, which takes longest to read.
-    - `shifts`: those at the place; none leave duty out.
-    - `on_day`: progress: days read, of how many.
-    """
+    """Read all that a report of a window needs; blocks. Raises `PlaceError` or `StorageError`."""
     here = school.at(place)
     over = min(end, now)
-    incidents = read.incidents(db, school.registry, start, end)
-    notices = read.notices(db, school.roles, start, end)
-    if place != Place():
-        incidents = [row for row in incidents if row.room_id in here.registry.rooms]
-        ids = {row.id for row in incidents}
-        notices = [notice for notice in notices if notice.incident in ids]
+    rooms = None if place == Place() else here.registry.rooms
+    incidents = read.incidents(db, school.registry, start, end, rooms)
+    notices = read.notices(db, school.roles, start, end, rooms)
     facts = Facts(
         school=school.name,
         start=start,
@@ -246,7 +246,7 @@ def _sensor_days(
     """Yield the availability of each sensor on each day.
 
     A day is expected whole, from the sensor's first record in the window on: while the service did
-    not run, nobody watched. Of the first day, only the time on record is expected.
+    not run, nobody watched.
     """
     days = days_of(facts.start, facts.end, facts.calendar.zone)
     known: set[str] = set()

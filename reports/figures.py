@@ -1,16 +1,28 @@
-"""The key figures that reports, staff page and dashboards show: one table.
+"""Tables that reports, staff page and dashboards share: key figures, and guidelines of air.
 
-`reports.kpis` computes them from rows. Grafana computes those of `IN_SERIES` from records of the
-time series (`storage.timeseries.records`); a contract test compares both over one data set.
+`reports.kpis` computes key figures from rows, Grafana those of `IN_SERIES` from records of the time
+series; a contract test compares both over one data set. Guidelines are published values for
+exposure over a day or longer, or for ventilation; none of them is a limit for vaping, and
+quantities without a published value have no bands.
+
+Sources
+-------
+WHO global air quality guidelines (2021): PM2.5 15 µg/m³ over 24 hours. US EPA, National Ambient
+Air Quality Standards: PM2.5 35 µg/m³ over 24 hours. Umweltbundesamt, Innenraumlufthygiene-
+Kommission: CO2 below 1,000 ppm harmless, above 2,000 ppm unacceptable (2008); TVOC 1, 3 and
+10 mg/m³ (2007). US EPA, The Inside Story: relative humidity between 30 and 60 %.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections import Counter
+from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
 
 from language.messages import gettext, mark
 from reports import kpis
@@ -49,10 +61,7 @@ class KeyFigure(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A computed figure: `values` by measure, the main one first.
-
-    Its ``"period_before"`` is the main value in the period before.
-    """
+    """A computed figure: its main value first; ``"period_before"`` is that of the period before."""
 
     key: str
     label: str
@@ -116,7 +125,6 @@ def response_times(response: Response) -> Iterator[Figure]:
 
 
 def _daily(facts: Facts) -> list[int]:
-    """Count incidents of vaping and smoke on each whole school day."""
     counts = Counter(facts.calendar_of(row).local(row.opened_at).date() for row in facts.air)
     return [counts[day] for day in facts.whole_days()]
 
@@ -186,3 +194,41 @@ def _values(value: Value) -> dict[str, float | None]:
             "dispersion": value.dispersion,
         }
     return {"value": float(value)}
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """What a value from `start` on means; `severity` is from 0, as it should be, to 3, bad."""
+
+    start: int
+    severity: int
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Guideline:
+    """Bands of one quantity, ascending from 0, for averages over `over_s` seconds, if not 0."""
+
+    quantity: str
+    bands: tuple[Band, ...]
+    basis: str
+    over_s: float = 0.0
+
+    def band(self, value: float) -> Band:
+        """Band in which a value is.
+
+        >>> PM25_DAY.band(20.0).words, HUMIDITY.band(12.0).words, CO2.band(999.0).severity
+        ("above WHO's guideline", 'dry', 0)
+        """
+        return [self.bands[0], *(band for band in self.bands if band.start <= value)][-1]
+
+
+DAY_S: Final = 86_400.0
+COVERAGE: Final = 0.75
+"""Least share of the quarter hours of a day with readings for a mean of the day."""
+
+GUIDELINES: Final = msgspec.toml.decode(
+    Path(__file__).with_name("guidelines.toml").read_bytes(),
+    type=dict[str, tuple[Guideline, ...]],
+)["guideline"]
+PM25_DAY, CO2, TVOC, HUMIDITY = GUIDELINES

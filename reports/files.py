@@ -1,8 +1,7 @@
 """Reports as files: CSV, XLSX, JSON and Parquet for machines, PDF and HTML for people.
 
-A file is complete or not written at all, and has the same rows in every format. Text in CSV and
-XLSX does nothing (`reports.text`), and no XLSX cell is a formula. JSON (ASCII) and Parquet hold
-text unchanged.
+A file is complete or not written at all, and has the same rows in every format. No XLSX cell is a
+formula, and text in CSV and XLSX does nothing (`reports.text`).
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ import polars as pl
 from language.messages import _, gettext
 from reports import tables
 from reports.documents import html, pdf
-from reports.summary import summary, words_of
-from reports.text import inert
+from reports.summary import summary
+from reports.text import inert, words_of
 from reports.view import figure_table, said_note, summary_view, table_view
 from storage.files import atomic_write
 
@@ -71,10 +70,7 @@ class Sheet(NamedTuple):
 def write_report(
     name: str, facts: Facts, path: Path, kind: str, *, intervention: date | None = None
 ) -> None:
-    """Write a report of `REPORTS` in a format of `reports.text.FORMATS`; replaces `path`.
-
-    Raises `ReportTooLongError`, `TooFewError` (see `reports.suppress`) or `OSError`.
-    """
+    """Write a report, replacing `path`; `ReportTooLongError`, `TooFewError` or `OSError`."""
     table = REPORTS[name].table
     view: Mapping[str, Any]
     with atomic_write(path) as draft:
@@ -121,13 +117,11 @@ def _iso(at: float) -> str:
 
 
 def _with_iso_times(frame: pl.DataFrame) -> pl.DataFrame:
-    """Write times as ISO 8601 in UTC with ``Z``."""
     times = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
     return frame.with_columns(pl.col(times).dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
 
 
 def _inert(frame: pl.DataFrame) -> pl.DataFrame:
-    """Write times as text and every text as `reports.text.inert`; empty text as missing."""
     frame = _with_iso_times(frame)
     changed = []
     for name, kind in frame.schema.items():
@@ -138,14 +132,6 @@ def _inert(frame: pl.DataFrame) -> pl.DataFrame:
         column = pl.col(name).replace("", None)
         changed.append(column.replace(other) if other else column)
     return frame.with_columns(changed)
-
-
-def _csv(sheet: Sheet, path: Path) -> None:
-    _inert(sheet.frame).write_csv(path)
-
-
-def _parquet(sheet: Sheet, path: Path) -> None:
-    sheet.frame.write_parquet(path, metadata={k: str(v) for k, v in sheet.about.items()})
 
 
 def _json(sheet: Sheet, path: Path) -> None:
@@ -179,7 +165,6 @@ def workbook(sheet: Sheet, path: Path) -> Iterator[Any]:
 
 
 def _add_table(book: Any, sheet: Sheet, title: str) -> None:
-    """Add a table as a worksheet, and one that explains its columns."""
     bold, day = book.add_format({"bold": True}), book.add_format({"num_format": "yyyy-mm-dd"})
     page = book.add_worksheet(title[:31])
     frame = _inert(sheet.frame)
@@ -233,21 +218,9 @@ def summary_xlsx(made: Summary, sheet: Sheet, path: Path) -> None:
                 for name, values in grid.rows
             ]
             page = _add_rows(book, title, names, cells, bold)
-            if grid.rows and grid.key in _CHARTS:
-                _add_chart(book, page, title, _CHARTS[grid.key], len(grid.rows), names)
+            if grid.rows and grid.chart:
+                _add_chart(book, page, title, grid.chart, len(grid.rows), names)
         _add_table(book, sheet, _("All values"))
-
-
-_CHARTS: Final = {
-    "weeks": ("column", ("vape", "smoke", "other")),
-    "days": ("column", ("vape", "smoke", "other")),
-    "rooms": ("bar", ("incidents",)),
-    "false_causes": ("bar", ("false alarms",)),
-    "fixed_causes": ("bar", ("fixed",)),
-    "actions": ("bar", ("incidents",)),
-    "displacement": ("bar", ("before per day", "after per day")),
-}
-"""Tables of a summary with a chart in XLSX: its type and columns."""
 
 
 def _add_rows(
@@ -272,14 +245,14 @@ def _add_chart(
     book: Any,
     page: Any,
     title: str,
-    look: tuple[str, Sequence[str]],
+    look: Mapping[str, Any],
     count: int,
     heads: Sequence[str],
 ) -> None:
-    kind, parts = look
+    kind = look["type"]
     stacked = {"subtype": "stacked"} if kind == "column" else {}
     chart = book.add_chart({"type": kind, **stacked})
-    for part in parts:
+    for part in look["of"]:
         k = heads.index(words_of(part))
         chart.add_series(
             {
@@ -295,15 +268,16 @@ def _add_chart(
 
 
 def _longest(column: pl.Series) -> int:
-    """Return the length of the longest text of a column, and one; 0 if it holds none."""
     longest = column.str.len_chars().max() if column.dtype == pl.String else None
     return longest + 1 if isinstance(longest, int) else 0
 
 
 WRITERS: Final[dict[str, Callable[[Sheet, Path], None]]] = {
-    "csv": _csv,
+    "csv": lambda sheet, path: _inert(sheet.frame).write_csv(path),
     "json": _json,
-    "parquet": _parquet,
+    "parquet": lambda sheet, path: sheet.frame.write_parquet(
+        path, metadata={k: str(v) for k, v in sheet.about.items()}
+    ),
     "xlsx": _xlsx,
 }
 """Formats for machines."""

@@ -11,14 +11,13 @@ import hashlib
 import io
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from language.dates import date_text
 from language.messages import ENGLISH, _, gettext, language, mark, retell
 from reports.rows import SUPPRESSED
-from reports.summary import words_of
-from reports.text import duration, inert, shown
+from reports.text import FACTS, duration, inert, shown, words_of
 from reports.view import words
 
 if TYPE_CHECKING:
@@ -39,12 +38,7 @@ _MOMENT: Final = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class IncidentFile:
-    """Everything stored about an incident.
-
-    `incident` is its row with the names of its place; `started_with` has the version of the program
-    and the hash of the configuration then running, from the audit log; `sensors` are those of the
-    room and of its events.
-    """
+    """Everything stored about an incident; `started_with` says what ran then."""
 
     incident: dict[str, Any]
     events: tuple[dict[str, Any], ...]
@@ -115,11 +109,7 @@ def view(
     why: Callable[[Mapping[str, Any], str], str] = lambda event, prefix: event[f"{prefix}sentence"],
     say: Callable[[str], str] = str,
 ) -> dict[str, Any]:
-    """Return the content of its document, with the evidence as SVG and the number of readings.
-
-    `why` returns the evidence of an event in the reader's language, by event and prefix of columns;
-    `say` does so for what the history stores.
-    """
+    """Return its document, with the evidence as SVG; `why` and `say` are for the reader."""
     row = found.incident
 
     def at(moment: float | None) -> str:
@@ -134,42 +124,29 @@ def view(
         row["floor"] and _("floor %(floor)s", floor=row["floor"]),
         row["building"],
     ]
-    facts = [
-        (_("Where"), ", ".join(part for part in (*place, row["site"]) if part)),
-        (
-            _("Kind, confidence, severity"),
-            f"{words_of(row['kind'])}, {row['confidence']:.2f}, {words_of(row['severity'])}",
+    outcome = row["verdict"] or "unknown: no feedback"
+    facts = (
+        ", ".join(part for part in (*place, row["site"]) if part),
+        f"{words_of(row['kind'])}, {row['confidence']:.2f}, {words_of(row['severity'])}",
+        at(row["onset"]),
+        _(
+            "%(time)s, %(after)s later",
+            time=at(row["opened_at"]),
+            after=duration(row["opened_at"] - row["onset"]),
         ),
-        (_("First evidence"), at(row["onset"])),
-        (
-            _("Opened"),
-            _(
-                "%(time)s, %(after)s later",
-                time=at(row["opened_at"]),
-                after=duration(row["opened_at"] - row["onset"]),
-            ),
-        ),
-        (_("First notice delivered"), at(row["notified_at"])),
-        (_("Acknowledged"), f"{at(row['acknowledged_at'])} {row['acknowledged_by']}"),
-        (_("Arrived"), f"{at(row['arrived_at'])} {first_there}"),
-        (_("Closed"), f"{at(row['resolved_at'])} {row['resolved_by']}"),
-        (
-            _("Outcome"),
-            gettext((row["verdict"] or "unknown: no feedback").replace("_", " "))
-            if language() != ENGLISH
-            else row["verdict"] or "unknown: no feedback",
-        ),
-        (_("Follow-up"), gettext(row["action"] or mark("unknown: no feedback"))),
-        (_("Case number"), row["case_number"] or "—"),
-        (_("Withdrawn by the detector"), at(row["withdrawn_at"])),
-        (_("Suppressed by"), retell(row["suppressed_by"], SUPPRESSED) or "—"),
-        (_("Detector"), ", ".join(sorted({e["model_version"] for e in found.events})) or "—"),
-        (_("Program and configuration"), _started(started)),
-        (
-            _("Raw readings in the bundle"),
-            _("%(n)d, of %(sensors)s", n=readings, sensors=", ".join(found.sensors)),
-        ),
-    ]
+        at(row["notified_at"]),
+        f"{at(row['acknowledged_at'])} {row['acknowledged_by']}",
+        f"{at(row['arrived_at'])} {first_there}",
+        f"{at(row['resolved_at'])} {row['resolved_by']}",
+        outcome if language() == ENGLISH else gettext(outcome.replace("_", " ")),
+        gettext(row["action"] or mark("unknown: no feedback")),
+        row["case_number"] or "—",
+        at(row["withdrawn_at"]),
+        retell(row["suppressed_by"], SUPPRESSED) or "—",
+        ", ".join(sorted({e["model_version"] for e in found.events})) or "—",
+        _started(started),
+        _("%(n)d, of %(sensors)s", n=readings, sensors=", ".join(found.sensors)),
+    )
     return {
         "schema": f"plumewatch.incident/{VERSION}",
         "title": _("Incident %(id)s", id=row["id"]),
@@ -177,7 +154,7 @@ def view(
         "school": shown(row["site"] or ""),
         "place": shown(row["room_name"]),
         "zone": calendar.zone.key,
-        "facts": [[label, shown(str(value))] for label, value in facts],
+        "facts": [[gettext(k), shown(str(v))] for k, v in zip(FACTS, facts, strict=True)],
         "evidence": [shown(line) for e in found.events for line in _why(e, why)],
         "picture": picture,
         "timeline": [
@@ -219,16 +196,12 @@ def view(
 
 
 def _stages(event: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return the stages of an event whose evidence is stored, and the prefix of their columns.
-
-    Rows of older versions have only the end.
-    """
+    """Return the stages of an event whose evidence is stored, and the prefix of their columns."""
     end = ((mark("end"), ""),)
     return end if event["decided_sentence"] is None else ((mark("decision"), "decided_"), *end)
 
 
 def _why(event: Mapping[str, Any], why: Callable[[Mapping[str, Any], str], str]) -> list[str]:
-    """Return the reason for the decision, and that at the end if it differs."""
     reasons = {when: why(event, prefix) for when, prefix in _stages(event)}
     if len(set(reasons.values())) == 1:
         return [why(event, "")]
@@ -273,13 +246,7 @@ def parts(
     """Return the files of a bundle by name; `columns` are the quantities in order."""
     facts = {
         "schema": f"plumewatch.incident/{VERSION}",
-        **{
-            name: getattr(found, name)
-            for name in (
-                *("incident", "started_with", "events", "history", "notices", "attempts"),
-                *("feedback", "steps"),
-            )
-        },
+        **{name: value for name, value in asdict(found).items() if name != "sensors"},
     }
     return {
         "incident.json": json.dumps(facts, indent=1, sort_keys=True).encode(),
@@ -305,7 +272,6 @@ def _csv(header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
 
 
 def _readings(readings: Iterable[Reading], columns: Sequence[str]) -> bytes:
-    """Write readings in the format of ``plumewatch replay``."""
     found = list(readings)
     used = [key for key in columns if any(key in reading.values for reading in found)]
     rows = [

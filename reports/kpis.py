@@ -1,15 +1,11 @@
-"""Key figures of alerting: the one place that computes them.
+"""Key figures of alerting: the one place that computes them, from `reports.rows`.
 
-Pure functions over `reports.rows`; `reports.figures` lists what reports, staff page and dashboards
-show of them. Every figure comes with its basis, the count behind it; a ratio without a denominator
-is None, never 0. `chosen` leaves out tests and days without school first, and counts them.
-
-Incidents nobody acknowledged have no time to acknowledgement, but they are never dropped: they are
-counted beside the times, they are in the denominator of the share within five minutes, and
-`Acknowledgement.median_all_s` and `p90_all_s` rank them last.
+Every figure comes with its basis, the count behind it; a ratio without a denominator is None, never
+0. Incidents nobody acknowledged have no time to acknowledgement, but they are never dropped: they
+are counted beside the times and rank last in `Acknowledgement.median_all_s` and `p90_all_s`.
 
 Notices per person and hour follow ANSI/ISA-18.2, which counts the alarms of an operator over a
-period against bands; here the period is a clock hour and the bands are 6, 12 and 30.
+period against bands; here the period is a clock hour and the bands end at 12 and 30.
 """
 
 from __future__ import annotations
@@ -36,7 +32,7 @@ STAGED_S: Final = 300.0
 """Longest delay from a staged test to its first evidence."""
 STAGED_EARLY_S: Final = 60.0
 """Tolerance before a staged test: people write down whole minutes."""
-FINE_PER_HOUR, CEILING_PER_HOUR, FLOOD_PER_HOUR = 6, 12, 30
+CEILING_PER_HOUR, FLOOD_PER_HOUR = 12, 30
 _Z95: Final = NormalDist().inv_cdf(0.975)
 
 
@@ -106,11 +102,7 @@ def times(spans: Iterable[float]) -> Times:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Rows that figures count, and how many incidents are left out.
-
-    `tests` are left out as tests, `off_days` because they opened on a day without school,
-    `off_record` because their day is not on record.
-    """
+    """Rows that figures count, and how many incidents are left out, for which reason."""
 
     incidents: tuple[IncidentRow, ...]
     notices: tuple[NoticeRow, ...]
@@ -128,17 +120,18 @@ def chosen(
     zone: tzinfo,
     off_record: Collection[date] = (),
     calendars: Mapping[str, Calendar] = MappingProxyType({}),
+    site_of: Mapping[str, str] = MappingProxyType({}),
 ) -> Chosen:
-    """Leave out tests and everything on days without school; None counts every day.
+    """Leave out tests, days `off_record` and, if known, days without school, by school."""
 
-    `off_record` are the school days that are not on record. `calendars` are those of the schools of
-    a district, by name, which count instead of its own.
-    """
+    def taught_at(site: str) -> Collection[date] | None:
+        return calendars[site].school_days if site in calendars else school_days
+
     counted: list[IncidentRow] = []
     tests = off_days = unrecorded = 0
     for row in incidents:
-        own = calendars.get(row.site)
-        at, taught = (own.zone, own.school_days) if own else (zone, school_days)
+        own, taught = calendars.get(row.site), taught_at(row.site)
+        at = own.zone if own else zone
         day = datetime.fromtimestamp(row.opened_at, at).date()
         if row.verdict == TEST:
             tests += 1
@@ -149,10 +142,15 @@ def chosen(
         else:
             counted.append(row)
     ids = {row.id for row in counted}
+    days = ((each, taught_at(site_of.get(each.sensor, ""))) for each in sensor_days)
     return Chosen(
         tuple(counted),
         tuple(n for n in notices if n.incident in ids),
-        tuple(s for s in sensor_days if school_days is None or s.day in school_days),
+        tuple(
+            each
+            for each, taught in days
+            if each.day not in off_record and (taught is None or each.day in taught)
+        ),
         tests,
         off_days,
         unrecorded,
@@ -163,13 +161,9 @@ def chosen(
 class Acknowledgement:
     """Time from the first notice delivered to the first acknowledgement.
 
-    - `acknowledged`: of the acknowledged; 0 if somebody did so on the page before the notice
-      arrived.
-    - `notified`, `unacknowledged`: incidents with a notice delivered, and those of them nobody
-      acknowledged.
-    - `within_5_min`: of all notified.
-    - `median_all_s`, `p90_all_s`: over all notified, unacknowledged ranked last; None if the
-      quantile falls among those.
+    `acknowledged` is 0 if somebody did so on the page before the notice arrived. `within_5_min` is
+    of all notified, and `median_all_s` and `p90_all_s` are over all, unacknowledged ranked last;
+    None if the quantile falls among those.
     """
 
     acknowledged: Times
@@ -184,10 +178,8 @@ class Acknowledgement:
 class Response:
     """Response times.
 
-    - `detect`, `notify`, `arrive`, `resolve`: first evidence to opening; opening to first notice
-      delivered; that notice to first arrival; opening to closing.
-    - `escalated`: incidents that reached escalation step 2, of all.
-    - `missed`: incidents not acknowledged before their escalation ended, of those whose end is due.
+    `arrive` begins with the first notice delivered, `resolve` with the opening. `escalated` reached
+    escalation step 2; `missed` were not acknowledged before their escalation ended, if that is due.
     """
 
     detect: Times
@@ -235,16 +227,10 @@ def response(incidents: Sequence[IncidentRow], now: float = math.inf) -> Respons
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Verdicts of staff.
+    """Verdicts of staff: `confirmed`, `false`, `nothing_found`, `fixed` and `unknown` are all.
 
-    - `incidents`, `confirmed`, `false`, `nothing_found`, `fixed`, `unknown`: the last five sum to
-      the first; fixed is of devices, unknown is without feedback.
-    - `confirmed_rate`: confirmed, of confirmed and false.
-    - `feedback_rate`: confirmed and false, of all.
-    - `nobody_responded`: over without any response, of those over that people were to be notified
-      of and that were not withdrawn; devices that work again do not count.
-    - `causes`, `fixed_causes`: false alarms, and devices fixed, by cause, most frequent first.
-    - `false_per_sensor_week`: false alarms times seven, of sensor-days online.
+    `nobody_responded`: over without any response, of those over that people were to be notified
+    of and that were not withdrawn; devices that work again do not count.
     """
 
     incidents: int
@@ -303,15 +289,9 @@ def _causes(incidents: Sequence[IncidentRow], verdict: str) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class AlarmBudget:
-    """Person-hours with at least one notice, by how many notices they had.
-
-    At most 6 is `fine`, up to 12 `busy`, more `over`; 30 or more of those `flood`. `worst` is the
-    most notices to one person in one hour.
-    """
+    """Person-hours with notices: with more than 12 `over`, with 30 and more `flood`."""
 
     hours: int
-    fine: int
-    busy: int
     over: int
     flood: int
     worst: int
@@ -327,8 +307,6 @@ def alarm_budget(notices: Iterable[NoticeRow]) -> AlarmBudget:
     counts = hourly.values()
     return AlarmBudget(
         hours=len(hourly),
-        fine=sum(n <= FINE_PER_HOUR for n in counts),
-        busy=sum(FINE_PER_HOUR < n <= CEILING_PER_HOUR for n in counts),
         over=sum(n > CEILING_PER_HOUR for n in counts),
         flood=sum(n >= FLOOD_PER_HOUR for n in counts),
         worst=max(counts, default=0),
@@ -337,11 +315,7 @@ def alarm_budget(notices: Iterable[NoticeRow]) -> AlarmBudget:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Notices that staff got.
-
-    - `per_duty_hour`: delivered, of person-hours on duty.
-    - `duplicates`: delivered again to a person for the same incident and reason, of incidents.
-    """
+    """Notices that staff got; `duplicates` are of the same incident and reason."""
 
     notices: int
     undelivered: int
@@ -384,13 +358,7 @@ def duty_hours(duty: Iterable[DutySpan], since: float = -math.inf) -> float:
 
 @dataclass(frozen=True, slots=True)
 class SensorTime:
-    """Availability of sensors.
-
-    - `sensors`: sensors with at least one day.
-    - `availability`: minutes online, of minutes expected.
-    - `completeness`: readings received, of received and missing.
-    - `offline_detect`: from the last reading of a sensor to its offline incident.
-    """
+    """Availability of sensors."""
 
     sensors: int
     online_days: float
@@ -458,8 +426,7 @@ def detection_rate(tests: Iterable[StagedTest], incidents: Iterable[IncidentRow]
     """Return the share of staged tests detected: the only way to know what is missed.
 
     A vaping incident in the room detects a test if its first evidence is from `STAGED_EARLY_S`
-    before the test to `STAGED_S` after it; one incident detects one test. Tests and days without
-    school count.
+    before the test to `STAGED_S` after it; one incident detects one test.
     """
     vaping: defaultdict[str, list[float]] = defaultdict(list)
     for row in incidents:

@@ -1,10 +1,8 @@
-"""Rows of reports from the state database, which is only read.
-
-The one place in reports that knows how incidents and notices are stored.
-"""
+"""Rows of reports from the state database, which is only read."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
@@ -20,10 +18,34 @@ if TYPE_CHECKING:
 
     from storage.registry import Registry
 
+    _Window = tuple[float, float, str | None, str | None]
     _Faults = Mapping[tuple[str, int], Iterable[tuple[float, float, str, str]]]
 
-_ACKNOWLEDGED: Final = ("acknowledged", "handed over")
 _DAY_S: Final = 86_400.0
+_INSIDE: Final = (
+    "i.opened_at >= ? AND i.opened_at < ?"
+    " AND (? IS NULL OR i.room IN (SELECT value FROM json_each(?)))"
+)
+"""Of an incident `i`, to which the parts of a window are bound: bounds, and twice the rooms."""
+_FIRST_RESPONSE: Final = (
+    "FROM incident_history h WHERE h.incident = i.id AND h.what IN ('acknowledged', 'handed over')"
+    " ORDER BY h.seq LIMIT 1"
+)
+_OF_STEPS: Final = "FROM escalation_step s WHERE s.incident = i.id"
+_INCIDENTS: Final = (
+    "SELECT id, kind, sensor, room AS room_id, onset AS first_evidence_at, opened_at, notified_at,"  # noqa: S608 - a constant
+    f" coalesce((SELECT h.at {_FIRST_RESPONSE}), acknowledged_at) AS acknowledged_at,"
+    f" coalesce((SELECT h.who {_FIRST_RESPONSE}), acknowledged_by) AS responder,"
+    " coalesce((SELECT f.cause FROM incident_feedback f WHERE f.incident = i.id"
+    " ORDER BY f.seq DESC LIMIT 1), '') AS cause,"
+    " coalesce((SELECT coalesce(sum(s.action = 'tell' AND s.done_at >= s.due_at), 0)"
+    f" {_OF_STEPS} GROUP BY s.incident), notified_at IS NOT NULL) AS level,"
+    f" (SELECT max(s.due_at) {_OF_STEPS} AND s.action = 'end') AS chain_end_at,"
+    " arrived_at, resolved_at AS closed_at, coalesce(verdict, '') AS verdict, suppressed_by,"
+    " withdrawn_at IS NOT NULL AS withdrawn, confidence, severity, action, case_number,"
+    f" status = 'acknowledged' AS is_acknowledged, again_of FROM incident i WHERE {_INSIDE}"
+)
+_PLACE: Final = ("floor", "building", "site")
 _RUNNING: Final = ("alerted", "updated")
 
 
@@ -37,10 +59,7 @@ def deleted_before(db: sqlite3.Connection) -> float:
 
 
 def recorded_from(db: sqlite3.Connection) -> float:
-    """Return the time since which all incidents are on record; inf if there is no record.
-
-    It is the first start of the service, the first incident, or the last deletion.
-    """
+    """Return the time since which all incidents are on record; inf if there is no record."""
     row = db.execute(
         "SELECT (SELECT min(at) FROM audit WHERE kind = 'start') AS started,"
         " (SELECT min(opened_at) FROM incident) AS opened"
@@ -50,144 +69,66 @@ def recorded_from(db: sqlite3.Connection) -> float:
 
 
 def incidents(
-    db: sqlite3.Connection, registry: Registry, start: float, end: float
+    db: sqlite3.Connection,
+    registry: Registry,
+    start: float,
+    end: float,
+    rooms: Iterable[str] | None = None,
 ) -> list[IncidentRow]:
-    """Return the incidents opened in ``[start, end)``, Unix seconds, in that order."""
-    window = (start, end)
-    acknowledgements = _acknowledgements(db, window)
-    causes = _causes(db, window)
-    chains = _chains(db, window)
+    """Return incidents opened in ``[start, end)``, Unix seconds, of some rooms or of all."""
+    window = _window(start, end, rooms)
     detections = _detections(db, registry, window)
     faults = _faults(db, window)
     found = []
-    for row in db.execute(
-        "SELECT * FROM incident WHERE opened_at >= ? AND opened_at < ? ORDER BY opened_at, id",
-        window,
-    ):
-        key = row["id"]
-        room = registry.rooms.get(row["room"])
-        acknowledged = acknowledgements.get(key, (row["acknowledged_at"], row["acknowledged_by"]))
-        level, chain_end = chains.get(key, (int(row["notified_at"] is not None), None))
-        found.append(
-            IncidentRow(
-                id=key,
-                kind=row["kind"],
-                sensor=row["sensor"],
-                room=room.name if room else row["room"],
-                first_evidence_at=row["onset"],
-                opened_at=row["opened_at"],
-                floor=room.floor if room else "",
-                building=room.building if room else "",
-                site=room.site if room else "",
-                notified_at=row["notified_at"],
-                acknowledged_at=acknowledged[0],
-                arrived_at=row["arrived_at"],
-                closed_at=row["resolved_at"],
-                chain_end_at=chain_end,
-                level=level,
-                verdict=row["verdict"] or "",
-                cause=causes.get(key, ""),
-                suppressed_by=row["suppressed_by"],
-                withdrawn=row["withdrawn_at"] is not None,
-                confidence=row["confidence"],
-                room_id=row["room"],
-                location=room.kind if room else "",
-                severity=row["severity"],
-                responder=acknowledged[1] if acknowledged[0] is not None else "",
-                action=row["action"],
-                case_number=row["case_number"],
-                is_acknowledged=row["status"] == "acknowledged",
-                again_of=row["again_of"],
-                sensor_health=_health(faults, row["sensor"], row["opened_at"], key),
-                **detections.get(key, {}),
-            )
-        )
+    for row in map(dict, db.execute(f"{_INCIDENTS} ORDER BY opened_at, id", window)):
+        key, room = row["id"], registry.rooms.get(row["room_id"])
+        own = {
+            **row,
+            "withdrawn": bool(row["withdrawn"]),
+            "is_acknowledged": bool(row["is_acknowledged"]),
+            "room": room.name if room else row["room_id"],
+            "location": room.kind if room else "",
+            **{name: getattr(room, name) if room else "" for name in _PLACE},
+            "responder": "" if row["acknowledged_at"] is None else row["responder"],
+            "sensor_health": _health(faults, row["sensor"], row["opened_at"], key),
+            **detections.get(key, {}),
+        }
+        found.append(IncidentRow(**own))
     return found
+
+
+def _window(start: float, end: float, rooms: Iterable[str] | None) -> _Window:
+    chosen = None if rooms is None else json.dumps(list(rooms))
+    return start, end, chosen, chosen
 
 
 def notices(
-    db: sqlite3.Connection, roles: Mapping[str, str], start: float, end: float
+    db: sqlite3.Connection,
+    roles: Mapping[str, str],
+    start: float,
+    end: float,
+    rooms: Iterable[str] | None = None,
 ) -> list[NoticeRow]:
-    """Return the notices of the incidents opened in ``[start, end)``, Unix seconds.
-
-    `roles` has the role of each member of staff; others have left.
-    """
+    """Return the notices of incidents opened in ``[start, end)``; who has no role has left."""
     rows = db.execute(
-        "SELECT o.incident, o.person, o.channel, o.reason, o.created_at, o.status, o.finished_at"
+        "SELECT o.incident, o.person, o.channel, o.reason, o.created_at,"  # noqa: S608 - a constant
+        " iif(o.status = 'sent', o.finished_at, NULL) AS delivered_at"
         " FROM incident i JOIN outbox o ON o.incident = i.id"
-        " WHERE i.opened_at >= ? AND i.opened_at < ? ORDER BY o.id",
-        (start, end),
+        f" WHERE {_INSIDE} ORDER BY o.id",
+        _window(start, end, rooms),
     )
-    return [
-        NoticeRow(
-            incident=row["incident"],
-            person=row["person"],
-            role=roles.get(row["person"], "left"),
-            channel=row["channel"],
-            reason=row["reason"],
-            created_at=row["created_at"],
-            delivered_at=row["finished_at"] if row["status"] == "sent" else None,
-        )
-        for row in rows
-    ]
+    return [NoticeRow(role=roles.get(row["person"], "left"), **dict(row)) for row in rows]
 
 
-def _acknowledgements(
-    db: sqlite3.Connection, window: tuple[float, float]
-) -> dict[str, tuple[float, str]]:
-    """Return time and person of the first acknowledgement of each incident."""
-    found: dict[str, tuple[float, str]] = {}
-    for incident, at, who in db.execute(
-        "SELECT h.incident, h.at, h.who FROM incident i"
-        " JOIN incident_history h ON h.incident = i.id"
-        " WHERE i.opened_at >= ? AND i.opened_at < ? AND h.what IN (?, ?)"
-        " ORDER BY h.incident, h.seq",
-        (*window, *_ACKNOWLEDGED),
-    ):
-        found.setdefault(incident, (at, who))
-    return found
-
-
-def _causes(db: sqlite3.Connection, window: tuple[float, float]) -> dict[str, str]:
-    """Return the cause in the last feedback of each incident."""
-    rows = db.execute(
-        "SELECT f.incident, f.cause FROM incident i"
-        " JOIN incident_feedback f ON f.incident = i.id"
-        " WHERE i.opened_at >= ? AND i.opened_at < ? ORDER BY f.incident, f.seq",
-        window,
-    )
-    return {row["incident"]: row["cause"] for row in rows}
-
-
-def _chains(
-    db: sqlite3.Connection, window: tuple[float, float]
-) -> dict[str, tuple[int, float | None]]:
-    """Return the highest step carried out and the end of each incident's escalation.
-
-    Steps that an answer made unnecessary are done before they are due.
-    """
-    return {
-        incident: (level, end)
-        for incident, level, end in db.execute(
-            "SELECT s.incident,"
-            " coalesce(sum(s.action = 'tell' AND s.done_at >= s.due_at), 0),"
-            " max(CASE s.action WHEN 'end' THEN s.due_at END)"
-            " FROM incident i JOIN escalation_step s ON s.incident = i.id"
-            " WHERE i.opened_at >= ? AND i.opened_at < ? GROUP BY s.incident",
-            window,
-        )
-    }
-
-
-def _faults(db: sqlite3.Connection, window: tuple[float, float]) -> _Faults:
-    """Return the faults of each sensor on each day (UTC) of a window."""
+def _faults(db: sqlite3.Connection, window: _Window) -> _Faults:
     found: defaultdict[tuple[str, int], list[tuple[float, float, str, str]]] = defaultdict(list)
     for row in db.execute(
         "SELECT sensor, alerted, iif(phase IN ('alerted', 'updated'), 9e999, coalesce(\"end\","
         " last_heard)) AS until, kind, coalesce(incident, '') AS incident FROM alert_event"
         " WHERE kind IN ('offline', 'sensor_fault', 'tamper') AND phase <> 'withdrawn'"
-        " AND alerted < ? AND until > ?",
-        (window[1], window[0]),
+        " AND alerted < ? AND until > ?"
+        " AND (? IS NULL OR room IN (SELECT value FROM json_each(?)))",
+        (window[1], window[0], *window[2:]),
     ):
         fault = (row["alerted"], row["until"], row["kind"], row["incident"])
         first, last = max(fault[0], window[0]), min(fault[1], window[1])
@@ -197,23 +138,21 @@ def _faults(db: sqlite3.Connection, window: tuple[float, float]) -> _Faults:
 
 
 def _health(faults: _Faults, sensor: str, at: float, incident: str) -> str:
-    """Return the faults of a sensor at a time, without that of the incident itself."""
     today = faults.get((sensor, int(at // _DAY_S)), ())
     kinds = {kind for begin, end, kind, own in today if begin <= at < end and own != incident}
     return " ".join(sorted(kinds)) or "ok"
 
 
 def _detections(
-    db: sqlite3.Connection, registry: Registry, window: tuple[float, float]
+    db: sqlite3.Connection, registry: Registry, window: _Window
 ) -> dict[str, dict[str, Any]]:
-    """Combine the detections of each incident."""
     decode = msgspec.json.Decoder(dict[str, list[float | None]]).decode
     found: dict[str, dict[str, Any]] = {}
     for row in db.execute(
-        'SELECT e.incident, e."end", e.phase, e.evidence, e.model_version, e.masked, e.thc_likely,'
+        'SELECT e.incident, e."end", e.phase, e.evidence, e.model_version, e.masked, e.thc_likely,'  # noqa: S608 - a constant
         " e.sensor"
         " FROM incident i JOIN alert_event e ON e.incident = i.id"
-        " WHERE i.opened_at >= ? AND i.opened_at < ? ORDER BY e.rowid",
+        f" WHERE {_INSIDE} ORDER BY e.rowid",
         window,
     ):
         own = found.setdefault(

@@ -113,21 +113,11 @@ class IncidentRow:
     """One incident in its latest state.
 
     - `room`, `floor`, `building`, `site`: names as registered now; `room` is the id if the room is
-      no longer registered.
-    - `first_evidence_at`: onset in the air.
-    - `notified_at`, `acknowledged_at`, `arrived_at`, `closed_at`: first notice delivered, first
-      acknowledgement, first arrival, resolution.
-    - `chain_end_at`: due time of the last escalation step.
+      no longer registered. `location` is the kind of the room.
+    - `first_evidence_at`, `chain_end_at`, `over_at`: onset in the air; due time of the last
+      escalation step; end of the last of its detections, None while one continues.
     - `level`: highest escalation step carried out: 1 the first people notified, 0 nobody.
-    - `suppressed_by`: reason why no notice was sent; empty if one was.
-    - `confidence`: highest, 0 to 1.
-    - `location`: kind of the room, such as ``"restroom"``.
-    - `over_at`: end of the last of its detections; None while one continues.
     - `peaks`: highest value of each channel of the evidence, in the unit of the quantity.
-    - `responder`: id of the person who acknowledged first.
-    - `action`, `case_number`: class of follow-up, and case number in a system of the school; empty
-      without.
-    - `is_acknowledged`: whether somebody responds at the moment.
     - `alarm_of`: model of the device whose own alarm is among its detections; empty if none.
     - `is_detected_here`: whether this detector detected it, alone or beside such an alarm.
     - `again_of`: id of the incident before that people responded to shortly before; else empty.
@@ -200,11 +190,7 @@ class NoticeRow:
 
 @dataclass(frozen=True, slots=True)
 class SensorDay:
-    """Availability of one sensor on one local day.
-
-    `expected_s` are the seconds in which it was registered and watched; `missing` are the readings
-    not received, by its sequence numbers or else by its interval.
-    """
+    """Availability of one sensor on one local day; `expected_s` while it was watched."""
 
     sensor: str
     day: date

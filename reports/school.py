@@ -1,8 +1,9 @@
-"""The school of a report: its places, its days and lessons, its shifts."""
+"""The school of a report: its places, its days and lessons, its shifts, and named periods."""
 
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -10,13 +11,168 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Protocol
 
-from reports.periods import SchoolTimes
+from language.dates import date_text
+from language.messages import _
 from reports.rows import DutySpan
-from storage.registry import Registry
+from storage.registry import Registry, natural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from zoneinfo import ZoneInfo
+
+KINDS: Final = ("week", "month", "term", "school_year")
+
+_DAY: Final = timedelta(days=1)
+_LAST_YEAR: Final = 2261
+
+
+class PeriodError(ValueError):
+    """A text names no period; the message says what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A part of a school year; both days are included."""
+
+    name: str
+    first: date
+    last: date
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A period with its name; `kind` is one of `KINDS`, both days are included."""
+
+    kind: str
+    name: str
+    first: date
+    last: date
+
+    @property
+    def title(self) -> str:
+        """Name of the period for people.
+
+        >>> Period("month", "2026-11", date(2026, 11, 1), date(2026, 11, 30)).title
+        'November 2026'
+        >>> Period("week", "2026-W47", date(2026, 11, 16), date(2026, 11, 22)).title
+        'week of 16 November 2026'
+        """
+        if self.kind == "term":
+            return self.name
+        if self.kind == "month":
+            return date_text(self.first, "month")
+        if self.kind == "week":
+            return _("week of %(date)s", date=date_text(self.first, "date"))
+        return _("school year %(name)s", name=self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class SchoolTimes:
+    """Terms of a school, in any order, and the month with which its school year begins."""
+
+    terms: tuple[Term, ...] = ()
+    first_month: int = 7
+
+    def term(self, day: date) -> str:
+        """Return the term of a day; empty outside of all."""
+        return next((t.name for t in self.terms if t.first <= day <= t.last), "")
+
+    def school_year(self, day: date) -> str:
+        """Return the school year of a day.
+
+        >>> [SchoolTimes().school_year(date(2027, month, 1)) for month in (6, 7)]
+        ['2026/27', '2027/28']
+        """
+        return self._year(day).name
+
+    def period(self, kind: str, text: str) -> Period:
+        """Return the period of a name; raises `PeriodError`.
+
+        >>> found = SchoolTimes().period("week", "2026-W47")
+        >>> str(found.first), str(found.last)
+        ('2026-11-16', '2026-11-22')
+        """
+        match kind:
+            case "week":
+                like = "is no week; a week is like 2026-W47 (ISO 8601)"
+                return _numbered(text.strip(), r"(\d{4})-?W(\d{2})", _week_of, like)
+            case "month":
+                like = "is no month; a month is like 2026-11"
+                return _numbered(text.strip(), r"(\d{4})-(\d{2})", _month_of, like)
+            case "term":
+                return self._term(text.strip())
+        return self._school_year(text.strip())
+
+    def before(self, period: Period) -> Period | None:
+        """Return the previous period of the same kind; None before the first term."""
+        day = period.first - _DAY
+        match period.kind:
+            case "week":
+                return _iso_week(day)
+            case "month":
+                return _month_of(day.year, day.month)
+            case "term":
+                earlier = [t for t in self.terms if t.last < period.first]
+                last = max(earlier, key=lambda t: t.last, default=None)
+                return None if last is None else Period("term", last.name, last.first, last.last)
+        return self._year(day)
+
+    def _term(self, text: str) -> Period:
+        for term in self.terms:
+            if term.name.casefold() == text.casefold():
+                return Period("term", term.name, term.first, term.last)
+        there = ", ".join(repr(term.name) for term in self.terms)
+        raise PeriodError(
+            f"there is no term {text[:40]!r}; there is {there}"
+            if there
+            else f"there is no term {text[:40]!r}: the configuration has no [[term]]"
+        )
+
+    def _school_year(self, text: str) -> Period:
+        found = re.fullmatch(r"(\d{4})(?:[/-]\d{2}(?:\d{2})?)?", text, re.ASCII)
+        if found and 1 < int(found[1]) <= _LAST_YEAR:
+            made = self._year(date(int(found[1]), self.first_month, 1))
+            if text.replace("-", "/") in {made.name, f"{made.first.year}/{made.last.year}"}:
+                return made
+        like = self._year(date(2026, self.first_month, 1)).name
+        raise PeriodError(f"{text[:40]!r} is no school year; a school year is like {like}")
+
+    def _year(self, day: date) -> Period:
+        begins = day.year - (day.month < self.first_month)
+        first = date(begins, self.first_month, 1)
+        last = date(begins + 1, self.first_month, 1) - _DAY
+        name = f"{first.year}" if self.first_month == 1 else f"{first.year}/{last.year % 100:02d}"
+        return Period("school_year", name, first, last)
+
+
+def _numbered(
+    text: str, pattern: str, period_of: Callable[[int, int], Period], like: str
+) -> Period:
+    """Return the period with a year and a number; `like` says what is allowed instead."""
+    found = re.fullmatch(pattern, text, re.ASCII)
+    try:
+        if found and int(found[1]) <= _LAST_YEAR:
+            return period_of(int(found[1]), int(found[2]))
+    except ValueError:
+        pass
+    raise PeriodError(f"{text[:40]!r} {like}")
+
+
+def _week_of(year: int, number: int) -> Period:
+    return _iso_week(date.fromisocalendar(year, number, 1))
+
+
+def _iso_week(day: date) -> Period:
+    year, week, weekday = day.isocalendar()
+    first = day - timedelta(days=weekday - 1)
+    return Period("week", f"{year}-W{week:02d}", first, first + timedelta(days=6))
+
+
+def _month_of(year: int, number: int) -> Period:
+    first = date(year, number, 1)
+    last = (first + timedelta(days=31)).replace(day=1) - _DAY
+    return Period("month", f"{first:%Y-%m}", first, last)
+
 
 _SATURDAY: Final = 5
 _MORNING, _AFTERNOON = 8, 15
@@ -62,6 +218,10 @@ class Shift(Protocol):
     def id(self) -> str:
         """Name of the shift."""
 
+    @property
+    def site(self) -> str:
+        """Name of its school in a district; empty for all."""
+
     def edges(self, start: datetime, end: datetime) -> Iterable[datetime]:
         """Return the instants within (start, end) at which who is on duty may change."""
 
@@ -96,13 +256,10 @@ class Calendar:
         for lesson in self.lessons:
             at = self.local(lesson.start).time()
             begins[lesson.name] = min(at, begins.get(lesson.name, at))
-        return sorted(periods, key=lambda name: (begins.get(name, time.max), natural(name)))
+        return sorted(periods, key=lambda name: (begins.get(name, time.max), _by_number(name)))
 
     def periods(self, start: float, end: float, seen: Iterable[str]) -> list[str]:
-        """Name all lesson periods of a window, and those of `seen`, in the order of the day.
-
-        Without bells these are the clock hours from 8 to 15.
-        """
+        """Name the lesson periods of a window and those `seen`; else the hours from 8 to 15."""
         found = {*seen}
         if self.lessons:
             inside = [lesson for lesson in self.lessons if lesson.start < end > start < lesson.end]
@@ -129,11 +286,7 @@ class Calendar:
 
 @dataclass(frozen=True)
 class School:
-    """What reports need of the configuration.
-
-    `lessons_on` returns the lessons of a day; None if the school has no bell schedule. `roles` has
-    the role of each member of staff by id, `codes` the state's code of each kind of incident.
-    """
+    """What reports need of the configuration; `codes` are the state's, by kind of incident."""
 
     name: str
     zone: ZoneInfo
@@ -147,13 +300,10 @@ class School:
     """The schools of a district by name, each with its own zone, days and lessons."""
 
     def at(self, place: Place) -> School:
-        """Return the school with the rooms and sensors of a place only.
-
-        Raises `PlaceError` if there is no such site or building.
-        """
+        """Return the school with the rooms and sensors of a place only; raises `PlaceError`."""
         here = list(self.registry.rooms.values())
         for key, asked in (("site", place.site), ("building", place.building)):
-            known = sorted({getattr(room, key) for room in here})
+            known = sorted({getattr(room, key) for room in here}, key=natural)
             if asked and asked not in known:
                 raise PlaceError(f"no {key} {asked!r}; there is {', '.join(map(repr, known))}")
             here = [room for room in here if asked in ("", getattr(room, key))]
@@ -162,14 +312,18 @@ class School:
         return replace(self, registry=Registry.of(here, sensors))
 
     def is_school_day(self, day: date) -> bool:
-        """Whether bells ring; without bells, whether it is neither weekend nor holiday."""
+        """Whether bells ring, at any school; without bells, neither weekend nor holiday."""
+        if self.sites:
+            return any(school.is_school_day(day) for school in self.sites.values())
         if self.lessons_on is not None:
             return bool(self.lessons_on(day))
         return day.weekday() < _SATURDAY and day not in self.holidays
 
-    def has_school(self, moment: float) -> bool:
-        """Whether a moment, Unix seconds, is on a school day."""
-        return self.is_school_day(datetime.fromtimestamp(moment, self.zone).date())
+    def has_school(self, moment: float, room: str = "") -> bool:
+        """Whether a moment, Unix seconds, is on a school day of the school of a room."""
+        place = self.registry.rooms.get(room)
+        own = self.sites.get(place.site, self) if place else self
+        return own.is_school_day(datetime.fromtimestamp(moment, own.zone).date())
 
     def calendar(self, start: float, end: float) -> Calendar:
         """Return the school days and lessons of the days that a window touches."""
@@ -183,18 +337,16 @@ class School:
         return {name: school.calendar(start, end) for name, school in self.sites.items()}
 
     def duty(self, shifts: Sequence[Shift], start: float, end: float) -> Iterator[DutySpan]:
-        """Yield who is on duty when, on school days of a window, Unix seconds, half-open.
-
-        People without a shift, who are always notified, have no hours.
-        """
-        calendar = self.calendar(start, end)
+        """Yield who is on duty when, on school days; people without a shift have no hours."""
+        calendar, calendars = self.calendar(start, end), self.calendars(start, end)
         for day in sorted(calendar.school_days):
-            bounds = calendar.bounds(day)
-            inside = max(bounds[0], start), min(bounds[1], end)
-            if inside[0] >= inside[1]:
-                continue
-            begin, close = (datetime.fromtimestamp(at, UTC) for at in inside)
             for shift in shifts:
+                own = calendars.get(shift.site, calendar)
+                bounds = own.bounds(day)
+                inside = max(bounds[0], start), min(bounds[1], end)
+                if day not in own.school_days or inside[0] >= inside[1]:
+                    continue
+                begin, close = (datetime.fromtimestamp(at, UTC) for at in inside)
                 moments = sorted({begin, *shift.edges(begin, close), close})
                 for first, last in pairwise(moments):
                     for found in shift.on_duty(first):
@@ -209,7 +361,7 @@ def days_of(start: float, end: float, zone: ZoneInfo) -> list[date]:
     return [first + timedelta(days=k) for k in range((last - first).days + 1)]
 
 
-def natural(text: str) -> tuple[int, str]:
+def _by_number(text: str) -> tuple[int, str]:
     """Return a sort key: by the number in a name, names without one last."""
     digits = "".join(c for c in text if c.isdigit())
     return int(digits[:6] or 10**6), text

@@ -39,12 +39,8 @@ class TooFewError(ValueError):
 class Published:
     """Counts by room and period that may be published; None is hidden.
 
-    - `cells`, `totals`: by room, in an order that reveals nothing: by what is published, then by
-      name.
-    - `notes`: `SMALL` or `WITHHELD` by room and period of a hidden count; the period is empty for
-      totals.
-    - `by_period`, `whole`: whether sums by period or hour may be published, and whether the total
-      may.
+    `cells` and `totals` are by room, in an order that reveals nothing: by what is published, then
+    by name. `notes` has `SMALL` or `WITHHELD` by room and period; the period is empty for totals.
     """
 
     periods: tuple[str, ...]

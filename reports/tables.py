@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter, defaultdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -17,17 +18,18 @@ from reports import kpis
 from reports.rows import AIR, CONFIRMED
 from reports.text import ABOUT
 from storage.firmware import unlike_others
-from storage.registry import names_of_place
+from storage.registry import names_of_place, natural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from reports.facts import Facts
-    from reports.rows import IncidentRow, SensorDay
+    from reports.rows import IncidentRow
 
 VERSION: Final = 1
 MOMENT: Final = pl.Datetime("ms", "UTC")
+_SLICE: Final = 2000
 
 
 class Column(NamedTuple):
@@ -52,8 +54,15 @@ class Table(NamedTuple):
 
 
 def frame(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
-    """Return typed columns in order; times are given in Unix seconds."""
-    values = [*rows]
+    """Return typed columns in order, from rows with times in Unix seconds, read in slices."""
+    left = iter(rows)
+    parts = [_part(columns, [*islice(left, _SLICE)])]
+    while parts[-1].height == _SLICE:
+        parts.append(_part(columns, [*islice(left, _SLICE)]))
+    return pl.concat(parts, rechunk=True)
+
+
+def _part(columns: Sequence[Column], values: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     made = []
     for name, kind, _ in columns:
         found = [row[name] for row in values]
@@ -183,7 +192,7 @@ def grouped(
     found: defaultdict[str, list[IncidentRow]] = defaultdict(list)
     for row in rows:
         found[key(row)].append(row)
-    return dict(sorted(found.items()))
+    return dict(sorted(found.items(), key=lambda group: natural(group[0])))
 
 
 def _response(facts: Facts) -> Iterator[dict[str, Any]]:
@@ -230,30 +239,25 @@ def _rounded(value: float | None) -> float | None:
 def _sensors(facts: Facts) -> Iterator[dict[str, Any]]:
     facts.published.check()
     totals = facts.published.totals
-    days: defaultdict[str, list[SensorDay]] = defaultdict(list)
-    for day in facts.chosen.sensor_days:
-        days[day.sensor].append(day)
     opened: defaultdict[str, list[IncidentRow]] = defaultdict(list)
     for row in facts.chosen.incidents:
         opened[row.sensor].append(row)
     known = facts.registry.sensors
     unlike = unlike_others(known.values(), facts.firmware)
-    for sensor in [*known, *sorted(opened.keys() - known.keys())]:
+    for sensor in [*known, *sorted(opened.keys() - known.keys(), key=natural)]:
         room = facts.registry.room_of(sensor)
-        own = opened[sensor]
-        time = kpis.sensor_time(days[sensor])
-        result = kpis.outcome(own, days[sensor])
+        own, days = opened[sensor], facts.days_of_sensors.get(sensor, [])
+        time = kpis.sensor_time(days)
+        result = kpis.outcome(own, days)
         kinds = Counter(row.kind for row in own)
         firmware = facts.firmware.get(sensor)
         values = {
             "sensor": sensor,
             "model": known[sensor].model if sensor in known else "",
-            "site": room.site if room else "",
-            "building": room.building if room else "",
-            "floor": room.floor if room else "",
+            **{key: getattr(room, key) if room else "" for key in ("site", "building", "floor")},
             "room_id": room.id if room else "",
             "room": room.name if room else "",
-            "days": len(days[sensor]),
+            "days": len(days),
             "online_days": _rounded(time.online_days),
             "availability": time.availability.value,
             "received": int(time.completeness.part),

@@ -2,38 +2,47 @@ r"""Text of reports: names of reports and files, durations in words, text safe i
 
 A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end for a
 formula; a terminal obeys control characters; a bidirectional override changes the order of words.
-CSV and XLSX files hold what `inert` returns, PDF and HTML what `shown` returns:
-
-- a character that is not printable becomes ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``, a backslash two;
-- `inert` also puts ``'`` before text that begins like a formula, or with ``'`` itself.
-
-`original` reverses `inert`. JSON and Parquet files hold text unchanged: it does not act there.
+So `inert` (CSV, XLSX) and `shown` (PDF, HTML) write what is not printable as ``\xNN``, ``\uNNNN``
+or ``\UNNNNNNNN`` and a backslash as two; `inert` also puts ``'`` before text that begins like a
+formula or with ``'`` itself, and `original` reverses it. JSON and Parquet hold text unchanged.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from language.messages import _, mark
+from language.messages import ENGLISH, Words, _, gettext, language
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 FORMATS: Final = ("csv", "xlsx", "pdf", "html", "parquet", "json")
 
-ABOUT: Final = {
-    "incidents": mark(
-        "one row per incident opened in the window, with tests and days without school"
-    ),
-    "summary": mark("one page to read, then the detail"),
-    "response": mark("response times, for all and by group"),
-    "sensors": mark("one row per sensor"),
-}
+_TABLES: Final[dict[str, Any]] = tomllib.loads(
+    Path(__file__).with_name("words.toml").read_text(encoding="utf-8")
+)
+NAMES: Final = frozenset(_TABLES["names"])
+LIMITS: Final[tuple[str, ...]] = tuple(_TABLES["limits"])
+"""What a summary does not prove, in English."""
+TITLES, TEMPLATE_WORDS = (Words(_TABLES[name]) for name in ("title", "template"))
+STATE_WORDS: Final[dict[str, str]] = _TABLES["look"]
+"""Words of `reports.look.STATES`, in English."""
+FACTS: Final[list[str]] = _TABLES["facts"]
+SENTENCES: Final[dict[str, str]] = _TABLES["sentence"]
+ABOUT: Final[dict[str, str]] = _TABLES["about"]
 """All reports, and their content."""
 
 _FORMULA: Final = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _ESCAPE: Final = re.compile(r"\\(?:\\|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[nrt])")
+
+
+def words_of(name: str) -> str:
+    """Return a column, a code or a unit of a table in the reader's language."""
+    words = name.replace("_", " ")
+    return gettext(words) if words in NAMES and language() != ENGLISH else name
 
 
 def shown(text: str) -> str:

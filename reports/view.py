@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import tomllib
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from language.dates import date_text
-from language.messages import Words, _, gettext, language, mark, ngettext, retell
+from language.messages import _, capitalized, gettext, language, mark, ngettext, retell
+from reports.charts import drawings
 from reports.drawing import svg
 from reports.look import light
 from reports.rows import SUPPRESSED
-from reports.summary import words_of
 from reports.tables import VERSION
-from reports.text import column_texts, duration, median_basis, shown
+from reports.text import (
+    LIMITS,
+    SENTENCES,
+    TEMPLATE_WORDS,
+    TITLES,
+    column_texts,
+    duration,
+    median_basis,
+    shown,
+    words_of,
+)
+from storage.registry import natural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,104 +34,14 @@ if TYPE_CHECKING:
 
     from reports.facts import Facts
     from reports.figures import Figure
-    from reports.periods import Period
+    from reports.school import Period
     from reports.summary import Grid, Summary
 
-PRINTED: Final = {
-    "incidents": (
-        *("id", "opened_local", "building", "floor", "room", "kind", "severity", "state"),
-        *("outcome", "false_cause", "acknowledge_s", "arrive_s", "notices", "responder_role"),
-        *("action", "case_number", "suppressed_by"),
-    ),
-    "response": (
-        *("by", "value", "incidents", "notified", "unacknowledged", "acknowledged_within_5_min"),
-        *("detect_median_s", "notify_median_s", "acknowledge_median_s", "acknowledge_p90_s"),
-        *("arrive_median_s", "resolve_median_s", "escalated", "missed"),
-    ),
-    "sensors": (
-        *("sensor", "building", "floor", "room", "online_days", "availability", "completeness"),
-        *("incidents", "confirmed", "false_alarms", "false_alarms_per_week", "offline_incidents"),
-        *("tamper_incidents", "fault_incidents"),
-    ),
-}
-"""Columns of each table that fit a page; CSV, XLSX, JSON and Parquet have all."""
-
-_ROSE: Final = 3
-"""Most rooms that are named after an intervention."""
-_TITLES: Final = Words(
-    {
-        "incidents": mark("Incidents"),
-        "response": mark("Response"),
-        "sensors": mark("Sensors"),
-    }
-)
-_CODES: Final = (
-    *("kind", "severity", "state", "outcome", "false_cause", "action", "responder_role"),
-    *("by", "value"),
+_CHOSEN: Final[dict[str, Any]] = tomllib.loads(
+    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
 )
 _NOTES: Final = (mark("not shown"),)
-
-_TILES: Final = (
-    *("incidents_air", "confirmed_rate", "nobody_responded", "time_to_acknowledge"),
-    *("acknowledged_in_5_min", "false_alarms_per_sensor_week", "notices_per_duty_hour"),
-    "availability",
-)
 _MOST_MOVED: Final = 5
-_ON_FIRST_PAGE: Final = ("weeks", "days", "hour_by_weekday")
-_ONLY_DRAWN: Final = ("hour_by_weekday", "period_by_room", "rooms")
-"""Tables shown as a picture only; every number is in it."""
-_IN_DETAIL: Final = ("rooms", "period_by_room", "change")
-_SHARES: Final = ("availability", "completeness")
-_OF_CODES: Final = ("kinds", "false_causes", "fixed_causes", "actions")
-"""Tables whose rows are codes, such as ``false_alarm``."""
-_LIMITS: Final = (
-    mark("A sensor alert does not prove that anybody vaped, and does not identify anybody."),
-    mark(
-        "Confirmed and false alarm are reports of staff. Days without school and tests do not"
-        " count."
-    ),
-    mark(
-        "A change after a date does not prove its cause: terms, weather and sensors change as well."
-    ),
-)
-_WORDS: Final = {
-    "made": mark("made"),
-    "to": mark("to"),
-    "none": mark("None."),
-    "detail": mark("Detail"),
-    "figures": mark("All key figures"),
-    "figure": mark("figure"),
-    "value": mark("value"),
-    "basis": mark("basis"),
-    "time": mark("time"),
-    "who": mark("who"),
-    "what": mark("what"),
-    "about": mark("detail"),
-    "person": mark("person"),
-    "channel": mark("channel"),
-    "reason": mark("reason"),
-    "status": mark("status"),
-    "attempts": mark("attempts"),
-    "verdict": mark("verdict"),
-    "cause": mark("cause"),
-    "note": mark("note"),
-    "sensor": mark("sensor"),
-    "at": mark("at"),
-    "baseline": mark("baseline"),
-    "excess": mark("peak excess"),
-    "rise": mark("rise s"),
-    "decay": mark("decay s"),
-    "kind": mark("kind"),
-    "probability": mark("probability"),
-    "timeline": mark("Timeline"),
-    "notices": mark("Notices"),
-    "feedback": mark("Feedback"),
-    "channels": mark("Channels"),
-    "probabilities": mark("Probabilities"),
-    "air": mark("Air around the incident"),
-    "limit": _LIMITS[0],
-}
-"""What the templates say themselves."""
 
 
 def words() -> dict[str, Any]:
@@ -127,7 +50,7 @@ def words() -> dict[str, Any]:
     return {
         "lang": language(),
         "look": colors,
-        "words": {key: gettext(text) for key, text in _WORDS.items()},
+        "words": dict(TEMPLATE_WORDS) | {"limit": gettext(LIMITS[0])},
     }
 
 
@@ -141,47 +64,45 @@ def summary_view(made: Summary) -> dict[str, Any]:
                 filter(None, (row["rest"], row["was"] and _("before %(value)s", value=row["was"])))
             )
         }
-        for row in (rows[key] for key in _TILES)
+        for row in (rows[key] for key in _CHOSEN["tiles"])
     ]
     pictures = {
         key: {"key": key, "title": _title(made, key), "svg": svg(drawing)}
-        for key, drawing in made.drawings.items()
+        for key, drawing in drawings(made.grids, made.change).items()
     }
     return {
         **_head(made.facts, "summary", _("Summary")),
         "sentences": list(sentences(made)),
         "tiles": tiles,
-        "first": [pictures[key] for key in _ON_FIRST_PAGE if key in pictures],
-        "detail": [pictures[key] for key in _IN_DETAIL if key in pictures],
+        "first": [pictures[key] for key in _CHOSEN["on_first_page"] if key in pictures],
+        "detail": [pictures[key] for key in _CHOSEN["in_detail"] if key in pictures],
         "figures": list(rows.values()),
         "before": (before := _before_name(made.facts)),
         "in_before": _("In %(period)s", period=before) if before else "",
         "in_before_small": _("in %(period)s", period=before) if before else "",
-        "grids": [_grid(grid) for key, grid in made.grids.items() if key not in _ONLY_DRAWN],
-        "limits": [*filter(None, [made.facts.missing()]), *map(gettext, _LIMITS)],
+        "grids": [
+            _grid(grid) for key, grid in made.grids.items() if key not in _CHOSEN["only_drawn"]
+        ],
+        "limits": [*filter(None, [made.facts.missing()]), *map(gettext, LIMITS)],
     }
 
 
-def _was(value: str) -> str:
-    return _("before %(value)s", value=value) if value else ""
-
-
-def letter(made: Summary, link: str = "") -> tuple[str, str]:
-    """Return the title and the text of a summary for an e-mail: findings, and what changed."""
+def letter(made: Summary, link: str = "", to_do: Sequence[str] = ()) -> tuple[str, str]:
+    """Return title and text of a summary for an e-mail: findings, what to do, what changed."""
     facts = made.facts
     title = facts.period.title if facts.period else _("summary")
-    lines = [*sentences(made), "", _("What changed:")]
+    lines = [*sentences(made), *(["", *to_do] if to_do else []), "", _("What changed:")]
     changed = [
         "- "
-        + _(
-            "%(figure)s: %(value)s, %(before)s in %(period)s",
+        + _say(
+            "changed",
             figure=row["label"],
             value=row["value"],
             before=row["was"],
             period=_before_name(facts),
         )
         for figure in made.figures
-        if figure.key in _TILES and (row := _row(figure))["was"] not in ("", row["value"])
+        if figure.key in _CHOSEN["tiles"] and (row := _row(figure))["was"] not in ("", row["value"])
     ]
     if facts.before is not None:
         now, was = facts.published.totals, facts.before.published.totals
@@ -189,24 +110,24 @@ def letter(made: Summary, link: str = "") -> tuple[str, str]:
             (
                 n - b,
                 "- "
-                + _(
-                    "%(room)s: %(n)d of vaping or smoke, %(before)d before",
+                + _say(
+                    "moved",
                     room=shown(room),
                     n=n,
                     before=b,
                 ),
             )
-            for room in sorted({*now, *was})
+            for room in sorted({*now, *was}, key=natural)
             if (n := now.get(room, 0)) is not None
             and (b := was.get(room, 0)) is not None
             and n != b
         ]
         moved.sort(key=lambda item: -abs(item[0]))
         changed += [line for _size, line in moved[:_MOST_MOVED]]
-    lines += changed or [f"- {_('nothing, or there is nothing to compare with.')}"]
+    lines += changed or ["- " + _("nothing, or there is nothing to compare with.")]
     if link:
         lines += ["", _("Full report: %(link)s", link=f"{link}/reports")]
-    return f"{shown(facts.school)}: {title}", "\n".join([*lines, "", *map(gettext, _LIMITS)])
+    return f"{shown(facts.school)}: {title}", "\n".join([*lines, "", *map(gettext, LIMITS)])
 
 
 def figure_table(made: Summary) -> tuple[list[str], list[list[Any]]]:
@@ -224,20 +145,24 @@ def figure_table(made: Summary) -> tuple[list[str], list[list[Any]]]:
 
 def table_view(facts: Facts, name: str, about: str, frame: pl.DataFrame) -> dict[str, Any]:
     """Return the content of a table for the templates."""
-    columns = PRINTED[name]
+    columns = _CHOSEN["printed"][name]
     if facts.names_sites and "building" in columns:
         place = columns.index("building")
-        columns = (*columns[:place], "site", *columns[place:])
+        columns = [*columns[:place], "site", *columns[place:]]
     made = [_cells(column, frame[column].to_list()) for column in columns]
     return {
-        **_head(facts, name, _TITLES[name]),
-        "about": f"{_capitalized(gettext(about))}.",
+        **_head(facts, name, TITLES[name]),
+        "about": f"{capitalized(gettext(about))}.",
         "rows_said": ngettext("%(n)d row.", "%(n)d rows.", frame.height),
         "more_said": _("CSV, XLSX, Parquet and JSON files have all columns."),
         "count": frame.height,
         "columns": [head for head, _texts in made],
         "rows": [list(row) for row in zip(*(cells for _head_text, cells in made), strict=True)],
     }
+
+
+def _say(key: str, **values: object) -> str:
+    return _(SENTENCES[key], **values)
 
 
 def _head(facts: Facts, name: str, title: str) -> dict[str, Any]:
@@ -251,14 +176,10 @@ def _head(facts: Facts, name: str, title: str) -> dict[str, Any]:
         "from": date_text(calendar.local(facts.start), "date"),
         "to": _("%(day)s, so far", day=day) if facts.end > facts.now else day,
         **words(),
-        "period": _capitalized(shown(facts.period.title)) if facts.period else "",
+        "period": capitalized(shown(facts.period.title)) if facts.period else "",
         "made": calendar.local(facts.now).isoformat(sep=" ", timespec="minutes"),
         "zone": calendar.zone.key,
     }
-
-
-def _capitalized(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _number(value: float | None, unit: str = "") -> str:
@@ -272,7 +193,6 @@ def _number(value: float | None, unit: str = "") -> str:
 
 
 def _row(figure: Figure) -> dict[str, str]:
-    """Return a figure, its basis and its value in the period before, in words."""
     values = figure.values
     was = _number(values["period_before"], figure.unit) if "period_before" in values else ""
     value, basis = _number(figure.main, figure.unit), ""
@@ -297,27 +217,17 @@ def _rate_basis(figure: Figure) -> str:
     )
     low, high = values.get("low"), values.get("high")
     if low is not None and high is not None:
-        basis = _(
-            "%(share)s; 95 %% interval %(low).0f to %(high).0f %%",
-            share=basis,
-            low=100 * low,
-            high=100 * high,
-        )
+        basis = _say("share_interval", share=basis, low=100 * low, high=100 * high)
     return basis
 
 
 def _change_basis(values: dict[str, float | None]) -> str:
     if values["value"] is None:
         return _("no data on one side")
-    return _(
-        "95 %% interval %(low).2f to %(high).2f; before %(before).2f a day on %(before_days).0f"
-        " days, after %(after).2f on %(after_days).0f",
-        **values,
-    )
+    return _say("change_basis", **values)
 
 
 def _before_name(facts: Facts) -> str:
-    """Name the period before, and the part of it that is on record; empty without."""
     before = facts.before
     if before is None or before.period is None:
         return ""
@@ -329,7 +239,6 @@ def _before_name(facts: Facts) -> str:
 
 
 def _in_text(period: Period) -> str:
-    """Name a period inside a sentence."""
     title = shown(period.title)
     if period.kind in ("month", "term"):
         return title
@@ -353,53 +262,26 @@ def sentences(made: Summary) -> Iterator[str]:
         return figures[key].get(measure) or 0.0
 
     if facts.covered_from > facts.start:
-        yield _(
-            "The record begins on %(day)s; days before it do not count.",
-            day=date_text(facts.calendar.local(facts.covered_from), "date"),
-        )
+        day = date_text(facts.calendar.local(facts.covered_from), "date")
+        yield _say("record_begins", day=day)
     if facts.sensor_days and figures["availability"]["value"] is not None:
-        yield _(
-            "Sensors were online for %(share).1f %% of the time.", share=100 * value("availability")
-        )
-    air, rest = value("incidents_air"), value("incidents") - value("incidents_air")
-    on = value("school_days")
+        yield _say("online", share=100 * value("availability"))
+    said = {
+        name: f"{value(key, measure):,.0f}" for name, (key, measure) in _CHOSEN["counts"].items()
+    }
+    rest, on = value("incidents") - value("incidents_air"), value("school_days")
     days = _("one school day") if on == 1 else _("%(n).0f school days", n=on)
     others = _("one other") if rest == 1 else _("%(n)s others", n=f"{rest:,.0f}")
-    yield _(
-        "On %(days)s there were %(air)s incidents of vaping or smoke and %(others)s.",
-        days=days,
-        air=f"{air:,.0f}",
-        others=others,
-    )
-    yield _(
-        "Of these %(incidents)s, staff confirmed %(confirmed)s, %(false)s were false alarms, in"
-        " %(nothing)s nothing was found, and %(unknown)s have no feedback.",
-        incidents=f"{value('incidents'):,.0f}",
-        confirmed=f"{value('confirmed'):,.0f}",
-        false=f"{value('false_alarms'):,.0f}",
-        nothing=f"{value('nothing_found'):,.0f}",
-        unknown=f"{value('unknown'):,.0f}",
-    )
+    yield _say("counted", days=days, air=said["air"], others=others)
+    yield _say("verdicts", **said)
     if fixed := value("fixed"):
         yield ngettext(
-            "In one of them, a sensor was fixed.",
-            "In %(n).0f of them, a sensor was fixed.",
-            fixed,
+            "In one of them, a sensor was fixed.", "In %(n).0f of them, a sensor was fixed.", fixed
         )
-    if notified := value("time_to_acknowledge", "notified"):
-        yield _(
-            "Of %(notified)s with a notice delivered, %(soon)s were acknowledged within five"
-            " minutes and %(never)s never.",
-            notified=f"{notified:,.0f}",
-            soon=f"{value('acknowledged_in_5_min', 'part'):,.0f}",
-            never=f"{value('time_to_acknowledge', 'unacknowledged'):,.0f}",
-        )
-    if asked := value("nobody_responded", "of"):
-        yield _(
-            "Nobody responded to %(part)s of %(whole)s that needed a responder.",
-            part=f"{value('nobody_responded', 'part'):,.0f}",
-            whole=f"{asked:,.0f}",
-        )
+    if value("time_to_acknowledge", "notified"):
+        yield _say("acknowledged", **said)
+    if value("nobody_responded", "of"):
+        yield _say("nobody", **said)
     yield from _against_before(made)
     if made.change is not None:
         yield from _change(figures["change"], made.intervention)
@@ -411,14 +293,13 @@ def sentences(made: Summary) -> Iterator[str]:
 
 
 def _against_before(made: Summary) -> Iterator[str]:
-    """Yield the comparison with the period before."""
     facts = made.facts
     if facts.period is None:
         return
     if facts.before is None:
         earlier = facts.calendar.times.before(facts.period)
         if earlier is not None:
-            yield _("Nothing of %(period)s is on record to compare with.", period=_in_text(earlier))
+            yield _say("nothing_before", period=_in_text(earlier))
         return
     values = next(f.values for f in made.figures if f.key == "change_from_before")
     yield from _change(values, None, _before_name(facts))
@@ -427,10 +308,7 @@ def _against_before(made: Summary) -> Iterator[str]:
 def _change(
     values: Mapping[str, float | None], since: date | None, period: str = ""
 ) -> Iterator[str]:
-    """Yield rates before and after, and how certain their ratio is; none without days on a side.
-
-    Either after a day, or against a period before.
-    """
+    """Yield rates before and after, and how certain their ratio is; none without days on a side."""
 
     def rate(side: str) -> str:
         given = {
@@ -446,33 +324,17 @@ def _change(
         return
     rates = {"after": rate("after"), "before": rate("before")}
     if since is None:
-        text = _(
-            "Per whole school day, there were %(after)s of vaping or smoke, against %(before)s in"
-            " %(period)s",
-            period=period,
-            **rates,
-        )
+        text = _say("against_before", period=period, **rates)
     else:
-        text = _(
-            "Since %(day)s, there were %(after)s of vaping or smoke, against %(before)s before",
+        text = _say(
+            "since",
             day=date_text(since, "date"),
             **rates,
         )
     low, high = values["low"], values["high"]
     if values["before_count"] and values["after_count"] and low is not None and high is not None:
         given = {"text": text, "ratio": values["value"], "low": low, "high": high}
-        text = (
-            _(
-                "%(text)s: %(ratio).2f times as many (95 %% interval %(low).2f to %(high).2f; that"
-                " may be chance)",
-                **given,
-            )
-            if low <= 1.0 <= high
-            else _(
-                "%(text)s: %(ratio).2f times as many (95 %% interval %(low).2f to %(high).2f)",
-                **given,
-            )
-        )
+        text = _say("by_chance" if low <= 1.0 <= high else "ratio", **given)
     yield f"{text}."
 
 
@@ -482,9 +344,8 @@ def _displaced(made: Summary) -> Iterator[str]:
     rose = [change for change in moved if change is not None and change > 0]
     fell = [-change for change in moved if change is not None and change < 0]
     if rose or fell:
-        yield _(
-            "Displacement: %(rose)d rooms or groups of rooms rose, by %(more).2f per school day in"
-            " all, and %(fell)d fell, by %(less).2f.",
+        yield _say(
+            "displacement",
             rose=len(rose),
             more=sum(rose),
             fell=len(fell),
@@ -524,7 +385,7 @@ def said_note(note: str) -> str:
 
 
 def _row_name(grid: Grid, name: str) -> str:
-    if grid.key in _OF_CODES:
+    if grid.key in _CHOSEN["tables_of_codes"]:
         return words_of(name).replace("_", " ")
     if grid.key == "weeks":
         return date_text(date.fromisoformat(f"{name}-1"), "short date")
@@ -534,16 +395,15 @@ def _row_name(grid: Grid, name: str) -> str:
 
 
 def _cells(name: str, values: Sequence[Any]) -> tuple[str, list[str]]:
-    """Return the head and the cells of a column, with one number format."""
     head = gettext(name.removesuffix("_s").replace("_", " "))
     if name.endswith("_local"):  # 2026-11-02T11:05:03.250-05:00
         return head, [str(value or "")[:19].replace("T", " ") for value in values]
     if any(isinstance(value, float) for value in values):
-        unit = "share" if name in _SHARES else "s" if name.endswith("_s") else ""
+        unit = "share" if name in _CHOSEN["shares"] else "s" if name.endswith("_s") else ""
         unit, texts = column_texts(values, unit)
         missing = ["" if value is None else text for value, text in zip(values, texts, strict=True)]
         return f"{head} ({words_of(unit)})" if unit else head, missing
     texts = ["" if value is None else shown(str(value)) for value in values]
     if name == "suppressed_by":
         return head, [retell(text, SUPPRESSED) for text in texts]
-    return head, [words_of(text) for text in texts] if name in _CODES else texts
+    return head, [words_of(text) for text in texts] if name in _CHOSEN["codes"] else texts

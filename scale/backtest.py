@@ -37,11 +37,7 @@ ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THRE
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """One version of the detector.
-
-    `budget` is tolerable false alarms per sensor-week; `model` a model file, empty for the shipped
-    one; `own` and `moved` are those of `AlertBudgets`.
-    """
+    """One version of the detector; `model` is a file, empty for the shipped one."""
 
     name: str
     budget: float
@@ -51,10 +47,7 @@ class Variant(msgspec.Struct, frozen=True):
 
 
 class Task(msgspec.Struct, frozen=True):
-    """One bucket, by its parts in order, and the versions to judge it.
-
-    `kinds` are the kinds of event to return, all if empty; others are counted.
-    """
+    """One bucket, its parts in order, and versions to judge; returns alerts of `kinds`, if any."""
 
     name: str
     parts: list[str]
@@ -63,10 +56,7 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Alert(msgspec.Struct):
-    """The final state of an event of one version; times are Unix seconds of event time.
-
-    An event with another cause, `explained_by`, alerts nobody.
-    """
+    """The final state of an event of one version; with `explained_by` it alerts nobody."""
 
     variant: int
     id: str
@@ -83,11 +73,7 @@ class Alert(msgspec.Struct):
 
 
 class Judged(msgspec.Struct):
-    """Result of a task.
-
-    `sensor_days` sums the hours in which each sensor reported; `first` and `last` are event times
-    of readings; `models` and `others` (events of other kinds, counted) are by variant.
-    """
+    """Result of a task; `sensor_days` sums hours with readings, `others` counts further kinds."""
 
     name: str
     readings: int
@@ -112,10 +98,7 @@ def tasks_of(
 
 
 def judge(task: Task, on_bytes: Callable[[int], None] = lambda _: None) -> Judged:
-    """Judge a bucket by all versions; `on_bytes` gets the size of each part when it is done.
-
-    Raises `HistoryError` or `ModelError` if a part or model cannot be read.
-    """
+    """Judge a bucket by all versions; raises `HistoryError` or `ModelError`."""
     streams = Streams()
     shards = []
     for variant in task.variants:

@@ -118,16 +118,7 @@ def readings_of(frame: pl.DataFrame) -> list[Reading]:
 
 
 class HistoryWriter:
-    """Appends to a history, as the module promises.
-
-    Raises `HistoryError` if the folder holds something else, has another number of buckets, or
-    another writer.
-
-    - `buckets`: required number of buckets.
-    - `default`: number of buckets of a new history if none is required.
-    - `position`: number of the last committed reading; 0 if none.
-    - `cursor`: last committed cursor of the caller.
-    """
+    """Appends to a history; `HistoryError` for another folder, number of buckets, or writer."""
 
     def __init__(self, folder: Path, buckets: int | None = None, default: int = 2) -> None:
         self._folder = folder
@@ -267,10 +258,7 @@ class History:
 
     @staticmethod
     def read(part: Path) -> pl.DataFrame:
-        """Return the judged readings of a part.
-
-        Raises `HistoryError` if it cannot be read, or lacks a column.
-        """
+        """Return the judged readings of a part; `HistoryError` if it cannot be read."""
         try:
             frame = pl.read_parquet(part, hive_partitioning=False, glob=False)
         except (OSError, pl.exceptions.PolarsError) as error:

@@ -85,10 +85,7 @@ def land_journal(
 
 
 def land_recordings(readings: Iterable[Reading], registry: Registry, writer: HistoryWriter) -> int:
-    """Land recorded readings, in time order, into a new history; return how many.
-
-    Raises `HistoryError` if there are readings in the history already.
-    """
+    """Land recorded readings, in time order, into a new history, or raise `HistoryError`."""
     if writer.position:
         raise HistoryError("recordings need a new folder: this history has readings already")
     cursor = msgspec.msgpack.encode(_Cursor(_RECORDINGS))

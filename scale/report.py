@@ -30,11 +30,7 @@ _MOST_DAYS: Final = 31
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
-    """Input of a page.
-
-    `kinds` are the kinds of alert to compare, `answers` the verdicts of staff (None if unknown),
-    `place` is the school or the folder, `processes` where it ran.
-    """
+    """Input of a page: alerts of `kinds`, verdicts as `answers`, and where it ran."""
 
     variants: Sequence[Variant]
     results: Sequence[Judged]

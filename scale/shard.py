@@ -22,13 +22,14 @@ from detection.quantities import COLUMNS
 from scale.history import SCHEMA, bucket_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from detection.events import Event
     from detection.model import Model
     from detection.per_minute.ambient import Place
 
 FORMAT: Final = 1
+READING_ORDER: Final = ("received", "position")
 
 
 class _Snapshot(msgspec.Struct):
@@ -42,10 +43,7 @@ class _Snapshot(msgspec.Struct):
 
 
 class Streams:
-    """Turns frames of readings into streams, and remembers sensors and their places.
-
-    `names` are all sensors so far; `places` has building and room of those registered.
-    """
+    """Turns frames of readings into streams, and remembers sensors and their `places`."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -83,11 +81,7 @@ class Streams:
 
 
 class Shard:
-    """Detectors of one shard.
-
-    By default it has the shipped model, and `streams` of its own; shards that judge the same
-    readings share them.
-    """
+    """Detectors of one shard; shards that judge the same readings share their `streams`."""
 
     def __init__(
         self,
@@ -126,10 +120,7 @@ class Shard:
     def restore(
         cls, body: bytes, budgets: AlertBudgets | None = None, model: Model | None = None
     ) -> Shard:
-        """Continue from a snapshot.
-
-        Raises `SnapshotError` for another format or model.
-        """
+        """Continue from a snapshot; raises `SnapshotError` for another format or model."""
         shard = cls(budgets, model)
         try:
             found = msgspec.msgpack.decode(body, type=_Snapshot)
@@ -160,15 +151,17 @@ def shards_of(frame: pl.DataFrame, shards: int) -> Iterator[tuple[int, pl.DataFr
 
 
 def pack(frame: pl.DataFrame) -> bytes:
-    """Return a frame of `SCHEMA` as an Arrow stream without empty columns: one value to shuffle."""
+    """Return a frame as an Arrow stream without empty columns: one value to shuffle."""
     kept = [name for name in frame.columns if frame[name].null_count() < frame.height]
     out = io.BytesIO()
     frame.select(kept).write_ipc_stream(out, compression="lz4")
     return out.getvalue()
 
 
-def unpack(blocks: Iterable[bytes]) -> pl.DataFrame:
-    """Return the readings of blocks as a frame of `SCHEMA`, in the order of their receipt."""
+def unpack(
+    blocks: Iterable[bytes], schema: pl.Schema = SCHEMA, order: Sequence[str] = READING_ORDER
+) -> pl.DataFrame:
+    """Return the rows of blocks as a frame of `schema`, in the order of their receipt."""
     frames = [pl.read_ipc_stream(io.BytesIO(block)) for block in blocks]
-    whole = pl.concat([pl.DataFrame(schema=SCHEMA), *frames], how="diagonal")
-    return whole.sort("received", "position", maintain_order=True)
+    whole = pl.concat([pl.DataFrame(schema=schema), *frames], how="diagonal")
+    return whole.sort(order, maintain_order=True)

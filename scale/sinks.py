@@ -22,10 +22,7 @@ _KINDS: Final = {name: pl.Float64() if name == "time" else pl.String() for name 
 
 
 class EventFiles:
-    """Writes the events of each trigger to a Parquet file named after it, complete or not at all.
-
-    A repeated trigger replaces its file, so the folder holds each event state once.
-    """
+    """Writes the events of a trigger to a Parquet file named after it, whole and repeatable."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,11 +41,7 @@ class EventFiles:
 
 
 def write_points(settings: InfluxSettings, frame: pl.DataFrame) -> int:
-    """Write readings of `scale.history.SCHEMA` as the service does; return how many.
-
-    Writing them again changes nothing. Raises `StorageUnavailableError`, or `BatchRefusedError` if
-    the server rejects them permanently.
-    """
+    """Write readings of `SCHEMA` as the service does, again and again alike; return how many."""
     for part in frame.partition_by("site"):
         places = part.select("sensor", *PLACE).unique(maintain_order=True).rows(named=True)
         known = [row for row in places if row["room"]]

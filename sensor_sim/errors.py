@@ -1,12 +1,6 @@
 """Errors of the simulator.
 
-::
-
-    SimulationError
-    +-- ScenarioError            permanent: the scenario file has faults, all of them listed
-    +-- BrokerAddressError       permanent: the address of the broker cannot be read
-    +-- BrokerRefusedError       permanent: the broker rejects the login
-    +-- BrokerUnreachableError   transient: no broker answers, or it went away
+Only `BrokerUnreachableError` is transient.
 """
 
 from __future__ import annotations

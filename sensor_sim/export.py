@@ -50,7 +50,6 @@ def decimals(quantity: str) -> int:
 
 
 def _numbers(values: NDArray[np.float64], places: int) -> pl.Series:
-    """Return numbers as text without trailing zeros; null for NaN."""
     if np.isnan(values).all():
         return pl.repeat(None, len(values), dtype=pl.String, eager=True)
     step = 10**places
@@ -86,11 +85,7 @@ class _CsvFile:
 
 
 class ReadingsCsv(_CsvFile):
-    """Writes readings to ``.csv`` or ``.csv.gz``.
-
-    `quantities` are the columns; `sensors` give the order among readings of the same time, by
-    default that of first appearance.
-    """
+    """Writes readings to ``.csv`` or ``.csv.gz``; `sensors` give the order within one time."""
 
     def __init__(
         self, path: Path, quantities: Iterable[str] = COLUMNS, sensors: Iterable[str] = ()
@@ -151,10 +146,7 @@ class ReadingsCsv(_CsvFile):
 
 
 class TruthCsv(_CsvFile):
-    """Writes truth to ``.csv`` or ``.csv.gz``: one row per event and sensor, the fields of `Truth`.
-
-    An absent number is an empty cell.
-    """
+    """Writes truth to ``.csv`` or ``.csv.gz``: one row per event and sensor, fields of `Truth`."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

@@ -47,11 +47,7 @@ class DayPlan:
 
 @dataclass(frozen=True, slots=True)
 class Ambient:
-    """Smoke or dust outdoors that every room sees.
-
-    - `fine_ug_m3`, `coarse_ug_m3`: excess outdoors at the plateau.
-    - `ramp_s`: time to rise and to fall.
-    """
+    """Smoke or dust outdoors that every room sees."""
 
     id: str
     source: str
@@ -202,13 +198,7 @@ def plan_day(
     vape_rate: float,
     nuisance_rate: float,
 ) -> DayPlan:
-    """Plan a room's day.
-
-    - `school`, `restroom`, `air`: where.
-    - `day`: days since 1970-01-01, local time.
-    - `vape_rate`, `nuisance_rate`: factors on the mean numbers of sessions, >= 0.
-    - Returns: Depends on nothing but the arguments.
-    """
+    """Plan a room's day, a function of the arguments alone."""
     weekday = (day + 3) % 7
     rng = stream(seed, "day", restroom.id, day)
     shapes = profiles(school.bells, weekday)
@@ -258,11 +248,7 @@ def _fan(air: RoomAir, people: NDArray[np.float64]) -> NDArray[np.bool_]:
 def plan_ambient(
     school: School, day: int, *, seed: int, nuisance_rate: float, activity: Activity
 ) -> tuple[Ambient, ...]:
-    """Plan what happens outdoors on a local day: wildfire smoke, mowing.
-
-    - `day`: days since 1970-01-01, local time.
-    - `activity`: rates are thirty times higher in the hard benchmark.
-    """
+    """Plan what happens outdoors on a local day: wildfire smoke, mowing."""
     rng = stream(seed, "ambient", day)
     midnight = float(day * DAY_S - school.utc_offset_s)
     factor = {"ordinary": 1.0, "hard_restroom": 30.0, "demo": 0.0}[activity]

@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SimulationRun:
-    """A scenario with its seed and its time.
-
-    `start` is in Unix seconds; `offset_s` is added to times on the wire and in the truth.
-    """
+    """A scenario with its seed and its time."""
 
     scenario: Scenario
     seed: int

@@ -39,7 +39,6 @@ class Truth:
     """The truth as seen from one sensor; never part of a reading.
 
     - `session`: id of the event; the same for every sensor that could see it.
-    - `source`: source name, such as ``"nicotine_pod"``.
     - `kind`: event kind that a perfect detector would report (`detection.events.EventKind` values).
     - `start`, `end`: first and last release, Unix seconds.
     - `arrival`: when the noise-free excess at the sensor's inlet first passed 2 µg/m³ (particles)

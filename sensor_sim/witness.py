@@ -28,13 +28,7 @@ SEEN_WATER_G_M3: Final = 0.2
 
 @dataclass(slots=True)
 class Seen:
-    """A session at one sensor until its truth is complete.
-
-    - `truth`: without its baseline while that is NaN.
-    - `at`: when the baseline is taken, Unix seconds.
-    - `own`: PM2.5 of the session itself at that time, µg/m³.
-    - `done`: when all is known, Unix seconds.
-    """
+    """A session at one sensor until its truth is complete."""
 
     truth: Truth
     at: float
@@ -44,11 +38,7 @@ class Seen:
 
 @dataclass(slots=True)
 class AmbientTrack:
-    """One building-wide event in each room.
-
-    - `arrival`, `peak_time`: Unix seconds; NaN before.
-    - `peak`, `baseline`: PM2.5: highest excess, and level before it, µg/m³.
-    """
+    """One building-wide event in each room."""
 
     arrival: NDArray[np.float64]
     peak_time: NDArray[np.float64]

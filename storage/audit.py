@@ -48,9 +48,12 @@ class AuditKind(StrEnum):
     RELEASE = "release"
     ADAPTATION = "adaptation"
     SETTINGS = "settings"
+    DOWNLINK = "downlink"
     WALL = "wall"
     PUSH = "push"
+    SITE = "site"
     TOKEN = "token"  # noqa: S105 - the word, not one
+    SECOND_FACTOR = "second_factor"
 
 
 class Entry(NamedTuple):

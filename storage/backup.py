@@ -72,14 +72,7 @@ def back_up(
                 break
         else:
             raise StorageUnavailableError(f"{folder}: {waiting[0].sentence}")
-        manifest = {
-            "format": _FORMAT,
-            "made": made,
-            "series_from": series_from,
-            "files": {p.name: _described(p) for p in sorted(partial.glob("*.db"))},
-        }
-        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        sync(partial / MANIFEST)
+        write_manifest(partial, made, series_from)
         partial.rename(target)
         sync(target.parent)
     except OSError as error:
@@ -88,12 +81,36 @@ def back_up(
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def write_manifest(folder: Path, made: str, series_from: float, **more: object) -> None:
+    """Describe the databases of a copy; `more` is what belongs to some copies alone."""
+    manifest = {
+        "format": _FORMAT,
+        "made": made,
+        "series_from": series_from,
+        **more,
+        "files": {path.name: _described(path) for path in sorted(folder.glob("*.db"))},
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    sync(folder / MANIFEST)
+
+
+def rows_of(folder: Path) -> dict[str, dict[str, int]]:
+    """Return the rows of each table by file of a copy, as its manifest has them, if it does."""
+    try:
+        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        found = {name: {key: int(n) for key, n in files[name]["rows"].items()} for name in files}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = {}
+    return {path.name: found.get(path.name, {}) for path in sorted(folder.glob("*.db"))}
+
+
 def verify(folder: Path) -> Iterator[Proof]:
     """Check a copy without changing it; yield a result for each file and rule."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = {str(name): dict(found) for name, found in manifest["files"].items()}
-        known = manifest["format"] == _FORMAT and JOURNAL in files
+        of_site = "site" in manifest
+        known = manifest["format"] == _FORMAT and (of_site or JOURNAL in files)
         series_from = float(manifest["series_from"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         yield Proof("manifest", ok=False, sentence=f"{folder} holds no backup: {error}")
@@ -111,7 +128,7 @@ def verify(folder: Path) -> Iterator[Proof]:
         proof = _file(folder / name, expected)
         sound = sound and proof.ok
         yield proof
-    if not sound:
+    if not sound or of_site:
         return
     try:
         yield _offsets(folder / JOURNAL)
@@ -172,7 +189,6 @@ def _file(path: Path, expected: dict[str, Any]) -> Proof:
 
 
 def _offsets(path: Path) -> Proof:
-    """Every offset from 1 on is a sound record or in a gap."""
     with closing(connect(path, read_only=True)) as journal:
         last = last_offset(journal)
         gaps = journal.execute("SELECT first, last FROM gap").fetchall()
@@ -194,7 +210,6 @@ def _offsets(path: Path) -> Proof:
 
 
 def _uncovered(first: int, last: int, gaps: Sequence[tuple[int, int]]) -> int:
-    """Count offsets from `first` to `last`, both included, that are in no gap."""
     missing = 0
     for start, end in sorted((max(a, first), min(b, last)) for a, b in gaps):
         if start > end:

@@ -34,10 +34,7 @@ class DeadlineExceededError(BoundedCallError):
 
 
 class BoundedThreads:
-    """Threads for the calls to one peer; safe to use from any thread.
-
-    `name`: peer, for the names of the threads. `threads`: calls at once, abandoned ones included.
-    """
+    """Threads for the calls to one peer, abandoned ones included; safe from any thread."""
 
     def __init__(self, name: str, threads: int) -> None:
         self._name = name

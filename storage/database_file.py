@@ -26,12 +26,7 @@ T = TypeVar("T")
 
 
 class DatabaseFile:
-    """A file that is read and written through functions of a connection.
-
-    `path` is ``":memory:"`` for one that is not kept. `prepare` makes or migrates the tables,
-    `complete` gets a rebuilt file before it is used. `repairs` counts rebuilt files since the
-    start.
-    """
+    """A file that is read and written through functions of a connection."""
 
     def __init__(
         self, path: Path | str, prepare: Prepare, complete: Prepare = lambda _: None
@@ -46,11 +41,7 @@ class DatabaseFile:
         self._writing = threading.RLock()
 
     def open(self) -> None:
-        """Open the file, creating, migrating or repairing it.
-
-        Raises `StorageUnavailableError` if it cannot be created or written, `SchemaTooNewError` if
-        a newer program wrote it.
-        """
+        """Open the file, creating, migrating or repairing it; raises `StorageUnavailableError`."""
         if isinstance(self.path, Path):
             finish_repair(self.path)
         try:
@@ -75,10 +66,7 @@ class DatabaseFile:
         self.close()
 
     def query(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Return what `work` returns on the connection of the readers.
-
-        Raises `StorageUnavailableError` if the disk refuses or the file is not open.
-        """
+        """Return what `work` returns on the readers' connection, or `StorageUnavailableError`."""
 
         def run() -> T:
             with self._reading:
@@ -91,11 +79,7 @@ class DatabaseFile:
         return self.query(lambda db: db.execute(statement, parameters).fetchall())
 
     def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in a transaction of its own and return what it returns.
-
-        Raises `StorageUnavailableError` if the disk refuses or the file is not open; nothing of the
-        change is kept.
-        """
+        """Run `work` in a transaction; `StorageUnavailableError` keeps nothing of it."""
 
         def run() -> T:
             with self._writing, transaction(self._opened(self._write_connection)) as tx:
@@ -124,7 +108,6 @@ class DatabaseFile:
         self._write_connection, self._read_connection = write, read
 
     def _repaired(self, work: Callable[[], T]) -> T:
-        """Run `work`; if the file is damaged, repair it and run `work` again."""
         before = self.repairs
         try:
             return self._translated(work)
@@ -139,7 +122,6 @@ class DatabaseFile:
             raise translated(error, self.path) from error
 
     def _repair(self, before: int) -> None:
-        """Rebuild the file, unless another thread has just done so."""
         if not isinstance(self.path, Path):
             return
         with self._writing:

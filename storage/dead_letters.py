@@ -43,11 +43,7 @@ def find_dead_letters(
     before: int = 0,
     limit: int = 100,
 ) -> list[StoredDeadLetter]:
-    """Return up to `limit` dead letters (at most `MOST`), newest first.
-
-    `source` is a decoder or the beginning of a topic; `before` selects smaller numbers. Empty and 0
-    select all.
-    """
+    """Return up to `limit` dead letters, newest first, numbered below `before`."""
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM dead_letter"  # noqa: S608 - names of columns
         " WHERE (?1 = '' OR reason = ?1)"

@@ -1,13 +1,6 @@
 """Errors of storage.
 
-::
-
-    StorageError
-    +-- StorageUnavailableError   transient: disk full, unwritable, locked, store not reachable
-    |   +-- StorageCorruptError   the file is damaged; the same call may succeed after a repair
-    +-- BatchRefusedError         permanent: a time-series store refuses what it was given
-    +-- SchemaTooNewError         permanent: written by a newer program
-    +-- SchemaTooOldError         permanent: the service has to upgrade it first
+`StorageUnavailableError` and what derives from it is transient, all others are permanent.
 """
 
 from __future__ import annotations
@@ -24,11 +17,7 @@ class StorageError(Exception):
 
 
 class StorageUnavailableError(StorageError):
-    """The disk or the database refuses at the moment; the same call may succeed later.
-
-    `retry_after_s`: how long the store asks to be left alone; None if it does not say.
-    `meaning`: of the answer of a server; empty if there is none.
-    """
+    """The disk or the database refuses at the moment; the same call may succeed later."""
 
     def __init__(
         self, message: str, *, retry_after_s: float | None = None, meaning: str = ""

@@ -7,6 +7,7 @@ this process.
 
 from __future__ import annotations
 
+import csv
 import os
 import stat
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from errno import ENOTDIR
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 FILE_MODE: Final = 0o600
@@ -34,13 +35,23 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a draft beside `path`, renamed to it at the end if nothing fails."""
+    """Yield a draft beside `path`, renamed to it if nothing fails, once it is on the disk."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield draft
+        sync(draft)
         draft.replace(path)
+        sync(path.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Replace a file with a CSV, completely or not at all."""
+    with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -50,9 +61,6 @@ def write_private(path: Path, content: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with os.fdopen(os.open(draft, flags, FILE_MODE), "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    sync(path.parent)
 
 
 def make_private_folder(folder: Path) -> None:
@@ -71,11 +79,7 @@ def make_private_folder(folder: Path) -> None:
 
 
 def make_private_database(path: Path) -> None:
-    """Make an empty file for a database, or close it and its logs to others.
-
-    SQLite gives the logs the mode of the database. What cannot be changed is left: opening the
-    database says why it cannot be used.
-    """
+    """Make an empty file for a database, or close it and its logs to others."""
     with suppress(OSError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
     for suffix in ("", "-wal", "-shm"):
@@ -89,7 +93,6 @@ def close_to_others(path: Path) -> None:
 
 
 def _close(path: Path, mode: int) -> None:
-    """Take the rights of others on what is ours."""
     found = path.lstat()
     kind = stat.S_ISDIR if mode == _FOLDER_MODE else stat.S_ISREG
     if kind(found.st_mode) and found.st_uid == os.geteuid() and found.st_mode & _OTHERS:

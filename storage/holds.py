@@ -19,10 +19,7 @@ SCRIPTS: Final = schema_scripts(__package__, COMPONENT)
 
 
 class Hold(NamedTuple):
-    """An active hold.
-
-    `room`: id of a room; empty is everywhere. `start`, `end`: half-open, Unix seconds.
-    """
+    """An active hold; an empty `room` is everywhere."""
 
     id: int
     room: str

@@ -4,25 +4,21 @@
 `synchronous=FULL`, so the bytes were fsynced. Only then may anyone acknowledge. Every offset that
 was ever given out holds a reading, or a `gap` has the reason (`storage.backup` checks this).
 
-Consumers read behind each other what was committed a moment ago: `Journal` remembers the newest
-readings, so that each is encoded once and rarely decoded. What is not durable is never in there.
-
 Format: one row a reading: `offset` (strictly increasing, never reused), `received` (Unix seconds),
 `crc` (CRC-32 of the body) and `body` (MessagePack of `storage.reading.Reading`). Dead letters are
 committed with the readings of the same group, so each message has exactly one durable outcome.
 
-Order of operations: `commit` writes one group in one transaction. Consumers call `read(after,
-limit)` with their own stored cursor, which is in the same transaction as its effects
-(`storage.state`), so a crash repeats work and loses none.
+Consumers call `read(after, limit)` with their own stored cursor, which is in the same transaction
+as its effects (`storage.state`), so a crash repeats work and loses none. The newest readings are
+read from memory, where nothing is that is not durable.
 
 `prune` deletes from the oldest end, in slices that do not delay commits: what is older than the
 retention and read by all, and, when the file is too large, the oldest whatever its age. What a slow
 consumer has not read is only deleted for size, with a gap `unread` and a warning.
 
-Damage: a record with a wrong checksum becomes a dead letter with the reason `corrupt_record` and a
-gap `corrupt`, and reading goes on behind it. Offsets on a page that cannot be read become a gap
-`damaged` (`storage.repair`). Commits lost from the end (a torn log, a backup) are noticed by
-cursors that are ahead: `continue_behind` leaves a gap `lost`.
+A record with a wrong checksum becomes a dead letter `corrupt_record` and a gap `corrupt`. Offsets
+on a page that cannot be read become a gap `damaged` (`storage.repair`). Commits lost from the end
+are noticed by cursors that are ahead: `continue_behind` leaves a gap `lost`.
 """
 
 from __future__ import annotations
@@ -61,11 +57,7 @@ SCRIPTS: Final = schema_scripts(__package__, "journal")
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A refused message, kept with its reason.
-
-    The topic is printable and cut to 256 characters, `decoder` is empty if none was reached, `size`
-    is that of the whole payload, and `payload` its beginning.
-    """
+    """A refused message, kept with its reason, the size and the beginning of its payload."""
 
     received: float
     topic: str
@@ -98,10 +90,7 @@ class Gap(NamedTuple):
 
 
 class Pruned(NamedTuple):
-    """Readings that one slice of retention deleted, and how many of them some consumer missed.
-
-    `freed_bytes` is the room that is used again.
-    """
+    """Readings that one slice of retention deleted, and how many of them some consumer missed."""
 
     rows: int
     unread: int
@@ -144,11 +133,7 @@ class Journal(DatabaseFile):
         super().__init__(path, _prepare, self._note_damage)
 
     def commit(self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter] = ()) -> int:
-        """Append one group durably and return the last offset.
-
-        Raises `StorageUnavailableError` if the disk refuses: nothing is kept, nothing may be
-        acknowledged.
-        """
+        """Append one group durably and return the last offset; an error keeps nothing of it."""
         rows = []
         for reading in readings:
             body = self._encoder.encode(reading)
@@ -176,14 +161,8 @@ class Journal(DatabaseFile):
         self._recent = recent
 
     def read(self, after: int, limit: int) -> tuple[list[JournalEntry], int]:
-        """Return up to `limit` entries behind an offset, and the cursor to continue behind.
-
-        Corrupt records are left out and quarantined; the cursor is past them and past gaps.
-        """
-        recent = self._recent
-        if recent and recent[0].offset <= after + 1 <= recent[-1].offset + 1:
-            at = after + 1 - recent[0].offset
-            found = recent[at : at + limit]
+        """Return up to `limit` entries behind an offset, corrupt ones left out, and the cursor."""
+        if (found := self.recent(after, limit)) is not None:
             return found, (found[-1].offset if found else after)
         rows = self._rows(after, limit)
         if not rows and (last := self.last_offset()) > after:
@@ -198,6 +177,14 @@ class Journal(DatabaseFile):
             else:
                 self._quarantine(offset, body if isinstance(body, bytes) else b"")
         return entries, (rows[-1][0] if rows else after)
+
+    def recent(self, after: int, limit: int) -> list[JournalEntry] | None:
+        """Return what `read` would, without blocking; None if it is not remembered."""
+        recent = self._recent
+        if not recent or not recent[0].offset <= after + 1 <= recent[-1].offset + 1:
+            return None
+        at = after + 1 - recent[0].offset
+        return recent[at : at + limit]
 
     def _rows(self, after: int, limit: int) -> list[tuple[int, int, object]]:
         return self.query(lambda db: db.execute(_SELECT, (after, limit)).fetchall())
@@ -217,10 +204,7 @@ class Journal(DatabaseFile):
         return self.query(first)
 
     def offset_received(self, at: float) -> int:
-        """Return the offset behind which readings were received at `at` or later.
-
-        Exact as long as the clock was not set back meanwhile.
-        """
+        """Return the offset behind which readings were received at `at` or later."""
 
         def search(db: sqlite3.Connection) -> int:
             low, high = 0, last_offset(db)
@@ -365,11 +349,7 @@ class Journal(DatabaseFile):
         )
 
     def _quarantine(self, offset: int, body: bytes) -> None:
-        """Move a corrupt record to the dead letters, and count it once.
-
-        If the disk refuses the move, the record is counted and passed: it must not stop its
-        consumers.
-        """
+        """Move a corrupt record to the dead letters, once; a full disk stops no consumer."""
         letter = DeadLetter(
             self._clock(),
             "journal",
@@ -401,10 +381,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 class JournalReader:
-    """The journal of a service, read by another process; damaged records are left out.
-
-    Raises `StorageUnavailableError` if there is no journal.
-    """
+    """The journal of a service, read by another process; raises `StorageUnavailableError`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -84,10 +84,7 @@ class Lease:
         return bool(holder.pid) and holder.host != self._host
 
     def take(self) -> Holder | None:
-        """Take the lease if it is free; return its holder, or None if it is ours now.
-
-        A row of another host that is being watched counts as a holder; try again later.
-        """
+        """Take the lease if it is free; return its holder, or None if it is ours now."""
         try:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
             with suppress(OSError):  # an older version let others read, and so lock it

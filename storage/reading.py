@@ -26,7 +26,7 @@ _ABOUT_BOARD: Final = frozenset({"rssi", "battery"})
 _ABOUT_LINK: Final = frozenset({"online", "offline"})
 
 
-class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
+class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One accepted reading, in the form that the journal keeps.
 
     `time` is its event time and `received` its receipt, Unix seconds. A missing quantity is absent

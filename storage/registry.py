@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -35,6 +36,16 @@ def shard_of(building: str, count: int) -> int:
 def names_of_place(*parts: str) -> str:
     """Join the names of a place that there are."""
     return ", ".join(filter(None, parts))
+
+
+def natural(name: str) -> tuple[list[tuple[str, int]], str]:
+    """Return a key by which names sort as people count; no two names have the same.
+
+    >>> sorted(["Room 10", "Room 2", "Room 1", "Room 01", "Gym"], key=natural)
+    ['Gym', 'Room 01', 'Room 1', 'Room 2', 'Room 10']
+    """
+    parts = re.findall(r"(\D*)(\d*)", name)
+    return [(text, int(number or 0)) for text, number in parts], name
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +101,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """A sensor as the school registered it.
-
-    `id` is the name of its readings or the alias for it; `decoder` is empty for one by topic, and
-    `interval_s` the time between readings as configured on the device.
-    """
+    """A sensor as the school registered it; `decoder` is empty for one by topic."""
 
     id: str
     room: str
@@ -110,6 +117,14 @@ class Registry:
     rooms: Mapping[str, Room] = field(default_factory=dict)
     sensors: Mapping[str, Sensor] = field(default_factory=dict)
     sites: Mapping[str, Site] = field(default_factory=dict)
+    _in_room: dict[str, tuple[Sensor, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Index the sensors by room."""
+        found: dict[str, list[Sensor]] = {}
+        for sensor in self.sensors.values():
+            found.setdefault(sensor.room, []).append(sensor)
+        object.__setattr__(self, "_in_room", {room: tuple(own) for room, own in found.items()})
 
     @classmethod
     def of(
@@ -130,6 +145,10 @@ class Registry:
         found = {name: site for name, site in self.sites.items() if name in sites}
         return Registry(rooms, sensors, found)
 
+    def sorted_sites(self) -> list[Site]:
+        """Return the sites in the order of their names."""
+        return sorted(self.sites.values(), key=lambda site: natural(site.name))
+
     def room_of(self, sensor: str) -> Room | None:
         """Room in which a sensor hangs; None if the sensor is unknown."""
         entry = self.sensors.get(sensor)
@@ -137,4 +156,4 @@ class Registry:
 
     def sensors_in(self, room: str) -> tuple[Sensor, ...]:
         """Sensors of a room, in registry order."""
-        return tuple(s for s in self.sensors.values() if s.room == room)
+        return self._in_room.get(room, ())

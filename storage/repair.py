@@ -1,8 +1,5 @@
 """A damaged SQLite file: set aside whole; a new file goes on with what can be recovered.
 
-A flipped byte or a torn page makes SQLite refuse some pages for good, so a service could neither
-go on nor start again.
-
 Order of operations:
 
 1. ``NAME.salvaging`` is built beside the file: the tables as the program makes them, then every row
@@ -11,17 +8,14 @@ Order of operations:
 3. The old file moves to ``NAME.corrupt-K`` with its write-ahead log, for a person to look at.
 4. ``NAME.salvaged`` becomes ``NAME``.
 
-A crash before step 2 begins again, one after it goes on at step 3 (`finish_repair`, called before
-a file is opened).
+A crash before step 2 begins again, one after it goes on at step 3 (`finish_repair`).
 
-How rows are recovered: the ``.recover`` command of the ``sqlite3`` program reads every page of the
-file, so damage costs only the rows on the damaged pages. Rows of pages that no table refers to any
-more come without the name of their table: they go to the table with their root page, else to the
-only one whose columns fit. Where tables are missing from what it writes, it reads a copy, with a
-correct header and the program's own description of the tables. Without the program ``sqlite3``,
-tables are read from both ends up to the damage.
-
-Contents are not checked: records have checksums where that matters (`storage.journal`).
+The ``.recover`` command of the ``sqlite3`` program reads every page, so damage costs only the rows
+on the damaged pages. Rows of pages that no table refers to any more go to the table with their root
+page, else to the only one whose columns fit. Where tables are missing from what it writes, it reads
+a copy, with a correct header and the program's own description of the tables. Without the program,
+tables are read from both ends up to the damage. Contents are not checked: records have checksums
+where that matters (`storage.journal`).
 """
 
 from __future__ import annotations
@@ -66,11 +60,7 @@ _PYTHON_TYPES: Final = {"INTEGER": (int,), "REAL": (int, float), "TEXT": (str,),
 
 
 def salvage(path: Path, prepare: Prepare, complete: Prepare = lambda _: None) -> dict[str, int]:
-    """Build the file that replaces a damaged one (steps 1 and 2); return the rows by table.
-
-    `prepare` makes the tables, `complete` gets the new file when all rows are in it. Raises
-    `StorageUnavailableError` if it cannot be written; nothing has changed then.
-    """
+    """Build the file that replaces a damaged one (steps 1 and 2); return the rows by table."""
     building = _beside(path, "salvaging")
     _remove(building)
     try:
@@ -93,11 +83,7 @@ def salvage(path: Path, prepare: Prepare, complete: Prepare = lambda _: None) ->
 
 
 def swap(path: Path) -> Path:
-    """Put the salvaged file in place of the damaged one (steps 3 and 4); nobody may have it open.
-
-    Returns where the damaged file is now. Raises `StorageUnavailableError` if a file cannot be
-    renamed; `finish_repair` continues.
-    """
+    """Put the salvaged file in place (steps 3 and 4); return where the damaged one is now."""
     number = 1
     while (aside := _beside(path, f"corrupt-{number}")).exists():
         number += 1
@@ -129,7 +115,6 @@ def _remove(path: Path) -> None:
 
 
 def _scratch(path: Path) -> sqlite3.Connection:
-    """Open a file that nobody reads before it is complete."""
     make_private_database(path)
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode=OFF")
@@ -138,7 +123,6 @@ def _scratch(path: Path) -> sqlite3.Connection:
 
 
 def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
-    """Copy all rows that can be recovered; return their number by table."""
     recovered, corrected = _beside(path, "recovered"), _beside(path, "salvaging-copy")
     try:
         program = shutil.which("sqlite3")
@@ -228,10 +212,7 @@ def _correct(path: Path, copy: Path, own: sqlite3.Connection) -> None:
 
 
 class _Layout(NamedTuple):
-    """How the rows of a table or index are stored.
-
-    `columns`: rows of ``pragma table_xinfo`` in the order in which a record stores them.
-    """
+    """How the rows of a table or index are stored."""
 
     name: str
     root: int
@@ -254,7 +235,6 @@ class _Layout(NamedTuple):
 
 
 def _layouts(new: sqlite3.Connection) -> list[_Layout]:
-    """Return the layouts of all tables and of their indexes."""
     roots = {name: row.root for name, row in schema_rows(new).items()}
     found = []
     for table in _tables(new):
@@ -350,7 +330,6 @@ def _insert(new: sqlite3.Connection, layout: _Layout, rows: Iterable[Sequence[An
 
 
 def _copy_readable(path: Path, new: sqlite3.Connection) -> dict[str, int]:
-    """Copy what plain statements read from both ends of each table."""
     saved = {}
     try:
         source = connect(path, read_only=True)

@@ -27,18 +27,11 @@ class Retrying(Protocol):
     """Runs blocking work on a database until it succeeds (`RunUntilStored`)."""
 
     async def __call__(self, what: str, work: Callable[..., T], *arguments: object) -> T:
-        """Return what ``work(*arguments)`` returns, retrying transient errors of the disk.
-
-        `what` names the work in health, metrics and log.
-        """
+        """Return what ``work(*arguments)`` returns, retrying transient errors of the disk."""
 
 
 class RunUntilStored:
-    """`Retrying` in one thread, with what fails at the moment.
-
-    `failing`: why work fails at the moment, by name of the work. `last_failure`: when work last
-    failed, monotonic seconds.
-    """
+    """`Retrying` in one thread; `failing` says why work fails at the moment, by its name."""
 
     def __init__(self, in_thread: InThread, path: Path, *, retry_s: float = RETRY_S) -> None:
         self.failing: dict[str, str] = {}

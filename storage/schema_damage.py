@@ -42,10 +42,7 @@ class SchemaRow(NamedTuple):
 def refuse_damaged_schema(
     found: sqlite3.Connection, prepare: Callable[[sqlite3.Connection], None], path: Path
 ) -> None:
-    """Raise `StorageCorruptError` if a row of the schema of the open file is damaged.
-
-    `prepare` makes the tables of the program.
-    """
+    """Raise `StorageCorruptError` if a row of the schema of the open file is damaged."""
     versions = _versions(found)
     if not versions:  # a new file
         return

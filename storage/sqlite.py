@@ -35,11 +35,7 @@ def translated(error: sqlite3.Error, path: Path | str) -> StorageUnavailableErro
 
 
 def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
-    """Open a database for use from any one thread at a time.
-
-    A `read_only` file must exist. Raises `StorageUnavailableError` if it cannot be opened or
-    created, `StorageCorruptError` if it is damaged or no database.
-    """
+    """Open a database for any one thread at a time, or raise `StorageUnavailableError`."""
     in_memory = str(path) == ":memory:"
     mode = "ro" if read_only else "rwc"
     if not in_memory and not read_only:
@@ -73,16 +69,27 @@ def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """Commit everything done inside, or nothing."""
-    connection.execute("BEGIN IMMEDIATE")
+def transaction(
+    connection: sqlite3.Connection, *, synced: bool = True
+) -> Iterator[sqlite3.Connection]:
+    """Commit everything done inside, or nothing.
+
+    What is not `synced` outlives the process at once, but a cut of the power only after the next
+    transaction that is.
+    """
+    if not synced:
+        connection.execute("PRAGMA synchronous=NORMAL")
     try:
+        connection.execute("BEGIN IMMEDIATE")
         yield connection
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    finally:
+        if not synced:
+            connection.execute("PRAGMA synchronous=FULL")
 
 
 def schema_scripts(package: str, component: str) -> tuple[str, ...]:
@@ -96,10 +103,7 @@ def schema_scripts(package: str, component: str) -> tuple[str, ...]:
 
 
 def migrate(connection: sqlite3.Connection, component: str, scripts: Sequence[str]) -> None:
-    """Bring the tables of one component to the newest schema, one transaction a step.
-
-    Raises `SchemaTooNewError` if a newer program wrote the file.
-    """
+    """Bring the tables of one component to the newest schema, one transaction a step."""
     connection.execute(
         "CREATE TABLE IF NOT EXISTS schema_version"
         " (component TEXT PRIMARY KEY, version INTEGER NOT NULL)"

@@ -1,7 +1,10 @@
 """What all tests share: no deadline for examples, their order, one history of the morning."""
 
 import functools
+import gc
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 import typer.testing
@@ -13,6 +16,13 @@ from scale.landing import land_recordings
 from tests.support.once import made_once
 from tests.support.recorded import recorded, registry
 
+# Folders of tests are in memory where that has room and may run programs: no test asks a real disk
+# what it keeps (`tests.support.disk_shim` does), and thousands of them would wait for its syncs.
+MEMORY = Path("/dev/shm")  # noqa: S108
+if "TMPDIR" not in os.environ and MEMORY.is_dir():
+    there = os.statvfs(MEMORY)
+    if there.f_bavail * there.f_frsize > 2**31 and not there.f_flag & os.ST_NOEXEC:
+        tempfile.tempdir = os.environ["TMPDIR"] = str(MEMORY)
 # a loaded machine takes its time
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
@@ -21,11 +31,27 @@ typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 
 def pytest_collection_modifyitems(items):
-    """Start with the tests of processes: they are the longest and wait, while others calculate.
+    """Start two workers with the tests of processes, which mostly wait, while others calculate.
 
-    Within each half the order stays random.
+    pytest-xdist deals out the list in equal parts: each half of these tests begins one. What is
+    left at the end are short tests, which the workers share evenly. The other tests of a folder
+    stay together, as they share what takes seconds to make. Apart from that the order is random.
     """
-    items.sort(key=lambda item: {"fault", "e2e"}.isdisjoint(item.path.parts))
+    folders = list(dict.fromkeys(item.path.parent for item in items))
+    modules = list(dict.fromkeys(item.path for item in items))
+    halves, others = ([], []), []
+    for item in sorted(items, key=lambda item: folders.index(item.path.parent)):
+        is_waiting = not {"fault", "e2e"}.isdisjoint(item.path.parts)
+        (halves[modules.index(item.path) % 2] if is_waiting else others).append(item)
+    part = len(items) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    between = max(part - len(halves[0]), 0)
+    items[:] = [*halves[0], *others[:between], *halves[1], *others[between:]]
+
+
+def pytest_collection_finish():
+    """Modules and tests stay to the end: no collection of garbage looks at them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -1,15 +1,11 @@
 """Tokens in notices: one person may do one thing about one incident, for a limited time.
 
-A token is 128 random bits, stored as a hash. It passes through push services and mail, so it has
-little power: it acknowledges an incident, or reports arrival and feedback, for the person it was
-sent to. Using it twice acts once. It is not a sign-in. It ends at its own time, with a new password
-of its person and when they are signed out everywhere.
+A token is 128 random bits, stored as a hash. It passes through push services and mail, so it is no
+sign-in: it acknowledges an incident, or reports arrival and feedback, for its person. Using it
+twice acts once. It ends at its time, with a new password, and with a sign-out everywhere. The first
+press returns a second token for what comes later, which is derived from the first and ends with it.
 
-The first press returns a second token, for what comes later. That is derived from the first and
-ends with it, so pressing again neither makes another nor extends anything.
-
-Links carry it in the fragment, which browsers never send; buttons carry it in the body of a POST. A
-GET does nothing, and a form submitted without pressing its button contains no token.
+Links carry it in the fragment, which browsers never send; buttons in the body of a POST.
 """
 
 from __future__ import annotations

@@ -1,20 +1,17 @@
 """Tokens of programs for the HTTP API, by their hash.
 
-A token acts as one member of staff and may do what its scopes name, as far as the role of that
-person allows it at the time of the request: who leaves the configuration ends their tokens. It sees
-the sites that the person had when it was made and has now. It is
-shown once, has an expiry, and is revoked by deleting it.
+A token acts as one member of staff: its scopes, as far as that person's role allows them now, and
+the sites that the person had when it was made and has now. It is shown once and expires.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import secrets
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts.access.roles import Right
+from alerts.access.schema import hashed, sites_from, sites_to
 
 if TYPE_CHECKING:
     import sqlite3
@@ -90,7 +87,7 @@ def make(
     tx.execute(
         "INSERT INTO api_token (hash, name, person, scopes, made_by, made_at, expires_at, sites)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (_hash(token), name[:LONGEST_NAME], person, listed, by, now, expires_at, sites_to(sites)),
+        (hashed(token), name[:LONGEST_NAME], person, listed, by, now, expires_at, sites_to(sites)),
     )
     return token
 
@@ -105,7 +102,7 @@ def find(db: sqlite3.Connection, token: str) -> ApiToken | None:
     """Return what a token may do, also when it has expired; None if nobody made it."""
     if not token or len(token) > _MAX_TOKEN:
         return None
-    found = db.execute(f"{_SELECT} WHERE hash = ?", (_hash(token),)).fetchone()
+    found = db.execute(f"{_SELECT} WHERE hash = ?", (hashed(token),)).fetchone()
     return None if found is None else _token(found)
 
 
@@ -132,17 +129,3 @@ _SELECT: Final = (
 def _token(row: sqlite3.Row) -> ApiToken:
     scopes, sites = frozenset(row["scopes"].split()), sites_from(row["sites"])
     return ApiToken(*row)._replace(scopes=scopes, sites=sites)
-
-
-def sites_to(sites: frozenset[str] | None) -> str | None:
-    """Write names of sites as JSON, as they are stored; None stays."""
-    return None if sites is None else json.dumps(sorted(sites))
-
-
-def sites_from(stored: str | None) -> frozenset[str] | None:
-    """Read what `sites_to` wrote."""
-    return None if stored is None else frozenset(json.loads(stored))
-
-
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()

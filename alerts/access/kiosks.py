@@ -1,17 +1,15 @@
 """Screens that show the wall view without a sign-in, by the hash of their token.
 
-A token only opens the wall view: rooms and their states, no people, no history, no action. It does
-not expire; an administrator revokes it, which deletes it. It shows the sites that who made it had
-then and has now.
+A token opens the wall view alone, of the sites that who made it had then and has now. It does not
+expire; an administrator revokes it, which deletes it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from alerts.access.api_tokens import sites_from, sites_to
+from alerts.access.schema import hashed, sites_from, sites_to
 
 if TYPE_CHECKING:
     import sqlite3
@@ -45,7 +43,7 @@ def make(
     token = secrets.token_urlsafe(24)
     tx.execute(
         "INSERT INTO kiosk (hash, name, made_by, made_at, sites) VALUES (?, ?, ?, ?, ?)",
-        (_hash(token), name[:LONGEST_NAME], by, now, sites_to(sites)),
+        (hashed(token), name[:LONGEST_NAME], by, now, sites_to(sites)),
     )
     return token
 
@@ -60,7 +58,7 @@ def find(db: sqlite3.Connection, token: str) -> Kiosk | None:
     """Return the screen of a token; None if there is none."""
     if not token or len(token) > _MAX_TOKEN:
         return None
-    found = db.execute(f"{_SELECT} WHERE hash = ?", (_hash(token),)).fetchone()
+    found = db.execute(f"{_SELECT} WHERE hash = ?", (hashed(token),)).fetchone()
     return None if found is None else _kiosk(found)
 
 
@@ -74,7 +72,3 @@ _SELECT: Final = "SELECT id, name, made_by, made_at, sites FROM kiosk"
 
 def _kiosk(row: sqlite3.Row) -> Kiosk:
     return Kiosk(*row)._replace(sites=sites_from(row["sites"]))
-
-
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()

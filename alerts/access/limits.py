@@ -1,9 +1,7 @@
 """Rate limits: of failed attempts by address, by account and in total; of answers by link.
 
-An attempt counts before it is checked, so that parallel ones are no way around; a successful one is
-removed. Guessing at one account, or from many addresses, can keep others from signing in, except
-from addresses that have signed in before, which only have their own limits. Existing sessions and
-the buttons of notices are not affected.
+An attempt counts before it is checked, so that parallel ones are no way around; a success is
+removed. Guessing can keep others from signing in, except from addresses that did so before.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 _MOST_KEYS: Final = 10_000
 
@@ -29,8 +27,10 @@ class _Bound(NamedTuple):
 _CLIENT: Final[tuple[_Bound, ...]] = (_Bound(5, 60.0), _Bound(30, 3600.0))
 _ACCOUNT: Final = (_Bound(10, 900.0),)
 _ALL: Final = (_Bound(60, 60.0),)
+_LOCKED: Final = (_Bound(1, 900.0),)
 _LINK_LOOKS: Final = (_Bound(60, 60.0),)
 _LINK_ANSWERS: Final = (_Bound(10, 60.0), _Bound(30, 12 * 3600.0))
+_TESTS: Final = (_Bound(3, 60.0),)
 _API_READS: Final = (_Bound(1200, 60.0),)
 """A dashboard of thirty queries every ten seconds, and its viewers."""
 _API_WRITES: Final = (_Bound(60, 60.0),)
@@ -62,14 +62,12 @@ class LinkLimit:
     def take(self, token: str, now: float, *, answers: bool) -> float:
         """Count a request and return 0.0, or return the seconds to wait."""
         bounds = self.answers if answers else self.looks
-        key = f"{answers} {token}"
-        wait = _wait(self._times.get(key, ()), bounds, now)
-        if wait == 0:
-            if key not in self._times and len(self._times) >= _MOST_KEYS:
-                del self._times[next(iter(self._times))]
-            most = max(b.tries for b in bounds)
-            self._times.setdefault(key, deque(maxlen=most)).append(now)
-        return wait
+        return _count(self._times, {f"{answers} {token}": bounds}, now)
+
+    def wait(self, token: str, now: float, *, answers: bool) -> float:
+        """Return the seconds to wait until the next request, which is not counted."""
+        bounds = self.answers if answers else self.looks
+        return _wait(self._times.get(f"{answers} {token}", ()), bounds, now)
 
 
 @dataclass(slots=True)
@@ -82,16 +80,7 @@ class TryLimit:
 
     def take(self, address: str, account: str, now: float) -> float:
         """Count an attempt and return 0.0, or return the seconds to wait."""
-        keys = self._keys(address, account)
-        wait = max(_wait(self._tries.get(key, ()), bounds, now) for key, bounds in keys.items())
-        if wait > 0:
-            return wait
-        for key, bounds in keys.items():
-            if key not in self._tries and len(self._tries) >= _MOST_KEYS:
-                del self._tries[next(k for k in self._tries if k != "all")]
-            most = max(b.tries for b in bounds)
-            self._tries.setdefault(key, deque(maxlen=most)).append(now)
-        return 0.0
+        return _count(self._tries, self._keys(address, account), now)
 
     def succeeded(self, address: str, account: str) -> None:
         """Remove the attempts of this account and the last one of its address."""
@@ -116,6 +105,19 @@ class TryLimit:
         return keys
 
 
+def _count(
+    times: dict[str, deque[float]], keys: Mapping[str, tuple[_Bound, ...]], now: float
+) -> float:
+    wait = max(_wait(times.get(key, ()), bounds, now) for key, bounds in keys.items())
+    if wait > 0:
+        return wait
+    for key, bounds in keys.items():
+        if key not in times and len(times) >= _MOST_KEYS:
+            del times[next(k for k in times if k != "all")]
+        times.setdefault(key, deque(maxlen=max(b.tries for b in bounds))).append(now)
+    return 0.0
+
+
 def _wait(times: Iterable[float], bounds: tuple[_Bound, ...], now: float) -> float:
     waits = [0.0]
     for bound in bounds:
@@ -127,18 +129,26 @@ def _wait(times: Iterable[float], bounds: tuple[_Bound, ...], now: float) -> flo
 
 @dataclass(slots=True)
 class Limits:
-    """The limits of a staff page; they outlast a change of its configuration.
-
-    Who may change settings could otherwise begin anew with guessing passwords after each change.
-    """
+    """The limits of a staff page; a change of its configuration does not reset them."""
 
     sign_in: TryLimit = field(default_factory=TryLimit)
     wall: TryLimit = field(default_factory=TryLimit)
     answers: TryLimit = field(default_factory=TryLimit)
     links: LinkLimit = field(default_factory=LinkLimit)
+    provider: LinkLimit = field(default_factory=LinkLimit)
+    """Of sign-ins at the provider from one address, which a whole school may share.
+
+    Of `all`: refusals that the audit log records, since anybody can make up codes.
+    """
+    logouts: LinkLimit = field(default_factory=lambda: LinkLimit(answers=_CLIENT))
+    """Of reports of the provider that are not valid, by address; others are not counted."""
+    codes: LinkLimit = field(default_factory=LinkLimit)
+    """Of codes after a password, by person: whoever gives one knows the password."""
+    locked: LinkLimit = field(default_factory=lambda: LinkLimit(answers=_LOCKED))
+    """Of entries in the audit log about attempts that were not looked at, by person."""
     api: TryLimit = field(default_factory=TryLimit)
-    """Of requests with a token that is not valid."""
     tokens: LinkLimit = field(default_factory=lambda: LinkLimit(_API_READS, _API_WRITES))
-    """Of requests with one token of the HTTP API."""
+    tests: LinkLimit = field(default_factory=lambda: LinkLimit(answers=_TESTS))
+    """Of test notices, by who sends them."""
     changes: LinkLimit = field(default_factory=LinkLimit)
     """Of people who change their own settings: each change is a restart."""

@@ -1,11 +1,8 @@
 """Passwords of staff.
 
-Stored is an Argon2id hash with the parameters of RFC 9106, section 4, second choice (64 MiB, 3
-passes, 4 lanes). A guess takes as long for a person without a password. A new password ends every
-session of its person and the links in their notices.
-
-A password has 12 to 128 characters of any kind and must not be guessable from names of the school:
-NIST SP 800-63B asks for length and checks against lists and context, not for character classes.
+Stored is an Argon2id hash with the parameters of RFC 9106, section 4, second choice. A guess takes
+as long for a person without a password. A password has 12 to 128 characters and must not be
+guessable from names of the school, as NIST SP 800-63B asks; a new one ends sessions and links.
 """
 
 from __future__ import annotations
@@ -19,7 +16,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
-from alerts.access import languages, sessions
+from alerts.access import languages, second_factor, sessions
 
 if TYPE_CHECKING:
     import sqlite3
@@ -122,11 +119,9 @@ def set_password(tx: sqlite3.Connection, person: str, kept: str, now: float) -> 
 
 
 def remove_account(tx: sqlite3.Connection, person: str, now: float) -> None:
-    """Remove what somebody had who is no member of staff any more; the next of the name has none.
-
-    Password, sessions, links, browsers, language, tokens of programs, and screens.
-    """
+    """Remove all of somebody who is no member of staff any more; the next of the name has none."""
     sessions.end_all(tx, person, now)
+    second_factor.remove(tx, person)
     tx.execute("DELETE FROM staff_password WHERE person = ?", (person,))
     tx.execute("DELETE FROM api_token WHERE person = ?", (person,))
     tx.execute("DELETE FROM kiosk WHERE made_by = ?", (person,))

@@ -1,7 +1,6 @@
-"""Browsers in which a person switched notices on, as addresses of web push.
+"""Browsers in which a person switched notices on, as addresses of web push, which are secrets.
 
-An address is ``webpush://`` with the subscription of the browser in its query: the endpoint of its
-push service, its public key, and its secret. It is a secret, as all addresses are.
+An address is ``webpush://`` with endpoint, public key and secret of the browser in its query.
 """
 
 from __future__ import annotations

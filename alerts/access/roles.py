@@ -6,7 +6,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from language.messages import Words, listed, mark
+from alerts.words import WORDS
+from language.messages import listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +23,7 @@ class Right(StrEnum):
     SILENCE = "silence"
     """Silence notices for a while."""
     SENSORS = "sensors"
-    """See messages of unregistered sensors, revert thresholds."""
+    """See messages of unregistered sensors, revert thresholds, test rooms, set intervals."""
     REPORTS = "reports"
     """Create reports."""
     DUTY = "duty"
@@ -45,15 +46,7 @@ RIGHTS: Final[Mapping[str, frozenset[Right]]] = MappingProxyType(
     }
 )
 """Rights by role; other roles have none."""
-ROLE_WORDS: Final = Words(
-    {
-        "staff": mark("staff"),
-        "facilities": mark("facilities"),
-        "analyst": mark("analyst"),
-        "helpdesk": mark("helpdesk"),
-        "admin": mark("admin"),
-    }
-)
+ROLE_WORDS: Final = WORDS["role"]
 
 
 def may(role: str, right: Right) -> bool:

@@ -1,17 +1,17 @@
 """Sessions of signed-in browsers, by the hash of their cookie.
 
-A session is new at every sign-in and bound to one person; the role is looked up at each request, so
-removing a person from the configuration signs them out at once. The form token is derived from the
-cookie and never stored. Sessions survive a restart; they end by expiry, by signing out, and by a
-new password.
+A session is new at every sign-in and bound to one person, whose role is looked up at each request.
+The form token is derived from the cookie. Sessions survive a restart; they end by expiry, by
+signing out, by a new password, and when the provider of a sign-in reports it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import secrets
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts.access import action_tokens
 
@@ -22,7 +22,30 @@ _MOST_OF_ONE: Final = 20
 """Sessions of one person; beyond that the oldest ends."""
 
 
-def start(tx: sqlite3.Connection, person: str, now: float, lifetime_s: float) -> str:
+class AtProvider(NamedTuple):
+    """The session of a person at the provider: their id, its id, their address, mapped groups."""
+
+    subject: str
+    session: str
+    email: str
+    groups: tuple[str, ...]
+
+
+class Started(NamedTuple):
+    """Whose session it is; without `groups` and `email` after a sign-in by password."""
+
+    person: str
+    groups: tuple[str, ...] | None
+    email: str | None
+
+
+def start(
+    tx: sqlite3.Connection,
+    person: str,
+    now: float,
+    lifetime_s: float,
+    provider: AtProvider | None = None,
+) -> str:
     """Start a session; return 256 random bits for the cookie."""
     tx.execute("DELETE FROM staff_session WHERE expires_at <= ?", (now,))
     tx.execute(
@@ -32,18 +55,42 @@ def start(tx: sqlite3.Connection, person: str, now: float, lifetime_s: float) ->
     )
     identity = secrets.token_urlsafe(32)
     tx.execute(
-        "INSERT INTO staff_session VALUES (?, ?, ?, ?)",
-        (_hash(identity), person, now, now + lifetime_s),
+        "INSERT INTO staff_session (hash, person, started_at, expires_at, subject,"
+        " provider_session, email, provider_groups) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(_hash(identity), person, now, now + lifetime_s),
+            *(provider[:3] if provider else (None, None, None)),
+            json.dumps(provider.groups) if provider else None,
+        ),
     )
     return identity
 
 
-def person_of(db: sqlite3.Connection, identity: str, now: float) -> str | None:
-    """Return the person of a cookie; None if it is unknown or has expired."""
+def find(db: sqlite3.Connection, identity: str, now: float) -> Started | None:
+    """Return whose a cookie is; None if it is unknown or has expired."""
     row = db.execute(
-        "SELECT person FROM staff_session WHERE hash = ? AND expires_at > ?", (_hash(identity), now)
+        "SELECT person, provider_groups, email FROM staff_session"
+        " WHERE hash = ? AND expires_at > ?",
+        (_hash(identity), now),
     ).fetchone()
-    return None if row is None else str(row[0])
+    if row is None:
+        return None
+    groups = None if row["provider_groups"] is None else tuple(json.loads(row["provider_groups"]))
+    return Started(str(row["person"]), groups, row["email"])
+
+
+def end_at_provider(tx: sqlite3.Connection, subject: str, session: str) -> list[str]:
+    """End the sessions that a provider ended: one, or all of a subject; return whose.
+
+    Those of a subject without the provider's session end with any of theirs.
+    """
+    rows = tx.execute(
+        "DELETE FROM staff_session WHERE subject IS NOT NULL AND (?1 = '' OR subject = ?1)"
+        " AND (?2 = '' OR provider_session = ?2 OR (provider_session = '' AND ?1 != ''))"
+        " AND ?1 || ?2 != '' RETURNING person",
+        (subject, session),
+    )
+    return [str(row[0]) for row in rows]
 
 
 def end(tx: sqlite3.Connection, identity: str) -> None:
@@ -52,10 +99,7 @@ def end(tx: sqlite3.Connection, identity: str) -> None:
 
 
 def end_all(tx: sqlite3.Connection, person: str, now: float) -> int:
-    """End all sessions of a person, and the links and browsers of their notices.
-
-    Return how many sessions.
-    """
+    """End all sessions of a person, and the links of their notices; return how many sessions."""
     action_tokens.revoke_all(tx, person, now)
     tx.execute("DELETE FROM push_subscription WHERE person = ?", (person,))
     return tx.execute("DELETE FROM staff_session WHERE person = ?", (person,)).rowcount

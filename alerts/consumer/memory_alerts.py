@@ -1,23 +1,19 @@
 """Alerting from memory while the disk refuses.
 
-A full disk stops the journal: nothing more is acknowledged, and the senders keep what they have.
-The school still wants to know of a plume now, so alerting goes on from a copy in memory.
+A full disk stops the journal, and the senders keep what is not acknowledged. Alerting goes on:
 
-Order of operations
--------------------
 1. Journal or state have refused for `GRACE_S`: the consumer is forked over a copy of the state
    database in memory (`memory_state`), the pump of the disk is held, and one of the memory starts.
-2. What the detectors had decided and could not commit is decided in memory. Then come the readings
-   that wait for the disk, those of the journal that were not yet detected, and live ones from
-   `ingest_unstored` (nothing is acknowledged). A reading that comes both ways has one effect: the
-   detectors skip what is not newer.
-3. The disk works again: before the consumer commits anything, `write_back` carries over what was
-   decided in memory. The readings are then stored and detected as ever; their events are known and
-   notify nobody twice.
+2. What the detectors had not committed is decided in memory, then readings that wait for the disk,
+   those of the journal not yet detected, and live ones from `ingest_unstored`. A reading that comes
+   both ways has one effect: the detectors skip what is not newer.
+3. The disk works again: before the consumer commits, `write_back` carries over what was decided in
+   memory. The readings are then stored and detected; their events are known and notify nobody
+   twice.
 4. The outcomes of notices that were in flight in memory are carried over too.
 
-It is not durable. A service that ends meanwhile forgets what it decided; the readings were never
-acknowledged, so they come again: one more notice an incident. Liveness is not followed.
+It is not durable: a service that ends meanwhile forgets what it decided, and readings come again:
+one more notice an incident. Liveness is not followed.
 """
 
 from __future__ import annotations
@@ -91,10 +87,9 @@ class Fork(NamedTuple):
 class MemoryAlerts:
     """Takes over alerting while the disk refuses.
 
-    `state_failing` returns why incidents cannot be stored at the moment, empty if they can;
-    `in_detector` runs work in the thread of the state database; `on_alerts` is called in the event
-    loop; the disk may refuse for `grace_s` before. `alerts` counts those decided in memory,
-    `read_failures` the attempts to read the journal that failed meanwhile.
+    `state_failing` returns why incidents cannot be stored, empty if they can; `in_detector` runs
+    work in the thread of the state database; `on_alerts` is called in the event loop. `alerts`
+    counts those decided in memory.
     """
 
     engine: AlertEngine
@@ -120,11 +115,7 @@ class MemoryAlerts:
         pump: OutboxPump,
         listen: Listen,
     ) -> None:
-        """Stand by and take over, until cancelled.
-
-        `disk`: the state database, used in the detector's thread; `pump`: of the state database;
-        held meanwhile; `listen`: passes live messages to `ingest_unstored` until cancelled.
-        """
+        """Stand by and take over, until cancelled; `pump` is held meanwhile."""
         loop = asyncio.get_running_loop()
         since: float | None = None
         while True:
@@ -164,11 +155,10 @@ class MemoryAlerts:
         self, detection: Detection, disk: sqlite3.Connection, listen: Listen
     ) -> None:
         with ThreadPoolExecutor(1, thread_name_prefix="plumewatch-memory") as thread:
-            memory, consumer = await self.in_detector(_copy, detection, disk)
+            memory, consumer, (events, position) = await self.in_detector(_copy, detection, disk)
             fork = self._fork = Fork(thread, memory, consumer)
             self.active = True
             try:
-                events, position = detection.undecided or ((), detection.position)
                 pump = OutboxPump(
                     memory,
                     self.engine,
@@ -199,7 +189,6 @@ class MemoryAlerts:
                 self._live.clear()
 
     async def _feed(self, fork: Fork, position: int) -> None:
-        """Show readings to the detectors in memory until the disk works again."""
         loop = asyncio.get_running_loop()
         fed, unreadable = 0, False
         while self.active and self._failing():
@@ -242,7 +231,6 @@ class MemoryAlerts:
             self.on_alerts(alerts)
 
     async def _until_carried_over(self, fork: Fork, disk: sqlite3.Connection) -> None:
-        """Carry over, again and again while the disk refuses."""
         while True:
             try:
                 await self.in_detector(self._carry_over, fork, disk)
@@ -262,6 +250,7 @@ class MemoryAlerts:
 
 def _copy(
     detection: Detection, disk: sqlite3.Connection
-) -> tuple[sqlite3.Connection, DetectionConsumer]:
+) -> tuple[sqlite3.Connection, DetectionConsumer, tuple[Sequence[Event], int]]:
+    """Return a copy of the state, a consumer over it, and what it does next, of one moment."""
     memory = copy_state(disk)
-    return memory, detection.fork(memory)
+    return memory, detection.fork(memory), detection.undecided or ((), detection.position)

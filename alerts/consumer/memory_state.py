@@ -1,13 +1,9 @@
 """A copy of the alerting state in memory, and its changes carried back to the disk.
 
-While the disk refuses, incidents and notices are decided in a copy of the state database in memory.
-When the disk works again, new rows are carried over, and rows that changed in memory but not on the
-disk. A row that changed on both sides stays as on the disk, because somebody acted on it there;
-rows that depend on a row that was left out are left out too. Event ids are carried over as well, so
-the same events, found again in the stored readings, lead to nothing new.
-
-Notices that were in flight when the copy was made are not in it; their sender marks them on the
-disk.
+New rows are carried over, and rows that changed in memory but not on the disk. A row that changed
+on both sides stays as on the disk, because somebody acted on it there, and so do rows that depend
+on it. Event ids are carried over: the same events, found again in the readings, lead to nothing.
+Notices that were in flight are not in the copy; their sender marks them on the disk.
 """
 
 from __future__ import annotations
@@ -98,11 +94,7 @@ def settle_changes(memory: sqlite3.Connection, changes: Iterable[Change]) -> Non
 
 
 def apply_changes(disk: sqlite3.Connection, changes: Iterable[Change]) -> int:
-    """Carry changes over in one transaction.
-
-    Returns changes that were left out, as the disk has another row there. Raises
-    `sqlite3.OperationalError` if the disk refuses; nothing is then carried over.
-    """
+    """Carry changes over in one transaction; return those that the disk has another row for."""
     left_out = 0
     clashed: set[tuple[str, object]] = set()
     with transaction(disk) as tx:

@@ -46,7 +46,6 @@ class _SensorQueue(msgspec.Struct, rename={"waiting": "held", "unfilled_gaps": "
 
     @property
     def deadline(self) -> float:
-        """When the gap before the first waiting reading counts as a loss."""
         return min(reading.received for reading in self.waiting) + MAX_WAIT_S
 
 

@@ -1,8 +1,4 @@
-"""Alert thresholds inside the detector: sensors by name, adjustments by people, what is shown.
-
-The arithmetic is in `detection.alert_thresholds`. The consumer applies each adjustment once, at its
-place between the readings.
-"""
+"""Alert thresholds inside the detector: sensors by name, adjustments by people, what is shown."""
 
 from __future__ import annotations
 

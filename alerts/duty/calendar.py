@@ -98,7 +98,6 @@ class CalendarHours:
         return minute + timedelta(seconds=value.second)
 
     def _people(self, summary: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Split a summary into staff ids and unknown names."""
         names = self._names or {}
         listed = [part.strip() for part in summary.split(",")]
         known = tuple(names[name.lower()] for name in listed if name.lower() in names)
@@ -148,7 +147,6 @@ def _parsed(raw: bytes) -> icalendar.Calendar:
 
 
 def _rule_faults(rule: Any) -> Iterator[str]:
-    """Refuse rules that cannot be expanded in bounded time."""
     often = [str(v) for v in rule.get("FREQ", []) if str(v).upper() in _TOO_OFTEN]
     several = [key for key in _SEVERAL_A_DAY if len(rule.get(key, [])) > 1]
     if "FREQ" not in rule:

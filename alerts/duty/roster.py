@@ -1,10 +1,8 @@
 """Who is notified of an incident at an instant, nearest first.
 
-`Roster.candidates` takes the receivers of the matching routes, then their people on duty, then the
-distance: nearest, next nearest, the lead of the building, the catch-all. Each is a ring. A ring
-without a reachable person is left out, and a person is in one ring only. Without any ring,
-everyone reachable is one: an empty schedule never swallows an incident. Positions come from the
-schedule and are never measured.
+`Roster.candidates` takes the receivers of the matching routes, their people on duty, then the
+distance: nearest, next nearest, the lead of the building, the catch-all. Each is a ring; a person
+is in one. Without any ring everyone reachable is one: an empty schedule swallows no incident.
 """
 
 from __future__ import annotations
@@ -28,10 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """A floor, or a building; neighbours are one stair or passage away, in both directions.
-
-    Without a floor it is all floors of the building that are not zones of their own.
-    """
+    """A floor, or the other floors of a building; neighbors are one stair or passage away."""
 
     id: str
     building: str

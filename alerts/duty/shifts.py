@@ -1,4 +1,4 @@
-"""Shifts: who is on duty where and when, in turns, with overrides.
+"""Shifts: who is on duty where and when, in turns, with overrides; and other recurring hours.
 
 The hours of a shift are lesson periods, clock hours or a calendar, each a class with
 `between(start, end)`. A shift that runs past midnight belongs to the day on which it started.
@@ -6,8 +6,10 @@ The hours of a shift are lesson periods, clock hours or a calendar, each a class
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Final, Protocol
 
 from alerts.duty.timetable import (
     DAY_MIN,
@@ -22,8 +24,10 @@ from alerts.duty.timetable import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import date, datetime
     from zoneinfo import ZoneInfo
+
+
+_AHEAD: Final = timedelta(days=1)
 
 
 class Hours(Protocol):
@@ -55,8 +59,7 @@ class LessonHours:
 class ClockHours:
     """From one wall time to another; an end not after the start is on the following day.
 
-    Times are minutes after midnight, and equal ones are a whole day. They start on `weekdays`,
-    Monday is 0, except on the dates `off`.
+    Times are minutes after midnight; they start on `weekdays`, Monday is 0, but not on dates `off`.
     """
 
     zone: ZoneInfo
@@ -102,8 +105,7 @@ class Turns:
 class Override:
     """A change to a shift over the half-open interval [start, end).
 
-    With both people, one replaces the other wherever that one would be on duty; with `add` alone a
-    person is on duty for the whole interval, whatever the hours; with `remove` alone, is not.
+    With both people, one replaces the other; `add` or `remove` alone is for the whole interval.
     """
 
     shift: str
@@ -205,3 +207,31 @@ class QuietHours:
 
     hours: ClockHours
     divert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecurringSilence:
+    """What is muted when, and why; from `first` to `last`, if they are given.
+
+    Each occurrence becomes a silence of its own a day ahead, and is limited like any.
+    """
+
+    matchers: tuple[str, ...]
+    reason: str
+    hours: ClockHours
+    first: date | None = None
+    last: date | None = None
+
+    def occurrences(self, now: float) -> dict[str, tuple[float, float]]:
+        """Return those that are not over and begin within a day: start and end, by a key."""
+        at = datetime.fromtimestamp(now, UTC)
+        named = repr((self.matchers, self.reason, self.hours.start, self.hours.end)).encode()
+        key = hashlib.sha256(named).hexdigest()[:16]
+        found = {}
+        for span in self.hours.between(at - _AHEAD, at + _AHEAD):
+            day = span.start.astimezone(self.hours.zone).date()
+            in_time = is_within(day, self.first, self.last)
+            if in_time and span.end > at and span.start <= at + _AHEAD:
+                spans = (span.start.timestamp(), span.end.timestamp())
+                found[f"{key} {day.isoformat()}"] = spans
+        return found

@@ -29,10 +29,7 @@ _UTC: Final = ZoneInfo("UTC")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A half-open interval [start, end) in UTC with a label, such as ``"period 3"``.
-
-    `people` are those of a calendar event that names them; None for those of the shift.
-    """
+    """A half-open UTC span [start, end) with a label, and the people its calendar event names."""
 
     start: datetime
     end: datetime
@@ -112,10 +109,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Bells:
-    """A bell schedule, for days of the week (Monday is 0) within a term, or for special dates.
-
-    On a special date it replaces all weekly schedules.
-    """
+    """A bell schedule: for weekdays (Monday is 0) of a term, or for special dates instead."""
 
     id: str
     periods: tuple[Period, ...]

@@ -111,7 +111,6 @@ def coverage_gaps(
 
 
 def _lessons(roster: Roster, start: datetime, end: datetime) -> list[tuple[Span, str]]:
-    """Return the lesson periods of all sites, in order of time, with the name of the site."""
     found = [
         (lesson, site)
         for site, timetable in roster.timetables.items()
@@ -130,10 +129,7 @@ class WeeklyGap(NamedTuple):
 
 
 def weekly_gaps(roster: Roster, receiver: str) -> list[WeeklyGap]:
-    """Return the gaps that a receiver with shifts has in any week or on special dates.
-
-    Terms, holidays and overrides are left out, and so are receivers with a calendar.
-    """
+    """Return the gaps that a receiver with shifts has in any week or on special dates."""
     shifts = [shift for shift in roster.shifts if shift.receiver == receiver]
     if not shifts or any(isinstance(shift.hours, CalendarHours) for shift in shifts):
         return []

@@ -1,7 +1,4 @@
-"""What the configuration leads to: who will be notified when, as far as it is known beforehand.
-
-Quiet hours are known beforehand; budgets and storms are not, so they are left out.
-"""
+"""Who will be notified when, as far as the configuration says: without budgets and storms."""
 
 from __future__ import annotations
 
@@ -45,8 +42,7 @@ def escalation_preview(
 ) -> Iterator[PreviewStep]:
     """Yield the steps as `alerts.escalator` will run them if nobody responds.
 
-    A ring in which nobody is notified does not wait. If nobody of the whole chain would be
-    notified, its last ring is notified despite quiet hours.
+    A ring in which nobody is notified does not wait, but for the last if nobody at all would be.
     """
     earlier = 0.0
     reached = False

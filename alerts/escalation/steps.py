@@ -1,13 +1,9 @@
 """Steps of an escalation: who is notified next if nobody responds, as rows with deadlines.
 
-When people are first notified of an incident, the whole chain is stored: which ring of people is
-notified when, round after round, and when it ends. Later changes of the configuration do not affect
-it. An acknowledgement ends these steps and adds two: a reminder to the responder, and then, if
-there is still no answer, the same chain again.
-
-A step that is late because the program was down runs once as soon as possible, and later ones move
-back by as much: none is skipped, and people keep their time to respond. A ring in which nobody can
-be notified does not wait. `alerts.escalator` runs the steps.
+The whole chain is stored when people are first notified: which ring is notified when, round after
+round. An acknowledgement ends it and adds two steps: a reminder to the responder, then, without an
+answer, the same chain again. A step that is late because the program was down runs once, and later
+ones move back by as much. A ring in which nobody can be notified does not wait.
 """
 
 from __future__ import annotations
@@ -41,10 +37,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EscalationStep:
-    """One step of an incident's escalation; `seq` and `round` count from 1.
-
-    `ring` are the people of a `NOTIFY`, and empty otherwise.
-    """
+    """One step of an escalation; `seq` and `round` count from 1; only a `NOTIFY` has a `ring`."""
 
     incident: str
     seq: int
@@ -65,10 +58,7 @@ def plan(
     first_round: int = 1,
     first_wait_s: float | None = None,
 ) -> list[EscalationStep]:
-    """Return the steps of a chain that begins `at`, with at least one ring, nearest first.
-
-    `first_wait_s` is how long the first ring has to respond, if not as long as the others.
-    """
+    """Return the steps of a chain that begins `at`; the first of its rings has `first_wait_s`."""
     wait = timings.wait_s(severity)
     steps: list[EscalationStep] = []
     due = at

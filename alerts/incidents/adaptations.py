@@ -1,8 +1,7 @@
 """Adaptations of the detector to a school: what was fitted, what is active, who decided.
 
-An adaptation is a numbered `detection.adaptation.Correction` with the back-test that judged it.
-Applying one and undoing it are rows of their own and entries of the audit log; nothing is changed
-or deleted. A correction belongs to the model it was fitted to: another model is used without it.
+An adaptation is a numbered `detection.adaptation.Correction` with its back-test, for one model.
+Applying and undoing one are rows and entries of the audit log; nothing is changed or deleted.
 """
 
 from __future__ import annotations
@@ -61,10 +60,7 @@ class AdaptationChange:
 
 
 def answers(tx: sqlite3.Connection, start: float, end: float) -> list[Answer]:
-    """Return the answered alerts of ``[start, end)`` in order of time, as last answered.
-
-    Only right and false alerts of a threshold count; a sensor at fault says nothing of the air.
-    """
+    """Return the alerts of ``[start, end)`` answered right or false, in order, as last answered."""
     rows = tx.execute(
         "SELECT i.id, e.sensor, min(e.alerted) AS alerted, f.verdict FROM incident i"
         " JOIN alert_event e ON e.incident = i.id AND e.sensor = i.sensor AND e.kind = i.kind"
@@ -138,10 +134,7 @@ def ready(tx: sqlite3.Connection, model: Model) -> Adaptation | None:
 
 
 def find(tx: sqlite3.Connection, number: int) -> Adaptation | None:
-    """Return an adaptation by its number.
-
-    Raises `ModelError` if its correction is of facts or a format that this program does not know.
-    """
+    """Return an adaptation; raises `ModelError` if its facts or format are not known."""
     row = tx.execute("SELECT * FROM adaptation WHERE number = ?", (number,)).fetchone()
     return None if row is None else _adaptation(row)
 

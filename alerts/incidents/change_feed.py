@@ -1,16 +1,12 @@
 """The change feed: an append-only log of what happened to incidents, in the state database.
 
 Triggers append an entry in the transaction that changes an incident, one of its events, its
-feedback or the status of one of its notices. Readers have a name and a stored cursor: the number of
-the last entry they are done with. A reader moves its cursor in the transaction in which it stores
-what follows from the entries, so a crash repeats both or neither.
+feedback or the status of one of its notices. A reader has a name and a stored cursor, which it
+moves in the transaction that stores what follows from the entries: a crash repeats both or neither.
+A reader without a cursor looks at the incidents themselves once, then begins at the head. `prune`
+deletes what every cursor has passed, and entries beyond `MAX_ENTRIES` with the cursors behind them.
 
-A reader without a cursor (it is new, or the feed was cut behind it) looks at the incidents
-themselves once, then begins at the head. `prune` deletes entries that every cursor has passed, and
-entries beyond `MAX_ENTRIES`; a reader that was further behind than that loses its cursor.
-
-Webhooks, records of the time series and Grafana annotations have cursors. Room states and live
-pages rebuild everything when they start: they count `ChangeSignal`, the wake-up in this process.
+Room states and live pages have no cursor: they count `ChangeSignal`, the wake-up in this process.
 """
 
 from __future__ import annotations
@@ -30,8 +26,7 @@ MAX_ENTRIES: Final = 200_000
 class Change(NamedTuple):
     """One entry.
 
-    `what` is ``opened``, ``acknowledged``, ``resolved`` or ``withdrawn`` at a time for an incident
-    that people are notified of, ``changed`` for everything else.
+    `what` is ``opened``, ``acknowledged``, ``resolved``, ``withdrawn``, or else ``changed``.
     """
 
     seq: int
@@ -71,8 +66,7 @@ def advance(tx: sqlite3.Connection, reader: str, position: int) -> None:
 def prune(tx: sqlite3.Connection, live: Collection[str], max_entries: int = MAX_ENTRIES) -> None:
     """Delete entries that all `live` readers have read, and the oldest beyond `max_entries`.
 
-    Cursors of readers that are not live, or that are behind the bound, are deleted. A live reader
-    without a cursor is looking at the incidents: what comes meanwhile is kept for it.
+    A live reader without a cursor is looking at the incidents: what comes meanwhile is kept for it.
     """
     newest = head(tx)
     marks = ", ".join("?" * len(live))
@@ -97,7 +91,7 @@ class ChangeSignal:
     def notify(self) -> None:
         """Tell all readers to look."""
         self.count += 1
-        for wake in (self._next, *self.wakes):
+        for wake in (*self.wakes, self._next):  # notices first
             wake.set()
         self._next = asyncio.Event()
 

@@ -1,9 +1,7 @@
 """Move deadlines when the clock of the machine is set while the service runs.
 
-Otherwise a notice due in four seconds would wait for an hour after the clock is set back by one, or
-be too old after it is set ahead. Silences keep their length, as people choose hours and not an end.
-Times of what has happened stay as they were written, except when the phases of a detection in an
-open incident were received: how long it has lasted is counted from them.
+Silences keep their length. Times of what has happened stay as written, except the receipt of the
+phases of a detection in an open incident, from which its duration is counted.
 """
 
 from __future__ import annotations
@@ -17,8 +15,7 @@ if TYPE_CHECKING:
 def move_deadlines(tx: sqlite3.Connection, now: float, by_s: float) -> None:
     """Move all deadlines, as the clock was set ahead by `by_s` seconds to `now`.
 
-    A notice may be due by the new time already, as the pump does not wait for this. So due times
-    move only where they are nearer to the old time than to the new one.
+    The pump does not wait: due times move only where they are nearer to the old time.
     """
     moved = "iif(abs({0} - ?1 + ?2) < abs({0} - ?1), {0} + ?2, {0})"
     tx.execute(

@@ -1,7 +1,6 @@
 """Free text of notes and reasons: about the place and the air, never about a person.
 
-Numbers of six digits and more, e-mail addresses and handles identify somebody and are refused. A
-program cannot tell names from other words: the warning beside the field does that.
+Numbers of six digits and more, e-mail addresses and handles identify somebody and are refused.
 """
 
 from __future__ import annotations
@@ -9,6 +8,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from typing import Final
+
+from language.messages import _
 
 _IDENTIFIER: Final = re.compile(
     r"\+?\d(?:[\s().\-/_]{0,2}\d){5,}|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|@\w{2,}"
@@ -33,3 +34,9 @@ def identifiers(text: str) -> list[str]:
     ['4471-882', 'kid@school.example']
     """
     return list(dict.fromkeys(match.group() for match in _IDENTIFIER.finditer(text)))
+
+
+def fault_of(text: str) -> str:
+    """Say why a cleaned text is refused; empty if it is not."""
+    found = ", ".join(identifiers(text))
+    return found and _("Leave out anything that identifies a person: %(found)s.", found=found)

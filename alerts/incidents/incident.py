@@ -1,8 +1,7 @@
-"""What an incident is.
+"""What an incident is: one kind of event in one room, until it is answered or over.
 
-One incident is one kind of event in one room. Detections of any sensor in that room join it until
-it is answered or over; nobody is notified twice of the same one. `inputs` is what may happen to it,
-`effects` what may follow, `lifecycle` the rules. All of them are frozen records without I/O.
+Nobody is notified twice of the same one. `inputs` is what may happen to it, `effects` what may
+follow, `lifecycle` the rules. All of them are frozen records without I/O.
 """
 
 from __future__ import annotations
@@ -10,12 +9,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from alerts.errors import FeedbackError
 from alerts.severity import LONG_S, Severity, grade
+from alerts.words import WORDS
 from detection.events import EventKind, EventPhase
-from language.messages import Words, mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,29 +39,7 @@ MAX_NOTE: Final = 200
 MAX_CASE_NUMBER: Final = 32
 """Longest number of a case, in characters."""
 
-CAUSE_WORDS: Final = Words(
-    {
-        "spray": mark("spray"),
-        "steam": mark("steam"),
-        "sanitizer": mark("sanitizer"),
-        "cleaning": mark("cleaning"),
-        "dust": mark("dust"),
-        "cooking": mark("cooking"),
-        "sensor": mark("sensor"),
-        "other": mark("other"),
-        "battery": mark("battery"),
-        "unplugged": mark("unplugged"),
-        "network": mark("network"),
-        "broken": mark("broken"),
-        "moved": mark("moved"),
-        "covered": mark("covered"),
-        "bumped": mark("bumped"),
-        "maintenance": mark("maintenance"),
-        "settings": mark("settings"),
-        "ventilation": mark("ventilation"),
-        "outdoor air": mark("outdoor air"),
-    }
-)
+CAUSE_WORDS: Final = WORDS["cause"]
 """Causes by their stored name, which is the English word."""
 
 
@@ -84,10 +64,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AnswerChoices:
-    """What people may report of a kind of incident.
-
-    Each of `verdicts` stands alone; each of `causes` goes with the verdict `explained`.
-    """
+    """What people may report of a kind of incident; `causes` go with the verdict `explained`."""
 
     verdicts: tuple[Verdict, ...]
     explained: Verdict
@@ -109,45 +86,14 @@ def _listed(verdicts: Iterable[Verdict]) -> str:
     return ", ".join(verdict.value.replace("_", " ") for verdict in verdicts)
 
 
-_ON_SITE: Final = (Verdict.CONFIRMED, Verdict.NOTHING_FOUND, Verdict.TEST)
-_ON_DEVICE: Final = (Verdict.FIXED, Verdict.NOTHING_FOUND, Verdict.TEST)
-_OF_AIR: Final = AnswerChoices(
-    _ON_SITE,
-    Verdict.FALSE_ALARM,
-    ("spray", "steam", "sanitizer", "cleaning", "dust", "cooking", "sensor", "other"),
+_CHOICES: Final = msgspec.toml.decode(
+    Path(__file__).with_name("answers.toml").read_bytes(), type=dict[str, AnswerChoices]
 )
-_OF_KINDS: Final = {
-    EventKind.AMBIENT: AnswerChoices(
-        _ON_SITE,
-        Verdict.FALSE_ALARM,
-        ("ventilation", "outdoor air", "cleaning", "cooking", "dust", "sensor", "other"),
-    ),
-    EventKind.TAMPER: AnswerChoices(
-        (Verdict.CONFIRMED, *_ON_DEVICE),
-        Verdict.FALSE_ALARM,
-        ("cleaning", "maintenance", "bumped", "sensor", "other"),
-    ),
-    EventKind.SENSOR_FAULT: AnswerChoices(
-        _ON_DEVICE,
-        Verdict.FIXED,
-        ("dust", "covered", "moved", "broken", "battery", "settings", "other"),
-    ),
-    EventKind.OFFLINE: AnswerChoices(
-        _ON_DEVICE,
-        Verdict.FIXED,
-        ("battery", "unplugged", "network", "broken", "moved", "maintenance", "other"),
-    ),
-    EventKind.INTEGRITY: AnswerChoices(
-        _ON_DEVICE,
-        Verdict.FIXED,
-        ("settings", "network", "maintenance", "broken", "other"),
-    ),
-}
 
 
 def answer_choices(kind: EventKind) -> AnswerChoices:
     """Return what people may report of a kind of incident."""
-    return _OF_KINDS.get(kind, _OF_AIR)
+    return _CHOICES.get(kind, _CHOICES["air"])
 
 
 class ActionClass(StrEnum):
@@ -163,8 +109,8 @@ class ActionClass(StrEnum):
 class Detection:
     """One detector event inside an incident.
 
-    `first_heard_at` and `heard_at` are when its first and its last phase were received. They move
-    along when this machine's clock is set, so durations are counted from them.
+    `first_heard_at` and `heard_at` are the receipt of its first and last phase; they move with the
+    clock of the machine, so durations are counted from them.
     """
 
     event_id: str
@@ -192,12 +138,11 @@ class Detection:
 class Incident:
     """The state of an incident; times are Unix seconds.
 
-    At most one incident of a `kind` and `room` is open. `confidence` and `severity` are the highest
-    so far; `repeats` counts earlier incidents (`alerts.severity`). `paged` says that the
-    decision to notify people was made, `suppressed_by` what mutes it until `held_until`. It
-    resolves at `resolve_due` unless the detector reports more; that is infinite while only an end
-    can resolve it. `answered_at` is the first verdict; `again_of` is the id of the incident of
-    its kind and room that people answered or acknowledged shortly before, if any.
+    `confidence` and `severity` are the highest so far; `repeats` counts earlier incidents
+    (`alerts.severity`). `paged`: the decision to notify people was made; `suppressed_by`: what
+    mutes it until `held_until`. It resolves at `resolve_due`, infinite while only an end can
+    resolve it. `answered_at` is the first verdict; `again_of` the incident that people responded to
+    shortly before.
     """
 
     id: str
@@ -289,10 +234,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Mute:
-    """What keeps an incident from notifying people until it is checked again.
-
-    `by` is short and stable, such as ``"silence 7"``; `why` goes into the history.
-    """
+    """What keeps an incident from notifying people for now; `why` goes into the history."""
 
     until: float
     by: str

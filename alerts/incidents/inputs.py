@@ -28,10 +28,7 @@ class NewIncident:
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """The detector reported an event that belongs to this incident, or opens it.
-
-    `mute` is what keeps an incident that nobody was paged for from paging at `at`.
-    """
+    """The detector reported an event of this incident, or one that opens it, muted or not."""
 
     event: Event
     at: float
@@ -104,10 +101,7 @@ class HandedOver:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """A person reported what it was.
-
-    Raises `FeedbackError` if the note is too long.
-    """
+    """A person reported what it was; raises `FeedbackError` if the note is too long."""
 
     by: str
     verdict: Verdict
@@ -116,17 +110,13 @@ class Feedback:
     note: str = ""
 
     def __post_init__(self) -> None:
-        """Check that the note fits."""
         if len(self.note) > MAX_NOTE:
             raise FeedbackError(f"the note is longer than {MAX_NOTE} characters")
 
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """A person reported the action taken, after the feedback.
-
-    Raises `FeedbackError` if the case number could be free text.
-    """
+    """A person reported the action taken; `FeedbackError` if the case number could be free text."""
 
     by: str
     action: ActionClass | None
@@ -134,7 +124,6 @@ class Followed:
     case_number: str = ""
 
     def __post_init__(self) -> None:
-        """Check that the number is one."""
         digits, letters = (sum(map(kind, self.case_number)) for kind in (str.isdigit, str.isalpha))
         if self.case_number and not (
             _CASE_NUMBER.fullmatch(self.case_number) and digits >= max(letters, 1)

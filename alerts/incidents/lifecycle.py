@@ -12,19 +12,16 @@ to do about it. `alerts.engine` turns the effects into rows of the caller's tran
     any of them  --answered, then detected again-->                           RESOLVED
 
 Feedback may come at any time: the last verdict counts, all are kept. Who arrives acknowledges an
-unacknowledged incident; the first arrival counts, also that of somebody who set out before the air
-cleared, but not after a person ended the incident or it was withdrawn.
+unacknowledged incident; the first arrival counts, also of somebody who set out before the end.
+Feedback closes an incident to later detections: the next one opens a new incident, which no
+cooldown mutes. A detection that joins an acknowledged incident is reported to the responder.
 
-Feedback closes an incident to later detections: the next one opens a new incident, and
-no cooldown mutes it. A detection that joins an acknowledged incident is reported to the responder.
-
-When every detection is withdrawn, the incident is over: unsent pages are cancelled, people who were
-paged get a quiet notice, and the cooldown ends, so that they learn of the next one.
+When every detection is withdrawn, unsent pages are cancelled, people who were paged get a quiet
+notice, and the cooldown ends, so that they learn of the next one.
 
 An incident that opens inside a cooldown or a silence, or that another one explains, is muted:
-people are notified at the end of that if it is still going on. Cooldowns start at delivery, never
-at a decision, so a notice that nobody got cannot mute the next. A rise in severity checks mutes
-again.
+people are notified at the end of that if it is still going on. Cooldowns start at delivery, so a
+notice that nobody got cannot mute the next. A rise in severity checks mutes again.
 """
 
 from __future__ import annotations
@@ -140,10 +137,7 @@ def _detection(event: Event, at: float, before: Detection | None = None) -> Dete
 
 
 def _resolve_due(kind: EventKind, detections: tuple[Detection, ...], rules: Rules) -> float:
-    """Latest of: quiet time after what is over, silence after what is still running.
-
-    An offline sensor sends nothing: only its return resolves the incident.
-    """
+    """Latest of: quiet time after what is over, silence after what still runs; never if offline."""
     silent_s = math.inf if kind is EventKind.OFFLINE else rules.silent_s
     return max(
         d.heard_at + (silent_s if d.running else rules.quiet_s)
@@ -377,7 +371,6 @@ def _end_cooldown(incident: Incident) -> tuple[Effect, ...]:
 
 
 def _over(incident: Incident, record: Record, *, unsent: bool) -> Step:
-    """End an incident; people who were paged for the health of a device are notified."""
     following = replace(
         incident,
         status=Status.RESOLVED,

@@ -1,8 +1,7 @@
 """What keeps an incident from notifying people: a silence, another incident, a cooldown.
 
-A mute has an end; the incident is then checked again. A muted incident is recorded with the cause,
-and people are notified at the end if it is still going on. A silence and an inhibiting incident
-also mute escalation steps; a cooldown mutes new incidents only, and not more severe ones.
+At the end of a mute the incident is checked again, and people are notified if it is still going on.
+Silences and inhibiting incidents also mute escalation; a cooldown mutes no more severe incident.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Which incidents are old enough to be deleted, and their deletion with all that belongs to them.
 
-History is append-only for everybody else: deletion drops the triggers and restores them in the same
-transaction. What belongs to an incident follows from the foreign keys, so a table that is added
-later is included. Threshold adjustments stay, as thresholds depend on them, and with them the bare
-row of their incident, without people and outcome.
+Deletion drops the triggers that protect history and restores them in the same transaction. What
+belongs to an incident follows from the foreign keys. Threshold adjustments stay, as thresholds
+depend on them, with the bare row of their incident, without people and outcome.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class Due(NamedTuple):
 
 def due(db: sqlite3.Connection, before: float, holds: Iterable[Hold]) -> Due:
     """Find the incidents that were opened before a moment."""
-    standing = list(holds)
+    active = list(holds)
     old: list[str] = []
     held = not_over = 0
     rows = db.execute(
@@ -52,7 +51,7 @@ def due(db: sqlite3.Connection, before: float, holds: Iterable[Hold]) -> Due:
         if row["status"] != "resolved":
             not_over += 1
         elif any(
-            h.room in ("", row["room"]) and h.start <= row["opened_at"] < h.end for h in standing
+            h.room in ("", row["room"]) and h.start <= row["opened_at"] < h.end for h in active
         ):
             held += 1
         else:
@@ -66,7 +65,7 @@ def delete_due(
 ) -> Iterator[tuple[int, int]]:
     """Delete the incidents that are due, 500 in a transaction, each recorded in the audit log.
 
-    Yields how many were looked at so far, and how many of this transaction were deleted.
+    Yields how many were looked at so far, and how many of the transaction were deleted.
     """
     planned = due(db, before, holds.active(db)).old
     for k in range(0, len(planned), _BATCH):
@@ -117,7 +116,6 @@ def delete(tx: sqlite3.Connection, incidents: Iterable[str]) -> dict[str, int]:
 
 
 def _children(db: sqlite3.Connection, parent: str) -> list[tuple[str, str]]:
-    """Return the tables that refer to another, with the column that does."""
     tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     return [
         (table["name"], key["from"])

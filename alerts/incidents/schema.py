@@ -1,9 +1,8 @@
 """Tables of incidents, events, notices; for `storage.sqlite.migrate` as component ``"alerts"``.
 
-Promises the database keeps even if the program is wrong: one open incident per (kind, room), one
-outbox row per (incident, person, target, reason), no silence without owner, reason and end, and
-history and moves of levels that nobody can change or delete. Steps of escalation are rows with the
-moment they are due, so that a restart finds them.
+The database promises, even if the program is wrong: one open incident per (kind, room), one outbox
+row per (incident, person, target, reason), no silence without owner, reason and end, and history
+and moves of levels that nobody can change or delete.
 """
 
 from __future__ import annotations

@@ -1,14 +1,12 @@
 """Silences: what people are not notified of for a while, why, by whom, and until when.
 
-A silence that begins later is a maintenance window. Its matchers name incidents by their labels; it
-has an owner, a reason and an end, and stays on record. What it mutes is recorded; people are
-notified once, at its end, of what is still going on. A silence never changes, it can only be ended
-early.
+A silence that begins later is a maintenance window. Its matchers name incidents by their labels.
+What it mutes is recorded; people are notified once, at its end, of what is still going on. It never
+changes and can only be ended early.
 
-A long silence is how a school stops noticing a place, so it lasts at most `LONGEST_S`, or
-`LONGEST_WIDE_S` if it names no place. The same holds for silences that add up to the whole school:
-where fewer than a quarter of the rooms with sensors would stay, only administrators may add one,
-and for at most `LONGEST_WIDE_S` in one piece.
+It lasts at most `LONGEST_S`, or `LONGEST_WIDE_S` if it names no place. Where silences add up to
+fewer than a quarter of the rooms with sensors, only administrators may add one, and for at most
+`LONGEST_WIDE_S` in one piece.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from alerts.duty.recurring_silence import RecurringSilence
+    from alerts.duty.shifts import RecurringSilence
     from alerts.routing.matchers import Matcher
     from storage.registry import Registry
 
@@ -66,6 +64,11 @@ class Silence:
         return silence_state(self.starts_at, self.ends_at, now)
 
     @property
+    def conditions(self) -> tuple[Matcher, ...]:
+        """Its matchers, parsed."""
+        return _conditions(self.matchers)
+
+    @property
     def key(self) -> str:
         """Name under which incidents record what suppressed them."""
         return f"silence {self.id}"
@@ -84,11 +87,7 @@ def add(
     is_admin: bool = False,
     occurrence: str = "",
 ) -> Silence:
-    """Add a silence; raises `SilenceError` with every fault of its fields.
-
-    With a `registry`, it may not complete the silence of the whole school, except for a short time
-    by an administrator.
-    """
+    """Add a silence; raises `SilenceError` with every fault of its fields."""
     begins = max(starts_at, now)
     faults = []
     if len(matchers) > _MAX_MATCHERS:
@@ -194,7 +193,7 @@ def muting(tx: sqlite3.Connection, labels: Mapping[str, str], at: float) -> Sile
         (at,),
     )
     for silence in map(_silence, rows):
-        if all_match(_conditions(silence.matchers), labels):
+        if all_match(silence.conditions, labels):
             return silence
     return None
 
@@ -209,9 +208,8 @@ def _sum_faults(
     *,
     is_admin: bool,
 ) -> Iterator[str]:
-    """Yield why a silence may not join those that exist."""
     all_places = _places_of(registry)
-    spans = [(_conditions(s.matchers), s.starts_at, s.ends_at) for s in _not_over(tx, now)]
+    spans = [(s.conditions, s.starts_at, s.ends_at) for s in _not_over(tx, now)]
     spans = [span for span in spans if _sites_of(span[0], all_places)]
     new = (conditions, begins, ends)
     names = {c.name for span in (*spans, new) for c in span[0]}
@@ -247,7 +245,6 @@ def _sum_faults(
 def _number_faults(
     tx: sqlite3.Connection, conditions: tuple[Matcher, ...], now: float, registry: Registry | None
 ) -> Iterator[str]:
-    """Yield why there are too many silences, in all or of a site that a new one reaches."""
     found = _not_over(tx, now)
     number, most = len(found), MOST_IN_ALL
     if MOST <= number < MOST_IN_ALL and registry is not None:
@@ -266,14 +263,11 @@ def _fullest(
     """Count the silences of each site that a new one reaches, and return the highest number."""
     places = _places_of(registry)
     reached = _sites_of(conditions, places)
-    count = Counter(
-        site for s in silences for site in _sites_of(_conditions(s.matchers), places) & reached
-    )
+    count = Counter(site for s in silences for site in _sites_of(s.conditions, places) & reached)
     return max(count.values(), default=0)
 
 
 def _places_of(registry: Registry) -> list[tuple[str, dict[str, str]]]:
-    """Return site and labels of each room and each sensor."""
     rooms = [(room, "") for room in registry.rooms.values()]
     sensors = [(registry.rooms.get(s.room), s.id) for s in registry.sensors.values()]
     return [

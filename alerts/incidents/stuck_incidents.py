@@ -1,9 +1,8 @@
 """Find incidents and notices that are stuck, every half minute, whatever the reason.
 
-An open incident that nobody acknowledged has a pending escalation step or finished its escalation;
-an acknowledged one has a reminder ahead; a notice is final or due, and nothing due is late. Each
-check is one query over an index of open rows, so its cost does not grow with the history.
-`AlertEngine.check_stuck` restarts incidents that have no step.
+An open incident has a pending escalation step or finished its escalation, an acknowledged one has a
+reminder ahead, and no notice that is due is late. Each check is one query over an index of open
+rows. `AlertEngine.check_stuck` restarts incidents that have no step.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
 """Feedback on alerts adjusts the alert threshold of the sensor, on the record.
 
-A false alarm raises the sensor's threshold by `STEPS`, a confirmed alert lowers it half as far,
-since a right alert is what is expected; both label the cluster behind the alert
-(`detection.alert_thresholds`). The part that people adjusted stays within `FEEDBACK`.
+A false alarm raises the threshold by `STEPS`, a confirmed alert lowers it half as far, as a right
+alert is expected; both label the cluster behind the alert (`detection.alert_thresholds`). The part
+that people adjusted stays within `FEEDBACK`.
 
-Every adjustment is a row that nobody can change or delete. An incident adjusts its sensor's
-threshold once: the same answer again changes nothing, another answer first undoes the earlier
-adjustment, by a row of its own. A row takes effect when `detection_consumer` places it between the
-readings.
+An adjustment is a row that nobody can change or delete. An incident adjusts its sensor's threshold
+once: another answer first undoes the earlier adjustment, by a row of its own. A row takes effect
+when `detection_consumer` places it between the readings.
 """
 
 from __future__ import annotations
@@ -49,9 +48,8 @@ class ThresholdAdjustment:
     """One adjustment; numbers ascend in time, times are Unix seconds.
 
     `settled` labels the cluster at `event_time` as vaping or not; None removes a label. `before`
-    and `after` are the part of the threshold that people adjusted, log-odds. `undoes` is the
-    adjustment that this one undoes. It takes effect behind `position` in the journal; None while it
-    is pending.
+    and `after` are the part of the threshold that people adjusted, log-odds. It takes effect behind
+    `position` in the journal; None while it is pending.
     """
 
     seq: int = 0
@@ -167,10 +165,7 @@ def latest(
     limit: int = 50,
     sensors: str | None = None,
 ) -> list[ThresholdAdjustment]:
-    """Return adjustments, newest first, of one sensor or one incident if it is named.
-
-    `sensors` are the ids of those that may be seen, as JSON; None for all.
-    """
+    """Return adjustments, newest first, of a sensor or an incident, among those of `sensors`."""
     return _all(
         tx,
         "SELECT * FROM level_moves WHERE ?1 IN ('', sensor) AND ?2 IN ('', incident)"

@@ -1,16 +1,13 @@
 """When a person is notified: now, together with other things, or after their quiet hours.
 
-No notice is dropped. What does not go out at once is a row that is due at a moment; all rows of a
-person and a cause leave as one notice:
+No notice is dropped: what does not go out at once is a row that is due at a moment, and all rows of
+a person and a cause leave as one notice:
 
-- *quiet*: at the end of the person's quiet hours. People whose quiet hours divert are passed over
-  instead, and the next ring is paged;
-- *budget*: the person had their notices of this hour; when the oldest of those is an hour old;
-- *storm*: many rooms of a floor or a building at a time; after the first few, which never wait, the
-  rest comes together every few seconds.
+- *quiet*: at the end of the person's quiet hours; if those divert, the next ring is paged instead;
+- *budget*: when the oldest of the person's notices of this hour is an hour old;
+- *storm*: many rooms of a floor or a building; after the first few, together every few seconds.
 
-Critical incidents pass quiet hours and the budget, and leave at once when they become critical. An
-answer removes the rows of an incident.
+Critical incidents pass quiet hours and the budget. An answer removes the rows of an incident.
 """
 
 from __future__ import annotations

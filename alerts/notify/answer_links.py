@@ -1,7 +1,6 @@
 """Personal links in notices that ask for a response, created as the notice is sent.
 
-The token is only in the notice: rows of the outbox have the plain link, so a copy of the database
-acknowledges nothing. A notice that is sent again has a new token, and both work.
+The token is only in the notice: rows of the outbox have the plain link.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """The evidence picture: the air around an event, small enough for a phone.
 
 Fine particles (or what the sensor has instead), VOC and humidity as stacked panels over one time
-axis in the school's time zone. The baseline is a thin dashed line; onset, alert and end differ in
-line pattern and head shape, so that gray prints and color-blind readers lose nothing. Gaps in the
-readings are gaps in the line. A quantity that moved little keeps a scale that shows so.
-
-Pure: facts and arrays in, a `Drawing` out.
+axis in the school's time zone. Onset, alert and end differ in line pattern and head shape, for gray
+prints and color-blind readers. Gaps in the readings are gaps in the line. Facts and arrays go in, a
+`Drawing` comes out.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ import numpy as np
 from alerts.notify.notice import KIND_WORDS, clock_text
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
 from language.dates import date_text
-from language.messages import Words, _, mark
+from language.messages import Words, _, capitalized, mark
 from reports import look
 from reports.drawing import Box, Drawing, Item, Line, Polygon, Text, cut
 
@@ -76,7 +74,6 @@ _STEPS_S: Final = (
     *(1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800),
     *(3600, 7200, 14_400, 43_200, 86_400),
 )
-"""Distances of time marks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +114,6 @@ class _Panel(NamedTuple):
 
 
 class _Axis(NamedTuple):
-    """A linear scale from data to page."""
-
     low: float
     high: float
     start: float
@@ -134,8 +129,7 @@ _MARK_WORDS: Final = Words({"onset": mark("onset"), "alert": mark("alert"), "end
 
 def label_of(key: str) -> str:
     """Return the title of a chart of a quantity."""
-    label = _("Humidity") if key == "rh" else QUANTITY_WORDS[key]
-    return label[:1].upper() + label[1:]
+    return capitalized(_("Humidity") if key == "rh" else QUANTITY_WORDS[key])
 
 
 def fetch_span(facts: EvidenceFacts) -> tuple[float, float]:
@@ -144,11 +138,10 @@ def fetch_span(facts: EvidenceFacts) -> tuple[float, float]:
 
 
 def draw(facts: EvidenceFacts, time: ArrayLike, values: Mapping[str, ArrayLike]) -> Drawing:
-    """Draw the picture, 360 units wide and 190 to 380 high.
+    """Draw the picture, 360 units wide and 190 to 380 high; the same input gives the same drawing.
 
     `time` are event times, Unix seconds, ascending, perhaps none. `values` are readings by quantity
-    in its unit, NaN where absent. A quantity without readings has no panel. The same input gives
-    the same drawing.
+    in its unit, NaN where absent. A quantity without readings has no panel.
     """
     at = np.asarray(time, dtype=np.float64)
     start, stop = _shown(facts, at)

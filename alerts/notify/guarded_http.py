@@ -3,13 +3,10 @@
 The address is https, or plain http to a private address where that is allowed; it holds no user
 name; redirects are not followed. Errors contain no part of the address: an address is a secret.
 
-The address of the peer is checked at the moment of the connection. An audit hook on
-``socket.connect`` sees every connection of the process and checks those of threads inside
-`guarded`, so a name that resolves to a private address, or that changes after an earlier check,
-reaches no internal machine. Link-local addresses, where clouds keep their metadata, are always
-refused. An audit hook cannot be removed; it is installed once a process.
-
-The caller limits the time of the whole exchange (`storage.bounded_call`).
+The peer is checked at the moment of the connection: an audit hook on ``socket.connect`` checks
+those of threads inside `guarded`, so a name that resolves to a private address, or that changes
+after an earlier check, reaches no internal machine. Link-local addresses are always refused. The
+caller limits the time of the whole exchange (`storage.bounded_call`).
 """
 
 from __future__ import annotations
@@ -45,8 +42,7 @@ class ForbiddenRequestError(RequestError):
     """The address is not allowed."""
 
 
-class _ForbiddenAddressError(OSError):
-    """A connection that the guard refused."""
+class _ForbiddenAddressError(OSError): ...
 
 
 class _Guard(threading.local):
@@ -64,18 +60,16 @@ _GUARD: Final = _Guard()
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer of a server, and the seconds in its ``Retry-After``."""
+    """The answer of a server, the seconds in its ``Retry-After``, and its body if that was read."""
 
     status: int
     retry_after_s: float | None
+    body: bytes = b""
 
 
 @contextlib.contextmanager
 def guarded(*, allow_private: bool, private_only: bool) -> Iterator[_Guard]:
-    """Check all connections of this thread inside.
-
-    The guard says whether one was refused, and what `keep_retry_after` was given.
-    """
+    """Check all connections of this thread inside; the guard says whether one was refused."""
     _install_guard()
     _GUARD.allow_private = allow_private
     _GUARD.private_only = private_only
@@ -163,11 +157,12 @@ def request(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
     timeout_s: float = 10.0,
+    most_bytes: int = 0,
 ) -> Answer:
     """Send one request and return the answer; blocks up to `timeout_s` for each step.
 
     Raises ForbiddenRequestError if the address, or the one that it leads to, is not allowed, and
-    RequestError without an answer. Only with `allow_private` may it lead to a private address.
+    RequestError without an answer, or with a body of more than `most_bytes`, of which 0 reads none.
     """
     fault = fault_of_url(url, allow_private=allow_private)
     if fault:
@@ -191,11 +186,14 @@ def request(
         try:
             connection.request(method, target, body=body, headers=all_headers)
             answer = connection.getresponse()
+            content = answer.read(most_bytes + 1) if most_bytes else b""
         except (OSError, http.client.HTTPException) as error:
             if guard.refused:
                 raise ForbiddenRequestError("leads to an address that is not allowed") from None
             raise RequestError(f"cannot be reached: {type(error).__name__}") from None
-        return Answer(answer.status, _seconds(answer.getheader("Retry-After")))
+        if len(content) > most_bytes:
+            raise RequestError(f"answers with more than {most_bytes} bytes")
+        return Answer(answer.status, _seconds(answer.getheader("Retry-After")), content)
 
 
 def post_notice(
@@ -237,6 +235,5 @@ def post_notice(
 
 
 def _seconds(text: str | None) -> float | None:
-    """Read a Retry-After header, and limit it."""
     wait = retry_after_s(text, time.time())
     return None if wait is None else min(wait, _LONGEST_WAIT_S)

@@ -1,7 +1,6 @@
 """Wording of a notice: what an adult reads on a lock screen.
 
-First the place, then what and since when, then the evidence. Texts are cut to what each channel
-shows. No text identifies a student or contains the address of a target.
+First the place, then what and since when, then the evidence, cut to what each channel shows.
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from language.messages import ENGLISH, Words, _, mark, speaking
+from alerts.words import WORDS
+from language.messages import ENGLISH, _, speaking
 from storage.registry import floor_name, names_of_place
 
 
@@ -53,22 +53,7 @@ class Priority(StrEnum):
     URGENT = "urgent"
 
 
-KIND_WORDS: Final = Words(
-    {
-        "vape": mark("Vaping likely"),
-        "smoke": mark("Smoke"),
-        "spray": mark("Spray"),
-        "steam": mark("Steam"),
-        "voc": mark("Cleaning agent or solvent"),
-        "dust": mark("Dust"),
-        "ambient": mark("Building-wide air change"),
-        "tamper": mark("Sensor tampered with"),
-        "sensor_fault": mark("Sensor fault"),
-        "offline": mark("Sensor offline"),
-        "integrity": mark("Messages forged, flooded or lost"),
-    }
-)
-"""Each kind of event as a title."""
+KIND_WORDS: Final = WORDS["kind"]
 
 
 def respond_words(kind: str) -> str:
@@ -80,9 +65,8 @@ class Notice(msgspec.Struct, frozen=True):
     """A notice to one person, before it is cut to their channel.
 
     `note` precedes the evidence, `by` is who acknowledged or handed over, and `link` is the staff
-    page of the incident. `again` says that people responded to the same in this room a short while
-    ago. `language` is what it is written in. A digest has a `headline` and its `incidents`. There
-    is a `site` if there are several. Floor, building, link, by, note and headline may be empty.
+    page of the incident. `again`: people responded to the same in this room a short while ago. A
+    digest has a `headline` and its `incidents`. There is a `site` if there are several.
     """
 
     incident: str
@@ -107,8 +91,6 @@ class Notice(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
-    """Characters of title and body that a channel shows."""
-
     title: int
     body: int
 

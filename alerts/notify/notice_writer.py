@@ -1,7 +1,7 @@
 """Who gets which notice of an incident: rows of the outbox, in the caller's transaction.
 
-There is at most one notice for a person, an incident and an occasion: the reason and, where it can
-recur, its number or time. Only people who were notified learn the outcome.
+A person gets at most one notice for an incident and an occasion. Only who was notified learns the
+outcome.
 """
 
 from __future__ import annotations
@@ -96,7 +96,6 @@ def digest_lines(incidents: Sequence[tuple[str, str, Incident]]) -> str:
 def _named(
     incidents: Sequence[Incident], rooms: Mapping[str, Room], usual_zone: str
 ) -> list[tuple[str, str, Incident]]:
-    """Add names and time zones of the rooms, with the floor where names repeat."""
     uses = Counter(room.name for room in rooms.values())
     names = {
         key: room.short_name if uses[room.name] == 1 else f"{room.name} ({room.place or key})"
@@ -123,10 +122,7 @@ class NoticeWriter:
         note: Message = NOTHING,
         throttle: bool = True,
     ) -> int:
-        """Notify people of an incident, each once a round; return how many of them right away.
-
-        With `throttle`, `alerts.incidents.throttling` may defer a notice.
-        """
+        """Notify people of an incident, each once a round; return how many of them right away."""
         notified = 0
         for member in filter(None, map(self._policy.member, people)):
             held = self._decide(tx, member, incident, at) if throttle and member.targets else None
@@ -271,10 +267,9 @@ class NoticeWriter:
         *,
         only: str = "",
     ) -> None:
-        """Notify people of the outcome, on the channel that delivered the page.
+        """Notify people, or `only` one, of the outcome, on the channel that delivered the page.
 
-        The reason is `TAKEN`, `WITHDRAWN` or `RECOVERED`. `only` limits it to one person; the
-        responder is never notified that they respond.
+        The reason is `TAKEN`, `WITHDRAWN` or `RECOVERED`.
         """
         by, occasion = "", ""
         if reason is NoticeReason.TAKEN:
@@ -299,7 +294,6 @@ class NoticeWriter:
     def _notify(
         self, tx: sqlite3.Connection, notice: Notice, member: StaffMember, at: float, occasion: str
     ) -> bool:
-        """Notify a person on their first channel; return whether they can be notified."""
         if not member.targets:
             return False
         if outbox_rows.shares_target(tx, notice, member.id, target_id(member.targets[0])):
@@ -343,7 +337,6 @@ class NoticeWriter:
         by: str = "",
         note: Message = NOTHING,
     ) -> Notice:
-        """Write a notice to a person in their language."""
         room = place_of(self._registry, incident.room)
         url = self._policy.page_url
         own = "" if member is None else languages.language_of(tx, member)
@@ -391,7 +384,6 @@ class NoticeWriter:
         return ""
 
     def _last_answer(self, tx: sqlite3.Connection, incident_id: str) -> str:
-        """Say who responded to the incident before, and when."""
         before = repository.load(tx, incident_id)
         at = None if before is None else before.answered_at or before.acknowledged_at
         if before is None or at is None:

@@ -1,7 +1,4 @@
-"""Rows of the outbox, read and written inside the caller's transaction.
-
-A row is one notice on one channel of one person. Connections have `row_factory = sqlite3.Row`.
-"""
+"""Rows of the outbox, read and written inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -59,11 +56,7 @@ def add_notice(
     occasion: str = "",
     fallback_at: float | None = None,
 ) -> bool:
-    """Add a notice unless this person has it already; return whether it was added.
-
-    `occasion` distinguishes repetitions of a reason; `fallback_at` is when the person's next
-    channel is tried if this one has not delivered.
-    """
+    """Add a notice unless this person has it for this `occasion`; return whether it was added."""
     reason = f"{notice.reason.value}:{occasion}" if occasion else notice.reason.value
     cursor = tx.execute(
         "INSERT INTO outbox (incident, person, target, channel, reason, priority, notice,"
@@ -154,10 +147,7 @@ def people_notified(tx: sqlite3.Connection, incident: str) -> list[tuple[str, st
 
 
 def cancel_unsent(tx: sqlite3.Connection, incident: str, why: str, now: float) -> int:
-    """Cancel pending notices of an incident that ask for a response or name the responder.
-
-    Those being sent continue, unless their lease has expired.
-    """
+    """Cancel notices that ask for a response or name the responder, except those being sent."""
     tx.execute("UPDATE outbox SET fallback_at = NULL WHERE incident = ?", (incident,))
     return tx.execute(
         "UPDATE outbox SET status = 'cancelled', last_error = ?, finished_at = ?"  # noqa: S608 - a constant
@@ -175,21 +165,23 @@ def lease(
     lease_s: float,
     limit: int,
     free: Callable[[str], int],
+    sending: Collection[int] = (),
 ) -> list[OutboxRow]:
     """Lease due notices for one attempt each; one with an expired lease is due again.
 
-    Louder ones are first, then those of people with the fewest notices within the hour. `limit` is
-    over all channels, and `free` returns how many a channel takes at the moment.
+    Louder ones are first, then those of people with the fewest notices within the hour. `free`
+    returns how many a channel takes now. Rows that the owner is `sending` are not due, whatever
+    their lease.
     """
     due = tx.execute(
         "SELECT *, row_number() OVER (PARTITION BY person, priority ORDER BY due_at, id)"
         " + (SELECT count(*) FROM (SELECT 1 FROM outbox s WHERE s.person = outbox.person"
         " AND s.created_at > ?1 - 3600 AND s.status = 'sent' LIMIT 100)) AS turn"
         " FROM outbox WHERE status IN ('due', 'leased') AND due_at <= ?1"
-        " AND (status = 'due' OR lease_until <= ?1)"
+        " AND (status = 'due' OR lease_until <= ?1) AND id NOT IN (SELECT value FROM json_each(?2))"
         " ORDER BY CASE priority WHEN 'urgent' THEN 0 WHEN 'high' THEN 1 WHEN 'normal' THEN 2"
         " ELSE 3 END, turn, due_at, id",
-        (now,),
+        (now, json.dumps(list(sending))),
     )
     taken: Counter[str] = Counter()
     rows: list[sqlite3.Row] = []
@@ -272,23 +264,41 @@ def failed(
 
 
 def next_outbox_deadline(
-    tx: sqlite3.Connection, busy_channels: Collection[str] = ()
+    tx: sqlite3.Connection, busy_channels: Collection[str] = (), sending: Collection[int] = ()
 ) -> float | None:
     """Return when the next notice or fallback is due, or the next lease expires."""
     due = tx.execute(
         "SELECT min(at) FROM (SELECT min(fallback_at) AS at FROM outbox WHERE fallback_at IS NOT"
         " NULL UNION ALL SELECT min(CASE status WHEN 'due' THEN due_at ELSE lease_until END)"
         " FROM outbox WHERE status IN ('due', 'leased')"
-        " AND channel NOT IN (SELECT value FROM json_each(?)))",
-        (json.dumps(sorted(busy_channels)),),
+        " AND channel NOT IN (SELECT value FROM json_each(?))"
+        " AND id NOT IN (SELECT value FROM json_each(?)))",
+        (json.dumps(sorted(busy_channels)), json.dumps(list(sending))),
     )
     at: float | None = due.fetchone()[0]
     return at
 
 
-def backlog(tx: sqlite3.Connection) -> dict[str, int]:
-    """Count notices by status."""
-    return dict(tx.execute("SELECT status, count(*) FROM outbox GROUP BY status").fetchall())
+def backlog(tx: sqlite3.Connection) -> tuple[int, float | None]:
+    """Count the notices that wait or are being sent; also return when the oldest was made."""
+    count, oldest = tx.execute(
+        "SELECT count(*), min(created_at) FROM outbox WHERE status IN ('due', 'leased')"
+    ).fetchone()
+    return count, oldest
+
+
+def counts(tx: sqlite3.Connection, since: float) -> dict[str, int]:
+    """Count by status notices that wait, and those since a moment, of recent or open incidents."""
+    rows = tx.execute(
+        "WITH recent (id) AS (SELECT id FROM incident WHERE opened_at >= ?1"
+        " UNION SELECT id FROM incident WHERE status <> 'resolved')"
+        " SELECT status, count(*) FROM outbox WHERE status IN ('due', 'leased') GROUP BY status"
+        " UNION ALL SELECT o.status, count(*) FROM recent i CROSS JOIN outbox o"
+        " ON o.incident = i.id WHERE o.created_at >= ?1 AND o.status NOT IN ('due', 'leased')"
+        " GROUP BY o.status",
+        (since,),
+    )
+    return dict(rows.fetchall())
 
 
 def used_up_targets(tx: sqlite3.Connection, now: float) -> set[str]:

@@ -1,11 +1,8 @@
 """Evidence pictures of incidents, in time or not at all.
 
-A picture never delays a notice: `NoticePictures.of` returns what is ready within its deadline and
-otherwise None. Drawing runs in one thread with a short queue. Notices of one incident share one
-picture.
-
-The time series reads the journal on its own and may be behind the detector: the thread waits up to
-`settle_s` for the reading that decided the alert, then draws what there is.
+`NoticePictures.of` returns what is ready within its deadline and otherwise None. Drawing runs in
+one thread with a short queue; notices of one incident share one picture. The time series may be
+behind the detector: the thread waits up to `settle_s` for the reading that decided the alert.
 """
 
 from __future__ import annotations
@@ -56,11 +53,7 @@ class IncidentPictures:
         return None if found is None else drawing.svg(found)
 
     def png(self, incident_id: str, *, settle_s: float = 0.0) -> bytes | None:
-        """Return the picture as PNG; None without such an incident.
-
-        Waits up to `settle_s` for the series to reach the alert. Raises ImportError if the drawing
-        library is not installed.
-        """
+        """Return a picture as PNG, waiting `settle_s`; ImportError without the drawing library."""
         found = self._draw(incident_id, settle_s)
         return None if found is None else drawing.png(found)
 
@@ -109,10 +102,7 @@ class IncidentPictures:
 
 
 class NoticePictures:
-    """Pictures for notices, ready within `within_s` seconds or None.
-
-    Counts ``made``, ``late``, ``failed`` and ``left out`` (too many at once).
-    """
+    """Pictures for notices, ready within `within_s` seconds or None."""
 
     def __init__(
         self, source: IncidentPictures, *, within_s: float = 0.5, settle_s: float = 0.2

@@ -1,17 +1,15 @@
 """The pump that empties the outbox: lease, send, mark.
 
 Three steps, two commits: (1) due rows are leased and committed, (2) each is sent, (3) its outcome
-is committed. A crash between 2 and 3 sends that notice once more after the restart: at most one
-duplicate per notice in flight. A crash elsewhere repeats and loses nothing. Leases of a previous
-program expire at the next start.
+is committed. A crash between 2 and 3 sends that notice once more: at most one duplicate per notice
+in flight; a crash elsewhere loses nothing. Leases of a previous program expire at the next start,
+so a lease does not wait for the disk. It is no exactly-once queue, and there is one per database.
 
 The pump wakes when rows are committed, when a row is due, and when a channel has a free thread.
 Full channels are left out of the lease, so a hung provider never delays another. A second channel
 is tried when the first refuses or has not delivered within seconds; the first delivery cancels the
-others. A failed attempt is due again after a doubling wait with jitter, or after the provider's
+others. A failed attempt is due again after a doubling wait with jitter, or the provider's
 ``Retry-After`` if that is longer, unless the notice is obsolete or too old.
-
-This is not an exactly-once queue, and there is one pump per database.
 """
 
 from __future__ import annotations
@@ -57,11 +55,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class PumpSettings:
-    """Limits and waits of the pump.
-
-    `lease_s` is longer than a send and storing its outcome; `idle_s` is the longest sleep, in case
-    a wake-up is missed.
-    """
+    """Limits and waits of the pump; `idle_s` is the longest sleep, in case a wake-up is missed."""
 
     max_in_flight: int = 32
     per_channel: int = 4
@@ -72,7 +66,6 @@ class PumpSettings:
     idle_s: float = 15.0
 
     def __post_init__(self) -> None:
-        """Refuse a lease that ends before its send."""
         if self.lease_s <= self.send_timeout_s:
             raise ValueError("lease_s must be longer than send_timeout_s")
 
@@ -122,10 +115,10 @@ class DeliveryEngine(Protocol):
 class OutboxPump:
     """Sends the notices of the outbox.
 
-    `database` is the path of the state database, or a shared connection, which is used only in
-    `thread` and left open. `wake` is set after new rows are committed. `pictures` are for the first
-    attempt of an alert; a retry goes without. `personal` personalizes a leased notice in the
-    transaction of the lease. While `held` is set, no notice is leased.
+    `database` is the path of the state database, or a shared connection, used only in `thread` and
+    left open. `wake` is set after new rows are committed. `pictures` are for the first attempt of
+    an alert. `personal` personalizes a notice in the transaction of its lease. While `held`, none
+    is leased.
     """
 
     def __init__(
@@ -296,10 +289,11 @@ class OutboxPump:
             with sqlite.transaction(self._db) as tx:
                 outbox_rows.release_leases(tx, self._owner, now)
             self._released = True
-        deadline = outbox_rows.next_outbox_deadline(self._db, busy)
+        sending = list(self._expiry)
+        deadline = outbox_rows.next_outbox_deadline(self._db, busy, sending)
         if deadline is None or deadline > now:
             return [], deadline
-        with sqlite.transaction(self._db) as tx:
+        with sqlite.transaction(self._db, synced=False) as tx:
             self._engine.fall_back_due(tx, now)
             rows = outbox_rows.lease(
                 tx,
@@ -307,6 +301,7 @@ class OutboxPump:
                 owner=self._owner,
                 lease_s=self._settings.lease_s,
                 limit=room,
+                sending=sending,
                 free=lambda channel: (
                     0 if channel in busy else self._settings.per_channel - self._in_flight[channel]
                 ),

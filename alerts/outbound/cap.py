@@ -1,8 +1,7 @@
 """An incident as a message of the Common Alerting Protocol 1.2, for mass-notification systems.
 
-An incident has up to three messages: *Alert* as it opens, *Update* as somebody responds, *Cancel*
-when it is over or withdrawn; each refers to those before it, and the last is the one to read. The
-scope is *Restricted*: it is for staff and their systems, not for the public. Source: OASIS
+*Alert* as it opens, *Update* as somebody responds, *Cancel* when it is over or withdrawn; each
+refers to those before it. The scope is *Restricted*: for staff and their systems. Source: OASIS
 Standard, Common Alerting Protocol Version 1.2, 1 July 2010, sections 3.2 and 3.3.
 """
 
@@ -36,16 +35,6 @@ _SEVERITY: Final = {"critical": "Severe", "warning": "Moderate", "info": "Minor"
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def fault_of_sender(sender: str) -> str:
-    """Return why a sender's name cannot be used; empty if it can.
-
-    >>> fault_of_sender("plumewatch@northfield.example"), fault_of_sender("North field")
-    ('', 'must hold no white space, comma, < or &')
-    """
-    bad = not sender or _NOT_IN_IDS.search(sender)
-    return "must hold no white space, comma, < or &" if bad else ""
-
-
 def cap_message(
     incident: Mapping[str, Any],
     room: Room | None,
@@ -55,10 +44,7 @@ def cap_message(
     zone: ZoneInfo,
     link: str = "",
 ) -> bytes:
-    """Return the newest message of an incident, as `alerts.page.queries.incident` returns it.
-
-    `sender` is unique in the world, such as ``plumewatch@northfield.example``.
-    """
+    """Return the newest message of an incident; `sender` is a name unique in the world."""
     number = _NOT_IN_IDS.sub("-", incident["id"])
     messages = [
         (f"{number}.{k}", kind, _moment(at, zone))
@@ -126,7 +112,6 @@ def _certainty(incident: Mapping[str, Any]) -> str:
 
 
 def _moment(at: float, zone: ZoneInfo) -> str:
-    """Whole seconds with the offset in numbers: a ``Z`` is not allowed."""
     return datetime.fromtimestamp(int(at), zone).isoformat()
 
 

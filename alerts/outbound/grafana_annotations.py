@@ -2,12 +2,9 @@
 
 Never in the way of alerting: incidents are read through a connection of its own, the Grafana is
 called in a thread of its own, and its failures change only counters and one line of the log. A
-Grafana that is away or rejects the token is tried again after a pause that doubles; what changed
-meanwhile is then written once, in order, as it is by then. An annotation that it refuses for good
-is set aside with the reason until its incident changes; those behind it go on.
-
-The table keeps what was last written of each incident, so that a change that does not show in the
-annotation is not sent, and a reader without a cursor finds what is missing.
+Grafana that is away is tried again after a pause that doubles; what changed meanwhile is written
+once, in order, as it is by then. An annotation that it refuses is set aside until its incident
+changes. The table keeps what was last written, so that only differences are sent.
 """
 
 from __future__ import annotations
@@ -171,7 +168,6 @@ class Annotator:
                 seen = await self.changes.wait_beyond(seen, _LOOK_AGAIN_S)
 
     async def _write(self, state: sqlite3.Connection) -> bool:
-        """Write a batch of what is due; return whether anything was."""
         due, position = await self._threads.run(self._due, _DEADLINE_S)
         batch = due[:_BATCH]
         outcomes: list[Outcome] = []
@@ -214,10 +210,7 @@ class Annotator:
         self.counters.annotations_waiting -= len(done)
 
     def _due(self) -> tuple[list[Annotation], int | None]:
-        """Return annotations that differ from what was last written, and the cursor after them.
-
-        Without changes there is no cursor to store.
-        """
+        """Return annotations that differ from what was last written, and the cursor after them."""
         with closing(connect(self.database, read_only=True)) as db:
             changes = change_feed.read(db, READER)
             written = dict(db.execute("SELECT incident, body FROM annotation").fetchall())
@@ -247,5 +240,4 @@ class Annotator:
 
 
 def _refusal(outcome: Outcome) -> str:
-    """Return why it was refused; empty if it was not."""
     return (outcome.detail or outcome.outcome) if outcome.outcome == "refused" else ""

@@ -1,7 +1,6 @@
 """Publish the state of every room, retained, whenever it changes.
 
-States are read from the database each time and only differences are sent, so nothing waits here
-that a crash could lose: a new connection sends all of them.
+States are read from the database and only differences are sent; a new connection sends all.
 """
 
 from __future__ import annotations
@@ -12,8 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from alerts.outbound.home_assistant import discovery
-from alerts.outbound.room_states import AVAILABILITY, room_states, state_topic
+from alerts.outbound.room_states import AVAILABILITY, discovery, room_states, state_topic
 from storage.bounded_call import BoundedCallError, BoundedThreads
 from storage.errors import StorageError
 from storage.sqlite import connect
@@ -44,10 +42,9 @@ class Publish(Protocol):
 
 @dataclass(slots=True)
 class RoomPublisher:
-    """Room states over a broker connection of their own.
+    """Room states over a broker connection of their own; `home_assistant` is a prefix or empty.
 
-    The session's will publishes ``offline`` to `AVAILABILITY`; it raises `OSError` when it cannot
-    be opened or is lost. `home_assistant` is the discovery prefix; empty for none.
+    The session's will publishes ``offline``; it raises `OSError` when it is lost.
     """
 
     connect_broker: Callable[[], AbstractAsyncContextManager[Publish]]

@@ -1,8 +1,7 @@
 """Conditions of sensors: which one needs a visit, why, and since when.
 
-A sensor has one condition, the most urgent of those that apply. Its beginning is that of the event
-or of the silence behind it, so it is right after a restart, too; of a sensor that was never heard
-of, and of one without a problem, it is when the condition was first recorded.
+A sensor has one condition, the most urgent. Its beginning is that of the event or silence behind
+it; without one it is when the condition was first recorded.
 """
 
 from __future__ import annotations
@@ -10,12 +9,14 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from alerts.sensor_tests import RETEST_S, is_due
 from detection.liveness import SensorState
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
 
+    from alerts.sensor_tests import SensorTest
     from detection.liveness import SensorLife
 
 
@@ -28,16 +29,16 @@ class Condition(StrEnum):
     FAULTY = "faulty"
     LOW_BATTERY = "low_battery"
     DRIFTING = "drifting"
+    TEST_DUE = "test_due"
     OK = "ok"
 
     @property
-    def urgency(self) -> int:
-        """Return 0 for `OK`, and more the more urgent."""
-        return _LEAST_URGENT - _ORDER.index(self)
+    def urgency(self) -> float:
+        """Return 0 for `OK`, 0.5 for what can wait for weeks, and more the more urgent."""
+        return _URGENCY[self]
 
 
-_ORDER: Final = tuple(Condition)
-_LEAST_URGENT: Final = len(_ORDER) - 1
+_URGENCY: Final = dict(zip(Condition, (6, 5, 4, 3, 2, 1, 0.5, 0), strict=True))
 
 _LOW_BATTERY: Final = "the battery is "
 _DRIFT: Final = "the cleanest air of each of "
@@ -45,10 +46,7 @@ _DRIFT: Final = "the cleanest air of each of "
 
 
 class ActiveFaults(NamedTuple):
-    """Events of a sensor that have not ended; `detail` describes the faults.
-
-    `since` has the beginning of each condition that they are, Unix seconds.
-    """
+    """Events of a sensor that have not ended; `detail` describes the faults."""
 
     faults: int
     tampered: bool
@@ -87,12 +85,16 @@ def _condition_of_event(kind: str, detail: str) -> Condition:
     return Condition.DRIFTING if detail.startswith(_DRIFT) else Condition.FAULTY
 
 
-def condition_of(life: SensorLife, active: ActiveFaults | None) -> tuple[Condition, float | None]:
-    """Return the condition of a sensor, and its beginning if that is known, Unix seconds."""
+def condition_of(
+    life: SensorLife, active: ActiveFaults | None, test: SensorTest | None, now: float
+) -> tuple[Condition, float | None]:
+    """Return the condition of a sensor and its beginning, if known, Unix seconds."""
     found: dict[Condition, float | None] = dict(active.since) if active else {}
     if life.state is SensorState.NEVER:
         found[Condition.NEVER_HEARD] = None
     elif life.state is not SensorState.ALIVE:
         found[Condition.SILENT] = life.last_seen
+    if test is not None and is_due(test, now):
+        found[Condition.TEST_DUE] = test.at + RETEST_S
     condition = max(found, key=lambda one: one.urgency, default=Condition.OK)
     return condition, found.get(condition)

@@ -2,12 +2,11 @@
 
 They commit with the journal position that led to them, so neither a crash nor a series that is away
 for a week loses or invents one. *Samples* (``detection``, ``sensor_health``, ``pipeline``) wait as
-the record itself. Of *incidents and events* only their keys wait, once each, collected from the
-change feed; the record is made of how they are when it is written.
+the record itself; of *incidents and events* keys wait, once each, from the change feed.
 
 A batch is read from the oldest on, written into the series, then deleted here; a crash in between
-writes it again, onto itself. What changes meanwhile is queued again behind the batch. `bound`
-deletes the oldest samples over a limit: charts get a gap then, incidents and events never do.
+writes it again, onto itself. `bound` deletes the oldest samples over a limit, never incidents and
+events.
 """
 
 from __future__ import annotations
@@ -132,6 +131,17 @@ def waiting(connection: sqlite3.Connection) -> int:
     return queued + sum(key is not None for _, key in changed)
 
 
+def newest(connection: sqlite3.Connection) -> int:
+    """Return the number of the record that was queued last; 0 if none waits."""
+    return int(connection.execute("SELECT coalesce(max(seq), 0) FROM series_due").fetchone()[0])
+
+
+def is_waiting(connection: sqlite3.Connection, measurement: str, upto: int) -> bool:
+    """Return whether a record of a measurement waits, of those up to a number."""
+    query = "SELECT EXISTS (SELECT 1 FROM series_due WHERE measurement = ? AND seq <= ?)"
+    return bool(connection.execute(query, (measurement, upto)).fetchone()[0])
+
+
 def bound(tx: sqlite3.Connection, limit: int) -> int:
     """Delete some of the oldest samples over a limit; how many."""
     over = waiting(tx) - limit
@@ -147,7 +157,9 @@ def bound(tx: sqlite3.Connection, limit: int) -> int:
 class DueRecords:
     """What waits, as a writer reads it (`storage.timeseries.writer`), and where it goes."""
 
-    def __init__(self, database: Path, series: Series, school_day: Callable[[float], bool]) -> None:
+    def __init__(
+        self, database: Path, series: Series, school_day: Callable[[float, str], bool]
+    ) -> None:
         self._database = database
         self._series = series
         self._school_day = school_day
@@ -168,10 +180,7 @@ class DueRecords:
         return 0
 
     def read(self, after: int, limit: int) -> tuple[list[DueEntry], int]:
-        """Read what waits behind a place, from the oldest on, and the place behind the last.
-
-        Raises `StorageUnavailableError`.
-        """
+        """Read what waits behind a place, from the oldest on, and the place behind the last."""
         try:
             db = self._opened()
             if change_feed.read(db, READER, limit=1) != []:
@@ -189,10 +198,7 @@ class DueRecords:
         return entries, (int(rows[-1]["seq"]) if rows else after)
 
     def write(self, records: Sequence[Record], behind: int) -> None:
-        """Store records in the series, then delete what waited up to `behind`.
-
-        Raises `StorageUnavailableError` or `BatchRefusedError`.
-        """
+        """Store records in the series, then delete what waited up to `behind`."""
         if records:
             self._series.record(records)
         try:
@@ -208,7 +214,7 @@ class DueRecords:
 
 
 def _record(
-    db: sqlite3.Connection, row: sqlite3.Row, school_day: Callable[[float], bool]
+    db: sqlite3.Connection, row: sqlite3.Row, school_day: Callable[[float, str], bool]
 ) -> Record | None:
     """Return the record that waits; None if what it is about is not there, or it is damaged."""
     if row["key"] is None:
@@ -243,12 +249,12 @@ def _fine_half_s(evidence: Mapping[str, Sequence[float | None]]) -> float | None
 
 
 def _incident(
-    db: sqlite3.Connection, key: str, school_day: Callable[[float], bool]
+    db: sqlite3.Connection, key: str, school_day: Callable[[float, str], bool]
 ) -> Record | None:
     row = db.execute(_INCIDENT, (key,)).fetchone()
     if row is None:
         return None
-    fields = _fields(row) | {"school_day": float(school_day(row["at"]))}
+    fields = _fields(row) | {"school_day": float(school_day(row["at"], row["of_room"]))}
     return Record("incident", row["at"], fields, room=row["of_room"], kind=row["of_kind"], id=key)
 
 

@@ -1,20 +1,22 @@
-"""Samples of how sensors and the service work, as records: ``sensor_health`` and ``pipeline``.
+"""Samples of how sensors (``sensor_health``, ``sensor_hour``) and the service (``pipeline``) work.
 
-Counts only ever grow where they are counted; a record holds the growth since the one before.
-Nothing here waits or writes.
+A record holds the growth of counts since the one before. Nothing here waits or writes.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
+from alerts import sensor_tests
 from alerts.incidents import threshold_adjustments
 from alerts.outbound import series_records
 from alerts.outbound.sensor_conditions import Condition, active_faults, condition_of
+from alerts.sensor_tests import valid_test
 from detection.liveness import SensorLife, SensorState
 from reports.kpis import duty_hours
 from storage import firmware
@@ -25,10 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from alerts.outbound.sensor_conditions import ActiveFaults
+    from alerts.sensor_tests import SensorTest
     from detection.alert_thresholds import ThresholdReport
     from reports.rows import DutySpan
     from storage.firmware import Firmware
     from storage.registry import Sensor
+    from storage.timeseries import Series
 
     Counts = dict[str, dict[str, int]]
     Fields = dict[str, float | str]
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
 
 HEALTH_EVERY_S: Final = 300.0
 """Time between two records of a sensor."""
+SUMMED: Final = ("period_s", "online_s", "expected", "received", "missing")
 _DUTY_GAP_S: Final = 600.0
 """Duty hours over a longer gap than this get one record per clock hour."""
 _DUTY_BACK_S: Final = 62 * 86_400.0
@@ -44,16 +49,13 @@ _DUTY_BACK_S: Final = 62 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class StateSummary:
-    """Contents of the state database, read in one go.
-
-    Faults that are active, alert thresholds and firmware are by sensor; `waiting` counts records
-    that wait for the series.
-    """
+    """Contents of the state database, read in one go; `waiting` counts records for the series."""
 
     active_faults: Mapping[str, ActiveFaults] = field(default_factory=dict)
     thresholds: Mapping[str, ThresholdReport] = field(default_factory=dict)
     versions: Mapping[str, Firmware] = field(default_factory=dict)
     waiting: int = 0
+    tests: Mapping[str, SensorTest] = field(default_factory=dict)
 
     @classmethod
     def read(cls, connection: sqlite3.Connection) -> StateSummary:
@@ -63,6 +65,7 @@ class StateSummary:
             threshold_adjustments.load_thresholds(connection),
             firmware.current(connection),
             series_records.waiting(connection),
+            sensor_tests.latest(connection),
         )
 
 
@@ -70,19 +73,42 @@ class _Recorded(msgspec.Struct):
     counts: dict[str, dict[str, int]]
     expected: dict[str, int]
     conditions: dict[str, tuple[Condition, float]] = {}
+    hours: dict[str, Record] = {}
+
+
+def add_to_hour(hours: dict[str, Record], health: Record, since: float) -> Record:
+    """Add a record of the health of a sensor, of the time from `since` on, to that of its hour.
+
+    `hours` has the latest of each sensor, and changes; one goes on after a clock was set back.
+    """
+    begins = since // 3600.0 * 3600.0
+    before = hours.get(health.sensor)
+    if before and begins < before.time <= begins + 3600.0:
+        begins = before.time
+    sums = before.fields if before and before.time == begins else {}
+    fields: Fields = {
+        key: float(sums.get(key, 0.0)) + float(health.fields.get(key, 0.0)) for key in SUMMED
+    }
+    fields["urgency"] = max(float(r.get("urgency", 0.0)) for r in (sums, health.fields))
+    hours[health.sensor] = Record("sensor_hour", begins, fields, sensor=health.sensor)
+    return hours[health.sensor]
+
+
+def hour_sums(series: Series, hour: int, sensors: Iterable[str], hours: int = 1) -> list[Record]:
+    """Return the record of an hour since 1970 of each sensor, from its stored records of health."""
+    begins = hour * 3600.0
+    since = begins + HEALTH_EVERY_S
+    sums = partial(series.sums, "sensor_health", SUMMED, highest=("urgency",))
+    return [
+        Record("sensor_hour", begins, dict(zip((*SUMMED, "urgency"), found, strict=True)), sensor)
+        for sensor, found in sums(since, since + hours * 3600.0, sensors).items()
+        if found[0]
+    ]
 
 
 @dataclass(slots=True)
 class StateRecorder:
-    """Samples of a service.
-
-    - `counts`: returns what was counted so far, by sensor and field.
-    - `totals`: returns the counters or the gauges of the service, by field.
-    - `failing`: returns the parts that do not work and why, empty if all work.
-    - `on_duty`: returns who was on duty between two moments, Unix seconds.
-    - `room_names`: name of each room by its id.
-    - `duty_until`: up to when duty hours are recorded, Unix seconds.
-    """
+    """Samples of a service, as differences between what its counters were and are."""
 
     sensors: Mapping[str, Sensor]
     counts: Callable[[], Counts]
@@ -99,6 +125,7 @@ class StateRecorder:
     _counts: Counts = field(default_factory=dict)
     _expected: dict[str, int] = field(default_factory=dict)
     _conditions: dict[str, tuple[Condition, float]] = field(default_factory=dict)
+    _hours: dict[str, Record] = field(default_factory=dict)
     _online_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def begin(
@@ -106,8 +133,8 @@ class StateRecorder:
     ) -> None:
         """Count from now on; duty hours from `duty_until` on, if the last service recorded them.
 
-        Readings and expected readings count from what was `recorded`, so that the records of
-        services that were killed add up. Raises `msgspec.MsgspecError` if it cannot be read.
+        Readings count from what was `recorded`, so that records of killed services add up. Raises
+        `msgspec.MsgspecError`.
         """
         last = now if duty_until is None else min(duty_until, now)
         self.duty_until = max(last, now - _DUTY_BACK_S)
@@ -117,11 +144,12 @@ class StateRecorder:
         if recorded is not None:
             before = msgspec.json.decode(recorded, type=_Recorded)
             self._counts, self._expected = {**self._counts, **before.counts}, before.expected
-            self._conditions = before.conditions
+            self._conditions, self._hours = before.conditions, before.hours
 
     def recorded(self) -> bytes:
         """Return what the records so far add up to; to be stored with them."""
-        return msgspec.json.encode(_Recorded(self._counts, self._expected, self._conditions))
+        found = _Recorded(self._counts, self._expected, self._conditions, self._hours)
+        return msgspec.json.encode(found)
 
     def records(self, now: float, lives: Lives, stored: StateSummary) -> list[Record]:
         """Return the records that are due, for the time since the last call."""
@@ -138,10 +166,7 @@ class StateRecorder:
         return due
 
     def sensor_records(self, now: float, lives: Lives, stored: StateSummary) -> list[Record]:
-        """Return a record of each registered sensor, for the time since the last such records.
-
-        At the start they give dashboards the place of each sensor, also of one that is silent.
-        """
+        """Return records of each registered sensor, for the time since the last such records."""
         period = max(now - self._health_since, 0.0)
         counts, self._counts = self._counts, self.counts()
         differs = firmware.unlike_others(self.sensors.values(), stored.versions)
@@ -161,18 +186,21 @@ class StateRecorder:
             self._expected[name] = life.expected
             if life.last_seen is not None:
                 fields["last_seen"] = life.last_seen
-            fields |= self._condition(sensor, life, stored.active_faults.get(name), now)
+            fields |= self._condition(sensor, life, stored, now)
             fields |= _state_fields(name, stored, differs=name in differs)
             records.append(Record("sensor_health", now, fields, sensor=name))
+            if period:
+                records.append(add_to_hour(self._hours, records[-1], self._health_since))
         self._health_since = now
         self._online_s.clear()
         return records
 
     def _condition(
-        self, sensor: Sensor, life: SensorLife, active: ActiveFaults | None, now: float
+        self, sensor: Sensor, life: SensorLife, stored: StateSummary, now: float
     ) -> Fields:
         """Return the condition of a sensor, since when, and the one before if it has changed."""
-        condition, begun = condition_of(life, active)
+        active, test = stored.active_faults.get(sensor.id), valid_test(stored.tests, sensor)
+        condition, begun = condition_of(life, active, test, now)
         before = self._conditions.get(sensor.id)
         if begun is None:
             begun = before[1] if before and before[0] is condition else now
@@ -191,7 +219,6 @@ class StateRecorder:
         return fields
 
     def _missed_duty(self, now: float) -> list[Record]:
-        """Return duty hours while nothing ran, one record per clock hour."""
         missed: list[Record] = []
         if now - self.duty_until <= _DUTY_GAP_S:
             return missed
@@ -227,7 +254,6 @@ class StateRecorder:
 
 
 def _state_fields(sensor: str, stored: StateSummary, *, differs: bool) -> Fields:
-    """Return faults, alert threshold and firmware of a sensor; `differs`: from its like."""
     active = stored.active_faults.get(sensor)
     fields: Fields = {
         "faults": float(active.faults if active else 0),

@@ -1,10 +1,8 @@
 """Incidents to other systems: signed webhooks, through the outbox that notices go through.
 
 `enqueue` reads the change feed and adds one row a webhook to the outbox, in the transaction that
-moves its cursor. The pump then sends, with its leases, pauses and recorded attempts. A receiver
-gets a change at least once, under one ``webhook-id`` however often it is sent. Changes that are
-more than an hour old are not sent: they come from a rebuilt database, and a fan that starts for
-yesterday helps nobody.
+moves its cursor; the pump sends them. A receiver gets a change at least once, under one
+``webhook-id``. Changes more than an hour old are not sent: they come from a rebuilt database.
 
 Signatures follow https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md:
 ``webhook-signature`` is ``v1,`` and the base64 of the HMAC-SHA256 over ``id.timestamp.body``. The
@@ -173,10 +171,7 @@ def _add(
 
 
 class WebhookNotifier:
-    """Sends webhooks itself and leaves everything else to another notifier.
-
-    With `allow_private` webhooks may be in one's own network.
-    """
+    """Sends webhooks itself and leaves everything else to another notifier."""
 
     def __init__(
         self,
@@ -208,8 +203,8 @@ class WebhookNotifier:
     ) -> None:
         """Send one notice.
 
-        Raises `PermanentNotifyError` for a forbidden address or status 410, `TransientNotifyError`
-        for any other status but 2xx, or if all threads are busy.
+        Raises `PermanentNotifyError` for a forbidden address or status 410, else
+        `TransientNotifyError`.
         """
         hook = self._hook(target)
         if hook is None or notice.reason is not NoticeReason.CHANGED:

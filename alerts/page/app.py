@@ -1,8 +1,7 @@
 """The staff page as a Starlette application.
 
-Phone first. It loads nothing from other machines, runs no inline script, and works without script
-except for charts and live refresh. Reading may be open on loopback; every action needs a session,
-a form token and a POST from our own page. A GET changes nothing, so link scanners are harmless.
+Phone first: no other machines, no inline script; only charts and live refresh need script. Every
+action needs a session, a form token and a POST from our own page. A GET changes nothing.
 """
 
 from __future__ import annotations
@@ -24,21 +23,23 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
+from alerts.page.account import AccountPages
 from alerts.page.api.docs import API, ApiDocs
 from alerts.page.api.operation import PREFIX, problem
 from alerts.page.guard import SecurityHeaders
 from alerts.page.live import LivePages
 from alerts.page.page_context import PageContext
+from alerts.page.provider_sign_in import ProviderPages
 from alerts.page.sign_in import SignInPages
 from alerts.page.views.air import AirPages
 from alerts.page.views.answer import AnswerPages
 from alerts.page.views.board import BoardPages
+from alerts.page.views.charts import HistoryPages
 from alerts.page.views.commission import CommissionPages
 from alerts.page.views.config import ConfigPages
 from alerts.page.views.dead_letters import DeadLetterPages
 from alerts.page.views.duty import DutyPages
 from alerts.page.views.figures import FigurePages
-from alerts.page.views.history import HistoryPages
 from alerts.page.views.incidents import IncidentPages
 from alerts.page.views.push import PushPages
 from alerts.page.views.reports import ReportPages
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Scope
 
-    from alerts.page.page_context import PageGroup
+    from alerts.page.page_group import PageGroup
     from alerts.page.settings import StaffPageSettings
 
 _LOG: Final = logging.getLogger(__name__)
@@ -82,18 +83,20 @@ PAGES: Final[tuple[type[PageGroup], ...]] = (
     WallPages,
     PushPages,
     SignInPages,
+    ProviderPages,
+    AccountPages,
     AnswerPages,
     LivePages,
     TokenPages,
     *API,
     ApiDocs,
 )
-"""All pages, in the order of the navigation."""
+"""All pages; links to them are in ``nav.toml``."""
 
 
 def create_app(settings: StaffPageSettings) -> Starlette:
     """Build the staff page; serve it beyond loopback only with ``open_reading=False``."""
-    context = PageContext(settings, (link for pages in PAGES for link in pages.nav))
+    context = PageContext(settings)
     errors = _Errors(context)
 
     @asynccontextmanager
@@ -128,7 +131,6 @@ class _Static(StaticFiles):
     """Static files, of which the style sheet begins with the look of the whole product."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Return a file."""
         if path != "page.css":
             return await super().get_response(path, scope)
         text = look.css() + (_HERE / "static/page.css").read_text(encoding="utf-8")
@@ -139,13 +141,10 @@ class _Static(StaticFiles):
 
 
 class _Errors:
-    """Error pages."""
-
     def __init__(self, context: PageContext) -> None:
         self._context = context
 
     async def on_http_error(self, request: Request, error: Exception) -> Response:
-        """Show what is wrong in a sentence, or redirect."""
         if not isinstance(error, HTTPException):
             raise error
         if _is_api(request):
@@ -164,7 +163,6 @@ class _Errors:
         return response
 
     async def on_storage_error(self, request: Request, error: Exception) -> Response:
-        """Report that the state database cannot be read."""
         _LOG.warning("page %s: %s", request.url.path, error or type(error).__name__)
         detail = _(
             "The database cannot be read right now. Alerts are still sent without this page."

@@ -22,11 +22,17 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class ConfigVersion:
-    """The file at one moment: hash, content, and why it cannot be written, empty if it can."""
+    """The file at one moment: hash, content, and why it cannot be written, empty if it can.
+
+    - `whole`: the content with that of the files of schools.
+    - `files`: by section and index in `whole`, the file of an entry that is in one of those.
+    """
 
     hash: str
     tree: Mapping[str, Any]
     problem: str
+    whole: Mapping[str, Any]
+    files: Mapping[tuple[str, int], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +67,7 @@ class ConfigFile(Protocol):
         ...
 
     def prepare(self, version: str, edits: Sequence[Edit]) -> PreparedChange:
-        """Check changes of the file with the hash `version`.
-
-        Raises `ConfigFaultsError` with every fault that the configuration would have.
-        """
+        """Check changes of the file with hash `version`; `ConfigFaultsError` has every fault."""
         ...
 
     def prepare_undo(self, after: str, before: str) -> PreparedChange:

@@ -1,7 +1,6 @@
 """The floor plan of the wall view: an uploaded picture, and where rooms are on it.
 
-Pictures from outside are not trusted: PNG and JPEG are decoded and written anew, within limits of
-size, and an SVG with anything active in it is refused. It is only ever shown as an image.
+PNG and JPEG are decoded and written anew; an SVG with anything active in it is refused.
 """
 
 from __future__ import annotations
@@ -84,7 +83,6 @@ class FloorPlan:
 
 
 def _redrawn(raw: bytes) -> tuple[str, bytes]:
-    """Decode a PNG or JPEG and write it anew, without metadata."""
     try:
         with Image.open(io.BytesIO(raw), formats=("PNG", "JPEG")) as image:
             if image.width * image.height > _MAX_PIXELS:

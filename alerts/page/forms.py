@@ -1,7 +1,6 @@
 """Forms over sections of the configuration: what a form sends becomes an entry, faults find fields.
 
-A form is a table of fields. It checks nothing itself: the configuration is checked as a whole, as
-for `plumewatch check`, and `faults_of` puts each fault beside its field.
+A form is a table of fields. The configuration is checked as a whole, as for `plumewatch check`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from alerts.incidents.free_text import cleaned, identifiers
+from alerts.incidents.free_text import cleaned, fault_of
 from alerts.page.config_file import Edit
 from alerts.secrets import Secret
 from language.messages import _
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from alerts.access.roles import Right
     from alerts.errors import EntryFault
 
-Tree = "Mapping[str, Any]"
 MOST_ROWS: Final = 60
 _LONGEST_VALUE: Final = 40
 _NUMBER: Final = re.compile(r"-?\d{1,9}(\.\d{1,6})?")
@@ -92,7 +90,9 @@ class Form:
     lead: str
     right: Right
     fields: tuple[Field, ...]
-    title: Callable[[Mapping[str, Any], Mapping[str, Any]], str]
+    title: Callable[[Mapping[str, Any], Mapping[str, Any]], str] = lambda entry, _tree: str(
+        entry.get("name", entry.get("id", ""))
+    )
     detail: Callable[[Mapping[str, Any], Mapping[str, Any]], str] = lambda _entry, _tree: ""
     id_from: tuple[str, ...] = ()
     start: Callable[[datetime], Mapping[str, Any]] = lambda _now: {}
@@ -243,9 +243,8 @@ def _refused(
             values = value if isinstance(value, list) else [value]
             if value != old.get(one.key) and not set(map(str, values)) <= set(one.choices(tree)):
                 yield name, _("Choose from the list.")
-        elif one.is_free and (found := identifiers(str(value))):
-            listed = ", ".join(found)
-            yield name, _("Leave out anything that identifies a person: %(found)s.", found=listed)
+        elif one.is_free and (fault := fault_of(str(value))):
+            yield name, fault
     if {"start", "end"} <= {f.key for f in fields if f.kind is Kind.TIME}:
         start, end = typed.get("start"), typed.get("end")
         if start and start == end:
@@ -303,7 +302,6 @@ def _moment(kind: Kind, text: str) -> date | datetime | str:
 
 
 def _merged(value: Any, old: Any) -> Any:
-    """Keep keys of rows that the form does not show."""
     if not (isinstance(value, list) and isinstance(old, list) and len(value) == len(old)):
         return value
     if not all(isinstance(one, dict) for one in (*value, *old)):

@@ -1,20 +1,35 @@
-"""Session, same-origin check and security headers."""
+"""What comes in and goes out: session, form and origin of a request, security headers."""
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from urllib.parse import quote, urlsplit
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from alerts.access.roles import may
+from language.messages import _
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from starlette.datastructures import FormData
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from alerts.access.roles import Right
 
+_T = TypeVar("_T")
+_FORM_S: Final = 10.0
+_UPLOAD_S: Final = 60.0
+"""Longest times a form may take to arrive."""
 _POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     b" connect-src 'self'; manifest-src 'self'; form-action 'self'; frame-ancestors 'none';"
@@ -41,7 +56,7 @@ class Session:
     role: str
     form_token: str
     sites: frozenset[str] | None = None
-    """Names of the sites that its token is limited to; None for all."""
+    """Names of the sites that its token or groups are limited to; None for all."""
 
     def may(self, right: Right) -> bool:
         """Whether the role has a right."""
@@ -52,9 +67,11 @@ class Session:
         return hmac.compare_digest(self.form_token.encode(), form_token.encode())
 
 
-def cookie_name(*, secure: bool) -> str:
-    """Return the name of the cookie; over https one that no other host can set."""
-    return "__Host-plumewatch" if secure else "plumewatch_session"
+def cookie_name(*, secure: bool, what: str = "session") -> str:
+    """Return the name of a cookie; over https one that no other host can set."""
+    if secure:
+        return "__Host-plumewatch" + ("" if what == "session" else f"-{what}")
+    return f"plumewatch_{what}"
 
 
 def client_of(request: Request) -> str:
@@ -70,11 +87,76 @@ def same_origin(request: Request) -> bool:
     return origin is None or urlsplit(origin).netloc == request.headers.get("host")
 
 
-class SecurityHeaders:
-    """Adds security headers that a response has not set itself.
+class FormSize(Enum):
+    """Limits of a form: bytes, fields and files."""
 
-    Only static files may be cached, unless a response says so. With `https`, browsers stay there.
-    """
+    SMALL = (10_000, 20, 0)
+    LARGE = (60_000, 800, 0)
+    UPLOAD = (4_100_000, 20, 1)
+
+
+def session_of(request: Request) -> Session | None:
+    """Return the session that was found for a request; None without one."""
+    found: Session | None = getattr(request.state, "session", None)
+    return found
+
+
+def to_sign_in(request: Request) -> NoReturn:
+    """Send a browser to the sign-in, and back to the page afterwards."""
+    path = request.url.path
+    inner = path.endswith(("/series", "/evidence.svg", "/evidence.png"))
+    if request.method == "POST" or path.startswith("/partials/") or inner:
+        path = path.rpartition("/")[0] if path.startswith("/incidents/") else "/"
+    elif request.url.query:
+        path = f"{path}?{request.url.query}"
+    where = f"/sign-in?next={quote(path)}"
+    if "hx-request" in request.headers:
+        raise HTTPException(401, _("Please sign in again."), {"HX-Redirect": where})
+    raise HTTPException(303, headers={"Location": where})
+
+
+def too_often(wait_s: float, detail: str) -> HTTPException:
+    """Return the refusal of a request that may come again after a while."""
+    return HTTPException(429, detail, {"Retry-After": str(math.ceil(wait_s))})
+
+
+async def form_of(request: Request, size: FormSize | None = None) -> FormData:
+    """Read a small form; raise 413, 408 or 400 if it is large, slow or cut off."""
+    most, fields, files = (size or FormSize.SMALL).value
+    read = partial(request.form, max_files=files, max_fields=fields, max_part_size=5000)
+    return await _arrived(request, read, most, _UPLOAD_S if files else _FORM_S)
+
+
+async def body_of(request: Request) -> bytes:
+    """Read a small body, which may be absent, as `form_of` reads a form."""
+    if request.headers.get("content-length", "0") == "0":
+        return b""
+    return await _arrived(request, request.body, FormSize.SMALL.value[0], _FORM_S)
+
+
+async def _arrived(
+    request: Request, read: Callable[[], Awaitable[_T]], most: int, patience_s: float
+) -> _T:
+    length = request.headers.get("content-length", "")
+    if not length.isdigit() or int(length) > most:
+        raise HTTPException(413, _("The form is too large."))
+    try:
+        async with asyncio.timeout(patience_s):
+            return await read()
+    except TimeoutError:
+        raise HTTPException(408, _("The form did not arrive in time.")) from None
+    except ClientDisconnect:
+        raise HTTPException(400, _("The form was cut off.")) from None
+
+
+def text_of(form: Mapping[str, Any], name: str) -> str:
+    """Return the text of a field; empty if there is none."""
+    value = form.get(name, "")
+    return value if isinstance(value, str) else ""
+
+
+class SecurityHeaders:
+    """Adds security headers that a response has not set; with `https`, browsers stay there."""
 
     def __init__(self, app: ASGIApp, *, https: bool = False) -> None:
         self._app = app

@@ -1,12 +1,13 @@
 """Pages that refresh themselves: one stream of server-sent events for each browser.
 
-An event says only *that* something changed. The page then requests its parts like any other, so
-its session decides what it sees. Without the stream it requests them every 30 seconds.
+An event says only *that* something changed in the schools that are seen. The page then requests its
+parts like any other, so its session decides what it sees; without the stream every 30 seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -14,11 +15,11 @@ from starlette.responses import Response, StreamingResponse
 
 from alerts.access.limits import address_key
 from alerts.page import queries
-from alerts.page.guard import client_of
-from alerts.page.page_context import Access, PageGroup, serves
+from alerts.page.guard import client_of, session_of
+from alerts.page.page_group import Access, PageGroup, serves
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from starlette.requests import Request
 
@@ -28,12 +29,18 @@ _TICK_S: Final = 5.0
 """Longest time between two events: readings change all the time."""
 _PACE_S: Final = 0.5
 """Shortest time between two events: an incident changes several times in its first second."""
+_SPREAD_S: Final = 0.02
+"""Time for each open page over which an event is spread: 50 at once would delay readings."""
 _CHECK_EVERY: Final = 6
 """Ticks and changes after which the session is looked up again."""
 _DAY_S: Final = 86_400.0
 _MOST: Final = 100
+_RESERVED: Final = 40
+"""Streams beside these, which the schools of a district share: one can never take all."""
 _MOST_OF_ONE: Final = 20
-"""Streams of one address, fewer than the connections that the server accepts from one."""
+"""Streams of one address or person, fewer than the connections that the server accepts from one."""
+
+_MOST_OF_PERSON: Final = 30
 
 
 class LivePages(PageGroup):
@@ -41,46 +48,69 @@ class LivePages(PageGroup):
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
-        self._open: Counter[str] = Counter()
+        self._open: Counter[tuple[str, str]] = Counter()
 
     @serves("/live")
-    async def live(self, request: Request) -> Response:
-        """Send changes until the browser leaves or its session ends; 204 beyond the limits."""
-        address = address_key(client_of(request))
-        if self._open.total() >= _MOST or self._open[address] >= _MOST_OF_ONE:
+    async def _live(self, request: Request) -> Response:
+        session = session_of(request)
+        keys = [("address", address_key(client_of(request))), ("party", self._context.party)]
+        keys += [("person", session.person)] if session else []
+        if not self._is_free(dict(keys)):
             return Response(status_code=204)  # tells the browser not to try again
         return StreamingResponse(
-            self._stream(request, address),
+            self._stream(request, keys),
             media_type="text/event-stream",
             headers={"X-Accel-Buffering": "no"},
         )
 
     @serves("/wall/live", Access.PUBLIC)
-    async def wall(self, request: Request) -> Response:
-        """Send changes to a screen with the wall view."""
+    async def _wall(self, request: Request) -> Response:
         if not await self._context.may_see_wall(request):
             return Response(status_code=204)
-        return await self.live(request)
+        return await self._live(request)
 
-    async def _stream(self, request: Request, address: str) -> AsyncIterator[str]:
+    def _is_free(self, who: Mapping[str, str]) -> bool:
+        """Whether there is room: in all, or of the streams that each school is sure of."""
+        own = {kind: self._open[kind, name] for kind, name in who.items()}
+        schools = len(self._context.engine.registry.sites)
+        share = max(1, _RESERVED // schools) if schools > 1 else 0
+        return (
+            own["address"] < _MOST_OF_ONE
+            and own.get("person", 0) < _MOST_OF_PERSON
+            and (self._total() < _MOST or own["party"] < share)
+        )
+
+    def _total(self) -> int:
+        """Return the number of streams, each of which counts for an address, party and person."""
+        return sum(count for (kind, _), count in self._open.items() if kind == "party")
+
+    async def _stream(
+        self, request: Request, keys: Sequence[tuple[str, str]]
+    ) -> AsyncIterator[str]:
         changes = self._context.settings.changes
-        self._open[address] += 1
+        self._open.update(keys)
         try:
             yield "retry: 3000\n\n"
-            seen, sent, shown = changes.count, 0, await self._shown()
+            now = asyncio.get_running_loop().time
+            seen, sent, shown, due = changes.count, 0, await self._shown(), now() + _TICK_S
             while not changes.closed:
-                count = await changes.wait_beyond(seen, _TICK_S)
-                sent += 1
-                if sent % _CHECK_EVERY == 0 and not await self._may_stay(request):
-                    return
+                count = await changes.wait_beyond(seen, max(0.0, due - now()))
                 before, shown = shown, await self._shown() if count != seen else shown
                 is_change = count != seen if shown is None else shown != before
-                number = count if shown is None else sent
-                yield f"event: {'change' if is_change else 'tick'}\ndata: {number}\n\n"
                 seen = count
+                if is_change or now() >= due:
+                    sent, due = sent + 1, now() + _TICK_S
+                    if sent % _CHECK_EVERY == 0 and not await self._may_stay(request):
+                        return
+                    await asyncio.sleep(random.random() * _SPREAD_S * self._total())  # noqa: S311
+                    number = count if shown is None else sent
+                    yield f"event: {'change' if is_change else 'tick'}\ndata: {number}\n\n"
                 await asyncio.sleep(_PACE_S)
         finally:
-            self._open[address] -= 1
+            self._open.subtract(keys)
+            for key in keys:
+                if not self._open[key]:
+                    del self._open[key]
 
     async def _shown(self) -> int | None:
         """Return a number that changes with incidents of the sites that are seen; None for all."""

@@ -1,7 +1,4 @@
-"""Read model of the staff page: rows of the state database as templates and JSON need them.
-
-Every function takes a connection with named columns, as `storage.sqlite.connect` gives it.
-"""
+"""Read model of the staff page: rows of the state database as templates and JSON need them."""
 
 from __future__ import annotations
 
@@ -18,6 +15,7 @@ from detection.events import KIND_NAMES
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
 from language.messages import Words, _, mark
 from reports.rows import state_of
+from storage.registry import natural
 
 if TYPE_CHECKING:
     import sqlite3
@@ -51,8 +49,7 @@ class RoomState:
     """A room as the board shows it.
 
     `level` is ``alarm``, ``responding``, ``attention``, ``notable``, ``ok``, ``silent`` or
-    ``none``, each with its own color, icon and words. `air` are label, value and unit of the newest
-    reading, seen at `seen`. Without an incident, `incident` and `responder` are empty.
+    ``none``. `air` are label, value and unit of the newest reading, seen at `seen`.
     """
 
     room: Room
@@ -71,12 +68,9 @@ def rooms(
     latest: Mapping[str, LatestReading],
     now: float,
     intervals: Mapping[str, float],
+    only: Collection[Room] | None = None,
 ) -> list[RoomState]:
-    """Return the state of every registered room, in registry order.
-
-    `intervals` are the learned seconds between reports, by sensor; without one, the registered
-    interval counts.
-    """
+    """Return the state of every registered room, or of some; `intervals` are learned, by sensor."""
     incident_rows = _rows(
         db,
         "SELECT i.*, (SELECT cause FROM incident_feedback f WHERE f.incident = i.id"
@@ -98,7 +92,7 @@ def rooms(
     incidents = {row["room"]: row for row in reversed(incident_rows)}
     events = {row["room"]: row for row in reversed(event_rows)}
     states = []
-    for room in registry.rooms.values():
+    for room in registry.rooms.values() if only is None else only:
         sensors = registry.sensors_in(room.id)
         # What only says that a sensor has power or signal does not say how the air is.
         found = (latest[s.id] for s in sensors if s.id in latest)
@@ -162,9 +156,9 @@ def site_summaries(
     db: sqlite3.Connection, registry: Registry, silent: Collection[str], now: float
 ) -> list[SiteSummary]:
     """Summarize each site, those with open incidents first; `silent` are ids of sensors."""
-    rows = db.execute(
-        "SELECT room, sum(status <> 'resolved'), sum(opened_at > ?1) FROM incident"
-        " WHERE status <> 'resolved' OR opened_at > ?1 GROUP BY room",
+    rows = db.execute(  # a plus keeps SQLite from reading all incidents in the order of rooms
+        "SELECT room, count(*), 0 FROM incident WHERE status <> 'resolved' GROUP BY +room UNION ALL"
+        " SELECT room, 0, count(*) FROM incident WHERE opened_at > ? GROUP BY +room",
         (now - 7 * 86_400.0,),
     ).fetchall()
     found: dict[str, list[int]] = {name: [0, 0, 0] for name in registry.sites}
@@ -178,7 +172,7 @@ def site_summaries(
         if room is not None:
             found[room.site][1] += 1
     made = [SiteSummary(registry.sites[name], *counts) for name, counts in found.items()]
-    return sorted(made, key=lambda s: (-s.open, s.site.name.casefold()))
+    return sorted(made, key=lambda s: (-s.open, natural(s.site.name.casefold())))
 
 
 def board_by_site(
@@ -210,25 +204,35 @@ def incidents(
     rooms: str | None = None,
     limit: int = 50,
 ) -> list[dict[str, Any]]:
-    """Return incidents, newest first, those that need a response before all others.
-
-    Each has its `reports.rows.State` as ``state``. `rooms` are ids as JSON; None for all.
-    """
+    """Return incidents, newest first, those that need a response first; `rooms` are ids as JSON."""
+    of_rooms, chosen = _of_rooms(room, rooms)
+    needed = f"SELECT id FROM incident WHERE status <> 'resolved'{of_rooms}"  # noqa: S608 - constants
+    if not only_open:  # each part by its index, and nothing else of a year of incidents
+        needed += (
+            " UNION ALL SELECT id FROM (SELECT id FROM incident WHERE status = 'resolved'"  # noqa: S608 - constants
+            f"{of_rooms} ORDER BY opened_at DESC LIMIT ?)"
+        )
+        chosen = [*chosen, *chosen, limit]
     found = _rows(
         db,
-        f"{_INCIDENT} WHERE (? = 0 OR i.status <> 'resolved') AND (? = '' OR i.room = ?)"  # noqa: S608 - a constant
-        " AND (? IS NULL OR i.room IN (SELECT value FROM json_each(?)))"
+        f"{_INCIDENT} WHERE i.id IN ({needed})"
         " ORDER BY CASE i.status WHEN 'open' THEN 0 WHEN 'notified' THEN 0"
         " WHEN 'acknowledged' THEN 1 ELSE 2 END,"
         " i.status <> 'resolved' AND i.kind IN ('vape', 'smoke') DESC, i.onset DESC LIMIT ?",
-        int(only_open),
-        room,
-        room,
-        rooms,
-        rooms,
+        *chosen,
         limit,
     )
     return [{**row, "state": _state(row)} for row in found]
+
+
+def _of_rooms(room: str, rooms: str | None) -> tuple[str, list[object]]:
+    """Return the end of a condition for one room, or for ids of rooms as JSON, and its values."""
+    terms: list[tuple[str, object]] = []
+    if room:
+        terms.append((" AND room = ?", room))
+    if rooms is not None:
+        terms.append((" AND room IN (SELECT value FROM json_each(?))", rooms))
+    return "".join(term for term, _ in terms), [value for _, value in terms]
 
 
 def incident_page(
@@ -243,23 +247,21 @@ def incident_page(
     limit: int,
     rooms: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Return incidents opened in ``[start, end)``, newest first, as `incidents` does.
-
-    Empty `statuses`, `kinds` or `room` are all. `before` is time and id of the last one that the
-    caller has, and `rooms` are ids as JSON, None for all.
-    """
+    """Return incidents opened in ``[start, end)``, as `incidents` does, older than `before`."""
     last_at, last_id = before or (math.inf, "")
+    of_rooms, chosen = _of_rooms(room, rooms)
+    if statuses and "resolved" not in statuses:  # few, which an index has
+        of_rooms += " AND i.id IN (SELECT id FROM incident WHERE status <> 'resolved')"
     found = _rows(
         db,
-        f"{_INCIDENT} WHERE opened_at >= ? AND opened_at < ? AND (? = '' OR room = ?)"  # noqa: S608 - a constant
+        f"{_INCIDENT} WHERE opened_at >= ? AND opened_at < ?{of_rooms}"  # noqa: S608 - constants
         " AND (? = '[]' OR status IN (SELECT value FROM json_each(?)))"
         " AND (? = '[]' OR kind IN (SELECT value FROM json_each(?)))"
         " AND (opened_at < ? OR (opened_at = ? AND id < ?))"
-        " AND (? IS NULL OR room IN (SELECT value FROM json_each(?)))"
         " ORDER BY opened_at DESC, id DESC LIMIT ?",
-        *(start, end, room, room),
-        *(json.dumps(chosen) for chosen in (statuses, statuses, kinds, kinds)),
-        *(last_at, last_at, last_id, rooms, rooms, limit),
+        *(start, end, *chosen),
+        *(json.dumps(asked) for asked in (statuses, statuses, kinds, kinds)),
+        *(last_at, last_at, last_id, limit),
     )
     return [{**row, "state": _state(row)} for row in found]
 
@@ -360,17 +362,11 @@ def recent_changes(db: sqlite3.Connection, rooms: str, since: float) -> int:
     return int(row[0])
 
 
-def status(db: sqlite3.Connection, now: float) -> dict[str, Any]:
-    """Return outbox rows by status, age of the oldest due notice, and open incidents."""
-    oldest, count = db.execute(
-        "SELECT (SELECT min(created_at) FROM outbox WHERE status IN ('due', 'leased')),"
-        " (SELECT count(*) FROM incident WHERE status <> 'resolved')"
-    ).fetchone()
-    return {
-        "outbox": outbox.backlog(db),
-        "oldest_due_s": None if oldest is None else max(now - oldest, 0.0),
-        "open_incidents": count,
-    }
+def status(db: sqlite3.Connection, now: float) -> tuple[int, float, int]:
+    """Return how many notices wait, the age of the oldest, and how many incidents are open."""
+    waiting, oldest = outbox.backlog(db)
+    (count,) = db.execute("SELECT count(*) FROM incident WHERE status <> 'resolved'").fetchone()
+    return waiting, 0.0 if oldest is None else max(now - oldest, 0.0), count
 
 
 def _rows(db: sqlite3.Connection, sql: str, *arguments: object) -> list[dict[str, Any]]:

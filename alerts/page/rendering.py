@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,137 +14,69 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import jinja2
+import msgspec
 from markupsafe import Markup
 
-from alerts.access.roles import ROLE_WORDS
+from alerts.access.roles import Right
 from alerts.incidents.incident import CAUSE_WORDS, MAX_CASE_NUMBER, MAX_NOTE, answer_choices
 from alerts.notify.notice import KIND_WORDS, respond_words
-from alerts.page.stored_words import STORED
-from detection.events import KIND_NAMES, EventKind
+from alerts.words import PATTERNS, WORDS
+from detection.events import DETAILS, KIND_NAMES, EventKind
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
 from language.dates import date_text
 from language.messages import (
     LANGUAGES,
-    Words,
     _,
+    capitalized,
     gettext,
     language,
-    mark,
     of_file,
     plural,
     retell,
 )
 from reports.look import STATES
+from reports.rows import SUPPRESSED
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from alerts.page.guard import Session
     from alerts.page.settings import StaffPageSettings
 
 _HERE: Final = Path(__file__).parent
 SPANS: Final = {"day": 86_400.0, "week": 7 * 86_400.0, "month": 30 * 86_400.0}
-"""Spans to choose from, in seconds."""
-SPAN_WORDS: Final = Words({"day": mark("Day"), "week": mark("Week"), "month": mark("Month")})
-VERDICT_WORDS: Final = Words(
-    {
-        "confirmed": mark("Confirmed"),
-        "false_alarm": mark("False alarm"),
-        "nothing_found": mark("Nothing found"),
-        "fixed": mark("Fixed"),
-        "test": mark("Test"),
-    }
-)
-_WORDS: Final = {
-    "role_words": ROLE_WORDS,
-    "verdict_words": VERDICT_WORDS,
-    "status_words": Words(
-        {
-            "open": mark("Open"),
-            "notified": mark("Staff notified"),
-            "acknowledged": mark("Acknowledged"),
-            "resolved": mark("Resolved"),
-        }
-    ),
-    "state_words": Words(
-        {
-            "needs_responder": mark("Needs a responder"),
-            "responding": mark("Responding"),
-            "answered": mark("Answered"),
-            "nobody_responded": mark("Nobody responded"),
-            "responded": mark("Not reported yet"),
-            "suppressed": mark("Suppressed, recorded only"),
-            "withdrawn": mark("Withdrawn by the detector"),
-            "resolved": mark("Resolved"),
-        }
-    ),
-    "action_words": Words(
-        {
-            "referral": mark("Referral"),
-            "nurse": mark("Nurse"),
-            "facilities": mark("Facilities"),
-            "none": mark("Nothing"),
-        }
-    ),
-    "notice_words": Words(
-        {
-            "opened": mark("alert"),
-            "again": mark("detected again"),
-            "handed_over": mark("hand-over"),
-            "reminder": mark("reminder"),
-            "taken": mark("acknowledged"),
-            "recovered": mark("resolved"),
-            "digest": mark("summary"),
-            "withdrawn": mark("withdrawn"),
-            "test": mark("test"),
-            "changed": mark("change"),
-        }
-    ),
-    "delivery_words": Words(
-        {
-            "sent": mark("sent"),
-            "due": mark("waiting"),
-            "leased": mark("being sent"),
-            "failed": mark("failed"),
-            "cancelled": mark("no longer needed"),
-        }
-    ),
-    "noted_words": Words(
-        {
-            "clock": mark("wrong clock"),
-            "fault": mark("faulty value"),
-            "unjudged": mark("out of order"),
-            "cached": mark("repeated by a bridge"),
-            "simulated": mark("console test"),
-            "maintenance": mark("during self-cleaning"),
-            "undecoded": mark("not decoded by the network server"),
-            "bad_firmware": mark("firmware version rejected"),
-            "unread": mark("a value of unknown unit left out"),
-            "repaired": mark("faulty JSON repaired"),
-            "waiting": mark("waiting for a description"),
-        }
-    ),
-    "span_words": SPAN_WORDS,
-    "cause_words": CAUSE_WORDS,
-    "phase_words": Words(
-        {
-            "alerted": mark("ongoing"),
-            "updated": mark("ongoing"),
-            "ended": mark("ended"),
-            "withdrawn": mark("withdrawn"),
-        }
-    ),
-    "life_words": Words(
-        {
-            "alive": mark("alive"),
-            "silent": mark("silent"),
-            "offline": mark("offline"),
-            "never heard": mark("never heard"),
-            "not checked yet": mark("not checked yet"),
-        }
-    ),
-    "quantity_words": QUANTITY_WORDS,
-}
+VERDICT_WORDS: Final = WORDS["verdict"]
+
+
+@dataclass(frozen=True, slots=True)
+class NavLink:
+    """One entry of the navigation, current for paths `below` too; only icons show on a phone."""
+
+    path: str
+    label: str
+    below: tuple[str, ...] = ()
+    right: Right | None = None
+    icon: str = ""
+    """Paths of an SVG, 24 wide."""
+    of_sensors: bool = False
+    """Whether people see it who may not read about incidents."""
+
+    def is_for(self, session: Session | None) -> bool:
+        """Whether a person, or anybody without signing in, may open it."""
+        if session is None:
+            return self.right is None
+        needed = self.right or (Right.SENSORS if self.of_sensors else Right.INCIDENTS)
+        return session.may(needed) or (self.right is None and session.may(Right.INCIDENTS))
+
+    def is_current(self, path: str) -> bool:
+        """Whether a person at `path` is on this page or below it."""
+        return path == self.path or path.startswith(self.below or ("\0",))
+
+
+NAV: Final = msgspec.toml.decode(
+    (_HERE / "nav.toml").read_bytes(), type=dict[str, tuple[NavLink, ...]]
+)["link"]
 
 
 def headline(incident: Mapping[str, Any]) -> str:
@@ -168,11 +101,6 @@ def headline(incident: Mapping[str, Any]) -> str:
     return KIND_WORDS.get(kind, kind)
 
 
-def capitalized(words: str) -> str:
-    """Begin with a capital, and leave the rest as it is."""
-    return f"{words[:1].upper()}{words[1:]}"
-
-
 def answers_of(kind: str) -> dict[str, Any]:
     """Return the answers that people may give for a kind of incident, with their words."""
     choices = answer_choices(EventKind(kind))
@@ -180,76 +108,15 @@ def answers_of(kind: str) -> dict[str, Any]:
         "respond": respond_words(kind),
         "verdicts": [(verdict.value, VERDICT_WORDS[verdict]) for verdict in choices.verdicts],
         "explained": choices.explained.value,
-        "because": _BECAUSE[choices.explained],
+        "because": WORDS["because"][choices.explained],
         "causes": [(cause, capitalized(CAUSE_WORDS[cause])) for cause in choices.causes],
     }
 
 
-_BECAUSE: Final = Words(
-    {"false_alarm": mark("False alarm, caused by"), "fixed": mark("Fixed; the cause was")}
-)
-_HISTORY: Final = Words(
-    {
-        "opened": mark("Detected"),
-        "joined": mark("Detected again"),
-        "paged": mark("Asked to respond"),
-        "escalated": mark("Asked the next people"),
-        "notified": mark("Notice delivered"),
-        "held": mark("Nobody notified yet"),
-        "released": mark("Notified after all"),
-        "acknowledged": mark("Responding"),
-        "acknowledged again": mark("Responding, said again"),
-        "acknowledged as well": mark("Also responding"),
-        "acknowledged after it was over": mark("Responded after it was over"),
-        "acknowledgement ran out": mark("Did not report in time"),
-        "arrived": mark("On site"),
-        "arrived as well": mark("Also on site"),
-        "declined": mark("Cannot go"),
-        "no response": mark("Nobody responded"),
-        "reminded": mark("Reminded"),
-        "could not remind": mark("Could not be reminded"),
-        "nobody notified": mark("Nobody could be notified"),
-        "nobody notified now": mark("Nobody could be notified now"),
-        "next channel": mark("Sent by the next channel"),
-        "severity": mark("Severity changed"),
-        "level": mark("Alert threshold adjusted"),
-    }
-)
+STORED: Final = (*SUPPRESSED, *PATTERNS, *CAUSE_WORDS.patterns, *DETAILS)
+"""What other parts store in English: histories, reasons and errors, as pages retell them."""
 _SERVER: Final = re.compile(r"\b([a-z]+)-[0-9a-f]{6}\b")
-_CHANNELS: Final = Words(
-    {
-        "ntfy": mark("push"),
-        "ntfys": mark("push"),
-        "pover": mark("push"),
-        "mailto": mark("e-mail"),
-        "mailtos": mark("e-mail"),
-        "tgram": mark("Telegram"),
-        "twilio": mark("text message"),
-        "webpush": mark("push"),
-        "workflows": mark("Teams"),
-        "json": mark("web hook"),
-        "jsons": mark("web hook"),
-    }
-)
-
-
-_UNDELIVERED: Final = Words(
-    {
-        "bad_target": mark("the address is not complete"),
-        "forbidden_scheme": mark("this kind of address is not allowed"),
-        "forbidden_address": mark("the address is not allowed"),
-        "target_gone": mark("the browser or account is gone"),
-        "refused": mark("the service refused it"),
-        "rate_limited": mark("the service asks to wait"),
-        "quota": mark("the day's quota is used up"),
-        "server_error": mark("the service has a fault"),
-        "connection": mark("the service cannot be reached"),
-        "timeout": mark("the service did not answer in time"),
-        "busy": mark("earlier notices are still being sent"),
-        "expired": mark("it was too old to be sent"),
-        "library": mark("the program that sends it failed"),
-    }
-)
+_CHANNELS: Final = WORDS["channel"]
 
 
 def undelivered(error: object) -> str:
@@ -259,10 +126,10 @@ def undelivered(error: object) -> str:
     ('the service refused it (HTTP 401)', 'the service cannot be reached')
     """
     reason, _sep, detail = str(error).partition(": ")
-    if reason not in _UNDELIVERED:
+    if reason not in WORDS["undelivered"]:
         return said(str(error))
     status = f" ({detail})" if detail.startswith("HTTP ") else ""
-    return _UNDELIVERED[reason] + status
+    return WORDS["undelivered"][reason] + status
 
 
 def channel_words(text: str) -> str:
@@ -284,7 +151,7 @@ def history_words(what: str) -> str:
     if what.startswith("feedback: "):
         found = retell(what.removeprefix("feedback: "), STORED)
         return _("Found: %(found)s", found=found)
-    return _HISTORY.get(what) or retell(capitalized(what), STORED)
+    return WORDS["history"].get(what) or retell(capitalized(what), STORED)
 
 
 _ZONE: ContextVar[str] = ContextVar("time zone of the request", default="")
@@ -307,15 +174,26 @@ class Times:
         """Return the time zone of the request."""
         return ZoneInfo(_ZONE.get()) if _ZONE.get() else self._usual
 
-    def clock(self, moment: float) -> str:
-        """Write the time of day with seconds."""
-        return self.local(moment).strftime("%H:%M:%S")
+    def clock(self, moment: float, after: float | None = None) -> str:
+        """Write the time of day with seconds, with the date unless `after` is of the same day."""
+        local = self.local(moment)
+        if after is not None and local.date() != self.local(after).date():
+            return date_text(local, "day and time")
+        return local.strftime("%H:%M:%S")
+
+    def dated(self, moment: float) -> str:
+        """Write the date and the time of day."""
+        return date_text(self.local(moment), "day and time")
 
     def when(self, moment: float, zone: str = "") -> str:
-        """Write the time of day, with the date unless it is today; `zone` of another site."""
+        """Write the time of day, with the date unless it is today, and the year unless it is this.
+
+        `zone` of another site.
+        """
         at = ZoneInfo(zone) if zone else self.zone
         local, now = (datetime.fromtimestamp(t, UTC).astimezone(at) for t in (moment, self._now()))
-        text = f"{local:%H:%M}" if local.date() == now.date() else date_text(local, "moment")
+        form = "moment" if local.year == now.year else "day and time"
+        text = f"{local:%H:%M}" if local.date() == now.date() else date_text(local, form)
         return text if at.key == self.zone.key else f"{text} {local:%Z}"
 
     def ago(self, moment: float) -> str:
@@ -382,6 +260,7 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
     made.filters.update(
         clock=times.clock,
         when=times.when,
+        dated=times.dated,
         ago=times.ago,
         age=times.age,
         ahead=times.ahead,
@@ -401,7 +280,6 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         banner=settings.banner,
         spans=tuple(SPANS),
         quantities=QUANTITIES,
-        kind_words=KIND_WORDS,
         kind_names=KIND_NAMES,
         answers_of=answers_of,
         max_note=MAX_NOTE,
@@ -412,7 +290,8 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         script_messages=script_messages,
         languages=LANGUAGES,
         may_set=settings.config is not None,
-        **_WORDS,
+        quantity_words=QUANTITY_WORDS,
+        **{f"{name}_words": words for name, words in WORDS.items()},
         **shared,
     )
     return made

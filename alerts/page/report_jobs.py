@@ -1,7 +1,6 @@
-"""Report jobs: in progress, and finished ones for an hour.
+"""Report jobs: in progress, and finished ones for an hour, each for the person who requested it.
 
-Each runs in a process of its own at low priority, so that a long report delays no alert. A file is
-only for the person who requested it.
+Each runs in a process of its own at low priority, so that a long report delays no alert.
 """
 
 from __future__ import annotations
@@ -25,6 +24,8 @@ _LOG: Final = logging.getLogger(__name__)
 KEPT_S: Final = 3600.0
 _AT_ONCE: Final = 2
 _MOST: Final = 40
+_FOR_OTHERS: Final = 2
+"""Times as many in all, of which those of one school take only their own."""
 _LONGEST_S: Final = 900.0
 
 
@@ -44,16 +45,14 @@ class Order(msgspec.Struct, frozen=True):
 
 @dataclass
 class Job:
-    """One report: `done` of `of` days are read, `state` is making, ready or failed.
-
-    The id cannot be guessed.
-    """
+    """One report: `done` of `of` days are read; the id cannot be guessed."""
 
     id: str
     person: str
     name: str
     path: Path
     asked_at: float
+    party: str = ""
     done: int = 0
     of: int = 0
     state: str = "making"
@@ -64,9 +63,9 @@ class Job:
 class ReportJobs:
     """Starts report processes and follows them.
 
-    `folder` is for the files, and emptied at the start. `command` reads an `Order` as JSON from its
-    standard input, writes the file named there, and prints lines ``{"done": 3, "of": 70}`` or
-    ``{"error": "..."}``.
+    `command` reads an `Order` as JSON from its standard input, writes the file named there, and
+    prints lines ``{"done": 3, "of": 70}`` or ``{"error": "..."}``. `folder` is emptied at the
+    start.
     """
 
     def __init__(
@@ -98,15 +97,19 @@ class ReportJobs:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def start(self, fields: Mapping[str, str], person: str, name: str) -> Job:
-        """Start a report in the background; raise TooManyJobsError at the limit."""
+    def start(self, fields: Mapping[str, str], person: str, name: str, party: str = "") -> Job:
+        """Start a report; raise TooManyJobsError at the limit of the party, or of all."""
         self._delete_expired()
-        running = [job for job in self._jobs.values() if job.state == "making"]
-        if len(running) >= _AT_ONCE or len(self._jobs) >= _MOST:
-            raise TooManyJobsError
+        for jobs, times in (
+            ([job for job in self._jobs.values() if job.party == party], 1),
+            ([*self._jobs.values()], _FOR_OTHERS),
+        ):
+            running = sum(job.state == "making" for job in jobs)
+            if running >= times * _AT_ONCE or len(jobs) >= times * _MOST:
+                raise TooManyJobsError
         key = secrets.token_urlsafe(16)
         path = self._folder / f"{key}{os.path.splitext(name)[1]}"  # noqa: PTH122 - a name, no path
-        job = Job(key, person, name, path, self._clock())
+        job = Job(key, person, name, path, self._clock(), party)
         self._jobs[key] = job
         order = Order(self._config, dict(fields), str(path), person, job.asked_at)
         job.task = asyncio.create_task(self._make(job, msgspec.json.encode(order)), name="report")

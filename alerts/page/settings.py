@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from alerts.access.limits import Limits
 from alerts.access.passwords import Hasher
+from alerts.access.sign_in_rules import SignInRules
 from alerts.incidents.change_feed import ChangeSignal
-from reports.periods import SchoolTimes
+from reports.school import SchoolTimes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from alerts.engine import AlertEngine
     from alerts.notify.trial_notices import TrialNotice
     from alerts.page.config_file import ConfigFile
+    from alerts.page.identity_provider import IdentityProvider
+    from alerts.page.labels import Order
     from alerts.page.report_jobs import ReportJobs
     from alerts.policy import StaffMember
     from alerts.secrets import Secret
@@ -40,7 +43,7 @@ class QuarantinedSensor:
 class SensorStatus:
     """A registered sensor: state in words, last live reading, and data problems by name.
 
-    `interval_s` is registered or learned; `firmware` is empty if the sensor reports none.
+    `poll_error`: why a device that is asked over HTTP gives no answer, since `poll_failing_since`.
     """
 
     state: str
@@ -48,6 +51,8 @@ class SensorStatus:
     interval_s: float
     counts: Mapping[str, int] = field(default_factory=dict)
     firmware: str = ""
+    poll_error: str = ""
+    poll_failing_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +69,7 @@ class UnmatchedTopic:
 class MappingSuggestion:
     """Configuration suggested for an unmatched topic, in TOML, with a sample of its payload.
 
-    `mapping` is empty if there is none, and `reason` says why; `route` gives the topic to a decoder
-    that reads it.
+    `reason` says why there is no `mapping`; `route` gives the topic to a decoder that reads it.
     """
 
     sample: bytes
@@ -85,6 +89,26 @@ class PipelineStatus:
     sensors: Mapping[str, SensorStatus] = field(default_factory=dict)
 
 
+async def _send_no_interval(*_asked: object) -> str:
+    return "nothing is sent to devices here"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceIntervals:
+    """How the reporting intervals of devices are set.
+
+    `hours`: for how long at most, by sensor that can be set; 0 for good. `near`: how far the answer
+    of a device may be from what was asked, as a share.
+    """
+
+    hours: Mapping[str, int] = field(default_factory=dict)
+    shortest_s: int = 1
+    longest_s: int = 1
+    send: Callable[[str, int, int, bool], Awaitable[str]] = _send_no_interval
+    """Sends seconds, hours and whether to renew it to a sensor's device; returns an error."""
+    near: float = 0.0
+
+
 async def _evaluate_nothing(_room: str, _starts: Sequence[float], _person: str) -> str:
     return "tests are not evaluated here"
 
@@ -101,25 +125,28 @@ class StaffPageSettings:
     engine: AlertEngine
     series: Series
     on_change: Callable[[], None] = lambda: None
-    """Called after the page committed rows."""
     changes: ChangeSignal = field(default_factory=ChangeSignal)
     pipeline: Callable[[], PipelineStatus] = PipelineStatus
     suggest_mapping: Callable[[str], MappingSuggestion | None] = lambda _: None
     """Returns None if the topic is not unmatched."""
     intervals: Callable[[], Mapping[str, float]] = dict
     """Learned seconds between reports, by sensor."""
-    room_tests: Callable[[], Mapping[str, Any]] = dict
-    """Newest result of a commissioning test by room; called in a thread."""
+    device_intervals: DeviceIntervals = DeviceIntervals()
     evaluate_room: Callable[[str, Sequence[float], str], Awaitable[str]] = _evaluate_nothing
     """Evaluates a test by room, times at which its steps began, and person; returns an error."""
+    draw_labels: Callable[[Order], Awaitable[bytes]] | None = None
+    """Draws labels of sensors as PDF; None where phones do not reach the page."""
     on_duty: Callable[[float, float], Iterable[DutySpan]] = lambda _start, _end: ()
     """Who was on duty between two moments, Unix seconds."""
-    school_day: Callable[[float], bool] = lambda _moment: True
+    school_day: Callable[[float, str], bool] = lambda _moment, _room: True
     open_reading: bool = True
     """Whether pages may be read without signing in, for loopback only."""
     one_click: bool = False
     """Whether people on this machine sign in without a password, for the demo only."""
     hasher: Hasher = field(default_factory=Hasher)
+    sign_in: SignInRules = field(default_factory=SignInRules)
+    provider: IdentityProvider | None = None
+    """Provider of OpenID Connect at which people sign in; None for passwords alone."""
     secure_cookie: bool = False
     """Whether the page is reached over https."""
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
@@ -146,11 +173,8 @@ class StaffPageSettings:
     allow_private_targets: bool = False
     """Whether addresses of channels may be in one's own network."""
     limits: Limits = field(default_factory=Limits)
-    """How often was tried to sign in, and the like."""
     wall: Path | None = None
-    """Folder of the floor plan; None for none."""
     config: ConfigFile | None = None
-    """The configuration file, which forms change; None for no forms."""
     send_test: Callable[[StaffMember], Awaitable[Sequence[TrialNotice]]] = _send_nothing
     """Sends a test notice to each address of a person."""
     clock: Callable[[], float] = time.time

@@ -1,29 +1,26 @@
-"""Sign-in, sign-out and accounts."""
+"""Sign-in and sign-out: by password, then by a code where there is a second factor."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
+import secrets
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlencode
 
+import segno
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from alerts.access import languages, push_subscriptions, sessions
-from alerts.access.passwords import (
-    SHORTEST,
-    fault_of,
-    keep_hash,
-    password_hash,
-    set_password,
-    with_password,
-)
-from alerts.access.roles import Right
-from alerts.page.guard import client_of, same_origin
-from alerts.page.page_context import Access, PageGroup, form_of, serves, text_of
-from language.messages import LANGUAGES, _, ngettext
+from alerts.access import second_factor, sessions
+from alerts.access.passwords import keep_hash, password_hash
+from alerts.access.sign_in_rules import Refusal
+from alerts.page.guard import client_of, cookie_name, form_of, same_origin, text_of
+from alerts.page.page_group import Access, PageGroup, serves
+from language.messages import _, ngettext
 from storage import audit
 from storage.audit import AuditKind
 
@@ -33,6 +30,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from alerts.access.sessions import AtProvider
     from alerts.page.page_context import PageContext
     from alerts.policy import StaffMember
 
@@ -40,10 +38,28 @@ _LOG: Final = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _MOST_WAITING: Final = 8
 """Passwords waiting to be compared; each takes 0.1 s of the one thread."""
+_CODE_S: Final = 300.0
+"""Time to give the code after the password."""
+_MOST_CODES: Final = 5
+_LONGEST_PATH: Final = 1500
+_MOST_PENDING: Final = 1000
 
 
-class SignInPages(PageGroup):
-    """The sign-in form, and the account of who is signed in."""
+@dataclass(slots=True)
+class _Pending:
+    """Somebody who gave their password and has to give a code."""
+
+    member: StaffMember
+    account: str
+    after: str
+    expires_at: float
+    secret: str
+    """Of an authenticator app that is to be set up; empty if one is."""
+    tries: int = 0
+
+
+class SignInGroup(PageGroup):
+    """What pages of sign-in and accounts share: comparing passwords, starting sessions."""
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
@@ -56,60 +72,19 @@ class SignInPages(PageGroup):
             "secure": context.settings.secure_cookie,
         }
 
-    # sign-in and sign-out
+    def _now(self) -> float:
+        return self._context.settings.clock()
 
-    @serves("/sign-in", Access.PUBLIC, methods=("GET", "POST"))
-    async def sign_in(self, request: Request) -> Response:
-        """Show the form; start a new session, whatever cookie was sent."""
-        after = _inside(request.query_params.get("next", "/"))
-        if request.method == "GET":
-            await self._context.session(request)
-            return self._form(request, after)
-        if not same_origin(request):
-            raise HTTPException(403, _("This form was not sent from this page."))
-        form = await form_of(request)
-        after = _inside(text_of(form, "after"))
-        account = " ".join(text_of(form, "account").split())[:80]
-        if self._one_click(request):
-            member = self._context.policy.member(account)
-        else:
-            wait = self._limit.take(client_of(request), account, self._context.settings.clock())
-            if wait > 0:
-                return self._too_many(request, after, account, wait)
-            member = await self._known(account, text_of(form, "password"))
-            if member is not None:
-                self._limit.succeeded(client_of(request), account)
-        if member is None:
-            _LOG.warning("a sign-in from %s was refused", client_of(request))
-            tried = self._member(account)  # an unknown account may be a password in the wrong field
-            actor = tried.id if tried else "unknown"
-            await self._context.write(
-                lambda tx: self._audit(tx, AuditKind.SIGN_IN_REFUSED, actor, request)
-            )
-            return self._form(request, after, account, _("Wrong name or password."), 403)
-        return await self._start(request, member, after, AuditKind.SIGN_IN)
-
-    @serves("/sign-out", Access.STAFF, methods=("POST",))
-    async def sign_out(self, request: Request) -> Response:
-        """End the session."""
-        session = request.state.session
-        identity = request.cookies.get(self._context.cookie, "")
-
-        def end(tx: sqlite3.Connection) -> None:
-            sessions.end(tx, identity)
-            self._audit(tx, AuditKind.SIGN_OUT, session.person, request)
-
-        await self._context.write(end)
-        return self._out()
+    def _cookie(self, what: str) -> str:
+        return cookie_name(secure=self._context.settings.secure_cookie, what=what)
 
     def _audit(
         self, tx: sqlite3.Connection, kind: AuditKind, actor: str, request: Request, **detail: str
     ) -> None:
-        now = self._context.settings.clock()
+        now = self._now()
         audit.append(tx, kind, actor, {"address": client_of(request), **detail}, now)
 
     async def _known(self, account: str, password: str) -> StaffMember | None:
-        """Return the staff member with this account and password."""
         member = self._member(account)
         person = "" if member is None else member.id
         kept = await self._context.read(password_hash, person)
@@ -117,18 +92,22 @@ class SignInPages(PageGroup):
         if not await self._hash(lambda: hasher.verifies(kept, password)):
             return None
         if member is not None and kept is not None and hasher.is_outdated(kept):
-            now = self._context.settings.clock()
+            now = self._now()
             renewed = await self._hash(lambda: hasher.hash(password))
             await self._context.write(lambda tx: keep_hash(tx, member.id, renewed, now))
         return member
 
     def _member(self, account: str) -> StaffMember | None:
-        """Return a staff member by id, or by a unique name."""
         wanted = account.casefold()
         staff = self._context.policy.staff
         by_id = [m for m in staff if m.id.casefold() == wanted]
         found = by_id or [m for m in staff if m.name.casefold() == wanted]
         return found[0] if len(found) == 1 else None
+
+    def _account_of(self, account: str) -> str:
+        """Return an account as guesses at it are counted, whether by id or by name."""
+        member = self._member(account)
+        return account if member is None else member.id
 
     async def _hash(self, work: Callable[[], _T]) -> _T:
         """Run in the one thread that compares passwords, which bounds the memory of a flood."""
@@ -143,36 +122,44 @@ class SignInPages(PageGroup):
             self._waiting -= 1
 
     async def _start(
-        self, request: Request, member: StaffMember, after: str, kind: AuditKind
+        self,
+        request: Request,
+        member: StaffMember,
+        response: Response,
+        kind: AuditKind = AuditKind.SIGN_IN,
+        *,
+        by: str = "password",
+        provider: AtProvider | None = None,
+        lasts_s: float | None = None,
     ) -> Response:
-        settings = self._context.settings
-        before, now = request.cookies.get(self._context.cookie, ""), settings.clock()
+        """Start a new session, whatever cookie was sent, and give it to a response."""
+        lasts_s = self._context.settings.session_s if lasts_s is None else lasts_s
+        before, now = request.cookies.get(self._context.cookie, ""), self._now()
 
         def renew(tx: sqlite3.Connection) -> str:
             sessions.end(tx, before)
-            self._audit(tx, kind, member.id, request)
-            return sessions.start(tx, member.id, now, settings.session_s)
+            self._audit(tx, kind, member.id, request, by=by)
+            return sessions.start(tx, member.id, now, lasts_s, provider)
 
         identity = await self._context.write(renew)
-        _LOG.info("%s signed in from %s", member.id, client_of(request))
-        response = RedirectResponse(after, 303)
-        response.set_cookie(
-            self._context.cookie,
-            identity,
-            max_age=int(settings.session_s),
-            **self._flags,
-        )
+        _LOG.info("%s signed in from %s by %s", member.id, client_of(request), by)
+        response.set_cookie(self._context.cookie, identity, max_age=int(lasts_s), **self._flags)
         return response
 
     def _out(self) -> Response:
         response = RedirectResponse("/", 303)
         response.delete_cookie(self._context.cookie, **self._flags)
+        response.delete_cookie(self._cookie("provider"), **self._flags)
         return response
 
     def _one_click(self, request: Request) -> bool:
         return self._context.settings.one_click and client_of(request) in {"127.0.0.1", "::1"}
 
-    def _too_many(self, request: Request, after: str, account: str, wait: float) -> Response:
+    async def _too_many(
+        self, request: Request, after: str, account: str, wait: float, actor: str = "unknown"
+    ) -> Response:
+        if self._context.settings.limits.locked.take(actor, self._now(), answers=True) == 0:
+            await self._record(request, actor, Refusal.LOCKED)
         if wait <= 90:
             error = ngettext(
                 "Too many failed attempts. Wait %(n)d second.",
@@ -185,10 +172,31 @@ class SignInPages(PageGroup):
         response.headers["Retry-After"] = str(math.ceil(wait))
         return response
 
+    async def _refuse(
+        self,
+        request: Request,
+        actor: str,
+        reason: Refusal,
+        after: str,
+        error: str,
+        account: str = "",
+        **detail: str,
+    ) -> Response:
+        """Record that somebody was not signed in; the page says `error`, which may tell less."""
+        await self._record(request, actor, reason, **detail)
+        return self._form(request, after, account, error, 403)
+
+    async def _record(self, request: Request, actor: str, reason: Refusal, **detail: str) -> None:
+        kind = AuditKind.SIGN_IN_REFUSED
+        _LOG.warning("a sign-in from %s was refused: %s", client_of(request), reason)
+        await self._context.write(
+            lambda tx: self._audit(tx, kind, actor, request, reason=reason, **detail)
+        )
+
     def _form(
         self, request: Request, after: str, account: str = "", error: str = "", status: int = 200
     ) -> Response:
-        staff = self._context.policy.staff
+        staff, provider = self._context.policy.staff, self._context.settings.provider
         return self._context.render(
             request,
             "sign_in.html",
@@ -197,94 +205,164 @@ class SignInPages(PageGroup):
             account=account,
             error=error,
             one_click=staff if self._one_click(request) else (),
+            provider="" if provider is None else provider.settings.label,
         )
 
-    # the account
-
-    @serves("/account", Access.STAFF)
-    async def account(self, request: Request) -> Response:
-        """Show who is signed in, and to administrators all staff."""
-        return await self._account(request)
-
-    @serves("/account/password", Access.STAFF, methods=("POST",))
-    async def password(self, request: Request) -> Response:
-        """Change a password; this browser stays signed in with a new session."""
-        session, form = request.state.session, request.state.form
-        settings, now = self._context.settings, self._context.settings.clock()
-        wait = self._limit.take(client_of(request), session.person, now)
-        if wait > 0:
-            fault = _("Too many failed attempts. Wait a few minutes.")
-            return await self._account(request, fault, 429)
-        member = await self._known(session.person, text_of(form, "old"))
-        if member is None:
-            return await self._account(request, _("The current password is wrong."), 403)
-        self._limit.succeeded(client_of(request), session.person)
-        new = text_of(form, "new")
-        fault = fault_of(new, (member.id, member.name, settings.school))
-        if fault:
-            return await self._account(request, fault, 400)
-        kept = await self._hash(lambda: settings.hasher.hash(new))
-        await self._context.write(lambda tx: set_password(tx, member.id, kept, now))
-        _LOG.info("%s changed their password", member.id)
-        return await self._start(request, member, "/account?changed=yes", AuditKind.PASSWORD)
-
-    @serves("/account/sign-out-everywhere", Access.STAFF, methods=("POST",))
-    async def end_all(self, request: Request) -> Response:
-        """Sign a person out everywhere; others only as an administrator."""
-        session, form = request.state.session, request.state.form
-        person = text_of(form, "person")
-        if person != session.person and not session.may(Right.ACCOUNTS):
-            raise HTTPException(403, _("Only administrators can sign others out."))
-        if person not in {session.person, *(m.id for m in self._context.own_staff)}:
-            raise HTTPException(404, _("There is no such person."))
-
-        def end_all(tx: sqlite3.Connection) -> None:
-            sessions.end_all(tx, person, self._context.settings.clock())
-            self._audit(tx, AuditKind.SIGN_OUT, session.person, request, person=person[:80])
-
-        await self._context.write(end_all)
-        _LOG.info(
-            "%s signed %.64s out everywhere", session.person, person.encode("ascii", "replace")
-        )
-        return self._out() if person == session.person else RedirectResponse("/account", 303)
-
-    @serves("/account/language", Access.STAFF, methods=("POST",))
-    async def language(self, request: Request) -> Response:
-        """Choose the language of one's notices and pages."""
-        person, code = request.state.session.person, text_of(request.state.form, "language")
-        if code not in {"", *LANGUAGES}:
-            raise HTTPException(400, _("Choose a language from the list."))
-        await self._context.write(lambda tx: languages.choose(tx, person, code))
-        return RedirectResponse("/account", 303)
-
-    async def _account(self, request: Request, error: str = "", status: int = 200) -> Response:
-        session, now = request.state.session, self._context.settings.clock()
-        own = await self._context.read(push_subscriptions.browsers, session.person)
-        counts, passwords, chosen = await self._context.read(
-            lambda db: (
-                sessions.counts(db, now),
-                with_password(db),
-                languages.chosen(db, session.person),
-            )
-        )
+    def _code_form(
+        self, request: Request, action: str, secret: str, person: str, error: str = ""
+    ) -> Response:
+        """Ask for a code; a new secret is shown as apps and as people read it."""
+        shown = {"secret": " ".join(secret[k : k + 4] for k in range(0, len(secret), 4))}
+        if secret:
+            address = second_factor.address_for_app(secret, person, self._context.settings.school)
+            code = segno.make(address, micro=False)
+            shown["address"] = address
+            shown["picture"] = code.svg_data_uri(scale=4, border=4, light="#fff")
+        status = 403 if error else 200
         return self._context.render(
-            request,
-            "account.html",
-            status,
-            staff=self._context.own_staff if session.may(Right.ACCOUNTS) else (),
-            passwords=passwords,
-            counts=counts,
-            browsers=own,
-            push_key=self._context.settings.push_key,
-            shortest=SHORTEST,
-            one_click=self._one_click(request),
-            error=error,
-            chosen=chosen,
-            done=_("Your password has been changed.") if "changed" in request.query_params else "",
+            request, "code.html", status, action=action, error=error, **shown
         )
 
 
-def _inside(path: str) -> str:
+class SignInPages(SignInGroup):
+    """The sign-in form."""
+
+    def __init__(self, context: PageContext) -> None:
+        super().__init__(context)
+        self._pending: dict[str, _Pending] = {}
+
+    @serves("/sign-in", Access.PUBLIC, methods=("GET", "POST"))
+    async def _sign_in(self, request: Request) -> Response:
+        after = inside(request.query_params.get("next", "/"))
+        if request.method == "GET":
+            session = await self._context.session(request)
+            if session is None and self._asks_provider(request):
+                query = urlencode({"next": after, "silent": "1"})
+                return RedirectResponse(f"/sign-in/provider?{query}", 303)
+            return self._form(request, after)
+        if not same_origin(request):
+            raise HTTPException(403, _("This form was not sent from this page."))
+        form = await form_of(request)
+        after = inside(text_of(form, "after"))
+        account = " ".join(text_of(form, "account").split())[:80]
+        tried = self._member(account)  # an unknown account may be a password in the wrong field
+        actor = tried.id if tried else "unknown"
+        if self._one_click(request):
+            member = self._context.policy.member(account)
+        else:
+            wait = self._limit.take(client_of(request), self._account_of(account), self._now())
+            if wait > 0:
+                return await self._too_many(request, after, account, wait, actor)
+            member = await self._known(account, text_of(form, "password"))
+        if member is None:
+            has_password = await self._context.read(password_hash, actor) is not None
+            reason = Refusal.WRONG_PASSWORD if has_password else Refusal.NO_PASSWORD
+            reason = reason if tried else Refusal.UNKNOWN_ACCOUNT
+            fault = _("Wrong name or password.")
+            return await self._refuse(request, actor, reason, after, fault, account)
+        response = RedirectResponse(after, 303)
+        if self._one_click(request):
+            return await self._start(request, member, response)
+        return await self._after_password(request, member, account, response)
+
+    async def _after_password(
+        self, request: Request, member: StaffMember, account: str, response: RedirectResponse
+    ) -> Response:
+        rules, after = self._context.settings.sign_in, response.headers["location"]
+        if not rules.may_use_password(member.id):
+            fault = _("Only local accounts sign in with a password. Use the button above.")
+            return await self._refuse(request, member.id, Refusal.NOT_LOCAL, after, fault)
+        has_factor = await self._context.read(second_factor.since, member.id) is not None
+        if not has_factor and member.role not in rules.second_factor:
+            self._limit.succeeded(client_of(request), member.id)
+            return await self._start(request, member, response)
+        secret = "" if has_factor else second_factor.new_secret()
+        if len(self._pending) >= _MOST_PENDING:
+            del self._pending[next(iter(self._pending))]
+        key = secrets.token_urlsafe(32)
+        self._pending[key] = _Pending(member, account, after, self._now() + _CODE_S, secret)
+        response = RedirectResponse("/sign-in/code", 303)
+        response.set_cookie(self._cookie("code"), key, max_age=int(_CODE_S), **self._flags)
+        return response
+
+    @serves("/sign-in/code", Access.PUBLIC, methods=("GET", "POST"))
+    async def _code(self, request: Request) -> Response:
+        key = request.cookies.get(self._cookie("code"), "")
+        pending = self._pending.get(key)
+        if pending is None or self._now() >= pending.expires_at:
+            self._pending.pop(key, None)
+            return RedirectResponse("/sign-in", 303)
+        asked = "/sign-in/code", pending.secret, pending.member.id
+        if request.method == "GET":
+            return self._code_form(request, *asked)
+        if not same_origin(request):
+            raise HTTPException(403, _("This form was not sent from this page."))
+        given, member = text_of(await form_of(request), "code"), pending.member
+        limits, now = self._context.settings.limits, self._now()
+        wait = self._limit.take(client_of(request), member.id, now)
+        wait = wait or limits.codes.take(member.id, now, answers=True)
+        if wait > 0:
+            return await self._too_many(request, pending.after, "", wait, member.id)
+        by, codes = await self._context.write(lambda tx: self._use(tx, request, pending, given))
+        if isinstance(by, Refusal):
+            _LOG.warning("a sign-in from %s was refused: %s", client_of(request), by)
+            pending.tries += 1
+            if pending.tries >= _MOST_CODES:
+                self._pending.pop(key, None)
+                fault = _("Too many wrong codes. Sign in again.")
+                return self._form(request, pending.after, pending.account, fault, 403)
+            fault = _("This code is not valid. Check the time of your phone.")
+            if by is Refusal.USED_CODE:
+                fault = _("This code was used already. Wait for the next one.")
+            return self._code_form(request, *asked, fault)
+        self._pending.pop(key, None)
+        for _counted in ("password", "code"):
+            self._limit.succeeded(client_of(request), member.id)
+        response: Response = RedirectResponse(pending.after, 303)
+        if codes:
+            response = self._context.render(
+                request, "recovery_codes.html", codes=codes, after=pending.after
+            )
+        response.delete_cookie(self._cookie("code"), **self._flags)
+        return await self._start(request, member, response, by=by)
+
+    def _use(
+        self, tx: sqlite3.Connection, request: Request, pending: _Pending, given: str
+    ) -> tuple[str, tuple[str, ...]]:
+        """Use a code up; return how it was one, or why it is none, and new recovery codes."""
+        person, now = pending.member.id, self._now()
+        codes: tuple[str, ...] = ()
+        if pending.secret:
+            codes = second_factor.confirm(tx, person, pending.secret, given, now)
+            by = "code" if codes else ""
+        else:
+            by = second_factor.passes(tx, person, given, now)
+        if codes:
+            self._audit(tx, AuditKind.SECOND_FACTOR, person, request, what="set up")
+        if not by:
+            is_used = not pending.secret and second_factor.is_used(tx, person, given, now)
+            by = Refusal.USED_CODE if is_used else Refusal.WRONG_CODE
+            self._audit(tx, AuditKind.SIGN_IN_REFUSED, person, request, by="code", reason=by)
+        return by, codes
+
+    def _asks_provider(self, request: Request) -> bool:
+        asked = "next" in request.query_params and self._cookie("provider") in request.cookies
+        return asked and self._context.settings.provider is not None
+
+    @serves("/sign-out", Access.STAFF, methods=("POST",))
+    async def _sign_out(self, request: Request) -> Response:
+        session = request.state.session
+        identity = request.cookies.get(self._context.cookie, "")
+
+        def end(tx: sqlite3.Connection) -> None:
+            sessions.end(tx, identity)
+            self._audit(tx, AuditKind.SIGN_OUT, session.person, request)
+
+        await self._context.write(end)
+        return self._out()
+
+
+def inside(path: str) -> str:
     """Return a path if it is on this site; otherwise the start page."""
     inside = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
-    return path if inside and "\\" not in path else "/"
+    return path if inside and "\\" not in path and len(path) <= _LONGEST_PATH else "/"

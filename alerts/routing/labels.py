@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 LABELS: Final = ("site", "building", "floor", "room", "room_type", "kind", "severity", "sensor")
 """All labels; a matcher on another name is a mistake."""
 SEVERITIES: Final = tuple(severity.value for severity in Severity)
-"""Values of the label `severity`, mildest first."""
 
 
 def incident_labels(room: Room, *, kind: str, severity: str, sensor: str) -> dict[str, str]:

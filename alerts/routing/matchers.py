@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 MAX_PATTERN: Final = 1000
-"""Characters of a pattern."""
 _RESERVED: Final = re.compile(r"[\s{}!=~,\\\"'`]")
 _TOKEN: Final = re.compile(
     r"""\s*(?:(?P<op>=~|!~|!=|=)|(?P<mark>[{},])|"(?P<quoted>(?:[^"\\\n]|\\.)*)"
@@ -57,7 +56,6 @@ class Matcher:
     _test: Callable[[str], bool] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Compile the pattern."""
         if not self.name:
             raise MatcherError("a label needs a name")
         try:
@@ -75,14 +73,12 @@ class Matcher:
         return bool(self._test(labels.get(self.name, ""))) is wanted
 
     def __str__(self) -> str:
-        """Write it as in a configuration."""
         name = _quoted(self.name) if _RESERVED.search(self.name) else self.name
         return f"{name}{self.op}{_quoted(self.value)}"
 
 
 @lru_cache(maxsize=4096)
 def _compiled(pattern: str) -> Callable[[str], bool]:
-    """Compile an RE2 pattern into a test of the whole value."""
     if len(pattern) > MAX_PATTERN:
         raise MatcherError(f"a regular expression has at most {MAX_PATTERN} characters")
     options = re2.Options()

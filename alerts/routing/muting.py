@@ -65,10 +65,7 @@ def inhibited_by(
     labels: Mapping[str, str],
     others: Iterable[Mapping[str, str]],
 ) -> Mapping[str, str] | None:
-    """Return the labels of the first running incident that inhibits this one; None without one.
-
-    `others` are all running incidents, muted ones and perhaps this one included.
-    """
+    """Return the labels of the first running incident that inhibits this one; None without one."""
     running = tuple(others)
     return next(
         (other for rule in rules for other in running if rule.inhibits(other, labels)), None

@@ -29,10 +29,7 @@ def target_id(target: Secret) -> str:
 
 
 def channel_of(target: Secret) -> str:
-    """Name the provider behind an address, so that a slow one delays only itself.
-
-    A cloud service is named by its scheme, a server of one's own by scheme and a fingerprint.
-    """
+    """Name the provider behind an address: a cloud service, or one's own server by fingerprint."""
     name = scheme_of(target)
     if name not in SELF_HOSTED:
         return target_id(target).partition("-")[0]

@@ -1,8 +1,4 @@
-"""A tree of routes: from the labels of an incident to its receivers.
-
-The semantics are those of Alertmanager 0.28: the first matching child wins unless it continues, and
-a node without a matching child answers itself.
-"""
+"""A tree of routes, as in Alertmanager 0.28: from the labels of an incident to its receivers."""
 
 from __future__ import annotations
 
@@ -46,10 +42,7 @@ class Chosen:
 
 
 def chosen(root: Route, labels: Mapping[str, str]) -> tuple[Chosen, ...]:
-    """Return the nodes that match, depth first, at least one; a receiver may occur repeatedly.
-
-    Raises ValueError if the root has no receiver, or has matchers.
-    """
+    """Return the nodes that match, depth first, at least one; ValueError for a bad root."""
     if not root.receiver or root.matchers:
         raise ValueError("the root route needs a receiver and no matchers")
     return tuple(_matching(root, (), "", labels))

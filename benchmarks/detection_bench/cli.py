@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -76,7 +77,7 @@ def _specs(options: argparse.Namespace) -> list[WorldSpec]:
     ]
 
 
-def _judge_world(specs: Sequence[WorldSpec], method: str, body: bytes) -> list[Result]:
+def _judge_worlds(specs: Sequence[WorldSpec], method: str, body: bytes) -> list[Result]:
     from benchmarks.detection_bench import run, worlds  # noqa: PLC0415 - slow to import
     from detection.model import Model  # noqa: PLC0415 - slow to import
 
@@ -88,7 +89,11 @@ def _judge_files(folder: Path, program: str, body: bytes) -> list[Result]:
     from benchmarks.detection_bench import recordings, run  # noqa: PLC0415 - slow to import
     from detection.model import Model  # noqa: PLC0415 - slow to import
 
-    load = recordings.labelled if program == "labelled" else recordings.without_vaping
+    load = {
+        "labelled": recordings.labelled,
+        "real": recordings.without_vaping,
+        "real with puffs": recordings.with_puffs,
+    }[program]
     model, found = Model.from_bytes(body), []
     for recording in load(folder):
         found += run.judge([(program, recording)], run.SHIPPED, model)
@@ -98,7 +103,6 @@ def _judge_files(folder: Path, program: str, body: bytes) -> list[Result]:
 def _run(
     jobs: Iterable[tuple[Callable[..., Any], tuple[Any, ...]]], workers: int, title: str
 ) -> list[Any]:
-    """Return the results of jobs in their order."""
     from rich.console import Console  # noqa: PLC0415 - slow to import
     from rich.progress import track  # noqa: PLC0415 - slow to import
 
@@ -123,16 +127,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     specs = [] if options.recordings else _specs(options)
     worlds.drop_stale()
     _run([(_simulate, (spec,)) for spec in specs], options.workers, "simulating")
-    jobs: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
-    for world in dict.fromkeys(s.world for s in specs):
-        mine = [s for s in specs if s.world == world]
-        jobs.append((_judge_world, (mine, run.SHIPPED, model)))
-        if other := run.model_without(world):
-            jobs.append((_judge_world, (mine, run.WITHOUT, other.to_bytes())))
+    by_world = [[s for s in specs if s.world == w] for w in dict.fromkeys(s.world for s in specs)]
+    # A detector's time is that of its longest stream, so the worlds of one model share few of them.
+    shares = [
+        list(chain.from_iterable(by_world[k :: options.workers])) for k in range(options.workers)
+    ]
+    jobs: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
+        (_judge_worlds, (share, run.SHIPPED, model)) for share in shares if share
+    ]
+    jobs += [
+        (_judge_worlds, (mine, run.WITHOUT, other.to_bytes()))
+        for mine in by_world
+        if (other := run.model_without(mine[0].world))
+    ]
     if options.recordings:
         jobs.append((_judge_files, (options.recordings, "labelled", model)))
     if options.real:
-        jobs.append((_judge_files, (options.real, "real", model)))
+        jobs += [
+            (_judge_files, (options.real, name, model)) for name in ("real", "real with puffs")
+        ]
     results = [result for part in _run(jobs, options.workers, "judging") for result in part]
 
     shown = shlex.join(sys.argv[1:] if argv is None else argv)

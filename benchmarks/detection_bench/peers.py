@@ -60,13 +60,11 @@ SILENCE_S: Final = 120.0
 
 
 def _edges(time: NDArray[np.float64], on: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the times at which a state sets."""
     before = np.concatenate([[False], on[:-1]])
     return np.asarray(time[on & ~before])
 
 
 def _hold(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Carry the last known value over missing ones."""
     known = np.where(np.isnan(values), 0, np.arange(values.size))
     return np.asarray(values[np.maximum.accumulate(known)])
 
@@ -82,7 +80,6 @@ def _voc(series: Series) -> tuple[str, NDArray[np.float64]] | None:
 def _lowest(
     time: NDArray[np.float64], values: NDArray[np.float64], window_s: float
 ) -> NDArray[np.float64]:
-    """Lowest value of the last `window_s` seconds, itself included."""
     out = np.empty_like(values)
     queue: deque[int] = deque()
     for i, (now, value) in enumerate(zip(time.tolist(), values.tolist(), strict=True)):

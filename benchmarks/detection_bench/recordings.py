@@ -17,20 +17,28 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from benchmarks.replay_real import convert_cadr
+from benchmarks.training.recordings import (
+    AWAIR_DAYS,
+    AWAIR_PARTS,
+    AWAIR_PERIOD_DAYS,
+    GYM_DAYS,
+    prepared,
+)
 from detection.quantities import COLUMN_INDEX, COLUMNS
+from sensor_sim.worlds.world import COLUMNS as WORLD_COLUMNS
 from sensor_sim.worlds.world import Happening
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from sensor_sim.worlds.world import Readings
+
 VOC: Final = ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw")
-GYM_DAYS: Final = 9.0
-AWAIR_DAYS: Final = 5.0
-AWAIR_PERIOD_DAYS: Final = 12.0
-AWAIR_PARTS: Final = 10
-"""What training uses: the first days of the gym, and of so many periods of the Awair gym."""
+PUFFS_SEED: Final = 90_000
+PUFFS_A_DAY: Final = 6.0
+"""Simulated sessions on real air, by a seed that training does not use."""
 _DAY_S: Final = 86_400.0
 _NEW_RUN_S: Final = 3600.0
 """After a longer gap in the air-cleaner runs another run begins under the same name."""
@@ -99,8 +107,12 @@ class Series:
 
     def after(self, time: float) -> Series:
         """Return the readings from `time` on."""
-        first = int(np.searchsorted(self.time, time))
-        return Series(self.sensor, self.time[first:], self.values[first:])
+        return self.between(time, np.inf)
+
+    def between(self, begin: float, end: float) -> Series:
+        """Return the readings of ``[begin, end)``."""
+        first, last = np.searchsorted(self.time, (begin, end))
+        return Series(self.sensor, self.time[first:last], self.values[first:last])
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +136,20 @@ def make_series(
     values = np.stack(list(present.values()), axis=1) if present else np.zeros((time.size, 0))
     sensor = Sensor(name, group, device, interval_s, tuple(present))
     return Series(sensor, np.asarray(time, float), values.astype(np.float32))
+
+
+def series_of(readings: Readings, truth: Iterable[Happening], group: str) -> tuple[Series, ...]:
+    """Return the readings of each sensor that has any."""
+    device_of = {h.sensor: h.device for h in truth}
+    order = np.argsort(readings.sensor, kind="stable")
+    cuts = np.searchsorted(readings.sensor[order], np.arange(1, len(readings.names)))
+    found = []
+    for name, rows in zip(readings.names, np.split(order, cuts), strict=True):
+        if rows.size:
+            columns = dict(zip(WORLD_COLUMNS, readings.values[rows].T, strict=True))
+            device = device_of.get(name, "")
+            found.append(make_series(name, group, device, readings.time[rows], columns))
+    return tuple(found)
 
 
 def read_series(path: Path, group: str = "") -> list[Series]:
@@ -208,6 +234,18 @@ def without_vaping(folder: Path) -> Iterator[Recording]:
         series = read_series(target, "air-cleaner runs")
     for run in [run for one in series for run in _runs(one)][1::2]:
         yield Recording(run.sensor.group, (_ends([run]),), (run,))
+
+
+def with_puffs(folder: Path) -> Iterator[Recording]:
+    """Yield the real recordings of occupied rooms with simulated sessions on them.
+
+    The air is of the parts that training does not use; the puffs are drawn as in training.
+    """
+    readings, truth = prepared(folder, PUFFS_SEED, PUFFS_A_DAY, is_test=True)
+    for series in series_of(readings, truth, "real air"):
+        mine = tuple(h for h in truth if h.sensor == series.sensor.name)
+        name = series.sensor.name.split("-")[0]
+        yield Recording(name, (_ends([series]),), (series,), mine)
 
 
 def _ends(series: Sequence[Series]) -> tuple[float, float]:

@@ -7,6 +7,7 @@ import math
 import os
 import platform
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,7 +21,6 @@ from benchmarks.detection_bench.worlds import PROGRAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from rich.console import Console
 
@@ -107,7 +107,6 @@ def _is_fast(score: SensorScore) -> bool:
 
 
 def _whole(results: Sequence[Result]) -> list[str]:
-    """Return the figures of all sensors; latency in seconds is of the fast ones."""
     s = summarize(_scores(results), draws=DRAWS)
     reports = f"{_n(s.latency_p50_reports, 1)} / {_n(s.latency_p90_reports, 1)}"
     return [*_figures(s), _late(summarize(_scores(results, _is_fast))), reports]
@@ -178,7 +177,6 @@ def one_policy(report: Report) -> Table:
 def _split(
     report: Report, title: str, first: str, groups: dict[str, Callable[[SensorScore], bool]]
 ) -> Table:
-    """Tabulate groups of sensors in busy rooms."""
     rows = []
     for name, keep in groups.items():
         scores = _scores(report.of(report.method, "busy"), keep)
@@ -208,7 +206,6 @@ def by_channels(report: Report) -> Table:
 
 
 def _by_world(report: Report, title: str, first: str, cells: dict[str, dict[str, str]]) -> Table:
-    """Tabulate cells by row and world, largest rows first as they come."""
     worlds = _names(report.of(report.method, "busy"))
     rows = [[name, *(row.get(w, "–") for w in worlds)] for name, row in cells.items()]
     return Table(title, (first, *worlds), rows)
@@ -299,15 +296,21 @@ def real(report: Report) -> Table:
     return Table("Real recordings without vaping", head + rules, rows)
 
 
-def labelled(report: Report) -> Table:
-    """Tabulate labelled recordings."""
+def labelled(report: Report, program: str, title: str, about: str = "") -> Table:
+    """Tabulate recordings with a truth."""
     rows = []
-    for name in _names(report.of(SHIPPED, "labelled")):
+    for name in _names(report.of(SHIPPED, program)):
         for key in (SHIPPED, *peers.RULES):
-            if mine := [r for r in report.of(key, "labelled") if r.recording == name]:
+            if mine := [r for r in report.of(key, program) if r.recording == name]:
                 words = "Plumewatch" if key == SHIPPED else peers.RULES[key][0]
                 rows.append([name, words, *_whole(mine)])
-    return Table("Labelled recordings", ("recording", "method", *_WHOLE), rows)
+    return Table(title, ("recording", "method", *_WHOLE), rows, about)
+
+
+_ABOUT_PUFFS: Final = (
+    "Real air of occupied rooms, of days that training did not use, with simulated sessions on it."
+    " Their puffs are drawn as those of training are, so this flatters."
+)
 
 
 def tables(report: Report) -> Iterator[Table]:
@@ -317,7 +320,9 @@ def tables(report: Report) -> Iterator[Table]:
     made += [one_policy(report)]
     made += [trained_on(report, program) for program in ran]
     made += [f(report) for f in (by_interval, by_channels, by_style, by_cause, calibration)]
-    made += [by_rule(report), real(report), labelled(report)]
+    made += [by_rule(report), real(report)]
+    made += [labelled(report, "real with puffs", "Puffs on real air", _ABOUT_PUFFS)]
+    made += [labelled(report, "labelled", "Labelled recordings")]
     return (table for table in made if table.rows)
 
 
@@ -393,47 +398,18 @@ def document(report: Report) -> str:
         f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()},"
         f" Python {platform.python_version()}; {report.took_s / 60:.0f} min"
     )
-    head = f"""# Detection benchmark
-
-{plain_words(report)}
-
-```
-{report.command}
-```
-
-| | |
-|---|---|
-| worlds | {", ".join(dict.fromkeys(s.world for s in report.specs))} |
-| test seeds, never trained on | {seeds[0]}-{seeds[-1]}, {spec.rooms} sensors each |
-| scored | {days:.0f} sensor-days, each after {spec.lead_in:g} days of lead-in |
-| shipped model | `{report.version}` |
-| machine | {machine} |
-
-Figures in brackets are 95 % intervals of a bootstrap over seeds and sensors ({DRAWS} draws). Tables
-that are split by something are of busy rooms and of {split}.
-
-A session is *visible* when its largest true excess of PM2.5 at the inlet reaches 8 µg/m³ and the
-background. An alert matches from 10 s before arrival to 90 s after the end; several in one session
-count once. Alerts within two minutes of a first one are one incident. An incident is false when
-none of its alerts lies in any vaping session with an excess of 2 µg/m³ or more; in one too weak to
-be visible it counts neither way. Latency runs from arrival at the inlet to the reading that
-decided, by the sensor's clock. The rules are in `benchmarks/detection_bench/scoring.py`, the
-readings of the published rules in `benchmarks/detection_bench/peers.py`.
-
-"""
-    return head + "\n".join(_markdown(table) for table in tables(report)) + _LIMITS
-
-
-_LIMITS: Final = """
-## What this does not show
-
-- No restroom recording with vaping is public: all but the real recordings is simulated, by worlds
-  written independently of each other. What transfers from some of them to another is the best
-  estimate of what transfers to a real restroom; a world that was trained on flatters.
-- The published rules see the same air. The open numbers of the Verkada-like index and of the
-  patents are our interpretation, chosen in their favor in the simulator's own world.
-- Rules written for one reading a second run here on slower reports as well, as their users would
-  run them.
-- Busy rooms are far busier than a real school. An ordinary day has fewer false alarms for every
-  method.
-"""
+    page = Path(__file__).with_name("page.md").read_text(encoding="utf-8")
+    return page.format(
+        words=plain_words(report),
+        command=report.command,
+        worlds=", ".join(dict.fromkeys(s.world for s in report.specs)),
+        seeds=f"{seeds[0]}-{seeds[-1]}",
+        rooms=spec.rooms,
+        days=days,
+        lead_in=spec.lead_in,
+        version=report.version,
+        machine=machine,
+        draws=DRAWS,
+        split=split,
+        tables="\n".join(_markdown(table) for table in tables(report)),
+    )

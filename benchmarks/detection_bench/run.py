@@ -51,9 +51,11 @@ def model_without(world: str) -> Model | None:
     return Model.from_bytes(path.read_bytes()) if path.is_file() else None
 
 
-def run_detector(series: Sequence[Series], model: Model) -> list[list[Event]]:
-    """Return the events of each series; all go through one detector, in order of time."""
-    detector = Detector(model)
+def run_detector(series: Sequence[Series], detector: Detector) -> list[list[Event]]:
+    """Return the events of each series; all go through one detector, in order of time.
+
+    The detector knows them by their positions, so that it can go on with later readings of them.
+    """
     rows = [detector.sensor_row(f"{k}") for k in range(len(series))]
     found: list[list[Event]] = [[] for _ in series]
     first, last = min(s.time[0] for s in series), max(s.time[-1] for s in series)
@@ -93,7 +95,7 @@ def judge(recordings: Sequence[tuple[str, Recording]], method: str, model: Model
     """
     rules = peers.RULES if method == SHIPPED else {}
     series = [s for _, recording in recordings for s in recording.series]
-    events = iter(run_detector(series, model))
+    events = iter(run_detector(series, Detector(model)))
     results = []
     for program, recording in recordings:
         truths = defaultdict(list)

@@ -1,22 +1,16 @@
 """What counts as found, as a false alarm, as late. Pure functions over arrays.
 
-Rules
------
 - A vaping session is *visible* to a sensor if its largest true excess of PM2.5 at the inlet reaches
   ``max(8 µg/m³, background)`` and it arrived; only visible sessions can be missed.
-- Alerts on one sensor within two minutes of the first of them are one *incident*, as staff would
-  see them. A rule that never stops alerting so makes a new incident every two minutes.
+- Alerts on one sensor within two minutes of the first of them are one *incident*.
 - An alert *matches* a session if it lies in ``[arrival - 10 s, max(end, arrival) + 90 s]``; the act
-  counts as arrival where the excess never reached what the world calls an arrival. Several alerts
-  in one session count once.
-- An incident is a *false alarm* if none of its alerts lies within any vaping session with an excess
-  of 2 µg/m³ or more. An incident within a session too weak to be visible counts neither way.
-- ``precision = found / (found + false)``, ``recall = found / visible``.
+  counts as arrival where the excess never reached one. Several in one session count once.
+- An incident is *false* if none of its alerts lies within any vaping session with an excess of
+  2 µg/m³ or more; within one too weak to be visible it counts neither way.
 - Latency runs from arrival at the sensor to the first matching alert, not below zero.
 - A false alarm's *cause* is the kind of the other happening that began last among those whose time
   (from 15 s before to five minutes after) contains it; else ``none``.
-- Confidence intervals are percentiles of a bootstrap that draws whole sensors of whole groups: what
-  happens on one sensor is never split.
+- Confidence intervals are percentiles of a bootstrap of whole sensors of whole groups.
 """
 
 from __future__ import annotations
@@ -88,18 +82,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """What staff were notified of once.
+    """What staff were notified of once; `time` and `confidence` are of its first alert.
 
-    Attributes
-    ----------
-    time, confidence : float
-        Of its first alert.
-    right : bool
-        Whether an alert of it lies within a real vaping session, be it weak.
-    withdrawn : bool
-        Whether all of its alerts were withdrawn.
-    cause : str
-        Kind of what set it off where it is not right; else empty.
+    `right`: an alert of it lies within a real vaping session, be it weak. `withdrawn`: all of its
+    alerts were. `cause`: kind of what set it off where it is not right; else empty.
     """
 
     time: float
@@ -135,15 +121,7 @@ def score_sensor(
     sensor: Sensor,
     spans: Sequence[tuple[float, float]],
 ) -> SensorScore:
-    """Score the alerts of one sensor within `spans` of Unix seconds.
-
-    Parameters
-    ----------
-    happenings
-        All at that sensor, whenever they were.
-    alerts
-        In any order.
-    """
+    """Score the alerts of one sensor, in any order, within `spans` of Unix seconds."""
     happenings = list(happenings)
     alerts = alerts[np.argsort(alerts.time, kind="stable")]
     alerts = alerts[np.array([_is_in(spans, t) for t in alerts.time.tolist()], np.bool_)]
@@ -188,17 +166,8 @@ def _cause(others: Sequence[Happening], time: float) -> str:
 class Calibration:
     """How far the stated probabilities can be believed.
 
-    Attributes
-    ----------
-    edges : tuple of float
-        Bin edges.
-    count, stated, observed : tuple
-        For each bin the incidents in it, their mean stated probability, the share that was right.
-    brier : float
-        Mean squared difference of stated probability and outcome; NaN without any.
-    base_rate : float
-        Share of incidents that were right; always saying it would give a Brier score of
-        ``base_rate * (1 - base_rate)``.
+    For each bin between `edges`: the incidents in it, their mean stated probability, the share that
+    was right. `brier` is NaN without any; `base_rate` is the share of all that were right.
     """
 
     edges: tuple[float, ...]
@@ -212,8 +181,6 @@ class Calibration:
 def calibrate(stated: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 10) -> Calibration:
     """Reliability bins and Brier score; pairs without a stated probability are left out.
 
-    Examples
-    --------
     >>> import numpy as np
     >>> calibrate(np.array([0.9, 0.9]), np.array([True, False])).brier
     0.41
@@ -238,22 +205,11 @@ def calibrate(stated: NDArray[np.float64], right: NDArray[np.bool_], bins: int =
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Figures of one method over some sensors.
+    """Figures of one method over some sensors; NaN where undefined.
 
-    Attributes
-    ----------
-    visible, found, false : int
-        Visible sessions, those found, false alarms.
-    recall, precision, f1 : float
-        NaN where undefined (no visible session; no alert).
-    latency_p50_s, latency_p90_s, latency_p50_reports, latency_p90_reports : float
-        Of found sessions, in seconds and in reporting intervals of their sensors.
-    withdrawn_right, withdrawn_false : float
-        Share of right and false incidents that were withdrawn.
-    causes : dict of str to int
-        False alarms by cause, most first.
-    interval : dict of str to (float, float)
-        95 % bootstrap intervals of ``recall``, ``precision``, ``f1``, ``false_per_day``.
+    Latencies of found sessions are in seconds and in reporting intervals of their sensors.
+    `withdrawn_right` and `withdrawn_false` are shares of such incidents, `causes` false alarms by
+    cause, most first, and `interval` 95 % bootstrap intervals of the four rates.
     """
 
     visible: int

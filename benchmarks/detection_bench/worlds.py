@@ -15,19 +15,12 @@ import pickle
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-import numpy as np
+from typing import Final
 
 import sensor_sim
-from benchmarks.detection_bench.recordings import Recording, Series, make_series
+from benchmarks.detection_bench.recordings import Recording, series_of
 from sensor_sim.worlds import WORLDS
-from sensor_sim.worlds.world import COLUMNS, EPOCH
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sensor_sim.worlds.world import Happening, Readings
+from sensor_sim.worlds.world import EPOCH
 
 FIRST_TEST_SEED: Final = 90_000
 """First seed of test recordings; training uses seeds below 10,000."""
@@ -86,27 +79,15 @@ def load(spec: WorldSpec, build: Path = BUILD) -> Recording:
     hours = 24 * (spec.lead_in + spec.days)
     readings, truth = WORLDS[spec.world](spec.seed, spec.rooms, hours, *PROGRAMS[spec.program])
     scored = (EPOCH + 86_400 * spec.lead_in, EPOCH + 3600 * hours)
-    recording = Recording(spec.world, (scored,), _series(spec, readings, truth), tuple(truth))
+    recording = Recording(
+        spec.world, (scored,), series_of(readings, truth, f"{spec.world} {spec.seed}"), tuple(truth)
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}")
     with partial.open("wb") as file:
         pickle.dump(recording, file, protocol=pickle.HIGHEST_PROTOCOL)
     partial.replace(path)
     return recording
-
-
-def _series(spec: WorldSpec, readings: Readings, truth: Iterable[Happening]) -> tuple[Series, ...]:
-    group = f"{spec.world} {spec.seed}"
-    device_of = {h.sensor: h.device for h in truth}
-    order = np.argsort(readings.sensor, kind="stable")
-    cuts = np.searchsorted(readings.sensor[order], np.arange(1, len(readings.names)))
-    found = []
-    for name, rows in zip(readings.names, np.split(order, cuts), strict=True):
-        if rows.size:
-            columns = dict(zip(COLUMNS, readings.values[rows].T, strict=True))
-            device = device_of.get(name, "")
-            found.append(make_series(name, group, device, readings.time[rows], columns))
-    return tuple(found)
 
 
 def drop_stale(build: Path = BUILD) -> None:

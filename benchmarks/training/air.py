@@ -29,15 +29,7 @@ _FIELDS: Final = tuple(part.name for part in fields(Happening))
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One run of a world, or one preparation of the recordings.
-
-    Attributes
-    ----------
-    name : str
-        Of a world in `WORLDS`, or `RECORDINGS`.
-    rooms, hours : int, float
-        Of a world; recordings have their own.
-    """
+    """One run of a world in `WORLDS`, or one preparation of the `RECORDINGS`."""
 
     name: str
     seed: int
@@ -53,15 +45,7 @@ class Source:
 
 
 def air(source: Source, folder: Path, recorded: Path) -> tuple[Readings, list[Happening]]:
-    """Return readings and truth, from the file that an earlier run has left if there is one.
-
-    Parameters
-    ----------
-    folder : Path
-        Keeps the files.
-    recorded : Path
-        Folder of the real recordings.
-    """
+    """Return readings and truth, from a file of `folder` that an earlier run has left, if any."""
     path = folder / f"{source.label}.npz"
     if path.exists():
         with np.load(path) as stored:

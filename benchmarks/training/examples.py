@@ -33,16 +33,10 @@ VAPE_SHARE: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Rows to learn from.
+    """Rows to learn from, facts of shape (n, len(FACTS)).
 
-    Attributes
-    ----------
-    facts : ndarray of float32, shape (n, len(FACTS))
-    label : ndarray, shape (n,)
-        Whether it is vaping, or THC; or a position in `KINDS`.
-    weight : ndarray of float32, shape (n,)
-    starts : ndarray of int64
-        First row of each episode; its rows follow each other in time.
+    `label`: whether it is vaping, or THC; or a position in `KINDS`. `starts`: first row of each
+    episode; its rows follow each other in time.
     """
 
     facts: NDArray[np.float32]
@@ -128,7 +122,6 @@ def _pulse_weights(taught: Lesson, rows: NDArray[np.intp]) -> NDArray[np.float64
 
 
 def _changes(sensor: NDArray[np.int32], onset: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the first row of each run of the same sensor and onset."""
     again = (sensor[1:] == sensor[:-1]) & (onset[1:] == onset[:-1])
     starts: NDArray[np.int64] = np.flatnonzero(np.r_[np.ones(min(sensor.size, 1), bool), ~again])
     return starts

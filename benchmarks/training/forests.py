@@ -12,8 +12,6 @@ from detection.facts import FACTS
 from detection.model import Forest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 
@@ -100,13 +98,3 @@ def as_forest(learner: Any, columns: NDArray[np.intp]) -> Forest:
 def scaled(forest: Forest, weight: float) -> Forest:
     """Return a forest with this multiple of the score."""
     return replace(forest, value=forest.value * weight, offset=forest.offset * weight)
-
-
-def joined(forests: Sequence[Forest]) -> Forest:
-    """Return the sum of forests of equal depth as one."""
-    return Forest(
-        np.concatenate([forest.column for forest in forests]),
-        np.concatenate([forest.threshold for forest in forests]),
-        np.concatenate([forest.value for forest in forests]),
-        sum(forest.offset for forest in forests),
-    )

@@ -6,8 +6,10 @@ kept at each moment at which it judges a pulse or asks what an episode is.
 
 from __future__ import annotations
 
+import tomllib
 import zlib
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zipfile import BadZipFile
 
@@ -25,13 +27,13 @@ from sensor_sim.worlds.world import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from benchmarks.training.air import Source
     from sensor_sim.worlds.world import Happening, Readings
 
+_TABLE: Final = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 BEFORE_S: Final = 10.0
 AFTER_S: Final = 90.0
 """Vaping may be alerted from before its arrival until after its end."""
@@ -43,42 +45,13 @@ REACHES_S: Final = 60.0
 """What ended so long before an episode may have opened it."""
 PARTICLES: Final = ("pm1", "pm25", "pm10", "n03", "n05", "n10", "n25", "n50", "n100")
 GAINS: Final = (0.55, 1.8)
-DROPPED: Final = (
-    (("n03", "n05", "n10", "n25", "n50", "n100"), 0.5),
-    (("pm1",), 0.2),
-    (("pm10",), 0.2),
-    (("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"), 0.3),
-    (("rh", "temp"), 0.2),
-    (("co2",), 0.5),
-)
+DROPPED: Final[Sequence[tuple[Sequence[str], float]]] = _TABLE["dropped"]
 """Channels that go together, and how often a sensor of training lacks them."""
-KIND_OF: Final = {
-    "cigarette": (EventKind.SMOKE, 4),
-    "incense": (EventKind.SMOKE, 4),
-    "fog": (EventKind.SMOKE, 4),
-    "cooking": (EventKind.SMOKE, 3),
-    "smoke": (EventKind.SMOKE, 4),
-    "nebulizer": (EventKind.STEAM, 4),
-    "humidifier": (EventKind.STEAM, 3),
-    "spray": (EventKind.SPRAY, 3),
-    "mask": (EventKind.SPRAY, 3),  # a spray or a tap over a session
-    "cleaning": (EventKind.VOC, 2),
-    "steam": (EventKind.STEAM, 2),
-    "dust": (EventKind.DUST, 2),
-    "dryer": (EventKind.DUST, 1),
-    "voc": (EventKind.VOC, 1),
-    "sanitizer": (EventKind.VOC, 1),
-    "tap": (EventKind.STEAM, 0),
-    "flush": (EventKind.STEAM, 0),
-}
+KIND_OF: Final = {name: (EventKind(k), rank) for name, (k, rank) in _TABLE["kinds"].items()}
 """Kind that a perfect detector would report, by the kind of a happening in any world, and how much
 of it usually reaches a sensor, as a rank. Worlds do not say how much each one brought."""
 MASK_STYLES: Final = {
-    "flush": (EventKind.STEAM, 0),
-    "hot tap": (EventKind.STEAM, 2),
-    "tap": (EventKind.STEAM, 2),
-    "steam": (EventKind.STEAM, 2),
-    "dust": (EventKind.DUST, 2),
+    name: (EventKind(k), rank) for name, (k, rank) in _TABLE["mask_styles"].items()
 }
 """Acts over a session, where they are no sprays."""
 _AT_ONCE: Final = 50_000
@@ -88,22 +61,11 @@ _SINCE_PEAK: Final = FACTS.index("since_peak_s")
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Facts and what they are facts of, by sensor and time.
+    """Facts, shape (n, len(FACTS)), and what they are facts of, by sensor and time.
 
-    Attributes
-    ----------
-    facts : ndarray of float32, shape (n, len(FACTS))
-    sensor : ndarray of int32, shape (n,)
-    pulse, episode : ndarray of float64, shape (n,)
-        Onsets, Unix seconds.
-    is_pulse : ndarray of bool, shape (n,)
-        Whether a pulse is judged; else an episode is only asked what it is.
-    vape : ndarray of int8, shape (n,)
-        0 no vaping, else `WEAK`, `FAINT` or `VISIBLE`.
-    thc : ndarray of int8, shape (n,)
-        1 for a THC cartridge, 0 for other vaping, -1 where not asked.
-    kind : ndarray of int8, shape (n,)
-        Position in `KINDS`, -1 where unknown or not asked.
+    `pulse`, `episode`: onsets, Unix seconds. `is_pulse`: whether a pulse is judged; else an episode
+    is only asked what it is. `vape`: 0, or `WEAK`, `FAINT` or `VISIBLE`. `thc`: 1 for a THC
+    cartridge, 0 for other vaping. `kind`: position in `KINDS`. Both are -1 where not asked.
     """
 
     facts: NDArray[np.float32]
@@ -121,16 +83,9 @@ _PARTS: Final = tuple(part.name for part in fields(Lesson))
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The lessons of one source.
+    """The lessons of one source, kept in `folder` with its air.
 
-    Attributes
-    ----------
-    variants : tuple of int
-        0 is the air as it is; in others every sensor has another gain and lacks channels.
-    folder : Path
-        Keeps air and lessons.
-    recorded : Path
-        Folder of the real recordings.
+    Variant 0 is the air as it is; in others every sensor has another gain and lacks channels.
     """
 
     source: Source
@@ -235,11 +190,8 @@ def lesson(
 ) -> Lesson:
     """Return what the detector sees in readings of these values, labeled.
 
-    Parameters
-    ----------
-    is_simulated : bool
-        Whether the truth names all that happened, and vaping is of a physics. Else neither kinds
-        nor THC are labeled.
+    Unless it is simulated, the truth does not name all that happened: neither kinds nor THC are
+    labeled.
     """
     collector = _Collector()
     detector = Detector(Model("untrained"), collector)

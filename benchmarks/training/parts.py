@@ -77,17 +77,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One part of one model.
-
-    Attributes
-    ----------
-    part : str
-        One of `PARTS`.
-    sources : mapping of str to tuple of Path
-        Files of the lessons by the name of their source.
-    folder : Path
-        Keeps the fitted parts.
-    """
+    """One of the `PARTS` of a model, of lessons by the name of their source."""
 
     part: str
     sources: Sources
@@ -177,21 +167,14 @@ def model(
     *,
     knows_school: bool = True,
 ) -> Model:
-    """Return the model of all fitted parts.
+    """Return the model of all fitted parts, with a forest for each other world than `school`.
 
-    Parameters
-    ----------
-    school : Model
-        As of `school`, or a model with the same forests: its first forest of vaping, weighted as
-        there, and the small one. Its forests of kinds and of THC are taken in any case.
-    worlds : sequence of Forest
-        One for each other world.
-    knows_school : bool
-        Whether the forests of vaping in `school` take part.
+    `school`: as of the function, or a model with the same forests. Those of kinds and of THC are
+    taken in any case, those of vaping if it `knows_school`.
     """
     _, of_worlds, of_network = SHARES if knows_school else SHARES_WITHOUT_SCHOOL
     weight = ALPHA * of_worlds / len(worlds)
-    mean = forests.joined([forests.scaled(forest, weight) for forest in worlds])
+    mean = Forest.joined([forests.scaled(forest, weight) for forest in worlds])
     mean = replace(mean, offset=mean.offset + BETA)
     by_interval = ALPHA * np.array(BY_INTERVAL)
     if knows_school:

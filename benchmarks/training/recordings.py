@@ -79,12 +79,15 @@ def missing(folder: Path) -> list[str]:
     return [name for name in FILES if not (folder / name).is_file()]
 
 
-def prepared(folder: Path, seed: int, sessions_a_day: float) -> tuple[Readings, list[Happening]]:
+def prepared(
+    folder: Path, seed: int, sessions_a_day: float, *, is_test: bool = False
+) -> tuple[Readings, list[Happening]]:
     """Return the recordings with so many simulated sessions on them.
 
-    The air-cleaner runs stay without: they begin in aerosol and last minutes.
+    The air-cleaner runs stay without: they begin in aerosol and last minutes. A test takes the
+    parts that training does not.
     """
-    rooms, runs = _recorded(folder)
+    rooms, runs = _recorded(folder, is_test=is_test)
     draw = np.random.default_rng([seed, 17])
     used: list[_Recording] = []
     truth: list[Happening] = []
@@ -102,20 +105,28 @@ def prepared(folder: Path, seed: int, sessions_a_day: float) -> tuple[Readings, 
     return Readings(tuple(r.name for r in used), sensor[order], time[order], values), truth
 
 
-def _recorded(folder: Path) -> tuple[list[_Recording], list[_Recording]]:
-    """Return the parts to train on: of occupied rooms, and runs of air cleaners."""
+def _recorded(folder: Path, *, is_test: bool) -> tuple[list[_Recording], list[_Recording]]:
+    """Return the parts to train on, or the others: of occupied rooms, and runs of air cleaners."""
     gym, awair, kitchens, cleaners = (folder / name for name in FILES)
     with tempfile.TemporaryDirectory() as scratch:
         converted = Path(scratch) / "runs.csv.gz"
         convert_cadr(cleaners, converted)
         runs = [run for recording in _read(converted) for run in _runs(recording)]
     (a_gym,), (an_awair,) = _read(gym), _read(awair)
-    start = a_gym.time[0]
-    rooms = [a_gym.between(start, start + GYM_DAYS * _DAY_S, "gym")]
+    rooms = [_part(a_gym, "gym", 0.0, GYM_DAYS, np.inf, is_test=is_test)]
     for k in range(AWAIR_PARTS):
-        start = an_awair.time[0] + k * AWAIR_PERIOD_DAYS * _DAY_S
-        rooms.append(an_awair.between(start, start + AWAIR_DAYS * _DAY_S, f"awair-{k}"))
-    return [*rooms, _read(kitchens)[0]], runs[::2]
+        begin = k * AWAIR_PERIOD_DAYS
+        cuts = (begin, begin + AWAIR_DAYS, begin + AWAIR_PERIOD_DAYS)
+        rooms.append(_part(an_awair, f"awair-{k}", *cuts, is_test=is_test))
+    first, *others = _read(kitchens)
+    return [*rooms, *(others if is_test else [first])], runs[int(is_test) :: 2]
+
+
+def _part(
+    recording: _Recording, name: str, begin: float, until: float, end: float, *, is_test: bool
+) -> _Recording:
+    cuts = (until, end) if is_test else (begin, until)
+    return recording.between(*(recording.time[0] + _DAY_S * day for day in cuts), name)
 
 
 def _read(path: Path) -> list[_Recording]:
@@ -133,7 +144,6 @@ def _read(path: Path) -> list[_Recording]:
 
 
 def _runs(recording: _Recording) -> list[_Recording]:
-    """Split where an hour is missing: another run under the same name."""
     cuts = np.flatnonzero(np.diff(recording.time) > 3600.0) + 1
     bounds = [0, *cuts.tolist(), recording.time.size]
     return [
@@ -182,7 +192,6 @@ def _with_sessions(
 
 
 def _session(draw: np.random.Generator) -> _Session:
-    """Draw the puffs of one session, as they arrive."""
     style = str(draw.choice(_STYLES, p=_STYLE_SHARES))
     puffs = int(draw.integers(1, 9) if draw.random() < 0.7 else draw.integers(1, 3))
     amplitude = log_uniform(draw, 8, 400) * _AMPLITUDE.get(style, 1.0)

@@ -133,13 +133,7 @@ def fit(examples: Examples, scaled: Network, fitting: Fitting) -> Any:
 
 
 def log_odds(module: Any, inputs: Any) -> Any:
-    """Return torch's log-odds at every moment of episodes, a tensor of shape (episodes, moments).
-
-    Parameters
-    ----------
-    inputs : Tensor, shape (episodes, moments, n_facts + n_groups)
-        As of `normalized`.
-    """
+    """Return torch's log-odds, (episodes, moments), of inputs as of `normalized`."""
     states, _ = module["gru"](inputs)
     return module["output"](states)[..., 0]
 
@@ -171,7 +165,6 @@ def as_network(module: Any, scaled: Network) -> Network:
 
 
 def _spans(starts: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Return first and last row, exclusive, of each example."""
     spans = []
     for begin, end in pairwise([*starts.tolist(), n]):
         at = begin
@@ -183,7 +176,6 @@ def _spans(starts: NDArray[np.int64], n: int) -> NDArray[np.int64]:
 
 
 def _batches(spans: NDArray[np.int64], draw: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Put examples of about the same length together."""
     length = spans[:, 1] - spans[:, 0]
     order = np.argsort(length + 4 * draw.random(length.size))
     first = moments = 0

@@ -47,17 +47,11 @@ _LARGEST: Final = 1e9
 _TOGETHER: Final = 2000
 """About so many readings are added in one go: what is worked out of them fits a core's cache."""
 _FINE: Final = tuple(CHANNEL_INDEX[key] for key in ("pm25", "pm1", "pm4", "pm10"))
-_ARRAYS: Final[Mapping[str, float]] = {
-    "time": -np.inf,
-    "count": 0.0,
-    "low": np.nan,
-    "high": np.nan,
-    "zigzag": 0.0,
-    "pairs": 0.0,
-    "last": np.nan,
-    "before": np.nan,
-}
-"""State arrays and what a new sensor has in them."""
+_BY_CHANNEL: Final = ("low", "high", "zigzag", "pairs", "last", "before")
+_NEW: Final = np.array([np.nan, np.nan, 0.0, 0.0, np.nan, np.nan])[:, None, None]
+"""What is kept of each channel, and what a new sensor has there."""
+_OF_MINUTE: Final = slice(0, _BY_CHANNEL.index("last"))
+"""What begins anew with each minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +94,9 @@ class Minutes:
         self._now = -np.inf
         self._time = np.empty(0)
         self._count = np.empty(0)
-        # By channel, so that one operation on all sensors runs over contiguous numbers.
-        self._low = np.empty((_K, 0))
-        self._high = np.empty((_K, 0))
-        self._zigzag = np.empty((_K, 0))
-        self._pairs = np.empty((_K, 0))
-        self._last = np.empty((_K, 0))
-        self._before = np.empty((_K, 0))
+        # By channel, so that one operation on all sensors runs over contiguous numbers; in one
+        # piece, so that a few sensors are read and written at once.
+        self._channels = np.empty((len(_BY_CHANNEL), _K, 0))
 
     @property
     def now(self) -> float:
@@ -126,7 +116,7 @@ class Minutes:
         self._grow()
         minute = np.maximum.accumulate(np.floor(batch.time / MINUTE_S))
         minute = np.maximum(minute, self._now)
-        closing = np.flatnonzero(np.diff(minute, prepend=self._now) > 0)
+        closing = np.flatnonzero(minute > np.concatenate([[self._now], minute[:-1]]))
         closed: list[Minute] = []
         done = 0
         for at in closing.tolist():
@@ -145,11 +135,8 @@ class Minutes:
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as arrays."""
         self._grow()
-        arrays: dict[str, NDArray[np.generic]] = {
-            key: getattr(self, f"_{key}").T[: len(self.names)] for key in _ARRAYS
-        }
         return {
-            **arrays,
+            **{key: array.T[: len(self.names)] for key, array in self._arrays().items()},
             "now": np.array(self._now),
             "names": np.array(self.names, dtype=np.str_),
         }
@@ -163,20 +150,27 @@ class Minutes:
                 restored.row(str(name))
             restored._grow()
             restored._now = float(stored["now"])
-            for key in _ARRAYS:
-                array, empty = np.array(stored[key], np.float64), getattr(restored, f"_{key}").T
-                n = len(restored.names)
-                if array.shape != (n, *empty.shape[1:]):
+            n = len(restored.names)
+            for key, empty in restored._arrays().items():
+                array = np.array(stored[key], np.float64)
+                if array.shape != (n, *empty.T.shape[1:]):
                     raise SnapshotError(f"{key} of shape {array.shape}")
-                empty[:n] = array
+                empty.T[:n] = array
         except (KeyError, TypeError, ValueError) as error:
             raise SnapshotError(f"no state of minutes: {error}") from error
         return restored
 
     def _grow(self) -> None:
         n = len(self.names)
-        for key, fill in _ARRAYS.items():
-            setattr(self, f"_{key}", grown(getattr(self, f"_{key}"), n, fill, axis=-1))
+        if n > self._time.size:
+            self._time = grown(self._time, n, -np.inf)
+            self._count = grown(self._count, n, 0.0)
+            self._channels = grown(self._channels, n, _NEW, axis=-1)
+
+    def _arrays(self) -> dict[str, NDArray[np.float64]]:
+        """Return what is kept of the sensors, by name, a sensor at each place of the last axis."""
+        by_channel = dict(zip(_BY_CHANNEL, self._channels, strict=True))
+        return {"time": self._time, "count": self._count, **by_channel}
 
     def _gather(self, batch: ReadingBatch, begin: int, end: int) -> None:
         """Add the readings from `begin` to `end` to the open minute."""
@@ -207,33 +201,41 @@ class Minutes:
 
     def _add(self, x: NDArray[np.float64], starts: NDArray[np.intp], of: NDArray[np.int32]) -> None:
         """Add readings of sensors `of`, shape (len(CHANNELS), n), those of each from its start."""
-        ends = _ends(starts, x.shape[1])
-        run = int(of[-1]) - int(of[0]) + 1 == of.size
-        here = slice(int(of[0]), int(of[-1]) + 1) if run else of
-        zigzag, known = _zigzag(x, starts, self._last[:, here], self._before[:, here])
-        self._low[:, here] = np.fmin(self._low[:, here], np.fmin.reduceat(x, starts, axis=1))
-        self._high[:, here] = np.fmax(self._high[:, here], np.fmax.reduceat(x, starts, axis=1))
-        self._zigzag[:, here] += np.add.reduceat(zigzag, starts, axis=1)
-        self._pairs[:, here] += np.add.reduceat(known, starts, axis=1, dtype=np.int64)
-        self._count[here] += ends - starts + 1
-        several = ends > starts
-        self._before[:, here] = np.where(
-            several, x.take(ends - several, axis=1), self._last[:, here]
-        )
-        self._last[:, here] = x.take(ends, axis=1)
+        first, n = int(of[0]), of.size
+        run = int(of[-1]) - first + 1 == n
+        kept = self._channels[..., first : first + n] if run else self._channels.take(of, axis=-1)
+        low, high, zigzag, pairs, last, before = kept
+        size, known = _zigzag(x, starts, last, before)
+        if n == x.shape[1]:  # one reading each, as in most batches
+            lowest = highest = x
+            self._count[of] += 1
+            before[:] = last
+            last[:] = x
+        else:
+            ends = _ends(starts, x.shape[1])
+            lowest, highest = (f.reduceat(x, starts, axis=1) for f in (np.fmin, np.fmax))
+            size = np.add.reduceat(size, starts, axis=1)
+            known = np.add.reduceat(known, starts, axis=1, dtype=np.int64)
+            self._count[of] += ends - starts + 1
+            several = ends > starts
+            before[:] = np.where(several, x.take(ends - several, axis=1), last)
+            last[:] = x.take(ends, axis=1)
+        np.fmin(low, lowest, out=low)
+        np.fmax(high, highest, out=high)
+        zigzag += size
+        pairs += known
+        if not run:
+            # One index a number: with one a row and one a column numpy takes three times as long.
+            rows = np.arange(0, self._channels.size, self._time.size)
+            self._channels.reshape(-1)[rows.reshape(*kept.shape[:2], 1) + of] = kept
 
     def _close(self, at: float) -> list[Minute]:
         """Return the open minute, if anything is in it, and empty it."""
         rows = np.flatnonzero(self._count > 0)
         if not rows.size:
             return []
-        pairs = self._pairs[:, rows]
-        mean = self._zigzag[:, rows] * _UNIT / np.maximum(pairs, 1.0)
-        low, high, zigzag = (
-            self._low[:, rows],
-            self._high[:, rows],
-            np.where(pairs > 0, mean, np.nan),
-        )
+        low, high, total, pairs = self._channels[_OF_MINUTE].take(rows, axis=-1)
+        zigzag = np.where(pairs > 0, total * _UNIT / np.maximum(pairs, 1.0), np.nan)
         minute = Minute(
             start=self._now * MINUTE_S,
             closed=at,
@@ -243,8 +245,8 @@ class Minutes:
             high=np.ascontiguousarray(high.T),
             zigzag=np.ascontiguousarray(zigzag.T),
         )
-        for key in ("count", "zigzag", "pairs", "low", "high"):
-            getattr(self, f"_{key}")[..., rows] = _ARRAYS[key]
+        self._count[rows] = 0.0
+        self._channels[_OF_MINUTE, :, rows] = _NEW[_OF_MINUTE]
         return [minute]
 
 
@@ -272,11 +274,14 @@ def _zigzag(
     known : ndarray of bool, shape (len(CHANNELS), n)
         Whether there are three values in a row.
     """
-    step, earlier = np.empty_like(x), np.empty_like(x)
-    np.subtract(x[:, 1:], x[:, :-1], out=step[:, 1:])
-    step[:, starts] = x.take(starts, axis=1) - last
-    earlier[:, 1:] = step[:, :-1]
-    earlier[:, starts] = last - before
+    if starts.size == x.shape[1]:
+        step, earlier = x - last, last - before
+    else:
+        step, earlier = np.empty_like(x), np.empty_like(x)
+        np.subtract(x[:, 1:], x[:, :-1], out=step[:, 1:])
+        step[:, starts] = x.take(starts, axis=1) - last
+        earlier[:, 1:] = step[:, :-1]
+        earlier[:, starts] = last - before
     known = ~(np.isnan(step) | np.isnan(earlier))
     opposite = step * earlier < 0.0
     size = np.minimum(np.abs(step, out=step), np.abs(earlier, out=earlier), out=step)
@@ -308,7 +313,9 @@ def fine(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def grown(array: NDArray[np.float64], n: int, fill: float, axis: int = 0) -> NDArray[np.float64]:
+def grown(
+    array: NDArray[np.float64], n: int, fill: float | NDArray[np.float64], axis: int = 0
+) -> NDArray[np.float64]:
     """`array` with at least `n` places on an axis, the new ones filled.
 
     It is doubled, so that growing is rare.

@@ -29,20 +29,20 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from PIL import Image
-from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.support.ui import WebDriverWait
 
 from alerts.outbound.grafana_annotations import incident_annotations
 from alerts.outbound.series_records import DueRecords
-from dashboards.alert_rules import RULES
+from dashboards.alert_rules import condition_of
 from dashboards.build import built
+from dashboards.definitions import read
 from dashboards.frame import DashboardSettings
 from dashboards.queries import DATA_SOURCE_UID
-from docs.gallery.make_shots import plumewatch, reopen
+from docs.gallery.make_shots import browser, plumewatch, reopen
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.report_settings import school_of
+from plumewatch.config.settings import school_of
 from plumewatch.service.data_folder import open_series
 from reports.rows import room_names
 from storage.sqlite import connect
@@ -56,6 +56,8 @@ from tests.support.influx import Influxd, influxql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from selenium import webdriver
 
     from storage.timeseries.records import Record
 
@@ -71,24 +73,7 @@ BATCH = 5_000
 DOCS_URL = "https://plumewatch.example/docs"
 PAGE_URL = "https://plumewatch.example"
 WAIT_S = 90
-PAGE = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="bundle.css">
-<style>
-body {{ margin: 0; background: {canvas}; }}
-#root {{ padding: 12px; }}
-</style>
-<div id="root"></div>
-<script>
-const moment = {now}, Real = Date, ahead = Real.now();
-Date = class extends Real {{
-  constructor(...given) {{ given.length ? super(...given) : super(Date.now()); }}
-  static now() {{ return moment + Real.now() - ahead; }}
-}};
-window.grafanaBootData = {{ settings: {{ buildInfo: {{ version: "13.2.3" }}, featureToggles: {{}},
-  datasources: {{}}, panels: {{}} }}, user: {{ timezone: "browser" }}, navTree: [] }};
-window.GALLERY = {data};
-</script><script src="bundle.js"></script>
-"""
+PAGE = (HERE / "page.html").read_text(encoding="utf-8")
 CANVAS = {"light": "#f4f5f5", "dark": "#111217"}
 VERSIONS = {"11": "schema11", "12": "schema12", "13": "@grafana/schema"}
 TYPES = """import type { Dashboard } from '@grafana/schema';
@@ -148,7 +133,7 @@ def misfits(package: str) -> list[str]:
             for asked in [key for key in mark if key in ASKED]:
                 del mark[asked]
         lines.append(f"export const {name}: Json<Dashboard> = {json.dumps(dashboard)};")
-        for panel in dashboard["panels"]:
+        for panel in (p for one in dashboard["panels"] for p in (one, *one.get("panels", ()))):
             if panel["type"] == "row":
                 continue
             kind, own = KINDS[panel["type"]], f"{name}{panel['id']}"
@@ -216,7 +201,7 @@ class School:
                 for sensor in registry.sensors:
                     for batch in batches(series.between(begin, self.now, [sensor])):
                         into.add(batch)
-                for kept in ("sensor_health", "pipeline", "detection"):
+                for kept in ("sensor_health", "sensor_hour", "pipeline", "detection"):
                     self._record(into, series.records(kept, begin, self.now))
             due = DueRecords(state, into, school_of(config).has_school)
             with closing(due):
@@ -254,14 +239,16 @@ class School:
     def alerts(self, name: str) -> list[dict[str, Any]]:
         """Return the states of the alert rules of a dashboard, as Grafana would evaluate them."""
         found = []
-        for rule in RULES:
-            if rule.dashboard != name:
+        ids = {panel["title"]: panel["id"] for panel in built(DashboardSettings())[name]["panels"]}
+        for rule in read("rules")["rule"]:
+            if rule["dashboard"] != name:
                 continue
-            query = grafana.interpolated(rule.query, self.now - rule.since_s, self.now)
+            query, above = condition_of(rule)
+            query = grafana.interpolated(query, self.now - rule["since_s"], self.now)
             (result,) = json.loads(self.answer(query))["results"]
             newest = [series["values"][-1][1] for series in result.get("series", ())]
-            state = "alerting" if any(value > rule.above for value in newest) else "ok"
-            found.append({"panel": rule.panel_of()[1], "state": state, "ruleUID": rule.uid})
+            state = "alerting" if any(value > above for value in newest) else "ok"
+            found.append({"panel": ids[rule["panel"]], "state": state, "ruleUID": rule["uid"]})
         return found
 
 
@@ -300,43 +287,32 @@ def handler(school: School, folder: Path) -> type[SimpleHTTPRequestHandler]:
     return Handler
 
 
-def draw(browser: webdriver.Chrome, address: str, width: int, target: Path) -> dict[str, list[str]]:
+def draw(window: webdriver.Chrome, address: str, width: int, target: Path) -> dict[str, list[str]]:
     """Take the picture of a page; what went wrong, and which panels are empty."""
     size = {"width": width, "height": 1080, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.get(address)
+    window.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    window.get(address)
     try:
-        WebDriverWait(browser, WAIT_S).until(
+        WebDriverWait(window, WAIT_S).until(
             lambda b: b.execute_script("return window.settled && window.settled()")
         )
     except TimeoutException:
-        return {"failed": [*browser.execute_script("return window.FAILED"), "no complete answer"]}
+        return {"failed": [*window.execute_script("return window.FAILED"), "no complete answer"]}
     time.sleep(1.0)
-    height = browser.execute_script("return document.documentElement.scrollHeight")
+    height = window.execute_script("return document.documentElement.scrollHeight")
     size["height"] = min(max(int(height), 400), 9_000)
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    window.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     time.sleep(1.5)
-    picture = Image.open(BytesIO(browser.get_screenshot_as_png())).convert("RGB")
+    picture = Image.open(BytesIO(window.get_screenshot_as_png())).convert("RGB")
     picture.save(target, "WEBP", quality=80, method=6)
-    found: dict[str, list[str]] = browser.execute_script("return window.report()")
-    wide = browser.execute_script("return document.documentElement.scrollWidth")
+    found: dict[str, list[str]] = window.execute_script("return window.report()")
+    wide = window.execute_script("return document.documentElement.scrollWidth")
     if wide > width:
         found["failed"].append(f"wider than {width}: {wide}")
-    logged = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
+    logged = [e["message"] for e in window.get_log("browser") if e["level"] == "SEVERE"]
     missing = ("/fonts/", "/icons/")  # not in the packages
     found["failed"] += [m[:300] for m in logged if not any(one in m for one in missing)]
     return found
-
-
-def chromium() -> webdriver.Chrome:
-    """Start a headless Chromium."""
-    options = webdriver.ChromeOptions()
-    for option in ("--headless=new", "--no-sandbox", "--hide-scrollbars", "--lang=en-US"):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    return webdriver.Chrome(
-        options=options, service=webdriver.ChromeService(shutil.which("chromedriver"))
-    )
 
 
 def page(school: School, name: str, dashboard: dict[str, Any], mode: str) -> str:
@@ -374,7 +350,7 @@ def main() -> int:
         icons = BUILD / "node_modules" / "@grafana" / "ui" / "dist" / "public" / "img"
         (folder / "public" / "build" / "img").symlink_to(icons)
         (folder / "influx").mkdir()
-        with Influxd(folder / "influx") as server, chromium() as browser:
+        with Influxd(folder / "influx") as server, browser(1440, 1080, folder / "me") as window:
             school = School(folder / "school", server.url)
             http = ThreadingHTTPServer(("127.0.0.1", 0), handler(school, folder))
             threading.Thread(target=http.serve_forever, daemon=True).start()
@@ -391,7 +367,7 @@ def main() -> int:
                     (folder / "page.html").write_text(text, encoding="utf-8")
                     target = options.out / f"{name}-{size}-{mode}.webp"
                     address = f"http://127.0.0.1:{http.server_address[1]}/page.html"
-                    found = draw(browser, address, SIZES[size], target)
+                    found = draw(window, address, SIZES[size], target)
                     wrong += len(found["failed"]) + len(found.get("cut", ()))
                     print(f"{target.name}:", json.dumps({k: v for k, v in found.items() if v}))
             http.shutdown()

@@ -38,8 +38,7 @@ from alerts.page.settings import PipelineStatus, SensorStatus, StaffPageSettings
 from alerts.secrets import Secret
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.report_settings import school_of
-from plumewatch.config.settings import alert_policy
+from plumewatch.config.settings import alert_policy, school_of
 from plumewatch.service.data_folder import open_series
 from storage import sqlite
 from storage.timeseries import LatestReading
@@ -213,9 +212,10 @@ def browser(width: int, height: int, profile: Path) -> Iterator[Any]:
     """Open a browser of a size."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
-    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--lang=en-US")
+    flags = ("--headless", "--no-sandbox", "--hide-scrollbars", "--no-first-run", "--lang=en-US")
     for flag in (*flags, "--disable-dev-shm-usage", f"--user-data-dir={profile}"):
         options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     driver.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",

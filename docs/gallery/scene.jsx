@@ -170,9 +170,9 @@ const Bars = orEmpty((props) => <VizRepeater getValues={() => displayed(props)} 
     displayMode={props.options.displayMode} itemSpacing={8} lcdCellWidth={12} showUnfilled={props.options.showUnfilled !== false} alignmentFactors={alignmentFactors}
     valueDisplayMode={props.options.valueMode} namePlacement={props.options.namePlacement} />} />);
 
-const Table = orEmpty(({ data, width, height, fieldConfig, timeRange }) => {
+const Table = orEmpty(({ data, width, height, fieldConfig, timeRange, options }) => {
   cacheFieldDisplayNames(data.series);
-  return <TableNG data={data.series[0]} width={width} height={height} noHeader={false} fieldConfig={fieldConfig} timeRange={timeRange} getActions={() => []} enableVirtualization={false} />;
+  return <TableNG data={data.series[0]} width={width} height={height} cellHeight={options.cellHeight} noHeader={false} fieldConfig={fieldConfig} timeRange={timeRange} getActions={() => []} enableVirtualization={false} />;
 });
 
 const Text = ({ options }) => <div className="markdown-html" dangerouslySetInnerHTML={{ __html: renderTextPanelMarkdown(options.content) }} />;
@@ -267,7 +267,7 @@ const box = (panel) => {
   });
 };
 const children = [];
-for (const panel of dashboard.panels) {
+for (const panel of dashboard.panels.flatMap((one) => [one, ...(one.panels ?? [])])) {
   if (panel.type === "row") children.push(new SceneGridRow({ key: `row-${panel.id}`, title: panel.title, x: 0, y: panel.gridPos.y, width: 24, height: 1, isCollapsed: false, children: [] }));
   else children.at(-1).setState({ children: [...children.at(-1).state.children, box(panel)] });
 }

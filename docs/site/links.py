@@ -17,8 +17,6 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["anchors", "faults", "pages"]
-
 ROOT: Final = Path(__file__).resolve().parents[2]
 _CODE: Final = re.compile(r"^( *)(```|~~~).*?^\1\2", re.DOTALL | re.MULTILINE)
 _SPAN: Final = re.compile(r"`[^`\n]*`")

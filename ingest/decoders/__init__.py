@@ -1,4 +1,4 @@
-"""Payload decoders: one line a format in the literal table `DECODERS`.
+"""Payload decoders: one entry a format in ``decoders.toml``.
 
 A format is a table (``ingest/formats/<name>.toml``) where a mapping can say it, else a module here.
 A decoder turns one `Message` into readings that are already validated; it raises nothing but
@@ -9,8 +9,10 @@ and `ingest.validation` for the rules that hold for all formats.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+import tomllib
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoders import (
     airgradient,
@@ -29,46 +31,84 @@ from ingest.decoders import (
     zigbee2mqtt,
 )
 from ingest.decoders.lorawan import decentlab, elsys, milesight, servers
-from ingest.decoders.tables import load_format
 from ingest.decoding import Context, Decoder, topic_matches
 from ingest.mapping import ha_discovery
+from ingest.mapping.topics import TopicFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from ingest.message import Message
+    from storage.reading import Reading
+
+FORMATS: Final = Path(__file__).parents[1] / "formats"
+
+
+def load_format(name: str) -> Decoder:
+    """Return the decoder of a format, compiled with its first message, or `ValueError`."""
+    path = FORMATS / f"{name}.toml"
+    tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    if "summary" not in tree:
+        raise ValueError(f"{path.name}: summary: missing")
+
+    @cache
+    def compiled() -> Callable[[Message, Context], list[Reading]]:
+        from ingest.mapping.decoder import compile_format  # noqa: PLC0415 - loads pydantic
+
+        try:
+            return compile_format(name, tree)
+        except ValueError as error:
+            raise ValueError(f"{path.name}: {error}") from error
+
+    def decode(message: Message, context: Context) -> list[Reading]:
+        return compiled()(message, context)
+
+    topics = tuple(TopicFilter(topic).pattern for topic in tree.get("topics", ()))
+    return Decoder(name, topics, decode, tree["summary"], over_http=tree.get("over_http", False))
+
 
 __all__ = ["DECODERS", "HTTP_DECODERS", "Context", "Decoder", "find", "subscriptions"]
 
+_IN_CODE: Final = {
+    "native": native.decode,
+    "tasmota": tasmota.decode,
+    "airgradient": airgradient.decode,
+    "chirpstack": servers.chirpstack,
+    "tts": servers.tts,
+    "zigbee2mqtt": zigbee2mqtt.decode,
+    "ruuvi": ruuvi.decode,
+    "qingping": qingping.decode,
+    "sparkplug": sparkplug.decode,
+    "homie": homie.decode,
+    "ha_discovery": ha_discovery.decode,
+    "shelly": shelly.decode,
+    "esphome": esphome.decode,
+    "loriot": servers.loriot,
+    "milesight_gateway": servers.milesight_gateway,
+    "milesight": milesight.decode,
+    "decentlab": decentlab.decode,
+    "elsys": elsys.decode,
+    "influx": influx.decode,
+    "sensorcommunity": sensorcommunity.decode,
+    "halo": halo.decode,
+    "generic": generic.decode,
+}
+
+
+def _listed(name: str, row: dict[str, Any]) -> Decoder:
+    """Return the decoder of a row of ``decoders.toml``."""
+    if not row:
+        return load_format(name)
+    topics, described = (tuple(row.get(key, ())) for key in ("topics", "descriptions"))
+    over_http = row.get("over_http", False)
+    return Decoder(name, topics, _IN_CODE[name], row["summary"], described, over_http)
+
+
 DECODERS: Final[Mapping[str, Decoder]] = {
-    "native": native.DECODER,
-    "tasmota": tasmota.DECODER,
-    "airgradient": airgradient.DECODER,
-    "chirpstack": servers.CHIRPSTACK,
-    "tts": servers.TTS,
-    "zigbee2mqtt": zigbee2mqtt.DECODER,
-    "meraki": load_format("meraki"),
-    "axis": load_format("axis"),
-    "ruuvi": ruuvi.DECODER,
-    "qingping": qingping.DECODER,
-    "kaiterra": load_format("kaiterra"),
-    "sensecap": load_format("sensecap"),
-    "sparkplug": sparkplug.DECODER,
-    "homie": homie.DECODER,
-    "ha_discovery": ha_discovery.DECODER,
-    "shelly": shelly.DECODER,
-    "esphome": esphome.DECODER,
-    "loriot": servers.LORIOT,
-    "milesight_gateway": servers.MILESIGHT_GATEWAY,
-    "milesight": milesight.DECODER,
-    "decentlab": decentlab.DECODER,
-    "elsys": elsys.DECODER,
-    "influx": influx.DECODER,
-    "sensorcommunity": sensorcommunity.DECODER,
-    "purpleair": load_format("purpleair"),
-    "awair": load_format("awair"),
-    "unifi": load_format("unifi"),
-    "verkada": load_format("verkada"),
-    "halo": halo.DECODER,
-    "generic": generic.DECODER,
+    name: _listed(name, row)
+    for name, row in tomllib.loads(
+        Path(__file__).with_name("decoders.toml").read_text(encoding="utf-8")
+    ).items()
 }
 """All decoders by name; the order is the order in which topics are tried."""
 
@@ -107,7 +147,6 @@ def subscriptions(names: tuple[str, ...] = (), more: tuple[str, ...] = ()) -> tu
 
 
 def _covers(wide: str, narrow: str) -> bool:
-    """Whether every topic of one MQTT filter is one of another."""
     have = narrow.split("/")
     for place, level in enumerate(wide.split("/")):
         if level == "#":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Decoder, load_object
+from ingest.decoding import load_object
 from ingest.errors import PayloadError, Reason
 from ingest.names import keyed, keys
 from ingest.validation import build_reading, check_values, number, sensor_id
@@ -82,12 +82,3 @@ def _restarted(key: str, content: dict[str, Any], context: Context) -> bool:
     before = last[key]["boot"] if key in last else 0
     last[key] = {"boot": counts[0]}
     return 0 in counts or counts[0] < before
-
-
-DECODER: Final = Decoder(
-    "airgradient",
-    ("airgradient/readings/+",),
-    decode,
-    "AirGradient ONE, Open Air and DIY monitors",
-    over_http=True,
-)

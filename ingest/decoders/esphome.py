@@ -19,7 +19,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Decoder, decode_text, stamp_of, state_reading, state_word
+from ingest.decoding import decode_text, stamp_of, state_reading, state_word
 from ingest.errors import PayloadError, Reason
 from ingest.names import Meaning, conversion, quantity_of
 from ingest.validation import number, sensor_id
@@ -141,20 +141,3 @@ def _meaning(name: str, hint: str | None) -> Meaning | None:
 
 def _node(levels: list[str]) -> str:
     return sensor_id("/".join(levels))
-
-
-DECODER: Final = Decoder(
-    "esphome",
-    (
-        "+/sensor/+/state",
-        "+/binary_sensor/+/state",
-        "+/text_sensor/+/state",
-        "+/status",
-        "+/+/sensor/+/state",
-        "+/+/binary_sensor/+/state",
-        "+/+/text_sensor/+/state",
-        "+/+/status",
-    ),
-    decode,
-    "ESPHome firmware with PMSX003, SPS30, SEN5x, SGP4x, ...",
-)

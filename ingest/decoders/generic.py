@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Decoder, load_object, load_pairs, stamp_of, text_of
+from ingest.decoding import load_object, load_pairs, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
 from ingest.firmware import version_of
 from ingest.names import measured
@@ -112,8 +112,3 @@ def _flatten(content: dict[str, Any], flat: dict[str, Any], depth: int) -> None:
                 _flatten(value, flat, depth - 1)
         else:
             flat.setdefault(key, value)
-
-
-DECODER: Final = Decoder(
-    "generic", (), decode, "DIY JSON, key=value text and forms with telling names", over_http=True
-)

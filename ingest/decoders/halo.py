@@ -3,15 +3,11 @@
 - Text in which the device replaced the keywords of a template: ours (`TEMPLATE`, `HEARTBEAT`), JSON
   as other integrators publish it (`_NAMES`), and the alert text ``VAPE1 value 107.4 exceeded 100 at
   2019-3-8 13:22:12``. Values are texts, date and time local and unpadded.
-- An answer of its local API, without time or name: all values (``GET /api/config/gstate/latest``)
-  or the alarms (``GET /api/config/gstate/event_state``).
+- An answer of its local API: all values (``GET /api/config/gstate/latest``) or the alarms.
 
-Vape and THC are `vendor_vape`, masking `vendor_interference`, smoking `vendor_burning`, tamper
-`tamper`, heartbeat `online`; sound and motion are refused. Values of the air (`_VALUES`) are read;
-one whose keyword the device did not replace, or that is no number, sets the flag `unread`. HALO's
-own score of an event is on the vendor's scale and not stored.
-
-From public documents and programs of others, not from a device.
+Sound and motion are refused. A value whose keyword the device did not replace, or that is no
+number, sets the flag `unread`. HALO's own score of an event is on the vendor's scale and not
+stored. From public documents and programs of others, not from a device.
 """
 
 from __future__ import annotations
@@ -20,8 +16,9 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Decoder, dict_of, load_object, stamp_of, text_of
+from ingest.decoding import dict_of, load_object, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
+from ingest.names import keys
 from ingest.validation import UNREAD, build_reading, number, sensor_id
 
 if TYPE_CHECKING:
@@ -35,18 +32,7 @@ TEMPLATE: Final = (
 )
 """Text to paste into HALO's external message; the reset message is the same with "false"."""
 
-_VALUES: Final = {
-    "pmsensor/raw/0": "pm1",
-    "pmsensor/raw/1": "pm25",
-    "pmsensor/raw/2": "pm10",
-    "co2sensor/tvoc": "tvoc_ppb",
-    "co2sensor/co2": "co2",
-    "gassensor/co": "co",
-    "htsensor/humidity": "rh",
-    "htsensor/ctemp": "temp",
-    "htsensor/millibar": "pressure",
-    "luxsensor/aluxfilt": "light",
-}
+_VALUES: Final = {name: quantity for name, (quantity, _) in keys("halo").items()}
 """Name of a HALO's value, and the quantity that it is, in the same unit."""
 
 HEARTBEAT: Final = (
@@ -126,7 +112,6 @@ def _event(name: str) -> str:
 
 
 def _parts(content: dict[str, Any]) -> dict[str, Any]:
-    """Parts of an event by our names, from those that its integrator gave them."""
     flat: dict[str, Any] = {}
     inner = content.get("event")
     for part in (dict_of(dict_of(inner).get("Device")), dict_of(inner), content):
@@ -151,8 +136,3 @@ def _stamp(sensor: str, parts: dict[str, Any], message: Message, context: Contex
     except (ValueError, OverflowError):
         text = ""
     return stamp_of(text, message, context.zone_of(sensor))
-
-
-DECODER: Final = Decoder(
-    "halo", (), decode, "HALO Smart Sensor: templated push, or its local API", over_http=True
-)

@@ -14,7 +14,6 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import (
-    Decoder,
     decode_text,
     dict_of,
     for_descriptions,
@@ -100,12 +99,3 @@ def _range(text: object) -> tuple[float, float] | None:
     if low is None or high is None:
         return None
     return (low if math.isfinite(low) else _OPEN[0], high if math.isfinite(high) else _OPEN[1])
-
-
-DECODER: Final = Decoder(
-    "homie",
-    ("homie/5/+/+", "homie/5/+/+/+"),
-    decode,
-    "Homie 5 devices",
-    descriptions=("homie/5/+/$description",),
-)

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ingest.decoding import Decoder, stamp_of
+from ingest.decoding import stamp_of
 from ingest.errors import PayloadError, Reason
 from ingest.names import measured
 from ingest.validation import build_reading, sensor_id
@@ -119,8 +119,3 @@ def decode(message: Message, context: Context) -> list[Reading]:
     if not readings:
         raise PayloadError(Reason.NO_MEASUREMENT, "no field of the lines is a known quantity")
     return readings
-
-
-DECODER: Final = Decoder(
-    "influx", (), decode, "InfluxDB line protocol, such as Telegraf publishes", over_http=True
-)

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from detection.quantities import QUANTITIES
-from ingest.decoding import Decoder, decode_text, load_object, state_reading, state_word
+from ingest.decoding import decode_text, load_object, state_reading, state_word
 from ingest.errors import PayloadError, Reason
 from ingest.firmware import version_of
 from ingest.validation import USUAL, build_reading, check_json, check_values, parse_time, sensor_id
@@ -164,12 +164,3 @@ def _events(value: object) -> tuple[list[str], list[str]]:
             elif item.startswith("fault:") and item[6:] in QUANTITIES:
                 faults.append(item[6:])
     return events, faults
-
-
-DECODER: Final = Decoder(
-    "native",
-    ("plumewatch/v1/+/reading", "plumewatch/v1/+/status"),
-    decode,
-    "Plumewatch's own JSON, for DIY firmware and gateways",
-    over_http=True,
-)

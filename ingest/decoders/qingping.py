@@ -3,14 +3,16 @@
 Type 12 is live, 17 is the device's own history (flag `history`), 13 a heartbeat (`online`); other
 types are replies and not stored. A sample's own time counts, not the envelope's. Beside a value
 stands its ``status``: 0 is normal, 1 abnormal (a fault here), 2 still initialising (left out); a
-battery's says whether it charges. ``tvoc`` is taken only with the unit beside it.
+battery's says whether it charges. ``tvoc`` is taken only with the unit beside it. The time between
+two live messages is noted as the interval of real-time reports, which nothing else confirms.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Decoder, dict_of, list_of, load_object, same_device, stamp_of, text_of
+from ingest.decoding import dict_of, list_of, load_object, same_device, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
 from ingest.names import keys, quantity_of
 from ingest.validation import build_reading, number, sensor_id
@@ -38,6 +40,10 @@ def decode(message: Message, context: Context) -> list[Reading]:
     if len(samples) > _MAX_SAMPLES:
         raise PayloadError(Reason.TOO_MANY_KEYS, f"{len(samples)} samples in one message")
     flags = ("history",) if kind == "17" else ()
+    if not flags and not message.retained:
+        last = context.states.last.get(f"qingping {sensor}", {"received": math.nan})
+        context.states.name_interval(sensor, message.received - last["received"], message)
+        context.states.last[f"qingping {sensor}"] = {"received": message.received}
     readings: list[Reading] = []
     for sample in map(dict_of, samples):
         raw = _measured(sample)
@@ -79,8 +85,3 @@ def _identity(topic: str, content: dict[str, Any]) -> str:
             same_device(sensor_id(content["mac"]), sensor_id(levels[1]))
         return sensor_id(levels[1])
     return sensor_id(named if named is not None else topic)
-
-
-DECODER: Final = Decoder(
-    "qingping", ("qingping/+/up",), decode, "Qingping Air Monitor, Air Monitor Lite, CO2 & Temp"
-)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoders.lorawan.frames import refuse
 from ingest.decoding import (
-    Decoder,
     gateway_states,
     load_object,
     same_device,
@@ -98,10 +97,7 @@ def _measured(content: dict[str, Any]) -> dict[str, object]:
 
 
 def advertisement(data: bytes) -> dict[str, object] | None:
-    """Values of a Bluetooth advertisement; None if it is no Ruuvi format we know.
-
-    Parts that the sensor marks as invalid are None.
-    """
+    """Values of a Bluetooth advertisement, None where invalid; None if it is no known format."""
     at = 0
     while at + 1 < len(data):
         length = data[at]
@@ -153,8 +149,3 @@ def _gases(raw: dict[str, object], co2: int, voc: int, nox: int, flags: int) -> 
 
 def _tenth(word: int) -> float | None:
     return None if word == 0xFFFF else word / 10
-
-
-DECODER: Final = Decoder(
-    "ruuvi", ("ruuvi/+/+",), decode, "Ruuvi Air and RuuviTag over a Ruuvi gateway"
-)

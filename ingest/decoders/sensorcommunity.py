@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Decoder, dict_of, list_of, load_object
+from ingest.decoding import dict_of, list_of, load_object
 from ingest.errors import PayloadError, Reason
 from ingest.validation import build_reading, counts_above, number, sensor_id
 
@@ -90,12 +90,3 @@ def _climate(values: dict[str, float | None]) -> dict[str, object]:
         if key in values:
             raw.setdefault(quantity, values[key])
     return raw
-
-
-DECODER: Final = Decoder(
-    "sensorcommunity",
-    (),
-    decode,
-    "Sensor.Community (airRohr) and Nettigo stations, HTTP push",
-    over_http=True,
-)

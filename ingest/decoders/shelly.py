@@ -7,10 +7,9 @@ is birth and will.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ingest.decoding import (
-    Decoder,
     decode_text,
     dict_of,
     load_object,
@@ -54,7 +53,6 @@ def decode(message: Message, context: Context) -> list[Reading]:
 
 
 def _id(name: str) -> str:
-    """MAC at the end of a Shelly id, in capitals; any other name as it is."""
     tail = name.rpartition("-")[2]
     is_mac = len(tail) == 12 and all(c in "0123456789abcdefABCDEF" for c in tail)
     return tail.upper() if is_mac else sensor_id(name)
@@ -73,11 +71,3 @@ def _component(name: str, part: dict[str, Any]) -> dict[str, object]:
     if name.startswith("devicepower:") and battery.get("percent") is not None:
         return {"battery": battery["percent"]}
     return {}
-
-
-DECODER: Final = Decoder(
-    "shelly",
-    ("+/events/rpc", "+/online", "+/status/+"),
-    decode,
-    "Shelly Gen2 and later, climate only",
-)

@@ -19,7 +19,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Decoder, gateway_states, stamp_of
+from ingest.decoding import gateway_states, stamp_of
 from ingest.errors import PayloadError, Reason
 from ingest.names import quantity_of
 from ingest.validation import WAITING, build_reading, sensor_id
@@ -43,14 +43,7 @@ _DEATHS: Final = frozenset({"NDEATH", "DDEATH"})
 
 @dataclass(slots=True)
 class Metric:
-    """One metric of a Sparkplug payload.
-
-    `name`: empty in data that uses aliases.
-    `alias`, `timestamp`, `datatype`: as sent; `timestamp` in ms.
-    `historical`, `null`: flags of the metric.
-    `value`: number, boolean or text; None if there is none.
-    `unit`: engineering unit.
-    """
+    """One metric of a Sparkplug payload; data that uses aliases has no `name`."""
 
     name: str = ""
     alias: int | None = None
@@ -232,7 +225,6 @@ def _names(kind: str, sensor: str, payload: Payload, context: Context) -> dict[s
 
 
 def _complete(metric: Metric, known: dict[str, list[Any]]) -> None:
-    """Fill in what the birth of a metric declares and the message leaves out."""
     born = known.get(f"={metric.name}" if metric.name else str(metric.alias))
     if born is not None:
         name, unit, *more = born
@@ -295,8 +287,3 @@ def _readings(
             )
         )
     return readings
-
-
-DECODER: Final = Decoder(
-    "sparkplug", ("spBv1.0/+/+/+", "spBv1.0/+/+/+/+"), decode, "Anything that speaks Sparkplug B"
-)

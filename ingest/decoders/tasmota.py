@@ -12,6 +12,7 @@ ignored. ``eCO2`` is an estimate from VOC, and ``Gas`` of a BME680 a resistance:
 - ``Switch1`` or ``Tamper`` that is ``ON`` is the tamper contact.
 - A report without any of our quantities and ``STATE`` are `online`. A fan-cleaning notice
   (``CFAN``) has the flag `maintenance`, and so have the next 10 s.
+- Of answers to commands, ``RESULT``, the ``TelePeriod`` is noted, and nothing is stored.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import (
-    Decoder,
     availability,
     decode_text,
     dict_of,
@@ -47,6 +47,7 @@ _HPA: Final = {"hPa": 1.0, "mbar": 1.0, "mmHg": 1.333_223_68, "inHg": 33.863_886
 _CLEANING_S: Final = 10.0
 _REPORTS: Final = frozenset({"SENSOR", "STATUS8", "STATUS10"})
 _VERSIONS: Final = {"INFO1": "Info1", "STATUS2": "StatusFWR"}
+_ANSWERS: Final = frozenset({"RESULT", "TELEPERIOD"})
 
 
 def decode(message: Message, context: Context) -> list[Reading]:
@@ -68,6 +69,9 @@ def decode(message: Message, context: Context) -> list[Reading]:
         part = content.get(_VERSIONS[kind], content)
         context.states.describe(sensor, dict_of(part).get("Version"))
         return []
+    if kind in _ANSWERS:
+        context.states.name_interval(sensor, content.get("TelePeriod"), message)
+        return []
     if kind == "STATE":
         return [_state(sensor, content, message, context)]
     return _report(sensor, content, message, context, flags=(REPAIRED,) if is_repaired else ())
@@ -84,7 +88,7 @@ def _content(message: Message, context: Context) -> tuple[dict[str, Any], bool]:
 
 
 def _identity(levels: list[str]) -> str:
-    known = _REPORTS | _VERSIONS.keys() | {"LWT", "STATE"}
+    known = _REPORTS | _VERSIONS.keys() | _ANSWERS | {"LWT", "STATE"}
     if len(levels) >= 3 and levels[-1] in known:
         inner = levels[1:-1] if levels[0] in ("tele", "stat") else levels[:-1]
         inner = [level for level in inner if level not in ("tele", "stat")] or inner
@@ -186,23 +190,3 @@ def _scaled(value: object, factor: float) -> object:
 def _celsius(value: object) -> object:
     plain = number(value)
     return None if plain is None else round((plain - 32) / 1.8, 4)
-
-
-DECODER: Final = Decoder(
-    "tasmota",
-    (
-        "tele/#/SENSOR",
-        "tele/#/STATE",
-        "tele/#/LWT",
-        "stat/#/STATUS8",
-        "stat/#/STATUS10",
-        "tele/#/INFO1",
-        "stat/#/STATUS2",
-        "+/tele/SENSOR",
-        "+/tele/STATE",
-        "+/tele/LWT",
-        "+/tele/INFO1",
-    ),
-    decode,
-    "Tasmota firmware with PMS5003, SPS30, SEN5X, SGP30, SGP4X, SCD4x, BME680, ...",
-)

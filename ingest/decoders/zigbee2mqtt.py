@@ -14,7 +14,6 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import (
-    Decoder,
     availability,
     decode_text,
     dict_of,
@@ -144,12 +143,3 @@ def _attribute(name: list[str], message: Message, context: Context) -> list[Read
         return []
     context.states.child(_BRIDGE, sensor)
     return context.states.joiner.add(sensor, None, message, context.limits, raw, events=events)
-
-
-DECODER: Final = Decoder(
-    "zigbee2mqtt",
-    ("zigbee2mqtt/#",),
-    decode,
-    "Zigbee air sensors over Zigbee2MQTT (VINDSTYRKA, Tuya air boxes, ...)",
-    descriptions=("zigbee2mqtt/bridge/devices",),
-)

@@ -19,6 +19,8 @@ import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from ingest.validation import NO_TIME
 
 if TYPE_CHECKING:
@@ -43,10 +45,7 @@ class _Seen:
         self.newest = -math.inf
 
     def add(self, key: int, time: float | None, window: int) -> bool:
-        """Remember a key; False if it is already known.
-
-        A reading that is later than all others is new: it need not be looked for.
-        """
+        """Remember a key; False if it is already known."""
         packed = (key & _MASK).to_bytes(_WIDTH, "little")
         if time is not None and time > self.newest:
             self.newest = time
@@ -67,15 +66,7 @@ class _Seen:
 
 
 class Dedupe:
-    """Bounded memory of accepted readings: at most ``8 * window`` bytes a sensor, and the packets.
-
-    What comes in order of time costs O(1), anything else one search of the window.
-
-    `window`: readings remembered per sensor.
-    `sensors`: sensors remembered; the one seen longest ago is forgotten first.
-    `undecided`: keys of new readings that may be older than what is remembered, if the owner
-    `searches` the journal for them.
-    """
+    """Bounded memory of accepted readings: ``8 * window`` bytes a sensor, and the packets."""
 
     def __init__(self, window: int = 256, sensors: int = 10_000, *, searches: bool = False) -> None:
         if window < 1 or sensors < 1:
@@ -106,10 +97,7 @@ class Dedupe:
         self._redelivered.clear()
 
     def is_new(self, reading: Reading, *, duplicate: bool = False) -> bool:
-        """Remember a reading; False if it was accepted before.
-
-        `duplicate`: what comes without a packet id is a redelivery.
-        """
+        """Remember a reading; False if it was accepted before."""
         if not reading.flags or NO_TIME.isdisjoint(reading.flags):
             seen, time = self._of(reading.sensor), stamp_of(reading)
             key, in_order = _key(reading, time), -math.inf < seen.newest < time
@@ -140,6 +128,24 @@ class Dedupe:
                 self._packets.pop(reading.packet, None)  # of an earlier message
             self.is_new(reading)
         self.undecided.clear()
+
+    def newest(self, sensor: str) -> float:
+        """Return the newest time stamp of a sensor's readings, -inf if there is none."""
+        seen = self._seen.get(sensor)
+        return -math.inf if seen is None else seen.newest
+
+    def snapshot(self) -> bytes:
+        """Return what is remembered of sensors, for a process with the same `PYTHONHASHSEED`."""
+        return msgspec.msgpack.encode(
+            [(sensor, seen.keys, seen.at, seen.newest) for sensor, seen in self._seen.items()]
+        )
+
+    def resume(self, snapshot: bytes) -> None:
+        """Continue with what `snapshot` returned; raises `msgspec.MsgspecError`."""
+        kind = list[tuple[str, bytearray, int, float]]
+        for sensor, keys, at, newest in msgspec.msgpack.decode(snapshot, type=kind):
+            seen = self._seen[sensor] = _Seen()
+            seen.keys, seen.at, seen.newest = keys, at, newest
 
     def _of(self, sensor: str) -> _Seen:
         seen = self._seen.get(sensor)

@@ -39,10 +39,7 @@ class _Journal(Protocol):
 
 
 class JournalHistory:
-    """Keys of the readings in a part of the journal up to its end.
-
-    `max_skew_s`: how far an event time may be ahead of the receipt; `clock`: seconds.
-    """
+    """Keys of the readings in a part of the journal up to its end."""
 
     def __init__(self, journal: _Journal, max_skew_s: float, clock: Callable[[], float]) -> None:
         self._journal = journal

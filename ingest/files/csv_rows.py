@@ -60,10 +60,7 @@ class Layout:
 
 
 class RowReader:
-    """Reads the rows below one header.
-
-    Raises `HeaderError`.
-    """
+    """Reads the rows below one header; raises `HeaderError`."""
 
     def __init__(self, header: list[str], layout: Layout | None = None) -> None:
         self._layout = layout = layout or Layout()
@@ -101,10 +98,7 @@ class RowReader:
         self._sensor = self._id(layout.sensor) if layout.sensor else ""
 
     def reading(self, row: list[str]) -> Reading:
-        """Return the reading of a row; values that are not finite or out of range are faults.
-
-        Raises `RowError`.
-        """
+        """Return the reading of a row, bad values as faults; raises `RowError`."""
         if len(row) != self._width:
             raise RowError(f"{len(row)} cells, the header has {self._width}")
         time = self._time(row[self._time_at])
@@ -182,13 +176,7 @@ def readings_in(
     layout: Layout | None = None,
     finish: Callable[[Reading], Reading] = lambda reading: reading,
 ) -> Iterator[Reading]:
-    """Return the readings of a file, as `finish` returns them.
-
-    `on_fault`: called with place and reason of each row that cannot be read, or that `finish`
-    refuses with `RowError`.
-
-    Raises `ValueError`, as `opened_csv`, or if the header lacks something.
-    """
+    """Return the readings of a file, as `finish` returns them; refused rows go to `on_fault`."""
     with opened_csv(path, on_bytes) as rows:
         header = next(rows, None)
         if header is None:
@@ -210,11 +198,7 @@ def readings_in(
 def opened_csv(
     path: Path, on_bytes: Callable[[int], None] = lambda _: None
 ) -> Iterator[Iterator[list[str]]]:
-    """Open a ``.csv`` or ``.csv.gz`` and give its rows.
-
-    Raises `ValueError`: in one sentence, if it is no text or no whole file; also while rows are
-    read.
-    """
+    """Open a ``.csv`` or ``.csv.gz`` and give its rows; `ValueError` if it is no whole text."""
     try:
         with path.open("rb") as stored, _text(stored, gzipped=path.suffix == ".gz") as text:
             lines = _Lines(text)

@@ -59,12 +59,9 @@ def slices(
     start: float,
     end: float,
     on_time: Callable[[float], None] = lambda _: None,
-    sensors: Collection[str] = (),
+    sensors: Collection[str] | None = None,
 ) -> Iterator[list[Reading]]:
-    """Read a span slice by slice.
-
-    Raises `StorageUnavailableError`.
-    """
+    """Read a span slice by slice; raises `StorageUnavailableError`."""
     at, length = start, 600.0
     while at < end:
         until = min(at + length, end)
@@ -90,20 +87,14 @@ def export_readings(
     sensors: frozenset[str] = frozenset(),
     on_time: Callable[[float], None] = lambda _: None,
 ) -> int:
-    """Write the readings of a span to a file.
-
-    Raises `StorageUnavailableError`: if the store does not answer; there is no file then. Raises
-    `OSError`: if the file cannot be written.
-    """
+    """Write the readings of a span to a file, whole or not at all."""
     count = 0
 
     def frames() -> Iterator[pl.DataFrame]:
         nonlocal count
-        for found in slices(series, start, end, on_time):
-            wanted = [r for r in found if not sensors or r.sensor in sensors]
-            count += len(wanted)
-            if wanted:
-                yield _frame(wanted, registry)
+        for found in slices(series, start, end, on_time, sensors or None):
+            count += len(found)
+            yield _frame(found, registry)
 
     with atomic_write(path) as partial:
         if kind == "parquet":

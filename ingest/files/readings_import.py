@@ -64,12 +64,7 @@ class LeftOut(NamedTuple):
 
 @dataclass(slots=True)
 class Imported:
-    """What became of the rows.
-
-    `stored`: readings that the store has, or averages of them.
-    `averaged`: of these, readings that are older than the store keeps readings.
-    `unregistered`: readings by sensor that is not registered.
-    """
+    """What became of the rows; `averaged` are older than the store keeps readings."""
 
     stored: int = 0
     averaged: int = 0
@@ -78,14 +73,7 @@ class Imported:
 
 
 class Importer:
-    """Imports CSV files into an open store.
-
-    `aliases`: further names of registered sensors.
-    `now`: unix seconds.
-    `folder`: where readings are gathered on their way into an InfluxDB.
-    `on_progress`: called with what is done and what share of it, 0 to 1.
-    `on_left_out`: called with each row that is left out.
-    """
+    """Imports CSV files into an open store; `folder` gathers readings for an InfluxDB."""
 
     def __init__(
         self,
@@ -110,12 +98,7 @@ class Importer:
         self.result = Imported()
 
     def run(self, paths: Sequence[Path], layout: Layout) -> Imported:
-        """Import files.
-
-        Raises `ImportRefusedError`: if one cannot be read, or its header lacks something; rows
-        before are imported. Raises `StorageUnavailableError`: if the store does not take part; what
-        is stored by then changes nothing when it is imported again.
-        """
+        """Import files; may be repeated after `ImportRefusedError` or `StorageUnavailableError`."""
         rows = self._rows(paths, layout)
         if isinstance(self._series, InfluxSeries):
             self._series.check_set_up()
@@ -221,7 +204,6 @@ class Importer:
 
 
 def _folded(alias: str) -> str:
-    """Return an alias as the sensor column of a file is read and compared."""
     try:
         return fold_id(sensor_id(alias))
     except DecodeError:  # no file can name it so

@@ -41,10 +41,7 @@ class RecordingError(RefusedError):
 def read_recordings(
     paths: Sequence[Path], on_bytes: Callable[[int], None] = lambda _: None
 ) -> Iterator[Reading]:
-    """Read all files, merged in time order.
-
-    Raises `RecordingError`: with file, line and what is allowed.
-    """
+    """Read all files, merged in time order; raises `RecordingError` with file and line."""
     streams = [_on_one_clock(_read_one(path, on_bytes)) for path in paths]
     if len(streams) == 1:
         yield from streams[0]
@@ -69,11 +66,7 @@ def _on_one_clock(readings: Iterator[Reading]) -> Iterator[Reading]:
 
 
 def _returned(held: Sequence[Reading], before: float, after: float) -> deque[Reading]:
-    """Rows with those replaced that are far ahead both of `after` and of the row before them.
-
-    At the beginning of a recording no row is before: one or two that are ahead of the third are
-    wrong, of more than two it is the following one that is late.
-    """
+    """Rows with those replaced that are far ahead both of `after` and of the row before them."""
     settled: deque[Reading] = deque()
     if not math.isfinite(before) and len(held) > _FEW:
         before = held[0].time

@@ -364,7 +364,6 @@ class _Mapped:
         context.states.describe(sensor, version)
 
     def _sensor(self, view: View, message: Message, context: Context) -> str:
-        """Return the name of the sensor, which is remembered as seen behind its gateway."""
         for name in self._names:
             sensor = name.find(view, message.topic)
             if sensor:

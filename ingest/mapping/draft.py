@@ -7,7 +7,9 @@ neither end its string nor hide anything from the person who reads it.
 
 from __future__ import annotations
 
+import re
 import tomllib
+import unicodedata
 from dataclasses import dataclass, field
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
@@ -16,8 +18,11 @@ from ingest.errors import DecodeError
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.examples import differences, read_example
 from ingest.mapping.schema import MappingConfig
+from ingest.mapping.topics import TopicFilter
+from ingest.validation import fold_id
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import tzinfo
 
     from storage.reading import Reading
@@ -90,12 +95,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Draft:
-    """What was understood so far.
-
-    `head`: keys of the mapping itself.
-    `samples`: topics and payloads that become examples.
-    `questions`: commented lines for what a person has to decide.
-    """
+    """What was understood so far; `questions` are commented lines for a person to decide."""
 
     head: Entry
     fields: list[Entry] = field(default_factory=list)
@@ -105,10 +105,7 @@ class Draft:
     questions: list[str] = field(default_factory=list)
 
     def text(self, received: float, zone: tzinfo = UTC) -> str:
-        """Return the mapping as TOML, with examples that pass.
-
-        Raises `SuggestError`: no sample can be read by it.
-        """
+        """Return the mapping as TOML with examples that pass; `SuggestError` if it reads none."""
         shown = [self._example(topic, payload, received, zone) for topic, payload in self.samples]
         examples = [entry for entry in shown if entry is not None]
         if not examples:
@@ -188,3 +185,85 @@ def _prove(text: str, zone: tzinfo) -> None:
         raise SuggestError("the sample cannot be written as a mapping") from error
     if failed:
         raise SuggestError(f"the suggestion contradicts its sample: {failed[0][1]}")
+
+
+_CAPTURE: Final = re.compile(r"\{([a-z][a-z0-9_]{0,31})\+?\}")
+_VERSION: Final = re.compile(r"v?\d{1,2}(?:\.\d{1,2})?", re.IGNORECASE)
+_OF_NAMES: Final = ("sensor", "device", "id", "node", "name", "mac", "serial")
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A filter, where in it the sensor is named, and a topic that it matches.
+
+    `fixed` is the name of the one sensor, if no capture names it. `why` this level is for the
+    comment; `weak`: a key of the payload that names the device is better.
+    """
+
+    filter: str
+    capture: str
+    fixed: str
+    why: str
+    weak: bool
+    example: str
+
+
+def slug(text: str) -> str:
+    """Return a name for a mapping, from a topic or what a person gave.
+
+    >>> slug("Site/{room}/Détecteur 7/state")
+    'site-detecteur-7-state'
+    """
+    plain = unicodedata.normalize("NFKD", _CAPTURE.sub("", text)).encode("ascii", "ignore").decode()
+    words = re.findall(r"[a-z0-9]+", plain.lower())
+    return "-".join(words)[:40].strip("-") or "device"
+
+
+def named_topic(topic: str, ids: Iterable[str] | None, metric: int = -1) -> Named:
+    """Return a filter for a topic.
+
+    Raises `SuggestError`: no filter can be made of it.
+    """
+    levels = topic.split("/")
+    if {"+", "#"} & set(levels):
+        raise SuggestError("give the topic of a message, or one with {captures}, without + and #")
+    example = "/".join(
+        f"{found[1]}-1" if (found := _CAPTURE.fullmatch(level)) else level for level in levels
+    )
+    try:
+        if _CAPTURE.search(topic):
+            given = TopicFilter(topic)
+            likely = [c for c in given.captures if any(w in c for w in _OF_NAMES)]
+            capture = (likely or list(given.captures))[-1]
+            why = "this capture names the sensor"
+            return Named(topic, capture, "", why, weak=False, example=example)
+        place, why, weak = _place(levels, set(map(fold_id, ids or ())), metric)
+        names = {place: "id", metric: "metric"}
+        text = "/".join(
+            "{" + names[i] + "}" if i >= 0 and i in names else level
+            for i, level in enumerate(levels)
+        )
+        TopicFilter(text)
+    except ValueError as error:
+        raise SuggestError(f"the topic cannot be a filter: it must be {error}") from error
+    return Named(text, "id" if place >= 0 else "", levels[-1], why, weak, example)
+
+
+def _place(levels: list[str], ids: set[str], metric: int) -> tuple[int, str, bool]:
+    """Place of the level that names the sensor (-1 for none), why, and whether that is weak."""
+    free = [i for i, level in enumerate(levels) if level and i != metric]
+    named = [i for i in free if fold_id(levels[i]) in ids]
+    if not free or (len(free) < 2 and metric < 0):
+        return -1, "", True
+    if named:
+        return named[-1], "the payload names the device like this level", False
+    with_digits = [
+        i
+        for i in free
+        if any(c.isdigit() for c in levels[i]) and _VERSION.fullmatch(levels[i]) is None
+    ]
+    if with_digits:
+        return with_digits[-1], "this level looks like the name of a device", False
+    if len(free) >= 3:
+        return free[-2], "the level before the last", True
+    return (free[-1] if len(free) == 2 else free[0]), "a level of the topic", True

@@ -37,10 +37,7 @@ def differences(
 
 
 def read_example(decoder: Decoder, example: ExampleConfig, zone: tzinfo = UTC) -> list[Reading]:
-    """Return the readings of an example.
-
-    Raises `DecodeError`: the message is refused.
-    """
+    """Return the readings of an example; raises `DecodeError` if it is refused."""
     payload = (
         bytes.fromhex(example.payload_hex)
         if example.payload is None and example.payload_hex is not None
@@ -76,7 +73,7 @@ def _of_reading(reading: Reading, example: ExampleConfig) -> Iterator[str]:
     for key in {**example.values, **reading.values}:
         got, want = reading.values.get(key), example.values.get(key)
         if got is None or want is None or not math.isclose(got, want, rel_tol=1e-6, abs_tol=1e-9):
-            yield f"{key} is {_said(got)}, not {_said(want)}"
+            yield f"{key} is {_written(got)}, not {_written(want)}"
     pairs: list[tuple[str, Any, Any]] = [
         ("faults", set(reading.faults), set(example.faults)),
         ("events", set(reading.events), set(example.events)),
@@ -92,7 +89,7 @@ def _of_reading(reading: Reading, example: ExampleConfig) -> Iterator[str]:
         yield f"firmware is {reading.firmware or 'absent'}, not {example.firmware or 'absent'}"
 
 
-def _said(value: float | None) -> str:
+def _written(value: float | None) -> str:
     return "absent" if value is None else f"{value:g}"
 
 

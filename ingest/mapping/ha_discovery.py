@@ -19,7 +19,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Decoder, dict_of, list_of, load_object, text_of
+from ingest.decoding import dict_of, list_of, load_object, text_of
 from ingest.errors import PayloadError, Reason
 from ingest.names import keys, quantity_of, unit_of
 
@@ -29,16 +29,7 @@ if TYPE_CHECKING:
     from ingest.validation import Limits
     from storage.reading import Reading
 
-_LONG: Final = {
-    "stat_t": "state_topic",
-    "avty_t": "availability_topic",
-    "avty": "availability",
-    "t": "topic",
-    "val_tpl": "value_template",
-    "unit_of_meas": "unit_of_measurement",
-    "dev_cla": "device_class",
-    "exp_aft": "expire_after",
-}
+_LONG: Final = {short: word for short, (word, _) in keys("home_assistant_keys").items()}
 _CLASSES: Final = keys("home_assistant")
 _MAX_TOPIC: Final = 256
 _COMPILED: Final = re.compile(r"\s*\([^()]*\d\d:\d\d:\d\d[^()]*\)$")
@@ -52,16 +43,7 @@ _STEP: Final = re.compile(r"\.(\w+)|\[\s*(?:'([^']*)'|\"([^\"]*)\"|(\d+))\s*\]")
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What one discovery message says about a topic.
-
-    `state_topic`: topic that carries the value.
-    `path`: where in its JSON the value is; empty if the payload is the value itself, None if
-    the template is more than a path.
-    `availability`: topics of birth and will.
-    `quantity`: quantity of the table, empty if unknown.
-    `unit`: unit as sent.
-    `firmware`: version of the device behind the topic, empty if it does not say.
-    """
+    """What a discovery message says of a topic; `path` is None if it is more than a path."""
 
     state_topic: str
     path: tuple[str, ...] | None
@@ -147,11 +129,3 @@ def decode(message: Message, context: Context) -> list[Reading]:
     else:
         states.hints[own] = found.unit
     return []
-
-
-DECODER: Final = Decoder(
-    "ha_discovery",
-    ("homeassistant/+/+/config", "homeassistant/+/+/+/config"),
-    decode,
-    "Home Assistant discovery, as a hint for units and mappings",
-)

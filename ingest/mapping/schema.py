@@ -190,10 +190,7 @@ class BinaryConfig(_Part):
 
 
 class EachConfig(_Part):
-    """Where a message holds several devices: a list of them, or an object with one in each member.
-
-    The place in the list, or the name of the member, is the capture ``key``.
-    """
+    """Where a message holds several devices, in a list or an object; place or name is ``key``."""
 
     path: Path
     most: Annotated[int, Field(ge=1, le=1_000)] = MAX_ITEMS
@@ -227,10 +224,7 @@ class FieldConfig(SourceConfig):
 
 
 class FirmwareConfig(SourceConfig):
-    """What the device calls its firmware: a text, held to the bounds of every format.
-
-    A message that says nothing else is reported with the next reading of its sensor.
-    """
+    """What the device calls its firmware: a text, held to the bounds of every format."""
 
     when: Conditions = []
 
@@ -313,12 +307,7 @@ class MappingConfig(MappingBody):
 
 
 class FormatConfig(_Part):
-    """A format that ships with Plumewatch (``ingest/formats/<name>.toml``).
-
-    Its mappings are tried in order. `otherwise` says what becomes of a message whose conditions
-    none of them matches: it is accepted, with nothing to store, or rejected. `over_http` is that of
-    `ingest.decoding.Decoder`.
-    """
+    """A format that ships with Plumewatch; its mappings are tried in order, then `otherwise`."""
 
     summary: str
     topics: list[Topic] = []
@@ -364,7 +353,6 @@ def _each_faults(mapping: MappingConfig, captures: set[str]) -> Iterator[Found]:
 
 
 def _parts(place: str, part: object) -> Iterator[tuple[str, SourceConfig]]:
-    """Return all sources inside a part of a mapping, conditions included, and their paths."""
     if isinstance(part, SourceConfig):
         yield place, part
     if isinstance(part, list):

@@ -68,10 +68,7 @@ def frame_of(binary: BinaryConfig, content: object, payload: bytes) -> bytes:
 
 @dataclass(slots=True)
 class View:
-    """One message: captures of its topic, parsed content, frame.
-
-    `outer` is the whole message, if `content` is one of several devices in it.
-    """
+    """One message; `outer` is the whole one, if `content` is one of several devices in it."""
 
     captures: Mapping[str, str]
     content: object

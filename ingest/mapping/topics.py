@@ -18,10 +18,8 @@ _CAPTURE: Final = re.compile(r"\{([a-z][a-z0-9_]{0,31})(\+?)\}")
 class TopicFilter:
     """A parsed topic filter.
 
-    `text`: as a person wrote it.
-    `pattern`: the filter as in `ingest.decoding.topic_matches`: captures are ``+`` or ``#``.
-    `captures`: names, in order.
-    Raises `ValueError`: A noun phrase: what is allowed.
+    In `pattern`, captures are ``+`` or ``#``, as in `ingest.decoding.topic_matches`. Raises
+    `ValueError` with a noun phrase: what is allowed.
 
     >>> found = TopicFilter("site/{room}/sensor/{id}/state")
     >>> found.match("site/n2/sensor/b7/state")

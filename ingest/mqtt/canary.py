@@ -28,22 +28,14 @@ def is_canary(topic: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class CanarySettings:
-    """How often, and how long silence may last.
-
-    `every_s`: time between canaries.
-    `silent_after_s`: time without any arrival after which a cure is tried.
-    `last_wait_s`: longest time between cures that do not help.
-    """
+    """How often, how long silence may last, and the longest time between cures."""
 
     every_s: float = 10.0
     silent_after_s: float = 30.0
     last_wait_s: float = 960.0
 
     def __post_init__(self) -> None:
-        """Check that silence is judged by more than one canary.
-
-        Raises `ValueError`: if not.
-        """
+        """Check that silence is judged by more than one canary."""
         if not 0 < 2 * self.every_s <= self.silent_after_s <= self.last_wait_s:
             raise ValueError("0 < 2 every_s <= silent_after_s <= last_wait_s must hold")
 

@@ -75,7 +75,6 @@ class Link:
             self._client._packet_queue(MessageType.PUBACK, acks, 0, 1)  # noqa: SLF001
 
     def _read(self, max_packets: int = 1) -> MQTTErrorCode:
-        """Handle all packets of one piece."""
         self._asked = False
         while True:
             code = self._loop_read(max_packets)

@@ -71,6 +71,9 @@ _FILTERS: Final = 400
 """Of one request: with the longest names still within the shipped broker's `max_packet_size`."""
 
 
+_PUBLISH_S: Final = 5.0
+
+
 _DRAIN_ATTEMPTS: Final = 2
 
 
@@ -93,11 +96,8 @@ def _pieces(items: list[_T]) -> Iterator[list[_T]]:
 class MqttSource:
     """The service's end of the broker connection.
 
-    `topics`: topic filters to subscribe to at QoS 1.
-    `intake`: decides the outcome of each message.
     `commit`: ``await commit(readings, dead_letters)`` returns once both, and all that was committed
     before, are durable (`GroupCommit.commit`).
-    `clock`: unix seconds, for the receive time.
     `canary`: without it no canary is sent, silence is not noticed, and the broker's own counts are
     not read.
     `subscriptions`: the file that remembers what the session is subscribed to; without it, messages
@@ -105,7 +105,6 @@ class MqttSource:
     `step_of`: by how many seconds the clock was set since the message before, by its time now.
     `narrowed`: returns what to subscribe to now, of `topics`.
     `most_per_s`: read so many messages a second at most; the others wait in the broker.
-    `subscribed`: topic filters that the session has.
     `attempted`: set once it is connected, or could not be.
     """
 
@@ -137,9 +136,24 @@ class MqttSource:
         self._narrowed = narrowed
         self._most_per_s = most_per_s
         self.subscribed: tuple[str, ...] = ()
+        self._client: aiomqtt.Client | None = None
         self._lost_at: float | None = None
         self._losses: deque[float] = deque(maxlen=_CONTENDED)
         self._jitter = random.Random()  # noqa: S311 - spreads reconnects, hides nothing
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        """Publish at QoS 1 on the connection of the session, and wait until the broker has it.
+
+        A broker may drop what the account has no right to publish, and acknowledge it all the same.
+        Raises `BrokerError` if there is no connection, or no acknowledgement.
+        """
+        client = self._client
+        if client is None:
+            raise BrokerError(BrokerReason.UNREACHABLE, "the broker is not connected")
+        try:
+            await client.publish(topic, payload, qos=1, timeout=_PUBLISH_S)
+        except aiomqtt.MqttError as error:
+            raise BrokerError(BrokerReason.UNREACHABLE, f"not published: {error}") from error
 
     def use_client_id(self, client_id: str) -> None:
         """Set the client id of the session, before `run`."""
@@ -168,6 +182,7 @@ class MqttSource:
                     self._on_connection_lost()
                 log.warning("%s; trying again within %.1f s", error, pause)
             finally:
+                self._client = None
                 self.state.connected = False
                 self.attempted.set()
             await asyncio.sleep(pause * self._jitter.uniform(0.5, 1.0))
@@ -193,6 +208,7 @@ class MqttSource:
             await self._subscribe(client)
             if self.canary is not None:
                 self.canary.on_connected(time.monotonic())
+            self._client = client
             self.state.connected = True
             self.state.connections += 1
             self.attempted.set()
@@ -202,7 +218,6 @@ class MqttSource:
             await loop.run(gone, self._send_canaries(client, loop))
 
     async def _drain_former_sessions(self) -> None:
-        """Take in what is queued under client ids that the service had before."""
         known = self._subscriptions
         for client_id, filters in known.former().items() if known is not None else ():
             former = MqttSource(
@@ -230,7 +245,6 @@ class MqttSource:
                     former.state = SourceState()
 
     async def _drain(self) -> None:
-        """Give up the subscriptions of the session, take in what it holds, and end it."""
         client, link, loop = self._connection()
         async with connected(client, self._settings):
             if not link.session_present:
@@ -262,7 +276,6 @@ class MqttSource:
             await asyncio.sleep(_DRAIN_POLL_S)
 
     def _on_new_session(self) -> None:
-        """Report a session that should have been there."""
         known = self._subscriptions
         if self.state.connections == 0 and (known is None or not known.current()):
             return
@@ -316,7 +329,6 @@ class MqttSource:
     async def _replace_subscriptions(
         self, client: aiomqtt.Client, filters: list[tuple[str, int]]
     ) -> Sequence[object]:
-        """Subscribe, and give up what the session is subscribed to from before."""
         wanted = [topic for topic, _ in filters]
         known = self._subscriptions
         before = known.current() if known is not None else ()

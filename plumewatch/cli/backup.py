@@ -1,6 +1,5 @@
-"""`plumewatch backup` and `restore`.
+"""`plumewatch backup` and `restore`: a folder of databases with a manifest, or an archive of it.
 
-A backup is a folder of databases with a manifest, or the same in one ``.tar`` or ``.tar.gz`` file.
 Restoring never deletes: what it replaces moves into a folder ``before-restore-...`` beside it.
 """
 
@@ -9,46 +8,41 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
-
-import typer
-from typer import Argument, Option
+from typing import TYPE_CHECKING, Final
 
 from ingest.errors import RefusedError
-from plumewatch.cli.exit_codes import DONE, REFUSED
-from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command
+from plumewatch.cli.options import CONFIG, DONE, REFUSED, Site, with_config
 from plumewatch.cli.printer import Printer, progress
-from plumewatch.cli.site import Site
 from plumewatch.errors import UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-app = typer.Typer()
+    from plumewatch.site_backup import SitePart
+
 
 _ARCHIVES: Final = {".tar": "w", ".gz": "w:gz", ".tgz": "w:gz"}
 
+_CONTENTS: Final = {
+    "journal.db": {"journal": "readings", "dead_letter": "dead letters"},
+    "state.db": {"incident": "incidents", "staff_password": "passwords of staff"},
+    "series.db": {"reading": "readings", "sensor": "sensors"},
+}
+"""Tables of each file of which a restore says how many rows there are, and what those are."""
 
-@command(
-    app, "backup", "plumewatch backup /backups", "plumewatch backup /backups/monday.tar.gz --json"
-)
-def backup(
-    target: Annotated[
-        Path, Argument(help="Folder for a new one named by the time; or FILE.tar[.gz].")
-    ],
-    config: ConfigOption = CONFIG,
-    *,
-    as_json: JsonOption = False,
-) -> int:
+
+def backup(target: Path, site: Site, *, only: str = "", printer: Printer) -> int:
     """Copy journal, incidents and series while the service runs, and verify the copy."""
     import tarfile
     import tempfile
 
-    from plumewatch.config.timeseries_settings import series_kept_from
+    from plumewatch.config.settings import series_kept_from
+    from plumewatch.site_backup import SitePart, back_up_site
     from storage.backup import MANIFEST, back_up
 
-    site, printer, now = Site.load(config), Printer(as_json=as_json), time.time()
-    name = f"plumewatch-{_stamp(now)}"
+    now = time.time()
+    site.registry(only)
+    name = f"plumewatch-{only}{'-' * bool(only)}{_stamp(now)}"
     mode = _ARCHIVES.get(target.suffix)
     path = target if mode else target / name
     if path.exists():
@@ -60,7 +54,12 @@ def backup(
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".plumewatch-") as scratch:
             folder = Path(scratch) / name if mode else path
             with progress("copying"):
-                back_up(site.paths.root, folder, _stamp(now), series_kept_from(site.config, now))
+                if only:
+                    part = SitePart.of(site.config, only, site.path)
+                    back_up_site(site.paths.root, folder, _stamp(now), part)
+                else:
+                    kept_from = series_kept_from(site.config, now)
+                    back_up(site.paths.root, folder, _stamp(now), kept_from)
             sound = _verify(folder, printer)
             if mode:
                 partial = Path(scratch) / "archive"
@@ -75,39 +74,85 @@ def backup(
     return DONE if sound else REFUSED
 
 
-@command(
-    app,
-    "restore",
-    "plumewatch restore --verify /backups/plumewatch-20260907T100500Z",
-    "plumewatch restore /backups/monday.tar.gz --force",
-)
 def restore(
-    source: Annotated[Path, Argument(help="What `plumewatch backup` wrote.")],
-    config: ConfigOption = CONFIG,
+    source: Path,
+    config: Path = CONFIG,
     *,
-    verify: Annotated[bool, Option("--verify", help="Only verify it; change nothing.")] = False,
-    force: Annotated[bool, Option("--force", help="Move existing databases aside.")] = False,
-    as_json: JsonOption = False,
+    verify: bool = False,
+    force: bool = False,
+    only: str = "",
+    printer: Printer,
 ) -> int:
     """Verify a backup and put it in place; the service must not run."""
-    printer = Printer(as_json=as_json)
+    from plumewatch.site_backup import SitePart
+
     with _unpacked(source) as folder:
         sound = _verify(folder, printer)
         if verify or not (sound or force):
             word = "sound" if sound else "not sound"
             printer.say(f"{source} is {word}; nothing was changed", sound=sound, restored=None)
             return DONE if sound else REFUSED
-        site = Site.load(config)
+        site, part = Site.load(config), SitePart.read(folder)
+        if only != (part.id if part else ""):
+            has = f"the school {part.id}" if part else "all, not of a school"
+            way = f"give --site {part.id}" if part else "leave out --site"
+            raise RefusedError(f"{source} is of {has}: {way}; nothing was changed")
+        if part is not None:
+            _restore_site(folder, part, site, config, printer)
+            return DONE
         try:
             _restore(folder, site, printer, force=force)
         except OSError as error:
             raise UnreachableError(f"data folder {site.paths.root}: {error}") from error
+        _say_contents(folder, site.paths.root, printer)
     printer.say(
         f"restored into {site.paths.root}. What was accepted after the backup was made is not in"
-        " it; passwords of staff are those of then",
+        " it; passwords of staff are those of then.\n"
+        f"next: `{with_config('plumewatch check', config)}`, then start the service"
+        f" (`systemctl start plumewatch`, or `{with_config('plumewatch run', config)}`)",
         restored=site.paths.root,
     )
     return DONE
+
+
+def _say_contents(folder: Path, root: Path, printer: Printer) -> None:
+    """Say which files of a backup are in the data folder now, and what is in them."""
+    from storage.backup import rows_of
+
+    for name, rows in rows_of(folder).items():
+        shown = _CONTENTS.get(name, {})
+        text = ", ".join(f"{shown[key]} {rows[key]:,}" for key in shown if key in rows)
+        text = text or (f"{sum(rows.values()):,} rows" if rows else "not in its manifest")
+        printer.say(f"wrote {root / name}: {text}", wrote=root / name, rows=rows)
+
+
+def _restore_site(folder: Path, part: SitePart, site: Site, config: Path, printer: Printer) -> None:
+    """Add a school to a district that goes on; the backup itself is not changed."""
+    import shutil
+    import tempfile
+
+    from plumewatch.site_backup import SiteRestore
+    from storage.audit import machine_user
+
+    with tempfile.TemporaryDirectory(dir=site.paths.root, prefix=".restoring-") as scratch:
+        for path in folder.glob("*.db"):
+            shutil.copyfile(path, Path(scratch) / path.name)
+        restore = SiteRestore(Path(scratch), part, config, time.time())
+        conflicts = restore.check(site.config)
+        if conflicts:
+            raise RefusedError("\n".join((*conflicts, "nothing was changed")))
+        file, is_missing = restore.file, part.id not in site.config.sites_by_id()
+        with progress("copying"):
+            done = restore.run(site.config, machine_user())
+    printer.say(
+        f"restored {part.name} into {site.paths.root}: {done.incidents} incidents and"
+        f" {done.readings:,} readings; {done.present} incidents were there"
+        f"{f'; wrote {file}' if is_missing else ''}.\n"
+        f"next: `{with_config('plumewatch check', config)}`, then restart the service or send it"
+        " SIGHUP (`systemctl reload plumewatch`)",
+        restored=part.id,
+        **done._asdict(),
+    )
 
 
 def _stamp(now: float) -> str:
@@ -176,7 +221,6 @@ def _put_in_place(folder: Path, root: Path, present: list[Path], aside: Path) ->
 
 @contextmanager
 def _unpacked(source: Path) -> Iterator[Path]:
-    """Yield the folder of a backup, whatever form it has."""
     import tempfile
 
     from storage.backup_archive import ArchiveRefusedError, unpack

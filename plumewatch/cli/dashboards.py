@@ -6,65 +6,53 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import typer
-from typer import Option
+from typing import TYPE_CHECKING, Literal
 
 from ingest.errors import RefusedError
-from plumewatch.cli.exit_codes import REFUSED
-from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command, config_option, group
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.site import Site
+from plumewatch.cli.options import REFUSED
 from plumewatch.errors import UnreachableError, UsageError
 from reports.rows import room_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from alerts.outbound.grafana_annotations import Annotation
     from dashboards.frame import DashboardSettings
     from dashboards.grafana import Change, DataSource, Grafana
+    from plumewatch.cli.options import Site
+    from plumewatch.cli.printer import Printer
     from plumewatch.config.model import PlumewatchConfig
-
-app = typer.Typer()
-dashboards_app = group("Grafana dashboards: into files, or into a Grafana.")
-app.add_typer(dashboards_app, name="dashboards")
-
-UrlOption = Annotated[str, typer.Option("--url", help="Address of the Grafana.")]
-InfluxDb3Option = Annotated[
-    bool, Option("--influxdb3", help="The series is an InfluxDB 3: a data source a database.")
-]
-StoreOption = Annotated[
-    Literal["influxdb", "embedded"],
-    Option("--store", help="What the dashboards ask: an InfluxDB, or the staff page."),
-]
-TokenOption = Annotated[
-    Path, typer.Option("--token-file", help="File with the token of a service account.")
-]
+    from storage.registry import Site as School
 
 
-@command(dashboards_app, "build", "plumewatch dashboards build --out dashboards")
+_TOKEN_DAYS = 365.0
+
+
 def build(
-    out: Annotated[Path, Option(help="Folder of the files.")] = Path("dashboards"),
-    config: Annotated[Path | None, config_option("Configuration, for time zone and links.")] = None,
+    out: Path = Path("dashboards"),
+    loaded: Site | None = None,
     *,
-    influxdb3: InfluxDb3Option = False,
-    store: StoreOption = "influxdb",
-    as_json: JsonOption = False,
+    influxdb3: bool = False,
+    store: Literal["influxdb", "embedded"] | None = None,
+    site: list[str] | None = None,
+    printer: Printer,
 ) -> None:
     """Write the dashboards as files for Grafana's provisioning; without --config, as shipped."""
-    printer = Printer(as_json=as_json)
     with _translated_errors():
         from dashboards.build import write
         from dashboards.frame import DashboardSettings
 
         settings = DashboardSettings(influxdb3=influxdb3, embedded=store == "embedded")
-        if config is not None:
-            settings = _settings(Site.load(config).config, store, influxdb3=influxdb3)
-        for name, changed in write(out, settings).items():
-            outcome = "written" if changed else "unchanged"
-            printer.say(f"{out / name}: {outcome}", file=out / name, outcome=outcome)
+        config = loaded.config if loaded else None
+        if site and config is None:
+            raise UsageError("--site: give --config, which names the schools")
+        for school in _schools(config, site, store) if config else [None]:
+            folder = out / school.id if school else out
+            if config:
+                settings = _settings(config, store, school, influxdb3=influxdb3)
+            for name, changed in write(folder, settings).items():
+                outcome = "written" if changed else "unchanged"
+                printer.say(f"{folder / name}: {outcome}", file=folder / name, outcome=outcome)
     printer.say(
         f"days and hours of {settings.zone}; links to {settings.page_url}",
         zone=settings.zone,
@@ -72,79 +60,69 @@ def build(
     )
 
 
-@command(
-    dashboards_app,
-    "push",
-    "plumewatch dashboards push --url http://127.0.0.1:3000 --token-file token",
-)
 def push(
-    url: UrlOption,
-    token_file: TokenOption,
-    config: ConfigOption = CONFIG,
-    reader_file: Annotated[
-        Path | None,
-        Option(
-            help="Secret of the account of `storage setup`, or token of the staff page with"
-            " --store embedded, to make the data source."
-        ),
-    ] = None,
-    days: Annotated[float, Option(min=0, max=3660, help="Incidents written as annotations.")] = 7.0,
+    url: str,
+    token_file: Path,
+    loaded: Site,
+    reader_file: Path | None = None,
+    person: str = "",
+    days: float = 7.0,
     *,
-    dry_run: Annotated[
-        bool, Option("--dry-run", help="Print what would change, and write nothing.")
-    ] = False,
-    influxdb3: InfluxDb3Option = False,
-    store: StoreOption = "influxdb",
-    as_json: JsonOption = False,
-) -> None:
+    dry_run: bool = False,
+    influxdb3: bool = False,
+    store: Literal["influxdb", "embedded"] | None = None,
+    site: list[str] | None = None,
+    printer: Printer,
+) -> int | None:
     """Write folder, dashboards and annotations of incidents that differ; prints what changed."""
     if dry_run:
-        diff(url, token_file, config, influxdb3=influxdb3, store=store, as_json=as_json)
-        return
-    printer = Printer(as_json=as_json)
+        return diff(
+            url, token_file, loaded, influxdb3=influxdb3, store=store, site=site, printer=printer
+        )
     with _translated_errors():
         from dashboards.build import built
 
-        server, site = _grafana(url, token_file), Site.load(config)
-        source = None if reader_file is None else _source(site.config, reader_file, store)
-        server.check()
-        for policy in _policies(influxdb3=influxdb3):
-            _print_change(printer, server.data_source(source, policy))
-        settings = _settings(site.config, store, influxdb3=influxdb3)
-        for change in server.push(built(settings)):
-            _print_change(printer, change)
-        if days:
-            now = time.time()
-            since = now - 86_400.0 * days
-            _print_annotations(printer, server.annotate(_annotations(site, since), since, now))
+        for school in _schools(loaded.config, site, store):
+            server, source = _grafana(url, token_file, school), None
+            if reader_file is not None:
+                source = _source(loaded, _file_of(reader_file, school), store, school, person)
+            server.check()
+            for policy in _policies(influxdb3=influxdb3):
+                _print_change(printer, server.data_source(source, policy), school)
+            settings = _settings(loaded.config, store, school, influxdb3=influxdb3)
+            for change in server.push(built(settings)):
+                _print_change(printer, change, school)
+            if days and school is None:  # annotations are for everybody of a Grafana
+                now = time.time()
+                since = now - 86_400.0 * days
+                found = server.annotate(_annotations(loaded, since), since, now)
+                _print_annotations(printer, found)
+    return None
 
 
-@command(
-    dashboards_app,
-    "diff",
-    "plumewatch dashboards diff --url http://127.0.0.1:3000 --token-file token",
-)
 def diff(
-    url: UrlOption,
-    token_file: TokenOption,
-    config: ConfigOption = CONFIG,
+    url: str,
+    token_file: Path,
+    loaded: Site,
     *,
-    influxdb3: InfluxDb3Option = False,
-    store: StoreOption = "influxdb",
-    as_json: JsonOption = False,
+    influxdb3: bool = False,
+    store: Literal["influxdb", "embedded"] | None = None,
+    site: list[str] | None = None,
+    printer: Printer,
 ) -> int | None:
     """Print what `push` would write; ends with 1 if anything, with 3 if the Grafana refuses."""
-    printer, code = Printer(as_json=as_json), None
+    config, code = loaded.config, None
     with _translated_errors(refused=UnreachableError):
         from dashboards.build import built
 
-        server, site = _grafana(url, token_file), Site.load(config)
-        server.check()
-        settings = _settings(site.config, store, influxdb3=influxdb3)
-        for change in server.compare(built(settings), _policies(influxdb3=influxdb3)):
-            if change.outcome != "unchanged":
-                code = REFUSED
-            _print_change(printer, change)
+        for school in _schools(config, site, store):
+            server = _grafana(url, token_file, school)
+            server.check()
+            settings = _settings(config, store, school, influxdb3=influxdb3)
+            for change in server.compare(built(settings), _policies(influxdb3=influxdb3)):
+                if change.outcome != "unchanged":
+                    code = REFUSED
+                _print_change(printer, change, school)
     return code
 
 
@@ -165,9 +143,11 @@ def _translated_errors(refused: type[Exception] = RefusedError) -> Iterator[None
         raise UnreachableError(str(error)) from error
 
 
-def _print_change(printer: Printer, change: Change) -> None:
-    detail = {"detail": change.detail} if change.detail else {}
-    printer.say(str(change), what=change.what, outcome=change.outcome, **detail)
+def _print_change(printer: Printer, change: Change, school: School | None = None) -> None:
+    more = {"detail": change.detail} if change.detail else {}
+    more |= {"site": school.id} if school else {}
+    where = f"{school.id}: " if school else ""
+    printer.say(f"{where}{change}", what=change.what, outcome=change.outcome, **more)
 
 
 def _print_annotations(printer: Printer, changes: Iterable[Change]) -> None:
@@ -190,32 +170,66 @@ def _print_annotations(printer: Printer, changes: Iterable[Change]) -> None:
         raise RefusedError("\n".join(refused))
 
 
-def _grafana(url: str, token_file: Path) -> Grafana:
+def _grafana(url: str, token_file: Path, school: School | None) -> Grafana:
     from dashboards.grafana import Grafana
 
-    token = _secret(token_file)
+    token = _secret(_file_of(token_file, school))
     try:
-        return Grafana(url, token)
+        return Grafana(url, token, school)
     except ValueError as error:
         raise UsageError(f"--url: {error}") from error
 
 
-def _settings(config: PlumewatchConfig, store: str, *, influxdb3: bool) -> DashboardSettings:
+def _is_embedded(config: PlumewatchConfig, store: str | None) -> bool:
+    return store == "embedded" or (store is None and not config.timeseries.url)
+
+
+def _schools(
+    config: PlumewatchConfig, wanted: list[str] | None, store: str | None
+) -> Sequence[School | None]:
+    """Return the schools of --site; without it None, for dashboards of all."""
+    if not wanted:
+        return [None]
+    if not _is_embedded(config, store):
+        raise UsageError(
+            "--site: an InfluxDB cannot be divided by school, since whoever reads the database"
+            " reads all of it; use --store embedded, whose tokens read one school"
+        )
+    known = {school.id: school for school in config.registry().sites.values()}
+    if len(known) < 2:
+        raise UsageError("--site: there is one school; leave this option out")
+    if unknown := sorted({*wanted} - {*known, "*"}):
+        raise UsageError(f"--site {', '.join(unknown)}: one of *, {', '.join(known)}")
+    return [school for name, school in known.items() if name in wanted or "*" in wanted]
+
+
+def _file_of(path: Path, school: School | None) -> Path:
+    return path / school.id if school and path.is_dir() else path
+
+
+def _settings(
+    config: PlumewatchConfig, store: str | None, school: School | None, *, influxdb3: bool
+) -> DashboardSettings:
     from dashboards.frame import DashboardSettings
 
     registry = config.registry()
+    if school:
+        registry = registry.within({school.name})
     sensors = tuple((sensor.id, sensor.room) for sensor in registry.sensors.values())
     return DashboardSettings(
-        zone=config.timezone,
+        zone=school.zone if school else config.timezone,
         page_url=config.web.url,
         docs_url=config.web.docs_url.rstrip("/"),
         rooms=tuple(registry.rooms),
         sensors=sensors,
         influxdb3=influxdb3,
-        embedded=store == "embedded",
+        embedded=_is_embedded(config, store),
         names=room_names(
-            (r.id, r.name, r.floor, r.whole_building) for r in registry.rooms.values()
+            (r.id, r.name, r.floor, r.building if school else r.whole_building)
+            for r in registry.rooms.values()
         ),
+        whole="whole district" if len(registry.sites) > 1 else "whole school",
+        site=school,
     )
 
 
@@ -226,7 +240,6 @@ def _policies(*, influxdb3: bool) -> tuple[str, ...]:
 
 
 def _secret(path: Path) -> str:
-    """Read a file of one word."""
     try:
         text = path.read_text(encoding="utf-8").strip()
     except UnicodeDecodeError as error:
@@ -236,20 +249,50 @@ def _secret(path: Path) -> str:
     return text
 
 
-def _source(config: PlumewatchConfig, reader_file: Path, store: str) -> DataSource:
+def _source(
+    site: Site, reader_file: Path, store: str | None, school: School | None, person: str
+) -> DataSource:
     from dashboards.grafana import DataSource
 
-    series = config.timeseries
-    if store == "embedded":
-        return DataSource(config.web.url, "", "", _secret(reader_file), embedded=True)
+    config, series = site.config, site.config.timeseries
+    if _is_embedded(config, store):
+        _check_token(site, reader_file, school, person)
+        secret = _secret(reader_file)
+        return DataSource(config.web.url, "", "", secret, embedded=True, site=school)
     if not series.url:
         raise UsageError("timeseries.url is not set: dashboards need an InfluxDB")
     user, password = f"{series.database}_reader", _secret(reader_file)
     return DataSource(series.url.rstrip("/"), series.database, user, password)
 
 
+def _check_token(site: Site, path: Path, school: School | None, person: str) -> None:
+    """Make the token of a school if there is none; `UsageError` for one that Grafana cannot use."""
+    from alerts.access import api_tokens
+    from plumewatch.cli.people import make_token
+    from storage.files import write_private
+
+    only = api_tokens.Scope.READINGS
+    if school and person and not path.exists():
+        token = make_token(site, "Grafana", person, [only.value], _TOKEN_DAYS, [school.id])
+        write_private(path, f"{token}\n".encode())
+        return
+    secret = _secret(path)
+    if school is None and not site.paths.state.exists():
+        return  # the service runs on another machine
+    with site.read(site.paths.state) as db:
+        found = api_tokens.find(db, secret)
+    is_usable = found is not None and found.expires_at > time.time() and only in found.scopes
+    if school and found:
+        is_usable &= found.sites == frozenset({school.name}) and found.scopes == {only}
+    if not is_usable:
+        of, option = (f" of {school.name}", f" --site {school.id}") if school else ("", "")
+        raise UsageError(
+            f"{path}: not a token that only reads the series{of}, or it has expired; make one with"
+            f" `plumewatch token add Grafana --person PERSON --scope readings{option}`"
+        )
+
+
 def _annotations(site: Site, since: float) -> list[Annotation]:
-    """Return the incidents since a time; none if the service has not run yet."""
     from alerts.outbound.grafana_annotations import incident_annotations
 
     if not site.paths.state.exists():

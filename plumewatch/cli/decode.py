@@ -1,21 +1,13 @@
 """`plumewatch decode`, `mapping` and `http-template`: what a message means to the service.
 
-``decode`` prints one JSON line a reading on standard output::
+``decode`` prints one JSON line a reading. ``faults`` has one ``fault:<quantity>`` for each quantity
+that is NaN, null, out of range, of the wrong type, or reported as broken; its value is absent. A
+refused message prints ``rejected: <reason>: <detail>`` on standard error.
 
-    {"sensor": "b2", "time": 1767225600.0, "values": {"pm25": 7.1}, "events": [], "faults": []}
-
-``time`` is Unix seconds (the receive time, now, if the message has no usable time). ``faults`` has
-one ``fault:<quantity>`` for each quantity that the device sent as NaN, null, out of range, of the
-wrong type, or reported as broken; its value is absent. ``--flags`` adds the quality flags. A
-refused message prints one line ``rejected: <reason>: <detail>`` on standard error.
-
-With ``--lines`` the file is a sequence of messages, one ``<topic> <payload>`` a line, as
-``mosquitto_sub -v`` prints them: then what a format remembers between messages counts (joined
-values, units from descriptions, births). A refused line does not stop the others.
-
-Two things differ from the service, because a sample may be years old and from any site: time stamps
-from 2001 on are shown as sent, and every sensor is accepted. With a configuration its mappings,
-routes, registry and time zone count; without one only the table of decoders.
+With ``--lines`` the file is a sequence of messages, as ``mosquitto_sub -v`` prints them: what a
+format remembers between messages counts. Two things differ from the service, because a sample may
+be years old and from any site: time stamps from 2001 on are shown as sent, and every sensor is
+accepted. With a configuration its mappings, routes, registry and time zone count.
 """
 
 from __future__ import annotations
@@ -28,29 +20,24 @@ import sys
 import time
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path  # noqa: TC003 - typer reads it
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 import typer
-from typer import Argument, Option
 
 from ingest.errors import DecodeError, PayloadError, Reason, RefusedError
-from plumewatch.cli.exit_codes import REFUSED
-from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command, config_option, group
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.site import Site
+from plumewatch.cli.options import REFUSED
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from ingest.decoding import Context
     from ingest.message import Message
     from ingest.routes import Routes
+    from plumewatch.cli.options import Site
+    from plumewatch.cli.printer import Printer
 
-app = typer.Typer()
-mapping_app = group("Formats of devices without a decoder, described in the configuration.")
-app.add_typer(mapping_app, name="mapping")
 
 _MOST_TO_DECODE: Final = 64 * 1024 * 1024
 _MOST_OF_A_SAMPLE: Final = 4_000_000
@@ -59,33 +46,18 @@ _BYTES_TO_RECOGNIZE: Final = 65_536
 _LINES_TO_RECOGNIZE: Final = 8
 
 
-@command(
-    app,
-    "decode",
-    "plumewatch decode --topic plumewatch/v1/b2/reading payload.json",
-    "plumewatch decode --topic lora/as-17/up --decoder milesight --hex frame.txt",
-    "mosquitto_sub -h 192.0.2.10 -v -t 'tele/#' -C 50 | plumewatch decode --lines",
-)
 def decode(
-    topic: Annotated[str | None, Option(help="MQTT topic of the message.")] = None,
-    file: Annotated[Path | None, Argument(help="Payload; standard input without it.")] = None,
+    topic: str | None = None,
+    file: Path | None = None,
     *,
-    lines: Annotated[
-        bool, Option("--lines", help="Instead of --topic: a topic and a payload a line.")
-    ] = False,
-    is_hex: Annotated[bool, Option("--hex", help="The payload is hex digits.")] = False,
-    is_base64: Annotated[bool, Option("--base64", help="The payload is base64.")] = False,
-    decoder: Annotated[
-        str | None, Option(help="Decoder, or mapping:NAME, instead of the topic's.")
-    ] = None,
-    retained: Annotated[
-        bool, Option("--retained", help="As delivered from the broker's store.")
-    ] = False,
-    flags: Annotated[bool, Option("--flags", help="Show quality flags too.")] = False,
-    config: Annotated[Path | None, config_option("Whose mappings and routes count too.")] = None,
-    as_json: Annotated[  # noqa: ARG001 - it is JSON anyway
-        bool, typer.Option("--json", help="As without it: one JSON line a reading.")
-    ] = False,
+    lines: bool = False,
+    is_hex: bool = False,
+    is_base64: bool = False,
+    decoder: str | None = None,
+    retained: bool = False,
+    flags: bool = False,
+    school: Site | None = None,
+    printer: Printer,
 ) -> int | None:
     """Print what a message means, one JSON line a reading."""
     from ingest.message import Message
@@ -99,7 +71,7 @@ def decode(
         data = source.read(_MOST_TO_DECODE + 1)
     if len(data) > _MOST_TO_DECODE:
         raise RefusedError(f"rejected: too_large: more than {_MOST_TO_DECODE} bytes")
-    context, routes = _context(config, decoder)
+    context, routes = _context(school, decoder)
     states = context.states
     received, code, readings = time.time(), None, []
     for place, name, text in _messages(topic or "", data, lines=lines):
@@ -122,13 +94,12 @@ def decode(
     readings += states.joiner.close(context.limits)
     known = {} if readings or states.discoveries else states.firmware
     sys.stderr.writelines(f"no reading: {k} reports firmware {v} only\n" for k, v in known.items())
-    printer = Printer(as_json=True)
     for reading in readings:
         printer.object(reading.to_wire() | ({"flags": list(reading.flags)} if flags else {}))
     return code
 
 
-def _context(config: Path | None, decoder: str | None) -> tuple[Context, Routes]:
+def _context(site: Site | None, decoder: str | None) -> tuple[Context, Routes]:
     """Return what is known without messages: of the school, or of the decoders alone."""
     from datetime import UTC
 
@@ -139,11 +110,11 @@ def _context(config: Path | None, decoder: str | None) -> tuple[Context, Routes]
 
     context = Context(zone=UTC, limits=Limits(earliest=_OLDEST_SAMPLE))
     routes, names = Routes(), list(DECODERS)
-    if config is not None:
+    if site is not None:
         from plumewatch.config.ingest_settings import routes as configured_routes
         from plumewatch.config.ingest_settings import sensor_zones
 
-        school = Site.load(config).config
+        school = site.config
         routes = configured_routes(school)
         names += [f"mapping:{mapping.name}" for mapping in school.mapping]
         context = replace(
@@ -155,7 +126,6 @@ def _context(config: Path | None, decoder: str | None) -> tuple[Context, Routes]
 
 
 def _messages(topic: str, data: bytes, *, lines: bool) -> Iterator[tuple[str, str, bytes]]:
-    """Yield place, topic and payload, as in the file, of each message."""
     if not lines:
         yield "", topic, data
         return
@@ -166,7 +136,6 @@ def _messages(topic: str, data: bytes, *, lines: bool) -> Iterator[tuple[str, st
 
 
 def _payload(data: bytes, *, is_hex: bool, is_base64: bool) -> bytes:
-    """Read a payload written as hex digits or base64; separators and white space are ignored."""
     try:
         if is_hex:
             return binascii.unhexlify(re.sub(rb"0[xX]|[\s:,-]", b"", data))
@@ -182,7 +151,6 @@ def _payload(data: bytes, *, is_hex: bool, is_base64: bool) -> bytes:
 def _advice(
     message: Message, context: Context, error: DecodeError, decoder: str | None, *, lines: bool
 ) -> str:
-    """Return how a refused message may be read: as lines, or by a decoder of other topics."""
     from ingest.decoders import find
     from ingest.routes import likely_decoders
 
@@ -197,7 +165,6 @@ def _advice(
 
 
 def _nothing(topic: str) -> str:
-    """Return why an understood message gives no reading."""
     from ingest.decoders import find
 
     found = find(topic)
@@ -209,22 +176,14 @@ def _nothing(topic: str) -> str:
     return "understood, but nothing to store"
 
 
-@command(
-    mapping_app, "suggest", "plumewatch mapping suggest --topic site/n2/as-17/state sample.json"
-)
 def mapping_suggest(
-    files: Annotated[
-        list[Path] | None,
-        Argument(help="Payloads, one a line or one a file; standard input without any."),
-    ] = None,
-    topic: Annotated[str, Option(help="MQTT topic of the payloads, or with {captures}.")] = "",
-    name: Annotated[str, Option(help="Name of the mapping.")] = "",
-    config: Annotated[Path | None, config_option("Whose time zone local times are in.")] = None,
-    answers: Annotated[
-        Path | None, Option(help='TOML with what payloads do not say: "data.voc" = "tvoc_ppb ppb".')
-    ] = None,
+    files: list[Path] | None = None,
+    topic: str = "",
+    name: str = "",
+    site: Site | None = None,
+    answers: Path | None = None,
     *,
-    as_json: JsonOption = False,
+    printer: Printer,
 ) -> None:
     """Propose a mapping (TOML) from payloads or Home Assistant discovery messages.
 
@@ -237,7 +196,7 @@ def mapping_suggest(
     from ingest.mapping.suggest import suggest_any
 
     samples = [] if files else samples_of(sys.stdin.buffer.read())
-    zone = {} if config is None else {"zone": Site.load(config).config.zone()}
+    zone = {} if site is None else {"zone": site.config.zone()}
     for file in files or ():
         with file.open("rb") as opened:
             samples += samples_of(opened.read(_MOST_OF_A_SAMPLE))
@@ -246,7 +205,7 @@ def mapping_suggest(
 
     def ask(place: str, question: str, examples: Sequence[str]) -> str:
         asked.append(place)
-        if answers is not None or not sys.stdin.isatty() or as_json:
+        if answers is not None or not sys.stdin.isatty() or printer.as_json:
             return given.get(place, "")
         words = f"{place}: {question} ({', '.join(examples)}; Enter: not known)"
         return str(typer.prompt(words, default="", show_default=False, err=True)).strip()
@@ -267,7 +226,7 @@ def mapping_suggest(
         sys.stderr.write(
             f"decoder {known.name!r} reads this topic already; a mapping comes before it\n"
         )
-    Printer(as_json=as_json).say(text.removesuffix("\n"), **tomllib.loads(text))
+    printer.say(text.removesuffix("\n"), **tomllib.loads(text))
 
 
 def _answers_of(path: Path) -> dict[str, str]:
@@ -286,8 +245,6 @@ def _answers_of(path: Path) -> dict[str, str]:
 def samples_of(data: bytes) -> list[bytes]:
     r"""Return the payloads in a file: all of it if it is one JSON value or no text, else its lines.
 
-    Examples
-    --------
     >>> samples_of(b'{"a": 1}\n{"a": 2}\n'), samples_of(b'{\n"a": 1\n}\n')
     ([b'{"a": 1}', b'{"a": 2}'], [b'{\n"a": 1\n}'])
     """
@@ -302,38 +259,29 @@ def samples_of(data: bytes) -> list[bytes]:
     return [content]
 
 
-@command(mapping_app, "test", "plumewatch mapping test --json")
-def mapping_test(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> int | None:
+def mapping_test(site: Site, printer: Printer) -> int | None:
     """Run the examples of every mapping of a configuration."""
     from ingest.mapping.decoder import compile_mapping
     from ingest.mapping.examples import differences
 
-    school, printer, code = Site.load(config).config, Printer(as_json=as_json), None
+    school, code = site.config, None
     for i, mapping in enumerate(school.mapping):
         found = list(differences(compile_mapping(mapping), mapping.example, school.zone()))
         for k, difference in found:
             place, code = f"mapping.{i}.example.{k}", REFUSED
-            text = f"FAULT {mapping.name}: {place}: {difference}"
+            text = f"FAULT {mapping.name}: example {k + 1}: {difference}"
             printer.say(text, mapping=mapping.name, ok=False, example=place, finding=difference)
         if not found:
             count = len(mapping.example)
             text = f"ok    {mapping.name}: {count} examples pass"
             printer.say(text, mapping=mapping.name, ok=True, examples=count)
-    if not school.mapping and not as_json:
-        printer.say(f"{config} has no [[mapping]]")
+    if not school.mapping and not printer.as_json:
+        printer.say(f"{site.path} has no [[mapping]]")
     return code
 
 
-@command(
-    app, "http-template", "plumewatch http-template halo --url https://plumewatch.example.org:8421"
-)
 def http_template(
-    decoder: Annotated[str, Argument(help="Format of the device, such as halo.")] = "halo",
-    url: Annotated[
-        str, Option(help="Where the device reaches HTTP ingest.")
-    ] = "http://127.0.0.1:8421",
-    *,
-    as_json: JsonOption = False,
+    decoder: str = "halo", url: str = "http://127.0.0.1:8421", *, printer: Printer
 ) -> None:
     """Print what to paste into a device that posts over HTTP."""
     from urllib.parse import urlsplit
@@ -347,7 +295,6 @@ def http_template(
         raise UsageError(f"{url!r}: must be http:// or https:// with a host, and no user")
     path = f"{parts.path.rstrip('/')}/ingest/{decoder}"
     post = f"POST:{parts.scheme}://%USER%:%PSWD%@{parts.netloc}{path}?[JSONBODY]"
-    printer = Printer(as_json=as_json)
     for name, text in (
         ("Set String", post + TEMPLATE),
         ("Reset String", post + TEMPLATE.replace("true", "false")),

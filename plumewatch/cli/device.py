@@ -10,25 +10,22 @@ import socket
 import tomllib
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
-import typer
-from typer import Option
-
-from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command, group
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.site import Site
+from plumewatch.cli.setup import TEXTS
+from plumewatch.config.faults import some
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from plumewatch.cli.options import Site
+    from plumewatch.cli.printer import Printer
 
-app = typer.Typer()
-device_app = group("Reference devices that a school builds (docs/hardware.md).")
-app.add_typer(device_app, name="device")
+
 HARDWARE: Final = Path(__file__).resolve().parents[2] / "hardware"
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?")
+_HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _SHARED: Final = ("wifi_ssid", "wifi_password")
 _OWN: Final = ("mqtt_password", "ota_password", "fallback_password")
 _UNSET: Final = "FILL IN"
@@ -39,17 +36,6 @@ _MAGIC: Final = b"\xe9"
 """First byte of a part of an image."""
 _BOOTLOADER: Final = 0x1000
 """Where the bootloader of an ESP32 is; a complete image begins with padding."""
-_FLASH_PAGE: Final = """\
-<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>Flash {name}</title>
-<script type="module" src="https://unpkg.com/esp-web-tools@10/dist/web/install-button.js?module"></script>
-<h1>{name}</h1>
-<p>Chrome or Edge: connect the board by USB, press the button, choose its port.</p>
-<esp-web-install-button manifest="manifest.json"></esp-web-install-button>
-</html>
-"""
 
 
 def models() -> list[str]:
@@ -57,36 +43,23 @@ def models() -> list[str]:
     return sorted(path.stem for path in HARDWARE.glob("*.yaml") if "." not in path.stem)
 
 
-@command(
-    device_app,
-    "new",
-    "plumewatch device new --model sen55 --room N2-boys",
-    "plumewatch device new --model sen55-poe --room N2-boys --id n2-boys-2 --broker 192.0.2.10",
-)
 def new(
-    model: Annotated[str, Option(help="sen55, sen55-poe or pms5003-sgp41.")],
-    room: Annotated[str, Option(help="Id of a `room` block.")],
-    config: ConfigOption = CONFIG,
-    sensor: Annotated[
-        str, Option("--id", help="Id of the sensor; the room's id and a number if empty.")
-    ] = "",
-    broker: Annotated[
-        str, Option(help="HOST or HOST:PORT at which devices reach the broker.")
-    ] = "",
-    folder: Annotated[
-        Path | None, Option(help="Where files for ESPHome go; `devices` beside the configuration.")
-    ] = None,
+    model: str,
+    room: str,
+    site: Site,
+    sensor: str = "",
+    broker: str = "",
+    folder: Path | None = None,
     *,
-    as_json: JsonOption = False,
+    printer: Printer,
 ) -> None:
     """Write the ESPHome file of a new sensor, with its account, passwords and entry."""
-    site, printer = Site.load(config), Printer(as_json=as_json)
     if model not in models():
         raise UsageError(f"--model: {model!r}: one of {', '.join(models())}")
     rooms = site.config.registry().rooms
     if room not in rooms:
-        raise UsageError(f"--room: {room!r}: one of {', '.join(sorted(rooms)[:20])}")
-    base = config.resolve().parent
+        raise UsageError(f"--room: {room!r}: one of {some(rooms)}")
+    base = site.path.resolve().parent
     taken = {one.id.lower() for one in site.config.sensor} | _accounts(base, site)
     name = sensor or _free_name(room, taken)
     if not _NAME.fullmatch(name) or name in taken:
@@ -99,7 +72,7 @@ def new(
     if (target / f"{name}.yaml").exists():
         raise UsageError(f"{target / name}.yaml: exists already; choose another --id")
     entry = f'\n[[sensor]]\nid = "{name}"\nroom = {json.dumps(room)}\nmodel = "{model}"\n'
-    registered = _registered(config, f"{entry}interval_s = {_INTERVAL_S:g}\n")
+    registered = _registered(site.path, f"{entry}interval_s = {_INTERVAL_S:g}\n")
     values = {"name": name, "account": name, "broker": host, "broker_port": json.dumps(str(port))}
     values["time_zone"] = site.config.timezone
     wrote = [
@@ -107,9 +80,9 @@ def new(
         *_write_account(base, name, _write_secrets(target, name)),
     ]
     registered()
-    wrote.append(config.resolve())
+    wrote.append(site.path.resolve())
     for path in wrote:
-        if not as_json:
+        if not printer.as_json:
             printer.say(f"wrote {path}")
     printer.say(
         _next_steps(base, target, name, host, port, unset=_has_unset(target, model)),
@@ -121,25 +94,9 @@ def new(
     )
 
 
-@command(
-    device_app,
-    "flash-page",
-    "plumewatch device flash-page .esphome/build/n2-boys-1/.pioenvs/n2-boys-1/firmware.factory.bin"
-    " --out flash",
-)
-def flash_page(
-    firmware: Annotated[
-        Path, typer.Argument(help="firmware.factory.bin of `esphome compile`, for an ESP32.")
-    ],
-    out: Annotated[Path, Option(help="New folder for the page.")] = Path("flash"),
-    *,
-    as_json: JsonOption = False,
-) -> None:
+def flash_page(firmware: Path, out: Path = Path("flash"), *, printer: Printer) -> None:
     """Write a page that flashes a compiled firmware from the browser, with ESP Web Tools."""
-    try:
-        image = firmware.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{firmware}: {error.strerror}") from error
+    image = firmware.read_bytes()
     if image[_BOOTLOADER : _BOOTLOADER + 1] != _MAGIC or image[:1] == _MAGIC:
         raise UsageError(
             f"{firmware}: no complete image of an ESP32; take firmware.factory.bin of"
@@ -156,15 +113,13 @@ def flash_page(
         out.mkdir(mode=0o700, parents=True)
     except FileExistsError as error:
         raise UsageError(f"{out}: exists already; choose another --out") from error
-    except OSError as error:
-        raise UsageError(f"{out}: {error.strerror}") from error
     (out / "firmware.bin").write_bytes(image)
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    (out / "index.html").write_text(_FLASH_PAGE.format(name=html.escape(name)), encoding="utf-8")
-    Printer(as_json=as_json).say(
-        f"wrote {out}: the firmware contains the device's passwords, so serve it on this machine"
-        f" only\n  python3 -m http.server --bind 127.0.0.1 --directory {out} 8000\n"
-        "and open http://127.0.0.1:8000 in Chrome or Edge with the board at USB",
+    (out / "index.html").write_text(
+        TEXTS["flash_page"].format(name=html.escape(name)), encoding="utf-8"
+    )
+    printer.say(
+        TEXTS["flash_next"].format(out=out),
         wrote=out,
         name=name,
     )
@@ -190,8 +145,9 @@ def _free_name(room: str, taken: Iterable[str]) -> str:
 def _address(given: str, site: Site) -> tuple[str, int]:
     """Return host and port of the broker as devices reach it; loopback is no address for them."""
     host, _, port = given.partition(":")
-    if port and not port.isdecimal():
-        raise UsageError(f"--broker: {given!r}: HOST or HOST:PORT")
+    is_port = not port or (port.isdecimal() and 0 < int(port[:6]) < 65_536)
+    if given and not (_HOST.fullmatch(host) and is_port):
+        raise UsageError(f"--broker: {given!r}: HOST or HOST:PORT, a name or IPv4 address")
     host = host or site.config.broker.host
     if host.startswith(_LOOPBACK):
         try:
@@ -208,7 +164,7 @@ def _address(given: str, site: Site) -> tuple[str, int]:
 def _registered(config: Path, entry: str) -> Callable[[], None]:
     """Check the configuration with an entry; return what writes it. Raises `ConfigError`."""
     from plumewatch.config.load import parse
-    from storage.files import atomic_write
+    from storage.files import FILE_MODE, atomic_write
 
     text = config.read_text(encoding="utf-8").rstrip("\n") + "\n" + entry
     try:
@@ -218,6 +174,7 @@ def _registered(config: Path, entry: str) -> Callable[[], None]:
 
     def write() -> None:
         with atomic_write(config.resolve()) as draft:
+            draft.touch(FILE_MODE)
             draft.write_text(text, encoding="utf-8")
             shutil.copymode(config, draft)
 
@@ -225,7 +182,6 @@ def _registered(config: Path, entry: str) -> Callable[[], None]:
 
 
 def _write_device(target: Path, name: str, model: str, values: dict[str, str]) -> list[Path]:
-    """Write a device's file, and what devices have in common unless it is there."""
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     common = target / "common"
     common.mkdir(exist_ok=True)
@@ -244,7 +200,6 @@ def _write_device(target: Path, name: str, model: str, values: dict[str, str]) -
 
 
 def _write_secrets(target: Path, name: str) -> tuple[Path, str]:
-    """Add a device's passwords to secrets.yaml; return its path and the broker's password."""
     from plumewatch.cli.setup.broker_files import new_password
 
     path = target / "secrets.yaml"
@@ -258,7 +213,6 @@ def _write_secrets(target: Path, name: str) -> tuple[Path, str]:
 
 
 def _write_account(base: Path, name: str, secret: tuple[Path, str]) -> list[Path]:
-    """Add the account to the broker's files, as `plumewatch setup` writes them."""
     from plumewatch.cli.setup.broker_files import device_rights, hashed
 
     path, password = secret
@@ -274,7 +228,6 @@ def _write_account(base: Path, name: str, secret: tuple[Path, str]) -> list[Path
 
 
 def _add_private(path: Path, lines: Iterable[str]) -> None:
-    """Append lines to a file for its owner alone."""
     from storage.files import write_private
 
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -283,19 +236,11 @@ def _add_private(path: Path, lines: Iterable[str]) -> None:
 
 
 def _has_unset(target: Path, model: str) -> bool:
-    """Whether the Wi-Fi's name and password are still to be filled in."""
     wants = "wifi_ssid" in (HARDWARE / f"{model}.yaml").read_text(encoding="utf-8")
     return wants and _UNSET in (target / "secrets.yaml").read_text(encoding="utf-8")
 
 
 def _next_steps(base: Path, target: Path, name: str, host: str, port: int, *, unset: bool) -> str:
     first = f"fill in wifi_ssid and wifi_password in {target}/secrets.yaml; " if unset else ""
-    return (
-        f"next: {first}on the machine of the broker\n"
-        f"  install -o mosquitto -m 600 {base}/broker/plumewatch-* /etc/mosquitto/\n"
-        "  systemctl reload mosquitto\n"
-        f"then, with ESPHome (pip install esphome) and the board at USB\n"
-        f"  esphome run {target}/{name}.yaml\n"
-        f"It publishes to {host}:{port} as {name}. Restart the service, or send it SIGHUP; then\n"
-        "  plumewatch status"
-    )
+    text: str = TEXTS["device_next"]
+    return text.format(first=first, base=base, target=target, name=name, host=host, port=port)

@@ -5,16 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
-from typer import Argument, Option
+from typing import TYPE_CHECKING, Any
 
 from ingest.errors import RefusedError
-from plumewatch.cli.exit_codes import UNREACHABLE
-from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command, group
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.site import Site
+from plumewatch.cli.options import UNREACHABLE
+from plumewatch.config.faults import some
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,43 +17,25 @@ if TYPE_CHECKING:
 
     from alerts.escalation.coverage import CoverageGap
     from alerts.escalation.preview import PreviewStep
+    from plumewatch.cli.options import Site
+    from plumewatch.cli.printer import Printer
     from plumewatch.config.model import PlumewatchConfig
 
-app = typer.Typer()
-routes_app = group("Who is notified of what, when and why.")
-staff_app = group("Who may sign in on the staff page.")
-app.add_typer(routes_app, name="routes")
-token_app = group("Which programs may call the HTTP API (docs/api.md).")
-app.add_typer(staff_app, name="staff")
-app.add_typer(token_app, name="token")
 
-
-@command(
-    app,
-    "timeline",
-    "plumewatch timeline --room N2-boys --kind vape",
-    "plumewatch timeline --at 2026-09-07T10:05 --json",
-)
 def timeline(
-    config: ConfigOption = CONFIG,
-    room: Annotated[str, Option(help="Id of a room; the first one if empty.")] = "",
-    kind: Annotated[str, Option(help="Kind of the detection.")] = "vape",
-    at: Annotated[str, Option(help="Local time, 2026-09-07T10:05.")] = "",
-    *,
-    as_json: JsonOption = False,
+    site: Site, room: str = "", kind: str = "vape", at: str = "", *, printer: Printer
 ) -> None:
     """Print who would be notified when after an alert, and what limits the notices."""
     from alerts.escalation.preview import timeline as timeline_lines
     from detection.events import EventKind
     from plumewatch.config.settings import alert_policy
 
-    site = Site.load(config)
     policy = alert_policy(site.config)
     rooms = site.config.registry().rooms
     kinds = sorted(k.value for k in policy.pages)
     faults = []
     if room and room not in rooms:
-        faults.append(f"--room: {room!r}: one of {', '.join(sorted(rooms)[:20])}")
+        faults.append(f"--room: {room!r}: one of {some(rooms)}")
     if kind not in kinds:
         faults.append(f"--kind: {kind!r}: one of {', '.join(kinds)}")
     when = time.time()
@@ -69,23 +46,11 @@ def timeline(
     if faults:
         raise UsageError("\n".join(faults))
     where = rooms[room] if room else next(iter(rooms.values()))
-    printer = Printer(as_json=as_json)
     for line in timeline_lines(policy, where, EventKind(kind), when):
         printer.say(line, room=where.id, kind=kind, at=when, says=line)
 
 
-@command(
-    routes_app, "test", "plumewatch routes test --at 2026-09-07T10:05 room=N2-boys kind=vape --json"
-)
-def routes_test(
-    labels: Annotated[list[str], Argument(help="What happened, as in: room=N2-boys kind=vape")],
-    config: ConfigOption = CONFIG,
-    *,
-    at: Annotated[
-        str, Option(help="As in 2026-09-07T10:05, in the school's zone; now if empty.")
-    ] = "",
-    as_json: JsonOption = False,
-) -> None:
+def routes_test(labels: list[str], site: Site, *, at: str = "", printer: Printer) -> None:
     """Print who would be notified of an incident, in what order, and why."""
     from alerts.escalation.preview import escalation_preview, quiet_words
     from alerts.escalation.steps import plan
@@ -93,7 +58,6 @@ def routes_test(
     from alerts.severity import Severity
     from plumewatch.config.settings import escalation_timings, quiet_hours
 
-    site = Site.load(config)
     found = _labels(site.config, labels)
     when = site.parse_time(at) if at else time.time()
     moment = datetime.fromtimestamp(when, UTC).astimezone(site.config.zone())
@@ -119,7 +83,7 @@ def routes_test(
     }
     names = {person.id: person.name for person in site.config.staff}
     lines = [f"{moment:%a %Y-%m-%d %H:%M %Z}: {' '.join(f'{k}={v}' for k, v in found.items())}"]
-    Printer(as_json=as_json).say("\n".join([*lines, *_answer_lines(answer, names)]), **answer)
+    printer.say("\n".join([*lines, *_answer_lines(answer, names)]), **answer)
 
 
 def _ring(step: PreviewStep, at: float, quiet_text: Callable[[Any], str]) -> dict[str, Any]:
@@ -154,7 +118,6 @@ def _answer_lines(answer: dict[str, Any], names: dict[str, str]) -> Iterator[str
 
 
 def _labels(config: PlumewatchConfig, words: list[str]) -> dict[str, str]:
-    """Read labels, and add what the registry knows of the room or sensor."""
     from alerts.routing.labels import LABELS, SEVERITIES, incident_labels
     from alerts.severity import grade
     from detection.events import EventKind
@@ -169,12 +132,8 @@ def _labels(config: PlumewatchConfig, words: list[str]) -> dict[str, str]:
         given[name] = value
     registry = config.registry()
     kinds = [kind.value for kind in EventKind]
-    allowed = {
-        "kind": kinds,
-        "severity": SEVERITIES,
-        "room": registry.rooms,
-        "sensor": registry.sensors,
-    }
+    places = {"room": registry.rooms, "sensor": registry.sensors}
+    allowed = {"kind": kinds, "severity": SEVERITIES, **places}
     for name, known in allowed.items():
         if name in given and given[name] not in known:
             some = ", ".join(list(known)[:30])
@@ -194,24 +153,11 @@ def _labels(config: PlumewatchConfig, words: list[str]) -> dict[str, str]:
     return {**place, "severity": severity, **given}
 
 
-@command(
-    routes_app,
-    "gaps",
-    "plumewatch routes gaps",
-    "plumewatch routes gaps --from 2026-09-07 --days 30",
-)
-def routes_gaps(
-    config: ConfigOption = CONFIG,
-    *,
-    start: Annotated[str, Option("--from", help="First day, as in 2026-09-07.")] = "",
-    days: Annotated[int, Option(min=1, max=400, help="Number of days.")] = 14,
-    as_json: JsonOption = False,
-) -> None:
+def routes_gaps(site: Site, *, start: str = "", days: int = 14, printer: Printer) -> None:
     """List every lesson period in which nobody on duty can be notified about a room."""
     from alerts.escalation.coverage import coverage_gaps, paged_incidents
     from plumewatch.config.settings import quiet_hours
 
-    site, printer = Site.load(config), Printer(as_json=as_json)
     first = site.parse_time(start) if start else time.time()
     roster, rooms = site.config.roster(), site.config.registry().rooms.values()
     begin, end = (datetime.fromtimestamp(first + n * 86_400, UTC) for n in (0, days))
@@ -224,14 +170,14 @@ def routes_gaps(
             "start": gap.start.isoformat(),
             "end": gap.end.isoformat(),
             "period": gap.period,
-            "kinds": list(gap.kinds),
-            "receivers": list(gap.receivers),
-            "no_address": list(gap.no_address),
-            "quiet": list(gap.quiet),
+            "kinds": gap.kinds,
+            "receivers": gap.receivers,
+            "no_address": gap.no_address,
+            "quiet": gap.quiet,
             "instead": [c.person for c in gap.instead.people] if gap.instead else [],
         }
         printer.say(_gap_line(gap, site.config), **fields)
-    if as_json:
+    if printer.as_json:
         return
     if not any(found.bells for found in roster.timetables.values()):
         printer.say("no [[bells]], so there are no lesson periods to look at")
@@ -255,40 +201,32 @@ def _gap_line(gap: CoverageGap, config: PlumewatchConfig) -> str:
     )
 
 
-@command(staff_app, "list", "plumewatch staff list --json")
-def staff_list(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> None:
+def staff_list(site: Site, printer: Printer) -> None:
     """Print staff, their roles, and who can sign in."""
-    from alerts.access import sessions
+    from alerts.access import second_factor, sessions
     from alerts.access.passwords import with_password
 
-    site = Site.load(config)
     with site.transaction() as tx:
         passwords, counts = with_password(tx), sessions.counts(tx, time.time())
+        factors = second_factor.everybody(tx)
     rows = []
     for member in site.config.staff:
         at, open_sessions = passwords.get(member.id), counts.get(member.id, 0)
         who = {"id": member.id, "name": member.name, "role": member.role}
         since = "none" if at is None else site.format_time(at)
-        fields = {**who, "password_set": at, "sessions": open_sessions}
-        rows.append((fields, (*who.values(), since, open_sessions)))
-    Printer(as_json=as_json).table(("Id", "Name", "Role", "Password set", "Sessions"), rows)
+        factor = factors.get(member.id)
+        fields = {**who, "password_set": at, "second_factor": factor, "sessions": open_sessions}
+        code = "none" if factor is None else site.format_time(factor)
+        rows.append((fields, (*who.values(), since, code, open_sessions)))
+    columns = ("Id", "Name", "Role", "Password set", "Second factor", "Sessions")
+    printer.table(columns, rows)
 
 
-@command(staff_app, "password", "plumewatch staff password ap-north --generate")
-def staff_password(
-    person: Annotated[str, Argument(help="Id of a `staff` block.")],
-    config: ConfigOption = CONFIG,
-    *,
-    generate: Annotated[
-        bool, Option("--generate", help="Make one and print it; its owner changes it.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
+def staff_password(person: str, site: Site, *, generate: bool = False, printer: Printer) -> None:
     """Set a password, typed or from standard input; ends the person's sessions."""
     from alerts.access.passwords import Hasher, fault_of, generated, set_password
     from storage import audit
 
-    site = Site.load(config)
     member = next((m for m in site.config.staff if m.id == person), None)
     if member is None:
         raise _unknown_person(person, [m.id for m in site.config.staff])
@@ -303,12 +241,25 @@ def staff_password(
         ended = set_password(tx, member.id, hashed, now)
     over = f"; {ended} of their sessions ended" if ended else ""
     made = {"password": password} if generate else {}
-    Printer(as_json=as_json).say(
+    printer.say(
         "\n".join((f"password of {member.id} set{over}", *made.values())),
         person=member.id,
         sessions_ended=ended,
         **made,
     )
+
+
+def staff_remove_second_factor(person: str, site: Site, printer: Printer) -> None:
+    """Remove a lost second factor; its owner signs in by password and can set up another."""
+    from alerts.access import second_factor
+    from storage import audit
+
+    detail = {"what": "removed", "person": person[:80]}
+    with site.transaction() as tx:
+        if not second_factor.remove(tx, person):
+            raise RefusedError(f"{person} has no second factor")
+        audit.append(tx, audit.AuditKind.SECOND_FACTOR, audit.machine_user(), detail, time.time())
+    printer.say(f"second factor of {person} removed", person=person)
 
 
 def _typed_password(name: str) -> str:
@@ -330,21 +281,14 @@ def _unknown_person(person: str, known: list[str]) -> UsageError:
     return UsageError(f"{person!r}: no member of staff has this id; there is: {people}")
 
 
-@command(staff_app, "test", "plumewatch staff test", "plumewatch staff test ap-north --json")
-def staff_test(
-    person: Annotated[str, Argument(help="Id of a `staff` block; all without it.")] = "",
-    config: ConfigOption = CONFIG,
-    *,
-    as_json: JsonOption = False,
-) -> int | None:
+def staff_test(person: str = "", *, site: Site, printer: Printer) -> int | None:
     """Send a test notice to every address of one person or of all; 3 if one fails."""
     from plumewatch.config.settings import alert_policy
 
-    site = Site.load(config)
     known = [member.id for member in alert_policy(site.config).staff]
     if person and person not in known:
         raise _unknown_person(person, known)
-    ok = send_test_notices(site.config, Printer(as_json=as_json), person)
+    ok = send_test_notices(site.config, printer, person)
     return None if ok else UNREACHABLE
 
 
@@ -371,73 +315,71 @@ def send_test_notices(config: PlumewatchConfig, printer: Printer, person: str = 
     return all(found.error is None for found in outcomes)
 
 
-@command(staff_app, "sign-out", "plumewatch staff sign-out ap-north")
-def staff_sign_out(
-    person: Annotated[str, Argument(help="Id, also of a person no longer listed.")],
-    config: ConfigOption = CONFIG,
-    *,
-    as_json: JsonOption = False,
-) -> None:
+def staff_sign_out(person: str, site: Site, printer: Printer) -> None:
     """Sign a person out everywhere, and end the links in their notices."""
     from alerts.access import sessions
     from storage import audit
 
     detail = {"person": person[:80]}
     now = time.time()
-    with Site.load(config).transaction() as tx:
+    with site.transaction() as tx:
         audit.append(tx, audit.AuditKind.SIGN_OUT, audit.machine_user(), detail, now)
         ended = sessions.end_all(tx, person, now)
-    Printer(as_json=as_json).say(f"{ended} sessions ended", person=person, sessions_ended=ended)
+    printer.say(f"{ended} sessions ended", person=person, sessions_ended=ended)
 
 
-@command(
-    token_app, "add", "plumewatch token add Grafana --person ap-north --scope readings --days 90"
-)
 def token_add(
-    name: Annotated[str, Argument(help="What it is for.")],
-    person: Annotated[str, Option(help="Id of the `staff` block as which it acts.")],
-    config: ConfigOption = CONFIG,
-    scope: Annotated[
-        list[str] | None, Option(help="What it may do: read, respond, readings or reports.")
-    ] = None,
-    days: Annotated[float, Option(min=1, max=366, help="Until it expires.")] = 90,
+    name: str,
+    person: str,
+    site: Site,
+    scope: list[str] | None = None,
+    days: float = 90,
+    only: list[str] | None = None,
     *,
-    as_json: JsonOption = False,
+    printer: Printer,
 ) -> None:
     """Make a token and print it once; without --scope it may read incidents, rooms and sensors."""
+    from alerts.access.api_tokens import Scope
+
+    scopes = sorted({*(scope or [Scope.READ.value])})
+    if not set(scopes) <= {*Scope}:
+        raise UsageError(f"--scope: one of {', '.join(Scope)}")
+    token = make_token(site, name, person, scopes, days, only)
+    printer.say(token, name=name, person=person, scopes=scopes, token=token)
+
+
+def make_token(
+    site: Site, name: str, person: str, scopes: list[str], days: float, only: list[str] | None
+) -> str:
+    """Make a token, of the schools `only` by id, and record who made it."""
     from alerts.access import api_tokens
     from alerts.access.api_tokens import Scope
     from storage import audit
 
-    site, scopes = Site.load(config), sorted({*(scope or [Scope.READ.value])})
     known = [member.id for member in site.config.staff]
     if person not in known:
         raise _unknown_person(person, known)
-    if not set(scopes) <= {*Scope}:
-        raise UsageError(f"--scope: one of {', '.join(Scope)}")
+    sites = site.config.roster().sites.get(person)
+    if only:
+        schools = {one.id: one.name for one in site.config.registry().sites.values()}
+        if unknown := sorted(set(only) - schools.keys()):
+            raise UsageError(f"--site {', '.join(unknown)}: one of {', '.join(schools)}")
+        wanted = frozenset(schools[one] for one in only)
+        if sites is not None and wanted - sites:
+            raise UsageError(f"--site: {person!r} does not see {', '.join(sorted(wanted - sites))}")
+        sites = wanted
     now, by = time.time(), audit.machine_user()
     detail = {"what": "made", "name": name[:80], "for": person, "scopes": " ".join(scopes)}
     with site.transaction() as tx:
         audit.append(tx, audit.AuditKind.TOKEN, by, detail, now)
-        token = api_tokens.make(
-            tx,
-            name,
-            person,
-            [Scope(one) for one in scopes],
-            by=by,
-            days=days,
-            now=now,
-            sites=site.config.roster().sites.get(person),
-        )
-    Printer(as_json=as_json).say(token, name=name, person=person, scopes=scopes, token=token)
+        chosen = [Scope(one) for one in scopes]
+        return api_tokens.make(tx, name, person, chosen, by=by, days=days, now=now, sites=sites)
 
 
-@command(token_app, "list", "plumewatch token list --json")
-def token_list(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> None:
+def token_list(site: Site, printer: Printer) -> None:
     """Print tokens, what they may do, and when they expire; never the tokens themselves."""
     from alerts.access import api_tokens
 
-    site = Site.load(config)
     with site.transaction() as tx:
         tokens = api_tokens.listed(tx)
     rows = []
@@ -450,24 +392,18 @@ def token_list(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) ->
         kept = {**token._asdict(), "scopes": scopes, "sites": sites}
         rows.append((kept, (*shown, *times)))
     columns = ("No.", "Name", "Acts as", "Scopes", "Expires", "Last used")
-    Printer(as_json=as_json).table(columns, rows)
+    printer.table(columns, rows)
 
 
-@command(token_app, "revoke", "plumewatch token revoke 3")
-def token_revoke(
-    number: Annotated[int, Argument(help="Number in `plumewatch token list`.")],
-    config: ConfigOption = CONFIG,
-    *,
-    as_json: JsonOption = False,
-) -> None:
+def token_revoke(number: int, site: Site, printer: Printer) -> None:
     """End a token at once."""
     from alerts.access import api_tokens
     from storage import audit
 
-    with Site.load(config).transaction() as tx:
+    with site.transaction() as tx:
         name = api_tokens.revoke(tx, number)
         if not name:
             raise RefusedError(f"there is no token {number}")
         detail = {"what": "revoked", "name": name}
         audit.append(tx, audit.AuditKind.TOKEN, audit.machine_user(), detail, time.time())
-    Printer(as_json=as_json).say(f"token {number} revoked", revoked=number, name=name)
+    printer.say(f"token {number} revoked", revoked=number, name=name)

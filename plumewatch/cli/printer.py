@@ -22,8 +22,6 @@ _BOX: Final = "    \n    \n ─  \n    \n    \n    \n    \n    \n"
 class Printer:
     """Output of a command.
 
-    Examples
-    --------
     >>> Printer(sys.stdout).say("2 active holds", holds=2)
     2 active holds
     >>> Printer(sys.stdout, as_json=True).say("2 active holds", holds=2)
@@ -54,11 +52,7 @@ class Printer:
     def table(
         self, columns: Sequence[str], rows: Iterable[tuple[Mapping[str, object], Sequence[object]]]
     ) -> None:
-        """Print rows, each with its fields for JSON and its cells for people.
-
-        On a terminal they fit its width, as a table or, where words would break, as paragraphs. In
-        a pipe a row is one line of any width. Nothing is cut off.
-        """
+        """Print rows, each with fields for JSON and cells for people; nothing is cut off."""
         if self.as_json:
             for fields, _ in rows:
                 self.object(fields)
@@ -80,8 +74,6 @@ def table_lines(
     Only the widest column wraps, between words and to about two lines. Where that is not enough,
     each row is a paragraph.
 
-    Examples
-    --------
     >>> rows = [("n2-boys", "Boys' restroom, 2nd floor", "alive")]
     >>> print("\n".join(table_lines(("Sensor", "Room", "State"), rows, 34)))
     Sensor   Room                State
@@ -123,7 +115,6 @@ def table_lines(
 
 
 def _plain(cell: object) -> str:
-    """Replace what a terminal would obey by a space."""
     return "".join(c if c.isprintable() else " " for c in str(cell))
 
 
@@ -157,23 +148,14 @@ def _wrap(text: str, width: int, indent: str) -> list[str]:
 
 @contextmanager
 def progress(what: str, total: float | None = None) -> Iterator[Callable[..., None]]:
-    """Show progress on standard error if that is a terminal; yield the function that updates it.
-
-    Without `total` its length is unknown.
-    """
+    """Show progress on standard error if that is a terminal; yield the function that updates it."""
+    from rich import progress as parts
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
-        *(BarColumn(), TaskProgressColumn(), TimeRemainingColumn()),
+        parts.TextColumn("{task.description}"),
+        *(parts.BarColumn(), parts.TaskProgressColumn(), parts.TimeRemainingColumn()),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with parts.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         yield partial(bar.update, bar.add_task(what, total=total))

@@ -9,25 +9,20 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
-import typer
-from typer import Argument, Option
-
-from plumewatch.cli.options import JsonOption, command, config_option
 from plumewatch.cli.printer import Printer, progress
-from plumewatch.cli.site import Site
 from plumewatch.errors import UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from plumewatch.cli.options import Site
     from sensor_sim.publish import BrokerAddress, PublishReport
     from sensor_sim.scenarios.scenario import Scenario
     from sensor_sim.schedule import Activity
     from sensor_sim.simulation_run import SimulationRun
 
-app = typer.Typer()
 
 _MONDAY: Final = datetime(2026, 9, 14, tzinfo=UTC)
 """Default start of a simulation: a Monday of term, midnight."""
@@ -39,19 +34,13 @@ _WIRE_CHUNK_S: Final = 60.0
 STANDARD_OUTPUT: Final = Path("-")
 
 
-@command(
-    app,
-    "replay",
-    "plumewatch replay readings.csv.gz --alerts alerts.csv --events events.csv",
-    "plumewatch replay monday.csv tuesday.csv --alerts alerts.csv --config plumewatch.toml",
-)
 def replay(
-    readings: Annotated[list[Path], Argument(help="Recorded readings, .csv or .csv.gz.")],
-    alerts: Annotated[Path, Option(help="File for the alerts (CSV).")],
-    events: Annotated[Path | None, Option(help="File for all events (CSV).")] = None,
-    config: Annotated[Path | None, config_option("Rooms and rules of a real school.")] = None,
+    readings: list[Path],
+    alerts: Path,
+    events: Path | None = None,
+    site: Site | None = None,
     *,
-    as_json: JsonOption = False,
+    printer: Printer,
 ) -> None:
     """Push recorded readings through the production path, on their own clock."""
     from plumewatch.config.settings import alert_budgets
@@ -68,7 +57,7 @@ def replay(
     ]
     if faults:
         raise UsageError("\n".join(faults))
-    school = None if config is None else Site.load(config).config
+    school = None if site is None else site.config
     with progress("replaying", sum(path.stat().st_size for path in readings)) as update:
         result = replay_files(
             readings,
@@ -90,36 +79,26 @@ def replay(
         lines.append(f"{result.replaced} stamped in the future: put between the rows around them")
     if result.unjudged:
         lines.append(f"{result.unjudged} skipped: not later than the sensor's reading before")
-    Printer(as_json=as_json).sum_up(
-        "\n".join(lines), **counts, replaced=result.replaced, unjudged=result.unjudged
-    )
+    printer.sum_up("\n".join(lines), **counts, replaced=result.replaced, unjudged=result.unjudged)
 
 
-@command(
-    app,
-    "simulate",
-    "plumewatch simulate --days 1 --out readings.csv.gz --truth truth.csv",
-    "plumewatch simulate --publish 127.0.0.1:1883 --live --days 0.1 --patience 60",
-)
 def simulate(
-    school: Annotated[str, Option(help="small, district, or a scenario file.")] = "small",
-    seed: Annotated[int, Option(help="Same seed, same readings.")] = 1,
-    days: Annotated[float, Option(help="Simulated length, days.")] = 1.0,
-    speed: Annotated[str, Option(help="Simulated seconds in a second, or max.")] = "1",
-    publish: Annotated[str | None, Option(help="Broker: [mqtt[s]://][user@]host[:port].")] = None,
-    out: Annotated[Path | None, Option(help="Readings as .csv or .csv.gz instead.")] = None,
-    truth: Annotated[
-        Path | None, Option(help="What really happened, as CSV; - is standard output.")
-    ] = None,
-    start: Annotated[str | None, Option(help="Start of the simulation, ISO 8601.")] = None,
-    ledger: Annotated[Path | None, Option(help="Append each acknowledged sensor,seq here.")] = None,
-    patience: Annotated[float, Option(help="Seconds to wait for an unreachable broker.")] = 0.0,
-    vape_rate: Annotated[float | None, Option(help="Factor on how often vaping happens.")] = None,
-    nuisance_rate: Annotated[float | None, Option(help="Factor on everything else.")] = None,
-    activity: Annotated[str | None, Option(help="ordinary, hard_restroom or demo.")] = None,
+    school: str = "small",
+    seed: int = 1,
+    days: float = 1.0,
+    speed: str = "1",
+    publish: str | None = None,
+    out: Path | None = None,
+    truth: Path | None = None,
+    start: str | None = None,
+    ledger: Path | None = None,
+    patience: float = 0.0,
+    vape_rate: float | None = None,
+    nuisance_rate: float | None = None,
+    activity: str | None = None,
     *,
-    live: Annotated[bool, Option("--live", help="Shift event times to the wall clock.")] = False,
-    as_json: JsonOption = False,
+    live: bool = False,
+    printer: Printer,
 ) -> None:
     """Simulate a school: publish what real devices publish, or write readings and truth."""
     from sensor_sim.errors import BrokerAddressError
@@ -163,10 +142,7 @@ def simulate(
         nuisance_rate=scenario.nuisance_rate if nuisance_rate is None else nuisance_rate,
         activity=cast("Activity", activity) if activity else scenario.activity,
     )
-    run, printer = (
-        SimulationRun(scenario, seed, begin, duration_s, offset_s),
-        Printer(as_json=as_json),
-    )
+    run = SimulationRun(scenario, seed, begin, duration_s, offset_s)
     if address is None:
         _write(run, cast("Path", out), truth, printer)
     else:

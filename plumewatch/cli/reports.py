@@ -4,98 +4,53 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
-from typer import Argument, Option
+from typing import TYPE_CHECKING, Any
 
 from ingest.errors import RefusedError
-from plumewatch.cli.exit_codes import REFUSED
-from plumewatch.cli.options import (
-    CONFIG,
-    ConfigOption,
-    ForceOption,
-    JsonOption,
-    check_output,
-    command,
-    group,
-)
+from plumewatch.cli.options import REFUSED, check_output
 from plumewatch.cli.printer import Printer, progress
-from plumewatch.cli.site import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from plumewatch.rerun import Verdict
+    from plumewatch.cli.options import Site
+    from plumewatch.replay import Verdict
     from reports.incident_file import IncidentFile
 
-app = typer.Typer()
-report_app = group("What happened, as files that reconcile.")
-incident_app = group("One incident in full.")
-app.add_typer(report_app, name="report")
-app.add_typer(incident_app, name="incident")
 
+def report_of(name: str) -> Callable[..., None]:
+    """Return the command that writes a report."""
 
-def _report_of(name: str, about: str) -> None:
-    examples = (
-        f"plumewatch report {name} --from 2026-09-07 --to 2026-12-18 --format xlsx",
-        f'plumewatch report {name} --month 2026-11 --site "North High" --format pdf',
-    )
-
-    @command(report_app, name, *examples, about=about)
     def report(
-        start: Annotated[str, Option("--from", help="First day, or a time.")] = "",
-        end: Annotated[str, Option("--to", help="Last day, or a time.")] = "",
-        week: Annotated[str, Option(help="Instead: a week (2026-W47).")] = "",
-        month: Annotated[str, Option(help="Instead: a month (2026-11).")] = "",
-        term: Annotated[
-            str, Option(help='Instead: a term of the configuration ("Fall 2026").')
-        ] = "",
-        school_year: Annotated[str, Option(help="Instead: a school year (2026/27).")] = "",
-        kind: Annotated[
-            str, Option("--format", help="csv, xlsx, pdf, html, parquet or json.")
-        ] = "csv",
-        out: Annotated[
-            Path | None, Option(help="File; named after report, time and place without it.")
-        ] = None,
-        site: Annotated[str, Option(help="Only this site.")] = "",
-        building: Annotated[str, Option(help="Only this building.")] = "",
-        intervention: Annotated[
-            str, Option(help="Summary: compare before and after this day.")
-        ] = "",
-        staged: Annotated[
-            Path | None, Option(help="Summary: CSV of staged tests, columns time and room.")
-        ] = None,
-        config: ConfigOption = CONFIG,
+        start: str = "",
+        end: str = "",
+        week: str = "",
+        month: str = "",
+        term: str = "",
+        school_year: str = "",
+        kind: str = "csv",
+        out: Path | None = None,
+        site: str = "",
+        building: str = "",
+        intervention: str = "",
+        staged: Path | None = None,
         *,
-        force: ForceOption = False,
-        as_json: JsonOption = False,
+        school: Site,
+        force: bool = False,
+        printer: Printer,
     ) -> None:
         from plumewatch.report_request import ReportRequest, make_report
         from reports.files import ReportTooLongError
         from reports.suppress import TooFewError
 
-        request = ReportRequest(
-            name=name,
-            start=start,
-            end=end,
-            kind=kind,
-            out=out,
-            site=site,
-            building=building,
-            intervention=intervention,
-            staged=staged,
-            week=week,
-            month=month,
-            term=term,
-            school_year=school_year,
-        )
-        path, school = request.path(), Site.load(config).config
+        asked = (start, end, kind, out, site, building, intervention, staged)
+        request = ReportRequest(name, *asked, week, month, term, school_year)
+        path = request.path()
         check_output(path, force=force)
         try:
             with progress("reading") as update:
                 facts = make_report(
-                    school,
+                    school.config,
                     request,
                     time.time(),
                     on_day=lambda done, of: update(completed=done, total=of),
@@ -103,7 +58,7 @@ def _report_of(name: str, about: str) -> None:
         except (ReportTooLongError, TooFewError) as error:
             raise RefusedError(str(error)) from error
         counted, missing = facts.chosen, facts.missing()
-        Printer(as_json=as_json).sum_up(
+        printer.sum_up(
             f"{path}: {len(facts.incidents)} incidents; {len(counted.incidents)} of them counted in"
             f" figures, {counted.tests} tests and {counted.off_days} on days without school are not"
             + (f"\n{missing}" if missing else ""),
@@ -115,46 +70,27 @@ def _report_of(name: str, about: str) -> None:
             missing=missing,
         )
 
-
-_report_of("incidents", "One row an incident.")
-_report_of("summary", "A page to read, then the detail.")
-_report_of("response", "How fast staff were notified and responded, for all and by group.")
-_report_of("sensors", "One row a sensor: uptime, completeness, false alarms.")
+    return report
 
 
-@command(report_app, "weekly", "plumewatch report weekly --print")
-def weekly_summary(
-    config: ConfigOption = CONFIG,
-    *,
-    only_print: Annotated[bool, Option("--print", help="Print it; send nothing.")] = False,
-    as_json: JsonOption = False,
-) -> None:
+def weekly_summary(site: Site, *, only_print: bool = False, printer: Printer) -> None:
     """Send the summary of last week to the address of [reports], as the service does on Mondays."""
     from plumewatch.weekly_summary import send_weekly, weekly_notice
     from reports.suppress import TooFewError
 
-    school, printer = Site.load(config).config, Printer(as_json=as_json)
     try:
         if only_print:
-            notice = weekly_notice(school, time.time())
+            notice = weekly_notice(site.config, time.time())
             printer.say(f"{notice.headline}\n\n{notice.evidence}", text=notice.evidence)
         else:
-            done = send_weekly(school, time.time())
+            done = send_weekly(site.config, time.time())
             printer.say(done, done=done)
     except TooFewError as error:
         raise RefusedError(str(error)) from error
 
 
-@command(incident_app, "file", "plumewatch incident file 20260921-001 --out incident.zip")
 def incident_file(
-    incident: Annotated[str, Argument(help="Id of the incident.")],
-    out: Annotated[
-        Path | None, Option(help="FILE.pdf, or FILE.zip with readings and checksums.")
-    ] = None,
-    config: ConfigOption = CONFIG,
-    *,
-    force: ForceOption = False,
-    as_json: JsonOption = False,
+    incident: str, out: Path | None = None, *, site: Site, force: bool = False, printer: Printer
 ) -> None:
     """Write timeline, evidence, readings, and who was notified and did what."""
     from alerts.incidents import repository
@@ -162,14 +98,13 @@ def incident_file(
     from alerts.page.rendering import said
     from detection.quantities import COLUMNS
     from language.messages import speaking
-    from plumewatch.config.report_settings import school_of
+    from plumewatch.config.settings import school_of
     from reports.documents import pdf
     from reports.incident_file import bundle, parts, view
     from storage.audit import AuditKind
     from storage.files import atomic_write
 
     path = out or Path(f"incident-{incident}.zip")
-    site = Site.load(config)
     found = _gather(site, incident)
     check_output(path, force=force, suffixes=(".pdf", ".zip"))
     with site.series() as series:
@@ -191,7 +126,7 @@ def incident_file(
             partial.write_bytes(document)
         else:
             bundle(partial, parts(found, document, picture, readings, COLUMNS))
-    Printer(as_json=as_json).sum_up(
+    printer.sum_up(
         f"{path}: {len(readings)} readings, {len(found.notices)} notices",
         wrote=path,
         readings=len(readings),
@@ -199,19 +134,12 @@ def incident_file(
     )
 
 
-@command(incident_app, "rerun", "plumewatch incident rerun 20260921-001")
-def incident_rerun(
-    incident: Annotated[str, Argument(help="Id of the incident.")],
-    config: ConfigOption = CONFIG,
-    *,
-    as_json: JsonOption = False,
-) -> int | None:
+def incident_rerun(incident: str, site: Site, printer: Printer) -> int | None:
     """Run the detector again on the readings of an incident; whether the verdict is the same."""
     from detection.events import EventKind
-    from plumewatch.rerun import rerun
+    from plumewatch.replay import rerun
     from storage.audit import AuditKind
 
-    site, printer = Site.load(config), Printer(as_json=as_json)
     found = _gather(site, incident)
     if found.incident["kind"] == EventKind.OFFLINE.value:
         raise RefusedError("an outage is detected when it happens, not from readings")

@@ -5,44 +5,37 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated
-
-import typer
-from typer import Argument, Option
+from typing import TYPE_CHECKING
 
 from ingest.errors import RefusedError
-from plumewatch.cli.exit_codes import DONE, REFUSED
-from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command, group
+from plumewatch.cli.options import DONE, REFUSED
 from plumewatch.cli.printer import Printer, progress
-from plumewatch.cli.site import Site
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-app = typer.Typer()
-retention_app = group("How long records are kept; legal holds.")
-audit_app = group("Who signed in, exported and deleted.")
-app.add_typer(retention_app, name="retention")
-app.add_typer(audit_app, name="audit")
+    from plumewatch.cli.options import Site
+
 
 _DAY_S = 86_400.0
 
 
-@command(retention_app, "plan", "plumewatch retention plan --json")
-def retention_plan(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> None:
+def retention_plan(site: Site, printer: Printer) -> None:
     """Print what is kept for how long, what is due for deletion, and what holds keep."""
-    site = Site.load(config)
     rows = []
     with site.state() as db:
-        for name, days, by, old, held in _record_classes(site, db, time.time()):
+        for name, days, by, old, held in (
+            *_record_classes(site, db, time.time()),
+            *_removed_schools(site, db, time.time()),
+        ):
             fields = {"name": name, "days": days, "by": by, "old": old, "held": held}
             kept_for = "ever" if days is None else f"{days:g} days"
             due = "" if old is None else f"{old:,}"
             rows.append((fields, (name, kept_for, by, due, held)))
     columns = ("What", "Kept for", "Deleted by", "Due now", "On hold")
-    Printer(as_json=as_json).table(columns, rows)
+    printer.table(columns, rows)
 
 
 def _record_classes(
@@ -70,14 +63,30 @@ def _record_classes(
     yield "audit log, legal holds", None, "nobody", None, ""
 
 
-@command(retention_app, "apply", "plumewatch retention apply")
-def retention_apply(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> None:
+def _removed_schools(
+    site: Site, db: sqlite3.Connection, now: float
+) -> Iterator[tuple[str, float, str, int, str]]:
+    from plumewatch.removed_sites import due_sites, removed_sites
+    from storage import holds
+
+    if removed_sites(site.path):
+        days = site.config.retention.incident_days
+        held = [kept for _, kept in due_sites(site.path, now - days * _DAY_S, holds.active(db))]
+        yield (
+            *("removed schools", days, "retention apply", held.count(False)),
+            f"{sum(held)} of {len(held)}" if any(held) else "",
+        )
+
+
+def retention_apply(site: Site, printer: Printer) -> None:
     """Delete incidents that are due and not on hold; the audit log records it."""
     from alerts.incidents import retention
+    from plumewatch.removed_sites import due_sites, expire
     from storage import holds
     from storage.audit import machine_user
+    from storage.sqlite import transaction
 
-    site, now = Site.load(config), time.time()
+    now = time.time()
     before = now - site.config.retention.incident_days * _DAY_S
     total = 0
     with site.state() as db:
@@ -86,36 +95,36 @@ def retention_apply(config: ConfigOption = CONFIG, *, as_json: JsonOption = Fals
             for done, deleted in retention.delete_due(db, before, machine_user(), now):
                 total += deleted
                 update(completed=done)
-    Printer(as_json=as_json).say(
-        f"{total} incidents deleted, {due.held} on hold, {due.open} still open",
+        sites = [one for one, held in due_sites(site.path, before, holds.active(db)) if not held]
+        for one in sites:
+            with transaction(db) as tx:
+                expire(tx, one, site.config, machine_user(), now)
+            one.path.unlink()
+    said = f"; removed schools deleted: {', '.join(one.site for one in sites)}" if sites else ""
+    printer.say(
+        f"{total} incidents deleted, {due.held} on hold, {due.open} still open{said}",
+        sites=[one.site for one in sites],
         deleted=total,
         held=due.held,
         open=due.open,
     )
 
 
-@command(
-    retention_app,
-    "hold",
-    "plumewatch retention hold --from 2026-09-07 --to 2026-09-11 --reason request-17",
-)
 def retention_hold(
-    start: Annotated[str, Option("--from", help="First day, or a time.")],
-    end: Annotated[str, Option("--to", help="Last day, or a time.")],
-    reason: Annotated[str, Option(help="Why; it is recorded.")],
-    room: Annotated[str, Option(help="Id of the room; all without it.")] = "",
-    config: ConfigOption = CONFIG,
+    start: str,
+    end: str,
+    reason: str,
+    room: str = "",
     *,
-    no_name: Annotated[
-        bool, Option("--no-name", help="Numbers and addresses in the reason identify nobody.")
-    ] = False,
-    as_json: JsonOption = False,
+    site: Site,
+    no_name: bool = False,
+    printer: Printer,
 ) -> None:
     """Keep the records of a time range until the hold is released."""
     from alerts.incidents.free_text import cleaned
     from storage import audit, holds
 
-    site, now = Site.load(config), time.time()
+    now = time.time()
     span = site.parse_time(start), site.parse_time(end, end=True)
     why = cleaned(reason)[:200]
     if span[0] >= span[1]:
@@ -129,15 +138,10 @@ def retention_hold(
     who = audit.machine_user()
     with site.transaction() as tx:
         number = holds.place(tx, room, span, why, who, now)
-        detail: dict[str, str | float | None] = {
-            "hold": number,
-            "room": room,
-            "from": span[0],
-            "to": span[1],
-            "reason": why,
-        }
+        place: dict[str, str | float | None] = {"hold": number, "room": room, "reason": why}
+        detail = {**place, "from": span[0], "to": span[1]}
         audit.append(tx, audit.AuditKind.HOLD, who, detail, now)
-    Printer(as_json=as_json).say(f"hold {number} placed", placed=number)
+    printer.say(f"hold {number} placed", placed=number)
     if site.config.timeseries.url:
         sys.stderr.write(
             "readings are in an InfluxDB, which deletes by its own policy: write the files of"
@@ -156,12 +160,10 @@ def _refuse_identifiers(reason: str) -> None:
         )
 
 
-@command(retention_app, "holds", "plumewatch retention holds")
-def retention_holds(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> None:
+def retention_holds(site: Site, printer: Printer) -> None:
     """List the active holds."""
     from storage import holds
 
-    site = Site.load(config)
     rooms = site.config.registry().rooms
     rows = []
     with site.state() as db:
@@ -170,36 +172,22 @@ def retention_holds(config: ConfigOption = CONFIG, *, as_json: JsonOption = Fals
             where = f"{known.name} ({known.id})" if known else hold.room or "everywhere"
             span = (site.format_time(hold.start), site.format_time(hold.end))
             rows.append((hold._asdict(), (hold.id, where, *span, hold.reason, hold.placed_by)))
-    Printer(as_json=as_json).table(("No.", "Room", "From", "To", "Why", "By"), rows)
+    printer.table(("No.", "Room", "From", "To", "Why", "By"), rows)
 
 
-@command(retention_app, "release", "plumewatch retention release 1")
-def retention_release(
-    number: Annotated[int, Argument(help="Number of the hold.")],
-    config: ConfigOption = CONFIG,
-    *,
-    as_json: JsonOption = False,
-) -> None:
+def retention_release(number: int, site: Site, printer: Printer) -> None:
     """Release a hold; both stay on record."""
     from storage import audit, holds
 
     now, who = time.time(), audit.machine_user()
-    with Site.load(config).transaction() as tx:
+    with site.transaction() as tx:
         if not holds.release(tx, number, who, now):
             raise RefusedError(f"there is no active hold {number}")
         audit.append(tx, audit.AuditKind.RELEASE, who, {"hold": number}, now)
-    Printer(as_json=as_json).say(f"hold {number} released", released=number)
+    printer.say(f"hold {number} released", released=number)
 
 
-@command(audit_app, "verify", "plumewatch audit verify")
-def audit_verify(
-    config: ConfigOption = CONFIG,
-    known: Annotated[
-        str | None, Option("--head", help="Last hash printed before; it must still be there.")
-    ] = None,
-    *,
-    as_json: JsonOption = False,
-) -> int:
+def audit_verify(site: Site, known: str | None = None, *, printer: Printer) -> int:
     """Prove that no entry of the audit log was changed, removed or inserted.
 
     Without --head, entries cut off at the end are not noticed: keep the last hash elsewhere.
@@ -208,7 +196,6 @@ def audit_verify(
 
     if known is not None and not known.strip():
         raise UsageError("--head is empty; give the hash that an earlier verify printed")
-    site, printer = Site.load(config), Printer(as_json=as_json)
     with site.read(site.paths.state) as db, progress("computing the chain"):
         found = audit.verify(db, known or "")
     if found.fault:
@@ -224,24 +211,14 @@ def audit_verify(
     return DONE
 
 
-@command(audit_app, "list", "plumewatch audit list --limit 5 --json")
-def audit_list(
-    config: ConfigOption = CONFIG,
-    limit: Annotated[int, Option(min=1, help="Largest number.")] = 50,
-    *,
-    as_json: JsonOption = False,
-) -> None:
+def audit_list(site: Site, limit: int = 50, *, printer: Printer) -> None:
     """Print entries of the audit log, newest first."""
     from storage import audit
 
-    site = Site.load(config)
     with site.read(site.paths.state) as db:
-        rows = [
-            (
-                {**entry._asdict(), "detail": json.loads(entry.detail)},
-                (entry.seq, site.format_time(entry.at), entry.actor, entry.kind, entry.detail),
-            )
-            for entry in audit.entries(db, limit)
-        ]
+        rows = []
+        for entry in audit.entries(db, limit):
+            cells = (entry.seq, site.format_time(entry.at), entry.actor, entry.kind, entry.detail)
+            rows.append(({**entry._asdict(), "detail": json.loads(entry.detail)}, cells))
     columns = ("No.", "When", "Who", "What", "Detail")
-    Printer(as_json=as_json).table(columns, rows)
+    printer.table(columns, rows)

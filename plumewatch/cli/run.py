@@ -4,46 +4,33 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-from typer import Option
-
-from plumewatch.cli.exit_codes import DONE, UNREACHABLE, USAGE
-from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, command
+from plumewatch.cli.options import CONFIG, DONE, UNREACHABLE, USAGE
 from plumewatch.cli.printer import Printer, progress
-from plumewatch.config.faults import ConfigError, located
+from plumewatch.config.faults import NO_SCHOOL, ConfigError, located
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from plumewatch.doctor.result import CheckResult
 
-app = typer.Typer()
 
-
-@command(
-    app,
-    "check",
-    "plumewatch check",
-    "plumewatch check --config /etc/plumewatch/plumewatch.toml --json",
-)
-def check(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> int:
+def check(config: Path = CONFIG, *, printer: Printer) -> int:
     """List all faults of a configuration, then try broker, store and notifiers."""
-    return run_check(config, Printer(as_json=as_json))
+    return run_check(config, printer)
 
 
 def run_check(
     path: Path, printer: Printer, now: float | None = None, *, not_yet: Collection[str] = ()
 ) -> int:
-    """Check a configuration and what it names, and print the results.
+    """Check a configuration and what it names; return the exit code of the command.
 
     Parts in `not_yet` need not work yet, and only what is well with them is printed.
-    Return 0 if all is well, 2 if the configuration has faults, 3 if a part does not work or loses
-    data.
     """
+    from plumewatch.config.sites import FOLDER
     from plumewatch.doctor.check import check
-    from plumewatch.doctor.result import State, fault
+    from plumewatch.doctor.result import CheckResult, State
 
     code, results = DONE, check(path, time.time() if now is None else now)
     try:
@@ -59,21 +46,17 @@ def run_check(
     except ConfigError as error:
         for found in error.faults:
             where = located(found.path, error.tree)
-            sentence, remedy = f"{found.value}: {found.allowed}", f"change {where} in {path}"
-            if found.path == str(path):
+            sentence, remedy = f"{found.value}: {found.allowed}", f"change {where}"
+            if not where.startswith(f"{FOLDER}/"):
+                remedy += f" in {path}"
+            if found == NO_SCHOOL or found.path == str(path):
                 sentence, remedy = found.value, found.allowed
-            _print_result(fault(found.path, sentence, remedy), printer, where)
+            fault = CheckResult(found.path, State.FAULT, sentence, remedy)
+            _print_result(fault, printer, where)
         return USAGE
 
 
-@command(app, "doctor", "plumewatch doctor", about="The same as `plumewatch check`.")
-def doctor(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> int:
-    """Check as `check` does, under the name that people look for."""
-    return run_check(config, Printer(as_json=as_json))
-
-
 def _print_result(result: CheckResult, printer: Printer, where: str = "") -> None:
-    """Print one line, and the remedy below it; `where` is the part in words."""
     remedy = f"\n      do: {result.remedy}" if result.remedy else ""
     fields: dict[str, object] = {
         "part": result.part,
@@ -87,55 +70,31 @@ def _print_result(result: CheckResult, printer: Printer, where: str = "") -> Non
     printer.say(f"{result.state:5} {where or result.part}: {result.sentence}{remedy}", **fields)
 
 
-@command(
-    app,
-    "run",
-    "plumewatch run --config /etc/plumewatch/plumewatch.toml",
-    "plumewatch run --standby",
-    "plumewatch run --shard 0/2",
-)
-def run(
-    config: ConfigOption = CONFIG,
-    *,
-    standby: Annotated[
-        bool, Option("--standby", help="Wait while another service uses the data folder.")
-    ] = False,
-    shard: Annotated[
-        str,
-        Option(
-            envvar="PLUMEWATCH_SHARD",
-            help="Which part of a service divided by building, as in 0/2 and 1/2.",
-        ),
-    ] = "",
-) -> None:
+def run(config: Path = CONFIG, *, standby: bool = False, shard: str = "") -> None:
     """Run the service: ingest, detection, alerts and the staff page; logs to standard error."""
     from plumewatch.service.run import serve
 
     serve(config, standby=standby, shard=shard)
 
 
-@command(app, "version", "plumewatch version", "plumewatch version --json")
-def version(*, as_json: JsonOption = False) -> None:
+def version(printer: Printer) -> None:
     """Print the version of the program and of the detector's model."""
     from detection.model import Model
     from plumewatch import __version__
 
     model = Model.shipped().version
-    Printer(as_json=as_json).say(
+    printer.say(
         f"plumewatch {__version__} (detector model {model})", version=__version__, model=model
     )
 
 
-@command(app, "demo", "plumewatch demo", "plumewatch demo --seconds 60 --plain")
 def demo(
-    port: Annotated[int, Option(min=1, max=65535, help="Port of the staff page.")] = 8420,
-    seconds: Annotated[float, Option(min=0, help="Stop after this; 0 runs on.")] = 0,
-    keep: Annotated[
-        Path | None, Option(help="Keep configuration and data in this new folder.")
-    ] = None,
+    port: int = 8420,
+    seconds: float = 0,
+    keep: Path | None = None,
     *,
-    plain: Annotated[bool, Option("--plain", help="Lines instead of a live screen.")] = False,
-    as_json: JsonOption = False,
+    plain: bool = False,
+    printer: Printer,
 ) -> None:
     """Run a simulated school, broker, detector, alerts and staff page on this machine."""
     import asyncio
@@ -146,7 +105,6 @@ def demo(
     from plumewatch.errors import UsageError
 
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
-    printer = Printer(as_json=as_json)
     if keep is None:
         with tempfile.TemporaryDirectory(prefix="plumewatch-demo-") as folder:
             asyncio.run(Demo(Path(folder), port, printer, plain=plain).run(seconds))

@@ -7,24 +7,11 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
-
-import typer
-from typer import Argument, Option
+from typing import TYPE_CHECKING, Final
 
 from ingest.errors import RefusedError
-from plumewatch.cli.exit_codes import REFUSED, UNREACHABLE
-from plumewatch.cli.options import (
-    CONFIG,
-    ConfigOption,
-    ForceOption,
-    JsonOption,
-    check_output,
-    command,
-    group,
-)
+from plumewatch.cli.options import REFUSED, UNREACHABLE, check_output
 from plumewatch.cli.printer import Printer, progress
-from plumewatch.cli.site import Site
 from plumewatch.errors import UsageError
 from storage.errors import StorageError
 
@@ -33,49 +20,30 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from ingest.files.readings_import import Imported, LeftOut
+    from plumewatch.cli.options import Site
     from storage.timeseries import Series
 
-app = typer.Typer()
-export_app = group("Stored records, as files.")
-storage_app = group("The long-term store of the readings.")
-app.add_typer(export_app, name="export")
-app.add_typer(storage_app, name="storage")
 
 _SHOWN: Final = 20
 _AVERAGES_BACK_S: Final = 3 * 86_400.0
 
 
-@command(
-    storage_app,
-    "setup",
-    "plumewatch storage setup --reader-file deploy/influx-reader",
-    "plumewatch storage setup --admin-token-file admin --service-file secrets/influx-token",
-)
 def storage_setup(
-    config: ConfigOption = CONFIG,
-    reader_file: Annotated[
-        Path | None, Option(help="Make an account that may only read; file for its secret.")
-    ] = None,
-    service_file: Annotated[
-        Path | None,
-        Option(help="Make an account that may read and write readings alone; file for its secret."),
-    ] = None,
-    admin_token_file: Annotated[
-        Path | None,
-        Option(help="Administrator's token or password, used once instead of the configured one."),
-    ] = None,
-    admin_token_env: Annotated[str, Option(help="Environment variable to read it from.")] = "",
-    admin_username: Annotated[str, Option(help="Administrator's name on a 1.x.")] = "",
+    site: Site,
+    reader_file: Path | None = None,
+    service_file: Path | None = None,
+    admin_token_file: Path | None = None,
+    admin_token_env: str = "",
+    admin_username: str = "",
     *,
-    as_json: JsonOption = False,
+    printer: Printer,
 ) -> None:
     """Set up retention and averages where the configuration says readings are stored."""
     from plumewatch.cli.setup.influx import new_secret_files
     from plumewatch.config.secrets import secret_from
-    from plumewatch.config.timeseries_settings import influx_settings, retention_of
+    from plumewatch.config.settings import influx_settings, retention_of
     from storage.timeseries.influx_setup import provided
 
-    site, printer = Site.load(config), Printer(as_json=as_json)
     retention = retention_of(site.config)
     secret = None
     if admin_token_file or admin_token_env:
@@ -91,9 +59,7 @@ def storage_setup(
             f" 1 min for {retention.minute_days} and of 15 min for {retention.quarter_hour_days}"
             " days; the service does this by itself",
             store=site.paths.series,
-            raw_days=retention.raw_days,
-            minute_days=retention.minute_days,
-            quarter_hour_days=retention.quarter_hour_days,
+            **retention._asdict(),
         )
         return
     last = ""
@@ -116,17 +82,15 @@ def storage_setup(
         printer.say(f"its secret is in {path}", secret_file=path)
 
 
-@command(storage_app, "retry", "plumewatch storage retry")
-def storage_retry(config: ConfigOption = CONFIG, *, as_json: JsonOption = False) -> int | None:
+def storage_retry(site: Site, printer: Printer) -> int | None:
     """Store again the readings that the series refused, once the cause is repaired."""
-    from storage.timeseries.retry import retry_refused
+    from storage.timeseries.writer import retry_refused
 
-    site = Site.load(config)
     with site.read(site.paths.journal):
         pass  # it must exist: retrying does not make one
     with site.series() as series, progress("storing again"):
         stored, refused = retry_refused(site.paths.journal, series)
-    Printer(as_json=as_json).say(
+    printer.say(
         f"{stored} dead letters are stored now, {refused} are refused as before",
         stored=stored,
         refused=refused,
@@ -134,28 +98,16 @@ def storage_retry(config: ConfigOption = CONFIG, *, as_json: JsonOption = False)
     return REFUSED if refused else None
 
 
-@command(
-    export_app,
-    "readings",
-    "plumewatch export readings --from 2026-09-01 --to 2026-09-30 --format parquet",
-    "plumewatch export readings --sensor n2-boys-1 --out boys.csv --force",
-)
 def export_readings(
-    start: Annotated[
-        str, Option("--from", help="Date, date with time, or Unix seconds; oldest if left out.")
-    ] = "",
-    end: Annotated[
-        str, Option("--to", help="The same; a date includes that day; newest if left out.")
-    ] = "",
-    kind: Annotated[str, Option("--format", help="csv or parquet.")] = "csv",
-    out: Annotated[Path | None, Option(help="File; readings.csv or readings.parquet.")] = None,
-    sensor: Annotated[
-        list[str] | None, Option(help="Only of this sensor; may be repeated.")
-    ] = None,
-    config: ConfigOption = CONFIG,
+    start: str = "",
+    end: str = "",
+    kind: str = "csv",
+    out: Path | None = None,
+    sensor: list[str] | None = None,
     *,
-    force: ForceOption = False,
-    as_json: JsonOption = False,
+    site: Site,
+    force: bool = False,
+    printer: Printer,
 ) -> None:
     """Write stored readings to a file, in time order, as many as there are."""
     from ingest.files.readings_export import export_readings as export
@@ -164,7 +116,7 @@ def export_readings(
     if kind not in ("csv", "parquet"):
         raise UsageError(f"--format {kind}: csv or parquet")
     file_format: Literal["csv", "parquet"] = "csv" if kind == "csv" else "parquet"
-    site, now, sensors = Site.load(config), time.time(), sensor or []
+    now, sensors = time.time(), sensor or []
     path = out or Path(f"readings.{kind}")
     first = site.parse_time(start) if start else None
     last = site.parse_time(end, end=True) if end else None
@@ -194,7 +146,7 @@ def export_readings(
                 on_time=lambda at: update(completed=at - begin),
             )
         averaged = first < begin and _has_averages(series, sensors or known, begin)
-    Printer(as_json=as_json).sum_up(f"{path}: {count} readings", wrote=path, readings=count)
+    printer.sum_up(f"{path}: {count} readings", wrote=path, readings=count)
     if averaged:
         sys.stderr.write(
             f"readings are kept for {site.config.timeseries.raw_days} days; the oldest is of"
@@ -202,15 +154,8 @@ def export_readings(
         )
 
 
-@command(export_app, "plumes", "plumewatch export plumes --anonymous --out plumes")
 def export_plumes(
-    config: ConfigOption = CONFIG,
-    out: Annotated[Path, Option(help="Folder that is made.")] = Path("plumes"),
-    *,
-    anonymous: Annotated[
-        bool, Option("--anonymous", help="Say that this is meant; nothing else is written.")
-    ] = False,
-    as_json: JsonOption = False,
+    site: Site, out: Path = Path("plumes"), *, anonymous: bool = False, printer: Printer
 ) -> None:
     """Write the minutes around answered alerts and as many calm hours, without place and date."""
     import random
@@ -225,7 +170,7 @@ def export_plumes(
         raise UsageError("--anonymous: needed; it writes nothing that names a place or a day")
     if out.exists():
         raise UsageError(f"{out}: exists already; choose another --out")
-    site, now = Site.load(config), time.time()
+    now = time.time()
     sensors = [one.id for one in site.config.sensor]
     with site.series() as series, site.read(site.paths.state) as state:
         span = series.span() or (now, now)
@@ -249,7 +194,7 @@ def export_plumes(
             for one in site.config.sensor
         }
         count = plumes_export.export_plumes(series, chosen, models, out)
-    Printer(as_json=as_json).sum_up(
+    printer.sum_up(
         f"{out}: {count} pieces; read pieces.csv and sign LICENSE.txt before you publish them",
         wrote=out,
         pieces=count,
@@ -257,7 +202,6 @@ def export_plumes(
 
 
 def _has_averages(series: Series, sensors: Collection[str], begin: float) -> bool:
-    """Whether there are averages of the days before the oldest reading."""
     from storage.timeseries.resolution import QUARTER_HOUR
 
     step_s = float(QUARTER_HOUR.step_s)
@@ -268,34 +212,25 @@ def _has_averages(series: Series, sensors: Collection[str], begin: float) -> boo
     )
 
 
-@command(
-    app,
-    "import",
-    "plumewatch import old.csv.gz --column pm25='PM2.5 (ug/m3)'",
-    "plumewatch import log.csv --sensor n2-boys-1 --time-format '%m/%d/%Y %H:%M'",
-)
 def import_readings(
-    files: Annotated[list[Path], Argument(help="Old readings, .csv or .csv.gz.")],
-    config: ConfigOption = CONFIG,
-    column: Annotated[
-        list[str] | None, Option(help="KEY=HEADER, such as pm25='PM2.5 (ug/m3)'; may be repeated.")
-    ] = None,
-    sensor: Annotated[str, Option(help="Sensor of files without such a column.")] = "",
-    time_format: Annotated[str, Option(help="Such as '%m/%d/%Y %H:%M'; the school's zone.")] = "",
-    rejected: Annotated[Path | None, Option(help="File for the list of skipped rows.")] = None,
+    files: list[Path],
+    site: Site,
+    column: list[str] | None = None,
+    sensor: str = "",
+    time_format: str = "",
+    rejected: Path | None = None,
     *,
-    as_json: JsonOption = False,
+    printer: Printer,
 ) -> int | None:
     """Import old readings into the store; they raise no alerts, and may be imported again."""
     from ingest.files.csv_rows import Layout
     from ingest.files.readings_import import Importer
-    from plumewatch.config.timeseries_settings import retention_of
+    from plumewatch.config.settings import retention_of
 
     columns = _columns(column or [])
     for path in files:
         if not path.is_file():
             raise UsageError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
-    site = Site.load(config)
     aliases = {alias: one.id for one in site.config.sensor for alias in one.aliases}
     try:
         with ExitStack() as stack:
@@ -317,12 +252,11 @@ def import_readings(
     except StorageError as error:
         sys.stderr.write(f"{error}\nimport the same again: what is stored changes nothing\n")
         return UNREACHABLE
-    _print_import(result, site, Printer(as_json=as_json))
+    _print_import(result, site, printer)
     return REFUSED if result.left_out else None
 
 
 def _columns(texts: list[str]) -> dict[str, str]:
-    """Read ``KEY=HEADER`` into headers by key."""
     from detection.quantities import QUANTITIES
 
     keys = ("time", "sensor", *QUANTITIES)

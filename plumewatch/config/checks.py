@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
+from alerts.access.sign_in_rules import folded
 from alerts.duty.timetable import DAY_MIN, minutes
 from alerts.errors import MatcherError
 from alerts.routing.labels import LABELS
 from alerts.routing.matchers import parse_matchers
 from ingest.decoders import DECODERS, HTTP_DECODERS
+from ingest.downlinks import ENDINGS
 from ingest.http_sources import SIGNED_DECODERS
 from ingest.mapping.decoder import PREFIX
 from ingest.mapping.schema import cross_faults as mapping_faults
@@ -23,12 +26,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from plumewatch.config.draft import Draft
+    from plumewatch.config.model import PlumewatchConfig
     from plumewatch.config.sections.ingest import SourceConfig
 
 _SECRETS: Final = (
     ("broker", "password"),
     ("metrics", "token"),
     ("reports", "weekly"),
+    ("sign_in", "client_secret"),
     ("timeseries", "token"),
     ("watchdog", "ping_url"),
 )
@@ -40,14 +45,22 @@ _LONGEST_SILENCE_MIN: Final = 12 * 60
 _NAMES: Final = frozenset(DECODERS)
 _WATCHING: Final = ("staff", "facilities", "admin")
 """Roles that may be notified of incidents."""
+_GOOGLE: Final = "accounts.google.com"
+_ENTRA: Final = frozenset(
+    {"login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn"}
+)
+_ANY_TENANT: Final = frozenset({"common", "organizations", "consumers"})
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+_OF_PROVIDER: Final = ("client_id", "hosted_domain", "groups_claim", "group", "local")
 
 
 def cross_faults(draft: Draft) -> Iterator[ConfigFault]:
     """Find the faults between entries; those of one key are pydantic's."""
     for faults_of in (
         *(_repeated_ids, _site_faults, _sensor_faults, _secret_faults, _mapping_faults),
-        *(_decoder_faults, _source_faults, _poll_faults, _outbound_faults, _inhibit_faults),
-        *(_silence_faults, _retention_faults, duty_faults),
+        *(_decoder_faults, _source_faults, _poll_faults, _downlink_faults),
+        *(_outbound_faults, _inhibit_faults, _silence_faults, _retention_faults),
+        *(sign_in_faults, duty_faults),
     ):
         yield from faults_of(draft)
 
@@ -72,7 +85,6 @@ def _repeated_ids(draft: Draft) -> Iterator[ConfigFault]:
 
 
 def _site_faults(draft: Draft) -> Iterator[ConfigFault]:
-    """Find entries of an unknown site, or of none where there are several."""
     config = draft.config
     known, several = {site.id for site in config.sites}, len(config.sites) > 1
     what, named = "the id of a [[site]]", ("bells", "holiday", "term", "shift", "silence")
@@ -80,7 +92,8 @@ def _site_faults(draft: Draft) -> Iterator[ConfigFault]:
         entries: list[Any] = config.zones if section == "zone" else getattr(config, section)
         for path, entry in draft.tables(section, entries):
             yield from unknown(f"{path}.site", [entry.site or None], known, what)
-            if several and not entry.site and _needs_site(section, entry):
+            needed = section in ("room", "zone") or (section == "silence" and bool(entry.building))
+            if several and not entry.site and needed:
                 yield ConfigFault(f"{path}.site", "missing", f"must be {what}: {some(known)}")
     for path, person in draft.tables("staff", config.staff):
         yield from unknown(f"{path}.sites", {*person.sites} - {ALL_SITES}, known, what)
@@ -91,12 +104,7 @@ def _site_faults(draft: Draft) -> Iterator[ConfigFault]:
         yield from _unwatched_sites(draft)
 
 
-def _needs_site(section: str, entry: Any) -> bool:
-    return section in ("room", "zone") or (section == "silence" and bool(entry.building))
-
-
 def _unwatched_sites(draft: Draft) -> Iterator[ConfigFault]:
-    """Find sites of whose incidents nobody would be notified."""
     config = draft.config
     watched = {site for p in config.staff if p.role in _WATCHING for site in p.sites}
     used = {room.site for room in config.room}
@@ -165,8 +173,9 @@ def _mapping_faults(draft: Draft) -> Iterator[ConfigFault]:
         pattern = TopicFilter(mapping.topic).pattern
         if pattern in catch_all:
             allowed = (
-                f"is never reached: {catch_all[pattern]} has no `when` and reads every message of"
-                " these topics; give it conditions, or move it after this one"
+                f"is never reached: {draft.config.where(catch_all[pattern])} has no `when` and"
+                " reads every message of these topics; give it conditions, or move it after this"
+                " one"
             )
             yield ConfigFault(f"{path}.topic", repr(mapping.topic), allowed)
         elif not mapping.when:
@@ -215,6 +224,19 @@ def _poll_faults(draft: Draft) -> Iterator[ConfigFault]:
         yield from _two_secrets(path, poll, "password")
         if poll.user and not (poll.password_file or poll.password_env):
             yield ConfigFault(f"{path}.user", repr(poll.user), "needs a password_file beside it")
+
+
+def _downlink_faults(draft: Draft) -> Iterator[ConfigFault]:
+    sensors = [sensor.id for sensor in draft.config.sensor]
+    seen: dict[str, str] = {}
+    for path, downlink in draft.tables("ingest.downlink", draft.config.ingest.downlink):
+        what = "the id of a [[sensor]]"
+        yield from unknown(f"{path}.sensor", [downlink.sensor or None], sensors, what)
+        yield from _unique(draft, f"{path}.sensor", downlink.sensor, seen)
+        endings = ENDINGS.get(downlink.format, ())
+        if endings and downlink.topic and not downlink.topic.endswith(endings):
+            allowed = f"must end in {' or '.join(endings)}"
+            yield ConfigFault(f"{path}.topic", repr(downlink.topic), allowed)
 
 
 def _answering(draft: Draft) -> frozenset[str]:
@@ -286,7 +308,6 @@ def _silence_faults(draft: Draft) -> Iterator[ConfigFault]:
 
 
 def _retention_faults(draft: Draft) -> Iterator[ConfigFault]:
-    """Find data that would be deleted before what is computed from it."""
     valid = [
         (f"{section}.{key}", getattr(getattr(draft.config, section), key))
         for section, key in _DAYS
@@ -295,3 +316,63 @@ def _retention_faults(draft: Draft) -> Iterator[ConfigFault]:
     for (shorter, least), (longer, most) in pairwise(valid):
         if least > most:
             yield ConfigFault(longer, f"{most:g}", f"at least {shorter}, {least:g}")
+
+
+def sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
+    """Find what does not fit together in `[sign_in]`, and addresses that two people have."""
+    own, staff = draft.config.sign_in, draft.config.staff
+    seen: dict[str, str] = {}
+    for path, person in draft.tables("staff", staff):
+        email = folded(person.email or "")
+        if email and seen.setdefault(email, path) != path:
+            allowed = f"must be unique, but is also {draft.config.where(f'{seen[email]}.email')}"
+            yield ConfigFault(f"{path}.email", repr(person.email), allowed)
+    people = {person.id for person in staff if person.id}
+    for k, name in enumerate(own.local):
+        yield from unknown(f"sign_in.local.{k}", [name], people, "the id of a [[staff]]")
+    sites = {site.id for site in draft.config.sites}
+    for path, entry in draft.tables("sign_in.group", own.group):
+        yield from unknown(f"{path}.sites", entry.sites, sites, "the id of a [[site]]")
+    if not own.issuer and draft.is_valid("sign_in.issuer"):
+        for key in _OF_PROVIDER:
+            if getattr(own, key):
+                yield ConfigFault(f"sign_in.{key}", "no issuer", "needs sign_in.issuer beside it")
+    if own.issuer and draft.is_valid("sign_in", "staff", "web"):
+        yield from _provider_faults(draft.config)
+
+
+def _provider_faults(config: PlumewatchConfig) -> Iterator[ConfigFault]:
+    own, parts = config.sign_in, urlsplit(config.sign_in.issuer)
+    is_entra, is_google = parts.hostname in _ENTRA, parts.hostname == _GOOGLE
+    if not own.client_id:
+        yield ConfigFault("sign_in.client_id", "missing", "must be the id that the provider gave")
+    admins = {person.id for person in config.staff if person.role == "admin"}
+    if admins.isdisjoint(own.local):
+        allowed = (
+            "must have an administrator who can sign in when the provider cannot be reached:"
+            f" {some(admins) or 'a [[staff]] with role admin'}"
+        )
+        yield ConfigFault("sign_in.local", str(own.local), allowed)
+    if own.group and not own.groups_claim and not is_google:
+        allowed = "must be the claim with the groups: [[sign_in.group]] needs it"
+        yield ConfigFault("sign_in.groups_claim", "missing", allowed)
+    if is_google and not own.hosted_domain:
+        allowed = "must be the domain of your Google Workspace, or any Google account is believed"
+        yield ConfigFault("sign_in.hosted_domain", "missing", allowed)
+    if is_google and own.groups_claim:
+        allowed = "must be left out: Google sends no groups, it is asked for them"
+        yield ConfigFault("sign_in.groups_claim", repr(own.groups_claim), allowed)
+    if is_entra and not _ANY_TENANT.isdisjoint(parts.path.split("/")):
+        allowed = "must have the id of your tenant: https://login.microsoftonline.com/TENANT/v2.0"
+        yield ConfigFault("sign_in.issuer", repr(own.issuer), allowed)
+    if is_entra != (own.email_claim == "preferred_username"):
+        allowed = (
+            'must be "preferred_username": Entra ID verifies no other address'
+            if is_entra
+            else 'must be "email": people can choose another name themselves'
+        )
+        yield ConfigFault("sign_in.email_claim", repr(own.email_claim), allowed)
+    public = urlsplit(config.web.url)
+    if public.scheme != "https" and public.hostname not in _LOOPBACK:
+        allowed = 'must be "https://...": the provider sends people back there'
+        yield ConfigFault("web.public_url", repr(config.web.public_url), allowed)

@@ -16,10 +16,7 @@ _Entry = TypeVar("_Entry")
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """The valid part of a configuration, and the paths that have or contain a fault.
-
-    A key with a fault has its default in `config`; one without a default is None or empty.
-    """
+    """The valid part of a configuration, and the paths that have or contain a fault."""
 
     config: PlumewatchConfig
     _wrong: frozenset[str] = frozenset()

@@ -8,18 +8,23 @@ from zoneinfo import ZoneInfo
 
 from alerts.duty.roster import ZoneMap
 from alerts.errors import CalendarError, MatcherError
-from alerts.routing.labels import LABELS
+from alerts.escalation.coverage import weekly_gaps
+from alerts.policy import PAGED
+from alerts.routing.labels import LABELS, SEVERITIES
 from alerts.routing.matchers import parse_matchers
-from plumewatch.config.coverage_gaps import coverage_gaps
+from alerts.routing.tree import chosen, nodes
 from plumewatch.config.faults import ConfigFault, some, unknown
 from plumewatch.config.roster import ALL_PERIODS, hours_of, moment, names_of, timetable_of, zone_of
 from plumewatch.config.sections.duty import DutySections
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import date
 
+    from alerts.duty.roster import Roster
+    from alerts.routing.tree import Route
     from plumewatch.config.draft import Draft
+    from plumewatch.config.model import PlumewatchConfig
     from plumewatch.config.sections.duty import (
         BellsConfig,
         RoutingConfig,
@@ -142,18 +147,22 @@ def _zone_faults(draft: Draft) -> Iterator[ConfigFault]:
         place = (entry.site, entry.building, entry.floor)
         if places.setdefault(place, path) != path:
             value = repr(", ".join(part for part in place if part))
-            allowed = f"must be a place of its own, but is also {places[place]}"
+            allowed = f"must be a place of its own, but is also {config.where(places[place])}"
             yield ConfigFault(path, value, allowed)
     if not zones or len(zones) < len(config.zones):
         return  # a zone with a fault may be the one of a room
     zone_map = ZoneMap(tuple(zone_of(zone, config.sites_by_id()) for _, zone in zones))
+    outside: dict[tuple[str, str], list[str]] = {}
     for _, room in draft.valid("room", config.room):
         site = config.site_of(room.site).name
         labels = {"site": site, "building": room.building, "floor": room.floor}
         if zone_map.of(labels) is None:
             where = ", ".join(filter(None, (room.building, room.floor)))
-            allowed = f"must lie in a [[zone]], as there are zones; none is {where!r}"
-            yield ConfigFault("zone", f"room {room.id!r}", allowed)
+            outside.setdefault((site, where), []).append(room.id)
+    for (_site, where), rooms in outside.items():
+        more = f" and {len(rooms) - 1} more" if len(rooms) > 1 else ""
+        allowed = f"must lie in a [[zone]], as there are zones; none is {where!r}"
+        yield ConfigFault("zone", f"room {rooms[0]!r}{more}", allowed)
 
 
 def _bells_faults(draft: Draft) -> Iterator[ConfigFault]:
@@ -170,7 +179,8 @@ def _bells_faults(draft: Draft) -> Iterator[ConfigFault]:
                 other = rung.setdefault((entry.site, day, name), path)
                 if other != path:
                     allowed = (
-                        f"is on {day} in {other} too; give it another name, or both first and last"
+                        f"is on {day} in {draft.config.where(other)} too;"
+                        " give it another name, or both first and last"
                     )
                     yield ConfigFault(f"{path}.periods", repr(name), allowed)
 
@@ -200,10 +210,11 @@ def _term_faults(draft: Draft) -> Iterator[ConfigFault]:
         yield from _order(path, term.first, term.last)
         for other, earlier in ((o, e) for o, e in terms[:k] if e.site == term.site):
             if term.name.casefold() == earlier.name.casefold():
-                yield ConfigFault(f"{path}.name", repr(term.name), f"must not be that of {other}")
+                allowed = f"must not be that of {draft.config.where(f'{other}.name')}"
+                yield ConfigFault(f"{path}.name", repr(term.name), allowed)
             if term.first <= earlier.last and earlier.first <= term.last:
                 value = f"{term.first} to {term.last}"
-                yield ConfigFault(path, value, f"must not overlap {other}")
+                yield ConfigFault(path, value, f"must not overlap {draft.config.where(other)}")
 
 
 def _shift_faults(
@@ -281,3 +292,65 @@ def _override_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFa
         if moment(entry.start, zone) >= moment(entry.end, zone):
             allowed = f"must be after start, {entry.start}"
             yield ConfigFault(f"{path}.end", str(entry.end), allowed)
+
+
+def coverage_gaps(config: PlumewatchConfig, roster: Roster) -> Iterator[ConfigFault]:
+    """Yield routes that no incident reaches, then periods without anybody on duty."""
+    if config.routing is not None:
+        yield from _unreachable(roster.root, _places(config))
+    seen: set[str] = set()
+    for where, receiver, _ in nodes(roster.root):
+        if receiver not in seen:
+            seen.add(receiver)
+            for gap in weekly_gaps(roster, receiver):
+                at = f" at {gap.site}" if config.sites else ""
+                yield ConfigFault(
+                    _path(where),
+                    f"{receiver!r} has nobody on duty{at} in {gap.period} of {gap.schedule!r} on"
+                    f" {', '.join(gap.days)}",
+                    "must have a [[shift]] then",
+                )
+
+
+def _places(config: PlumewatchConfig) -> Iterator[Mapping[str, str]]:
+    sensors: dict[str, list[str]] = {}
+    for sensor in config.sensor:
+        sensors.setdefault(sensor.room, []).append(sensor.id)
+    for room in config.room:
+        for sensor_id in sensors.get(room.id, [""]):
+            yield {
+                "site": config.site_of(room.site).name,
+                "building": room.building,
+                "floor": room.floor,
+                "room": room.id,
+                "room_type": room.kind,
+                "sensor": sensor_id,
+            }
+
+
+def _path(where: tuple[int, ...]) -> str:
+    return ".".join(["routing", *(f"routes.{i}" for i in where)])
+
+
+def _unreachable(root: Route, places: Iterable[Mapping[str, str]]) -> Iterator[ConfigFault]:
+    """Try every place, kind and severity that the matchers tell apart."""
+    asked = {matcher.name for *_, node in nodes(root) for matcher in node.matchers}
+    apart = {frozenset((k, v) for k, v in place.items() if k in asked) for place in places}
+    apart.add(frozenset())  # an outage of several sensors is in no room
+    kinds = sorted(PAGED) if "kind" in asked else [""]
+    severities = SEVERITIES if "severity" in asked else ("",)
+    dead = {id(node) for where, _, node in nodes(root) if where and not node.routes}
+    for place, kind, severity in product(apart, kinds, severities):
+        if not dead:
+            return
+        labels = {**dict(place), "kind": kind, "severity": severity}
+        dead -= {id(node.path[-1]) for node in chosen(root, labels)}
+    for where, receiver, node in nodes(root):
+        if id(node) in dead:
+            matchers = ", ".join(map(str, node.matchers))
+            yield ConfigFault(
+                _path(where),
+                f"{matchers} to {receiver!r}",
+                "must be reachable: no registered room and kind gets here, because none matches or"
+                f" an earlier route matches first; kinds are {', '.join(sorted(PAGED))}",
+            )

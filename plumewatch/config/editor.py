@@ -1,7 +1,6 @@
 """Changes that the staff page makes to the configuration file.
 
 The file stays the truth: everything but the entry that changes keeps its text, comments and order.
-An entry is a block from its ``[[section]]`` to the next heading; tomlkit writes the keys inside it.
 Before anything is written, the new text is parsed and must mean exactly the old configuration with
 the change, and it passes all checks of `plumewatch check`, secrets included. It is written to a
 draft and renamed; what it replaces is kept in the data folder, by its hash, to be undone.
@@ -10,9 +9,11 @@ draft and renamed; what it replaces is kept in the data folder, by its hash, to 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import tomllib
+from contextlib import suppress
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -24,11 +25,11 @@ from alerts.errors import ConfigFaultsError, ConfigFileError, EntryFault
 from alerts.page.config_file import ConfigVersion, Edit, PreparedChange
 from alerts.page.forms import new_id
 from language.messages import _
-from plumewatch.config.faults import ConfigError, located, retold
+from plumewatch.config.faults import WORDS, ConfigError, ConfigTree, located, retold
 from plumewatch.config.load import parse
 from plumewatch.config.settings import check_settings
-from plumewatch.config.sites import with_sites
-from storage.files import atomic_write, sync, write_private
+from plumewatch.config.sites import FOLDER, with_sites
+from storage.files import atomic_write, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
     from alerts.secrets import Secret
 
+log = logging.getLogger(__name__)
+
+_PAGE: Final[dict[str, str]] = WORDS["page"]
+"""Why a page cannot change the file."""
 _KEPT: Final = 50
 _HEADING: Final = re.compile(r"[ \t]*(\[\[?)[ \t]*([A-Za-z0-9_.\"'-]+)[ \t]*\]\]?")
 _TOKEN: Final = re.compile(
@@ -49,20 +54,25 @@ _OWN_SECRETS: Final = "secrets/page"
 
 
 class ConfigEditor:
-    """The configuration file at `path`; `history` is the folder of what changes replaced.
-
-    `apply` is called in the event loop after a change was written.
-    """
+    """The configuration file at `path`; `history` is the folder of what changes replaced."""
 
     def __init__(self, path: Path, history: Path, apply: Callable[[], None]) -> None:
         self._path = path.resolve()
         self._history = history
         self.apply = apply
+        self._read_at: tuple[object, ...] = ()
+        self._whole = ConfigTree({})
 
     def read(self) -> ConfigVersion:
         """Return the file as it is now; raises `ConfigFileError` if it cannot be read."""
         raw = self._raw()
-        return ConfigVersion(_digest(raw), self._tree(raw), self._problem())
+        tree = self._tree(raw)
+        paths = sorted((self._path.parent / FOLDER).rglob("*.toml"))
+        state = (raw, *((path.name, _changed_at(path)) for path in paths))
+        if state != self._read_at:  # forty files take a tenth of a second
+            self._whole = with_sites(tree, self._path.parent)
+            self._read_at = state
+        return ConfigVersion(_digest(raw), tree, self._problem(), self._whole, self._whole.files)
 
     def address_files(self) -> list[str]:
         """Return files beside those with addresses of staff, as paths in the configuration."""
@@ -90,25 +100,19 @@ class ConfigEditor:
             file = folder / new_id([name], taken, "channel")
             write_private(file, f"{secret.reveal()}\n".encode())
         except OSError as error:
-            raise ConfigFileError(
-                _("%(file)s cannot be written: %(why)s.", file=folder, why=error.strerror)
-            ) from error
+            raise _refused("unwritable", file=folder, why=error.strerror) from error
         return f"{_OWN_SECRETS}/{file.name}"
 
     def drop_secrets(self, paths: Iterable[str]) -> None:
         """Delete those files of `keep_secret` that the configuration does not name."""
-        text = self._raw().decode("utf-8", "replace")
+        named = _own_secrets(self._raw())
         for path in paths:
             file = self._path.parent / path
-            if file.parent == self._path.parent / _OWN_SECRETS and path not in text:
+            if file.parent == self._path.parent / _OWN_SECRETS and path not in named:
                 file.unlink(missing_ok=True)
 
     def prepare(self, version: str, edits: Sequence[Edit]) -> PreparedChange:
-        """Check changes of the file as it was at `version`, without writing.
-
-        Raises `ConfigFileError` if the file has changed since or cannot be written, and
-        `ConfigFaultsError` with every fault of the new configuration.
-        """
+        """Check changes of the file as of `version`; `ConfigFileError` or `ConfigFaultsError`."""
         raw = self._current(version)
         text = raw.decode("utf-8")
         wanted = deepcopy(self._tree(raw))
@@ -133,13 +137,9 @@ class ConfigEditor:
         try:
             raw = (self._history / f"{before}.toml").read_bytes()
         except OSError as error:
-            raise ConfigFileError(
-                _("The version before this change is not kept any more.")
-            ) from error
+            raise _refused("not_kept") from error
         if _digest(raw) != before:
-            raise ConfigFileError(
-                _("The version before this change is damaged in the data folder.")
-            )
+            raise _refused("damaged")
         self._check(self._tree(raw))
         return PreparedChange(after, before, raw)
 
@@ -156,44 +156,37 @@ class ConfigEditor:
             with atomic_write(self._path) as draft, draft.open("wb") as file:
                 draft.chmod(mode)
                 file.write(change.content)
-                file.flush()
-                os.fsync(file.fileno())
-            sync(self._path.parent)
         except OSError as error:
-            raise ConfigFileError(
-                _("%(file)s cannot be written: %(why)s.", file=self._path, why=error.strerror)
-            ) from error
+            raise _refused("unwritable", file=self._path, why=error.strerror) from error
+        self._drop_unreachable_secrets(old, change.content)
+
+    def _drop_unreachable_secrets(self, *texts: bytes) -> None:
+        """Delete files of `keep_secret` that neither the file nor what its undo restores names."""
+        sites = (self._path.parent / FOLDER).glob("*.toml")
+        try:
+            named = _own_secrets(b"\n".join((*texts, *(site.read_bytes() for site in sites))))
+            for file in _files(self._path.parent / _OWN_SECRETS):
+                if f"{_OWN_SECRETS}/{file.name}" not in named:
+                    file.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("old secrets of the page stay until the next change: %s", error)
 
     def _raw(self) -> bytes:
         try:
             return self._path.read_bytes()
         except OSError as error:
-            raise ConfigFileError(
-                _("%(file)s cannot be read: %(why)s.", file=self._path, why=error.strerror)
-            ) from error
+            raise _refused("unreadable", file=self._path, why=error.strerror) from error
 
     def _tree(self, raw: bytes) -> dict[str, Any]:
         try:
             return tomllib.loads(raw.decode("utf-8"))
         except ValueError as error:
-            raise ConfigFileError(
-                _(
-                    "%(file)s is not valid TOML right now (%(why)s). Correct it on the server.",
-                    file=self._path,
-                    why=error,
-                )
-            ) from error
+            raise _refused("not_toml", file=self._path, why=error) from error
 
     def _problem(self) -> str:
-        """Say why the file cannot be written; empty if it can."""
         for place in (self._path, self._path.parent):
             if not os.access(place, os.W_OK):
-                return _(
-                    "This page cannot change the configuration: the service may not write"
-                    " %(place)s. Change the file on the server, or give the service the right to"
-                    " write it.",
-                    place=place,
-                )
+                return str(_refused("no_right", place=place))
         return ""
 
     def _current(self, version: str) -> bytes:
@@ -202,12 +195,7 @@ class ConfigEditor:
             raise ConfigFileError(problem)
         raw = self._raw()
         if _digest(raw) != version:
-            raise ConfigFileError(
-                _(
-                    "The configuration has changed since you opened this page. Nothing was saved."
-                    " Reload the page and try again."
-                )
-            )
+            raise _refused("changed")
         return raw
 
     def _check(self, tree: Mapping[str, Any]) -> None:
@@ -256,6 +244,40 @@ def edited(text: str, tree: Mapping[str, Any], edit: Edit) -> str:
     return text[: block.start] + tomlkit.dumps(document).rstrip() + text[block.end :]
 
 
+def without(text: str, tree: Mapping[str, Any], own: Mapping[str, Iterable[int]]) -> str:
+    """Return the text without some entries, by section and place; raises `ConfigFileError`."""
+    cuts, rest = list[_Block](), deepcopy(dict(tree))
+    for section, places in own.items():
+        blocks = list(_blocks(text, section))
+        if len(blocks) != len(tree[section]):
+            raise _by_hand(section)
+        cuts += (blocks[k] for k in places)
+        for k in sorted(places, reverse=True):
+            _apply(rest, Edit(section, k, None))
+    for start, end in sorted(cuts, reverse=True):
+        text = text[:start] + text[end:].lstrip("\r\n")
+    try:
+        if tomllib.loads(text) == rest:
+            return text
+    except tomllib.TOMLDecodeError:
+        pass
+    raise _by_hand("site")
+
+
+def written(content: Mapping[str, Any]) -> str:
+    """Return the text of a file with these values and sections."""
+    document = tomlkit.document()
+    for key, value in content.items():
+        if not isinstance(value, list):
+            document.append(key, tomlkit.item(value))
+        elif value:
+            tables = tomlkit.aot()
+            for entry in value:
+                tables.append(_table(entry))
+            document.append(key, tables)
+    return tomlkit.dumps(document)
+
+
 def _edited_inline(text: str, edit: Edit) -> str:
     document: Any = tomlkit.parse(text)
     entries = document[edit.section]
@@ -287,7 +309,6 @@ def _blocks(text: str, section: str) -> Iterator[_Block]:
 
 
 def _headings(text: str) -> Iterator[tuple[int, str, bool]]:
-    """Yield place and name of every heading, and whether it is of an array of tables."""
     at, depth, at_start = 0, 0, True
     while at < len(text):
         heading = _HEADING.match(text, at) if at_start and depth == 0 else None
@@ -356,15 +377,24 @@ def _files(folder: Path) -> list[Path]:
         return []
 
 
+def _own_secrets(raw: bytes) -> set[str]:
+    return set(re.findall(rf"{_OWN_SECRETS}/[\w.-]+", raw.decode("utf-8", "replace")))
+
+
+def _changed_at(path: Path) -> tuple[int, int]:
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_mtime_ns, found.st_size
+    return 0, 0
+
+
 def _digest(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
+def _refused(key: str, **values: object) -> ConfigFileError:
+    return ConfigFileError(_(_PAGE[key], **values))
+
+
 def _by_hand(section: str) -> ConfigFileError:
-    return ConfigFileError(
-        _(
-            "[[%(section)s]] is written in a way that this page cannot change. Nothing was saved:"
-            " change it in the file on the server.",
-            section=section,
-        )
-    )
+    return _refused("by_hand", section=section)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from difflib import get_close_matches
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from language.messages import mark, retell
+from language.messages import retell
+from storage.registry import natural
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -29,89 +32,25 @@ class ConfigFault(NamedTuple):
 
 
 class ConfigTree(dict[str, Any]):
-    """A configuration as TOML has it.
-
-    `files` has the file of each entry, by section and number, that is not in the configuration
-    itself, and `faults` what is wrong with those files.
-    """
+    """A configuration as TOML; `files` and `faults` are of entries in files of their own."""
 
     def __init__(self, tree: Mapping[str, Any]) -> None:
         super().__init__(tree)
+        self.is_district = False
         self.files: dict[tuple[str, int], str] = {}
         self.faults: list[ConfigFault] = []
 
 
+NO_SCHOOL: Final = ConfigFault(
+    "schools",
+    "the district has no school yet",
+    "add the first with its rooms and sensors:"
+    " `plumewatch site add ID --name NAME --sensors FILE.csv`",
+)
 _PATTERN: Final = "string_pattern_mismatch"
-_OF_TYPE: Final = MappingProxyType(
-    {
-        "missing": mark("must be given"),
-        "string_type": mark("must be a text"),
-        "bool": mark("must be true or false"),
-        "int": mark("must be a whole number"),
-        "float": mark("must be a number"),
-        "finite_number": mark("must be a number"),
-        "date": mark("must be a date such as 2026-11-27"),
-        "datetime": mark("must be a date and time such as 2026-11-27T10:05:00"),
-        "list": mark("must be a list, such as [ ..., ... ]"),
-        "dict": mark("must be a table, such as { key = value, ... }"),
-        "model": mark("must be a table, such as { key = value, ... }"),
-        "path": mark("must be the path of a file or folder"),
-        "enum": mark("must be one of: %(expected)s"),
-        "literal_error": mark("must be one of: %(expected)s"),
-        "string_too_long": mark("must be at most %(max_length)s characters long"),
-        "greater_than_equal": mark("must be at least %(ge)s"),
-        "greater_than": mark("must be more than %(gt)s"),
-        "less_than_equal": mark("must be at most %(le)s"),
-        "less_than": mark("must be less than %(lt)s"),
-        "string_too_short": mark("must not be empty"),
-        "too_short": mark("needs more entries: at least %(min_length)s"),
-        "too_long": mark("must have at most %(max_length)s entries"),
-    }
+WORDS: Final[dict[str, Any]] = tomllib.loads(
+    Path(__file__).with_name("words.toml").read_text(encoding="utf-8")
 )
-"""What is allowed, by Pydantic's type of error, or its part before the first underscore.
-
-`retold` takes the first that fits, so the longer one is first."""
-_OF_PATTERN: Final = MappingProxyType(
-    {
-        "https?": mark("must be an address that begins with http:// or https://"),
-        "[A-Za-z0-9_.:-]": mark("must be letters, digits and . _ : - only, without spaces"),
-        "[A-Za-z0-9_.-]": mark("must be letters, digits and . _ - only, without spaces"),
-        "[A-Za-z0-9_/-]": mark("must be letters, digits and _ / - only, without spaces"),
-        "[a-z0-9_-]": mark("must be small letters, digits and _ - only, without spaces"),
-        "[a-z0-9_]": mark("must be small letters, digits and _ only, without spaces"),
-        "[0-9A-Fa-f]": mark("must be pairs of the digits 0-9 and A-F"),
-        "[^": mark("must be a text without spaces"),
-    }
-)
-"""What is allowed, by a part of the regular expression; the first that it has."""
-_BETWEEN_ENTRIES: Final = (
-    mark("must be the id of a [[staff]]: %(known)s"),
-    mark("must be the id of a [[room]]: %(known)s"),
-    mark("must be the id of a [[shift]]: %(known)s"),
-    mark("must be the id of a [[zone]]: %(known)s"),
-    mark("must be the id of a [[receiver]] or a role that somebody has: %(known)s"),
-    mark("exactly one of them"),
-    mark("both of them"),
-    mark("at least one of them"),
-    mark("must be left out"),
-    mark("must name at least one person"),
-    mark("at least two take turns"),
-    mark("at most %(n)s days"),
-    mark("at most %(n)s hours after start"),
-    mark("a floor of the building"),
-    mark("must not be before first, %(first)s"),
-    mark("must be after start, %(start)s"),
-    mark("must be somebody else than remove"),
-    mark("must be unique in its schedule"),
-    mark("must be unique, but is also %(other)s"),
-    mark("must not be the id or alias of a sensor already"),
-    mark("a period must start before it ends, on the same day"),
-    mark("must be of the shift: %(people)s"),
-    mark("must be a wall time from 00:00 to %(latest)s"),
-    mark("must be a time zone of the IANA list, such as America/New_York"),
-    mark("must have a [[shift]] then"),
-)
-"""What the checks between entries allow, where people meet it in a form."""
 
 
 def allowed_by(error: Mapping[str, Any]) -> str:
@@ -125,16 +64,19 @@ def allowed_by(error: Mapping[str, Any]) -> str:
         return f"must be {context['error']}"
     if kind == _PATTERN:
         pattern = str(context["pattern"])
-        return next((say for part, say in _OF_PATTERN.items() if part in pattern), error["msg"])
+        by_part = WORDS["of_pattern"].items()
+        return str(next((words for part, words in by_part if part in pattern), error["msg"]))
     if "expected" in context:
         context["expected"] = str(context["expected"]).replace(" or ", ", ")
-    words = _OF_TYPE.get(kind) or _OF_TYPE.get(kind.partition("_")[0], "")
+    by_type: dict[str, str] = WORDS["of_type"]
+    words = by_type.get(kind) or by_type.get(kind.partition("_")[0], "")
     return words % context if words else str(error["msg"])
 
 
 def retold(allowed: str) -> str:
     """Say what is allowed in the reader's language, where it is known."""
-    return retell(allowed, (*_OF_TYPE.values(), *_OF_PATTERN.values(), *_BETWEEN_ENTRIES))
+    words = (*WORDS["of_type"].values(), *WORDS["of_pattern"].values())
+    return retell(allowed, (*words, *WORDS["between_entries"]))
 
 
 def located(path: str, tree: Mapping[str, Any]) -> str:
@@ -152,11 +94,12 @@ def located(path: str, tree: Mapping[str, Any]) -> str:
         while len(rest) > 1 and isinstance(value, dict) and isinstance(value.get(rest[0]), dict):
             value = value[rest[0]]
             head = f"{head}.{rest.pop(0)}"
-        if len(rest) > 1 and isinstance(value, dict) and isinstance(value.get(rest[0]), list):
-            value = value[rest[0]]
+        entries = value.get(rest[0]) if len(rest) > 1 else None
+        if isinstance(entries, list) and any(isinstance(entry, dict) for entry in entries):
+            value = entries
             head = f"{head}.{rest.pop(0)}"
     if isinstance(value, dict):
-        return f"[{head}] {'.'.join(rest)}"
+        return f"[{head}] {_keys(rest)}"
     number = rest.pop(0)
     entry = value[int(number)] if number.isdigit() and int(number) < len(value) else None
     name = (entry.get("id") or entry.get("name")) if isinstance(entry, dict) else None
@@ -164,10 +107,18 @@ def located(path: str, tree: Mapping[str, Any]) -> str:
     if head == "sites":
         head = "site"
         if file:
-            return ": ".join(filter(None, (file, " ".join(rest))))
-    where = f"[[{head}]] {name or f'number {int(number) + 1}' if number.isdigit() else number}"
-    keys = (f"number {int(key) + 1}" if key.isdigit() else key for key in rest)
-    return ": ".join(filter(None, (file, where, " ".join(keys))))
+            return ": ".join(filter(None, (file, _keys(rest))))
+    if file.endswith(".toml"):  # its first entry is number 1
+        places = (k for k in range(int(number)) if file_of(tree, head, str(k)) == file)
+        number = str(sum(1 for _ in places))
+    where = f"[[{head}]] {name or _keys([number])}"
+    if file and not name and not file.endswith(".toml"):
+        where = f"[[{head}]]"  # the line of a CSV
+    return ": ".join(filter(None, (file, where, _keys(rest))))
+
+
+def _keys(rest: Iterable[str]) -> str:
+    return " ".join(f"number {int(key) + 1}" if key.isdigit() else key for key in rest)
 
 
 def file_of(tree: Mapping[str, Any], section: str, number: str) -> str:
@@ -208,8 +159,8 @@ def unknown(
 
 
 def some(names: Iterable[str | None], most: int = 20) -> str:
-    """Return the first of some names in alphabetical order."""
-    known = sorted(filter(None, names))
+    """Return the first of some names in order."""
+    known = sorted(filter(None, names), key=natural)
     return ", ".join(known[:most]) + (", ..." if len(known) > most else "")
 
 

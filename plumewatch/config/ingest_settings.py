@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.decoders import DECODERS, subscriptions
 from ingest.decoding import Context
+from ingest.downlinks import Downlink
 from ingest.http_poll import PolledSensor
 from ingest.http_sources import HttpSource
 from ingest.intake import IntakeConfig
@@ -44,7 +45,7 @@ def mapping_decoders(config: PlumewatchConfig) -> tuple[Decoder, ...]:
         for k, difference in differences(decoder, mapping.example, config.zone())
     ]
     if faults:
-        raise ConfigError(faults)
+        raise ConfigError(faults, config.tree())
     return decoders
 
 
@@ -93,11 +94,7 @@ def topic_filters(config: PlumewatchConfig, mappings: tuple[Decoder, ...]) -> tu
 
 
 def http_sources(config: PlumewatchConfig) -> tuple[HttpSource, ...]:
-    """Return the senders of HTTP ingest with their secrets; none if it is off.
-
-    Raises `ConfigError` with every secret that cannot be read, is too short or shared by two
-    senders, and with a certificate that cannot be used.
-    """
+    """Return the senders of HTTP ingest; `ConfigError` with every secret that cannot be used."""
     reader = SecretReader(config)
     sources = tuple(_source(i, config, reader) for i in range(len(config.ingest.source)))
     reader.faults += _shared_secrets(sources)
@@ -127,6 +124,13 @@ def polled_sensors(config: PlumewatchConfig) -> tuple[PolledSensor, ...]:
     )
     reader.check()
     return polls
+
+
+def downlinks(config: PlumewatchConfig) -> Iterator[Downlink]:
+    """Return where reporting intervals are set."""
+    names = {sensor.id: (sensor.id, *sensor.aliases) for sensor in config.sensor}
+    for one in config.ingest.downlink:
+        yield Downlink(one.sensor, one.format, one.topic, names[one.sensor])
 
 
 def _source(index: int, config: PlumewatchConfig, reader: SecretReader) -> HttpSource:

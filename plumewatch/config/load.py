@@ -6,37 +6,38 @@ valid (`Draft`), so that the checks between entries run on the same models eithe
 
 from __future__ import annotations
 
+import os
+import re
+from dataclasses import dataclass
 from functools import cache
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from plumewatch.config.checks import cross_faults
 from plumewatch.config.draft import Draft
-from plumewatch.config.faults import ConfigError, ConfigFault, allowed_by, close_to
+from plumewatch.config.faults import NO_SCHOOL, ConfigError, ConfigFault, allowed_by, close_to
 from plumewatch.config.model import CONFIG_VERSION, DATA_DIR, PlumewatchConfig
 from plumewatch.config.sites import normal, read_toml, with_sites
+from storage.registry import shard_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_REPLACED: Final = MappingProxyType(
-    {
-        f"web.token_{kind}": "replaced by passwords of staff: `plumewatch staff password ID`"
-        for kind in ("file", "env")
-    }
-)
+    from plumewatch.config.faults import ConfigTree
+    from storage.registry import Registry, Room
+
+_REPLACED: Final = {
+    f"web.token_{kind}": "replaced by passwords of staff: `plumewatch staff password ID`"
+    for kind in ("file", "env")
+}
 """Keys of earlier versions, and what replaced them."""
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def load(path: Path) -> PlumewatchConfig:
-    """Read and check a configuration file; relative paths in it start at its folder.
-
-    Raises `ConfigError` with every fault found.
-    """
+    """Read and check a file; relative paths start at its folder; `ConfigError` has every fault."""
     try:
         tree = read_toml(path)
     except OSError as error:
@@ -54,10 +55,7 @@ def load(path: Path) -> PlumewatchConfig:
 
 
 def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
-    """Check a configuration as `tomllib` returns it; relative paths start at `base`.
-
-    Raises `ConfigError` with every fault found.
-    """
+    """Check a configuration of `tomllib`; paths start at `base`; `ConfigError` has every fault."""
     tree = normal(tree)
     tree.setdefault("data_dir", str(DATA_DIR))  # the default starts at `base` too
     faults = list(tree.faults)
@@ -65,7 +63,10 @@ def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
         draft = Draft(PlumewatchConfig.model_validate(tree, context=base))
     except ValidationError as error:
         errors = error.errors(include_url=False)
-        faults += (_fault(e, "district" if tree.get("sites") else "site") for e in errors)
+        without = _has_no_school(tree)
+        faults += [NO_SCHOOL] if without else []
+        shown = (e for e in errors if not (without and e["loc"] in (("room",), ("sensor",))))
+        faults += (_fault(e, tree) for e in shown)
         draft = Draft.of(_valid_part(PlumewatchConfig, tree, base), [e["loc"] for e in errors])
     draft.config.set_files(tree.files)
     faults += cross_faults(draft)
@@ -97,7 +98,6 @@ def _adapter(model: type[BaseModel], name: str) -> TypeAdapter[Any]:
 
 
 def _valid_tables(key: str, annotation: Any, value: object, base: Path) -> dict[str, Any]:
-    """Build the valid part of a table, or of each of several; nothing for other values."""
     inner = next((t for t in (annotation, *get_args(annotation)) if _is_model(t)), None)
     if inner is None:
         return {}
@@ -119,7 +119,6 @@ def _is_model(annotation: object) -> bool:
 
 
 def _keys_at(path: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that the table at a path may have."""
     model: type[BaseModel] | None = PlumewatchConfig
     for name in path:
         if isinstance(name, str) and model is not None:
@@ -135,9 +134,16 @@ def _model_of(annotation: Any) -> type[BaseModel] | None:
     return next((m for inner in get_args(annotation) if (m := _model_of(inner))), None)
 
 
-def _fault(error: Any, name_key: str) -> ConfigFault:
+def _has_no_school(tree: ConfigTree) -> bool:
+    staff = tree.get("staff")
+    people = staff if isinstance(staff, list) else []
+    is_district = tree.is_district or any(isinstance(p, dict) and "sites" in p for p in people)
+    return is_district and not (tree.get("sites") or tree.get("room") or tree.get("sensor"))
+
+
+def _fault(error: Any, tree: ConfigTree) -> ConfigFault:
     path = ".".join(map(str, error["loc"])) or "(top level)"
-    path = name_key if path == "site" else path
+    path = "district" if path == "site" and tree.is_district else path
     kind, value = error["type"], repr(error["input"])[:80]
     if kind == "less_than_equal" and path == "config_version":
         allowed = f"at most {CONFIG_VERSION} here: this file is for a newer Plumewatch"
@@ -147,4 +153,96 @@ def _fault(error: Any, name_key: str) -> ConfigFault:
     if kind == "extra_forbidden":
         near = close_to(str(error["loc"][-1]), _keys_at(error["loc"][:-1]))
         return ConfigFault(path, "unknown key", f"see `plumewatch init` for all keys{near}")
+    if kind == "missing" and path in ("room", "sensor"):
+        allowed = "there must be at least one, written [[%s]]"
+        return ConfigFault(path, "missing", allowed % path)
     return ConfigFault(path, "missing" if kind == "missing" else value, allowed_by(error))
+
+
+VARIABLE: Final = "PLUMEWATCH_SHARD"
+_WRITTEN: Final = re.compile(r"(\d{1,3})/(\d{1,3})")
+_PORTS_APART: Final = 10
+
+
+class ShardError(ValueError):
+    """The text names no shard, or the shard has no sensor."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessShard:
+    """Number `index` of `count` processes, each with schools or, of one school, buildings.
+
+    A school of several is whole in the process to which its id hashes, so its people have one page.
+    Each process subscribes to all topics and drops messages of other processes' sensors before
+    decoding: with Mosquitto's shared subscriptions, messages of one sensor would reach several.
+    Process 0 also has unregistered sensors and topics that no format reads.
+    """
+
+    index: int
+    count: int
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Read ``INDEX/COUNT``; raises `ShardError`."""
+        found = _WRITTEN.fullmatch(text)
+        if not found or not 0 <= int(found[1]) < int(found[2]) <= 64:
+            raise ShardError(f"{text!r}: INDEX/COUNT, as in 0/2 and 1/2; at most 64")
+        return cls(int(found[1]), int(found[2]))
+
+    def has(self, room: Room, registry: Registry) -> bool:
+        """Return whether a room belongs to this process: by its site if there are several."""
+        whole = f"{room.site}/{room.building}"
+        if room.names_site:
+            whole = registry.sites[room.site].id
+        return shard_of(whole, self.count) == self.index
+
+
+def load_shard(path: Path, shard: str = "") -> PlumewatchConfig:
+    """Return the part of a shard, by default ``PLUMEWATCH_SHARD``; `ConfigError` has all faults."""
+    config, text = load(path), shard or os.environ.get(VARIABLE, "")
+    try:
+        return part_of(config, ProcessShard.of(text)) if text else config
+    except ShardError as error:
+        fault = ConfigFault(VARIABLE, str(error), "one of the processes of a school")
+        raise ConfigError([fault]) from error
+
+
+def part_of(config: PlumewatchConfig, shard: ProcessShard) -> PlumewatchConfig:
+    """Return the configuration of one process; raises `ShardError` if it has no sensor."""
+    registry = config.registry()
+    own = {room.id for room in registry.rooms.values() if shard.has(room, registry)}
+    sensors = [sensor for sensor in config.sensor if sensor.room in own]
+    if not sensors:
+        what, parts = "school", {room.site for room in registry.rooms.values()}
+        if len(registry.sites) < 2:
+            what, parts = "building", {room.building for room in registry.rooms.values()}
+        raise ShardError(
+            f"shard {shard.index}/{shard.count}: no {what} with a sensor belongs to it; with"
+            f" {len(parts)} {what}s take fewer"
+        )
+    apart = _PORTS_APART * shard.index
+    http, mine = config.ingest.http, f"shard-{shard.index}-of-{shard.count}"
+    client_id = config.broker.client_id  # a random one is kept in each data folder
+    client_id = client_id and f"{client_id[:40]}-{mine}"
+    ids = {sensor.id for sensor in sensors}
+    part = config.model_copy(
+        update={
+            "data_dir": config.data_dir / mine,
+            "room": [room for room in config.room if room.id in own],
+            "sensor": sensors,
+            "broker": config.broker.model_copy(update={"client_id": client_id}),
+            "web": config.web.model_copy(update={"port": config.web.port + apart}),
+            "ingest": config.ingest.model_copy(
+                update={
+                    "http": http.model_copy(update={"port": http.port + apart}),
+                    "poll": [one for one in config.ingest.poll if one.sensor in ids],
+                    "downlink": [one for one in config.ingest.downlink if one.sensor in ids],
+                }
+            ),
+        }
+    )
+    others = frozenset(
+        name for s in config.sensor if s.room not in own for name in (s.id, *s.aliases)
+    )
+    part.set_other_shards(others, accepts_unregistered=shard.index == 0)
+    return part

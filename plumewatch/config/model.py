@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, Field, PrivateAttr
 
 from ingest.mapping.schema import MAX_MAPPINGS, MappingConfig
-from plumewatch.config.faults import ConfigTree
+from plumewatch.config.faults import ConfigTree, located
 from plumewatch.config.roster import roster_of
 from plumewatch.config.sections.alerts import (
     AlertsConfig,
@@ -17,17 +18,19 @@ from plumewatch.config.sections.alerts import (
     InhibitConfig,
     SilenceConfig,
 )
-from plumewatch.config.sections.broker import BrokerConfig
 from plumewatch.config.sections.common import FilePath, Name, TimeZone
 from plumewatch.config.sections.duty import DutySections
 from plumewatch.config.sections.ingest import IngestConfig, RouteConfig
-from plumewatch.config.sections.monitoring import MetricsConfig, WatchdogConfig
-from plumewatch.config.sections.outbound import OutboundConfig
-from plumewatch.config.sections.reports import ReportsConfig
-from plumewatch.config.sections.rooms import RoomConfig, SensorConfig, SiteConfig
-from plumewatch.config.sections.staff import StaffConfig
+from plumewatch.config.sections.outbound import BrokerConfig, OutboundConfig
+from plumewatch.config.sections.staff import (
+    RoomConfig,
+    SensorConfig,
+    SignInConfig,
+    SiteConfig,
+    StaffConfig,
+)
 from plumewatch.config.sections.storage import JournalConfig, RetentionConfig, TimeseriesConfig
-from plumewatch.config.sections.web import WebConfig
+from plumewatch.config.sections.web import MetricsConfig, ReportsConfig, WatchdogConfig, WebConfig
 from storage.registry import Registry, Room, Sensor, Site
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 CONFIG_VERSION: Final = 1
 """Goes up when a key changes its meaning or place, never when one is added."""
 DATA_DIR: Final = Path("plumewatch-data")
+_ENTRY: Final = re.compile(r"([a-z_.]+)\.(\d+)\.?(.*)")
 
 
 class PlumewatchConfig(DutySections, BaseModel):
@@ -57,6 +61,8 @@ class PlumewatchConfig(DutySections, BaseModel):
     """The MQTT broker that sensors publish to."""
     web: WebConfig = WebConfig()
     """The staff page."""
+    sign_in: SignInConfig = SignInConfig()
+    """How people sign in to it."""
     ingest: IngestConfig = IngestConfig()
     """Formats, topics and HTTP ingest."""
     journal: JournalConfig = JournalConfig()
@@ -98,7 +104,7 @@ class PlumewatchConfig(DutySections, BaseModel):
 
     @property
     def other_shards(self) -> frozenset[str]:
-        """Ids and aliases of sensors of other shards (`plumewatch.config.sharding`)."""
+        """Ids and aliases of sensors of other shards (`plumewatch.config.load`)."""
         return self._other_shards
 
     @property
@@ -121,11 +127,22 @@ class PlumewatchConfig(DutySections, BaseModel):
         return tree
 
     def where(self, path: str) -> str:
-        """Name the file beside the path of a key, if it is in the file of a site."""
-        section, _, rest = path.partition(".")
-        number = rest.partition(".")[0]
-        file = self._files.get((section, int(number))) if number.isdigit() else None
-        return f"{path} of {file}" if file else path
+        """Name another entry in a sentence; by its number if `path` is of the key that names it.
+
+        The configuration may still have faults.
+        """
+        head, number, key = _ENTRY.fullmatch(path).groups()  # type: ignore[union-attr]
+        entries: Any = self
+        for part in head.split("."):
+            entries = getattr(entries, {"zone": "zones"}.get(part, part))
+        own = () if key in ("id", "name") else ("id", "name")
+        names = {name: getattr(entries[int(number)], name, None) for name in own}
+        tree: Any = [{}] * int(number) + [names]
+        for part in reversed(head.split(".")):
+            tree = {part: tree}
+        found = ConfigTree(tree)
+        found.files = self._files
+        return located(path, found)
 
     def zone(self, site: str = "") -> ZoneInfo:
         """Return the time zone of a site, by default that of the whole installation."""
@@ -157,10 +174,13 @@ class PlumewatchConfig(DutySections, BaseModel):
         return roster_of(self, self.staff, self.sites_by_id())
 
     def registry(self) -> Registry:
-        """Return the registry of rooms and sensors."""
+        """Return the registry of rooms and sensors; a shard has the sites of its rooms alone."""
         placed = ((r, self.site_of(r.site)) for r in self.room)
-        return Registry.of(
+        found = Registry.of(
             (Room(r.id, r.name, r.floor, r.building, s.name, r.kind, s.zone) for r, s in placed),
             (Sensor(s.id, s.room, s.model, s.decoder, s.interval_s) for s in self.sensor),
             self.all_sites() if self.sites else (),
         )
+        if not self._other_shards:
+            return found
+        return found.within({room.site for room in found.rooms.values()})

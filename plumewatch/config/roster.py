@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         RoutingNodeConfig,
         ShiftConfig,
         TermConfig,
-        TurnsConfig,
         ZoneConfig,
     )
     from plumewatch.config.sections.staff import StaffConfig
@@ -41,10 +40,7 @@ _Entry = TypeVar("_Entry", "BellsConfig", "TermConfig")
 def roster_of(
     sections: DutySections, staff: Sequence[StaffConfig], sites: Mapping[str, Site]
 ) -> Roster:
-    """Return the roster of sections without faults; raises `CalendarError`.
-
-    `sites` are by id; the one without an id is the district, or the only site.
-    """
+    """Return the roster of sections without faults; `sites` are by id; raises `CalendarError`."""
     timetables = {
         key: timetable_of(sections, ZoneInfo(site.zone), key) for key, site in sites.items()
     }
@@ -55,7 +51,7 @@ def roster_of(
     shifts = []
     for entry in sections.shift:
         timetable = timetables[entry.site]
-        zone = timetable.zone
+        zone, t = timetable.zone, entry.turns
         shifts.append(
             Shift(
                 id=entry.id,
@@ -65,7 +61,7 @@ def roster_of(
                 zone=zone,
                 site=_name(entry.site, sites),
                 zones=tuple(entry.zones),
-                turns=_turns(entry.turns, zone),
+                turns=Turns(zone, t.since, minutes(t.at), t.days) if t else None,
                 first=entry.first,
                 last=entry.last,
                 overrides=tuple(_override(o, zone) for o in overrides.get(entry.id, ())),
@@ -91,17 +87,12 @@ def sites_of(person: StaffConfig, sites: Mapping[str, Site]) -> frozenset[str] |
 
 
 def _name(site: str, sites: Mapping[str, Site]) -> str:
-    """Return the name of the site of an entry; empty for an entry of all."""
     return sites[site].name if site and site in sites else site
 
 
 def _override(entry: OverrideConfig, zone: ZoneInfo) -> Override:
     start, end = moment(entry.start, zone), moment(entry.end, zone)
     return Override(entry.shift, start, end, entry.add, entry.remove)
-
-
-def _turns(turns: TurnsConfig | None, zone: ZoneInfo) -> Turns | None:
-    return None if turns is None else Turns(zone, turns.since, minutes(turns.at), turns.days)
 
 
 def zone_of(entry: ZoneConfig, sites: Mapping[str, Site]) -> Zone:
@@ -130,7 +121,6 @@ def _route(node: RoutingConfig | RoutingNodeConfig) -> Route:
 
 
 def _receivers(sections: DutySections, staff: Sequence[StaffConfig]) -> dict[str, Receiver]:
-    """Return the configured receivers, and one per role, with its shifts if it has any."""
     rostered = {shift.receiver for shift in sections.shift}
     found = role_receivers((person.id, person.role) for person in staff)
     for role in rostered & found.keys():

@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
 
 def read_secret(config: PlumewatchConfig, path: str) -> Secret | None:
-    """Return the secret at a path; None if none is configured.
-
-    Raises `ConfigError` if it cannot be read.
-    """
+    """Return the secret at a path, None if not configured; `ConfigError` if it cannot be read."""
     reader = SecretReader(config)
     secret = reader.read(path)
     reader.check()

@@ -1,13 +1,15 @@
-"""What broker, alerting and outbound integrations take from the configuration."""
+"""What the parts of the service take from the configuration."""
 
 from __future__ import annotations
 
 import ssl
+import time
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
 
-from alerts.duty.recurring_silence import RecurringSilence
-from alerts.duty.shifts import ClockHours, QuietHours
+from alerts.access.sign_in_rules import GroupRole, SignInRules
+from alerts.duty.shifts import ClockHours, QuietHours, RecurringSilence
 from alerts.duty.timetable import DAY_MIN, minutes
 from alerts.errors import CalendarError, PolicyError
 from alerts.notify.guarded_http import fault_of_url
@@ -20,25 +22,38 @@ from detection.alert_thresholds import AlertBudgets
 from ingest.mqtt.connection import BrokerSettings, new_client_id
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.ingest_settings import http_sources, mapping_decoders
-from plumewatch.config.roster import weekdays
+from plumewatch.config.roster import of_site, timetable_of, weekdays
 from plumewatch.config.secrets import SecretReader, read_secret
 from plumewatch.config.sites import ALL
-from plumewatch.config.timeseries_settings import influx_settings
+from reports.school import Lesson, School, SchoolTimes, Term
+from storage.timeseries.influx import InfluxSeries
+from storage.timeseries.influx_http import InfluxSettings
+from storage.timeseries.resolution import Retention
+from storage.timeseries.sqlite import SqliteSeries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import date
     from zoneinfo import ZoneInfo
 
+    from alerts.duty.shifts import Shift
+    from alerts.page.identity_provider import IdentityProvider
     from alerts.secrets import Secret
     from plumewatch.config.model import PlumewatchConfig
+    from plumewatch.config.paths import DataPaths
     from plumewatch.config.sections.staff import QuietHoursConfig, StaffConfig
+    from reports.school import Place
+    from storage.timeseries import Series
+
+_GOOGLE: Final = "accounts.google.com"
+_GOOGLE_GROUPS: Final = (
+    "https://cloudidentity.googleapis.com/v1/groups/-/memberships:searchDirectGroups"
+)
+_GOOGLE_SCOPE: Final = "https://www.googleapis.com/auth/cloud-identity.groups.readonly"
 
 
 def broker_settings(config: PlumewatchConfig) -> BrokerSettings:
-    """Return how to reach the broker.
-
-    Raises `ConfigError` if the password or the certificate cannot be read.
-    """
+    """Return how to reach the broker; `ConfigError` if a secret or certificate cannot be read."""
     broker = config.broker
     password = read_secret(config, "broker.password")
     try:
@@ -58,10 +73,7 @@ def broker_settings(config: PlumewatchConfig) -> BrokerSettings:
 
 
 def ping_url(config: PlumewatchConfig) -> Secret | None:
-    """Return the address to ping while the service is ready; None for none.
-
-    Raises `ConfigError` if it cannot be read or may not be pinged.
-    """
+    """Return the address to ping while ready, None for none; `ConfigError` if it may not be."""
     url = read_secret(config, "watchdog.ping_url")
     faults = [] if url is None else [*_url_faults(config, "watchdog.ping_url", url)]
     if faults:
@@ -82,10 +94,7 @@ def alert_budgets(config: PlumewatchConfig) -> AlertBudgets:
 
 
 def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
-    """Return the rules of alerting with the addresses of all staff.
-
-    Raises `ConfigError` with every address that cannot be read and every rule that cannot be.
-    """
+    """Return the rules of alerting and addresses of staff; `ConfigError` with every bad one."""
     reader, quiet = SecretReader(config), quiet_hours(config)
     staff = []
     for i, person in enumerate(config.staff):
@@ -93,7 +102,8 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
         targets = tuple(url for url in urls if url is not None)
         staff.append(
             StaffMember(
-                person.id, person.name, person.role, targets, quiet[person.id], person.language
+                *(person.id, person.name, person.role, targets, quiet[person.id]),
+                *(person.language, person.email),
             )
         )
     reader.check()
@@ -171,10 +181,7 @@ def _quiet(entry: QuietHoursConfig, zone: ZoneInfo) -> QuietHours:
 
 
 def webhooks(config: PlumewatchConfig) -> tuple[Webhook, ...]:
-    """Return the systems that receive incidents.
-
-    Raises `ConfigError` with every address or secret that is missing or cannot be used.
-    """
+    """Return the systems that receive incidents; `ConfigError` with each that cannot be used."""
     reader = SecretReader(config)
     found = []
     for i, hook in enumerate(config.outbound.webhook):
@@ -191,6 +198,67 @@ def webhooks(config: PlumewatchConfig) -> tuple[Webhook, ...]:
     return tuple(found)
 
 
+def sign_in_rules(config: PlumewatchConfig) -> SignInRules:
+    """Return who may sign in how."""
+    own, names = config.sign_in, {site.id: site.name for site in config.all_sites()}
+    return SignInRules(
+        local=frozenset(own.local) if own.issuer else None,
+        second_factor=frozenset(own.second_factor),
+        groups=tuple(
+            GroupRole(
+                entry.group,
+                entry.role,
+                frozenset(names.get(site, site) for site in entry.sites) or None,
+            )
+            for entry in own.group
+        ),
+    )
+
+
+def identity_provider(
+    config: PlumewatchConfig, clock: Callable[[], float] = time.time
+) -> IdentityProvider | None:
+    """Return the provider of sign-in, None for passwords alone; raises `ConfigError`."""
+    own = config.sign_in
+    if not own.issuer:
+        return None
+    reader = SecretReader(config)
+    secret = reader.require("sign_in.client_secret")
+    allow_private = config.alerts.allow_private_targets
+    fault = fault_of_url(own.issuer, allow_private=allow_private)
+    if fault:
+        reader.faults.append(ConfigFault("sign_in.issuer", repr(own.issuer), fault))
+    try:
+        from alerts.page.identity_provider import (  # noqa: PLC0415 - an extra
+            IdentityProvider,
+            ProviderSettings,
+        )
+    except ImportError:
+        needs = "needs the extra: pip install 'plumewatch[oidc]'"
+        reader.faults.append(ConfigFault("sign_in.issuer", repr(own.issuer), needs))
+    reader.check()
+    if secret is None:
+        return None
+    asks_google = bool(own.group) and urlsplit(own.issuer).hostname == _GOOGLE
+    return IdentityProvider(
+        ProviderSettings(
+            issuer=own.issuer,
+            client_id=own.client_id,
+            client_secret=secret,
+            callback=f"{config.web.url}/sign-in/callback",
+            name=own.name,
+            scope=f"{own.scope} {_GOOGLE_SCOPE}" if asks_google else own.scope,
+            email_claim=own.email_claim,
+            hosted_domain=own.hosted_domain,
+            groups_claim=own.groups_claim,
+            groups_url=_GOOGLE_GROUPS if asks_google else "",
+            sends_logouts=own.sends_logouts,
+            allow_private=allow_private,
+        ),
+        clock,
+    )
+
+
 class GrafanaTarget(NamedTuple):
     """The Grafana to write annotations into, and its token."""
 
@@ -199,11 +267,7 @@ class GrafanaTarget(NamedTuple):
 
 
 def grafana_target(config: PlumewatchConfig) -> GrafanaTarget | None:
-    """Return the Grafana that incidents are written into; None for none.
-
-    Raises `ConfigError` if its token cannot be read, its address cannot be used, or the extra
-    is not installed.
-    """
+    """Return the Grafana to write incidents into, None for none; raises `ConfigError`."""
     token = read_secret(config, "outbound.grafana.token")
     if token is None:
         return None
@@ -229,13 +293,10 @@ def _grafana_fault(url: str, token: Secret) -> str:
 
 
 def check_settings(config: PlumewatchConfig) -> None:
-    """Read every secret and certificate, and try the examples of every mapping.
-
-    Raises `ConfigError` with every fault found.
-    """
+    """Read every secret and certificate, try the examples; `ConfigError` has every fault."""
     faults: list[ConfigFault] = []
     for read in (
-        *(broker_settings, alert_policy, ping_url, webhooks, grafana_target),
+        *(broker_settings, alert_policy, ping_url, webhooks, grafana_target, identity_provider),
         *(mapping_decoders, http_sources, influx_settings),
         partial(read_secret, path="metrics.token"),
         partial(read_secret, path="outbound.cap.token"),
@@ -246,3 +307,91 @@ def check_settings(config: PlumewatchConfig) -> None:
             faults += error.faults
     if faults:
         raise ConfigError(faults, config.tree())
+
+
+_MARGIN_S: Final = 86_400.0
+"""Readings are deleted by whole quarters of an hour, also while they are being copied."""
+
+
+def influx_settings(
+    config: PlumewatchConfig, username: str = "", secret: str | None = None
+) -> InfluxSettings | None:
+    """Return how to reach the InfluxDB, perhaps with a given `secret`; None for the embedded."""
+    influx = config.timeseries
+    if not influx.url:
+        return None
+    if secret is None:
+        token = read_secret(config, "timeseries.token")
+        username, secret = influx.username, "" if token is None else token.reveal()
+    return InfluxSettings(
+        influx.url.rstrip("/"),
+        influx.database,
+        org=influx.org,
+        username=username,
+        secret=secret,
+        ca_file=influx.ca_file,
+    )
+
+
+def retention_of(config: PlumewatchConfig) -> Retention:
+    """Return how long each resolution is kept."""
+    kept = config.timeseries
+    return Retention(kept.raw_days, kept.minute_days, kept.quarter_hour_days)
+
+
+def series_kept_from(config: PlumewatchConfig, now: float) -> float:
+    """Return the Unix seconds before which readings may be deleted from the series at `now`."""
+    return now - config.timeseries.raw_days * 86_400 + _MARGIN_S
+
+
+def series_of(config: PlumewatchConfig, paths: DataPaths) -> Series:
+    """Return the store, not yet open; raises as `influx_settings`."""
+    settings = influx_settings(config)
+    if settings is None:
+        return SqliteSeries(paths.series, retention_of(config))
+    return InfluxSeries(settings, config.registry(), paths.influx, retention_of(config))
+
+
+def school_of(config: PlumewatchConfig, site: str = "") -> School:
+    """Return places, school days, terms and roles, of a site by its id or name, or of all."""
+    named = {known.name: known.id for known in config.all_sites()}
+    site = named.get(site, site)
+    zone = config.zone(site)
+    timetable = timetable_of(config, zone, site)
+
+    def lessons_on(day: date) -> list[Lesson]:
+        periods = [
+            (period.name, timetable.span(day, period)) for period in timetable.periods_on(day)
+        ]
+        return [Lesson(s.start.timestamp(), s.end.timestamp(), name) for name, s in periods]
+
+    own_terms = of_site(config.term, site)
+    terms = tuple(Term(term.name, term.first, term.last) for term in own_terms)
+    several = [] if site or len(config.sites) < 2 else config.sites
+    return School(
+        config.site,
+        zone,
+        config.registry(),
+        SchoolTimes(terms, config.reports.school_year_month),
+        timetable.holidays,
+        lessons_on if timetable.bells else None,
+        {member.id: member.role for member in config.staff},
+        {kind.value: code for kind, code in config.reports.state_codes.items()},
+        {one.name: school_of(config, one.id) for one in several},
+    )
+
+
+def shifts_at(config: PlumewatchConfig, place: Place) -> list[Shift]:
+    """Return the shifts of people who are on duty at a place, or everywhere."""
+    near = {
+        zone.id
+        for zone in config.zones
+        if place.building in ("", zone.building)
+        and (not zone.site or place.site in ("", config.site_of(zone.site).name))
+    }
+    return [
+        s
+        for s in config.roster().shifts
+        if (not s.zones or not near.isdisjoint(s.zones))
+        and ("" in (s.site, place.site) or s.site == place.site)
+    ]

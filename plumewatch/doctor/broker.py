@@ -1,27 +1,31 @@
-"""The broker: whether it answers, queues for the service, and has a valid certificate."""
+"""The broker: whether it answers and queues for the service; certificates of servers and files."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ingest.errors import BrokerError, BrokerReason
 from ingest.mqtt.examine import accepts_anonymous, examine
 from plumewatch.config.settings import broker_settings
-from plumewatch.doctor.certificates import check_file, check_server
-from plumewatch.doctor.mosquitto import PART, SHIPPED, check_mosquitto, read_mosquitto
-from plumewatch.doctor.result import fault, ok, warning
+from plumewatch.doctor.mosquitto import check_downlinks, check_mosquitto, read_mosquitto
+from plumewatch.doctor.result import REMEDIES, State, result
 from plumewatch.service.web_server import is_loopback
+from storage.bounded_call import BoundedCallError, BoundedThreads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ingest.mqtt.examine import BrokerFacts
     from plumewatch.config.model import PlumewatchConfig
+    from plumewatch.doctor.mosquitto import MosquittoFile
     from plumewatch.doctor.result import CheckResult
 
 _NEARLY_FULL: Final = 0.8
-_QUEUE: Final = "broker queue"
 
 
 def check_broker(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
@@ -30,86 +34,132 @@ def check_broker(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     try:
         facts = asyncio.run(examine(broker_settings(config), trial=broker.canary))
     except BrokerError as error:
-        yield fault("broker", str(error), _remedy(config, error))
+        yield result("broker_fails", error=error, remedy=_remedy(config, error))
     else:
         version = facts.version.removeprefix("mosquitto version ")
         version = f", Mosquitto {version}" if "mosq" in facts.version else ""
-        yield ok("broker", f"{broker.host}:{broker.port} accepts the connection{version}")
+        yield result("broker_connects", host=broker.host, port=broker.port, version=version)
         yield from check_queue(config, facts)
         if asyncio.run(accepts_anonymous(broker_settings(config))):
-            report = warning if is_loopback(broker.host) else fault
-            yield report(
-                "broker accounts",
-                "it accepts connections without an account: whoever reaches it can publish",
-                f"allow_anonymous false there, and an account per sensor; {SHIPPED}",
+            yield result(
+                "broker_anonymous", State.WARNING if is_loopback(broker.host) else State.FAULT
             )
     if broker.tls:
         yield check_server("broker certificate", broker.host, broker.port, now)
         if broker.ca_file is not None:
             yield check_file("broker ca_file", broker.ca_file, now)
+    file: MosquittoFile | None = None
     if broker.config_file is not None:
         try:
-            yield from check_mosquitto(config, read_mosquitto(broker.config_file))
+            file = read_mosquitto(broker.config_file)
+            yield from check_mosquitto(config, file)
         except OSError as error:
-            yield warning(
-                PART,
-                f"{error.filename}: {error.strerror}",
-                "let the account that runs `plumewatch check` read it, or leave out"
-                " broker.config_file",
-            )
+            yield result("broker_file_unreadable", file=error.filename, why=error.strerror)
     elif is_loopback(broker.host):
-        yield ok(PART, "not checked; set broker.config_file to find limits that lose readings")
+        yield result("broker_file_unknown")
+    yield from check_downlinks(config, file)
 
 
 def _remedy(config: PlumewatchConfig, error: BrokerError) -> str:
-    broker, text = config.broker, str(error).lower()
+    text, is_local = str(error).lower(), is_loopback(config.broker.host)
     if error.reason is BrokerReason.REFUSED:
-        return (
-            "set the password again: mosquitto_passwd PASSWORD_FILE"
-            f" {broker.username or 'plumewatch'}, the same into broker.password_file, then"
-            " systemctl reload mosquitto"
-        )
-    for words, local, remedy in (
-        ("expired", False, "renew the broker's certificate, and systemctl restart mosquitto"),
-        ("certificate", False, "put the certificate of the broker's issuer into broker.ca_file"),
-        ("ssl", False, "broker.tls and broker.port must belong to the same listener"),
-        ("refused", True, "systemctl status mosquitto; broker.port must be one of its listeners"),
-    ):
-        if words in text and (not local or is_loopback(broker.host)):
-            return remedy
-    return "broker.host and broker.port; from this machine: mosquitto_sub -h HOST -p PORT -t test"
+        return REMEDIES["password"].format(user=config.broker.username or "plumewatch")
+    words = ("expired", "certificate", "ssl", *(["refused"] if is_local else ()))
+    return REMEDIES[next((word for word in words if word in text), "other")]
 
 
 def check_queue(config: PlumewatchConfig, facts: BrokerFacts) -> Iterator[CheckResult]:
     """Check what the broker does with messages for a disconnected session."""
     if facts.keeps_for_absent:
-        yield ok(_QUEUE, "a message was kept for a disconnected session")
+        yield result("queue_keeps")
     elif facts.keeps_for_absent is False:
-        yield fault(
-            _QUEUE,
-            "a message for a disconnected session was lost: readings are lost while the service"
-            " restarts",
-            f"delete per_listener_settings true from the broker's configuration; {SHIPPED}",
-        )
+        yield result("queue_loses")
     elif config.broker.canary:
-        yield warning(
-            _QUEUE,
-            "not tried: the account may not read and write plumewatch/canary/#",
-            f"give user {config.broker.username or '(none)'} `topic readwrite plumewatch/canary/#`"
-            " in the broker's acl_file",
-        )
+        yield result("queue_not_tried", user=config.broker.username or "(none)")
     if facts.dropped:
-        yield warning(
-            "broker dropped",
-            f"{facts.dropped:,} messages since its start",
-            "raise max_queued_messages and max_queued_bytes there; look for disconnected clients:"
-            " mosquitto_sub -t '$SYS/broker/clients/#' -v",
-        )
+        yield result("queue_dropped", dropped=facts.dropped)
     limit = config.broker.max_queued_messages
     if facts.stored is not None and facts.stored >= _NEARLY_FULL * limit:
-        yield warning(
-            _QUEUE,
-            f"it holds {facts.stored:,} messages and keeps {limit:,}",
-            "start the service, which reads them; then raise max_queued_messages there and in"
-            " the configuration",
-        )
+        yield result("queue_full", stored=facts.stored, limit=limit)
+
+
+_DAY_S: Final = 86_400.0
+_SOON_DAYS: Final = 30.0
+_TIMEOUT_S: Final = 5.0
+_UTC_TIME: Final = 0x17
+_END: Final = "-----END CERTIFICATE-----"
+
+
+class CertificateError(Exception):
+    """There is no certificate, or it cannot be read."""
+
+
+def check_file(part: str, path: Path, now: float) -> CheckResult:
+    """Check when a certificate in a file expires."""
+    try:
+        return _validity(part, str(path), expiry_of_file(path), now)
+    except CertificateError as error:
+        return result("file_unreadable", part=part, error=error)
+
+
+def check_server(part: str, host: str, port: int, now: float) -> CheckResult:
+    """Check when the certificate of a server expires."""
+    try:
+        return _validity(part, f"{host}:{port}", _expiry_of_server(host, port), now)
+    except CertificateError as error:
+        return result("server_unreadable", part=part, error=error)
+
+
+def _validity(part: str, owner: str, expires: float, now: float) -> CheckResult:
+    days = (expires - now) / _DAY_S
+    if days <= 0:
+        return result("expired", part=part, owner=owner, ago=-days)
+    if days < _SOON_DAYS:
+        return result("expires_soon", part=part, owner=owner, days=days)
+    return result("certificate_valid", part=part, owner=owner, days=days)
+
+
+def expiry(der: bytes) -> float:
+    """Return when a DER certificate expires (``notAfter``), Unix seconds."""
+    try:
+        certificate = _elements(_elements(der)[0][1])
+        fields = _elements(certificate[0][1])
+        at = 4 if fields[0][0] == 0xA0 else 3  # without a version, serial comes first
+        kind, text = _elements(fields[at][1])[1]
+        form = "%y%m%d%H%M%SZ" if kind == _UTC_TIME else "%Y%m%d%H%M%SZ"
+        return datetime.strptime(text.decode("ascii"), form).replace(tzinfo=UTC).timestamp()
+    except (IndexError, ValueError) as error:
+        raise CertificateError("not a certificate") from error
+
+
+def _elements(data: bytes) -> list[tuple[int, bytes]]:
+    found, at = [], 0
+    while at < len(data):
+        tag, length, at = data[at], data[at + 1], at + 2
+        if length & 0x80:
+            count = length & 0x7F
+            length, at = int.from_bytes(data[at : at + count], "big"), at + count
+        if at + length > len(data):
+            raise ValueError("cut off")
+        found.append((tag, data[at : at + length]))
+        at += length
+    return found
+
+
+def expiry_of_file(path: Path) -> float:
+    """Return when the first certificate of a PEM file expires, Unix seconds."""
+    try:
+        text = path.read_text(encoding="ascii")
+        pems = [part[part.index("-----BEGIN CERTIFICATE-----") :] for part in text.split(_END)[:-1]]
+        return min(expiry(ssl.PEM_cert_to_DER_cert(pem + _END)) for pem in pems)
+    except (OSError, ValueError) as error:
+        raise CertificateError(f"{path}: no certificate in PEM can be read") from error
+
+
+def _expiry_of_server(host: str, port: int) -> float:
+    fetch = partial(ssl.get_server_certificate, (host, port), timeout=_TIMEOUT_S)
+    try:
+        pem = BoundedThreads("certificate", threads=1).call(fetch, 2 * _TIMEOUT_S)
+    except (OSError, ValueError, BoundedCallError) as error:
+        raise CertificateError(f"{host}:{port} does not answer in TLS: {error}") from error
+    return expiry(ssl.PEM_cert_to_DER_cert(pem))

@@ -5,21 +5,29 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
+from plumewatch.config.load import load_shard
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import check_settings
-from plumewatch.config.sharding import load_shard
 from plumewatch.doctor.broker import check_broker
-from plumewatch.doctor.machine import check_clock, check_store
+from plumewatch.doctor.machine import (
+    check_clock,
+    check_grafana,
+    check_secrets,
+    check_series,
+    check_store,
+)
 from plumewatch.doctor.people import (
     check_duty,
     check_http_ingest,
     check_notifiers,
     check_page,
     check_polls,
+    check_sign_in,
+    check_tokens,
 )
-from plumewatch.doctor.result import fault, ok
+from plumewatch.doctor.result import result
 from plumewatch.doctor.sensors import check_sensors
-from plumewatch.doctor.servers import check_grafana, check_series
+from plumewatch.removed_sites import UNFINISHED, removed_sites
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -31,26 +39,26 @@ if TYPE_CHECKING:
 
 
 def check(path: Path, now: float) -> Iterator[CheckResult]:
-    """Check a configuration, then whether what it names works; yield one result after the other.
-
-    Raises `ConfigError` with every fault of the configuration.
-    """
+    """Check a configuration, then what it names, result by result; raises `ConfigError`."""
     config = load_shard(path)
     check_settings(config)
-    yield ok(
+    yield result(
         "configuration",
-        f"{path} has {len(config.room)} rooms, {len(config.sensor)} sensors,"
-        f" {len(config.staff)} staff and no faults",
+        path=path,
+        rooms=len(config.room),
+        sensors=len(config.sensor),
+        staff=len(config.staff),
     )
+    for one in removed_sites(path, UNFINISHED):
+        if one.site not in config.sites_by_id():
+            yield result("half_removed", site=one.site)
     if config.mapping:
         names = ", ".join(mapping.name for mapping in config.mapping)
         count = sum(len(mapping.example) for mapping in config.mapping)
-        sentence = f"{len(config.mapping)} in the order {names}; their {count} examples pass"
-        yield ok("mappings", sentence)
+        yield result("mappings", mappings=len(config.mapping), names=names, examples=count)
     kept_demo = DataPaths(config.data_dir).demo.exists()
     if kept_demo:
-        sentence = "broker, sensors, phones and staff page ran only with the demo: not checked"
-        yield ok("demo", sentence)
+        yield result("demo")
     for check_part in _OF_DEMO if kept_demo else _CHECKS:
         yield from _results(check_part, config, now)
 
@@ -64,20 +72,13 @@ def _results(
     try:
         yield from check_part(config, now)
     except (StorageError, sqlite3.Error) as error:
-        yield fault("store", str(error), f"ls -l {config.data_dir}: this account must read it")
+        yield result("store_unreadable", error=error, path=config.data_dir)
 
 
 _OF_DEMO: Final = (check_store, check_series, check_duty)
 _CHECKS: Final = (
-    check_broker,
-    check_store,
-    check_series,
-    check_clock,
-    check_sensors,
-    check_duty,
-    check_notifiers,
-    check_page,
-    check_http_ingest,
+    *(check_broker, check_store, check_secrets, check_series, check_clock, check_sensors),
+    *(check_duty, check_notifiers, check_page, check_sign_in, check_tokens, check_http_ingest),
     check_polls,
     check_grafana,
 )

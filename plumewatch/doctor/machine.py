@@ -1,34 +1,48 @@
-"""The machine: disk space, databases and clock."""
+"""The machine, and the servers it writes to: disk, databases, clock, InfluxDB, Grafana."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import shlex
 import sqlite3
+import stat
 import statistics
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from pydantic import BaseModel
 
 from plumewatch.config.paths import DataPaths
-from plumewatch.doctor.result import fault, ok, span, warning
+from plumewatch.config.settings import grafana_target, influx_settings
+from plumewatch.doctor.result import result, span
 from plumewatch.service.data_folder import refuse_older
-from storage.errors import SchemaTooNewError, SchemaTooOldError, StorageCorruptError, StorageError
+from storage.errors import (
+    SchemaTooNewError,
+    SchemaTooOldError,
+    StorageCorruptError,
+    StorageError,
+    StorageUnavailableError,
+)
 from storage.files import make_private_folder
 from storage.lease import holder_of
 from storage.reading import Reading
+from storage.registry import Registry, natural
 from storage.sqlite import connect
+from storage.timeseries.influx import InfluxSeries
+from storage.timeseries.influx_setup import server_averages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.doctor.result import CheckResult
 
+_MOUNTED: Final = "/run"
 _LEAST_GB: Final = 1.0
 _READING_BYTES: Final = 160.0
 """Of the embedded series; docs/storage.md has what was measured."""
@@ -51,45 +65,61 @@ def check_store(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
             os.fsync(file.fileno())
     except OSError as error:
         who = "plumewatch" if os.geteuid() == 0 else f"user {os.geteuid()}"
-        yield fault(
-            "store",
-            f"cannot write into {root}: {error.strerror}",
-            f"free space there, or chown -R {who} {root}; another folder is data_dir",
-        )
+        yield result("store_unwritable", root=root, why=error.strerror, who=who)
         return
     space = os.statvfs(root)
     free = space.f_bavail * space.f_frsize
     yield _room(config, free / 1e9)
     running = holder_of(paths.lock)
     if running is not None:
-        yield ok("service", f"{root} is in use by {running}")
+        yield result("service_runs", root=root, holder=running)
     for path in (paths.journal, paths.state, paths.series):
         if path.exists():
             yield from _database(path)
 
 
+def check_secrets(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
+    """Check whether files of secrets can be read by every account of this machine."""
+    del now
+    readable = {}
+    for path in _secret_files(config):
+        with suppress(OSError):  # it is not there, or this account may not look
+            mode = path.stat().st_mode
+            if stat.S_ISREG(mode) and mode & stat.S_IROTH:
+                readable[path] = stat.S_IMODE(mode)
+    if readable:
+        listed = ", ".join(f"{path} (mode {mode:o})" for path, mode in readable.items())
+        yield result("secrets_readable", files=listed, paths=shlex.join(map(str, readable)))
+
+
+def _secret_files(table: BaseModel) -> Iterator[Path]:
+    """Yield the files of secrets below a table; not of /run, which is of one container alone."""
+    fields = type(table).model_fields
+    for name in fields:
+        value = getattr(table, name)
+        if isinstance(value, Path):
+            is_secret = name == "key_file" or name.removesuffix("_file") + "_env" in fields
+            if is_secret and not value.is_relative_to(_MOUNTED):
+                yield value
+        for inner in value if isinstance(value, list) else [value]:
+            if isinstance(inner, BaseModel):
+                yield from _secret_files(inner)
+
+
 def _room(config: PlumewatchConfig, free_gb: float) -> CheckResult:
     root, kept = config.data_dir, config.timeseries
-    space = f"{root} is writable, {free_gb:.0f} GB are free"
-    days = "timeseries.raw_days and journal.max_mb limit what is kept"
     if free_gb < _LEAST_GB:
-        return fault(
-            "store",
-            f"{root} is writable, {free_gb:.2f} GB are free",
-            f"make room, at least 5 GB: df -h {root}; {days}",
-        )
+        return result("disk_full", root=root, free=free_gb)
     rate = sum(1 / sensor.interval_s for sensor in config.sensor)
     series = 0.0 if kept.url else rate * kept.raw_days * 86_400 * _READING_BYTES
     journal = min(rate * config.journal.keep_days * 86_400 * 250, config.journal.max_mb * 1e6)
     have = sum(p.stat().st_size for p in root.glob("*.db*") if p.is_file())
     more_gb = (series + journal - have) / 1e9
     if more_gb > free_gb - _LEAST_GB:
-        return warning(
-            "store",
-            f"{space}; {len(config.sensor)} sensors need {more_gb:.0f} GB more",
-            f"a larger disk, or keep less: {days}",
+        return result(
+            "disk_small", root=root, free=free_gb, sensors=len(config.sensor), more=more_gb
         )
-    return ok("store", space)
+    return result("store_writable", root=root, free=free_gb)
 
 
 def _database(path: Path) -> Iterator[CheckResult]:
@@ -98,17 +128,11 @@ def _database(path: Path) -> Iterator[CheckResult]:
     except SchemaTooOldError:
         return  # the service upgrades it at its next start
     except SchemaTooNewError as error:
-        remedy = "pip install --upgrade plumewatch, or restore a backup from before the upgrade"
-        yield fault("store", str(error), remedy)
+        yield result("schema_newer", error=error)
     except StorageCorruptError as error:
-        yield fault(
-            "store",
-            str(error),
-            "start the service: it sets the file aside and continues with what can be read; or stop"
-            " it and run plumewatch restore BACKUP",
-        )
+        yield result("store_corrupt", error=error)
     except (StorageError, sqlite3.Error) as error:
-        yield fault("store", f"{path}: {error}", f"ls -l {path}: this account must read it")
+        yield result("store_unreadable", error=f"{path}: {error}", path=path)
 
 
 def is_synchronized() -> bool | None:
@@ -128,40 +152,27 @@ def check_clock(
     stored = _newest(DataPaths(config.data_dir).journal)
     newest = max((reading.received for reading in stored), default=0.0)
     if newest > now + _BEHIND_S:
-        yield fault(
-            "clock",
-            f"it is {_time(now)} here, but a reading was received at {_time(newest)}",
-            "set it: timedatectl set-ntp true; if it was ahead before, leave it as it is now",
-        )
+        yield result("clock_behind", now=_time(now), newest=_time(newest))
     off = {
         sensor: statistics.median(r.time - r.received for r in stored if r.sensor == sensor)
         for sensor in {reading.sensor for reading in stored}
     }
     wrong = {sensor: by for sensor, by in off.items() if abs(by) > _OFF_S}
     if wrong and len(wrong) * 2 > len(off):
-        yield fault(
-            "clock",
-            f"{len(wrong)} of {len(off)} sensors stamp their readings"
-            f" {_by(statistics.median(wrong.values()))} of this machine's clock",
-            "this machine is the likelier one: timedatectl set-ntp true, then NTP on the sensors;"
-            " or let them send no time",
+        yield result(
+            "clock_wrong",
+            wrong=len(wrong),
+            sensors=len(off),
+            by=_by(statistics.median(wrong.values())),
         )
     else:
-        for sensor, by in sorted(wrong.items()):
-            yield warning(
-                f"clock: {sensor}",
-                f"its readings are stamped {_by(by)}, and late ones never alert",
-                "set NTP on the device, or let it send no time",
-            )
+        for sensor, by in sorted(wrong.items(), key=lambda one: natural(one[0])):
+            yield result("clock_of_sensor", sensor=sensor, by=_by(by))
     kept = synchronized()
     if kept is False:
-        yield warning(
-            "clock",
-            "this machine's clock is not synchronized",
-            "timedatectl set-ntp true, or install chrony",
-        )
+        yield result("clock_free")
     elif newest <= now + _BEHIND_S and not wrong:
-        yield ok("clock", f"{_time(now)}{', kept by NTP' if kept else ''}")
+        yield result("clock_right", now=_time(now), kept=", kept by NTP" if kept else "")
 
 
 def _newest(path: Path) -> Sequence[Reading]:
@@ -183,3 +194,48 @@ def _time(at: float) -> str:
 
 def _by(seconds: float) -> str:
     return f"{span(abs(seconds))} {'ahead' if seconds > 0 else 'behind'}"
+
+
+def check_series(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
+    """Ask the InfluxDB, if there is one, for version, permissions and retention; write nothing."""
+    del now
+    settings = influx_settings(config)
+    if settings is None:
+        return
+    series = InfluxSeries(settings, Registry(), ":memory:")
+    try:
+        sentence = series.check_connection()
+        if series.http.clock_difference():
+            yield result("influx_clock", sentence=sentence)
+        else:
+            yield result("influx", sentence=sentence)
+        try:
+            series.check_set_up()
+        except StorageUnavailableError as error:
+            yield result("influx_not_set_up", error=error)
+        if makers := server_averages(series.http):
+            yield result("influx_averages", url=settings.url, makers=", ".join(makers))
+    except StorageUnavailableError as error:
+        yield result("influx_fails", error=error, url=settings.url)
+    finally:
+        series.close()
+
+
+def check_grafana(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
+    """Ask the Grafana for its annotations, as the service does; write nothing."""
+    target = grafana_target(config)
+    if target is None:
+        return
+    from dashboards.grafana import Grafana, Refused, Unreachable  # noqa: PLC0415 - an extra
+
+    server = Grafana(target.url, target.token.reveal())
+    try:
+        server.check()
+        for _ in server.annotate((), now - 1.0, now):
+            pass
+    except Refused as error:
+        yield result("grafana_refuses", error=error)
+    except Unreachable as error:
+        yield result("grafana_fails", error=error)
+    else:
+        yield result("grafana", url=target.url)

@@ -7,27 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ingest.decoding import topic_matches
 from ingest.mqtt.connection import is_guessable
-from plumewatch.doctor.result import CheckResult, fault, ok, span, warning
+from plumewatch.doctor.result import State, result, span
 from plumewatch.service.web_server import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from plumewatch.config.model import PlumewatchConfig
+    from plumewatch.doctor.result import CheckResult
 
-PART: Final = "broker configuration"
-SHIPPED: Final = "see deploy/mosquitto.conf"
 _MAX_BYTES: Final = 1_000_000
-_OF_LISTENER: Final = frozenset(
-    {
-        "certfile",
-        "keyfile",
-        "cafile",
-        "require_certificate",
-        "max_connections",
-        "use_username_as_clientid",
-    }
+_OF_LISTENER: Final = (
+    *("certfile", "keyfile", "cafile", "require_certificate", "max_connections"),
+    "use_username_as_clientid",
 )
 _DAY_S: Final = 86_400.0
 _HOUR_S: Final = 3_600.0
@@ -35,6 +29,7 @@ _MESSAGE_BYTES: Final = 500
 _OTHER_DESCRIPTORS: Final = 50
 """Files, listeners and bridges of a broker."""
 _DEDUPE_WINDOW: Final = 512
+_ALL_RIGHTS: Final = "pattern readwrite #"
 
 
 @dataclass(slots=True)
@@ -97,39 +92,71 @@ def check_mosquitto(config: PlumewatchConfig, file: MosquittoFile) -> Iterator[C
     problems = [*_losses(file), *_queue_limits(config, file), *_openings(config, file)]
     yield from problems
     if not problems:
-        yield ok(PART, "keeps messages for the service and refuses unknown clients")
+        yield result("mosquitto_sound")
+
+
+def check_downlinks(config: PlumewatchConfig, file: MosquittoFile | None) -> Iterator[CheckResult]:
+    """Check that the account of the service may publish what sets intervals of devices."""
+    topics = [downlink.topic for downlink in config.ingest.downlink]
+    if not topics:
+        return
+    user, rights = config.broker.username or "(none)", _rights(file)
+    if rights is None:
+        lines = ", ".join(f"`topic write {topic}`" for topic in topics[:3])
+        more = f" and {len(topics) - 3} more" if len(topics) > 3 else ""
+        yield result("downlinks_unknown", user=user, lines=f"{lines}{more}")
+        return
+    lacking = [topic for topic in topics if not _may_write(rights, config.broker.username, topic)]
+    for topic in lacking[:5]:
+        yield result("downlinks_refused", user=user, topic=topic)
+    if not lacking:
+        yield result("downlinks_allowed", devices=len(topics))
+
+
+def _rights(file: MosquittoFile | None) -> str | None:
+    """Return the content of the acl_file, all rights without one; None if it cannot be read."""
+    if file is None or "plugin" in file.settings:
+        return None
+    try:
+        path = file.settings.get("acl_file")
+        return Path(path).read_text(encoding="utf-8", errors="replace") if path else _ALL_RIGHTS
+    except OSError:
+        return None
+
+
+def _may_write(rights: str, user: str, topic: str) -> bool:
+    lines = [line.split(None, 1) for line in rights.splitlines() if line[:1] not in ("", "#")]
+    of, allowed = "", False
+    for keyword, *rest in lines:
+        value = rest[0].strip() if rest else ""
+        if keyword == "user":
+            of = value
+            continue
+        access, _, pattern = value.partition(" ")
+        if access not in ("read", "write", "readwrite", "deny"):
+            access, pattern = "readwrite", value
+        if keyword == "pattern":
+            pattern = pattern.replace("%u", user)
+        elif keyword != "topic" or of != user:
+            continue
+        if access != "read" and topic_matches(pattern.strip(), topic):
+            if access == "deny":
+                return False
+            allowed = True
+    return allowed
 
 
 def _losses(file: MosquittoFile) -> Iterator[CheckResult]:
     if file.is_on("per_listener_settings"):
-        yield fault(
-            PART,
-            "per_listener_settings true: many versions drop, without a log line, what waits for a"
-            " disconnected session",
-            "delete that line; put allow_anonymous, password_file and acl_file before the first"
-            " listener",
-        )
+        yield result("per_listener")
     autosave_s = file.number("autosave_interval", 1800)
     if not file.is_on("persistence"):
-        yield fault(
-            PART,
-            "persistence is off: a restart of the broker loses all sessions and queued messages",
-            "persistence true, persistence_location /var/lib/mosquitto/",
-        )
+        yield result("no_persistence")
     elif autosave_s > 300 and not file.is_on("autosave_on_changes"):
-        yield warning(
-            PART,
-            f"a broker that is killed loses what was queued in the last {autosave_s:.0f} s",
-            "autosave_interval 30",
-        )
+        yield result("slow_autosave", autosave_s=autosave_s)
     window = file.number("max_inflight_messages", 20)
     if not 100 <= window <= _DEDUPE_WINDOW:
-        yield warning(
-            PART,
-            f"max_inflight_messages {window:.0f}: below 100 slows the service down, above"
-            f" {_DEDUPE_WINDOW} it may store readings twice",
-            "max_inflight_messages 500",
-        )
+        yield result("inflight_window", window=window, most=_DEDUPE_WINDOW)
 
 
 def _queue_limits(config: PlumewatchConfig, file: MosquittoFile) -> Iterator[CheckResult]:
@@ -144,21 +171,18 @@ def _queue_limits(config: PlumewatchConfig, file: MosquittoFile) -> Iterator[Che
     kept_s = messages / rate
     if kept_s < _DAY_S:
         day = round(rate * _DAY_S) * (1 if name == "max_queued_messages" else _MESSAGE_BYTES)
-        report = fault if kept_s < _HOUR_S else warning
-        yield report(
-            PART,
-            f"{name} keeps {messages:,.0f} messages, {span(kept_s)} of this school's readings;"
-            " then the newest are dropped",
-            f"{name} {day}, a day of {len(config.sensor)} sensors",
+        yield result(
+            "queue_limit",
+            State.FAULT if kept_s < _HOUR_S else State.WARNING,
+            name=name,
+            messages=messages,
+            kept=span(kept_s),
+            day=day,
+            sensors=len(config.sensor),
         )
     configured = config.broker.max_queued_messages
     if name == "max_queued_messages" and messages < configured:
-        yield warning(
-            PART,
-            f"the broker keeps {messages:,.0f} messages, and {configured:,} are configured in"
-            " broker.max_queued_messages",
-            f"broker.max_queued_messages = {messages:.0f} here, or more there",
-        )
+        yield result("queue_limit_differs", messages=messages, configured=configured)
 
 
 def _descriptors() -> int | None:
@@ -172,75 +196,32 @@ def _descriptors() -> int | None:
 
 
 def _client_ids(config: PlumewatchConfig, one: Listener) -> Iterator[CheckResult]:
-    """Find out who may use the client id of another account."""
     client_id = config.broker.client_id
     bound = one.settings.get("use_username_as_clientid", "").lower() == "true"
     is_of_service = one.port == str(config.broker.port)
     if bound and is_of_service:
-        yield fault(
-            PART,
-            f"listener {one.port}: use_username_as_clientid gives all connections of the service"
-            " one client id, so they end each other",
-            f"a listener of its own for the service, without it; {SHIPPED}",
-        )
+        yield result("one_client_id", port=one.port)
     elif not bound and client_id and is_guessable(client_id):
-        yield warning(
-            PART,
-            f"listener {one.port}: any account can take over the session of client id"
-            f" {client_id!r}, and the readings in it",
-            "delete broker.client_id: the service then makes one that cannot be guessed, and takes"
-            " what is queued under the former one",
-        )
+        yield result("guessable_client_id", port=one.port, client_id=client_id)
     elif not bound and not is_of_service:
-        yield warning(
-            PART,
-            f"listener {one.port}: a device can end the connection of another by its client id",
-            "use_username_as_clientid true below that listener",
-        )
+        yield result("free_client_ids", port=one.port)
 
 
 def _openings(config: PlumewatchConfig, file: MosquittoFile) -> Iterator[CheckResult]:
     outside = [one for one in file.listeners if not is_loopback(one.host or "0.0.0.0")]  # noqa: S104
     if file.is_on("allow_anonymous") and file.listeners:
-        report = fault if outside else warning
-        yield report(
-            PART,
-            "allow_anonymous true: whoever reaches the broker can publish and read",
-            f"allow_anonymous false, and a password_file with an account per sensor; {SHIPPED}",
-        )
+        yield result("allow_anonymous", State.FAULT if outside else State.WARNING)
     elif "acl_file" not in file.settings and "plugin" not in file.settings:
-        yield warning(
-            PART,
-            "no acl_file: every account may publish as every sensor",
-            f"acl_file /etc/mosquitto/plumewatch-acl; {SHIPPED}",
-        )
+        yield result("no_acl")
     for one in outside:
         yield from _client_ids(config, one)
         if "max_connections" not in one.settings:
-            yield warning(
-                PART,
-                f"listener {one.port}: one device can open connections until the broker has no"
-                " descriptors left",
-                "max_connections 450 below that listener",
-            )
+            yield result("no_connection_limit", port=one.port)
         if "certfile" not in one.settings:
-            yield warning(
-                PART,
-                f"listener {one.port} is open to the network without TLS: passwords can be read",
-                "certfile and keyfile below that listener, or bind it to 127.0.0.1",
-            )
+            yield result("no_tls", port=one.port)
     most = sum(int(one.settings.get("max_connections", "0")) for one in file.listeners)
     descriptors = _descriptors()
     if descriptors and most > descriptors - _OTHER_DESCRIPTORS:
-        yield warning(
-            PART,
-            f"the listeners take {most:,} connections, and the broker has {descriptors:,}"
-            " descriptors: one that has none left cannot save its queues",
-            f"systemctl edit mosquitto: [Service] LimitNOFILE={2 * most}; or less max_connections",
-        )
+        yield result("few_descriptors", most=most, descriptors=descriptors, enough=2 * most)
     if not file.number("max_packet_size", 0):
-        yield warning(
-            PART,
-            "max_packet_size is not set: a client may send megabytes at once",
-            "max_packet_size 65536",
-        )
+        yield result("no_packet_size")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from alerts.incidents import adaptations
 from alerts.incidents.threshold_adjustments import load_thresholds
 from detection.model import Model
+from plumewatch.config.faults import some
 from plumewatch.config.paths import DataPaths
-from plumewatch.doctor.result import CheckResult, ok, span, warning
+from plumewatch.doctor.result import CheckResult, result, span
 from plumewatch.sensor_status import stored_statuses
 from storage.errors import StorageError
 from storage.lease import holder_of
@@ -51,14 +52,7 @@ def _ready(db: sqlite3.Connection) -> dict[str, Adaptation]:
 
 def _adaptation(found: Mapping[str, Adaptation]) -> Iterator[CheckResult]:
     for one in found.values():
-        f = one.backtest
-        yield warning(
-            "adaptation",
-            f"one to this school's answers is ready: in the back-test {f['false_gone']:g} of"
-            f" {f['false']:g} false alarms are gone, {f['confirmed_gone']:g} of"
-            f" {f['confirmed']:g} confirmed alerts are lost",
-            "plumewatch adapt --apply",
-        )
+        yield result("adaptation_ready", backtest=one.backtest)
 
 
 def _stored(
@@ -87,20 +81,15 @@ def _silence(
         if name not in latest or now - latest[name] > allowed_s:
             silent.append(name)
     for name in silent[:_LISTED]:
-        yield warning(
-            f"sensor: {name}",
-            f"silent for {span(now - latest[name])}" if name in latest else _NEVER,
-            f"check its power, its network, and that it publishes as {name!r}: mosquitto_sub -v"
-            " -t '#'; plumewatch dead-letters; plumewatch status",
+        yield result(
+            "sensor_silent",
+            sensor=name,
+            since=f"silent for {span(now - latest[name])}" if name in latest else _NEVER,
         )
     if len(silent) > _LISTED:
-        yield warning(
-            "sensors",
-            f"{len(silent) - _LISTED} more are silent",
-            "plumewatch status; many at once share a gateway, a switch or the broker's account",
-        )
+        yield result("sensors_silent", more=len(silent) - _LISTED)
     if statuses and not silent:
-        yield ok("sensors", f"all {len(statuses)} report")
+        yield result("sensors_report", sensors=len(statuses))
 
 
 def check_intervals(intervals: Mapping[str, float]) -> Iterator[CheckResult]:
@@ -109,16 +98,11 @@ def check_intervals(intervals: Mapping[str, float]) -> Iterator[CheckResult]:
         (_PUFF_S, float("inf"), "a puff lasts some 30 s at the sensor, so most are missed"),
         (_SEEN_WELL_S, _PUFF_S, "one or two readings of a puff: many are missed, alerts are late"),
     ):
-        slow = sorted(name for name, every in intervals.items() if least < every <= most)
+        slow = [name for name, every in intervals.items() if least < every <= most]
         if slow:
             longest = max(intervals[name] for name in slow)
-            listed = ", ".join(slow[:_LISTED]) + ", ..." * (len(slow) > _LISTED)
-            yield warning(
-                "interval",
-                f"{listed}: a reading each {longest:.0f} s; {what}",
-                "1 to 10 s on the device (see docs/devices.md), and interval_s of its"
-                " [[sensor]]; its own alarms, if it has any, come at once",
-            )
+            listed = some(slow, _LISTED)
+            yield result("interval_long", sensors=listed, longest=longest, what=what)
 
 
 def _budgets(
@@ -129,10 +113,6 @@ def _budgets(
         if report is None or report.within_budget:
             continue
         why = "at the highest threshold" if report.at_bound else "as feedback lowered its threshold"
-        yield warning(
-            f"level: {sensor}",
-            f"{report.expected:.1f} false alarms a week are expected {why}, the budget is"
-            f" {report.budget:g}",
-            "find what triggers it (the causes of its incidents on the staff page), move it, or"
-            f" accept more: false_alarms_per_week = {report.expected:.1f}",
+        yield result(
+            "over_budget", sensor=sensor, expected=report.expected, why=why, budget=report.budget
         )

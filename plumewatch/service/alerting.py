@@ -95,12 +95,7 @@ def is_subscribed(database: Path, endpoint: str) -> bool:
 
 
 class Alerting:
-    """Incidents, their notices, and the systems that get them.
-
-    `wake_records` is set when incidents changed that the series needs. `changes` is notified
-    whenever incidents, or what the staff page shows, change; `stuck` counts incidents and notices
-    that were found stuck, by kind.
-    """
+    """Incidents, their notices, and the systems that get them; `stuck` counts by kind."""
 
     def __init__(
         self,
@@ -244,7 +239,6 @@ class Alerting:
                     await self._quota_used_up.wait()
 
     async def _keep_silences(self) -> None:
-        """Add and end the occurrences of recurring silences every minute."""
         base, logged = self._resources, set[str]()
 
         def sync() -> list[str]:
@@ -260,7 +254,6 @@ class Alerting:
             await asyncio.sleep(_SILENCES_EVERY_S)
 
     async def _forget_browsers(self) -> None:
-        """Remove browsers that their push services do not know any more."""
         state = self._resources.state
 
         def forget() -> None:
@@ -285,7 +278,6 @@ class Alerting:
         self.changes.notify()
 
     async def _publish_outbound(self) -> None:
-        """Pass every change on to webhooks and annotations, until cancelled."""
         base, state = self._resources, self._resources.state
         live = {webhooks.READER, series_records.READER}
         writing = write_webhooks(

@@ -17,18 +17,18 @@ from plumewatch.service.alerting import Alerting
 from plumewatch.service.data_folder import hold_lease, take_lease
 from plumewatch.service.detection_loop import DetectionHooks, DetectionLoop, new_consumer
 from plumewatch.service.ingestion import Ingestion
-from plumewatch.service.monitoring import Monitoring
-from plumewatch.service.resources import Observer, Resources
-from plumewatch.service.series_writers import SeriesWriters
-from plumewatch.service.staff_page import staff_page
-from plumewatch.service.supervisor import ServiceError, Task, after, supervise
-from plumewatch.service.weekly_jobs import (
+from plumewatch.service.jobs import (
     ADAPTATION,
     SUMMARY,
     WeeklyJob,
     after_a_week,
     on_monday_morning,
 )
+from plumewatch.service.monitoring import Monitoring
+from plumewatch.service.resources import Observer, Resources
+from plumewatch.service.series_writers import SeriesWriters
+from plumewatch.service.staff_page import staff_page
+from plumewatch.service.supervisor import ServiceError, Task, after, supervise
 from storage import firmware
 from storage.errors import StorageError
 from storage.lease import Lease
@@ -53,11 +53,9 @@ _CONNECT_FIRST_S: Final = 2.0
 class Service:
     """One service on one data folder, from start to stop.
 
-    `receive_clock` is read once per message as it arrives. A `standby` waits for the data folder
-    while another service uses it. With `one_click` people on this machine sign in to the staff
-    page without a password, for the demo, and `banner` is a line above the rooms. A given `lease`
-    is released by its owner. The staff page changes `config_file`, and listens on a socket of
-    `listening`, which the next service takes over.
+    A `standby` waits for the data folder while another service uses it. With `one_click` people on
+    this machine sign in to the staff page without a password, for the demo. A given `lease` is
+    released by its owner, and the next service takes over the socket of `listening`.
     """
 
     def __init__(
@@ -109,10 +107,7 @@ class Service:
         self.monitoring = Monitoring(resources, ingestion, self.detection, alerting, writers)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set.
-
-        Raises `ServiceError` if something it cannot do without is missing or fails for good.
-        """
+        """Serve until `stop` is set; `ServiceError` if something needed fails for good."""
         root = self.paths.root
         try:
             if not (
@@ -164,7 +159,7 @@ class Service:
             self.resources,
             self.alerting,
             self.monitoring,
-            self.ingestion.intake,
+            self.ingestion,
             one_click=self._one_click,
             banner=self._banner,
             config_file=self._config_file,

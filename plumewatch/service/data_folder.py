@@ -1,11 +1,9 @@
 """Opening the data folder: the lease on it, upgrades and repairs of its databases.
 
-The tables of each component have a schema number in their file; a program knows up to which. Only
-the service upgrades, at its start, while it has the lease: first it looks at every file, so that a
-folder of a newer program is refused before anything changes; then, if a file is behind, it copies
-all of them as `plumewatch backup` does; then it opens and migrates each. Other commands refuse data
-that are behind, since an older service may be using them. `plumewatch restore` of the older program
-takes the copy, of which the last is kept.
+Only the service upgrades, at its start, while it has the lease: first it looks at every file, so
+that a folder of a newer program is refused before anything changes; then, if a file is behind, it
+copies all of them as `plumewatch backup` does; then it opens and migrates each. Other commands
+refuse data that are behind, since an older service may be using them.
 """
 
 from __future__ import annotations
@@ -17,16 +15,16 @@ import shutil
 import sqlite3
 import time
 from contextlib import ExitStack, closing, contextmanager, suppress
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from alerts import sensor_tests
 from alerts.access import schema as access
 from alerts.incidents import schema
 from alerts.outbound import grafana_annotations, series_records, webhooks
 from detection.model import Model
 from plumewatch import __version__
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.timeseries_settings import series_of
+from plumewatch.config.settings import series_of
 from storage import audit, firmware, holds, journal, state
 from storage.audit import AuditKind
 from storage.backup import back_up
@@ -54,41 +52,34 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STATE_SCRIPTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "state": state.SCRIPTS,
-        schema.COMPONENT: schema.SCRIPTS,
-        access.COMPONENT: access.SCRIPTS,
-        webhooks.COMPONENT: webhooks.SCRIPTS,
-        grafana_annotations.COMPONENT: grafana_annotations.SCRIPTS,
-        audit.COMPONENT: audit.SCRIPTS,
-        holds.COMPONENT: holds.SCRIPTS,
-        series_records.COMPONENT: series_records.SCRIPTS,
-        firmware.COMPONENT: firmware.SCRIPTS,
-    }
-)
+STATE_SCRIPTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "state": state.SCRIPTS,
+    **{
+        part.COMPONENT: part.SCRIPTS
+        for part in (
+            *(schema, access, webhooks, grafana_annotations, audit, holds, series_records),
+            *(firmware, sensor_tests),
+        )
+    },
+}
 """Schema scripts of each component of the state database, in the order of creation."""
 
-NEWEST: Final[Mapping[str, int]] = MappingProxyType(
-    {
-        "journal": len(journal.SCRIPTS),
-        **{component: len(scripts) for component, scripts in STATE_SCRIPTS.items()},
-        "series": len(sqlite_series.SCRIPTS),
-        "records": 1,
-        "averages": 1,
-    }
-)
+NEWEST: Final[Mapping[str, int]] = {
+    "journal": len(journal.SCRIPTS),
+    **{component: len(scripts) for component, scripts in STATE_SCRIPTS.items()},
+    "series": len(sqlite_series.SCRIPTS),
+    "records": 1,
+    "averages": 1,
+}
 """Newest schema of each component that this program knows."""
 
-_LOST: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "state.db": "Incidents, accounts, silences and the audit log are lost; the detectors begin"
-        " anew with the %d readings of the journal.",
-        "series.db": "It is rebuilt from the %d readings of the journal; older readings, averages"
-        " and records are lost.",
-        "influx.db": "The %d readings of the journal are written to the InfluxDB again.",
-    }
-)
+_LOST: Final[Mapping[str, str]] = {
+    "state.db": "Incidents, accounts, silences and the audit log are lost; the detectors begin"
+    " anew with the %d readings of the journal.",
+    "series.db": "It is rebuilt from the %d readings of the journal; older readings, averages"
+    " and records are lost.",
+    "influx.db": "The %d readings of the journal are written to the InfluxDB again.",
+}
 _COPIES: Final = "before-upgrade-"
 _ROOM: Final = 1.1
 """Disk space of a copy, as a multiple of the size of the files."""
@@ -106,9 +97,8 @@ class LeaseLostError(StorageUnavailableError):
 async def take_lease(lease: Lease, root: Path, stop: asyncio.Event, *, standby: bool) -> bool:
     """Take the lease on the data folder, which is made if need be; False if stopped before.
 
-    A `standby` waits for as long as another service uses it; any other only as long as it takes to
-    see whether the lease of another host is stale. Raises `LeaseHeldError` with who uses it, and
-    `StorageUnavailableError` if the folder cannot be made.
+    A `standby` waits for as long as another service uses it; any other only until it sees whether
+    the lease of another host is stale, or raises `LeaseHeldError`.
     """
     _make(root)
     deadline = time.monotonic() + WATCH_S + BEAT_S
@@ -147,11 +137,7 @@ def _make(root: Path) -> None:
 
 
 def open_and_repair_state(path: Path) -> sqlite3.Connection:
-    """Open the state database for the service; rebuild a damaged one from what can be read of it.
-
-    Raises `StorageUnavailableError` if that is not possible, `SchemaTooNewError` if a newer program
-    wrote it.
-    """
+    """Open the state database for the service; rebuild a damaged one from what can be read."""
     finish_repair(path)
     try:
         return _open_checked(path)
@@ -192,11 +178,7 @@ def _open_checked(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def open_state(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the state database for a command, while a service may be using it.
-
-    Raises `SchemaTooOldError` or `SchemaTooNewError` if it is of another version: only the service
-    upgrades. Raises `StorageUnavailableError` if it cannot be opened or created.
-    """
+    """Open the state database for a command; `StorageError`, also if it is of another version."""
     refuse_older(path)
     with closing(connect(path)) as connection:
         prepare_state(connection)
@@ -204,20 +186,14 @@ def open_state(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def prepare_state(connection: sqlite3.Connection) -> None:
-    """Create the tables of the state database, or migrate them to the newest schema.
-
-    Raises `SchemaTooNewError` if a newer program wrote it.
-    """
+    """Create the tables of the state database or migrate them; `SchemaTooNewError` if newer."""
     for component, scripts in STATE_SCRIPTS.items():
         migrate(connection, component, scripts)
 
 
 @contextmanager
 def open_series(config: PlumewatchConfig) -> Iterator[Series]:
-    """Open the time series for a command, and check the connection.
-
-    Raises `ConfigError` if a secret cannot be read, `StorageError` if the store cannot be used.
-    """
+    """Open the time series for a command; `ConfigError` or `StorageError` if it is unusable."""
     _make(config.data_dir)
     paths = DataPaths(config.data_dir)
     for path in (paths.series, paths.influx):
@@ -255,10 +231,7 @@ def report_absent(journal: Journal, absent: Sequence[Path]) -> str:
 def record_start(
     state: sqlite3.Connection, config: PlumewatchConfig, now: float, lost: str = ""
 ) -> None:
-    """Record in the audit log what the service runs with; the configuration by its hash.
-
-    `lost` are the names of files that were missing.
-    """
+    """Record in the audit log what the service runs with; `lost` files were missing."""
     detail = {
         "version": __version__,
         "model": Model.shipped().version,
@@ -285,11 +258,7 @@ def schemas(path: Path) -> dict[str, int]:
 
 
 def refuse_older(path: Path) -> None:
-    """Check that a database is of this version.
-
-    Raises `SchemaTooOldError` if it has to be upgraded first, `SchemaTooNewError` if a newer
-    program wrote it, `StorageUnavailableError` if it cannot be read.
-    """
+    """Refuse a database that is older or newer than this program, or that cannot be read."""
     found = schemas(path)
     _refuse_newer(path, found)
     if _behind(found):
@@ -300,11 +269,7 @@ def refuse_older(path: Path) -> None:
 
 
 def copy_before_upgrade(root: Path, now: float, series_from: float) -> Path | None:
-    """Copy the databases of our data folder if one of them is behind; return where to.
-
-    `series_from` is as in `back_up`. Raises `SchemaTooNewError` if a newer program wrote one of
-    them, `StorageUnavailableError` if the copy cannot be made; then nothing was changed.
-    """
+    """Copy the databases of our data folder if one of them is behind; return where to."""
     files = sorted(root.glob("*.db"))
     behind = []
     for path in files:

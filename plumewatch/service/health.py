@@ -1,19 +1,19 @@
-"""Health of the service, by part, and its pages: ``/healthz``, ``/readyz`` and ``/metrics``.
+"""Health of the service, by part: its pages, and signals to systemd and to a dead-man's switch.
 
-*Alive* is a process that answers at all. *Ready* is a service whose every part works: a reading
-that arrives now is stored, judged in time and notified.
-
-``/healthz`` and the state of each part in ``/readyz`` are public. Details of a part may contain
-addresses and paths: like ``/metrics``, they are for clients that send the bearer token of
-``[metrics]`` and, where the staff page listens on loopback, for clients that use a loopback name
-without a proxy in between. (Behind a proxy on this machine all clients come from loopback.)
+*Alive* is a process that answers at all. *Ready* is a service whose every part works. ``/healthz``
+and the state of each part in ``/readyz`` are public. Details of a part may contain addresses and
+paths: like ``/metrics``, they are for clients with the bearer token of ``[metrics]`` and, where the
+staff page listens on loopback, for clients that use a loopback name without a proxy.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import sqlite3
+import time
 from collections import deque
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -23,14 +23,16 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from alerts.notify.guarded_http import RequestError, request
 from alerts.page import queries
 from ingest.reading_counts import CountKind
 from plumewatch.service.meters import CONTENT_TYPE
 from storage import sqlite
+from storage.bounded_call import BoundedCallError, BoundedThreads
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -72,9 +74,8 @@ class Part:
 class Lateness:
     """Check of this machine's clock against the time stamps of all sensors.
 
-    Readings that are too old when they arrive are stored and never alert. If this clock is minutes
-    ahead, that is all of them, and nothing else shows it. A backlog after an outage is late too,
-    but for less than `SAMPLES` minutes.
+    Readings that are too old when they arrive never alert. If this clock is minutes ahead, that is
+    all of them. A backlog after an outage is late too, but for less than `SAMPLES` minutes.
     """
 
     def __init__(self) -> None:
@@ -129,17 +130,12 @@ class OutboxState:
             self.waiting = self.oldest_s = self.open_incidents = None
             return
         self._failing = False
-        self.waiting = sum(found["outbox"].get(status, 0) for status in ("due", "leased"))
-        self.oldest_s = found["oldest_due_s"] or 0.0
-        self.open_incidents = found["open_incidents"]
+        self.waiting, self.oldest_s, self.open_incidents = found
 
 
 @dataclass(slots=True)
 class Health:
-    """The state of a running service, by part; changes nothing.
-
-    `monotonic` is in seconds; `queue_limit` is the most messages that the broker queues for us.
-    """
+    """The state of a running service, by part; changes nothing."""
 
     monotonic: Callable[[], float]
     source: MqttSource
@@ -175,10 +171,7 @@ class Health:
         return all(part.ok for part in self.parts())
 
     def moves(self) -> bool:
-        """Whether the pipeline makes progress, or waits for the disk and reports that.
-
-        Call it at least every `STALLED_S`.
-        """
+        """Whether the pipeline moves, or waits for the disk; call it every `STALLED_S`."""
         now, commits = self.monotonic(), self.commits
         if commits.groups != self._groups or not commits.waiting or commits.failing:
             self._groups, self._groups_since = commits.groups, now
@@ -240,10 +233,7 @@ def describe_failing(parts: Iterable[Part]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class HealthPages:
-    """The health pages in front of an application.
-
-    `token` is that of scrapers; with `on_loopback` only this machine can reach the page.
-    """
+    """The health pages in front of an application; `token` is that of scrapers."""
 
     app: ASGIApp
     health: Health
@@ -296,3 +286,138 @@ class HealthPages:
             return False
         through_proxy = any(header in request.headers for header in _OF_PROXIES)
         return self.on_loopback and name in _LOCAL_NAMES and not through_proxy
+
+
+_TICK_S: Final = 5.0
+_STARTING_S: Final = 30.0
+"""How long after the start a part may fail without a log line."""
+_PING_TIMEOUT_S: Final = 10.0
+_PING_TOTAL_S: Final = 30.0
+_PING_THREADS: Final = BoundedThreads("ping", 4)
+
+
+class PingError(Exception):
+    """The ping failed; the message has the reason and no part of the address."""
+
+
+class Systemd:
+    """systemd's notification socket, if there is one: sd_notify(3), sd_watchdog_enabled(3)."""
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        self._address = environ.get("NOTIFY_SOCKET", "")
+        mine = environ.get("WATCHDOG_PID", "") in {"", str(os.getpid())}
+        given = environ.get("WATCHDOG_USEC", "")
+        self.watchdog_s = int(given) / 1e6 if mine and given.isdecimal() else 0.0
+
+    def notify(self, *states: str) -> None:
+        """Notify systemd, for example ``READY=1``; a failure is logged only."""
+        if not self._address:
+            return
+        address = self._address
+        if address.startswith("@"):
+            address = "\0" + address[1:]
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as link:
+                link.settimeout(1.0)
+                link.sendto("\n".join(states).encode(), address)
+        except OSError as error:
+            log.warning("cannot notify systemd: %s", error)
+
+
+def ping(url: str, *, allow_private: bool, timeout_s: float = _PING_TIMEOUT_S) -> None:
+    """Fetch an address, at most `timeout_s` a step; `PingError` if it is not allowed or fails."""
+    try:
+        answer = request("GET", url, allow_private=allow_private, timeout_s=timeout_s)
+    except RequestError as error:
+        raise PingError(str(error)) from None
+    if not 200 <= answer.status < 300:
+        raise PingError(f"answers {answer.status}")
+
+
+@dataclass(slots=True)
+class Watchdog:
+    """Notifies systemd, and pings `url` every `every_s`; if `reloading`, a service follows.
+
+    systemd is notified while the pipeline *moves*: a service that waits for a full disk needs no
+    restart. The address outside is fetched only while every part is *ready*.
+    """
+
+    health: Health
+    url: Secret | None = None
+    every_s: float = 60.0
+    allow_private: bool = False
+    systemd: Systemd = field(default_factory=Systemd)
+    monotonic: Callable[[], float] = time.monotonic
+    reloading: bool = False
+    _failing: bool = False
+    _started: float = 0.0
+    _queue_full: bool = False
+    _ready: bool | None = None
+
+    async def run(self) -> None:
+        """Check every few seconds, until cancelled."""
+        self._started = self.monotonic()
+        self.systemd.notify("READY=1", "STATUS=started")
+        tick = min(_TICK_S, self.systemd.watchdog_s / 3 or _TICK_S)
+        try:
+            async with asyncio.TaskGroup() as group:
+                if self.url is not None:
+                    group.create_task(self._ping_on(self.url), name="ping")
+                while True:
+                    self.look()
+                    await asyncio.sleep(tick)
+        finally:
+            if self.reloading:
+                self.systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            else:
+                self.systemd.notify("STOPPING=1")
+
+    def look(self) -> None:
+        """Notify systemd, and log every change."""
+        failing = [part for part in self.health.parts() if not part.ok]
+        starting = self._ready is None and self.monotonic() - self._started < _STARTING_S
+        if self._ready is not False and failing and not starting:
+            log.warning("not ready: %s", describe_failing(failing))
+        elif self._ready is False and not failing:
+            log.warning("ready again")
+        full = self.health.queue_near_limit()
+        if full and not self._queue_full:
+            log.warning(
+                "the queue of the broker is nearly full; when it is full, new messages are dropped"
+            )
+        self._queue_full = full
+        names = ", ".join(p.name for p in failing)
+        status = f"not ready: {names}" if failing else "ready"
+        states = [f"STATUS={status}"] if self._ready is not (not failing) else []
+        if not (failing and starting):
+            self._ready = not failing
+        if self.systemd.watchdog_s and self.health.moves():
+            states.append("WATCHDOG=1")
+        if states:
+            self.systemd.notify(*states)
+
+    async def _ping_on(self, url: Secret) -> None:
+        while True:
+            began = self.monotonic()
+            if self.health.ready():
+                error = await _ping_error(url, allow_private=self.allow_private)
+                if error and not self._failing:
+                    log.warning("the watchdog's address %s", error)
+                elif self._failing and not error:
+                    log.warning("the watchdog's address answers again")
+                self._failing = bool(error)
+            await asyncio.sleep(max(self.every_s - (self.monotonic() - began), 1.0))
+
+
+async def _ping_error(url: Secret, *, allow_private: bool) -> str:
+    try:
+        await _PING_THREADS.run(
+            lambda: ping(url.reveal(), allow_private=allow_private), _PING_TOTAL_S
+        )
+    except PingError as error:
+        return str(error)
+    except BoundedCallError:
+        return "does not answer in time"
+    except Exception as error:  # noqa: BLE001 - reported like any other
+        return f"failed: {type(error).__name__}"
+    return ""

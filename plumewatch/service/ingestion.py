@@ -9,7 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from alerts import device_intervals
 from ingest.commit import GroupCommit
+from ingest.downlinks import Asked, Downlinks
 from ingest.duplicates.journal_history import JournalHistory
 from ingest.errors import BrokerError
 from ingest.event_messages import EVENT_TOPICS, EventIntake
@@ -23,6 +25,7 @@ from ingest.mqtt.source import MqttSource
 from ingest.mqtt.subscriptions import Subscriptions
 from ingest.states import States
 from plumewatch.config.ingest_settings import (
+    downlinks,
     http_sources,
     intake_config,
     polled_sensors,
@@ -35,9 +38,10 @@ from plumewatch.service.web_server import WebServer, is_loopback
 from storage.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from detection.events import Event
+    from ingest.http_poll import PollFailure
     from ingest.message import Message
     from ingest.mqtt.connection import BrokerSettings
     from plumewatch.service.resources import Resources
@@ -70,14 +74,7 @@ _RESTORED_READINGS: Final = 20_000
 
 
 class Ingestion:
-    """Sources of messages, the intake that judges them, and the commit to the journal.
-
-    - `on_stored`: called with the offset of the newest durable reading.
-    - `admit`: returns once events of other detectors are committed.
-    - `on_unstored`: called with live readings that the disk refuses.
-    - `clock`: Unix seconds; read once per message as it arrives.
-    - `steps`: detects that it was set, which is journaled before the next reading.
-    """
+    """Sources of messages, the intake that judges them, and the commit to the journal."""
 
     def __init__(
         self,
@@ -161,7 +158,11 @@ class Ingestion:
             step_of=step_of,
             on_unstored=self.unstored.on_message,
         )
-        self._polls = HttpPolls(polled_sensors(config), self.http_ingest)
+        self.polls = HttpPolls(polled_sensors(config), self.http_ingest, clock=clock)
+        self.downlinks = Downlinks(
+            downlinks(config), self.source.publish, self.intake.config.context.states, clock
+        )
+        self._resources = resources
         self._http_server: WebServer | None = None
         self._broker, self._paths = broker, resources.paths
         self._has_own_client_id = bool(config.broker.client_id)
@@ -170,11 +171,14 @@ class Ingestion:
         return self.intake.floods.filters_of(self._topics, self._clock())
 
     def open(self) -> None:
-        """Find the broker's sessions of the service that used the data folder before.
-
-        Raises `StorageUnavailableError` if their client id cannot be kept.
-        """
+        """Find the broker sessions of the last service; raises `StorageUnavailableError`."""
         broker, paths = self._broker, self._paths
+        for sensor, asked in device_intervals.sent(self._resources.state).items():
+            last = Asked(asked.every_s, asked.at, asked.hours)
+            if asked.answered_at is None and not asked.error:
+                self.downlinks.waiting[sensor] = last
+            if asked.renews:
+                self.downlinks.renewing[sensor] = last
         if not self._has_own_client_id:
             try:
                 broker = replace(broker, client_id=kept_client_id(paths.client_id))
@@ -192,11 +196,7 @@ class Ingestion:
                 known.add_former(f"{former}{_EVENTS}", EVENT_TOPICS)
 
     def restore(self, counted: int | None) -> None:
-        """Give the intake the newest readings of the journal, to find duplicates.
-
-        Those behind the offset `counted` are counted: what a killed service had not saved. Without
-        it, all of the newest are.
-        """
+        """Give the intake the newest readings of the journal; those behind `counted` count."""
         last = self._stored_offset = self._journal.last_offset()
         counted = last - _RESTORED_READINGS if counted is None else counted
         counted = max(counted, last - _MAX_RECOUNTED, 0)
@@ -207,19 +207,17 @@ class Ingestion:
             behind = [e.reading for e in entries if e.offset > counted]
             self.intake.restore(behind, counted=False)
 
-    def counts(self) -> tuple[bytes, int]:
-        """Return the counts of the readings up to a journal offset, and the offset."""
+    def counts(self) -> tuple[bytes, int, Mapping[str, PollFailure]]:
+        """Return the counts of the readings up to a journal offset, it, and failing polls."""
         waiting = self.commits.unsettled()
         uncounted = {id(reading) for reading in self.intake.undecided(waiting)}
         registered = self.intake_config.context.registry.sensors
         without = [r for r in waiting if id(r) not in uncounted and r.sensor in registered]
-        return self.intake.reading_counts.snapshot(without), self._stored_offset
+        counted = self.intake.reading_counts.snapshot(without)
+        return counted, self._stored_offset, dict(self.polls.failing)
 
     def listen_for_http(self) -> None:
-        """Bind the address of HTTP ingest if it has sources.
-
-        Raises `PortInUseError` if it cannot be bound.
-        """
+        """Bind the address of HTTP ingest if it has sources; raises `PortInUseError`."""
         if not self._http_sources:
             return
         config = self._http_config
@@ -249,12 +247,26 @@ class Ingestion:
         if self._http_server is not None:
             server = self._http_server
             yield Task("HTTP ingest", server.serve(), stop=server.stop, ends="drained")
-        if self._polls.sensors:
-            yield Task("polls", self._polls.run())
+        if self.polls.sensors:
+            yield Task("polls", self.polls.run())
+        if self.downlinks.by_sensor:
+            yield Task("downlinks", self._run_downlinks())
         yield Task("commits", self.commits.run(), ends="last")
 
+    async def _run_downlinks(self) -> None:
+        base = self._resources
+        while True:
+            if answers := self.downlinks.take_answers():
+                await base.run_until_stored(
+                    "answers of devices", device_intervals.record_answers, base.state, answers
+                )
+            if renewed := await self.downlinks.renew():
+                await base.run_until_stored(
+                    "renewed intervals", device_intervals.record_renewals, base.state, renewed
+                )
+            await asyncio.sleep(_POLL_S)
+
     async def _read_floods(self) -> None:
-        """Read the session for floods, from the first one on."""
         known = Subscriptions(self._paths.flood_subscriptions, self._broker)
         while True:
             if self._floods_to_subscribe() or known.former():
@@ -287,7 +299,6 @@ class Ingestion:
     async def _commit_events(
         self, _readings: Sequence[Reading], dead_letters: Sequence[DeadLetter]
     ) -> None:
-        """Commit events before their messages are acknowledged."""
         events = self._events.take()
         if dead_letters:
             await self.commits.commit((), dead_letters)
@@ -297,11 +308,7 @@ class Ingestion:
 
 @dataclass(frozen=True, slots=True)
 class UnstoredIntake:
-    """An intake beside the one that stores, for alerts from memory; acknowledges nothing.
-
-    `intake` shares no decoder state with the one that stores. `topics` are the filters of the tap,
-    a session beside the one that acknowledges; `is_failing`: whether the journal fails.
-    """
+    """An intake beside the one that stores, for alerts from memory; acknowledges nothing."""
 
     intake: Intake
     broker: BrokerSettings

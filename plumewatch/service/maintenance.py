@@ -1,10 +1,9 @@
 """What the service does once a minute: snapshots, samples of itself, deletion of old data.
 
-Deletion has a clock of its own: a clock that is set years ahead by mistake would make everything
-old at once. So age is judged by a clock that follows ours at most `FASTEST` times as fast, over
-restarts too: a mistake that is corrected within a day costs nothing, and after a summer without the
-service deletion catches up in days. A clock that is set back is followed at once. For the series
-the deletion clock stops before the first legal hold is old (`storage.holds`).
+A clock that is set years ahead by mistake would make everything old at once. So age is judged by a
+clock that follows ours at most `FASTEST` times as fast, over restarts too: a mistake that is
+corrected within a day costs nothing, and after a summer without the service deletion catches up in
+days. For the series it stops before the first legal hold is old (`storage.holds`).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from alerts.outbound import series_records
-from alerts.outbound.state_summary import StateSummary
+from alerts.outbound.state_summary import StateSummary, hour_sums
 from plumewatch.sensor_status import save_counts
 from storage import holds, state
 from storage.errors import StorageError, is_transient
@@ -48,14 +47,16 @@ _WARN_DAYS: Final = 7
 _CLOCK: Final = "retention clock"
 _DUTY: Final = "hours on duty"
 _RECORDED: Final = "recorded counts"
+_HOURS: Final = "sums of hours"
+_BACKFILL_S: Final = 5.0
+"""Time of every minute in which hours of before are added up."""
+_HOUR_OVER_S: Final = 600.0
+QUEUED_SUMS: Final = 1_000
+"""Sums of one transaction; no more are made while ten times as many records wait."""
 
 
 class RetentionClock:
-    """A clock that follows another, at most `FASTEST` times as fast.
-
-    `at` is where it last was, Unix seconds; None starts with the other. `behind_s` is how far it is
-    behind the other.
-    """
+    """A clock that follows another, at most `FASTEST` times as fast."""
 
     def __init__(self, at: float | None) -> None:
         self._at = at
@@ -75,11 +76,7 @@ class RetentionClock:
 
 
 class Deletion:
-    """Deletes old data from journal and series.
-
-    `unread` counts readings deleted from the journal before the series had them, `failures` the
-    times that disk or store did not allow deletion.
-    """
+    """Deletes old data; `unread` counts readings that the series did not have yet."""
 
     def __init__(self, resources: Resources) -> None:
         self.unread = 0
@@ -120,10 +117,7 @@ class Deletion:
             self._failing = False
 
     async def delete(self, snapshot_offset: int) -> None:
-        """Delete old data in slices between the commits.
-
-        Readings of the journal after the detectors' snapshot at `snapshot_offset` are kept.
-        """
+        """Delete old data between the commits; readings after `snapshot_offset` are kept."""
         base = self._resources
         elapsed, self._last = time.monotonic() - self._last, time.monotonic()
         now = base.clock()
@@ -138,10 +132,7 @@ class Deletion:
             pass
 
     async def _prune_journal(self, snapshot_offset: int, old_at: float) -> None:
-        """Delete what is old or too much now; what arrives meanwhile is for the next minute.
-
-        Pauses between the slices leave the disk to the commits.
-        """
+        """Delete what is old or too much in slices; what arrives meanwhile waits a minute."""
         base, keep = self._resources, self._resources.config.journal
         stored = await base.in_series(base.series.cursor)
         excess = await base.in_journal(base.journal.bytes_used) - keep.max_mb * 1_000_000
@@ -175,22 +166,94 @@ class Deletion:
         self._warned = far
 
 
+class HourBackfill:
+    """Adds up the hours of before the service did (`sensor_hour`), once, newest first.
+
+    The sums wait for the series in one transaction with the hour that is next, so a restart neither
+    loses nor repeats one. None is made while a record of sensor health waits that was queued before
+    this start: its hour would lack it. The hour in which the service began to add up is last.
+    """
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._next = self._first = self._newest_before = 0
+        self._failing = False
+
+    def open(self) -> None:
+        """Continue where the last service stopped."""
+        self._newest_before = series_records.newest(self._resources.state)
+        hour = int(self._resources.clock() // 3600.0)
+        stored = state.snapshot(self._resources.state, _HOURS)
+        if stored is None:
+            self._next, self._first = hour - 1, hour
+        else:
+            self._next, self._first = map(int, stored.body.split())
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all hours are added up."""
+        return self._next <= 0
+
+    async def add_up(self) -> None:
+        """Add up as many hours as take some seconds; the series may be unavailable."""
+        ends = time.monotonic() + _BACKFILL_S
+        try:
+            while not self.is_done and time.monotonic() < ends and await self._add_some(ends):
+                pass
+        except StorageError as error:
+            if not is_transient(error):
+                raise
+            if not self._failing:
+                log.warning("older hours cannot be added up, trying again every minute: %s", error)
+            self._failing = True
+        else:
+            self._failing = False
+
+    async def _is_incomplete(self) -> bool:
+        """Return whether records of before this start, which are to be summed, wait."""
+        base, upto = self._resources, self._newest_before
+        is_waiting = partial(series_records.is_waiting, measurement="sensor_health", upto=upto)
+        return await base.run_until_stored("hours", is_waiting, base.state)
+
+    async def _add_some(self, ends: float) -> bool:
+        """Queue the sums of some hours; return whether more can be made now."""
+        base, hour, first = self._resources, self._next, self._first
+        now = base.clock()
+        queued = await base.run_until_stored("hours", series_records.waiting, base.state)
+        is_early = hour == first and (queued or now < (first + 1) * 3600.0 + _HOUR_OVER_S)
+        if is_early or queued > 10 * QUEUED_SUMS or await self._is_incomplete():
+            return False
+        oldest = int((now - base.config.timeseries.minute_days * _DAY_S) // 3600.0) + 24
+        sums = partial(hour_sums, base.series, sensors=base.registry.sensors)
+        records: list[Record] = []
+        while True:
+            found = await base.in_series(sums, hour)
+            records += found
+            if hour == first:
+                hour = 0
+                break
+            is_empty = not found and not await base.in_series(partial(sums, hours=24), hour - 24)
+            hour -= 25 if is_empty else 1
+            if hour < oldest:
+                hour = first
+                break
+            if len(records) >= QUEUED_SUMS or time.monotonic() >= ends:
+                break
+        await base.run_until_stored("hours", _append_hours, base.state, records, hour, first)
+        self._next = hour
+        return True
+
+
 @dataclass(slots=True)
 class Maintenance:
-    """The work of every minute.
-
-    - `counts`: returns the sensors' counts and the journal offset up to which they count.
-    - `before_sample`: called in the event loop before each sample.
-    - `refresh`: reads what the meters need from disk, in the thread of the state database.
-    - `wake_records`: called when samples wait for the series.
-    - `samples_dropped`: samples dropped because the series was unavailable for too long.
-    """
+    """The work of every minute."""
 
     resources: Resources
     detection: DetectionLoop
     recorder: StateRecorder
     deletion: Deletion
-    counts: Callable[[], tuple[bytes, int]]
+    backfill: HourBackfill
+    counts: Callable[[], tuple[bytes, int, Mapping[str, tuple[str, float]]]]
     before_sample: Callable[[], None]
     refresh: Callable[[], None]
     wake_records: Callable[[], None]
@@ -199,6 +262,8 @@ class Maintenance:
     def open(self) -> None:
         """Continue where the last service stopped."""
         self.deletion.open()
+        self.backfill.open()
+        self.refresh()
         stored = state.snapshot(self.resources.state, _DUTY)
         now = self.resources.clock()
         recorded = state.snapshot(self.resources.state, _RECORDED)
@@ -215,14 +280,14 @@ class Maintenance:
             snapshot_offset = await self.save()
             await self.deletion.try_delete(snapshot_offset)
             await asyncio.sleep(EVERY_S)
+            await self.backfill.add_up()
             await self.measure()
 
     async def save(self) -> int:
         """Store the detectors' state and the counts; return the journal offset of the state."""
         run = self.resources.run_until_stored
         snapshot_offset = await run("snapshot", self.detection.save_snapshot)
-        counts, offset = self.counts()
-        await run("counts", save_counts, self.resources.state, counts, offset)
+        await run("counts", save_counts, self.resources.state, *self.counts())
         return snapshot_offset
 
     async def measure(self) -> None:
@@ -256,6 +321,14 @@ def _append(
         state.set_snapshot(tx, _DUTY, state.Snapshot(0, "", repr(duty_until).encode()))
         state.set_snapshot(tx, _RECORDED, state.Snapshot(0, "", recorded))
         return series_records.bound(tx, MAX_WAITING)
+
+
+def _append_hours(
+    connection: sqlite3.Connection, records: list[Record], following: int, first: int
+) -> None:
+    with transaction(connection) as tx:
+        series_records.append(tx, records)
+        state.set_snapshot(tx, _HOURS, state.Snapshot(0, "", b"%d %d" % (following, first)))
 
 
 def _save_clock(connection: sqlite3.Connection, at: float) -> None:

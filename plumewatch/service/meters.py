@@ -1,8 +1,7 @@
 """Numbers of the service: each is declared once, and goes to metrics, page and series from there.
 
-A part counts in its own state; a `Meter` defines how to read the number and where to show it:
-``/metrics``, the staff page, the ``pipeline`` records of the series. The metrics are in the text
-format 0.0.4 of Prometheus: https://prometheus.io/docs/instrumenting/exposition_formats/
+A part counts in its own state; a `Meter` reads the number. The metrics are in text format 0.0.4:
+https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
 from __future__ import annotations
@@ -68,7 +67,6 @@ class Meter:
 
     - `name`: metric in ``/metrics``, with its unit, without prefix and ``_total``; empty if it is
       not exported.
-    - `read`: returns the number, numbers by label values, or None while there is none.
     - `kind`: a record of the series has the growth of a counter, the value of a gauge.
     - `page`, `record`: name on the staff page and field of the ``pipeline`` records, both with
       ``{label}`` for the value of a label; numbers of the same name are added up. Empty if it is
@@ -82,6 +80,8 @@ class Meter:
     kind: Literal["counter", "gauge", "histogram"] = "gauge"
     labels: tuple[str, ...] = ()
     page: str | None = None
+    blocks: bool = False
+    """Whether to read it takes a database: it is as of the last `Meters.refresh`."""
 
     @property
     def page_name(self) -> str:
@@ -101,8 +101,15 @@ class Meters:
 
     def __init__(self, meters: Iterable[Meter], refresh: Callable[[], None]) -> None:
         self.meters = tuple(meters)
-        self.refresh = refresh
+        self.kept: dict[str, Value] = {}
+        """Values of meters that block, by name."""
+        self._refresh = refresh
         self._unreadable: set[str] = set()
+
+    def refresh(self) -> None:
+        """Read what blocks, in a thread."""
+        self._refresh()
+        self.kept = {meter.name: self._read(meter) for meter in self.meters if meter.blocks}
 
     def exposition(self) -> str:
         """Return all metrics as text for Prometheus."""
@@ -133,6 +140,9 @@ class Meters:
         return sums.items()
 
     def _value(self, meter: Meter) -> Value:
+        return self.kept.get(meter.name) if meter.blocks else self._read(meter)
+
+    def _read(self, meter: Meter) -> Value:
         what = meter.name or meter.page_name
         try:
             value = meter.read()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import sqlite3
 import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,17 +14,14 @@ from alerts.escalation.coverage import coverage_gaps, paged_incidents
 from alerts.outbound.state_summary import StateRecorder
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, UnmatchedTopic
 from plumewatch import __version__
-from plumewatch.config.report_settings import school_of
-from plumewatch.config.settings import grafana_target, ping_url, quiet_hours
+from plumewatch.config.settings import grafana_target, ping_url, quiet_hours, school_of
 from plumewatch.sensor_status import record_counts, sensor_statuses
 from plumewatch.service import pipeline_meters as declared
-from plumewatch.service.health import Health, OutboxState, describe_failing
-from plumewatch.service.maintenance import Deletion, Maintenance
+from plumewatch.service.health import Health, OutboxState, Watchdog, describe_failing
+from plumewatch.service.maintenance import Deletion, HourBackfill, Maintenance
 from plumewatch.service.meters import Meters
 from plumewatch.service.supervisor import Task, after
-from plumewatch.service.watchdog import Watchdog
 from reports.rows import room_names
-from storage.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,8 +49,8 @@ class Monitoring:
         writers: SeriesWriters,
     ) -> None:
         config, clock, registry = resources.config, resources.clock, resources.registry
-        self._journal = resources.journal
         self._intake = intake = ingestion.intake
+        self._polls = ingestion.polls
         self._detection = detection
         queue_limit = config.broker.max_queued_messages
         self.health = health = Health(
@@ -84,6 +80,7 @@ class Monitoring:
             declared.intake_meters(
                 (ingestion.source, ingestion.flood_source), intake, ingestion.http_ingest.answers
             ),
+            declared.poll_meters(ingestion.polls),
             declared.storage_meters(
                 journal=resources.journal,
                 series=resources.series,
@@ -122,6 +119,7 @@ class Monitoring:
             detection,
             recorder,
             self.deletion,
+            HourBackfill(resources),
             ingestion.counts,
             before_sample=lambda: health.lateness.sample(registry.sensors, intake.reading_counts),
             refresh=self.meters.refresh,
@@ -139,15 +137,10 @@ class Monitoring:
 
     def pipeline(self) -> PipelineStatus:
         """Return what the staff page shows of ingest and of the journal's consumers."""
-        intake = self._intake
-        try:
-            dead_letters = self._journal.dead_letter_counts()
-        except (StorageError, sqlite3.Error) as error:
-            log.warning("dead letters cannot be read: %s", error)
-            dead_letters = {}
+        intake, dead_letters = self._intake, self.meters.kept.get("dead_letters")
         return PipelineStatus(
             counters=self.meters.page(),
-            dead_letters=dead_letters,
+            dead_letters=dead_letters if isinstance(dead_letters, dict) else {},
             quarantine=[
                 QuarantinedSensor(q.name, q.first_seen, q.last_seen, q.count, q.decoder)
                 for q in reversed(intake.quarantine.values())
@@ -158,6 +151,7 @@ class Monitoring:
                 self._detection.lives(),
                 intake.reading_counts,
                 intake.firmware.known,
+                self._polls.failing,
             ),
         )
 

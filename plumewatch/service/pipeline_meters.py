@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from alerts.engine import AlertRecord
     from alerts.notify.pump import DeliveryOutcome
     from alerts.outbound.grafana_annotations import AnnotationCounters
+    from ingest.http_poll import HttpPolls
     from ingest.intake import Intake
     from ingest.mqtt.source import MqttSource
     from plumewatch.service.detection_loop import DetectionLoop
@@ -155,6 +156,19 @@ def intake_meters(
     yield counter("", "", answers, labels=("source", "status"), page=page)
 
 
+def poll_meters(polls: HttpPolls) -> Iterator[Meter]:
+    """Return the meters of devices that are asked over HTTP."""
+
+    def requests() -> Value:
+        return dict[str, float](polls.requests) if polls.sensors else None
+
+    text = "Requests for values to devices that are asked over HTTP."
+    page = "Polls {outcome}"
+    yield counter("polls", text, requests, labels=("outcome",), page=page)
+    text = "Devices asked over HTTP whose last request failed."
+    yield gauge("polls_failing_devices", text, lambda: len(polls.failing))
+
+
 def storage_meters(
     *,
     journal: Journal,
@@ -186,8 +200,10 @@ def storage_meters(
         "Refused messages kept.",
         lambda: dict(sorted(journal.dead_letter_counts().items())),
         labels=("reason",),
+        blocks=True,
     )
-    yield gauge("journal_bytes", "What the journal holds; max_mb bounds it.", journal.bytes_used)
+    text = "What the journal holds; max_mb bounds it."
+    yield gauge("journal_bytes", text, journal.bytes_used, blocks=True)
     text = "Records of the journal that were corrupt."
     yield counter("journal_corrupt_records", text, lambda: journal.corrupt_records)
     yield counter("", "Databases rebuilt", lambda: journal.repairs + series.repairs)
@@ -213,10 +229,7 @@ def alert_meters(
     deliveries: Deliveries,
     pictures: Mapping[str, int],
 ) -> Iterator[Meter]:
-    """Return the meters of events, alerts and notices.
-
-    `stuck` counts what was found stuck, `pictures` evidence pictures by outcome.
-    """
+    """Return the meters of events, alerts and notices."""
     counts, outcomes = detection.counts, deliveries.outcomes
     yield counter("events", "Events of the detector.", lambda: counts.events, "events")
     yield counter("alerts", "Alerts.", lambda: counts.alerts, "alerts")

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from alerts import sensor_tests
 from alerts.consumer.detection_consumer import CONSUMER
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.timeseries_settings import series_kept_from, series_of
+from plumewatch.config.settings import series_kept_from, series_of
 from plumewatch.service.data_folder import (
     absent_files,
     copy_before_upgrade,
@@ -26,6 +27,7 @@ from plumewatch.service.data_folder import (
 from storage import state
 from storage.journal import Journal
 from storage.retrying import RunUntilStored
+from storage.sqlite import transaction
 from storage.timeseries.influx import IN_FLIGHT
 
 if TYPE_CHECKING:
@@ -55,12 +57,10 @@ class Observer:
 class Resources:
     """Configuration, clock and databases of one service.
 
-    - `clock`: Unix seconds.
-    - `ready`: set once the detectors have returned to where the last service left them.
-    - `in_journal`, `in_detector`, `in_series`: run blocking work in the thread of a database;
-      `in_detector` is that of the state database, and `run_until_stored` retries work there.
-    - `send_readings`: store readings beside `in_series`, up to `IN_FLIGHT` batches at once.
-    - `state`: the state database, once `open` has returned.
+    `ready` is set once the detectors have returned to where the last service left them.
+    `in_journal`, `in_detector` (also of the state database) and `in_series` run blocking work in
+    the thread of a database, and `run_until_stored` retries it in `in_detector`. `send_readings`
+    stores readings beside `in_series`, up to `IN_FLIGHT` batches at once. `open` sets `state`.
     """
 
     state: sqlite3.Connection
@@ -89,10 +89,7 @@ class Resources:
         self.send_readings = partial(_run_in, self._threads[-1], self.series.add)
 
     def open(self) -> None:
-        """Upgrade, repair and open the databases of the data folder.
-
-        Raises `StorageError` or `sqlite3.Error` if one of them cannot be used.
-        """
+        """Upgrade, repair and open the databases; raises `StorageError` or `sqlite3.Error`."""
         now = self.clock()
         absent = absent_files(self.paths, influx=bool(self.config.timeseries.url))
         copy_before_upgrade(self.paths.root, now, series_kept_from(self.config, now))
@@ -102,6 +99,8 @@ class Resources:
         self.is_open = True
         lost = report_absent(self.journal, absent)
         record_start(self.state, self.config, now, lost)
+        with transaction(self.state) as tx:
+            sensor_tests.import_results(tx, self.paths.commissioning)
         cursor = max(self.series.cursor(), state.cursor(self.state, CONSUMER))
         reconcile_journal(self.journal, cursor)
 

@@ -1,16 +1,15 @@
 """Services of ``plumewatch run``, one after the other on one data folder.
 
-SIGHUP, or a change on the staff page, reads the configuration again. If it has faults, they are
-logged and nothing changes. If not, the service ends in order and the next one starts in the same
-process, which keeps the lease, so that no standby takes the data folder; messages of that second
-wait in the broker, and browsers at the socket, which stays open. If the new
-service cannot run, for example because its port is taken or the broker refuses its password, the
-old configuration is used again.
+SIGHUP, or a change on the staff page, reads the configuration again. If it has no faults, the
+service ends in order and the next one starts in the same process, which keeps lease and socket;
+messages of that second wait in the broker. If the new service cannot run, for example because the
+broker refuses its password, the old configuration is used again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -19,9 +18,9 @@ from typing import TYPE_CHECKING, Final
 from alerts.errors import AlertError
 from plumewatch.config.editor import ConfigEditor
 from plumewatch.config.faults import ConfigError, ConfigFault
+from plumewatch.config.load import VARIABLE, load_shard
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import check_settings
-from plumewatch.config.sharding import VARIABLE, load_shard
 from plumewatch.service.app import Service
 from plumewatch.service.supervisor import ServiceError
 from plumewatch.service.web_server import Listening
@@ -39,6 +38,10 @@ _MOST_LINES: Final = 300
 _STOP: Final = (signal.SIGINT, signal.SIGTERM)
 _LEAST_BETWEEN_S: Final = 3.0
 """Between two restarts with a new configuration: many changes on the page must not stop alerts."""
+
+_YOUNG_OBJECTS: Final = 20_000
+"""New objects after which Python looks for cycles; its 700 are those of some twenty readings, which
+have none."""
 
 
 class BoundedFormatter(logging.Formatter):
@@ -58,15 +61,13 @@ def _shortened(line: str) -> str:
 
 
 def serve(path: Path, *, standby: bool = False, shard: str = "") -> None:
-    """Run services of a configuration until SIGINT or SIGTERM.
-
-    Raises `ConfigError` with every fault of the configuration, `ServiceError` if the service cannot
-    start or go on.
-    """
+    """Run services until SIGINT or SIGTERM; raises `ConfigError` or `ServiceError`."""
     os.umask(0o077)  # also for what SQLite and libraries create
     handler = logging.StreamHandler()
     handler.setFormatter(BoundedFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS)
     running = Running(path, standby=standby, shard=shard)
     try:
         asyncio.run(running.serve())
@@ -76,10 +77,7 @@ def serve(path: Path, *, standby: bool = False, shard: str = "") -> None:
 
 
 class Running:
-    """Services of the configuration at `path`, one after the other on one data folder.
-
-    `shard` is such as ``"0/2"``, empty for the whole school.
-    """
+    """Services of the configuration at `path`, one after the other; `shard` is like ``"0/2"``."""
 
     def __init__(self, path: Path, *, standby: bool = False, shard: str = "") -> None:
         self._path, self._shard = path, shard

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from alerts.outbound.series_records import DueRecords, mark_all
-from plumewatch.config.report_settings import school_of
+from plumewatch.config.settings import school_of
 from plumewatch.service.supervisor import Task
 from storage.sqlite import transaction
 from storage.timeseries.influx import BATCH, IN_FLIGHT
@@ -18,17 +18,15 @@ if TYPE_CHECKING:
     from plumewatch.service.resources import Resources
     from storage.journal import DeadLetter
 
-_GATHER_S: Final = 0.05
-"""How long readings that arrive one by one are gathered into a batch."""
+_GATHER_S: Final = 0.1
+"""How long readings that arrive one by one are gathered into a batch. A picture of evidence waits
+twice as long for its last reading."""
 _RECORDS_GATHER_S: Final = 1.0
 """An incident changes several times in its first second, and its notice goes first."""
 
 
 class SeriesWriters:
-    """Consumers of the journal and of the state database.
-
-    `write_dead_letters` returns once they are durable.
-    """
+    """Consumers of the journal and of the state database."""
 
     def __init__(
         self,

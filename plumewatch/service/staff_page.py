@@ -11,16 +11,17 @@ from alerts.access.limits import Limits
 from alerts.notify.trial_notices import send_trials
 from alerts.page.app import create_app
 from alerts.page.report_jobs import ReportJobs
-from alerts.page.settings import MappingSuggestion, StaffPageSettings
+from alerts.page.settings import DeviceIntervals, MappingSuggestion, StaffPageSettings
+from ingest.downlinks import LONGEST_S, NEAR, SHORTEST_S
 from ingest.mapping.draft import SuggestError, toml_value
 from ingest.mapping.suggest import suggest_any
 from ingest.message import Message
 from ingest.routes import likely_decoders
 from ingest.states import States
-from plumewatch.config.report_settings import school_of
 from plumewatch.config.secrets import read_secret
+from plumewatch.config.settings import identity_provider, school_of, sign_in_rules
 from plumewatch.service.health import HealthPages
-from plumewatch.service.room_tests import evaluate_in_process, latest_results
+from plumewatch.service.jobs import draw_labels, evaluate_in_process
 from plumewatch.service.web_server import WebServer, is_loopback
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from alerts.page.config_file import ConfigFile
     from ingest.intake import Intake
     from plumewatch.service.alerting import Alerting
+    from plumewatch.service.ingestion import Ingestion
     from plumewatch.service.monitoring import Monitoring
     from plumewatch.service.resources import Resources
     from plumewatch.service.web_server import Listening
@@ -38,17 +40,14 @@ def staff_page(
     resources: Resources,
     alerting: Alerting,
     monitoring: Monitoring,
-    intake: Intake,
+    ingestion: Ingestion,
     *,
     one_click: bool,
     banner: Callable[[], str],
     config_file: ConfigFile | None = None,
     listening: Listening | None = None,
 ) -> WebServer:
-    """Make the page and bind its port; `one_click` only works on this machine.
-
-    Raises `PortInUseError` if the port cannot be bound.
-    """
+    """Make the page and bind its port, or raise `PortInUseError`; `one_click` is for loopback."""
     config, paths, clock = resources.config, resources.paths, resources.clock
     engine, school = alerting.engine, school_of(config)
     shifts = engine.policy.roster.shifts if engine.policy.roster else ()
@@ -63,13 +62,24 @@ def staff_page(
             changes=alerting.changes,
             pipeline=monitoring.pipeline,
             intervals=monitoring.intervals,
-            room_tests=partial(latest_results, paths.root),
+            device_intervals=DeviceIntervals(
+                {name: one.longest_h for name, one in ingestion.downlinks.by_sensor.items()},
+                SHORTEST_S,
+                LONGEST_S,
+                lambda sensor, every_s, hours, renews: ingestion.downlinks.send(
+                    sensor, every_s, hours, renews=renews
+                ),
+                NEAR,
+            ),
             evaluate_room=partial(evaluate_in_process, config),
+            draw_labels=draw_labels if config.web.public_url else None,
             on_duty=partial(school.duty, shifts),
             school_day=school.has_school,
-            suggest_mapping=partial(suggestion_for, intake),
+            suggest_mapping=partial(suggestion_for, ingestion.intake),
             open_reading=local and not config.web.public_url,
             one_click=local and not config.web.public_url and one_click,
+            sign_in=sign_in_rules(config),
+            provider=identity_provider(config, clock),
             secure_cookie=config.web.public_url.startswith("https://"),
             hosts=config.web.hosts,
             school=config.site,
@@ -91,7 +101,7 @@ def staff_page(
             journal=paths.journal,
             reports=ReportJobs(
                 paths.reports,
-                (sys.executable, "-m", "plumewatch.report_job"),
+                (sys.executable, "-m", "plumewatch.report_request"),
                 config.model_dump_json(by_alias=True),
                 clock,
             ),
@@ -115,10 +125,7 @@ def staff_page(
 
 
 def suggestion_for(intake: Intake, topic: str) -> MappingSuggestion | None:
-    """Suggest a mapping from the last payload of an unmatched topic; None if there is none.
-
-    A discovery message about the topic adds what its names and units do not say.
-    """
+    """Suggest a mapping from the last payload of an unmatched topic; None if there is none."""
     unmatched = intake.unmatched.get(topic)
     if unmatched is None:
         return None

@@ -38,9 +38,8 @@ class ServiceError(UnreachableError):
 class Task:
     """One part of the service while it runs.
 
-    `stop` asks `work` to end by itself; without it, `work` is cancelled. Parts that end ``"first"``
-    or ``"drained"`` do so at the stop, those that end ``"last"`` when the drained ones have ended
-    or `DRAIN_S` has passed.
+    `stop` asks `work` to end by itself; without it, `work` is cancelled. Parts that end ``"last"``
+    do so when the ``"drained"`` ones have ended or `DRAIN_S` has passed.
     """
 
     name: str
@@ -50,11 +49,7 @@ class Task:
 
 
 async def supervise(tasks: Sequence[Task], stop: asyncio.Event) -> None:
-    """Run tasks until `stop` is set, then end them in order.
-
-    Raises `ServiceError` if one of them ends before, or fails for a reason that operators can act
-    on.
-    """
+    """Run tasks until `stop` is set, then end them in order; `ServiceError` if one fails."""
     try:
         async with asyncio.TaskGroup() as group:
             started = [(t, group.create_task(_run_task(t, stop), name=t.name)) for t in tasks]

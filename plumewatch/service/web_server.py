@@ -1,15 +1,11 @@
 """HTTP servers inside our event loop: uvicorn with our signals, our socket and bounded connections.
 
-uvicorn bounds the number of connections and the time that one is idle after an answer, but not how
-long a request may take to begin: a few hundred clients that send a byte now and then would keep all
-others out. Here every connection has a deadline while no request is under way, which no byte
-extends, and ends if its client takes nothing of an answer for a while. No address but this
-machine's own and those of trusted proxies has more than its share of connections; they are counted
-as they are accepted, before a handshake of TLS. (A reverse proxy serves many clients, and bounds
-them itself.) How long the body of a request may take is for the application to decide.
-
-The address of a client is that of its connection, or what a trusted proxy says in
-``X-Forwarded-For``.
+uvicorn does not bound how long a request may take to begin: a few hundred clients that send a byte
+now and then would keep all others out. Here every connection has a deadline while no request is
+under way, which no byte extends, and ends if its client takes nothing of an answer for a while. No
+address but this machine's own and those of trusted proxies has more than its share of connections,
+counted as they are accepted, before a handshake of TLS. The address of a client is that of its
+connection, or what a trusted proxy says in ``X-Forwarded-For``.
 """
 
 from __future__ import annotations
@@ -49,9 +45,8 @@ log = logging.getLogger(__name__)
 class ConnectionBounds:
     """Limits of one server: connections at a time, in total and per address.
 
-    `head_s` is the time from the connection, or from the last answer, to the head of a request, and
-    `stalled_s` that in which a client must take 48 kB of an answer that waits for it.
-    Addresses of this machine may have more connections if `exempt_loopback` is set.
+    `head_s` is the time to the head of a request, `stalled_s` that in which a client must take
+    48 kB of an answer. Addresses of this machine may have more if `exempt_loopback` is set.
     """
 
     connections: int = 200
@@ -116,11 +111,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class WebServer:
-    """A server of one application on one address; https if it has a certificate.
-
-    `name` is for messages; port 0 takes a free one. The constructor binds the address, and raises
-    `PortInUseError` if it cannot.
-    """
+    """A server of one application on one address, bound at once, or `PortInUseError`."""
 
     def __init__(
         self,

@@ -27,11 +27,7 @@ def on_spark(
     on_bytes: Callable[[int], None] = lambda _: None,
     spark: SparkSession | None = None,
 ) -> list[Judged]:
-    """Run tasks on a cluster whose executors can read the parts under their paths.
-
-    A given session is used and left running. Raises `ScaleError` if the cluster rejects the tasks
-    or one fails.
-    """
+    """Run tasks on a cluster whose executors can read the parts; `ScaleError` if one fails."""
     used = spark or session(master, "plumewatch-backtest")
     try:
         return _collected(used, tasks, on_bytes)

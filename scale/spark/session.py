@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SETTINGS: Final[Mapping[str, str]] = {
     "spark.ui.enabled": "false",
     "spark.sql.session.timeZone": "UTC",
+    "spark.python.daemon.module": "scale.spark.daemon",
     "spark.sql.execution.pyspark.udf.faulthandler.enabled": "true",
     "spark.sql.streaming.stateStore.providerClass": (
         "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
@@ -29,10 +30,7 @@ changes. A `spark-submit` may change them."""
 
 
 def session(master: str, name: str, settings: Mapping[str, str] | None = None) -> SparkSession:
-    """Return the running session, or a new one with `settings` added to `SETTINGS`.
-
-    An empty `master` is that of `spark-submit`.
-    """
+    """Return the running session, or a new one; an empty `master` is that of `spark-submit`."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if master.startswith("local"):
         # Executors are threads of this JVM, and their workers inherit the environment.

@@ -4,19 +4,20 @@ Way of a reading
 ----------------
 1. `pack_readings` turns readings into one block per shard and task (`scale.shard`), before the
    shuffle. A shard is a hash of the building with some thousand sensors, as many sensors in one
-   pass cost hardly more than few.
+   pass cost hardly more than few. Records of Kafka are divided and packed undecoded.
 2. `ShardProcessor` judges the blocks of a trigger in the order of their receipt, with the same
-   `scale.shard` as a back-test.
+   `scale.shard` as a back-test. It decodes records with the decoder of the shard
+   (`scale.messages`), which remembers open join windows, births and duplicates.
 3. The caller's sink gets the events of a trigger on the driver, with the number of the trigger;
    after a failure, the same number may come again with the same events.
 
 State
 -----
-RocksDB has for each shard a snapshot, the blocks since, and a token: a hash over all judged
-readings, which identifies the state. A Python worker keeps its shards in memory; one whose token is
-that of the store continues, any other is rebuilt from snapshot and blocks. So a trigger writes the
-readings it got, and a snapshot only when the blocks since have grown as large; any worker, executor
-or driver can continue.
+RocksDB has for each shard a snapshot (of its decoder too), the blocks since, and a token: a hash
+over all blocks, which identifies the state. A Python worker keeps its shards in memory; one whose
+token is that of the store continues, any other is rebuilt from snapshot and blocks. So a trigger
+writes what it got, and a snapshot only when the blocks since have grown as large; any worker,
+executor or driver can continue.
 
 Checkpoint
 ----------
@@ -27,6 +28,7 @@ needs a new checkpoint, which reads earlier history for its warm-up.
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -39,27 +41,29 @@ from pyspark.sql.streaming import StatefulProcessor
 from detection.alert_thresholds import AlertBudgets
 from detection.model import Model
 from scale.history import SCHEMA
+from scale.messages import MOST_BYTES, RECORD_ORDER, RECORDS, write_dead_letters
 from scale.shard import Shard, pack, shards_of, unpack
 from scale.sinks import write_points
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.streaming import StreamingQuery
 
     from detection.events import Event
+    from scale.messages import MessageDecoder, MessageSource
     from storage.timeseries.influx_http import InfluxSettings
 
 _ROWS: Final = 500_000
 """Readings of one task packed together."""
 _LEAST: Final = 1 << 16
-_KEPT: Final = 64
+KEPT_SHARDS: Final = 64
 """Shards that a Python worker keeps in memory."""
 _TYPES: Final = {"Int64": "long", "Float64": "double", "String": "string", "Boolean": "boolean"}
 COLUMNS: Final = ", ".join(f"`{name}` {_TYPES[str(kind)]}" for name, kind in SCHEMA.items())
 """`scale.history.SCHEMA` as Spark writes it."""
-_PACKED: Final = "shard int, block binary"
+PACKED: Final = "shard int, block binary"
 _EVENT_ROW: Final = (
     "shard int, id string, sensor string, kind string, phase string, time double, event string"
 )
@@ -77,10 +81,7 @@ class EventRow(NamedTuple):
 
 
 def readings_of_history(spark: SparkSession, folder: str, files: int | None = None) -> DataFrame:
-    """Return a growing history (path or URL) as a stream of rows of `SCHEMA`, in order.
-
-    A trigger reads at most `files` parts.
-    """
+    """Return a growing history as a stream of rows of `SCHEMA`, at most `files` parts a trigger."""
     reader = spark.readStream.schema(COLUMNS).option("recursiveFileLookup", "true")
     if files is not None:
         reader = reader.option("maxFilesPerTrigger", files)
@@ -91,50 +92,88 @@ def pack_readings(readings: DataFrame, shards: int) -> DataFrame:
     """Return rows of `SCHEMA` as blocks by shard."""
 
     def pack_all(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        buffered: list[pa.RecordBatch] = []
-        count = 0
-        for batch in batches:
-            buffered.append(batch)
-            count += batch.num_rows
-            if count >= _ROWS:
-                yield _blocks(buffered, shards)
-                buffered, count = [], 0
-        if count:
-            yield _blocks(buffered, shards)
+        size = operator.attrgetter("num_rows")
+        return pack_batches(batches, size, _ROWS, lambda frame: shards_of(frame, shards))
 
-    return readings.mapInArrow(pack_all, _PACKED)
+    return readings.mapInArrow(pack_all, PACKED)
 
 
-def _blocks(batches: Sequence[pa.RecordBatch], shards: int) -> pa.RecordBatch:
+def pack_batches(
+    batches: Iterator[pa.RecordBatch],
+    size: Callable[[pa.RecordBatch], int],
+    most: int,
+    divide: Callable[[pl.DataFrame], Iterable[tuple[int, pl.DataFrame]]],
+) -> Iterator[pa.RecordBatch]:
+    """Gather batches of a task until their size is `most`, and pack them by shard."""
+    gathered: list[pa.RecordBatch] = []
+    total = 0
+    for batch in batches:
+        gathered.append(batch)
+        total += size(batch)
+        if total >= most:
+            yield _blocks(divide(table(gathered)))
+            gathered, total = [], 0
+    if total:
+        yield _blocks(divide(table(gathered)))
+
+
+def table(batches: Sequence[pa.RecordBatch]) -> pl.DataFrame:
+    """Return batches of Arrow as one frame."""
     frame = pl.from_arrow(pa.Table.from_batches(batches))
     if not isinstance(frame, pl.DataFrame):
-        raise TypeError("readings are not a table")
-    divided = [(shard, pack(part)) for shard, part in shards_of(frame, shards)]
+        raise TypeError("the batches are no table")
+    return frame
+
+
+def _blocks(divided: Iterable[tuple[int, pl.DataFrame]]) -> pa.RecordBatch:
+    """Return one packed block per shard."""
+    packed = [(shard, pack(part)) for shard, part in divided]
     return pa.RecordBatch.from_arrays(
         [
-            pa.array([shard for shard, _ in divided], pa.int32()),
-            pa.array([block for _, block in divided], pa.binary()),
+            pa.array([shard for shard, _ in packed], pa.int32()),
+            pa.array([block for _, block in packed], pa.binary()),
         ],
         ["shard", "block"],
     )
 
 
-_live: OrderedDict[bytes, Shard] = OrderedDict()
+class _Live(NamedTuple):
+    """A shard in the memory of a worker; with a decoder, its blocks are records of Kafka."""
+
+    shard: Shard
+    decoder: MessageDecoder | None
+
+
+_live: OrderedDict[bytes, _Live] = OrderedDict()
 """Shards of this worker, by token."""
 
 
 class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's types are not read
-    """Judges the blocks of one shard; an empty `model` is the shipped one."""
+    """Judges the blocks of one shard; an empty `model` is the shipped one.
 
-    def __init__(self, budgets: AlertBudgets, model: bytes) -> None:
+    With a `source`, blocks are records of Kafka. With `points`, readings are not judged, but
+    written to that InfluxDB.
+    """
+
+    def __init__(
+        self,
+        budgets: AlertBudgets,
+        model: bytes = b"",
+        source: MessageSource | None = None,
+        points: InfluxSettings | None = None,
+    ) -> None:
         self._given = (budgets.default, dict(budgets.own), dict(budgets.moved))
         self._model_body = model
+        self._source = source
+        self._points = points
 
     def init(self, handle: Any) -> None:
         """Open the state of the shards of a task."""
         self._head = handle.getValueState("head", "token binary, size long, since long")
         self._snapshot = handle.getValueState("snapshot", "body binary")
         self._since = handle.getListState("since", "block binary")
+        if self._source is not None:
+            self._memory = handle.getValueState("memory", "body binary")
         self._budgets = AlertBudgets(*self._given)
         self._model = Model.from_bytes(self._model_body) if self._model_body else None
 
@@ -142,45 +181,86 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
         self, key: Any, rows: Iterator[pd.DataFrame], _timers: Any
     ) -> Iterator[pd.DataFrame]:
         """Judge the blocks of a trigger, and return the events."""
-        frame = unpack(block for part in rows for block in part["block"])
+        number = int(key[0])
+        frame = self._unpacked(block for part in rows for block in part["block"])
         if not frame.height:
             return
-        token, size, since = self._head.get() or (self._seed(int(key[0])), 0, 0)
-        shard = _live.pop(bytes(token), None) or self._restored()
-        events = shard.step(shard.streams.of(frame))
+        token, size, since = self._head.get() or (self._seed(number), 0, 0)
+        live = _live.pop(bytes(token), None) or self._restored(number)
+        readings, frame = self._decoded(live, frame)
+        events: list[Event] = []
+        if readings.height and self._points is not None:
+            write_points(self._points, readings)
+        elif readings.height:
+            events = live.shard.step(live.shard.streams.of(readings))
         block = pack(frame)
         token = hashlib.blake2b(bytes(token) + block, digest_size=16).digest()
         since += len(block)
         if since > max(size, _LEAST):
-            body = shard.snapshot()
-            self._snapshot.update((body,))
-            self._since.clear()
-            size, since = len(body), 0
+            size, since = self._save(live), 0
         else:
             self._since.appendValue((block,))
         self._head.update((token, size, since))
-        _live[token] = shard
-        if len(_live) > _KEPT:
+        _live[token] = live
+        if len(_live) > KEPT_SHARDS:
             _live.popitem(last=False)
-        yield _event_frame(int(key[0]), events)
+        yield _event_frame(number, events)
 
     def close(self) -> None:
         """Release nothing: the store owns the state."""
 
     def _seed(self, shard: int) -> bytes:
-        text = msgspec.msgpack.encode((shard, *self._given))
+        text = msgspec.msgpack.encode((shard, *self._given, self._points is not None))
         return hashlib.blake2b(text + self._model_body, digest_size=16).digest()
 
-    def _restored(self) -> Shard:
+    def _unpacked(self, packed: Iterable[bytes]) -> pl.DataFrame:
+        if self._source is None:
+            return unpack(packed)
+        return unpack(packed, RECORDS, RECORD_ORDER)
+
+    def _decoded(self, live: _Live, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return the judged readings of blocks, and the blocks without large rejected values."""
+        if live.decoder is None or self._source is None:
+            return frame, frame
+        readings = live.decoder.readings(frame)
+        if rejected := live.decoder.rejected:
+            if self._points is None:
+                source = self._source
+                write_dead_letters(source.topic, source.dead_letters, [*rejected.values()])
+            refused = pl.int_range(pl.len()).is_in([*rejected])
+            large = refused & (pl.col("value").bin.size() > MOST_BYTES)
+            frame = frame.with_columns(value=pl.when(~large).then("value"))
+        return (readings if self._points else readings.filter("judged")), frame
+
+    def _save(self, live: _Live) -> int:
+        """Replace snapshot and blocks by the state of now; return the bytes of the snapshot."""
+        body = live.shard.snapshot()
+        self._snapshot.update((body,))
+        self._since.clear()
+        if live.decoder is None:
+            return len(body)
+        memory = live.decoder.snapshot()
+        self._memory.update((memory,))
+        return len(body) + len(memory)
+
+    def _restored(self, number: int) -> _Live:
         body = self._snapshot.get()
         shard = (
             Shard(self._budgets, self._model)
             if body is None
             else Shard.restore(bytes(body[0]), self._budgets, self._model)
         )
+        decoder = None
+        if self._source is not None:
+            memory = self._memory.get()
+            decoder = self._source.decoder(number, bytes(memory[0]) if memory else b"")
+        live = _Live(shard, decoder)
         for (block,) in self._since.get():
-            shard.step(shard.streams.of(unpack([bytes(block)])))
-        return shard
+            frame = self._unpacked([bytes(block)])
+            readings = frame if decoder is None else decoder.readings(frame).filter("judged")
+            if self._points is None:
+                shard.step(shard.streams.of(readings))
+        return live
 
 
 def _event_frame(shard: int, events: Sequence[Event]) -> pd.DataFrame:
@@ -192,17 +272,13 @@ def _event_frame(shard: int, events: Sequence[Event]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["shard", *EventRow._fields])
 
 
-def detect(readings: DataFrame, shards: int, budgets: AlertBudgets, model: bytes) -> DataFrame:
-    """Return the events of a stream of rows of `SCHEMA`, each reading once."""
-    return (
-        pack_readings(readings, shards)
-        .groupBy("shard")
-        .transformWithStateInPandas(
-            statefulProcessor=ShardProcessor(budgets, model),
-            outputStructType=_EVENT_ROW,
-            outputMode="Update",
-            timeMode="None",
-        )
+def detect(packed: DataFrame, processor: ShardProcessor) -> DataFrame:
+    """Return the events of a stream of blocks by shard, each reading once."""
+    return packed.groupBy("shard").transformWithStateInPandas(
+        statefulProcessor=processor,
+        outputStructType=_EVENT_ROW,
+        outputMode="Update",
+        timeMode="None",
     )
 
 
@@ -235,16 +311,12 @@ def _start(
 def start_points(
     readings: DataFrame, settings: InfluxSettings, checkpoint: str, trigger: Mapping[str, Any]
 ) -> StreamingQuery:
-    """Start writing a stream of readings to an InfluxDB (`scale.sinks.write_points`).
-
-    It is a separate stream, so that an unreachable database delays no alert. A failed trigger is
-    retried; writing it again changes nothing.
-    """
+    """Start writing readings to an InfluxDB, beside detection, so that it delays no alert."""
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            frame = pl.from_arrow(batch)
-            if isinstance(frame, pl.DataFrame) and frame.height:
+            frame = table([batch])
+            if frame.height:
                 count = write_points(settings, frame)
                 yield pa.RecordBatch.from_arrays([pa.array([count], pa.int64())], ["written"])
 

@@ -22,12 +22,7 @@ CO2_CHANNELS: Final = ("co2",)
 
 @dataclass(frozen=True, slots=True)
 class ClimatePart:
-    """A humidity and temperature sensor as built in.
-
-    - `rh_lag_s`, `temp_lag_s`: ranges of e-fold lags, s.
-    - `heating_k`: range of self-heating, K.
-    - `rh_error`, `temp_error`: standard deviation between units, % and °C.
-    """
+    """A humidity and temperature sensor as built in: ranges of lags, heating and errors."""
 
     channels: tuple[str, ...]
     rh_lag_s: tuple[float, float]
@@ -43,11 +38,7 @@ CLIMATE_PARTS: Final = parts_of("climate", ClimatePart)
 
 @dataclass(frozen=True, slots=True)
 class ClimateUnit:
-    """One unit.
-
-    - `altitude_hpa`: pressure offset by altitude and unit.
-    - `co2_lag_s`, `co2_offset`, `co2_noise`: of the NDIR cell, where the device has one.
-    """
+    """One unit; `altitude_hpa` offsets pressure, CO2 values are of its NDIR cell."""
 
     part: ClimatePart
     rh_lag_s: float

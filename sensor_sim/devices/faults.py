@@ -13,12 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault of one unit.
-
-    - `kind`: ``gap`` (nothing is sent), ``restart``, ``dead`` (no value) or ``frozen`` (a value
-      stays).
-    - `channel`: quantity for ``dead`` and ``frozen``, else empty.
-    """
+    """One fault: ``gap``, ``restart``, or ``dead`` or ``frozen`` values of a `channel`."""
 
     kind: str
     channel: str
@@ -33,11 +28,6 @@ def plan_faults(
 
     Network gaps (10 s to 20 min) about one in three days, a restart in ten, a frozen channel in
     forty, a dead one in eighty: priors, for want of a published figure. Units differ fourfold.
-
-    - `channels`: what can freeze or die.
-    - `block`: number of the stretch; with the seed and the sensor it decides the draws.
-    - `start`, `length_s`: the stretch, Unix seconds and s.
-    - Returns: By start.
     """
     unit = stream(seed, "reliability", sensor).lognormal(0, 0.7)
     rng = stream(seed, "faults", sensor, block)

@@ -51,7 +51,6 @@ class Coincidence:
 class PmPart:
     """A particle sensor.
 
-    - `channels`: quantities it reports.
     - `counted_um`, `counted`: share of particles detected, at these diameters; log-linear between.
     - `smear`: geometric standard deviation of reported against true size.
     - `fixed_share`: for sensors without size resolution: (diameters, PM1/PM2.5, PM2.5/PM10)
@@ -160,14 +159,7 @@ def _unit_matrix(rng: np.random.Generator, part: PmPart) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class PmUnit:
-    """One unit of a particle sensor: its own matrix, lag, offset and noise.
-
-    - `matrix` (channels, N_BINS): with this unit's gains.
-    - `merging`: S, f and a of `Coincidence`; None where particles do not merge.
-    - `zero`: offset of mass, µg/m³.
-    - `noise`: factor on the part's noise.
-    - `spikes_per_day`: one-sample artefacts.
-    """
+    """One unit of a particle sensor: its own matrix, lag, offset and noise."""
 
     part: PmPart
     matrix: NDArray[np.float32]
@@ -203,11 +195,7 @@ class PmUnit:
     def lose_coincident(
         self, signal: NDArray[np.float32], above_03: NDArray[np.float32] | float
     ) -> None:
-        """Turn what single particles would give into what several in the beam give, in place.
-
-        - `signal` (channels, n).
-        - `above_03` (n,): particles /cm³ above 0.3 µm, of which dead time loses some.
-        """
+        """Turn what single particles would give into what several in the beam give, in place."""
         signal /= 1 + above_03 / np.float32(self.part.saturates_at)
         if self.merging is None:
             return
@@ -240,12 +228,7 @@ class PmUnit:
     def read(
         self, rng: np.random.Generator, signal: NDArray[np.float32], averaged_s: int
     ) -> NDArray[np.float32]:
-        """Noise, spikes, quantisation and caps.
-
-        - `signal` (channels, n): noise-free channel values.
-        - `averaged_s`: seconds each value is the mean of.
-        - Returns: Non-negative readings.
-        """
+        """Add noise, spikes, quantisation and caps to noise-free values, shape (channels, n)."""
         part = self.part
         n_mass = sum(c in _MASS_CUTS for c in part.channels)
         n = signal.shape[1]

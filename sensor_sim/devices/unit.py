@@ -33,14 +33,7 @@ _ABOVE_03: Final = np.array([0, 0, *([1.0] * (N_BINS - 2))], np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Inlet:
-    """Air at a device for one stretch, once a second.
-
-    - `time` (n,): Unix seconds.
-    - `plume` (N_ROWS, n): sum of all sessions; see `physics.plume`. None when nothing is going
-      on.
-    - `slow` (N_SLOW, n): background of the room; see `physics.background`.
-    - `rh`, `temp` (n,): humidity and temperature with everything in.
-    """
+    """Air at a device for one stretch, once a second; `plume` is None when nothing is going on."""
 
     time: NDArray[np.float64]
     plume: NDArray[np.float32] | None
@@ -117,8 +110,6 @@ class DeviceUnit:
     `sense` turns a stretch of air into noise-free signals and raw ticks; the caller runs the VOC
     Index over all devices; `report` samples, adds noise and writes readings. Nothing but the air
     goes in, so no reading can hold what only the simulation knows.
-
-    - `start`: power-up, Unix seconds.
     """
 
     def __init__(self, device: Device, seed: int, start: float) -> None:
@@ -233,12 +224,7 @@ class DeviceUnit:
         signals: NDArray[np.float32],
         faults: Sequence[Fault],
     ) -> Rows:
-        """Sample, add noise, apply faults.
-
-        - `time` (n,): Unix seconds, one a second.
-        - `signals`: from `sense`, with the VOC index filled in.
-        - `faults`: all that touch this stretch.
-        """
+        """Sample, add noise, apply faults."""
         sampled, at, averaged, events = self._sample(rng, time, signals)
         values = self._values(rng, sampled, averaged)
         return self._send(rng, at, values, faults, events)
@@ -312,7 +298,6 @@ class DeviceUnit:
     def _values(
         self, rng: np.random.Generator, sampled: NDArray[np.float32], averaged: int
     ) -> NDArray[np.float64]:
-        """Turn sampled signals into a matrix of readings."""
         k = self._n_pm
         read: dict[str, NDArray[np.float32]] = {}
         if self._pm:

@@ -22,14 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class VocPart:
-    """A gas sensor.
-
-    - `channels`: quantities it reports.
-    - `lag_s`: range of its e-fold, s.
-    - `hold_s`: seconds for which a value stays; a unit has one of these.
-    - `cap`: largest value of its TVOC channel.
-    - `step`: resolution of its TVOC channel.
-    """
+    """A gas sensor; `hold_s` is how long a value stays, one of these for a unit."""
 
     channels: tuple[str, ...]
     lag_s: tuple[float, float] = (5.0, 12.0)
@@ -99,12 +92,7 @@ class VocUnit:
         rh: NDArray[np.float32],
         age_days: float,
     ) -> NDArray[np.int32]:
-        """Raw ticks of an SGP40/41, once a second.
-
-        - `ppb` (n,): ethanol-equivalent at the sensing layer.
-        - `rh` (n,): humidity, %.
-        - `age_days`: time since the start, for drift.
-        """
+        """Raw ticks of an SGP40/41, once a second."""
         ticks = np.float32(self.clean_raw + self.drift_ticks_day * age_days)
         signal = ticks - np.float32(self.ticks) * np.log2(1 + ppb / np.float32(self.half_ppb))
         signal += np.float32(self.rh_ticks) * (rh - 50)
@@ -114,12 +102,7 @@ class VocUnit:
     def tvoc(
         self, rng: np.random.Generator, ppb: NDArray[np.float32], averaged_s: int
     ) -> NDArray[np.float32]:
-        """TVOC reading of the other parts: above the unit's clean air, with relative noise.
-
-        - `ppb` (n,): ethanol-equivalent.
-        - `averaged_s`: seconds each value is the mean of.
-        - Returns (n,): ppb, or µg/m³ at 1.9 µg/m³ a ppb (ethanol) where the channel is a mass.
-        """
+        """TVOC reading of the other parts: above the unit's clean air, with relative noise."""
         relative = np.float32(self.noise * 2e-3 / np.sqrt(averaged_s))
         noise = rng.standard_normal(ppb.size, dtype=np.float32)
         value = ppb - np.float32(self.zero_ppb) + (ppb * relative + np.float32(1.0)) * noise

@@ -81,7 +81,6 @@ def _exp(x: NDArray[np.float32]) -> NDArray[np.float32]:
 def _sigmoid(
     x: NDArray[np.float32], middle: NDArray[np.float32] | np.float32, slope: np.float32
 ) -> NDArray[np.float32]:
-    """Falling or rising logistic step, clipped where the original clips it."""
     z = np.clip(slope * (x - middle), _F(-50), _F(50))
     return _ONE / (_ONE + _exp(z))
 

@@ -114,9 +114,6 @@ class BlownAt:
     """Somebody blows into the inlet: a step up and down again, without the decay of a plume.
 
     Dust of the case, coarse before fine, and breath: humid, warm, rich in CO2.
-
-    - `duration_s`: length of the breath, s.
-    - `dust_ug_m3`: rise of PM10 while it lasts; PM2.5 gets 40 % of it, PM1 15 %.
     """
 
     sensor: str
@@ -166,10 +163,7 @@ class BlownAt:
 
 @dataclass(slots=True)
 class Unplugged:
-    """The plug is pulled; the broker reports it after the keep-alive; later the device boots.
-
-    - `start`, `end`: Unix seconds; `end` infinite is for good.
-    """
+    """The plug is pulled; the broker reports it after the keep-alive; later the device boots."""
 
     sensor: str
     start: float
@@ -218,12 +212,7 @@ class RippedOff:
 
 @dataclass(frozen=True, slots=True)
 class ClockJump:
-    """The device's clock is wrong by `offset_s` for a while; it sends at the right time.
-
-    - `start`, `end`: Unix seconds, true time.
-    - `offset_s`: error of the clock, s; positive is ahead. Inside the window `time` may run
-      backwards.
-    """
+    """The device's clock is wrong by `offset_s` for a while; it sends at the right time."""
 
     sensor: str
     start: float
@@ -251,7 +240,6 @@ def _begin(trace: DeviceTrace, last: float) -> float:
 def _with_events(
     trace: DeviceTrace, begin: float, end: float, more: tuple[tuple[float, str], ...]
 ) -> DeviceTrace:
-    """Add those events that fall into the stretch, from after `begin` to `end`."""
     fitting = tuple(e for e in more if begin < e[0] <= end)
     return replace(trace, events=tuple(sorted((*trace.events, *fitting)))) if fitting else trace
 

@@ -7,7 +7,6 @@ network in `sensor_sim.faults.on_wire`.
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from sensor_sim.faults.at_sensor import BlownAt, ClockJump, Covered, RippedOff, Unplugged
@@ -16,18 +15,16 @@ from sensor_sim.faults.on_wire import Flood, Garbage, GatewayOutage, Replay, Spo
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ATTACKS: Final[Mapping[str, type]] = MappingProxyType(
-    {
-        "covered": Covered,
-        "blown_at": BlownAt,
-        "unplugged": Unplugged,
-        "ripped_off": RippedOff,
-        "clock_jump": ClockJump,
-        "gateway_outage": GatewayOutage,
-        "replay": Replay,
-        "spoof": Spoof,
-        "flood": Flood,
-        "garbage": Garbage,
-    }
-)
+ATTACKS: Final[Mapping[str, type]] = {
+    "covered": Covered,
+    "blown_at": BlownAt,
+    "unplugged": Unplugged,
+    "ripped_off": RippedOff,
+    "clock_jump": ClockJump,
+    "gateway_outage": GatewayOutage,
+    "replay": Replay,
+    "spoof": Spoof,
+    "flood": Flood,
+    "garbage": Garbage,
+}
 """All faults and attacks by the name a scenario file calls them."""

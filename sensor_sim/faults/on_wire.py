@@ -6,19 +6,63 @@ receiver must survive them, not report them.
 
 from __future__ import annotations
 
+import gzip
 import heapq
 import json
 import math
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from sensor_sim.faults.garbage import GARBAGE
 from sensor_sim.streams import stream
 from sensor_sim.wire import ENCODERS, WireDevice, WireMessage, WireNetwork, WireRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    import numpy as np
+
+
+def _repeated(unit: bytes, size: int) -> bytes:
+    return unit * (size // len(unit))
+
+
+GARBAGE: Final[Mapping[str, Callable[[np.random.Generator, int], bytes]]] = {
+    "empty": lambda _rng, _big: b"",
+    "random bytes": lambda rng, _big: rng.bytes(200),
+    "zero bytes": lambda _rng, _big: b"\x00" * 64,
+    "text": lambda _rng, _big: b"hello, is this thing on?",
+    "cut JSON": lambda _rng, _big: b'{"time":"2026-09-07T10:05:00Z","pm25":7.',
+    "trailing comma": lambda _rng, _big: b'{"pm25":7.1,}',
+    "a list": lambda _rng, _big: b"[1,2,3]",
+    "a number": lambda _rng, _big: b"42",
+    "null": lambda _rng, _big: b"null",
+    "no quantity": lambda _rng, _big: b'{"seq":1}',
+    "NaN": lambda _rng, _big: b'{"pm25":NaN}',
+    "Infinity": lambda _rng, _big: b'{"pm25":-Infinity}',
+    "overflow": lambda _rng, _big: b'{"pm25":1e999}',
+    "negative": lambda _rng, _big: b'{"pm25":-5}',
+    "sentinel": lambda _rng, _big: b'{"rh":65535,"temp":-1000}',
+    "number as text": lambda _rng, _big: b'{"pm25":"7.1"}',
+    "boolean": lambda _rng, _big: b'{"pm25":true}',
+    "object": lambda _rng, _big: b'{"pm25":{"value":7.1}}',
+    "duplicate keys": lambda _rng, _big: b'{"pm25":7.1,"pm25":900}',
+    "1970": lambda _rng, _big: b'{"time":"1970-01-01T00:00:12Z","pm25":7.1}',
+    "2099": lambda _rng, _big: b'{"time":"2099-01-01T00:00:00Z","pm25":7.1}',
+    "no time at all": lambda _rng, _big: b'{"time":"yesterday","pm25":7.1}',
+    "huge integer": lambda _rng, _big: b'{"pm25":' + b"9" * 5_000 + b"}",
+    "deep lists": lambda _rng, big: b"[" * min(big, 100_000),
+    "deep objects": lambda _rng, big: _repeated(b'{"a":', min(big, 500_000)),
+    "many keys": lambda _rng, big: b'{"a":0' + _repeated(b',"b":1', big) + b"}",
+    "many objects": lambda _rng, big: b"[{}" + _repeated(b",{}", big) + b"]",
+    "big text": lambda _rng, big: b'{"pm25":7.1,"image":"' + b"A" * big + b'"}',
+    "gzip bomb": lambda _rng, big: gzip.compress(b" " * big, mtime=0),
+    "bad UTF-8": lambda _rng, _big: b'{"pm25":7.1,"room":"\xff\xfe\xc0\xaf"}',
+    "byte order mark": lambda _rng, _big: b'\xef\xbb\xbf{"pm25":7.1}',
+    "line feeds": lambda _rng, _big: b'{"pm25":7.1,"sensor":"a\\nlevel=error b"}',
+    "formula": lambda _rng, _big: b'{"pm25":7.1,"sensor":"=1+1"}',
+}
+"""Payloads by name, each a function of a random generator and the size of big ones."""
 
 
 class MessageAttack(Protocol):
@@ -39,12 +83,7 @@ def apply_to_messages(
 
 @dataclass(frozen=True, slots=True)
 class GatewayOutage:
-    """The uplink of some sensors is down: their messages are lost, or buffered and sent afterwards.
-
-    - `sensors`: whose uplink; empty for all.
-    - `flush`: whether the gateway buffers the messages.
-    - `flush_hz`: rate at which it sends them then.
-    """
+    """The uplink of some sensors (or all) is down: messages are lost, or sent later (`flush`)."""
 
     sensors: tuple[str, ...]
     start: float
@@ -76,24 +115,12 @@ class GatewayOutage:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Recorded messages of one sensor are published again, byte for byte, later.
-
-    - `start`, `end`: what is recorded, Unix seconds.
-    - `at`: when the first of it is played, Unix seconds; not before `end`.
-    """
+    """Recorded messages of one sensor are published again, byte for byte, later."""
 
     sensor: str
     start: float
     end: float
     at: float
-
-    def __post_init__(self) -> None:
-        """Check that nothing is played before it was recorded.
-
-        Raises `ValueError` if it would be.
-        """
-        if self.at < self.end:
-            raise ValueError(f"a replay at {self.at} can't come before its end {self.end}")
 
     def on_messages(self, messages: Iterable[WireMessage]) -> Iterator[WireMessage]:
         """Yield the stream with the repeated messages."""
@@ -110,13 +137,7 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Spoof:
-    """Somebody on the network publishes a made-up plume under the id of another sensor.
-
-    - `wire`, `model`: format and model the messages pretend.
-    - `duration_s`, `every_s`: how long and how often, s.
-    - `claims`: other sensor id inside the payload, where the format has one (`native` only here);
-      empty is none.
-    """
+    """Somebody on the network publishes a made-up plume under the id of another sensor."""
 
     sensor: str
     start: float
@@ -163,11 +184,7 @@ class Spoof:
 
 @dataclass(frozen=True, slots=True)
 class Flood:
-    """Readings of sensors that nobody registered, many a second.
-
-    - `sensors`: how many made-up ids.
-    - `retain`: whether each is left with the broker.
-    """
+    """Readings of sensors that nobody registered, many a second."""
 
     start: float
     duration_s: float = 10.0

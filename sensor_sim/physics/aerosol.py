@@ -48,11 +48,7 @@ PM_FRACTION: Final[dict[str, NDArray[np.float64]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """One lognormal mode of a source.
-
-    - `gsd`: geometric standard deviation, > 1.
-    - `share`: share of the source's mass, 0-1.
-    """
+    """One lognormal mode of a source."""
 
     mmd_um: float
     gsd: float

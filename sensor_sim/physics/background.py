@@ -62,10 +62,7 @@ _COARSE_MODE: Final = (Mode(4.5, 1.9),)
 
 
 def fine_numbers(kappa: float) -> NDArray[np.float64]:
-    """Particles in each bin of 1 µg/m³ (dry) of background at each humidity of `RH_TABLE`.
-
-    - Returns (N_BINS, len(RH_TABLE): /cm³; growth moves particles to larger bins.
-    """
+    """Particles in each bin of 1 µg/m³ (dry) of background at each humidity of `RH_TABLE`."""
     out = np.empty((N_BINS, RH_TABLE.size))
     for i, g in enumerate(np.asarray(growth_factor(RH_TABLE, kappa))):
         grown = float(g)

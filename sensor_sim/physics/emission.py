@@ -19,11 +19,8 @@ class Emission:
     - `times_s`: start of each release, s after the session's start; one by default.
     - `shares`: share of the amounts below in each release; sums to one.
     - `particles_mg`: airborne particle mass, mg, over all releases.
-    - `aerosol`: its sizes and volatility.
     - `gas_mg`: mass of each `sensor_sim.physics.gas.Gas` group, mg.
-    - `water_g`: water vapour, g.
     - `heat_kj`: sensible heat, kJ; negative cools.
-    - `co2_g`, `co_mg`: carbon dioxide in g, carbon monoxide in mg.
     - `fog`: the particles are water and live only where the air is close to saturation.
     """
 
@@ -42,13 +39,7 @@ class Emission:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One session of releases in one room.
-
-    - `source`: name in `sensor_sim.sources.SOURCES`.
-    - `kind`: event kind that a perfect detector would report.
-    - `end`: end of the last release, Unix seconds.
-    - `masked_by`: source run on purpose at the same time; empty if none.
-    """
+    """One session of releases in one room; `masked_by` is a source run on purpose meanwhile."""
 
     id: str
     room: str

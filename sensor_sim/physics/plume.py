@@ -122,7 +122,6 @@ def _horizon(response: NDArray[np.float64], ach: float) -> int:
 
 
 def _expand(response: NDArray[np.float64], n: int) -> NDArray[np.float32]:
-    """From `_AGES` to every second, linear between."""
     seconds = np.arange(n)
     right = np.clip(np.searchsorted(_AGES, seconds, side="right"), 1, _AGES.size - 1)
     left = right - 1
@@ -206,7 +205,6 @@ def _release(
     horizon: int,
     exchange: NDArray[np.float64],
 ) -> None:
-    """Add one emission's releases to `target`."""
     n = target.shape[1]
     kernel = _expand(response, horizon)
     # Fade to nothing over the last tenth instead of stepping there.

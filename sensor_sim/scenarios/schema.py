@@ -69,7 +69,6 @@ def _zone(value: str) -> str:
 
 
 def _limits(low: float, high: float, unit: str = "") -> Any:
-    """Return the limits of a number, described for people."""
     return Field(ge=low, le=high, description=f"{low:.12g} to {high:.12g}{unit}")
 
 
@@ -199,7 +198,6 @@ _DEFAULTS: Final[Mapping[str, Any]] = {"unplugged end": None, "gateway_outage se
 
 
 def _attack_config(kind: str) -> type[_Section]:
-    """Return the settings of an attack that a file can have, from the attack itself."""
     types = {**_COMMON, **_OWN.get(kind, {})}
     settings: dict[str, Any] = {"kind": (Literal[kind], ...)}
     for field in fields(ATTACKS[kind]):

@@ -1,14 +1,16 @@
 """Releases of people and things in a restroom; each session is drawn anew.
 
-`SOURCES` is the literal table; every entry is simulated and tested.
+`SOURCES` is ``sources.toml``; every entry is simulated and tested.
 """
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sensor_sim.sources import dust_smoke, moisture, sprays, vaping
+from sensor_sim.sources import nuisances, vaping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +27,6 @@ class Source:
     """One kind of source.
 
     - `kind`: `detection.events.EventKind` that a perfect detector would report.
-    - `draw`: draws one session's emissions.
     - `per_day`: mean number in a student restroom on a school day.
     - `when`: key of `sensor_sim.schedule.PROFILES`: when in the day it happens.
     - `hard_weight`: relative share among the nuisances of the hard benchmark (0 for vaping).
@@ -43,31 +44,10 @@ class Source:
 
 
 SOURCES: Final[dict[str, Source]] = {
-    "nicotine_pod": Source("vape", vaping.nicotine_pod, 0.6, "students", 0.0, near_sensor=0.25),
-    "disposable": Source("vape", vaping.disposable, 0.6, "students", 0.0, near_sensor=0.25),
-    "stealth": Source("vape", vaping.stealth, 0.3, "students", 0.0),
-    "box_mod": Source("vape", vaping.box_mod, 0.1, "students", 0.0, near_sensor=0.25),
-    "thc_cartridge": Source("vape", vaping.thc_cartridge, 0.15, "students", 0.0, near_sensor=0.25),
-    "cigarette": Source("smoke", vaping.cigarette, 0.02, "students", 0.3),
-    "deodorant": Source("spray", sprays.deodorant, 1.0, "students", 14.0),
-    "hair_spray": Source("spray", sprays.hair_spray, 0.4, "students", 8.0),
-    "air_freshener": Source("spray", sprays.air_freshener, 0.8, "open", 12.0),
-    "perfume": Source("voc", sprays.perfume, 0.6, "students", 10.0),
-    "trigger_cleaner": Source("voc", sprays.trigger_cleaner, 0.8, "custodian", 10.0),
-    "floor_cleaning": Source("voc", sprays.floor_cleaning, 0.9, "custodian", 1.5, spread=6.0),
-    "hand_sanitizer": Source("voc", sprays.hand_sanitizer, 5.0, "visits", 30.0),
-    "reed_diffuser": Source("voc", sprays.reed_diffuser, 0.05, "open", 0.2),
-    "hot_tap": Source("steam", moisture.hot_tap, 4.0, "visits", 26.0),
-    "shower": Source("steam", moisture.shower, 0.0, "sports", 5.0, spread=2.0),
-    "hand_dryer": Source("dust", moisture.hand_dryer, 12.0, "visits", 30.0, 0.05, spread=6.0),
-    "flush": Source("steam", moisture.flush, 14.0, "visits", 20.0),
-    "humidifier": Source("steam", moisture.humidifier, 0.03, "open", 1.0),
-    "nebulizer": Source("steam", moisture.nebulizer, 0.03, "open", 1.5),
-    "fog_machine": Source("smoke", moisture.fog_machine, 0.01, "sports", 0.6, spread=3.0),
-    "class_change": Source("dust", dust_smoke.class_change, 6.0, "passing", 12.0, spread=6.0),
-    "paper_dust": Source("dust", dust_smoke.paper_dust, 4.0, "visits", 18.0),
-    "incense": Source("smoke", dust_smoke.incense, 0.03, "open", 0.8, spread=3.0),
-    "breath": Source("steam", dust_smoke.breath, 0.5, "students", 6.0, near_sensor=1.0),
+    name: Source(draw=getattr(vaping, name, None) or getattr(nuisances, name), **row)
+    for name, row in tomllib.loads(
+        Path(__file__).with_name("sources.toml").read_text(encoding="utf-8")
+    ).items()
 }
 """All sources that belong to one room."""
 

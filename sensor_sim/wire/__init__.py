@@ -1,16 +1,14 @@
 """Wire formats: what real devices publish, byte for byte, made from what they measured.
 
-One module a format, one line in `ENCODERS`. Where a format has no time, no sensor id or fewer
+One class a format, one line in `ENCODERS`. Where a format has no time, no sensor id or fewer
 digits, neither has the message.
 """
 
 from __future__ import annotations
 
 import heapq
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from sensor_sim.wire.airgradient import AirGradientEncoder
 from sensor_sim.wire.base import (
     Encoder,
     WireDevice,
@@ -20,12 +18,15 @@ from sensor_sim.wire.base import (
     hardware_id,
     trace_rows,
 )
-from sensor_sim.wire.esphome import EspHomeEncoder
+from sensor_sim.wire.formats import (
+    AirGradientEncoder,
+    EspHomeEncoder,
+    MerakiEncoder,
+    NativeEncoder,
+    Zigbee2MqttEncoder,
+)
 from sensor_sim.wire.lorawan import ChirpStackEncoder, ThingsStackEncoder
-from sensor_sim.wire.meraki import MerakiEncoder
-from sensor_sim.wire.native import NativeEncoder
 from sensor_sim.wire.tasmota import TasmotaEncoder
-from sensor_sim.wire.zigbee2mqtt import Zigbee2MqttEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -43,24 +44,25 @@ __all__ = [
     "wire_identity",
 ]
 
-ENCODERS: Final[Mapping[str, Callable[[WireDevice, WireNetwork], Encoder]]] = MappingProxyType(
-    {
-        "native": NativeEncoder,
-        "tasmota": TasmotaEncoder,
-        "airgradient": AirGradientEncoder,
-        "esphome": EspHomeEncoder,
-        "zigbee2mqtt": Zigbee2MqttEncoder,
-        "chirpstack": ChirpStackEncoder,
-        "tts": ThingsStackEncoder,
-        "meraki": MerakiEncoder,
-    }
-)
+ENCODERS: Final[Mapping[str, Callable[[WireDevice, WireNetwork], Encoder]]] = {
+    "native": NativeEncoder,
+    "tasmota": TasmotaEncoder,
+    "airgradient": AirGradientEncoder,
+    "esphome": EspHomeEncoder,
+    "zigbee2mqtt": Zigbee2MqttEncoder,
+    "chirpstack": ChirpStackEncoder,
+    "tts": ThingsStackEncoder,
+    "meraki": MerakiEncoder,
+}
 """Wire format by name, the key of `DeviceTrace.wire`."""
 
 _SAME_MOMENT_S: Final = 2.0
-_HARDWARE_DIGITS: Final[Mapping[str, int]] = MappingProxyType(
-    {"airgradient": 12, "chirpstack": 16, "tts": 16, "meraki": 12}
-)
+_HARDWARE_DIGITS: Final = {
+    "airgradient": 12,
+    "chirpstack": 16,
+    "tts": 16,
+    "meraki": 12,
+}
 
 
 def wire_identity(wire: str, sensor: str) -> str:

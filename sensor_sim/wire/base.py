@@ -74,11 +74,7 @@ class WireDevice:
 
 @dataclass(slots=True)
 class WireNetwork:
-    """Properties that the devices of a school share on the wire.
-
-    `zone` is that of devices that print local time; `zigbee` collects the descriptions of devices
-    that joined the Zigbee bridge.
-    """
+    """Properties of a school's devices on the wire: their zone, and joined Zigbee devices."""
 
     zone: tzinfo = UTC
     application: str = "6f0d3c52-98b1-4f0e-8a53-5b0c7a1f2e44"
@@ -111,12 +107,21 @@ class Encoder(ABC):
     def event(
         self, at: float, event: str, values: Mapping[str, float] | None = None
     ) -> list[WireMessage]:
-        """Return the messages of a device event at true time `at`, if the device has it.
-
-        `values` are the measurements of that moment, as far as known. Here only a start has any.
-        """
+        """Return the messages of a device event at true time `at`, if the device has it."""
         del values
-        return self.connect(at) if event in {"online", "restart"} else []
+        made = {"online": self.connect, "restart": self.connect}
+        made |= {"tamper": self.tamper, "offline": self.offline}
+        return made[event](at) if event in made else []
+
+    def tamper(self, at: float) -> list[WireMessage]:
+        """Return what the tamper contact sends; nothing here."""
+        del at
+        return []
+
+    def offline(self, at: float) -> list[WireMessage]:
+        """Return the will; none here."""
+        del at
+        return []
 
     def resolution(self) -> Mapping[str, float]:
         """Return the quantities of this device, each with the step it prints."""

@@ -10,9 +10,15 @@ from __future__ import annotations
 
 import math
 import re
+import tomllib
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final, NamedTuple
 
+import msgspec
+
+from detection.quantities import COLUMNS
 from sensor_sim.wire.base import (
     Encoder,
     WireDevice,
@@ -23,13 +29,11 @@ from sensor_sim.wire.base import (
     hardware_id,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    Values = Mapping[str, float]
+Values = Mapping[str, float]
 
 _STATE_EVERY_S: Final = 10.0
 _FIRMWARE: Final = "14.2.0(release-sensors)"
+_CF: Final = ("pm1", "pm25", "pm10")
 _PARTICLE_UG: Final = 1.65 * math.pi / 6
 """Mass concentration, µg/m³, of one particle of 1 µm in a cubic centimetre."""
 
@@ -51,70 +55,12 @@ def _absolute_humidity(temp: float, rh: float) -> float:
     return 216.7 * rh / 100 * 6.112 * math.exp(17.62 * temp / (243.12 + temp)) / (273.15 + temp)
 
 
-def _fixed(value: float, decimals: int) -> str:
-    return "null" if math.isnan(value) else f"{value:.{decimals}f}"
-
-
-def _whole(values: Values, key: str, scale: float = 1.0) -> str:
-    value = values.get(key, math.nan)
-    return "null" if math.isnan(value) else str(round(value * scale))
-
-
-def _climate(values: Values) -> str:
-    temp, rh = values.get("temp", math.nan), values.get("rh", math.nan)
-    return (
-        f'"Temperature":{_fixed(temp, 1)},"Humidity":{_fixed(rh, 1)},'
-        f'"DewPoint":{_fixed(dew_point(temp, rh), 1)}'
-    )
-
-
-_PLANTOWER_BINS: Final = (
-    ("0.3", "n03"),
-    ("0.5", "n05"),
-    ("1", "n10"),
-    ("2.5", "n25"),
-    ("5", "n50"),
-    ("10", "n100"),
-)
-
-
-def _standard(mass: float) -> int:
+def _standard(mass: float) -> float:
     """Plantower's "standard" (CF=1) mass for an atmospheric one.
 
     Equal to 30 µg/m³, then growing apart to 3/2, the relation the counter itself applies.
     """
-    return round(mass if mass <= 30 else min(1.5 * mass, mass + 0.9 * (mass - 30)))
-
-
-def _pms5003(values: Values) -> str:
-    if "pm25" not in values:
-        return ""
-    mass = [values.get(k, math.nan) for k in ("pm1", "pm25", "pm10")]
-    parts = [
-        f'"CF{n}":{"null" if math.isnan(m) else _standard(m)}'
-        for n, m in zip(("1", "2.5", "10"), mass, strict=True)
-    ]
-    parts += [f'"PM{n}":{_whole(values, k)}' for n, k in (("1", "pm1"), ("2.5", "pm25"))]
-    parts.append(f'"PM10":{_whole(values, "pm10")}')
-    parts += [f'"PB{n}":{_whole(values, k, 100)}' for n, k in _PLANTOWER_BINS if k in values]
-    return '"PMS5003":{' + ",".join(parts) + "}"
-
-
-def _sps30(values: Values) -> str:
-    if "pm25" not in values:
-        return ""
-    fields = (
-        ("PM1_0", "pm1"),
-        ("PM2_5", "pm25"),
-        ("PM4_0", "pm4"),
-        ("PM10", "pm10"),
-    )
-    body = [f'"{n}":{_fixed(values.get(k, math.nan), 2)}' for n, k in fields]
-    if "n05" in values:
-        total = _total(values)
-        body += [f'"NCPM{n}":{_fixed(c, 2)}' for n, c in _below(values, total)]
-        body.append(f'"TYPSIZ":{_fixed(_typical_size(values, total), 2)}')
-    return '"SPS30":{' + ",".join(body) + "}"
+    return mass if mass <= 30 else min(1.5 * mass, mass + 0.9 * (mass - 30))
 
 
 def _total(values: Values) -> float:
@@ -130,137 +76,80 @@ def _total(values: Values) -> float:
     return larger + max(0.0, values.get("pm1", 0.0) - mass) / (_PARTICLE_UG * 0.4**3)
 
 
-def _below(values: Values, total: float) -> list[tuple[str, float]]:
-    """Particles from 0.3 µm up to each limit, which is how the SPS30 counts.
+def _counts(values: Values) -> Values:
+    """Particles from 0.3 µm up to each limit, which is how the SPS30 counts, and their mean size.
 
     A reading holds particles above each size; what is above 4 µm, which the device extrapolates
-    from the finer bins itself, is taken as a quarter of what is above 2.5 µm.
+    from the finer bins itself, is taken as a quarter of what is above 2.5 µm. The size is the
+    number-weighted mean of the bins' middle diameters, µm.
     """
-    coarse = values.get("n25", math.nan)
-    return [
-        ("0_5", total - values.get("n05", math.nan)),
-        ("1_0", total - values.get("n10", math.nan)),
-        ("2_5", total - coarse),
-        ("4_0", total - coarse / 4),
-        ("10", total - values.get("n100", 0.0)),
-    ]
-
-
-def _typical_size(values: Values, total: float) -> float:
-    """Number-weighted mean of the bins' middle diameters, µm."""
+    total, coarse = _total(values), values.get("n25", math.nan)
     over = [total, *(values.get(k, 0.0) for k in ("n05", "n10", "n25")), 0.0]
     parts = [(over[i] - over[i + 1]) * size for i, size in enumerate((0.4, 0.75, 1.75, 3.2))]
-    return sum(parts) / total if total > 0 else math.nan
+    return {
+        "up_to_05": total - values["n05"],
+        "up_to_10": total - values.get("n10", math.nan),
+        "up_to_25": total - coarse,
+        "up_to_40": total - coarse / 4,
+        "up_to_100": total - values.get("n100", 0.0),
+        "typical_size": sum(parts) / total if total > 0 else math.nan,
+    }
 
 
-def _sen5x(values: Values) -> str:
-    fields = (("PM1", "pm1"), ("PM2.5", "pm25"), ("PM4", "pm4"), ("PM10", "pm10"))
-    body = "".join(f'"{n}":{_fixed(values.get(k, math.nan), 1)},' for n, k in fields)
-    if "nox_index" in values:
-        body += f'"NOx":{_whole(values, "nox_index")},'
-    body += f'"VOC":{_whole(values, "voc_index")},'
+def figures(values: Values) -> Values:
+    """Return the values of a reading, and what drivers compute of them."""
+    found = {"voc_index_or_0": 0.0}  # the index algorithm reports 0 until it has enough data
+    found |= {f"cf{key[2:]}": _standard(values[key]) for key in _CF if key in values}
+    if "tvoc_ppb" in values:
+        ppb = values["tvoc_ppb"]
+        found["eco2"] = 400 + ppb * 0.6
+        found["aqi"] = 1 + sum(ppb > limit for limit in (65, 220, 660, 2200))
     if "temp" in values and "rh" in values:
-        body += _climate(values)
-        body += f',"aHumidity":{_absolute_humidity(values["temp"], values["rh"]):.4f}'
-    return '"SEN5X":{' + body + "}"
+        found["dew_point"] = dew_point(values["temp"], values["rh"])
+        found["absolute_humidity"] = _absolute_humidity(values["temp"], values["rh"])
+    if "voc_index" in values:
+        found["voc_index_or_0"] = values["voc_index"]
+    return {**values, **found, **(_counts(values) if "n05" in values else {})}
 
 
-def _sgp30(values: Values) -> str:
-    if "tvoc_ppb" not in values:
-        return ""
-    body = f'"eCO2":{round(400 + values["tvoc_ppb"] * 0.6)},"TVOC":{_whole(values, "tvoc_ppb")}'
-    if "temp" in values and "rh" in values:
-        body += f',"aHumidity":{_absolute_humidity(values["temp"], values["rh"]):.4f}'
-    return '"SGP30":{' + body + "}"
+class _Field(NamedTuple):
+    """A key of a driver's object, and what it prints; see ``tasmota.toml``."""
+
+    key: str
+    of: str
+    decimals: int
+    scale: float = 1.0
+    needs: tuple[str, ...] = ()
+
+    def printed(self, known: Values) -> str:
+        value = known.get(self.of, math.nan) * self.scale
+        text = "null" if math.isnan(value) else f"{value:.{self.decimals}f}"
+        return f'"{self.key}":{text}'
 
 
-def _sgp4x(values: Values) -> str:
-    if "voc_index" not in values and "voc_raw" not in values:
-        return ""
-    parts = []
-    if "voc_raw" in values:
-        parts.append(f'"VOC_Raw":{_whole(values, "voc_raw")}')
-    # the index algorithm reports 0 until it has enough data
-    parts.append(f'"TVOC":{_whole(values, "voc_index") if "voc_index" in values else "0"}')
-    if "nox_index" in values:
-        parts.append(f'"NOx":{_whole(values, "nox_index")}')
-    return '"SGP4X":{' + ",".join(parts) + "}"
+class _Driver(msgspec.Struct, frozen=True):
+    object: str
+    model: str
+    fields: tuple[_Field, ...]
+    any_of: tuple[str, ...] = ()
+    steps: dict[str, float] = {}
+    comma_without: tuple[str, ...] = ()
+
+    def printed(self, known: Values) -> str:
+        if self.any_of and not any(key in known for key in self.any_of):
+            return ""
+        body = ",".join(f.printed(known) for f in self.fields if all(k in known for k in f.needs))
+        comma = "" if all(key in known for key in self.comma_without) else ","
+        return f'"{self.object}":{{{body}{comma}}}'
+
+    def resolution(self) -> dict[str, float]:
+        own = {f.of: 10.0**-f.decimals / f.scale for f in self.fields if f.of in COLUMNS}
+        return own | self.steps
 
 
-def _bme680(values: Values) -> str:
-    pressure = values.get("pressure", math.nan)
-    return f'"BME680":{{{_climate(values)},"Pressure":{_fixed(pressure, 1)}}}'
-
-
-def _scd40(values: Values) -> str:
-    co2 = _whole(values, "co2")
-    return f'"SCD40":{{"CarbonDioxide":{co2},"eCO2":{co2},{_climate(values)}}}'
-
-
-def _particles(name: str, decimals: int, *fields: tuple[str, str]) -> Callable[[Values], str]:
-    """Return a driver that prints particle masses only."""
-
-    def printed(values: Values) -> str:
-        body = (f'"{label}":{_fixed(values.get(k, math.nan), decimals)}' for label, k in fields)
-        return f'"{name}":{{{",".join(body)}}}' if "pm25" in values else ""
-
-    return printed
-
-
-def _ens160(values: Values) -> str:
-    if "tvoc_ppb" not in values:
-        return ""
-    ppb = values["tvoc_ppb"]
-    quality = 1 + sum(ppb > limit for limit in (65, 220, 660, 2200))
-    return f'"ENS160":{{"AQI":{quality},"eCO2":{round(400 + ppb * 0.6)},"TVOC":{round(ppb)}}}'
-
-
-def _sht3x(values: Values) -> str:
-    return f'"SHT3X":{{{_climate(values)}}}'
-
-
-_PM25, _PM10 = ("PM2.5", "pm25"), ("PM10", "pm10")
-_CLIMATE: Final = {"temp": 0.1, "rh": 0.1}
-_COUNTS: Final = dict.fromkeys(("n03", "n05", "n10", "n25", "n50", "n100"), 0.01)
-_DRIVERS: Final[dict[str, tuple[Callable[[Values], str], dict[str, float]]]] = {
-    "pms5003": (_pms5003, {"pm1": 1, "pm25": 1, "pm10": 1, **_COUNTS}),
-    "sps30": (
-        _sps30,
-        dict.fromkeys(("pm1", "pm25", "pm4", "pm10"), 0.01)
-        | dict.fromkeys(("n03", "n05", "n10", "n25"), 0.02),
-    ),
-    "sen5x": (
-        _sen5x,
-        {**dict.fromkeys(("pm1", "pm25", "pm4", "pm10"), 0.1), "voc_index": 1, "nox_index": 1}
-        | _CLIMATE,
-    ),
-    "sds0x1": (_particles("SDS0X1", 1, _PM25, _PM10), {"pm25": 0.1, "pm10": 0.1}),
-    # a driver script, as the firmware has no driver
-    "opcn3": (
-        _particles("OPCN3", 2, ("PM1", "pm1"), _PM25, _PM10),
-        {"pm1": 0.01, "pm25": 0.01, "pm10": 0.01},
-    ),
-    "ens160": (_ens160, {"tvoc_ppb": 1}),
-    "sgp30": (_sgp30, {"tvoc_ppb": 1}),
-    "sgp4x": (_sgp4x, {"voc_index": 1, "voc_raw": 1, "nox_index": 1}),
-    "bme680": (_bme680, {"pressure": 0.1} | _CLIMATE),
-    "scd40": (_scd40, {"co2": 1} | _CLIMATE),
-    "vindriktning": (_particles("VINDRIKTNING", 0, _PM25), {"pm25": 1}),
-    "sht3x": (_sht3x, _CLIMATE),
-}
-_FAMILY: Final[tuple[tuple[str, str], ...]] = (
-    (r"(pms|pmsa|plantower).*", "pms5003"),
-    (r"sps30", "sps30"),
-    (r"sen5\w", "sen5x"),
-    (r"sds0\w\w", "sds0x1"),
-    (r"opc-?n3", "opcn3"),
-    (r"ens16\w", "ens160"),
-    (r"sgp30", "sgp30"),
-    (r"sgp4\w", "sgp4x"),
-    (r"bme68\d", "bme680"),
-    (r"scd4\w", "scd40"),
-    (r"vindriktning", "vindriktning"),
-    (r"sht\w*", "sht3x"),
+_DRIVERS: Final = msgspec.convert(
+    tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")),
+    dict[str, _Driver],
 )
 
 
@@ -278,13 +167,13 @@ def drivers_of(model: str) -> tuple[str, ...]:
     """
     found: list[str] = []
     for part in re.split(r"[+/, ]+", model.lower()):
-        for pattern, driver in _FAMILY:
-            if re.fullmatch(pattern, part) and driver not in found:
-                found.append(driver)
+        for name, driver in _DRIVERS.items():
+            if re.fullmatch(driver.model, part) and name not in found:
+                found.append(name)
     if not found:
         raise ValueError(f"no Tasmota driver for model {model!r}; known: {', '.join(_DRIVERS)}")
     climate = {"temp", "rh"} <= set(channels_of(model))
-    if climate and not any("temp" in _DRIVERS[d][1] for d in found):
+    if climate and not any("temp" in _DRIVERS[name].resolution() for name in found):
         found.append("sht3x")
     return tuple(found)
 
@@ -294,7 +183,8 @@ class TasmotaEncoder(Encoder):
 
     def __init__(self, device: WireDevice, network: WireNetwork) -> None:
         super().__init__(device, network)
-        self._drivers = drivers_of(device.model)
+        self._drivers = [_DRIVERS[name] for name in drivers_of(device.model)]
+        self._steps = {k: s for driver in self._drivers for k, s in driver.resolution().items()}
         self._booted = math.nan
         self._state_sent = -math.inf
         self._connects = 0
@@ -313,35 +203,28 @@ class TasmotaEncoder(Encoder):
         messages = []
         if row.sent - self._state_sent >= _STATE_EVERY_S:
             messages.append(self._state(row.time, row.sent))
-        objects = [text for d in self._drivers if (text := _DRIVERS[d][0](row.values))]
+        known = figures(row.values)
+        objects = [text for driver in self._drivers if (text := driver.printed(known))]
         if self._tampered is not None:
             objects.insert(0, f'"Switch1":"{"ON" if self._tampered else "OFF"}"')
             self._tampered = False
-        if any(d in self._drivers for d in ("bme680",)):
-            objects.append('"PressureUnit":"hPa"')
-        if any("temp" in _DRIVERS[d][1] for d in self._drivers):
-            objects.append('"TempUnit":"C"')
+        objects += ['"PressureUnit":"hPa"'] if "pressure" in self._steps else []
+        objects += ['"TempUnit":"C"'] if "temp" in self._steps else []
         messages.append(self._sensor(row.time, row.sent, objects))
         return messages
 
-    def event(
-        self, at: float, event: str, values: Mapping[str, float] | None = None
-    ) -> list[WireMessage]:
-        """Return LWT for coming and going, and the tamper switch on SENSOR; nothing else."""
-        del values
-        if event == "tamper":
-            self._tampered = True
-            return [self._sensor(at, at, ['"Switch1":"ON"'])]
-        if event == "offline":
-            return [self._lwt(b"Offline", at)]
-        return super().event(at, event)
+    def tamper(self, at: float) -> list[WireMessage]:
+        """Return the switch on SENSOR."""
+        self._tampered = True
+        return [self._sensor(at, at, ['"Switch1":"ON"'])]
+
+    def offline(self, at: float) -> list[WireMessage]:
+        """Return the will."""
+        return [self._lwt(b"Offline", at)]
 
     def resolution(self) -> Mapping[str, float]:
         """Return the quantities of the board's drivers, each with the decimals it prints."""
-        steps: dict[str, float] = {}
-        for driver in self._drivers:
-            steps |= _DRIVERS[driver][1]
-        return steps
+        return self._steps
 
     def _clock(self, time: float) -> str:
         local = datetime.fromtimestamp(math.floor(time), UTC).astimezone(self.network.zone)

@@ -97,9 +97,15 @@ class Series(SeriesReader, Protocol):
         """
 
     def records(
-        self, measurement: str, start: float, end: float, *, sensor: str = ""
+        self,
+        measurement: str,
+        start: float,
+        end: float,
+        *,
+        sensors: Collection[str] | None = None,
+        rooms: Collection[str] | None = None,
     ) -> list[Record]:
-        """Return the records of a measurement in ``[start, end)`` by time, or of one sensor."""
+        """Return the records in ``[start, end)`` by time, of these sensors or rooms, or of all."""
 
     def sums(
         self,
@@ -108,14 +114,19 @@ class Series(SeriesReader, Protocol):
         start: float,
         end: float,
         sensors: Iterable[str],
+        *,
+        highest: Sequence[str] = (),
     ) -> Mapping[str, tuple[float, ...]]:
         """Add numeric fields up over the records of each sensor in ``[start, end)``.
 
-        Sensors without a record are not in the result; what a record lacks adds nothing.
+        Behind the sums are the `highest` values of other fields. Sensors without a record are not
+        in the result; what a record lacks adds nothing.
         """
 
-    def between(self, start: float, end: float, sensors: Collection[str] = ()) -> list[Reading]:
-        """Return the readings in ``[start, end)`` of some or all sensors, by time, then sensor.
+    def between(
+        self, start: float, end: float, sensors: Collection[str] | None = None
+    ) -> list[Reading]:
+        """Return the readings in ``[start, end)`` of these or all sensors, by time, then sensor.
 
         They are as received, but without `Reading.seq`; several of one sensor and moment are
         joined.

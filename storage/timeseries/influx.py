@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from detection.quantities import COLUMNS
 from storage import state
-from storage.database_file import DatabaseFile
 from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.sqlite import migrate
 from storage.timeseries import rollup
+from storage.timeseries.averaged import AveragedSeries, Newest, Steps, columns, reading_of
 from storage.timeseries.influx_answers import Meaning
 from storage.timeseries.influx_http import InfluxHttp, quoted
 from storage.timeseries.line_protocol import (
@@ -34,16 +34,8 @@ from storage.timeseries.line_protocol import (
     record_of,
     to_ns,
 )
-from storage.timeseries.records import MEASUREMENTS, summable
-from storage.timeseries.resolution import MINUTE, QUARTER_HOUR, Level, Retention, choose, stretched
-from storage.timeseries.tables import (
-    columns,
-    every_ns,
-    merged,
-    quantities_of,
-    reading_of,
-    split_at,
-)
+from storage.timeseries.records import MEASUREMENTS, check_summable
+from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
 
 if TYPE_CHECKING:
     import sqlite3
@@ -55,15 +47,15 @@ if TYPE_CHECKING:
 
     from storage.reading import Reading
     from storage.registry import Registry
-    from storage.timeseries import Aggregate, LatestReading
+    from storage.timeseries import LatestReading
     from storage.timeseries.influx_http import InfluxSettings
     from storage.timeseries.records import Record
+    from storage.timeseries.resolution import Level, Retention
 
 BATCH: Final = 10_000
 """Readings of one write, 2 to 7 MB: an InfluxDB 3 takes 10 MB, and a second for any number."""
 IN_FLIGHT: Final = 3
 """Full batches that are sent at once."""
-_CONSUMER: Final = "influx"
 _LATEST_ROWS: Final = 24
 _RECENT_S: Final = 3600
 _LOOK_S: Final = 300.0
@@ -74,12 +66,10 @@ _REPORTED: Final = '"events", "faults", "flags"'
 _ALL: Final = ", ".join(f'"{key}"' for key in COLUMNS)
 
 
-class InfluxSeries(DatabaseFile):
-    """Readings in one database (bucket) of an InfluxDB; see `storage.timeseries.Series`.
+class InfluxSeries(AveragedSeries):
+    """Readings in one database (bucket) of an InfluxDB; see `storage.timeseries.Series`."""
 
-    The tags come from the registry, `cursor` is the file of the cursor, and `retention` is as set
-    up on the server.
-    """
+    CONSUMER = "influx"
 
     def __init__(
         self,
@@ -90,14 +80,12 @@ class InfluxSeries(DatabaseFile):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.http = InfluxHttp(settings)
-        self._retention = retention or Retention()
-        self._clock = clock
         self._levels: list[Level] = []
         self._looked = -math.inf
         self._registry = registry
         self._encoder = LineEncoder(registry)
         self._records = RecordEncoder(registry)
-        super().__init__(cursor, _prepare)
+        super().__init__(cursor, _prepare, lambda _: None, retention, clock)
 
     def close(self) -> None:
         """Close the file and the connections; safe to call twice."""
@@ -109,35 +97,24 @@ class InfluxSeries(DatabaseFile):
         return self.http.check_connection()
 
     def check_set_up(self) -> None:
-        """Check that there is a place for averages.
+        """Check that there is a place for averages, and of 2.x the right to write to it.
 
-        Raises `StorageUnavailableError` with what is missing; readings are accepted all the same.
+        A 2.x finds nothing, and says so, in a bucket that was deleted.
         """
         for level in (MINUTE, QUARTER_HOUR):
             self._look(level)
+            if self.http.server().major == 2:
+                self.http.check_write(level.name)
 
-    def cursor(self) -> int:
-        """Return the journal offset up to which readings are stored."""
-        return self.query(lambda db: state.cursor(db, _CONSUMER))
-
-    def write(self, readings: Sequence[Reading], cursor: int) -> None:
-        """Store readings, then the cursor behind them."""
+    def _store(self, readings: Sequence[Reading], cursor: int | None) -> None:
         self._send(readings)
 
         def store(tx: sqlite3.Connection) -> None:
-            self._mark(tx, readings)
-            state.set_cursor(tx, _CONSUMER, cursor)
+            rollup.mark(tx, ((to_ns(reading.time),) for reading in readings))
+            if cursor is not None:
+                state.set_cursor(tx, self.CONSUMER, cursor)
 
         self.change(store)
-
-    def add(self, readings: Sequence[Reading]) -> None:
-        """Store readings that are not from the journal."""
-        self._send(readings)
-        self.change(lambda tx: self._mark(tx, readings))
-
-    def _mark(self, tx: sqlite3.Connection, readings: Sequence[Reading]) -> None:
-        if readings:
-            rollup.mark_quarters(tx, (r.time for r in readings))
 
     def _send(self, readings: Sequence[Reading]) -> None:
         if not readings:
@@ -160,23 +137,37 @@ class InfluxSeries(DatabaseFile):
             self.http.write(lines, policy)
 
     def records(
-        self, measurement: str, start: float, end: float, *, sensor: str = ""
+        self,
+        measurement: str,
+        start: float,
+        end: float,
+        *,
+        sensors: Collection[str] | None = None,
+        rooms: Collection[str] | None = None,
     ) -> list[Record]:
-        """Return the records of a measurement, by time."""
-        key = "sensor" if sensor in self._registry.sensors else "name"
-        where = f' AND "{key}" = {quoted(sensor)}' if sensor else ""
+        """Return the records of a measurement by time, of these sensors or rooms, or of all."""
+        where = ""
+        for sensor in sensors if sensors is not None and len(sensors) == 1 else ():
+            key = "sensor" if sensor in self._registry.sensors else "name"
+            where = f' AND "{key}" = {quoted(sensor)}'
         policy = _policy(MEASUREMENTS[measurement].kept)
         found = self.http.query(
             f"SELECT * FROM {self.http.place(measurement, policy)}"  # noqa: S608 - quoted
             f" WHERE time >= {to_ns(start)} AND time < {to_ns(end)}{where}",
             policy,
         )
-        rows = [
+        records = [
             record_of(measurement, dict(zip(series["columns"], row, strict=True)))
             for series in found
             for row in series["values"]
         ]
-        return sorted(rows, key=lambda record: record.time)
+        chosen = [
+            record
+            for record in records
+            if (sensors is None or record.sensor in sensors)
+            and (rooms is None or record.room in rooms)
+        ]
+        return sorted(chosen, key=lambda record: record.time)
 
     def sums(
         self,
@@ -185,20 +176,24 @@ class InfluxSeries(DatabaseFile):
         start: float,
         end: float,
         sensors: Iterable[str],
+        *,
+        highest: Sequence[str] = (),
     ) -> dict[str, tuple[float, ...]]:
-        """Add fields up by sensor."""
-        totals = ", ".join(f'sum("{field}")' for field in summable(measurement, fields))
+        """Add fields up by sensor, and find the highest values of others."""
+        check_summable(measurement, (*fields, *highest))
+        wanted = [f'sum("{field}")' for field in fields]
+        wanted += [f'max("{field}")' for field in highest]
         policy = _policy(MEASUREMENTS[measurement].kept)
         found = self.http.query(
-            f"SELECT {totals} FROM {self.http.place(measurement, policy)}"  # noqa: S608 - names from the table of measurements
+            f"SELECT {', '.join(wanted)} FROM {self.http.place(measurement, policy)}"  # noqa: S608 - names from the table of measurements
             f' WHERE time >= {to_ns(start)} AND time < {to_ns(end)} GROUP BY "sensor"',
             policy,
         )
-        wanted = frozenset(sensors)
+        ours = frozenset(sensors)
         return {
             name: tuple(float(value or 0.0) for value in rows[0][1:])
             for name, rows in _by_sensor(found)
-            if name in wanted
+            if name in ours
         }
 
     def latest(self) -> Mapping[str, LatestReading]:
@@ -222,44 +217,32 @@ class InfluxSeries(DatabaseFile):
         rows = [row for series in found for row in _numbers(series["values"])]
         return columns(_joined(rows), COLUMNS)
 
-    def readings(
-        self,
-        sensor: str,
-        start: float,
-        end: float,
-        every_s: float,
-        aggregate: Aggregate = "mean",
-        quantities: Sequence[str] = COLUMNS,
-    ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-        """Aggregate readings over intervals of equal length."""
-        keys, _ = quantities_of(quantities), every_ns(every_s)
-        measurement, mine = self._place(sensor)
-        now = self._clock()
-        levels = self._averages(now) if measurement == READING else []
-        level = choose(start, end, every_s, now, self._retention, levels)
-        step = every_ns(stretched(every_s, level))
-        first, last = to_ns(start), to_ns(end)
-        split, begins = first, first
-        rows: list[list[Any]] = []
-        if level is not None:
-            stale = self.query(lambda db: rollup.oldest_stale_quarter(db, first))
-            split, begins = split_at(first, last, stale, step, level.step_s)
-            suffix = "" if aggregate == "mean" else f"_{aggregate}"
-            chosen = ", ".join(f'{aggregate}("{key}{suffix}") AS "{key}"' for key in keys)
-            rows += self._in_steps(
-                chosen, level.measurement, mine, (begins, split), step, level.name
+    def _aggregated(
+        self, wanted: Steps, level: Level | None, first: int, last: int
+    ) -> Sequence[Sequence[Any]]:
+        _, step, aggregate, keys = wanted
+        measurement, mine = self._place(wanted.sensor)
+        end = f"_{aggregate}" if level and aggregate != "mean" else ""
+        chosen = ", ".join(f'{aggregate}("{key}{end}") AS "{key}"' for key in keys)
+        policy = _policy(level)
+        place = self.http.place(level.measurement if level else measurement, policy)
+        return _numbers(
+            self._rows(
+                f"SELECT {chosen} FROM {place} WHERE {mine}"  # noqa: S608 - quoted
+                f" AND time >= {first} AND time < {last}"
+                f" GROUP BY time({step // 1_000_000}ms) fill(none)",
+                policy,
             )
-        if split < last:
-            chosen = ", ".join(f'{aggregate}("{key}") AS "{key}"' for key in keys)
-            rows += self._in_steps(chosen, measurement, mine, (split, last), step)
-        rows = [row for row in _numbers(rows) if any(v is not None for v in row[1:])]
-        return columns(rows, keys)
+        )
 
-    def between(self, start: float, end: float, sensors: Collection[str] = ()) -> list[Reading]:
+    def between(
+        self, start: float, end: float, sensors: Collection[str] | None = None
+    ) -> list[Reading]:
         """Return the readings of these sensors, or of all."""
         found: dict[str, list[list[Any]]] = {}
-        for measurement, name in ((READING, "sensor"), (QUARANTINE, "name")):
-            asked = " OR ".join(f'"{name}" = {quoted(sensor)}' for sensor in sensors)
+        places = ((READING, "sensor"), (QUARANTINE, "name"))
+        for measurement, name in places if sensors is None or sensors else ():
+            asked = " OR ".join(f'"{name}" = {quoted(sensor)}' for sensor in sensors or ())
             only = f" AND ({asked})" if asked else ""
             for row in self._rows(
                 f'SELECT "{name}", {_ALL}, {_REPORTED}, "received" FROM "{measurement}"'  # noqa: S608 - constants
@@ -296,18 +279,14 @@ class InfluxSeries(DatabaseFile):
 
     def tidy(self, now: float, old_at: float | None = None) -> bool:  # noqa: ARG002 - it deletes by itself
         """Make averages that are due; return whether there is more."""
-        due = self.query(lambda db: rollup.due_quarters(db, now))
-        for quarter in due:
+        due = self.query(lambda db: rollup.due(db, now))
+        for (quarter,) in due:
             start = quarter * QUARTER_HOUR.step_s
             if start > now - self._retention.keep_s(None) + _MARGIN_S:
                 for level in (MINUTE, QUARTER_HOUR):
                     rollup.fold(self.http, level, start, start + QUARTER_HOUR.step_s)
             self.change(partial(rollup.clear_quarter, quarter=quarter))
         return bool(due)
-
-    def unaveraged(self) -> int:
-        """Return the number of quarters of an hour that wait for `tidy`."""
-        return int(self.rows("SELECT count(*) FROM stale")[0][0])
 
     def count(self) -> int:
         """Return the number of stored points."""
@@ -317,31 +296,16 @@ class InfluxSeries(DatabaseFile):
             if self._rows(f'SELECT "received" FROM "{name}" LIMIT 1')  # noqa: S608
         )
 
-    def _in_steps(
-        self,
-        chosen: str,
-        measurement: str,
-        mine: str,
-        span: tuple[int, int],
-        step: int,
-        policy: str = "",
-    ) -> list[list[Any]]:
-        return self._rows(
-            f"SELECT {chosen} FROM {self.http.place(measurement, policy)} WHERE {mine}"  # noqa: S608 - quoted
-            f" AND time >= {span[0]} AND time < {span[1]}"
-            f" GROUP BY time({step // 1_000_000}ms) fill(none)",
-            policy,
-        )
-
-    def _averages(self, now: float) -> list[Level]:
+    def _averages(self, sensor: str, now: float) -> Sequence[Level]:
         """Averages that the server has; checked again now and then while there are none."""
+        if sensor not in self._registry.sensors:
+            return ()
         if not self._levels and now - self._looked >= _LOOK_S:
             self._looked = now
             self._levels = [level for level in (MINUTE, QUARTER_HOUR) if self._has(level)]
         return self._levels
 
     def _look(self, level: Level) -> list[dict[str, Any]]:
-        """Return one average, if there is one."""
         place = self.http.place(level.measurement, level.name)
         return self.http.query(f'SELECT "n" FROM {place} LIMIT 1', level.name)  # noqa: S608 - names of ours
 
@@ -358,9 +322,11 @@ class InfluxSeries(DatabaseFile):
             f'SELECT {_ALL}, "received" FROM "{READING}" WHERE {which}'  # noqa: S608 - quoted
             f' GROUP BY "sensor" ORDER BY time DESC LIMIT {_LATEST_ROWS}'
         )
-        return {
-            name: merged(_joined(_numbers(rows))[::-1], COLUMNS) for name, rows in _by_sensor(found)
-        }
+        newest = Newest()
+        for name, rows in _by_sensor(found):
+            for row in _joined(_numbers(rows)):
+                newest.add(name, row[0], zip(COLUMNS, row[1:], strict=True))
+        return newest.all()
 
     def _rows(self, statement: str, policy: str = "") -> list[list[Any]]:
         return [row for series in self.http.query(statement, policy) for row in series["values"]]
@@ -373,7 +339,6 @@ class InfluxSeries(DatabaseFile):
 
 
 def _policy(level: Level | None) -> str:
-    """Return where something is that is kept as long as these averages."""
     return level.name if level else ""
 
 
@@ -383,16 +348,12 @@ def _numbers(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
 
 
 def _by_sensor(found: Iterable[dict[str, Any]]) -> Iterator[tuple[str, list[list[Any]]]]:
-    """Yield the rows of each sensor of a statement that groups by it."""
     for series in found:
         yield str(series["tags"]["sensor"]), series["values"]
 
 
 def _joined(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
-    """Join rows (nanoseconds, values, receipt) of one microsecond, in ascending order.
-
-    What the earlier received lacks is filled from the later.
-    """
+    """Join rows (nanoseconds, values, receipt) of one microsecond, in ascending order."""
     ordered = sorted(rows, key=lambda row: (row[0] // 1000, row[-1] or 0.0, row[0]))
     found: list[list[Any]] = []
     for micro, same in groupby(ordered, key=lambda row: row[0] // 1000):

@@ -2,30 +2,23 @@
 
 The generations say the same in different words, and different things in similar words, so a rule
 looks at the status, the code of 2.x (``X-Platform-Error-Code``) and phrases of the whole message.
-The first rule that fits decides. The table is tested against what 1.6.7, 1.12.4, 2.8.0 and 3 Core
-answered.
-
-=====================  =========================================================================
-answer to a write      meaning
-=====================  =========================================================================
-2xx                    stored (by default on the server's disk before it answers)
-400, 413, 422          refused for its content, perhaps in part: `BatchRefusedError`. What was
-                       stored is stored again, onto itself
-429, 503               not now: `StorageUnavailableError` with ``Retry-After``
-401, 403, 404          token, right, bucket, organization: readings are kept
-                       (`StorageUnavailableError`) until somebody corrects it
-all else, no answer    `StorageUnavailableError`
-=====================  =========================================================================
+The table is tested against what 1.6.7, 1.12.4, 2.8.0 and 3 Core answered. A write that is refused
+for its content, perhaps in part, is a `BatchRefusedError`: what was stored is stored again, onto
+itself. All else is a `StorageUnavailableError`, and readings are kept.
 """
 
 from __future__ import annotations
 
 import re
+import tomllib
+from contextlib import suppress
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
+CODE: Final = "X-Platform-Error-Code"
 _DETAIL: Final = 200
 
 
@@ -51,67 +44,6 @@ class Meaning(StrEnum):
 
 REFUSED: Final = frozenset({Meaning.CONTENT, Meaning.TOO_OLD, Meaning.EMPTY})
 """Refused for what was sent; the same would be refused again."""
-_CONTENT: Final = frozenset({400, 413, 422})
-_TOO_OLD: Final = (
-    "(.*: )?partial write: (points beyond retention policy"
-    "|dropped \\d+ points outside retention policy of duration) .*"
-)
-_ANY: Final[frozenset[int]] = frozenset()
-_RULES: Final[tuple[tuple[Meaning, frozenset[int], str], ...]] = (
-    (Meaning.NO_RIGHT, frozenset({401}), "(read|write):.* is unauthorized"),
-    (Meaning.TOKEN, frozenset({401}), ".*"),
-    (
-        Meaning.NO_WRITE,
-        frozenset({403}),
-        "insufficient permissions for write|.*authorized to write.*",
-    ),
-    (Meaning.NO_RIGHT, frozenset({403}), ".*"),
-    (Meaning.NO_RIGHT, frozenset({200}), "insufficient permissions"),
-    (Meaning.ORG_NOT_NAMED, frozenset({400}), "please provide either orgid or org"),
-    (Meaning.NO_ORG, frozenset({404}), "organization .*not found"),
-    (Meaning.NO_BUCKET, frozenset({404}), "bucket .*not found"),
-    (Meaning.NO_DATABASE, _ANY, "database not found(: .*)?"),
-    (Meaning.NO_POLICY, _ANY, "retention policy not found(: .*)?"),
-    (Meaning.EXISTS, frozenset({409}), ".*"),
-    (
-        Meaning.EXISTS,
-        frozenset({422}),
-        ".* (already )?exists|onboarding has already been completed",
-    ),
-    (Meaning.TOO_OLD, frozenset({400, 422}), _TOO_OLD),
-    (
-        Meaning.EMPTY,
-        _CONTENT,
-        ".*(requires points|no points|incoming write was empty|missing line|no data).*",
-    ),
-    (Meaning.DISK_FULL, _ANY, ".*no space left.*"),
-    (Meaning.READ_ONLY, _ANY, ".*(read-only|read only|readonly).*"),
-    (Meaning.CONTENT, _CONTENT, ".*"),
-    (Meaning.NO_DATABASE, frozenset({404}), ".*"),
-)
-_SENTENCES: Final = {
-    Meaning.TOKEN: "{url} does not accept the token or password{detail}",
-    Meaning.NO_WRITE: "{url}: the token or user has no right to write to {holds} {name!r}{detail};"
-    " {account}",
-    Meaning.NO_RIGHT: "{url}: the token or user has no right to {holds} {name!r}{detail};"
-    " {account}",
-    Meaning.NO_ORG: "{url} has no organization {org!r}, or does not show it to this token{detail}:"
-    " correct timeseries.org; setup needs a token that may read organizations",
-    Meaning.ORG_NOT_NAMED: "timeseries.org is missing: name the organization of {holds} {name!r}"
-    " at {url}{detail}",
-    Meaning.NO_BUCKET: "{url} has no {holds} {name!r}{detail}; {setup} makes it",
-    Meaning.NO_DATABASE: "{url} has no {holds} {name!r}{detail}; {setup} makes it",
-    Meaning.NO_POLICY: "{url}: {holds} {name!r} is not set up{detail}; run {setup}",
-    Meaning.READ_ONLY: "{url} accepts no writes at the moment{detail}",
-    Meaning.DISK_FULL: "{url} has a full disk{detail}",
-}
-_BY_TOKEN: Final = {
-    Meaning.NO_DATABASE: "{url} lets this token read no bucket {name!r}{detail}: it may only"
-    " write, or the bucket is not mapped; run {setup}, or {account}",
-    Meaning.NO_POLICY: "{url} lets this token read no bucket '{name}/{policy}'{detail}: it has no"
-    " right to it, or the bucket is not there; run {setup}, or {account}",
-}
-"""InfluxQL of 2.x calls missing what the token may not read."""
 _SETUP: Final = "`plumewatch storage setup`"
 _ACCOUNT: Final = (
     "`plumewatch storage setup --admin-token-file FILE --service-file FILE` makes an account that"
@@ -119,17 +51,39 @@ _ACCOUNT: Final = (
 )
 
 
-def meaning_of(status: int, message: str) -> Meaning | None:
+class _Rule(msgspec.Struct, frozen=True):
+    meaning: Meaning
+    statuses: tuple[int, ...] = ()
+    phrase: str = ".*"
+    code: str = ""
+
+
+class _Table(msgspec.Struct, frozen=True):
+    rule: tuple[_Rule, ...]
+    sentences: dict[Meaning, str]
+    sentences_of_2: dict[Meaning, str]
+
+
+_TABLE: Final = msgspec.convert(
+    tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")), _Table
+)
+
+
+def meaning_of(status: int, message: str, code: str = "") -> Meaning | None:
     """Return what an answer with the server's own message means; None if it refuses nothing.
 
-    InfluxQL refuses with status 200 and a message.
+    InfluxQL refuses with status 200 and a message. `code` is the header `CODE` of 2.x.
     """
     if status < 300 and not message:
         return None
     words = message.lower()
-    for meaning, statuses, phrase in _RULES:
-        if (not statuses or status in statuses) and re.fullmatch(phrase, words):
-            return meaning
+    for rule in _TABLE.rule:
+        if (
+            (not rule.statuses or status in rule.statuses)
+            and rule.code in ("", code)
+            and re.fullmatch(rule.phrase, words)
+        ):
+            return rule.meaning
     return Meaning.OTHER
 
 
@@ -148,6 +102,17 @@ def message_in(body: bytes) -> str:
         number = min(lines)
         text = f"{text}: line {number + 1}: {lines[number]}"
     return _one_line(str(text or ""))
+
+
+def code_in(body: bytes) -> str:
+    """Return the code in an answer of 2.x: that of the header `CODE`, which a proxy may drop."""
+    with suppress(msgspec.MsgspecError):
+        return msgspec.json.decode(body, type=_Coded).code
+    return ""
+
+
+class _Coded(msgspec.Struct):
+    code: str = ""
 
 
 class _RefusedLine(msgspec.Struct):
@@ -179,9 +144,9 @@ def sentence(
 
     `name`: of the database, or of the bucket where `holds` says so.
     """
-    words = _SENTENCES.get(meaning, "{url} answers {status}{detail}")
+    words = _TABLE.sentences.get(meaning, "{url} answers {status}{detail}")
     if holds == "bucket":
-        words = _BY_TOKEN.get(meaning, words)
+        words = _TABLE.sentences_of_2.get(meaning, words)
     return words.format(
         url=url,
         name=name,

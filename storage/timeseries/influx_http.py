@@ -21,8 +21,10 @@ import msgspec
 from storage.bounded_call import BoundedCallError, BoundedThreads, ahead_s_of, retry_after_s
 from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.timeseries.influx_answers import (
+    CODE,
     REFUSED,
     Meaning,
+    code_in,
     meaning_of,
     message_in,
     refused_lines,
@@ -48,12 +50,7 @@ _UNITS: Final = ((86_400, "days"), (3600, "h"), (60, "min"))
 
 @dataclass(frozen=True, slots=True)
 class InfluxSettings:
-    """Where the series is kept.
-
-    `database` is the bucket of 2.x, which also needs `org`. With a `username` (1.x), `secret` is
-    the password, else a token; empty where none is needed. `ca_file` replaces the system's
-    certificates.
-    """
+    """Where the series is kept; with a `username` (1.x), `secret` is the password, else a token."""
 
     url: str
     database: str = "plumewatch"
@@ -102,10 +99,7 @@ def quoted(text: str) -> str:
 
 
 class InfluxHttp:
-    """Requests to one server; safe from many threads.
-
-    `skew_s` is how far the server's clock is ahead of ours, to the second.
-    """
+    """Requests to one server; safe from many threads. `skew_s` is its clock ahead of ours."""
 
     def __init__(self, settings: InfluxSettings) -> None:
         self.settings = settings
@@ -124,11 +118,7 @@ class InfluxHttp:
         self._pool = self._client = None
 
     def server(self) -> Server:
-        """Return what the server is; it is asked once.
-
-        Raises `StorageUnavailableError` if it does not answer, or is no InfluxDB of a known
-        generation.
-        """
+        """Return what the server is, asked once; raises `StorageUnavailableError`."""
         server = self._server  # another thread may forget it meanwhile
         if server is None:
             self._server = server = self._probe()
@@ -136,10 +126,7 @@ class InfluxHttp:
         return server
 
     def check_connection(self) -> str:
-        """Check version, database and rights without writing; return what the server is.
-
-        Raises `StorageUnavailableError` with what is wrong.
-        """
+        """Check version, database and rights without writing; raises `StorageUnavailableError`."""
         self._server = None
         server = self.server()
         self.check_write()
@@ -160,10 +147,7 @@ class InfluxHttp:
         return f"; its clock is {off / size:.0f} {unit} {where} ours: set one of them right"
 
     def write(self, lines: bytes, policy: str = "") -> None:
-        """Send lines to a retention policy (1.x) or to the database ``NAME/policy`` (2.x and 3).
-
-        Raises `StorageUnavailableError` or `BatchRefusedError`.
-        """
+        """Send lines to a retention policy (1.x), or to the database ``NAME/policy`` (2.x, 3)."""
         server, name = self.server(), self.settings.database
         if policy and server.major > 1:
             name = f"{name}/{policy}"
@@ -212,14 +196,11 @@ class InfluxHttp:
             ) from error
         if message := message_in(answer.data):
             self.server()  # its generation says what a refusal means
-            raise self._refusal(answer.status, message)
+            raise self._refusal(answer.status, message, meaning_of(answer.status, message))
         return [series for result in results for series in result.get("series", ())]
 
     def configure(self, method: str, wanted: Mapping[str, str]) -> None:
-        """Make (POST), change (PUT) or delete (DELETE) a database of an InfluxDB 3.
-
-        Raises as `write`.
-        """
+        """Make (POST), change (PUT) or delete (DELETE) a database of an InfluxDB 3."""
         path, query, body = "/api/v3/configure/database", {}, msgspec.json.encode(wanted)
         if method == "DELETE":
             query, body = dict(wanted), b""
@@ -267,17 +248,17 @@ class InfluxHttp:
                 f"{self.settings.url} does not say which databases it has"
             ) from error
 
-    def check_write(self) -> None:
-        """Check that writing would be allowed, without writing anything.
+    def check_write(self, policy: str = "") -> None:
+        """Check that writing would be allowed, as to `write`, without writing anything.
 
         An InfluxDB 3 makes the database for an empty write too, and without retention, so it is
         asked first which ones there are.
         """
         name = self.settings.database
         if self.server().major == 3 and name not in self.databases():
-            raise self._refusal(404, "")
+            raise self._refusal(404, "", Meaning.NO_DATABASE)
         try:
-            self.write(b"\n")
+            self.write(b"\n", policy)
         except BatchRefusedError as error:
             if error.meaning != Meaning.EMPTY:
                 raise StorageUnavailableError(str(error)) from error
@@ -304,7 +285,6 @@ class InfluxHttp:
         body: bytes = b"",
         content_type: str = "application/octet-stream",
     ) -> BaseHTTPResponse:
-        """Return the answer to a request, complete, or raise what it refuses."""
         from urllib3 import Timeout, make_headers  # noqa: PLC0415 - only who uses it pays for it
 
         settings = self.settings
@@ -336,29 +316,30 @@ class InfluxHttp:
             raise self._silent(error) from error
 
     def _silent(self, error: Exception) -> StorageUnavailableError:
-        """Return the error for a server that did not answer."""
         self._server = None  # what comes back may be another version
         return StorageUnavailableError(f"{self.settings.url} does not answer: {_why(error)}")
 
     def _refused(
         self, status: int, headers: Mapping[str, str], body: bytes, reason: str | None
     ) -> StorageUnavailableError | BatchRefusedError:
-        """Return the error for an answer that refuses."""
         if status == 404:
             self._server = None
         message = message_in(body) or reason or ""
-        return self._refusal(status, message, headers.get("Retry-After"), refused_lines(body))
+        meaning = meaning_of(status, message, headers.get(CODE) or code_in(body))
+        return self._refusal(
+            status, message, meaning, headers.get("Retry-After"), refused_lines(body)
+        )
 
     def _refusal(
         self,
         status: int,
         message: str,
+        meaning: Meaning | None,
         retry_after: str | None = None,
         lines: Mapping[int, str] | None = None,
     ) -> StorageUnavailableError | BatchRefusedError:
-        """Return the error that an answer stands for."""
         settings = self.settings
-        meaning = meaning_of(status, message) or Meaning.OTHER
+        meaning = meaning or Meaning.OTHER
         words = sentence(
             meaning,
             status,

@@ -143,7 +143,6 @@ def _undo(what: str, work: Callable[[], object]) -> None:
 
 
 def _places(http: InfluxHttp) -> list[str]:
-    """Return the names of the buckets (2.x) or databases (3)."""
     name = http.settings.database
     return [name, *(f"{name}/{level.name}" for level in LEVELS)]
 
@@ -151,11 +150,7 @@ def _places(http: InfluxHttp) -> list[str]:
 def set_up(
     http: InfluxHttp, retention: Retention, now: float, undo: ExitStack | None = None
 ) -> Iterator[tuple[str, float]]:
-    """Make database, retention and averages, as far as they are missing.
-
-    Yields what was done, and the progress from 0 to 1; `undo` gets what removes what was made.
-    Needs the right to change things. Raises `StorageUnavailableError` with what is not possible.
-    """
+    """Make what is missing; yield what was done and progress. `undo` gets what removes it."""
     undo = undo or ExitStack()
     try:
         major = http.server().major
@@ -168,7 +163,6 @@ def set_up(
 def _fold_existing(
     http: InfluxHttp, retention: Retention, now: float
 ) -> Iterator[tuple[str, float]]:
-    """Make the averages of the readings that are there, a day at a time."""
     days = min(retention.raw_days, math.ceil((now - _oldest(http, now)) / _DAY_S))
     yield "averages of what is there already", float(days <= 0)
     for k in range(days):
@@ -181,10 +175,7 @@ def _fold_existing(
 
 
 def _oldest(http: InfluxHttp, now: float) -> float:
-    """Return the event time of the oldest reading; now without one, and 0 if it cannot be had.
-
-    An InfluxDB 3 Core refuses questions that concern many files.
-    """
+    """Return the time of the oldest reading; now without one, 0 if 3 Core refuses the question."""
     try:
         found = http.query(f'SELECT "received" FROM "{READING}" ORDER BY time ASC LIMIT 1')  # noqa: S608 - a constant
     except StorageUnavailableError:
@@ -401,10 +392,7 @@ def _set_up_3(
 
 
 def make_account(http: InfluxHttp, undo: ExitStack, *, writes: bool) -> Account:
-    """Make an account for dashboards, which may only read, or for the service; or renew its secret.
-
-    `undo` gets what removes it. Raises `StorageUnavailableError` with what is not possible.
-    """
+    """Make an account for dashboards or the service, or renew its secret; `undo` removes it."""
     try:
         major = http.server().major
         if major == 1:
@@ -425,10 +413,7 @@ def _right(writes: bool) -> str:  # noqa: FBT001
 
 
 def check_administrator(http: InfluxHttp) -> None:
-    """Ask for what only an administrator sees; changes nothing.
-
-    Raises `StorageUnavailableError` with what is wrong.
-    """
+    """Ask for what only an administrator sees; raises `StorageUnavailableError`."""
     major = http.server().major
     if major == 1:
         http.query("SHOW USERS")

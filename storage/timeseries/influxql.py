@@ -1,65 +1,44 @@
-"""InfluxQL of the dashboards, answered by the embedded store.
+"""InfluxQL of the dashboards: the language, parsed and checked.
 
-What a panel asks is one text, `dashboards.queries`; an InfluxDB answers it, and so does this: it
-parses the subset that panels use and writes SQL for the file of `storage.timeseries.sqlite`.
+What a panel asks is one text, `dashboards.definitions`; an InfluxDB answers it, and so does
+`storage.timeseries.influxql_sql` with the file of the embedded store. The subset that panels use:
 
     SELECT <expressions> FROM "<measurement>" | (<statement>) [WHERE <condition>]
     [GROUP BY time(<step>[, <offset>]), "<tag>", ...] [fill(none | null | 0)]
     [ORDER BY time DESC] [LIMIT <n>] [tz('<zone>')]
     SHOW TAG VALUES FROM "<measurement>" WITH KEY = "<tag>" [WHERE <condition>]
 
-- A name is a column of its measurement or it is refused; numbers and texts are bound as parameters.
-  Nothing that was sent becomes part of the SQL.
-- Readings without a registered sensor are not in it: places are those of the registry now.
-- Differences from InfluxDB: a single value without a name is called ``value``; only ``last`` has
-  the time of its row, other aggregates that of the beginning of the range.
+A name is a column of its measurement or it is refused. A moment without a zone is UTC; InfluxDB
+reads it in the zone of ``tz()``, so beside that it is refused. With ``tz()`` only those steps are
+answered whose intervals are the same in InfluxDB on days on which the clock changes.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import re
-import sqlite3
-import time
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
-from statistics import median
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from zoneinfo import ZoneInfo, available_timezones
-
-import re2
+from typing import Any, Final
+from zoneinfo import available_timezones
 
 from detection.quantities import COLUMNS
 from storage.timeseries.line_protocol import READING
 from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from storage.registry import Registry
-
-MOST_ROWS: Final = 50_000
-MOST_CELLS: Final = 500_000
 _MOST_TEXT: Final = 8_000
-_MOST_SQL: Final = 200_000
 _MOST_TERMS: Final = 300
 _DEEPEST: Final = 24
 _MOST_DIGITS: Final = 20
-_FARTHEST: Final = 2**62
+FARTHEST: Final = 2**62
 _LONGEST_NAME: Final = 60
-_LONGEST_S: Final = 8.0
-_STEPS: Final = 10_000
-"""Steps of SQLite between two looks at the clock."""
-_NS: Final = 1_000_000_000
+NS: Final = 1_000_000_000
 _UNITS: Final = {
-    "ms": 1_000_000, "s": _NS, "m": 60 * _NS, "h": 3_600 * _NS, "d": 86_400 * _NS,
-    "w": 604_800 * _NS,
+    "ms": 1_000_000, "s": NS, "m": 60 * NS, "h": 3_600 * NS, "d": 86_400 * NS,
+    "w": 604_800 * NS,
 }  # fmt: skip
-_PLACE: Final = ("site", "building", "floor", "room")
+PLACE: Final = ("site", "building", "floor", "room")
 _TOKEN: Final = re.compile(
     r"""\s*(?:
     (?P<name>"(?:[^"\\\n]|\\.)*") | (?P<text>'(?:[^'\\\n]|\\.)*')
@@ -70,27 +49,12 @@ _TOKEN: Final = re.compile(
 )
 _REGEX: Final = re.compile(r"\s*/((?:[^/\\]|\\.)*)/")
 _TEXT: Final = str
-_AGGREGATES: Final = {
-    "mean": "avg", "sum": "sum", "count": "count", "min": "min", "max": "max",
-    "median": "influx_median", "percentile": "influx_percentile", "last": "influx_last",
-}  # fmt: skip
-
-
-_TOO_LARGE: Final = ("too many", "too large", "parser stack overflow", "integer overflow")
-"""What SQLite says of a statement that is too much for it."""
-_QUIET: Final = re2.Options()
-_QUIET.log_errors = False
+_AGGREGATES: Final = ("mean", "sum", "count", "min", "max", "median", "percentile", "last")
+_HOUR: Final = _UNITS["h"]
 
 
 class QueryError(ValueError):
     """A query that cannot be answered, with a sentence for who wrote it."""
-
-
-class Answer(NamedTuple):
-    """Rows of a query; the first column is the time in Unix nanoseconds."""
-
-    columns: tuple[str, ...]
-    rows: list[tuple[Any, ...]]
 
 
 Expression = tuple[Any, ...]
@@ -112,12 +76,12 @@ class Query:
     fill: float | str | None = "none"
     zone: str = ""
     newest_first: bool = False
-    limit: int = MOST_ROWS + 1
+    limit: int | None = None
 
     @property
     def is_aggregate(self) -> bool:
         """Whether it computes one row a group."""
-        return any(_has_call(expression) for _, expression in self.select)
+        return any(has_call(expression) for _, expression in self.select)
 
     @property
     def passed(self) -> tuple[str, ...]:
@@ -140,52 +104,6 @@ def parse(text: str, now: float) -> Query:
     return _Parser(text, now).statement()
 
 
-def answer(
-    db: sqlite3.Connection, registry: Registry, query: Query, *, registered_only: bool = False
-) -> Answer:
-    """Answer a query from a connection to the embedded store; raise `QueryError`.
-
-    `registered_only`: of rooms and sensors of this registry alone, and nothing of all together.
-    """
-    _register(db)
-    writer = _Sql(registry, registered_only)
-    until = time.monotonic() + _LONGEST_S
-    most = _most_rows(query)
-    limited = replace(query, limit=min(query.limit, most + 1))
-    statement = writer.select(limited, query.start, query.end)
-    if len(statement) > _MOST_SQL:
-        raise QueryError("it is too long: ask for less at once")
-    db.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
-    try:
-        rows = db.execute(statement, writer.values).fetchmany(most + 1)
-    except sqlite3.OperationalError as error:
-        if "interrupted" in str(error):
-            raise QueryError("it takes too long: ask for a shorter range or longer steps") from None
-        if any(fault in str(error) for fault in _TOO_LARGE):
-            raise QueryError("it is too long: ask for less at once") from None
-        raise
-    finally:
-        db.set_progress_handler(None, 0)
-    _check_rows(query, len(rows))
-    found = [tuple(row) for row in rows]
-    if query.step and query.fill != "none":
-        found = _filled(query, found)
-    return Answer(("time", *query.columns), found)
-
-
-def _most_rows(query: Query) -> int:
-    return min(MOST_ROWS, MOST_CELLS // (1 + len(query.columns)))
-
-
-def _check_rows(query: Query, rows: float) -> None:
-    most = _most_rows(query)
-    if rows > most:
-        raise QueryError(f"more than {most} rows: ask for a shorter range or longer steps")
-
-
-# parsing
-
-
 class _Parser:
     def __init__(self, text: str, now: float) -> None:
         self._text = text
@@ -194,6 +112,7 @@ class _Parser:
         self._depth = 0
         self._terms = 0
         self._bounds: list[tuple[str, int]] = []
+        self._has_local_moment = False
 
     def statement(self) -> Query:
         found = self._show() if self._takes("SHOW") else self._select()
@@ -211,7 +130,7 @@ class _Parser:
         key = self._name()
         where, _, _ = self._where()
         select = (("key", ("text", key)), ("value", ("call", "distinct", (("name", key),))))
-        found = Query(select, _SENSORS, where, 0, None)
+        found = Query(select, SENSORS, where, 0, None)
         _check(found)
         return found
 
@@ -275,13 +194,15 @@ class _Parser:
             kind, word = self._next("a number")
             if kind != "number":
                 raise self._fault("a number")
-            more["limit"] = min(_whole(word), MOST_ROWS + 1)
+            more["limit"] = min(_whole(word), FARTHEST) or None  # 0 is none to InfluxDB, too
         if self._takes("tz"):
             self._needs("(")
             more["zone"] = _unquoted(self._next("a zone")[1])
             self._needs(")")
             if more["zone"] not in available_timezones():
                 raise QueryError("no such time zone")
+            if self._has_local_moment:
+                raise QueryError("beside tz(), end each moment with its zone, such as Z")
         return more
 
     def _groups(self) -> dict[str, Any]:
@@ -312,19 +233,23 @@ class _Parser:
     def _condition(self) -> Expression | None:
         found = self._both()
         while self._takes("OR"):
-            found = _joined("OR", found, self._both())
+            other = self._both()
+            if found is None or other is None:
+                raise QueryError("a bound of time cannot be an alternative")
+            found = ("op", "OR", found, other)
         return found
 
     def _both(self) -> Expression | None:
         found = self._comparison()
         while self._takes("AND"):
-            found = _joined("AND", found, self._comparison())
+            other = self._comparison()
+            found = ("op", "AND", found, other) if found and other else found or other
         return found
 
     def _comparison(self) -> Expression | None:
         if self._takes("time"):
             op, at = self._one_of(">", ">=", "<", "<="), self._moment()
-            if abs(at) > _FARTHEST:
+            if abs(at) > FARTHEST:
                 raise QueryError("a moment is out of range")
             self._bounds.append((op, at))
             return None
@@ -360,7 +285,9 @@ class _Parser:
         if kind == "text":
             with suppress(ValueError, OverflowError):
                 at = datetime.fromisoformat(_unquoted(word))
-                return round(at.astimezone(at.tzinfo or UTC).timestamp() * 1e6) * 1_000
+                self._has_local_moment |= at.tzinfo is None
+                at = at if at.tzinfo else at.replace(tzinfo=UTC)
+                return round(at.timestamp() * 1e6) * 1_000
         raise self._fault("a moment, such as now() - 1d")
 
     def _sum(self) -> Expression:
@@ -465,7 +392,7 @@ def _unquoted(word: str) -> str:
 def _nanoseconds(word: str) -> int:
     number, unit = re.fullmatch(r"(\d+)(\w+)", word).groups()  # type: ignore[union-attr]
     found = _whole(number) * _UNITS[unit]
-    if found > _FARTHEST:
+    if found > FARTHEST:
         raise QueryError(f"{word[:20]} is too long")
     return found
 
@@ -476,18 +403,11 @@ def _whole(word: str) -> int:
     return int(word)
 
 
-def _joined(op: str, left: Expression | None, right: Expression | None) -> Expression | None:
-    if left is None or right is None:
-        if op == "OR":
-            raise QueryError("a bound of time cannot be an alternative")
-        return left or right
-    return ("op", op, left, right)
-
-
-def _has_call(expression: Expression) -> bool:
+def has_call(expression: Expression) -> bool:
+    """Return whether an aggregate is in an expression."""
     if expression[0] == "call":
         return True
-    return expression[0] == "op" and any(map(_has_call, expression[2:]))
+    return expression[0] == "op" and any(map(has_call, expression[2:]))
 
 
 def _name_of(expression: Expression, among: int) -> str:
@@ -502,7 +422,7 @@ def _name_of(expression: Expression, among: int) -> str:
 
 
 def _sources() -> dict[str, dict[str, type]]:
-    tags = (*_PLACE, "sensor", "model")
+    tags = (*PLACE, "sensor", "model")
     own = {READING: ("received", *COLUMNS)}
     for level in (MINUTE, QUARTER_HOUR):
         own[level.measurement] = (
@@ -514,16 +434,16 @@ def _sources() -> dict[str, dict[str, type]]:
     }
     for name, table in MEASUREMENTS.items():
         keys = {*table.keys}
-        at = (*tags,) if keys == {"sensor"} else ((*_PLACE, *sorted(keys)) if keys else ())
+        at = (*tags,) if keys == {"sensor"} else ((*PLACE, *sorted(keys)) if keys else ())
         found[name] = dict.fromkeys(at, _TEXT) | {f.name: f.type for f in table.fields}
     return found
 
 
-_SENSORS: Final = "registered_sensor"
+SENSORS: Final = "registered_sensor"
 """The registered sensors, with their places: the values that tags can have."""
-SOURCES: Final = _sources() | {_SENSORS: dict.fromkeys((*_PLACE, "sensor", "model"), _TEXT)}
+SOURCES: Final = _sources() | {SENSORS: dict.fromkeys((*PLACE, "sensor", "model"), _TEXT)}
 """Columns by measurement, tags first, with their types."""
-TAGS: Final = frozenset({*_PLACE, "sensor", "model", "kind"})
+TAGS: Final = frozenset({*PLACE, "sensor", "model", "kind"})
 
 
 def _columns(source: str | Query) -> dict[str, type]:
@@ -542,7 +462,6 @@ def _type(expression: Expression, known: dict[str, type]) -> type:
 
 
 def _check(query: Query) -> None:
-    """Refuse names that the source does not have, and aggregates beside rows."""
     known = _columns(query.source)
     for tag in query.tags:
         if known.get(tag) is not _TEXT:
@@ -554,12 +473,25 @@ def _check(query: Query) -> None:
     names = [name for name, _ in query.select]
     if len({*names, *query.tags}) < len(names) + len({*query.tags} - {*names}):
         raise QueryError("two columns of one name")
+    if query.zone and query.step and not _is_same_over_changes(query.step, query.offset):
+        raise QueryError(
+            "with tz(), an interval is a part of 30 minutes, one hour without an offset, 3, 4, 6, 8"
+            " or 12 hours, or whole days: others differ on days on which the clock changes"
+        )
     if query.step and not query.is_aggregate:
         raise QueryError("GROUP BY time needs an aggregate, such as mean")
     if query.is_aggregate and not all(
-        _has_call(e) or e[0] in ("text", "number") for _, e in query.select
+        has_call(e) or e[0] in ("text", "number") for _, e in query.select
     ):
         raise QueryError("either aggregates or rows, not both")
+
+
+def _is_same_over_changes(step: int, offset: int) -> bool:
+    """Return whether the intervals of a local clock are those of InfluxDB when it changes."""
+    if step % _HOUR == 0:
+        hours = step // _HOUR
+        return hours % 24 == 0 or hours in (3, 4, 6, 8, 12) or (hours == 1 and offset % step == 0)
+    return _HOUR // 2 % step == 0
 
 
 def _check_names(expression: Expression, known: dict[str, type]) -> None:
@@ -577,306 +509,3 @@ def _check_names(expression: Expression, known: dict[str, type]) -> None:
     elif expression[0] == "op":
         for part in expression[2:]:
             _check_names(part, known)
-
-
-# SQL
-
-
-@dataclass(slots=True)
-class _Sql:
-    registry: Registry
-    registered_only: bool
-    values: dict[str, Any] = field(default_factory=dict)
-
-    def _value(self, value: object) -> str:
-        name = f"v{len(self.values)}"
-        self.values[name] = value
-        return f":{name}"
-
-    def select(
-        self, query: Query, start: int | None, end: int | None, passed: Sequence[str] = ()
-    ) -> str:
-        """Write a statement whose columns are time, tags, what is selected, and tags passed on.
-
-        `start` and `end` are bounds of statements around it.
-        """
-        start = query.start if query.start is not None else start
-        end = query.end if query.end is not None else end
-        inner = query.source
-        if isinstance(inner, str):
-            source = self._table(inner, start, end)
-        else:
-            source = self.select(inner, start, end, inner.passed)
-        parts = [self.expression(expression) for _, expression in query.select]
-        names = [name for name, _ in query.select]
-        tags = [*map(_name, query.tags)]
-        bucket = self._bucket(query)
-        where = [self.expression(query.where)] if query.where else []
-        conditions, groups, having = list(where), [], ""
-        shown = [bucket or "time", *tags, *parts]
-        if query.is_aggregate:
-            groups = [*([bucket] if bucket else []), *tags]
-            calls = [e for _, e in query.select if e[0] == "call"]
-            if any(e[1] == "distinct" for e in calls):
-                groups += [self.expression(e) for e in calls if e[1] == "distinct"]
-            if not bucket:
-                shown[0] = self._value(start or 0)
-                if [e[1] for e in calls] == ["last"] and len(query.select) == 1:
-                    of = self.expression(calls[0][2][0])
-                    shown[0] = f"max(CASE WHEN {of} IS NOT NULL THEN time END)"
-            tests = [self._present(e) for _, e in query.select if _has_call(e)]
-            having = f" HAVING {' OR '.join(tests)}"
-            groups = groups or ["NULL"]  # no group at all without a row
-        else:
-            fields = [e for _, e in query.select if e[0] != "text"]
-            tests = [f"({self.expression(e)}) IS NOT NULL" for e in fields if not _is_tag(e)]
-            conditions += [f"({' OR '.join(tests)})"] if tests else []
-        columns = ("time", *query.tags, *names, *passed)
-        shown += map(_name, passed)
-        listed = ", ".join(f"{s} AS {_name(n)}" for s, n in zip(shown, columns, strict=True))
-        text = f"SELECT {listed} FROM ({source}) AS q"  # noqa: S608 - names from tables, values bound
-        text += f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        text += f" GROUP BY {', '.join(groups)}" if groups else ""
-        order = "time DESC" if query.newest_first else "time"
-        limit = min(query.limit, MOST_ROWS + 1)
-        return f"{text}{having} ORDER BY {order}{' LIMIT ' + str(limit) if limit else ''}"
-
-    def _present(self, expression: Expression) -> str:
-        """Return the condition that an aggregate has something to compute."""
-        if expression[0] == "call":
-            return f"count({self.expression(expression[2][0])}) > 0"
-        tests = [self._present(part) for part in expression[2:] if _has_call(part)]
-        return f"({' AND '.join(tests)})"
-
-    def _bucket(self, query: Query) -> str:
-        if not query.step:
-            return ""
-        step, offset = self._value(query.step), self._value(query.offset % query.step)
-        if query.zone:
-            return f"influx_bucket(time, {step}, {offset}, {self._value(query.zone)})"
-        return f"((time - {offset}) / {step} * {step} + {offset})"
-
-    def expression(self, expression: Expression) -> str:
-        kind = expression[0]
-        if kind in ("number", "text"):
-            return self._value(expression[1])
-        if kind == "name":
-            return _name(expression[1])
-        if kind == "regex":
-            return self._matching(expression[1][1], expression[2])
-        if kind == "call":
-            return self._call(expression[1], expression[2])
-        op, left, right = expression[1], *map(self.expression, expression[2:])
-        if op == "/":
-            return f"influx_div({left}, {right})"
-        return f"({left} {'<>' if op == '!=' else op} {right})"
-
-    def _call(self, name: str, arguments: Sequence[Expression]) -> str:
-        of = self.expression(arguments[0])
-        if name == "distinct":
-            return of
-        if name == "last":
-            return f"influx_last(time, {of})"
-        more = "".join(f", {self.expression(a)}" for a in arguments[1:])
-        return f"{_AGGREGATES[name]}({of}{more})"
-
-    def _matching(self, name: str, pattern: str) -> str:
-        """Return the condition that a tag matches: one of the known values that do."""
-        if pattern in ("^.*$", ".*"):
-            return "1"
-        try:
-            matches = re2.compile(pattern, options=_QUIET).search
-        except re2.error:
-            raise QueryError(f"not a regular expression: {pattern[:60]!r}") from None
-        if name not in TAGS:
-            raise QueryError(f"a regular expression is for a tag, not for {name!r}")
-        known = {value for row in _places(self.registry) for value in row} | _KINDS | {""}
-        matching = json.dumps(sorted(value for value in known if matches(value)))
-        return f"{_name(name)} IN (SELECT value FROM json_each({self._value(matching)}))"  # noqa: S608 - a name of ours
-
-    def _table(self, name: str, start: int | None, end: int | None) -> str:
-        if name == _SENSORS:
-            return f"SELECT 0 AS time, p.* FROM {self._listed(_places(self.registry), 6)}"  # noqa: S608 - a name of ours
-        if start is None:
-            raise QueryError("give a beginning of the time range: time >= ...")
-        bounds = f"time >= {self._value(start)} AND time <= {self._value(end or _FARTHEST)}"
-        columns = SOURCES[name]
-        own = ", ".join(f'r."{c}" AS "{c}"' for c in columns if c not in TAGS)
-        if not any(c in TAGS for c in columns):
-            if self.registered_only:
-                raise QueryError(f"{name} is of all sites together: ask with a token for all")
-            return f"SELECT r.time AS time, {own} FROM {name} AS r WHERE {bounds}"  # noqa: S608 - names from tables
-        by_sensor = "model" in columns
-        names = _PLACED[: 6 if by_sensor else 4]
-        rows = _places(self.registry) if by_sensor else _rooms(self.registry)
-        places = self._listed(rows, len(names))
-        if name in _OF_READINGS:
-            tags = ", ".join(f"p.{n} AS {n}" for n in names)
-            of = f"r.sensor = s.id AND r.{bounds.replace(' AND ', ' AND r.')}"
-            return (
-                f"SELECT r.time AS time, {tags}, {own} FROM {places}"  # noqa: S608 - names from tables
-                f" CROSS JOIN sensor AS s ON s.name = p.sensor CROSS JOIN {name} AS r ON {of}"
-            )
-        key = "sensor" if by_sensor else "room"
-        kept = [c for c in columns if c in TAGS and c not in names]
-        tags = ", ".join(
-            [*(f"coalesce(p.{n}, '') AS {n}" for n in names if n != key), f"r.{key} AS {key}"]
-            + [f"r.{c} AS {c}" for c in kept]
-        )
-        join = "JOIN" if self.registered_only else "LEFT JOIN"
-        return (
-            f"SELECT r.time AS time, {tags}, {own} FROM {name} AS r"  # noqa: S608 - names from tables
-            f" {join} {places} ON p.{key} = r.{key} WHERE {bounds}"
-        )
-
-    def _listed(self, rows: list[list[str]], many: int) -> str:
-        """Return the table ``p`` of places."""
-        where = ", ".join(
-            f"json_extract(value, '$[{k}]') AS {n}" for k, n in enumerate(_PLACED[:many])
-        )
-        return f"(SELECT {where} FROM json_each({self._value(json.dumps(rows))})) AS p"  # noqa: S608 - names from tables
-
-
-_PLACED: Final = (*_PLACE, "sensor", "model")
-_OF_READINGS: Final = (READING, MINUTE.measurement, QUARTER_HOUR.measurement)
-_KINDS: Final = frozenset(
-    {"vape", "smoke", "spray", "steam", "voc", "dust", "ambient", "tamper", "sensor_fault"}
-    | {"offline", "firmware", "messages"}
-)
-
-
-def _is_tag(expression: Expression) -> bool:
-    return expression[0] == "name" and expression[1] in TAGS
-
-
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _places(registry: Registry) -> list[list[str]]:
-    found = []
-    for sensor in registry.sensors.values():
-        room = registry.rooms.get(sensor.room)
-        place = [room.site, room.building, room.floor, room.id] if room else ["", "", "", ""]
-        found.append([*place, sensor.id, sensor.model])
-    return found
-
-
-def _rooms(registry: Registry) -> list[list[str]]:
-    return [[r.site, r.building, r.floor, r.id] for r in registry.rooms.values()]
-
-
-# functions
-
-
-def _register(db: sqlite3.Connection) -> None:
-    kinds: tuple[tuple[str, int, Any], ...] = (
-        ("influx_last", 2, _Last),
-        ("influx_median", 1, _Median),
-        ("influx_percentile", 2, _Percentile),
-    )
-    for name, arguments, kind in kinds:
-        db.create_aggregate(name, arguments, kind)
-    db.create_function("influx_div", 2, _quotient, deterministic=True)
-    db.create_function("influx_bucket", 4, _local_bucket, deterministic=True)
-
-
-def _quotient(left: Any, right: Any) -> float | None:
-    """Divide as InfluxDB does: by zero, it is zero."""
-    if right == 0:
-        return 0.0
-    if not isinstance(left, int | float) or not isinstance(right, int | float):
-        return None
-    return float(left) / right
-
-
-class _Last:
-    """The newest value; of several at one moment the largest, as InfluxDB does."""
-
-    def __init__(self) -> None:
-        self._newest: tuple[int, Any] | None = None
-
-    def step(self, at: int, value: Any) -> None:
-        """Take a value."""
-        if value is not None and (self._newest is None or (at, value) > self._newest):
-            self._newest = (at, value)
-
-    def finalize(self) -> Any:
-        """Return it."""
-        return self._newest[1] if self._newest else None
-
-
-class _Median:
-    """The median; of an even number, the mean of the middle two."""
-
-    def __init__(self) -> None:
-        self._values: list[float] = []
-
-    def step(self, value: float | None) -> None:
-        """Take a value."""
-        if value is not None:
-            self._values.append(value)
-
-    def finalize(self) -> float | None:
-        """Return it."""
-        return median(self._values) if self._values else None
-
-
-class _Percentile:
-    """The percentile by nearest rank; None with too few values."""
-
-    def __init__(self) -> None:
-        self._values: list[float] = []
-        self._percent = 0.0
-
-    def step(self, value: float | None, percent: float) -> None:
-        """Take a value."""
-        self._percent = percent
-        if value is not None:
-            self._values.append(value)
-
-    def finalize(self) -> float | None:
-        """Return it."""
-        rank = math.floor(len(self._values) * self._percent / 100.0 + 0.5)
-        return sorted(self._values)[rank - 1] if 0 < rank <= len(self._values) else None
-
-
-@lru_cache(maxsize=8)
-def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)
-
-
-def _local_bucket(at: int, step: int, offset: int, zone: str) -> int:
-    """Return the beginning of an interval of local time."""
-    local = _zone(zone)
-    shift = _shift(at, local)
-    begins = (at + shift - offset) // step * step + offset - shift
-    change = shift - _shift(begins, local)  # the shift may change within the interval
-    return begins + change if abs(change) < step else begins  # as InfluxDB does
-
-
-def _shift(at: int, zone: ZoneInfo) -> int:
-    offset = datetime.fromtimestamp(at / _NS, zone).utcoffset()
-    return round(offset.total_seconds()) * _NS if offset else 0
-
-
-def _filled(query: Query, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Add the intervals without a value, for each combination of tags."""
-    many = len(query.tags)
-    start, end = query.start or 0, query.end or max((row[0] for row in rows), default=0)
-    first: Callable[[int], int] = lambda at: (  # noqa: E731 - one expression
-        _local_bucket(at, query.step, query.offset % query.step, query.zone)
-        if query.zone
-        else (at - query.offset) // query.step * query.step + query.offset
-    )
-    groups: dict[tuple[Any, ...], dict[int, tuple[Any, ...]]] = {}
-    for row in rows:
-        groups.setdefault(row[1 : 1 + many], {})[row[0]] = row
-    _check_rows(query, (end - start) / query.step * max(len(groups), 1))
-    # Around a change of the clock an interval is longer or shorter than the step.
-    looks = range(first(start), end + 1, (query.step // 2 if query.zone else query.step))
-    times = sorted({at for at in map(first, looks) if at <= end} | {row[0] for row in rows})
-    _check_rows(query, len(times) * len(groups))
-    empty = (query.fill,) * len(query.select)
-    found = [group.get(at, (at, *tags, *empty)) for tags, group in groups.items() for at in times]
-    return sorted(found, key=lambda row: row[0])

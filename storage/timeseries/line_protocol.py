@@ -188,10 +188,7 @@ class RecordEncoder:
         self._registry = registry
 
     def by_policy(self, records: Iterable[Record]) -> dict[str, bytes]:
-        """Return the lines of records, in order, by retention policy.
-
-        Raises `RecordError` if one does not fit its measurement.
-        """
+        """Return the lines of records, in order, by retention policy; raises `RecordError`."""
         lines: dict[str, list[str]] = {}
         for record in records:
             line = self.line(record)
@@ -214,7 +211,6 @@ class RecordEncoder:
         return f"{head(record.measurement, tags)} {body} {to_ns(record.time) + slot}"
 
     def _tags(self, record: Record) -> tuple[dict[str, str], str]:
-        """Tags of a record, and the name of what is not registered."""
         sensor = self._registry.sensors.get(record.sensor)
         room = self._registry.rooms.get(sensor.room if sensor else record.room)
         tags = {"kind": record.kind}

@@ -97,10 +97,7 @@ _TYPES: Final = {m.name: {f.name: f.type for f in m.fields} for m in MEASUREMENT
 
 
 def checked(record: Record) -> Record:
-    """Return a record as it is stored, without numbers that are not finite.
-
-    Raises `RecordError` if its measurement, keys or fields are not in the table.
-    """
+    """Return a record as stored, without infinite numbers; `RecordError` if not in the table."""
     types = _TYPES.get(record.measurement)
     if types is None:
         raise RecordError(f"no such measurement: {record.measurement!r}")
@@ -120,10 +117,9 @@ def checked(record: Record) -> Record:
     return msgspec.structs.replace(record, fields=fields)
 
 
-def summable(name: str, fields: Sequence[str]) -> Sequence[str]:
-    """Return fields that are numbers of a measurement about sensors, or raise `RecordError`."""
+def check_summable(name: str, fields: Sequence[str]) -> None:
+    """Raise `RecordError` unless the fields are numbers of a measurement about sensors."""
     table = MEASUREMENTS[name]
     numbers = {f.name for f in table.fields if f.type is float}
     if not fields or "sensor" not in table.keys or set(fields) - numbers:
         raise RecordError(f"{name}: no sums of {', '.join(fields) or 'nothing'} by sensor")
-    return fields

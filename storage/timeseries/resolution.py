@@ -52,7 +52,8 @@ def choose(
 ) -> Level | None:
     """Pick the resolution that answers a question: None for all readings.
 
-    All readings for up to two days that are still there. Else the coarsest averages of which the
+    All readings for up to two days that are still there, unless whole quarter hours are asked for,
+    whose averages are the same (`whole_quarters`). Else the coarsest averages of which the
     intervals asked for are multiples; where the beginning is older than these are kept, what still
     has it.
 
@@ -65,16 +66,27 @@ def choose(
     True
     >>> choose(10 * day, 11 * day, 10, 100 * day, Retention()).name
     'm1'
+    >>> choose(99 * day, 100 * day, 900, 100 * day, Retention()).name
+    'm15'
+    >>> choose(99 * day + 60, 100 * day, 900, 100 * day, Retention()) is None
+    True
     """
     held: list[Level | None] = [
         level for level in (None, *levels) if now - start <= retention.keep_s(level)
     ]
     if not held:
         return levels[-1] if levels else None
-    if held[0] is None and end - start <= _LONG_S:
+    is_same = every_s == QUARTER_HOUR.step_s and (start, end) == whole_quarters(start, end)
+    if held[0] is None and end - start <= _LONG_S and not is_same:
         return None
     fitting = [level for level in held if level is None or _multiple(every_s, level.step_s)]
     return fitting[-1] if fitting else held[0]
+
+
+def whole_quarters(start: float, end: float) -> tuple[float, float]:
+    """Return the bounds of the quarter hours that a span touches, whose averages are stored."""
+    step = QUARTER_HOUR.step_s
+    return start // step * step, -(-end // step) * step
 
 
 def stretched(every_s: float, level: Level | None) -> float:

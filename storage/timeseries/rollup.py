@@ -39,49 +39,46 @@ _LINES: Final = 5_000
 QUARTERS_SCRIPT: Final = "CREATE TABLE stale (quarter INTEGER PRIMARY KEY);"
 """Marks of all sensors together, for an InfluxDB."""
 _AGGREGATES: Final = ", ".join(f"avg({k}), min({k}), max({k})" for k in COLUMNS)
-_IN_ROLLED: Final = {"mean": "avg({0})", "min": "min({0}_min)", "max": "max({0}_max)"}
+IN_ROLLED: Final = {"mean": "avg({0})", "min": "min({0}_min)", "max": "max({0}_max)"}
 FOLDED: Final = ", ".join(
     f'mean("{k}") AS "{k}", min("{k}") AS "{k}_min", max("{k}") AS "{k}_max"' for k in COLUMNS
 )
 """Fields of an average in InfluxQL, besides the number of readings."""
 
 
-def mark(tx: sqlite3.Connection, moments: Iterable[tuple[int, int]]) -> None:
-    """Mark the quarters of moments (sensor, nanoseconds) as stale."""
-    quarters = {(sensor, ns // _QUARTER_NS) for sensor, ns in moments}
-    tx.executemany("INSERT OR IGNORE INTO stale VALUES (?, ?)", sorted(quarters))
+def mark(tx: sqlite3.Connection, moments: Iterable[tuple[int, ...]]) -> None:
+    """Mark the quarters of moments, (sensor, nanoseconds) or (nanoseconds,), as stale."""
+    quarters = sorted({(*sensor, ns // _QUARTER_NS) for *sensor, ns in moments})
+    if quarters:
+        marks = ", ".join("?" * len(quarters[0]))
+        tx.executemany(f"INSERT OR IGNORE INTO stale VALUES ({marks})", quarters)  # noqa: S608 - marks
 
 
-def oldest_stale(connection: sqlite3.Connection, sensor: str, start_ns: int) -> int | None:
-    """Return where the oldest stale quarter of a sensor from a moment on begins, nanoseconds."""
-    row = connection.execute(
-        "SELECT min(quarter) FROM stale WHERE sensor = (SELECT id FROM sensor WHERE name = ?)"
-        " AND quarter >= ?",
-        (sensor, start_ns // _QUARTER_NS),
-    ).fetchone()
-    return None if row[0] is None else int(row[0]) * _QUARTER_NS
+def oldest_stale(
+    connection: sqlite3.Connection, start_ns: int, sensor: str | None = None
+) -> int | None:
+    """Return where the oldest stale quarter from a moment on begins, nanoseconds.
+
+    `sensor` is given where each sensor has marks of its own.
+    """
+    own = "" if sensor is None else " AND sensor = (SELECT id FROM sensor WHERE name = ?2)"
+    parameters = (start_ns // _QUARTER_NS, *(() if sensor is None else (sensor,)))
+    query = f"SELECT min(quarter) FROM stale WHERE quarter >= ?1{own}"  # noqa: S608 - constants
+    (oldest,) = connection.execute(query, parameters).fetchone()
+    return None if oldest is None else int(oldest) * _QUARTER_NS
 
 
-def select_rolled(level: Level, aggregate: str, keys: Iterable[str]) -> str:
-    """Return the statement that aggregates averages; its parameters are those over readings."""
-    chosen = ", ".join(_IN_ROLLED[aggregate].format(key) for key in keys)
-    return (
-        f"SELECT time / ? * ? AS begins, {chosen} FROM {level.measurement}"  # noqa: S608 - names from tables
-        " WHERE sensor = (SELECT id FROM sensor WHERE name = ?) AND time >= ? AND time < ?"
-        " GROUP BY begins ORDER BY begins"
-    )
+def due(db: sqlite3.Connection, now: float, most: int = _QUARTERS) -> list[tuple[int, ...]]:
+    """Return some marks whose quarter is over, oldest first."""
+    over = int((now - _SETTLED_S) * _NS) // _QUARTER_NS
+    query = "SELECT * FROM stale WHERE quarter < ? ORDER BY quarter LIMIT ?"
+    return [tuple(row) for row in db.execute(query, (over, most))]
 
 
 def tidy(tx: sqlite3.Connection, now: float, retention: Retention, old_at: float) -> bool:
-    """Make some averages that are due and delete some old rows; return whether there is more.
-
-    What is old enough is judged at `old_at`. Times are Unix seconds.
-    """
-    due = tx.execute(
-        "SELECT sensor, quarter FROM stale WHERE quarter < ? ORDER BY quarter LIMIT ?",
-        (_over(now), _BUCKETS),
-    ).fetchall()
-    for sensor, quarter in due:
+    """Make some averages that are due and delete some old rows; return whether there is more."""
+    marks = due(tx, now, _BUCKETS)
+    for sensor, quarter in marks:
         for level in LEVELS:
             step = level.step_s * _NS
             tx.execute(
@@ -93,7 +90,7 @@ def tidy(tx: sqlite3.Connection, now: float, retention: Retention, old_at: float
                 (sensor, quarter * _QUARTER_NS, (quarter + 1) * _QUARTER_NS),
             )
         tx.execute("DELETE FROM stale WHERE sensor = ? AND quarter = ?", (sensor, quarter))
-    if len(due) == _BUCKETS:
+    if len(marks) == _BUCKETS:
         return True
     received_before = old_at - retention.keep_s(None)
     first_kept = int(received_before * _NS) // _QUARTER_NS
@@ -101,11 +98,6 @@ def tidy(tx: sqlite3.Connection, now: float, retention: Retention, old_at: float
     for level in LEVELS:
         deleted += _delete(tx, level.measurement, int((old_at - retention.keep_s(level)) * _NS))
     return deleted >= ROWS
-
-
-def _over(now: float) -> int:
-    """Return the first quarter that is not over."""
-    return int((now - _SETTLED_S) * _NS) // _QUARTER_NS
 
 
 def _delete(
@@ -126,40 +118,13 @@ def _delete(
     return deleted
 
 
-def mark_quarters(tx: sqlite3.Connection, times: Iterable[float]) -> None:
-    """Mark the quarters of event times, Unix seconds, as stale for all sensors."""
-    quarters = {to_ns(time) // _QUARTER_NS for time in times}
-    tx.executemany("INSERT OR IGNORE INTO stale VALUES (?)", [(q,) for q in sorted(quarters)])
-
-
-def due_quarters(db: sqlite3.Connection, now: float) -> list[int]:
-    """Return some stale quarters that are over, oldest first."""
-    rows = db.execute(
-        "SELECT quarter FROM stale WHERE quarter < ? ORDER BY quarter LIMIT ?",
-        (_over(now), _QUARTERS),
-    )
-    return [int(row[0]) for row in rows]
-
-
 def clear_quarter(tx: sqlite3.Connection, quarter: int) -> None:
     """Remove a mark."""
     tx.execute("DELETE FROM stale WHERE quarter = ?", (quarter,))
 
 
-def oldest_stale_quarter(db: sqlite3.Connection, start_ns: int) -> int | None:
-    """Return where the oldest stale quarter from a moment on begins, nanoseconds."""
-    row = db.execute(
-        "SELECT min(quarter) FROM stale WHERE quarter >= ?", (start_ns // _QUARTER_NS,)
-    ).fetchone()
-    return None if row[0] is None else int(row[0]) * _QUARTER_NS
-
-
 def fold(http: InfluxHttp, level: Level, start: float, end: float) -> None:
-    """Make the averages of a span: the server aggregates, and the answer is written back.
-
-    `start` and `end` are Unix seconds, multiples of the step. Raises `StorageUnavailableError` or
-    `BatchRefusedError`.
-    """
+    """Make the averages of a span between multiples of the step, and write them back."""
     tags = ", ".join(f'"{tag}"' for tag in TAGS)
     found = http.query(
         f'SELECT {FOLDED}, count("received") AS "n" FROM "{READING}"'  # noqa: S608 - names from tables

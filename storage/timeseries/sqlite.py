@@ -8,27 +8,20 @@ and instant only fills what the first left empty.
 
 from __future__ import annotations
 
+import json
+import threading
 import time
 from functools import lru_cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from detection.quantities import COLUMN_INDEX, COLUMNS
 from storage import state
-from storage.database_file import DatabaseFile
 from storage.sqlite import migrate, schema_scripts, transaction
 from storage.timeseries import rollup
+from storage.timeseries.averaged import AveragedSeries, Newest, Steps, columns, reading_of
 from storage.timeseries.line_protocol import record_of, to_ns
-from storage.timeseries.records import MEASUREMENTS, checked, summable
-from storage.timeseries.resolution import Retention, choose, stretched
-from storage.timeseries.tables import (
-    columns,
-    every_ns,
-    merged,
-    quantities_of,
-    reading_of,
-    split_at,
-)
+from storage.timeseries.records import MEASUREMENTS, check_summable, checked
 
 if TYPE_CHECKING:
     import sqlite3
@@ -39,12 +32,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from storage.reading import Reading
-    from storage.timeseries import Aggregate, LatestReading
+    from storage.timeseries import LatestReading
     from storage.timeseries.records import Measurement, Record
-    from storage.timeseries.resolution import Level
+    from storage.timeseries.resolution import Level, Retention
+
+T = TypeVar("T")
 
 SCRIPTS: Final = schema_scripts(__package__, "series")
-_CONSUMER = "series"
+_AMONG: Final = {
+    "sensor": " AND sensor IN (SELECT value FROM json_each(?))",
+    "room": " AND room IN (SELECT value FROM json_each(?))",
+}
 _NS = 1_000_000_000
 _LATEST_ROWS = 12
 _PAGE = 5_000
@@ -57,12 +55,18 @@ Where there are more, or one moment comes twice, so that the order counts, all h
 _SENSORS: Final = "SELECT id, name FROM sensor"
 _OF_SENSOR: Final = "sensor = (SELECT id FROM sensor WHERE name = ?)"
 _SQL_TYPE: Final = {float: "REAL", str: "TEXT"}
+_HOURS: Final = (
+    """CREATE TABLE IF NOT EXISTS sensor_hour (
+        sensor TEXT NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (sensor, time)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS sensor_hour_time ON sensor_hour (time)",
+)
+"""An older version does not mind this table, so it needs no newer schema."""
 _RECORDS_SCRIPTS: Final = schema_scripts(__package__, "records")
 
 
 @lru_cache(maxsize=256)
 def _upsert(quantities: tuple[str, ...]) -> str:
-    """Return the statement that stores readings of these quantities."""
     rest = (*quantities, "events", "faults")
     names = ("sensor", "time", "received", *rest, "flags")  # flags are of the first
     return (
@@ -82,12 +86,11 @@ def _insert(table: Measurement) -> str:
 _INSERTS: Final = {name: _insert(table) for name, table in MEASUREMENTS.items()}
 
 
-class SqliteSeries(DatabaseFile):
-    """Readings by sensor and time in one SQLite file; see `storage.timeseries.Series`.
+class SqliteSeries(AveragedSeries):
+    """Readings by sensor and time in one SQLite file; see `storage.timeseries.Series`."""
 
-    `path` is ``":memory:"`` for a series that is not kept. The time of `clock`, Unix seconds,
-    decides which resolution still has what is asked for.
-    """
+    CONSUMER = "series"
+    MARKS_SENSORS = True
 
     def __init__(
         self,
@@ -95,30 +98,34 @@ class SqliteSeries(DatabaseFile):
         retention: Retention | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(path, _prepare, _begin_again)
-        self._retention = retention or Retention()
-        self._clock = clock
+        super().__init__(path, _prepare, _begin_again, retention, clock)
         self._ids: dict[str, int] = {}
+        self._newest: Newest | None = None
+        self._newest_lock = threading.Lock()
+        self._version = (0, 0)
+
+    def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in a transaction; what another process wrote before is noticed."""
+        version = self._version
+
+        def run(tx: sqlite3.Connection) -> T:
+            nonlocal version
+            version = self.repairs, tx.execute("PRAGMA data_version").fetchone()[0]
+            return work(tx)
+
+        found = super().change(run)
+        if version != self._version:
+            with self._newest_lock:
+                self._version, self._newest = version, None
+        return found
 
     def check_connection(self) -> str:
         """Return where readings are kept."""
         self.cursor()
         return f"readings are kept in {self.path}"
 
-    def cursor(self) -> int:
-        """Return the journal offset up to which readings are stored."""
-        return self.query(lambda db: state.cursor(db, _CONSUMER))
-
-    def write(self, readings: Sequence[Reading], cursor: int) -> None:
-        """Store readings and the cursor behind them in one transaction."""
-        self._store(readings, cursor)
-
-    def add(self, readings: Sequence[Reading]) -> None:
-        """Store readings that are not from the journal."""
-        self._store(readings, None)
-
     def _store(self, readings: Sequence[Reading], cursor: int | None) -> None:
-        repairs = self.repairs
+        repairs = self._version[0]  # also one that a reader made since the last change
         known = dict(self._ids)
 
         def store(tx: sqlite3.Connection) -> None:
@@ -137,10 +144,14 @@ class SqliteSeries(DatabaseFile):
                 tx.executemany(_upsert(quantities), rows)
             rollup.mark(tx, moments)
             if cursor is not None:
-                state.set_cursor(tx, _CONSUMER, cursor)
+                state.set_cursor(tx, self.CONSUMER, cursor)
 
         self.change(store)
         self._ids = known
+        with self._newest_lock:
+            if self._newest is not None:
+                for r in readings:
+                    self._newest.add(r.sensor, to_ns(r.time), r.values.items())
 
     def record(self, records: Sequence[Record]) -> None:
         """Store records beside readings in one transaction; one with the same key is replaced."""
@@ -155,13 +166,21 @@ class SqliteSeries(DatabaseFile):
         self.change(store)
 
     def records(
-        self, measurement: str, start: float, end: float, *, sensor: str = ""
+        self,
+        measurement: str,
+        start: float,
+        end: float,
+        *,
+        sensors: Collection[str] | None = None,
+        rooms: Collection[str] | None = None,
     ) -> list[Record]:
-        """Return the records of a measurement, by time."""
-        where = " AND sensor = ?" if sensor else ""
+        """Return the records of a measurement by time, of these sensors or rooms, or of all."""
+        chosen = {key: of for key, of in (("sensor", sensors), ("room", rooms)) if of is not None}
+        where = "".join(_AMONG[key] for key in chosen)
         statement = f"SELECT * FROM {measurement} WHERE time >= ? AND time < ?{where} ORDER BY time"  # noqa: S608 - names from the table of measurements
-        rows = self.rows(statement, to_ns(start), to_ns(end), *filter(None, (sensor,)))
-        return [record_of(measurement, dict(row)) for row in rows]
+        values = [json.dumps(list(of)) for of in chosen.values()]
+        found = self.rows(statement, to_ns(start), to_ns(end), *values)
+        return [record_of(measurement, dict(row)) for row in found]
 
     def sums(
         self,
@@ -170,28 +189,44 @@ class SqliteSeries(DatabaseFile):
         start: float,
         end: float,
         sensors: Iterable[str],
+        *,
+        highest: Sequence[str] = (),
     ) -> dict[str, tuple[float, ...]]:
-        """Add fields up by sensor."""
-        totals = ", ".join(f'total("{field}")' for field in summable(measurement, fields))
+        """Add fields up by sensor, and find the highest values of others."""
+        check_summable(measurement, (*fields, *highest))
+        wanted = [f'total("{field}")' for field in fields]
+        wanted += [f'coalesce(max("{field}"), 0.0)' for field in highest]
         statement = (
-            f"SELECT count(*), {totals} FROM {measurement}"  # noqa: S608 - names from the table of measurements
-            " WHERE sensor = ? AND time >= ? AND time < ?"
+            f"SELECT sensor, {', '.join(wanted)} FROM {measurement}"  # noqa: S608 - names from the table of measurements
+            f" WHERE time >= ? AND time < ?{_AMONG['sensor']} GROUP BY sensor"
         )
-        found = {}
-        for sensor in sensors:
-            ((count, *rest),) = self.rows(statement, sensor, to_ns(start), to_ns(end))
-            if count:
-                found[sensor] = tuple(rest)
-        return found
+        rows = self.rows(statement, to_ns(start), to_ns(end), json.dumps(list(sensors)))
+        return {sensor: tuple(sums) for sensor, *sums in rows}
 
     def latest(self) -> Mapping[str, LatestReading]:
-        """Return the newest reading of every sensor that has one, joined over two minutes."""
+        """Return the newest reading of every sensor that has one, joined over two minutes.
+
+        Read once, and again after another process wrote (`plumewatch import`); what is written here
+        is added in memory.
+        """
+        with self._newest_lock:
+            if self._newest is None:
+                found = self._read_newest()
+                if not self._ids:  # another process writes
+                    return found.all()
+                self._newest = found
+            return self._newest.all()
+
+    def _read_newest(self) -> Newest:
         statement = (
             f"SELECT time, {', '.join(COLUMNS)} FROM reading WHERE sensor = ?"  # noqa: S608 - names from the table of quantities
             f" ORDER BY time DESC LIMIT {_LATEST_ROWS}"
         )
-        found = {name: self.rows(statement, sensor) for sensor, name in self.rows(_SENSORS)}
-        return {name: merged(rows, COLUMNS) for name, rows in found.items() if rows}
+        found = Newest()
+        for sensor, name in self.rows(_SENSORS):
+            for row in self.rows(statement, sensor):
+                found.add(name, row[0], zip(COLUMNS, row[1:], strict=True))
+        return found
 
     def window(
         self, sensor: str, start: float, end: float
@@ -204,39 +239,24 @@ class SqliteSeries(DatabaseFile):
         )
         return columns(rows, COLUMNS)
 
-    def readings(
-        self,
-        sensor: str,
-        start: float,
-        end: float,
-        every_s: float,
-        aggregate: Aggregate = "mean",
-        quantities: Sequence[str] = COLUMNS,
-    ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-        """Aggregate readings over intervals of equal length."""
-        keys, _ = quantities_of(quantities), every_ns(every_s)
-        level = choose(start, end, every_s, self._clock(), self._retention)
-        step = every_ns(stretched(every_s, level))
-        first, last = to_ns(start), to_ns(end)
-        chosen = ", ".join(f"{_SQL[aggregate]}({key})" for key in keys)
-        raw = (
-            f"SELECT time / ? * ? AS begins, {chosen} FROM reading"  # noqa: S608 - names from the table of quantities
-            f" WHERE {_OF_SENSOR} AND time >= ? AND time < ? GROUP BY begins ORDER BY begins"
+    def _averages(self, sensor: str, now: float) -> Sequence[Level]:  # noqa: ARG002 - of all
+        return rollup.LEVELS
+
+    def _aggregated(
+        self, wanted: Steps, level: Level | None, first: int, last: int
+    ) -> Sequence[Sequence[Any]]:
+        value = rollup.IN_ROLLED[wanted.aggregate] if level else f"{_SQL[wanted.aggregate]}({{0}})"
+        chosen = ", ".join(value.format(key) for key in wanted.keys)
+        return self.rows(
+            f"SELECT time / ?1 * ?1 AS begins, {chosen}"  # noqa: S608 - names from tables
+            f" FROM {level.measurement if level else 'reading'}"
+            f" WHERE {_OF_SENSOR} AND time >= ? AND time < ? GROUP BY begins ORDER BY begins",
+            *(wanted.step, wanted.sensor, first, last),
         )
 
-        def found(db: sqlite3.Connection) -> list[sqlite3.Row]:
-            split, begins = first, first
-            if level is not None:
-                stale = rollup.oldest_stale(db, sensor, first)
-                split, begins = split_at(first, last, stale, step, level.step_s)
-            older, newer = (step, step, sensor, begins, split), (step, step, sensor, split, last)
-            rolled = rollup.select_rolled(level, aggregate, keys) if level else raw
-            return [*db.execute(rolled, older), *db.execute(raw, newer)]
-
-        rows = self.query(found)
-        return columns([row for row in rows if any(v is not None for v in row[1:])], keys)
-
-    def between(self, start: float, end: float, sensors: Collection[str] = ()) -> list[Reading]:
+    def between(
+        self, start: float, end: float, sensors: Collection[str] | None = None
+    ) -> list[Reading]:
         """Return the readings of these sensors, or of all."""
         chosen = ", ".join(_ALL[1:])
         statement = f"SELECT {chosen} FROM reading WHERE sensor = ? AND time >= ? AND time < ?"  # noqa: S608 - names from the table of quantities
@@ -245,7 +265,7 @@ class SqliteSeries(DatabaseFile):
             return [
                 reading_of(name, row)
                 for sensor, name in db.execute(_SENSORS).fetchall()
-                if not sensors or name in sensors
+                if sensors is None or name in sensors
                 for row in db.execute(statement, (sensor, to_ns(start), to_ns(end)))
             ]
 
@@ -283,11 +303,10 @@ class SqliteSeries(DatabaseFile):
             more = rollup.tidy(tx, now, self._retention, old_at)
             return more or _delete_old_records(tx, old_at, self._retention) >= rollup.ROWS
 
+        with self._newest_lock:
+            if self._newest is not None:
+                self._newest.drop(to_ns(old_at - self._retention.keep_s(None)))
         return self.change(work)
-
-    def unaveraged(self) -> int:
-        """Return the number of quarters of an hour of sensors that wait for `tidy`."""
-        return int(self.rows("SELECT count(*) FROM stale")[0][0])
 
     def count(self) -> int:
         """Return the number of stored readings."""
@@ -324,6 +343,8 @@ def _prepare(connection: sqlite3.Connection) -> None:
     migrate(connection, "series", SCRIPTS)
     migrate(connection, "records", _RECORDS_SCRIPTS)
     with transaction(connection):
+        for statement in _HOURS:
+            connection.execute(statement)
         for table in MEASUREMENTS.values():  # the script has the keys alone
             there = {row["name"] for row in connection.execute(f"PRAGMA table_info({table.name})")}
             wanted: dict[str, str] = dict.fromkeys(table.keys, "TEXT NOT NULL DEFAULT ''")
@@ -334,12 +355,20 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def _begin_again(rebuilt: sqlite3.Connection) -> None:
-    """Let a rebuilt series read again what the journal still has."""
-    state.set_cursor(rebuilt, _CONSUMER, 0)
+    """Let a rebuilt series read again what the journal still has.
+
+    Rows of sensors whose names were lost get a name of their own: the next sensor must not take
+    their number.
+    """
+    for table in ("reading", *(level.measurement for level in rollup.LEVELS)):
+        rebuilt.execute(
+            "INSERT OR IGNORE INTO sensor (id, name)"  # noqa: S608 - names from tables
+            f" SELECT DISTINCT sensor, 'recovered sensor ' || sensor FROM {table}"
+        )
+    state.set_cursor(rebuilt, SqliteSeries.CONSUMER, 0)
 
 
 def _delete_old_records(tx: sqlite3.Connection, now: float, retention: Retention) -> int:
-    """Delete some old records; return the number of rows."""
     deleted = 0
     for table in MEASUREMENTS.values():
         key = "id" if table.has_id else "sensor, time" if table.keys else "time"

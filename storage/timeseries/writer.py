@@ -30,18 +30,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import sqlite3
 import time
 from collections import deque
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
+from storage.dead_letters import delete_dead_letters, find_dead_letters
 from storage.errors import BatchRefusedError, StorageError, is_transient
 from storage.journal import DeadLetter
+from storage.reading import Reading
+from storage.sqlite import connect, translated
+from storage.timeseries.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from storage.timeseries import Series
 
 log = logging.getLogger(__name__)
 
@@ -121,10 +130,7 @@ class SeriesStore(Protocol[S_contra]):
     """Where readings are written; may block, is called from one thread at a time."""
 
     def check_connection(self) -> str:
-        """Check that the store can be written and read, and return what it is.
-
-        Raises `StorageUnavailableError` with what is wrong.
-        """
+        """Check that the store works, and return what it is; raises `StorageUnavailableError`."""
 
     def cursor(self) -> int:
         """Return the journal offset up to which readings are durably stored."""
@@ -142,8 +148,6 @@ class SeriesStore(Protocol[S_contra]):
 class WriterSettings:
     """How a writer works.
 
-    - `in_flight`: full batches that are sent at once.
-    - `first_pause_s`, `last_pause_s`: pause after the first failure, and the longest.
     - `refused_in_a_row`: refused readings without an accepted one between, before a pause.
     - `pace_s`: shortest time between the beginnings of two batches that are not full.
     - `gather_s`: wait for more after an idle time.
@@ -229,7 +233,6 @@ class SeriesWriter(Generic[S]):
                     await self._sleep(rest)
 
     async def _check_connection(self) -> None:
-        """Return once the store answers as it should."""
         while True:
             try:
                 self.state.cursor = await self._in_thread(self._store.cursor)
@@ -289,8 +292,6 @@ class SeriesWriter(Generic[S]):
             raise failure
 
     async def _write(self, entries: Sequence[tuple[int, S]], cursor: int) -> None:
-        """Write entries in order; each one refused for good becomes a dead letter."""
-
         def store(part: Sequence[tuple[int, S]]) -> None:
             end = cursor if not part or part[-1] is entries[-1] else part[-1][0]
             self._store.write([item for _, item in part], end)
@@ -347,3 +348,35 @@ class SeriesWriter(Generic[S]):
             log.warning("storing into %s again", self._name)
         self.state.failing = ""
         self._pause_s = 0.0
+
+
+_BATCH = 500
+
+
+def retry_refused(journal: Path, series: Series) -> tuple[int, int]:
+    """Store refused readings and records again; return how many are stored, and how many not."""
+    with closing(connect(journal)) as connection:
+        try:
+            readings = _retry(connection, REASON, Reading, series.add)
+            records = _retry(connection, RECORD_REASON, Record, series.record)
+        except sqlite3.Error as error:
+            raise translated(error, journal) from error
+    return readings[0] + records[0], readings[1] + records[1]
+
+
+def _retry(
+    connection: sqlite3.Connection, reason: str, kind: type[T], store: Callable[[Sequence[T]], None]
+) -> tuple[int, int]:
+    stored = refused = before = 0
+    while letters := find_dead_letters(connection, reason=reason, before=before, limit=_BATCH):
+        before = letters[-1].id
+        found: dict[int, T] = {}
+        for number, letter in letters:
+            with suppress(msgspec.MsgspecError):  # its content was cut off
+                found[number] = msgspec.json.decode(letter.payload, type=kind)
+        bad = {id(item) for item, _ in bisect_rejected(store, list(found.values()))}
+        done = [number for number, item in found.items() if id(item) not in bad]
+        delete_dead_letters(connection, done)
+        stored += len(done)
+        refused += len(letters) - len(done)
+    return stored, refused

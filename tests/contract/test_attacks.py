@@ -97,7 +97,7 @@ class School:
     def alerts_of(self, kind):
         return [(a.sensor, a.alerted) for a in self.alerts if a.kind == kind]
 
-    def people_told(self):
+    def notified_people(self):
         query = (
             "SELECT DISTINCT person FROM outbox JOIN incident i ON i.id = incident WHERE kind = ?"
         )
@@ -135,7 +135,7 @@ def test_an_attack_is_an_integrity_incident_and_silences_no_other_room(name, sch
     assert [a for a in attacked.alerts_of("vape") if a[0] == VAPED] == undisturbed
     assert {sensor for sensor, _ in attacked.alerts_of("vape")} <= {VAPED, victim}
     assert {sensor for sensor, _ in attacked.alerts_of("integrity")} == {victim}
-    assert attacked.people_told() == {"fm"}
+    assert attacked.notified_people() == {"fm"}
 
 
 def test_all_attacks_at_once(school, undisturbed):

@@ -194,6 +194,16 @@ def test_a_sensor_that_sends_nothing(commissioned):
     assert any(f.get("heard") is False for f in output)
 
 
+def test_a_school_with_too_many_silences_gets_no_test(site, commissioned):
+    given = {"owner": "ap", "reason": "x", "starts_at": START, "ends_at": START + 60, "now": START}
+    with state(site) as db, transaction(db) as tx:
+        for _ in range(silences.MOST):
+            silences.add(tx, matchers=['room="r"'], **given)
+    code, _, shown = commissioned([])
+    assert code != 0
+    assert f"there are {silences.MOST} already" in "\n".join(shown)
+
+
 def threshold_that_helps(monkeypatch, wanted):
     """Let the puff be detected with one adjustment only, as where it is nearly detected."""
 
@@ -250,8 +260,8 @@ class TestAdjustment:
             (0.0, -1.0, 0.0, True),
             (-0.4, -1.0, -0.5, True),
             (1.0, 0.3, 0.5, True),
-            (-2.0, -3.0, 0.0, False),  # no level within the bounds tells it
-            (2.0, 2.0, 0.0, False),  # none tells them apart
+            (-2.0, -3.0, 0.0, False),  # no threshold within the bounds finds it
+            (2.0, 2.0, 0.0, False),  # no threshold separates them
             (-0.5, 0.5, 0.0, False),  # both are wrong
         ],
     )

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from alerts.outbound.sensor_conditions import Condition
+from dashboards import definitions
 from dashboards.build import DASHBOARDS, built, text_of
 from dashboards.frame import DashboardSettings
-from dashboards.morning import VISITS
 from detection.quantities import QUANTITIES
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
@@ -46,7 +46,8 @@ def match(regex, text):
 @pytest.mark.parametrize(("name", "panel", "target"), QUESTIONS)
 def test_every_question_is_answered_in_its_shape(name, panel, target, url, school):
     start, end = span(BUILT[name], school)
-    asked = target["query"].replace('"slots" >= 72', '"slots" >= 1')  # there are six hours
+    asked = grafana.at_any_range(target["query"])
+    asked = asked.replace('"slots" >= 72', '"slots" >= 1')  # there are six hours
     query = grafana.interpolated(asked, start, end, least=panel.get("interval", ""))
     found = grafana.answer(url, query)
     assert found, query
@@ -61,6 +62,30 @@ def test_every_question_is_answered_in_its_shape(name, panel, target, url, schoo
         assert all(series["tags"][match.group(1)] for series in found)
     if panel["type"] in {"stat", "bargauge"} and target["resultFormat"] == "time_series":
         assert all(len(series["columns"]) == 2 for series in found), "one number a line"
+
+
+def test_readings_are_asked_of_a_day_and_averages_of_more(url, school):
+    asked = 0
+    for dashboard in BUILT.values():
+        for panel in grafana.panels(dashboard):
+            by_range = [t["query"] for t in panel["targets"] if "90000000" in t["query"]]
+            if not by_range:
+                assert '"reading"' not in str(panel["targets"]).replace(
+                    '"reading" WHERE time >', ""
+                )
+                continue
+            detail, outline = by_range
+            assert re.search(r'"(reading|sensor_health)"', detail)
+            assert re.search(r'"(reading_15m|sensor_hour)"', outline)
+            for days in (1, 2):
+                start = school.end - days * 86_400
+                answers = [
+                    grafana.answer(url, grafana.interpolated(query, start, school.end))
+                    for query in by_range
+                ]
+                assert not answers[2 - days]
+                asked += bool(answers[days - 1])
+    assert asked > 20
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
@@ -208,6 +233,24 @@ def test_text_on_colours_can_be_read():
     } <= checked
 
 
+def test_a_matrix_of_hours_fits_a_desk():
+    """Grafana 13 draws no column narrower than 50; a panel is 1388 wide on a screen of 1440."""
+    matrices = 0
+    for panel in (panel for body in BUILT.values() for panel in grafana.panels(body)):
+        fixed = {
+            override["matcher"]["options"]: given["value"]
+            for override in panel["fieldConfig"].get("overrides", ())
+            for given in override["properties"]
+            if given["id"] == "custom.width"
+        }
+        of = [o["matcher"]["options"] for o in panel["fieldConfig"].get("overrides", ())]
+        if r"^\d\d$" in of:
+            hour = fixed.pop(r"^\d\d$", panel["fieldConfig"]["defaults"]["custom"]["minWidth"])
+            assert 24 * max(hour, 50) + sum(fixed.values()) <= 1388, panel["title"]
+            matrices += 1
+    assert matrices == 3
+
+
 def test_rooms_are_ordered_by_building_floor_and_room():
     """Grafana sorts by the first column of a step alone, so the last step is the building."""
     panel = next(p for p in grafana.panels(BUILT["now"]) if p["title"] == "Rooms")
@@ -275,10 +318,29 @@ def test_links_keep_time_range_and_data_source():
         assert address.endswith("&${__url_time_range}&${source:queryparam}")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "error"),
+    [("ask", "SELECT {nothing}", KeyError), ("wdith", 4, TypeError), ("kind", "number", TypeError)],
+)
+def test_a_definition_that_names_something_unknown_is_refused(monkeypatch, key, value, error):
+    board = definitions.read("wall")
+    board["row"][0]["panel"][0][key] = value
+    monkeypatch.setattr(definitions, "read", lambda _name: board)
+    with pytest.raises(error):
+        definitions.build("wall", DashboardSettings())
+
+
 def test_every_condition_of_a_sensor_has_a_name_a_color_and_a_section_of_the_docs():
     guide = (Path(__file__).parents[2] / "docs" / "facilities.md").read_text(encoding="utf-8")
-    assert [condition for condition, *_ in VISITS] == [c for c in Condition if c != Condition.OK]
-    for condition, *_ in VISITS:
+    visits = [c for c in Condition if c != Condition.OK]
+    words = definitions.SHARED["words"]
+    assert list(words["condition"]) == ["ok", *visits]
+    assert words["urgency"] == {
+        f"{c.urgency:g}": ["OK", "green"] if c is Condition.OK else words["condition"][c]
+        for c in Condition
+    }
+    assert list(words["to_do"]) == visits
+    for condition in visits:
         assert f'<a id="{condition}">' in guide
     built_with = built(DashboardSettings(docs_url="https://docs.example"))
     assert "https://docs.example/facilities.html#${__value.raw}" in json.dumps(built_with)
@@ -369,7 +431,7 @@ def test_in_the_dashboard_of_a_room_its_first_sensors_are_solid():
 def test_quantities_of_several_sensors_differ_in_color_or_dashes(title, sensors):
     """Grafana gives the k-th line the (k mod 56)-th color; the quantity distinguishes the rest."""
     panel = next(p for p in grafana.panels(BUILT["room"]) if p["title"] == title)
-    (target,) = panel["targets"]
+    target, _ = panel["targets"]
     labels = re.findall(r'AS "([^"]+)"', target["query"])
     lines = [f"sensor-{k} {label}" for k in range(sensors) for label in labels]
     looks = {re.compile(m.strip("/")): v["custom.lineStyle"] for m, v in styles(panel).items()}

@@ -9,6 +9,7 @@ A golden folder ``tests/golden/decoders/<name>/`` holds ``cases.json``: a list o
 - ``readings``: expected ``{"sensor", "time", "values", "events", "faults", "flags", "seq",
   "firmware"}``,
   where absent parts are empty and ``time`` absent means receive time; or ``rejected``: reason;
+- optionally ``intervals``: seconds between reports that devices name, by sensor;
 - optionally ``described``: firmware that descriptions give, by sensor or topic.
 """
 
@@ -22,8 +23,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from detection.quantities import QUANTITIES
-from ingest.decoders import DECODERS, find, subscriptions, tables
-from ingest.decoders.tables import FORMATS
+from ingest import decoders
+from ingest.decoders import DECODERS, FORMATS, find, subscriptions
 from ingest.decoding import Context, topic_matches
 from ingest.errors import DecodeError, Reason
 from ingest.message import Message
@@ -103,10 +104,10 @@ def test_no_golden_folder_without_decoder():
     ],
 )
 def test_a_faulty_table_is_named_with_its_fault(table, found, tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "FORMATS", tmp_path)
+    monkeypatch.setattr(decoders, "FORMATS", tmp_path)
     (tmp_path / "acme.toml").write_text(table)
     with pytest.raises(ValueError, match=re.escape(found)) as caught:  # noqa: PT012
-        decoder = tables.load_format("acme")
+        decoder = decoders.load_format("acme")
         decoder.decode(Message("a/1", b'{"v": 1}', 0.0), context_of({}))
     assert "acme.toml" in str(caught.value)
 
@@ -129,6 +130,8 @@ def test_golden(name, case):
     for reading in readings:
         check(reading)
     assert dict(context.states.firmware) == case.get("described", {})
+    named = {sensor: every_s for sensor, (every_s, _) in context.states.intervals.items()}
+    assert named == case.get("intervals", {})
     got = [
         {
             "sensor": r.sensor,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import json
+import shlex
 import shutil
 import ssl
 import subprocess
@@ -14,16 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from alerts.consumer.detection_consumer import LIVENESS
+from alerts.consumer.outages import LIVENESS
 from detection.liveness import Liveness
 from ingest.mqtt.examine import BrokerFacts
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.run import run_check
 from plumewatch.config.load import load
-from plumewatch.doctor.broker import check_queue
-from plumewatch.doctor.certificates import CertificateError, expiry, expiry_of_file
+from plumewatch.doctor.broker import CertificateError, check_queue, expiry, expiry_of_file
 from plumewatch.doctor.machine import check_clock
-from plumewatch.doctor.mosquitto import check_mosquitto, read_mosquitto
+from plumewatch.doctor.mosquitto import check_downlinks, check_mosquitto, read_mosquitto
 from plumewatch.doctor.people import check_page
 from plumewatch.doctor.result import State
 from plumewatch.doctor.sensors import check_intervals
@@ -95,6 +96,36 @@ def checked(site, capsys):
 
 def problems(found, part):
     return [f for f in found if f["part"] == part and (not f["ok"] or f.get("warning"))]
+
+
+def test_files_of_secrets_that_others_may_read(checked, tmp_path):
+    modes = {"broker": 0o644, "phone": 0o604, "scraper": 0o640, "hook": 0o600, "hook secret": 0o644}
+    for name, mode in modes.items():
+        (tmp_path / name).write_text("https://hook.example/0123456789abcdef")
+        (tmp_path / name).chmod(mode)
+    (tmp_path / "hook secret").write_text("whsec_" + base64.b64encode(bytes(32)).decode())
+    code, found = checked(
+        broker='username = "u"\npassword_file = "broker"',
+        more='[metrics]\ntoken_file = "scraper"\n[[staff]]\nid = "fm"\nname = "FM"\n'
+        'notify = [{ url_file = "phone" }]\n[[outbound.webhook]]\nname = "h"\n'
+        'url_file = "hook"\nsecret_file = "hook secret"',
+    )
+    (result,) = problems(found, "secrets")
+    assert (code, result["ok"]) == (3, True)  # of the broker, which is not there
+    for name in ("broker", "phone", "hook secret"):
+        path = tmp_path / name
+        assert f"{path} (mode {modes[name]:o})" in result["finding"]
+        assert shlex.quote(str(path)) in result["remedy"]
+    assert "scraper" not in result["finding"]
+    assert result["remedy"].startswith("chmod 600 ")
+    subprocess.run(result["remedy"].partition("; ")[0], shell=True, check=True)  # noqa: S602
+    assert problems(checked(broker='username = "u"\npassword_file = "broker"')[1], "secrets") == []
+
+
+def test_a_file_of_a_secret_at_which_this_account_may_not_look(checked):
+    code, found = checked(more=f'[reports]\nweekly_file = "{"x" * 300}"')  # refused as by rights
+    assert code == 3  # of the broker, which is not there
+    assert problems(found, "secrets") == []
 
 
 class TestBroker:
@@ -217,6 +248,36 @@ class TestBroker:
         path.write_text(shipped + "\nacl_file /etc/mosquitto/plumewatch-acl\n")
         (found,) = check_mosquitto(load(site()), read_mosquitto(path))
         assert found.state is State.OK
+
+    @pytest.mark.parametrize(
+        ("rights", "may"),
+        [
+            ("user plumewatch\ntopic write cmnd/b2/TelePeriod", True),
+            ("user plumewatch\ntopic readwrite cmnd/#", True),
+            ("user plumewatch\ntopic cmnd/+/TelePeriod", True),
+            ("pattern write cmnd/b2/#", True),
+            (None, True),
+            ("user plumewatch\ntopic read #", False),
+            ("user other\ntopic write #", False),
+            ("topic write #", False),
+            ("user plumewatch\ntopic write #\ntopic deny cmnd/#", False),
+            ("", False),
+        ],
+    )
+    def test_rights_to_set_intervals(self, site, tmp_path, rights, may):
+        downlink = (
+            '[[ingest.downlink]]\nsensor = "s1"\nformat = "tasmota"\ntopic = "cmnd/b2/TelePeriod"\n'
+        )
+        config = load(site(broker='username = "plumewatch"', more=downlink))
+        path = tmp_path / "mosquitto.conf"
+        path.write_text("" if rights is None else f"acl_file {tmp_path}/acl")
+        (tmp_path / "acl").write_text(rights or "")
+        (found,) = check_downlinks(config, read_mosquitto(path))
+        assert (found.state is State.OK) == may
+        assert may or "`topic write cmnd/b2/TelePeriod`" in found.remedy
+        (found,) = check_downlinks(config, None)
+        assert found.state is State.OK
+        assert "not checked: in the broker's acl_file user plumewatch needs" in found.sentence
 
     def test_a_file_that_cannot_be_read(self, checked):
         _, found = checked(broker='config_file = "none.conf"')

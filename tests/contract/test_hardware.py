@@ -77,7 +77,7 @@ def test_there_are_three_devices():
     assert {path.stem for path in DEVICES} == {"pms5003-sgp41", "sen55", "sen55-poe"}
 
 
-def test_a_device_measures_all_that_tells_vaping_from_the_rest(device):
+def test_a_device_measures_all_that_distinguishes_vaping(device):
     objects = {e.object_id for e in entities(device)}
     assert {OBJECTS.get(name) for name in objects} >= QUANTITIES
     assert objects >= {"device_time", "firmware", "sequence", "tamper"}
@@ -130,7 +130,7 @@ def test_a_puff_becomes_one_reading_an_interval_and_an_alert(device):
     assert values[0].values.keys() >= QUANTITIES
     assert values[0].values["n03"] == pytest.approx(12.5)
     result = judged(iter(values), policy=AlertPolicy())
-    assert [alert.kind for alert in result.standing("vape")] == ["vape"]
+    assert [alert.kind for alert in result.not_withdrawn("vape")] == ["vape"]
 
 
 def test_setup_recognizes_a_device(device):
@@ -225,7 +225,10 @@ def test_a_device_gets_no_account_of_others_and_no_topics_of_a_whole_format(scho
         (("--model", "sen55", "--room", "attic"), "--room"),
         (("--model", "sen55", "--room", "r0", "--id", "PW 0"), "--id"),
         (("--model", "sen55", "--room", "r0", "--id", "pw-0"), "--id"),
-        (("--model", "sen55", "--room", "r0", "--broker", "b:x"), "--broker"),
+        *(
+            (("--model", "sen55", "--room", "r0", "--broker", broker), "--broker")
+            for broker in ("b:x", "b:0", "b:65536", ":1883", "two words")
+        ),
     ],
 )
 def test_a_wrong_option_is_named_and_nothing_is_written(school, options, named):

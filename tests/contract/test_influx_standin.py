@@ -24,6 +24,9 @@ UNKNOWN = {
     "3.7.0": {"SQL", "SQL as JSON lines", "query with username and password"},
 }  # fmt: skip
 """Not of what the client asks, or of a body that was not recorded."""
+STORED = {"SHOW MEASUREMENTS", "SHOW TAG VALUES", "SHOW FIELD KEYS"}
+"""What shows which lines were stored of the batches of which 2.8.0 refused some: of one with a line
+that cannot be parsed none, of one with types in conflict the others."""
 OLD_PATHS = {"/write", "/api/v2/write"}
 """Of 3, to which the client writes by ``/api/v3/write_lp``."""
 MASKS = (
@@ -45,10 +48,10 @@ def masked(text):
     return text
 
 
-def refusal(status, headers, body):
-    """Return what tells a refusal from others; of any other answer only the status."""
+def outcome(name, status, headers, body):
+    """Return what distinguishes a refusal; of other answers the status, and what is stored."""
     if status < 300 and '"error"' not in body:
-        return (status,)
+        return (status, body) if name in STORED else (status,)
     try:
         found = json.loads(body)
     except ValueError:
@@ -91,8 +94,13 @@ def test_it_answers_as_recorded(tmp_path, version, kind):
                 content=now(exchange["body"]).encode(),
                 timeout=30,
             )
-            expected = refusal(exchange["status"], exchange["headers"], now(exchange["answer"]))
-            assert refusal(answer.status_code, answer.headers, answer.text) == expected, name
+            if version == "3.7.0" and name in STORED:
+                continue  # of what was written by the old paths
+            expected = outcome(
+                name, exchange["status"], exchange["headers"], now(exchange["answer"])
+            )
+            found = outcome(name, answer.status_code, answer.headers, answer.text)
+            assert found == expected, name
             if name in ("bucket made", "second bucket made"):
                 ids[json.loads(exchange["answer"])["id"]] = answer.json()["id"]
             if name in ("read-only token made", "write-only token made"):

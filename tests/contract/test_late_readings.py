@@ -38,8 +38,7 @@ def notices(result):
     return result.state.execute("SELECT count(*) FROM outbox").fetchone()[0]
 
 
-@pytest.mark.parametrize("apart_s", [0.01, 0.5, 2.0])
-@pytest.mark.parametrize("others_live", [False, True])
+@pytest.mark.parametrize(("apart_s", "others_live"), [(0.01, True), (0.5, False), (2.0, True)])
 def test_an_hour_late_plume_is_an_incident_that_pages_nobody(school, others_live, apart_s):  # noqa: F811
     sent = list(backlog(QUIET, HOUR, apart_s=apart_s))
     if others_live:

@@ -1,4 +1,4 @@
-"""The contract every decoder keeps, held by decoders that are made of mappings.
+"""The contract of every decoder, checked for decoders made of mappings.
 
 ``tests/golden/mappings/<name>.toml`` holds one mapping with its examples each: every kind of
 source, format, policy and fault at least once.

@@ -16,23 +16,10 @@ from msgspec import structs
 
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notify.channels.apprise_notifier import SCHEMES, AppriseNotifier, NotifySettings
-from alerts.notify.notice import Notice, NoticeReason
 from alerts.secrets import Secret
-from tests.support.provider import OK, Provider, answer
+from tests.support.provider import OK, RISING, Provider, answer
 
 LOCAL = NotifySettings(allow_private=True)
-NOTICE = Notice(
-    incident="20260907-001",
-    reason=NoticeReason.OPENED,
-    kind="vape",
-    room="Boys N2",
-    floor="2",
-    building="North",
-    since=1_788_789_900.0,
-    evidence="PM2.5 rose from 4 to 180 µg/m³ in 6 s",
-    zone="America/New_York",
-    link="https://plumewatch.example/incidents/20260907-001",
-)
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
 
 
@@ -44,7 +31,7 @@ def provider():
 
 
 async def send(url, picture=PICTURE, timeout_s=3.0):
-    await AppriseNotifier(LOCAL).send(Secret(url), NOTICE, timeout_s=timeout_s, picture=picture)
+    await AppriseNotifier(LOCAL).send(Secret(url), RISING, timeout_s=timeout_s, picture=picture)
 
 
 def json_url(provider):
@@ -63,7 +50,7 @@ async def test_json_carries_text_and_picture_in_one_request(provider):
     assert base64.b64decode(attachment["base64"]) == PICTURE
     assert (attachment["filename"], attachment["mimetype"]) == ("evidence.png", "image/png")
     assert output["title"].startswith("Boys N2")
-    assert output["incident"] == NOTICE.incident
+    assert output["incident"] == RISING.incident
 
 
 async def test_ntfy_carries_text_and_picture_in_one_request(provider):
@@ -72,7 +59,7 @@ async def test_ntfy_carries_text_and_picture_in_one_request(provider):
     assert body == PICTURE
     assert "filename=evidence.png" in path
     assert "Boys+N2" in path
-    assert headers["X-Click"] == NOTICE.link
+    assert headers["X-Click"] == RISING.link
 
 
 @pytest.mark.parametrize("url", [json_url, ntfy_url])
@@ -84,7 +71,7 @@ async def test_a_refused_picture_is_left_out_once(provider, caplog, url, status)
     first, second = provider.requests
     assert len(first[2]) > len(PICTURE) - 1
     assert len(second[2]) < 2000
-    assert NOTICE.incident in caplog.text
+    assert RISING.incident in caplog.text
     assert "127.0.0.1" not in caplog.text
 
 
@@ -124,7 +111,7 @@ async def test_without_a_picture_nothing_is_attached(provider):
 async def test_a_service_without_pictures_gets_the_text(provider):
     await send(f"gotify://127.0.0.1:{provider.port}/token")
     ((_, _, body),) = provider.requests
-    assert NOTICE.evidence in json.loads(body)["message"]
+    assert RISING.evidence in json.loads(body)["message"]
 
 
 async def eventually(condition):
@@ -145,7 +132,7 @@ async def test_where_they_travel_apart_the_picture_follows_the_text(provider):
     uploaded = answer(201, b'{"file_infos": [{"id": "f1"}]}')
     provider.answers = [POSTED, uploaded, POSTED]
     await send(mattermost_url(provider))
-    assert NOTICE.evidence in json.loads(provider.requests[0][2])["message"]
+    assert RISING.evidence in json.loads(provider.requests[0][2])["message"]
     await eventually(lambda: len(provider.requests) == 3)
     assert PICTURE in provider.requests[1][2]
     assert json.loads(provider.requests[2][2]) == {
@@ -170,10 +157,10 @@ async def test_where_they_are_sent_separately_a_slow_picture_delays_nothing(prov
     notifier = AppriseNotifier(NotifySettings(allow_private=True, threads_per_channel=1))
     target = Secret(mattermost_url(provider))
     provider.answers = [POSTED, answer(201, b"{}", wait=0.5), POSTED]
-    await notifier.send(target, NOTICE, timeout_s=3.0, picture=PICTURE)
+    await notifier.send(target, RISING, timeout_s=3.0, picture=PICTURE)
     await eventually(lambda: len(provider.requests) == 2)
     assert not notifier.busy_channels()
-    await notifier.send(target, NOTICE, timeout_s=3.0)
+    await notifier.send(target, RISING, timeout_s=3.0)
     texts = [body for _, _, body in provider.requests if b"PM2.5 rose" in body]
     assert len(texts) == 2
 
@@ -281,9 +268,9 @@ def posted(monkeypatch):
         "tgram://123456789:" + "a" * 35 + "/12315544/",
     ],
 )
-@pytest.mark.parametrize("evidence", [NOTICE.evidence, "PM2.5 rose " * 300])
+@pytest.mark.parametrize("evidence", [RISING.evidence, "PM2.5 rose " * 300])
 async def test_cloud_services_that_take_both_in_one_request(posted, url, evidence):
-    notice = structs.replace(NOTICE, evidence=evidence)
+    notice = structs.replace(RISING, evidence=evidence)
     await AppriseNotifier(LOCAL).send(Secret(url), notice, timeout_s=3.0, picture=PICTURE)
     ((data, with_file),) = posted
     assert "Boys N2" in data

@@ -9,6 +9,7 @@ import time
 from email.utils import formatdate
 
 import pytest
+from msgspec import structs
 
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notify import guarded_http
@@ -18,27 +19,15 @@ from alerts.notify.channels.apprise_notifier import (
     RecordingNotifier,
     check_target,
 )
-from alerts.notify.notice import KIND_WORDS, Notice, NoticeReason, Priority
+from alerts.notify.notice import KIND_WORDS, Priority
 from alerts.secrets import Secret
-from tests.support.provider import OK, Provider, answer
+from tests.support.provider import OK, RISING, Provider, answer
 
 VAPE = KIND_WORDS["vape"]
 
 LOCAL = NotifySettings(allow_private=True)
 SECRET = "hunter2topic"
-NOTICE = Notice(
-    incident="20260907-001",
-    reason=NoticeReason.OPENED,
-    kind="vape",
-    room="Boys N2",
-    floor="2",
-    building="North",
-    since=1_788_789_900.0,
-    evidence="PM2.5 rose from 4 to 180 µg/m³ in 6 s",
-    zone="America/New_York",
-    link="https://plumewatch.example/incidents/20260907-001",
-    priority=Priority.URGENT,
-)
+NOTICE = structs.replace(RISING, priority=Priority.URGENT)
 
 
 @pytest.fixture
@@ -358,18 +347,19 @@ async def test_no_other_channel_has_buttons_and_its_link_is_its_persons_own(prov
 
 
 @pytest.mark.parametrize(
-    ("header", "least", "most"),
+    ("ahead_s", "least", "most"),
     [
-        ("41", 41.0, 41.0),
-        (formatdate(time.time() + 3_600.0, usegmt=True), 3_000.0, 3_600.0),
-        (formatdate(0.0, usegmt=True), 0.0, 0.0),
-        (formatdate(time.time() + 1e9, usegmt=True), 86_400.0, 86_400.0),
+        (None, 41.0, 41.0),
+        (3_600.0, 3_000.0, 3_600.0),
+        (-1e9, 0.0, 0.0),
+        (1e9, 86_400.0, 86_400.0),
     ],
     ids=["seconds", "date", "past", "far"],
 )
 async def test_the_wait_that_a_provider_asks_for_in_its_header_is_known(
-    header, least, most, provider
+    ahead_s, least, most, provider
 ):
+    header = "41" if ahead_s is None else formatdate(time.time() + ahead_s, usegmt=True)
     provider.answers = [answer(429, headers=(("Retry-After", header),))]
     with pytest.raises(TransientNotifyError) as caught:
         await send(Secret(f"ntfy://127.0.0.1:{provider.port}/t"))

@@ -13,8 +13,7 @@ import pytest
 from plumewatch.config.load import load
 from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.secrets import read_secret
-from plumewatch.config.settings import alert_policy, broker_settings, ping_url
-from plumewatch.config.timeseries_settings import influx_settings
+from plumewatch.config.settings import alert_policy, broker_settings, influx_settings, ping_url
 from tests.support.service import ServiceProcess, eventually, run_command
 
 NO_SECRETS = {"config_file", "data_dir", "ca_file", "cert_file", "key_file", "calendar_file"}
@@ -29,6 +28,7 @@ SECRETS = {
     "outbound.secret_file": WEBHOOK_KEY,
     "outbound.token_file": "marked-token-of-cap",
     "reports.weekly_file": "json://marked-user:marked-pass@127.0.0.1:9/marked-weekly-path",
+    "sign_in.client_secret_file": "marked-secret-of-the-sign-in-client",
     "ingest.token_file": "marked-token-of-the-source",
     "ingest.signature_file": "marked-signature-key-of-the-source",
     "ingest.password_file": "marked-password-of-a-polled-device",
@@ -58,6 +58,17 @@ secret_file = "outbound.secret_file"
 [outbound.cap]
 sender = "plumewatch@school.example"
 token_file = "outbound.token_file"
+
+[sign_in]
+issuer = "http://127.0.0.1:9"
+client_id = "plumewatch"
+client_secret_file = "sign_in.client_secret_file"
+local = ["local"]
+
+[[staff]]
+id = "local"
+name = "Local administrator"
+role = "admin"
 
 [ingest.http]
 port = 18421

@@ -15,7 +15,7 @@ from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-from storage.timeseries.influx_setup import make_account, set_up
+from storage.timeseries.influx_setup import find_bucket, make_account, organization, set_up
 from storage.timeseries.resolution import Retention
 from tests.support.command import plumewatch
 from tests.support.influx import FakeServer, Influxd, influxql
@@ -173,6 +173,30 @@ def test_a_mapping_to_another_bucket_is_left_alone(of_2):
     with pytest.raises(StorageUnavailableError, match=r"another bucket as two\.m1"):
         done(InfluxHttp(settings), 0.0)
     assert standin.mappings["two", "m1"] == "theirs"
+
+
+def test_a_bucket_of_averages_that_was_deleted_is_named(of_2):
+    """Its mapping stays, and a 2.x answers questions about it with nothing."""
+    standin, settings = of_2
+    http = InfluxHttp(settings)
+    done(http, 0.0)
+    with InfluxSeries(settings, Registry(), ":memory:") as series:
+        series.check_set_up()
+        bucket = find_bucket(http, organization(http), "two/m1")
+        http.on_client(lambda client: client.buckets_api().delete_bucket(bucket))
+        assert series.http.query('SELECT "n" FROM "two"."m1"."reading_1m"', "m1") == []
+        with pytest.raises(StorageUnavailableError, match=r'no bucket.*"two/m1" not found'):
+            series.check_set_up()
+        standin.tokens["reads"] = {
+            ("read", standin.id_of(name)) for name in ("two", "two/m1", "two/m15")
+        }
+    done(http, 0.0)
+    reader = replace(settings, secret="reads")
+    with (
+        InfluxSeries(reader, Registry(), ":memory:") as series,
+        pytest.raises(StorageUnavailableError, match="no right to write to bucket"),
+    ):
+        series.check_set_up()
 
 
 @pytest.mark.parametrize("writes", [False, True])

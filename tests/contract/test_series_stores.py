@@ -13,6 +13,7 @@ import time as clock
 import numpy as np
 import pytest
 
+from alerts.outbound.state_summary import add_to_hour, hour_sums
 from detection.quantities import COLUMNS, QUANTITIES
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
@@ -310,7 +311,7 @@ class TestRecords:
         records.append(Record("incident", T, {"open": 1.0}, room="n2, boys", kind="vape", id="i"))
         records.append(Record("pipeline", T, {"ready": 1.0}))
         series.record(records)
-        found = series.records("detection", T, T + 9, sensor="s")
+        found = series.records("detection", T, T + 9, sensors=["s"])
         assert [r.time for r in found] == [T, T + 2, T + 4]
         assert [r.time for r in series.records("detection", T, T + 9)] == [T + i for i in range(6)]
         assert len(series.records("incident", T, T + 9)) == 1
@@ -328,10 +329,37 @@ class TestRecords:
         found = series.sums("sensor_health", ("online_s", "missing"), T + 1, T + 3, ["s", "away"])
         assert found == {"s": (3.5, 3.0)}
         assert series.sums("sensor_health", ("missing",), T + 9, T + 99, ["s"]) == {}
+        of_s = series.sums(
+            "sensor_health", ("missing",), T, T + 9, ["s"], highest=("missing", "urgency")
+        )
+        assert of_s == {"s": (6.0, 3.0, 0.0)}
         with pytest.raises(RecordError, match="no sums of state"):
             series.sums("sensor_health", ("state",), T, T + 9, ["s"])
+        with pytest.raises(RecordError, match="no sums of missing, state"):
+            series.sums("sensor_health", ("missing",), T, T + 9, ["s"], highest=("state",))
         with pytest.raises(RecordError, match="by sensor"):
             series.sums("incident", ("open",), T, T + 9, ["s"])
+
+    def test_the_records_of_an_hour_add_up_as_the_service_did(self, series):
+        hour, names, latest, live = int(T // 3600), ("s", "s2"), {}, {}
+        for k in range(36):
+            at = 3600.0 * (hour - 1) + 300.0 * (k + 1) + 41.5
+            fields = {"period_s": 300.0, "online_s": 240.0, "urgency": float(k % 5)}
+            fields |= {"expected": 60.0, "received": 59.0, "missing": float(k)}
+            for name in names:
+                health = Record("sensor_health", at, fields, sensor=name)
+                series.record([health])
+                found = add_to_hour(latest, health, at - 300.0)
+                live[name, found.time // 3600] = found
+        for k in (hour - 1, hour, hour + 1):
+            found = sorted(hour_sums(series, k, names), key=lambda record: record.sensor)
+            assert found == [live[name, k] for name in names]
+        assert hour_sums(series, hour + 2, names) == []
+
+    def test_readings_of_no_sensor_are_none(self, series):
+        series.write([Reading("s", T, T, {"pm25": 7.0})], 1)
+        assert len(series.between(T, T + 1)) == 1
+        assert series.between(T, T + 1, ()) == []
 
     def test_what_is_not_registered_is_kept_by_its_name(self, series):
         several = 'outage "3", \\ a=b'
@@ -344,8 +372,10 @@ class TestRecords:
         ]
         series.record(records)
         expected = [checked(r) for r in records]
-        assert series.records("event", T, T + 1, sensor=several) == expected[:1]
-        assert series.records("event", T, T + 1, sensor="s")[0].id == "o2"
+        assert series.records("event", T, T + 1, sensors=[several]) == expected[:1]
+        assert series.records("event", T, T + 1, sensors=["s"])[0].id == "o2"
+        assert series.records("event", T, T + 1, sensors=()) == []
+        assert series.records("incident", T, T + 1, rooms=()) == []
         assert series.records("incident", T, T + 1) == expected[2:3]
         found = sorted(series.records("sensor_health", T, T + 1), key=lambda r: r.sensor)
         assert found == expected[3:]

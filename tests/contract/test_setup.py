@@ -252,7 +252,7 @@ def arrives(broker, reader, writer, topic):
         clients.append(client)
     try:
         clients[0].subscribe("#", 1)
-        time.sleep(0.3)  # until the broker has it; nothing tells
+        time.sleep(0.3)  # until the broker has it; no event shows when
         clients[1].publish(topic, "{}", 1)
         end = time.monotonic() + 1.5
         while topic not in got and time.monotonic() < end:
@@ -332,7 +332,7 @@ def conversation(home, answers, folder):
 
 
 def test_test_notices_again(tmp_path, capsys, monkeypatch):
-    """Each address of each person is tried, and what one says does not keep another from it."""
+    """Each address of each person is tried, whatever another one answered."""
     provider = Provider()
     monkeypatch.setenv("GOOD", f"json://127.0.0.1:{provider.port}/x")
     monkeypatch.setenv("GONE", f"json://127.0.0.1:{free_port()}/x")

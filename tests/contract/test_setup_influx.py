@@ -11,7 +11,7 @@ from ingest.message import Message
 from plumewatch.cli.setup import influx as setup_influx
 from plumewatch.cli.setup.influx import prepared
 from plumewatch.config.load import load
-from plumewatch.config.timeseries_settings import influx_settings
+from plumewatch.config.settings import influx_settings
 from storage.errors import StorageUnavailableError
 from storage.timeseries.influx_http import InfluxHttp
 from tests.support.broker import free_port

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from alerts.engine import AlertEngine
+from alerts.incidents.incident import Verdict
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.app import create_app
 from alerts.page.settings import PipelineStatus, SensorStatus, StaffPageSettings
@@ -320,3 +321,12 @@ async def test_empty_pages_show_that_they_are_empty(tmp_path, school):
             assert "never" in text_of((await client.get("/sensor-health")).text)
             history = (await client.get("/rooms/main-1-boys/history/series")).json()
             assert history["charts"] == []
+
+
+def test_every_answer_is_a_response_and_only_two_are_about_vaping():
+    nobody, _ = IN_SERIES["nobody_responded"]
+    answers = set(Verdict) - {Verdict.TEST}  # tests are in no figure
+    assert answers == {v for v in Verdict if f'"{v}" = 0' in nobody.where}
+    (confirmed,) = IN_SERIES["confirmed_rate"]
+    named = {v for v in Verdict if f'"{v}"' in confirmed.expression}
+    assert named == {Verdict.CONFIRMED, Verdict.FALSE_ALARM}

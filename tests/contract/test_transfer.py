@@ -5,8 +5,6 @@ import gzip
 import io
 import random
 import re
-import subprocess
-import sys
 import time as clock
 from datetime import UTC, datetime
 
@@ -18,12 +16,13 @@ from ingest.files.readings_export import SCHEMA
 from ingest.files.recordings import read_recordings
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.timeseries_settings import series_of
+from plumewatch.config.settings import series_of
 from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
 from storage.timeseries.influx_http import InfluxSettings
 from storage.timeseries.writer import REASON, RECORD_REASON
 from tests.support.command import plumewatch
+from tests.support.fork_server import shared
 from tests.support.influx import NAMED, Influxd, influxql, own_database
 
 DAY = 86_400.0
@@ -101,6 +100,12 @@ def site(request, tmp_path):
         url, database = request.getfixturevalue("influxd").url, f"db{random.getrandbits(64)}"
         yield Site(tmp_path, InfluxSettings(url, database))
         influxql(url, f'DROP DATABASE "{database}"')
+
+
+@pytest.fixture
+def embedded(tmp_path):
+    """For what is decided before the store is asked."""
+    return Site(tmp_path)
 
 
 def stored(site, start=0.0, end=NOW + DAY):
@@ -228,8 +233,8 @@ class TestExport:
             (("--out", "/nowhere/at/all.csv"), "not a file in an existing folder"),
         ],
     )
-    def test_bad_usage(self, site, arguments, message):
-        code, words = site.run("export", "readings", *arguments)
+    def test_bad_usage(self, embedded, arguments, message):
+        code, words = embedded.run("export", "readings", *arguments)
         assert code == 2
         assert message in words
 
@@ -315,9 +320,9 @@ class TestImport:
         assert "2 are of 1 sensors that are not registered (lab_3)" in message
         assert {r.sensor for r in stored(site)} == {"lab_3"}
 
-    def test_a_wrong_column_for_sensors_is_noticed(self, site):
+    def test_a_wrong_column_for_sensors_is_noticed(self, embedded):
         rows = "".join(f"{NOW - k},x{k},4\n" for k in range(1, 1500))
-        code, message = site.run("import", site.write("time,sensor,pm25\n" + rows))
+        code, message = embedded.run("import", embedded.write("time,sensor,pm25\n" + rows))
         assert code == 1
         assert "is it the right column?" in message
 
@@ -340,19 +345,19 @@ class TestImport:
             ("time,sensor,pm25\n", ("--rejected", "/nowhere/x.csv"), 2, "/nowhere/x.csv"),
         ],
     )
-    def test_what_cannot_be_imported(self, site, text, arguments, code, message):
-        found, words = site.run("import", site.write(text), *arguments)
+    def test_what_cannot_be_imported(self, embedded, text, arguments, code, message):
+        found, words = embedded.run("import", embedded.write(text), *arguments)
         assert found == code, words
         assert message in words
         assert "Traceback" not in words
 
-    def test_no_such_file(self, site):
-        assert site.run("import", site.folder / "none.csv")[0] == 2
+    def test_no_such_file(self, embedded):
+        assert embedded.run("import", embedded.folder / "none.csv")[0] == 2
 
-    def test_a_file_that_is_cut_short(self, site):
-        path = site.write("time,sensor,pm25\n" + f"{NOW},s1,4\n" * 5000, "cut.csv.gz")
+    def test_a_file_that_is_cut_short(self, embedded):
+        path = embedded.write("time,sensor,pm25\n" + f"{NOW},s1,4\n" * 5000, "cut.csv.gz")
         path.write_bytes(path.read_bytes()[:-20])
-        code, message = site.run("import", path)
+        code, message = embedded.run("import", path)
         assert code == 1
         assert "not a whole gzip file" in message
 
@@ -405,25 +410,20 @@ class TestRetry:
         with Journal(DataPaths(site.config.data_dir).journal) as journal:
             assert journal.dead_letter_counts() == {REASON: 1, "bad_json": 1}
 
-    def test_without_a_data_folder(self, site):
-        code, output = site.run("storage", "retry")
+    def test_without_a_data_folder(self, embedded):
+        code, output = embedded.run("storage", "retry")
         assert code == 3
         assert "journal.db" in output
 
 
-@pytest.mark.timeout(400)
 def megabytes(made, *arguments):
     """Return the largest resident size of a command in a process of its own."""
-    code = (
-        "import resource, sys\nfrom plumewatch.cli.main import app\n"
-        "try:\n    app(sys.argv[1:])\nfinally:\n"
-        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
-    )
-    command = [sys.executable, "-c", code, *arguments, "--config", str(made.path)]
-    ended = subprocess.run(
-        command, cwd=made.folder, capture_output=True, text=True, check=True, timeout=100
-    )
-    return int(ended.stdout) / 1024
+    files = [made.folder / name for name in ("stdin", "stdout", "stderr")]
+    for file in files:
+        file.touch()
+    child = shared().start([*map(str, arguments), "--config", str(made.path)], files)
+    assert child.wait(100) == 0, files[2].read_text()
+    return child.peak_kb / 1024
 
 
 def test_memory_does_not_grow_with_what_is_imported(tmp_path):
@@ -431,8 +431,8 @@ def test_memory_does_not_grow_with_what_is_imported(tmp_path):
     sizes = []
     for rows in (5_000, 50_000):
         lines = (f"{NOW - 2 * rows + 2 * k},s1,{k % 97}\n" for k in range(rows))
-        made.write("time,sensor,pm25\n" + "".join(lines))
-        sizes.append(megabytes(made, "import", "old.csv"))
+        old = made.write("time,sensor,pm25\n" + "".join(lines))
+        sizes.append(megabytes(made, "import", old))
     assert sizes[1] - sizes[0] < 10, sizes
 
 
@@ -440,11 +440,11 @@ def test_memory_does_not_grow_with_what_is_exported(tmp_path):
     """Beyond what a batch of either format takes, which is up to 40 MB."""
     made = Site(tmp_path)
     sizes = []
-    for rows in (60_000, 150_000):
+    for first, rows in ((0, 60_000), (60_000, 150_000)):
         with made.series() as series:
-            for at in range(0, rows, 10_000):
+            for at in range(first, rows, 10_000):
                 times = range(at, at + 10_000)
                 series.write([Reading("s1", NOW - 2 * k, NOW, {"pm25": k % 97}) for k in times], at)
-        export = ("export", "readings", "--force", "--format")
+        export = ("export", "readings", "--force", "--out", tmp_path / "out", "--format")
         sizes.append([megabytes(made, *export, kind) for kind in ("csv", "parquet")])
     assert all(b - a < 45 for a, b in zip(*sizes, strict=True)), sizes

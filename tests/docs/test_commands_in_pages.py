@@ -1,4 +1,4 @@
-"""Every `plumewatch ...` that a page tells people to type is a command with these options."""
+"""Every `plumewatch ...` in a page is a command with these options."""
 
 import re
 import shlex
@@ -53,6 +53,6 @@ def test_what_is_found():
     ]
 
 
-def test_pages_tell_many_of_them():
+def test_pages_have_many_of_them():
     commands = [tuple(w) for page in WRITTEN for w in typed(page.read_text(encoding="utf-8"))]
     assert len(set(commands)) > 60

@@ -26,12 +26,13 @@ def test_the_cost_of_an_interval_is_what_the_benchmark_measured():
     benchmark = (ROOT / "docs" / "detection-benchmark.md").read_text(encoding="utf-8")
     section = benchmark.split("## By reporting interval")[1].split("\n## ")[0]
     single = [line.split(" | ") for line in section.splitlines() if re.match(r"\| \d+ s \|", line)]
+    single = [row for row in single if int(row[2]) >= 20]  # fewer sessions say nothing
     shown = [line.split(" | ") for line in tables.TABLES["intervals"]()[2:]]
     assert len(single) >= 4
     for measured, row in zip(single, shown, strict=True):
         assert row[0] == measured[0]
         assert row[1] == f"{float(measured[3].split()[0]):.0%}"
-        assert row[3].rstrip(" |") == "{} s; {} s".format(*measured[7].split(" / "))
+        assert row[3].rstrip(" |") == "{} s; {} s".format(*measured[7].strip(" |").split(" / "))
 
 
 def test_an_old_page_is_renewed_and_its_own_words_kept():

@@ -111,7 +111,7 @@ def test_from_a_puff_to_fans_and_back(broker, fans, tmp_path):
                 page.post(f"/incidents/{incident}/acknowledge", data=form)
                 eventually(lambda: building.state() == "taken", lambda: str(building.received))
 
-            # a service that is killed leaves its will, and says all again when it is back
+            # a killed service leaves its will, and publishes everything again when it is back
             service.end(signal.SIGKILL)
             eventually(
                 lambda: building.received[AVAILABILITY] == "offline", "the will", within_s=60

@@ -70,6 +70,16 @@ def test_every_service_is_watched_started_again_and_of_a_version(name):
         assert how == {"condition": wanted}
 
 
+def test_the_context_of_the_image_has_every_package_and_file_that_it_installs():
+    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().split()
+    kept = {pattern.removeprefix("!") for pattern in ignored if pattern.startswith("!")}
+    project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    files = re.findall(r"/src/([\w.-]+)", (DEPLOY / "Dockerfile").read_text())
+    files += [project["project"]["readme"], *project["project"]["license-files"]]
+    assert {*packages, *files, "pyproject.toml"} <= kept
+
+
 def test_every_file_that_is_mounted_is_there_and_every_volume_is_named():
     for service in SERVICES.values():
         for volume in service.get("volumes", ()):

@@ -16,11 +16,10 @@ import uvicorn
 from argon2 import PasswordHasher
 
 from alerts.access import action_tokens, passwords
-from alerts.access import schema as access
 from alerts.access.action_tokens import Action
 from alerts.access.passwords import Hasher
 from alerts.engine import AlertEngine
-from alerts.incidents import repository, schema
+from alerts.incidents import repository
 from alerts.incidents.change_feed import ChangeSignal
 from alerts.incidents.incident import Status, Verdict
 from alerts.notify.notice import KIND_WORDS
@@ -34,7 +33,8 @@ from alerts.page.report_jobs import ReportJobs
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-from storage import audit, firmware, sqlite
+from plumewatch.service.data_folder import prepare_state
+from storage import sqlite
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries import LatestReading
 from storage.timeseries.sqlite import SqliteSeries
@@ -131,10 +131,7 @@ class Site:
         self.now = time.time()
         self.database = Path(folder) / "state.db"
         self.db = sqlite.connect(self.database)
-        sqlite.migrate(self.db, schema.COMPONENT, schema.SCRIPTS)
-        sqlite.migrate(self.db, access.COMPONENT, access.SCRIPTS)
-        sqlite.migrate(self.db, audit.COMPONENT, audit.SCRIPTS)
-        sqlite.migrate(self.db, firmware.COMPONENT, firmware.SCRIPTS)
+        prepare_state(self.db)
         hasher = Hasher(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         with sqlite.transaction(self.db) as tx:
             for person in ("lee", "fox"):
@@ -429,6 +426,7 @@ def test_pages_are_sane_for_keyboards_and_screen_readers(site, browser):
         "/duty",
         "/silences",
         "/sensors",
+        "/sensors/pw-0/device",
         "/levels",
         "/reports",
     )

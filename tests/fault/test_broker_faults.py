@@ -46,7 +46,7 @@ def test_messages_arrive_again_after_the_broker_restarts(tmp_path, how):
 
 
 def test_a_broker_that_does_not_answer(tmp_path):
-    """Something listens and says nothing: bounded, one sentence, and stoppable meanwhile."""
+    """A server listens and never answers: a bounded wait, one sentence, and stoppable meanwhile."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
         port = mute.getsockname()[1]
         service = ServiceProcess(tmp_path, port)

@@ -105,7 +105,7 @@ def test_what_waits_under_the_former_client_id_is_taken_first(broker, service, p
     assert_all_stored(service, publisher)
     service.end(signal.SIGTERM)
     send(publisher, range(10, 3_000))
-    for event in ("first", "second"):  # without a time stamp: only a queue holds it
+    for event in ("first", "second"):  # without a time stamp: it exists only in a queue
         publisher.send("plumewatch/v1/n2-boys-1/reading", b'{"events":["tamper"]}', key=event)
     upgrade(service)
     service.start()

@@ -18,7 +18,7 @@ from tests.support.broker import Mosquitto
 from tests.support.launcher import ForkedService, set_clock
 from tests.support.oracle import (
     assert_all_stored,
-    assert_told,
+    assert_notified,
     detected_upto,
     incidents,
     quiet_reading,
@@ -77,7 +77,7 @@ def course(tmp_path):
 
 def settled(course, rooms=("N2-boys",)):
     assert_all_stored(course.service, course.publisher)
-    assert_told(course.service, course.receiver, rooms=rooms, kills=0)
+    assert_notified(course.service, course.receiver, rooms=rooms, kills=0)
     assert course.service.end(signal.SIGTERM) == 0
 
 
@@ -155,7 +155,7 @@ def test_plumes_in_the_seconds_after_a_step_of_sensors_without_a_clock(tmp_path,
                 expected = SENSORS * (number + 1)
                 eventually(lambda n=expected: measured(service) == n, lambda: service.log, 30)
             rooms = [f"R{k}" for k in range(SENSORS)]
-            assert_told(service, receiver, rooms=rooms, kills=0)
+            assert_notified(service, receiver, rooms=rooms, kills=0)
             assert service.end(signal.SIGTERM) == 0
             assert "Traceback" not in service.log
         finally:

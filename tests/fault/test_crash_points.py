@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import time
 
@@ -19,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tests.support.broker import Mosquitto
 from tests.support.influx import Influxd
 from tests.support.launcher import INFLUX_POINTS, POINTS, ForkedService
-from tests.support.oracle import assert_all_stored, assert_told, quiet_reading
+from tests.support.oracle import assert_all_stored, assert_notified, quiet_reading
 from tests.support.plumes import readings_of_puff
 from tests.support.service import Publisher, Receiver, eventually
 
@@ -33,7 +34,8 @@ KNOWN = {"broker": 'client_id = "plumewatch"'}
 @pytest.fixture
 def broker():
     """A broker that knows the service's session, as one does that it was connected to once."""
-    with Mosquitto("max_inflight_messages 500\nmax_queued_messages 100000") as started:
+    config = "max_inflight_messages 500\nmax_queued_messages 100000\nlog_type debug"
+    with Mosquitto(config) as started:
         known = Client(CallbackAPIVersion.VERSION2, client_id="plumewatch", clean_session=False)
         known.on_connect = lambda *_: known.subscribe("plumewatch/v1/+/reading", qos=1)
         known.on_subscribe = lambda *_: known.disconnect()
@@ -94,7 +96,7 @@ def test_death_at(influx, point, broker, tmp_path):
             service.await_death(within_s=1.0)
             service.start()
             assert_all_stored(service, publisher)
-            assert_told(service, receiver, rooms=["N2-boys"], kills=1)
+            assert_notified(service, receiver, rooms=["N2-boys"], kills=1)
             assert service.dead_letters() == {}
             assert service.end(signal.SIGTERM) == 0
             assert "Traceback" not in service.log
@@ -132,7 +134,7 @@ def test_deaths_at_random(influx, broker, tmp_path):
             service.start(connected=rng.random() < 0.5)  # some die while they start
         assert service.kills == RANDOM_KILLS
         assert_all_stored(service, publisher)
-        assert_told(service, receiver, rooms=["N2-boys"], kills=service.kills)
+        assert_notified(service, receiver, rooms=["N2-boys"], kills=service.kills)
         assert service.end(signal.SIGTERM) == 0
 
 
@@ -141,17 +143,20 @@ AIR = b'{"pm25": 4.0, "rh": 41.0}'
 
 
 @pytest.mark.parametrize(
-    ("payload", "crash", "least", "most"),
+    ("payload", "crash"),
     [
-        (ALARM, "commit: before", 2, 2),
-        (AIR, "commit: before", 2, 2),
-        (ALARM, "commit: after, nothing acknowledged", 2, 3),
-        (AIR, "commit: after, nothing acknowledged", 2, 2),
-        (AIR, "acknowledge: after", 2, 2),
+        (ALARM, "commit: before"),
+        (AIR, "commit: before"),
+        (ALARM, "commit: after, nothing acknowledged"),
+        (AIR, "commit: after, nothing acknowledged"),
+        (AIR, "acknowledge: after"),
     ],
 )
-def test_equal_messages_without_a_time_stamp(payload, crash, least, most, broker, tmp_path):
-    """Equal content is no redelivery: the second message died before or after its commit."""
+def test_equal_messages_without_a_time_stamp(payload, crash, broker, tmp_path):
+    """Equal content is no redelivery: the second message died before or after its commit.
+
+    An alarm may be stored once more for each time it was delivered, never less than sent.
+    """
     topic = "plumewatch/v1/n2-boys-1/reading"
     with Receiver() as receiver, Publisher(broker.port) as publisher:
         service = ForkedService(tmp_path, broker.port, push_url=receiver.url, **KNOWN)
@@ -159,7 +164,7 @@ def test_equal_messages_without_a_time_stamp(payload, crash, least, most, broker
             service.start()
             publisher.send(topic, payload)
             eventually(lambda: service.stored() == 1, lambda: service.log)
-            time.sleep(0.3)  # the broker has the acknowledgement
+            eventually(lambda: "Received PUBACK from plumewatch" in broker.log, lambda: broker.log)
             service.end(signal.SIGKILL)
             service.start(crash=crash)
             service.await_connection()
@@ -170,7 +175,10 @@ def test_equal_messages_without_a_time_stamp(payload, crash, least, most, broker
             eventually(
                 lambda: "n2-boys-2" in {r.sensor for r in service.journal()}, lambda: service.log
             )
-            assert least <= service.stored() - 1 <= most
+            stored = service.stored() - 1
+            delivered = len(re.findall(f"Sending PUBLISH to plumewatch .*'{topic}'", broker.log))
+            assert delivered >= 3
+            assert 2 <= stored <= (delivered if payload == ALARM else 2)
             assert service.end(signal.SIGTERM) == 0
         finally:
             service.end(signal.SIGKILL)

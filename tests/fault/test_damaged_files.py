@@ -2,10 +2,13 @@
 
 import contextlib
 import errno
+import functools
 import os
 import random
 import re
 import sqlite3
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -31,11 +34,19 @@ def readings(first, count):
     ]
 
 
+@functools.cache
+def full_journal():
+    """Return the bytes of a closed journal of `COUNT` readings, which is written once."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.db"
+        with Journal(path) as journal:
+            for first in range(0, COUNT, 500):
+                journal.commit(readings(first, 500))
+        return path.read_bytes()
+
+
 def filled(path):
-    with Journal(path) as journal:
-        for first in range(0, COUNT, 500):
-            journal.commit(readings(first, 500))
-    return path.stat().st_size
+    return path.write_bytes(full_journal())
 
 
 def damage(path, offset, content):

@@ -23,7 +23,7 @@ from tests.support.broker import Mosquitto
 from tests.support.disk_shim import DiskShim, PowerCuts
 from tests.support.fork_server import Launcher
 from tests.support.launcher import ForkedService
-from tests.support.oracle import assert_all_stored, assert_told, quiet_reading
+from tests.support.oracle import assert_all_stored, assert_notified, quiet_reading
 from tests.support.plumes import readings_of_puff
 from tests.support.service import Publisher, Receiver, eventually
 
@@ -65,7 +65,7 @@ def recorded(broker, tmp_path, readings, sabotage=""):
 def leave(folder, cuts, rng):
     folder.mkdir()
     for name, content in cuts.left_over(rng).items():
-        if name.removesuffix("-wal") in FILES:
+        if name.removesuffix("-wal").removesuffix("-journal") in FILES:
             (folder / name).write_bytes(content)
     return folder
 
@@ -155,6 +155,6 @@ def test_the_disk_fails_and_recovers(broker, tmp_path):
         )
         shim.disk("works")
         assert_all_stored(service, publisher)
-        assert_told(service, receiver, rooms=["N2-boys"], kills=0)
+        assert_notified(service, receiver, rooms=["N2-boys"], kills=0)
         assert service.end(signal.SIGTERM) == 0
         assert "Traceback" not in service.log

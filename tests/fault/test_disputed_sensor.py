@@ -1,4 +1,4 @@
-"""Suspicion never mutes: what comes under a doubtful name is evaluated, and says so."""
+"""Suspicion never mutes: readings under a disputed name are evaluated, and marked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from storage.reading import Reading
 from tests.support.broker import Mosquitto
 from tests.support.launcher import ForkedService
-from tests.support.oracle import assert_all_stored, assert_told, incidents
+from tests.support.oracle import assert_all_stored, assert_notified, incidents
 from tests.support.plumes import readings_of_puff
 from tests.support.service import Publisher, Receiver, eventually
 
@@ -39,7 +39,7 @@ class School:
         assert_all_stored(self.service, self.publisher)
 
     def assert_one_alert(self):
-        assert_told(self.service, self.monitor, rooms=["N2-boys"], kills=0)
+        assert_notified(self.service, self.monitor, rooms=["N2-boys"], kills=0)
 
     def pushed(self, receiver, kind):
         names = {name for name, _, _ in incidents(self.service, kind)}

@@ -33,7 +33,7 @@ def moves(service):
 
 
 def shown(service, sensor="n2-boys-1"):
-    """What `plumewatch levels` says a person's word did to a sensor; None before anything."""
+    """The adjustment that `plumewatch levels` lists for a sensor; None before any."""
     ran = run_command("levels", "--json", "--config", str(service.config))
     assert ran.returncode == 0, ran.stderr
     by_sensor = {line["sensor"]: line["level"] for line in map(json.loads, ran.stdout.splitlines())}

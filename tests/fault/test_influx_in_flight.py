@@ -1,4 +1,7 @@
-"""An InfluxDB 3 takes a second a write: several at once, and the cursor behind the oldest."""
+"""An InfluxDB 3 takes a second a write: several at once, and the cursor behind the oldest.
+
+In front of a server that somebody names (`tests.support.influx`), the stub decides when it writes.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ import json
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from detection.quantities import COLUMNS, QUANTITIES
 from storage.journal import Journal
@@ -17,7 +23,7 @@ from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx import BATCH, IN_FLIGHT, InfluxSeries
 from storage.timeseries.influx_http import InfluxSettings
 from storage.timeseries.writer import SeriesWriter, WriterSettings
-from tests.support.influx import FakeServer
+from tests.support.influx import NAMED, FakeServer, forwarded, own_database
 
 T = 1_790_000_000.0
 WAIT_S = 60
@@ -28,25 +34,33 @@ REGISTRY = Registry.of([Room("r", "R", "", "B", "S")], [Sensor("s", "r")])
 CHILD = """
 import asyncio, sys
 from pathlib import Path
+from storage.timeseries.influx_http import InfluxSettings
 from tests.fault.test_influx_in_flight import drain
-asyncio.run(drain(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+settings = InfluxSettings(*sys.argv[3:])
+asyncio.run(drain(Path(sys.argv[1]), settings, int(sys.argv[2])))
 """
 
 
 class Influx3:
-    """Remembers points; `answer` decides when and how a write is answered, by its first time."""
+    """Remembers points; `answer` decides when and how a write is answered, by its first time.
 
-    def __init__(self, answer=lambda _first: 204):
+    What it accepts is handed on to the server that is `named`, and answered as that does.
+    """
+
+    def __init__(self, named=None, answer=lambda _first: 204):
+        self.named = named
         self.answer = answer
         self.points = set()
         self.bytes = []
         self.waiting = self.most = 0
         self.changed = threading.Condition()
 
-    def __call__(self, _method, path, _query, _headers, body):
+    def __call__(self, method, path, query, headers, body):
+        if self.named and "write" not in path:
+            return forwarded(self.named.url, method, path, query, headers, body)
         if path == "/ping":
             return 200, {}, b'{"version":"3.7.0"}'
-        if path != "/api/v3/write_lp":
+        if "write" not in path:
             found = [{"iox::database": "air"}] if "configure" in path else {"results": [{}]}
             return 200, {"Content-Type": "application/json"}, json.dumps(found).encode()
         if not body.strip():
@@ -57,25 +71,39 @@ class Influx3:
             self.most = max(self.most, self.waiting)
             self.bytes.append(len(body))
             self.changed.notify_all()
-        status = self.answer(times[0])
+        status, more, content = self.answer(times[0]), {}, b""
+        if self.named and status == 204:
+            status, more, content = forwarded(self.named.url, method, path, query, headers, body)
         with self.changed:
             self.waiting -= 1
             if status == 204:
                 self.points.update(times)
             self.changed.notify_all()
-        return status, {}, b""
+        return status, more, content
 
     def until(self, condition):
         """Return once a condition holds, at most after `WAIT_S`."""
         with self.changed:
             assert self.changed.wait_for(condition, WAIT_S)
 
+    def settings(self, url):
+        """Return settings for this behind an address."""
+        return replace(self.named or InfluxSettings(url, "air"), url=url)
 
-async def drain(folder, url, batch, in_flight=IN_FLIGHT):
+
+@pytest.fixture(params=["stub", *NAMED])
+def influx(request):
+    if request.param == "stub":
+        yield Influx3()
+    else:
+        with own_database() as named:
+            yield Influx3(named)
+
+
+async def drain(folder, settings, batch, in_flight=IN_FLIGHT):
     """Write a journal into the series as the service does, until the cursor is at its end."""
     journal = Journal(folder / "journal.db")
     journal.open()
-    settings = InfluxSettings(url, "air")
     with InfluxSeries(settings, REGISTRY, folder / "influx.db") as series:
         failures = []
 
@@ -121,10 +149,9 @@ def accepted(folder, count, keys=("pm25",)):
             journal.commit([Reading("s", T + k, T + k, values) for k in several])
 
 
-async def test_a_second_a_write_is_enough_for_more_than_8000_readings_a_second(tmp_path):
+async def test_a_second_a_write_is_enough_for_more_than_8000_readings_a_second(tmp_path, influx):
     """The server answers when as many writes wait as the service keeps in flight."""
     accepted(tmp_path, 2 * IN_FLIGHT * BATCH, COLUMNS)
-    influx = Influx3()
     rounds = threading.Barrier(IN_FLIGHT)
 
     def answer(_first):
@@ -133,7 +160,7 @@ async def test_a_second_a_write_is_enough_for_more_than_8000_readings_a_second(t
 
     influx.answer = answer
     with FakeServer(influx) as server:
-        await drain(tmp_path, server.url, BATCH)
+        await drain(tmp_path, influx.settings(server.url), BATCH)
     assert influx.points == set(range(2 * IN_FLIGHT * BATCH))
     assert len(influx.bytes) == 2 * IN_FLIGHT  # two seconds, had each taken one
     assert IN_FLIGHT * BATCH > 3 * REQUIRED_PER_S
@@ -141,9 +168,8 @@ async def test_a_second_a_write_is_enough_for_more_than_8000_readings_a_second(t
     assert influx.most == IN_FLIGHT
 
 
-async def test_a_failure_of_the_oldest_sends_the_others_again_behind_it(tmp_path):
+async def test_a_failure_of_the_oldest_sends_the_others_again_behind_it(tmp_path, influx):
     accepted(tmp_path, 500)
-    influx = Influx3()
     seen = []
 
     def answer(first):
@@ -155,27 +181,29 @@ async def test_a_failure_of_the_oldest_sends_the_others_again_behind_it(tmp_path
 
     influx.answer = answer
     with FakeServer(influx) as server:
-        failures, stale = await drain(tmp_path, server.url, 100)
+        failures, stale = await drain(tmp_path, influx.settings(server.url), 100)
     assert influx.points == set(range(500))
     assert len(failures) == 1
     assert [seen.count(first) for first in (0, 100, 200)] == [2, 2, 2]
     assert stale == 2  # both quarters of an hour will be averaged
 
 
-def test_killed_while_the_oldest_is_under_way_the_cursor_has_not_passed_it(tmp_path):
+def test_killed_while_the_oldest_is_under_way_the_cursor_has_not_passed_it(tmp_path, influx):
     """Batches behind it are stored, and the writer is killed with -9 before it is answered."""
     accepted(tmp_path, 1_000)
-    influx, killed = Influx3(), threading.Event()
+    killed = threading.Event()
 
     def answer(first):
         if first == 0 and not killed.is_set():
             killed.wait(WAIT_S)
-            return 503  # not stored, and nobody is there to hear it
+            return 503  # not stored, and the client is gone
         return 204
 
     influx.answer = answer
     with FakeServer(influx) as server:
-        command = [sys.executable, "-c", CHILD, str(tmp_path), server.url, "100"]
+        settings = influx.settings(server.url)
+        given = (settings.database, settings.org, settings.username, settings.secret)
+        command = [sys.executable, "-c", CHILD, str(tmp_path), "100", settings.url, *given]
         with subprocess.Popen(command, cwd=ROOT) as child:
             influx.until(lambda: {100, 200} <= influx.points)
             with influx.changed:  # time for what must not come: a batch beyond the three
@@ -184,7 +212,7 @@ def test_killed_while_the_oldest_is_under_way_the_cursor_has_not_passed_it(tmp_p
         killed.set()
         influx.until(lambda: influx.waiting == 0)
         assert 0 not in influx.points
-        with InfluxSeries(InfluxSettings(server.url), REGISTRY, tmp_path / "influx.db") as series:
+        with InfluxSeries(settings, REGISTRY, tmp_path / "influx.db") as series:
             assert series.cursor() == 0
-        asyncio.run(drain(tmp_path, server.url, 100))
+        asyncio.run(drain(tmp_path, settings, 100))
     assert influx.points == set(range(1_000))

@@ -3,28 +3,29 @@
 Skipped where no broker's jars are found (`tests.support.kafka`).
 """
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import polars as pl
 import pytest
 
-from detection.alert_thresholds import BUDGET
-from ingest.validation import may_alert
-from tests.fault.test_spark import ENVIRONMENT
+from tests.support.command import plumewatch
 from tests.support.kafka import CONNECTOR, Kafka, needs_kafka
-from tests.support.recorded import config_text, of_the_service, recorded
+from tests.support.spark import WAIT_S, Stream, until, warm
+from tests.support.streamed import (
+    CONFIG,
+    EDGE,
+    HOMIE,
+    alerts_of,
+    counted,
+    events_of_one_service,
+    with_native_messages,
+)
 
 pytest.importorskip("pyspark")
 pytest.importorskip("confluent_kafka")
-pytestmark = [pytest.mark.timeout(600), needs_kafka]
+pytestmark = [pytest.mark.timeout(900), needs_kafka]
 
-HERE = str(Path.cwd())
 POISON = [
     (b"plumewatch/v1/\xff\xfe/reading", b'{"pm25": 4}'),
     (None, b'{"pm25": 4}'),
@@ -43,70 +44,59 @@ def kafka(tmp_path_factory):
     broker.stop()
 
 
+def options(settings):
+    return [f"--kafka-option={key}={value}" for key, value in settings.items()]
+
+
 @pytest.fixture
 def stream(tmp_path):
-    """Run ``plumewatch stream`` in `tmp_path` with more words; return the process."""
-    (tmp_path / "plumewatch.toml").write_text(config_text(budget=BUDGET))
-    local = tmp_path / "local"
-    local.mkdir()
-    processes = []
+    """Make the stream of a topic."""
+    streams = []
 
-    def start(*words):
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "plumewatch", "stream", "--config", "plumewatch.toml"),
-                *("--master", "local[2]", "--shards", "2", "--seconds", "1"),
-                *("--conf", f"spark.jars={CONNECTOR}", "--conf", "spark.driver.memory=700m"),
-                *words,
-            ],
-            cwd=tmp_path,
-            env=os.environ | ENVIRONMENT | {"SPARK_LOCAL_DIRS": str(local), "PYTHONPATH": HERE},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        processes.append(process)
-        return process
+    def make(server, topic, *words):
+        words = [*words, "--kafka", server, "--topic", topic, f"--conf=spark.jars={CONNECTOR}"]
+        streams.append(Stream(tmp_path, CONFIG, *words, "--master", "local[2]"))
+        return streams[-1]
 
-    yield start
-    for process in processes:
-        process.kill()
-        process.communicate(timeout=30)
+    yield make
+    for one in streams:
+        one.kill()
 
 
-def record(reading):
-    body = {"time": reading.time, **reading.values, "events": list(reading.events)}
-    return f"plumewatch/v1/{reading.sensor}/reading".encode(), json.dumps(body).encode()
-
-
-def test_no_record_ends_the_stream_and_sigterm_does(kafka, stream, tmp_path):
+def test_any_records_over_tls_give_what_one_service_gives_through_sigkill_and_sigterm(
+    kafka, stream, tmp_path
+):
+    """Poison, one value a topic, births and native messages, to clients with a certificate."""
+    records = with_native_messages()
+    first, last = records[0][2], records[-1][2]
+    poison = [[(*record, received) for record in POISON] for received in (first, last)]
     kafka.make_topic("school")
-    readings = [r for r in recorded() if may_alert(r)][:4000]
-    kafka.send("school", [*POISON, *map(record, readings), *POISON])
-    process = stream("--kafka", kafka.address, "--topic", "school")
-    commits = tmp_path / "checkpoint" / "detect" / "commits"
-    deadline = time.monotonic() + 240
-    while not list(commits.glob("[0-9]*")):
-        assert process.poll() is None, process.communicate()[1][-3000:]
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=90)
-    assert process.returncode == 0, errors[-3000:]
-    assert "Traceback" not in errors
+    kafka.send("school", [*poison[0], *records[:-1000]])
+    end = len(records) + 2 * len(POISON)
+    limit = {"maxOffsetsPerTrigger": end // 4}
+    given = options({**kafka.tls_options, **limit})
+    school = stream(kafka.tls_address, "school", *given)
+    school.start("--seconds", "0")
+    school.until_triggers(1)
+    school.kill()
+    assert school.offset("school") > 0
+    kafka.send("school", [*records[-1000:], *poison[1]])
+    running = school.continued("--seconds", "0")
+    until(lambda: school.offset("school") == end or running.done())
+    os.kill(next(iter(warm()._processes)), signal.SIGTERM)
+    ended = running.result(WAIT_S)
+    assert ended.code == 0, ended.err
+    assert school.offset("school") == end
+
+    expected = events_of_one_service(tmp_path / "plumewatch.toml", records, 2)
+    assert counted(school.written_events()) == expected
+    alerts = alerts_of(expected)
+    assert {(EDGE, "tamper"), (HOMIE[0], "vape")} <= alerts
+    assert "spray" in {kind for sensor, kind in alerts if sensor not in (EDGE, *HOMIE)}
     dead = pl.concat(pl.read_parquet(path) for path in (tmp_path / "dead-letters").iterdir())
-    assert sorted(dead["offset"]) == [0, 1, 2, 3, 4, 5, *range(4006, 4012)]
+    poisoned = len(POISON)
+    assert sorted(dead["offset"]) == [*range(poisoned), *range(end - poisoned, end)]
     assert {"topic is not UTF-8", "no topic", "no payload"} <= set(dead["reason"])
-    files = sorted((tmp_path / "events").glob("*.parquet"))
-    found = [json.loads(event) for path in files for event in pl.read_parquet(path)["event"]]
-    alerted = {(e["sensor"], e["kind"]) for e in found if e["phase"] == "alerted"}
-    expected = {
-        (e.sensor, e.kind.value) for e in of_the_service(readings) if e.phase.value == "alerted"
-    }
-    # a faulty sensor shows by when its readings come, and these came all at once
-    faulty = {one for one in expected if one[1] == "sensor_fault"}
-    assert {"vape", "spray"} <= {kind for _, kind in alerted}
-    assert alerted == expected - faulty
 
 
 @pytest.mark.parametrize(
@@ -116,9 +106,31 @@ def test_no_record_ends_the_stream_and_sigterm_does(kafka, stream, tmp_path):
         ("", "none", "has no topic none; it has: "),
     ],
 )
-def test_a_fault_is_one_sentence(kafka, stream, server, topic, message):
-    process = stream("--kafka", server or kafka.address, "--topic", topic)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert message in errors
-    assert len(errors.splitlines()) == 1
+def test_a_fault_is_one_sentence(kafka, tmp_path, server, topic, message):
+    config = tmp_path / "plumewatch.toml"
+    config.write_text(CONFIG)
+    words = ("--kafka", server or kafka.address, "--topic", topic)
+    ended = plumewatch("stream", *words, "--config", config, "--events", tmp_path / "events")
+    assert ended.code == 1
+    assert message in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_a_missing_topic_is_named_over_tls(kafka, stream):
+    ended = stream(kafka.tls_address, "none", *options(kafka.tls_options)).continued()
+    found = ended.result(WAIT_S)
+    assert found.code == 1
+    assert found.err.startswith(f"Kafka at {kafka.tls_address} has no topic none; ")
+
+
+def test_records_that_were_deleted_before_they_were_read_end_the_stream(kafka, stream):
+    kafka.make_topic("short")
+    few = [(f"homie/5/{name}/air/pm25".encode(), b"4") for name in HOMIE for _ in range(5)]
+    kafka.send("short", few)
+    short = stream(kafka.address, "short", "--once")
+    for code in (0, 1):
+        ended = short.continued().result(WAIT_S)
+        assert ended.code == code, ended.err
+        kafka.send("short", few * 2)
+        kafka.delete_records("short", 15)
+    assert ended.err.startswith("Kafka has deleted records that this checkpoint")

@@ -16,7 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.support.broker import Mosquitto
 from tests.support.launcher import ForkedService
-from tests.support.oracle import assert_all_stored, assert_told, incidents, quiet_reading
+from tests.support.oracle import assert_all_stored, assert_notified, incidents, quiet_reading
 from tests.support.plumes import readings_of_puff
 from tests.support.proxy import Fault, Proxy
 from tests.support.service import Publisher, Receiver, eventually
@@ -107,7 +107,7 @@ def test_connections_lost_over_and_over_are_reported_beside_each_alert(tmp_path)
         assert_all_stored(service, publisher)
         ((_, room, _),) = eventually(lambda: incidents(service, "integrity"), lambda: service.log)
         assert room == "mqtt-broker"
-        assert_told(service, receiver, rooms=["N2-boys"], kills=0, lost_connections=True)
+        assert_notified(service, receiver, rooms=["N2-boys"], kills=0, lost_connections=True)
 
 
 @pytest.mark.parametrize("size", [1, 30, 700, 5_000])
@@ -144,7 +144,7 @@ def test_a_network_that_refuses(course):
 
 
 def test_another_client_takes_over_the_session(course):
-    """The broker ends our connection; we take the session back, with all that it holds."""
+    """The broker ends our connection; we resume the session with everything queued in it."""
     thief = Client(CallbackAPIVersion.VERSION2, client_id="plumewatch", clean_session=False)
     thief.manual_ack_set(on=True)
     before = course.connections()
@@ -170,7 +170,7 @@ def test_the_session_is_lost(course):
 
 
 def test_a_queue_beyond_its_limit_is_counted_as_missing(tmp_path):
-    """F5: the broker drops without a word to the publisher; the numbers of the readings tell."""
+    """F5: the broker drops silently; sequence numbers show it."""
     limit, sent = 200, 500
     with (
         Mosquitto(f"max_inflight_messages 20\nmax_queued_messages {limit}") as broker,

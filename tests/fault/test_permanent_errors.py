@@ -7,7 +7,7 @@ import time
 import pytest
 
 from alerts.notify.channels.apprise_notifier import RecordingNotifier
-from plumewatch.cli.exit_codes import UNREACHABLE
+from plumewatch.cli.options import UNREACHABLE
 from plumewatch.service.app import Service
 from plumewatch.service.supervisor import ServiceError
 from storage import database_file
@@ -91,13 +91,17 @@ def overwrite(path):
 
 
 async def test_a_journal_damaged_while_it_runs_is_rebuilt_and_that_is_shown(config):
+    def rebuilt():  # noticed when the file is read: in a minute, or for metrics
+        service.monitoring.meters.refresh()
+        return service.monitoring.pipeline().counters["Databases rebuilt"] >= 1
+
     async with running(config) as service:
         await store(service, [reading()])
         await until(lambda: service.writers.readings.state.stored == 1)
         await until(lambda: service.detection.counts.readings == 1)
         overwrite(service.paths.journal)
         await store(service, [reading()])  # may still reach the damaged file, and be lost with it
-        await until(lambda: service.monitoring.pipeline().counters["Databases rebuilt"] >= 1)
+        await until(rebuilt)
         judged = service.detection.counts.readings
         await store(service, [reading()])
         await until(lambda: service.detection.counts.readings > judged)

@@ -67,7 +67,7 @@ def test_what_was_acknowledged_is_on_the_disk(disk, tmp_path):
 
 
 def test_the_copy_does_lose_what_nobody_synced(disk):
-    """Without the sync the same test would fail: it can tell the difference."""
+    """Without the sync the same test would fail."""
     path = disk.mount_point / "unsynced.db"
     with contextlib.closing(connect(path)) as careless:
         careless.execute("CREATE TABLE reading (seq)")

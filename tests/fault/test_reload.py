@@ -36,7 +36,7 @@ def running(tmp_path):
 
 
 def reload(service, words):
-    """Have it read its configuration again and wait for what it says."""
+    """Have it read its configuration again and wait for its answer."""
     before = service.log.count(words)
     service.send_signal(signal.SIGHUP)
     eventually(lambda: service.log.count(words) > before, lambda: service.log)
@@ -59,7 +59,7 @@ def test_half_written_files_change_nothing(running):
 
 
 def test_a_sound_one_is_taken_over_and_nothing_is_lost(running):
-    """Messages are published all the time; the process, and so its hold of the folder, stays."""
+    """Messages are published all the time; the process keeps the lease on the folder."""
     service, publisher = running
     pid = service.pid
     seq = 0

@@ -1,4 +1,4 @@
-"""Two services on one data folder: one works, the other says who does, or stands by."""
+"""Two services on one data folder: one works, the other names it, or waits as a standby."""
 
 import signal
 import time

@@ -150,7 +150,7 @@ def difference(case: Path) -> list[str]:
 
 
 def main() -> int:
-    """Show what differs; write it only if told to."""
+    """Show what differs; write it only on request."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--readings", action="store_true", help="make the recordings anew")
     parser.add_argument("--write", action="store_true", help="write what is shown")

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plumewatch.config.load import parse
-from plumewatch.config.report_settings import school_of
-from plumewatch.config.settings import alert_policy, recurring_silences
+from plumewatch.config.settings import alert_policy, recurring_silences, school_of
 
 ZONES = {"boston": "America/New_York", "berlin": "Europe/Berlin"}  # 2026-03-08 and 2026-03-29
 SCHOOL = """

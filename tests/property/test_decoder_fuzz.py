@@ -90,7 +90,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(name=st.sampled_from(list(DECODERS)), content=st.dictionaries(KEYS, TREES, max_size=8))
 def test_any_json_object(name, content):
     payload = json.dumps(content).encode("utf-8", "replace")
@@ -100,7 +100,7 @@ def test_any_json_object(name, content):
         check(reading)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     name=st.sampled_from(list(DECODERS)), topic=st.text(max_size=40), payload=st.binary(max_size=80)
 )

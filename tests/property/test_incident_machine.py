@@ -38,7 +38,7 @@ POLICY = AlertPolicy(
 
 
 class IncidentMachine(RuleBasedStateMachine):
-    """The engine over a real database, against what must hold whatever happens."""
+    """The engine over a real database, against the invariants."""
 
     events = Bundle("events")
 
@@ -58,7 +58,7 @@ class IncidentMachine(RuleBasedStateMachine):
 
     @property
     def engine(self):
-        return AlertEngine(self.registry, POLICY)  # a fresh one each time: it holds no state
+        return AlertEngine(self.registry, POLICY)  # a fresh one each time: it has no state
 
     def say(self, event):
         if self.now - event.time <= 600:
@@ -226,7 +226,7 @@ class IncidentMachine(RuleBasedStateMachine):
         assert {i for (i,) in self.rows("SELECT id FROM incident WHERE paged")} == set(ids)
 
     @invariant()
-    def strangers_and_late_words_tell_nobody(self):
+    def unregistered_sensors_and_late_updates_notify_nobody(self):
         assert not self.rows("SELECT 1 FROM alert_event WHERE room IS NULL AND incident NOT NULL")
         query = (
             "SELECT i.id, e.id FROM incident i JOIN alert_event e ON e.incident = i.id WHERE paged"
@@ -236,7 +236,7 @@ class IncidentMachine(RuleBasedStateMachine):
         assert {incident for incident, _ in found} == live
 
     @invariant()
-    def withdrawn_is_told_only_to_those_told(self):
+    def a_withdrawal_notifies_only_people_who_were_paged(self):
         assert not self.rows(
             "SELECT 1 FROM outbox w WHERE w.reason = 'withdrawn' AND NOT EXISTS (SELECT 1"
             " FROM outbox o WHERE o.incident = w.incident AND o.person = w.person"

@@ -68,7 +68,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.crashed = []
         self.clock = 0
-        self.kept: dict[int, Reading] = {}  # what the journal must hold
+        self.kept: dict[int, Reading] = {}  # what the journal must have
         self.all: dict[int, Reading] = {}  # everything ever accepted
         self.letters = 0
         self.stored = 0  # committed position of the series

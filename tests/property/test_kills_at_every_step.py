@@ -193,7 +193,7 @@ class Program:
 
 
 def play(path, kill=""):
-    """Run the scenario; return notices, final states, stuck incidents, held notices and kills."""
+    """Run the scenario; return notices, states, stuck incidents, deferred notices and kills."""
     program = Program(path, kill)
     for t, what in scenario():
         now = START + t

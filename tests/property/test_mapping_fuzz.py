@@ -165,7 +165,7 @@ TREES = st.recursive(
 CONTENTS = st.dictionaries(NAMES, TREES, max_size=8)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(name=st.sampled_from(list(MAPPINGS)), content=CONTENTS, topic=st.text(max_size=40))
 def test_any_content_under_any_topic(name, content, topic):
     decoder = compile_mapping(MAPPINGS[name])
@@ -209,7 +209,7 @@ FIELDS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     fields=st.lists(FIELDS, min_size=1, max_size=4),
     conditions=CONDITIONS,
@@ -241,7 +241,7 @@ def test_any_mapping(fields, conditions, time_path, firmware, content):
         check(reading)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(tree=st.dictionaries(st.text(max_size=8), TREES, max_size=4))
 def test_no_tree_is_a_traceback(tree):
     with pytest.raises(ValidationError):
@@ -258,7 +258,7 @@ def proved(text):
     return mapping
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     topic=st.one_of(
         st.sampled_from(["a/b/c", "x", "site/n2/b7/pm25/state", "{id}/x", "a/#"]),
@@ -290,7 +290,7 @@ DISCOVERY = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     discovery=st.lists(DISCOVERY, min_size=1, max_size=4),
     topic=st.sampled_from(["", "a/b/c"]),
@@ -302,14 +302,14 @@ def test_any_discovery(discovery, topic, content):
         proved(suggest_any(topic, samples, received=NOW))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(topic=st.text(max_size=30), payload=st.binary(max_size=60))
 def test_any_bytes_as_a_sample(topic, payload):
     with contextlib.suppress(SuggestError):
         proved(suggest_any(topic, [payload], received=NOW))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(value=TREES.filter(lambda v: v is not None))
 def test_toml_is_read_back_as_written(value):
     def plain(v):
@@ -326,7 +326,7 @@ def test_toml_is_read_back_as_written(value):
     assert tomllib.loads(f"v = {text}\n")["v"] == value
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(text=st.text(max_size=40), topic=st.text(max_size=40))
 def test_any_topic_filter(text, topic):
     try:
@@ -337,7 +337,7 @@ def test_any_topic_filter(text, topic):
     assert captures is None or set(captures) == set(found.captures)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     form=st.one_of(
         st.sampled_from(

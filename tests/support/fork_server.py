@@ -94,16 +94,20 @@ def shared() -> Launcher:
 
 
 class Child:
-    """A child of a launcher, with the methods of `subprocess.Popen` that tests use."""
+    """A child of a launcher, with the methods of `subprocess.Popen` that tests use.
+
+    `peak_kb` is its largest resident size once it has ended, with what the launcher had.
+    """
 
     def __init__(self, launcher: Launcher, pid: int) -> None:
         self.pid = pid
         self.returncode: int | None = None
+        self.peak_kb = 0
         self._launcher = launcher
 
     def poll(self) -> int | None:
-        if self.returncode is None:
-            self.returncode = self._launcher.order(wait=self.pid)
+        if self.returncode is None and (ended := self._launcher.order(wait=self.pid)):
+            self.returncode, self.peak_kb = ended
         return self.returncode
 
     def send_signal(self, signum: int) -> None:

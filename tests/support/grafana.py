@@ -26,8 +26,6 @@ _SPECIAL = re.compile(r"[\\^$*+?.()|\[\]{}/]")
 def seconds(text: str) -> float:
     """Read ``30s``, ``15m``, ``now-7d``; of ``now-6d/d``, from the start of that day, the most.
 
-    Examples
-    --------
     >>> seconds("15m"), seconds("now-7d"), seconds("now-6d/d"), seconds("now")
     (900.0, 604800.0, 604800.0, 0.0)
     """
@@ -40,8 +38,6 @@ def seconds(text: str) -> float:
 def escaped(value: str | Iterable[str]) -> str:
     r"""Write the value of a variable in the format ``:regex``.
 
-    Examples
-    --------
     >>> print(escaped("a/b.c"), escaped(["x", "y"]))
     a\/b\.c (x|y)
     """
@@ -50,6 +46,11 @@ def escaped(value: str | Iterable[str]) -> str:
     if isinstance(value, str):
         return _SPECIAL.sub(lambda found: f"\\{found.group()}", value)
     return "(" + "|".join(escaped(one) for one in value) + ")"
+
+
+def at_any_range(query: str) -> str:
+    """Return a question that is asked of ranges up to a day, or longer ones, for all ranges."""
+    return re.sub(r"(<=|>) 90000000", "> 0", query)
 
 
 def interpolated(
@@ -68,6 +69,8 @@ def interpolated(
         "$timeFilter", f"time >= {start * 1e3:.0f}ms and time <= {end * 1e3:.0f}ms"
     )
     query = query.replace("$__interval", f"{step:.0f}s")
+    for name, at in (("from", start), ("to", end)):
+        query = query.replace(f"${{__{name}}}", f"{at * 1e3:.0f}")
     assert "${" not in query, query
     assert "$_" not in query, query
     return query
@@ -81,8 +84,11 @@ def answer(url: str, query: str, database: str = "school") -> list[dict[str, Any
 
 
 def panels(dashboard: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Panels of a dashboard that show something."""
-    return (panel for panel in dashboard["panels"] if panel["type"] not in {"row", "text"})
+    """Panels of a dashboard that show something, those of folded rows too."""
+    for panel in dashboard["panels"]:
+        yield from panels(panel) if panel.get("panels") else ()
+        if panel["type"] not in {"row", "text"}:
+            yield panel
 
 
 def questions(dashboard: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

@@ -71,6 +71,7 @@ class Parts:
                 *declared.outlook_meters(lambda: 5e9, lambda: 0),
                 *declared.broker_meters(self.source, self.health, 1000),
                 *declared.intake_meters((self.source,), self.intake, {}),
+                *declared.poll_meters(SimpleNamespace(sensors=(), requests={}, failing={})),
                 *declared.storage_meters(
                     journal=self.journal,
                     series=SimpleNamespace(repairs=0),

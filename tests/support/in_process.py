@@ -8,7 +8,7 @@ import contextlib
 from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from plumewatch.config.load import parse
 from plumewatch.service.app import Service
-from storage.sqlite import connect
+from storage.sqlite import connect, transaction
 from tests.support.broker import free_port
 
 
@@ -63,3 +63,9 @@ async def until(met):
     async with asyncio.timeout(60):
         while not met():  # noqa: ASYNC110 - what is waited for is in other threads
             await asyncio.sleep(0.01)
+
+
+def decide(engine, connection, *events, now=1000.0):
+    """Pass events to an engine in one transaction; return the alerts decided."""
+    with transaction(connection) as tx:
+        return engine.on_events(tx, events, now)

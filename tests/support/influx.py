@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-__all__ = ["FakeServer", "Influxd", "VictoriaMetrics", "influxql", "own_database"]
 
 DATABASE = "air"
 NAMED = ["named"] if "PLUMEWATCH_TEST_INFLUX" in os.environ else []
 """A real server that somebody names, beside the others (`own_database`)."""
+_SENT = ("Authorization", "Content-Type", "Content-Encoding", "Accept")
+_RETURNED = ("X-Influxdb-Version", "X-Platform-Error-Code", "Content-Type", "Retry-After")
 _START_WITHIN_S = 60.0
 _CONFIG = """
 reporting-enabled = false
@@ -70,6 +71,14 @@ def own_database():
     token or password, ``PLUMEWATCH_TEST_INFLUX_USERNAME`` his name (1.x with users) and
     ``PLUMEWATCH_TEST_INFLUX_ORG`` the organization (2.x).
     """
+    with no_database() as settings:
+        make_database(settings)
+        yield settings
+
+
+@contextmanager
+def no_database():
+    """Yield settings of a database that is not on the named server; remove it in the end."""
     settings = InfluxSettings(
         os.environ["PLUMEWATCH_TEST_INFLUX"],
         f"test{random.getrandbits(40)}",
@@ -77,25 +86,42 @@ def own_database():
         username=os.environ.get("PLUMEWATCH_TEST_INFLUX_USERNAME", ""),
         secret=os.environ.get("PLUMEWATCH_TEST_INFLUX_TOKEN", ""),
     )
-    http, name = InfluxHttp(settings), settings.database
-    for _ in set_up(http, Retention(raw_days=3_650), time.time()):
-        pass
     try:
         yield settings
     finally:
-        major = http.server().major
-        if major == 1:
-            http.query(f'DROP DATABASE "{name}"', change=True)
-        for database in (name, f"{name}/m1", f"{name}/m15"):
-            if major == 2:
-                found = find_bucket(http, organization(http), database)
-                http.on_client(partial(_delete_bucket, found))
-            elif major == 3:
-                http.configure("DELETE", {"db": database})
+        remove_database(settings)
+
+
+def make_database(settings):
+    """Set up a database, for readings of any time."""
+    list(set_up(InfluxHttp(settings), Retention(raw_days=3_650), time.time()))
+
+
+def remove_database(settings):
+    """Remove a database, its policies or its buckets, as far as they are there."""
+    http, name = InfluxHttp(settings), settings.database
+    major = http.server().major
+    if major == 1:
+        http.query(f'DROP DATABASE "{name}"', change=True)
+    for database in (name, f"{name}/m1", f"{name}/m15"):
+        if major == 2 and (found := find_bucket(http, organization(http), database)):
+            http.on_client(partial(_delete_bucket, found))
+        elif major == 3 and database in http.databases():
+            http.configure("DELETE", {"db": database})
 
 
 def _delete_bucket(bucket, client):
     client.buckets_api().delete_bucket(bucket)
+
+
+def forwarded(url, method, path, query, headers, body):
+    """Send a request to a real server; return status, headers and body of its answer."""
+    sent = {name: headers[name] for name in _SENT if name in headers}
+    answer = httpx.request(
+        method, f"{url}{path}", params=query, headers=sent, content=body, timeout=60
+    )
+    returned = {name: answer.headers[name] for name in _RETURNED if name in answer.headers}
+    return answer.status_code, returned, answer.content
 
 
 def readings_by_sensor(url: str) -> Counter[str]:

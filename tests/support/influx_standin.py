@@ -36,6 +36,9 @@ OPEN_OF_2 = {
         "commit": "386686ab54",
     },
 }
+_VALUE = rb'(?:-?\d+(?:\.\d+)?i?|"[^"\\]*")'
+_PLAIN_LINE = re.compile(rb"\w+(?:,\w+=[^,= \\]+)* \w+=%b(?:,\w+=%b)* -?\d+" % (_VALUE, _VALUE))
+"""A line that every server can parse."""
 _PLACE = re.compile(r'FROM\s+(?:"[^"]+"\.)?"?(\w+)"?\."?\w+"?', re.IGNORECASE)
 
 
@@ -231,6 +234,7 @@ class InfluxDb2(Server):
             message = "retention policy duration must be at least 1h0m0s"
             raise self.refused(500, "internal error", message)
         self.keep(name, seconds)
+        self.removed.discard(name)
         return self.found(self.bucket(name), 201 if method == "POST" else 200)
 
     def of_dbrps(self, method, _path, query, _rights, sent):
@@ -299,12 +303,11 @@ class InfluxDb2(Server):
             raise self.refused(404, "not found", f'bucket "{name}" not found')
         if rights is not None and ("write", self.id_of(name)) not in rights:
             raise self.refused(403, "forbidden", "insufficient permissions for write")
+        if message := self.unparsable(body):
+            raise self.refused(400, "invalid", message)
         status, message = self.write(name, body) if body.strip() else (204, "")
         if status == 204:
             return 204, {}, b""
-        if "unable to parse" in message:
-            message = message.removeprefix("partial write: ").removesuffix(" dropped=0")
-            raise self.refused(400, "invalid", message)
         if "beyond retention policy" in message:
             point = "point x at 2025-10-23T08:39:41Z dropped because it violates a Retention Policy"
             bound = f"{point} Lower Bound at 2026-09-28T08:39:44.137714441Z"
@@ -316,6 +319,17 @@ class InfluxDb2(Server):
             )
         message = f"failure writing points to database: {message}"
         raise self.refused(422, "unprocessable entity", message)
+
+    def unparsable(self, body):
+        """Return why a line cannot be parsed: 2.x then stores none, 1.x all others."""
+        if all(_PLAIN_LINE.fullmatch(line) for line in body.split(b"\n") if line.strip()):
+            return ""
+        self.influxql('CREATE DATABASE "judged"')
+        _, message = self.write("judged", body)
+        self.influxql('DROP DATABASE "judged"')
+        if "unable to parse" not in message:
+            return ""
+        return message.removeprefix("partial write: ").removesuffix(" dropped=0")
 
     def of_delete(self, rights, query, sent):
         if rights is not None and ("write", self.id_of(query["bucket"])) not in rights:
@@ -346,10 +360,10 @@ class InfluxDb2(Server):
         made = re.match("CREATE DATABASE|CREATE RETENTION POLICY|SELECT(?=.* INTO )", words)
         if made:
             return f"not implemented: {made[0].replace('SELECT', 'SELECT INTO')}"
-        if database in self.removed:
-            return ""
         place = _PLACE.search(statement)
         policy = place[1] if place else ""
+        if f"{database}/{policy}".rstrip("/") in self.removed:
+            return ""
         right = "write" if words.startswith(("DELETE", "DROP")) else "read"
         if rights is None or (right, self.id_of(f"{database}/{policy}".rstrip("/"))) in rights:
             return None
@@ -392,6 +406,7 @@ class InfluxDb3(Server):
             return 200, JSON, json.dumps(names).encode()
         if method == "DELETE":
             self.remove(query["db"])
+            self.mine = [name for name in self.mine if name != query["db"]]
             return 200, {}, b""
         if headers.get("Content-Type") != "application/json":
             raise RefusedError(415, {}, b"")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.broker import free_port
+from tests.support.certificates import certificate
 
 FOLDER = Path(
     os.environ.get("PLUMEWATCH_TEST_KAFKA")
@@ -26,9 +27,15 @@ needs_kafka = pytest.mark.skipif(
 _PROPERTIES = """process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},SSL://127.0.0.1:{tls},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SSL://127.0.0.1:{tls}
 controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SSL:SSL,CONTROLLER:PLAINTEXT
+ssl.client.auth=required
+ssl.keystore.type=PEM
+ssl.keystore.location={server}
+ssl.truststore.type=PEM
+ssl.truststore.location={trusted}
 log.dirs={folder}/data
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
@@ -40,32 +47,64 @@ message.max.bytes=10485760
 
 
 class Kafka:
-    """A broker in a folder of its own; `address` is ``HOST:PORT``."""
+    """A broker in a folder of its own; `address` is ``HOST:PORT``.
+
+    At `tls_address` it is the same one over TLS, for clients with the certificate that the options
+    of a Kafka client in `tls_options` name.
+    """
 
     def __init__(self, folder):
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._settings = folder / "server.properties"
+        tls = free_port()
+        self.tls_address = f"127.0.0.1:{tls}"
+        server, client = self._identity(folder / "server"), self._identity(folder / "client")
+        self.tls_options = {
+            "security.protocol": "SSL",
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": client / "both.pem",
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": server / "http.crt",
+        }
         self._settings.write_text(
-            _PROPERTIES.format(port=self.port, controller=free_port(), folder=folder)
+            _PROPERTIES.format(
+                port=self.port,
+                tls=tls,
+                controller=free_port(),
+                folder=folder,
+                server=server / "both.pem",
+                trusted=client / "http.crt",
+            )
         )
         self._log = (folder / "log").open("ab")
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", self._settings).wait()
+        words = ("format", f"--cluster-id={cluster}", "-c", self._settings)  # it may begin with -
+        assert self._java("kafka.tools.StorageTool", *words).wait() == 0
         self._process = None
+
+    @staticmethod
+    def _identity(folder):
+        folder.mkdir()
+        cert_file, key_file = certificate(folder)
+        (folder / "both.pem").write_text(key_file.read_text() + cert_file.read_text())
+        return folder
 
     def _java(self, *words):
         return subprocess.Popen(
             ["java", "-Xmx400m", "-XX:TieredStopAtLevel=1", "-cp", f"{FOLDER}/broker/*", *words],
             stdout=self._log,
             stderr=self._log,
+            start_new_session=True,
         )
 
     def start(self):
         self._process = self._java("kafka.Kafka", self._settings)
-        deadline = time.monotonic() + 60.0
+        deadline = time.monotonic() + 240.0
         while not self._answers():
-            assert time.monotonic() < deadline, "Kafka does not start"
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise AssertionError("Kafka does not start")
             time.sleep(0.1)
 
     def _answers(self):
@@ -82,15 +121,26 @@ class Kafka:
         from confluent_kafka.admin import AdminClient, NewTopic
 
         client = AdminClient({"bootstrap.servers": self.address})
-        for future in client.create_topics([NewTopic(name, partitions)]).values():
+        topic = NewTopic(name, partitions, config={"retention.ms": "-1"})  # records may be old
+        for future in client.create_topics([topic]).values():
+            future.result(30)
+
+    def delete_records(self, topic, before):
+        """Delete the records of a topic before an offset, as retention does."""
+        from confluent_kafka import TopicPartition
+        from confluent_kafka.admin import AdminClient
+
+        client = AdminClient({"bootstrap.servers": self.address})
+        for future in client.delete_records([TopicPartition(topic, 0, before)]).values():
             future.result(30)
 
     def send(self, topic, records):
-        """Send pairs of key and value, bytes or None, in order."""
+        """Send keys and values, bytes or None, in order, and when each was received if given."""
         from confluent_kafka import Producer
 
         producer = Producer({"bootstrap.servers": self.address, "message.max.bytes": 10_000_000})
-        for key, value in records:
-            producer.produce(topic, value, key)
+        for key, value, *received in records:
+            when = [round(1000 * moment) for moment in received]
+            producer.produce(topic, value, key, **({"timestamp": when[0]} if when else {}))
             producer.poll(0)
         assert producer.flush(60) == 0

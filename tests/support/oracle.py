@@ -1,4 +1,4 @@
-"""What must hold after any fault: the publisher's own ledger against what the service stored."""
+"""The invariant after any fault: the publisher's own ledger against what the service stored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "assert_all_stored",
-    "assert_told",
+    "assert_notified",
     "detected_upto",
     "incidents",
     "letters_of",
@@ -128,7 +128,7 @@ def assert_all_stored(service: ServiceProcess, publisher: Publisher, *, more: in
     reaches(len(service.journal()), lambda: detected_upto(service), "judged", service)
 
 
-def assert_told(
+def assert_notified(
     service: ServiceProcess,
     receiver: Receiver,
     *,

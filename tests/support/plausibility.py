@@ -1,12 +1,13 @@
 """One release in one room, measured the way published experiments measure it.
 
-What the tests, the figures and `docs/simulator.md` share, so that all three speak of the same
-numbers.
+The numbers of `docs/simulator.md` are measured in this way.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -137,8 +138,6 @@ def decay(x: NDArray[np.float64], step_s: float) -> Decay:
     - `x` (n,): excess over the background, n >= 1.
     - `step_s`: time between samples, s.
 
-    Examples
-    --------
     >>> decay(np.exp(-np.arange(100) / 20), 1.0).efold_s
     20.0
     """
@@ -154,3 +153,9 @@ def decay(x: NDArray[np.float64], step_s: float) -> Decay:
         return round(float(step_s * (i - 1 + part)), 9)
 
     return Decay(float(tail[0]), until(float(np.exp(-1))), until(0.1))
+
+
+def recordings():
+    """Folder of the real recordings, which need not be there."""
+    beside = Path(__file__).resolve().parents[2].parent / "shared"
+    return Path(os.environ.get("PLUMEWATCH_SHARED", beside)) / "data"

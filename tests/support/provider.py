@@ -6,7 +6,20 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-__all__ = ["OK", "Provider", "answer"]
+from alerts.notify.notice import Notice, NoticeReason
+
+RISING = Notice(
+    incident="20260907-001",
+    reason=NoticeReason.OPENED,
+    kind="vape",
+    room="Boys N2",
+    floor="2",
+    building="North",
+    since=1_788_789_900.0,
+    evidence="PM2.5 rose from 4 to 180 µg/m³ in 6 s",
+    zone="America/New_York",
+    link="https://plumewatch.example/incidents/20260907-001",
+)
 
 
 class Provider:

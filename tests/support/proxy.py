@@ -82,7 +82,9 @@ class Proxy:
     Parameters
     ----------
     target : int
-        Port of 127.0.0.1 behind it.
+        Port behind it.
+    host : str
+        Its machine.
     seed : int
         For the jitter.
 
@@ -93,11 +95,11 @@ class Proxy:
         Accepted so far.
     """
 
-    def __init__(self, target: int, seed: int = 1) -> None:
+    def __init__(self, target: int, seed: int = 1, host: str = "127.0.0.1") -> None:
         self.fault = Fault()
         self.connections = 0
         self.port = 0
-        self._target = target
+        self._target = host, target
         self._rng = random.Random(seed)
         self._links: set[_Link] = set()
         self._loop = asyncio.new_event_loop()
@@ -156,7 +158,7 @@ class Proxy:
             if self.fault.refuse:
                 link.reset()
                 return
-            there = await asyncio.open_connection("127.0.0.1", self._target)
+            there = await asyncio.open_connection(*self._target)
             link.writers.append(there[1])
             pumps = [
                 asyncio.ensure_future(self._pump(link, reader, there[1])),

@@ -23,7 +23,7 @@ from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, migrate
 
 START = 1_789_387_200.0
-HOURS = 1.25
+HOURS = 0.75
 
 
 SCHOOL = random_school(3, 9, intervals=(2, 5))
@@ -64,11 +64,11 @@ def recorded() -> tuple[Reading, ...]:
                     rows.append((at, trace.sensor, values))
     rows.sort(key=lambda row: row[:2])
     return tuple(
-        Reading(sensor, at, at, values, *_said(k)) for k, (at, sensor, values) in enumerate(rows)
+        Reading(sensor, at, at, values, *_reports(k)) for k, (at, sensor, values) in enumerate(rows)
     )
 
 
-def _said(k: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _reports(k: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Now and then a device reports something of itself."""
     events = ("tamper",) if k % 4001 == 4000 else ("vendor_vape",) if k % 5003 == 5002 else ()
     return events, (("co2",) if 3000 < k % 9000 < 3900 else ())
@@ -90,7 +90,7 @@ def config_text(own=MappingProxyType({}), budget=2.0):
 
 
 def of_the_service(readings, budgets: AlertBudgets | None = None):
-    """Return events that the service says of readings, in one process."""
+    """Return the events of the service for readings, in one process."""
     connection = connect(":memory:")
     migrate(connection, "state", state.SCRIPTS)
     migrate(connection, "alerts", schema.SCRIPTS)

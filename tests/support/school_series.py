@@ -24,6 +24,7 @@ from alerts.incidents.incident import Verdict
 from alerts.notify import outbox as outbox_rows
 from alerts.outbound import series_records
 from alerts.outbound.sensor_conditions import Condition
+from alerts.outbound.state_summary import add_to_hour
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.class_samples import ClassSampler
@@ -111,7 +112,7 @@ class SimulatedSchool(NamedTuple):
         """Who was on duty when: one by two shifts that overlap, one since before the record."""
         return _on_duty(self.end, start, end)
 
-    def school_day(self, moment: float) -> bool:
+    def school_day(self, moment: float, _room: str = "") -> bool:
         """Whether there was school: not in the first three hours."""
         return _school_day(self.start, moment)
 
@@ -183,7 +184,7 @@ def _judged(
     start: float,
     end: float,
 ) -> list[Record]:
-    """Detect, alert, deliver, answer; what the series is to hold of it."""
+    """Detect, alert, deliver, answer; what the series is to have of it."""
     connection = connect(database)
     prepare_state(connection)
     with transaction(connection) as tx:
@@ -276,7 +277,7 @@ def _health(
         slot = reading.sensor, int((reading.time - start) // 300)
         counts[slot] = counts.get(slot, 0) + 1
         received_at[slot] = reading.received
-    found, last, before = [], {}, {}
+    found, last, before, hours = [], {}, {}, {}
     for k in range(int((end - start) // 300)):
         at = start + 300.0 * (k + 1)
         for sensor in registry.sensors.values():
@@ -334,10 +335,11 @@ def _health(
             if fields["faults"]:
                 fields["fault"] = "PM2.5 frozen: the same value for 30 minutes"
             found.append(Record("sensor_health", at, fields, sensor=sensor.id))
+            found.append(add_to_hour(hours, found[-1], at - 300.0))
     return found
 
 
-def _school_day(start: float, moment: float) -> bool:
+def _school_day(start: float, moment: float, _room: str = "") -> bool:
     return moment >= start + 3 * 3600.0
 
 

@@ -43,18 +43,27 @@ def config_text(rooms: int, *, more: str = "", names: Callable[[int], str] | Non
 
 
 def fill_state(
-    path: Path, first: date, days: int, rooms: int, *, seed: int = 1, a_day: float = 1.5
+    path: Path,
+    first: date,
+    days: int,
+    rooms: int,
+    *,
+    seed: int = 1,
+    a_day: float = 1.5,
+    sensor: str = "pw-{}",
 ) -> int:
-    """Write incidents, notices, answers and feedback; the number of incidents."""
+    """Write incidents, notices, answers and feedback; the number of incidents.
+
+    `sensor` makes the id of the sensor of a room from the room's number.
+    """
     rng = random.Random(seed)
     with closing(connect(path)) as db:
         prepare_state(db)
         with transaction(db) as tx:
             made = list(_incidents(rng, first, days, rooms, a_day))
             for k, (at, kind, room) in enumerate(made):
-                _write(
-                    tx, rng, f"{datetime.fromtimestamp(at, ZONE):%Y%m%d}-{k:05d}", at, kind, room
-                )
+                name = f"{datetime.fromtimestamp(at, ZONE):%Y%m%d}-{k:05d}"
+                _write(tx, rng, name, at, kind, room, sensor.format(room))
     return len(made)
 
 
@@ -74,7 +83,7 @@ def _incidents(
                 yield start + hour * 3600, rng.choices(kinds, weights)[0], room
 
 
-def _write(tx, rng: random.Random, name: str, at: float, kind: str, room: int) -> None:
+def _write(tx, rng: random.Random, name: str, at: float, kind: str, room: int, sensor: str) -> None:
     notified = at + rng.uniform(0.2, 2.0)
     acked = notified + rng.lognormvariate(4.0, 1.2) if rng.random() < 0.85 else None
     closed = at + rng.uniform(120, 1200)
@@ -83,7 +92,7 @@ def _write(tx, rng: random.Random, name: str, at: float, kind: str, room: int) -
     )[0]
     cause = rng.choice(CAUSES) if verdict == "false_alarm" else ""
     who = rng.choice(("ap", "dean"))
-    sensor, onset = f"pw-{room}", at - rng.uniform(3, 20)
+    onset = at - rng.uniform(3, 20)
     own = random.Random(name)  # so that what came later leaves the rest of the rows as they were
     arrived = acked + own.lognormvariate(4.0, 0.8) if acked and own.random() < 0.7 else None
     if verdict in {"confirmed", "false_alarm"} and kind in {"offline", "sensor_fault"}:

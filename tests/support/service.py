@@ -40,8 +40,12 @@ START_WITHIN_S = 60.0
 
 
 def eventually(met: Callable[[], Any], what: str, within_s: float = 30.0) -> Any:
-    """Return the first true result of `met`; fail with `what` if none comes in time."""
+    """Return the first true result of `met`; fail with `what` if none comes in time.
+
+    It asks ever more seldom, since to ask often reads a whole journal.
+    """
     deadline = time.monotonic() + within_s
+    pause = 0.01
     while True:
         found = met()
         if found:
@@ -50,7 +54,8 @@ def eventually(met: Callable[[], Any], what: str, within_s: float = 30.0) -> Any
             raise AssertionError(
                 f"not within {within_s:.0f} s: {what() if callable(what) else what}"
             )
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(1.25 * pause, 0.08)
 
 
 def run_command(
@@ -376,7 +381,7 @@ class ServiceProcess:
         return [decode(row[0]) for row in rows]
 
     def stored(self) -> int:
-        """Readings that the journal holds, without steps of the clock."""
+        """Readings in the journal, without steps of the clock."""
         with contextlib.closing(connect(self.folder / "data/journal.db", read_only=True)) as found:
             sent = "SELECT count(*) FROM journal WHERE instr(body, ?) = 0"
             return int(found.execute(sent, (CLOCK.encode(),)).fetchone()[0])

@@ -1,4 +1,4 @@
-"""``make soak``: one random fault after the other for minutes or hours, held to the ledger.
+"""``make soak``: one random fault after the other for minutes or hours, compared with the ledger.
 
 Each round is one episode of vaping in a room of its own. Its readings are published in two parts,
 with a fault between or during them; then the fault is removed, and what was
@@ -34,7 +34,7 @@ from tests.support.disk_shim import DiskShim
 from tests.support.fork_server import Launcher
 from tests.support.influx import Influxd
 from tests.support.launcher import INFLUX_POINTS, POINTS, ForkedService
-from tests.support.oracle import assert_all_stored, assert_told, incidents, of_service
+from tests.support.oracle import assert_all_stored, assert_notified, incidents, of_service
 from tests.support.plumes import readings_of_puff
 from tests.support.proxy import Fault, Proxy
 from tests.support.service import Publisher, Receiver, eventually
@@ -185,7 +185,7 @@ class Soak:
         """Hold everything to the ledger; raises AssertionError."""
         assert_all_stored(self.service, self.publisher)
         rooms = [f"R{k}" for k in range(self.done)]
-        assert_told(
+        assert_notified(
             self.service,
             self.receiver,
             rooms=rooms,
@@ -276,7 +276,7 @@ class Soak:
         self.broker.restart()
 
     def _broker_kill(self) -> None:
-        """With what it has acknowledged handed on; what it holds in memory would be gone."""
+        """With what it has acknowledged handed on; what it has in memory would be gone."""
         self._await_stored()
         time.sleep(1.5)  # its autosave knows the session
         self.broker.kill9()
@@ -352,7 +352,7 @@ def _write_table(page: Path, store: str, report: str) -> None:
 
 
 def main() -> int:
-    """Run for a time; print the table; 1 if the ledger does not hold."""
+    """Run for a time; print the table; 1 if the ledger does not match."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--minutes", type=float, default=60.0)

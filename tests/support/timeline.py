@@ -57,7 +57,7 @@ class Timeline:
 
     @property
     def engine(self):
-        """A fresh one each time, as after a restart: it holds no state."""
+        """A fresh one each time, as after a restart: it has no state."""
         return AlertEngine(self.registry, self.policy)
 
     def at(self, t, work, *arguments, **more):
@@ -145,7 +145,7 @@ class Timeline:
         assert not left, f"nobody wanted: {left}"
 
     def history(self, number=1):
-        """What the history of an incident says, without what each notice adds."""
+        """The history of an incident, without the entries of notices."""
         rows = self.db.execute(
             "SELECT what FROM incident_history WHERE incident = ? ORDER BY seq", (self.id(number),)
         )

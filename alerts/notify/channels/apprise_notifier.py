@@ -4,21 +4,19 @@ Properties of apprise that shape this module:
 
 - one object throttles between sends, so each send gets a fresh object with one target;
 - it follows redirects, so a public address could lead a POST to an internal one: switched off;
-- its time-outs are per socket read and its calls share one pool of threads. Here each channel has
-  threads of its own (`storage.bounded_call`): a hung provider delays only itself;
+- its calls share one pool of threads; here each channel has its own (`storage.bounded_call`), so a
+  hung provider delays only itself;
 - it logs addresses, which are secrets: its log, and urllib3's during a send, are discarded;
 - it returns no response headers: ``Retry-After`` is read where its HTTP library builds an answer,
   or from a body (Telegram, Discord).
 
-The code 42908 of ntfy says that the day's quota is used up. The address then gets nothing more
-until the next day in UTC: each notice goes to the person's next address at once.
+The code 42908 of ntfy means that the day's quota is used up: the address gets nothing more until
+the next day in UTC, and each notice goes to the person's next address at once.
 
-A notice may go to an allow-list of schemes, and `alerts.notify.guarded_http` checks each connection
-as it is made. Behind an HTTP proxy the proxy's address is what counts.
-
-Where text and picture are one request (`_ONE_REQUEST`), a provider that refuses it gets the text
-alone, once, in the same attempt. Elsewhere the text is sent first and decides the outcome; a failed
-picture is only logged, so text is never sent twice.
+Schemes are an allow-list, and `alerts.notify.guarded_http` checks each connection as it is made;
+behind an HTTP proxy the proxy's address counts. Where text and picture are one request
+(`_ONE_REQUEST`), a provider that refuses it gets the text alone, once, in the same attempt.
+Elsewhere the text is sent first and decides the outcome, so it is never sent twice.
 """
 
 from __future__ import annotations
@@ -57,7 +55,6 @@ if TYPE_CHECKING:
 SCHEMES: Final = SELF_HOSTED | frozenset(
     {"pover", "tgram", "slack", "discord", "twilio", "workflows", "gchat", "wxteams"}
 )
-"""Schemes of apprise that are allowed."""
 
 _BANNED_OPTIONS: Final = frozenset(
     {"attach", "cto", "optional", "redirect", "retry", "rto", "verify", "wait"}
@@ -68,7 +65,6 @@ _PRIORITIES: Final = {
     Priority.HIGH: ("high", 0),
     Priority.URGENT: ("max", 1),
 }
-"""Priorities of ntfy and Pushover."""
 _JSON_FIELDS: Final = (
     *("incident", "reason", "kind", "room", "floor", "building", "since", "priority", "link"),
 )
@@ -113,11 +109,7 @@ class SentNotice:
 
 @dataclass(slots=True)
 class RecordingNotifier:
-    """A notifier for tests and rehearsals that records notices.
-
-    `script` are the outcomes of the next sends, in order: an error, or None for success. After
-    that, sends succeed.
-    """
+    """A notifier for tests that records notices; `script` are the outcomes of the next sends."""
 
     script: list[NotifyError | None] = field(default_factory=list)
     sent: list[SentNotice] = field(default_factory=list)
@@ -149,8 +141,8 @@ class RecordingNotifier:
 class NotifySettings:
     """Where notices may go, and how many sends at a time a provider gets.
 
-    `allow_private` permits targets on this machine or its network, and plain http there.
-    Link-local addresses are always refused.
+    `allow_private` permits this machine and its network, with plain http; never link-local
+    addresses.
     """
 
     allow_private: bool = False
@@ -192,8 +184,7 @@ class AppriseNotifier:
         """Deliver a notice within `timeout_s` seconds.
 
         Raises PermanentNotifyError for a bad target or a refusal (4xx other than 408, 425 and 429),
-        and TransientNotifyError for a time-out, a connection failure, 408, 425, 429, 5xx, or when
-        all threads of the channel are in use.
+        TransientNotifyError for all else, also when all threads of the channel are in use.
         """
         faults = check_target(target, self._settings)
         if faults:
@@ -236,8 +227,7 @@ class AppriseNotifier:
 async def send_bounded(threads: BoundedThreads, work: Callable[[], None], timeout_s: float) -> None:
     """Run a blocking send within `timeout_s` seconds.
 
-    Raises the NotifyError of `work`; any other error as ``LIBRARY``, without its text; ``BUSY`` if
-    all threads are in use, and ``TIMEOUT`` after the deadline.
+    Raises the NotifyError of `work`, or ``LIBRARY``, ``BUSY`` and ``TIMEOUT``.
     """
     try:
         await threads.run(work, timeout_s)
@@ -343,7 +333,6 @@ def _service(url: str) -> Any:
 
 
 def _is_plain(service: Any, scheme: str) -> bool:
-    """Whether a self-hosted target is reached without encryption."""
     if scheme not in SELF_HOSTED or getattr(service, "mode", "") == "cloud":
         return False
     return not service.secure
@@ -357,15 +346,12 @@ def _attaches(service: Any, scheme: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """Sends in the calling thread; blocks."""
-
     target: Secret
     notice: Notice
     settings: NotifySettings
     timeout_s: float
 
     def text(self) -> None:
-        """Send the text alone."""
         self._send(*render(self.notice, scheme_of(self.target)), None)
 
     def together(self, picture: bytes) -> None:
@@ -380,7 +366,6 @@ class _Call:
             self._send(title, body, None)
 
     def picture_after(self, picture: bytes) -> None:
-        """Send the picture after the text; a failure is only logged."""
         try:
             self._send("", "", picture)
         except NotifyError as error:
@@ -458,7 +443,6 @@ def _with_buttons(url: str, scheme: str, notice: Notice) -> str:
 
 
 def _decorate(service: Any, scheme: str, notice: Notice) -> None:
-    """Set priority, link and fields of channels that have them."""
     ntfy, pushover = _PRIORITIES[notice.priority]
     if scheme in {"ntfy", "ntfys"}:
         service.priority = ntfy

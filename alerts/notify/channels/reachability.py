@@ -1,7 +1,4 @@
-"""Whether the services behind addresses answer, without a notice being sent to them.
-
-A connection is made and closed, under the same rules as a notice.
-"""
+"""Whether services behind addresses answer: a connection under the rules of a notice, closed."""
 
 from __future__ import annotations
 
@@ -25,10 +22,7 @@ _DEADLINE_S: Final = 30.0
 async def why_unreachable(
     targets: Sequence[Secret], settings: NotifySettings | None = None
 ) -> list[str]:
-    """Return for each target why its server does not answer, each server tried once.
-
-    Empty if it answers, if the address is faulty (`check_target`), or if its server is unknown.
-    """
+    """Return for each target why its server does not answer; empty if it does, or is unknown."""
     settings = settings or NotifySettings()
     servers = [None if check_target(target, settings) else server_of(target) for target in targets]
     wanted = sorted({server for server in servers if server is not None})

@@ -1,8 +1,7 @@
 """Web push: notices to browsers, encrypted for each (RFC 8291) and signed by the server (RFC 8292).
 
-The push service of a browser's maker carries the message and cannot read it. apprise has a plugin
-too, but it keeps keys and subscriptions in files of its own, sends text alone, and connects outside
-our guard; so we need `cryptography` for the same algorithms, and nothing else.
+The plugin of apprise keeps keys and subscriptions in files of its own, sends text alone, and
+connects outside our guard; so we need `cryptography` for the same algorithms, and nothing else.
 """
 
 from __future__ import annotations
@@ -151,10 +150,9 @@ _PERMANENT: Final = {
 class WebPushNotifier:
     """Sends web push itself and leaves everything else to another notifier.
 
-    `key` is read at the first notice. `subject` is how a push service reaches whoever runs this
-    server: an https or mailto address. `on_gone` is called, in a thread that sends, with the
-    endpoint of a browser that its push service does not know any more; `is_known` says, there too,
-    whether a browser is still to get notices.
+    `key` is read at the first notice. `subject` is an https or mailto address of who runs this
+    server. In a thread that sends, `on_gone` gets the endpoint of a browser that its push service
+    does not know any more, and `is_known` says whether one is still to get notices.
     """
 
     def __init__(
@@ -192,7 +190,7 @@ class WebPushNotifier:
         """Send one notice.
 
         Raises `PermanentNotifyError` for a forbidden address, a browser that is gone (404, 410) or
-        a refusal (other 4xx), `TransientNotifyError` for everything else.
+        a refusal (other 4xx), else `TransientNotifyError`.
         """
         if scheme_of(target) != SCHEME:
             await self._others.send(target, notice, timeout_s=timeout_s, picture=picture)

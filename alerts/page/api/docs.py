@@ -8,11 +8,10 @@ from starlette.responses import JSONResponse
 
 from alerts.page.api.incidents import IncidentApi
 from alerts.page.api.operation import PREFIX, document, tagged
-from alerts.page.api.readings import ReadingApi
 from alerts.page.api.reports import ReportApi
 from alerts.page.api.rooms import RoomApi
-from alerts.page.api.series import SeriesApi
-from alerts.page.page_context import Access, PageGroup, serves
+from alerts.page.api.series import ReadingApi, SeriesApi
+from alerts.page.page_group import Access, PageGroup, serves
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 API: Final[tuple[type[PageGroup], ...]] = (IncidentApi, RoomApi, ReadingApi, SeriesApi, ReportApi)
-"""All operations."""
 OPERATIONS: Final = tuple(
     found.operation
     for group in API
@@ -39,13 +37,11 @@ class ApiDocs(PageGroup):
     """The document and its page."""
 
     @serves(f"{PREFIX}/openapi.json", Access.PUBLIC)
-    async def openapi(self, request: Request) -> Response:
-        """Return the document."""
+    async def _openapi(self, request: Request) -> Response:
         return tagged(request, JSONResponse(api_document()))
 
     @serves(f"{PREFIX}/docs", Access.PUBLIC)
-    async def page(self, request: Request) -> Response:
-        """Show the document, to read in a browser."""
+    async def _page(self, request: Request) -> Response:
         await self._context.session(request)
         base = self._context.policy.page_url or f"{request.url.scheme}://{request.url.netloc}"
         return self._context.render(

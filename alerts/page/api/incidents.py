@@ -7,7 +7,7 @@ import binascii
 import json
 import math
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from pydantic import Field
@@ -22,11 +22,10 @@ from alerts.page.api.operation import (
     Time,
     Words,
     invalid,
-    moment,
-    moment_if,
     operation,
 )
-from alerts.page.page_context import PageGroup, sentence
+from alerts.page.page_context import sentence
+from alerts.page.page_group import PageGroup
 from detection.events import EventKind
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from alerts.incidents.incident import Incident as Changed
 
 _CHANNEL: Final = "API"
+_Model = TypeVar("_Model", bound=Model)
 
 
 class Person(Model):
@@ -224,30 +224,27 @@ class IncidentApi(PageGroup):
 
     async def _incident(self, request: Request) -> Incident:
         found = await self._context.incident(request.path_params["id"])
+        events = [
+            _filled(
+                Detection,
+                event,
+                probabilities=json.loads(event["probabilities"]),
+                sentence=event["now"]["sentence"],
+            )
+            for event in found["events"]
+        ]
         return Incident(
-            **self._summary({**found, "detections": len(found["events"])}),
-            events=[
-                Detection(
-                    **{k: e[k] for k in ("id", "sensor", "kind", "phase", "model_version")},
-                    onset=moment(e["onset"]),
-                    alerted=moment(e["alerted"]),
-                    end=moment_if(e["end"]),
-                    confidence=e["confidence"],
-                    probabilities=json.loads(e["probabilities"]),
-                    sentence=e["now"]["sentence"],
-                )
-                for e in found["events"]
-            ],
+            **self._summary({**found, "detections": len(events)}),
+            events=events,
             history=[
-                HistoryEntry(at=moment(h["at"]), what=h["what"], by=self._person(h["who"]))
-                for h in found["history"]
+                _filled(HistoryEntry, line, by=self._person(line["who"]))
+                for line in found["history"]
             ],
             notices=[
-                IncidentNotice(
+                _filled(
+                    IncidentNotice,
+                    n,
                     person=Person(id=n["person"], name=self._context.policy.name_of(n["person"])),
-                    **{k: n[k] for k in ("channel", "reason", "status")},
-                    created_at=moment(n["created_at"]),
-                    finished_at=moment_if(n["finished_at"]),
                 )
                 for n in found["notices"]
             ],
@@ -258,14 +255,11 @@ class IncidentApi(PageGroup):
         place = {"id": row["room"], "name": row["room_name"]}
         if room is not None:
             place |= {"floor": room.floor, "building": room.building, "site": room.site}
-        times = ("notified_at", "acknowledged_at", "arrived_at", "resolved_at", "withdrawn_at")
-        return {
-            **{key: row[key] for key in _SAME},
-            **{key: moment_if(row[key]) for key in times},
+        own = {key: row[key] for key in IncidentSummary.model_fields}
+        person = self._person(row["acknowledged_by"])
+        return own | {
             "room": Place(**place),
-            "onset": moment(row["onset"]),
-            "opened_at": moment(row["opened_at"]),
-            "acknowledged_by": self._person(row["acknowledged_by"]),
+            "acknowledged_by": person,
             "cause": row["cause"] or "",
         }
 
@@ -275,10 +269,8 @@ class IncidentApi(PageGroup):
         return Person(id=person, name=self._context.policy.name_of(person))
 
 
-_SAME: Final = (
-    *("id", "kind", "status", "state", "severity", "confidence"),
-    *("verdict", "suppressed_by", "detections"),
-)
+def _filled(model: type[_Model], row: Mapping[str, Any], **more: object) -> _Model:
+    return model(**{key: row[key] for key in model.model_fields if key in row} | more)
 
 
 def bounds_of(start: datetime | None, end: datetime | None) -> tuple[float, float]:

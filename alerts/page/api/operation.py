@@ -1,20 +1,22 @@
 """One operation of the API: what it takes, what it answers, and how that is described.
 
-An operation is a method of a `PageGroup` marked with `operation`. Its query, body and answer are
-Pydantic models, from which the OpenAPI document is made, so that the document is what the code
-checks. Everything else, who may call and how often too, is that of every page
-(`alerts.page.page_context`). Errors are problem details (RFC 9457).
+An operation is a method of a `PageGroup` marked with `operation`. The OpenAPI document is made of
+its Pydantic models, so it is what the code checks. Errors are problem details (RFC 9457).
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import re
+import secrets
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
+import msgspec
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -28,14 +30,19 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from alerts.access import api_tokens
 from alerts.access.api_tokens import NEEDS, Scope
-from alerts.access.roles import who_may
-from alerts.page.page_context import body_of, serves
+from alerts.access.roles import may, who_may
+from alerts.page.guard import Session, body_of, client_of, too_often
+from alerts.page.page_group import serves
+from reports.text import inert
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from starlette.requests import Request
+
+    from alerts.page.page_context import PageContext
 
 PREFIX: Final = "/api/v1"
 JSON: Final = "application/json"
@@ -114,6 +121,48 @@ class Operation(NamedTuple):
     kinds: tuple[str, ...]
 
 
+_BEARER: Final = {"WWW-Authenticate": 'Bearer realm="plumewatch"'}
+_IN_ADDRESS: Final = frozenset(
+    {"token", "access_token", "api_key", "apikey", "auth", "authorization", "bearer", "key"}
+)
+"""Parameters of an address in which people send tokens."""
+
+
+async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
+    """Act as the person of the token of a request to the API.
+
+    Raises 400 for a token in the address, 401 without a valid one, 403 for one that may not do
+    this, and 429 after too many requests.
+    """
+    limits, now = context.settings.limits, context.settings.clock()
+    if not _IN_ADDRESS.isdisjoint(name.lower() for name in request.query_params):
+        fault = "Send the token in the Authorization header. One in an address is in logs."
+        raise HTTPException(400, f"{fault} Revoke it.")
+    scheme, _space, text = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not text.strip():
+        raise HTTPException(401, "Send a token: Authorization: Bearer plumewatch_...", _BEARER)
+    token = await context.read(api_tokens.find, text.strip())
+    member = None if token is None else context.policy.member(token.person)
+    if token is None or member is None or now >= token.expires_at:
+        if (wait := limits.api.take(client_of(request), "", now)) > 0:
+            raise too_often(wait, "Too many requests with a token that is not valid.")
+        is_over = member is not None
+        raise HTTPException(
+            401, "This token has expired." if is_over else "This token is not valid.", _BEARER
+        )
+    wait = limits.tokens.take(str(token.id), now, answers=request.method == "POST")
+    if wait > 0:
+        raise too_often(wait, "Too many requests with this token.")
+    needed = NEEDS.get(scope)
+    if scope not in token.scopes or not (needed is None or may(member.role, needed)):
+        raise HTTPException(403, f"This token, as {member.role}, lacks the scope {scope}.")
+    request.state.session = Session(
+        member.id, member.name, member.role, secrets.token_urlsafe(), token.sites
+    )
+    if api_tokens.is_use_due(token, now):
+        await context.write(lambda tx: api_tokens.use(tx, token, now))
+
+
 def operation(
     path: str,
     scope: Scope,
@@ -125,11 +174,7 @@ def operation(
     status: int = 200,
     kinds: tuple[str, ...] = (JSON,),
 ) -> Callable[[Callable[..., Awaitable[BaseModel | Response]]], Any]:
-    """Serve a path of the API to tokens with a scope.
-
-    The method gets the request, and the query and the body if it has them; it returns the answer,
-    or a response of its own if `answer` is None or the query can ask for another kind.
-    """
+    """Serve a path of the API to tokens with a scope; the method gets request, query and body."""
 
     def mark(handler: Callable[..., Awaitable[BaseModel | Response]]) -> Any:
         async def serve(pages: Any, request: Request) -> Response:
@@ -148,7 +193,7 @@ def operation(
         described = Operation(
             method, PREFIX + path, scope, about, query, body, answer, status, kinds
         )
-        marked = serves(PREFIX + path, scope, methods=(method,))(serve)
+        marked = serves(PREFIX + path, partial(_admit, scope), methods=(method,))(serve)
         marked.__dict__["operation"] = described
         return marked
 
@@ -218,6 +263,26 @@ def _checked(validate: Callable[[Any], Model], given: object) -> Model:
         raise invalid(
             [(".".join(map(str, f["loc"]))[:80] or "body", f["msg"]) for f in faults[:20]]
         ) from None
+
+
+def rows_response(
+    names: Sequence[str], rows: Iterable[Sequence[Any]], kind: str, **about: object
+) -> Response:
+    """Return rows of these columns, as JSON, or as CSV without formulas."""
+    if kind == "csv":
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(names)
+        writer.writerows([_cell(value) for value in row] for row in rows)
+        return Response(text.getvalue(), media_type=CSV)
+    items = [dict(zip(names, row, strict=True)) for row in rows]
+    return Response(msgspec.json.encode({**about, "items": items}), media_type=JSON)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return msgspec.to_builtins(value)
+    return inert(value) if isinstance(value, str) else value
 
 
 # the document
@@ -331,5 +396,5 @@ def _inlined(given: Any, definitions: Mapping[str, Any]) -> Any:
     if "anyOf" in given:
         (kept,) = (one for one in given["anyOf"] if one.get("type") != "null")
         return _inlined(kept, definitions)
-    told = ("title", "description")
-    return {k: v for k, v in given.items() if k not in told and (v == 0 or v)}
+    described = ("title", "description")
+    return {k: v for k, v in given.items() if k not in described and (v == 0 or v)}

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from alerts.access.api_tokens import Scope
 from alerts.page.api.operation import PREFIX, Model, invalid, moment, operation
-from alerts.page.page_context import PageGroup
+from alerts.page.page_group import PageGroup
 from alerts.page.views.reports import (
     FIELDS,
     ReportError,

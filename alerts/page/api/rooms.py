@@ -6,17 +6,20 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
-from starlette.exceptions import HTTPException
 
 from alerts.access.api_tokens import Scope
 from alerts.page import queries
 from alerts.page.api.incidents import Place
 from alerts.page.api.operation import Model, moment, moment_if, operation
-from alerts.page.page_context import PageGroup
+from alerts.page.page_group import PageGroup
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
 
+    from alerts.page.settings import SensorStatus
+    from storage.registry import Room as RegisteredRoom
     from storage.registry import Sensor as Registered
     from storage.timeseries import LatestReading
 
@@ -77,8 +80,7 @@ class RoomApi(PageGroup):
     @operation("/rooms/{id}", Scope.READ, Room)
     async def room(self, request: Request) -> Room:
         """Return a room with its state."""
-        wanted = self._context.room(request).id
-        return next(room for room in await self._rooms() if room.id == wanted)
+        return (await self._rooms([self._context.room(request)]))[0]
 
     @operation("/sensors", Scope.READ, Sensors, query=SensorQuery)
     async def sensors(self, _request: Request, asked: SensorQuery) -> Sensors:
@@ -86,35 +88,27 @@ class RoomApi(PageGroup):
         latest = await self._context.in_thread(self._context.settings.series.latest)
         found = self._context.registry.sensors.values()
         chosen = [s for s in found if not asked.room or s.room == asked.room]
-        return Sensors(items=[self._sensor(s, latest.get(s.id)) for s in chosen])
+        lives = self._context.pipeline().sensors
+        return Sensors(items=[_sensor(s, lives.get(s.id), latest.get(s.id)) for s in chosen])
 
     @operation("/sensors/{id}", Scope.READ, Sensor)
     async def sensor(self, request: Request) -> Sensor:
         """Return a sensor with its newest reading."""
-        sensor = self._context.registry.sensors.get(request.path_params["id"])
-        if sensor is None:
-            raise HTTPException(404, "There is no such sensor.")
+        sensor = self._context.sensor(request)
         latest = await self._context.in_thread(self._context.settings.series.latest)
-        return self._sensor(sensor, latest.get(sensor.id))
-
-    def _sensor(self, sensor: Registered, latest: LatestReading | None) -> Sensor:
         life = self._context.pipeline().sensors.get(sensor.id)
-        return Sensor(
-            id=sensor.id,
-            room=sensor.room,
-            model=sensor.model,
-            interval_s=life.interval_s if life else sensor.interval_s,
-            state=life.state if life else "",
-            firmware=life.firmware if life else "",
-            time=moment(latest.time) if latest else None,
-            values=dict(latest.values) if latest else {},
-        )
+        return _sensor(sensor, life, latest.get(sensor.id))
 
-    async def _rooms(self) -> list[Room]:
+    async def _rooms(self, only: Sequence[RegisteredRoom] | None = None) -> list[Room]:
         context, settings = self._context, self._context.settings
         latest = await context.in_thread(settings.series.latest)
         states = await context.read(
-            queries.rooms, context.registry, latest, settings.clock(), dict(settings.intervals())
+            queries.rooms,
+            context.registry,
+            latest,
+            settings.clock(),
+            dict(settings.intervals()),
+            only,
         )
         return [
             Room(
@@ -129,3 +123,16 @@ class RoomApi(PageGroup):
             )
             for s in states
         ]
+
+
+def _sensor(sensor: Registered, life: SensorStatus | None, latest: LatestReading | None) -> Sensor:
+    return Sensor(
+        id=sensor.id,
+        room=sensor.room,
+        model=sensor.model,
+        interval_s=life.interval_s if life else sensor.interval_s,
+        state=life.state if life else "",
+        firmware=life.firmware if life else "",
+        time=moment(latest.time) if latest else None,
+        values=dict(latest.values) if latest else {},
+    )

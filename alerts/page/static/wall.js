@@ -72,7 +72,7 @@ document.addEventListener("DOMContentLoaded", () => {
     };
     const renew = async () => {
       try {
-        const answer = await fetch("/wall/state", { credentials: "same-origin", signal: AbortSignal.timeout(8000) });
+        const answer = await fetch("/wall/state" + location.search, { credentials: "same-origin", signal: AbortSignal.timeout(8000) });
         if (answer.status === 403) return location.reload();
         if (!answer.ok) throw new Error(String(answer.status));
         wall.innerHTML = await answer.text();

@@ -1,25 +1,25 @@
-"""Air quality by room: 24-hour averages against guidelines, by hour of day, and air changes.
-
-The guideline values are those of the Grafana dashboards.
-"""
+"""Air quality by room: 24-hour averages against guidelines, by hour of day, and air changes."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
+from functools import lru_cache
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import numpy as np
 from starlette.exceptions import HTTPException
 
-from alerts.page.page_context import NavLink, PageGroup, serves
+from alerts.page.page_group import PageGroup, serves
 from alerts.page.rendering import SPANS
-from alerts.page.views.history import span_of
-from language.messages import _, mark
-from reports.guidelines import COVERAGE, DAY_S, GUIDELINES
+from alerts.page.views.charts import span_of
+from language.messages import _
+from reports.figures import COVERAGE, DAY_S, GUIDELINES
+from storage.timeseries.resolution import whole_quarters
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -33,10 +33,7 @@ _BY_KEY: Final = {guideline.quantity: guideline for guideline in GUIDELINES}
 
 
 class Cell(NamedTuple):
-    """One number of a table; `band` is 0 within the guideline, 1 or more above it.
-
-    `hours` is how much of the day has readings, if that is too little for a mean.
-    """
+    """One number of a table; `band` 0 is within the guideline; `hours` if too few for a mean."""
 
     value: float | None
     band: int = 0
@@ -47,11 +44,8 @@ class Cell(NamedTuple):
 class AirPages(PageGroup):
     """Air quality."""
 
-    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/air", mark("Air")),)
-
-    @serves("/air")
-    async def page(self, request: Request) -> Response:
-        """Show all rooms."""
+    @serves("/air", one_school=True)
+    async def _page(self, request: Request) -> Response:
         context = self._context
         span = span_of(request, "week")
         quantity = request.query_params.get("quantity", "pm25")
@@ -78,6 +72,9 @@ class AirPages(PageGroup):
         context = self._context
         series, rooms = context.settings.series, context.registry.rooms.values()
         days, hours = [], []
+        local_hour = lru_cache(maxsize=None)(
+            lambda quarter: context.times.local(quarter * _QUARTER_S).hour
+        )
         for room in rooms:
             means = day_means(series, self._sensors(room), now)
             cells = {
@@ -87,10 +84,10 @@ class AirPages(PageGroup):
                 for key, (mean, share) in means.items()
             }
             days.append((room, cells))
-            found = self._by_hour(room, quantity, now - SPANS[span], now)
+            found = self._by_hour(room, quantity, now - SPANS[span], now, local_hour)
             if found:
                 hours.append((room, [cell_of(quantity, found.get(hour)) for hour in range(24)]))
-        records = series.records("event", now - SPANS[span], now)
+        records = series.records("event", now - SPANS[span], now, rooms=context.registry.rooms)
         bounds = [(room, most_air_changes(records, room.id)) for room in rooms]
         changes = [(room, *bound) for room, bound in bounds if bound is not None]
         return days, hours, changes
@@ -98,28 +95,39 @@ class AirPages(PageGroup):
     def _sensors(self, room: Room) -> list[str]:
         return [sensor.id for sensor in self._context.registry.sensors_in(room.id)]
 
-    def _by_hour(self, room: Room, quantity: str, start: float, end: float) -> dict[int, float]:
-        found: defaultdict[int, list[float]] = defaultdict(list)
+    def _by_hour(
+        self,
+        room: Room,
+        quantity: str,
+        start: float,
+        end: float,
+        local_hour: Callable[[float], int],
+    ) -> dict[int, float]:
+        start, end = whole_quarters(start, end)
+        totals, counts = np.zeros(24), np.zeros(24)
         for sensor in self._sensors(room):
             times, values = self._context.settings.series.readings(
                 sensor, start, end, _QUARTER_S, "mean", [quantity]
             )
-            for at, value in zip(times, values.get(quantity, ()), strict=False):
-                if math.isfinite(value):
-                    found[self._context.times.local(at).hour].append(float(value))
-        return {hour: fmean(values) for hour, values in found.items()}
+            if quantity in values:
+                known = np.isfinite(values[quantity])
+                quarters = times[known] // _QUARTER_S
+                hours = np.array([local_hour(at) for at in quarters], dtype=np.int64)
+                totals += np.bincount(hours, values[quantity][known], 24)
+                counts += np.bincount(hours, minlength=24)
+        return {hour: float(totals[hour] / counts[hour]) for hour in range(24) if counts[hour]}
 
 
 def day_means(series: Any, sensors: list[str], now: float) -> dict[str, tuple[float, float]]:
     """Return the mean of the last 24 hours and its coverage, 0 to 1, by quantity.
 
-    Each quarter hour with readings counts once, as the mean of the sensors of the room; coverage is
-    the share of those quarter hours.
+    A quarter hour with readings counts once, as the mean of the room's sensors.
     """
     found: defaultdict[str, defaultdict[float, list[float]]]
     found = defaultdict(lambda: defaultdict(list))
+    start, end = whole_quarters(now - DAY_S, now)
     for sensor in sensors:
-        times, values = series.readings(sensor, now - DAY_S, now, _QUARTER_S, "mean", _SHOWN)
+        times, values = series.readings(sensor, start, end, _QUARTER_S, "mean", _SHOWN)
         for key, column in values.items():
             for at, value in zip(times, column, strict=False):
                 if math.isfinite(value):

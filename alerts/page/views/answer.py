@@ -1,24 +1,20 @@
 """Responding from a phone, with the token of a notice and without signing in.
 
 ``GET /answer`` shows the same page to everyone; the token is in the fragment of the address, where
-only the page's script reads it. Each POST sends ``token=...`` as a form, which is also what the
-button of an ntfy notice does:
+only the page's script reads it. Each POST sends ``token=...``, as the button of an ntfy notice
+does:
 
 - ``/answer/look`` says what the token is for and changes nothing;
 - ``/answer`` acknowledges the incident and returns a second token, for
 - ``/answer/arrive``, that the person is on site, and ``/answer/feedback``, what was found;
 - ``/answer/decline`` says that the person cannot go, so that the next is asked.
 
-A token that was pressed before gets its second token from ``/answer/look`` as well, so that whoever
-opens the notice again goes on where they were.
-
-`alerts.access.action_tokens` says what a token may do.
+``/answer/look`` returns the second token, too, to whoever opens the notice again.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -32,8 +28,9 @@ from alerts.access.roles import Right, may
 from alerts.errors import FeedbackError
 from alerts.incidents import repository
 from alerts.incidents.incident import DECLINED, Status
-from alerts.page.guard import client_of
-from alerts.page.page_context import Access, PageGroup, form_of, sentence, serves, text_of
+from alerts.page.guard import client_of, form_of, text_of, too_often
+from alerts.page.page_context import sentence
+from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import answers_of, headline
 from alerts.page.views.incidents import verdict_of
 from language.messages import _
@@ -65,8 +62,6 @@ class _OtherPersonError(HTTPException):
 
 
 def _in_json(handler: Callable[[AnswerPages, Request], Awaitable[Response]]) -> Any:
-    """Answer with JSON, errors included."""
-
     async def answer(pages: AnswerPages, request: Request) -> Response:
         try:
             return await handler(pages, request)
@@ -91,14 +86,12 @@ class AnswerPages(PageGroup):
         self._link_limit = context.settings.limits.links
 
     @serves("/answer", Access.PUBLIC)
-    async def page(self, request: Request) -> Response:
-        """Show the page, the same for everyone."""
+    async def _page(self, request: Request) -> Response:
         return self._context.render(request, "answer.html")
 
     @serves("/answer/look", Access.PUBLIC, methods=("POST",))
     @_in_json
-    async def look(self, request: Request) -> Response:
-        """Say what a token is for, without changing the incident."""
+    async def _look(self, request: Request) -> Response:
         _, token, grant = await self._granted(request)
         if grant.action is not Action.ACKNOWLEDGE or grant.used_at is None:
             return await self._state(grant)
@@ -110,8 +103,7 @@ class AnswerPages(PageGroup):
 
     @serves("/answer", Access.PUBLIC, methods=("POST",))
     @_in_json
-    async def acknowledge(self, request: Request) -> Response:
-        """Acknowledge the incident for the token's person, once."""
+    async def _acknowledge(self, request: Request) -> Response:
         form, token, grant = await self._granted(request, Action.ACKNOWLEDGE)
         engine, now = self._context.engine, self._context.settings.clock()
 
@@ -128,24 +120,21 @@ class AnswerPages(PageGroup):
 
     @serves("/answer/decline", Access.PUBLIC, methods=("POST",))
     @_in_json
-    async def decline(self, request: Request) -> Response:
-        """Record that the token's person cannot go, and ask the next."""
+    async def _decline(self, request: Request) -> Response:
         form, token, grant = await self._granted(request, Action.ACKNOWLEDGE)
         await self._act(grant, token, self._context.engine.decline, channel=_channel(form))
         return await self._state(grant)
 
     @serves("/answer/arrive", Access.PUBLIC, methods=("POST",))
     @_in_json
-    async def arrive(self, request: Request) -> Response:
-        """Record that the token's person is on site."""
+    async def _arrive(self, request: Request) -> Response:
         form, token, grant = await self._granted(request, Action.FEEDBACK)
         await self._act(grant, token, self._context.engine.arrive, channel=_channel(form))
         return await self._state(grant)
 
     @serves("/answer/feedback", Access.PUBLIC, methods=("POST",))
     @_in_json
-    async def feedback(self, request: Request) -> Response:
-        """Record what the token's person found."""
+    async def _feedback(self, request: Request) -> Response:
         form, token, grant = await self._granted(request, Action.FEEDBACK)
         kind = (await self._context.incident(grant.incident))["kind"]
         verdict, cause = verdict_of(form, kind)
@@ -169,12 +158,7 @@ class AnswerPages(PageGroup):
     async def _granted(
         self, request: Request, action: Action | None = None
     ) -> tuple[FormData, str, Grant]:
-        """Return form, token and what it grants.
-
-        Raises 400 without a token, 403 with one that is unknown, expired, for another action or of
-        another person than who is signed in, and 429 after too many of those or too many with one
-        token.
-        """
+        """Return form, token and grant; raises 400 without a token, else 403 or 429."""
         form = await form_of(request)
         token = text_of(form, "token").strip()
         if not token:
@@ -188,18 +172,14 @@ class AnswerPages(PageGroup):
             address = client_of(request)
             wait = self._limit.take(address, "", now)
             if wait > 0:  # keeps the log readable; a valid token cannot be guessed
-                after = {"Retry-After": str(math.ceil(wait))}
-                raise HTTPException(429, _("Too many invalid links. Wait a few minutes."), after)
+                raise too_often(wait, _("Too many invalid links. Wait a few minutes."))
             _LOG.warning("a token from %s was refused", address)
             raise HTTPException(403, _("This link is not valid. Sign in to respond."))
         if now >= grant.expires_at or not may(member.role, Right.ANSWER):
             raise HTTPException(403, _("This link has expired. Sign in to respond."))
         wait = self._link_limit.take(token, now, answers=action is not None)
         if wait > 0:
-            after = {"Retry-After": str(math.ceil(wait))}
-            raise HTTPException(
-                429, _("Too many answers with this link. Sign in to respond."), after
-            )
+            raise too_often(wait, _("Too many answers with this link. Sign in to respond."))
         session = await self._context.session(request)
         self._context.see_as(grant.person)
         await self._context.sees_incident(grant.incident)
@@ -213,7 +193,6 @@ class AnswerPages(PageGroup):
         return form, token, grant
 
     async def _state(self, grant: Grant, **more: str) -> Response:
-        """Return the state of the incident, in the words of the page."""
         shown = await self._context.incident(grant.incident)
         by, name_of = shown["acknowledged_by"], self._context.policy.name_of
         said = [h for h in shown["history"] if h["who"] == grant.person]

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+import asyncio
+import math
+from typing import TYPE_CHECKING, Any, Final
 
 from alerts.page import queries
-from alerts.page.page_context import Access, NavLink, PageGroup, serves
+from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.views import charts
+from alerts.page.visibility import MOST_ROOMS
 from language.messages import LANGUAGES, gettext, language, mark, speaking
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from starlette.requests import Request
     from starlette.responses import Response
+
+    from alerts.page.page_context import PageContext
+    from storage.registry import Room
+    from storage.timeseries import LatestReading
 
 _TITLE: Final = mark("There is an air sensor in this room")
 _SIGN: Final = (
@@ -22,36 +31,29 @@ _SIGN: Final = (
     mark("Questions? Please ask at the school office."),
 )
 _REPORTING: Final = "alive"
-_MOST_ROOMS: Final = 300
-"""Rooms of several sites that are shown at once; of more, those of one site that is chosen."""
 _ROOM_WINDOW_S: Final = 1800.0
+_SHARED_S: Final = 1.0
 
 
 class BoardPages(PageGroup):
     """Rooms now."""
 
-    nav: ClassVar[tuple[NavLink, ...]] = (
-        NavLink(
-            "/",
-            mark("Rooms"),
-            ("/rooms/",),
-            icon='<path d="M4 21V4h10v17M14 8l6 2v11M2 21h20" class="line"/>',
-        ),
-    )
+    def __init__(self, context: PageContext) -> None:
+        super().__init__(context)
+        self._latest: asyncio.Future[Mapping[str, LatestReading]] | None = None
+        self._asked_at = -math.inf
 
     @serves("/")
-    async def board(self, request: Request) -> Response:
-        """Show open incidents and all rooms."""
+    async def _board(self, request: Request) -> Response:
         return self._context.render(request, "board.html", **await self._content(request))
 
     @serves("/partials/board")
-    async def partial(self, request: Request) -> Response:
-        """Return the part of the board that changes."""
-        return self._context.render(request, "board_content.html", **await self._content(request))
+    async def _partial(self, request: Request) -> Response:
+        content = await self._content(request, shared=True)
+        return self._context.render(request, "board_content.html", **content)
 
     @serves("/sign", Access.SENSOR_READERS)
-    async def sign(self, request: Request) -> Response:
-        """Show a sign for the door, to print, in every language that we have."""
+    async def _sign(self, request: Request) -> Response:
         signs = []
         for code in sorted(LANGUAGES, key=lambda code: code != language()):
             with speaking(code):
@@ -60,31 +62,30 @@ class BoardPages(PageGroup):
         return self._context.render(request, "sign.html", signs=signs)
 
     @serves("/rooms/{id}")
-    async def room(self, request: Request) -> Response:
-        """Show one room: the air of the last 30 minutes and its incidents."""
+    async def _room(self, request: Request) -> Response:
         context = self._context
         room = context.room(request)
         return context.render(
             request,
             "room.html",
-            state=next(s for s in await self._states() if s.room.id == room.id),
+            state=(await self._states([room]))[0],
             sensors=context.registry.sensors_in(room.id),
             incidents=context.named(await context.read(queries.incidents, room=room.id, limit=10)),
         )
 
     @serves("/rooms/{id}/series")
-    async def series(self, request: Request) -> Response:
-        """Return the last 30 minutes of a room as JSON."""
+    async def _series(self, request: Request) -> Response:
         now = self._context.settings.clock()
         room = self._context.room(request)
         return await charts.series(self._context, room.id, now - _ROOM_WINDOW_S, now)
 
-    async def _content(self, request: Request) -> dict[str, Any]:
-        context, states = self._context, await self._states()
+    async def _content(self, request: Request, *, shared: bool = False) -> dict[str, Any]:
+        context = self._context
         registry, sites = context.registry, []
         chosen = next(
             (s for s in registry.sites.values() if s.id == request.query_params.get("site")), None
         )
+        rooms = list(registry.rooms.values())
         opened = await context.read(queries.incidents, only_open=True, rooms=context.rooms)
         if len(registry.sites) > 1:
             lives = context.pipeline().sensors
@@ -92,10 +93,12 @@ class BoardPages(PageGroup):
             now = context.settings.clock()
             sites = await context.read(queries.site_summaries, registry, silent, now)
             if chosen is not None:
-                states = [s for s in states if s.room.site == chosen.name]
-                opened = [i for i in opened if i["room"] in {s.room.id for s in states}]
-            elif len(states) > _MOST_ROOMS:
-                states = []
+                rooms = [room for room in rooms if room.site == chosen.name]
+                own = {room.id for room in rooms}
+                opened = [i for i in opened if i["room"] in own]
+            elif len(rooms) > MOST_ROOMS:
+                rooms = []
+        states = await self._states(rooms, shared=shared)
         return {
             "sites": sites,
             "chosen": chosen,
@@ -105,10 +108,17 @@ class BoardPages(PageGroup):
             "reachable": any(m.targets for m in context.staff),
         }
 
-    async def _states(self) -> list[queries.RoomState]:
-        settings = self._context.settings
-        latest = await self._context.in_thread(settings.series.latest)
+    async def _states(
+        self, rooms: Sequence[Room], *, shared: bool = False
+    ) -> list[queries.RoomState]:
+        """Return the state of rooms now; open pages may share what was read `_SHARED_S` ago."""
+        settings, now = self._context.settings, asyncio.get_running_loop().time()
+        if not shared or self._latest is None or now - self._asked_at >= _SHARED_S:
+            self._asked_at = now
+            query = self._context.in_thread(settings.series.latest)
+            self._latest = asyncio.ensure_future(query)
+        latest = await asyncio.shield(self._latest)
         intervals = settings.intervals()
         return await self._context.read(
-            queries.rooms, self._context.registry, latest, settings.clock(), intervals
+            queries.rooms, self._context.registry, latest, settings.clock(), intervals, rooms
         )

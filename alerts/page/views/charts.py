@@ -1,22 +1,50 @@
-"""Readings of a room in the form that the charts of the page need."""
+"""Readings of a room in the form that the charts of the page need, and the history of a room."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from alerts.notify.evidence_picture import PANELS, label_of
 from alerts.notify.notice import KIND_WORDS
 from alerts.page import queries
+from alerts.page.page_group import PageGroup, serves
+from alerts.page.rendering import SPANS
+from detection.events import KIND_NAMES
 from detection.quantities import QUANTITIES
+from language.messages import _
+from storage.timeseries.records import CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from starlette.requests import Request
+    from starlette.responses import Response
+
     from alerts.page.page_context import PageContext
 
+_INTERVALS: Final = {"day": 120.0, "week": 900.0, "month": 3_600.0}
+_CHANNELS: Final = (
+    ("pm25", "pm1", "pm4", "pm10"),
+    ("n03", "n05", "n10", "n25"),
+    ("voc_index",),
+    ("tvoc_ppb",),
+    ("tvoc_ugm3",),
+    ("co2",),
+    ("rh",),
+    ("temp",),
+    ("co",),
+    ("pressure",),
+    ("light",),
+)
+"""One chart each; of several quantities the first that the room's sensors report."""
+_LIKELY: Final = 50.0
+"""Percent that a class must reach to have a line."""
+_MOST_LINES: Final = 4
+"""As many as the charts have colors."""
 _MAX_POINTS: Final = 1500
 
 
@@ -40,10 +68,7 @@ async def series(
 def charts_of(
     columns: Mapping[str, tuple[Any, Mapping[str, Any]]], groups: Iterable[Iterable[str]]
 ) -> list[dict[str, Any]]:
-    """Return one chart for each group, of its first quantity that any sensor reported.
-
-    `columns` are times and readings by sensor.
-    """
+    """Return one chart for each group, of its first quantity that any sensor reported."""
     charts = []
     for group in groups:
         for key in group:
@@ -68,10 +93,7 @@ async def marked(
     *,
     with_marks: bool = True,
 ) -> JSONResponse:
-    """Return charts of a room with its events as marks.
-
-    Each chart has ``title``, ``unit``, and ``lines`` of ``sensor``, ``times``, ``values``.
-    """
+    """Return charts of a room with its events as marks: ``title``, ``unit`` and ``lines``."""
     marks = await context.read(queries.room_events, room, start, end) if with_marks else []
     for mark in marks:
         mark["words"] = KIND_WORDS.get(mark["kind"], mark["kind"])
@@ -88,3 +110,71 @@ def _thinned(times: Iterable[float], values: Iterable[float]) -> dict[str, list[
     if step > 1:
         pairs = [max(pairs[k : k + step], key=lambda tv: tv[1]) for k in range(0, len(pairs), step)]
     return {"times": [t for t, _ in pairs], "values": [v for _, v in pairs]}
+
+
+def span_of(request: Request, default: str = "day") -> str:
+    """Return the name of the requested span; raise 400 if there is no such span."""
+    name = request.query_params.get("span", default)
+    if name not in SPANS:
+        raise HTTPException(
+            400, _("There is no such span. Choose one of: %(spans)s.", spans=", ".join(SPANS))
+        )
+    return name
+
+
+class HistoryPages(PageGroup):
+    """Room history."""
+
+    @serves("/rooms/{id}/history")
+    async def _page(self, request: Request) -> Response:
+        room, span = self._context.room(request), span_of(request)
+        return self._context.render(request, "history.html", room=room, span=span)
+
+    @serves("/rooms/{id}/history/series")
+    async def _series(self, request: Request) -> Response:
+        context = self._context
+        room, span = self._context.room(request), span_of(request)
+        end = context.settings.clock()
+        start = end - SPANS[span]
+        charts = await context.in_thread(self._charts, room.id, start, end, _INTERVALS[span])
+        return await marked(context, room.id, start, end, charts)
+
+    def _charts(self, room: str, start: float, end: float, every_s: float) -> list[dict[str, Any]]:
+        series = self._context.settings.series
+        keys = [key for group in _CHANNELS for key in group]
+        found = {
+            sensor.id: series.readings(sensor.id, start, end, every_s, "mean", keys)
+            for sensor in self._context.registry.sensors_in(room)
+        }
+        charts = charts_of(found, _CHANNELS)
+        measured = {float(t) // every_s * every_s for times, _ in found.values() for t in times}
+        chances = self._chances(room, start, end, every_s, measured)
+        return [*charts, chances] if chances["lines"] else charts
+
+    def _chances(
+        self, room: str, start: float, end: float, every_s: float, measured: set[float]
+    ) -> dict[str, Any]:
+        series = self._context.settings.series
+        highest: dict[str, dict[float, float]] = {kind: {} for kind in CLASSES}
+        for sensor in self._context.registry.sensors_in(room):
+            for record in series.records("detection", start, end, sensors=[sensor.id]):
+                at = record.time // every_s * every_s
+                for kind, points in highest.items():
+                    chance = record.fields.get(kind)
+                    if isinstance(chance, float):
+                        points[at] = max(points.get(at, 0.0), 100.0 * chance)
+        likely = [kind for kind in CLASSES if max(highest[kind].values(), default=0.0) >= _LIKELY]
+        likely.sort(key=lambda kind: -sum(highest[kind].values()))
+        times = [
+            start // every_s * every_s + k * every_s
+            for k in range(int((end - start) // every_s) + 2)
+        ]
+        lines = [
+            {
+                "sensor": KIND_NAMES[kind].capitalize(),
+                "times": times,
+                "values": [highest[kind].get(at, 0.0 if at in measured else None) for at in times],
+            }
+            for kind in likely[:_MOST_LINES]
+        ]
+        return {"title": _("Detector probability"), "unit": "%", "lines": lines, "gaps": True}

@@ -1,7 +1,7 @@
 """Settings that people change on the page: each form writes one entry of the configuration file.
 
-A change is checked as a whole, recorded in the audit log with what was before and after, written to
-the file and put into effect. The last one can be undone while nobody changed the file since.
+A change is checked as a whole, recorded in the audit log, written to the file and put into effect.
+The last one can be undone while nobody changed the file since.
 """
 
 from __future__ import annotations
@@ -9,28 +9,23 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from alerts.access.passwords import remove_account
 from alerts.access.roles import Right
-from alerts.errors import ConfigFaultsError, ConfigFileError, NotifyReason
+from alerts.errors import ConfigFaultsError, ConfigFileError
 from alerts.notify.channels.apprise_notifier import SCHEMES, NotifySettings, check_target
 from alerts.page.config_file import Edit
 from alerts.page.forms import changes, shown
-from alerts.page.page_context import (
-    Access,
-    FormSize,
-    NavLink,
-    PageGroup,
-    not_for_role,
-    serves,
-    text_of,
-)
+from alerts.page.guard import FormSize, text_of
+from alerts.page.page_context import not_for_role
+from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.setting_forms import ADDRESS_FILES, FORMS, UNREGISTERED
-from language.messages import Words, _, gettext, mark
+from alerts.words import WORDS
+from language.messages import _, mark
 from storage import audit
 from storage.audit import AuditKind
 
@@ -40,6 +35,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from alerts.errors import EntryFault
     from alerts.page.config_file import ConfigFile, ConfigVersion, PreparedChange
     from alerts.page.forms import Form
     from alerts.page.guard import Session
@@ -47,26 +43,9 @@ if TYPE_CHECKING:
 
 _DUTY: Final = "duty"
 _NEW: Final = "new"
-_CHANGES: Final = Words(
-    {
-        "added": mark("added"),
-        "changed": mark("changed"),
-        "removed": mark("removed"),
-        "undone": mark("undone"),
-    }
-)
-_ADDRESS_FAULTS: Final = {
-    NotifyReason.FORBIDDEN_SCHEME: mark("It must begin with one of: %(schemes)s."),
-    NotifyReason.BAD_TARGET: mark("It is not the complete address of one recipient."),
-    NotifyReason.FORBIDDEN_ADDRESS: mark(
-        "It is not encrypted: that needs alerts.allow_private_targets in the configuration."
-    ),
-}
 _LONGEST: Final = 1500
 """Most characters of an entry, before or after, in the audit log."""
 _SHOWN: Final = 10
-_TESTS_S: Final = 60.0
-_MOST_TESTS: Final = 3
 _LONGEST_DUTY: Final = timedelta(days=14)
 _NOT_HERE: Final = mark(
     "This service was started without a configuration file that can be changed."
@@ -76,19 +55,8 @@ _NOT_HERE: Final = mark(
 class ConfigPages(PageGroup):
     """The list of settings, their forms, undo, and test notices."""
 
-    nav: ClassVar[tuple[NavLink, ...]] = (
-        NavLink("/settings", mark("Settings"), ("/settings/",), Right.DUTY),
-    )
-    _tests: ClassVar[dict[str, list[float]]] = {}
-
-    @serves("/settings", Access.STAFF)
-    async def index(self, request: Request) -> Response:
-        """Show what can be changed, and the last changes."""
-        return await self._index(request)
-
     @serves("/settings/undo", Access.STAFF, methods=("POST",), all_sites=True)
-    async def undo(self, request: Request) -> Response:
-        """Undo the last change."""
+    async def _undo(self, request: Request) -> Response:
         config = self._config()
         found = await self._context.read(lambda db: _last_changes(db, 1))
         if not found:
@@ -110,37 +78,26 @@ class ConfigPages(PageGroup):
         return RedirectResponse("/settings?undone=yes", 303)
 
     @serves("/settings/test", Access.STAFF, methods=("POST",))
-    async def test(self, request: Request) -> Response:
-        """Send a test notice to all addresses of a person; others' only as an administrator."""
+    async def _test(self, request: Request) -> Response:
         session, now = request.state.session, self._context.settings.clock()
         person = text_of(request.state.form, "person") or session.person
         if person != session.person and not session.may(Right.SETTINGS):
             raise HTTPException(403, _("Only administrators can send test notices to others."))
         own = self._context.own_staff
         member = next((m for m in own if m.id == person), None)
-        member = member or (
-            self._context.policy.member(person) if person == session.person else None
-        )
+        if person == session.person:
+            member = member or self._context.policy.member(person)
         if member is None:
             raise HTTPException(404, _("There is no such person."))
-        recent = [at for at in self._tests.get(session.person, ()) if at > now - _TESTS_S]
-        if len(recent) >= _MOST_TESTS:
+        if self._context.settings.limits.tests.take(session.person, now, answers=True) > 0:
             raise HTTPException(
                 429, _("Wait a minute before the next test."), {"Retry-After": "60"}
             )
-        self._tests[session.person] = [*recent, now]
         results = await self._context.settings.send_test(member)
         return self._context.render(request, "settings_test.html", member=member, results=results)
 
-    @serves("/settings/{form}", Access.STAFF)
-    async def entries(self, request: Request) -> Response:
-        """Show the entries of a form."""
-        form = self._form(request)
-        return await self._list(request, form)
-
     @serves("/settings/{form}/{entry}", Access.STAFF)
-    async def one(self, request: Request) -> Response:
-        """Show the form of one entry, or of a new one."""
+    async def _one(self, request: Request) -> Response:
         form, version = self._form(request), await self._version()
         index = self._index_of(request, form, version)
         start = dict(form.start(self._now())) | dict(request.query_params)
@@ -148,8 +105,7 @@ class ConfigPages(PageGroup):
         return await self._page(request, form, version, index, values)
 
     @serves("/settings/{form}/{entry}", Access.STAFF, methods=("POST",), size=FormSize.LARGE)
-    async def save(self, request: Request) -> Response:
-        """Save an entry."""
+    async def _save_entry(self, request: Request) -> Response:
         form, version = self._form(request), await self._version()
         session, now = request.state.session, self._context.settings.clock()
         if not session.may(Right.SETTINGS):
@@ -163,7 +119,7 @@ class ConfigPages(PageGroup):
         for name, _row, secret in secrets:
             refused |= await self._context.in_thread(self._bad_address, name, secret)
         if form.slug == _DUTY:
-            refused |= self._beyond(version.tree, typed)
+            refused |= self._beyond(version.whole, typed)
         if form.slug == _DUTY and not session.may(Right.SETTINGS):
             refused |= self._too_long(typed)
         if refused:
@@ -179,7 +135,9 @@ class ConfigPages(PageGroup):
             edits = form.edits(version.tree, index, typed)
             await self._save(request, form, version, edits)
         except ConfigFaultsError as error:
-            beside, others = form.faults(error.faults, number)
+            own, elsewhere = self._own_faults(request, form, version, number, error.faults)
+            beside, others = form.faults(own, number)
+            others += elsewhere
             return await self._page(request, form, version, index, typed, beside, others)
         except ConfigFileError as error:
             return await self._page(request, form, version, index, typed, {}, [str(error)])
@@ -189,8 +147,7 @@ class ConfigPages(PageGroup):
         return RedirectResponse(f"/settings/{form.slug}?saved=yes", 303)
 
     @serves("/settings/{form}/{entry}/remove", Access.STAFF, methods=("POST",))
-    async def remove(self, request: Request) -> Response:
-        """Remove an entry."""
+    async def _remove(self, request: Request) -> Response:
         form, version = self._form(request), await self._version()
         index = self._index_of(request, form, version)
         if index is None or not form.may_add:
@@ -198,10 +155,11 @@ class ConfigPages(PageGroup):
         try:
             await self._save(request, form, version, [Edit(form.section, index, None)])
         except ConfigFaultsError as error:
-            words = [f"{f.place}: {f.value}: {f.allowed}" for f in error.faults]
-            return await self._list(request, form, words, 400)
+            own, elsewhere = self._own_faults(request, form, version, index, error.faults)
+            words = [f"{f.place}: {f.value}: {f.allowed}" for f in own]
+            return await self._list(request, words + elsewhere, 400)
         except ConfigFileError as error:
-            return await self._list(request, form, [str(error)], 409)
+            return await self._list(request, [str(error)], 409)
         return RedirectResponse(f"/settings/{form.slug}?saved=yes", 303)
 
     # what they share
@@ -229,15 +187,13 @@ class ConfigPages(PageGroup):
         if self._context.sites is not None and not (form.own or form.slug == _DUTY):
             raise HTTPException(404, _("There is no such setting."))
         if not (request.state.session.may(form.right) or form.own):
-            raise HTTPException(
-                403,
-                not_for_role(form.right),
-            )
+            raise HTTPException(403, not_for_role(form.right))
         return form
 
     def _visible(
-        self, session: Session, form: Form, tree: Mapping[str, Any]
+        self, session: Session, form: Form, version: ConfigVersion
     ) -> list[tuple[int, dict[str, Any]]]:
+        tree = version.whole
         found = form.entries(tree, self._now())
         if self._context.sites is not None and form.slug == _DUTY:
             shifts = {shift.get("id") for shift in self._seen(tree)["shift"]}
@@ -251,7 +207,11 @@ class ConfigPages(PageGroup):
         text, session = request.path_params["entry"], request.state.session
         if text == _NEW and form.may_add:
             return None
-        visible = {str(k): k for k, _ in self._visible(session, form, version.tree)}
+        visible = {
+            str(k): k
+            for k, _ in self._visible(session, form, version)
+            if (form.section, k) not in version.files
+        }
         if text not in visible:
             raise HTTPException(404, _("There is no such entry."))
         return visible[text]
@@ -259,7 +219,6 @@ class ConfigPages(PageGroup):
     async def _save(
         self, request: Request, form: Form, seen: ConfigVersion, edits: Sequence[Edit]
     ) -> None:
-        """Check, record, write and apply."""
         version = text_of(request.state.form, "version")
         change = await self._context.in_thread(self._config().prepare, version, edits)
         if change.after == change.before:
@@ -282,11 +241,10 @@ class ConfigPages(PageGroup):
         await self._commit(request, change, detail, gone)
 
     def _bad_address(self, field: str, address: Secret) -> dict[str, str]:
-        """Return the fault of an address that was typed, by its field."""
         settings = NotifySettings(allow_private=self._context.settings.allow_private_targets)
         schemes = ", ".join(f"{scheme}://" for scheme in sorted(SCHEMES))
-        found = (_ADDRESS_FAULTS[error.reason] for error in check_target(address, settings))
-        faults = [gettext(words) % {"schemes": schemes} for words in found]
+        found = (WORDS["address_fault"][e.reason] for e in check_target(address, settings))
+        faults = [words % {"schemes": schemes} for words in found]
         return {field: " ".join(faults)} if faults else {}
 
     def _seen(self, tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -298,6 +256,25 @@ class ConfigPages(PageGroup):
         shifts = [s for s in tree.get("shift", ()) if s.get("site") in sites]
         staff = [p for p in tree.get("staff", ()) if p.get("id") in people]
         return {**tree, "shift": shifts, "staff": staff}
+
+    def _own_faults(
+        self,
+        request: Request,
+        form: Form,
+        version: ConfigVersion,
+        number: int,
+        faults: Sequence[EntryFault],
+    ) -> tuple[Sequence[EntryFault], list[str]]:
+        """Return the faults of entries that the request may see, and a sentence for the others."""
+        if self._context.sites is None:
+            return faults, []
+        numbers = {number, *(k for k, _ in self._visible(request.state.session, form, version))}
+        places = {f"{form.section}.{k}" for k in numbers}
+        own = [f for f in faults if ".".join(f.path.split(".")[:2]) in places]
+        elsewhere = _(
+            "The configuration has a fault elsewhere. An administrator of all schools sees it."
+        )
+        return own, [] if len(own) == len(faults) else [elsewhere]
 
     def _beyond(self, tree: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, str]:
         """Return the faults of a change of duty that names what the request may not see."""
@@ -313,7 +290,6 @@ class ConfigPages(PageGroup):
         }
 
     def _too_long(self, typed: Mapping[str, Any]) -> dict[str, str]:
-        """Return the fault of a change of duty that is for longer than its people may make it."""
         end, latest = typed.get("end"), self._now().replace(tzinfo=None) + _LONGEST_DUTY
         if isinstance(end, datetime) and end.replace(tzinfo=None) > latest:
             return {"end": _("At most two weeks ahead; an administrator changes shifts for good.")}
@@ -337,8 +313,9 @@ class ConfigPages(PageGroup):
 
     def _tree(self, version: ConfigVersion, files: Sequence[str] = ()) -> dict[str, Any]:
         unregistered = [s.sensor for s in self._context.pipeline().quarantine]
-        return {**self._seen(version.tree), ADDRESS_FILES: files, UNREGISTERED: unregistered}
+        return {**self._seen(version.whole), ADDRESS_FILES: files, UNREGISTERED: unregistered}
 
+    @serves("/settings", Access.STAFF)
     async def _index(self, request: Request, error: str = "", status: int = 200) -> Response:
         session = request.state.session
         last = await self._context.read(lambda db: _last_changes(db, _SHOWN))
@@ -359,31 +336,25 @@ class ConfigPages(PageGroup):
             request,
             "settings.html",
             status,
-            change_words=_CHANGES,
             forms=[
-                (f, len(self._visible(session, f, version.tree)))
+                (f, len(self._visible(session, f, version)))
                 for f in FORMS
                 if version
                 and (session.may(f.right) or f.own)
                 and (self._context.sites is None or f.own or f.slug == _DUTY)
             ],
             problem=_(_NOT_HERE) if version is None else version.problem,
-            last=[]
-            if self._context.sites is not None
-            else last
-            if session.may(Right.SETTINGS)
-            else last[:1]
-            if undoable
-            else [],
+            last=last,
             undoable=undoable,
             error=error,
             done=done,
         )
 
+    @serves("/settings/{form}", Access.STAFF)
     async def _list(
-        self, request: Request, form: Form, errors: Sequence[str] = (), status: int = 200
+        self, request: Request, errors: Sequence[str] = (), status: int = 200
     ) -> Response:
-        session, version = request.state.session, await self._version()
+        form, session, version = self._form(request), request.state.session, await self._version()
         tree = self._tree(version)
         return self._context.render(
             request,
@@ -391,8 +362,14 @@ class ConfigPages(PageGroup):
             status,
             form=form,
             entries=[
-                (k, form.title(entry, tree), form.detail(entry, tree), entry.get("id", ""))
-                for k, entry in self._visible(session, form, version.tree)
+                (
+                    k,
+                    form.title(entry, tree),
+                    form.detail(entry, tree),
+                    entry.get("id", ""),
+                    version.files.get((form.section, k), ""),
+                )
+                for k, entry in self._visible(session, form, version)
             ],
             may_change=session.may(form.right),
             version=version.hash,
@@ -431,7 +408,6 @@ class ConfigPages(PageGroup):
 
 
 def _last_changes(db: sqlite3.Connection, limit: int) -> list[dict[str, Any]]:
-    """Return the last changes of settings, newest first."""
     found = []
     for entry in audit.entries_of(db, AuditKind.SETTINGS, limit):
         detail: dict[str, Any] = json.loads(entry.detail)

@@ -1,7 +1,4 @@
-"""Pages of rejected messages, for people who look after the sensors.
-
-A payload is untrusted text: these pages always need a sign-in, escape it, and are bounded.
-"""
+"""Pages of rejected messages: untrusted text, escaped, bounded, and only after a sign-in."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from starlette.exceptions import HTTPException
 
 from alerts.access.roles import Right
-from alerts.page.page_context import PageGroup, serves
+from alerts.page.page_group import PageGroup, serves
 from language.messages import _
 from storage import dead_letters
 
@@ -30,8 +27,7 @@ class DeadLetterPages(PageGroup):
     """The list and one message."""
 
     @serves("/dead-letters", Right.SENSORS, all_sites=True)
-    async def index(self, request: Request) -> Response:
-        """Show the newest, by reason and source."""
+    async def _index(self, request: Request) -> Response:
         asked = request.query_params
         reason, source = asked.get("reason", "")[:64], asked.get("source", "")[:256]
         before = _whole(asked.get("before", "0"))
@@ -51,8 +47,7 @@ class DeadLetterPages(PageGroup):
         )
 
     @serves("/dead-letters/{id}", Right.SENSORS, all_sites=True)
-    async def one(self, request: Request) -> Response:
-        """Show one message with its payload."""
+    async def _one(self, request: Request) -> Response:
         number = _whole(request.path_params["id"])
         found = await self._read(lambda db: dead_letters.get_dead_letter(db, number))
         if found is None:
@@ -72,5 +67,4 @@ class DeadLetterPages(PageGroup):
 
 
 def _whole(text: str) -> int:
-    """Return a row number; 0 if it is not one."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from alerts.page.page_context import Access, NavLink, PageGroup, serves
+from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import said
 from alerts.routing.labels import incident_labels
 from detection.events import EventKind
@@ -26,18 +26,23 @@ _ON_DUTY: Final = frozenset({"nearest", "next nearest"})
 class DutyPages(PageGroup):
     """The duty page."""
 
-    nav: ClassVar[tuple[NavLink, ...]] = (
-        NavLink(
-            "/duty",
-            mark("Duty"),
-            icon='<path d="M12 4a4 4 0 1 1 0 8 4 4 0 0 1 0-8M4 21c1-6 15-6 16 0" class="line"/>',
-        ),
-    )
+    @serves("/duty", Access.STAFF, one_school=True)
+    async def _show(self, request: Request) -> Response:
+        now = self._context.settings.clock()
+        on_duty, cases = await self._context.in_thread(self._chains, now)
+        return self._context.render(
+            request,
+            "duty.html",
+            on_duty=on_duty,
+            unreachable=[m for m in self._context.staff if not m.targets],
+            cases=cases,
+            rooms=self._context.registry.rooms,
+            now=now,
+        )
 
-    @serves("/duty", Access.STAFF)
-    async def show(self, request: Request) -> Response:
-        """Show people on duty, then each chain of people with the rooms that share it."""
-        policy, now = self._context.policy, self._context.settings.clock()
+    def _chains(self, now: float) -> tuple[dict[str, str], list[dict[str, Any]]]:
+        """Return why each person is on duty, and the chains with their rooms, in each case."""
+        policy = self._context.policy
         on_duty: dict[str, str] = {}
         cases: list[dict[str, Any]] = []
         for words, kind, severity in _CASES:
@@ -51,12 +56,4 @@ class DutyPages(PageGroup):
                             on_duty.setdefault(found.person, said(found.why))
                 chains.setdefault(rings, []).append(room.id)
             cases.append({"words": gettext(words), "chains": chains})
-        return self._context.render(
-            request,
-            "duty.html",
-            on_duty=on_duty,
-            unreachable=[m for m in self._context.staff if not m.targets],
-            cases=cases,
-            rooms=self._context.registry.rooms,
-            now=now,
-        )
+        return on_duty, cases

@@ -1,7 +1,6 @@
 """Alert statistics: key figures, and incidents by hour, day, cause and room.
 
-The key figures are those of `reports.kpis` over all days, where reports cover school days; notices
-per duty hour cover school days here too.
+The key figures are of all days, where reports cover school days; so do notices per duty hour here.
 """
 
 from __future__ import annotations
@@ -9,15 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import JSONResponse, Response
 
 from alerts.notify.notice import KIND_WORDS
-from alerts.page.page_context import NavLink, PageGroup, serves
+from alerts.page.page_group import PageGroup, serves
 from alerts.page.rendering import SPANS, VERDICT_WORDS
-from alerts.page.views.history import span_of
-from language.messages import _, mark
+from alerts.page.views.charts import span_of
+from language.messages import _
 from reports import kpis, read
 from reports.figures import response_times
 from reports.rows import SensorDay
@@ -41,11 +40,8 @@ _MOST_PARTS: Final = 4
 class FigurePages(PageGroup):
     """Key figures, causes and charts."""
 
-    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/figures", mark("Statistics")),)
-
-    @serves("/figures")
-    async def page(self, request: Request) -> Response:
-        """Show key figures, kinds, causes, rooms and suppressed incidents."""
+    @serves("/figures", one_school=True)
+    async def _page(self, request: Request) -> Response:
         context = self._context
         chosen, span, start, end = await self._chosen(request)
         load = await context.in_thread(self._load, chosen, start, end)
@@ -68,9 +64,8 @@ class FigurePages(PageGroup):
             suppressed=[row for row in chosen.incidents if row.suppressed_by][-20:],
         )
 
-    @serves("/figures/series")
-    async def series(self, request: Request) -> Response:
-        """Return counts by hour of the day and by day as JSON."""
+    @serves("/figures/series", one_school=True)
+    async def _series(self, request: Request) -> Response:
         chosen, *_rest = await self._chosen(request)
         rows = chosen.incidents
 
@@ -86,19 +81,17 @@ class FigurePages(PageGroup):
         return JSONResponse({"charts": charts if rows else []})
 
     async def _chosen(self, request: Request) -> tuple[kpis.Chosen, str, float, float]:
-        """Return the figures of the span that a reader requests, its name, start and end."""
         context, settings = self._context, self._context.settings
         span, end = span_of(request, "week"), settings.clock()
         source = settings.database, settings.series, context.registry
         start, zone = end - SPANS[span], context.times.zone
-        only_known = context.sites is not None
+        only_known = context.rooms is not None
         chosen = await context.in_thread(figures, *source, start, end, zone, only_known=only_known)
         return chosen, span, start, end
 
     def _load(self, chosen: kpis.Chosen, start: float, end: float) -> kpis.Load:
-        """Compute the load of notices on days with school, on which people are on duty."""
         settings = self._context.settings
-        rows = [row for row in chosen.incidents if settings.school_day(row.opened_at)]
+        rows = [row for row in chosen.incidents if settings.school_day(row.opened_at, row.room_id)]
         ids = {row.id for row in rows}
         notices = [notice for notice in chosen.notices if notice.incident in ids]
         with closing(sqlite.connect(settings.database, read_only=True)) as db:
@@ -121,17 +114,11 @@ def figures(
     *,
     only_known: bool = False,
 ) -> kpis.Chosen:
-    """Return incidents and notices of a span, without tests, and how long sensors were online.
-
-    With `only_known`, incidents of rooms that are not registered are left out.
-    """
+    """Return incidents and notices of a span, without tests, and how long sensors were online."""
     with closing(sqlite.connect(database, read_only=True)) as db:
-        rows = read.incidents(db, registry, start, end)
-        notices = read.notices(db, {}, start, end)
-    if only_known:
-        rows = [row for row in rows if row.room_id in registry.rooms]
-    ids = {row.id for row in rows}
-    notices = [notice for notice in notices if notice.incident in ids]
+        rooms = registry.rooms if only_known else None
+        rows = read.incidents(db, registry, start, end, rooms)
+        notices = read.notices(db, {}, start, end, rooms)
     return kpis.chosen(
         rows, notices, sensor_time(series, start, end, zone, registry.sensors), None, zone
     )
@@ -165,10 +152,7 @@ def _stacks(
     bin_of: Callable[[IncidentRow], str],
     part_of: Callable[[IncidentRow], str],
 ) -> dict[str, Any]:
-    """Count by bin, one list for each part, the most frequent part first.
-
-    There are `_MOST_PARTS` colors; beyond that the rarest parts are merged.
-    """
+    """Count by bin, a list for each part, the most frequent first; the rarest are merged."""
     counts = Counter((part_of(row), bin_of(row)) for row in rows)
     totals: Counter[str] = Counter()
     for (part, _bin), n in counts.items():

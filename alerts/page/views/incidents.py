@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
@@ -14,18 +14,12 @@ from alerts.incidents.incident import DECLINED, ActionClass, Verdict, answer_cho
 from alerts.notify.pictures import IncidentPictures
 from alerts.outbound.cap import cap_message
 from alerts.page import queries
-from alerts.page.page_context import (
-    Access,
-    NavLink,
-    PageGroup,
-    sentence,
-    serves,
-    session_of,
-    text_of,
-)
+from alerts.page.guard import session_of, text_of
+from alerts.page.page_context import sentence
+from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.views import charts
 from detection.events import EventKind
-from language.messages import _, mark
+from language.messages import _
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,15 +38,6 @@ _CHANNEL: Final = "staff page"
 class IncidentPages(PageGroup):
     """Open and recent incidents."""
 
-    nav: ClassVar[tuple[NavLink, ...]] = (
-        NavLink(
-            "/incidents",
-            mark("Incidents"),
-            ("/incidents/",),
-            icon='<path d="M12 3 22 20H2ZM12 10v5m0 2v1" class="line"/>',
-        ),
-    )
-
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
         settings = context.settings
@@ -64,13 +49,11 @@ class IncidentPages(PageGroup):
     # what people see
 
     @serves("/incidents")
-    async def index(self, request: Request) -> Response:
-        """Show open and recent incidents."""
+    async def _index(self, request: Request) -> Response:
         return await self._list(request, "incidents.html")
 
     @serves("/partials/incidents")
-    async def partial(self, request: Request) -> Response:
-        """Return the list of incidents alone."""
+    async def _partial(self, request: Request) -> Response:
         return await self._list(request, "incident_list.html")
 
     async def _list(self, request: Request, template: str) -> Response:
@@ -80,10 +63,6 @@ class IncidentPages(PageGroup):
         return self._context.render(request, template, incidents=recent)
 
     @serves("/incidents/{id}")
-    async def one(self, request: Request) -> Response:
-        """Show one incident: what, where, evidence, people, and the buttons."""
-        return await self._page(request)
-
     async def _page(
         self, request: Request, error: str = "", status: int = 200, note: str = ""
     ) -> Response:
@@ -108,8 +87,7 @@ class IncidentPages(PageGroup):
         )
 
     @serves("/incidents/{id}/series")
-    async def series(self, request: Request) -> Response:
-        """Return the air around an incident as JSON."""
+    async def _series(self, request: Request) -> Response:
         found = await self._context.incident(request.path_params["id"])
         last = max((e["end"] or e["last_heard"] for e in found["events"]), default=found["onset"])
         start = found["onset"] - _BEFORE_S
@@ -119,13 +97,11 @@ class IncidentPages(PageGroup):
         return await charts.series(self._context, found["room"], start, end, extra)
 
     @serves("/incidents/{id}/evidence.svg")
-    async def evidence_svg(self, request: Request) -> Response:
-        """Return the evidence picture of an incident as SVG, for the page and for print."""
+    async def _evidence_svg(self, request: Request) -> Response:
         return await self._picture(request, self._pictures.svg, "image/svg+xml")
 
     @serves("/incidents/{id}/evidence.png")
-    async def evidence_png(self, request: Request) -> Response:
-        """Return the evidence picture of an incident as PNG, to forward."""
+    async def _evidence_png(self, request: Request) -> Response:
         return await self._picture(request, self._pictures.png, "image/png")
 
     async def _picture(
@@ -137,8 +113,7 @@ class IncidentPages(PageGroup):
         return Response(picture, media_type=media_type)
 
     @serves("/incidents/{id}/cap.xml", Access.PUBLIC)
-    async def cap(self, request: Request) -> Response:
-        """Return the newest CAP message of a notified incident, to staff or to a bearer token."""
+    async def _cap(self, request: Request) -> Response:
         context, settings = self._context, self._context.settings
         scheme, _space, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
@@ -162,28 +137,23 @@ class IncidentPages(PageGroup):
     # what people do
 
     @serves("/incidents/{id}/acknowledge", Right.ANSWER, methods=("POST",))
-    async def acknowledge(self, request: Request) -> Response:
-        """Acknowledge an incident."""
+    async def _acknowledge(self, request: Request) -> Response:
         return await self._act(request, self._engine.acknowledge, channel=_CHANNEL)
 
     @serves("/incidents/{id}/arrive", Right.ANSWER, methods=("POST",))
-    async def arrive(self, request: Request) -> Response:
-        """Record that a person is on site."""
+    async def _arrive(self, request: Request) -> Response:
         return await self._act(request, self._engine.arrive, channel=_CHANNEL)
 
     @serves("/incidents/{id}/decline", Right.ANSWER, methods=("POST",))
-    async def decline(self, request: Request) -> Response:
-        """Record that a person cannot go, and ask the next."""
+    async def _decline(self, request: Request) -> Response:
         return await self._act(request, self._engine.decline, channel=_CHANNEL)
 
     @serves("/incidents/{id}/resolve", Right.ANSWER, methods=("POST",))
-    async def resolve(self, request: Request) -> Response:
-        """Resolve an incident."""
+    async def _resolve(self, request: Request) -> Response:
         return await self._act(request, self._engine.resolve, channel=_CHANNEL)
 
     @serves("/incidents/{id}/feedback", Right.ANSWER, methods=("POST",))
-    async def feedback(self, request: Request) -> Response:
-        """Record what was found."""
+    async def _feedback(self, request: Request) -> Response:
         form = request.state.form
         kind = (await self._context.incident(request.path_params["id"]))["kind"]
         verdict, cause = verdict_of(form, kind)
@@ -193,8 +163,7 @@ class IncidentPages(PageGroup):
         return await self._act(request, self._engine.feedback, verdict, cause=cause, note=note)
 
     @serves("/incidents/{id}/followed", Right.ANSWER, methods=("POST",))
-    async def follow_up(self, request: Request) -> Response:
-        """Record the action taken, and the case number in a system of the school."""
+    async def _follow_up(self, request: Request) -> Response:
         form = request.state.form
         chosen, number = text_of(form, "action"), text_of(form, "case_number").strip()
         if chosen not in {"", *ActionClass}:
@@ -203,8 +172,7 @@ class IncidentPages(PageGroup):
         return await self._act(request, self._engine.followed, action, case_number=number)
 
     @serves("/incidents/{id}/hand-over", Right.ANSWER, methods=("POST",))
-    async def hand_over(self, request: Request) -> Response:
-        """Hand an incident over to someone else."""
+    async def _hand_over(self, request: Request) -> Response:
         form = request.state.form
         to = text_of(form, "to")
         return await self._act(request, self._engine.hand_over, to, channel=_CHANNEL)
@@ -212,7 +180,6 @@ class IncidentPages(PageGroup):
     async def _act(
         self, request: Request, work: Callable[..., Incident], *arguments: object, **more: str
     ) -> Response:
-        """Change the incident and show it again, with what is wrong if it is refused."""
         try:
             await self._context.change_incident(request, work, *arguments, **more)
         except FeedbackError as error:

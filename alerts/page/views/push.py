@@ -1,7 +1,6 @@
 """The page as an app: manifest, service worker, and notices to browsers (web push).
 
-A person switches notices on in each of their browsers. The service worker caches the shell alone,
-never data, and shows notices with a button that responds.
+The service worker caches the shell alone, never data, and shows notices with a button.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from alerts.access import push_subscriptions
 from alerts.access.push_subscriptions import Subscription
 from alerts.incidents.free_text import cleaned
 from alerts.notify.guarded_http import fault_of_url
-from alerts.page.page_context import Access, PageGroup, serves, text_of
+from alerts.page.guard import text_of
+from alerts.page.page_group import Access, PageGroup, serves
 from language.messages import _
 from storage import audit
 from storage.audit import AuditKind
@@ -33,8 +33,7 @@ class PushPages(PageGroup):
     """Manifest, service worker, and the browsers of a person."""
 
     @serves("/manifest.webmanifest", Access.PUBLIC)
-    async def manifest(self, _request: Request) -> Response:
-        """Return what a browser needs to install the page."""
+    async def _manifest(self, _request: Request) -> Response:
         icons = [
             {"src": f"/static/icon-{size}.png", "sizes": f"{size}x{size}", "type": "image/png"}
             for size in (192, 512)
@@ -53,14 +52,13 @@ class PushPages(PageGroup):
         return JSONResponse(manifest, media_type="application/manifest+json")
 
     @serves("/service-worker.js", Access.PUBLIC)
-    async def service_worker(self, _request: Request) -> Response:
-        """Return the service worker; at the root, because its place is what it may serve."""
+    async def _service_worker(self, _request: Request) -> Response:
+        # at the root, because its place is what it may serve
         script = await self._context.in_thread((_STATIC / "service-worker.js").read_bytes)
         return Response(script, media_type="text/javascript")
 
     @serves("/push/subscribe", Access.STAFF, methods=("POST",))
-    async def subscribe(self, request: Request) -> Response:
-        """Send notices to this browser from now on."""
+    async def _subscribe(self, request: Request) -> Response:
         form, session = request.state.form, request.state.session
         settings, now = self._context.settings, self._context.settings.clock()
         if not settings.push_key:
@@ -81,8 +79,7 @@ class PushPages(PageGroup):
         return Response(status_code=204)
 
     @serves("/push/{id:row}/remove", Access.STAFF, methods=("POST",))
-    async def remove(self, request: Request) -> Response:
-        """Send no more notices to a browser of one's own."""
+    async def _remove(self, request: Request) -> Response:
         session, now = request.state.session, self._context.settings.clock()
 
         def remove(tx: sqlite3.Connection) -> bool:

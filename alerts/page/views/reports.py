@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from alerts.access.roles import Right
-from alerts.page.page_context import NavLink, PageGroup, sentence, serves, text_of
+from alerts.page.guard import text_of
+from alerts.page.page_context import sentence
+from alerts.page.page_group import PageGroup, serves
 from alerts.page.report_jobs import TooManyJobsError
 from language.dates import date_text
-from language.messages import _, language, mark
-from reports.periods import KINDS, PeriodError
+from language.messages import _, language
+from reports.school import KINDS, PeriodError
 from reports.text import ABOUT, FORMATS, file_name
+from storage.registry import natural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +47,6 @@ FIELDS: Final = (
 _LONGEST: Final = timedelta(days=3659)
 _WEEKS: Final = 4
 _YEARS: Final = 4
-"""School years that the form offers."""
 
 
 def _check_intervention(typed: Mapping[str, str], first: date, last: date) -> None:
@@ -107,8 +109,9 @@ def start_report(context: PageContext, typed: Mapping[str, str], person: str) ->
     place = typed["site"], typed["building"]
     title = file_name(typed["name"], typed["kind"], *asked.values(), *place)
     fields = {key: typed[key] for key in ("name", "kind", "site", "building", "intervention")}
+    fields |= asked | {"language": language()}
     try:
-        return jobs.start(fields | asked | {"language": language()}, person, title)
+        return jobs.start(fields, person, title, context.party)
     except TooManyJobsError:
         fault = _("Two reports are already in progress. Wait for one of them to finish.")
         raise ReportError(fault, is_for_now=True) from None
@@ -131,10 +134,6 @@ def report_file(jobs: ReportJobs, key: str, person: str) -> Response:
 
 
 def _window(context: PageContext, typed: Mapping[str, str]) -> tuple[dict[str, str], date, date]:
-    """Return the chosen period, its first day and its last.
-
-    Raises ValueError, with a message for people, if it is not valid.
-    """
     kind = typed["span"] or _DAYS
     if kind in KINDS:
         try:
@@ -156,41 +155,31 @@ def _window(context: PageContext, typed: Mapping[str, str]) -> tuple[dict[str, s
 class ReportPages(PageGroup):
     """The form, the list and the files."""
 
-    nav: ClassVar[tuple[NavLink, ...]] = (
-        NavLink("/reports", mark("Reports"), ("/reports/",), Right.REPORTS),
-    )
-
-    @serves("/reports", Right.REPORTS)
-    async def index(self, request: Request) -> Response:
-        """Show the form and the person's reports."""
-        return self._page(request, {})
-
     @serves("/partials/reports", Right.REPORTS)
-    async def partial(self, request: Request) -> Response:
-        """Return the list alone."""
+    async def _partial(self, request: Request) -> Response:
         session = request.state.session
         jobs = report_jobs(self._context).of(session.person)
         return self._context.render(request, "report_list.html", jobs=jobs)
 
     @serves("/reports", Right.REPORTS, methods=("POST",))
-    async def ask(self, request: Request) -> Response:
-        """Start a report."""
+    async def _ask(self, request: Request) -> Response:
         form = request.state.form
         typed = {key: " ".join(text_of(form, key).split())[:80] for key in FIELDS}
         try:
             start_report(self._context, typed, request.state.session.person)
         except ReportError as error:
-            return self._page(request, typed, str(error), 429 if error.is_for_now else 400)
+            status = 429 if error.is_for_now else 400
+            return await self._page(request, str(error), status, **typed)
         return RedirectResponse("/reports", 303)
 
     @serves("/reports/{id}", Right.REPORTS)
-    async def file(self, request: Request) -> Response:
-        """Return a report that is ready, to who asked for it."""
+    async def _file(self, request: Request) -> Response:
         session = request.state.session
         return report_file(report_jobs(self._context), request.path_params["id"], session.person)
 
-    def _page(
-        self, request: Request, typed: dict[str, str], error: str = "", status: int = 200
+    @serves("/reports", Right.REPORTS)
+    async def _page(
+        self, request: Request, error: str = "", status: int = 200, **typed: str
     ) -> Response:
         settings = self._context.settings
         today = self._context.times.local(settings.clock())
@@ -221,9 +210,9 @@ class ReportPages(PageGroup):
             formats=FORMATS,
             terms=[term.name for term in settings.times.terms],
             school_years=years,
-            sites=sorted({room.site for room in rooms}),
+            sites=sorted({room.site for room in rooms}, key=natural),
             all_sites=self._context.sites is None,
-            buildings=sorted({room.building for room in rooms}),
+            buildings=sorted({room.building for room in rooms}, key=natural),
             typed=preset | typed,
             error=error,
         )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from alerts.page.page_context import Access, PageGroup, serves
+from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import SPANS
-from alerts.page.views.history import span_of
-from language.messages import Words, mark
+from alerts.page.views.charts import span_of
+from alerts.words import WORDS
 from storage import firmware
+from storage.timeseries.resolution import whole_quarters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,20 +32,17 @@ _SUMMED: Final = (
     "faulty",
     "clock_faults",
 )
-_NOTED: Final = Words(
-    {"missing": mark("Missing"), "late": mark("Late"), "clock_faults": mark("Wrong clock")}
-)
-"""Sums that are shown only where a sensor has any."""
 _DRIFT_S: Final = 86_400.0
+_QUARTER_S: Final = 900.0
+"""Intervals of which the series has averages, so that a day of readings is not read."""
 _CHANGES: Final = 20
 
 
 class SensorHealthPages(PageGroup):
     """Last seen, gaps, battery, drift, faults, tampering, firmware."""
 
-    @serves("/sensor-health", Access.SENSOR_READERS)
-    async def page(self, request: Request) -> Response:
-        """Show all sensors, those that need attention first."""
+    @serves("/sensor-health", Access.SENSOR_READERS, one_school=True)
+    async def _page(self, request: Request) -> Response:
         context = self._context
         span = span_of(request)
         now = context.settings.clock()
@@ -59,7 +57,7 @@ class SensorHealthPages(PageGroup):
             rows=rows,
             noted=[
                 (key, words)
-                for key, words in _NOTED.items()
+                for key, words in WORDS["sum"].items()
                 if any(row["sums"].get(key) for row in rows)
             ],
             changes=changes,
@@ -80,15 +78,17 @@ class SensorHealthPages(PageGroup):
         totals = {name: dict(zip(_SUMMED, sums, strict=True)) for name, sums in found.items()}
         newest: dict[str, Record] = {
             record.sensor: record
-            for record in series.records("sensor_health", end - _RECENT_S, end + 60.0)
+            for record in series.records(
+                "sensor_health", end - _RECENT_S, end + 60.0, sensors=context.registry.sensors
+            )
         }
         latest = series.latest()
-        rows = []
+        rows, day = [], whole_quarters(end - _DRIFT_S, end)
         for sensor in context.registry.sensors.values():
             record, seen = newest.get(sensor.id), latest.get(sensor.id)
             fields: Mapping[str, Any] = record.fields if record else {}
             values = seen.values if seen else {}
-            _, lows = series.readings(sensor.id, end - _DRIFT_S, end, _DRIFT_S, "min", ["pm25"])
+            _, lows = series.readings(sensor.id, *day, _QUARTER_S, "min", ["pm25"])
             sums = totals.get(sensor.id, {})
             rows.append(
                 {
@@ -106,6 +106,7 @@ class SensorHealthPages(PageGroup):
                     "cleanest": float(min(lows["pm25"])) if "pm25" in lows else None,
                     "tamper": bool(fields.get("tamper")),
                     "fault": fields.get("fault", ""),
+                    "test_due": fields.get("condition") == "test_due",
                     "firmware": versions.get(sensor.id),
                     "unlike": sensor.id in unlike,
                 }
@@ -117,5 +118,6 @@ def _share(sums: Mapping[str, float], part: str, whole: str) -> float | None:
     return sums[part] / sums[whole] if sums.get(whole) else None
 
 
-def _urgency(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
-    return not (row["tamper"] or row["fault"]), row["state"] == "alive", row["online"] or 0.0
+def _urgency(row: Mapping[str, Any]) -> tuple[bool, bool, bool, float]:
+    is_well, is_alive = not (row["tamper"] or row["fault"]), row["state"] == "alive"
+    return is_well, is_alive, not row["test_due"], row["online"] or 0.0

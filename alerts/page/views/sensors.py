@@ -1,77 +1,185 @@
-"""Pages of sensors: registered and unregistered ones, rejected messages, and unmatched topics.
+"""Pages of sensors: registered and unregistered ones, one sensor, and unmatched topics.
 
-An unmatched topic is one that no decoder reads. Its page suggests a mapping to copy into the
-configuration, and changes nothing. What an unregistered device sent is untrusted text: shown
-escaped, only to people who look after the sensors.
+The page of a topic that no decoder reads suggests a mapping to copy into the configuration. What an
+unregistered device sent is untrusted text: shown escaped, to people who look after the sensors.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
+from msgspec.structs import replace
 from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
 
+from alerts import device_intervals, sensor_tests
 from alerts.access.roles import Right
+from alerts.device_intervals import SentInterval
 from alerts.notify import outbox
-from alerts.page.page_context import Access, NavLink, PageGroup, serves
-from alerts.page.views.commission import is_due, tested_at
-from language.messages import _, mark
+from alerts.page.guard import session_of, text_of
+from alerts.page.labels import STOCKS, Order, labels_of
+from alerts.page.page_group import Access, PageGroup, serves
+from alerts.page.views.commission import verdict
+from alerts.sensor_tests import is_due, valid_test
+from language.messages import _, language
+from reports.text import file_name
 from storage import dead_letters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.requests import Request
-    from starlette.responses import Response
 
+    from alerts.page.page_context import PageContext
     from alerts.page.settings import PipelineStatus
 
+log = logging.getLogger(__name__)
+
 _SHOWN: Final = 20
+_NOTICES_S: Final = 7 * outbox.DAY_S
 _MAX_TOPIC: Final = 1024
 
 
 class SensorPages(PageGroup):
-    """All sensors, and one unmatched topic."""
+    """All sensors, one of them, and one unmatched topic."""
 
-    nav: ClassVar[tuple[NavLink, ...]] = (
-        NavLink(
-            "/sensors",
-            mark("Sensors"),
-            ("/sensor-health", "/commission", "/levels", "/dead-letters", "/unmatched"),
-            icon='<path d="M12 10v4m-5 3a7 7 0 1 1 10 0M4 20a11 11 0 1 1 16 0" class="line"/>',
-            of_sensors=True,
-        ),
-    )
+    def __init__(self, context: PageContext) -> None:
+        super().__init__(context)
+        self._drawing = asyncio.Lock()
 
-    @serves("/sensors", Access.SENSOR_READERS)
-    async def index(self, request: Request) -> Response:
-        """Show registered and unregistered sensors, and counts of messages and notices."""
+    @serves("/sensors", Access.SENSOR_READERS, one_school=True)
+    async def _index(self, request: Request) -> Response:
         context = self._context
         latest = await context.in_thread(context.settings.series.latest)
-        tests, now = await context.in_thread(context.settings.room_tests), context.settings.clock()
-        rooms = {sensor.room for sensor in context.registry.sensors.values()}
-        due = sum(is_due(tested_at(tests.get(room)), now) for room in rooms)
+        tests, now = await context.read(sensor_tests.latest), context.settings.clock()
+        registry = context.registry
+        valid = {s.id: valid_test(tests, s) for s in registry.sensors.values()}
+        due = len({s.room for s in registry.sensors.values() if is_due(valid[s.id], now)})
         pipeline = context.pipeline()
-        notices = await context.read(outbox.backlog) if context.sites is None else {}
+        notices = {}
+        if context.sites is None:
+            notices = await context.read(lambda db: outbox.counts(db, now - _NOTICES_S))
         return context.render(
             request,
             "sensors.html",
             pipeline=pipeline,
-            summary=summary(pipeline, notices, len(context.registry.sensors)),
+            summary=summary(pipeline, notices, len(context.permitted.sensors)),
             most=sys.maxsize if "all" in request.query_params else _SHOWN,
             notices=notices,
             due=due,
+            tests=valid,
+            stocks=STOCKS if context.settings.draw_labels else (),
+            sites=context.permitted.sorted_sites(),
             sensors=[
                 (s, context.registry.rooms.get(s.room), latest.get(s.id))
                 for s in context.registry.sensors.values()
             ],
         )
 
+    @serves("/sensors/labels.pdf", Right.SENSORS)
+    async def _labels(self, request: Request) -> Response:
+        context, draw = self._context, self._context.settings.draw_labels
+        stock, site = (request.query_params.get(key, "") for key in ("stock", "site"))
+        chosen = {found.name for found in context.registry.sites.values() if found.id == site}
+        if draw is None or stock not in STOCKS or (site and not chosen):
+            raise HTTPException(404, _("This page does not exist."))
+        if self._drawing.locked():
+            raise HTTPException(429, _("Labels are being drawn. Try again in a minute."))
+        registry = context.registry.within(chosen) if site else context.registry
+        order = Order(labels_of(registry, context.policy.page_url), stock, language())
+        async with self._drawing:
+            try:
+                content = await draw(order)
+            except OSError:  # of the process: it failed, took too long, or could not begin
+                log.exception("labels were not drawn")
+                raise HTTPException(
+                    503,
+                    _(
+                        "The labels could not be drawn. Try again in a minute; the log of the"
+                        " service says why, and plumewatch sensors labels makes the same file."
+                    ),
+                ) from None
+        name = file_name("labels", "pdf", site, stock)
+        headers = {"content-disposition": f'attachment; filename="{name}"'}
+        return Response(content, media_type="application/pdf", headers=headers)
+
+    @serves("/sensors/{id}", Right.SENSORS)
+    async def _scanned(self, request: Request) -> Response:
+        sensor = self._context.registry.sensors.get(request.path_params["id"])
+        if sensor is None:
+            raise HTTPException(404, _("No sensor with this label is registered."))
+        room, scanned = (quote(part, safe="") for part in (sensor.room, sensor.id))
+        return RedirectResponse(f"/commission/{room}?sensor={scanned}", 303)
+
+    @serves("/sensors/{id}/interval", Right.SENSORS, methods=("POST",))
+    async def _set_interval(self, request: Request) -> Response:
+        context, sensor = self._context, self._context.sensor(request)
+        intervals, person = context.settings.device_intervals, request.state.session.person
+        longest_h = intervals.hours.get(sensor.id)
+        if longest_h is None:
+            raise HTTPException(404, _("The interval of this sensor cannot be set from here."))
+        every_s = _whole(request, "every_s", intervals.shortest_s, intervals.longest_s)
+        hours = _whole(request, "hours", 1, longest_h) if longest_h else 0
+        if every_s is None or hours is None:
+            low, high = intervals.shortest_s, intervals.longest_s
+            words = _("An interval is %(low)d to %(high)d s.", low=low, high=high)
+            if longest_h:
+                words += " " + _("It lasts 1 to %(hours)d hours.", hours=longest_h)
+            return await self._sensor(request, words, 400)
+        context.count_change(person, context.settings.clock())
+        renews = bool(longest_h) and text_of(request.state.form, "renews") == "on"
+        asked = SentInterval(every_s, hours, person, context.settings.clock(), renews=renews)
+        await context.write(lambda tx: device_intervals.record(tx, sensor.id, asked))
+        error = await intervals.send(sensor.id, every_s, hours, renews)
+        if error:
+            failed = replace(asked, error=error, renews=False)
+            await context.write(lambda tx: device_intervals.record(tx, sensor.id, failed))
+        return RedirectResponse(f"/sensors/{quote(sensor.id)}/device", 303)
+
+    @serves("/sensors/{id}/device", Access.SENSOR_READERS)
+    async def _sensor(self, request: Request, error: str = "", status: int = 200) -> Response:
+        context, sensor = self._context, self._context.sensor(request)
+        settings, now = context.settings, context.settings.clock()
+        tests, asked = await context.read(
+            lambda db: (sensor_tests.latest(db), device_intervals.sent(db).get(sensor.id))
+        )
+        latest = await context.in_thread(settings.series.latest)
+        test = valid_test(tests, sensor)
+        hours = settings.device_intervals.hours.get(sensor.id)
+        session = session_of(request)
+        return context.render(
+            request,
+            "sensor.html",
+            status,
+            sensor=sensor,
+            room=context.registry.rooms.get(sensor.room),
+            life=context.pipeline().sensors.get(sensor.id),
+            last=latest.get(sensor.id),
+            test=test,
+            verdict=verdict(test) if test else "",
+            due=is_due(test, now),
+            elsewhere=sensor.id in tests,
+            may_change=session is not None and session.may(Right.SENSORS),
+            hours=hours,
+            sent=asked,
+            ends=asked.at + 3600.0 * asked.hours if asked else now,
+            agrees=asked is not None
+            and asked.answered_s is not None
+            and abs(asked.answered_s / asked.every_s - 1) < settings.device_intervals.near,
+            waiting=asked is not None and not asked.error and asked.answered_at is None,
+            shortest_s=settings.device_intervals.shortest_s,
+            longest_s=settings.device_intervals.longest_s,
+            now=now,
+            error=error,
+        )
+
     @serves("/unmatched", Right.SENSORS, all_sites=True)
-    async def unmatched(self, request: Request) -> Response:
-        """Show the last message of an unmatched topic, and the mapping that it suggests."""
+    async def _unmatched(self, request: Request) -> Response:
         topic = request.query_params.get("topic", "")
         found = None
         if 0 < len(topic) <= _MAX_TOPIC:
@@ -85,6 +193,12 @@ class SensorPages(PageGroup):
             found=found,
             sample=dead_letters.visible(found.sample),
         )
+
+
+def _whole(request: Request, name: str, low: int, high: int) -> int | None:
+    text = text_of(request.state.form, name).strip()
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+    return number if low <= number <= high else None
 
 
 def summary(
@@ -107,7 +221,7 @@ def summary(
         (_("Unregistered"), len(pipeline.quarantine), "attention"),
         (_("Unknown formats"), len(pipeline.unmatched), "attention"),
         (_("Messages rejected"), rejected, "attention"),
-        (_("Notices failed"), unsent, "attention"),
+        (_("Notices failed in 7 days"), unsent, "attention"),
     )
     return [
         (name, f"{n:,}", level if n or level == "none" or name == "Reporting" else "ok")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
@@ -12,10 +12,13 @@ from alerts.errors import SilenceError
 from alerts.incidents import silences
 from alerts.incidents.silences import MAX_REASON
 from alerts.notify.notice import KIND_WORDS
-from alerts.page.page_context import NavLink, PageGroup, sentence, serves, text_of
+from alerts.page.guard import text_of
+from alerts.page.page_context import sentence
+from alerts.page.page_group import PageGroup, serves
 from alerts.routing.labels import incident_labels
-from alerts.routing.matchers import Matcher, MatchOp, all_match, parse_matchers
-from language.messages import _, mark
+from alerts.routing.matchers import Matcher, MatchOp, all_match
+from alerts.words import WORDS
+from language.messages import _, capitalized
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
@@ -32,36 +35,13 @@ _HOUR_S: Final = 3600.0
 _SCHOOL: Final = "school"
 _PLACES: Final = frozenset({"site", "building", "floor", "room"})
 _ALL: Final = "all"
-_LASTING: Final = {
-    "1": mark("1 hour"),
-    "2": mark("2 hours"),
-    "4": mark("4 hours"),
-    "8": mark("8 hours"),
-    "24": mark("1 day"),
-    "72": mark("3 days"),
-    "336": mark("2 weeks"),
-}
-_LATER: Final = {
-    "0": mark("Now"),
-    "1": mark("In 1 hour"),
-    "4": mark("In 4 hours"),
-    "12": mark("In 12 hours"),
-}
 
 
 class SilencePages(PageGroup):
     """The list of silences, and the actions on them."""
 
-    nav: ClassVar[tuple[NavLink, ...]] = (NavLink("/silences", mark("Silences")),)
-
-    @serves("/silences")
-    async def index(self, request: Request) -> Response:
-        """Show silences that are active, pending or recently ended."""
-        return await self._page(request, {})
-
     @serves("/silences", Right.SILENCE, methods=("POST",))
-    async def add(self, request: Request) -> Response:
-        """Create a silence."""
+    async def _add(self, request: Request) -> Response:
         session, form = request.state.session, request.state.form
         now = self._context.settings.clock()
         reason, fault = self._context.free_text(form, "reason")
@@ -70,9 +50,9 @@ class SilencePages(PageGroup):
             **{name: text_of(form, name) for name in ("place", "kind", "hours", "later")},
         }
         if fault:
-            return await self._page(request, typed, fault, 400)
-        starts = now + _HOUR_S * _choice(form, "later", _LATER)
-        ends = starts + _HOUR_S * _choice(form, "hours", _LASTING)
+            return await self._page(request, fault, 400, **typed)
+        starts = now + _HOUR_S * _choice(form, "later", "later")
+        ends = starts + _HOUR_S * _choice(form, "hours", "lasting")
         matchers = self._matchers(session, form)
         registry = self._context.registry.within(self._sites_of(matchers))
         try:
@@ -91,12 +71,11 @@ class SilencePages(PageGroup):
             )
         except SilenceError as error:
             faults = " ".join(sentence(line) for line in str(error).splitlines())
-            return await self._page(request, typed, faults, 400)
+            return await self._page(request, faults, 400, **typed)
         return RedirectResponse("/silences", 303)
 
     @serves("/silences/{id:row}/end", Right.SILENCE, methods=("POST",))
-    async def end(self, request: Request) -> Response:
-        """End a silence early."""
+    async def _end(self, request: Request) -> Response:
         session = request.state.session
         number, now = request.path_params["id"], self._context.settings.clock()
         found = [s for s in await self._context.read(silences.listed, now) if s.id == number]
@@ -125,7 +104,6 @@ class SilencePages(PageGroup):
         return [Matcher(name, MatchOp.EQUAL, value) for name, value in wanted]
 
     def _places(self) -> dict[str, tuple[str, list[tuple[str, str]]]]:
-        """Return the places to choose from, by key: name and matchers of each."""
         rooms = self._context.registry.rooms.values()
         several = any(room.names_site for room in rooms)
         found: dict[str, tuple[str, list[tuple[str, str]]]] = {}
@@ -135,7 +113,7 @@ class SilencePages(PageGroup):
         for (_s, b, f), r in places.items():
             if f:
                 matchers = [("floor", f), *_of_building(r)]
-                found[f"floor {f} of {b}{self._at(r)}"] = (_capital(r.place), matchers)
+                found[f"floor {f} of {b}{self._at(r)}"] = (capitalized(r.place), matchers)
         for (_s, b, _f), r in places.items():
             if b:
                 words = _("All of %(place)s", place=r.whole_building)
@@ -158,18 +136,17 @@ class SilencePages(PageGroup):
         }
 
     def _may_see(self, silence: Silence) -> bool:
-        """Whether a silence mutes any room that the request may see."""
         if self._context.sites is None:
             return True
-        own = [m for text in silence.matchers for m in parse_matchers(text)]
+        own = silence.conditions
         sensors = {m.value for m in own if m.name == "sensor"}
         known = self._context.registry.sensors
         return bool(self._sites_of(own)) and all(s in known for s in sensors)
 
     def _may_end(self, silence: Silence) -> bool:
         """Whether a silence mutes nothing beyond what the request may see."""
-        own = [m for text in silence.matchers for m in parse_matchers(text)]
-        bound = any(m.name in {"site", "room", "sensor"} and m.op is MatchOp.EQUAL for m in own)
+        names = {m.name for m in silence.conditions if m.op is MatchOp.EQUAL}
+        bound = not names.isdisjoint(("site", "room", "sensor"))
         return self._context.sites is None or (bound and self._may_see(silence))
 
     def _at(self, room: Room) -> str:
@@ -177,9 +154,8 @@ class SilencePages(PageGroup):
         return f" at {self._context.registry.sites[room.site].id}" if room.names_site else ""
 
     def _words(self, silence: Silence) -> str:
-        """Describe what a silence matches."""
         words = []
-        for matcher in (m for text in silence.matchers for m in parse_matchers(text)):
+        for matcher in silence.conditions:
             value = matcher.value
             if matcher.op is MatchOp.EQUAL and matcher.name == "room":
                 room = self._context.registry.rooms.get(value)
@@ -192,10 +168,11 @@ class SilencePages(PageGroup):
                 words.append(value)
             else:
                 words.append(str(matcher))
-        return _capital(", ".join(words) or _("everything"))
+        return capitalized(", ".join(words) or _("everything"))
 
+    @serves("/silences")
     async def _page(
-        self, request: Request, typed: dict[str, Any], error: str = "", status: int = 200
+        self, request: Request, error: str = "", status: int = 200, **typed: str
     ) -> Response:
         now = self._context.settings.clock()
         every = await self._context.read(silences.listed, now)
@@ -206,8 +183,6 @@ class SilencePages(PageGroup):
             status,
             silences=[(s, self._words(s), s.state(now).value) for s in found],
             places=[(key, words) for key, (words, _) in self._places().items()],
-            lasting=_LASTING,
-            later=_LATER,
             max_reason=MAX_REASON,
             typed={"place": "", "kind": "", "hours": "1", "later": "0", "reason": "", **typed},
             error=error,
@@ -219,12 +194,8 @@ def _of_building(room: Room) -> list[tuple[str, str]]:
     return [(name, value) for name, value in own if value]
 
 
-def _choice(form: FormData, name: str, choices: dict[str, str]) -> float:
+def _choice(form: FormData, name: str, table: str) -> float:
     given = text_of(form, name)
-    if given not in choices:
+    if given not in WORDS[table]:
         raise HTTPException(400, _("Choose a value from the list."))
     return float(given)
-
-
-def _capital(words: str) -> str:
-    return words[:1].upper() + words[1:]

@@ -1,21 +1,21 @@
-"""The page of alert thresholds: expected false alarms, missed vaping, adjustments from feedback.
-
-Reverting an adjustment is for people who look after the sensors, an adaptation of the detector for
-administrators. Both are recorded with a name and a reason.
-"""
+"""The page of alert thresholds: expected false alarms, missed vaping, adjustments from feedback."""
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from alerts.access.roles import Right
 from alerts.errors import AdaptationError, ThresholdAdjustmentError
 from alerts.incidents import adaptations, threshold_adjustments
-from alerts.page.page_context import Access, PageGroup, sentence, serves, text_of
+from alerts.page.guard import text_of
+from alerts.page.page_context import sentence
+from alerts.page.page_group import Access, PageGroup, serves
 from detection.model import Model
 from language.messages import _
 
@@ -29,26 +29,20 @@ _MAX_REASON: Final = 200
 _SHOWN: Final = 50
 
 
-def probability(log_odds: float) -> float:
-    """Return the probability of log-odds.
+def probability(log_odds: float, model: Model) -> float:
+    """Return the probability that an event of a model states at a threshold.
 
-    >>> probability(0.0)
+    >>> probability(0.0, Model.shipped())
     0.5
     """
-    return 1.0 / (1.0 + math.exp(-log_odds))
+    return 1.0 / (1.0 + math.exp(-float(model.stated(np.asarray(log_odds, np.float64)))))
 
 
 class ThresholdPages(PageGroup):
     """The list of thresholds and adjustments, reverting one, and the adaptation to the school."""
 
-    @serves("/levels", Access.SENSOR_READERS)
-    async def show(self, request: Request) -> Response:
-        """Show thresholds by sensor, and the newest adjustments."""
-        return await self._page(request)
-
     @serves("/levels/moves/{seq:row}/undo", Right.SENSORS, methods=("POST",))
-    async def undo(self, request: Request) -> Response:
-        """Revert an adjustment."""
+    async def _undo(self, request: Request) -> Response:
         seq = request.path_params["seq"]
         if not self._context.sees_sensor(
             await self._context.read(threshold_adjustments.sensor_of, seq)
@@ -59,14 +53,12 @@ class ThresholdPages(PageGroup):
     @serves(
         "/levels/adaptations/{number:row}/apply", Right.SETTINGS, methods=("POST",), all_sites=True
     )
-    async def apply(self, request: Request) -> Response:
-        """Use an adaptation from the next readings on."""
+    async def _apply(self, request: Request) -> Response:
         number = request.path_params["number"]
         return await self._change(request, lambda tx, *by: adaptations.apply(tx, number, *by))
 
     @serves("/levels/adaptations/undo", Right.SETTINGS, methods=("POST",), all_sites=True)
-    async def undo_adaptation(self, request: Request) -> Response:
-        """Return to what was used before the active adaptation."""
+    async def _undo_adaptation(self, request: Request) -> Response:
         return await self._change(request, adaptations.undo)
 
     async def _change(
@@ -83,24 +75,26 @@ class ThresholdPages(PageGroup):
             return await self._page(request, sentence(error), 409)
         return RedirectResponse("/levels", 303)
 
+    @serves("/levels", Access.SENSOR_READERS, one_school=True)
     async def _page(self, request: Request, error: str = "", status: int = 200) -> Response:
         registry = self._context.registry
-        thresholds, adjustments, ready, active = await self._context.read(
+        thresholds, adjustments, ready, active, model = await self._context.read(
             lambda db: (
                 threshold_adjustments.load_thresholds(db),
                 threshold_adjustments.latest(db, limit=_SHOWN, sensors=self._context.sensors),
                 adaptations.ready(db, Model.shipped()),
                 adaptations.active_number(db),
+                adaptations.active_model(db, Model.shipped()),
             )
         )
 
         def percent(sensor: str, feedback: float) -> str:
-            """Write the probability at which a sensor alerts with an adjustment by feedback."""
             known = thresholds.get(sensor)
             if known is None:
                 change = _("less readily") if feedback > 0 else _("more readily")
                 return change if feedback else _("as usual")
-            return f"{100 * probability(known.level - known.feedback + feedback):.0f} %"
+            level = known.level - known.feedback + feedback
+            return f"{100 * probability(level, model):.0f} %"
 
         return self._context.render(
             request,
@@ -114,7 +108,7 @@ class ThresholdPages(PageGroup):
             ready=ready if self._context.sites is None else None,
             active=active if self._context.sites is None else None,
             max_reason=_MAX_REASON,
-            probability=probability,
+            probability=partial(probability, model=model),
             percent=percent,
             error=error,
         )

@@ -11,8 +11,10 @@ from alerts.access import api_tokens
 from alerts.access.api_tokens import Scope
 from alerts.access.roles import Right
 from alerts.incidents.free_text import cleaned
-from alerts.page.page_context import PageGroup, serves, text_of
-from language.messages import Words, _, mark
+from alerts.page.guard import text_of
+from alerts.page.page_group import PageGroup, serves
+from alerts.words import WORDS
+from language.messages import _
 from storage import audit
 from storage.audit import AuditKind
 
@@ -24,27 +26,13 @@ if TYPE_CHECKING:
     from alerts.access.api_tokens import ApiToken
 
 _DAYS: Final = (30, 90, 365)
-_SCOPE_WORDS: Final = Words(
-    {
-        Scope.READ: mark("read incidents, rooms and sensors"),
-        Scope.RESPOND: mark("respond to incidents"),
-        Scope.READINGS: mark("read readings"),
-        Scope.REPORTS: mark("create reports"),
-    }
-)
 
 
 class TokenPages(PageGroup):
     """Tokens, for administrators."""
 
-    @serves("/tokens", Right.ACCOUNTS)
-    async def index(self, request: Request) -> Response:
-        """Show all tokens and the form of a new one."""
-        return await self._page(request)
-
     @serves("/tokens", Right.ACCOUNTS, methods=("POST",))
-    async def add(self, request: Request) -> Response:
-        """Make a token, which is shown once."""
+    async def _add(self, request: Request) -> Response:
         session, form = request.state.session, request.state.form
         name = cleaned(text_of(form, "name"))[: api_tokens.LONGEST_NAME]
         person, days = text_of(form, "person"), text_of(form, "days")
@@ -75,8 +63,7 @@ class TokenPages(PageGroup):
         return await self._page(request, token=await self._context.write(make))
 
     @serves("/tokens/{id:row}/revoke", Right.ACCOUNTS, methods=("POST",))
-    async def revoke(self, request: Request) -> Response:
-        """Revoke a token."""
+    async def _revoke(self, request: Request) -> Response:
         person, now = request.state.session.person, self._context.settings.clock()
 
         def revoke(tx: sqlite3.Connection) -> str:
@@ -93,22 +80,25 @@ class TokenPages(PageGroup):
         return RedirectResponse("/tokens", 303)
 
     def _listed(self, db: sqlite3.Connection) -> list[ApiToken]:
-        """Return the tokens of people whom the request may manage."""
         people = {member.id for member in self._context.own_staff}
         every = self._context.sites is None
         return [token for token in api_tokens.listed(db) if every or token.person in people]
 
+    @serves("/tokens", Right.ACCOUNTS)
     async def _page(
         self, request: Request, error: str = "", status: int = 200, token: str = ""
     ) -> Response:
+        tokens, sites_of = await self._context.read(self._listed), self._context.policy.sites_of
+        unlimited = {t.id for t in tokens if t.sites is None and sites_of(t.person) is not None}
         return self._context.render(
             request,
             "tokens.html",
             status,
-            tokens=await self._context.read(self._listed),
+            tokens=tokens,
+            unlimited=unlimited,
             now=self._context.settings.clock(),
             staff=self._context.own_staff,
-            scopes=_SCOPE_WORDS,
+            scopes=WORDS["scope"],
             days=_DAYS,
             token=token,
             error=error,

@@ -1,8 +1,8 @@
 """The wall view for a screen in the front office, and its setup.
 
-It shows rooms and their states, large, on tiles or on a floor plan, and no people. A screen opens
-it with the token of a kiosk, which is in the fragment of its link; the script exchanges it for a
-cookie of this view alone. Whoever may read the other pages may open it without.
+It shows rooms and their states, on tiles or on a floor plan, and no people. A screen opens it with
+the token of a kiosk, in the fragment of its link; the script exchanges it for a cookie of this
+view.
 """
 
 from __future__ import annotations
@@ -19,27 +19,23 @@ from alerts.access.roles import Right
 from alerts.incidents.free_text import cleaned
 from alerts.page import queries
 from alerts.page.floor_plan import MAX_BYTES, FloorPlan, PictureError
-from alerts.page.guard import client_of, same_origin
-from alerts.page.page_context import (
-    WALL_COOKIE,
-    Access,
-    FormSize,
-    PageGroup,
-    form_of,
-    serves,
-    text_of,
-)
+from alerts.page.guard import FormSize, client_of, form_of, same_origin, text_of
+from alerts.page.page_context import WALL_COOKIE
+from alerts.page.page_group import Access, PageGroup, serves
+from alerts.page.visibility import MOST_ROOMS
 from language.messages import _
 from storage import audit
 from storage.audit import AuditKind
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
     from starlette.requests import Request
 
     from alerts.access.kiosks import Kiosk
     from alerts.page.page_context import PageContext
+    from storage.registry import Room
 
 _YEAR_S: Final = 365 * 86_400
 _FIRST: Final = ("alarm", "attention", "responding", "notable", "silent", "none", "ok")
@@ -57,21 +53,20 @@ class WallPages(PageGroup):
     # the view
 
     @serves("/wall", Access.PUBLIC)
-    async def show(self, request: Request) -> Response:
-        """Show the view; without access, the page that takes the token of a link."""
+    async def _show(self, request: Request) -> Response:
         if not await self._context.may_see_wall(request):
             return self._context.render(request, "wall_closed.html", 403)
-        return self._context.render(request, "wall.html", **await self._content())
+        content = await self._content(await self._shown(request))
+        return self._context.render(request, "wall.html", **content)
 
     @serves("/wall/state", Access.PUBLIC)
-    async def state(self, request: Request) -> Response:
-        """Return the part of the view that changes."""
+    async def _state(self, request: Request) -> Response:
         await self._admit(request)
-        return self._context.render(request, "wall_content.html", **await self._content())
+        content = await self._content(await self._shown(request))
+        return self._context.render(request, "wall_content.html", **content)
 
     @serves("/wall/plan", Access.PUBLIC)
-    async def plan(self, request: Request) -> Response:
-        """Return the floor plan."""
+    async def _plan_picture(self, request: Request) -> Response:
         await self._admit(request)
         found = await self._context.in_thread(self._floor_plan().picture)
         if found is None:
@@ -80,8 +75,7 @@ class WallPages(PageGroup):
         return Response(found[0], media_type=found[1], headers=headers)
 
     @serves("/wall/open", Access.PUBLIC, methods=("POST",))
-    async def open(self, request: Request) -> Response:
-        """Exchange the token of a link for a cookie of this view."""
+    async def _open(self, request: Request) -> Response:
         if not same_origin(request):
             raise HTTPException(403, _("This form was not sent from this page."))
         token = text_of(await form_of(request), "token").strip()
@@ -106,12 +100,32 @@ class WallPages(PageGroup):
                 403, _("This screen is not set up. An administrator makes its link.")
             )
 
-    async def _content(self) -> dict[str, Any]:
+    async def _shown(self, request: Request) -> Sequence[Room]:
+        """Return the rooms of the school that is shown.
+
+        If nobody chose it, those of the others with an open incident are shown beside.
+        """
+        context = self._context
+        chosen = context.choose_school(request)
+        rooms = dict(context.registry.rooms)
+        if chosen is not None and request.query_params.get("site") != chosen.id:
+            permitted = context.permitted.rooms
+            for incident in await context.read(queries.incidents, only_open=True, limit=MOST_ROOMS):
+                if incident["room"] in permitted:
+                    rooms[incident["room"]] = permitted[incident["room"]]
+        return tuple(rooms.values())
+
+    async def _content(self, rooms: Sequence[Room]) -> dict[str, Any]:
         context, settings = self._context, self._context.settings
         latest = await context.in_thread(settings.series.latest)
         intervals = dict(settings.intervals())
         states = await context.read(
-            queries.rooms, context.registry, latest, settings.clock(), intervals
+            queries.rooms,
+            context.permitted,
+            latest,
+            settings.clock(),
+            intervals,
+            rooms,
         )
         plan = self._plan
         places = {} if plan is None else await context.in_thread(plan.places)
@@ -126,14 +140,8 @@ class WallPages(PageGroup):
 
     # the setup
 
-    @serves("/wall/setup", Right.SETTINGS)
-    async def setup(self, request: Request) -> Response:
-        """Show screens, floor plan and places."""
-        return await self._setup(request)
-
     @serves("/wall/screens", Right.SETTINGS, methods=("POST",))
-    async def add_screen(self, request: Request) -> Response:
-        """Make the link of a screen, which is shown once."""
+    async def _add_screen(self, request: Request) -> Response:
         session, now = request.state.session, self._context.settings.clock()
         name = cleaned(text_of(request.state.form, "name"))[: kiosks.LONGEST_NAME]
         if not name:
@@ -151,8 +159,7 @@ class WallPages(PageGroup):
         return await self._setup(request, token=await self._context.write(make))
 
     @serves("/wall/screens/{id:row}/revoke", Right.SETTINGS, methods=("POST",))
-    async def revoke_screen(self, request: Request) -> Response:
-        """Revoke the link of a screen."""
+    async def _revoke_screen(self, request: Request) -> Response:
         session, now = request.state.session, self._context.settings.clock()
 
         def revoke(tx: sqlite3.Connection) -> str:
@@ -168,8 +175,7 @@ class WallPages(PageGroup):
         return RedirectResponse("/wall/setup", 303)
 
     @serves("/wall/plan", Right.SETTINGS, methods=("POST",), size=FormSize.UPLOAD)
-    async def upload(self, request: Request) -> Response:
-        """Keep an uploaded floor plan, or remove it if none is sent."""
+    async def _upload(self, request: Request) -> Response:
         async with AsyncExitStack() as stack:  # the file of an upload is ours to close
             stack.push_async_callback(request.state.form.close)
             return await self._keep_plan(request)
@@ -193,8 +199,7 @@ class WallPages(PageGroup):
         return RedirectResponse("/wall/setup", 303)
 
     @serves("/wall/places", Right.SETTINGS, methods=("POST",), size=FormSize.LARGE)
-    async def place(self, request: Request) -> Response:
-        """Keep where rooms are on the plan."""
+    async def _place(self, request: Request) -> Response:
         form, plan = request.state.form, self._floor_plan()
         session, now = request.state.session, self._context.settings.clock()
         given = {room: _place(text_of(form, f"at.{room}")) for room in self._context.registry.rooms}
@@ -221,7 +226,6 @@ class WallPages(PageGroup):
         return plan
 
     def _screens(self, db: sqlite3.Connection) -> list[Kiosk]:
-        """Return the screens of people whom the request may see."""
         people = {member.id for member in self._context.own_staff}
         every = self._context.sites is None
         return [k for k in kiosks.listed(db) if every or k.made_by in people]
@@ -229,10 +233,11 @@ class WallPages(PageGroup):
     def _audit(self, tx: sqlite3.Connection, actor: str, what: str, name: str, now: float) -> None:
         audit.append(tx, AuditKind.WALL, actor, {"what": what, "name": name}, now)
 
+    @serves("/wall/setup", Right.SETTINGS)
     async def _setup(
         self, request: Request, error: str = "", status: int = 200, token: str = ""
     ) -> Response:
-        content = await self._content()
+        content = await self._content(tuple(self._context.registry.rooms.values()))
         base = self._context.policy.page_url or f"{request.url.scheme}://{request.url.netloc}"
         return self._context.render(
             request,
@@ -247,7 +252,6 @@ class WallPages(PageGroup):
 
 
 def _place(text: str) -> tuple[float, float] | None:
-    """Read a place, such as ``0.25 0.5``; None if it is none."""
     try:
         x, y = (float(part) for part in text.split())
     except ValueError:

@@ -86,4 +86,4 @@ def iam_frame(data: bytes) -> Frame:
 CODECS: Final[tuple[Codec, ...]] = (pm_frame, iam_frame)
 MODELS: Final[Models] = ((re.compile("dl-?pm"), pm_frame), (re.compile("dl-?iam"), iam_frame))
 
-DECODER: Final = bare_frames("decentlab", CODECS, MODELS, "Decentlab DL-PM and DL-IAM: bare frames")
+decode: Final = bare_frames(CODECS, MODELS)

@@ -48,4 +48,4 @@ def guessed_frame(data: bytes) -> Frame:
 CODECS: Final[tuple[Codec, ...]] = (elsys_frame,)
 MODELS: Final[Models] = ((re.compile(r"(?<![a-z])e[rm]s|elsys"), elsys_frame),)
 
-DECODER: Final = bare_frames("elsys", CODECS, MODELS, "Elsys ERS2, EMS: bare frames")
+decode: Final = bare_frames(CODECS, MODELS)

@@ -18,7 +18,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Decoder
 from ingest.errors import PayloadError, Reason
 from ingest.validation import build_reading, check_values, sensor_id
 
@@ -42,19 +41,14 @@ def table(device: str, kind: str) -> dict[int, Any]:
 
 @dataclass(slots=True)
 class Frame:
-    """What one frame says.
-
-    `raw`: quantity key to value; None or out of range is a fault.
-    `events`, `faults`: as in a reading.
-    `history`: unix seconds and values of records the device kept from before.
-    `firmware`: what it calls its firmware; None if it says nothing of it.
-    """
+    """What one frame says, before checks: None or out of range is a fault."""
 
     raw: dict[str, object] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     history: list[tuple[float, dict[str, object]]] = field(default_factory=list)
     firmware: object = None
+    interval_s: int | None = None
 
     @property
     def says_nothing(self) -> bool:
@@ -119,11 +113,10 @@ def readings_of(
     flags: tuple[str, ...] = (),
     seq: int | None = None,
 ) -> list[Reading]:
-    """Return a frame's readings: its history, oldest first, then the present.
-
-    A record of history is left out if its time is not plausible; it has no value without it.
-    """
+    """Return a frame's readings: its plausible history, oldest first, then the present."""
     limits = context.limits
+    if frame.interval_s is not None:
+        context.states.name_interval(sensor, frame.interval_s, message)
     readings: list[Reading] = []
     for when, raw in sorted(frame.history, key=lambda item: item[0]):
         if limits.earliest <= when <= message.received + limits.max_skew_s:
@@ -157,7 +150,9 @@ def readings_of(
     return readings
 
 
-def bare_frames(name: str, codecs: tuple[Codec, ...], models: Models, summary: str) -> Decoder:
+def bare_frames(
+    codecs: tuple[Codec, ...], models: Models
+) -> Callable[[Message, Context], list[Reading]]:
     """Make the decoder of frames that come without an envelope; the topic names the sensor."""
 
     def decode(message: Message, context: Context) -> list[Reading]:
@@ -166,4 +161,4 @@ def bare_frames(name: str, codecs: tuple[Codec, ...], models: Models, summary: s
         frame = read_frame(message.payload, known.model if known else "", codecs, models)
         return readings_of(frame, sensor, None, message, context)
 
-    return Decoder(name, (), decode, summary, over_http=True)
+    return decode

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ingest.decoders.lorawan import decentlab, elsys, milesight
 from ingest.decoders.lorawan.decoded import decoded_frame
 from ingest.decoders.lorawan.frames import read_frame, readings_of
-from ingest.decoding import Decoder, dict_of, list_of, load_object, same_device, stamp_of, text_of
+from ingest.decoding import dict_of, list_of, load_object, same_device, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
 from ingest.validation import build_reading, sensor_id
 
@@ -56,11 +56,6 @@ def _bytes_of(text: object, coding: str) -> bytes | None:
 
 
 def _base64_or_hex(text: object) -> bytes | None:
-    """Frame of a gateway whose integrator chose the coding.
-
-    Base64 of nine bytes or more that consists of the digits of hex in one case alone is less
-    likely than one in a hundred thousand.
-    """
     is_hex = type(text) is str and _IS_HEX.fullmatch(text) is not None
     return _bytes_of(text, "hex" if is_hex else "base64")
 
@@ -332,20 +327,3 @@ def milesight_gateway(message: Message, context: Context) -> list[Reading]:
         seq=_count(members.get("fcnt")),
         heard_by=members.get("rxinfo"),
     )
-
-
-CHIRPSTACK: Final = Decoder(
-    "chirpstack",
-    ("application/+/device/+/event/+",),
-    chirpstack,
-    "LoRaWAN sensors over ChirpStack v4",
-)
-TTS: Final = Decoder("tts", ("v3/+/devices/+/#",), tts, "LoRaWAN sensors over The Things Stack v3")
-LORIOT: Final = Decoder("loriot", (), loriot, "LoRaWAN sensors over LORIOT", over_http=True)
-MILESIGHT_GATEWAY: Final = Decoder(
-    "milesight_gateway",
-    (),
-    milesight_gateway,
-    "LoRaWAN sensors over a Milesight gateway's embedded network server",
-    over_http=True,
-)

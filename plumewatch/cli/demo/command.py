@@ -1,11 +1,9 @@
 """A simulated school on this machine, through the production path, for `plumewatch demo`.
 
-Starts, all on loopback: an embedded broker, the simulator (as its own process, publishing what real
-devices publish), the service with the staff page, and a small receiver in place of a phone's
-push service. Only the clock differs from production: school life runs `SPEED` times faster, and the
-service is given the same fast clock. Simulated members of staff press the buttons of some of their
-pushes; the others are for whoever tries the demo. What is changed
-under Settings on the page takes effect as in production.
+Starts, all on loopback: an embedded broker, the simulator as its own process, the service with the
+staff page, and a small receiver in place of a phone's push service. Only the clock differs from
+production: school life runs `SPEED` times faster. Simulated members of staff press the buttons of
+some of their pushes; the others are for whoever tries the demo.
 """
 
 from __future__ import annotations
@@ -30,8 +28,7 @@ from rich.live import Live
 from rich.text import Text
 
 from detection.events import EventKind, EventPhase, evidence_sentence
-from plumewatch.cli.demo.screen import Shown, screen
-from plumewatch.cli.demo.truth import TruthScore
+from plumewatch.cli.demo.screen import TruthScore, screen
 from plumewatch.cli.options import CONFIG
 from plumewatch.config.editor import ConfigEditor
 from plumewatch.config.load import load, parse
@@ -173,7 +170,6 @@ class Demo:
         return self._clock()
 
     def _config(self, broker_port: int, push_port: int) -> PlumewatchConfig:
-        """Write the configuration into the folder, with which every command works, and read it."""
         text = _SCHOOL.read_text(encoding="utf-8").replace(
             "[broker]\n", f"[web]\nport = {self._port}\n[broker]\nport = {broker_port}\n"
         )
@@ -196,7 +192,6 @@ class Demo:
         )
 
     async def _simulate(self, broker_port: int, stop: asyncio.Event) -> None:
-        """Run the simulator; end the demo with its last line if it fails."""
         words = f"simulate --seed {_SEED} --days {_DAYS} --speed {SPEED} --activity demo"
         words += f" --start {_START.isoformat()} --publish 127.0.0.1:{broker_port} --patience 30"
         words += " --truth -"
@@ -224,7 +219,6 @@ class Demo:
                 raise ServiceError(f"the simulator ended: {(last or ['without a message'])[0]}")
 
     async def _follow(self, simulator: asyncio.subprocess.Process) -> bytes:
-        """Read the truth as it becomes known; return what the simulator wrote as errors."""
         truth, errors = simulator.stdout, simulator.stderr
         assert truth is not None  # noqa: S101 - both are pipes
         assert errors is not None  # noqa: S101
@@ -236,7 +230,6 @@ class Demo:
     async def _receive_push(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Stand for a push service: read one POST, show it, respond with 200."""
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, ValueError, TimeoutError):
             async with asyncio.timeout(10):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -270,7 +263,6 @@ class Demo:
         task.add_done_callback(self._staff.discard)
 
     async def _respond(self, person: str, action: Mapping[str, Any]) -> None:
-        """Respond as a phone does: press the button, arrive, and say what was found."""
         name = self._service.alerting.engine.policy.name_of(person)
         try:
             await asyncio.sleep(_PRESS_S)
@@ -342,7 +334,6 @@ class Demo:
         }
 
     async def _show(self, stop: asyncio.Event) -> None:
-        """Redraw twice a second, or print a line every five seconds."""
         waits = [asyncio.ensure_future(e.wait()) for e in (self._service.ready, stop)]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
@@ -379,9 +370,10 @@ class Demo:
 
     def _screen(self) -> Group:
         latest, sensors = self._service.series.latest(), self._registry.sensors.values()
-        shown = Shown(
-            clock=datetime.fromtimestamp(self._clock(), UTC).strftime("%A %H:%M:%S"),
-            speed=SPEED,
+        clock = datetime.fromtimestamp(self._clock(), UTC).strftime("%A %H:%M:%S")
+        return screen(
+            self._console.height,
+            title=f"{clock} at school, {SPEED:.0f} times real time",
             page=f"http://127.0.0.1:{self._port}",
             events=list(self._log),
             last_push=self._last_push,
@@ -392,7 +384,6 @@ class Demo:
                 for s in sensors
             ],
         )
-        return screen(shown, self._console.height)
 
     def _row(
         self, sensor: str, room_id: str, model: str, values: Mapping[str, float]
@@ -413,7 +404,6 @@ def _set(event: asyncio.Event, _done: object) -> None:
 
 @contextlib.asynccontextmanager
 async def _broker(port: int) -> AsyncIterator[None]:
-    """Run the embedded broker for as long as the block runs."""
     try:
         from iotcore import Broker
     except ImportError as error:

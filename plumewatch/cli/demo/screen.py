@@ -1,14 +1,17 @@
-"""The live screen of `plumewatch demo`: what matters first, rooms only where there is height."""
+"""What `plumewatch demo` shows: its live screen, and the truth beside the detector."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import csv
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Group
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
+
+from sensor_sim.trace import Truth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,38 +24,34 @@ _FIXED: Final = 4
 """Lines of the heading, of the counts, of the truth, and the last one, which stays free."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What is on the screen; `rooms` are cells of a table, `events` the newest lines last."""
-
-    clock: str
-    speed: float
-    page: str
-    events: Sequence[Text]
-    last_push: str
-    truth: str
-    counts: str
-    rooms: Sequence[tuple[str, ...]]
-
-
-def screen(shown: Shown, height: int) -> Group:
-    """Lay out the screen for a terminal of that many lines."""
-    rooms = len(shown.rooms) + 5
-    fits_rooms = height >= rooms + _FIXED + _PUSH_LINES + 2 * _FRAME + 6
-    lines = height - _FIXED - _PUSH_LINES - 2 * _FRAME - (rooms if fits_rooms else 0)
-    push = Text("\n".join((shown.last_push or "none yet").splitlines()[:_PUSH_LINES]))
+def screen(
+    height: int,
+    *,
+    title: str,
+    page: str,
+    events: Sequence[Text],
+    last_push: str,
+    truth: str,
+    counts: str,
+    rooms: Sequence[tuple[str, ...]],
+) -> Group:
+    """Lay out a screen of `height` lines; `rooms` are cells, and the newest events are last."""
+    for_rooms = len(rooms) + 5
+    fits_rooms = height >= for_rooms + _FIXED + _PUSH_LINES + 2 * _FRAME + 6
+    lines = height - _FIXED - _PUSH_LINES - 2 * _FRAME - (for_rooms if fits_rooms else 0)
+    push = Text("\n".join((last_push or "none yet").splitlines()[:_PUSH_LINES]))
     push.no_wrap, push.overflow = True, "ellipsis"
-    events = Text("\n").join(list(shown.events)[-lines:]) if shown.events else Text("none yet")
-    events.no_wrap, events.overflow = True, "ellipsis"
+    shown = Text("\n").join(list(events)[-lines:]) if events else Text("none yet")
+    shown.no_wrap, shown.overflow = True, "ellipsis"
     parts: list[RenderableType] = [
-        _line(f"Staff page {shown.page}   Ctrl-C ends the demo", "bold"),
+        _line(f"Staff page {page}   Ctrl-C ends the demo", "bold"),
         Panel(push, title="Last push on a phone"),
-        Panel(events, title=f"{shown.clock} at school, {shown.speed:.0f} times real time"),
-        _line(f"{shown.truth} (a real school does not know this)", "green"),
-        _line(shown.counts, "dim"),
+        Panel(shown, title=title),
+        _line(f"{truth} (a real school does not know this)", "green"),
+        _line(counts, "dim"),
     ]
     if fits_rooms:
-        parts.append(_table(shown.rooms))
+        parts.append(_table(rooms))
     return Group(*parts)
 
 
@@ -65,3 +64,59 @@ def _table(rows: Sequence[tuple[str, ...]]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
+
+
+_COLUMNS: Final = [field.name for field in fields(Truth)]
+_EARLY_S: Final = 60.0
+_LATE_S: Final = 240.0
+"""An alert belongs to a session if its onset is no earlier and no later than this."""
+_DECIDED_S: Final = 600.0
+"""After this the truth of an alert is known: sessions are reported when they are over."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    room: str
+    start: float
+    end: float
+
+    def explains(self, room: str, onset: float) -> bool:
+        return room == self.room and self.start - _EARLY_S <= onset <= self.end + _LATE_S
+
+
+class TruthScore:
+    """Counts the vaping sessions that the detector found, and its false alarms."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, _Session] = {}
+        self._alerts: list[tuple[str, float]] = []
+
+    def add_line(self, line: str) -> None:
+        """Add a line of the simulator's truth; lines of other kinds are ignored."""
+        values = next(csv.reader([line]), [])
+        if len(values) != len(_COLUMNS):
+            return
+        row = dict(zip(_COLUMNS, values, strict=True))
+        if row["kind"] == "vape" and row["arrival"]:
+            session = _Session(row["room"], float(row["start"]), float(row["end"]))
+            self._sessions.setdefault(row["session"], session)
+
+    def add_alert(self, room: str, onset: float) -> None:
+        """Add an alert of the detector."""
+        self._alerts.append((room, onset))
+
+    def happened(self, room: str, onset: float) -> bool:
+        """Whether a session that is over explains an alert."""
+        return any(session.explains(room, onset) for session in self._sessions.values())
+
+    def sentence(self, now: float) -> str:
+        """Say how many of the sessions that are over were found, and how many alerts were false."""
+        over = [s for s in self._sessions.values() if s.end + _LATE_S <= now]
+        found = sum(any(s.explains(*alert) for alert in self._alerts) for s in over)
+        false = sum(
+            not self.happened(room, onset)
+            for room, onset in self._alerts
+            if onset + _DECIDED_S <= now
+        )
+        alarms = "1 false alarm" if false == 1 else f"{false} false alarms"
+        return f"found {found} of {len(over)} vaping sessions, {alarms}"

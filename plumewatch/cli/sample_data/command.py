@@ -6,30 +6,20 @@ import random
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Final
 
-import typer
-from typer import Argument, Option
-
-from plumewatch.cli.options import CONFIG, JsonOption, command
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.sample_data.incidents import fill_state, made_up_detections
-from plumewatch.cli.sample_data.series import fill_series
+from plumewatch.cli.options import CONFIG
+from plumewatch.cli.sample_data.incidents import fill_series, fill_state, made_up_detections
 from plumewatch.errors import UsageError
 
-app = typer.Typer()
+if TYPE_CHECKING:
+    from plumewatch.cli.printer import Printer
+
 
 _SCHOOL: Final = Path(__file__).with_name("school.toml")
 
 
-@command(app, "sample-data", "plumewatch sample-data sample --weeks 12")
-def sample_data(
-    folder: Annotated[Path, Argument(help="A new folder for configuration and data.")],
-    weeks: Annotated[int, Option(min=1, max=52, help="Length, up to yesterday.")] = 12,
-    seed: Annotated[int, Option(min=0, help="Same seed and day, same data.")] = 1,
-    *,
-    as_json: JsonOption = False,
-) -> None:
+def sample_data(folder: Path, weeks: int = 12, seed: int = 1, *, printer: Printer) -> None:
     """Fill a folder with the data of a made-up school, to try pages, reports and dashboards."""
     from plumewatch.config.load import load
 
@@ -46,7 +36,7 @@ def sample_data(
     alerts = list(made_up_detections(config, first, last, rng))
     incidents = fill_state(config, first, alerts, rng)
     readings = fill_series(config, first, last, alerts, rng)
-    Printer(as_json=as_json).say(
+    printer.say(
         f"{folder}: {incidents} incidents and {readings:,} readings of a made-up school, {first} to"
         f" {last - timedelta(days=1)}. Try:\n"
         f"  plumewatch run --config {path}\n"

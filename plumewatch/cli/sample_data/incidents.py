@@ -5,40 +5,32 @@ The same `AlertEngine` as in service makes them, on the clock of the made-up day
 
 from __future__ import annotations
 
+import math
+import tomllib
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from plumewatch.cli.printer import progress
 
 if TYPE_CHECKING:
     import random
     import sqlite3
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from alerts.engine import AlertEngine
     from detection.events import Event
     from plumewatch.config.model import PlumewatchConfig
-
-_ALERTS_A_DAY: Final = 2.0
+    from storage.reading import Reading
+    from storage.timeseries.records import Record
 
 _APART_S: Final = 1800.0
-
 _SETTLED_S: Final = 5400.0
-
-_HOURS: Final = (8, 9, 9, 10, 11, 11, 11, 12, 13, 14)
-"""Hours of the day in which alerts begin; breaks and lunch more often."""
-
-_OTHERS: Final = (("smoke", 0.02), ("tamper", 0.04), ("sensor_fault", 0.08), ("offline", 0.08))
-"""Other kinds, and how many a school day."""
-
-_VERDICTS: Final = {"confirmed": 50, "nothing_found": 28, "false_alarm": 20, "test": 2}
-"""Findings, by weight."""
-
-_CAUSES: Final = ("spray", "spray", "steam", "sanitizer", "dust")
-
-_ACTIONS: Final = ("referral", "referral", "nurse", "none")
+_MADE_UP: Final[dict[str, Any]] = tomllib.loads(
+    Path(__file__).with_name("made_up.toml").read_text(encoding="utf-8")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +61,8 @@ def made_up_detections(
         day = first + timedelta(days=number)
         if day.weekday() >= 5:
             continue
-        found = [("vape", _ALERTS_A_DAY / 4)] * 4 + list(_OTHERS)
-        hours = sorted((rng.choice(_HOURS) + rng.random(), *one) for one in found)
+        choices, kinds = _MADE_UP["hours"], _MADE_UP["kinds"]
+        hours = sorted((rng.choice(choices) + rng.random(), *one) for one in kinds)
         for hour, kind, chance in hours:
             at = moment(day, hour, config)
             if rng.random() < chance and at > before + _APART_S:
@@ -113,7 +105,6 @@ def fill_state(
 def _live(
     tx: sqlite3.Connection, engine: AlertEngine, alert: Detection, rng: random.Random
 ) -> None:
-    """Let one detection begin, be answered and end, with every deadline between."""
     from detection.events import EventPhase
 
     event = _event(alert)
@@ -136,7 +127,6 @@ def _live(
 def _answers(
     tx: sqlite3.Connection, engine: AlertEngine, incident: str, alert: Detection, rng: random.Random
 ) -> Iterator[tuple[float, Callable[[float], object]]]:
-    """Make up what people do about an incident, most of the time."""
     from alerts.incidents.incident import ActionClass, Verdict
 
     by = "custodian" if alert.kind not in ("vape", "smoke") else rng.choice(("ap", "monitor"))
@@ -149,23 +139,20 @@ def _answers(
         yield arrived, lambda at: engine.arrive(tx, incident, by, at, channel="link")
     if alert.kind != "vape" or rng.random() < 0.15:
         return
-    verdict = Verdict(rng.choices(list(_VERDICTS), list(_VERDICTS.values()))[0])
-    cause = rng.choice(_CAUSES) if verdict is Verdict.FALSE_ALARM else ""
+    verdicts = _MADE_UP["verdicts"]
+    verdict = Verdict(rng.choices(list(verdicts), list(verdicts.values()))[0])
+    cause = rng.choice(_MADE_UP["causes"]) if verdict is Verdict.FALSE_ALARM else ""
     said = arrived + rng.uniform(30, 120)
     yield said, lambda at: engine.feedback(tx, incident, by, verdict, at, cause=cause)
     if verdict is Verdict.CONFIRMED:
-        action = ActionClass(rng.choice(_ACTIONS))
+        action = ActionClass(rng.choice(_MADE_UP["actions"]))
         yield said + 300, lambda at: engine.followed(tx, incident, by, action, at)
 
 
 def _event(alert: Detection) -> Event:
     from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 
-    health = {
-        "tamper": "the housing was opened",
-        "sensor_fault": "PM2.5 frozen: the same value for 30 minutes",
-        "offline": "no reading for 2 min, it reports every 5 s",
-    }
+    health = _MADE_UP["health"]
     evidence = {
         "pm25": ChannelEvidence(5.0, alert.top, 8.0, 25.0 + alert.lasts_s / 8),
         "voc_index": ChannelEvidence(98.0, alert.top / 5, 12.0, None),
@@ -191,7 +178,6 @@ def _event(alert: Detection) -> Event:
 
 
 def _deliver(tx: sqlite3.Connection, engine: AlertEngine, at: float) -> None:
-    """Mark all notices that are due as sent."""
     from alerts.notify import outbox
 
     for row in outbox.lease(tx, at, owner="sample", lease_s=60, limit=100, free=lambda _: 100):
@@ -200,10 +186,201 @@ def _deliver(tx: sqlite3.Connection, engine: AlertEngine, at: float) -> None:
 
 
 def _wait(tx: sqlite3.Connection, engine: AlertEngine, until: float) -> None:
-    """Let every deadline before a moment pass."""
     for _ in range(1000):
         due = engine.next_deadline(tx)
         if due is None or due > until:
             return
         engine.on_time(tx, due)
         _deliver(tx, engine, due + 1.0)
+
+
+_BATCH: Final = 20_000
+_FINE_DAYS: Final = 2
+_SILENT: Final = "south-1-girls-1"
+_SILENT_HOURS: Final = 17.8
+"""Until the end of the last day."""
+_DRIFTING: Final = "gym-locker-1"
+_DRIFTING_DAYS: Final = 6
+
+
+def fill_series(
+    config: PlumewatchConfig, first: date, last: date, alerts: list[Detection], rng: random.Random
+) -> int:
+    """Write readings and the health of sensors, and compute their averages."""
+    from itertools import islice
+
+    from plumewatch.service.data_folder import open_series
+    from reports.rows import room_names
+
+    count = 0
+    end = moment(last, 0, config)
+    names = room_names(
+        (r.id, r.name, r.floor, r.building) for r in config.registry().rooms.values()
+    )
+    with open_series(config) as series, progress("readings", len(config.sensor)) as update:
+        for number, sensor in enumerate(config.sensor):
+            mine = [alert for alert in alerts if alert.sensor == sensor.id]
+            made = _readings(config, sensor.id, first, last, mine, rng)
+            readings = (r for r in made if r.time <= _online_until(sensor.id, end))
+            while batch := list(islice(readings, _BATCH)):
+                series.add(batch)
+                count += len(batch)
+            series.record(_samples(sensor.id, mine))
+            series.record(list(_health(config, sensor.id, sensor.room, names, first, last)))
+            update(completed=number + 1)
+        series.record(list(_pipeline(config, first, last, alerts)))
+    return count
+
+
+def _readings(
+    config: PlumewatchConfig,
+    sensor: str,
+    first: date,
+    last: date,
+    alerts: list[Detection],
+    rng: random.Random,
+) -> Iterator[Reading]:
+    from storage.reading import Reading
+
+    busy = rng.uniform(0.8, 1.4)
+    for number in range((last - first).days):
+        day = first + timedelta(days=number)
+        start = moment(day, 0, config)
+        todays = [a for a in alerts if start <= a.at < start + 86_400]
+        is_school = day.weekday() < 5
+        dirt = 4.0 + 2.5 * math.sin(number / 9.0) + rng.uniform(-1, 1)
+        times = {start + 900.0 * k for k in range(96)}
+        if is_school:
+            times |= {start + 25_200.0 + 120.0 * k for k in range(300)}
+        for alert in todays:
+            times |= {alert.at - 300.0 + 5.0 * k for k in range(240)}
+        for at in sorted(times):
+            hour = (at - start) / 3600
+            people = busy if is_school and 7.5 <= hour <= 15.5 else 0.1
+            plume = sum(_plume(at, alert) for alert in todays)
+            dust = 11.0 if sensor == _DRIFTING and (last - day).days <= _DRIFTING_DAYS else 0.0
+            values = {
+                "pm25": round(max(dirt + dust + people + rng.gauss(0, 0.4) + plume, 0.0), 1),
+                "voc_index": round(95 + 15 * people + rng.gauss(0, 3) + plume / 5),
+                "rh": round(41 + 3 * people + rng.gauss(0, 0.3), 1),
+                "temp": round(21 + people + rng.gauss(0, 0.1), 1),
+                "co2": round(430 + 380 * people + rng.gauss(0, 15)),
+            }
+            yield Reading(sensor, at, at + 0.4, values)
+
+
+def _plume(at: float, alert: Detection) -> float:
+    age = at - alert.at + 12.0
+    if age < 0 or alert.kind not in ("vape", "smoke"):
+        return 0.0
+    return alert.top * min(age / 8.0, 1.0) * math.exp(-max(age - 8.0, 0.0) / 120.0)
+
+
+def _online_until(sensor: str, end: float) -> float:
+    return end - _SILENT_HOURS * 3600.0 if sensor == _SILENT else end
+
+
+def _samples(sensor: str, alerts: list[Detection]) -> list[Record]:
+    from storage.timeseries.records import CLASSES, Record
+
+    made = []
+    for alert in alerts:
+        if alert.kind not in CLASSES:
+            continue
+        for k in range(8):
+            likely = 0.95 - 0.6 * math.exp(-k / 2)
+            fields: dict[str, float | str] = dict.fromkeys(CLASSES, (1 - likely) / 5)
+            fields |= {alert.kind: likely, "score": math.log(likely / (1 - likely))}
+            at = alert.at - 12.0 + 10.0 * k
+            made.append(Record("detection", at, {**fields, "onset": alert.at - 12.0}, sensor))
+    return made
+
+
+def _moments(
+    config: PlumewatchConfig, first: date, last: date, every_s: float
+) -> Iterator[tuple[float, float]]:
+    """Yield the ends of hours, and of shorter periods at the end, with their lengths in seconds."""
+    start, end = moment(first, 0, config), moment(last, 0, config)
+    fine = end - _FINE_DAYS * 86_400.0
+    for period, since, until in ((3600.0, start, fine), (every_s, fine, end)):
+        for k in range(int((until - since) // period)):
+            yield since + period * (k + 1) - 0.5, period
+
+
+def _health(
+    config: PlumewatchConfig,
+    sensor: str,
+    room: str,
+    names: Mapping[str, str],
+    first: date,
+    last: date,
+) -> Iterator[Record]:
+    from alerts.outbound.sensor_conditions import Condition
+    from alerts.outbound.state_summary import add_to_hour
+    from storage.timeseries.records import Record
+
+    end, hours = moment(last, 0, config), dict[str, Record]()
+    heard, drifts = _online_until(sensor, end), end - _DRIFTING_DAYS * 86_400.0
+    before = Condition.OK
+    for k, (at, period) in enumerate(_moments(config, first, last, 300.0)):
+        condition, since = Condition.OK, moment(first, 0, config)
+        if at > heard:
+            condition, since = Condition.SILENT, heard
+        elif sensor == _DRIFTING and at > drifts:
+            condition, since = Condition.DRIFTING, drifts
+        alive = float(condition is not Condition.SILENT)
+        expected = alive * period / 5.0
+        fields: dict[str, float | str] = {
+            **_MADE_UP["sensor_health"],
+            "state": "alive" if alive else "silent",
+            "period_s": period,
+            "online": alive,
+            "online_s": alive * period,
+            "expected": expected,
+            "received": expected - alive * (k % 50 == 0),
+            "missing": alive * (k % 50 == 0),
+            "last_seen": min(at - 3.0, heard),
+            "faults": float(condition is Condition.DRIFTING),
+            "firmware_since": moment(first, 0, config),
+            "condition": condition.value,
+            "condition_since": since,
+            "urgency": float(condition.urgency),
+            "changed": float(condition is not before),
+            "room_name": names[room],
+            "room_choice": f"{names[room]} | {room}",
+        }
+        if condition is not before:
+            fields["condition_before"] = before.value
+        if condition is Condition.DRIFTING:
+            fields["fault"] = _MADE_UP["drift"]
+        before = condition
+        health = Record("sensor_health", at, fields, sensor=sensor)
+        yield health
+        yield add_to_hour(hours, health, at - period)
+
+
+def _pipeline(
+    config: PlumewatchConfig, first: date, last: date, alerts: list[Detection]
+) -> Iterator[Record]:
+    from storage.timeseries.records import Record
+
+    sensors = len(config.sensor)
+    for k, (at, period) in enumerate(_moments(config, first, last, 60.0)):
+        there = datetime.fromtimestamp(at, config.zone())
+        on_duty = 2 * (there.weekday() < 5 and 7 <= there.hour < 16)
+        count = sensors * period / 5.0
+        found = sum(at - period < alert.at <= at for alert in alerts)
+        counted = ("messages", "accepted", "acknowledged", "detected", "stored")
+        fields = {
+            **_MADE_UP["pipeline"],
+            **dict.fromkeys(counted, count),
+            **dict.fromkeys(("events", "alerts", "annotations"), float(found)),
+            **dict.fromkeys(("sensors", "sensors_alive"), float(sensors)),
+            **dict.fromkeys(("period_s", "commits"), period),
+            "missing": float(k % 90 == 0),
+            "delivered": 2.0 * found,
+            "commit_ms": 1.5 + 0.3 * math.sin(k / 40),
+            "duty_s": on_duty * period,
+            "canary_ms": 2.4 + 0.4 * math.sin(k / 25),
+        }
+        yield Record("pipeline", at, fields)

@@ -7,14 +7,14 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
-from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
 from alerts.secrets import Secret
 from ingest.errors import BrokerError
 from plumewatch.config.faults import ConfigError, ConfigFault, toml_fault
+from plumewatch.config.sections.common import FilePath, Name, TimeZone, time_zone
 from plumewatch.config.sections.web import WebConfig
 from storage.errors import StorageUnavailableError
 
@@ -34,82 +34,78 @@ class Question(Protocol):
         """Return the answer to a question; `hidden` keeps what is typed from the screen."""
 
 
-class StaffAnswer(BaseModel):
+def _target(value: str) -> str:
+    faults = check_target(Secret(value), NotifySettings(allow_private=True)) if value else []
+    if faults:
+        raise ValueError(f"no address for notices: {faults[0]}")
+    return value
+
+
+def _broker(text: str) -> str:
+    address(text)
+    return text
+
+
+def page_address(text: str) -> str:
+    """Take the address of a page, or none.
+
+    >>> page_address("https://plumewatch.example.org"), page_address("")
+    ('https://plumewatch.example.org', '')
+    """
+    try:
+        return WebConfig(public_url=text).public_url
+    except ValidationError:
+        raise ValueError("https://host, as phones reach the staff page, or nothing") from None
+
+
+_Hidden = Annotated[str, Field(repr=False)]
+
+
+class StaffAnswer(BaseModel, extra="forbid", frozen=True):
     """One member of staff and where notices go; the address is a secret."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Annotated[str, Field(min_length=1, max_length=80)]
+    name: Name
     role: Literal["staff", "facilities", "analyst", "admin"] = "staff"
-    url: Annotated[str, Field(repr=False)] = ""
-    url_file: Path | None = None
+    url: Annotated[_Hidden, AfterValidator(_target)] = ""
+    url_file: FilePath | None = None
     url_env: str = ""
 
-    @field_validator("url")
-    @classmethod
-    def _is_valid_target(cls, value: str) -> str:
-        faults = check_target(Secret(value), NotifySettings(allow_private=True)) if value else []
-        if faults:
-            raise ValueError(f"no address for notices: {faults[0]}")
-        return value
 
-
-class InfluxAnswer(BaseModel):
+class InfluxAnswer(BaseModel, extra="forbid", frozen=True):
     """An InfluxDB for the readings, and an administrator's rights, which are used once."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: Annotated[str, Field(min_length=1)]
     database: str = "plumewatch"
     org: str = ""
     username: str = ""
-    token: Annotated[str, Field(repr=False)] = ""
-    token_file: Path | None = None
+    token: _Hidden = ""
+    token_file: FilePath | None = None
     token_env: str = ""
-    ca_file: Path | None = None
+    ca_file: FilePath | None = None
 
 
-class Answers(BaseModel):
+class Answers(BaseModel, extra="forbid", frozen=True):
     """The answers; all but the name of the school may be left out."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    site: Annotated[str, Field(min_length=1, max_length=80)]
-    timezone: str = "UTC"
-    broker: str = "127.0.0.1:1883"
-    ca_file: Path | None = None
+    site: Name
+    timezone: TimeZone = "UTC"
+    broker: Annotated[str, AfterValidator(_broker)] = "127.0.0.1:1883"
+    ca_file: FilePath | None = None
     username: str = ""
-    password_file: Path | None = None
-    password: Annotated[str, Field(repr=False)] = ""
+    password_file: FilePath | None = None
+    password: _Hidden = ""
     listen_s: Annotated[float, Field(ge=1, le=3600)] = 20.0
     influx: InfluxAnswer | None = None
     rooms: dict[str, str] = {}
     staff: list[StaffAnswer] = []
-    public_url: str = ""
+    public_url: Annotated[str, AfterValidator(page_address)] = ""
     broker_folder: str = "/etc/mosquitto"
     test_notice: bool = True
-
-    @field_validator("timezone")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        return _zone(value)
-
-    @field_validator("broker")
-    @classmethod
-    def _an_address(cls, value: str) -> str:
-        return _broker(value)
-
-    @field_validator("public_url")
-    @classmethod
-    def _a_page(cls, value: str) -> str:
-        return page_address(value)
 
 
 def address(text: str) -> tuple[str, int, bool]:
     """Read ``[mqtt[s]://]host[:port]`` into host, port, and whether TLS is spoken.
 
-    Examples
-    --------
     >>> address("192.0.2.10"), address("mqtts://broker.example")
     (('192.0.2.10', 1883, False), ('broker.example', 8883, True))
     """
@@ -130,19 +126,8 @@ def read_answers(path: Path) -> Answers:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         fault = ConfigFault(str(path), toml_fault(path.read_bytes(), error), "TOML")
         raise ConfigError([fault]) from error
-    base = path.resolve().parent
-    for key in ("password_file", "ca_file"):
-        if isinstance(tree.get(key), str):
-            tree[key] = base / tree[key]
-    influx = tree.get("influx")
-    for key in ("token_file", "ca_file"):
-        if isinstance(influx, dict) and isinstance(influx.get(key), str):
-            influx[key] = base / influx[key]
-    for person in tree.get("staff", []):
-        if isinstance(person, dict) and isinstance(person.get("url_file"), str):
-            person["url_file"] = base / person["url_file"]
     try:
-        return Answers.model_validate(tree)
+        return Answers.model_validate(tree, context=path.resolve().parent)
     except ValidationError as error:
         raise ConfigError(
             [
@@ -167,12 +152,9 @@ def local_zone() -> str:
 
 
 def ask(question: Question, reach: Callable[[Answers], None]) -> Answers:
-    """Ask for what has to be known before listening to the broker.
-
-    `reach` connects to the broker once; if that raises `BrokerError`, its questions come again.
-    """
+    """Ask what must be known before listening; after a `BrokerError` of `reach`, ask again."""
     site = ask_until_valid(lambda: question("Name of the school"), _name)
-    zone = ask_until_valid(lambda: question("Time zone (IANA)", local_zone()), _zone)
+    zone = ask_until_valid(lambda: question("Time zone (IANA)", local_zone()), time_zone)
 
     def of_broker() -> Answers:
         broker = ask_until_valid(
@@ -207,31 +189,6 @@ def _name(text: str) -> str:
     return text
 
 
-def _zone(text: str) -> str:
-    if text not in available_timezones():
-        raise ValueError("a time zone of the IANA list, such as America/New_York")
-    return text
-
-
-def _broker(text: str) -> str:
-    address(text)
-    return text
-
-
-def page_address(text: str) -> str:
-    """Take the address of a page, or none.
-
-    Examples
-    --------
-    >>> page_address("https://plumewatch.example.org"), page_address("")
-    ('https://plumewatch.example.org', '')
-    """
-    try:
-        return WebConfig(public_url=text).public_url
-    except ValidationError:
-        raise ValueError("https://host, as phones reach the staff page, or nothing") from None
-
-
 def in_short(error: Exception) -> str:
     """Say what is wrong with an answer, without the answer: it may be a secret."""
     if not isinstance(error, ValidationError):
@@ -250,8 +207,6 @@ def _reason(kind: str, message: str) -> str:
 def rooms_of(text: str) -> dict[str, str]:
     """Read ``sensor=Building/Floor/Room; ...``.
 
-    Examples
-    --------
     >>> rooms_of("n2-boys-1=North/2nd floor/Boys' restroom; ")
     {'n2-boys-1': "North/2nd floor/Boys' restroom"}
     """
@@ -267,8 +222,6 @@ def rooms_of(text: str) -> dict[str, str]:
 def staff_of(text: str) -> list[StaffAnswer]:
     """Read ``Name[, role] = address; ...``; the role is one of the configuration's.
 
-    Examples
-    --------
     >>> [(p.name, p.role) for p in staff_of("AP = ntfys://a/b; Fixit, facilities = json://c")]
     [('AP', 'staff'), ('Fixit', 'facilities')]
     """

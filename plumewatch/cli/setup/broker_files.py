@@ -1,8 +1,7 @@
 """Accounts at the broker: a password and the right to write its own topics for every device.
 
-Passwords are hashed as `mosquitto_passwd` of Mosquitto 2 does it: ``$7$``, iterations of
-PBKDF2-HMAC-SHA512, salt and hash in base64. They are random with 98 bits, so that few iterations
-are enough and a device that connects costs little.
+Passwords are hashed as `mosquitto_passwd` of Mosquitto 2 does it. They are random with 98 bits, so
+that few iterations are enough and a device that connects costs little.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from alerts.access.passwords import generated
+from plumewatch.cli.setup import TEXTS
 from plumewatch.cli.setup.discovery import named_level
 from plumewatch.cli.setup.rooms import distinct
 
@@ -31,29 +31,6 @@ _FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9_.-]")
 _BYTES_A_MESSAGE: Final = 512
 _LAST_PORT: Final = 65_535
 _MOSQUITTO_CONF: Final = Path(__file__).with_name("mosquitto.conf").read_text(encoding="utf-8")
-_LOOPBACK_LISTENER: Final = """\
-listener {port} 127.0.0.1
-max_connections 450
-# For sensors in the network, with TLS (deploy/broker-tls.conf says how to make the files):
-# listener 8883
-# certfile /etc/mosquitto/certs/server.pem
-# keyfile /etc/mosquitto/certs/server.key
-# max_connections 450
-# use_username_as_clientid true"""
-_TLS_LISTENER: Final = """\
-# certfile and keyfile must be those that the broker has had so far.
-listener {port}
-certfile /etc/mosquitto/certs/server.pem
-keyfile /etc/mosquitto/certs/server.key
-tls_version tlsv1.2
-max_connections 450
-use_username_as_clientid true
-# For the service, whose connections need a client id each. A firewall may keep others from it.
-listener {service_port}
-certfile /etc/mosquitto/certs/server.pem
-keyfile /etc/mosquitto/certs/server.key
-tls_version tlsv1.2
-max_connections 100"""
 
 new_password = generated
 
@@ -61,8 +38,6 @@ new_password = generated
 def hashed(password: str, salt: bytes | None = None) -> str:
     """Hash a password for Mosquitto's password_file.
 
-    Examples
-    --------
     >>> hashed("secret", base64.b64decode("NimVquqMfJ+gpmO6"))[:40]
     '$7$101$NimVquqMfJ+gpmO6$hGqUuspRPtHUxLC5'
     """
@@ -78,8 +53,6 @@ def accounts_of(sensors: Iterable[str], service: str) -> dict[str, str]:
     No two have the same, and none has the service's. A device whose id can stay as it is keeps it:
     its account is what lets it write under that id.
 
-    Examples
-    --------
     >>> accounts_of(["1C:82:59", "1C-82-59", "plumewatch"], "plumewatch")
     {'1C-82-59': '1C-82-59', 'plumewatch': 'plumewatch-2', '1C:82:59': '1C-82-59-2'}
     """
@@ -93,8 +66,6 @@ def write_filters(sensor: str, topics: Iterable[str], others: Iterable[str] = ()
     Where a topic names the device, everything below its name, unless one of `others`, topics of
     other devices, is there too; else the topic itself.
 
-    Examples
-    --------
     >>> write_filters("b2", ["tele/b2/SENSOR", "tele/b2/LWT", "site/air"])
     ['site/air', 'tele/b2/#']
     >>> write_filters("b2", ["b2/air/state"], ["b2/hall/state"])
@@ -118,27 +89,13 @@ def device_rights(account: str, filters: Iterable[str]) -> list[str]:
 
 def acl(sensors: Iterable[DiscoveredSensor], accounts: Mapping[str, str], service: str) -> str:
     """Return an acl_file: the service reads everything, a device writes its own topics alone."""
-    lines = [
-        "# The service reads everything, and writes nothing but its canary.",
-        f"user {service}",
-        "topic read #",
-        "topic read $SYS/broker/#",
-        "topic readwrite plumewatch/canary/#",
-        "",
-        "# Every device writes under its own name only, and reads nothing.",
-    ]
-    listed = list(sensors)
+    lines, listed = [], list(sensors)
     for sensor in listed:
         others = set().union(*(one.topics for one in listed if one is not sensor))
         filters = write_filters(sensor.id, sensor.topics, others)
-        lines += device_rights(accounts[sensor.id], filters)
-        lines.append("")
-    lines += [
-        "# Devices that speak the native format and come later.",
-        "pattern write plumewatch/v1/%u/reading",
-        "pattern write plumewatch/v1/%u/status",
-    ]
-    return "\n".join(lines) + "\n"
+        lines += [*device_rights(accounts[sensor.id], filters), ""]
+    text: str = TEXTS["acl"]
+    return text.format(service=service, devices="\n".join(lines))
 
 
 def service_port(port: int, *, tls: bool) -> int:
@@ -149,13 +106,11 @@ def service_port(port: int, *, tls: bool) -> int:
 
 
 def mosquitto_conf(folder: str, port: int, queued: int, *, tls: bool = False) -> str:
-    """Return the broker's configuration; its passwords and rights will be in `folder`.
+    """Return the broker's configuration, with its passwords and rights in `folder`.
 
-    With `tls` devices have a listener in the network, as the broker was reached so far, and the
-    service another; else there is one on loopback.
-    It keeps `queued` messages while the service is away.
+    With `tls` devices have a listener in the network and the service another; else one on loopback.
     """
-    listener = _TLS_LISTENER if tls else _LOOPBACK_LISTENER
+    listener = TEXTS["tls_listener" if tls else "loopback_listener"]
     return _MOSQUITTO_CONF.format(
         folder=folder,
         listener=listener.format(port=port, service_port=service_port(port, tls=tls)),

@@ -6,18 +6,16 @@ import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 import typer
-from typer import Argument, Option
 
 from ingest.errors import RefusedError
-from plumewatch.cli.exit_codes import DONE, UNREACHABLE
-from plumewatch.cli.options import CONFIG, JsonOption, command
+from plumewatch.cli.options import CONFIG, DONE, UNREACHABLE, Site
 from plumewatch.cli.printer import Printer, progress
-from plumewatch.cli.site import Site
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.errors import UnreachableError, UsageError
+from storage.registry import natural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,37 +28,23 @@ if TYPE_CHECKING:
     from plumewatch.cli.setup.rooms import Place
     from plumewatch.cli.setup.site_files import SiteFiles
 
-app = typer.Typer()
 
 _UNREAD_SHOWN: Final = 5
 _SLOWEST_S: Final = 120.0
 """If it listens for less, a message warns that slow sensors may be missing."""
 
 
-@command(app, "init", "plumewatch init", "plumewatch init /etc/plumewatch/plumewatch.toml")
-def init(
-    path: Annotated[Path, Argument(help="File to write.")] = CONFIG, *, as_json: JsonOption = False
-) -> None:
+def init(path: Path = CONFIG, *, printer: Printer) -> None:
     """Write a commented starter configuration."""
     from plumewatch.cli.setup.site_files import STARTER, SiteFiles
 
     if not path.parent.is_dir():
         raise UsageError(f"{path}: No such file or directory")
     SiteFiles(plain={path.name: STARTER}).write(path.parent)
-    Printer(as_json=as_json).say(
-        f"wrote {path}; next: edit it, then `plumewatch check --config {path}`", wrote=path
-    )
+    printer.say(f"wrote {path}; next: edit it, then `plumewatch check --config {path}`", wrote=path)
 
 
-@command(app, "setup", "plumewatch setup", "plumewatch setup --answers answers.toml --folder site")
-def setup(
-    folder: Annotated[Path, Option(help="Where configuration, secrets and accounts go.")] = Path(),
-    answers: Annotated[
-        Path | None, Option(help="Answers in TOML (docs/setup.md); asks you without it.")
-    ] = None,
-    *,
-    as_json: JsonOption = False,
-) -> int:
+def setup(folder: Path = Path(), answers: Path | None = None, *, printer: Printer) -> int:
     """Find sensors on a broker, and write configuration and accounts; twelve questions at most."""
     from pydantic import ValidationError
 
@@ -68,7 +52,7 @@ def setup(
     from plumewatch.cli.setup.answers import in_short
 
     try:
-        return _set_up(folder.resolve(), answers, Printer(as_json=as_json))
+        return _set_up(folder.resolve(), answers, printer)
     except (ValidationError, ValueError) as error:
         raise UsageError(in_short(error)) from error
     except BrokerError as error:
@@ -76,7 +60,6 @@ def setup(
 
 
 def _set_up(folder: Path, answers_file: Path | None, printer: Printer) -> int:
-    """Set a site up; a person is asked without a file of answers."""
     import asyncio
     from zoneinfo import ZoneInfo
 
@@ -211,7 +194,7 @@ def _print_sensors(
 
 
 def _print_rest(discovery: Discovery, places: Mapping[str, Place], printer: Printer) -> None:
-    for name in sorted(discovery.sensors.keys() - places.keys()):
+    for name in sorted(discovery.sensors.keys() - places.keys(), key=natural):
         text = f"{name} measures neither particles nor VOC: skipped"
         printer.say(text, sensor=name, left_out=True)
     unread = sorted(discovery.unread.items())
@@ -225,7 +208,6 @@ def _print_rest(discovery: Discovery, places: Mapping[str, Place], printer: Prin
 def _ask_rest(
     answers: Answers, sensors: Mapping[str, DiscoveredSensor]
 ) -> tuple[Answers, dict[str, Place]]:
-    """Ask what follows from the sensors found: rooms, staff, where the page is, a test."""
     from plumewatch.cli.setup.answers import ask_until_valid, page_address, rooms_of, staff_of
     from plumewatch.cli.setup.site_files import rooms_for
 

@@ -57,10 +57,7 @@ _DRAFT: Final = {
 
 @dataclass(slots=True)
 class DiscoveredSensor:
-    """A sensor that publishes; `times` are those of its live readings, Unix seconds.
-
-    `model` is that of a reference device (docs/hardware.md), empty for others.
-    """
+    """A sensor that publishes, when, and its `model` if it is a reference device."""
 
     id: str
     decoder: str
@@ -71,11 +68,7 @@ class DiscoveredSensor:
 
     @property
     def interval_s(self) -> float | None:
-        """Seconds between its reports; None if too few were received.
-
-        Some devices send a message for each quantity: messages that are closer together than a
-        tenth of the mean are one report.
-        """
+        """Seconds between its reports, which may be several messages; None if too few came."""
         times = sorted(set(self.times))
         if len(times) < 2:
             return None
@@ -97,11 +90,7 @@ class DiscoveredSensor:
 
 @dataclass(slots=True)
 class Discovery:
-    """All that publishes.
-
-    `routes` are topics that name no format with their decoder, `mappings` TOML that is proposed
-    for topics that no decoder reads, `unread` other topics with the reason.
-    """
+    """All that publishes: `mappings` are proposed TOML, `unread` topics have the reason."""
 
     sensors: dict[str, DiscoveredSensor] = field(default_factory=dict)
     routes: list[dict[str, str]] = field(default_factory=list)
@@ -125,12 +114,7 @@ async def listen(
     seconds: float,
     on_message: Callable[[int, float], None] = lambda _n, _s: None,
 ) -> list[Message]:
-    """Subscribe to everything for so long; raises `BrokerError`.
-
-    `on_message` gets progress: messages so far, and seconds listened. Anybody may still publish
-    there: payloads larger than the service accepts are left out, as are topics that would not stay
-    one word in a file of the broker, and it ends early at 50,000 messages or 200 MB.
-    """
+    """Subscribe to everything for so long, within bounds of memory; raises `BrokerError`."""
     found: list[Message] = []
     largest, held = Context().limits.description_bytes, 0
     client = _client(settings)
@@ -156,10 +140,7 @@ async def listen(
 
 
 def discover(messages: Sequence[Message], zone: ZoneInfo) -> Discovery:
-    """Return the sensors in messages, and what the configuration needs so that they are read.
-
-    `zone` is that of devices that send local time.
-    """
+    """Return the sensors in messages, and what the configuration needs so that they are read."""
     found = Discovery()
     context = Context(zone=zone)
     unknown: dict[str, list[bytes]] = {}
@@ -179,7 +160,6 @@ def discover(messages: Sequence[Message], zone: ZoneInfo) -> Discovery:
 def _propose(
     found: Discovery, topic: str, samples: list[bytes], received: float, context: Context
 ) -> None:
-    """Propose a route where a device's decoder reads a topic, else a mapping."""
     message = Message(topic, samples[-1], received)
     likely = likely_decoders(message, replace(context, states=States()))
     named = [name for name in likely if name != "generic"]

@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from plumewatch.cli.setup import TEXTS
 from plumewatch.cli.setup.answers import InfluxAnswer, ask_until_valid
 from plumewatch.config.secrets import secret_from
 from plumewatch.config.sections.storage import TimeseriesConfig
@@ -34,10 +35,7 @@ class PreparedInflux:
     """What `plumewatch setup` writes about an InfluxDB: its part of the configuration, secrets."""
 
     def __init__(self, answer: InfluxAnswer) -> None:
-        """Ask the server what it is, and for the rights; changes nothing.
-
-        Raises `StorageUnavailableError` or `ValueError`.
-        """
+        """Ask the server what it is, and for the rights; changes nothing."""
         TimeseriesConfig(url=answer.url, database=answer.database, org=answer.org)
         secret = answer.token
         if answer.token_file or answer.token_env:
@@ -62,17 +60,12 @@ class PreparedInflux:
         finally:
             http.close()
         self.wanted = [] if open_to_all or self.major == 3 else [True, False]
-        self.notes = {
-            1: f"{answer.url} asks nobody for a password: everybody who reaches it may delete"
-            " readings; set auth-enabled = true there, then `plumewatch storage setup` with"
-            " --service-file and --reader-file",
-            3: "InfluxDB 3 Core has tokens of administrators only: the service keeps this one",
-        }
+        self._note = "" if self.wanted else TEXTS["influx_3" if self.major == 3 else "influx_open"]
 
     @property
     def note(self) -> str:
         """What a person should know; empty if accounts are made."""
-        return "" if self.wanted else self.notes[self.major]
+        return self._note.format(url=self.admin.url)
 
     def settings(self) -> dict[str, object]:
         """Return the keys of ``[timeseries]``."""
@@ -137,8 +130,6 @@ def prepared(answer: InfluxAnswer | None, question: Question | None) -> Prepared
 
 
 def _ask(question: Question) -> PreparedInflux | None:
-    """Ask for an InfluxDB, until it answers and accepts what is given; None without one."""
-
     def asked() -> InfluxAnswer | None:
         url = question(
             "InfluxDB for the readings, http[s]://host[:port]; - for a file on this machine",
@@ -169,10 +160,7 @@ def _ask(question: Question) -> PreparedInflux | None:
 
 @contextmanager
 def new_secret_files(paths: Collection[Path]) -> Iterator[None]:
-    """Make files for secrets, for their owner alone; they are removed again if the body fails.
-
-    Raises `UsageError` if one is there already.
-    """
+    """Make secret files for their owner alone, removed if the body fails; `UsageError` if there."""
     made: list[Path] = []
     try:
         for path in paths:

@@ -6,26 +6,14 @@ import re
 from itertools import chain, count
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from plumewatch.cli.setup import TEXTS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 T = TypeVar("T")
 
-_KINDS: Final = {
-    "boy": "Boys' restroom",
-    "boys": "Boys' restroom",
-    "men": "Men's restroom",
-    "girl": "Girls' restroom",
-    "girls": "Girls' restroom",
-    "women": "Women's restroom",
-    "staff": "Staff restroom",
-    "locker": "Locker room",
-    "restroom": "Restroom",
-    "bathroom": "Restroom",
-    "toilet": "Restroom",
-    "wc": "Restroom",
-}
-_WINGS: Final = {"n": "North", "s": "South", "e": "East", "w": "West", "m": "Main building"}
+_KINDS: Final[dict[str, str]] = TEXTS["rooms"]
 _WING_AND_FLOOR: Final = re.compile(r"([a-z]+?)(\d)$")
 _ORDINALS: Final = {"1": "1st", "2": "2nd", "3": "3rd"}
 
@@ -41,8 +29,6 @@ class Place(NamedTuple):
 def guessed(sensor: str) -> Place:
     """Guess from the words of a name.
 
-    Examples
-    --------
     >>> "/".join(guessed("n2-boys-1")), "/".join(guessed("24E124707C123456"))
     ("North/2nd floor/Boys' restroom", 'Main building//Room of 24E124707C123456')
     """
@@ -53,7 +39,7 @@ def guessed(sensor: str) -> Place:
         if found and word not in _KINDS:
             wing, number = found.groups()
             floor = f"{_ORDINALS.get(number, f'{number}th')} floor"
-            return Place(_WINGS.get(wing, wing.capitalize()), floor, room)
+            return Place(TEXTS["wings"].get(wing, wing.capitalize()), floor, room)
     named = next((w for w in words if w.isalpha() and len(w) > 2 and w not in _KINDS), "")
     building = named.capitalize() if named and room in _KINDS.values() else "Main building"
     return Place(building, "", room)
@@ -62,8 +48,6 @@ def guessed(sensor: str) -> Place:
 def place_of(text: str) -> Place:
     """Read ``Building/Floor/Room``, ``Building/Room`` or ``Room``; raises `ValueError`.
 
-    Examples
-    --------
     >>> place_of("North/Boys"), place_of("Boys").building
     (Place(building='North', floor='', room='Boys'), 'Main building')
     """
@@ -77,8 +61,6 @@ def place_of(text: str) -> Place:
 def id_of(*names: str) -> str:
     """Make an id of names for people.
 
-    Examples
-    --------
     >>> id_of("North", "", "Boys' restroom")
     'north-boys-restroom'
     """
@@ -89,8 +71,6 @@ def id_of(*names: str) -> str:
 def distinct(named: Iterable[tuple[T, str]], taken: Iterable[str] = ()) -> dict[T, str]:
     """Keep names apart: of those that are the same, the first stays, others are numbered.
 
-    Examples
-    --------
     >>> distinct([("Boys 1", "boys-1"), ("Boys-1", "boys-1")], ["girls"])
     {'Boys 1': 'boys-1', 'Boys-1': 'boys-1-2'}
     """

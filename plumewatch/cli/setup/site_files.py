@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 
 from ingest.mapping.draft import toml_value
 from plumewatch.cli.options import CONFIG
-from plumewatch.cli.setup import broker_files
+from plumewatch.cli.setup import TEXTS, broker_files
 from plumewatch.cli.setup.answers import address
 from plumewatch.cli.setup.rooms import distinct, guessed, id_of, place_of
 from plumewatch.config.load import parse
 from plumewatch.config.sections.web import WebConfig
+from storage.registry import natural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,7 +46,7 @@ def air_sensors(discovery: Discovery) -> dict[str, DiscoveredSensor]:
     """Return the sensors that measure something in which vaping shows, by id."""
     return {
         name: sensor
-        for name, sensor in sorted(discovery.sensors.items())
+        for name, sensor in sorted(discovery.sensors.items(), key=lambda found: natural(found[0]))
         if any(quantity.startswith(_AIR) for quantity in sensor.quantities)
     }
 
@@ -53,10 +54,7 @@ def air_sensors(discovery: Discovery) -> dict[str, DiscoveredSensor]:
 def rooms_for(
     sensors: Mapping[str, DiscoveredSensor], given: Mapping[str, str]
 ) -> dict[str, Place]:
-    """Return where each sensor hangs: as given, else as guessed from its name.
-
-    Raises `ValueError` if a given one is not among the sensors found, or is no place.
-    """
+    """Return where each sensor hangs, as given or guessed; `ValueError` for an unknown one."""
     unknown = sorted(given.keys() - sensors.keys())
     if unknown:
         names = ", ".join(sensors) or "none"
@@ -72,10 +70,10 @@ class SiteFiles:
     secret: dict[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> list[Path]:
-        """Write all, none over an existing file; return the paths. Raises `OSError`.
+        """Write all, none over an existing file, the configuration last; return the paths.
 
-        The configuration is the last. While files are missing, `.setup-unfinished` is there: then
-        the files of the attempt that was interrupted are replaced.
+        While files are missing, `.setup-unfinished` is there: the files of an interrupted attempt
+        are replaced.
         """
         self._refuse_existing(folder)
         paths = {folder / name: (text, 0o600) for name, text in self.secret.items()}
@@ -115,10 +113,7 @@ def written(
     password: str,
     influx: PreparedInflux | None,
 ) -> SiteFiles:
-    """Make all files of a site.
-
-    `places` are the sensors and where they hang, `password` that of the service's account.
-    """
+    """Make all files of a site."""
     files = SiteFiles()
     service = answers.username or broker_files.SERVICE
     sensors = [discovery.sensors[name] for name in places]
@@ -129,7 +124,7 @@ def written(
     files.secret["secrets/broker-password"] = f"{password}\n"
     lines = [f"{service}:{broker_files.hashed(password)}"]
     rows = ["sensor,account,password"]
-    for sensor, account in sorted(accounts.items()):
+    for sensor, account in sorted(accounts.items(), key=lambda one: natural(one[0])):
         its = broker_files.new_password()
         lines.append(f"{account}:{broker_files.hashed(its)}")
         rows.append(f"{sensor},{account},{its}")
@@ -201,13 +196,11 @@ def _head(answers: Answers, service: str, queued: int) -> str:
 
 
 def _block(heading: str, **values: object) -> str:
-    """Write lines of TOML; a value that is None or empty is left out."""
     given = {key: value for key, value in values.items() if value not in (None, "")}
     return "\n".join((heading, *(f"{key} = {toml_value(v)}" for key, v in given.items()), ""))
 
 
 def _is_private(url: str) -> bool:
-    """Whether an address names a host of this machine or its network."""
     try:
         host = urlsplit(url).hostname or ""
         return host == "localhost" or not ipaddress.ip_address(host).is_global
@@ -224,7 +217,6 @@ def _sensor(sensor: DiscoveredSensor, room: str) -> str:
 
 
 def _interval_s(sensor: DiscoveredSensor) -> float:
-    """Return the interval for the configuration, within what it allows."""
     return min(max(sensor.interval_s or _USUAL_INTERVAL_S, 0.5), 3600.0)
 
 
@@ -242,21 +234,6 @@ def _staff(answers: Answers, files: SiteFiles) -> Iterator[str]:
 
 def next_steps(folder: Path, broker: str, *, tls: bool) -> str:
     """Return what is left to do by hand, with the folder of the site and of the broker."""
-    first = (
-        f"put the certfile and keyfile\nthat it has had so far into {folder}/broker/mosquitto.conf"
-        " first. Then only the\naccounts written here are known; other users of it need theirs.\n"
-        if tls
-        else "it then listens on\nthat machine alone, and only the accounts written here are known."
-        " Sensors in the network\nneed its TLS listener first (docs/setup.md); other users of it,"
-        " their accounts.\n"
-    )
-    return (
-        f"next, on the machine of the broker. This replaces its configuration: {first}"
-        f"  cp -a {broker}/mosquitto.conf {broker}/mosquitto.conf.before\n"
-        f"  install -o mosquitto -m 600 {folder}/broker/plumewatch-* {broker}/\n"
-        f"  install -m 644 {folder}/broker/mosquitto.conf {broker}/mosquitto.conf\n"
-        "  systemctl restart mosquitto\n"
-        f"then give every device its account ({folder}/secrets/device-passwords.csv), and\n"
-        f"  plumewatch check --config {folder}/plumewatch.toml\n"
-        f"  plumewatch run --config {folder}/plumewatch.toml"
-    )
+    first = TEXTS["tls_next" if tls else "loopback_next"].format(folder=folder)
+    text: str = TEXTS["next"]
+    return text.format(first=first, folder=folder, broker=broker)

@@ -1,60 +1,53 @@
 """`plumewatch site add` and `site export`: a school of a district as a file, its sensors as CSV.
 
-A CSV has one sensor a line, with the columns of `COLUMNS`; `sensor` and `room` must be given. It
-is checked together with the whole configuration before anything is written.
+A CSV has one sensor a line. It is checked together with the whole configuration before anything is
+written.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from pathlib import Path  # noqa: TC003 - typer reads it
-from typing import TYPE_CHECKING, Annotated, Any, Final
+import shlex
+import time
+from typing import TYPE_CHECKING, Any, Final
 
-import typer
-from typer import Argument, Option
-
-from plumewatch.cli.options import (
-    CONFIG,
-    ConfigOption,
-    ForceOption,
-    JsonOption,
-    check_output,
-    command,
-    group,
-)
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.site import Site
+from plumewatch.cli.options import CONFIG, check_output, with_config
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
-app = typer.Typer()
-site_app = group("The schools of a district.")
-app.add_typer(site_app, name="site")
+    from plumewatch.cli.options import Site
+    from plumewatch.cli.printer import Printer
+    from plumewatch.config.faults import ConfigTree
+
+    Rows = Mapping[int, Mapping[str, str]]
+
 
 COLUMNS: Final = (
     *("site", "sensor", "building", "floor", "room", "kind", "model", "interval_s", "aliases"),
 )
+_NEEDED: Final = ("sensor", "room")
 _MOST_CHARACTERS: Final = 4_000_000
 
 
-@command(site_app, "add", 'plumewatch site add north --name "North High" --sensors north.csv')
 def add(
-    site: Annotated[str, Argument(help="Id of the school, which names its file.")],
+    site: str,
     *,
-    name: Annotated[str, Option(help="Name of the school.")],
-    timezone: Annotated[str, Option(help="IANA time zone; the district's if left out.")] = "",
-    sensors: Annotated[Path | None, Option(help="Rooms and sensors: a CSV.")] = None,
-    staff: Annotated[str, Option(help="Name of a person who responds there, such as a duty.")] = "",
-    config: ConfigOption = CONFIG,
-    as_json: JsonOption = False,
+    name: str,
+    timezone: str = "",
+    sensors: Path | None = None,
+    staff: str = "",
+    config: Path = CONFIG,
+    printer: Printer,
 ) -> None:
     """Write the file of a new school, if the whole configuration is right with it."""
+    from plumewatch.config.editor import written
     from plumewatch.config.load import parse
-    from plumewatch.config.sites import FOLDER, read_toml, with_sites
+    from plumewatch.config.sites import FOLDER, with_sites
     from storage.files import atomic_write
 
     base = config.resolve().parent
@@ -62,24 +55,29 @@ def add(
     if path.exists():
         raise UsageError(f"{path}: exists already; choose another id, or change the file")
     rows, faults = _rows(sensors, site)
+    tree = _common(config, name)
     content: dict[str, Any] = {
         **{key: value for key, value in (("name", name), ("timezone", timezone)) if value},
         **_entries(site, rows),
         **({"staff": [{"id": f"{site}-staff", "name": staff}]} if staff else {}),
     }
     try:
-        tree = with_sites(read_toml(config), base, {path.name: content})
+        tree = with_sites(tree, base, {path.name: content})
+        if sensors is not None:
+            _name_lines(tree, f"{FOLDER}/{path.name}", sensors.name, rows)
+        elif not (tree.get("room") and tree.get("sensor")):
+            raise UsageError(_first_needs_sensors(config, site, name, timezone, staff))
         parse(tree, base=base)
-    except OSError as error:
-        raise UsageError(f"{config}: {error.strerror}") from error
     except ConfigError as error:
-        raise ConfigError([*faults, *error.faults], error.tree) from error
+        of_csv = () if rows or sensors is None else ("room", "sensor")  # it is named already
+        others = (fault for fault in error.faults if fault.path not in of_csv)
+        raise ConfigError([*faults, *others], error.tree) from error
     if faults:
         raise ConfigError(faults)
     path.parent.mkdir(exist_ok=True)
     with atomic_write(path) as draft:
-        draft.write_text(_written(content), encoding="utf-8")
-    Printer(as_json=as_json).say(
+        draft.write_text(written(content), encoding="utf-8")
+    printer.say(
         f"wrote {path}: {len(content['room'])} rooms, {len(content['sensor'])} sensors; next:"
         " `plumewatch check`, then restart the service or send it SIGHUP",
         wrote=path,
@@ -88,34 +86,54 @@ def add(
     )
 
 
-@command(site_app, "export", "plumewatch site export --out sensors.csv")
+def remove(site: str, school: Site, *, undo: bool = False, printer: Printer) -> None:
+    """Remove a school: its sensors, people and tokens end, its data expire as all others do."""
+    from plumewatch.removed_sites import SiteChange
+    from storage.audit import machine_user
+
+    change, now = SiteChange(school.path, site, undo=undo), time.time()
+    try:
+        with school.transaction() as tx:
+            change.apply(tx, machine_user(), now)
+    except BaseException as error:
+        change.revert()
+        if isinstance(error, OSError):
+            raise UsageError(f"{error.filename}: {error.strerror}; nothing was changed") from error
+        raise
+    change.finish()
+    days = school.config.retention.incident_days
+    text = (
+        "people need new passwords, programs new tokens"
+        if undo
+        else f"its incidents stay for {days:g} days, for people of all schools; until then `--undo`"
+    )
+    printer.say(
+        f"{'restored' if undo else 'removed'} {change.name}: {change.sensors} sensors,"
+        f" {len(change.people)} people; {text}. Restart the service or send it SIGHUP",
+        site=site,
+        sensors=change.sensors,
+        people=change.people,
+    )
+
+
 def export(
-    config: ConfigOption = CONFIG,
-    *,
-    site: Annotated[str, Option(help="Id of one school; all if left out.")] = "",
-    out: Annotated[Path, Option(help="File to write.")],
-    force: ForceOption = False,
-    as_json: JsonOption = False,
+    school: Site, *, site: str = "", out: Path, force: bool = False, printer: Printer
 ) -> None:
     """Write rooms and sensors as a CSV, which `site add` reads."""
-    school = Site.load(config).config
-    registry = school.registry()
-    ids = {found.name: found.id for found in registry.sites.values()}
-    if site and site not in ids.values():
-        raise UsageError(f"no site {site!r}; there is {', '.join(sorted(ids.values()))}")
+    registry = school.registry(site)
     check_output(out, force=force, suffixes=(".csv",))
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     count = 0
-    for sensor in school.sensor:
-        room = registry.rooms[sensor.room]
-        if site and ids[room.site] != site:
+    for sensor in school.config.sensor:
+        room = registry.rooms.get(sensor.room)
+        if room is None:
             continue
         count += 1
         writer.writerow(
             {
-                "site": ids[room.site],
+                "site": registry.sites[room.site].id,
                 "sensor": sensor.id,
                 **{key: getattr(room, key) for key in ("building", "floor", "kind")},
                 "room": room.name,
@@ -125,64 +143,124 @@ def export(
             }
         )
     out.write_text(text.getvalue(), encoding="utf-8")
-    Printer(as_json=as_json).say(f"wrote {out}: {count} sensors", wrote=out, sensors=count)
+    printer.say(f"wrote {out}: {count} sensors", wrote=out, sensors=count)
 
 
-def _rows(path: Path | None, site: str) -> tuple[list[dict[str, str]], list[ConfigFault]]:
-    """Read a CSV of sensors, and what is wrong with its lines."""
+def _common(config: Path, name: str) -> Mapping[str, Any]:
+    """Read what is common to all schools; its rooms must not become those of the first of them."""
+    from plumewatch.config.sites import FOLDER, read_toml
+
+    tree = read_toml(config)
+    if tree.get("room") and isinstance(tree.get("site"), str):
+        is_first = not any((config.resolve().parent / FOLDER).glob("*.toml"))
+        if is_first:
+            raise UsageError(
+                f"{config} has rooms of {tree['site']}, which would become rooms of {name}: first"
+                f" move everything of {tree['site']} into {FOLDER}/ID.toml, below the line name ="
+                f' "{tree["site"]}" (docs/district.md); nothing was written'
+            )
+    return tree
+
+
+def _first_needs_sensors(config: Path, site: str, name: str, timezone: str, staff: str) -> str:
+    given = {"--name": name, "--timezone": timezone, "--staff": staff, "--sensors": f"{site}.csv"}
+    options = [word for option, value in given.items() if value for word in (option, value)]
+    words = with_config(shlex.join(("plumewatch", "site", "add", site, *options)), config)
+    return (
+        "--sensors: missing: no school has rooms and sensors yet, so the first comes with a CSV"
+        f" of a sensor a line ({', '.join(COLUMNS)}; sensor and room must be given)."
+        f" Nothing was written. Then:\n  {words}"
+    )
+
+
+def _rows(path: Path | None, site: str) -> tuple[Rows, list[ConfigFault]]:
     if path is None:
-        return [], []
+        return {}, []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             text = file.read(_MOST_CHARACTERS + 1)
-        read = list(csv.DictReader(io.StringIO(text, newline="")))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"--sensors {path}: {error}") from error
+    except OSError as error:
+        raise UsageError(f"--sensors {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        why = f"line {line} is not UTF-8; save the table as CSV in UTF-8"
+        raise UsageError(f"--sensors {path}: {why}") from error
     if len(text) > _MOST_CHARACTERS:
         raise UsageError(f"--sensors {path}: more than {_MOST_CHARACTERS:,} characters")
-    rows = [{k: (v or "").strip() for k, v in row.items() if k in COLUMNS} for row in read]
-    return rows, list(_row_faults(rows, path.name, site))
+    first = text.partition("\n")[0].strip()
+    separator = max(",;\t", key=first.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+    reader.fieldnames = names = [key.strip().casefold() for key in reader.fieldnames or ()]
+    try:
+        read = dict((reader.line_num, row) for row in reader)  # noqa: C402 - line_num changes
+    except csv.Error as error:
+        raise UsageError(f"--sensors {path}: line {reader.reader.line_num}: {error}") from error
+    where, columns = f"{path.name}: line 1", f"columns: {', '.join(COLUMNS)}"
+    missing = [key for key in _NEEDED if key not in names]
+    unknown = [key for key in names if key not in COLUMNS]
+    faults = [ConfigFault(f"{where}: {key}", "missing", columns) for key in missing]
+    faults += (ConfigFault(f"{where}: {key[:40]!r}", "unknown", columns) for key in unknown)
+    if not (faults or read):
+        faults = [ConfigFault(path.name, "no line after the first", "must have a sensor a line")]
+    if faults:
+        return {}, faults
+    rows = {
+        number: {key: (row.get(key) or "").strip() for key in COLUMNS}
+        for number, row in read.items()
+    }
+    many = (number for number, row in read.items() if None in row)
+    faults = [ConfigFault(f"{path.name}: line {n}", "too many cells", "as in line 1") for n in many]
+    return rows, [*faults, *_row_faults(rows, path.name, site)]
 
 
-def _row_faults(rows: list[dict[str, str]], file: str, site: str) -> Iterator[ConfigFault]:
-    seen: dict[str, int] = {}
-    for number, row in enumerate(rows, start=2):
-        where = f"{file}: line {number}"
-        for key in ("sensor", "room"):
-            if not row.get(key):
-                yield ConfigFault(f"{where}: {key}", "missing", "must be given")
-        if row.get("site", site) not in ("", site):
-            yield ConfigFault(f"{where}: site", repr(row["site"]), f"must be {site!r}")
-        name = row.get("sensor", "")
-        if name and seen.setdefault(name, number) != number:
-            allowed = f"must be unique, but is also in line {seen[name]}"
-            yield ConfigFault(f"{where}: sensor", repr(name), allowed)
+def _row_faults(rows: Rows, file: str, site: str) -> Iterator[ConfigFault]:
+    """Find what the check of the configuration, which sees the rest, does not find by line."""
+    for number, row in rows.items():
+        for key in _NEEDED:
+            if not row[key]:
+                yield ConfigFault(f"{file}: line {number}: {key}", "missing", "must be given")
+        if row["site"] not in ("", site):
+            where = f"{file}: line {number}: site"
+            yield ConfigFault(where, repr(row["site"]), f"must be {site!r}, or left out")
 
 
-def _entries(site: str, rows: list[dict[str, str]]) -> dict[str, list[dict[str, Any]]]:
-    """Return the rooms and sensors of the lines of a CSV."""
+def _place(row: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(row[key] for key in ("building", "floor", "room", "kind"))
+
+
+def _entries(site: str, rows: Rows) -> dict[str, list[dict[str, Any]]]:
     from plumewatch.cli.setup.rooms import distinct, id_of
 
-    keys = ("building", "floor", "room", "kind")
-    places = [tuple(row.get(key, "") for key in keys) for row in rows]
-    ids = distinct((place, id_of(site, *place[:3])) for place in dict.fromkeys(places))
+    places = dict.fromkeys(map(_place, rows.values()))
+    ids = distinct((place, id_of(site, *place[:3])) for place in places)
     rooms = [
-        {"id": ids[place], **_given({"name": place[2], **dict(zip(keys, place, strict=True))})}
-        for place in dict.fromkeys(places)
+        {"id": ids[place], "building": building or "Main"}
+        | _given({"name": room, "floor": floor, "kind": kind})
+        for place in places
+        for building, floor, room, kind in [place]
     ]
-    for room in rooms:
-        room.pop("room", None)
-        room.setdefault("building", "Main")
     sensors = [
-        {"id": row.get("sensor", ""), "room": ids[place], **_of_sensor(row)}
-        for row, place in zip(rows, places, strict=True)
+        {"id": row["sensor"], "room": ids[_place(row)], **_of_sensor(row)} for row in rows.values()
     ]
     return {"room": rooms, "sensor": sensors}
 
 
+def _name_lines(tree: ConfigTree, file: str, table: str, rows: Rows) -> None:
+    """Let faults of the rooms and sensors of a CSV name its lines, not the file to be written."""
+    first: dict[tuple[str, ...], int] = {}
+    for number, row in rows.items():
+        first.setdefault(_place(row), number)
+    lines = {"room": list(first.values()), "sensor": list(rows)}
+    for section, numbers in lines.items():
+        own = [key for key, name in tree.files.items() if key[0] == section and name == file]
+        tree.files.update(
+            {key: f"{table}: line {number}" for key, number in zip(own, numbers, strict=True)}
+        )
+
+
 def _of_sensor(row: Mapping[str, str]) -> dict[str, Any]:
-    found = _given({"model": row.get("model", ""), "aliases": row.get("aliases", "").split()})
-    seconds = row.get("interval_s", "")
+    found = _given({"model": row["model"], "aliases": row["aliases"].split()})
+    seconds = row["interval_s"]
     if seconds:
         try:
             found["interval_s"] = float(seconds)
@@ -193,21 +271,3 @@ def _of_sensor(row: Mapping[str, str]) -> dict[str, Any]:
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value}
-
-
-def _written(content: Mapping[str, Any]) -> str:
-    import tomlkit
-
-    document = tomlkit.document()
-    for key, value in content.items():
-        if not isinstance(value, list):
-            document.append(key, tomlkit.item(value))
-            continue
-        tables = tomlkit.aot()
-        for entry in value:
-            table = tomlkit.table()
-            table.update(entry)
-            tables.append(table)
-        if value:
-            document.append(key, tables)
-    return tomlkit.dumps(document)

@@ -15,12 +15,10 @@ class DetectionConfig(BaseModel, extra="forbid", frozen=True):
     """How many false alarms are acceptable, and whether the detector adapts to the school."""
 
     false_alarms_per_sensor_week: FalseAlarms = BUDGET
-    """Acceptable false alarms per sensor and week; each sensor adjusts its alert threshold to it.
-    """
+    """Acceptable false alarms per sensor and week; each sensor adjusts its threshold to it."""
     adapt: Literal["ask", "auto", "off"] = "off"
     """Whether the service tries weekly to adapt the detector to the school's answers: `ask` says
-    that a better adaptation is ready, `auto` applies it, `off` tries none.
-    """
+    that a better adaptation is ready, `auto` applies it, `off` tries none."""
 
 
 class AlertsConfig(BaseModel, extra="forbid", frozen=True):

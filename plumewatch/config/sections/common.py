@@ -26,7 +26,8 @@ def _end(text: str) -> str:
     return text
 
 
-def _time_zone(name: str) -> str:
+def time_zone(name: str) -> str:
+    """Take a time zone of the IANA list; raises `ValueError`."""
     if name not in _time_zones():
         raise ValueError("a time zone of the IANA list, such as America/New_York")
     return name
@@ -51,7 +52,7 @@ Name = Annotated[str, Field(min_length=1, max_length=80)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Url = Annotated[str, Field(pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")]
 FalseAlarms = Annotated[float, Field(ge=0.05, le=50)]
-TimeZone = Annotated[str, AfterValidator(_time_zone)]
+TimeZone = Annotated[str, AfterValidator(time_zone)]
 FilePath = Annotated[Path, AfterValidator(_beside_the_file)]
 """A path; a relative one starts at the folder of the configuration (the validation context)."""
 Date = Annotated[date, Strict()]

@@ -21,8 +21,7 @@ class RoutingNodeConfig(BaseModel, extra="forbid", frozen=True):
     matchers: Matchers
     """Conditions that must all match."""
     receiver: str | None = None
-    """Who is notified: a role, or the id of a `[[receiver]]`; that of the route above if left out.
-    """
+    """Who is notified: a role, or the id of a `[[receiver]]`; as the route above if left out."""
     continues: Annotated[bool, Field(alias="continue")] = False
     """Also try the routes after it."""
     routes: Annotated[list[RoutingNodeConfig], Field(max_length=1000)] = []

@@ -1,4 +1,4 @@
-"""The sections of the configuration for other systems in the building."""
+"""The MQTT broker, and the other systems of the building."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from detection.events import EventKind
-from plumewatch.config.sections.common import FilePath, Url
+from plumewatch.config.sections.common import FilePath, Port, Url
 
 
 class MqttOutConfig(BaseModel, extra="forbid", frozen=True):
@@ -70,3 +70,33 @@ class OutboundConfig(BaseModel, extra="forbid", frozen=True):
     """Incidents as Grafana annotations."""
     cap: CapConfig = CapConfig()
     """Messages of the Common Alerting Protocol."""
+
+
+class BrokerConfig(BaseModel, extra="forbid", frozen=True):
+    """The MQTT broker."""
+
+    host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
+    """Host name or address."""
+    port: Port = 1883
+    """TCP port; usually 8883 with TLS."""
+    client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{0,64}$")] = ""
+    """Client id of the persistent session, for a broker that permits the service only one; empty
+    for a random one, which is kept in the data folder. One service per id."""
+    username: str = ""
+    """Account of the service at the broker; empty for none."""
+    password_file: FilePath | None = None
+    """File with the password."""
+    password_env: str = ""
+    """Environment variable to read it from instead."""
+    tls: bool = False
+    """Connect with TLS."""
+    ca_file: FilePath | None = None
+    """Certificates to trust instead of the system's."""
+    config_file: FilePath | None = None
+    """Mosquitto configuration on this machine, for `plumewatch check` to read."""
+    canary: bool = True
+    """Publish and await a test message every 10 s; set to false if the broker disconnects clients
+    that publish without permission."""
+    max_queued_messages: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000_000
+    """Most messages that the broker queues for the service, as its own configuration says; a
+    warning comes before the queue is full."""

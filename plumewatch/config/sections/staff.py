@@ -1,4 +1,4 @@
-"""Members of staff, their channels and quiet hours."""
+"""Rooms and sensors; members of staff, their channels and quiet hours, and how they sign in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from plumewatch.config.sections.common import Days, EndTime, FilePath, Id, Name, WallTime
+from plumewatch.config.sections.common import (
+    Days,
+    EndTime,
+    FalseAlarms,
+    FilePath,
+    Id,
+    Name,
+    TimeZone,
+    Url,
+    WallTime,
+)
 
 
 class TargetConfig(BaseModel, extra="forbid", frozen=True):
@@ -45,13 +55,112 @@ class StaffConfig(BaseModel, extra="forbid", frozen=True):
     """Permissions on the staff page; also a receiver of that name."""
     sites: Annotated[list[Name], Field(max_length=1000)] = []
     """Ids of the `[[site]]` that they see and are notified of, or `["*"]` for all; must be given if
-    there are several.
-    """
+    there are several."""
     notify: Annotated[list[TargetConfig], Field(max_length=8)] = []
     """Channels in order of preference; if one fails, the next is tried."""
     quiet_hours: Annotated[list[QuietHoursConfig], Field(max_length=14)] = []
     """Hours with critical notices only."""
+    email: Annotated[str, Field(pattern=r"^([^\s@]+@[^\s@]+)?$", max_length=254)] = ""
+    """Address by which the provider of `[sign_in]` knows them."""
     language: Literal["", "en", "es"] = ""
     """Language of their notices and pages, unless they choose another on their page; the school's
-    if left out.
-    """
+    if left out."""
+
+
+Role = Literal["staff", "facilities", "analyst", "helpdesk", "admin"]
+_Claim = Annotated[str, Field(pattern=r"^[^\s]{0,120}$")]
+
+
+class GroupConfig(BaseModel, extra="forbid", frozen=True):
+    """The role of those who are in a group at the provider."""
+
+    group: Annotated[str, Field(min_length=1, max_length=200)]
+    """Value in the claim of `groups_claim`: a name, or for Entra ID an object id; for Google the
+    address of the group."""
+    role: Role
+    """Role on the staff page; the first group of a person decides it, in the order of the file."""
+    sites: Annotated[list[Name], Field(max_length=1000)] = []
+    """Ids of the `[[site]]` that they see, at most those of their `[[staff]]` block; all of these
+    if left out."""
+
+
+class SignInConfig(BaseModel, extra="forbid", frozen=True):
+    """How people sign in: with passwords alone, unless a provider is named."""
+
+    issuer: Url = ""
+    """Address of the provider, such as `https://accounts.google.com`; empty for passwords alone."""
+    name: Annotated[str, Field(max_length=40)] = ""
+    """Name of the provider on the button; its host if left out."""
+    client_id: Annotated[str, Field(max_length=200)] = ""
+    """Id that the provider gave to Plumewatch."""
+    client_secret_file: FilePath | None = None
+    """File with the secret that the provider gave to Plumewatch."""
+    client_secret_env: str = ""
+    """Environment variable to read it from instead."""
+    hosted_domain: Annotated[str, Field(pattern=r"^[^\s@/]{0,120}$")] = ""
+    """Domain of the Google Workspace (claim `hd`); others are refused."""
+    email_claim: Literal["email", "preferred_username"] = "email"
+    """Claim with the address by which a person is found: `email`, which the provider must have
+    verified, or `preferred_username`, the user principal name of Entra ID."""
+    scope: Annotated[str, Field(min_length=1, max_length=200)] = "openid email profile"
+    """What the provider is asked for; some need `groups` as well."""
+    groups_claim: _Claim = ""
+    """Claim with a person's groups, such as `groups` or `roles`; needed for `[[sign_in.group]]`,
+    except with Google, which is asked for them."""
+    group: Annotated[list[GroupConfig], Field(max_length=500)] = []
+    """Roles by group; without any, roles and sites are those of `[[staff]]`."""
+    sends_logouts: bool = False
+    """Whether the provider reports to `/sign-in/ended` when a session ends; otherwise sessions end
+    with its token, mostly after an hour, and begin anew without a question."""
+    local: Annotated[list[Id], Field(max_length=100)] = []
+    """Ids of the staff who may use a password although there is a provider; at least one
+    administrator, for when the provider cannot be reached."""
+    second_factor: Annotated[list[Role], Field(max_length=5)] = []
+    """Roles that need a second factor beside the password."""
+
+
+class SiteConfig(BaseModel, extra="forbid", frozen=True):
+    """One school of several, which may instead be the file `sites/ID.toml` with all its entries."""
+
+    id: Id
+    """Id in this file, addresses and file names; in a folder of sites, the name of the file."""
+    name: Name
+    """Name of the school."""
+    timezone: TimeZone | None = None
+    """IANA time zone of the school; the top-level `timezone` if left out."""
+
+
+class RoomConfig(BaseModel, extra="forbid", frozen=True):
+    """One room. Use the names that people say."""
+
+    id: Id
+    """Id in commands, topics and reports."""
+    name: Name
+    """Name of the room; every alert starts with it."""
+    building: Name
+    """Name of the building; rooms of one building share air and storms."""
+    floor: Annotated[str, Field(max_length=80)] = ""
+    """Name of the floor; rooms of one floor share storms."""
+    site: Annotated[str, Field(max_length=80)] = ""
+    """Id of its `[[site]]`, if there are several."""
+    kind: Annotated[str, Field(min_length=1, max_length=40)] = "restroom"
+    """Kind of room, label `room_type` in routes."""
+
+
+class SensorConfig(BaseModel, extra="forbid", frozen=True):
+    """One sensor and its room."""
+
+    id: Id
+    """Name under which it publishes: native or Tasmota topic, serial number, EUI."""
+    room: Id
+    """Id of its `[[room]]`."""
+    model: Annotated[str, Field(max_length=40)] = ""
+    """Free text; for LoRaWAN devices, the codec of their frames."""
+    decoder: str = ""
+    """Format, or `mapping:NAME`, if the topic does not determine it."""
+    aliases: Annotated[list[Name], Field(max_length=8)] = []
+    """Other names under which it publishes."""
+    interval_s: Annotated[float, Field(ge=0.5, le=3600)] = 5.0
+    """Seconds between readings; determines when the sensor counts as offline."""
+    false_alarms_per_week: FalseAlarms | None = None
+    """False alarm budget of this sensor; `detection.false_alarms_per_sensor_week` if left out."""

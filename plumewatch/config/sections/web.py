@@ -1,12 +1,14 @@
-"""The staff page."""
+"""The staff page, metrics, the watchdog outside the site, and reports."""
 
 from __future__ import annotations
 
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from plumewatch.config.sections.common import Port, Proxies, Url
+from detection.events import EventKind
+from plumewatch.config.sections.common import FilePath, Port, Proxies, Url
 
 
 class WebConfig(BaseModel, extra="forbid", frozen=True):
@@ -36,3 +38,38 @@ class WebConfig(BaseModel, extra="forbid", frozen=True):
         """Host names under which the page answers."""
         public = urlsplit(self.public_url).hostname or self.host
         return tuple(sorted({"127.0.0.1", "localhost", "[::1]", self.host, public}))
+
+
+class MetricsConfig(BaseModel, extra="forbid", frozen=True):
+    """Who may read `/metrics` from other machines."""
+
+    token_file: FilePath | None = None
+    """File with the bearer token for scraping from other machines."""
+    token_env: str = ""
+    """Environment variable to read it from instead."""
+
+
+class WatchdogConfig(BaseModel, extra="forbid", frozen=True):
+    """An external service that alerts when the pings stop."""
+
+    ping_url_file: FilePath | None = None
+    """File with the address to ping while all parts work."""
+    ping_url_env: str = ""
+    """Environment variable to read it from instead."""
+    ping_every_s: Annotated[float, Field(ge=10, le=3600)] = 60.0
+    """Seconds between pings."""
+
+
+class ReportsConfig(BaseModel, extra="forbid", frozen=True):
+    """State codes and the school year in reports."""
+
+    state_codes: Annotated[
+        dict[EventKind, Annotated[str, Field(min_length=1, max_length=40)]], Field(max_length=32)
+    ] = {}
+    """State code of each kind of confirmed incident; none by default."""
+    weekly_file: FilePath | None = None
+    """File with the Apprise URL, such as `mailtos://`, that gets a summary each Monday at 6:00."""
+    weekly_env: str = ""
+    """Environment variable to read it from instead."""
+    school_year_month: Annotated[int, Field(ge=1, le=12)] = 7
+    """First month of the school year, 1 to 12."""

@@ -1,4 +1,4 @@
-"""Make the golden cases of routing and muting, with what Alertmanager itself says of them.
+"""Make the golden cases of routing and muting, with Alertmanager's own answers.
 
 Usage: python -m tests.golden.routing.make_cases [--seed 7] [--out FOLDER]
 

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from alerts import sensor_tests
 from alerts.access import schema as access
+from alerts.engine import AlertEngine
 from alerts.incidents import schema
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-from storage import audit, sqlite
+from storage import audit, sqlite, state
 from storage.registry import Registry, Room, Sensor
 
 ROOMS = (
@@ -39,6 +42,11 @@ def policy():
     )
 
 
+@pytest.fixture
+def engine(registry, policy):
+    return AlertEngine(registry, policy)
+
+
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory):
     path = tmp_path_factory.mktemp("empty") / "state.db"
@@ -46,6 +54,8 @@ def empty_database(tmp_path_factory):
     sqlite.migrate(connection, schema.COMPONENT, schema.SCRIPTS)
     sqlite.migrate(connection, access.COMPONENT, access.SCRIPTS)
     sqlite.migrate(connection, audit.COMPONENT, audit.SCRIPTS)
+    sqlite.migrate(connection, "state", state.SCRIPTS)
+    sqlite.migrate(connection, sensor_tests.COMPONENT, sensor_tests.SCRIPTS)
     connection.close()
     return path
 
@@ -54,6 +64,12 @@ def empty_database(tmp_path_factory):
 def database(empty_database, tmp_path):
     """A state database: a copy, because to migrate one takes longer than most tests."""
     return Path(shutil.copy(empty_database, tmp_path))
+
+
+@pytest.fixture
+def disk(database):
+    with closing(sqlite.connect(database)) as connection:
+        yield connection
 
 
 @pytest.fixture

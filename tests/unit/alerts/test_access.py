@@ -75,10 +75,10 @@ def test_a_new_password_ends_all_sessions_of_its_person(tx):
     mine = sessions.start(tx, "lee", 0.0, 100.0)
     other = sessions.start(tx, "fox", 0.0, 100.0)
     assert passwords.set_password(tx, "lee", "hash", 1.0) == 1
-    assert sessions.person_of(tx, mine, 1.0) is None
-    assert sessions.person_of(tx, other, 1.0) == "fox"
+    assert sessions.find(tx, mine, 1.0) is None
+    assert sessions.find(tx, other, 1.0).person == "fox"
     passwords.keep_hash(tx, "fox", "hash", 1.0)
-    assert sessions.person_of(tx, other, 1.0) == "fox"
+    assert sessions.find(tx, other, 1.0).person == "fox"
     assert passwords.with_password(tx) == {"lee": 1.0, "fox": 1.0}
 
 
@@ -87,24 +87,24 @@ def test_sessions_are_unguessable_hashed_bound_and_end(tx):
     assert len(identity) >= 43
     stored = tx.execute("SELECT * FROM staff_session").fetchone()
     assert identity.encode() not in bytes(stored["hash"])
-    assert sessions.person_of(tx, identity, 99.0) == "lee"
-    assert sessions.person_of(tx, identity, 100.0) is None
-    assert sessions.person_of(tx, identity + "x", 1.0) is None
-    assert sessions.person_of(tx, "", 1.0) is None
+    assert sessions.find(tx, identity, 99.0).person == "lee"
+    assert sessions.find(tx, identity, 100.0) is None
+    assert sessions.find(tx, identity + "x", 1.0) is None
+    assert sessions.find(tx, "", 1.0) is None
     assert sessions.form_token(identity) != sessions.form_token(identity[:-1] + "!")
     assert identity not in sessions.form_token(identity)
     sessions.end(tx, identity)
-    assert sessions.person_of(tx, identity, 1.0) is None
+    assert sessions.find(tx, identity, 1.0) is None
 
 
 def test_sessions_of_one_person_are_bounded_and_over_ones_leave(tx):
     first = sessions.start(tx, "lee", 0.0, 100.0)
     others = sessions.start(tx, "fox", 0.0, 100.0)
     later = [sessions.start(tx, "lee", 1.0 + n, 100.0) for n in range(20)]
-    assert sessions.person_of(tx, first, 30.0) is None
-    assert sessions.person_of(tx, others, 30.0) is not None
+    assert sessions.find(tx, first, 30.0) is None
+    assert sessions.find(tx, others, 30.0) is not None
     assert sessions.counts(tx, 30.0) == {"lee": 20, "fox": 1}
-    assert all(sessions.person_of(tx, identity, 30.0) for identity in later)
+    assert all(sessions.find(tx, identity, 30.0) for identity in later)
     sessions.start(tx, "fox", 500.0, 100.0)
     assert tx.execute("SELECT count(*) FROM staff_session").fetchone()[0] == 1
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from alerts.page.views.air import cell_of, day_means
-from reports.guidelines import COVERAGE, DAY_S
+from reports.figures import COVERAGE, DAY_S
 
 NOW = 1_790_000_100.0
 

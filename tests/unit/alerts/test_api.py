@@ -1,4 +1,4 @@
-"""The HTTP API: tokens, scopes, limits, pages, entity tags, problems, and what it never tells."""
+"""The HTTP API: tokens, scopes, limits, pages, entity tags, problems, and what it never reveals."""
 
 import asyncio
 import csv
@@ -16,7 +16,7 @@ from alerts.page.api.docs import OPERATIONS, api_document
 from detection.events import EventKind
 from storage import sqlite
 from storage.reading import Reading
-from storage.timeseries import influxql
+from storage.timeseries import influxql_sql
 from storage.timeseries.records import Record
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
@@ -354,7 +354,7 @@ async def test_an_answer_is_made_and_marked_outside_of_the_event_loop(page, seri
 
 async def test_a_slot_is_free_only_once_its_thread_has_ended(page, series, monkeypatch):
     running, most, may_end = [], [], threading.Event()
-    answer = influxql.answer
+    answer = influxql_sql.answer
 
     def slow(*args, **kwargs):
         running.append(1)
@@ -363,7 +363,7 @@ async def test_a_slot_is_free_only_once_its_thread_has_ended(page, series, monke
         running.pop()
         return answer(*args, **kwargs)
 
-    monkeypatch.setattr(influxql, "answer", slow)
+    monkeypatch.setattr(influxql_sql, "answer", slow)
     monkeypatch.setattr(series_api, "READ_S", 0.05)
     token, q = token_of(page), 'SELECT max("pm25") FROM "reading" WHERE time > now() - 1h'
     first = [ask(page, "/query", token, params={"q": q}) for _ in range(2)]

@@ -168,7 +168,7 @@ def test_pending_records_of_the_version_before_are_written_once(upgraded, engine
         def record(self, records):
             written.extend((r.measurement, r.id) for r in records)
 
-    due = DueRecords(path, Series(), lambda _: True)
+    due = DueRecords(path, Series(), lambda *_: True)
 
     def drain():
         while (found := due.read(0, 100))[1]:

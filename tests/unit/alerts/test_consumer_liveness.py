@@ -160,7 +160,7 @@ def test_restart_forgets_no_outage_and_announces_none(site, orderly):
     assert site.incidents() == [("offline", "n1-girls", "resolved")]
 
 
-def test_end_before_the_commit_tells_it_after_the_restart(site):
+def test_an_end_before_the_commit_is_reported_after_the_restart(site):
     site.off = {"s3"}
     site.run(80)
     while not site.consumer.check_silence(site.now):

@@ -204,7 +204,7 @@ def test_steps_that_were_due_while_the_program_was_down(school, say, end):
 
 
 def test_an_incident_that_ended_while_the_program_was_down(school, say):
-    """An incident that went quiet meanwhile asks nobody after the restart."""
+    """An incident that ended meanwhile pages nobody after the restart."""
     say(0)
     say(50, since=0, phase=EventPhase.ENDED)
     school.stopped(55, 300)

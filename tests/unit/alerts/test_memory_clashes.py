@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from types import SimpleNamespace
 
 import pytest
@@ -11,29 +10,11 @@ import pytest
 from alerts.consumer.detection_consumer import TimeResult
 from alerts.consumer.memory_alerts import MemoryAlerts
 from alerts.consumer.memory_state import apply_changes, copy_state, take_changes
-from alerts.engine import AlertEngine
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.channels.apprise_notifier import RecordingNotifier
-from storage import sqlite, state
+from storage import sqlite
 from storage.errors import StorageUnavailableError
-from tests.support.in_process import until
-
-
-@pytest.fixture
-def disk(database):
-    with contextlib.closing(sqlite.connect(database)) as connection:
-        sqlite.migrate(connection, "state", state.SCRIPTS)
-        yield connection
-
-
-@pytest.fixture
-def engine(registry, policy):
-    return AlertEngine(registry, policy)
-
-
-def decide(engine, connection, *events, now=1000.0):
-    with sqlite.transaction(connection) as tx:
-        return engine.on_events(tx, events, now)
+from tests.support.in_process import decide, until
 
 
 def send_all(engine, connection, now):
@@ -113,5 +94,41 @@ async def test_memory_is_carried_over_before_the_disk_decides_while_the_journal_
     assert not memory.active
     await until(lambda: not pump.held)
     assert send_all(engine, disk, 1003.0) == 0  # nobody is notified twice
+    running.cancel()
+    await asyncio.wait((running,))
+
+
+async def test_memory_goes_on_from_the_moment_of_its_copy(disk, engine, make_event):
+    """The detector's thread may judge the next batch before the event loop has the copy."""
+    commits = SimpleNamespace(failing="disk I/O error", unsettled=list)
+    detection = SimpleNamespace(
+        undecided=None, position=0, fork=lambda copy: Consumer(engine, copy)
+    )
+    read = []
+
+    async def in_detector(work, *arguments):
+        found = work(*arguments)
+        detection.undecided = ([make_event()], 7)
+        return found
+
+    def read_journal(position, _limit):
+        read.append(position)
+        return [], position
+
+    memory = MemoryAlerts(
+        engine=engine,
+        notifier=RecordingNotifier(),
+        readings=commits,
+        read_journal=read_journal,
+        state_failing=lambda: "",
+        in_detector=in_detector,
+        clock=lambda: 1000.0,
+        on_alerts=lambda _: None,
+        grace_s=0.0,
+    )
+    pump = SimpleNamespace(held=False)
+    running = asyncio.create_task(memory.run(detection, disk, pump, asyncio.Event().wait))
+    await until(lambda: read)
+    assert read[0] == 0
     running.cancel()
     await asyncio.wait((running,))

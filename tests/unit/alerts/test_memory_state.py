@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 
 import pytest
 
 from alerts.consumer.memory_state import apply_changes, copy_state, settle_changes, take_changes
-from alerts.engine import AlertEngine
 from alerts.incidents import repository
 from alerts.notify import outbox as outbox_rows
-from storage import sqlite, state
-
-
-@pytest.fixture
-def disk(database):
-    with contextlib.closing(sqlite.connect(database)) as connection:
-        sqlite.migrate(connection, "state", state.SCRIPTS)
-        yield connection
-
-
-@pytest.fixture
-def engine(registry, policy):
-    return AlertEngine(registry, policy)
-
-
-def decide(engine, connection, *events, now=1000.0):
-    with sqlite.transaction(connection) as tx:
-        return engine.on_events(tx, events, now)
+from storage import sqlite
+from tests.support.in_process import decide
 
 
 def everything(connection):

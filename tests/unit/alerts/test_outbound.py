@@ -20,9 +20,8 @@ from alerts.incidents.incident import Verdict
 from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from alerts.notify.notice import KIND_WORDS, Notice, NoticeReason
 from alerts.outbound import webhooks
-from alerts.outbound.cap import NAMESPACE, cap_message, fault_of_sender
-from alerts.outbound.home_assistant import discovery
-from alerts.outbound.room_states import AVAILABILITY, room_states, state_topic
+from alerts.outbound.cap import NAMESPACE, cap_message
+from alerts.outbound.room_states import AVAILABILITY, discovery, room_states, state_topic
 from alerts.outbound.webhooks import (
     WebhookNotifier,
     enqueue,
@@ -237,12 +236,6 @@ def test_the_rules_find_what_is_wrong(engine, db, registry, make_event):
         assert old in good
         bad = good.replace(old, new)
         assert cap_rules.faults(bad), (old, new)
-
-
-def test_senders():
-    assert fault_of_sender("a@b") == ""
-    for bad in ("", "a b", "a,b", "a<b", "a&b"):
-        assert fault_of_sender(bad)
 
 
 async def test_cap_is_for_those_who_are_signed_in_or_hold_the_token(

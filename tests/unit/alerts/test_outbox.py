@@ -287,6 +287,27 @@ async def test_a_clock_set_while_a_notice_is_taken_up_makes_it_no_older(run, mak
     assert [o.error for o in bench.outcomes] == [None]
 
 
+async def test_a_notice_in_flight_is_not_sent_again_when_the_clock_is_set_ahead(run, make_event):
+    class Slow(RecordingNotifier):
+        answers = asyncio.Event()
+
+        async def send(self, target, notice, *, timeout_s, **more):
+            await super().send(target, notice, timeout_s=timeout_s, **more)
+            await self.answers.wait()
+
+    notifier = Slow()
+    bench = run(notifier, replace(FAST, lease_s=60.0))
+    bench.events(make_event())
+    await bench.until(lambda: notifier.sent)
+    bench.now += 120.0
+    bench.events(make_event(sensor="s3"))
+    await bench.until(lambda: len(notifier.sent) > 1)
+    notifier.answers.set()
+    await bench.until(lambda: len(bench.outcomes) > 1)
+    assert len({s.notice.incident for s in notifier.sent}) == len(notifier.sent)
+    assert bench.query("SELECT DISTINCT outcome FROM outbox_attempt") == [("sent",)]
+
+
 async def test_urgent_goes_first(run, policy, make_event):
     notifier = RecordingNotifier()
     settings = replace(FAST, max_in_flight=1)
@@ -428,3 +449,37 @@ async def test_if_nobody_can_be_notified_the_next_are_paged_at_once(run, policy,
         ("ap", "failed"),
         ("fm", "due"),
     ]
+
+
+def test_the_backlog_is_counted_without_reading_what_was_delivered(
+    tx, registry, policy, make_event
+):
+    AlertEngine(registry, policy).on_events(tx, [make_event()], 1000.0)
+    waiting = outbox_rows.backlog(tx)
+    assert waiting[0] > 0
+    assert waiting[1] == 1000.0
+    tx.execute("UPDATE incident SET opened_at = 1.0, status = 'resolved'")
+    tx.execute(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
+        " INSERT INTO outbox (incident, person, target, channel, reason, priority, notice,"
+        " created_at, due_at, expires_at, status) SELECT incident, person, target, channel,"
+        " 'n' || i, priority, notice, 1.0, due_at, expires_at, 'sent' FROM outbox, n"
+        " GROUP BY i"
+    )
+    steps = []
+    tx.set_progress_handler(lambda: steps.append(1), 100)
+    assert outbox_rows.backlog(tx) == waiting
+    assert outbox_rows.counts(tx, since=500.0) == {"due": waiting[0]}
+    assert len(steps) < 10
+    assert outbox_rows.counts(tx, since=0.0) == {"due": waiting[0], "sent": 20_000}
+
+
+def test_a_notice_of_an_old_incident_that_is_still_open_counts_by_its_own_age(
+    tx, registry, policy, make_event
+):
+    AlertEngine(registry, policy).on_events(tx, [make_event()], 1000.0)
+    tx.execute("UPDATE incident SET opened_at = 1.0")
+    tx.execute("UPDATE outbox SET status = 'failed'")
+    count = outbox_rows.counts(tx, since=0.0)["failed"]
+    assert outbox_rows.counts(tx, since=1000.0) == {"failed": count}
+    assert outbox_rows.counts(tx, since=1001.0) == {}

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import replace
 
 import httpx
+import jinja2
 import pytest
 from argon2 import PasswordHasher
 from starlette.applications import Starlette
@@ -81,6 +83,22 @@ class Page:
 
 
 PATHS = ("/", "/partials/board", "/incidents", "/partials/incidents", "/sensors", "/rooms/n2-boys")
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/sign-in", "/nowhere"])
+async def test_a_large_page_does_not_hold_the_event_loop(open_page, monkeypatch, path):
+    """Alerts leave by the same loop: templates are filled in threads of the page."""
+    render, threads = jinja2.Template.render, []
+
+    def recorded(self, *content):
+        threads.append(threading.get_ident())
+        return render(self, *content)
+
+    monkeypatch.setattr(jinja2.Template, "render", recorded)
+    answer = await open_page().client.get(path)
+    assert len(threads) == 1
+    assert threads != [threading.get_ident()]
+    assert int(answer.headers["content-length"]) == len(answer.content) > 0
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -482,7 +482,7 @@ async def test_a_failing_disk_is_reported_and_the_press_may_be_repeated(
     assert repository.load(page.db, incident).acknowledged_by == "ap"
 
 
-async def test_the_page_tells_nothing_to_who_has_no_token(open_page, make_event):
+async def test_the_page_reveals_nothing_without_a_token(open_page, make_event):
     page = open_page()
     page.incident(make_event)
     shown = (await page.client.get("/answer")).text

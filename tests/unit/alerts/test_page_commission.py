@@ -2,14 +2,21 @@
 
 import asyncio
 import json
+import re
 
 import pytest
 
+from alerts import sensor_tests
 from alerts.incidents import silences
 from detection.commissioning import STEPS
+from storage import sqlite
+from storage.registry import Registry, Room, Sensor
+from tests.unit.alerts.conftest import ROOMS
+from tests.unit.alerts.test_page import Page
 
 RESULT = {
     "room": "n2-boys",
+    "who": "fm",
     "steps": [{"step": "quiet", "start": 1_789_000_000.0, "end": 1_789_000_060.0}],
     "sensors": [
         {
@@ -23,27 +30,40 @@ RESULT = {
         }
     ],
 }
+RESULT["sensors"].append({**RESULT["sensors"][0], "sensor": "s2"})
+
+
+def keep(page, **more):
+    with sqlite.transaction(page.db) as tx:
+        sensor_tests.add(tx, {**RESULT, **more})
 
 
 @pytest.fixture
-def page(open_page, monkeypatch):
-    """A page whose tests are evaluated at once; `orders` are what was evaluated."""
+def reopened(open_page, monkeypatch):
+    """Open a page whose tests are evaluated at once; `orders` are what was evaluated."""
 
-    async def evaluate(room, starts, person):
-        opened.orders.append((room, list(starts), person))
-        return opened.error
+    def reopened(now=None):
+        async def evaluate(room, starts, person):
+            opened.orders.append((room, list(starts), person))
+            if not opened.error:
+                keep(opened)
+            return opened.error
 
-    opened = open_page(
-        room_tests=lambda: {"n2-boys": RESULT} if opened.orders else {},
-        evaluate_room=evaluate,
-    )
-    opened.orders, opened.error = [], ""
+        opened = open_page(evaluate_room=evaluate)
+        opened.orders, opened.error = [], ""
+        opened.now = now or opened.now
+        return opened
 
     async def at_once(_seconds):
         return None
 
     monkeypatch.setattr("alerts.page.views.commission.asyncio.sleep", at_once)
-    return opened
+    return reopened
+
+
+@pytest.fixture
+def page(reopened):
+    return reopened()
 
 
 async def press(page, what, room="n2-boys"):
@@ -86,11 +106,51 @@ async def test_five_steps_then_a_verdict_that_is_kept(page):
 
 
 async def test_a_room_is_due_again_after_a_year(page):
-    page.orders.append("earlier")
+    keep(page)
     page.now = 1_789_000_000.0 + 366 * 86_400
     await page.sign_in("fm")
     assert "due again" in (await page.client.get("/commission")).text
     assert "2 rooms are due for a test" in (await page.client.get("/sensors")).text
+
+
+async def test_a_result_has_its_date_and_a_list_the_year_if_it_is_another(page):
+    keep(page)
+    page.now = 1_789_000_000.0 + 60
+    await page.sign_in("fm")
+    for address in ("/commission/n2-boys", "/sensors/s1/device"):
+        assert "Sep 9, 2026, 20:26" in (await page.client.get(address)).text
+    page.now += 100 * 86_400
+    await page.sign_in("fm")
+    assert "Wed, Sep 9, 20:26" in (await page.client.get("/commission")).text
+    page.now += 100 * 86_400
+    await page.sign_in("fm")
+    assert "Sep 9, 2026, 20:26" in (await page.client.get("/commission")).text
+
+
+async def test_rooms_are_listed_as_people_count(database, policy):
+    numbers = (1, 10, 100, 2)
+    rooms = [Room(f"r{n}", f"Restroom {n}", "", "North", "Lincoln High") for n in numbers]
+    registry = Registry.of(rooms, [Sensor(f"s{n}", f"r{n}") for n in numbers])
+    page = Page(database, registry, policy)
+    await page.sign_in("fm")
+    shown = re.findall(r"Restroom (\d+)", (await page.client.get("/commission")).text)
+    assert list(dict.fromkeys(shown)) == ["1", "2", "10", "100"]
+    await page.client.aclose()
+    page.db.close()
+
+
+async def test_a_verdict_is_kept_with_each_sensor_and_a_new_one_is_due(open_page):
+    page = open_page()
+    keep(page, sensors=RESULT["sensors"][:1])
+    page.now = 1_789_000_000.0 + 86_400
+    await page.sign_in("fm")
+    assert "due again" in (await page.client.get("/commission")).text
+    room = (await page.client.get("/commission/n2-boys?sensor=s2")).text
+    assert "s2: not tested yet" in room
+    assert "s1: not tested yet" not in room
+    rows = (await page.client.get("/sensors")).text.partition('id="details"')[2].split("<tr>")
+    tested = {row.partition("</th>")[0].rpartition(">")[2]: "passed" in row for row in rows}
+    assert tested == tested | {"s1": True, "s2": False, "s3": False}
 
 
 async def test_a_test_that_is_stopped_silences_no_longer(page):
@@ -109,6 +169,66 @@ async def test_a_test_that_nobody_goes_on_with_is_forgotten(page):
     await press(page, "begin")
     page.now += 3600.0
     assert "Step 1 of 5" not in (await page.client.get("/commission/n2-boys")).text
+
+
+async def test_a_test_continues_after_a_restart_and_says_that_there_was_one(page, reopened):
+    await page.sign_in("fm")
+    began = page.now
+    await press(page, "begin")
+    page.now += STEPS[0].seconds
+    await press(page, "next")
+    again = reopened(page.now)
+    await again.sign_in("fm")
+    shown = (await again.client.get("/commission/n2-boys")).text
+    assert "Step 2 of 5" in shown
+    assert "restarted during this test" in shown
+    for step in STEPS[1:]:
+        again.now += step.seconds
+        assert (await press(again, "next")).status_code == 303
+    await evaluated()
+    ((room, starts, person),) = again.orders
+    assert (room, person, starts[0], len(starts)) == ("n2-boys", "fm", began, 5)
+
+
+async def test_an_evaluation_that_a_restart_interrupted_is_done_again(page, reopened):
+    await page.sign_in("fm")
+    await press(page, "begin")
+    with sqlite.transaction(page.db) as tx:
+        starts = [page.now + k * 60 for k in range(5)]
+        stored = sensor_tests.RunningTest("fm", 1, starts, is_over=True)
+        sensor_tests.save_running(tx, {"n2-boys": stored})
+    again = reopened(page.now + 86_400)
+    await again.sign_in("fm")
+    await again.client.get("/commission")
+    await evaluated()
+    assert [order[0] for order in again.orders] == ["n2-boys"]
+    assert "detects a puff" in (await again.client.get("/commission/n2-boys")).text
+    last = reopened(again.now)
+    await last.sign_in("fm")
+    assert "Step" not in (await last.client.get("/commission/n2-boys")).text
+
+
+async def test_a_restart_that_takes_longer_than_the_silence_is_named(page, reopened):
+    await page.sign_in("fm")
+    await press(page, "begin")
+    again = reopened(page.now + 3600.0)
+    await again.sign_in("fm")
+    assert "for too long. Test again." in (await again.client.get("/commission/n2-boys")).text
+    assert (await press(again, "begin")).status_code == 303
+    assert "Step 1 of 5" in (await again.client.get("/commission/n2-boys")).text
+
+
+async def test_a_sensor_that_moved_to_another_room_is_not_tested_there(database, policy):
+    moved = Registry.of(ROOMS, [Sensor("s1", "n1-girls"), Sensor("s2", "n2-boys")])
+    page = Page(database, moved, policy)
+    page.now = RESULT["steps"][0]["start"] + 60
+    keep(page)
+    await page.sign_in("fm")
+    shown = (await page.client.get("/commission")).text
+    assert shown.count("not tested yet") == 1
+    assert "passed" in shown
+    await page.client.aclose()
+    page.db.close()
 
 
 async def test_an_evaluation_that_fails_says_so(page):

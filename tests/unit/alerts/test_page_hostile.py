@@ -10,7 +10,7 @@ from starlette.requests import Request
 from alerts.access import action_tokens
 from alerts.access.action_tokens import Action
 from alerts.incidents import silences
-from alerts.page import page_context as context
+from alerts.page import guard
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus, UnmatchedTopic
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
@@ -132,7 +132,7 @@ async def test_what_is_typed_comes_back_as_text(page):
 
 @pytest.mark.parametrize(("sent", "status"), [("nothing more", 408), ("goes away", 400)])
 async def test_forms_that_do_not_come_are_ended(monkeypatch, sent, status):
-    monkeypatch.setattr(context, "_FORM_S", 0.01)
+    monkeypatch.setattr(guard, "_FORM_S", 0.01)
     begun = [{"type": "http.request", "body": b"token=", "more_body": True}]
 
     async def receive():
@@ -148,5 +148,5 @@ async def test_forms_that_do_not_come_are_ended(monkeypatch, sent, status):
     ]
     scope = {"type": "http", "method": "POST", "path": "/answer", "headers": headers}
     with pytest.raises(HTTPException) as refused:
-        await context.form_of(Request(scope, receive))
+        await guard.form_of(Request(scope, receive))
     assert refused.value.status_code == status

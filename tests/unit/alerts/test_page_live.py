@@ -1,12 +1,15 @@
-"""The stream that tells pages to look again."""
+"""The stream that makes pages refresh."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from alerts.access import sessions
+from alerts.duty.roster import Roster
 from alerts.incidents.change_feed import ChangeSignal
 from alerts.page import live
+from alerts.policy import BUILT_IN_ROUTES, role_receivers
 from storage import sqlite
 from tests.unit.alerts.test_page import Page
 
@@ -63,7 +66,7 @@ async def cookie_of(page, account="ap"):
     return f"plumewatch_session={answer.cookies['plumewatch_session']}"
 
 
-async def test_it_ticks_and_tells_of_changes_and_nothing_else(page):
+async def test_it_ticks_and_announces_changes_and_nothing_else(page):
     stream = Stream(page.app, await cookie_of(page))
     start = await stream.next()
     assert start["status"] == 200
@@ -78,6 +81,37 @@ async def test_it_ticks_and_tells_of_changes_and_nothing_else(page):
     while output.startswith(b"event: tick"):
         output = (await stream.next())["body"]
     assert output.startswith(b"event: change\ndata: ")
+    await stream.close()
+
+
+async def test_changes_in_other_schools_move_no_event(database, registry, policy, monkeypatch):
+    monkeypatch.setattr(live, "_TICK_S", 0.4)
+    monkeypatch.setattr(live, "_PACE_S", 0.0)
+    sites = {member.id: frozenset({"Other High"}) for member in policy.staff}
+    roster = Roster(BUILT_IN_ROUTES, role_receivers([("ap", "staff")]), sites=sites)
+    changed = ChangeSignal()
+    page = Page(database, registry, replace(policy, roster=roster), changes=changed)
+    stream, clock = Stream(page.app, await cookie_of(page)), asyncio.get_running_loop().time
+    for _ in range(2):
+        await stream.next()
+    begun = clock()
+    changed.notify()
+    assert (await stream.next())["body"].startswith(b"event: tick\n")
+    assert clock() - begun > 0.3
+    await stream.close()
+    await page.client.aclose()
+    page.db.close()
+
+
+async def test_an_event_is_spread_over_a_time_for_each_page_alone(page, monkeypatch):
+    monkeypatch.setattr(live, "_SPREAD_S", 0.4)
+    monkeypatch.setattr(live.random, "random", lambda: 1.0)
+    stream, clock = Stream(page.app, await cookie_of(page)), asyncio.get_running_loop().time
+    for _ in range(2):
+        await stream.next()
+    begun = clock()
+    await stream.next()
+    assert 0.4 < clock() - begun < 0.8
     await stream.close()
 
 

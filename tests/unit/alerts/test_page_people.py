@@ -47,6 +47,19 @@ async def test_hand_over_to_somebody_who_can_be_reached(open_page, make_event):
     assert f"acknowledged by F. Manager at {handed:%H:%M:%S}" in (await page.client.get(url)).text
 
 
+async def test_what_happened_on_another_day_than_the_onset_has_its_date(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    page.now += 86_400
+    await page.sign_in("fm")
+    url = f"/incidents/{incident}"
+    await act(page, f"{url}/acknowledge")
+    at = datetime.fromtimestamp(page.now, ZoneInfo("America/New_York"))
+    shown = (await page.client.get(url)).text
+    assert f"acknowledged by F. Manager at {at:%b %-d, %Y, %H:%M}" in shown
+    assert shown.count(f">{at:%b %-d, %Y, %H:%M}</time>") == 1  # in the history
+
+
 async def test_nobody_is_handed_what_they_cannot_answer(open_page, make_event, policy):
     analyst = StaffMember("an", "An Analyst", "analyst", (Secret("json://127.0.0.1:9/an"),))
     staff = tuple(analyst if member.id == "an" else member for member in policy.staff)

@@ -8,9 +8,9 @@ from datetime import date
 
 import pytest
 
-from alerts.page.report_jobs import KEPT_S, ReportJobs
+from alerts.page.report_jobs import KEPT_S, ReportJobs, TooManyJobsError
 from plumewatch.report_request import ReportRequest
-from reports.periods import SchoolTimes, Term
+from reports.school import SchoolTimes, Term
 from tests.unit.alerts.test_page import Page
 
 MAKES = """
@@ -277,3 +277,15 @@ async def test_without_reports_there_is_no_such_page(database, registry, policy)
     assert (await page.client.get("/reports")).status_code == 404
     await page.client.aclose()
     page.db.close()
+
+
+async def test_one_school_cannot_take_all_reports_at_once(open_page):
+    jobs = open_page(WAITS).jobs
+    for person in ("n1", "n2"):
+        jobs.start({}, person, "a.csv", "North High")
+    with pytest.raises(TooManyJobsError):
+        jobs.start({}, "n3", "a.csv", "North High")
+    for person in ("s1", "s2"):
+        jobs.start({}, person, "a.csv", "South High")
+    with pytest.raises(TooManyJobsError):
+        jobs.start({}, "w1", "a.csv", "West High")

@@ -110,3 +110,59 @@ async def test_a_room_is_silent_by_the_learnt_interval(open_page):
     page = open_page(intervals=lambda: {"s1": 300.0})
     page.now = NOW + 240
     assert "No readings" not in (await page.client.get("/rooms/n2-boys")).text
+
+
+async def test_labels_are_for_those_who_look_after_sensors(open_page):
+    orders = []
+
+    async def draw(order):
+        orders.append(order)
+        return b"%PDF-"
+
+    page = open_page(draw_labels=draw, open_reading=False)
+    await page.sign_in("fm")
+    assert 'action="/sensors/labels.pdf"' in (await page.client.get("/sensors")).text
+    answer = await page.client.get("/sensors/labels.pdf?stock=L7160")
+    assert answer.headers["content-type"] == "application/pdf"
+    assert answer.headers["content-disposition"] == 'attachment; filename="labels-L7160.pdf"'
+    (order,) = orders
+    assert [label.sensor for label in order.labels] == ["s3", "s1", "s2"]
+    assert order.labels[0].address == "https://plumewatch.example/sensors/s3"
+    for refused in ("stock=x", "stock=5160&site=nowhere", ""):
+        assert (await page.client.get(f"/sensors/labels.pdf?{refused}")).status_code == 404
+    await page.sign_in("an")
+    assert 'action="/sensors/labels.pdf"' not in (await page.client.get("/sensors")).text
+    assert (await page.client.get("/sensors/labels.pdf?stock=L7160")).status_code == 403
+
+
+@pytest.mark.parametrize("fault", [ChildProcessError("no fonts"), TimeoutError(), OSError(12, "x")])
+async def test_labels_that_cannot_be_drawn_are_a_sentence(open_page, fault, caplog):
+    async def draw(_order):
+        raise fault
+
+    page = open_page(draw_labels=draw)
+    await page.sign_in("fm")
+    answer = await page.client.get("/sensors/labels.pdf?stock=L7160")
+    assert answer.status_code == 503
+    assert "The labels could not be drawn. Try again" in answer.text
+    assert "labels were not drawn" in caplog.text
+
+
+async def test_there_are_no_labels_where_no_phone_reaches_the_page(open_page):
+    page = open_page()
+    await page.sign_in("fm")
+    assert "labels.pdf" not in (await page.client.get("/sensors")).text
+    assert (await page.client.get("/sensors/labels.pdf?stock=5160")).status_code == 404
+
+
+async def test_who_scans_a_label_signs_in_and_is_at_the_test_of_the_sensor(open_page):
+    page = open_page(open_reading=False)
+    asked = await page.client.get("/sensors/s2")
+    assert (asked.status_code, asked.headers["location"]) == (303, "/sign-in?next=/sensors/s2")
+    answer = await page.sign_in("fm", after="/sensors/s2", follow_redirects=True)
+    assert answer.url.path == "/commission/n2-boys"
+    assert '<b class="long">s2</b>' in answer.text
+    assert "s2: not tested yet" in answer.text
+    assert (await page.client.get("/sensors/s9")).status_code == 404
+    await page.sign_in("ap")
+    assert (await page.client.get("/sensors/s2")).status_code == 403

@@ -417,15 +417,31 @@ async def test_a_channel_is_added_with_its_address_which_is_never_shown(setup, c
         assert "kx7" not in (await setup.client.get(path)).text
     entries = audit.entries_of(setup.db, audit.AuditKind.SETTINGS, 5)
     assert "kx7" not in "".join(entry.detail for entry in entries)
-    said = [r.getMessage() for r in caplog.records if r.name != "apprise"]  # pytest alone sees it
-    assert said
-    assert "kx7" not in "".join(said)
+    logged = [r.getMessage() for r in caplog.records if r.name != "apprise"]  # pytest alone sees it
+    assert logged
+    assert "kx7" not in "".join(logged)
     assert "kx7" not in setup.path.read_text()
     answer = await send(setup, "/settings/people/0", **{**form, "notify.1._address": ADDRESS})
     assert len(tree(setup)["staff"][0]["notify"]) == 2
     assert (await send(setup, "/settings/undo", look="/settings")).status_code == 303
     assert len(tree(setup)["staff"][0]["notify"]) == 1
     assert answer.status_code == 303
+
+
+async def test_the_address_of_a_removed_channel_goes_when_the_removal_cannot_be_undone(setup):
+    await setup.sign_in("ad")
+    form = {"name": "A. Principal", "role": "staff"}
+    await send(setup, "/settings/people/0", **form, **{"notify.0._address": ADDRESS})
+    file = setup.path.parent / tree(setup)["staff"][0]["notify"][0]["url_file"]
+    await send(setup, "/settings/people/0", **form)
+    assert "notify" not in tree(setup)["staff"][0]
+    assert file.exists()
+    await send(setup, "/settings/undo", look="/settings")
+    assert file.read_text() == f"{ADDRESS}\n"
+    assert setup.path.parent / tree(setup)["staff"][0]["notify"][0]["url_file"] == file
+    await send(setup, "/settings/people/0", **form)
+    await send(setup, "/settings/people/0", name="Another Principal", role="staff")
+    assert not file.exists()
 
 
 async def test_undo_of_a_channel_deletes_its_address(setup):
@@ -466,3 +482,20 @@ async def test_a_room_on_a_new_floor_gets_a_zone_of_its_own_where_there_are_zone
         assert answer.status_code == 303
         assert len(tree(setup)["zone"]) == zones
     assert tree(setup)["zone"][-1] == {"id": "north-3", "building": "North", "floor": "3"}
+
+
+async def test_entries_in_files_of_schools_are_listed_and_changed_on_the_server(setup):
+    (setup.path.parent / "sites").mkdir()
+    (setup.path.parent / "sites" / "annex.toml").write_text(
+        'name = "Annex"\n[[room]]\nid = "annex-girls"\nname = "Girls, annex"\nbuilding = "A"\n'
+        '[[shift]]\nid = "annex-door"\nreceiver = "staff"\npeople = ["fm"]\nstart = "07:00"\n'
+    )
+    await setup.sign_in("ad")
+    rooms = (await setup.client.get("/settings/rooms")).text
+    (row,) = re.findall(r"<li[^>]*>((?:(?!<li).)*Girls, annex.*?)</li>", rooms, re.DOTALL)
+    assert "in sites/annex.toml" in row
+    assert "href" not in row
+    number = len(tree(setup)["room"])
+    assert (await setup.client.get(f"/settings/rooms/{number}")).status_code == 404
+    duty = (await setup.client.get("/settings/duty/new")).text
+    assert 'value="annex-door"' in duty

@@ -1,6 +1,7 @@
 """Signing in, staying in, being thrown out; and what attackers try."""
 
 import asyncio
+import json
 import re
 
 import httpx
@@ -116,6 +117,16 @@ async def test_brute_force_is_stopped_by_address_and_by_account(open_page):
         assert fm.status_code == 303
     page.now += 901
     assert (await page.sign_in()).status_code == 303
+
+
+async def test_guesses_by_id_and_by_name_are_guesses_at_one_account(open_page):
+    page = open_page()
+    for n, account in enumerate(("ap", "A. Principal") * 5):
+        async with another_browser(page, f"10.0.0.{n}") as other:
+            form = {"account": account, "password": "guess"}
+            assert (await other.post("/sign-in", data=form)).status_code == 403
+    assert (await page.sign_in()).status_code == 429
+    assert (await page.sign_in("A. Principal")).status_code == 429
 
 
 async def test_guesses_at_once_are_no_way_around(open_page):
@@ -292,6 +303,34 @@ async def test_sign_ins_failed_ones_and_sign_outs_are_in_the_audit_log(open_page
     assert all('"address": "127.0.0.1"' in e.detail for e in log)
     assert not any("hunter2" in str(e) for e in log)
     assert audit.verify(page.db).fault == ""
+
+
+async def test_the_audit_log_says_why_a_sign_in_was_refused_and_the_page_does_not(
+    open_page, caplog
+):
+    page, shown = open_page(), set()
+    with sqlite.transaction(page.db) as tx:
+        tx.execute("DELETE FROM staff_password WHERE person = 'fm'")
+    for account in ("ap", "hunter2 my password", "fm"):
+        answer = await page.sign_in(account, "hunter2 wrong")
+        shown.add((answer.status_code, answer.text.replace(f'"{account}"', "")))
+    assert len(shown) == 1
+    for _more in range(5):
+        await page.sign_in("ap", "hunter2 wrong")
+    log = [e for e in audit.entries(page.db) if e.kind == "sign_in_refused"]
+    assert [(e.actor, json.loads(e.detail)["reason"]) for e in reversed(log)] == [
+        ("ap", "wrong password"),
+        ("unknown", "unknown account"),
+        ("fm", "account without a password"),
+        ("ap", "wrong password"),
+        ("ap", "wrong password"),
+        ("ap", "too many failed attempts"),  # once, whatever follows
+    ]
+    assert "from 127.0.0.1 was refused: unknown account" in caplog.text
+    assert not any("hunter2" in str(e) for e in log)
+    page.now += 901
+    await page.sign_in("ap")
+    assert json.loads(next(audit.entries(page.db)).detail)["by"] == "password"
 
 
 async def test_wrong_tries_of_one_client_of_a_proxy_keep_no_other_client_out(open_page):

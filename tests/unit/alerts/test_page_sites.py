@@ -13,13 +13,14 @@ from alerts.access.api_tokens import Scope
 from alerts.duty.roster import Roster
 from alerts.incidents import silences, threshold_adjustments
 from alerts.incidents.incident import Verdict
-from alerts.page import PipelineStatus
+from alerts.page import PipelineStatus, live, visibility
 from alerts.page.floor_plan import FloorPlan
 from alerts.page.forms import shown
 from alerts.page.setting_forms import FORMS
 from alerts.page.settings import QuarantinedSensor, SensorStatus
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, role_receivers
 from alerts.secrets import Secret
+from plumewatch.config.editor import ConfigEditor
 from storage import firmware, sqlite
 from storage.registry import Registry, Room, Sensor, Site
 from storage.timeseries.influxql import SOURCES
@@ -27,6 +28,7 @@ from storage.timeseries.records import Record
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 from tests.unit.alerts.test_page import NOW, Page
+from tests.unit.alerts.test_page_live import Stream
 
 SITES = (
     Site("north", "North High", "America/New_York"),
@@ -203,6 +205,30 @@ async def test_nobody_makes_a_token_for_people_of_more_schools(district):
     assert (await district.client.post("/tokens", data=form)).status_code == 200
 
 
+async def test_labels_are_those_of_the_own_school(district):
+    orders = []
+
+    async def draw(order):
+        orders.append([label.sensor for label in order.labels])
+        return b""
+
+    page = Page(
+        district.path, district.engine.registry, POLICY, open_reading=False, draw_labels=draw
+    )
+    for account, asked in (
+        ("north-ad", "stock=5160"),
+        ("all-hd", "stock=5160"),
+        ("all-hd", "stock=5160&site=south"),
+    ):
+        await page.sign_in(account)
+        assert (await page.client.get(f"/sensors/labels.pdf?{asked}")).status_code == 200
+    assert orders == [["north-1"], ["north-1", "south-1"], ["south-1"]]
+    await page.sign_in("north-ad")
+    assert (await page.client.get("/sensors/labels.pdf?stock=5160&site=south")).status_code == 404
+    await page.client.aclose()
+    page.db.close()
+
+
 async def test_a_program_lists_incidents_of_its_persons_school_alone(district):
     with sqlite.transaction(district.db) as tx:
         found = {
@@ -218,6 +244,44 @@ async def test_a_program_lists_incidents_of_its_persons_school_alone(district):
     assert answers["north-ap"].json()["next"] is None
     assert answers["all-an"].json()["next"] is not None
     assert answers["all-hd"].status_code == 403
+
+
+async def test_incidents_of_a_removed_school_are_for_the_district_alone(district):
+    left = Page(
+        district.path,
+        Registry.of(ROOMS[:1], SENSORS[:1], SITES[:1]),
+        POLICY,
+        open_reading=False,
+        series=Series(),
+    )
+    for account, status in (("north-ad", 404), ("south-ap", 404), ("all-ad", 200)):
+        await left.sign_in(account)
+        found = await left.client.get(f"/incidents/{district.south}")
+        assert found.status_code == status, account
+        assert ("south-boys" in (await left.client.get("/incidents")).text) == (status == 200)
+    await left.client.aclose()
+    left.db.close()
+
+
+async def test_a_token_of_a_removed_school_sees_nothing(district):
+    with sqlite.transaction(district.db) as tx:
+        limit = frozenset({"South High"})
+        token = api_tokens.make(
+            tx, "t", "all-an", list(Scope), by="all-ad", days=7, now=NOW, sites=limit
+        )
+    left = Page(
+        district.path,
+        Registry.of(ROOMS[:1], SENSORS[:1], SITES[:1]),
+        POLICY,
+        open_reading=False,
+        series=Series(),
+    )
+    bearer = {"Authorization": f"Bearer {token}"}
+    for path in ("incidents", "rooms", "sensors"):
+        answer = await left.client.get(f"/api/v1/{path}", headers=bearer)
+        assert answer.json()["items"] == []
+    await left.client.aclose()
+    left.db.close()
 
 
 async def test_a_link_of_a_person_who_left_the_school_is_dead(district):
@@ -508,3 +572,147 @@ async def test_series_of_another_school_are_not_in_the_api(database, tmp_path):
                 assert len((await asked(measurement, person)).json()["items"]) == rows
         await page.client.aclose()
         page.db.close()
+
+
+DISTRICT = """\
+district = "District"
+timezone = "America/New_York"
+data_dir = "data"
+""" + "".join(
+    f"""
+[[site]]
+id = "{name}"
+name = "{name.title()} High"
+
+[[room]]
+id = "{name}-boys"
+name = "Boys"
+building = "Main"
+floor = "2"
+site = "{name}"
+
+[[sensor]]
+id = "{name}-1"
+room = "{name}-boys"
+
+[[staff]]
+id = "{name}-ap"
+name = "Principal of {name}"
+sites = ["{name}"]
+
+[[staff]]
+id = "{name}-two"
+name = "Second of {name}"
+sites = ["{name}"]
+
+[[shift]]
+id = "{name}-hall"
+site = "{name}"
+receiver = "staff"
+people = ["{name}-ap"]
+start = "07:00"
+end = "16:00"
+"""
+    for name in ("north", "south")
+)
+
+
+async def test_a_change_of_duty_names_no_fault_of_another_school(database, tmp_path):
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(DISTRICT)
+    config = ConfigEditor(path, tmp_path / "history", lambda: None)
+    page = Page(database, Registry.of(ROOMS, SENSORS, SITES), POLICY, config=config)
+    path.write_text(DISTRICT.replace('room = "south-boys"', 'room = "south-attic"'))
+    await page.sign_in("north-ap")
+    text = (await page.client.get("/settings/duty/new")).text
+    fields = dict(re.findall(r'name="(form_token|version)" value="([^"]+)"', text))
+    times = {"start": "2026-09-07T10:00", "end": "2026-09-07T15:00"}
+    change = {"shift": "north-hall", "remove": "north-ap", **times}
+    answer = await page.client.post("/settings/duty/new", data={**fields, **change})
+    assert answer.status_code == 400
+    assert "The configuration has a fault elsewhere." in answer.text
+    assert not OF_SOUTH.search(answer.text)
+    await page.client.aclose()
+    page.db.close()
+
+
+async def test_a_token_without_a_limit_says_that_it_follows_its_person(district):
+    with sqlite.transaction(district.db) as tx:
+        for person, sites in (("north-ap", None), ("north-ad", HERE["north"]), ("all-ad", None)):
+            more = {"by": "all-ad", "days": 7, "now": NOW, "sites": sites}
+            api_tokens.make(tx, f"of {person}", person, [Scope.READ], **more)
+    await district.sign_in("all-ad")
+    shown = (await district.client.get("/tokens")).text
+    assert shown.count("Made without a limit to schools") == 1
+    assert "Made without" in shown.partition("of north-ap")[2].partition("</li>")[0]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/air", "/figures", "/duty", "/sensors", "/sensor-health", "/levels", "/commission"],
+)
+async def test_a_page_of_rooms_shows_one_school_where_all_have_too_many(
+    district, monkeypatch, path
+):
+    async def shown(asked=""):
+        page = (await district.client.get(path + asked)).text
+        body = re.sub(r"<form.*?</form>", "", page, flags=re.DOTALL)
+        return page, {name for name in ("north", "south") if f"{name.title()} High" in body}
+
+    await district.sign_in("all-ad")
+    page, schools = await shown()
+    assert '<option value="">All schools</option>' in page
+    assert schools == {"north", "south"}
+    page, schools = await shown("?site=south")
+    assert schools == {"south"}
+    monkeypatch.setattr(visibility, "MOST_ROOMS", 1)
+    page, schools = await shown()
+    assert '<option value="north" selected>North High</option>' in page
+    assert "All schools" not in page
+    assert schools == {"north"}
+    await district.sign_in("north-ad")
+    page, schools = await shown("?site=south")
+    assert schools <= {"north"}
+    assert 'name="site"' not in page
+
+
+async def test_a_wall_of_too_many_rooms_hides_no_incident(district, monkeypatch):
+    async def shown(asked=""):
+        wall = (await district.client.get("/wall/state" + asked)).text
+        return re.search(r'data-needing="(\d+)"', wall)[1], wall.count('class="tile ')
+
+    async def resolve(incident):
+        with sqlite.transaction(district.db) as tx:
+            tx.execute("UPDATE incident SET status = 'resolved' WHERE id = ?", (incident,))
+
+    await district.sign_in("all-ad")
+    assert await shown() == ("2", len(ROOMS))
+    monkeypatch.setattr(visibility, "MOST_ROOMS", 1)
+    assert await shown() == ("2", 2)
+    assert await shown("?site=north") == await shown("?site=south") == ("1", 1)
+    await resolve(district.north)
+    assert await shown() == ("1", 2)
+    await resolve(district.south)
+    assert await shown() == ("0", 1)
+    await district.sign_in("north-ad")
+    assert await shown() == ("0", 1)
+
+
+async def test_one_school_cannot_take_all_live_streams(district, monkeypatch):
+    monkeypatch.setattr(live, "_MOST", 2)
+    monkeypatch.setattr(live, "_RESERVED", 4)
+    streams = []
+
+    async def opened(account):
+        cookie = (await district.sign_in(account)).cookies["plumewatch_session"]
+        stream = Stream(district.app, f"plumewatch_session={cookie}")
+        streams.append(stream)
+        return (await stream.next())["status"]
+
+    found = [await opened(a) for a in ("north-ap", "north-ad", "north-an")]
+    assert found == [200, 200, 204]
+    assert [await opened("south-ap") for _ in range(3)] == [200, 200, 204]
+    for stream in streams:
+        await stream.close()
+    assert await opened("north-an") == 200
+    await streams[-1].close()

@@ -135,6 +135,18 @@ async def test_an_administrator_uses_an_adaptation_and_stops_using_it(open_page)
     assert (newest.who, newest.reason) == ("a", "odd alerts")
 
 
+async def test_a_threshold_is_the_probability_that_alerts_of_the_active_adaptation_state(open_page):
+    page = open_page((StaffMember("a", "Principal", "admin"),))
+    save(page, s1=RAISED)
+    number = propose(page)
+    await page.sign_in("a")
+    assert ">90 %</td>" in (await page.client.get("/levels")).text
+    assert (await adapt(page, f"{number}/apply")).status_code == 303
+    text = (await page.client.get("/levels")).text
+    assert ">86 %</td>" in text  # without what lowers the threshold, as in its notices
+    assert "less readily: at 86 % instead of" in text
+
+
 async def test_only_an_administrator_may_adapt(open_page):
     page = open_page((StaffMember("b", "Keeper", "facilities"),))
     number = propose(page)

@@ -107,7 +107,7 @@ def test_secret_from_file_and_environment(tmp_path, monkeypatch):
         ({}, "give either"),
         ({"file": "swordfish", "env": "T"}, "give either"),
         ({"env": "T_UNSET"}, "variable T_UNSET is not set"),
-        ({"file": "/nowhere/token"}, "cannot read"),
+        ({"file": "/nowhere/token"}, "cannot read /nowhere/token: No such file or directory$"),
     ],
 )
 def test_secret_that_cannot_be_read(arguments, match):

@@ -6,8 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from alerts.duty.recurring_silence import RecurringSilence
-from alerts.duty.shifts import ClockHours
+from alerts.duty.shifts import ClockHours, RecurringSilence
 from alerts.engine import AlertEngine
 from alerts.incidents import silences
 from plumewatch.config.faults import ConfigError

@@ -5,6 +5,7 @@ import pytest
 from alerts.engine import AlertEngine
 from alerts.outbound.sensor_conditions import Condition, active_faults, condition_of
 from alerts.outbound.state_summary import StateRecorder, StateSummary
+from alerts.sensor_tests import RETEST_S, SensorTest
 from detection.events import DETAILS, EventKind, EventPhase
 from detection.liveness import SensorLife, SensorState
 from plumewatch.service.data_folder import prepare_state
@@ -74,8 +75,21 @@ def test_a_sensor_has_its_most_urgent_condition(
     for number, detail in enumerate(details):
         onset = NOW - 6 - number / 1000  # each an event of its own
         handle(make_event(NOW, kind=EventKind.SENSOR_FAULT, detail=detail, onset=onset))
-    found, begun = condition_of(life, active_faults(db).get("s1"))
+    found, begun = condition_of(life, active_faults(db).get("s1"), None, NOW)
     assert (found.value, begun) == (condition, pytest.approx(since, abs=0.1) if since else None)
+
+
+@pytest.mark.parametrize(
+    ("life", "tested_days_ago", "condition"),
+    [(ALIVE, 364, "ok"), (ALIVE, 366, "test_due"), (OFFLINE, 366, "silent"), (ALIVE, None, "ok")],
+)
+def test_the_yearly_test_is_asked_for_until_there_is_a_new_one(life, tested_days_ago, condition):
+    at = NOW - 86_400.0 * (tested_days_ago or 0)
+    test = None if tested_days_ago is None else SensorTest("s1", at, "n2", True, "fm", "{}")
+    found, begun = condition_of(life, None, test, NOW)
+    assert found.value == condition
+    assert condition != "test_due" or begun == at + RETEST_S
+    assert (found.urgency > 0) == (condition != "ok")
 
 
 def test_the_details_of_battery_and_drift_are_those_of_the_detectors():
@@ -102,7 +116,7 @@ def test_a_record_contains_since_when_and_what_changed():
     first = recorder()
 
     def fields(made, at, life):
-        (record,) = made.sensor_records(at, {"s1": life}, StateSummary())
+        record, *_ = made.sensor_records(at, {"s1": life}, StateSummary())
         assert checked(record) == record
         assert record.fields["room_choice"] == "Boys, floor 2, North | n2"
         names = ("condition", "condition_since", "changed", "condition_before", "room_name")
@@ -121,3 +135,25 @@ def test_what_an_older_service_recorded_is_read():
     made = recorder(b'{"counts":{},"expected":{}}')
     (record,) = made.sensor_records(NOW, {}, StateSummary())
     assert (record.fields["condition"], record.fields["changed"]) == ("never_heard", 0.0)
+
+
+def test_the_health_of_an_hour_adds_up_over_a_restart():
+    begins = NOW // 3600 * 3600  # 640 s before
+
+    def hour(made, at, lives):
+        of_hour = made.sensor_records(at, lives, StateSummary())[1]
+        assert checked(of_hour) == of_hour
+        sums = of_hour.fields
+        return of_hour.measurement, of_hour.time, sums["period_s"], sums["urgency"]
+
+    first = recorder()
+    assert hour(first, NOW + 300, {}) == ("sensor_hour", begins, 300, 4)
+    assert hour(first, NOW + 600, {"s1": ALIVE}) == ("sensor_hour", begins, 600, 4)
+    later = recorder(first.recorded())
+    assert hour(later, NOW + 100, {"s1": ALIVE}) == ("sensor_hour", begins, 700, 4)
+    assert hour(later, begins + 3600, {"s1": ALIVE})[2] == 700 + begins + 3600 - NOW - 100
+    assert hour(later, begins + 3900, {"s1": ALIVE}) == ("sensor_hour", begins + 3600, 300, 0)
+    assert (
+        len(later.sensor_records(begins + 3000, {}, StateSummary())) == 1
+    )  # the clock is set back
+    assert hour(later, begins + 3300, {"s1": ALIVE})[1:3] == (begins + 3600, 600)

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from alerts.consumer.detection_consumer import DetectionConsumer
-from alerts.engine import AlertEngine
 from alerts.incidents import schema
 from alerts.incidents.incident import Verdict
 from alerts.notify import outbox as outbox_rows
@@ -52,14 +51,9 @@ def series(tmp_path):
 
 @pytest.fixture
 def due(path, series):
-    found = series_records.DueRecords(path, series, lambda moment: moment < HOLIDAY)
+    found = series_records.DueRecords(path, series, lambda moment, _room: moment < HOLIDAY)
     yield found
     found.close()
-
-
-@pytest.fixture
-def engine(registry, policy):
-    return AlertEngine(registry, policy)
 
 
 def drain(due, limit=100):

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from alerts.engine import AlertEngine
 from alerts.incidents import stuck_incidents
 from alerts.incidents.stuck_incidents import StuckItem, StuckKind
 from detection.events import EventKind, EventPhase
 
 
-@pytest.fixture
-def engine(registry, policy):
-    return AlertEngine(registry, policy)
-
-
 def test_nothing_is_found_where_all_is_well(tx, engine, make_event):
-    """Told, taken, held, silenced, over: each in its own way."""
+    """Notified, acknowledged, muted, silenced, resolved: each in its own way."""
     events = [make_event(), make_event(sensor="s3"), make_event(kind=EventKind.SMOKE)]
     taken, over, _ = engine.on_events(tx, events, 1000.0)
     engine.acknowledge(tx, taken.incident, "ap", 1001.0)
@@ -61,7 +55,7 @@ def test_what_is_late_is_named(tx, engine, make_event):
 
 
 def test_the_queries_read_indexes_of_what_is_open(tx, engine, make_event):
-    """Whatever the history holds, none of them walks through it."""
+    """However long the history, no query scans it."""
     engine.on_events(tx, [make_event()], 1000.0)
     over = make_event(1000.0, phase=EventPhase.ENDED, end=1010.0)
     engine.on_events(tx, [over], 1010.0)

@@ -4,7 +4,6 @@ import sqlite3
 
 import pytest
 
-from alerts.engine import AlertEngine
 from alerts.errors import ThresholdAdjustmentError
 from alerts.incidents import threshold_adjustments
 from alerts.incidents.incident import Verdict
@@ -15,11 +14,6 @@ UP, DOWN = (
     threshold_adjustments.STEPS[Verdict.FALSE_ALARM],
     threshold_adjustments.STEPS[Verdict.CONFIRMED],
 )
-
-
-@pytest.fixture
-def engine(registry, policy):
-    return AlertEngine(registry, policy)
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ START = 1_757_203_200.0 + 9 * 3600
 
 def _simulated(_folder):
     models = ["sen55", "sps30+sgp40", "pms5003", "opcn3+sgp30", "airgradient"]
-    school = random_school(70_001, 5, models=models, intervals=(1, 2, 5))
+    school = random_school(70_001, 10, models=models, intervals=(1, 2, 5))
     names = [device.id for device in school.devices]
     parts = []
     for chunk in simulate(
-        school, seed=70_001, start=START, duration_s=7200.0, activity="hard_restroom"
+        school, seed=70_001, start=START, duration_s=3600.0, activity="hard_restroom"
     ):
         for trace in chunk.traces:
             row = np.full(trace.time.size, names.index(trace.sensor), np.int32)
@@ -34,7 +34,7 @@ def _made(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def restroom(_made):
-    """Two busy hours of five rooms with sensors of different kinds, in time order.
+    """A busy hour of ten rooms with sensors of different kinds, in time order.
 
     The arrays are read-only: a detector that wrote to its input would raise.
     """

@@ -47,13 +47,46 @@ def test_a_planted_correction_is_found_also_among_wrong_answers(wrong):
     assert np.corrcoef(found.score(matrix(unseen)), shift)[0, 1] > 0.8
 
 
-def test_a_few_answers_change_little_and_confirmed_alerts_nothing_on_average():
+def test_a_few_answers_change_little():
     plumes, truth, _ = plumes_and_truth(30, 4)
     found = fit(plumes, truth, [1.0] * 30, MODEL.evidence)
-    raw = replace(found, limit=100.0).score(matrix(plumes))
     assert np.abs(found.weights).max() < 0.6
-    assert raw[np.array(truth)].mean() == pytest.approx(0.0, abs=1e-9)
-    assert raw[~np.array(truth)].mean() < 0.0
+    assert abs(found.bias) < 1.0
+
+
+def alike(n, score=1.0):
+    """Plumes of one score that differ in nothing."""
+    return [Plume("s", 0.0, 1.0, [score], [np.full(len(FACTS), np.nan)]) for _ in range(n)]
+
+
+@pytest.mark.parametrize("n", [30, 300])
+def test_alerts_that_are_right_lower_the_threshold_and_false_ones_raise_it(n):
+    def correction(share):
+        right = [k < share * n for k in range(n)]
+        return fit(alike(n), right, [1.0] * n, MODEL.evidence).score(facts_with(np.nan))[0]
+
+    mostly_right, even, mostly_false = (correction(share) for share in (0.9, 0.5, 0.1))
+    assert 0.4 < mostly_right <= LIMIT
+    assert -LIMIT <= mostly_false < -0.4
+    # Half of them right, and the model said 73 %: more than ALERT_FROM, so all go on alerting.
+    assert -1.0 < even < mostly_right
+
+
+@pytest.mark.parametrize("share", [0.3, 0.4, 0.6])
+def test_what_a_corrected_model_is_expected_to_be_right_about_is_what_answers_say(share):
+    """A back-test that believed the confidence itself would call every further alert a gain."""
+    answers = [k < share * 300 for k in range(300)]
+    model = MODEL.corrected(fit(alike(300), answers, [1.0] * 300, MODEL.evidence), 1)
+    score = 1.0 + model.correction.score(facts_with(np.nan))
+    assert 1.0 / (1.0 + np.exp(-model.stated(score)[0])) == pytest.approx(share, abs=0.06)
+
+
+@pytest.mark.parametrize("wrong", [0.05, 0.1])
+def test_wrong_answers_to_right_alerts_hardly_raise_the_threshold(wrong):
+    n = 200
+    answers = [k >= wrong * n for k in range(n)]
+    found = fit(alike(n, score=2.0), answers, [1.0] * n, MODEL.evidence)
+    assert found.score(facts_with(np.nan))[0] > 0.0
 
 
 def test_the_forest_that_knows_the_air_gains_weight():

@@ -22,7 +22,7 @@ def say(devices, at, *events, faults=(), sensor="s", values=None):
         ("vendor_interference", EventKind.SPRAY),
     ],
 )
-def test_said_once_and_ended_when_it_ceases(name, kind):
+def test_reported_once_and_ended_when_it_ceases(name, kind):
     devices = DeviceEvents()
     (event,) = say(devices, 0, name)
     assert (event.kind, event.phase, event.onset, event.alerted) == (

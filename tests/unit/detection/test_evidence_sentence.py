@@ -1,4 +1,4 @@
-"""The one sentence that says why."""
+"""The evidence sentence."""
 
 import pytest
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from detection.model import Forest
+from detection.model import Forest, Trees
 
 
 def stump(column, threshold, left, right, n_facts, *, unknown_left):
@@ -30,6 +30,23 @@ def test_rows_do_not_depend_on_each_other():
     together = forest.score(facts)
     alone = np.array([forest.score(facts[i : i + 1])[0] for i in range(50)])
     np.testing.assert_array_equal(together, alone)
+
+
+def test_forests_of_any_depth_score_the_same_together_as_each_alone():
+    rng = np.random.default_rng(7)
+    forests = [
+        Forest(
+            rng.integers(0, 8, (n, 2**depth - 1)),
+            rng.normal(size=(n, 2**depth - 1)),
+            rng.normal(size=(n, 2**depth)),
+            float(depth),
+        )
+        for n, depth in ((3, 2), (7, 4), (1, 1), (5, 2))
+    ]
+    facts = rng.normal(size=(40, 4))
+    facts[rng.random(facts.shape) < 0.2] = np.nan
+    alone = [forest.score(facts) for forest in forests]
+    np.testing.assert_array_equal(Trees(forests).score(facts), alone)
 
 
 def test_round_trip():

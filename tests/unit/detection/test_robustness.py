@@ -20,6 +20,8 @@ from tests.support.streams import events_of, fresh
 
 EVERY_S = 2.0
 HOUR, DAY = 3600.0, 86_400.0
+SHORT_DAY = DAY / 2
+"""With all that happens on a day and half of its rest; the detector knows no time of day."""
 MASSES = ("pm1", "pm25", "pm10")
 CLEAN = {"pm1": 2.6, "pm25": 4.0, "pm10": 4.6, "voc_index": 100.0, "rh": 41.0, "temp": 21.5}
 NOISE = {"pm1": 0.15, "pm25": 0.2, "pm10": 0.25, "voc_index": 1.0, "rh": 0.1, "temp": 0.02}
@@ -251,14 +253,14 @@ def fleet(n, rounds, rng):
     return ReadingBatch(sensor[order], time[order], values[order])
 
 
-def test_a_faulty_sensor_among_a_thousand_changes_nothing_for_the_others():
-    n, rounds = 1000, 170
+def test_a_faulty_sensor_among_hundreds_changes_nothing_for_the_others():
+    n, rounds = 300, 170
     rng = np.random.default_rng(9)
     names = [f"s{k}" for k in range(n)]
     well = fleet(n, rounds, rng)
-    others = well.sensor != 500
-    mad = 6_000
-    sensor = np.concatenate([well.sensor[others], np.full(mad, 500, np.int32)])
+    others = well.sensor != 50
+    mad = 2_000
+    sensor = np.concatenate([well.sensor[others], np.full(mad, 50, np.int32)])
     time = np.concatenate([well.time[others], rng.uniform(-1e9, 1e9, mad)])
     values = np.concatenate(
         [well.values[others], rng.choice([np.nan, 0.0, 1e7, 3.0, 480.0], (mad, len(COLUMNS)))]
@@ -269,7 +271,7 @@ def test_a_faulty_sensor_among_a_thousand_changes_nothing_for_the_others():
     def events_of_others(batch):
         events = events_of(fresh(names), batch, range(5000, len(batch), 5000))
         return sorted(
-            (e for e in events if e.sensor != "s500"),
+            (e for e in events if e.sensor != "s50"),
             key=lambda e: (e.sensor, e.time, e.phase.value),
         )
 
@@ -331,19 +333,19 @@ def sawtooth(period_s):
 
 
 def sprayed_for_an_hour_each(days):
-    air = Air((days + 1) * DAY, every_s=5.0)
+    air = Air((days + 0.5) * SHORT_DAY, every_s=5.0)
     for day in range(days):
         for k in range(60):
-            air.spray(day * DAY + 8 * HOUR + 60.0 * k)
+            air.spray(day * SHORT_DAY + 2 * HOUR + 60.0 * k)
     return air
 
 
 def weak_puffs_for_a_week():
-    """Single puffs too weak to alert, a score a day, to teach the sensor to be silent."""
-    air = Air(8 * DAY, every_s=10.0)
-    for day in range(7):
+    """Single puffs too weak to alert, a score a school day, to teach the sensor to be silent."""
+    air = Air(5.5 * SHORT_DAY, every_s=10.0)
+    for day in range(5):
         for k in range(20):
-            air.puffs(day * DAY + 8 * HOUR + 1200.0 * k, number=1, top=9.0)
+            air.puffs(day * SHORT_DAY + 2 * HOUR + 1200.0 * k, number=1, top=9.0)
     return air
 
 
@@ -358,30 +360,28 @@ def haze_of_two_hours():
 # the fall of all three puffs has to be seen: a minute and a half after the last, as the benchmark
 # counts.
 SLOW = {
-    "PM to 60 in 0.5 h": (ramp(0.5, 60.0), [1200 + 1.5 * HOUR], 180.0, 150.0),
-    "PM to 60 in 1 h": (ramp(1.0, 60.0), [1200 + 2 * HOUR], 180.0, 150.0),
-    "PM to 60 in 4 h": (ramp(4.0, 60.0), [1200 + 5 * HOUR], 180.0, 150.0),
-    "PM to 400 in 0.5 h": (ramp(0.5, 400.0), [1200 + 1.5 * HOUR], 600.0, 150.0),
-    "PM to 400 in 1 h": (ramp(1.0, 400.0), [1200 + 2 * HOUR], 600.0, 150.0),
-    "PM to 400 in 4 h": (ramp(4.0, 400.0), [1200 + 5 * HOUR], 600.0, 150.0),
-    "VOC index to 450 in 1 h": (rising("voc_index", 350.0), [3 * HOUR], 180.0, 60.0),
-    "humidity to 86 % in 1 h": (rising("rh", 45.0), [3 * HOUR], 180.0, 60.0),
-    "small steps": (staircase(), [8000.0], 250.0, 60.0),
-    "saw-tooth of 10 min": (sawtooth(600.0), [], 0.0, 0.0),
-    "saw-tooth of 30 min": (sawtooth(1800.0), [], 0.0, 0.0),
-    "haze that has gone": (haze_of_two_hours(), [1200 + 2 * HOUR + 900], 180.0, 60.0),
+    "PM to 60 in 0.5 h": (lambda: ramp(0.5, 60.0), [1200 + 1.5 * HOUR], 180.0, 150.0),
+    "PM to 60 in 4 h": (lambda: ramp(4.0, 60.0), [1200 + 5 * HOUR], 180.0, 150.0),
+    "PM to 400 in 0.5 h": (lambda: ramp(0.5, 400.0), [1200 + 1.5 * HOUR], 600.0, 150.0),
+    "PM to 400 in 4 h": (lambda: ramp(4.0, 400.0), [1200 + 5 * HOUR], 600.0, 150.0),
+    "VOC index to 450 in 1 h": (lambda: rising("voc_index", 350.0), [3 * HOUR], 180.0, 60.0),
+    "humidity to 86 % in 1 h": (lambda: rising("rh", 45.0), [3 * HOUR], 180.0, 60.0),
+    "small steps": (staircase, [8000.0], 250.0, 60.0),
+    "saw-tooth of 10 min": (lambda: sawtooth(600.0), [], 0.0, 0.0),
+    "saw-tooth of 30 min": (lambda: sawtooth(1800.0), [], 0.0, 0.0),
+    "haze that has gone": (haze_of_two_hours, [1200 + 2 * HOUR + 900], 180.0, 60.0),
     # ten minutes after the last spray, later, the next day
-    "sprays on three days": (
-        sprayed_for_an_hour_each(3),
-        [2 * DAY + 9 * HOUR + 600, 2 * DAY + 11 * HOUR, 3 * DAY + 8 * HOUR],
+    "sprays on two days": (
+        lambda: sprayed_for_an_hour_each(2),
+        [SHORT_DAY + 3 * HOUR + 600, SHORT_DAY + 5 * HOUR, 2 * SHORT_DAY + 2 * HOUR],
         180.0,
         60.0,
     ),
-    "a week of weak puffs": (weak_puffs_for_a_week(), [7 * DAY + 9 * HOUR], 60.0, 60.0),
+    "a week of weak puffs": (weak_puffs_for_a_week, [5 * SHORT_DAY + 3 * HOUR], 60.0, 60.0),
     # as many found on the last day as on the first
     "a week of vaping": (
-        Air(8 * DAY, every_s=10.0),
-        [day * DAY + 8 * HOUR + 1500.0 * k for day in range(8) for k in range(15)],
+        lambda: Air(6 * SHORT_DAY, every_s=10.0),
+        [day * SHORT_DAY + 3 * HOUR + 1500.0 * k for day in range(6) for k in range(15)],
         120.0,
         60.0,
     ),
@@ -394,7 +394,8 @@ def slow_events(tmp_path_factory):
 
     def detect(_folder):
         airs = {}
-        for case, (air, onsets, top, _) in SLOW.items():
+        for case, (make, onsets, top, _) in SLOW.items():
+            air = make()
             airs[case, "alone"], airs[case, "sessions"] = air, air.copy()
             for onset in onsets:
                 airs[case, "sessions"].puffs(onset, top=top)

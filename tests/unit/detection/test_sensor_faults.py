@@ -23,15 +23,20 @@ def watch_each(airs):
     slow = MinuteDetectors(slow_of)
     batches = []
     for k, air in enumerate(airs.values()):
-        air.values = {f"{k}{sensor}": columns for sensor, columns in air.values.items()}
+        air.values = {f"{k}/{sensor}": columns for sensor, columns in air.values.items()}
         batches.append(air.batch(slow))
     order = np.argsort(np.concatenate([batch.time for batch in batches]), kind="stable")
     columns = zip(*((batch.sensor, batch.time, batch.values) for batch in batches), strict=True)
     events = step_all(slow, ReadingBatch(*(np.concatenate(column)[order] for column in columns)))
     return {
-        case: [event for event in events if event.sensor.startswith(f"{k}n-")]
+        case: [event for event in events if event.sensor.startswith(f"{k}/")]
         for k, case in enumerate(airs)
     }
+
+
+def sensor_of(event):
+    """Return the sensor of an event of `watch_each`, as its air has it."""
+    return event.sensor.partition("/")[2]
 
 
 def phases(events):
@@ -45,14 +50,18 @@ def one(events, fault):
     return alerts[0]
 
 
-def test_frozen_channel():
+def frozen_channel():
     air = Air(["n-a-1", "n-b-1"], 2 * DAY_S)
     columns = air.values["n-a-1"]
     columns["pm25"][air.at(FROM, FROM + 4 * HOUR)] = 4.0
-    events = watch(air)
+    return air
+
+
+def test_frozen_channel(watched):
+    events = watched["a frozen channel"]
     event = one(events, "frozen")
     assert event.kind is EventKind.SENSOR_FAULT
-    assert event.sensor == "n-a-1"
+    assert sensor_of(event) == "n-a-1"
     assert event.onset == pytest.approx(START + FROM, abs=600)
     assert event.alerted - event.onset == pytest.approx(2 * HOUR, abs=600)
     assert event.detail == "PM2.5 has been exactly 4.0 µg/m³ for 2 h"
@@ -73,24 +82,32 @@ def often_at_rest(hours):
     return air
 
 
-def test_a_channel_that_often_repeats_values_is_allowed_longer():
-    event = one(watch(often_at_rest(4.5)), "frozen")
+def test_a_channel_that_often_repeats_values_is_allowed_longer(watched):
+    event = one(watched["often at rest, now for 4.5 h"], "frozen")
     assert event.detail == "VOC index has been exactly 93 for 4 h"
 
 
-def test_everything_frozen_is_noticed_sooner():
+def everything_frozen():
     air = Air(["n-a-1"], 1.5 * DAY_S, every_s=80.0)
     for x in air.values["n-a-1"].values():
         x[air.at(FROM, FROM + HOUR)] = x[air.at(FROM, FROM + 80)]
-    event = one(watch(air), "frozen")
+    return air
+
+
+def test_everything_frozen_is_noticed_sooner(watched):
+    event = one(watched["everything frozen"], "frozen")
     assert event.detail.startswith("every value has been exactly the same for 3")
     assert event.alerted - event.onset < HOUR
 
 
-def test_missing_channel():
+def missing_channel():
     air = Air(["n-a-1"], 2 * DAY_S)
     air.values["n-a-1"]["rh"][air.at(FROM, FROM + 3 * HOUR)] = np.nan
-    event = one(watch(air), "missing")
+    return air
+
+
+def test_missing_channel(watched):
+    event = one(watched["a missing channel"], "missing")
     assert event.detail == (
         "relative humidity has not been reported for 60 min, though other values are"
     )
@@ -105,20 +122,24 @@ def saturated(key, hours):
     return air
 
 
-def test_saturated():
-    for key, events in watch_each({key: saturated(key, 7.0) for key in SATURATED}).items():
-        event = one(events, "saturated")
+def test_saturated(watched):
+    for key in SATURATED:
+        event = one(watched[f"{key} saturated for 7 h"], "saturated")
         assert event.alerted - event.onset == pytest.approx(6 * HOUR, abs=600), key
         assert "the end of its scale, for 6 h" in event.detail
 
 
-def test_noisy():
+def noisy():
     air = Air(["n-a-1"], 1.7 * DAY_S, every_s=60.0)
     rng = np.random.default_rng(2)
     inside = air.at(FROM, FROM + 5 * HOUR)
     x = air.values["n-a-1"]["pm25"]
     x[inside] = np.maximum(x[inside] + 6 * rng.standard_normal(inside.sum()), 0)
-    event = one(watch(air), "noisy")
+    return air
+
+
+def test_noisy(watched):
+    event = one(watched["noisy"], "noisy")
     assert event.detail.startswith("PM2.5 has been ")
     assert START + FROM + HOUR <= event.alerted <= START + FROM + 3 * HOUR
 
@@ -139,8 +160,8 @@ def covered_air():
     return air
 
 
-def test_covered_is_tampering():
-    event = one(watch(covered_air()), "covered")
+def test_covered_is_tampering(watched):
+    event = one(watched["covered"], "covered")
     assert event.kind is EventKind.TAMPER
     assert "may be covered" in event.detail
     assert START + 2 * DAY_S + 10.3 * HOUR < event.alerted < START + 2 * DAY_S + 12 * HOUR
@@ -156,8 +177,8 @@ def blow(air, at_s, seconds, *, coarse=1.0, rh=12.0, voc=0.0):
     return air
 
 
-def test_blown_at_is_tampering():
-    events = watch(blow(Air(["n-a-1"], HOUR, every_s=2.0), 1830.0, 4.0))
+def test_blown_at_is_tampering(watched):
+    events = watched["blown at for 4 s"]
     event = one(events, "blown")
     assert event.kind is EventKind.TAMPER
     assert phases(events) == ["alerted", "ended"]
@@ -173,15 +194,15 @@ def creeping(sensors, dusty):
     return air
 
 
-def test_drift_of_one_sensor():
-    event = one(watch(creeping(["n-a-1", "n-b-1", "n-c-1"], ["n-a-1"])), "drift")
-    assert event.sensor == "n-a-1"
+def test_drift_of_one_sensor(watched):
+    event = one(watched["one sensor of a building drifts"], "drift")
+    assert sensor_of(event) == "n-a-1"
     assert "the sensor may be dusty" in event.detail
     assert START + 6 * DAY_S < event.alerted < START + 12 * DAY_S
 
 
-def test_drift_without_a_building():
-    assert one(watch(creeping(["alone"], ["alone"])), "drift").sensor == "alone"
+def test_drift_without_a_building(watched):
+    assert sensor_of(one(watched["a sensor of no building drifts"], "drift")) == "alone"
 
 
 def whole_numbers():
@@ -241,10 +262,38 @@ def nearly_blown(every_s=2.0, seconds=4.0, **other):
     return blow(Air(["n-a-1"], HOUR, every_s=every_s), 1830.0, seconds, **other)
 
 
-def test_what_must_never_be_called_a_fault():
-    rooms = ["n-a-1", "n-b-1", "n-c-1"]
-    airs = {
-        "ordinary days": Air(rooms[:2], 4 * DAY_S),
+def often_frozen():
+    air = Air(["n-a-1"], 3 * DAY_S)
+    x = air.values["n-a-1"]["pm25"]
+    for k in range(3):
+        x[air.at(FROM + k * 4 * HOUR, FROM + k * 4 * HOUR + 2.5 * HOUR)] = 4.0
+    return air
+
+
+ROOMS = ["n-a-1", "n-b-1", "n-c-1"]
+
+
+def faulty_air():
+    """Return by its name air with one fault."""
+    return {
+        "a frozen channel": frozen_channel(),
+        "often at rest, now for 4.5 h": often_at_rest(4.5),
+        "everything frozen": everything_frozen(),
+        "a missing channel": missing_channel(),
+        **{f"{key} saturated for 7 h": saturated(key, 7.0) for key in SATURATED},
+        "noisy": noisy(),
+        "covered": covered_air(),
+        "blown at for 4 s": nearly_blown(),
+        "one sensor of a building drifts": creeping(ROOMS, ROOMS[:1]),
+        "a sensor of no building drifts": creeping(["alone"], ["alone"]),
+        "frozen three times a day": often_frozen(),
+    }
+
+
+def faultless_air():
+    """Return by its name air that must never be called a fault."""
+    return {
+        "ordinary days": Air(ROOMS[:2], 4 * DAY_S),
         "whole numbers of clean air": whole_numbers(),
         "values held for five minutes": held_for_five_minutes(),
         "frozen on the first day": frozen_on_the_first_day(),
@@ -258,17 +307,23 @@ def test_what_must_never_be_called_a_fault():
         "dry: dust": nearly_blown(rh=0.0),
         "gas: a spray": nearly_blown(voc=300.0),
         "blown at, one reading a minute": nearly_blown(every_s=60.0, seconds=60.0),
-        "a building that drifts: the weather": creeping(rooms, rooms),
+        "a building that drifts: the weather": creeping(ROOMS, ROOMS),
     }
-    assert watch_each(airs) == {case: [] for case in airs}
 
 
-def test_once_a_day_however_often():
-    air = Air(["n-a-1"], 3 * DAY_S)
-    x = air.values["n-a-1"]["pm25"]
-    for k in range(3):
-        x[air.at(FROM + k * 4 * HOUR, FROM + k * 4 * HOUR + 2.5 * HOUR)] = 4.0
-    alerts = [e for e in watch(air) if e.phase is EventPhase.ALERTED]
+@pytest.fixture(scope="module")
+def watched():
+    """Return the events of all air, by its name, from detectors that watched it together."""
+    return watch_each(faulty_air() | faultless_air())
+
+
+def test_what_must_never_be_called_a_fault(watched):
+    cases = faultless_air()
+    assert {case: watched[case] for case in cases} == {case: [] for case in cases}
+
+
+def test_once_a_day_however_often(watched):
+    alerts = [e for e in watched["frozen three times a day"] if e.phase is EventPhase.ALERTED]
     assert len(alerts) == 1
 
 

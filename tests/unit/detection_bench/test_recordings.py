@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from benchmarks.detection_bench.recordings import labelled, make_series, read_series
+from benchmarks.training.recordings import prepared
 from detection.quantities import COLUMN_INDEX
+from tests.support.plausibility import recordings
 
 READINGS = """time,sensor,pm1,pm25,rh,note
 20,b,1,2,,x
@@ -71,3 +73,18 @@ def test_matrix_has_every_column():
 def test_channel_groups(channels, group):
     series = make_series("a", "", "", np.arange(2.0), dict.fromkeys(channels, np.ones(2)))
     assert series.sensor.channel_group == group
+
+
+def test_a_test_has_other_days_of_the_air_than_training():
+    folder = recordings()
+    if not folder.is_dir():
+        pytest.skip("no real recordings beside this checkout")
+    taught, _ = prepared(folder, 1, 6.0)
+    tested, sessions = prepared(folder, 90_000, 6.0, is_test=True)
+    used = set(zip(taught.sensor.tolist(), taught.time.tolist(), strict=True))
+    names = {name: number for number, name in enumerate(taught.names)}
+    for number, name in enumerate(tested.names):
+        days = tested.time[tested.sensor == number].tolist()
+        assert used.isdisjoint((names.get(name), time) for time in days)
+    assert {one.sensor for one in sessions} <= set(tested.names)
+    assert any(one.is_visible for one in sessions)

@@ -150,7 +150,7 @@ def test_acknowledgements_leave_in_order_as_one_piece():
 
 
 async def test_a_burst_over_tls(tmp_path):
-    """What one TLS record holds beyond the first message is not left lying in the library."""
+    """Messages behind the first one of a TLS record are read, not left in the library."""
     pem, key = certificate(tmp_path)
     server = f"cafile {pem}\ncertfile {pem}\nkeyfile {key}\nmax_inflight_messages 200"
     kept = []

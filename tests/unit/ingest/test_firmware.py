@@ -149,7 +149,7 @@ def test_a_withdrawn_discovery_no_longer_changes_units():
     assert reading.values == {"pm25": 8.5}
 
 
-def test_a_mapping_tells_versions_as_every_format_does():
+def test_a_mapping_reports_versions_as_every_format_does():
     config = {
         "version": 1,
         "name": "diy",

@@ -119,7 +119,7 @@ async def poll(answers, *sensors, rounds=1):
                 idle.set()
             await asyncio.Event().wait()
 
-    polls = HttpPolls(sensors, ingest, fetch, sleep)
+    polls = HttpPolls(sensors, ingest, fetch, sleep, lambda: NOW + next(clock))
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(commits.run()), group.create_task(polls.run())]
         async with asyncio.timeout(5):
@@ -127,33 +127,35 @@ async def poll(answers, *sensors, rounds=1):
             await commits.commit((), ())
         for task in tasks:
             task.cancel()
-    return readings, letters
+    return readings, letters, polls
 
 
 async def test_answers_are_readings_of_the_sensor_that_was_asked():
     body = json.dumps(VALUES).encode()
-    readings, letters = await poll({"b2": body}, PolledSensor("b2", "halo", "http://x/"), rounds=2)
+    asked = PolledSensor("b2", "halo", "http://x/")
+    readings, letters, polls = await poll({"b2": body}, asked, rounds=2)
     assert [(r.sensor, r.values) for r in readings] == [("b2", {"pm25": 12, "tvoc_ppb": 120})] * 2
     assert letters == []
+    assert (polls.requests, polls.failing) == (Counter(answered=2, failed=0), {})
 
 
 async def test_a_device_that_calls_itself_another_sensor_writes_nothing():
     body = json.dumps({"mac": "b3", **VALUES}).encode()
-    readings, (letter,) = await poll({"b2": body}, PolledSensor("b2", "halo", "http://x/"))
+    readings, (letter,), _ = await poll({"b2": body}, PolledSensor("b2", "halo", "http://x/"))
     assert (readings, letter.reason) == ([], "not_allowed")
     assert letter.topic == "answer of b2 for halo by poll"
 
 
 async def test_what_is_not_about_the_air_is_not_kept():
     body = json.dumps({"audsensor/sum": 35}).encode()
-    _, (letter,) = await poll({"b2": body}, PolledSensor("b2", "halo", "http://x/"))
+    _, (letter,), _ = await poll({"b2": body}, PolledSensor("b2", "halo", "http://x/"))
     assert (letter.reason, letter.payload) == ("no_measurement", b"")
 
 
 async def test_a_device_without_answer_is_logged_once_and_delays_no_other(caplog):
     caplog.set_level(logging.INFO, "ingest.http_poll")
     answers = {"b2": PollError("HTTP status 500"), "b3": json.dumps({"pm25": 4}).encode()}
-    readings, _ = await poll(
+    readings, _, polls = await poll(
         answers,
         PolledSensor("b2", "halo", "http://x/"),
         PolledSensor("b3", "generic", "http://y/"),
@@ -161,6 +163,10 @@ async def test_a_device_without_answer_is_logged_once_and_delays_no_other(caplog
     )
     assert {r.sensor for r in readings} == {"b3"}
     assert [r.message for r in caplog.records] == ["b2 cannot be asked: HTTP status 500"]
+    assert polls.requests == Counter(answered=3, failed=3)
+    assert {name: found.reason for name, found in polls.failing.items()} == {
+        "b2": "HTTP status 500"
+    }
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_backfill_and_cached():
 @pytest.mark.parametrize(
     "flag", [*sorted(SILENT_FLAGS), "bad_firmware", "clock_skew", "codec_error"]
 )
-def test_every_flag_that_silences_or_tells_of_trouble_is_counted(flag):
+def test_every_flag_that_silences_or_signals_trouble_is_counted(flag):
     tally = ReadingCounts()
     tally.add(Reading("s1", NOW, NOW, {"pm25": 1.0}, flags=(flag,)))
     counted = {k for k in tally.of("s1") if k != "readings"}

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from alerts.consumer.detection_consumer import stream_of
+from alerts.consumer.reading_judge import stream_of
 from alerts.errors import AdaptationError
 from alerts.incidents.adaptations import Answer
 from detection.alert_thresholds import AlertBudgets
@@ -89,10 +89,15 @@ def tried(plumes, answers):
     )
 
 
-def test_false_alarms_go_and_confirmed_alerts_stay_also_with_wrong_answers(school):
+@pytest.fixture(scope="module")
+def clean(school):
+    """The trial of right answers."""
+    return tried(*school)
+
+
+def test_false_alarms_go_and_confirmed_alerts_stay_also_with_wrong_answers(school, clean):
     plumes, answers = school
     assert sum(not a.is_vaping for a in answers) >= 12, "the model alerts on both kinds"
-    clean = tried(plumes, answers)
     assert clean.change.is_better
     assert clean.change.false_gone >= 0.8 * clean.change.false > 0
     assert clean.change.confirmed_gone <= LOST_SHARE * clean.change.confirmed
@@ -104,8 +109,8 @@ def test_false_alarms_go_and_confirmed_alerts_stay_also_with_wrong_answers(schoo
     assert np.dot(found.correction.weights, clean.correction.weights) > 0.0
 
 
-def test_the_same_readings_and_answers_give_the_same_trial(school):
-    assert tried(*school) == tried(*school)
+def test_the_same_readings_and_answers_give_the_same_trial(school, clean):
+    assert tried(*school) == clean
 
 
 def answered(*kinds):

@@ -167,8 +167,14 @@ def test_nothing_is_overwritten(used, tmp_path, capsys):
     assert "with --force these move to" in output
     data = tmp_path / "data"
     before = (data / "state.db").read_bytes()
-    code, _ = restore(used, tmp_path / "one.tar", force=True)
+    code, output = restore(used, tmp_path / "one.tar", force=True)
     assert code == 0
+    lines = output.splitlines()
+    count = len(readings_of_puff(start=0))
+    assert f"wrote {data / 'journal.db'}: readings {count:,}, dead letters 0" in lines
+    assert f"wrote {data / 'state.db'}: incidents 1, passwords of staff 0" in lines
+    assert f"wrote {data / 'series.db'}: readings {count:,}, sensors 1" in lines
+    assert lines[-1].startswith(f"next: `plumewatch check --config {used}`, then start the service")
     aside = data / "before-restore-20260921T141320Z"
     assert (aside / "state.db").read_bytes() == before
     assert (data / "state.db").exists()

@@ -214,6 +214,7 @@ class TestCheck:
 
     def test_every_part_is_tried(self, call, tmp_path):
         (tmp_path / "url").write_text("ntfy://127.0.0.1/topic-s3cret")
+        (tmp_path / "url").chmod(0o600)
         path = self.config(
             tmp_path,
             **{"staff.notify": 'notify = [{ url_file = "url" }]\n'},
@@ -234,7 +235,7 @@ class TestCheck:
         assert [f["part"] for f in found.values() if not f["ok"]] == ["broker", "notifiers: ap"]
         assert "s3cret" not in result.stdout
 
-    def test_nobody_to_tell_and_a_damaged_store(self, call, tmp_path):
+    def test_nobody_to_notify_and_a_damaged_store(self, call, tmp_path):
         (tmp_path / "plumewatch-data").mkdir()
         (tmp_path / "plumewatch-data/series.db").write_bytes(b"no database, " * 500)
         result = call("check", "--config", self.config(tmp_path), "--json")

@@ -45,6 +45,9 @@ NOTHING_HERE = {
     "commission",  # no service runs; its own test has one
     "setup",  # its contract test has a broker
     "staff test",  # nobody has an address
+    "site remove",  # one school, not in a file
+    "staff remove-second-factor",  # nobody has one
+    "sensors labels",  # phones do not reach the page
     "dashboards push",  # no Grafana: its contract test has one
     "dashboards diff",
 }
@@ -54,8 +57,10 @@ CALLS = {
     "check": "check",
     "doctor": "doctor",
     "version": "version",
-    "site add": "site add north --name North",
+    "site add": "site add north --name North --sensors {sensors} --config {district}",
     "site export": "site export --out {new}.csv",
+    "site remove": "site remove north",
+    "sensors labels": "sensors labels --out {new}.pdf",
     "status": "status",
     "dead-letters": "dead-letters",
     "decode": "decode --topic plumewatch/v1/b2/reading {payload}",
@@ -77,6 +82,7 @@ CALLS = {
     "commission": "commission r0",
     "setup": "setup --folder {new} --answers {payload}",
     "staff sign-out": "staff sign-out {person}",
+    "staff remove-second-factor": "staff remove-second-factor {person}",
     "token add": "token add grafana --person {person} --scope readings",
     "token list": "token list",
     "token revoke": "token revoke 1",
@@ -132,6 +138,9 @@ def school(tmp_path_factory):
     rows = [f"{r.time},{r.sensor},{r.values['pm25']}" for r in readings_of_puff("pw-0")]
     (folder / "old.csv").write_text("\n".join(("time,sensor,pm25", *rows)) + "\n")
     (folder / "payload").write_text('{"pm25":7.1,"rh":41.5}')
+    (folder / "district.toml").write_text('site = "District"\ntimezone = "UTC"\n')
+    line = "sensor,room,building,floor\nn1,Boys,Main,1\n"
+    (folder / "north.csv").write_text(line)
     (folder / "image").write_bytes(b"\xff" * 0x1000 + b"\xe9")
     landed = invoke(f"segments {folder}/history --recording {folder}/old.csv")
     assert landed.exit_code == 0, landed.stderr
@@ -160,6 +169,8 @@ def places(school, tmp_path, monkeypatch):
         "readings": "old.csv",
         "history": "history",
         "port": free_port(),
+        "district": "district.toml",
+        "sensors": "north.csv",
     }
 
 

@@ -3,6 +3,7 @@
 import copy
 import math
 import re
+import tomllib
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import get_args
@@ -34,6 +35,91 @@ def faults_of(change=None, **more):
     with pytest.raises(ConfigError) as refused:
         parse(tree, base=Path("/srv"))
     return {fault.path: fault for fault in refused.value.faults}
+
+
+TWICE = """
+[[sensor]]
+id = "n2-boys-1"
+room = "N2-boys"
+[[staff]]
+id = "ap2"
+name = "Other"
+email = "ap@example.org"
+[[staff]]
+id = "ap3"
+name = "Third"
+email = "ap@example.org"
+[[zone]]
+id = "north"
+building = "North"
+[[zone]]
+id = "again"
+building = "North"
+[[bells]]
+id = "usual"
+days = ["mon"]
+periods = [{ name = "1", start = "08:00", end = "09:00" }]
+[[bells]]
+id = "other"
+days = ["mon"]
+periods = [{ name = "1", start = "09:00", end = "10:00" }]
+[[term]]
+name = "Fall"
+first = 2026-09-01
+last = 2026-12-01
+[[term]]
+name = "Fall"
+first = 2026-11-01
+last = 2027-01-01
+[[outbound.webhook]]
+name = "hook"
+url_env = "HOOK"
+secret_env = "HOOK_SECRET"
+[[outbound.webhook]]
+name = "hook"
+url_env = "HOOK"
+secret_env = "HOOK_SECRET"
+[[mapping]]
+version = 1
+name = "any"
+topic = "a/{id}"
+sensor = { capture = "id" }
+example = [{ topic = "a/x", payload = '{"pm": 7}', sensor = "x", values = { pm25 = 7 } }]
+field = [{ path = ["pm"], quantity = "pm25", unit = "ug/m3" }]
+[[mapping]]
+version = 1
+name = "never"
+topic = "a/{id}"
+sensor = { capture = "id" }
+example = [{ topic = "a/x", payload = '{"pm": 7}', sensor = "x", values = { pm25 = 7 } }]
+field = [{ path = ["pm"], quantity = "pm25", unit = "ug/m3" }]
+[sign_in]
+local = ["nobody"]
+[ingest]
+decoders = ["morse"]
+"""
+
+
+def test_faults_name_another_entry_by_its_id_or_number_as_the_file_has_it():
+    found = tomllib.loads(TWICE)
+    found["sensor"] = [*GOOD["sensor"], *found["sensor"]]
+    with pytest.raises(ConfigError) as refused:
+        parse(GOOD | found, base=Path("/srv"))
+    text = str(refused.value)
+    for fault in (
+        "[[sensor]] n2-boys-1: id: 'n2-boys-1': must be unique, but is also [[sensor]] number 1",
+        "[[staff]] ap3: email: 'ap@example.org': must be unique, but is also [[staff]] ap2: email",
+        "[[zone]] again: 'North': must be a place of its own, but is also [[zone]] north",
+        "[[bells]] other: periods: '1': is on mon in [[bells]] usual too",
+        "[[term]] Fall: name: 'Fall': must not be that of [[term]] number 1: name",
+        "must not overlap [[term]] Fall",
+        "must be unique, but is also [[outbound.webhook]] number 1: name",
+        "[[mapping]] never: topic: 'a/{id}': is never reached: [[mapping]] any has no `when`",
+        "[sign_in] local number 1: 'nobody'",
+        "[ingest] decoders number 1: 'morse'",
+    ):
+        assert fault in text
+    assert re.findall(r"[a-z]\.\d+", text) == []
 
 
 def only(faults, path):
@@ -121,7 +207,7 @@ def test_repeated_ids(section):
         tree[section].append(copy.deepcopy(tree[section][0]))
 
     fault = only(faults_of(twice), f"{section}.1.id")
-    assert fault.allowed == f"must be unique, but is also {section}.0.id"
+    assert fault.allowed == f"must be unique, but is also [[{section}]] number 1: id"
 
 
 def test_unknown_room():

@@ -10,8 +10,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from plumewatch.cli.demo.screen import Shown, screen
-from plumewatch.cli.demo.truth import TruthScore
+from plumewatch.cli.demo.screen import TruthScore, screen
 from sensor_sim.export import TruthStream
 from sensor_sim.trace import Truth
 
@@ -69,20 +68,19 @@ def test_the_truth_is_written_as_the_file_has_it():
 
 
 def test_a_small_terminal_shows_address_events_and_the_last_push():
-    shown = Shown(
-        clock="Monday 09:33:10",
-        speed=20.0,
-        page="http://127.0.0.1:8420",
-        events=[Text(f"09:3{n}:10 event vape  " + "PM2.5 rose a lot " * 9) for n in range(10)],
-        last_push="Boys' restroom, 2nd floor, North: Vaping likely since 09:32:49\nPM2.5 rose\n"
+    shown = {
+        "title": "Monday 09:33:10 at school, 20 times real time",
+        "page": "http://127.0.0.1:8420",
+        "events": [Text(f"09:3{n}:10 event vape  " + "PM2.5 rose a lot " * 9) for n in range(10)],
+        "last_push": "Boys' restroom, 2nd floor, North: Vaping likely since 09:32:49\nPM2.5 rose\n"
         "http://127.0.0.1:8420/answer#abc",
-        truth="found 5 of 6 vaping sessions, 0 false alarms",
-        counts="37 readings/s; alerts: 2; pushes: 3",
-        rooms=[(f"Room {n}", "sen55", "4.0", "100", "40") for n in range(6)],
-    )
+        "truth": "found 5 of 6 vaping sessions, 0 false alarms",
+        "counts": "37 readings/s; alerts: 2; pushes: 3",
+        "rooms": [(f"Room {n}", "sen55", "4.0", "100", "40") for n in range(6)],
+    }
     for height in (24, 50):
         console = Console(width=80, height=height, file=io.StringIO())
-        console.print(screen(shown, height))
+        console.print(screen(height, **shown))
         text = console.file.getvalue()
         assert len(text.splitlines()) <= height - 1
         for words in ("http://127.0.0.1:8420", "Vaping likely since 09:32:49", "09:39:10 event"):

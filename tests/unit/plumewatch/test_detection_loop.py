@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sqlite3
 from types import SimpleNamespace
 
 import pytest
@@ -61,6 +62,7 @@ class Bench:
     def __init__(self):
         self.now = NOW
         self.entries = []
+        self.hops, self.remembered = 0, False
         hooks = DetectionHooks(
             broker_healthy=lambda: True,
             on_alert=lambda *_: None,
@@ -70,7 +72,8 @@ class Bench:
         )
         resources = SimpleNamespace(
             journal=SimpleNamespace(
-                read=lambda after, _limit: (self.entries[after:], len(self.entries))
+                recent=lambda after, _limit: self.entries[after:] if self.remembered else None,
+                read=lambda after, _limit: (self.entries[after:], len(self.entries)),
             ),
             run_until_stored=self.named,
             in_detector=self.run,
@@ -82,14 +85,18 @@ class Bench:
         self.loop = DetectionLoop(resources, lambda: self.consumer, self.run, hooks, ClockSteps())
 
     async def run(self, work, *arguments):
-        return work(*arguments)
+        while True:
+            self.hops += 1
+            with contextlib.suppress(sqlite3.OperationalError):
+                return work(*arguments)
 
     async def named(self, _what, work, *arguments):
-        return work(*arguments)
+        return await self.run(work, *arguments)
 
     def store(self, n):
         reading = Reading("s1", self.now, self.now, {"pm25": 4.0})
-        self.entries += [SimpleNamespace(reading=reading)] * n
+        first = len(self.entries) + 1
+        self.entries += [SimpleNamespace(offset=first + k, reading=reading) for k in range(n)]
         self.loop.on_stored(len(self.entries))
 
 
@@ -134,30 +141,56 @@ async def test_a_clock_set_during_a_batch_moves_earlier_deadlines_only(bench, by
     def set_clock():
         bench.now = NOW + by_s
 
+    moved, committed = ("move", NOW + by_s, by_s), ("commit", NOW + by_s)
     async with running(bench.loop):
         if external:
+            await bench.loop.admit([])
             set_clock()
             await bench.loop.admit([])
         else:
             bench.consumer.on_step = set_clock
             bench.store(1)
             await until(lambda: bench.loop.position == 1)
-    assert bench.consumer.changes[:2] == [("move", NOW + by_s, by_s), ("commit", NOW + by_s)]
+            bench.store(1)
+            await until(lambda: bench.loop.position == 2)
+    assert bench.consumer.changes[:3] == [("commit", NOW), moved, committed]
 
 
 @pytest.mark.parametrize("by_s", [3600.0, -3600.0])
 async def test_what_was_read_before_a_step_is_decided_as_of_then(bench, by_s):
     """Else it would be an hour late, and page nobody; or an hour early, and wait."""
-    bench.store(2)
-    bench.now += by_s
-    bench.entries.append(SimpleNamespace(offset=3, reading=clock_step(bench.now, by_s)))
-    bench.store(1)
-    bench.now = NOW
-
-    def set_clock():
-        bench.now = NOW + by_s
-
-    bench.consumer.on_step = set_clock
     async with running(bench.loop):
-        await until(lambda: bench.loop.position == 4)
-    assert bench.consumer.steps == [(2, by_s), (4, 0)]
+        bench.store(1)
+        await until(lambda: bench.loop.position == 1)
+        bench.store(2)
+        bench.now += by_s
+        bench.entries.append(SimpleNamespace(offset=4, reading=clock_step(bench.now, by_s)))
+        bench.store(1)
+        await until(lambda: bench.loop.position == 5)
+    assert bench.consumer.steps == [(1, 0), (3, by_s), (5, 0)]
+
+
+async def test_a_batch_in_memory_is_judged_and_committed_in_one_call_of_the_thread(bench):
+    bench.remembered = True
+    bench.store(3)
+    async with running(bench.loop):
+        await until(lambda: bench.loop.position == 3)
+    assert bench.hops == 2  # to open, to judge
+
+
+async def test_a_batch_is_stepped_once_though_the_disk_refuses_its_commit(bench):
+    stepped, refusals = [], [sqlite3.OperationalError("disk full")] * 2
+    commit = bench.consumer.commit
+
+    def refused(*batch):
+        if refusals:
+            raise refusals.pop()
+        return commit(*batch)
+
+    bench.consumer.commit = refused
+    bench.consumer.on_step = lambda: stepped.append(bench.loop.undecided)
+    bench.store(1)
+    async with running(bench.loop):
+        await until(lambda: bench.loop.position == 1)
+    assert stepped == [None]
+    assert bench.loop.undecided is None

@@ -254,17 +254,17 @@ def test_a_role_with_shifts_is_notified_by_shift():
                 "[[holiday]]",
                 f'[[bells]]\nid = "half"\ndays = ["tue"]\n{LATE.replace("late", "2")}\n[[holiday]]',
             ),
-            "is on tue in bells.0 too",
+            "is on tue in [[bells]] regular too",
         ),
         (("[[holiday]]", f"{FALL}[[holiday]]"), None),
         (("[[holiday]]", f"{FALL}{SPRING}[[holiday]]"), None),
         (
             ("[[holiday]]", f"{FALL}{SPRING.replace('Spring', 'Fall')}[[holiday]]"),
-            "term.1.name: 'Fall': must not be that of term.0",
+            "term.1.name: 'Fall': must not be that of [[term]] number 1: name",
         ),
         (
             ("[[holiday]]", f"{FALL}{SPRING.replace('2027-01-05', '2026-12-18')}[[holiday]]"),
-            "term.1: 2026-12-18 to 2027-06-11: must not overlap term.0",
+            "term.1: 2026-12-18 to 2027-06-11: must not overlap [[term]] Fall",
         ),
         (
             ("[[holiday]]", f"{FALL.replace('2026-12-18', '2026-08-01')}[[holiday]]"),

@@ -8,7 +8,7 @@ import pytest
 
 from alerts.errors import PolicyError, ThresholdAdjustmentError
 from ingest.errors import RefusedError
-from plumewatch.cli.exit_codes import DONE, REFUSED, UNREACHABLE, USAGE, exit_codes
+from plumewatch.cli.options import DONE, REFUSED, UNREACHABLE, USAGE, exit_codes
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.errors import UnreachableError, UsageError
 from plumewatch.format_time import TimeError

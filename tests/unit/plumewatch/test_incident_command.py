@@ -7,7 +7,7 @@ import zipfile
 from contextlib import closing
 
 from alerts.policy import AlertPolicy
-from plumewatch.config.report_settings import school_of
+from plumewatch.config.settings import school_of
 from plumewatch.format_time import format_time
 from plumewatch.replay import replay
 from reports.incident_file import gather, view

@@ -1,4 +1,4 @@
-"""`plumewatch levels`, and what `check` says of budgets: from what a service has stored."""
+"""`plumewatch levels`, and the budgets in `check`: from what a service has stored."""
 
 import json
 

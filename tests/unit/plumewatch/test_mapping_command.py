@@ -121,7 +121,7 @@ class TestExamples:
         result = call("mapping", "test", "--config", path)
         assert result.exit_code == 1
         assert result.stdout == (
-            "FAULT acme: mapping.0.example.0: pm25 is 10, not 11; faults are none, not rh\n"
+            "FAULT acme: example 1: pm25 is 10, not 11; faults are none, not rh\n"
         )
 
     def test_without_mappings(self, call, config):

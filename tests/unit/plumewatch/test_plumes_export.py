@@ -60,7 +60,7 @@ def test_the_export_can_be_replayed(site, tmp_path):
     out = tmp_path / "public"
     plumewatch("export", "plumes", "--anonymous", "--out", out, "--config", site.path)
     found = replay([out / "plumes.csv"], policy=replay_policy(None))
-    assert [alert.kind for alert in found.standing("vape")] == ["vape"]
+    assert [alert.kind for alert in found.not_withdrawn("vape")] == ["vape"]
 
 
 def test_nothing_is_written_unless_it_is_meant(site, tmp_path):

@@ -1,4 +1,4 @@
-"""What is old goes, what is held stays, what is deleted is on record."""
+"""Old data is deleted, data on legal hold stays, deletions are on record."""
 
 import json
 import sqlite3

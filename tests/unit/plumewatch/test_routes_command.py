@@ -118,6 +118,7 @@ def test_gaps_are_listed_with_who_is_notified_instead(config):
         "2 gaps in 5 periods and 2 rooms\n"
     )
     first, _ = map(json.loads, gaps(config, "2026-09-08", 1, "--json").splitlines())
+    assert [*first][:4] == ["room", "start", "end", "period"]
     assert (first["start"], first["instead"]) == ("2026-09-08T15:00:00+00:00", ["ap-north"])
 
 
@@ -157,7 +158,7 @@ QUIET = 'quiet_hours = [{{ start = "10:00", end = "12:00", then = "{then}" }}]'
 
 @pytest.mark.parametrize(("then", "message"), [("divert", "skipped"), ("hold", "notified then")])
 def test_quiet_hours_count(config, then, message):
-    """Monitors are quiet: the lead is asked at once, and that is a gap."""
+    """Monitors have quiet hours: the lead is paged at once, and that is a gap."""
     text = STARTER
     for name in ("monitor-1", "monitor-2"):
         staff = f'[[staff]]\nid = "{name}"\n'

@@ -17,7 +17,7 @@ from plumewatch.service.detection_loop import new_consumer
 from plumewatch.service.maintenance import Maintenance
 from plumewatch.service.supervisor import ServiceError
 from storage.errors import StorageUnavailableError
-from storage.journal import Journal
+from storage.journal import DeadLetter, Journal
 from storage.lease import Lease
 from storage.reading import Reading
 from storage.sqlite import connect
@@ -117,6 +117,31 @@ async def test_a_batch_of_corrupt_records_ends_nothing(config):
         assert service.journal.dead_letter_counts() == {"corrupt_record": 5}
 
 
+async def test_the_event_loop_counts_no_rows_of_the_journal(config, monkeypatch):
+    threads = []
+
+    def recorded(work):
+        def run(journal):
+            threads.append(threading.current_thread())
+            return work(journal)
+
+        return run
+
+    for name in ("dead_letter_counts", "bytes_used"):
+        monkeypatch.setattr(Journal, name, recorded(getattr(Journal, name)))
+    async with running(config) as service:
+        threads.clear()  # of the start
+        assert service.monitoring.pipeline().dead_letters == {}
+        letter = DeadLetter(time.time(), "a/b", "malformed", "not JSON", "native", 1, b"{")
+        await asyncio.to_thread(service.journal.commit, (), [letter])
+        await asyncio.to_thread(service.monitoring.meters.refresh)  # as once a minute, or asked
+        metrics = service.monitoring.meters.exposition()
+        assert service.monitoring.pipeline().dead_letters == {"malformed": 1}
+    assert 'plumewatch_dead_letters{reason="malformed"} 1' in metrics
+    assert threads
+    assert threading.main_thread() not in threads
+
+
 async def test_a_new_journal_goes_on_behind_its_consumers(config):
     async with running(config) as service:
         readings = puff()
@@ -188,7 +213,7 @@ async def test_silence_is_reported_once_and_survives_a_restart(config):
 
 
 class ObservedLease(Lease):
-    """A lease that says when a service has tried to take it."""
+    """A lease that records when a service has tried to take it."""
 
     def __init__(self, config):
         super().__init__(DataPaths(config.data_dir).lock)

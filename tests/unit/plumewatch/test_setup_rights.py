@@ -12,7 +12,7 @@ from plumewatch.cli.setup.discovery import discover
 
 
 def rights(*sent):
-    """Return the filters that each account may write, from topics and payloads heard."""
+    """Return the filters that each account may write, from received topics and payloads."""
     messages = [
         Message(topic, content if isinstance(content, bytes) else json.dumps(content).encode(), n)
         for n, (topic, content) in enumerate(sent)

@@ -7,8 +7,8 @@ import pytest
 from ingest.intake import OTHER_SHARD, Intake
 from ingest.message import Message
 from plumewatch.config.faults import ConfigError
-from plumewatch.config.ingest_settings import intake_config, polled_sensors
-from plumewatch.config.sharding import VARIABLE, ProcessShard, ShardError, load_shard
+from plumewatch.config.ingest_settings import downlinks, intake_config, polled_sensors
+from plumewatch.config.load import VARIABLE, ProcessShard, ShardError, load_shard
 from plumewatch.service.app import Service
 from storage.registry import shard_of
 
@@ -32,6 +32,8 @@ def school(tmp_path, monkeypatch):
         lines += ["[[sensor]]", f'id = "{sensor}p"', f'room = "r-{sensor}"', 'decoder = "halo"']
     for sensor in SENSORS:
         lines += ["[[ingest.poll]]", f'sensor = "{sensor}p"', 'url = "http://127.0.0.1:9/api"']
+        lines += ["[[ingest.downlink]]", f'sensor = "{sensor}"', 'format = "tasmota"']
+        lines += [f'topic = "cmnd/{sensor}/TelePeriod"']
     path = tmp_path / "plumewatch.toml"
     path.write_text("\n".join(lines))
 
@@ -53,6 +55,7 @@ def test_each_sensor_belongs_to_the_process_of_its_building(school):
         assert {polled.sensor for polled in polled_sensors(parts[index])} == {
             f"{n}p" for n in names
         }
+        assert {one.sensor for one in downlinks(parts[index])} == names
         assert {n for n in parts[index].other_shards if n in SENSORS} == set(SENSORS) - names
     assert [p.data_dir.name for p in parts] == ["shard-0-of-2", "shard-1-of-2"]
     assert len({(p.broker.client_id, p.web.port, p.ingest.http.port) for p in parts}) == 2
@@ -119,7 +122,34 @@ def test_a_process_without_a_building_does_not_start(school):
     empty = next(
         k
         for k in range(64)
-        if all(not ProcessShard(k, 64).has("Lincoln High", b) for b in SENSORS.values())
+        if all(shard_of(f"Lincoln High/{b}", 64) != k for b in SENSORS.values())
     )
     with pytest.raises(ConfigError, match="with 4 buildings take fewer"):
         school(f"{empty}/64")
+
+
+def test_a_school_of_a_district_is_never_split(tmp_path):
+    lines = ['district = "Lincoln Schools"', 'timezone = "America/New_York"']
+    lines += ['[[staff]]\nid = "ad"\nname = "A D"\nrole = "admin"\nsites = ["*"]']
+    for k in range(12):
+        lines += [f'[[site]]\nid = "s{k}"\nname = "School {k}"']
+        for building in ("Main", "Annex"):
+            lines += [f'[[room]]\nid = "{k}-{building}"\nname = "Boys"\nbuilding = "{building}"']
+            lines += [f'site = "s{k}"\n[[sensor]]\nid = "{k}-{building}"']
+            lines += [f'room = "{k}-{building}"']
+    path = tmp_path / "plumewatch.toml"
+    path.write_text("\n".join(lines))
+    parts = [load_shard(path, f"{k}/2").registry() for k in range(2)]
+    schools = [{room.site for room in part.rooms.values()} for part in parts]
+    assert not schools[0] & schools[1]
+    assert [len(part.sensors) for part in parts] == [2 * len(own) for own in schools]
+    assert [set(part.sites) for part in parts] == schools  # no page counts 0 incidents elsewhere
+    assert {room.names_site for part in parts for room in part.rooms.values()} == {True}
+    assert sum(map(len, schools)) == 12
+    assert min(map(len, schools)) > 0
+    path.write_text("\n".join(lines).replace("School 7", "Lincoln"))
+    renamed = load_shard(path, "0/2").registry()
+    assert renamed.rooms.keys() == parts[0].rooms.keys()
+    empty = next(k for k in range(64) if all(shard_of(f"s{n}", 64) != k for n in range(12)))
+    with pytest.raises(ConfigError, match="with 12 schools take fewer"):
+        load_shard(path, f"{empty}/64")

@@ -1,7 +1,9 @@
 """Several schools in one configuration: entries, a folder of files, and every fault of both."""
 
+import json
+import shlex
 import tomllib
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 from typer.testing import CliRunner
@@ -11,35 +13,11 @@ from plumewatch.config.faults import ConfigError
 from plumewatch.config.ingest_settings import intake_config
 from plumewatch.config.load import load, parse
 from plumewatch.config.model import PlumewatchConfig
-from plumewatch.config.report_settings import school_of
-from plumewatch.config.settings import alert_policy
+from plumewatch.config.settings import alert_policy, school_of
+from reports.kpis import chosen
+from reports.rows import SensorDay
+from tests.support.two_schools import SCHOOL, TWO
 
-COMMON = """
-district = "Lincoln Schools"
-timezone = "America/New_York"
-[[site]]
-id = "north"
-name = "North High"
-[[site]]
-id = "south"
-name = "South High"
-timezone = "America/Denver"
-"""
-SCHOOL = """
-[[room]]
-id = "{0}-boys"
-name = "Boys"
-building = "Main"
-floor = "2"
-site = "{0}"
-[[sensor]]
-id = "{0}-1"
-room = "{0}-boys"
-[[staff]]
-id = "{0}-ap"
-name = "Assistant principal"
-sites = ["{0}"]
-"""
 BELLS = """
 [[bells]]
 id = "usual"
@@ -70,7 +48,6 @@ people = ["north-ap"]
 periods = ["*"]
 site = "north"
 """
-TWO = COMMON + SCHOOL.format("north") + SCHOOL.format("south")
 
 
 def read(text):
@@ -102,10 +79,13 @@ def test_a_sensor_prints_the_time_of_its_site_however_its_id_is_written():
     assert str(context.zone_of("north-1")) == "America/New_York"
 
 
+ONE = f'site = "North High"\ntimezone = "UTC"{SCHOOL.format("north")}'.replace(
+    'site = "north"\n', ""
+).replace('sites = ["north"]\n', "")
+
+
 def test_one_site_is_never_named():
-    one = 'site = "North High"\ntimezone = "UTC"' + SCHOOL.format("north")
-    one = one.replace('site = "north"\n', "").replace('sites = ["north"]\n', "")
-    (room,) = read(one).registry().rooms.values()
+    (room,) = read(ONE).registry().rooms.values()
     assert (room.full_name, room.site, room.zone) == ("Boys, floor 2, Main", "North High", "UTC")
 
 
@@ -151,6 +131,37 @@ def test_a_report_of_one_site_has_its_days():
     school = school_of(read(TWO + BELLS), "south")
     assert str(school.zone) == "America/Denver"
     assert len(school.holidays) == 2
+
+
+def test_figures_of_all_schools_count_each_by_its_own_days():
+    config = read(TWO + BELLS)
+    school, shifts = school_of(config), config.roster().shifts
+    monday, wednesday = (datetime(2026, 9, day, 17, tzinfo=UTC).timestamp() for day in (7, 9))
+    tuesday = (monday + wednesday) / 2
+    taught = {
+        room: [school.has_school(at, room) for at in (monday, tuesday, wednesday)]
+        for room in ("north-boys", "south-boys", "unknown")
+    }
+    assert taught == {
+        "north-boys": [False, True, True],
+        "south-boys": [False, False, True],
+        "unknown": [False, True, True],
+    }
+    calendars = school.calendars(monday, wednesday)
+    days = [SensorDay(f"{site}-1", date(2026, 9, 8), 1.0, 1.0, 1, 0) for site in ("north", "south")]
+    found = chosen(
+        [],
+        [],
+        days,
+        school.calendar(monday, wednesday).school_days,
+        school.zone,
+        calendars=calendars,
+        site_of={"north-1": "North High", "south-1": "South High"},
+    )
+    assert [day.sensor for day in found.sensor_days] == ["north-1"]
+    spans = [*school.duty(shifts, monday - 86_400, wednesday + 86_400)]
+    on = {(span.person, datetime.fromtimestamp(span.start, UTC).day) for span in spans}
+    assert on == {("north-ap", 8), ("north-ap", 9), ("south-ap", 9)}
 
 
 @pytest.mark.parametrize(
@@ -218,7 +229,7 @@ def test_faults_name_the_file_of_the_site_all_at_once(tmp_path):
         "sites/south.toml: broker: no key of a site",
         "sites/south.toml: [[room]] south-boys: building: missing",
         "sites/south.toml: [[sensor]] north-1: id: 'north-1': must be unique",
-        "but is also sensor.0.id of sites/north.toml",
+        "but is also sites/north.toml: [[sensor]] number 1: id",
         "sites/west.toml: timezone: 'Mars'",
     ):
         assert fault in found
@@ -266,20 +277,180 @@ def test_a_school_is_added_with_its_sensors_and_exported_again(tmp_path):
     )
 
 
+DISTRICT = """district = "Lincoln Schools"
+timezone = "America/New_York"
+[[staff]]
+id = "tech"
+name = "Technology director"
+role = "admin"
+sites = ["*"]
+"""
+
+
+@pytest.mark.parametrize("text", [DISTRICT, DISTRICT.replace("district =", "site =")])
+def test_a_district_without_a_school_says_so_and_what_to_do_next(tmp_path, text):
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(text)
+    checked = run("check", "--config", path)
+    assert checked.exit_code == 2
+    assert checked.output == (
+        "FAULT schools: the district has no school yet\n"
+        "      do: add the first with its rooms and sensors:"
+        " `plumewatch site add ID --name NAME --sensors FILE.csv`\n"
+    )
+
+
+def test_the_first_school_without_sensors_is_refused_with_the_command_that_works(tmp_path):
+    path = tmp_path / "district.toml"
+    path.write_text(DISTRICT)
+    words = ("site", "add", "north", "--name", "North High")
+    made = run(*words, "--config", path)
+    assert made.exit_code == 2
+    assert "--sensors: missing: no school has rooms and sensors yet" in made.output
+    command = shlex.join(("plumewatch", *words, "--sensors", "north.csv", "--config", str(path)))
+    assert made.output.splitlines()[-1] == f"  {command}"
+    (tmp_path / "north.csv").write_text("sensor,room\nn-1,Boys\n")
+    assert run(*words, "--config", path, "--sensors", tmp_path / "north.csv").exit_code == 0
+    assert run("site", "add", "east", "--name", "East", "--config", path).exit_code == 0
+
+
+def test_a_first_csv_without_its_columns_names_the_columns_alone(tmp_path):
+    path = tmp_path / "district.toml"
+    path.write_text(DISTRICT)
+    (tmp_path / "north.csv").write_text("sensr,romm\nn-1,Boys\n")
+    words = ("--name", "North", "--sensors", tmp_path / "north.csv", "--config", path)
+    made = run("site", "add", "north", *words)
+    assert {line.partition(": ")[0] for line in made.output.splitlines()} == {"north.csv"}
+
+
 def test_a_csv_with_faults_changes_nothing_and_names_all(tmp_path):
     path = write(tmp_path, north=of_file("north"), south=of_file("south"))
-    wrong = CSV.replace("west-2", "west-1").replace("west-3", "north-1").replace("Girls", "")
-    (tmp_path / "west.csv").write_text(wrong)
-    made = run(
-        *("site", "add", "west", "--name", "north high", "--sensors", tmp_path / "west.csv"),
-        *("--config", path),
+    lines = [f"west-{k},Main,1,Room {k // 3},,5,," for k in range(300)]
+    wrong = {
+        5: "west-2,Main,1,Room 1,,,,",
+        10: "bad id!,Main,1,Room 3,,,,",
+        20: "west-20,Main,1,,,,,",
+        30: "west-30,Main,1,Room 10,,fast,,",
+        40: "west-40,Main,1,Room 13,,,west-1,",
+        50: "north-1,Main,1,Room 16,,,,",
+        60: "west-60,Main,1,Room 20,,,,south",
+        70: "west-70,Main,1,Room 23,,,,,more",
+        80: f"west-80,{'B' * 99},1,Room 26,,,,",
+    }
+    lines = [wrong.get(k, line) for k, line in enumerate(lines)]
+    header = "sensor,building,floor,room,model,interval_s,aliases,site"
+    (tmp_path / "west.csv").write_text("\n".join([header, "", *lines]))
+    words = ("--name", "north high", "--sensors", tmp_path / "west.csv", "--config", path)
+    made = run("site", "add", "west", *words)
+    assert made.exit_code == 2
+    for line, fault in {
+        8: "[[sensor]] west-2: id: 'west-2': must be unique, but is also west.csv: line 5:"
+        " [[sensor]]: id",
+        13: "[[sensor]] bad id!: id: 'bad id!': must be letters, digits",
+        23: "room: missing: must be given",
+        33: "[[sensor]] west-30: interval_s: 'fast': must be a number",
+        43: "[[sensor]] west-40: aliases number 1: 'west-1': must not be the id or alias",
+        53: "[[sensor]] north-1: id: 'north-1': must be unique, but is also"
+        " sites/north.toml: [[sensor]] number 1: id",
+        63: "site: 'south': must be 'west', or left out",
+        73: "too many cells: as in line 1",
+        83: "[[room]] west-",
+    }.items():
+        assert f"west.csv: line {line}: {fault}" in made.output
+    assert "sites/west.toml: name: 'north high': must be unique" in made.output
+    (tmp_path / "west.csv").write_text("sensr,romm\nwest-1,Boys\n")
+    made = run("site", "add", "west", *words)
+    assert "west.csv: line 1: sensor: missing: columns: site, sensor" in made.output
+    assert "west.csv: line 1: room: missing" in made.output
+    assert not (tmp_path / "sites" / "west.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"sensor,room,interval\nw-1,Boys,60\n", "line 1: 'interval': unknown: columns: site"),
+        (b"sensor,room\n", "west.csv: no line after the first: must have a sensor a line"),
+        (b"sensor,room\nw-1,Boys\nw-2,Ni\xf1os\n", "west.csv: line 3 is not UTF-8; save"),
+        (b'sensor,room\nw-1,"' + b"x" * 200_000, "west.csv: line 2: field larger than"),
+        (None, "west.csv: No such file or directory"),
+    ],
+)
+def test_a_table_that_cannot_be_read_says_where_and_what_to_do(tmp_path, content, fault):
+    path = write(tmp_path, north=of_file("north"), south=of_file("south"))
+    if content is not None:
+        (tmp_path / "west.csv").write_bytes(content)
+    words = ("--name", "West", "--sensors", tmp_path / "west.csv", "--config", path)
+    made = run("site", "add", "west", *words)
+    assert made.exit_code == 2
+    assert fault in made.output
+    assert not (tmp_path / "sites" / "west.toml").exists()
+
+
+def test_a_table_as_spreadsheets_save_it_is_read(tmp_path):
+    path = write(tmp_path, north=of_file("north"), south=of_file("south"))
+    text = "\ufeffSensor;Building;Floor; Room;Interval_s\nw-1;Main;1;Boys;60\n"
+    (tmp_path / "west.csv").write_text(text)
+    words = ("--sensors", tmp_path / "west.csv", "--staff", "AP", "--config", path)
+    made = run("site", "add", "west", "--name", "West", *words)
+    assert made.exit_code == 0, made.output
+    (sensor,) = (one for one in load(path).sensor if one.id == "w-1")
+    assert sensor.interval_s == 60.0
+
+
+def test_the_rooms_of_one_school_do_not_become_those_of_the_next(tmp_path):
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(ONE)
+    made = run("site", "add", "west", "--name", "West", "--staff", "AP", "--config", path)
+    assert made.exit_code == 2
+    assert "has rooms of North High, which would become rooms of West" in made.output
+    assert not (tmp_path / "sites").exists()
+
+
+def test_floors_of_no_zone_are_named_once(tmp_path):
+    zones = '[[zone]]\nid = "n"\nbuilding = "Main"\nfloor = "9"\n'
+    path = write(tmp_path, north=of_file("north") + zones, south=of_file("south"))
+    lines = [f"w-{k},Main,{k % 2},Room {k}" for k in range(40)]
+    (tmp_path / "west.csv").write_text("\n".join(["sensor,building,floor,room", *lines]))
+    words = ("--sensors", tmp_path / "west.csv", "--staff", "AP", "--config", path)
+    made = run("site", "add", "west", "--name", "West", *words)
+    assert made.output.count("none is 'Main, 0'") == 1
+    assert "zone: room 'west-main-0-room-0' and 19 more: must lie in a [[zone]]" in made.output
+
+
+def test_all_faults_of_a_district_come_at_once_and_nothing_is_half_done(tmp_path):
+    south = of_file("south").replace('name = "South High"', 'name = "north high"', 1)
+    path = write(tmp_path, north=of_file("north"), south=south)
+    path.write_text(
+        'site = "Lincoln"\n[[staff]]\nid = "nowhere"\nname = "N"\n'
+        '[[staff]]\nid = "left"\nname = "L"\nsites = ["closed"]\n'
     )
+    (tmp_path / "west.csv").write_text(CSV.replace("west-2", "west-1"))
+    words = ("--sensors", tmp_path / "west.csv", "--staff", "AP", "--config", path)
+    made = run("site", "add", "west", "--name", "NORTH HIGH", *words)
     assert made.exit_code == 2
     for fault in (
-        "west.csv: line 3: sensor: 'west-1': must be unique, but is also in line 2",
-        "west.csv: line 4: room: missing",
-        "[[sensor]] north-1: id: 'north-1': must be unique",
+        "timezone: missing",
+        "[[staff]] nowhere: sites: missing",
+        "[[staff]] left: sites: 'closed'",
+        "sites/south.toml: name: 'north high': must be unique",
         "sites/west.toml: name: 'north high': must be unique",
+        "west.csv: line 3: [[sensor]] west-1: id: 'west-1': must be unique",
     ):
         assert fault in made.output
-    assert not (tmp_path / "sites" / "west.toml").exists()
+    assert sorted(file.name for file in (tmp_path / "sites").iterdir()) == [
+        "north.toml",
+        "south.toml",
+    ]
+
+
+def test_labels_of_a_school_lead_to_the_address_of_phones(tmp_path):
+    path = write(tmp_path, north=of_file("north"), south=of_file("south"))
+    words = ("sensors", "labels", "--config", path, "--out", tmp_path / "labels.pdf")
+    refused = run(*words)
+    assert (refused.exit_code, "web.public_url" in refused.output) == (2, True)
+    path.write_text(f'{path.read_text()}[web]\npublic_url = "https://x.example"\n')
+    assert run(*words, "--site", "west").exit_code == 2
+    assert run(*words, "--stock", "L1").exit_code == 2
+    made = run(*words, "--site", "north", "--json")
+    assert json.loads(made.stdout)["labels"] == 1
+    assert (tmp_path / "labels.pdf").read_bytes().startswith(b"%PDF-")

@@ -3,13 +3,15 @@
 import io
 from types import SimpleNamespace
 
+import pyotp
 import pytest
 
-from alerts.access import sessions
+from alerts.access import second_factor, sessions
 from alerts.access.passwords import Hasher, password_hash
 from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.load import load
 from plumewatch.doctor.people import without_password
+from storage import audit
 from storage.sqlite import connect, transaction
 from tests.support.command import plumewatch
 
@@ -48,7 +50,7 @@ def test_from_standard_input_and_signed_out_everywhere(config, state):
     with transaction(state) as tx:
         identity = sessions.start(tx, "ap-north", NOW, 100.0)
     assert set_it(config) == (0, "password of ap-north set; 1 of their sessions ended\n")
-    assert sessions.person_of(state, identity, NOW) is None
+    assert sessions.find(state, identity, NOW) is None
 
 
 def test_asked_twice_on_a_terminal(config, state, capsys, monkeypatch):
@@ -137,3 +139,18 @@ def test_tokens_are_made_listed_and_revoked(config, state):
 )
 def test_a_token_for_nobody_or_nothing_is_refused(config, state, more):
     assert plumewatch("token", "add", "Grafana", *more, "-c", config, now=NOW).code == 2
+
+
+def test_a_lost_second_factor_is_removed_and_the_audit_log_knows(config, state):
+    def remove():
+        words = ("staff", "remove-second-factor", "ap-north", "-c", config)
+        ran = plumewatch(*words, now=NOW)
+        return ran.code, ran.out
+
+    assert remove()[0] == 1
+    with transaction(state) as tx:
+        secret = second_factor.new_secret()
+        assert second_factor.confirm(tx, "ap-north", secret, pyotp.TOTP(secret).at(NOW), NOW)
+    assert remove() == (0, "second factor of ap-north removed\n")
+    assert second_factor.everybody(state) == {}
+    assert next(audit.entries(state)).kind == "second_factor"

@@ -71,7 +71,7 @@ def stored(config_path):
     for reading in readings:
         tally.add(reading)
     tally.add_skipped({"s1": 2, "s2": 1})
-    save_counts(connection, tally.snapshot(), 0)
+    save_counts(connection, tally.snapshot(), 0, {"s2": ("HTTP status 500", NOW + 60)})
     migrate(connection, firmware.COMPONENT, firmware.SCRIPTS)
     with transaction(connection) as tx:
         firmware.note(tx, "s1", "1.4.2", NOW)
@@ -96,6 +96,8 @@ def test_status_as_json(stored):
         "interval_s": 60.0,
         "counts": {"readings": 5, "late": 4, "unjudged": 2},
         "firmware": "1.4.2",
+        "poll_error": "",
+        "poll_failing_since": None,
     }
     assert second == {
         "sensor": "s2",
@@ -105,6 +107,8 @@ def test_status_as_json(stored):
         "interval_s": 5.0,
         "counts": {},
         "firmware": "",
+        "poll_error": "HTTP status 500",
+        "poll_failing_since": NOW + 60,
     }
 
 
@@ -114,6 +118,17 @@ def test_status_as_a_table(stored):
     assert "never heard" in text
     assert "alive" in text
     assert "1.4.2" in text
+
+
+def test_status_names_the_device_that_gives_no_answer(stored):
+    with stored.open("a") as file:
+        file.write(
+            'decoder = "halo"\n[[ingest.poll]]\nsensor = "s2"\nurl = "http://127.0.0.1:9/"\n'
+        )
+    code, text = run(stored, "status")
+    assert code == 0
+    assert "fails since" in text
+    assert "HTTP status 500" in text
 
 
 def test_status_of_what_an_older_program_wrote(stored):
@@ -158,7 +173,7 @@ def test_bad_configuration(tmp_path, capsys, command):
 
 @pytest.mark.parametrize("command", ["status", "dead-letters"])
 def test_data_of_an_older_program_are_not_read_as_empty(stored, command):
-    """An upgraded program whose service has not started yet says so."""
+    """An upgraded program whose service has not started yet is reported."""
     paths = DataPaths(load(stored).data_dir)
     for path in (paths.state, paths.journal):
         with closing(connect(path)) as database:

@@ -1,4 +1,4 @@
-"""What the audit says of a report, and what a bill of materials keeps."""
+"""The verdict of the audit on a report, and the contents of a bill of materials."""
 
 import re
 

@@ -10,9 +10,9 @@ from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import load, parse
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.timeseries_settings import influx_settings, series_of
-from plumewatch.doctor.result import State, ok
-from plumewatch.doctor.servers import check_series
+from plumewatch.config.settings import influx_settings, series_of
+from plumewatch.doctor.machine import check_series
+from plumewatch.doctor.result import State, result
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.broker import free_port
@@ -77,7 +77,7 @@ def test_check_of_a_server(tmp_path):
         accepts, not_set_up = checked(tmp_path, url=server.url)
         database = "database 'plumewatch' accepts readings and answers queries"
         sentence = f"InfluxDB 1.x (1.6.7~rc0); {database}"
-        assert accepts == ok("time series", f"{server.url} is {sentence}")
+        assert accepts == result("influx", sentence=f"{server.url} is {sentence}")
         assert not_set_up.state is State.WARNING
         assert "run `plumewatch storage setup`" in not_set_up.sentence
         for name in ("m1", "m15"):

@@ -19,7 +19,7 @@ from alerts.notify.pictures import IncidentPictures
 from alerts.outbound import webhooks
 from alerts.outbound.cap import cap_message
 from alerts.outbound.grafana_annotations import incident_annotations
-from alerts.outbound.home_assistant import discovery
+from alerts.outbound.room_states import discovery
 from alerts.page import queries
 from alerts.policy import Webhook
 from alerts.secrets import Secret
@@ -30,33 +30,11 @@ from plumewatch.report_request import ReportRequest
 from reports import read
 from reports.rows import room_names
 from storage import audit, sqlite
+from tests.support.two_schools import COMMON, SCHOOL
 
 AT = 1_788_789_900.0  # 10:05 in New York, 8:05 in Denver
-SCHOOL = """
-[[site]]
-id = "{0}"
-name = "{1}"
-timezone = "{2}"
-[[room]]
-id = "{0}-boys"
-name = "Boys' restroom 1"
-building = "Main"
-floor = "2nd floor"
-site = "{0}"
-[[sensor]]
-id = "{0}-1"
-room = "{0}-boys"
-[[staff]]
-id = "{0}-ap"
-name = "Assistant principal"
-sites = ["{0}"]
-notify = [{{ url_env = "ADDRESS_{0}" }}]
-"""
-DISTRICT = (
-    'district = "Lincoln Schools"\ntimezone = "America/New_York"\n'
-    + SCHOOL.format("north", "North High", "America/New_York")
-    + SCHOOL.format("south", "South High", "America/Denver")
-)
+NOTIFIED = SCHOOL + 'notify = [{{ url_env = "ADDRESS_{0}" }}]\n'
+DISTRICT = COMMON + NOTIFIED.format("north") + NOTIFIED.format("south")
 
 
 def event(sensor):
@@ -194,6 +172,6 @@ def test_no_output_calls_two_rooms_the_same(district, output):
 
 def test_each_school_reads_its_own_time_and_only_its_own_incident(district):
     assert titles(district) == [
-        "Boys' restroom 1, 2nd floor, Main, North High: Vaping likely since 10:04:54",
-        "Boys' restroom 1, 2nd floor, Main, South High: Vaping likely since 08:04:54",
+        "Boys, floor 2, Main, North High: Vaping likely since 10:04:54",
+        "Boys, floor 2, Main, South High: Vaping likely since 08:04:54",
     ]

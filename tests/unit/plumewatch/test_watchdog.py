@@ -13,8 +13,7 @@ import pytest
 
 from alerts.notify.guarded_http import fault_of_url
 from alerts.secrets import Secret
-from plumewatch.service.health import Part
-from plumewatch.service.watchdog import PingError, Systemd, Watchdog, ping
+from plumewatch.service.health import Part, PingError, Systemd, Watchdog, ping
 
 
 class Service:
@@ -85,7 +84,7 @@ async def test_a_service_that_begins_anew_is_not_stopping(systemd):
     watchdog = Watchdog(Service(), systemd=Systemd(systemd.environ))
     task = asyncio.create_task(watchdog.run())
     async with asyncio.timeout(10):
-        while "READY=1" not in systemd.received():  # noqa: ASYNC110 - a socket tells nobody
+        while "READY=1" not in systemd.received():  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)
     watchdog.reloading = True
     task.cancel()

@@ -1,13 +1,16 @@
-"""The weekly summary: when it is due, what it says, and that it arrives."""
+"""The weekly summary: when it is due, its contents, and that it arrives."""
 
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from alerts import sensor_tests
 from plumewatch.config.load import load
-from plumewatch.service.weekly_jobs import on_monday_morning
-from plumewatch.weekly_summary import send_weekly
+from plumewatch.service.data_folder import open_state
+from plumewatch.service.jobs import on_monday_morning
+from plumewatch.weekly_summary import room_tests_to_do, send_weekly
+from storage.sqlite import transaction
 from tests.support.command import plumewatch
 from tests.support.school_year import config_text, fill_health, fill_state, moment
 from tests.support.service import Receiver, eventually
@@ -64,7 +67,29 @@ def test_the_summary_of_last_week_arrives_with_what_changed(school):
         line.startswith("- Vaping and smoke: ") and "in the week of 14 September" in line
         for line in changed
     )
+    assert any(line.startswith("Never tested: ") for line in lines)
     printed = plumewatch(
         "report", "weekly", "--print", "--config", school / "plumewatch.toml", now=now
     )
     assert all(line in printed.out for line in lines)
+
+
+def test_the_summary_asks_for_yearly_tests_until_they_are_done(school):
+    config = load(school / "plumewatch.toml")
+    now = moment(FIRST + timedelta(days=14))
+    sensors = {sensor.id: sensor.room for sensor in config.sensor}
+    names = {room.id: room.name for room in config.room}
+    tested = [s for s, room in sensors.items() if room == config.room[0].id]
+
+    def keep(at):
+        one = {"right": True}
+        result = {"room": config.room[0].id, "who": "fm", "steps": [{"start": at}]}
+        result["sensors"] = [{"sensor": sensor, **one} for sensor in tested]
+        with open_state(school / "plumewatch-data/state.db") as db, transaction(db) as tx:
+            sensor_tests.add(tx, result)
+
+    keep(now - 366 * 86_400)
+    said = room_tests_to_do(config, now)
+    assert f"The yearly test is due: {names[config.room[0].id]}." in said
+    keep(now - 86_400)
+    assert "yearly" not in room_tests_to_do(config, now)

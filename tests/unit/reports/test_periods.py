@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from reports.periods import KINDS, PeriodError, SchoolTimes, Term
+from reports.school import KINDS, PeriodError, SchoolTimes, Term
 
 FALL = Term("Fall 2026", date(2026, 8, 24), date(2026, 12, 18))
 SPRING = Term("Spring 2027", date(2027, 1, 5), date(2027, 6, 11))

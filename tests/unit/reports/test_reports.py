@@ -18,7 +18,7 @@ import pytest
 
 from alerts.page.report_jobs import Order
 from plumewatch.config.load import load
-from plumewatch.config.report_settings import school_of, shifts_at
+from plumewatch.config.settings import school_of, shifts_at
 from plumewatch.service.data_folder import open_series, open_state
 from reports import tables
 from reports.facts import gather
@@ -375,7 +375,7 @@ def test_the_program_of_the_staff_page_writes_the_same(school, write, state, tmp
             config.model_dump_json(by_alias=True), asked, str(path), "an", moment(FIRST) + 3456000.0
         )
         done = subprocess.run(
-            [sys.executable, "-m", "plumewatch.report_job"],
+            [sys.executable, "-m", "plumewatch.report_request"],
             input=msgspec.json.encode(order),
             capture_output=True,
             check=False,

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from plumewatch.config.load import load
-from plumewatch.config.report_settings import school_of, shifts_at
+from plumewatch.config.settings import school_of, shifts_at
 from reports.kpis import duty_hours
 from reports.kpis import load as load_of
 from reports.school import Place, PlaceError, School

@@ -82,7 +82,7 @@ def test_growth_matters_only_in_humid_air():
     assert 2.5 <= growth_factor(95.0, 0.15) ** 3 <= 5.0
 
 
-def test_size_classes_meet_bin_edges():
+def test_size_classes_match_bin_edges():
     for key, cut in (("pm1", 1.0), ("pm25", 2.5), ("pm4", 4.0), ("pm10", 10.0)):
         assert cut in BIN_EDGES_UM
         assert PM_FRACTION[key][cut > BIN_MID_UM].all()

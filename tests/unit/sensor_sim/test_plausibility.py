@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
-import os
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +20,14 @@ from sensor_sim.physics.plume import CO2, GAS, WATER
 from sensor_sim.school import random_school
 from sensor_sim.simulate import simulate
 from sensor_sim.streams import stream
-from tests.support.plausibility import decay, follow, read_by, smoothed, steady_puffing
+from tests.support.plausibility import (
+    decay,
+    follow,
+    read_by,
+    recordings,
+    smoothed,
+    steady_puffing,
+)
 
 MONDAY = 20_703 * 86_400.0
 SEEDS = range(60)
@@ -173,11 +178,6 @@ def test_school_air_without_sources_is_as_measured():
 
 
 # --- recordings --------------------------------------------------------------------------------
-
-
-def recordings():
-    beside = Path(__file__).resolve().parents[3].parent / "shared"
-    return Path(os.environ.get("PLUMEWATCH_SHARED", beside)) / "data"
 
 
 @pytest.fixture(scope="module")

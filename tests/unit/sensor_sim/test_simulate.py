@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 from dataclasses import fields
 
 import numpy as np
@@ -54,13 +55,19 @@ def test_a_seed_decides_all():
     assert repr(a[1]) != repr(other[1])
 
 
+@functools.cache
+def an_hour_of_the_demo(**chunks):
+    """About an hour of three rooms, as one chunk of each hour by default."""
+    school = random_school(2, 3, models=["sen55", "gs601", "airgradient"])
+    args = {"seed": 5, "start": MONDAY + 36_000.5, "duration_s": 4000, "activity": "demo"}
+    return args, list(simulate(school, **args, **chunks))
+
+
 @pytest.mark.parametrize("chunk_s", [7.0, 900.0, 5000.0, 1e6])
 def test_chunks_only_regroup(chunk_s):
-    args = {"seed": 5, "start": MONDAY + 36_000.5, "duration_s": 4000}
-    school = random_school(2, 3, models=["sen55", "gs601", "airgradient"])
-    whole = joined(simulate(school, **args, activity="demo"))
-    chunks = list(simulate(school, **args, activity="demo", chunk_s=chunk_s))
-    same(whole, joined(chunks))
+    _, whole = an_hour_of_the_demo()
+    args, chunks = an_hour_of_the_demo(chunk_s=chunk_s)
+    same(joined(whole), joined(chunks))
     assert chunks[0].start == args["start"]
     assert chunks[-1].end == args["start"] + args["duration_s"]
     for chunk in chunks[:-1]:
@@ -188,22 +195,6 @@ def test_class_changes_are_busy():
     assert shape["custodian"][17 * 60] > shape["custodian"][10 * 60]
 
 
-@pytest.mark.parametrize(
-    ("bad", "what"),
-    [
-        ({"duration_s": 0}, "duration_s must be positive"),
-        ({"chunk_s": -1}, "chunk_s must be positive"),
-        ({"seed": -1}, "seed must not be negative"),
-        ({"vape_rate": float("nan")}, "vape_rate must not be negative"),
-        ({"activity": "wild"}, "activity must be"),
-    ],
-)
-def test_bad_arguments_are_named(bad, what):
-    args = {"seed": 1, "start": MONDAY, "duration_s": 60.0, **bad}
-    with pytest.raises(ValueError, match=what):
-        simulate(School.small(), **args)
-
-
 def test_schools_are_as_described():
     assert len(School.small().restrooms) == 6
     assert len(School.small().devices) == 8
@@ -211,8 +202,6 @@ def test_schools_are_as_described():
     assert len(district.devices) >= 200
     assert {d.wire for d in district.devices} <= set(ENCODERS)
     assert random_school(1, 5) == random_school(1, 5)
-    with pytest.raises(ValueError, match="positive"):
-        random_school(1, 0)
 
 
 @pytest.mark.parametrize("name", list(SOURCES))

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from sensor_sim.wire import ENCODERS, Fleet, WireDevice, WireNetwork, WireRow
-from sensor_sim.wire.gs601 import Gs601
+from sensor_sim.wire.lorawan import Gs601
 from tests.support.traces import START, make_trace
 
 EUI = "24e124710c141000"

@@ -218,7 +218,7 @@ def test_zigbee2mqtt_repeats_old_attributes_and_sends_on_change_alone():
     assert device.reading(row(temp=22.0, rh=60.99, pm25=900)) == []
 
 
-def test_zigbee2mqtt_bridge_tells_devices_and_units():
+def test_zigbee2mqtt_bridge_publishes_devices_and_units():
     network = WireNetwork()
     for name in ("s1", "s2"):
         device = ENCODERS["zigbee2mqtt"](WireDevice(name, "zigbee_e2112"), network)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.files import make_private_folder
+from storage.files import atomic_write, make_private_folder
 from storage.lease import Lease
 from storage.sqlite import connect, transaction
 from tests.support.in_process import one_room, running
@@ -94,3 +94,18 @@ def test_what_is_deleted_is_not_in_the_file_any_more(tmp_path):
             tx.execute("DELETE FROM t")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     assert b"blue kettles" not in path.read_bytes()
+
+
+def test_a_replaced_file_is_on_the_disk_before_its_name_is(tmp_path, monkeypatch):
+    path, synced = tmp_path / "plumewatch.toml", []
+    path.write_text("old")
+    fsync = os.fsync
+
+    def note(descriptor):
+        synced.append((Path(f"/proc/self/fd/{descriptor}").resolve(), path.read_text()))
+        fsync(descriptor)
+
+    monkeypatch.setattr("os.fsync", note)
+    with atomic_write(path) as draft:
+        draft.write_text("new")
+    assert synced == [(draft, "old"), (tmp_path, "new")]

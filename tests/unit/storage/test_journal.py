@@ -393,7 +393,9 @@ def test_what_is_remembered_is_what_is_on_the_disk(operations, remembered):
                 elif what == "prune":
                     journal.prune(min_cursor=0, received_before=0.0, excess_bytes=n, spare=n)
                 for limit in (1, 3, 50):
-                    assert journal.read(n, limit) == disk.read(n, limit)
+                    entries, position = disk.read(n, limit)
+                    assert journal.read(n, limit) == (entries, position)
+                    assert journal.recent(n, limit) in (None, entries)
 
 
 def test_a_disk_that_refuses_leaves_nothing_to_remember(path, make_readings, monkeypatch):

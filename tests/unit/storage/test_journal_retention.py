@@ -1,4 +1,4 @@
-"""What the journal forgets, in which order, and what it says of it; schema 1 to 2."""
+"""What the journal deletes, in which order, and the gaps it records; schema 1 to 2."""
 
 import contextlib
 import zlib

@@ -65,6 +65,21 @@ def test_averages_agree_with_readings(bench):
         np.testing.assert_allclose(rolled[1]["pm25"], values["pm25"], rtol=1e-12)
 
 
+@pytest.mark.parametrize("every", [900, 1800, 3600, 86_400])
+@pytest.mark.parametrize(("from_s", "to_s"), [(0, 0), (450, 0), (0, -450), (70, -1000)])
+def test_averages_change_no_answer_of_up_to_two_days(bench, every, from_s, to_s):
+    often = [Reading("s", T - 7200 + i, T - 7200 + i, {"pm25": 40.0}) for i in range(600)]
+    bench.write(*day(T - DAY), *often)
+    asked = "s", T - DAY + from_s, T + to_s, every
+    before = bench.series.readings(*asked)
+    bench.now = T + 61
+    bench.tidy()
+    assert bench.rows("stale") == 0
+    after = bench.series.readings(*asked)
+    np.testing.assert_array_equal(after[0], before[0])
+    np.testing.assert_allclose(after[1]["pm25"], before[1]["pm25"], rtol=1e-12)
+
+
 def test_a_quarter_of_an_hour_is_averaged_when_it_is_over(bench):
     bench.write(Reading("s", T - 20, T, {"pm25": 1.0}))
     bench.tidy()

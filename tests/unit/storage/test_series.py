@@ -5,7 +5,7 @@ import sqlite3
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detection.quantities import COLUMNS, QUANTITIES
@@ -175,6 +175,7 @@ BATCH = st.lists(
 )
 
 
+@settings(max_examples=40)
 @given(BATCH)
 def test_a_batch_stores_what_its_readings_store_one_by_one(batch):
     found = []
@@ -189,3 +190,38 @@ def test_a_batch_stores_what_its_readings_store_one_by_one(batch):
 def test_quantities_of_a_newer_program_are_left_out(series):
     series.write([Reading("a", T, T, {"rh": 4.0, "radon": 9.0})], 1)
     assert series.latest()["a"].values == {"rh": 4.0}
+    series.latest()
+    series.write([Reading("a", T + 1, T, {"rh": 5.0, "radon": 9.0})], 2)
+    assert series.latest()["a"].values == {"rh": 5.0}
+
+
+def test_the_newest_readings_include_what_another_process_wrote(tmp_path, make_readings):
+    path = tmp_path / "series.db"
+    with SqliteSeries(path) as service, SqliteSeries(path) as importer:
+        service.write(make_readings(3), 3)
+        assert service.latest().keys() == {"n2-boys-1"}
+        importer.add(make_readings(5, "n2-girls-1"))
+        importer.add(make_readings(9))
+        service.record([])  # it writes some record each minute
+        assert service.latest() == importer.latest()
+        assert service.latest()["n2-girls-1"].time == T + 4
+        service.write(make_readings(1, first=20), 4)
+        assert service.latest()["n2-boys-1"].time == T + 20
+
+
+def test_readings_of_a_sensor_whose_name_was_lost_become_no_others(tmp_path, make_readings):
+    path = tmp_path / "series.db"
+    with SqliteSeries(path) as series:
+        series.write([*make_readings(5), *make_readings(5, "n2-girls-1")], 1)
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            (page,) = other.execute("SELECT rootpage FROM sqlite_master WHERE name = 'sensor'")
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with path.open("r+b") as file:
+            file.seek((page[0] - 1) * 4096)
+            file.write(b"\xff" * 4096)
+        assert series.count() == 10
+        assert series.rows("SELECT * FROM sensor")  # a reader repairs the file
+        assert series.repairs == 1
+        series.write(make_readings(1, "n2-girls-1", first=9), 2)
+        assert series.window("n2-girls-1", 0, 4e9)[0].tolist() == [T + 9]
+        assert series.count() == 11

@@ -325,7 +325,7 @@ async def test_the_embedded_store_falls_behind_and_catches_up(bench, tmp_path):
 
 
 class Answers:
-    """Sends of a store, answered when the test says so; batches are named by their first item."""
+    """Sends of a store, answered on the test's command; batches are named by their first item."""
 
     def __init__(self):
         self.under_way = {}

@@ -95,6 +95,20 @@ def test_transaction_is_whole_or_nothing(database):
     assert database.execute("SELECT id FROM plume").fetchone()[0] == 2
 
 
+def test_only_a_transaction_that_is_not_synced_leaves_the_disk_alone(tmp_path):
+    def level(connection):
+        return connection.execute("PRAGMA synchronous").fetchone()[0]
+
+    normal, full = 1, 2
+    with contextlib.closing(connect(tmp_path / "a.db")) as database:
+        migrate(database, "plumes", [FIRST])
+        with transaction(database, synced=False) as tx:
+            assert level(tx) == normal
+        assert level(database) == full
+        with transaction(database) as tx:
+            assert level(tx) == full
+
+
 def test_reads_while_another_writes(tmp_path):
     with (
         contextlib.closing(connect(tmp_path / "a.db")) as writer,

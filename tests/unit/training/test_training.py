@@ -1,4 +1,4 @@
-"""A training of seconds gives a model that says what torch and scikit-learn say."""
+"""A training of seconds gives a model with the answers of torch and scikit-learn."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What may be written in a mapping, and that every bound holds."""
+"""What may be written in a mapping, and its bounds."""
 
 import pytest
 from pydantic import ValidationError

@@ -1,4 +1,4 @@
-"""The suggestion: what it guesses, what it says is a guess, what it leaves to a person."""
+"""The suggestion: what it guesses, what it marks as a guess, what it leaves to a person."""
 
 import json
 import tomllib
@@ -258,7 +258,7 @@ class TestDiscovery:
         assert fields(entry) == {"pm25": ("ug/m3", []), "tvoc_ppb": ("ppb", [])}
         assert len(entry["example"]) == 2
 
-    def test_with_payloads_it_tells_the_units(self):
+    def test_with_payloads_it_has_the_units(self):
         entry = suggested(
             "air/b2/state",
             {"tvoc": 3, "x": 4},

@@ -65,7 +65,7 @@ def one_in(lives, share):
 def puffs():
     """Fine excess of pods by second at sensors near the mouth, rooms with six air changes."""
     found = []
-    for number in range(40):
+    for number in range(16):
         rng = stream(7, number)
         room = draw_room(rng)
         motion = flow.move_air(rng, room, np.full(900, 6.0), (np.zeros(0), np.zeros(0)))
@@ -110,7 +110,7 @@ def test_glycerol_lives_by_its_size_and_its_cloud():
         assert one_in(airborne(drop, humidity=0.0), 0.01) == pytest.approx(seconds, rel=0.3)
     puff = releases(1, place=np.zeros((1, 3)))
     assert airborne(puff, 0.5)[0, 20] > 2 * airborne(puff)[0, 20]
-    # Strong clouds leave what their vapor cannot hold.
+    # Strong clouds leave what their vapor cannot take up.
     cloud = airborne(releases(1, place=np.zeros((1, 3)), mass_ug=20_000), 2.0)
     assert cloud[0, 120] > 0.5 * cloud[0, 0]
 
@@ -336,7 +336,7 @@ def test_nothing_happens_before_the_start():
 
 
 def test_sensors_rise_when_vaping_arrives():
-    readings, truth = filaments(35, 8, 6.0, 1.5)
+    readings, truth = filaments(35, 4, 3.0, 3.0)
     rose = []
     for h in truth:
         if h.seen_pm25 > 100 + 2 * h.base_pm25 and h.interval_s <= 10 and h.device != "opc-n3":
@@ -347,7 +347,7 @@ def test_sensors_rise_when_vaping_arrives():
             before = (time > h.arrival - 60) & (time < h.arrival)
             if around.any() and before.any():
                 rose.append(pm25[around].max() > pm25[before].min() + 0.1 * h.seen_pm25)
-    assert len(rose) >= 5
+    assert len(rose) >= 10
     assert np.mean(rose) > 0.9
 
 

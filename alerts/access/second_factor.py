@@ -1,0 +1,119 @@
+"""Codes of an authenticator app (TOTP, RFC 6238), and recovery codes for when the phone is lost.
+
+A secret is stored with its first code, so that an unfinished step locks nobody out. A code is
+accepted up to one time step early or late, and only once. Recovery codes are stored as hashes, and
+each works once. The secret itself is stored: who can read the state database can make codes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import TYPE_CHECKING, Final
+
+import pyotp
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_STEP_S: Final = 30
+_DIGITS: Final = 6
+_RECOVERY_CODES: Final = 8
+
+
+def new_secret() -> str:
+    """Make a secret that counts after `confirm`; until then, only the browser of it may see it."""
+    return pyotp.random_base32()
+
+
+def address_for_app(secret: str, person: str, school: str) -> str:
+    """Return the address by which an authenticator app takes a secret."""
+    return pyotp.TOTP(secret).provisioning_uri(name=person, issuer_name=school)
+
+
+def confirm(
+    tx: sqlite3.Connection, person: str, secret: str, code: str, now: float
+) -> tuple[str, ...]:
+    """Let a secret count if this is its code; return new recovery codes, none if it is not."""
+    step = _step(secret, code, now)
+    if step is None or since(tx, person) is not None:
+        return ()
+    tx.execute("INSERT OR REPLACE INTO staff_totp VALUES (?, ?, ?, ?)", (person, secret, now, step))
+    codes = tuple(_recovery_code() for _ in range(_RECOVERY_CODES))
+    tx.execute("DELETE FROM staff_recovery WHERE person = ?", (person,))
+    tx.executemany(
+        "INSERT INTO staff_recovery VALUES (?, ?)", [(_hash(code), person) for code in codes]
+    )
+    return codes
+
+
+def passes(tx: sqlite3.Connection, person: str, code: str, now: float) -> str:
+    """Use a code of a person up; return how: `code` or `recovery`, empty if it is not valid."""
+    row = _factor(tx, person)
+    if row is None:
+        return ""
+    step = _step(row["secret"], code, now)
+    if step is not None and step > row["used_step"]:
+        tx.execute("UPDATE staff_totp SET used_step = ? WHERE person = ?", (step, person))
+        return "code"
+    used = tx.execute(
+        "DELETE FROM staff_recovery WHERE hash = ? AND person = ?", (_hash(code), person)
+    )
+    return "recovery" if used.rowcount else ""
+
+
+def is_used(db: sqlite3.Connection, person: str, code: str, now: float) -> bool:
+    """Return whether a code that does not pass is one that was used, or is older than that."""
+    row = _factor(db, person)
+    return row is not None and _step(row["secret"], code, now) is not None
+
+
+def remove(tx: sqlite3.Connection, person: str) -> bool:
+    """Remove a second factor with its recovery codes; return whether there was one."""
+    tx.execute("DELETE FROM staff_recovery WHERE person = ?", (person,))
+    return tx.execute("DELETE FROM staff_totp WHERE person = ?", (person,)).rowcount > 0
+
+
+def since(db: sqlite3.Connection, person: str) -> float | None:
+    """Return since when a person has a second factor; None without one."""
+    return everybody(db).get(person)
+
+
+def everybody(db: sqlite3.Connection) -> dict[str, float]:
+    """Return the people who have a second factor, and since when."""
+    rows = db.execute("SELECT person, confirmed_at FROM staff_totp WHERE confirmed_at IS NOT NULL")
+    return dict(rows.fetchall())
+
+
+def recovery_codes_left(db: sqlite3.Connection, person: str) -> int:
+    """Count the recovery codes that a person has not used."""
+    rows = db.execute("SELECT count(*) FROM staff_recovery WHERE person = ?", (person,))
+    return int(rows.fetchone()[0])
+
+
+def _factor(db: sqlite3.Connection, person: str) -> sqlite3.Row | None:
+    found: sqlite3.Row | None = db.execute(
+        "SELECT * FROM staff_totp WHERE person = ? AND confirmed_at IS NOT NULL", (person,)
+    ).fetchone()
+    return found
+
+
+def _step(secret: str, code: str, now: float) -> int | None:
+    """Return the time step of which this is the code, the latest of those near; None for none."""
+    digits = "".join(code.split())
+    if len(digits) != _DIGITS or not digits.isascii():
+        return None
+    totp, at = pyotp.TOTP(secret), int(now // _STEP_S)
+    steps = (at + 1, at, at - 1)
+    return next((k for k in steps if hmac.compare_digest(totp.at(k * _STEP_S), digits)), None)
+
+
+def _recovery_code() -> str:
+    """Generate 80 bits in four groups of letters and digits."""
+    letters = pyotp.random_base32().lower()
+    return "-".join(letters[k : k + 4] for k in range(0, 16, 4))
+
+
+def _hash(code: str) -> bytes:
+    letters = "".join(filter(str.isalnum, code.casefold()))
+    return hashlib.sha256(letters.encode()).digest()

@@ -1,0 +1,168 @@
+"""What the detectors are shown of the readings, and when.
+
+Readings that must never alert are left out. Readings of one sensor that overtook each other are put
+in order (`reorder`). No reading counts as later than its receipt: a stamp from the future must not
+hide what comes until then. When our own clock is set while readings arrive, the journal says so
+(`clock_step`), and sensors that count at their receipt go on: their times move along. Where it does
+not say so, as when the clock is set back while the service is away, sensors that were read later
+start again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import numpy as np
+
+from alerts.consumer.reorder import Reorder
+from detection.channels import FOLLOWED_KEYS
+from detection.combined import CombinedDetector, CombinedState, Stream
+from detection.errors import SnapshotError
+from detection.quantities import COLUMN_INDEX, COLUMNS
+from storage.reading import CLOCK, CLOCK_SET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from detection.class_samples import ClassSampler
+    from detection.events import Event
+    from detection.model import Model
+    from storage.reading import Reading
+
+    Place = Callable[[str], tuple[str, str] | None]
+
+CLOCK_SET_BACK_S: Final = 60.0
+"""A reading received so long before the last one: the clock was set back in between."""
+
+
+class _Snapshot(msgspec.Struct, rename={"last_adjustment": "moves", "newest_received": "received"}):
+    detector: bytes
+    devices: bytes
+    slow: bytes
+    watermark: float
+    last_adjustment: int = 0
+    order: bytes = b""
+    newest_received: float = float("-inf")
+    on_our_clock: list[str] = []
+
+
+class ReadingJudge:
+    """Shows readings to the detectors, in order for each sensor; `place` names rooms to them.
+
+    `skipped` counts readings that came too late, by sensor. The last reading of sensors on our
+    clock had no time of its own. One with a time goes on at it when our clock is right again.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        model: Model,
+        may_alert: Callable[[Reading], bool],
+        sampler: ClassSampler | None,
+    ) -> None:
+        self.detectors = CombinedDetector(place, model, sampler)
+        self.skipped: Counter[str] = Counter()
+        self._place, self._may_alert, self._sampler = place, may_alert, sampler
+        self._reorder = Reorder()
+        self._newest_received = float("-inf")
+        self._newest_judged: dict[str, float] = {}
+        self._on_our_clock: set[str] = set()
+
+    def snapshot(self, last_adjustment: int) -> bytes:
+        """Return the state, with the number of the last threshold adjustment in it."""
+        return msgspec.msgpack.encode(
+            _Snapshot(
+                *self.detectors.state(),
+                last_adjustment,
+                self._reorder.snapshot(),
+                self._newest_received,
+                sorted(self._on_our_clock),
+            )
+        )
+
+    def restore(self, body: bytes, model: Model) -> int:
+        """Return to a state; return its last adjustment. Raises `SnapshotError`."""
+        try:
+            found = msgspec.msgpack.decode(body, type=_Snapshot)
+            reorder = Reorder.restore(found.order)
+        except msgspec.MsgspecError as error:
+            raise SnapshotError(f"no snapshot: {error}") from error
+        parts = CombinedState(found.detector, found.devices, found.slow, found.watermark)
+        self.detectors = CombinedDetector.restore(parts, self._place, model, self._sampler)
+        self._reorder = reorder
+        self._newest_received = found.newest_received
+        self._on_our_clock = set(found.on_our_clock)
+        return found.last_adjustment
+
+    def step(self, readings: Sequence[Reading]) -> list[Event]:
+        """Judge readings in the order of their arrival."""
+        events: list[Event] = []
+        ordered: list[Reading] = []
+        for reading in readings:
+            is_step = reading.sensor == CLOCK and CLOCK_SET in reading.events
+            if is_step or reading.received < self._newest_received - CLOCK_SET_BACK_S:
+                ordered += self._reorder.set_back(reading.received)
+                events += self._judge(ordered)
+                events += self._move_clock(reading) if is_step else self._start_again(reading)
+                ordered = []
+            if not is_step:
+                self._newest_received = max(self._newest_received, reading.received)
+                ordered += self._reorder.on_reading(reading)
+        return events + self._judge(ordered)
+
+    def on_time(self, now: float) -> list[Event]:
+        """Judge readings that have waited long enough for those before them."""
+        return self._judge(self._reorder.on_time(now))
+
+    def _move_clock(self, step: Reading) -> list[Event]:
+        """Go on behind a step of our clock: what counts at its receipt moves along."""
+        now = self._newest_received = step.received
+        by_s = now - (now if step.stamp is None else step.stamp)
+        for sensor, at in self._newest_judged.items():
+            if at > now or sensor in self._on_our_clock:
+                self._newest_judged[sensor] = at + by_s
+        return self.detectors.move_clock(now, by_s, self._on_our_clock)
+
+    def _start_again(self, first: Reading) -> list[Event]:
+        """Start sensors that were read after a reading's receipt again: our clock was set back."""
+        now = self._newest_received = first.received
+        self._newest_judged = {s: at for s, at in self._newest_judged.items() if at <= now}
+        return self.detectors.set_back(now)
+
+    def _judge(self, readings: Sequence[Reading]) -> list[Event]:
+        shown = [reading for reading in readings if self._may_alert(reading)]
+        if not shown:
+            return []
+        for reading in shown:
+            if "no_time" in reading.flags or reading.stamp is not None:
+                self._on_our_clock.add(reading.sensor)
+            else:
+                self._on_our_clock.discard(reading.sensor)
+            if not reading.values.keys().isdisjoint(FOLLOWED_KEYS):
+                at = min(reading.time, reading.received)
+                if at > self._newest_judged.get(reading.sensor, float("-inf")):
+                    self._newest_judged[reading.sensor] = at
+                else:
+                    self.skipped[reading.sensor] += 1
+        return self.detectors.step(stream_of(shown))
+
+
+def stream_of(readings: Sequence[Reading]) -> Stream:
+    """Return readings as arrays."""
+    n = len(readings)
+    names = list(dict.fromkeys(reading.sensor for reading in readings))
+    at = {name: i for i, name in enumerate(names)}
+    values = np.full((n, len(COLUMNS)), np.nan)
+    for row, reading in enumerate(readings):
+        for key, value in reading.values.items():
+            values[row, COLUMN_INDEX[key]] = value
+    return Stream(
+        names,
+        np.fromiter((at[r.sensor] for r in readings), np.int32, count=n),
+        np.fromiter((r.time for r in readings), np.float64, count=n),
+        np.fromiter((r.received for r in readings), np.float64, count=n),
+        values,
+        {i: (r.events, r.faults) for i, r in enumerate(readings) if r.events or r.faults},
+    )

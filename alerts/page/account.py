@@ -1,0 +1,188 @@
+"""The account of who is signed in: password, second factor, language, sessions."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+
+from alerts.access import languages, push_subscriptions, second_factor, sessions
+from alerts.access.passwords import SHORTEST, fault_of, set_password, with_password
+from alerts.access.roles import Right
+from alerts.page.guard import client_of, text_of
+from alerts.page.page_group import Access, serves
+from alerts.page.sign_in import SignInGroup
+from language.messages import LANGUAGES, _
+from storage.audit import AuditKind
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from starlette.requests import Request
+
+    from alerts.page.page_context import PageContext
+    from alerts.policy import StaffMember
+
+_LOG: Final = logging.getLogger(__name__)
+_CONFIRM: Final = "/account/second-factor/confirm"
+_SET_UP_S: Final = 900.0
+_MOST_BEGUN: Final = 1000
+
+
+class AccountPages(SignInGroup):
+    """The account, and for administrators those of all staff."""
+
+    def __init__(self, context: PageContext) -> None:
+        super().__init__(context)
+        self._begun: dict[str, tuple[str, float]] = {}
+        """Secrets of authenticator apps that are being set up, and until when, by form token."""
+
+    @serves("/account/password", Access.STAFF, methods=("POST",))
+    async def _password(self, request: Request) -> Response:
+        form, settings, now = request.state.form, self._context.settings, self._now()
+        member = await self._again(request)
+        if isinstance(member, Response):
+            return member
+        new = text_of(form, "new")
+        fault = fault_of(new, (member.id, member.name, settings.school))
+        if fault:
+            return await self._account(request, fault, 400)
+        kept = await self._hash(lambda: settings.hasher.hash(new))
+        await self._context.write(lambda tx: set_password(tx, member.id, kept, now))
+        _LOG.info("%s changed their password", member.id)
+        response = RedirectResponse("/account?changed=yes", 303)
+        return await self._start(request, member, response, AuditKind.PASSWORD)
+
+    @serves("/account/second-factor", Access.STAFF, methods=("POST",))
+    async def _set_up(self, request: Request) -> Response:
+        member = await self._again(request)
+        if isinstance(member, Response):
+            return member
+        if await self._context.read(second_factor.since, member.id) is not None:
+            return self._back()
+        if len(self._begun) >= _MOST_BEGUN:
+            del self._begun[next(iter(self._begun))]
+        secret = second_factor.new_secret()
+        self._begun[request.state.session.form_token] = (secret, self._now() + _SET_UP_S)
+        return self._code_form(request, _CONFIRM, secret, member.id)
+
+    @serves(_CONFIRM, Access.STAFF, methods=("POST",))
+    async def _confirm(self, request: Request) -> Response:
+        person, code = request.state.session.person, text_of(request.state.form, "code")
+        now = self._now()
+        form_token = request.state.session.form_token
+        secret, until = self._begun.get(form_token, ("", now))
+        if now >= until:
+            self._begun.pop(form_token, None)
+            return self._back()
+        if self._limit.take(client_of(request), person, now) > 0:
+            raise HTTPException(429, _("Too many failed attempts. Wait a few minutes."))
+
+        def confirm(tx: sqlite3.Connection) -> tuple[str, ...]:
+            codes = second_factor.confirm(tx, person, secret, code, now)
+            if codes:
+                self._audit(tx, AuditKind.SECOND_FACTOR, person, request, what="set up")
+            return codes
+
+        codes = await self._context.write(confirm)
+        if not codes:
+            fault = _("This code is not valid. Check the time of your phone.")
+            return self._code_form(request, _CONFIRM, secret, person, fault)
+        self._begun.pop(form_token, None)
+        self._limit.succeeded(client_of(request), person)
+        return self._context.render(request, "recovery_codes.html", codes=codes, after="/account")
+
+    @serves("/account/second-factor/remove", Access.STAFF, methods=("POST",))
+    async def _remove(self, request: Request) -> Response:
+        member = await self._again(request)
+        if isinstance(member, Response):
+            return member
+
+        def remove(tx: sqlite3.Connection) -> None:
+            if second_factor.remove(tx, member.id):
+                self._audit(tx, AuditKind.SECOND_FACTOR, member.id, request, what="removed")
+
+        await self._context.write(remove)
+        return self._back()
+
+    def _back(self) -> Response:
+        return RedirectResponse("/account#second-factor", 303)
+
+    def _has_password(self, request: Request) -> bool:
+        person = request.state.session.person
+        rules = self._context.settings.sign_in
+        return rules.may_use_password(person) and not self._one_click(request)
+
+    async def _again(self, request: Request) -> StaffMember | Response:
+        """Return who is signed in if the form has their password; else the answer to give."""
+        session, now = request.state.session, self._now()
+        if not self._has_password(request):
+            raise HTTPException(403, _("You sign in without a password of this page."))
+        if self._limit.take(client_of(request), session.person, now) > 0:
+            fault = _("Too many failed attempts. Wait a few minutes.")
+            return await self._account(request, fault, 429)
+        member = await self._known(session.person, text_of(request.state.form, "old"))
+        if member is None:
+            return await self._account(request, _("The current password is wrong."), 403)
+        self._limit.succeeded(client_of(request), session.person)
+        return member
+
+    @serves("/account/sign-out-everywhere", Access.STAFF, methods=("POST",))
+    async def _end_all(self, request: Request) -> Response:
+        session, form = request.state.session, request.state.form
+        person = text_of(form, "person")
+        if person != session.person and not session.may(Right.ACCOUNTS):
+            raise HTTPException(403, _("Only administrators can sign others out."))
+        if person not in {session.person, *(m.id for m in self._context.own_staff)}:
+            raise HTTPException(404, _("There is no such person."))
+
+        def end_all(tx: sqlite3.Connection) -> None:
+            sessions.end_all(tx, person, self._now())
+            self._audit(tx, AuditKind.SIGN_OUT, session.person, request, person=person[:80])
+
+        await self._context.write(end_all)
+        _LOG.info(
+            "%s signed %.64s out everywhere", session.person, person.encode("ascii", "replace")
+        )
+        return self._out() if person == session.person else RedirectResponse("/account", 303)
+
+    @serves("/account/language", Access.STAFF, methods=("POST",))
+    async def _language(self, request: Request) -> Response:
+        person, code = request.state.session.person, text_of(request.state.form, "language")
+        if code not in {"", *LANGUAGES}:
+            raise HTTPException(400, _("Choose a language from the list."))
+        await self._context.write(lambda tx: languages.choose(tx, person, code))
+        return RedirectResponse("/account", 303)
+
+    @serves("/account", Access.STAFF)
+    async def _account(self, request: Request, error: str = "", status: int = 200) -> Response:
+        session, now = request.state.session, self._now()
+        own = await self._context.read(push_subscriptions.browsers, session.person)
+        counts, passwords, factors, chosen = await self._context.read(
+            lambda db: (
+                sessions.counts(db, now),
+                with_password(db),
+                second_factor.everybody(db),
+                languages.chosen(db, session.person),
+            )
+        )
+        codes_left = await self._context.read(second_factor.recovery_codes_left, session.person)
+        return self._context.render(
+            request,
+            "account.html",
+            status,
+            staff=self._context.own_staff if session.may(Right.ACCOUNTS) else (),
+            passwords=passwords,
+            counts=counts,
+            browsers=own,
+            push_key=self._context.settings.push_key,
+            shortest=SHORTEST,
+            has_password=self._has_password(request),
+            factors=factors,
+            codes_left=codes_left,
+            error=error,
+            chosen=chosen,
+            done=_("Your password has been changed.") if "changed" in request.query_params else "",
+        )

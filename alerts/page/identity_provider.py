@@ -1,0 +1,363 @@
+"""The provider of OpenID Connect that vouches for people: Google Workspace, Microsoft Entra ID, ...
+
+The flow is the authorization code with PKCE, state and nonce. Authlib writes the requests and
+checks issuer, audience, times and nonce; signatures are checked with the keys that the provider
+publishes, by its asymmetric algorithms alone. Document and keys are fetched over `guarded_http` and
+kept for an hour; keys also anew, at most every half minute, when a token is signed with another.
+
+Nothing that a provider sends is stored but the address and the id of the person, the id of the
+session there, and groups that have a role. Errors name no token and no secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+from authlib.oauth2.auth import ClientAuth
+from authlib.oauth2.claims import JWTClaims
+from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+from authlib.oidc.core import CodeIDToken
+from joserfc import jwt
+from joserfc.errors import BadSignatureError, ClaimError, InvalidKeyIdError, JoseError
+from joserfc.jwk import KeySet
+from joserfc.jws import JWSRegistry
+
+from alerts.errors import NotVouchedForError, ProviderError
+from alerts.notify.guarded_http import RequestError, request
+from language.messages import later
+from storage.bounded_call import BoundedCallError, BoundedThreads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from alerts.secrets import Secret
+
+_T = TypeVar("_T")
+DISCOVERY: Final = "/.well-known/openid-configuration"
+LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
+_ALGORITHMS: Final = (
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+)
+_TIMES: Final = ("exp", "nbf", "iat")
+_LEEWAY_S: Final = 60
+_LOGOUT_LASTS_S: Final = 120
+"""Validity of a logout token that does not say its own, as the specification recommends."""
+_DEADLINE_S: Final = 10.0
+_THREADS: Final = 4
+"""Calls to the provider at once; others wait, as when a school begins its day."""
+_FRESH_S: Final = 3600.0
+_NEW_KEYS_S: Final = 30.0
+_MOST_PAGES: Final = 20
+_MOST_BYTES: Final = 500_000
+_LONGEST_TOKEN: Final = 100_000
+_ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """Who the provider is, and who we are to it."""
+
+    issuer: str
+    client_id: str
+    client_secret: Secret
+    callback: str
+    name: str = ""
+    scope: str = "openid email profile"
+    email_claim: str = "email"
+    hosted_domain: str = ""
+    """Claim `hd` that people must have: the domain of a Google Workspace; empty for no check."""
+    groups_claim: str = ""
+    """Claim with a person's groups; empty if they are not asked for."""
+    groups_url: str = ""
+    """Where Google has the groups of a person, since its tokens have none; empty for the claim."""
+    sends_logouts: bool = False
+    """Whether it reports the end of its sessions; otherwise ours end with its token."""
+    allow_private: bool = False
+
+    @property
+    def label(self) -> str:
+        """Return its name, by default its host."""
+        return self.name or str(urlsplit(self.issuer).hostname)
+
+
+class Identity(NamedTuple):
+    """Whom the provider vouches for, until when."""
+
+    email: str
+    subject: str
+    session: str
+    groups: tuple[str, ...]
+    expires_at: float
+
+
+@dataclass(slots=True)
+class _Fetched:
+    document: dict[str, Any] = field(default_factory=dict)
+    keys: dict[str, Any] = field(default_factory=dict)
+    document_at: float = float("-inf")
+    keys_at: float = float("-inf")
+
+
+class IdentityProvider:
+    """A provider; its calls may be awaited by several requests at once."""
+
+    def __init__(self, settings: ProviderSettings, clock: Callable[[], float]) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._fetched = _Fetched()
+        self._threads = BoundedThreads("identity-provider", _THREADS)
+        self._free = asyncio.Semaphore(_THREADS)
+
+    async def sign_in_address(self, state: str, nonce: str, verifier: str, *, silent: bool) -> str:
+        """Return where a browser is sent to sign in; `silent` asks the person nothing."""
+        document = await self._call(self.document)
+        own = self.settings
+        address: str = prepare_grant_uri(
+            document["authorization_endpoint"],
+            client_id=own.client_id,
+            response_type="code",
+            redirect_uri=own.callback,
+            scope=own.scope,
+            state=state,
+            nonce=nonce,
+            code_challenge=create_s256_code_challenge(verifier),
+            code_challenge_method="S256",
+            hd=own.hosted_domain or None,
+            prompt="none" if silent else None,
+        )
+        return address
+
+    async def identity(self, code: str, nonce: str, verifier: str) -> Identity:
+        """Return whom the provider vouches for; raise `NotVouchedForError` if for nobody."""
+        return await self._call(lambda: self._identity(code, nonce, verifier))
+
+    async def ended(self, token: str) -> tuple[str, str]:
+        """Return subject and session that a logout token ends, of which one may be empty."""
+        return await self._call(lambda: self._ended(token))
+
+    def document(self) -> dict[str, Any]:
+        """Return the provider's document of an hour ago or newer; blocks."""
+        kept, now = self._fetched, self._clock()
+        if now - kept.document_at >= _FRESH_S:
+            url = self.settings.issuer.rstrip("/") + DISCOVERY
+            found = self._json("GET", url)
+            if found.get("issuer") != self.settings.issuer:
+                raise ProviderError(
+                    later("The sign-in provider calls itself another issuer than configured.")
+                )
+            if not all(isinstance(found.get(key), str) for key in _ENDPOINTS):
+                raise ProviderError(later("The sign-in provider's document is incomplete."))
+            kept.document, kept.document_at = found, now
+        return kept.document
+
+    def keys(self, *, anew: bool = False) -> KeySet:
+        """Return the provider's keys, fetched `anew` at most every half minute; blocks."""
+        kept, now = self._fetched, self._clock()
+        if now - kept.keys_at >= (_NEW_KEYS_S if anew else _FRESH_S):
+            try:
+                kept.keys = self._json("GET", self._known_document()["jwks_uri"])
+            except ProviderError:
+                if not kept.keys:
+                    raise
+            kept.keys_at = now
+        try:
+            return KeySet.import_key_set(kept.keys)  # type: ignore[arg-type]
+        except (JoseError, ValueError, KeyError, TypeError) as error:
+            raise ProviderError(later("The sign-in provider's keys are not valid.")) from error
+
+    def _known_document(self) -> dict[str, Any]:
+        return self._fetched.document or self.document()
+
+    # in threads
+
+    async def _call(self, work: Callable[[], _T]) -> _T:
+        try:
+            async with asyncio.timeout(_DEADLINE_S), self._free:
+                return await self._threads.run(work, _DEADLINE_S)
+        except (BoundedCallError, TimeoutError):
+            raise ProviderError(_UNREACHABLE) from None
+
+    def _identity(self, code: str, nonce: str, verifier: str) -> Identity:
+        own, document = self.settings, self.document()
+        offered = document.get("token_endpoint_auth_methods_supported", ())
+        method = "client_secret_post" if "client_secret_post" in offered else "client_secret_basic"
+        body = prepare_token_request(
+            "authorization_code", redirect_uri=own.callback, code=code, code_verifier=verifier
+        )
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        auth = ClientAuth(own.client_id, own.client_secret.reveal(), method)
+        url, headers, body = auth.prepare("POST", document["token_endpoint"], headers, body)
+        answer = self._json("POST", url, body.encode(), headers)
+        claims = self._checked(answer.get("id_token"), CodeIDToken, {"nonce": nonce})
+        found = self._person(claims)
+        if own.groups_url:
+            groups = tuple(self._google_groups(found.email, str(answer.get("access_token"))))
+            found = found._replace(groups=groups)
+        return found
+
+    def _google_groups(self, email: str, token: str) -> Iterator[str]:
+        """Yield the addresses of a person's groups, as far as their own access token shows them."""
+        quoted = email.replace("\\", "\\\\").replace("'", "\\'")
+        query = {"query": f"member_key_id == '{quoted}'", "pageSize": "200"}
+        headers = {"Authorization": f"Bearer {token}"}
+        try:
+            for _page in range(_MOST_PAGES):
+                url = f"{self.settings.groups_url}?{urlencode(query)}"
+                found = self._json("GET", url, headers=headers)
+                yield from (str(entry["groupKey"]["id"]) for entry in found.get("memberships", ()))
+                query["pageToken"] = str(found.get("nextPageToken", ""))
+                if not query["pageToken"]:
+                    return
+        except (ProviderError, KeyError, TypeError) as error:
+            raise ProviderError(
+                later(
+                    "Google does not give the groups of this account. An administrator enables the"
+                    " Cloud Identity API in the project of the client_id."
+                )
+            ) from error
+
+    def _person(self, claims: Mapping[str, Any]) -> Identity:
+        own = self.settings
+        if own.hosted_domain and claims.get("hd") != own.hosted_domain:
+            raise NotVouchedForError(
+                later("This account is not one of %(domain)s (claim hd).", domain=own.hosted_domain)
+            )
+        email = claims.get(own.email_claim)
+        if not isinstance(email, str) or "@" not in email:
+            raise NotVouchedForError(
+                later(
+                    "The sign-in provider sent no e-mail address (claim %(claim)s).",
+                    claim=own.email_claim,
+                )
+            )
+        if own.email_claim == "email" and claims.get("email_verified") is not True:
+            raise NotVouchedForError(
+                later(
+                    "The sign-in provider did not verify the address %(email)s (claim"
+                    " email_verified).",
+                    email=email[:100],
+                )
+            )
+        if own.groups_claim and own.groups_claim in claims.get("_claim_names", {}):
+            raise NotVouchedForError(
+                later(
+                    "This account is in too many groups for the sign-in provider to send them"
+                    " (claim %(claim)s). Its administrator can send app roles instead.",
+                    claim=own.groups_claim,
+                )
+            )
+        groups = claims.get(own.groups_claim, ()) if own.groups_claim else ()
+        listed = [groups] if isinstance(groups, str) else groups
+        session = claims.get("sid", "")
+        return Identity(
+            email=email,
+            subject=str(claims["sub"]),
+            session=session if isinstance(session, str) else "",
+            groups=tuple(map(str, listed)) if isinstance(listed, list | tuple) else (),
+            expires_at=float(claims["exp"]),
+        )
+
+    def _ended(self, token: str) -> tuple[str, str]:
+        claims = self._checked(token, JWTClaims, {}, iat={"essential": True})
+        if "exp" not in claims and self._clock() > claims["iat"] + _LOGOUT_LASTS_S + _LEEWAY_S:
+            raise NotVouchedForError(_CLOCKS)
+        events, subject, session = (claims.get(key) for key in ("events", "sub", "sid"))
+        is_logout = isinstance(events, dict) and LOGOUT_EVENT in events and "nonce" not in claims
+        if not is_logout or not (subject or session):
+            raise NotVouchedForError(_NOT_VALID)
+        return str(subject or ""), str(session or "")
+
+    def _checked(
+        self, token: object, kind: type[JWTClaims], params: dict[str, Any], **more: Any
+    ) -> JWTClaims:
+        """Return the claims of a token that the provider signed for us and now."""
+        if not isinstance(token, str) or len(token) > _LONGEST_TOKEN:
+            raise NotVouchedForError(_NOT_VALID)
+        own = self.settings
+        offered = self._known_document().get("id_token_signing_alg_values_supported", ["RS256"])
+        algorithms = [name for name in _ALGORITHMS if name in offered]
+        registry = JWSRegistry(algorithms=algorithms, strict_check_header=False)
+        try:
+            try:
+                signed = jwt.decode(token, self.keys(), registry=registry)
+            except (InvalidKeyIdError, BadSignatureError):
+                signed = jwt.decode(token, self.keys(anew=True), registry=registry)
+            claims = kind(
+                signed.claims,
+                signed.header,
+                {
+                    "iss": {"essential": True, "value": own.issuer},
+                    "aud": {"essential": True, "value": own.client_id},
+                    **more,
+                },
+                {"client_id": own.client_id, **params},
+            )
+            claims.validate(int(self._clock()), _LEEWAY_S)
+        except ClaimError as error:
+            raise NotVouchedForError(
+                _CLOCKS
+                if error.claim in _TIMES
+                else later(
+                    "The answer of the sign-in provider is not for this sign-in (claim %(claim)s).",
+                    claim=error.claim,
+                )
+            ) from error
+        except (JoseError, ValueError, KeyError, TypeError) as error:
+            raise NotVouchedForError(_NOT_VALID) from error
+        return claims
+
+    def _json(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        try:
+            answer = request(
+                method,
+                url,
+                body=body,
+                headers={"Accept": "application/json", **(headers or {})},
+                allow_private=self.settings.allow_private,
+                most_bytes=_MOST_BYTES,
+            )
+        except RequestError as error:
+            raise ProviderError(_UNREACHABLE) from error
+        try:
+            found = json.loads(answer.body)
+        except (ValueError, RecursionError):
+            found = None
+        if body is not None and 400 <= answer.status < 500 and isinstance(found, dict):
+            reason = str(found.get("error", ""))[:40]
+            if reason == "invalid_client":
+                raise ProviderError(
+                    later("The sign-in provider does not accept our client_id and client secret.")
+                )
+            raise NotVouchedForError(later("This sign-in has expired. Sign in again."))
+        if answer.status != HTTPStatus.OK or not isinstance(found, dict):
+            what = "JSON" if isinstance(found, dict) else "no JSON"
+            why = f"answers HTTP {answer.status} with {what}"
+            raise ProviderError(_UNREACHABLE) from RequestError(why)
+        return found
+
+
+_UNREACHABLE: Final = later("The sign-in provider cannot be reached.")
+_NOT_VALID: Final = later("The answer of the sign-in provider is not valid.")
+_CLOCKS: Final = later(
+    "The sign-in has expired, or the clocks of this machine and of the sign-in provider differ."
+)

@@ -1,0 +1,141 @@
+"""Pages that belong together: methods of a `PageGroup`, marked with path and access (`serves`).
+
+One line in `alerts.page.app.PAGES` adds them, and one in ``nav.toml`` a link.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.routing import Route
+
+from alerts.access.roles import Right
+from alerts.page.guard import session_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from alerts.page.guard import FormSize
+    from alerts.page.page_context import PageContext
+
+    Admit = Callable[[PageContext, Request], Awaitable[None]]
+
+_Handler = TypeVar("_Handler", bound="Callable[..., Awaitable[Response]]")
+_INCIDENT: Final = "/incidents/{id}"
+"""Paths of one incident, which their people must be allowed to see."""
+
+
+class Access(Enum):
+    """Who gets a page without a special right; a public one may check requests itself."""
+
+    PUBLIC = auto()
+    READERS = auto()
+    SENSOR_READERS = auto()
+    STAFF = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    path: str
+    access: Access | Right | Admit
+    methods: tuple[str, ...]
+    size: FormSize | None
+    all_sites: bool = False
+    one_school: bool = False
+
+    async def admit(self, context: PageContext, request: Request) -> None:
+        """Refuse or redirect those who have no access; from then on, see what they may see."""
+        context.see_as(None)
+        await self._admit(context, request)
+        session = session_of(request)
+        if session is not None:
+            context.see_as(session.person, session.sites)
+        if self.all_sites:
+            context.sees_all()
+        if self.one_school:
+            context.choose_school(request)
+        if _INCIDENT in self.path:
+            await context.sees_incident(request.path_params["id"])
+
+    async def _admit(self, context: PageContext, request: Request) -> None:
+        right = self.access if isinstance(self.access, Right) else None
+        if not isinstance(self.access, Access | Right):
+            await self.access(context, request)
+        elif self.access is Access.READERS:
+            await context.may_read(request)
+        elif self.access is Access.SENSOR_READERS:
+            await context.may_read(request, Right.SENSORS)
+        elif self.access is not Access.PUBLIC:
+            if "POST" in self.methods:
+                await context.may_act(request, right, size=self.size)
+            else:
+                await context.signed_in(request, right)
+
+
+def serves(
+    path: str,
+    access: Access | Right | Admit = Access.READERS,
+    *,
+    methods: tuple[str, ...] = ("GET",),
+    size: FormSize | None = None,
+    all_sites: bool = False,
+    one_school: bool = False,
+) -> Callable[[_Handler], _Handler]:
+    """Serve a path with a method of a `PageGroup`, for those who have access.
+
+    A function as access decides itself, and keeps the session in `request.state`. A POST needs a
+    session and a form of our own page, kept there too, unless it is public; `size` is for forms
+    with rows or files. What is of `all_sites` does not exist for people of some. A page of
+    `one_school` shows the rooms of the one that is chosen.
+    """
+
+    def mark(handler: _Handler) -> _Handler:
+        handler.__dict__["served"] = _Served(path, access, methods, size, all_sites, one_school)
+        return handler
+
+    return mark
+
+
+class _RowConvertor(Convertor[int]):
+    """``{id:row}`` in a path: the number of a row, which SQLite can hold; others are no path."""
+
+    regex = "[0-9]{1,18}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("row", _RowConvertor())
+
+
+class PageGroup:
+    """Pages that belong together: the methods that are marked with `serves`."""
+
+    def __init__(self, context: PageContext) -> None:
+        self._context = context
+
+    def routes(self) -> list[Route]:
+        """Return the routes they serve, in the order of the methods."""
+        return [
+            Route(found.served.path, self._endpoint(found), methods=list(found.served.methods))
+            for found in vars(type(self)).values()
+            if hasattr(found, "served")
+        ]
+
+    def _endpoint(self, handler: Any) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            self._context.speak(request)
+            await handler.served.admit(self._context, request)
+            response: Response = await handler(self, request)
+            return response
+
+        return answer

@@ -1,0 +1,220 @@
+"""Sign-in at a provider of OpenID Connect, and the end of its sessions.
+
+State, nonce and PKCE verifier are in a cookie of the browser that lives ten minutes, so nobody is
+signed in with another's code (login CSRF). Whom the provider vouches for must be staff by their
+e-mail address, with a group that has a role where groups have roles.
+
+Our cookie is `SameSite=Strict`, which browsers do not send in a navigation that another site began.
+The answer to the provider's redirect is therefore a page of ours that goes on by itself.
+
+A session ends with the provider's token, mostly after an hour; the browser then asks the provider
+again, unseen. If the provider reports the end of its sessions (back-channel logout), sessions last
+as with passwords. None lasts longer than a day.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import secrets
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from alerts.access import sessions
+from alerts.access.limits import address_key
+from alerts.access.sessions import AtProvider
+from alerts.access.sign_in_rules import Refusal, folded
+from alerts.errors import NotVouchedForError, ProviderError
+from alerts.page.guard import client_of, form_of, text_of
+from alerts.page.page_group import Access, serves
+from alerts.page.sign_in import SignInGroup, inside
+from language.messages import _
+from storage.audit import AuditKind
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from starlette.requests import Request
+
+    from alerts.page.identity_provider import Identity, IdentityProvider
+    from alerts.policy import StaffMember
+
+_SIGNING_IN_S: Final = 600
+_REMEMBERED_S: Final = 90 * 86_400
+_LONGEST_S: Final = 86_400.0
+_MOST_CHARACTERS: Final = 4000
+_SECRETS: Final = ("state", "nonce", "verifier")
+
+
+class ProviderPages(SignInGroup):
+    """To the provider, back from it, and what it reports."""
+
+    @serves("/sign-in/provider", Access.PUBLIC)
+    async def _to_provider(self, request: Request) -> Response:
+        provider, after = self._provider(), inside(request.query_params.get("next", "/"))
+        silent = bool(request.query_params.get("silent"))
+        begun = {name: secrets.token_urlsafe(32) for name in _SECRETS}
+        try:
+            address = await provider.sign_in_address(**begun, silent=silent)
+        except ProviderError as error:
+            return self._form(request, after, error=str(error.message), status=503)
+        kept = json.dumps({**begun, "after": after, "silent": silent})
+        response = RedirectResponse(address, 303)
+        response.set_cookie(
+            self._cookie("signing-in"),
+            base64.urlsafe_b64encode(kept.encode()).decode(),
+            max_age=_SIGNING_IN_S,
+            **self._lax,
+        )
+        return response
+
+    @serves("/sign-in/callback", Access.PUBLIC)
+    async def _callback(self, request: Request) -> Response:
+        provider, asked = self._provider(), request.query_params
+        begun = _begun(request.cookies.get(self._cookie("signing-in"), ""))
+        after = inside(begun.get("after", "/"))
+        state = asked.get("state", "").encode()
+        if not begun or not hmac.compare_digest(begun["state"].encode(), state):
+            fault = _("This sign-in did not begin in this browser, or took too long. Try again.")
+            response = self._form(request, "/", error=fault, status=403)
+        elif "code" not in asked:
+            response = await self._denied(request, after, silent=bool(begun.get("silent")))
+        else:
+            response = await self._sign_in(request, provider, begun, after)
+        response.delete_cookie(self._cookie("signing-in"), **self._lax)
+        return response
+
+    async def _denied(self, request: Request, after: str, *, silent: bool) -> Response:
+        if not silent:
+            fault = _("The sign-in was canceled at the provider, or it refuses this account.")
+            if self._is_recorded():
+                await self._record(request, "unknown", Refusal.CANCELED)
+            return self._form(request, after, error=fault, status=403)
+        response = RedirectResponse(f"/sign-in?{urlencode({'next': after})}", 303)
+        response.delete_cookie(self._cookie("provider"), **self._lax)
+        return response
+
+    async def _sign_in(
+        self, request: Request, provider: IdentityProvider, begun: dict[str, Any], after: str
+    ) -> Response:
+        address, limit = address_key(client_of(request)), self._context.settings.limits.provider
+        wait = limit.take(address, self._now(), answers=False)
+        if wait > 0:
+            return await self._too_many(request, after, "", wait)
+        try:
+            found = await provider.identity(
+                request.query_params["code"][:_MOST_CHARACTERS], begun["nonce"], begun["verifier"]
+            )
+        except NotVouchedForError as error:
+            reason, words = Refusal.NOT_VOUCHED_FOR, str(error.message)
+            if not self._is_recorded():
+                return self._form(request, after, error=words, status=403)
+            why = error.message.pattern % {**error.message.values, "email": "..."}
+            return await self._refuse(request, "unknown", reason, after, words, why=why)
+        except ProviderError as error:
+            return self._form(request, after, error=str(error.message), status=503)
+        email, staff = folded(found.email), self._context.policy.staff
+        member = next((m for m in staff if m.email and folded(m.email) == email), None)
+        refusal = self._refusal(provider, found, member)
+        if member is None or refusal is not None:
+            reason, words = refusal or (Refusal.NO_SUCH_ADDRESS, "")
+            actor = member.id if member else "unknown"
+            return await self._refuse(request, actor, reason, after, words)
+        own, rules = provider.settings, self._context.settings.sign_in
+        lasts_s = found.expires_at - self._now()
+        if own.sends_logouts:
+            lasts_s = self._context.settings.session_s
+        response = self._context.render(request, "signed_in.html", after=after)
+        response.set_cookie(self._cookie("provider"), "1", max_age=_REMEMBERED_S, **self._lax)
+        at = AtProvider(found.subject, found.session, email, rules.mapped(found.groups))
+        return await self._start(
+            request,
+            member,
+            response,
+            by="provider",
+            provider=at,
+            lasts_s=max(1.0, min(lasts_s, _LONGEST_S)),
+        )
+
+    def _is_recorded(self) -> bool:
+        """Return whether the audit log gets one more refusal, of which anybody can make many."""
+        limit = self._context.settings.limits.provider
+        return limit.take("all", self._now(), answers=False) == 0
+
+    def _refusal(
+        self, provider: IdentityProvider, found: Identity, member: StaffMember | None
+    ) -> tuple[Refusal, str] | None:
+        """Say why somebody whom the provider vouches for is nobody here; None if they are."""
+        own, context = provider.settings, self._context
+        if member is None:
+            return Refusal.NO_SUCH_ADDRESS, _(
+                "Nobody here has the address %(email)s (claim %(claim)s). An administrator adds it"
+                " to a person: email in [[staff]].",
+                email=found.email[:100],
+                claim=own.email_claim,
+            )
+        rights = context.settings.sign_in.rights(member.role, found.groups)
+        if rights is None:
+            return Refusal.NO_ROLE, _(
+                "None of your groups has a role here (claim %(claim)s: %(groups)s). An"
+                " administrator maps one: [[sign_in.group]].",
+                claim=own.groups_claim or "groups",
+                groups=", ".join(found.groups[:5])[:200] or _("none"),
+            )
+        sites = context.policy.sites_of(member.id)
+        if rights.sites is not None and sites is not None and not rights.sites & sites:
+            return Refusal.OTHER_SITES, _(
+                "Your groups are of other schools than you are. An administrator changes sites in"
+                " [[sign_in.group]] or in [[staff]]."
+            )
+        return None
+
+    @serves("/sign-in/ended", Access.PUBLIC, methods=("POST",))
+    async def _ended(self, request: Request) -> Response:
+        provider, address = self._provider(), address_key(client_of(request))
+        limit = self._context.settings.limits.logouts
+        if limit.wait(address, self._now(), answers=True) > 0:
+            raise HTTPException(429, headers={"Retry-After": "60"})
+        token = text_of(await form_of(request), "logout_token")
+        try:
+            subject, session = await provider.ended(token)
+        except NotVouchedForError as error:
+            limit.take(address, self._now(), answers=True)
+            return JSONResponse({"error": "invalid_request", "reason": str(error.message)}, 400)
+        except ProviderError as error:
+            raise HTTPException(503, str(error.message), {"Retry-After": "30"}) from None
+
+        def end(tx: sqlite3.Connection) -> None:
+            for person in sorted({*sessions.end_at_provider(tx, subject, session)}):
+                self._audit(tx, AuditKind.SIGN_OUT, person, request, by="provider")
+
+        await self._context.write(end)
+        return Response(status_code=200)
+
+    @property
+    def _lax(self) -> dict[str, Any]:
+        """Return the flags of cookies that are sent when the provider sends a browser back."""
+        return {**self._flags, "samesite": "lax"}
+
+    def _provider(self) -> IdentityProvider:
+        provider = self._context.settings.provider
+        if provider is None:
+            raise HTTPException(404, _("This page does not exist."))
+        return provider
+
+
+def _begun(cookie: str) -> dict[str, Any]:
+    """Return what a browser was given when it began to sign in; empty if it did not."""
+    try:
+        found = json.loads(base64.urlsafe_b64decode(cookie[:_MOST_CHARACTERS]))
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    texts = [found.get(key) for key in (*_SECRETS, "after")]
+    is_ours = all(isinstance(text, str) and text.isprintable() for text in texts)
+    return found if is_ours else {}

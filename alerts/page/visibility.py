@@ -1,0 +1,149 @@
+"""What a request may see: the rooms, sensors and staff of its schools, or of the one it shows."""
+
+from __future__ import annotations
+
+import json
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+from starlette.exceptions import HTTPException
+
+from alerts.page.rendering import Times
+from alerts.page.settings import PipelineStatus
+from language.messages import _
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from alerts.page.settings import StaffPageSettings
+    from alerts.policy import AlertPolicy, StaffMember
+    from storage.registry import Registry, Site
+
+_SITES: ContextVar[frozenset[str] | None] = ContextVar("sites of the request", default=None)
+"""Names of the sites that who sent the request may see; None for all."""
+_SCHOOL: ContextVar[str] = ContextVar("school that the page shows", default="")
+"""Name of the one school whose rooms a page shows; empty for all that may be seen."""
+MOST_ROOMS: Final = 300
+"""Rooms of several schools that are shown at once; of more, those of one school."""
+
+
+class Visibility:
+    """Limits what pages show to what belongs to the sites of who sent the request."""
+
+    def __init__(self, settings: StaffPageSettings) -> None:
+        self.settings = settings
+        self.engine = settings.engine
+        self.times = Times(settings.clock, settings.engine.policy.zone)
+        self._registry = settings.engine.registry
+        self._parts: dict[frozenset[str], Registry] = {}
+
+    @property
+    def policy(self) -> AlertPolicy:
+        """The settings of alerting, which may change while pages are open."""
+        return self.engine.policy
+
+    @property
+    def sites(self) -> frozenset[str] | None:
+        """Return the names of the sites that the request may see; None for all."""
+        return _SITES.get()
+
+    @property
+    def registry(self) -> Registry:
+        """Return the rooms and sensors that the request may see, or of the school it shows."""
+        return self._part(self._shown)
+
+    @property
+    def party(self) -> str:
+        """Return who shares the request's part of a limit: the people of the same schools."""
+        sites = _SITES.get()
+        return "" if sites is None else "\n".join(sorted(sites))
+
+    @property
+    def permitted(self) -> Registry:
+        """Return all that the request may see, also beside the school that it shows."""
+        return self._part(_SITES.get())
+
+    @property
+    def _shown(self) -> frozenset[str] | None:
+        school = _SCHOOL.get()
+        return frozenset({school}) if school else _SITES.get()
+
+    def _part(self, sites: frozenset[str] | None) -> Registry:
+        if sites is None:
+            return self._registry
+        found = self._parts.get(sites)
+        if found is None:
+            found = self._parts[sites] = self._registry.within(sites)
+        return found
+
+    @property
+    def rooms(self) -> str | None:
+        """Return the ids of the rooms of `registry` as JSON; None for all."""
+        return None if self._shown is None else json.dumps(list(self.registry.rooms))
+
+    @property
+    def sensors(self) -> str | None:
+        """Return the ids of the sensors of `registry` as JSON; None for all."""
+        return None if self._shown is None else json.dumps(list(self.registry.sensors))
+
+    def choose_school(self, request: Request) -> Site | None:
+        """Show one school from now on: the one asked for, else the first if all have many rooms."""
+        part = self.permitted
+        if len(part.sites) < 2:
+            return None
+        schools, asked = part.sorted_sites(), request.query_params.get("site", "")
+        chosen = next((site for site in schools if site.id == asked), None)
+        is_large = len(part.rooms) > MOST_ROOMS
+        if chosen is None and is_large:
+            chosen = schools[0]
+        if chosen is not None:
+            _SCHOOL.set(chosen.name)
+            self.times.use(chosen.zone)
+        request.state.schools = (schools, chosen, is_large)
+        return chosen
+
+    @property
+    def staff(self) -> tuple[StaffMember, ...]:
+        """Return the staff that the request may see: those of its sites."""
+        sites = _SITES.get()
+        if sites is None:
+            return self.policy.staff
+        own = ((member, self.policy.sites_of(member.id)) for member in self.policy.staff)
+        return tuple(member for member, their in own if their is None or their & sites)
+
+    @property
+    def own_staff(self) -> tuple[StaffMember, ...]:
+        """Return the staff whom the request may manage: those of no site beyond its own."""
+        sites = _SITES.get()
+        if sites is None:
+            return self.policy.staff
+        own = ((member, self.policy.sites_of(member.id)) for member in self.policy.staff)
+        return tuple(member for member, their in own if their is not None and their <= sites)
+
+    def see_as(self, person: str | None, limit: frozenset[str] | None = None) -> None:
+        """See from now on what a person sees, all for None; a `limit` leaves only those sites."""
+        sites = None if person is None else self.policy.sites_of(person)
+        if limit is not None:
+            sites = limit if sites is None else sites & limit
+        _SITES.set(sites)
+        _SCHOOL.set("")
+        only = next(iter(sites)) if sites and len(sites) == 1 else ""
+        self.times.use(self._registry.sites[only].zone if only in self._registry.sites else "")
+
+    def sees_sensor(self, sensor: str) -> bool:
+        """Whether the request may see a sensor; unregistered ones belong to no site."""
+        return _SITES.get() is None or sensor in self.registry.sensors
+
+    def sees_all(self) -> None:
+        """Raise 404 for what belongs to no site, unless the request may see all sites."""
+        if _SITES.get() is not None:
+            raise HTTPException(404, _("This page does not exist."))
+
+    def pipeline(self) -> PipelineStatus:
+        """Return the status of the pipeline, without what belongs to no site that is seen."""
+        found = self.settings.pipeline()
+        if _SITES.get() is None:
+            return found
+        known = self.permitted.sensors
+        own = {name: status for name, status in found.sensors.items() if name in known}
+        return PipelineStatus(sensors=own)

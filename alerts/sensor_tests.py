@@ -1,0 +1,107 @@
+"""Commissioning tests: the result of each sensor, one row a sensor and test, and tests that run.
+
+`SensorTest.result` is what ``result.json`` of the test says of the sensor.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from storage import state
+from storage.sqlite import schema_scripts
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from storage.registry import Sensor
+
+COMPONENT: Final = "sensor_tests"
+SCRIPTS: Final = schema_scripts(__package__, COMPONENT)
+RETEST_S: Final = 365 * 86_400.0
+_RUNNING: Final = "room tests"
+
+
+class SensorTest(NamedTuple):
+    """The test of one sensor: when its first step began, Unix seconds, and in which room."""
+
+    sensor: str
+    at: float
+    room: str
+    is_right: bool
+    who: str
+    result: str
+
+
+class RunningTest(msgspec.Struct):
+    """A test that runs: when each step began, and whether the last one is over.
+
+    `is_continued`: the service was restarted during it. `error`: why it could not be evaluated.
+    """
+
+    person: str
+    silence: int
+    starts: list[float]
+    is_over: bool = False
+    is_continued: bool = False
+    error: str = ""
+
+
+def add(tx: sqlite3.Connection, result: Mapping[str, Any]) -> None:
+    """Keep the result of a test for each of its sensors; of one evaluated again, the last."""
+    at, room, who = float(result["steps"][0]["start"]), str(result["room"]), str(result["who"])
+    tx.executemany(
+        "INSERT OR REPLACE INTO sensor_test VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            SensorTest(str(one["sensor"]), at, room, bool(one["right"]), who, json.dumps(one))
+            for one in result["sensors"]
+        ],
+    )
+
+
+def import_results(tx: sqlite3.Connection, folder: Path) -> None:
+    """Add the results that versions without the table wrote as ``*/result.json`` in a folder."""
+    if tx.execute("SELECT 1 FROM sensor_test LIMIT 1").fetchone():
+        return
+    for path in folder.glob("*/result.json"):
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            add(tx, json.loads(path.read_text(encoding="utf-8")))
+
+
+def latest(connection: sqlite3.Connection) -> dict[str, SensorTest]:
+    """Return the last test of each sensor, by sensor."""
+    rows = connection.execute(
+        "SELECT sensor, max(at), room, is_right, who, result FROM sensor_test GROUP BY sensor"
+    )
+    return {
+        row[0]: SensorTest(row[0], row[1], row[2], bool(row[3]), row[4], row[5]) for row in rows
+    }
+
+
+def valid_test(tests: Mapping[str, SensorTest], sensor: Sensor) -> SensorTest | None:
+    """Return the last test of a sensor in the room where it hangs now."""
+    found = tests.get(sensor.id)
+    return found if found and found.room == sensor.room else None
+
+
+def is_due(test: SensorTest | None, now: float) -> bool:
+    """Whether a sensor is to be tested again, or for the first time in its room."""
+    return test is None or now - test.at > RETEST_S
+
+
+def running(connection: sqlite3.Connection) -> dict[str, RunningTest]:
+    """Return the tests that ran when the service last stopped, by room."""
+    stored = state.snapshot(connection, _RUNNING)
+    if stored is None:
+        return {}
+    return msgspec.json.decode(stored.body, type=dict[str, RunningTest])
+
+
+def save_running(tx: sqlite3.Connection, tests: Mapping[str, RunningTest]) -> None:
+    """Store the tests that run, by room."""
+    state.set_snapshot(tx, _RUNNING, state.Snapshot(0, "", msgspec.json.encode(tests)))

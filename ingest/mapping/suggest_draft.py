@@ -1,0 +1,420 @@
+"""Drafts of mappings: from the values of structured payloads, or for topics of bare values.
+
+Quantities are guessed by well-known names (`ingest.names`). A unit that the name or the payload
+states is taken; any other is a guess, or asked for.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from detection.quantities import QUANTITIES
+from ingest.firmware import version_of
+from ingest.mapping.draft import Draft, Entry, Named, SuggestError, named_topic, slug, toml_value
+from ingest.mapping.schema import Pick
+from ingest.mapping.source import step_through
+from ingest.names import conversion, quantity_of, unit_in_name, unit_of, units_for
+from ingest.validation import number, parse_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from ingest.mapping.ha_discovery import Suggestion
+
+Steps = tuple[Any, ...]
+Leaves = dict[Steps, list[Any]]
+"""Values of all samples by path."""
+MAX_LEAVES: Final = 200
+_DEPTH: Final = 6
+_PLAIN: Final = frozenset({"value", "val", "v", "reading", "current"})
+_VOCS: Final = ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw")
+
+
+class Meant(NamedTuple):
+    """Quantity and unit of a value; `source` says where the unit is from, empty for a guess."""
+
+    quantity: str
+    unit: str
+    source: str = ""
+    known: str = "guess: by its name"
+
+    def entry(self, path: Steps, doubt: str = "the usual unit") -> Entry:
+        """Return the field of a mapping."""
+        entry = Entry()
+        entry.add("quantity", self.quantity, self.known)
+        entry.add("unit", self.unit, self.source or f"guess: {doubt}")
+        entry.add("path", written(path))
+        return entry
+
+
+Ask = Callable[[str, str, Sequence[str]], str]
+"""Gets the place of what a payload does not say (``data.voc``), a question, and examples of
+answers; returns an answer, or nothing if it is not known."""
+
+
+def ask_nobody(_place: str, _question: str, _examples: Sequence[str]) -> str:
+    """Answer nothing: the payload alone decides."""
+    return ""
+
+
+def leaves_in(content: Any, path: Steps = ()) -> Iterator[tuple[Steps, Any]]:
+    """Values that are no object or list, with their paths; items of lists by their name."""
+    if len(path) > _DEPTH:
+        return
+    if type(content) is dict:
+        for key, value in content.items():
+            if len(key) <= 128:
+                yield from leaves_in(value, (*path, key))
+    elif type(content) is list:
+        for place, item in enumerate(content[:64]):
+            step = _pick(item)
+            if step is not None or place < 4:
+                yield from leaves_in(item, (*path, place if step is None else step))
+    else:
+        yield path, content
+
+
+def _pick(item: Any) -> Pick | None:
+    """How to find an item of a list again: by the member whose text is a known name."""
+    for key, value in item.items() if type(item) is dict else ():
+        named = type(value) is str and len(value) <= 64 and meaning_of_name(value)
+        if named and 0 < len(key) <= 128:
+            return Pick(where=key, equals=value)
+    return None
+
+
+def words_of(path: Steps) -> list[str]:
+    """Return the names in a path, without a last one that says nothing (``value``)."""
+    words = [step.equals if isinstance(step, Pick) else step for step in path]
+    texts = [str(word) for word in words if type(word) is str]
+    while len(texts) > 1 and texts[-1].lower() in _PLAIN:
+        texts.pop()
+    return texts
+
+
+def word_of(path: Steps) -> str:
+    """Return the name of a value: the last one of its path."""
+    return (words_of(path) or [""])[-1]
+
+
+def written(path: Steps) -> list[Any]:
+    """Return a path as a mapping writes it."""
+    return [{"where": s.where, "equals": s.equals} if isinstance(s, Pick) else s for s in path]
+
+
+def place_of(path: Steps) -> str:
+    """Return a path as people say it: ``data.voc``."""
+    return ".".join(str(step.equals if isinstance(step, Pick) else step) for step in path)
+
+
+def meaning_of_name(name: str, unit: str | None = None) -> Meant | None:
+    """Return what a well-known name means, with the unit of the payload if there is one."""
+    meaning = quantity_of(name, unit)
+    if meaning is not None:
+        found = (meaning.scale, meaning.offset)
+        units = [u for u in units_for(meaning.quantity) if conversion(meaning.quantity, u) == found]
+        stated = unit_of(unit) if unit else unit_in_name(name)
+        source = f"as the {'payload' if unit else 'name'} says" if stated else ""
+        return Meant(meaning.quantity, units[0], source) if units else None
+    if unit is None and name in QUANTITIES:
+        return Meant(name, units_for(name)[0], "as the name says")
+    return None
+
+
+def meaning_of_discovery(found: Suggestion) -> Meant | None:
+    """Quantity and unit of a discovery message; None if it tells no quantity or no fitting unit."""
+    if not found.quantity:
+        return None
+    unit = unit_of(found.unit) if found.unit else units_for(found.quantity)[0]
+    if not unit or conversion(found.quantity, unit) is None:
+        return None
+    source = "as its discovery message says"
+    return Meant(
+        found.quantity, unit, source if found.unit else "guess: the message gives no unit", source
+    )
+
+
+def unit_of_value(path: Steps, values: list[Any], contents: list[Any]) -> str | None:
+    """Return the unit in a value's text (``"30.11 °C"``) or in a member `unit` beside it."""
+    if type(values[0]) is str:
+        after = values[0].strip().lstrip("0123456789+-.eE").strip()
+        if after and unit_of(after):
+            return after
+    beside = step_through(contents[0], path[:-1])
+    found = [beside.get(key) for key in ("unit", "units", "uom")] if type(beside) is dict else []
+    return next((str(u) for u in found if type(u) is str and unit_of(u)), None)
+
+
+def may_be_voc(name: str) -> bool:
+    """Whether a name is some measure of VOC that only its unit would tell."""
+    return quantity_of(name) is None and quantity_of(name, "ppb") is not None
+
+
+def described(value: object) -> str:
+    """Return a value as a person may read it: TOML, cut to 60 characters."""
+    text = toml_value(value) if type(value) in (str, int, float, bool) else type(value).__name__
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def ask_meaning(place: str, value: Any, guess: Meant | None, ask: Ask) -> Meant | None:
+    """Ask for quantity and unit of a number; None if that is not known."""
+    keys = [guess.quantity] if guess else [*_VOCS] if may_be_voc(place.rpartition(".")[2]) else []
+    examples = [f"{key} {unit}" for key in keys for unit in units_for(key)]
+    if guess and len(examples) < 2:
+        return None
+    examples = examples or ["pm25 ug/m3", "tvoc_ppb ppb", "rh %"]
+    answer = ask(place, f"which quantity and unit is {described(value)}?", examples)
+    if not answer:
+        return None
+    quantity, _, unit = answer.partition(" ")
+    known = unit_of(unit.strip()) if quantity in QUANTITIES else None
+    if known is None or conversion(quantity, known) is None:
+        raise SuggestError(
+            f"{place}: {answer!r} is no quantity with its unit, such as {', '.join(examples)}"
+        )
+    return Meant(quantity, known, "as answered", "as answered")
+
+
+def hints_of(found: Iterable[Suggestion]) -> dict[Steps, Meant]:
+    """Return what discovery messages of one topic tell, by path."""
+    hints: dict[Steps, Meant] = {}
+    for message in found:
+        meant = meaning_of_discovery(message)
+        if meant is not None and message.path is not None:
+            hints.setdefault(message.path, meant)
+    return hints
+
+
+_MAX_FIELDS: Final = 32
+_IDENTITY: Final = frozenset(
+    {"sensor_id", "device_id", "deviceid", "device", "sensor", "mac", "serial", "serialno", "id"}
+    | {"sn", "eui", "deveui", "dev_eui", "uid", "uuid", "node", "dev", "station", "name"}
+)
+_TIME: Final = frozenset(
+    {"time", "timestamp", "ts", "datetime", "unix", "date", "epoch", "last_seen", "utc"}
+)
+_FIRMWARE: Final = frozenset(
+    {"firmware", "firmware_version", "firmwareversion", "fw", "fw_version", "fwversion"}
+    | {"sw_version", "swversion"}
+)
+_SENTINELS: Final = (65535, 65534, 32767, -1, -99, -999, -1000, -9999)
+_SINCE_2001: Final = 1e9
+
+
+def _named(leaves: Leaves, names: frozenset[str]) -> list[Steps]:
+    return [path for path in leaves if word_of(path).lower() in names]
+
+
+def structured_draft(
+    topic: str,
+    form: str,
+    contents: list[Any],
+    name: str,
+    hints: Mapping[Steps, Meant],
+    ask: Ask = ask_nobody,
+) -> Draft:
+    """Return the draft for payloads of one form with several values."""
+    leaves: Leaves = {}
+    for content in contents:
+        for path, value in leaves_in(content):
+            if path in leaves or len(leaves) < MAX_LEAVES:
+                leaves.setdefault(path, []).append(value)
+    ids = _ids(leaves)
+    named = named_topic(topic, ids.values())
+    draft = _started(name or topic, named, form, ids)
+    _when(leaves, draft, ask)
+    for path in _named(leaves, _FIRMWARE):
+        if all(version_of(value) for value in leaves[path]):
+            draft.head.add("firmware", {"path": written(path)}, "guess: by its name")
+            break
+    left = _fill(draft, leaves, contents, {**hints, **_answers(leaves, contents, hints, ids, ask)})
+    left = [path for path in left if path not in ids][:12]
+    lines = [f"  {toml_value(written(path))} = {described(leaves[path][0])}" for path in left]
+    if not draft.fields and not draft.events:
+        found = "; ".join(line.strip() for line in lines[:5])
+        raise SuggestError(
+            "no name in it is a known quantity"
+            + (f"; numbers at {found}" if found else "")
+            + ("; a VOC value without unit, see the data sheet" if draft.questions else "")
+        )
+    if lines:
+        draft.questions += ["Numbers that were not taken:", *lines]
+    # All samples have this key, so that other messages of the topic pass on.
+    for key in (field.values["path"][0] for field in draft.fields if field.values["path"]):
+        if type(key) is str and all(type(c) is dict and key in c for c in contents):
+            draft.head.add("when", [{"path": [key], "present": True}])
+            break
+    return draft
+
+
+def _answers(
+    leaves: Leaves,
+    contents: list[Any],
+    hints: Mapping[Steps, Meant],
+    ids: Iterable[Steps],
+    ask: Ask,
+) -> dict[Steps, Meant]:
+    found: dict[Steps, Meant] = {}
+    for path, values in leaves.items():
+        is_number = type(values[0]) in (int, float) or number(values[0]) is not None
+        if path in hints or path in ids or not is_number or _is_tamper(path, values):
+            continue
+        meant = meaning_of_name(word_of(path), unit_of_value(path, values, contents))
+        if word_of(path).lower() in _TIME or (meant is not None and meant.source):
+            continue
+        answer = ask_meaning(place_of(path), values[0], meant, ask)
+        if answer is not None:
+            found[path] = answer
+    return found
+
+
+def _fill(
+    draft: Draft, leaves: Leaves, contents: list[Any], hints: Mapping[Steps, Meant]
+) -> list[Steps]:
+    """Add fields, events and questions; return the paths of numbers that are none of these."""
+    left: list[Steps] = []
+    taken: set[str] = set()
+    for path, values in leaves.items():
+        entry = _field(path, values, hints.get(path), contents)
+        if entry is not None and len(draft.fields) < _MAX_FIELDS:
+            if entry.values["quantity"] not in taken:
+                taken.add(entry.values["quantity"])
+                draft.fields.append(entry)
+        elif _is_tamper(path, values):
+            event = Entry({"event": "tamper", "path": written(path)})
+            event.add("equals", type(values[0])(1), "guess: this value means tampering")
+            draft.events.append(event)
+        elif may_be_voc(word_of(path)) and number(values[0]) is not None:
+            draft.questions += _voc_question(path)
+        elif type(values[0]) in (int, float) and word_of(path).lower() not in _TIME:
+            left.append(path)
+    return left
+
+
+def _started(name: str, named: Named, form: str, ids: Mapping[Steps, str]) -> Draft:
+    head = Entry({"version": 1, "name": slug(name), "topic": named.filter, "format": form})
+    if ids and (named.weak or not named.capture):
+        head.add("sensor", {"path": written(next(iter(ids)))}, "guess: this key names the device")
+    elif named.capture:
+        head.add("sensor", {"capture": named.capture}, f"guess: {named.why}")
+    else:
+        head.add("sensor", {"fixed": named.fixed}, "guess: one sensor sends under this topic")
+    return Draft(head)
+
+
+def _ids(leaves: Leaves) -> dict[Steps, str]:
+    found = [
+        path
+        for path in _named(leaves, _IDENTITY)
+        if not any(isinstance(step, Pick) for step in path)
+        and type(leaves[path][0]) in (str, int)
+        and leaves[path][0] != ""
+    ]
+    found.sort(key=lambda path: (word_of(path).lower() == "name", len(path)))
+    return {path: str(leaves[path][0]) for path in found}
+
+
+def _when(leaves: Leaves, draft: Draft, ask: Ask) -> None:
+    for path in _named(leaves, _TIME):
+        value = leaves[path][0]
+        form, note = _time_form(value)
+        if form:
+            time: dict[str, Any] = {"path": written(path), "formats": [form]}
+            if form == "iso8601" and note:
+                question = f"in which time zone is {described(value)}?"
+                answer = ask(place_of(path), question, ("site", "utc", "America/New_York"))
+                if answer:
+                    time["zone"], note = answer, "as answered"
+            draft.head.add("time", time, note)
+            return
+        draft.questions.append(
+            f"{toml_value(written(path))} = {described(value)} is no time of day (since boot?):"
+            " receive time is used"
+        )
+
+
+def _time_form(value: Any) -> tuple[str, str]:
+    plain = number(value)
+    if type(value) is str and plain is None:
+        if parse_time(value, 0.0, UTC) is None:
+            return "", ""
+        local = parse_time(value, 0.0) is None
+        return "iso8601", "guess: without zone it is in the zone of the site" if local else ""
+    if plain is None or not math.isfinite(plain) or plain < _SINCE_2001:
+        return "", ""
+    forms = (("unix_s", 1e11), ("unix_ms", 1e14), ("unix_us", 1e17), ("unix_ns", math.inf))
+    return next(form for form, limit in forms if plain < limit), "guess: by its magnitude"
+
+
+def _field(path: Steps, values: list[Any], hint: Meant | None, contents: list[Any]) -> Entry | None:
+    numbers = [number(value) for value in values]
+    plain = [n for n in numbers if n is not None and math.isfinite(n)]
+    if not plain or any(type(value) is bool for value in values):
+        return None
+    unit = unit_of_value(path, values, contents)
+    meant = (
+        hint
+        or meaning_of_name(word_of(path), unit)
+        or meaning_of_name("_".join(words_of(path)[-2:]), unit)
+    )
+    if meant is None:
+        return None
+    hot = meant.quantity == "temp" and max(plain) > 45
+    doubt = "could this be degF?" if hot else "the payload does not say"
+    entry = meant.entry(path, f"the usual unit; {doubt}")
+    factor, addend = conversion(meant.quantity, meant.unit) or (1.0, 0.0)
+    accepts = QUANTITIES[meant.quantity].accepts
+    broken = [
+        value
+        for value, n in zip(values, numbers, strict=True)
+        if n is not None
+        and (n in _SENTINELS or not accepts(n * factor + addend))
+        and type(value) in (int, float, str)
+        and len(str(value)) <= 128
+        and not (type(value) is float and not math.isfinite(value))
+    ]
+    if broken:
+        entry.add("missing", list(dict.fromkeys(broken))[:8], "guess: means a fault")
+    return entry
+
+
+def _is_tamper(path: Steps, values: list[Any]) -> bool:
+    words = re.split(r"[^a-z]+", word_of(path).lower())
+    return "tamper" in words and type(values[0]) in (bool, int)
+
+
+def _voc_question(path: Steps) -> list[str]:
+    place = toml_value(written(path))
+    return f"""{place} is some measure of VOC; the data sheet says which one.
+They are never converted into each other. Take one of these:
+[[mapping.field]]
+quantity = "tvoc_ppb"    # unit = "ppb" or "ppm"
+# quantity = "tvoc_ugm3" # unit = "ug/m3" or "mg/m3"
+# quantity = "voc_index" # unit = "index"
+unit = "ppb"
+path = {place}
+""".split("\n")
+
+
+def bare_draft(name: str, place: int, topics: Mapping[str, Meant | None]) -> Draft:
+    """Return the draft of topics of one bare value each, which differ in the level at `place`."""
+    first = next(iter(topics))
+    named = named_topic(first, None, metric=place)
+    draft = _started(name or first, named, "text", {})
+    draft.head.add("join_s", 1.0, "values of one sensor within this many seconds are one reading")
+    for topic, meant in topics.items():
+        word = topic.split("/")[place]
+        if meant is None or len(draft.fields) >= _MAX_FIELDS:
+            draft.questions.append(f"Not taken: {toml_value(word)}")
+            continue
+        entry = meant.entry(())
+        if "{metric}" in named.filter:
+            note = "add a field for each of the other topics of this device"
+            condition = [{"capture": "metric", "equals": word}]
+            entry.add("when", condition, note if len(topics) == 1 else "")
+        draft.fields.append(entry)
+    return draft

@@ -1,0 +1,231 @@
+"""`plumewatch stream`: the detector on Spark, from a history that grows or from Kafka.
+
+A trigger is committed when files and broker have its events. After a failure the last trigger comes
+again: its file is replaced by the same, and the alert engine knows an event by its id.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import tomllib
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ingest.errors import RefusedError
+from plumewatch.cli.scale.backtest import read_model
+from plumewatch.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ingest.intake import IntakeConfig
+    from plumewatch.cli.options import Site
+    from plumewatch.config.model import PlumewatchConfig
+    from storage.timeseries.influx_http import InfluxSettings
+
+
+_DEDUPE_WINDOW: Final = 128
+_LOOK_S: Final = 1
+"""How often a running stream looks whether it shall end."""
+_SENTENCES: Final[dict[str, str]] = tomllib.loads(
+    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
+)
+"""What people read, by a phrase of Spark's error."""
+
+
+def stream(
+    history: str = "",
+    kafka: str = "",
+    topic: str = "plumewatch",
+    kafka_option: list[str] | None = None,
+    dead_letters: Path = Path("dead-letters"),
+    site: Site | None = None,
+    checkpoint: str = "checkpoint",
+    events: Path = Path("events"),
+    shards: int = 8,
+    model: Path | None = None,
+    master: str = "",
+    seconds: float = 3.0,
+    files: int | None = None,
+    conf: list[str] | None = None,
+    *,
+    publish: bool = False,
+    series: bool = False,
+    once: bool = False,
+) -> None:
+    """Detect on Spark: readings in, events out, each once; needs plumewatch[scale] and Java."""
+    import asyncio
+
+    from ingest.event_messages import publish_events
+    from plumewatch.config.settings import broker_settings
+    from scale.sinks import EventFiles
+
+    options = _check_sources(history, kafka, kafka_option)
+    if site is None and (kafka or publish or series):
+        raise UsageError("--kafka, --publish and --series need --config")
+    plain = not any("." in key for key in options)
+    _check_kafka(kafka if plain else "", topic)
+    settings = {"spark.sql.shuffle.partitions": str(shards), **_pairs("--conf", conf)}
+    body = read_model(model) if model else b""
+    influx = _influx(site) if site and series else None
+    sinks: list[Callable[[Sequence[Any], int], None]] = [EventFiles(events).write]
+    if site and publish:
+        broker = broker_settings(site.config)
+        sinks.append(lambda found, _number: asyncio.run(publish_events(broker, found)))
+    budgets = _current_budgets(site)
+    spark = _session(master, settings, needs_kafka=bool(kafka))
+    interval = {"processingTime": f"{seconds} seconds"}
+    trigger: dict[str, Any] = {"availableNow": True} if once else interval
+
+    def sink(found: Sequence[Any], number: int) -> None:
+        for write in sinks:
+            write(found, number)
+
+    def start() -> list[Any]:
+        from scale.spark import stream as parts
+
+        source, readings = None, None
+        if kafka and site:
+            from scale.messages import MessageSource
+            from scale.spark.kafka import check_with_options, pack_records
+
+            if not plain:
+                check_with_options(spark, kafka, topic, options)
+            config, folder = partial(_intake_config, site.config), dead_letters.absolute()
+            source = MessageSource(topic, config, shards, folder)
+            packed = pack_records(spark, kafka, source, options)
+        else:
+            readings = parts.readings_of_history(spark, history, files)
+            packed = parts.pack_readings(readings, shards)
+        found = parts.detect(packed, parts.ShardProcessor(budgets, body, source))
+        queries = [parts.start_events(found, sink, f"{checkpoint}/detect", trigger)]
+        if influx is not None:
+            place = f"{checkpoint}/points"
+            if source is None:
+                queries.append(parts.start_points(readings, influx, place, trigger))
+            else:
+                points = parts.detect(packed, parts.ShardProcessor(budgets, b"", source, influx))
+                queries.append(parts.start_events(points, lambda *_: None, place, trigger))
+        return queries
+
+    _run_queries(spark, start)
+
+
+def _check_sources(history: str, kafka: str, kafka_option: Sequence[str] | None) -> dict[str, str]:
+    from scale.history import History
+
+    if bool(history) == bool(kafka):
+        raise UsageError("either HISTORY or --kafka SERVERS")
+    pairs = _pairs("--kafka-option", kafka_option)
+    options = {key: _value_of(value) for key, value in pairs.items()}
+    if options and not kafka:
+        raise UsageError("--kafka-option needs --kafka")
+    if history and "://" not in history:
+        History(Path(history))
+    return options
+
+
+def _check_kafka(kafka: str, topic: str) -> None:
+    """Ask Kafka for the topic, as Spark takes minutes to say that nobody answers."""
+    if not kafka:
+        return
+    try:
+        from scale.spark.kafka import check
+    except ImportError as error:
+        raise UsageError(f"this needs the extra plumewatch[scale]: {error}") from error
+    check(kafka, topic)
+
+
+def _session(master: str, settings: dict[str, str], *, needs_kafka: bool) -> Any:
+    try:
+        from scale.spark.kafka import CONNECTOR
+        from scale.spark.session import session
+    except ImportError as error:
+        raise UsageError(f"this needs the extra plumewatch[scale]: {error}") from error
+    if needs_kafka and not settings.keys() & {"spark.jars", "spark.jars.packages"}:
+        settings["spark.jars.packages"] = CONNECTOR
+    try:
+        spark = session(master, "plumewatch", settings)
+    except Exception as error:
+        raise RefusedError(_sentence(str(error))) from error
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
+
+
+def _influx(site: Site) -> InfluxSettings:
+    from plumewatch.config.settings import influx_settings
+
+    settings = influx_settings(site.config)
+    if settings is None:
+        raise UsageError("--series: the configuration names no InfluxDB (timeseries.url)")
+    return settings
+
+
+def _current_budgets(site: Site | None) -> Any:
+    """Return the budgets with current threshold adjustments, if a service runs on this folder."""
+    from dataclasses import replace
+
+    from alerts.incidents.threshold_adjustments import placed_after
+    from detection.alert_thresholds import AlertBudgets
+    from plumewatch.config.settings import alert_budgets
+
+    if site is None:
+        return AlertBudgets()
+    moved = {}
+    if site.paths.state.exists():
+        with site.read(site.paths.state) as db:
+            db.row_factory = sqlite3.Row
+            moved = {move.sensor: move.after for move in placed_after(db, 0)}
+    return replace(alert_budgets(site.config), moved=moved)
+
+
+def _intake_config(config: PlumewatchConfig) -> IntakeConfig:
+    from plumewatch.config.ingest_settings import intake_config
+
+    return intake_config(config, dedupe_window=_DEDUPE_WINDOW)
+
+
+def _run_queries(spark: Any, start: Callable[[], list[Any]]) -> None:
+    import signal
+
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        running = start()
+        while running and not stopped.is_set():
+            running = [query for query in running if not query.awaitTermination(_LOOK_S)]
+        for query in running:
+            query.stop()
+    except RefusedError:
+        raise
+    except Exception as error:
+        raise RefusedError(_sentence(str(error))) from error
+    finally:
+        spark.stop()
+
+
+def _sentence(error: str) -> str:
+    for phrase, sentence in _SENTENCES.items():
+        if phrase in error:
+            return sentence
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    return lines[0] if lines else "the stream failed without saying why"
+
+
+def _pairs(option: str, words: Sequence[str] | None) -> dict[str, str]:
+    wrong = [word for word in words or () if "=" not in word]
+    if wrong:
+        raise UsageError(f"{option} {wrong[0]}: KEY=VALUE")
+    return dict(word.split("=", 1) for word in words or ())
+
+
+def _value_of(value: str) -> str:
+    if not value.startswith("@"):
+        return value
+    try:
+        return Path(value[1:]).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--kafka-option {value}: {error}") from error

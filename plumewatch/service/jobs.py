@@ -1,0 +1,157 @@
+"""Work in processes of its own: once a week, and for the staff page."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from language.messages import _
+from storage import state
+from storage.sqlite import transaction
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Sequence
+    from zoneinfo import ZoneInfo
+
+    from alerts.page.labels import Order
+    from plumewatch.config.model import PlumewatchConfig
+    from plumewatch.service.resources import Resources
+
+log = logging.getLogger(__name__)
+
+_WEEK_S: Final = 7 * 86_400.0
+_LOOK_S: Final = 600.0
+_LONGEST_S: Final = 12 * 3600.0
+_LONGEST_OF_PAGE_S: Final = 300.0
+_MORNING: Final = 6
+ADAPTATION: Final = (sys.executable, "-m", "plumewatch.adaptation")
+SUMMARY: Final = (sys.executable, "-m", "plumewatch.weekly_summary")
+
+
+def after_a_week(last: float | None, now: float) -> bool:
+    """Whether a week has passed since the last run, if there was one."""
+    return last is None or not 0.0 <= now - last < _WEEK_S
+
+
+def on_monday_morning(zone: ZoneInfo) -> Callable[[float | None, float], bool]:
+    """Return whether Monday, 6:00, has passed since the last run; a first run waits for it."""
+
+    def is_due(last: float | None, now: float) -> bool:
+        at = datetime.fromtimestamp(now, zone)
+        if last is None or (at.weekday() == 0 and at.hour < _MORNING):
+            return False
+        return datetime.fromtimestamp(last, zone).isocalendar()[:2] != at.isocalendar()[:2]
+
+    return is_due
+
+
+class WeeklyJob:
+    """Runs a command when it is due, over restarts too.
+
+    `is_due` gets the times of the last run, if any, and of now; before the first run the time of
+    the first look counts as the last run. The command gets the configuration as JSON.
+    """
+
+    def __init__(
+        self,
+        resources: Resources,
+        name: str,
+        command: Sequence[str],
+        is_due: Callable[[float | None, float], bool],
+    ) -> None:
+        self._resources = resources
+        self._name = name
+        self._command = tuple(command)
+        self._is_due = is_due
+
+    async def run(self) -> None:
+        """Look every ten minutes whether it is due, until cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            await self.run_if_due()
+
+    async def run_if_due(self) -> str:
+        """Run the job if it is due; return what it printed, empty if it is not due."""
+        base, now, key = self._resources, self._resources.clock(), f"last {self._name}"
+        stored = await base.run_until_stored(self._name, state.snapshot, base.state, key)
+        last = None if stored is None else float(stored.body)
+        is_due = self._is_due(last, now)
+        if is_due or last is None:
+            await base.run_until_stored(self._name, _save, base.state, key, now)
+        if not is_due:
+            return ""
+        said = await self._run_job()
+        log.info("%s", said)
+        return said
+
+    async def _run_job(self) -> str:
+        config = self._resources.config.model_dump_json(by_alias=True).encode()
+        try:
+            out = await _run(self._command, config, _LONGEST_S)
+        except TimeoutError:
+            return f"{self._name} was not run: it took too long"
+        except OSError as error:
+            return f"{self._name} was not run: {error}"
+        return out.decode(errors="replace").strip() or f"{self._name} was not run: see the log"
+
+
+def _save(connection: sqlite3.Connection, key: str, at: float) -> None:
+    with transaction(connection) as tx:
+        state.set_snapshot(tx, key, state.Snapshot(0, "", repr(at).encode()))
+
+
+async def evaluate_in_process(
+    config: PlumewatchConfig, room: str, starts: Sequence[float], person: str
+) -> str:
+    """Evaluate a test whose steps began at `starts`; return why it could not be, or nothing."""
+    order = {
+        "config": config.model_dump_json(by_alias=True),
+        "room": room,
+        "starts": list(starts),
+        "person": person,
+    }
+    try:
+        await _of_page("plumewatch.room_test", json.dumps(order).encode())
+    except TimeoutError:
+        return _("The test was not evaluated: it took too long.")
+    except ChildProcessError:
+        log.exception("a room test was not evaluated")
+        return _("The test was not evaluated. The log of the service says why.")
+    return ""
+
+
+async def draw_labels(order: Order) -> bytes:
+    """Return labels as PDF; raises `TimeoutError`, or `ChildProcessError` with what it printed."""
+    return await _of_page("alerts.page.labels", msgspec.json.encode(order))
+
+
+async def _of_page(module: str, order: bytes) -> bytes:
+    command = (sys.executable, "-m", module)
+    return await _run(command, order, _LONGEST_OF_PAGE_S, asyncio.subprocess.PIPE)
+
+
+async def _run(
+    command: Sequence[str], order: bytes, longest_s: float, stderr: int | None = None
+) -> bytes:
+    """Return what a command prints for an order; with `stderr`, it must end well."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=stderr)
+    try:
+        async with asyncio.timeout(longest_s):
+            out, said = await process.communicate(order)
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    if process.returncode and stderr is not None:
+        raise ChildProcessError(said.decode("utf-8", "replace")[-2000:])
+    return out

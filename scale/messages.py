@@ -1,0 +1,323 @@
+"""MQTT messages that a bridge wrote to Kafka, as rows of a history.
+
+A record's key is the topic, its value the payload. `Router` tells which shards need a record,
+before it is read: those of the sensors that its topic or payload names. `MessageDecoder` then is
+the intake of one shard: with the formats, the checks and the memory of the service's, which
+`MessageDecoder.snapshot` carries from one trigger to the next (open join windows, births,
+descriptions, duplicates, clocks). So a stream reads what one service would read, however it is cut.
+A join window closes with a later message of its shard.
+
+No record ends a stream: keys and values are bytes, what cannot be read is counted and kept as a
+dead letter with its partition and offset.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections import Counter, defaultdict
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import polars as pl
+
+from ingest.decoding import topic_matches
+from ingest.intake import Intake
+from ingest.integrity import FINDINGS
+from ingest.message import Message
+from ingest.routes import Routes, decode_message
+from ingest.states import States
+from ingest.validation import fold_id
+from scale.history import SCHEMA, frame_of, landed
+from scale.native import NativeColumns
+from storage.registry import Registry, shard_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from ingest.intake import IntakeConfig
+    from storage.reading import Reading
+
+log = logging.getLogger(__name__)
+
+RECORDS: Final = pl.Schema(
+    {
+        "key": pl.Binary(),
+        "value": pl.Binary(),
+        "received": pl.Float64(),
+        "partition": pl.Int32(),
+        "offset": pl.Int64(),
+    }
+)
+"""Columns of records; `received` in Unix seconds."""
+RECORD_ORDER: Final = ("received", "partition", "offset")
+MOST_BYTES: Final = 65_536
+"""Kept of a rejected value; the whole record stays in Kafka."""
+_TOPICS: Final = 100_000
+"""Topics of which the shard is known; all are forgotten beyond it."""
+_DEAD: Final = pl.Schema(
+    {
+        "topic": pl.String,
+        "partition": pl.Int64,
+        "offset": pl.Int64,
+        "received": pl.Float64,
+        "reason": pl.String,
+        "key": pl.Binary,
+        "value": pl.Binary,
+    }
+)
+
+
+class Record(NamedTuple):
+    """A row of `RECORDS`."""
+
+    key: bytes | None
+    value: bytes | None
+    received: float
+    partition: int
+    offset: int
+
+
+class MessageSource:
+    """What workers share to read records of a Kafka `topic`: made by the driver, sent to each.
+
+    `intake` makes the configuration of the intake; `dead_letters` is a folder of each worker.
+    """
+
+    def __init__(
+        self, topic: str, intake: Callable[[], IntakeConfig], shards: int, dead_letters: Path
+    ) -> None:
+        self.topic, self.shards, self.dead_letters = topic, shards, dead_letters
+        self._intake = intake
+        self._id = uuid.uuid4().hex
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be one object in each worker, however many tasks bring it there."""
+        return _shared, (self._id, self.topic, self._intake, self.shards, self.dead_letters)
+
+    @cached_property
+    def config(self) -> IntakeConfig:
+        """The configuration of the intake, made once a worker."""
+        return self._intake()
+
+    @cached_property
+    def router(self) -> Router:
+        """The router of a worker."""
+        return Router(self.config, self.shards)
+
+    def decoder(self, shard: int, snapshot: bytes = b"") -> MessageDecoder:
+        """Return the decoder of a shard; raises `msgspec.MsgspecError` for another snapshot."""
+        registry = self._registries.get(shard, Registry())
+        aliases = {a: of for a, of in self.config.aliases.items() if of in registry.sensors}
+        context = replace(self.config.context, registry=registry, states=States())
+        intake = Intake(replace(self.config, context=context, aliases=aliases))
+        if snapshot:
+            intake.resume(snapshot)
+        return MessageDecoder(intake, registry, lambda sensor: self.router.home(sensor) == shard)
+
+    @cached_property
+    def _registries(self) -> dict[int, Registry]:
+        """Sensors and rooms of each shard."""
+        whole = self.config.context.registry
+        sensors = defaultdict(list)
+        for sensor in whole.sensors.values():
+            sensors[self.router.home(sensor.id)].append(sensor)
+        return {
+            shard: Registry.of({s.room: whole.rooms[s.room] for s in own}.values(), own)
+            for shard, own in sensors.items()
+        }
+
+
+_sources: dict[str, MessageSource] = {}
+"""The source of this worker, by its id."""
+
+
+def _shared(
+    key: str, topic: str, intake: Callable[[], IntakeConfig], shards: int, dead_letters: Path
+) -> MessageSource:
+    if key not in _sources:
+        _sources.clear()
+        _sources[key] = MessageSource(topic, intake, shards, dead_letters)
+    return _sources[key]
+
+
+class Router:
+    """Finds the shards of a record: of every sensor that it names.
+
+    A topic of which a level, or several together, are a sensor's name is known from then on.
+    Messages about many devices (descriptions, the death of a gateway) go to all shards.
+    """
+
+    def __init__(self, config: IntakeConfig, shards: int) -> None:
+        self._shards = shards
+        self._context = replace(config.context, states=States())
+        registry = self._context.registry
+        self._routes = Routes(config.routes, config.mappings, registry, config.aliases)
+        self._homes: dict[str, int] = {}
+        self._parents: defaultdict[str, set[int]] = defaultdict(set)
+        for name, sensor in (*config.aliases.items(), *((s, s) for s in registry.sensors)):
+            room = registry.room_of(sensor)
+            if room is None:
+                continue
+            shard = shard_of(f"{room.site}/{room.building}", shards)
+            self._homes[name] = self._homes[fold_id(name)] = shard
+            parts = name.split(":")
+            for k in range(1, len(parts)):
+                self._parents[fold_id(":".join(parts[:k]))].add(shard)
+        self._known: dict[bytes, list[int]] = {}
+
+    def home(self, sensor: str) -> int:
+        """Return the shard of a sensor; of an unregistered one, that of what it is part of."""
+        name = sensor
+        while name:
+            known = self._homes.get(name, self._homes.get(fold_id(name)))
+            if known is not None:
+                return known
+            name = name.rpartition(":")[0]
+        return shard_of(sensor, self._shards)
+
+    def divide(self, records: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Divide `RECORDS` by shard, in order; a record may be for several."""
+        known = self._known
+        keys = records["key"].to_list()
+        found = [known.get(key) or self._find(*records.row(k)) for k, key in enumerate(keys)]
+        rows = [k for k, shards in enumerate(found) for _ in shards]
+        shards = pl.Series("shard", [shard for each in found for shard in each], pl.Int32())
+        numbered = records[rows].with_columns(shards)
+        parts = numbered.partition_by("shard", as_dict=True, include_key=False)
+        return ((int(shard), part) for (shard,), part in parts.items())
+
+    def _find(
+        self, key: bytes | None, value: bytes | None, received: float, partition: int, _: int
+    ) -> list[int]:
+        try:
+            topic = (key or b"").decode()
+        except UnicodeDecodeError:
+            topic = ""
+        if not topic:
+            return [partition % self._shards]
+        levels = topic.split("/")
+        named = set[int]().union(*(self._shards_of(n) for n in levels if self._is_registered(n)))
+        readings = self._peek(Message(topic, value or b"", received))
+        if readings is None:
+            return sorted(named) or [shard_of(topic, self._shards)]
+        if not named and self._is_about_many(topic, readings):
+            return [*range(self._shards)]
+        sensors = {reading.sensor for reading in readings}
+        found = sorted(named.union(*map(self._shards_of, sensors)))
+        found = found or [shard_of(topic, self._shards)]
+        folded = set(map(fold_id, levels))
+        composed = all(folded.issuperset(map(fold_id, s.split(":"))) for s in sensors)
+        if any(reading.values for reading in readings) and (named or composed):
+            if len(self._known) >= _TOPICS:
+                self._known.clear()
+            self._known[topic.encode()] = found
+        return found
+
+    def _is_registered(self, name: str) -> bool:
+        return name in self._homes or fold_id(name) in self._homes
+
+    def _shards_of(self, sensor: str) -> set[int]:
+        """Return the shards of a sensor, and of those that are named after it."""
+        return {self.home(sensor)} | self._parents.get(fold_id(sensor), set())
+
+    def _peek(self, message: Message) -> list[Reading] | None:
+        """Return the readings of a message by itself; None if it is refused."""
+        try:
+            readings = decode_message(message, self._context, "", self._routes)
+        except Exception:  # noqa: BLE001 - as in the intake, which says why it is refused
+            return None
+        return readings + self._context.states.joiner.close(self._context.limits)
+
+    def _is_about_many(self, topic: str, readings: Sequence[Reading]) -> bool:
+        """Whether a message describes devices, or says that a gateway may be gone."""
+        if readings:
+            return all(reading.events == ("offline",) for reading in readings)
+        return any(
+            decoder.name == "ha_discovery"
+            or any(topic_matches(pattern, topic) for pattern in decoder.descriptions)
+            for decoder in self._routes.of(topic)
+        )
+
+
+class MessageDecoder:
+    """The intake of one shard, and what it rejected of the last records, by row."""
+
+    def __init__(self, intake: Intake, registry: Registry, is_own: Callable[[str], bool]) -> None:
+        self._intake = intake
+        self._registry = registry
+        self._is_own = is_own
+        self._native = NativeColumns(intake, registry)
+        self._deadline = intake.next_deadline()
+        self.rejected: dict[int, tuple[Record, str]] = {}
+
+    def snapshot(self) -> bytes:
+        """Return the memory of the decoders."""
+        return self._intake.snapshot()
+
+    def readings(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Return what is known now from `RECORDS`, in order, as a frame of `SCHEMA`."""
+        self.rejected = {}
+        numbered = records.with_row_index("row")
+        plain = self._native.read(numbered)
+        found: list[Reading] = []
+        rows: list[int] = []
+        offsets: list[int] = []
+        rest = numbered.filter(~pl.col("row").is_in(plain["row"].implode()))
+        for row, *fields in rest.iter_rows():
+            record = Record(*fields)
+            closed = [*self._closed(record.received)]
+            reason, more = self._read(record)
+            if reason:
+                self.rejected[row] = record, reason
+            own = [reading for reading in (*closed, *more) if self._is_own(reading.sensor)]
+            found += own
+            rows += [row] * len(own)
+            offsets += [record.offset] * len(own)
+        frame = frame_of([landed(reading, self._registry) for reading in found])
+        frame = frame.with_columns(
+            row=pl.Series(rows, dtype=pl.UInt32()), position=pl.Series(offsets, dtype=pl.Int64())
+        )
+        both = pl.concat([plain, frame.select(plain.columns)])
+        return both.sort("row", maintain_order=True).select(SCHEMA.names())
+
+    def _closed(self, now: float) -> Iterator[Reading]:
+        """Return the readings whose join window is over."""
+        if self._deadline is None:
+            self._deadline = self._intake.next_deadline()
+        if self._deadline is not None and self._deadline <= now:
+            closed = self._intake.on_time(now)
+            self._deadline = self._intake.next_deadline()
+            return (reading for reading in closed if FINDINGS.isdisjoint(reading.events))
+        return iter(())
+
+    def _read(self, record: Record) -> tuple[str, Sequence[Reading]]:
+        if not record.key or record.value is None:
+            return f"no {'payload' if record.key else 'topic'}", ()
+        try:
+            topic = record.key.decode()
+        except UnicodeDecodeError:
+            return "topic is not UTF-8", ()
+        outcome = self._intake.on_message(Message(topic, record.value, record.received))
+        reason = "" if outcome.dead_letter is None else str(outcome.dead_letter.reason)
+        return reason, outcome.readings
+
+
+def write_dead_letters(topic: str, folder: Path, rejected: Sequence[tuple[Record, str]]) -> None:
+    """Keep what was rejected; the same records again give the same file."""
+    if not rejected:
+        return
+    reasons = Counter(reason for _, reason in rejected)
+    log.warning("rejected: %s", ", ".join(f"{n} {why}" for why, n in sorted(reasons.items())))
+    rows = [
+        (topic, r.partition, r.offset, r.received, why, r.key, (r.value or b"")[:MOST_BYTES])
+        for r, why in rejected
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    (first, _), (last, _) = rejected[0], rejected[-1]
+    name = f"{topic}-{first.partition}-{first.offset}-{last.partition}-{last.offset}.parquet"
+    part = (folder / name).with_suffix(".part")
+    pl.DataFrame(rows, schema=_DEAD, orient="row").write_parquet(part)
+    part.replace(folder / name)

@@ -1,0 +1,113 @@
+"""Kafka as the source of a stream: its records by shard, and its faults in a sentence."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any, Final
+
+from py4j.java_gateway import JavaPackage
+
+from scale.errors import KafkaError
+from scale.spark.stream import PACKED, pack_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+    from scale.messages import MessageSource
+
+CONNECTOR: Final = "org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0"
+"""Spark's connector: the newest that is published runs on pyspark 4.3 too."""
+_ANSWER_S: Final = 8.0
+_BYTES: Final = 16 << 20
+"""Of records of one task, packed together."""
+
+
+def check(servers: str, topic: str) -> None:
+    """Ask Kafka for a topic, unencrypted, before Spark starts; `KafkaError` within seconds."""
+    from confluent_kafka import KafkaException  # noqa: PLC0415 - an extra
+    from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - an extra
+
+    client = AdminClient({"bootstrap.servers": servers, "log_level": 0})
+    try:
+        known = client.list_topics(timeout=_ANSWER_S).topics
+    except KafkaException as error:
+        raise _no_answer(servers, error.args[0].str()) from error
+    _require(topic, servers, known)
+
+
+def check_with_options(
+    spark: SparkSession, servers: str, topic: str, options: Mapping[str, str]
+) -> None:
+    """Ask Kafka for a topic with the client, and its options, of the stream; `KafkaError`."""
+    jvm: Any = spark.sparkContext._jvm  # noqa: SLF001 - no other way to the client
+    admin = jvm.org.apache.kafka.clients.admin.Admin
+    if isinstance(admin, JavaPackage):
+        return  # no connector, as the stream reports
+    answer_ms = str(int(_ANSWER_S * 1000))
+    properties = jvm.java.util.HashMap()
+    for key, value in {
+        **{key: value for key, value in options.items() if "." in key},
+        "bootstrap.servers": servers,
+        "request.timeout.ms": answer_ms,
+        "default.api.timeout.ms": answer_ms,
+    }.items():
+        properties[key] = value
+    client = None
+    try:
+        client = admin.create(properties)
+        known = set(client.listTopics().names().get())
+    except Exception as error:
+        raise _no_answer(servers, _cause(error)) from error
+    finally:
+        if client is not None:
+            client.close()
+    _require(topic, servers, known)
+
+
+def _no_answer(servers: str, cause: str) -> KafkaError:
+    return KafkaError(f"no Kafka answers at {servers} ({cause})")
+
+
+def _require(topic: str, servers: str, known: Collection[str]) -> None:
+    if topic not in known:
+        names = ", ".join(sorted(name for name in known if not name.startswith("__"))) or "none"
+        raise KafkaError(f"Kafka at {servers} has no topic {topic}; it has: {names}")
+
+
+def _cause(error: Exception) -> str:
+    """Return what the client says of an error: the message of its first cause."""
+    java: Any = getattr(error, "java_exception", None)
+    while java is not None and java.getCause() is not None:
+        java = java.getCause()
+    return str(error if java is None else java.getMessage())
+
+
+def pack_records(
+    spark: SparkSession,
+    servers: str,
+    source: MessageSource,
+    options: Mapping[str, str],
+) -> DataFrame:
+    """Return the records of a Kafka topic as blocks of `RECORDS` by shard.
+
+    `options` are those of Spark's source, and settings of the Kafka client under the names that it
+    has: those with a dot.
+    """
+    given = {"startingOffsets": "earliest"}
+    given |= {f"kafka.{key}" if "." in key else key: value for key, value in options.items()}
+    given |= {"kafka.bootstrap.servers": servers, "subscribe": source.topic}
+    records = (
+        spark.readStream.format("kafka")
+        .options(**given)
+        .load()
+        .selectExpr("key", "value", "cast(timestamp as double) received", "partition", "offset")
+    )
+
+    def pack_all(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        size = operator.attrgetter("nbytes")
+        return pack_batches(batches, size, _BYTES, source.router.divide)
+
+    return records.mapInArrow(pack_all, PACKED)

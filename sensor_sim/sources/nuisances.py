@@ -1,0 +1,319 @@
+"""Sprays, fragrances and cleaning; water, dryers and fog; dust and leaking smoke; a breath.
+
+Sprays: sizes from Dua 1995 (doi 10.1080/02786829508965318: MMAD 2.3-8.8 µm, GSD 2.0-3.8) and
+Bertholon 2015 (most particles below 0.3 µm: the residue tail); losses are checked against Seller
+2021 (doi 10.1016/j.buildenv.2021.107738). Masses of propellant, solvent and hand rub are grams:
+100-1000 times the gas of a puff.
+
+Water: Zhou 2007 (shower droplets 5-7 µm in the stall), recordings of uHoo monitors in homes
+(+8-37 %RH in 10 min, +0.4-2.5 °C), Sain 2018 (doi 10.1111/ina.12414: ultrasonic humidifier
+3-6e4 /cm³), Giao 2022 (hand dryer, doi 10.3389/fpubh.2022.804825). Droplets below about 90 %RH are
+gone in under a second, so `Emission.fog` particles count only where the air nears saturation.
+
+Dust: Serfozo 2014 (walking: PM10 +84 %, number below 1 µm unchanged), Tian 2014 (resuspension
+rises with size), section 8 of the project's parameter table for amounts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sensor_sim.physics.aerosol import Aerosol, Mode
+from sensor_sim.physics.emission import Emission
+from sensor_sim.streams import log_uniform
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def _can(
+    rng: np.random.Generator,
+    particles_mg: float,
+    gas_mg: tuple[float, ...],
+    late_mg: tuple[float, ...],
+) -> tuple[Emission, ...]:
+    """Pressurised can: coarse droplets with a fine residue tail, gas at once and from surfaces."""
+    fine = log_uniform(rng, 0.005, 0.05)
+    sticking = float(rng.uniform(1, 4))
+    coarse = Aerosol(
+        (Mode(float(rng.uniform(2.3, 8.8)), float(rng.uniform(2.0, 3.0))),),
+        volatile=float(rng.uniform(0.5, 0.9)),
+        efold_s=log_uniform(rng, 1, 60),
+        sticking_per_h=sticking,
+    )
+    residue = Aerosol((Mode(float(rng.uniform(0.25, 0.5)), 1.8),), sticking_per_h=sticking)
+    length = float(rng.uniform(0.5, 5))
+    bursts = tuple(float(i) * float(rng.uniform(2, 5)) for i in range(int(rng.integers(1, 4))))
+    share = tuple(1 / len(bursts) for _ in bursts)
+    cooling = -0.3 * sum(gas_mg) / 1000
+    return (
+        Emission(
+            times_s=bursts,
+            shares=share,
+            duration_s=length,
+            particles_mg=particles_mg * (1 - fine),
+            aerosol=coarse,
+            gas_mg=gas_mg,
+            heat_kj=cooling,
+        ),
+        Emission(
+            times_s=bursts,
+            shares=share,
+            duration_s=length,
+            particles_mg=particles_mg * fine,
+            aerosol=residue,
+        ),
+        Emission(float(rng.uniform(120, 600)), gas_mg=late_mg),
+    )
+
+
+def deodorant(rng: np.random.Generator) -> tuple[Emission, ...]:
+    """Deodorant or body spray: 10-500 mg airborne, 0.3-5 g propellant and ethanol."""
+    grams = log_uniform(rng, 0.3, 5)
+    prop = float(rng.uniform(0.4, 0.8))
+    gas = (0.0, 800 * grams * (1 - prop), 1000 * grams * prop, log_uniform(rng, 1, 30), 0.0)
+    late = (0.0, 200 * grams * (1 - prop), 0.0, log_uniform(rng, 1, 30), 0.0)
+    return _can(rng, log_uniform(rng, 10, 500), gas, late)
+
+
+def hair_spray(rng: np.random.Generator) -> tuple[Emission, ...]:
+    """Hair spray: more solvent, resin residue."""
+    grams = log_uniform(rng, 0.5, 5)
+    gas = (0.0, 500 * grams, 400 * grams, log_uniform(rng, 1, 10), 0.0)
+    return _can(rng, log_uniform(rng, 20, 500), gas, (0.0, 300 * grams, 0.0, 2.0, 0.0))
+
+
+def air_freshener(rng: np.random.Generator) -> tuple[Emission, ...]:
+    """Air freshener can, by hand or by a timer on the wall: 0.1-2 g."""
+    grams = log_uniform(rng, 0.1, 2)
+    gas = (log_uniform(rng, 0.1, 5), 300 * grams, 600 * grams, 20 * grams, 0.0)
+    return _can(rng, log_uniform(rng, 5, 150), gas, (0.5, 50 * grams, 0.0, 10 * grams, 0.0))
+
+
+def perfume(rng: np.random.Generator) -> tuple[Emission, ...]:
+    """Perfume atomiser or dab: 0.05-0.6 g ethanol, few droplets."""
+    gas = (0.0, log_uniform(rng, 50, 600), 0.0, log_uniform(rng, 3, 40), 0.0)
+    droplets = Emission(
+        1.0,
+        particles_mg=log_uniform(rng, 0.3, 20),
+        aerosol=Aerosol((Mode(float(rng.uniform(4, 15)), 2.0),), 0.9, log_uniform(rng, 1, 15)),
+    )
+    return (droplets, Emission(float(rng.uniform(20, 120)), gas_mg=gas))
+
+
+def trigger_cleaner(rng: np.random.Generator) -> tuple[Emission, ...]:
+    """Trigger spray and wipe: 1-50 mg of large droplets, 0.02-1 g evaporating for 5-20 min."""
+    n = int(rng.integers(2, 10))
+    times = tuple(float(i) * float(rng.uniform(1, 6)) for i in range(n))
+    late = log_uniform(rng, 20, 1000)
+    return (
+        Emission(
+            times_s=times,
+            shares=tuple(1 / n for _ in times),
+            duration_s=1.0,
+            particles_mg=log_uniform(rng, 1, 50),
+            aerosol=Aerosol((Mode(log_uniform(rng, 5, 30), 2.0),), 0.95, log_uniform(rng, 1, 10)),
+            water_g=float(rng.uniform(0, 3)),
+        ),
+        Emission(
+            float(rng.uniform(300, 1200)),
+            gas_mg=(0.05 * late, 0.85 * late, 0.0, 0.1 * late, 0.0),
+            water_g=float(rng.uniform(2, 15)),
+        ),
+    )
+
+
+def hand_sanitizer(rng: np.random.Generator) -> tuple[Emission, ...]:
+    """Hand rub: 0.3-2 g ethanol over 20-60 s, no particles."""
+    gas = (log_uniform(rng, 0.1, 3), log_uniform(rng, 300, 2000), 0.0, 1.0, 0.0)
+    return (Emission(float(rng.uniform(20, 60)), gas_mg=gas),)
+
+
+def floor_cleaning(rng: np.random.Generator) -> tuple[Emission, ...]:
+    """Mopping: 0.5-10 g of solvent and scent over 10-40 min, moisture, stirred dust."""
+    grams = log_uniform(rng, 0.5, 10)
+    length = float(rng.uniform(600, 2400))
+    gas = (30 * grams, 800 * grams, 0.0, 100 * grams, 0.0)
+    dust = Aerosol((Mode(float(rng.uniform(4, 8)), 2.0),))
+    return (
+        Emission(length, gas_mg=gas, water_g=float(rng.uniform(20, 120))),
+        Emission(0.5 * length, particles_mg=log_uniform(rng, 0.5, 8), aerosol=dust),
+    )
+
+
+def reed_diffuser(rng: np.random.Generator) -> tuple[Emission, ...]:
+    """Reed diffuser: propylene glycol and scent all day.
+
+    A bathroom with one held 273-528 ppb PG (doi 10.3390/atmos14061012); 12-60 mg/h gives that
+    at a few air changes per hour.
+    """
+    rate = log_uniform(rng, 12, 60)
+    hours = float(rng.uniform(6, 10))
+    gas = (rate * hours, 0.1 * rate * hours, 0.0, 0.15 * rate * hours, 0.0)
+    return (Emission(hours * 3600, gas_mg=gas),)
+
+
+def _steam(
+    rng: np.random.Generator, length_s: float, water_g_min: float, heat_kj_min: float
+) -> tuple[Emission, ...]:
+    minutes = length_s / 60
+    droplets = Aerosol((Mode(float(rng.uniform(2, 7)), 1.8),))
+    return (
+        Emission(
+            length_s,
+            water_g=water_g_min * minutes,
+            heat_kj=heat_kj_min * minutes,
+            gas_mg=(0.0, 0.5 * minutes, 0.0, 0.2 * minutes, 0.0),
+        ),
+        Emission(
+            length_s, particles_mg=log_uniform(rng, 10, 150) * minutes, aerosol=droplets, fog=True
+        ),
+    )
+
+
+def hot_tap(rng: np.random.Generator) -> tuple[Emission, ...]:
+    """Hot tap left running 0.5-6 min: 3-20 g vapour a minute."""
+    return _steam(rng, log_uniform(rng, 30, 360), log_uniform(rng, 3, 20), log_uniform(rng, 3, 25))
+
+
+def shower(rng: np.random.Generator) -> tuple[Emission, ...]:
+    """Hot shower of 3-15 min: 10-45 g vapour a minute and 10-60 kJ."""
+    return _steam(
+        rng, log_uniform(rng, 180, 900), log_uniform(rng, 10, 45), log_uniform(rng, 10, 60)
+    )
+
+
+def hand_dryer(rng: np.random.Generator) -> tuple[Emission, ...]:
+    """Hand dryer, 10-40 s: warm air, some droplets and motor wear (0-13 µg/m³ PM2.5)."""
+    return (
+        Emission(
+            float(rng.uniform(10, 40)),
+            particles_mg=log_uniform(rng, 0.002, 0.25),
+            aerosol=Aerosol((Mode(float(rng.uniform(0.3, 1.0)), 1.8),), 0.3, 60),
+            water_g=float(rng.uniform(-3, 4)),
+            heat_kj=float(rng.uniform(5, 25)),
+        ),
+    )
+
+
+def flush(rng: np.random.Generator) -> tuple[Emission, ...]:
+    """Toilet flush: a little coarse spray that dries, a breath of moisture."""
+    return (
+        Emission(
+            4.0,
+            particles_mg=log_uniform(rng, 0.002, 0.05),
+            aerosol=Aerosol((Mode(float(rng.uniform(2, 6)), 2.0),), 0.95, 1.0),
+            water_g=float(rng.uniform(0, 1)),
+        ),
+    )
+
+
+def humidifier(rng: np.random.Generator) -> tuple[Emission, ...]:
+    """Ultrasonic humidifier, 5-60 min: water, and the salt of hard water as fine residue."""
+    length = log_uniform(rng, 300, 3600)
+    hours = length / 3600
+    residue = Aerosol((Mode(float(rng.uniform(0.3, 0.9)), 1.8),), density_g_cm3=2.0)
+    return (
+        Emission(length, water_g=log_uniform(rng, 100, 400) * hours),
+        Emission(length, particles_mg=log_uniform(rng, 5, 100) * hours, aerosol=residue),
+        Emission(
+            length,
+            particles_mg=log_uniform(rng, 1000, 20000) * hours,
+            aerosol=Aerosol((Mode(float(rng.uniform(3, 5)), 1.6),)),
+            fog=True,
+        ),
+    )
+
+
+def nebulizer(rng: np.random.Generator) -> tuple[Emission, ...]:
+    """Medical or salt nebulizer, 3-12 min: droplets dry to salt residue of 0.4-1.5 µm."""
+    length = float(rng.uniform(180, 720))
+    aerosol = Aerosol(
+        (Mode(float(rng.uniform(3, 5)), 1.9),),
+        volatile=float(rng.uniform(0.88, 0.97)),
+        efold_s=float(rng.uniform(0.5, 3)),
+        density_g_cm3=1.1,
+    )
+    return (
+        Emission(
+            length,
+            particles_mg=log_uniform(rng, 100, 2000),
+            aerosol=aerosol,
+            water_g=float(rng.uniform(1, 5)),
+        ),
+    )
+
+
+def fog_machine(rng: np.random.Generator) -> tuple[Emission, ...]:
+    """Theatrical glycol fog drifting in for 1-10 min: like vape, but minutes long and much."""
+    length = log_uniform(rng, 60, 600)
+    aerosol = Aerosol(
+        (Mode(float(rng.uniform(0.6, 1.5)), 1.7),),
+        volatile=float(rng.uniform(0.6, 0.95)),
+        efold_s=log_uniform(rng, 120, 900),
+        density_g_cm3=1.1,
+    )
+    mg = log_uniform(rng, 30, 400)
+    return (
+        Emission(
+            length,
+            particles_mg=mg,
+            aerosol=aerosol,
+            gas_mg=(log_uniform(rng, 0.5, 2) * mg, 0.0, 0.0, 0.0, 0.0),
+            water_g=float(rng.uniform(5, 40)),
+        ),
+    )
+
+
+def _dust(rng: np.random.Generator, mg: float, length_s: float, people: float) -> Emission:
+    return Emission(
+        length_s,
+        particles_mg=mg,
+        aerosol=Aerosol((Mode(float(rng.uniform(4, 10)), 2.0),)),
+        water_g=people * length_s / 60 * 0.6,
+        co2_g=people * length_s / 60 * 0.6,
+        gas_mg=(0.0, 0.3 * people, 0.0, 0.5 * people, 0.0),
+        heat_kj=people * length_s / 60 * 4.0,
+    )
+
+
+def class_change(rng: np.random.Generator) -> tuple[Emission, ...]:
+    """Crowd of a class change: coarse dust, breath, body scent for 3-7 min."""
+    people = float(rng.uniform(3, 12))
+    return (_dust(rng, log_uniform(rng, 0.3, 6), float(rng.uniform(180, 420)), people),)
+
+
+def paper_dust(rng: np.random.Generator) -> tuple[Emission, ...]:
+    """Paper towels, shaken clothes: 10-60 s of coarse dust."""
+    return (_dust(rng, log_uniform(rng, 0.1, 3), float(rng.uniform(10, 60)), 1.0),)
+
+
+def incense(rng: np.random.Generator) -> tuple[Emission, ...]:
+    """Cooking, incense or candle smoke leaking in for 5-60 min: 50-500 µg/m³."""
+    length = log_uniform(rng, 300, 3600)
+    mg = log_uniform(rng, 0.15, 1.5) * length / 60
+    return (
+        Emission(
+            length,
+            particles_mg=mg,
+            aerosol=Aerosol((Mode(float(rng.uniform(0.2, 0.5)), 1.7),), 0.1, 600),
+            gas_mg=(0.0, 0.5 * mg, 0.0, 0.5 * mg, 2 * mg),
+            water_g=float(rng.uniform(0, 20)),
+            co_mg=3 * mg,
+        ),
+    )
+
+
+def breath(rng: np.random.Generator) -> tuple[Emission, ...]:
+    """Somebody breathes or talks right at the sensor: +3-4 %RH for seconds, CO2."""
+    n = int(rng.integers(1, 4))
+    return (
+        Emission(
+            times_s=tuple(4.0 * i for i in range(n)),
+            shares=tuple(1 / n for _ in range(n)),
+            duration_s=2.0,
+            water_g=n * float(rng.uniform(0.05, 0.2)),
+            co2_g=n * 0.08,
+            heat_kj=n * 0.05,
+        ),
+    )

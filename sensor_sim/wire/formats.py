@@ -1,0 +1,308 @@
+"""Formats of devices that print their values one by one; names and decimals in ``quantities.toml``.
+
+- AirGradient ONE, firmware 3.6: ``airgradient/readings/<serial>``, QoS 0, no time, no will. Counts
+  are per decilitre. What has no valid value is left out: after boot, that is everything.
+- ESPHome: ``<node>/sensor/<object_id>/state``, one bare value a topic, retained, no time and no
+  unit; ``<node>/status`` with a will; Home Assistant discovery with the units. A channel that has
+  lost its value prints ``nan``.
+- Cisco Meraki MT: ``meraki/v1/mt/<network>/ble/<MAC>/<metric>``, with ``ts``. Known from what two
+  public consumers read. A metric the network does not publish is not sent.
+- Plumewatch's own: ``plumewatch/v1/<sensor>/reading`` at QoS 1, ``/status`` retained with a will.
+  The first reading after a start, and then one per hour, reports the firmware. The sequence number
+  continues over restarts, so that (sensor, seq) always identifies a reading.
+- Zigbee2MQTT: ``zigbee2mqtt/<friendly name>``, one flat object without a time. A device reports one
+  attribute at a time, and only when it changed; the bridge answers each report with the whole
+  object as it knows it. It also publishes who is there, with units, and whether a device answers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from detection.quantities import QUANTITIES
+from sensor_sim.wire.base import (
+    BODIES,
+    QUANTITIES_OF,
+    Encoder,
+    WireDevice,
+    WireMessage,
+    WireNetwork,
+    WireRow,
+    channels_of,
+    filled,
+    hardware_id,
+    iso_utc,
+    json_bytes,
+    number,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_AIRGRADIENT: Final = QUANTITIES_OF["airgradient"]
+_ESPHOME: Final = QUANTITIES_OF["esphome"]
+_MERAKI: Final = QUANTITIES_OF["meraki"]
+_ZIGBEE: Final = QUANTITIES_OF["zigbee2mqtt"]
+_NATIVE: Final = {
+    key: 0 if q.resolution >= 1 else 2 if q.resolution >= 0.1 else 3
+    for key, q in QUANTITIES.items()
+}
+"""Decimals of each quantity."""
+_FIRMWARE_EVERY_S: Final = 3600.0
+
+
+class AirGradientEncoder(Encoder):
+    """An AirGradient ONE with an MQTT server configured."""
+
+    RESOLUTION: ClassVar[Mapping[str, float]] = {
+        q: 10.0**-d / scale for q, scale, d in _AIRGRADIENT.values()
+    } | {"rssi": 1.0}
+
+    def __init__(self, device: WireDevice, network: WireNetwork) -> None:
+        super().__init__(device, network)
+        self._serial = hardware_id(device.sensor, 12)
+        self._boot_count = 0
+        self._rssi = -45 - int(self._serial[-2:], 16) % 30
+
+    def connect(self, at: float) -> list[WireMessage]:
+        """Return the first message after boot, which has no measurement yet."""
+        self._boot_count = 0
+        return [self._readings({}, at)]
+
+    def reading(self, row: WireRow) -> list[WireMessage]:
+        """Return one JSON object without a time."""
+        self._rssi = round(row.values.get("rssi", self._rssi))
+        body = {
+            wire: number(row.values[key] * scale, decimals)
+            for wire, (key, scale, decimals) in _AIRGRADIENT.items()
+            if key in row.values
+        }
+        return [self._readings(body, row.sent)]
+
+    def _readings(self, body: Mapping[str, float], sent: float) -> WireMessage:
+        count = self._boot_count
+        self._boot_count += 1
+        whole = {"wifi": self._rssi, "serialno": self._serial, **body, "boot": count}
+        whole |= {"bootCount": count, "ledMode": "off", "firmware": "3.6.0", "model": "I-9PSL"}
+        return self._message(f"airgradient/readings/{self._serial}", json_bytes(whole), sent)
+
+
+class EspHomeEncoder(Encoder):
+    """An ESP board that runs ESPHome with MQTT instead of its native API."""
+
+    RESOLUTION: ClassVar[Mapping[str, float]] = {
+        k: 10.0**-d / scale for k, (*_, scale, d) in _ESPHOME.items()
+    }
+
+    def __init__(self, device: WireDevice, network: WireNetwork) -> None:
+        super().__init__(device, network)
+        self._mac = hardware_id(device.sensor, 12)
+        self._known: list[str] = []
+
+    def connect(self, at: float) -> list[WireMessage]:
+        """Return status and discovery, all retained, and the tamper switch at rest."""
+        announced = [key for key in channels_of(self.device.model) if key in _ESPHOME]
+        return [
+            self._status(b"online", at),
+            *(self._discovery(key, at) for key in announced),
+            self._described("binary_sensor", "tamper", "Tamper", {"dev_cla": "tamper"}, at),
+            self._state("binary_sensor", "tamper", b"OFF", at),
+        ]
+
+    def reading(self, row: WireRow) -> list[WireMessage]:
+        """Return one retained value a topic."""
+        messages = []
+        self._known += [k for k in row.values if k in _ESPHOME and k not in self._known]
+        for key in self._known:
+            object_id, *_, scale, decimals = _ESPHOME[key]
+            value = row.values.get(key)
+            text = "nan" if value is None else f"{value * scale:.{decimals}f}"
+            messages.append(self._state("sensor", object_id, text.encode(), row.sent))
+        return messages
+
+    def tamper(self, at: float) -> list[WireMessage]:
+        """Return a pulse of the switch."""
+        return [self._state("binary_sensor", "tamper", state, at) for state in (b"ON", b"OFF")]
+
+    def offline(self, at: float) -> list[WireMessage]:
+        """Return the will."""
+        return [self._status(b"offline", at)]
+
+    def _state(self, component: str, object_id: str, payload: bytes, at: float) -> WireMessage:
+        topic = f"{self.device.sensor}/{component}/{object_id}/state"
+        return self._message(topic, payload, at, retain=True)
+
+    def _status(self, payload: bytes, at: float) -> WireMessage:
+        return self._message(f"{self.device.sensor}/status", payload, at, retain=True)
+
+    def _discovery(self, key: str, at: float) -> WireMessage:
+        object_id, name, unit, device_class, *_ = _ESPHOME[key]
+        head = {"dev_cla": device_class, "unit_of_meas": unit, "stat_cla": "measurement"}
+        head = {key: value for key, value in head.items() if value}
+        return self._described("sensor", object_id, name, head, at)
+
+    def _described(
+        self, component: str, object_id: str, name: str, head: Mapping[str, str], at: float
+    ) -> WireMessage:
+        node = self.device.sensor
+        values = {"component": component, "object": object_id, "name": name, "node": node}
+        body = head | filled(BODIES["esphome"], {**values, "mac": self._mac})
+        topic = f"homeassistant/{component}/{node}/{object_id}/config"
+        return self._message(topic, json_bytes(body), at, retain=True)
+
+
+class MerakiEncoder(Encoder):
+    """A Meraki MT air sensor behind its gateway."""
+
+    RESOLUTION: ClassVar[Mapping[str, float]] = {
+        key: 10.0**-d for key, (_, d) in _MERAKI.items()
+    } | {"temp": 0.1}
+
+    def __init__(self, device: WireDevice, network: WireNetwork) -> None:
+        super().__init__(device, network)
+        mac = hardware_id(device.sensor, 12).upper()
+        self._mac = ":".join(mac[i : i + 2] for i in range(0, 12, 2))
+
+    def reading(self, row: WireRow) -> list[WireMessage]:
+        """Return one message a metric, all with the sensor's time."""
+        bodies: dict[str, dict[str, float]] = {}
+        if "temp" in row.values:
+            celsius = row.values["temp"]
+            fahrenheit = round(celsius * 9 / 5 + 32, 1)
+            bodies["temperature"] = {"fahrenheit": fahrenheit, "celsius": round(celsius, 1)}
+        for key, (metric, decimals) in _MERAKI.items():
+            if key in row.values:
+                value = round(row.values[key], decimals) if decimals else round(row.values[key])
+                bodies[metric] = {metric: value}
+        place = f"meraki/v1/mt/{self.network.meraki_network}/ble/{self._mac}"
+        stamp = {"ts": iso_utc(row.time, "microseconds")}
+        return [
+            self._message(f"{place}/{metric}", json_bytes(stamp | body), row.sent)
+            for metric, body in bodies.items()
+        ]
+
+
+class NativeEncoder(Encoder):
+    """A device that speaks the native format."""
+
+    RESOLUTION: ClassVar[Mapping[str, float]] = {key: 10.0**-d for key, d in _NATIVE.items()}
+
+    def __init__(self, device: WireDevice, network: WireNetwork) -> None:
+        super().__init__(device, network)
+        self._firmware_due = -math.inf
+
+    def connect(self, at: float) -> list[WireMessage]:
+        """Return the retained ``online``."""
+        self._firmware_due = at
+        return [self._status(b"online", at)]
+
+    def reading(self, row: WireRow) -> list[WireMessage]:
+        """Return one JSON reading, event time to the millisecond; none while there is no value."""
+        if not row.values:
+            return []
+        body: dict[str, object] = {"time": iso_utc(row.time), "seq": self._seq + 1}
+        for key, value in row.values.items():
+            decimals = _NATIVE[key]
+            body[key] = round(value, decimals) if decimals else round(value)
+        if row.sent >= self._firmware_due:
+            body["firmware"] = "1.4.2"
+            self._firmware_due = row.sent + _FIRMWARE_EVERY_S
+        return [self._reading(body, row.sent)]
+
+    def event(
+        self, at: float, event: str, values: Mapping[str, float] | None = None
+    ) -> list[WireMessage]:
+        """Return the status for `online` and `offline`, an event reading for the others."""
+        del values
+        if event in {"online", "offline"}:
+            return [self._status(event.encode(), at)]
+        body = {"time": iso_utc(at), "seq": self._seq + 1, "events": [event]}
+        return [self._reading(body, at)]
+
+    def _reading(self, body: Mapping[str, object], sent: float) -> WireMessage:
+        topic = f"plumewatch/v1/{self.device.sensor}/reading"
+        return self._message(topic, json_bytes(body), sent, qos=1)
+
+    def _status(self, payload: bytes, sent: float) -> WireMessage:
+        topic = f"plumewatch/v1/{self.device.sensor}/status"
+        return self._message(topic, payload, sent, qos=1, retain=True)
+
+
+class Zigbee2MqttEncoder(Encoder):
+    """A Zigbee air sensor behind the bridge."""
+
+    RESOLUTION: ClassVar[Mapping[str, float]] = {
+        key: 10.0**-d for key, (_, _, d) in _ZIGBEE.items()
+    }
+
+    def __init__(self, device: WireDevice, network: WireNetwork) -> None:
+        super().__init__(device, network)
+        self._address = "0x" + hardware_id(device.sensor, 16)
+        self._link = 80 + int(self._address[-2:], 16) % 120
+        self._cache: dict[str, float | bool] = {}
+        network.zigbee.append(self._description())
+
+    def connect(self, at: float) -> list[WireMessage]:
+        """Return the bridge's state and devices and the device's availability, all retained."""
+        devices = json_bytes(self.network.zigbee)
+        return [
+            self._message("zigbee2mqtt/bridge/state", b'{"state":"online"}', at, retain=True),
+            self._message("zigbee2mqtt/bridge/devices", devices, at, retain=True),
+            self._availability("online", at),
+        ]
+
+    def reading(self, row: WireRow) -> list[WireMessage]:
+        """Return one message for each attribute that changed, the others from the cache."""
+        messages = []
+        for key, (prop, _, decimals) in _ZIGBEE.items():
+            if key in row.values:
+                value = number(row.values[key], decimals)
+                if self._cache.get(prop) != value:
+                    self._cache[prop] = value
+                    messages.append(self._publish(row.sent))
+        return messages
+
+    def event(
+        self, at: float, event: str, values: Mapping[str, float] | None = None
+    ) -> list[WireMessage]:
+        """Return availability for coming and going, the cache on a restart."""
+        if event == "online":
+            return [self._availability(event, at)]
+        if event == "restart":
+            return [self._publish(at)] if self._cache else []
+        return super().event(at, event, values)
+
+    def tamper(self, at: float) -> list[WireMessage]:
+        """Return the tamper attribute, set and released."""
+        self._cache["tamper"] = True
+        first = self._publish(at)
+        self._cache["tamper"] = False
+        return [first, self._publish(at)]
+
+    def offline(self, at: float) -> list[WireMessage]:
+        """Return the availability."""
+        return [self._availability("offline", at)]
+
+    def _publish(self, at: float) -> WireMessage:
+        body = {**self._cache, "linkquality": self._link}
+        payload = json_bytes(dict(sorted(body.items())))
+        return self._message(f"zigbee2mqtt/{self.device.sensor}", payload, at)
+
+    def _availability(self, state: str, at: float) -> WireMessage:
+        topic = f"zigbee2mqtt/{self.device.sensor}/availability"
+        return self._message(topic, json_bytes({"state": state}), at, qos=1, retain=True)
+
+    def _description(self) -> dict[str, object]:
+        exposes: dict[str, object] = {}
+        for key in channels_of(self.device.model):
+            name, unit, _ = _ZIGBEE.get(key, ("", "", 0))
+            if name and name not in exposes:
+                label = name.replace("_", " ").capitalize()
+                values = {"label": label, "name": name, "unit": unit or None}
+                exposes[name] = filled(BODIES["zigbee2mqtt"]["expose"], values)
+        values = {"address": self._address, "name": self.device.sensor}
+        values |= {"number": int(self._address[-4:], 16), "model": self.device.model}
+        device = BODIES["zigbee2mqtt"]["device"]
+        described: dict[str, object] = filled(device, {**values, "exposes": [*exposes.values()]})
+        return described

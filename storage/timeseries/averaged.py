@@ -1,0 +1,206 @@
+"""What both stores share: rows to columns, the cursor, and which averages answer."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+
+import numpy as np
+
+from detection.quantities import COLUMN_INDEX, COLUMNS
+from storage import state
+from storage.database_file import DatabaseFile
+from storage.reading import Reading
+from storage.timeseries import LatestReading, rollup
+from storage.timeseries.line_protocol import to_ns
+from storage.timeseries.resolution import Retention, choose, stretched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from storage.repair import Prepare
+    from storage.timeseries import Aggregate
+    from storage.timeseries.resolution import Level
+
+
+_NS: Final = 1_000_000_000
+_LATEST_S: Final = 120
+
+
+def columns(
+    rows: Sequence[Sequence[Any]], keys: Sequence[str]
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+    """Turn rows of nanoseconds and values into times and columns; absent columns are left out."""
+    time = np.array([row[0] / _NS for row in rows], dtype=np.float64)
+    table = np.array(
+        [[math.nan if v is None else v for v in row[1:]] for row in rows], dtype=np.float64
+    ).reshape(len(rows), len(keys))
+    present = ~np.all(np.isnan(table), axis=0) if len(rows) else np.zeros(len(keys), bool)
+    return time, {k: table[:, i] for i, k in enumerate(keys) if present[i]}
+
+
+class Newest:
+    """Newest value of each quantity of each sensor.
+
+    Devices may spread their quantities over several messages: a quantity that the newest lacks
+    comes from one at most two minutes older. A row without any value says that a device is
+    connected, not what it measures: the newest that has one counts, if there is one.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[str, dict[str, tuple[int, float]]] = {}
+        self._seen: dict[str, int] = {}
+
+    def add(self, sensor: str, at: int, values: Iterable[tuple[str, float | None]]) -> None:
+        """Add a row of a sensor, nanoseconds, in any order; of one moment, the first counts."""
+        self._seen[sensor] = max(at, self._seen.get(sensor, at))
+        known = self._values.setdefault(sensor, {})
+        for key, value in values:
+            if value is None or key not in COLUMN_INDEX:  # a newer program may know more
+                continue
+            if key not in known or known[key][0] < at:
+                known[key] = at, float(value)
+
+    def drop(self, before: int) -> None:
+        """Forget the sensors without a row since a moment, nanoseconds."""
+        for sensor in [s for s, at in self._seen.items() if at < before]:
+            del self._seen[sensor], self._values[sensor]
+
+    def all(self) -> dict[str, LatestReading]:
+        """Return the newest reading of each sensor."""
+        return {sensor: self._joined(sensor) for sensor in self._seen}
+
+    def _joined(self, sensor: str) -> LatestReading:
+        known = self._values[sensor]
+        newest = max((at for at, _ in known.values()), default=self._seen[sensor])
+        least = newest - _LATEST_S * _NS
+        values = {key: value for key, (at, value) in known.items() if at >= least}
+        return LatestReading(newest / _NS, values)
+
+
+def words(text: str | None) -> tuple[str, ...]:
+    """Split what was joined by spaces."""
+    return tuple(text.split()) if text else ()
+
+
+def reading_of(sensor: str, row: Sequence[Any]) -> Reading:
+    """Return the reading of a row: nanoseconds, receipt, all quantities, events, faults, flags."""
+    values = {
+        key: float(value)
+        for key, value in zip(COLUMNS, row[2:-3], strict=True)
+        if value is not None
+    }
+    events, faults, flags = map(words, row[-3:])
+    return Reading(sensor, row[0] // 1000 / 1e6, float(row[1]), values, events, faults, flags)
+
+
+def every_ns(every_s: float) -> int:
+    """Return an interval in nanoseconds, rounded to milliseconds; `ValueError` if it is shorter."""
+    if not every_s >= 0.001 or math.isinf(every_s):
+        raise ValueError(f"an interval of {every_s} s is not possible; at least 0.001 s")
+    return round(every_s * 1000) * 1_000_000
+
+
+def quantities_of(keys: Iterable[str]) -> tuple[str, ...]:
+    """Check quantities before they become part of a statement; `ValueError` for unknown ones."""
+    found = tuple(keys)
+    strange = [k for k in found if k not in COLUMN_INDEX]
+    if strange or not found:
+        raise ValueError(f"no such quantity: {', '.join(map(repr, strange)) or 'none given'}")
+    return found
+
+
+class Steps(NamedTuple):
+    """What is aggregated of a sensor, over steps of so many nanoseconds."""
+
+    sensor: str
+    step: int
+    aggregate: Aggregate
+    keys: Sequence[str]
+
+
+class AveragedSeries(DatabaseFile, ABC):
+    """A store whose old readings are averaged; see `storage.timeseries.Series`.
+
+    `CONSUMER` is the name of its cursor. `MARKS_SENSORS`: each sensor has its own stale quarters.
+    """
+
+    CONSUMER: ClassVar[str]
+    MARKS_SENSORS: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        path: Path | str,
+        prepare: Prepare,
+        complete: Prepare,
+        retention: Retention | None,
+        clock: Callable[[], float],
+    ) -> None:
+        super().__init__(path, prepare, complete)
+        self._retention = retention or Retention()
+        self._clock = clock
+
+    def cursor(self) -> int:
+        """Return the journal offset up to which readings are stored."""
+        return self.query(lambda db: state.cursor(db, self.CONSUMER))
+
+    def write(self, readings: Sequence[Reading], cursor: int) -> None:
+        """Store readings and the cursor behind them."""
+        self._store(readings, cursor)
+
+    def add(self, readings: Sequence[Reading]) -> None:
+        """Store readings that are not from the journal."""
+        self._store(readings, None)
+
+    def unaveraged(self) -> int:
+        """Return the number of quarters of an hour that wait for `tidy`."""
+        return int(self.rows("SELECT count(*) FROM stale")[0][0])
+
+    def readings(
+        self,
+        sensor: str,
+        start: float,
+        end: float,
+        every_s: float,
+        aggregate: Aggregate = "mean",
+        quantities: Sequence[str] = COLUMNS,
+    ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+        """Aggregate readings over intervals of equal length.
+
+        Averages are read up to the first interval in which they are not up to date.
+        """
+        keys, _ = quantities_of(quantities), every_ns(every_s)
+        now = self._clock()
+        level = choose(start, end, every_s, now, self._retention, self._averages(sensor, now))
+        step = every_ns(stretched(every_s, level))
+        first, last = to_ns(start), to_ns(end)
+        wanted = Steps(sensor, step, aggregate, keys)
+        split = first
+        rows: list[Sequence[Any]] = []
+        if level is not None:
+            own = sensor if self.MARKS_SENSORS else None
+            stale = self.query(lambda db: rollup.oldest_stale(db, first, own))
+            split = min(max(last if stale is None else stale // step * step, first), last)
+            whole = level.step_s * _NS
+            rows += self._aggregated(wanted, level, first // whole * whole, split)
+        if split < last:
+            rows += self._aggregated(wanted, None, split, last)
+        return columns([row for row in rows if any(v is not None for v in row[1:])], keys)
+
+    @abstractmethod
+    def _store(self, readings: Sequence[Reading], cursor: int | None) -> None:
+        """Store readings, and the cursor behind them if there is one."""
+
+    @abstractmethod
+    def _averages(self, sensor: str, now: float) -> Sequence[Level]:
+        """Return the averages that there are of a sensor."""
+
+    @abstractmethod
+    def _aggregated(
+        self, wanted: Steps, level: Level | None, first: int, last: int
+    ) -> Sequence[Sequence[Any]]:
+        """Aggregate averages, or all readings, of a span, nanoseconds."""

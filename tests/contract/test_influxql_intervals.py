@@ -1,0 +1,64 @@
+"""Intervals of local time are those of InfluxDB on days on which the clock changes."""
+
+import json
+from contextlib import closing
+from datetime import UTC, datetime
+
+import httpx
+
+from storage import sqlite
+from storage.registry import Registry
+from storage.timeseries import influxql, influxql_sql
+from storage.timeseries.records import Record
+from storage.timeseries.sqlite import SqliteSeries
+from tests.support.influx import DATABASE, Influxd
+from tests.support.influx import influxql as ask
+
+CHANGES = {
+    "America/New_York": ("2026-03-08", "2026-11-01"),
+    "Europe/Berlin": ("2026-03-29", "2026-10-25"),
+    "Australia/Lord_Howe": ("2026-04-04", "2026-10-03"),
+    "America/Santiago": ("2026-04-04", "2026-09-05"),
+    "Asia/Kolkata": ("2026-06-15",),
+}
+STEPS = (5, 10, 15, 30, 60, 180, 240, 360, 480, 720, 1_440, 2_880, 10_080)
+
+
+def starts():
+    """Zones, and the beginning of the day before each change of the clock, Unix seconds."""
+    for zone, days in CHANGES.items():
+        for day in days:
+            noon = datetime.fromisoformat(day).replace(tzinfo=UTC)
+            yield zone, round(noon.timestamp()) - 86_400
+
+
+def statements():
+    for zone, start in starts():
+        for step in STEPS:
+            for offset in (0, 10, 30, 50) if step != 60 else (0,):
+                for fill in ("none", "0"):
+                    yield (
+                        f'SELECT count("messages") FROM "pipeline" WHERE time >= {start}s'  # noqa: S608 - no SQL
+                        f" AND time < {start + 3 * 86_400}s GROUP BY time({step}m, {offset}m)"
+                        f" fill({fill}) tz('{zone}')"
+                    )
+
+
+def test_intervals_around_a_change_of_the_clock(tmp_path):
+    times = {start + 600 * k for _, start in starts() for k in range(6 * 72)}
+    with SqliteSeries(tmp_path / "series.db") as series:
+        series.record([Record("pipeline", at, {"messages": 1.0}) for at in times])
+    lines = "\n".join(f"pipeline messages=1 {at}" for at in times)
+    with (
+        Influxd(tmp_path) as server,
+        closing(sqlite.connect(tmp_path / "series.db", read_only=True)) as db,
+    ):
+        query = {"db": DATABASE, "precision": "s"}
+        httpx.post(f"{server.url}/write", params=query, content=lines).raise_for_status()
+        for text in statements():
+            mine = influxql_sql.answer(db, Registry(), influxql.parse(text, 0.0)).rows
+            (found,) = json.loads(ask(server.url, text, DATABASE, epoch="ns"))["results"]
+            theirs = [tuple(row) for row in found["series"][0]["values"]]
+            if "fill(0)" in text:  # it may add an empty interval inside another
+                theirs = [row for row in theirs if row[1] or row in mine]
+            assert mine == theirs, text

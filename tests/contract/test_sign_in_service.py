@@ -1,0 +1,94 @@
+"""A whole service signs people in at a provider, and its local administrator without one."""
+
+import asyncio
+import re
+import signal
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from tests.support import oidc_provider
+from tests.support.service import ServiceProcess, eventually, run_command
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:get_jwt_config:DeprecationWarning",
+    "ignore::authlib.deprecate.AuthlibDeprecationWarning",
+)
+SECRET = "marked-secret-of-the-client"
+MORE = """
+[sign_in]
+issuer = "{issuer}"
+client_id = "plumewatch"
+client_secret_file = "client-secret"
+groups_claim = "groups"
+local = ["breakglass"]
+
+[[sign_in.group]]
+group = "pw-admins"
+role = "admin"
+
+[[staff]]
+id = "breakglass"
+name = "Break glass"
+role = "admin"
+"""
+
+
+@pytest.fixture
+def provider():
+    with oidc_provider.running() as running:
+        claims = {"email": "ap@school.example", "email_verified": True, "groups": ["pw-admins"]}
+        running.person("sub-ap", **claims)
+        yield running
+
+
+@pytest.fixture
+def service(tmp_path, provider):
+    (tmp_path / "client-secret").write_text(SECRET)
+    made = ServiceProcess(tmp_path, 9)
+    text = made.config.read_text() + MORE.format(issuer=provider.url)
+    named = 'name = "Assistant principal"'
+    made.config.write_text(text.replace(named, f'{named}\nemail = "ap@school.example"'))
+    yield made
+    made.end(signal.SIGKILL)
+
+
+def greeted(browser):
+    found = re.search(r'<a class="name" href="/account">([^<]+)', browser.get("/account").text)
+    return found and found[1]
+
+
+@pytest.mark.timeout(180)
+def test_people_sign_in_at_the_provider_and_without_it_the_break_glass_account(service, provider):
+    service.start(connected=False)
+    url = f"http://127.0.0.1:{service.web_port}"
+
+    def is_up():
+        try:
+            return httpx.get(f"{url}/healthz").is_success
+        except httpx.TransportError:
+            return False
+
+    eventually(is_up, lambda: service.log, 60)
+    with httpx.Client(base_url=url) as browser:
+        begun = browser.get("/sign-in/provider?next=/tokens")
+        back = asyncio.run(provider.sign_in(begun.headers["location"], "sub-ap"))
+        assert back.startswith(f"{url}/sign-in/callback?")
+        assert browser.get(back).status_code == 200
+        assert greeted(browser) == "Assistant principal"
+        assert browser.get("/tokens").status_code == 200  # an administrator, by the group
+        ended = provider.logout_token("plumewatch", sub="sub-ap")
+        assert browser.post("/sign-in/ended", data={"logout_token": ended}).status_code == 200
+        assert greeted(browser) is None
+    checked = run_command("check", "--config", str(service.config))
+    assert f"it sends people back to {url}/sign-in/callback" in " ".join(checked.stdout.split())
+    provider.failing = True
+    checked = run_command("check", "--config", str(service.config))
+    assert "only local accounts can sign in" in " ".join(checked.stdout.split())
+    with httpx.Client(base_url=url) as browser:
+        service.sign_in(browser, "breakglass")
+        assert greeted(browser) == "Break glass"
+    service.end(signal.SIGTERM)
+    for secret in (SECRET, ended, parse_qs(urlsplit(back).query)["code"][0]):
+        assert secret not in service.log + checked.stdout + checked.stderr

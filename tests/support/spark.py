@@ -1,0 +1,140 @@
+"""``plumewatch stream`` for tests: one of its own, to be killed, and commands that share a JVM.
+
+A JVM, and the first work that it does, take most of what a short stream costs: a test that is not
+about starting or killing runs its commands one after the other in the process of `warm`.
+"""
+
+import contextlib
+import functools
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from unittest import mock
+
+import polars as pl
+import psutil
+
+from tests.support.command import plumewatch
+from tests.support.kafka import CONNECTOR
+
+WAIT_S = 500.0
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {
+    "PYSPARK_PYTHON": sys.executable,
+    "PYTHONPATH": str(ROOT),
+    "SPARK_LOCAL_IP": "127.0.0.1",
+    "OMP_NUM_THREADS": "1",
+    "POLARS_MAX_THREADS": "1",
+    # of every JVM: half of what these short ones do is compiling for a long life
+    "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData",
+    # a JVM loads jars at its start only, so the first session of `warm` needs all
+    "PYSPARK_SUBMIT_ARGS": f"--driver-memory 700m --conf spark.jars={CONNECTOR} pyspark-shell",
+}
+
+
+@functools.cache
+def warm():
+    """Return an executor of one process, which keeps its JVM from one Spark session to the next."""
+    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    with mock.patch.dict(os.environ, ENVIRONMENT):
+        pool.submit(os.getpid).result(WAIT_S)
+    return pool
+
+
+def judged_on_spark(tasks):
+    """Run tasks of a back-test, and return what they found and the bytes that were reported."""
+    from scale.spark.batch import on_spark
+
+    seen = []
+    return on_spark(tasks, "local[2]", seen.append), sum(seen)
+
+
+def until(condition, failed=lambda: ""):
+    """Wait for a condition; `failed` tells why it cannot come any more."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        why = failed()
+        assert not why, why
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+class Stream:
+    """A stream with its checkpoint and events in a folder, which continues however it ended."""
+
+    def __init__(self, folder, config, *words):
+        self.folder = folder
+        path = folder / "plumewatch.toml"
+        path.write_text(config)
+        self._words = ["stream", *words, "--config", path, "--shards", "2"]
+        self._words += ["--checkpoint", folder / "checkpoint", "--events", folder / "events"]
+        self._words += ["--dead-letters", folder / "dead-letters"]
+        self._process = None
+
+    def start(self, *words):
+        """Start it in a process of its own."""
+        local = self.folder / "local"
+        local.mkdir()
+        with (self.folder / "log").open("a") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "plumewatch", *self._words, *words],
+                env=os.environ | ENVIRONMENT | {"SPARK_LOCAL_DIRS": str(local)},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def continued(self, *words):
+        """Run it in the process of `warm`, and return its future."""
+        return warm().submit(plumewatch, *self._words, *words)
+
+    def executors(self):
+        """Return the processes of a cluster's executors."""
+        found = []
+        for process in psutil.Process(self._process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # or has ended meanwhile
+                if "CoarseGrainedExecutorBackend" in " ".join(process.cmdline()):
+                    found.append(process)
+        return found
+
+    def triggers(self):
+        """Return the number of triggers that the checkpoint has committed."""
+        return len(list((self.folder / "checkpoint" / "detect" / "commits").glob("[0-9]*")))
+
+    def offset(self, topic):
+        """Return the offset up to which the committed triggers have read a topic."""
+        if not self.triggers():
+            return 0
+        offsets = self.folder / "checkpoint" / "detect" / "offsets" / str(self.triggers() - 1)
+        return json.loads(offsets.read_text().splitlines()[-1])[topic]["0"]
+
+    def until_triggers(self, count):
+        """Wait until the process of its own has committed so many triggers."""
+
+        def failed():
+            return "" if self._process.poll() is None else (self.folder / "log").read_text()[-4000:]
+
+        until(lambda: self.triggers() >= count, failed)
+
+    def kill(self):
+        """SIGKILL driver, JVM, executors and workers."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        process = psutil.Process(self._process.pid)
+        family = [*process.children(recursive=True), process]
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.send_signal(signal.SIGKILL)
+        self._process.wait(WAIT_S)
+        psutil.wait_procs(family, WAIT_S)
+
+    def written_events(self):
+        """Return the events of its sink."""
+        files = sorted((self.folder / "events").glob("*.parquet"))
+        return [json.loads(event) for path in files for event in pl.read_parquet(path)["event"]]

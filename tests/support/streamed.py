@@ -1,0 +1,80 @@
+"""Messages with one value a topic, and a birth long before its data, as a stream must read them."""
+
+import json
+from collections import Counter
+
+import msgspec
+
+from detection.alert_thresholds import BUDGET, AlertBudgets
+from ingest.intake import Intake
+from ingest.message import Message
+from ingest.validation import may_alert
+from plumewatch.config.ingest_settings import intake_config
+from plumewatch.config.load import load
+from scale.history import frame_of, landed
+from scale.shard import Shard, shards_of
+from tests.support.recorded import START, config_text, recorded
+
+HOMIE = ("b1-3-r1", "b1-2-r2")
+EDGE = "school:edge:b2"
+CONFIG = f'{config_text(budget=BUDGET)}[[sensor]]\nid = "{EDGE}"\nroom = "b1-1-r1"\n'
+_QUANTITIES = ("pm1", "pm25", "pm10", "rh", "temp", "voc_index")
+_BIRTH = bytes.fromhex(  # of a device with a tamper contact under alias 5, open
+    "120e0a0654616d7065721005200b7000120f0a04706d32351001200965000008411800"
+)
+_DATA = bytes.fromhex("12061005200b70011801")
+_MINUTES = 28
+
+
+def one_value_a_topic():
+    """Return topic, payload and receipt of what Homie devices and a Sparkplug device send."""
+    records = [(b"spBv1.0/school/DBIRTH/edge/b2", _BIRTH, START)]
+    for reading in recorded():
+        if reading.sensor in HOMIE and reading.time < START + _MINUTES * 60:
+            for k, key in enumerate(_QUANTITIES):
+                if key in reading.values:
+                    topic = f"homie/5/{reading.sensor}/air/{key}".encode()
+                    value = str(reading.values[key]).encode()
+                    records.append((topic, value, round(reading.received + k / 100, 3)))
+    return [*records, (b"spBv1.0/school/DDATA/edge/b2", _DATA, START + _MINUTES * 60)]
+
+
+def with_native_messages():
+    """Return these records among the native messages of the other sensors, in order of receipt.
+
+    When a record was received, Kafka stores in milliseconds.
+    """
+    records = one_value_a_topic()
+    for reading in recorded():
+        if reading.sensor not in HOMIE and reading.time < START + _MINUTES * 60:
+            body = {"time": reading.time, **reading.values, "events": list(reading.events)}
+            topic, value = f"plumewatch/v1/{reading.sensor}/reading", json.dumps(body)
+            records.append((topic.encode(), value.encode(), round(reading.received, 3)))
+    return sorted(records, key=lambda record: record[2])
+
+
+def events_of_one_service(path, records, shards):
+    """Return the events of one intake whose clock runs with the messages, counted."""
+    config = load(path)
+    intake, registry = Intake(intake_config(config, dedupe_window=128)), config.registry()
+    rows = []
+    for topic, payload, received in records:
+        found = intake.on_time(received)
+        found += intake.on_message(Message(topic.decode(), payload, received)).readings
+        rows += [landed(reading, registry) for reading in found if may_alert(reading)]
+    events = []
+    for _, part in shards_of(frame_of(rows), shards):
+        shard = Shard(AlertBudgets(BUDGET))
+        events += shard.step(shard.streams.of(part))
+    return counted(json.loads(msgspec.json.encode(event)) for event in events)
+
+
+def counted(events):
+    """Count events, whatever the order of their keys."""
+    return Counter(json.dumps(event, sort_keys=True) for event in events)
+
+
+def alerts_of(events):
+    """Return sensor and kind of what alerted in `counted` events."""
+    found = map(json.loads, events)
+    return {(e["sensor"], e["kind"]) for e in found if e["phase"] == "alerted"}

@@ -1,0 +1,608 @@
+"""Sign-in at a real provider of OpenID Connect on loopback, and what may go wrong with one."""
+
+import asyncio
+import base64
+import json
+import re
+import time
+from dataclasses import replace
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
+
+import httpx
+import pytest
+
+from alerts.access import api_tokens, sessions
+from alerts.access.limits import Limits
+from alerts.access.sign_in_rules import GroupRole, SignInRules
+from alerts.page.identity_provider import IdentityProvider, ProviderSettings
+from alerts.secrets import Secret
+from storage import audit, sqlite
+from tests.support import oidc_provider
+from tests.unit.alerts.test_page import HOST, PASSWORD
+
+pytestmark = pytest.mark.filterwarnings(  # of the provider
+    "ignore:get_jwt_config:DeprecationWarning",
+    "ignore::authlib.deprecate.AuthlibDeprecationWarning",
+)
+US = "plumewatch-client"
+SECRET = "marked-secret-of-the-client"
+LOCAL = SignInRules(local=frozenset({"ad"}))
+GROUPS = replace(LOCAL, groups=(GroupRole("pw-admins", "admin"), GroupRole("pw-staff", "staff")))
+
+EMAILS = {"ap": "ap@school.example", "fm": "fm@school.example"}
+
+
+@pytest.fixture(scope="module")
+def server():
+    with oidc_provider.running() as running:
+        yield running
+
+
+@pytest.fixture
+def provider(server):
+    server.change, server.extra, server.failing = {}, {}, False
+    server.wrong_verifiers = 0
+    server.person("sub-ap", email="ap@school.example", email_verified=True)
+    server.person("sub-fm", email="FM@School.example", email_verified=True, groups=["pw-staff"])
+    return server
+
+
+@pytest.fixture
+def start(open_page, policy, provider):
+    """Open a page whose people sign in at the provider; `now` of all of it is `page.now`."""
+
+    def start(rules=LOCAL, changed=policy, limits=None, emails=EMAILS, **settings):
+        staff = tuple(replace(m, email=emails.get(m.id, "")) for m in changed.staff)
+        own = ProviderSettings(
+            issuer=provider.url,
+            client_id=US,
+            client_secret=Secret(SECRET),
+            callback=f"{HOST}/sign-in/callback",
+            name="School ID",
+            allow_private=True,
+        )
+        pages = []
+        at = IdentityProvider(replace(own, **settings), lambda: pages[0].now)
+        more = {"provider": at, "sign_in": rules, "limits": limits or Limits()}
+        pages.append(open_page(replace(changed, staff=staff), open_reading=False, **more))
+        pages[0].now = time.time()
+        return pages[0]
+
+    return start
+
+
+async def begin(page, after="/", client=None):
+    return await (client or page.client).get("/sign-in/provider", params={"next": after})
+
+
+async def sign_in(page, provider, subject="sub-ap", after="/"):
+    """Sign in as a browser does; return the answer to the way back."""
+    back = await provider.sign_in((await begin(page, after)).headers["location"], subject)
+    return await page.client.get(back)
+
+
+async def person_of(page):
+    """Return the name that the page greets, empty without a session."""
+    shown = (await page.client.get("/account", follow_redirects=False)).text
+    found = re.search(r'<a class="name" href="/account">([^<]+)', shown)
+    return found[1] if found else ""
+
+
+def reason(page):
+    """Why the newest sign-in was refused."""
+    return json.loads(next(audit.entries(page.db)).detail)["reason"]
+
+
+def kinds(page):
+    return [(e.kind, e.actor) for e in reversed(list(audit.entries(page.db)))]
+
+
+async def test_people_sign_in_at_the_provider_and_come_back_to_where_they_were(start, provider):
+    page = start()
+    shown = (await page.client.get("/sign-in?next=/incidents")).text
+    assert "Sign in with School ID" in shown
+    assert 'href="/sign-in/provider?next=/incidents"' in shown
+    answer = await sign_in(page, provider, after="/incidents")
+    assert answer.status_code == 200
+    assert '<meta http-equiv="refresh" content="0; url=/incidents">' in answer.text
+    assert "SameSite=strict" in next(
+        c for c in answer.headers.get_list("set-cookie") if c.startswith("plumewatch_session=")
+    )
+    assert await person_of(page) == "A. Principal"
+    assert kinds(page) == [("sign_in", "ap")]
+    assert provider.wrong_verifiers == 0
+
+
+async def test_an_address_is_compared_without_regard_to_capitals(start, provider):
+    page = start()
+    await sign_in(page, provider, "sub-fm")
+    assert await person_of(page) == "F. Manager"
+
+
+@pytest.mark.parametrize(
+    ("configured", "vouched"),
+    [
+        ("smith@kings.example", "\u017fmith@kings.example"),
+        ("smith@kings.example", "smith@\u212aings.example"),
+        ("gross@kings.example", "gro\u00df@kings.example"),
+    ],
+)
+async def test_an_address_that_only_looks_alike_is_another(start, provider, configured, vouched):
+    page = start(emails={"ap": configured})
+    provider.change = {"email": vouched}
+    answer = await sign_in(page, provider)
+    assert (answer.status_code, "Nobody here has the address" in answer.text) == (403, True)
+
+
+async def test_a_session_ends_when_the_address_of_its_person_is_anothers(start, provider):
+    page = start(sends_logouts=True)
+    await sign_in(page, provider)
+    again = start(emails={"ap": "successor@school.example"}, sends_logouts=True)
+    again.client.cookies = page.client.cookies
+    assert await person_of(again) == ""
+    same = start(emails={"ap": "AP@school.example"}, sends_logouts=True)
+    same.client.cookies = page.client.cookies
+    assert await person_of(same) == "A. Principal"
+
+
+async def test_many_may_sign_in_and_out_at_the_same_moment(start, provider):
+    page = start(sends_logouts=True)
+    transport = httpx.ASGITransport(page.app)
+    browsers = [httpx.AsyncClient(transport=transport, base_url=HOST) for _ in range(12)]
+    backs = []
+    for browser in browsers:
+        went = (await begin(page, client=browser)).headers["location"]
+        backs.append(await provider.sign_in(went, "sub-ap"))
+    pairs = zip(browsers, backs, strict=True)
+    answers = await asyncio.gather(*(browser.get(back) for browser, back in pairs))
+    assert {answer.status_code for answer in answers} == {200}
+    tokens = [provider.logout_token(US, sub=f"sub-{n}") for n in range(12)]
+    answers = await asyncio.gather(*(end(page, token) for token in tokens))
+    assert {answer.status_code for answer in answers} == {200}
+    for browser in browsers:
+        await browser.aclose()
+
+
+async def test_others_cannot_keep_the_provider_from_reporting(start, provider):
+    page = start()
+    await sign_in(page, provider)
+    for n in range(60):
+        transport = httpx.ASGITransport(page.app, client=(f"198.51.100.{n}", 50_000))
+        async with httpx.AsyncClient(transport=transport, base_url=HOST) as other:
+            await other.post("/sign-in/ended", data={"logout_token": "x.y.z"})
+    assert (await end(page, provider.logout_token(US, sub="sub-ap"))).status_code == 200
+    assert await person_of(page) == ""
+
+
+@pytest.mark.parametrize("text", ['{"state": "\\ud800", "nonce": "", ', "[" * 2900])
+async def test_a_cookie_that_is_not_ours_is_no_sign_in(start, text):
+    page = start()
+    text += '"verifier": "", "after": "/"}' if text[0] == "{" else ""
+    cookie = base64.urlsafe_b64encode(text.encode()).decode()
+    headers = {"Cookie": f"plumewatch_signing-in={cookie}"}
+    answer = await page.client.get("/sign-in/callback?state=x&code=y", headers=headers)
+    assert answer.status_code == 403
+
+
+async def test_the_request_has_state_nonce_and_pkce_and_no_secret(start, provider):
+    page = start()
+    first, second = [(await begin(page)).headers["location"] for _ in range(2)]
+    asked = dict(parse_qsl(urlsplit(first).query))
+    assert asked["code_challenge_method"] == "S256"
+    assert asked["response_type"] == "code"
+    assert asked["redirect_uri"] == f"{HOST}/sign-in/callback"
+    assert len(asked["state"]) >= 40
+    for name in ("state", "nonce", "code_challenge"):
+        assert asked[name] != dict(parse_qsl(urlsplit(second).query))[name]
+    assert SECRET not in first
+
+
+@pytest.mark.parametrize("after", ["//evil.example", "https://evil.example", "/\\evil", "x" * 3000])
+async def test_the_way_back_leads_nowhere_else(start, provider, after):
+    answer = await sign_in(start(), provider, after=after)
+    assert 'content="0; url=/"' in answer.text
+    assert "evil" not in answer.text
+
+
+async def test_nobody_is_signed_in_with_the_code_of_another_browser(start, provider):
+    page = start()
+    theirs = await provider.sign_in((await begin(page)).headers["location"], "sub-ap")
+    transport = httpx.ASGITransport(page.app)
+    async with httpx.AsyncClient(transport=transport, base_url=HOST) as victim:
+        for prepared in (False, True):
+            if prepared:
+                await begin(page, client=victim)
+            answer = await victim.get(theirs)
+            assert answer.status_code == 403
+            assert "did not begin in this browser" in answer.text
+            assert "plumewatch_session" not in str(answer.headers)
+    assert kinds(page) == []
+
+
+async def test_a_code_is_of_use_once(start, provider):
+    page = start()
+    went = (await begin(page)).headers["location"]
+    cookie = page.client.cookies["plumewatch_signing-in"]
+    back = await provider.sign_in(went, "sub-ap")
+    assert (await page.client.get(back)).status_code == 200
+    again = await page.client.get(back)
+    assert (again.status_code, "did not begin" in again.text) == (403, True)
+    page.client.cookies.set("plumewatch_signing-in", cookie, domain="127.0.0.1")
+    replayed = await page.client.get(back)
+    assert (replayed.status_code, "has expired" in replayed.text) == (403, True)
+    assert sessions.counts(page.db, page.now) == {"ap": 1}
+
+
+async def test_a_session_given_by_an_attacker_is_not_taken_over(start, provider):
+    page = start()
+    page.client.cookies.set("plumewatch_session", "fixed", domain="127.0.0.1")
+    await sign_in(page, provider)
+    assert page.client.cookies.get("plumewatch_session", domain="127.0.0.1") != "fixed"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"aud": "another-client"}, "(claim aud)"),
+        ({"aud": [US, "another-client"]}, "(claim azp)"),
+        ({"azp": "another-client"}, "(claim azp)"),
+        ({"iss": "https://accounts.example"}, "(claim iss)"),
+        ({"nonce": "another"}, "(claim nonce)"),
+        ({"nonce": None}, "(claim nonce)"),
+        ({"sub": None}, "(claim sub)"),
+        ({"exp": int(time.time()) - 3600}, "clocks"),
+        ({"iat": int(time.time()) + 7200}, "clocks"),
+        ({"email": None}, "sent no e-mail address (claim email)"),
+        ({"email_verified": False}, "did not verify the address ap@school.example"),
+        ({"email_verified": None}, "(claim email_verified)"),
+        ({"email_verified": "true"}, "(claim email_verified)"),
+        ({"email": "eve@school.example"}, "Nobody here has the address eve@school.example"),
+    ],
+)
+async def test_a_token_that_is_not_for_us_now_and_for_this_person_signs_nobody_in(
+    start, provider, change, words
+):
+    page = start()
+    provider.change = change
+    answer = await sign_in(page, provider)
+    assert answer.status_code == 403
+    assert words in answer.text
+    assert await person_of(page) == ""
+    assert [kind for kind, _ in kinds(page)] == ["sign_in_refused"]
+    detail = json.loads(next(audit.entries(page.db)).detail)
+    stranger = words.startswith("Nobody")
+    assert detail["reason"] == (
+        "address of nobody here" if stranger else "not vouched for by the provider"
+    )
+    assert stranger or words.replace("ap@school.example", "...") in detail["why"]
+    assert "@" not in str(detail)
+
+
+async def test_a_clock_that_is_wrong_is_named(start, provider):
+    page = start()
+    page.now += 7200
+    answer = await sign_in(page, provider)
+    assert (answer.status_code, "clocks of this machine" in answer.text) == (403, True)
+
+
+async def test_a_token_that_somebody_else_signed_is_refused(start, provider):
+    page, key = start(), provider.key
+    await sign_in(page, provider)
+    await page.client.post("/sign-out", data={"form_token": await page.form_token("/account")})
+    published = provider.key
+    try:
+        provider.rotate(kid=key.kid)
+        forged, provider.key = provider.key, published
+        page.now += 40  # so that the keys may be fetched anew
+        provider.signed = lambda claims: oidc_provider.jwt.encode(
+            {"alg": "RS256", "kid": key.kid}, claims, forged
+        )
+        answer = await sign_in(page, provider)
+        assert (answer.status_code, "is not valid" in answer.text) == (403, True)
+    finally:
+        del provider.signed
+
+
+async def test_a_token_without_signature_is_refused(start, provider):
+    page = start()
+    provider.signed = oidc_provider.unsigned
+    try:
+        answer = await sign_in(page, provider)
+        assert (answer.status_code, "is not valid" in answer.text) == (403, True)
+    finally:
+        del provider.signed
+
+
+async def test_keys_may_be_rotated_at_any_time(start, provider):
+    page = start()
+    assert (await sign_in(page, provider)).status_code == 200
+    provider.rotate(kid="second")
+    page.now += 31
+    assert (await sign_in(page, provider)).status_code == 200
+    before = provider.asked.count("/jwks")
+    assert (await sign_in(page, provider)).status_code == 200
+    assert provider.asked.count("/jwks") == before  # kept
+
+
+async def test_only_the_domain_of_the_school_is_believed(start, provider):
+    page = start(hosted_domain="school.example")
+    answer = await sign_in(page, provider)
+    assert "not one of school.example (claim hd)" in answer.text
+    provider.change = {"hd": "school.example"}
+    assert (await sign_in(page, provider)).status_code == 200
+
+
+async def test_without_the_provider_the_break_glass_administrator_signs_in(start, provider):
+    page = start()
+    provider.failing = True
+    answer = await begin(page)
+    assert answer.status_code == 503
+    assert "The sign-in provider cannot be reached." in answer.text
+    assert 'name="password"' in answer.text
+    assert (await page.sign_in("ad")).status_code == 303
+    assert await person_of(page) == "Ad Min"
+
+
+async def test_a_provider_that_goes_away_in_between_signs_nobody_in(start, provider):
+    page = start()
+    back = await provider.sign_in((await begin(page)).headers["location"], "sub-ap")
+    provider.failing = True
+    answer = await page.client.get(back)
+    assert (answer.status_code, "cannot be reached" in answer.text) == (503, True)
+    assert await person_of(page) == ""
+
+
+async def test_others_cannot_use_a_password_that_they_still_have(start):
+    page = start()
+    answer = await page.sign_in("ap")
+    assert answer.status_code == 403
+    assert "Only local accounts sign in with a password" in answer.text
+    assert kinds(page) == [("sign_in_refused", "ap")]
+    assert reason(page) == "password of an account that is not local"
+
+
+async def test_a_password_session_ends_where_its_person_may_use_none_any_more(start):
+    page = start(replace(LOCAL, local=frozenset({"ad", "ap"})))
+    await page.sign_in("ap")
+    assert await person_of(page) == "A. Principal"
+    again = start()
+    again.client.cookies = page.client.cookies
+    assert await person_of(again) == ""
+
+
+async def test_who_signs_in_at_a_provider_has_no_password_to_change(start, provider):
+    page = start()
+    await sign_in(page, provider)
+    assert "New password" not in (await page.client.get("/account")).text
+    form = {"form_token": await page.form_token("/account"), "old": PASSWORD, "new": "x"}
+    for path in ("/account/password", "/account/second-factor"):
+        assert (await page.client.post(path, data=form)).status_code == 403
+
+
+async def test_groups_decide_the_role_and_a_removed_one_loses_it(start, provider):
+    page = start(GROUPS, groups_claim="groups")
+    provider.change = {"groups": ["others", "pw-admins", "pw-staff"]}
+    await sign_in(page, provider)
+    assert "Role: admin." in (await page.client.get("/account")).text
+    assert (await page.client.get("/tokens")).status_code == 200
+    provider.change = {"groups": ["pw-staff"]}
+    await sign_in(page, provider)
+    assert "Role: staff." in (await page.client.get("/account")).text
+    assert (await page.client.get("/tokens")).status_code == 403
+    provider.change = {"groups": ["others"]}
+    answer = await sign_in(page, provider)
+    assert answer.status_code == 403
+    assert "None of your groups has a role here (claim groups: others)" in answer.text
+    assert "[[sign_in.group]]" in answer.text
+    assert reason(page) == "no group with a role"
+
+
+async def test_google_is_asked_for_the_groups_that_its_tokens_lack(start, provider):
+    page = start(GROUPS, groups_url=f"{provider.url}/directory")
+    provider.groups = ["others", "more", "pw-admins"]
+    await sign_in(page, provider)
+    assert "Role: admin." in (await page.client.get("/account")).text
+    provider.groups = []
+    answer = await sign_in(page, provider)
+    assert (answer.status_code, "(claim groups: none)" in answer.text) == (403, True)
+    provider.groups = None
+    answer = await sign_in(page, provider)
+    assert (answer.status_code, "enables the Cloud Identity API" in answer.text) == (503, True)
+
+
+async def test_a_group_that_is_mapped_no_more_ends_its_sessions(start, provider):
+    page = start(GROUPS, groups_claim="groups")
+    await sign_in(page, provider, "sub-fm")
+    assert await person_of(page) == "F. Manager"
+    again = start(replace(GROUPS, groups=GROUPS.groups[:1]), groups_claim="groups")
+    again.client.cookies = page.client.cookies
+    assert await person_of(again) == ""
+
+
+async def test_too_many_groups_are_named(start, provider):
+    page = start(GROUPS, groups_claim="groups")
+    provider.change = {"_claim_names": {"groups": "src1"}}
+    assert "too many groups" in (await sign_in(page, provider)).text
+
+
+async def test_a_session_ends_with_the_token_and_begins_anew_without_a_question(start, provider):
+    page = start()
+    await sign_in(page, provider)
+    page.now += 3601
+    asked = await page.client.get("/incidents")
+    asked = await page.client.get(asked.headers["location"])
+    assert asked.headers["location"] == "/sign-in/provider?next=%2Fincidents&silent=1"
+    went = (await page.client.get(asked.headers["location"])).headers["location"]
+    query = dict(parse_qsl(urlsplit(went).query))
+    assert query["prompt"] == "none"
+    state = urlencode({"state": query["state"], "error": "login_required"})
+    refused = await page.client.get(f"/sign-in/callback?{state}")
+    assert refused.headers["location"] == "/sign-in?next=%2Fincidents"
+    form = await page.client.get(refused.headers["location"])
+    assert (form.status_code, "Sign in with School ID" in form.text) == (200, True)
+
+
+async def test_who_cancels_at_the_provider_is_asked_again(start, provider):
+    page = start()
+    went = (await begin(page)).headers["location"]
+    state = parse_qs(urlsplit(went).query)["state"][0]
+    answer = await page.client.get(f"/sign-in/callback?error=access_denied&state={state}")
+    assert (answer.status_code, "canceled" in answer.text) == (403, True)
+    assert reason(page) == "canceled or refused at the provider"
+
+
+@pytest.mark.parametrize("days", [1, 40])
+async def test_no_session_lasts_longer_than_a_day(start, provider, days):
+    page = start()
+    provider.change = {"exp": int(time.time()) + days * 86_400 + 3600}
+    await sign_in(page, provider)
+    page.now += 86_399
+    assert await person_of(page) == "A. Principal"
+    page.now += 2
+    assert await person_of(page) == ""
+
+
+async def end(page, token):
+    return await page.client.post("/sign-in/ended", data={"logout_token": token})
+
+
+async def test_a_provider_that_reports_the_end_of_a_session_ends_ours(start, provider):
+    page = start(sends_logouts=True)
+    provider.change = {"sid": "at-provider-1"}
+    await sign_in(page, provider)
+    page.now += 3601  # the token is over, the session goes on
+    assert await person_of(page) == "A. Principal"
+    page.now -= 3601
+    for subject, session in (("sub-fm", None), ("sub-ap", "another")):
+        assert (await end(page, provider.logout_token(US, sub=subject, sid=session))).is_success
+        assert await person_of(page) == "A. Principal"
+    assert (await end(page, provider.logout_token(US, sid="at-provider-1"))).status_code == 200
+    assert await person_of(page) == ""
+    assert kinds(page)[-1] == ("sign_out", "ap")
+
+
+async def test_the_end_of_a_session_that_its_token_did_not_name_is_that_of_its_person(
+    start, provider
+):
+    page = start(sends_logouts=True)
+    await sign_in(page, provider)
+    for subject, ends in (("sub-fm", False), ("sub-ap", True)):
+        await end(page, provider.logout_token(US, sub=subject, sid="at-provider-1"))
+        assert (await person_of(page) == "") is ends
+
+
+async def test_the_end_of_a_session_counts_though_the_keys_cannot_be_fetched_anew(start, provider):
+    page = start(sends_logouts=True)
+    await sign_in(page, provider)
+    page.now += 3601
+    provider.failing = True
+    now = int(page.now)
+    token = provider.logout_token(US, sub="sub-ap", iat=now, exp=now + 60)
+    assert (await end(page, token)).status_code == 200
+    assert await person_of(page) == ""
+    asked = len(provider.asked)
+    for _ in range(3):
+        await end(page, token)
+    assert len(provider.asked) == asked
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"aud": "another-client"},
+        {"iss": "https://accounts.example"},
+        {"events": None},
+        {"events": {"http://other": {}}},
+        {"nonce": "n"},
+        {"sub": None},
+        {"iat": None},
+        {"exp": int(time.time()) - 600},
+        {"exp": None, "iat": int(time.time()) - 600},
+    ],
+)
+async def test_a_logout_token_that_is_not_one_ends_nothing(start, provider, claims):
+    page = start()
+    await sign_in(page, provider)
+    answer = await end(page, provider.logout_token(US, **{"sub": "sub-ap", **claims}))
+    assert answer.status_code == 400
+    assert await person_of(page) == "A. Principal"
+
+
+async def test_a_logout_token_without_an_end_is_believed_while_it_is_new(start, provider):
+    page = start()
+    await sign_in(page, provider)
+    token = provider.logout_token(US, sub="sub-ap", exp=None)
+    assert (await end(page, token)).status_code == 200
+    assert await person_of(page) == ""
+
+
+async def test_an_identity_token_ends_nothing_and_guesses_are_limited(start, provider):
+    page = start()
+    now = int(time.time())
+    token = provider.signed(
+        {"iss": provider.url, "aud": US, "sub": "sub-ap", "iat": now, "exp": now + 60}
+    )
+    answers = [(await end(page, text)).status_code for text in (token, "", "x.y.z", "a", "b", "c")]
+    assert answers == [400] * 5 + [429]
+
+
+async def test_passwords_and_tokens_know_no_end_that_a_provider_reports(start, provider):
+    page = start()
+    await page.sign_in("ad")
+    with sqlite.transaction(page.db) as tx:
+        api_tokens.make(tx, "x", "ap", (), by="ad", days=1, now=page.now)
+    await end(page, provider.logout_token(US, sub="ad"))
+    assert await person_of(page) == "Ad Min"
+
+
+async def test_a_whole_school_may_sign_in_from_one_address_but_not_without_end(start, provider):
+    limits = Limits()
+    page = start(limits=limits)
+    waits = [limits.provider.take("127.0.0.1", page.now, answers=False) for _ in range(59)]
+    assert set(waits) == {0.0}
+    assert (await sign_in(page, provider)).status_code == 200
+    answer = await sign_in(page, provider)
+    assert (answer.status_code, "Wait 60 seconds" in answer.text) == (429, True)
+
+
+async def test_made_up_codes_of_many_addresses_do_not_fill_the_audit_log(start, provider):
+    page = start()
+    for n in range(70):
+        transport = httpx.ASGITransport(page.app, client=(f"2001:db8:0:{n:x}::1", 50_000))
+        async with httpx.AsyncClient(transport=transport, base_url=HOST) as browser:
+            went = (await begin(page, client=browser)).headers["location"]
+            state = parse_qs(urlsplit(went).query)["state"][0]
+            answer = await browser.get(f"/sign-in/callback?code=made-up&state={state}")
+            assert answer.status_code == 403
+    assert len(kinds(page)) == 60
+
+
+async def test_a_code_and_the_secret_stay_out_of_logs_and_pages(start, provider, caplog):
+    caplog.set_level("DEBUG")
+    page = start()
+    back = await provider.sign_in((await begin(page)).headers["location"], "sub-ap")
+    answer = await page.client.get(back)
+    code = parse_qs(urlsplit(back).query)["code"][0]
+    ours = [r.getMessage() for r in caplog.records if r.name.partition(".")[0] not in FOREIGN]
+    for secret in (code, SECRET):
+        assert secret not in answer.text
+        assert secret not in "\n".join(ours)
+    assert SECRET not in repr(page.app) + repr(start().engine)
+
+
+FOREIGN = ("httpx", "httpcore", "werkzeug", "oidc_provider_mock", "authlib")
+
+
+async def test_without_a_provider_its_pages_do_not_exist(open_page):
+    page = open_page()
+    for path in ("/sign-in/provider", "/sign-in/callback?state=x&code=y"):
+        assert (await page.client.get(path)).status_code == 404
+    assert (await end(page, "x")).status_code == 404
+    assert (await page.sign_in("ap", PASSWORD)).status_code == 303
+
+
+async def test_a_provider_of_another_name_is_not_believed(start, provider):
+    page = start()
+    provider.extra = {"issuer": "https://accounts.example"}
+    answer = await begin(page)
+    assert (answer.status_code, "calls itself another issuer" in answer.text) == (503, True)

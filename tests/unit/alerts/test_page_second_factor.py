@@ -1,0 +1,277 @@
+"""Codes after passwords: setting them up, using them once, and losing the phone."""
+
+import json
+import re
+
+import httpx
+import pyotp
+import pytest
+
+from alerts.access import passwords, second_factor, sessions
+from alerts.access.sign_in_rules import GroupRole, Rights, SignInRules
+from storage import audit, sqlite
+from tests.unit.alerts.test_page import HOST, PASSWORD
+
+NEEDED = SignInRules(second_factor=frozenset({"admin"}))
+
+
+def code_of(page, person="ap", steps=0):
+    row = page.db.execute("SELECT secret FROM staff_totp WHERE person = ?", (person,)).fetchone()
+    return pyotp.TOTP(row["secret"]).at(page.now + 30 * steps)
+
+
+def has_factor(page, person="ap"):
+    secret = second_factor.new_secret()
+    with sqlite.transaction(page.db) as tx:
+        code = pyotp.TOTP(secret).at(page.now)
+        codes = second_factor.confirm(tx, person, secret, code, page.now)
+    page.now += 30
+    return codes
+
+
+def secret_in(text):
+    """Return the secret that a page shows, empty if it shows none."""
+    found = re.search(r'id="secret">([A-Z2-7 ]+)<', text)
+    return found[1].replace(" ", "") if found else ""
+
+
+async def act(page, path, **form):
+    form = {"form_token": await page.form_token("/account"), **form}
+    return await page.client.post(path, data=form)
+
+
+async def give(page, code):
+    return await page.client.post("/sign-in/code", data={"code": code})
+
+
+def kinds(page):
+    return [e.kind for e in reversed(list(audit.entries(page.db)))]
+
+
+async def test_somebody_sets_one_up_and_signs_in_with_it(open_page):
+    page = open_page()
+    await page.sign_in()
+    assert "a stolen password alone opens nothing" in (await page.client.get("/account")).text
+    shown = (await act(page, "/account/second-factor", old=PASSWORD)).text
+    secret = secret_in(shown)
+    assert f"otpauth://totp/Plumewatch:ap?secret={secret}" in shown
+    wrong = await act(page, "/account/second-factor/confirm", code="000000")
+    assert (wrong.status_code, "not valid" in wrong.text) == (403, True)
+    done = await act(page, "/account/second-factor/confirm", code=pyotp.TOTP(secret).at(page.now))
+    assert len(re.findall(r"<li><code>[a-z2-7]{4}(-[a-z2-7]{4}){3}</code>", done.text)) == 8
+    assert "8 recovery codes are left" in (await page.client.get("/account")).text
+    await act(page, "/sign-out")
+    page.now += 30
+    answer = await page.sign_in(after="/incidents")
+    assert answer.headers["location"] == "/sign-in/code"
+    assert "plumewatch_session" not in answer.headers["set-cookie"]
+    assert (await page.client.get("/account")).status_code == 303
+    answer = await give(page, code_of(page))
+    assert (answer.status_code, answer.headers["location"]) == (303, "/incidents")
+    assert "A. Principal" in (await page.client.get("/")).text
+    assert kinds(page) == ["sign_in", "second_factor", "sign_out", "sign_in"]
+
+
+async def test_a_code_is_of_use_once_and_not_for_long(open_page):
+    page = open_page()
+    has_factor(page)
+    code, early, later = code_of(page), code_of(page, steps=2), code_of(page, steps=-2)
+    await page.sign_in()
+    assert (await give(page, early)).status_code == 403
+    assert (await give(page, later)).status_code == 403
+    assert (await give(page, code)).status_code == 303
+    await page.sign_in()
+    again = await give(page, code)
+    assert again.status_code == 403
+    assert "This code was used already. Wait for the next one." in again.text
+    refused = [e for e in reversed(list(audit.entries(page.db))) if e.kind == "sign_in_refused"]
+    reasons = [json.loads(e.detail)["reason"] for e in refused]
+    assert reasons == ["wrong code", "wrong code", "used code"]
+
+
+async def test_a_recovery_code_signs_in_once_without_the_phone(open_page):
+    page = open_page()
+    codes = has_factor(page)
+    await page.sign_in()
+    assert (await give(page, codes[0].upper().replace("-", " "))).status_code == 303
+    assert "7 recovery codes are left" in (await page.client.get("/account")).text
+    assert '"by": "recovery"' in next(audit.entries(page.db)).detail
+    await page.sign_in()
+    assert (await give(page, codes[0])).status_code == 403
+
+
+async def test_codes_cannot_be_guessed(open_page):
+    page = open_page()
+    has_factor(page)
+    await page.sign_in()
+    answers = [(await give(page, f"{n:06}")).status_code for n in range(6)]
+    assert answers[:4] == [403] * 4
+    assert 303 not in answers[4:]
+    assert sessions.counts(page.db, page.now) == {}
+    assert kinds(page) == ["sign_in_refused"] * 5
+    assert '"reason": "too many failed attempts"' in next(audit.entries(page.db)).detail
+    page.now += 61
+    await page.sign_in()
+    page.now += 301
+    late = await give(page, code_of(page))
+    assert late.headers["location"] == "/sign-in"
+
+
+async def test_codes_of_one_person_cannot_be_guessed_from_addresses_that_are_known(open_page):
+    page = open_page()
+    has_factor(page, "ad")
+    answers = []
+    for n in range(12):
+        page.now += 3600
+        transport = httpx.ASGITransport(page.app, client=(f"203.0.113.{n}", 50_000))
+        async with httpx.AsyncClient(transport=transport, base_url=HOST) as browser:
+            own = {"account": "fm", "password": PASSWORD}
+            assert (await browser.post("/sign-in", data=own)).status_code == 303
+            for name in ("ad", "Ad Min"):
+                form = {"account": name, "password": PASSWORD}
+                await browser.post("/sign-in", data=form)
+                page.now += 61
+                for _guess in range(4):
+                    given = await browser.post("/sign-in/code", data={"code": "abcdef"})
+                    answers.append(given.status_code)
+                page.now += 61
+    assert answers.count(403) == 30
+    assert answers[-1] == 429
+
+
+@pytest.mark.parametrize("account", ["ad", "Ad Min"])
+async def test_a_role_that_needs_one_sets_it_up_before_it_is_in(open_page, account):
+    page = open_page(sign_in=NEEDED)
+    await page.sign_in(account)
+    shown = (await page.client.get("/sign-in/code")).text
+    assert "Set up a second factor" in shown
+    assert (await page.client.get("/tokens")).status_code == 303
+    answer = await give(page, pyotp.TOTP(secret_in(shown)).at(page.now))
+    assert "Recovery codes" in answer.text
+    assert "plumewatch_session" in answer.headers["set-cookie"]
+    assert (await page.client.get("/tokens")).status_code == 200
+    page.now += 30
+    await page.sign_in("ap")
+    assert "A. Principal" in (await page.client.get("/")).text
+
+
+async def test_a_set_up_that_was_not_finished_locks_nobody_out_and_starts_again(open_page):
+    page = open_page()
+    await page.sign_in()
+    first = (await act(page, "/account/second-factor", old=PASSWORD)).text
+    again = (await act(page, "/account/second-factor", old=PASSWORD)).text
+    assert secret_in(first) != secret_in(again)
+    old = pyotp.TOTP(secret_in(first)).at(page.now)
+    wrong = await act(page, "/account/second-factor/confirm", code=old)
+    assert (wrong.status_code, secret_in(wrong.text)) == (403, secret_in(again))
+    assert (await page.sign_in()).headers["location"] == "/"
+
+
+@pytest.mark.parametrize("at_sign_in", [True, False])
+async def test_the_owner_is_never_shown_a_secret_that_a_thief_of_the_password_saw(
+    open_page, at_sign_in
+):
+    thief, owner = [open_page(sign_in=NEEDED if at_sign_in else SignInRules()) for _ in range(2)]
+    seen = []
+    for page in (thief, owner):
+        await page.sign_in("ad")
+        if at_sign_in:
+            shown = await page.client.get("/sign-in/code")
+        else:
+            shown = await act(page, "/account/second-factor", old=PASSWORD)
+        seen.append(secret_in(shown.text))
+    path = "/sign-in/code" if at_sign_in else "/account/second-factor/confirm"
+    assert "" not in seen
+    assert seen[0] != seen[1]
+    done = await act_or_give(owner, path, seen[1])
+    assert "Recovery codes" in done.text
+    late = await act_or_give(thief, path, seen[0])
+    assert (late.status_code, "Recovery codes" in late.text) == (403, False)
+    assert code_of(owner, "ad") == pyotp.TOTP(seen[1]).at(owner.now)
+
+
+async def act_or_give(page, path, secret):
+    code = pyotp.TOTP(secret).at(page.now)
+    return await (give(page, code) if path == "/sign-in/code" else act(page, path, code=code))
+
+
+async def test_a_stolen_session_alone_sets_up_no_second_factor(open_page):
+    page = open_page()
+    await page.sign_in()
+    answer = await act(page, "/account/second-factor/confirm", code="000000")
+    assert secret_in(answer.text) == ""
+    assert answer.headers["location"] == "/account#second-factor"
+    await act(page, "/account/second-factor", old=PASSWORD)
+    page.now += 901
+    late = await act(page, "/account/second-factor/confirm", code="000000")
+    assert secret_in(late.text) == ""
+
+
+async def test_a_secret_that_counts_is_shown_to_nobody(open_page):
+    page = open_page()
+    await page.sign_in()
+    has_factor(page)
+    answer = await act(page, "/account/second-factor", old=PASSWORD)
+    assert (answer.status_code, answer.text) == (303, "")
+
+
+async def test_a_stolen_session_changes_no_second_factor(open_page):
+    page = open_page()
+    await page.sign_in()
+    for path in ("/account/second-factor", "/account/second-factor/remove"):
+        answer = await act(page, path, old="wrong")
+        assert (answer.status_code, "current password is wrong" in answer.text) == (403, True)
+    has_factor(page)
+    assert (await act(page, "/account/second-factor/remove", old=PASSWORD)).status_code == 303
+    assert second_factor.since(page.db, "ap") is None
+    assert kinds(page)[-1] == "second_factor"
+
+
+async def test_a_form_of_another_site_gives_no_code(open_page):
+    page = open_page()
+    has_factor(page)
+    await page.sign_in()
+    form, headers = {"code": code_of(page)}, {"Origin": "http://evil.example"}
+    answer = await page.client.post("/sign-in/code", data=form, headers=headers)
+    assert answer.status_code == 403
+    assert (await give(page, form["code"])).status_code == 303
+
+
+def test_a_removed_account_leaves_no_second_factor(open_page):
+    page = open_page()
+    has_factor(page)
+    with sqlite.transaction(page.db) as tx:
+        passwords.remove_account(tx, "ap", page.now)
+    assert second_factor.everybody(page.db) == {}
+    assert second_factor.recovery_codes_left(page.db, "ap") == 0
+
+
+NORTH, SOUTH = frozenset({"North High"}), frozenset({"South High"})
+MAPPED = SignInRules(
+    groups=(
+        GroupRole("admins", "admin"),
+        GroupRole("north", "staff", NORTH),
+        GroupRole("south", "staff", SOUTH),
+        GroupRole("south-fm", "facilities", SOUTH),
+        GroupRole("everybody", "staff"),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("groups", "rights"),
+    [
+        (None, Rights("analyst")),
+        ((), None),
+        (("strangers",), None),
+        (("north",), Rights("staff", NORTH)),
+        (("north", "south"), Rights("staff", NORTH | SOUTH)),
+        (("south-fm", "north"), Rights("staff", NORTH)),
+        (("south-fm",), Rights("facilities", SOUTH)),
+        (("everybody", "north"), Rights("staff")),
+        (("north", "admins"), Rights("admin")),
+    ],
+)
+def test_the_first_group_decides_the_role_and_all_of_that_role_the_sites(groups, rights):
+    assert MAPPED.rights("analyst", groups) == rights
+    assert SignInRules().rights("analyst", groups) == Rights("analyst")

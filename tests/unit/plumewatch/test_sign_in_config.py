@@ -1,0 +1,200 @@
+"""How people sign in, as a school writes it: all faults at once, with what to do."""
+
+from contextlib import closing
+
+import pytest
+
+from alerts.access import api_tokens
+from alerts.access import schema as access
+from alerts.access.sign_in_rules import GroupRole
+from plumewatch.config.faults import ConfigError
+from plumewatch.config.load import parse
+from plumewatch.config.paths import DataPaths
+from plumewatch.config.settings import (
+    alert_policy,
+    check_settings,
+    identity_provider,
+    sign_in_rules,
+)
+from plumewatch.doctor.people import check_sign_in, check_tokens, without_password
+from storage import sqlite
+from tests.support import oidc_provider
+
+ENTRA = "https://login.microsoftonline.com/0a1b2c3d-0000-4000-8000-000000000000/v2.0"
+GOOD = {
+    "issuer": "https://accounts.google.com",
+    "client_id": "plumewatch",
+    "client_secret_env": "SIGN_IN_SECRET",
+    "hosted_domain": "school.example",
+    "local": ["breakglass"],
+}
+
+
+def configuration(tmp_path, sign_in, **more):
+    tree = {
+        "site": "Lincoln High",
+        "timezone": "UTC",
+        "alerts": {"allow_private_targets": True},
+        "web": {"public_url": "https://plumewatch.example"},
+        "room": [{"id": "r", "name": "Boys", "building": "North", "floor": "2"}],
+        "sensor": [{"id": "s", "room": "r"}],
+        "staff": [
+            {"id": "ap", "name": "AP", "email": "ap@school.example"},
+            {"id": "breakglass", "name": "Break glass", "role": "admin"},
+        ],
+        "sign_in": sign_in,
+    }
+    return parse({**tree, **more}, base=tmp_path)
+
+
+def faults(tmp_path, sign_in, **more):
+    with pytest.raises(ConfigError) as raised:
+        configuration(tmp_path, sign_in, **more)
+    return str(raised.value)
+
+
+def test_what_the_page_takes_from_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIGN_IN_SECRET", "marked-secret")
+    config = configuration(
+        tmp_path,
+        {
+            **GOOD,
+            "issuer": ENTRA,
+            "email_claim": "preferred_username",
+            "hosted_domain": "",
+            "groups_claim": "roles",
+            "group": [{"group": "Plumewatch.Admin", "role": "admin"}],
+            "second_factor": ["admin"],
+        },
+    )
+    check_settings(config)
+    rules = sign_in_rules(config)
+    assert rules.may_use_password("breakglass")
+    assert not rules.may_use_password("ap")
+    assert rules.groups == (GroupRole("Plumewatch.Admin", "admin"),)
+    found = identity_provider(config).settings
+    assert found.callback == "https://plumewatch.example/sign-in/callback"
+    assert "marked-secret" not in repr(found)
+    assert [m.email for m in alert_policy(config).staff] == ["ap@school.example", ""]
+
+
+def test_google_is_asked_for_groups_only_where_they_have_roles(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIGN_IN_SECRET", "x")
+    without = identity_provider(configuration(tmp_path, GOOD)).settings
+    assert (without.groups_url, without.scope) == ("", "openid email profile")
+    group = {"group": "plumewatch@school.example", "role": "staff"}
+    found = identity_provider(configuration(tmp_path, {**GOOD, "group": [group]})).settings
+    assert found.groups_url.startswith("https://cloudidentity.googleapis.com/")
+    assert found.scope.endswith("/auth/cloud-identity.groups.readonly")
+
+
+def test_without_a_section_passwords_stay_as_they_were(tmp_path):
+    config = configuration(tmp_path, {})
+    assert identity_provider(config) is None
+    assert sign_in_rules(config).may_use_password("ap")
+    assert without_password(config) == ["ap", "breakglass"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"client_id": ""}, "[sign_in] client_id: missing"),
+        ({"local": []}, "an administrator who can sign in when the provider cannot be reached"),
+        ({"local": ["ap"]}, "cannot be reached: breakglass"),
+        ({"local": ["breakglas"]}, "did you mean 'breakglass'?"),
+        ({"hosted_domain": ""}, "the domain of your Google Workspace"),
+        ({"groups_claim": "groups"}, "Google sends no groups"),
+        ({"group": [{"group": "g", "role": "boss"}]}, "[[sign_in.group]] number 1: role: 'boss'"),
+        (
+            {"issuer": "https://id.example", "group": [{"group": "g", "role": "staff"}]},
+            "[[sign_in.group]] needs it",
+        ),
+        ({"email_claim": "preferred_username"}, "people can choose another name themselves"),
+        ({"issuer": ENTRA}, "Entra ID verifies no other address"),
+        ({"issuer": ENTRA.replace("0a1b2c3d-0000-4000-8000-000000000000", "common")}, "TENANT"),
+        ({"issuer": ""}, "[sign_in] client_id: no issuer: needs sign_in.issuer beside it"),
+        ({"client_secret_file": "x"}, "client_secret_file and client_secret_env: at most one"),
+        ({"isuer": "x"}, "did you mean 'issuer'?"),
+    ],
+)
+def test_each_fault_says_what_to_do(tmp_path, change, words):
+    assert words in faults(tmp_path, {**GOOD, **change})
+
+
+def test_all_faults_are_reported_at_once(tmp_path):
+    people = [{"id": n, "name": n, "email": "Ap@school.example"[k:]} for k, n in enumerate("ab")]
+    people += [{"id": "c", "name": "c", "email": "AP@school.example"}]
+    found = faults(
+        tmp_path,
+        {
+            **GOOD,
+            "issuer": "https://id.example",
+            "client_id": "",
+            "local": [],
+            "group": [{"group": "g", "role": "staff"}],
+        },
+        staff=people,
+        web={"host": "0.0.0.0"},
+    )
+    for words in ("email: 'AP@school.example'", "client_id", "local", "groups_claim", "public_url"):
+        assert words in found
+
+
+def test_a_secret_that_cannot_be_read_is_a_fault_of_check(tmp_path, monkeypatch):
+    monkeypatch.delenv("SIGN_IN_SECRET", raising=False)
+    config = configuration(tmp_path, GOOD)
+    with pytest.raises(ConfigError, match="SIGN_IN_SECRET is not set"):
+        check_settings(config)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_check_asks_the_provider_for_its_document_and_keys(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIGN_IN_SECRET", "x")
+    with oidc_provider.running() as provider:
+        own = {**GOOD, "issuer": provider.url, "hosted_domain": ""}
+        config = configuration(tmp_path, own)
+        good, lonely = check_sign_in(config, 0.0)
+        assert "answers, with 1 keys" in good.sentence
+        assert "https://plumewatch.example/sign-in/callback" in good.sentence
+        assert "no local administrator has a password" in lonely.sentence
+        assert lonely.remedy == "plumewatch staff password breakglass"
+        lost = {"id": "fm", "name": "FM"}
+        staff = [{"id": "breakglass", "name": "B", "role": "admin"}, lost]
+        config = configuration(tmp_path, {**own, "sends_logouts": True}, staff=staff)
+        sentences = [found.sentence for found in check_sign_in(config, 0.0)]
+        assert any("does not say that it reports the end" in text for text in sentences)
+        assert any("cannot sign in: fm" in text for text in sentences)
+        provider.failing = True
+        away = next(iter(check_sign_in(config, 0.0)))
+        assert away.state == "FAULT"
+        assert f"cannot be reached ({provider.url} answers HTTP 503 with no JSON)" in away.sentence
+        assert "only local accounts can sign in" in away.sentence
+        assert provider.url in away.remedy
+    away = next(iter(check_sign_in(config, 0.0)))
+    assert f"({provider.url} cannot be reached: ConnectionRefusedError)" in away.sentence
+
+
+def test_check_names_tokens_that_follow_their_person_to_another_school(tmp_path):
+    people = [{"id": "ap", "name": "AP", "sites": ["n"]}]
+    people += [{"id": "breakglass", "name": "B", "role": "admin", "sites": ["*"]}]
+    config = configuration(
+        tmp_path,
+        {},
+        sites=[{"id": "n", "name": "North"}, {"id": "s", "name": "South"}],
+        room=[{"id": "r", "name": "B", "building": "N", "floor": "2", "site": "n"}],
+        staff=people,
+        data_dir=str(tmp_path),
+    )
+    assert list(check_tokens(config, 0.0)) == []
+    with closing(sqlite.connect(DataPaths(config.data_dir).state)) as db:
+        sqlite.migrate(db, access.COMPONENT, access.SCRIPTS)
+        with sqlite.transaction(db) as tx:
+            for name, person, sites in (
+                *(("old", "ap", None), ("new", "ap", frozenset({"North"}))),
+                ("of all", "breakglass", None),
+            ):
+                more = {"by": "breakglass", "days": 7, "now": 0.0, "sites": sites}
+                api_tokens.make(tx, name, person, (), **more)
+    (found,) = check_tokens(config, 0.0)
+    assert "follow them to another: 1 (old)" in found.sentence
+    assert list(check_tokens(config, 8 * 86_400.0)) == []

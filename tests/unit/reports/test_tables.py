@@ -1,0 +1,38 @@
+"""Tables of any length take memory for their columns, not for their rows as dictionaries."""
+
+import polars as pl
+import pytest
+
+from reports.tables import MOMENT, Column, frame
+
+COLUMNS = (Column("n", pl.Int64, ""), Column("at", MOMENT, ""), Column("text", pl.String, ""))
+
+
+class Row(dict):
+    """A row that counts how many of its kind there are."""
+
+    alive = 0
+    most = 0
+
+    def __init__(self, n):
+        super().__init__(n=n, at=n + 0.5, text=None if n % 7 else str(n))
+        Row.alive += 1
+        Row.most = max(Row.most, Row.alive)
+
+    def __del__(self):
+        Row.alive -= 1
+
+
+def test_a_long_table_is_filled_in_slices():
+    made = frame(COLUMNS, map(Row, range(20_000)))
+    assert made["n"].to_list() == list(range(20_000))
+    assert made["at"][-1].timestamp() == 19_999.5
+    assert made["text"][:8].to_list() == ["0", *[None] * 6, "7"]
+    assert Row.most < 5_000
+
+
+@pytest.mark.parametrize("count", [0, 1, 1999, 2000, 2001, 4000])
+def test_a_table_of_any_length_has_all_rows_and_types(count):
+    made = frame(COLUMNS, map(Row, range(count)))
+    assert made.schema == {"n": pl.Int64, "at": MOMENT, "text": pl.String}
+    assert made["n"].to_list() == list(range(count))

@@ -1,0 +1,235 @@
+"""Records of Kafka as rows of a history: as one intake does, however they are cut and divided."""
+
+import json
+import pickle
+import random
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from ingest.decoders import DECODERS
+from ingest.decoding import Context
+from ingest.intake import Intake, IntakeConfig
+from ingest.message import Message
+from scale.history import SCHEMA, frame_of, landed
+from scale.messages import RECORDS, MessageSource, Record, write_dead_letters
+from storage.registry import Registry, Room, Sensor
+from tests.contract.test_decoders import load, payload_of
+
+AT = 1_789_387_200.0
+SHARDS = 4
+PLACES = ("North", "South", "Gym", "Annex", "Pool")
+
+
+def config(names, aliases=None):
+    """Return the configuration of an intake that knows sensors, each in another building."""
+    rooms = [Room(f"r-{n}", n, "1", PLACES[k % 5], "Lincoln High") for k, n in enumerate(names)]
+    registry = Registry.of(rooms, [Sensor(name, f"r-{name}") for name in names])
+    return IntakeConfig(Context(registry=registry), aliases or {}, dedupe_window=64)
+
+
+def source_of(names, tmp_path, aliases=None, shards=SHARDS):
+    source = MessageSource("school", partial(config, names, aliases), shards, tmp_path / "dead")
+    return pickle.loads(pickle.dumps(source))  # noqa: S301 - as workers get it
+
+
+def table(records):
+    return pl.DataFrame(records, schema=RECORDS, orient="row")
+
+
+def decoded(source, records, cut):
+    """Return the readings of all shards, cut after every `cut` records, and what was rejected."""
+    memory, found, rejected = {}, [], []
+    for at in range(0, len(records), cut):
+        for shard, part in source.router.divide(table(records[at : at + cut])):
+            decoder = source.decoder(shard, memory.get(shard, b""))
+            found.append(decoder.readings(part))
+            memory[shard] = decoder.snapshot()
+            rejected += decoder.rejected.values()
+    return ordered(pl.concat([pl.DataFrame(schema=SCHEMA), *found])), rejected
+
+
+def by_one_intake(names, records):
+    """Return what the service makes of messages, its clock running with them."""
+    used = Intake(config(names))
+    found = []
+    for r in records:
+        if r.key and r.value is not None:
+            found += used.on_time(r.received)
+            found += used.on_message(Message(r.key.decode(), r.value, r.received)).readings
+    rows = [r for r in found if not any(e.startswith("integrity:") for e in r.events)]
+    frame = frame_of([landed(reading, used.config.context.registry) for reading in rows])
+    return ordered(frame.with_columns(position=pl.lit(0, pl.Int64())).select(SCHEMA.names()))
+
+
+def ordered(frame):
+    return frame.with_columns(position=pl.lit(0, pl.Int64())).sort("sensor", maintain_order=True)
+
+
+def golden(name):
+    """Return the golden messages of a decoder as records, a case every three seconds."""
+    records = []
+    for k, case in enumerate(load(name)):
+        for one in (*case.get("before", ()), case):
+            at = AT + 3.0 * k + len(records) % 16 / 20
+            records.append(Record(one["topic"].encode(), payload_of(one), at, 0, len(records)))
+    return sorted(records, key=lambda record: record.received)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("cut", [1, 5])
+def test_a_format_is_read_alike_however_it_is_cut_and_divided(name, cut, tmp_path):
+    records = golden(name)
+    sensors = sorted({*by_one_intake((), records)["sensor"]})
+    names = sensors[::2]
+    found, _ = decoded(source_of(names, tmp_path), records, cut)
+    assert found.equals(by_one_intake(names, records))
+
+
+def values(name, count, period=2.0):
+    """Return `count` moments of a device that sends each value under a topic of its own."""
+    return [
+        Record(f"homie/5/{name}/air/{key}".encode(), f"{4.5 + k}".encode(), AT + k * period, 0, 0)
+        for k in range(count)
+        for key in ("pm1", "pm25", "pm10")
+    ]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 100])
+def test_values_of_one_topic_each_are_joined_across_triggers(cut, tmp_path):
+    found, _ = decoded(source_of(["b2"], tmp_path), values("b2", 5), cut)
+    assert found["pm1"].to_list() == found["pm10"].to_list() == [4.5, 5.5, 6.5, 7.5]
+    assert found["time"].to_list() == [AT, AT + 2, AT + 4, AT + 6]
+
+
+def test_a_birth_in_one_trigger_names_the_data_of_the_next(tmp_path):
+    birth, data = (
+        bytes.fromhex(next(c for c in load("sparkplug") if c["case"] == name)["hex"])
+        for name in ("birth", "data by alias")
+    )
+    records = [
+        Record(b"spBv1.0/school/DBIRTH/edge/b2", birth, 1_790_000_000.0, 0, 0),
+        Record(b"spBv1.0/school/DDATA/edge/b2", data, 1_790_000_002.0, 0, 1),
+    ]
+    found, _ = decoded(source_of(["school:edge:b2"], tmp_path), records, 1)
+    assert found["pm25"].to_list() == [8.5, 9.5]
+
+
+def native(name, k, offset, **fields):
+    body = json.dumps(fields or {"time": AT + k, "pm25": 4.0 + k}).encode()
+    return Record(f"plumewatch/v1/{name}/reading".encode(), body, AT + k + 0.5, 0, offset)
+
+
+ODD = (
+    {"pm25": None},
+    {"pm25": "7"},
+    {"pm25": 1e9, "rh": 40},
+    {"temp": 85.0, "rh": 0},
+    {"events": ["tamper"]},
+    {"events": []},
+    {"firmware": "1.2"},
+    {"firmware": "\x07"},
+    {"unknown": 1},
+    {"sensor": "another"},
+    {"time": None},
+    {"time": 12.0},
+    {"time": "no time"},
+    {"time": AT - 5000},
+    {"time": AT + 5000},
+    {"seq": -1},
+    {"seq": "x"},
+)
+
+
+def plain_and_odd(seed):
+    """Return native messages as records, some of them odd, repeated, old or torn."""
+    rng, records, odd = random.Random(seed), [], (0.1, 0.01)[seed % 2]
+    for k in range(400):
+        name, time = f"s{rng.randrange(4)}", AT + k // 2 + rng.choice((0, 0.25))
+        fields = {"time": time, "seq": k, "pm25": float(k % 50), "co2": 400 + k}
+        kind = rng.random()
+        if kind < odd:
+            fields |= rng.choice(ODD)
+        fields["time"] = {
+            0: fields["time"],
+            1: datetime.fromtimestamp(time, UTC).isoformat(),
+            2: round(time * 1000),
+        }[rng.choice((0, 0, 0, 1, 2)) if fields["time"] == time else 0]
+        torn = rng.choice((b"", b"{", b'{"pm1":1}\n{"pm1":2}')) if kind > 1 - odd / 3 else None
+        body = torn if torn is not None else json.dumps(fields).encode()
+        records.append(Record(f"plumewatch/v1/{name}/reading".encode(), body, AT + k / 2, 0, k))
+        if odd < kind < odd * 1.5:
+            records.append(records[-1]._replace(received=AT + k / 2 + 0.1))
+    return [record._replace(offset=k) for k, record in enumerate(records)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("cut", [1, 30, 1000])
+def test_plain_messages_in_columns_are_what_the_intake_reads(seed, cut, tmp_path):
+    records, names = plain_and_odd(seed), ["s0", "s1", "s2"]
+    found, _ = decoded(source_of(names, tmp_path), records, cut)
+    known = [name for name in SCHEMA if name != "received"]
+    again = found.unique(known, keep="first", maintain_order=True)
+    assert again.equals(by_one_intake(names, records))
+    assert found.height - again.height <= 5
+
+
+def test_a_repeated_report_of_a_device_counts_once_across_triggers(tmp_path):
+    tamper = [native("b2", 1, k, time=AT + 1, pm25=4.0, events=["tamper"]) for k in range(3)]
+    found, _ = decoded(source_of(["b2"], tmp_path), tamper, 1)
+    assert found["events"].to_list() == ["tamper"]
+
+
+def test_messages_become_rows_with_their_place(tmp_path):
+    source = source_of(["b2", "b3"], tmp_path, {"old": "b3"}, shards=1)
+    records = [native("b2", 0, 7), native("x", 1, 8), native("b2", 0, 9), native("old", 2, 11)]
+    ((_, part),) = source.router.divide(table(records))
+    frame = source.decoder(0).readings(part)
+    assert frame.schema == SCHEMA
+    assert frame["position"].to_list() == [7, 8, 11]
+    assert frame["time"].to_list() == [AT, AT + 1, AT + 2]
+    assert frame["received"].to_list() == [AT + 0.5, AT + 1.5, AT + 2.5]
+    assert frame["judged"].to_list() == [True, False, True]
+    assert frame["sensor"].to_list() == ["b2", "x", "b3"]
+    assert frame["room"].to_list() == ["r-b2", "", "r-b3"]
+
+
+def test_a_record_goes_to_the_shards_that_need_it(tmp_path):
+    router = source_of([f"s{k}" for k in range(9)], tmp_path).router
+
+    def shards(topic, payload=b"{}"):
+        records = table([Record(topic.encode(), payload, AT, 0, 0)])
+        return sorted(shard for shard, _ in router.divide(records))
+
+    assert shards("plumewatch/v1/s1/reading", b'{"pm25": 1}') == [router.home("s1")]
+    assert shards("plumewatch/v1/s1/reading", b"{") == [router.home("s1")]
+    assert len(shards("another/machine")) == 1
+    assert shards("zigbee2mqtt/bridge/devices", b"[]") == [*range(SHARDS)]
+    assert shards("zigbee2mqtt/bridge/state", b"offline") == [*range(SHARDS)]
+
+
+POISON = {
+    "topic is not UTF-8": (b"plumewatch/v1/\xff\xfe/reading", b'{"pm25": 4}'),
+    "no topic": (None, b'{"pm25": 4}'),
+    "no payload": (b"plumewatch/v1/x/reading", None),
+    "malformed": (b"plumewatch/v1/x/reading", b"{"),
+}
+
+
+def test_no_record_ends_a_stream_and_what_cannot_be_read_is_kept(tmp_path, caplog):
+    poison = [Record(*pair, AT, 3, k) for k, pair in enumerate(POISON.values())]
+    found, rejected = decoded(source_of(["b2"], tmp_path), [*poison, native("b2", 1, 9)], 100)
+    assert found["sensor"].to_list() == ["b2"]
+    rejected.sort(key=lambda one: one[0].offset)
+    for _ in range(2):  # a trigger that is repeated writes the same file
+        write_dead_letters("school", tmp_path / "dead", rejected)
+    (path,) = Path(tmp_path / "dead").iterdir()
+    dead = pl.read_parquet(path).sort("offset")
+    assert dead["reason"].to_list() == list(POISON)
+    assert dead["offset"].to_list() == [0, 1, 2, 3]
+    assert dead.rows()[0][:4] == ("school", 3, 0, AT)
+    assert dead["key"].to_list() == [key for key, _ in POISON.values()]
+    assert "1 topic is not UTF-8" in caplog.text
