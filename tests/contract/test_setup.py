@@ -155,9 +155,8 @@ def test_a_broker_with_tls_to_which_anybody_publishes(tmp_path, capsys):
 
 
 def test_the_page_gets_a_port_that_is_free(monkeypatch):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        usual = taken.getsockname()[1]
+    usual = free_port()
+    with socket.create_server(("127.0.0.1", usual)):
         monkeypatch.setattr(
             "plumewatch.cli.setup.site_files.WebConfig", lambda: SimpleNamespace(port=usual)
         )

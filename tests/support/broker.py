@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -15,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -31,10 +34,29 @@ _ACL = _SHIPPED.with_name("mosquitto.acl")
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port of 127.0.0.1 that nobody listens on, and that stays free until it is used.
+
+    It is none that the kernel gives to outgoing connections: one of those would keep a server,
+    started later or again, from its port. No port is returned twice by one process.
+    """
+    while True:
+        port = next(_PORTS)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+
+
+def _ports() -> Iterator[int]:
+    """Yield the ports below those of outgoing connections, from a random one, without end."""
+    range_of_kernel = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+    below = range(10_000, int(range_of_kernel.split()[0]))
+    start = random.SystemRandom().randrange(len(below))  # the workers' first are far apart
+    return itertools.cycle([*below[start:], *below[:start]])
+
+
+_PORTS = _ports()
 
 
 class Mosquitto:
