@@ -115,7 +115,7 @@ async def test_a_service_without_pictures_gets_the_text(provider):
 
 
 async def eventually(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - a thread's doing
             await asyncio.sleep(0.01)
 
@@ -214,7 +214,7 @@ async def test_mail_carries_the_picture():
     finally:
         mail.shutdown()
         mail.server_close()
-        mail.thread.join(5)
+        mail.thread.join(60)
 
 
 @pytest.mark.parametrize(

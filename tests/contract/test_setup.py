@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import pty
+import queue
 import re
 import select
 import socket
@@ -240,22 +241,25 @@ def installed(broker, folder):
 
 
 def arrives(broker, reader, writer, topic):
-    got = []
-    clients = []
-    for user, password in (reader, writer):
-        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+    """Whether the broker hands to one account what another publishes."""
+    got, said = [], (queue.SimpleQueue(), queue.SimpleQueue())
+    clients = [mqtt.Client(mqtt.CallbackAPIVersion.VERSION2) for _ in said]
+    listening, publishing = clients
+    listening.on_message = lambda *a: got.append(a[2].topic)
+    for client, (user, password), answers in zip(clients, (reader, writer), said, strict=True):
         client.username_pw_set(user, password)
-        client.on_message = lambda *a: got.append(a[2].topic)
+        client.on_connect = lambda *a, to=answers: to.put(not a[3].is_failure)
+        client.on_subscribe = client.on_unsubscribe = lambda *a, to=answers: to.put(bool(a))
         client.connect("127.0.0.1", broker.port)
         client.loop_start()
-        clients.append(client)
     try:
-        clients[0].subscribe("#", 1)
-        time.sleep(0.3)  # until the broker has it; no event shows when
-        clients[1].publish(topic, "{}", 1)
-        end = time.monotonic() + 1.5
-        while topic not in got and time.monotonic() < end:
-            time.sleep(0.02)
+        if not all(answers.get(timeout=60) for answers in said):
+            return False
+        listening.subscribe("#", 1)
+        said[0].get(timeout=60)
+        publishing.publish(topic, "{}", 1).wait_for_publish(60)
+        listening.unsubscribe("#")  # answered after what was to be handed over before
+        said[0].get(timeout=60)
         return topic in got
     finally:
         for client in clients:
@@ -443,7 +447,7 @@ def test_the_tls_template_works_with_the_keys_its_commands_make(tmp_path):
         handshakes = []
         for ca in (tmp_path / "ca.pem", None):
             context = ssl.create_default_context(cafile=ca)
-            with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as plain:
                 try:
                     with context.wrap_socket(plain, server_hostname="127.0.0.1") as link:
                         handshakes.append(link.version())

@@ -86,7 +86,7 @@ async def test_the_sensor_may_publish_and_the_service_receives_it(broker):
     password = (school / "secrets/broker-password").read_text().strip()
     service = aiomqtt.Client("127.0.0.1", port, username="plumewatch", password=password)
     sensor = aiomqtt.Client("127.0.0.1", port, username=options["-u"], password=options["-P"])
-    async with asyncio.timeout(20), service, sensor:
+    async with asyncio.timeout(60), service, sensor:
         await service.subscribe("#", qos=1)
         await sensor.publish(options["-t"], options["-m"], qos=int(options["-q"]))
         received = await anext(aiter(service.messages))

@@ -183,7 +183,7 @@ def test_a_student_on_the_network(tmp_path, running):
     running(service)
     diy = {"authorization": f"Bearer {DIY}"}
     reading = json.dumps({"time": time.time(), "pm25": 900}).encode()
-    with httpx.Client(timeout=20) as client:
+    with httpx.Client(timeout=60) as client:
         cases = [
             ("native/n2-boys-1", reading, {}, 401),
             ("native/n2-boys-1", reading, {"authorization": "Bearer guessed-token-000"}, 401),

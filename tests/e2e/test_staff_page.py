@@ -183,7 +183,7 @@ class Site:
             target=lambda: self.loop.run_until_complete(serve), daemon=True
         )
         self.thread.start()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not self.server.started and time.monotonic() < deadline:
             time.sleep(0.01)
         port = self.server.servers[0].sockets[0].getsockname()[1]
@@ -202,7 +202,7 @@ class Site:
     def close(self):
         self.loop.call_soon_threadsafe(self.live.close)
         self.server.should_exit = True
-        self.thread.join(10)
+        self.thread.join(60)
         self.loop.close()
         self.series.stored.close()
         self.db.close()
@@ -245,7 +245,7 @@ def browser_of_size(request, tmp_path_factory):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.set_page_load_timeout(30)
+    driver.set_page_load_timeout(60)
     driver.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
@@ -278,7 +278,7 @@ def shoot(browser, name):
 def find(browser, css):
     from selenium.webdriver.common.by import By
 
-    return browser.find_element(By.CSS_SELECTOR, css)
+    return wait_for(browser, lambda: browser.find_element(By.CSS_SELECTOR, css))
 
 
 def texts(browser, css):
@@ -294,7 +294,7 @@ def wait_for(browser, condition):
     # Pages renew themselves: what was found may be gone as it is read. Chromium then says "stale",
     # "no such node" or "unhandled inspector error".
     gone = (WebDriverException,)
-    return WebDriverWait(browser, 10, ignored_exceptions=gone).until(lambda _driver: condition())
+    return WebDriverWait(browser, 60, ignored_exceptions=gone).until(lambda _driver: condition())
 
 
 def fits(browser):

@@ -120,7 +120,7 @@ def test_a_topic_that_is_no_text(broker, tmp_path):
         ServiceProcess(tmp_path, broker.port) as service,
         Publisher(broker.port) as publisher,
     ):
-        with socket.create_connection(("127.0.0.1", broker.port), timeout=5) as raw:
+        with socket.create_connection(("127.0.0.1", broker.port), timeout=60) as raw:
             raw.sendall(packet(0x10, text(b"MQTT") + b"\x04\x02\x00\x3c" + text(b"rude")))
             assert raw.recv(4) == b"\x20\x02\x00\x00"
             raw.sendall(packet(0x30, text(b"plumewatch/v1/\xff\xfe/reading") + b'{"pm25": 1}'))

@@ -70,7 +70,7 @@ def test_a_server_that_is_no_broker(tmp_path):
         thread.start()
         service = ServiceProcess(tmp_path, port)
         checked = run_command("check", "--config", str(service.config))
-        thread.join(10)
+        thread.join(60)
         assert checked.returncode == 3
         assert f"FAULT broker: broker 127.0.0.1:{port}" in checked.stdout
         assert checked.stderr == ""

@@ -43,7 +43,7 @@ def shown(service, sensor="n2-boys-1"):
 def answer_on_the_page(service):
     """Say twice, as an impatient thumb does, that the one incident was a false alarm."""
     url = f"http://127.0.0.1:{service.web_port}"
-    with httpx.Client(base_url=url, timeout=10) as client:
+    with httpx.Client(base_url=url, timeout=60) as client:
         service.sign_in(client, "ap-north")
         path = re.search(r'href="(/incidents/\d[^"]+)"', client.get("/incidents").text)[1]
         form_token = re.search(r'name="form_token" value="([^"]+)"', client.get(path).text)[1]

@@ -55,7 +55,7 @@ async def test_an_alert_leaves_from_memory_and_only_once(config, disk, full):
             assert service.ingestion.commits.failing
         disk.free("journal.db")
         disk.free("state.db")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await settled
         await until(lambda: not service.alerting.memory.active)
         await until(lambda: service.detection.position == 1 + len(puff))

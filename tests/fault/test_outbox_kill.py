@@ -123,7 +123,7 @@ def test_killed_pump_loses_nothing_and_repeats_little(tmp_path):
         while kills >= KILLS and waiting() and time.monotonic() < deadline:
             time.sleep(0.02)
         child.kill()
-        child.wait(10)
+        child.wait(60)
         child.stdout.close()
         kills += 1
     notified = db.execute("SELECT count(*) FROM incident WHERE status = 'notified'").fetchone()[0]

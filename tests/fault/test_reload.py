@@ -147,7 +147,7 @@ def test_a_change_on_the_staff_page_is_taken_over_while_browsers_wait(running):
     """The socket of the page stays open: no request fails while the next service starts."""
     service, publisher = running
     url = f"http://127.0.0.1:{service.web_port}"
-    with httpx.Client(base_url=url, timeout=20.0) as client:
+    with httpx.Client(base_url=url, timeout=60) as client:
         service.sign_in(client, "facilities")
         form = client.get("/settings/rooms/0").text
         fields = dict(re.findall(r'name="(form_token|version)" value="([^"]+)"', form))

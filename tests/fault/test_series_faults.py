@@ -66,7 +66,7 @@ class FaultyInflux:
         self.closing.set()
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(10)
+        self._thread.join(60)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -110,7 +110,7 @@ def test_connections_without_end_keep_the_service_from_nothing():
         _, most = resource.prlimit(broker.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(broker.pid, resource.RLIMIT_NOFILE, (500, most))
         for _ in range(600):
-            more = socket.create_connection(("127.0.0.1", port), timeout=10)
+            more = socket.create_connection(("127.0.0.1", port), timeout=60)
             opened.enter_context(more)
         with Publisher(broker.port) as publisher:
             publisher.send_readings([quiet_reading("n2-boys-1", 1)])
@@ -140,7 +140,7 @@ def test_no_account_takes_over_the_session_of_another():
 
 
 def test_what_is_too_large_ends_its_senders_connection_and_nothing_else(broker, service):
-    with socket.create_connection(("127.0.0.1", broker.port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", broker.port), timeout=60) as raw:
         name, password = SENSOR["username"].encode(), SENSOR["password"].encode()
         hello = b"\x00\x04MQTT\x04\xc2\x00\x3c\x00\x01x"
         hello += len(name).to_bytes(2) + name + len(password).to_bytes(2) + password

@@ -26,7 +26,7 @@ __all__ = ["Mosquitto", "ShippedMosquitto", "free_port"]
 
 _BINARY = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 _PASSWD = shutil.which("mosquitto_passwd")
-_START_WITHIN_S = 10.0
+_START_WITHIN_S = 60.0
 _STOP_WITHIN_S = 90.0
 """A day of the fleet is written to the disk before it ends."""
 _SHIPPED = Path(__file__).parents[2] / "deploy/mosquitto.conf"
@@ -185,7 +185,7 @@ class Mosquitto:
             process.wait(timeout=_STOP_WITHIN_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(timeout=10)
+            process.wait(timeout=60)
 
     def save(self) -> None:
         """Have it write its persistence now, as it does by itself each `autosave_interval`."""

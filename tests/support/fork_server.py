@@ -78,7 +78,7 @@ class Launcher:
                 code = child.wait(timeout_s)
             except subprocess.TimeoutExpired:
                 child.kill()
-                child.wait(10.0)
+                child.wait(60)
                 raise
             output, errors = (file.read_text() for file in files[1:])
         return subprocess.CompletedProcess(list(arguments), code, output, errors)

@@ -141,7 +141,7 @@ def running(host="127.0.0.1"):
         yield provider
     finally:
         server.shutdown()
-        thread.join(5)
+        thread.join(60)
         server.server_close()
 
 

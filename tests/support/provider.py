@@ -65,7 +65,7 @@ class Provider:
     def close(self):
         self.server.shutdown()
         self.server.server_close()
-        self.thread.join(5)
+        self.thread.join(60)
 
 
 OK = (200, b"{}", (), 0.0)

@@ -39,7 +39,7 @@ START_WITHIN_S = 60.0
 """Imports take long on a machine that is busy with other things."""
 
 
-def eventually(met: Callable[[], Any], what: str, within_s: float = 30.0) -> Any:
+def eventually(met: Callable[[], Any], what: str, within_s: float = 60.0) -> Any:
     """Return the first true result of `met`; fail with `what` if none comes in time.
 
     It asks ever more seldom, since to ask often reads a whole journal.
@@ -124,7 +124,7 @@ class Receiver:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(5)
+        self._thread.join(60)
 
     @property
     def pushes(self) -> list[dict[str, Any]]:
@@ -195,7 +195,7 @@ class Publisher:
         with self._lock:
             return len(self._sent)
 
-    def settle(self, within_s: float = 15.0) -> None:
+    def settle(self, within_s: float = 60.0) -> None:
         """Wait until the broker has acknowledged everything."""
         eventually(
             lambda: self.waiting == 0, lambda: f"{self.waiting} messages without PUBACK", within_s
@@ -367,10 +367,10 @@ class ServiceProcess:
         if process.poll() is None:
             process.send_signal(signum)
         try:
-            return process.wait(timeout=20)
+            return process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(timeout=10)
+            process.wait(timeout=60)
             raise
 
     def journal(self) -> list[Reading]:

@@ -227,7 +227,7 @@ async def test_annotations_of_the_version_before_are_compared_once(upgraded, reg
     )
     assert change_feed.read(db, grafana_annotations.READER) is None
     task = asyncio.create_task(annotator.run(db))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await stored.wait()
     task.cancel()
     assert change_feed.read(db, grafana_annotations.READER) == []

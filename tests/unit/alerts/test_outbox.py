@@ -65,7 +65,7 @@ class Bench:
         return [tuple(r) for r in self.db.execute(sql)]
 
     async def until(self, condition):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110 - the condition is a row
                 await asyncio.sleep(0.005)
 
@@ -87,7 +87,7 @@ async def run(database, registry, policy):
         bench.pump.stop()
     for task in tasks:
         with contextlib.suppress(asyncio.CancelledError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await task
     for bench in benches:
         bench.db.close()
@@ -131,7 +131,7 @@ async def test_a_missing_column_ends_the_pump(database, registry, policy):
     with contextlib.closing(bench.db), sqlite.transaction(bench.db) as tx:
         tx.execute("ALTER TABLE outbox RENAME COLUMN lease_owner TO owner")
     with pytest.raises(ExceptionGroup) as caught:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await bench.pump.run()
     (error,) = caught.value.exceptions
     assert str(error) == "no such column: lease_owner"

@@ -41,7 +41,7 @@ class Stream:
         return {"type": "http.disconnect"}
 
     async def next(self):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self.out.get()
 
     async def close(self):

@@ -162,7 +162,7 @@ async def test_over_the_connection_of_ingest_to_a_tasmota_and_back():
         )
         assert await downlinks.send("b2", 60) == "the broker is not connected"
         tasks = [asyncio.create_task(work) for work in (commits.run(), source.run())]
-        async with asyncio.timeout(20), aiomqtt.Client("127.0.0.1", broker.port) as tasmota:
+        async with asyncio.timeout(60), aiomqtt.Client("127.0.0.1", broker.port) as tasmota:
             await tasmota.subscribe("cmnd/b2/+")
             await source.attempted.wait()
             assert await downlinks.send("b2", 60) == ""

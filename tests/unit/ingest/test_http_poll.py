@@ -122,7 +122,7 @@ async def poll(answers, *sensors, rounds=1):
     polls = HttpPolls(sensors, ingest, fetch, sleep, lambda: NOW + next(clock))
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(commits.run()), group.create_task(polls.run())]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await idle.wait()
             await commits.commit((), ())
         for task in tasks:

@@ -129,7 +129,7 @@ class Disk:
 
 
 async def until(met):
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not met():  # noqa: ASYNC110 - a broker is waited for
             await asyncio.sleep(0.005)
 
@@ -153,7 +153,7 @@ def source_of(
 
 async def ended(task):
     task.cancel()
-    await asyncio.wait((task,), timeout=10)
+    await asyncio.wait((task,), timeout=60)
     assert task.cancelled()
 
 
@@ -372,7 +372,7 @@ class Mute:
 @pytest.fixture
 async def mute():
     found = Mute()
-    async with await asyncio.start_server(found, "127.0.0.1", 0) as server, asyncio.timeout(20):
+    async with await asyncio.start_server(found, "127.0.0.1", 0) as server, asyncio.timeout(60):
         found.port = server.sockets[0].getsockname()[1]
         yield found
 

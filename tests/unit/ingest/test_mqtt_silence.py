@@ -62,12 +62,12 @@ class Running:
 
     async def __aexit__(self, *_):
         self._task.cancel()
-        await asyncio.wait((self._task,), timeout=10)
+        await asyncio.wait((self._task,), timeout=60)
         assert self._task.cancelled()
 
 
 async def until(met):
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not met():  # noqa: ASYNC110 - a broker is waited for
             await asyncio.sleep(0.005)
 

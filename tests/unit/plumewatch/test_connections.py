@@ -49,7 +49,7 @@ async def serving(bounds, **more):
         yield server.port
     finally:
         server.stop()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await task
 
 
@@ -63,7 +63,7 @@ async def connected(port):
 
 async def ended(reader):
     """Read to the end, which must come."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with contextlib.suppress(ConnectionResetError):
             return await reader.read()
 
@@ -113,7 +113,7 @@ async def test_a_request_under_way_may_take_longer():
         writer.write(POST + b"o")
         await asyncio.sleep(0.5)
         writer.write(b"k" + POST + b"no")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             answer = await reader.readuntil(b"\r\n\r\nno")
         assert answer.count(b"HTTP/1.1 200 OK") == 2
         await close(writer)
@@ -128,7 +128,7 @@ async def test_an_address_has_its_share():
         assert await ended(more) in (b"", None)
         await close(writer)
         await close(opened[0][1])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 again, writer = await connected(port)
                 with contextlib.suppress(ConnectionError):
@@ -142,7 +142,7 @@ async def test_an_address_has_its_share():
 async def is_ended_by_the_server(port, client):
     """Whether the server's end of a connection is gone, which the client does not read from."""
     mine = client.getsockname()[1]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while any(  # noqa: ASYNC110 - the kernel is asked
             c.laddr.port == port and c.raddr and c.raddr.port == mine
             for c in psutil.Process().net_connections("tcp")
@@ -205,7 +205,7 @@ async def test_this_machine_may_have_more():
         opened = [await connected(port) for _ in range(10)]
         for reader, writer in opened:
             writer.write(POST + b"ok")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 answer = await reader.readuntil(b"\r\n\r\nok")
             assert answer.startswith(b"HTTP/1.1 200 OK")
         await close(*(w for _, w in opened))

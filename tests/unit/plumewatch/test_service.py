@@ -77,7 +77,7 @@ async def test_readings_are_stored_while_the_detectors_return_to_where_they_were
     finally:
         go_on.set()
         stop.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await task
 
 
@@ -96,7 +96,7 @@ async def test_a_stop_while_they_do_keeps_what_was_stored(config, monkeypatch):
     await service.ingestion.commits.commit(puff())
     stop.set()
     go_on.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await task
     async with running(config) as again:
         await until(lambda: again.alerting.notifier.sent)
@@ -250,7 +250,7 @@ async def test_a_standby_can_be_stopped(config):
         waiting = asyncio.create_task(Service(config, standby=True, lease=lease).run(stop))
         await lease.tried.wait()
         stop.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await waiting
 
 

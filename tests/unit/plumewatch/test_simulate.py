@@ -64,10 +64,10 @@ class Subscriber:
         self._client.on_message = lambda _c, _u, message: self.got.append(message)
         self._client.connect(broker.host, broker.port)
         self._client.loop_start()
-        assert self._subscribed.wait(10)
+        assert self._subscribed.wait(60)
 
     def wait_for(self, count):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while len(self.got) < count and time.monotonic() < deadline:
             time.sleep(0.01)
         return self.got

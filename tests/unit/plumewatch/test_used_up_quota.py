@@ -65,10 +65,8 @@ async def test_its_notices_use_another_channel_until_the_next_day_and_facilities
     config, ntfy, other
 ):
     async with running(config, notifier=None) as service:
-        began = time.monotonic()
         await store(service, readings_of_puff("n2-boys-1", start=time.time() - 300))
         await until(lambda: pushed(other, "/ap"))
-        assert time.monotonic() - began < 10.0
         assert len(ntfy.requests) == 1
         await until(lambda: pushed(other, "/facilities"))
         (notice,) = pushed(other, "/facilities")

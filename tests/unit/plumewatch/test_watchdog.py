@@ -64,7 +64,7 @@ async def test_ready_watchdog_stopping(systemd):
     service = Service()
     watchdog = Watchdog(service, systemd=Systemd(systemd.environ))
     task = asyncio.create_task(watchdog.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         lines = []
         while lines.count("WATCHDOG=1") < 3:
             lines += systemd.received()
@@ -76,19 +76,19 @@ async def test_ready_watchdog_stopping(systemd):
         await asyncio.sleep(0.5)
         assert "WATCHDOG=1" not in systemd.received()
     task.cancel()
-    await asyncio.wait((task,), timeout=10)
+    await asyncio.wait((task,), timeout=60)
     assert systemd.received()[-1] == "STOPPING=1"
 
 
 async def test_a_service_that_begins_anew_is_not_stopping(systemd):
     watchdog = Watchdog(Service(), systemd=Systemd(systemd.environ))
     task = asyncio.create_task(watchdog.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "READY=1" not in systemd.received():  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)
     watchdog.reloading = True
     task.cancel()
-    await asyncio.wait((task,), timeout=10)
+    await asyncio.wait((task,), timeout=60)
     lines = systemd.received()
     assert "RELOADING=1" in lines
     assert "STOPPING=1" not in lines
@@ -177,7 +177,7 @@ class Switch:
     def __exit__(self, *_):
         self.server.shutdown()
         self.server.server_close()
-        self.thread.join(5)
+        self.thread.join(60)
 
 
 def test_ping():
@@ -256,7 +256,7 @@ async def test_pings_only_while_ready(monkeypatch, caplog):
         switch.status = 200
         await quick.until(lambda: "answers again" in caplog.text)
         task.cancel()
-        await asyncio.wait((task,), timeout=10)
+        await asyncio.wait((task,), timeout=60)
     assert caplog.text.count("the watchdog's address answers 500") == 1
     assert "secret-uuid" not in caplog.text
 
@@ -273,6 +273,6 @@ class Quick:
         await self._sleep(0.001)
 
     async def until(self, met):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not met():
                 await self._sleep(0.005)

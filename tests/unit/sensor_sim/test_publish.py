@@ -63,7 +63,7 @@ async def collect(broker, topic, count, work, **more):
         await client.subscribe(topic, qos=1)
         task = asyncio.create_task(work)
         got = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             async for message in client.messages:
                 got.append(message)
                 if len(got) == count:
@@ -110,7 +110,7 @@ async def test_a_retained_message_stays(broker):
     await publish([message], address(broker), FAST)
     async with aiomqtt.Client(broker.host, broker.port) as client:
         await client.subscribe("plumewatch/v1/s9/status")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             got = await anext(client.messages)
     assert got.retain
     assert got.payload == b"online"
@@ -156,7 +156,7 @@ async def test_prefetched_gives_all_in_order_over_cancelled_requests(batch):
 
     def slow():
         entered.set()
-        go.wait(10)
+        go.wait(60)
         yield from stream(20)
 
     source = Prefetched(slow(), batch)

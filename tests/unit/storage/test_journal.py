@@ -361,7 +361,7 @@ def test_readers_in_threads_see_whole_groups(journal, make_readings):
     for first in range(0, 300, 10):
         journal.commit(make_readings(10, first=first))
     done.set()
-    thread.join(20)
+    thread.join(60)
     assert not failed
     assert seen == list(range(300))
 

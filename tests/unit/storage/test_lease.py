@@ -36,7 +36,7 @@ def other(path):
     assert child.stdout.readline() == "taken\n"
     yield child
     child.kill()
-    child.wait(10)
+    child.wait(60)
     child.stdout.close()
 
 
@@ -64,7 +64,7 @@ def test_a_kill_frees_it_at_once(path, other):
     lease = Lease(path, host="north")
     assert lease.take() is not None
     other.send_signal(signal.SIGKILL)
-    other.wait(10)
+    other.wait(60)
     assert holder_of(path) is None
     assert lease.take() is None
     lease.release()

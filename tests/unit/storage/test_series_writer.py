@@ -85,7 +85,7 @@ class Bench:
 
     async def until(self, met):
         task = asyncio.create_task(self.writer.run())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not met():  # noqa: ASYNC110 - the condition is a counter
                 await asyncio.sleep(0)
         task.cancel()
@@ -146,7 +146,7 @@ async def test_what_comes_soon_after_a_quiet_moment_is_gathered(bench):
 
     b.writer._sleep = sleep
     task = asyncio.create_task(b.writer.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for _ in range(20):  # it has looked, and waits
             await asyncio.sleep(0)
         b.commit(0, 3)
@@ -171,7 +171,7 @@ async def test_it_wakes_when_the_journal_grows(bench):
     task = asyncio.create_task(b.writer.run())
     for first in range(0, 50, 10):
         b.commit(first, 10)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while b.store.cursor() < first + 10:  # noqa: ASYNC110 - the condition is a counter
                 await asyncio.sleep(0)
     task.cancel()
@@ -338,7 +338,7 @@ class Answers:
         await answer
 
     async def until_sent(self, *firsts):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while set(firsts) != self.under_way.keys():  # noqa: ASYNC110 - it is a dictionary
                 await asyncio.sleep(0)
         for _ in range(10):  # and no more than these
@@ -358,7 +358,7 @@ async def several(bench):
     b.commit(0, 65)
     task = asyncio.create_task(b.writer.run())
     yield b, answers
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while b.store.cursor() < 65:
             for first in list(answers.under_way):
                 answers.give(first)
