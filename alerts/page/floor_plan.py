@@ -59,7 +59,7 @@ class FloorPlan:
         if len(raw) > MAX_BYTES:
             raise PictureError(_("The picture is larger than 4 MB."))
         suffix, content = ("svg", _safe_svg(raw)) if b"<svg" in raw[:2000] else _redrawn(raw)
-        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.remove_picture()
         write_private(self._folder / f"plan.{suffix}", content)
 
@@ -78,7 +78,7 @@ class FloorPlan:
 
     def save_places(self, places: Mapping[str, tuple[float, float]]) -> None:
         """Keep where rooms are."""
-        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(self._places, json.dumps(dict(places)).encode())
 
 

@@ -101,7 +101,7 @@ async def district(database, make_event, tmp_path):
         open_reading=False,
         pipeline=pipeline,
         series=Series(),
-        wall=tmp_path,
+        wall=tmp_path / "wall",
     )
     sqlite.migrate(page.db, firmware.COMPONENT, firmware.SCRIPTS)
     with sqlite.transaction(page.db) as tx:
@@ -120,7 +120,7 @@ async def district(database, make_event, tmp_path):
             tx, records[1].incident, "north-ap", Action.ACKNOWLEDGE, NOW
         )
         kiosks.make(tx, "South office", "south-ap", NOW)
-    page.path, page.wall = database, tmp_path
+    page.path, page.wall = database, tmp_path / "wall"
     page.north, page.south = (record.incident for record in records)
     yield page
     await page.client.aclose()
@@ -423,6 +423,20 @@ async def test_a_screen_of_somebody_who_left_shows_nothing(district):
     await district.sign_in("all-ad")
     district.client.cookies.delete("plumewatch_wall")
     assert (await district.client.get("/wall/plan")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "given"),
+    [
+        ("/wall/plan", {"files": {"plan": ("plan.png", PIXEL, "image/png")}}),
+        ("/wall/places", {"data": {"at.north-boys": "0.5 0.25"}}),
+    ],
+)
+async def test_a_school_places_its_rooms_before_the_district_does(district, path, given):
+    await district.sign_in("north-ad")
+    form = {"form_token": await district.form_token("/wall/setup"), **given.get("data", {})}
+    made = await district.client.post(path, data=form, files=given.get("files"))
+    assert made.status_code == 303
 
 
 def policy_with(**moved):
