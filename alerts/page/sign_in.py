@@ -55,6 +55,8 @@ class _Pending:
     expires_at: float
     secret: str
     """Of an authenticator app that is to be set up; empty if one is."""
+    given: str | None
+    """Hash of the password that they gave; another one, or none, ends this."""
     tries: int = 0
 
 
@@ -268,6 +270,7 @@ class SignInPages(SignInGroup):
     async def _after_password(
         self, request: Request, member: StaffMember, account: str, response: RedirectResponse
     ) -> Response:
+        given = await self._context.read(password_hash, member.id)
         rules, after = self._context.settings.sign_in, response.headers["location"]
         if not rules.may_use_password(member.id):
             fault = _("Only local accounts sign in with a password. Use the button above.")
@@ -280,7 +283,8 @@ class SignInPages(SignInGroup):
         if len(self._pending) >= _MOST_PENDING:
             del self._pending[next(iter(self._pending))]
         key = secrets.token_urlsafe(32)
-        self._pending[key] = _Pending(member, account, after, self._now() + _CODE_S, secret)
+        until = self._now() + _CODE_S
+        self._pending[key] = _Pending(member, account, after, until, secret, given)
         response = RedirectResponse("/sign-in/code", 303)
         response.set_cookie(self._cookie("code"), key, max_age=int(_CODE_S), **self._flags)
         return response
@@ -289,7 +293,7 @@ class SignInPages(SignInGroup):
     async def _code(self, request: Request) -> Response:
         key = request.cookies.get(self._cookie("code"), "")
         pending = self._pending.get(key)
-        if pending is None or self._now() >= pending.expires_at:
+        if pending is None or not await self._goes_on(pending):
             self._pending.pop(key, None)
             return RedirectResponse("/sign-in", 303)
         asked = "/sign-in/code", pending.secret, pending.member.id
@@ -325,6 +329,10 @@ class SignInPages(SignInGroup):
             )
         response.delete_cookie(self._cookie("code"), **self._flags)
         return await self._start(request, member, response, by=by)
+
+    async def _goes_on(self, pending: _Pending) -> bool:
+        kept = await self._context.read(password_hash, pending.member.id)
+        return self._now() < pending.expires_at and kept == pending.given
 
     def _use(
         self, tx: sqlite3.Connection, request: Request, pending: _Pending, given: str

@@ -190,6 +190,21 @@ async def test_the_owner_is_never_shown_a_secret_that_a_thief_of_the_password_sa
     assert code_of(owner, "ad") == pyotp.TOTP(seen[1]).at(owner.now)
 
 
+@pytest.mark.parametrize("new", [True, False])
+async def test_a_password_that_ended_signs_nobody_in_with_a_later_code(open_page, new):
+    page = open_page(sign_in=NEEDED)
+    await page.sign_in("ad")
+    secret = secret_in((await page.client.get("/sign-in/code")).text)
+    with sqlite.transaction(page.db) as tx:
+        if new:
+            passwords.set_password(tx, "ad", "another hash", page.now)
+        else:
+            passwords.remove_account(tx, "ad", page.now)
+    late = await give(page, pyotp.TOTP(secret).at(page.now))
+    assert (late.status_code, late.headers["location"]) == (303, "/sign-in")
+    assert second_factor.since(page.db, "ad") is None
+
+
 async def act_or_give(page, path, secret):
     code = pyotp.TOTP(secret).at(page.now)
     return await (give(page, code) if path == "/sign-in/code" else act(page, path, code=code))
