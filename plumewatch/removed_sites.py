@@ -24,7 +24,7 @@ from alerts.access.schema import end_site
 from alerts.errors import ConfigFileError
 from plumewatch.config.editor import without, written
 from plumewatch.config.load import load, parse
-from plumewatch.config.sites import FOLDER, as_file, own_entries, read_toml, with_sites
+from plumewatch.config.sites import FOLDER, as_file, own_entries, read_toml, site_path, with_sites
 from plumewatch.errors import UsageError
 from storage import audit
 from storage.files import FILE_MODE, atomic_write, write_private
@@ -69,8 +69,8 @@ class SiteChange:
         self._config = config.resolve()
         base = self._config.parent
         self._site, self._undo = site, undo
-        file = f"{site}.toml"
-        self._path = base / FOLDER / file
+        self._path = site_path(self._config, site)
+        file = self._path.name
         present = load(config)
         raw, tree = self._config.read_bytes(), read_toml(self._config)
         self._main: tuple[bytes, bytes] = raw, raw

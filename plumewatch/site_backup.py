@@ -23,7 +23,8 @@ import msgspec
 
 from plumewatch.config.editor import written
 from plumewatch.config.load import parse
-from plumewatch.config.sites import FOLDER, as_file, own_entries, read_toml, with_sites
+from plumewatch.config.sections.common import SITE_ID
+from plumewatch.config.sites import as_file, own_entries, read_toml, site_path, with_sites
 from plumewatch.errors import UsageError
 from plumewatch.service.data_folder import open_state, prepare_state, refuse_older
 from storage import audit
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from plumewatch.config.model import PlumewatchConfig
 
 STATE: Final = "state.db"
-_ID: Final = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,63}")
 _MISSING: Final = "INSERT OR IGNORE"
 _CHOSEN: Final = {
     kind: f"(SELECT id FROM temp.chosen WHERE kind = '{kind}')"  # noqa: S608 - words of ours
@@ -71,7 +71,7 @@ class SitePart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         name = config.sites_by_id()[site].name
         part = config.registry().within({name})
         people = [one.id for one in config.staff if one.sites == [site]]
-        file, tree = path.resolve().parent / FOLDER / f"{site}.toml", read_toml(path)
+        file, tree = site_path(path, site), read_toml(path)
         text = ""
         if file.exists():
             text = file.read_text(encoding="utf-8")
@@ -87,7 +87,7 @@ class SitePart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             part = None if found is None else msgspec.convert(found, cls)
         except msgspec.ValidationError as error:
             raise StorageError(f"{folder / MANIFEST}: names no school: {error}") from error
-        if part and not _ID.fullmatch(part.id):
+        if part and not re.fullmatch(SITE_ID, part.id):
             raise StorageError(f"{folder / MANIFEST}: {part.id!r} is no id of a school")
         return part
 
@@ -134,7 +134,7 @@ class SiteRestore:
     def __init__(self, folder: Path, part: SitePart, config_path: Path, now: float) -> None:
         self._folder, self._part, self._now = folder, part, now
         self._config_path = config_path
-        self.file = config_path.resolve().parent / FOLDER / f"{part.id}.toml"
+        self.file = site_path(config_path, part.id)
         with closing(connect(folder / STATE)) as source:
             prepare_state(source)
             for statement in _TABLES["restored"]["closed"]:

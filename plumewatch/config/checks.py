@@ -76,7 +76,9 @@ def _repeated_ids(draft: Draft) -> Iterator[ConfigFault]:
     config = draft.config
     names: dict[str, str] = {}
     for i, site in enumerate(config.sites):
-        yield from _unique(draft, f"sites.{i}.name", (site.name or "").casefold(), names)
+        yield from _unique(
+            draft, f"sites.{i}.name", " ".join((site.name or "").split()).casefold(), names
+        )
     for section in ("sites", "room", "sensor", "staff", "receiver", "zone", "bells", "shift"):
         entries = config.zones if section == "zone" else getattr(config, section)
         seen: dict[str, str] = {}

@@ -6,11 +6,19 @@ are joined before anything is checked, and each fault of an entry names the file
 
 from __future__ import annotations
 
+import re
 import tomllib
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from plumewatch.config.faults import ConfigError, ConfigFault, ConfigTree, toml_fault
+from plumewatch.config.faults import (
+    ConfigError,
+    ConfigFault,
+    ConfigTree,
+    allowed_by,
+    toml_fault,
+)
+from plumewatch.config.sections.common import SITE_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,6 +43,14 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         fault = ConfigFault(str(path), toml_fault(raw, error), "must be valid TOML in UTF-8")
         raise ConfigError([fault]) from error
+
+
+def site_path(config: Path, site: str) -> Path:
+    """Return the path of the file of a site; raises `ConfigError` if no file can have its id."""
+    if not re.fullmatch(SITE_ID, site):
+        error = {"type": "string_pattern_mismatch", "ctx": {"pattern": SITE_ID}, "msg": ""}
+        raise ConfigError([ConfigFault("id of the school", repr(site), allowed_by(error))])
+    return config.resolve().parent / FOLDER / f"{site}.toml"
 
 
 def with_sites(

@@ -47,11 +47,11 @@ def add(
     """Write the file of a new school, if the whole configuration is right with it."""
     from plumewatch.config.editor import written
     from plumewatch.config.load import parse
-    from plumewatch.config.sites import FOLDER, with_sites
+    from plumewatch.config.sites import FOLDER, site_path, with_sites
     from storage.files import atomic_write
 
     base = config.resolve().parent
-    path = base / FOLDER / f"{site}.toml"
+    path = site_path(config, site)
     if path.exists():
         raise UsageError(f"{path}: exists already; choose another id, or change the file")
     rows, faults = _rows(sensors, site)

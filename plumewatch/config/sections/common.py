@@ -6,7 +6,7 @@ from datetime import date
 from functools import cache
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, Field, Strict, ValidationInfo
@@ -48,6 +48,9 @@ def _proxy(text: str) -> str:
 
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
+SITE_ID: Final = r"^[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,63}$"
+"""A file and a folder can have the name of a site; none begins with a dot."""
+SiteId = Annotated[str, Field(pattern=SITE_ID)]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Url = Annotated[str, Field(pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")]

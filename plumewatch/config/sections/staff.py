@@ -13,6 +13,7 @@ from plumewatch.config.sections.common import (
     FilePath,
     Id,
     Name,
+    SiteId,
     TimeZone,
     Url,
     WallTime,
@@ -122,7 +123,7 @@ class SignInConfig(BaseModel, extra="forbid", frozen=True):
 class SiteConfig(BaseModel, extra="forbid", frozen=True):
     """One school of several, which may instead be the file `sites/ID.toml` with all its entries."""
 
-    id: Id
+    id: SiteId
     """Id in this file, addresses and file names; in a folder of sites, the name of the file."""
     name: Name
     """Name of the school."""

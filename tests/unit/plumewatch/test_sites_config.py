@@ -171,6 +171,8 @@ def test_figures_of_all_schools_count_each_by_its_own_days():
         (('sites = ["south"]', 'sites = ["sout"]'), "[[staff]] south-ap: sites: 'sout'"),
         (('timezone = "America/New_York"\n', ""), "timezone: missing"),
         (('name = "South High"', 'name = "north high"'), "[[site]] south: name: 'north high'"),
+        (('name = "South High"', 'name = "North  High "'), "[[site]] south: name: 'north high'"),
+        (('id = "south"', 'id = ".."'), "[[site]] ..: id: '..': must be letters, digits"),
         (('id = "south"', 'id = "north"'), "[[site]] north: id: 'north': must be unique"),
         (('floor = "2"\nsite = "south"', ""), "[[room]] south-boys: site: missing"),
         (('floor = "2"\nsite = "south"', 'site = "x"'), "[[room]] south-boys: site: 'x'"),
@@ -285,6 +287,22 @@ name = "Technology director"
 role = "admin"
 sites = ["*"]
 """
+
+
+@pytest.mark.parametrize("site", ["..", ".west", "../west", "a/west", "west ", ""])
+def test_the_id_of_a_school_is_the_name_of_a_file_in_its_folder(tmp_path, site):
+    folder = tmp_path / "district"
+    folder.mkdir()
+    path = write(folder, north=of_file("north"), south=of_file("south"))
+    (folder / "west.toml").write_text("")
+    (tmp_path / "west.csv").write_text(CSV)
+    before = sorted(tmp_path.rglob("*.toml"))
+    added = ("--name", "West High", "--sensors", tmp_path / "west.csv")
+    for words in (("add", site, *added), ("remove", site), ("remove", site, "--undo")):
+        made = run("site", *words, "--config", path)
+        assert (made.exit_code, made.output.count("\n")) == (2, 1)
+        assert made.output.startswith(f"id of the school: {site!r}: must be letters, digits")
+    assert sorted(tmp_path.rglob("*.toml")) == before
 
 
 @pytest.mark.parametrize("text", [DISTRICT, DISTRICT.replace("district =", "site =")])
