@@ -16,9 +16,10 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dashboards import panels, queries
+from dashboards import queries
 from dashboards.frame import TAG, DetectionMarks, frame, link_to
 from dashboards.lines import dashed
+from dashboards.panels import charts, looks, tables
 from dashboards.queries import InfluxQl
 from detection.quantities import QUANTITIES
 from reports.figures import COVERAGE, GUIDELINES
@@ -35,19 +36,19 @@ if TYPE_CHECKING:
 _FOLDER: Final = Path(__file__).with_name("boards")
 _GUIDELINES: Final = {guideline.quantity: guideline for guideline in GUIDELINES}
 _KINDS: Final[Mapping[str, Callable[..., Any]]] = {
-    "number": panels.number,
-    "chart": panels.chart,
-    "bars": panels.bars,
-    "states": panels.states,
-    "counts": panels.counts,
-    "grid": panels.grid,
-    "note": panels.note,
+    "number": charts.number,
+    "chart": charts.chart,
+    "bars": charts.bars,
+    "states": charts.states,
+    "counts": charts.counts,
+    "grid": tables.grid,
+    "note": charts.note,
 }
 _STEPS: Final[Mapping[str, Callable[..., Any]]] = {
-    "joined": panels.joined,
-    "divided": panels.divided,
-    "grouped": panels.grouped,
-    "ordered": panels.ordered,
+    "joined": tables.joined,
+    "divided": tables.divided,
+    "grouped": tables.grouped,
+    "ordered": tables.ordered,
 }
 _QUOTIENT: Final = (
     ("concatenate", {"frameNameMode": "drop"}),
@@ -114,7 +115,7 @@ def _panel(
     steps = () if kind == "grid" else _steps(wanted.pop("steps", ()))
     made = _KINDS[kind](title, about, *asked, **_arguments(settings, wanted))
     if transformations := [*steps]:
-        panels.transformed(made, *transformations)
+        tables.transformed(made, *transformations)
     return dashed(made, re.findall(r' AS "([^"]+)"', asked[0].query)) if has_dashes else made
 
 
@@ -166,11 +167,11 @@ def _queries(kind: str, given: dict[str, Any]) -> list[InfluxQl]:
 def _arguments(settings: DashboardSettings, given: Given) -> dict[str, Any]:
     """Return arguments of a panel or a column, in which names have become what they name."""
     resolved: Mapping[str, Callable[[Any], Any]] = {
-        "unit": lambda unit: panels.unit_of(unit) if unit in QUANTITIES else unit,
+        "unit": lambda unit: looks.unit_of(unit) if unit in QUANTITIES else unit,
         "bands": lambda bands: [*_bands(bands)],
         "words": _words,
         "colors": lambda colors: (
-            panels.KIND_COLORS if colors == "kinds" else {k: _color(c) for k, c in colors.items()}
+            looks.KIND_COLORS if colors == "kinds" else {k: _color(c) for k, c in colors.items()}
         ),
         "link": lambda link: _link(settings, link),
         "steps": lambda steps: [*_steps(steps)],
@@ -186,31 +187,31 @@ def _link(settings: DashboardSettings, given: Any) -> Any:
 
 
 def _color(name: str) -> str:
-    return panels.COLORS.get(name, name)
+    return looks.COLORS.get(name, name)
 
 
 def _bands(given: Iterable[Any]) -> Iterator[tuple[float, str]]:
     for one in given:
         if isinstance(one, str):
-            yield from panels.bands_of(_GUIDELINES[one])
+            yield from looks.bands_of(_GUIDELINES[one])
         else:
             yield one[0], _color(one[1])
 
 
-def _words(given: Any) -> panels.Words:
+def _words(given: Any) -> looks.Words:
     found = SHARED["words"][given] if isinstance(given, str) else given
     return {None if key == "none" else key: (t, _color(c)) for key, (t, c) in found.items()}
 
 
-def _column(settings: DashboardSettings, given: Any) -> panels.Column:
+def _column(settings: DashboardSettings, given: Any) -> tables.Column:
     own = {"name": given} if isinstance(given, str) else given
     merged = SHARED["columns"].get(own["name"], {}) | own
-    return panels.Column(
+    return tables.Column(
         **_arguments(settings, {key: v for key, v in merged.items() if v != "auto"})
     )
 
 
-def _steps(given: Iterable[Any]) -> Iterator[panels.Step]:
+def _steps(given: Iterable[Any]) -> Iterator[tables.Step]:
     for name, *arguments in given:
         made = _STEPS[name](*arguments) if name in _STEPS else (name, *arguments)
         yield from made if isinstance(made, list) else (made,)

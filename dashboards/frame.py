@@ -29,7 +29,7 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
-from dashboards.panels import VERMILLION
+from dashboards.panels.looks import VERMILLION
 from dashboards.queries import (
     DATA_SOURCE,
     DATA_SOURCE_NAME,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
-from dashboards.panels import BLUE, GREEN, ORANGE, PURPLE, VERMILLION
+from dashboards.panels.looks import BLUE, GREEN, ORANGE, PURPLE, VERMILLION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from sensor_sim.physics.emission import Emission
 
-__all__ = ["BUILDING_WIDE", "SOURCES", "Source"]
-
 
 @dataclass(frozen=True, slots=True)
 class Source:

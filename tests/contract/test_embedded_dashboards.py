@@ -9,7 +9,8 @@ import pytest
 
 from alerts.access import api_tokens
 from alerts.engine import AlertEngine
-from alerts.page import StaffPageSettings, create_app
+from alerts.page.app import create_app
+from alerts.page.settings import StaffPageSettings
 from dashboards.build import built
 from dashboards.frame import DashboardSettings
 from dashboards.infinity import TYPE

@@ -11,7 +11,8 @@ from alerts.access import api_tokens
 from alerts.access.api_tokens import NEEDS, Scope
 from alerts.access.roles import who_may
 from alerts.engine import AlertEngine
-from alerts.page import StaffPageSettings, create_app
+from alerts.page.app import create_app
+from alerts.page.settings import StaffPageSettings
 from alerts.policy import AlertPolicy, StaffMember
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from plumewatch.service.data_folder import prepare_state

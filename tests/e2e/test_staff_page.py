@@ -23,13 +23,9 @@ from alerts.incidents import repository
 from alerts.incidents.change_feed import ChangeSignal
 from alerts.incidents.incident import Status, Verdict
 from alerts.notify.notice import KIND_WORDS
-from alerts.page import (
-    PipelineStatus,
-    QuarantinedSensor,
-    StaffPageSettings,
-    create_app,
-)
+from alerts.page.app import create_app
 from alerts.page.report_jobs import ReportJobs
+from alerts.page.settings import PipelineStatus, QuarantinedSensor, StaffPageSettings
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase

@@ -17,7 +17,8 @@ from alerts.incidents import repository
 from alerts.incidents.incident import Status, Verdict
 from alerts.notify.notice import KIND_WORDS
 from alerts.notify.pictures import IncidentPictures
-from alerts.page import PipelineStatus, StaffPageSettings, create_app
+from alerts.page.app import create_app
+from alerts.page.settings import PipelineStatus, StaffPageSettings
 from detection.events import ChannelEvidence, EventKind, EventPhase
 from storage import sqlite
 from storage.timeseries import LatestReading

@@ -13,11 +13,11 @@ from alerts.access.api_tokens import Scope
 from alerts.duty.roster import Roster
 from alerts.incidents import silences, threshold_adjustments
 from alerts.incidents.incident import Verdict
-from alerts.page import PipelineStatus, live, visibility
+from alerts.page import live, visibility
 from alerts.page.floor_plan import FloorPlan
 from alerts.page.forms import shown
 from alerts.page.setting_forms import FORMS
-from alerts.page.settings import QuarantinedSensor, SensorStatus
+from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, role_receivers
 from alerts.secrets import Secret
 from plumewatch.config.editor import ConfigEditor
