@@ -16,12 +16,12 @@ from alerts.notify import guarded_http
 from alerts.notify.channels.apprise_notifier import (
     AppriseNotifier,
     NotifySettings,
-    RecordingNotifier,
     check_target,
 )
 from alerts.notify.notice import KIND_WORDS, Priority
 from alerts.secrets import Secret
 from tests.support.provider import OK, RISING, Provider, answer
+from tests.support.recording_notifier import RecordingNotifier
 
 VAPE = KIND_WORDS["vape"]
 

@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from plumewatch.cli.options import UNREACHABLE
 from plumewatch.service.app import Service
 from plumewatch.service.supervisor import ServiceError
@@ -16,6 +15,7 @@ from storage.reading import Reading
 from storage.sqlite import connect
 from tests.support.disk import Disk
 from tests.support.in_process import one_room, running, state_database, store, until
+from tests.support.recording_notifier import RecordingNotifier
 from tests.support.service import ServiceProcess, run_command
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from plumewatch.config.load import parse
 from plumewatch.service.app import Service
 from storage.sqlite import connect, transaction
 from tests.support.broker import free_port
+from tests.support.recording_notifier import RecordingNotifier
 
 
 def one_room(base):

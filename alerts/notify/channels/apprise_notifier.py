@@ -21,7 +21,6 @@ Elsewhere the text is sent first and decides the outcome, so it is never sent tw
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import json
@@ -29,7 +28,7 @@ import logging
 import re
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -94,47 +93,6 @@ class Notifier(Protocol):
 
     def busy_channels(self) -> frozenset[str]:
         """Return the channels that take no further notice at the moment."""
-
-
-@dataclass(frozen=True, slots=True)
-class SentNotice:
-    """A notice that a `RecordingNotifier` delivered."""
-
-    target: Secret
-    notice: Notice
-    title: str
-    body: str
-    picture: bytes | None = None
-
-
-@dataclass(slots=True)
-class RecordingNotifier:
-    """A notifier for tests that records notices; `script` are the outcomes of the next sends."""
-
-    script: list[NotifyError | None] = field(default_factory=list)
-    sent: list[SentNotice] = field(default_factory=list)
-    attempts: int = 0
-
-    async def send(
-        self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
-    ) -> None:
-        """Follow the script, then record; a deadline of zero or less has passed."""
-        self.attempts += 1
-        await asyncio.sleep(0)
-        outcome = self.script.pop(0) if self.script else None
-        if outcome is not None:
-            raise outcome
-        if timeout_s <= 0:
-            raise TransientNotifyError(NotifyReason.TIMEOUT)
-        self.sent.append(SentNotice(target, notice, *render(notice, scheme_of(target)), picture))
-
-    def takes_picture(self, target: Secret) -> bool:  # noqa: ARG002 - all do
-        """Take every picture."""
-        return True
-
-    def busy_channels(self) -> frozenset[str]:
-        """Return no channels."""
-        return frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from alerts.consumer.detection_consumer import TimeResult
 from alerts.consumer.memory_alerts import MemoryAlerts
 from alerts.consumer.memory_state import apply_changes, copy_state, take_changes
 from alerts.notify import outbox as outbox_rows
-from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from storage import sqlite
 from storage.errors import StorageUnavailableError
 from tests.support.in_process import decide, until
+from tests.support.recording_notifier import RecordingNotifier
 
 
 def send_all(engine, connection, now):

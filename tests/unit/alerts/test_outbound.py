@@ -17,7 +17,6 @@ from alerts.engine import AlertEngine
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.incidents import change_feed, silences
 from alerts.incidents.incident import Verdict
-from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from alerts.notify.notice import KIND_WORDS, Notice, NoticeReason
 from alerts.outbound import webhooks
 from alerts.outbound.cap import NAMESPACE, cap_message
@@ -38,6 +37,7 @@ from storage import sqlite
 from storage.registry import Registry, Room
 from tests.support import cap_rules
 from tests.support.provider import Provider, answer
+from tests.support.recording_notifier import RecordingNotifier
 from tests.unit.alerts.test_page import Page
 
 VAPE = KIND_WORDS["vape"]

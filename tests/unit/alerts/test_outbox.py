@@ -15,7 +15,6 @@ from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyErr
 from alerts.incidents.incident import Status
 from alerts.incidents.repository import load
 from alerts.notify import outbox as outbox_rows
-from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from alerts.notify.notice import KIND_WORDS
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump, PumpSettings
@@ -24,6 +23,7 @@ from alerts.secrets import Secret
 from detection.events import EventKind, EventPhase
 from storage import sqlite
 from storage.errors import StorageUnavailableError
+from tests.support.recording_notifier import RecordingNotifier
 
 VAPE = KIND_WORDS["vape"]
 

@@ -15,13 +15,13 @@ from alerts.engine import AlertEngine
 from alerts.incidents import repository
 from alerts.incidents.incident import ActionClass, Status, Verdict
 from alerts.notify.answer_links import answer_of, with_answer_link
-from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from alerts.notify.notice import KIND_WORDS
 from alerts.notify.pump import OutboxPump
 from alerts.policy import PAGED, AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.events import EventKind
 from storage import sqlite
+from tests.support.recording_notifier import RecordingNotifier
 from tests.unit.alerts.test_page import HOST, NOW, PASSWORD, Page
 from tests.unit.alerts.test_page_people import act
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from alerts.incidents.incident import Verdict
-from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from alerts.notify.evidence_picture import draw
 from alerts.notify.notice import NoticeReason, render
 from alerts.notify.trial_notices import send_trials
@@ -21,6 +20,7 @@ from storage import sqlite
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.leftovers import leftovers, of_page
+from tests.support.recording_notifier import RecordingNotifier
 from tests.support.timeline import Timeline
 from tests.unit.alerts.test_evidence_picture import facts
 

@@ -12,12 +12,12 @@ import pytest
 from alerts.access import push_subscriptions
 from alerts.access.push_subscriptions import Subscription, decoded, encoded
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
-from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from alerts.notify.channels.web_push import ServerKey, WebPushNotifier, encrypt, message
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.secrets import Secret
 from plumewatch.service.alerting import is_subscribed, with_browsers
 from storage import sqlite
+from tests.support.recording_notifier import RecordingNotifier
 
 NOW = 1_788_789_900.0
 NOTICE = Notice(

@@ -9,7 +9,6 @@ from functools import partial
 
 import pytest
 
-from alerts.notify.channels.apprise_notifier import RecordingNotifier
 from alerts.notify.pump import OutboxPump, PumpSettings
 from plumewatch.config.paths import DataPaths
 from plumewatch.service.app import Service
@@ -23,6 +22,7 @@ from storage.reading import Reading
 from storage.sqlite import connect
 from tests.support.in_process import running, store, until
 from tests.support.plumes import readings_of_puff
+from tests.support.recording_notifier import RecordingNotifier
 
 
 def puff():

@@ -1,0 +1,55 @@
+"""A notifier that keeps what it is given."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from alerts.errors import NotifyError, NotifyReason, TransientNotifyError
+from alerts.notify.notice import Notice, render
+from alerts.routing.targets import scheme_of
+
+if TYPE_CHECKING:
+    from alerts.secrets import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class SentNotice:
+    """A notice that a `RecordingNotifier` delivered."""
+
+    target: Secret
+    notice: Notice
+    title: str
+    body: str
+    picture: bytes | None = None
+
+
+@dataclass(slots=True)
+class RecordingNotifier:
+    """A notifier that records notices; `script` are the outcomes of the next sends."""
+
+    script: list[NotifyError | None] = field(default_factory=list)
+    sent: list[SentNotice] = field(default_factory=list)
+    attempts: int = 0
+
+    async def send(
+        self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
+    ) -> None:
+        """Follow the script, then record; a deadline of zero or less has passed."""
+        self.attempts += 1
+        await asyncio.sleep(0)
+        outcome = self.script.pop(0) if self.script else None
+        if outcome is not None:
+            raise outcome
+        if timeout_s <= 0:
+            raise TransientNotifyError(NotifyReason.TIMEOUT)
+        self.sent.append(SentNotice(target, notice, *render(notice, scheme_of(target)), picture))
+
+    def takes_picture(self, target: Secret) -> bool:  # noqa: ARG002 - all do
+        """Take every picture."""
+        return True
+
+    def busy_channels(self) -> frozenset[str]:
+        """Return no channels."""
+        return frozenset()
