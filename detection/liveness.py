@@ -265,18 +265,6 @@ class Liveness:
             if outage.first_return is not None:
                 outage.first_return = min(outage.first_return, now)
 
-    def next_deadline(self) -> float | None:
-        """Return when `on_time` may have something to do, if nothing arrives; None if never."""
-        times = [self._ripe_at(name, since) for name, since in self._silent.items()]
-        times += [
-            outage.first_return + self._patience(outage)
-            for outage in self._outages
-            if outage.first_return is not None
-        ]
-        if self._heap:
-            times.append(self._heap[0][0])
-        return min(times, default=None)
-
     def open_outage_ids(self) -> frozenset[str]:
         """Return the event ids of the outages that are not over."""
         events = (self._event(o, EventPhase.UPDATED, o.alerted) for o in self._outages)

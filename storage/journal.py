@@ -75,20 +75,6 @@ class JournalEntry(NamedTuple):
     reading: Reading
 
 
-class Gap(NamedTuple):
-    """Offsets that hold no reading, both included.
-
-    `why` is `retention` (deleted for age or size), `unread` (the part that some consumer had not
-    read), `corrupt` (a wrong checksum), `damaged` (an unreadable page) or `lost` (the end was
-    missing). `at` is 0 for gaps older than this record.
-    """
-
-    first: int
-    last: int
-    at: float
-    why: str
-
-
 class Pruned(NamedTuple):
     """Readings that one slice of retention deleted, and how many of them some consumer missed."""
 
@@ -238,11 +224,6 @@ class Journal(DatabaseFile):
         self.change(skip)
         self._recent = []
 
-    def tail(self, count: int) -> list[Reading]:
-        """Return the newest `count` readings in order, to rebuild the duplicate window."""
-        entries, _ = self.read(max(0, self.last_offset() - count), count)
-        return [entry.reading for entry in entries]
-
     def prune(
         self,
         *,
@@ -292,11 +273,6 @@ class Journal(DatabaseFile):
     def bytes_used(self) -> int:
         """Size of what the file holds; deleted rows leave room in it that is used again."""
         return self.query(self._size)
-
-    def gaps(self) -> list[Gap]:
-        """Return the offsets that hold no reading, and why, in order."""
-        rows = self.rows("SELECT first, last, at, why FROM gap ORDER BY first")
-        return [Gap(*row) for row in rows]
 
     def dead_letter_counts(self) -> dict[str, int]:
         """Count the kept dead letters by reason."""

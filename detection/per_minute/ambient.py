@@ -139,23 +139,6 @@ class Ambient:
             found += self._judge(building, rooms.get(building, {}), minute, names)
         return found
 
-    def common(self, names: Sequence[str]) -> NDArray[np.float64]:
-        """Return what sensors owe to the air of their building now.
-
-        Returns
-        -------
-        ndarray of float64, shape (len(names),)
-            ``ln((c + 4) / (b + 4))`` of the median room, b and c fine particles before and now in
-            µg/m³; 0 while no ambient event runs, and for sensors without a place.
-        """
-        owed = np.zeros(len(names))
-        for i, name in enumerate(names):
-            place = self._place(name)
-            known = None if place is None else self._buildings.get(place[0])
-            if known is not None and known.running and known.history:
-                owed[i] = known.history[-1][1]
-        return owed
-
     def mark(self, events: Iterable[Event]) -> list[Event]:
         """Set `Event.explained_by` on the vape events that the air of their building explains.
 

@@ -36,8 +36,8 @@ class MinuteDetectors:
     `place` gives building and room of a sensor, if any.
 
     >>> slow = MinuteDetectors(lambda sensor: ("North", sensor))
-    >>> slow.row("n2-boys-1"), slow.common()
-    (0, array([0.]))
+    >>> slow.row("n2-boys-1")
+    0
     """
 
     def __init__(self, place: Callable[[str], Place | None]) -> None:
@@ -78,10 +78,6 @@ class MinuteDetectors:
         marked = self._ambient.mark(events)
         self._ambient.forget(self._minutes.now)
         return marked
-
-    def common(self) -> NDArray[np.float64]:
-        """Return what each sensor, by row, owes to its building's air now (`Ambient.common`)."""
-        return self._ambient.common(self._minutes.names)
 
     def snapshot(self) -> bytes:
         """State as versioned bytes."""

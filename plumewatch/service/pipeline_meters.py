@@ -285,11 +285,6 @@ class Deliveries:
         self.outcomes: Counter[str] = Counter()
         self._decided: dict[str, float] = {}
 
-    @property
-    def pending(self) -> int:
-        """Alerts whose first notice is not delivered yet."""
-        return len(self._decided)
-
     def on_alert(self, alert: AlertRecord, received: float) -> None:
         """Note when the reading that decided an alert was received, Unix seconds."""
         while len(self._decided) >= _PENDING:

@@ -20,6 +20,7 @@ from storage.reading import Reading
 from storage.repair import salvage
 from storage.sqlite import connect, migrate
 from storage.timeseries.sqlite import SqliteSeries
+from tests.support.journals import gaps, tail
 from tests.support.oracle import letters_of
 
 START = 1_790_000_000.0
@@ -67,7 +68,7 @@ def accounted(journal):
     """Offsets by what accounts for them; each must be there once."""
     entries, _ = journal.read(0, 10 * COUNT)
     held = [e.offset for e in entries]
-    missing = [o for gap in journal.gaps() for o in range(gap.first, gap.last + 1)]
+    missing = [o for gap in gaps(journal) for o in range(gap.first, gap.last + 1)]
     assert sorted(held + missing) == list(range(1, journal.last_offset() + 1))
     for offset, reading in entries:
         assert reading.seq in (offset - 1, None) or reading.seq >= COUNT
@@ -100,7 +101,7 @@ def test_damaged_pages_cost_what_is_on_them(tmp_path, chosen):
         held, missing = accounted(journal)
         assert len(held) + len(missing) == COUNT
         assert 0 < len(missing) < 100 * len(chosen)
-        assert {gap.why for gap in journal.gaps()} == {"damaged"}
+        assert {gap.why for gap in gaps(journal)} == {"damaged"}
         assert journal.repairs == 1
         assert journal.commit(readings(COUNT, 2)) == COUNT + 2
         assert [e.reading.seq for e in journal.read(COUNT, 5)[0]] == [COUNT, COUNT + 1]
@@ -301,7 +302,7 @@ def test_single_flipped_bytes_anywhere(tmp_path):
             assert len(entries) >= COUNT - 150, where
             assert position >= COUNT - 150, where
             journal.commit(readings(COUNT, 1))
-            assert journal.tail(1)[0].seq == COUNT, where
+            assert tail(journal, 1)[0].seq == COUNT, where
 
 
 @pytest.mark.parametrize("cut", [1, 100, PAGE, 10 * PAGE, 3 * PAGE + 17])
@@ -315,7 +316,7 @@ def test_a_truncated_file(tmp_path, cut):
         assert len(held) + len(missing) == COUNT
         assert len(missing) < 100 * (cut // PAGE + 1)
         journal.commit(readings(COUNT, 1))
-        assert journal.tail(1)[0].seq == COUNT
+        assert tail(journal, 1)[0].seq == COUNT
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"Dear diary, " * 900], ids=len)
@@ -359,7 +360,7 @@ def test_a_torn_log_is_a_gap_for_who_had_read_further(tmp_path):
         assert len(journal.read(0, 1000)[0]) == journal.last_offset() == 100
         journal.continue_behind(200)  # a consumer had read all
         journal.continue_behind(200)
-        assert [(g.first, g.last, g.why) for g in journal.gaps()] == [(101, 200, "lost")]
+        assert [(g.first, g.last, g.why) for g in gaps(journal)] == [(101, 200, "lost")]
         assert journal.commit(readings(200, 1)) == 201
 
 

@@ -39,6 +39,7 @@ from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, migrate, transaction
 from storage.timeseries.sqlite import SqliteSeries
+from tests.support.journals import gaps
 
 START = 1_790_000_000.0
 REGISTRY = Registry.of(
@@ -297,7 +298,7 @@ class JournalMachine(RuleBasedStateMachine):
         assert self.consumer.position == state.cursor(self.state, CONSUMER) == self.watched
         passed = [o for o in self.lost_to_series if o <= self.stored]
         assert self.series.count() == self.stored - len(passed)  # each once, none invented
-        held = {o for gap in self.journal.gaps() for o in range(gap.first, gap.last + 1)}
+        held = {o for gap in gaps(self.journal) for o in range(gap.first, gap.last + 1)}
         assert held == set(self.gone)
         assert held | set(self.kept) == set(range(1, len(self.all) + 1))
         assert not held & set(self.kept)

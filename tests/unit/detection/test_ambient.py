@@ -121,21 +121,6 @@ def test_absent_values_and_gaps():
     assert events[0].detail == "the air of 5 of 5 rooms rose together"
 
 
-def test_the_common_excess_is_known_while_it_lasts():
-    slow = MinuteDetectors(slow_of)
-    slow.row("elsewhere")
-    air = smoke(air_of(), ROOMS)
-    batch = air.batch(slow)
-    assert slow.common().tolist() == [0.0] * 7
-    cut = int(np.searchsorted(batch.time, START + FROM + 0.5 * HOUR))
-    step_all(slow, type(batch)(batch.sensor[:cut], batch.time[:cut], batch.values[:cut]))
-    common = slow.common()
-    assert common[0] == 0.0
-    assert common[1:] == pytest.approx(np.log((5 + 17.5 + 4) / (5 + 4)), abs=0.25)
-    step_all(slow, type(batch)(batch.sensor[cut:], batch.time[cut:], batch.values[cut:]))
-    assert slow.common().tolist() == [0.0] * 7
-
-
 def vape(sensor, at, excess, *, onset=None, phase=EventPhase.ALERTED, evidence=None):
     onset = START + FROM if onset is None else onset
     channel = ChannelEvidence(5.0, excess, 60.0, None)

@@ -308,17 +308,6 @@ class TestOwnOutages:
         assert fleet.phases() == [ALERTED, ENDED]
 
 
-def test_deadline_is_never_later_than_what_happens():
-    fleet = Fleet({"a": 60, "b": 5}).run(600)
-    fleet.off = {"a", "b"}
-    while not fleet.events:
-        due = fleet.live.next_deadline()
-        before = fleet.now
-        fleet.run(1)
-        if fleet.events:
-            assert due <= before + 1
-
-
 def test_snapshot_in_the_middle_changes_nothing():
     whole, parted = Fleet(FIVE), Fleet(FIVE)
     for off, seconds in (((), 100), (("s1",), 30), (("s1", "s2"), 90), ((), 300), (FIVE, 500)):

@@ -9,6 +9,7 @@ import pytest
 from storage import journal as module
 from storage.journal import SCRIPTS, Journal
 from storage.sqlite import connect, migrate
+from tests.support import journals
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def journal(tmp_path):
 
 
 def gaps(journal):
-    return [(gap.why, gap.first, gap.last) for gap in journal.gaps()]
+    return [(gap.why, gap.first, gap.last) for gap in journals.gaps(journal)]
 
 
 def prune(journal, max_bytes=float("inf"), **options):
@@ -35,7 +36,7 @@ def test_slices_add_up(journal, make_readings, monkeypatch):
     journal.commit(make_readings(100))
     assert prune(journal, min_cursor=80, received_before=float("inf")) == (80, 0)
     assert gaps(journal) == [("retention", 1, 80)]
-    assert journal.gaps()[0].at == 77.0
+    assert journals.gaps(journal)[0].at == 77.0
     assert prune(journal, min_cursor=80, received_before=float("inf")) == (0, 0)
 
 
