@@ -36,7 +36,6 @@ from sensor_sim.errors import BrokerAddressError, BrokerRefusedError, BrokerUnre
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
     from pathlib import Path
-    from typing import TextIO
 
     from sensor_sim.trace import DeviceTrace
     from sensor_sim.wire import WireMessage
@@ -117,38 +116,24 @@ class PublishReport:
 class Ledger:
     """The (sensor, seq) of each PUBACK in order: the oracle of fault tests.
 
-    With a path, each entry is a line ``sensor,seq`` that has left the process when `acknowledged`
-    returns, so that it survives a kill of the publisher.
+    Each entry is a line ``sensor,seq`` that has left the process when `acknowledged` returns, so
+    that it survives a kill of the publisher.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._file: TextIO | None = None if path is None else path.open("a", encoding="utf-8")
-        self._entries: list[tuple[str, int]] = []
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", encoding="utf-8")
 
     def acknowledged(self, message: WireMessage) -> None:
         """Add an entry."""
-        self._entries.append((message.sensor, message.seq))
-        if self._file is not None:
-            self._file.write(f"{message.sensor},{message.seq}\n")
-            self._file.flush()
-
-    @property
-    def entries(self) -> tuple[tuple[str, int], ...]:
-        """All entries of this process."""
-        return tuple(self._entries)
-
-    def close(self) -> None:
-        """Write what is left to the disk and close the file."""
-        if self._file is not None:
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._file = None
+        self._file.write(f"{message.sensor},{message.seq}\n")
+        self._file.flush()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self.close()
+        os.fsync(self._file.fileno())
+        self._file.close()
 
 
 def live_offset(start: float, duration_s: float, speed: float, now: float) -> float:

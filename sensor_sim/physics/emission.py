@@ -19,7 +19,7 @@ class Emission:
     - `times_s`: start of each release, s after the session's start; one by default.
     - `shares`: share of the amounts below in each release; sums to one.
     - `particles_mg`: airborne particle mass, mg, over all releases.
-    - `gas_mg`: mass of each `sensor_sim.physics.gas.Gas` group, mg.
+    - `gas_mg`: mass of each group of `sensor_sim.physics.gas`, mg.
     - `heat_kj`: sensible heat, kJ; negative cools.
     - `fog`: the particles are water and live only where the air is close to saturation.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -14,21 +13,8 @@ MOLAR_VOLUME_L: Final = 24.2
 """Molar volume of air at 22 °C and 1013 hPa, L/mol."""
 
 
-class Gas(IntEnum):
-    """Groups of organic gases that a metal-oxide sensor distinguishes by strength only."""
-
-    GLYCOL = 0
-    """Propylene glycol and flavour (76 g/mol); 1 mg in 30 m³ is 11 ppb."""
-    ALCOHOL = 1
-    """Ethanol, isopropanol (46 g/mol)."""
-    PROPELLANT = 2
-    """Butane, propane (52 g/mol)."""
-    TERPENE = 3
-    """Limonene, pinene, perfume (136 g/mol)."""
-    COMBUSTION = 4
-    """Aldehydes, hydrogen and the like from burning (40 g/mol)."""
-
-
+# Groups that a metal-oxide sensor distinguishes by strength only: glycol and flavor (1 mg in 30 m³
+# is 11 ppb), alcohols, propellants, terpenes and perfume, what burning gives.
 _MOLAR_MASS = np.array([76.0, 46.0, 52.0, 136.0, 40.0])
 
 PPB_PER_MG_M3: Final[NDArray[np.float64]] = 1000 * MOLAR_VOLUME_L / _MOLAR_MASS

@@ -9,15 +9,7 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Final
 
-from sensor_sim.wire.base import (
-    Encoder,
-    WireDevice,
-    WireMessage,
-    WireNetwork,
-    WireRow,
-    hardware_id,
-    trace_rows,
-)
+from sensor_sim.wire.base import Encoder, WireDevice, WireMessage, WireNetwork, WireRow, trace_rows
 from sensor_sim.wire.formats import (
     AirGradientEncoder,
     EspHomeEncoder,
@@ -33,16 +25,7 @@ if TYPE_CHECKING:
 
     from sensor_sim.trace import DeviceTrace
 
-__all__ = [
-    "ENCODERS",
-    "Encoder",
-    "Fleet",
-    "WireDevice",
-    "WireMessage",
-    "WireNetwork",
-    "WireRow",
-    "wire_identity",
-]
+__all__ = ["ENCODERS", "Encoder", "Fleet", "WireDevice", "WireMessage", "WireNetwork", "WireRow"]
 
 ENCODERS: Final[Mapping[str, Callable[[WireDevice, WireNetwork], Encoder]]] = {
     "native": NativeEncoder,
@@ -57,27 +40,6 @@ ENCODERS: Final[Mapping[str, Callable[[WireDevice, WireNetwork], Encoder]]] = {
 """Wire format by name, the key of `DeviceTrace.wire`."""
 
 _SAME_MOMENT_S: Final = 2.0
-_HARDWARE_DIGITS: Final = {
-    "airgradient": 12,
-    "chirpstack": 16,
-    "tts": 16,
-    "meraki": 12,
-}
-
-
-def wire_identity(wire: str, sensor: str) -> str:
-    """Name under which messages of `sensor` arrive: what a registry entry must be called.
-
-    Formats whose topic holds a name chosen by the school keep the sensor id; the others hold the
-    hardware's own id.
-
-    >>> wire_identity("native", "north-1-girls")
-    'north-1-girls'
-    >>> wire_identity("airgradient", "84FCE612F5B8")
-    '84fce612f5b8'
-    """
-    digits = _HARDWARE_DIGITS.get(wire)
-    return sensor if digits is None else hardware_id(sensor, digits)
 
 
 class Fleet:

@@ -11,10 +11,10 @@ from ingest.errors import DecodeError
 from ingest.intake import Intake, IntakeConfig
 from ingest.message import Message
 from sensor_sim.devices.models import MODELS
-from sensor_sim.wire import ENCODERS, Fleet, WireDevice, WireNetwork, wire_identity
+from sensor_sim.wire import ENCODERS, Fleet, WireDevice, WireNetwork
 from sensor_sim.wire.base import channels_of, trace_rows
 from tests.support.traces import MODELS as USUAL
-from tests.support.traces import START, make_trace
+from tests.support.traces import START, make_trace, wire_identity
 
 ZONE = ZoneInfo("America/New_York")
 COMMON = sorted(set(ENCODERS) & set(DECODERS))

@@ -8,11 +8,12 @@ import numpy as np
 
 from detection.quantities import COLUMN_INDEX, COLUMNS, QUANTITIES
 from sensor_sim.trace import DeviceTrace
+from sensor_sim.wire.base import hardware_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["MODELS", "START", "make_trace"]
+__all__ = ["MODELS", "START", "make_trace", "wire_identity"]
 
 START = 1_788_775_500.0
 """2026-09-07 10:05:00 UTC."""
@@ -50,6 +51,12 @@ _TOP = {
     "rssi": -40.0,
 }
 _BOTTOM = {"temp": -10.0, "pressure": 950.0, "rssi": -90.0, "voc_raw": 20_000.0, "co2": 400.0}
+
+
+def wire_identity(wire: str, sensor: str) -> str:
+    """Name under which messages of a sensor arrive: its own, or that of its hardware."""
+    digits = {"airgradient": 12, "chirpstack": 16, "tts": 16, "meraki": 12}.get(wire)
+    return sensor if digits is None else hardware_id(sensor, digits)
 
 
 def make_trace(

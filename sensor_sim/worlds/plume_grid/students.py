@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-DAY_S: Final = 86_400
 START_OF_DAY_S: Final = 8.22 * 3600
 """Local time at the beginning of a world, a Monday: 8:13."""
 VISIT_HOURS: Final = 2.7

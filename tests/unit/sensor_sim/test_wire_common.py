@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from sensor_sim.devices.models import MODELS
-from sensor_sim.wire import ENCODERS, Fleet, WireDevice, WireNetwork, WireRow, wire_identity
+from sensor_sim.wire import ENCODERS, Fleet, WireDevice, WireNetwork, WireRow
 from sensor_sim.wire.base import channels_of, hardware_id, trace_rows
 from tests.support.traces import MODELS as USUAL
-from tests.support.traces import START, make_trace
+from tests.support.traces import START, make_trace, wire_identity
 
 LIFE = ((START + 35, "tamper"), (START + 65, "restart"), (START + 500, "offline"))
 
