@@ -266,13 +266,7 @@ class AlertThresholds:
         }
 
     @classmethod
-    def from_arrays(
-        cls,
-        stored: Mapping[str, NDArray[Any]],
-        model_level: float,
-        *,
-        budget: float = BUDGET,
-    ) -> AlertThresholds:
+    def from_arrays(cls, stored: Mapping[str, NDArray[Any]], model_level: float) -> AlertThresholds:
         """Return the thresholds kept by `arrays`.
 
         Raises
@@ -282,7 +276,7 @@ class AlertThresholds:
         KeyError
             If one is missing.
         """
-        thresholds = cls(model_level, budget=budget)
+        thresholds = cls(model_level)
         state, counts = stored["levels_state"], stored["levels_counts"]
         recent = stored["levels_recent"]
         n = state.shape[0]

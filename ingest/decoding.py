@@ -209,11 +209,9 @@ def load_pairs(payload: bytes, *, form: bool) -> dict[str, str]:
     return {found[1]: found[2] for found in pairs if found}
 
 
-def state_reading(
-    sensor: str, word: str, message: Message, context: Context, stamp: float | None = None
-) -> Reading:
+def state_reading(sensor: str, word: str, message: Message, context: Context) -> Reading:
     """Return a reading that says `online` or `offline`."""
-    return build_reading(sensor, stamp, message, context.limits, {}, events=(word,), state=True)
+    return build_reading(sensor, None, message, context.limits, {}, events=(word,), state=True)
 
 
 def gateway_states(

@@ -36,7 +36,6 @@ from storage.registry import natural
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from alerts.notify.channels.apprise_notifier import Notifier
 
 _TIMEOUT_S: Final = 60.0
 _MOST_NAMED: Final = 5
@@ -94,15 +93,14 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join([*every[:_MOST_NAMED], *([_("%(n)d more", n=more)] if more > 0 else [])])
 
 
-def send_weekly(config: PlumewatchConfig, now: float, notifier: Notifier | None = None) -> str:
+def send_weekly(config: PlumewatchConfig, now: float) -> str:
     """Send the summary to the address of ``[reports]``; return what was done."""
     target = read_secret(config, "reports.weekly")
     if target is None:
         return "no weekly summary was sent: [reports] has no weekly_file"
     notice = weekly_notice(config, now)
     private = NotifySettings(allow_private=config.alerts.allow_private_targets)
-    sender = notifier or AppriseNotifier(private)
-    asyncio.run(sender.send(target, notice, timeout_s=_TIMEOUT_S))
+    asyncio.run(AppriseNotifier(private).send(target, notice, timeout_s=_TIMEOUT_S))
     return f"weekly summary sent to {target_id(target)}: {notice.headline}"
 
 

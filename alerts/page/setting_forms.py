@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     Tree = Mapping[str, Any]
 
-NEW_ADDRESS: Final = "_address"
 ADDRESS_FILES: Final = "_address_files"
 UNREGISTERED: Final = "_unregistered"
 ALL_SITES: Final = "*"

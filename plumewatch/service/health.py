@@ -324,10 +324,10 @@ class Systemd:
             log.warning("cannot notify systemd: %s", error)
 
 
-def ping(url: str, *, allow_private: bool, timeout_s: float = _PING_TIMEOUT_S) -> None:
-    """Fetch an address, at most `timeout_s` a step; `PingError` if it is not allowed or fails."""
+def ping(url: str, *, allow_private: bool) -> None:
+    """Fetch an address, `PingError` if it is not allowed or fails."""
     try:
-        answer = request("GET", url, allow_private=allow_private, timeout_s=timeout_s)
+        answer = request("GET", url, allow_private=allow_private, timeout_s=_PING_TIMEOUT_S)
     except RequestError as error:
         raise PingError(str(error)) from None
     if not 200 <= answer.status < 300:
