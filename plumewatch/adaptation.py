@@ -352,19 +352,18 @@ def try_adaptation(config: PlumewatchConfig, now: float) -> str:
     return f"adaptation {number} is ready: see `plumewatch adapt`"
 
 
-def main() -> int:
-    """Try once; 0 if that was possible."""
+def main() -> None:
+    """Try once, and print what came of it."""
     os.nice(19)
     config = PlumewatchConfig.model_validate_json(sys.stdin.buffer.read())
     try:
-        sys.stdout.write(f"{try_adaptation(config, time.time())}\n")
+        done = try_adaptation(config, time.time())
     except AdaptationError as error:
-        sys.stdout.write(f"no adaptation yet: {error}\n")
+        done = f"no adaptation yet: {error}"
     except (StorageError, sqlite3.Error, OSError) as error:
-        sys.stdout.write(f"no adaptation was tried: {error}\n")
-        return 3
-    return 0
+        done = f"no adaptation was tried: {error}"
+    sys.stdout.write(f"{done}\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

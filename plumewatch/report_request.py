@@ -274,8 +274,8 @@ def _intervention(
     return day
 
 
-def main() -> int:
-    """Make it; 0 if it is there."""
+def main() -> None:
+    """Make it, and say how far it is or why it cannot be made."""
     os.nice(10)
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     config = PlumewatchConfig.model_validate_json(order.config)
@@ -290,11 +290,8 @@ def main() -> int:
         )
     except (UsageError, ReportTooLongError, TooFewError) as error:
         _say({"error": str(error)})
-        return 1
     except (StorageError, sqlite3.Error, OSError):
         _say({"error": "State or series cannot be read at the moment."})
-        return 3
-    return 0
 
 
 def _say(line: dict[str, int | str]) -> None:
@@ -303,4 +300,4 @@ def _say(line: dict[str, int | str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

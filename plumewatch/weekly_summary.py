@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S: Final = 60.0
 _MOST_NAMED: Final = 5
+_REFUSALS: Final = (ConfigError, UsageError, TooFewError, NotifyError)
 
 
 def weekly_notice(config: PlumewatchConfig, now: float) -> Notice:
@@ -104,21 +105,16 @@ def send_weekly(config: PlumewatchConfig, now: float) -> str:
     return f"weekly summary sent to {target_id(target)}: {notice.headline}"
 
 
-def main() -> int:
-    """Send it; 0 if that was possible."""
+def main() -> None:
+    """Send it, and print what was done."""
     os.nice(19)
     config = PlumewatchConfig.model_validate_json(sys.stdin.buffer.read())
     try:
         done = send_weekly(config, time.time())
-    except (ConfigError, UsageError, TooFewError, NotifyError) as error:
-        sys.stdout.write(f"no weekly summary was sent: {error}\n")
-        return 1
-    except (StorageError, sqlite3.Error, OSError) as error:
-        sys.stdout.write(f"no weekly summary was sent: {error}\n")
-        return 3
+    except (*_REFUSALS, StorageError, sqlite3.Error, OSError) as error:
+        done = f"no weekly summary was sent: {error}"
     sys.stdout.write(f"{done}\n")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

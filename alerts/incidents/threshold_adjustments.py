@@ -112,7 +112,6 @@ def adjust_from_test(
     to: float,
     who: str,
     at: float,
-    reason: str,
 ) -> ThresholdAdjustment:
     """Adjust a threshold to what a staged test needs, log-odds within `FEEDBACK`; label nothing."""
     adjustment = ThresholdAdjustment(
@@ -121,7 +120,7 @@ def adjust_from_test(
         sensor=sensor,
         incident=incident,
         verdict=Verdict.TEST.value,
-        reason=reason,
+        reason="staged test",
         event_time=at,
         settled=None,
     )

@@ -94,14 +94,13 @@ def _code(address: str) -> str:
     return svg.getvalue().decode()
 
 
-def main() -> int:
+def main() -> None:
     """Draw the labels of an order."""
     os.nice(10)
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     with speaking(order.language):
         sys.stdout.buffer.write(labels_pdf(order.labels, order.stock))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

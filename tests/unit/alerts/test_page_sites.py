@@ -519,7 +519,6 @@ async def test_changes_of_another_school_do_not_push_out_ones_own(district):
                     to=0.1,
                     who="lee",
                     at=NOW,
-                    reason="a staged test",
                 )
     await district.sign_in("north-ad")
     health = (await district.client.get("/sensor-health")).text

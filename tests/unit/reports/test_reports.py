@@ -369,8 +369,8 @@ def test_columns_are_documented_and_stable():
 def test_the_program_of_the_staff_page_writes_the_same(school, write, state, tmp_path):
     config = load(school / "plumewatch.toml")
     fields = {"name": "sensors", "kind": "csv", "start": str(FIRST), "end": "2026-11-08"}
-    for asked, code in ((fields, 0), ({**fields, "building": "East"}, 1)):
-        path = tmp_path / f"{code}.csv"
+    for asked, made in ((fields, True), ({**fields, "building": "East"}, False)):
+        path = tmp_path / f"{made}.csv"
         order = Order(
             config.model_dump_json(by_alias=True), asked, str(path), "an", moment(FIRST) + 3456000.0
         )
@@ -378,14 +378,12 @@ def test_the_program_of_the_staff_page_writes_the_same(school, write, state, tmp
             [sys.executable, "-m", "plumewatch.report_request"],
             input=msgspec.json.encode(order),
             capture_output=True,
-            check=False,
+            check=True,
         )
         output = [json.loads(line) for line in done.stdout.splitlines()]
-        assert (done.returncode, path.exists()) == (code, code == 0), done.stderr
-        assert (
-            output[-1] == {"done": DAYS, "of": DAYS} if code == 0 else "East" in output[0]["error"]
-        )
-    assert (tmp_path / "0.csv").read_bytes() == write("sensors", "csv").read_bytes()
+        assert path.exists() == made
+        assert output[-1] == {"done": DAYS, "of": DAYS} if made else "East" in output[0]["error"]
+    assert (tmp_path / "True.csv").read_bytes() == write("sensors", "csv").read_bytes()
     assert "an" in {e.actor for e in audit.entries(state, 3)}
 
 
