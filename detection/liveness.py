@@ -84,11 +84,6 @@ class LivenessSettings:
     missed: int = 3
     least_s: float = 60.0
 
-    def __post_init__(self) -> None:
-        """Check the bounds."""
-        if self.missed < 1 or not self.least_s > 0:
-            raise ValueError("missed must be at least 1 and least_s positive")
-
 
 @dataclass(frozen=True, slots=True)
 class SensorLife:

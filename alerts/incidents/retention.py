@@ -27,12 +27,11 @@ _UNLINKED: Final = ("action_token", "change_feed")
 
 
 class Due(NamedTuple):
-    """Ids that may be deleted, oldest first; old incidents on hold or open; the oldest opening."""
+    """Ids that may be deleted, oldest first; old incidents on hold or open."""
 
     old: tuple[str, ...]
     held: int
     open: int
-    oldest: float | None
 
 
 def due(db: sqlite3.Connection, before: float, holds: Iterable[Hold]) -> Due:
@@ -56,8 +55,7 @@ def due(db: sqlite3.Connection, before: float, holds: Iterable[Hold]) -> Due:
             held += 1
         else:
             old.append(row["id"])
-    first = db.execute("SELECT min(opened_at) AS at FROM incident").fetchone()["at"]
-    return Due(tuple(old), held, not_over, first)
+    return Due(tuple(old), held, not_over)
 
 
 def delete_due(

@@ -69,8 +69,6 @@ class Dedupe:
     """Bounded memory of accepted readings: ``8 * window`` bytes a sensor, and the packets."""
 
     def __init__(self, window: int = 256, sensors: int = 10_000, *, searches: bool = False) -> None:
-        if window < 1 or sensors < 1:
-            raise ValueError("window and sensors must be at least 1")
         self._window = window
         self._sensors = sensors
         self._searches = searches

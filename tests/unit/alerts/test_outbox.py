@@ -327,11 +327,6 @@ async def test_no_secret_in_the_log(run, make_event, caplog):
     assert "by json-" in caplog.text
 
 
-def test_a_lease_shorter_than_its_send_is_refused():
-    with pytest.raises(ValueError, match="lease_s"):
-        PumpSettings(lease_s=1, send_timeout_s=2)
-
-
 class Pictures:
     def __init__(self, picture=b"PNG"):
         self.picture = picture

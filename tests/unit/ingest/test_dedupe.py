@@ -118,9 +118,3 @@ def test_the_sensor_received_longest_ago_is_evicted():
     d.is_new(reading(sensor="c"))
     assert not d.is_new(reading(sensor="a"))
     assert d.is_new(reading(sensor="b"))
-
-
-@pytest.mark.parametrize("bad", [{"window": 0}, {"sensors": 0}])
-def test_bounds_must_be_positive(bad):
-    with pytest.raises(ValueError, match="at least 1"):
-        Dedupe(**bad)
