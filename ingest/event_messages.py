@@ -9,7 +9,7 @@ word that comes again, in any order, is known, and it may be published again and
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Final, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
@@ -135,20 +135,8 @@ class EventIntake:
         return event
 
 
-class EventMessage(Protocol):
-    """An event of a cluster, as it is published."""
-
-    @property
-    def sensor(self) -> str:
-        """Id of the sensor."""
-
-    @property
-    def event(self) -> bytes:
-        """The event as JSON."""
-
-
-async def publish_events(settings: BrokerSettings, events: Sequence[EventMessage]) -> None:
-    """Publish events at QoS 1, in order, and wait until the broker has them."""
+async def publish_events(settings: BrokerSettings, events: Sequence[Any]) -> None:
+    """Publish rows (`sensor`, `event` as JSON) at QoS 1, in order, until the broker has all."""
     if not events:
         return
     client = new_client(settings, f"{settings.client_id}-stream", clean=True)

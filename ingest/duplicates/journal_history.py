@@ -11,7 +11,7 @@ Memory: 8 bytes a reading, at most `MAX_READINGS`; older copies are accepted aga
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from storage.journal import JournalEntry
+    from storage.journal import Journal
     from storage.reading import Reading
 
 KEEP_S: Final = 600.0
@@ -30,18 +30,10 @@ MAX_READINGS: Final = 5_000_000
 _BATCH: Final = 20_000
 
 
-class _Journal(Protocol):
-    def read(self, after: int, limit: int) -> tuple[list[JournalEntry], int]: ...
-
-    def last_offset(self) -> int: ...
-
-    def offset_received(self, at: float) -> int: ...
-
-
 class JournalHistory:
     """Keys of the readings in a part of the journal up to its end."""
 
-    def __init__(self, journal: _Journal, max_skew_s: float, clock: Callable[[], float]) -> None:
+    def __init__(self, journal: Journal, max_skew_s: float, clock: Callable[[], float]) -> None:
         self._journal = journal
         self._max_skew_s = max_skew_s
         self._clock = clock
