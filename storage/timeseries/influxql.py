@@ -4,7 +4,7 @@ What a panel asks is one text, `dashboards.definitions`; an InfluxDB answers it,
 `storage.timeseries.influxql_sql` with the file of the embedded store. The subset that panels use:
 
     SELECT <expressions> FROM "<measurement>" | (<statement>) [WHERE <condition>]
-    [GROUP BY time(<step>[, <offset>]), "<tag>", ...] [fill(none | null | 0)]
+    [GROUP BY time(<step>[, [-]<offset>]), "<tag>", ...] [fill(none | null | 0)]
     [ORDER BY time DESC] [LIMIT <n>] [tz('<zone>')]
     SHOW TAG VALUES FROM "<measurement>" WITH KEY = "<tag>" [WHERE <condition>]
 
@@ -213,7 +213,9 @@ class _Parser:
             if self._takes("time"):
                 self._needs("(")
                 more |= {"step": self._duration(), "fill": None}
-                more["offset"] = self._duration() if self._takes(",") else 0
+                if self._takes(","):
+                    sign = -1 if self._takes("-") else 1
+                    more["offset"] = sign * (self._duration() % (more["step"] or 1))
                 self._needs(")")
             else:
                 tags.append(self._name())

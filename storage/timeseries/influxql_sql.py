@@ -181,9 +181,11 @@ class _Sql:
     def _bucket(self, query: Query) -> str:
         if not query.step:
             return ""
-        step, offset = self._value(query.step), self._value(query.offset % query.step)
+        step = self._value(query.step)
         if query.zone:
+            offset = self._value(query.offset)
             return f"influx_bucket(time, {step}, {offset}, {self._value(query.zone)})"
+        offset = self._value(query.offset % query.step)
         return f"((time - {offset}) / {step} * {step} + {offset})"
 
     def expression(self, expression: Expression) -> str:
@@ -371,7 +373,7 @@ def _local_bucket(at: int, step: int, offset: int, zone: str) -> int:
     local = _zone(zone)
     shift = _shift(at - offset, local)
     begins = (at + shift - offset) // step * step + offset - shift
-    change = shift - _shift(begins, local)  # the shift may change within the interval
+    change = shift - _shift(begins - offset, local)  # the shift may change within the interval
     return begins + change if abs(change) < step else begins  # as InfluxDB does
 
 
@@ -384,7 +386,7 @@ def _filled(query: Query, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     many = len(query.tags)
     start, end = query.start or 0, query.end or max((row[0] for row in rows), default=0)
     first: Callable[[int], int] = lambda at: (  # noqa: E731 - one expression
-        _local_bucket(at, query.step, query.offset % query.step, query.zone)
+        _local_bucket(at, query.step, query.offset, query.zone)
         if query.zone
         else (at - query.offset) // query.step * query.step + query.offset
     )
