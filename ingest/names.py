@@ -36,7 +36,7 @@ _UNIT_IN_NAME: Final = re.compile(
     re.IGNORECASE,
 )
 _PM: Final = re.compile(
-    r"(?:^|_)(?:r?pms?|particulate_matter)_?"
+    r"(?:^|_)(?:r?pms?|particulates?(?:_matter)?)_?"
     r"(?:(10)(?:_0|p0)?|(1)(?:_0|p0)?|(2_5|25|2p5)c?|(4)(?:_0|p0)?)"
     r"(?:_?m|_?um(?=_))?(?:_(?:mass|weight))?(?:_?concentration)?(?:_atm)?$"
 )

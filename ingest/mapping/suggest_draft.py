@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detection.quantities import QUANTITIES
@@ -17,6 +16,7 @@ from ingest.firmware import version_of
 from ingest.mapping.draft import Draft, Entry, Named, SuggestError, named_topic, slug, toml_value
 from ingest.mapping.schema import Pick
 from ingest.mapping.source import step_through
+from ingest.mapping.times import form_of, is_time
 from ingest.names import conversion, quantity_of, unit_in_name, unit_of, units_for
 from ingest.validation import number, parse_time
 
@@ -194,15 +194,12 @@ _IDENTITY: Final = frozenset(
     {"sensor_id", "device_id", "deviceid", "device", "sensor", "mac", "serial", "serialno", "id"}
     | {"sn", "eui", "deveui", "dev_eui", "uid", "uuid", "node", "dev", "station", "name"}
 )
-_TIME: Final = frozenset(
-    {"time", "timestamp", "ts", "datetime", "unix", "date", "epoch", "last_seen", "utc"}
-)
 _FIRMWARE: Final = frozenset(
     {"firmware", "firmware_version", "firmwareversion", "fw", "fw_version", "fwversion"}
     | {"sw_version", "swversion"}
 )
+_SIZE: Final = re.compile(r"(?<=_)p(?=\d)", re.IGNORECASE)
 _SENTINELS: Final = (65535, 65534, 32767, -1, -99, -999, -1000, -9999)
-_SINCE_2001: Final = 1e9
 
 
 def _named(leaves: Leaves, names: frozenset[str]) -> list[Steps]:
@@ -232,7 +229,8 @@ def structured_draft(
             draft.head.add("firmware", {"path": written(path)}, "guess: by its name")
             break
     left = _fill(draft, leaves, contents, {**hints, **_answers(leaves, contents, hints, ids, ask)})
-    left = [path for path in left if path not in ids][:12]
+    time = draft.head.values.get("time", {}).get("path")
+    left = [path for path in left if path not in ids and written(path) != time][:12]
     lines = [f"  {toml_value(written(path))} = {described(leaves[path][0])}" for path in left]
     if not draft.fields and not draft.events:
         found = "; ".join(line.strip() for line in lines[:5])
@@ -263,8 +261,9 @@ def _answers(
         is_number = type(values[0]) in (int, float) or number(values[0]) is not None
         if path in hints or path in ids or not is_number or _is_tamper(path, values):
             continue
-        meant = meaning_of_name(word_of(path), unit_of_value(path, values, contents))
-        if word_of(path).lower() in _TIME or (meant is not None and meant.source):
+        meant = _meaning(path, leaves, unit_of_value(path, values, contents))
+        is_sure = meant.source if meant else form_of(values[0])
+        if is_sure or is_time(word_of(path), values[0]):
             continue
         answer = ask_meaning(place_of(path), values[0], meant, ask)
         if answer is not None:
@@ -279,7 +278,7 @@ def _fill(
     left: list[Steps] = []
     taken: set[str] = set()
     for path, values in leaves.items():
-        entry = _field(path, values, hints.get(path), contents)
+        entry = _field(path, leaves, hints.get(path), contents)
         if entry is not None and len(draft.fields) < _MAX_FIELDS:
             if entry.values["quantity"] not in taken:
                 taken.add(entry.values["quantity"])
@@ -290,7 +289,7 @@ def _fill(
             draft.events.append(event)
         elif may_be_voc(word_of(path)) and number(values[0]) is not None:
             draft.questions += _voc_question(path)
-        elif type(values[0]) in (int, float) and word_of(path).lower() not in _TIME:
+        elif type(values[0]) in (int, float) and not is_time(word_of(path), values[0]):
             left.append(path)
     return left
 
@@ -319,48 +318,55 @@ def _ids(leaves: Leaves) -> dict[Steps, str]:
 
 
 def _when(leaves: Leaves, draft: Draft, ask: Ask) -> None:
-    for path in _named(leaves, _TIME):
-        value = leaves[path][0]
-        form, note = _time_form(value)
-        if form:
-            time: dict[str, Any] = {"path": written(path), "formats": [form]}
-            if form == "iso8601" and note:
+    """Take the first time stamp of those that their names tell, or else an answer."""
+    for path in sorted(leaves, key=lambda path: not is_time(word_of(path), leaves[path][0])):
+        place, value = place_of(path), leaves[path][0]
+        form, is_named = form_of(value), is_time(word_of(path), value)
+        if is_named and not form:
+            draft.questions.append(
+                f"{toml_value(written(path))} = {described(value)} is no time of day (since boot?):"
+                " receive time is used"
+            )
+        if not form or not (is_named or _meaning(path, leaves) is None):
+            continue
+        time: dict[str, Any] = {"path": written(path), "formats": [form]}
+        note = "guess: by its magnitude"
+        if form == "iso8601" and is_named:
+            note = ""
+            if parse_time(value, 0.0) is None:
+                note = "guess: without zone it is in the zone of the site"
                 question = f"in which time zone is {described(value)}?"
-                answer = ask(place_of(path), question, ("site", "utc", "America/New_York"))
-                if answer:
-                    time["zone"], note = answer, "as answered"
-            draft.head.add("time", time, note)
-            return
-        draft.questions.append(
-            f"{toml_value(written(path))} = {described(value)} is no time of day (since boot?):"
-            " receive time is used"
-        )
+                if zone := ask(place, question, ("site", "utc", "America/New_York")):
+                    time["zone"], note = zone, "as answered"
+        else:
+            answer = ask(place, f"is {described(value)} the time of the reading?", (form, "none"))
+            if answer not in ("", form, "none"):
+                raise SuggestError(f"{place}: {answer!r} is neither {form} nor none")
+            if answer == "none" or not (answer or is_named):
+                continue
+            note = "as answered" if answer else note
+        draft.head.add("time", time, note)
+        return
 
 
-def _time_form(value: Any) -> tuple[str, str]:
-    plain = number(value)
-    if type(value) is str and plain is None:
-        if parse_time(value, 0.0, UTC) is None:
-            return "", ""
-        local = parse_time(value, 0.0) is None
-        return "iso8601", "guess: without zone it is in the zone of the site" if local else ""
-    if plain is None or not math.isfinite(plain) or plain < _SINCE_2001:
-        return "", ""
-    forms = (("unix_s", 1e11), ("unix_ms", 1e14), ("unix_us", 1e17), ("unix_ns", math.inf))
-    return next(form for form, limit in forms if plain < limit), "guess: by its magnitude"
+def _meaning(path: Steps, leaves: Leaves, unit: str | None = None) -> Meant | None:
+    """Return what the name of a value means, alone or after its parent's (``pm.p25``).
+
+    ``P1`` beside ``P0`` or ``P2`` is PM10 at Sensor.Community: not guessed.
+    """
+    word, two = word_of(path), "_".join(words_of(path)[-2:])
+    if word.lower() != "p1" or {"p0", "p2"}.isdisjoint(word_of(p).lower() for p in leaves):
+        two = _SIZE.sub("", two)
+    return meaning_of_name(word, unit) or meaning_of_name(two, unit)
 
 
-def _field(path: Steps, values: list[Any], hint: Meant | None, contents: list[Any]) -> Entry | None:
+def _field(path: Steps, leaves: Leaves, hint: Meant | None, contents: list[Any]) -> Entry | None:
+    values = leaves[path]
     numbers = [number(value) for value in values]
     plain = [n for n in numbers if n is not None and math.isfinite(n)]
     if not plain or any(type(value) is bool for value in values):
         return None
-    unit = unit_of_value(path, values, contents)
-    meant = (
-        hint
-        or meaning_of_name(word_of(path), unit)
-        or meaning_of_name("_".join(words_of(path)[-2:]), unit)
-    )
+    meant = hint or _meaning(path, leaves, unit_of_value(path, values, contents))
     if meant is None:
         return None
     hot = meant.quantity == "temp" and max(plain) > 45

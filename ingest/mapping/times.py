@@ -8,8 +8,9 @@ digits; ``%z`` is ``Z``, ``+hh:mm`` or ``+hhmm``.
 
 from __future__ import annotations
 
+import math
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from ingest.validation import number, parse_time, unix_seconds
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
 UNIX: Final = {"unix_s": 1.0, "unix_ms": 1e3, "unix_us": 1e6, "unix_ns": 1e9}
+_NAMES: Final = frozenset(
+    {"time", "timestamp", "ts", "datetime", "unix", "date", "epoch", "lastseen", "utc"}
+)
+_SHORT: Final = frozenset(
+    {"t", "tm", "tst", "at", "when", "tsms", "timems", "timestampms", "epochms", "unixtime"}
+    | {"measuredat", "sampledat", "recordedat", "createdat", "utctime", "devicetime", "localtime"}
+)
+"""Names that are a time only if the value is one."""
+_SINCE_2001: Final = 1e9
 _DIRECTIVE: Final = re.compile("%(.?)")
 _DIRECTIVES: Final = frozenset("YmdHIMSfpz")
 _BEYOND_US: Final = re.compile(r"(?<=[.,]\d{6})\d+")
@@ -38,6 +48,31 @@ def check_form(form: str) -> str:
     if not (set("YmdM") <= set(found) and ("H" in found or {"I", "p"} <= set(found))):
         raise ValueError("a pattern with year, month, day, hour (%H, or %I with %p) and minute")
     return form
+
+
+def form_of(value: object) -> str:
+    """Return the form of a time stamp after 2001, empty if it is none.
+
+    >>> form_of(1764321000), form_of(1764321000250), form_of("2026-09-21 10:05"), form_of(68.4)
+    ('unix_s', 'unix_ms', 'iso8601', '')
+    """
+    plain = number(value)
+    if type(value) is str and plain is None:
+        return "iso8601" if parse_time(value, 0.0, UTC) is not None else ""
+    if plain is None or not math.isfinite(plain) or plain < _SINCE_2001:
+        return ""
+    forms = (("unix_s", 1e11), ("unix_ms", 1e14), ("unix_us", 1e17), ("unix_ns", math.inf))
+    return next(form for form, limit in forms if plain < limit)
+
+
+def is_time(name: str, value: object) -> bool:
+    """Whether a device calls a time stamp so.
+
+    >>> is_time("ts", 5000), is_time("t", 68.4), is_time("t", 1764321000)
+    (True, False, True)
+    """
+    word = name.lower().replace("_", "")
+    return word in _NAMES or (word in _SHORT and form_of(value) != "")
 
 
 def read_time(value: object, form: str, received: float, zone: tzinfo | None) -> float | None:

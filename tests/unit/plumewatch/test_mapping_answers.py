@@ -46,6 +46,40 @@ def test_what_is_not_answered_stays_a_guess(suggest):
     assert '["data", "voc"] is some measure of VOC' in found.out
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "answer", "formats"),
+    [
+        ("t", 1_764_321_000, "unix_s", ["unix_s"]),
+        ("ts", 1_764_321_000_000, "unix_ms", ["unix_ms"]),
+        ("hora", 1_764_321_000, "unix_s", ["unix_s"]),
+        ("hora", "2026-09-07T10:05:00Z", "iso8601", ["iso8601"]),
+        ("hora", 1_764_321_000, "none", None),
+        ("t", 1_764_321_000, "none", None),
+    ],
+)
+def test_the_time(suggest, key, value, answer, formats):
+    found = suggest(f'"{key}" = "{answer}"', {"id": "b2", key: value, "pm25": 6.3})
+    assert found.code == 0, found.err
+    (mapping,) = tomllib.loads(found.out)["mapping"]
+    assert mapping.get("time", {}).get("formats") == formats
+    if formats:
+        assert "# as answered" in found.out
+
+
+def test_a_time_in_another_form_than_its_value(suggest):
+    found = suggest('"t" = "unix_ms"', {"id": "b2", "t": 1_764_321_000, "pm25": 6.3})
+    assert (found.code, found.err) == (
+        1,
+        "no suggestion: t: 'unix_ms' is neither unix_s nor none\n",
+    )
+
+
+def test_a_number_that_its_parent_tells_is_no_question_without_a_guess(suggest):
+    found = suggest('"pm.p25" = "pm25 mg/m3"', {"id": "b2", "pm": {"p25": 0.006}})
+    assert found.code == 0, found.err
+    assert tomllib.loads(found.out)["mapping"][0]["field"][0]["unit"] == "mg/m3"
+
+
 def test_a_bare_value(suggest):
     found = suggest('"voc" = "voc_index index"', 103, "site/b2/voc")
     assert found.code == 0, found.err

@@ -168,6 +168,32 @@ def test_time(value, formats):
         assert "receive time is used" in text_of("a/b7/c", {"pm25": 1, "timestamp": value})
 
 
+@pytest.mark.parametrize("name", ["t", "tst", "at", "timestampMs", "measured_at", "unix_time"])
+@pytest.mark.parametrize(
+    ("value", "formats"),
+    [
+        (1_764_321_000, ["unix_s"]),
+        (1_764_321_000_250, ["unix_ms"]),
+        ("2026-09-21T14:13:20Z", ["iso8601"]),
+        (68.4, None),
+        ("warm", None),
+    ],
+)
+def test_a_short_name_is_a_time_if_its_value_is_one(name, value, formats):
+    content = {"pm25": 1, name: value}
+    assert suggested("a/b7/c", content).get("time", {}).get("formats") == formats
+    if formats is None:
+        assert "(since boot?)" not in text_of("a/b7/c", content)
+        assert ('"] = 68.4' in text_of("a/b7/c", content)) == (value == 68.4)
+
+
+@pytest.mark.parametrize(
+    "name", ["uptime", "boot_time", "serial_no", "last_boot", "install_date", "nextAt", "x"]
+)
+def test_what_is_not_the_time_of_a_reading(name):
+    assert "time" not in suggested("a/b7/c", {"pm25": 1, name: 1_764_321_000})
+
+
 def test_an_old_sample_is_shown_at_its_own_time():
     entry = suggested("a/b7/c", {"pm25": 1, "ts": 1_700_000_000})
     assert entry["example"][0]["received"] == 1_700_000_000.0
@@ -195,6 +221,41 @@ def test_a_name_in_two_parts():
         "pm25": ("ug/m3", ["pm", "2.5"]),
         "pm10": ("ug/m3", ["pm", "10"]),
     }
+
+
+@pytest.mark.parametrize("parent", ["pm", "PM", "pms", "air_pm", "particulates"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("1", "2.5", "10"),
+        ("p1", "p25", "p10"),
+        ("P1.0", "P2.5", "P10"),
+        ("p1_0", "p2_5", "p10_0"),
+        ("pm1", "pm_25", "pm10"),
+        ("1p0", "2p5", "10p0"),
+    ],
+)
+def test_sizes_inside_a_parent_that_says_particulate_matter(parent, names):
+    entry = suggested("a/b7/c", {parent: dict(zip(names, (4.1, 6.3, 7.0), strict=True))})
+    assert {quantity: path for quantity, (_, path) in fields(entry).items()} == {
+        "pm1": [parent, names[0]],
+        "pm25": [parent, names[1]],
+        "pm10": [parent, names[2]],
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "taken"),
+    [
+        ({"pm": {"P1": 9, "P2": 6}}, set()),  # as Sensor.Community: PM10 and PM2.5
+        ({"pm": {"P0": 3, "P1": 9, "P4": 7}}, {"pm4"}),
+        ({"gas": {"p1": 4, "p25": 6, "p10": 7}}, set()),
+        ({"p1": 4, "p25": 6, "p10": 7}, set()),
+        ({"pm": {"p03": 4, "p25_count": 6, "p5": 7}}, set()),
+    ],
+)
+def test_sizes_that_may_be_something_else_are_not_guessed(content, taken):
+    assert set(fields(suggested("a/b7/c", {"rh": 40, **content}))) == {"rh"} | taken
 
 
 @pytest.mark.parametrize(
