@@ -32,6 +32,7 @@ from ingest.decoders import (
 )
 from ingest.decoders.lorawan import decentlab, elsys, milesight, servers
 from ingest.decoding import Context, Decoder, topic_matches
+from ingest.errors import PayloadError, Reason
 from ingest.mapping import ha_discovery
 from ingest.mapping.topics import TopicFilter
 
@@ -45,7 +46,10 @@ FORMATS: Final = Path(__file__).parents[1] / "formats"
 
 
 def load_format(name: str) -> Decoder:
-    """Return the decoder of a format, compiled with its first message, or `ValueError`."""
+    """Return the decoder of a format, compiled with its first message.
+
+    A table that is wrong refuses every message and says where; the contract tests send one.
+    """
     path = FORMATS / f"{name}.toml"
     tree = tomllib.loads(path.read_text(encoding="utf-8"))
     if "summary" not in tree:
@@ -58,7 +62,7 @@ def load_format(name: str) -> Decoder:
         try:
             return compile_format(name, tree)
         except ValueError as error:
-            raise ValueError(f"{path.name}: {error}") from error
+            raise PayloadError(Reason.DECODER_FAILED, f"{path.name}: {error}") from error
 
     def decode(message: Message, context: Context) -> list[Reading]:
         return compiled()(message, context)

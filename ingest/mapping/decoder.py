@@ -17,6 +17,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
+from pydantic import ValidationError
+
 from ingest.decoding import Decoder, decode_text, gateway_states, load_json, state_reading
 from ingest.errors import GuardError, PayloadError, Reason
 from ingest.firmware import version_of
@@ -83,8 +85,19 @@ def compile_mapping(config: MappingConfig) -> Decoder:
 
 
 def compile_format(name: str, tree: dict[str, Any]) -> Callable[[Message, Context], list[Reading]]:
-    """Return the decode function of a format that ships as a table (`FormatConfig`)."""
-    config = FormatConfig.model_validate(tree)
+    """Return the decode function of a format that ships as a table; ValueError says what is wrong.
+
+    The table is a `FormatConfig`.
+    """
+    try:
+        config = FormatConfig.model_validate(tree)
+    except ValidationError as error:
+        wrong = (
+            f"{'.'.join(map(str, found['loc']))}:"
+            f" {'no such key' if found['type'] == 'extra_forbidden' else found['msg']}"
+            for found in error.errors(include_url=False)
+        )
+        raise ValueError("; ".join(wrong)) from error
     mappings = [_Mapped(name, config.topics, body) for body in config.mapping]
 
     def decode(message: Message, context: Context) -> list[Reading]:

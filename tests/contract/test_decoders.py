@@ -101,12 +101,22 @@ def test_no_golden_folder_without_decoder():
             """,
             "'ppbv' is no unit of tvoc_ppb; one of: ppb, ppm",
         ),
+        (
+            """
+            summary = "A"
+            topics = ["a/{id}"]
+            [[mapping]]
+            version = 1
+            sensor = { capture = "id" }
+            """,
+            "mapping.0.version: no such key",
+        ),
     ],
 )
 def test_a_faulty_table_is_named_with_its_fault(table, found, tmp_path, monkeypatch):
     monkeypatch.setattr(decoders, "FORMATS", tmp_path)
     (tmp_path / "acme.toml").write_text(table)
-    with pytest.raises(ValueError, match=re.escape(found)) as caught:  # noqa: PT012
+    with pytest.raises((ValueError, DecodeError), match=re.escape(found)) as caught:  # noqa: PT012
         decoder = decoders.load_format("acme")
         decoder.decode(Message("a/1", b'{"v": 1}', 0.0), context_of({}))
     assert "acme.toml" in str(caught.value)
