@@ -235,6 +235,8 @@ def _cost(name: str, carried: list[str]) -> str:
 
 
 def _devices() -> list[str]:
+    if missing := DECODERS.keys() - BUY.keys():
+        raise SystemExit(f"BUY in docs/make_tables.py has no line for {', '.join(sorted(missing))}")
     rows = []
     for name in DECODERS:
         carried = _carried(name)
