@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from detection.quantities import COLUMN_INDEX
+from detection.quantities import COLUMN_INDEX, FINE_PARTICLES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,11 +70,11 @@ _INDEX_TOP: Final = 505.0
 _DOUBLINGS_PER_LOGIT: Final = 0.27
 """The index is a sigmoid of slope 0.0065 a unit of the normalised raw signal (Sensirion gas index
 algorithm); a unit is (sd + 220) / 230 ticks, 1.5 for the usual sd, of 870 ticks a doubling."""
-_STAND_INS: Final = tuple(COLUMN_INDEX[k] for k in ("pm1", "pm4", "pm10"))
+_STAND_INS: Final = tuple(COLUMN_INDEX[k] for k in FINE_PARTICLES[1:-1])
 FOLLOWED: Final = np.unique([*_SOURCE, *_STAND_INS])
 """Columns of `detection.quantities.COLUMNS` that say something of the air."""
 FOLLOWED_KEYS: Final = frozenset(key for key, column in COLUMN_INDEX.items() if column in FOLLOWED)
-_N03: Final = COLUMN_INDEX["n03"]
+_N03: Final = COLUMN_INDEX[FINE_PARTICLES[-1]]
 MASS_OF_N03: Final = 0.03
 """µg/m³ per particle/cm³: unit-density spheres of 0.4 µm diameter."""
 

@@ -81,6 +81,10 @@ _TABLE: Final = (
 QUANTITIES: Final[Mapping[str, Quantity]] = MappingProxyType({q.key: q for q in _TABLE})
 """All quantities by key, in column order."""
 
+FINE_PARTICLES: Final = ("pm25", "pm1", "pm4", "pm10", "n03")
+"""Quantities that show fine particles, in order of preference; without one of them no vaping is
+detected."""
+
 QUANTITY_WORDS: Final = Words({q.key: q.label for q in _TABLE})
 """Their labels in the reader's language."""
 

@@ -14,6 +14,7 @@ from alerts.incidents import adaptations, schema, threshold_adjustments
 from alerts.policy import AlertPolicy
 from detection.events import EventKind, EventPhase
 from detection.model import Model
+from detection.quantities import FINE_PARTICLES
 from ingest.files.readings_export import slices
 from ingest.files.recordings import read_recordings
 from ingest.validation import may_alert
@@ -58,6 +59,7 @@ class Replayed:
         self.readings = 0
         self.replaced = 0
         self.unjudged = 0
+        self.has_particles = False
         self.alerts: list[AlertRecord] = []
         self.events: dict[str, Event] = {}
         self.withdrawn: set[str] = set()
@@ -103,7 +105,7 @@ def judged(
     model: Model | None = None,
 ) -> Replayed:
     """Push validated readings, in time order, through detectors and rules; see `replay`."""
-    result = Replayed()
+    result, particles = Replayed(), set(FINE_PARTICLES)
     with closing(connect(":memory:")) as connection:
         migrate(connection, "state", state.SCRIPTS)
         migrate(connection, "alerts", schema.SCRIPTS)
@@ -111,6 +113,9 @@ def judged(
         watch = DetectionConsumer(connection, engine, may_alert, budgets=budgets, model=model)
         while batch := list(islice(readings, _BATCH)):
             result.readings += len(batch)
+            result.has_particles = result.has_particles or any(
+                not particles.isdisjoint(reading.values) for reading in batch
+            )
             result.replaced += sum("time_replaced" in reading.flags for reading in batch)
             watched = watch.process(batch, result.readings, now=None)
             result.add(watched.events, watched.alerts)

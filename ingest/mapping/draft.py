@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ingest.errors import DecodeError
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.examples import differences, read_example
+from ingest.mapping.lacks import MEANING, lacking
 from ingest.mapping.schema import MappingConfig
 from ingest.mapping.topics import TopicFilter
 from ingest.validation import fold_id
@@ -110,10 +111,13 @@ class Draft:
         examples = [entry for entry in shown if entry is not None]
         if not examples:
             raise SuggestError("no sample holds a value that the suggestion could show")
+        quantities = [entry.values["quantity"] for entry in self.fields]
+        lacks = lacking(quantities, has_time="time" in self.head.values)
         lines = [
             "# A suggestion. Check everything marked guess, above all the units: the data sheet",
             "# knows, the payload does not. Then paste it into the configuration and run",
             "# `plumewatch check`.",
+            *(f"# Note: {MEANING[word]}." for word in lacks),
             "[[mapping]]",
             *self.head.lines(),
         ]

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ingest.routes import Routes
     from plumewatch.cli.options import Site
     from plumewatch.cli.printer import Printer
+    from storage.reading import Reading
 
 
 _MOST_TO_DECODE: Final = 64 * 1024 * 1024
@@ -94,6 +95,8 @@ def decode(
     readings += states.joiner.close(context.limits)
     known = {} if readings or states.discoveries else states.firmware
     sys.stderr.writelines(f"no reading: {k} reports firmware {v} only\n" for k, v in known.items())
+    left_out = dict.fromkeys(map(_left_out, readings))
+    sys.stderr.writelines(f"{sentence}\n" for sentence in left_out if sentence)
     for reading in readings:
         printer.object(reading.to_wire() | ({"flags": list(reading.flags)} if flags else {}))
     return code
@@ -152,7 +155,8 @@ def _advice(
     message: Message, context: Context, error: DecodeError, decoder: str | None, *, lines: bool
 ) -> str:
     from ingest.decoders import find
-    from ingest.routes import likely_decoders
+    from ingest.routes import decode_message, likely_decoders
+    from ingest.states import States
 
     head = message.payload[:_BYTES_TO_RECOGNIZE].splitlines()[:_LINES_TO_RECOGNIZE]
     topics = [line.partition(b" ")[0].decode("utf-8", "replace") for line in head]
@@ -161,7 +165,25 @@ def _advice(
     if decoder or error.reason is not Reason.UNKNOWN_TOPIC:
         return ""
     likely = likely_decoders(message, context)
+    if likely == ("generic",):
+        readings = decode_message(message, replace(context, states=States()), "generic")
+        if _left_out(readings[0]):
+            known = ", ".join(readings[0].values)
+            return f"; --decoder generic reads {known} only: see plumewatch mapping suggest"
     return f"; read by --decoder {' or '.join(likely)}" if likely else ""
+
+
+def _left_out(reading: Reading) -> str:
+    """Return a sentence on numbers that `generic` could not name."""
+    from ingest.mapping.lacks import MEANING, lacking
+    from ingest.validation import UNREAD
+
+    if UNREAD not in reading.flags:
+        return ""
+    text = f"{reading.sensor}: numbers are left out whose names tell no quantity"
+    if "particles" in lacking({*reading.values, *reading.faults}, has_time=True):
+        text += f"; {MEANING['particles']}"
+    return f"{text}; see plumewatch mapping suggest"
 
 
 def _nothing(topic: str) -> str:
@@ -263,8 +285,10 @@ def mapping_test(site: Site, printer: Printer) -> int | None:
     """Run the examples of every mapping of a configuration."""
     from ingest.mapping.decoder import compile_mapping
     from ingest.mapping.examples import differences
+    from ingest.mapping.lacks import MEANING, lacking_in
 
     school, code = site.config, None
+    lacking = lacking_in(school.mapping)
     for i, mapping in enumerate(school.mapping):
         found = list(differences(compile_mapping(mapping), mapping.example, school.zone()))
         for k, difference in found:
@@ -273,8 +297,10 @@ def mapping_test(site: Site, printer: Printer) -> int | None:
             printer.say(text, mapping=mapping.name, ok=False, example=place, finding=difference)
         if not found:
             count = len(mapping.example)
+            lacks = [word for word, names in lacking.items() if mapping.name in names]
             text = f"ok    {mapping.name}: {count} examples pass"
-            printer.say(text, mapping=mapping.name, ok=True, examples=count)
+            text = "; ".join((text, *(MEANING[word] for word in lacks)))
+            printer.say(text, mapping=mapping.name, ok=True, examples=count, lacks=lacks)
     if not school.mapping and not printer.as_json:
         printer.say(f"{site.path} has no [[mapping]]")
     return code

@@ -43,6 +43,7 @@ def replay(
     printer: Printer,
 ) -> None:
     """Push recorded readings through the production path, on their own clock."""
+    from detection.quantities import FINE_PARTICLES
     from plumewatch.config.settings import alert_budgets
     from plumewatch.replay import replay as replay_files
     from plumewatch.replay import replay_policy, write_alerts, write_events
@@ -75,6 +76,9 @@ def replay(
         "alerts": len(result.alerts),
     }
     lines = [", ".join(f"{n} {name}" for name, n in counts.items())]
+    if not result.has_particles and result.readings:
+        columns = ", ".join(FINE_PARTICLES)
+        lines.append(f"no particles in them ({columns}), so vaping cannot be detected")
     if result.replaced:
         lines.append(f"{result.replaced} stamped in the future: put between the rows around them")
     if result.unjudged:

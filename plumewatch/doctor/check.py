@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
+from ingest.mapping.lacks import MEANING, lacking_in
+from plumewatch.config.faults import some
 from plumewatch.config.load import load_shard
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import check_settings
@@ -55,7 +57,13 @@ def check(path: Path, now: float) -> Iterator[CheckResult]:
     if config.mapping:
         names = ", ".join(mapping.name for mapping in config.mapping)
         count = sum(len(mapping.example) for mapping in config.mapping)
-        yield result("mappings", mappings=len(config.mapping), names=names, examples=count)
+        lacks = lacking_in(config.mapping)
+        passed = f"{count} examples pass"
+        if timeless := some(lacks["time"]):
+            passed += f"; {timeless}: {MEANING['time']}"
+        yield result("mappings", mappings=len(config.mapping), names=names, examples=passed)
+        if blind := some(lacks["particles"]):
+            yield result("mappings_blind", names=blind, what=MEANING["particles"])
     kept_demo = DataPaths(config.data_dir).demo.exists()
     if kept_demo:
         yield result("demo")

@@ -21,6 +21,7 @@ from alerts.notify.channels.reachability import why_unreachable
 from ingest.decoding import Context
 from ingest.errors import DecodeError
 from ingest.http_poll import PollError, get
+from ingest.mapping.lacks import MEANING, lacking
 from ingest.message import Message
 from ingest.routes import decode_message
 from plumewatch.config.faults import some
@@ -189,6 +190,10 @@ def check_polls(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
             readings = decode_message(message, context, polled.decoder, order)
         except (PollError, DecodeError) as error:
             yield result("poll_fails", sensor=polled.sensor, error=error)
+            continue
+        read = {name for one in readings for name in (*one.values, *one.faults)}
+        if "particles" in lacking(read, has_time=True):
+            yield result("poll_blind", sensor=polled.sensor, what=MEANING["particles"])
             continue
         count = len({name for reading in readings for name in reading.values})
         yield result("poll_answers", sensor=polled.sensor, values=count)

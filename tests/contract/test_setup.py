@@ -155,6 +155,43 @@ def test_a_broker_with_tls_to_which_anybody_publishes(tmp_path, capsys):
         assert check.code == 0, check.out
 
 
+def test_a_sensor_that_cannot_detect_vaping_is_named(tmp_path):
+    """Its payload has names that nothing knows, so no particles and no time are read."""
+    payload = {"seen": 5000, "x1": 4.1, "x25": 6.3, "gas": {"tvoc_ppb": 143}}
+    with Mosquitto() as broker:
+        (tmp_path / "answers.toml").write_text(
+            f'site = "S"\nlisten_s = 2\nbroker = "127.0.0.1:{broker.port}"'
+        )
+        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+        client.connect("127.0.0.1", broker.port)
+        client.loop_start()
+        client.publish("airbox/3F21/state", json.dumps(payload), 1, retain=True)
+        client.publish("plumewatch/v1/b7/reading", b'{"pm25":4.2}', 1, retain=True)
+        client.publish(
+            "plumewatch/v1/b8/reading",
+            json.dumps({"pm25": "x", "rh": 41, "time": time.time()}),
+            1,
+            retain=True,
+        ).wait_for_publish(60)
+        client.disconnect()
+        client.loop_stop()
+        found = set_up(tmp_path / "site", tmp_path / "answers.toml").out
+        listed = set_up(tmp_path / "other", tmp_path / "answers.toml", "--json").objects
+    head = next(line for line in found.splitlines() if line.startswith("Sensor"))
+    at, to = head.index("Lacks"), head.index("Building")
+    rows = [line for line in found.splitlines() if re.match("3F21 |b7 |b8 ", line)]
+    assert {row.split()[0]: row[at:to].strip() for row in rows} == {
+        "3F21": "particles, time",
+        "b7": "time",
+        "b8": "",
+    }
+    assert "cannot detect vaping, as no particles are read: 3F21 (" in found
+    assert "warn  mappings: airbox-3f21-state: no particles are read" in found
+    assert "airbox-3f21-state: no time is read" in found
+    lacks = {one["sensor"]: one["lacks"] for one in listed if "lacks" in one}
+    assert lacks == {"3F21": ["particles", "time"], "b7": ["time"], "b8": []}
+
+
 def test_the_page_gets_a_port_that_is_free(monkeypatch):
     usual = free_port()
     with socket.create_server(("127.0.0.1", usual)):

@@ -13,7 +13,7 @@ import typer
 from ingest.errors import RefusedError
 from plumewatch.cli.options import CONFIG, DONE, UNREACHABLE, Site
 from plumewatch.cli.printer import Printer, progress
-from plumewatch.config.faults import ConfigError, ConfigFault
+from plumewatch.config.faults import ConfigError, ConfigFault, some
 from plumewatch.errors import UnreachableError, UsageError
 from storage.registry import natural
 
@@ -186,14 +186,24 @@ def _print_sensors(
             "decoder": sensor.decoder,
             "interval_s": sensor.interval_s,
             "quantities": sorted(sensor.quantities),
+            "lacks": sensor.lacks,
             **place._asdict(),
         }
         interval = "once" if sensor.interval_s is None else f"{sensor.interval_s:.3g} s"
-        rows.append((fields, (name, sensor.decoder, interval, *place)))
-    printer.table(("Sensor", "Read by", "Interval", "Building", "Floor", "Room"), rows)
+        lacks = ", ".join(sensor.lacks)
+        rows.append((fields, (name, sensor.decoder, interval, lacks, *place)))
+    head = ("Sensor", "Read by", "Interval", "Lacks", "Building", "Floor", "Room")
+    printer.table(head, rows)
 
 
 def _print_rest(discovery: Discovery, places: Mapping[str, Place], printer: Printer) -> None:
+    blind = [name for name in places if "particles" in discovery.sensors[name].lacks]
+    if blind:
+        printer.say(
+            f"cannot detect vaping, as no particles are read: {some(blind)} (docs/devices.md;"
+            " if it sends some under another name, docs/mappings.md)",
+            cannot_detect=blind,
+        )
     for name in sorted(discovery.sensors.keys() - places.keys(), key=natural):
         text = f"{name} measures neither particles nor VOC: skipped"
         printer.say(text, sensor=name, left_out=True)

@@ -18,6 +18,7 @@ from ingest.decoders import find
 from ingest.decoding import Context
 from ingest.errors import DecodeError, Reason
 from ingest.mapping.draft import SuggestError
+from ingest.mapping.lacks import lacking
 from ingest.mapping.suggest import suggest_any
 from ingest.message import Message
 from ingest.mqtt.connection import connected, new_client
@@ -64,6 +65,7 @@ class DiscoveredSensor:
     model: str = ""
     topics: set[str] = field(default_factory=set)
     quantities: set[str] = field(default_factory=set)
+    has_time: bool = False
     times: list[float] = field(default_factory=list)
 
     @property
@@ -78,6 +80,11 @@ class DiscoveredSensor:
         reports += [b for a, b in pairwise(times) if b - a > burst_s]
         gaps = [b - a for a, b in pairwise(reports)]
         return statistics.median(gaps) if gaps else None
+
+    @property
+    def lacks(self) -> list[str]:
+        """What of particles and time no reading had."""
+        return lacking(self.quantities, has_time=self.has_time)
 
     @property
     def messages_per_report(self) -> float:
@@ -192,7 +199,8 @@ def _collect(
             known = DiscoveredSensor(reading.sensor, decoder.name if decoder else "")
             found.sensors[reading.sensor] = known
         known.topics.add(topic)
-        known.quantities |= reading.values.keys()
+        known.quantities |= {*reading.values, *reading.faults}
+        known.has_time |= not {"no_time", "time_replaced"} & set(reading.flags)
         if live and reading.values:
             known.times.append(reading.time)
 

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from ingest import decoders
+from ingest.decoders import DECODERS, FORMATS
 from tests.support.command import plumewatch
 
 NOW = 1_790_000_000.0
@@ -54,6 +56,40 @@ def test_old_samples_are_shown_as_sent_and_history_too():
     code, out, _ = run(b'{"time": "2011-05-05T00:00:00Z", "pm25": 7.5}')
     assert code == 0
     assert json.loads(out)["time"] == 1_304_553_600.0
+
+
+class TestGeneric:
+    """It reads what names tell, and says what that leaves out."""
+
+    AIRBOX = b'{"id":"3F21","t":1764321000,"air":{"p25":6.3},"gas":{"tvoc_ppb":143},"rssi":-61}'
+
+    def test_what_is_left_out_is_said(self):
+        code, out, err = run(self.AIRBOX, "airbox/3F21/state", "--decoder", "generic")
+        assert (code, json.loads(out)["values"]) == (0, {"tvoc_ppb": 143.0, "rssi": -61.0})
+        assert err == (
+            "3F21: numbers are left out whose names tell no quantity; no particles are read, so a"
+            " sensor that nothing else reads cannot detect vaping; see plumewatch mapping suggest\n"
+        )
+        assert run(b'{"id":"a","pm25":7}', "x/a", "--decoder", "generic")[2] == ""
+
+    def test_advice_says_what_it_would_leave_out(self):
+        code, _, err = run(self.AIRBOX, "airbox/3F21/state")
+        assert code == 1
+        assert err.endswith(
+            "; --decoder generic reads tvoc_ppb, rssi only: see plumewatch mapping suggest\n"
+        )
+
+
+def test_a_shipped_table_with_a_wrong_key_is_named(monkeypatch, tmp_path):
+    text = (FORMATS / "axis.toml").read_text().replace("[[mapping]]", "[[mapping]]\nversion = 1", 1)
+    (tmp_path / "axis.toml").write_text(text)
+    monkeypatch.setattr("ingest.decoders.FORMATS", tmp_path)
+    monkeypatch.setattr(
+        "ingest.routes.DECODERS", {**DECODERS, "axis": decoders.load_format("axis")}
+    )
+    code, out, err = run(b"{}", "axis/b2/x", "--decoder", "axis")
+    assert (code, out) == (1, "")
+    assert err == "rejected: decoder_failed: axis.toml: mapping.0.version: no such key\n"
 
 
 def test_a_file_of_lines_is_distinguished_from_a_message():

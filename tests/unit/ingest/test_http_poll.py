@@ -18,6 +18,8 @@ from ingest.http_poll import HttpPolls, PolledSensor, PollError, get
 from ingest.http_sources import HttpSource
 from ingest.intake import Intake, IntakeConfig
 from storage.registry import Registry, Room, Sensor
+from tests.support.broker import free_port
+from tests.support.command import plumewatch
 
 NOW = 1_790_000_000.0
 REGISTRY = Registry.of(
@@ -54,6 +56,30 @@ def device():
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ({"pm25": 4, "rh": 41}, "ok    poll: b2: answers; 2 values are read\n"),
+        ({"pm25": "nan", "rh": 41}, "ok    poll: b2: answers; 1 values are read\n"),
+        (
+            {"co2": 600, "rh": 41},
+            "warn  poll: b2: answers, but no particles are read, so a sensor that nothing else",
+        ),
+    ],
+)
+def test_check_asks_once_and_says_what_is_read(device, tmp_path, content, found):
+    url, answers, _ = device
+    answers["/now"] = (200, json.dumps(content).encode())
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(
+        f'site = "S"\ntimezone = "UTC"\n[broker]\nport = {free_port()}\n'
+        '[[room]]\nid = "r"\nname = "R"\nbuilding = "B"\n'
+        '[[sensor]]\nid = "b2"\nroom = "r"\ndecoder = "generic"\n'
+        f'[[ingest.poll]]\nsensor = "b2"\nurl = "{url}/now"\n'
+    )
+    assert found in plumewatch("check", "--config", path).out
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,10 @@ class TestSuggest:
         path = config(text)
         result = call("mapping", "test", "--config", path)
         assert (result.exit_code, result.stderr) == (0, "")
-        assert result.stdout == "ok    lab-b7-x: 1 examples pass\n"
+        assert (
+            result.stdout
+            == "ok    lab-b7-x: 1 examples pass; no time is read, so the receive time counts\n"
+        )
 
     def test_name_and_zone(self, call, config):
         payload = '{"pm25": 7, "time": "2026-09-21 10:13:20"}'
@@ -111,6 +114,68 @@ class TestSuggest:
             "mapping", "suggest", "--topic", "a/b7/c", "--config", bad, input=self.PAYLOAD
         )
         assert result.exit_code == 2
+
+    def test_what_it_does_not_read_is_said_first(self, call):
+        def suggested(payload):
+            return call("mapping", "suggest", "--topic", "lab/b7/x", input=payload).stdout
+
+        blind, timeless = "cannot detect vaping", "no time is read"
+        text = suggested('{"x": 7, "rh": 41, "up": 5000}')
+        head = text.partition("[[mapping]]")[0]
+        assert blind in head
+        assert timeless in head
+        text = suggested('{"pm25": 7, "ts": 1790000000}')
+        assert blind not in text
+        assert timeless not in text
+
+
+COMPANION = """
+[[mapping]]
+version = 1
+name = "climate"
+topic = "acme/{id}/climate"
+sensor = { capture = "id" }
+
+[[mapping.field]]
+quantity = "tvoc_ppb"
+unit = "ppb"
+path = ["voc"]
+
+[[mapping.example]]
+topic = "acme/hall/climate"
+payload = '{"voc": 10}'
+sensor = "hall"
+values = { tvoc_ppb = 10 }
+"""
+
+
+class TestLacks:
+    """What a mapping does not read, without which its sensor cannot detect vaping."""
+
+    BLIND = "no particles are read, so a sensor that nothing else reads cannot detect vaping"
+    TIMELESS = "no time is read, so the receive time counts"
+
+    def check(self, call, config, *mappings):
+        base = STARTER.replace("port = 1883", f"port = {free_port()}")
+        return call("check", "--config", config("".join(mappings), base)).stdout
+
+    def test_check(self, call, config):
+        found = self.check(call, config, MAPPING, COMPANION)
+        assert f"warn  mappings: climate: {self.BLIND}\n      do: add a [[mapping.field]]" in found
+        assert f"their 2 examples pass; climate: {self.TIMELESS}\n" in found
+
+    def test_another_mapping_of_the_sensor_reads_them(self, call, config):
+        found = self.check(call, config, MAPPING, COMPANION.replace("hall", "n2-boys-1"))
+        assert "cannot detect vaping" not in found
+
+    def test_an_alarm_of_its_own(self, call, config):
+        alarm = '\n[[mapping.event]]\nevent = "vendor_vape"\npath = ["vape"]\nequals = true\n'
+        found = self.check(call, config, COMPANION, alarm)
+        assert "cannot detect vaping" not in found
+
+    def test_mapping_test(self, call, config):
+        found = call("mapping", "test", "--config", config(COMPANION)).stdout
+        assert found == f"ok    climate: 1 examples pass; {self.BLIND}; {self.TIMELESS}\n"
 
 
 class TestExamples:
