@@ -231,7 +231,7 @@ def structured_draft(
     left = _fill(draft, leaves, contents, {**hints, **_answers(leaves, contents, hints, ids, ask)})
     time = draft.head.values.get("time", {}).get("path")
     left = [path for path in left if path not in ids and written(path) != time][:12]
-    lines = [f"  {toml_value(written(path))} = {described(leaves[path][0])}" for path in left]
+    lines = [_line_of(path, leaves[path][0]) for path in left]
     if not draft.fields and not draft.events:
         found = "; ".join(line.strip() for line in lines[:5])
         raise SuggestError(
@@ -247,6 +247,11 @@ def structured_draft(
             draft.head.add("when", [{"path": [key], "present": True}])
             break
     return draft
+
+
+def _line_of(path: Steps, value: Any) -> str:
+    hint = f" (a time in {form}?)" if (form := form_of(value)) else ""
+    return f"  {toml_value(written(path))} = {described(value)}{hint}"
 
 
 def _answers(

@@ -23,8 +23,9 @@ _NAMES: Final = frozenset(
     {"time", "timestamp", "ts", "datetime", "unix", "date", "epoch", "lastseen", "utc"}
 )
 _SHORT: Final = frozenset(
-    {"t", "tm", "tst", "at", "when", "tsms", "timems", "timestampms", "epochms", "unixtime"}
-    | {"measuredat", "sampledat", "recordedat", "createdat", "utctime", "devicetime", "localtime"}
+    {"t", "tm", "tst", "at", "when", "stamp", "unixtime", "utctime", "devicetime", "localtime"}
+    | {"tsms", "timems", "timestampms", "epochms"}
+    | {"measuredat", "sampledat", "recordedat", "createdat"}
 )
 """Names that are a time only if the value is one."""
 _SINCE_2001: Final = 1e9

@@ -191,7 +191,9 @@ def test_a_short_name_is_a_time_if_its_value_is_one(name, value, formats):
     "name", ["uptime", "boot_time", "serial_no", "last_boot", "install_date", "nextAt", "x"]
 )
 def test_what_is_not_the_time_of_a_reading(name):
-    assert "time" not in suggested("a/b7/c", {"pm25": 1, name: 1_764_321_000})
+    content = {"pm25": 1, name: 1_764_321_000}
+    assert "time" not in suggested("a/b7/c", content)
+    assert f'["{name}"] = 1764321000 (a time in unix_s?)' in text_of("a/b7/c", content)
 
 
 def test_an_old_sample_is_shown_at_its_own_time():
