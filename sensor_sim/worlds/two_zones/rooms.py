@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sensor_sim.streams import log_uniform
-from sensor_sim.worlds.two_zones.emission import Act, Emission
-from sensor_sim.worlds.two_zones.sources import NUISANCES_AN_HOUR, Source, spray, steam, vape
+from sensor_sim.worlds.two_zones.emission import Act, Emission, Source
+from sensor_sim.worlds.two_zones.sources import NUISANCES_AN_HOUR, spray, steam, vape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

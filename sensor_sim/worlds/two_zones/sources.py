@@ -1,23 +1,25 @@
-"""What people do in a restroom, and what it releases."""
+"""What people do in a restroom, and what it releases; see ``releases.toml``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
-import numpy as np
+import tomllib
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from sensor_sim.streams import log_uniform
-from sensor_sim.worlds.two_zones.emission import Act, Emission, aerosol, bin_shares, emit
+from sensor_sim.worlds.two_zones.emission import Act, Emission, Source, aerosol, bin_shares, emit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Source = tuple[list[Emission], Act]
+    import numpy as np
 
+_RELEASES: Final[dict[str, Any]] = tomllib.loads(
+    Path(__file__).with_name("releases.toml").read_text(encoding="utf-8")
+)
 _GLYCOL_PPB_M3_MG: Final = 330.0
 """VOC of propylene glycol: 1 mg in 30 m³ reads 11 ppb."""
-_ETHANOL_PPB_M3_G: Final = 510_000.0
-"""VOC of ethanol or propellant: 1 g in 30 m³ reads 17 ppm."""
 _VAPE_MG: Final = {
     "pod": (0.2, 3.0),
     "disposable": (0.4, 4.0),
@@ -78,180 +80,61 @@ def spray(rng: np.random.Generator, onset: float) -> Source:
     """Deodorant, hairspray, freshener or perfume, with propellant and ethanol."""
     kinds = ["deodorant", "hairspray", "freshener", "perfume"]
     style = str(rng.choice(kinds, p=[0.45, 0.15, 0.2, 0.2]))
-    if style == "perfume":
-        duration_s = rng.uniform(0.3, 1.5)
-        emissions = aerosol(
-            onset,
-            duration_s,
-            mg=log_uniform(rng, 0.5, 20),
-            median_um=rng.uniform(5, 20),
-            spread=2,
-            volatile=0.95,
-            efold_s=rng.uniform(1, 6),
-            voc=log_uniform(rng, 0.1, 1) * _ETHANOL_PPB_M3_G,
-            direct=rng.uniform(0.05, 0.3),
-        )
-    else:
-        duration_s = rng.uniform(0.5, 5)
-        emissions = aerosol(
-            onset,
-            duration_s,
-            mg=log_uniform(rng, 10, 500),
-            median_um=rng.uniform(2.3, 8.8),
-            spread=rng.uniform(2, 3.2),
-            volatile=rng.uniform(0.5, 0.9),
-            efold_s=log_uniform(rng, 2, 60),
-            voc=log_uniform(rng, 0.3, 5) * _ETHANOL_PPB_M3_G,
-            direct=rng.uniform(0.03, 0.3),
-            water_g_s=0.01,
-            heat_w=-20,
-        )
-        emissions += aerosol(
-            onset,
-            duration_s,
-            mg=log_uniform(rng, 0.3, 8),
-            median_um=rng.uniform(0.25, 0.5),
-            spread=1.6,
-            volatile=0.2,
-            efold_s=60,
-            voc=0,
-            direct=0.1,
-        )
-    return emissions, Act("spray", style, onset, onset + duration_s)
-
-
-def _sanitizer(rng: np.random.Generator, onset: float) -> Source:
-    duration_s = rng.uniform(20, 60)
-    emission = emit(
-        onset,
-        duration_s,
-        np.zeros(4),
-        voc=log_uniform(rng, 0.3, 2) * _ETHANOL_PPB_M3_G / duration_s,
-        water_g_s=0.005,
-        direct=rng.uniform(0.05, 0.3),
-    )
-    return [emission], Act("sanitizer", "gel", onset, onset + duration_s)
+    emissions, end = _released(rng, onset, "perfume" if style == "perfume" else "can")
+    return emissions, Act("spray", style, onset, end)
 
 
 def _cleaning(rng: np.random.Generator, onset: float) -> Source:
-    duration_s = rng.uniform(300, 1500)
+    duration_s = rng.uniform(*_RELEASES["wet_floor"]["duration_s"])
     emissions: list[Emission] = []
     for _ in range(int(rng.integers(2, 12))):
-        emissions += aerosol(
-            onset + rng.uniform(0, duration_s * 0.7),
-            duration_s=rng.uniform(1, 4),
-            mg=log_uniform(rng, 1, 50),
-            median_um=rng.uniform(5, 30),
-            spread=2,
-            volatile=0.95,
-            efold_s=rng.uniform(1, 10),
-            voc=log_uniform(rng, 0.02, 0.5) * _ETHANOL_PPB_M3_G,
-            direct=rng.uniform(0.02, 0.2),
-            water_g_s=0.05,
-        )
-    emissions.append(
-        emit(
-            onset,
-            duration_s,
-            bin_shares(6, 2) * log_uniform(rng, 1, 20),
-            voc=log_uniform(rng, 0.5, 10) * _ETHANOL_PPB_M3_G / duration_s,
-            water_g_s=rng.uniform(0.05, 0.3),
-        )
-    )
+        emissions += _released(rng, onset + rng.uniform(0, duration_s * 0.7), "cleaner")[0]
+    emissions += _parts(rng, onset, duration_s, "wet_floor")
     return emissions, Act("cleaning", "cart", onset, onset + duration_s)
 
 
-def _dust(rng: np.random.Generator, onset: float) -> Source:
-    """Class change: feet and paper towels raise PM10 by 5-100 µg/m³ and PM1 hardly."""
-    duration_s = rng.uniform(60, 400)
-    emission = emit(
-        onset,
-        duration_s,
-        bin_shares(rng.uniform(4, 9), 2) * log_uniform(rng, 1, 14),
-        voc=log_uniform(rng, 1, 20),
-        water_g_s=0.04,
-        heat_w=150,
-        co2=rng.uniform(20, 120),
-        direct=0.5,
-    )
-    return [emission], Act("dust", "crowd", onset, onset + duration_s)
+def _act(rng: np.random.Generator, onset: float, kind: str, style: str) -> Source:
+    emissions, end = _released(rng, onset, style)
+    return emissions, Act(kind, style, onset, end)
 
 
-def _dryer(rng: np.random.Generator, onset: float) -> Source:
-    duration_s = rng.uniform(12, 45)
-    emission = emit(
-        onset,
-        duration_s,
-        bin_shares(0.6, 1.8) * log_uniform(rng, 0.5, 12),
-        voc=log_uniform(rng, 0.5, 5),
-        water_g_s=0.1,
-        heat_w=900,
-        direct=0.3,
-    )
-    return [emission], Act("dryer", "hand", onset, onset + duration_s)
+def _released(rng: np.random.Generator, onset: float, name: str) -> tuple[list[Emission], float]:
+    """Return the emissions of a release, and its end."""
+    duration_s = rng.uniform(*_RELEASES[name]["duration_s"])
+    return _parts(rng, onset, duration_s, name), onset + duration_s
 
 
-def _flush(rng: np.random.Generator, onset: float) -> Source:
-    duration_s = rng.uniform(3, 8)
-    emissions = aerosol(
-        onset,
-        duration_s,
-        mg=log_uniform(rng, 0.005, 0.15),
-        median_um=rng.uniform(1, 5),
-        spread=2,
-        volatile=0.9,
-        efold_s=rng.uniform(1, 10),
-        voc=log_uniform(rng, 5, 200),
-        direct=0.05,
-        water_g_s=0.05,
-    )
-    return emissions, Act("flush", "toilet", onset, onset + duration_s)
+def _parts(rng: np.random.Generator, onset: float, duration_s: float, name: str) -> list[Emission]:
+    emissions: list[Emission] = []
+    for part in _RELEASES[name]["part"]:
+        drawn = {key: _drawn(rng, given) for key, given in part.items()}
+        if "mg" in drawn:
+            emissions += aerosol(onset, duration_s, **drawn)
+            continue
+        if "voc_whole" in drawn:
+            drawn["voc"] = drawn.pop("voc_whole") / duration_s
+        particles = bin_shares(drawn.pop("median_um"), drawn.pop("spread")) * drawn.pop("ug_s")
+        emissions.append(emit(onset, duration_s, particles, **drawn))
+    return emissions
 
 
-def _smoke(rng: np.random.Generator, onset: float) -> Source:
-    duration_s = rng.uniform(200, 480)
-    emissions = aerosol(
-        onset,
-        duration_s,
-        mg=rng.uniform(10, 18),
-        median_um=rng.uniform(0.25, 0.4),
-        spread=1.7,
-        volatile=0.2,
-        efold_s=300,
-        voc=rng.uniform(5, 40) * _GLYCOL_PPB_M3_MG,
-        direct=rng.uniform(0.05, 0.3),
-        water_g_s=0.003,
-        heat_w=10,
-        co2=10,
-    )
-    return emissions, Act("smoke", "cigarette", onset, onset + duration_s)
-
-
-def _nebulizer(rng: np.random.Generator, onset: float) -> Source:
-    duration_s = rng.uniform(300, 700)
-    emissions = aerosol(
-        onset,
-        duration_s,
-        mg=log_uniform(rng, 20, 120),
-        median_um=rng.uniform(2.5, 4.5),
-        spread=1.9,
-        volatile=0.85,
-        efold_s=rng.uniform(2, 15),
-        voc=0,
-        direct=rng.uniform(0.05, 0.3),
-        water_g_s=0.01,
-    )
-    return emissions, Act("nebulizer", "asthma", onset, onset + duration_s)
+def _drawn(rng: np.random.Generator, given: Any) -> Any:
+    if isinstance(given, list):
+        return rng.uniform(*given)
+    if not isinstance(given, dict):
+        return given
+    draw = log_uniform(rng, *given["log"]) if "log" in given else rng.uniform(*given["range"])
+    return draw * given.get("times", 1.0)
 
 
 NUISANCES_AN_HOUR: Final[tuple[tuple[Callable[..., Source], float], ...]] = (
     (steam, 0.35),
     (spray, 0.20),
-    (_sanitizer, 0.6),
-    (_dust, 1.1),
-    (_dryer, 2.0),
-    (_flush, 6.0),
-    (_smoke, 0.012),
+    (partial(_act, kind="sanitizer", style="gel"), 0.6),
+    (partial(_act, kind="dust", style="crowd"), 1.1),
+    (partial(_act, kind="dryer", style="hand"), 2.0),
+    (partial(_act, kind="flush", style="toilet"), 6.0),
+    (partial(_act, kind="smoke", style="cigarette"), 0.012),
     (_cleaning, 0.06),
-    (_nebulizer, 0.004),
+    (partial(_act, kind="nebulizer", style="asthma"), 0.004),
 )
