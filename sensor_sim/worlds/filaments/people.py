@@ -1,12 +1,14 @@
 """What people do in a restroom, and what that releases.
 
-Masses, sizes and solvents are drawn from the ranges of the sources named at each recipe.
+Masses, sizes and solvents are drawn from the ranges of ``acts.toml``, which names their sources.
 """
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -87,8 +89,8 @@ class Program:
 class _Recipe:
     """How an act releases: in all `mg` of droplets (0 of none), by steps of `every_s`."""
 
+    name: str
     kind: str
-    style: str
     seconds: Range
     every_s: float = 1e9
     mg: Range = (0, 0)
@@ -107,96 +109,14 @@ class _Recipe:
     fine: Range = (0, 0)
     """Share of the droplet mass that is a fine residue of 0.2-0.5 µm."""
     stir: float = 0.0
-    shown: str = ""
 
 
-_RECIPES: Final = (
-    # Toilet plume and splashes: few fine droplets, seen by counters only.
-    _Recipe("flush", "", (4, 9), mg=(0.01, 0.3), mmd=(1, 5), volatile=(0.97, 0.99),
-            water_g=(0.05, 0.5), at="stall", height=(0.5, 0.6), lift=(0.0, 0.2), stir=0.3),
-    _Recipe("tap", "", (5, 25), 10, mg=(0.01, 0.1), mmd=(2, 6), volatile=(0.99, 0.999),
-            water_g=(0.2, 4), heat_j=150),
-    # Hot water: wet aerosol of 2-7 µm, up to 5 mg/m³; RH +5-40 % (Zhou 2007).
-    _Recipe("steam", "hot tap", (60, 420), 8, mg=(5, 150), mmd=(2, 7), volatile=(0.995, 0.9995),
-            water_g=(20, 160), heat_j=150, lift=(0.1, 0.35)),
-    _Recipe("steam", "shower", (300, 720), 10, mg=(100, 2000), mmd=(5, 7.5),
-            volatile=(0.995, 0.9995), water_g=(200, 900), heat_j=150, at="far", height=(1.2, 1.9),
-            lift=(0.1, 0.3), stir=1.0),
-    # Brushed motors: up to 13 µg/m³ PM2.5 in 30 s; droplets 93 % submicron.
-    _Recipe("dryer", "", (10, 40), 5, mg=(0.01, 0.4), mmd=(0.4, 1.0), volatile=(0.1, 0.5),
-            heat_j=25_000, water_g=(0, 0), jet=1.2, fine=(0.1, 0.3), stir=4.0),
-    _Recipe("sanitizer", "", (20, 60), 8, voc_mg=(300, 2000), height=(1.0, 1.3)),
-    _Recipe("voc", "hand cream", (10, 60), 10, voc_mg=(10, 200), height=(1.0, 1.4)),
-    # Cans: MMAD 2.3-8.8 µm, GSD 2-3.8 (Dua 1995); 0.3-5 g of propellant and ethanol.
-    _Recipe("spray", "deodorant", (0.8, 5), 1.5, mg=(10, 400), mmd=(2.3, 8), gsd=(2, 3.4),
-            volatile=(0.5, 0.9), of="ethanol", voc_mg=(300, 4000), at="person", jet=1.5,
-            fine=(0.01, 0.06), stir=0.5),
-    _Recipe("spray", "hairspray", (2, 9), 2, mg=(20, 500), mmd=(3, 9), gsd=(1.8, 2.6),
-            volatile=(0.8, 0.95), of="ethanol", voc_mg=(800, 5000), height=(1.6, 1.9), jet=1.5,
-            fine=(0.01, 0.06)),
-    _Recipe("spray", "perfume", (0.3, 2), 1, mg=(3, 40), mmd=(4, 15), gsd=(1.6, 2.2),
-            volatile=(0.85, 0.97), of="ethanol", voc_mg=(50, 500), at="person", jet=1.0,
-            fine=(0.005, 0.05)),
-    _Recipe("spray", "air freshener", (0.8, 4), 2, mg=(10, 300), mmd=(2.3, 8.8), gsd=(2, 3.8),
-            volatile=(0.6, 0.9), of="ethanol", voc_mg=(300, 4000), at="any", height=(1.5, 1.9),
-            jet=2.0, fine=(0.01, 0.08)),
-    _Recipe("spray", "automatic freshener", (0.3, 0.5), mg=(1, 8), mmd=(2.5, 6), gsd=(2, 3),
-            volatile=(0.7, 0.9), of="ethanol", voc_mg=(30, 200), at="any", height=(1.9, 2.2),
-            jet=1.5, fine=(0.01, 0.08)),
-    _Recipe("spray", "trigger cleaner", (2, 20), 2, mg=(1, 50), mmd=(5, 25), volatile=(0.95, 0.99),
-            voc_mg=(20, 1000), at="any", height=(0.8, 1.4), jet=1.5, fine=(0.002, 0.02)),
-    _Recipe("cleaning", "mopping", (600, 2400), 45, mg=(0.3, 3), mmd=(2, 6), voc_mg=(500, 9000),
-            water_g=(50, 400), at="any", height=(0.05, 0.3), stir=1.0),
-    _Recipe("dust", "sweeping", (60, 500), 12, mg=(0.5, 6), mmd=(4, 10), gsd=(1.8, 2.2), at="any",
-            height=(0.1, 0.8), stir=1.2),
-    _Recipe("dust", "paper towels", (5, 20), 6, mg=(0.05, 1), mmd=(3, 9), at="sink", stir=0.5),
-    # 10-18 mg a cigarette (341 µg/m³ in 41 m³), sidestream and exhaled together.
-    _Recipe("cigarette", "", (240, 480), 12, mg=(8, 18), mmd=(0.2, 0.4), gsd=(1.5, 2),
-            volatile=(0.1, 0.3), of="oil", voc_mg=(5, 40), water_g=(0.3, 1), heat_j=3000,
-            at="stall", height=(1.0, 1.6), lift=(0.1, 0.3)),
-    _Recipe("incense", "", (900, 3000), 20, mg=(8, 60), mmd=(0.2, 0.45), of="oil",
-            volatile=(0, 0.15), voc_mg=(20, 300), at="any", lift=(0.1, 0.3)),
-    _Recipe("cooking", "kitchen", (600, 3000), 20, mg=(3, 50), mmd=(0.2, 0.5), of="oil",
-            volatile=(0, 0.2), voc_mg=(20, 500), water_g=(10, 200), at="door", height=(0.8, 2.0)),
-    _Recipe("smoke", "corridor", (300, 2400), 15, mg=(4, 60), mmd=(0.2, 0.5), of="oil",
-            volatile=(0, 0.15), voc_mg=(10, 300), at="door", height=(0.5, 2.0)),
-    # Fog fluid is a glycol, for minutes where a vape lasts seconds.
-    _Recipe("fog", "stage", (180, 1500), 10, mg=(40, 1500), mmd=(0.5, 1.5), volatile=(0.9, 0.99),
-            of="glycol", voc_mg=(20, 400), water_g=(5, 60), at="door", height=(0.2, 2.0)),
-    _Recipe("nebulizer", "salt", (180, 600), 6, mg=(2, 40), mmd=(2.5, 4.5), volatile=(0.9, 0.99),
-            water_g=(1, 5), at="person", height=(1.0, 1.5), lift=(0.02, 0.1)),
-    _Recipe("humidifier", "ultrasonic", (1200, 3600), 20, mg=(50, 600), mmd=(2, 4),
-            volatile=(0.97, 0.999), water_g=(60, 300), at="any", height=(0.8, 1.2)),
-)  # fmt: skip
-_BY_NAME: Final = {r.style or r.kind: r for r in _RECIPES}
-_VISIT: Final = {
-    "flush": 0.72,
-    "tap": 0.55,
-    "dryer": 0.27,
-    "sanitizer": 0.09,
-    "paper towels": 0.1,
-    "hand cream": 0.03,
-    "hot tap": 0.012,
-    "deodorant": 0.011,
-    "hairspray": 0.004,
-    "perfume": 0.016,
-    "air freshener": 0.004,
+_ACTS: Final[dict[str, Any]] = tomllib.loads(
+    Path(__file__).with_name("acts.toml").read_text(encoding="utf-8")
+)
+_BY_NAME: Final = {
+    name: _Recipe(**{"name": name, "kind": name, **row}) for name, row in _ACTS["act"].items()
 }
-"""How often a visit includes it."""
-_RARE: Final = {
-    "trigger cleaner": 0.5,
-    "mopping": 0.5,
-    "sweeping": 0.6,
-    "cigarette": 0.12,
-    "incense": 0.02,
-    "kitchen": 0.08,
-    "corridor": 0.04,
-    "stage": 0.02,
-    "salt": 0.04,
-    "ultrasonic": 0.04,
-    "hot tap": 0.4,
-}
-"""Times a day of what is not part of a visit, at a nuisance rate of 1."""
 _MASKS: Final = ("flush", "hot tap", "deodorant", "air freshener", "perfume", "flush")
 _PUFF_MG: Final = {
     "pod": (0.15, 2.5),
@@ -217,7 +137,7 @@ def plan(
     popularity = log_uniform(rng, 0.7, 1.4)
     for time in _times(rng, span_s, _VISITS_H * nuisance_rate * popularity):
         _visit(rng, room, time, program)
-    for name, per_day in _RARE.items():
+    for name, per_day in _ACTS["rare"].items():
         for time in _times(rng, span_s, per_day * nuisance_rate / 7):
             perform(rng, room, _BY_NAME[name], time, program)
     if room.freshener_s:
@@ -245,7 +165,7 @@ def _visit(rng: np.random.Generator, room: Room, time: float, program: Program) 
     for at in (time, time + stay):
         program.stirs.append((at, rng.uniform(0.5, 2.0)))
     order = 0.0
-    for name, chance in _VISIT.items():
+    for name, chance in _ACTS["visit"].items():
         if rng.random() < chance:
             order = max(order, 0.3 + 0.6 * rng.random() if name == "flush" else 0.75)
             perform(rng, room, _BY_NAME[name], time + stay * order, program)
@@ -262,8 +182,7 @@ def perform(
 ) -> None:
     """Add an act by its recipe; `kind` "mask" where it is to hide vaping."""
     seconds = log_uniform(rng, *recipe.seconds)
-    style = recipe.style or recipe.kind
-    program.acts.append(Act(kind or recipe.kind, style, time, time + seconds))
+    program.acts.append(Act(kind or recipe.kind, recipe.name, time, time + seconds))
     if recipe.stir:
         for step in np.arange(0, seconds, 20.0):
             program.stirs.append((time + step, recipe.stir))

@@ -14,7 +14,9 @@ ticks per doubling above C0 of 0.2-1 ppm, time constants of VOC, RH and temperat
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -83,95 +85,10 @@ class Family:
 
 
 FAMILIES: Final[Mapping[str, Family]] = {
-    "plantower": Family(
-        27,
-        {1: 3, 2: 2, 5: 2, 10: 3, 30: 2, 60: 2},
-        {"none": 2, "sgp30": 2, "index": 2, "bme680": 2},
-        (2, 8),
-        (0.6, 1.8),
-        (0.2, 0.8),
-        (0.005, 0.02),
-        1.0,
-        1000,
-        counts=True,
-    ),
-    "sps30": Family(
-        16,
-        {1: 3, 2: 2, 5: 2, 10: 3, 30: 1, 60: 2},
-        {"none": 2, "index": 3, "sgp30": 1, "bme680": 1},
-        (1, 3),
-        (0.6, 1.5),
-        (0.1, 0.4),
-        (0.02, 0.04),
-        0.01,
-        3000,
-        counts=True,
-    ),
-    "sen5x": Family(
-        20,
-        {1: 3, 2: 2, 5: 2, 10: 3, 30: 2, 60: 2},
-        {"index": 1},
-        (1, 3),
-        (0.6, 1.5),
-        (0.1, 0.5),
-        (0.02, 0.05),
-        0.1,
-        3000,
-        climate=1.0,
-        co2=0.2,
-    ),
-    "opc_n3": Family(
-        9,
-        {1: 2, 2: 2, 5: 3, 10: 5, 30: 1},
-        {"none": 4, "index": 1, "sgp30": 1},
-        (1, 2),
-        (0.15, 0.6),
-        (0.05, 0.2),
-        (0.02, 0.05),
-        0.01,
-        20_000,
-        counts=True,
-    ),
-    "sds011": Family(
-        10,
-        {1: 2, 5: 3, 10: 3, 30: 2, 60: 2},
-        {"none": 4, "bme680": 3, "sgp30": 1},
-        (4, 10),
-        (0.6, 1.6),
-        (0.1, 0.4),
-        (0.02, 0.06),
-        0.1,
-        999.9,
-        masses=("pm25", "pm10"),
-    ),
-    "gs601": Family(
-        10,
-        {10: 2, 30: 2, 60: 3},
-        {"sgp30": 3, "index": 1},
-        (8, 30),
-        (0.6, 1.6),
-        (0.3, 1.0),
-        (0.02, 0.06),
-        1.0,
-        1000,
-        climate=1.0,
-        spikes_day=3.0,
-    ),
-    "meraki": Family(
-        8,
-        {30: 1, 60: 3},
-        {"sgp30": 1},
-        (20, 60),
-        (0.6, 1.6),
-        (0.3, 1.5),
-        (0.02, 0.06),
-        1.0,
-        1000,
-        masses=("pm25",),
-        climate=1.0,
-        co2=0.5,
-        spikes_day=6.0,
-    ),
+    name: Family(**{**row, "intervals_s": {int(k): n for k, n in row["intervals_s"].items()}})
+    for name, row in tomllib.loads(
+        Path(__file__).with_name("families.toml").read_text(encoding="utf-8")
+    ).items()
 }
 
 _COUNT_EDGES: Final = np.array([1, 2, 4, 6, 7, 8])
