@@ -39,7 +39,8 @@ MANIFEST: Final = "manifest.json"
 JOURNAL: Final = "journal.db"
 SERIES: Final = "series.db"
 _ATTEMPTS: Final = 3
-_FORMAT: Final = 1
+_FORMAT: Final = 2
+"""The first had no checksum of the manifest itself."""
 
 
 class Proof(NamedTuple):
@@ -90,6 +91,7 @@ def write_manifest(folder: Path, made: str, series_from: float, **more: object) 
         **more,
         "files": {path.name: _described(path) for path in sorted(folder.glob("*.db"))},
     }
+    manifest["sha256"] = _digest_of(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     sync(folder / MANIFEST)
 
@@ -110,13 +112,17 @@ def verify(folder: Path) -> Iterator[Proof]:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = {str(name): dict(found) for name, found in manifest["files"].items()}
         of_site = "site" in manifest
-        known = manifest["format"] == _FORMAT and (of_site or JOURNAL in files)
+        known = manifest["format"] in {1, _FORMAT} and (of_site or JOURNAL in files)
         series_from = float(manifest["series_from"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         yield Proof("manifest", ok=False, sentence=f"{folder} holds no backup: {error}")
         return
     if not known or any("/" in name or name.startswith(".") for name in files):
         yield Proof("manifest", ok=False, sentence="not of a format that this program knows")
+        return
+    written = manifest.pop("sha256", None)
+    if manifest["format"] > 1 and written != _digest_of(manifest):
+        yield Proof("manifest", ok=False, sentence="is not what was written")
         return
     yield Proof("manifest", ok=True, sentence=f"made {manifest.get('made', '')}")
     sound = True
@@ -164,6 +170,10 @@ def _described(path: Path) -> dict[str, Any]:
             for (name,) in names
         }
     return {"bytes": path.stat().st_size, "sha256": _digest(path), "rows": counts}
+
+
+def _digest_of(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:

@@ -97,6 +97,7 @@ def spoil(folder, name, statement):
             table: copy.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
             for table in entry["rows"]
         }
+    manifest["format"] = 1  # which has no checksum of its own
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
@@ -253,6 +254,17 @@ def test_a_copy_that_is_not_what_was_written(used, tmp_path, what):
     assert (tmp_path / "data" / "state.db").read_bytes() == before
 
 
+def test_no_byte_of_a_manifest_can_be_flipped_unnoticed(used, tmp_path):
+    back_up(used, tmp_path / "b")
+    (folder,) = (tmp_path / "b").iterdir()
+    whole = (folder / MANIFEST).read_bytes()
+    for at in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[at] ^= 1 << at % 8
+        (folder / MANIFEST).write_bytes(flipped)
+        assert not next(iter(verify(folder))).ok, at
+
+
 @pytest.mark.parametrize("name", ["one.tar", "one.tar.gz"])
 def test_no_byte_of_an_archive_can_be_flipped_or_cut_off_unnoticed(used, tmp_path, capsys, name):
     back_up(used, tmp_path / name)
@@ -397,6 +409,7 @@ def test_an_archive_of_an_earlier_version(used, tmp_path):
     manifest = json.loads((folder / MANIFEST).read_text())
     for described in manifest["files"].values():
         del described["bytes"]
+    manifest["format"] = 1  # which has no checksum of its own
     (folder / MANIFEST).write_text(json.dumps(manifest))
     for name, mode in (("old.tar", "w"), ("old.tar.gz", "w:gz")):
         with tarfile.open(tmp_path / name, mode) as archive:
