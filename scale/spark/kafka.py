@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 CONNECTOR: Final = "org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0"
 """Spark's connector: the newest that is published runs on pyspark 4.3 too."""
 _ANSWER_S: Final = 8.0
+_JVM_ANSWER_S: Final = 30.0
+"""Of a client that may be the first thing a busy machine runs in a new JVM."""
 _BYTES: Final = 16 << 20
 """Of records of one task, packed together."""
 
@@ -46,7 +48,7 @@ def check_with_options(
     admin = jvm.org.apache.kafka.clients.admin.Admin
     if isinstance(admin, JavaPackage):
         return  # no connector, as the stream reports
-    answer_ms = str(int(_ANSWER_S * 1000))
+    answer_ms = str(int(_JVM_ANSWER_S * 1000))
     properties = jvm.java.util.HashMap()
     for key, value in {
         **{key: value for key, value in options.items() if "." in key},
