@@ -56,7 +56,7 @@ _TIMES: Final = ("exp", "nbf", "iat")
 _LEEWAY_S: Final = 60
 _LOGOUT_LASTS_S: Final = 120
 """Validity of a logout token that does not say its own, as the specification recommends."""
-_DEADLINE_S: Final = 10.0
+DEADLINE_S: Final = 10.0
 _THREADS: Final = 4
 """Calls to the provider at once; others wait, as when a school begins its day."""
 _FRESH_S: Final = 3600.0
@@ -186,8 +186,8 @@ class IdentityProvider:
 
     async def _call(self, work: Callable[[], _T]) -> _T:
         try:
-            async with asyncio.timeout(_DEADLINE_S), self._free:
-                return await self._threads.run(work, _DEADLINE_S)
+            async with asyncio.timeout(DEADLINE_S), self._free:
+                return await self._threads.run(work, DEADLINE_S)
         except (BoundedCallError, TimeoutError):
             raise ProviderError(_UNREACHABLE) from None
 

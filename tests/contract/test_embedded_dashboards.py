@@ -88,7 +88,9 @@ async def test_both_stores_give_the_same_numbers(name, panel, target, infinity, 
     wanted, least = grafana.seconds(BUILT[name]["time"]["from"]), panel.get("interval", "")
     start, now = min(school.end - wanted, school.start), time.time()
     asked, other = (
-        grafana.at_any_range(text).replace('"slots" >= 72', '"slots" >= 1')  # there are six hours
+        grafana.at_moment(
+            grafana.at_any_range(text).replace('"slots" >= 72', '"slots" >= 1'), school.end
+        )  # there are six hours
         for text in (target["query"], infinity["url_options"]["params"][0]["value"])
     )
     text = grafana.interpolated(asked, start, now, least=least)

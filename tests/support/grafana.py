@@ -53,6 +53,15 @@ def at_any_range(query: str) -> str:
     return re.sub(r"(<=|>) 90000000", "> 0", query)
 
 
+def at_moment(query: str, now: float) -> str:
+    """Return a question of the last minutes or days as it is asked at a moment.
+
+    >>> at_moment("time > now() - 1d", 86_400.5)
+    'time > 500ms'
+    """
+    return re.sub(r"now\(\) - (\w+)", lambda m: f"{(now - seconds(m[1])) * 1e3:.0f}ms", query)
+
+
 def interpolated(
     query: str,
     start: float,
