@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from detection.errors import SnapshotError
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from detection.quantities import QUANTITIES
+from language.messages import mark
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -29,36 +30,31 @@ BATTERY_HOLD_S: Final = 3 * 86_400.0
 
 _BATTERY: Final = "low_battery"
 _VERSION: Final = "device-1"
+_INTEGRITY: Final = {
+    "two_senders": mark("a second sender uses its name"),
+    "unnumbered": mark("readings under its name lack its numbers"),
+    "repeated": mark("recorded readings of it are sent again"),
+    "refused": mark("many messages under its name are no readings"),
+    "flooded": mark(
+        "far too many messages come under its name: they are read slowly, after those of others"
+    ),
+    "strangers": mark("many sensors that nobody registered"),
+    "session_lost": mark(
+        "the broker lost the service's session: readings queued in it may be missing"
+    ),
+    "session_contended": mark(
+        "the connection is lost again and again: a bad network, or a second client with its id"
+    ),
+    "quota_used_up": mark(
+        "the quota of the day is used up: notices go to people's next addresses until midnight UTC"
+    ),
+}
 _REPORTS: Final[Mapping[str, tuple[EventKind, float, str]]] = {
-    "tamper": (EventKind.TAMPER, 1.0, "the sensor reports tampering"),
-    "vendor_vape": (EventKind.VAPE, 0.6, "the sensor's own vape alarm"),
-    "vendor_burning": (EventKind.SMOKE, 0.6, "the sensor's own burning alarm"),
-    "vendor_interference": (EventKind.SPRAY, 0.6, "the sensor reports interference"),
-    "integrity:two_senders": (EventKind.INTEGRITY, 1.0, "a second sender uses its name"),
-    "integrity:unnumbered": (EventKind.INTEGRITY, 1.0, "readings under its name lack its numbers"),
-    "integrity:repeated": (EventKind.INTEGRITY, 1.0, "recorded readings of it are sent again"),
-    "integrity:refused": (EventKind.INTEGRITY, 1.0, "many messages under its name are no readings"),
-    "integrity:flooded": (
-        EventKind.INTEGRITY,
-        1.0,
-        "far too many messages come under its name: they are read slowly, after those of others",
-    ),
-    "integrity:strangers": (EventKind.INTEGRITY, 1.0, "many sensors that nobody registered"),
-    "integrity:session_lost": (
-        EventKind.INTEGRITY,
-        1.0,
-        "the broker lost the service's session: readings queued in it may be missing",
-    ),
-    "integrity:session_contended": (
-        EventKind.INTEGRITY,
-        1.0,
-        "the connection is lost again and again: a bad network, or a second client with its id",
-    ),
-    "integrity:quota_used_up": (
-        EventKind.INTEGRITY,
-        1.0,
-        "the quota of the day is used up: notices go to people's next addresses until midnight UTC",
-    ),
+    "tamper": (EventKind.TAMPER, 1.0, mark("the sensor reports tampering")),
+    "vendor_vape": (EventKind.VAPE, 0.6, mark("the sensor's own vape alarm")),
+    "vendor_burning": (EventKind.SMOKE, 0.6, mark("the sensor's own burning alarm")),
+    "vendor_interference": (EventKind.SPRAY, 0.6, mark("the sensor reports interference")),
+    **{f"integrity:{k}": (EventKind.INTEGRITY, 1.0, said) for k, said in _INTEGRITY.items()},
 }
 
 

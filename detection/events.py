@@ -265,24 +265,11 @@ def format_span(seconds: float) -> str:
 
 
 DETAILS: Final = (
-    mark("the sensor reports tampering"),
-    mark("the sensor's own vape alarm"),
-    mark("the sensor's own burning alarm"),
-    mark("the sensor reports interference"),
+    # of an older version
+    mark("more than 20 readings a second come under its name: those of others may be late"),
     mark("%(device)s's own vape alarm"),
     mark("%(device)s's own burning alarm"),
     mark("%(device)s reports interference"),
-    mark("a second sender uses its name"),
-    mark("readings under its name lack its numbers"),
-    mark("recorded readings of it are sent again"),
-    mark("many messages under its name are no readings"),
-    mark("more than 20 readings a second come under its name: those of others may be late"),
-    mark("many sensors that nobody registered"),
-    mark("the broker lost the service's session: readings queued in it may be missing"),
-    mark("the connection is lost again and again: a bad network, or a second client with its id"),
-    mark(
-        "the quota of the day is used up: notices go to people's next addresses until midnight UTC"
-    ),
     mark("the sensor's clock stands still: its readings count at their receipt"),
     mark("the battery is low"),
     mark("the battery is at %(percent)s %%"),
@@ -320,4 +307,4 @@ DETAILS: Final = (
         " may be dusty"
     ),
 )
-"""Details that detectors write, in English since they are stored."""
+"""Details that detectors write, beside those of `device_events`, in English: they are stored."""

@@ -2,9 +2,10 @@
 
 import pytest
 
-from detection.device_events import BATTERY_HOLD_S, FAULT_AFTER_S, HOLD_S, DeviceEvents
+from detection.device_events import _REPORTS, BATTERY_HOLD_S, FAULT_AFTER_S, HOLD_S, DeviceEvents
 from detection.errors import SnapshotError
-from detection.events import EventKind, EventPhase
+from detection.events import EventKind, EventPhase, evidence_sentence
+from language.messages import speaking
 
 T = 1_790_000_000.0
 
@@ -36,6 +37,14 @@ def test_reported_once_and_ended_when_it_ceases(name, kind):
     assert (ended.phase, ended.id, ended.end) == (EventPhase.ENDED, event.id, T + HOLD_S)
     assert ended.time == T + 2 * HOLD_S
     assert devices.on_time(T + 9 * HOLD_S) == []
+
+
+@pytest.mark.parametrize("name", _REPORTS)
+def test_what_a_report_says_is_said_in_the_language_of_its_reader(name):
+    (event,) = say(DeviceEvents(), 0, name)
+    assert event.detail[1:] in evidence_sentence(event)
+    with speaking("es"):
+        assert event.detail[1:] not in evidence_sentence(event)
 
 
 def test_ended_by_the_next_report_as_by_time():
