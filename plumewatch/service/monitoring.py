@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import time
 from datetime import UTC, datetime, timedelta
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from plumewatch.service.ingestion import Ingestion
     from plumewatch.service.resources import Resources
     from plumewatch.service.series_writers import SeriesWriters
-
-log = logging.getLogger(__name__)
 
 
 class Monitoring:

@@ -40,7 +40,6 @@ CLIMATE_PARTS: Final = parts_of("climate", ClimatePart)
 class ClimateUnit:
     """One unit; `altitude_hpa` offsets pressure, CO2 values are of its NDIR cell."""
 
-    part: ClimatePart
     rh_lag_s: float
     temp_lag_s: float
     heating_k: float
@@ -56,7 +55,6 @@ class ClimateUnit:
         """Draw a unit."""
         part = CLIMATE_PARTS[name]
         return cls(
-            part=part,
             rh_lag_s=log_uniform(rng, *part.rh_lag_s),
             temp_lag_s=log_uniform(rng, *part.temp_lag_s),
             heating_k=float(rng.uniform(*part.heating_k)),
