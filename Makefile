@@ -36,7 +36,7 @@ $(BIN)/python:
 
 $(STAMP): requirements.lock pyproject.toml | $(BIN)/python
 	@echo "Installing what development needs into $(VENV), once: 450 MB, some minutes"
-	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock $(PROGRESS)
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-compile -r requirements.lock $(PROGRESS)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@ $(DEMO_STAMP)
 
@@ -50,7 +50,7 @@ $(DEMO_STAMP): requirements.lock pyproject.toml | $(BIN)/python
 
 $(SCALE_STAMP): $(STAMP) requirements-scale.lock
 	@echo "Installing Spark into $(VENV) (once, 450 MB) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-scale.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-scale.lock
 	@touch $@
 
 setup-scale: $(SCALE_STAMP) ## add Spark to it, for scale/ and its tests; needs Java 17 or 21
@@ -80,7 +80,7 @@ replay-real: $(STAMP) ## replay the real recordings in $(SHARED)/data and print 
 
 $(SITE_VENV)/.installed: requirements-docs.lock
 	@test -x $(SITE_VENV)/bin/python || $(PYTHON) -m venv $(SITE_VENV)
-	@$(SITE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.lock
+	@$(SITE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-docs.lock
 	@touch $@
 
 site: $(SITE_VENV)/.installed ## build the documentation into build/site; links and anchors are checked
@@ -91,7 +91,7 @@ site: $(SITE_VENV)/.installed ## build the documentation into build/site; links 
 $(HARDWARE_VENV)/.installed: requirements-hardware.lock
 	@test -x $(HARDWARE_VENV)/bin/python || $(PYTHON) -m venv $(HARDWARE_VENV)
 	@echo "Installing ESPHome into $(HARDWARE_VENV) (once, 300 MB) ..."
-	@$(HARDWARE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-hardware.lock
+	@$(HARDWARE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-hardware.lock
 	@touch $@
 
 hardware: $(HARDWARE_VENV)/.installed ## check the reference devices with ESPHome itself, up to their C++ source
@@ -197,7 +197,7 @@ $(TRAIN_VENV)/.installed: requirements.lock requirements-train.lock
 	@test -x $(TRAIN_VENV)/bin/python || $(PYTHON) -m venv $(TRAIN_VENV)
 	@echo "Installing into $(TRAIN_VENV) (once, 1 GB) ..."
 	@$(TRAIN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@$(TRAIN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-train.lock
+	@$(TRAIN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-train.lock
 	@touch $@
 
 train: $(TRAIN_VENV)/.installed ## make the detector's model file from all restroom worlds; ARGS=--leave-one-out (hours)
