@@ -31,21 +31,35 @@ typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 
 def pytest_collection_modifyitems(items):
-    """Start two workers with the tests of processes, which mostly wait, while others calculate.
+    """Start each worker with long tests, two of them with those of processes, which mostly wait.
 
-    pytest-xdist deals out the list in equal parts: each half of these tests begins one. What is
-    left at the end are short tests, which the workers share evenly. The other tests of a folder
-    stay together, as they share what takes seconds to make. Apart from that the order is random.
+    pytest-xdist deals out the list in equal parts. Of the processes, the longest time-out comes
+    first: that of the tests of Java, one after the other, as they share a virtual machine. The
+    tests of plug-ins begin the other parts. What is left at the end are short tests, which the
+    workers share evenly. The tests of a folder stay together, as they share what takes seconds to
+    make. Apart from that the order is random.
     """
     folders = list(dict.fromkeys(item.path.parent for item in items))
-    modules = list(dict.fromkeys(item.path for item in items))
-    halves, others = ([], []), []
-    for item in sorted(items, key=lambda item: folders.index(item.path.parent)):
+    limits = {}
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        limits[item.path] = max(limits.get(item.path, 0), marker.args[0] if marker else 0)
+    waiting, others = [], []
+    for item in items:
         is_waiting = not {"fault", "e2e"}.isdisjoint(item.path.parts)
-        (halves[modules.index(item.path) % 2] if is_waiting else others).append(item)
-    part = len(items) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    between = max(part - len(halves[0]), 0)
-    items[:] = [*halves[0], *others[:between], *halves[1], *others[between:]]
+        (waiting if is_waiting else others).append(item)
+    waiting.sort(key=lambda item: -limits[item.path])
+    modules = list(dict.fromkeys(item.path for item in waiting))
+    parts = [], []
+    for item in waiting:
+        number = modules.index(item.path)
+        parts[not (number < 2 or number % 3 == 2)].append(item)
+    others.sort(key=lambda item: ("unit" in item.path.parts, folders.index(item.path.parent)))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    part = len(items) // workers
+    rest = part * max(workers - 2, 0)
+    between = rest + max(part - len(parts[0]), 0)
+    items[:] = [*parts[0], *others[rest:between], *parts[1], *others[between:], *others[:rest]]
 
 
 def pytest_collection_finish():
