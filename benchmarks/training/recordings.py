@@ -87,7 +87,7 @@ def prepared(
     The air-cleaner runs stay without: they begin in aerosol and last minutes. A test takes the
     parts that training does not.
     """
-    rooms, runs = _recorded(folder, is_test=is_test)
+    rooms = _rooms(folder, is_test=is_test)
     draw = np.random.default_rng([seed, 17])
     used: list[_Recording] = []
     truth: list[Happening] = []
@@ -97,7 +97,7 @@ def prepared(
             used.append(with_puffs)
             truth += sessions
     else:
-        used = rooms + runs
+        used = rooms + _cleaner_runs(folder)[int(is_test) :: 2]
     sensor = np.concatenate([np.full(r.time.size, k, np.int32) for k, r in enumerate(used)])
     time = np.concatenate([r.time for r in used])
     order = np.argsort(time, kind="stable")
@@ -105,13 +105,9 @@ def prepared(
     return Readings(tuple(r.name for r in used), sensor[order], time[order], values), truth
 
 
-def _recorded(folder: Path, *, is_test: bool) -> tuple[list[_Recording], list[_Recording]]:
-    """Return the parts to train on, or the others: of occupied rooms, and runs of air cleaners."""
-    gym, awair, kitchens, cleaners = (folder / name for name in FILES)
-    with tempfile.TemporaryDirectory() as scratch:
-        converted = Path(scratch) / "runs.csv.gz"
-        convert_cadr(cleaners, converted)
-        runs = [run for recording in _read(converted) for run in _runs(recording)]
+def _rooms(folder: Path, *, is_test: bool) -> list[_Recording]:
+    """Return the parts of occupied rooms to train on, or the others."""
+    gym, awair, kitchens, _ = (folder / name for name in FILES)
     (a_gym,), (an_awair,) = _read(gym), _read(awair)
     rooms = [_part(a_gym, "gym", 0.0, GYM_DAYS, np.inf, is_test=is_test)]
     for k in range(AWAIR_PARTS):
@@ -119,7 +115,14 @@ def _recorded(folder: Path, *, is_test: bool) -> tuple[list[_Recording], list[_R
         cuts = (begin, begin + AWAIR_DAYS, begin + AWAIR_PERIOD_DAYS)
         rooms.append(_part(an_awair, f"awair-{k}", *cuts, is_test=is_test))
     first, *others = _read(kitchens)
-    return [*rooms, *(others if is_test else [first])], runs[int(is_test) :: 2]
+    return [*rooms, *(others if is_test else [first])]
+
+
+def _cleaner_runs(folder: Path) -> list[_Recording]:
+    with tempfile.TemporaryDirectory() as scratch:
+        converted = Path(scratch) / "runs.csv.gz"
+        convert_cadr(folder / FILES[-1], converted)
+        return [run for recording in _read(converted) for run in _runs(recording)]
 
 
 def _part(
