@@ -17,7 +17,11 @@ SETTINGS: Final[Mapping[str, str]] = {
     "spark.ui.enabled": "false",
     "spark.sql.session.timeZone": "UTC",
     "spark.python.daemon.module": "scale.spark.daemon",
-    "spark.sql.execution.pyspark.udf.faulthandler.enabled": "true",
+    # Both are for some kinds of functions only, and each kind of environment has a daemon and
+    # workers of its own.
+    "spark.sql.execution.pyspark.udf.faulthandler.enabled": "false",
+    "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
+    "spark.executorEnv.PYTHONFAULTHANDLER": "1",
     "spark.sql.streaming.stateStore.providerClass": (
         "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
     ),
