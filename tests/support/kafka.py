@@ -19,6 +19,14 @@ FOLDER = Path(
     or Path(__file__).resolve().parents[2].parent / "shared" / "kafka"
 )
 CONNECTOR = ",".join(str(jar) for jar in sorted((FOLDER / "connector").glob("*.jar")))
+# Half of what these short processes do is compiling for a long life, and checking bytes of classes.
+SHORT = (
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+    "-XX:-UsePerfData",
+    "-XX:+UnlockDiagnosticVMOptions",
+    "-XX:-BytecodeVerificationRemote",
+)
 
 needs_kafka = pytest.mark.skipif(
     not CONNECTOR or shutil.which("java") is None, reason="no Kafka and Java here"
@@ -92,7 +100,7 @@ class Kafka:
 
     def _java(self, *words):
         return subprocess.Popen(
-            ["java", "-Xmx400m", "-XX:TieredStopAtLevel=1", "-cp", f"{FOLDER}/broker/*", *words],
+            ["java", "-Xmx400m", *SHORT, "-cp", f"{FOLDER}/broker/*", *words],
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,

@@ -21,7 +21,7 @@ import polars as pl
 import psutil
 
 from tests.support.command import plumewatch
-from tests.support.kafka import CONNECTOR
+from tests.support.kafka import CONNECTOR, SHORT
 
 WAIT_S = 500.0
 ROOT = Path(__file__).parents[2]
@@ -31,8 +31,7 @@ ENVIRONMENT = {
     "SPARK_LOCAL_IP": "127.0.0.1",
     "OMP_NUM_THREADS": "1",
     "POLARS_MAX_THREADS": "1",
-    # of every JVM: half of what these short ones do is compiling for a long life
-    "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData",
+    "JDK_JAVA_OPTIONS": " ".join(SHORT),  # of every JVM
     # a JVM loads jars at its start only, so the first session of `warm` needs all
     "PYSPARK_SUBMIT_ARGS": f"--driver-memory 700m --conf spark.jars={CONNECTOR} pyspark-shell",
 }
