@@ -353,7 +353,7 @@ def main() -> int:
     )
     if options.quick:
         options.schools, options.sensors, options.days = 8, 80, 20
-        options.repeats, options.seconds = 2, 20.0
+        options.repeats, options.seconds = 2, 10.0
     district = District(options.schools, options.sensors, options.days)
     today = f"{datetime.now(UTC):%Y%m%d}"
     folder = rig.ROOT / ".bench" / f"district-{district.schools}-{district.sensors}-{today}"
