@@ -126,8 +126,9 @@ class PageContext(Visibility):
         if screen is not None:
             request.state.session = None
             self.see_as(screen.made_by, screen.sites)
+            return bool(self.permitted.rooms)  # without any, it would say that all is well
         may = session is not None and session.may(Right.INCIDENTS)
-        return screen is not None or self.settings.open_reading or may
+        return self.settings.open_reading or may
 
     async def signed_in(self, request: Request, right: Right | None = None) -> Session:
         """Return the session of a request; raise 403 if its role lacks the right."""

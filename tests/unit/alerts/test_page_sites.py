@@ -412,14 +412,18 @@ async def test_times_are_those_of_the_school_of_an_incident(district):
     assert ["10:04:49" in pages[0], "08:04:49" in pages[1]] == [True, True]
 
 
-async def test_a_screen_of_somebody_who_left_shows_nothing(district):
+@pytest.mark.parametrize(("by", "site"), [("left", None), ("north-ad", "North, by its old name")])
+async def test_a_screen_that_shows_no_room_any_more_says_so_and_not_that_all_is_well(
+    district, by, site
+):
     with sqlite.transaction(district.db) as tx:
-        token = kiosks.make(tx, "Old office", "left", NOW)
-    await district.client.post("/wall/open", data={"token": token})
-    wall = (await district.client.get("/wall")).text
-    assert "Boys" not in wall
+        token = kiosks.make(tx, "Old office", by, NOW, site and frozenset({site}))
     FloorPlan(district.wall).save_picture(PIXEL)
-    assert (await district.client.get("/wall/plan")).status_code == 404
+    await district.client.post("/wall/open", data={"token": token})
+    for path in ("/wall", "/wall/state", "/wall/plan"):
+        answer = await district.client.get(path)
+        assert (answer.status_code, "An administrator makes its link" in answer.text) == (403, True)
+        assert "Boys" not in answer.text
     await district.sign_in("all-ad")
     district.client.cookies.delete("plumewatch_wall")
     assert (await district.client.get("/wall/plan")).status_code == 200
