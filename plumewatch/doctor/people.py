@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
-from alerts.access import api_tokens
+from alerts.access import api_tokens, kiosks
 from alerts.access.passwords import with_password
 from alerts.errors import ProviderError
 from alerts.escalation.coverage import coverage_gaps, paged_incidents
@@ -125,15 +125,21 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
 
 
 def check_tokens(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Find tokens that are not limited to the schools of their person, since they are older."""
+    """Find tokens that no school limits since they are older, and what only lost schools limit."""
     sites = config.roster().sites
-    found = [
-        f"{token.id} ({token.name})"
-        for token in _stored(config, api_tokens.listed) or ()
-        if token.expires_at > now and token.sites is None and sites.get(token.person) is not None
-    ]
+    names = {site.name for site in config.registry().sites.values()}
+    tokens = [t for t in _stored(config, api_tokens.listed) or () if t.expires_at > now]
+    found = [t for t in tokens if t.sites is None and sites.get(t.person) is not None]
     if found:
-        yield result("old_tokens", tokens=some(found))
+        yield result("old_tokens", tokens=some(f"{t.id} ({t.name})" for t in found))
+    screens = _stored(config, kiosks.listed) or ()
+    limited = (("token", tokens), ("screen", screens))
+    lost = [
+        (f"{what} {t.name}", t.sites - names) for what, each in limited for t in each if t.sites
+    ]
+    if any(gone for _, gone in lost):
+        schools = some({name for _, gone in lost for name in gone})
+        yield result("lost_schools", what=some(w for w, gone in lost if gone), schools=schools)
 
 
 def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
