@@ -1,7 +1,8 @@
 """Rate limits: of failed attempts by address, by account and in total; of answers by link.
 
 An attempt counts before it is checked, so that parallel ones are no way around; a success is
-removed. Guessing can keep others from signing in, except from addresses that did so before.
+removed. Guessing can keep others from signing in, except from addresses that did so before. What was
+counted before the clock was set back, later than now, counts no more.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def _count(
 def _wait(times: Iterable[float], bounds: tuple[_Bound, ...], now: float) -> float:
     waits = [0.0]
     for bound in bounds:
-        recent = [t for t in times if t > now - bound.window_s]
+        recent = [t for t in times if now - bound.window_s < t <= now]
         if len(recent) >= bound.tries:
             waits.append(recent[-bound.tries] + bound.window_s - now)
     return max(waits)
