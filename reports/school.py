@@ -231,20 +231,20 @@ class Shift(Protocol):
 
 @dataclass(frozen=True)
 class Calendar:
-    """School days and lessons of a window; without bells `lessons` is empty."""
+    """School days and lessons of a window; without bells `lessons` is None."""
 
     zone: ZoneInfo
     school_days: frozenset[date]
-    lessons: tuple[Lesson, ...] = ()
+    lessons: tuple[Lesson, ...] | None = None
     times: SchoolTimes = field(default_factory=SchoolTimes)
 
     @cached_property
     def _starts(self) -> list[float]:
-        return [lesson.start for lesson in self.lessons]
+        return [lesson.start for lesson in self.lessons or ()]
 
     def period(self, moment: float) -> str:
         """Name the lesson period, or ``"between"``; without bells the clock hour."""
-        if not self.lessons:
+        if self.lessons is None:
             return f"{self.local(moment):%H}:00"
         k = bisect_right(self._starts, moment) - 1
         inside = k >= 0 and moment < self.lessons[k].end
@@ -253,7 +253,7 @@ class Calendar:
     def in_order(self, periods: Iterable[str]) -> list[str]:
         """Sort lesson periods by when they begin in the day, ``"between"`` last."""
         begins: dict[str, time] = {}
-        for lesson in self.lessons:
+        for lesson in self.lessons or ():
             at = self.local(lesson.start).time()
             begins[lesson.name] = min(at, begins.get(lesson.name, at))
         return sorted(periods, key=lambda name: (begins.get(name, time.max), _by_number(name)))
@@ -261,7 +261,7 @@ class Calendar:
     def periods(self, start: float, end: float, seen: Iterable[str]) -> list[str]:
         """Name the lesson periods of a window and those `seen`; else the hours from 8 to 15."""
         found = {*seen}
-        if self.lessons:
+        if self.lessons is not None:
             inside = [lesson for lesson in self.lessons if lesson.start < end > start < lesson.end]
             found |= {lesson.name for lesson in inside}
             within = any(each.start <= start and end <= each.end for each in inside)
@@ -328,9 +328,11 @@ class School:
     def calendar(self, start: float, end: float) -> Calendar:
         """Return the school days and lessons of the days that a window touches."""
         days = days_of(start, end, self.zone)
-        lessons = [] if self.lessons_on is None else [x for d in days for x in self.lessons_on(d)]
+        lessons = None
+        if self.lessons_on is not None:
+            lessons = tuple(sorted(x for d in days for x in self.lessons_on(d)))
         school_days = frozenset(filter(self.is_school_day, days))
-        return Calendar(self.zone, school_days, tuple(sorted(lessons)), self.times)
+        return Calendar(self.zone, school_days, lessons, self.times)
 
     def calendars(self, start: float, end: float) -> dict[str, Calendar]:
         """Return the calendar of each school of a district, by name."""

@@ -77,6 +77,13 @@ def test_with_bells_school_is_when_they_ring(tmp_path):
         assert calendar.period(moment_) == period
 
 
+def test_a_window_without_school_has_the_periods_of_every_other(tmp_path):
+    school = school_of(config_of(tmp_path, BELLS))
+    weekend = school.calendar(at((10, 31), 0), at((11, 2), 0))
+    assert weekend.period(at((10, 31), 8, 10)) == "between"
+    assert weekend.periods(at((10, 31), 0), at((11, 2), 0), ()) == ["between"]
+
+
 @pytest.mark.parametrize("more", [BELLS, "[[holiday]]" + BELLS.partition("[[holiday]]")[2]])
 def test_a_moment_is_on_a_day_with_school_or_not(tmp_path, more):
     has_school = school_of(config_of(tmp_path, more)).has_school
