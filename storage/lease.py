@@ -4,11 +4,11 @@ The *lock* (`flock` on the file) decides. The kernel releases it however the pro
 time-out takes it from a slow service. Only the owner may open the file: whoever can read it can
 lock it.
 
-The *row* (one line of JSON in the file: host, process, since, beat) says who it is. The holder
-writes it every few seconds, in place and with the same length, which works on a full disk too.
-Where the lock does not reach, as between hosts on some network file systems, the row decides: a row
-of another host whose beat still changes is a holder. It is watched for `WATCH_S` before it counts
-as left over.
+The *row* (one line of JSON in the file: host, process, since, beat, work) says who it is, and
+whether it is the service or another command. The holder writes it every few seconds, in place and
+with the same length, which works on a full disk too. Where the lock does not reach, as between
+hosts on some network file systems, the row decides: a row of another host whose beat still changes
+is a holder. It is watched for `WATCH_S` before it counts as left over.
 
 A holder whose file was deleted or taken over learns of it at its next `beat` and must stop. A
 process that hangs and comes back still has the lock; this is no election between machines.
@@ -37,7 +37,12 @@ BEAT_S: Final = 4.0
 WATCH_S: Final = 12.0
 """How long a beat of another host has to stand still until its lease counts as left over."""
 
+SERVICE: Final = "service"
+"""The work of a holder that receives readings."""
+
 _LENGTH: Final = 512
+_LOOKED_AT_S: Final = 2.0
+"""How long the lease may be looked at by others while it is taken; a look takes microseconds."""
 
 
 class Holder(NamedTuple):
@@ -47,13 +52,15 @@ class Holder(NamedTuple):
     pid: int
     since: float
     beat: float
+    work: str = SERVICE
 
     def __str__(self) -> str:
         """As in "process 12 on north, since 2026-09-07 10:05:00 UTC"."""
         if not self.pid:
             return "another process"
         when = datetime.fromtimestamp(self.since, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        return f"process {self.pid} on {self.host}, since {when}"
+        work = "" if self.work == SERVICE else f" ({self.work})"
+        return f"process {self.pid}{work} on {self.host}, since {when}"
 
 
 class Lease:
@@ -65,8 +72,10 @@ class Lease:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         host: str = "",
+        work: str = SERVICE,
     ) -> None:
         self._path = path
+        self._work = work
         self._clock = clock
         self._monotonic = monotonic
         self._host = (host or socket.gethostname())[:200]
@@ -91,9 +100,7 @@ class Lease:
                 os.fchmod(file, FILE_MODE)
         except OSError as error:
             raise StorageUnavailableError(f"{self._path}: {error.strerror}") from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not self._lock(file):
             holder = _row(file) or Holder("", 0, 0.0, 0.0)
             os.close(file)
             return holder
@@ -126,6 +133,16 @@ class Lease:
             self._write({})
         self._close()
 
+    def _lock(self, file: int) -> bool:
+        """Lock the file unless a holder has; wait for those who only look, with a shared lock."""
+        until = self._monotonic() + _LOOKED_AT_S
+        while not _locked(file, fcntl.LOCK_EX):
+            if not _locked(file, fcntl.LOCK_SH) or self._monotonic() > until:
+                return False
+            fcntl.flock(file, fcntl.LOCK_UN)
+            os.sched_yield()
+        return True
+
     def _alive(self, left: Holder) -> bool:
         """Whether a row of another host may still be beating."""
         now = self._monotonic()
@@ -140,8 +157,8 @@ class Lease:
         return False
 
     def _sign(self) -> None:
-        now = self._clock()
-        self._write({"host": self._host, "pid": os.getpid(), "since": self._since, "beat": now})
+        row = Holder(self._host, os.getpid(), self._since, self._clock(), self._work)
+        self._write(row._asdict())
 
     def _write(self, row: dict[str, str | int | float]) -> None:
         """Write in place; a disk that refuses leaves the old row, and the lock decides anyway."""
@@ -163,18 +180,35 @@ def holder_of(path: Path) -> Holder | None:
     except OSError as error:
         raise StorageUnavailableError(f"{path}: {error.strerror}") from error
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+        if _locked(file, fcntl.LOCK_SH):
+            return None
         return _row(file) or Holder("", 0, 0.0, 0.0)
     finally:
         os.close(file)
-    return None
+
+
+def service_of(path: Path) -> Holder | None:
+    """Return the service that holds the lease of a file; None if nobody or a command does."""
+    holder = holder_of(path)
+    return holder if holder is not None and holder.work == SERVICE else None
+
+
+def _locked(file: int, how: int) -> bool:
+    """Lock a file; False if another lock keeps us from it."""
+    with suppress(OSError):
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 def _row(file: int) -> Holder | None:
     with suppress(OSError, ValueError, KeyError, TypeError):
         found = json.loads(os.pread(file, _LENGTH, 0))
         return Holder(
-            str(found["host"]), int(found["pid"]), float(found["since"]), float(found["beat"])
+            str(found["host"]),
+            int(found["pid"]),
+            float(found["since"]),
+            float(found["beat"]),
+            str(found.get("work", SERVICE)),  # older versions do not say
         )
     return None

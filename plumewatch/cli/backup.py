@@ -181,7 +181,7 @@ def _restore(folder: Path, site: Site, printer: Printer, *, force: bool) -> None
     root = site.paths.root
     aside = root / f"before-restore-{_stamp(time.time())}"
     make_private_folder(root)
-    lease = Lease(site.paths.lock)
+    lease = Lease(site.paths.lock, work="restore")
     holder = lease.take()
     if holder is not None:
         raise UnreachableError(f"data folder {root} is in use by {holder}: stop that first")

@@ -234,14 +234,14 @@ def commission(room: str, site: Site, *, level: bool = True, printer: Printer) -
     """Test a room in five minutes: what its sensors see, and how late; the service must run."""
     from plumewatch import room_test
     from storage.audit import machine_user
-    from storage.lease import holder_of
+    from storage.lease import service_of
 
     rooms = site.config.registry().rooms
     if room not in rooms:
         raise UsageError(f"ROOM: {room!r}: one of {some(rooms)}")
     if not any(sensor.room == room for sensor in site.config.sensor):
         raise UsageError(f"ROOM: {room!r}: needs a [[sensor]] with room = {room!r}")
-    if holder_of(site.paths.lock) is None:
+    if service_of(site.paths.lock) is None:
         raise UnreachableError("no service receives readings: start it first, `plumewatch run`")
     timings = _guide(site, room, printer)
     found = room_test.evaluate(site.config, room, timings, machine_user(), adjust=level)

@@ -14,7 +14,7 @@ from plumewatch.config.paths import DataPaths
 from plumewatch.doctor.result import CheckResult, result, span
 from plumewatch.sensor_status import stored_statuses
 from storage.errors import StorageError
-from storage.lease import holder_of
+from storage.lease import service_of
 from storage.sqlite import connect
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _silence(
     config: PlumewatchConfig, statuses: Mapping[str, SensorStatus], now: float
 ) -> Iterator[CheckResult]:
     latest = {name: s.heard for name, s in statuses.items() if s.heard is not None}
-    if holder_of(DataPaths(config.data_dir).lock) is None:
+    if service_of(DataPaths(config.data_dir).lock) is None:
         now = max(latest.values(), default=now)  # the service is not running: when it stopped
     silent = []
     for name, status in statuses.items():

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import itertools
 import json
+import os
 import random
 import resource
 import shutil
@@ -189,6 +190,23 @@ def test_never_under_a_service_that_runs(used, tmp_path, capsys, force):
     assert restore(used, tmp_path / "one.tar", force=force)[0] == 3
     assert "is in use by process" in capsys.readouterr().err
     lease.release()
+
+
+def test_a_restore_is_not_taken_for_the_service(used, tmp_path, monkeypatch):
+    back_up(used, tmp_path / "one.tar")
+    copy, seen = shutil.copyfile, []
+
+    def copy_beside_commands(source, target):
+        seen.append(plumewatch("commission", "r", "--config", used))
+        seen.append(plumewatch("check", "--config", used))
+        return copy(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", copy_beside_commands)
+    assert restore(used, tmp_path / "one.tar", force=True)[0] == 0
+    commission, check = seen[:2]
+    assert commission.code == 3
+    assert "no service receives readings" in commission.err
+    assert f"is in use by process {os.getpid()} (restore) on " in check.out
 
 
 @pytest.mark.parametrize(

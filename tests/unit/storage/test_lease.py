@@ -1,5 +1,7 @@
 """One holder at a time, whoever dies how."""
 
+import fcntl
+import itertools
 import os
 import signal
 import subprocess
@@ -10,7 +12,7 @@ import pytest
 
 from storage import lease as module
 from storage.errors import StorageUnavailableError
-from storage.lease import WATCH_S, Lease, holder_of
+from storage.lease import WATCH_S, Lease, holder_of, service_of
 
 ROOT = Path(module.__file__).parents[1]
 HOLD = """
@@ -20,6 +22,14 @@ from storage.lease import Lease
 lease = Lease(Path(sys.argv[1]), clock=lambda: 1_790_000_000.0, host="north")
 print("taken" if lease.take() is None else "held", flush=True)
 time.sleep(60)
+"""
+LOOK = """
+import sys
+from pathlib import Path
+from storage.lease import holder_of
+print("looking", flush=True)
+while True:
+    holder_of(Path(sys.argv[1]))
 """
 
 
@@ -58,6 +68,46 @@ def test_the_holder_is_named(path, other):
     for holder in (Lease(path).take(), holder_of(path)):
         assert str(holder) == f"process {other.pid} on north, since 2026-09-21 14:13:20 UTC"
     assert other.poll() is None
+
+
+def test_who_looks_keeps_nobody_from_taking_it(path):
+    path.touch()
+    command = [sys.executable, "-c", LOOK, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as looking:
+        assert looking.stdout.readline() == "looking\n"
+        for _ in range(5000):
+            lease = Lease(path, monotonic=lambda: 0.0)
+            assert lease.take() is None
+            lease.release()
+        looking.kill()
+
+
+def test_a_look_that_takes_long_is_waited_for_and_one_without_end_is_not(path):
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        seconds = itertools.count()
+        assert str(Lease(path, monotonic=lambda: next(seconds)).take()) == "another process"
+
+        def look_ends():
+            fcntl.flock(file, fcntl.LOCK_UN)
+            return 0.0
+
+        lease = Lease(path, monotonic=look_ends)
+        assert lease.take() is None
+        lease.release()
+
+
+def test_a_holder_that_is_no_service(path):
+    lease = Lease(path, clock=lambda: 1_790_000_000.0, host="north", work="restore")
+    assert lease.take() is None
+    words = f"process {os.getpid()} (restore) on north, since 2026-09-21 14:13:20 UTC"
+    assert str(holder_of(path)) == words
+    assert service_of(path) is None
+    lease.release()
+    path.write_text('{"host": "north", "pid": 1, "since": 200.0, "beat": 200.0}\n')
+    with path.open() as file:  # of a version whose rows do not say what it does
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert service_of(path).pid == 1
 
 
 def test_a_kill_frees_it_at_once(path, other):
