@@ -113,7 +113,6 @@ class Alerting:
         may_push = find_spec("cryptography") is not None  # an extra
         self.engine = AlertEngine(resources.registry, policy)
         self._may_push = may_push
-        self.read_browsers()
         self.notifier = notifier or AppriseNotifier(NotifySettings(allow_private=private))
         sender: Notifier = self.notifier
         for channel in CHANNELS:
@@ -175,7 +174,8 @@ class Alerting:
             self.engine.use_policy(with_browsers(self._policy, self._state))
 
     def open(self) -> None:
-        """Prepare for pictures, and log what would keep notices from being delivered."""
+        """Read what is stored, and log what would keep notices from being delivered."""
+        self.read_browsers()
         if self.pictures is not None:
             self.pictures.open()
         private = self._resources.config.alerts.allow_private_targets

@@ -53,9 +53,9 @@ _CONNECT_FIRST_S: Final = 2.0
 class Service:
     """One service on one data folder, from start to stop.
 
-    A `standby` waits for the data folder while another service uses it. With `one_click` people on
-    this machine sign in to the staff page without a password, for the demo. A given `lease` is
-    released by its owner, and the next service takes over the socket of `listening`.
+    With `one_click` people on this machine sign in to the staff page without a password, for the
+    demo. A given `lease` is released by its owner, and the next service takes over the socket of
+    `listening`.
     """
 
     def __init__(
@@ -66,7 +66,6 @@ class Service:
         receive_clock: Callable[[], float] | None = None,
         notifier: Notifier | None = None,
         observer: Observer | None = None,
-        standby: bool = False,
         one_click: bool = False,
         banner: Callable[[], str] = lambda: "",
         lease: Lease | None = None,
@@ -74,7 +73,7 @@ class Service:
         listening: Listening | None = None,
     ) -> None:
         self.config = config
-        self._standby, self._one_click, self._banner = standby, one_click, banner
+        self._one_click, self._banner = one_click, banner
         self._config_file, self._listening = config_file, listening
         self.resources = resources = Resources(config, clock, observer or Observer())
         self.paths, self.ready = resources.paths, resources.ready
@@ -110,9 +109,7 @@ class Service:
         """Serve until `stop` is set; `ServiceError` if something needed fails for good."""
         root = self.paths.root
         try:
-            if not (
-                self._lease.held or await take_lease(self._lease, root, stop, standby=self._standby)
-            ):
+            if not (self._lease.held or await take_lease(self._lease, root, stop, standby=False)):
                 return
         except StorageError as error:
             raise ServiceError(str(error)) from error

@@ -69,7 +69,9 @@ class Monitoring:
         self.deletion = Deletion(resources)
         outbox = OutboxState(resources.paths.state, clock)
         meters = chain(
-            declared.service_meters(health, clock(), lambda: detection.model_version),
+            declared.service_meters(
+                health, lambda: resources.started, lambda: detection.model_version
+            ),
             declared.outlook_meters(
                 lambda: shutil.disk_usage(config.data_dir).free, _duty_gaps(config, clock)
             ),

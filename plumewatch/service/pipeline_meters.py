@@ -40,7 +40,7 @@ gauge, counter = Meter, partial(Meter, kind="counter")
 
 
 def service_meters(
-    health: Health, started: float, model_version: Callable[[], str]
+    health: Health, started: Callable[[], float], model_version: Callable[[], str]
 ) -> Iterator[Meter]:
     """Return the meters of the program and its readiness."""
     version, part = ("version",), ("part",)
@@ -51,7 +51,7 @@ def service_meters(
 
     yield gauge("model_info", "Version of the detector's model.", model, labels=version)
     text = "When the service started, Unix seconds."
-    yield gauge("start_time_seconds", text, lambda: started, page="")
+    yield gauge("start_time_seconds", text, started, page="")
     text = "Whether a part of the service works."
     yield gauge(
         "ready",

@@ -60,10 +60,12 @@ class Resources:
     `ready` is set once the detectors have returned to where the last service left them.
     `in_journal`, `in_detector` (also of the state database) and `in_series` run blocking work in
     the thread of a database, and `run_until_stored` retries it in `in_detector`. `send_readings`
-    stores readings beside `in_series`, up to `IN_FLIGHT` batches at once. `open` sets `state`.
+    stores readings beside `in_series`, up to `IN_FLIGHT` batches at once. `open` sets `state`
+    and `started`, Unix seconds.
     """
 
     state: sqlite3.Connection
+    started = 0.0
     is_open = False
 
     def __init__(
@@ -90,7 +92,7 @@ class Resources:
 
     def open(self) -> None:
         """Upgrade, repair and open the databases; raises `StorageError` or `sqlite3.Error`."""
-        now = self.clock()
+        now = self.started = self.clock()
         absent = absent_files(self.paths, influx=bool(self.config.timeseries.url))
         copy_before_upgrade(self.paths.root, now, series_kept_from(self.config, now))
         self.journal.open()

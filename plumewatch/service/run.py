@@ -4,6 +4,9 @@ SIGHUP, or a change on the staff page, reads the configuration again. If it has 
 service ends in order and the next one starts in the same process, which keeps lease and socket;
 messages of that second wait in the broker. If the new service cannot run, for example because the
 broker refuses its password, the old configuration is used again.
+
+A standby waits for the lease first. All that is known before belongs to the time of another
+service: its own service is made when it takes over, from the configuration as it is then.
 """
 
 from __future__ import annotations
@@ -22,8 +25,10 @@ from plumewatch.config.load import VARIABLE, load_shard
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import check_settings
 from plumewatch.service.app import Service
+from plumewatch.service.data_folder import take_lease
 from plumewatch.service.supervisor import ServiceError
 from plumewatch.service.web_server import Listening
+from storage.errors import StorageError
 from storage.lease import Lease
 
 if TYPE_CHECKING:
@@ -36,6 +41,7 @@ log = logging.getLogger(__name__)
 _LONGEST_LINE: Final = 2000
 _MOST_LINES: Final = 300
 _STOP: Final = (signal.SIGINT, signal.SIGTERM)
+_STAYS: Final = "the configuration stays as it was"
 _LEAST_BETWEEN_S: Final = 3.0
 """Between two restarts with a new configuration: many changes on the page must not stop alerts."""
 
@@ -88,7 +94,8 @@ class Running:
         if not (shard or os.environ.get(VARIABLE)):  # other processes would not take changes over
             history = DataPaths(config.data_dir).config_history
             self._config_file = ConfigEditor(path, history, self._reload)
-        self._service = self._service_of(config, standby=standby)
+        self._standby = standby
+        self._service = self._service_of(config)
         self._next: Service | None = None
         self._over = asyncio.Event()
         self._reload_task: asyncio.Task[None] | None = None
@@ -103,10 +110,28 @@ class Running:
             loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         try:
-            await self._serve()
+            if not self._standby or await self._stand_by():
+                await self._serve()
         finally:
             self._lease.release()
             self._listening.close()
+
+    async def _stand_by(self) -> bool:
+        """Wait for the data folder and make the service anew; False if stopped before."""
+        config = self._service.config
+        try:
+            if not await take_lease(self._lease, config.data_dir, self._over, standby=True):
+                return False
+        except StorageError as error:
+            raise ServiceError(str(error)) from error
+        self._standby = False
+        try:
+            fresh = _read(self._path, self._shard, config.data_dir)
+            self._service = self._service_of(fresh)
+        except ConfigError as error:
+            log.error("%s: %s", _STAYS, "; ".join(str(error).splitlines()))  # noqa: TRY400 - one line
+            self._service = self._service_of(config)
+        return True
 
     async def _serve(self) -> None:
         before: PlumewatchConfig | None = None
@@ -129,10 +154,9 @@ class Running:
             self._service, self._next = self._next, None
             self._over.clear()
 
-    def _service_of(self, config: PlumewatchConfig, *, standby: bool = False) -> Service:
+    def _service_of(self, config: PlumewatchConfig) -> Service:
         return Service(
             config,
-            standby=standby,
             lease=self._lease,
             config_file=self._config_file,
             listening=self._listening,
@@ -149,6 +173,9 @@ class Running:
         self._over.set()
 
     def _reload(self) -> None:
+        if self._standby:
+            log.info("standing by: the configuration is read when this service takes over")
+            return
         self._again = True  # also for a task that may have read the file before it changed
         if self._reload_task is None or self._reload_task.done():
             self._reload_task = asyncio.get_running_loop().create_task(self._read_and_replace())
@@ -163,8 +190,7 @@ class Running:
                 fresh = await asyncio.to_thread(_read, self._path, self._shard, now.data_dir)
                 service = self._service_of(fresh)
             except ConfigError as error:
-                why = "; ".join(str(error).splitlines())
-                log.error("the configuration stays as it was: %s", why)  # noqa: TRY400 - one line
+                log.error("%s: %s", _STAYS, "; ".join(str(error).splitlines()))  # noqa: TRY400 - one line
                 service = None
         if service is None:
             return

@@ -3,6 +3,7 @@
 import signal
 import time
 
+import httpx
 import pytest
 
 from storage.reading import Reading
@@ -49,6 +50,31 @@ def test_a_standby_takes_over_after_a_kill(broker, tmp_path):
         finally:
             standby.end(signal.SIGKILL)
         assert [r.seq for r in standby.journal()] == [1, 2]
+
+
+def test_a_standby_begins_when_it_takes_over(broker, tmp_path):
+    """Its start, and the configuration, which the page of the other service may change."""
+    with ServiceProcess(tmp_path, broker.port) as service:
+        standby = ServiceProcess.__new__(ServiceProcess)
+        standby.__dict__.update(service.__dict__)
+        standby.start(connected=False, arguments=("--standby",))
+        try:
+            eventually(lambda: "standing by" in service.log, lambda: service.log, START_WITHIN_S)
+            standby.send_signal(signal.SIGHUP)
+            eventually(lambda: "is read when" in service.log, lambda: service.log)
+            whole = service.config.read_text()
+            service.config.write_text(whole.replace('site = "', 'site = "Renamed ', 1))
+            ended = time.time()
+            service.end(signal.SIGKILL)
+            url, log = f"http://127.0.0.1:{standby.web_port}", lambda: standby.log
+            eventually(lambda: "staff page: " in log().partition("taking over")[2], log)
+            metrics = httpx.get(f"{url}/metrics").text.splitlines()
+            (start,) = [x for x in metrics if x.startswith("plumewatch_start_time_seconds ")]
+            assert float(start.split()[1]) >= ended
+            assert "Renamed " in httpx.get(f"{url}/sign-in").text
+            assert standby.end(signal.SIGTERM) == 0
+        finally:
+            standby.end(signal.SIGKILL)
 
 
 def test_a_lock_file_that_is_deleted_ends_the_holder(broker, tmp_path):

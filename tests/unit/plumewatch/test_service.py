@@ -12,6 +12,7 @@ import pytest
 from alerts.notify.pump import OutboxPump, PumpSettings
 from plumewatch.config.paths import DataPaths
 from plumewatch.service.app import Service
+from plumewatch.service.data_folder import take_lease
 from plumewatch.service.detection_loop import new_consumer
 from plumewatch.service.maintenance import Maintenance
 from plumewatch.service.supervisor import ServiceError
@@ -224,34 +225,18 @@ class ObservedLease(Lease):
         return super().take()
 
 
-async def test_a_standby_takes_over(config):
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_standby_waits_until_the_folder_is_free_or_it_is_stopped(config, stopped):
     lease, stop = ObservedLease(config), asyncio.Event()
-    standby = Service(config, notifier=RecordingNotifier(), standby=True, lease=lease)
-    async with running(config) as active:
-        await store(active, puff())
-        await until(lambda: active.alerting.notifier.sent)
-        waiting = asyncio.create_task(standby.run(stop))
-        await lease.tried.wait()
-        assert not standby.ready.is_set()
-    async with asyncio.timeout(30):
-        await standby.ready.wait()
-    now = time.time()
-    await store(standby, [Reading("n2-boys-1", now, now, {"pm25": 4.0})])
-    await until(lambda: standby.writers.readings.state.stored == 1)
-    assert standby.alerting.notifier.sent == []
-    stop.set()
-    await waiting
-    lease.release()
-
-
-async def test_a_standby_can_be_stopped(config):
     async with running(config):
-        lease, stop = ObservedLease(config), asyncio.Event()
-        waiting = asyncio.create_task(Service(config, standby=True, lease=lease).run(stop))
+        taking = take_lease(lease, config.data_dir, stop, standby=True)
+        waiting = asyncio.create_task(taking)
         await lease.tried.wait()
-        stop.set()
-        async with asyncio.timeout(60):
-            await waiting
+        if stopped:
+            stop.set()
+            assert not await waiting
+    assert await waiting != stopped
+    lease.release()
 
 
 async def test_a_journal_that_cannot_be_read_for_a_while(config, monkeypatch):
