@@ -223,7 +223,10 @@ def _duration(seconds: float) -> str:
 
 
 def _with_names(names: Mapping[str, str], text: str) -> str:
-    """Write people by name and channels in words, in the detail of a line of history."""
+    """Write people by name, reasons and channels in words, in the detail of a line of history."""
+    reason, _sep, rest = text.partition(": ")
+    if reason in WORDS["notice"] and " by " in rest:
+        return f"{WORDS['notice'][reason]}: {_with_names(names, rest)}"
     found = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
     if found:
         text = re.sub(rf"(?<![\w.-])({found})(?![\w-])", lambda m: names[m[0]], text)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from language.messages import gettext
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -68,9 +69,11 @@ class Meter:
     - `name`: metric in ``/metrics``, with its unit, without prefix and ``_total``; empty if it is
       not exported.
     - `kind`: a record of the series has the growth of a counter, the value of a gauge.
-    - `page`, `record`: name on the staff page and field of the ``pipeline`` records, both with
-      ``{label}`` for the value of a label; numbers of the same name are added up. Empty if it is
-      not shown there; without `page`, a number without labels has `help` there.
+    - `record`: field of the ``pipeline`` records, with ``{label}`` for the value of a label.
+    - `page`: name on the staff page, with ``%(label)s``; without it, a number without labels has
+      `help` there. The page translates it: `mark` it.
+
+    Numbers of the same field or name are added up. Empty: not shown there.
     """
 
     name: str
@@ -84,11 +87,19 @@ class Meter:
     """Whether to read it takes a database: it is as of the last `Meters.refresh`."""
 
     @property
-    def page_name(self) -> str:
-        """Name on the staff page; empty if it is not shown there."""
+    def page_text(self) -> str:
+        """English name on the staff page, as marked; empty if it is not shown there."""
         if self.page is not None:
             return self.page
-        return "" if self.labels else self.help.rstrip(".")
+        return "" if self.labels else self.help
+
+    def page_name(self, labels: Mapping[str, str]) -> str:
+        """Return the name on the staff page in the reader's language: of the whole, or of parts."""
+        english = self.page_text % labels if labels else self.page_text
+        name = gettext(english)
+        if labels and name == english:
+            name = gettext(self.page_text) % labels
+        return name.rstrip(".")
 
     @property
     def metric(self) -> str:
@@ -122,20 +133,22 @@ class Meters:
         return sum(value for _, value in _samples(meter, self._value(meter)))
 
     def page(self) -> dict[str, int]:
-        """Return the numbers of the staff page."""
-        shown = (meter for meter in self.meters if meter.page_name)
-        return {name: round(value) for name, value in self._sums((m, m.page_name) for m in shown)}
+        """Return the numbers of the staff page, by their names in the reader's language."""
+        shown = ((meter, meter.page_name) for meter in self.meters if meter.page_text)
+        return {name: round(value) for name, value in self._sums(shown)}
 
     def record(self, kind: Literal["counter", "gauge"]) -> dict[str, float]:
         """Return the counters or the gauges of the ``pipeline`` records."""
         shown = (meter for meter in self.meters if meter.record and meter.kind == kind)
-        return dict(self._sums((meter, meter.record) for meter in shown))
+        return dict(self._sums((meter, meter.record.format_map) for meter in shown))
 
-    def _sums(self, shown: Iterable[tuple[Meter, str]]) -> Iterable[tuple[str, float]]:
+    def _sums(
+        self, shown: Iterable[tuple[Meter, Callable[[dict[str, str]], str]]]
+    ) -> Iterable[tuple[str, float]]:
         sums: dict[str, float] = {}
-        for meter, name in shown:
+        for meter, name_of in shown:
             for labels, value in _samples(meter, self._value(meter)):
-                key = name.format_map(labels)
+                key = name_of(labels)
                 sums[key] = sums.get(key, 0.0) + value
         return sums.items()
 
@@ -143,7 +156,7 @@ class Meters:
         return self.kept.get(meter.name) if meter.blocks else self._read(meter)
 
     def _read(self, meter: Meter) -> Value:
-        what = meter.name or meter.page_name
+        what = meter.name or meter.page_text
         try:
             value = meter.read()
         except (StorageError, sqlite3.Error, OSError) as error:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ingest.reading_counts import CountKind
+from language.messages import mark
 from plumewatch import __version__
 from plumewatch.service.meters import Histogram, Meter, Value
 
@@ -38,6 +39,42 @@ _NOTICE_BOUNDS_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 gauge, counter = Meter, partial(Meter, kind="counter")
 
+_WHOLE: Final = (
+    mark("Messages accepted"),
+    mark("Messages rejected"),
+    mark("Messages duplicate"),
+    mark("Polls answered"),
+    mark("Polls failed"),
+    mark("Silences ended by subscribing"),
+    mark("Silences ended by connecting"),
+    mark("ready: broker"),
+    mark("ready: canary"),
+    mark("ready: clocks"),
+    mark("ready: journal"),
+    mark("ready: detector"),
+    mark("ready: store"),
+    mark("failing: adaptation"),
+    mark("failing: answers of devices"),
+    mark("failing: change feed"),
+    mark("failing: counts"),
+    mark("failing: holds"),
+    mark("failing: hours"),
+    mark("failing: incidents"),
+    mark("failing: journal"),
+    mark("failing: journal for the detector"),
+    mark("failing: measurements"),
+    mark("failing: quotas"),
+    mark("failing: records of the series"),
+    mark("failing: renewed intervals"),
+    mark("failing: retention clock"),
+    mark("failing: series"),
+    mark("failing: snapshot"),
+    mark("failing: state of the detectors"),
+    mark("failing: webhooks"),
+    mark("failing: weekly summary"),
+)
+"""Names on the page with the values of labels, for their translation."""
+
 
 def service_meters(
     health: Health, started: Callable[[], float], model_version: Callable[[], str]
@@ -59,11 +96,15 @@ def service_meters(
         lambda: {part.name: part.ok for part in health.parts()},
         "ready_{part}",
         labels=part,
-        page="ready: {part}",
+        page=mark("ready: %(part)s"),
     )
     yield gauge("", "", health.ready, "ready")
     yield gauge(
-        "", "", lambda: dict.fromkeys(health.failing(), 1), labels=("what",), page="failing: {what}"
+        "",
+        "",
+        lambda: dict.fromkeys(health.failing(), 1),
+        labels=("what",),
+        page=mark("failing: %(what)s"),
     )
 
 
@@ -79,34 +120,36 @@ def outlook_meters(
 def broker_meters(source: MqttSource, health: Health, queue_limit: int) -> Iterator[Meter]:
     """Return the meters of the connection to the broker."""
     state, canary = source.state, source.canary
-    yield gauge("broker_connected", "Whether the broker is connected.", lambda: state.connected)
-    text = "Connections made to the broker."
+    yield gauge(
+        "broker_connected", mark("Whether the broker is connected."), lambda: state.connected
+    )
+    text = mark("Connections made to the broker.")
     yield counter("broker_connections", text, lambda: state.connections)
 
     def silences() -> Value:
         return {"subscribing": state.subscribed_anew, "connecting": state.reconnected}
 
     text = "Cures of a connection on which nothing arrived."
-    page = "Silences ended by {by}"
+    page = mark("Silences ended by %(by)s")
     yield counter("broker_silences", text, silences, labels=("by",), page=page)
-    text = "Messages that the broker says it dropped."
+    text = mark("Messages that the broker says it dropped.")
     yield counter("broker_dropped_messages", text, lambda: state.broker_dropped, "broker_dropped")
-    text = "Messages that the broker says it holds."
+    text = mark("Messages that the broker says it holds.")
     yield gauge("broker_stored_messages", text, lambda: state.broker_stored)
-    text = "Messages that the broker keeps at most, as configured."
+    text = mark("Messages that the broker keeps at most, as configured.")
     yield gauge("broker_queue_limit_messages", text, lambda: queue_limit)
-    yield gauge("", "Broker queue near its limit", health.queue_near_limit)
+    yield gauge("", mark("Broker queue near its limit"), health.queue_near_limit)
     if canary is None:
         return
-    yield counter("canaries_sent", "Canaries published.", lambda: canary.sent)
-    yield counter("canaries_returned", "Canaries that came back.", lambda: canary.returned)
+    yield counter("canaries_sent", mark("Canaries published."), lambda: canary.sent)
+    yield counter("canaries_returned", mark("Canaries that came back."), lambda: canary.returned)
     text = "Round trip of the last canary through the broker."
     yield gauge("canary_round_trip_seconds", text, lambda: canary.round_trip_s, page="")
 
     def round_trip_ms() -> Value:
         return None if canary.round_trip_s is None else 1000.0 * canary.round_trip_s
 
-    yield gauge("", "Canary round trip, ms", round_trip_ms, "canary_ms")
+    yield gauge("", mark("Canary round trip, ms"), round_trip_ms, "canary_ms")
 
 
 def intake_meters(
@@ -118,10 +161,12 @@ def intake_meters(
     def total(what: str) -> Callable[[], Value]:
         return lambda: sum(getattr(source.state, what) for source in sources)
 
-    yield counter("messages_received", "MQTT messages received.", total("received"), "messages")
-    text = "MQTT messages acknowledged."
+    yield counter(
+        "messages_received", mark("MQTT messages received."), total("received"), "messages"
+    )
+    text = mark("MQTT messages acknowledged.")
     yield counter("messages_acknowledged", text, total("acknowledged"), "acknowledged")
-    text = "QoS 0 messages dropped because more came than can be stored."
+    text = mark("QoS 0 messages dropped because more came than can be stored.")
     yield counter("messages_dropped", text, total("dropped_qos0"), "dropped")
 
     def messages() -> Value:
@@ -129,7 +174,7 @@ def intake_meters(
 
     labels = ("outcome", "reason", "decoder")
     text = "Messages by what became of them; refused ones with the reason."
-    yield counter("messages", text, messages, labels=labels, page="Messages {outcome}")
+    yield counter("messages", text, messages, labels=labels, page=mark("Messages %(outcome)s"))
 
     def outcome(name: str) -> Value:
         return sum(n for (found, _, _), n in intake.counters.items() if found == name)
@@ -147,12 +192,14 @@ def intake_meters(
         lambda: {kind.value: tally.total(kind) for kind in CountKind},
         labels=("noted",),
     )
-    yield counter("", "Readings that never came", lambda: tally.total(CountKind.MISSING), "missing")
+    yield counter(
+        "", mark("Readings that never came"), lambda: tally.total(CountKind.MISSING), "missing"
+    )
 
     def answers() -> dict[tuple[str, ...], float]:
         return {(name, str(status)): n for (name, status), n in http_answers.items()}
 
-    page = "HTTP answers {status}"
+    page = mark("HTTP answers %(status)s")
     yield counter("", "", answers, labels=("source", "status"), page=page)
 
 
@@ -163,9 +210,9 @@ def poll_meters(polls: HttpPolls) -> Iterator[Meter]:
         return dict[str, float](polls.requests) if polls.sensors else None
 
     text = "Requests for values to devices that are asked over HTTP."
-    page = "Polls {outcome}"
+    page = mark("Polls %(outcome)s")
     yield counter("polls", text, requests, labels=("outcome",), page=page)
-    text = "Devices asked over HTTP whose last request failed."
+    text = mark("Devices asked over HTTP whose last request failed.")
     yield gauge("polls_failing_devices", text, lambda: len(polls.failing))
 
 
@@ -181,20 +228,22 @@ def storage_meters(
     commits: Histogram,
 ) -> Iterator[Meter]:
     """Return the meters of the journal and its consumers."""
-    text = "Readings that went through the detector."
+    text = mark("Readings that went through the detector.")
     yield counter("readings_detected", text, lambda: detection.counts.readings, "detected")
     yield counter(
-        "readings_stored", "Readings in the series.", lambda: writer.state.stored, "stored"
+        "readings_stored", mark("Readings in the series."), lambda: writer.state.stored, "stored"
     )
-    text = "Readings that the time-series store refused."
+    text = mark("Readings that the time-series store refused.")
     yield counter("readings_refused_by_store", text, lambda: writer.state.refused, "refused")
-    yield counter("", "Records in the series", lambda: records.state.stored)
-    yield counter("", "Records that the series refused", lambda: records.state.refused, "refused")
-    text = "Readings deleted from the journal before the store had them."
+    yield counter("", mark("Records in the series"), lambda: records.state.stored)
+    yield counter(
+        "", mark("Records that the series refused"), lambda: records.state.refused, "refused"
+    )
+    text = mark("Readings deleted from the journal before the store had them.")
     yield counter("readings_deleted_unread", text, lambda: deletion.unread, "deleted_unread")
-    yield counter("", "Samples given up while the series was away", samples_dropped)
-    yield gauge("", "Days that deletion waits for the clock", lambda: deletion.held_back_days)
-    yield counter("", "Attempts to delete old data that failed", lambda: deletion.failures)
+    yield counter("", mark("Samples given up while the series was away"), samples_dropped)
+    yield gauge("", mark("Days that deletion waits for the clock"), lambda: deletion.held_back_days)
+    yield counter("", mark("Attempts to delete old data that failed"), lambda: deletion.failures)
     yield gauge(
         "dead_letters",
         "Refused messages kept.",
@@ -202,11 +251,11 @@ def storage_meters(
         labels=("reason",),
         blocks=True,
     )
-    text = "What the journal holds; max_mb bounds it."
+    text = mark("What the journal holds; max_mb bounds it.")
     yield gauge("journal_bytes", text, journal.bytes_used, blocks=True)
-    text = "Records of the journal that were corrupt."
+    text = mark("Records of the journal that were corrupt.")
     yield counter("journal_corrupt_records", text, lambda: journal.corrupt_records)
-    yield counter("", "Databases rebuilt", lambda: journal.repairs + series.repairs)
+    yield counter("", mark("Databases rebuilt"), lambda: journal.repairs + series.repairs)
 
     def lag() -> Value:
         unstored = max(detection.last_offset - writer.state.cursor, 0)
@@ -214,7 +263,7 @@ def storage_meters(
 
     text = "Readings that a consumer is behind the journal."
     yield gauge("journal_lag_readings", text, lag, "{consumer}_lag", labels=("consumer",))
-    text = "How long the oldest reading waits for the detector."
+    text = mark("How long the oldest reading waits for the detector.")
     yield gauge("detector_lag_seconds", text, lambda: detection.lag()[1], "detector_lag_s")
     text = "Time of a commit of the journal, with its fsync."
     yield Meter("commit_duration_seconds", text, lambda: commits, kind="histogram")
@@ -231,10 +280,10 @@ def alert_meters(
 ) -> Iterator[Meter]:
     """Return the meters of events, alerts and notices."""
     counts, outcomes = detection.counts, deliveries.outcomes
-    yield counter("events", "Events of the detector.", lambda: counts.events, "events")
-    yield counter("alerts", "Alerts.", lambda: counts.alerts, "alerts")
-    yield gauge("", "", lambda: 1 if memory.active else None, page="alerting from memory")
-    text = "Journal reads that failed while alerting from memory"
+    yield counter("events", mark("Events of the detector."), lambda: counts.events, "events")
+    yield counter("alerts", mark("Alerts."), lambda: counts.alerts, "alerts")
+    yield gauge("", "", lambda: 1 if memory.active else None, page=mark("alerting from memory"))
+    text = mark("Journal reads that failed while alerting from memory")
     yield counter("", text, lambda: memory.read_failures)
     text = "Incidents and notices that a regular check found stuck."
     yield counter("forgotten", text, lambda: dict(sorted(stuck.items())), labels=("what",))
@@ -252,28 +301,28 @@ def alert_meters(
 def annotation_meters(counts: AnnotationCounters, *, shown: bool) -> Iterator[Meter]:
     """Return the meters of annotations; on the page only if they are configured."""
     page = None if shown else ""
-    text = "Incidents written into the Grafana as annotations, or updated there."
+    text = mark("Incidents written into the Grafana as annotations, or updated there.")
     yield counter("annotations", text, lambda: counts.annotations, "annotations", page=page)
-    text, failures = "Attempts to annotate that failed.", "annotation_failures"
+    text, failures = mark("Attempts to annotate that failed."), "annotation_failures"
     yield counter(failures, text, lambda: counts.annotation_failures, failures, page=page)
-    text, waiting = "Incidents not written into the Grafana yet.", "annotations_waiting"
+    text, waiting = mark("Incidents not written into the Grafana yet."), "annotations_waiting"
     yield gauge(waiting, text, lambda: counts.annotations_waiting, waiting, page=page)
-    text, refused = "Annotations that the Grafana refused for good.", "annotations_refused"
+    text, refused = mark("Annotations that the Grafana refused for good."), "annotations_refused"
     yield counter(refused, text, lambda: counts.annotations_refused, refused, page=page)
-    text = "Incidents whose last annotation it refused, until they change."
+    text = mark("Incidents whose last annotation it refused, until they change.")
     yield gauge("annotations_set_aside", text, lambda: counts.annotations_set_aside, page=page)
     if shown:
-        flag = "failing: annotations"
+        flag = mark("failing: annotations")
         yield gauge("", "", lambda: 1 if counts.annotations_failing else None, page=flag)
 
 
 def outbox_meters(outbox: OutboxState) -> Iterator[Meter]:
     """Return the meters of what waits in the state database."""
-    text = "Notices that wait or are being sent."
+    text = mark("Notices that wait or are being sent.")
     yield gauge("outbox_depth_notices", text, lambda: outbox.waiting, "outbox")
     text = "Age of the oldest of them."
     yield gauge("outbox_oldest_seconds", text, lambda: outbox.oldest_s, "outbox_oldest_s", page="")
-    text = "Incidents that are not over."
+    text = mark("Incidents that are not over.")
     yield gauge("open_incidents", text, lambda: outbox.open_incidents, "open_incidents")
 
 

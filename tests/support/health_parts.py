@@ -53,6 +53,7 @@ class Parts:
         self.deliveries = declared.Deliveries()
         self.stuck: dict[str, int] = {}
         self.intake = Intake()
+        self.polls = SimpleNamespace(sensors=(), requests={}, failing={})
         self.source = SimpleNamespace(state=self.state, canary=self.canary)
         self.outbox = OutboxState(folder / "no-state.db", lambda: NOW)
         self.health = Health(
@@ -73,7 +74,7 @@ class Parts:
                 *declared.outlook_meters(lambda: 5e9, lambda: 0),
                 *declared.broker_meters(self.source, self.health, 1000),
                 *declared.intake_meters((self.source,), self.intake, {}),
-                *declared.poll_meters(SimpleNamespace(sensors=(), requests={}, failing={})),
+                *declared.poll_meters(self.polls),
                 *declared.storage_meters(
                     journal=self.journal,
                     series=SimpleNamespace(repairs=0),

@@ -16,7 +16,7 @@ NAMES = frozenset(
         r"\w+",
         """boys girls locker principal manager analyst lincoln high north south floor east west gym
         plumewatch grafana api awair generic native bosch adapt apply check sensor guess telegram
-        teams push web hook csv xlsx pdf html parquet json bad""",
+        english español teams push web hook csv xlsx pdf html parquet json bad""",
     )
 )
 
@@ -33,6 +33,13 @@ def english_only() -> frozenset[str]:
     return frozenset(english - spanish - NAMES)
 
 
+@cache
+def _spanish() -> frozenset[str]:
+    """Return the words of the Spanish messages."""
+    entries = (entry for entry in catalogue.load("es") if entry.id)
+    return frozenset(_words(" ".join(" ".join(catalogue.forms(e.string)) for e in entries)))
+
+
 def _words(text: str) -> set[str]:
     return {word.lower() for word in _WORD.findall(re.sub(r"<[^>]*>", " ", _FILLED.sub(" ", text)))}
 
@@ -42,9 +49,18 @@ def leftovers(text: str) -> set[str]:
     return _words(text) & english_only()
 
 
+def untranslated(english: str, spanish: str) -> set[str]:
+    """Return the words that a page shows in both languages and that no Spanish message has."""
+    return (_words(_shown(english)) & _words(_shown(spanish))) - _spanish() - NAMES
+
+
 def of_page(text: str) -> set[str]:
     """Return the English words that people see of a page, in its text and in what is read out."""
+    return leftovers(_shown(text))
+
+
+def _shown(text: str) -> str:
     body = re.sub(r"<(script|style|code|pre)\b.*?</\1>", " ", text, flags=re.DOTALL)
     read_out = re.findall(r'(?:aria-label|alt|title|data-name|data-announce)="([^"]*)"', body)
     shown = re.sub(r"<[^>]*>", " ", body)
-    return leftovers(html.unescape(" ".join([shown, *read_out])))
+    return html.unescape(" ".join([shown, *read_out]))

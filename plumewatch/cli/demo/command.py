@@ -28,6 +28,7 @@ from rich.live import Live
 from rich.text import Text
 
 from detection.events import EventKind, EventPhase, evidence_sentence
+from language.messages import _
 from plumewatch.cli.demo.screen import TruthScore, screen
 from plumewatch.cli.options import CONFIG
 from plumewatch.config.editor import ConfigEditor
@@ -186,9 +187,11 @@ class Demo:
         return config
 
     def _banner(self) -> str:
-        return (
-            f"Simulated school, {SPEED:.0f} times faster than real time. The detector"
-            f" {self._truth.sentence(self._clock())}: a real school does not know this."
+        return _(
+            "Simulated school, %(speed)s times faster than real time. The detector %(found)s: a"
+            " real school does not know this.",
+            speed=f"{SPEED:.0f}",
+            found=self._truth.sentence(self._clock()),
         )
 
     async def _simulate(self, broker_port: int, stop: asyncio.Event) -> None:

@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from language.messages import ngettext
 from sensor_sim.trace import Truth
 
 if TYPE_CHECKING:
@@ -118,5 +119,10 @@ class TruthScore:
             for room, onset in self._alerts
             if onset + _DECIDED_S <= now
         )
-        alarms = "1 false alarm" if false == 1 else f"{false} false alarms"
-        return f"found {found} of {len(over)} vaping sessions, {alarms}"
+        return ngettext(
+            "found %(found)s of %(all)s vaping sessions, 1 false alarm",
+            "found %(found)s of %(all)s vaping sessions, %(n)s false alarms",
+            false,
+            found=found,
+            all=len(over),
+        )

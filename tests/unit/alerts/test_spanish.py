@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from alerts.incidents import repository
 from alerts.incidents.incident import Verdict
 from alerts.notify.evidence_picture import draw
 from alerts.notify.notice import NoticeReason, render
 from alerts.notify.trial_notices import send_trials
+from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus, UnmatchedTopic
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from alerts.timings import EscalationTimings
+from alerts.words import WORDS
 from detection.events import ChannelEvidence, EventKind
+from detection.liveness import SensorState
+from ingest.errors import Reason
+from ingest.intake import OutcomeKind
+from ingest.reading_counts import CountKind
 from language.messages import speaking
+from plumewatch.service import pipeline_meters as metrics
 from reports import drawing
 from storage import sqlite
+from storage.journal import DeadLetter, Journal
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
-from tests.support.leftovers import leftovers, of_page
+from tests.support.health_parts import NOW, Parts
+from tests.support.leftovers import leftovers, of_page, untranslated
 from tests.support.recording_notifier import RecordingNotifier
 from tests.support.timeline import Timeline
 from tests.unit.alerts.test_evidence_picture import facts
@@ -143,26 +156,76 @@ def series(tmp_path):
         yield opened
 
 
-async def test_no_page_in_spanish_has_english_in_it(open_page, policy, make_event, series):
+ROOT = Path(metrics.__file__).parents[2]
+WORK = re.compile(r'run(?:_until_stored)?\(\s*"([^"]+)"')
+"""Work on storage by its name, which the page shows while it fails."""
+
+
+@pytest.fixture
+def status(tmp_path):
+    """Return a function for a status with every code that a page may show."""
+    parts = Parts(tmp_path)
+    files = (path for part in ("alerts", "plumewatch") for path in (ROOT / part).rglob("*.py"))
+    work = {name for path in files for name in WORK.findall(path.read_text())}
+    assert {"counts", "incidents", "webhooks"} < work
+    parts.retrying.failing |= dict.fromkeys(work, "locked")
+    parts.commits.failing = parts.writer.state.failing = parts.records.state.failing = "locked"
+    for outcome in OutcomeKind:
+        parts.intake.counters[outcome, "", "native"] = 1
+    parts.polls.sensors, parts.polls.requests = ("s1",), {"answered": 1, "failed": 1}
+
+    def pipeline():
+        counts = dict.fromkeys(CountKind, 1)
+        return PipelineStatus(
+            parts.meters.page(),
+            dict.fromkeys(Reason, 1),
+            [QuarantinedSensor("n9", NOW, NOW, 1, "native")],
+            [UnmatchedTopic("n9", NOW, NOW, 1)],
+            {f"s{k}": SensorStatus(s, NOW, 5.0, counts) for k, s in enumerate(SensorState, 1)},
+        )
+
+    return pipeline
+
+
+@pytest.fixture
+def letters(tmp_path):
+    with closing(Journal(tmp_path / "journal.db")) as journal:
+        journal.open()
+        journal.commit(
+            (), [DeadLetter(NOW, "t", why, "not text", "native", 1, b"x") for why in Reason]
+        )
+        yield tmp_path / "journal.db"
+
+
+async def test_no_page_in_spanish_has_english_in_it(
+    open_page, policy, make_event, series, status, letters
+):
     staff = tuple(replace(m, language="es") for m in policy.staff)
-    page = open_page(replace(policy, staff=staff), series=series)
+    page = open_page(replace(policy, staff=staff), series=series, pipeline=status, journal=letters)
     incident = page.incident(make_event)
     with sqlite.transaction(page.db) as tx:
         page.engine.acknowledge(tx, incident, "ap", page.now)
         page.engine.feedback(
             tx, incident, "ap", Verdict.FALSE_ALARM, page.now, cause="spray", note=""
         )
+        for reason in set(WORDS["notice"]) - {"opened", "digest"}:
+            repository.note(tx, incident, page.now, "notified", f"{reason}: ap by ntfy")
     await page.sign_in("ad")
     found, seen = {}, 0
+    ids = {"incidents": incident, "dead-letters": "1", "sensors": "s1"}
     for path in routes(page.app):
-        address = path.replace("{id}", incident if "incidents" in path else "n2-boys")
-        address = address.replace("{id:row}", "1").replace("{form}", "people")
-        answer = await page.client.get(f"{address.replace('{entry}', 'new')}?lang=es")
+        one = next((one for part, one in ids.items() if part in path), "n2-boys")
+        address = path.replace("{id}", one).replace("{id:row}", "1").replace("{form}", "people")
+        address = address.replace("{entry}", "new")
+        english = await page.client.get(f"{address}?lang=en")
+        answer = await page.client.get(f"{address}?lang=es")
         if "text/html" in answer.headers.get("content-type", ""):
             seen += 1
+            assert path != "/sensors" or "Mensajes MQTT recibidos</dt>" in answer.text
             assert 'lang="es"' in answer.text or "<html" not in answer.text, path
             one_language = path in {"/sign", "/api/v1/docs"}  # for both, for programmers
-            if not one_language and (words := of_page(answer.text)):
+            words = of_page(answer.text) | untranslated(english.text, answer.text)
+            if not one_language and words:
                 found[path] = sorted(words)
     assert found == {}, "\n".join(f"{k}: {v}" for k, v in found.items())
     assert seen > 15

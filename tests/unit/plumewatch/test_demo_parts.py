@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from language.messages import speaking
 from plumewatch.cli.demo.screen import TruthScore, screen
 from sensor_sim.export import TruthStream
 from sensor_sim.trace import Truth
@@ -52,6 +53,13 @@ def scored(truths, alerts, now=10_000.0):
 )
 def test_the_detector_beside_the_truth(truths, alerts, expected):
     assert scored(truths, alerts) == expected
+
+
+def test_the_banner_of_the_page_is_translated():
+    with speaking("es"):
+        assert scored([session("a")], [("n1-boys", 1010.0)]) == (
+            "encontró 0 de 1 sesiones de vapeo, 1 falsa alarma"
+        )
 
 
 def test_lines_that_are_no_truth_are_ignored():

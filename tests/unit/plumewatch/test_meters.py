@@ -57,7 +57,7 @@ def test_one_declaration_reaches_metrics_page_and_records():
     labels = ("outcome", "decoder")
     meters = Meters(
         (
-            Meter("m", "M.", lambda: found, "{outcome}", "counter", labels, "messages {outcome}"),
+            Meter("m", "M.", lambda: found, "{outcome}", "counter", labels, "messages %(outcome)s"),
             Meter("depth", "D.", lambda: 7, page="Depth", record="depth"),
             Meter("hidden", "H.", lambda: 1, page=""),
         ),
