@@ -1,7 +1,9 @@
 """State, counts, firmware and failed polls of each sensor, stored over restarts.
 
 Counts and states are stored with the detectors' snapshot once a minute. After a crash the readings
-of the journal since then are counted again; duplicates of up to a minute are not.
+of the journal since then are counted again; duplicates of up to a minute are not. What else ingest
+knows of a sensor are fields of `SensorStatus` by name (`Ingestion.sensor_fields`): they are stored
+with the counts, for who looks from outside, and begin anew with a service.
 """
 
 from __future__ import annotations
@@ -9,8 +11,10 @@ from __future__ import annotations
 import logging
 import sqlite3
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -23,8 +27,6 @@ from storage import firmware, state
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from storage.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -32,7 +34,7 @@ log = logging.getLogger(__name__)
 _COUNTS: Final = "sensor counts"
 _BY_OFFSET: Final = "journal offset"
 """Marks counts with an offset; those of older versions have none."""
-_POLLS: Final = "failing polls"
+_FIELDS: Final = "sensor fields"
 _RECORDED: Final = {
     "received": CountKind.READINGS,
     "missing": CountKind.MISSING,
@@ -44,7 +46,16 @@ _RECORDED: Final = {
 }
 """Fields of the ``sensor_health`` records of the series."""
 
-_Polls = dict[str, tuple[str, float]]
+Fields = Mapping[str, Mapping[str, Any]]
+"""Some fields of `SensorStatus`, by sensor and name."""
+
+
+class SavedCounts(NamedTuple):
+    """Counts of the readings up to a journal offset, as of `ReadingCounts.snapshot`, and fields."""
+
+    counts: bytes
+    offset: int
+    fields: Fields
 
 
 def record_counts(registry: Registry, tally: ReadingCounts) -> dict[str, dict[str, int]]:
@@ -60,34 +71,29 @@ def sensor_statuses(
     lives: Mapping[str, SensorLife],
     tally: ReadingCounts,
     versions: Mapping[str, str],
-    failing_polls: Mapping[str, tuple[str, float]],
+    more: Fields,
 ) -> dict[str, SensorStatus]:
     """Join what is known of every registered sensor, in registry order."""
     statuses = {}
     for sensor in registry.sensors.values():
         life = lives.get(sensor.id) or SensorLife(SensorState.NEVER, None, sensor.interval_s, 0)
         statuses[sensor.id] = SensorStatus(
-            life.state.value,
-            life.last_seen,
-            life.interval_s,
-            tally.of(sensor.id),
-            versions.get(sensor.id, ""),
-            *failing_polls.get(sensor.id, ()),
+            state=life.state.value,
+            heard=life.last_seen,
+            interval_s=life.interval_s,
+            counts=tally.of(sensor.id),
+            firmware=versions.get(sensor.id, ""),
+            **more.get(sensor.id, {}),
         )
     return statuses
 
 
-def save_counts(
-    connection: sqlite3.Connection,
-    body: bytes,
-    offset: int,
-    failing_polls: Mapping[str, tuple[str, float]],
-) -> None:
-    """Store what `ReadingCounts.snapshot` returned, for readings up to a journal offset."""
+def save_counts(connection: sqlite3.Connection, saved: SavedCounts) -> None:
+    """Store counts and fields of sensors."""
     with transaction(connection) as tx:
-        state.set_snapshot(tx, _COUNTS, state.Snapshot(offset, _BY_OFFSET, body))
-        polls = msgspec.json.encode(failing_polls)
-        state.set_snapshot(tx, _POLLS, state.Snapshot(0, "", polls))
+        state.set_snapshot(tx, _COUNTS, state.Snapshot(saved.offset, _BY_OFFSET, saved.counts))
+        body = msgspec.json.encode(saved.fields)
+        state.set_snapshot(tx, _FIELDS, state.Snapshot(0, "", body))
 
 
 def restore_counts(
@@ -120,6 +126,12 @@ def stored_statuses(connection: sqlite3.Connection, registry: Registry) -> dict[
     versions: Mapping[str, str] = {}
     with suppress(sqlite3.OperationalError):  # no table yet: written by an older program
         versions = firmware.versions(connection)
-    polls = state.snapshot(connection, _POLLS)
-    failing = msgspec.json.decode(polls.body, type=_Polls) if polls else {}
-    return sensor_statuses(registry, lives, tally, versions, failing)
+    return sensor_statuses(registry, lives, tally, versions, _stored_fields(connection))
+
+
+def _stored_fields(connection: sqlite3.Connection) -> Fields:
+    """Return the stored fields that this version knows."""
+    stored = state.snapshot(connection, _FIELDS)
+    found = msgspec.json.decode(stored.body, type=dict[str, dict[str, Any]]) if stored else {}
+    known = {field.name for field in fields(SensorStatus)}
+    return {sensor: {k: v for k, v in of.items() if k in known} for sensor, of in found.items()}

@@ -192,7 +192,7 @@ class Service:
         if self.resources.is_open:
             try:
                 self.detection.save_snapshot()
-                save_counts(self.resources.state, *self.ingestion.counts())
+                save_counts(self.resources.state, self.ingestion.counts())
             except sqlite3.Error as error:
                 log.warning("some counts of the last minute are lost: %s", error)
         self.writers.close()

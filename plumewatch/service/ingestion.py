@@ -32,16 +32,16 @@ from plumewatch.config.ingest_settings import (
     topic_filters,
 )
 from plumewatch.config.settings import broker_settings
+from plumewatch.sensor_status import SavedCounts
 from plumewatch.service.meters import Histogram
 from plumewatch.service.supervisor import Task
 from plumewatch.service.web_server import WebServer, is_loopback
 from storage.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from detection.events import Event
-    from ingest.http_poll import PollFailure
     from ingest.message import Message
     from ingest.mqtt.connection import BrokerSettings
     from plumewatch.service.resources import Resources
@@ -207,14 +207,21 @@ class Ingestion:
             behind = [e.reading for e in entries if e.offset > counted]
             self.intake.restore(behind, counted=False)
 
-    def counts(self) -> tuple[bytes, int, Mapping[str, PollFailure]]:
-        """Return the counts of the readings up to a journal offset, it, and failing polls."""
+    def sensor_fields(self) -> dict[str, dict[str, object]]:
+        """Return what is known of sensors beside counts, as fields of `SensorStatus`."""
+        return {
+            sensor: {"poll_error": failure.reason, "poll_failing_since": failure.since}
+            for sensor, failure in self.polls.failing.items()
+        }
+
+    def counts(self) -> SavedCounts:
+        """Return the counts of the readings up to a journal offset, and fields of sensors."""
         waiting = self.commits.unsettled()
         uncounted = {id(reading) for reading in self.intake.undecided(waiting)}
         registered = self.intake_config.context.registry.sensors
         without = [r for r in waiting if id(r) not in uncounted and r.sensor in registered]
         counted = self.intake.reading_counts.snapshot(without)
-        return counted, self._stored_offset, dict(self.polls.failing)
+        return SavedCounts(counted, self._stored_offset, self.sensor_fields())
 
     def listen_for_http(self) -> None:
         """Bind the address of HTTP ingest if it has sources; raises `PortInUseError`."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.outbound import series_records
 from alerts.outbound.state_summary import StateSummary, hour_sums
-from plumewatch.sensor_status import save_counts
+from plumewatch.sensor_status import SavedCounts, save_counts
 from storage import holds, state
 from storage.errors import StorageError, is_transient
 from storage.sqlite import transaction
@@ -253,7 +253,7 @@ class Maintenance:
     recorder: StateRecorder
     deletion: Deletion
     backfill: HourBackfill
-    counts: Callable[[], tuple[bytes, int, Mapping[str, tuple[str, float]]]]
+    counts: Callable[[], SavedCounts]
     before_sample: Callable[[], None]
     refresh: Callable[[], None]
     wake_records: Callable[[], None]
@@ -287,7 +287,7 @@ class Maintenance:
         """Store the detectors' state and the counts; return the journal offset of the state."""
         run = self.resources.run_until_stored
         snapshot_offset = await run("snapshot", self.detection.save_snapshot)
-        await run("counts", save_counts, self.resources.state, *self.counts())
+        await run("counts", save_counts, self.resources.state, self.counts())
         return snapshot_offset
 
     async def measure(self) -> None:

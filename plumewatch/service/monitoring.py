@@ -46,8 +46,8 @@ class Monitoring:
         writers: SeriesWriters,
     ) -> None:
         config, clock, registry = resources.config, resources.clock, resources.registry
+        self._ingestion = ingestion
         self._intake = intake = ingestion.intake
-        self._polls = ingestion.polls
         self._detection = detection
         queue_limit = config.broker.max_queued_messages
         self.health = health = Health(
@@ -150,7 +150,7 @@ class Monitoring:
                 self._detection.lives(),
                 intake.reading_counts,
                 intake.firmware.known,
-                self._polls.failing,
+                self._ingestion.sensor_fields(),
             ),
         )
 

@@ -14,7 +14,7 @@ from ingest.reading_counts import ReadingCounts
 from ingest.validation import may_alert
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
-from plumewatch.sensor_status import save_counts
+from plumewatch.sensor_status import SavedCounts, save_counts
 from storage import firmware, state
 from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
@@ -71,7 +71,9 @@ def stored(config_path):
     for reading in readings:
         tally.add(reading)
     tally.add_skipped({"s1": 2, "s2": 1})
-    save_counts(connection, tally.snapshot(), 0, {"s2": ("HTTP status 500", NOW + 60)})
+    polls = {"poll_error": "HTTP status 500", "poll_failing_since": NOW + 60}
+    more = {"s2": {**polls, "of_a_later_version": 1}}
+    save_counts(connection, SavedCounts(tally.snapshot(), 0, more))
     migrate(connection, firmware.COMPONENT, firmware.SCRIPTS)
     with transaction(connection) as tx:
         firmware.note(tx, "s1", "1.4.2", NOW)
