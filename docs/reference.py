@@ -186,7 +186,8 @@ def metrics() -> list[str]:
     for meter in parts.meters.meters:
         if meter.name:
             labels = ", ".join(f"`{label}`" for label in meter.labels)
-            rows.append(f"| `{meter.metric}` | {meter.kind} | {labels} | {meter.help} |")
+            kind = meter.kind + ", continues" * meter.continues
+            rows.append(f"| `{meter.metric}` | {kind} | {labels} | {meter.help} |")
     return ["| metric | kind | labels | |", "|---|---|---|---|", *rows]
 
 

@@ -83,6 +83,8 @@ class Meter:
     kind: Literal["counter", "gauge", "histogram"] = "gauge"
     labels: tuple[str, ...] = ()
     page: str | None = None
+    continues: bool = False
+    """Whether a counter goes on over restarts; the others count since the service started."""
     blocks: bool = False
     """Whether to read it takes a database: it is as of the last `Meters.refresh`."""
 

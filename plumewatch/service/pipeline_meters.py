@@ -191,6 +191,7 @@ def intake_meters(
         text,
         lambda: {kind.value: tally.total(kind) for kind in CountKind},
         labels=("noted",),
+        continues=True,
     )
     yield counter(
         "", mark("Readings that never came"), lambda: tally.total(CountKind.MISSING), "missing"

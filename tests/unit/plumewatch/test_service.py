@@ -51,6 +51,27 @@ async def test_a_restart_repeats_no_notice(config):
         assert service.alerting.notifier.sent == []
 
 
+async def test_counters_go_on_over_a_restart_or_begin_anew_as_declared(config):
+    def counted(service):
+        meters = service.monitoring.meters.meters
+        return {m.name: service.monitoring.meters.value(m.metric) for m in meters if counts(m)}
+
+    def counts(meter):
+        return meter.name and meter.kind == "counter"
+
+    async with running(config) as service:
+        await store(service, puff())
+        for reading in puff():
+            service.ingestion.intake.reading_counts.add(reading)
+        await until(lambda: service.alerting.deliveries.outcomes["sent"])
+        before = counted(service)
+    async with running(config) as service:
+        after = counted(service)
+        declared = {m.name for m in service.monitoring.meters.meters if m.continues}
+    assert before["readings_stored"] > after["readings_stored"] == 0
+    assert {name for name, n in before.items() if n and after[name] >= n} == declared
+
+
 async def test_readings_are_stored_while_the_detectors_return_to_where_they_were(
     config, monkeypatch
 ):
