@@ -1,8 +1,8 @@
 """Rate limits: of failed attempts by address, by account and in total; of answers by link.
 
 An attempt counts before it is checked, so that parallel ones are no way around; a success is
-removed. Guessing can keep others from signing in, except from addresses that did so before. What was
-counted before the clock was set back, later than now, counts no more.
+removed. Guessing can keep others from signing in, except from addresses that did so before. If the
+clock is set back, what was counted at a later time counts no more.
 """
 
 from __future__ import annotations
