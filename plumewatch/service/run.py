@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 _LONGEST_LINE: Final = 2000
 _MOST_LINES: Final = 300
 _STOP: Final = (signal.SIGINT, signal.SIGTERM)
-_STAYS: Final = "the configuration stays as it was"
+_STAYS: Final = "the configuration stays as it was:"
 _LEAST_BETWEEN_S: Final = 3.0
 """Between two restarts with a new configuration: many changes on the page must not stop alerts."""
 
@@ -129,7 +129,7 @@ class Running:
             fresh = _read(self._path, self._shard, config.data_dir)
             self._service = self._service_of(fresh)
         except ConfigError as error:
-            log.error("%s: %s", _STAYS, "; ".join(str(error).splitlines()))  # noqa: TRY400 - one line
+            log.error("%s %s", _STAYS, "; ".join(str(error).splitlines()))  # noqa: TRY400 - one line
             self._service = self._service_of(config)
         return True
 
@@ -190,7 +190,7 @@ class Running:
                 fresh = await asyncio.to_thread(_read, self._path, self._shard, now.data_dir)
                 service = self._service_of(fresh)
             except ConfigError as error:
-                log.error("%s: %s", _STAYS, "; ".join(str(error).splitlines()))  # noqa: TRY400 - one line
+                log.error("%s %s", _STAYS, "; ".join(str(error).splitlines()))  # noqa: TRY400 - one line
                 service = None
         if service is None:
             return
