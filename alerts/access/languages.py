@@ -1,15 +1,20 @@
-"""Languages that people chose on their page; without a choice, that of the configuration."""
+"""Languages of people: chosen on their page, else of their `[[staff]]` block, else the school's."""
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from language.messages import LANGUAGES
+from storage.errors import StorageError
+from storage.sqlite import connect
 
 if TYPE_CHECKING:
-    import sqlite3
+    from collections.abc import Iterable
+    from pathlib import Path
 
-    from alerts.policy import StaffMember
+    from alerts.policy import AlertPolicy, StaffMember
 
 
 def choose(tx: sqlite3.Connection, person: str, language: str) -> None:
@@ -25,6 +30,22 @@ def chosen(db: sqlite3.Connection, person: str) -> str:
     return row[0] if row is not None and row[0] in LANGUAGES else ""
 
 
-def language_of(db: sqlite3.Connection, member: StaffMember) -> str:
+def own_language(db: sqlite3.Connection, member: StaffMember | None) -> str:
     """Return the language of a person: chosen, else configured; empty for neither."""
-    return chosen(db, member.id) or member.language
+    return "" if member is None else chosen(db, member.id) or member.language
+
+
+def notice_language(db: sqlite3.Connection, member: StaffMember | None, policy: AlertPolicy) -> str:
+    """Return the language of all that is sent to a person."""
+    return own_language(db, member) or policy.language
+
+
+def notice_languages(
+    database: Path, staff: Iterable[StaffMember], policy: AlertPolicy
+) -> dict[str, str]:
+    """Return `notice_language` by person; as configured while there is no database. Blocks."""
+    try:
+        with closing(connect(database, read_only=True)) as db:
+            return {member.id: notice_language(db, member, policy) for member in staff}
+    except (StorageError, sqlite3.Error):  # a new data folder, or one of an earlier version
+        return {member.id: member.language or policy.language for member in staff}

@@ -179,7 +179,7 @@ class NoticeWriter:
                 sent_with, sent_as = incident.id, "opened"
             elif member is not None and left:
                 incidents = list({i.id: i for i, _ in left}.values())
-                code = self._language(tx, member)
+                code = languages.notice_language(tx, member, self._policy)
                 with speaking(code):
                     notice = self._digest(incidents, cause, code)
                 occasion = f"{now:.0f} {cause}"
@@ -324,9 +324,6 @@ class NoticeWriter:
             fallback_at=at + self._policy.timings.fallback_after_s if further else None,
         )
 
-    def _language(self, tx: sqlite3.Connection, member: StaffMember | None) -> str:
-        return (languages.language_of(tx, member) if member else "") or self._policy.language
-
     def _notice(
         self,
         tx: sqlite3.Connection,
@@ -339,8 +336,7 @@ class NoticeWriter:
     ) -> Notice:
         room = place_of(self._registry, incident.room)
         url = self._policy.page_url
-        own = "" if member is None else languages.language_of(tx, member)
-        code = own or self._policy.language
+        code = languages.notice_language(tx, member, self._policy)
         with speaking(code):
             notes = [str(note)]
             if reason.asks and repository.is_disputed(tx, incident):
@@ -352,6 +348,7 @@ class NoticeWriter:
             if reason is NoticeReason.RECOVERED:
                 evidence, detail = repository.last_words(tx, event_id)
                 notes.append(self._unsettled(incident, detail))
+        own = languages.own_language(tx, member)
         asked = f"?lang={own}" if own else ""
         return Notice(
             incident=incident.id,

@@ -6,15 +6,17 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from alerts.access import languages
 from alerts.errors import NotifyError
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from language.messages import _, speaking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from alerts.notify.channels.apprise_notifier import Notifier
-    from alerts.policy import StaffMember
+    from alerts.policy import AlertPolicy, StaffMember
     from alerts.secrets import Secret
 
 _TIMEOUT_S: Final = 15.0
@@ -30,9 +32,15 @@ class TrialNotice:
 
 
 async def send_trials(
-    notifier: Notifier, staff: Iterable[StaffMember], site: str, zone: str, now: float
+    notifier: Notifier,
+    staff: Sequence[StaffMember],
+    database: Path,
+    policy: AlertPolicy,
+    site: str,
+    now: float,
 ) -> list[TrialNotice]:
-    """Send a test notice to each address of all staff, concurrently."""
+    """Send a test notice to each address of `staff`, concurrently, in the language of each."""
+    codes = await asyncio.to_thread(languages.notice_languages, database, staff, policy)
 
     def notice(code: str) -> Notice:
         with speaking(code):
@@ -45,7 +53,7 @@ async def send_trials(
                 building=site,
                 since=now,
                 evidence=_("This is a test. Plumewatch alerts will arrive here."),
-                zone=zone,
+                zone=policy.zone,
                 priority=Priority.NORMAL,
                 headline=_("Test notice, %(place)s", place=site),
                 language=code,
@@ -53,7 +61,7 @@ async def send_trials(
 
     async def sent(member: StaffMember, number: int, target: Secret) -> TrialNotice:
         try:
-            await notifier.send(target, notice(member.language), timeout_s=_TIMEOUT_S)
+            await notifier.send(target, notice(codes[member.id]), timeout_s=_TIMEOUT_S)
         except NotifyError as error:
             return TrialNotice(member.id, number, error)
         return TrialNotice(member.id, number, None)

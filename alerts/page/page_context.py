@@ -87,7 +87,7 @@ class PageContext(Visibility):
                 member.id, member.name, rights.role, sessions.form_token(identity), rights.sites
             )
             self.see_as(member.id, rights.sites)
-            own = await self.read(languages.language_of, member)
+            own = await self.read(languages.own_language, member)
             self.speak(request, own)
         return session_of(request)
 

@@ -298,11 +298,13 @@ def send_test_notices(config: PlumewatchConfig, printer: Printer, person: str = 
 
     from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
     from alerts.notify.trial_notices import send_trials
+    from plumewatch.config.paths import DataPaths
     from plumewatch.config.settings import alert_policy
 
     notifier = AppriseNotifier(NotifySettings(allow_private=config.alerts.allow_private_targets))
-    staff = [m for m in alert_policy(config).staff if person in ("", m.id)]
-    outcomes = asyncio.run(send_trials(notifier, staff, config.site, config.timezone, time.time()))
+    policy, state = alert_policy(config), DataPaths(config.data_dir).state
+    staff = [m for m in policy.staff if person in ("", m.id)]
+    outcomes = asyncio.run(send_trials(notifier, staff, state, policy, config.site, time.time()))
     for found in outcomes:
         outcome = "delivered" if found.error is None else str(found.error)
         printer.say(

@@ -91,7 +91,7 @@ def staff_page(
             allow_private_targets=config.alerts.allow_private_targets,
             limits=listening.limits if listening else Limits(),
             send_test=lambda member: send_trials(
-                alerting.sender, [member], config.site, config.timezone, clock()
+                alerting.sender, [member], paths.state, engine.policy, config.site, clock()
             ),
             grafana_url=config.web.grafana_url.rstrip("/"),
             clock=clock,

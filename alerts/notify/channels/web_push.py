@@ -20,7 +20,7 @@ from alerts.notify.answer_links import answer_of
 from alerts.notify.channels.apprise_notifier import send_bounded
 from alerts.notify.notice import Priority, render, respond_words
 from alerts.routing.targets import scheme_of
-from language.messages import _
+from language.messages import _, speaking
 from storage.bounded_call import BoundedThreads
 from storage.files import close_to_others, write_private
 
@@ -125,6 +125,8 @@ def encrypt(subscription: Subscription, plain: bytes, salt: bytes = b"") -> byte
 def message(notice: Notice) -> bytes:
     """Write what the service worker shows, and what its button sends."""
     title, body = render(notice, SCHEME)
+    with speaking(notice.language):
+        respond, responding = respond_words(notice.kind), _("You're responding.")
     token = answer_of(notice.link)[1]
     body = "\n".join(line for line in body.split("\n") if line != notice.link)
     shown = {
@@ -132,8 +134,8 @@ def message(notice: Notice) -> bytes:
         "body": body[:_MAX_TEXT],
         "link": urlsplit(notice.link)._replace(scheme="", netloc="").geturl() or "/",
         "token": token,
-        "take": respond_words(notice.kind),
-        "taken": _("You're responding."),
+        "take": respond,
+        "taken": responding,
         "tag": notice.incident,
         "loud": notice.reason.asks,
     }

@@ -19,7 +19,7 @@ from alerts.page.page_context import sentence
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.views import charts
 from detection.events import EventKind
-from language.messages import _
+from language.messages import ENGLISH, _, speaking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,18 +120,19 @@ class IncidentPages(PageGroup):
             await context.signed_in(request, Right.INCIDENTS)
         elif settings.cap_token is None or not settings.cap_token.matches(token.strip()):
             raise HTTPException(401, _("This token is not valid."), {"WWW-Authenticate": "Bearer"})
-        found = await context.incident(request.path_params["id"])
-        if not found["paged"]:
-            raise HTTPException(404, _("There is no such incident."))
-        url = context.policy.page_url
-        message = cap_message(
-            found,
-            context.registry.rooms.get(found["room"]),
-            sender=settings.cap_sender,
-            school=settings.school,
-            zone=context.times.zone,
-            link=f"{url}/incidents/{found['id']}" if url else "",
-        )
+        with speaking(ENGLISH):  # other systems get it
+            found = await context.incident(request.path_params["id"])
+            if not found["paged"]:
+                raise HTTPException(404, _("There is no such incident."))
+            url = context.policy.page_url
+            message = cap_message(
+                found,
+                context.registry.rooms.get(found["room"]),
+                sender=settings.cap_sender,
+                school=settings.school,
+                zone=context.times.zone,
+                link=f"{url}/incidents/{found['id']}" if url else "",
+            )
         return Response(message, media_type="application/cap+xml")
 
     # what people do

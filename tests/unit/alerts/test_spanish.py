@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from alerts.access import languages
 from alerts.incidents import repository
 from alerts.incidents.incident import Verdict
 from alerts.notify.evidence_picture import draw
@@ -127,14 +128,30 @@ def as_dict(notice):
     return {name: getattr(notice, name) for name in notice.__struct_fields__}
 
 
-async def test_the_test_notice_is_in_the_persons_language(school):
+@pytest.mark.parametrize("schools", ["en", "es"])
+@pytest.mark.parametrize("started", [True, False])
+async def test_a_test_notice_has_the_language_of_other_notices(
+    school, make_event, database, tmp_path, schools, started
+):
+    staff = (*school.policy.staff, member("kim"), member("ray", "es"))
+    school.policy = replace(school.policy, staff=staff, language=schools)
+    with closing(sqlite.connect(database)) as db:
+        for connection in (db, school.db):
+            with sqlite.transaction(connection) as tx:
+                languages.choose(tx, "ray", "en")
     notifier = RecordingNotifier()
-    await send_trials(notifier, school.policy.staff, "Lincoln High", "UTC", 0.0)
-    assert [n.title for n in notifier.sent] == [
-        "Aviso de prueba, Lincoln High",
-        "Test notice, Lincoln High",
-        "Aviso de prueba, Lincoln High",
-    ]
+    state = database if started else tmp_path / "none.db"
+    await send_trials(notifier, staff, state, school.policy, "Lincoln High", 0.0)
+    spoken = {n.target.reveal().rpartition("/")[2]: n.notice.language for n in notifier.sent}
+    rays = "en" if started else "es"
+    assert spoken == {"lee": "es", "fox": "en", "fay": "es", "kim": schools, "ray": rays}
+    titles = {"en": "Test notice, Lincoln High", "es": "Aviso de prueba, Lincoln High"}
+    assert all(n.title == titles[n.notice.language] for n in notifier.sent)
+    puff(school, make_event)
+    school.run(120)
+    alerts = {who: n.language for who, n, _, _ in sent(school)}
+    assert alerts.items() <= (spoken | {"ray": "en"}).items()
+    assert {"kim", "ray"} <= alerts.keys()
 
 
 def test_the_picture_is_in_spanish():

@@ -8,6 +8,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from msgspec import structs
 
 from alerts.access import push_subscriptions
 from alerts.access.push_subscriptions import Subscription, decoded, encoded
@@ -234,6 +235,11 @@ def test_every_message_has_keys_of_its_own(browser):
     one, other = (encrypt(browser.subscription(), b"x") for _ in range(2))
     assert one[:16] != other[:16]
     assert one[21:86] != other[21:86]
+
+
+def test_the_button_has_the_language_of_the_notice():
+    shown = json.loads(message(structs.replace(NOTICE, language="es")))
+    assert (shown["take"], shown["taken"]) == ("Voy para allá", "Usted va para allá.")
 
 
 def test_a_notice_without_a_token_has_no_button():
