@@ -100,8 +100,8 @@ def send_weekly(config: PlumewatchConfig, now: float) -> str:
     if target is None:
         return "no weekly summary was sent: [reports] has no weekly_file"
     notice = weekly_notice(config, now)
-    private = NotifySettings(allow_private=config.alerts.allow_private_targets)
-    asyncio.run(AppriseNotifier(private).send(target, notice, timeout_s=_TIMEOUT_S))
+    settings = NotifySettings(config.alerts.allow_private_targets, several=True)
+    asyncio.run(AppriseNotifier(settings).send(target, notice, timeout_s=_TIMEOUT_S))
     return f"weekly summary sent to {target_id(target)}: {notice.headline}"
 
 

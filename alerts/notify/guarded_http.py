@@ -138,6 +138,7 @@ def fault_of_url(url: str, *, allow_private: bool) -> str:
     try:
         parts = urlsplit(url)
         port = parts.port
+        (parts.hostname or "").encode("idna")  # as the resolver does
     except ValueError:
         return "is not a valid address"
     if parts.scheme not in {"https", "http"} or not parts.hostname or port == 0:

@@ -8,6 +8,7 @@ import os
 import socket
 import sqlite3
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
@@ -24,9 +25,10 @@ from ingest.http_poll import PollError, get
 from ingest.mapping.lacks import MEANING, lacking
 from ingest.message import Message
 from ingest.routes import decode_message
-from plumewatch.config.faults import some
+from plumewatch.config.faults import ConfigError, some
 from plumewatch.config.ingest_settings import http_sources, polled_sensors, routes
 from plumewatch.config.paths import DataPaths
+from plumewatch.config.secrets import read_secret
 from plumewatch.config.settings import alert_policy, identity_provider, quiet_hours
 from plumewatch.doctor.broker import check_file
 from plumewatch.doctor.result import CheckResult, result
@@ -72,6 +74,20 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
     answers = iter(asyncio.run(why_unreachable(targets, settings)))
     for member in reachable:
         yield _member(member, settings, [next(answers) for _ in member.targets])
+    if why := _weekly_fault(config, replace(settings, several=True)):
+        yield result("weekly_wrong", why=why)
+
+
+def _weekly_fault(config: PlumewatchConfig, settings: NotifySettings) -> str:
+    """Return why the weekly summary cannot be sent; empty if it can, or none is to be."""
+    try:
+        target = read_secret(config, "reports.weekly")
+    except ConfigError as error:
+        return str(error)
+    if target is None:
+        return ""
+    wrong = "; ".join(str(found) for found in check_target(target, settings))
+    return wrong or asyncio.run(why_unreachable([target], settings))[0]
 
 
 def _member(member: StaffMember, settings: NotifySettings, answers: Sequence[str]) -> CheckResult:

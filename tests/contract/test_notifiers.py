@@ -210,6 +210,18 @@ def test_other_threads_are_not_guarded(provider):
         ("pover://", NotifyReason.BAD_TARGET),
         ("jsons://", NotifyReason.BAD_TARGET),
         ("ntfys://ntfy.example/one/two", NotifyReason.BAD_TARGET),
+        (f"jsons://h.example/?+X-School=%E5%AD%B8{SECRET}", NotifyReason.BAD_TARGET),
+        (f"jsons://h.example/?+X-School={SECRET}%0d%0aX-Evil:%201", NotifyReason.BAD_TARGET),
+        (f"jsons://h.example/?+X-{SECRET}%E5%AD%B8=north", NotifyReason.BAD_TARGET),
+        (f"jsons://h.example/?+X%20{SECRET}=north", NotifyReason.BAD_TARGET),
+        (f"jsons://h.example/?+={SECRET}", NotifyReason.BAD_TARGET),
+        (f"jsons://user:{SECRET}%E5%AD%B8@h.example/", NotifyReason.BAD_TARGET),
+        (f"jsons://h.example:0/{SECRET}", NotifyReason.BAD_TARGET),
+        (f"jsons://h.example:99999/{SECRET}", NotifyReason.BAD_TARGET),
+        (f"ntfys://%E5%AD%B8:{SECRET}@h.example/topic", NotifyReason.BAD_TARGET),
+        (f"gotifys://h.example/{SECRET}%E5%AD%B8", NotifyReason.BAD_TARGET),
+        (f"mailtos://u:{SECRET}%E5%AD%B8@h.example?to=a@h.example", NotifyReason.BAD_TARGET),
+        (f"mailtos://u:p@h.example?+X={SECRET}%0d%0aY:1&to=a@h.example", NotifyReason.BAD_TARGET),
         ("jsons://example.org/?redirect=yes", NotifyReason.BAD_TARGET),
         ("jsons://example.org/?verify=no", NotifyReason.BAD_TARGET),
         ("json://example.org/", NotifyReason.FORBIDDEN_ADDRESS),
@@ -226,6 +238,13 @@ def test_targets_that_show_their_fault_at_once(url, reason):
     "url",
     [
         "jsons://hooks.example/plumewatch",
+        "jsons://us%C3%A9r:p@hooks.example:8443/%E5%AD%B8?+X-School=Ca%C3%B1on%20north&+Empty=",
+        "jsons://[2001:db8::1]/plumewatch?method=PUT",
+        "gotifys://gotify.example/AzDeL3x9o0Kp2Qr",
+        "gchat://workspace/key/token",
+        "wxteams://0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        "mmosts://mattermost.example/3ccdd113474722377935511fc85d3dd4",
+        "mailtos://u:p@h.example?from=p@h.example&to=a@h.example&+X-School=Ca%C3%B1on%20%E5%AD%B8",
         "ntfys://ntfy.example/restrooms",
         "ntfys://restrooms",
         "ntfy://restrooms",
@@ -256,6 +275,31 @@ async def test_json_carries_fields(provider):
     assert content["incident"] == NOTICE.incident
     assert content["room"] == "Boys N2"
     assert content["priority"] == "urgent"
+
+
+async def test_json_sends_the_headers_of_its_address(provider):
+    address = Secret(f"json://127.0.0.1:{provider.port}/hook?+X-School=Ca%C3%B1on%20north&+X-Key=k")
+    assert check_target(address, LOCAL) == []
+    await send(address)
+    headers, content = message(provider)
+    assert (provider.requests[-1][0], headers["X-School"]) == ("/hook", "Ca\xf1on north")
+    assert (headers["X-Key"], headers["Content-Type"]) == ("k", "application/json")
+    assert content["incident"] == NOTICE.incident
+
+
+async def test_an_address_of_which_no_request_can_be_made_is_refused_for_good(provider):
+    at = f"127.0.0.1:{provider.port}/x"
+    for url, wrong in (
+        (f"json://{at}?+X-School=%E5%AD%B8", "a header"),
+        (f"json://{at}?+X-School=a%0d%0aX-Evil:%201", "a header"),
+        (f"json://{at}?+=a", "a header"),
+        (f"json://user:%E5%AD%B8@{at}", "a user name, password or token"),
+        (f"gotify://{at}%E5%AD%B8", "a user name, password or token"),
+    ):
+        with pytest.raises(PermanentNotifyError, match=wrong) as caught:
+            await send(Secret(url))
+        assert caught.value.reason is NotifyReason.BAD_TARGET
+    assert provider.requests == []
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from tests.support.school_year import config_text, fill_health, fill_state, mome
 from tests.unit.plumewatch.test_weekly_summary import FIRST
 
 FROM, TO = "plumewatch@school.example", "principal@school.example"
+ALSO_TO = "dean@school.example"
 
 
 class Inbox:
@@ -72,7 +73,7 @@ def school(tmp_path):
         fill_health(tmp_path / "plumewatch-data/series.db", FIRST, 14, 4, every_s=3600.0)
         secret = tmp_path / "weekly"
         secret.write_text(
-            f"mailto://user:pass@127.0.0.1:{port}?from={FROM}&to={TO}&mode=insecure&smtp=127.0.0.1"
+            f"mailto://user:pass@127.0.0.1:{port}?from={FROM}&to={TO},{ALSO_TO}&mode=insecure&smtp=127.0.0.1"
         )
         secret.chmod(0o600)
         return load(tmp_path / "plumewatch.toml")
@@ -96,9 +97,9 @@ def test_the_mail_arrives_with_subject_and_lines_in_the_schools_language(
     inbox, port = server()
     done = send_weekly(school(port, language), NOW)
     assert done.startswith("weekly summary sent to mailto-")
-    ((sender, recipients, mail),) = inbox.mails
-    assert (sender, recipients) == (FROM, [TO])
-    assert mail["Subject"] == subject
+    (mail, other) = (mail for _, _, mail in inbox.mails)
+    assert [(s, r) for s, r, _ in inbox.mails] == [(FROM, [TO]), (FROM, [ALSO_TO])]
+    assert mail["Subject"] == other["Subject"] == subject
     text = mail.get_body(preferencelist=("plain", "html")).get_content()
     assert line in text
     assert "pass" not in mail.as_string().partition("\n\n")[0]

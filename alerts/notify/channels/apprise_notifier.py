@@ -38,6 +38,7 @@ from requests.adapters import HTTPAdapter
 
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notify.answer_links import answer_of
+from alerts.notify.channels.dry_run import fault_of_request, fault_of_service
 from alerts.notify.guarded_http import guarded, keep_retry_after
 from alerts.notify.notice import Priority, render, respond_words
 from alerts.notify.outbox import DAY_S
@@ -100,10 +101,11 @@ class NotifySettings:
     """Where notices may go, and how many sends at a time a provider gets.
 
     `allow_private` permits this machine and its network, with plain http; never link-local
-    addresses.
+    addresses. `several` permits several recipients in one address.
     """
 
     allow_private: bool = False
+    several: bool = False
     threads_per_channel: int = 4
 
 
@@ -144,7 +146,7 @@ class AppriseNotifier:
         Raises PermanentNotifyError for a bad target or a refusal (4xx other than 408, 425 and 429),
         TransientNotifyError for all else, also when all threads of the channel are in use.
         """
-        faults = check_target(target, self._settings)
+        faults = _faults(target, self._settings)
         if faults:
             raise faults[0]
         day = self._clock() // DAY_S
@@ -221,8 +223,14 @@ def _prepare_apprise() -> None:
 
 def check_target(target: Secret, settings: NotifySettings | None = None) -> list[NotifyError]:
     """Return all faults of a target that show without sending, without any part of the address."""
+    faults = _faults(target, settings or NotifySettings())
+    if not faults and (fault := fault_of_request(_service(target.reveal()))):
+        faults.append(PermanentNotifyError(NotifyReason.BAD_TARGET, fault))
+    return faults
+
+
+def _faults(target: Secret, settings: NotifySettings) -> list[NotifyError]:
     _prepare_apprise()
-    settings = settings or NotifySettings()
     url = target.reveal()
     scheme = scheme_of(target)
     if scheme not in SCHEMES or "://" not in url:
@@ -236,8 +244,10 @@ def check_target(target: Secret, settings: NotifySettings | None = None) -> list
     service = _service(url)
     if service is None:
         details.append(f"not a complete {scheme} address")
-    elif len(service) != 1:
+    elif len(service) != 1 and not settings.several:
         details.append(f"{len(service)} recipients in one address; give each its own")
+    elif fault := fault_of_service(service):
+        details.append(fault)
     faults: list[NotifyError] = [
         PermanentNotifyError(NotifyReason.BAD_TARGET, detail) for detail in details
     ]
@@ -372,7 +382,10 @@ class _Call:
                 NotifyReason.FORBIDDEN_ADDRESS, "the address is inside this network"
             )
         lines = (entry.message for r in result.results for entry in r.logs())
-        raise _error_of(lines, guard.retry_after_s)
+        failure = _error_of(lines, guard.retry_after_s)
+        if failure.reason is NotifyReason.CONNECTION and (fault := fault_of_request(service)):
+            raise PermanentNotifyError(NotifyReason.BAD_TARGET, fault)
+        raise failure
 
 
 def _with_buttons(url: str, scheme: str, notice: Notice) -> str:

@@ -460,6 +460,7 @@ async def test_undo_of_a_channel_deletes_its_address(setup):
     [
         ({"name": "B", "notify.0._address": "carrier pigeon kx7"}, "notify-0-_address"),
         ({"name": "B", "notify.0._address": "gopher://kx7"}, "notify-0-_address"),
+        ({"name": "B", "notify.0._address": "jsons://kx7/?+X=%E5%AD%B8"}, "notify-0-_address"),
         ({"name": "x" * 99, "notify.0._address": ADDRESS}, "name"),
     ],
 )

@@ -1,19 +1,22 @@
 """`plumewatch staff`: passwords come in by a file or a keyboard, and never out again."""
 
 import io
+import json
 from types import SimpleNamespace
 
 import pyotp
 import pytest
 
-from alerts.access import second_factor, sessions
+from alerts.access import languages, second_factor, sessions
 from alerts.access.passwords import Hasher, password_hash
+from alerts.incidents import schema
 from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.load import load
 from plumewatch.doctor.people import without_password
 from storage import audit
-from storage.sqlite import connect, transaction
+from storage.sqlite import connect, migrate, transaction
 from tests.support.command import plumewatch
+from tests.support.provider import Provider
 
 PASSWORD = "seven blue kettles"
 NOW = 1_788_789_900.0
@@ -61,6 +64,23 @@ def test_asked_twice_on_a_terminal(config, state, capsys, monkeypatch):
     assert set_it(config)[0] == 1
     assert "the two passwords differ" in capsys.readouterr().err
     assert Hasher().verifies(password_hash(state, "ap-north"), PASSWORD)
+
+
+@pytest.mark.parametrize("chosen", ["", "en"])
+def test_a_test_notice_has_the_language_of_the_person_else_of_the_school(config, state, chosen):
+    migrate(state, schema.COMPONENT, schema.SCRIPTS)
+    with transaction(state) as tx:
+        languages.choose(tx, "kim", chosen)
+    kim = '[[staff]]\nid = "kim"\nname = "Kim"\nnotify = [{ url_env = "KIM" }]\n'
+    starter = STARTER.replace("[alerts]\n", "[alerts]\nallow_private_targets = true\n")
+    config.write_text(f'language = "es"\n{starter}\n{kim}')
+    provider = Provider()
+    url = f"json://127.0.0.1:{provider.port}/kim"
+    ran = plumewatch("staff", "test", "kim", "-c", config, env={"KIM": url})
+    provider.close()
+    assert ran.code == 0
+    title = json.loads(provider.requests[0][2])["title"]
+    assert title.startswith("Test notice, " if chosen else "Aviso de prueba, ")
 
 
 def test_one_is_made(config, state):

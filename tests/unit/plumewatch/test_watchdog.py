@@ -224,6 +224,8 @@ def test_nobody_there():
         "https://hc-ping.com/a b",
         "https://hc-ping.com/x\r\nHost: other",
         "https://hc-ping.com:99999/x",
+        "https://hc-ping..com/x",
+        f"https://{'h' * 64}.example/x",
         "https://hc-ping.com/é",
     ],
 )
