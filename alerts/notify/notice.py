@@ -66,7 +66,8 @@ class Notice(msgspec.Struct, frozen=True):
 
     `note` precedes the evidence, `by` is who acknowledged or handed over, and `link` is the staff
     page of the incident. `again`: people responded to the same in this room a short while ago. A
-    digest has a `headline` and its `incidents`. There is a `site` if there are several.
+    digest has a `headline` and its `incidents`. There is a `site`, by name and id, if there are
+    several.
     """
 
     incident: str
@@ -87,6 +88,7 @@ class Notice(msgspec.Struct, frozen=True):
     again: bool = False
     language: str = ENGLISH
     site: str = ""
+    site_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -275,6 +275,10 @@ async def test_json_carries_fields(provider):
     assert content["incident"] == NOTICE.incident
     assert content["room"] == "Boys N2"
     assert content["priority"] == "urgent"
+    assert content["site"] == ""
+    await send(Secret(f"json://127.0.0.1:{provider.port}/?:site=lincoln&:kind=alert"))
+    _, content = message(provider)
+    assert (content["site"], content["kind"]) == ("lincoln", "alert")  # as the address says
 
 
 async def test_json_sends_the_headers_of_its_address(provider):

@@ -423,8 +423,12 @@ def _decorate(service: Any, scheme: str, notice: Notice) -> None:
         if notice.link:
             service.supplemental_url = notice.link
     elif scheme in {"json", "jsons"}:
-        extras = {name: getattr(notice, name) for name in _JSON_FIELDS}
-        service.payload_extras = {**service.payload_extras, **extras}
+        service.payload_extras = {**json_fields(notice), **service.payload_extras}
+
+
+def json_fields(notice: Notice) -> dict[str, object]:
+    """Return what JSON addresses get of a notice beside title and text."""
+    return {**{name: getattr(notice, name) for name in _JSON_FIELDS}, "site": notice.site_id}
 
 
 def _error_of(messages: Iterable[str], retry_after: float | None = None) -> NotifyError:

@@ -13,6 +13,7 @@ from alerts.access import schema as access
 from alerts.engine import AlertEngine
 from alerts.incidents import schema
 from alerts.notify import outbox
+from alerts.notify.channels.apprise_notifier import json_fields
 from alerts.notify.notice import render
 from alerts.notify.notice_writer import digest_headline
 from alerts.notify.pictures import IncidentPictures
@@ -168,6 +169,14 @@ def test_no_output_calls_two_rooms_the_same(district, output):
     if output != "file":
         assert "North High" in found[0]
         assert "South High" in found[1]
+
+
+def test_json_has_the_id_of_the_school_as_webhooks_have(district):
+    notices = district.notices()
+    assert [json_fields(notices[f"{site}-ap"])["site"] for site in ("north", "south")] == [
+        "north",
+        "south",
+    ]
 
 
 def test_each_school_reads_its_own_time_and_only_its_own_incident(district):
