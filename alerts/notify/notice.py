@@ -159,7 +159,7 @@ def _state(notice: Notice, what: str, when: str) -> tuple[str, str]:
     match notice.reason:
         case NoticeReason.WITHDRAWN:
             state = _("withdrawn, %(what)s", what=past)
-            evidence = evidence or _("Later readings ruled it out. No action needed.")
+            evidence = _("Later readings ruled it out. No action needed.")
         case NoticeReason.TAKEN:
             state = _("%(name)s is responding, %(what)s", name=notice.by, what=past)
             evidence = _("No action needed.")

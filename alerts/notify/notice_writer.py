@@ -7,8 +7,10 @@ outcome.
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -23,6 +25,7 @@ from alerts.notify.notice import KIND_WORDS, Notice, NoticeReason, Priority, clo
 from alerts.routing.targets import channel_of, target_id
 from alerts.severity import Severity
 from detection.liveness import ended_unsettled
+from language.dates import date_text
 from language.messages import NOTHING, Message, _, gettext, later, mark, ngettext, speaking
 from storage.registry import Room, floor_name
 
@@ -57,7 +60,7 @@ def digest_headline(incidents: Sequence[Incident], rooms: Sequence[Room]) -> str
     words = f"{words[0].lower()}{words[1:]}"
     if len(rooms) == 1:
         return ngettext(
-            "%(room)s: %(n)d times %(kind)s",
+            "%(room)s: %(kind)s",
             "%(room)s: %(n)d times %(kind)s",
             len(incidents),
             room=rooms[0].short_name,
@@ -75,16 +78,19 @@ def digest_headline(incidents: Sequence[Incident], rooms: Sequence[Room]) -> str
     return _("%(n)d rooms: %(kind)s", **values)
 
 
-def digest_lines(incidents: Sequence[tuple[str, str, Incident]]) -> str:
-    """List incidents with room, kind and time; each has the name and the time zone of its room."""
+def digest_lines(incidents: Sequence[tuple[str, str, Incident]], now: float) -> str:
+    """List incidents with room, kind and time; each has the name and the time zone of its room.
+
+    What did not begin on the day of `now` has its day: quiet hours may last a weekend.
+    """
     lines = []
     for room, zone, i in incidents:
         kind = KIND_WORDS.get(i.kind.value, i.kind.value).lower()
-        values = {
-            "room": room,
-            "kind": kind,
-            "time": clock_text(i.onset, zone)[:5],
-        }
+        time = clock_text(i.onset, zone)[:5]
+        began, today = (datetime.fromtimestamp(at, ZoneInfo(zone)) for at in (i.onset, now))
+        if began.date() != today.date():
+            time = f"{date_text(began, 'weekday')} {time}"
+        values = {"room": room, "kind": kind, "time": time}
         lines.append(
             _("%(room)s %(kind)s %(time)s", **values)
             if i.is_open
@@ -181,13 +187,13 @@ class NoticeWriter:
                 incidents = list({i.id: i for i, _ in left}.values())
                 code = languages.notice_language(tx, member, self._policy)
                 with speaking(code):
-                    notice = self._digest(incidents, cause, code)
+                    notice = self._digest(incidents, cause, code, now)
                 occasion = f"{now:.0f} {cause}"
                 self._notify(tx, notice, member, now, occasion)
                 sent_with, sent_as = notice.incident, f"{notice.reason.value}:{occasion}"
             throttling.sent(tx, person, cause, now, sent_with=sent_with, sent_as=sent_as)
 
-    def _digest(self, incidents: list[Incident], cause: Cause, code: str) -> Notice:
+    def _digest(self, incidents: list[Incident], cause: Cause, code: str, now: float) -> Notice:
         last = incidents[-1]
         rooms = {i.room: place_of(self._registry, i.room) for i in incidents}
         url, zone = self._policy.page_url, self._policy.zone
@@ -199,7 +205,7 @@ class NoticeWriter:
             floor="",
             building="",
             since=min(i.onset for i in incidents),
-            evidence=digest_lines(_named(incidents, rooms, zone)),
+            evidence=digest_lines(_named(incidents, rooms, zone), now),
             zone=zone,
             link=url,
             priority=_LOUDNESS[max((i.severity for i in incidents), key=lambda s: s.rank)],

@@ -41,7 +41,8 @@ def test_texts_fit_their_channel_and_keep_the_link(scheme, title, body):
 
 
 def test_a_withdrawn_notice_asks_for_nothing():
-    notice = msgspec.structs.replace(NOTICE, reason=NoticeReason.WITHDRAWN, evidence="")
+    notice = msgspec.structs.replace(NOTICE, reason=NoticeReason.WITHDRAWN)
     title, body = render(notice)
     assert title == "Boys N2, floor 2, North: withdrawn, vaping likely at 10:05:00"
-    assert body.startswith("Later readings ruled it out.")
+    assert body.startswith("Later readings ruled it out. No action needed.")
+    assert NOTICE.evidence not in body  # it said why, and no longer holds
