@@ -222,6 +222,11 @@ class TestExport:
         code, message = site.run("import", site.folder / "r.csv")
         assert code == 0, message
         assert [(r.sensor, r.time, r.values) for r in stored(site)] == before
+        with site.series() as series:
+            count = series.count()
+        assert site.run("import", site.folder / "r.csv")[0] == 0
+        with site.series() as series:
+            assert series.count() == count
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
