@@ -94,14 +94,14 @@ def add_to_hour(hours: dict[str, Record], health: Record, since: float) -> Recor
     return hours[health.sensor]
 
 
-def hour_sums(series: Series, hour: int, sensors: Iterable[str]) -> list[Record]:
+def hour_sums(series: Series, hour: int, sensors: Iterable[str], hours: int = 1) -> list[Record]:
     """Return the record of an hour since 1970 of each sensor, from its stored records of health."""
     begins = hour * 3600.0
     since = begins + HEALTH_EVERY_S
     sums = partial(series.sums, "sensor_health", SUMMED, highest=("urgency",))
     return [
         Record("sensor_hour", begins, dict(zip((*SUMMED, "urgency"), found, strict=True)), sensor)
-        for sensor, found in sums(since, since + 3600.0, sensors).items()
+        for sensor, found in sums(since, since + hours * 3600.0, sensors).items()
         if found[0]
     ]
 
