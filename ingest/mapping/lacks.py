@@ -26,8 +26,9 @@ def lacking(quantities: Collection[str], *, has_time: bool) -> list[str]:
 def lacking_in(mappings: Sequence[MappingConfig]) -> dict[str, list[str]]:
     """Return the names of mappings by what they lack.
 
-    No particles are lacking where another mapping of the same sensor reads them, as the examples
-    show, or where the device sends alarms of its own.
+    A mapping that reads no values, such as of a door, lacks nothing. No particles are lacking where
+    another mapping of the same sensor reads them, as the examples show, or where the device sends
+    alarms of its own.
     """
     lacks: dict[str, list[str]] = {word: [] for word in MEANING}
     detecting: set[str | None] = set()
@@ -36,7 +37,7 @@ def lacking_in(mappings: Sequence[MappingConfig]) -> dict[str, list[str]]:
         words = lacking(read, has_time=bool(mapping.time or mapping.time_or))
         if any(event.event == "vendor_vape" for event in mapping.event):
             words = [word for word in words if word != "particles"]
-        for word in words:
+        for word in words if read else ():
             lacks[word].append(mapping.name)
         if "particles" not in words:
             detecting |= {example.sensor for example in mapping.example}

@@ -148,6 +148,25 @@ sensor = "hall"
 values = { tvoc_ppb = 10 }
 """
 
+DOOR = """
+[[mapping]]
+version = 1
+name = "door"
+topic = "acme/{id}/door"
+sensor = { capture = "id" }
+
+[[mapping.event]]
+event = "tamper"
+path = ["open"]
+equals = true
+
+[[mapping.example]]
+topic = "acme/n2-boys-1/door"
+payload = '{"open": true}'
+sensor = "n2-boys-1"
+events = ["tamper"]
+"""
+
 
 class TestLacks:
     """What a mapping does not read, without which its sensor cannot detect vaping."""
@@ -161,7 +180,7 @@ class TestLacks:
 
     def test_check(self, call, config):
         found = self.check(call, config, MAPPING, COMPANION)
-        assert f"warn  mappings: climate: {self.BLIND}\n      do: add a [[mapping.field]]" in found
+        assert f"warn  mappings: climate: {self.BLIND}\n      do: if the device sends" in found
         assert f"their 2 examples pass; climate: {self.TIMELESS}\n" in found
 
     def test_another_mapping_of_the_sensor_reads_them(self, call, config):
@@ -172,6 +191,14 @@ class TestLacks:
         alarm = '\n[[mapping.event]]\nevent = "vendor_vape"\npath = ["vape"]\nequals = true\n'
         found = self.check(call, config, COMPANION, alarm)
         assert "cannot detect vaping" not in found
+
+    def test_no_values(self, call, config):
+        path = config(DOOR)
+        found = self.check(call, config, DOOR)
+        assert "examples pass;" not in found
+        assert "cannot detect vaping" not in found
+        found = call("mapping", "test", "--config", path).stdout
+        assert found == "ok    door: 1 examples pass\n"
 
     def test_mapping_test(self, call, config):
         found = call("mapping", "test", "--config", config(COMPANION)).stdout
