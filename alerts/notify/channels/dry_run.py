@@ -23,7 +23,7 @@ _VALUE: Final = re.compile(r"(?:[!-~\xa0-\xff][\t -~\xa0-\xff]*)?")
 _LINE: Final = re.compile(r"[^\x00-\x1f\x7f]*")
 _MAIL: Final = frozenset({"mailto", "mailtos"})
 _BAD_HEADER: Final = "a header (+Name=value) that cannot be sent: ASCII alone, on one line"
-_BAD_TEXT: Final = "a user name, password or token that cannot be sent: ASCII alone"
+_BAD_TEXT: Final = "a part is missing, or a user name, password or token is not plain ASCII"
 
 
 class _Dry(threading.local):
