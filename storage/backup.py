@@ -39,8 +39,10 @@ MANIFEST: Final = "manifest.json"
 JOURNAL: Final = "journal.db"
 SERIES: Final = "series.db"
 _ATTEMPTS: Final = 3
-_FORMAT: Final = 2
-"""The first had no checksum of the manifest itself."""
+_FORMAT: Final = 1
+"""Programs of this format restore what a newer program copied before it upgraded the data."""
+_FIRST: Final = frozenset({"format", "made", "series_from", "site", "files"})
+"""Keys of earlier manifests, which had no checksum of their own."""
 
 
 class Proof(NamedTuple):
@@ -112,7 +114,7 @@ def verify(folder: Path) -> Iterator[Proof]:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = {str(name): dict(found) for name, found in manifest["files"].items()}
         of_site = "site" in manifest
-        known = manifest["format"] in {1, _FORMAT} and (of_site or JOURNAL in files)
+        known = manifest["format"] == _FORMAT and (of_site or JOURNAL in files)
         series_from = float(manifest["series_from"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         yield Proof("manifest", ok=False, sentence=f"{folder} holds no backup: {error}")
@@ -121,7 +123,8 @@ def verify(folder: Path) -> Iterator[Proof]:
         yield Proof("manifest", ok=False, sentence="not of a format that this program knows")
         return
     written = manifest.pop("sha256", None)
-    if manifest["format"] > 1 and written != _digest_of(manifest):
+    is_earlier = written is None and manifest.keys() <= _FIRST
+    if not is_earlier and written != _digest_of(manifest):
         yield Proof("manifest", ok=False, sentence="is not what was written")
         return
     yield Proof("manifest", ok=True, sentence=f"made {manifest.get('made', '')}")

@@ -7,6 +7,7 @@ written by its own program and dumped as SQL.
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import sqlite3
 from contextlib import closing
@@ -28,6 +29,7 @@ from plumewatch.service.data_folder import (
     refuse_older,
     schemas,
 )
+from storage.backup import MANIFEST
 from storage.errors import SchemaTooNewError, SchemaTooOldError, StorageUnavailableError
 from storage.journal import Journal
 from storage.sqlite import connect
@@ -115,6 +117,7 @@ def test_every_schema_there_was_is_brought_forward_and_copied_before(dump, tmp_p
         assert rows(copy) == before
         assert {p.name: schemas(p) for p in copy.glob("*.db")} == versions
         assert copy.stat().st_mode & 0o777 == 0o700
+        assert json.loads((copy / MANIFEST).read_text())["format"] == 1  # and takes it
 
 
 @pytest.mark.parametrize(
