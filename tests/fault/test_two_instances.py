@@ -68,10 +68,10 @@ def test_a_standby_begins_when_it_takes_over(broker, tmp_path):
             service.end(signal.SIGKILL)
             url, log = f"http://127.0.0.1:{standby.web_port}", lambda: standby.log
             eventually(lambda: "staff page: " in log().partition("taking over")[2], log)
-            metrics = httpx.get(f"{url}/metrics").text.splitlines()
+            metrics = httpx.get(f"{url}/metrics", timeout=60).text.splitlines()
             (start,) = [x for x in metrics if x.startswith("plumewatch_start_time_seconds ")]
             assert float(start.split()[1]) >= ended
-            assert "Renamed " in httpx.get(f"{url}/sign-in").text
+            assert "Renamed " in httpx.get(f"{url}/sign-in", timeout=60).text
             assert standby.end(signal.SIGTERM) == 0
         finally:
             standby.end(signal.SIGKILL)

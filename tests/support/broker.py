@@ -51,7 +51,7 @@ def free_port() -> int:
 def _ports() -> Iterator[int]:
     """Yield the ports below those of outgoing connections, from a random one, without end."""
     range_of_kernel = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
-    below = range(10_000, int(range_of_kernel.split()[0]))
+    below = range(10_000, int(range_of_kernel.split()[0])) or range(10_000, 32_768)
     start = random.SystemRandom().randrange(len(below))  # the workers' first are far apart
     return itertools.cycle([*below[start:], *below[:start]])
 
