@@ -6,9 +6,9 @@
 - A field never changes type: quantities and ``received`` are floats, all else strings. Numbers are
   written by the JSON encoder, in the fewest digits that read back the same: several times faster
   than `repr`. What is not finite is not written; ``received`` always is, so no line is empty.
-- Two different readings of one sensor and microsecond never share a nanosecond: the last three
-  digits (`Slots`) are made from the content, so the same reading written again lands on itself. The
-  same holds for records with an id.
+- Readings of one sensor and microsecond that say different things never share a nanosecond: the
+  last three digits (`Slots`) are made from what is written, without the receipt, so the same
+  reading written or imported again lands on itself. The same holds for records with an id.
 - Servers disagree on a backslash in a tag before a comma, an equals sign, a space, another
   backslash or the end, so it is left out; control characters become spaces (`tag_value`). Strings
   of fields may contain anything.
