@@ -125,7 +125,7 @@ def test_a_halo_push_becomes_one_push(tmp_path, running):
         running(service)
         body = halo_push()
         for outcome in ("accepted", "duplicate"):
-            answer = httpx.post(f"{url}/halo?", content=body, auth=("halo", TOKEN))
+            answer = httpx.post(f"{url}/halo?", content=body, auth=("halo", TOKEN), timeout=60)
             assert (answer.status_code, answer.json()["outcome"]) == (200, outcome)
         (push,) = eventually(lambda: receiver.pushes, lambda: f"a push:\n{service.log}")
         assert "Boys' restroom" in push["title"]
@@ -153,9 +153,10 @@ def test_a_signed_webhook_becomes_one_push(tmp_path, running):
         stamp = str(int(time.time()))
         digest = hmac.new(SHARED.encode(), body + b"|" + stamp.encode(), hashlib.sha256).hexdigest()
         header = {"Verkada-Signature": f"{stamp}|{digest}"}
-        forged = httpx.post(f"{url}/verkada", content=body + b" ", headers=header)
+        forged = httpx.post(f"{url}/verkada", content=body + b" ", headers=header, timeout=60)
         assert forged.status_code == 401
-        assert httpx.post(f"{url}/verkada", content=body, headers=header).status_code == 200
+        taken = httpx.post(f"{url}/verkada", content=body, headers=header, timeout=60)
+        assert taken.status_code == 200
         (push,) = eventually(lambda: receiver.pushes, lambda: f"a push:\n{service.log}")
         assert "Vaping" in push["title"]
         assert len(service.journal()) == 1
@@ -167,7 +168,7 @@ def test_a_puff_seen_by_a_sensor_that_posts(tmp_path, running):
     with Receiver() as receiver:
         service, url = service_of(tmp_path, push_url=receiver.url)
         running(service)
-        with httpx.Client(headers={"authorization": f"Bearer {DIY}"}) as client:
+        with httpx.Client(headers={"authorization": f"Bearer {DIY}"}, timeout=60) as client:
             for reading in puff:
                 answer = client.post(f"{url}/native/n2-boys-1", content=native(reading)[1])
                 assert answer.status_code == 200
@@ -213,7 +214,7 @@ def test_guessing_through_a_proxy_locks_out_the_guesser_alone(tmp_path, running)
 
     def post(token, address):
         headers = {"authorization": f"Bearer {token}", "x-forwarded-for": address}
-        return httpx.post(f"{url}/halo", content=halo_push(), headers=headers, timeout=20)
+        return httpx.post(f"{url}/halo", content=halo_push(), headers=headers, timeout=60)
 
     with ThreadPoolExecutor(10) as threads:
         guesses = [threads.submit(post, f"guess-number-{k:04}", "10.1.1.1") for k in range(10)]
@@ -229,7 +230,7 @@ def test_https(tmp_path, running):
     service, url = service_of(tmp_path, more=files)
     running(service)
     trusted = ssl.create_default_context(cafile=tmp_path / "http.crt")
-    with httpx.Client(verify=trusted) as client:
+    with httpx.Client(verify=trusted, timeout=60) as client:
         secure = url.replace("http:", "https:")
         answer = client.post(f"{secure}/halo", content=halo_push(), auth=("halo", TOKEN))
     assert answer.status_code == 200
