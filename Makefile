@@ -34,9 +34,14 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "Cannot make a virtual environment; on Debian: apt-get install python3-venv"; rm -rf $(VENV); exit 2; }
 
-$(STAMP): requirements.lock pyproject.toml | $(BIN)/python
+# Sensirion's VOC index has to be compiled; the simulator's own port of it gives the same, more slowly.
+WITH_COMPILER = @$(1)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-sim.lock >/dev/null 2>&1 || \
+  echo "  No C compiler with Python's headers (Debian: gcc, python3-dev): simulations take longer, all else is the same"
+
+$(STAMP): requirements.lock requirements-sim.lock pyproject.toml | $(BIN)/python
 	@echo "Installing what development needs into $(VENV), once: 450 MB, some minutes"
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-compile -r requirements.lock $(PROGRESS)
+	$(call WITH_COMPILER,$(VENV))
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@ $(DEMO_STAMP)
 
@@ -45,7 +50,7 @@ $(STAMP): requirements.lock pyproject.toml | $(BIN)/python
 $(DEMO_STAMP): requirements.lock pyproject.toml | $(BIN)/python
 	@echo "Installing the service and its demo into $(VENV), once: 200 MB to fetch, a minute or two"
 	@sed -n '/==/s/ *\\$$//p' requirements.lock > $(VENV)/versions.txt
-	@$(BIN)/python -m pip install --disable-pip-version-check -c $(VENV)/versions.txt --editable '.[demo,sim]' $(PROGRESS)
+	@$(BIN)/python -m pip install --disable-pip-version-check -c $(VENV)/versions.txt --editable '.[demo]' $(PROGRESS)
 	@touch $@
 
 $(SCALE_STAMP): $(STAMP) requirements-scale.lock
@@ -193,10 +198,11 @@ bench-scale: $(SCALE_STAMP) ## back-tests over cores and the stream on Spark; AR
 	@$(BIN)/python benchmarks/scale_out.py $(ARGS)
 
 # Another version of these libraries may fit another model.
-$(TRAIN_VENV)/.installed: requirements.lock requirements-train.lock
+$(TRAIN_VENV)/.installed: requirements.lock requirements-sim.lock requirements-train.lock
 	@test -x $(TRAIN_VENV)/bin/python || $(PYTHON) -m venv $(TRAIN_VENV)
 	@echo "Installing into $(TRAIN_VENV) (once, 1 GB) ..."
 	@$(TRAIN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(call WITH_COMPILER,$(TRAIN_VENV))
 	@$(TRAIN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-train.lock
 	@touch $@
 
@@ -221,6 +227,7 @@ lock: $(STAMP) ## resolve pyproject.toml into the lock files, for Python 3.11 an
 	@$(COMPILE) --extra dev pyproject.toml -o requirements.lock
 	@$(COMPILE) --extra dashboards --extra oidc --extra webpush -c requirements.lock pyproject.toml -o requirements-run.lock
 	@$(COMPILE) --extra scale -c requirements.lock pyproject.toml -o requirements-scale.lock
+	@$(COMPILE) --group sim -o requirements-sim.lock
 	@$(COMPILE) --group docs -o requirements-docs.lock
 	@$(COMPILE) --group hardware -o requirements-hardware.lock
 

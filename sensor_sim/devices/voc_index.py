@@ -20,7 +20,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-try:  # the `sim` extra; without it the port below does all the work
+try:  # of `requirements-sim.lock`; without it the port below does all the work
     from sensirion_gas_index_algorithm import sensirion_gas_index_algorithm_wrap as _wrap
     from sensirion_gas_index_algorithm.voc_algorithm import VocAlgorithm
 

@@ -44,7 +44,12 @@ def firmware(tmp_path):
         path.write_text(text)
         path.chmod(0o755)
     (tmp_path / "Makefile").symlink_to(MAKEFILE)
-    for name in ("requirements.lock", "requirements-hardware.lock", "pyproject.toml"):
+    for name in (
+        "requirements.lock",
+        "requirements-sim.lock",
+        "requirements-hardware.lock",
+        "pyproject.toml",
+    ):
         path = tmp_path / name
         path.touch()
         os.utime(path, (0, 0))

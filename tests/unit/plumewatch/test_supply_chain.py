@@ -60,11 +60,19 @@ def locked(name):
     return {entry.strip(): hashes for entry, hashes in entries}
 
 
-@pytest.mark.parametrize("name", ["", "-run", "-scale", "-docs"])
+@pytest.mark.parametrize("name", ["", "-run", "-sim", "-scale", "-docs"])
 def test_every_locked_package_has_the_hashes_of_its_files(name):
     packages = locked(f"requirements{name}.lock")
     assert packages
     assert all(packages.values())
+
+
+def test_a_machine_without_a_compiler_can_install_what_has_to_be_installed():
+    """What exists as C source alone is in a lock file of its own, which may fail."""
+    compiled = {entry.partition("==")[0] for entry in locked("requirements-sim.lock")}
+    needed = {entry.partition("==")[0] for entry in locked("requirements.lock")}
+    assert compiled
+    assert compiled.isdisjoint(needed)
 
 
 def test_what_is_installed_to_run_is_what_the_tests_run_on():
