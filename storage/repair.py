@@ -125,11 +125,12 @@ def _scratch(path: Path) -> sqlite3.Connection:
 def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
     recovered, corrected = _beside(path, "recovered"), _beside(path, "salvaging-copy")
     try:
-        program = shutil.which("sqlite3")
+        program = recovery_program()
         if program is None:
             log.error(
-                "%s: without the program sqlite3 only rows before and behind the damage are"
-                " recovered; install it (apt-get install sqlite3)",
+                "%s: without a program sqlite3 whose .recover works (not that of Debian 12) only"
+                " rows before and behind the damage are recovered; install one (apt-get install"
+                " sqlite3)",
                 path,
             )
             return _copy_readable(path, new)
@@ -141,6 +142,17 @@ def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
     finally:
         _remove(recovered)
         _remove(corrected)
+
+
+def recovery_program() -> str | None:
+    """Return the program ``sqlite3`` if it is there and its ``.recover`` works."""
+    program = shutil.which("sqlite3")
+    if program is not None:
+        tried = (program, ":memory:", ".recover")
+        ended = subprocess.run(tried, capture_output=True, stdin=subprocess.DEVNULL, check=False)  # noqa: S603 - no shell
+        if ended.returncode == 0:
+            return program
+    return None
 
 
 def _has_damaged_statement(path: Path, own: sqlite3.Connection) -> bool:

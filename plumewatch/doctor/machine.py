@@ -32,6 +32,7 @@ from storage.files import make_private_folder
 from storage.lease import holder_of
 from storage.reading import Reading
 from storage.registry import Registry, natural
+from storage.repair import recovery_program
 from storage.sqlite import connect
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_setup import server_averages
@@ -70,6 +71,8 @@ def check_store(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     space = os.statvfs(root)
     free = space.f_bavail * space.f_frsize
     yield _room(config, free / 1e9)
+    if recovery_program() is None:
+        yield result("no_recovery")
     running = holder_of(paths.lock)
     if running is not None:
         yield result("service_runs", root=root, holder=running)

@@ -421,6 +421,13 @@ class TestStore:
         assert "newer version" in line["finding"]
         assert "alerts 99" in line["finding"]
 
+    def test_nothing_recovers_damaged_files(self, checked, monkeypatch, tmp_path):
+        monkeypatch.setenv("PATH", f"{tmp_path}")
+        _, found = checked()
+        (line,) = problems(found, "damaged files")
+        assert line["ok"]
+        assert "apt-get install sqlite3" in line["remedy"]
+
     def test_too_small_a_disk(self, checked, monkeypatch):
         class Space:
             f_bavail, f_frsize = 5_000_000, 1000

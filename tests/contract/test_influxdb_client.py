@@ -202,7 +202,7 @@ class TestVictoriaMetrics:
             assert times == [math.floor(r.time * 1000) for r in mine]
 
     def test_one_that_rejects_writes_leaves_readings_waiting(self, tmp_path):
-        with VictoriaMetrics(tmp_path, "-storage.minFreeDiskSpaceBytes=100TB") as full:
+        with VictoriaMetrics(tmp_path, "-storage.minFreeDiskSpaceBytes=100000GB") as full:
 
             def answer(method, path, query, headers, body):
                 if path == "/ping":
