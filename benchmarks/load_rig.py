@@ -30,6 +30,7 @@ from storage.journal import Journal
 from storage.reading import Reading
 from storage.sqlite import connect, migrate
 from storage.timeseries.sqlite import SqliteSeries
+from tests.support.broker import free_port
 
 if TYPE_CHECKING:
     import sqlite3
@@ -311,13 +312,6 @@ def connected(
         codes = [process.wait(60) for process in started]
         if any(codes):
             print(log.read_text(), file=sys.stderr)
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(port: int) -> bool:

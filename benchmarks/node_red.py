@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import load_rig as rig
 
+from tests.support.broker import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -50,7 +52,7 @@ class NodeRed:
         (self._folder / "flows_cred.json").write_text(json.dumps(secrets))
         (self._folder / "settings.js").write_text(
             "module.exports = {flowFile: 'flows.json', credentialSecret: false,"
-            f" uiHost: '127.0.0.1', uiPort: {rig.free_port()}, httpAdminRoot: false,"
+            f" uiHost: '127.0.0.1', uiPort: {free_port()}, httpAdminRoot: false,"
             " telemetry: {enabled: false}, logging: {console: {level: 'info'}}};"
         )
         self._process: subprocess.Popen[bytes] | None = None

@@ -31,6 +31,7 @@ import load_rig as rig
 from storage import state
 from storage.journal import decode_record
 from storage.sqlite import connect
+from tests.support.broker import free_port
 
 if TYPE_CHECKING:
     import argparse
@@ -224,7 +225,7 @@ def main() -> int:
             time.sleep(_BETWEEN_S)
             broken += report(name, measure(config, pid, burden, options.seconds), usual)
     broken += lost
-    away = f"http://127.0.0.1:{rig.free_port()}"
+    away = f"http://127.0.0.1:{free_port()}"
     for name, full, url in (("journal at max_mb", True, ""), ("no series database", False, away)):
         with served(options, _WARM_S + options.seconds, full=full, series_url=url) as (
             config,
