@@ -17,15 +17,14 @@ from storage import repair, state
 from storage.errors import SchemaTooNewError, StorageError, StorageUnavailableError
 from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
-from storage.repair import recovery_program, salvage
+from storage.repair import salvage
 from storage.sqlite import connect, migrate
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.journals import gaps, tail
 from tests.support.oracle import letters_of
+from tests.support.recovery import needs_recovery
 
-pytestmark = pytest.mark.skipif(
-    recovery_program() is None, reason="the program sqlite3 is missing, or its .recover fails"
-)
+pytestmark = needs_recovery
 START = 1_790_000_000.0
 PAGE = 4096
 COUNT = 3_000

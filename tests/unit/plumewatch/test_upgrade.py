@@ -32,10 +32,10 @@ from plumewatch.service.data_folder import (
 from storage.backup import MANIFEST
 from storage.errors import SchemaTooNewError, SchemaTooOldError, StorageUnavailableError
 from storage.journal import Journal
-from storage.repair import recovery_program
 from storage.sqlite import connect
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
+from tests.support.recovery import needs_recovery
 from tests.unit.plumewatch.test_config import GOOD
 
 NOW = 1_790_000_000.0
@@ -121,7 +121,7 @@ def test_every_schema_there_was_is_brought_forward_and_copied_before(dump, tmp_p
         assert json.loads((copy / MANIFEST).read_text())["format"] == 1  # and takes it
 
 
-@pytest.mark.skipif(recovery_program() is None, reason="no sqlite3 whose .recover works")
+@needs_recovery
 @pytest.mark.parametrize(
     "words", ["component TEXT", "version INTEGER", "acknowledged_by TEXT", "decided_sentence TEXT"]
 )
