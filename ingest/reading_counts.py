@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from detection.quantities import FINE_PARTICLES
 from ingest.firmware import BAD_FIRMWARE
 from ingest.validation import REPAIRED, UNREAD, WAITING
 
@@ -60,16 +61,26 @@ _OF_FLAG: Final = {
 """What a quality flag counts as. `no_time` is the rule of some formats and no news, and readings of
 unknown sensors are not counted here."""
 
+_NO_PARTICLES: Final = "no_particles_since"
+
 
 class ReadingCounts:
-    """Counts by sensor and `CountKind`; only ever grows."""
+    """Counts by sensor and `CountKind`; only ever grows. And which sensors send no particles."""
 
     def __init__(self) -> None:
         self._counts: dict[str, dict[str, int]] = {}
+        self._no_particles_since: dict[str, int] = {}
 
     def add(self, reading: Reading, *, duplicate: bool = False) -> None:
         """Count one reading of a registered sensor; a duplicate counts as nothing else."""
         self._add(reading, 1, duplicate=duplicate)
+        if not duplicate and reading.measured:
+            if reading.values.keys().isdisjoint(FINE_PARTICLES) and (
+                "vendor_vape" not in reading.events
+            ):
+                self._no_particles_since.setdefault(reading.sensor, int(reading.received))
+            else:
+                self._no_particles_since.pop(reading.sensor, None)
 
     def _add(self, reading: Reading, n: int, *, duplicate: bool = False) -> None:
         counts = self._counts.get(reading.sensor)
@@ -103,13 +114,21 @@ class ReadingCounts:
         """Return what was counted of a sensor, without zeros."""
         return {str(key): n for key, n in self._counts.get(sensor, {}).items() if n}
 
+    def no_particles_since(self, sensor: str) -> int | None:
+        """Return when the first reading without particles came, Unix seconds; None if some came.
+
+        A vape alarm of the device itself counts as particles.
+        """
+        return self._no_particles_since.get(sensor)
+
     def snapshot(self, without: Iterable[Reading] = ()) -> bytes:
         """Return everything as JSON, `without` readings that are counted and not stored yet."""
         stored = ReadingCounts()
         stored._counts = {sensor: dict(counts) for sensor, counts in self._counts.items()}
         for reading in without:
             stored._add(reading, -1)
-        return msgspec.json.encode({sensor: stored.of(sensor) for sensor in stored._counts})
+        since = {k: {_NO_PARTICLES: at} for k, at in self._no_particles_since.items()}
+        return msgspec.json.encode({k: stored.of(k) | since.get(k, {}) for k in stored._counts})
 
     def restore(self, body: bytes, registered: Mapping[str, object]) -> None:
         """Count on from a snapshot, for registered sensors; raises `msgspec.MsgspecError`."""
@@ -117,3 +136,5 @@ class ReadingCounts:
         for sensor, counts in stored.items():
             if sensor in registered:
                 self._counts[sensor] = {kind: counts.get(kind, 0) for kind in CountKind}
+                if _NO_PARTICLES in counts:
+                    self._no_particles_since[sensor] = counts[_NO_PARTICLES]

@@ -35,6 +35,8 @@ _COUNTS: Final = "sensor counts"
 _BY_OFFSET: Final = "journal offset"
 """Marks counts with an offset; those of older versions have none."""
 _FIELDS: Final = "sensor fields"
+_BLIND_S: Final = 86_400.0
+"""How long a sensor that measures may send no particles before it is shown."""
 _RECORDED: Final = {
     "received": CountKind.READINGS,
     "missing": CountKind.MISSING,
@@ -77,12 +79,15 @@ def sensor_statuses(
     statuses = {}
     for sensor in registry.sensors.values():
         life = lives.get(sensor.id) or SensorLife(SensorState.NEVER, None, sensor.interval_s, 0)
+        since = tally.no_particles_since(sensor.id)
+        is_blind = since is not None and (life.last_seen or 0.0) - since > _BLIND_S
         statuses[sensor.id] = SensorStatus(
             state=life.state.value,
             heard=life.last_seen,
             interval_s=life.interval_s,
             counts=tally.of(sensor.id),
             firmware=versions.get(sensor.id, ""),
+            no_particles_since=since if is_blind else None,
             **more.get(sensor.id, {}),
         )
     return statuses

@@ -44,6 +44,8 @@ class SensorStatus:
     """A registered sensor: state in words, last live reading, and data problems by name.
 
     `poll_error`: why a device that is asked over HTTP gives no answer, since `poll_failing_since`.
+    `no_particles_since`: since when it has measured other quantities alone, if for longer than a
+    day.
     """
 
     state: str
@@ -53,6 +55,7 @@ class SensorStatus:
     firmware: str = ""
     poll_error: str = ""
     poll_failing_since: float | None = None
+    no_particles_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

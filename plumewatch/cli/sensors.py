@@ -44,7 +44,7 @@ def status(site: Site, printer: Printer) -> None:
             room = registry.room_of(name)
             cells = (
                 name,
-                found.state,
+                found.state + _no_particles_text(found, site),
                 room.short_name if room else "",
                 "never" if found.heard is None else site.format_time(found.heard),
                 f"{found.interval_s:.3g} s",
@@ -57,6 +57,11 @@ def status(site: Site, printer: Printer) -> None:
     columns = ("Sensor", "State", "Room", "Last live reading", "Reports every", "Firmware")
     more = ("Counts", "Polling") if polled else ("Counts",)
     printer.table((*columns, *more), rows)
+
+
+def _no_particles_text(found: SensorStatus, site: Site) -> str:
+    since = found.no_particles_since
+    return "" if since is None else f", no particles since {site.format_time(since)}"
 
 
 def _poll_text(found: SensorStatus, site: Site) -> str:

@@ -39,6 +39,9 @@ def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
     statuses = _stored(config, lambda db: stored_statuses(db, config.registry()))
     if statuses:
         yield from _silence(config, statuses, now)
+    blind = [name for name, found in statuses.items() if found.no_particles_since is not None]
+    if blind:
+        yield result("sensors_blind", sensors=some(blind, _LISTED))
     measured = {name: found.interval_s for name, found in statuses.items()}
     yield from check_intervals(measured or {s.id: s.interval_s for s in config.sensor})
     yield from _budgets(config, _stored(config, load_thresholds))

@@ -106,6 +106,7 @@ class SensorHealthPages(PageGroup):
                     "cleanest": float(min(lows["pm25"])) if "pm25" in lows else None,
                     "tamper": bool(fields.get("tamper")),
                     "fault": fields.get("fault", ""),
+                    "no_particles": status is not None and status.no_particles_since is not None,
                     "test_due": fields.get("condition") == "test_due",
                     "firmware": versions.get(sensor.id),
                     "unlike": sensor.id in unlike,
@@ -119,5 +120,8 @@ def _share(sums: Mapping[str, float], part: str, whole: str) -> float | None:
 
 
 def _urgency(row: Mapping[str, Any]) -> tuple[bool, bool, bool, float]:
-    is_well, is_alive = not (row["tamper"] or row["fault"]), row["state"] == "alive"
+    is_well, is_alive = (
+        not (row["tamper"] or row["fault"] or row["no_particles"]),
+        row["state"] == "alive",
+    )
     return is_well, is_alive, not row["test_due"], row["online"] or 0.0

@@ -51,6 +51,19 @@ async def test_a_device_that_does_not_answer_polls_says_why(page):
     assert "Send to the device" not in text, "nobody is signed in"
 
 
+async def test_a_sensor_without_particles_says_so(open_page, tmp_path):
+    status = SensorStatus("alive", NOW - 3, 5.0, {}, no_particles_since=NOW - 2 * 86_400)
+    with SqliteSeries(tmp_path / "series.db", Retention(30, 30, 30), lambda: NOW) as series:
+        pipeline = PipelineStatus(sensors={"s2": status})
+        page = open_page(series=series, pipeline=lambda: pipeline)
+        sqlite.migrate(page.db, firmware.COMPONENT, firmware.SCRIPTS)
+        assert "It has reported no particles since" in await shown(page, "s2")
+        assert "no particles, so" in (await page.client.get("/sensors")).text
+        health = (await page.client.get("/sensor-health")).text
+    rows = health.partition('id="health"')[2].split("<tr>")[2:]
+    assert ["no particles, so" in row for row in rows] == [True, False, False]
+
+
 async def test_the_last_test_of_a_sensor_is_on_its_page(page):
     assert "never tested in its room" in await shown(page)
     with sqlite.transaction(page.db) as tx:

@@ -198,7 +198,10 @@ def status(tmp_path):
             dict.fromkeys(Reason, 1),
             [QuarantinedSensor("n9", NOW, NOW, 1, "native")],
             [UnmatchedTopic("n9", NOW, NOW, 1)],
-            {f"s{k}": SensorStatus(s, NOW, 5.0, counts) for k, s in enumerate(SensorState, 1)},
+            {
+                f"s{k}": SensorStatus(s, NOW, 5.0, counts, no_particles_since=NOW)
+                for k, s in enumerate(SensorState, 1)
+            },
         )
 
     return pipeline

@@ -122,3 +122,18 @@ def test_the_telemetry_of_a_board_is_no_reading(more, readings):
     tally = ReadingCounts()
     tally.add(Reading("s1", NOW, NOW, **more))
     assert tally.of("s1").get("readings", 0) == readings
+
+
+def test_since_when_a_sensor_has_sent_no_particles_goes_on_after_a_restart():
+    """A vape alarm of the device itself is as good; what its board alone sends is no reading."""
+    tally = ReadingCounts()
+    gas, alarm = {"values": {"tvoc_ppb": 90.0}}, {"events": ("vendor_vape",)}
+    steps = [({"values": {"rssi": -60.0}}, None), (gas, NOW + 1), (gas, NOW + 1)]
+    steps += [({"values": {"pm10": 4.0, "rh": 41.0}}, None), (gas, NOW + 4), (alarm, None)]
+    for at, (more, since) in enumerate([*steps, (gas, NOW + 6)]):
+        tally.add(Reading("s1", NOW + at, NOW + at, **more))
+        assert tally.no_particles_since("s1") == since, at
+    following = ReadingCounts()
+    following.restore(tally.snapshot(), {"s1": None})
+    assert following.no_particles_since("s1") == NOW + 6
+    assert following.of("s1") == tally.of("s1")

@@ -6,15 +6,18 @@ from contextlib import closing
 import pytest
 
 from alerts.consumer.detection_consumer import DetectionConsumer
+from alerts.consumer.outages import LIVENESS
 from alerts.engine import AlertEngine
 from alerts.incidents import schema
 from alerts.policy import AlertPolicy
-from detection.liveness import LivenessSettings
+from detection.liveness import Liveness, LivenessSettings
 from ingest.reading_counts import ReadingCounts
 from ingest.validation import may_alert
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
-from plumewatch.sensor_status import SavedCounts, save_counts
+from plumewatch.doctor.result import State
+from plumewatch.doctor.sensors import check_sensors
+from plumewatch.sensor_status import SavedCounts, save_counts, stored_statuses
 from storage import firmware, state
 from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
@@ -100,6 +103,7 @@ def test_status_as_json(stored):
         "firmware": "1.4.2",
         "poll_error": "",
         "poll_failing_since": None,
+        "no_particles_since": None,
     }
     assert second == {
         "sensor": "s2",
@@ -111,6 +115,7 @@ def test_status_as_json(stored):
         "firmware": "",
         "poll_error": "HTTP status 500",
         "poll_failing_since": NOW + 60,
+        "no_particles_since": None,
     }
 
 
@@ -131,6 +136,25 @@ def test_status_names_the_device_that_gives_no_answer(stored):
     assert code == 0
     assert "fails since" in text
     assert "HTTP status 500" in text
+
+
+def test_a_sensor_that_has_sent_no_particles_for_a_day_is_named(stored):
+    config = load(stored)
+    tally, registry = ReadingCounts(), config.registry()
+    lives = Liveness({"s1": 5.0, "s2": 5.0})
+    for sensor, last in (("s1", NOW + 80_000), ("s2", NOW + 90_000)):
+        for at in (NOW, last):
+            tally.add(Reading(sensor, at, at, {"tvoc_ppb": 90.0}))
+            lives.on_item(sensor, at, alive=True)
+    with closing(connect(DataPaths(config.data_dir).state)) as db:
+        save_counts(db, SavedCounts(tally.snapshot(), 0, {}))
+        with transaction(db) as tx:
+            state.set_snapshot(tx, LIVENESS, state.Snapshot(0, "", lives.snapshot()))
+        found = stored_statuses(db, registry)
+    assert {k: s.no_particles_since for k, s in found.items()} == {"s1": None, "s2": NOW}
+    assert run(stored, "status")[1].count("no particles since") == 1
+    check = [f for f in check_sensors(config, NOW) if "no particles" in f.sentence]
+    assert [(f.state, f.sentence.partition(":")[0]) for f in check] == [(State.WARNING, "s2")]
 
 
 def test_status_of_what_an_older_program_wrote(stored):
