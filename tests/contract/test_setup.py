@@ -156,7 +156,10 @@ def test_a_broker_with_tls_to_which_anybody_publishes(tmp_path, capsys):
 
 
 def test_a_sensor_that_cannot_detect_vaping_is_named(tmp_path):
-    """Its payload has names that nothing knows, so no particles and no time are read."""
+    """Its payload has names that nothing knows, so no particles and no time are read.
+
+    A device with a vape alarm of its own alerts by that.
+    """
     payload = {"seen": 5000, "x1": 4.1, "x25": 6.3, "gas": {"tvoc_ppb": 143}}
     with Mosquitto() as broker:
         (tmp_path / "answers.toml").write_text(
@@ -172,24 +175,35 @@ def test_a_sensor_that_cannot_detect_vaping_is_named(tmp_path):
             json.dumps({"pm25": "x", "rh": 41, "time": time.time()}),
             1,
             retain=True,
-        ).wait_for_publish(60)
+        )
+        alarm = {"events": ["vendor_vape"], "time": time.time()}
+        for name, more in (("b9", {}), ("b10", {"tvoc_ppb": 90})):
+            topic = f"plumewatch/v1/{name}/reading"
+            sent = client.publish(topic, json.dumps(alarm | more), 1, retain=True)
+        sent.wait_for_publish(60)
         client.disconnect()
         client.loop_stop()
         found = set_up(tmp_path / "site", tmp_path / "answers.toml").out
         listed = set_up(tmp_path / "other", tmp_path / "answers.toml", "--json").objects
     head = next(line for line in found.splitlines() if line.startswith("Sensor"))
     at, to = head.index("Lacks"), head.index("Building")
-    rows = [line for line in found.splitlines() if re.match("3F21 |b7 |b8 ", line)]
+    rows = [line for line in found.splitlines() if re.match("3F21 |b[0-9]+ ", line)]
     assert {row.split()[0]: row[at:to].strip() for row in rows} == {
         "3F21": "particles, time",
         "b7": "time",
         "b8": "",
+        "b9": "particles",
+        "b10": "particles",
     }
     assert "cannot detect vaping, as no particles are read: 3F21 (" in found
+    assert "vape alarm of the device itself alone: b9, b10\n" in found
     assert "warn  mappings: airbox-3f21-state: no particles are read" in found
     assert "airbox-3f21-state: no time is read" in found
     lacks = {one["sensor"]: one["lacks"] for one in listed if "lacks" in one}
-    assert lacks == {"3F21": ["particles", "time"], "b7": ["time"], "b8": []}
+    assert lacks == {
+        "3F21": ["particles", "time"], "b7": ["time"], "b8": [],
+        "b9": ["particles"], "b10": ["particles"],
+    }  # fmt: skip
 
 
 def test_the_page_gets_a_port_that_is_free(monkeypatch):

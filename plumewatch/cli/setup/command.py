@@ -198,10 +198,18 @@ def _print_sensors(
 
 def _print_rest(discovery: Discovery, places: Mapping[str, Place], printer: Printer) -> None:
     blind = [name for name in places if "particles" in discovery.sensors[name].lacks]
-    if blind:
+    alarming = [name for name in blind if discovery.sensors[name].has_own_alarm]
+    if alarming:
+        printer.say(
+            "no particles are read, so alerts come from the vape alarm of the device itself alone:"
+            f" {some(alarming)}",
+            own_alarm_alone=alarming,
+        )
+    if blind := [name for name in blind if name not in alarming]:
         printer.say(
             f"cannot detect vaping, as no particles are read: {some(blind)} (docs/devices.md;"
-            " if it sends some under another name, docs/mappings.md)",
+            " if it sends some under another name, docs/mappings.md; a vape alarm of the device"
+            " itself, if it has one, alerts all the same)",
             cannot_detect=blind,
         )
     for name in sorted(discovery.sensors.keys() - places.keys(), key=natural):

@@ -58,7 +58,10 @@ _DRAFT: Final = {
 
 @dataclass(slots=True)
 class DiscoveredSensor:
-    """A sensor that publishes, when, and its `model` if it is a reference device."""
+    """A sensor that publishes, when, and its `model` if it is a reference device.
+
+    `has_own_alarm`: it sent a vape alarm of its own.
+    """
 
     id: str
     decoder: str
@@ -66,6 +69,7 @@ class DiscoveredSensor:
     topics: set[str] = field(default_factory=set)
     quantities: set[str] = field(default_factory=set)
     has_time: bool = False
+    has_own_alarm: bool = False
     times: list[float] = field(default_factory=list)
 
     @property
@@ -200,6 +204,7 @@ def _collect(
             found.sensors[reading.sensor] = known
         known.topics.add(topic)
         known.quantities |= {*reading.values, *reading.faults}
+        known.has_own_alarm |= "vendor_vape" in reading.events
         known.has_time |= not {"no_time", "time_replaced"} & set(reading.flags)
         if live and reading.values:
             known.times.append(reading.time)

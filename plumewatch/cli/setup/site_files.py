@@ -43,11 +43,11 @@ _PORTS_TRIED: Final = 20
 
 
 def air_sensors(discovery: Discovery) -> dict[str, DiscoveredSensor]:
-    """Return the sensors that measure something in which vaping shows, by id."""
+    """Return the sensors that measure something in which vaping shows or report it, by id."""
     return {
         name: sensor
         for name, sensor in sorted(discovery.sensors.items(), key=lambda found: natural(found[0]))
-        if any(quantity.startswith(_AIR) for quantity in sensor.quantities)
+        if sensor.has_own_alarm or any(quantity.startswith(_AIR) for quantity in sensor.quantities)
     }
 
 
@@ -209,7 +209,8 @@ def _is_private(url: str) -> bool:
 
 
 def _sensor(sensor: DiscoveredSensor, room: str) -> str:
-    heading = f"[[sensor]]  # reads as {sensor.decoder}: {', '.join(sorted(sensor.quantities))}"
+    carried = ", ".join(sorted(sensor.quantities)) or "its own vape alarm"
+    heading = f"[[sensor]]  # reads as {sensor.decoder}: {carried}"
     if not sensor.interval_s:
         heading += "; only one reading received: its true interval is not known"
     interval = float(f"{_interval_s(sensor):.3g}")
