@@ -33,7 +33,7 @@ from alerts.incidents.lifecycle import follows, step
 from alerts.incidents.mutes import Mutes
 from alerts.incidents.stuck_incidents import StuckKind, find_stuck
 from alerts.notify import outbox as outbox_rows
-from alerts.notify.notice import NoticeReason, clock_text
+from alerts.notify.notice import NoticeReason
 from alerts.notify.notice_writer import NoticeWriter
 from alerts.severity import repeat_window_s
 from detection.device_events import is_device_alarm
@@ -410,8 +410,10 @@ class AlertEngine:
         return inputs.Detected(event, at, new, mute)
 
     def _late(self, event: Event, room: Room, at: float) -> Mute:
-        zone = room.zone or self.policy.zone
-        why = f"at {clock_text(event.alerted, zone)}, received {clock_text(at, zone)}"
+        zone = ZoneInfo(room.zone or self.policy.zone)
+        alerted, received = (datetime.fromtimestamp(t, zone) for t in (event.alerted, at))
+        form = "%H:%M:%S" if alerted.date() == received.date() else "%Y-%m-%d %H:%M:%S"
+        why = f"at {alerted:{form}}, received {received:{form}}"
         return Mute(at + _LATE_LOOK_S, LATE, why)
 
     def _new_id(self, tx: sqlite3.Connection, at: float) -> str:

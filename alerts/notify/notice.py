@@ -6,7 +6,7 @@ First the place, then what and since when, then the evidence, cut to what each c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from alerts.words import WORDS
+from language.dates import date_text
 from language.messages import ENGLISH, _, speaking
 from storage.registry import floor_name, names_of_place
 
@@ -67,7 +68,7 @@ class Notice(msgspec.Struct, frozen=True):
     `note` precedes the evidence, `by` is who acknowledged or handed over, and `link` is the staff
     page of the incident. `again`: people responded to the same in this room a short while ago. A
     digest has a `headline` and its `incidents`. There is a `site`, by name and id, if there are
-    several.
+    several. `written` is when it was, Unix seconds; None by an older version.
     """
 
     incident: str
@@ -89,6 +90,7 @@ class Notice(msgspec.Struct, frozen=True):
     language: str = ENGLISH
     site: str = ""
     site_id: str = ""
+    written: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +110,26 @@ _LIMITS: Final = {
     "ntfys": _Limits(120, 600),
     "workflows": _Limits(120, 800),
 }
+_WEEK_DAYS: Final = 7
 
 
-def clock_text(moment: float, zone: str) -> str:
-    """Write the time of day at the school.
+def clock_text(moment: float, zone: str, now: float | None = None) -> str:
+    """Write the time of day at the school; before it the day, if it is not that of `now`.
 
-    >>> clock_text(1_788_789_900.0, "America/New_York")
+    >>> at = 1_788_789_900.0
+    >>> for days in (0, 1, 9):
+    ...     clock_text(at, "America/New_York", at + days * 86_400)
     '10:05:00'
+    'Mon 10:05:00'
+    'Sep 7 10:05:00'
     """
-    return datetime.fromtimestamp(moment, UTC).astimezone(ZoneInfo(zone)).strftime("%H:%M:%S")
+    told = datetime.fromtimestamp(moment, ZoneInfo(zone))
+    clock = told.strftime("%H:%M:%S")
+    today = told if now is None else datetime.fromtimestamp(now, ZoneInfo(zone))
+    days = abs((today.date() - told.date()).days)
+    if not days:
+        return clock
+    return f"{date_text(told, 'weekday' if days < _WEEK_DAYS else 'month and day')} {clock}"
 
 
 def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
@@ -138,7 +151,7 @@ def _rendered(notice: Notice, limits: _Limits) -> tuple[str, str]:
     floor = floor_name(notice.floor)
     place = names_of_place(notice.room, floor, notice.building, notice.site)
     what = KIND_WORDS.get(notice.kind, notice.kind)
-    when = clock_text(notice.since, notice.zone)
+    when = clock_text(notice.since, notice.zone, notice.written)
     state, evidence = _state(notice, what, when)
     title = notice.headline or _("%(place)s: %(state)s", place=place, state=state)
     if notice.reason is NoticeReason.REPORT:  # its lines stay

@@ -7,10 +7,8 @@ outcome.
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -25,7 +23,6 @@ from alerts.notify.notice import KIND_WORDS, Notice, NoticeReason, Priority, clo
 from alerts.routing.targets import channel_of, target_id
 from alerts.severity import Severity
 from detection.liveness import ended_unsettled
-from language.dates import date_text
 from language.messages import NOTHING, Message, _, gettext, later, mark, ngettext, speaking
 from storage.registry import Room, floor_name
 
@@ -86,10 +83,7 @@ def digest_lines(incidents: Sequence[tuple[str, str, Incident]], now: float) -> 
     lines = []
     for room, zone, i in incidents:
         kind = KIND_WORDS.get(i.kind.value, i.kind.value).lower()
-        time = clock_text(i.onset, zone)[:5]
-        began, today = (datetime.fromtimestamp(at, ZoneInfo(zone)) for at in (i.onset, now))
-        if began.date() != today.date():
-            time = f"{date_text(began, 'weekday')} {time}"
+        time = clock_text(i.onset, zone, now)[:-3]
         values = {"room": room, "kind": kind, "time": time}
         lines.append(
             _("%(room)s %(kind)s %(time)s", **values)
@@ -157,7 +151,7 @@ class NoticeWriter:
         round_: int,
         note: Message,
     ) -> bool:
-        notice = self._notice(tx, incident, NoticeReason.OPENED, member, note=note)
+        notice = self._notice(tx, incident, NoticeReason.OPENED, member, at, note=note)
         return self._notify(tx, notice, member, at, "" if round_ == 1 else str(round_))
 
     def page_deferred(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
@@ -259,7 +253,7 @@ class NoticeWriter:
         member = self._policy.member(incident.acknowledged_by)
         if member is None:
             return False
-        notice = self._notice(tx, incident, reason, member, by=by, note=note)
+        notice = self._notice(tx, incident, reason, member, at, by=by, note=note)
         if since is not None:
             notice = msgspec.structs.replace(notice, since=since, again=True)
         return self._notify(tx, notice, member, at, f"{at:.0f}")
@@ -288,7 +282,7 @@ class NoticeWriter:
                 continue
             outbox_rows.add_notice(
                 tx,
-                self._notice(tx, incident, reason, self._policy.member(person), by=by),
+                self._notice(tx, incident, reason, self._policy.member(person), at, by=by),
                 person=person,
                 target=target,
                 channel=channel,
@@ -336,6 +330,7 @@ class NoticeWriter:
         incident: Incident,
         reason: NoticeReason,
         member: StaffMember | None,
+        now: float,
         *,
         by: str = "",
         note: Message = NOTHING,
@@ -348,7 +343,7 @@ class NoticeWriter:
             if reason.asks and repository.is_disputed(tx, incident):
                 notes.append(gettext(_DISPUTED))
             if reason is NoticeReason.OPENED and incident.again_of:
-                notes.insert(0, self._last_answer(tx, incident.again_of))
+                notes.insert(0, self._last_answer(tx, incident.again_of, now))
             event_id = incident.detections[-1].event_id
             evidence = repository.sentence(tx, event_id)
             if reason is NoticeReason.RECOVERED:
@@ -374,6 +369,7 @@ class NoticeWriter:
             note=" ".join(filter(None, notes)),
             again=bool(incident.again_of),
             language=code,
+            written=now,
         )
 
     def _unsettled(self, incident: Incident, detail: str) -> str:
@@ -387,7 +383,7 @@ class NoticeWriter:
             return _("Sensors that are still silent get a notice of their own.")
         return ""
 
-    def _last_answer(self, tx: sqlite3.Connection, incident_id: str) -> str:
+    def _last_answer(self, tx: sqlite3.Connection, incident_id: str, now: float) -> str:
         before = repository.load(tx, incident_id)
         at = None if before is None else before.answered_at or before.acknowledged_at
         if before is None or at is None:
@@ -396,7 +392,7 @@ class NoticeWriter:
             self._policy.name_of(before.acknowledged_by) if before.acknowledged_by else _("Someone")
         )
         zone = place_of(self._registry, before.room).zone or self._policy.zone
-        time = clock_text(at, zone)[:5]
+        time = clock_text(at, zone, now)[:-3]
         if before.answered_at:
             return _("%(name)s answered the last alert here at %(time)s.", name=name, time=time)
         return _("%(name)s responded to the last alert here at %(time)s.", name=name, time=time)

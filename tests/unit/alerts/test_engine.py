@@ -161,6 +161,19 @@ def test_late_events_are_recorded_as_an_incident_and_never_page(tx, engine, make
     assert rows(tx, "SELECT count(*) FROM outbox") == [(0,)]
 
 
+@pytest.mark.parametrize(
+    ("late_s", "why"),
+    [
+        (601, "at 19:16:40, received 19:26:41"),
+        (86_400, "at 1969-12-31 19:16:40, received 1970-01-01 19:16:40"),
+    ],
+)
+def test_a_late_event_says_when_it_was(tx, engine, make_event, late_s, why):
+    engine.on_events(tx, [make_event(1000.0)], 1000.0 + late_s)
+    history = rows(tx, "SELECT detail FROM incident_history WHERE detail LIKE '%received%'")
+    assert [detail for (detail,) in history] == [why]
+
+
 def test_what_began_late_and_still_goes_on_pages(tx, engine, make_event):
     """The backlog has caught up with the present: somebody may go and look."""
     assert engine.on_events(tx, [make_event(1000.0)], 1000.0 + 601) == []

@@ -184,6 +184,17 @@ def test_a_digest_of_one_counts_nothing_and_names_the_day_before(make_event):
     assert body == f"During your quiet hours: Room 0 {VAPE.lower()} Mon 23:54 (resolved)"
 
 
+@pytest.mark.parametrize(("days", "day"), [(0, "Mon"), (5, "Wed"), (6, "Sep 1")])
+def test_one_that_still_goes_on_names_the_day_it_began(make_event, days, day):
+    school = a_school(member("lee", quiet=(QuietHours(clock_hours(22, 24)),)))
+    school.start += (13 * 60 + 50) * 60  # 23:50
+    onset = school.start + 300 - 86_400 * days
+    puff(school, make_event, 300, "s0", kind=EventKind.SENSOR_FAULT, onset=onset)
+    school.run(610)
+    (notice,) = school.notices
+    assert render(notice)[0].endswith(f" since {day} 23:55:00")
+
+
 def test_what_was_acknowledged_meanwhile_is_not_notified_later(make_event):
     quiet = (QuietHours(clock_hours(10, 11)),)
     school = a_school(member("lee", quiet=quiet), member("fox"))
