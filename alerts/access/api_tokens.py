@@ -10,7 +10,7 @@ import secrets
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from alerts.access.roles import Right
+from alerts.access.roles import Right, may
 from alerts.access.schema import hashed, sites_from, sites_to
 
 if TYPE_CHECKING:
@@ -51,6 +51,15 @@ NEEDS: Final = {
     Scope.REPORTS: Right.REPORTS,
 }
 """Rights that the role of a token's person must have."""
+
+
+def usable(role: str) -> list[Scope]:
+    """Return the scopes that the role of a token's person allows.
+
+    >>> [scope.value for scope in usable("analyst")]
+    ['read', 'readings', 'reports']
+    """
+    return [scope for scope in Scope if may(role, NEEDS[scope])]
 
 
 class ApiToken(NamedTuple):

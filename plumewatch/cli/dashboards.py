@@ -282,6 +282,9 @@ def _check_token(site: Site, path: Path, school: School | None, person: str) -> 
     with site.read(site.paths.state) as db:
         found = api_tokens.find(db, secret)
     is_usable = found is not None and found.expires_at > time.time() and only in found.scopes
+    roles = {member.id: member.role for member in site.config.staff}
+    if found and found.person in roles:
+        is_usable &= only in api_tokens.usable(roles[found.person])
     if school and found:
         is_usable &= found.sites == frozenset({school.name}) and found.scopes == {only}
     if not is_usable:

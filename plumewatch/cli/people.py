@@ -358,9 +358,15 @@ def make_token(
     from alerts.access.api_tokens import Scope
     from storage import audit
 
-    known = [member.id for member in site.config.staff]
-    if person not in known:
-        raise _unknown_person(person, known)
+    roles = {member.id: member.role for member in site.config.staff}
+    if person not in roles:
+        raise _unknown_person(person, [*roles])
+    usable = api_tokens.usable(roles[person])
+    if unusable := sorted(set(scopes) - {*usable}):
+        raise UsageError(
+            f"--scope {', '.join(unusable)}: {person!r} has the role {roles[person]}, which"
+            f" allows {', '.join(usable) or 'no scope'}"
+        )
     sites = site.config.roster().sites.get(person)
     if only:
         schools = {one.id: one.name for one in site.config.registry().sites.values()}

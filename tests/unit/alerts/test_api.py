@@ -401,6 +401,16 @@ async def test_tokens_are_made_shown_once_listed_and_revoked_on_the_page(page):
     assert token not in str(entries)
 
 
+async def test_scopes_that_the_role_cannot_use_are_refused_on_the_page(page):
+    await page.sign_in("ad")
+    form = {"name": "sync", "person": "ap", "days": "30", "scope.read": "on", "scope.reports": "on"}
+    form["form_token"] = await page.form_token("/tokens")
+    refused = await page.client.post("/tokens", data=form)
+    assert refused.status_code == 400
+    assert "allows: read incidents, rooms and sensors, respond to incidents, read" in refused.text
+    assert page.db.execute("SELECT count(*) FROM api_token").fetchone()[0] == 0
+
+
 @pytest.mark.parametrize("account", ["ap", "fm", "an"])
 async def test_tokens_are_for_administrators(page, account):
     await page.sign_in(account)

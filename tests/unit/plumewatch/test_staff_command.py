@@ -161,6 +161,15 @@ def test_a_token_for_nobody_or_nothing_is_refused(config, state, more):
     assert plumewatch("token", "add", "Grafana", *more, "-c", config, now=NOW).code == 2
 
 
+def test_a_token_with_scopes_that_the_role_cannot_use_is_refused(config, state):
+    words = ("token", "add", "sync", "--person", "facilities", "--scope", "reports")
+    ran = plumewatch(*words, "--scope", "read", "-c", config, now=NOW)
+    assert (ran.code, ran.out) == (2, "")
+    assert "reports: 'facilities' has the role facilities, which allows read, respond, read" in (
+        ran.err.replace("\n", " ")
+    )
+
+
 def test_a_lost_second_factor_is_removed_and_the_audit_log_knows(config, state):
     def remove():
         words = ("staff", "remove-second-factor", "ap-north", "-c", config)
