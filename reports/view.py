@@ -279,7 +279,8 @@ def sentences(made: Summary) -> Iterator[str]:
             "In one of them, a sensor was fixed.", "In %(n).0f of them, a sensor was fixed.", fixed
         )
     if value("time_to_acknowledge", "notified"):
-        yield _say("acknowledged", **said)
+        later = value("time_to_acknowledge", "n") - value("acknowledged_in_5_min", "part")
+        yield _say("acknowledged", later=f"{later:,.0f}", **said)
     if value("nobody_responded", "of"):
         yield _say("nobody", **said)
     yield from _against_before(made)

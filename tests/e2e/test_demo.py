@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -18,7 +19,9 @@ def test_a_demo_that_is_kept_has_no_faults_afterwards(tmp_path):
     port = str(free_port())
     command = [sys.executable, "-m", "plumewatch"]
     demo = ["demo", "--keep", str(kept), "--seconds", "15", "--port", port, "--plain"]
-    subprocess.run([*command, *demo], check=True, timeout=120, capture_output=True)
+    ran = subprocess.run([*command, *demo], check=True, timeout=120, capture_output=True, text=True)
+    events = re.findall(r"^\d\d:\d\d:\d\d event ", ran.stdout, re.MULTILINE)
+    assert f" readings, {len(events)} events, " in ran.stdout.partition("demo ended")[2]
     check = [*command, "check", "--config", str(kept / "plumewatch.toml")]
     done = subprocess.run(check, check=False, timeout=60, capture_output=True, text=True)
     assert (done.returncode, "FAULT" in done.stdout, "warn" in done.stdout) == (0, False, False)

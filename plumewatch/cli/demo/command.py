@@ -125,7 +125,12 @@ class Demo:
         self._line(f"simulator's truth: {self._truth.sentence(self._clock())}")
         counts = self._counts()
         text = ", ".join(f"{n} {name}" for name, n in counts.items())
-        self._line(f"demo ended: {text} received", ended=True, **counts)
+        self._line(
+            f"demo ended: {text} received; an alert may be of several events, and of several"
+            " vaping sessions in a room",
+            ended=True,
+            **counts,
+        )
 
     def _service_of(self, config: PlumewatchConfig) -> Service:
         return Service(
@@ -331,7 +336,7 @@ class Demo:
         counters = self._service.detection.counts
         return {
             "readings": counters.readings,
-            "events": counters.events,
+            "events": sum(n for kind, n in self._kinds.items() if kind in {*EventKind}),
             "alerts": counters.alerts,
             "pushes": self._pushes,
         }

@@ -104,7 +104,8 @@ class Tables:
         notified = self.incidents.filter(pl.col("notified_utc").is_not_null())
         acked = notified.filter(pl.col("acknowledged_utc").is_not_null())
         quick = acked.filter(pl.col("acknowledge_s").clip(0) <= 300)
-        return [notified.height, quick.height, notified.height - acked.height]
+        never = notified.height - acked.height
+        return [notified.height, quick.height, acked.height - quick.height, never]
 
     def nobody(self):
         asked = self.incidents.filter(
