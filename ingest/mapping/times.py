@@ -8,7 +8,6 @@ digits; ``%z`` is ``Z``, ``+hh:mm`` or ``+hhmm``.
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -28,7 +27,8 @@ _SHORT: Final = frozenset(
     | {"measuredat", "sampledat", "recordedat", "createdat"}
 )
 """Names that are a time only if the value is one."""
-_SINCE_2001: Final = 1e9
+_PLAUSIBLE_S: Final = (1e9, 4_102_444_800.0)
+"""From 2001 to 2100."""
 _DIRECTIVE: Final = re.compile("%(.?)")
 _DIRECTIVES: Final = frozenset("YmdHIMSfpz")
 _BEYOND_US: Final = re.compile(r"(?<=[.,]\d{6})\d+")
@@ -52,7 +52,7 @@ def check_form(form: str) -> str:
 
 
 def form_of(value: object) -> str:
-    """Return the form of a time stamp after 2001, empty if it is none.
+    """Return the form of a time stamp, numbers from 2001 to 2100; empty if it is none.
 
     >>> form_of(1764321000), form_of(1764321000250), form_of("2026-09-21 10:05"), form_of(68.4)
     ('unix_s', 'unix_ms', 'iso8601', '')
@@ -60,10 +60,10 @@ def form_of(value: object) -> str:
     plain = number(value)
     if type(value) is str and plain is None:
         return "iso8601" if parse_time(value, 0.0, UTC) is not None else ""
-    if plain is None or not math.isfinite(plain) or plain < _SINCE_2001:
+    if plain is None:
         return ""
-    forms = (("unix_s", 1e11), ("unix_ms", 1e14), ("unix_us", 1e17), ("unix_ns", math.inf))
-    return next(form for form, limit in forms if plain < limit)
+    low, high = _PLAUSIBLE_S
+    return next((form for form, unit in UNIX.items() if low <= plain / unit < high), "")
 
 
 def is_time(name: str, value: object) -> bool:

@@ -158,6 +158,8 @@ def test_which_level_names_the_sensor(topic, content, filter_, sensor):
         ("2026-09-21T14:13:20Z", ["iso8601"]),
         ("2026-09-21 14:13:20", ["iso8601"]),
         (123_456, None),
+        (8_617_030_412_345, None),  # in 2243
+        (1e300, None),
         ("noon", None),
     ],
 )
@@ -166,6 +168,11 @@ def test_time(value, formats):
     assert entry.get("time", {}).get("formats") == formats
     if formats is None:
         assert "receive time is used" in text_of("a/b7/c", {"pm25": 1, "timestamp": value})
+
+
+@pytest.mark.parametrize("value", [1e300, -1e300, 10**400, 8_617_030_412_345, 5_000_000_000])
+def test_a_number_outside_2001_to_2100_is_not_offered_as_a_time(value):
+    assert "(a time in" not in text_of("a/b7/c", {"pm25": 1, "x": value})
 
 
 @pytest.mark.parametrize("name", ["t", "tst", "at", "timestampMs", "measured_at", "unix_time"])
