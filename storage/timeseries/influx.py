@@ -116,6 +116,11 @@ class InfluxSeries(AveragedSeries):
 
         self.change(store)
 
+    def mark_for_averages(self, readings: Iterable[Reading]) -> None:
+        """Have the averages of the time of these readings made again."""
+        times = [(to_ns(reading.time),) for reading in readings]
+        self.change(lambda tx: rollup.mark(tx, times))
+
     def _send(self, readings: Sequence[Reading]) -> None:
         if not readings:
             return
