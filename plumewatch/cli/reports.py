@@ -60,13 +60,15 @@ def report_of(name: str) -> Callable[..., None]:
         counted, missing = facts.chosen, facts.missing()
         printer.sum_up(
             f"{path}: {len(facts.incidents)} incidents; {len(counted.incidents)} of them counted in"
-            f" figures, {counted.tests} tests and {counted.off_days} on days without school are not"
+            f" figures, {counted.tests} tests, {counted.off_days} on days without school and"
+            f" {counted.off_record} on days that are not on record are not"
             + (f"\n{missing}" if missing else ""),
             wrote=path,
             incidents=len(facts.incidents),
             counted=len(counted.incidents),
             tests=counted.tests,
             off_days=counted.off_days,
+            off_record=counted.off_record,
             missing=missing,
         )
 

@@ -235,3 +235,20 @@ def test_periods_are_in_the_order_of_the_day(school, tmp_path):
     order = list(dict.fromkeys(found["measure"]))
     names = ["Morning block", "P2", "Lunch", "P1 again"]
     assert [name for name in order if name in names] == names
+
+
+def test_what_is_not_counted_adds_up(school, tmp_path):
+    """Sensors were offline for some school days of which there are incidents."""
+    (tmp_path / "plumewatch.toml").write_text((school / "plumewatch.toml").read_text())
+    data = tmp_path / "plumewatch-data"
+    data.mkdir()
+    fill_state(data / "state.db", FIRST, DAYS, ROOMS, seed=5, a_day=2.0)
+    for first, days in ((FIRST, 5), (FIRST + timedelta(days=10), DAYS - 10)):
+        fill_health(data / "series.db", first, days, ROOMS, every_s=3600.0)
+    now, out = moment(FIRST + timedelta(days=DAYS)), tmp_path / "x.csv"
+    asked = {"start": str(FIRST), "end": "2026-10-04", "out": out}
+    ran = write_report(tmp_path / "plumewatch.toml", "summary", now=now, **asked)
+    incidents, *parts = numbers((ran.out + ran.err).partition(": ")[2])
+    assert sum(parts) == incidents
+    assert parts[-1] > 0
+    assert "on days that are not on record are not" in ran.out + ran.err
