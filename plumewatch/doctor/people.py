@@ -10,11 +10,13 @@ import sqlite3
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
 from alerts.access import api_tokens, kiosks
 from alerts.access.passwords import with_password
+from alerts.access.roles import Right, may
 from alerts.errors import ProviderError
 from alerts.escalation.coverage import coverage_gaps, paged_incidents
 from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
@@ -47,7 +49,14 @@ _LOOK_AHEAD: Final = timedelta(days=14)
 
 
 def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Find lesson periods of the next days in which nobody on duty would be notified."""
+    """Find people on duty who may not respond, and lesson periods when nobody is notified."""
+    asked = {person for shift in config.shift for person in shift.people}
+    asked |= {override.add for override in config.override}
+    for one in config.receiver:
+        asked |= {*one.people, *one.catch_all, *chain.from_iterable(one.leads.values())}
+    cannot = [p.id for p in config.staff if p.id in asked and not may(p.role, Right.ANSWER)]
+    if cannot:
+        yield result("cannot_respond", people=some(cannot))
     if not config.bells:
         return
     begin, days = datetime.fromtimestamp(now, UTC), _LOOK_AHEAD.days

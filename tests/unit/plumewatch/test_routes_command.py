@@ -153,6 +153,14 @@ def test_check_warns_of_gaps_to_come(config):
     assert "in 2 rooms; first" in found.sentence
 
 
+@pytest.mark.parametrize("role", ["analyst", "helpdesk"])
+def test_check_names_people_on_duty_who_may_not_respond(config, role):
+    config.write_text(STARTER.replace('id = "monitor-1"', f'id = "monitor-1"\nrole = "{role}"'))
+    found, _ = check_duty(load(config), NOW)
+    assert (found.part, found.state) == ("duty", State.WARNING)
+    assert found.sentence == "monitor-1: on duty, but their role may not respond to incidents"
+
+
 QUIET = 'quiet_hours = [{{ start = "10:00", end = "12:00", then = "{then}" }}]'
 
 
