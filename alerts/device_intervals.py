@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _KEY: Final = "device intervals"
+PUFF_S: Final = 30.0
+"""How long a puff lasts at a sensor."""
+SEEN_WELL_S: Final = PUFF_S / 3
+"""Longest interval with three readings of it."""
 
 
 class SentInterval(msgspec.Struct, frozen=True):

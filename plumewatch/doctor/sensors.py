@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from alerts.device_intervals import PUFF_S, SEEN_WELL_S
 from alerts.incidents import adaptations
 from alerts.incidents.threshold_adjustments import load_thresholds
 from detection.model import Model
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from plumewatch.config.model import PlumewatchConfig
 
 T = TypeVar("T")
-_SEEN_WELL_S: Final = 10.0
-"""A puff lasts about 30 s at the sensor: three readings of it."""
-_PUFF_S: Final = 30.0
 _LEAST_SILENCE_S: Final = 60.0
 _NEVER: Final = "has never reported, as of up to a minute ago"
 _LISTED: Final = 8
@@ -98,8 +96,8 @@ def _silence(
 def check_intervals(intervals: Mapping[str, float]) -> Iterator[CheckResult]:
     """Find sensors whose interval, s, is too long to see a puff rise and fall."""
     for least, most, what in (
-        (_PUFF_S, float("inf"), "a puff lasts some 30 s at the sensor, so most are missed"),
-        (_SEEN_WELL_S, _PUFF_S, "one or two readings of a puff: many are missed, alerts are late"),
+        (PUFF_S, float("inf"), "a puff lasts some 30 s at the sensor, so most are missed"),
+        (SEEN_WELL_S, PUFF_S, "one or two readings of a puff: many are missed, alerts are late"),
     ):
         slow = [name for name, every in intervals.items() if least < every <= most]
         if slow:

@@ -159,6 +159,8 @@ class SensorPages(PageGroup):
             sensor=sensor,
             room=context.registry.rooms.get(sensor.room),
             life=context.pipeline().sensors.get(sensor.id),
+            puff_s=device_intervals.PUFF_S,
+            seen_well_s=device_intervals.SEEN_WELL_S,
             last=latest.get(sensor.id),
             test=test,
             verdict=verdict(test) if test else "",

@@ -51,6 +51,14 @@ async def test_a_device_that_does_not_answer_polls_says_why(page):
     assert "Send to the device" not in text, "nobody is signed in"
 
 
+@pytest.mark.parametrize(("every", "words"), [(10, ""), (20, "misses many"), (60, "misses most")])
+async def test_a_sensor_that_reports_too_rarely_says_so(open_page, every, words):
+    status = SensorStatus("alive", NOW - 3, float(every))
+    text = await shown(open_page(pipeline=lambda: PipelineStatus(sensors={"s1": status})))
+    assert ("Set its reporting interval" in text) is bool(words)
+    assert words in text
+
+
 async def test_a_sensor_without_particles_says_so(open_page, tmp_path):
     status = SensorStatus("alive", NOW - 3, 5.0, {}, no_particles_since=NOW - 2 * 86_400)
     with SqliteSeries(tmp_path / "series.db", Retention(30, 30, 30), lambda: NOW) as series:
