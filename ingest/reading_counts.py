@@ -61,6 +61,7 @@ _OF_FLAG: Final = {
 """What a quality flag counts as. `no_time` is the rule of some formats and no news, and readings of
 unknown sensors are not counted here."""
 
+_FINE: Final = frozenset(FINE_PARTICLES)
 _NO_PARTICLES: Final = "no_particles_since"
 
 
@@ -74,13 +75,13 @@ class ReadingCounts:
     def add(self, reading: Reading, *, duplicate: bool = False) -> None:
         """Count one reading of a registered sensor; a duplicate counts as nothing else."""
         self._add(reading, 1, duplicate=duplicate)
-        if not duplicate and reading.measured:
-            if reading.values.keys().isdisjoint(FINE_PARTICLES) and (
-                "vendor_vape" not in reading.events
-            ):
-                self._no_particles_since.setdefault(reading.sensor, int(reading.received))
-            else:
-                self._no_particles_since.pop(reading.sensor, None)
+        if duplicate:
+            return
+        sensor, without = reading.sensor, self._no_particles_since
+        if not _FINE.isdisjoint(reading.values) or "vendor_vape" in reading.events:
+            without.pop(sensor, None)
+        elif sensor not in without and reading.measured:
+            without[sensor] = int(reading.received)
 
     def _add(self, reading: Reading, n: int, *, duplicate: bool = False) -> None:
         counts = self._counts.get(reading.sensor)
