@@ -10,6 +10,7 @@ from alerts.consumer.reorder import Reorder
 from alerts.engine import AlertEngine
 from alerts.incidents import repository, schema, silences
 from alerts.incidents.clock_step import move_deadlines
+from alerts.incidents.incident import Status
 from alerts.severity import LONG_S, Severity
 from detection.events import EventKind
 from detection.liveness import LivenessSettings
@@ -18,6 +19,7 @@ from storage import state
 from storage.journal import JournalEntry
 from storage.reading import ClockSteps, Reading, clock_step
 from storage.sqlite import connect, migrate, transaction
+from tests.support import alert_records as stored
 from tests.support.plumes import START, readings_of_puff
 
 
@@ -162,45 +164,36 @@ def test_silence_is_noticed_by_the_clock_as_it_is_now(database, registry, policy
 def test_deadlines_move_and_what_happened_stays(database, registry, policy):
     watched = BatchResult(database, registry, policy)
     watched.arrive(readings_of_puff("s1", START))
-
-    def rows(query):
-        return [tuple(row) for row in database.execute(query)]
-
-    waits = "SELECT due_at, expires_at FROM outbox"
-    held = "SELECT resolve_due, next_deadline FROM incident"
-    happened = "SELECT onset, opened_at FROM incident"
-    before = rows(waits), rows(held), rows(happened)
-    assert all(before)
+    waiting, incident = stored.notices(database, "due_at", "expires_at"), only_incident(database)
+    due, moved = incident.next_deadline(), [tuple(at - 3600.0 for at in row) for row in waiting]
     with transaction(database) as tx:
-        tx.execute("INSERT INTO cooldown VALUES ('vape', 'r', 100.0, 'warning')")
-        move_deadlines(tx, before[0][0][0] - 3601.0, -3600.0)
-    assert rows(waits) == [tuple(at - 3600.0 for at in row) for row in before[0]]
-    assert rows(held) == [tuple(at - 3600.0 for at in row) for row in before[1]]
-    assert rows(happened) == before[2]
-    assert rows("SELECT until FROM cooldown WHERE room = 'r'") == [(-3500.0,)]
+        repository.start_cooldown(tx, EventKind.VAPE, "r", 100.0, Severity.WARNING)
+        move_deadlines(tx, waiting[0][0] - 3601.0, -3600.0)
+    assert stored.notices(database, "due_at", "expires_at") == moved
+    assert repository.next_incident_deadline(database) == due - 3600.0
+    after = only_incident(database)
+    assert after.resolve_due == incident.resolve_due - 3600.0
+    assert (after.onset, after.opened_at) == (incident.onset, incident.opened_at)
+    assert repository.cooldown(database, EventKind.VAPE, "r") == (-3500.0, Severity.WARNING)
     with transaction(database) as tx:
-        tx.execute("UPDATE outbox SET status = 'sent'")
-        tx.execute("UPDATE incident SET status = 'resolved', next_deadline = NULL")
+        stored.deliver(tx, watched.engine, waiting[0][0])
+        stored.change_incidents(tx, status=Status.RESOLVED)
         move_deadlines(tx, 0.0, 60.0)
-    assert rows("SELECT due_at, expires_at FROM outbox") == [
-        tuple(at - 3600.0 for at in row) for row in before[0]
-    ]
+    assert stored.notices(database, "due_at", "expires_at") == moved
 
 
 @pytest.mark.parametrize("step", [3600.0, -3600.0, 1e9, 600.0])
 def test_what_is_due_by_the_new_time_already_stays(database, registry, policy, step):
     watched = BatchResult(database, registry, policy)
     watched.arrive(readings_of_puff("s1", START))
-    (rows,) = database.execute("SELECT count(*) FROM outbox").fetchone()
-    assert rows >= 1
+    assert stored.notices(database)
     old = START + 1000.0
     for wait in (0.0, 4.0, 290.0):
         for written, due in ((old, old + step + wait), (old + step, old + step + wait)):
             with transaction(database) as tx:
                 tx.execute("UPDATE outbox SET status = 'due', due_at = ?", (written + wait,))
                 move_deadlines(tx, old + step, step)
-            (found,) = database.execute("SELECT min(due_at) FROM outbox").fetchone()
-            assert found == pytest.approx(due)
+            assert min(stored.notices(database, "due_at")) == pytest.approx(due)
 
 
 def with_a_step(by_s, onset_s, every_s, start=START):
@@ -276,8 +269,8 @@ def begin_vaping(database, registry, policy):
 
 
 def only_incident(database):
-    ((name,),) = database.execute("SELECT id FROM incident")
-    return repository.load(database, name)
+    (incident,) = stored.incidents(database)
+    return incident
 
 
 @STEPS

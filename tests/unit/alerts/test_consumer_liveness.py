@@ -7,7 +7,6 @@ import pytest
 from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.engine import AlertEngine
 from alerts.incidents import schema
-from alerts.notify import outbox
 from alerts.notify.notice import render
 from detection.liveness import LivenessSettings, SensorState
 from ingest.validation import may_alert
@@ -15,6 +14,7 @@ from storage import state
 from storage.journal import Journal
 from storage.reading import Reading
 from storage.sqlite import connect, migrate, transaction
+from tests.support import alert_records as stored
 
 START = 1_790_000_000.0
 
@@ -63,14 +63,11 @@ class Site:
             else:
                 self.consumer.on_time(self.now)
 
-    def rows(self, what):
-        return [tuple(row) for row in self.state.execute(what)]
-
     def incidents(self):
-        return self.rows("SELECT kind, room, status FROM incident ORDER BY id")
+        return stored.incidents(self.state, "kind", "room", "status")
 
     def notices(self):
-        return self.rows("SELECT person, reason FROM outbox ORDER BY id")
+        return stored.notices(self.state, "person", "reason")
 
     def close(self):
         for connection in self.left:
@@ -106,14 +103,9 @@ def test_all_at_once_are_one_incident(site):
 
 def last_notice(site, reason="recovered"):
     """Return title and body of the newest notice for a reason, after delivery of all."""
-    found = None
     with transaction(site.state) as tx:
-        for row in outbox.lease(
-            tx, site.now, owner="test", lease_s=60.0, limit=9, free=lambda _: 9
-        ):
-            outbox.sent(tx, row, site.now)
-            found = row.notice if row.notice.reason == reason else found
-    return render(found)
+        rows = stored.deliver(tx, AlertEngine(site.registry, site.policy), site.now)
+    return render([row.notice for row in rows if row.notice.reason == reason][-1])
 
 
 def test_a_group_of_which_some_stay_silent_is_not_called_resolved(site):
@@ -135,7 +127,7 @@ def test_a_sensor_that_is_silent_when_a_person_closes_it_is_not_called_resolved(
     site.off = {"s3"}
     site.run(600)
     last_notice(site, "opened")
-    (incident,) = (key for (key,) in site.rows("SELECT id FROM incident"))
+    (incident,) = stored.incidents(site.state, "id")
     with transaction(site.state) as tx:
         AlertEngine(site.registry, site.policy).resolve(tx, incident, "ad", site.now)
     title, body = last_notice(site)
@@ -217,12 +209,12 @@ def test_wrong_clocks_are_alive(site, flag):
 def test_an_outage_whose_state_is_lost_is_ended_and_judged_anew(site):
     site.off = {"s3"}
     site.run(300)
-    site.state.execute("UPDATE detector_snapshot SET body = x'00' WHERE name = 'liveness'")
+    snapshot = state.snapshot(site.state, "liveness")
+    state.set_snapshot(site.state, "liveness", snapshot._replace(body=b"\0"))
     site.start()
     site.run(5)
     assert site.consumer.lives()["s3"].state is SensorState.ALIVE
-    phases = site.rows("SELECT phase FROM alert_event ORDER BY onset")
-    assert phases == [("ended",)]
+    assert stored.events(site.state, "phase") == ["ended"]
     site.run(300)
     assert site.consumer.lives()["s3"].state is SensorState.OFFLINE
     site.off = set()

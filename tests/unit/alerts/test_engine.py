@@ -4,7 +4,6 @@ import json
 import sqlite3
 from dataclasses import dataclass, replace
 
-import msgspec
 import pytest
 
 from alerts.engine import AlertEngine
@@ -19,6 +18,7 @@ from alerts.secrets import Secret
 from detection.events import EventKind, EventPhase
 from storage import sqlite
 from storage.registry import Registry
+from tests.support import alert_records as stored
 
 
 @dataclass
@@ -29,34 +29,16 @@ class DeliveredRow:
     notice: Notice
 
 
-def rows(tx, sql, *arguments):
-    return [tuple(r) for r in tx.execute(sql, arguments)]
-
-
 def history(tx, incident):
-    return [
-        r[0]
-        for r in rows(
-            tx, "SELECT what FROM incident_history WHERE incident = ? ORDER BY seq", incident
-        )
-    ]
-
-
-def deliver(tx, engine, now):
-    """Mark every waiting notice as sent, as the pump does."""
-    for row in outbox_rows.lease(
-        tx, now, owner="t", lease_s=60, limit=100, free=lambda _channel: 100
-    ):
-        if outbox_rows.sent(tx, row, now):
-            engine.delivered(tx, row, now)
+    return stored.history(tx, "what", incident=incident)
 
 
 def test_one_alert_one_incident_one_notice(tx, engine, make_event):
     (record,) = engine.on_events(tx, [make_event(1000.0)], 1000.2)
     assert (record.sensor, record.alerted, record.kind, record.onset) == ("s1", 1000, "vape", 994)
     assert record.incident == "19691231-001"  # the school's own date
-    assert rows(tx, "SELECT person, reason, status FROM outbox") == [("ap", "opened", "due")]
-    notice = msgspec.json.decode(tx.execute("SELECT notice FROM outbox").fetchone()[0], type=Notice)
+    assert stored.notices(tx, "person", "reason", "status") == [("ap", "opened", "due")]
+    (notice,) = stored.notices(tx, "notice")
     assert notice.room == "Boys N2"
     assert notice.link == "https://plumewatch.example/incidents/19691231-001"
     assert "rose from 4 to 180" in notice.evidence
@@ -70,9 +52,8 @@ def test_later_detections_of_any_sensor_of_the_room_join(tx, engine, make_event)
     )
     assert len(first) == 1
     assert second == []
-    assert rows(tx, "SELECT count(*) FROM incident") == [(1,)]
-    assert rows(tx, "SELECT count(*) FROM outbox") == [(1,)]
-    incident = repository.load(tx, first[0].incident)
+    assert len(stored.notices(tx)) == 1
+    (incident,) = stored.incidents(tx)
     assert [d.sensor for d in incident.detections] == ["s1", "s2", "s1"]
 
 
@@ -101,15 +82,16 @@ def test_other_kind_or_room_is_another_incident(tx, engine, make_event):
 )
 def test_who_is_paged(tx, engine, make_event, kind, people):
     records = engine.on_events(tx, [make_event(kind=EventKind(kind))], 1000.0)
-    assert [p for (p,) in rows(tx, "SELECT person FROM outbox")] == people
+    assert stored.notices(tx, "person") == people
     assert len(records) == len(people)
-    assert rows(tx, "SELECT kind, incident IS NULL FROM alert_event") == [(kind, not people)]
+    (event,) = stored.events(tx, kind=kind)
+    assert (event.incident is None) == (not people)
 
 
 def test_an_empty_role_never_swallows(tx, registry, policy, make_event):
     engine = AlertEngine(registry, replace(policy, staff=policy.staff[:1]))
     engine.on_events(tx, [make_event(kind=EventKind.TAMPER)], 1000.0)
-    assert rows(tx, "SELECT person FROM outbox") == [("ap",)]
+    assert stored.notices(tx, "person") == ["ap"]
 
 
 def test_nobody_at_all_is_written_down(tx, registry, make_event):
@@ -125,10 +107,10 @@ def test_a_second_channel_is_a_row_of_its_own_once_the_first_has_had_its_time(
     engine = AlertEngine(registry, AlertPolicy(staff=(StaffMember("x", "X", targets=targets),)))
     engine.on_events(tx, [make_event()], 1000.0)
     engine.fall_back_due(tx, 1009.9)
-    assert [r[0] for r in rows(tx, "SELECT channel FROM outbox")] == [channel_of(targets[0])]
+    assert stored.notices(tx, "channel") == [channel_of(targets[0])]
     engine.fall_back_due(tx, 1010.0)
     engine.fall_back_due(tx, 1010.1)
-    found = rows(tx, "SELECT target, channel FROM outbox ORDER BY id")
+    found = stored.notices(tx, "target", "channel")
     assert [f[0].split("-")[0] for f in found] == ["json", "tgram"]
     assert found[1][1] == "tgram"
     assert "example" not in json.dumps(found)
@@ -137,28 +119,28 @@ def test_a_second_channel_is_a_row_of_its_own_once_the_first_has_had_its_time(
 
 def test_unknown_sensor_is_stored_and_never_alerted_on(tx, engine, make_event):
     assert engine.on_events(tx, [make_event(sensor="unregistered")], 1000.0) == []
-    assert rows(tx, "SELECT sensor, room FROM alert_event") == [("unregistered", None)]
+    assert stored.events(tx, "sensor", "room") == [("unregistered", None)]
 
 
 def test_replay_gives_unknown_sensors_a_room_and_writes_no_notice(tx, policy, make_event):
     engine = AlertEngine(Registry(), policy, replay=True)
     (record,) = engine.on_events(tx, [make_event(sensor="lab-7")], 9e9)
     assert record.sensor == "lab-7"
-    assert rows(tx, "SELECT count(*) FROM outbox") == [(0,)]
-    assert rows(tx, "SELECT room, status FROM incident") == [("lab-7", "notified")]
+    assert stored.notices(tx) == []
+    assert stored.incidents(tx, "room", "status") == [("lab-7", "notified")]
 
 
 def test_late_events_are_recorded_as_an_incident_and_never_page(tx, engine, make_event):
     assert engine.on_events(tx, [make_event(1000.0)], 1000.0 + 601) == []
-    assert rows(tx, "SELECT late FROM alert_event") == [(1,)]
+    assert stored.events(tx, "late") == [True]
     later = make_event(1000.0, phase=EventPhase.UPDATED)
     assert engine.on_events(tx, [later], 1700.0) == []
     for now in range(1700, 5000, 100):
         assert engine.on_time(tx, float(now)) == []
-    assert rows(tx, "SELECT suppressed_by, paged, severity, status FROM incident") == [
-        ("late", 0, "warning", "resolved")
+    assert stored.incidents(tx, "suppressed_by", "paged", "severity", "status") == [
+        ("late", False, "warning", "resolved")
     ]
-    assert rows(tx, "SELECT count(*) FROM outbox") == [(0,)]
+    assert stored.notices(tx) == []
 
 
 @pytest.mark.parametrize(
@@ -170,8 +152,7 @@ def test_late_events_are_recorded_as_an_incident_and_never_page(tx, engine, make
 )
 def test_a_late_event_says_when_it_was(tx, engine, make_event, late_s, why):
     engine.on_events(tx, [make_event(1000.0)], 1000.0 + late_s)
-    history = rows(tx, "SELECT detail FROM incident_history WHERE detail LIKE '%received%'")
-    assert [detail for (detail,) in history] == [why]
+    assert [detail for detail in stored.history(tx, "detail") if "received" in detail] == [why]
 
 
 def test_what_began_late_and_still_goes_on_pages(tx, engine, make_event):
@@ -192,7 +173,7 @@ def test_what_a_detector_alerts_opens_an_incident_of_any_probability(tx, engine,
 
 def test_quiet_time_resolves_and_a_new_one_opens_after_cooldown(tx, engine, make_event):
     (first,) = engine.on_events(tx, [make_event(1000.0)], 1000.0)
-    deliver(tx, engine, 1001.0)
+    stored.deliver(tx, engine, 1001.0)
     engine.on_events(tx, [make_event(1000.0, phase=EventPhase.ENDED, end=1060.0)], 1060.0)
     assert engine.next_deadline(tx) == 1180.0
     engine.on_time(tx, 1179.9)
@@ -210,21 +191,19 @@ def ended(make_event, at, end):
 
 def test_cooldown_defers_and_then_notifies_what_still_goes_on(tx, engine, make_event):
     engine.on_events(tx, [make_event(1000.0)], 1000.0)
-    deliver(tx, engine, 1001.0)
+    stored.deliver(tx, engine, 1001.0)
     assert engine.on_events(tx, [ended(make_event, 1000.0, 1010.0)], 1010.0) == []
     assert engine.on_events(tx, [make_event(1200.0)], 1200.0) == []
-    assert rows(tx, "SELECT status, suppressed_by FROM incident WHERE paged = 0") == [
-        ("open", "cooldown")
-    ]
+    assert stored.incidents(tx, "status", "suppressed_by", paged=False) == [("open", "cooldown")]
     assert engine.on_time(tx, 1300.9) == []
     (record,) = engine.on_time(tx, 1301.0)
     assert record.alerted == 1301.0
-    assert rows(tx, "SELECT count(*) FROM outbox WHERE status = 'due'") == [(1,)]
+    assert len(stored.notices(tx, status="due")) == 1
 
 
 def test_cooldown_swallows_what_is_over_but_not_what_follows(tx, engine, make_event):
     engine.on_events(tx, [make_event(1000.0)], 1000.0)
-    deliver(tx, engine, 1001.0)
+    stored.deliver(tx, engine, 1001.0)
     engine.on_events(tx, [ended(make_event, 1000.0, 1010.0)], 1010.0)
     engine.on_events(tx, [make_event(1250.0), ended(make_event, 1250.0, 1270.0)], 1270.0)
     assert engine.on_time(tx, 1350.0) == []
@@ -241,7 +220,7 @@ def test_cooldown_starts_at_delivery_not_at_decision(tx, engine, make_event):
 def test_withdrawal_cancels_what_nobody_got(tx, engine, make_event):
     (record,) = engine.on_events(tx, [make_event()], 1000.0)
     engine.on_events(tx, [make_event(phase=EventPhase.WITHDRAWN)], 1005.0)
-    assert rows(tx, "SELECT reason, status FROM outbox") == [("opened", "cancelled")]
+    assert stored.notices(tx, "reason", "status") == [("opened", "cancelled")]
     incident = repository.load(tx, record.incident)
     assert incident.status is Status.RESOLVED
     assert incident.withdrawn_at is not None
@@ -251,11 +230,11 @@ def test_withdrawal_notifies_only_those_notified_before_and_ends_the_cooldown(
     tx, engine, make_event
 ):
     (first,) = engine.on_events(tx, [make_event()], 1000.0)
-    deliver(tx, engine, 1001.0)
+    stored.deliver(tx, engine, 1001.0)
     engine.on_events(tx, [make_event(phase=EventPhase.WITHDRAWN)], 1005.0)
-    found = rows(tx, "SELECT person, reason, priority, status FROM outbox ORDER BY id")
+    found = stored.notices(tx, "person", "reason", "priority", "status")
     assert found == [("ap", "opened", "high", "sent"), ("ap", "withdrawn", "quiet", "due")]
-    deliver(tx, engine, 1006.0)
+    stored.deliver(tx, engine, 1006.0)
     (second,) = engine.on_events(tx, [make_event(1020.0)], 1020.0)
     assert second.incident != first.incident
 
@@ -266,7 +245,7 @@ def test_one_of_two_withdrawn_leaves_the_incident(tx, engine, make_event):
     incident = repository.load(tx, record.incident)
     assert incident.is_open
     assert incident.withdrawn_at is None
-    assert rows(tx, "SELECT status FROM outbox") == [("due",)]
+    assert stored.notices(tx, "status") == ["due"]
 
 
 def test_delivery_that_crosses_a_withdrawal_is_followed_by_the_word(tx, engine, make_event):
@@ -275,7 +254,7 @@ def test_delivery_that_crosses_a_withdrawal_is_followed_by_the_word(tx, engine, 
     engine.on_events(tx, [make_event(phase=EventPhase.WITHDRAWN)], 1002.0)
     assert outbox_rows.sent(tx, row, 1003.0)
     engine.delivered(tx, row, 1003.0)
-    assert rows(tx, "SELECT reason, status FROM outbox ORDER BY id") == [
+    assert stored.notices(tx, "reason", "status") == [
         ("opened", "sent"),
         ("withdrawn", "due"),
     ]
@@ -289,7 +268,7 @@ def test_acknowledge_cancels_and_the_second_is_recorded(tx, engine, make_event):
     assert (incident.status, incident.acknowledged_by) == (Status.ACKNOWLEDGED, "Ms. Lee")
     again = engine.acknowledge(tx, record.incident, "Mr. Fox", 1011.0)
     assert again.acknowledged_by == "Ms. Lee"
-    assert rows(tx, "SELECT status FROM outbox") == [("cancelled",)]
+    assert stored.notices(tx, "status") == ["cancelled"]
     assert history(tx, record.incident)[-2:] == ["acknowledged", "acknowledged as well"]
 
 
@@ -314,7 +293,7 @@ def test_feedback_is_kept_and_may_change(tx, engine, make_event, verdict, cause)
     assert incident.status is Status.ACKNOWLEDGED
     engine.feedback(tx, record.incident, "Ms. Lee", Verdict.CONFIRMED, 1200.0)
     assert repository.load(tx, record.incident).verdict is Verdict.CONFIRMED
-    assert len(rows(tx, "SELECT * FROM incident_feedback")) == 2
+    assert stored.feedback(tx, "verdict") == [verdict, "confirmed"]
 
 
 @pytest.mark.parametrize(
@@ -353,8 +332,9 @@ def test_answers_of_a_sensor_that_is_offline(tx, engine, make_event, verdict, ca
             engine.feedback(*answer, cause=cause)
         return
     engine.feedback(*answer, cause=cause)
-    (line,) = rows(tx, "SELECT detail FROM incident_history WHERE what LIKE 'feedback%'")
-    assert (repository.load(tx, record.incident).verdict, line[0]) == (verdict, cause)
+    answers = [line.detail for line in stored.history(tx) if line.what.startswith("feedback")]
+    assert answers == [cause]
+    assert repository.load(tx, record.incident).verdict == verdict
 
 
 def test_unknown_incident(tx, engine):
@@ -364,18 +344,18 @@ def test_unknown_incident(tx, engine):
 
 def test_a_word_after_the_last_changes_nothing(tx, engine, make_event):
     engine.on_events(tx, [make_event(), make_event(phase=EventPhase.WITHDRAWN)], 1000.0)
-    before = rows(tx, "SELECT * FROM alert_event"), rows(tx, "SELECT * FROM incident")
+    before = stored.events(tx), stored.incidents(tx)
     for phase in (EventPhase.UPDATED, EventPhase.ENDED, EventPhase.ALERTED):
         engine.on_events(tx, [make_event(phase=phase)], 1001.0)
-    assert (rows(tx, "SELECT * FROM alert_event"), rows(tx, "SELECT * FROM incident")) == before
+    assert (stored.events(tx), stored.incidents(tx)) == before
 
 
 def test_a_rolled_back_batch_leaves_nothing(tx, engine, make_event):
     tx.execute("BEGIN IMMEDIATE")
-    engine.on_events(tx, [make_event()], 1000.0)
+    (record,) = engine.on_events(tx, [make_event()], 1000.0)
     tx.execute("ROLLBACK")
-    for table in ("incident", "alert_event", "outbox", "incident_history", "incident_number"):
-        assert rows(tx, f"SELECT count(*) FROM {table}") == [(0,)]  # noqa: S608
+    assert not any(stored.everything(tx).values())
+    assert engine.on_events(tx, [make_event()], 1000.0) == [record]  # its number is free again
 
 
 def test_state_survives_a_restart_between_any_two_words(database, registry, policy, make_event):
@@ -392,7 +372,7 @@ def test_state_survives_a_restart_between_any_two_words(database, registry, poli
             AlertEngine(registry, policy).on_events(tx, [word], word.end or word.alerted)
         connection.close()
     connection = sqlite.connect(database)
-    found = rows(connection, "SELECT id, status FROM incident ORDER BY id")
+    found = stored.incidents(connection, "id", "status")
     connection.close()
     assert found == [("19691231-001", "resolved"), ("19691231-002", "open")]
 
@@ -405,12 +385,9 @@ def replayed(registry, policy, words, size):
     for start in range(0, len(words), size):
         part = words[start : start + size]
         records += engine.on_events(tx, part, max(w.end or w.alerted for w in part))
-    tables = [
-        rows(tx, f"SELECT * FROM {t}")  # noqa: S608
-        for t in ("incident", "alert_event", "incident_history")
-    ]
+    found = stored.everything(tx)
     tx.close()
-    return records, tables
+    return records, found
 
 
 @pytest.mark.parametrize("size", [2, 3, 7, 100])
@@ -454,9 +431,5 @@ def test_a_test_notice_is_only_noted(tx, engine, make_event):
 def test_an_alert_names_its_sensor_as_disputed(tx, engine, make_event):
     engine.on_events(tx, [make_event(1000.0, kind=EventKind.INTEGRITY)], 1000.0)
     engine.on_events(tx, [make_event(1010.0), make_event(1010.0, "s3")], 1010.0)
-    notes = rows(
-        tx,
-        "SELECT i.sensor, coalesce(json_extract(o.notice, '$.note'), '') <> '' FROM outbox o"
-        " JOIN incident i ON i.id = o.incident WHERE i.kind = 'vape' GROUP BY i.id ORDER BY i.id",
-    )
-    assert notes == [("s1", 1), ("s3", 0)]
+    notes = [(n.room, bool(n.note)) for n in stored.notices(tx, "notice") if n.kind == "vape"]
+    assert notes == [("Boys N2", True), ("Girls N1", False)]

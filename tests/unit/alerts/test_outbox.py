@@ -23,6 +23,7 @@ from alerts.secrets import Secret
 from detection.events import EventKind, EventPhase
 from storage import sqlite
 from storage.errors import StorageUnavailableError
+from tests.support import alert_records as stored
 from tests.support.recording_notifier import RecordingNotifier
 
 VAPE = KIND_WORDS["vape"]
@@ -60,9 +61,6 @@ class Bench:
             records = self.engine.on_events(tx, events, self.now)
         self.wake.set()
         return records
-
-    def query(self, sql):
-        return [tuple(r) for r in self.db.execute(sql)]
 
     async def until(self, condition):
         async with asyncio.timeout(60):
@@ -103,8 +101,8 @@ async def test_a_committed_notice_leaves_at_once(run, make_event):
     assert sent.body.startswith("90 % likely vaping (10 % spray). Why: fine particles rose")
     assert sent.body.endswith(f"/incidents/{record.incident}")
     assert load(bench.db, record.incident).status is Status.NOTIFIED
-    assert bench.query("SELECT status, attempts FROM outbox") == [("sent", 1)]
-    assert bench.query("SELECT outcome FROM outbox_attempt") == [("sent",)]
+    assert stored.notices(bench.db, "status", "attempts") == [("sent", 1)]
+    assert stored.attempts(bench.db, "outcome") == ["sent"]
 
 
 async def test_a_disk_that_refuses_at_the_start_is_asked_again(run, make_event, monkeypatch):
@@ -143,7 +141,7 @@ async def test_transient_failures_are_tried_again(run, make_event):
     bench.events(make_event())
     await bench.until(lambda: notifier.sent)
     await bench.until(lambda: len(bench.outcomes) == 3)
-    assert bench.query("SELECT outcome, reason FROM outbox_attempt ORDER BY attempt") == [
+    assert stored.attempts(bench.db, "outcome", "reason") == [
         ("retry", "server_error"),
         ("retry", "server_error"),
         ("sent", ""),
@@ -155,8 +153,8 @@ async def test_permanent_failure_ends_it_and_shows_in_the_history(run, make_even
     bench = run(notifier)
     (record,) = bench.events(make_event())
     await bench.until(lambda: bench.outcomes)
-    assert bench.query("SELECT status, last_error FROM outbox") == [("failed", "refused")]
-    assert ("notice failed",) in bench.query("SELECT what FROM incident_history")
+    assert stored.notices(bench.db, "status", "last_error") == [("failed", "refused")]
+    assert "notice failed" in stored.history(bench.db, "what")
     assert load(bench.db, record.incident).status is Status.OPEN
     assert notifier.attempts == 1
 
@@ -166,7 +164,7 @@ async def test_retry_after_is_obeyed(run, make_event):
     bench = run(RecordingNotifier([wish]))
     bench.events(make_event())
     await bench.until(lambda: bench.outcomes)
-    ((due,),) = bench.query("SELECT due_at FROM outbox")
+    (due,) = stored.notices(bench.db, "due_at")
     assert due >= 1077.0
 
 
@@ -222,15 +220,12 @@ async def test_a_crash_between_send_and_mark_costs_one_duplicate(
     await first.until(lambda: dying.sent)
     first.task.cancel()
     await asyncio.wait([first.task])
-    assert first.query("SELECT status FROM outbox") == [("leased",)]
+    assert stored.notices(first.db, "status") == ["leased"]
     after = RecordingNotifier()
     second = run(after)
     await second.until(lambda: second.outcomes)
     assert len(dying.sent) + len(after.sent) == 2
-    assert second.query("SELECT outcome FROM outbox_attempt ORDER BY attempt") == [
-        ("lost",),
-        ("sent",),
-    ]
+    assert stored.attempts(second.db, "outcome") == ["lost", "sent"]
 
 
 async def test_acknowledged_while_failing_is_not_sent_again(run, make_event):
@@ -240,9 +235,7 @@ async def test_acknowledged_while_failing_is_not_sent_again(run, make_event):
     await bench.until(lambda: notifier.attempts >= 2)
     with sqlite.transaction(bench.db) as tx:
         bench.engine.acknowledge(tx, record.incident, "Ms. Lee", bench.now)
-    await bench.until(
-        lambda: bench.query("SELECT status FROM outbox")[0][0] in {"failed", "cancelled"}
-    )
+    await bench.until(lambda: stored.notices(bench.db, "status")[0] in {"failed", "cancelled"})
     attempts = notifier.attempts
     await asyncio.sleep(0.15)
     assert notifier.attempts <= attempts + 1
@@ -261,7 +254,7 @@ async def test_expired_and_vanished_targets_end(run, database, registry, policy,
     bench = run(RecordingNotifier(), rules=moved)
     await bench.until(lambda: len(bench.outcomes) == 2)
     assert {o.error for o in bench.outcomes} == {NotifyReason.EXPIRED, NotifyReason.TARGET_GONE}
-    assert bench.query("SELECT DISTINCT status FROM outbox") == [("failed",)]
+    assert set(stored.notices(bench.db, "status")) == {"failed"}
 
 
 class SetAhead(RecordingNotifier):
@@ -305,7 +298,7 @@ async def test_a_notice_in_flight_is_not_sent_again_when_the_clock_is_set_ahead(
     notifier.answers.set()
     await bench.until(lambda: len(bench.outcomes) > 1)
     assert len({s.notice.incident for s in notifier.sent}) == len(notifier.sent)
-    assert bench.query("SELECT DISTINCT outcome FROM outbox_attempt") == [("sent",)]
+    assert set(stored.attempts(bench.db, "outcome")) == {"sent"}
 
 
 async def test_urgent_goes_first(run, policy, make_event):
@@ -352,7 +345,7 @@ async def test_a_retry_and_a_withdrawal_go_without_picture(run, make_event):
     bench = run(notifier, pictures=pictures)
     bench.events(make_event())
     await bench.until(lambda: notifier.sent)
-    await bench.until(lambda: bench.query("SELECT * FROM outbox WHERE status = 'sent'"))
+    await bench.until(lambda: stored.notices(bench.db, status="sent"))
     bench.events(make_event(phase=EventPhase.WITHDRAWN, time=1001.0))
     await bench.until(lambda: len(notifier.sent) == 2)
     assert [s.picture for s in notifier.sent] == [None, None]
@@ -398,12 +391,10 @@ async def test_a_refusal_goes_on_by_the_second_channel_at_once(run, policy, make
     bench = run(notifier, rules=with_two_channels(policy))
     bench.events(make_event())
     await bench.until(lambda: notifier.sent)
-    await bench.until(lambda: bench.query("SELECT status FROM outbox WHERE status = 'sent'"))
-    assert bench.query("SELECT status, last_error FROM outbox ORDER BY id") == [
-        ("failed", "refused"),
-        ("sent", ""),
-    ]
-    assert bench.query("SELECT count(*) FROM outbox_attempt") == [(2,)]
+    await bench.until(lambda: stored.notices(bench.db, status="sent"))
+    ends = [("failed", "refused"), ("sent", "")]
+    assert stored.notices(bench.db, "status", "last_error") == ends
+    assert len(stored.attempts(bench.db)) == 2
 
 
 async def test_a_channel_that_hangs_does_not_keep_the_second_waiting(run, policy, make_event):
@@ -423,7 +414,7 @@ async def test_a_channel_that_hangs_does_not_keep_the_second_waiting(run, policy
     bench = run(notifier, settings, hasty)
     bench.events(make_event())
     await bench.until(lambda: notifier.sent)
-    assert bench.query("SELECT status FROM outbox ORDER BY id")[0] == ("leased",)
+    assert stored.notices(bench.db, "status")[0] == "leased"
     assert [o.channel for o in bench.outcomes if o.error] == []  # the first is still at it
 
 
@@ -440,10 +431,7 @@ async def test_if_nobody_can_be_notified_the_next_are_paged_at_once(run, policy,
     await bench.until(lambda: bench.outcomes)
     with sqlite.transaction(bench.db) as tx:
         bench.engine.on_time(tx, bench.now + 5)
-    assert bench.query("SELECT person, status FROM outbox ORDER BY id") == [
-        ("ap", "failed"),
-        ("fm", "due"),
-    ]
+    assert stored.notices(bench.db, "person", "status") == [("ap", "failed"), ("fm", "due")]
 
 
 def test_the_backlog_is_counted_without_reading_what_was_delivered(
@@ -453,7 +441,7 @@ def test_the_backlog_is_counted_without_reading_what_was_delivered(
     waiting = outbox_rows.backlog(tx)
     assert waiting[0] > 0
     assert waiting[1] == 1000.0
-    tx.execute("UPDATE incident SET opened_at = 1.0, status = 'resolved'")
+    stored.change_incidents(tx, opened_at=1.0, status=Status.RESOLVED)
     tx.execute(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
         " INSERT INTO outbox (incident, person, target, channel, reason, priority, notice,"
@@ -473,8 +461,8 @@ def test_a_notice_of_an_old_incident_that_is_still_open_counts_by_its_own_age(
     tx, registry, policy, make_event
 ):
     AlertEngine(registry, policy).on_events(tx, [make_event()], 1000.0)
-    tx.execute("UPDATE incident SET opened_at = 1.0")
-    tx.execute("UPDATE outbox SET status = 'failed'")
-    count = outbox_rows.counts(tx, since=0.0)["failed"]
-    assert outbox_rows.counts(tx, since=1000.0) == {"failed": count}
+    stored.change_incidents(tx, opened_at=1.0)
+    count = len(stored.deliver(tx, AlertEngine(registry, policy), 1000.0))
+    assert outbox_rows.counts(tx, since=0.0) == {"sent": count}
+    assert outbox_rows.counts(tx, since=1000.0) == {"sent": count}
     assert outbox_rows.counts(tx, since=1001.0) == {}

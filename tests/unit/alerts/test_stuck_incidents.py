@@ -7,6 +7,7 @@ import pytest
 from alerts.incidents import stuck_incidents
 from alerts.incidents.stuck_incidents import StuckItem, StuckKind
 from detection.events import EventKind, EventPhase
+from tests.support import alert_records as stored
 
 
 def test_nothing_is_found_where_all_is_well(tx, engine, make_event):
@@ -27,20 +28,17 @@ def test_an_incident_without_a_future_gets_one(tx, engine, make_event, answered)
     what = StuckKind.NO_REMINDER if answered else StuckKind.NO_STEP
     assert engine.check_stuck(tx, 1030.0) == [StuckItem(what, record.incident)]
     assert engine.check_stuck(tx, 1060.0) == []
-    steps = [r["action"] for r in tx.execute("SELECT action FROM escalation_step ORDER BY seq")]
-    assert steps == (["remind", "reopen"] if answered else ["tell", "tell", "tell", "end"])
-    history = tx.execute(
-        "SELECT detail FROM incident_history WHERE what = 'stuck incident check'"
-    ).fetchall()
-    assert [r["detail"] for r in history] == [what.value]
+    steps = ["remind", "reopen"] if answered else ["tell", "tell", "tell", "end"]
+    assert stored.steps(tx, "action") == steps
+    assert stored.history(tx, "detail", what="stuck incident check") == [what]
 
 
 def test_a_logged_end_is_an_end(tx, engine, make_event):
     kind = EventKind.OFFLINE
     engine.on_events(tx, [make_event(kind=kind, confidence=1.0)], 1000.0)
     engine.on_time(tx, 5000.0)
-    tx.execute("UPDATE outbox SET status = 'sent'")
-    assert tx.execute("SELECT status FROM incident").fetchone()["status"] == "open"
+    assert stored.deliver(tx, engine, 5000.0)
+    assert stored.incidents(tx, "status") == ["notified"]
     assert engine.check_stuck(tx, 5030.0) == []
 
 

@@ -21,6 +21,7 @@ from alerts.secrets import Secret
 from alerts.timings import EscalationTimings
 from detection.events import EventKind, EventPhase
 from storage.registry import Registry, Room, Sensor
+from tests.support import alert_records as stored
 from tests.support.timeline import Timeline
 
 VAPE = KIND_WORDS["vape"]
@@ -70,10 +71,8 @@ def test_a_storm_of_a_floor_comes_together_after_the_first_few(make_event):
     school.run(60)
     assert [h.reason for h in school.received_notices] == ["opened"] * 3 + ["digest"]
     assert [h.at for h in school.received_notices] == [0, 1, 2, 33]
-    deferred = {r["incident"] for r in school.db.execute("SELECT incident FROM held_notice")}
-    assert len(deferred) == 5
-    notified = school.db.execute("SELECT count(*) FROM incident WHERE status = 'notified'")
-    assert notified.fetchone()[0] == 8
+    assert len(school.notices[-1].incidents) == 5
+    assert stored.incidents(school.db, "status") == ["notified"] * 8
     title, body = render(school.notices[-1])
     assert title == f"5 rooms on floor 2, North: {VAPE.lower()}"
     assert body.startswith(f"Many rooms at once: Room 3 {VAPE.lower()} ")
@@ -240,8 +239,7 @@ def test_the_next_channel_where_the_first_refuses(make_event):
     puff(school, make_event, 0, "s0")
     school.run(40)
     assert [(h.at, h.channel) for h in school.received_notices] == [(1, "tgram")]
-    states = school.db.execute("SELECT status FROM outbox ORDER BY id").fetchall()
-    assert [r["status"] for r in states] == ["cancelled", "sent"]
+    assert stored.notices(school.db, "status") == ["cancelled", "sent"]
     assert "next channel" in school.history()
 
 
