@@ -4,11 +4,13 @@ Each reader returns all records, oldest first, or those whose fields are as `giv
 one field, tuples of several `names`, or without names the whole records.
 """
 
+import sqlite3
 from dataclasses import replace
 from operator import attrgetter
 from types import SimpleNamespace
 
 import msgspec
+import pytest
 
 from alerts.incidents import repository
 from alerts.notify import outbox
@@ -54,10 +56,16 @@ def steps(db, *names, **given):
     return _records(db, "escalation_step ORDER BY incident, seq", names, given)
 
 
+def deferred(db, *names, **given):
+    """Notices that throttling defers, or has."""
+    return _records(db, "held_notice ORDER BY person, incident, round", names, given)
+
+
 def everything(db):
-    """All records of alerts, by what they are, as they were stored."""
-    readers = (incidents, events, history, feedback, notices, attempts, steps)
-    return {reader.__name__: reader(db) for reader in readers}
+    """All records of alerts, by what they are, and how many incidents each day had."""
+    readers = (incidents, events, history, feedback, notices, attempts, steps, deferred)
+    numbers = _records(db, "incident_number ORDER BY day", (), {})
+    return {reader.__name__: reader(db) for reader in readers} | {"numbers": numbers}
 
 
 def change_incidents(tx, *which, **changed):
@@ -84,3 +92,14 @@ def _records(db, table, names, given):
 def _chosen(records, names, given):
     found = [r for r in records if all(getattr(r, k) == v for k, v in given.items())]
     return list(map(attrgetter(*names), found)) if names else found
+
+
+def assert_append_only(db, *tables):
+    """Assert that no record can be changed or deleted."""
+    for table in tables:
+        found = db.execute(f"SELECT * FROM {table}")  # noqa: S608 - names of the tests
+        assert found.fetchone()
+        column = found.description[0][0]
+        for statement in (f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}"):  # noqa: S608
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                db.execute(statement)

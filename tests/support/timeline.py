@@ -16,6 +16,7 @@ from alerts.errors import NotifyReason, TransientNotifyError
 from alerts.incidents import schema
 from alerts.notify import outbox as outbox_rows
 from storage import sqlite
+from tests.support import alert_records
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,7 @@ class Timeline:
 
     def id(self, number):
         """Id of the incident that opened as the so-manieth."""
-        ids = [r["id"] for r in self.db.execute("SELECT id FROM incident ORDER BY rowid")]
-        return ids[number - 1]
+        return alert_records.incidents(self.db, "id")[number - 1]
 
     def run(self, until, step=1.0):
         """Let time pass until a moment."""
@@ -146,7 +146,5 @@ class Timeline:
 
     def history(self, number=1):
         """The history of an incident, without the entries of notices."""
-        rows = self.db.execute(
-            "SELECT what FROM incident_history WHERE incident = ? ORDER BY seq", (self.id(number),)
-        )
-        return [r["what"] for r in rows if r["what"] != "notified"]
+        lines = alert_records.history(self.db, "what", incident=self.id(number))
+        return [what for what in lines if what != "notified"]

@@ -6,6 +6,7 @@ from alerts.incidents.incident import Verdict
 from alerts.notify.notice import KIND_WORDS
 from plumewatch.config.load import parse
 from storage.sqlite import transaction
+from tests.support.alert_records import incidents
 from tests.support.broker import free_port
 from tests.support.in_process import running, state_database, store, until
 from tests.support.plumes import readings_of_puff
@@ -49,7 +50,7 @@ async def test_only_the_responder_is_pushed_after_an_answer(tmp_path, monkeypatc
                 await store(service, readings_of_puff(sensor, start, seconds=seconds))
             await until(lambda: len(principal.pushes) == len(dean.pushes) == 1)
             with state_database(service) as db, transaction(db) as tx:
-                (first,) = (r["id"] for r in tx.execute("SELECT id FROM incident"))
+                (first,) = incidents(tx, "id")
                 engine = service.alerting.engine
                 engine.feedback(tx, first, "dean", Verdict.CONFIRMED, now())
             later = 60.0
@@ -60,8 +61,7 @@ async def test_only_the_responder_is_pushed_after_an_answer(tmp_path, monkeypatc
             assert f"{VAPE} again since " in push["title"]
             assert push["message"].startswith("dean answered the last alert here at ")
             with state_database(service) as db:
-                rows = [tuple(r) for r in db.execute("SELECT status, again_of FROM incident")]
-            assert rows[0] == ("resolved", "")
-            assert [again_of for _, again_of in rows] == ["", first]
+                assert incidents(db, "status")[0] == "resolved"
+                assert incidents(db, "again_of") == ["", first]
         titles = [p["title"] for p in principal.pushes]
         assert len([t for t in titles if "since" in t and "responding" not in t]) == 1, titles

@@ -14,6 +14,7 @@ import pytest
 from alerts.engine import AlertEngine
 from alerts.incidents import change_feed
 from alerts.incidents.change_feed import ChangeSignal
+from alerts.incidents.incident import Status
 from alerts.outbound import grafana_annotations, series_records, webhooks
 from alerts.outbound.series_records import DueRecords
 from alerts.policy import Webhook
@@ -21,6 +22,7 @@ from alerts.secrets import Secret
 from detection.events import EventPhase
 from plumewatch.service.data_folder import open_and_repair_state
 from storage.sqlite import connect, transaction
+from tests.support import alert_records as stored
 
 NOW = 1_790_000_000.0
 BEFORE = Path(__file__).parent / "data" / "before_change_feed.sql.gz"
@@ -123,7 +125,8 @@ def test_what_comes_while_a_reader_begins_is_kept_for_it(engine, tx, make_event)
     with transaction(tx):
         change_feed.advance(tx, "new", head + 1)
         change_feed.prune(tx, {"fast", "new"})
-    assert tx.execute("SELECT min(seq) FROM change_feed").fetchone()[0] == head + 2
+        change_feed.advance(tx, "all", 0)
+    assert change_feed.read(tx, "all")[0].seq == head + 2
 
 
 @pytest.fixture
@@ -137,8 +140,8 @@ def upgraded(tmp_path):
 
 
 def sent(db):
-    rows = db.execute("SELECT notice FROM outbox WHERE person = 'webhook/vms' ORDER BY id")
-    bodies = [json.loads(json.loads(json.loads(r["notice"])["note"])["body"]) for r in rows]
+    sent = stored.notices(db, "notice", person="webhook/vms")
+    bodies = [json.loads(json.loads(notice.note)["body"]) for notice in sent]
     return [(b["type"], b["data"]["incident"]) for b in bodies]
 
 
@@ -154,7 +157,7 @@ def test_pending_webhooks_of_the_version_before_are_sent_once(upgraded, engine):
         ("incident.acknowledged", "20260921-001"),
     ]
     with transaction(db) as tx:  # a new change of the same kind is not taken for an old one
-        tx.execute("UPDATE incident SET status = 'notified' WHERE id = '20260921-001'")
+        stored.change_incidents(tx, "20260921-001", status=Status.NOTIFIED)
         engine.acknowledge(tx, "20260921-001", "ap", NOW + 21)
         webhooks.enqueue(tx, engine.policy, engine.registry, "North", NOW + 22)
     assert sent(db)[3:] == [("incident.acknowledged", "20260921-001")]

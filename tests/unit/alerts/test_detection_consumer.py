@@ -14,6 +14,7 @@ from storage.journal import Journal
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, migrate
+from tests.support import alert_records as stored
 from tests.support.plumes import START, readings_of_puff
 
 
@@ -67,9 +68,8 @@ class Site:
         self.alerts += [(a.sensor, a.alerted, a.kind, a.onset, a.confidence) for a in alerts]
 
     def rows(self):
-        tables = ("incident", "outbox")
-        counts = {t: self.state.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in tables}  # noqa: S608
-        return counts | {"position": state.cursor(self.state, CONSUMER)}
+        incidents, notices = stored.incidents(self.state, "id"), stored.notices(self.state, "id")
+        return len(incidents), len(notices), state.cursor(self.state, CONSUMER)
 
     def result(self):
         return self.events, self.alerts, self.rows()
@@ -112,7 +112,7 @@ def whole(make_site, readings):
         pass
     assert {a[2].value for a in site.alerts} == {"vape", "tamper"}
     assert len(site.alerts) == 3
-    assert site.rows()["incident"] == 3
+    assert site.rows()[0] == 3
     return site.result()
 
 
@@ -192,7 +192,7 @@ def test_batches_from_which_nothing_follows_are_committed_together(
     batches, commits = 0, set()
     while site.process(10):
         batches += 1
-        commits.add(site.rows()["position"])
+        commits.add(state.cursor(site.state, CONSUMER))
         if crash_every and batches % crash_every == 0:
             if saved:
                 assert site.consumer.save_snapshot() == site.consumer.position
@@ -392,12 +392,11 @@ def test_vaping_that_the_air_of_the_building_explains_alerts_nobody(make_site, s
     kinds = sorted((a[0], a[2].value) for a in site.alerts)
     assert [k for k in kinds if k[1] == "vape"] == [("q2", "vape")]
     assert [k[1] for k in kinds if k[1] != "vape"] == ["ambient"]
-    stored = site.state.execute(
-        "SELECT sensor, incident IS NULL, detail FROM alert_event WHERE kind = 'vape' ORDER BY 1"
-    ).fetchall()
-    assert [tuple(row) for row in stored] == [
-        ("q1", 1, "the air of 4 of 4 rooms rose together"),
-        ("q2", 0, ""),
+    found = stored.events(site.state, "sensor", "incident", "detail", kind="vape")
+    (alert,) = stored.incidents(site.state, "id", kind=EventKind.VAPE)
+    assert sorted(found) == [
+        ("q1", None, "the air of 4 of 4 rooms rose together"),
+        ("q2", alert, ""),
     ]
 
 

@@ -17,6 +17,7 @@ from alerts.routing.targets import channel_of
 from alerts.secrets import Secret
 from alerts.timings import EscalationTimings
 from detection.events import EventKind, EventPhase
+from tests.support import alert_records as stored
 from tests.support.timeline import Timeline
 
 VAPE = KIND_WORDS["vape"]
@@ -312,8 +313,7 @@ def test_an_incident_that_ends_within_a_silence_is_never_notified(school, say):
     say(10)
     say(60, since=10, phase=EventPhase.ENDED)
     school.run(700).want()
-    suppressed = school.db.execute("SELECT suppressed_by FROM incident").fetchone()[0]
-    assert suppressed == "silence 1"
+    assert stored.incidents(school.db, "suppressed_by") == ["silence 1"]
 
 
 def test_a_silence_that_is_ended_early(school, say):
@@ -372,8 +372,7 @@ def test_detections_merge(school, say):
     say(12, sensor="s2", onset=school.start + 2)
     say(20, since=10, phase=EventPhase.UPDATED, confidence=0.97)
     school.run(30).want(("lee", "opened", BOYS, 10, 11))
-    row = school.db.execute("SELECT onset, confidence FROM incident").fetchone()
-    assert tuple(row) == (school.start + 2, 0.97)
+    assert stored.incidents(school.db, "onset", "confidence") == [(school.start + 2, 0.97)]
 
 
 def test_an_obsolete_update_is_not_sent(registry, make_event):
@@ -418,8 +417,7 @@ def test_an_offline_sensor_is_not_reported_as_faulty_too(school, say):
         ("fay", "recovered", BOYS, 220, 221),
         ("fay", "opened", BOYS, 220, 236),
     )
-    suppressed = "SELECT detail FROM incident_history WHERE what = 'held'"
-    assert school.db.execute(suppressed).fetchone()[0] == "explained by offline in n2-boys"
+    assert stored.history(school.db, "detail", what="held")[0] == "explained by offline in n2-boys"
 
 
 def test_a_fault_of_another_sensor_is_notified(school, say):
@@ -563,9 +561,8 @@ def test_vaping_after_an_answer(school, say, words, wanted, again_of):
         f"{h.person} {h.reason} {h.at:.0f}" for h in school.received_notices if h.reason != "taken"
     ]
     assert received == ["lee opened 0", *wanted]
-    links = school.db.execute("SELECT id, again_of FROM incident ORDER BY rowid").fetchall()
-    ids = ["", *(r["id"] for r in links)]
-    assert [r["again_of"] for r in links] == [ids[n] for n in again_of]
+    ids = ["", *stored.incidents(school.db, "id")]
+    assert stored.incidents(school.db, "again_of") == [ids[n] for n in again_of]
 
 
 def test_the_notice_after_an_answer_names_it(school, say):

@@ -10,21 +10,17 @@ import pytest
 from alerts.consumer.detection_consumer import TimeResult
 from alerts.consumer.memory_alerts import MemoryAlerts
 from alerts.consumer.memory_state import apply_changes, copy_state, take_changes
-from alerts.notify import outbox as outbox_rows
 from storage import sqlite
 from storage.errors import StorageUnavailableError
+from tests.support.alert_records import attempts, deliver
 from tests.support.in_process import decide, until
 from tests.support.recording_notifier import RecordingNotifier
 
 
 def send_all(engine, connection, now):
-    """Lease and mark as the pump does; return how many notices it was."""
+    """Return how many notices were due and sent."""
     with sqlite.transaction(connection) as tx:
-        rows = outbox_rows.lease(tx, now, owner="m", lease_s=60, limit=99, free=lambda _: 99)
-        for row in rows:
-            assert outbox_rows.sent(tx, row, now)
-            engine.delivered(tx, row, now)
-    return len(rows)
+        return len(deliver(tx, engine, now))
 
 
 @pytest.mark.parametrize("onset", [994.0, 900.0], ids=["the same event", "another event"])
@@ -35,8 +31,7 @@ def test_the_outbox_goes_on_after_both_sides_decided(disk, engine, make_event, o
     assert send_all(engine, memory, 1001.0) >= 1
     assert apply_changes(disk, take_changes(memory)) >= 1
     assert send_all(engine, disk, 1002.0) >= 1
-    orphans = "SELECT count(*) FROM outbox_attempt WHERE outcome <> 'sent'"
-    assert disk.execute(orphans).fetchone()[0] == 0
+    assert set(attempts(disk, "outcome")) == {"sent"}
     memory.close()
 
 

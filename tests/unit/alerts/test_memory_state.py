@@ -10,22 +10,8 @@ from alerts.consumer.memory_state import apply_changes, copy_state, settle_chang
 from alerts.incidents import repository
 from alerts.notify import outbox as outbox_rows
 from storage import sqlite
+from tests.support.alert_records import deliver, everything, incidents, notices, steps
 from tests.support.in_process import decide
-
-
-def everything(connection):
-    return {
-        table: sorted(tuple(row) for row in connection.execute(f"SELECT * FROM {table}"))  # noqa: S608
-        for table in (
-            "incident",
-            "alert_event",
-            "incident_history",
-            "outbox",
-            "escalation_step",
-            "held_notice",
-            "incident_number",
-        )
-    }
 
 
 def carry(memory, disk):
@@ -48,7 +34,7 @@ def test_what_is_decided_in_memory_is_as_if_decided_on_the_disk(disk, engine, ma
     assert len(decide(engine, memory, make_event())) == 1
     assert carry(memory, disk) == 0
     assert everything(disk) == everything(memory)
-    assert len(everything(disk)["outbox"]) >= 1
+    assert len(notices(disk)) >= 1
     assert decide(engine, disk, make_event()) == []  # the event is known: nobody is notified twice
     assert take_changes(memory) == []
     memory.close()
@@ -59,9 +45,7 @@ def test_marks_made_after_the_first_carrying_follow(disk, engine, make_event):
     decide(engine, memory, make_event())
     carry(memory, disk)
     with sqlite.transaction(memory) as tx:
-        (row, *_) = outbox_rows.lease(tx, 1001.0, owner="m", lease_s=60, limit=9, free=lambda _: 9)
-        assert outbox_rows.sent(tx, row, 1002.0)
-        engine.delivered(tx, row, 1002.0)
+        assert deliver(tx, engine, 1001.0, after_s=1.0)
     assert carry(memory, disk) == 0
     assert everything(disk) == everything(memory)
     memory.close()
@@ -84,7 +68,7 @@ def test_an_incident_opened_on_both_sides_is_kept_once(disk, engine, make_event)
     decide(engine, memory, make_event())
     decide(engine, disk, make_event(onset=900.0))
     assert carry(memory, disk) >= 1
-    assert len(everything(disk)["incident"]) == 1
+    assert len(incidents(disk)) == 1
     memory.close()
 
 
@@ -107,7 +91,7 @@ def test_notices_in_flight_are_left_to_who_sends_them(disk, engine, make_event):
     with sqlite.transaction(disk) as tx:
         assert outbox_rows.lease(tx, 1001.0, owner="d", lease_s=60, limit=1, free=lambda _: 9)
     memory = copy_state(disk)
-    assert len(everything(memory)["outbox"]) == len(everything(disk)["outbox"]) - 1
+    assert len(notices(memory)) == len(notices(disk)) - 1
     assert take_changes(memory) == []
     memory.close()
 
@@ -128,8 +112,7 @@ def test_steps_taken_in_memory_are_taken(disk, engine, make_event):
         engine.on_time(tx, 2000.0)
     assert carry(memory, disk) == 0
     assert everything(disk) == everything(memory)
-    reasons = disk.execute("SELECT reason FROM outbox WHERE incident = ?", (alert.incident,))
-    assert "opened:2" in {row["reason"] for row in reasons}
+    assert "opened:2" in notices(disk, "reason", incident=alert.incident)
     assert engine.check_stuck(disk, 2000.0) == engine.check_stuck(memory, 2000.0)
     memory.close()
 
@@ -142,7 +125,6 @@ def test_an_answer_on_the_disk_outlives_steps_in_memory(disk, engine, make_event
     with sqlite.transaction(disk) as tx:
         engine.acknowledge(tx, alert.incident, "ap", 2001.0)
     assert carry(memory, disk) > 0
-    waits = "SELECT action FROM escalation_step WHERE done_at IS NULL ORDER BY seq"
-    assert [row["action"] for row in disk.execute(waits)] == ["remind", "reopen"]
+    assert steps(disk, "action", done_at=None) == ["remind", "reopen"]
     assert repository.load(disk, alert.incident).acknowledged_by == "ap"
     memory.close()

@@ -35,6 +35,7 @@ from detection.events import EventKind, EventPhase
 from ingest.mapping.topics import mqtt_filter
 from storage import sqlite
 from storage.registry import Registry, Room
+from tests.support import alert_records as stored
 from tests.support import cap_rules
 from tests.support.provider import Provider, answer
 from tests.support.recording_notifier import RecordingNotifier
@@ -93,7 +94,7 @@ def test_a_room_is_clear_open_taken_and_clear_again(engine, db, registry, make_e
     happen(engine, db, make_event(NOW, kind=EventKind.TAMPER))
     both = state()
     assert (both["state"], both["kind"], both["kinds"]) == ("open", "tamper", ["tamper", "vape"])
-    for incident in [r["id"] for r in db.execute("SELECT id FROM incident")]:
+    for incident in stored.incidents(db, "id"):
         with sqlite.transaction(db) as tx:
             engine.resolve(tx, incident, "ap", NOW)
     assert state()["state"] == "clear"
@@ -115,7 +116,7 @@ def test_states_name_no_person_and_what_is_silenced_stays_inside(engine, db, reg
     assert json.loads(room_states(db, registry)["n2-boys"])["state"] == "clear"
     assert put_out(engine, db) == 0
     happen(engine, db, make_event(NOW - 5, sensor="s3"))
-    (incident,) = [r["id"] for r in db.execute("SELECT id FROM incident WHERE paged")]
+    (incident,) = stored.incidents(db, "id", paged=True)
     with sqlite.transaction(db) as tx:
         engine.acknowledge(tx, incident, "ap", NOW)
     states = "".join(room_states(db, registry).values())
@@ -278,8 +279,9 @@ async def test_without_a_token_configured_none_opens_cap(database, registry, pol
 
 def rows_of(db):
     return [
-        (r["reason"], r["person"], json.loads(json.loads(r["notice"])["note"]))
-        for r in db.execute("SELECT * FROM outbox WHERE person LIKE 'webhook/%' ORDER BY id")
+        (n.reason, n.person, json.loads(n.notice.note))
+        for n in stored.notices(db)
+        if n.person.startswith("webhook/")
     ]
 
 
@@ -309,8 +311,7 @@ def test_every_change_is_put_out_once(engine, db, make_event):
     assert data["cap"] == f"https://plumewatch.example/incidents/{record.incident}/cap.xml"
     assert len({note["id"] for _, _, note in rows_of(db)}) == 3
     assert "Principal" not in json.dumps(bodies)
-    people = db.execute("SELECT DISTINCT person FROM outbox").fetchall()
-    assert {p["person"] for p in people} == {"ap", "webhook/vms"}
+    assert set(stored.notices(db, "person")) == {"ap", "webhook/vms"}
 
 
 def test_only_the_kinds_that_are_wanted(registry, policy, db, make_event):

@@ -21,6 +21,7 @@ from alerts.policy import PAGED, AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.events import EventKind
 from storage import sqlite
+from tests.support import alert_records as stored
 from tests.support.recording_notifier import RecordingNotifier
 from tests.unit.alerts.test_page import HOST, NOW, PASSWORD, Page
 from tests.unit.alerts.test_page_people import act
@@ -54,11 +55,7 @@ async def press(page, token, path="/answer", client=None, **form):
 
 
 def history(page, incident):
-    rows = page.db.execute(
-        "SELECT who, what, detail FROM incident_history WHERE incident = ? ORDER BY seq",
-        (incident,),
-    )
-    return [tuple(row) for row in rows]
+    return stored.history(page.db, "who", "what", "detail", incident=incident)
 
 
 async def test_one_press_acknowledges_and_a_second_changes_nothing(open_page, make_event):
@@ -134,14 +131,12 @@ async def test_who_cannot_go_hands_over_and_the_next_is_asked_at_once(
     assert (answer.json()["mine"], answer.json()["taken_by"]) == (False, "")
     assert ("ap", "declined", "via ntfy") in history(page, incident)
     assert repository.load(page.db, incident).status is Status.NOTIFIED
-    asked = page.db.execute(
-        "SELECT person FROM outbox WHERE created_at = ? AND reason LIKE 'opened%'", (page.now,)
-    )
-    assert [person for (person,) in asked] == ["b2"]
+    asked = stored.notices(page.db, "person", "notice", created_at=page.now)
+    assert [person for person, notice in asked if notice.reason == "opened"] == ["b2"]
     assert answer.json()["asked"] == ["Bo"]
-    before = rows(page)
+    before = written(page)
     await press(page, token, "/answer/decline")
-    assert rows(page) == before
+    assert written(page) == before
     answer = await press(page, token)  # they can after all
     assert (answer.json()["mine"], answer.json()["declined"]) == (True, False)
 
@@ -225,13 +220,8 @@ async def test_an_arrival_after_the_end_is_explained_and_not_counted(open_page, 
     assert history(page, incident)[-1] == ("ap", "arrived after it was over", "via link")
 
 
-def rows(page):
-    counts = page.db.execute(
-        "SELECT (SELECT count(*) FROM incident_history), (SELECT count(*) FROM incident_feedback),"
-        " (SELECT count(*) FROM level_moves), (SELECT count(*) FROM action_token),"
-        " (SELECT count(*) FROM outbox)"
-    )
-    return tuple(counts.fetchone())
+def written(page):
+    return list(page.db.iterdump())
 
 
 @pytest.mark.parametrize("is_over", [False, True])
@@ -248,13 +238,13 @@ async def test_the_same_answer_again_writes_nothing(open_page, make_event, is_ov
     presses.append((say, "/answer/feedback", spray))
     for token, path, form in presses:
         assert (await press(page, token, path, **form)).status_code == 200
-        before = rows(page)
+        before = written(page)
         for _ in range(3):
             page.now += 61.0
             answer = await press(page, token, path, **form)
             assert answer.status_code == 200
             assert answer.json().get("feedback", say) == say
-        assert rows(page) == before
+        assert written(page) == before
 
 
 async def test_one_link_answers_only_so_often(open_page, make_event):
@@ -273,7 +263,7 @@ async def test_one_link_answers_only_so_often(open_page, make_event):
     assert len(refused) > 180
     assert int(refused[0].headers["retry-after"]) >= 1
     assert "Sign in" in refused[0].json()["error"]
-    assert max(rows(page)) < 80
+    assert max(map(len, stored.everything(page.db).values())) < 80
     other = token_for(page, incident)
     assert (await press(page, other)).status_code == 200
 
@@ -445,11 +435,13 @@ async def test_tokens_are_long_and_stored_as_hashes_alone(open_page, make_event)
     tokens = {token_for(page, incident) for _ in range(50)}
     assert len(tokens) == 50
     assert {len(token) for token in tokens} == {22}  # 128 bits in base64
-    kept = b"".join(bytes(r["hash"]) for r in page.db.execute("SELECT hash FROM action_token"))
+    kept = page.db.serialize()
+    assert incident.encode() in kept
     assert not any(token.encode() in kept for token in tokens)
     page.now += 8 * 86_400.0 + action_tokens.LIFETIME_S
     token_for(page, incident)
-    assert page.db.execute("SELECT count(*) FROM action_token").fetchone()[0] == 1
+    with sqlite.transaction(page.db) as tx:
+        assert action_tokens.revoke_all(tx, "ap", 0.0) == 1
 
 
 async def test_the_button_of_a_web_app_on_another_host_may_be_pressed(open_page, make_event):

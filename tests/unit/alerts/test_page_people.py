@@ -1,7 +1,6 @@
 """What people do beyond taking an incident: hand over, end, note, silence; and who is on duty."""
 
 import re
-import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -14,6 +13,7 @@ from alerts.notify.notice import KIND_WORDS
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from storage import sqlite
+from tests.support import alert_records as stored
 from tests.unit.alerts.test_page import Page
 
 VAPE = KIND_WORDS["vape"]
@@ -116,18 +116,12 @@ async def test_answers_are_added_and_none_is_lost(open_page, make_event):
     for verdict, cause in (("confirmed", ""), ("false_alarm", "spray"), ("test", "")):
         form = {"verdict": verdict, "cause": cause}
         assert (await act(page, f"/incidents/{incident}/feedback", **form)).status_code == 303
-    rows = page.db.execute("SELECT verdict, cause, who FROM incident_feedback ORDER BY seq")
-    assert [tuple(row) for row in rows] == [
+    assert stored.feedback(page.db, "verdict", "cause", "who") == [
         ("confirmed", "", "ap"),
         ("false_alarm", "spray", "ap"),
         ("test", "", "ap"),
     ]
-    for change in (
-        "UPDATE incident_feedback SET verdict = 'test'",
-        "DELETE FROM incident_feedback",
-    ):
-        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-            page.db.execute(change)
+    stored.assert_append_only(page.db, "incident_feedback")
     shown = (await page.client.get(f"/incidents/{incident}")).text
     for output in ("Found: confirmed", "Found: false alarm", "Found: test"):
         assert output in shown

@@ -7,7 +7,7 @@ import re
 import httpx
 import pytest
 
-from alerts.access import sessions
+from alerts.access import passwords, sessions
 from alerts.incidents import repository
 from alerts.policy import AlertPolicy
 from plumewatch.service.web_server import behind_proxies
@@ -75,7 +75,7 @@ async def test_all_that_is_wrong_is_answered_alike(open_page, account, password)
 async def test_somebody_without_a_password_cannot_sign_in(open_page):
     page = open_page()
     with sqlite.transaction(page.db) as tx:
-        tx.execute("DELETE FROM staff_password WHERE person = 'ap'")
+        passwords.remove_account(tx, "ap", page.now)
     assert (await page.sign_in(password="")).status_code == 403
 
 
@@ -310,7 +310,7 @@ async def test_the_audit_log_says_why_a_sign_in_was_refused_and_the_page_does_no
 ):
     page, shown = open_page(), set()
     with sqlite.transaction(page.db) as tx:
-        tx.execute("DELETE FROM staff_password WHERE person = 'fm'")
+        passwords.remove_account(tx, "fm", page.now)
     for account in ("ap", "hunter2 my password", "fm"):
         answer = await page.sign_in(account, "hunter2 wrong")
         shown.add((answer.status_code, answer.text.replace(f'"{account}"', "")))

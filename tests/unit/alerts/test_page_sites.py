@@ -11,7 +11,7 @@ from alerts.access import action_tokens, api_tokens, kiosks, passwords
 from alerts.access.action_tokens import Action
 from alerts.access.api_tokens import Scope
 from alerts.duty.roster import Roster
-from alerts.incidents import silences, threshold_adjustments
+from alerts.incidents import repository, silences, threshold_adjustments
 from alerts.incidents.incident import Verdict
 from alerts.page import live, visibility
 from alerts.page.floor_plan import FloorPlan
@@ -27,6 +27,7 @@ from storage.timeseries.influxql import SOURCES
 from storage.timeseries.records import Record
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
+from tests.support.alert_records import change_incidents
 from tests.unit.alerts.test_page import NOW, Page
 from tests.unit.alerts.test_page_live import Stream
 
@@ -180,10 +181,9 @@ async def test_no_route_shows_anything_of_another_school(district, account):
             assert page.south not in answer.text.replace(path, ""), where
             seen += 1
     assert seen > 60
-    assert page.db.execute("SELECT count(*) FROM api_token").fetchone()[0] == 2
-    assert page.db.execute("SELECT count(*) FROM kiosk").fetchone()[0] == 1
-    status = page.db.execute("SELECT status FROM incident WHERE id = ?", (page.south,)).fetchone()
-    assert status[0] in {"open", "notified"}
+    assert len(api_tokens.listed(page.db)) == 2
+    assert len(kiosks.listed(page.db)) == 1
+    assert repository.load(page.db, page.south).status in {"open", "notified"}
 
 
 async def test_counts_are_those_of_the_own_school(district):
@@ -314,7 +314,7 @@ async def test_the_helpdesk_sees_sensors_and_no_incidents(district):
 async def test_the_helpdesk_sees_no_incident_on_any_route(district):
     with sqlite.transaction(district.db) as tx:
         for incident in (district.north, district.south):
-            tx.execute("UPDATE incident SET paged = 1 WHERE id = ?", (incident,))
+            change_incidents(tx, incident, paged=True)
             district.engine.feedback(tx, incident, "Ms. Answer", Verdict.CONFIRMED, NOW)
     await district.sign_in("all-hd")
     seen = 0
@@ -700,7 +700,7 @@ async def test_a_wall_of_too_many_rooms_hides_no_incident(district, monkeypatch)
 
     async def resolve(incident):
         with sqlite.transaction(district.db) as tx:
-            tx.execute("UPDATE incident SET status = 'resolved' WHERE id = ?", (incident,))
+            district.engine.resolve(tx, incident, "all-ad", NOW)
 
     await district.sign_in("all-ad")
     assert await shown() == ("2", len(ROOMS))

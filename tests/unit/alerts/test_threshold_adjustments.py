@@ -1,7 +1,5 @@
 """Feedback moves a sensor's level once, within bounds, on the record, and back."""
 
-import sqlite3
-
 import pytest
 
 from alerts.errors import ThresholdAdjustmentError
@@ -9,6 +7,7 @@ from alerts.incidents import threshold_adjustments
 from alerts.incidents.incident import Verdict
 from detection.alert_thresholds import FEEDBACK, ThresholdReport
 from detection.events import EventKind
+from tests.support import alert_records as stored
 
 UP, DOWN = (
     threshold_adjustments.STEPS[Verdict.FALSE_ALARM],
@@ -20,7 +19,7 @@ UP, DOWN = (
 def incident_of(tx, engine, make_event):
     def make(at=1000.0, **more):
         engine.on_events(tx, [make_event(at, **more)], at)
-        return tx.execute("SELECT id FROM incident ORDER BY rowid DESC LIMIT 1").fetchone()[0]
+        return stored.incidents(tx, "id")[-1]
 
     return make
 
@@ -44,10 +43,7 @@ def test_a_false_alarm_raises_the_level_of_the_sensor_that_alerted(tx, incident_
     found = threshold_adjustments.latest(tx, incident=incident)[0]
     assert (found.who, found.at, found.event_time) == ("Ms. Lee", 2000.0, 1000.0)
     assert (found.position, found.undone) == (None, False)
-    history = tx.execute(
-        "SELECT who, detail FROM incident_history WHERE what = 'alert threshold adjusted'"
-    ).fetchall()
-    assert [tuple(row) for row in history] == [
+    assert stored.history(tx, "who", "detail", what="alert threshold adjusted") == [
         ("Ms. Lee", "s1 alerts less readily (no. 1 of the adjustments)")
     ]
 
@@ -116,9 +112,8 @@ def test_only_alerts_that_a_level_decided_move_one(tx, engine, make_event, incid
     assert answer(incident_of(kind=EventKind.TAMPER), Verdict.FALSE_ALARM, "sensor") == []
     from_vendor = make_event(9000.0)
     object.__setattr__(from_vendor, "model_version", "device-1")
-    engine.on_events(tx, [from_vendor], 9000.0)
-    incident = tx.execute("SELECT id FROM incident WHERE kind = 'vape'").fetchone()[0]
-    assert answer(incident, Verdict.FALSE_ALARM, "spray") == []
+    (alert,) = engine.on_events(tx, [from_vendor], 9000.0)
+    assert answer(alert.incident, Verdict.FALSE_ALARM, "spray") == []
 
 
 def test_a_move_is_taken_back_once_and_only_a_move(tx, incident_of, answer):
@@ -138,13 +133,10 @@ def test_after_an_undo_the_next_answer_moves_again(tx, incident_of, answer):
     assert answer(incident, Verdict.FALSE_ALARM, "dust")[-1][2:4] == (0.0, UP)
 
 
-@pytest.mark.parametrize("table", ["level_move", "level_move_place"])
-def test_moves_cannot_be_changed_or_deleted(tx, incident_of, answer, table):
+def test_moves_cannot_be_changed_or_deleted(tx, incident_of, answer):
     answer(incident_of(), Verdict.FALSE_ALARM, "spray")
     threshold_adjustments.place_pending(tx, 5)
-    for sql in (f"UPDATE {table} SET seq = 9", f"DELETE FROM {table}"):  # noqa: S608
-        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-            tx.execute(sql)
+    stored.assert_append_only(tx, "level_move", "level_move_place")
 
 
 def test_moves_wait_for_their_place(tx, incident_of, answer):
