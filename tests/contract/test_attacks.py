@@ -27,6 +27,7 @@ from sensor_sim.wire import WireMessage
 from storage import state
 from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, migrate
+from tests.support.alert_records import notices
 from tests.support.plumes import START, readings_of_puff
 
 QUIET, VAPED = "n2-boys-1", "n1-girls-1"
@@ -98,10 +99,8 @@ class School:
         return [(a.sensor, a.alerted) for a in self.alerts if a.kind == kind]
 
     def notified_people(self):
-        query = (
-            "SELECT DISTINCT person FROM outbox JOIN incident i ON i.id = incident WHERE kind = ?"
-        )
-        return {row[0] for row in self.state.execute(query, ("integrity",))}
+        found = notices(self.state, "person", "notice")
+        return {person for person, notice in found if notice.kind == "integrity"}
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ from storage.journal import Journal
 from storage.lease import Lease
 from storage.reading import Reading
 from storage.sqlite import connect, transaction
+from tests.support.alert_records import incidents
 from tests.support.broker import free_port
 from tests.support.command import plumewatch
 
@@ -225,8 +226,8 @@ def test_the_level_is_set_on_record_and_taken_back(site, commissioned, monkeypat
     with state(site) as db, transaction(db) as tx:
         (move,) = threshold_adjustments.latest(tx)
         assert (move.sensor, move.after, move.reason) == ("n2-boys-1", wanted, "staged test")
-        row = tx.execute("SELECT status, verdict, suppressed_by FROM incident").fetchone()
-        assert tuple(row) == ("resolved", "test", "staged test")
+        found = incidents(tx, "status", "verdict", "suppressed_by")
+        assert found == [("resolved", "test", "staged test")]
         assert threshold_adjustments.undo(tx, move.seq, "me", START, "wrong").after == 0.0
 
 

@@ -18,6 +18,7 @@ from dashboards.queries import DATA_SOURCE_UID
 from storage.sqlite import connect, migrate, transaction
 from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.rollup import LEVELS
+from tests.support.alert_records import add_incident, change_incidents
 from tests.support.command import plumewatch
 from tests.support.fake_grafana import TOKEN, FakeGrafana
 from tests.support.influx import FakeServer
@@ -64,20 +65,9 @@ def files(tmp_path):
         for number, (ago_s, resolved, verdict) in enumerate(
             [(9 * 86_400, NOW, None), (3600, None, None), (600, NOW - 60, "false_alarm")]
         ):
-            tx.execute(
-                "INSERT INTO incident (id, kind, room, sensor, status, onset, opened_at,"
-                " confidence, paged, suppressed_by, acknowledged_by, resolved_at,"
-                " verdict, resolve_due)"
-                " VALUES (?, 'vape', 'n2-boys', 's1', ?, ?, ?, 0.9, 1, '', '', ?, ?, 0)",
-                (
-                    f"i{number}",
-                    "resolved" if resolved else "notified",
-                    NOW - ago_s,
-                    NOW - ago_s,
-                    resolved,
-                    verdict,
-                ),
-            )
+            ends = {"status": "resolved" if resolved else "notified", "resolved_at": resolved}
+            begun = {"id": f"i{number}", "room": "n2-boys", "onset": NOW - ago_s}
+            add_incident(tx, **begun, **ends, verdict=verdict, paged=True)
     database.close()
     return tmp_path
 
@@ -190,9 +180,7 @@ def test_an_incident_that_goes_on_is_brought_up_to_date(grafana, files, capsys):
     push(grafana, files, capsys)
     database = connect(files / "data" / "state.db")
     with transaction(database) as tx:
-        tx.execute(
-            "UPDATE incident SET verdict = 'confirmed', resolved_at = ? WHERE id = 'i1'", (NOW,)
-        )
+        change_incidents(tx, "i1", verdict="confirmed", resolved_at=NOW)
     database.close()
     _, output, _ = push(grafana, files, capsys, reader="")
     assert output[-1] == "annotations of incidents: changed (0 new, 1 changed, 1 unchanged)"

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from alerts.incidents import repository
 from sensor_sim.wire import WireMessage
 from tests.contract.test_attacks import QUIET, VAPED, school  # noqa: F401 - a fixture
+from tests.support import alert_records as stored
 from tests.support.plumes import START, readings_of_puff
 
 HOUR = 3_600.0
@@ -30,12 +30,11 @@ def live(sensor, start, seconds, *, top=0.0):
 
 
 def incidents(result, kind="vape"):
-    rows = result.state.execute("SELECT id FROM incident WHERE kind = ? ORDER BY id", (kind,))
-    return [repository.load(result.state, row["id"]) for row in rows]
+    return stored.incidents(result.state, kind=kind)
 
 
 def notices(result):
-    return result.state.execute("SELECT count(*) FROM outbox").fetchone()[0]
+    return len(stored.notices(result.state))
 
 
 @pytest.mark.parametrize(("apart_s", "others_live"), [(0.01, True), (0.5, False), (2.0, True)])
@@ -48,8 +47,7 @@ def test_an_hour_late_plume_is_an_incident_that_pages_nobody(school, others_live
     assert (late.room, late.suppressed_by, late.paged) == ("n2-boys", "late", False)
     assert START + 140 < late.onset < START + 170
     assert late.opened_at > START + HOUR
-    details = result.state.execute("SELECT detail FROM incident_history WHERE what = 'held'")
-    assert "received" in details.fetchone()[0]
+    assert "received" in stored.history(result.state, "detail", what="held")[0]
     assert notices(result) == 0
     result.consumer.on_time(sent[-1].sent + 7_200.0)
     (late,) = incidents(result)

@@ -2,10 +2,13 @@
 
 import signal
 import time
+from contextlib import closing
 
 import pytest
 
+from alerts.escalation import steps
 from storage.sqlite import connect
+from tests.support import alert_records as stored
 from tests.support.broker import Mosquitto
 from tests.support.plumes import readings_of_puff
 from tests.support.service import Publisher, Receiver, ServiceProcess, eventually
@@ -45,31 +48,25 @@ def school(tmp_path):
             yield service, first, second
 
 
-def rows(service, sql):
-    """Read or change the state database."""
-    connection = connect(service.config.parent / "data/state.db")
-    try:
-        return [tuple(row) for row in connection.execute(sql)]
-    finally:
-        connection.close()
+def state(service):
+    return closing(connect(service.config.parent / "data/state.db"))
 
 
 def test_a_step_that_came_due_while_the_service_was_dead_runs_once(school):
     service, first, second = school
-    assert [r[0] for r in rows(service, "SELECT action FROM escalation_step WHERE round = 1")] == [
-        "tell",
-        "tell",
-    ]
-    sent = "SELECT 1 FROM outbox WHERE status = 'sent'"
-    eventually(lambda: rows(service, sent), "the first notice is marked: it is not sent again")
+    with state(service) as db:
+        assert stored.steps(db, "action", round=1) == ["tell", "tell"]
+        marked = "the first notice is marked: it is not sent again"
+        eventually(lambda: stored.notices(db, status="sent"), marked)
     service.end(signal.SIGKILL)
-    rows(service, "UPDATE escalation_step SET due_at = due_at - 100 WHERE done_at IS NULL")
+    with state(service) as db:
+        steps.shift(db, *stored.incidents(db, "id"), -100.0)
     service.start()
     (push,) = eventually(lambda: second.pushes, lambda: f"a push:\n{service.log}")
     assert push["message"].startswith("Nobody has responded yet.")
     assert len(first.pushes) == 1
-    waits = "SELECT count(*) FROM escalation_step WHERE done_at IS NULL AND due_at > "
-    assert rows(service, waits + str(time.time()))[0][0] >= 1  # the next keep their distance
+    with state(service) as db:
+        assert steps.next_deadline(db) > time.time()  # the next keep their distance
     assert service.end(signal.SIGTERM) == 0
     assert "Traceback" not in service.log
     assert len(second.pushes) == 1

@@ -13,6 +13,7 @@ from alerts.incidents import threshold_adjustments
 from alerts.incidents.incident import Verdict
 from storage.sqlite import connect
 from tests.support.broker import Mosquitto
+from tests.support.oracle import incidents
 from tests.support.plumes import readings_of_puff
 from tests.support.service import Publisher, ServiceProcess, eventually, run_command
 
@@ -59,12 +60,7 @@ def test_feedback_adjusts_a_threshold_once_survives_kills_and_is_reverted(broker
     with service, Publisher(broker.port) as publisher:
         publisher.send_readings(readings_of_puff(start=start, seconds=190.0))
         publisher.settle()
-
-        def incident():
-            with contextlib.closing(connect(tmp_path / "data/state.db", read_only=True)) as found:
-                return found.execute("SELECT id FROM incident WHERE kind = 'vape'").fetchone()
-
-        eventually(incident, lambda: f"an incident:\n{service.log}")
+        eventually(lambda: incidents(service), lambda: f"an incident:\n{service.log}")
         answer_on_the_page(service)
         eventually(lambda: moves(service) == [(1, UP, True)], lambda: f"placed {moves(service)}")
         for signum in (signal.SIGKILL, signal.SIGTERM):

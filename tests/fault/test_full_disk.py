@@ -11,6 +11,7 @@ import pytest
 
 from storage.journal import Journal
 from storage.reading import Reading
+from tests.support.alert_records import history, incidents, notices
 from tests.support.broker import Mosquitto
 from tests.support.disk import Disk
 from tests.support.in_process import one_room, running, state_database, store, until
@@ -29,9 +30,9 @@ def disk(monkeypatch):
     return Disk(monkeypatch)
 
 
-def rows(service, query):
+def of(service, read, *names, **given):
     with state_database(service) as db:
-        return [tuple(row) for row in db.execute(query)]
+        return read(db, *names, **given)
 
 
 @pytest.mark.parametrize("full", ["journal", "state", "both"])
@@ -48,7 +49,7 @@ async def test_an_alert_leaves_from_memory_and_only_once(config, disk, full):
         settled = service.ingestion.commits.enter(puff)
         await until(lambda: service.alerting.notifier.sent)
         assert service.alerting.memory.active
-        assert rows(service, "SELECT * FROM incident") == []
+        assert of(service, incidents) == []
         if full != "state":
             assert not settled.done()
             assert service.journal.last_offset() == 1
@@ -59,14 +60,11 @@ async def test_an_alert_leaves_from_memory_and_only_once(config, disk, full):
             await settled
         await until(lambda: not service.alerting.memory.active)
         await until(lambda: service.detection.position == 1 + len(puff))
-        await until(lambda: rows(service, "SELECT 1 FROM outbox WHERE status = 'sent'"))
+        await until(lambda: of(service, notices, status="sent"))
         await until(lambda: service.series.cursor() == 1 + len(puff))
-        ((incident, status),) = rows(service, "SELECT id, status FROM incident")
+        ((incident, status),) = of(service, incidents, "id", "status")
         assert status in ("notified", "resolved")
-        recorded = [
-            row[0] for row in rows(service, "SELECT what FROM incident_history ORDER BY seq")
-        ]
-        assert recorded.count("notified") == 1
+        assert of(service, history, "what").count("notified") == 1
         assert len(service.alerting.notifier.sent) == 1
         assert service.alerting.notifier.sent[0].notice.incident == incident
         assert service.series.count() == 1 + len(puff)

@@ -14,12 +14,14 @@ from pathlib import Path
 
 from alerts.engine import AlertEngine
 from alerts.incidents import schema
+from alerts.notify import outbox
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from alerts.timings import EscalationTimings
 from detection.events import Event, EventKind, EventPhase
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
+from tests.support import alert_records as stored
 
 TIMINGS = EscalationTimings(notices_per_hour=1000, storm_rooms=999)  # every one by itself
 ROOT = Path(__file__).parents[2]
@@ -106,7 +108,7 @@ def test_killed_pump_loses_nothing_and_repeats_little(tmp_path):
         )
 
     def waiting():
-        return db.execute("SELECT count(*) FROM outbox WHERE status <> 'sent'").fetchone()[0]
+        return outbox.backlog(db)[0]
 
     kills = 0
     deadline = time.monotonic() + 90
@@ -126,10 +128,10 @@ def test_killed_pump_loses_nothing_and_repeats_little(tmp_path):
         child.wait(60)
         child.stdout.close()
         kills += 1
-    notified = db.execute("SELECT count(*) FROM incident WHERE status = 'notified'").fetchone()[0]
-    db.close()
     server.shutdown()
     server.server_close()
     assert len(arrived) == COUNT
-    assert notified == COUNT
+    assert set(stored.notices(db, "status")) == {"sent"}
+    assert stored.incidents(db, "status") == ["notified"] * COUNT
+    db.close()
     assert arrived.total() <= COUNT + kills

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from alerts.consumer.detection_consumer import CONSUMER
 from plumewatch.cli.options import UNREACHABLE
 from plumewatch.service.app import Service
 from plumewatch.service.supervisor import ServiceError
@@ -13,6 +14,7 @@ from storage import database_file
 from storage.errors import StorageCorruptError
 from storage.reading import Reading
 from storage.sqlite import connect
+from storage.state import cursor
 from tests.support.disk import Disk
 from tests.support.in_process import one_room, running, state_database, store, until
 from tests.support.recording_notifier import RecordingNotifier
@@ -137,5 +139,4 @@ async def test_a_state_without_space_and_with_space_again(config, monkeypatch):
         await until(lambda: part().ok)
         await until(lambda: service.detection.position == 2)
         with state_database(service) as db:
-            (position,) = db.execute("SELECT max(position) FROM consumer").fetchone()
-        assert position == 2
+            assert cursor(db, CONSUMER) == 2

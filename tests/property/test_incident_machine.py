@@ -20,6 +20,7 @@ from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
+from tests.support import alert_records as stored
 
 ROOMS = tuple(Room(r, r, "1", "Main", "School") for r in ("a", "b"))
 SENSORS = (Sensor("a1", "a"), Sensor("a2", "a"), Sensor("b1", "b"))
@@ -125,17 +126,14 @@ class IncidentMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(1, 3), verdict=st.sampled_from([None, *Verdict]))
     def answer(self, number, verdict):
-        ids = [r["id"] for r in self.db.execute("SELECT id FROM incident ORDER BY opened_at DESC")]
-        incident = ids[number - 1] if number <= len(ids) else "none"
+        incident = self.incident(number) or "none"
         try:
             with sqlite.transaction(self.db) as tx:
                 if verdict is None:
                     self.engine.acknowledge(tx, incident, "Lee", self.now)
                 else:
-                    kind = self.db.execute(
-                        "SELECT kind FROM incident WHERE id = ?", (incident,)
-                    ).fetchone()
-                    choices = answer_choices(EventKind(kind["kind"] if kind else "vape"))
+                    known = repository.load(tx, incident)
+                    choices = answer_choices(known.kind if known else EventKind.VAPE)
                     cause = choices.causes[0] if verdict is choices.explained else ""
                     self.engine.feedback(tx, incident, "Lee", verdict, self.now, cause=cause)
         except UnknownIncidentError:
@@ -172,8 +170,8 @@ class IncidentMachine(RuleBasedStateMachine):
 
     def incident(self, number):
         """Id of one of the newest incidents; None if there are not so many."""
-        ids = [r["id"] for r in self.db.execute("SELECT id FROM incident ORDER BY opened_at DESC")]
-        return ids[number - 1] if number <= len(ids) else None
+        ids = stored.incidents(self.db, "id")
+        return ids[-number] if number <= len(ids) else None
 
     @rule(number=st.integers(1, 3), to=st.sampled_from(["p", "q", ""]))
     def hand_over_or_resolve(self, number, to):
@@ -205,49 +203,39 @@ class IncidentMachine(RuleBasedStateMachine):
             for silence in silences.listed(tx, self.now):
                 self.engine.end_silence(tx, silence.id, "Lee", self.now)
 
-    def rows(self, sql):
-        return [tuple(r) for r in self.db.execute(sql)]
-
     @invariant()
     def never_two_open(self):
-        assert not self.rows(
-            "SELECT kind, room FROM incident WHERE status <> 'resolved'"
-            " GROUP BY kind, room HAVING count(*) > 1"
-        )
+        open_ones = [(i.kind, i.room) for i in repository.running(self.db)]
+        assert len(open_ones) == len(set(open_ones))
 
     @invariant()
     def one_alert_an_incident_and_one_notice_a_person(self):
         ids = [r.incident for r in self.alerted]
         assert len(ids) == len(set(ids))
         assert {r.kind for r in self.alerted} <= PAGING
-        assert not self.rows(
-            "SELECT 1 FROM outbox GROUP BY incident, person, target, reason HAVING count(*) > 1"
-        )
-        assert {i for (i,) in self.rows("SELECT id FROM incident WHERE paged")} == set(ids)
+        notices = stored.notices(self.db, "incident", "person", "target", "reason")
+        assert len(notices) == len(set(notices))
+        assert set(stored.incidents(self.db, "id", paged=True)) == set(ids)
 
     @invariant()
     def unregistered_sensors_and_late_updates_notify_nobody(self):
-        assert not self.rows("SELECT 1 FROM alert_event WHERE room IS NULL AND incident NOT NULL")
-        query = (
-            "SELECT i.id, e.id FROM incident i JOIN alert_event e ON e.incident = i.id WHERE paged"
-        )
-        found = self.rows(query)
-        live = {incident for incident, event in found if event in self.live}
-        assert {incident for incident, _ in found} == live
+        assert set(stored.events(self.db, "incident", room=None)) <= {None}
+        for incident in stored.incidents(self.db, paged=True):
+            assert not self.live.isdisjoint(d.event_id for d in incident.detections)
 
     @invariant()
     def a_withdrawal_notifies_only_people_who_were_paged(self):
-        assert not self.rows(
-            "SELECT 1 FROM outbox w WHERE w.reason = 'withdrawn' AND NOT EXISTS (SELECT 1"
-            " FROM outbox o WHERE o.incident = w.incident AND o.person = w.person"
-            " AND o.reason GLOB 'opened*' AND o.status = 'sent')"
-        )
+        withdrawn = stored.notices(self.db, "incident", "person", reason="withdrawn")
+        for incident, person in withdrawn:
+            paged = stored.notices(self.db, incident=incident, person=person, status="sent")
+            assert any(notice.reason.startswith("opened") for notice in paged)
 
     @invariant()
     def every_open_incident_has_a_deadline(self):
-        assert not self.rows(
-            "SELECT 1 FROM incident WHERE (status <> 'resolved') <> (next_deadline IS NOT NULL)"
-        )
+        found = stored.incidents(self.db)
+        deadlines = [incident.next_deadline() for incident in found if incident.is_open]
+        assert None not in deadlines
+        assert repository.next_incident_deadline(self.db) == min(deadlines, default=None)
 
     @invariant()
     def nobody_is_forgotten(self):
@@ -257,27 +245,22 @@ class IncidentMachine(RuleBasedStateMachine):
 
     @invariant()
     def steps_end_with_their_incident(self):
-        assert not self.rows(
-            "SELECT 1 FROM escalation_step s JOIN incident i ON i.id = s.incident"
-            " WHERE s.done_at IS NULL AND i.status = 'resolved'"
-        )
+        running = {incident.id for incident in repository.running(self.db)}
+        assert set(stored.steps(self.db, "incident", done_at=None)) <= running
 
     @invariant()
     def what_is_held_says_so_and_for_how_long(self):
-        assert not self.rows(
-            "SELECT 1 FROM incident WHERE held_until IS NOT NULL AND suppressed_by = ''"
-        )
+        assert set(stored.incidents(self.db, "held_until", suppressed_by="")) <= {None}
 
     @invariant()
     def history_only_grows(self):
-        ((count,),) = self.rows("SELECT count(*) FROM incident_history")
+        count = len(stored.history(self.db))
         assert count >= self.history
         self.history = count
 
     @invariant()
     def the_last_word_of_each_event_is_kept(self):
-        kept = dict(self.rows("SELECT id, phase FROM alert_event"))
-        assert kept == {k: v.value for k, v in self.last_word.items()}
+        assert dict(stored.events(self.db, "id", "phase")) == self.last_word
 
 
 TestIncidentMachine = IncidentMachine.TestCase

@@ -39,6 +39,7 @@ from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, migrate, transaction
 from storage.timeseries.sqlite import SqliteSeries
+from tests.support.alert_records import incidents, notices
 from tests.support.journals import gaps
 
 START = 1_790_000_000.0
@@ -217,15 +218,12 @@ class JournalMachine(RuleBasedStateMachine):
             evidence={},
             model_version="m",
         )
-        joined = self.state.execute(
-            "SELECT id FROM incident"
-            " WHERE room = ? AND status = 'acknowledged' AND resolve_due > ?",
-            (f"room-{event}", self.now()),
-        ).fetchall()
+        of_room = incidents(self.state, room=f"room-{event}", status=Status.ACKNOWLEDGED)
+        joined = [incident.id for incident in of_room if incident.resolve_due > self.now()]
         with transaction(self.state) as tx:
             alerts = self.engine.on_events(tx, [happened], self.now())
         notices = {(alert.incident, "opened") for alert in alerts}
-        notices |= {(incident, f"again:{self.now():.0f}") for (incident,) in joined}
+        notices |= {(incident, f"again:{self.now():.0f}") for incident in joined}
         assert not notices & set(self.notices)
         self.notices |= dict.fromkeys(notices, "due")
 
@@ -241,9 +239,7 @@ class JournalMachine(RuleBasedStateMachine):
             assert "due" not in self.notices.values()
             return
         (row,) = rows
-        (notice,) = map(
-            tuple, self.state.execute("SELECT incident, reason FROM outbox WHERE id = ?", (row.id,))
-        )
+        (notice,) = notices(self.state, "incident", "reason", id=row.id)
         assert self.notices[notice] == "due"
         if crash == "leased":
             self.crash()
@@ -302,9 +298,9 @@ class JournalMachine(RuleBasedStateMachine):
         assert held == set(self.gone)
         assert held | set(self.kept) == set(range(1, len(self.all) + 1))
         assert not held & set(self.kept)
-        rows = self.state.execute("SELECT incident, reason, status FROM outbox").fetchall()
-        found = {row[:2]: "due" if row[2] == "leased" else row[2] for row in map(tuple, rows)}
-        assert found == self.notices
+        found = notices(self.state, "incident", "reason", "status")
+        states = {tuple(notice): "due" if s == "leased" else s for *notice, s in found}
+        assert states == self.notices
         for notice, state_of in self.notices.items():
             least = state_of == "sent"
             assert least <= self.sent[notice] <= 1 + self.may_repeat[notice]

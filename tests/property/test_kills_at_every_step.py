@@ -8,6 +8,7 @@ The notices and the final states are compared.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import pytest
@@ -24,6 +25,7 @@ from alerts.timings import EscalationTimings
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
+from tests.support import alert_records as stored
 
 START = 1_788_789_600.0
 REGISTRY = Registry.of(
@@ -75,8 +77,7 @@ def scenario():
 
     def answer(number, call):
         def work(engine, tx, now):
-            rows = tx.execute("SELECT id FROM incident ORDER BY rowid").fetchall()
-            call(engine, tx, rows[number]["id"], now)
+            call(engine, tx, stored.incidents(tx, "id")[number], now)
 
         return work
 
@@ -156,11 +157,7 @@ class Program:
         return found
 
     def pump(self, now):
-        while self.db.execute(
-            "SELECT 1 FROM outbox WHERE (status = 'due' AND due_at <= ?1) OR lease_until <= ?1"
-            " OR fallback_at <= ?1",
-            (now,),
-        ).fetchone():
+        while (outbox_rows.next_outbox_deadline(self.db) or math.inf) <= now:
             with sqlite.transaction(self.db) as tx:
                 self.engine.fall_back_due(tx, now)
                 rows = outbox_rows.lease(
@@ -201,11 +198,10 @@ def play(path, kill=""):
             program.pump(now)
         else:
             program.commit(lambda tx, what=what, now=now: what(program.engine, tx, now), now)
-    sql = "SELECT id, status, severity, arrived_at, resolved_by FROM incident"
-    states = [tuple(r) for r in program.db.execute(sql)]
+    fields = ("id", "status", "severity", "arrived_at", "resolved_by")
+    states = stored.incidents(program.db, *fields)
     stuck = program.engine.check_stuck(program.db, START + 420)
-    sql = "SELECT detail FROM incident_history WHERE what = 'held'"
-    held = {row["detail"] for row in program.db.execute(sql)}
+    held = set(stored.history(program.db, "detail", what="held"))
     program.db.close()
     return program.sent, states, stuck, held, program.kills
 

@@ -7,10 +7,13 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from alerts.consumer.detection_consumer import CONSUMER
 from ingest.integrity import BROKER, FINDINGS
 from storage.journal import DeadLetter, Journal
 from storage.reading import CLOCK, Reading
 from storage.sqlite import connect
+from storage.state import cursor
+from tests.support import alert_records
 from tests.support.service import eventually
 
 if TYPE_CHECKING:
@@ -41,17 +44,13 @@ def quiet_reading(sensor: str, seq: int, at: float | None = None) -> Reading:
 def detected_upto(service: ServiceProcess) -> int:
     """Journal offset up to which the detectors' effects are committed."""
     with contextlib.closing(connect(service.folder / "data/state.db", read_only=True)) as found:
-        row = found.execute("SELECT position FROM consumer WHERE name = 'detector'").fetchone()
-        return 0 if row is None else row[0]
+        return cursor(found, CONSUMER)
 
 
 def incidents(service: ServiceProcess, kind: str = "vape") -> list[tuple[str, str, str]]:
     """Id, room and status of all incidents of a kind, oldest first."""
     with contextlib.closing(connect(service.folder / "data/state.db", read_only=True)) as found:
-        rows = found.execute(
-            "SELECT id, room, status FROM incident WHERE kind = ? ORDER BY opened_at, id", (kind,)
-        ).fetchall()
-        return [tuple(row) for row in rows]
+        return alert_records.incidents(found, "id", "room", "status", kind=kind)
 
 
 def letters_of(journal: Journal, most: int = 100) -> list[DeadLetter]:

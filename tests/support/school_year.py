@@ -12,6 +12,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+import msgspec
+
+from alerts.notify.notice import Notice, NoticeReason
 from plumewatch.service.data_folder import prepare_state
 from storage.sqlite import connect, transaction
 from storage.timeseries.records import Record
@@ -133,14 +136,16 @@ def _write(tx, rng: random.Random, name: str, at: float, kind: str, room: int, s
             "INSERT INTO incident_feedback VALUES (?,1,?,?,?,?,'')",
             (name, closed + 60, who, verdict, cause),
         )
+    opened = Notice(name, NoticeReason.OPENED, kind, f"r{room}", "", "", at, "")
+    notice = msgspec.json.encode(opened).decode()
     people = ("ap", "dean") if kind in ("vape", "smoke") else ("fm",)
     for person in people:
         sent = rng.random() < 0.97
         tx.execute(
             "INSERT INTO outbox (incident, person, target, channel, reason, priority, notice,"
             " created_at, due_at, expires_at, status, finished_at) VALUES"
-            " (?,?,'ntfy-1','ntfy','opened','normal','{}',?,?,?,?,?)",
-            (name, person, at, at, at + 3600, "sent" if sent else "failed", notified),
+            " (?,?,'ntfy-1','ntfy','opened','normal',?,?,?,?,?,?)",
+            (name, person, notice, at, at, at + 3600, "sent" if sent else "failed", notified),
         )
     steps = ((1, "tell", notified), (2, "tell", notified + 180), (3, "end", notified + 360))
     for seq, action, due in steps:

@@ -15,6 +15,7 @@ from ingest.validation import Limits
 from plumewatch.config.load import parse
 from plumewatch.config.settings import broker_settings
 from storage.registry import Registry, Room, Sensor
+from tests.support.alert_records import events, incidents
 from tests.support.broker import Mosquitto
 from tests.support.in_process import one_room, running, state_database, until
 
@@ -101,9 +102,7 @@ async def test_an_event_that_comes_again_is_one_incident(tmp_path, monkeypatch):
             await publish_events(broker_settings(config), written)
             await until(lambda: service.ingestion.event_source.state.acknowledged == len(words))
             with state_database(service) as db:
-                rows = db.execute("SELECT id, phase FROM alert_event").fetchall()
-                (count,) = db.execute("SELECT count(*) FROM incident").fetchone()
-            assert [(row[0], row[1]) for row in rows] == [(first.id, "ended")]
-            assert count == 1
+                assert events(db, "id", "phase") == [(first.id, "ended")]
+                assert len(incidents(db)) == 1
             assert service.detection.counts.alerts == 1
             assert service.journal.dead_letter_counts() == {"unknown_device": 1}

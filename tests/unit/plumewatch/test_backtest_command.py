@@ -10,6 +10,7 @@ import pytest
 from plumewatch.service.data_folder import prepare_state
 from scale.history import History, HistoryWriter
 from storage.sqlite import connect, transaction
+from tests.support.alert_records import add_incident
 from tests.support.command import plumewatch
 from tests.support.recorded import config_text, recorded
 
@@ -30,13 +31,9 @@ def answered(folder, room, onset, verdict):
     with closing(connect(data / "state.db")) as db:
         prepare_state(db)
         with transaction(db) as tx:
-            tx.execute(
-                "INSERT INTO incident (id, kind, room, sensor, status, onset, opened_at,"
-                " confidence, paged, suppressed_by, acknowledged_by, resolved_at, verdict,"
-                " resolve_due) VALUES ('i1', 'vape', ?, 's', 'resolved', ?, ?, 0.9, 1, '', '',"
-                " ?, ?, 0)",
-                (room, onset, onset + 5.0, onset + 300.0, verdict),
-            )
+            begun = {"id": "i1", "room": room, "onset": onset, "opened_at": onset + 5.0}
+            over = {"status": "resolved", "resolved_at": onset + 300.0, "verdict": verdict}
+            add_incident(tx, **begun, **over, paged=True)
 
 
 def test_the_page_shows_what_versions_would_have_alerted(gym_history, unlike, tmp_path):

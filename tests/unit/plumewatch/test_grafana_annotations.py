@@ -4,12 +4,14 @@ import time
 
 import pytest
 
+from alerts.incidents.incident import Verdict
 from alerts.outbound.grafana_annotations import Annotator, incident_annotations
 from dashboards.grafana import Grafana
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import parse
 from plumewatch.config.settings import check_settings
 from storage.sqlite import transaction
+from tests.support import alert_records as stored
 from tests.support.fake_grafana import TOKEN, FakeGrafana
 from tests.support.in_process import running, state_database, store, until
 from tests.support.influx import FakeServer
@@ -46,7 +48,7 @@ async def test_incidents_are_annotated_and_brought_up_to_date(annotated, grafana
         assert f"/incidents/{incident}" in first["text"]
         assert "(no feedback)" in first["text"]
         with state_database(service) as db, transaction(db) as tx:
-            tx.execute("UPDATE incident SET verdict = 'confirmed' WHERE id = ?", (incident,))
+            stored.change_incidents(tx, incident, verdict=Verdict.CONFIRMED)
         service.alerting.changes.notify()
         await until(lambda: "(confirmed)" in grafana.annotations[1]["text"])
         await until(lambda: service.alerting.annotation_counters.annotations_waiting == 0)
@@ -108,13 +110,8 @@ def opened(service, *incidents):
     start = time.time() - 600.0
     with state_database(service) as db, transaction(db) as tx:
         for k, incident in enumerate(incidents):
-            tx.execute(
-                "INSERT INTO incident (id, kind, room, sensor, status, onset, opened_at,"
-                " confidence, paged, suppressed_by, acknowledged_by, resolve_due)"
-                " VALUES (?, 'vape', ?, 'n2-boys-1', 'notified', ?, ?, 0.9, 0, 'silence', '',"
-                " 1e11)",
-                (incident, incident, start + k, start + k),
-            )
+            due = {"suppressed_by": "silence", "resolve_due": 1e11}
+            stored.add_incident(tx, id=incident, room=incident, onset=start + k, **due)
     service.alerting.changes.notify()
 
 
@@ -158,7 +155,7 @@ async def test_what_is_refused_for_good_is_set_aside_and_the_others_go_on(
         assert service.alerting.annotation_counters.annotations_refused == 0
         del grafana.refused["i2"]
         with state_database(service) as db, transaction(db) as tx:
-            tx.execute("UPDATE incident SET verdict = 'confirmed' WHERE id = 'i2'")
+            stored.change_incidents(tx, "i2", verdict=Verdict.CONFIRMED)
         service.alerting.changes.notify()
         await until(lambda: service.alerting.annotation_counters.annotations == 2)
         await until(lambda: service.alerting.annotation_counters.annotations_set_aside == 0)

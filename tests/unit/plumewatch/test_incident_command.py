@@ -7,12 +7,14 @@ import zipfile
 from contextlib import closing
 
 from alerts.policy import AlertPolicy
+from detection.events import EventKind
 from plumewatch.config.settings import school_of
 from plumewatch.format_time import format_time
 from plumewatch.replay import replay
 from reports.incident_file import gather, view
 from storage import audit
 from storage.sqlite import connect
+from tests.support import alert_records as stored
 from tests.support.command import plumewatch
 from tests.unit.plumewatch.conftest import NOTE, NOW
 
@@ -66,7 +68,7 @@ def test_a_sheet_lists_the_evidence_and_what_was_known_in_the_end(site):
         "UPDATE alert_event SET sentence = 'rose from 232 to 764',"
         " evidence = '{\"pm25\": [232.0, 532.0, 19.0, null]}'"
     )
-    first = site.db.execute("SELECT decided_sentence FROM alert_event").fetchone()[0]
+    (first,) = stored.events(site.db, "decided_sentence")
 
     def sheet():
         found = gather(site.db, site.config.registry(), {}, site.id)
@@ -102,7 +104,7 @@ def test_judged_again_it_is_the_same(site):
     ran = incident(site, "rerun")
     assert ran.code == 0
     assert "same verdict" in ran.out
-    onset = site.db.execute("SELECT onset FROM incident").fetchone()[0]
+    (onset,) = stored.incidents(site.db, "onset")
     assert ran.out.count(format_time(onset, site.config.zone())) == 2  # stored, and again
     entry = next(audit.entries(site.db))
     assert (entry.kind, json.loads(entry.detail)) == (
@@ -121,10 +123,10 @@ def test_a_changed_verdict_is_shown(site):
 def test_what_cannot_be_judged_again(site, capsys):
     assert incident(site, "rerun", name="nothing").code == 1
     assert "no incident 'nothing'" in capsys.readouterr().err
-    site.db.execute("UPDATE incident SET kind = 'offline'")
+    stored.change_incidents(site.db, kind=EventKind.OFFLINE)
     assert incident(site, "rerun").code == 1
     assert "an outage is detected when it happens" in capsys.readouterr().err
-    site.db.execute("UPDATE incident SET kind = 'vape'")
+    stored.change_incidents(site.db, kind=EventKind.VAPE)
     with closing(connect(site.path.parent / "plumewatch-data/series.db")) as series:
         series.execute("DELETE FROM reading")
     assert incident(site, "rerun").code == 1

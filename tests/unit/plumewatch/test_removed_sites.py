@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from alerts.access import api_tokens, kiosks, passwords
 from alerts.access.api_tokens import Scope
 from alerts.engine import AlertEngine
+from alerts.incidents.incident import Status
 from plumewatch.cli.main import app
 from plumewatch.config.load import load
 from plumewatch.config.settings import alert_policy
@@ -19,6 +20,7 @@ from plumewatch.removed_sites import SiteChange
 from plumewatch.service.data_folder import prepare_state
 from storage import audit, firmware
 from storage.sqlite import connect, transaction
+from tests.support.alert_records import change_incidents, incidents
 from tests.support.two_schools import SCHOOL
 from tests.unit.plumewatch.test_sites_config import of_file, write
 from tests.unit.plumewatch.test_two_schools import AT, event
@@ -54,7 +56,7 @@ class District:
         config = load(self.path)
         engine = AlertEngine(config.registry(), alert_policy(config))
         engine.on_events(tx, [event("north-1"), event("south-1")], AT)
-        tx.execute("UPDATE incident SET status = 'resolved'")
+        change_incidents(tx, status=Status.RESOLVED)
         passwords.keep_hash(tx, "south-ap", "x", NOW)
         south = frozenset({"South High"})
         for person, sites in (("south-ap", None), ("ad", south), ("ad", self.both), ("ad", None)):
@@ -81,7 +83,7 @@ class District:
             tokens = [found.sites for found in api_tokens.listed(db)]
             screens = [found.sites for found in kiosks.listed(db)]
             hashed = passwords.password_hash(db, "south-ap")
-            rooms = [row[0] for row in db.execute("SELECT room FROM incident ORDER BY room")]
+            rooms = sorted(incidents(db, "room"))
             return tokens, screens, hashed, rooms, len(list(audit.entries(db)))
 
 

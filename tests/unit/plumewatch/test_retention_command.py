@@ -4,12 +4,16 @@ import json
 import sqlite3
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
+from operator import attrgetter
 from types import SimpleNamespace
 
 import pytest
 
+from alerts.incidents.incident import Status
+from alerts.incidents.repository import load
 from storage import audit, holds
 from storage.sqlite import connect
+from tests.support import alert_records as stored
 from tests.support.command import plumewatch
 from tests.support.school_year import config_text, fill_state, moment
 
@@ -29,12 +33,10 @@ def site(tmp_path):
         yield SimpleNamespace(path=path, db=db)
 
 
-def count(db, table, where="1"):
-    return db.execute(f"SELECT count(*) FROM {table} WHERE {where}").fetchone()[0]  # noqa: S608 - ours
-
-
-def opened_before(day):
-    return f"opened_at < {moment(day)}"
+def opened(site, start=FIRST, end=date(2027, 1, 1)):
+    """The incidents of some days, the last not among them."""
+    found = stored.incidents(site.db)
+    return [incident for incident in found if moment(start) <= incident.opened_at < moment(end)]
 
 
 def plan(site):
@@ -54,18 +56,16 @@ def hold(site, *words, code=0, **more):
 
 
 def test_plan_lists_what_apply_does(site):
-    old = count(site.db, "incident", opened_before(date(2026, 9, 27)))
-    young = count(site.db, "incident") - old
-    assert old > 20 < young
-    before = {t: count(site.db, t) for t in ("incident_history", "outbox", "alert_event")}
+    old, young = len(opened(site, end=date(2026, 9, 27))), opened(site, date(2026, 9, 27))
+    assert old > 20 < len(young)
+    before = [stored.history(site.db), stored.notices(site.db), stored.events(site.db)]
     assert plan(site)["incidents, notices, answers"]["old"] == old
     found = retention(site, "apply").out
     assert found == f"{old} incidents deleted, 0 on hold, 0 still open\n"
-    assert count(site.db, "incident") == young
-    for table, rows in before.items():
-        assert 0 < count(site.db, table) < rows
-        orphans = "incident NOT IN (SELECT id FROM incident)"
-        assert count(site.db, table, orphans) == 0
+    assert opened(site) == young
+    kept = {incident.id for incident in young}
+    after = [stored.history(site.db), stored.notices(site.db), stored.events(site.db)]
+    assert after == [[record for record in of if record.incident in kept] for of in before]
     assert site.db.execute("PRAGMA foreign_key_check").fetchall() == []
     assert plan(site)["incidents, notices, answers"]["old"] == 0
 
@@ -78,9 +78,7 @@ def test_deletions_are_on_record_and_history_stays_append_only(site):
     assert detail["count"] > 20
     assert json.loads(detail["rows"])["incident"] == detail["count"]
     assert audit.verify(site.db).fault == ""
-    for statement in ("DELETE FROM incident_history", "UPDATE incident_history SET who = 'x'"):
-        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-            site.db.execute(statement)
+    stored.assert_append_only(site.db, "incident_history")
 
 
 def test_a_report_lists_what_was_deleted(site, tmp_path):
@@ -100,19 +98,19 @@ def test_a_report_lists_what_was_deleted(site, tmp_path):
 
 
 def test_what_is_held_stays_until_it_is_released(site):
-    week = f"opened_at >= {moment(date(2026, 9, 14))} AND {opened_before(date(2026, 9, 21))}"
-    ids = [r["id"] for r in site.db.execute(f"SELECT id FROM incident WHERE {week}")]  # noqa: S608 - ours
-    assert len(ids) > 5
+    week = date(2026, 9, 14), date(2026, 9, 21)
+    held = opened(site, *week)
+    assert len(held) > 5
     hold(site)
     assert plan(site)["readings"]["held"].startswith("since 2026-09-14")
-    assert f"{len(ids)} on hold" in retention(site, "apply").out
-    assert [r["id"] for r in site.db.execute(f"SELECT id FROM incident WHERE {week}")] == ids  # noqa: S608 - ours
-    assert count(site.db, "incident_history", f"incident = '{ids[0]}'") > 0
+    assert f"{len(held)} on hold" in retention(site, "apply").out
+    assert opened(site, *week) == held
+    assert stored.history(site.db, incident=held[0].id)
     assert "a claim" in retention(site, "holds").out
     retention(site, "release", "1")
     retention(site, "release", "1", code=1)
     retention(site, "apply")
-    assert count(site.db, "incident", week) == 0
+    assert opened(site, *week) == []
     assert [e.kind for e in audit.entries(site.db)][:4] == [
         *("retention", "release", "retention", "hold"),
     ]
@@ -121,33 +119,25 @@ def test_what_is_held_stays_until_it_is_released(site):
 def test_a_hold_of_one_room_keeps_that_room(site):
     hold(site, room="r1")
     retention(site, "apply")
-    kept = site.db.execute(
-        f"SELECT DISTINCT room FROM incident WHERE {opened_before(date(2026, 9, 27))}"  # noqa: S608 - ours
-    ).fetchall()
-    assert [row["room"] for row in kept] == ["r1"]
+    assert {incident.room for incident in opened(site, end=date(2026, 9, 27))} == {"r1"}
 
 
 def test_open_incidents_and_those_that_levels_rest_on(site):
-    first, second = (r["id"] for r in site.db.execute("SELECT id FROM incident LIMIT 2"))
-    site.db.execute("UPDATE incident SET status = 'acknowledged' WHERE id = ?", (first,))
+    first, second, *_ = stored.incidents(site.db, "id")
+    stored.change_incidents(site.db, first, status=Status.ACKNOWLEDGED)
     site.db.execute(
         "INSERT INTO level_move (at, who, sensor, incident, verdict, reason, event_time, settled,"
         ' "from", "to") VALUES (1, "ap", "pw-0", ?, "confirmed", "", 1, 1, 0, -0.1)',
         (second,),
     )
-    site.db.execute(
-        "UPDATE incident SET action = 'nurse', case_number = '26/1', acknowledged_by = 'ap',"
-        " resolved_by = 'ap' WHERE id = ?",
-        (second,),
-    )
+    named = {"action": "nurse", "case_number": "26/1", "acknowledged_by": "ap", "resolved_by": "ap"}
+    stored.change_incidents(site.db, second, **named)
     for _ in range(2):
         found = retention(site, "apply").out
         assert "1 still open" in found
-    assert count(site.db, "incident_history", f"incident = '{first}'") > 0
-    assert count(site.db, "incident_history", f"incident = '{second}'") == 0
-    (row,) = site.db.execute("SELECT * FROM incident WHERE id = ?", (second,))
-    bare = ("acknowledged_by", "resolved_by", "action", "case_number")
-    assert [row[name] for name in bare] == [""] * 4
+    assert stored.history(site.db, incident=first)
+    assert not stored.history(site.db, incident=second)
+    assert not any(attrgetter(*named)(load(site.db, second)))
     assert "0 incidents deleted" in found
 
 

@@ -9,6 +9,7 @@ from datetime import date
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from storage.sqlite import connect
+from tests.support.alert_records import incidents, notices
 from tests.support.command import plumewatch
 
 NOW = 1_795_800_000.0  # 2026-11-27
@@ -23,11 +24,10 @@ def test_a_school_with_about_two_alerts_a_day(tmp_path):
     config = load(folder / "plumewatch.toml")
     assert "made-up" in config.site
     with closing(connect(DataPaths(config.data_dir).state, read_only=True)) as db:
-        open_ = db.execute("SELECT count(*) FROM incident WHERE status <> 'resolved'").fetchone()
-        answered = db.execute("SELECT count(*) FROM incident WHERE verdict IS NOT NULL").fetchone()
-        waiting = db.execute("SELECT count(*) FROM outbox WHERE status = 'due'").fetchone()
-    assert (open_[0], waiting[0]) == (0, 0)
-    assert answered[0] > printed["incidents"] / 4
+        verdicts = incidents(db, "verdict", status="resolved")
+        assert notices(db, status="due") == []
+    assert len(verdicts) == printed["incidents"]
+    assert sum(verdict is not None for verdict in verdicts) > printed["incidents"] / 4
     report = plumewatch(
         *("report", "summary", "--config", folder / "plumewatch.toml", "--format", "json"),
         *("--from", printed["first"], "--to", printed["last"], "--out", tmp_path / "r.json"),

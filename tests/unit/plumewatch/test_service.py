@@ -9,6 +9,8 @@ from functools import partial
 
 import pytest
 
+from alerts.escalation import steps
+from alerts.incidents import repository
 from alerts.notify.pump import OutboxPump, PumpSettings
 from plumewatch.config.paths import DataPaths
 from plumewatch.service.app import Service
@@ -21,6 +23,7 @@ from storage.journal import DeadLetter, Journal
 from storage.lease import Lease
 from storage.reading import Reading
 from storage.sqlite import connect
+from tests.support.alert_records import incidents
 from tests.support.in_process import running, store, until
 from tests.support.plumes import readings_of_puff
 from tests.support.recording_notifier import RecordingNotifier
@@ -197,9 +200,8 @@ async def test_incidents_resolve_while_readings_come_without_a_pause(config):
         await store(service, [Reading("n2-boys-1", clock(), clock(), {"pm25": 4.0}, ("tamper",))])
         await until(lambda: service.alerting.notifier.sent)
         traffic = asyncio.create_task(breathe(service))
-        with contextlib.closing(sqlite3.connect(service.paths.state)) as state:
-            open_ones = "SELECT count(*) FROM incident WHERE status <> 'resolved'"
-            await until(lambda: state.execute(open_ones).fetchone()[0] == 0)
+        with contextlib.closing(connect(service.paths.state)) as state:
+            await until(lambda: repository.running(state) == [])
         traffic.cancel()
 
 
@@ -294,8 +296,8 @@ async def test_the_start_goes_on_with_what_can_be_read_of_a_damaged_state(config
     async with running(config) as service:
         await store(service, puff())
         await until(lambda: service.writers.readings.state.stored)
-    with contextlib.closing(sqlite3.connect(path)) as state:
-        assert state.execute("SELECT count(*) FROM incident").fetchone()[0] >= 1
+    with contextlib.closing(connect(path)) as state:
+        assert incidents(state)
     assert path.with_name("state.db.corrupt-1").exists()
 
 
@@ -322,6 +324,6 @@ async def test_what_time_alone_decides_is_sent_without_waiting_for_the_pump(conf
         await store(service, readings_of_puff(start=time.time() - 165.0, seconds=165.0))
         await until(lambda: service.alerting.notifier.sent)
         with contextlib.closing(connect(service.paths.state)) as state:
-            state.execute("UPDATE escalation_step SET due_at = due_at - 1000 WHERE done_at IS NULL")
+            steps.shift(state, *incidents(state, "id"), -1000.0)
         await until(lambda: len(service.alerting.notifier.sent) == 2)
         assert service.alerting.notifier.sent[1].body.startswith("Nobody has responded yet.")

@@ -9,6 +9,8 @@ import pyotp
 import pytest
 
 from alerts.access import passwords, second_factor
+from alerts.incidents.incident import Status
+from detection.events import EventKind
 from plumewatch.config.load import load
 from storage import audit
 from storage.journal import Journal
@@ -16,6 +18,7 @@ from storage.reading import Reading
 from storage.sqlite import connect, transaction
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
+from tests.support import alert_records as stored
 from tests.support.broker import free_port
 from tests.support.command import plumewatch
 from tests.support.in_process import running, store, until
@@ -23,7 +26,7 @@ from tests.support.plumes import readings_of_puff
 from tests.unit.plumewatch.test_removed_sites import NOW, YEAR, District, in_one_file
 from tests.unit.plumewatch.test_sites_config import of_file, write
 
-OF_INCIDENTS = ("incident_history", "outbox", "escalation_step", "alert_event")
+OF_INCIDENTS = (stored.history, stored.notices, stored.steps, stored.events)
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def district(tmp_path, monkeypatch):
     monkeypatch.setenv("ADDRESS", "json://127.0.0.1:9/x")
     made = District(tmp_path, monkeypatch, more='notify = [{ url_env = "ADDRESS" }]\n')
     with made.state() as db, transaction(db) as tx:
-        tx.execute("UPDATE incident SET status = 'notified' WHERE room = 'south-boys'")
+        stored.change_incidents(tx, *of_rooms(tx, "south-boys"), status=Status.NOTIFIED)
     with Journal(made.data / "journal.db"), series(made) as opened:
         opened.add(
             [
@@ -63,16 +66,15 @@ def content(district):
         }
 
 
+def of_rooms(db, room):
+    return stored.incidents(db, "id", room=room)
+
+
 def of_room(district, room):
-    """Return the status of the incident of a room, and the number of its rows by table."""
+    """Return the status of the incident of a room, and how much is recorded of it."""
     with district.state() as db:
-        (one,) = db.execute("SELECT id, status FROM incident WHERE room = ?", (room,)).fetchall()
-        count = "SELECT count(*) FROM {} WHERE incident = ?"
-        rows = {
-            table: db.execute(count.format(table), (one["id"],)).fetchone()[0]
-            for table in OF_INCIDENTS
-        }
-    return one["status"], rows
+        (one,) = stored.incidents(db, room=room)
+        return one.status, [len(read(db, incident=one.id)) for read in OF_INCIDENTS]
 
 
 def back_up(district, name=""):
@@ -95,8 +97,8 @@ def expire(district):
     district.run("site", "remove", "south")
     district.now += YEAR
     with district.state() as db, transaction(db) as tx:
-        tx.execute("UPDATE incident SET status = 'resolved'")
-        tx.execute("UPDATE incident SET opened_at = ? WHERE room = 'north-boys'", (district.now,))
+        stored.change_incidents(tx, status=Status.RESOLVED)
+        stored.change_incidents(tx, *of_rooms(tx, "north-boys"), opened_at=district.now)
     assert district.run("retention", "apply").exit_code == 0
     with series(district) as opened:
         opened.query(
@@ -110,7 +112,7 @@ def expire(district):
 def test_a_school_comes_back_and_the_others_notice_nothing(district, name):
     before, registry = of_room(district, "south-boys"), load(district.path).registry()
     assert before[0] == "notified"
-    assert all(before[1].values()), before
+    assert all(before[1]), before
     folder = back_up(district, name)
     if not name:
         assert not any(b"north" in path.read_bytes() for path in folder.iterdir())
@@ -157,7 +159,7 @@ def test_who_had_a_second_factor_comes_back_with_it(district):
 def test_all_that_conflicts_is_named_and_nothing_is_changed(district):
     folder = back_up(district)
     with district.state() as db:
-        taken = db.execute("SELECT id FROM incident WHERE room = 'south-boys'").fetchone()["id"]
+        (taken,) = of_rooms(db, "south-boys")
     expire(district)
     north = district.path.parent / "sites" / "north.toml"
     kept = north.read_text()
@@ -178,12 +180,7 @@ def test_all_that_conflicts_is_named_and_nothing_is_changed(district):
     south = of_file("south").replace("south-boys", "south-new").replace("south-1", "south-9")
     (district.path.parent / "sites" / "south.toml").write_text(south)
     with district.state() as db, transaction(db) as tx:  # numbered as one of the school
-        tx.execute(
-            "INSERT INTO incident (id, kind, room, sensor, status, onset, opened_at, confidence,"
-            " paged, suppressed_by, acknowledged_by, resolve_due) SELECT ?, 'smoke', room, sensor,"
-            " status, onset, opened_at, confidence, 0, '', '', 0 FROM incident",
-            (taken,),
-        )
+        stored.add_incident(tx, id=taken, kind=EventKind.SMOKE, room="north-boys", onset=NOW)
     before = content(district)
     refused = district.run("restore", str(folder), "--site", "south")
     assert refused.exit_code == 1
@@ -286,6 +283,5 @@ async def test_a_school_comes_back_while_the_service_runs(tmp_path):
         await store(service, readings_of_puff("north-1", start=start))
         await until(lambda: service.writers.readings.state.stored == len(puffs) / 2)
         with closing(connect(load(other).data_dir / "state.db", read_only=True)) as db:
-            rows = db.execute("SELECT room, status FROM incident").fetchall()
-    assert ("south-boys", "resolved") in [tuple(row) for row in rows]
+            assert ("south-boys", "resolved") in stored.incidents(db, "room", "status")
     assert "south-1" in load(other).registry().sensors

@@ -35,6 +35,7 @@ from storage.journal import Journal
 from storage.sqlite import connect
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
+from tests.support.alert_records import incidents
 from tests.support.recovery import needs_recovery
 from tests.unit.plumewatch.test_config import GOOD
 
@@ -100,8 +101,7 @@ def test_every_schema_there_was_is_brought_forward_and_copied_before(dump, tmp_p
         assert series.latest()
     with closing(open_and_repair_state(paths.state)) as state:
         prepare_state(state)  # a second time changes nothing
-        incidents = state.execute("SELECT status, severity, repeats FROM incident").fetchall()
-        assert [tuple(row)[1:] for row in incidents] == [("warning", 0)]
+        assert incidents(state, "severity", "repeats") == [("warning", 0)]
         assert not state.execute("PRAGMA foreign_key_check").fetchall()
     assert rows(tmp_path) == before
     for name in KEPT:
@@ -207,4 +207,4 @@ def test_a_damaged_file_is_left_to_repair(oldest):
     oldest.state.write_bytes(b"no database" * 1_000)
     copy_before_upgrade(oldest.root, NOW, 0.0)
     with closing(open_and_repair_state(oldest.state)) as state:
-        assert state.execute("SELECT count(*) FROM incident").fetchone()[0] == 0
+        assert incidents(state) == []

@@ -15,6 +15,7 @@ from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from reports import read
 from reports.kpis import chosen, kpis
 from storage.registry import Registry, Room, Sensor
+from tests.support.alert_records import events
 from tests.support.timeline import Timeline
 
 REGISTRY = Registry.of(
@@ -180,10 +181,7 @@ def test_a_device_that_alarms_and_the_detector_share_an_incident(school):
     school.run(9_010)
     found, _ = rows(school)
     assert [(i.alarm_of, i.is_detected_here) for i in found] == [("sen55", True), ("sen55", False)]
-    (sentence,) = school.db.execute(
-        "SELECT DISTINCT sentence FROM alert_event WHERE model_version LIKE 'device%'"
-    ).fetchone()
-    assert "Sen55's own vape alarm" in sentence
+    assert "Sen55's own vape alarm" in events(school.db, "sentence")[0]
 
 
 def test_what_only_the_detector_found_is_of_no_device(school):

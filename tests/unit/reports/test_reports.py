@@ -29,6 +29,7 @@ from reports.suppress import SMALL, WITHHELD, without_small
 from reports.text import ABOUT, FORMATS, original
 from storage import audit
 from storage.sqlite import connect
+from tests.support import alert_records as stored
 from tests.support.command import report as write_report
 from tests.support.school_year import config_text, moment
 from tests.unit.reports.conftest import DAYS, FIRST, NAMES, ROOMS
@@ -117,18 +118,14 @@ def test_every_format_has_the_same_rows(write, name):
 
 def test_incidents_are_those_of_the_store(write, state):
     frame = pl.read_parquet(write("incidents", "parquet"))
-    stored = state.execute(
-        "SELECT id, kind, verdict FROM incident WHERE opened_at >= ? AND opened_at < ?",
-        (START, END),
-    ).fetchall()
-    assert len(stored) > 150
-    assert sorted(frame["id"]) == sorted(row["id"] for row in stored)
-    output = {row["id"]: row["verdict"] or "unknown" for row in stored}
-    assert dict(frame.select("id", "outcome").iter_rows()) == output
-    notices = state.execute("SELECT count(*) FROM outbox WHERE status = 'sent'").fetchone()[0]
-    assert frame["notices"].sum() == notices
-    acks = state.execute("SELECT count(*) FROM incident_history WHERE what = 'acknowledged'")
-    assert frame["acknowledged_utc"].is_not_null().sum() == acks.fetchone()[0]
+    found = [i for i in stored.incidents(state) if START <= i.opened_at < END]
+    assert len(found) > 150
+    outcomes = {i.id: i.verdict or "unknown" for i in found}
+    assert dict(frame.select("id", "outcome").iter_rows()) == outcomes
+    assert len(frame) == len(found)
+    assert frame["notices"].sum() == len(stored.notices(state, "id", status="sent"))
+    acks = len(stored.history(state, "at", what="acknowledged"))
+    assert frame["acknowledged_utc"].is_not_null().sum() == acks
 
 
 def test_all_reports_count_the_same(write, facts):
@@ -389,10 +386,8 @@ def test_the_program_of_the_staff_page_writes_the_same(school, write, state, tmp
 
 def test_staged_tests_give_a_detection_rate(school, state, tmp_path, capsys):
     config, out, tests = school / "plumewatch.toml", tmp_path / "s.json", tmp_path / "tests.csv"
-    vape = state.execute(
-        "SELECT onset, room FROM incident WHERE kind = 'vape' AND opened_at >= ? LIMIT 1", (START,)
-    ).fetchone()
-    lines = [f"{vape['onset'] - 30},{vape['room']}", "2026-10-24T03:00,r2"]
+    vape = next(i for i in stored.incidents(state, kind="vape") if i.opened_at >= START)
+    lines = [f"{vape.onset - 30},{vape.room}", "2026-10-24T03:00,r2"]
     tests.write_text("time,room\n" + "\n".join(lines))
     asked = {"now": END, "start": FIRST, "end": "2026-11-08", "kind": "json", "out": out}
     assert write_report(config, "summary", **asked, staged=tests).code == 0
