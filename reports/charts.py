@@ -97,9 +97,9 @@ def heat_map(
             n = counts[i][j]
             share = n / most if isinstance(n, int) else 0.0
             x = margin + j * pitch
-            items.append(Box(x + 0.5, y + 0.5, pitch - 1, tall - 1, _shade(share)))
+            items.append(Box(x + 0.5, y + 0.5, pitch - 1, tall - 1, shade(share)))
             text = cut(str(n), pitch, _SMALL) if n else "·"
-            ink = look.ink_on(_shade(share)) if n else _SOFT
+            ink = look.ink_on(shade(share)) if n else _SOFT
             items.append(Text(x + pitch / 2, y + 10.5, text, _SMALL, ink, "middle"))
     description = _(
         "%(rows)d by %(columns)d, at most %(most)d",
@@ -114,7 +114,7 @@ def _margin(names: Sequence[str], size: float, least: float) -> float:
     return max(least, min(230.0, 0.6 * size * max(map(len, names), default=0) + 16.0))
 
 
-def _shade(share: float) -> str:
+def shade(share: float) -> str:
     """Return a color from nearly white to the darkest shade, with evenly falling lightness."""
     ends = (look.light("ground"), look.SHADES[0])
     light, dark = ([int(end[k : k + 2], 16) for k in (1, 3, 5)] for end in ends)

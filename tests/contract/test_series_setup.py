@@ -78,11 +78,12 @@ def test_old_spans_are_answered_by_averages(server, tmp_path):
     now = 2_000_000_000.0  # our clock: what was written is older than readings are kept
     start = 1_900_000_800.0
     http = InfluxHttp(settings(server, "old"))
-    with InfluxSeries(settings(server, "old"), REGISTRY, tmp_path / "i.db", RETENTION) as s:
+    where = settings(server, "old"), REGISTRY, tmp_path / "i.db"
+    with InfluxSeries(*where, RETENTION, clock=lambda: now) as s:
         influxql(server.url, "CREATE DATABASE old")
         s.write([Reading("s", start + 10.0 * i, now, {"pm25": float(i)}) for i in range(180)], 1)
         done(http, start + 3600)
-        s._clock = lambda: now
+
         time, values = s.readings("s", start, start + 1800, 10, "max")
     assert time.tolist() == [start + 60 * i for i in range(30)]
     assert values["pm25"].tolist() == [5.0 + 6 * i for i in range(30)]

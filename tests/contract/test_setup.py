@@ -287,7 +287,7 @@ def installed(broker, folder):
         (home / file.name).write_text(text + ("user root\n" if file.suffix == ".conf" else ""))
         (home / file.name).chmod(0o600)
         assert file.suffix == ".conf" or stat.S_IMODE(file.stat().st_mode) == 0o600
-    broker._write_config = lambda: home / "mosquitto.conf"
+    broker.config = home / "mosquitto.conf"
     broker.restart()
 
 

@@ -95,6 +95,8 @@ class Mosquitto:
             pytest.skip("mosquitto_passwd is not installed")
         self.host = "127.0.0.1"
         self.port = free_port() if port is None else port
+        self.config: Path | None = None
+        """A file that replaces what is made here, from the next start on."""
         self._config = config
         self._users = dict(users or {})
         self._persistence = persistence
@@ -144,7 +146,7 @@ class Mosquitto:
         """Start the broker and wait until it accepts connections."""
         assert not self.running, "the broker is running already"
         assert _BINARY is not None
-        config = self._write_config()
+        config = self.config or self._write_config()
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [_BINARY, "-c", str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL

@@ -86,7 +86,7 @@ def test_shades_of_bars_and_cells_of_heat_maps():
     dark, middle, _ = map(rgb, look.SHADES)
     assert min(contrast(shade, rgb("#ffffff")) for shade in (dark, middle)) >= SHAPE
     for percent in range(101):
-        color = charts._shade(percent / 100)
+        color = charts.shade(percent / 100)
         assert contrast(rgb(look.ink_on(color)), rgb(color)) >= TEXT, percent
 
 

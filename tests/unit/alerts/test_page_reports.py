@@ -28,10 +28,8 @@ ASKED = {"name": "incidents", "kind": "csv", "start": "2026-09-01", "end": "2026
 async def open_page(database, registry, policy, tmp_path):
     pages = []
 
-    def start(program=MAKES, **options):
-        jobs = ReportJobs(
-            tmp_path / "made", (sys.executable, "-c", program), "{}", lambda: pages[0].now
-        )
+    def start(program=MAKES, folder=tmp_path / "made", python=sys.executable, **options):
+        jobs = ReportJobs(folder, (python, "-c", program), "{}", lambda: pages[0].now)
         jobs.open()
         page = Page(database, registry, policy, reports=jobs, **options)
         page.jobs = jobs
@@ -219,11 +217,9 @@ async def test_failures_are_explained(open_page):
 
 
 async def test_where_the_disk_or_the_program_refuses(open_page, tmp_path):
-    page = open_page()
     (tmp_path / "file").write_text("in the way")
-    for folder, program in ((tmp_path / "file", sys.executable), (tmp_path / "x", "/nowhere")):
-        page.jobs._folder, page.jobs._command = folder, (program, "-c", MAKES)
-        page.jobs.open()
+    for wrong in ({"folder": tmp_path / "file"}, {"python": "/nowhere"}):
+        page = open_page(**wrong)
         await page.sign_in("an")
         assert (await ask(page)).status_code == 303
         assert "could not be" in await made(page)

@@ -88,11 +88,15 @@ def test_a_filled_gap_begins_the_tries_anew(order):
 
 
 def test_nothing_overtakes_what_waits_when_waiting_ends(order):
-    order._queues["s1"].unfilled_gaps = MAX_UNFILLED_GAPS - 1
-    assert passed(order, 3) == []
-    assert passed(order, 6, received=T + 0.5) == []
-    assert [r.seq for r in order.on_time(T + MAX_WAIT_S)] == [3]
-    assert passed(order, 8, received=T + MAX_WAIT_S) == [6, 8]
+    now, seq = T, 2
+    for _ in range(MAX_UNFILLED_GAPS - 1):
+        assert passed(order, seq, received=now) == []
+        now, seq = now + MAX_WAIT_S, seq + 2
+        order.on_time(now)
+    assert passed(order, seq, received=now) == []
+    assert passed(order, seq + 3, received=now + 0.5) == []
+    assert [r.seq for r in order.on_time(now + MAX_WAIT_S)] == [seq]
+    assert passed(order, seq + 5, received=now + MAX_WAIT_S) == [seq + 3, seq + 5]
 
 
 def test_a_counter_that_begins_anew(order):

@@ -8,7 +8,6 @@ import pytest
 from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.incidents import schema
 from alerts.incidents.incident import Verdict
-from alerts.notify import outbox as outbox_rows
 from alerts.outbound import series_records
 from detection.class_samples import ClassSampler
 from detection.events import EventKind, EventPhase
@@ -18,6 +17,7 @@ from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.sqlite import connect, migrate, transaction
 from storage.timeseries.records import MEASUREMENTS, Record, checked
 from storage.timeseries.sqlite import SqliteSeries
+from tests.support.alert_records import deliver
 from tests.support.plumes import readings_of_puff
 
 NOW = 1_790_000_000.0
@@ -114,10 +114,7 @@ def test_an_incident_from_alert_to_feedback(db, due, engine, series, make_event)
     assert not {"notified_s", "acknowledged_s", "resolved_s", "verdict"} & opened.fields.keys()
 
     with transaction(db) as tx:  # delivered after 2 s, taken after 50 s, a false alarm
-        rows = outbox_rows.lease(tx, NOW + 1, owner="p", lease_s=30, limit=10, free=lambda _: 9)
-        for row in rows:
-            outbox_rows.sent(tx, row, NOW + 2)
-            engine.delivered(tx, row, NOW + 2)
+        rows = deliver(tx, engine, NOW + 1, after_s=1.0)
         engine.acknowledge(tx, alert.incident, "ap", NOW + 50)
         engine.feedback(tx, alert.incident, "ap", Verdict.FALSE_ALARM, NOW + 60, cause="steam")
     handle(
@@ -182,14 +179,14 @@ def test_a_crash_between_series_and_deletion_writes_again(db, due, engine, serie
 
 
 @pytest.mark.parametrize("error", [StorageUnavailableError("away"), BatchRefusedError("no")])
-def test_a_series_that_does_not_take_them(db, due, engine, make_event, error, monkeypatch):
+def test_a_series_that_does_not_take_them(db, due, series, engine, make_event, error, monkeypatch):
     handle(db, engine, make_event(NOW))
     entries, behind = due.read(0, 100)
 
     def refuse(_):
         raise error
 
-    monkeypatch.setattr(due._series, "record", refuse)
+    monkeypatch.setattr(series, "record", refuse)
     with pytest.raises(type(error)):
         due.write([e.record for e in entries], behind)
     assert series_records.waiting(db) == 2
@@ -238,11 +235,11 @@ class TestWatch:
         made.open(read)
         return made
 
-    def detections(self, db):
-        rows = db.execute("SELECT body FROM series_due WHERE body IS NOT NULL ORDER BY seq")
-        return [series_records._DECODER.decode(row[0]) for row in rows]
+    def detections(self, due):
+        found = [entry.record for entry in due.read(0, 1000)[0]]
+        return [record for record in found if record.measurement == "detection"]
 
-    def test_they_wait_once_whatever_the_disk_does(self, db, path, engine):
+    def test_they_wait_once_whatever_the_disk_does(self, db, path, due, engine):
         watch = self.watch(db, engine)
         readings = readings_of_puff("s1")
         other = sqlite3.connect(path)
@@ -257,14 +254,14 @@ class TestWatch:
             other.rollback()
             watch.commit(events, k + len(batch), batch[-1].received)
         other.close()
-        found = self.detections(db)
+        found = self.detections(due)
         assert len(found) >= 5
         times = [r.time for r in found]
         assert times == sorted(set(times))
         assert all(checked(r) for r in found)
         assert {r.sensor for r in found} == {"s1"}
 
-    def test_what_is_read_again_at_the_start_gives_none(self, db, engine, tmp_path):
+    def test_what_is_read_again_at_the_start_gives_none(self, db, due, engine, tmp_path):
         from storage.journal import Journal
 
         with Journal(tmp_path / "journal.db") as journal:
@@ -272,8 +269,8 @@ class TestWatch:
             watch = self.watch(db, engine, journal.read)
             entries, position = journal.read(0, 1000)
             watch.commit(watch.step([e.reading for e in entries]), position, NOW)
-            before = self.detections(db)
+            before = self.detections(due)
             assert before
             again = self.watch(db, engine, journal.read)  # no snapshot: all is stepped again
             again.commit([], position, NOW)
-            assert self.detections(db) == before
+            assert self.detections(due) == before

@@ -162,7 +162,7 @@ def test_feedback_moves_within_bounds_and_back():
 @pytest.mark.parametrize("running", [False, True], ids=["finished", "still going on"])
 def test_feedback_settles_what_a_cluster_was_and_can_be_taken_back(running):
     def counted(levels):
-        return [round(float(n), 2) for n in levels._counts[0].sum(axis=1)]
+        return [round(float(n), 2) for n in levels.arrays()["levels_counts"][0].sum(axis=1)]
 
     plain, labeled = fresh(), fresh()
     times = [(1000.0, 2.0), (1060.0, 2.5)]

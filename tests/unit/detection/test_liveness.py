@@ -16,7 +16,8 @@ class Fleet:
 
     def __init__(self, every, registered=None):
         self.every = dict(every)
-        self.live = Liveness(registered or every)
+        self.registered = registered or self.every
+        self.live = Liveness(self.registered)
         self.off = set()
         self.now = 0
         self.events = []
@@ -39,9 +40,7 @@ class Fleet:
         self.record(self.live.on_item(name, float(self.now), alive=False, status=status))
 
     def restart(self, away=0):
-        self.live = Liveness.restore(
-            self.live.snapshot(), {name: s.interval_s for name, s in self.live._sensors.items()}
-        )
+        self.live = Liveness.restore(self.live.snapshot(), self.registered)
         self.now += away
 
     def phases(self):
@@ -327,13 +326,13 @@ def test_what_is_no_snapshot_is_refused():
 def share_received(every, registered=5.0, lost=(), readings=600, jitter=0.0):
     """Share of the readings of one sensor that came, in a stream that loses some of them."""
     live, rng = Liveness({"s": registered}), np.random.default_rng(1)
-    now = 1e9
+    now = at = 1e9
     live.on_time(now, broker_healthy=True)
     received = 0
     for k in range(readings):
-        at = now + every * (k + jitter * rng.uniform(-1, 1))
-        for _ in range(int((at - live._now) / 50)):
-            live.on_time(live._now + 50.0)
+        before, at = at, now + every * (k + jitter * rng.uniform(-1, 1))
+        for between in np.arange(before + 50.0, at, 50.0):
+            live.on_time(between)
         if not lost or rng.random() >= lost[0]:
             live.on_item("s", at, alive=True)
             received += 1

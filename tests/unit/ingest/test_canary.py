@@ -3,6 +3,7 @@
 import pytest
 
 from ingest.mqtt.canary import Canary, CanarySettings, Cure
+from tests.support.memory import assert_bounded
 
 
 @pytest.fixture
@@ -88,9 +89,7 @@ def test_silence_of_our_own_making_is_none(canary):
 
 
 def test_what_is_under_way_is_bounded(canary):
-    for k in range(10_000):
-        canary.due(k * 10.0)
-    assert len(canary._under_way) <= 64
+    assert_bounded(canary, 5_000, lambda k: canary.due(k * 10.0))
 
 
 def test_next_deadline(canary):

@@ -4,6 +4,7 @@ import pytest
 
 from ingest.duplicates.dedupe import Dedupe, _Seen
 from storage.reading import Reading
+from tests.support.memory import assert_bounded
 
 
 def reading(time=100.0, sensor="s", seq=None, flags=(), **values):
@@ -89,11 +90,9 @@ def test_restore_knows_the_journals_tail():
 
 def test_memory_is_bounded_in_both_directions():
     d = Dedupe(window=3, sensors=2)
-    for t in range(100):
-        assert d.is_new(reading(time=float(t)))
+    assert_bounded(d, 50, lambda t: d.is_new(reading(time=float(t))))
     assert not d.is_new(reading(time=97.0))
     assert d.is_new(reading(time=96.0))
-    assert len(d._seen["s"].keys) == 3 * 8
     for name in "abcdef":
         assert d.is_new(reading(sensor=name))
     assert len(d) == 2

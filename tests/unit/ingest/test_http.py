@@ -72,14 +72,11 @@ class World:
         self.monotonic = 0.0
         self.intake = Intake(IntakeConfig(context=Context(registry=REGISTRY)))
         self.commits = GroupCommit(self.write, first_retry_s=0.001)
-        self.ingest = HttpIngest(
-            SOURCES,
-            self.intake,
-            self.commits,
-            QUICK,
-            clock=lambda: self.now,
-            monotonic=lambda: self.monotonic,
-        )
+        self.ingest = self.ingest_with()
+
+    def ingest_with(self, **options):
+        clocks = {"clock": lambda: self.now, "monotonic": lambda: self.monotonic}
+        return HttpIngest(SOURCES, self.intake, self.commits, QUICK, **clocks, **options)
 
     async def write(self, readings, letters):
         await self.go_on.wait()
@@ -499,7 +496,7 @@ async def test_what_authentic_senders_send_is_shown_while_the_disk_refuses(world
     def on_unstored(message, decoder, permits):
         seen.append((message.payload, decoder, permits("b2", "b2")))
 
-    world.ingest._on_unstored = on_unstored
+    world.ingest = world.ingest_with(on_unstored=on_unstored)
     world.full = True
     first = asyncio.create_task(world.native())
     async with asyncio.timeout(60):

@@ -19,6 +19,7 @@ from ingest.http_sources import (
     by_signature,
     by_token,
 )
+from tests.support.memory import assert_bounded
 
 NOW = 1_790_000_000.0
 SHARED = b"shared-secret-00"
@@ -205,7 +206,4 @@ def test_an_address_that_had_the_right_token_never_waits():
 def test_addresses_are_bounded(monkeypatch):
     monkeypatch.setattr(http_sources, "_MAX_ADDRESSES", 5)
     guesses = Guesses()
-    for k in range(100):
-        guesses.wrong(str(k), 0.0)
-        guesses.right(str(k), 0.0)
-    assert len(guesses._wrong) == len(guesses._right) == 5
+    assert_bounded(guesses, 50, lambda k: (guesses.wrong(str(k), 0.0), guesses.right(str(k), 0.0)))

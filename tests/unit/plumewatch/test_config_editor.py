@@ -41,21 +41,22 @@ end = "06:00"
 
 
 @pytest.fixture
-def editor(tmp_path):
+def file(tmp_path):
     path = tmp_path / "plumewatch.toml"
     path.write_text(TEXT)
     path.chmod(0o640)
-    return ConfigEditor(path, tmp_path / "history", lambda: None)
+    return path
+
+
+@pytest.fixture
+def editor(file, tmp_path):
+    return ConfigEditor(file, tmp_path / "history", lambda: None)
 
 
 def save(editor, *edits):
     change = editor.prepare(editor.read().hash, edits)
     editor.commit(change)
     return change
-
-
-def file_of(editor):
-    return editor._path.read_text()
 
 
 @pytest.mark.parametrize(
@@ -93,17 +94,17 @@ def file_of(editor):
         ),
     ],
 )
-def test_only_the_entry_changes(editor, edit, before, after):
+def test_only_the_entry_changes(editor, file, edit, before, after):
     save(editor, edit)
-    assert file_of(editor) == TEXT.replace(before, after, 1)
-    assert stat.S_IMODE(editor._path.stat().st_mode) == 0o640
+    assert file.read_text() == TEXT.replace(before, after, 1)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
 
-def test_an_entry_is_removed_and_its_neighbors_stay(editor):
+def test_an_entry_is_removed_and_its_neighbors_stay(editor, file):
     save(editor, Edit("room", 1, None))
-    assert "Locker" not in file_of(editor)
-    assert "# the gym" in file_of(editor)
-    assert [r["id"] for r in tomllib.loads(file_of(editor))["room"]] == ["a"]
+    assert "Locker" not in file.read_text()
+    assert "# the gym" in file.read_text()
+    assert [r["id"] for r in tomllib.loads(file.read_text())["room"]] == ["a"]
 
 
 def test_entries_in_one_array_are_changed_too(editor):
@@ -124,25 +125,25 @@ def test_entries_in_one_array_are_changed_too(editor):
         (Edit("staff", 0, {"id": "lee", "name": "x", "notify": [{"url_file": "no"}]}), "staff.0"),
     ],
 )
-def test_what_the_check_of_the_file_refuses_is_not_written(editor, edit, path):
+def test_what_the_check_of_the_file_refuses_is_not_written(editor, file, edit, path):
     with pytest.raises(ConfigFaultsError) as error:
         save(editor, edit)
     assert error.value.faults[0].path.startswith(path)
-    assert file_of(editor) == TEXT
+    assert file.read_text() == TEXT
 
 
-def test_a_file_that_changed_underneath_is_left_alone(editor):
+def test_a_file_that_changed_underneath_is_left_alone(editor, file):
     seen = editor.read().hash
-    editor._path.write_text(TEXT + "\n# somebody was here\n")
+    file.write_text(TEXT + "\n# somebody was here\n")
     with pytest.raises(ConfigFileError, match="has changed since you opened this page"):
         editor.prepare(seen, [Edit("room", 0, {})])
     change = editor.prepare(
         editor.read().hash, [Edit("staff", 0, {"id": "lee", "name": "Mr. Lee"})]
     )
-    editor._path.write_text(TEXT)
+    file.write_text(TEXT)
     with pytest.raises(ConfigFileError, match="has changed since"):
         editor.commit(change)
-    assert file_of(editor) == TEXT
+    assert file.read_text() == TEXT
 
 
 def test_a_file_that_may_not_be_written_is_reported_first_and_refused(editor, monkeypatch):
@@ -152,21 +153,21 @@ def test_a_file_that_may_not_be_written_is_reported_first_and_refused(editor, mo
         editor.prepare(editor.read().hash, [Edit("room", 0, {})])
 
 
-def test_undo_brings_every_byte_back_and_can_be_undone(editor):
+def test_undo_brings_every_byte_back_and_can_be_undone(editor, file):
     change = save(editor, Edit("room", 0, {"id": "a", "name": "X", "building": "North"}))
-    changed = file_of(editor)
+    changed = file.read_text()
     undo = editor.prepare_undo(change.after, change.before)
     editor.commit(undo)
-    assert file_of(editor) == TEXT
+    assert file.read_text() == TEXT
     editor.commit(editor.prepare_undo(undo.after, undo.before))
-    assert file_of(editor) == changed
-    editor._path.write_text(changed + "# by hand\n")
+    assert file.read_text() == changed
+    file.write_text(changed + "# by hand\n")
     with pytest.raises(ConfigFileError, match="has changed since"):
         editor.prepare_undo(change.after, change.before)
 
 
-def test_a_broken_file_is_not_touched(editor):
-    editor._path.write_text("[[room]")
+def test_a_broken_file_is_not_touched(editor, file):
+    file.write_text("[[room]")
     with pytest.raises(ConfigFileError, match="not valid TOML right now"):
         editor.read()
 

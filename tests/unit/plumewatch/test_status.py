@@ -67,8 +67,7 @@ def stored(config_path):
     consumer = DetectionConsumer(
         connection, AlertEngine(registry, AlertPolicy()), may_alert, LivenessSettings()
     )
-    consumer.step(readings)
-    consumer._uncommitted.stepped = False
+    consumer.process(readings, len(readings), NOW)
     consumer.save_snapshot()
     tally = ReadingCounts()
     for reading in readings:

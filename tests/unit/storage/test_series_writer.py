@@ -53,18 +53,19 @@ class Bench:
     def __init__(self, store, path, *, settings=None, send=None):
         self.journal = Journal(path)
         self.journal.open()
+        self.read = self.journal.read
         self.store = store
         self.pauses = []
         self.writer = SeriesWriter(
             "fake",
             store,
-            self.journal.read,
-            self.write_dead_letters,
+            lambda *place: self.read(*place),  # noqa: PLW0108 - tests replace it
+            lambda letters: self.write_dead_letters(letters),  # noqa: PLW0108 - as above
             self.in_thread,
             lambda: T,
             send=send,
             settings=settings or WriterSettings(batch=16),
-            sleep=self.sleep,
+            sleep=lambda seconds: self.sleep(seconds),  # noqa: PLW0108 - as above
         )
 
     async def in_thread(self, work, *arguments):
@@ -144,7 +145,7 @@ async def test_what_comes_soon_after_a_quiet_moment_is_gathered(bench):
         while late:
             b.commit(late.pop(), 2)
 
-    b.writer._sleep = sleep
+    b.sleep = sleep
     task = asyncio.create_task(b.writer.run())
     async with asyncio.timeout(60):
         for _ in range(20):  # it has looked, and waits
@@ -250,7 +251,7 @@ async def test_a_transient_error_of_the_journal_is_retried(bench):
             raise errors.pop()
         return b.journal.read(after, limit)
 
-    b.writer._read = read
+    b.read = read
     b.commit(0, 3)
     await b.until(lambda: b.store.cursor() == 3)
     assert len(b.pauses) == 2
@@ -288,7 +289,7 @@ async def test_a_dead_letter_that_cannot_be_kept_stops_the_cursor(bench):
             raise refusals.pop()
         await write_dead_letters(letters)
 
-    b.writer._write_dead_letters = refusing
+    b.write_dead_letters = refusing
     await b.until(lambda: b.store.cursor() == 3)
     assert b.store.kept == [0, 2]
     assert len(letters_of(b.journal)) == 1
@@ -419,7 +420,7 @@ async def test_a_journal_that_cannot_be_read_ahead_loses_nothing(several):
         return read(after, limit)
 
     await answers.until_sent(0, 10, 20)
-    b.writer._read = reading
+    b.read = reading
     answers.give(0)
     await answers.until_sent(10, 20)
     answers.give(10)
