@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import time
 import tomllib
 
 import pytest
@@ -19,6 +18,7 @@ from tests.e2e.test_staff_page import (
     judged_by_axe,
     on_a_phone,
     pytestmark,
+    settle,
     shoot,
     sign_in,
     wait_for,
@@ -155,7 +155,7 @@ def test_a_screen_shows_rooms_on_a_plan_on_which_they_were_dragged(site, browser
     assert needing > 0
     wait_for(browser, lambda: find(browser, "#wall .spot").is_displayed())
     assert "Ms. Lee" not in find(browser, "body").text
-    time.sleep(0.3)
+    settle(browser)
     shoot(browser, "wall-plan")
     browser.get(f"{site.url}/account")
     assert "/sign-in" in browser.current_url

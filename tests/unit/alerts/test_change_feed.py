@@ -89,13 +89,20 @@ def test_readers_go_on_at_their_own_pace(engine, tx, make_event):
     assert len(change_feed.read(tx, "slow", limit=1)) == 1
 
 
+def kept(tx):
+    """All entries, as a reader from the beginning gets them."""
+    with transaction(tx):
+        change_feed.advance(tx, "all", 0)
+    return change_feed.read(tx, "all")
+
+
 def test_pruning_waits_for_the_slowest_live_reader(engine, tx, make_event):
     start(tx, "fast", "slow", "gone")
     happen(engine, tx, make_event(NOW), NOW)
     with transaction(tx):
         change_feed.advance(tx, "fast", change_feed.head(tx))
         change_feed.prune(tx, {"fast"})
-    assert tx.execute("SELECT count(*) FROM change_feed").fetchone()[0] == 0
+    assert kept(tx) == []
     assert change_feed.read(tx, "gone") is None
     happen(engine, tx, make_event(NOW, sensor="s3"), NOW)  # numbers never start again
     assert change_feed.read(tx, "fast")[0].seq > 1
@@ -109,7 +116,7 @@ def test_a_reader_behind_the_bound_starts_again_from_the_incidents(engine, tx, m
         change_feed.prune(tx, {"fast", "slow"}, max_entries=1)
     assert change_feed.read(tx, "slow") is None
     assert len(change_feed.read(tx, "fast")) == 1
-    assert tx.execute("SELECT count(*) FROM change_feed").fetchone()[0] == 1
+    assert len(kept(tx)) == 1
 
 
 def test_what_comes_while_a_reader_begins_is_kept_for_it(engine, tx, make_event):
@@ -125,8 +132,7 @@ def test_what_comes_while_a_reader_begins_is_kept_for_it(engine, tx, make_event)
     with transaction(tx):
         change_feed.advance(tx, "new", head + 1)
         change_feed.prune(tx, {"fast", "new"})
-        change_feed.advance(tx, "all", 0)
-    assert change_feed.read(tx, "all")[0].seq == head + 2
+    assert kept(tx)[0].seq == head + 2
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from ingest.validation import may_alert
 from storage import state
 from storage.journal import Journal
 from storage.sqlite import connect, migrate, transaction
+from tests.support.alert_records import incidents
 from tests.support.plumes import START, readings_of_puff
 
 LABEL = 5
@@ -57,8 +58,8 @@ class Site:
         """Give feedback as the page does, over a connection of its own."""
         page = connect(self.folder / "state.db")
         with transaction(page) as tx:
-            found = tx.execute("SELECT id FROM incident WHERE sensor = ?", (sensor,)).fetchone()
-            self.engine.feedback(tx, found[0], "Lee", verdict, START + 900.0, cause=cause)
+            found = incidents(tx, "id", sensor=sensor)[0]
+            self.engine.feedback(tx, found, "Lee", verdict, START + 900.0, cause=cause)
         page.close()
 
     def undo(self, seq):
@@ -75,11 +76,10 @@ class Site:
         detector = self.consumer._judge.detectors.plumes
         order = np.argsort(detector.names)
         arrays = detector.thresholds.arrays()
-        rows = self.state.execute("SELECT * FROM level_move_place").fetchall()
         return (
             sorted(detector.names),
             {name: array[order].tobytes() for name, array in arrays.items()},
-            [tuple(row) for row in rows],
+            threshold_adjustments.latest(self.state),
         )
 
     def close(self):
@@ -146,7 +146,7 @@ def whole(make_site, known):
     if not known:
         site = make_site()
         known.append(run(site))
-        assert [seq for seq, _ in known[0][2]] == [1, 2, 3]
+        assert [move.seq for move in known[0][2]] == [3, 2, 1]
         assert site.feedback() == 0.0
         assert site.feedback("s3") == -UP / 2
     return known[0]

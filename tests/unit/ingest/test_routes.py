@@ -12,7 +12,7 @@ from ingest.mapping.schema import MappingConfig
 from ingest.message import Message
 from ingest.routes import Routes
 from storage.registry import Registry, Room, Sensor
-from tests.support.memory import objects_of
+from tests.support.memory import entries_of
 
 NOW = 1_790_000_000.0
 
@@ -112,7 +112,7 @@ def test_memory_of_topics_is_bounded():
     intake = Intake()
     for n in range(20_000):
         intake.on_message(Message(f"tele/{n}/SENSOR", b"{}", 0.0))
-    assert objects_of(intake) < 20_000
+    assert entries_of(intake) < 20_000
 
 
 class TestIntake:

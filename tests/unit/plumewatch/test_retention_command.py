@@ -11,6 +11,7 @@ import pytest
 
 from alerts.incidents.incident import Status
 from alerts.incidents.repository import load
+from alerts.incidents.threshold_adjustments import adjust_from_test
 from storage import audit, holds
 from storage.sqlite import connect
 from tests.support import alert_records as stored
@@ -125,11 +126,7 @@ def test_a_hold_of_one_room_keeps_that_room(site):
 def test_open_incidents_and_those_that_levels_rest_on(site):
     first, second, *_ = stored.incidents(site.db, "id")
     stored.change_incidents(site.db, first, status=Status.ACKNOWLEDGED)
-    site.db.execute(
-        "INSERT INTO level_move (at, who, sensor, incident, verdict, reason, event_time, settled,"
-        ' "from", "to") VALUES (1, "ap", "pw-0", ?, "confirmed", "", 1, 1, 0, -0.1)',
-        (second,),
-    )
+    adjust_from_test(site.db, incident=second, sensor="pw-0", to=-0.1, who="ap", at=1.0)
     named = {"action": "nurse", "case_number": "26/1", "acknowledged_by": "ap", "resolved_by": "ap"}
     stored.change_incidents(site.db, second, **named)
     for _ in range(2):
