@@ -21,7 +21,6 @@ from msgspec import structs
 from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.engine import AlertEngine
 from alerts.incidents.incident import Verdict
-from alerts.notify import outbox as outbox_rows
 from alerts.outbound import series_records
 from alerts.outbound.sensor_conditions import Condition
 from alerts.outbound.state_summary import add_to_hour
@@ -38,6 +37,7 @@ from storage import audit, firmware
 from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, transaction
 from storage.timeseries.records import Record
+from tests.support.alert_records import deliver
 from tests.support.command import plumewatch
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _judged(
         )
         with transaction(connection) as tx:
             engine.on_events(tx, [event], at)
-            _deliver(tx, engine, at, 0.8)
+            deliver(tx, engine, at, 0.8)
             if lasts_s:
                 over = at + lasts_s
                 ended = replace(event, phase=EventPhase.ENDED, end=over, time=over)
@@ -246,7 +246,7 @@ def _judged(
 
 
 def _answer(tx, engine: AlertEngine, incident: str, at: float, number: int) -> None:
-    _deliver(tx, engine, at, 0.8 + number % 4 * 0.5)
+    deliver(tx, engine, at, 0.8 + number % 4 * 0.5)
     if number % 4 != 3:
         engine.acknowledge(tx, incident, "ap", at + 35.0 + 40.0 * (number % 5))
         if number % 4 != 1:
@@ -255,13 +255,6 @@ def _answer(tx, engine: AlertEngine, incident: str, at: float, number: int) -> N
     if verdict is not None:
         cause = _CAUSES[number % 2] if verdict is Verdict.FALSE_ALARM else ""
         engine.feedback(tx, incident, "ap", verdict, at + 400.0, cause=cause)
-
-
-def _deliver(tx, engine: AlertEngine, at: float, after_s: float) -> None:
-    rows = outbox_rows.lease(tx, at, owner="t", lease_s=60, limit=100, free=lambda _: 100)
-    for row in rows:
-        if outbox_rows.sent(tx, row, at + after_s):
-            engine.delivered(tx, row, at + after_s)
 
 
 def _health(
