@@ -9,6 +9,7 @@ import shutil
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -308,7 +309,7 @@ def settle(browser):
 def fits(browser):
     """Whether nothing overflows sideways."""
     return browser.execute_script(
-        "return document.documentElement.scrollWidth <= window.innerWidth"
+        "const page = document.documentElement; return page.scrollWidth <= page.clientWidth"
     )
 
 
@@ -490,6 +491,39 @@ def test_the_navigation_of_a_phone_is_one_row_without_scrolling(site, browser, c
     find(browser, '.more a[href="/air"]').click()
     wait_for(browser, lambda: browser.current_url.endswith("/air"))
     assert find(browser, ".more summary.here")
+
+
+@on_a_phone
+@pytest.mark.parametrize("size", ["100%", "200%"])
+def test_long_names_and_large_text_fit_a_phone(browser_of_size, tmp_path, monkeypatch, size):
+    browser, word = browser_of_size, "Students'Restroom" * 3
+    named = tuple(replace(r, name=f"{word} {r.name}", building=word) for r in ROOMS)
+    monkeypatch.setattr(sys.modules[__name__], "ROOMS", named)
+    site = Site(tmp_path)
+    try:
+        for path in ("/", "/incidents", f"/incidents/{site.incident}", "/duty", "/sensors"):
+            browser.get(site.url + path)
+            browser.execute_script(f"document.documentElement.style.fontSize = '{size}'")
+            assert fits(browser), path
+            assert browser.execute_script(
+                "const inside = (e, box) => e.getBoundingClientRect().right"
+                "  <= box.getBoundingClientRect().right + 1;"
+                "const whole = [...document.querySelectorAll("
+                "  '.row .what, .card .names, .top nav > *')]"
+                "  .filter(e => e.getClientRects().length);"
+                "return whole.length && whole.every("
+                "  e => e.scrollWidth <= e.clientWidth + 1 && inside(e, e.parentElement))"
+            ), path
+            small, large = browser.execute_script(
+                "return ['.fine', 'h1, h2'].map(c => parseFloat("
+                "  getComputedStyle(document.querySelector('main ' + c)).fontSize))"
+            )
+            text = browser.execute_script(
+                "return parseFloat(getComputedStyle(document.body).fontSize)"
+            )
+            assert small < text < large, path
+    finally:
+        site.close()
 
 
 def test_charts_follow_the_theme_while_they_are_open(site, browser):
