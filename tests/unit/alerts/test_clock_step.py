@@ -1,6 +1,7 @@
 """The clock of this machine is set: deadlines move along, and sensors on our time begin anew."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -161,15 +162,19 @@ def test_silence_is_noticed_by_the_clock_as_it_is_now(database, registry, policy
     assert [event.kind for event in reported] == [EventKind.OFFLINE]
 
 
+DEADLINES = ("due_at", "expires_at", "fallback_at")
+
+
 def test_deadlines_move_and_what_happened_stays(database, registry, policy):
-    watched = BatchResult(database, registry, policy)
+    people = (replace(policy.staff[0], targets=policy.staff[0].targets + policy.staff[1].targets),)
+    watched = BatchResult(database, registry, replace(policy, staff=people))
     watched.arrive(readings_of_puff("s1", START))
-    waiting, incident = stored.notices(database, "due_at", "expires_at"), only_incident(database)
+    waiting, incident = stored.notices(database, *DEADLINES), only_incident(database)
     due, moved = incident.next_deadline(), [tuple(at - 3600.0 for at in row) for row in waiting]
     with transaction(database) as tx:
         repository.start_cooldown(tx, EventKind.VAPE, "r", 100.0, Severity.WARNING)
         move_deadlines(tx, waiting[0][0] - 3601.0, -3600.0)
-    assert stored.notices(database, "due_at", "expires_at") == moved
+    assert stored.notices(database, *DEADLINES) == moved
     assert repository.next_incident_deadline(database) == due - 3600.0
     after = only_incident(database)
     assert after.resolve_due == incident.resolve_due - 3600.0
@@ -179,7 +184,7 @@ def test_deadlines_move_and_what_happened_stays(database, registry, policy):
         stored.deliver(tx, watched.engine, waiting[0][0])
         stored.change_incidents(tx, status=Status.RESOLVED)
         move_deadlines(tx, 0.0, 60.0)
-    assert stored.notices(database, "due_at", "expires_at") == moved
+    assert stored.notices(database, *DEADLINES) == [(*row[:2], None) for row in moved]
 
 
 @pytest.mark.parametrize("step", [3600.0, -3600.0, 1e9, 600.0])
