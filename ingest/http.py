@@ -331,5 +331,5 @@ def _address(request: Request) -> str:
 
 async def _no_page(_request: Request, error: Exception) -> Response:
     http = cast("HTTPException", error)
-    detail = "POST /ingest/<decoder>[/<sensor>] is all there is"
+    detail = "only POST /ingest/<decoder>[/<sensor>] is accepted"
     return _answer(HTTPException(http.status_code, detail, http.headers))
