@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
 from difflib import get_close_matches
@@ -129,6 +130,8 @@ def file_of(tree: Mapping[str, Any], section: str, number: str) -> str:
 
 def toml_fault(raw: bytes, error: ValueError) -> str:
     """Say what is wrong with TOML, with the key of the line; its value may be a secret."""
+    if raw.startswith(codecs.BOM_UTF8):
+        return "begins with a byte order mark (BOM): save it as UTF-8 without BOM"
     found = _AT_LINE.search(str(error))
     lines = raw.decode("utf-8", "replace").splitlines()
     if found is None or int(found[1]) > len(lines):

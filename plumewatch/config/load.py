@@ -186,7 +186,7 @@ class ProcessShard:
         """Read ``INDEX/COUNT``; raises `ShardError`."""
         found = _WRITTEN.fullmatch(text)
         if not found or not 0 <= int(found[1]) < int(found[2]) <= 64:
-            raise ShardError(f"{text!r}: INDEX/COUNT, as in 0/2 and 1/2; at most 64")
+            raise ShardError(repr(text), "must be INDEX/COUNT, such as 0/2, COUNT at most 64")
         return cls(int(found[1]), int(found[2]))
 
     def has(self, room: Room, registry: Registry) -> bool:
@@ -203,8 +203,7 @@ def load_shard(path: Path, shard: str = "") -> PlumewatchConfig:
     try:
         return part_of(config, ProcessShard.of(text)) if text else config
     except ShardError as error:
-        fault = ConfigFault(VARIABLE, str(error), "one of the processes of a school")
-        raise ConfigError([fault]) from error
+        raise ConfigError([ConfigFault(f"--shard or {VARIABLE}", *error.args)]) from error
 
 
 def part_of(config: PlumewatchConfig, shard: ProcessShard) -> PlumewatchConfig:
@@ -217,8 +216,8 @@ def part_of(config: PlumewatchConfig, shard: ProcessShard) -> PlumewatchConfig:
         if len(registry.sites) < 2:
             what, parts = "building", {room.building for room in registry.rooms.values()}
         raise ShardError(
-            f"shard {shard.index}/{shard.count}: no {what} with a sensor belongs to it; with"
-            f" {len(parts)} {what}s take fewer"
+            f"{shard.index}/{shard.count}",
+            f"none of the {len(parts)} {what}s with a sensor hashes to it: choose another COUNT",
         )
     apart = _PORTS_APART * shard.index
     http, mine = config.ingest.http, f"shard-{shard.index}-of-{shard.count}"

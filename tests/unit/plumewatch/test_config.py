@@ -257,6 +257,7 @@ def test_starter_is_valid(tmp_path):
     [
         (b"site = ", "valid TOML"),
         (b"\xff\xfe", "valid TOML"),
+        (b"\xef\xbb\xbfsite = 1", "without BOM"),
         (b"#" * 4_000_001, "at most 4 MB"),
         (b"", "must be given"),
     ],

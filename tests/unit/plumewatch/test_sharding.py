@@ -114,7 +114,8 @@ def test_a_sensor_of_another_process_is_refused_by_http_ingest(school):
 def test_invalid_shards_are_refused(school, text):
     with pytest.raises(ShardError, match="INDEX/COUNT"):
         ProcessShard.of(text)
-    with pytest.raises(ConfigError, match=VARIABLE):
+    fault = f"--shard or {VARIABLE}: {text!r}: must be INDEX/COUNT"
+    with pytest.raises(ConfigError, match=fault):
         school(text)
 
 
@@ -124,7 +125,7 @@ def test_a_process_without_a_building_does_not_start(school):
         for k in range(64)
         if all(shard_of(f"Lincoln High/{b}", 64) != k for b in SENSORS.values())
     )
-    with pytest.raises(ConfigError, match="with 4 buildings take fewer"):
+    with pytest.raises(ConfigError, match=r"SHARD: \d+/64: none of the 4 buildings .* choose"):
         school(f"{empty}/64")
 
 
@@ -151,5 +152,5 @@ def test_a_school_of_a_district_is_never_split(tmp_path):
     renamed = load_shard(path, "0/2").registry()
     assert renamed.rooms.keys() == parts[0].rooms.keys()
     empty = next(k for k in range(64) if all(shard_of(f"s{n}", 64) != k for n in range(12)))
-    with pytest.raises(ConfigError, match="with 12 schools take fewer"):
+    with pytest.raises(ConfigError, match=r"none of the 12 schools .* choose another COUNT"):
         load_shard(path, f"{empty}/64")
