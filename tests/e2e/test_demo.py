@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
 import subprocess
 import sys
 
@@ -22,6 +24,9 @@ def test_a_demo_that_is_kept_has_no_faults_afterwards(tmp_path):
     ran = subprocess.run([*command, *demo], check=True, timeout=120, capture_output=True, text=True)
     events = re.findall(r"^\d\d:\d\d:\d\d event ", ran.stdout, re.MULTILINE)
     assert f" readings, {len(events)} events, " in ran.stdout.partition("demo ended")[2]
+    with contextlib.closing(sqlite3.connect(kept / "data/series.db")) as db:
+        ages = "SELECT max(received - time / 1e9) FROM reading WHERE pm25 IS NOT NULL"
+        assert db.execute(ages).fetchone()[0] < 60.0  # three seconds of ours
     check = [*command, "check", "--config", str(kept / "plumewatch.toml")]
     done = subprocess.run(check, check=False, timeout=60, capture_output=True, text=True)
     assert (done.returncode, "FAULT" in done.stdout, "warn" in done.stdout) == (0, False, False)

@@ -171,7 +171,7 @@ class Demo:
         return _START.timestamp() + elapsed * SPEED
 
     def _receive_clock(self) -> float:
-        if self._began is None:
+        if self._began is None and self._service.ingestion.source.state.received:
             self._began = time.monotonic()
         return self._clock()
 
