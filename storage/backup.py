@@ -159,7 +159,7 @@ def _copy(source: Path, target: Path) -> None:
         target.chmod(0o600)
         sync(target)
     except sqlite3.Error as error:
-        raise translated(error, source) from error
+        raise translated(error, f"{source} cannot be copied to {target}") from error
 
 
 def _described(path: Path) -> dict[str, Any]:

@@ -435,6 +435,18 @@ def test_an_archive_of_an_earlier_version(used, tmp_path):
         assert restore(used, tmp_path / name, only_verify=True)[0] == 0
 
 
+def test_a_backup_that_finds_no_space_names_where(used, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, limits[1]))
+    try:
+        ran = plumewatch("backup", tmp_path / "copies", "--config", used)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert ran.code == 3
+    assert f"cannot be copied to {tmp_path}/copies/" in ran.err
+    assert not list((tmp_path / "copies").iterdir())
+
+
 def test_no_data_yet(config_file, tmp_path, capsys):
     assert back_up(config_file, tmp_path / "b.tar")[0] == 3
     assert "no data of a service here" in capsys.readouterr().err
