@@ -116,7 +116,7 @@ class Escalator:
         """Schedule the reminder to the responder, and the reopening."""
         seq, round_ = escalation.last_round(tx, incident.id)
         timings = self._policy.timings
-        steps = escalation.after_acknowledgement(
+        steps = escalation.after_acknowledgment(
             incident.id, at, timings, seq=seq + 1, round_=round_
         )
         escalation.add(tx, steps)

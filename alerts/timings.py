@@ -27,7 +27,7 @@ class EscalationTimings:
     rounds: int = 3
     """How often the chain runs in all; once for info."""
     acknowledged_for_s: float = 600.0
-    """From an acknowledgement to the reminder of the responder."""
+    """From an acknowledgment to the reminder of the responder."""
     reminded_for_s: float = 300.0
     """From the reminder to the next start of the chain."""
     fallback_after_s: float = 10.0

@@ -124,7 +124,7 @@ class Ledger(NamedTuple):
 
 
 def offer(port: int, messages: Messages) -> Ledger:
-    """Publish at QoS 1 and wait for all acknowledgements."""
+    """Publish at QoS 1 and wait for all acknowledgments."""
     link = login(port)
     link.settimeout(0)
     selector = selectors.DefaultSelector()

@@ -1,6 +1,6 @@
 """HTTP ingest: ``POST /ingest/<decoder>[/<sensor>]``, for sensors that have no MQTT.
 
-The answer is the acknowledgement: 200 means accepted, or accepted before, and durable. The message
+The answer is the acknowledgment: 200 means accepted, or accepted before, and durable. The message
 goes through the same `Intake` and `GroupCommit` as MQTT's. What each status means, and which of the
 refused are dead-lettered, is in docs/http.md.
 

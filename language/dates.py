@@ -12,18 +12,16 @@ if TYPE_CHECKING:
 _REGIONS: Final = {"es": "es_US"}
 """Spanish of the United States, which writes numbers as English does: 1,234.5."""
 FORMS: Final = {
-    "date": ("%-d %B %Y", "d 'de' MMMM 'de' y"),
-    "date and time": ("%-d %B %Y %H:%M", "d 'de' MMMM 'de' y, HH:mm"),
-    "short date": ("%-d %b %Y", "d MMM y"),
-    "weekday and date": ("%a %-d %b %Y", "EEE d MMM y"),
-    "exact": ("%a %-d %b %Y %H:%M:%S %Z", "EEE d MMM y, HH:mm:ss z"),
+    "date": ("%B %-d, %Y", "d 'de' MMMM 'de' y"),
+    "date and time": ("%B %-d, %Y, %H:%M", "d 'de' MMMM 'de' y, HH:mm"),
+    "short date": ("%b %-d, %Y", "d MMM y"),
+    "short date and time": ("%b %-d, %Y, %H:%M", "d MMM y, HH:mm"),
+    "weekday and date": ("%a, %b %-d, %Y", "EEE d MMM y"),
+    "exact": ("%a, %b %-d, %Y, %H:%M:%S %Z", "EEE d MMM y, HH:mm:ss z"),
     "month and day": ("%b %-d", "d MMM"),
     "month": ("%B %Y", "MMMM 'de' y"),
     "weekday": ("%a", "EEE"),
-    "day": ("%b %-d, %Y", "d MMM y"),
-    "long day": ("%B %-d, %Y", "d 'de' MMMM 'de' y"),
     "moment": ("%a, %b %-d, %H:%M", "EEE d 'de' MMM, HH:mm"),
-    "day and time": ("%b %-d, %Y, %H:%M", "d MMM y, HH:mm"),
 }
 """Each form for `strftime` in English, and as a CLDR pattern for the others."""
 

@@ -26,7 +26,7 @@ import msgspec
 
 from language.messages import gettext, mark
 from reports import kpis
-from reports.kpis import Acknowledgement, BeforeAfter, Rate, Times
+from reports.kpis import Acknowledgment, BeforeAfter, Rate, Times
 from reports.school import days_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from reports.facts import Facts
     from reports.kpis import Response
 
-    Value = float | Rate | Times | Acknowledgement | BeforeAfter
+    Value = float | Rate | Times | Acknowledgment | BeforeAfter
 
 
 class Select(NamedTuple):
@@ -172,7 +172,7 @@ def _values(value: Value) -> dict[str, float | None]:
     if isinstance(value, Times):
         n = float(value.n)
         return {"median": value.median_s, "p90": value.p90_s, "mean": value.mean_s, "n": n}
-    if isinstance(value, Acknowledgement):
+    if isinstance(value, Acknowledgment):
         return {
             **_values(value.acknowledged),
             "notified": float(value.notified),

@@ -1,8 +1,8 @@
 """Key figures of alerting: the one place that computes them, from `reports.rows`.
 
 Every figure comes with its basis, the count behind it; a ratio without a denominator is None, never
-0. Incidents nobody acknowledged have no time to acknowledgement, but they are never dropped: they
-are counted beside the times and rank last in `Acknowledgement.median_all_s` and `p90_all_s`.
+0. Incidents nobody acknowledged have no time to acknowledgment, but they are never dropped: they
+are counted beside the times and rank last in `Acknowledgment.median_all_s` and `p90_all_s`.
 
 Notices per person and hour follow ANSI/ISA-18.2, which counts the alarms of an operator over a
 period against bands; here the period is a clock hour and the bands end at 12 and 30.
@@ -158,8 +158,8 @@ def chosen(
 
 
 @dataclass(frozen=True, slots=True)
-class Acknowledgement:
-    """Time from the first notice delivered to the first acknowledgement.
+class Acknowledgment:
+    """Time from the first notice delivered to the first acknowledgment.
 
     `acknowledged` is 0 if somebody did so on the page before the notice arrived. `within_5_min` is
     of all notified, and `median_all_s` and `p90_all_s` are over all, unacknowledged ranked last;
@@ -184,7 +184,7 @@ class Response:
 
     detect: Times
     notify: Times
-    acknowledge: Acknowledgement
+    acknowledge: Acknowledgment
     arrive: Times
     resolve: Times
     escalated: Rate
@@ -210,7 +210,7 @@ def response(incidents: Sequence[IncidentRow], now: float = math.inf) -> Respons
     return Response(
         detect=times(row.opened_at - row.first_evidence_at for row in incidents),
         notify=times(at - row.opened_at for row, at in notified),
-        acknowledge=Acknowledgement(
+        acknowledge=Acknowledgment(
             acknowledged=times(acked),
             notified=len(notified),
             unacknowledged=len(waits) - len(acked),

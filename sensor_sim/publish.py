@@ -2,7 +2,7 @@
 
 * One connection carries all devices; the stream already contains what the broker would publish for
   a device that vanished (its will).
-* Messages leave in the order of the stream. At most `window` of them wait for an acknowledgement;
+* Messages leave in the order of the stream. At most `window` of them wait for an acknowledgment;
   then the stream is not read further, so memory is bounded however slow the broker is.
 * A message with QoS 1 counts as published when its PUBACK arrives, and only then enters the ledger;
   one with QoS 0 when it was handed to the socket. Messages of attackers (no sensor) are in no

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from alerts.escalation.steps import Action, after_acknowledgement, plan
+from alerts.escalation.steps import Action, after_acknowledgment, plan
 from alerts.incidents.incident import Rules
 from alerts.incidents.lifecycle import cooldown_s
 from alerts.incidents.throttling import quiet_until
@@ -74,7 +74,7 @@ def quiet_words(deferral: Deferral, zone: ZoneInfo) -> str:
 def timeline(policy: AlertPolicy, room: Room, kind: EventKind, at: float) -> list[str]:
     """Return what follows an alert at a moment, with and without a response, one line each."""
     severity = grade(kind, _CONFIDENT, 0.0, 0)
-    remind, reopen = after_acknowledgement("", 0.0, policy.timings, seq=1, round_=1)
+    remind, reopen = after_acknowledgment("", 0.0, policy.timings, seq=1, round_=1)
     return [
         f"An alert of {kind} in {room.short_name}: {severity}. If nobody responds:",
         *_without_response(policy, room, kind, severity, at),

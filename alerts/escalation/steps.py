@@ -1,7 +1,7 @@
 """Steps of an escalation: who is notified next if nobody responds, as rows with deadlines.
 
 The whole chain is stored when people are first notified: which ring is notified when, round after
-round. An acknowledgement ends it and adds two steps: a reminder to the responder, then, without an
+round. An acknowledgment ends it and adds two steps: a reminder to the responder, then, without an
 answer, the same chain again. A step that is late because the program was down runs once, and later
 ones move back by as much. A ring in which nobody can be notified does not wait.
 """
@@ -73,7 +73,7 @@ def plan(
     return [*steps, EscalationStep(incident, number, round_, Action.END, due, _NOBODY)]
 
 
-def after_acknowledgement(
+def after_acknowledgment(
     incident: str, at: float, timings: EscalationTimings, *, seq: int, round_: int
 ) -> list[EscalationStep]:
     """Return the reminder and the reopening, in case the responder gives no answer."""

@@ -46,7 +46,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class AckExpired:
-    """The acknowledgement expired without an answer."""
+    """The acknowledgment expired without an answer."""
 
     at: float
 

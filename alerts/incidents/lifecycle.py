@@ -7,7 +7,7 @@ to do about it. `alerts.engine` turns the effects into rows of the caller's tran
 
     OPEN                 --delivered-->               NOTIFIED
     OPEN, NOTIFIED       --acknowledged-->            ACKNOWLEDGED
-    ACKNOWLEDGED         --acknowledgement expired, or its responder cannot go--> NOTIFIED
+    ACKNOWLEDGED         --acknowledgment expired, or its responder cannot go--> NOTIFIED
     any of them  --quiet, ended by a person, or every detection withdrawn-->  RESOLVED
     any of them  --answered, then detected again-->                           RESOLVED
 

@@ -301,7 +301,7 @@ def last_response(
 ) -> tuple[str, float] | None:
     """Return the last responder of a key and when they last responded; None if nobody did.
 
-    Whose acknowledgement expired does not count, nor an answer long after the end, nor who said
+    Whose acknowledgment expired does not count, nor an answer long after the end, nor who said
     meanwhile that they cannot go.
     """
     row = tx.execute(

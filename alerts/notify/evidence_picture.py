@@ -202,7 +202,7 @@ def _panels(
 
 
 def _head(facts: EvidenceFacts) -> list[Item]:
-    day = date_text(datetime.fromtimestamp(facts.onset, ZoneInfo(facts.zone)), "day")
+    day = date_text(datetime.fromtimestamp(facts.onset, ZoneInfo(facts.zone)), "short date")
     where = ", ".join(part for part in (facts.room, facts.place) if part)
     sensor = _("sensor %(sensor)s", sensor=facts.sensor)
     about = " · ".join(filter(None, (facts.site, facts.what, day, sensor)))

@@ -178,12 +178,12 @@ class Times:
         """Write the time of day with seconds, with the date unless `after` is of the same day."""
         local = self.local(moment)
         if after is not None and local.date() != self.local(after).date():
-            return date_text(local, "day and time")
+            return date_text(local, "short date and time")
         return local.strftime("%H:%M:%S")
 
     def dated(self, moment: float) -> str:
         """Write the date and the time of day."""
-        return date_text(self.local(moment), "day and time")
+        return date_text(self.local(moment), "short date and time")
 
     def when(self, moment: float, zone: str = "") -> str:
         """Write the time of day, with the date unless it is today, and the year unless it is this.
@@ -192,7 +192,7 @@ class Times:
         """
         at = ZoneInfo(zone) if zone else self.zone
         local, now = (datetime.fromtimestamp(t, UTC).astimezone(at) for t in (moment, self._now()))
-        form = "moment" if local.year == now.year else "day and time"
+        form = "moment" if local.year == now.year else "short date and time"
         text = f"{local:%H:%M}" if local.date() == now.date() else date_text(local, form)
         return text if at.key == self.zone.key else f"{text} {local:%Z}"
 

@@ -17,6 +17,6 @@ Unacknowledged QoS 1 messages are bounded by the broker (`max_inflight_messages`
 have no window: beyond `arrivals.MAX_UNACKNOWLEDGED_QOS0` waiting, the newest is dropped and
 counted.
 
-This package alone touches the client underneath aiomqtt (manual acknowledgement, its own callback,
+This package alone touches the client underneath aiomqtt (manual acknowledgment, its own callback,
 large reads): aiomqtt 2 acknowledges before the caller has seen the message.
 """

@@ -1,7 +1,7 @@
 """A message of our own that takes the way of every reading, to see whether that way is open.
 
 A connection can be up and silent: a session that lost its subscriptions, a window that waits for a
-lost acknowledgement. So the service publishes a canary to a topic that it is subscribed to, at QoS
+lost acknowledgment. So the service publishes a canary to a topic that it is subscribed to, at QoS
 1 through the same session and window as the readings, and takes the time until it comes back. If
 nothing arrives for `CanarySettings.silent_after_s`, the subscription is renewed; if that brings
 nothing within the same time, the connection is. A remedy that did not help is tried again after

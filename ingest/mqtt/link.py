@@ -1,9 +1,9 @@
 """Reading and acknowledging in large pieces.
 
 paho asks the kernel for every message four times or more, makes some ten objects of it, and sends
-each acknowledgement by itself. Every call of the kernel releases the interpreter's lock and has to
+each acknowledgment by itself. Every call of the kernel releases the interpreter's lock and has to
 win it back from the threads that store and detect. `Link` puts a buffer before paho's reads, filled
-once each time the socket is readable, and sends the acknowledgements of a group as one piece. Of a
+once each time the socket is readable, and sends the acknowledgments of a group as one piece. Of a
 piece, it reads the PUBLISH packets that are whole itself (MQTT 3.1.1, QoS 0 and 1); paho gets the
 first packet, so that it knows that the connection lives, and all that is cut, large, malformed or
 of another type. Messages and their order are those of paho alone.

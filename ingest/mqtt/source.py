@@ -145,7 +145,7 @@ class MqttSource:
         """Publish at QoS 1 on the connection of the session, and wait until the broker has it.
 
         A broker may drop what the account has no right to publish, and acknowledge it all the same.
-        Raises `BrokerError` if there is no connection, or no acknowledgement.
+        Raises `BrokerError` if there is no connection, or no acknowledgment.
         """
         client = self._client
         if client is None:

@@ -87,7 +87,7 @@ NOW = moment(FIRST + timedelta(days=14)) + 6 * 3600
 @pytest.mark.parametrize(
     ("language", "subject", "line"),
     [
-        ("en", "Lincoln High: week of 21 September 2026", "What changed:"),
+        ("en", "Lincoln High: week of September 21, 2026", "What changed:"),
         ("es", "Lincoln High: semana del 21 de septiembre de 2026", "Qué cambió:"),
     ],
 )

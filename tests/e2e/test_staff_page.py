@@ -364,7 +364,7 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
     wait_for(browser, lambda: site.load().status is Status.ACKNOWLEDGED)
     assert site.load().acknowledged_by == "lee"
     wait_for(browser, lambda: "acknowledged by Ms. Lee" in find(browser, ".hero").text)
-    assert site.changes == 2  # the sign-in, the acknowledgement
+    assert site.changes == 2  # the sign-in, the acknowledgment
     assert next_step(browser) == "I'm here"
     shoot(browser, "incident-taken")
     find(browser, "#arrive").click()

@@ -257,7 +257,7 @@ class JournalMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.notices)
     @rule(which=st.floats(0, 1, exclude_max=True))
     def acknowledge(self, which):
-        """An acknowledgement cancels notices that are not sent yet."""
+        """An acknowledgment cancels notices that are not sent yet."""
         incident, _ = sorted(self.notices)[int(which * len(self.notices))]
         with transaction(self.state) as tx:
             before = repository.load(tx, incident).status

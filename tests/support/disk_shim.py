@@ -1,7 +1,7 @@
 """A disk that refuses on request, and one that loses power: what was not synced is gone.
 
 A kill leaves the page cache alive, so it says nothing of fsync. Here a library before libc
-(`disk_shim.c`) records every write, sync and acknowledgement of the service in one order, and
+(`disk_shim.c`) records every write, sync and acknowledgment of the service in one order, and
 `PowerCuts` says for any place in that order what a disk may hold after the power went: of each file
 all that was synced, and of what was written since any part, down to single sectors.
 """

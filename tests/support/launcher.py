@@ -87,7 +87,7 @@ def _in_commit(file: str, die: Any) -> None:
 
 
 def _acknowledge_half(die: Any) -> None:
-    """Die when half of a group's acknowledgements have reached the socket."""
+    """Die when half of a group's acknowledgments have reached the socket."""
     from ingest.mqtt.link import Link
 
     original = Link.acknowledge

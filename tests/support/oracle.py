@@ -100,8 +100,8 @@ def assert_all_stored(service: ServiceProcess, publisher: Publisher, *, more: in
         All that it sent has been acknowledged by the broker, or will be. Keys that begin with
         ``"bad"`` are those of messages that become dead letters.
     more : int
-        Readings that may be stored without an acknowledgement of the broker (the publisher was
-        cut off and its acknowledgement with it).
+        Readings that may be stored without an acknowledgment of the broker (the publisher was
+        cut off and its acknowledgment with it).
     """
     publisher.settle(SETTLE_S)
     fresh = 10**9 + time.time_ns() % 10**9

@@ -69,8 +69,8 @@ def _check_intervention(typed: Mapping[str, str], first: date, last: date) -> No
             _(
                 "The comparison date must be after %(first)s and not later than %(last)s, so that"
                 " there are days before and after it.",
-                first=date_text(first, "long day"),
-                last=date_text(last, "long day"),
+                first=date_text(first, "date"),
+                last=date_text(last, "date"),
             )
         )
 

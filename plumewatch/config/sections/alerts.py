@@ -27,10 +27,10 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     cooldown_s: Annotated[float, Field(ge=0, le=3600)] = 300.0
     """Seconds after a delivered notice without another one for the same room and kind."""
     escalate_after_s: Annotated[float, Field(ge=30, le=3600)] = 90.0
-    """Seconds without an acknowledgement until the next people are paged; half for critical, four
+    """Seconds without an acknowledgment until the next people are paged; half for critical, four
     times for info."""
     acknowledged_for_s: Annotated[float, Field(ge=60, le=86_400)] = 600.0
-    """Seconds after an acknowledgement until the responder is reminded to report an outcome."""
+    """Seconds after an acknowledgment until the responder is reminded to report an outcome."""
     late_after_s: Annotated[float, Field(ge=60, le=86_400)] = 600.0
     """Seconds from a detection to the arrival of its readings beyond which it is recorded as late
     and pages nobody."""

@@ -82,7 +82,7 @@ def test_without_a_response_the_next_ring_is_notified(school, say):
     ]
 
 
-def test_an_acknowledgement_stops_it_and_the_others_learn_who_responds(school, say):
+def test_an_acknowledgment_stops_it_and_the_others_learn_who_responds(school, say):
     say(0)
     school.ack(70, "fox")
     school.run(600).want(
@@ -133,7 +133,7 @@ def test_a_person_who_arrived_can_acknowledge_again_after_the_reopening(school, 
     assert school.history()[-2:] == ["acknowledged", "arrived as well"]
 
 
-def test_a_second_acknowledgement_is_recorded_without_notices(school, say):
+def test_a_second_acknowledgment_is_recorded_without_notices(school, say):
     """Multiack: who comes second is on record, and the first has it."""
     say(0)
     school.ack(70, "fox")
@@ -144,8 +144,8 @@ def test_a_second_acknowledgement_is_recorded_without_notices(school, say):
     assert school.history()[-3:] == ["acknowledged", "acknowledged as well", "acknowledged again"]
 
 
-def test_no_report_after_an_acknowledgement(school, say):
-    """An acknowledgement runs out into a reminder, and that into the whole chain again."""
+def test_no_report_after_an_acknowledgment(school, say):
+    """An acknowledgment runs out into a reminder, and that into the whole chain again."""
     say(0)
     school.ack(10, "lee")
     for t in range(100, 1700, 100):

@@ -328,7 +328,7 @@ def test_only_the_responder_gets_no_stand_down_when_a_page_crosses(play):
         (AckExpired(1010), "notified", "lee", []),
     ],
 )
-def test_words_of_people_after_an_acknowledgement(play, given, status, by, effects):
+def test_words_of_people_after_an_acknowledgment(play, given, status, by, effects):
     incident, _ = play((A, 1000), ("delivered", 1001), ("ack", 1002, "lee"))
     result = step(incident, given, RULES)
     assert (result.incident.status, result.incident.acknowledged_by) == (status, by)

@@ -168,7 +168,7 @@ async def test_an_invalid_time_is_explained(open_page, chosen, message):
 
 
 async def test_the_form_offers_last_week_and_the_terms_of_the_school(open_page):
-    page = open_page(times=TIMES)  # Monday 7 September 2026
+    page = open_page(times=TIMES)  # Monday September 7, 2026
     await page.sign_in("an")
     shown = (await page.client.get("/reports")).text
     assert 'name="week" value="2026-W36"' in shown

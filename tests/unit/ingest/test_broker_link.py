@@ -140,7 +140,7 @@ def test_the_end_of_the_stream_is_a_lost_connection_after_what_came_before():
     assert len(lost) == 1
 
 
-def test_acknowledgements_leave_in_order_as_one_piece():
+def test_acknowledgments_leave_in_order_as_one_piece():
     socket = Socket([])
     client, link, _ = client_of(socket)
     link.acknowledge([3, 1, 65_535])

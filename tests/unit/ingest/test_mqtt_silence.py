@@ -187,7 +187,7 @@ def test_nonsense_about_the_broker(payload):
 
 
 async def test_a_canary_that_misses_its_cancellation_ends_with_its_connection(broker, monkeypatch):
-    """As `asyncio.wait_for` of Python 3.11 loses one that comes with the acknowledgement."""
+    """As `asyncio.wait_for` of Python 3.11 loses one that comes with the acknowledgment."""
     send = aiomqtt.Client.publish
 
     async def deaf(self, *arguments, **options):

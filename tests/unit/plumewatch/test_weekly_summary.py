@@ -59,12 +59,12 @@ def test_the_summary_of_last_week_arrives_with_what_changed(school):
         done = send_weekly(load(school / "plumewatch.toml"), now)
         (push,) = eventually(lambda: receiver.pushes, "the summary")
     assert done.startswith("weekly summary sent to json-")
-    assert push["title"] == "Lincoln High: week of 21 September 2026"
+    assert push["title"] == "Lincoln High: week of September 21, 2026"
     lines = push["message"].splitlines()
     assert "What changed:" in lines
     changed = lines[lines.index("What changed:") + 1 :]
     assert any(
-        line.startswith("- Vaping and smoke: ") and "in the week of 14 September" in line
+        line.startswith("- Vaping and smoke: ") and "in the week of September 14" in line
         for line in changed
     )
     assert any(line.startswith("Never tested: ") for line in lines)

@@ -125,14 +125,14 @@ def test_what_is_not_on_record_is_not_compared(make):
     found = figures(make(week="2026-W43"))
     assert not [item for item, measure in found if measure == "period_before"]
     page = make(kind="html", week="2026-W43").read_text(encoding="utf-8")
-    assert "Nothing of the week of 12 October 2026 is on record to compare with." in page
+    assert "Nothing of the week of October 12, 2026 is on record to compare with." in page
     page = make(kind="html", week="2030-W01").read_text(encoding="utf-8")
-    assert "Nothing of the week of 24 December 2029 is on record to compare with." in page
+    assert "Nothing of the week of December 24, 2029 is on record to compare with." in page
     page = make(kind="html", start="2026-10-19", end="2026-10-25").read_text(encoding="utf-8")
     assert "on record to compare with" not in page
     # of the month before, only what was recorded
     page = make(kind="html", month="2026-11").read_text(encoding="utf-8")
-    assert " in October 2026, from 19 October 2026 on" in page
+    assert " in October 2026, from October 19, 2026 on" in page
 
 
 def test_short_windows_are_drawn_by_day_and_long_ones_by_week(make):
@@ -149,11 +149,11 @@ def test_short_windows_are_drawn_by_day_and_long_ones_by_week(make):
 
 def test_a_building_alone_in_words_and_in_machine_formats(make):
     page = make(kind="html", week="2026-W45", building="North").read_text(encoding="utf-8")
-    assert "Week of 2 November 2026: 2 November 2026 to 8 November 2026" in page
-    assert "in the week of 26 October 2026: " in page
+    assert "Week of November 2, 2026: November 2, 2026 to November 8, 2026" in page
+    assert "in the week of October 26, 2026: " in page
     assert "times as many (95 % interval" in page
     document = json.loads(make(kind="json", week="2026-W45", building="North").read_text())
-    assert (document["period"], document["place"]) == ("week of 2 November 2026", "North")
+    assert (document["period"], document["place"]) == ("week of November 2, 2026", "North")
     assert make(kind="pdf", week="2026-W45", building="North").read_bytes().startswith(b"%PDF")
 
 

@@ -14,10 +14,10 @@ TIMES = SchoolTimes((SPRING, FALL))
 @pytest.mark.parametrize(
     ("kind", "text", "first", "last", "title"),
     [
-        ("week", "2026-W47", "2026-11-16", "2026-11-22", "week of 16 November 2026"),
-        ("week", "2026W47", "2026-11-16", "2026-11-22", "week of 16 November 2026"),
-        ("week", "2026-W53", "2026-12-28", "2027-01-03", "week of 28 December 2026"),
-        ("week", "2021-W01", "2021-01-04", "2021-01-10", "week of 4 January 2021"),
+        ("week", "2026-W47", "2026-11-16", "2026-11-22", "week of November 16, 2026"),
+        ("week", "2026W47", "2026-11-16", "2026-11-22", "week of November 16, 2026"),
+        ("week", "2026-W53", "2026-12-28", "2027-01-03", "week of December 28, 2026"),
+        ("week", "2021-W01", "2021-01-04", "2021-01-10", "week of January 4, 2021"),
         ("month", "2026-11", "2026-11-01", "2026-11-30", "November 2026"),
         ("month", "2028-02", "2028-02-01", "2028-02-29", "February 2028"),
         ("month", " 2026-12 ", "2026-12-01", "2026-12-31", "December 2026"),
