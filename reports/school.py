@@ -55,7 +55,7 @@ class Period:
         >>> Period("month", "2026-11", date(2026, 11, 1), date(2026, 11, 30)).title
         'November 2026'
         >>> Period("week", "2026-W47", date(2026, 11, 16), date(2026, 11, 22)).title
-        'week of 16 November 2026'
+        'week of November 16, 2026'
         """
         if self.kind == "term":
             return self.name
