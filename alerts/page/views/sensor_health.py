@@ -120,8 +120,5 @@ def _share(sums: Mapping[str, float], part: str, whole: str) -> float | None:
 
 
 def _urgency(row: Mapping[str, Any]) -> tuple[bool, bool, bool, float]:
-    is_well, is_alive = (
-        not (row["tamper"] or row["fault"] or row["no_particles"]),
-        row["state"] == "alive",
-    )
-    return is_well, is_alive, not row["test_due"], row["online"] or 0.0
+    is_well = not (row["tamper"] or row["fault"] or row["no_particles"])
+    return is_well, row["state"] == "alive", not row["test_due"], row["online"] or 0.0
