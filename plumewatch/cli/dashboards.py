@@ -282,7 +282,7 @@ def _check_token(site: Site, path: Path, school: School | None, person: str) -> 
     with site.read(site.paths.state) as db:
         found = api_tokens.find(db, secret)
     is_usable = found is not None and found.expires_at > time.time() and only in found.scopes
-    roles = {member.id: member.role for member in site.config.staff}
+    roles = site.config.roles()
     if found and found.person in roles:
         is_usable &= only in api_tokens.usable(roles[found.person])
     if school and found:

@@ -358,7 +358,7 @@ def make_token(
     from alerts.access.api_tokens import Scope
     from storage import audit
 
-    roles = {member.id: member.role for member in site.config.staff}
+    roles = site.config.roles()
     if person not in roles:
         raise _unknown_person(person, [*roles])
     usable = api_tokens.usable(roles[person])

@@ -172,9 +172,8 @@ def incident_rerun(incident: str, site: Site, printer: Printer) -> int | None:
 def _gather(site: Site, incident: str) -> IncidentFile:
     from reports.incident_file import gather
 
-    roles = {member.id: member.role for member in site.config.staff}
     with site.state() as db:
-        found = gather(db, site.config.registry(), roles, incident)
+        found = gather(db, site.config.registry(), site.config.roles(), incident)
     if found is None:
         raise RefusedError(f"there is no incident {incident[:80]!r}")
     return found

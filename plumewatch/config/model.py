@@ -173,6 +173,10 @@ class PlumewatchConfig(DutySections, BaseModel):
         """Return who is notified of an incident; raises `CalendarError`."""
         return roster_of(self, self.staff, self.sites_by_id())
 
+    def roles(self) -> dict[str, str]:
+        """Return the role of each person, by id."""
+        return {member.id: member.role for member in self.staff}
+
     def registry(self) -> Registry:
         """Return the registry of rooms and sensors; a shard has the sites of its rooms alone."""
         placed = ((r, self.site_of(r.site)) for r in self.room)

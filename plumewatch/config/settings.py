@@ -375,7 +375,7 @@ def school_of(config: PlumewatchConfig, site: str = "") -> School:
         SchoolTimes(terms, config.reports.school_year_month),
         timetable.holidays,
         lessons_on if timetable.bells else None,
-        {member.id: member.role for member in config.staff},
+        config.roles(),
         {kind.value: code for kind, code in config.reports.state_codes.items()},
         {one.name: school_of(config, one.id) for one in several},
     )
