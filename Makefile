@@ -22,7 +22,7 @@ ESPHOME = $(abspath $(HARDWARE_VENV))/bin/esphome
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware firmware docs messages dashboards gallery dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-steady bench-simulate bench-series bench-dashboards bench-decode bench-detection bench-adaptation bench-use bench-detector-speed bench-reports bench-district train try-install audit sbom
+.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware firmware docs messages dashboards gallery dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-steady bench-simulate bench-series bench-dashboards bench-decode bench-detection bench-adaptation bench-use bench-detector-speed bench-reports bench-district size train try-install audit sbom
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -139,6 +139,10 @@ gallery: $(STAMP) ## take the pictures of page, push and report from a made-up s
 
 dashboards-gallery: $(STAMP) ## draw whole dashboards with @grafana/scenes (npm, 470 MB once; some minutes)
 	@$(BIN)/python -m docs.gallery.make_gallery $(ARGS)
+
+size: $(STAMP) ## lines of code by folder and language, TOML files, and files from a reading to a push
+	@$(BIN)/python benchmarks/size.py
+	@$(BIN)/python benchmarks/reading_to_push.py $(ARGS)
 
 fuzz: $(STAMP) ## a million mutated payloads over all decoders; ARGS="--seed 7 --count 50000"
 	@$(BIN)/python benchmarks/fuzz_decoders.py $(ARGS)

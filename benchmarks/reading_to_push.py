@@ -1,0 +1,116 @@
+"""How many files one reading passes on its way from MQTT to a push.
+
+Run: ``python benchmarks/reading_to_push.py [--list]``.
+
+A service in this process takes a puff from Mosquitto, one reading at a time. The files of the way
+are those of our packages in which a function ran from the moment the reading that decided the alert
+was published until a receiver on loopback had the push, in whatever thread and for whatever reason.
+Two side ways are left out: the evidence picture, which is switched off, and the time series, which
+a consumer of its own writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from load_rig import ROOT
+
+from plumewatch.config.load import parse
+from plumewatch.service.app import Service
+from tests.support.broker import Mosquitto, free_port
+from tests.support.plumes import readings_of_puff
+from tests.support.service import Publisher, Receiver
+
+if TYPE_CHECKING:
+    from types import CodeType, FrameType
+
+_SIDE_WAY = Path("storage/timeseries")
+_LIMIT = 45
+_SERVICE = {"plumewatch", "ingest", "detection", "alerts", "reports", "storage", "language"}
+
+
+class CalledCode:
+    """Notes the code of every function that is called, in all threads started after it."""
+
+    def __init__(self) -> None:
+        self._called: set[CodeType] = set()
+        threading.setprofile(self._note)
+        sys.setprofile(self._note)
+
+    def _note(self, frame: FrameType, event: str, _argument: Any) -> None:
+        if event == "call":
+            self._called.add(frame.f_code)
+
+    def clear(self) -> None:
+        """Forget what was called so far."""
+        self._called.clear()
+
+    def files(self) -> set[Path]:
+        """Return the files of the service in which a function was called; an import is no call."""
+        called = {Path(c.co_filename) for c in self._called.copy() if c.co_name != "<module>"}
+        inside = (path.relative_to(ROOT) for path in called if path.is_relative_to(ROOT))
+        return {
+            path for path in inside if path.parts[0] in _SERVICE and _SIDE_WAY not in path.parents
+        }
+
+
+def _config(folder: Path, broker_port: int) -> Any:
+    return parse(
+        {
+            "site": "School",
+            "timezone": "UTC",
+            "broker": {"port": broker_port},
+            "web": {"port": free_port()},
+            "alerts": {"allow_private_targets": True, "pictures": False},
+            "room": [{"id": "r", "name": "Boys' restroom", "building": "North", "floor": "2"}],
+            "sensor": [{"id": "n2-boys-1", "room": "r"}],
+            "staff": [{"id": "ap", "name": "AP", "notify": [{"url_env": "PUSH_URL"}]}],
+        },
+        base=folder,
+    )
+
+
+async def follow(folder: Path, called: CalledCode) -> set[Path]:
+    """Publish a puff to a service; return the files between the deciding reading and the push."""
+    with Mosquitto() as broker, Receiver() as receiver, Publisher(broker.port) as publisher:
+        os.environ["PUSH_URL"] = receiver.url
+        service, stop = Service(_config(folder, broker.port)), asyncio.Event()
+        running = asyncio.create_task(service.run(stop))
+        await service.ready.wait()
+        counts = service.detection.counts
+        for number, reading in enumerate(readings_of_puff(start=time.time() - 300), 1):
+            called.clear()
+            publisher.send_readings([reading])
+            async with asyncio.timeout(60):
+                while counts.readings < number or (  # noqa: ASYNC110 - a benchmark may poll
+                    counts.alerts and not receiver.pushes
+                ):
+                    await asyncio.sleep(0.005)
+            if counts.alerts:
+                break
+        files = called.files()
+        stop.set()
+        await running
+    return files
+
+
+def main() -> None:
+    """Print how many files, or with ``--list`` which."""
+    called = CalledCode()
+    with tempfile.TemporaryDirectory() as name:
+        files = asyncio.run(follow(Path(name), called))
+    sys.setprofile(None)
+    if "--list" in sys.argv:
+        print("\n".join(sorted(map(str, files))))
+    print(f"{'files to a push':16}{len(files):7,} of at most {_LIMIT}")
+
+
+if __name__ == "__main__":
+    main()
