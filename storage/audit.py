@@ -51,7 +51,6 @@ class AuditKind(StrEnum):
     DOWNLINK = "downlink"
     WALL = "wall"
     PUSH = "push"
-    SITE = "site"
     TOKEN = "token"  # noqa: S105 - the word, not one
     SECOND_FACTOR = "second_factor"
 

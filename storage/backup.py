@@ -41,8 +41,6 @@ SERIES: Final = "series.db"
 _ATTEMPTS: Final = 3
 _FORMAT: Final = 1
 """Programs of this format restore what a newer program copied before it upgraded the data."""
-_FIRST: Final = frozenset({"format", "made", "series_from", "site", "files"})
-"""Keys of earlier manifests, which had no checksum of their own."""
 
 
 class Proof(NamedTuple):
@@ -75,7 +73,7 @@ def back_up(
                 break
         else:
             raise StorageUnavailableError(f"{folder}: {waiting[0].sentence}")
-        write_manifest(partial, made, series_from)
+        _write_manifest(partial, made, series_from)
         partial.rename(target)
         sync(target.parent)
     except OSError as error:
@@ -84,13 +82,12 @@ def back_up(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def write_manifest(folder: Path, made: str, series_from: float, **more: object) -> None:
-    """Describe the databases of a copy; `more` is what belongs to some copies alone."""
+def _write_manifest(folder: Path, made: str, series_from: float) -> None:
+    """Describe the databases of a copy."""
     manifest = {
         "format": _FORMAT,
         "made": made,
         "series_from": series_from,
-        **more,
         "files": {path.name: _described(path) for path in sorted(folder.glob("*.db"))},
     }
     manifest["sha256"] = _digest_of(manifest)
@@ -113,8 +110,7 @@ def verify(folder: Path) -> Iterator[Proof]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = {str(name): dict(found) for name, found in manifest["files"].items()}
-        of_site = "site" in manifest
-        known = manifest["format"] == _FORMAT and (of_site or JOURNAL in files)
+        known = manifest["format"] == _FORMAT and JOURNAL in files
         series_from = float(manifest["series_from"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         yield Proof("manifest", ok=False, sentence=f"{folder} holds no backup: {error}")
@@ -122,9 +118,7 @@ def verify(folder: Path) -> Iterator[Proof]:
     if not known or any("/" in name or name.startswith(".") for name in files):
         yield Proof("manifest", ok=False, sentence="not of a format that this program knows")
         return
-    written = manifest.pop("sha256", None)
-    is_earlier = written is None and manifest.keys() <= _FIRST
-    if not is_earlier and written != _digest_of(manifest):
+    if manifest.pop("sha256", None) != _digest_of(manifest):
         yield Proof("manifest", ok=False, sentence="is not what was written")
         return
     yield Proof("manifest", ok=True, sentence=f"made {manifest.get('made', '')}")
@@ -137,7 +131,7 @@ def verify(folder: Path) -> Iterator[Proof]:
         proof = _file(folder / name, expected)
         sound = sound and proof.ok
         yield proof
-    if not sound or of_site:
+    if not sound:
         return
     try:
         yield _offsets(folder / JOURNAL)

@@ -18,8 +18,6 @@ from plumewatch.errors import UnreachableError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from plumewatch.site_backup import SitePart
-
 
 _ARCHIVES: Final = {".tar": "w", ".gz": "w:gz", ".tgz": "w:gz"}
 
@@ -31,18 +29,16 @@ _CONTENTS: Final = {
 """Tables of each file of which a restore says how many rows there are, and what those are."""
 
 
-def backup(target: Path, site: Site, *, only: str = "", printer: Printer) -> int:
+def backup(target: Path, site: Site, *, printer: Printer) -> int:
     """Copy journal, incidents and series while the service runs, and verify the copy."""
     import tarfile
     import tempfile
 
     from plumewatch.config.settings import series_kept_from
-    from plumewatch.site_backup import SitePart, back_up_site
     from storage.backup import MANIFEST, back_up
 
     now = time.time()
-    site.registry(only)
-    name = f"plumewatch-{only}{'-' * bool(only)}{_stamp(now)}"
+    name = f"plumewatch-{_stamp(now)}"
     mode = _ARCHIVES.get(target.suffix)
     path = target if mode else target / name
     if path.exists():
@@ -54,12 +50,8 @@ def backup(target: Path, site: Site, *, only: str = "", printer: Printer) -> int
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".plumewatch-") as scratch:
             folder = Path(scratch) / name if mode else path
             with progress("copying"):
-                if only:
-                    part = SitePart.of(site.config, only, site.path)
-                    back_up_site(site.paths.root, folder, _stamp(now), part)
-                else:
-                    kept_from = series_kept_from(site.config, now)
-                    back_up(site.paths.root, folder, _stamp(now), kept_from)
+                kept_from = series_kept_from(site.config, now)
+                back_up(site.paths.root, folder, _stamp(now), kept_from)
             sound = _verify(folder, printer)
             if mode:
                 partial = Path(scratch) / "archive"
@@ -80,26 +72,16 @@ def restore(
     *,
     verify: bool = False,
     force: bool = False,
-    only: str = "",
     printer: Printer,
 ) -> int:
     """Verify a backup and put it in place; the service must not run."""
-    from plumewatch.site_backup import SitePart
-
     with _unpacked(source) as folder:
         sound = _verify(folder, printer)
         if verify or not (sound or force):
             word = "sound" if sound else "not sound"
             printer.say(f"{source} is {word}; nothing was changed", sound=sound, restored=None)
             return DONE if sound else REFUSED
-        site, part = Site.load(config), SitePart.read(folder)
-        if only != (part.id if part else ""):
-            has = f"the school {part.id}" if part else "all, not of a school"
-            way = f"give --site {part.id}" if part else "leave out --site"
-            raise RefusedError(f"{source} is of {has}: {way}; nothing was changed")
-        if part is not None:
-            _restore_site(folder, part, site, config, printer)
-            return DONE
+        site = Site.load(config)
         try:
             _restore(folder, site, printer, force=force)
         except OSError as error:
@@ -124,35 +106,6 @@ def _say_contents(folder: Path, root: Path, printer: Printer) -> None:
         text = ", ".join(f"{shown[key]} {rows[key]:,}" for key in shown if key in rows)
         text = text or (f"{sum(rows.values()):,} rows" if rows else "not in its manifest")
         printer.say(f"wrote {root / name}: {text}", wrote=root / name, rows=rows)
-
-
-def _restore_site(folder: Path, part: SitePart, site: Site, config: Path, printer: Printer) -> None:
-    """Add a school to a district that goes on; the backup itself is not changed."""
-    import shutil
-    import tempfile
-
-    from plumewatch.site_backup import SiteRestore
-    from storage.audit import machine_user
-
-    with tempfile.TemporaryDirectory(dir=site.paths.root, prefix=".restoring-") as scratch:
-        for path in folder.glob("*.db"):
-            shutil.copyfile(path, Path(scratch) / path.name)
-        restore = SiteRestore(Path(scratch), part, config, time.time())
-        conflicts = restore.check(site.config)
-        if conflicts:
-            raise RefusedError("\n".join((*conflicts, "nothing was changed")))
-        file, is_missing = restore.file, part.id not in site.config.sites_by_id()
-        with progress("copying"):
-            done = restore.run(site.config, machine_user())
-    printer.say(
-        f"restored {part.name} into {site.paths.root}: {done.incidents} incidents and"
-        f" {done.readings:,} readings; {done.present} incidents were there"
-        f"{f'; wrote {file}' if is_missing else ''}.\n"
-        f"next: `{with_config('plumewatch check', config)}`, then restart the service or send it"
-        " SIGHUP (`systemctl reload plumewatch`)",
-        restored=part.id,
-        **done._asdict(),
-    )
 
 
 def _stamp(now: float) -> str:

@@ -47,7 +47,6 @@ _COMMANDS: Final[Mapping[str, Mapping[str, Command]]] = {
         "init": setup.init,
         "setup": setup.setup,
         "site add": sites.add,
-        "site remove": sites.remove,
         "site export": sites.export,
         "check": run.check,
         "doctor": run.check,

@@ -26,10 +26,7 @@ def retention_plan(site: Site, printer: Printer) -> None:
     """Print what is kept for how long, what is due for deletion, and what holds keep."""
     rows = []
     with site.state() as db:
-        for name, days, by, old, held in (
-            *_record_classes(site, db, time.time()),
-            *_removed_schools(site, db, time.time()),
-        ):
+        for name, days, by, old, held in _record_classes(site, db, time.time()):
             fields = {"name": name, "days": days, "by": by, "old": old, "held": held}
             kept_for = "ever" if days is None else f"{days:g} days"
             due = "" if old is None else f"{old:,}"
@@ -63,28 +60,11 @@ def _record_classes(
     yield "audit log, legal holds", None, "nobody", None, ""
 
 
-def _removed_schools(
-    site: Site, db: sqlite3.Connection, now: float
-) -> Iterator[tuple[str, float, str, int, str]]:
-    from plumewatch.removed_sites import due_sites, removed_sites
-    from storage import holds
-
-    if removed_sites(site.path):
-        days = site.config.retention.incident_days
-        held = [kept for _, kept in due_sites(site.path, now - days * _DAY_S, holds.active(db))]
-        yield (
-            *("removed schools", days, "retention apply", held.count(False)),
-            f"{sum(held)} of {len(held)}" if any(held) else "",
-        )
-
-
 def retention_apply(site: Site, printer: Printer) -> None:
     """Delete incidents that are due and not on hold; the audit log records it."""
     from alerts.incidents import retention
-    from plumewatch.removed_sites import due_sites, expire
     from storage import holds
     from storage.audit import machine_user
-    from storage.sqlite import transaction
 
     now = time.time()
     before = now - site.config.retention.incident_days * _DAY_S
@@ -95,15 +75,8 @@ def retention_apply(site: Site, printer: Printer) -> None:
             for done, deleted in retention.delete_due(db, before, machine_user(), now):
                 total += deleted
                 update(completed=done)
-        sites = [one for one, held in due_sites(site.path, before, holds.active(db)) if not held]
-        for one in sites:
-            with transaction(db) as tx:
-                expire(tx, one, site.config, machine_user(), now)
-            one.path.unlink()
-    said = f"; removed schools deleted: {', '.join(one.site for one in sites)}" if sites else ""
     printer.say(
-        f"{total} incidents deleted, {due.held} on hold, {due.open} still open{said}",
-        sites=[one.site for one in sites],
+        f"{total} incidents deleted, {due.held} on hold, {due.open} still open",
         deleted=total,
         held=due.held,
         open=due.open,

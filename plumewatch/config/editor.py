@@ -244,26 +244,6 @@ def edited(text: str, tree: Mapping[str, Any], edit: Edit) -> str:
     return text[: block.start] + tomlkit.dumps(document).rstrip() + text[block.end :]
 
 
-def without(text: str, tree: Mapping[str, Any], own: Mapping[str, Iterable[int]]) -> str:
-    """Return the text without some entries, by section and place; raises `ConfigFileError`."""
-    cuts, rest = list[_Block](), deepcopy(dict(tree))
-    for section, places in own.items():
-        blocks = list(_blocks(text, section))
-        if len(blocks) != len(tree[section]):
-            raise _by_hand(section)
-        cuts += (blocks[k] for k in places)
-        for k in sorted(places, reverse=True):
-            _apply(rest, Edit(section, k, None))
-    for start, end in sorted(cuts, reverse=True):
-        text = text[:start] + text[end:].lstrip("\r\n")
-    try:
-        if tomllib.loads(text) == rest:
-            return text
-    except tomllib.TOMLDecodeError:
-        pass
-    raise _by_hand("site")
-
-
 def written(content: Mapping[str, Any]) -> str:
     """Return the text of a file with these values and sections."""
     document = tomlkit.document()

@@ -21,7 +21,7 @@ from plumewatch.config.faults import (
 from plumewatch.config.sections.common import SITE_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 FOLDER: Final = "sites"
@@ -56,13 +56,11 @@ def site_path(config: Path, site: str) -> Path:
 def with_sites(
     tree: Mapping[str, Any],
     folder: Path,
-    changed: Mapping[str, Mapping[str, Any] | None] = MappingProxyType({}),
+    added: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> ConfigTree:
-    """Return a configuration with the files of its sites; `changed` have other content, or none."""
+    """Return a configuration with the files of its sites, and `added` ones not written yet."""
     joined = normal(tree)
     for path in sorted((folder / FOLDER).glob("*.toml")):
-        if path.name in changed:
-            continue
         name = f"{FOLDER}/{path.name}"
         try:
             found = read_toml(path)
@@ -73,9 +71,7 @@ def with_sites(
             joined.faults.append(ConfigFault(name, why, "must be readable"))
         else:
             joined.faults += _join(joined, found, path.stem, name)
-    for file, content in changed.items():
-        if content is None:
-            continue
+    for file, content in added.items():
         name = f"{FOLDER}/{file}"
         joined.faults += _join(joined, content, file.removesuffix(".toml"), name)
     return joined
@@ -94,44 +90,6 @@ def normal(tree: Mapping[str, Any]) -> ConfigTree:
         found.is_district |= tree.is_district
     found.is_district |= bool(found.get("sites"))
     return found
-
-
-def own_entries(tree: Mapping[str, Any], site: str) -> dict[str, set[int]]:
-    """Return by section the places of the entries of a `[[site]]` that would be in its file."""
-
-    def places(section: str, is_own: Callable[[dict[str, Any]], bool]) -> set[int]:
-        return {k for k, entry in enumerate(tree.get(section, ())) if is_own(entry)}
-
-    def ids(section: str, own: set[int]) -> set[object]:
-        return {entry.get("id") for k, entry in enumerate(tree.get(section, ())) if k in own}
-
-    found = {key: places(key, lambda one: one.get("site") == site) for key in _OF_ITS_SITE}
-    rooms, shifts = ids("room", found["room"]), ids("shift", found["shift"])
-    found["sensor"] = places("sensor", lambda one: one.get("room") in rooms)
-    found["staff"] = places("staff", lambda one: one.get("sites") == [site])
-    found["override"] = places("override", lambda one: one.get("shift") in shifts)
-    others = places("shift", lambda one: one.get("id") not in shifts)
-    served = {entry.get("receiver") for entry in tree.get("shift", ())}
-    kept = {tree["shift"][k].get("receiver") for k in others}
-    found["receiver"] = places("receiver", lambda one: one.get("id") in served - kept)
-    found["site"] = places("site", lambda one: one.get("id") == site)
-    return {section: own for section, own in found.items() if own}
-
-
-def as_file(tree: Mapping[str, Any], own: Mapping[str, Iterable[int]]) -> dict[str, Any]:
-    """Return `own_entries` as the content of a file of the school."""
-    (number,) = own["site"]
-    content = {key: value for key, value in tree["site"][number].items() if key in _OWN}
-    for section in _SECTIONS:
-        dropped = (
-            {"site"} if section in _OF_ITS_SITE else {"sites"} if section == "staff" else set()
-        )
-        entries = [tree[section][k] for k in sorted(own.get(section, ()))]
-        if entries:
-            content[section] = [
-                {key: value for key, value in one.items() if key not in dropped} for one in entries
-            ]
-    return content
 
 
 def _join(

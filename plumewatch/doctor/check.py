@@ -29,7 +29,6 @@ from plumewatch.doctor.people import (
 )
 from plumewatch.doctor.result import result
 from plumewatch.doctor.sensors import check_sensors
-from plumewatch.removed_sites import UNFINISHED, removed_sites
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -51,9 +50,6 @@ def check(path: Path, now: float) -> Iterator[CheckResult]:
         sensors=len(config.sensor),
         staff=len(config.staff),
     )
-    for one in removed_sites(path, UNFINISHED):
-        if one.site not in config.sites_by_id():
-            yield result("half_removed", site=one.site)
     if config.mapping:
         names = ", ".join(mapping.name for mapping in config.mapping)
         count = sum(len(mapping.example) for mapping in config.mapping)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import shlex
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from plumewatch.cli.options import CONFIG, check_output, with_config
@@ -83,36 +82,6 @@ def add(
         wrote=path,
         rooms=len(content["room"]),
         sensors=len(content["sensor"]),
-    )
-
-
-def remove(site: str, school: Site, *, undo: bool = False, printer: Printer) -> None:
-    """Remove a school: its sensors, people and tokens end, its data expire as all others do."""
-    from plumewatch.removed_sites import SiteChange
-    from storage.audit import machine_user
-
-    change, now = SiteChange(school.path, site, undo=undo), time.time()
-    try:
-        with school.transaction() as tx:
-            change.apply(tx, machine_user(), now)
-    except BaseException as error:
-        change.revert()
-        if isinstance(error, OSError):
-            raise UsageError(f"{error.filename}: {error.strerror}; nothing was changed") from error
-        raise
-    change.finish()
-    days = school.config.retention.incident_days
-    text = (
-        "people need new passwords, programs new tokens"
-        if undo
-        else f"its incidents stay for {days:g} days, for people of all schools; until then `--undo`"
-    )
-    printer.say(
-        f"{'restored' if undo else 'removed'} {change.name}: {change.sensors} sensors,"
-        f" {len(change.people)} people; {text}. Restart the service or send it SIGHUP",
-        site=site,
-        sensors=change.sensors,
-        people=change.people,
     )
 
 

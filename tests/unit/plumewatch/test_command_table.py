@@ -45,7 +45,6 @@ NOTHING_HERE = {
     "commission": 3,  # no service runs; its own test has one
     "setup": 2,  # its contract test has a broker
     "staff test": 0,  # nobody has an address
-    "site remove": 2,  # one school, not in a file
     "staff remove-second-factor": 1,  # nobody has one
     "sensors labels": 2,  # phones do not reach the page
     "dashboards push": 3,  # no Grafana: its contract test has one
@@ -59,7 +58,6 @@ CALLS = {
     "version": "version",
     "site add": "site add north --name North --sensors {sensors} --config {district}",
     "site export": "site export --out {new}.csv",
-    "site remove": "site remove north",
     "sensors labels": "sensors labels --out {new}.pdf",
     "status": "status",
     "dead-letters": "dead-letters",

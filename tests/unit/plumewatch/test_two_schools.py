@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 import tomllib
 from dataclasses import replace
 from types import MappingProxyType
@@ -31,7 +32,11 @@ from plumewatch.report_request import ReportRequest
 from reports import read
 from reports.rows import room_names
 from storage import audit, sqlite
-from tests.support.two_schools import COMMON, SCHOOL
+from storage.reading import Reading
+from tests.support.broker import free_port
+from tests.support.in_process import running, state_database, store, until
+from tests.support.plumes import readings_of_puff
+from tests.support.two_schools import COMMON, SCHOOL, TWO
 
 AT = 1_788_789_900.0  # 10:05 in New York, 8:05 in Denver
 NOTIFIED = SCHOOL + 'notify = [{{ url_env = "ADDRESS_{0}" }}]\n'
@@ -184,3 +189,25 @@ def test_each_school_reads_its_own_time_and_only_its_own_incident(district):
         "Boys, floor 2, Main, North High: Vaping likely since 10:04:54",
         "Boys, floor 2, Main, South High: Vaping likely since 08:04:54",
     ]
+
+
+async def test_a_school_that_leaves_keeps_its_history_and_the_service_starts(tmp_path):
+    both = tomllib.loads(TWO) | {"broker": {"port": free_port()}, "web": {"port": free_port()}}
+    start = time.time() - 300
+    async with running(parse(both, base=tmp_path)) as service:
+        await store(service, readings_of_puff("south-1", start=start))
+        await until(lambda: service.detection.counts.alerts == 1)
+    left = both | {
+        key: [entry for entry in both[key] if "south" not in str(entry)]
+        for key in ("site", "room", "sensor", "staff")
+    }
+    config = parse(left, base=tmp_path)
+    async with running(config) as service:
+        now = time.time()
+        await store(
+            service, [Reading(f"{site}-1", now, now, {"pm25": 4.0}) for site in ("south", "north")]
+        )
+        await until(lambda: service.detection.counts.readings == 2)
+        with state_database(service) as db:
+            (row,) = read.incidents(db, config.registry(), start, now)
+    assert (row.room, row.sensor) == ("south-boys", "south-1")
