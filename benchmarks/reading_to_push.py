@@ -11,6 +11,7 @@ a consumer of its own writes.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import sys
@@ -102,12 +103,15 @@ async def follow(folder: Path, called: CalledCode) -> set[Path]:
 
 
 def main() -> None:
-    """Print how many files, or with ``--list`` which."""
+    """Print how many files, and which if asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--list", action="store_true", help="print their names as well")
+    options = parser.parse_args()
     called = CalledCode()
     with tempfile.TemporaryDirectory() as name:
         files = asyncio.run(follow(Path(name), called))
     sys.setprofile(None)
-    if "--list" in sys.argv:
+    if options.list:
         print("\n".join(sorted(map(str, files))))
     print(f"{'files to a push':16}{len(files):7,} of at most {_LIMIT}")
 

@@ -16,6 +16,7 @@ The files from a reading to a push are those of ``benchmarks/reading_to_push.py`
 
 from __future__ import annotations
 
+import argparse
 import ast
 import io
 import re
@@ -79,6 +80,7 @@ def code_lines(path: Path, language: str) -> int:
 
 def main() -> None:
     """Print the code by folder and by language, and the measures beside their limits."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.split("\n")
