@@ -22,7 +22,7 @@ ESPHOME = $(abspath $(HARDWARE_VENV))/bin/esphome
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware firmware docs messages dashboards gallery dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-steady bench-simulate bench-series bench-dashboards bench-decode bench-detection bench-adaptation bench-use bench-detector-speed bench-reports bench-district size train try-install audit sbom
+.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware firmware docs messages dashboards gallery dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-steady bench-simulate bench-series bench-dashboards bench-decode bench-detection bench-use bench-detector-speed bench-reports bench-district size train try-install audit sbom
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -182,9 +182,6 @@ bench-decode: $(STAMP) ## messages a second of every decoder
 
 bench-detection: $(STAMP) ## the detector in every world, trained with and without it; ARGS=--quick is short
 	@$(BIN)/python benchmarks/bench_detection.py --real $(SHARED)/data $(ARGS)
-
-bench-adaptation: $(STAMP) ## an adaptation after weeks of answers in air the model does not know; ARGS="--worlds school"
-	@$(BIN)/python benchmarks/adaptation.py $(ARGS)
 
 bench-use: $(STAMP) ## recall and false alarms week by week in rooms with 0 to 20 sessions a day; ARGS="--world school"
 	@$(BIN)/python benchmarks/weeks_of_use.py $(ARGS)

@@ -80,10 +80,6 @@ class ThresholdAdjustmentError(AlertError):
     """There is no such threshold adjustment, or it cannot be reverted."""
 
 
-class AdaptationError(AlertError):
-    """There is no such adaptation, it cannot be applied or undone, or too few answers for one."""
-
-
 class MatcherError(AlertError):
     """A matcher cannot be read."""
 

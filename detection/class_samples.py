@@ -82,7 +82,7 @@ class ClassSampler:
             return
         score = episodes["log_odds"][due]
         kinds = possible(self._model.kind_probabilities(facts[due]), episodes[due])
-        found = probabilities(self._model.stated(score), kinds)
+        found = probabilities(score, kinds)
         for k, (i, chances) in enumerate(zip(due, found, strict=True)):
             name = names[rows[i]]
             self._last[name] = float(time[i])

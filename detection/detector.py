@@ -42,7 +42,7 @@ from detection.episodes import (
     take,
 )
 from detection.errors import SnapshotError
-from detection.events import Event, EventKind, EventPhase, base_version
+from detection.events import Event, EventKind, EventPhase
 from detection.facts import facts
 from detection.model import KINDS, Model
 
@@ -140,12 +140,6 @@ class Detector:
         """Version of the parameters, named in every event."""
         return self._model.version
 
-    def replace_model(self, model: Model) -> None:
-        """Judge the next readings by the same model with another correction."""
-        if base_version(model.version) != base_version(self.model_version):
-            raise ValueError(f"{model.version} is another model than {self.model_version}")
-        self._model = model
-
     @property
     def episodes_running(self) -> int:
         """Number of sensors in an episode."""
@@ -203,7 +197,7 @@ class Detector:
             baselines, episodes = _state_of(arrays)
             # Of another model's network nothing can be used; running episodes begin anew with it.
             states = arrays.get("states", np.zeros(0))
-            if base_version(str(arrays["model_version"])) != base_version(detector.model_version):
+            if str(arrays["model_version"]) != detector.model_version:
                 states = np.zeros((len(names), detector._model.units))
             thresholds = AlertThresholds.from_arrays(arrays, detector._model.level)
         except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
@@ -436,7 +430,7 @@ class Detector:
             e["thc_log_odds"] = -np.inf
             # Pulses before it may have been of what it is masked by.
             e["alerted_onset"] = e["pulse_onset" if e["is_masked"][0] else "session_onset"]
-            chances = alert_rules.probabilities(self._model.stated(e["log_odds"]), chances[None])[0]
+            chances = alert_rules.probabilities(e["log_odds"], chances[None])[0]
         else:
             kind = int(np.argmax(chances))
             is_clear = chances[kind] >= alert_rules.CLEAR[kind]

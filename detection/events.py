@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-ADAPTED: Final = "+adapted-"
-"""Between the version of a model and the number of a school's correction of it."""
-
-
 class EventKind(StrEnum):
     """What happened in the air, or to the sensor."""
 
@@ -103,20 +99,9 @@ class Event:
         if math.isnan(self.time):
             object.__setattr__(self, "time", self.alerted if self.end is None else self.end)
         if not self.id:
-            # Without the school's correction, which may change while an event lasts.
-            model = base_version(self.model_version)
-            text = f"{self.sensor}\x1f{self.onset:.3f}\x1f{self.kind}\x1f{model}"
+            text = f"{self.sensor}\x1f{self.onset:.3f}\x1f{self.kind}\x1f{self.model_version}"
             digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
             object.__setattr__(self, "id", digest)
-
-
-def base_version(version: str) -> str:
-    """Return the version of a model without a school's correction.
-
-    >>> base_version("plume-6+adapted-3")
-    'plume-6'
-    """
-    return version.partition(ADAPTED)[0]
 
 
 KIND_NAMES: Final = Words(

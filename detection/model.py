@@ -8,7 +8,7 @@ version. The forests are gradient-boosted trees; what makes them work is in the 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from itertools import pairwise
@@ -18,9 +18,8 @@ from zipfile import BadZipFile
 import numpy as np
 from scipy.special import softmax
 
-from detection.alert_thresholds import UPPER
 from detection.errors import ModelError
-from detection.events import ADAPTED, EventKind
+from detection.events import EventKind
 from detection.facts import FACTS
 from detection.network import Network
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
-
-    from detection.adaptation import Correction
 
 _ROWS: Final = 16
 """Rows scored together, so that what is gathered stays in a core's cache."""
@@ -213,8 +210,6 @@ class Model:
         Log-odds of vaping by the facts of one moment, which add up with those of the network. The
         forests of different worlds know different air, and what one of them alone believes counts
         little. Empty says nothing, ever.
-    n_opinions : tuple of int
-        How many forests of single worlds are joined in each of `vape`; empty for one each.
     kinds : tuple of Forest
         One score for each of `KINDS`; their softmax are the kinds' probabilities. Empty for none.
     thc : Forest or None
@@ -234,8 +229,6 @@ class Model:
     network: Network | None = None
     plain: Forest | None = None
     plain_level: float = -np.inf
-    correction: Correction | None = None
-    n_opinions: tuple[int, ...] = ()
     _vape_trees: Trees | None = field(init=False, repr=False, compare=False)
     _kind_trees: Trees | None = field(init=False, repr=False, compare=False)
     _thc_trees: Trees | None = field(init=False, repr=False, compare=False)
@@ -249,25 +242,6 @@ class Model:
         ):
             known = [forest for forest in forests if forest is not None]
             object.__setattr__(self, name, Trees(known) if known else None)
-
-    def corrected(self, correction: Correction, number: int) -> Model:
-        """Return this model with a school's correction, which its version names by number."""
-        return replace(self, version=f"{self.version}{ADAPTED}{number}", correction=correction)
-
-    def evidence(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what a correction is drawn from: facts, and how far opinions are from their mean.
-
-        An opinion is what the log-odds would be if one forest spoke for all of them.
-        """
-        counts = self.n_opinions or (1,) * len(self.vape)
-        n, total, opinions = sum(counts), np.zeros(facts.shape[0]), []
-        plain = () if self.plain is None else (1,)
-        added = self._vape_trees.add(facts, (*counts, *plain)) if self._vape_trees else []
-        for forest, parts, shares in zip(self.vape, counts, added, strict=False):
-            for part in shares:
-                opinions.append((part + forest.offset / parts) * n)
-                total += opinions[-1]  # one by one: a row does not depend on how many there are
-        return np.column_stack([facts, *(opinion - total / n for opinion in opinions)])
 
     @property
     def units(self) -> int:
@@ -294,25 +268,10 @@ class Model:
         opinions = self._vape_trees.score(facts)
         score += sum(opinions[: len(self.vape)])
         score += self._correction(facts)
-        if self.correction is not None:
-            score = self._adapted(score, self.correction.score(self.evidence(facts)))
         if self.plain is not None:
             plain = opinions[-1]
             score = np.where(plain < self.plain_level, plain, score)
         return score, state
-
-    def stated(self, log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the log-odds of vaping that an event states, of those that decide on an alert."""
-        return log_odds if self.correction is None else self.correction.stated(log_odds)
-
-    def _adapted(
-        self, score: NDArray[np.float64], change: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Add the school's correction; a score that always alerts stays so high."""
-        highest = self.level + UPPER
-        floor = np.where(score >= highest, highest, -np.inf)
-        adapted: NDArray[np.float64] = np.maximum(score + change, floor)
-        return adapted
 
     def _correction(self, facts: NDArray[np.float64]) -> NDArray[np.float64] | float:
         """Return what `by_interval` adds.
@@ -368,7 +327,6 @@ class Model:
             facts=np.array(FACTS),
             levels=np.array([self.level, self.plain_level]),
             by_interval=self.by_interval,
-            n_opinions=np.array(self.n_opinions, np.int16),
             **arrays,
         )
         return out.getvalue()
@@ -408,10 +366,7 @@ class Model:
             raise ModelError(f"the model is of another format: {error}") from error
         network = Network.from_arrays(arrays) if "network_offset" in arrays else None
         plain = Forest.from_arrays("plain", arrays) if "plain_offset" in arrays else None
-        return cls(
-            version, level, vape, kinds, thc, by_interval, network, plain, plain_level,
-            n_opinions=tuple(arrays.get("n_opinions", np.zeros(0, np.int16)).tolist()),
-        )  # fmt: skip
+        return cls(version, level, vape, kinds, thc, by_interval, network, plain, plain_level)
 
     @classmethod
     def shipped(cls) -> Model:

@@ -10,14 +10,16 @@ import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from alerts.incidents.incident import Verdict
+from detection.events import EventKind
 from detection.quantities import COLUMNS
 from storage.files import atomic_write, write_csv
 
 if TYPE_CHECKING:
     import random
+    import sqlite3
     from collections.abc import Callable, Mapping, Sequence
 
-    from alerts.incidents.adaptations import Answer
     from storage.reading import Reading
     from storage.timeseries import Series
 
@@ -39,6 +41,14 @@ _INDEX: Final = ("sensor", "piece", "verdict", "model", "interval_s")
 LICENSE: Final = Path(__file__).with_name("plumes_license.txt").read_text(encoding="utf-8")
 
 
+class Answer(NamedTuple):
+    """What people found where a sensor alerted at `alerted`, Unix seconds."""
+
+    sensor: str
+    alerted: float
+    is_vaping: bool
+
+
 class Piece(NamedTuple):
     """A span of one sensor; `alerted` is None for a calm hour."""
 
@@ -47,6 +57,24 @@ class Piece(NamedTuple):
     end: float
     alerted: float | None
     is_vaping: bool
+
+
+def answers(state: sqlite3.Connection, start: float, end: float) -> list[Answer]:
+    """Return the alerts of ``[start, end)`` answered right or false, in order, as last answered."""
+    rows = state.execute(
+        "SELECT e.sensor, min(e.alerted) AS alerted, f.verdict FROM incident i"
+        " JOIN alert_event e ON e.incident = i.id AND e.sensor = i.sensor AND e.kind = i.kind"
+        " JOIN incident_feedback f ON f.incident = i.id AND f.seq ="
+        " (SELECT max(seq) FROM incident_feedback WHERE incident = i.id)"
+        " WHERE i.kind = ? AND f.verdict IN (?, ?) AND f.cause <> 'sensor'"
+        " AND e.model_version NOT LIKE 'device-%' AND e.alerted >= ? AND e.alerted < ?"
+        " GROUP BY i.id ORDER BY alerted, i.id",
+        (EventKind.VAPE.value, Verdict.CONFIRMED.value, Verdict.FALSE_ALARM.value, start, end),
+    )
+    return [
+        Answer(row["sensor"], row["alerted"], row["verdict"] == Verdict.CONFIRMED.value)
+        for row in rows
+    ]
 
 
 def pieces(

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.engine import AlertEngine
-from alerts.incidents import adaptations, schema, threshold_adjustments
+from alerts.incidents import schema, threshold_adjustments
 from alerts.policy import AlertPolicy
 from detection.events import EventKind, EventPhase
-from detection.model import Model
 from detection.quantities import FINE_PARTICLES
 from ingest.files.readings_export import slices
 from ingest.files.recordings import read_recordings
@@ -102,7 +101,6 @@ def judged(
     policy: AlertPolicy,
     registry: Registry | None = None,
     budgets: AlertBudgets | None = None,
-    model: Model | None = None,
 ) -> Replayed:
     """Push validated readings, in time order, through detectors and rules; see `replay`."""
     result, particles = Replayed(), set(FINE_PARTICLES)
@@ -110,7 +108,7 @@ def judged(
         migrate(connection, "state", state.SCRIPTS)
         migrate(connection, "alerts", schema.SCRIPTS)
         engine = AlertEngine(registry or Registry(), policy, replay=True)
-        watch = DetectionConsumer(connection, engine, may_alert, budgets=budgets, model=model)
+        watch = DetectionConsumer(connection, engine, may_alert, budgets=budgets)
         while batch := list(islice(readings, _BATCH)):
             result.readings += len(batch)
             result.has_particles = result.has_particles or any(
@@ -201,7 +199,7 @@ def rerun(
     """Run the detector again on the readings of an incident; empty if they are not stored any more.
 
     The detector starts a day before the first evidence with the alert threshold that its sensor had
-    then, as far as feedback can move it, and the adaptation.
+    then, as far as feedback can move it.
     """
     registry = config.registry()
     sensors = set(found.sensors)
@@ -225,16 +223,8 @@ def rerun(
         policy=replay_policy(config),
         registry=registry,
         budgets=_budgets_then(config, state, series, sensors, onset),
-        model=_model_then(state, found),
     )
     return [Verdict(event, _nearest(event, result.events.values())) for event in found.events]
-
-
-def _model_then(state: sqlite3.Connection, found: IncidentFile) -> Model:
-    model = Model.shipped()
-    versions = (str(event["model_version"]) for event in found.events)
-    adapted = (adaptations.model_of(state, model, version) for version in versions)
-    return next((one for one in adapted if one is not model), model)
 
 
 def _budgets_then(

@@ -46,7 +46,6 @@ class AuditKind(StrEnum):
     RETENTION = "retention"
     HOLD = "hold"
     RELEASE = "release"
-    ADAPTATION = "adaptation"
     SETTINGS = "settings"
     DOWNLINK = "downlink"
     WALL = "wall"

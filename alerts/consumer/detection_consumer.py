@@ -10,12 +10,9 @@ engine, and commits events, incidents, outbox and its position in one transactio
 - **What the detectors see** of the readings is up to `reading_judge`. When nothing arrives, the
   clock ends the wait for a reading that was overtaken (`check_silence`); its events are committed
   with a snapshot, because a repetition would give them at another place.
-- **Threshold adjustments.** Feedback and `plumewatch levels undo` only append one. The next commit
+- **Threshold adjustments.** Feedback and the staff page only append one. The next commit
   places it: it is effective behind the position of that commit. After a crash before the commit it
   is pending, after it placed; either way it counts once.
-- **Adaptations.** The model is used with the school's active adaptation (`adaptations`). When
-  another one becomes active, the next readings are judged by it, and the commit behind them stores
-  a snapshot. So readings that are stepped again are judged by the adaptation of the snapshot.
 """
 
 from __future__ import annotations
@@ -28,13 +25,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from alerts.consumer.outages import Outages
 from alerts.consumer.reading_judge import ReadingJudge
 from alerts.consumer.sensor_thresholds import SensorThresholds
-from alerts.incidents import adaptations, threshold_adjustments
+from alerts.incidents import threshold_adjustments
 from alerts.incidents.clock_step import move_deadlines
 from alerts.outbound import series_records
 from detection.alert_thresholds import AlertBudgets
 from detection.errors import SnapshotError
 from detection.events import EventKind
-from detection.model import Model
 from storage import firmware, state
 from storage.sqlite import transaction
 
@@ -86,7 +82,6 @@ class DetectionConsumer:
     The state database needs the tables ``state`` and ``alerts``, with `sampler` or
     `record_firmware` also those of `series_records` and `storage.firmware`. Only readings that
     `may_alert` accepts are shown to the detectors. Without `liveness` no sensor counts as silent.
-    A given `model` is used as it is, without the school's adaptations.
     `position` is the journal offset up to which readings are judged. Batches from which nothing
     follows are committed together, once in `gather_s`; after a crash they are stepped again.
     """
@@ -100,7 +95,6 @@ class DetectionConsumer:
         budgets: AlertBudgets | None = None,
         sampler: ClassSampler | None = None,
         *,
-        model: Model | None = None,
         record_firmware: bool = False,
         gather_s: float = 0.0,
     ) -> None:
@@ -111,10 +105,7 @@ class DetectionConsumer:
         self._connection = connection
         self._engine = engine
         self._may_alert = may_alert
-        self._follows_adaptations = model is None
-        self._base_model = model or Model.shipped()
-        self._model = self._base_model
-        self._judge = ReadingJudge(self._place, self._model, may_alert, sampler)
+        self._judge = ReadingJudge(self._place, may_alert, sampler)
         self._thresholds = SensorThresholds(budgets or AlertBudgets())
         self._sampler = sampler
         self._adopt()
@@ -145,18 +136,12 @@ class DetectionConsumer:
         stored = state.snapshot(self._connection, CONSUMER)
         liveness_at = self._outages.open(self._connection)
         self.position = max(0, committed - _WARM_UP_READINGS)
-        if stored is not None and self._follows_adaptations:
-            self._use(
-                adaptations.model_of(self._connection, self._base_model, stored.model_version)
-            )
         if stored is not None and stored.model_version == self.model_version:
             try:
                 self._restore(stored.body)
                 self.position = stored.position
             except SnapshotError:
                 pass  # the readings before are stepped again instead
-        else:
-            self._use(self._active_model())
         last = self._thresholds.last_adjustment
         adjustments = deque(threshold_adjustments.placed_after(self._connection, last))
         self._repeat([], liveness_at, adjustments)
@@ -169,7 +154,6 @@ class DetectionConsumer:
         self.position = self._committed = committed
         self._repeat([], liveness_at, adjustments)
         self._uncommitted = _Uncommitted()
-        self._follow_adaptation()
         self._judge.skipped.clear()
         if self._sampler is not None:
             self._sampler.drain()  # those of readings that were committed before
@@ -269,8 +253,6 @@ class DetectionConsumer:
     def on_time(self, now: float) -> TimeResult:
         """Apply what is due at `now`: incidents end, mutes end, thresholds are adjusted."""
         between_batches = not self._uncommitted.stepped
-        if between_batches:
-            self._follow_adaptation()
         deadline = self._engine.next_deadline(self._connection)
         due = deadline is not None and deadline <= now
         adjust = between_batches and threshold_adjustments.has_pending(self._connection)
@@ -316,7 +298,7 @@ class DetectionConsumer:
 
     def fork(self, connection: sqlite3.Connection) -> DetectionConsumer:
         """Return a consumer that continues over another state database, without liveness."""
-        twin = DetectionConsumer(connection, self._engine, self._may_alert, model=self._model)
+        twin = DetectionConsumer(connection, self._engine, self._may_alert)
         twin._restore(self._body())
         twin.position = self.position
         return twin
@@ -342,21 +324,6 @@ class DetectionConsumer:
         alerts += self._engine.on_time(tx, self.watermark)
         return alerts
 
-    def _active_model(self) -> Model:
-        if not self._follows_adaptations:
-            return self._model
-        return adaptations.active_model(self._connection, self._base_model)
-
-    def _follow_adaptation(self) -> None:
-        model = self._active_model()
-        if model.version != self._model.version:
-            self._use(model)
-            self._uncommitted.by_clock = True
-
-    def _use(self, model: Model) -> None:
-        self._model = model
-        self._judge.detectors.plumes.replace_model(model)
-
     def _adjust(self, adjustments: Sequence[ThresholdAdjustment]) -> None:
         self._thresholds.apply(adjustments)
         self._thresholds_changed |= bool(adjustments)
@@ -374,7 +341,7 @@ class DetectionConsumer:
         return self._judge.snapshot(self._thresholds.last_adjustment)
 
     def _restore(self, body: bytes) -> None:
-        self._adopt(self._judge.restore(body, self._model))
+        self._adopt(self._judge.restore(body))
 
     def _adopt(self, last_adjustment: int = 0) -> None:
         self._thresholds.adopt(self._judge.detectors.plumes, last_adjustment)

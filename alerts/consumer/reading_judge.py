@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from detection.class_samples import ClassSampler
     from detection.events import Event
-    from detection.model import Model
     from storage.reading import Reading
 
     Place = Callable[[str], tuple[str, str] | None]
@@ -58,11 +57,10 @@ class ReadingJudge:
     def __init__(
         self,
         place: Place,
-        model: Model,
         may_alert: Callable[[Reading], bool],
         sampler: ClassSampler | None,
     ) -> None:
-        self.detectors = CombinedDetector(place, model, sampler)
+        self.detectors = CombinedDetector(place, observer=sampler)
         self.skipped: Counter[str] = Counter()
         self._place, self._may_alert, self._sampler = place, may_alert, sampler
         self._reorder = Reorder()
@@ -82,7 +80,7 @@ class ReadingJudge:
             )
         )
 
-    def restore(self, body: bytes, model: Model) -> int:
+    def restore(self, body: bytes) -> int:
         """Return to a state; return its last adjustment. Raises `SnapshotError`."""
         try:
             found = msgspec.msgpack.decode(body, type=_Snapshot)
@@ -90,7 +88,7 @@ class ReadingJudge:
         except msgspec.MsgspecError as error:
             raise SnapshotError(f"no snapshot: {error}") from error
         parts = CombinedState(found.detector, found.devices, found.slow, found.watermark)
-        self.detectors = CombinedDetector.restore(parts, self._place, model, self._sampler)
+        self.detectors = CombinedDetector.restore(parts, self._place, observer=self._sampler)
         self._reorder = reorder
         self._newest_received = found.newest_received
         self._on_our_clock = set(found.on_our_clock)

@@ -190,5 +190,4 @@ def model(
         replace(network, output=rounded(network.output * weight), offset=network.offset * weight),
         school.plain if knows_school else None,
         school.plain_level if knows_school else -np.inf,
-        n_opinions=(1, len(worlds)) if knows_school else (len(worlds),),
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, get_type_hints
 
 import typer
 
-from alerts.errors import AdaptationError, PolicyError, ThresholdAdjustmentError
+from alerts.errors import PolicyError, ThresholdAdjustmentError
 from ingest.errors import RefusedError
 from plumewatch.cli.printer import Printer
 from plumewatch.config.faults import ConfigError, some
@@ -256,7 +256,6 @@ _CODES: Final[dict[type[Exception], int]] = {
     OSError: USAGE,
     RefusedError: REFUSED,
     ThresholdAdjustmentError: REFUSED,
-    AdaptationError: REFUSED,
     UnreachableError: UNREACHABLE,
     StorageError: UNREACHABLE,
     sqlite3.Error: UNREACHABLE,

@@ -1,4 +1,4 @@
-"""`plumewatch status`, `dead-letters`, `sensors`, `levels`, `adapt` and `commission`."""
+"""`plumewatch status`, `dead-letters`, `sensors`, `levels` and `commission`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from plumewatch.config.faults import some
 from plumewatch.errors import UnreachableError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from alerts.page.settings import SensorStatus
     from detection.alert_thresholds import ThresholdReport
     from detection.commissioning import Detected, Response, Timing
-    from detection.model import Model
     from plumewatch.cli.options import Site
     from plumewatch.room_test import SensorResult
     from storage.dead_letters import StoredDeadLetter
@@ -154,30 +153,28 @@ def labels(
 
 def levels(site: Site, *, printer: Printer) -> None:
     """Print each sensor's alert threshold, budget, expected false alarms and lost sensitivity."""
-    from alerts.incidents.adaptations import active_model
     from alerts.incidents.threshold_adjustments import load_thresholds
-    from detection.model import Model
 
     registry = site.config.registry()
     with site.read(site.paths.state) as state:
-        reports, model = load_thresholds(state), active_model(state, Model.shipped())
+        reports = load_thresholds(state)
     rows = []
     for sensor in registry.sensors:
         report, room = reports.get(sensor), registry.room_of(sensor)
         fields = {"sensor": sensor, "level": None if report is None else asdict(report)}
-        cells = _level_cells(report, model)
+        cells = _level_cells(report)
         rows.append((fields, (sensor, room.short_name if room else "", *cells)))
     printer.table(_LEVEL_COLUMNS, rows)
 
 
-def _level_cells(report: ThresholdReport | None, model: Model) -> tuple[str, ...]:
+def _level_cells(report: ThresholdReport | None) -> tuple[str, ...]:
     from alerts.page.views.thresholds import probability
 
     if report is None:
         return ("no data yet", *[""] * 6)
     over = "" if report.within_budget else " (over)"
     return (
-        f"{probability(report.level, model):.2f}",
+        f"{probability(report.level):.2f}",
         "learning" if report.expected is None else f"{report.expected:.1f}{over}",
         f"{report.budget:g}",
         _lost(report.lost),
@@ -191,45 +188,6 @@ def _lost(share: float | None) -> str:
     if share is None:
         return "not known"
     return f"{100 * share:.0f} %" if share >= 0.0 else f"{-100 * share:.0f} % more found"
-
-
-def level_moves(site: Site, sensor: str = "", limit: int = 20, *, printer: Printer) -> None:
-    """Print the threshold adjustments that feedback made, newest first."""
-    from alerts.incidents.threshold_adjustments import latest
-
-    rows = []
-    with site.read(site.paths.state) as state:
-        for one in latest(state, sensor=sensor, limit=limit):
-            why = f"undoes {one.undoes}: {one.reason}" if one.undoes else one.reason
-            cells = (
-                *(one.seq, site.format_time(one.at), one.who, one.sensor),
-                *(f"{one.before:+.3g}", f"{one.after:+.3g}"),
-                *(why + (" (undone)" if one.undone else ""), one.incident),
-            )
-            rows.append((asdict(one), cells))
-    columns = ("No.", "When", "Who", "Sensor", "From", "To", "Why", "Incident")
-    printer.table(columns, rows)
-
-
-def level_undo(number: int, reason: str, site: Site, who: str = "", *, printer: Printer) -> None:
-    """Undo an adjustment of a sensor's threshold; a running service applies it at once."""
-    import time
-
-    from alerts.incidents.threshold_adjustments import undo
-    from storage.audit import machine_user
-    from storage.sqlite import transaction
-
-    why = " ".join(reason.split())[:200]
-    if not why:
-        raise UsageError("--reason: please say why; it is recorded")
-    name = " ".join(who.split())[:60] or machine_user()
-    with site.state() as state, transaction(state) as tx:
-        undone = undo(tx, number, name, time.time(), why)
-    printer.say(
-        f"adjustment {undone.seq} undoes adjustment {number}: {undone.sensor}"
-        f" {undone.before:+.3g} to {undone.after:+.3g}",
-        **asdict(undone),
-    )
 
 
 _TICK_S: Final = 1.0
@@ -258,7 +216,7 @@ def commission(room: str, site: Site, *, level: bool = True, printer: Printer) -
             "threshold unchanged"
             if move is None
             else f"threshold adjusted from {move.before:+.3g} to {move.after:+.3g};"
-            f" `plumewatch levels undo {move.seq}` undoes it"
+            f" adjustment {move.seq} can be reverted on the page /levels"
         )
         fields = {} if move is None else {"move": move.seq}
         moved = None if move is None else move.after
@@ -353,110 +311,3 @@ def _cells(responses: Sequence[Response], detected: Sequence[Detected]) -> tuple
         f"{falls[0]:.0f} s" if falls else "",
         "; ".join(events) or "nothing",
     )
-
-
-def adapt(
-    site: Site,
-    reason: str = "",
-    *,
-    apply: bool = False,
-    undo: bool = False,
-    history: bool = False,
-    printer: Printer,
-) -> None:
-    """Fit the detector to the school's answers, and show what that would have changed."""
-    if apply + undo + history > 1:
-        raise UsageError("--apply, --undo and --history exclude each other")
-    why = " ".join(reason.split())[:200]
-    if history:
-        _print_history(site, printer)
-    elif undo:
-        _undo(site, printer, why)
-    else:
-        _try(site, printer, why, apply=apply)
-
-
-def _print_history(site: Site, printer: Printer) -> None:
-    from alerts.incidents import adaptations
-
-    with site.state() as state:
-        changes = adaptations.history(state)
-        active = adaptations.active_number(state)
-    rows = []
-    for one in changes:
-        names = _name(one.before), _name(one.after)
-        cells = (one.seq, site.format_time(one.at), one.who, *names, one.reason)
-        rows.append((asdict(one), cells))
-    printer.table(("No.", "When", "Who", "From", "To", "Why"), rows)
-    printer.say(f"active: {_name(active)}", active=active)
-
-
-def _undo(site: Site, printer: Printer, why: str) -> None:
-    from alerts.incidents import adaptations
-    from storage.audit import machine_user
-    from storage.sqlite import transaction
-
-    if not why:
-        raise UsageError("--reason: please say why; it is recorded")
-    with site.state() as state, transaction(state) as tx:
-        change = adaptations.undo(tx, machine_user(), time.time(), why)
-    printer.say(
-        f"{_name(change.before)} is undone; active: {_name(change.after)}", **asdict(change)
-    )
-
-
-def _try(site: Site, printer: Printer, why: str, *, apply: bool) -> None:
-    from alerts.errors import AdaptationError
-    from alerts.incidents import adaptations
-    from detection.model import Model
-    from plumewatch.adaptation import adapt as try_adaptation
-    from plumewatch.adaptation import backtest_fields
-    from storage.audit import machine_user
-    from storage.sqlite import transaction
-
-    now, who = time.time(), machine_user()
-    try:
-        with site.state() as state, site.series() as series, progress("back-testing") as update:
-            trial = try_adaptation(
-                site.config,
-                state,
-                series,
-                now,
-                lambda done, of: update(completed=done, total=of),
-            )
-    except AdaptationError as error:
-        if apply:
-            raise
-        printer.say(f"no adaptation yet: {error}", ready=False, why=str(error))
-        return
-    fields, better = backtest_fields(trial), trial.change.is_better
-    since = site.format_time(trial.split)
-    lines = [f"{trial.answers} answered alerts; back-test on the readings since {since}"]
-    printer.say("\n".join([*lines, *change_lines(fields)]), ready=better, **fields)
-    if not apply:
-        words = "better: `plumewatch adapt --apply` uses it" if better else "not better: not usable"
-        printer.say(words, better=better)
-        return
-    if not better:
-        raise RefusedError("it is not better on these readings, so it is not used")
-    with site.state() as state, transaction(state) as tx:
-        number = adaptations.propose(tx, Model.shipped(), trial.correction, fields, who, now)
-        adaptations.apply(tx, number, who, now, why or "better in the back-test")
-    printer.say(
-        f"adaptation {number} is active; `plumewatch adapt --undo` undoes it", active=number
-    )
-
-
-def change_lines(fields: Mapping[str, float]) -> list[str]:
-    """Say what an adaptation would have changed, one fact a line."""
-    f = {key: f"{value:g}" for key, value in fields.items()}
-    return [
-        f"  confirmed alerts  {f['confirmed']}, of which {f['confirmed_gone']} would be lost",
-        f"  false alarms      {f['false']}, of which {f['false_gone']} would be gone",
-        f"  unanswered alerts {f['unanswered']}, of which {f['unanswered_gone']} would be gone",
-        f"  new alerts        {f['new']}, of which {f['new_vaping']} are expected to be vaping",
-    ]
-
-
-def _name(number: int | None) -> str:
-    return "no adaptation" if number is None else f"adaptation {number}"

@@ -160,7 +160,6 @@ def export_plumes(
     """Write the minutes around answered alerts and as many calm hours, without place and date."""
     import random
 
-    from alerts.incidents.adaptations import answers
     from plumewatch import plumes_export
     from plumewatch.cli.device import models as reference_models
     from sensor_sim.devices.models import MODELS
@@ -174,7 +173,7 @@ def export_plumes(
     sensors = [one.id for one in site.config.sensor]
     with site.series() as series, site.read(site.paths.state) as state:
         span = series.span() or (now, now)
-        found = answers(state, *span)
+        found = plumes_export.answers(state, *span)
         alerted = state.execute("SELECT sensor, alerted FROM alert_event").fetchall()
         chosen = plumes_export.pieces(
             found,

@@ -7,9 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from alerts.device_intervals import PUFF_S, SEEN_WELL_S
-from alerts.incidents import adaptations
 from alerts.incidents.threshold_adjustments import load_thresholds
-from detection.model import Model
 from plumewatch.config.faults import some
 from plumewatch.config.paths import DataPaths
 from plumewatch.doctor.result import CheckResult, result, span
@@ -21,7 +19,6 @@ from storage.sqlite import connect
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from alerts.incidents.adaptations import Adaptation
     from alerts.page.settings import SensorStatus
     from detection.alert_thresholds import ThresholdReport
     from plumewatch.config.model import PlumewatchConfig
@@ -43,17 +40,6 @@ def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
     measured = {name: found.interval_s for name, found in statuses.items()}
     yield from check_intervals(measured or {s.id: s.interval_s for s in config.sensor})
     yield from _budgets(config, _stored(config, load_thresholds))
-    yield from _adaptation(_stored(config, _ready))
-
-
-def _ready(db: sqlite3.Connection) -> dict[str, Adaptation]:
-    found = adaptations.ready(db, Model.shipped())
-    return {} if found is None else {"ready": found}
-
-
-def _adaptation(found: Mapping[str, Adaptation]) -> Iterator[CheckResult]:
-    for one in found.values():
-        yield result("adaptation_ready", backtest=one.backtest)
 
 
 def _stored(

@@ -17,13 +17,7 @@ from plumewatch.service.alerting import Alerting
 from plumewatch.service.data_folder import hold_lease, take_lease
 from plumewatch.service.detection_loop import DetectionHooks, DetectionLoop, new_consumer
 from plumewatch.service.ingestion import Ingestion
-from plumewatch.service.jobs import (
-    ADAPTATION,
-    SUMMARY,
-    WeeklyJob,
-    after_a_week,
-    on_monday_morning,
-)
+from plumewatch.service.jobs import SUMMARY, WeeklyJob, on_monday_morning
 from plumewatch.service.monitoring import Monitoring
 from plumewatch.service.resources import Observer, Resources
 from plumewatch.service.series_writers import SeriesWriters
@@ -125,9 +119,6 @@ class Service:
                 Task("staff page", web.serve(), stop=web.stop),
                 Task("lease", hold_lease(self._lease, root), ends="last"),
             ]
-            if self.config.detection.adapt != "off":
-                weekly = WeeklyJob(self.resources, "adaptation", ADAPTATION, after_a_week)
-                tasks.append(Task("adaptation", after(self.ready, weekly.run)))
             if self.config.reports.weekly_file or self.config.reports.weekly_env:
                 monday = on_monday_morning(self.config.zone())
                 mail = WeeklyJob(self.resources, "weekly summary", SUMMARY, monday)

@@ -27,18 +27,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_WEEK_S: Final = 7 * 86_400.0
 _LOOK_S: Final = 600.0
 _LONGEST_S: Final = 12 * 3600.0
 _LONGEST_OF_PAGE_S: Final = 300.0
 _MORNING: Final = 6
-ADAPTATION: Final = (sys.executable, "-m", "plumewatch.adaptation")
 SUMMARY: Final = (sys.executable, "-m", "plumewatch.weekly_summary")
-
-
-def after_a_week(last: float | None, now: float) -> bool:
-    """Whether a week has passed since the last run, if there was one."""
-    return last is None or not 0.0 <= now - last < _WEEK_S
 
 
 def on_monday_morning(zone: ZoneInfo) -> Callable[[float | None, float], bool]:

@@ -53,7 +53,6 @@ _WHOLE: Final = (
     mark("ready: journal"),
     mark("ready: detector"),
     mark("ready: store"),
-    mark("failing: adaptation"),
     mark("failing: answers of devices"),
     mark("failing: change feed"),
     mark("failing: counts"),

@@ -15,7 +15,7 @@ NAMES = frozenset(
     re.findall(
         r"\w+",
         """boys girls locker principal manager analyst lincoln high north south floor east west gym
-        plumewatch grafana api awair generic native bosch adapt apply check sensor guess telegram
+        plumewatch grafana api awair generic native bosch apply check sensor guess telegram
         english español teams push web hook csv xlsx pdf html parquet json bad""",
     )
 )

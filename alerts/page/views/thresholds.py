@@ -3,43 +3,37 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from alerts.access.roles import Right
-from alerts.errors import AdaptationError, ThresholdAdjustmentError
-from alerts.incidents import adaptations, threshold_adjustments
+from alerts.errors import ThresholdAdjustmentError
+from alerts.incidents import threshold_adjustments
 from alerts.page.guard import text_of
 from alerts.page.page_context import sentence
 from alerts.page.page_group import Access, PageGroup, serves
-from detection.model import Model
 from language.messages import _
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable
-
     from starlette.requests import Request
 
 _MAX_REASON: Final = 200
 _SHOWN: Final = 50
 
 
-def probability(log_odds: float, model: Model) -> float:
-    """Return the probability that an event of a model states at a threshold.
+def probability(log_odds: float) -> float:
+    """Return the probability that an event states at a threshold.
 
-    >>> probability(0.0, Model.shipped())
+    >>> probability(0.0)
     0.5
     """
-    return 1.0 / (1.0 + math.exp(-float(model.stated(np.asarray(log_odds, np.float64)))))
+    return 1.0 / (1.0 + math.exp(-log_odds))
 
 
 class ThresholdPages(PageGroup):
-    """The list of thresholds and adjustments, reverting one, and the adaptation to the school."""
+    """The list of thresholds and adjustments, and reverting one."""
 
     @serves("/levels/moves/{seq:row}/undo", Right.SENSORS, methods=("POST",))
     async def _undo(self, request: Request) -> Response:
@@ -48,43 +42,25 @@ class ThresholdPages(PageGroup):
             await self._context.read(threshold_adjustments.sensor_of, seq)
         ):
             raise HTTPException(404, _("This page does not exist."))
-        return await self._change(request, lambda tx, *by: threshold_adjustments.undo(tx, seq, *by))
-
-    @serves(
-        "/levels/adaptations/{number:row}/apply", Right.SETTINGS, methods=("POST",), all_sites=True
-    )
-    async def _apply(self, request: Request) -> Response:
-        number = request.path_params["number"]
-        return await self._change(request, lambda tx, *by: adaptations.apply(tx, number, *by))
-
-    @serves("/levels/adaptations/undo", Right.SETTINGS, methods=("POST",), all_sites=True)
-    async def _undo_adaptation(self, request: Request) -> Response:
-        return await self._change(request, adaptations.undo)
-
-    async def _change(
-        self, request: Request, change: Callable[[sqlite3.Connection, str, float, str], object]
-    ) -> Response:
-        """Make a change with a person, a moment and a reason, all of which are recorded."""
         person, now = request.state.session.person, self._context.settings.clock()
         reason = " ".join(text_of(request.state.form, "reason").split())[:_MAX_REASON]
         if not reason:
             return await self._page(request, _("Please give a reason. It is kept on record."), 400)
         try:
-            await self._context.write(lambda tx: change(tx, person, now, reason))
-        except (AdaptationError, ThresholdAdjustmentError) as error:
+            await self._context.write(
+                lambda tx: threshold_adjustments.undo(tx, seq, person, now, reason)
+            )
+        except ThresholdAdjustmentError as error:
             return await self._page(request, sentence(error), 409)
         return RedirectResponse("/levels", 303)
 
     @serves("/levels", Access.SENSOR_READERS, one_school=True)
     async def _page(self, request: Request, error: str = "", status: int = 200) -> Response:
         registry = self._context.registry
-        thresholds, adjustments, ready, active, model = await self._context.read(
+        thresholds, adjustments = await self._context.read(
             lambda db: (
                 threshold_adjustments.load_thresholds(db),
                 threshold_adjustments.latest(db, limit=_SHOWN, sensors=self._context.sensors),
-                adaptations.ready(db, Model.shipped()),
-                adaptations.active_number(db),
-                adaptations.active_model(db, Model.shipped()),
             )
         )
 
@@ -94,7 +70,7 @@ class ThresholdPages(PageGroup):
                 change = _("less readily") if feedback > 0 else _("more readily")
                 return change if feedback else _("as usual")
             level = known.level - known.feedback + feedback
-            return f"{100 * probability(level, model):.0f} %"
+            return f"{100 * probability(level):.0f} %"
 
         return self._context.render(
             request,
@@ -105,10 +81,8 @@ class ThresholdPages(PageGroup):
                 for sensor in registry.sensors
             ],
             adjustments=adjustments,
-            ready=ready if self._context.sites is None else None,
-            active=active if self._context.sites is None else None,
             max_reason=_MAX_REASON,
-            probability=partial(probability, model=model),
+            probability=probability,
             percent=percent,
             error=error,
         )

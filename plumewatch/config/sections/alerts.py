@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
@@ -12,13 +12,10 @@ from plumewatch.config.sections.common import Date, Days, EndTime, FalseAlarms, 
 
 
 class DetectionConfig(BaseModel, extra="forbid", frozen=True):
-    """How many false alarms are acceptable, and whether the detector adapts to the school."""
+    """How many false alarms are acceptable."""
 
     false_alarms_per_sensor_week: FalseAlarms = BUDGET
     """Acceptable false alarms per sensor and week; each sensor adjusts its threshold to it."""
-    adapt: Literal["ask", "auto", "off"] = "off"
-    """Whether the service tries weekly to adapt the detector to the school's answers: `ask` says
-    that a better adaptation is ready, `auto` applies it, `off` tries none."""
 
 
 class AlertsConfig(BaseModel, extra="forbid", frozen=True):

@@ -1,15 +1,13 @@
-"""The page of thresholds: what they cost, reverting an adjustment once, adapting, by role."""
+"""The page of thresholds: what they cost, reverting an adjustment once, by role."""
 
 import re
 
 import pytest
 
-from alerts.incidents import adaptations, threshold_adjustments
+from alerts.incidents import threshold_adjustments
 from alerts.incidents.incident import Verdict
 from alerts.policy import AlertPolicy, StaffMember
-from detection.adaptation import Correction
 from detection.alert_thresholds import ThresholdReport
-from detection.model import Model
 from storage import sqlite
 from tests.unit.alerts.test_page import Page
 
@@ -101,58 +99,3 @@ async def test_without_sign_in_token_or_role_nothing_is_reverted(open_page):
     assert (await undo(page, form_token="wrong")).status_code == 403
     assert len(threshold_adjustments.latest(page.db)) == 1
     assert (await undo(page)).status_code == 303
-
-
-def propose(page):
-    correction = Correction(("rh_rise",), (0.0,), (1.0,), (0.0,), -1.5)
-    result = {"confirmed": 9, "confirmed_gone": 0, "false": 12, "false_gone": 7}
-    with sqlite.transaction(page.db) as tx:
-        return adaptations.propose(tx, Model.shipped(), correction, result, "plumewatch", 10.0)
-
-
-async def adapt(page, path, reason="they asked for it"):
-    form = {"form_token": await page.form_token("/levels"), "reason": reason}
-    return await page.client.post(f"/levels/adaptations/{path}", data=form)
-
-
-async def test_an_administrator_uses_an_adaptation_and_stops_using_it(open_page):
-    page = open_page((StaffMember("a", "Principal", "admin"),))
-    number = propose(page)
-    await page.sign_in("a")
-    text = (await page.client.get("/levels")).text
-    assert "7 of 12 false alarms would be gone, and 0 of 9 confirmed" in text
-    assert (await adapt(page, f"{number}/apply", reason=" ")).status_code == 400
-    assert (await adapt(page, "undo")).status_code == 409
-    assert adaptations.active_number(page.db) is None
-    assert (await adapt(page, f"{number}/apply")).status_code == 303
-    assert adaptations.active_number(page.db) == number
-    assert (await adapt(page, f"{number}/apply")).status_code == 409
-    assert (await adapt(page, f"{number + 1}/apply")).status_code == 409
-    assert f"Adaptation no. {number} is active." in (await page.client.get("/levels")).text
-    assert (await adapt(page, "undo", reason="odd alerts")).status_code == 303
-    assert adaptations.active_number(page.db) is None
-    newest = adaptations.history(page.db)[0]
-    assert (newest.who, newest.reason) == ("a", "odd alerts")
-
-
-async def test_a_threshold_is_the_probability_that_alerts_of_the_active_adaptation_state(open_page):
-    page = open_page((StaffMember("a", "Principal", "admin"),))
-    save(page, s1=RAISED)
-    number = propose(page)
-    await page.sign_in("a")
-    assert ">90 %</td>" in (await page.client.get("/levels")).text
-    assert (await adapt(page, f"{number}/apply")).status_code == 303
-    text = (await page.client.get("/levels")).text
-    assert ">86 %</td>" in text  # without what lowers the threshold, as in its notices
-    assert "less readily: at 86 % instead of" in text
-
-
-async def test_only_an_administrator_may_adapt(open_page):
-    page = open_page((StaffMember("b", "Keeper", "facilities"),))
-    number = propose(page)
-    await page.sign_in("b")
-    text = (await page.client.get("/levels")).text
-    assert "An administrator can start to use it here." in text
-    assert "Use it</button>" not in text
-    assert (await adapt(page, f"{number}/apply")).status_code == 403
-    assert adaptations.active_number(page.db) is None

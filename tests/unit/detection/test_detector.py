@@ -2,9 +2,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from scipy.special import logit
 
-from detection.adaptation import ALERT_FROM, Correction
 from detection.baselines import WARM_UP_S
 from detection.batch import ReadingBatch
 from detection.class_samples import ClassSampler
@@ -141,27 +139,16 @@ def test_onset_is_that_of_the_session_of_puffs_and_of_the_puff_where_it_is_maske
     assert [(e.onset, e.masked) for e in vape] == [(onset, spray)]
 
 
-def test_what_lowers_the_threshold_of_an_adapted_model_is_not_in_what_its_events_state():
-    """The back-test counts on this probability, and people read it in the notice."""
-    model = Model("even", vape=(of_one_fact("age_s", -1.0, 0.1),))
-    lowering = Correction((), (), (), (), bias=-float(logit(ALERT_FROM)))
-
-    def stated(model):
-        sampler = ClassSampler(model)
-        detector = Detector(model, observer=sampler)
-        detector.sensor_row("s")
-        (event,) = (
-            e
-            for e in detector.step(batch_of(*with_puffs(700, 200.0)))
-            if e.phase is EventPhase.ALERTED
-        )
-        (*_, sample) = sampler.drain()
-        return event.alerted, event.confidence, event.probabilities, sample.probabilities
-
-    plain, adapted = stated(model), stated(model.corrected(lowering, 1))
-    assert adapted[:3] == plain[:3]
-    assert adapted[3] == pytest.approx(plain[3])
-    assert plain[1] == pytest.approx(0.525, abs=0.001)
+def test_a_sample_states_the_probability_that_the_alert_states():
+    sampler = ClassSampler(model := Model("even", vape=(of_one_fact("age_s", -1.0, 0.1),)))
+    detector = Detector(model, observer=sampler)
+    detector.sensor_row("s")
+    (event,) = (
+        e for e in detector.step(batch_of(*with_puffs(700, 200.0))) if e.phase is EventPhase.ALERTED
+    )
+    (*_, sample) = sampler.drain()
+    assert sample.probabilities["vape"] == pytest.approx(event.confidence, abs=1e-4)
+    assert event.confidence == pytest.approx(0.525, abs=0.001)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,6 @@ NOT_HERE = {
     "demo",  # its end-to-end test reads its JSON
 }
 NOTHING_HERE = {
-    "levels undo": 0,  # nobody moved a level
     "mapping test": 0,  # no mapping
     "routes gaps": 0,  # no bells
     "commission": 3,  # no service runs; its own test has one
@@ -68,9 +67,6 @@ CALLS = {
     "mapping suggest": "mapping suggest --topic site/n2/as-17/state {payload}",
     "mapping test": "mapping test",
     "levels": "levels",
-    "levels moves": "levels moves",
-    "levels undo": "levels undo 1 --reason drill",
-    "adapt": "adapt",
     "timeline": "timeline",
     "routes test": "routes test room=r0 kind=vape",
     "routes gaps": "routes gaps",
@@ -244,9 +240,9 @@ def bash():
 
 def test_completion_in_bash(bash):
     all_of_them, one, below, options = bash(
-        "plumewatch ", "plumewatch level", "plumewatch levels ", "plumewatch check --"
+        "plumewatch ", "plumewatch level", "plumewatch mapping ", "plumewatch check --"
     )
     assert {name.split()[0] for name in TABLE} == set(all_of_them)
     assert one == ["levels"]
-    assert below == ["moves", "undo"]
+    assert below == ["suggest", "test"]
     assert {"--config", "--json"} <= set(options)

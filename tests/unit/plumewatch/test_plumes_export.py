@@ -4,8 +4,7 @@ import csv
 import random
 from itertools import pairwise
 
-from alerts.incidents.adaptations import Answer
-from plumewatch.plumes_export import ORIGIN, pieces
+from plumewatch.plumes_export import ORIGIN, Answer, pieces
 from plumewatch.replay import replay, replay_policy
 from tests.support.command import plumewatch
 
@@ -45,7 +44,7 @@ def test_a_model_that_is_no_known_one_is_left_empty(site, tmp_path):
 
 def test_pieces_of_a_sensor_do_not_overlap():
     answers = [
-        Answer("i", sensor, at, is_vaping=True)
+        Answer(sensor, at, is_vaping=True)
         for sensor, at in [("a", 10_000.0), ("a", 10_900.0), ("b", 10_900.0), ("a", 13_000.0)]
     ]
     chosen = pieces(answers, (0.0, 40_000.0), ["a"], random.Random(1), lambda *_: False)
