@@ -8,16 +8,29 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
 
 from ingest.errors import RefusedError
-from plumewatch.cli.options import CONFIG, DONE, REFUSED, Site, with_config
+from plumewatch.cli.options import (
+    CONFIG,
+    DONE,
+    REFUSED,
+    ConfigOption,
+    JsonOption,
+    Site,
+    examples,
+    with_config,
+)
 from plumewatch.cli.printer import Printer, progress
 from plumewatch.errors import UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
+app = typer.Typer()
 
 _ARCHIVES: Final = {".tar": "w", ".gz": "w:gz", ".tgz": "w:gz"}
 
@@ -29,7 +42,21 @@ _CONTENTS: Final = {
 """Tables of each file of which a restore says how many rows there are, and what those are."""
 
 
-def backup(target: Path, site: Site, *, printer: Printer) -> int:
+@app.command(
+    rich_help_panel="Data",
+    epilog=examples(
+        "plumewatch backup /backups",
+        "plumewatch backup /backups/monday.tar.gz --json",
+    ),
+)
+def backup(
+    target: Annotated[
+        Path, typer.Argument(help="Folder for a new one named by the time; or FILE.tar[.gz].")
+    ],
+    *,
+    config: ConfigOption = CONFIG,
+    as_json: JsonOption = False,
+) -> int:
     """Copy journal, incidents and series while the service runs, and verify the copy."""
     import tarfile
     import tempfile
@@ -37,6 +64,8 @@ def backup(target: Path, site: Site, *, printer: Printer) -> int:
     from plumewatch.config.settings import series_kept_from
     from storage.backup import MANIFEST, back_up
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     now = time.time()
     name = f"plumewatch-{_stamp(now)}"
     mode = _ARCHIVES.get(target.suffix)
@@ -66,15 +95,25 @@ def backup(target: Path, site: Site, *, printer: Printer) -> int:
     return DONE if sound else REFUSED
 
 
+@app.command(
+    rich_help_panel="Data",
+    epilog=examples(
+        "plumewatch restore --verify /backups/plumewatch-20260907T100500Z",
+        "plumewatch restore /backups/monday.tar.gz --force",
+    ),
+)
 def restore(
-    source: Path,
-    config: Path = CONFIG,
+    source: Annotated[Path, typer.Argument(help="What `plumewatch backup` wrote.")],
     *,
-    verify: bool = False,
-    force: bool = False,
-    printer: Printer,
+    config: ConfigOption = CONFIG,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Only verify it; change nothing.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Move existing databases aside.")] = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Verify a backup and put it in place; the service must not run."""
+    printer = Printer(as_json=as_json)
     with _unpacked(source) as folder:
         sound = _verify(folder, printer)
         if verify or not (sound or force):

@@ -6,10 +6,13 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
 
 from ingest.errors import RefusedError
-from plumewatch.cli.options import REFUSED
+from plumewatch.cli.options import CONFIG, REFUSED, ConfigOption, JsonOption, Site, examples
+from plumewatch.cli.printer import Printer
 from plumewatch.errors import UnreachableError, UsageError
 from reports.rows import room_names
 
@@ -19,37 +22,72 @@ if TYPE_CHECKING:
     from alerts.outbound.grafana_annotations import Annotation
     from dashboards.frame import DashboardSettings
     from dashboards.grafana import Change, DataSource, Grafana
-    from plumewatch.cli.options import Site
-    from plumewatch.cli.printer import Printer
     from plumewatch.config.model import PlumewatchConfig
     from storage.registry import Site as School
 
 
+app = typer.Typer()
+dashboards_app = typer.Typer(
+    help="Grafana dashboards: into files, or into a Grafana.", no_args_is_help=True
+)
+app.add_typer(dashboards_app, name="dashboards", rich_help_panel="Data")
+
+UrlOption = Annotated[str, typer.Option(help="Address of the Grafana.")]
+TokenFileOption = Annotated[
+    Path,
+    typer.Option(
+        help="File with the token of a service account; of --site also a folder, a file a school."
+    ),
+]
+Influxdb3Option = Annotated[
+    bool, typer.Option("--influxdb3", help="The series is an InfluxDB 3: a data source a database.")
+]
+StoreOption = Annotated[
+    Literal["influxdb", "embedded"] | None,
+    typer.Option(
+        help="What the dashboards ask: an InfluxDB, or the staff page; by default an InfluxDB if"
+        " the configuration has one.",
+        show_default=False,
+    ),
+]
+SiteOption = Annotated[
+    list[str] | None, typer.Option(help="Id of a school that reads no other; * is each of them.")
+]
+
 _TOKEN_DAYS = 365.0
 
 
+@dashboards_app.command(
+    epilog=examples(
+        "plumewatch dashboards build --out dashboards",
+        "plumewatch dashboards build --store embedded --site north --config plumewatch.toml",
+    )
+)
 def build(
-    out: Path = Path("dashboards"),
-    loaded: Site | None = None,
     *,
-    influxdb3: bool = False,
-    store: Literal["influxdb", "embedded"] | None = None,
-    site: list[str] | None = None,
-    printer: Printer,
+    out: Annotated[Path, typer.Option(help="Folder of the files.")] = Path("dashboards"),
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Configuration, for time zone and links.")
+    ] = None,
+    influxdb3: Influxdb3Option = False,
+    store: StoreOption = None,
+    site: SiteOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the dashboards as files for Grafana's provisioning; without --config, as shipped."""
+    loaded = Site.load(config) if config else None
+    printer = Printer(as_json=as_json)
     with _translated_errors():
         from dashboards.build import write
         from dashboards.frame import DashboardSettings
 
         settings = DashboardSettings(influxdb3=influxdb3, embedded=store == "embedded")
-        config = loaded.config if loaded else None
-        if site and config is None:
+        if site and loaded is None:
             raise UsageError("--site: give --config, which names the schools")
-        for school in _schools(config, site, store) if config else [None]:
+        for school in _schools(loaded.config, site, store) if loaded else [None]:
             folder = out / school.id if school else out
-            if config:
-                settings = _settings(config, store, school, influxdb3=influxdb3)
+            if loaded:
+                settings = _settings(loaded.config, store, school, influxdb3=influxdb3)
             for name, changed in write(folder, settings).items():
                 outcome = "written" if changed else "unchanged"
                 printer.say(f"{folder / name}: {outcome}", file=folder / name, outcome=outcome)
@@ -60,25 +98,40 @@ def build(
     )
 
 
+@dashboards_app.command(
+    epilog=examples(
+        "plumewatch dashboards push --url http://127.0.0.1:3000 --token-file token",
+        "plumewatch dashboards push --url http://127.0.0.1:3000 --token-file token --store embedded"
+        " --site '*' --reader-file secrets/grafana --person district-admin",
+    )
+)
 def push(
-    url: str,
-    token_file: Path,
-    loaded: Site,
-    reader_file: Path | None = None,
-    person: str = "",
-    days: float = 7.0,
     *,
-    dry_run: bool = False,
-    influxdb3: bool = False,
-    store: Literal["influxdb", "embedded"] | None = None,
-    site: list[str] | None = None,
-    printer: Printer,
-) -> int | None:
+    url: UrlOption,
+    token_file: TokenFileOption,
+    config: ConfigOption = CONFIG,
+    reader_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Secret of the account of `storage setup`, or token of the staff page for the"
+            " embedded store, to make the data source; of --site also a folder."
+        ),
+    ] = None,
+    person: Annotated[
+        str,
+        typer.Option(help="With --site: who the tokens act as that are missing in --reader-file."),
+    ] = "",
+    days: Annotated[
+        float, typer.Option(help="Incidents written as annotations.", min=0, max=3660)
+    ] = 7.0,
+    influxdb3: Influxdb3Option = False,
+    store: StoreOption = None,
+    site: SiteOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Write folder, dashboards and annotations of incidents that differ; prints what changed."""
-    if dry_run:
-        return diff(
-            url, token_file, loaded, influxdb3=influxdb3, store=store, site=site, printer=printer
-        )
+    loaded = Site.load(config)
+    printer = Printer(as_json=as_json)
     with _translated_errors():
         from dashboards.build import built
 
@@ -97,28 +150,32 @@ def push(
                 since = now - 86_400.0 * days
                 found = server.annotate(_annotations(loaded, since), since, now)
                 _print_annotations(printer, found)
-    return None
 
 
+@dashboards_app.command(
+    epilog=examples("plumewatch dashboards diff --url http://127.0.0.1:3000 --token-file token")
+)
 def diff(
-    url: str,
-    token_file: Path,
-    loaded: Site,
     *,
-    influxdb3: bool = False,
-    store: Literal["influxdb", "embedded"] | None = None,
-    site: list[str] | None = None,
-    printer: Printer,
+    url: UrlOption,
+    token_file: TokenFileOption,
+    config: ConfigOption = CONFIG,
+    influxdb3: Influxdb3Option = False,
+    store: StoreOption = None,
+    site: SiteOption = None,
+    as_json: JsonOption = False,
 ) -> int | None:
     """Print what `push` would write; ends with 1 if anything, with 3 if the Grafana refuses."""
-    config, code = loaded.config, None
+    loaded = Site.load(config)
+    printer = Printer(as_json=as_json)
+    code = None
     with _translated_errors(refused=UnreachableError):
         from dashboards.build import built
 
-        for school in _schools(config, site, store):
+        for school in _schools(loaded.config, site, store):
             server = _grafana(url, token_file, school)
             server.check()
-            settings = _settings(config, store, school, influxdb3=influxdb3)
+            settings = _settings(loaded.config, store, school, influxdb3=influxdb3)
             for change in server.compare(built(settings), _policies(influxdb3=influxdb3)):
                 if change.outcome != "unchanged":
                     code = REFUSED

@@ -20,25 +20,31 @@ import sys
 import time
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from ingest.errors import DecodeError, PayloadError, Reason, RefusedError
-from plumewatch.cli.options import REFUSED
+from plumewatch.cli.options import CONFIG, REFUSED, ConfigOption, JsonOption, Site, examples
+from plumewatch.cli.printer import Printer
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from ingest.decoding import Context
     from ingest.message import Message
     from ingest.routes import Routes
-    from plumewatch.cli.options import Site
-    from plumewatch.cli.printer import Printer
     from storage.reading import Reading
 
+
+app = typer.Typer()
+mapping_app = typer.Typer(
+    help="Formats of devices without a decoder, described in the configuration.",
+    no_args_is_help=True,
+)
+app.add_typer(mapping_app, name="mapping", rich_help_panel="Sensors")
 
 _MOST_TO_DECODE: Final = 64 * 1024 * 1024
 _MOST_OF_A_SAMPLE: Final = 4_000_000
@@ -47,23 +53,43 @@ _BYTES_TO_RECOGNIZE: Final = 65_536
 _LINES_TO_RECOGNIZE: Final = 8
 
 
+@app.command(
+    rich_help_panel="Sensors",
+    epilog=examples(
+        "plumewatch decode --topic plumewatch/v1/b2/reading payload.json",
+        "plumewatch decode --topic lora/as-17/up --decoder milesight --hex frame.txt",
+        "mosquitto_sub -h 192.0.2.10 -v -t 'tele/#' -C 50 | plumewatch decode --lines",
+    ),
+)
 def decode(
-    topic: str | None = None,
-    file: Path | None = None,
+    file: Annotated[Path | None, typer.Argument(help="Payload; standard input without it.")] = None,
     *,
-    lines: bool = False,
-    is_hex: bool = False,
-    is_base64: bool = False,
-    decoder: str | None = None,
-    retained: bool = False,
-    flags: bool = False,
-    school: Site | None = None,
-    printer: Printer,
+    topic: Annotated[str | None, typer.Option(help="MQTT topic of the message.")] = None,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="Instead of --topic: a topic and a payload a line.")
+    ] = False,
+    is_hex: Annotated[bool, typer.Option("--hex", help="The payload is hex digits.")] = False,
+    is_base64: Annotated[bool, typer.Option("--base64", help="The payload is base64.")] = False,
+    decoder: Annotated[
+        str | None, typer.Option(help="Decoder, or mapping:NAME, instead of the topic's.")
+    ] = None,
+    retained: Annotated[
+        bool, typer.Option("--retained", help="As delivered from the broker's store.")
+    ] = False,
+    flags: Annotated[bool, typer.Option("--flags", help="Show quality flags too.")] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Whose mappings and routes count too.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="As without it: one JSON line a reading.")
+    ] = False,
 ) -> int | None:
     """Print what a message means, one JSON line a reading."""
     from ingest.message import Message
     from ingest.routes import decode_message
 
+    school = Site.load(config) if config else None
+    printer = Printer(as_json=as_json)
     if is_hex and is_base64:
         raise UsageError("give --hex or --base64, not both")
     if lines == (topic is not None):
@@ -198,14 +224,27 @@ def _nothing(topic: str) -> str:
     return "understood, but nothing to store"
 
 
+@mapping_app.command(
+    "suggest", epilog=examples("plumewatch mapping suggest --topic site/n2/as-17/state sample.json")
+)
 def mapping_suggest(
-    files: list[Path] | None = None,
-    topic: str = "",
-    name: str = "",
-    site: Site | None = None,
-    answers: Path | None = None,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Payloads, one a line or one a file; standard input without any."),
+    ] = None,
     *,
-    printer: Printer,
+    topic: Annotated[
+        str, typer.Option(help="MQTT topic of the payloads, or with {captures}.")
+    ] = "",
+    name: Annotated[str, typer.Option(help="Name of the mapping.")] = "",
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Whose time zone local times are in.")
+    ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(help='TOML with what payloads do not say: "data.voc" = "tvoc_ppb ppb".'),
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Propose a mapping (TOML) from payloads or Home Assistant discovery messages.
 
@@ -217,6 +256,8 @@ def mapping_suggest(
     from ingest.mapping.draft import SuggestError
     from ingest.mapping.suggest import suggest_any
 
+    site = Site.load(config) if config else None
+    printer = Printer(as_json=as_json)
     samples = [] if files else samples_of(sys.stdin.buffer.read())
     zone = {} if site is None else {"zone": site.config.zone()}
     for file in files or ():
@@ -281,12 +322,15 @@ def samples_of(data: bytes) -> list[bytes]:
     return [content]
 
 
-def mapping_test(site: Site, printer: Printer) -> int | None:
+@mapping_app.command("test", epilog=examples("plumewatch mapping test --json"))
+def mapping_test(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> int | None:
     """Run the examples of every mapping of a configuration."""
     from ingest.mapping.decoder import compile_mapping
     from ingest.mapping.examples import differences
     from ingest.mapping.lacks import MEANING, lacking_in
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     school, code = site.config, None
     lacking = lacking_in(school.mapping)
     for i, mapping in enumerate(school.mapping):
@@ -306,14 +350,25 @@ def mapping_test(site: Site, printer: Printer) -> int | None:
     return code
 
 
+@app.command(
+    "http-template",
+    rich_help_panel="Sensors",
+    epilog=examples("plumewatch http-template halo --url https://plumewatch.example.org:8421"),
+)
 def http_template(
-    decoder: str = "halo", url: str = "http://127.0.0.1:8421", *, printer: Printer
+    decoder: Annotated[str, typer.Argument(help="Format of the device, such as halo.")] = "halo",
+    *,
+    url: Annotated[
+        str, typer.Option(help="Where the device reaches HTTP ingest.")
+    ] = "http://127.0.0.1:8421",
+    as_json: JsonOption = False,
 ) -> None:
     """Print what to paste into a device that posts over HTTP."""
     from urllib.parse import urlsplit
 
     from ingest.decoders.halo import HEARTBEAT, TEMPLATE
 
+    printer = Printer(as_json=as_json)
     if decoder != "halo":
         raise UsageError(f"no template for {decoder!r}; there are: halo")
     parts = urlsplit(url)

@@ -10,8 +10,12 @@ import socket
 import tomllib
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
+import typer
+
+from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, Site, examples
+from plumewatch.cli.printer import Printer
 from plumewatch.cli.setup import TEXTS
 from plumewatch.config.faults import some
 from plumewatch.errors import UsageError
@@ -19,9 +23,12 @@ from plumewatch.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from plumewatch.cli.options import Site
-    from plumewatch.cli.printer import Printer
 
+app = typer.Typer()
+device_app = typer.Typer(
+    help="Reference devices that a school builds (docs/hardware.md).", no_args_is_help=True
+)
+app.add_typer(device_app, name="device", rich_help_panel="Sensors")
 
 HARDWARE: Final = Path(__file__).resolve().parents[2] / "hardware"
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,29}[a-z0-9])?")
@@ -43,17 +50,32 @@ def models() -> list[str]:
     return sorted(path.stem for path in HARDWARE.glob("*.yaml") if "." not in path.stem)
 
 
+@device_app.command(
+    epilog=examples(
+        "plumewatch device new --model sen55 --room N2-boys",
+        "plumewatch device new --model sen55-poe --room N2-boys --id n2-boys-2 --broker 192.0.2.10",
+    )
+)
 def new(
-    model: str,
-    room: str,
-    site: Site,
-    sensor: str = "",
-    broker: str = "",
-    folder: Path | None = None,
     *,
-    printer: Printer,
+    model: Annotated[str, typer.Option(help="sen55, sen55-poe or pms5003-sgp41.")],
+    room: Annotated[str, typer.Option(help="Id of a `room` block.")],
+    config: ConfigOption = CONFIG,
+    sensor: Annotated[
+        str, typer.Option("--id", help="Id of the sensor; the room's id and a number if empty.")
+    ] = "",
+    broker: Annotated[
+        str, typer.Option(help="HOST or HOST:PORT at which devices reach the broker.")
+    ] = "",
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Where files for ESPHome go; `devices` beside the configuration."),
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the ESPHome file of a new sensor, with its account, passwords and entry."""
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     if model not in models():
         raise UsageError(f"--model: {model!r}: one of {', '.join(models())}")
     rooms = site.config.registry().rooms
@@ -94,8 +116,20 @@ def new(
     )
 
 
-def flash_page(firmware: Path, out: Path = Path("flash"), *, printer: Printer) -> None:
+@device_app.command(
+    "flash-page",
+    epilog=examples("plumewatch device flash-page build/firmware.factory.bin --out flash"),
+)
+def flash_page(
+    firmware: Annotated[
+        Path, typer.Argument(help="firmware.factory.bin of `esphome compile`, for an ESP32.")
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="New folder for the page.")] = Path("flash"),
+    as_json: JsonOption = False,
+) -> None:
     """Write a page that flashes a compiled firmware from the browser, with ESP Web Tools."""
+    printer = Printer(as_json=as_json)
     image = firmware.read_bytes()
     if image[_BOOTLOADER : _BOOTLOADER + 1] != _MAGIC or image[:1] == _MAGIC:
         raise UsageError(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from ingest.errors import RefusedError
-from plumewatch.cli.options import UNREACHABLE
+from plumewatch.cli.options import CONFIG, UNREACHABLE, ConfigOption, JsonOption, Site, examples
+from plumewatch.cli.printer import Printer
 from plumewatch.config.faults import some
 from plumewatch.errors import UsageError
 
@@ -17,19 +20,42 @@ if TYPE_CHECKING:
 
     from alerts.escalation.coverage import CoverageGap
     from alerts.escalation.preview import PreviewStep
-    from plumewatch.cli.options import Site
-    from plumewatch.cli.printer import Printer
     from plumewatch.config.model import PlumewatchConfig
 
 
+app = typer.Typer()
+routes_app = typer.Typer(help="Who is notified of what, when and why.", no_args_is_help=True)
+app.add_typer(routes_app, name="routes", rich_help_panel="People")
+staff_app = typer.Typer(help="Who may sign in on the staff page.", no_args_is_help=True)
+app.add_typer(staff_app, name="staff", rich_help_panel="People")
+token_app = typer.Typer(
+    help="Which programs may call the HTTP API (docs/api.md).", no_args_is_help=True
+)
+app.add_typer(token_app, name="token", rich_help_panel="People")
+
+
+@app.command(
+    rich_help_panel="People",
+    epilog=examples(
+        "plumewatch timeline --room N2-boys --kind vape",
+        "plumewatch timeline --at 2026-09-07T10:05 --json",
+    ),
+)
 def timeline(
-    site: Site, room: str = "", kind: str = "vape", at: str = "", *, printer: Printer
+    *,
+    config: ConfigOption = CONFIG,
+    room: Annotated[str, typer.Option(help="Id of a room; the first one if empty.")] = "",
+    kind: Annotated[str, typer.Option(help="Kind of the detection.")] = "vape",
+    at: Annotated[str, typer.Option(help="Local time, 2026-09-07T10:05.")] = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Print who would be notified when after an alert, and what limits the notices."""
     from alerts.escalation.preview import timeline as timeline_lines
     from detection.events import EventKind
     from plumewatch.config.settings import alert_policy
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     policy = alert_policy(site.config)
     rooms = site.config.registry().rooms
     kinds = sorted(k.value for k in policy.pages)
@@ -50,7 +76,21 @@ def timeline(
         printer.say(line, room=where.id, kind=kind, at=when, says=line)
 
 
-def routes_test(labels: list[str], site: Site, *, at: str = "", printer: Printer) -> None:
+@routes_app.command(
+    "test",
+    epilog=examples("plumewatch routes test --at 2026-09-07T10:05 room=N2-boys kind=vape --json"),
+)
+def routes_test(
+    labels: Annotated[
+        list[str], typer.Argument(help="What happened, as in: room=N2-boys kind=vape")
+    ],
+    *,
+    config: ConfigOption = CONFIG,
+    at: Annotated[
+        str, typer.Option(help="As in 2026-09-07T10:05, in the school's zone; now if empty.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
     """Print who would be notified of an incident, in what order, and why."""
     from alerts.escalation.preview import escalation_preview, quiet_words
     from alerts.escalation.steps import plan
@@ -58,6 +98,8 @@ def routes_test(labels: list[str], site: Site, *, at: str = "", printer: Printer
     from alerts.severity import Severity
     from plumewatch.config.settings import escalation_timings, quiet_hours
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     found = _labels(site.config, labels)
     when = site.parse_time(at) if at else time.time()
     moment = datetime.fromtimestamp(when, UTC).astimezone(site.config.zone())
@@ -153,11 +195,23 @@ def _labels(config: PlumewatchConfig, words: list[str]) -> dict[str, str]:
     return {**place, "severity": severity, **given}
 
 
-def routes_gaps(site: Site, *, start: str = "", days: int = 14, printer: Printer) -> None:
+@routes_app.command(
+    "gaps",
+    epilog=examples("plumewatch routes gaps", "plumewatch routes gaps --from 2026-09-07 --days 30"),
+)
+def routes_gaps(
+    *,
+    config: ConfigOption = CONFIG,
+    start: Annotated[str, typer.Option("--from", help="First day, as in 2026-09-07.")] = "",
+    days: Annotated[int, typer.Option(help="Number of days.", min=1, max=400)] = 14,
+    as_json: JsonOption = False,
+) -> None:
     """List every lesson period in which nobody on duty can be notified about a room."""
     from alerts.escalation.coverage import coverage_gaps, paged_incidents
     from plumewatch.config.settings import quiet_hours
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     first = site.parse_time(start) if start else time.time()
     roster, rooms = site.config.roster(), site.config.registry().rooms.values()
     begin, end = (datetime.fromtimestamp(first + n * 86_400, UTC) for n in (0, days))
@@ -201,11 +255,14 @@ def _gap_line(gap: CoverageGap, config: PlumewatchConfig) -> str:
     )
 
 
-def staff_list(site: Site, printer: Printer) -> None:
+@staff_app.command("list", epilog=examples("plumewatch staff list --json"))
+def staff_list(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     """Print staff, their roles, and who can sign in."""
     from alerts.access import second_factor, sessions
     from alerts.access.passwords import with_password
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     with site.transaction() as tx:
         passwords, counts = with_password(tx), sessions.counts(tx, time.time())
         factors = second_factor.everybody(tx)
@@ -222,11 +279,22 @@ def staff_list(site: Site, printer: Printer) -> None:
     printer.table(columns, rows)
 
 
-def staff_password(person: str, site: Site, *, generate: bool = False, printer: Printer) -> None:
+@staff_app.command("password", epilog=examples("plumewatch staff password ap-north --generate"))
+def staff_password(
+    person: Annotated[str, typer.Argument(help="Id of a `staff` block.")],
+    *,
+    config: ConfigOption = CONFIG,
+    generate: Annotated[
+        bool, typer.Option("--generate", help="Make one and print it; its owner changes it.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Set a password, typed or from standard input; ends the person's sessions."""
     from alerts.access.passwords import Hasher, fault_of, generated, set_password
     from storage import audit
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     member = next((m for m in site.config.staff if m.id == person), None)
     if member is None:
         raise _unknown_person(person, [m.id for m in site.config.staff])
@@ -249,11 +317,21 @@ def staff_password(person: str, site: Site, *, generate: bool = False, printer: 
     )
 
 
-def staff_remove_second_factor(person: str, site: Site, printer: Printer) -> None:
+@staff_app.command(
+    "remove-second-factor", epilog=examples("plumewatch staff remove-second-factor ap-north --json")
+)
+def staff_remove_second_factor(
+    person: Annotated[str, typer.Argument(help="Id of a `staff` block.")],
+    *,
+    config: ConfigOption = CONFIG,
+    as_json: JsonOption = False,
+) -> None:
     """Remove a lost second factor; its owner signs in by password and can set up another."""
     from alerts.access import second_factor
     from storage import audit
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     detail = {"what": "removed", "person": person[:80]}
     with site.transaction() as tx:
         if not second_factor.remove(tx, person):
@@ -281,10 +359,20 @@ def _unknown_person(person: str, known: list[str]) -> UsageError:
     return UsageError(f"{person!r}: no member of staff has this id; there is: {people}")
 
 
-def staff_test(person: str = "", *, site: Site, printer: Printer) -> int | None:
+@staff_app.command(
+    "test", epilog=examples("plumewatch staff test", "plumewatch staff test ap-north --json")
+)
+def staff_test(
+    person: Annotated[str, typer.Argument(help="Id of a `staff` block; all without it.")] = "",
+    *,
+    config: ConfigOption = CONFIG,
+    as_json: JsonOption = False,
+) -> int | None:
     """Send a test notice to every address of one person or of all; 3 if one fails."""
     from plumewatch.config.settings import alert_policy
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     known = [member.id for member in alert_policy(site.config).staff]
     if person and person not in known:
         raise _unknown_person(person, known)
@@ -317,11 +405,19 @@ def send_test_notices(config: PlumewatchConfig, printer: Printer, person: str = 
     return all(found.error is None for found in outcomes)
 
 
-def staff_sign_out(person: str, site: Site, printer: Printer) -> None:
+@staff_app.command("sign-out", epilog=examples("plumewatch staff sign-out ap-north"))
+def staff_sign_out(
+    person: Annotated[str, typer.Argument(help="Id, also of a person no longer listed.")],
+    *,
+    config: ConfigOption = CONFIG,
+    as_json: JsonOption = False,
+) -> None:
     """Sign a person out everywhere, and end the links in their notices."""
     from alerts.access import sessions
     from storage import audit
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     detail = {"person": person[:80]}
     now = time.time()
     with site.transaction() as tx:
@@ -330,19 +426,30 @@ def staff_sign_out(person: str, site: Site, printer: Printer) -> None:
     printer.say(f"{ended} sessions ended", person=person, sessions_ended=ended)
 
 
+@token_app.command(
+    "add",
+    epilog=examples("plumewatch token add Grafana --person ap-north --scope readings --days 90"),
+)
 def token_add(
-    name: str,
-    person: str,
-    site: Site,
-    scope: list[str] | None = None,
-    days: float = 90,
-    only: list[str] | None = None,
+    name: Annotated[str, typer.Argument(help="What it is for.")],
     *,
-    printer: Printer,
+    person: Annotated[str, typer.Option(help="Id of the `staff` block as which it acts.")],
+    config: ConfigOption = CONFIG,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="What it may do: read, respond, readings or reports.")
+    ] = None,
+    days: Annotated[float, typer.Option(help="Until it expires.", min=1, max=366)] = 90,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--site", help="Id of a school; all of the person without it."),
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a token and print it once; without --scope it may read incidents, rooms and sensors."""
     from alerts.access.api_tokens import Scope
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     scopes = sorted({*(scope or [Scope.READ.value])})
     if not set(scopes) <= {*Scope}:
         raise UsageError(f"--scope: one of {', '.join(Scope)}")
@@ -384,10 +491,13 @@ def make_token(
         return api_tokens.make(tx, name, person, chosen, by=by, days=days, now=now, sites=sites)
 
 
-def token_list(site: Site, printer: Printer) -> None:
+@token_app.command("list", epilog=examples("plumewatch token list --json"))
+def token_list(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     """Print tokens, what they may do, and when they expire; never the tokens themselves."""
     from alerts.access import api_tokens
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     with site.transaction() as tx:
         tokens = api_tokens.listed(tx)
     rows = []
@@ -403,11 +513,19 @@ def token_list(site: Site, printer: Printer) -> None:
     printer.table(columns, rows)
 
 
-def token_revoke(number: int, site: Site, printer: Printer) -> None:
+@token_app.command("revoke", epilog=examples("plumewatch token revoke 3"))
+def token_revoke(
+    number: Annotated[int, typer.Argument(help="Number in `plumewatch token list`.")],
+    *,
+    config: ConfigOption = CONFIG,
+    as_json: JsonOption = False,
+) -> None:
     """End a token at once."""
     from alerts.access import api_tokens
     from storage import audit
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     with site.transaction() as tx:
         name = api_tokens.revoke(tx, number)
         if not name:

@@ -9,20 +9,24 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Annotated, Final, cast
 
+import typer
+
+from plumewatch.cli.options import JsonOption, Site, examples
 from plumewatch.cli.printer import Printer, progress
 from plumewatch.errors import UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from plumewatch.cli.options import Site
     from sensor_sim.publish import BrokerAddress, PublishReport
     from sensor_sim.scenarios.scenario import Scenario
     from sensor_sim.schedule import Activity
     from sensor_sim.simulation_run import SimulationRun
 
+
+app = typer.Typer()
 
 _MONDAY: Final = datetime(2026, 9, 14, tzinfo=UTC)
 """Default start of a simulation: a Monday of term, midnight."""
@@ -34,13 +38,22 @@ _WIRE_CHUNK_S: Final = 60.0
 STANDARD_OUTPUT: Final = Path("-")
 
 
+@app.command(
+    rich_help_panel="Recorded and simulated air",
+    epilog=examples(
+        "plumewatch replay readings.csv.gz --alerts alerts.csv --events events.csv",
+        "plumewatch replay monday.csv tuesday.csv --alerts alerts.csv --config plumewatch.toml",
+    ),
+)
 def replay(
-    readings: list[Path],
-    alerts: Path,
-    events: Path | None = None,
-    site: Site | None = None,
+    readings: Annotated[list[Path], typer.Argument(help="Recorded readings, .csv or .csv.gz.")],
     *,
-    printer: Printer,
+    alerts: Annotated[Path, typer.Option(help="File for the alerts (CSV).")],
+    events: Annotated[Path | None, typer.Option(help="File for all events (CSV).")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Rooms and rules of a real school.")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Push recorded readings through the production path, on their own clock."""
     from detection.quantities import FINE_PARTICLES
@@ -48,6 +61,8 @@ def replay(
     from plumewatch.replay import replay as replay_files
     from plumewatch.replay import replay_policy, write_alerts, write_events
 
+    site = Site.load(config) if config else None
+    printer = Printer(as_json=as_json)
     missing = [path for path in readings if not path.is_file()]
     faults = [
         f"{p}: {'is a folder, not a file' if p.is_dir() else 'no such file'}" for p in missing
@@ -86,29 +101,49 @@ def replay(
     printer.sum_up("\n".join(lines), **counts, replaced=result.replaced, unjudged=result.unjudged)
 
 
+@app.command(
+    rich_help_panel="Recorded and simulated air",
+    epilog=examples(
+        "plumewatch simulate --days 1 --out readings.csv.gz --truth truth.csv",
+        "plumewatch simulate --publish 127.0.0.1:1883 --live --days 0.1 --patience 60",
+    ),
+)
 def simulate(
-    school: str = "small",
-    seed: int = 1,
-    days: float = 1.0,
-    speed: str = "1",
-    publish: str | None = None,
-    out: Path | None = None,
-    truth: Path | None = None,
-    start: str | None = None,
-    ledger: Path | None = None,
-    patience: float = 0.0,
-    vape_rate: float | None = None,
-    nuisance_rate: float | None = None,
-    activity: str | None = None,
     *,
-    live: bool = False,
-    printer: Printer,
+    school: Annotated[str, typer.Option(help="small, district, or a scenario file.")] = "small",
+    seed: Annotated[int, typer.Option(help="Same seed, same readings.")] = 1,
+    days: Annotated[float, typer.Option(help="Simulated length, days.")] = 1.0,
+    speed: Annotated[str, typer.Option(help="Simulated seconds in a second, or max.")] = "1",
+    publish: Annotated[
+        str | None, typer.Option(help="Broker: [mqtt[s]://][user@]host[:port].")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Readings as .csv or .csv.gz instead.")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="What really happened, as CSV; - is standard output.")
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="Start of the simulation, ISO 8601.")] = None,
+    ledger: Annotated[
+        Path | None, typer.Option(help="Append each acknowledged sensor,seq here.")
+    ] = None,
+    patience: Annotated[
+        float, typer.Option(help="Seconds to wait for an unreachable broker.")
+    ] = 0.0,
+    vape_rate: Annotated[
+        float | None, typer.Option(help="Factor on how often vaping happens.")
+    ] = None,
+    nuisance_rate: Annotated[float | None, typer.Option(help="Factor on everything else.")] = None,
+    activity: Annotated[str | None, typer.Option(help="ordinary, hard_restroom or demo.")] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Shift event times to the wall clock.")
+    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Simulate a school: publish what real devices publish, or write readings and truth."""
     from sensor_sim.errors import BrokerAddressError
     from sensor_sim.publish import BrokerAddress, live_offset
     from sensor_sim.simulation_run import SimulationRun
 
+    printer = Printer(as_json=as_json)
     faults = [
         f"--{name}: {value} (allowed: {allowed})"
         for name, value, ok, allowed in (

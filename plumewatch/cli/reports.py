@@ -4,82 +4,127 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
 
 from ingest.errors import RefusedError
-from plumewatch.cli.options import REFUSED, check_output
+from plumewatch.cli.options import (
+    CONFIG,
+    REFUSED,
+    ConfigOption,
+    ForceOption,
+    JsonOption,
+    Site,
+    check_output,
+    examples,
+)
 from plumewatch.cli.printer import Printer, progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from plumewatch.cli.options import Site
     from plumewatch.replay import Verdict
     from reports.incident_file import IncidentFile
 
 
-def report_of(name: str) -> Callable[..., None]:
-    """Return the command that writes a report."""
-
-    def report(
-        start: str = "",
-        end: str = "",
-        week: str = "",
-        month: str = "",
-        term: str = "",
-        school_year: str = "",
-        kind: str = "csv",
-        out: Path | None = None,
-        site: str = "",
-        building: str = "",
-        intervention: str = "",
-        staged: Path | None = None,
-        *,
-        school: Site,
-        force: bool = False,
-        printer: Printer,
-    ) -> None:
-        from plumewatch.report_request import ReportRequest, make_report
-        from reports.files import ReportTooLongError
-        from reports.suppress import TooFewError
-
-        asked = (start, end, kind, out, site, building, intervention, staged)
-        request = ReportRequest(name, *asked, week, month, term, school_year)
-        path = request.path()
-        check_output(path, force=force)
-        try:
-            with progress("reading") as update:
-                facts = make_report(
-                    school.config,
-                    request,
-                    time.time(),
-                    on_day=lambda done, of: update(completed=done, total=of),
-                )
-        except (ReportTooLongError, TooFewError) as error:
-            raise RefusedError(str(error)) from error
-        counted, missing = facts.chosen, facts.missing()
-        printer.sum_up(
-            f"{path}: {len(facts.incidents)} incidents; {len(counted.incidents)} of them counted in"
-            f" figures, {counted.tests} tests, {counted.off_days} on days without school and"
-            f" {counted.off_record} on days that are not on record are not"
-            + (f"\n{missing}" if missing else ""),
-            wrote=path,
-            incidents=len(facts.incidents),
-            counted=len(counted.incidents),
-            tests=counted.tests,
-            off_days=counted.off_days,
-            off_record=counted.off_record,
-            missing=missing,
-        )
-
-    return report
+app = typer.Typer()
+incident_app = typer.Typer(help="One incident in full.", no_args_is_help=True)
+app.add_typer(incident_app, name="incident", rich_help_panel="What happened")
 
 
-def weekly_summary(site: Site, *, only_print: bool = False, printer: Printer) -> None:
+@app.command(
+    rich_help_panel="What happened",
+    epilog=examples(
+        "plumewatch report incidents --from 2026-09-07 --to 2026-12-18 --format xlsx",
+        'plumewatch report summary --month 2026-11 --site "North High" --format pdf',
+    ),
+)
+def report(
+    name: Annotated[
+        Literal["incidents", "summary", "response", "sensors"],
+        typer.Argument(
+            help="incidents: one row an incident; summary: a page to read, then the detail;"
+            " response: how fast staff were notified and responded, for all and by group;"
+            " sensors: one row a sensor, with uptime, completeness and false alarms.",
+        ),
+    ],
+    *,
+    config: ConfigOption = CONFIG,
+    start: Annotated[str, typer.Option("--from", help="First day, or a time.")] = "",
+    end: Annotated[str, typer.Option("--to", help="Last day, or a time.")] = "",
+    week: Annotated[str, typer.Option(help="Instead: a week (2026-W47).")] = "",
+    month: Annotated[str, typer.Option(help="Instead: a month (2026-11).")] = "",
+    term: Annotated[
+        str, typer.Option(help='Instead: a term of the configuration ("Fall 2026").')
+    ] = "",
+    school_year: Annotated[str, typer.Option(help="Instead: a school year (2026/27).")] = "",
+    kind: Annotated[
+        str, typer.Option("--format", help="csv, xlsx, pdf, html, parquet or json.")
+    ] = "csv",
+    out: Annotated[
+        Path | None, typer.Option(help="File; named after report, time and place without it.")
+    ] = None,
+    site: Annotated[str, typer.Option(help="Only this site.")] = "",
+    building: Annotated[str, typer.Option(help="Only this building.")] = "",
+    intervention: Annotated[
+        str, typer.Option(help="Summary: compare before and after this day.")
+    ] = "",
+    staged: Annotated[
+        Path | None, typer.Option(help="Summary: CSV of staged tests, columns time and room.")
+    ] = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write what happened in a time as a file; its figures reconcile with those of the page."""
+    from plumewatch.report_request import ReportRequest, make_report
+    from reports.files import ReportTooLongError
+    from reports.suppress import TooFewError
+
+    school = Site.load(config)
+    asked = (start, end, kind, out, site, building, intervention, staged)
+    request = ReportRequest(name, *asked, week, month, term, school_year)
+    path = request.path()
+    check_output(path, force=force)
+    try:
+        with progress("reading") as update:
+            facts = make_report(
+                school.config,
+                request,
+                time.time(),
+                on_day=lambda done, of: update(completed=done, total=of),
+            )
+    except (ReportTooLongError, TooFewError) as error:
+        raise RefusedError(str(error)) from error
+    counted, missing = facts.chosen, facts.missing()
+    Printer(as_json=as_json).sum_up(
+        f"{path}: {len(facts.incidents)} incidents; {len(counted.incidents)} of them counted in"
+        f" figures, {counted.tests} tests, {counted.off_days} on days without school and"
+        f" {counted.off_record} on days that are not on record are not"
+        + (f"\n{missing}" if missing else ""),
+        wrote=path,
+        incidents=len(facts.incidents),
+        counted=len(counted.incidents),
+        tests=counted.tests,
+        off_days=counted.off_days,
+        off_record=counted.off_record,
+        missing=missing,
+    )
+
+
+@app.command(rich_help_panel="What happened", epilog=examples("plumewatch weekly --print"))
+def weekly(
+    *,
+    config: ConfigOption = CONFIG,
+    only_print: Annotated[bool, typer.Option("--print", help="Print it; send nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Send the summary of last week to the address of [reports], as the service does on Mondays."""
     from plumewatch.weekly_summary import send_weekly, weekly_notice
     from reports.suppress import TooFewError
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     try:
         if only_print:
             notice = weekly_notice(site.config, time.time())
@@ -91,8 +136,18 @@ def weekly_summary(site: Site, *, only_print: bool = False, printer: Printer) ->
         raise RefusedError(str(error)) from error
 
 
+@incident_app.command(
+    "file", epilog=examples("plumewatch incident file 20260921-001 --out incident.zip")
+)
 def incident_file(
-    incident: str, out: Path | None = None, *, site: Site, force: bool = False, printer: Printer
+    incident: Annotated[str, typer.Argument(help="Id of the incident.")],
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="FILE.pdf, or FILE.zip with readings and checksums.")
+    ] = None,
+    config: ConfigOption = CONFIG,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write timeline, evidence, readings, and who was notified and did what."""
     from alerts.incidents import repository
@@ -106,6 +161,8 @@ def incident_file(
     from storage.audit import AuditKind
     from storage.files import atomic_write
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     path = out or Path(f"incident-{incident}.zip")
     found = _gather(site, incident)
     check_output(path, force=force, suffixes=(".pdf", ".zip"))
@@ -136,12 +193,20 @@ def incident_file(
     )
 
 
-def incident_rerun(incident: str, site: Site, printer: Printer) -> int | None:
+@incident_app.command("rerun", epilog=examples("plumewatch incident rerun 20260921-001"))
+def incident_rerun(
+    incident: Annotated[str, typer.Argument(help="Id of the incident.")],
+    *,
+    config: ConfigOption = CONFIG,
+    as_json: JsonOption = False,
+) -> int | None:
     """Run the detector again on the readings of an incident; whether the verdict is the same."""
     from detection.events import EventKind
     from plumewatch.replay import rerun
     from storage.audit import AuditKind
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     found = _gather(site, incident)
     if found.incident["kind"] == EventKind.OFFLINE.value:
         raise RefusedError("an outage is detected when it happens, not from readings")

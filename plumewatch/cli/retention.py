@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from ingest.errors import RefusedError
-from plumewatch.cli.options import DONE, REFUSED
+from plumewatch.cli.options import CONFIG, DONE, REFUSED, ConfigOption, JsonOption, Site, examples
 from plumewatch.cli.printer import Printer, progress
 from plumewatch.errors import UsageError
 
@@ -16,14 +18,21 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-    from plumewatch.cli.options import Site
 
+app = typer.Typer()
+retention_app = typer.Typer(help="How long records are kept; legal holds.", no_args_is_help=True)
+app.add_typer(retention_app, name="retention", rich_help_panel="What happened")
+audit_app = typer.Typer(help="Who signed in, exported and deleted.", no_args_is_help=True)
+app.add_typer(audit_app, name="audit", rich_help_panel="What happened")
 
 _DAY_S = 86_400.0
 
 
-def retention_plan(site: Site, printer: Printer) -> None:
+@retention_app.command("plan", epilog=examples("plumewatch retention plan --json"))
+def retention_plan(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     """Print what is kept for how long, what is due for deletion, and what holds keep."""
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     rows = []
     with site.state() as db:
         for name, days, by, old, held in _record_classes(site, db, time.time()):
@@ -60,12 +69,15 @@ def _record_classes(
     yield "audit log, legal holds", None, "nobody", None, ""
 
 
-def retention_apply(site: Site, printer: Printer) -> None:
+@retention_app.command("apply", epilog=examples("plumewatch retention apply"))
+def retention_apply(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     """Delete incidents that are due and not on hold; the audit log records it."""
     from alerts.incidents import retention
     from storage import holds
     from storage.audit import machine_user
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     now = time.time()
     before = now - site.config.retention.incident_days * _DAY_S
     total = 0
@@ -83,20 +95,30 @@ def retention_apply(site: Site, printer: Printer) -> None:
     )
 
 
+@retention_app.command(
+    "hold",
+    epilog=examples(
+        "plumewatch retention hold --from 2026-09-07 --to 2026-09-11 --reason request-17"
+    ),
+)
 def retention_hold(
-    start: str,
-    end: str,
-    reason: str,
-    room: str = "",
     *,
-    site: Site,
-    no_name: bool = False,
-    printer: Printer,
+    start: Annotated[str, typer.Option("--from", help="First day, or a time.")],
+    end: Annotated[str, typer.Option("--to", help="Last day, or a time.")],
+    reason: Annotated[str, typer.Option(help="Why; it is recorded.")],
+    room: Annotated[str, typer.Option(help="Id of the room; all without it.")] = "",
+    config: ConfigOption = CONFIG,
+    no_name: Annotated[
+        bool, typer.Option("--no-name", help="Numbers and addresses in the reason identify nobody.")
+    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Keep the records of a time range until the hold is released."""
     from alerts.incidents.free_text import cleaned
     from storage import audit, holds
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     now = time.time()
     span = site.parse_time(start), site.parse_time(end, end=True)
     why = cleaned(reason)[:200]
@@ -133,10 +155,13 @@ def _refuse_identifiers(reason: str) -> None:
         )
 
 
-def retention_holds(site: Site, printer: Printer) -> None:
+@retention_app.command("holds", epilog=examples("plumewatch retention holds"))
+def retention_holds(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     """List the active holds."""
     from storage import holds
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     rooms = site.config.registry().rooms
     rows = []
     with site.state() as db:
@@ -148,10 +173,18 @@ def retention_holds(site: Site, printer: Printer) -> None:
     printer.table(("No.", "Room", "From", "To", "Why", "By"), rows)
 
 
-def retention_release(number: int, site: Site, printer: Printer) -> None:
+@retention_app.command("release", epilog=examples("plumewatch retention release 1"))
+def retention_release(
+    number: Annotated[int, typer.Argument(help="Number of the hold.")],
+    *,
+    config: ConfigOption = CONFIG,
+    as_json: JsonOption = False,
+) -> None:
     """Release a hold; both stay on record."""
     from storage import audit, holds
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     now, who = time.time(), audit.machine_user()
     with site.transaction() as tx:
         if not holds.release(tx, number, who, now):
@@ -160,13 +193,23 @@ def retention_release(number: int, site: Site, printer: Printer) -> None:
     printer.say(f"hold {number} released", released=number)
 
 
-def audit_verify(site: Site, known: str | None = None, *, printer: Printer) -> int:
+@audit_app.command("verify", epilog=examples("plumewatch audit verify"))
+def audit_verify(
+    *,
+    config: ConfigOption = CONFIG,
+    known: Annotated[
+        str | None, typer.Option("--head", help="Last hash printed before; it must still be there.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
     """Prove that no entry of the audit log was changed, removed or inserted.
 
     Without --head, entries cut off at the end are not noticed: keep the last hash elsewhere.
     """
     from storage import audit
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     if known is not None and not known.strip():
         raise UsageError("--head is empty; give the hash that an earlier verify printed")
     with site.read(site.paths.state) as db, progress("computing the chain"):
@@ -184,10 +227,18 @@ def audit_verify(site: Site, known: str | None = None, *, printer: Printer) -> i
     return DONE
 
 
-def audit_list(site: Site, limit: int = 50, *, printer: Printer) -> None:
+@audit_app.command("list", epilog=examples("plumewatch audit list --limit 5 --json"))
+def audit_list(
+    *,
+    config: ConfigOption = CONFIG,
+    limit: Annotated[int, typer.Option(help="Largest number.", min=1)] = 50,
+    as_json: JsonOption = False,
+) -> None:
     """Print entries of the audit log, newest first."""
     from storage import audit
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     with site.read(site.paths.state) as db:
         rows = []
         for entry in audit.entries(db, limit):

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from plumewatch.cli.options import CONFIG, DONE, UNREACHABLE, USAGE
+import typer
+
+from plumewatch.cli.options import (
+    CONFIG,
+    DONE,
+    UNREACHABLE,
+    USAGE,
+    ConfigOption,
+    JsonOption,
+    examples,
+)
 from plumewatch.cli.printer import Printer, progress
 from plumewatch.config.faults import NO_SCHOOL, ConfigError, located
 
@@ -16,8 +26,18 @@ if TYPE_CHECKING:
     from plumewatch.doctor.result import CheckResult
 
 
-def check(config: Path = CONFIG, *, printer: Printer) -> int:
+app = typer.Typer()
+
+
+@app.command(
+    rich_help_panel="Start",
+    epilog=examples(
+        "plumewatch check", "plumewatch check --config /etc/plumewatch/plumewatch.toml --json"
+    ),
+)
+def check(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> int:
     """List all faults of a configuration, then try broker, store and notifiers."""
+    printer = Printer(as_json=as_json)
     return run_check(config, printer)
 
 
@@ -70,31 +90,62 @@ def _print_result(result: CheckResult, printer: Printer, where: str = "") -> Non
     printer.say(f"{result.state:5} {where or result.part}: {result.sentence}{remedy}", **fields)
 
 
-def run(config: Path = CONFIG, *, standby: bool = False, shard: str = "") -> None:
+@app.command(
+    rich_help_panel="Start",
+    epilog=examples(
+        "plumewatch run --config /etc/plumewatch/plumewatch.toml",
+        "plumewatch run --standby",
+        "plumewatch run --shard 0/2",
+    ),
+)
+def run(
+    *,
+    config: ConfigOption = CONFIG,
+    standby: Annotated[
+        bool, typer.Option("--standby", help="Wait while another service uses the data folder.")
+    ] = False,
+    shard: Annotated[
+        str,
+        typer.Option(
+            help="Which part of a service divided by school or building: 0/2, 1/2.",
+            envvar="PLUMEWATCH_SHARD",
+        ),
+    ] = "",
+) -> None:
     """Run the service: ingest, detection, alerts and the staff page; logs to standard error."""
     from plumewatch.service.run import serve
 
     serve(config, standby=standby, shard=shard)
 
 
-def version(printer: Printer) -> None:
+@app.command(
+    rich_help_panel="Start", epilog=examples("plumewatch version", "plumewatch version --json")
+)
+def version(*, as_json: JsonOption = False) -> None:
     """Print the version of the program and of the detector's model."""
     from detection.model import Model
     from plumewatch import __version__
 
+    printer = Printer(as_json=as_json)
     model = Model.shipped().version
     printer.say(
         f"plumewatch {__version__} (detector model {model})", version=__version__, model=model
     )
 
 
+@app.command(
+    rich_help_panel="Start",
+    epilog=examples("plumewatch demo", "plumewatch demo --seconds 60 --plain"),
+)
 def demo(
-    port: int = 8420,
-    seconds: float = 0,
-    keep: Path | None = None,
     *,
-    plain: bool = False,
-    printer: Printer,
+    port: Annotated[int, typer.Option(help="Port of the staff page.", min=1, max=65535)] = 8420,
+    seconds: Annotated[float, typer.Option(help="Stop after this; 0 runs on.", min=0)] = 0,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep configuration and data in this new folder.")
+    ] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a live screen.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run a simulated school, broker, detector, alerts and staff page on this machine."""
     import asyncio
@@ -104,6 +155,7 @@ def demo(
     from plumewatch.cli.demo.command import Demo
     from plumewatch.errors import UsageError
 
+    printer = Printer(as_json=as_json)
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     if keep is None:
         with tempfile.TemporaryDirectory(prefix="plumewatch-demo-") as folder:

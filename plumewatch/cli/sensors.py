@@ -5,26 +5,39 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from ingest.errors import RefusedError
-from plumewatch.cli.options import DONE, REFUSED, check_output
+from plumewatch.cli.options import (
+    CONFIG,
+    DONE,
+    REFUSED,
+    ConfigOption,
+    ForceOption,
+    JsonOption,
+    Site,
+    check_output,
+    examples,
+)
 from plumewatch.cli.printer import Printer, progress
 from plumewatch.config.faults import some
 from plumewatch.errors import UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from alerts.page.settings import SensorStatus
     from detection.alert_thresholds import ThresholdReport
     from detection.commissioning import Detected, Response, Timing
-    from plumewatch.cli.options import Site
     from plumewatch.room_test import SensorResult
     from storage.dead_letters import StoredDeadLetter
+
+app = typer.Typer()
+sensors_app = typer.Typer(help="The registered sensors.", no_args_is_help=True)
+app.add_typer(sensors_app, name="sensors", rich_help_panel="Sensors")
 
 _LEVEL_COLUMNS = (
     *("Sensor", "Room", "Alerts from", "False alarms a week", "Tolerable", "Vaping missed"),
@@ -32,10 +45,15 @@ _LEVEL_COLUMNS = (
 )
 
 
-def status(site: Site, printer: Printer) -> None:
+@app.command(
+    rich_help_panel="Sensors", epilog=examples("plumewatch status", "plumewatch status --json")
+)
+def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     """Print state and counters of every registered sensor."""
     from plumewatch.sensor_status import stored_statuses
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     registry = site.config.registry()
     rows, polled = [], bool(site.config.ingest.poll)
     with site.read(site.paths.state) as state:
@@ -69,18 +87,31 @@ def _poll_text(found: SensorStatus, site: Site) -> str:
     return f"fails since {site.format_time(found.poll_failing_since)}: {found.poll_error}"
 
 
+@app.command(
+    "dead-letters",
+    rich_help_panel="Sensors",
+    epilog=examples(
+        "plumewatch dead-letters --reason malformed --limit 5", "plumewatch dead-letters 17 --json"
+    ),
+)
 def dead_letters(
-    number: int | None = None,
+    number: Annotated[
+        int | None, typer.Argument(help="Show this one in full, its content escaped.")
+    ] = None,
     *,
-    site: Site,
-    reason: str = "",
-    source: str = "",
-    limit: int = 20,
-    printer: Printer,
+    config: ConfigOption = CONFIG,
+    reason: Annotated[str, typer.Option(help="Only those refused for it.")] = "",
+    source: Annotated[
+        str, typer.Option(help="Only of this decoder, or of topics that begin so.")
+    ] = "",
+    limit: Annotated[int, typer.Option(help="Largest number.", min=1, max=1000)] = 20,
+    as_json: JsonOption = False,
 ) -> None:
     """List refused messages, newest first, or show one."""
     from storage.dead_letters import count_dead_letters, find_dead_letters, get_dead_letter
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     with site.read(site.paths.journal) as journal:
         if number is not None:
             found = get_dead_letter(journal, number)
@@ -120,20 +151,30 @@ def _letter_fields(found: StoredDeadLetter) -> dict[str, Any]:
     }
 
 
+@sensors_app.command(
+    epilog=examples(
+        "plumewatch sensors labels --out labels.pdf",
+        "plumewatch sensors labels --site north --stock L7160 -o north.pdf",
+    )
+)
 def labels(
-    loaded: Site,
     *,
-    out: Path,
-    site: str = "",
-    stock: str = "5160",
-    force: bool = False,
-    printer: Printer,
+    config: ConfigOption = CONFIG,
+    out: Annotated[Path, typer.Option("--out", "-o", help="PDF to write.")],
+    site: Annotated[str, typer.Option(help="Id of one school; all if left out.")] = "",
+    stock: Annotated[
+        str, typer.Option(help="Avery 5160 (Letter, 3 x 10 labels) or L7160 (A4, 3 x 7).")
+    ] = "5160",
+    force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Print labels with QR codes, which lead the installer's phone to the test of the sensor."""
     from alerts.page.labels import STOCKS, labels_of, labels_pdf
     from language.messages import speaking
     from storage.files import atomic_write
 
+    loaded = Site.load(config)
+    printer = Printer(as_json=as_json)
     school, found = loaded.config, labels_of(loaded.registry(site), loaded.config.web.url)
     if stock not in STOCKS:
         raise UsageError(f"--stock {stock}: one of {', '.join(STOCKS)}")
@@ -151,10 +192,13 @@ def labels(
     )
 
 
-def levels(site: Site, *, printer: Printer) -> None:
+@app.command(rich_help_panel="Sensors", epilog=examples("plumewatch levels --json"))
+def levels(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     """Print each sensor's alert threshold, budget, expected false alarms and lost sensitivity."""
     from alerts.incidents.threshold_adjustments import load_thresholds
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     registry = site.config.registry()
     with site.read(site.paths.state) as state:
         reports = load_thresholds(state)
@@ -193,12 +237,28 @@ def _lost(share: float | None) -> str:
 _TICK_S: Final = 1.0
 
 
-def commission(room: str, site: Site, *, level: bool = True, printer: Printer) -> int:
+@app.command(
+    rich_help_panel="Start",
+    epilog=examples(
+        "plumewatch commission N2-boys", "plumewatch commission N2-boys --no-level --json"
+    ),
+)
+def commission(
+    room: Annotated[str, typer.Argument(help="Id of a `room` block.")],
+    *,
+    config: ConfigOption = CONFIG,
+    level: Annotated[
+        bool, typer.Option("--level/--no-level", help="Adjust thresholds as the test asks for.")
+    ] = True,
+    as_json: JsonOption = False,
+) -> int:
     """Test a room in five minutes: what its sensors see, and how late; the service must run."""
     from plumewatch import room_test
     from storage.audit import machine_user
     from storage.lease import service_of
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     rooms = site.config.registry().rooms
     if room not in rooms:
         raise UsageError(f"ROOM: {room!r}: one of {some(rooms)}")

@@ -7,10 +7,22 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
 
 from ingest.errors import RefusedError
-from plumewatch.cli.options import REFUSED, UNREACHABLE, check_output
+from plumewatch.cli.options import (
+    CONFIG,
+    REFUSED,
+    UNREACHABLE,
+    ConfigOption,
+    ForceOption,
+    JsonOption,
+    Site,
+    check_output,
+    examples,
+)
 from plumewatch.cli.printer import Printer, progress
 from plumewatch.errors import UsageError
 from storage.errors import StorageError
@@ -20,23 +32,49 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from ingest.files.readings_import import Imported, LeftOut
-    from plumewatch.cli.options import Site
     from storage.timeseries import Series
 
+
+app = typer.Typer()
+export_app = typer.Typer(help="Stored records, as files.", no_args_is_help=True)
+app.add_typer(export_app, name="export", rich_help_panel="Data")
+storage_app = typer.Typer(help="The long-term store of the readings.", no_args_is_help=True)
+app.add_typer(storage_app, name="storage", rich_help_panel="Data")
 
 _SHOWN: Final = 20
 _AVERAGES_BACK_S: Final = 3 * 86_400.0
 
 
+@storage_app.command(
+    "setup",
+    epilog=examples(
+        "plumewatch storage setup --reader-file deploy/influx-reader",
+        "plumewatch storage setup --admin-token-file admin --service-file secrets/influx-token",
+    ),
+)
 def storage_setup(
-    site: Site,
-    reader_file: Path | None = None,
-    service_file: Path | None = None,
-    admin_token_file: Path | None = None,
-    admin_token_env: str = "",
-    admin_username: str = "",
     *,
-    printer: Printer,
+    config: ConfigOption = CONFIG,
+    reader_file: Annotated[
+        Path | None, typer.Option(help="Make an account that may only read; file for its secret.")
+    ] = None,
+    service_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Make an account that may read and write readings alone; file for its secret."
+        ),
+    ] = None,
+    admin_token_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Administrator's token or password, used once instead of the configured one."
+        ),
+    ] = None,
+    admin_token_env: Annotated[
+        str, typer.Option(help="Environment variable to read it from.")
+    ] = "",
+    admin_username: Annotated[str, typer.Option(help="Administrator's name on a 1.x.")] = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Set up retention and averages where the configuration says readings are stored."""
     from plumewatch.cli.setup.influx import new_secret_files
@@ -44,6 +82,8 @@ def storage_setup(
     from plumewatch.config.settings import influx_settings, retention_of
     from storage.timeseries.influx_setup import provided
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     retention = retention_of(site.config)
     secret = None
     if admin_token_file or admin_token_env:
@@ -82,10 +122,13 @@ def storage_setup(
         printer.say(f"its secret is in {path}", secret_file=path)
 
 
-def storage_retry(site: Site, printer: Printer) -> int | None:
+@storage_app.command("retry", epilog=examples("plumewatch storage retry"))
+def storage_retry(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> int | None:
     """Store again the readings that the series refused, once the cause is repaired."""
     from storage.timeseries.writer import retry_refused
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     with site.read(site.paths.journal):
         pass  # it must exist: retrying does not make one
     with site.series() as series, progress("storing again"):
@@ -98,21 +141,39 @@ def storage_retry(site: Site, printer: Printer) -> int | None:
     return REFUSED if refused else None
 
 
+@export_app.command(
+    "readings",
+    epilog=examples(
+        "plumewatch export readings --from 2026-09-01 --to 2026-09-30 --format parquet",
+        "plumewatch export readings --sensor n2-boys-1 --out boys.csv --force",
+    ),
+)
 def export_readings(
-    start: str = "",
-    end: str = "",
-    kind: str = "csv",
-    out: Path | None = None,
-    sensor: list[str] | None = None,
     *,
-    site: Site,
-    force: bool = False,
-    printer: Printer,
+    start: Annotated[
+        str,
+        typer.Option("--from", help="Date, date with time, or Unix seconds; oldest if left out."),
+    ] = "",
+    end: Annotated[
+        str, typer.Option("--to", help="The same; a date includes that day; newest if left out.")
+    ] = "",
+    kind: Annotated[str, typer.Option("--format", help="csv or parquet.")] = "csv",
+    out: Annotated[
+        Path | None, typer.Option(help="File; readings.csv or readings.parquet.")
+    ] = None,
+    sensor: Annotated[
+        list[str] | None, typer.Option(help="Only of this sensor; may be repeated.")
+    ] = None,
+    config: ConfigOption = CONFIG,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write stored readings to a file, in time order, as many as there are."""
     from ingest.files.readings_export import export_readings as export
     from storage.audit import AuditKind
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     if kind not in ("csv", "parquet"):
         raise UsageError(f"--format {kind}: csv or parquet")
     file_format: Literal["csv", "parquet"] = "csv" if kind == "csv" else "parquet"
@@ -154,8 +215,15 @@ def export_readings(
         )
 
 
+@export_app.command("plumes", epilog=examples("plumewatch export plumes --anonymous --out plumes"))
 def export_plumes(
-    site: Site, out: Path = Path("plumes"), *, anonymous: bool = False, printer: Printer
+    *,
+    config: ConfigOption = CONFIG,
+    out: Annotated[Path, typer.Option(help="Folder that is made.")] = Path("plumes"),
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="Say that this is meant; nothing else is written.")
+    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the minutes around answered alerts and as many calm hours, without place and date."""
     import random
@@ -165,6 +233,8 @@ def export_plumes(
     from sensor_sim.devices.models import MODELS
     from storage.audit import AuditKind
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     if not anonymous:
         raise UsageError("--anonymous: needed; it writes nothing that names a place or a day")
     if out.exists():
@@ -211,21 +281,38 @@ def _has_averages(series: Series, sensors: Collection[str], begin: float) -> boo
     )
 
 
+@app.command(
+    "import",
+    rich_help_panel="Data",
+    epilog=examples(
+        "plumewatch import old.csv.gz --column pm25='PM2.5 (ug/m3)'",
+        "plumewatch import log.csv --sensor n2-boys-1 --time-format '%m/%d/%Y %H:%M'",
+    ),
+)
 def import_readings(
-    files: list[Path],
-    site: Site,
-    column: list[str] | None = None,
-    sensor: str = "",
-    time_format: str = "",
-    rejected: Path | None = None,
+    files: Annotated[list[Path], typer.Argument(help="Old readings, .csv or .csv.gz.")],
     *,
-    printer: Printer,
+    config: ConfigOption = CONFIG,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=HEADER, such as pm25='PM2.5 (ug/m3)'; may be repeated."),
+    ] = None,
+    sensor: Annotated[str, typer.Option(help="Sensor of files without such a column.")] = "",
+    time_format: Annotated[
+        str, typer.Option(help="Such as '%m/%d/%Y %H:%M'; the school's zone.")
+    ] = "",
+    rejected: Annotated[
+        Path | None, typer.Option(help="File for the list of skipped rows.")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> int | None:
     """Import old readings into the store; they raise no alerts, and may be imported again."""
     from ingest.files.csv_rows import Layout
     from ingest.files.readings_import import Importer
     from plumewatch.config.settings import retention_of
 
+    site = Site.load(config)
+    printer = Printer(as_json=as_json)
     columns = _columns(column or [])
     for path in files:
         if not path.is_file():

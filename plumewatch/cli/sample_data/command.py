@@ -6,23 +6,36 @@ import random
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Annotated, Final
 
-from plumewatch.cli.options import CONFIG
+import typer
+
+from plumewatch.cli.options import CONFIG, JsonOption, examples
+from plumewatch.cli.printer import Printer
 from plumewatch.cli.sample_data.incidents import fill_series, fill_state, made_up_detections
 from plumewatch.errors import UsageError
 
-if TYPE_CHECKING:
-    from plumewatch.cli.printer import Printer
-
+app = typer.Typer()
 
 _SCHOOL: Final = Path(__file__).with_name("school.toml")
 
 
-def sample_data(folder: Path, weeks: int = 12, seed: int = 1, *, printer: Printer) -> None:
+@app.command(
+    "sample-data",
+    rich_help_panel="Recorded and simulated air",
+    epilog=examples("plumewatch sample-data sample --weeks 12"),
+)
+def sample_data(
+    folder: Annotated[Path, typer.Argument(help="A new folder for configuration and data.")],
+    *,
+    weeks: Annotated[int, typer.Option(help="Length, up to yesterday.", min=1, max=52)] = 12,
+    seed: Annotated[int, typer.Option(help="Same seed and day, same data.", min=0)] = 1,
+    as_json: JsonOption = False,
+) -> None:
     """Fill a folder with the data of a made-up school, to try pages, reports and dashboards."""
     from plumewatch.config.load import load
 
+    printer = Printer(as_json=as_json)
     try:
         folder.mkdir(mode=0o700)
     except OSError as error:

@@ -9,10 +9,12 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
 
 from ingest.errors import RefusedError
-from plumewatch.cli.options import check_output
+from plumewatch.cli.options import ForceOption, JsonOption, Site, check_output, examples
 from plumewatch.cli.printer import Printer, progress
 from plumewatch.errors import UsageError
 from scale.errors import HistoryError
@@ -20,29 +22,46 @@ from scale.errors import HistoryError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from plumewatch.cli.options import Site
     from reports.rows import IncidentRow
     from scale.backtest import Judged, Task, Variant
     from scale.compare import Answer
     from scale.history import HistoryWriter
     from storage.registry import Registry
 
+app = typer.Typer()
+
 _SHIPPED: Final = "shipped"
 
 
+@app.command(
+    rich_help_panel="History",
+    epilog=examples(
+        "plumewatch backtest history --budget 1 --budget 0.3 --out budgets.html",
+        "plumewatch backtest history --model shipped --model new.npz --out models.html",
+    ),
+)
 def backtest(
-    history: list[Path],
-    out: Path,
-    model: list[str] | None = None,
-    budget: list[float] | None = None,
-    kind: list[str] | None = None,
-    alerts: Path | None = None,
-    site: Site | None = None,
-    processes: int | None = None,
-    spark: str = "",
+    history: Annotated[list[Path], typer.Argument(help="Folders that `segments` wrote.")],
     *,
-    force: bool = False,
-    printer: Printer,
+    out: Annotated[Path, typer.Option(help="The page, HTML.")],
+    model: Annotated[
+        list[str] | None, typer.Option(help="Model file, or shipped; may be repeated.")
+    ] = None,
+    budget: Annotated[
+        list[float] | None, typer.Option(help="False alarms a sensor-week; may be repeated.")
+    ] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Kind of alert; vape if left out.")] = None,
+    alerts: Annotated[Path | None, typer.Option(help="File for all alerts (CSV).")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Whose budgets, time zone and feedback of staff."),
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="One per core if left out.", min=1, max=1024)
+    ] = None,
+    spark: Annotated[str, typer.Option(help="Master of a Spark cluster, such as local[2].")] = "",
+    force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run versions of the detector over history, and compare what would have alerted."""
     from zoneinfo import ZoneInfo
@@ -52,6 +71,8 @@ def backtest(
     from scale.history import History
     from scale.report import Backtest, backtest_page
 
+    site = Site.load(config) if config else None
+    printer = Printer(as_json=as_json)
     kinds, known = kind or ["vape"], [found.value for found in EventKind]
     for name in kinds:
         if name not in known:
@@ -201,19 +222,37 @@ _SENSORS_A_BUCKET: Final = 1000
 """A detector processes many sensors in one pass at hardly more cost than few."""
 
 
+@app.command(
+    rich_help_panel="History",
+    epilog=examples(
+        "plumewatch segments history --config plumewatch.toml",
+        "plumewatch segments history --recording readings.csv.gz",
+    ),
+)
 def segments(
-    history: Path,
-    site: Site | None = None,
-    recording: list[Path] | None = None,
-    buckets: int | None = None,
-    every: float = 0.0,
+    history: Annotated[Path, typer.Argument(help="Folder; made if it does not exist.")],
     *,
-    printer: Printer,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Whose journal and sensor places.")
+    ] = None,
+    recording: Annotated[
+        list[Path] | None, typer.Option(help="A .csv or .csv.gz instead; may be repeated.")
+    ] = None,
+    buckets: Annotated[
+        int | None,
+        typer.Option(
+            help="Of a new history; one per thousand sensors if left out.", min=1, max=4096
+        ),
+    ] = None,
+    every: Annotated[float, typer.Option(help="Repeat at this interval, s; 0 ends.", min=0)] = 0.0,
+    as_json: JsonOption = False,
 ) -> None:
     """Land accepted readings as Parquet, each once: for `backtest`, Spark, any other program."""
     from scale.history import HistoryWriter
     from storage.registry import Registry
 
+    site = Site.load(config) if config else None
+    printer = Printer(as_json=as_json)
     if site is None and not recording:
         raise UsageError("--config FILE: whose journal to land; or --recording FILE")
     registry = Registry() if site is None else site.config.registry()

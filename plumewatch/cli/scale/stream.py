@@ -11,9 +11,12 @@ import threading
 import tomllib
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
 
 from ingest.errors import RefusedError
+from plumewatch.cli.options import Site, examples
 from plumewatch.cli.scale.backtest import read_model
 from plumewatch.errors import UsageError
 
@@ -21,10 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ingest.intake import IntakeConfig
-    from plumewatch.cli.options import Site
     from plumewatch.config.model import PlumewatchConfig
     from storage.timeseries.influx_http import InfluxSettings
 
+
+app = typer.Typer()
 
 _DEDUPE_WINDOW: Final = 128
 _LOOK_S: Final = 1
@@ -35,25 +39,59 @@ _SENTENCES: Final[dict[str, str]] = tomllib.loads(
 """What people read, by a phrase of Spark's error."""
 
 
+@app.command(
+    rich_help_panel="History",
+    epilog=examples(
+        "plumewatch stream history --checkpoint state --events events --master 'local[2]' --once",
+        "plumewatch stream --kafka k1:9092 --config plumewatch.toml --checkpoint s --events e",
+    ),
+)
 def stream(
-    history: str = "",
-    kafka: str = "",
-    topic: str = "plumewatch",
-    kafka_option: list[str] | None = None,
-    dead_letters: Path = Path("dead-letters"),
-    site: Site | None = None,
-    checkpoint: str = "checkpoint",
-    events: Path = Path("events"),
-    shards: int = 8,
-    model: Path | None = None,
-    master: str = "",
-    seconds: float = 3.0,
-    files: int | None = None,
-    conf: list[str] | None = None,
+    history: Annotated[str, typer.Argument(help="Folder or URL that `segments` fills.")] = "",
     *,
-    publish: bool = False,
-    series: bool = False,
-    once: bool = False,
+    kafka: Annotated[
+        str, typer.Option(help="Servers instead, HOST:PORT,...; needs --config.")
+    ] = "",
+    topic: Annotated[str, typer.Option(help="Topic of Kafka.")] = "plumewatch",
+    kafka_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEY=VALUE of Spark's Kafka source or of the client; @FILE reads the value."
+        ),
+    ] = None,
+    dead_letters: Annotated[
+        Path,
+        typer.Option(help="Folder for records that cannot be read; every executor writes to it."),
+    ] = Path("dead-letters"),
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Whose budgets, sensors, broker and InfluxDB."),
+    ] = None,
+    checkpoint: Annotated[
+        str, typer.Option(help="Folder or URL of state and position.")
+    ] = "checkpoint",
+    events: Annotated[Path, typer.Option(help="Folder for the events, as Parquet.")] = Path(
+        "events"
+    ),
+    shards: Annotated[
+        int, typer.Option(help="One per thousand sensors or more.", min=1, max=100000)
+    ] = 8,
+    model: Annotated[
+        Path | None, typer.Option(help="Model file instead of the shipped one.")
+    ] = None,
+    master: Annotated[str, typer.Option(help="Of Spark; that of spark-submit if left out.")] = "",
+    seconds: Annotated[float, typer.Option(help="Between triggers.", min=0)] = 3.0,
+    files: Annotated[int | None, typer.Option(help="Parts in one trigger at most.", min=1)] = None,
+    conf: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE of Spark; may be repeated.")
+    ] = None,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Events to the configured broker too.")
+    ] = False,
+    series: Annotated[
+        bool, typer.Option("--series", help="Readings to the configured InfluxDB too.")
+    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="Process what is there, and end.")] = False,
 ) -> None:
     """Detect on Spark: readings in, events out, each once; needs plumewatch[scale] and Java."""
     import asyncio
@@ -62,6 +100,7 @@ def stream(
     from plumewatch.config.settings import broker_settings
     from scale.sinks import EventFiles
 
+    site = Site.load(config) if config else None
     options = _check_sources(history, kafka, kafka_option)
     if site is None and (kafka or publish or series):
         raise UsageError("--kafka, --publish and --series need --config")

@@ -6,12 +6,12 @@ import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from ingest.errors import RefusedError
-from plumewatch.cli.options import CONFIG, DONE, UNREACHABLE, Site
+from plumewatch.cli.options import CONFIG, DONE, UNREACHABLE, JsonOption, Site, examples
 from plumewatch.cli.printer import Printer, progress
 from plumewatch.config.faults import ConfigError, ConfigFault, some
 from plumewatch.errors import UnreachableError, UsageError
@@ -29,28 +29,53 @@ if TYPE_CHECKING:
     from plumewatch.cli.setup.site_files import SiteFiles
 
 
+app = typer.Typer()
+
 _UNREAD_SHOWN: Final = 5
 _SLOWEST_S: Final = 120.0
 """If it listens for less, a message warns that slow sensors may be missing."""
 
 
-def init(path: Path = CONFIG, *, printer: Printer) -> None:
+@app.command(
+    rich_help_panel="Start",
+    epilog=examples("plumewatch init", "plumewatch init /etc/plumewatch/plumewatch.toml"),
+)
+def init(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = CONFIG,
+    *,
+    as_json: JsonOption = False,
+) -> None:
     """Write a commented starter configuration."""
     from plumewatch.cli.setup.site_files import STARTER, SiteFiles
 
+    printer = Printer(as_json=as_json)
     if not path.parent.is_dir():
         raise UsageError(f"{path}: No such file or directory")
     SiteFiles(plain={path.name: STARTER}).write(path.parent)
     printer.say(f"wrote {path}; next: edit it, then `plumewatch check --config {path}`", wrote=path)
 
 
-def setup(folder: Path = Path(), answers: Path | None = None, *, printer: Printer) -> int:
+@app.command(
+    rich_help_panel="Start",
+    epilog=examples("plumewatch setup", "plumewatch setup --answers answers.toml --folder site"),
+)
+def setup(
+    *,
+    folder: Annotated[
+        Path, typer.Option(help="Where configuration, secrets and accounts go.")
+    ] = Path(),
+    answers: Annotated[
+        Path | None, typer.Option(help="Answers in TOML (docs/setup.md); asks you without it.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
     """Find sensors on a broker, and write configuration and accounts; twelve questions at most."""
     from pydantic import ValidationError
 
     from ingest.errors import BrokerError
     from plumewatch.cli.setup.answers import in_short
 
+    printer = Printer(as_json=as_json)
     try:
         return _set_up(folder.resolve(), answers, printer)
     except (ValidationError, ValueError) as error:

@@ -9,22 +9,36 @@ from __future__ import annotations
 import csv
 import io
 import shlex
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from plumewatch.cli.options import CONFIG, check_output, with_config
+import typer
+
+from plumewatch.cli.options import (
+    CONFIG,
+    ConfigOption,
+    ForceOption,
+    JsonOption,
+    Site,
+    check_output,
+    examples,
+    with_config,
+)
+from plumewatch.cli.printer import Printer
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
-    from plumewatch.cli.options import Site
-    from plumewatch.cli.printer import Printer
     from plumewatch.config.faults import ConfigTree
 
     Rows = Mapping[int, Mapping[str, str]]
 
+
+app = typer.Typer()
+site_app = typer.Typer(help="The schools of a district.", no_args_is_help=True)
+app.add_typer(site_app, name="site", rich_help_panel="Start")
 
 COLUMNS: Final = (
     *("site", "sensor", "building", "floor", "room", "kind", "model", "interval_s", "aliases"),
@@ -33,15 +47,20 @@ _NEEDED: Final = ("sensor", "room")
 _MOST_CHARACTERS: Final = 4_000_000
 
 
+@site_app.command(
+    epilog=examples('plumewatch site add north --name "North High" --sensors north.csv')
+)
 def add(
-    site: str,
+    site: Annotated[str, typer.Argument(help="Id of the school, which names its file.")],
     *,
-    name: str,
-    timezone: str = "",
-    sensors: Path | None = None,
-    staff: str = "",
-    config: Path = CONFIG,
-    printer: Printer,
+    name: Annotated[str, typer.Option(help="Name of the school.")],
+    timezone: Annotated[str, typer.Option(help="IANA time zone; the district's if left out.")] = "",
+    sensors: Annotated[Path | None, typer.Option(help="Rooms and sensors: a CSV.")] = None,
+    staff: Annotated[
+        str, typer.Option(help="Name of a person who responds there, such as a duty.")
+    ] = "",
+    config: ConfigOption = CONFIG,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the file of a new school, if the whole configuration is right with it."""
     from plumewatch.config.editor import written
@@ -49,6 +68,7 @@ def add(
     from plumewatch.config.sites import FOLDER, site_path, with_sites
     from storage.files import atomic_write
 
+    printer = Printer(as_json=as_json)
     base = config.resolve().parent
     path = site_path(config, site)
     if path.exists():
@@ -85,10 +105,18 @@ def add(
     )
 
 
+@site_app.command(epilog=examples("plumewatch site export --out sensors.csv"))
 def export(
-    school: Site, *, site: str = "", out: Path, force: bool = False, printer: Printer
+    *,
+    config: ConfigOption = CONFIG,
+    site: Annotated[str, typer.Option(help="Id of one school; all if left out.")] = "",
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write rooms and sensors as a CSV, which `site add` reads."""
+    school = Site.load(config)
+    printer = Printer(as_json=as_json)
     registry = school.registry(site)
     check_output(out, force=force, suffixes=(".csv",))
     text = io.StringIO()

@@ -53,7 +53,6 @@ NOTHING_HERE = {
 CALLS = {
     "init": "init {new}.toml",
     "check": "check",
-    "doctor": "doctor",
     "version": "version",
     "site add": "site add north --name North --sensors {sensors} --config {district}",
     "site export": "site export --out {new}.csv",
@@ -80,11 +79,8 @@ CALLS = {
     "token add": "token add grafana --person {person} --scope readings",
     "token list": "token list",
     "token revoke": "token revoke 1",
-    "report incidents": "report incidents --from 2026-09-01 --to 2026-09-30 --out {new}.csv",
-    "report summary": "report summary --from 2026-09-01 --to 2026-09-30 --out {new}.csv",
-    "report response": "report response --from 2026-09-01 --to 2026-09-30 --out {new}.csv",
-    "report sensors": "report sensors --from 2026-09-01 --to 2026-09-30 --out {new}.csv",
-    "report weekly": "report weekly --print",
+    "report": "report incidents --from 2026-09-01 --to 2026-09-30 --out {new}.csv",
+    "weekly": "weekly --print",
     "incident file": "incident file {incident} --out {new}.zip",
     "incident rerun": "incident rerun {incident}",
     "retention plan": "retention plan",
@@ -201,7 +197,7 @@ def test_json_on_request(name, places):
     assert all(isinstance(found, dict) and found for found in objects)
     assert objects or name in NOTHING_HERE, output.stderr
     assert "Traceback" not in output.stderr
-    usual = {0, 3} if name in ("check", "doctor") else {NOTHING_HERE.get(name, 0)}
+    usual = {0, 3} if name == "check" else {NOTHING_HERE.get(name, 0)}
     assert output.exit_code in usual, output.stderr
 
 

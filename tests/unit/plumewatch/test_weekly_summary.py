@@ -68,9 +68,7 @@ def test_the_summary_of_last_week_arrives_with_what_changed(school):
         for line in changed
     )
     assert any(line.startswith("Never tested: ") for line in lines)
-    printed = plumewatch(
-        "report", "weekly", "--print", "--config", school / "plumewatch.toml", now=now
-    )
+    printed = plumewatch("weekly", "--print", "--config", school / "plumewatch.toml", now=now)
     assert all(line in printed.out for line in lines)
 
 
