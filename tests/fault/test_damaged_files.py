@@ -22,9 +22,8 @@ from storage.sqlite import connect, migrate
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.journals import gaps, tail
 from tests.support.oracle import letters_of
-from tests.support.recovery import needs_recovery
 
-pytestmark = needs_recovery
+pytestmark = pytest.mark.needs("sqlite3")
 START = 1_790_000_000.0
 PAGE = 4096
 COUNT = 3_000

@@ -36,7 +36,6 @@ from storage.sqlite import connect
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.alert_records import incidents
-from tests.support.recovery import needs_recovery
 from tests.unit.plumewatch.test_config import GOOD
 
 NOW = 1_790_000_000.0
@@ -121,7 +120,7 @@ def test_every_schema_there_was_is_brought_forward_and_copied_before(dump, tmp_p
         assert json.loads((copy / MANIFEST).read_text())["format"] == 1  # and takes it
 
 
-@needs_recovery
+@pytest.mark.needs("sqlite3")
 @pytest.mark.parametrize(
     "words", ["component TEXT", "version INTEGER", "acknowledged_by TEXT", "decided_sentence TEXT"]
 )
