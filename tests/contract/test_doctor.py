@@ -416,7 +416,7 @@ class TestStore:
         (tmp_path / "plumewatch-data").mkdir()
         with closing(connect(tmp_path / "plumewatch-data/state.db")) as db:
             prepare_state(db)
-            db.execute("UPDATE schema_version SET version = 99 WHERE component = 'alerts'")
+            db.execute("UPDATE component_version SET version = 99 WHERE component = 'alerts'")
         code, found = checked()
         assert code == 3
         (line,) = problems(found, "store")

@@ -244,7 +244,7 @@ def test_a_damaged_name_in_another_version_is_left_alone(tmp_path, version):
     path = tmp_path / "journal.db"
     filled(path)
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE schema_version SET version = ?", (version,))
+        connection.execute("UPDATE component_version SET version = ?", (version,))
         if version == 1:
             connection.execute("DROP TABLE gap")
     flip(path, path.read_bytes().index(b"offset"), 1)

@@ -150,7 +150,7 @@ def test_a_newer_file_is_refused(tmp_path):
     series.open()
     series.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "series.db")) as other, other:
-        other.execute("UPDATE schema_version SET version = 99 WHERE component = 'series'")
+        other.execute("UPDATE component_version SET version = 99 WHERE component = 'series'")
     with pytest.raises(SchemaTooNewError):
         series.open()
 
