@@ -12,9 +12,7 @@ PROGRESS := 2>&1 | awk '/^Collecting/ {printf "\r  %3d packages: %-44.44s", ++n,
 # One more than cores, because tests of kills and networks mostly wait; each takes 700 MB.
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n + 1 : 4)))
 SCALE_STAMP := $(VENV)/.installed-scale
-SHARED ?= ../shared
 SITE_VENV := .venv-docs
-TRAIN_VENV := .venv-train
 HARDWARE_VENV := .venv-hardware
 ESPHOME = $(abspath $(HARDWARE_VENV))/bin/esphome
 
@@ -22,7 +20,7 @@ ESPHOME = $(abspath $(HARDWARE_VENV))/bin/esphome
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware firmware docs messages dashboards gallery dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-steady bench-simulate bench-series bench-dashboards bench-decode bench-detection bench-use bench-detector-speed bench-reports bench-district size train try-install audit sbom
+.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware firmware docs messages dashboards gallery dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-steady bench-simulate bench-series bench-dashboards bench-decode bench-detector-speed bench-reports bench-district size train try-install audit sbom
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -80,8 +78,11 @@ format: $(STAMP) ## let ruff order imports and lay out the code
 
 ci: lint site test replay-real ## what CI runs
 
-replay-real: $(STAMP) ## replay the real recordings in $(SHARED)/data and print what would have alerted
-	@$(BIN)/python benchmarks/replay_real.py $(SHARED)/data
+replay-real: $(STAMP) ## replay the real recordings in ../shared/data and print what would have alerted
+	@$(MAKE) --no-print-directory -C research $@
+
+train: ## make the detector's model file; more of that kind: make -C research
+	@$(MAKE) --no-print-directory -C research $@
 
 $(SITE_VENV)/.installed: requirements-docs.lock
 	@test -x $(SITE_VENV)/bin/python || $(PYTHON) -m venv $(SITE_VENV)
@@ -180,12 +181,6 @@ bench-dashboards: $(STAMP) ## what the dashboards cost an InfluxDB, 100 rooms an
 bench-decode: $(STAMP) ## messages a second of every decoder
 	@$(BIN)/python benchmarks/decode.py
 
-bench-detection: $(STAMP) ## the detector in every world, trained with and without it; ARGS=--quick is short
-	@$(BIN)/python benchmarks/bench_detection.py --real $(SHARED)/data $(ARGS)
-
-bench-use: $(STAMP) ## recall and false alarms week by week in rooms with 0 to 20 sessions a day; ARGS="--world school"
-	@$(BIN)/python benchmarks/weeks_of_use.py $(ARGS)
-
 bench-detector-speed: $(STAMP) ## readings a second of the detector over 1 to 100,000 sensors
 	@$(BIN)/python benchmarks/detector_speed.py
 
@@ -197,18 +192,6 @@ bench-district: $(STAMP) ## 40 schools in one installation: pages, reports, load
 
 bench-scale: $(SCALE_STAMP) ## back-tests over cores and the stream on Spark; ARGS="--sensors 200000"
 	@$(BIN)/python benchmarks/scale_out.py $(ARGS)
-
-# Another version of these libraries may fit another model.
-$(TRAIN_VENV)/.installed: requirements.lock requirements-sim.lock requirements-train.lock
-	@test -x $(TRAIN_VENV)/bin/python || $(PYTHON) -m venv $(TRAIN_VENV)
-	@echo "Installing into $(TRAIN_VENV) (once, 1 GB) ..."
-	@$(TRAIN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(call WITH_COMPILER,$(TRAIN_VENV))
-	@$(TRAIN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-train.lock
-	@touch $@
-
-train: $(TRAIN_VENV)/.installed ## make the detector's model file from all restroom worlds; ARGS=--leave-one-out (hours)
-	@$(TRAIN_VENV)/bin/python benchmarks/train_detector.py --recordings $(SHARED)/data $(ARGS)
 
 audit: $(STAMP) ## known vulnerabilities of the locked packages; says so where it cannot ask
 	@$(BIN)/python deploy/supply_chain.py audit
@@ -233,4 +216,4 @@ lock: $(STAMP) ## resolve pyproject.toml into the lock files, for Python 3.11 an
 	@$(COMPILE) --group hardware -o requirements-hardware.lock
 
 clean: ## remove the environments, what was built and what the demo left
-	@rm -rf $(VENV) $(SITE_VENV) $(TRAIN_VENV) $(HARDWARE_VENV) build demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(SITE_VENV) .venv-train $(HARDWARE_VENV) build demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,7 +4,7 @@ A table is between ``<!-- table: NAME -->`` and ``<!-- end of table -->``; every
 is written by hand. ``--check`` writes nothing and exits 1 if a page is out of date.
 
 What a format can contain is taken from its golden cases, the cost of an interval from the benchmark
-of the detector (``docs/detection-benchmark.md``).
+of the detector (``research/benchmark/results.md``).
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ OPENAPI: Final = ROOT / "docs" / "openapi.json"
 PAGES: Final = (
     ROOT / "docs" / "commands.md",
     ROOT / "docs" / "decisions" / "index.md",
-    ROOT / "docs" / "detection.md",
     ROOT / "docs" / "devices.md",
     ROOT / "docs" / "measurements.md",
     ROOT / "docs" / "metrics.md",
@@ -150,15 +149,10 @@ _RELIED_ON: Final = 0.2
 """Share of visible puffs detected, below which alerts cannot be relied on."""
 _ENOUGH: Final = 20
 """Visible puffs from which a row says anything."""
-_BENCHMARK: Final = ROOT / "docs" / "detection-benchmark.md"
+_BENCHMARK: Final = ROOT / "research" / "benchmark" / "results.md"
 _ROW: Final = re.compile(
     r"^\| (?P<s>\d+) s \| \d+ \| (?P<visible>\d+) \| (?P<recall>[\d.]+) [^|]*\|[^|]*\|[^|]*"
     r"\| (?P<alarms>[\d.]+) [^|]*\| (?P<p50>\d+) / (?P<p90>\d+) \|",
-    re.MULTILINE,
-)
-_WORLD: Final = re.compile(
-    r"^\| (?P<world>[a-z_]+) \| (?P<visible>\d+) \|[^|]*\|[^|]*\| (?P<f1>[\d.]+) [^|]*"
-    r"\| (?P<false>[\d.]+) ",
     re.MULTILINE,
 )
 _CARRIED: Final = (
@@ -190,23 +184,6 @@ def _intervals() -> list[str]:
         f"| {' | '.join(head)} | half of the alerts within; nine in ten |",
         "|---|---:|---:|---:|",
         *rows,
-    ]
-
-
-def _transfer() -> list[str]:
-    """Return F1 and false alarms in worlds that the model was not trained on, by world."""
-    text = _BENCHMARK.read_text(encoding="utf-8")
-    head = ("world left out", "busy rooms: F1, false alarms a day (visible sessions)", "ordinary")
-    told: dict[str, list[str]] = {}
-    for program in ("busy", "ordinary"):
-        section = text.partition(f"## Leave one world out, {program} rooms\n")[2]
-        for found in _WORLD.finditer(section.partition("\n## ")[0]):
-            cell = "{f1}, {false} ({visible})".format(**found.groupdict())
-            told.setdefault(found["world"].replace("_", " "), []).append(cell)
-    return [
-        f"| {' | '.join(head)} |",
-        "|---|---:|---:|",
-        *(f"| {world} | {' | '.join(cells)} |" for world, cells in told.items()),
     ]
 
 
@@ -268,7 +245,6 @@ TABLES: Final[dict[str, Callable[[], list[str]]]] = {
     "models": _models,
     "retention": reference.retention,
     "settings": reference.settings,
-    "transfer": _transfer,
     **{
         f"report{table.name}": partial(_report, table.columns)
         for table in (tables.incidents, tables.response, tables.sensors)

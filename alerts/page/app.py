@@ -91,7 +91,7 @@ PAGES: Final[tuple[type[PageGroup], ...]] = (
     *API,
     ApiDocs,
 )
-"""All pages; links to them are `alerts.page.rendering.NAV`."""
+"""All pages; links to them are in ``nav.toml``."""
 
 
 def create_app(settings: StaffPageSettings) -> Starlette:

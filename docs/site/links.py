@@ -30,7 +30,11 @@ _LOOPBACK: Final = "127.0.0.1"
 def pages() -> list[Path]:
     """Return every page that is written for people."""
     names = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "ingest/decoders/README.md")
-    return [*(ROOT / name for name in names), *sorted((ROOT / "docs").rglob("*.md"))]
+    folders = ("docs", "research")
+    return [
+        *(ROOT / n for n in names),
+        *(p for f in folders for p in sorted((ROOT / f).rglob("*.md"))),
+    ]
 
 
 def anchors(text: str) -> set[str]:

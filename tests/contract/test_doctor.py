@@ -6,6 +6,7 @@ import base64
 import gc
 import json
 import shlex
+import shutil
 import ssl
 import subprocess
 import time
@@ -36,7 +37,6 @@ from tests.support.broker import Mosquitto, free_port
 from tests.support.certificates import certificate
 from tests.support.fake_grafana import TOKEN, FakeGrafana
 from tests.support.influx import FakeServer
-from tests.support.needs import need
 
 NOW = 1_790_000_000.0
 SHIPPED = Path(__file__).parents[2] / "deploy/mosquitto.conf"
@@ -157,10 +157,8 @@ class TestBroker:
     def test_one_that_needs_no_account(self, checked, tmp_path, anonymous):
         """Found by trying, also where its configuration cannot be read."""
         passwords = tmp_path / "passwords"
-        need("mosquitto")
-        subprocess.run(
-            ["mosquitto_passwd", "-b", "-c", passwords, "plumewatch", "of-the-service"], check=True
-        )
+        tool = shutil.which("mosquitto_passwd")
+        subprocess.run([tool, "-b", "-c", passwords, "plumewatch", "of-the-service"], check=True)
         passwords.chmod(0o644)
         (tmp_path / "password").write_text("of-the-service")
         lines = f"allow_anonymous {str(anonymous).lower()}\npassword_file {passwords}"
@@ -416,7 +414,7 @@ class TestStore:
         (tmp_path / "plumewatch-data").mkdir()
         with closing(connect(tmp_path / "plumewatch-data/state.db")) as db:
             prepare_state(db)
-            db.execute("UPDATE component_version SET version = 99 WHERE component = 'alerts'")
+            db.execute("UPDATE schema_version SET version = 99 WHERE component = 'alerts'")
         code, found = checked()
         assert code == 3
         (line,) = problems(found, "store")

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FOLDERS = (
     "alerts", "benchmarks", "dashboards", "deploy", "detection", "ingest", "plumewatch", "reports",
-    "scale", "sensor_sim", "storage", "tests/support",
+    "research", "scale", "sensor_sim", "storage", "tests/support",
 )  # fmt: skip
 MODULES = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")

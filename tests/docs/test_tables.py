@@ -23,7 +23,7 @@ def test_there_is_something_to_buy_and_an_interval_for_every_decoder():
 
 
 def test_the_cost_of_an_interval_is_what_the_benchmark_measured():
-    benchmark = (ROOT / "docs" / "detection-benchmark.md").read_text(encoding="utf-8")
+    benchmark = (ROOT / "research" / "benchmark" / "results.md").read_text(encoding="utf-8")
     section = benchmark.split("## By reporting interval")[1].split("\n## ")[0]
     single = [line.split(" | ") for line in section.splitlines() if re.match(r"\| \d+ s \|", line)]
     single = [row for row in single if int(row[2]) >= 20]  # fewer sessions say nothing

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -27,7 +28,9 @@ SHORT = (
     "-XX:-BytecodeVerificationRemote",
 )
 
-needs_kafka = pytest.mark.skipif(not CONNECTOR, reason="no jars of Kafka beside this checkout")
+needs_kafka = pytest.mark.skipif(
+    not CONNECTOR or shutil.which("java") is None, reason="no Kafka and Java here"
+)
 
 _PROPERTIES = """process.roles=broker,controller
 node.id=1

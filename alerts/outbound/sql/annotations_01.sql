@@ -1,6 +1,5 @@
 CREATE TABLE annotation (
     incident TEXT PRIMARY KEY,
     opened_at REAL NOT NULL,
-    body TEXT NOT NULL,
-    refused TEXT NOT NULL DEFAULT ''
+    body TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;

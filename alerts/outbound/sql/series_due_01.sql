@@ -5,3 +5,40 @@ CREATE TABLE series_due (
     body BLOB
 ) STRICT;
 CREATE UNIQUE INDEX series_due_key ON series_due (measurement, key) WHERE key IS NOT NULL;
+CREATE INDEX alert_event_running ON alert_event (kind) WHERE phase IN ('alerted', 'updated');
+CREATE TRIGGER series_due_new_incident AFTER INSERT ON incident
+BEGIN
+    DELETE FROM series_due WHERE measurement = 'incident' AND key = new.id;
+    INSERT INTO series_due (measurement, key) SELECT 'incident', new.id WHERE new.id IS NOT NULL;
+END;
+CREATE TRIGGER series_due_incident AFTER UPDATE ON incident
+BEGIN
+    DELETE FROM series_due WHERE measurement = 'incident' AND key = new.id;
+    INSERT INTO series_due (measurement, key) SELECT 'incident', new.id WHERE new.id IS NOT NULL;
+END;
+CREATE TRIGGER series_due_new_event AFTER INSERT ON alert_event
+BEGIN
+    DELETE FROM series_due WHERE measurement = 'event' AND key = new.id;
+    INSERT INTO series_due (measurement, key) SELECT 'event', new.id WHERE new.id IS NOT NULL;
+    DELETE FROM series_due WHERE measurement = 'incident' AND key = new.incident;
+    INSERT INTO series_due (measurement, key) SELECT 'incident', new.incident WHERE new.incident IS NOT NULL;
+END;
+CREATE TRIGGER series_due_event AFTER UPDATE ON alert_event
+BEGIN
+    DELETE FROM series_due WHERE measurement = 'event' AND key = new.id;
+    INSERT INTO series_due (measurement, key) SELECT 'event', new.id WHERE new.id IS NOT NULL;
+    DELETE FROM series_due WHERE measurement = 'incident' AND key = new.incident;
+    INSERT INTO series_due (measurement, key) SELECT 'incident', new.incident WHERE new.incident IS NOT NULL;
+END;
+CREATE TRIGGER series_due_feedback AFTER INSERT ON incident_feedback
+BEGIN
+    DELETE FROM series_due WHERE measurement = 'incident' AND key = new.incident;
+    INSERT INTO series_due (measurement, key) SELECT 'incident', new.incident WHERE new.incident IS NOT NULL;
+END;
+CREATE TRIGGER series_due_notice AFTER UPDATE OF status ON outbox
+BEGIN
+    DELETE FROM series_due WHERE measurement = 'incident' AND key = new.incident;
+    INSERT INTO series_due (measurement, key) SELECT 'incident', new.incident WHERE new.incident IS NOT NULL;
+END;
+INSERT INTO series_due (measurement, key) SELECT 'event', id FROM alert_event ORDER BY onset;
+INSERT INTO series_due (measurement, key) SELECT 'incident', id FROM incident ORDER BY opened_at;

@@ -13,6 +13,6 @@ BENCHMARKS = sorted((Path(__file__).parents[3] / "benchmarks").glob("*.py"))
 def test_a_benchmark_that_runs_has_help(path):
     text = path.read_text(encoding="utf-8")
     if '__name__ == "__main__"' in text:
-        parsers = ("ArgumentParser", "rig.options(", "detection_bench.cli import main")
+        parsers = ("ArgumentParser", "rig.options(")
         assert any(parser in text for parser in parsers)
         assert "sys.argv" not in text

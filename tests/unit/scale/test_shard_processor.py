@@ -5,7 +5,9 @@ import json
 from functools import partial
 from operator import attrgetter
 
+import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from detection.alert_thresholds import BUDGET, AlertBudgets
@@ -23,15 +25,8 @@ from tests.support.streamed import (
     one_value_a_topic,
 )
 
-pytestmark = pytest.mark.needs("pyspark")
+stream = pytest.importorskip("scale.spark.stream")
 SHARDS = 2
-
-
-@pytest.fixture
-def stream():
-    from scale.spark import stream
-
-    return stream
 
 
 class Store:
@@ -70,9 +65,7 @@ class Rows(Value):
 
 
 @pytest.mark.parametrize(("kept", "cut"), [(64, 9), (0, 150)])
-def test_any_cut_gives_the_events_of_one_service(kept, cut, tmp_path, monkeypatch, stream):
-    import pandas as pd
-
+def test_any_cut_gives_the_events_of_one_service(kept, cut, tmp_path, monkeypatch):
     monkeypatch.setattr(stream, "KEPT_SHARDS", kept)
     path = tmp_path / "plumewatch.toml"
     path.write_text(CONFIG)
@@ -98,9 +91,7 @@ def test_any_cut_gives_the_events_of_one_service(kept, cut, tmp_path, monkeypatc
     assert max(sizes, default=0) < 100_000, "a rejected value is kept in the state"
 
 
-def test_batches_of_a_task_are_packed_together_up_to_a_size(stream):
-    import pyarrow as pa
-
+def test_batches_of_a_task_are_packed_together_up_to_a_size():
     batches = [pa.RecordBatch.from_pydict({"n": [k, k]}) for k in range(5)]
     found = stream.pack_batches(
         iter(batches), attrgetter("num_rows"), 4, lambda frame: [(7, frame)]

@@ -1,0 +1,20 @@
+"""Run the detector in every world, by models trained with and without it, and on recordings.
+
+Usage: python -m research.benchmark [--quick] [--real FOLDER] [--recordings FOLDER]
+
+The package `research.benchmark` says what is measured and how. Full mode writes
+research/benchmark/results.md; --quick takes few rooms and writes below build/.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+from research.benchmark.cli import main  # noqa: E402 - threads are set before numpy loads
+
+if __name__ == "__main__":
+    sys.exit(main())

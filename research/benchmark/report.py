@@ -1,0 +1,415 @@
+"""Tables for the terminal, and the benchmark's page for the documentation."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from rich.table import Table as RichTable
+
+from research.benchmark import peers
+from research.benchmark.recordings import CHANNEL_GROUPS
+from research.benchmark.run import FLOORS, SHIPPED, WITHOUT
+from research.benchmark.scoring import calibrate, summarize
+from research.benchmark.world_recordings import PROGRAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from rich.console import Console
+
+    from research.benchmark.run import Result
+    from research.benchmark.scoring import SensorScore, Summary
+    from research.benchmark.world_recordings import WorldSpec
+
+DRAWS: Final = 500
+BUDGET: Final = 0.5
+"""False alarms a sensor-day at which one policy over all worlds is compared."""
+FAST_S: Final = 5.0
+INTERVALS: Final = (1, 2, 5, 10, 30, 60)
+_FIGURES: Final = ("visible", "recall", "precision", "F1", "false alarms a sensor-day")
+_LATE: Final = "latency p50 / p90, s"
+_LATE_FAST: Final = "latency p50 / p90 up to 5 s, s"
+_LATE_REPORTS: Final = "the same in reporting intervals, all"
+_MODELS: Final = {WITHOUT: "trained without the world", SHIPPED: "shipped model"}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows below a title and a sentence on how to read them."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: list[list[str]]
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All a report is made of."""
+
+    results: Sequence[Result]
+    specs: Sequence[WorldSpec]
+    version: str
+    command: str
+    took_s: float
+
+    @property
+    def method(self) -> str:
+        """The model behind split tables: that without the world, where every world has one."""
+        tested = {r.recording for r in self.of(SHIPPED, *PROGRAMS)}
+        return WITHOUT if tested == {r.recording for r in self.of(WITHOUT)} else SHIPPED
+
+    def of(self, method: str, *programs: str) -> list[Result]:
+        """Return the results of a method in some programs, all by default."""
+        return [
+            r
+            for r in self.results
+            if r.method == method and (not programs or r.program in programs)
+        ]
+
+
+def _n(value: float, digits: int = 2) -> str:
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _span(summary: Summary, key: str) -> str:
+    if key not in summary.interval:
+        return ""
+    low, high = summary.interval[key]
+    return f" ({low:.2f}-{high:.2f})"
+
+
+def _figures(s: Summary) -> list[str]:
+    rates = (s.recall, s.precision, s.f1, s.false_per_day)
+    keys = ("recall", "precision", "f1", "false_per_day")
+    return [str(s.visible), *(_n(r) + _span(s, k) for r, k in zip(rates, keys, strict=True))]
+
+
+def _late(s: Summary) -> str:
+    return f"{_n(s.latency_p50_s, 0)} / {_n(s.latency_p90_s, 0)}"
+
+
+def _scores(
+    results: Iterable[Result], keep: Callable[[SensorScore], bool] = lambda _: True
+) -> list[SensorScore]:
+    return [r.score for r in results if keep(r.score)]
+
+
+def _is_fast(score: SensorScore) -> bool:
+    return score.sensor.interval_s <= FAST_S
+
+
+def _whole(results: Sequence[Result]) -> list[str]:
+    s = summarize(_scores(results), draws=DRAWS)
+    reports = f"{_n(s.latency_p50_reports, 1)} / {_n(s.latency_p90_reports, 1)}"
+    return [*_figures(s), _late(summarize(_scores(results, _is_fast))), reports]
+
+
+_WHOLE: Final = (*_FIGURES, _LATE_FAST, _LATE_REPORTS)
+
+
+def _names(results: Iterable[Result]) -> list[str]:
+    return list(dict.fromkeys(r.recording for r in results))
+
+
+def leave_one_out(report: Report, program: str) -> Table:
+    """Tabulate every world judged by a model that never saw it, beside the shipped model."""
+    shipped, without = report.of(SHIPPED, program), report.of(WITHOUT, program)
+    rows = []
+    for world in _names(shipped):
+        mine = [r for r in without if r.recording == world]
+        s = summarize(_scores(r for r in shipped if r.recording == world))
+        beside = f"{_n(s.f1)} at {_n(s.false_per_day)}"
+        figures = _whole(mine) if mine else ["no model without it", *["–"] * (len(_WHOLE) - 1)]
+        rows.append([world, *figures, beside])
+    if len({r.recording for r in without}) > 1:
+        s = summarize(_scores(shipped))
+        rows.append(["all", *_whole(without), f"{_n(s.f1)} at {_n(s.false_per_day)}"])
+    head = ("world", *_WHOLE, "shipped model: F1 at false alarms")
+    return Table(f"Leave one world out, {program} rooms", head, rows, _ABOUT_PROGRAM[program])
+
+
+_ABOUT_PROGRAM: Final = {
+    "busy": "Each world is judged by a model that was trained on all others.",
+    "ordinary": (
+        "The nuisances of busy rooms with a vaping session every few days: no world lets the"
+        " density of nuisances be chosen, so false alarms are an upper bound."
+    ),
+}
+
+
+def trained_on(report: Report, program: str) -> Table:
+    """Tabulate the shipped model by world."""
+    results = report.of(SHIPPED, program)
+    rows = [[w, *_whole([r for r in results if r.recording == w])] for w in _names(results)]
+    if len(rows) > 1:
+        rows.append(["all", *_whole(results)])
+    return Table(f"The shipped model, {program} rooms", ("world", *_WHOLE), rows)
+
+
+def one_policy(report: Report) -> Table:
+    """Tabulate the best F1 within the budget of false alarms, by one floor over all worlds."""
+    rows = []
+    for method, words in _MODELS.items():
+        results = report.of(method, "busy")
+        visible = sum(len(r.score.sessions) for r in results)
+        days = sum(r.score.days for r in results)
+        points = []
+        for k, floor in enumerate(FLOORS):
+            found, false = (sum(r.by_floor[k][i] for r in results) for i in range(2))
+            if visible and false / days <= BUDGET:
+                f1 = 2 * found / (visible + found + false)
+                points.append((f1, found / visible, false / days, floor))
+        if points:
+            f1, recall, a_day, floor = max(points)
+            rows.append([words, f"{floor:g}", _n(f1), _n(recall), _n(a_day)])
+    head = ("model", "alerts from a probability of", "F1", "recall", "false alarms a sensor-day")
+    return Table(f"One policy over all worlds, at most {BUDGET} false alarms a day", head, rows)
+
+
+def _split(
+    report: Report, title: str, first: str, groups: dict[str, Callable[[SensorScore], bool]]
+) -> Table:
+    rows = []
+    for name, keep in groups.items():
+        scores = _scores(report.of(report.method, "busy"), keep)
+        if scores:
+            s = summarize(scores, draws=DRAWS)
+            rows.append([name, f"{s.sensor_days:.0f}", *_figures(s), _late(s)])
+    return Table(title, (first, "sensor-days", *_FIGURES, _LATE), rows)
+
+
+def by_interval(report: Report) -> Table:
+    """Tabulate reporting intervals."""
+    groups: dict[str, Callable[[SensorScore], bool]] = {
+        f"{every} s": lambda s, e=every: round(s.sensor.interval_s) == e  # type: ignore[misc]
+        for every in INTERVALS
+    }
+    groups |= {"up to 5 s": _is_fast, "10 s and more": lambda s: not _is_fast(s)}
+    return _split(report, "By reporting interval", "interval", groups)
+
+
+def by_channels(report: Report) -> Table:
+    """Tabulate what the device measures."""
+    groups: dict[str, Callable[[SensorScore], bool]] = {
+        name: lambda s, n=name: s.sensor.channel_group == n  # type: ignore[misc]
+        for name in CHANNEL_GROUPS
+    }
+    return _split(report, "By what the device measures", "beside PM2.5", groups)
+
+
+def _by_world(report: Report, title: str, first: str, cells: dict[str, dict[str, str]]) -> Table:
+    worlds = _names(report.of(report.method, "busy"))
+    rows = [[name, *(row.get(w, "–") for w in worlds)] for name, row in cells.items()]
+    return Table(title, (first, *worlds), rows)
+
+
+def by_style(report: Report) -> Table:
+    """Tabulate recall by what was vaped."""
+    tally: dict[str, dict[str, list[bool]]] = {}
+    for r in report.of(report.method, "busy"):
+        for f in r.score.sessions:
+            row = tally.setdefault(f.session.style, {})
+            row.setdefault(r.recording, []).append(not f.missed)
+    cells = {
+        style: {w: f"{sum(hits) / len(hits):.2f} of {len(hits)}" for w, hits in row.items()}
+        for style, row in sorted(tally.items())
+    }
+    return _by_world(report, "Recall by what was vaped", "style", cells)
+
+
+def by_cause(report: Report) -> Table:
+    """Tabulate false alarms a sensor-day by the kind of what set them off."""
+    results = report.of(report.method, "busy")
+    causes = summarize(_scores(results)).causes
+    cells: dict[str, dict[str, str]] = {cause: {} for cause in causes}
+    for world in _names(results):
+        s = summarize(_scores(r for r in results if r.recording == world))
+        for cause, n in s.causes.items():
+            cells[cause][world] = _n(n / s.sensor_days)
+    return _by_world(report, "False alarms a sensor-day by cause", "kind", cells)
+
+
+def calibration(report: Report) -> Table:
+    """Tabulate stated probability and outcome by world, and what was withdrawn."""
+    rows = []
+    results = report.of(report.method, "busy")
+    for world in _names(results):
+        mine = [r for r in results if r.recording == world]
+        incidents = [i for r in mine for i in r.score.incidents]
+        c = calibrate(
+            np.array([i.confidence for i in incidents], float),
+            np.array([i.right for i in incidents], np.bool_),
+            bins=5,
+        )
+        bins = [
+            f"{_n(said)}: {_n(seen)} of {n}" if n else "–"
+            for said, seen, n in zip(c.stated, c.observed, c.count, strict=True)
+        ]
+        s = summarize(_scores(mine))
+        rows.append([world, *bins, _n(c.brier, 3), _n(s.withdrawn_right), _n(s.withdrawn_false)])
+    spans = (f"stated {k / 5:g}-{(k + 1) / 5:g}" for k in range(5))
+    head = ("world", *spans, "Brier", "right ones withdrawn", "false ones withdrawn")
+    about = "Mean stated probability: share that was vaping, of so many incidents."
+    return Table("Calibration and withdrawals", head, rows, about)
+
+
+def by_rule(report: Report) -> Table:
+    """Tabulate the published rules over all worlds."""
+    methods = {m: f"Plumewatch, {words}" for m, words in _MODELS.items()}
+    methods |= {key: name for key, (name, _) in peers.RULES.items()}
+    sensors = len(report.of(SHIPPED, "busy"))
+    rows = []
+    for method, name in methods.items():
+        if results := report.of(method, "busy"):
+            rows.append([name, f"{len(results)} of {sensors}", *_whole(results)])
+    about = "Each on the sensors that have the channels it needs. Not applicable: " + "; ".join(
+        f"{rule} ({why})" for rule, why in peers.NOT_APPLICABLE.items()
+    )
+    return Table("Beside published rules", ("method", "sensors", *_WHOLE), rows, about + ".")
+
+
+def real(report: Report) -> Table:
+    """Tabulate alarms in real recordings without vaping."""
+    rows = []
+    results = report.of(SHIPPED, "real")
+    for name in _names(results):
+        row = [name]
+        for key in (SHIPPED, *peers.RULES):
+            mine = [r for r in report.of(key, "real") if r.recording == name]
+            s = summarize(_scores(mine))
+            if key == SHIPPED:
+                row += [str(len(mine)), _n(s.sensor_days, 1)]
+                row += [str(s.false), _n(s.false_per_day), _n(s.withdrawn_false)]
+            else:
+                row.append(_n(s.false_per_day))
+        rows.append(row)
+    head = ("recording", "sensors or runs", "days", "alarms", "a day", "withdrawn")
+    rules = tuple(f"{name}, a day" for name, _ in peers.RULES.values())
+    return Table("Real recordings without vaping", head + rules, rows)
+
+
+def labelled(report: Report, program: str, title: str, about: str = "") -> Table:
+    """Tabulate recordings with a truth."""
+    rows = []
+    for name in _names(report.of(SHIPPED, program)):
+        for key in (SHIPPED, *peers.RULES):
+            if mine := [r for r in report.of(key, program) if r.recording == name]:
+                words = "Plumewatch" if key == SHIPPED else peers.RULES[key][0]
+                rows.append([name, words, *_whole(mine)])
+    return Table(title, ("recording", "method", *_WHOLE), rows, about)
+
+
+_ABOUT_PUFFS: Final = (
+    "Real air of occupied rooms, of days that training did not use, with simulated sessions on it."
+    " Their puffs are drawn as those of training are, so this flatters."
+)
+
+
+def tables(report: Report) -> Iterator[Table]:
+    """Build all tables that have rows, the headline first."""
+    ran = [p for p in PROGRAMS if report.of(SHIPPED, p)]
+    made = [leave_one_out(report, program) for program in ran]
+    made += [one_policy(report)]
+    made += [trained_on(report, program) for program in ran]
+    made += [f(report) for f in (by_interval, by_channels, by_style, by_cause, calibration)]
+    made += [by_rule(report), real(report)]
+    made += [labelled(report, "real with puffs", "Puffs on real air", _ABOUT_PUFFS)]
+    made += [labelled(report, "labelled", "Labelled recordings")]
+    return (table for table in made if table.rows)
+
+
+def plain_words(report: Report) -> str:
+    """Say in words what a school should expect of sensors that report often."""
+    s = summarize(_scores(report.of(report.method, "busy"), _is_fast))
+    if not s.visible:
+        return ""
+    air = "worlds that the model was not trained on" if report.method == WITHOUT else "all worlds"
+    a_day = s.false_per_day
+    rate = f"{a_day:.1f} false alarms a day" if a_day >= 1 else "no false alarm"
+    if 0 < a_day < 1:
+        rate = f"one false alarm in {1 / a_day:.0f} days"
+    return (
+        f"In busy rooms of {air}, of ten vaping sessions that reach a sensor reporting every 5 s or"
+        f" faster, {10 * s.recall:.0f} are detected, half of them within {s.latency_p50_s:.0f} s,"
+        f" and a sensor gives {rate}."
+    )
+
+
+def show(report: Report, console: Console) -> None:
+    """Print all tables."""
+    for table in tables(report):
+        rich = RichTable(title=table.title, title_justify="left", header_style="bold")
+        for k, name in enumerate(table.head):
+            rich.add_column(name, justify="left" if k == 0 else "right", overflow="fold")
+        for row in table.rows:
+            rich.add_row(*row)
+        console.print(rich)
+        if table.about:
+            console.print(table.about)
+    console.print(plain_words(report))
+    console.print(f"model {report.version}; {report.took_s:.0f} s")
+
+
+def write_cases(report: Report, path: Path) -> None:
+    """Write every miss and every false alarm of the split tables' model, to look into."""
+    head = ("recording", "program", "group", "sensor", "device", "interval_s", "channels")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*head, "case", "time", "cause", "seen_pm25", "base_pm25", "confidence"])
+        for r in report.of(report.method):
+            s = r.score.sensor
+            who = [r.recording, r.program, s.group, s.name, s.device, s.interval_s, s.channel_group]
+            for session in (f.session for f in r.score.sessions if f.missed):
+                size = [f"{session.seen_pm25:.1f}", f"{session.base_pm25:.1f}", ""]
+                writer.writerow([*who, "missed", f"{session.arrival:.1f}", session.style, *size])
+            for i in (i for i in r.score.incidents if not i.right):
+                said = f"{i.confidence:.3f}"
+                writer.writerow([*who, "false", f"{i.time:.1f}", i.cause, "", "", said])
+
+
+def _markdown(table: Table) -> str:
+    lines = [
+        "| " + " | ".join(table.head) + " |",
+        "|---" + "|---:" * (len(table.head) - 1) + "|",
+        *("| " + " | ".join(row) + " |" for row in table.rows),
+    ]
+    about = f"{table.about}\n\n" if table.about else ""
+    return f"## {table.title}\n\n{about}" + "\n".join(lines) + "\n"
+
+
+def document(report: Report) -> str:
+    """Return the benchmark's page."""
+    seeds = sorted({s.seed for s in report.specs})
+    spec = report.specs[0]
+    days = sum(s.rooms * s.days for s in report.specs)
+    split = {
+        WITHOUT: "models that were trained without the world they are judged in",
+        SHIPPED: "the shipped model, trained on other seeds of these worlds",
+    }[report.method]
+    machine = (
+        f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()},"
+        f" Python {platform.python_version()}; {report.took_s / 60:.0f} min"
+    )
+    page = Path(__file__).with_name("page.md").read_text(encoding="utf-8")
+    return page.format(
+        words=plain_words(report),
+        command=report.command,
+        worlds=", ".join(dict.fromkeys(s.world for s in report.specs)),
+        seeds=f"{seeds[0]}-{seeds[-1]}",
+        rooms=spec.rooms,
+        days=days,
+        lead_in=spec.lead_in,
+        version=report.version,
+        machine=machine,
+        draws=DRAWS,
+        split=split,
+        tables="\n".join(_markdown(table) for table in tables(report)),
+    )

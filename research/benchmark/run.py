@@ -1,0 +1,121 @@
+"""Run the detector and the published rules over recordings, and score them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from detection.batch import ReadingBatch
+from detection.detector import Detector
+from detection.events import EventKind, EventPhase
+from detection.model import Model
+from research.benchmark import peers
+from research.benchmark.scoring import Alerts, SensorScore, score_sensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from detection.events import Event
+    from research.benchmark.recordings import Recording, Series
+
+SHIPPED: Final = "shipped"
+WITHOUT: Final = "without"
+"""Method of the model that was trained without the world it is judged in."""
+MODELS: Final = Path(__file__).with_name("without")
+"""Models without one world each, made by ``make train ARGS=--leave-one-out``."""
+FLOORS: Final = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
+"""Stated probabilities from which alerts count, for one policy over all worlds."""
+_SLICE_S: Final = 3600.0
+_RULE_LEAD_S: Final = 3600.0
+"""Published rules look back minutes: they get an hour before what is scored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one method did at one sensor; `by_floor` are found and false for each of `FLOORS`."""
+
+    recording: str
+    program: str
+    method: str
+    score: SensorScore
+    by_floor: tuple[tuple[int, int], ...] = ()
+
+
+def model_without(world: str) -> Model | None:
+    """Return the model that was trained without a world; None if it was not made."""
+    path = MODELS / f"{world}.npz"
+    return Model.from_bytes(path.read_bytes()) if path.is_file() else None
+
+
+def run_detector(series: Sequence[Series], detector: Detector) -> list[list[Event]]:
+    """Return the events of each series; all go through one detector, in order of time.
+
+    The detector knows them by their positions, so that it can go on with later readings of them.
+    """
+    rows = [detector.sensor_row(f"{k}") for k in range(len(series))]
+    found: list[list[Event]] = [[] for _ in series]
+    first, last = min(s.time[0] for s in series), max(s.time[-1] for s in series)
+    edges = np.append(np.arange(first, last, _SLICE_S), np.inf)
+    cuts = [np.searchsorted(s.time, edges) for s in series]
+    for k in range(edges.size - 1):
+        spans = [(int(c[k]), int(c[k + 1])) for c in cuts]
+        time = np.concatenate([s.time[a:b] for s, (a, b) in zip(series, spans, strict=True)])
+        if time.size:
+            sensor = np.repeat(np.array(rows, np.int32), [b - a for a, b in spans])
+            values = np.concatenate(
+                [s.matrix(a, b) for s, (a, b) in zip(series, spans, strict=True)]
+            )
+            order = np.argsort(time, kind="stable")
+            for event in detector.step(ReadingBatch(sensor[order], time[order], values[order])):
+                found[int(event.sensor)].append(event)
+    return found
+
+
+def vape_alerts(events: Sequence[Event]) -> Alerts:
+    """Return the alerts of vaping, at the reading that decided each."""
+    vape = [e for e in events if e.kind is EventKind.VAPE]
+    withdrawn = {e.id for e in vape if e.phase is EventPhase.WITHDRAWN}
+    alerts = [e for e in vape if e.phase is EventPhase.ALERTED]
+    return Alerts(
+        np.array([e.time for e in alerts], float),
+        np.array([e.confidence for e in alerts], float),
+        np.array([e.id in withdrawn for e in alerts], np.bool_),
+    )
+
+
+def judge(recordings: Sequence[tuple[str, Recording]], method: str, model: Model) -> list[Result]:
+    """Score a model on recordings of one period; beside the shipped one, the published rules.
+
+    Each recording has the program of its rooms. They go through one detector: its time is that of
+    the longest stream, not of all sensors together.
+    """
+    rules = peers.RULES if method == SHIPPED else {}
+    series = [s for _, recording in recordings for s in recording.series]
+    events = iter(run_detector(series, Detector(model)))
+    results = []
+    for program, recording in recordings:
+        truths = defaultdict(list)
+        for happening in recording.happenings:
+            truths[happening.sensor].append(happening)
+        for one in recording.series:
+            truth = truths[one.sensor.name]
+            alerts = vape_alerts(next(events))
+            scores = [
+                score_sensor(
+                    truth, alerts[~(alerts.confidence < floor)], one.sensor, recording.spans
+                )
+                for floor in FLOORS
+            ]
+            by_floor = tuple((s.n_found, s.n_false) for s in scores)
+            results.append(Result(recording.name, program, method, scores[0], by_floor))
+            part = one.after(recording.spans[0][0] - _RULE_LEAD_S)
+            for key, (_, rule) in rules.items():
+                at = rule(part)
+                if at is not None:
+                    score = score_sensor(truth, Alerts.at(at), one.sensor, recording.spans)
+                    results.append(Result(recording.name, program, key, score))
+    return results

@@ -1,0 +1,305 @@
+"""What counts as found, as a false alarm, as late. Pure functions over arrays.
+
+- A vaping session is *visible* to a sensor if its largest true excess of PM2.5 at the inlet reaches
+  ``max(8 µg/m³, background)`` and it arrived; only visible sessions can be missed.
+- Alerts on one sensor within two minutes of the first of them are one *incident*.
+- An alert *matches* a session if it lies in ``[arrival - 10 s, max(end, arrival) + 90 s]``; the act
+  counts as arrival where the excess never reached one. Several in one session count once.
+- An incident is *false* if none of its alerts lies within any vaping session with an excess of
+  2 µg/m³ or more; within one too weak to be visible it counts neither way.
+- Latency runs from arrival at the sensor to the first matching alert, not below zero.
+- A false alarm's *cause* is the kind of the other happening that began last among those whose time
+  (from 15 s before to five minutes after) contains it; else ``none``.
+- Confidence intervals are percentiles of a bootstrap of whole sensors of whole groups.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from research.benchmark.recordings import Sensor
+    from research.worlds.world import Happening
+
+WEAK_UG_M3: Final = 2.0
+BEFORE_S: Final = 10.0
+AFTER_S: Final = 90.0
+MERGE_S: Final = 120.0
+CAUSE_AFTER_S: Final = 300.0
+CAUSE_BEFORE_S: Final = 15.0
+
+
+def is_visible(happening: Happening) -> bool:
+    """Whether a session could have been seen by its sensor."""
+    return happening.is_visible and math.isfinite(happening.arrival)
+
+
+def window(session: Happening) -> tuple[float, float]:
+    """Span in which an alert matches a vaping session, s."""
+    begin = session.arrival if math.isfinite(session.arrival) else session.onset
+    return begin - BEFORE_S, max(session.end, begin) + AFTER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """Alerts of one method on one sensor; confidence is NaN where the method has none."""
+
+    time: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    withdrawn: NDArray[np.bool_]
+
+    @classmethod
+    def at(cls, time: NDArray[np.float64]) -> Alerts:
+        """Alerts of a method that has no confidence and withdraws nothing."""
+        return cls(time, np.full(time.size, np.nan), np.zeros(time.size, np.bool_))
+
+    def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Alerts:
+        """Return some of them."""
+        return Alerts(self.time[rows], self.confidence[rows], self.withdrawn[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A visible session and the seconds from arrival to its first alert; NaN if it was missed."""
+
+    session: Happening
+    latency_s: float
+
+    @property
+    def missed(self) -> bool:
+        """Whether no alert matched."""
+        return math.isnan(self.latency_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """What staff were notified of once; `time` and `confidence` are of its first alert.
+
+    `right`: an alert of it lies within a real vaping session, be it weak. `withdrawn`: all of its
+    alerts were. `cause`: kind of what set it off where it is not right; else empty.
+    """
+
+    time: float
+    confidence: float
+    right: bool
+    withdrawn: bool
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class SensorScore:
+    """All that is counted of one method on one sensor of one recording."""
+
+    sensor: Sensor
+    days: float
+    sessions: tuple[Found, ...]
+    incidents: tuple[Incident, ...]
+
+    @property
+    def n_found(self) -> int:
+        """Visible sessions found."""
+        return sum(not s.missed for s in self.sessions)
+
+    @property
+    def n_false(self) -> int:
+        """False alarms."""
+        return sum(not i.right for i in self.incidents)
+
+
+def score_sensor(
+    happenings: Iterable[Happening],
+    alerts: Alerts,
+    sensor: Sensor,
+    spans: Sequence[tuple[float, float]],
+) -> SensorScore:
+    """Score the alerts of one sensor, in any order, within `spans` of Unix seconds."""
+    happenings = list(happenings)
+    alerts = alerts[np.argsort(alerts.time, kind="stable")]
+    alerts = alerts[np.array([_is_in(spans, t) for t in alerts.time.tolist()], np.bool_)]
+    time = alerts.time
+    real = [h for h in happenings if h.kind == "vape" and h.seen_pm25 >= WEAK_UG_M3]
+    others = [h for h in happenings if h.kind != "vape"]
+
+    inside = np.zeros(time.size, np.bool_)
+    sessions = []
+    for session in real:
+        first, last = window(session)
+        matches = (time >= first) & (time <= last)
+        inside |= matches
+        if is_visible(session) and _is_in(spans, session.arrival):
+            at = float(time[matches.argmax()]) if matches.any() else math.nan
+            latency_s = at - session.arrival
+            sessions.append(Found(session, 0.0 if latency_s < 0 else latency_s))
+
+    incidents = []
+    i = 0
+    while i < time.size:
+        j = max(int(np.searchsorted(time, time[i] + MERGE_S, side="left")), i + 1)
+        right, at = bool(inside[i:j].any()), float(time[i])
+        cause = "" if right else _cause(others, at)
+        withdrawn = bool(alerts.withdrawn[i:j].all())
+        incidents.append(Incident(at, float(alerts.confidence[i]), right, withdrawn, cause))
+        i = j
+    days = sum(end - begin for begin, end in spans) / 86_400
+    return SensorScore(sensor, days, tuple(sessions), tuple(incidents))
+
+
+def _is_in(spans: Sequence[tuple[float, float]], time: float) -> bool:
+    return any(begin <= time <= end for begin, end in spans)
+
+
+def _cause(others: Sequence[Happening], time: float) -> str:
+    around = [h for h in others if h.onset - CAUSE_BEFORE_S <= time <= h.end + CAUSE_AFTER_S]
+    return max(around, key=lambda h: h.onset).kind if around else "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How far the stated probabilities can be believed.
+
+    For each bin between `edges`: the incidents in it, their mean stated probability, the share that
+    was right. `brier` is NaN without any; `base_rate` is the share of all that were right.
+    """
+
+    edges: tuple[float, ...]
+    count: tuple[int, ...]
+    stated: tuple[float, ...]
+    observed: tuple[float, ...]
+    brier: float
+    base_rate: float
+
+
+def calibrate(stated: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 10) -> Calibration:
+    """Reliability bins and Brier score; pairs without a stated probability are left out.
+
+    >>> import numpy as np
+    >>> calibrate(np.array([0.9, 0.9]), np.array([True, False])).brier
+    0.41
+    """
+    known = np.isfinite(stated)
+    stated, hit = np.asarray(stated)[known], np.asarray(right)[known].astype(float)
+    edges = np.linspace(0, 1, bins + 1)
+    where = np.clip(np.digitize(stated, edges) - 1, 0, bins - 1)
+    count = np.bincount(where, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        mean = np.bincount(where, stated, bins) / count
+        share = np.bincount(where, hit, bins) / count
+    return Calibration(
+        tuple(edges.tolist()),
+        tuple(count.tolist()),
+        tuple(mean.tolist()),
+        tuple(share.tolist()),
+        round(float(np.mean((stated - hit) ** 2)), 6) if stated.size else math.nan,
+        float(hit.mean()) if stated.size else math.nan,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Figures of one method over some sensors; NaN where undefined.
+
+    Latencies of found sessions are in seconds and in reporting intervals of their sensors.
+    `withdrawn_right` and `withdrawn_false` are shares of such incidents, `causes` false alarms by
+    cause, most first, and `interval` 95 % bootstrap intervals of the four rates.
+    """
+
+    visible: int
+    found: int
+    false: int
+    sensor_days: float
+    recall: float
+    precision: float
+    f1: float
+    false_per_day: float
+    latency_p50_s: float
+    latency_p90_s: float
+    latency_p50_reports: float
+    latency_p90_reports: float
+    withdrawn_right: float
+    withdrawn_false: float
+    causes: dict[str, int]
+    interval: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def _rates(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Rates of rows of found, visible, false, days."""
+    found, visible, false, days = counts.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "recall": found / visible,
+            "precision": found / (found + false),
+            "f1": 2 * found / (visible + found + false),
+            "false_per_day": false / days,
+        }
+
+
+def summarize(scores: Sequence[SensorScore], *, draws: int = 0, seed: int = 0) -> Summary:
+    """Add up sensors; `draws` of the bootstrap, 0 for no intervals."""
+    table = np.array([(s.n_found, len(s.sessions), s.n_false, s.days) for s in scores], float)
+    table = table.reshape(-1, 4)
+    found, visible, false, days = table.sum(axis=0)
+    rates = {k: float(v[0]) for k, v in _rates(table.sum(axis=0, keepdims=True)).items()}
+    late = [(f.latency_s, s.sensor.interval_s) for s in scores for f in s.sessions if not f.missed]
+    latency_s, interval_s = np.array(late, float).reshape(-1, 2).T
+    incidents = [i for s in scores for i in s.incidents]
+    withdrawn = {
+        right: _mean([i.withdrawn for i in incidents if i.right is right])
+        for right in (True, False)
+    }
+    return Summary(
+        int(visible),
+        int(found),
+        int(false),
+        float(days),
+        rates["recall"],
+        rates["precision"],
+        rates["f1"],
+        rates["false_per_day"],
+        *_percentiles(latency_s),
+        *_percentiles(latency_s / interval_s),
+        withdrawn[True],
+        withdrawn[False],
+        dict(Counter(i.cause for i in incidents if not i.right).most_common()),
+        _bootstrap(scores, table, draws, seed) if draws and scores else {},
+    )
+
+
+def _mean(values: Sequence[bool]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
+    if not values.size:
+        return math.nan, math.nan
+    p50, p90 = np.percentile(values, [50, 90])
+    return float(p50), float(p90)
+
+
+def _bootstrap(
+    scores: Sequence[SensorScore], table: NDArray[np.float64], draws: int, seed: int
+) -> dict[str, tuple[float, float]]:
+    """Draw groups, then sensors of each, with replacement."""
+    rng = np.random.default_rng(seed)
+    names = [s.sensor.group for s in scores]
+    groups = [np.flatnonzero([name == one for name in names]) for one in sorted(set(names))]
+    sums = np.zeros((draws, table.shape[1]))
+    for k in range(draws):
+        drawn = [groups[g] for g in rng.integers(len(groups), size=len(groups))]
+        rows = np.concatenate([g[rng.integers(g.size, size=g.size)] for g in drawn])
+        sums[k] = table[rows].sum(axis=0)
+    result = {}
+    for name, values in _rates(sums).items():
+        known = values[np.isfinite(values)]
+        if known.size:
+            low, high = np.percentile(known, [2.5, 97.5])
+            result[name] = (float(low), float(high))
+    return result

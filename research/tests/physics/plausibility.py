@@ -1,0 +1,161 @@
+"""One release in one room, measured the way published experiments measure it.
+
+The numbers of `research/worlds/README.md` are measured in this way.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.signal import lfilter
+
+from sensor_sim.devices.pm import PM_PARTS
+from sensor_sim.physics.aerosol import N_BINS, Aerosol
+from sensor_sim.physics.emission import Session
+from sensor_sim.physics.gas import saturation_g_m3
+from sensor_sim.physics.plume import PM25_WEIGHT, Plume, plume_at
+from sensor_sim.physics.room import Place, RoomAir, SensorPlace, zone_concentrations
+from sensor_sim.sources import SOURCES
+from sensor_sim.streams import stream
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Decay:
+    """How an excess falls after its peak.
+
+    - `peak`: in the unit of the series.
+    - `efold_s`, `tenth_s`: time from the peak until 1/e and 1/10 of it are left, s; NaN where it
+      never falls so far.
+    """
+
+    peak: float
+    efold_s: float
+    tenth_s: float
+
+
+def follow(
+    source: str,
+    seed: int,
+    *,
+    ach: float,
+    near: float | None = None,
+    rh: float = 45.0,
+    temp_c: float = 22.0,
+    single: bool = False,
+    volume_m3: float | None = None,
+) -> Plume | None:
+    """Draw a session, a room and a sensor's place, and follow it to the inlet.
+
+    - `source`: key of `sensor_sim.sources.SOURCES`.
+    - `ach`: air changes, 1/h, constant.
+    - `near`: chance that it happens right under the sensor; the source's own by default.
+    - `rh`, `temp_c`: air of the room, % and °C.
+    - `single`: keep one release of each emission, with its share of the amounts.
+    - `volume_m3`: drawn by default.
+    """
+    rng = stream(seed, "plausibility", source)
+    spec = SOURCES[source]
+    emissions = spec.draw(rng)
+    if single:
+        emissions = tuple(
+            replace(
+                e,
+                times_s=(0.0,),
+                shares=(1.0,),
+                particles_mg=e.particles_mg / len(e.times_s),
+                gas_mg=tuple(g / len(e.times_s) for g in e.gas_mg),
+                water_g=e.water_g / len(e.times_s),
+            )
+            for e in emissions
+        )
+    end = max(max(e.times_s) + e.duration_s for e in emissions)
+    session = Session("one", "room", source, spec.kind, 0.0, end, emissions)
+    air = RoomAir.draw(rng, volume_m3)
+    sensor = SensorPlace.draw(rng)
+    place = Place.draw(rng).spread(spec.spread, air.volume_m3)
+    place = place.towards(rng, spec.near_sensor if near is None else near)
+    return plume_at(
+        rng,
+        session,
+        air,
+        sensor,
+        place,
+        first=0,
+        ach_per_minute=np.full(240, ach),
+        rh=rh,
+        water_g_m3=float(rh / 100 * saturation_g_m3(temp_c)),
+        temp_c=temp_c,
+    )
+
+
+def steady_puffing(seed: int, *, volume_m3: float, gap_s: float) -> tuple[float, float]:
+    """Mean PM2.5 near a disposable's user and across his half of the room, after ten minutes.
+
+    - `volume_m3`: room, m³.
+    - `gap_s`: time between puffs, s.
+    - Returns `near, far`: µg/m³ over the background.
+    """
+    rng = stream(seed, "steady puffing")
+    air, sensor = RoomAir.draw(rng, volume_m3), SensorPlace.draw(rng)
+    place = Place.draw(rng)
+    puffs = SOURCES["disposable"].draw(rng)[0]
+    age = np.arange(600.0)
+    zones, _ = zone_concentrations(air, sensor, place, age, fan_on=True)
+    aerosol = puffs.aerosol or Aerosol(())
+    mass = PM25_WEIGHT @ aerosol.numbers_per_mg(age) * 1e-6
+    mean = (zones * mass).sum(axis=1) * puffs.particles_mg / len(puffs.times_s) / gap_s
+    return float(mean[0]), float(mean[1])
+
+
+def read_by(part: str, plume: Plume, *, lag_s: float = 4.0) -> dict[str, NDArray[np.float64]]:
+    """Noise-free excess each channel of a particle sensor would report, once a second.
+
+    - `part`: key of `sensor_sim.devices.pm.PM_PARTS`.
+    - `lag_s`: e-fold of the sensor, s.
+    """
+    keep = np.exp(-1 / lag_s)
+    rows = PM_PARTS[part].matrix() @ plume.rows[:N_BINS]
+    lagged = lfilter([1 - keep], [1, -keep], rows, axis=1)
+    return dict(zip(PM_PARTS[part].channels, lagged, strict=True))
+
+
+def smoothed(x: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Means of `n` successive values; what is left at the end is dropped."""
+    whole = x.size // n * n
+    return np.asarray(x[:whole].reshape(-1, n).mean(axis=1))
+
+
+def decay(x: NDArray[np.float64], step_s: float) -> Decay:
+    """Measure the fall of an excess after its peak, linear between samples.
+
+    - `x` (n,): excess over the background, n >= 1.
+    - `step_s`: time between samples, s.
+
+    >>> decay(np.exp(-np.arange(100) / 20), 1.0).efold_s
+    20.0
+    """
+    top = int(np.argmax(x))
+    tail = x[top:]
+
+    def until(share: float) -> float:
+        below = np.flatnonzero(tail <= share * tail[0] * (1 + 1e-9))
+        if not below.size or below[0] == 0:
+            return float("nan")
+        i = int(below[0])
+        part = (tail[i - 1] - share * tail[0]) / (tail[i - 1] - tail[i])
+        return round(float(step_s * (i - 1 + part)), 9)
+
+    return Decay(float(tail[0]), until(float(np.exp(-1))), until(0.1))
+
+
+def recordings():
+    """Folder of the real recordings, which need not be there."""
+    beside = Path(__file__).resolve().parents[3].parent / "shared"
+    return Path(os.environ.get("PLUMEWATCH_SHARED", beside)) / "data"

@@ -1,0 +1,79 @@
+"""Readings with their truth: every restroom world by seed, and real recordings, kept on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from research.training import recordings
+from research.worlds import WORLDS
+from research.worlds.world import Happening, Readings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RECORDINGS: Final = "recordings"
+"""Source of real air, beside the names of worlds."""
+VAPE_RATE: Final = 0.8
+"""Sessions an hour and room at busy times: enough of them, though far more than in a school."""
+VAPE_RATES: Final = {
+    "school": 0.35, "two_zones": 0.35, "parcels": 1.2, "plume_grid": 0.8, "mixing_jets": 1.4,
+}  # fmt: skip
+"""Where another rate brings as many sessions that reach the sensor."""
+RECORDED_SESSIONS_A_DAY: Final = (0.0, 25.0, 25.0, 25.0)
+"""Simulated sessions on a recording, by seed."""
+_FIELDS: Final = tuple(part.name for part in fields(Happening))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One run of a world in `WORLDS`, or one preparation of the `RECORDINGS`."""
+
+    name: str
+    seed: int
+    rooms: int = 0
+    hours: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """Name of its files."""
+        if self.name == RECORDINGS:
+            return f"{self.name}-{self.seed}"
+        return f"{self.name}-{self.seed}-{self.rooms}-{self.hours:g}"
+
+
+def air(source: Source, folder: Path, recorded: Path) -> tuple[Readings, list[Happening]]:
+    """Return readings and truth, from a file of `folder` that an earlier run has left, if any."""
+    path = folder / f"{source.label}.npz"
+    if path.exists():
+        with np.load(path) as stored:
+            return _unpacked({name: stored[name] for name in stored.files})
+    if source.name == RECORDINGS:
+        readings, truth = recordings.prepared(
+            recorded, source.seed, RECORDED_SESSIONS_A_DAY[source.seed]
+        )
+    else:
+        rate = VAPE_RATES.get(source.name, VAPE_RATE)
+        readings, truth = WORLDS[source.name](source.seed, source.rooms, source.hours, rate)
+    packed = {
+        "names": np.array(readings.names),
+        "sensor": readings.sensor,
+        "time": readings.time,
+        "values": readings.values.astype(np.float32),
+    }
+    packed |= {f"truth_{name}": np.array([getattr(h, name) for h in truth]) for name in _FIELDS}
+    part = path.with_suffix(".part.npz")
+    np.savez_compressed(part, **packed)  # type: ignore[arg-type] # numpy's stub takes no mapping
+    part.replace(path)
+    # As the next run will read it.
+    return _unpacked(packed)
+
+
+def _unpacked(stored: dict[str, np.ndarray]) -> tuple[Readings, list[Happening]]:
+    names = tuple(stored["names"].tolist())
+    values = stored["values"].astype(np.float64)
+    readings = Readings(names, stored["sensor"], stored["time"], values)
+    columns = (stored[f"truth_{name}"].tolist() for name in _FIELDS)
+    return readings, [Happening(*row) for row in zip(*columns, strict=True)]

@@ -1,0 +1,273 @@
+"""Lessons: what the detector sees of the air, labeled by a truth that it never sees.
+
+The detector reads the air as in production and hands out the facts that it would judge by. A row is
+kept at each moment at which it judges a pulse or asks what an episode is.
+"""
+
+from __future__ import annotations
+
+import tomllib
+import zlib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from zipfile import BadZipFile
+
+import numpy as np
+
+from detection.batch import ReadingBatch
+from detection.detector import Detector
+from detection.events import EventKind
+from detection.facts import FACTS
+from detection.model import KINDS, SETTLED_S, Model
+from detection.quantities import COLUMN_INDEX
+from detection.quantities import COLUMNS as ALL_COLUMNS
+from research.training.air import RECORDINGS, air
+from research.worlds.world import COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from research.training.air import Source
+    from research.worlds.world import Happening, Readings
+
+_TABLE: Final = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+BEFORE_S: Final = 10.0
+AFTER_S: Final = 90.0
+"""Vaping may be alerted from before its arrival until after its end."""
+WEAK_UG_M3: Final = 2.0
+FAINT_UG_M3: Final = 4.0
+"""Vaping that brings less is nobody's to find; less than faint, hardly."""
+WEAK, FAINT, VISIBLE = 1, 2, 3
+REACHES_S: Final = 60.0
+"""What ended so long before an episode may have opened it."""
+PARTICLES: Final = ("pm1", "pm25", "pm10", "n03", "n05", "n10", "n25", "n50", "n100")
+GAINS: Final = (0.55, 1.8)
+DROPPED: Final[Sequence[tuple[Sequence[str], float]]] = _TABLE["dropped"]
+"""Channels that go together, and how often a sensor of training lacks them."""
+KIND_OF: Final = {name: (EventKind(k), rank) for name, (k, rank) in _TABLE["kinds"].items()}
+"""Kind that a perfect detector would report, by the kind of a happening in any world, and how much
+of it usually reaches a sensor, as a rank. Worlds do not say how much each one brought."""
+MASK_STYLES: Final = {
+    name: (EventKind(k), rank) for name, (k, rank) in _TABLE["mask_styles"].items()
+}
+"""Acts over a session, where they are no sprays."""
+_AT_ONCE: Final = 50_000
+_COLUMNS: Final = [COLUMN_INDEX[name] for name in COLUMNS]
+_SINCE_PEAK: Final = FACTS.index("since_peak_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Facts, shape (n, len(FACTS)), and what they are facts of, by sensor and time.
+
+    `pulse`, `episode`: onsets, Unix seconds. `is_pulse`: whether a pulse is judged; else an episode
+    is only asked what it is. `vape`: 0, or `WEAK`, `FAINT` or `VISIBLE`. `thc`: 1 for a THC
+    cartridge, 0 for other vaping. `kind`: position in `KINDS`. Both are -1 where not asked.
+    """
+
+    facts: NDArray[np.float32]
+    sensor: NDArray[np.int32]
+    pulse: NDArray[np.float64]
+    episode: NDArray[np.float64]
+    is_pulse: NDArray[np.bool_]
+    vape: NDArray[np.int8]
+    thc: NDArray[np.int8]
+    kind: NDArray[np.int8]
+
+
+_PARTS: Final = tuple(part.name for part in fields(Lesson))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The lessons of one source, kept in `folder` with its air.
+
+    Variant 0 is the air as it is; in others every sensor has another gain and lacks channels.
+    """
+
+    source: Source
+    variants: tuple[int, ...]
+    folder: Path
+    recorded: Path
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Files of the lessons, by variant."""
+        label = self.source.label
+        return tuple(self.folder / "lessons" / f"{label}-v{v}.npz" for v in self.variants)
+
+
+def collect(task: Task) -> tuple[Path, ...]:
+    """Make the files of a task that are missing or of other facts; return all its files."""
+    missing = [
+        (path, variant)
+        for path, variant in zip(task.paths, task.variants, strict=True)
+        if not _is_current(path)
+    ]
+    if missing:
+        readings, truth = air(task.source, task.folder / "air", task.recorded)
+    for path, variant in missing:
+        draw = np.random.default_rng([variant, zlib.crc32(task.source.label.encode())])
+        seen = varied(readings, draw) if variant else readings.values
+        taught = lesson(readings, seen, truth, is_simulated=task.source.name != RECORDINGS)
+        part = path.with_suffix(".part.npz")
+        np.savez(part, names=np.array(FACTS), **{name: getattr(taught, name) for name in _PARTS})
+        part.replace(path)
+    return task.paths
+
+
+def load(path: Path) -> Lesson:
+    """Return a lesson of a file."""
+    with np.load(path) as stored:
+        return Lesson(*(stored[name] for name in _PARTS))
+
+
+def pulses_in(path: Path) -> int:
+    """Return the number of judged pulses in a lesson's file."""
+    with np.load(path) as stored:
+        return int(stored["is_pulse"].sum())
+
+
+def _is_current(path: Path) -> bool:
+    try:
+        with np.load(path) as stored:
+            return tuple(stored["names"].tolist()) == FACTS
+    except (OSError, BadZipFile, KeyError):
+        return False
+
+
+def varied(readings: Readings, draw: np.random.Generator) -> NDArray[np.float64]:
+    """Return the values with channels of sensors taken away and their gains changed.
+
+    The sensors of schools to come are not those of any world: some report PM2.5 alone, none reads
+    e-cigarette aerosol like the next (a factor of two either way between devices, Sousan 2022).
+    """
+    values = readings.values.copy()
+    for number in range(len(readings.names)):
+        rows = np.flatnonzero(readings.sensor == number)[:, None]
+        values[rows, _columns(PARTICLES)] *= np.exp(draw.uniform(*np.log(GAINS)))
+        for names, chance in DROPPED:
+            if draw.random() < chance:
+                values[rows, _columns(names)] = np.nan
+    return values
+
+
+def _columns(names: Iterable[str]) -> list[int]:
+    return [COLUMNS.index(name) for name in names]
+
+
+class _Collector:
+    """Keep the facts of every judged moment."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[NDArray[Any], ...]] = []
+
+    def on_facts(
+        self,
+        names: Sequence[str],  # noqa: ARG002 - rows are enough
+        rows: NDArray[np.int32],
+        time: NDArray[np.float64],
+        episodes: NDArray[np.void],
+        facts: NDArray[np.float64],
+        is_pulse: NDArray[np.bool_],
+        is_asked: NDArray[np.bool_],
+    ) -> None:
+        """Take the facts of a round."""
+        onsets = (episodes["pulse_onset"].copy(), episodes["onset"].copy())
+        small = facts.astype(np.float32)
+        self.kept.append((rows, time, *onsets, small, is_pulse, is_asked))
+
+
+def lesson(
+    readings: Readings,
+    values: NDArray[np.float64],
+    truth: Iterable[Happening],
+    *,
+    is_simulated: bool,
+) -> Lesson:
+    """Return what the detector sees in readings of these values, labeled.
+
+    Unless it is simulated, the truth does not name all that happened: neither kinds nor THC are
+    labeled.
+    """
+    collector = _Collector()
+    detector = Detector(Model("untrained"), collector)
+    for name in readings.names:
+        detector.sensor_row(name)
+    known = np.flatnonzero(np.isfinite(values).any(axis=1))
+    # What an untrained model says of facts is of no interest.
+    with np.errstate(all="ignore"):
+        for at in range(0, known.size, _AT_ONCE):
+            part = known[at : at + _AT_ONCE]
+            full = np.full((part.size, len(ALL_COLUMNS)), np.nan)
+            full[:, _COLUMNS] = values[part]
+            detector.step(ReadingBatch(readings.sensor[part], readings.time[part], full))
+    if not collector.kept:
+        collector.kept.append(_nothing())
+    columns = [np.concatenate(parts) for parts in zip(*collector.kept, strict=True)]
+    order = np.lexsort((columns[1], columns[0]))
+    sensor, time, pulse, episode, facts, is_pulse, is_asked = (c[order] for c in columns)
+    vape = np.zeros(sensor.size, np.int8)
+    thc = np.full(sensor.size, -1, np.int8)
+    kind = np.full(sensor.size, -1, np.int8)
+    for number, name in enumerate(readings.names):
+        begin, end = np.searchsorted(sensor, [number, number + 1]).tolist()
+        mine = slice(begin, end)
+        happened = [h for h in truth if h.sensor == name]
+        _label_vaping(happened, time[mine], vape[mine], thc[mine])
+        if is_simulated:
+            for i in (begin + np.flatnonzero(is_asked[mine])).tolist():
+                kind[i] = kind_of(happened, float(episode[i]), float(time[i]))
+    is_late = is_pulse & (facts[:, _SINCE_PEAK] >= SETTLED_S)
+    thc[~is_late | (not is_simulated)] = -1
+    return Lesson(facts, sensor, pulse, episode, is_pulse, vape, thc, kind)
+
+
+def _nothing() -> tuple[NDArray[Any], ...]:
+    none = np.zeros(0)
+    flags = np.zeros(0, np.bool_)
+    return np.zeros(0, np.int32), none, none, none, np.zeros((0, len(FACTS)), "f4"), flags, flags
+
+
+def _label_vaping(
+    happened: Iterable[Happening],
+    time: NDArray[np.float64],
+    vape: NDArray[np.int8],
+    thc: NDArray[np.int8],
+) -> None:
+    """Label the moments at which staff who are called would find vaping."""
+    for h in happened:
+        if h.kind != "vape" or not h.seen_pm25 >= WEAK_UG_M3:
+            continue
+        arrival = h.onset if np.isnan(h.arrival) else h.arrival
+        begin = np.searchsorted(time, min(arrival - BEFORE_S, h.onset))
+        end = np.searchsorted(time, max(h.end, arrival) + AFTER_S, side="right")
+        clear = VISIBLE if h.is_visible else FAINT if h.seen_pm25 >= FAINT_UG_M3 else WEAK
+        vape[begin:end] = np.maximum(vape[begin:end], clear)
+        thc[begin:end] = h.style == "thc"
+
+
+def kind_of(happened: Iterable[Happening], onset: float, time: float) -> int:
+    """Return the position in `KINDS` of what most likely opened an episode; -1 if unknown.
+
+    Visible vaping comes before all, then what usually brings most, then what began last.
+    """
+    best: tuple[int, float, int] = (-1, 0.0, -1)
+    for h in happened:
+        if h.onset > time or h.end < onset - REACHES_S:
+            continue
+        if h.kind == "vape":
+            if h.seen_pm25 < WEAK_UG_M3:
+                continue
+            kind, rank = EventKind.VAPE, 9 if h.is_visible else 1
+        elif h.kind == "mask":
+            kind, rank = MASK_STYLES.get(h.style, KIND_OF["mask"])
+        elif h.kind in KIND_OF:
+            kind, rank = KIND_OF[h.kind]
+        else:
+            continue
+        best = max(best, (rank, h.onset, KINDS.index(kind)))
+    return best[2]

@@ -1,0 +1,225 @@
+"""What happens in a room: releases to the air, acts, vaping sessions, people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from research.worlds.parcels.schedule import WARM_UP_S, School
+from research.worlds.parcels.substances import SLICE_DIAMETER
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+    from research.worlds.parcels.draws import Floats
+    from research.worlds.parcels.rooms import Room
+
+FOLLOWED_S: Final = 260
+"""Seconds for which a parcel is followed one by one; then it joins the mixed remainder."""
+
+_NO_DROPLETS: Final = np.zeros(len(SLICE_DIAMETER))
+_NO_DROPLETS.flags.writeable = False
+
+
+class Liquid(NamedTuple):
+    """How droplets evaporate.
+
+    - `volatile`: share of their volume; `shrinking`: of the squared diameter, µm²/s, in clean
+      air; `saturation`: vapor of their own plume that stops it, mg/m³.
+    """
+
+    volatile: float
+    shrinking: float
+    saturation: float
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One release, as some tens of parcels.
+
+    - `start`: seconds after the world's begin; `delays`, `shares`: of each parcel.
+    - `droplets`: mg by slice; `gases`: mg by substance; `water`: mg.
+    - `jet`: initial velocity, m/s; `rise`, `rise_time`: buoyancy, m/s and s.
+    - `radius`: initial spread of a parcel, `scatter`: of their places, m.
+    - `follow_s`: age up to which the release has a spectrum of its own.
+    - `session`: number of the vaping session, -1 for other causes.
+    """
+
+    start: float
+    place: Floats
+    delays: Floats
+    shares: Floats
+    droplets: Floats
+    gases: dict[int, float]
+    water: float
+    liquid: Liquid | None
+    jet: tuple[float, float, float]
+    rise: float
+    rise_time: float
+    radius: float
+    scatter: float
+    follow_s: int
+    session: int
+    in_stall: bool
+
+
+class Act(NamedTuple):
+    """Something done in the room or building, seconds after the world's begin."""
+
+    kind: str
+    style: str
+    start: float
+    end: float
+
+
+class Session(NamedTuple):
+    """One vaping session, seconds after the world's begin."""
+
+    style: str
+    start: float
+    end: float
+
+
+class Steam(NamedTuple):
+    """A hot stream that may condense to mist.
+
+    - `mist`: highest mass, mg/m³; `threshold`: relative humidity where it begins, %.
+    """
+
+    start: float
+    end: float
+    mist: float
+    threshold: float
+
+
+class Draft(NamedTuple):
+    """Movement of the air by a door, m/s."""
+
+    start: float
+    velocity: float
+    duration: float
+
+
+@dataclass(slots=True)
+class Day:
+    """Record of a room's releases and people, filled by the sources."""
+
+    school: School
+    room: Room
+    hours: float
+    releases: list[Release] = field(default_factory=list)
+    acts: list[Act] = field(default_factory=list)
+    sessions: list[Session] = field(default_factory=list)
+    steam: list[Steam] = field(default_factory=list)
+    drafts: list[Draft] = field(default_factory=list)
+    has_reed_diffuser: bool = False
+    _people: Floats = field(init=False)
+    _stirring: Floats = field(init=False)
+    _heat: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._people, self._stirring, self._heat = np.zeros((3, self.room.all_s + 1))
+
+    @property
+    def rng(self) -> Generator:
+        """The room's random numbers."""
+        return self.room.rng
+
+    @property
+    def end(self) -> int:
+        """Seconds from the world's begin to the last reading."""
+        return self.room.read_s - WARM_UP_S
+
+    @property
+    def occupancy(self) -> Floats:
+        """People in the room, by second."""
+        return np.maximum(np.cumsum(self._people)[:-1], 0)
+
+    @property
+    def heat(self) -> Floats:
+        """Sudden warming, K, by second."""
+        return self._heat[:-1]
+
+    def index(self, time: float) -> int:
+        """Return the step of a time."""
+        return int(np.clip(time + WARM_UP_S, 0, self.room.all_s))
+
+    def enter(self, start: float, end: float, people: float = 1.0) -> None:
+        """Add people for a while."""
+        self._people[self.index(start)] += people
+        self._people[self.index(end)] -= people
+
+    def stir(self, start: float, end: float, strength: float) -> None:
+        """Add to the mixing of the air for a while."""
+        self._stirring[self.index(start)] += strength
+        self._stirring[self.index(end)] -= strength
+
+    def warm(self, time: float, kelvin: float) -> None:
+        """Warm the air at once."""
+        self._heat[self.index(time)] += kelvin
+
+    def release(
+        self,
+        start: float,
+        place: Floats,
+        droplets: Floats | None = None,
+        *,
+        duration: float = 2.0,
+        parcels: int = 24,
+        gases: dict[int, float] | None = None,
+        water: float = 0.0,
+        liquid: Liquid | None = None,
+        jet: tuple[float, float, float] = (0, 0, 0),
+        rise: float = 0.1,
+        rise_time: float = 12.0,
+        radius: float = 0.12,
+        scatter: float = 0.08,
+        follow_s: int = FOLLOWED_S,
+        session: int = -1,
+        in_stall: bool = False,
+        is_drying: bool = False,
+    ) -> None:
+        """Release substances; `is_drying` from a wet surface, ever slower. See `Release`."""
+        if not -WARM_UP_S + 5 <= start <= self.end - 5:
+            return
+        rng = self.rng
+        if is_drying:
+            delays = np.sort(-np.log(1 - rng.random(parcels) * 0.95)) / 3.0 * duration
+        elif parcels > 40 or duration > 60:  # burns steadily, with a flicker of its own
+            delays = (np.arange(parcels) + rng.random(parcels)) / parcels * duration
+        else:
+            delays = np.sort(rng.random(parcels)) * duration
+        shares = rng.gamma(4.0, 0.25, parcels)
+        self.releases.append(
+            Release(
+                start=start,
+                place=np.array(place, float),
+                delays=delays,
+                shares=shares / shares.sum(),
+                droplets=_NO_DROPLETS if droplets is None else droplets,
+                gases=gases or {},
+                water=water,
+                liquid=liquid,
+                jet=jet,
+                rise=rise,
+                rise_time=rise_time,
+                radius=radius,
+                scatter=scatter,
+                follow_s=follow_s,
+                session=session,
+                in_stall=in_stall,
+            )
+        )
+
+    def stirred_room(self) -> Room:
+        """Return the room with the mixing and the drafts that people cause."""
+        stirring = np.maximum(np.cumsum(self._stirring)[:-1], 0)
+        drift = self.room.drift_x.copy()
+        for draft in self.drafts:
+            drift[self.index(draft.start) : self.index(draft.start + draft.duration)] += (
+                draft.velocity
+            )
+        mixing = 1 + 0.25 * np.minimum(self.occupancy, 6) + stirring
+        return replace(self.room, diffusivity=self.room.diffusivity * mixing, drift_x=drift)

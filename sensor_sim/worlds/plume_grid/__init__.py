@@ -1,7 +1,0 @@
-"""A world whose plumes move through a grid of cells, stirred by random eddies."""
-
-from __future__ import annotations
-
-from sensor_sim.worlds.plume_grid.simulation import plume_grid
-
-__all__ = ["plume_grid"]
