@@ -33,7 +33,6 @@ _METHODS: Final = (
     ("**/words.toml", "language.catalogue:labels"),
     ("columns.toml", "language.catalogue:meanings"),
     ("**/setting_forms.toml", "language.catalogue:page_texts"),
-    ("**/nav.toml", "language.catalogue:page_texts"),
 )
 _KEYWORDS: Final = {
     "_": None,

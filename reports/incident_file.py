@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 AROUND_S: Final = 1800.0
 """Time around an incident whose raw readings belong to it."""
+_STAGES: Final = ((mark("decision"), "decided_"), (mark("end"), ""))
+"""Stages of an event whose evidence is stored, and the prefix of their columns."""
 _MOMENT: Final = (1980, 1, 1, 0, 0, 0)
 """Time stamp of every entry of a bundle, so that one incident always gives the same bytes."""
 
@@ -181,13 +183,13 @@ def view(
         "channels": [
             [e["sensor"], gettext(when), key, *_moved(*values)]
             for e in found.events
-            for when, prefix in _stages(e)
+            for when, prefix in _STAGES
             for key, values in json.loads(e[f"{prefix}evidence"]).items()
         ],
         "probabilities": [
             [e["sensor"], gettext(when), words_of(kind), f"{p:.3f}"]
             for e in found.events
-            for when, prefix in _stages(e)
+            for when, prefix in _STAGES
             for kind, p in sorted(
                 json.loads(e[f"{prefix}probabilities"]).items(), key=lambda kp: -kp[1]
             )
@@ -195,14 +197,8 @@ def view(
     }
 
 
-def _stages(event: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return the stages of an event whose evidence is stored, and the prefix of their columns."""
-    end = ((mark("end"), ""),)
-    return end if event["decided_sentence"] is None else ((mark("decision"), "decided_"), *end)
-
-
 def _why(event: Mapping[str, Any], why: Callable[[Mapping[str, Any], str], str]) -> list[str]:
-    reasons = {when: why(event, prefix) for when, prefix in _stages(event)}
+    reasons = {when: why(event, prefix) for when, prefix in _STAGES}
     if len(set(reasons.values())) == 1:
         return [why(event, "")]
     decided, ended = reasons.values()

@@ -51,7 +51,7 @@ class SchemaTooNewError(StorageError):
 
 
 class SchemaTooOldError(StorageError):
-    """The file was written by an older program, and not by the service upgraded yet."""
+    """The file has an older schema, to be upgraded when the service starts, or predates 1.0."""
 
 
 _TRANSIENT_CODES: Final = frozenset(

@@ -372,7 +372,7 @@ def _copy_readable(path: Path, new: sqlite3.Connection) -> dict[str, int]:
 def _tables(connection: sqlite3.Connection) -> list[str]:
     rows = connection.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-        " AND name <> 'schema_version'"
+        " AND name <> 'component_version'"
     )
     return [str(row[0]) for row in rows]
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from contextlib import closing, suppress
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from storage.errors import StorageCorruptError
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 _BURST: Final = 4
 """Bytes that damage may span; two swapped columns differ over more."""
 VERSIONS: Final = (
-    "WITH found (component, version) AS (SELECT * FROM schema_version)"
+    "WITH found (component, version) AS (SELECT * FROM component_version)"
     " SELECT component, version FROM found"
 )
 """Selects the version of each component by position: names of columns may be damaged."""
@@ -53,7 +52,6 @@ def refuse_damaged_schema(
         raise StorageCorruptError(f"{path}: the schema is damaged at {name}")
 
 
-@lru_cache(maxsize=8)
 def _own_schema(
     prepare: Callable[[sqlite3.Connection], None],
 ) -> tuple[dict[object, object], dict[str, SchemaRow]]:

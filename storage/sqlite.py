@@ -12,16 +12,23 @@ import sqlite3
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from storage.errors import SchemaTooNewError, StorageCorruptError, StorageUnavailableError
+from storage.errors import (
+    SchemaTooNewError,
+    SchemaTooOldError,
+    StorageCorruptError,
+    StorageUnavailableError,
+)
 from storage.files import make_private_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _BUSY_TIMEOUT_S = 10.0
+_BEFORE_1_0: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'schema_version'"
+"""Programs of then kept the versions of schemas in a table of this name."""
 
 
 def translated(error: sqlite3.Error, path: Path | str) -> StorageUnavailableError:
@@ -56,7 +63,7 @@ def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
                 connection.execute("PRAGMA wal_autocheckpoint=2000")
                 connection.execute("PRAGMA secure_delete=ON")
             connection.execute("PRAGMA foreign_keys=ON")
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            before_1_0 = connection.execute(_BEFORE_1_0).fetchone()[0]
         except (sqlite3.Error, UnicodeDecodeError):
             connection.close()
             raise
@@ -64,6 +71,12 @@ def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
         raise translated(error, path) from error
     except UnicodeDecodeError as error:  # damaged words, in the message that quotes them
         raise StorageCorruptError(f"{path}: malformed database schema") from error
+    if before_1_0:
+        connection.close()
+        raise SchemaTooOldError(
+            f"{path} was written before Plumewatch 1.0, which this version can't read:"
+            f" move {Path(path).parent} away and start with an empty data folder"
+        )
     connection.row_factory = sqlite3.Row
     return connection
 
@@ -95,7 +108,8 @@ def transaction(
 def schema_scripts(package: str, component: str) -> tuple[str, ...]:
     """Return the schema scripts of a component, ``sql/<component>_<number>.sql``, in order.
 
-    Script k (from 0) leads from schema k to k + 1; published scripts never change.
+    The first makes the tables, each further one upgrades them by one version. A script that was
+    released never changes.
     """
     files = resources.files(package).joinpath("sql").iterdir()
     named = sorted((f for f in files if f.name.startswith(f"{component}_")), key=lambda f: f.name)
@@ -105,11 +119,11 @@ def schema_scripts(package: str, component: str) -> tuple[str, ...]:
 def migrate(connection: sqlite3.Connection, component: str, scripts: Sequence[str]) -> None:
     """Bring the tables of one component to the newest schema, one transaction a step."""
     connection.execute(
-        "CREATE TABLE IF NOT EXISTS schema_version"
+        "CREATE TABLE IF NOT EXISTS component_version"
         " (component TEXT PRIMARY KEY, version INTEGER NOT NULL)"
     )
     row = connection.execute(
-        "SELECT version FROM schema_version WHERE component = ?", (component,)
+        "SELECT version FROM component_version WHERE component = ?", (component,)
     ).fetchone()
     version = int(row["version"]) if row else 0
     if version > len(scripts):
@@ -121,7 +135,7 @@ def migrate(connection: sqlite3.Connection, component: str, scripts: Sequence[st
         try:
             connection.executescript(
                 f"BEGIN IMMEDIATE;\n{scripts[step]};\n"
-                f"INSERT INTO schema_version VALUES ('{component}', {step + 1})"
+                f"INSERT INTO component_version VALUES ('{component}', {step + 1})"
                 " ON CONFLICT (component) DO UPDATE SET version = excluded.version;\nCOMMIT;"
             )
         except BaseException:

@@ -4,6 +4,7 @@ import functools
 import gc
 import os
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import settings
 from detection.model import Model
 from scale.history import HistoryWriter
 from scale.landing import land_recordings
+from tests.support.needs import need
 from tests.support.once import made_once
 from tests.support.recorded import recorded, registry
 
@@ -23,6 +25,9 @@ if "TMPDIR" not in os.environ and MEMORY.is_dir():
     there = os.statvfs(MEMORY)
     if there.f_bavail * there.f_frsize > 2**31 and not there.f_flag & os.ST_NOEXEC:
         tempfile.tempdir = os.environ["TMPDIR"] = str(MEMORY)
+# Debian keeps servers where the path of root alone leads.
+if "/usr/bin" in os.environ["PATH"].split(":"):
+    os.environ["PATH"] += ":/usr/sbin"
 # a loaded machine takes its time
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
@@ -60,6 +65,23 @@ def pytest_collection_modifyitems(items):
     rest = part * max(workers - 2, 0)
     between = rest + max(part - len(parts[0]), 0)
     items[:] = [*parts[0], *others[rest:between], *parts[1], *others[between:], *others[:rest]]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Skip a test, before its fixtures are made, without what its marker names."""
+    for marker in item.iter_markers("needs"):
+        need(*marker.args)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """List why tests were skipped."""
+    skipped = terminalreporter.stats.get("skipped", ())
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    if reasons:
+        terminalreporter.section("skipped", cyan=True)
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.line(f"{count:5}  {reason}")
 
 
 def pytest_collection_finish():

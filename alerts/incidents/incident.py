@@ -9,10 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
-
-import msgspec
 
 from alerts.errors import FeedbackError
 from alerts.severity import LONG_S, Severity, grade
@@ -86,14 +83,41 @@ def _listed(verdicts: Iterable[Verdict]) -> str:
     return ", ".join(verdict.value.replace("_", " ") for verdict in verdicts)
 
 
-_CHOICES: Final = msgspec.toml.decode(
-    Path(__file__).with_name("answers.toml").read_bytes(), type=dict[str, AnswerChoices]
+def _in_the_air(*causes: str) -> AnswerChoices:
+    verdicts = (Verdict.CONFIRMED, Verdict.NOTHING_FOUND, Verdict.TEST)
+    return AnswerChoices(verdicts, Verdict.FALSE_ALARM, causes)
+
+
+def _of_the_device(*causes: str) -> AnswerChoices:
+    verdicts = (Verdict.FIXED, Verdict.NOTHING_FOUND, Verdict.TEST)
+    return AnswerChoices(verdicts, Verdict.FIXED, causes)
+
+
+_PLUME: Final = _in_the_air(
+    *("spray", "steam", "sanitizer", "cleaning", "dust", "cooking", "sensor", "other")
 )
+_CHOICES: Final = {
+    EventKind.AMBIENT: _in_the_air(
+        *("ventilation", "outdoor air", "cleaning", "cooking", "dust", "sensor", "other")
+    ),
+    EventKind.TAMPER: AnswerChoices(
+        (Verdict.CONFIRMED, Verdict.FIXED, Verdict.NOTHING_FOUND, Verdict.TEST),
+        Verdict.FALSE_ALARM,
+        ("cleaning", "maintenance", "bumped", "sensor", "other"),
+    ),
+    EventKind.SENSOR_FAULT: _of_the_device(
+        *("dust", "covered", "moved", "broken", "battery", "settings", "other")
+    ),
+    EventKind.OFFLINE: _of_the_device(
+        *("battery", "unplugged", "network", "broken", "moved", "maintenance", "other")
+    ),
+    EventKind.INTEGRITY: _of_the_device("settings", "network", "maintenance", "broken", "other"),
+}
 
 
 def answer_choices(kind: EventKind) -> AnswerChoices:
     """Return what people may report of a kind of incident."""
-    return _CHOICES.get(kind, _CHOICES["air"])
+    return _CHOICES.get(kind, _PLUME)
 
 
 class ActionClass(StrEnum):

@@ -104,8 +104,6 @@ def last_words(tx: sqlite3.Connection, event_id: str) -> tuple[str, str]:
 
 def sentence_of_row(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> str:
     """Return the evidence of an event in the reader's language: the last, or ``decided_`` first."""
-    if row[f"{which}sentence"] is None:  # a row of an older version
-        which = ""
     if language() == ENGLISH:
         return str(row[f"{which}sentence"])
     evidence = {
@@ -154,7 +152,7 @@ def save_event(
 ) -> None:
     """Store the newest phase of an event; its first receipt, lateness and incident stay.
 
-    What the decision was based on stays in the columns ``decided_...``, absent in older rows.
+    What the decision was based on stays in the columns ``decided_...``.
     """
     evidence = {
         key: [e.baseline, e.peak_excess, e.rise_s, e.decay_s] for key, e in event.evidence.items()

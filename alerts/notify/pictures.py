@@ -81,7 +81,6 @@ class IncidentPictures:
 
     def _facts_of(self, row: sqlite3.Row) -> EvidenceFacts:
         room = self.registry.rooms.get(row["place"])
-        evidence = row["decided_evidence"] or row["evidence"]
         over = row["phase"] in (EventPhase.ENDED.value, EventPhase.WITHDRAWN.value)
         last = row["end"] if row["end"] is not None else row["last_heard"]
         return EvidenceFacts(
@@ -96,7 +95,7 @@ class IncidentPictures:
             until=last,
             sentence=repository.sentence_of_row(row, "decided_"),
             zone=(room.zone if room else "") or self.zone,
-            baselines={key: float(v[0]) for key, v in json.loads(evidence).items()},
+            baselines={key: float(v[0]) for key, v in json.loads(row["decided_evidence"]).items()},
             withdrawn=row["phase"] == EventPhase.WITHDRAWN.value,
         )
 

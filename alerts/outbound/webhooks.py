@@ -29,7 +29,7 @@ from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.routing.targets import target_id
 from storage.bounded_call import BoundedThreads
 from storage.registry import Room
-from storage.sqlite import schema_scripts, transaction
+from storage.sqlite import transaction
 
 if TYPE_CHECKING:
     import asyncio
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from alerts.secrets import Secret
     from storage.registry import Registry, Site
     from storage.retrying import Retrying
-
-COMPONENT: Final = "outbound"
-SCRIPTS: Final = schema_scripts(__package__, COMPONENT)
 
 READER: Final = "webhooks"
 _CHANGES: Final = ("opened", "acknowledged", "resolved", "withdrawn")
@@ -94,7 +91,7 @@ def enqueue(
             continue
         row = tx.execute(
             "SELECT ? AS seq, ? AS what, ? AS at, id, kind, room, severity, confidence, onset,"
-            " (SELECT coalesce(decided_sentence, sentence) FROM alert_event WHERE incident = i.id"
+            " (SELECT decided_sentence FROM alert_event WHERE incident = i.id"
             " ORDER BY onset LIMIT 1) AS why FROM incident i WHERE id = ?",
             (change.seq, change.what, change.at, change.incident),
         ).fetchone()

@@ -91,7 +91,7 @@ PAGES: Final[tuple[type[PageGroup], ...]] = (
     *API,
     ApiDocs,
 )
-"""All pages; links to them are in ``nav.toml``."""
+"""All pages; links to them are `alerts.page.rendering.NAV`."""
 
 
 def create_app(settings: StaffPageSettings) -> Starlette:

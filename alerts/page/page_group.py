@@ -1,6 +1,6 @@
 """Pages that belong together: methods of a `PageGroup`, marked with path and access (`serves`).
 
-One line in `alerts.page.app.PAGES` adds them, and one in ``nav.toml`` a link.
+One line in `alerts.page.app.PAGES` adds them, and one in `alerts.page.rendering.NAV` a link.
 """
 
 from __future__ import annotations

@@ -305,9 +305,8 @@ def incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
         incident_id,
     )
     for event in events:
-        decided = event["decided_sentence"] is not None  # absent in rows of older versions
         event["now"] = _evidence(event)
-        event["why"] = _evidence(event, "decided_") if decided else event["now"]
+        event["why"] = _evidence(event, "decided_")
     taken = [r["at"] for r in history if r["what"] in ("acknowledged", "handed over")]
     arrived = [r["who"] for r in history if r["what"] in repository.ARRIVED]
     return {

@@ -14,7 +14,6 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import jinja2
-import msgspec
 from markupsafe import Markup
 
 from alerts.access.roles import Right
@@ -30,6 +29,7 @@ from language.messages import (
     capitalized,
     gettext,
     language,
+    mark,
     of_file,
     plural,
     retell,
@@ -74,9 +74,37 @@ class NavLink:
         return path == self.path or path.startswith(self.below or ("\0",))
 
 
-NAV: Final = msgspec.toml.decode(
-    (_HERE / "nav.toml").read_bytes(), type=dict[str, tuple[NavLink, ...]]
-)["link"]
+NAV: Final = (
+    NavLink(
+        "/",
+        mark("Rooms"),
+        ("/rooms/",),
+        icon='<path d="M4 21V4h10v17M14 8l6 2v11M2 21h20" class="line"/>',
+    ),
+    NavLink(
+        "/incidents",
+        mark("Incidents"),
+        ("/incidents/",),
+        icon='<path d="M12 3 22 20H2ZM12 10v5m0 2v1" class="line"/>',
+    ),
+    NavLink(
+        "/duty",
+        mark("Duty"),
+        icon='<path d="M12 4a4 4 0 1 1 0 8 4 4 0 0 1 0-8M4 21c1-6 15-6 16 0" class="line"/>',
+    ),
+    NavLink("/silences", mark("Silences")),
+    NavLink("/air", mark("Air")),
+    NavLink("/figures", mark("Statistics")),
+    NavLink("/reports", mark("Reports"), ("/reports/",), Right.REPORTS),
+    NavLink(
+        "/sensors",
+        mark("Sensors"),
+        ("/sensors/", "/sensor-health", "/commission", "/levels", "/dead-letters", "/unmatched"),
+        icon='<path d="M12 10v4m-5 3a7 7 0 1 1 10 0M4 20a11 11 0 1 1 16 0" class="line"/>',
+        of_sensors=True,
+    ),
+    NavLink("/settings", mark("Settings"), ("/settings/",), Right.DUTY),
+)
 
 
 def headline(incident: Mapping[str, Any]) -> str:

@@ -16,7 +16,6 @@ import typer
 
 from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, Site, examples
 from plumewatch.cli.printer import Printer
-from plumewatch.cli.setup import TEXTS
 from plumewatch.config.faults import some
 from plumewatch.errors import UsageError
 
@@ -149,11 +148,23 @@ def flash_page(
         raise UsageError(f"{out}: exists already; choose another --out") from error
     (out / "firmware.bin").write_bytes(image)
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    (out / "index.html").write_text(
-        TEXTS["flash_page"].format(name=html.escape(name)), encoding="utf-8"
-    )
+    title = html.escape(name)
+    page = f"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Flash {title}</title>
+<script type="module" src="https://unpkg.com/esp-web-tools@10/dist/web/install-button.js?module">
+</script>
+<h1>{title}</h1>
+<p>Chrome or Edge: connect the board by USB, press the button, choose its port.</p>
+<esp-web-install-button manifest="manifest.json"></esp-web-install-button>
+</html>
+"""
+    (out / "index.html").write_text(page, encoding="utf-8")
     printer.say(
-        TEXTS["flash_next"].format(out=out),
+        f"wrote {out}: the firmware contains the device's passwords, so serve it on this machine"
+        f" only\n  python3 -m http.server --bind 127.0.0.1 --directory {out} 8000\n"
+        "and open http://127.0.0.1:8000 in Chrome or Edge with the board at USB",
         wrote=out,
         name=name,
     )
@@ -276,5 +287,10 @@ def _has_unset(target: Path, model: str) -> bool:
 
 def _next_steps(base: Path, target: Path, name: str, host: str, port: int, *, unset: bool) -> str:
     first = f"fill in wifi_ssid and wifi_password in {target}/secrets.yaml; " if unset else ""
-    text: str = TEXTS["device_next"]
-    return text.format(first=first, base=base, target=target, name=name, host=host, port=port)
+    return f"""next: {first}on the machine of the broker
+  install -o mosquitto -m 600 {base}/broker/plumewatch-* /etc/mosquitto/
+  systemctl reload mosquitto
+then, with ESPHome (pip install esphome) and the board at USB
+  esphome run {target}/{name}.yaml
+It publishes to {host}:{port} as {name}. Restart the service, or send it SIGHUP; then
+  plumewatch status"""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from alerts import sensor_tests
 from alerts.access import schema as access
 from alerts.incidents import schema
-from alerts.outbound import grafana_annotations, series_records, webhooks
+from alerts.outbound import grafana_annotations, series_records
 from detection.model import Model
 from plumewatch import __version__
 from plumewatch.config.paths import DataPaths
@@ -57,8 +57,8 @@ STATE_SCRIPTS: Final[Mapping[str, tuple[str, ...]]] = {
     **{
         part.COMPONENT: part.SCRIPTS
         for part in (
-            *(schema, access, webhooks, grafana_annotations, audit, holds, series_records),
-            *(firmware, sensor_tests),
+            *(schema, access, grafana_annotations, audit, holds, series_records, firmware),
+            sensor_tests,
         )
     },
 }
@@ -68,7 +68,6 @@ NEWEST: Final[Mapping[str, int]] = {
     "journal": len(journal.SCRIPTS),
     **{component: len(scripts) for component, scripts in STATE_SCRIPTS.items()},
     "series": len(sqlite_series.SCRIPTS),
-    "records": 1,
     "averages": 1,
 }
 """Newest schema of each component that this program knows."""

@@ -15,3 +15,10 @@ CREATE TABLE dead_letter (
     payload BLOB NOT NULL
 );
 CREATE INDEX dead_letter_reason ON dead_letter (reason, received);
+CREATE TABLE gap (
+    why TEXT NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    at REAL NOT NULL,
+    PRIMARY KEY (why, first)
+);

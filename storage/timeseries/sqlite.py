@@ -55,14 +55,6 @@ Where there are more, or one moment comes twice, so that the order counts, all h
 _SENSORS: Final = "SELECT id, name FROM sensor"
 _OF_SENSOR: Final = "sensor = (SELECT id FROM sensor WHERE name = ?)"
 _SQL_TYPE: Final = {float: "REAL", str: "TEXT"}
-_HOURS: Final = (
-    """CREATE TABLE IF NOT EXISTS sensor_hour (
-        sensor TEXT NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (sensor, time)
-    ) WITHOUT ROWID""",
-    "CREATE INDEX IF NOT EXISTS sensor_hour_time ON sensor_hour (time)",
-)
-"""An older version does not mind this table, so it needs no newer schema."""
-_RECORDS_SCRIPTS: Final = schema_scripts(__package__, "records")
 
 
 @lru_cache(maxsize=256)
@@ -74,6 +66,10 @@ def _upsert(quantities: tuple[str, ...]) -> str:
         " ON CONFLICT (sensor, time) DO UPDATE SET "
         + ", ".join(f"{name} = coalesce({name}, excluded.{name})" for name in rest)
     )
+
+
+def _key(table: Measurement) -> str:
+    return "id" if table.has_id else "sensor, time" if table.keys else "time"
 
 
 def _insert(table: Measurement) -> str:
@@ -341,17 +337,26 @@ def _sensor_id(connection: sqlite3.Connection, known: dict[str, int], name: str)
 def _prepare(connection: sqlite3.Connection) -> None:
     migrate(connection, "state", state.SCRIPTS)
     migrate(connection, "series", SCRIPTS)
-    migrate(connection, "records", _RECORDS_SCRIPTS)
     with transaction(connection):
-        for statement in _HOURS:
-            connection.execute(statement)
-        for table in MEASUREMENTS.values():  # the script has the keys alone
-            there = {row["name"] for row in connection.execute(f"PRAGMA table_info({table.name})")}
-            wanted: dict[str, str] = dict.fromkeys(table.keys, "TEXT NOT NULL DEFAULT ''")
-            wanted |= {f.name: _SQL_TYPE[f.type] for f in table.fields}
-            for name, kind in wanted.items():  # in order: all files have the same statement
-                if name not in there:
-                    connection.execute(f'ALTER TABLE {table.name} ADD COLUMN "{name}" {kind}')
+        for table in MEASUREMENTS.values():
+            _make_table(connection, table)
+
+
+def _make_table(tx: sqlite3.Connection, table: Measurement) -> None:
+    """Create the table of a measurement, or add the columns of fields that are new."""
+    there = {row["name"] for row in tx.execute(f"PRAGMA table_info({table.name})")}
+    columns: dict[str, str] = dict.fromkeys(table.keys, "TEXT NOT NULL DEFAULT ''")
+    columns |= {f.name: _SQL_TYPE[f.type] for f in table.fields}
+    if there:
+        for name in (name for name in columns if name not in there):
+            tx.execute(f'ALTER TABLE {table.name} ADD COLUMN "{name}" {columns[name]}')
+        return
+    columns = {"time": "INTEGER NOT NULL"} | columns
+    listed = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
+    key = _key(table)
+    tx.execute(f"CREATE TABLE {table.name} ({listed}, PRIMARY KEY ({key})) WITHOUT ROWID")
+    if key != "time":
+        tx.execute(f"CREATE INDEX {table.name}_time ON {table.name} (time)")
 
 
 def _begin_again(rebuilt: sqlite3.Connection) -> None:
@@ -371,7 +376,7 @@ def _begin_again(rebuilt: sqlite3.Connection) -> None:
 def _delete_old_records(tx: sqlite3.Connection, now: float, retention: Retention) -> int:
     deleted = 0
     for table in MEASUREMENTS.values():
-        key = "id" if table.has_id else "sensor, time" if table.keys else "time"
+        key = _key(table)
         deleted += tx.execute(
             f"DELETE FROM {table.name} WHERE ({key}) IN"  # noqa: S608 - names from the table of measurements
             f" (SELECT {key} FROM {table.name} WHERE time < ? LIMIT ?)",

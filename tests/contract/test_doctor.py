@@ -6,7 +6,6 @@ import base64
 import gc
 import json
 import shlex
-import shutil
 import ssl
 import subprocess
 import time
@@ -37,6 +36,7 @@ from tests.support.broker import Mosquitto, free_port
 from tests.support.certificates import certificate
 from tests.support.fake_grafana import TOKEN, FakeGrafana
 from tests.support.influx import FakeServer
+from tests.support.needs import need
 
 NOW = 1_790_000_000.0
 SHIPPED = Path(__file__).parents[2] / "deploy/mosquitto.conf"
@@ -157,8 +157,10 @@ class TestBroker:
     def test_one_that_needs_no_account(self, checked, tmp_path, anonymous):
         """Found by trying, also where its configuration cannot be read."""
         passwords = tmp_path / "passwords"
-        tool = shutil.which("mosquitto_passwd")
-        subprocess.run([tool, "-b", "-c", passwords, "plumewatch", "of-the-service"], check=True)
+        need("mosquitto")
+        subprocess.run(
+            ["mosquitto_passwd", "-b", "-c", passwords, "plumewatch", "of-the-service"], check=True
+        )
         passwords.chmod(0o644)
         (tmp_path / "password").write_text("of-the-service")
         lines = f"allow_anonymous {str(anonymous).lower()}\npassword_file {passwords}"
@@ -414,7 +416,7 @@ class TestStore:
         (tmp_path / "plumewatch-data").mkdir()
         with closing(connect(tmp_path / "plumewatch-data/state.db")) as db:
             prepare_state(db)
-            db.execute("UPDATE schema_version SET version = 99 WHERE component = 'alerts'")
+            db.execute("UPDATE component_version SET version = 99 WHERE component = 'alerts'")
         code, found = checked()
         assert code == 3
         (line,) = problems(found, "store")

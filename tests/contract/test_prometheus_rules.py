@@ -1,7 +1,6 @@
 """The alert rules of deploy/prometheus, in the words of Prometheus' own promtool."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 import yaml
 
 from docs import reference
+from tests.support.needs import need
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
 PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text(encoding="utf-8")
@@ -20,11 +20,9 @@ RULES = yaml.safe_load((FOLDER / "plumewatch.rules.yaml").read_text())["groups"]
     [("check", "plumewatch.rules.yaml"), ("test", "plumewatch.rules.test.yaml")],
 )
 def test_promtool_accepts_the_rules_and_they_fire_as_tested(command, name):
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed")
+    need("promtool")
     ran = subprocess.run(
-        [promtool, command, "rules", name],
+        ["promtool", command, "rules", name],
         cwd=FOLDER,
         capture_output=True,
         text=True,

@@ -3,10 +3,8 @@ alerts."""
 
 import asyncio
 import json
-import os
 import re
 import shlex
-import shutil
 import socket
 import subprocess
 import time
@@ -26,6 +24,7 @@ from plumewatch.cli.main import app
 from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.load import parse
 from tests.support.broker import free_port
+from tests.support.needs import need
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/start.md").read_text(encoding="utf-8")
@@ -55,9 +54,7 @@ def test_the_configuration_differs_from_the_starter_as_described(tmp_path):
 @pytest.fixture
 def broker(tmp_path):
     """Run Mosquitto as the page sets it up, on a free port, and return its port."""
-    binary = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
-    if binary is None:
-        pytest.skip("mosquitto is not installed")
+    need("mosquitto", "openssl")
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     port = free_port()
     script = block("sh", "mosquitto_passwd").replace("18830", str(port))
@@ -67,7 +64,7 @@ def broker(tmp_path):
     school = tmp_path / "school"
     with (school / "broker/mosquitto.conf").open("a") as file:
         file.write("user root\n")  # as the page says for root; any other account keeps its own
-    command = [binary, "-c", "broker/mosquitto.conf"]
+    command = ["mosquitto", "-c", "broker/mosquitto.conf"]
     with subprocess.Popen(command, cwd=school, stderr=subprocess.DEVNULL) as process:
         try:
             for _ in range(200):

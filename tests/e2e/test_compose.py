@@ -19,6 +19,7 @@ import yaml
 
 from deploy.try_install import Root
 from plumewatch.config.load import parse
+from tests.support.needs import need
 from tests.support.service import eventually
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -134,11 +135,9 @@ def test_no_password_is_an_argument_of_a_program():
 @pytest.fixture
 def container(tmp_path):
     """A root like that of the Mosquitto container, with this machine's Mosquitto."""
-    if os.geteuid() != 0 or shutil.which("unshare") is None:
+    need("mosquitto", "mosquitto_sub")
+    if os.geteuid() != 0:
         pytest.skip("needs root")
-    for program in ("mosquitto", "mosquitto_sub"):
-        if shutil.which(program, path="/usr/sbin:/usr/bin") is None:
-            pytest.skip(f"{program} is not installed")
     try:
         root = Root(Path("/"))
     except (subprocess.CalledProcessError, OSError):

@@ -12,8 +12,6 @@ import pytest
 
 from tests.support.broker import free_port
 
-pytest.importorskip("iotcore")
-
 
 @pytest.mark.timeout(180)
 def test_a_demo_that_is_kept_has_no_faults_afterwards(tmp_path):
@@ -29,5 +27,7 @@ def test_a_demo_that_is_kept_has_no_faults_afterwards(tmp_path):
         assert db.execute(ages).fetchone()[0] < 60.0  # three seconds of ours
     check = [*command, "check", "--config", str(kept / "plumewatch.toml")]
     done = subprocess.run(check, check=False, timeout=60, capture_output=True, text=True)
-    assert (done.returncode, "FAULT" in done.stdout, "warn" in done.stdout) == (0, False, False)
+    assert (done.returncode, "FAULT" in done.stdout) == (0, False)
+    warnings = [line for line in done.stdout.splitlines() if line.startswith("warn")]
+    assert [line for line in warnings if "sqlite3" not in line] == []  # a program that may lack
     assert "ok    demo: broker, sensors, phones" in done.stdout

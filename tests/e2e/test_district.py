@@ -1,6 +1,6 @@
 """A small district: its pages as two people while readings arrive, and two shards by school."""
 
-import shutil
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PATH = "/usr/sbin:/usr/bin:/bin"
 
 pytestmark = [
-    pytest.mark.skipif(
-        shutil.which("mosquitto", path=PATH) is None, reason="needs Mosquitto (Debian: mosquitto)"
-    ),
+    pytest.mark.needs("mosquitto"),
     pytest.mark.timeout(400),
 ]
 
@@ -22,7 +19,7 @@ def test_the_benchmark_of_a_district_asks_for_every_page_and_divides_by_school()
     ran = subprocess.run(
         [sys.executable, "benchmarks/district.py", "--quick", "--parts", "pages", "shards"],
         cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT), "PATH": PATH},
+        env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
         check=False,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -30,10 +29,6 @@ SITE = sysconfig.get_path("purelib")
 OFFLINE = {"PYTHONPATH": SITE, "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_FIND_LINKS": ""}
 EXPOSURE = 1.5
 """What `systemd-analyze security` may say at most; 10 is a service without any limit."""
-
-needs_systemd = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="needs systemd-analyze (Debian: systemd)"
-)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +58,6 @@ def test_the_wheel_has_every_file_of_the_packages_and_nothing_else(wheel):
 
 @pytest.mark.timeout(240)
 def test_the_wheel_runs_the_demo_from_an_environment_of_its_own(wheel, tmp_path):
-    pytest.importorskip("iotcore")
     home = tmp_path / "venv"
     venv.create(home, symlinks=True)
     python = home / "bin/python"
@@ -88,7 +82,7 @@ def test_the_wheel_runs_the_demo_from_an_environment_of_its_own(wheel, tmp_path)
     demo_takes_readings(program, env=environment, cwd=tmp_path)
 
 
-@needs_systemd
+@pytest.mark.needs("systemd-analyze")
 def test_systemd_accepts_the_unit_and_rates_it_secure(tmp_path):
     known = tmp_path / "plumewatch.service"
     known.write_text(
@@ -114,10 +108,9 @@ def test_systemd_accepts_the_unit_and_rates_it_secure(tmp_path):
     assert "WatchdogSec=" in UNIT.read_text()
 
 
-@needs_systemd
+@pytest.mark.needs("systemd-analyze")
 @pytest.mark.timeout(240)
 def test_the_program_works_within_the_limits_of_the_unit(tmp_path):
-    pytest.importorskip("iotcore")
     confined = [sys.executable, "-m", "tests.support.confined", str(UNIT), sys.executable]
 
     def within(*arguments):

@@ -41,10 +41,7 @@ VAPE = KIND_WORDS["vape"]
 CHROMIUM = shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")
 pytestmark = [
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER),
-        reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)",
-    ),
+    pytest.mark.needs("chromium", "chromedriver"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # the driver's own sockets
 ]
 PASSWORD = "seven blue kettles"
@@ -220,7 +217,6 @@ on_a_desktop = pytest.mark.parametrize("browser_of_size", [DESKTOP], indirect=Tr
 
 @pytest.fixture(scope="module", params=[PHONE, DESKTOP])
 def browser_of_size(request, tmp_path_factory):
-    pytest.importorskip("selenium", reason="needs the selenium package")
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 

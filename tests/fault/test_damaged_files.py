@@ -22,9 +22,8 @@ from storage.sqlite import connect, migrate
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.journals import gaps, tail
 from tests.support.oracle import letters_of
-from tests.support.recovery import needs_recovery
 
-pytestmark = needs_recovery
+pytestmark = pytest.mark.needs("sqlite3")
 START = 1_790_000_000.0
 PAGE = 4096
 COUNT = 3_000
@@ -245,7 +244,7 @@ def test_a_damaged_name_in_another_version_is_left_alone(tmp_path, version):
     path = tmp_path / "journal.db"
     filled(path)
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE schema_version SET version = ?", (version,))
+        connection.execute("UPDATE component_version SET version = ?", (version,))
         if version == 1:
             connection.execute("DROP TABLE gap")
     flip(path, path.read_bytes().index(b"offset"), 1)

@@ -22,9 +22,7 @@ from tests.support.streamed import (
     with_native_messages,
 )
 
-pytest.importorskip("pyspark")
-pytest.importorskip("confluent_kafka")
-pytestmark = [pytest.mark.timeout(900), needs_kafka]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.needs("java", "pyspark"), needs_kafka]
 
 POISON = [
     (b"plumewatch/v1/\xff\xfe/reading", b'{"pm25": 4}'),

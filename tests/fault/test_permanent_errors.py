@@ -67,7 +67,7 @@ async def test_a_newer_schema(config, file):
     async with running(config) as service:
         path = service.paths.root / file
     with contextlib.closing(connect(path)) as db:
-        db.execute("UPDATE schema_version SET version = version + 100")
+        db.execute("UPDATE component_version SET version = version + 100")
     with pytest.raises(ServiceError, match=f"{file} was written by a newer version"):
         await Service(config, notifier=RecordingNotifier()).run(asyncio.Event())
 
@@ -76,8 +76,8 @@ def test_a_process_with_a_newer_schema_reports_it_and_ends(tmp_path):
     service = ServiceProcess(tmp_path, 1)
     (tmp_path / "data").mkdir()
     with contextlib.closing(connect(tmp_path / "data/state.db")) as db:
-        db.execute("CREATE TABLE schema_version (component TEXT PRIMARY KEY, version INTEGER)")
-        db.execute("INSERT INTO schema_version VALUES ('state', 100)")
+        db.execute("CREATE TABLE component_version (component TEXT PRIMARY KEY, version INTEGER)")
+        db.execute("INSERT INTO component_version VALUES ('state', 100)")
     done = run_command("run", "--config", str(service.config))
     assert done.returncode == UNREACHABLE
     assert "state.db was written by a newer version" in done.stderr.splitlines()[-1]

@@ -1,8 +1,7 @@
 """Spark detects what the service detects, whatever is killed.
 
 One stream on a cluster of two executors loses an executor, then its driver and JVM, and continues
-with another layout; a back-test on Spark finds what one process finds. Skipped without the extra
-``scale``, but not where CI requires it.
+with another layout; a back-test on Spark finds what one process finds.
 """
 
 import json
@@ -21,12 +20,7 @@ from scale.shard import Shard
 from tests.support.recorded import START, config_text, of_the_service, recorded, registry
 from tests.support.spark import WAIT_S, Stream, judged_on_spark, warm
 
-if os.environ.get("CI") != "true":
-    pytest.importorskip("pyspark")
-    if shutil.which("java") is None:
-        pytest.skip("Java is not installed", allow_module_level=True)
-
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.needs("java", "pyspark")]
 
 SLOW = ("ambient-1", "faults-1")
 PART, FILES = 1300, 3

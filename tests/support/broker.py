@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
+from tests.support.needs import need
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Mosquitto", "ShippedMosquitto", "free_port"]
 
-_BINARY = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-_PASSWD = shutil.which("mosquitto_passwd")
 _START_WITHIN_S = 60.0
 _STOP_WITHIN_S = 90.0
 """A day of the fleet is written to the disk before it ends."""
@@ -60,7 +57,7 @@ _PORTS = _ports()
 
 
 class Mosquitto:
-    """A Mosquitto process; skips the test when Mosquitto is not installed.
+    """A Mosquitto process; the test needs Mosquitto.
 
     ::
 
@@ -89,10 +86,7 @@ class Mosquitto:
         persistence: bool = True,
         port: int | None = None,
     ) -> None:
-        if _BINARY is None:
-            pytest.skip("mosquitto is not installed")
-        if users and _PASSWD is None:
-            pytest.skip("mosquitto_passwd is not installed")
+        need("mosquitto")
         self.host = "127.0.0.1"
         self.port = free_port() if port is None else port
         self.config: Path | None = None
@@ -145,11 +139,10 @@ class Mosquitto:
     def start(self) -> None:
         """Start the broker and wait until it accepts connections."""
         assert not self.running, "the broker is running already"
-        assert _BINARY is not None
         config = self.config or self._write_config()
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [_BINARY, "-c", str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                ["mosquitto", "-c", str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
         deadline = time.monotonic() + _START_WITHIN_S
         while True:
@@ -219,9 +212,8 @@ class Mosquitto:
             passwords.write_text("")
             passwords.chmod(0o600)
             for name, password in self._users.items():
-                assert _PASSWD is not None
                 subprocess.run(
-                    [_PASSWD, "-b", str(passwords), name, password],
+                    ["mosquitto_passwd", "-b", str(passwords), name, password],
                     check=True,
                     capture_output=True,
                     timeout=10,

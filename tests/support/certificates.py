@@ -1,12 +1,11 @@
-"""A certificate for 127.0.0.1, made on the spot; skips the test without openssl."""
+"""A certificate for 127.0.0.1, made on the spot."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-import pytest
+from tests.support.needs import need
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +15,7 @@ __all__ = ["certificate"]
 
 def certificate(folder: Path, days: int = 2) -> tuple[Path, Path]:
     """Return the files of a certificate and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
+    need("openssl")
     cert_file, key_file = folder / "http.crt", folder / "http.key"
     subject = ["-subj", "/CN=plumewatch", "-addext", "subjectAltName=IP:127.0.0.1"]
     files = ["-keyout", str(key_file), "-out", str(cert_file)]

@@ -9,14 +9,13 @@ all that was synced, and of what was written since any part, down to single sect
 from __future__ import annotations
 
 import json
-import shutil
 import struct
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
+from tests.support.needs import need
 
 if TYPE_CHECKING:
     import random
@@ -31,7 +30,7 @@ _MODES = {"works": 0, "is full": 1, "fails to write": 2, "fails to sync": 3}
 
 
 class DiskShim:
-    """The shim for one service; skips the test where no C compiler is.
+    """The shim for one service.
 
     Parameters
     ----------
@@ -46,11 +45,9 @@ class DiskShim:
     """
 
     def __init__(self, folder: Path, data: Path, port: int, *, record: bool = False) -> None:
-        compiler = shutil.which("cc") or shutil.which("gcc")
-        if compiler is None:
-            pytest.skip("no C compiler")
+        need("cc")
         library = folder / "disk_shim.so"
-        command = [compiler, "-O1", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl", "-lpthread"]
+        command = ["cc", "-O1", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl", "-lpthread"]
         subprocess.run(command, check=True, timeout=60)
         self.log = folder / "shim-log"
         self._switch = folder / "shim-mode"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.needs import need
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -37,8 +39,9 @@ class ImageDisk:
         self.mount_point = mount_point
         self._image = folder / "disk.img"
         self._copies = 0
-        if os.geteuid() != 0 or shutil.which("mkfs.ext4") is None:
-            pytest.skip("needs the right to mount and mkfs.ext4")
+        need("mkfs.ext4")
+        if os.geteuid() != 0:
+            pytest.skip("needs the right to mount")
         with self._image.open("wb") as file:
             file.truncate(megabytes * 1_000_000)
         subprocess.run(["mkfs.ext4", "-q", "-F", str(self._image)], check=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import threading
@@ -18,12 +17,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import httpx
-import pytest
 
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.influx_setup import find_bucket, organization, set_up
 from storage.timeseries.resolution import Retention
 from tests.support.broker import free_port
+from tests.support.needs import need
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -177,11 +176,10 @@ class _Server:
 
 
 class Influxd(_Server):
-    """InfluxDB 1.x; skips the test where it is not installed."""
+    """InfluxDB 1.x."""
 
     def __init__(self, home: Path, *, auth: bool = False) -> None:
-        if shutil.which("influxd") is None:
-            pytest.skip("influxd is not installed")
+        need("influxd")
         super().__init__(home)
         self._auth = auth
         self._config = home / "influxdb.conf"
@@ -200,11 +198,10 @@ class Influxd(_Server):
 
 
 class VictoriaMetrics(_Server):
-    """VictoriaMetrics single node; skips the test where it is not installed."""
+    """VictoriaMetrics single node."""
 
     def __init__(self, home: Path, *options: str) -> None:
-        if shutil.which("victoria-metrics") is None:
-            pytest.skip("victoria-metrics is not installed")
+        need("victoria-metrics")
         super().__init__(home)
         self._options = options
 

@@ -116,8 +116,10 @@ def _write(tx, rng: random.Random, name: str, at: float, kind: str, room: int, s
     tx.execute(
         'INSERT INTO alert_event (id, sensor, room, incident, kind, phase, onset, alerted, "end",'
         " peak_time, confidence, probabilities, evidence, sentence, model_version, masked,"
-        " thc_likely, detail, late, first_heard, last_heard)"
-        " VALUES (?,?,?,?,?,'ended',?,?,?,?,0.9,?,?,'PM2.5 rose','plume-3',0,0,'',0,?,?)",
+        " thc_likely, detail, late, first_heard, last_heard, decided_confidence,"
+        " decided_probabilities, decided_evidence, decided_sentence)"
+        " VALUES (?,?,?,?,?,'ended',?,?,?,?,0.9,?,?,'PM2.5 rose','plume-3',0,0,'',0,?,?,"
+        "0.9,?10,?11,'PM2.5 rose')",
         (
             *(f"e{name}", sensor, f"r{room}", name, kind, onset, at, closed - 60, at + 5),
             *(json.dumps({kind: 0.9}), json.dumps(evidence), at, closed - 60),

@@ -4,11 +4,83 @@ CREATE TABLE staff_password (
     set_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- A session that a provider of OpenID Connect vouched for has the person's id there, its session,
+-- those of the person's groups that have a role, as JSON, and the address by which the provider knew
+-- the person: if the configuration gives the person another, the session is over. NULL after a
+-- sign-in by password.
 CREATE TABLE staff_session (
     hash BLOB PRIMARY KEY,
     person TEXT NOT NULL,
     started_at REAL NOT NULL,
-    expires_at REAL NOT NULL
+    expires_at REAL NOT NULL,
+    subject TEXT,
+    provider_session TEXT,
+    provider_groups TEXT,
+    email TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX staff_session_person ON staff_session (person, started_at);
 CREATE INDEX staff_session_expires ON staff_session (expires_at);
+CREATE INDEX staff_session_subject ON staff_session (subject) WHERE subject IS NOT NULL;
+
+-- Second factors: the secret of an authenticator app, since when it counts (NULL before its first
+-- code), and the last time step of which a code was used.
+CREATE TABLE staff_totp (
+    person TEXT PRIMARY KEY,
+    secret TEXT NOT NULL,
+    confirmed_at REAL,
+    used_step INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE staff_recovery (
+    hash BLOB PRIMARY KEY,
+    person TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE action_token (
+    hash BLOB PRIMARY KEY,
+    incident TEXT NOT NULL,
+    person TEXT NOT NULL,
+    action TEXT NOT NULL CHECK (action IN ('acknowledge', 'feedback')),
+    issued_at REAL NOT NULL,
+    expires_at REAL NOT NULL,
+    used_at REAL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX action_token_expires ON action_token (expires_at);
+
+-- `sites` of a screen or a token are the names of the sites that it is limited to, as JSON: those
+-- that its person had when it was made; NULL for all.
+
+-- Screens that show the wall view without a sign-in: the hash of their token, and who made it.
+CREATE TABLE kiosk (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    hash BLOB NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    made_by TEXT NOT NULL,
+    made_at REAL NOT NULL,
+    sites TEXT
+) STRICT;
+
+-- Tokens of programs for the HTTP API: the hash, whom it acts as, what it may do, until when.
+CREATE TABLE api_token (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    hash BLOB NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    person TEXT NOT NULL,
+    scopes TEXT NOT NULL,
+    made_by TEXT NOT NULL,
+    made_at REAL NOT NULL,
+    expires_at REAL NOT NULL,
+    used_at REAL,
+    sites TEXT
+) STRICT;
+
+-- Browsers that get notices as web push: where the push service takes them, and the browser's keys.
+CREATE TABLE push_subscription (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    person TEXT NOT NULL,
+    endpoint TEXT NOT NULL UNIQUE,
+    p256dh TEXT NOT NULL,
+    auth TEXT NOT NULL,
+    label TEXT NOT NULL,
+    made_at REAL NOT NULL
+) STRICT;
+CREATE INDEX push_subscription_person ON push_subscription (person);

@@ -17,12 +17,22 @@ CREATE TABLE incident (
     withdrawn_at REAL,
     verdict TEXT,
     resolve_due REAL NOT NULL,
-    next_deadline REAL
+    next_deadline REAL,
+    severity TEXT NOT NULL CHECK (severity IN ('info', 'warning', 'critical')),
+    repeats INTEGER NOT NULL DEFAULT 0,
+    arrived_at REAL,
+    resolved_by TEXT NOT NULL DEFAULT '',
+    action TEXT NOT NULL DEFAULT '' CHECK (action IN ('', 'none', 'referral', 'nurse', 'facilities')),
+    case_number TEXT NOT NULL DEFAULT ''
+        CHECK (length(case_number) <= 32 AND case_number NOT GLOB '*[^A-Za-z0-9./_-]*'),
+    answered_at REAL,
+    again_of TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE UNIQUE INDEX incident_never_two_open ON incident (kind, room) WHERE status <> 'resolved';
 CREATE INDEX incident_deadline ON incident (next_deadline) WHERE next_deadline IS NOT NULL;
 CREATE INDEX incident_recent ON incident (opened_at);
 CREATE INDEX incident_room ON incident (room, opened_at);
+CREATE INDEX incident_held ON incident (held_until) WHERE held_until IS NOT NULL;
 
 CREATE TABLE alert_event (
     id TEXT PRIMARY KEY,
@@ -45,11 +55,16 @@ CREATE TABLE alert_event (
     detail TEXT NOT NULL,
     late INTEGER NOT NULL,
     first_heard REAL NOT NULL,
-    last_heard REAL NOT NULL
+    last_heard REAL NOT NULL,
+    decided_confidence REAL NOT NULL,
+    decided_probabilities TEXT NOT NULL,
+    decided_evidence TEXT NOT NULL,
+    decided_sentence TEXT NOT NULL
 ) STRICT;
 CREATE INDEX alert_event_room ON alert_event (room, onset);
 CREATE INDEX alert_event_sensor ON alert_event (sensor, onset);
 CREATE INDEX alert_event_incident ON alert_event (incident) WHERE incident IS NOT NULL;
+CREATE INDEX alert_event_running ON alert_event (kind) WHERE phase IN ('alerted', 'updated');
 
 CREATE TABLE incident_history (
     incident TEXT NOT NULL REFERENCES incident (id),
@@ -75,11 +90,16 @@ CREATE TABLE incident_feedback (
     note TEXT NOT NULL,
     PRIMARY KEY (incident, seq)
 ) STRICT, WITHOUT ROWID;
+CREATE TRIGGER incident_feedback_no_update BEFORE UPDATE ON incident_feedback
+BEGIN SELECT RAISE(ABORT, 'feedback is append-only'); END;
+CREATE TRIGGER incident_feedback_no_delete BEFORE DELETE ON incident_feedback
+BEGIN SELECT RAISE(ABORT, 'feedback is append-only'); END;
 
 CREATE TABLE cooldown (
     kind TEXT NOT NULL,
     room TEXT NOT NULL,
     until REAL NOT NULL,
+    severity TEXT NOT NULL,
     PRIMARY KEY (kind, room)
 ) STRICT, WITHOUT ROWID;
 
@@ -106,9 +126,12 @@ CREATE TABLE outbox (
     attempts INTEGER NOT NULL DEFAULT 0,
     last_error TEXT NOT NULL DEFAULT '',
     finished_at REAL,
+    fallback_at REAL,
     UNIQUE (incident, person, target, reason)
 ) STRICT;
 CREATE INDEX outbox_pending ON outbox (status, due_at) WHERE status IN ('due', 'leased');
+CREATE INDEX outbox_fallback ON outbox (fallback_at) WHERE fallback_at IS NOT NULL;
+CREATE INDEX outbox_person ON outbox (person, created_at);
 
 CREATE TABLE outbox_attempt (
     outbox INTEGER NOT NULL REFERENCES outbox (id),
@@ -121,3 +144,141 @@ CREATE TABLE outbox_attempt (
     retry_after_s REAL,
     PRIMARY KEY (outbox, attempt)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE held_notice (
+    person TEXT NOT NULL,
+    incident TEXT NOT NULL REFERENCES incident (id),
+    round INTEGER NOT NULL,
+    cause TEXT NOT NULL CHECK (cause IN ('quiet', 'budget', 'storm')),
+    held_at REAL NOT NULL,
+    due_at REAL NOT NULL,
+    done_at REAL,
+    sent_with TEXT NOT NULL DEFAULT '',
+    sent_as TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (person, incident, round)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX held_notice_due ON held_notice (due_at) WHERE done_at IS NULL;
+CREATE INDEX held_notice_incident ON held_notice (incident);
+
+CREATE TABLE escalation_step (
+    incident TEXT NOT NULL REFERENCES incident (id),
+    seq INTEGER NOT NULL,
+    round INTEGER NOT NULL,
+    action TEXT NOT NULL CHECK (action IN ('tell', 'end', 'remind', 'reopen')),
+    due_at REAL NOT NULL,
+    ring TEXT NOT NULL,
+    done_at REAL,
+    outcome TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (incident, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX escalation_step_due ON escalation_step (due_at) WHERE done_at IS NULL;
+
+-- `occurrence` says which one of a recurring silence this is; empty for silences that people added.
+CREATE TABLE silence (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    matchers TEXT NOT NULL,
+    owner TEXT NOT NULL CHECK (owner <> ''),
+    reason TEXT NOT NULL CHECK (reason <> ''),
+    created_at REAL NOT NULL,
+    starts_at REAL NOT NULL,
+    ends_at REAL NOT NULL CHECK (ends_at >= starts_at),
+    ended_by TEXT NOT NULL DEFAULT '',
+    occurrence TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX silence_end ON silence (ends_at);
+CREATE UNIQUE INDEX silence_occurrence ON silence (occurrence) WHERE occurrence <> '';
+
+CREATE TABLE level_move (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    at REAL NOT NULL,
+    who TEXT NOT NULL,
+    sensor TEXT NOT NULL,
+    incident TEXT NOT NULL REFERENCES incident (id),
+    verdict TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    event_time REAL NOT NULL,
+    settled INTEGER,
+    "from" REAL NOT NULL,
+    "to" REAL NOT NULL,
+    undoes INTEGER UNIQUE REFERENCES level_move (seq)
+) STRICT;
+CREATE INDEX level_move_sensor ON level_move (sensor, seq);
+CREATE INDEX level_move_incident ON level_move (incident, seq);
+CREATE TRIGGER level_move_no_update BEFORE UPDATE ON level_move
+BEGIN SELECT RAISE(ABORT, 'moves are append-only'); END;
+CREATE TRIGGER level_move_no_delete BEFORE DELETE ON level_move
+BEGIN SELECT RAISE(ABORT, 'moves are append-only'); END;
+
+CREATE TABLE level_move_place (
+    seq INTEGER PRIMARY KEY REFERENCES level_move (seq),
+    position INTEGER NOT NULL
+) STRICT;
+CREATE TRIGGER level_move_place_no_update BEFORE UPDATE ON level_move_place
+BEGIN SELECT RAISE(ABORT, 'moves are append-only'); END;
+CREATE TRIGGER level_move_place_no_delete BEFORE DELETE ON level_move_place
+BEGIN SELECT RAISE(ABORT, 'moves are append-only'); END;
+
+CREATE VIEW level_moves AS
+SELECT m.seq, m.at, m.who, m.sensor, m.incident, m.verdict, m.reason, m.event_time, m.settled,
+    m."from" AS before, m."to" AS after, m.undoes, p.position,
+    EXISTS (SELECT 1 FROM level_move u WHERE u.undoes = m.seq) AS undone
+FROM level_move m LEFT JOIN level_move_place p ON p.seq = m.seq;
+
+CREATE TABLE sensor_level (
+    sensor TEXT PRIMARY KEY,
+    level REAL NOT NULL,
+    model_level REAL NOT NULL,
+    budget REAL NOT NULL,
+    expected REAL,
+    lost REAL,
+    lost_lowest REAL,
+    feedback REAL NOT NULL,
+    weeks REAL NOT NULL,
+    clusters REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE staff_language (
+    person TEXT PRIMARY KEY,
+    language TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE change_feed (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    incident TEXT,
+    event TEXT,
+    what TEXT NOT NULL,
+    at REAL
+) STRICT;
+CREATE TABLE change_cursor (
+    reader TEXT PRIMARY KEY,
+    position INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+-- These read from the first incident on; other readers begin with what there is.
+INSERT INTO change_cursor VALUES ('webhooks', 0), ('series records', 0);
+CREATE TRIGGER change_feed_new_incident AFTER INSERT ON incident
+BEGIN INSERT INTO change_feed (incident, what, at)
+    VALUES (new.id, iif(new.paged = 1, 'opened', 'changed'), new.opened_at); END;
+CREATE TRIGGER change_feed_released AFTER UPDATE ON incident
+WHEN new.paged = 1 AND old.paged = 0 AND new.status <> 'resolved'
+BEGIN INSERT INTO change_feed (incident, what, at)
+    VALUES (new.id, 'opened', coalesce(old.held_until, new.opened_at)); END;
+CREATE TRIGGER change_feed_acknowledged AFTER UPDATE ON incident
+WHEN new.paged = 1 AND new.status = 'acknowledged' AND old.status <> 'acknowledged'
+BEGIN INSERT INTO change_feed (incident, what, at)
+    VALUES (new.id, 'acknowledged', new.acknowledged_at); END;
+CREATE TRIGGER change_feed_resolved AFTER UPDATE ON incident
+WHEN new.paged = 1 AND new.status = 'resolved' AND old.status <> 'resolved'
+BEGIN INSERT INTO change_feed (incident, what, at)
+    VALUES (new.id, iif(new.withdrawn_at IS NULL, 'resolved', 'withdrawn'), new.resolved_at); END;
+CREATE TRIGGER change_feed_incident AFTER UPDATE ON incident
+BEGIN INSERT INTO change_feed (incident, what) VALUES (new.id, 'changed'); END;
+CREATE TRIGGER change_feed_new_event AFTER INSERT ON alert_event
+BEGIN INSERT INTO change_feed (incident, event, what)
+    VALUES (new.incident, new.id, 'changed'); END;
+CREATE TRIGGER change_feed_event AFTER UPDATE ON alert_event
+BEGIN INSERT INTO change_feed (incident, event, what)
+    VALUES (new.incident, new.id, 'changed'); END;
+CREATE TRIGGER change_feed_feedback AFTER INSERT ON incident_feedback
+BEGIN INSERT INTO change_feed (incident, what) VALUES (new.incident, 'changed'); END;
+CREATE TRIGGER change_feed_notice AFTER UPDATE OF status ON outbox
+BEGIN INSERT INTO change_feed (incident, what) VALUES (new.incident, 'changed'); END;

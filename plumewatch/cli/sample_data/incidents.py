@@ -6,12 +6,10 @@ The same `AlertEngine` as in service makes them, on the clock of the made-up day
 from __future__ import annotations
 
 import math
-import tomllib
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from plumewatch.cli.printer import progress
 
@@ -28,9 +26,20 @@ if TYPE_CHECKING:
 
 _APART_S: Final = 1800.0
 _SETTLED_S: Final = 5400.0
-_MADE_UP: Final[dict[str, Any]] = tomllib.loads(
-    Path(__file__).with_name("made_up.toml").read_text(encoding="utf-8")
+_HOURS: Final = (8, 9, 9, 10, 11, 11, 11, 12, 13, 14)
+"""Hours of the day in which alerts begin; breaks and lunch more often."""
+_KINDS: Final = (
+    *[("vape", 0.5)] * 4,
+    *(("smoke", 0.02), ("tamper", 0.04), ("sensor_fault", 0.08), ("offline", 0.08)),
 )
+"""Kinds and how many a school day; vaping four times as often."""
+_VERDICTS: Final = {"confirmed": 50, "nothing_found": 28, "false_alarm": 20, "test": 2}
+"""Findings, by weight."""
+_HEALTH: Final = {
+    "tamper": "the housing was opened",
+    "sensor_fault": "PM2.5 frozen: the same value for 30 minutes",
+    "offline": "no reading for 2 min, it reports every 5 s",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +70,7 @@ def made_up_detections(
         day = first + timedelta(days=number)
         if day.weekday() >= 5:
             continue
-        choices, kinds = _MADE_UP["hours"], _MADE_UP["kinds"]
-        hours = sorted((rng.choice(choices) + rng.random(), *one) for one in kinds)
+        hours = sorted((rng.choice(_HOURS) + rng.random(), *one) for one in _KINDS)
         for hour, kind, chance in hours:
             at = moment(day, hour, config)
             if rng.random() < chance and at > before + _APART_S:
@@ -139,27 +147,26 @@ def _answers(
         yield arrived, lambda at: engine.arrive(tx, incident, by, at, channel="link")
     if alert.kind != "vape" or rng.random() < 0.15:
         return
-    verdicts = _MADE_UP["verdicts"]
-    verdict = Verdict(rng.choices(list(verdicts), list(verdicts.values()))[0])
-    cause = rng.choice(_MADE_UP["causes"]) if verdict is Verdict.FALSE_ALARM else ""
+    verdict = Verdict(rng.choices(list(_VERDICTS), list(_VERDICTS.values()))[0])
+    causes = ("spray", "spray", "steam", "sanitizer", "dust")
+    cause = rng.choice(causes) if verdict is Verdict.FALSE_ALARM else ""
     said = arrived + rng.uniform(30, 120)
     yield said, lambda at: engine.feedback(tx, incident, by, verdict, at, cause=cause)
     if verdict is Verdict.CONFIRMED:
-        action = ActionClass(rng.choice(_MADE_UP["actions"]))
+        action = ActionClass(rng.choice(("referral", "referral", "nurse", "none")))
         yield said + 300, lambda at: engine.followed(tx, incident, by, action, at)
 
 
 def _event(alert: Detection) -> Event:
     from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 
-    health = _MADE_UP["health"]
     evidence = {
         "pm25": ChannelEvidence(5.0, alert.top, 8.0, 25.0 + alert.lasts_s / 8),
         "voc_index": ChannelEvidence(98.0, alert.top / 5, 12.0, None),
         "rh": ChannelEvidence(41.0, 0.2, 5.0, None),
     }
     likely = {alert.kind: 0.88, "steam": 0.05, "spray": 0.04}
-    is_air = alert.kind not in health
+    is_air = alert.kind not in _HEALTH
     return Event(
         sensor=alert.sensor,
         kind=EventKind(alert.kind),
@@ -172,7 +179,7 @@ def _event(alert: Detection) -> Event:
         probabilities=likely if is_air else {alert.kind: 1.0},
         evidence=evidence if is_air else {},
         model_version="made-up",
-        detail=health.get(alert.kind, ""),
+        detail=_HEALTH.get(alert.kind, ""),
         time=alert.at,
     )
 
@@ -194,6 +201,11 @@ def _wait(tx: sqlite3.Connection, engine: AlertEngine, until: float) -> None:
         _deliver(tx, engine, due + 1.0)
 
 
+_NOTHING_WRONG: Final = (
+    *("rejected", "duplicates", "dropped", "broker_dropped", "refused", "outbox"),
+    *("deleted_unread", "delivery_failures", "annotation_failures", "annotations_refused"),
+    *("annotations_waiting", "detector_lag", "outbox_oldest_s", "open_incidents", "dead_letters"),
+)
 _BATCH: Final = 20_000
 _FINE_DAYS: Final = 2
 _SILENT: Final = "south-1-girls-1"
@@ -331,7 +343,13 @@ def _health(
         alive = float(condition is not Condition.SILENT)
         expected = alive * period / 5.0
         fields: dict[str, float | str] = {
-            **_MADE_UP["sensor_health"],
+            "interval_s": 5.0,
+            "tamper": 0.0,
+            "level": 2.2,
+            "expected_false_alarms": 0.3,
+            "budget": 0.5,
+            "firmware": "1.4.2",
+            "firmware_differs": 0.0,
             "state": "alive" if alive else "silent",
             "period_s": period,
             "online": alive,
@@ -352,7 +370,9 @@ def _health(
         if condition is not before:
             fields["condition_before"] = before.value
         if condition is Condition.DRIFTING:
-            fields["fault"] = _MADE_UP["drift"]
+            fields["fault"] = (
+                "the cleanest air of each of 7 days reads 14 µg/m³, it was 3: the sensor drifts"
+            )
         before = condition
         health = Record("sensor_health", at, fields, sensor=sensor)
         yield health
@@ -371,8 +391,13 @@ def _pipeline(
         count = sensors * period / 5.0
         found = sum(at - period < alert.at <= at for alert in alerts)
         counted = ("messages", "accepted", "acknowledged", "detected", "stored")
-        fields = {
-            **_MADE_UP["pipeline"],
+        fields: dict[str, float | str] = {
+            **dict.fromkeys(_NOTHING_WRONG, 0.0),
+            "detector_lag_s": 0.1,
+            "series_lag": 2.0,
+            "records_waiting": 2.0,
+            "ready": 1.0,
+            "version": "made-up",
             **dict.fromkeys(counted, count),
             **dict.fromkeys(("events", "alerts", "annotations"), float(found)),
             **dict.fromkeys(("sensors", "sensors_alive"), float(sensors)),

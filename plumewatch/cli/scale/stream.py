@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import tomllib
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -33,9 +32,15 @@ app = typer.Typer()
 _DEDUPE_WINDOW: Final = 128
 _LOOK_S: Final = 1
 """How often a running stream looks whether it shall end."""
-_SENTENCES: Final[dict[str, str]] = tomllib.loads(
-    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
-)
+_SENTENCES: Final = {
+    "Failed to find data source: kafka": "Spark has no connector for Kafka: pass its jars as"
+    " --conf spark.jars=A,B,C,D (docs/scale.md)",
+    "unresolved dependency": "the connector for Kafka could not be downloaded: pass its jars as"
+    " --conf spark.jars=A,B,C,D (docs/scale.md)",
+    "data may have been lost": "Kafka has deleted records that this checkpoint had not read yet;"
+    " --kafka-option failOnDataLoss=false goes on without them",
+    "Java gateway process exited": "Spark did not start; what Java said is above",
+}
 """What people read, by a phrase of Spark's error."""
 
 

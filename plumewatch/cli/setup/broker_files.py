@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from alerts.access.passwords import generated
-from plumewatch.cli.setup import TEXTS
 from plumewatch.cli.setup.discovery import named_level
 from plumewatch.cli.setup.rooms import distinct
 
@@ -94,8 +93,19 @@ def acl(sensors: Iterable[DiscoveredSensor], accounts: Mapping[str, str], servic
         others = set().union(*(one.topics for one in listed if one is not sensor))
         filters = write_filters(sensor.id, sensor.topics, others)
         lines += [*device_rights(accounts[sensor.id], filters), ""]
-    text: str = TEXTS["acl"]
-    return text.format(service=service, devices="\n".join(lines))
+    devices = "\n".join(lines)
+    return f"""# The service reads everything, and writes nothing but its canary.
+user {service}
+topic read #
+topic read $SYS/broker/#
+topic readwrite plumewatch/canary/#
+
+# Every device writes under its own name only, and reads nothing.
+{devices}
+# Devices that speak the native format and come later.
+pattern write plumewatch/v1/%u/reading
+pattern write plumewatch/v1/%u/status
+"""
 
 
 def service_port(port: int, *, tls: bool) -> int:
@@ -110,10 +120,32 @@ def mosquitto_conf(folder: str, port: int, queued: int, *, tls: bool = False) ->
 
     With `tls` devices have a listener in the network and the service another; else one on loopback.
     """
-    listener = TEXTS["tls_listener" if tls else "loopback_listener"]
+    if tls:
+        listener = f"""# certfile and keyfile must be those that the broker has had so far.
+listener {port}
+certfile /etc/mosquitto/certs/server.pem
+keyfile /etc/mosquitto/certs/server.key
+tls_version tlsv1.2
+max_connections 450
+use_username_as_clientid true
+# For the service, whose connections need a client id each. A firewall may keep others from it.
+listener {service_port(port, tls=tls)}
+certfile /etc/mosquitto/certs/server.pem
+keyfile /etc/mosquitto/certs/server.key
+tls_version tlsv1.2
+max_connections 100"""
+    else:
+        listener = f"""listener {port} 127.0.0.1
+max_connections 450
+# For sensors in the network, with TLS (deploy/broker-tls.conf says how to make the files):
+# listener 8883
+# certfile /etc/mosquitto/certs/server.pem
+# keyfile /etc/mosquitto/certs/server.key
+# max_connections 450
+# use_username_as_clientid true"""
     return _MOSQUITTO_CONF.format(
         folder=folder,
-        listener=listener.format(port=port, service_port=service_port(port, tls=tls)),
+        listener=listener,
         queued=queued,
         queued_bytes=queued * _BYTES_A_MESSAGE,
     )

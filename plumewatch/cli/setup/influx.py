@@ -7,7 +7,6 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from plumewatch.cli.setup import TEXTS
 from plumewatch.cli.setup.answers import InfluxAnswer, ask_until_valid
 from plumewatch.config.secrets import secret_from
 from plumewatch.config.sections.storage import TimeseriesConfig
@@ -60,12 +59,19 @@ class PreparedInflux:
         finally:
             http.close()
         self.wanted = [] if open_to_all or self.major == 3 else [True, False]
-        self._note = "" if self.wanted else TEXTS["influx_3" if self.major == 3 else "influx_open"]
 
     @property
     def note(self) -> str:
         """What a person should know; empty if accounts are made."""
-        return self._note.format(url=self.admin.url)
+        if self.wanted:
+            return ""
+        if self.major == 3:
+            return "InfluxDB 3 Core has tokens of administrators only: the service keeps this one"
+        return (
+            f"{self.admin.url} asks nobody for a password: everybody who reaches it may delete"
+            " readings; set auth-enabled = true there, then `plumewatch storage setup` with"
+            " --service-file and --reader-file"
+        )
 
     def settings(self) -> dict[str, object]:
         """Return the keys of ``[timeseries]``."""

@@ -6,14 +6,21 @@ import re
 from itertools import chain, count
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from plumewatch.cli.setup import TEXTS
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 T = TypeVar("T")
 
-_KINDS: Final[dict[str, str]] = TEXTS["rooms"]
+_KINDS: Final = {
+    **dict.fromkeys(("boy", "boys"), "Boys' restroom"),
+    "men": "Men's restroom",
+    **dict.fromkeys(("girl", "girls"), "Girls' restroom"),
+    "women": "Women's restroom",
+    "staff": "Staff restroom",
+    "locker": "Locker room",
+    **dict.fromkeys(("restroom", "bathroom", "toilet", "wc"), "Restroom"),
+}
+_WINGS: Final = {"n": "North", "s": "South", "e": "East", "w": "West", "m": "Main building"}
 _WING_AND_FLOOR: Final = re.compile(r"([a-z]+?)(\d)$")
 _ORDINALS: Final = {"1": "1st", "2": "2nd", "3": "3rd"}
 
@@ -39,7 +46,7 @@ def guessed(sensor: str) -> Place:
         if found and word not in _KINDS:
             wing, number = found.groups()
             floor = f"{_ORDINALS.get(number, f'{number}th')} floor"
-            return Place(TEXTS["wings"].get(wing, wing.capitalize()), floor, room)
+            return Place(_WINGS.get(wing, wing.capitalize()), floor, room)
     named = next((w for w in words if w.isalpha() and len(w) > 2 and w not in _KINDS), "")
     building = named.capitalize() if named and room in _KINDS.values() else "Main building"
     return Place(building, "", room)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from ingest.mapping.draft import toml_value
 from plumewatch.cli.options import CONFIG
-from plumewatch.cli.setup import TEXTS, broker_files
+from plumewatch.cli.setup import broker_files
 from plumewatch.cli.setup.answers import address
 from plumewatch.cli.setup.rooms import distinct, guessed, id_of, place_of
 from plumewatch.config.load import parse
@@ -235,6 +235,20 @@ def _staff(answers: Answers, files: SiteFiles) -> Iterator[str]:
 
 def next_steps(folder: Path, broker: str, *, tls: bool) -> str:
     """Return what is left to do by hand, with the folder of the site and of the broker."""
-    first = TEXTS["tls_next" if tls else "loopback_next"].format(folder=folder)
-    text: str = TEXTS["next"]
-    return text.format(first=first, folder=folder, broker=broker)
+    first = (
+        f"""put the certfile and keyfile
+that it has had so far into {folder}/broker/mosquitto.conf first. Then only the
+accounts written here are known; other users of it need theirs."""
+        if tls
+        else """it then listens on
+that machine alone, and only the accounts written here are known. Sensors in the network
+need its TLS listener first (docs/setup.md); other users of it, their accounts."""
+    )
+    return f"""next, on the machine of the broker. This replaces its configuration: {first}
+  cp -a {broker}/mosquitto.conf {broker}/mosquitto.conf.before
+  install -o mosquitto -m 600 {folder}/broker/plumewatch-* {broker}/
+  install -m 644 {folder}/broker/mosquitto.conf {broker}/mosquitto.conf
+  systemctl restart mosquitto
+then give every device its account ({folder}/secrets/device-passwords.csv), and
+  plumewatch check --config {folder}/plumewatch.toml
+  plumewatch run --config {folder}/plumewatch.toml"""

@@ -61,7 +61,6 @@ def engine(registry, policy):
 @pytest.fixture
 def db(database):
     connection = sqlite.connect(database)
-    sqlite.migrate(connection, webhooks.COMPONENT, webhooks.SCRIPTS)
     yield connection
     connection.close()
 

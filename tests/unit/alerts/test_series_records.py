@@ -213,18 +213,13 @@ def test_samples_over_the_bound_are_given_up_and_incidents_never(db, engine, mak
         assert series_records.waiting(tx) == 2
 
 
-def test_those_of_before_wait_when_the_tables_are_made(tmp_path, engine, make_event):
-    connection = connect(tmp_path / "old.db")
-    migrate(connection, schema.COMPONENT, schema.SCRIPTS)
-    handle(connection, engine, make_event(NOW))
-    migrate(connection, series_records.COMPONENT, series_records.SCRIPTS)
-    assert series_records.waiting(connection) == 2
-    with transaction(connection) as tx:
+def test_a_series_without_any_gets_all_once(db, engine, make_event):
+    handle(db, engine, make_event(NOW))
+    with transaction(db) as tx:
         tx.execute("DELETE FROM series_due")
+        series_records.collect_changes(tx)
         series_records.mark_all(tx)
-        series_records.mark_all(tx)
-    assert series_records.waiting(connection) == 2
-    connection.close()
+    assert series_records.waiting(db) == 2
 
 
 class TestWatch:

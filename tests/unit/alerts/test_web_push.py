@@ -107,7 +107,6 @@ class Browser:
 
 @pytest.fixture
 def browser():
-    pytest.importorskip("cryptography", reason="needs plumewatch[webpush]")
     browser = Browser()
     yield browser
     browser.close()
@@ -115,7 +114,6 @@ def browser():
 
 @pytest.fixture
 def key(tmp_path):
-    pytest.importorskip("cryptography", reason="needs plumewatch[webpush]")
     return ServerKey.load(tmp_path / "web-push.pem")
 
 
@@ -152,7 +150,6 @@ def verified(token, public):
 
 
 def test_the_browser_of_these_tests_decrypts_the_example_of_the_standard():
-    pytest.importorskip("cryptography", reason="needs plumewatch[webpush]")
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 

@@ -228,6 +228,7 @@ class TestCheck:
         result = call("check", "--config", path, "--json")
         assert result.exit_code == 3
         found = {f["part"]: f for f in self.findings(result)}
+        found.pop("damaged files", None)  # without the program sqlite3
         assert list(found) == [
             "configuration",
             "broker",

@@ -82,7 +82,7 @@ def test_a_sheet_lists_the_evidence_and_what_was_known_in_the_end(site):
     assert values["end", "pm25"] == "232"
     assert float(values["decision", "pm25"]) < 20
     assert {when for _, when, *_ in sheet()["probabilities"]} == {"decision", "end"}
-    site.db.execute("UPDATE alert_event SET decided_sentence = NULL")  # of an older version
+    site.db.execute("UPDATE alert_event SET decided_sentence = sentence")
     assert sheet()["evidence"] == ["rose from 232 to 764"]
 
 

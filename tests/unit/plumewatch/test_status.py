@@ -18,6 +18,7 @@ from plumewatch.config.paths import DataPaths
 from plumewatch.doctor.result import State
 from plumewatch.doctor.sensors import check_sensors
 from plumewatch.sensor_status import SavedCounts, save_counts, stored_statuses
+from plumewatch.service.data_folder import NEWEST
 from storage import firmware, state
 from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
@@ -197,12 +198,10 @@ def test_bad_configuration(tmp_path, capsys, command):
 
 
 @pytest.mark.parametrize("command", ["status", "dead-letters"])
-def test_data_of_an_older_program_are_not_read_as_empty(stored, command):
+def test_data_of_an_older_program_are_not_read_as_empty(stored, command, monkeypatch):
     """An upgraded program whose service has not started yet is reported."""
-    paths = DataPaths(load(stored).data_dir)
-    for path in (paths.state, paths.journal):
-        with closing(connect(path)) as database:
-            database.execute("UPDATE schema_version SET version = 1")
+    for part in ("journal", "alerts"):
+        monkeypatch.setitem(NEWEST, part, 2)
     ran = plumewatch(command, "--config", stored)
     assert ran.code != 0
     assert "start the service once with this one" in ran.err

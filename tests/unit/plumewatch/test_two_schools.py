@@ -71,7 +71,7 @@ class District:
         self.policy = replace(alert_policy(self.config), webhooks=(hook,))
         self.database = path / "state.db"
         self.db = sqlite.connect(self.database)
-        for part in (schema, access, audit, webhooks):
+        for part in (schema, access, audit):
             sqlite.migrate(self.db, part.COMPONENT, part.SCRIPTS)
         self.engine = AlertEngine(self.registry, self.policy)
         with sqlite.transaction(self.db) as tx:

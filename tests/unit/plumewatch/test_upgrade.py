@@ -1,17 +1,9 @@
-"""Data of every schema there ever was, brought to the newest: nothing is lost, and a copy is made.
-
-`upgrades/NN.sql.gz` are the three databases of a service of that time after one puff and one push,
-written by its own program and dumped as SQL.
-"""
+"""Data of another version are upgraded after a copy, or refused; one step is made up for that."""
 
 from __future__ import annotations
 
-import gzip
 import json
-import re
-import sqlite3
 from contextlib import closing
-from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -21,190 +13,173 @@ from plumewatch.config.paths import DataPaths
 from plumewatch.service import data_folder
 from plumewatch.service.data_folder import (
     NEWEST,
+    STATE_SCRIPTS,
     copy_before_upgrade,
     open_and_repair_state,
     open_series,
     open_state,
-    prepare_state,
     refuse_older,
     schemas,
 )
+from storage import holds
 from storage.backup import MANIFEST
 from storage.errors import SchemaTooNewError, SchemaTooOldError, StorageUnavailableError
 from storage.journal import Journal
 from storage.sqlite import connect
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
-from tests.support.alert_records import incidents
-from tests.support.recovery import needs_recovery
 from tests.unit.plumewatch.test_config import GOOD
 
 NOW = 1_790_000_000.0
-DUMPS = sorted((Path(__file__).parent / "upgrades").glob("*.sql.gz"))
-KEPT = {
-    "journal.db": ("journal", "dead_letter"),
-    "series.db": ("reading", "sensor"),
-    "state.db": ("incident", "alert_event", "incident_history", "outbox", "outbox_attempt"),
-}
-
-
-def laid_out(dump, root):
-    """Make the data folder that a dump is of."""
-    text = gzip.decompress(dump.read_bytes()).decode()
-    parts = re.split(r"^-- (\w+\.db)\n", text, flags=re.MULTILINE)[1:]
-    for name, script in zip(parts[::2], parts[1::2], strict=True):
-        with closing(sqlite3.connect(root / name)) as database:
-            database.executescript(script)
-    return DataPaths(root)
-
-
-def rows(root):
-    found = {}
-    for name, tables in KEPT.items():
-        with closing(sqlite3.connect(root / name)) as database:
-            for table in tables:
-                count = database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - names of ours
-                found[name, table] = count
-    return found
+STEP = "ALTER TABLE legal_hold ADD COLUMN court TEXT NOT NULL DEFAULT 'none';"
 
 
 @pytest.fixture
-def oldest(tmp_path):
-    return laid_out(DUMPS[0], tmp_path)
+def paths(tmp_path):
+    """The databases of a service of this version, with one legal hold."""
+    made = DataPaths(tmp_path)
+    with (
+        Journal(made.journal),
+        SqliteSeries(made.series, Retention(30, 30, 30)),
+        closing(open_and_repair_state(made.state)) as state,
+    ):
+        holds.place(state, "r", (1.0, 2.0), "lawsuit", "ap", NOW)
+    return made
 
 
-def test_there_is_a_dump_of_every_step():
-    seen: dict[str, set[int]] = {}
-    for dump in DUMPS:
-        text = gzip.decompress(dump.read_bytes()).decode()
-        pattern = r"""INSERT INTO "?schema_version"? VALUES\('(\w+)',(\d+)"""
-        for part, version in re.findall(pattern, text):
-            seen.setdefault(part, set()).add(int(version))
-    for part, newest in NEWEST.items():
-        if newest > 1:
-            assert seen[part] == set(range(1, newest + 1)), part
+@pytest.fixture
+def next_version(paths, monkeypatch):
+    """The program of a version that adds a column to the table of legal holds."""
+    monkeypatch.setitem(STATE_SCRIPTS, "holds", (*STATE_SCRIPTS["holds"], STEP))
+    monkeypatch.setitem(NEWEST, "holds", 2)
 
 
-@pytest.mark.parametrize("dump", DUMPS, ids=lambda path: path.name.split(".")[0])
-def test_every_schema_there_was_is_brought_forward_and_copied_before(dump, tmp_path):
-    paths = laid_out(dump, tmp_path)
-    before, versions = rows(tmp_path), {p.name: schemas(p) for p in tmp_path.glob("*.db")}
-    assert before["state.db", "incident"] == 1
-    behind = any(n < NEWEST[part] for found in versions.values() for part, n in found.items())
-    copy = copy_before_upgrade(tmp_path, NOW, 0.0)
-    assert (copy is not None) == behind
-    with Journal(paths.journal) as journal:
-        entries, last = journal.read(0, 100_000)
-        assert len(entries) == before["journal.db", "journal"]
-        assert last == journal.last_offset()
-    with SqliteSeries(paths.series, Retention(36_500, 36_500, 36_500)) as series:
-        assert series.latest()
-    with closing(open_and_repair_state(paths.state)) as state:
-        prepare_state(state)  # a second time changes nothing
-        assert incidents(state, "severity", "repeats") == [("warning", 0)]
-        assert not state.execute("PRAGMA foreign_key_check").fetchall()
-    assert rows(tmp_path) == before
-    for name in KEPT:
-        found = schemas(tmp_path / name)
-        assert found == {part: NEWEST[part] for part in found}
-        refuse_older(tmp_path / name)
-    for opened in (Journal(paths.journal), SqliteSeries(paths.series)):
-        with opened:
-            assert opened.repairs == 0  # what was upgraded is not taken for damaged
-    open_and_repair_state(paths.state).close()
-    assert not list(tmp_path.glob("*.corrupt-*"))
-    assert copy_before_upgrade(tmp_path, NOW + 9, 0.0) is None
-    if copy is not None:  # the copy is what was there, so the older program finds its own
-        assert rows(copy) == before
-        assert {p.name: schemas(p) for p in copy.glob("*.db")} == versions
-        assert copy.stat().st_mode & 0o777 == 0o700
-        assert json.loads((copy / MANIFEST).read_text())["format"] == 1  # and takes it
+def versions(root):
+    return {path.name: schemas(path) for path in root.glob("*.db")}
 
 
-@needs_recovery
-@pytest.mark.parametrize(
-    "words", ["component TEXT", "version INTEGER", "acknowledged_by TEXT", "decided_sentence TEXT"]
-)
-def test_a_name_in_the_newest_schema_is_damaged(words, tmp_path):
-    """One flipped byte, and statements that use the column would fail for good."""
-    paths = laid_out(DUMPS[-1], tmp_path)
-    with closing(open_and_repair_state(paths.state)) as state:
-        state.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    before = rows(tmp_path)
-    content = bytearray(paths.state.read_bytes())
-    content[content.index(words.encode()) + 1] ^= 1
-    paths.state.write_bytes(content)
+def rows(path):
+    with closing(connect(path, read_only=True)) as state:
+        return [tuple(row) for row in state.execute("SELECT * FROM legal_hold")]
+
+
+def test_a_new_folder_gets_the_newest_schema_without_a_copy(tmp_path, request):
     assert copy_before_upgrade(tmp_path, NOW, 0.0) is None
-    open_and_repair_state(paths.state).close()
-    assert words.encode() in paths.state.read_bytes()
-    assert rows(tmp_path) == before
-    assert (tmp_path / "state.db.corrupt-1").read_bytes() == content
-
-
-def test_what_the_newest_schema_is_made_of_is_what_the_service_makes(tmp_path):
-    paths = DataPaths(tmp_path)
-    with Journal(paths.journal), SqliteSeries(paths.series, Retention(30, 30, 30)):
-        open_and_repair_state(paths.state).close()
-    made = {}
-    for path in tmp_path.glob("*.db"):
-        made |= schemas(path)
+    assert list(tmp_path.iterdir()) == []
+    request.getfixturevalue("paths")
+    made = {part: n for found in versions(tmp_path).values() for part, n in found.items()}
     assert made == {part: n for part, n in NEWEST.items() if part != "averages"}
     assert copy_before_upgrade(tmp_path, NOW, 0.0) is None
 
 
-def test_a_new_folder_needs_no_copy(tmp_path):
-    assert copy_before_upgrade(tmp_path, NOW, 0.0) is None
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.usefixtures("next_version")
+def test_data_are_copied_and_upgraded(paths):
+    before, old = rows(paths.state), versions(paths.root)
+    copy = copy_before_upgrade(paths.root, NOW, 0.0)
+    for _ in range(2):  # a second start changes nothing
+        open_and_repair_state(paths.state).close()
+        assert rows(paths.state) == [(*row, "none") for row in before]
+    refuse_older(paths.state)
+    assert schemas(paths.state)["holds"] == 2
+    assert not list(paths.root.glob("*.corrupt-*"))  # what was upgraded is not taken for damaged
+    assert copy_before_upgrade(paths.root, NOW + 9, 0.0) is None
+    assert rows(copy / "state.db") == before  # so the older program finds its own
+    assert versions(copy) == old
+    assert copy.stat().st_mode & 0o777 == 0o700
+    assert json.loads((copy / MANIFEST).read_text())["format"] == 1
 
 
-def test_only_the_last_copy_is_kept(oldest):
-    first = copy_before_upgrade(oldest.root, NOW, 0.0)
-    second = copy_before_upgrade(oldest.root, NOW + 60, 0.0)
+@pytest.mark.usefixtures("next_version")
+def test_only_the_last_copy_is_kept(paths):
+    first = copy_before_upgrade(paths.root, NOW, 0.0)
+    second = copy_before_upgrade(paths.root, NOW + 60, 0.0)
     assert first != second
-    assert [p.name for p in oldest.root.glob("before-upgrade-*")] == [second.name]
+    assert [p.name for p in paths.root.glob("before-upgrade-*")] == [second.name]
 
 
-def test_without_room_for_the_copy_nothing_is_changed(oldest):
-    before = {p.name: schemas(p) for p in oldest.root.glob("*.db")}
+@pytest.mark.usefixtures("next_version")
+def test_without_room_for_the_copy_nothing_is_changed(paths):
+    before = versions(paths.root)
     full = mock.Mock(free=1_000)
     with (
         mock.patch.object(data_folder.shutil, "disk_usage", return_value=full),
-        pytest.raises(StorageUnavailableError, match=r"takes 0 MB and 0 are left. Make room"),
+        pytest.raises(StorageUnavailableError, match=r"takes 1 MB and 0 are left. Make room"),
     ):
-        copy_before_upgrade(oldest.root, NOW, 0.0)
-    assert {p.name: schemas(p) for p in oldest.root.glob("*.db")} == before
-    assert not list(oldest.root.glob("before-upgrade-*"))
+        copy_before_upgrade(paths.root, NOW, 0.0)
+    assert versions(paths.root) == before
+    assert not list(paths.root.glob("before-upgrade-*"))
+
+
+@pytest.mark.usefixtures("next_version")
+def test_commands_leave_older_data_to_the_service(paths):
+    before = versions(paths.root)
+    with pytest.raises(SchemaTooOldError, match="start the service once"), open_state(paths.state):
+        pass
+    assert versions(paths.root) == before
+
+
+@pytest.mark.usefixtures("next_version")
+def test_a_damaged_file_is_left_to_repair(paths):
+    paths.state.write_bytes(b"no database" * 1_000)
+    copy_before_upgrade(paths.root, NOW, 0.0)
+    open_and_repair_state(paths.state).close()
+    assert rows(paths.state) == []
 
 
 @pytest.mark.parametrize("part", ["alerts", "a_part_to_come"])
-def test_data_of_a_newer_program_are_refused_before_anything_is_touched(oldest, part):
-    copy = copy_before_upgrade(oldest.root, NOW, 0.0)
-    with closing(connect(oldest.state)) as state:
-        state.execute("INSERT OR REPLACE INTO schema_version VALUES (?, 99)", (part,))
-    before = schemas(oldest.journal)
+def test_data_of_a_newer_program_are_refused_before_anything_is_touched(paths, part, request):
+    with closing(connect(paths.state)) as state:
+        state.execute("INSERT OR REPLACE INTO component_version VALUES (?, 99)", (part,))
+    (paths.root / "before-upgrade-20260907T055812Z").mkdir()
+    request.getfixturevalue("next_version")  # behind in another part, and left so
+    before = versions(paths.root)
     with pytest.raises(SchemaTooNewError, match=f"{part} 99") as refused:
-        copy_before_upgrade(oldest.root, NOW + 1, 0.0)
-    assert f"plumewatch restore --force {copy}" in str(refused.value)
-    assert schemas(oldest.journal) == before  # behind, and left so
-    with pytest.raises(SchemaTooNewError), open_state(oldest.state):
+        copy_before_upgrade(paths.root, NOW, 0.0)
+    assert "plumewatch restore --force" in str(refused.value)
+    assert "before-upgrade-20260907T055812Z" in str(refused.value)
+    with pytest.raises(SchemaTooNewError), open_state(paths.state):
         pass
+    assert versions(paths.root) == before
 
 
-def test_commands_leave_data_of_an_older_program_to_the_service(oldest):
-    before = schemas(oldest.state)
-    with (
-        pytest.raises(SchemaTooOldError, match="start the service once"),
-        open_state(oldest.state),
-    ):
-        pass
-    config = parse(GOOD | {"data_dir": str(oldest.root)}, base=oldest.root)
-    with pytest.raises(SchemaTooOldError), open_series(config):
-        pass
-    assert schemas(oldest.state) == before
+@pytest.mark.parametrize("name", ["journal.db", "state.db", "series.db"])
+def test_data_from_before_1_0_are_refused(paths, name):
+    with closing(connect(paths.root / name)) as database:
+        database.execute("ALTER TABLE component_version RENAME TO schema_version")
+    content = (paths.root / name).read_bytes()
+    opened = {
+        "journal.db": lambda: Journal(paths.journal).open(),
+        "state.db": lambda: open_and_repair_state(paths.state),
+        "series.db": lambda: SqliteSeries(paths.series).open(),
+    }
+    config = parse(GOOD | {"data_dir": str(paths.root)}, base=paths.root)
+    ways = [lambda: copy_before_upgrade(paths.root, NOW, 0.0), opened[name]]
+    if name == "series.db":
+        ways.append(lambda: open_series(config).__enter__())
+    for way in ways:
+        with pytest.raises(SchemaTooOldError) as refused:
+            way()
+        assert str(refused.value) == (
+            f"{paths.root / name} was written before Plumewatch 1.0, which this version can't read:"
+            f" move {paths.root} away and start with an empty data folder"
+        )
+    assert (paths.root / name).read_bytes() == content
 
 
-def test_a_damaged_file_is_left_to_repair(oldest):
-    oldest.state.write_bytes(b"no database" * 1_000)
-    copy_before_upgrade(oldest.root, NOW, 0.0)
-    with closing(open_and_repair_state(oldest.state)) as state:
-        assert incidents(state) == []
+@pytest.mark.needs("sqlite3")
+@pytest.mark.parametrize(
+    "words", ["component TEXT", "version INTEGER", "acknowledged_by TEXT", "decided_sentence TEXT"]
+)
+def test_a_damaged_name_in_the_schema_is_repaired(words, paths):
+    """One flipped byte, and statements that use the column would fail for good."""
+    with closing(connect(paths.state)) as state:
+        state.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = rows(paths.state)
+    content = bytearray(paths.state.read_bytes())
+    content[content.index(words.encode()) + 1] ^= 1
+    paths.state.write_bytes(content)
+    assert copy_before_upgrade(paths.root, NOW, 0.0) is None
+    open_and_repair_state(paths.state).close()
+    assert words.encode() in paths.state.read_bytes()
+    assert rows(paths.state) == before
+    assert (paths.root / "state.db.corrupt-1").read_bytes() == content

@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -31,6 +30,7 @@ from storage import audit
 from storage.sqlite import connect
 from tests.support import alert_records as stored
 from tests.support.command import report as write_report
+from tests.support.needs import need
 from tests.support.school_year import config_text, moment
 from tests.unit.reports.conftest import DAYS, FIRST, NAMES, ROOMS
 
@@ -198,8 +198,7 @@ def test_names_are_inert_in_csv_and_can_be_restored(write):
 def test_pdf_shows_names_as_they_are(write, name):
     path = write(name, "pdf")
     assert path.read_bytes().startswith(b"%PDF")
-    if shutil.which("pdftotext") is None:
-        pytest.skip("pdftotext is not installed")
+    need("pdftotext")
     text = subprocess.run(
         ["pdftotext", "-raw", path, "-"], capture_output=True, check=True, text=True
     ).stdout
@@ -210,9 +209,8 @@ def test_pdf_shows_names_as_they_are(write, name):
         assert "<imgsrc=x" in flat
 
 
+@pytest.mark.needs("pdftotext")
 def test_the_principal_reads_one_page(write):
-    if shutil.which("pdftotext") is None:
-        pytest.skip("pdftotext is not installed")
     path = write("summary", "pdf")
     first = subprocess.run(
         ["pdftotext", "-l", "1", path, "-"], capture_output=True, check=True, text=True

@@ -5,9 +5,7 @@ import json
 from functools import partial
 from operator import attrgetter
 
-import pandas as pd
 import polars as pl
-import pyarrow as pa
 import pytest
 
 from detection.alert_thresholds import BUDGET, AlertBudgets
@@ -25,8 +23,15 @@ from tests.support.streamed import (
     one_value_a_topic,
 )
 
-stream = pytest.importorskip("scale.spark.stream")
+pytestmark = pytest.mark.needs("pyspark")
 SHARDS = 2
+
+
+@pytest.fixture
+def stream():
+    from scale.spark import stream
+
+    return stream
 
 
 class Store:
@@ -65,7 +70,9 @@ class Rows(Value):
 
 
 @pytest.mark.parametrize(("kept", "cut"), [(64, 9), (0, 150)])
-def test_any_cut_gives_the_events_of_one_service(kept, cut, tmp_path, monkeypatch):
+def test_any_cut_gives_the_events_of_one_service(kept, cut, tmp_path, monkeypatch, stream):
+    import pandas as pd
+
     monkeypatch.setattr(stream, "KEPT_SHARDS", kept)
     path = tmp_path / "plumewatch.toml"
     path.write_text(CONFIG)
@@ -91,7 +98,9 @@ def test_any_cut_gives_the_events_of_one_service(kept, cut, tmp_path, monkeypatc
     assert max(sizes, default=0) < 100_000, "a rejected value is kept in the state"
 
 
-def test_batches_of_a_task_are_packed_together_up_to_a_size():
+def test_batches_of_a_task_are_packed_together_up_to_a_size(stream):
+    import pyarrow as pa
+
     batches = [pa.RecordBatch.from_pydict({"n": [k, k]}) for k in range(5)]
     found = stream.pack_batches(
         iter(batches), attrgetter("num_rows"), 4, lambda frame: [(7, frame)]

@@ -265,7 +265,7 @@ def test_not_open(path, make_readings):
 def test_a_newer_file_is_refused(path):
     Journal(path).__enter__().close()
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE schema_version SET version = 99")
+        connection.execute("UPDATE component_version SET version = 99")
     with pytest.raises(SchemaTooNewError, match="schema 99"):
         Journal(path).open()
 

@@ -1,14 +1,9 @@
 """What the journal deletes, in which order, and the gaps it records; schema 1 to 2."""
 
-import contextlib
-import zlib
-
-import msgspec
 import pytest
 
 from storage import journal as module
-from storage.journal import SCRIPTS, Journal
-from storage.sqlite import connect, migrate
+from storage.journal import Journal
 from tests.support import journals
 
 
@@ -113,28 +108,3 @@ def test_room_is_used_again(journal, make_readings):
         prune(journal, min_cursor=10**9, max_bytes=size / 2)
         journal.commit(make_readings(1500))
     assert journal.path.stat().st_size <= 1.2 * max(file, size)
-
-
-def test_gaps_are_counted_from_a_journal_of_schema_1(tmp_path, make_readings):
-    path = tmp_path / "journal.db"
-    with contextlib.closing(connect(path)) as old:
-        migrate(old, "journal", SCRIPTS[:1])
-        for reading in make_readings(10):
-            body = msgspec.msgpack.encode(reading)
-            old.execute(
-                "INSERT INTO journal (received, crc, body) VALUES (?, ?, ?)",
-                (reading.received, zlib.crc32(body), body),
-            )
-        old.execute("DELETE FROM journal WHERE offset IN (1, 2, 5, 9, 10)")
-    with Journal(path) as journal:
-        assert gaps(journal) == [("retention", 1, 2), ("corrupt", 5, 5), ("corrupt", 9, 10)]
-        assert [e.offset for e in journal.read(0, 20)[0]] == [3, 4, 6, 7, 8]
-        assert journal.commit(make_readings(1)) == 11
-
-
-def test_an_empty_journal_of_schema_1(tmp_path):
-    path = tmp_path / "journal.db"
-    with contextlib.closing(connect(path)) as old:
-        migrate(old, "journal", SCRIPTS[:1])
-    with Journal(path) as journal:
-        assert gaps(journal) == []

@@ -1,13 +1,10 @@
 """Averages of the embedded store: exact in the end, whatever comes late, and read by themselves."""
 
-import contextlib
-import sqlite3
-
 import numpy as np
 import pytest
 
 from storage.reading import Reading
-from storage.timeseries.resolution import MINUTE, QUARTER_HOUR, Retention
+from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 
 DAY = 86_400.0
@@ -138,19 +135,3 @@ def test_history_that_is_loaded_now_is_averaged_and_kept_a_while(bench):
     bench.tidy()
     assert (bench.rows("reading"), bench.rows("reading_1m")) == (1440, 1440)
     assert len(bench.series.readings("s", T - 9 * DAY, T, 900)[0]) == 96
-
-
-def test_a_file_of_before_is_averaged_whole(tmp_path):
-    path = tmp_path / "series.db"
-    made = Bench(path)
-    with made.series:
-        made.write(*day(T - DAY))
-    with contextlib.closing(sqlite3.connect(path)) as db, db:
-        for table in (MINUTE.measurement, QUARTER_HOUR.measurement, "stale"):
-            db.execute(f"DROP TABLE {table}")
-        db.execute("UPDATE schema_version SET version = 1 WHERE component = 'series'")
-    made = Bench(path)
-    made.now = T + 60
-    with made.series:
-        made.tidy()
-        assert made.rows("reading_15m") == 96

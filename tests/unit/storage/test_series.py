@@ -13,7 +13,6 @@ from storage.errors import SchemaTooNewError, StorageUnavailableError
 from storage.reading import Reading
 from storage.timeseries.line_protocol import to_ns
 from storage.timeseries.sqlite import SqliteSeries
-from tests.support.recovery import needs_recovery
 
 T = 1_790_000_000.0
 
@@ -151,7 +150,7 @@ def test_a_newer_file_is_refused(tmp_path):
     series.open()
     series.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "series.db")) as other, other:
-        other.execute("UPDATE schema_version SET version = 99 WHERE component = 'series'")
+        other.execute("UPDATE component_version SET version = 99 WHERE component = 'series'")
     with pytest.raises(SchemaTooNewError):
         series.open()
 
@@ -210,7 +209,7 @@ def test_the_newest_readings_include_what_another_process_wrote(tmp_path, make_r
         assert service.latest()["n2-boys-1"].time == T + 20
 
 
-@needs_recovery
+@pytest.mark.needs("sqlite3")
 def test_readings_of_a_sensor_whose_name_was_lost_become_no_others(tmp_path, make_readings):
     path = tmp_path / "series.db"
     with SqliteSeries(path) as series:

@@ -23,7 +23,7 @@ def database():
 
 def version_of(connection, component="plumes"):
     row = connection.execute(
-        "SELECT version FROM schema_version WHERE component = ?", (component,)
+        "SELECT version FROM component_version WHERE component = ?", (component,)
     ).fetchone()
     return row["version"] if row else None
 

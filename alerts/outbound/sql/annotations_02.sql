@@ -1,1 +1,0 @@
-ALTER TABLE annotation ADD COLUMN refused TEXT NOT NULL DEFAULT '';

@@ -1,0 +1,48 @@
+"""Programs and packages that tests need and a machine may lack.
+
+``@pytest.mark.needs("mosquitto")`` on a test or a module, or ``need("mosquitto")`` where a fixture
+starts the program. A run of pytest ends with the list of what was skipped, and what brings it.
+"""
+
+import importlib.util
+import os
+import shutil
+
+import pytest
+
+from storage.repair import recovery_program
+
+BROUGHT_BY = {
+    "cc": "Debian: gcc libc6-dev",
+    "chromedriver": "Debian: chromium-driver",
+    "chromium": "Debian: chromium",
+    "influxd": "Debian: influxdb",
+    "java": "Debian: openjdk-21-jre-headless",
+    "mkfs.ext4": "Debian: e2fsprogs",
+    "mosquitto": "Debian: mosquitto",
+    "mosquitto_sub": "Debian: mosquitto-clients",
+    "openssl": "Debian: openssl",
+    "pdftotext": "Debian: poppler-utils",
+    "promtool": "Debian: prometheus",
+    "pyspark": "make setup-scale",
+    "sensirion_gas_index_algorithm": "make setup, with Debian: gcc python3-dev",
+    "sqlite3": "Debian 13: sqlite3, whose .recover works",
+    "systemd-analyze": "Debian: systemd",
+    "victoria-metrics": "Debian: victoria-metrics",
+}
+_FIND = {
+    "pyspark": importlib.util.find_spec,
+    "sensirion_gas_index_algorithm": importlib.util.find_spec,
+    "sqlite3": lambda _: recovery_program(),
+}
+
+
+def need(*names: str) -> None:
+    """Skip the test, or the module that calls this, without these; with ``CI=true`` fail it."""
+    for name in names:
+        package = BROUGHT_BY[name]
+        if _FIND.get(name, shutil.which)(name):
+            continue
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{name} is missing ({package})", pytrace=False)
+        pytest.skip(f"{name} is missing ({package})", allow_module_level=True)
