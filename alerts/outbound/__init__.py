@@ -1,1 +1,1 @@
-"""What goes out to other systems: room states, webhooks, CAP messages, series, annotations."""
+"""What goes out to other systems: room states, webhooks, series, annotations."""

@@ -136,7 +136,6 @@ def _add(
                 "building": room.building,
             },
             "link": link,
-            "cap": f"{link}/cap.xml" if link else "",
         },
     }
     notice = Notice(

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from alerts.page.labels import Order
     from alerts.page.report_jobs import ReportJobs
     from alerts.policy import StaffMember
-    from alerts.secrets import Secret
     from reports.rows import DutySpan
     from storage.timeseries import Series
 
@@ -160,9 +159,6 @@ class StaffPageSettings:
     banner: Callable[[], str] = lambda: ""
     """A line above the rooms, such as that the school is simulated; empty for none."""
     session_s: float = 12 * 3600.0
-    cap_sender: str = "plumewatch"
-    cap_token: Secret | None = None
-    """Bearer token of systems that fetch CAP messages; None is for people alone."""
     reports: ReportJobs | None = None
     times: SchoolTimes = field(default_factory=SchoolTimes)
     journal: Path | None = None

@@ -299,7 +299,6 @@ def check_settings(config: PlumewatchConfig) -> None:
         *(broker_settings, alert_policy, ping_url, webhooks, grafana_target, identity_provider),
         *(mapping_decoders, http_sources, influx_settings),
         partial(read_secret, path="metrics.token"),
-        partial(read_secret, path="outbound.cap.token"),
     ):
         try:
             read(config)

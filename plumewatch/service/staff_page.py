@@ -95,8 +95,6 @@ def staff_page(
             ),
             grafana_url=config.web.grafana_url.rstrip("/"),
             clock=clock,
-            cap_sender=config.outbound.cap.sender,
-            cap_token=read_secret(config, "outbound.cap.token"),
             times=school.times,
             journal=paths.journal,
             reports=ReportJobs(

@@ -26,7 +26,6 @@ SECRETS = {
     "staff.url_file": "json://marked-user:marked-pass@127.0.0.1:9/marked-push-path",
     "outbound.url_file": "http://127.0.0.1:9/marked-webhook-path",
     "outbound.secret_file": WEBHOOK_KEY,
-    "outbound.token_file": "marked-token-of-cap",
     "reports.weekly_file": "json://marked-user:marked-pass@127.0.0.1:9/marked-weekly-path",
     "sign_in.client_secret_file": "marked-secret-of-the-sign-in-client",
     "ingest.token_file": "marked-token-of-the-source",
@@ -54,10 +53,6 @@ ping_every_s = 10
 name = "vms"
 url_file = "outbound.url_file"
 secret_file = "outbound.secret_file"
-
-[outbound.cap]
-sender = "plumewatch@school.example"
-token_file = "outbound.token_file"
 
 [sign_in]
 issuer = "http://127.0.0.1:9"

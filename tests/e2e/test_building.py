@@ -1,4 +1,4 @@
-"""From a puff to the building: retained room states, discovery, a signed webhook, CAP."""
+"""From a puff to the building: retained room states, discovery, a signed webhook."""
 
 import base64
 import hashlib
@@ -12,7 +12,6 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.support import cap_rules
 from tests.support.broker import Mosquitto
 from tests.support.plumes import readings_of_puff
 from tests.support.provider import Provider, answer
@@ -30,10 +29,6 @@ name = "fans"
 url_file = "hook-url"
 secret_file = "hook-secret"
 kinds = ["vape"]
-
-[outbound.cap]
-sender = "plumewatch@north.example"
-token_file = "cap-token"
 """
 
 
@@ -75,7 +70,6 @@ class Building:
 def test_from_a_puff_to_fans_and_back(broker, fans, tmp_path):
     (tmp_path / "hook-url").write_text(f"http://127.0.0.1:{fans.port}/plumewatch")
     (tmp_path / "hook-secret").write_text("whsec_" + base64.b64encode(KEY).decode())
-    (tmp_path / "cap-token").write_text("cap-t0ken")
     service = ServiceProcess(tmp_path, broker.port, push_url=f"json://127.0.0.1:{fans.port}/phone")
     service.config.write_text(service.config.read_text() + CONFIG)
     fans.answers = [answer(503, b"")] * 2  # at first nobody is there
@@ -102,9 +96,6 @@ def test_from_a_puff_to_fans_and_back(broker, fans, tmp_path):
             assert headers["webhook-signature"] == f"v1,{mac}"
 
             with httpx.Client(base_url=f"http://127.0.0.1:{service.web_port}") as page:
-                bearer = {"Authorization": "Bearer cap-t0ken"}
-                message = page.get(f"/incidents/{incident}/cap.xml", headers=bearer)
-                assert cap_rules.faults(message.content) == []
                 service.sign_in(page, "ap-north")
                 shown = page.get(f"/incidents/{incident}").text
                 form = {"form_token": shown.split('name="form_token" value="')[1].split('"')[0]}

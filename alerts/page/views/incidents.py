@@ -12,14 +12,13 @@ from alerts.access.roles import Right, may
 from alerts.errors import FeedbackError, UnknownStaffError
 from alerts.incidents.incident import DECLINED, ActionClass, Verdict, answer_choices
 from alerts.notify.pictures import IncidentPictures
-from alerts.outbound.cap import cap_message
 from alerts.page import queries
 from alerts.page.guard import session_of, text_of
 from alerts.page.page_context import sentence
-from alerts.page.page_group import Access, PageGroup, serves
+from alerts.page.page_group import PageGroup, serves
 from alerts.page.views import charts
 from detection.events import EventKind
-from language.messages import ENGLISH, _, speaking
+from language.messages import _
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,29 +110,6 @@ class IncidentPages(PageGroup):
         if picture is None:
             raise HTTPException(404, _("There is no such incident."))
         return Response(picture, media_type=media_type)
-
-    @serves("/incidents/{id}/cap.xml", Access.PUBLIC)
-    async def _cap(self, request: Request) -> Response:
-        context, settings = self._context, self._context.settings
-        scheme, _space, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            await context.signed_in(request, Right.INCIDENTS)
-        elif settings.cap_token is None or not settings.cap_token.matches(token.strip()):
-            raise HTTPException(401, _("This token is not valid."), {"WWW-Authenticate": "Bearer"})
-        with speaking(ENGLISH):  # other systems get it
-            found = await context.incident(request.path_params["id"])
-            if not found["paged"]:
-                raise HTTPException(404, _("There is no such incident."))
-            url = context.policy.page_url
-            message = cap_message(
-                found,
-                context.registry.rooms.get(found["room"]),
-                sender=settings.cap_sender,
-                school=settings.school,
-                zone=context.times.zone,
-                link=f"{url}/incidents/{found['id']}" if url else "",
-            )
-        return Response(message, media_type="application/cap+xml")
 
     # what people do
 

@@ -36,17 +36,6 @@ class WebhookConfig(BaseModel, extra="forbid", frozen=True):
     """Kinds of incidents to send; all that staff are notified of if empty."""
 
 
-class CapConfig(BaseModel, extra="forbid", frozen=True):
-    """Who may fetch incidents as CAP messages, and their sender."""
-
-    sender: Annotated[str, Field(pattern=r"^[^\s,<&]{1,120}$")] = "plumewatch"
-    """Globally unique id of the sender."""
-    token_file: FilePath | None = None
-    """File with the bearer token for fetching them."""
-    token_env: str = ""
-    """Environment variable to read it from instead."""
-
-
 class GrafanaConfig(BaseModel, extra="forbid", frozen=True):
     """The Grafana that shows incidents as annotations."""
 
@@ -68,8 +57,6 @@ class OutboundConfig(BaseModel, extra="forbid", frozen=True):
     """Systems that receive signed messages."""
     grafana: GrafanaConfig = GrafanaConfig()
     """Incidents as Grafana annotations."""
-    cap: CapConfig = CapConfig()
-    """Messages of the Common Alerting Protocol."""
 
 
 class BrokerConfig(BaseModel, extra="forbid", frozen=True):

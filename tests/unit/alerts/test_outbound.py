@@ -1,4 +1,4 @@
-"""What goes out to the building: room states, Home Assistant, CAP, webhooks."""
+"""What goes out to the building: room states, Home Assistant, webhooks."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ import hmac
 import json
 import time
 from dataclasses import replace
-from xml.etree import ElementTree as ET
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from alerts.engine import AlertEngine
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.incidents import change_feed, silences
-from alerts.incidents.incident import Verdict
 from alerts.notify.notice import KIND_WORDS, Notice, NoticeReason
 from alerts.outbound import webhooks
-from alerts.outbound.cap import NAMESPACE, cap_message
 from alerts.outbound.room_states import AVAILABILITY, discovery, room_states, state_topic
 from alerts.outbound.webhooks import (
     WebhookNotifier,
@@ -27,7 +23,6 @@ from alerts.outbound.webhooks import (
     fault_of_secret,
     signature,
 )
-from alerts.page import queries as reading
 from alerts.policy import AlertPolicy, Webhook
 from alerts.routing.targets import target_id
 from alerts.secrets import Secret
@@ -36,10 +31,8 @@ from ingest.mapping.topics import mqtt_filter
 from storage import sqlite
 from storage.registry import Registry, Room
 from tests.support import alert_records as stored
-from tests.support import cap_rules
 from tests.support.provider import Provider, answer
 from tests.support.recording_notifier import RecordingNotifier
-from tests.unit.alerts.test_page import Page
 
 VAPE = KIND_WORDS["vape"]
 
@@ -153,126 +146,6 @@ def test_names_run_in_no_template_and_ids_clash_with_no_other():
         )
 
 
-# CAP
-
-
-def cap_of(db, incident, room, **more):
-    options = {"sender": "plumewatch@north.example", "school": "North", **more}
-    zone = ZoneInfo("America/New_York")
-    return cap_message(reading.incident(db, incident), room, zone=zone, **options)
-
-
-def text(message, name):
-    root = ET.fromstring(message)  # noqa: S314 - our own
-    return root.findtext(f".//{{{NAMESPACE}}}{name}")
-
-
-def test_cap_over_a_life_keeps_to_the_rules_of_the_schema(engine, db, registry, make_event):
-    (record,) = happen(engine, db, make_event(NOW - 5))
-    room = registry.rooms["n2-boys"]
-    link = "https://plumewatch.example/incidents/x?a=1&b=2"
-
-    def now():
-        message = cap_of(db, record.incident, room, link=link)
-        assert cap_rules.faults(message) == []
-        return message
-
-    opened = now()
-    assert text(opened, "msgType") == "Alert"
-    assert text(opened, "event") == VAPE
-    assert text(opened, "areaDesc") == "Boys N2, floor 2, North"
-    assert (text(opened, "urgency"), text(opened, "certainty")) == ("Immediate", "Likely")
-    assert text(opened, "sent").endswith("-04:00")
-    assert text(opened, "references") is None
-    with sqlite.transaction(db) as tx:
-        engine.acknowledge(tx, record.incident, "ap", NOW + 10)
-    taken = now()
-    assert text(taken, "msgType") == "Update"
-    assert text(taken, "references") == ",".join(
-        (text(opened, "sender"), text(opened, "identifier"), text(opened, "sent"))
-    )
-    assert "Principal" not in taken.decode()
-    with sqlite.transaction(db) as tx:
-        engine.feedback(tx, record.incident, "ap", Verdict.CONFIRMED, NOW + 20)
-        engine.resolve(tx, record.incident, "ap", NOW + 30)
-    over = now()
-    assert (text(over, "msgType"), text(over, "responseType")) == ("Cancel", "AllClear")
-    assert (text(over, "urgency"), text(over, "certainty")) == ("Past", "Observed")
-    assert len(text(over, "references").split()) == 2
-    assert len({text(m, "identifier") for m in (opened, taken, over)}) == 3
-    with sqlite.transaction(db) as tx:
-        engine.feedback(tx, record.incident, "ap", Verdict.TEST, NOW + 40)
-    assert text(now(), "status") == "Test"
-
-
-@pytest.mark.parametrize("kind", sorted(EventKind))
-def test_cap_of_every_kind(db, registry, make_event, policy, kind):
-    engine = AlertEngine(registry, replace(policy, pages=frozenset(EventKind)))
-    (record,) = happen(engine, db, make_event(NOW - 5, kind=kind))
-    assert cap_rules.faults(cap_of(db, record.incident, None)) == []
-
-
-def test_cap_of_what_is_taken_back_and_hostile_names(engine, db, make_event):
-    event = make_event(NOW - 5, detail=NASTY)
-    (record,) = happen(engine, db, event)
-    happen(engine, db, replace(event, phase=EventPhase.WITHDRAWN), NOW + 5)
-    message = cap_of(db, record.incident, Room("r", NASTY, NASTY, NASTY, ""), school=NASTY)
-    assert cap_rules.faults(message) == []
-    assert text(message, "certainty") == "Unlikely"
-    assert "<b>" not in message.decode()
-
-
-def test_the_rules_find_what_is_wrong(engine, db, registry, make_event):
-    (record,) = happen(engine, db, make_event(NOW - 5))
-    good = cap_of(db, record.incident, registry.rooms["n2-boys"]).decode()
-    for old, new in (
-        ("<msgType>Alert", "<msgType>Alarm"),
-        ("<scope>Restricted", "<scope>Public"),
-        ("-04:00</sent>", "Z</sent>"),
-        ("<severity>", "<gravity>x</gravity><severity>"),
-        (f"<identifier>{record.incident}.1", "<identifier>a b"),
-        ("<msgType>Alert", "<msgType>Update"),
-    ):
-        assert old in good
-        bad = good.replace(old, new)
-        assert cap_rules.faults(bad), (old, new)
-
-
-async def test_cap_is_for_those_who_are_signed_in_or_hold_the_token(
-    database, registry, policy, make_event
-):
-    page = Page(database, registry, policy, cap_token=Secret("t0ken"), cap_sender="p@x")
-    incident = page.incident(make_event)
-    url = f"/incidents/{incident}/cap.xml"
-    assert (await page.client.get(url)).status_code == 303
-    for wrong in ("Bearer wrong", "Bearer ", "bearer t0kenx"):
-        refused = await page.client.get(url, headers={"Authorization": wrong})
-        assert refused.status_code == 401
-    answered = await page.client.get(url, headers={"Authorization": "Bearer t0ken"})
-    assert answered.status_code == 200
-    assert answered.headers["content-type"].startswith("application/cap+xml")
-    assert cap_rules.faults(answered.content) == []
-    missing = await page.client.get(
-        "/incidents/none/cap.xml", headers={"Authorization": "Bearer t0ken"}
-    )
-    assert missing.status_code == 404
-    await page.sign_in("an")
-    spanish = await page.client.get(url, headers={"Accept-Language": "es"})
-    assert spanish.content == answered.content  # other systems get English, and CAP says so
-    await page.client.aclose()
-    page.db.close()
-
-
-async def test_without_a_token_configured_none_opens_cap(database, registry, policy, make_event):
-    page = Page(database, registry, policy)
-    url = f"/incidents/{page.incident(make_event)}/cap.xml"
-    for header in ("Bearer ", "Bearer None"):
-        answered = await page.client.get(url, headers={"Authorization": header})
-        assert answered.status_code == 401
-    await page.client.aclose()
-    page.db.close()
-
-
 # what of webhooks goes into the outbox
 
 
@@ -307,7 +180,6 @@ def test_every_change_is_put_out_once(engine, db, make_event):
     assert bodies[0]["timestamp"] == "2026-09-07T14:04:55+00:00"
     data = bodies[0]["data"]
     assert data["room"] == {"id": "n2-boys", "name": "Boys N2", "floor": "2", "building": "North"}
-    assert data["cap"] == f"https://plumewatch.example/incidents/{record.incident}/cap.xml"
     assert len({note["id"] for _, _, note in rows_of(db)}) == 3
     assert "Principal" not in json.dumps(bodies)
     assert set(stored.notices(db, "person")) == {"ap", "webhook/vms"}

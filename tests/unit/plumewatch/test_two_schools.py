@@ -1,12 +1,10 @@
 """Two schools with the same buildings, floors and rooms: no output calls two rooms the same."""
 
 import json
-import re
 import time
 import tomllib
 from dataclasses import replace
 from types import MappingProxyType
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -19,10 +17,8 @@ from alerts.notify.notice import render
 from alerts.notify.notice_writer import digest_headline
 from alerts.notify.pictures import IncidentPictures
 from alerts.outbound import webhooks
-from alerts.outbound.cap import cap_message
 from alerts.outbound.grafana_annotations import incident_annotations
 from alerts.outbound.room_states import discovery
-from alerts.page import queries
 from alerts.policy import Webhook
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
@@ -117,16 +113,6 @@ def picture_texts(district):
     return [pictures.svg(incident) for incident in district.ids]
 
 
-def cap_messages(district):
-    found = []
-    for key, room in zip(district.ids, district.rooms, strict=True):
-        incident = queries.incident(district.db, key)
-        zone = ZoneInfo(room.zone)
-        message = cap_message(incident, room, sender="x", school="Lincoln", zone=zone)
-        found.append(re.search("<areaDesc>(.*)</areaDesc>", message.decode())[1])
-    return found
-
-
 def home_assistant(district):
     messages = map(json.loads, discovery(district.registry).values())
     return sorted({message["device"]["name"] for message in messages})
@@ -149,7 +135,6 @@ OUTPUTS = MappingProxyType(
             json.dumps([x["school"], x["site"], x["room"]["name"]]) for x in bodies_of_webhooks(d)
         ],
         "picture": picture_texts,
-        "CAP": cap_messages,
         "Home Assistant": home_assistant,
         "annotation": annotations,
         "report": rows_of_reports,
