@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dashboards import queries
-from dashboards.frame import TAG, DetectionMarks, frame, link_to
+from dashboards.frame import TAG, Mark, frame, link_to
 from dashboards.lines import dashed
 from dashboards.panels import charts, looks, tables
 from dashboards.queries import InfluxQl
@@ -94,7 +94,7 @@ def build(name: str, settings: DashboardSettings) -> Dashboard:
         **board,
     )
     for mark in marks:
-        made.annotation(DetectionMarks(**{**_filled(mark, words), "color": _color(mark["color"])}))
+        made.annotation(Mark(**{**_filled(mark, words), "color": _color(mark["color"])}))
     return made
 
 

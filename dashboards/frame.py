@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from grafana_foundation_sdk.builders.dashboard import (
-    AnnotationQuery,
-    AnnotationTarget,
     ConstantVariable,
     Dashboard,
     DashboardLink,
@@ -22,7 +20,6 @@ from grafana_foundation_sdk.models.dashboard import AnnotationQuery as Annotatio
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
     DashboardLinkType,
-    DataSourceRef,
     VariableHide,
     VariableOption,
     VariableRefresh,
@@ -53,6 +50,10 @@ _NAME_AND_ID: Final = r"/^(?<text>.*) \| (?<value>.*)$/"
 """Grafana shows the text of a match and uses its value."""
 _KEPT: Final = "${__url_time_range}&${source:queryparam}"
 """Time range and data source, in links between dashboards."""
+_INCIDENTS: Final = filled(
+    'SELECT "room" AS "sentence", "kind", "status", "verdict",'
+    ' ("onset" + "detected_s" + "resolved_s") * 1000 AS "until" FROM {incident} WHERE {in_time}'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def frame(
 
     - `places`, `one_room`: whether it has variables for places, and is about a single room.
     - `folded`: heading of a row that begins folded, whose panels ask nothing before it is opened.
-    - `incidents`: whether charts show the incidents that the service writes as annotations.
+    - `incidents`: whether charts mark incidents; in those of a single room people switch it on.
     - `controls`: whether variables, time range and links are shown.
     """
     made = (
@@ -156,25 +157,12 @@ def frame(
             one = one_room and tag == "room"
             made.with_variable(_place(tag, PLACE_TAGS[:number], one=one).hide(hide))
     if incidents:
-        made.annotation(_incidents(one_room=one_room))
+        made.annotation(Mark("Incidents", _INCIDENTS, VERMILLION, is_shown=not one_room))
     for heading, panels in rows:
         made.with_row(Row(heading).collapsed(heading == folded))
         for panel in panels:
             made.with_panel(panel)
     return made
-
-
-def _incidents(*, one_room: bool) -> AnnotationQuery:
-    """Show annotations of incidents, as `dashboards.grafana` writes them."""
-    tags = [TAG, "room:${room}"] if one_room else [TAG]
-    return (
-        AnnotationQuery()
-        .name("Incidents")
-        .datasource(DataSourceRef(type_val="grafana", uid="-- Grafana --"))
-        .icon_color(VERMILLION)
-        .enable(not one_room)
-        .target(AnnotationTarget().type("tags").tags(tags).match_any(False).limit(500))
-    )
 
 
 def _place(tag: str, larger: Sequence[str], *, one: bool) -> QueryVariable:
@@ -232,14 +220,15 @@ def link_to(settings: DashboardSettings, title: str, url: str) -> DashboardLink 
     return DashboardLink(title).url(url.replace("{kept}", _KEPT)).target_blank(False)
 
 
-class DetectionMarks(Builder[AnnotationQueryModel], AnnotationQueryModel):
-    """Detections of some kinds in the charts; people can hide them.
+class Mark(Builder[AnnotationQueryModel], AnnotationQueryModel):
+    """Incidents or detections in the charts; people can show and hide them.
 
-    The InfluxQL returns ``sentence``, ``kind`` and ``until``, the end in milliseconds.
+    The InfluxQL returns ``kind``, ``sentence``, and ``until``, the end in milliseconds; of an
+    incident also ``status`` and ``verdict``.
     """
 
-    def __init__(self, name: str, ask: str, color: str) -> None:
-        super().__init__(name=name, datasource=DATA_SOURCE, icon_color=color, enable=True)
+    def __init__(self, name: str, ask: str, color: str, *, is_shown: bool = True) -> None:
+        super().__init__(name=name, datasource=DATA_SOURCE, icon_color=color, enable=is_shown)
         self.query = ask
 
     def build(self) -> AnnotationQueryModel:
@@ -254,6 +243,6 @@ class DetectionMarks(Builder[AnnotationQueryModel], AnnotationQueryModel):
             "rawQuery": True,
             "titleColumn": "kind",
             "textColumn": "sentence",
-            "tagsColumn": "kind",
+            "tagsColumn": "status,verdict",
             "timeEndColumn": "until",
         }

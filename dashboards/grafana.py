@@ -1,4 +1,4 @@
-"""Push dashboards and annotations to a Grafana through its HTTP API.
+"""Push dashboards to a Grafana through its HTTP API.
 
 Only differences are written. Of a dashboard that somebody edited, a copy is kept before it is
 overwritten, and one that was moved to another folder stays there; `compare` lists both before.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from grafana_api.grafana_api import GrafanaClientError, GrafanaException, GrafanaUnauthorizedError
@@ -28,12 +28,9 @@ if TYPE_CHECKING:
 
 FOLDER_UID: Final = "plumewatch"
 _FOLDER: Final = "Plumewatch"
-_TAG: Final = "plumewatch"
-_INCIDENT: Final = "incident:"
 _TIMEOUT_S: Final = 15.0
 _DEADLINE_S: Final = 60.0
 """Of a request, up to the last byte of its answer."""
-_MOST_ANNOTATIONS: Final = 5_000
 _LATER: Final = frozenset({408, 429})
 """Status codes of a request to repeat later."""
 _THEIRS: Final = frozenset({"id", "version"})
@@ -74,7 +71,7 @@ class Change:
     """One change made, or found by `Grafana.compare`; `detail` names panels or the reason.
 
     `outcome` is ``created``, ``changed``, ``removed`` or ``unchanged``; of `compare` also
-    ``missing``, ``differs`` or ``retired``, of `annotate` ``refused``.
+    ``missing``, ``differs`` or ``retired``.
     """
 
     what: str
@@ -128,17 +125,6 @@ class DataSource:
 
 def _named(policy: str) -> str:
     return f"data source {policy}".strip()
-
-
-class Annotation(Protocol):
-    """An incident as an annotation."""
-
-    @property
-    def incident(self) -> str:
-        """Id of the incident."""
-
-    def body(self) -> dict[str, Any]:
-        """Return the body for the API, tagged ``plumewatch`` and ``incident:<id>``."""
 
 
 class Grafana:
@@ -256,61 +242,6 @@ class Grafana:
         self._request(dict, self._face.datasource.update_datasource, there["id"], body)
         return Change(what, "changed" if differs else "unchanged", ", ".join(differs))
 
-    def annotate(
-        self, annotations: Iterable[Annotation], start: float, end: float
-    ) -> Iterator[Change]:
-        """Create or update the annotations of incidents that begin in a span, Unix seconds.
-
-        Yields each change in order; a refused annotation does not stop the others. Raises
-        `Forbidden` or `Unreachable`, or `Refused` if the existing ones cannot be listed.
-        """
-        there = self._annotations(start, end)
-        for annotation in annotations:
-            what = f"annotation of incident {annotation.incident}"
-            try:
-                outcome = self._annotate(annotation, there.get(annotation.incident))
-            except Forbidden:
-                raise
-            except Refused as error:
-                yield Change(what, "refused", str(error))
-            else:
-                yield Change(what, outcome)
-
-    def _annotations(self, start: float, end: float) -> dict[str, dict[str, Any]]:
-        listed = self._request(
-            list,
-            self._face.annotations.get_annotation,
-            time_from=max(round(start * 1000), 1),
-            time_to=round(end * 1000),
-            ann_type=None,
-            tags=[_TAG],
-            limit=_MOST_ANNOTATIONS,
-        )
-        return {
-            tag.removeprefix(_INCIDENT): one
-            for one in listed
-            for tag in one.get("tags") or ()
-            if tag.startswith(_INCIDENT)
-        }
-
-    def _annotate(self, annotation: Annotation, found: Mapping[str, Any] | None) -> str:
-        body = annotation.body()
-        if found is not None and all(_as_kept(key, found.get(key)) == body[key] for key in body):
-            return "unchanged"
-        given = {
-            "time_from": body["time"],
-            "time_to": body["timeEnd"],
-            "tags": body["tags"],
-            "text": body["text"],
-        }
-        if found is not None:
-            update = self._face.annotations.update_annotation
-            if self._get(update, found["id"], **given) is not None:
-                return "changed"
-            # somebody has just deleted it
-        self._request(dict, self._face.annotations.add_annotation, **given)
-        return "created"
-
     def _folder(self) -> Change:
         if self._get(self._face.folder.get_folder, self._folder_uid) is not None:
             return Change("folder", "unchanged")
@@ -421,10 +352,6 @@ def _cause(error: BaseException) -> str:
     while (below := error.__cause__ or error.__context__) is not None:
         error = below
     return _plain(getattr(error, "strerror", None) or type(error).__name__)
-
-
-def _as_kept(key: str, value: Any) -> Any:
-    return sorted(value or ()) if key == "tags" else value
 
 
 def _differing(there: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:

@@ -32,7 +32,6 @@ from PIL import Image
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.support.ui import WebDriverWait
 
-from alerts.outbound.grafana_annotations import incident_annotations
 from alerts.outbound.series_records import DueRecords
 from dashboards.alert_rules import condition_of
 from dashboards.build import built
@@ -214,10 +213,8 @@ class School:
             for level in (MINUTE, QUARTER_HOUR):
                 fold(InfluxHttp(settings), level, start, min(start + 86_400, self.now))
         with closing(connect(state, read_only=True)) as db:
-            found = incident_annotations(db, registry.rooms, PAGE_URL, begin)
             asked = "SELECT room FROM incident WHERE id = ?"
             (self.room,) = db.execute(asked, (incident,)).fetchone()
-        self.annotations = [one.body() for one in found if one.start <= self.now]
         rooms = registry.rooms.values()
         self.settings = DashboardSettings(
             zone=config.timezone,
@@ -266,14 +263,6 @@ def handler(school: School, folder: Path) -> type[SimpleHTTPRequestHandler]:
             path, asked = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
             if path == "/query":
                 self._send(school.answer(asked["q"][0]))
-            elif path == "/annotations":
-                first, last = float(asked["from"][0]), float(asked["to"][0])
-                found = [
-                    one
-                    for one in school.annotations
-                    if first <= one["time"] <= last and set(asked["tags"]) <= set(one["tags"])
-                ]
-                self._send(json.dumps(found).encode())
             else:
                 super().do_GET()
 

@@ -33,7 +33,7 @@ window.addEventListener("unhandledrejection", (event) => window.FAILED.push(Stri
 // What a Grafana sets up before it shows a page.
 setAppEvents(new EventBusSrv());
 const instance = { uid: source, name: "Plumewatch series", type: "influxdb", meta: { id: "influxdb", name: "InfluxDB", info: { logos: {} } } };
-setDataSourceSrv({ get: async (ref) => ref?.uid === "-- Grafana --" ? marks : series, getList: () => [instance], getInstanceSettings: () => instance });
+setDataSourceSrv({ get: async () => series, getList: () => [instance], getInstanceSettings: () => instance });
 setPluginImportUtils({ importPanelPlugin: async (id) => { throw new Error(`no panel ${id}`); }, getPanelPluginFromCache: () => undefined });
 setTemplateSrv({ replace: (text) => text, getVariables: () => [], containsTemplate: () => false });
 setRunRequest((asked, request) => from(asked.query(request)).pipe(map(({ data, error }) => ({
@@ -104,23 +104,14 @@ class Series extends RuntimeDataSource {
     return series.flatMap(({ values }) => values.map((row) => ({ text: String(row[tags]) })));
   }
   async annotationQuery({ annotation, range }) {
-    const query = annotation.query ?? annotation.target?.query;
-    const series = await answered(filled(query, { range, scopedVars: { __sceneObject: { value: { valueOf: () => window.SCENE } } } }));
+    const series = await answered(filled(annotation.query, { range, scopedVars: { __sceneObject: { value: { valueOf: () => window.SCENE } } } }));
     return series.flatMap(({ columns, values }) => values.map((row) => {
       const at = (name) => row[columns.indexOf(name)];
       return { time: at("time"), timeEnd: at(annotation.timeEndColumn) || undefined, isRegion: Boolean(at(annotation.timeEndColumn)), text: at(annotation.textColumn), color: annotation.iconColor };
     }));
   }
 }
-class Marks extends RuntimeDataSource {
-  async query() { return { data: [] }; }
-  async annotationQuery({ annotation, range }) {
-    const tags = annotation.target.tags.map((tag) => sceneGraph.interpolate(window.SCENE, tag));
-    const response = await fetch(`/annotations?${new URLSearchParams([["from", +range.from], ["to", +range.to], ...tags.map((tag) => ["tags", tag])])}`);
-    return (await response.json()).map((one) => ({ ...one, isRegion: one.timeEnd > one.time, color: annotation.iconColor }));
-  }
-}
-const series = new Series("influxdb", source), marks = new Marks("grafana", "-- Grafana --");
+const series = new Series("influxdb", source);
 
 // The panels.
 const Empty = ({ text }) => <div style={{ display: "grid", placeItems: "center", height: "100%", textAlign: "center", color: theme.colors.text.secondary }}>{text || "No data"}</div>;

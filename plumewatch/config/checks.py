@@ -259,13 +259,9 @@ def _source_secret_faults(path: str, source: SourceConfig) -> Iterator[ConfigFau
 
 
 def _outbound_faults(draft: Draft) -> Iterator[ConfigFault]:
-    outbound, names = draft.config.outbound, dict[str, str]()
-    for path, hook in draft.tables("outbound.webhook", outbound.webhook):
+    names = dict[str, str]()
+    for path, hook in draft.tables("outbound.webhook", draft.config.outbound.webhook):
         yield from _unique(draft, f"{path}.name", hook.name, names)
-    grafana = outbound.grafana
-    if grafana.url and not (grafana.token_file or grafana.token_env):
-        allowed = "needs token_file or token_env beside it"
-        yield ConfigFault("outbound.grafana.url", repr(grafana.url), allowed)
 
 
 def _inhibit_faults(draft: Draft) -> Iterator[ConfigFault]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from alerts.access.sign_in_rules import GroupRole, SignInRules
@@ -259,44 +259,11 @@ def identity_provider(
     )
 
 
-class GrafanaTarget(NamedTuple):
-    """The Grafana to write annotations into, and its token."""
-
-    url: str
-    token: Secret
-
-
-def grafana_target(config: PlumewatchConfig) -> GrafanaTarget | None:
-    """Return the Grafana to write incidents into, None for none; raises `ConfigError`."""
-    token = read_secret(config, "outbound.grafana.token")
-    if token is None:
-        return None
-    url = config.outbound.grafana.url or config.web.grafana_url
-    fault = _grafana_fault(url, token)
-    if fault:
-        raise ConfigError([ConfigFault("outbound.grafana", repr(url), fault)])
-    return GrafanaTarget(url, token)
-
-
-def _grafana_fault(url: str, token: Secret) -> str:
-    if not url:
-        return "needs url, or web.grafana_url"
-    try:
-        from dashboards.grafana import Grafana  # noqa: PLC0415 - an extra
-    except ImportError:
-        return "needs the extra: pip install 'plumewatch[dashboards]'"
-    try:
-        Grafana(url, token.reveal())
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
 def check_settings(config: PlumewatchConfig) -> None:
     """Read every secret and certificate, try the examples; `ConfigError` has every fault."""
     faults: list[ConfigFault] = []
     for read in (
-        *(broker_settings, alert_policy, ping_url, webhooks, grafana_target, identity_provider),
+        *(broker_settings, alert_policy, ping_url, webhooks, identity_provider),
         *(mapping_decoders, http_sources, influx_settings),
         partial(read_secret, path="metrics.token"),
     ):

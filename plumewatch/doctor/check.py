@@ -13,7 +13,6 @@ from plumewatch.config.settings import check_settings
 from plumewatch.doctor.broker import check_broker
 from plumewatch.doctor.machine import (
     check_clock,
-    check_grafana,
     check_secrets,
     check_series,
     check_store,
@@ -84,5 +83,4 @@ _CHECKS: Final = (
     *(check_broker, check_store, check_secrets, check_series, check_clock, check_sensors),
     *(check_duty, check_notifiers, check_page, check_sign_in, check_tokens, check_http_ingest),
     check_polls,
-    check_grafana,
 )

@@ -1,4 +1,4 @@
-"""The machine, and the servers it writes to: disk, databases, clock, InfluxDB, Grafana."""
+"""The machine, and the servers it writes to: disk, databases, clock, InfluxDB."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import msgspec
 from pydantic import BaseModel
 
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.settings import grafana_target, influx_settings
+from plumewatch.config.settings import influx_settings
 from plumewatch.doctor.result import result, span
 from plumewatch.service.data_folder import refuse_older
 from storage.errors import (
@@ -222,23 +222,3 @@ def check_series(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         yield result("influx_fails", error=error, url=settings.url)
     finally:
         series.close()
-
-
-def check_grafana(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Ask the Grafana for its annotations, as the service does; write nothing."""
-    target = grafana_target(config)
-    if target is None:
-        return
-    from dashboards.grafana import Grafana, Refused, Unreachable  # noqa: PLC0415 - an extra
-
-    server = Grafana(target.url, target.token.reveal())
-    try:
-        server.check()
-        for _ in server.annotate((), now - 1.0, now):
-            pass
-    except Refused as error:
-        yield result("grafana_refuses", error=error)
-    except Unreachable as error:
-        yield result("grafana_fails", error=error)
-    else:
-        yield result("grafana", url=target.url)

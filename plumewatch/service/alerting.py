@@ -27,8 +27,7 @@ from alerts.notify.channels.web_push import ServerKey, WebPushNotifier
 from alerts.notify.outbox import used_up_targets
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump
-from alerts.outbound import grafana_annotations, series_records, webhooks
-from alerts.outbound.grafana_annotations import AnnotationCounters, Annotator
+from alerts.outbound import series_records, webhooks
 from alerts.outbound.room_publisher import RoomPublisher
 from alerts.outbound.room_states import AVAILABILITY
 from alerts.outbound.webhooks import WebhookNotifier, write_webhooks
@@ -131,7 +130,6 @@ class Alerting:
         self.sender = sender
         self.deliveries = Deliveries()
         self.stuck: Counter[str] = Counter()
-        self.annotation_counters = AnnotationCounters()
         self._resources = resources
         self._wake_outbox = asyncio.Event()
         self.changes = ChangeSignal(wakes=[self._wake_outbox, wake_records])
@@ -292,10 +290,6 @@ class Alerting:
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(writing, name="webhooks")
-            annotator = self._annotator()
-            if annotator is not None:
-                live.add(grafana_annotations.READER)
-                group.create_task(annotator.run(state), name="annotations")
             group.create_task(self._prune_changes(live), name="change feed")
 
     def _room_publisher(self) -> RoomPublisher:
@@ -307,24 +301,6 @@ class Alerting:
             self.engine.registry,
             self.changes,
             config.outbound.mqtt.home_assistant,
-        )
-
-    def _annotator(self) -> Annotator | None:
-        base = self._resources
-        target = settings.grafana_target(base.config)
-        if target is None:
-            return None
-        from dashboards.grafana import Grafana  # noqa: PLC0415 - an extra
-
-        return Annotator(
-            Grafana(target.url, target.token.reveal()),
-            base.paths.state,
-            self.engine.registry.rooms,
-            base.config.web.url,
-            self.changes,
-            self.annotation_counters,
-            base.run_until_stored,
-            base.clock,
         )
 
     async def _prune_changes(self, live: set[str]) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from alerts import sensor_tests
 from alerts.access import schema as access
 from alerts.incidents import schema
-from alerts.outbound import grafana_annotations, series_records
+from alerts.outbound import series_records
 from detection.model import Model
 from plumewatch import __version__
 from plumewatch.config.paths import DataPaths
@@ -57,7 +57,7 @@ STATE_SCRIPTS: Final[Mapping[str, tuple[str, ...]]] = {
     **{
         part.COMPONENT: part.SCRIPTS
         for part in (
-            *(schema, access, grafana_annotations, audit, holds, series_records, firmware),
+            *(schema, access, audit, holds, series_records, firmware),
             sensor_tests,
         )
     },

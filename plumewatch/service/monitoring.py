@@ -13,7 +13,7 @@ from alerts.escalation.coverage import coverage_gaps, paged_incidents
 from alerts.outbound.state_summary import StateRecorder
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, UnmatchedTopic
 from plumewatch import __version__
-from plumewatch.config.settings import grafana_target, ping_url, quiet_hours, school_of
+from plumewatch.config.settings import ping_url, quiet_hours, school_of
 from plumewatch.sensor_status import record_counts, sensor_statuses
 from plumewatch.service import pipeline_meters as declared
 from plumewatch.service.health import Health, OutboxState, Watchdog, describe_failing
@@ -96,9 +96,6 @@ class Monitoring:
                 alerting.stuck,
                 alerting.deliveries,
                 alerting.pictures.counters if alerting.pictures else {},
-            ),
-            declared.annotation_meters(
-                alerting.annotation_counters, shown=grafana_target(config) is not None
             ),
             declared.outbox_meters(outbox),
         )

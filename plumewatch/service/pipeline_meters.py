@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from alerts.consumer.memory_alerts import MemoryAlerts
     from alerts.engine import AlertRecord
     from alerts.notify.pump import DeliveryOutcome
-    from alerts.outbound.grafana_annotations import AnnotationCounters
     from ingest.http_poll import HttpPolls
     from ingest.intake import Intake
     from ingest.mqtt.source import MqttSource
@@ -296,24 +295,6 @@ def alert_meters(
     yield counter("pictures", text, lambda: dict(sorted(pictures.items())), labels=labels)
     text = "From the receipt of the deciding reading, at most, to the first delivered notice."
     yield Meter("reading_to_notice_seconds", text, lambda: deliveries.latency, kind="histogram")
-
-
-def annotation_meters(counts: AnnotationCounters, *, shown: bool) -> Iterator[Meter]:
-    """Return the meters of annotations; on the page only if they are configured."""
-    page = None if shown else ""
-    text = mark("Incidents written into the Grafana as annotations, or updated there.")
-    yield counter("annotations", text, lambda: counts.annotations, "annotations", page=page)
-    text, failures = mark("Attempts to annotate that failed."), "annotation_failures"
-    yield counter(failures, text, lambda: counts.annotation_failures, failures, page=page)
-    text, waiting = mark("Incidents not written into the Grafana yet."), "annotations_waiting"
-    yield gauge(waiting, text, lambda: counts.annotations_waiting, waiting, page=page)
-    text, refused = mark("Annotations that the Grafana refused for good."), "annotations_refused"
-    yield counter(refused, text, lambda: counts.annotations_refused, refused, page=page)
-    text = mark("Incidents whose last annotation it refused, until they change.")
-    yield gauge("annotations_set_aside", text, lambda: counts.annotations_set_aside, page=page)
-    if shown:
-        flag = mark("failing: annotations")
-        yield gauge("", "", lambda: 1 if counts.annotations_failing else None, page=flag)
 
 
 def outbox_meters(outbox: OutboxState) -> Iterator[Meter]:

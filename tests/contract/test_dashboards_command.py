@@ -8,22 +8,15 @@ import sys
 import pytest
 import yaml
 
-from alerts.incidents import schema
-from alerts.notify.notice import KIND_WORDS
-from alerts.outbound.grafana_annotations import Annotation
 from dashboards.build import DASHBOARDS
 from dashboards.grafana import Grafana, Refused, Unreachable
 from dashboards.infinity import TYPE
 from dashboards.queries import DATA_SOURCE_UID
-from storage.sqlite import connect, migrate, transaction
 from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.rollup import LEVELS
-from tests.support.alert_records import add_incident, change_incidents
 from tests.support.command import plumewatch
 from tests.support.fake_grafana import TOKEN, FakeGrafana
 from tests.support.influx import FakeServer
-
-VAPE = KIND_WORDS["vape"]
 
 NOW = 1_790_000_000.0
 CONFIG = """
@@ -59,21 +52,11 @@ def files(tmp_path):
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     (tmp_path / "reader").write_text("only-reads\n")
     (tmp_path / "data").mkdir()
-    database = connect(tmp_path / "data" / "state.db")
-    migrate(database, schema.COMPONENT, schema.SCRIPTS)
-    with transaction(database) as tx:
-        for number, (ago_s, resolved, verdict) in enumerate(
-            [(9 * 86_400, NOW, None), (3600, None, None), (600, NOW - 60, "false_alarm")]
-        ):
-            ends = {"status": "resolved" if resolved else "notified", "resolved_at": resolved}
-            begun = {"id": f"i{number}", "room": "n2-boys", "onset": NOW - ago_s}
-            add_incident(tx, **begun, **ends, verdict=verdict, paged=True)
-    database.close()
     return tmp_path
 
 
-def push(grafana, files, capsys, reader="reader", days=7.0):
-    options = ["--days", days, *(["--reader-file", files / reader] if reader else [])]
+def push(grafana, files, capsys, reader="reader"):
+    options = ["--reader-file", files / reader] if reader else []
     ran = in_grafana("push", grafana.url, files, *options)
     return ran.code, ran.out.splitlines(), ran.err
 
@@ -87,8 +70,7 @@ def test_push_makes_everything_and_again_changes_nothing(grafana, files, capsys)
     code, output, _ = push(grafana, files, capsys)
     assert code == 0
     assert output[:2] == ["data source: created", "folder: created"]
-    assert output[2:-1] == [f"dashboard {name}: created" for name in DASHBOARDS]
-    assert output[-1] == "annotations of incidents: created (2 new, 0 changed, 0 unchanged)"
+    assert output[2:] == [f"dashboard {name}: created" for name in DASHBOARDS]
     assert len(grafana.dashboards) == len(DASHBOARDS)
     now = grafana.dashboards["plumewatch-now"]
     assert now["timezone"] == "Europe/Berlin"
@@ -99,12 +81,6 @@ def test_push_makes_everything_and_again_changes_nothing(grafana, files, capsys)
         "air",
     )
     assert source["secureJsonData"] == {"password": "only-reads"}
-    texts = {a["text"]: a for a in grafana.annotations.values()}
-    last = next(a for text, a in texts.items() if "i2" in text)
-    assert f"{VAPE}: Boys' restroom, 2nd floor (false alarm)" in last["text"]
-    assert "https://plumewatch.example/incidents/i2" in last["text"]
-    assert {"plumewatch", "incident:i2", "room:n2-boys", "vape"} == set(last["tags"])
-    assert (last["time"], last["timeEnd"]) == ((NOW - 600) * 1000, (NOW - 60) * 1000)
 
     grafana.writes.clear()
     code, output, _ = push(grafana, files, capsys, reader="")
@@ -175,28 +151,6 @@ def test_a_retired_dashboard_is_removed_and_one_that_was_edited_keeps_a_copy(gra
     assert [change.outcome for change in server.push({}, ["plumewatch-old"])] == ["unchanged"]
 
 
-def test_an_incident_that_goes_on_is_brought_up_to_date(grafana, files, capsys):
-    push(grafana, files, capsys)
-    database = connect(files / "data" / "state.db")
-    with transaction(database) as tx:
-        change_incidents(tx, "i1", verdict="confirmed", resolved_at=NOW)
-    database.close()
-    _, output, _ = push(grafana, files, capsys, reader="")
-    assert output[-1] == "annotations of incidents: changed (0 new, 1 changed, 1 unchanged)"
-    assert any("(confirmed)" in a["text"] for a in grafana.annotations.values())
-    assert len(grafana.annotations) == 2
-
-
-def test_a_refused_annotation_is_reported_and_the_others_are_written(grafana, files, capsys):
-    grafana.refused["i1"] = 400, "bad \x1b[31m text"
-    code, output, complaint = push(grafana, files, capsys)
-    assert code == 1
-    assert complaint == f"annotation of incident i1: refused ({grafana.url}: bad  [31m text)\n"
-    counts = "1 new, 0 changed, 0 unchanged, 1 refused"
-    assert output[-1] == f"annotations of incidents: refused ({counts})"
-    assert ["incident:i2" in one["tags"] for one in grafana.annotations.values()] == [True]
-
-
 @pytest.mark.parametrize(
     ("spoil", "code", "sentence"),
     [
@@ -233,15 +187,6 @@ def test_an_influxdb_is_asked_for_and_there_is_none(grafana, files):
     (files / "plumewatch.toml").write_text(CONFIG.replace('url = "http:', "#"))
     options = ("--store", "influxdb", "--reader-file", files / "reader")
     assert "dashboards need an InfluxDB" in in_grafana("push", grafana.url, files, *options).err
-
-
-def test_unreadable_incidents_are_reported(grafana, files, capsys):
-    (files / "data" / "state.db").write_bytes(b"no database " * 100)
-    code, output, complaint = push(grafana, files, capsys)
-    assert code == 3
-    assert output[-1].startswith("dashboard ")
-    assert "state.db" in complaint
-    assert complaint.count("\n") == 1
 
 
 def test_without_the_extra_every_command_names_what_to_install(grafana, files, capsys, monkeypatch):
@@ -430,7 +375,6 @@ def test_each_school_has_folder_data_source_and_token_of_its_own(grafana, distri
     assert lines[:2] == ["north: data source: created", "north: folder: created"]
     assert {f["title"] for f in grafana.folders.values()} == {"north High", "south High"}
     assert "plumewatch-pipeline-north" not in grafana.dashboards
-    assert grafana.annotations == {}
     paths = {name: district / "readers" / name for name in ("north", "south")}
     tokens = {name: path.read_text().strip() for name, path in paths.items()}
     sources = {s["uid"]: s["secureJsonData"]["bearerToken"] for s in grafana.sources.values()}
@@ -532,19 +476,8 @@ def test_build_writes_a_folder_with_provisioning_a_school(district):
 
 
 def test_the_api_is_left_to_one_place(grafana):
-    server = Grafana(grafana.url, TOKEN)
-
-    def outcome(mark):
-        (change,) = server.annotate([mark], 0.0, 10.0)
-        return change.outcome
-
-    assert outcome(Annotation("a", 5.0, 6.0, "x")) == "created"
-    assert outcome(Annotation("a", 5.0, 6.0, "x")) == "unchanged"
-    assert outcome(Annotation("a", 5.0, 7.0, "x")) == "changed"
-    grafana.put_annotations = lambda *_: (404, {"message": "Could not find annotation"})
-    assert outcome(Annotation("a", 5.0, 8.0, "x")) == "created"  # deleted after it was listed
     with pytest.raises(Refused, match="no data source"):
-        server.data_source(None)
+        Grafana(grafana.url, TOKEN).data_source(None)
     with pytest.raises(Unreachable):
         Grafana("http://127.0.0.1:9", TOKEN).data_source(None)
 

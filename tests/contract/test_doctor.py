@@ -34,8 +34,6 @@ from storage.reading import Reading
 from storage.sqlite import connect, transaction
 from tests.support.broker import Mosquitto, free_port
 from tests.support.certificates import certificate
-from tests.support.fake_grafana import TOKEN, FakeGrafana
-from tests.support.influx import FakeServer
 from tests.support.needs import need
 
 NOW = 1_790_000_000.0
@@ -516,38 +514,3 @@ def test_text_has_the_remedy_below(site, capsys):
     lines = capsys.readouterr().out.splitlines()
     at = next(k for k, line in enumerate(lines) if line.startswith("FAULT broker:"))
     assert lines[at + 1].startswith("      do: ")
-
-
-def of_grafana(checked, url):
-    _, found = checked(more=f'[outbound.grafana]\nurl = "{url}"\ntoken_env = "GRAFANA_TOKEN"')
-    (output,) = (f for f in found if f["part"] == "grafana")
-    return output
-
-
-def test_grafana_is_checked_without_writing(checked, monkeypatch):
-    fake = FakeGrafana()
-    monkeypatch.setenv("GRAFANA_TOKEN", TOKEN)
-    with FakeServer(fake.answer) as server:
-        url = f"{server.url}/grafana/"
-        assert of_grafana(checked, url)["ok"]
-        fake.status = 403
-        output = of_grafana(checked, url)
-        assert not output["ok"]
-        assert "does not have the right" in output["finding"]
-        assert "Editor" in output["remedy"]
-        fake.status = 200
-        monkeypatch.setenv("GRAFANA_TOKEN", "glsa_of_another")
-        output = of_grafana(checked, url)
-        assert not output["ok"]
-        assert "the token is not accepted; no incident would be annotated" in output["finding"]
-        assert "glsa" not in json.dumps(output)
-    output = of_grafana(checked, url)
-    assert not output["ok"]
-    assert "does not answer" in output["finding"]
-    assert "url" in output["remedy"]
-    assert fake.writes == []
-
-
-def test_without_a_grafana_none_is_checked(checked):
-    _, found = checked()
-    assert "grafana" not in {f["part"] for f in found}

@@ -11,10 +11,9 @@ class FakeGrafana:
     """Keeps what it is sent, and gives it back with what a Grafana adds."""
 
     def __init__(self):
-        self.folders, self.dashboards, self.sources, self.annotations = {}, {}, {}, {}
+        self.folders, self.dashboards, self.sources = {}, {}, {}
         self.writes, self.moved = [], {}
         self.status = 200
-        self.refused = {}  # status and message that annotations of an incident get, by incident
 
     def answer(self, method, path, query, headers, body):
         if headers.get("Authorization") != f"Bearer {TOKEN}":
@@ -77,31 +76,3 @@ class FakeGrafana:
     def put_datasources(self, rest, _query, content):
         self.sources[int(rest)] = {**content, "id": int(rest)}
         return 200, {"id": int(rest)}
-
-    def get_annotations(self, _rest, query, _said):
-        first, last = int(query["from"]), int(query["to"])
-        return 200, [
-            a
-            for a in self.annotations.values()
-            if first <= a["time"] <= last and query["tags"] in a["tags"]
-        ]
-
-    def refusal(self, content):
-        incidents = [tag.removeprefix("incident:") for tag in content["tags"]]
-        found = next((self.refused[i] for i in incidents if i in self.refused), None)
-        return found and (found[0], {"message": found[1]})
-
-    def post_annotations(self, _rest, _query, content):
-        if refusal := self.refusal(content):
-            return refusal
-        number = len(self.annotations) + 1
-        self.annotations[number] = {**content, "id": number}
-        return 200, {"id": number}
-
-    def put_annotations(self, rest, _query, content):
-        if refusal := self.refusal(content):
-            return refusal
-        if int(rest) not in self.annotations:
-            return 404, {"message": "Could not find annotation"}
-        self.annotations[int(rest)].update(content)
-        return 200, {"message": "Annotation updated"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from alerts.outbound.grafana_annotations import AnnotationCounters
 from ingest.intake import Intake
 from ingest.mqtt.arrivals import SourceState
 from ingest.mqtt.canary import Canary, CanarySettings
@@ -92,7 +91,6 @@ class Parts:
                     self.deliveries,
                     {"made": 1},
                 ),
-                *declared.annotation_meters(AnnotationCounters(), shown=True),
                 *declared.outbox_meters(self.outbox),
             ),
             self.outbox.refresh,

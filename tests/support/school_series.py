@@ -374,10 +374,6 @@ def _pipeline(readings: list[Reading], start: float, end: float) -> list[Record]
                     "alerts": float(k % 60 == 0),
                     "delivered": 2.0 * (k % 60 == 0),
                     "delivery_failures": 0.0,
-                    "annotations": float(k % 60 == 0),
-                    "annotation_failures": float(failing),
-                    "annotations_refused": 0.0,
-                    "annotations_waiting": float(failing),
                     "commits": 60.0,
                     "commit_ms": 1.5 + 0.3 * math.sin(k / 40),
                     "detector_lag": float(k % 23 == 0),
@@ -410,4 +406,4 @@ def _pipeline(readings: list[Reading], start: float, end: float) -> list[Record]
 
 _COUNTED = frozenset(
     ("period_s", "messages", "accepted", "rejected", "acknowledged", "missing", "detected")
-) | frozenset(("stored", "events", "alerts", "delivered", "annotations", "commits", "duty_s"))
+) | frozenset(("stored", "events", "alerts", "delivered", "commits", "duty_s"))

@@ -399,7 +399,7 @@ def _pipeline(
             "ready": 1.0,
             "version": "made-up",
             **dict.fromkeys(counted, count),
-            **dict.fromkeys(("events", "alerts", "annotations"), float(found)),
+            **dict.fromkeys(("events", "alerts"), float(found)),
             **dict.fromkeys(("sensors", "sensors_alive"), float(sensors)),
             **dict.fromkeys(("period_s", "commits"), period),
             "missing": float(k % 90 == 0),

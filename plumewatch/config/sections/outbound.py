@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from detection.events import EventKind
-from plumewatch.config.sections.common import FilePath, Port, Url
+from plumewatch.config.sections.common import FilePath, Port
 
 
 class MqttOutConfig(BaseModel, extra="forbid", frozen=True):
@@ -36,18 +36,6 @@ class WebhookConfig(BaseModel, extra="forbid", frozen=True):
     """Kinds of incidents to send; all that staff are notified of if empty."""
 
 
-class GrafanaConfig(BaseModel, extra="forbid", frozen=True):
-    """The Grafana that shows incidents as annotations."""
-
-    url: Url = ""
-    """Its address from this machine; `web.grafana_url` if empty."""
-    token_file: FilePath | None = None
-    """File with the token of a service account with the role Editor; without one nothing is
-    written."""
-    token_env: str = ""
-    """Environment variable to read it from instead."""
-
-
 class OutboundConfig(BaseModel, extra="forbid", frozen=True):
     """Integrations with other systems of the building."""
 
@@ -55,8 +43,6 @@ class OutboundConfig(BaseModel, extra="forbid", frozen=True):
     """Room states over MQTT."""
     webhook: Annotated[list[WebhookConfig], Field(max_length=32)] = []
     """Systems that receive signed messages."""
-    grafana: GrafanaConfig = GrafanaConfig()
-    """Incidents as Grafana annotations."""
 
 
 class BrokerConfig(BaseModel, extra="forbid", frozen=True):

@@ -51,7 +51,6 @@ topics = ["site/#"]
 http = { port = 9000 }
 source = [{ name = "a", decoder = "halo", token_env = "T", sensors = ["s1"] }]
 [outbound]
-grafana = { url = "http://x", token_env = "G" }
 webhook = [{ name = "w", url_env = "U", secret_env = "S", kinds = ["vape"] }]
 [[inhibit]]
 source = ['kind="smoke"']

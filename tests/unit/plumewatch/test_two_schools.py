@@ -17,7 +17,6 @@ from alerts.notify.notice import render
 from alerts.notify.notice_writer import digest_headline
 from alerts.notify.pictures import IncidentPictures
 from alerts.outbound import webhooks
-from alerts.outbound.grafana_annotations import incident_annotations
 from alerts.outbound.room_states import discovery
 from alerts.policy import Webhook
 from alerts.secrets import Secret
@@ -118,11 +117,6 @@ def home_assistant(district):
     return sorted({message["device"]["name"] for message in messages})
 
 
-def annotations(district):
-    made = incident_annotations(district.db, district.registry.rooms, "", 0.0)
-    return [one.text.replace(one.incident, "") for one in made]
-
-
 def rows_of_reports(district):
     rows = read.incidents(district.db, district.registry, 0.0, AT + 1.0)
     return [f"{row.room}, {row.floor}, {row.building}, {row.site}" for row in rows]
@@ -136,7 +130,6 @@ OUTPUTS = MappingProxyType(
         ],
         "picture": picture_texts,
         "Home Assistant": home_assistant,
-        "annotation": annotations,
         "report": rows_of_reports,
         "dashboard": lambda d: list(
             room_names((r.id, r.name, r.floor, r.whole_building) for r in d.rooms).values()
