@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import httpx
 import load_rig as rig
@@ -61,10 +60,6 @@ SELECT ?1, (?3 + 5 * i) * 1000000000, ?3 + 5 * i, 5 + i % 7, 600 + i % 90, 41.0,
     FROM k
 """
 _SENSOR = "bench-0000"
-_PANEL = (
-    'SELECT mean("pm25") FROM "reading_15m" WHERE time > now() - 7d AND "site" =~ /^School 00$/'
-    ' GROUP BY time(1h), "room" fill(none)'
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +196,7 @@ def lists(incident: str) -> list[str]:
         *("/api/v1/incidents", "/api/v1/incidents?limit=200", f"/api/v1/incidents/{incident}"),
         *("/api/v1/incidents?status=open", "/api/v1/rooms", "/api/v1/rooms/r0"),
         *("/api/v1/sensors", f"/api/v1/sensors/{_SENSOR}", "/api/v1/sensors?room=r0"),
-        *("/api/v1/reports", "/api/v1/series", f"/api/v1/query?q={quote(_PANEL)}"),
-        f"/api/v1/sensors/{_SENSOR}/readings?{span}&step=60",
+        *("/api/v1/reports", f"/api/v1/sensors/{_SENSOR}/readings?{span}&step=60"),
     ]
 
 

@@ -11,11 +11,9 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from dashboards.definitions import build
 from dashboards.frame import ROOM_UID
-from dashboards.infinity import PROVISIONED, ask_embedded
 from dashboards.lines import distinguish
 from dashboards.names import name_rooms
 from dashboards.queries import DATA_SOURCE_NAME, POLICIES, SOURCE, data_source_uid, in_detail
-from dashboards.sites import NOT_OF_A_SITE, of_site, provisioning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,8 +54,6 @@ def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
     """Make all dashboards as Grafana stores them, panels numbered in order."""
     made = {}
     for name in DASHBOARDS:
-        if settings.site and name in NOT_OF_A_SITE:
-            continue
         body: dict[str, Any] = json.loads(JSONEncoder().encode(build(name, settings).build()))
         for number, panel in enumerate(body["panels"], 1):
             panel["id"] = number
@@ -69,10 +65,6 @@ def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
         distinguish(body, settings.numbers(one_room=body["uid"] == ROOM_UID))
         if settings.influxdb3:
             _ask_each_database(body)
-        if settings.site:
-            body = of_site(body, settings.site)
-        if settings.embedded:
-            ask_embedded(body)
         _fold(body)
         made[name] = body
     return made
@@ -136,10 +128,6 @@ def write(folder: Path, settings: DashboardSettings) -> dict[str, bool]:
             )
             for policy in POLICIES
         )
-    if settings.site:
-        texts |= provisioning(settings.site)
-    elif settings.embedded:
-        texts["datasource-embedded.yaml"] = PROVISIONED
     written = {}
     for name, text in texts.items():
         path = folder / name

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from storage.registry import Site
-
 TAG: Final = "plumewatch"
 ROOM_UID: Final = "plumewatch-room"
 _EVERYTHING: Final = ".*"
@@ -63,10 +61,8 @@ class DashboardSettings:
     - `page_url`, `docs_url`: without a slash at the end; empty for no links to it.
     - `rooms`, `sensors` with their rooms: in the order in which their lines get colors and dashes.
     - `influxdb3`: each database has a data source, since an InfluxDB 3 knows no policies.
-    - `embedded`: the series is the embedded store, asked through the staff page.
     - `names`: name of each room by its id; a room without one is shown by its id.
     - `whole`: what figures of people on duty are of, who belong to no place.
-    - `site`: the school that the dashboards are of alone, with a data source that reads no other.
     """
 
     zone: str = "America/New_York"
@@ -75,10 +71,8 @@ class DashboardSettings:
     rooms: tuple[str, ...] = ()
     sensors: tuple[tuple[str, str], ...] = ()
     influxdb3: bool = False
-    embedded: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
     whole: str = "whole school"
-    site: Site | None = None
 
     def numbers(self, *, one_room: bool) -> dict[str, dict[str, int]]:
         """Return, by tag, the number of each room and sensor; for one room, within the room."""

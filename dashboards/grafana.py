@@ -16,15 +16,11 @@ from grafana_api.grafana_api import GrafanaClientError, GrafanaException, Grafan
 from grafana_api.grafana_face import GrafanaFace
 from requests.exceptions import Timeout, TooManyRedirects
 
-from dashboards.infinity import TYPE as INFINITY
-from dashboards.queries import data_source_uid
-from dashboards.sites import site_uid, source_name
+from dashboards.queries import DATA_SOURCE_NAME, data_source_uid
 from storage.bounded_call import BoundedCallError, BoundedThreads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-
-    from storage.registry import Site
 
 FOLDER_UID: Final = "plumewatch"
 _FOLDER: Final = "Plumewatch"
@@ -92,28 +88,13 @@ class DataSource:
     password: str
     policy: str = ""
     """Of an InfluxDB 3: which of its databases."""
-    embedded: bool = False
-    """The staff page, whose token is the password."""
-    site: Site | None = None
-    """The only school that the token reads."""
 
     def body(self) -> dict[str, Any]:
         """Return the body for Grafana's API."""
-        if self.embedded:
-            return {
-                "uid": site_uid(data_source_uid(""), self.site),
-                "name": source_name(self.site),
-                "type": INFINITY,
-                "access": "proxy",
-                "url": self.url,
-                "user": "",
-                "jsonData": {"auth_method": "bearerToken", "allowedHosts": [self.url]},
-                "secureJsonData": {"bearerToken": self.password},
-            }
         database = f"{self.database}/{self.policy}" if self.policy else self.database
         return {
             "uid": data_source_uid(self.policy),
-            "name": f"{source_name(None)} {self.policy}".strip(),
+            "name": f"{DATA_SOURCE_NAME} {self.policy}".strip(),
             "type": "influxdb",
             "access": "proxy",
             "url": self.url,
@@ -128,13 +109,13 @@ def _named(policy: str) -> str:
 
 
 class Grafana:
-    """One Grafana, through a service account; of a `site`, with its folder and data source.
+    """One Grafana, through a service account.
 
     Its role is Editor, or Admin to create the data source. Raises `ValueError` for an address
     that is not ``http[s]://host[:port][/path]``.
     """
 
-    def __init__(self, url: str, token: str, site: Site | None = None) -> None:
+    def __init__(self, url: str, token: str) -> None:
         parts = urlsplit(url)
         if parts.username or parts.password:
             raise ValueError("the address must hold no name and password; give --token-file")
@@ -146,8 +127,6 @@ class Grafana:
         path = parts.path.strip("/")
         self._url = url
         self._token = token
-        self._site = site
-        self._folder_uid = site_uid(FOLDER_UID, site)
         self._threads = BoundedThreads("grafana", 4)
         self._face = GrafanaFace(
             auth=token,
@@ -176,7 +155,7 @@ class Grafana:
             if change.outcome == "unchanged":
                 yield change
                 continue
-            folder = self._folder_uid
+            folder = FOLDER_UID
             if found is not None:  # where somebody may have moved it
                 folder = (found.get("meta") or {}).get("folderUid") or folder
                 yield from self._keep_copy(name, found["dashboard"], folder)
@@ -184,7 +163,7 @@ class Grafana:
             yield change
         for uid in retired:
             if (found := self._dashboard(uid)) is not None:
-                folder = (found.get("meta") or {}).get("folderUid") or self._folder_uid
+                folder = (found.get("meta") or {}).get("folderUid") or FOLDER_UID
                 yield from self._keep_copy(uid, found["dashboard"], folder)
                 self._request(dict, self._face.dashboard.delete_dashboard, uid)
                 yield Change(f"dashboard {uid}", "removed")
@@ -205,9 +184,9 @@ class Grafana:
         listed = self._request(list, self._face.datasource.list_datasources)
         uids = {d.get("uid") for d in listed}
         for policy in policies:
-            there = site_uid(data_source_uid(policy), self._site) in uids
+            there = data_source_uid(policy) in uids
             yield Change(_named(policy), "unchanged" if there else "missing")
-        found = self._get(self._face.folder.get_folder, self._folder_uid)
+        found = self._get(self._face.folder.get_folder, FOLDER_UID)
         yield Change("folder", "missing" if found is None else "unchanged")
         outcomes = {"created": "missing", "changed": "differs"}
         for name, wanted in dashboards.items():
@@ -224,7 +203,7 @@ class Grafana:
         Raises `Refused` if None was given and it is missing.
         """
         listed = self._request(list, self._face.datasource.list_datasources)
-        uid, what = site_uid(data_source_uid(policy), self._site), _named(policy)
+        uid, what = data_source_uid(policy), _named(policy)
         there = next((d for d in listed if d.get("uid") == uid), None)
         if wanted is None:
             if there is None:
@@ -243,10 +222,9 @@ class Grafana:
         return Change(what, "changed" if differs else "unchanged", ", ".join(differs))
 
     def _folder(self) -> Change:
-        if self._get(self._face.folder.get_folder, self._folder_uid) is not None:
+        if self._get(self._face.folder.get_folder, FOLDER_UID) is not None:
             return Change("folder", "unchanged")
-        title = self._site.name if self._site else _FOLDER
-        self._request(dict, self._face.folder.create_folder, title, self._folder_uid)
+        self._request(dict, self._face.folder.create_folder, _FOLDER, FOLDER_UID)
         return Change("folder", "created")
 
     def _dashboard(self, uid: str) -> dict[str, Any] | None:

@@ -39,7 +39,7 @@ class Scope(StrEnum):
     RESPOND = "respond"
     """Acknowledge and answer incidents."""
     READINGS = "readings"
-    """Read readings and the other series."""
+    """Read readings."""
     REPORTS = "reports"
     """Create and fetch reports."""
 

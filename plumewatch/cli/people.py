@@ -453,11 +453,11 @@ def token_add(
     scopes = sorted({*(scope or [Scope.READ.value])})
     if not set(scopes) <= {*Scope}:
         raise UsageError(f"--scope: one of {', '.join(Scope)}")
-    token = make_token(site, name, person, scopes, days, only)
+    token = _make_token(site, name, person, scopes, days, only)
     printer.say(token, name=name, person=person, scopes=scopes, token=token)
 
 
-def make_token(
+def _make_token(
     site: Site, name: str, person: str, scopes: list[str], days: float, only: list[str] | None
 ) -> str:
     """Make a token, of the schools `only` by id, and record who made it."""

@@ -10,7 +10,6 @@ import yaml
 
 from dashboards.build import DASHBOARDS
 from dashboards.grafana import Grafana, Refused, Unreachable
-from dashboards.infinity import TYPE
 from dashboards.queries import DATA_SOURCE_UID
 from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.rollup import LEVELS
@@ -183,10 +182,19 @@ def test_what_is_wrong_is_one_sentence(grafana, files, capsys, spoil, code, sent
     assert grafana.dashboards == {}
 
 
-def test_an_influxdb_is_asked_for_and_there_is_none(grafana, files):
+@pytest.mark.parametrize("command", ["push", "diff", "build"])
+def test_without_an_influxdb_every_command_says_what_to_do(grafana, files, command):
     (files / "plumewatch.toml").write_text(CONFIG.replace('url = "http:', "#"))
-    options = ("--store", "influxdb", "--reader-file", files / "reader")
-    assert "dashboards need an InfluxDB" in in_grafana("push", grafana.url, files, *options).err
+    if command == "build":
+        options = ("--out", files / "made", "-c", files / "plumewatch.toml")
+        ran = plumewatch("dashboards", "build", *options)
+    else:
+        ran = in_grafana(command, grafana.url, files)
+    assert ran.code == 2
+    assert "Grafana needs an InfluxDB" in ran.err
+    assert "plumewatch storage setup" in ran.err
+    assert grafana.writes == []
+    assert not (files / "made").exists()
 
 
 def test_without_the_extra_every_command_names_what_to_install(grafana, files, capsys, monkeypatch):
@@ -300,179 +308,6 @@ def test_each_database_of_an_influxdb_3_is_asked_through_a_data_source_of_its_ow
         DATA_SOURCE_UID: variable,
         **{uid: name.replace("air", variable) for uid, name in policies.items()},
     }
-
-
-@pytest.mark.parametrize("chosen", [("--store", "embedded"), ()], ids=["option", "configuration"])
-def test_the_embedded_store_is_asked_through_the_staff_page(grafana, files, chosen):
-    if not chosen:
-        text = re.sub(r"(?s)\[timeseries\].*?(?=\[\[room)", "", CONFIG)
-        (files / "plumewatch.toml").write_text(text)
-    (files / "data" / "state.db").unlink()  # the service runs on another machine
-    options = ("--reader-file", files / "reader", *chosen)
-    output = in_grafana("push", grafana.url, files, *options).out.splitlines()
-    assert output[0] == "data source: created"
-    (made,) = (s for s in grafana.sources.values() if s["uid"] == DATA_SOURCE_UID)
-    assert made["type"] == TYPE
-    assert made["jsonData"]["allowedHosts"] == [made["url"]]
-    assert made["secureJsonData"]["bearerToken"] == (files / "reader").read_text().strip()
-    sources = {
-        target["datasource"]["type"]
-        for body in grafana.dashboards.values()
-        for panel in body["panels"]
-        for target in panel.get("targets", ())
-    }
-    assert sources == {TYPE}
-    assert in_grafana("diff", grafana.url, files, *chosen).code == 0
-    config = () if chosen else ("--config", files / "plumewatch.toml")
-    plumewatch("dashboards", "build", "--out", files / "made", *chosen, *config)
-    (found,) = yaml.safe_load((files / "made/datasource-embedded.yaml").read_text())["datasources"]
-    assert (found["uid"], found["type"]) == (DATA_SOURCE_UID, TYPE)
-    assert found["secureJsonData"] == {"bearerToken": "$__file{/etc/plumewatch/grafana-token}"}
-
-
-DISTRICT = """
-district = "Lincoln Schools"
-timezone = "America/New_York"
-data_dir = "data"
-[web]
-public_url = "https://plumewatch.example/"
-[[staff]]
-id = "dd"
-name = "D D"
-role = "admin"
-sites = ["*"]
-"""
-SCHOOL = """
-name = "{0} High"
-timezone = "America/{1}"
-[[room]]
-id = "{0}-boys"
-name = "Boys"
-building = "Main"
-[[sensor]]
-id = "{0}-1"
-room = "{0}-boys"
-"""
-OF_NORTH = ("--store", "embedded", "--site", "north")
-
-
-@pytest.fixture
-def district(files):
-    (files / "plumewatch.toml").write_text(DISTRICT)
-    for folder in ("sites", "readers"):
-        (files / folder).mkdir()
-    for name, zone in (("north", "Chicago"), ("south", "Denver")):
-        (files / "sites" / f"{name}.toml").write_text(SCHOOL.format(name, zone))
-    (files / "data" / "state.db").unlink()
-    return files
-
-
-def test_each_school_has_folder_data_source_and_token_of_its_own(grafana, district, capsys):
-    options = ("--store", "embedded", "--site", "*", "--reader-file", district / "readers")
-    ran = in_grafana("push", grafana.url, district, *options, "--person", "dd")
-    assert ran.code == 0, ran.err
-    lines = ran.out.splitlines()
-    assert lines[:2] == ["north: data source: created", "north: folder: created"]
-    assert {f["title"] for f in grafana.folders.values()} == {"north High", "south High"}
-    assert "plumewatch-pipeline-north" not in grafana.dashboards
-    paths = {name: district / "readers" / name for name in ("north", "south")}
-    tokens = {name: path.read_text().strip() for name, path in paths.items()}
-    sources = {s["uid"]: s["secureJsonData"]["bearerToken"] for s in grafana.sources.values()}
-    assert sources == {f"{DATA_SOURCE_UID}-{name}": token for name, token in tokens.items()}
-    assert {path.stat().st_mode & 0o777 for path in paths.values()} == {0o600}
-    listed = plumewatch("token", "list", "-c", district / "plumewatch.toml", "--json")
-    found = [json.loads(line) for line in listed.out.splitlines()]
-    assert [(t["sites"], t["scopes"]) for t in found] == [
-        (["north High"], ["readings"]),
-        (["south High"], ["readings"]),
-    ]
-    for name, body in grafana.dashboards.items():
-        school = name.rpartition("-")[2]
-        text = json.dumps(body)
-        assert grafana.moved[name] == f"plumewatch-{school}"
-        assert body["title"].startswith(f"{school} High: ")
-        other = {"north": "south", "south": "north"}[school]
-        assert other not in text.replace("var-room", "")
-        assert "/d/plumewatch-room?" not in text
-        assert "-- Grafana --" not in text
-        assert body["timezone"] == {"north": "America/Chicago", "south": "America/Denver"}[school]
-        source = next(v for v in body["templating"]["list"] if v["name"] == "source")
-        assert source["current"]["value"] == f"{DATA_SOURCE_UID}-{school}"
-        assert re.fullmatch(source["regex"].strip("/"), f"Plumewatch series {school} High")
-    grafana.writes.clear()
-    ran = in_grafana("push", grafana.url, district, *options, "--person", "dd")
-    assert {path for _, path in grafana.writes} == {
-        f"/grafana/api/datasources/{number}" for number in grafana.sources
-    }
-    assert in_grafana("diff", grafana.url, district, *OF_NORTH).code == 0
-
-
-def test_a_school_is_not_pushed_with_a_token_that_reads_more(grafana, district):
-    reader = ("--reader-file", district / "readers")
-    for only in ([], ["--site", "south"], ["--site", "north", "--scope", "read"]):
-        made = plumewatch(
-            *("token", "add", "Grafana", "--person", "dd", "--scope", "readings", *only),
-            *("-c", district / "plumewatch.toml"),
-        )
-        (district / "readers" / "north").write_text(made.out)
-        refused = in_grafana("push", grafana.url, district, *OF_NORTH, *reader)
-        assert refused.code == 2
-        assert "only reads the series of north High" in refused.err
-    assert grafana.writes == []
-
-
-def test_the_embedded_store_is_not_pushed_with_a_token_that_reads_nothing(grafana, district):
-    """Grafana would show empty panels, and a token that works would be overwritten."""
-    reader = district / "reader"
-
-    def pushed(token, now=NOW):
-        reader.write_text(token)
-        options = ("--store", "embedded", "--reader-file", reader)
-        return in_grafana("push", grafana.url, district, *options, now=now)
-
-    def token(scope):
-        words = ("token", "add", "Grafana", "--person", "dd", "--scope", scope, "--days", "9")
-        return plumewatch(*words, "-c", district / "plumewatch.toml", now=NOW).out
-
-    reads = token("readings")
-    for refused in (
-        pushed("plumewatch_of_nobody"),
-        pushed(token("read")),
-        pushed(reads, NOW + 9 * 86_400.0),
-    ):
-        assert refused.code == 2
-        assert "reader: not a token that only reads the series, or it has expired" in refused.err
-    assert grafana.writes == []
-    assert pushed(reads).code == 0
-
-
-@pytest.mark.parametrize(
-    ("options", "fault"),
-    [
-        (("--site", "north", "--store", "influxdb"), "an InfluxDB cannot be divided"),
-        (("--site", "west", "--store", "embedded"), "--site west: one of *, north, south"),
-    ],
-)
-def test_a_school_that_cannot_be_divided_is_refused(grafana, district, options, fault):
-    ran = in_grafana("push", grafana.url, district, *options)
-    assert ran.code == 2
-    assert fault in ran.err
-    assert grafana.writes == []
-
-
-def test_build_writes_a_folder_with_provisioning_a_school(district):
-    options = ("--store", "embedded", "--site", "*", "-c", district / "plumewatch.toml")
-    ran = plumewatch("dashboards", "build", "--out", district / "made", *options)
-    assert ran.code == 0, ran.err
-    for name in ("north", "south"):
-        folder = district / "made" / name
-        assert {p.stem for p in folder.glob("*.json")} == {*DASHBOARDS} - {"pipeline"}
-        (source,) = yaml.safe_load((folder / "datasource-embedded.yaml").read_text())["datasources"]
-        assert source["uid"] == f"{DATA_SOURCE_UID}-{name}"
-        token = f"$__file{{/etc/plumewatch/grafana/{name}}}"
-        assert source["secureJsonData"] == {"bearerToken": token}
-        (provider,) = yaml.safe_load((folder / "folder.yaml").read_text())["providers"]
-        assert (provider["folder"], provider["folderUid"]) == (f"{name} High", f"plumewatch-{name}")
 
 
 def test_the_api_is_left_to_one_place(grafana):

@@ -10,7 +10,7 @@ from alerts.page.api.incidents import IncidentApi
 from alerts.page.api.operation import PREFIX, document, tagged
 from alerts.page.api.reports import ReportApi
 from alerts.page.api.rooms import RoomApi
-from alerts.page.api.series import ReadingApi, SeriesApi
+from alerts.page.api.series import ReadingApi
 from alerts.page.page_group import Access, PageGroup, serves
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-API: Final[tuple[type[PageGroup], ...]] = (IncidentApi, RoomApi, ReadingApi, SeriesApi, ReportApi)
+API: Final[tuple[type[PageGroup], ...]] = (IncidentApi, RoomApi, ReadingApi, ReportApi)
 OPERATIONS: Final = tuple(
     found.operation
     for group in API

@@ -138,7 +138,8 @@ def prepared(answer: InfluxAnswer | None, question: Question | None) -> Prepared
 def _ask(question: Question) -> PreparedInflux | None:
     def asked() -> InfluxAnswer | None:
         url = question(
-            "InfluxDB for the readings, http[s]://host[:port]; - for a file on this machine",
+            "InfluxDB for the readings (Grafana needs one), http[s]://host[:port];"
+            " - for a file on this machine",
             found_nearby() or "-",
         )
         if url in ("", "-"):

@@ -1,23 +1,18 @@
 """The HTTP API: tokens, scopes, limits, pages, entity tags, problems, and what it never reveals."""
 
-import asyncio
 import csv
 import io
 import json
 import re
-import threading
 
 import pytest
 
 from alerts.access import api_tokens
 from alerts.access.api_tokens import Scope
-from alerts.page.api import series as series_api
 from alerts.page.api.docs import OPERATIONS, api_document
 from detection.events import EventKind
 from storage import audit, sqlite
 from storage.reading import Reading
-from storage.timeseries import influxql_sql
-from storage.timeseries.records import Record
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 from tests.unit.alerts.test_page import NOW
@@ -281,100 +276,6 @@ async def test_a_body_is_small_json(page, make_event):
     is_problem(await ask(page, path, token, "POST"), 400)
     answer = await ask(page, path, token, "POST", json={"verdict": "confirmed", "student": "A"})
     assert is_problem(answer, 400)["errors"][0]["field"] == "student"
-
-
-async def test_series_are_listed_with_their_records_and_answer_queries(page, series):
-    token = token_of(page)
-    listed = (await ask(page, "/series", token)).json()["items"]
-    fields = {one["name"]: one["fields"] for one in listed}
-    assert fields["sensor_health"]["received"] == "readings received"
-    words = {"firmware": "=HYPERLINK(1)", "condition": "ok"}
-    series.record([Record("sensor_health", NOW - 60, {"online": 1.0, **words}, sensor="s1")])
-    asked = {"from": "2026-09-07T14:00:00Z", "to": "2026-09-07T14:05:00Z"}
-    (row,) = (await ask(page, "/series/sensor_health", token, params=asked)).json()["items"]
-    assert (row["room"], row["building"], row["online"]) == ("n2-boys", "North", 1.0)
-    text = (await ask(page, "/series/sensor_health", token, params={**asked, "format": "csv"})).text
-    (cells,) = csv.DictReader(io.StringIO(text))
-    assert cells["firmware"] == "'=HYPERLINK(1)"
-    is_problem(await ask(page, "/series/sqlite_master", token, params=asked), 404)
-    q = 'SELECT max("pm25") AS "most" FROM "reading" WHERE time > now() - 1h GROUP BY "room"'
-    found = (await ask(page, "/query", token, params={"q": q})).json()["items"]
-    assert [(row["room"], row["most"]) for row in found] == [("n2-boys", 604.0)]
-
-
-@pytest.mark.parametrize(
-    "q",
-    [
-        'SELECT "pm25" FROM "reading"; DROP TABLE reading',
-        'SELECT "sql" FROM "sqlite_master" WHERE time > 0',
-        'SELECT "pm25" AS "x"" FROM sqlite_master --" FROM "reading" WHERE time > 0',
-        'SELECT load_extension("pm25") FROM "reading" WHERE time > 0',
-        'DELETE FROM "reading"',
-        'SELECT "pm25" FROM "reading"',
-        'SELECT mean("pm25") FROM "reading" WHERE time > 0 GROUP BY time(1ms) fill(0)',
-        'SELECT "pm25" FROM "reading" WHERE time > 0 AND "room" =~ /((((/',
-        'SELECT "pm25" FROM "reading" WHERE time > 0 OR "room" = \'x\'',
-        'SELECT "pm25" FROM "reading" WHERE ' + "(" * 2000,
-        'SELECT "pm25" FROM "reading" WHERE time > 99999999999999999999',
-        'SELECT mean("pm25") FROM "reading" WHERE time > 0 GROUP BY time(1d) tz(\'../x\')',
-        'SELECT percentile("pm25") FROM "reading" WHERE time > 0',
-        'SELECT mean("pm25"), "rh" FROM "reading" WHERE time > 0',
-        'SELECT "pm25" FROM "reading" WHERE time > 0 LIMIT x',
-        'SELECT "pm25" FROM "reading" WHERE time > 1.5',
-        f'SELECT {"+".join(["1"] * 2_500)} FROM "registered_sensor"',  # noqa: S608 - no SQL
-        f'SELECT "pm25" FROM "reading" WHERE time > 0 LIMIT {"9" * 5_000}',  # noqa: S608 - no SQL
-    ],
-)
-async def test_a_query_outside_of_the_subset_is_refused(page, series, q):
-    found = is_problem(await ask(page, "/query", token_of(page), params={"q": q}), 400)
-    assert found["errors"][0]["field"] == "q"
-    assert series.count() == 600
-
-
-async def test_an_answer_is_made_and_marked_outside_of_the_event_loop(page, series, monkeypatch):
-    threads = set()
-
-    def watched(work):
-        def run(*args, **kwargs):
-            threads.add(threading.current_thread())
-            return work(*args, **kwargs)
-
-        return run
-
-    for name in ("moment", "rows_response", "tagged"):
-        monkeypatch.setattr(series_api, name, watched(getattr(series_api, name)))
-    token, q = token_of(page), 'SELECT max("pm25") FROM "reading" WHERE time > now() - 1h'
-    found = await ask(page, "/query", token, params={"q": q})
-    headers = {"If-None-Match": found.headers["etag"]}
-    again = await page.client.get("/api/v1/query", params={"q": q}, headers=bearer(token) | headers)
-    assert again.status_code == 304
-    assert threads
-    assert threading.main_thread() not in threads
-
-
-async def test_a_slot_is_free_only_once_its_thread_has_ended(page, series, monkeypatch):
-    running, most, may_end = [], [], threading.Event()
-    answer = influxql_sql.answer
-
-    def slow(*args, **kwargs):
-        running.append(1)
-        most.append(len(running))
-        may_end.wait(60)
-        running.pop()
-        return answer(*args, **kwargs)
-
-    monkeypatch.setattr(influxql_sql, "answer", slow)
-    monkeypatch.setattr(series_api, "READ_S", 0.05)
-    token, q = token_of(page), 'SELECT max("pm25") FROM "reading" WHERE time > now() - 1h'
-    first = [ask(page, "/query", token, params={"q": q}) for _ in range(2)]
-    assert [found.status_code for found in await asyncio.gather(*first)] == [503, 503]
-    third = asyncio.create_task(ask(page, "/query", token, params={"q": q}))
-    await asyncio.wait([third], timeout=0.2)
-    assert not third.done()  # it has no slot yet
-    monkeypatch.setattr(series_api, "READ_S", 10.0)
-    may_end.set()
-    assert (await third).status_code == 200
-    assert max(most) == 2
 
 
 async def test_tokens_are_made_shown_once_listed_and_revoked_on_the_page(page):

@@ -23,10 +23,6 @@ from alerts.secrets import Secret
 from plumewatch.config.editor import ConfigEditor
 from storage import firmware, sqlite
 from storage.registry import Registry, Room, Sensor, Site
-from storage.timeseries.influxql import SOURCES
-from storage.timeseries.records import Record
-from storage.timeseries.resolution import Retention
-from storage.timeseries.sqlite import SqliteSeries
 from tests.support.alert_records import change_incidents
 from tests.unit.alerts.test_page import NOW, Page
 from tests.unit.alerts.test_page_live import Stream
@@ -553,40 +549,6 @@ def test_forms_ask_for_the_school_only_where_there_are_several():
     for tree, asked in (({"site": "North"}, []), (two, [["north", "south"]])):
         fields = shown(rooms.fields, {}, tree, {})
         assert [list(f.choices) for f in fields if f.name == "site"] == asked
-
-
-async def test_series_of_another_school_are_not_in_the_api(database, tmp_path):
-    with SqliteSeries(tmp_path / "series.db", Retention(30, 30, 30), lambda: NOW) as series:
-        for site in ("north", "south"):
-            series.record(
-                [
-                    Record("sensor_health", NOW - 60, {"online": 1.0}, sensor=f"{site}-1"),
-                    Record("incident", NOW - 60, {"confidence": 0.9}, room=f"{site}-boys", id=site),
-                ]
-            )
-        page = Page(
-            database, Registry.of(ROOMS, SENSORS, SITES), POLICY, open_reading=False, series=series
-        )
-
-        async def asked(measurement, person):
-            with sqlite.transaction(page.db) as tx:
-                scopes = [Scope.READINGS]
-                token = api_tokens.make(tx, "t", person, scopes, by="all-ad", days=7, now=NOW)
-            return await page.client.get(
-                f"/api/v1/series/{measurement}",
-                params={"from": NOW - 600, "to": NOW},
-                headers={"Authorization": f"Bearer {token}"},
-            )
-
-        for measurement in SOURCES:
-            answer = await asked(measurement, "north-an")
-            assert answer.status_code in {200, 400}, answer.text
-            assert not OF_SOUTH.search(answer.text), measurement
-        for measurement in ("sensor_health", "incident"):
-            for person, rows in (("north-an", 1), ("all-an", 2)):
-                assert len((await asked(measurement, person)).json()["items"]) == rows
-        await page.client.aclose()
-        page.db.close()
 
 
 DISTRICT = """\
