@@ -428,7 +428,9 @@ def staff_sign_out(
 
 @token_app.command(
     "add",
-    epilog=examples("plumewatch token add spreadsheet --person ap-north --scope readings --days 90"),
+    epilog=examples(
+        "plumewatch token add spreadsheet --person ap-north --scope readings --days 90"
+    ),
 )
 def token_add(
     name: Annotated[str, typer.Argument(help="What it is for.")],

@@ -202,9 +202,9 @@ def _wait(tx: sqlite3.Connection, engine: AlertEngine, until: float) -> None:
 
 
 _NOTHING_WRONG: Final = (
-    *("rejected", "duplicates", "dropped", "broker_dropped", "refused", "outbox"),
-    *("deleted_unread", "delivery_failures", "annotation_failures", "annotations_refused"),
-    *("annotations_waiting", "detector_lag", "outbox_oldest_s", "open_incidents", "dead_letters"),
+    *("rejected", "duplicates", "dropped", "broker_dropped", "refused", "deleted_unread"),
+    *("delivery_failures", "detector_lag", "outbox", "outbox_oldest_s", "open_incidents"),
+    "dead_letters",
 )
 _BATCH: Final = 20_000
 _FINE_DAYS: Final = 2
