@@ -127,8 +127,11 @@ class AlertPolicy:
 
     def rings(self, labels: Mapping[str, str], at: float) -> tuple[Ring, ...]:
         """Return who is notified of an incident with these labels, nearest first."""
-        roster = self.roster or _by_role(self.staff)
-        return roster.candidates(labels, datetime.fromtimestamp(at, UTC))
+        return self.duty_roster().candidates(labels, datetime.fromtimestamp(at, UTC))
+
+    def duty_roster(self) -> Roster:
+        """Return the roster of the configuration, or everyone of a role without one."""
+        return self.roster or _by_role(self.staff)
 
     def sites_of(self, person: str) -> frozenset[str] | None:
         """Return the sites that a person sees and is notified of; None for all."""

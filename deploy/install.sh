@@ -125,7 +125,7 @@ if [ "$current" = "$version" ]; then
 else
     # Made whole beside the one in use; an installation that fails leaves that as it was. The one
     # before is still there, so going back to it needs no packages.
-    if ! said=$("$new/bin/plumewatch" version 2>/dev/null); then
+    if ! said=$("$new/bin/plumewatch" --version 2>/dev/null); then
         rm -rf "$new"
         trap 'rm -rf "$work" "$new"' EXIT
         "$python" -m venv "$new"
@@ -134,9 +134,9 @@ else
         [ -e "$lock" ] || lock=/dev/null
         { [ "$lock" = /dev/null ] || $pip --require-hashes --requirement "$lock"; } && $pip "$wheel" ||
             refuse 'the packages could not be installed; nothing was changed'
-        said=$("$new/bin/plumewatch" version) || refuse 'the new version does not start; nothing was changed'
+        said=$("$new/bin/plumewatch" --version) || refuse 'the new version does not start; nothing was changed'
     fi
-    may_run "$new/bin/plumewatch" version || refuse "the service's user may not run $new/bin/plumewatch"
+    may_run "$new/bin/plumewatch" --version || refuse "the service's user may not run $new/bin/plumewatch"
     ln -sfn "$version" $HOME_OF_PROGRAM/current.new
     mv -T $HOME_OF_PROGRAM/current.new $HOME_OF_PROGRAM/current
     trap 'rm -rf "$work"' EXIT

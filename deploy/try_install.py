@@ -271,7 +271,7 @@ def try_wheel(root: Root, wheel: Path) -> None:
     root.run(PYTHON_AND_VENV)
     root.copy(wheel, f"/tmp/{wheel.name}")  # noqa: S108 - within the root of its own
     root.run(f"python3 -m venv /venv && /venv/bin/pip install -q '/tmp/{wheel.name}[demo]'")
-    expect(root.run("/venv/bin/plumewatch version"), "plumewatch ", "detector model")
+    expect(root.run("/venv/bin/plumewatch --version"), "plumewatch ", "detector model")
     root.folder = "/root"
     expect(root.run(f"/venv/bin/plumewatch demo {DEMO}"), "ALERT", "demo ended")
 
@@ -300,7 +300,7 @@ def try_script(root: Root, wheel: Path) -> None:
     expect(root.run("sh /root/deploy/install.sh", may_fail=True), "systemd does not run here")
     expect(root.run(install), "installed plumewatch", "name rooms")
     expect(root.run(install), "is installed already")
-    expect(root.run("plumewatch version"), "plumewatch ")
+    expect(root.run("plumewatch --version"), "plumewatch ")
     expect(root.run("plumewatch check", may_fail=True), "configuration", "broker")
     root.run('test -z "$(find /var/lib/plumewatch -not -user plumewatch)"')
     expect(root.run("sh /root/deploy/install.sh --no-start --uninstall"), "stay")
@@ -314,7 +314,7 @@ def try_script(root: Root, wheel: Path) -> None:
 def try_image(image: Image) -> None:
     """Start what an image would start, with a configuration, and ask its health check."""
     root = image.root
-    expect(root.run([*image.entrypoint, "version"]), "plumewatch ")
+    expect(root.run([*image.entrypoint, "--version"]), "plumewatch ")
     root.run([*image.entrypoint, "init", "/var/lib/plumewatch/plumewatch.toml"])
     root.env["PLUMEWATCH_CONFIG"] = "/var/lib/plumewatch/plumewatch.toml"
     expect(root.run([*image.entrypoint, "check"], may_fail=True), "configuration")

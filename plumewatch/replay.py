@@ -1,30 +1,27 @@
-"""Readings through the production path again: of files on their own clock, or of an incident."""
+"""Recorded readings through the production path, on their own clock."""
 
 from __future__ import annotations
 
 import json
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.engine import AlertEngine
-from alerts.incidents import schema, threshold_adjustments
+from alerts.incidents import schema
 from alerts.policy import AlertPolicy
-from detection.events import EventKind, EventPhase
+from detection.events import EventPhase
 from detection.quantities import FINE_PARTICLES
-from ingest.files.readings_export import slices
 from ingest.files.recordings import read_recordings
 from ingest.validation import may_alert
-from plumewatch.config.settings import alert_budgets
 from storage import state
 from storage.files import write_csv
 from storage.registry import Registry
 from storage.sqlite import connect, migrate
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
@@ -32,9 +29,7 @@ if TYPE_CHECKING:
     from detection.alert_thresholds import AlertBudgets
     from detection.events import Event
     from plumewatch.config.model import PlumewatchConfig
-    from reports.incident_file import IncidentFile
     from storage.reading import Reading
-    from storage.timeseries import Series
 
 ALERT_COLUMNS = ("sensor", "alerted", "kind", "onset", "confidence", "incident")
 EVENT_COLUMNS = (
@@ -166,91 +161,3 @@ def _number(value: float) -> str:
     """
     text = f"{value:.3f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
-
-
-_WARM_UP_S: Final = 86_400.0
-"""Readings before the incident from which the detector learns its baselines again."""
-_SAME_ONSET_S: Final = 10.0
-_THRESHOLD_S: Final = 900.0
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A detection as it is stored, and the event that the detector finds now (None: none)."""
-
-    stored: dict[str, object]
-    again: Event | None
-
-    @property
-    def is_same(self) -> bool:
-        """Whether kind and end are the same: kept, or withdrawn."""
-        if self.again is None:
-            return False
-        return (self.again.phase is EventPhase.WITHDRAWN) is (self.stored["phase"] == "withdrawn")
-
-
-def rerun(
-    config: PlumewatchConfig,
-    state: sqlite3.Connection,
-    series: Series,
-    found: IncidentFile,
-    on_progress: Callable[[float, float], None] = lambda _done, _of: None,
-) -> list[Verdict]:
-    """Run the detector again on the readings of an incident; empty if they are not stored any more.
-
-    The detector starts a day before the first evidence with the alert threshold that its sensor had
-    then, as far as feedback can move it.
-    """
-    registry = config.registry()
-    sensors = set(found.sensors)
-    if found.incident["kind"] == EventKind.AMBIENT.value:
-        rooms = registry.rooms.values()
-        near = {r.id for r in rooms if r.building == found.incident["building"]}
-        sensors |= {s.id for s in registry.sensors.values() if s.room in near}
-    onset = found.incident["onset"]
-    start, end = onset - _WARM_UP_S, found.span[1]
-    if not series.between(onset, found.incident["opened_at"] + 1e-3, found.sensors):
-        return []
-
-    def readings() -> Iterator[Reading]:
-        for piece in slices(
-            series, start, end, lambda at: on_progress(at - start, end - start), sensors
-        ):
-            yield from piece
-
-    result = judged(
-        readings(),
-        policy=replay_policy(config),
-        registry=registry,
-        budgets=_budgets_then(config, state, series, sensors, onset),
-    )
-    return [Verdict(event, _nearest(event, result.events.values())) for event in found.events]
-
-
-def _budgets_then(
-    config: PlumewatchConfig,
-    state: sqlite3.Connection,
-    series: Series,
-    sensors: set[str],
-    onset: float,
-) -> AlertBudgets:
-    reports = threshold_adjustments.load_thresholds(state)
-    moved = {}
-    for sensor in sensors & reports.keys():
-        health = series.records("sensor_health", onset - _THRESHOLD_S, onset, sensors=[sensor])
-        levels = [r.fields["level"] for r in health if "level" in r.fields]
-        if levels:
-            moved[sensor] = float(levels[-1]) - reports[sensor].model_level
-    return replace(alert_budgets(config), moved=moved)
-
-
-def _nearest(event: dict[str, object], events: Iterable[Event]) -> Event | None:
-    onset = float(str(event["onset"]))
-    near = [
-        found
-        for found in events
-        if found.sensor == event["sensor"]
-        and found.kind.value == event["kind"]
-        and abs(found.onset - onset) <= _SAME_ONSET_S
-    ]
-    return min(near, key=lambda found: abs(found.onset - onset), default=None)

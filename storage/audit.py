@@ -42,7 +42,6 @@ class AuditKind(StrEnum):
     PASSWORD = "password"  # noqa: S105 - the word, not one
     START = "start"
     EXPORT = "export"
-    RERUN = "rerun"
     RETENTION = "retention"
     HOLD = "hold"
     RELEASE = "release"

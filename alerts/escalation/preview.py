@@ -64,7 +64,7 @@ def escalation_preview(
             earlier += following.due_at - step.due_at
 
 
-def quiet_words(deferral: Deferral, zone: ZoneInfo) -> str:
+def _quiet_words(deferral: Deferral, zone: ZoneInfo) -> str:
     """Say what quiet hours do to a notice."""
     until = datetime.fromtimestamp(deferral.until, UTC).astimezone(zone)
     what = "skipped" if deferral.divert else "notified then"
@@ -95,7 +95,8 @@ def _without_response(
     if not rings:
         return [_line(0.0, "nobody: there is no staff")]
     zone = ZoneInfo(room.zone or policy.zone)
-    lines = []
+    receivers = policy.duty_roster().routes(labels)
+    lines = [_line("", f"receiver {one.receiver}: {one.why()}") for one in receivers]
     steps = plan("", rings, severity, at, policy.timings)
     for step, due_at, deferred in escalation_preview(steps, severity, policy.quiet_of):
         after_s = due_at - at
@@ -106,8 +107,14 @@ def _without_response(
         names = ", ".join(map(policy.name_of, people))
         again = f" (round {step.round})" if step.round > 1 else ""
         lines.append(_line(after_s, f"{step.ring.name}: {names or 'nobody'}{again}"))
+        if step.round == 1:
+            lines += [
+                _line("", f"{policy.name_of(c.person)}: {c.why}")
+                for c in step.ring.people
+                if c.person in people
+            ]
         lines += [
-            _line("", f"{policy.name_of(person)}: {quiet_words(deferral, zone)}")
+            _line("", f"{policy.name_of(person)}: {_quiet_words(deferral, zone)}")
             for person, deferral in deferred.items()
         ]
         fallback = [m.name for m in map(policy.member, people) if m and len(m.targets) > 1]

@@ -1,7 +1,7 @@
 """HALO Smart Sensor: its alarms, pushed or asked for, and the values that it alarms by.
 
-- Text in which the device replaced the keywords of a template: ours (`TEMPLATE`, `HEARTBEAT`), JSON
-  as other integrators publish it (`_NAMES`), and the alert text ``VAPE1 value 107.4 exceeded 100 at
+- Text in which the device replaced the keywords of a template: ours (docs/http.md), JSON as
+  other integrators publish it (`_NAMES`), and the alert text ``VAPE1 value 107.4 exceeded 100 at
   2019-3-8 13:22:12``. Values are texts, date and time local and unpadded.
 - An answer of its local API: all values (``GET /api/config/gstate/latest``) or the alarms.
 
@@ -26,21 +26,8 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-TEMPLATE: Final = (
-    '{"name":"%NAME%","mac":"%MAC%","event":"%EID%","source":"%SOURCE%","value":"%VAL%",'
-    '"date":"%DATE%","time":"%TIME%","status":"true"}'
-)
-"""Text to paste into HALO's external message; the reset message is the same with "false"."""
-
 _VALUES: Final = {name: quantity for name, (quantity, _) in keys("halo").items()}
 """Name of a HALO's value, and the quantity that it is, in the same unit."""
-
-HEARTBEAT: Final = (
-    '{"name":"%NAME%","mac":"%MAC%","event":"Heartbeat","date":"%DATE%","time":"%TIME%",'
-    + ",".join(f'"{name}":"%SENSOR:{name}%"' for name in _VALUES)
-    + "}"
-)
-"""Text to paste into HALO's heartbeat message; it carries the values."""
 
 _EVENTS: Final = (
     ("heartbeat", "online"),

@@ -1,4 +1,4 @@
-"""`plumewatch decode`, `mapping` and `http-template`: what a message means to the service.
+"""`plumewatch decode` and `mapping suggest`: what a message means to the service.
 
 ``decode`` prints one JSON line a reading. ``faults`` has one ``fault:<quantity>`` for each quantity
 that is NaN, null, out of range, of the wrong type, or reported as broken; its value is absent. A
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from ingest.errors import DecodeError, PayloadError, Reason, RefusedError
-from plumewatch.cli.options import CONFIG, REFUSED, ConfigOption, JsonOption, Site, examples
+from plumewatch.cli.options import REFUSED, JsonOption, Site, examples
 from plumewatch.cli.printer import Printer
 from plumewatch.errors import UsageError
 
@@ -320,67 +320,3 @@ def samples_of(data: bytes) -> list[bytes]:
         lines = (line.strip(b"\r") for line in content.split(b"\n"))
         return [line for line in lines if line.strip()]
     return [content]
-
-
-@mapping_app.command("test", epilog=examples("plumewatch mapping test --json"))
-def mapping_test(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> int | None:
-    """Run the examples of every mapping of a configuration."""
-    from ingest.mapping.decoder import compile_mapping
-    from ingest.mapping.examples import differences
-    from ingest.mapping.lacks import MEANING, lacking_in
-
-    site = Site.load(config)
-    printer = Printer(as_json=as_json)
-    school, code = site.config, None
-    lacking = lacking_in(school.mapping)
-    for i, mapping in enumerate(school.mapping):
-        found = list(differences(compile_mapping(mapping), mapping.example, school.zone()))
-        for k, difference in found:
-            place, code = f"mapping.{i}.example.{k}", REFUSED
-            text = f"FAULT {mapping.name}: example {k + 1}: {difference}"
-            printer.say(text, mapping=mapping.name, ok=False, example=place, finding=difference)
-        if not found:
-            count = len(mapping.example)
-            lacks = [word for word, names in lacking.items() if mapping.name in names]
-            text = f"ok    {mapping.name}: {count} examples pass"
-            text = "; ".join((text, *(MEANING[word] for word in lacks)))
-            printer.say(text, mapping=mapping.name, ok=True, examples=count, lacks=lacks)
-    if not school.mapping and not printer.as_json:
-        printer.say(f"{site.path} has no [[mapping]]")
-    return code
-
-
-@app.command(
-    "http-template",
-    rich_help_panel="Sensors",
-    epilog=examples("plumewatch http-template halo --url https://plumewatch.example.org:8421"),
-)
-def http_template(
-    decoder: Annotated[str, typer.Argument(help="Format of the device, such as halo.")] = "halo",
-    *,
-    url: Annotated[
-        str, typer.Option(help="Where the device reaches HTTP ingest.")
-    ] = "http://127.0.0.1:8421",
-    as_json: JsonOption = False,
-) -> None:
-    """Print what to paste into a device that posts over HTTP."""
-    from urllib.parse import urlsplit
-
-    from ingest.decoders.halo import HEARTBEAT, TEMPLATE
-
-    printer = Printer(as_json=as_json)
-    if decoder != "halo":
-        raise UsageError(f"no template for {decoder!r}; there are: halo")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
-        raise UsageError(f"{url!r}: must be http:// or https:// with a host, and no user")
-    path = f"{parts.path.rstrip('/')}/ingest/{decoder}"
-    post = f"POST:{parts.scheme}://%USER%:%PSWD%@{parts.netloc}{path}?[JSONBODY]"
-    for name, text in (
-        ("Set String", post + TEMPLATE),
-        ("Reset String", post + TEMPLATE.replace("true", "false")),
-        ("Heartbeat String", post + HEARTBEAT),
-        ("User", "the name of the [[ingest.source]]"),
-        ("Password", "its token"),
-    ):
-        printer.say(f"{name}\t{text}", name=name, text=text)

@@ -47,9 +47,10 @@ for part in (
 
 def _version(*, asked: bool) -> None:
     if asked:
+        from detection.model import Model
         from plumewatch import __version__
 
-        typer.echo(f"plumewatch {__version__}")
+        typer.echo(f"plumewatch {__version__} (detector model {Model.shipped().version})")
         raise typer.Exit
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ingest.errors import RefusedError
 from plumewatch.cli.options import (
     CONFIG,
-    REFUSED,
     ConfigOption,
     ForceOption,
     JsonOption,
@@ -22,9 +21,6 @@ from plumewatch.cli.options import (
 from plumewatch.cli.printer import Printer, progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from plumewatch.replay import Verdict
     from reports.incident_file import IncidentFile
 
 
@@ -112,30 +108,6 @@ def report(
     )
 
 
-@app.command(rich_help_panel="What happened", epilog=examples("plumewatch weekly --print"))
-def weekly(
-    *,
-    config: ConfigOption = CONFIG,
-    only_print: Annotated[bool, typer.Option("--print", help="Print it; send nothing.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Send the summary of last week to the address of [reports], as the service does on Mondays."""
-    from plumewatch.weekly_summary import send_weekly, weekly_notice
-    from reports.suppress import TooFewError
-
-    site = Site.load(config)
-    printer = Printer(as_json=as_json)
-    try:
-        if only_print:
-            notice = weekly_notice(site.config, time.time())
-            printer.say(f"{notice.headline}\n\n{notice.evidence}", text=notice.evidence)
-        else:
-            done = send_weekly(site.config, time.time())
-            printer.say(done, done=done)
-    except TooFewError as error:
-        raise RefusedError(str(error)) from error
-
-
 @incident_app.command(
     "file", epilog=examples("plumewatch incident file 20260921-001 --out incident.zip")
 )
@@ -193,47 +165,6 @@ def incident_file(
     )
 
 
-@incident_app.command("rerun", epilog=examples("plumewatch incident rerun 20260921-001"))
-def incident_rerun(
-    incident: Annotated[str, typer.Argument(help="Id of the incident.")],
-    *,
-    config: ConfigOption = CONFIG,
-    as_json: JsonOption = False,
-) -> int | None:
-    """Run the detector again on the readings of an incident; whether the verdict is the same."""
-    from detection.events import EventKind
-    from plumewatch.replay import rerun
-    from storage.audit import AuditKind
-
-    site = Site.load(config)
-    printer = Printer(as_json=as_json)
-    found = _gather(site, incident)
-    if found.incident["kind"] == EventKind.OFFLINE.value:
-        raise RefusedError("an outage is detected when it happens, not from readings")
-    with (
-        site.series() as series,
-        site.read(site.paths.state) as state,
-        progress("detecting again") as update,
-    ):
-        verdicts = rerun(
-            site.config,
-            state,
-            series,
-            found,
-            lambda done, of: update(completed=done, total=of),
-        )
-    same = bool(verdicts) and all(verdict.is_same for verdict in verdicts)
-    site.record(AuditKind.RERUN, {"incident": incident, "same": str(same)}, time.time())
-    if not verdicts:
-        sensors = ", ".join(found.sensors)
-        raise RefusedError(f"readings of {sensors} are not stored any more")
-    columns = ("Sensor", "", "Kind", "Onset", "Alerted", "Confidence", "Phase", "Detector")
-    rows = [row for verdict in verdicts for row in _verdict_rows(verdict)]
-    printer.table(columns, [(fields, _verdict_cells(fields, site)) for fields in rows])
-    printer.say("same verdict" if same else "another verdict", same=same)
-    return None if same else REFUSED
-
-
 def _gather(site: Site, incident: str) -> IncidentFile:
     from reports.incident_file import gather
 
@@ -242,30 +173,3 @@ def _gather(site: Site, incident: str) -> IncidentFile:
     if found is None:
         raise RefusedError(f"there is no incident {incident[:80]!r}")
     return found
-
-
-def _verdict_rows(verdict: Verdict) -> Iterator[dict[str, Any]]:
-    stored, again = verdict.stored, verdict.again
-    names = ("kind", "onset", "alerted", "confidence", "phase")
-    fields = {name: stored[name] for name in names}
-    yield {"sensor": stored["sensor"], "judged": "stored", **fields} | {
-        "detector": stored["model_version"]
-    }
-    found: dict[str, Any] = {"sensor": stored["sensor"], "judged": "again", "kind": None}
-    if again is not None:
-        found |= {name: getattr(again, name) for name in names}
-        found |= {"kind": again.kind.value, "phase": again.phase.value}
-        found["detector"] = again.model_version
-    yield found
-
-
-def _verdict_cells(fields: dict[str, Any], site: Site) -> tuple[object, ...]:
-    first = fields["sensor"] if fields["judged"] == "stored" else ""
-    if fields["kind"] is None:
-        return first, "again", "nothing"
-    times = (site.format_time(fields[name]) for name in ("onset", "alerted"))
-    confidence = f"{fields['confidence']:.3f}"
-    return (
-        *(first, fields["judged"], fields["kind"], *times),
-        *(confidence, fields["phase"], fields["detector"]),
-    )

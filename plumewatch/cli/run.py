@@ -1,4 +1,4 @@
-"""`plumewatch check`, `run` and `version`."""
+"""`plumewatch check`, `run` and `demo`."""
 
 from __future__ import annotations
 
@@ -116,21 +116,6 @@ def run(
     from plumewatch.service.run import serve
 
     serve(config, standby=standby, shard=shard)
-
-
-@app.command(
-    rich_help_panel="Start", epilog=examples("plumewatch version", "plumewatch version --json")
-)
-def version(*, as_json: JsonOption = False) -> None:
-    """Print the version of the program and of the detector's model."""
-    from detection.model import Model
-    from plumewatch import __version__
-
-    printer = Printer(as_json=as_json)
-    model = Model.shipped().version
-    printer.say(
-        f"plumewatch {__version__} (detector model {model})", version=__version__, model=model
-    )
 
 
 @app.command(

@@ -1,11 +1,10 @@
-"""`plumewatch status`, `dead-letters`, `sensors`, `levels` and `commission`."""
+"""`plumewatch status`, `dead-letters`, `levels` and `commission`."""
 
 from __future__ import annotations
 
 import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -16,10 +15,8 @@ from plumewatch.cli.options import (
     DONE,
     REFUSED,
     ConfigOption,
-    ForceOption,
     JsonOption,
     Site,
-    check_output,
     examples,
 )
 from plumewatch.cli.printer import Printer, progress
@@ -36,8 +33,6 @@ if TYPE_CHECKING:
     from storage.dead_letters import StoredDeadLetter
 
 app = typer.Typer()
-sensors_app = typer.Typer(help="The registered sensors.", no_args_is_help=True)
-app.add_typer(sensors_app, name="sensors", rich_help_panel="Sensors")
 
 _LEVEL_COLUMNS = (
     *("Sensor", "Room", "Alerts from", "False alarms a week", "Tolerable", "Vaping missed"),
@@ -149,47 +144,6 @@ def _letter_fields(found: StoredDeadLetter) -> dict[str, Any]:
         "size": letter.size,
         "payload": visible(letter.payload),
     }
-
-
-@sensors_app.command(
-    epilog=examples(
-        "plumewatch sensors labels --out labels.pdf",
-        "plumewatch sensors labels --site north --stock L7160 -o north.pdf",
-    )
-)
-def labels(
-    *,
-    config: ConfigOption = CONFIG,
-    out: Annotated[Path, typer.Option("--out", "-o", help="PDF to write.")],
-    site: Annotated[str, typer.Option(help="Id of one school; all if left out.")] = "",
-    stock: Annotated[
-        str, typer.Option(help="Avery 5160 (Letter, 3 x 10 labels) or L7160 (A4, 3 x 7).")
-    ] = "5160",
-    force: ForceOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Print labels with QR codes, which lead the installer's phone to the test of the sensor."""
-    from alerts.page.labels import STOCKS, labels_of, labels_pdf
-    from language.messages import speaking
-    from storage.files import atomic_write
-
-    loaded = Site.load(config)
-    printer = Printer(as_json=as_json)
-    school, found = loaded.config, labels_of(loaded.registry(site), loaded.config.web.url)
-    if stock not in STOCKS:
-        raise UsageError(f"--stock {stock}: one of {', '.join(STOCKS)}")
-    if not school.web.public_url:
-        raise UsageError("web.public_url: must be set, as the labels lead phones there")
-    check_output(out, force=force, suffixes=(".pdf",))
-    with progress("drawing"), speaking(school.language):
-        content = labels_pdf(found, stock)
-    with atomic_write(out) as draft:
-        draft.write_bytes(content)
-    printer.say(
-        f"wrote {out}: {len(found)} labels, which lead to {school.web.url}",
-        wrote=out,
-        labels=len(found),
-    )
 
 
 @app.command(rich_help_panel="Sensors", epilog=examples("plumewatch levels --json"))

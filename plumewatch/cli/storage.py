@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from ingest.errors import RefusedError
 from plumewatch.cli.options import (
     CONFIG,
     REFUSED,
@@ -213,61 +212,6 @@ def export_readings(
             f"readings are kept for {site.config.timeseries.raw_days} days; the oldest is of"
             f" {site.format_time(begin)}, before it there are only averages\n"
         )
-
-
-@export_app.command("plumes", epilog=examples("plumewatch export plumes --anonymous --out plumes"))
-def export_plumes(
-    *,
-    config: ConfigOption = CONFIG,
-    out: Annotated[Path, typer.Option(help="Folder that is made.")] = Path("plumes"),
-    anonymous: Annotated[
-        bool, typer.Option("--anonymous", help="Say that this is meant; nothing else is written.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Write the minutes around answered alerts and as many calm hours, without place and date."""
-    import random
-
-    from plumewatch import plumes_export
-    from plumewatch.cli.device import models as reference_models
-    from sensor_sim.devices.models import MODELS
-    from storage.audit import AuditKind
-
-    site = Site.load(config)
-    printer = Printer(as_json=as_json)
-    if not anonymous:
-        raise UsageError("--anonymous: needed; it writes nothing that names a place or a day")
-    if out.exists():
-        raise UsageError(f"{out}: exists already; choose another --out")
-    now = time.time()
-    sensors = [one.id for one in site.config.sensor]
-    with site.series() as series, site.read(site.paths.state) as state:
-        span = series.span() or (now, now)
-        found = plumes_export.answers(state, *span)
-        alerted = state.execute("SELECT sensor, alerted FROM alert_event").fetchall()
-        chosen = plumes_export.pieces(
-            found,
-            span,
-            sensors,
-            random.SystemRandom(),
-            lambda sensor, first, last: any(
-                row["sensor"] == sensor and first <= row["alerted"] <= last for row in alerted
-            ),
-        )
-        if not found:
-            raise RefusedError("no alert of the stored readings was answered yet")
-        site.record(AuditKind.EXPORT, {"plumes": str(len(chosen))}, now)
-        known = {*MODELS, *reference_models()}  # anything else is free text
-        models = {
-            one.id: (one.model if one.model in known else "", one.interval_s)
-            for one in site.config.sensor
-        }
-        count = plumes_export.export_plumes(series, chosen, models, out)
-    printer.sum_up(
-        f"{out}: {count} pieces; read pieces.csv and sign LICENSE.txt before you publish them",
-        wrote=out,
-        pieces=count,
-    )
 
 
 def _has_averages(series: Series, sensors: Collection[str], begin: float) -> bool:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _LOOK_AHEAD: Final = timedelta(days=14)
+_SHOWN: Final = 10
 
 
 def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
@@ -65,11 +66,12 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     if not found:
         yield result("on_duty", days=days)
         return
-    times, rooms = len({gap.start for gap in found}), len({gap.room for gap in found})
-    first = found[0].start.astimezone(config.zone())
-    yield result(
-        "nobody_on_duty", times=times, days=days, rooms=rooms, first=first, room=found[0].room
-    )
+    starts = list(dict.fromkeys(gap.start for gap in found))
+    first = (start.astimezone(config.zone()) for start in starts[:_SHOWN])
+    when = ", ".join(f"{start:%a %Y-%m-%d %H:%M}" for start in first)
+    when += ", ..." * (len(starts) > _SHOWN)
+    rooms = some(dict.fromkeys(gap.room for gap in found))
+    yield result("nobody_on_duty", times=len(starts), days=days, rooms=rooms, when=when)
 
 
 def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:

@@ -143,7 +143,6 @@ def test_commands_print_none(service):
         ("check",),
         ("check", "--json"),
         ("status",),
-        ("routes", "gaps"),
         ("timeline",),
     ):
         done = run_command(*command, "--config", str(service.config))

@@ -4,14 +4,12 @@ import re
 import tomllib
 from pathlib import Path
 
-from typer.testing import CliRunner
-
 from ingest.decoders import HTTP_DECODERS
 from ingest.decoding import Context
 from ingest.message import Message
 from ingest.routes import decode_message
-from plumewatch.cli.main import app
 from plumewatch.config.load import parse
+from tests.support.halo import WORDS, message, templates
 
 PAGE = (Path(__file__).parents[2] / "docs/http.md").read_text(encoding="utf-8")
 
@@ -30,11 +28,20 @@ def test_the_configuration_is_valid(tmp_path):
     assert config.ingest.poll[0].sensor == config.sensor[0].id
 
 
-def test_the_template_is_what_is_printed():
-    (shown,) = (block for block in blocks("text") if block.startswith("Set String"))
-    command = next(line for line in PAGE.splitlines() if line.startswith("plumewatch http-tem"))
-    printed = CliRunner().invoke(app, command.split()[1:]).stdout
-    assert shown.strip() == printed.splitlines()[0]
+def test_what_a_halo_makes_of_the_templates_is_read():
+    events = {}
+    for name, (url, _) in templates().items():
+        assert url == "https://%USER%:%PSWD%@plumewatch.example.org:8421/ingest/halo"
+        sent = Message("", message(name), 1_790_000_010.0)
+        (reading,) = decode_message(sent, Context(), "halo")
+        assert (reading.sensor, reading.time) == (WORDS["MAC"], 1_790_000_000.0)
+        events[name] = reading.events
+        assert ("pm25" in reading.values) == (name == "Heartbeat String")
+    assert events == {
+        "Set String": ("vendor_vape",),
+        "Reset String": ("online",),
+        "Heartbeat String": ("online",),
+    }
 
 
 def test_every_decoder_is_listed():

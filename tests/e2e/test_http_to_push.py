@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from ingest.decoders.halo import TEMPLATE
 from tests.support.broker import free_port
 from tests.support.certificates import certificate
+from tests.support.halo import message
 from tests.support.plumes import readings_of_puff
 from tests.support.service import (
     START_WITHIN_S,
@@ -99,19 +99,13 @@ def running():
 def halo_push(status="true", event="Vape"):
     """What the device makes of our template."""
     now = datetime.now(ZONE)
-    words = {
-        "NAME": "Bathroom HS-5",
-        "MAC": "1C:82:59:00:00:01",
-        "EID": event,
-        "SOURCE": "VAPE1",
-        "VAL": "107.38604205049694",
-        "DATE": f"{now.year}-{now.month}-{now.day}",
-        "TIME": f"{now.hour}:{now.minute}:{now.second}",
-    }
-    text = TEMPLATE.replace('"true"', f'"{status}"')
-    for word, value in words.items():
-        text = text.replace(f"%{word}%", value)
-    return text.encode()
+    field = {"true": "Set String", "false": "Reset String"}[status]
+    return message(
+        field,
+        EID=event,
+        DATE=f"{now.year}-{now.month}-{now.day}",
+        TIME=f"{now.hour}:{now.minute}:{now.second}",
+    )
 
 
 def no_secret_in(service):

@@ -166,7 +166,7 @@ def test_the_script_installs_once_explains_refusals_and_preserves_local_changes(
         root.run(f"test ! -e /opt/plumewatch/current && chmod 0755 {sys.base_prefix}")
         assert "installed plumewatch" in root.run(install)
         assert "is installed already" in root.run(install)
-        assert root.run("plumewatch version").startswith("plumewatch ")
+        assert root.run("plumewatch --version").startswith("plumewatch ")
         made = "/etc/plumewatch/plumewatch.toml /etc/plumewatch/secrets /var/lib/plumewatch"
         assert root.run(f"stat -c '%a %U %G' {made}").splitlines() == [
             "640 root plumewatch",
@@ -179,7 +179,7 @@ def test_the_script_installs_once_explains_refusals_and_preserves_local_changes(
         broken = wheel.name.replace("plumewatch-", "plumewatch-9.9.")
         root.run(f"printf broken > /root/{broken}")
         assert "is no wheel" in root.run(install.replace(wheel.name, broken), may_fail=True)
-        assert root.run("plumewatch version").startswith("plumewatch ")  # as it was
+        assert root.run("plumewatch --version").startswith("plumewatch ")  # as it was
         assert "stay" in root.run(f"{script} --no-start --uninstall")
         root.run("test ! -e /opt/plumewatch && test ! -e /usr/local/bin/plumewatch")
         assert "# of the school" in root.run("cat /etc/plumewatch/plumewatch.toml")

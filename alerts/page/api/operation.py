@@ -301,7 +301,7 @@ _ANSWERS: Final[Mapping[int, str]] = {
 }
 _OF_BODIES: Final = frozenset({408, 413, 415})
 _LIMITS: Final = (
-    "Tokens are made on the staff page under Settings, API tokens, or with `plumewatch token add`."
+    "Tokens are made on the staff page under Settings, API tokens."
     " Times are RFC 3339. Lists have `next`, the address of the next page, or null. Answers to GET"
     " have an entity tag; send it as If-None-Match. Errors are problem details (RFC 9457)."
 )

@@ -101,7 +101,7 @@ class SensorPages(PageGroup):
                     503,
                     _(
                         "The labels could not be drawn. Try again in a minute; the log of the"
-                        " service says why, and plumewatch sensors labels makes the same file."
+                        " service says why."
                     ),
                 ) from None
         name = file_name("labels", "pdf", site, stock)

@@ -1,4 +1,4 @@
-"""`plumewatch site add` and `site export`: a school of a district as a file, its sensors as CSV.
+"""`plumewatch site add`: a school of a district as a file, from a CSV of its sensors.
 
 A CSV has one sensor a line. It is checked together with the whole configuration before anything is
 written.
@@ -17,10 +17,7 @@ import typer
 from plumewatch.cli.options import (
     CONFIG,
     ConfigOption,
-    ForceOption,
     JsonOption,
-    Site,
-    check_output,
     examples,
     with_config,
 )
@@ -103,44 +100,6 @@ def add(
         rooms=len(content["room"]),
         sensors=len(content["sensor"]),
     )
-
-
-@site_app.command(epilog=examples("plumewatch site export --out sensors.csv"))
-def export(
-    *,
-    config: ConfigOption = CONFIG,
-    site: Annotated[str, typer.Option(help="Id of one school; all if left out.")] = "",
-    out: Annotated[Path, typer.Option(help="File to write.")],
-    force: ForceOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Write rooms and sensors as a CSV, which `site add` reads."""
-    school = Site.load(config)
-    printer = Printer(as_json=as_json)
-    registry = school.registry(site)
-    check_output(out, force=force, suffixes=(".csv",))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    count = 0
-    for sensor in school.config.sensor:
-        room = registry.rooms.get(sensor.room)
-        if room is None:
-            continue
-        count += 1
-        writer.writerow(
-            {
-                "site": registry.sites[room.site].id,
-                "sensor": sensor.id,
-                **{key: getattr(room, key) for key in ("building", "floor", "kind")},
-                "room": room.name,
-                "model": sensor.model,
-                "interval_s": f"{sensor.interval_s:g}",
-                "aliases": " ".join(sensor.aliases),
-            }
-        )
-    out.write_text(text.getvalue(), encoding="utf-8")
-    printer.say(f"wrote {out}: {count} sensors", wrote=out, sensors=count)
 
 
 def _common(config: Path, name: str) -> Mapping[str, Any]:

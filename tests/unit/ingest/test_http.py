@@ -12,7 +12,6 @@ import pytest
 
 from alerts.secrets import Secret
 from ingest.commit import GroupCommit
-from ingest.decoders.halo import TEMPLATE
 from ingest.decoding import Context
 from ingest.http import HttpIngest, HttpIngestSettings
 from ingest.http_sources import HttpSource
@@ -20,6 +19,7 @@ from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.message import Message
 from storage.errors import StorageUnavailableError
 from storage.registry import Registry, Room, Sensor
+from tests.support.halo import message as halo
 
 NOW = 1_790_000_000.0
 REGISTRY = Registry.of(
@@ -117,22 +117,6 @@ async def opened():
 async def world():
     async with opened() as world:
         yield world
-
-
-def halo(**changed):
-    words = {
-        "NAME": "Bath",
-        "MAC": "1C:82:59:00:00:01",
-        "EID": "Vape",
-        "SOURCE": "VAPE1",
-        "VAL": "107.3",
-        "DATE": "2026-9-21",
-        "TIME": "14:13:20",
-    }
-    text = TEMPLATE
-    for word, value in (words | changed).items():
-        text = text.replace(f"%{word}%", value)
-    return text.encode()
 
 
 async def test_accepted_then_duplicate(world):

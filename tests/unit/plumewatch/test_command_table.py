@@ -39,13 +39,10 @@ NOT_HERE = {
     "demo",  # its end-to-end test reads its JSON
 }
 NOTHING_HERE = {
-    "mapping test": 0,  # no mapping
-    "routes gaps": 0,  # no bells
     "commission": 3,  # no service runs; its own test has one
     "setup": 2,  # its contract test has a broker
     "staff test": 0,  # nobody has an address
     "staff remove-second-factor": 1,  # nobody has one
-    "sensors labels": 2,  # phones do not reach the page
     "dashboards push": 2,  # no InfluxDB: its contract test has one
     "dashboards diff": 2,
 }
@@ -53,36 +50,22 @@ NOTHING_HERE = {
 CALLS = {
     "init": "init {new}.toml",
     "check": "check",
-    "version": "version",
     "site add": "site add north --name North --sensors {sensors} --config {district}",
-    "site export": "site export --out {new}.csv",
-    "sensors labels": "sensors labels --out {new}.pdf",
     "status": "status",
     "dead-letters": "dead-letters",
     "decode": "decode --topic plumewatch/v1/b2/reading {payload}",
-    "http-template": "http-template halo",
     "device flash-page": "device flash-page {image} --out {new}",
     "device new": "device new --model sen55 --room r0 --broker 192.0.2.10",
     "mapping suggest": "mapping suggest --topic site/n2/as-17/state {payload}",
-    "mapping test": "mapping test",
     "levels": "levels",
     "timeline": "timeline",
-    "routes test": "routes test room=r0 kind=vape",
-    "routes gaps": "routes gaps",
-    "staff list": "staff list",
     "staff password": "staff password {person} --generate",
     "staff test": "staff test",
     "commission": "commission r0",
     "setup": "setup --folder {new} --answers {payload}",
-    "staff sign-out": "staff sign-out {person}",
     "staff remove-second-factor": "staff remove-second-factor {person}",
-    "token add": "token add grafana --person {person} --scope readings",
-    "token list": "token list",
-    "token revoke": "token revoke 1",
     "report": "report incidents --from 2026-09-01 --to 2026-09-30 --out {new}.csv",
-    "weekly": "weekly --print",
     "incident file": "incident file {incident} --out {new}.zip",
-    "incident rerun": "incident rerun {incident}",
     "retention plan": "retention plan",
     "retention apply": "retention apply",
     "retention hold": "retention hold --from 2026-09-01 --to 2026-09-30 --reason request",
@@ -94,7 +77,6 @@ CALLS = {
     "restore": "restore --verify {backup}",
     "import": "import {readings}",
     "export readings": "export readings --out {new}.csv",
-    "export plumes": "export plumes --anonymous --out {new}",
     "storage setup": "storage setup",
     "storage retry": "storage retry",
     "dashboards build": "dashboards build --out {new}",
@@ -137,8 +119,6 @@ def school(tmp_path_factory):
     config = f"--config {folder}/plumewatch.toml"
     held = invoke(f"retention hold --from 2026-09-01 --to 2026-09-30 --reason old {config}")
     assert held.exit_code == 0, held.stderr
-    made = invoke(f"token add grafana --person ap {config}")
-    assert made.exit_code == 0, made.stderr
     made = invoke(f"backup {folder}/copy.tar {config}")
     assert made.exit_code == 0, made.stderr
     return folder, incident
@@ -234,9 +214,9 @@ def bash():
 
 def test_completion_in_bash(bash):
     all_of_them, one, below, options = bash(
-        "plumewatch ", "plumewatch level", "plumewatch mapping ", "plumewatch check --"
+        "plumewatch ", "plumewatch level", "plumewatch staff ", "plumewatch check --"
     )
     assert {name.split()[0] for name in TABLE} == set(all_of_them)
     assert one == ["levels"]
-    assert below == ["suggest", "test"]
+    assert below == ["password", "remove-second-factor", "test"]
     assert {"--config", "--json"} <= set(options)

@@ -1,19 +1,14 @@
-"""The file of one incident, and the same verdict from its stored readings again."""
+"""The file of one incident."""
 
 import hashlib
 import json
 import subprocess
 import zipfile
-from contextlib import closing
 
 from alerts.policy import AlertPolicy
-from detection.events import EventKind
 from plumewatch.config.settings import school_of
-from plumewatch.format_time import format_time
 from plumewatch.replay import replay
 from reports.incident_file import gather, view
-from storage import audit
-from storage.sqlite import connect
 from tests.support import alert_records as stored
 from tests.support.command import plumewatch
 from tests.unit.plumewatch.conftest import NOTE, NOW
@@ -98,39 +93,6 @@ def test_the_same_incident_gives_the_same_bytes(site):
     with zipfile.ZipFile(archive(site, "a.zip")) as a, zipfile.ZipFile(archive(site, "b.zip")) as b:
         for name in a.namelist():
             assert a.read(name) == b.read(name), name
-
-
-def test_judged_again_it_is_the_same(site):
-    ran = incident(site, "rerun")
-    assert ran.code == 0
-    assert "same verdict" in ran.out
-    (onset,) = stored.incidents(site.db, "onset")
-    assert ran.out.count(format_time(onset, site.config.zone())) == 2  # stored, and again
-    entry = next(audit.entries(site.db))
-    assert (entry.kind, json.loads(entry.detail)) == (
-        "rerun",
-        {"incident": site.id, "same": "True"},
-    )
-
-
-def test_a_changed_verdict_is_shown(site):
-    site.db.execute("UPDATE alert_event SET kind = 'smoke'")
-    ran = incident(site, "rerun")
-    assert ran.code == 1
-    assert "another verdict" in ran.out
-
-
-def test_what_cannot_be_judged_again(site, capsys):
-    assert incident(site, "rerun", name="nothing").code == 1
-    assert "no incident 'nothing'" in capsys.readouterr().err
-    stored.change_incidents(site.db, kind=EventKind.OFFLINE)
-    assert incident(site, "rerun").code == 1
-    assert "an outage is detected when it happens" in capsys.readouterr().err
-    stored.change_incidents(site.db, kind=EventKind.VAPE)
-    with closing(connect(site.path.parent / "plumewatch-data/series.db")) as series:
-        series.execute("DELETE FROM reading")
-    assert incident(site, "rerun").code == 1
-    assert "not stored any more" in capsys.readouterr().err
 
 
 def test_where_a_file_cannot_go(site, tmp_path, capsys):

@@ -1,6 +1,5 @@
 """Several schools in one configuration: entries, a folder of files, and every fault of both."""
 
-import json
 import shlex
 import tomllib
 from datetime import UTC, date, datetime
@@ -254,7 +253,7 @@ def run(*words):
     return CliRunner().invoke(app, [*map(str, words)])
 
 
-def test_a_school_is_added_with_its_sensors_and_exported_again(tmp_path):
+def test_a_school_is_added_with_its_sensors(tmp_path):
     path = write(tmp_path, north=of_file("north"), south=of_file("south"))
     (tmp_path / "west.csv").write_text(CSV)
     made = run(
@@ -267,16 +266,6 @@ def test_a_school_is_added_with_its_sensors_and_exported_again(tmp_path):
         "Boys, floor 1, Main, West High",
         "Girls, floor 2, Main, West High",
     }
-    out = tmp_path / "out.csv"
-    assert run("site", "export", "--site", "west", "--out", out, "--config", path).exit_code == 0
-    assert out.read_text().splitlines()[1] == "west,west-1,Main,1,Boys,restroom,sen55,2,old-1 old-2"
-    before = (tmp_path / "sites" / "west.toml").read_text()
-    (tmp_path / "sites" / "west.toml").unlink()
-    again = ("site", "add", "west", "--name", "West High", "--staff", "Assistant principal")
-    assert run(*again, "--sensors", out, "--config", path).exit_code == 0
-    assert tomllib.loads((tmp_path / "sites" / "west.toml").read_text())["sensor"] == (
-        [{**s, "interval_s": s.get("interval_s", 5.0)} for s in tomllib.loads(before)["sensor"]]
-    )
 
 
 DISTRICT = """district = "Lincoln Schools"
@@ -458,16 +447,3 @@ def test_all_faults_of_a_district_come_at_once_and_nothing_is_half_done(tmp_path
         "north.toml",
         "south.toml",
     ]
-
-
-def test_labels_of_a_school_lead_to_the_address_of_phones(tmp_path):
-    path = write(tmp_path, north=of_file("north"), south=of_file("south"))
-    words = ("sensors", "labels", "--config", path, "--out", tmp_path / "labels.pdf")
-    refused = run(*words)
-    assert (refused.exit_code, "web.public_url" in refused.output) == (2, True)
-    path.write_text(f'{path.read_text()}[web]\npublic_url = "https://x.example"\n')
-    assert run(*words, "--site", "west").exit_code == 2
-    assert run(*words, "--stock", "L1").exit_code == 2
-    made = run(*words, "--site", "north", "--json")
-    assert json.loads(made.stdout)["labels"] == 1
-    assert (tmp_path / "labels.pdf").read_bytes().startswith(b"%PDF-")

@@ -55,9 +55,11 @@ def test_the_settings_show_in_the_timeline(school):
     path = school("acknowledged_for_s = 900\nnotices_per_hour = 5")
     code, text = printed(path, room="N2-boys", at="2026-09-07T10:05")
     assert code == 0
-    assert text.splitlines()[:7] == [
+    assert text.splitlines()[:9] == [
         "An alert of vape in Boys' restroom: warning. If nobody responds:",
+        "            receiver staff: no route matches: default receiver",
         "      0:00  nearest: Ms. Lee",
+        "            Ms. Lee: staff, always on duty",
         "      0:10  Ms. Lee: second channel, if the first has not delivered",
         "     10:00  nearest: Ms. Lee (round 2)",
         "     20:00  nearest: Ms. Lee (round 3)",
@@ -66,6 +68,13 @@ def test_the_settings_show_in_the_timeline(school):
     ]
     assert "     15:00  no answer: the responder is reminded" in text
     assert "at most 5 notices per person" in text
+
+
+def test_quiet_hours_and_who_is_asked_instead(school):
+    _, text = printed(school(), room="N2-boys", at="2026-09-07T18:00")
+    assert "Ms. Lee: quiet hours until Tue 07:00, skipped\n" in text
+    _, critical = printed(school(), room="N2-boys", kind="smoke", at="2026-09-07T18:00")
+    assert "quiet hours" not in critical
 
 
 def test_what_is_asked_for_wrongly_is_named_at_once(school, capsys):
