@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
     from dashboards.frame import DashboardSettings
 
-DASHBOARDS: Final = (
-    *("morning", "now", "room", "air", "sensors", "alerts", "pipeline", "board", "wall"),
-)
+DASHBOARDS: Final = ("morning", "now", "room", "air", "sensors", "alerts", "pipeline", "board")
 """Names of their definitions and files."""
 
 _POLICY: Final = re.compile(rf'"({"|".join(POLICIES[1:])})"\.(?=")')

@@ -3,7 +3,7 @@
 The key of a panel that is a kind of `dashboards.panels` has its title; `ask` has its statements in
 InfluxQL, or `figure` a key figure of `reports.figures`. The other keys are arguments of that kind,
 over the ``default`` of the row and that of the dashboard for the kind; ``"auto"`` leaves one out.
-``shared.toml`` has words, links, columns, and panels (`like`) by name.
+``shared.toml`` has words, links and columns by name.
 
 A name in braces, in any text, is one of `dashboards.queries.FRAGMENTS`, of the panel's own `fill`,
 or follows from its `quantities`: ``quantity`` is the first, ``basis`` the source of its guideline.
@@ -101,15 +101,10 @@ def build(name: str, settings: DashboardSettings) -> Dashboard:
 def _panel(
     settings: DashboardSettings, words: Given, defaults: Given, of_row: Given, given: Given
 ) -> Any:
-    like = {**SHARED["panels"].get(given.get("like"), {}), **given}
-    (kind,) = like.keys() & _KINDS.keys()
-    merged = {**defaults.get(kind, {}), **of_row, **like}
+    (kind,) = given.keys() & _KINDS.keys()
+    merged = {**defaults.get(kind, {}), **of_row, **given}
     own = {**words, **merged.pop("fill", {}), **_of_quantities(merged.pop("quantities", ()))}
-    wanted = {
-        key: _filled(value, own)
-        for key, value in merged.items()
-        if value != "auto" and key != "like"
-    }
+    wanted = {key: _filled(value, own) for key, value in merged.items() if value != "auto"}
     title, about, asked = wanted.pop(kind), wanted.pop("about"), _queries(kind, wanted)
     has_dashes = wanted.pop("dashed", False)
     steps = () if kind == "grid" else _steps(wanted.pop("steps", ()))

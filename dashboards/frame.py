@@ -13,14 +13,12 @@ from grafana_foundation_sdk.builders.dashboard import (
     DatasourceVariable,
     QueryVariable,
     Row,
-    TimePicker,
 )
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models.dashboard import AnnotationQuery as AnnotationQueryModel
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
     DashboardLinkType,
-    VariableHide,
     VariableOption,
     VariableRefresh,
     VariableSort,
@@ -98,14 +96,12 @@ def frame(
     one_room: bool = False,
     folded: str = "",
     incidents: bool = True,
-    controls: bool = True,
 ) -> Dashboard:
     """Make a dashboard of rows of panels, each row with a heading.
 
     - `places`, `one_room`: whether it has variables for places, and is about a single room.
     - `folded`: heading of a row that begins folded, whose panels ask nothing before it is opened.
     - `incidents`: whether charts mark incidents; in those of a single room people switch it on.
-    - `controls`: whether variables, time range and links are shown.
     """
     made = (
         Dashboard(title)
@@ -116,19 +112,17 @@ def frame(
         .time(since, "now")
         .refresh(refresh)
         .tooltip(DashboardCursorSync.CROSSHAIR)
-        .timepicker(TimePicker().hidden(not controls))
     )
-    if controls:
-        made.link(
-            DashboardLink("Plumewatch")
-            .type(DashboardLinkType.DASHBOARDS)
-            .tags([TAG])
-            .icon("external link")
-            .as_dropdown(True)
-            .include_vars(True)
-            .keep_time(True)
-        )
-    if settings.page_url and controls:
+    made.link(
+        DashboardLink("Plumewatch")
+        .type(DashboardLinkType.DASHBOARDS)
+        .tags([TAG])
+        .icon("external link")
+        .as_dropdown(True)
+        .include_vars(True)
+        .keep_time(True)
+    )
+    if settings.page_url:
         room = "/rooms/${room:percentencode}" if one_room else "/"
         made.link(
             DashboardLink("Staff page")
@@ -137,19 +131,17 @@ def frame(
             .url("${staff_page}" + room)
             .target_blank(True)
         )
-    hide = VariableHide.DONT_HIDE if controls else VariableHide.HIDE_VARIABLE
     made.with_variable(
         DatasourceVariable(SOURCE)
         .label("Data source")
         .type("influxdb")
         .current(VariableOption(selected=True, text=DATA_SOURCE_NAME, value=DATA_SOURCE_UID))
-        .hide(hide)
     )
     made.with_variable(ConstantVariable("staff_page").value(settings.page_url))
     if places:
         for number, tag in enumerate(PLACE_TAGS):
             one = one_room and tag == "room"
-            made.with_variable(_place(tag, PLACE_TAGS[:number], one=one).hide(hide))
+            made.with_variable(_place(tag, PLACE_TAGS[:number], one=one))
     if incidents:
         made.annotation(Mark("Incidents", _INCIDENTS, VERMILLION, is_shown=not one_room))
     for heading, panels in rows:

@@ -34,8 +34,6 @@ _THEIRS: Final = frozenset({"id", "version"})
 _FINGERPRINT: Final = "plumewatchFingerprint"
 """Key with the digest of what was pushed; a dashboard whose content has another was edited."""
 _COPY_TAG: Final = "plumewatch-copy"
-RETIRED: Final[tuple[str, ...]] = ()
-"""Ids of dashboards that earlier versions wrote and this one has no more; `push` removes them."""
 
 
 class GrafanaError(Exception):
@@ -66,8 +64,8 @@ class Unreachable(GrafanaError):  # noqa: N818
 class Change:
     """One change made, or found by `Grafana.compare`; `detail` names panels or the reason.
 
-    `outcome` is ``created``, ``changed``, ``removed`` or ``unchanged``; of `compare` also
-    ``missing``, ``differs`` or ``retired``.
+    `outcome` is ``created``, ``changed`` or ``unchanged``; of `compare` also
+    ``missing`` or ``differs``.
     """
 
     what: str
@@ -144,10 +142,8 @@ class Grafana:
         if health is None or "database" not in health:
             raise Unreachable(f"{self._url}: what answers there is no Grafana")
 
-    def push(
-        self, dashboards: Mapping[str, Mapping[str, Any]], retired: Iterable[str] = RETIRED
-    ) -> Iterator[Change]:
-        """Write the folder and the dashboards that differ; remove those that are retired."""
+    def push(self, dashboards: Mapping[str, Mapping[str, Any]]) -> Iterator[Change]:
+        """Write the folder and the dashboards that differ."""
         yield self._folder()
         for name, wanted in dashboards.items():
             found = self._dashboard(wanted["uid"])
@@ -161,12 +157,6 @@ class Grafana:
                 yield from self._keep_copy(name, found["dashboard"], folder)
             self._save({**wanted, _FINGERPRINT: fingerprint(wanted)}, folder)
             yield change
-        for uid in retired:
-            if (found := self._dashboard(uid)) is not None:
-                folder = (found.get("meta") or {}).get("folderUid") or FOLDER_UID
-                yield from self._keep_copy(uid, found["dashboard"], folder)
-                self._request(dict, self._face.dashboard.delete_dashboard, uid)
-                yield Change(f"dashboard {uid}", "removed")
 
     def _keep_copy(self, name: str, stored: Mapping[str, Any], folder: str) -> Iterator[Change]:
         if was_edited(stored):
@@ -175,10 +165,7 @@ class Grafana:
             yield Change(f"copy of dashboard {name}", "created", copy["title"])
 
     def compare(
-        self,
-        dashboards: Mapping[str, Mapping[str, Any]],
-        policies: Iterable[str] = ("",),
-        retired: Iterable[str] = RETIRED,
+        self, dashboards: Mapping[str, Mapping[str, Any]], policies: Iterable[str] = ("",)
     ) -> Iterator[Change]:
         """List the differences and write nothing; `policies` as in `data_source`."""
         listed = self._request(list, self._face.datasource.list_datasources)
@@ -192,10 +179,6 @@ class Grafana:
         for name, wanted in dashboards.items():
             change = _compared(name, self._dashboard(wanted["uid"]), wanted)
             yield replace(change, outcome=outcomes.get(change.outcome, change.outcome))
-        for uid in retired:
-            if (old := self._dashboard(uid)) is not None:
-                kept = " and keeps a copy" * was_edited(old["dashboard"])
-                yield Change(f"dashboard {uid}", "retired", f"push removes it{kept}")
 
     def data_source(self, wanted: DataSource | None, policy: str = "") -> Change:
         """Create or change the data source of a `policy`; with None only check that it exists.
@@ -293,7 +276,7 @@ def fingerprint(dashboard: Mapping[str, Any]) -> str:
 
 
 def was_edited(stored: Mapping[str, Any]) -> bool:
-    """Whether a dashboard is not as `push` wrote it; so is one of an older version."""
+    """Whether a dashboard is not as `push` wrote it."""
     return stored.get(_FINGERPRINT) != fingerprint(stored)
 
 
@@ -317,7 +300,7 @@ def _compared(name: str, found: Mapping[str, Any] | None, wanted: Mapping[str, A
         return Change(what, "unchanged")
     detail = ", ".join(_differing(there, ours))
     if was_edited(found["dashboard"]):
-        detail += "; changed by hand or by an older version: push keeps a copy"
+        detail += "; changed by hand: push keeps a copy"
     return Change(what, "changed", detail)
 
 

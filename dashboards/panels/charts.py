@@ -19,7 +19,6 @@ from grafana_foundation_sdk.builders.common import (
     ScaleDistributionConfig,
     StackingConfig,
     VizLegendOptions,
-    VizTextDisplayOptions,
     VizTooltipOptions,
 )
 from grafana_foundation_sdk.builders.dashboard import FieldColor
@@ -187,7 +186,6 @@ def number(
     colors: Mapping[str, str] | None = None,
     names: bool = False,
     of_row: str = "",
-    value_size: int = 0,
     empty: str = "0",
     width: int = 4,
     height: int = 4,
@@ -211,8 +209,6 @@ def number(
             .values(False)
         )
     )
-    if value_size:
-        panel.text(VizTextDisplayOptions().value_size(value_size))
     if decimals is not None:
         panel.decimals(decimals)
     if words is not None:

@@ -63,10 +63,9 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BUILD = ROOT / "build" / "gallery"
-SIZES = {"phone": 390, "desk": 1440, "wall": 1920}
+SIZES = {"phone": 390, "desk": 1440}
 DRAWN = (("desk", "light"), ("phone", "light"))
-ON_A_WALL = ("air", "wall")
-"""Drawn as on a wall, in the dark; `--all` draws every size, light and dark."""
+"""`--all` draws every size, light and dark."""
 DATABASE = "school"
 BATCH = 5_000
 DOCS_URL = "https://plumewatch.example/docs"
@@ -346,12 +345,8 @@ def main() -> int:
             for name, dashboard in built(school.settings).items():
                 if options.only not in ("", name):
                     continue
-                wanted = [] if name == "wall" else [*DRAWN]
-                if name in ON_A_WALL:
-                    wanted.append(("wall", "dark"))
-                if options.all:
-                    wanted = [(size, mode) for size in SIZES for mode in CANVAS]
-                for size, mode in wanted:
+                every = [(size, mode) for size in SIZES for mode in CANVAS]
+                for size, mode in every if options.all else DRAWN:
                     text = page(school, name, dashboard, mode)
                     (folder / "page.html").write_text(text, encoding="utf-8")
                     target = options.out / f"{name}-{size}-{mode}.webp"

@@ -266,7 +266,7 @@ const Links = () => (dashboard.links ?? []).map((link) => link.type === "dashboa
   ? <ToolbarButton key={link.title} icon="bars" isOpen={false}>{link.title}</ToolbarButton>
   : <LinkButton key={link.title} icon="file-alt" size="md" fill="outline" variant="secondary" href={sceneGraph.interpolate(window.SCENE, link.url)}>{link.title}</LinkButton>);
 const layers = (dashboard.annotations?.list ?? []).map((query) => new dataLayers.AnnotationsDataLayer({ name: query.name, isEnabled: query.enable, isHidden: Boolean(query.hide), query }));
-const controls = dashboard.timepicker?.hidden ? [] : [
+const controls = [
   new VariableValueSelectors({}), ...layers.filter((layer) => !layer.state.isHidden).map((layer) => new SceneReactObject({ component: () => <div style={{ display: "flex" }}><ControlsLabel label={layer.state.name} /><layer.Component model={layer} /></div> })), new SceneControlsSpacer(), new SceneReactObject({ component: Links }),
   new SceneTimePicker({ isOnCanvas: true }), new SceneRefreshPicker({ refresh: dashboard.refresh, isOnCanvas: true, autoEnabled: false }),
 ];

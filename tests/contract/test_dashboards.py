@@ -324,11 +324,11 @@ def test_links_keep_time_range_and_data_source():
     [("ask", "SELECT {nothing}", KeyError), ("wdith", 4, TypeError), ("kind", "number", TypeError)],
 )
 def test_a_definition_that_names_something_unknown_is_refused(monkeypatch, key, value, error):
-    board = definitions.read("wall")
+    board = definitions.read("now")
     board["row"][0]["panel"][0][key] = value
     monkeypatch.setattr(definitions, "read", lambda _name: board)
     with pytest.raises(error):
-        definitions.build("wall", DashboardSettings())
+        definitions.build("now", DashboardSettings())
 
 
 def test_every_condition_of_a_sensor_has_a_name_a_color_and_a_section_of_the_docs():
@@ -365,13 +365,6 @@ def test_rooms_have_their_names_where_the_configuration_is_known():
                 (mapping,) = overrides["room"]["mappings"]
                 assert mapping["options"]["main-2-boys"]["text"] == "Boys, floor 2"
     assert {"PM2.5 by room", "Incidents by room", "CO2"} <= checked
-
-
-def test_a_wall_has_no_controls():
-    wall = BUILT["wall"]
-    assert wall["timepicker"]["hidden"]
-    assert all(v["hide"] == 2 for v in wall["templating"]["list"] if v["type"] != "constant")
-    assert not wall.get("links")
 
 
 def test_the_data_source_is_a_variable_and_nothing_needs_a_new_grafana():

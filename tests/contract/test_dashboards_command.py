@@ -113,7 +113,7 @@ def test_manual_changes_are_reported_copied_and_overwritten(grafana, files, caps
     ran = in_grafana("diff", grafana.url, files)
     output = ran.out
     assert ran.code == 1
-    kept = "changed by hand or by an older version: push keeps a copy"
+    kept = "changed by hand: push keeps a copy"
     assert f"dashboard now: differs ({panel['title']}, refresh; {kept})" in output
     assert output.count("unchanged") == len(DASHBOARDS) + 1  # data source and folder
     edited = copy.deepcopy(grafana.dashboards["plumewatch-now"])
@@ -128,26 +128,6 @@ def test_manual_changes_are_reported_copied_and_overwritten(grafana, files, caps
     ours["version"] += 1
     assert grafana.dashboards["plumewatch-now"] == ours
     assert in_grafana("diff", grafana.url, files).code == 0
-
-
-@pytest.mark.parametrize("edited", [False, True])
-def test_a_retired_dashboard_is_removed_and_one_that_was_edited_keeps_a_copy(grafana, edited):
-    server = Grafana(grafana.url, TOKEN)
-    old = {"old": {"uid": "plumewatch-old", "title": "Old", "panels": [], "tags": ["plumewatch"]}}
-    list(server.push(old, ()))
-    grafana.moved["plumewatch-old"] = "plumewatch"
-    if edited:
-        grafana.dashboards["plumewatch-old"]["refresh"] = "1h"
-    (*_, found) = server.compare({}, retired=["plumewatch-old", "plumewatch-never"])
-    assert (found.what, found.outcome) == ("dashboard plumewatch-old", "retired")
-    assert ("keeps a copy" in found.detail) is edited
-    assert "plumewatch-old" in grafana.dashboards
-    (*_, done) = server.push({}, ["plumewatch-old", "plumewatch-never"])
-    assert str(done) == "dashboard plumewatch-old: removed"
-    kept = [body["title"] for body in grafana.dashboards.values()]
-    assert len(kept) == int(edited)
-    assert all(title.startswith("Old (changed by hand, ") for title in kept)
-    assert [change.outcome for change in server.push({}, ["plumewatch-old"])] == ["unchanged"]
 
 
 @pytest.mark.parametrize(

@@ -57,12 +57,6 @@ class FakeGrafana:
         self.dashboards[body["uid"]] = {**body, "id": 7, "version": version}
         return 200, {"status": "success", "uid": body["uid"], "version": version}
 
-    def delete_dashboards(self, rest, *_):
-        uid = rest.removeprefix("uid/")
-        if self.dashboards.pop(uid, None) is None:
-            return 404, {"message": "Dashboard not found"}
-        return 200, {"title": uid, "message": f"Dashboard {uid} deleted", "uid": uid}
-
     def get_datasources(self, *_):
         return 200, [
             {k: v for k, v in s.items() if k != "secureJsonData"} for s in self.sources.values()
