@@ -15,7 +15,7 @@ import re
 import tomllib
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from detection.quantities import QUANTITIES
 from ingest.validation import number
@@ -234,26 +234,3 @@ def _led_by(name: str, unit: str) -> Meaning | None:
 def _unit_after(text: str) -> str | None:
     _, space, unit = text.strip().partition(" ")
     return unit.strip() or None if space else None
-
-
-_KEYS: Final[dict[str, dict[str, str | list[Any]]]] = tomllib.loads(
-    Path(__file__).with_name("keys.toml").read_text(encoding="utf-8")
-)
-
-
-def keys(table: str) -> dict[str, tuple[str, float]]:
-    """Return quantity and divisor by key, of a table of ``keys.toml``."""
-    return {
-        key: (meaning, 1) if isinstance(meaning, str) else (meaning[0], meaning[1])
-        for key, meaning in _KEYS[table].items()
-    }
-
-
-def keyed(content: dict[str, Any], table: dict[str, tuple[str, float]]) -> dict[str, object]:
-    """Return what the known keys of an object measure; what is no number is a fault."""
-    raw: dict[str, object] = {}
-    for key, (quantity, divisor) in table.items():
-        if key in content:
-            value = number(content[key])
-            raw[quantity] = None if value is None else value / divisor
-    return raw

@@ -12,25 +12,58 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import load_object
 from ingest.errors import PayloadError, Reason
-from ingest.names import keyed, keys
 from ingest.validation import build_reading, check_values, number, sensor_id
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ingest.decoding import Context
     from ingest.message import Message
     from storage.reading import Reading
 
-_KEYS: Final = keys("airgradient")
+_KEYS: Final = {
+    "pm01": "pm1",
+    "pm02": "pm25",
+    "pm10": "pm10",
+    "rco2": "co2",
+    "atmp": "temp",
+    "rhum": "rh",
+    "tvocIndex": "voc_index",
+    "tvocRaw": "voc_raw",
+    "noxIndex": "nox_index",
+    "wifi": "rssi",
+}
+_COUNTS: Final = {
+    "pm003Count": "n03",
+    "pm005Count": "n05",
+    "pm01Count": "n10",
+    "pm02Count": "n25",
+    "pm50Count": "n50",
+    "pm10Count": "n100",
+}
+"""Particles per deciliter."""
+
+
+def _measured(content: Mapping[str, object]) -> dict[str, object]:
+    """Return what the known keys of an object measure; what is no number is a fault."""
+    raw: dict[str, object] = {
+        quantity: number(content[key]) for key, quantity in _KEYS.items() if key in content
+    }
+    for key, quantity in _COUNTS.items():
+        if key in content:
+            value = number(content[key])
+            raw[quantity] = None if value is None else value / 100
+    return raw
 
 
 def decode(message: Message, context: Context) -> list[Reading]:
     """Decode one message of an AirGradient monitor."""
     content = load_object(message.payload, context.limits)
     sensor = _identity(message.topic, content)
-    raw = keyed(content, _KEYS)
+    raw = _measured(content)
     channels = content.get("channels")
     if type(channels) is dict:
-        parts = [keyed(c, _KEYS) for c in channels.values() if type(c) is dict]
+        parts = [_measured(c) for c in channels.values() if type(c) is dict]
         valid = [check_values(part)[0] for part in parts]
         for key in dict.fromkeys(k for part in parts for k in part):
             raw.setdefault(key, _mean([values[key] for values in valid if key in values]))

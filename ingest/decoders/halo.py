@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import dict_of, load_object, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
-from ingest.names import keys
 from ingest.validation import UNREAD, build_reading, number, sensor_id
 
 if TYPE_CHECKING:
@@ -26,7 +25,18 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-_VALUES: Final = {name: quantity for name, (quantity, _) in keys("halo").items()}
+_VALUES: Final = {
+    "pmsensor/raw/0": "pm1",
+    "pmsensor/raw/1": "pm25",
+    "pmsensor/raw/2": "pm10",
+    "co2sensor/tvoc": "tvoc_ppb",
+    "co2sensor/co2": "co2",
+    "gassensor/co": "co",
+    "htsensor/humidity": "rh",
+    "htsensor/ctemp": "temp",
+    "htsensor/millibar": "pressure",
+    "luxsensor/aluxfilt": "light",
+}
 """Name of a HALO's value, and the quantity that it is, in the same unit."""
 
 _EVENTS: Final = (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import dict_of, list_of, load_object, same_device, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
-from ingest.names import keys, quantity_of
+from ingest.names import quantity_of
 from ingest.validation import build_reading, number, sensor_id
 
 if TYPE_CHECKING:
@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-_KEYS: Final = keys("qingping")
+_KEYS: Final = {
+    "temperature": "temp",
+    "humidity": "rh",
+    "co2": "co2",
+    "pm25": "pm25",
+    "pm10": "pm10",
+    "pm1": "pm1",
+    "battery": "battery",
+    "tvoc_index": "voc_index",
+}
 _MAX_SAMPLES: Final = 512
 _ABNORMAL, _STARTING = 1, 2
 
@@ -60,7 +69,7 @@ def _measured(sample: dict[str, Any]) -> dict[str, object]:
     raw: dict[str, object] = {}
     for key, wrapped in sample.items():
         part = dict_of(wrapped)
-        (quantity, _), value = _KEYS.get(key, ("", 1)), _value(wrapped)
+        quantity, value = _KEYS.get(key, ""), _value(wrapped)
         if key == "tvoc":
             meaning = quantity_of("tvoc", text_of(part.get("unit")))
             plain = number(value)

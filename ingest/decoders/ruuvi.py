@@ -22,7 +22,6 @@ from ingest.decoding import (
     text_of,
 )
 from ingest.errors import PayloadError, Reason
-from ingest.names import keys
 from ingest.validation import build_reading, fold_id, number, sensor_id
 
 if TYPE_CHECKING:
@@ -30,7 +29,18 @@ if TYPE_CHECKING:
     from ingest.message import Message
     from storage.reading import Reading
 
-_KEYS: Final = keys("ruuvi")
+_KEYS: Final = {
+    "PM1.0": "pm1",
+    "PM2.5": "pm25",
+    "PM4.0": "pm4",
+    "PM10.0": "pm10",
+    "CO2": "co2",
+    "VOC": "voc_index",
+    "NOx": "nox_index",
+    "temperature": "temp",
+    "humidity": "rh",
+    "luminosity": "light",
+}
 _COMPANY: Final = b"\x99\x04"
 _SUFFIX: Final = 6
 
@@ -87,7 +97,7 @@ def _measured(content: dict[str, Any]) -> dict[str, object]:
         raw = advertisement(data)
         if raw is not None:
             return raw
-    raw = {q: content[key] for key, (q, _) in _KEYS.items() if key in content}
+    raw = {q: content[key] for key, q in _KEYS.items() if key in content}
     if "pressure" in content:
         pressure = number(content["pressure"])
         raw["pressure"] = None if pressure is None else pressure / 100

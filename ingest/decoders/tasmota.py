@@ -30,7 +30,6 @@ from ingest.decoding import (
     state_word,
 )
 from ingest.errors import PayloadError, Reason
-from ingest.names import keys
 from ingest.validation import REPAIRED, build_reading, counts_above, number, sensor_id
 
 if TYPE_CHECKING:
@@ -39,8 +38,46 @@ if TYPE_CHECKING:
     from storage.reading import Reading
 
 _CHILD: Final = re.compile(r"(.+)[-_](?:\d{1,2}|(?:0x)?[0-9A-F]{2}|[0-9A-Fa-f]{6,12})")
-_KEYS: Final = keys("tasmota")
-_KEYS_OF: Final = keys("tasmota_drivers")
+_KEYS: Final = {
+    "PM1": "pm1",
+    "PM1_0": "pm1",
+    "PM2.5": "pm25",
+    "PM2_5": "pm25",
+    "PM4": "pm4",
+    "PM4_0": "pm4",
+    "PM10": "pm10",
+    "Humidity": "rh",
+    "CarbonDioxide": "co2",
+    "CarbonMonoxide": "co",
+    "Illuminance": "light",
+    "Battery": "battery",
+    "VOC_Raw": "voc_raw",
+}
+_KEYS_OF: Final = {
+    "SGP30 TVOC": "tvoc_ppb",
+    "CCS811 TVOC": "tvoc_ppb",
+    "IAQ TVOC": "tvoc_ppb",
+    "ENS160 TVOC": "tvoc_ppb",
+    "ENS16X TVOC": "tvoc_ppb",
+    "ENS161 TVOC": "tvoc_ppb",
+    "SGP4X TVOC": "voc_index",
+    "SGP40 TVOC": "voc_index",
+    "SGP41 TVOC": "voc_index",
+    "SEN5X VOC": "voc_index",
+    "SEN5X NOx": "nox_index",
+    "SGP4X NOx": "nox_index",
+    "SGP41 NOx": "nox_index",
+}
+"""Keys that mean something else in each driver."""
+_COUNTS: Final = {
+    "PB0.3": "n03",
+    "PB0.5": "n05",
+    "PB1": "n10",
+    "PB2.5": "n25",
+    "PB5": "n50",
+    "PB10": "n100",
+}
+"""Particles per deciliter."""
 _UP_TO: Final = {"NCPM0_5": "n05", "NCPM1_0": "n10", "NCPM2_5": "n25"}
 _NOT_ROOM_AIR: Final = frozenset({"ESP32", "ANALOG", "ENERGY", "COUNTER"})
 _HPA: Final = {"hPa": 1.0, "mbar": 1.0, "mmHg": 1.333_223_68, "inHg": 33.863_886_67}
@@ -169,9 +206,11 @@ def _driver(
 ) -> dict[str, object]:
     raw: dict[str, object] = {}
     for key, value in part.items():
-        meaning = _KEYS.get(key) or _KEYS_OF.get(f"{driver} {key}")
-        if meaning is not None:
-            raw[meaning[0]] = _scaled(value, 1 / meaning[1])
+        quantity = _KEYS.get(key) or _KEYS_OF.get(f"{driver} {key}")
+        if quantity:
+            raw[quantity] = number(value)
+        elif key in _COUNTS:
+            raw[_COUNTS[key]] = _scaled(value, 0.01)
     if "Temperature" in part:
         value = part["Temperature"]
         raw["temp"] = _celsius(value) if fahrenheit else number(value)

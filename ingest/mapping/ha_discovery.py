@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import dict_of, list_of, load_object, text_of
 from ingest.errors import PayloadError, Reason
-from ingest.names import keys, quantity_of, unit_of
+from ingest.names import quantity_of, unit_of
 
 if TYPE_CHECKING:
     from ingest.decoding import Context
@@ -29,8 +29,35 @@ if TYPE_CHECKING:
     from ingest.validation import Limits
     from storage.reading import Reading
 
-_LONG: Final = {short: word for short, (word, _) in keys("home_assistant_keys").items()}
-_CLASSES: Final = keys("home_assistant")
+_LONG: Final = {
+    "stat_t": "state_topic",
+    "avty_t": "availability_topic",
+    "avty": "availability",
+    "t": "topic",
+    "val_tpl": "value_template",
+    "unit_of_meas": "unit_of_measurement",
+    "dev_cla": "device_class",
+    "exp_aft": "expire_after",
+}
+"""Abbreviations of discovery."""
+_CLASSES: Final = {
+    "pm1": "pm1",
+    "pm25": "pm25",
+    "pm4": "pm4",
+    "pm10": "pm10",
+    "volatile_organic_compounds": "tvoc_ugm3",
+    "volatile_organic_compounds_parts": "tvoc_ppb",
+    "carbon_dioxide": "co2",
+    "carbon_monoxide": "co",
+    "humidity": "rh",
+    "temperature": "temp",
+    "pressure": "pressure",
+    "atmospheric_pressure": "pressure",
+    "illuminance": "light",
+    "battery": "battery",
+    "signal_strength": "rssi",
+}
+"""Quantity of each device class."""
 _MAX_TOPIC: Final = 256
 _COMPILED: Final = re.compile(r"\s*\([^()]*\d\d:\d\d:\d\d[^()]*\)$")
 """The date of compilation behind a version: two boards with the same version differ in it."""
@@ -66,7 +93,7 @@ def suggest(payload: bytes, limits: Limits) -> Suggestion:
         for item in list_of(content.get("availability"))
     ]
     path = _path(content.get("value_template"))
-    quantity = _CLASSES.get(text_of(content.get("device_class")), ("",))[0]
+    quantity = _CLASSES.get(text_of(content.get("device_class")), "")
     if not quantity:
         name = path[-1] if path else topic.rpartition("/state")[0].rpartition("/")[2]
         meaning = quantity_of(name, unit or None)

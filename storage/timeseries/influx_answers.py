@@ -10,11 +10,9 @@ itself. All else is a `StorageUnavailableError`, and readings are kept.
 from __future__ import annotations
 
 import re
-import tomllib
 from contextlib import suppress
 from enum import StrEnum
-from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -51,22 +49,49 @@ _ACCOUNT: Final = (
 )
 
 
-class _Rule(msgspec.Struct, frozen=True):
+class _Rule(NamedTuple):
+    """A meaning, and what an answer that has it is: the codes are of 2.x."""
+
     meaning: Meaning
     statuses: tuple[int, ...] = ()
+    """None means any."""
     phrase: str = ".*"
+    """Regular expression of the whole message, in lower case."""
     code: str = ""
 
 
-class _Table(msgspec.Struct, frozen=True):
-    rule: tuple[_Rule, ...]
-    sentences: dict[Meaning, str]
-    sentences_of_2: dict[Meaning, str]
-
-
-_TABLE: Final = msgspec.convert(
-    tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")), _Table
+_CONTENT: Final = (400, 413, 422)
+_TOO_OLD: Final = (
+    r"(.*: )?partial write: (points beyond retention policy|dropped \d+ points outside retention"
+    r" policy of duration) .*"
 )
+_RULES: Final = (
+    _Rule(Meaning.NO_RIGHT, (401,), "(read|write):.* is unauthorized", "unauthorized"),
+    _Rule(Meaning.TOKEN, (401,)),
+    _Rule(Meaning.NO_WRITE, (403,), "insufficient permissions for write", "forbidden"),
+    _Rule(Meaning.NO_WRITE, (403,), ".*authorized to write.*"),
+    _Rule(Meaning.NO_RIGHT, (403,)),
+    _Rule(Meaning.NO_RIGHT, (200,), "insufficient permissions"),
+    _Rule(Meaning.ORG_NOT_NAMED, (400,), "please provide either orgid or org", "invalid"),
+    _Rule(Meaning.NO_ORG, (404,), "organization .*not found", "not found"),
+    _Rule(Meaning.NO_BUCKET, (404,), "bucket .*not found", "not found"),
+    _Rule(Meaning.NO_DATABASE, phrase="database not found(: .*)?"),
+    _Rule(Meaning.NO_POLICY, phrase="retention policy not found(: .*)?"),
+    _Rule(Meaning.EXISTS, (409,)),
+    _Rule(Meaning.EXISTS, (422,), code="conflict"),
+    _Rule(Meaning.TOO_OLD, (422,), _TOO_OLD, "unprocessable entity"),
+    _Rule(Meaning.TOO_OLD, (400,), _TOO_OLD),
+    _Rule(
+        Meaning.EMPTY,
+        _CONTENT,
+        ".*(requires points|no points|incoming write was empty|missing line|no data).*",
+    ),
+    _Rule(Meaning.DISK_FULL, phrase=".*no space left.*"),
+    _Rule(Meaning.READ_ONLY, phrase=".*(read-only|read only|readonly).*"),
+    _Rule(Meaning.CONTENT, _CONTENT),
+    _Rule(Meaning.NO_DATABASE, (404,)),
+)
+"""The first rule that fits decides."""
 
 
 def meaning_of(status: int, message: str, code: str = "") -> Meaning | None:
@@ -77,7 +102,7 @@ def meaning_of(status: int, message: str, code: str = "") -> Meaning | None:
     if status < 300 and not message:
         return None
     words = message.lower()
-    for rule in _TABLE.rule:
+    for rule in _RULES:
         if (
             (not rule.statuses or status in rule.statuses)
             and rule.code in ("", code)
@@ -144,17 +169,29 @@ def sentence(
 
     `name`: of the database, or of the bucket where `holds` says so.
     """
-    words = _TABLE.sentences.get(meaning, "{url} answers {status}{detail}")
-    if holds == "bucket":
-        words = _TABLE.sentences_of_2.get(meaning, words)
-    return words.format(
-        url=url,
-        name=name,
-        org=org,
-        holds=holds,
-        status=status,
-        policy=message.rpartition(": ")[2],
-        detail=f" ({message[:_DETAIL]})" if message else "",
-        setup=_SETUP,
-        account=_ACCOUNT,
-    )
+    where, detail = f"{holds} {name!r}", f" ({message[:_DETAIL]})" if message else ""
+    no_right = f"{url}: the token or user has no right to"
+    missing = f"{url} has no {where}{detail}; {_SETUP} makes it"
+    sentences = {
+        Meaning.TOKEN: f"{url} does not accept the token or password{detail}",
+        Meaning.NO_WRITE: f"{no_right} write to {where}{detail}; {_ACCOUNT}",
+        Meaning.NO_RIGHT: f"{no_right} {where}{detail}; {_ACCOUNT}",
+        Meaning.NO_ORG: f"{url} has no organization {org!r}, or does not show it to this token"
+        f"{detail}: correct timeseries.org; setup needs a token that may read organizations",
+        Meaning.ORG_NOT_NAMED: "timeseries.org is missing: name the organization of"
+        f" {where} at {url}{detail}",
+        Meaning.NO_BUCKET: missing,
+        Meaning.NO_DATABASE: missing,
+        Meaning.NO_POLICY: f"{url}: {where} is not set up{detail}; run {_SETUP}",
+        Meaning.READ_ONLY: f"{url} accepts no writes at the moment{detail}",
+        Meaning.DISK_FULL: f"{url} has a full disk{detail}",
+    }
+    if holds == "bucket":  # InfluxQL of 2.x calls missing what the token may not read
+        policy, lets = message.rpartition(": ")[2], f"{url} lets this token read no bucket"
+        sentences |= {
+            Meaning.NO_DATABASE: f"{lets} {name!r}{detail}: it may only write, or the bucket is"
+            f" not mapped; run {_SETUP}, or {_ACCOUNT}",
+            Meaning.NO_POLICY: f"{lets} '{name}/{policy}'{detail}: it has no right to it, or the"
+            f" bucket is not there; run {_SETUP}, or {_ACCOUNT}",
+        }
+    return sentences.get(meaning, f"{url} answers {status}{detail}")
