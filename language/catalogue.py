@@ -32,7 +32,6 @@ _METHODS: Final = (
     ("guidelines.toml", "language.catalogue:page_texts"),
     ("**/words.toml", "language.catalogue:labels"),
     ("columns.toml", "language.catalogue:meanings"),
-    ("**/setting_forms.toml", "language.catalogue:page_texts"),
 )
 _KEYWORDS: Final = {
     "_": None,

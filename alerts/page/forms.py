@@ -58,8 +58,8 @@ class Field:
     key: str
     label: str
     kind: Kind = Kind.TEXT
-    help: str = ""
     choices: Callable[[Mapping[str, Any]], Mapping[str, str]] | None = None
+    help: str = ""
     default: str = ""
     rows: tuple[Field, ...] = ()
     spare: int = 1

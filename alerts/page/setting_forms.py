@@ -1,21 +1,20 @@
-"""The forms of the settings pages: ``setting_forms.toml``, and what a table cannot say of them."""
+"""The forms of the settings pages, and how their entries are listed."""
 
 from __future__ import annotations
 
-import tomllib
 from datetime import datetime
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from alerts.access.roles import Right
 from alerts.page.config_file import Edit
 from alerts.page.forms import Field, Form, Kind, day_end, new_id
 from alerts.words import WORDS
-from language.messages import LANGUAGES, _, ngettext
+from language.messages import LANGUAGES, _, mark, ngettext
 from storage.registry import floor_name, names_of_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     Tree = Mapping[str, Any]
 
@@ -179,63 +178,266 @@ def _override_detail(entry: Tree, _tree: Tree) -> str:
     return f"{entry.get('shift')}, " + _("%(first)s to %(last)s", first=first, last=last)
 
 
-_CHOICES: Final[Mapping[str, Callable[..., Mapping[str, str]]]] = {
-    "names": _names,
-    "given": _given,
-    "values": _values,
-    "words": lambda _tree, table: WORDS[table],
-    "languages": lambda _tree: LANGUAGES,
-    "sites": _sites,
-    "sites_of_people": _sites_of_people,
-    "shifts": _shifts,
-    "rooms": _rooms,
-    "periods": _periods,
-    "receivers": _receivers,
-}
-"""Values and their words from the whole configuration, by the name in the table."""
-_CODE: Final[Mapping[str, Mapping[str, Any]]] = {
-    "duty": {
-        "title": _override_title,
-        "detail": _override_detail,
-        "start": lambda now: {"start": now.replace(second=0, microsecond=0), "end": day_end(now)},
-        "added_with": _swapped,
-        "is_shown": _is_ahead,
-    },
-    "quiet-hours": {
-        "detail": lambda e, _tree: "; ".join(map(_hours, e.get("quiet_hours", ()))) or _("none"),
-    },
-    "people": {"detail": _person_detail},
-    "rooms": {"detail": lambda e, _tree: _place(e), "added_with": _own_zone},
-    "sensors": {"detail": _sensor_detail},
-    "bells": {"detail": _bells_detail},
-    "shifts": {"detail": _shift_detail},
-    "silences": {"title": lambda e, _tree: str(e.get("reason", "")), "detail": _silence_detail},
-    "holidays": {"detail": lambda e, _tree: _span(e)},
-}
-_TABLE: Final[dict[str, Any]] = tomllib.loads(
-    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
+_staff, _zones = (partial(_names, section=section) for section in ("staff", "zone"))
+_buildings, _floors, _room_kinds = (
+    partial(_values, section="room", key=key) for key in ("building", "floor", "kind")
+)
+_address_files, _unregistered = (partial(_given, key=key) for key in (ADDRESS_FILES, UNREGISTERED))
+_NAME: Final = Field("name", mark("Name"))
+_ID: Final = Field("id", mark("Name"), help=mark("Letters, digits, and . _ : - only."))
+_SITE: Final = Field("site", mark("School"), Kind.CHOICE, _sites, needs_choices=True)
+_DAYS_OF_WEEK: Final = Field(
+    "days", mark("Days (none chosen: every day)"), Kind.SEVERAL, lambda _tree: _DAYS
+)
+_QUIET_HOURS: Final = Field(
+    "quiet_hours",
+    mark("Quiet hours"),
+    Kind.ROWS,
+    help=mark("Critical alerts still arrive. An end before the start is on the next day."),
+    rows=(
+        Field("start", mark("From"), Kind.TIME),
+        Field("end", mark("To"), Kind.TIME),
+        _DAYS_OF_WEEK,
+        Field(
+            "then", mark("Other alerts"), Kind.CHOICE, lambda _tree: WORDS["quiet"], default="hold"
+        ),
+    ),
 )
 
-
-def _field(given: dict[str, Any]) -> Field:
-    name, *arguments = given.pop("choices", "").split() or [""]
-    chosen = _CHOICES[name] if name else None
-    kind = Kind(given.pop("kind", Kind.TEXT))
-    rows = _TABLE["rows"][given["key"]] if kind is Kind.ROWS else ()
-    return Field(
-        kind=kind,
-        choices=chosen and (lambda tree: chosen(tree, *arguments)),
-        rows=tuple(_field(dict(row)) for row in rows),
-        **given,
-    )
-
-
-def _form(given: dict[str, Any]) -> Form:
-    given["right"] = Right(given["right"])
-    given["fields"] = map(_field, given["fields"])
-    for key in ("fields", "id_from", "unique"):
-        given[key] = tuple(given.get(key, ()))
-    return Form(**given, **_CODE[given["slug"]])
-
-
-FORMS: Final = tuple(map(_form, _TABLE["form"]))
+FORMS: Final = (
+    Form(
+        "duty",
+        "override",
+        mark("Today's duty"),
+        mark("change"),
+        mark("Substitutes and swaps. They end by themselves."),
+        Right.DUTY,
+        (
+            Field("shift", mark("Shift"), Kind.CHOICE, _shifts),
+            Field("remove", mark("Who cannot be on duty"), Kind.CHOICE, _staff),
+            Field("add", mark("Who is on duty instead"), Kind.CHOICE, _staff),
+            Field(
+                "_swap",
+                mark("Swap: shift that is taken over in return"),
+                Kind.CHOICE,
+                _shifts,
+                help=mark("Leave empty for a substitute without a swap."),
+            ),
+            Field("start", mark("From"), Kind.MOMENT),
+            Field("end", mark("Until"), Kind.MOMENT),
+        ),
+        title=_override_title,
+        detail=_override_detail,
+        start=lambda now: {"start": now.replace(second=0, microsecond=0), "end": day_end(now)},
+        added_with=_swapped,
+        is_shown=_is_ahead,
+    ),
+    Form(
+        "quiet-hours",
+        "staff",
+        mark("Quiet hours"),
+        mark("person"),
+        mark("Hours in which a person receives critical alerts only."),
+        Right.SETTINGS,
+        (_QUIET_HOURS,),
+        detail=lambda e, _tree: "; ".join(map(_hours, e.get("quiet_hours", ()))) or _("none"),
+        may_add=False,
+        own=True,
+    ),
+    Form(
+        "people",
+        "staff",
+        mark("People and channels"),
+        mark("person"),
+        mark(
+            "An address of a channel is a secret: it is stored in a file of its own on the"
+            " server and not shown again."
+        ),
+        Right.SETTINGS,
+        (
+            Field(
+                "name", mark("Name"), help=mark("Others see it; prefer a duty to a person's name.")
+            ),
+            Field("role", mark("Role"), Kind.CHOICE, lambda _tree: _ROLES, default="staff"),
+            Field(
+                "sites",
+                mark("Schools"),
+                Kind.SEVERAL,
+                _sites_of_people,
+                help=mark("Of which they see and are notified of incidents."),
+                needs_choices=True,
+            ),
+            Field(
+                "language",
+                mark("Language"),
+                Kind.CHOICE,
+                lambda _tree: LANGUAGES,
+                help=mark(
+                    "Of notices and pages; the school's if left empty. They can choose theirs."
+                ),
+            ),
+            Field(
+                "notify",
+                mark("Channels, in order of preference"),
+                Kind.ROWS,
+                help=mark(
+                    "If one fails, the next is tried. A new address is such as"
+                    " ntfys://ntfy.sh/a-long-secret-name or mailto://...; a stored one is"
+                    " chosen by its file."
+                ),
+                rows=(
+                    Field("_address", mark("New address"), Kind.ADDRESS),
+                    Field("url_file", mark("or stored in"), Kind.CHOICE, _address_files),
+                    Field("url_env", mark("or environment variable")),
+                ),
+            ),
+            _QUIET_HOURS,
+        ),
+        detail=_person_detail,
+        id_from=("name",),
+        unique=("name",),
+    ),
+    Form(
+        "rooms",
+        "room",
+        mark("Rooms"),
+        mark("room"),
+        mark("Every alert starts with the name of its room: use the names that people say."),
+        Right.SENSORS,
+        (
+            _NAME,
+            _SITE,
+            Field("building", mark("Building"), choices=_buildings),
+            Field("floor", mark("Floor"), choices=_floors),
+            Field("kind", mark("Kind"), choices=_room_kinds, default="restroom"),
+        ),
+        detail=lambda e, _tree: _place(e),
+        added_with=_own_zone,
+        id_from=("site", "building", "floor", "name"),
+        unique=("name", "floor", "building", "site"),
+    ),
+    Form(
+        "sensors",
+        "sensor",
+        mark("Sensors"),
+        mark("sensor"),
+        mark("To replace a device, add the name of the new one: its history continues."),
+        Right.SENSORS,
+        (
+            Field(
+                "id",
+                mark("Name under which it sends"),
+                choices=_unregistered,
+                help=mark(
+                    "Topic, serial number or EUI. Reports and thresholds belong to this name."
+                ),
+            ),
+            Field("room", mark("Room"), Kind.CHOICE, _rooms),
+            Field(
+                "aliases",
+                mark("Replaced by (names of newer devices)"),
+                Kind.WORDS,
+                _unregistered,
+                help=mark("Separated by commas."),
+            ),
+            Field("model", mark("Model")),
+            Field("interval_s", mark("Seconds between readings"), Kind.NUMBER, default="5"),
+        ),
+        detail=_sensor_detail,
+    ),
+    Form(
+        "bells",
+        "bells",
+        mark("Bell schedule"),
+        mark("schedule"),
+        mark("Lesson periods of weekdays, or of special dates."),
+        Right.SETTINGS,
+        (
+            _ID,
+            _SITE,
+            Field("days", mark("Days"), Kind.SEVERAL, lambda _tree: _DAYS),
+            Field("first", mark("First day"), Kind.DATE, help=mark("Leave empty for all year.")),
+            Field("last", mark("Last day"), Kind.DATE),
+            Field(
+                "periods",
+                mark("Periods"),
+                Kind.ROWS,
+                rows=(
+                    _NAME,
+                    Field("start", mark("From"), Kind.TIME),
+                    Field("end", mark("To"), Kind.TIME),
+                ),
+                spare=4,
+            ),
+        ),
+        detail=_bells_detail,
+    ),
+    Form(
+        "shifts",
+        "shift",
+        mark("Shifts"),
+        mark("shift"),
+        mark("Who is on duty where and when: in lesson periods, or by the clock."),
+        Right.SETTINGS,
+        (
+            _ID,
+            _SITE,
+            Field("receiver", mark("Receiver"), Kind.CHOICE, _receivers),
+            Field("people", mark("People"), Kind.SEVERAL, _staff),
+            Field("zones", mark("Zones (none chosen: all)"), Kind.SEVERAL, _zones),
+            Field("periods", mark("Lesson periods"), Kind.SEVERAL, _periods),
+            Field("start", mark("or from"), Kind.TIME),
+            Field("end", mark("to"), Kind.TIME),
+            _DAYS_OF_WEEK,
+        ),
+        detail=_shift_detail,
+    ),
+    Form(
+        "silences",
+        "silence",
+        mark("Recurring silences"),
+        mark("silence"),
+        mark(
+            "Incidents are recorded, but nobody is notified meanwhile."
+            " They appear under Silences a day ahead."
+        ),
+        Right.SETTINGS,
+        (
+            Field("reason", mark("Reason (no names)"), is_free=True),
+            Field("room", mark("Room"), Kind.CHOICE, _rooms),
+            _SITE,
+            Field("building", mark("or building"), Kind.CHOICE, _buildings),
+            Field("floor", mark("Floor of the building"), choices=_floors),
+            Field(
+                "kind",
+                mark("What"),
+                Kind.CHOICE,
+                lambda _tree: WORDS["kind"],
+                help=mark("Leave empty for everything, including smoke."),
+            ),
+            Field("start", mark("From"), Kind.TIME),
+            Field("end", mark("To"), Kind.TIME, help=mark("At most 12 hours.")),
+            _DAYS_OF_WEEK,
+            Field("first", mark("First day"), Kind.DATE, help=mark("Leave empty for always.")),
+            Field("last", mark("Last day"), Kind.DATE),
+        ),
+        title=lambda e, _tree: str(e.get("reason", "")),
+        detail=_silence_detail,
+    ),
+    Form(
+        "holidays",
+        "holiday",
+        mark("Holidays"),
+        mark("holiday"),
+        mark("Days without lessons."),
+        Right.SETTINGS,
+        (
+            _NAME,
+            _SITE,
+            Field("first", mark("First day"), Kind.DATE),
+            Field("last", mark("Last day"), Kind.DATE, help=mark("Leave empty for one day.")),
+        ),
+        detail=lambda e, _tree: _span(e),
+    ),
+)
+"""The forms of the settings page, in its order, each over one section of the configuration."""
