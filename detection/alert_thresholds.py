@@ -280,8 +280,6 @@ class AlertThresholds:
         state, counts = stored["levels_state"], stored["levels_counts"]
         recent = stored["levels_recent"]
         n = state.shape[0]
-        if state.shape[1] == _STATE_WIDTH - 1:  # before it was kept when a cluster last passed
-            state = np.column_stack([state, np.full(n, np.nan)])
         shapes = ((n, _STATE_WIDTH), (n, 3, _BINS), (n, _RECENT, _WIDTH))
         if (state.shape, counts.shape, recent.shape) != shapes:
             raise ValueError(f"thresholds of shapes {state.shape}, {counts.shape}, {recent.shape}")

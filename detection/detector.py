@@ -16,14 +16,14 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from zipfile import BadZipFile
 
 import numpy as np
 
 from detection import alert_rules
 from detection.alert_thresholds import AlertThresholds
-from detection.baselines import WIDTH, Baselines, BaselineTracker
+from detection.baselines import WIDTH, BaselineTracker
 from detection.channels import FINE, channel_matrix
 from detection.episodes import (
     ALERTED,
@@ -35,7 +35,6 @@ from detection.episodes import (
     TIMES,
     begin_pulses,
     end_reached,
-    episodes_of,
     follow,
     open_episodes,
     put,
@@ -47,7 +46,7 @@ from detection.facts import facts
 from detection.model import KINDS, Model
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Container, Sequence
 
     from numpy.typing import NDArray
 
@@ -67,10 +66,7 @@ SILENT_S: Final = 300.0
 backlog are old while they arrive."""
 JUDGED_S: Final = 240.0
 """A pulse is judged for so long; what it is shows within minutes."""
-_FORMAT: Final = 8
-_FORMAT_WITHOUT_NETWORK: Final = 7
-_FORMAT_MATRICES: Final = 6
-"""Snapshot format that kept baselines by sensor and episodes as a matrix."""
+_FORMAT: Final = 1
 
 
 class PulseObserver(Protocol):
@@ -187,23 +183,25 @@ class Detector:
         Raises
         ------
         SnapshotError
-            If the bytes are no snapshot of a supported format.
+            If the bytes are no snapshot of this format.
         """
         detector = cls(model, observer)
         try:
             with np.load(io.BytesIO(body), allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
+            if int(arrays["format"]) != _FORMAT or arrays["episodes"].dtype != EPISODE:
+                raise SnapshotError(f"snapshot format {arrays['format']}, expected {_FORMAT}")
             names = [str(name) for name in arrays["names"]]
-            baselines, episodes = _state_of(arrays)
+            baselines = np.ascontiguousarray(arrays["baselines"])
+            episodes, states = arrays["episodes"].copy(), arrays["states"]
+            received = np.array(arrays["received"])
             # Of another model's network nothing can be used; running episodes begin anew with it.
-            states = arrays.get("states", np.zeros(0))
             if str(arrays["model_version"]) != detector.model_version:
                 states = np.zeros((len(names), detector._model.units))
             thresholds = AlertThresholds.from_arrays(arrays, detector._model.level)
         except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
             raise SnapshotError(f"no detector snapshot: {error}") from error
         n = len(names)
-        received = np.array(arrays.get("received", Baselines.of(baselines).time))
         shapes = (baselines.shape, episodes.shape, states.shape, (len(thresholds),), received.shape)
         if shapes != ((WIDTH, n), (n,), (n, detector._model.units), (n,), (n,)):
             raise SnapshotError(f"snapshot of shapes {shapes}")
@@ -517,16 +515,6 @@ class Detector:
             model_version=self.model_version,
             time=time,
         )
-
-
-def _state_of(arrays: Mapping[str, NDArray[Any]]) -> tuple[Floats, Episodes]:
-    """Return baselines and episodes of a snapshot."""
-    found = int(arrays["format"])
-    if found in (_FORMAT, _FORMAT_WITHOUT_NETWORK) and arrays["episodes"].dtype == EPISODE:
-        return np.ascontiguousarray(arrays["baselines"]), arrays["episodes"].copy()
-    if found == _FORMAT_MATRICES:
-        return np.ascontiguousarray(arrays["quiet"].T), episodes_of(arrays["episode"])
-    raise SnapshotError(f"snapshot format {found}, expected {_FORMAT}")
 
 
 def _rounds(sensor: NDArray[np.int32]) -> list[NDArray[np.intp]]:

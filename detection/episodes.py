@@ -9,7 +9,6 @@ batch, so that any split of a stream gives the same episodes.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -103,17 +102,6 @@ TIMES: Final = (
 _BYTES: Final = np.dtype((np.void, EPISODE.itemsize))
 _FALLS: Final = ("half_s", "fifth_s", "tenth_s")
 _FALL_SHARES: Final = np.array([[0.5], [0.2], [0.1]])
-
-
-def episodes_of(matrix: Floats) -> Episodes:
-    """Return the episodes whose fields are the columns of a matrix, in the order of `EPISODE`."""
-    episodes: Episodes = np.zeros(matrix.shape[0], EPISODE)
-    at = 0
-    for name in EPISODE.names or ():
-        width = math.prod(EPISODE[name].shape)
-        episodes[name] = matrix[:, at : at + width].reshape(episodes[name].shape)
-        at += width
-    return episodes
 
 
 def take(episodes: Episodes, at: NDArray[np.integer]) -> Episodes:

@@ -250,8 +250,6 @@ def format_span(seconds: float) -> str:
 
 
 DETAILS: Final = (
-    # of an older version
-    mark("more than 20 readings a second come under its name: those of others may be late"),
     mark("%(device)s's own vape alarm"),
     mark("%(device)s's own burning alarm"),
     mark("%(device)s reports interference"),
@@ -261,7 +259,6 @@ DETAILS: Final = (
     mark("the sensor's %(quantity)s channel reports no valid value"),
     mark("%(before)s; its state was lost, the sensor is checked again"),
     mark("%(before)s; the broker cannot be reached"),
-    mark("%(before)s; %(n)s are back after %(time)s, %(others)s are not"),
     mark("%(before)s; %(n)s of %(all)s back after %(time)s, %(others)s still silent"),
     mark("%(before)s; back after %(time)s"),
     mark(

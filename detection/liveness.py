@@ -59,8 +59,8 @@ _VERSION: Final = "liveness-1"
 _INSTALL: Final = "is it installed, and is its id the one under which it publishes?"
 
 
-_UNSETTLED: Final = (" still silent", " are not", " is checked again")
-"""Ends of the details of such outages; the second is of older versions."""
+_UNSETTLED: Final = (" still silent", " is checked again")
+"""Ends of the details of such outages."""
 
 
 def ended_unsettled(detail: str) -> bool:
@@ -324,13 +324,13 @@ class Liveness:
         """Restore a snapshot of the registered sensors; raise `SnapshotError` if it is none."""
         restored = cls(intervals, settings)
         try:
-            (now, floor, broker_healthy, *awaited), seen, silent, outages = json.loads(body)
+            (now, floor, broker_healthy, awaited), seen, silent, outages = json.loads(body)
             restored._now, restored._floor = float(now), float(floor)
             restored._broker_healthy = bool(broker_healthy)
-            for name, since in (awaited[0] if awaited else {}).items():  # none in older snapshots
+            for name, since in awaited.items():
                 if name in restored._sensors:
                     restored._sensors[name].awaited = float(since)
-            for name, last, report, offline_since, gaps, *expected in seen:
+            for name, last, report, offline_since, gaps, expected in seen:
                 found = restored._sensors.get(name)
                 if found is None:
                     continue
@@ -340,7 +340,7 @@ class Liveness:
                     offline_since,
                 )
                 found.gaps.extend(float(gap) for gap in gaps)
-                found.expected = int(expected[0]) if expected else 0  # none in older snapshots
+                found.expected = int(expected)
                 restored._schedule(name, found)
             for name, onset, alerted, sensors, *rest in outages:
                 known = dict.fromkeys(m for m in sensors if m in restored._sensors)

@@ -9,10 +9,7 @@ with the counts, for who looks from outside, and begin anew with a service.
 from __future__ import annotations
 
 import logging
-import sqlite3
-import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -27,13 +24,13 @@ from storage import firmware, state
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from storage.registry import Registry
 
 log = logging.getLogger(__name__)
 
 _COUNTS: Final = "sensor counts"
-_BY_OFFSET: Final = "journal offset"
-"""Marks counts with an offset; those of older versions have none."""
 _FIELDS: Final = "sensor fields"
 _BLIND_S: Final = 86_400.0
 """How long a sensor that measures may send no particles before it is shown."""
@@ -96,7 +93,7 @@ def sensor_statuses(
 def save_counts(connection: sqlite3.Connection, saved: SavedCounts) -> None:
     """Store counts and fields of sensors."""
     with transaction(connection) as tx:
-        state.set_snapshot(tx, _COUNTS, state.Snapshot(saved.offset, _BY_OFFSET, saved.counts))
+        state.set_snapshot(tx, _COUNTS, state.Snapshot(saved.offset, "", saved.counts))
         body = msgspec.json.encode(saved.fields)
         state.set_snapshot(tx, _FIELDS, state.Snapshot(0, "", body))
 
@@ -113,7 +110,7 @@ def restore_counts(
     except msgspec.MsgspecError as error:
         log.warning("counts of the sensors begin at zero, what is stored is damaged: %s", error)
         return None
-    return stored.position if stored.model_version == _BY_OFFSET else sys.maxsize
+    return stored.position
 
 
 def stored_statuses(connection: sqlite3.Connection, registry: Registry) -> dict[str, SensorStatus]:
@@ -128,9 +125,7 @@ def stored_statuses(connection: sqlite3.Connection, registry: Registry) -> dict[
             lives = Liveness.restore(stored.body, intervals).lives()
         except SnapshotError:
             lives = {}
-    versions: Mapping[str, str] = {}
-    with suppress(sqlite3.OperationalError):  # no table yet: written by an older program
-        versions = firmware.versions(connection)
+    versions = firmware.versions(connection)
     return sensor_statuses(registry, lives, tally, versions, _stored_fields(connection))
 
 

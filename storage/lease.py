@@ -96,8 +96,6 @@ class Lease:
         """Take the lease if it is free; return its holder, or None if it is ours now."""
         try:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-            with suppress(OSError):  # an older version let others read, and so lock it
-                os.fchmod(file, FILE_MODE)
         except OSError as error:
             raise StorageUnavailableError(f"{self._path}: {error.strerror}") from error
         if not self._lock(file):
@@ -209,6 +207,6 @@ def _row(file: int) -> Holder | None:
             int(found["pid"]),
             float(found["since"]),
             float(found["beat"]),
-            str(found.get("work", SERVICE)),  # older versions do not say
+            str(found["work"]),
         )
     return None

@@ -47,5 +47,5 @@ def notice_languages(
     try:
         with closing(connect(database, read_only=True)) as db:
             return {member.id: notice_language(db, member, policy) for member in staff}
-    except (StorageError, sqlite3.Error):  # a new data folder, or one of an earlier version
+    except (StorageError, sqlite3.Error):  # a new data folder
         return {member.id: member.language or policy.language for member in staff}

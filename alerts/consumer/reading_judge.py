@@ -36,15 +36,15 @@ CLOCK_SET_BACK_S: Final = 60.0
 """A reading received so long before the last one: the clock was set back in between."""
 
 
-class _Snapshot(msgspec.Struct, rename={"last_adjustment": "moves", "newest_received": "received"}):
+class _Snapshot(msgspec.Struct):
     detector: bytes
     devices: bytes
     slow: bytes
     watermark: float
-    last_adjustment: int = 0
-    order: bytes = b""
-    newest_received: float = float("-inf")
-    on_our_clock: list[str] = []
+    last_adjustment: int
+    order: bytes
+    newest_received: float
+    on_our_clock: list[str]
 
 
 class ReadingJudge:

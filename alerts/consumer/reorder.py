@@ -36,7 +36,7 @@ _MAX_JUMP: Final = 1_000_000
 _UNORDERED: Final = frozenset({"no_time", "time_replaced", "unknown_sensor"})
 
 
-class _SensorQueue(msgspec.Struct, rename={"waiting": "held", "unfilled_gaps": "in_vain"}):
+class _SensorQueue(msgspec.Struct):
     """One sensor: the newest that passed, and what waits, in order of the numbers."""
 
     seq: int
@@ -49,7 +49,7 @@ class _SensorQueue(msgspec.Struct, rename={"waiting": "held", "unfilled_gaps": "
         return min(reading.received for reading in self.waiting) + MAX_WAIT_S
 
 
-class _State(msgspec.Struct, rename={"queues": "lines"}):
+class _State(msgspec.Struct):
     now: float
     queues: dict[str, _SensorQueue]
 
@@ -128,12 +128,11 @@ class Reorder:
 
     @classmethod
     def restore(cls, body: bytes) -> Reorder:
-        """Go on from a snapshot, or from nothing if it is empty; raises `msgspec.MsgspecError`."""
+        """Go on from a snapshot; raises `msgspec.MsgspecError`."""
         made = cls()
-        if body:
-            found = msgspec.msgpack.decode(body, type=_State)
-            made._now, made._queues = found.now, found.queues
-            made._waiting = {name: queue for name, queue in found.queues.items() if queue.waiting}
+        found = msgspec.msgpack.decode(body, type=_State)
+        made._now, made._queues = found.now, found.queues
+        made._waiting = {name: queue for name, queue in found.queues.items() if queue.waiting}
         return made
 
     def _pass_with_followers(self, reading: Reading, queue: _SensorQueue) -> Sequence[Reading]:

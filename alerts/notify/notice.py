@@ -68,7 +68,7 @@ class Notice(msgspec.Struct, frozen=True):
     `note` precedes the evidence, `by` is who acknowledged or handed over, and `link` is the staff
     page of the incident. `again`: people responded to the same in this room a short while ago. A
     digest has a `headline` and its `incidents`. There is a `site`, by name and id, if there are
-    several. `written` is when it was, Unix seconds; None by an older version.
+    several. `written` is when it was, Unix seconds.
     """
 
     incident: str

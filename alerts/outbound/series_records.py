@@ -131,17 +131,6 @@ def waiting(connection: sqlite3.Connection) -> int:
     return queued + sum(key is not None for _, key in changed)
 
 
-def newest(connection: sqlite3.Connection) -> int:
-    """Return the number of the record that was queued last; 0 if none waits."""
-    return int(connection.execute("SELECT coalesce(max(seq), 0) FROM series_due").fetchone()[0])
-
-
-def is_waiting(connection: sqlite3.Connection, measurement: str, upto: int) -> bool:
-    """Return whether a record of a measurement waits, of those up to a number."""
-    query = "SELECT EXISTS (SELECT 1 FROM series_due WHERE measurement = ? AND seq <= ?)"
-    return bool(connection.execute(query, (measurement, upto)).fetchone()[0])
-
-
 def bound(tx: sqlite3.Connection, limit: int) -> int:
     """Delete some of the oldest samples over a limit; how many."""
     over = waiting(tx) - limit

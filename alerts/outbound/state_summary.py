@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from reports.rows import DutySpan
     from storage.firmware import Firmware
     from storage.registry import Sensor
-    from storage.timeseries import Series
 
     Counts = dict[str, dict[str, int]]
     Fields = dict[str, float | str]
@@ -72,8 +70,8 @@ class StateSummary:
 class _Recorded(msgspec.Struct):
     counts: dict[str, dict[str, int]]
     expected: dict[str, int]
-    conditions: dict[str, tuple[Condition, float]] = {}
-    hours: dict[str, Record] = {}
+    conditions: dict[str, tuple[Condition, float]]
+    hours: dict[str, Record]
 
 
 def add_to_hour(hours: dict[str, Record], health: Record, since: float) -> Record:
@@ -92,18 +90,6 @@ def add_to_hour(hours: dict[str, Record], health: Record, since: float) -> Recor
     fields["urgency"] = max(float(r.get("urgency", 0.0)) for r in (sums, health.fields))
     hours[health.sensor] = Record("sensor_hour", begins, fields, sensor=health.sensor)
     return hours[health.sensor]
-
-
-def hour_sums(series: Series, hour: int, sensors: Iterable[str], hours: int = 1) -> list[Record]:
-    """Return the record of an hour since 1970 of each sensor, from its stored records of health."""
-    begins = hour * 3600.0
-    since = begins + HEALTH_EVERY_S
-    sums = partial(series.sums, "sensor_health", SUMMED, highest=("urgency",))
-    return [
-        Record("sensor_hour", begins, dict(zip((*SUMMED, "urgency"), found, strict=True)), sensor)
-        for sensor, found in sums(since, since + hours * 3600.0, sensors).items()
-        if found[0]
-    ]
 
 
 @dataclass(slots=True)

@@ -164,9 +164,9 @@ class SensorFaults:
             "clean": self._clean,
             "drifting": self._drifting,
             "spike": self._spike,
-            "said": self._alerted_at,
+            "alerted_at": self._alerted_at,
             "day": np.array(self._day),
-            "standing": np.array(json.dumps(active)),
+            "active": np.array(json.dumps(active)),
         }
 
     @classmethod
@@ -176,19 +176,19 @@ class SensorFaults:
         """Restore `state`; raise `SnapshotError` if an array is missing or of another shape."""
         restored = cls(building)
         try:
-            n = stored["said"].shape[0]
+            n = stored["alerted_at"].shape[0]
             restored._grow(n)
             for key, array in restored.state().items():
-                if key not in {"day", "standing"} and stored[key].shape != array.shape:
+                if key not in {"day", "active"} and stored[key].shape != array.shape:
                     raise SnapshotError(f"{key} of shape {stored[key].shape}")
             for name, table in (("channel", restored._channel), ("sensor", restored._sensor)):
                 for key in table:
                     table[key] = np.array(stored[f"{name}.{key}"], np.float64)
             for key in ("days", "clean", "drifting", "spike"):
                 setattr(restored, f"_{key}", np.array(stored[key], np.float64))
-            restored._alerted_at = np.array(stored["said"], np.float64)
+            restored._alerted_at = np.array(stored["alerted_at"], np.float64)
             restored._day = float(stored["day"])
-            for row, fault, fields in json.loads(str(stored["standing"])):
+            for row, fault, fields in json.loads(str(stored["active"])):
                 evidence = {k: ChannelEvidence(**v) for k, v in fields.pop("evidence").items()}
                 restored._active[row, fault] = _Active(evidence=evidence, **fields)
         except (KeyError, TypeError, ValueError) as error:

@@ -76,12 +76,6 @@ class Subscriptions:
         """Replace the filters; the session of another client id becomes a former one."""
         self._write(_Remembered(self._session, tuple(sorted(set(filters))), self._former()))
 
-    def add_former(self, client_id: str, filters: Iterable[str]) -> None:
-        """Remember a session under another client id, which is not drained."""
-        session = self._session.replace(self._settings.client_id, client_id, 1)
-        former = {**self._former(), session: tuple(filters)}
-        self._write(_Remembered(self._session, self.current(), former))
-
     def forget_former(self, client_id: str) -> None:
         """Forget a session that is drained."""
         former = self._former()

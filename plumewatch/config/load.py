@@ -28,11 +28,6 @@ if TYPE_CHECKING:
     from plumewatch.config.faults import ConfigTree
     from storage.registry import Registry, Room
 
-_REPLACED: Final = {
-    f"web.token_{kind}": "replaced by passwords of staff: `plumewatch staff password ID`"
-    for kind in ("file", "env")
-}
-"""Keys of earlier versions, and what replaced them."""
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -148,8 +143,6 @@ def _fault(error: Any, tree: ConfigTree) -> ConfigFault:
     if kind == "less_than_equal" and path == "config_version":
         allowed = f"at most {CONFIG_VERSION} here: this file is for a newer Plumewatch"
         return ConfigFault(path, value, allowed)
-    if kind == "extra_forbidden" and path in _REPLACED:
-        return ConfigFault(path, "key of an earlier version", _REPLACED[path])
     if kind == "extra_forbidden":
         near = close_to(str(error["loc"][-1]), _keys_at(error["loc"][:-1]))
         return ConfigFault(path, "unknown key", f"see `plumewatch init` for all keys{near}")

@@ -35,7 +35,6 @@ from storage.registry import Registry, natural
 from storage.repair import recovery_program
 from storage.sqlite import connect
 from storage.timeseries.influx import InfluxSeries
-from storage.timeseries.influx_setup import server_averages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -216,8 +215,6 @@ def check_series(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
             series.check_set_up()
         except StorageUnavailableError as error:
             yield result("influx_not_set_up", error=error)
-        if makers := server_averages(series.http):
-            yield result("influx_averages", url=settings.url, makers=", ".join(makers))
     except StorageUnavailableError as error:
         yield result("influx_fails", error=error, url=settings.url)
     finally:

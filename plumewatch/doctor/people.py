@@ -254,7 +254,7 @@ def without_password(config: PlumewatchConfig) -> list[str]:
 
 
 def _stored(config: PlumewatchConfig, read: Callable[[sqlite3.Connection], _T]) -> _T | None:
-    """Read the state database; None without one, or if a version without such tables wrote it."""
+    """Read the state database; None without one, or while its tables are not made yet."""
     path = DataPaths(config.data_dir).state
     if path.exists():
         with closing(connect(path, read_only=True)) as db, suppress(sqlite3.OperationalError):

@@ -75,7 +75,7 @@ def with_browsers(policy: AlertPolicy, database: Path) -> AlertPolicy:
         with closing(connect(database, read_only=True)) as db:
             found = push_subscriptions.targets(db)
     except (StorageError, sqlite3.Error):
-        return policy  # a new data folder, or one of an earlier version
+        return policy  # a new data folder
     staff = tuple(replace(m, targets=(*m.targets, *found.get(m.id, ()))) for m in policy.staff)
     roster = policy.roster
     if roster is not None:

@@ -190,10 +190,6 @@ class Ingestion:
             return
         events = replace(broker, client_id=f"{broker.client_id}{_EVENTS}")
         self.event_source.use_client_id(events.client_id)
-        if not paths.event_subscriptions.exists():
-            for former in Subscriptions(paths.subscriptions, broker).former():
-                known = Subscriptions(paths.event_subscriptions, events)
-                known.add_former(f"{former}{_EVENTS}", EVENT_TOPICS)
 
     def restore(self, counted: int | None) -> None:
         """Give the intake the newest readings of the journal; those behind `counted` count."""

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from alerts.outbound import series_records
-from alerts.outbound.state_summary import StateSummary, hour_sums
+from alerts.outbound.state_summary import StateSummary
 from plumewatch.sensor_status import SavedCounts, save_counts
 from storage import holds, state
 from storage.errors import StorageError, is_transient
@@ -47,12 +47,6 @@ _WARN_DAYS: Final = 7
 _CLOCK: Final = "retention clock"
 _DUTY: Final = "hours on duty"
 _RECORDED: Final = "recorded counts"
-_HOURS: Final = "sums of hours"
-_BACKFILL_S: Final = 5.0
-"""Time of every minute in which hours of before are added up."""
-_HOUR_OVER_S: Final = 600.0
-QUEUED_SUMS: Final = 1_000
-"""Sums of one transaction; no more are made while ten times as many records wait."""
 
 
 class RetentionClock:
@@ -166,84 +160,6 @@ class Deletion:
         self._warned = far
 
 
-class HourBackfill:
-    """Adds up the hours of before the service did (`sensor_hour`), once, newest first.
-
-    The sums wait for the series in one transaction with the hour that is next, so a restart neither
-    loses nor repeats one. None is made while a record of sensor health waits that was queued before
-    this start: its hour would lack it. The hour in which the service began to add up is last.
-    """
-
-    def __init__(self, resources: Resources) -> None:
-        self._resources = resources
-        self._next = self._first = self._newest_before = 0
-        self._failing = False
-
-    def open(self) -> None:
-        """Continue where the last service stopped."""
-        self._newest_before = series_records.newest(self._resources.state)
-        hour = int(self._resources.clock() // 3600.0)
-        stored = state.snapshot(self._resources.state, _HOURS)
-        if stored is None:
-            self._next, self._first = hour - 1, hour
-        else:
-            self._next, self._first = map(int, stored.body.split())
-
-    @property
-    def is_done(self) -> bool:
-        """Whether all hours are added up."""
-        return self._next <= 0
-
-    async def add_up(self) -> None:
-        """Add up as many hours as take some seconds; the series may be unavailable."""
-        ends = time.monotonic() + _BACKFILL_S
-        try:
-            while not self.is_done and time.monotonic() < ends and await self._add_some(ends):
-                pass
-        except StorageError as error:
-            if not is_transient(error):
-                raise
-            if not self._failing:
-                log.warning("older hours cannot be added up, trying again every minute: %s", error)
-            self._failing = True
-        else:
-            self._failing = False
-
-    async def _is_incomplete(self) -> bool:
-        """Return whether records of before this start, which are to be summed, wait."""
-        base, upto = self._resources, self._newest_before
-        is_waiting = partial(series_records.is_waiting, measurement="sensor_health", upto=upto)
-        return await base.run_until_stored("hours", is_waiting, base.state)
-
-    async def _add_some(self, ends: float) -> bool:
-        """Queue the sums of some hours; return whether more can be made now."""
-        base, hour, first = self._resources, self._next, self._first
-        now = base.clock()
-        queued = await base.run_until_stored("hours", series_records.waiting, base.state)
-        is_early = hour == first and (queued or now < (first + 1) * 3600.0 + _HOUR_OVER_S)
-        if is_early or queued > 10 * QUEUED_SUMS or await self._is_incomplete():
-            return False
-        oldest = int((now - base.config.timeseries.minute_days * _DAY_S) // 3600.0) + 24
-        sums = partial(hour_sums, base.series, sensors=base.registry.sensors)
-        records: list[Record] = []
-        while True:
-            found = await base.in_series(sums, hour)
-            records += found
-            if hour == first:
-                hour = 0
-                break
-            is_empty = not found and not await base.in_series(partial(sums, hours=24), hour - 24)
-            hour -= 25 if is_empty else 1
-            if hour < oldest:
-                hour = first
-                break
-            if len(records) >= QUEUED_SUMS or time.monotonic() >= ends:
-                break
-        await base.run_until_stored("hours", _append_hours, base.state, records, hour, first)
-        self._next = hour
-        return True
-
-
 @dataclass(slots=True)
 class Maintenance:
     """The work of every minute."""
@@ -252,7 +168,6 @@ class Maintenance:
     detection: DetectionLoop
     recorder: StateRecorder
     deletion: Deletion
-    backfill: HourBackfill
     counts: Callable[[], SavedCounts]
     before_sample: Callable[[], None]
     refresh: Callable[[], None]
@@ -262,7 +177,6 @@ class Maintenance:
     def open(self) -> None:
         """Continue where the last service stopped."""
         self.deletion.open()
-        self.backfill.open()
         self.refresh()
         stored = state.snapshot(self.resources.state, _DUTY)
         now = self.resources.clock()
@@ -280,7 +194,6 @@ class Maintenance:
             snapshot_offset = await self.save()
             await self.deletion.try_delete(snapshot_offset)
             await asyncio.sleep(EVERY_S)
-            await self.backfill.add_up()
             await self.measure()
 
     async def save(self) -> int:
@@ -321,14 +234,6 @@ def _append(
         state.set_snapshot(tx, _DUTY, state.Snapshot(0, "", repr(duty_until).encode()))
         state.set_snapshot(tx, _RECORDED, state.Snapshot(0, "", recorded))
         return series_records.bound(tx, MAX_WAITING)
-
-
-def _append_hours(
-    connection: sqlite3.Connection, records: list[Record], following: int, first: int
-) -> None:
-    with transaction(connection) as tx:
-        series_records.append(tx, records)
-        state.set_snapshot(tx, _HOURS, state.Snapshot(0, "", b"%d %d" % (following, first)))
 
 
 def _save_clock(connection: sqlite3.Connection, at: float) -> None:

@@ -17,7 +17,7 @@ from plumewatch.config.settings import ping_url, quiet_hours, school_of
 from plumewatch.sensor_status import record_counts, sensor_statuses
 from plumewatch.service import pipeline_meters as declared
 from plumewatch.service.health import Health, OutboxState, Watchdog, describe_failing
-from plumewatch.service.maintenance import Deletion, HourBackfill, Maintenance
+from plumewatch.service.maintenance import Deletion, Maintenance
 from plumewatch.service.meters import Meters
 from plumewatch.service.supervisor import Task, after
 from reports.rows import room_names
@@ -115,7 +115,6 @@ class Monitoring:
             detection,
             recorder,
             self.deletion,
-            HourBackfill(resources),
             ingestion.counts,
             before_sample=lambda: health.lateness.sample(registry.sensors, intake.reading_counts),
             refresh=self.meters.refresh,

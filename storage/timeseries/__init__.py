@@ -114,13 +114,10 @@ class Series(SeriesReader, Protocol):
         start: float,
         end: float,
         sensors: Iterable[str],
-        *,
-        highest: Sequence[str] = (),
     ) -> Mapping[str, tuple[float, ...]]:
         """Add numeric fields up over the records of each sensor in ``[start, end)``.
 
-        Behind the sums are the `highest` values of other fields. Sensors without a record are not
-        in the result; what a record lacks adds nothing.
+        Sensors without a record are not in the result; what a record lacks adds nothing.
         """
 
     def between(

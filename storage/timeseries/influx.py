@@ -181,13 +181,10 @@ class InfluxSeries(AveragedSeries):
         start: float,
         end: float,
         sensors: Iterable[str],
-        *,
-        highest: Sequence[str] = (),
     ) -> dict[str, tuple[float, ...]]:
-        """Add fields up by sensor, and find the highest values of others."""
-        check_summable(measurement, (*fields, *highest))
+        """Add fields up by sensor."""
+        check_summable(measurement, fields)
         wanted = [f'sum("{field}")' for field in fields]
-        wanted += [f'max("{field}")' for field in highest]
         policy = _policy(MEASUREMENTS[measurement].kept)
         found = self.http.query(
             f"SELECT {', '.join(wanted)} FROM {self.http.place(measurement, policy)}"  # noqa: S608 - names from the table of measurements

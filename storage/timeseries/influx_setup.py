@@ -4,8 +4,8 @@
 three buckets (``NAME``, ``NAME/m1``, ``NAME/m15``), mapped so that InfluxQL sees them as policies
 of one database, in an organization that is made if there is none of its name. 3: three databases of
 these names. The service makes the averages (`storage.timeseries.rollup`); here those of existing
-readings are made, and the continuous queries and tasks are removed that made them in earlier
-versions. A database with data of others is left alone: a shorter retention would delete it.
+readings are made. A database with data of others is left alone: a shorter retention would delete
+it.
 
 `provided` is the one way in: with an administrator's rights it makes all this and accounts, tries
 the accounts, and removes what it made if anything fails.
@@ -33,7 +33,7 @@ from storage.timeseries.rollup import LEVELS, filled_quarters, fold
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from influxdb_client import Bucket, InfluxDBClient, Task
+    from influxdb_client import Bucket, InfluxDBClient
 
     from storage.timeseries.influx_http import InfluxSettings
     from storage.timeseries.resolution import Retention
@@ -183,41 +183,6 @@ def _oldest(http: InfluxHttp, now: float) -> float:
     return min((row[0] / 1e9 for series in found for row in series["values"]), default=now)
 
 
-def server_averages(http: InfluxHttp) -> list[str]:
-    """Name the continuous queries or tasks of earlier versions, as far as the account sees them."""
-    try:
-        return [*_continuous_queries(http), *(task.name for task in _tasks(http))]
-    except StorageUnavailableError:
-        return []
-
-
-def _continuous_queries(http: InfluxHttp) -> list[str]:
-    if http.server().major != 1:
-        return []
-    name = http.settings.database
-    return [
-        str(row[0])
-        for series in http.query("SHOW CONTINUOUS QUERIES")
-        if series["name"] == name
-        for row in series.get("values") or ()
-        if row[0] in {f"plumewatch_{level.name}" for level in LEVELS}
-    ]
-
-
-def _tasks(http: InfluxHttp) -> list[Task]:
-    if http.server().major != 2:
-        return []
-    org_id = organization(http)
-    names = [f"plumewatch_{http.settings.database}_{level.name}" for level in LEVELS]
-    return http.on_client(
-        lambda client: [
-            task
-            for name in names
-            for task in client.tasks_api().find_tasks(org_id=org_id, name=name)
-        ]
-    )
-
-
 def _set_up_1(
     http: InfluxHttp, retention: Retention, undo: ExitStack
 ) -> Iterator[tuple[str, float]]:
@@ -246,9 +211,6 @@ def _set_up_1(
         days = round(retention.keep_s(level) / _DAY_S)
         _policy(http, "ALTER" if level.name in there else "CREATE", level.name, days)
         yield f"averages of {level.step_s // 60} min are kept for {days} days", 0.0
-    for query in _continuous_queries(http):
-        http.query(f'DROP CONTINUOUS QUERY "{query}" ON "{name}"', change=True)
-        yield f"continuous query {query!r} of an earlier version is removed", 0.0
 
 
 def _policy(http: InfluxHttp, verb: str, policy: str, days: int) -> None:
@@ -286,10 +248,6 @@ def _set_up_2(
         bucket = _bucket(http, undo, org_id, f"{name}/{level.name}", days)
         _map(http, org_id, bucket, level.name)
         yield f"averages of {level.step_s // 60} min are kept for {days} days", 0.0
-    tasks = _tasks(http)
-    http.on_client(lambda client: [client.tasks_api().delete_task(task.id) for task in tasks])
-    for task in tasks:
-        yield f"task {task.name!r} of an earlier version is removed", 0.0
 
 
 def organization(http: InfluxHttp) -> str:

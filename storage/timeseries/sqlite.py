@@ -185,13 +185,10 @@ class SqliteSeries(AveragedSeries):
         start: float,
         end: float,
         sensors: Iterable[str],
-        *,
-        highest: Sequence[str] = (),
     ) -> dict[str, tuple[float, ...]]:
-        """Add fields up by sensor, and find the highest values of others."""
-        check_summable(measurement, (*fields, *highest))
+        """Add fields up by sensor."""
+        check_summable(measurement, fields)
         wanted = [f'total("{field}")' for field in fields]
-        wanted += [f'coalesce(max("{field}"), 0.0)' for field in highest]
         statement = (
             f"SELECT sensor, {', '.join(wanted)} FROM {measurement}"  # noqa: S608 - names from the table of measurements
             f" WHERE time >= ? AND time < ?{_AMONG['sensor']} GROUP BY sensor"

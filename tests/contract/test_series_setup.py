@@ -66,8 +66,6 @@ def test_on_1x(server, tmp_path):
         assert [level.name for level in s._levels] == ["m1", "m15"]
         http.query('DROP SERIES FROM "reading"', change=True)
         assert s.latest() == {}
-    queries = http.query("SHOW CONTINUOUS QUERIES")
-    assert {s["name"]: s.get("values") for s in queries}["air"] is None
     policies = http.query('SHOW RETENTION POLICIES ON "air"')[0]["values"]
     kept = {row[0]: (row[1], row[-1]) for row in policies}
     assert kept["autogen"] == ("96h0m0s", True)
@@ -87,26 +85,6 @@ def test_old_spans_are_answered_by_averages(server, tmp_path):
         time, values = s.readings("s", start, start + 1800, 10, "max")
     assert time.tolist() == [start + 60 * i for i in range(30)]
     assert values["pm25"].tolist() == [5.0 + 6 * i for i in range(30)]
-
-
-def test_continuous_queries_of_earlier_versions_are_named_and_removed(server, tmp_path):
-    http = InfluxHttp(settings(server, "before"))
-    done(http, clock.time())
-    for name in ("plumewatch_m1", "theirs"):
-        statement = 'SELECT mean("pm25") AS "pm25" INTO "before"."m1"."reading_1m" FROM "reading"'
-        every = f"BEGIN {statement} GROUP BY time(60s), * END"
-        http.query(f'CREATE CONTINUOUS QUERY "{name}" ON "before" {every}', change=True)
-    config = tmp_path / "plumewatch.toml"
-    more = f'[timeseries]\nurl = "{server.url}"\ndatabase = "before"\n'
-    config.write_text(STARTER.replace("[detection]", f"{more}\n[detection]"))
-    named = "still computes averages itself, at great cost: plumewatch_m1 of an earlier version"
-    assert named in plumewatch("check", "-c", config).out
-    assert "continuous query 'plumewatch_m1' of an earlier version is removed" in done(
-        http, clock.time()
-    )
-    assert "still computes" not in plumewatch("check", "-c", config).out
-    (left,) = [s for s in http.query("SHOW CONTINUOUS QUERIES") if s["name"] == "before"]
-    assert [row[0] for row in left["values"]] == ["theirs"]
 
 
 def test_what_an_outage_left_without_averages_gets_them(server, tmp_path):
@@ -144,7 +122,7 @@ def test_a_database_of_others_is_left_alone(server):
 @pytest.fixture
 def of_2(server):
     """A stand-in for a 2.x, and how to reach a bucket of this test."""
-    standin = InfluxDb2(server.url, tasks=("plumewatch_two_m1", "plumewatch_two_m15", "theirs"))
+    standin = InfluxDb2(server.url)
     with FakeServer(standin) as stub:
         yield standin, InfluxSettings(stub.url, "two", org="school", secret="secret")
     influxql(server.url, 'DROP DATABASE "two"')
@@ -156,7 +134,6 @@ def test_on_2x(of_2, virtual):
     standin.virtual = virtual
     http = InfluxHttp(settings)
     done(http, 0.0)
-    assert standin.tasks == ["theirs"]
     done(http, 0.0, Retention(5, 50, 500))
     kept = {name: row[1] for name, row in standin.policies("two").items()}
     assert kept == {"autogen": "120h0m0s", "m1": "1200h0m0s", "m15": "12000h0m0s"}

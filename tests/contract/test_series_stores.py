@@ -13,7 +13,6 @@ import time as clock
 import numpy as np
 import pytest
 
-from alerts.outbound.state_summary import add_to_hour, hour_sums
 from detection.quantities import COLUMNS, QUANTITIES
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
@@ -339,22 +338,6 @@ class TestRecords:
             series.sums("sensor_health", ("missing",), T, T + 9, ["s"], highest=("state",))
         with pytest.raises(RecordError, match="by sensor"):
             series.sums("incident", ("open",), T, T + 9, ["s"])
-
-    def test_the_records_of_an_hour_add_up_as_the_service_did(self, series):
-        hour, names, latest, live = int(T // 3600), ("s", "s2"), {}, {}
-        for k in range(36):
-            at = 3600.0 * (hour - 1) + 300.0 * (k + 1) + 41.5
-            fields = {"period_s": 300.0, "online_s": 240.0, "urgency": float(k % 5)}
-            fields |= {"expected": 60.0, "received": 59.0, "missing": float(k)}
-            for name in names:
-                health = Record("sensor_health", at, fields, sensor=name)
-                series.record([health])
-                found = add_to_hour(latest, health, at - 300.0)
-                live[name, found.time // 3600] = found
-        for k in (hour - 1, hour, hour + 1):
-            found = sorted(hour_sums(series, k, names), key=lambda record: record.sensor)
-            assert found == [live[name, k] for name in names]
-        assert hour_sums(series, hour + 2, names) == []
 
     def test_readings_of_no_sensor_are_none(self, series):
         series.write([Reading("s", T, T, {"pm25": 7.0})], 1)

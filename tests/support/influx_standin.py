@@ -116,15 +116,14 @@ class Server:
 
 
 class InfluxDb2(Server):
-    """2.8.0, which remembers organizations, tasks, mappings and tokens."""
+    """2.8.0, which remembers organizations, mappings and tokens."""
 
     version = "v2.8.0"
 
-    def __init__(self, url, orgs=("school",), tasks=(), *, virtual=True):
+    def __init__(self, url, orgs=("school",), *, virtual=True):
         super().__init__(url)
         self.virtual = virtual  # older ones map no bucket to a database by its name alone
         self.orgs = [*orgs]
-        self.tasks = [*tasks]
         self.mappings = {}
         """Bucket by database and policy."""
         self.removed = set()
@@ -166,7 +165,7 @@ class InfluxDb2(Server):
         sent = json.loads(body) if body.strip() else {}
         if rights is not None and method != "GET":  # the status is recorded, the words are not
             raise self.refused(401, "unauthorized", f"write:{kind} is unauthorized")
-        if kind not in ("orgs", "buckets", "dbrps", "authorizations", "tasks"):
+        if kind not in ("orgs", "buckets", "dbrps", "authorizations"):
             raise self.refused(404, "not found", "path not found")
         return getattr(self, f"of_{kind}")(method, path, query, rights, sent)
 
@@ -280,17 +279,6 @@ class InfluxDb2(Server):
         return self.found(
             {**sent, **more, "userID": "1", "user": "admin", "links": {}, **times}, 201
         )
-
-    def of_tasks(self, method, path, query, _rights, _sent):
-        if method == "DELETE":
-            self.tasks.remove(path.rpartition("/")[2])
-            return 204, {}, b""
-        found = [
-            {"id": name, "name": name, "orgID": self.id_of(self.orgs[0]), "flux": ""}
-            for name in self.tasks
-            if name == query["name"]
-        ]
-        return self.found({"links": {"self": "/api/v2/tasks"}, "tasks": found})
 
     def of_write(self, rights, query, body):
         if not query.get("org"):

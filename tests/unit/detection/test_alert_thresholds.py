@@ -211,15 +211,6 @@ def test_a_budget_that_means_nothing_is_refused():
         AlertThresholds(MODEL, budget=0.0)
 
 
-def test_state_before_passing_was_kept_is_read():
-    levels = fresh()
-    run(levels, every(2, MODEL - 2.0, 1), 86_400.0)
-    stored = levels.arrays()
-    stored["levels_state"] = stored["levels_state"][:, :-1]
-    restored = AlertThresholds.from_arrays(stored, MODEL)
-    assert restored.explain(0) == levels.explain(0)
-
-
 def test_arrays_of_another_format_are_refused():
     stored = fresh().arrays()
     stored["levels_counts"] = stored["levels_counts"][:, :, :-1]

@@ -328,12 +328,6 @@ def test_a_newer_version_is_reported_with_all_other_faults():
     assert faults["config_version"].allowed == "at most 1 here: this file is for a newer Plumewatch"
 
 
-def test_a_key_of_an_earlier_version_names_its_replacement():
-    fault = only(faults_of(web={"token_file": "token"}), "web.token_file")
-    assert fault.value == "key of an earlier version"
-    assert "plumewatch staff password ID" in fault.allowed
-
-
 def test_the_version_is_1_if_left_out():
     assert parse(GOOD | {"config_version": 1}, base=Path("/srv")) == parse(GOOD, base=Path("/srv"))
 

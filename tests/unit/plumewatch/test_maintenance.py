@@ -3,21 +3,17 @@
 import asyncio
 import contextlib
 import logging
-import math
 import time
 
 import pytest
 
-from alerts.outbound import series_records
 from plumewatch.config.load import parse
-from plumewatch.service import maintenance
 from plumewatch.service.maintenance import FASTEST, Maintenance, RetentionClock
 from storage import firmware, holds
 from storage.errors import StorageUnavailableError
 from storage.reading import Reading
-from storage.sqlite import connect, transaction
-from storage.timeseries.records import Record, checked
-from storage.timeseries.sqlite import SqliteSeries
+from storage.sqlite import transaction
+from storage.timeseries.records import checked
 from tests.support.in_process import running, state_database, store, until
 from tests.support.plumes import readings_of_puff
 
@@ -221,104 +217,3 @@ async def test_readings_that_are_held_outlive_their_days(config):
             holds.release(tx, number, "fm", time.time())
         await service.monitoring.deletion.delete(snapshot)
         assert service.series.count() == 0
-
-
-class TestHoursBeforeTheUpgrade:
-    """Charts of more than a day ask sums of an hour, which older versions did not make."""
-
-    BEGAN = 1_789_387_200.0 + 1_800.0  # 2026-09-14T12:30:00Z
-
-    def hour(self, number):
-        return self.BEGAN // 3600 * 3600 + 3600.0 * number
-
-    def health(self, hours):
-        """Return what an older service recorded some hours before, every five minutes."""
-        fields = {"period_s": 300.0, "received": 59.0, "expected": 60.0}
-        return [
-            Record("sensor_health", at, {**fields, "urgency": float(hour % 2)}, sensor="n2-boys-1")
-            for hour in hours
-            for k in range(12)
-            if (at := self.hour(-hour) + 300.0 * (k + 1) + 20.0) <= self.BEGAN
-        ]
-
-    def clock(self, hours):
-        began = time.monotonic()
-        return lambda: self.BEGAN + 3600.0 * hours + time.monotonic() - began
-
-    async def added_up(self, service, calls=math.inf):
-        """Add up what can be; return the hours that were asked for, and the sums by hour."""
-        asked, sums = [], service.series.sums
-
-        def counted(measurement, fields, start, *rest, **more):
-            if len(asked) >= calls:
-                raise StorageUnavailableError("the series is away")
-            asked.append((start - 300.0 - self.hour(0)) / 3600)
-            return sums(measurement, fields, start, *rest, **more)
-
-        service.series.sums = counted
-        await self.stored(service)
-        await service.monitoring.maintenance.backfill.add_up()
-        service.writers.records.wake.set()
-        await self.stored(service)
-        found = service.series.records("sensor_hour", 0.0, self.BEGAN + 99_999.0)
-        return asked, {(r.time - self.hour(0)) / 3600: r.fields for r in found}
-
-    async def stored(self, service):
-        with state_database(service) as db:
-            await until(lambda: series_records.waiting(db) == 0)
-
-    async def test_wait_for_records_that_an_older_service_queued_while_the_series_was_away(
-        self, config, monkeypatch
-    ):
-        async with running(config, clock=self.clock(-3)) as service:
-            path = service.paths.state
-        with contextlib.closing(connect(path)) as db, transaction(db) as tx:
-            tx.execute("DELETE FROM detector_snapshot WHERE name = 'sums of hours'")
-            series_records.append(tx, self.health([1, 2]))
-        record, is_away = SqliteSeries.record, True
-
-        def refusing(series, records):
-            if is_away:
-                raise StorageUnavailableError("the series is away")
-            record(series, records)
-
-        monkeypatch.setattr(SqliteSeries, "record", refusing)
-        async with running(config, clock=self.clock(0)) as service:
-            backfill, asked = service.monitoring.maintenance.backfill, []
-            sums = service.series.sums
-            service.series.sums = lambda *given, **more: asked.append(given) or sums(*given, **more)
-            await backfill.add_up()
-            assert asked == []
-            is_away = False
-            service.series.sums = sums
-            service.writers.records.wake.set()
-            _, known = await self.added_up(service)
-        assert {hour: known[hour]["received"] for hour in (-1, -2)} == {-1: 708.0, -2: 708.0}
-
-    async def test_are_added_up_once_also_over_a_restart(self, config, monkeypatch):
-        monkeypatch.setattr(maintenance, "QUEUED_SUMS", 5)
-        hours = [*range(9), *range(40, 48), *range(24 * 70, 24 * 70 + 3)]
-        async with running(config, clock=self.clock(0)) as service:
-            service.series.record(self.health(hours))
-            asked, known = await self.added_up(service, calls=7)
-            assert asked == [-1, -2, -3, -4, -5, -6, -7]
-            assert known.keys() == {0, -1, -2, -3, -4, -5}  # that under way, and a transaction
-            assert not service.monitoring.maintenance.backfill.is_done
-        async with running(config, clock=self.clock(0.1)) as service:
-            asked, known = await self.added_up(service)
-            assert asked[0] == -6
-            assert known.keys() == {-hour for hour in hours}
-            assert known[0]["received"] == 0.0
-            whole = {"period_s": 3600.0, "received": 708.0, "expected": 720.0, "online_s": 0.0}
-            assert known[-8] == {**whole, "missing": 0.0, "urgency": 0.0}
-            assert known[-1680] == known[-8]
-            assert known[-47] == {**whole, "missing": 0.0, "urgency": 1.0}
-            assert not service.monitoring.maintenance.backfill.is_done
-        async with running(config, clock=self.clock(2)) as service:
-            asked, known = await self.added_up(service)
-            assert asked == [0]  # the hour of the upgrade, now that it is over
-            assert known[0]["period_s"] == pytest.approx(300.0 * 5, abs=60.0)
-            assert known[0]["received"] == 59.0 * 5
-            assert service.monitoring.maintenance.backfill.is_done
-        async with running(config, clock=self.clock(3)) as service:
-            assert (await self.added_up(service))[0] == []

@@ -157,15 +157,6 @@ def test_a_sensor_that_has_sent_no_particles_for_a_day_is_named(stored):
     assert [(f.state, f.sentence.partition(":")[0]) for f in check] == [(State.WARNING, "s2")]
 
 
-def test_status_of_what_an_older_program_wrote(stored):
-    (state_db,) = stored.parent.rglob("state.db")
-    with closing(connect(state_db)) as connection:
-        connection.execute("DROP TABLE sensor_firmware")
-    code, text = run(stored, "status", "--json")
-    assert code == 0
-    assert json.loads(text.splitlines()[0])["firmware"] == ""
-
-
 def test_dead_letters(stored):
     code, text = run(stored, "dead-letters")
     assert code == 0
