@@ -20,7 +20,7 @@ ESPHOME = $(abspath $(HARDWARE_VENV))/bin/esphome
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware firmware docs messages dashboards gallery dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-steady bench-simulate bench-series bench-dashboards bench-decode bench-detector-speed bench-reports bench-district size train try-install audit sbom
+.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware docs messages dashboards gallery dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-steady bench-simulate bench-series bench-dashboards bench-decode bench-detector-speed bench-reports bench-district size train try-install audit sbom
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -106,23 +106,6 @@ hardware: $(HARDWARE_VENV)/.installed ## check the reference devices with ESPHom
 	@cd build/hardware && for file in sen55.yaml sen55-poe.yaml pms5003-sgp41.yaml; do \
 	  $(ESPHOME) compile --only-generate $$file > $$file.log 2>&1 || { cat $$file.log; exit 1; }; \
 	  echo "hardware/$$file: valid"; done
-
-# The first compilation fetches a toolchain of some GB from the internet.
-firmware: $(if $(DEVICES),,hardware) $(HARDWARE_VENV)/.installed $(DEMO_STAMP) ## compile devices, and a page to flash each from the browser; DEVICES=FOLDER of `plumewatch device new`
-	@mkdir -p build/firmware && chmod 700 build/firmware
-	@cd $(or $(DEVICES),build/hardware) || exit 2; \
-	files=$$(ls *.yaml 2>/dev/null | grep -v '^secrets') || \
-	  { echo "$$PWD: no device here; \`plumewatch device new\` writes one into the folder \`devices\` beside the configuration"; exit 2; }; \
-	if grep -qs 'FILL IN' secrets.yaml; then \
-	  echo "$$PWD/secrets.yaml: fill in the lines with FILL IN first, such as name and password of the Wi-Fi"; exit 2; fi; \
-	for file in $$files; do \
-	  $(ESPHOME) compile $$file 2>&1 | tee $(CURDIR)/build/firmware.log || { \
-	    ! grep -q 'Package download failed' $(CURDIR)/build/firmware.log || \
-	      echo "$$file: ESPHome could not download the compiler for the ESP32 from github.com: repeat this on a machine with internet access, where it is needed once"; \
-	    exit 1; }; \
-	  name=$$(sed -n 's/^  name: //p' $$file | head -1); out=$(CURDIR)/build/firmware/$$name; rm -rf $$out; \
-	  $(abspath $(BIN))/plumewatch device flash-page --out $$out \
-	    .esphome/build/$$name/.pioenvs/$$name/firmware.factory.bin || exit 1; done
 
 docs: $(STAMP) ## write the tables of the documentation that come from the code
 	@$(BIN)/python -m docs.make_tables

@@ -10,7 +10,6 @@ from plumewatch.cli import (
     backup,
     dashboards,
     decode,
-    device,
     people,
     replay,
     reports,
@@ -38,7 +37,7 @@ app = typer.Typer(
 )
 
 for part in (
-    *(setup.app, sites.app, run.app, sensors.app, decode.app, device.app, people.app),
+    *(setup.app, sites.app, run.app, sensors.app, decode.app, people.app),
     *(reports.app, retention.app, backup.app, storage.app, dashboards.app),
     *(replay.app, sample_data.app, backtest.app, stream.app),
 ):

@@ -1,24 +1,17 @@
 """The reference devices: what their configurations publish becomes readings, and an alert."""
 
-import stat
-from base64 import b64decode
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-import yaml
 
 from alerts.policy import AlertPolicy
 from ingest.intake import Intake, IntakeConfig
 from ingest.message import Message
-from plumewatch.cli.setup.broker_files import hashed
 from plumewatch.cli.setup.discovery import discover
-from plumewatch.config.load import load
 from plumewatch.replay import judged
-from tests.support.command import plumewatch
 from tests.support.esphome_config import entities, merged
 from tests.support.plumes import START, readings_of_puff
-from tests.support.school_year import config_text
 
 HARDWARE = Path(__file__).parents[2] / "hardware"
 DEVICES = sorted(HARDWARE.glob("*.yaml"))
@@ -150,91 +143,3 @@ def test_an_open_cover_is_tampering(device):
     prefix = device["mqtt"]["topic_prefix"]
     (reading,) = received([Message(f"{prefix}/binary_sensor/tamper/state", b"ON", START)])
     assert reading.events == ("tamper",)
-
-
-@pytest.fixture
-def school(tmp_path):
-    path = tmp_path / "plumewatch.toml"
-    path.write_text(config_text(2))
-    return path
-
-
-def new_device(school, *options):
-    return plumewatch("device", "new", "--config", school, "--json", *options)
-
-
-@pytest.mark.parametrize("model", sorted(path.stem for path in DEVICES))
-def test_a_new_device_has_its_file_account_and_entry(school, model):
-    result = new_device(school, "--model", model, "--room", "r0", "--broker", "192.0.2.7:8883")
-    assert result.code == 0, result.err
-    (made,) = result.objects
-    folder = school.parent
-    secrets = yaml.safe_load((folder / "devices/secrets.yaml").read_text())
-    device = merged(folder / "devices/r0-1.yaml", secrets)
-    mqtt = device["mqtt"]
-    assert (made["sensor"], device["esphome"]["name"]) == ("r0-1", "r0-1")
-    assert (mqtt["broker"], mqtt["port"], mqtt["username"]) == ("192.0.2.7", "8883", "r0-1")
-    (ota,) = device["ota"]
-    assert len({mqtt["password"], ota["password"], secrets["r0-1_fallback_password"]}) == 3
-    (line,) = (folder / "broker/plumewatch-passwords").read_text().splitlines()
-    account, _, made_hash = line.partition(":")
-    salt = b64decode(made_hash.split("$")[3])
-    assert (account, made_hash) == ("r0-1", hashed(mqtt["password"], salt))
-    rights = (folder / "broker/plumewatch-acl").read_text()
-    assert "user r0-1\ntopic write r0-1/#\n" in rights
-    for private in ("devices/secrets.yaml", "broker/plumewatch-passwords", "broker/plumewatch-acl"):
-        assert stat.S_IMODE((folder / private).stat().st_mode) == 0o600
-    (entry,) = [s for s in load(school).sensor if s.id == "r0-1"]
-    assert (entry.room, entry.model, entry.interval_s) == ("r0", model, 2.0)
-    assert mqtt["password"] not in result.out + result.err
-
-
-def test_a_second_device_keeps_the_secrets_of_the_first(school):
-    assert new_device(school, "--model", "sen55", "--room", "r0", "--broker", "b.test").code == 0
-    secrets = school.parent / "devices/secrets.yaml"
-    secrets.write_text(secrets.read_text().replace("FILL IN", "school"))
-    before = yaml.safe_load(secrets.read_text())
-    assert new_device(school, "--model", "sen55", "--room", "r0", "--broker", "b.test").code == 0
-    after = yaml.safe_load(secrets.read_text())
-    assert after.items() > before.items()
-    assert {s.id for s in load(school).sensor} >= {"r0-1", "r0-2"}
-
-
-@pytest.mark.parametrize(
-    "name", ["kiosk", "intake", "plumewatch", "homeassistant", "zigbee2mqtt", "tele"]
-)
-def test_a_device_gets_no_account_of_others_and_no_topics_of_a_whole_format(school, name):
-    school.write_text(school.read_text() + '\n[broker]\nusername = "intake"\n')
-    assert load(school).broker.username == "intake"
-    passwords = school.parent / "broker/plumewatch-passwords"
-    passwords.parent.mkdir()
-    passwords.write_text("kiosk:$7$101$AA$AA\n")
-    result = new_device(
-        school, "--model", "sen55", "--room", "r0", "--broker", "b.test", "--id", name
-    )
-    assert result.code == 2
-    assert "--id" in result.err
-    assert passwords.read_text() == "kiosk:$7$101$AA$AA\n"
-    assert not (school.parent / "devices").exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        (("--model", "sen99", "--room", "r0"), "--model"),
-        (("--model", "sen55", "--room", "attic"), "--room"),
-        (("--model", "sen55", "--room", "r0", "--id", "PW 0"), "--id"),
-        (("--model", "sen55", "--room", "r0", "--id", "pw-0"), "--id"),
-        *(
-            (("--model", "sen55", "--room", "r0", "--broker", broker), "--broker")
-            for broker in ("b:x", "b:0", "b:65536", ":1883", "two words")
-        ),
-    ],
-)
-def test_a_wrong_option_is_named_and_nothing_is_written(school, options, named):
-    before = school.read_text()
-    result = new_device(school, *options)
-    assert result.code == 2
-    assert named in result.err
-    assert school.read_text() == before
-    assert [p.name for p in school.parent.iterdir()] == ["plumewatch.toml"]

@@ -81,18 +81,13 @@ def write_filters(sensor: str, topics: Iterable[str], others: Iterable[str] = ()
     return sorted(found)
 
 
-def device_rights(account: str, filters: Iterable[str]) -> list[str]:
-    """Return the lines of an acl_file that let an account write, and nothing else."""
-    return [f"user {account}", *(f"topic write {found}" for found in filters)]
-
-
 def acl(sensors: Iterable[DiscoveredSensor], accounts: Mapping[str, str], service: str) -> str:
     """Return an acl_file: the service reads everything, a device writes its own topics alone."""
     lines, listed = [], list(sensors)
     for sensor in listed:
         others = set().union(*(one.topics for one in listed if one is not sensor))
         filters = write_filters(sensor.id, sensor.topics, others)
-        lines += [*device_rights(accounts[sensor.id], filters), ""]
+        lines += [f"user {accounts[sensor.id]}", *(f"topic write {one}" for one in filters), ""]
     devices = "\n".join(lines)
     return f"""# The service reads everything, and writes nothing but its canary.
 user {service}

@@ -54,8 +54,6 @@ CALLS = {
     "status": "status",
     "dead-letters": "dead-letters",
     "decode": "decode --topic plumewatch/v1/b2/reading {payload}",
-    "device flash-page": "device flash-page {image} --out {new}",
-    "device new": "device new --model sen55 --room r0 --broker 192.0.2.10",
     "mapping suggest": "mapping suggest --topic site/n2/as-17/state {payload}",
     "levels": "levels",
     "timeline": "timeline",
@@ -113,7 +111,6 @@ def school(tmp_path_factory):
     (folder / "district.toml").write_text('site = "District"\ntimezone = "UTC"\n')
     line = "sensor,room,building,floor\nn1,Boys,Main,1\n"
     (folder / "north.csv").write_text(line)
-    (folder / "image").write_bytes(b"\xff" * 0x1000 + b"\xe9")
     landed = invoke(f"segments {folder}/history --recording {folder}/old.csv")
     assert landed.exit_code == 0, landed.stderr
     config = f"--config {folder}/plumewatch.toml"
@@ -132,7 +129,6 @@ def places(school, tmp_path, monkeypatch):
     return {
         "new": "new",
         "payload": "payload",
-        "image": "image",
         "person": "ap",
         "incident": incident,
         "backup": "copy.tar",
