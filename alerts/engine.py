@@ -29,7 +29,7 @@ from alerts.incidents import (
     throttling,
 )
 from alerts.incidents.incident import LATE, Mute, Record, Rules, Status
-from alerts.incidents.lifecycle import follows, step
+from alerts.incidents.lifecycle import step
 from alerts.incidents.mutes import Mutes
 from alerts.incidents.stuck_incidents import StuckKind, find_stuck
 from alerts.notify import outbox as outbox_rows
@@ -58,7 +58,6 @@ _LATE_LOOK_S: Final = 60.0
 """After this, an incident of late readings is looked at again."""
 _BECAME: Final = {
     effects.NotifyTaken: NoticeReason.TAKEN,
-    effects.NotifyWithdrawn: NoticeReason.WITHDRAWN,
     effects.NotifyRecovered: NoticeReason.RECOVERED,
 }
 
@@ -341,7 +340,7 @@ class AlertEngine:
     ) -> list[AlertRecord]:
         event = self._with_device(event)
         known = repository.known_phase(tx, event.id)
-        if known is not None and not follows(known[0], event.phase):
+        if known is not None and known[0] is EventPhase.ENDED:
             return []
         room = self._room(event)
         late = self._is_late(event.alerted + step_s, now)
@@ -349,12 +348,7 @@ class AlertEngine:
         if known is not None and known[1] is not None:
             incident = self._load(tx, known[1])
             given = inputs.Detected(event, at)
-        elif (
-            room is not None
-            and event.kind in self.policy.pages
-            and not event.explained_by
-            and event.phase is not EventPhase.WITHDRAWN
-        ):
+        elif room is not None and event.kind in self.policy.pages and not event.explained_by:
             incident = repository.open_incident(tx, event.kind, room.id)
             answered = incident if incident and incident.is_answered_before(event.alerted) else None
             incident = None if answered else incident
@@ -452,7 +446,7 @@ class AlertEngine:
                     notices.again(tx, incident, effect.onset, effect.at)
                 case effects.NotifyHandedOver():
                     notices.hand_over(tx, incident, effect.by, effect.at)
-                case effects.NotifyTaken() | effects.NotifyWithdrawn() | effects.NotifyRecovered():
+                case effects.NotifyTaken() | effects.NotifyRecovered():
                     only = effect.only if isinstance(effect, effects.NotifyTaken) else ""
                     notices.notify_outcome(
                         tx, incident, _BECAME[type(effect)], effect.at, only=only

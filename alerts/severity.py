@@ -51,7 +51,7 @@ def grade(kind: EventKind, confidence: float, lasted_s: float, repeats: int) -> 
     """Return the severity of an incident, by the highest confidence of its detections, 0 to 1.
 
     `lasted_s` counts from the onset while a detection runs; `repeats` are earlier incidents of the
-    kind and room within `repeat_window_s` that were not withdrawn.
+    kind and room within `repeat_window_s`.
 
     >>> grade(EventKind.VAPE, 0.9, 10.0, 0), grade(EventKind.VAPE, 0.55, 10.0, 0)
     (<Severity.WARNING: 'warning'>, <Severity.INFO: 'info'>)

@@ -94,10 +94,10 @@ def lines(rooms: int, start: float, end: float) -> Iterator[tuple[str, str]]:
     for k in range(int((end - start) // 86_400) * rooms // 10):
         at, kind = chance.uniform(start, end), KINDS[k % len(KINDS)]
         words = f'id="e{k}",phase="ended",sentence="why",detail=""'
-        ours, event = tags(chance.randrange(rooms)), numbers("event", withdrawn="0")
+        ours, event = tags(chance.randrange(rooms)), numbers("event")
         yield "m15", f"event,{ours},kind={kind} {event},{words} {at * 1e9:.0f}"
         place = ours.replace("model=sen55,", "").split(",sensor=")[0] + ",site=School"
-        counted = numbers("incident", test="0", open="0", suppressed="0", withdrawn="0")
+        counted = numbers("incident", test="0", open="0", suppressed="0")
         words = f'id="i{k}",status="resolved",verdict="confirmed",cause=""'
         yield "m15", f"incident,kind={kind},{place} {counted},{words} {at * 1e9:.0f}"
 

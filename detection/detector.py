@@ -3,7 +3,7 @@
 Each reading moves its sensor's baselines on (`detection.baselines`). A clear rise opens an episode
 (`detection.episodes`), whose facts (`detection.facts`) are judged by the model (`detection.model`);
 this module decides when to alert. `vape` is alerted once a session, as soon as its log-odds pass
-the sensor's alert threshold, and never withdrawn. Other kinds are alerted when they are clear, or
+the sensor's alert threshold. Other kinds are alerted when they are clear, or
 when the episode ends.
 
 Time is the time of the readings: when they stop, so does the detector, until `on_time` says how

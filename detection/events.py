@@ -35,14 +35,12 @@ class EventKind(StrEnum):
 class EventPhase(StrEnum):
     """Where in its life an event is when the detector speaks of it.
 
-    `ALERTED` comes once, at the decision; then any number of `UPDATED`; last either `ENDED`
-    or, when what followed contradicts the decision, `WITHDRAWN`.
+    `ALERTED` comes once, at the decision; then any number of `UPDATED`; last `ENDED`.
     """
 
     ALERTED = "alerted"
     UPDATED = "updated"
     ENDED = "ended"
-    WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.engine import AlertEngine
 from alerts.incidents import schema
 from alerts.policy import AlertPolicy
-from detection.events import EventPhase
 from detection.quantities import FINE_PARTICLES
 from ingest.files.recordings import read_recordings
 from ingest.validation import may_alert
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 ALERT_COLUMNS = ("sensor", "alerted", "kind", "onset", "confidence", "incident")
 EVENT_COLUMNS = (
     *("sensor", "kind", "onset", "alerted", "peak_time"),
-    *("end", "confidence", "withdrawn", "evidence"),
+    *("end", "confidence", "evidence"),
 )
 _BATCH = 4000
 
@@ -56,24 +55,12 @@ class Replayed:
         self.has_particles = False
         self.alerts: list[AlertRecord] = []
         self.events: dict[str, Event] = {}
-        self.withdrawn: set[str] = set()
 
     def add(self, events: Iterable[Event], alerts: Iterable[AlertRecord]) -> None:
         """Keep what one batch led to."""
         self.alerts.extend(alerts)
         for event in events:
             self.events[event.id] = event
-            if event.phase is EventPhase.WITHDRAWN:
-                self.withdrawn.add(event.id)
-
-    def not_withdrawn(self, kind: str) -> list[AlertRecord]:
-        """Alerts of a kind whose event was not withdrawn."""
-        kept = {
-            (e.sensor, e.onset)
-            for e in self.events.values()
-            if e.kind.value == kind and e.id not in self.withdrawn
-        }
-        return [a for a in self.alerts if a.kind == kind and (a.sensor, a.onset) in kept]
 
 
 def replay(
@@ -146,7 +133,6 @@ def write_events(path: Path, result: Replayed) -> None:
                 _number(event.peak_time),
                 "" if event.end is None else _number(event.end),
                 f"{event.confidence:.4f}",
-                "true" if event.id in result.withdrawn else "false",
                 json.dumps(evidence, ensure_ascii=False, sort_keys=True),
             )
         )

@@ -143,7 +143,6 @@ def view(
         outcome if language() == ENGLISH else gettext(outcome.replace("_", " ")),
         gettext(row["action"] or mark("unknown: no feedback")),
         row["case_number"] or "—",
-        at(row["withdrawn_at"]),
         retell(row["suppressed_by"], SUPPRESSED) or "—",
         ", ".join(sorted({e["model_version"] for e in found.events})) or "—",
         _started(started),

@@ -230,7 +230,7 @@ class Outcome:
     """Verdicts of staff: `confirmed`, `false`, `nothing_found`, `fixed` and `unknown` are all.
 
     `nobody_responded`: over without any response, of those over that people were to be notified
-    of and that were not withdrawn; devices that work again do not count.
+    of; devices that work again do not count.
     """
 
     incidents: int
@@ -241,7 +241,6 @@ class Outcome:
     unknown: int
     confirmed_rate: Rate
     feedback_rate: Rate
-    withdrawn: int
     suppressed: int
     causes: Mapping[str, int]
     fixed_causes: Mapping[str, int]
@@ -257,10 +256,7 @@ def outcome(incidents: Sequence[IncidentRow], sensor_days: Iterable[SensorDay]) 
     asked = [
         row
         for row in incidents
-        if row.closed_at is not None
-        and row.kind not in HEALTH
-        and not row.suppressed_by
-        and not row.withdrawn
+        if row.closed_at is not None and row.kind not in HEALTH and not row.suppressed_by
     ]
     return Outcome(
         incidents=len(incidents),
@@ -271,7 +267,6 @@ def outcome(incidents: Sequence[IncidentRow], sensor_days: Iterable[SensorDay]) 
         unknown=len(incidents) - confirmed - false - nothing - verdicts[FIXED],
         confirmed_rate=Rate(confirmed, confirmed + false),
         feedback_rate=Rate(confirmed + false, len(incidents)),
-        withdrawn=sum(row.withdrawn for row in incidents),
         suppressed=sum(bool(row.suppressed_by) for row in incidents),
         causes=_causes(incidents, FALSE),
         fixed_causes=_causes(incidents, FIXED),

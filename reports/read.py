@@ -42,7 +42,7 @@ _INCIDENTS: Final = (
     f" {_OF_STEPS} GROUP BY s.incident), notified_at IS NOT NULL) AS level,"
     f" (SELECT max(s.due_at) {_OF_STEPS} AND s.action = 'end') AS chain_end_at,"
     " arrived_at, resolved_at AS closed_at, coalesce(verdict, '') AS verdict, suppressed_by,"
-    " withdrawn_at IS NOT NULL AS withdrawn, confidence, severity, action, case_number,"
+    " confidence, severity, action, case_number,"
     f" status = 'acknowledged' AS is_acknowledged, again_of FROM incident i WHERE {_INSIDE}"
 )
 _PLACE: Final = ("floor", "building", "site")
@@ -84,7 +84,6 @@ def incidents(
         key, room = row["id"], registry.rooms.get(row["room_id"])
         own = {
             **row,
-            "withdrawn": bool(row["withdrawn"]),
             "is_acknowledged": bool(row["is_acknowledged"]),
             "room": room.name if room else row["room_id"],
             "location": room.kind if room else "",
@@ -125,7 +124,7 @@ def _faults(db: sqlite3.Connection, window: _Window) -> _Faults:
     for row in db.execute(
         "SELECT sensor, alerted, iif(phase IN ('alerted', 'updated'), 9e999, coalesce(\"end\","
         " last_heard)) AS until, kind, coalesce(incident, '') AS incident FROM alert_event"
-        " WHERE kind IN ('offline', 'sensor_fault', 'tamper') AND phase <> 'withdrawn'"
+        " WHERE kind IN ('offline', 'sensor_fault', 'tamper')"
         " AND alerted < ? AND until > ?"
         " AND (? IS NULL OR room IN (SELECT value FROM json_each(?)))",
         (window[1], window[0], *window[2:]),
@@ -170,7 +169,7 @@ def _detections(
         if is_device_alarm(row["model_version"]):
             sensor = registry.sensors.get(row["sensor"])
             own["alarm_of"] = (sensor.model or sensor.decoder if sensor else "") or row["sensor"]
-        elif row["phase"] != "withdrawn":
+        else:
             own["is_detected_here"] = True
         own["masked"] |= bool(row["masked"])
         own["thc_likely"] |= bool(row["thc_likely"])

@@ -46,7 +46,6 @@ class State(StrEnum):
     RESPONDED = "responded"
     """Over, and the responder has not reported what they found."""
     SUPPRESSED = "suppressed"
-    WITHDRAWN = "withdrawn"
     RESOLVED = "resolved"
     """Of a device that works again."""
 
@@ -59,17 +58,15 @@ def state_of(
     was_acknowledged: bool,
     verdict: str | None,
     suppressed_by: str,
-    withdrawn: bool,
 ) -> State:
     """Return the state of an incident.
 
-    >>> known = {"was_acknowledged": False, "verdict": "", "suppressed_by": "", "withdrawn": False}
+    >>> known = {"was_acknowledged": False, "verdict": "", "suppressed_by": ""}
     >>> [state_of("vape", is_open=is_open, is_acknowledged=False, **known).value
     ...  for is_open in (True, False)]
     ['needs_responder', 'nobody_responded']
     """
     rules = (
-        (withdrawn, State.WITHDRAWN),
         (bool(verdict), State.ANSWERED),
         (is_open and is_acknowledged, State.RESPONDING),
         (bool(suppressed_by), State.SUPPRESSED),
@@ -142,7 +139,6 @@ class IncidentRow:
     verdict: str = ""
     cause: str = ""
     suppressed_by: str = ""
-    withdrawn: bool = False
     confidence: float = 0.0
     room_id: str = ""
     location: str = ""
@@ -171,7 +167,6 @@ class IncidentRow:
             was_acknowledged=self.acknowledged_at is not None or self.arrived_at is not None,
             verdict=self.verdict,
             suppressed_by=self.suppressed_by,
-            withdrawn=self.withdrawn,
         )
 
 

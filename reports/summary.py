@@ -235,7 +235,6 @@ def _verdicts(rows: Sequence[IncidentRow], *verdicts: str) -> tuple[int, ...]:
 def _kinds(incidents: Iterable[IncidentRow]) -> Iterator[Row]:
     for kind, rows in grouped(incidents, lambda row: row.kind).items():
         counts = (
-            sum(row.withdrawn for row in rows),
             sum(bool(row.suppressed_by) for row in rows),
             sum(row.state is State.NOBODY_RESPONDED for row in rows),
         )

@@ -107,7 +107,7 @@ _SPANS: Final = {
 }
 _COPIED: Final = (
     *("id", "site", "building", "floor", "room_id", "room", "location", "kind", "masked"),
-    *("thc_likely", "severity", "confidence", "sensor", "model_version", "withdrawn"),
+    *("thc_likely", "severity", "confidence", "sensor", "model_version"),
     *("suppressed_by", "action", "case_number", "sensor_health", "state", "again_of"),
     *("alarm_of", "is_detected_here"),
 )

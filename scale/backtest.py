@@ -68,7 +68,6 @@ class Alert(msgspec.Struct):
     alerted: float
     end: float | None
     confidence: float
-    withdrawn: bool
     explained_by: str
 
 
@@ -151,7 +150,6 @@ def _note(
         others[kind] += event.phase is EventPhase.ALERTED
         return
     building, room = streams.places.get(event.sensor, ("", ""))
-    before = found.get(event.id)
     found[event.id] = Alert(
         variant,
         event.id,
@@ -163,7 +161,6 @@ def _note(
         event.alerted,
         event.end,
         event.confidence,
-        event.phase is EventPhase.WITHDRAWN or (before is not None and before.withdrawn),
         event.explained_by,
     )
 

@@ -1,7 +1,7 @@
 """Compare the alerts of detector versions with each other, and with the verdicts of staff.
 
 An alert is an event that would have notified somebody: not one that the air of the whole building
-explains, but also one that was withdrawn later.
+explains.
 """
 
 from __future__ import annotations

@@ -93,7 +93,6 @@ def _version(
         "budget": f"{variant.budget:g}",
         "alerts": f"{len(alerts):,}",
         "rate": f"{7 * len(alerts) / days:.2f}" if days else "—",
-        "withdrawn": f"{sum(alert.withdrawn for alert in alerts):,}",
         "explained": f"{sum(a.variant == k and bool(a.explained_by) for a in found):,}",
         "confidence": f"{confidences[len(confidences) // 2]:.2f}" if confidences else "—",
     }
@@ -140,7 +139,7 @@ def _row(test: Backtest, only: str, alert: Alert) -> list[str]:
     place = f"{alert.building} {alert.room}".strip() or "—"
     when = f"{test.local(alert.alerted):%Y-%m-%d %H:%M:%S}"
     cells = [only, when, place, alert.sensor, alert.kind, f"{alert.confidence:.2f}"]
-    return [*map(shown, cells), "withdrawn" if alert.withdrawn else ""]
+    return [*map(shown, cells)]
 
 
 def _by_day(test: Backtest, parts: Parts, title: str) -> Drawing:

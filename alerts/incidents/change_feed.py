@@ -26,7 +26,7 @@ MAX_ENTRIES: Final = 200_000
 class Change(NamedTuple):
     """One entry.
 
-    `what` is ``opened``, ``acknowledged``, ``resolved``, ``withdrawn``, or else ``changed``.
+    `what` is ``opened``, ``acknowledged``, ``resolved``, or else ``changed``.
     """
 
     seq: int

@@ -70,10 +70,6 @@ class SeverityRaised(_AtMoment):
     """Send deferred pages: the incident became more severe."""
 
 
-class NotifyWithdrawn(_AtMoment):
-    """Notify those who were paged that the alert was withdrawn."""
-
-
 class NotifyRecovered(_AtMoment):
     """Notify those who were paged that it is over."""
 
@@ -98,6 +94,5 @@ Effect = (
     | NotifyTaken
     | NotifyAgain
     | NotifyHandedOver
-    | NotifyWithdrawn
     | NotifyRecovered
 )

@@ -154,8 +154,8 @@ class Detection:
 
     @property
     def running(self) -> bool:
-        """Whether it has neither ended nor been withdrawn."""
-        return self.phase in (EventPhase.ALERTED, EventPhase.UPDATED)
+        """Whether it has not ended."""
+        return self.phase is not EventPhase.ENDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,6 @@ class Incident:
     arrived_at: float | None = None
     resolved_at: float | None = None
     resolved_by: str = ""
-    withdrawn_at: float | None = None
     verdict: Verdict | None = None
     action: ActionClass | None = None
     case_number: str = ""
@@ -213,8 +212,7 @@ class Incident:
     @property
     def awaited(self) -> bool:
         """Whether an arrival counts: while it is open, or for people who set out before the end."""
-        set_out = self.acknowledged_at is not None and self.withdrawn_at is None
-        return self.is_open or (set_out and self.resolved_by == SYSTEM)
+        return self.is_open or (self.acknowledged_at is not None and self.resolved_by == SYSTEM)
 
     @property
     def running(self) -> bool:
@@ -241,7 +239,7 @@ class Incident:
 
     @property
     def _began_at(self) -> float:
-        return min(d.began_at for d in self.detections if d.phase is not EventPhase.WITHDRAWN)
+        return min(d.began_at for d in self.detections)
 
     def _grade(self, lasted_s: float) -> Severity:
         return grade(self.kind, self.confidence, lasted_s, self.repeats)

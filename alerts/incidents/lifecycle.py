@@ -8,16 +8,12 @@ to do about it. `alerts.engine` turns the effects into rows of the caller's tran
     OPEN                 --delivered-->               NOTIFIED
     OPEN, NOTIFIED       --acknowledged-->            ACKNOWLEDGED
     ACKNOWLEDGED         --acknowledgment expired, or its responder cannot go--> NOTIFIED
-    any of them  --quiet, ended by a person, or every detection withdrawn-->  RESOLVED
-    any of them  --answered, then detected again-->                           RESOLVED
+    any of them          --quiet, ended by a person, or answered and detected again--> RESOLVED
 
 Feedback may come at any time: the last verdict counts, all are kept. Who arrives acknowledges an
 unacknowledged incident; the first arrival counts, also of somebody who set out before the end.
 Feedback closes an incident to later detections: the next one opens a new incident, which no
 cooldown mutes. A detection that joins an acknowledged incident is reported to the responder.
-
-When every detection is withdrawn, unsent pages are cancelled, people who were paged get a quiet
-notice, and the cooldown ends, so that they learn of the next one.
 
 An incident that opens inside a cooldown or a silence, or that another one explains, is muted:
 people are notified at the end of that if it is still going on. Cooldowns start at delivery, so a
@@ -115,13 +111,6 @@ def cooldown_s(kind: EventKind, repeats: int, rules: Rules) -> float:
     return max(rules.cooldown_s, min(damped, _LONGEST_COOLDOWN_S))
 
 
-def follows(before: EventPhase, now: EventPhase) -> bool:
-    """Whether a phase may come after another; an end may still be withdrawn."""
-    if before is EventPhase.ENDED:
-        return now is EventPhase.WITHDRAWN
-    return before is not EventPhase.WITHDRAWN
-
-
 def _detection(event: Event, at: float, before: Detection | None = None) -> Detection:
     return Detection(
         event.id,
@@ -139,11 +128,7 @@ def _detection(event: Event, at: float, before: Detection | None = None) -> Dete
 def _resolve_due(kind: EventKind, detections: tuple[Detection, ...], rules: Rules) -> float:
     """Latest of: quiet time after what is over, silence after what still runs; never if offline."""
     silent_s = math.inf if kind is EventKind.OFFLINE else rules.silent_s
-    return max(
-        d.heard_at + (silent_s if d.running else rules.quiet_s)
-        for d in detections
-        if d.phase is not EventPhase.WITHDRAWN
-    )
+    return max(d.heard_at + (silent_s if d.running else rules.quiet_s) for d in detections)
 
 
 def _muted(step: Step, at: float, mute: Mute) -> Step:
@@ -193,29 +178,24 @@ def _detected(incident: Incident, given: inputs.Detected, rules: Rules) -> Step:
     if not incident.is_open and before is None:
         raise ValueError(f"incident {incident.id} is resolved; a new detection opens a new one")
     now = _detection(event, at, before)
-    if before is not None and not follows(before.phase, now.phase):
+    if before is not None and not before.running:
         return Step(incident)
     known[event.id] = now
     detections = tuple(known.values())
-    remaining = [d for d in detections if d.phase is not EventPhase.WITHDRAWN]
-    result = Step(replace(incident, detections=detections))
+    following = replace(
+        incident,
+        detections=detections,
+        onset=min(d.onset for d in detections),
+        confidence=max(d.confidence for d in detections),
+    )
+    result = Step(following)
     if before is None:
         detail = f"{event.sensor}, {_likely(event.confidence)}"
         result = result.then(Record(at, SYSTEM, "joined", detail))
     if event.phase is EventPhase.ENDED:
         result = result.then(Record(at, SYSTEM, "detection ended", event.sensor))
-    elif event.phase is EventPhase.WITHDRAWN:
-        detail = event.sensor + (f": {event.detail}" if event.detail else "")
-        result = result.then(Record(at, SYSTEM, "detection withdrawn", detail))
-    if not remaining:
-        return _withdrawn(result, at)
-    following = replace(
-        result.incident,
-        onset=min(d.onset for d in remaining),
-        confidence=max(d.confidence for d in remaining),
-    )
     if not incident.is_open:
-        return Step(following, result.effects)
+        return result
     following = replace(following, resolve_due=_resolve_due(incident.kind, detections, rules))
     free = incident.held_until is None or at >= incident.held_until
     unpaged = incident.status is Status.OPEN and not incident.paged
@@ -246,25 +226,6 @@ def _regraded(step: Step, at: float, *, send_deferred: bool) -> Step:
     return result
 
 
-def _withdrawn(step: Step, at: float) -> Step:
-    incident = step.incident
-    following = replace(
-        incident,
-        withdrawn_at=at,
-        held_until=None,
-        status=Status.RESOLVED,
-        resolved_at=incident.resolved_at if incident.resolved_at is not None else at,
-        resolved_by=incident.resolved_by or SYSTEM,
-    )
-    result = Step(following, step.effects).then(
-        Record(at, SYSTEM, "withdrawn", "every detection was withdrawn"),
-        effects.Stop("withdrawn", at, unsent=True),
-    )
-    if incident.paged:
-        result = result.then(effects.EndCooldown(), effects.NotifyWithdrawn(at))
-    return result
-
-
 def _delivered(incident: Incident, given: inputs.Delivered, rules: Rules) -> Step:
     first = incident.notified_at is None
     following = replace(
@@ -274,8 +235,6 @@ def _delivered(incident: Incident, given: inputs.Delivered, rules: Rules) -> Ste
     )
     record = Record(given.at, SYSTEM, "notified", f"{given.person} by {given.channel}")
     result = Step(following, (record,))
-    if incident.withdrawn_at is not None:  # the page was being sent
-        return result.then(effects.NotifyWithdrawn(given.at))
     if first and incident.is_open:  # a digest of last night mutes nothing this morning
         lasts = cooldown_s(incident.kind, incident.repeats, rules)
         result = result.then(effects.StartCooldown(given.at + lasts, incident.severity))

@@ -274,10 +274,9 @@ def next_number(tx: sqlite3.Connection, day: str) -> int:
 
 
 def repeats(tx: sqlite3.Connection, kind: EventKind, room: str, since: float) -> int:
-    """Count the incidents of a key that opened since then and were not withdrawn."""
+    """Count the incidents of a key that opened since then."""
     row = tx.execute(
-        "SELECT count(*) AS n FROM incident"
-        " WHERE room = ? AND opened_at >= ? AND kind = ? AND withdrawn_at IS NULL",
+        "SELECT count(*) AS n FROM incident WHERE room = ? AND opened_at >= ? AND kind = ?",
         (room, since, kind.value),
     ).fetchone()
     return int(row["n"])
@@ -287,7 +286,7 @@ def last_answered(tx: sqlite3.Connection, kind: EventKind, room: str, since: flo
     """Return the latest incident of a key, opened since then, that people responded to; or ""."""
     row = tx.execute(
         "SELECT id FROM incident WHERE room = ? AND opened_at >= ? AND kind = ?"
-        " AND coalesce(acknowledged_at, answered_at) IS NOT NULL AND withdrawn_at IS NULL"
+        " AND coalesce(acknowledged_at, answered_at) IS NOT NULL"
         " ORDER BY opened_at DESC, id DESC LIMIT 1",
         (room, since, kind.value),
     ).fetchone()
@@ -307,7 +306,7 @@ def last_response(
         " FROM incident i JOIN incident_history h ON h.incident = i.id AND (h.what = 'handed over'"
         " OR h.who = i.acknowledged_by OR (i.acknowledged_by = '' AND h.what LIKE 'feedback:%'"
         " AND i.resolved_at >= ?4)) WHERE i.room = ?1 AND i.kind = ?2 AND i.opened_at >= ?3"
-        " AND i.status <> 'notified' AND i.withdrawn_at IS NULL AND h.at BETWEEN ?4 AND ?5"
+        " AND i.status <> 'notified' AND h.at BETWEEN ?4 AND ?5"
         " AND NOT EXISTS (SELECT 1 FROM incident j JOIN incident_history d ON d.incident = j.id"
         " WHERE j.room = ?1 AND j.opened_at >= ?3 AND d.what = ?6 AND d.at >= h.at AND d.who ="
         " iif(i.acknowledged_by = '', h.who, i.acknowledged_by))"

@@ -96,15 +96,13 @@ class EvidenceFacts:
     sentence: str
     zone: str = "UTC"
     baselines: Mapping[str, float] = field(default_factory=dict)
-    withdrawn: bool = False
     site: str = ""
     """Where there are several; in the second line, because a long first line is cut."""
 
     @property
     def what(self) -> str:
-        """Return the kind in words, and whether it was withdrawn."""
-        words = KIND_WORDS.get(self.kind, self.kind)
-        return _("%(kind)s, withdrawn", kind=words) if self.withdrawn else words
+        """Return the kind in words."""
+        return KIND_WORDS.get(self.kind, self.kind)
 
 
 class _Panel(NamedTuple):

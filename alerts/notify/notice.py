@@ -29,7 +29,6 @@ class NoticeReason(StrEnum):
     TAKEN = "taken"
     RECOVERED = "recovered"
     DIGEST = "digest"
-    WITHDRAWN = "withdrawn"
     TEST = "test"
     CHANGED = "changed"
     REPORT = "report"
@@ -170,9 +169,6 @@ def _state(notice: Notice, what: str, when: str) -> tuple[str, str]:
     evidence = notice.evidence
     past = _("%(what)s at %(time)s", what=what.lower(), time=when)
     match notice.reason:
-        case NoticeReason.WITHDRAWN:
-            state = _("withdrawn, %(what)s", what=past)
-            evidence = _("Later readings ruled it out. No action needed.")
         case NoticeReason.TAKEN:
             state = _("%(name)s is responding, %(what)s", name=notice.by, what=past)
             evidence = _("No action needed.")

@@ -166,7 +166,7 @@ class NoticeWriter:
             member = self._policy.member(person)
             quiet = None if member is None else throttling.quiet_until(member.quiet, now)
             loaded = [(repository.load(tx, i), round_) for i, round_ in waiting]
-            left = [(i, r) for i, r in loaded if i is not None and i.withdrawn_at is None]
+            left = [(i, r) for i, r in loaded if i is not None]
             urgent = any(i.severity is Severity.CRITICAL for i, _ in left)
             if quiet is not None and not urgent and cause is not Cause.QUIET:
                 throttling.postpone(tx, person, cause, quiet)
@@ -269,7 +269,7 @@ class NoticeWriter:
     ) -> None:
         """Notify people, or `only` one, of the outcome, on the channel that delivered the page.
 
-        The reason is `TAKEN`, `WITHDRAWN` or `RECOVERED`.
+        The reason is `TAKEN` or `RECOVERED`.
         """
         by, occasion = "", ""
         if reason is NoticeReason.TAKEN:

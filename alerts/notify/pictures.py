@@ -70,18 +70,18 @@ class IncidentPictures:
         return len(self.series.window(sensor, moment - 0.001, moment + 60.0)[0]) > 0
 
     def _facts(self, incident_id: str) -> EvidenceFacts | None:
-        """Return the facts of the first detection, preferring one that is not withdrawn."""
+        """Return the facts of the first detection."""
         with closing(sqlite.connect(self.database, read_only=True)) as db:
             row = db.execute(
                 "SELECT e.*, i.room AS place FROM alert_event e JOIN incident i ON i.id ="
-                " e.incident WHERE e.incident = ? ORDER BY e.phase = ?, e.alerted, e.id LIMIT 1",
-                (incident_id, EventPhase.WITHDRAWN.value),
+                " e.incident WHERE e.incident = ? ORDER BY e.alerted, e.id LIMIT 1",
+                (incident_id,),
             ).fetchone()
         return None if row is None else self._facts_of(row)
 
     def _facts_of(self, row: sqlite3.Row) -> EvidenceFacts:
         room = self.registry.rooms.get(row["place"])
-        over = row["phase"] in (EventPhase.ENDED.value, EventPhase.WITHDRAWN.value)
+        over = row["phase"] == EventPhase.ENDED.value
         last = row["end"] if row["end"] is not None else row["last_heard"]
         return EvidenceFacts(
             kind=row["kind"],
@@ -96,7 +96,6 @@ class IncidentPictures:
             sentence=repository.sentence_of_row(row, "decided_"),
             zone=(room.zone if room else "") or self.zone,
             baselines={key: float(v[0]) for key, v in json.loads(row["decided_evidence"]).items()},
-            withdrawn=row["phase"] == EventPhase.WITHDRAWN.value,
         )
 
 

@@ -331,11 +331,11 @@ class OutboxPump:
             return True
 
     def _obsolete(self, tx: sqlite3.Connection, row: OutboxRow) -> bool:
-        """Whether a notice that asks for a response is overtaken by one, or by a withdrawal."""
+        """Whether a notice that asks for a response is overtaken by one."""
         if not row.notice.reason.asks:
             return False
         incident = repository.load(tx, row.incident)
-        if incident is None or incident.withdrawn_at is not None:
+        if incident is None:
             return True
         taken = incident.status is Status.ACKNOWLEDGED
         return taken and row.notice.reason is NoticeReason.OPENED

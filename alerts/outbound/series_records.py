@@ -41,14 +41,14 @@ _FINE: Final = ("pm25", "pm1", "n03", "n05")
 _EVENT: Final = """
     SELECT onset AS at, sensor AS of_sensor, room AS of_room, kind AS of_kind, probabilities,
         alerted, peak_time, "end", confidence, "end" - onset AS duration_s,
-        phase = 'withdrawn' AS withdrawn, masked, thc_likely, late,
+        masked, thc_likely, late,
         phase, incident, sentence, evidence, detail, model_version
     FROM alert_event WHERE id = ?
 """
 _INCIDENT: Final = """
     SELECT opened_at AS at, room AS of_room, kind AS of_kind, onset, confidence, paged,
         status <> 'resolved' AS open, suppressed_by <> '' AS suppressed,
-        withdrawn_at IS NOT NULL AS withdrawn, acknowledged_at IS NOT NULL AS acknowledged,
+        acknowledged_at IS NOT NULL AS acknowledged,
         verdict IS 'confirmed' AS confirmed, verdict IS 'false_alarm' AS false_alarm,
         verdict IS 'nothing_found' AS nothing_found, verdict IS 'fixed' AS fixed,
         verdict IS 'test' AS test,

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from storage.retrying import Retrying
 
 READER: Final = "webhooks"
-_CHANGES: Final = ("opened", "acknowledged", "resolved", "withdrawn")
+_CHANGES: Final = ("opened", "acknowledged", "resolved")
 _LATEST_S: Final = 3600.0
 _KEPT_TRYING_S: Final = 86_400.0
 _BATCH: Final = 500

@@ -83,7 +83,7 @@ def rooms(
     event_rows = _rows(
         db,
         "SELECT '' AS id, room, kind, onset, 'notable' AS level, '' AS responder,"
-        " NULL AS verdict, NULL AS withdrawn_at"
+        " NULL AS verdict"
         " FROM alert_event WHERE onset > ? AND last_heard > ?"
         " AND phase IN ('alerted', 'updated') AND incident IS NULL ORDER BY onset",
         now - 3600.0,
@@ -274,7 +274,6 @@ def _state(row: Mapping[str, Any]) -> str:
         was_acknowledged=row["acknowledged_at"] is not None or row["arrived_at"] is not None,
         verdict=row["verdict"],
         suppressed_by=row["suppressed_by"],
-        withdrawn=row["withdrawn_at"] is not None,
     ).value
 
 

@@ -110,7 +110,7 @@ NAV: Final = (
 def headline(incident: Mapping[str, Any]) -> str:
     """Write what an incident is, or what people found once they have answered.
 
-    >>> rows = {"kind": "vape", "withdrawn_at": None, "cause": "spray"}
+    >>> rows = {"kind": "vape", "cause": "spray"}
     >>> [headline({**rows, "verdict": v}) for v in (None, "false_alarm", "confirmed")]
     ['Vaping likely', 'False alarm: spray', 'Vaping confirmed']
     """
@@ -124,8 +124,6 @@ def headline(incident: Mapping[str, Any]) -> str:
         return f"{VERDICT_WORDS[verdict]}: {cause}"
     if verdict:
         return VERDICT_WORDS[verdict]
-    if incident["withdrawn_at"] is not None:
-        return _("Ruled out by later readings")
     return KIND_WORDS.get(kind, kind)
 
 

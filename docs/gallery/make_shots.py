@@ -125,7 +125,7 @@ def reopen(state: Path) -> tuple[str, float]:
     with sqlite_rows(state) as tx:
         incident, opened = tx.execute(
             "SELECT id, opened_at FROM incident WHERE kind = 'vape' AND paged = 1"
-            " AND withdrawn_at IS NULL ORDER BY opened_at DESC LIMIT 1"
+            " ORDER BY opened_at DESC LIMIT 1"
         ).fetchone()
         tx.execute(
             "UPDATE incident SET status = 'notified', verdict = NULL, resolved_at = NULL,"

@@ -238,7 +238,7 @@ def by_cause(report: Report) -> Table:
 
 
 def calibration(report: Report) -> Table:
-    """Tabulate stated probability and outcome by world, and what was withdrawn."""
+    """Tabulate stated probability and outcome by world."""
     rows = []
     results = report.of(report.method, "busy")
     for world in _names(results):
@@ -253,12 +253,11 @@ def calibration(report: Report) -> Table:
             f"{_n(said)}: {_n(seen)} of {n}" if n else "–"
             for said, seen, n in zip(c.stated, c.observed, c.count, strict=True)
         ]
-        s = summarize(_scores(mine))
-        rows.append([world, *bins, _n(c.brier, 3), _n(s.withdrawn_right), _n(s.withdrawn_false)])
+        rows.append([world, *bins, _n(c.brier, 3)])
     spans = (f"stated {k / 5:g}-{(k + 1) / 5:g}" for k in range(5))
-    head = ("world", *spans, "Brier", "right ones withdrawn", "false ones withdrawn")
+    head = ("world", *spans, "Brier")
     about = "Mean stated probability: share that was vaping, of so many incidents."
-    return Table("Calibration and withdrawals", head, rows, about)
+    return Table("Calibration", head, rows, about)
 
 
 def by_rule(report: Report) -> Table:
@@ -287,11 +286,11 @@ def real(report: Report) -> Table:
             s = summarize(_scores(mine))
             if key == SHIPPED:
                 row += [str(len(mine)), _n(s.sensor_days, 1)]
-                row += [str(s.false), _n(s.false_per_day), _n(s.withdrawn_false)]
+                row += [str(s.false), _n(s.false_per_day)]
             else:
                 row.append(_n(s.false_per_day))
         rows.append(row)
-    head = ("recording", "sensors or runs", "days", "alarms", "a day", "withdrawn")
+    head = ("recording", "sensors or runs", "days", "alarms", "a day")
     rules = tuple(f"{name}, a day" for name, _ in peers.RULES.values())
     return Table("Real recordings without vaping", head + rules, rows)
 

@@ -77,13 +77,10 @@ def run_detector(series: Sequence[Series], detector: Detector) -> list[list[Even
 
 def vape_alerts(events: Sequence[Event]) -> Alerts:
     """Return the alerts of vaping, at the reading that decided each."""
-    vape = [e for e in events if e.kind is EventKind.VAPE]
-    withdrawn = {e.id for e in vape if e.phase is EventPhase.WITHDRAWN}
-    alerts = [e for e in vape if e.phase is EventPhase.ALERTED]
+    alerts = [e for e in events if e.kind is EventKind.VAPE and e.phase is EventPhase.ALERTED]
     return Alerts(
         np.array([e.time for e in alerts], float),
         np.array([e.confidence for e in alerts], float),
-        np.array([e.id in withdrawn for e in alerts], np.bool_),
     )
 
 

@@ -55,16 +55,15 @@ class Alerts:
 
     time: NDArray[np.float64]
     confidence: NDArray[np.float64]
-    withdrawn: NDArray[np.bool_]
 
     @classmethod
     def at(cls, time: NDArray[np.float64]) -> Alerts:
-        """Alerts of a method that has no confidence and withdraws nothing."""
-        return cls(time, np.full(time.size, np.nan), np.zeros(time.size, np.bool_))
+        """Alerts of a method that has no confidence."""
+        return cls(time, np.full(time.size, np.nan))
 
     def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Alerts:
         """Return some of them."""
-        return Alerts(self.time[rows], self.confidence[rows], self.withdrawn[rows])
+        return Alerts(self.time[rows], self.confidence[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +83,13 @@ class Found:
 class Incident:
     """What staff were notified of once; `time` and `confidence` are of its first alert.
 
-    `right`: an alert of it lies within a real vaping session, be it weak. `withdrawn`: all of its
-    alerts were. `cause`: kind of what set it off where it is not right; else empty.
+    `right`: an alert of it lies within a real vaping session, be it weak. `cause`: kind
+    of what set it off where it is not right; else empty.
     """
 
     time: float
     confidence: float
     right: bool
-    withdrawn: bool
     cause: str
 
 
@@ -146,8 +144,7 @@ def score_sensor(
         j = max(int(np.searchsorted(time, time[i] + MERGE_S, side="left")), i + 1)
         right, at = bool(inside[i:j].any()), float(time[i])
         cause = "" if right else _cause(others, at)
-        withdrawn = bool(alerts.withdrawn[i:j].all())
-        incidents.append(Incident(at, float(alerts.confidence[i]), right, withdrawn, cause))
+        incidents.append(Incident(at, float(alerts.confidence[i]), right, cause))
         i = j
     days = sum(end - begin for begin, end in spans) / 86_400
     return SensorScore(sensor, days, tuple(sessions), tuple(incidents))
@@ -208,8 +205,8 @@ class Summary:
     """Figures of one method over some sensors; NaN where undefined.
 
     Latencies of found sessions are in seconds and in reporting intervals of their sensors.
-    `withdrawn_right` and `withdrawn_false` are shares of such incidents, `causes` false alarms by
-    cause, most first, and `interval` 95 % bootstrap intervals of the four rates.
+    `causes` are false alarms by cause, most first, and `interval` 95 % bootstrap intervals of the
+    four rates.
     """
 
     visible: int
@@ -224,8 +221,6 @@ class Summary:
     latency_p90_s: float
     latency_p50_reports: float
     latency_p90_reports: float
-    withdrawn_right: float
-    withdrawn_false: float
     causes: dict[str, int]
     interval: dict[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -251,10 +246,6 @@ def summarize(scores: Sequence[SensorScore], *, draws: int = 0, seed: int = 0) -
     late = [(f.latency_s, s.sensor.interval_s) for s in scores for f in s.sessions if not f.missed]
     latency_s, interval_s = np.array(late, float).reshape(-1, 2).T
     incidents = [i for s in scores for i in s.incidents]
-    withdrawn = {
-        right: _mean([i.withdrawn for i in incidents if i.right is right])
-        for right in (True, False)
-    }
     return Summary(
         int(visible),
         int(found),
@@ -266,15 +257,9 @@ def summarize(scores: Sequence[SensorScore], *, draws: int = 0, seed: int = 0) -
         rates["false_per_day"],
         *_percentiles(latency_s),
         *_percentiles(latency_s / interval_s),
-        withdrawn[True],
-        withdrawn[False],
         dict(Counter(i.cause for i in incidents if not i.right).most_common()),
         _bootstrap(scores, table, draws, seed) if draws and scores else {},
     )
-
-
-def _mean(values: Sequence[bool]) -> float:
-    return sum(values) / len(values) if values else math.nan
 
 
 def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -35,14 +35,11 @@ def happening(start, kind="vape", style="pod", *, excess=50.0, background=5.0, *
     return Happening(**(fields | other))
 
 
-def score(
-    truths, *times, confidence=None, withdrawn=None, group="", interval_s=1, spans=((0, 86_400),)
-):
+def score(truths, *times, confidence=None, group="", interval_s=1, spans=((0, 86_400),)):
     n = len(times)
     confidences = np.full(n, np.nan) if confidence is None else np.array(confidence, float)
-    gone = np.zeros(n, bool) if withdrawn is None else np.array(withdrawn, bool)
     sensor = Sensor("a", group, "sen55", interval_s, ("pm25",))
-    return score_sensor(truths, Alerts(np.array(times, float), confidences, gone), sensor, spans)
+    return score_sensor(truths, Alerts(np.array(times, float), confidences), sensor, spans)
 
 
 @pytest.mark.parametrize(
@@ -133,13 +130,8 @@ def test_only_the_spans_are_scored():
     assert result.days == 1500 / 86_400
 
 
-def test_an_incident_is_withdrawn_with_all_of_its_alerts():
-    result = score([], 0, 60, 200, 260, withdrawn=[True, True, True, False])
-    assert [i.withdrawn for i in result.incidents] == [True, False]
-
-
 def test_summary_by_hand():
-    one = score([happening(1000), happening(9000)], 1010, 5000, withdrawn=[False, True])
+    one = score([happening(1000), happening(9000)], 1010, 5000)
     two = score([happening(1000)], 1025, interval_s=10, spans=((0, 3 * 86_400),))
     total = summarize([one, two])
     assert (total.visible, total.found, total.false) == (3, 2, 1)
@@ -149,7 +141,6 @@ def test_summary_by_hand():
     assert total.false_per_day == pytest.approx(1 / 4)
     assert total.latency_p50_s == 12.5
     assert total.latency_p50_reports == 3.5
-    assert (total.withdrawn_right, total.withdrawn_false) == (0, 1)
     assert total.causes == {"none": 1}
 
 

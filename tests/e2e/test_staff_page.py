@@ -139,8 +139,10 @@ class Site:
         )
         self.engine = AlertEngine(Registry.of(ROOMS, SENSORS), policy)
         self.changes = 0
-        self.tell(an_event("pw-3", EventKind.VAPE, EventPhase.ALERTED, self.now - 400), -394)
-        self.tell(an_event("pw-3", EventKind.VAPE, EventPhase.WITHDRAWN, self.now - 400), -380)
+        over = an_event("pw-3", EventKind.VAPE, EventPhase.ALERTED, self.now - 400)
+        (record,) = self.tell(over, -394)
+        with sqlite.transaction(self.db) as tx:
+            self.engine.resolve(tx, record.incident, "lee", self.now - 380)
         self.tell(an_event("pw-2", EventKind.TAMPER, EventPhase.ALERTED, self.now - 250), -244)
         self.tell(an_event("pw-1", EventKind.SPRAY, EventPhase.ALERTED, self.now - 60, 0.8), -54)
         (record,) = self.tell(

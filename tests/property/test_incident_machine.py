@@ -68,8 +68,7 @@ class IncidentMachine(RuleBasedStateMachine):
         with sqlite.transaction(self.db) as tx:
             records = self.engine.on_events(tx, [event], self.now)
         self.alerted += records
-        final = {EventPhase.ENDED, EventPhase.WITHDRAWN}
-        if before not in final or (before, event.phase) == tuple(EventPhase)[2:]:
+        if before is not EventPhase.ENDED:
             self.last_word[event.id] = event.phase
 
     @rule(
@@ -222,13 +221,6 @@ class IncidentMachine(RuleBasedStateMachine):
         assert set(stored.events(self.db, "incident", room=None)) <= {None}
         for incident in stored.incidents(self.db, paged=True):
             assert not self.live.isdisjoint(d.event_id for d in incident.detections)
-
-    @invariant()
-    def a_withdrawal_notifies_only_people_who_were_paged(self):
-        withdrawn = stored.notices(self.db, "incident", "person", reason="withdrawn")
-        for incident, person in withdrawn:
-            paged = stored.notices(self.db, incident=incident, person=person, status="sent")
-            assert any(notice.reason.startswith("opened") for notice in paged)
 
     @invariant()
     def every_open_incident_has_a_deadline(self):

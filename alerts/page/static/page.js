@@ -44,14 +44,14 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
           return { mark, left, right, wide: Math.max(right - left, 2 * devicePixelRatio) };
         }).filter(({ left, right }) => right >= bbox.left && left <= bbox.left + bbox.width);
         for (const { mark, left, wide } of spans) {
-          ctx.globalAlpha = mark.phase === "withdrawn" ? 0.08 : 0.2;
+          ctx.globalAlpha = 0.2;
           ctx.fillStyle = tone(mark.kind);
           ctx.fillRect(left, bbox.top, wide, bbox.height);
         }
         for (const { mark, left, wide } of spans) {
           const number = numbers.get(mark.words);
           const top = bbox.top + (number - 1) * strip;
-          ctx.globalAlpha = mark.phase === "withdrawn" ? 0.25 : 0.4;
+          ctx.globalAlpha = 0.4;
           ctx.fillStyle = tone(mark.kind);
           ctx.fillRect(left, top, wide, strip - devicePixelRatio);
           if (left <= (said.get(number) ?? -Infinity)) continue;

@@ -147,9 +147,7 @@ def most_air_changes(records: Any, room: str) -> tuple[float, int] | None:
     rates = sorted(
         3600.0 * math.log(2.0) / float(record.fields["fine_half_s"])
         for record in records
-        if record.room == room
-        and record.fields.get("fine_half_s", 0.0) > 0.0
-        and not record.fields.get("withdrawn")
+        if record.room == room and record.fields.get("fine_half_s", 0.0) > 0.0
     )
     rank = math.floor(_SLOWEST * len(rates) + 0.5)
     return (rates[rank - 1], len(rates)) if rank else None

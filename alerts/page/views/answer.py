@@ -208,7 +208,7 @@ class AnswerPages(PageGroup):
             "place": shown["place"],
             "what": headline(shown),
             "answers": answers_of(shown["kind"]),
-            "answered": bool(shown["verdict"]) or shown["withdrawn_at"] is not None,
+            "answered": bool(shown["verdict"]),
             "since": self._context.times.when(shown["onset"]),
             "why": shown["events"][0]["why"]["sentence"] if shown["events"] else "",
             "mine": by == grant.person,

@@ -308,8 +308,6 @@ class Demo:
                 if event.kind is EventKind.VAPE and room is not None:
                     self._truth.add_alert(room.id, event.onset)
                 self._note(f"event {event.kind.value}", evidence_sentence(event), "cyan")
-            elif event.phase is EventPhase.WITHDRAWN:
-                self._kinds[f"{event.kind.value} withdrawn"] += 1
 
     def _on_alerts(self, alerts: Sequence[AlertRecord]) -> None:
         for alert in alerts:

@@ -205,7 +205,7 @@ def _write_alerts(path: Path, variants: Sequence[Variant], results: Sequence[Jud
 
     names = (
         *("id", "sensor", "building", "room", "kind", "onset", "alerted", "end", "confidence"),
-        *("withdrawn", "explained_by"),
+        "explained_by",
     )
     rows = [
         {"version": variants[alert.variant].name} | {name: getattr(alert, name) for name in names}

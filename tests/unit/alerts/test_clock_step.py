@@ -126,7 +126,7 @@ def test_an_episode_that_runs_is_ended(database, registry, policy):
     watched.arrive(on_our_clock(readings_of_puff("s1", START + 170, top=0.0), 0.0, 1000))
     phases = [phase.value for kind, phase, *_ in watched.events if kind is EventKind.VAPE]
     assert phases[0] == "alerted"
-    assert phases[-1] in ("ended", "withdrawn")
+    assert phases[-1] == "ended"
 
 
 def test_seconds_are_left_alone(database, registry, policy):

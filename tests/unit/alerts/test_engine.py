@@ -10,7 +10,6 @@ from alerts.engine import AlertEngine
 from alerts.errors import FeedbackError, UnknownIncidentError
 from alerts.incidents import repository, schema
 from alerts.incidents.incident import Incident, Status, Verdict
-from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Notice, NoticeReason
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.routing.targets import channel_of
@@ -217,51 +216,6 @@ def test_cooldown_starts_at_delivery_not_at_decision(tx, engine, make_event):
     assert len(engine.on_events(tx, [make_event(1140.0)], 1140.0)) == 1  # nobody got the first
 
 
-def test_withdrawal_cancels_what_nobody_got(tx, engine, make_event):
-    (record,) = engine.on_events(tx, [make_event()], 1000.0)
-    engine.on_events(tx, [make_event(phase=EventPhase.WITHDRAWN)], 1005.0)
-    assert stored.notices(tx, "reason", "status") == [("opened", "cancelled")]
-    incident = repository.load(tx, record.incident)
-    assert incident.status is Status.RESOLVED
-    assert incident.withdrawn_at is not None
-
-
-def test_withdrawal_notifies_only_those_notified_before_and_ends_the_cooldown(
-    tx, engine, make_event
-):
-    (first,) = engine.on_events(tx, [make_event()], 1000.0)
-    stored.deliver(tx, engine, 1001.0)
-    engine.on_events(tx, [make_event(phase=EventPhase.WITHDRAWN)], 1005.0)
-    found = stored.notices(tx, "person", "reason", "priority", "status")
-    assert found == [("ap", "opened", "high", "sent"), ("ap", "withdrawn", "quiet", "due")]
-    stored.deliver(tx, engine, 1006.0)
-    (second,) = engine.on_events(tx, [make_event(1020.0)], 1020.0)
-    assert second.incident != first.incident
-
-
-def test_one_of_two_withdrawn_leaves_the_incident(tx, engine, make_event):
-    (record,) = engine.on_events(tx, [make_event(), make_event(1001.0, "s2")], 1001.0)
-    engine.on_events(tx, [make_event(phase=EventPhase.WITHDRAWN)], 1005.0)
-    incident = repository.load(tx, record.incident)
-    assert incident.is_open
-    assert incident.withdrawn_at is None
-    assert stored.notices(tx, "status") == ["due"]
-
-
-def test_delivery_that_crosses_a_withdrawal_is_followed_by_the_word(tx, engine, make_event):
-    (record,) = engine.on_events(tx, [make_event()], 1000.0)
-    (row,) = outbox_rows.lease(tx, 1000.0, owner="t", lease_s=60, limit=9, free=lambda _: 9)
-    engine.on_events(tx, [make_event(phase=EventPhase.WITHDRAWN)], 1002.0)
-    assert outbox_rows.sent(tx, row, 1003.0)
-    engine.delivered(tx, row, 1003.0)
-    assert stored.notices(tx, "reason", "status") == [
-        ("opened", "sent"),
-        ("withdrawn", "due"),
-    ]
-    assert repository.cooldown(tx, EventKind.VAPE, "n2-boys") is None
-    assert record.incident
-
-
 def test_acknowledge_cancels_and_the_second_is_recorded(tx, engine, make_event):
     (record,) = engine.on_events(tx, [make_event()], 1000.0)
     incident = engine.acknowledge(tx, record.incident, "Ms. Lee", 1010.0)
@@ -342,8 +296,8 @@ def test_unknown_incident(tx, engine):
         engine.acknowledge(tx, "nope", "x", 1.0)
 
 
-def test_a_word_after_the_last_changes_nothing(tx, engine, make_event):
-    engine.on_events(tx, [make_event(), make_event(phase=EventPhase.WITHDRAWN)], 1000.0)
+def test_an_event_that_ended_stays_ended(tx, engine, make_event):
+    engine.on_events(tx, [make_event(), ended(make_event, 1000.0, 1000.0)], 1000.0)
     before = stored.events(tx), stored.incidents(tx)
     for phase in (EventPhase.UPDATED, EventPhase.ENDED, EventPhase.ALERTED):
         engine.on_events(tx, [make_event(phase=phase)], 1001.0)

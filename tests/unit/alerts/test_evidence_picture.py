@@ -196,10 +196,6 @@ def test_baseline_is_a_thin_broken_line():
     assert broken(facts(baselines={"pm25": float("nan")})) == 1
 
 
-def test_a_withdrawn_event_is_labeled_so():
-    assert f"{VAPE}, withdrawn" in words(draw(facts(withdrawn=True), *readings()))[1]
-
-
 HOSTILE = '<script>alert(1)</script>"&\x00\x1b[31m\u202e\ud800]]>\n' + "x" * 300
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alerts.errors import FeedbackError
-from alerts.incidents.effects import EndCooldown, NotifyWithdrawn, Page, StartCooldown, Stop
+from alerts.incidents.effects import EndCooldown, Page, StartCooldown, Stop
 from alerts.incidents.incident import ActionClass, Mute, Record, Rules, Status, Verdict
 from alerts.incidents.inputs import (
     AckExpired,
@@ -20,13 +20,13 @@ from alerts.incidents.inputs import (
     Resolved,
     Tick,
 )
-from alerts.incidents.lifecycle import Step, cooldown_s, follows, step
+from alerts.incidents.lifecycle import Step, cooldown_s, step
 from alerts.severity import Severity
 from detection.events import EventKind, EventPhase
 
 RULES = Rules(quiet_s=120.0, silent_s=1800.0, cooldown_s=300.0)
 TAKEN = ["Stop", "ScheduleAckDeadline", "NotifyTaken"]
-A, U, E, W = EventPhase.ALERTED, EventPhase.UPDATED, EventPhase.ENDED, EventPhase.WITHDRAWN
+A, U, E = EventPhase.ALERTED, EventPhase.UPDATED, EventPhase.ENDED
 
 
 @pytest.fixture
@@ -93,25 +93,9 @@ def kinds(effects):
         ([(A, 1000), ("tick", 2800)], Status.RESOLVED, ["Page", "Stop"]),
         ([(A, 1000), (U, 2000), ("tick", 2800)], Status.OPEN, ["Page", "SeverityRaised"]),
         (
-            [(A, 1000), (W, 1010)],
+            [(A, 1000), (E, 1030), (U, 1100), (A, 1140), ("tick", 1150)],
             Status.RESOLVED,
-            ["Page", "Stop", "EndCooldown", "NotifyWithdrawn"],
-        ),
-        ([(A, 1000), (A, 1001, "s2"), (W, 1010)], Status.OPEN, ["Page"]),
-        (
-            [(A, 1000), (A, 1001, "s2"), (W, 1010), (W, 1011, "s2")],
-            Status.RESOLVED,
-            ["Page", "Stop", "EndCooldown", "NotifyWithdrawn"],
-        ),
-        (
-            [(A, 1000), (E, 1010), (W, 1020)],
-            Status.RESOLVED,
-            ["Page", "Stop", "EndCooldown", "NotifyWithdrawn"],
-        ),
-        (
-            [(A, 1000), (W, 1010), ("delivered", 1011), ("delivered", 1012)],
-            Status.RESOLVED,
-            ["Page", "Stop", "EndCooldown", "NotifyWithdrawn"] + 2 * ["NotifyWithdrawn"],
+            ["Page", "Stop"],
         ),
         (
             [(A, 1000), ("feedback", 1020, Verdict.CONFIRMED)],
@@ -164,12 +148,6 @@ def test_lives(play, script, status, effects):
             [(A, 1000), ("ack", 1010), ("over", 1100), ("here", 1200, "Fox")],
             ["acknowledged", "resolved", "arrived after it was over"],
             ["Page", *TAKEN, "Stop", "EndCooldown"],
-            None,
-        ),
-        (
-            [(A, 1000), ("ack", 1010), (W, 1100), ("here", 1200)],
-            ["acknowledged", "arrived after it was over"],
-            ["Page", *TAKEN, "Stop", "EndCooldown", "NotifyWithdrawn"],
             None,
         ),
     ],
@@ -248,7 +226,6 @@ def test_what_could_be_free_text_is_no_number_of_a_case(number):
         ([(A, 1000), (E, 1100), ("tick", 1200)], [], "cooldown"),
         ([(A, 1000), (E, 1100), ("tick", 1200), (A, 1210, "s2")], ["Page"], ""),
         ([(A, 1000), ("ack", 1100), ("tick", 1200)], TAKEN, "cooldown"),
-        ([(A, 1000), (W, 1100), ("tick", 1200)], ["Stop"], "cooldown"),
         ([(A, 1200)], ["Page"], ""),
     ],
 )
@@ -286,15 +263,6 @@ def test_feedback_after_the_end_keeps_it_resolved(play):
     assert incident.verdict is Verdict.TEST
 
 
-ORDER = {A: {A, U, E, W}, U: {A, U, E, W}, E: {W}, W: set()}
-
-
-@pytest.mark.parametrize("now", EventPhase)
-@pytest.mark.parametrize("before", EventPhase)
-def test_which_word_may_follow_which(before, now):
-    assert follows(before, now) is (now in ORDER[before])
-
-
 def test_nothing_but_a_detection_opens(make_event):
     for given in (Tick(1.0), Acknowledged("x", 1.0), Detected(make_event(), 1.0)):
         with pytest.raises(ValueError, match="no incident to apply"):
@@ -308,9 +276,8 @@ def test_a_resolved_incident_ignores_new_detections(play, make_event):
 
 
 def test_effects_name_their_moment(play):
-    _, effects = play((A, 1000), (W, 1010))
-    assert NotifyWithdrawn(1010) in effects
-    assert Stop("withdrawn", 1010, unsent=True) in effects
+    _, effects = play((A, 1000), ("over", 1010))
+    assert Stop("resolved", 1010, unsent=True) in effects
     assert EndCooldown() in effects
     assert [e.at for e in effects if isinstance(e, Page)] == [1000]
 

@@ -1,6 +1,5 @@
 """Wording of a notice: fits each channel, and is never empty (push services refuse that)."""
 
-import msgspec
 import pytest
 
 from alerts.notify.notice import Notice, NoticeReason, render
@@ -38,11 +37,3 @@ def test_texts_fit_their_channel_and_keep_the_link(scheme, title, body):
     assert len(text) <= body
     assert text.endswith(NOTICE.link)
     assert heading.startswith("Boys N2")
-
-
-def test_a_withdrawn_notice_asks_for_nothing():
-    notice = msgspec.structs.replace(NOTICE, reason=NoticeReason.WITHDRAWN)
-    title, body = render(notice)
-    assert title == "Boys N2, floor 2, North: withdrawn, vaping likely at 10:05:00"
-    assert body.startswith("Later readings ruled it out. No action needed.")
-    assert NOTICE.evidence not in body  # it said why, and no longer holds

@@ -26,7 +26,7 @@ from alerts.outbound.webhooks import (
 from alerts.policy import AlertPolicy, Webhook
 from alerts.routing.targets import target_id
 from alerts.secrets import Secret
-from detection.events import EventKind, EventPhase
+from detection.events import EventKind
 from ingest.mapping.topics import mqtt_filter
 from storage import sqlite
 from storage.registry import Registry, Room
@@ -193,12 +193,7 @@ def test_only_the_kinds_that_are_wanted(registry, policy, db, make_event):
     assert [person for _, person, _ in rows_of(db)] == ["webhook/b"]
 
 
-def test_a_withdrawal_is_reported_and_old_changes_are_dropped(engine, db, make_event):
-    event = make_event(NOW - 5)
-    happen(engine, db, event)
-    happen(engine, db, replace(event, phase=EventPhase.WITHDRAWN), NOW)
-    put_out(engine, db)
-    assert [reason.split(":")[1] for reason, _, _ in rows_of(db)] == ["opened", "withdrawn"]
+def test_old_changes_are_dropped(engine, db, make_event):
     happen(engine, db, make_event(NOW - 5, sensor="s3"))
     assert put_out(engine, db, NOW + 7200) == 0
     assert change_feed.read(db, webhooks.READER) == []

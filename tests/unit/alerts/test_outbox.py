@@ -20,7 +20,7 @@ from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump, PumpSettings
 from alerts.policy import BUILT_IN_ROUTES, StaffMember
 from alerts.secrets import Secret
-from detection.events import EventKind, EventPhase
+from detection.events import EventKind
 from storage import sqlite
 from storage.errors import StorageUnavailableError
 from tests.support import alert_records as stored
@@ -340,13 +340,15 @@ async def test_an_alert_is_sent_with_its_picture_or_without(run, make_event, pic
     assert pictures.asked == [record.incident]
 
 
-async def test_a_retry_and_a_withdrawal_go_without_picture(run, make_event):
+async def test_a_retry_and_the_notice_of_who_responds_go_without_picture(run, make_event):
     notifier, pictures = RecordingNotifier(script=[TRANSIENT]), Pictures()
     bench = run(notifier, pictures=pictures)
-    bench.events(make_event())
+    (record,) = bench.events(make_event())
     await bench.until(lambda: notifier.sent)
     await bench.until(lambda: stored.notices(bench.db, status="sent"))
-    bench.events(make_event(phase=EventPhase.WITHDRAWN, time=1001.0))
+    with sqlite.transaction(bench.db) as tx:
+        bench.engine.acknowledge(tx, record.incident, "fm", bench.now)
+    bench.wake.set()
     await bench.until(lambda: len(notifier.sent) == 2)
     assert [s.picture for s in notifier.sent] == [None, None]
     assert len(pictures.asked) == 1

@@ -58,21 +58,17 @@ def test_facts_come_from_the_incident(source, incident, make_event):
     assert source.png(found).startswith(b"\x89PNG")
 
 
-def test_the_end_and_the_withdrawal_show(source, incident, make_event):
+def test_the_end_shows(source, incident, make_event):
     event = make_event(ONSET + 6, onset=ONSET)
     ended = make_event(ONSET + 6, onset=ONSET, phase=EventPhase.ENDED, end=ONSET + 90)
     (found,) = incident(event, ended)
     assert "end 10:06:30" in source.svg(found)
-    incident(make_event(ONSET + 6, onset=ONSET, phase=EventPhase.WITHDRAWN, time=ONSET + 95))
-    assert "withdrawn" in source.svg(found)
 
 
-def test_an_active_detection_precedes_a_withdrawn_one(source, incident, make_event):
+def test_the_picture_is_of_the_first_detection(source, incident, make_event):
     first, second = make_event(ONSET + 6, onset=ONSET), make_event(ONSET + 9, sensor="s2")
     (found,) = incident(first, second)
     assert "sensor s1" in source.svg(found)
-    incident(make_event(ONSET + 6, onset=ONSET, phase=EventPhase.WITHDRAWN, time=ONSET + 20))
-    assert "sensor s2" in source.svg(found)
 
 
 def test_no_such_incident(source):

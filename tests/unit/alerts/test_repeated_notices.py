@@ -62,11 +62,6 @@ def ends(t, since, sensor="s1"):
     return t, {"sensor": sensor, "since": since, "phase": EventPhase.ENDED}
 
 
-def withdrawn(t, since):
-    """The one that began at a moment is withdrawn."""
-    return t, {"since": since, "phase": EventPhase.WITHDRAWN}
-
-
 TWO = [begins(0), begins(2, "s2"), ends(9, 0), ends(9, 2, "s2")]
 AGAIN = REPEAT_S + 10
 
@@ -75,7 +70,6 @@ AGAIN = REPEAT_S + 10
     ("kind", "script", "until", "reasons"),
     [
         pytest.param(VAPE, [begins(0)], 5, ["opened"], id="not notified yet, firing"),
-        pytest.param(VAPE, [withdrawn(0, 0)], 5, [], id="not notified yet, withdrawn"),
         pytest.param(VAPE, [begins(0), begins(3, "s2")], 9, ["opened"], id="more of the same"),
         pytest.param(VAPE, "down", 30, ["opened"], id="notified, but not delivered"),
         pytest.param(VAPE, [begins(0)], REPEAT_S - 10, ["opened"], id="before the repetition"),

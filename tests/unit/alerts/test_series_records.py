@@ -96,11 +96,7 @@ def test_an_incident_from_alert_to_feedback(db, due, engine, series, make_event)
     fields = records["event"].fields
     assert fields["confidence"] == fields["p_vape"] == 0.9
     assert fields["p_spray"] == pytest.approx(0.1)
-    assert (fields["phase"], fields["withdrawn"], fields["incident"]) == (
-        "alerted",
-        0.0,
-        alert.incident,
-    )
+    assert (fields["phase"], fields["incident"]) == ("alerted", alert.incident)
     assert "end" not in fields
     assert "fine particles rose from 4 to 180" in fields["sentence"]
     opened = records["incident"]
@@ -153,11 +149,11 @@ def test_what_changes_often_waits_once_and_behind(db, due, engine, make_event):
         handle(db, engine, replace(event, phase=EventPhase.UPDATED, time=NOW + k), NOW + k)
     assert series_records.waiting(db) == 2
     entries, behind = due.read(0, 100)
-    handle(db, engine, replace(event, phase=EventPhase.WITHDRAWN, time=NOW + 9), NOW + 9)
+    handle(db, engine, replace(event, phase=EventPhase.ENDED, end=NOW + 9, time=NOW + 9), NOW + 9)
     due.write([e.record for e in entries], behind)
     assert series_records.waiting(db) == 2  # it changed while it was being written
     (again,) = [r for r in drain(due) if r.measurement == "event"]
-    assert again.fields["withdrawn"] == 1.0
+    assert again.fields["phase"] == "ended"
 
 
 def test_an_outage_of_several_sensors_has_no_room(db, due, engine, make_event):

@@ -53,11 +53,9 @@ def test_columns_and_rows(tmp_path, puffs):
         events = list(csv.DictReader(file))
     assert tuple(events[0]) == EVENT_COLUMNS
     assert EVENT_COLUMNS == (
-        "sensor", "kind", "onset", "alerted", "peak_time", "end", "confidence", "withdrawn",
-        "evidence",
+        "sensor", "kind", "onset", "alerted", "peak_time", "end", "confidence", "evidence",
     )  # fmt: skip
     for event in events:
-        assert event["withdrawn"] == "false"
         evidence = json.loads(event["evidence"])
         assert evidence["channels"]["pm25"]["baseline"] == pytest.approx(4, abs=0.5)
         assert sum(evidence["probabilities"].values()) == pytest.approx(1, abs=1e-3)

@@ -125,7 +125,6 @@ def test_outcomes_sum_and_unknown_is_separate():
         for k, verdict in enumerate(verdicts)
     ]
     rows[6] = replace(rows[6], cause="steam")
-    rows[0] = replace(rows[0], withdrawn=True)
     rows[1] = replace(rows[1], suppressed_by="cooldown")
     found = outcome(rows, [sensor_day(str(k)) for k in range(28)])
     assert (found.confirmed, found.false, found.nothing_found, found.unknown) == (6, 2, 1, 3)
@@ -133,7 +132,7 @@ def test_outcomes_sum_and_unknown_is_separate():
     assert found.confirmed_rate == Rate(6, 8)
     assert found.feedback_rate == Rate(8, 12)
     assert found.causes == {"spray": 1, "steam": 1}
-    assert (found.withdrawn, found.suppressed) == (1, 1)
+    assert found.suppressed == 1
     # 2 false alarms x 7 days / 28 sensor-days
     assert found.false_per_sensor_week.value == 0.5
 
@@ -190,7 +189,7 @@ def test_load_for_person_hours_on_duty():
         notice(person="ap"),
         notice(person="dean"),
         notice(person="dean"),  # the same of the same: a duplicate
-        notice(person="dean", reason="withdrawn"),
+        notice(person="dean", reason="recovered"),
         notice(person="vp", delivered=False),
     ]
     duty = [

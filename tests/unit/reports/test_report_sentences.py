@@ -111,7 +111,6 @@ class Tables:
         asked = self.incidents.filter(
             ~pl.col("kind").is_in(["offline", "sensor_fault"])
             & (pl.col("suppressed_by") == "")
-            & ~pl.col("withdrawn")
             & pl.col("closed_utc").is_not_null()
         )
         return [counts(asked, state="nobody_responded"), asked.height]

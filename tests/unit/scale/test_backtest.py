@@ -4,7 +4,6 @@ import pytest
 
 from detection.alert_thresholds import AlertBudgets
 from detection.errors import SnapshotError
-from detection.events import EventPhase
 from detection.model import Model
 from scale.backtest import Alert, Variant, judge, on_processes, tasks_of
 from scale.compare import Answer, alerts_of, differences, repeated
@@ -18,21 +17,17 @@ SLOW = ("ambient-1", "faults-1")
 
 def final_states(events):
     """Last state of each event, of slow detectors without the reading that closed a minute."""
-    last = {}
-    for event in events:
-        gone = event.phase is EventPhase.WITHDRAWN
-        before = last.get(event.id)
-        last[event.id] = (event, gone or (before is not None and before[1]))
+    last = {event.id: event for event in events}
     return sorted(
-        (e.id, e.sensor, e.kind.value, e.onset, e.confidence, gone, e.explained_by)
+        (e.id, e.sensor, e.kind.value, e.onset, e.confidence, e.explained_by)
         + (() if e.model_version in SLOW else (e.alerted,))
-        for e, gone in last.values()
+        for e in last.values()
     )
 
 
 def of_alerts(alerts, slow):
     return sorted(
-        (a.id, a.sensor, a.kind, a.onset, a.confidence, a.withdrawn, a.explained_by)
+        (a.id, a.sensor, a.kind, a.onset, a.confidence, a.explained_by)
         + (() if a.id in slow else (a.alerted,))
         for a in alerts
     )
@@ -111,13 +106,13 @@ def test_a_snapshot_of_something_else_is_refused(unlike):
 
 
 def alert(onset, sensor="s1", variant=0, room="r1", **more):
-    fields = {"kind": "vape", "withdrawn": False, "explained_by": "", "confidence": 0.9, **more}
+    fields = {"kind": "vape", "explained_by": "", "confidence": 0.9, **more}
     return Alert(variant, f"{sensor}{onset}", sensor, "North", room, onset=onset, alerted=onset + 5,
                  end=None, **fields)  # fmt: skip
 
 
 def test_alerts_are_events_that_would_notify_somebody():
-    found = [alert(5.0), alert(1.0, withdrawn=True), alert(3.0, explained_by="ambient"),
+    found = [alert(5.0), alert(1.0), alert(3.0, explained_by="ambient"),
              alert(2.0, variant=1)]  # fmt: skip
     assert [a.onset for a in alerts_of(found, 0)] == [1.0, 5.0]
 
