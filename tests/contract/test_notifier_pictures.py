@@ -30,8 +30,8 @@ def provider():
     server.close()
 
 
-async def send(url, picture=PICTURE, timeout_s=3.0):
-    await AppriseNotifier(LOCAL).send(Secret(url), RISING, timeout_s=timeout_s, picture=picture)
+async def send(url, picture=PICTURE):
+    await AppriseNotifier(LOCAL).send(Secret(url), RISING, timeout_s=60.0, picture=picture)
 
 
 def json_url(provider):
@@ -94,11 +94,14 @@ async def test_what_may_have_arrived_is_not_sent_again_at_once(provider, url, st
 
 
 async def test_a_time_out_sends_no_second_notice(provider):
-    provider.answers = [answer(200, wait=0.6), OK]
+    notifier = AppriseNotifier(NotifySettings(allow_private=True, threads_per_channel=1))
+    go_on = threading.Event()
+    provider.answers = [answer(200, go_on=go_on), OK]
     with pytest.raises(TransientNotifyError) as caught:
-        await send(json_url(provider), timeout_s=0.2)
+        await notifier.send(Secret(json_url(provider)), RISING, timeout_s=0.2, picture=PICTURE)
     assert caught.value.reason is NotifyReason.TIMEOUT
-    await asyncio.sleep(0.7)
+    go_on.set()
+    await eventually(lambda: not notifier.busy_channels())
     assert len(provider.requests) == 1
 
 
@@ -156,13 +159,15 @@ async def test_where_they_are_sent_separately_a_slow_picture_delays_nothing(prov
     """Not the outcome of its own notice, nor the next one of the channel."""
     notifier = AppriseNotifier(NotifySettings(allow_private=True, threads_per_channel=1))
     target = Secret(mattermost_url(provider))
-    provider.answers = [POSTED, answer(201, b"{}", wait=0.5), POSTED]
-    await notifier.send(target, RISING, timeout_s=3.0, picture=PICTURE)
+    go_on = threading.Event()
+    provider.answers = [POSTED, answer(201, b"{}", go_on=go_on), POSTED]
+    await notifier.send(target, RISING, timeout_s=60.0, picture=PICTURE)
     await eventually(lambda: len(provider.requests) == 2)
     assert not notifier.busy_channels()
-    await notifier.send(target, RISING, timeout_s=3.0)
+    await notifier.send(target, RISING, timeout_s=60.0)
     texts = [body for _, _, body in provider.requests if b"PM2.5 rose" in body]
     assert len(texts) == 2
+    go_on.set()
 
 
 async def test_where_they_travel_apart_no_picture_follows_a_text_that_failed(provider):

@@ -1,20 +1,13 @@
 """A start with much to restore: connected and acknowledging at once, the detectors beside it."""
 
-import signal
 import threading
 import time
-
-import psutil
-import pytest
 
 from alerts.consumer.detection_consumer import DetectionConsumer
 from storage.reading import Reading
 from tests.support.broker import Mosquitto
 from tests.support.in_process import one_room, running, until
-from tests.support.service import Publisher, ServiceProcess, eventually
-
-READINGS = 20_000
-MORE_CPU_S = 1.0
+from tests.support.service import Publisher
 
 
 def reading(seq, start):
@@ -46,26 +39,3 @@ async def test_readings_are_acknowledged_while_the_detectors_are_restored(tmp_pa
             finally:
                 go_on.set()
             await until(lambda: service.detection.position == 1)
-
-
-@pytest.mark.timeout(300)
-def test_a_start_after_a_kill_costs_little_before_the_connection(tmp_path):
-    """Processor time beyond that of a start without data."""
-
-    def used():
-        times = psutil.Process(service.pid).cpu_times()
-        return times.user + times.system
-
-    with Mosquitto("max_inflight_messages 500\nmax_queued_messages 100000") as broker:
-        # one sensor sends thousands of messages: without the canary it gets no session of its own
-        service = ServiceProcess(tmp_path, broker.port, broker="canary = false")
-        with service:
-            empty = used()
-            start = time.time() - READINGS * 0.01
-            with Publisher(broker.port) as publisher:
-                publisher.send_readings(reading(seq, start) for seq in range(READINGS))
-                publisher.settle(120)
-            eventually(lambda: service.stored() == READINGS, lambda: service.log, 120)
-            service.end(signal.SIGKILL)
-            service.start()
-            assert used() - empty < MORE_CPU_S

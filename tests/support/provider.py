@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from alerts.notify.notice import Notice, NoticeReason
+from tests.support.broker import free_port
 
 RISING = Notice(
     incident="20260907-001",
@@ -36,8 +36,8 @@ class Provider:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 outer.requests.append((self.path, dict(self.headers), body))
-                status, text, headers, wait = outer.answers.pop(0) if outer.answers else OK
-                time.sleep(wait)
+                status, text, headers, go_on = outer.answers.pop(0) if outer.answers else OK
+                go_on.wait(60)
                 try:
                     self.send_response(status)
                     for name, value in headers:
@@ -53,7 +53,8 @@ class Provider:
             def log_message(self, *arguments):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        # the port of a test before may get a request that this sent late
+        self.server = ThreadingHTTPServer(("127.0.0.1", free_port()), Handler)
         self.server.daemon_threads = True
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
         self.thread.start()
@@ -68,8 +69,11 @@ class Provider:
         self.thread.join(60)
 
 
-OK = (200, b"{}", (), 0.0)
+AT_ONCE = threading.Event()
+AT_ONCE.set()
+OK = (200, b"{}", (), AT_ONCE)
 
 
-def answer(status, text=b"{}", headers=(), wait=0.0):
-    return (status, text, headers, wait)
+def answer(status, text=b"{}", headers=(), go_on=AT_ONCE):
+    """Return an answer that is sent once `go_on` is set."""
+    return (status, text, headers, go_on)

@@ -184,10 +184,12 @@ async def test_a_notifier_that_breaks_is_survived(run, make_event):
 
 
 async def test_one_hung_provider_delays_no_other(run, policy, make_event):
+    release = asyncio.Event()
+
     class Hanging(RecordingNotifier):
         async def send(self, target, notice, *, timeout_s, **more):
             if "slow" in target.reveal():
-                await asyncio.sleep(timeout_s)
+                await release.wait()
                 raise TransientNotifyError(NotifyReason.TIMEOUT)
             await super().send(target, notice, timeout_s=timeout_s, **more)
 
@@ -198,12 +200,10 @@ async def test_one_hung_provider_delays_no_other(run, policy, make_event):
     )
     notifier = Hanging()
     bench = run(notifier, rules=replace(policy, staff=staff))
-    loop = asyncio.get_running_loop()
-    started = loop.time()
     bench.events(make_event())
     await bench.until(lambda: notifier.sent)
-    assert loop.time() - started < 0.3
     assert notifier.sent[0].target.reveal().startswith("tgram")
+    release.set()
 
 
 async def test_a_crash_between_send_and_mark_costs_one_duplicate(

@@ -501,7 +501,7 @@ async def test_a_notice_carries_its_persons_own_link_and_the_outbox_does_not(
         on_outcome=lambda _: delivered.set(),
     )
     running = asyncio.create_task(pump.run())
-    await asyncio.wait_for(delivered.wait(), 10)
+    await asyncio.wait_for(delivered.wait(), 60)
     pump.stop()
     await running
     (sent,) = notifier.sent

@@ -231,7 +231,7 @@ async def test_a_third_one_waits_and_the_end_stops_all(open_page):
     assert [(await ask(page)).status_code for _ in range(3)] == [303, 303, 429]
     page.now += 2 * KEPT_S
     assert len(page.jobs.of("an")) == 2
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await page.jobs.close()
     assert {job.state for job in page.jobs.of("an")} <= {"failed"}
 

@@ -54,7 +54,7 @@ async def test_what_gathers_while_one_is_written_is_one_group_in_order():
         later = [commits.enter([k], [f"letter {k}"]) for k in (2, 3)]
         assert commits.waiting == 3
         disk.permit()
-        await asyncio.wait_for(asyncio.gather(first, *later), 5)
+        await asyncio.wait_for(asyncio.gather(first, *later), 60)
         assert disk.groups == [([1], []), ([2, 3], ["letter 2", "letter 3"])]
         assert (commits.waiting, commits.groups) == (0, 2)
 
@@ -63,12 +63,12 @@ async def test_what_comes_within_the_pace_is_one_group():
     disk = Disk()
     disk.permit()
     async with running(disk, pace_s=0.5) as commits:
-        await asyncio.wait_for(commits.commit([1]), 5)  # nothing waits after a quiet moment
+        await asyncio.wait_for(commits.commit([1]), 60)  # nothing waits after a quiet moment
         later = []
         for k in (2, 3, 4):
             later.append(commits.enter([k]))
             await turns()
-        await asyncio.wait_for(asyncio.gather(*later), 5)
+        await asyncio.wait_for(asyncio.gather(*later), 60)
     assert [readings for readings, _ in disk.groups] == [[1], [2, 3, 4]]
 
 
@@ -81,7 +81,7 @@ async def test_nothing_to_store_waits_for_what_came_before_and_for_nothing_else(
         await turns()
         assert not duplicate.done()
         disk.permit()
-        await asyncio.wait_for(duplicate, 5)
+        await asyncio.wait_for(duplicate, 60)
         assert first.done()
         assert disk.groups == [([1], [])]
 
@@ -100,7 +100,7 @@ async def test_a_refused_group_is_tried_again_and_nothing_overtakes_it():
         assert commits.failing == "disk full"
         assert not any(entry.done() for entry in (first, second, duplicate))
         disk.full = False
-        await asyncio.wait_for(asyncio.gather(first, second, duplicate), 5)
+        await asyncio.wait_for(asyncio.gather(first, second, duplicate), 60)
         assert commits.failing == ""
         assert [k for readings, _ in disk.groups for k in readings] == [1, 2]
 
@@ -110,9 +110,9 @@ async def test_groups_are_bounded():
     disk.permit()
     async with running(disk) as commits:
         entries = [commits.enter([k] * 1_000) for k in range(12)]
-        await asyncio.wait_for(asyncio.gather(*entries), 5)
+        await asyncio.wait_for(asyncio.gather(*entries), 60)
         assert [len(readings) for readings, _ in disk.groups] == [_MAX_GROUP, _MAX_GROUP, 2_000]
-        await asyncio.wait_for(commits.commit([0] * (_MAX_GROUP + 1)), 5)
+        await asyncio.wait_for(commits.commit([0] * (_MAX_GROUP + 1)), 60)
 
 
 async def test_who_gave_up_waiting_is_stored_all_the_same():
@@ -122,7 +122,7 @@ async def test_who_gave_up_waiting_is_stored_all_the_same():
         await turns()
         impatient.cancel()
         disk.permit()
-        await asyncio.wait_for(commits.commit([2]), 5)
+        await asyncio.wait_for(commits.commit([2]), 60)
         assert [k for readings, _ in disk.groups for k in readings] == [1, 2]
 
 

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import logging
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -56,13 +57,15 @@ SOURCES = [
         signature=Secret("other-secret-000"),
     ),
 ]
-QUICK = HttpIngestSettings(body_s=0.2, commit_s=0.2, wrong_token_s=0.0, most_waiting=3)
+PATIENT = HttpIngestSettings(body_s=60.0, commit_s=60.0, wrong_token_s=0.0, most_waiting=3)
+QUICK = replace(PATIENT, body_s=0.2, commit_s=0.5)
 
 
 class World:
     """Door, intake and a journal in memory that refuses while `full` and stalls while `stalled`."""
 
-    def __init__(self):
+    def __init__(self, settings=PATIENT):
+        self.settings = settings
         self.full = False
         self.go_on = asyncio.Event()
         self.go_on.set()
@@ -76,7 +79,7 @@ class World:
 
     def ingest_with(self, **options):
         clocks = {"clock": lambda: self.now, "monotonic": lambda: self.monotonic}
-        return HttpIngest(SOURCES, self.intake, self.commits, QUICK, **clocks, **options)
+        return HttpIngest(SOURCES, self.intake, self.commits, self.settings, **clocks, **options)
 
     async def write(self, readings, letters):
         await self.go_on.wait()
@@ -103,8 +106,8 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def opened():
-    world = World()
+async def opened(settings=PATIENT):
+    world = World(settings)
     task = asyncio.create_task(world.commits.run())
     try:
         yield world
@@ -116,6 +119,13 @@ async def opened():
 @pytest.fixture
 async def world():
     async with opened() as world:
+        yield world
+
+
+@pytest.fixture
+async def hasty():
+    """One that waits neither for a body nor for the disk."""
+    async with opened(QUICK) as world:
         yield world
 
 
@@ -290,12 +300,12 @@ async def test_too_large_by_its_length_and_by_itself(world):
     assert most.json()["reason"] == "wrong_type"
 
 
-async def test_a_body_that_does_not_come(world):
+async def test_a_body_that_does_not_come(hasty):
     async def stall():
         yield b"{"
         await asyncio.sleep(5)
 
-    answer = await world.post("/ingest/native/b2", stall(), token=TOKENS["native"])
+    answer = await hasty.post("/ingest/native/b2", stall(), token=TOKENS["native"])
     assert answer.status_code == 408
     assert answer.headers["connection"] == "close"
 
@@ -326,41 +336,41 @@ async def test_no_answer_before_it_is_durable(world):
     assert len(world.readings) == 1
 
 
-async def test_unknown_outcome_is_503_and_the_repetition_is_stored_once(world):
-    world.go_on.clear()
-    late = await world.native(seq=1)
+async def test_unknown_outcome_is_503_and_the_repetition_is_stored_once(hasty):
+    hasty.go_on.clear()
+    late = await hasty.native(seq=1)
     assert late.status_code == 503
     assert late.headers["retry-after"] == "5"
-    world.go_on.set()
-    again = await world.native(seq=1)
+    hasty.go_on.set()
+    again = await hasty.native(seq=1)
     assert (again.status_code, again.json()["outcome"]) == (200, "duplicate")
-    assert [r.seq for r in world.readings] == [1]
+    assert [r.seq for r in hasty.readings] == [1]
 
 
-async def test_a_full_disk(world):
-    world.full = True
-    assert (await world.native(seq=1)).status_code == 503
-    assert world.commits.failing == "disk full"
-    refused = await world.native(seq=2)
+async def test_a_full_disk(hasty):
+    hasty.full = True
+    assert (await hasty.native(seq=1)).status_code == 503
+    assert hasty.commits.failing == "disk full"
+    refused = await hasty.native(seq=2)
     assert refused.status_code == 503
     assert "disk" in refused.json()["detail"]
-    assert world.intake.counters["accepted", "", "native"] == 1  # the second was not accepted
-    world.full = False
+    assert hasty.intake.counters["accepted", "", "native"] == 1  # the second was not accepted
+    hasty.full = False
     async with asyncio.timeout(60):
-        while world.commits.failing:  # noqa: ASYNC110 - tried again in its own time
+        while hasty.commits.failing:  # noqa: ASYNC110 - tried again in its own time
             await asyncio.sleep(0.002)
-    answers = [(await world.native(seq=k)).json()["outcome"] for k in (1, 2)]
+    answers = [(await hasty.native(seq=k)).json()["outcome"] for k in (1, 2)]
     assert answers == ["duplicate", "accepted"]
-    assert [r.seq for r in world.readings] == [1, 2]
+    assert [r.seq for r in hasty.readings] == [1, 2]
 
 
-async def test_too_many_waiting_are_held_back(world):
-    world.go_on.clear()
-    tasks = [asyncio.create_task(world.native(seq=k)) for k in range(6)]
+async def test_too_many_waiting_are_held_back(hasty):
+    hasty.go_on.clear()
+    tasks = [asyncio.create_task(hasty.native(seq=k)) for k in range(6)]
     answers = await asyncio.gather(*tasks)
     assert [a.status_code for a in answers] == [503] * 6
-    assert world.commits.waiting == QUICK.most_waiting
-    assert world.intake.counters["accepted", "", "native"] == QUICK.most_waiting
+    assert hasty.commits.waiting == QUICK.most_waiting
+    assert hasty.intake.counters["accepted", "", "native"] == QUICK.most_waiting
 
 
 async def test_stopping_answers_who_waits():

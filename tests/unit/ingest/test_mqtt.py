@@ -349,7 +349,7 @@ async def test_a_refused_user_ends_it_at_once():
         settings = BrokerSettings(port=broker.port, username="plumewatch", password="guessed")
         source = MqttSource(settings, [TOPIC], Intake(), Disk().commit, time.time)
         with pytest.raises(BrokerError, match="wrong name or password") as refused:
-            await asyncio.wait_for(source.run(), 10)
+            await asyncio.wait_for(source.run(), 60)
         assert refused.value.reason is BrokerReason.REFUSED
         assert "guessed" not in str(refused.value) + repr(settings)
 
@@ -445,7 +445,7 @@ async def test_a_session_that_two_clients_fight_for_becomes_an_incident(broker):
     source, _, task = source_of(broker, disk)
     await until(lambda: source.state.connected)
     other = thief(broker, clean=False)  # reconnects by itself, as we do
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         while "integrity:session_contended" not in disk.found:
             await asyncio.sleep(0.1)
             if source.state.connected:

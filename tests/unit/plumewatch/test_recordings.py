@@ -1,7 +1,6 @@
 """Recordings: what is read, and the one sentence for what cannot be."""
 
 import gzip
-import time
 import tracemalloc
 from datetime import UTC, datetime
 
@@ -226,11 +225,10 @@ def test_a_row_without_bounds_is_refused_before_it_is_in_memory(write, what, nam
     assert peak < 120_000_000
 
 
+@pytest.mark.timeout(60)  # in time that grows with its square, minutes
 def test_a_wide_header_is_checked_in_time_that_grows_with_it(write):
     header = ",".join(f"c{k}" for k in range(100_000))
-    began = time.process_time()
     assert "no column 'time'" in refused(write(header + "\n"))
-    assert time.process_time() - began < 5
 
 
 def test_many_long_rows_are_no_long_row(write):

@@ -82,7 +82,7 @@ async def test_readings_are_stored_while_the_detectors_return_to_where_they_were
     go_on = threading.Event()
 
     def slow(*arguments):
-        assert go_on.wait(30)
+        assert go_on.wait(60)
         return new_consumer(*arguments)
 
     monkeypatch.setattr("plumewatch.service.app.new_consumer", slow)
@@ -110,7 +110,7 @@ async def test_a_stop_while_they_do_keeps_what_was_stored(config, monkeypatch):
     go_on = threading.Event()
 
     def slow(*arguments):
-        assert go_on.wait(30)
+        assert go_on.wait(60)
         return new_consumer(*arguments)
 
     monkeypatch.setattr("plumewatch.service.app.new_consumer", slow)
