@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sensor_sim.devices.parts import parts_of
 from sensor_sim.streams import log_uniform
 
 if TYPE_CHECKING:
@@ -32,7 +31,32 @@ class ClimatePart:
     temp_error: float
 
 
-CLIMATE_PARTS: Final = parts_of("climate", ClimatePart)
+CLIMATE_PARTS: Final = {
+    "sht_open": ClimatePart(
+        ("rh", "temp"),
+        rh_lag_s=(8, 20),
+        temp_lag_s=(30, 90),
+        heating_k=(0.0, 1.0),
+        rh_error=1.0,
+        temp_error=0.15,
+    ),
+    "sht_case": ClimatePart(
+        ("rh", "temp"),
+        rh_lag_s=(15, 60),
+        temp_lag_s=(60, 300),
+        heating_k=(0.5, 3.0),
+        rh_error=1.8,
+        temp_error=0.25,
+    ),
+    "bme_case": ClimatePart(
+        ("rh", "temp", "pressure"),
+        rh_lag_s=(12, 60),
+        temp_lag_s=(60, 300),
+        heating_k=(1.0, 4.0),
+        rh_error=1.5,
+        temp_error=0.4,
+    ),
+}
 """All climate sensors."""
 
 

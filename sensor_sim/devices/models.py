@@ -7,7 +7,6 @@ from typing import Final
 
 from detection.quantities import COLUMNS
 from sensor_sim.devices.climate import CLIMATE_PARTS, CO2_CHANNELS
-from sensor_sim.devices.parts import parts_of
 from sensor_sim.devices.pm import PM_PARTS
 from sensor_sim.devices.voc import VOC_PARTS
 
@@ -45,7 +44,54 @@ class DeviceModel:
         return tuple(c for c in COLUMNS if c in have)
 
 
-MODELS: Final = parts_of("model", DeviceModel)
+MODELS: Final = {
+    "sen55": DeviceModel(
+        "sen55",
+        "sgp41",
+        "sht_case",
+        interval_s=1,
+        averages=False,
+        keep=("pm1", "pm25", "pm4", "pm10", "voc_index", "nox_index", "rh", "temp"),
+    ),
+    "sps30": DeviceModel("sps30", interval_s=1, averages=False),
+    "sps30+sgp40": DeviceModel("sps30", "sgp40", "sht_open"),
+    "pms5003": DeviceModel("pms5003", interval_s=1, averages=False),
+    "pms5003+bme680": DeviceModel("pms5003", "bme680", "bme_case", interval_s=2, averages=False),
+    "pms7003": DeviceModel("pms7003"),
+    "pms7003+ens160": DeviceModel("pms7003", "ens160", "sht_open"),
+    "opcn3": DeviceModel("opcn3"),
+    "opcn3+sgp30": DeviceModel("opcn3", "sgp30", "sht_case", interval_s=5),
+    "sds011+bme688": DeviceModel("sds011", "bme688", "bme_case", interval_s=30, averages=False),
+    "airgradient": DeviceModel("pms5003", "sgp41", "sht_open", co2=True, wires=("airgradient",)),
+    "gs601": DeviceModel(
+        "gs601",
+        "gs601",
+        "sht_case",
+        interval_s=600,
+        averages=False,
+        wires=("chirpstack", "tts"),
+        vape_index=True,
+    ),
+    "merakimt": DeviceModel("merakimt", "merakimt", "sht_case", interval_s=60, wires=("meraki",)),
+    "zigbee_e2112": DeviceModel(
+        "sen55",
+        "sgp41",
+        "sht_case",
+        interval_s=30,
+        averages=False,
+        wires=("zigbee2mqtt",),
+        keep=("pm25", "voc_index", "rh", "temp"),
+    ),
+    "awair": DeviceModel(
+        "one_size",
+        "sgp30",
+        "sht_case",
+        co2=True,
+        interval_s=60,
+        wires=("native",),
+        keep=("pm25", "pm10", "tvoc_ppb", "rh", "temp", "co2"),
+    ),
+}
 """All device models."""
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sensor_sim.devices.parts import parts_of
 from sensor_sim.streams import log_uniform
 
 if TYPE_CHECKING:
@@ -31,7 +30,16 @@ class VocPart:
     step: float = 1.0
 
 
-VOC_PARTS: Final = parts_of("voc", VocPart)
+VOC_PARTS: Final = {
+    "sgp40": VocPart(("voc_index", "voc_raw")),
+    "sgp41": VocPart(("voc_index", "voc_raw", "nox_index")),
+    "sgp30": VocPart(("tvoc_ppb",)),
+    "ens160": VocPart(("tvoc_ppb",), lag_s=(8.0, 30.0), cap=65000.0),
+    "bme680": VocPart(("tvoc_ppb",), lag_s=(8.0, 30.0), hold_s=(3, 300), cap=1000000.0),
+    "bme688": VocPart(("tvoc_ppb",), lag_s=(8.0, 30.0), hold_s=(3, 300), cap=1000000.0),
+    "gs601": VocPart(("tvoc_ugm3",), lag_s=(8.0, 30.0), cap=2000.0),
+    "merakimt": VocPart(("tvoc_ugm3",), lag_s=(8.0, 30.0), cap=65000.0),
+}
 """All gas sensors."""
 
 # Answer to each gas group relative to ethanol: glycol is weak, terpenes strong, propellant weak.

@@ -1,13 +1,11 @@
 """Releases of people and things in a restroom; each session is drawn anew.
 
-`SOURCES` is ``sources.toml``; every entry is simulated and tested.
+Every entry of `SOURCES` is simulated and tested.
 """
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sensor_sim.sources import nuisances, vaping
@@ -41,13 +39,36 @@ class Source:
     spread: float = 1.0
 
 
-SOURCES: Final[dict[str, Source]] = {
-    name: Source(draw=getattr(vaping, name, None) or getattr(nuisances, name), **row)
-    for name, row in tomllib.loads(
-        Path(__file__).with_name("sources.toml").read_text(encoding="utf-8")
-    ).items()
+SOURCES: Final = {
+    "nicotine_pod": Source("vape", vaping.nicotine_pod, 0.6, "students", 0.0, near_sensor=0.25),
+    "disposable": Source("vape", vaping.disposable, 0.6, "students", 0.0, near_sensor=0.25),
+    "stealth": Source("vape", vaping.stealth, 0.3, "students", 0.0),
+    "box_mod": Source("vape", vaping.box_mod, 0.1, "students", 0.0, near_sensor=0.25),
+    "thc_cartridge": Source("vape", vaping.thc_cartridge, 0.15, "students", 0.0, near_sensor=0.25),
+    "cigarette": Source("smoke", vaping.cigarette, 0.02, "students", 0.3),
+    "deodorant": Source("spray", nuisances.deodorant, 1.0, "students", 14.0),
+    "hair_spray": Source("spray", nuisances.hair_spray, 0.4, "students", 8.0),
+    "air_freshener": Source("spray", nuisances.air_freshener, 0.8, "open", 12.0),
+    "perfume": Source("voc", nuisances.perfume, 0.6, "students", 10.0),
+    "trigger_cleaner": Source("voc", nuisances.trigger_cleaner, 0.8, "custodian", 10.0),
+    "floor_cleaning": Source("voc", nuisances.floor_cleaning, 0.9, "custodian", 1.5, spread=6.0),
+    "hand_sanitizer": Source("voc", nuisances.hand_sanitizer, 5.0, "visits", 30.0),
+    "reed_diffuser": Source("voc", nuisances.reed_diffuser, 0.05, "open", 0.2),
+    "hot_tap": Source("steam", nuisances.hot_tap, 4.0, "visits", 26.0),
+    "shower": Source("steam", nuisances.shower, 0.0, "sports", 5.0, spread=2.0),
+    "hand_dryer": Source(
+        "dust", nuisances.hand_dryer, 12.0, "visits", 30.0, near_sensor=0.05, spread=6.0
+    ),
+    "flush": Source("steam", nuisances.flush, 14.0, "visits", 20.0),
+    "humidifier": Source("steam", nuisances.humidifier, 0.03, "open", 1.0),
+    "nebulizer": Source("steam", nuisances.nebulizer, 0.03, "open", 1.5),
+    "fog_machine": Source("smoke", nuisances.fog_machine, 0.01, "sports", 0.6, spread=3.0),
+    "class_change": Source("dust", nuisances.class_change, 6.0, "passing", 12.0, spread=6.0),
+    "paper_dust": Source("dust", nuisances.paper_dust, 4.0, "visits", 18.0),
+    "incense": Source("smoke", nuisances.incense, 0.03, "open", 0.8, spread=3.0),
+    "breath": Source("steam", nuisances.breath, 0.5, "students", 6.0, near_sensor=1.0),
 }
-"""All sources that belong to one room."""
+"""All sources that belong to one room, in the order in which they are drawn."""
 
 BUILDING_WIDE: Final[dict[str, float]] = {"wildfire": 0.01, "mowing": 0.04}
 """Sources outdoors that every room sees, with their mean number a day; kind `ambient`."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
     from sensor_sim.trace import DeviceTrace
 
 _HEX: Final = re.compile(r"[0-9a-f]+")
-QUANTITIES_OF: Final[Mapping[str, Mapping[str, Any]]] = tomllib.loads(
-    Path(__file__).with_name("quantities.toml").read_text(encoding="utf-8")
-)
-"""Names, units and decimals of quantities, by format."""
 BODIES: Final[Mapping[str, Any]] = json.loads(
     Path(__file__).with_name("bodies.json").read_text(encoding="utf-8")
 )

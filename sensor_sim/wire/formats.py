@@ -1,4 +1,4 @@
-"""Formats of devices that print their values one by one; names and decimals in ``quantities.toml``.
+"""Formats of devices that print their values one by one.
 
 - AirGradient ONE, firmware 3.6: ``airgradient/readings/<serial>``, QoS 0, no time, no will. Counts
   are per decilitre. What has no valid value is left out: after boot, that is everything.
@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from detection.quantities import QUANTITIES
 from sensor_sim.wire.base import (
     BODIES,
-    QUANTITIES_OF,
     Encoder,
     WireDevice,
     WireMessage,
@@ -40,10 +39,71 @@ from sensor_sim.wire.base import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_AIRGRADIENT: Final = QUANTITIES_OF["airgradient"]
-_ESPHOME: Final = QUANTITIES_OF["esphome"]
-_MERAKI: Final = QUANTITIES_OF["meraki"]
-_ZIGBEE: Final = QUANTITIES_OF["zigbee2mqtt"]
+_AIRGRADIENT: Final = {
+    "pm01": ("pm1", 1, 2),
+    "pm02": ("pm25", 1, 2),
+    "pm10": ("pm10", 1, 2),
+    "pm003Count": ("n03", 100, 2),
+    "pm005Count": ("n05", 100, 2),
+    "pm01Count": ("n10", 100, 2),
+    "pm02Count": ("n25", 100, 2),
+    "pm50Count": ("n50", 100, 2),
+    "pm10Count": ("n100", 100, 2),
+    "rco2": ("co2", 1, 2),
+    "atmp": ("temp", 1, 2),
+    "atmpCompensated": ("temp", 1, 2),
+    "rhum": ("rh", 1, 2),
+    "rhumCompensated": ("rh", 1, 2),
+    "tvocIndex": ("voc_index", 1, 0),
+    "tvocRaw": ("voc_raw", 1, 2),
+    "noxIndex": ("nox_index", 1, 0),
+}
+"""Quantity, wire units in one unit of the quantity, decimals."""
+_ESPHOME: Final = {
+    "pm1": ("pm_1_0", "PM 1.0", "µg/m³", "pm1", 1, 1),
+    "pm25": ("pm_2_5", "PM 2.5", "µg/m³", "pm25", 1, 1),
+    "pm4": ("pm_4_0", "PM 4.0", "µg/m³", "", 1, 1),
+    "pm10": ("pm_10_0", "PM 10.0", "µg/m³", "pm10", 1, 1),
+    "n03": ("pm_0_3um", "PM > 0.3um", "/dL", "", 100, 0),
+    "n05": ("pm_0_5um", "PM > 0.5um", "/dL", "", 100, 0),
+    "n10": ("pm_1_0um", "PM > 1.0um", "/dL", "", 100, 0),
+    "n25": ("pm_2_5um", "PM > 2.5um", "/dL", "", 100, 0),
+    "n50": ("pm_5_0um", "PM > 5.0um", "/dL", "", 100, 0),
+    "n100": ("pm_10_0um", "PM > 10.0um", "/dL", "", 100, 0),
+    "tvoc_ppb": ("tvoc", "TVOC", "ppb", "volatile_organic_compounds_parts", 1, 0),
+    "voc_index": ("voc", "VOC", "", "", 1, 0),
+    "nox_index": ("nox", "NOx", "", "", 1, 0),
+    "rh": ("humidity", "Humidity", "%", "humidity", 1, 2),
+    "temp": ("temperature", "Temperature", "°C", "temperature", 1, 2),
+    "co2": ("co2", "CO2", "ppm", "carbon_dioxide", 1, 0),
+    "pressure": ("pressure", "Pressure", "hPa", "atmospheric_pressure", 1, 1),
+    "light": ("illuminance", "Illuminance", "lx", "illuminance", 1, 1),
+    "rssi": ("wifi_signal", "WiFi Signal", "dBm", "signal_strength", 1, 0),
+}
+"""Object id, name, unit, device class, wire units in one unit of the quantity, decimals."""
+_MERAKI: Final = {
+    "rh": ("humidity", 1),
+    "tvoc_ugm3": ("tvoc", 0),
+    "pm25": ("PM2_5MassConcentration", 1),
+    "co2": ("CO2", 0),
+}
+"""Metric, decimals."""
+_ZIGBEE: Final = {
+    "temp": ("temperature", "°C", 2),
+    "rh": ("humidity", "%", 2),
+    "pressure": ("pressure", "hPa", 1),
+    "co2": ("co2", "ppm", 0),
+    "pm1": ("pm1", "µg/m³", 1),
+    "pm25": ("pm25", "µg/m³", 1),
+    "pm4": ("pm4", "µg/m³", 1),
+    "pm10": ("pm10", "µg/m³", 1),
+    "voc_index": ("voc_index", "", 0),
+    "nox_index": ("nox_index", "", 0),
+    "tvoc_ppb": ("voc", "ppb", 0),
+    "tvoc_ugm3": ("voc", "µg/m³", 0),
+    "battery": ("battery", "%", 0),
+}
+"""Property, unit, decimals."""
 _NATIVE: Final = {
     key: 0 if q.resolution >= 1 else 2 if q.resolution >= 0.1 else 3
     for key, q in QUANTITIES.items()
@@ -299,8 +359,8 @@ class Zigbee2MqttEncoder(Encoder):
             name, unit, _ = _ZIGBEE.get(key, ("", "", 0))
             if name and name not in exposes:
                 label = name.replace("_", " ").capitalize()
-                values = {"label": label, "name": name, "unit": unit or None}
-                exposes[name] = filled(BODIES["zigbee2mqtt"]["expose"], values)
+                shown = {"label": label, "name": name, "unit": unit or None}
+                exposes[name] = filled(BODIES["zigbee2mqtt"]["expose"], shown)
         values = {"address": self._address, "name": self.device.sensor}
         values |= {"number": int(self._address[-4:], 16), "model": self.device.model}
         device = BODIES["zigbee2mqtt"]["device"]

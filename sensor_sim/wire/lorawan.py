@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from sensor_sim.wire.base import (
     BODIES,
-    QUANTITIES_OF,
     Encoder,
     WireDevice,
     WireMessage,
@@ -38,7 +37,16 @@ _RELEASE, _TRIGGER = 0x10, 0x11
 _SPECIAL_RELEASE, _SPECIAL_TRIGGER = 0x20, 0x21
 _TAMPER_ALARM: Final = 0x10
 
-_CHANNELS: Final = QUANTITIES_OF["gs601"]
+_CHANNELS: Final = {
+    "vape_index": (1, 2, "<B", 1, 0, 100),
+    "pm1": (3, 4, "<H", 1, 0, 1000),
+    "pm25": (5, 6, "<H", 1, 0, 1000),
+    "pm10": (7, 8, "<H", 1, 0, 1000),
+    "temp": (9, 10, "<h", 10, -20, 60),
+    "rh": (11, 12, "<H", 10, 0, 100),
+    "tvoc_ugm3": (13, 14, "<H", 1, 0, 2000),
+}
+"""Id, id of its alarm, struct, scale, low, high."""
 _ALARM_ID: Final = {key: alarm for key, (_, alarm, *_) in _CHANNELS.items()}
 
 

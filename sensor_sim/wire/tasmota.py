@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
-
-import msgspec
 
 from detection.quantities import COLUMNS
 from sensor_sim.wire.base import (
@@ -113,7 +110,11 @@ def figures(values: Values) -> Values:
 
 
 class _Field(NamedTuple):
-    """A key of a driver's object, and what it prints; see ``tasmota.toml``."""
+    """A key of a driver's object: it prints `of`, a quantity or a figure of `figures`.
+
+    It is left out without the quantities that it `needs`; where the value alone is not known, null
+    is printed. `scale`: wire units in one unit.
+    """
 
     key: str
     of: str
@@ -127,13 +128,17 @@ class _Field(NamedTuple):
         return f'"{self.key}":{text}'
 
 
-class _Driver(msgspec.Struct, frozen=True):
+class _Driver(NamedTuple):
+    """A driver of the parts whose names match `model`; without `any_of` there is no object."""
+
     object: str
     model: str
     fields: tuple[_Field, ...]
     any_of: tuple[str, ...] = ()
-    steps: dict[str, float] = {}
+    steps: Mapping[str, float] = MappingProxyType({})
+    """Of quantities that are printed through a figure."""
     comma_without: tuple[str, ...] = ()
+    """The firmware leaves a comma behind if one of these is not known."""
 
     def printed(self, known: Values) -> str:
         if self.any_of and not any(key in known for key in self.any_of):
@@ -144,13 +149,138 @@ class _Driver(msgspec.Struct, frozen=True):
 
     def resolution(self) -> dict[str, float]:
         own = {f.of: 10.0**-f.decimals / f.scale for f in self.fields if f.of in COLUMNS}
-        return own | self.steps
+        return {**own, **self.steps}
 
 
-_DRIVERS: Final = msgspec.convert(
-    tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")),
-    dict[str, _Driver],
-)
+_DRIVERS: Final = {
+    "pms5003": _Driver(
+        "PMS5003",
+        "(pms|pmsa|plantower).*",
+        (
+            _Field("CF1", "cf1", 0),
+            _Field("CF2.5", "cf25", 0),
+            _Field("CF10", "cf10", 0),
+            _Field("PM1", "pm1", 0),
+            _Field("PM2.5", "pm25", 0),
+            _Field("PM10", "pm10", 0),
+            _Field("PB0.3", "n03", 0, 100, ("n03",)),
+            _Field("PB0.5", "n05", 0, 100, ("n05",)),
+            _Field("PB1", "n10", 0, 100, ("n10",)),
+            _Field("PB2.5", "n25", 0, 100, ("n25",)),
+            _Field("PB5", "n50", 0, 100, ("n50",)),
+            _Field("PB10", "n100", 0, 100, ("n100",)),
+        ),
+        any_of=("pm25",),
+    ),
+    "sps30": _Driver(
+        "SPS30",
+        "sps30",
+        (
+            _Field("PM1_0", "pm1", 2),
+            _Field("PM2_5", "pm25", 2),
+            _Field("PM4_0", "pm4", 2),
+            _Field("PM10", "pm10", 2),
+            _Field("NCPM0_5", "up_to_05", 2, 1, ("n05",)),
+            _Field("NCPM1_0", "up_to_10", 2, 1, ("n05",)),
+            _Field("NCPM2_5", "up_to_25", 2, 1, ("n05",)),
+            _Field("NCPM4_0", "up_to_40", 2, 1, ("n05",)),
+            _Field("NCPM10", "up_to_100", 2, 1, ("n05",)),
+            _Field("TYPSIZ", "typical_size", 2, 1, ("n05",)),
+        ),
+        any_of=("pm25",),
+        steps={"n03": 0.02, "n05": 0.02, "n10": 0.02, "n25": 0.02},
+    ),
+    "sen5x": _Driver(
+        "SEN5X",
+        r"sen5\w",
+        (
+            _Field("PM1", "pm1", 1),
+            _Field("PM2.5", "pm25", 1),
+            _Field("PM4", "pm4", 1),
+            _Field("PM10", "pm10", 1),
+            _Field("NOx", "nox_index", 0, 1, ("nox_index",)),
+            _Field("VOC", "voc_index", 0),
+            _Field("Temperature", "temp", 1, 1, ("temp", "rh")),
+            _Field("Humidity", "rh", 1, 1, ("temp", "rh")),
+            _Field("DewPoint", "dew_point", 1, 1, ("temp", "rh")),
+            _Field("aHumidity", "absolute_humidity", 4, 1, ("temp", "rh")),
+        ),
+        comma_without=("temp", "rh"),
+    ),
+    "sds0x1": _Driver(
+        "SDS0X1",
+        r"sds0\w\w",
+        (_Field("PM2.5", "pm25", 1), _Field("PM10", "pm10", 1)),
+        any_of=("pm25",),
+    ),
+    "opcn3": _Driver(
+        "OPCN3",
+        "opc-?n3",
+        (_Field("PM1", "pm1", 2), _Field("PM2.5", "pm25", 2), _Field("PM10", "pm10", 2)),
+        any_of=("pm25",),
+    ),
+    "ens160": _Driver(
+        "ENS160",
+        r"ens16\w",
+        (_Field("AQI", "aqi", 0), _Field("eCO2", "eco2", 0), _Field("TVOC", "tvoc_ppb", 0)),
+        any_of=("tvoc_ppb",),
+    ),
+    "sgp30": _Driver(
+        "SGP30",
+        "sgp30",
+        (
+            _Field("eCO2", "eco2", 0),
+            _Field("TVOC", "tvoc_ppb", 0),
+            _Field("aHumidity", "absolute_humidity", 4, 1, ("temp", "rh")),
+        ),
+        any_of=("tvoc_ppb",),
+    ),
+    "sgp4x": _Driver(
+        "SGP4X",
+        r"sgp4\w",
+        (
+            _Field("VOC_Raw", "voc_raw", 0, 1, ("voc_raw",)),
+            _Field("TVOC", "voc_index_or_0", 0),
+            _Field("NOx", "nox_index", 0, 1, ("nox_index",)),
+        ),
+        any_of=("voc_index", "voc_raw"),
+        steps={"voc_index": 1},
+    ),
+    "bme680": _Driver(
+        "BME680",
+        r"bme68\d",
+        (
+            _Field("Temperature", "temp", 1),
+            _Field("Humidity", "rh", 1),
+            _Field("DewPoint", "dew_point", 1),
+            _Field("Pressure", "pressure", 1),
+        ),
+    ),
+    "scd40": _Driver(
+        "SCD40",
+        r"scd4\w",
+        (
+            _Field("CarbonDioxide", "co2", 0),
+            _Field("eCO2", "co2", 0),
+            _Field("Temperature", "temp", 1),
+            _Field("Humidity", "rh", 1),
+            _Field("DewPoint", "dew_point", 1),
+        ),
+    ),
+    "vindriktning": _Driver(
+        "VINDRIKTNING", "vindriktning", (_Field("PM2.5", "pm25", 0),), any_of=("pm25",)
+    ),
+    "sht3x": _Driver(
+        "SHT3X",
+        r"sht\w*",
+        (
+            _Field("Temperature", "temp", 1),
+            _Field("Humidity", "rh", 1),
+            _Field("DewPoint", "dew_point", 1),
+        ),
+    ),
+}
+"""What the objects of drivers print, in this order; that of an OPC-N3 is a script."""
 
 
 def drivers_of(model: str) -> tuple[str, ...]:
