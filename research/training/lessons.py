@@ -6,7 +6,6 @@ kept at each moment at which it judges a pulse or asks what an episode is.
 
 from __future__ import annotations
 
-import tomllib
 import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from research.training.air import Source
     from research.worlds.world import Happening, Readings
 
-_TABLE: Final = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 BEFORE_S: Final = 10.0
 AFTER_S: Final = 90.0
 """Vaping may be alerted from before its arrival until after its end."""
@@ -45,13 +43,42 @@ REACHES_S: Final = 60.0
 """What ended so long before an episode may have opened it."""
 PARTICLES: Final = ("pm1", "pm25", "pm10", "n03", "n05", "n10", "n25", "n50", "n100")
 GAINS: Final = (0.55, 1.8)
-DROPPED: Final[Sequence[tuple[Sequence[str], float]]] = _TABLE["dropped"]
+DROPPED: Final[Sequence[tuple[Sequence[str], float]]] = (
+    (("n03", "n05", "n10", "n25", "n50", "n100"), 0.5),
+    (("pm1",), 0.2),
+    (("pm10",), 0.2),
+    (("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"), 0.3),
+    (("rh", "temp"), 0.2),
+    (("co2",), 0.5),
+)
 """Channels that go together, and how often a sensor of training lacks them."""
-KIND_OF: Final = {name: (EventKind(k), rank) for name, (k, rank) in _TABLE["kinds"].items()}
+KIND_OF: Final = {
+    "cigarette": (EventKind.SMOKE, 4),
+    "incense": (EventKind.SMOKE, 4),
+    "fog": (EventKind.SMOKE, 4),
+    "cooking": (EventKind.SMOKE, 3),
+    "smoke": (EventKind.SMOKE, 4),
+    "nebulizer": (EventKind.STEAM, 4),
+    "humidifier": (EventKind.STEAM, 3),
+    "spray": (EventKind.SPRAY, 3),
+    "mask": (EventKind.SPRAY, 3),  # a spray or a tap over a session
+    "cleaning": (EventKind.VOC, 2),
+    "steam": (EventKind.STEAM, 2),
+    "dust": (EventKind.DUST, 2),
+    "dryer": (EventKind.DUST, 1),
+    "voc": (EventKind.VOC, 1),
+    "sanitizer": (EventKind.VOC, 1),
+    "tap": (EventKind.STEAM, 0),
+    "flush": (EventKind.STEAM, 0),
+}
 """Kind that a perfect detector would report, by the kind of a happening in any world, and how much
 of it usually reaches a sensor, as a rank. Worlds do not say how much each one brought."""
 MASK_STYLES: Final = {
-    name: (EventKind(k), rank) for name, (k, rank) in _TABLE["mask_styles"].items()
+    "flush": (EventKind.STEAM, 0),
+    "hot tap": (EventKind.STEAM, 2),
+    "tap": (EventKind.STEAM, 2),
+    "steam": (EventKind.STEAM, 2),
+    "dust": (EventKind.DUST, 2),
 }
 """Acts over a session, where they are no sprays."""
 _AT_ONCE: Final = 50_000

@@ -361,7 +361,7 @@ class Zigbee2MqttEncoder(Encoder):
                 label = name.replace("_", " ").capitalize()
                 shown = {"label": label, "name": name, "unit": unit or None}
                 exposes[name] = filled(BODIES["zigbee2mqtt"]["expose"], shown)
-        values = {"address": self._address, "name": self.device.sensor}
+        values: dict[str, object] = {"address": self._address, "name": self.device.sensor}
         values |= {"number": int(self._address[-4:], 16), "model": self.device.model}
         device = BODIES["zigbee2mqtt"]["device"]
         described: dict[str, object] = filled(device, {**values, "exposes": [*exposes.values()]})
