@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     Sample = tuple[float, Mapping[str, float]]
     """Unix seconds, and values by quantity."""
 
+
+PUFF_S: Final = 30.0
+"""How long a puff lasts at a sensor."""
+SEEN_WELL_S: Final = PUFF_S / 3
+"""Longest reporting interval with three readings of it."""
+
 SEEN: Final = 5.0
 """Times the noise from which a rise counts as seen."""
 _MOVED: Final = 1.5

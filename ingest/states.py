@@ -19,14 +19,13 @@ import msgspec
 from ingest.errors import DecodeError
 from ingest.firmware import version_of
 from ingest.message import Message
-from ingest.validation import Limits, build_reading, fold_id, number
+from ingest.validation import Limits, build_reading
 
 if TYPE_CHECKING:
     from storage.reading import Reading
 
 _V = TypeVar("_V")
 _WINDOW_S: Final = 1.0
-_LONGEST_INTERVAL_S: Final = 1e6
 
 
 class Bounded(OrderedDict[str, _V], Generic[_V]):
@@ -170,8 +169,6 @@ class States:
     `discoveries`: discovery messages by state topic.
     `children`: sensor ids seen behind a gateway (key: decoder and gateway).
     `last`: what a device known last (key: decoder and device).
-    `intervals`: seconds between reports as a device named them last, and when, Unix seconds; by
-    its name, folded.
     `waiting`: messages that cannot be read before the description of their device arrives.
     """
 
@@ -183,7 +180,6 @@ class States:
         self.discoveries: Bounded[list[bytes]] = Bounded(256)
         self.children: Bounded[list[str]] = Bounded(256)
         self.last: Bounded[dict[str, Any]] = Bounded(4_096)
-        self.intervals: Bounded[tuple[float, float]] = Bounded(4_096)
         self.waiting: Bounded[list[Message]] = Bounded(256)
 
     def remember_discovery(self, topic: str, discovery: bytes) -> None:
@@ -208,12 +204,6 @@ class States:
         return self.firmware.get(sensor) or self.firmware.get(
             self.joiner.topics.get(sensor, topic), ""
         )
-
-    def name_interval(self, sensor: str, every_s: object, message: Message) -> None:
-        """Remember how often a device says that it reports now, in seconds."""
-        plain = number(every_s)
-        if plain is not None and 0 < plain < _LONGEST_INTERVAL_S and not message.retained:
-            self.intervals[fold_id(sensor)] = plain, message.received
 
     def child(self, gateway: str, sensor: str) -> None:
         """Remember that a sensor was seen behind a gateway."""
@@ -242,5 +232,5 @@ class States:
         self.joiner.windows = OrderedDict(found.windows)
 
     def _tables(self) -> dict[str, Bounded[Any]]:
-        names = ("units", "hints", "firmware", "discoveries", "children", "last", "intervals")
+        names = ("units", "hints", "firmware", "discoveries", "children", "last")
         return {name: getattr(self, name) for name in names} | {"topics": self.joiner.topics}

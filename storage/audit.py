@@ -46,7 +46,6 @@ class AuditKind(StrEnum):
     HOLD = "hold"
     RELEASE = "release"
     SETTINGS = "settings"
-    DOWNLINK = "downlink"
     WALL = "wall"
     PUSH = "push"
     TOKEN = "token"  # noqa: S105 - the word, not one

@@ -23,7 +23,7 @@ class Right(StrEnum):
     SILENCE = "silence"
     """Silence notices for a while."""
     SENSORS = "sensors"
-    """See messages of unregistered sensors, revert thresholds, test rooms, set intervals."""
+    """See messages of unregistered sensors, revert thresholds, test rooms."""
     REPORTS = "reports"
     """Create reports."""
     DUTY = "duty"

@@ -91,26 +91,6 @@ class PipelineStatus:
     sensors: Mapping[str, SensorStatus] = field(default_factory=dict)
 
 
-async def _send_no_interval(*_asked: object) -> str:
-    return "nothing is sent to devices here"
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceIntervals:
-    """How the reporting intervals of devices are set.
-
-    `hours`: for how long at most, by sensor that can be set; 0 for good. `near`: how far the answer
-    of a device may be from what was asked, as a share.
-    """
-
-    hours: Mapping[str, int] = field(default_factory=dict)
-    shortest_s: int = 1
-    longest_s: int = 1
-    send: Callable[[str, int, int, bool], Awaitable[str]] = _send_no_interval
-    """Sends seconds, hours and whether to renew it to a sensor's device; returns an error."""
-    near: float = 0.0
-
-
 async def _evaluate_nothing(_room: str, _starts: Sequence[float], _person: str) -> str:
     return "tests are not evaluated here"
 
@@ -133,7 +113,6 @@ class StaffPageSettings:
     """Returns None if the topic is not unmatched."""
     intervals: Callable[[], Mapping[str, float]] = dict
     """Learned seconds between reports, by sensor."""
-    device_intervals: DeviceIntervals = DeviceIntervals()
     evaluate_room: Callable[[str, Sequence[float], str], Awaitable[str]] = _evaluate_nothing
     """Evaluates a test by room, times at which its steps began, and person; returns an error."""
     draw_labels: Callable[[Order], Awaitable[bytes]] | None = None

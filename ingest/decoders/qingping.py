@@ -3,13 +3,11 @@
 Type 12 is live, 17 is the device's own history (flag `history`), 13 a heartbeat (`online`); other
 types are replies and not stored. A sample's own time counts, not the envelope's. Beside a value
 stands its ``status``: 0 is normal, 1 abnormal (a fault here), 2 still initialising (left out); a
-battery's says whether it charges. ``tvoc`` is taken only with the unit beside it. The time between
-two live messages is noted as the interval of real-time reports, which nothing else confirms.
+battery's says whether it charges. ``tvoc`` is taken only with the unit beside it.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import dict_of, list_of, load_object, same_device, stamp_of, text_of
@@ -49,10 +47,6 @@ def decode(message: Message, context: Context) -> list[Reading]:
     if len(samples) > _MAX_SAMPLES:
         raise PayloadError(Reason.TOO_MANY_KEYS, f"{len(samples)} samples in one message")
     flags = ("history",) if kind == "17" else ()
-    if not flags and not message.retained:
-        last = context.states.last.get(f"qingping {sensor}", {"received": math.nan})
-        context.states.name_interval(sensor, message.received - last["received"], message)
-        context.states.last[f"qingping {sensor}"] = {"received": message.received}
     readings: list[Reading] = []
     for sample in map(dict_of, samples):
         raw = _measured(sample)

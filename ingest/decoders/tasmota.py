@@ -12,7 +12,6 @@ ignored. ``eCO2`` is an estimate from VOC, and ``Gas`` of a BME680 a resistance:
 - ``Switch1`` or ``Tamper`` that is ``ON`` is the tamper contact.
 - A report without any of our quantities and ``STATE`` are `online`. A fan-cleaning notice
   (``CFAN``) has the flag `maintenance`, and so have the next 10 s.
-- Of answers to commands, ``RESULT``, the ``TelePeriod`` is noted, and nothing is stored.
 """
 
 from __future__ import annotations
@@ -84,7 +83,6 @@ _HPA: Final = {"hPa": 1.0, "mbar": 1.0, "mmHg": 1.333_223_68, "inHg": 33.863_886
 _CLEANING_S: Final = 10.0
 _REPORTS: Final = frozenset({"SENSOR", "STATUS8", "STATUS10"})
 _VERSIONS: Final = {"INFO1": "Info1", "STATUS2": "StatusFWR"}
-_ANSWERS: Final = frozenset({"RESULT", "TELEPERIOD"})
 
 
 def decode(message: Message, context: Context) -> list[Reading]:
@@ -106,9 +104,6 @@ def decode(message: Message, context: Context) -> list[Reading]:
         part = content.get(_VERSIONS[kind], content)
         context.states.describe(sensor, dict_of(part).get("Version"))
         return []
-    if kind in _ANSWERS:
-        context.states.name_interval(sensor, content.get("TelePeriod"), message)
-        return []
     if kind == "STATE":
         return [_state(sensor, content, message, context)]
     return _report(sensor, content, message, context, flags=(REPAIRED,) if is_repaired else ())
@@ -125,7 +120,7 @@ def _content(message: Message, context: Context) -> tuple[dict[str, Any], bool]:
 
 
 def _identity(levels: list[str]) -> str:
-    known = _REPORTS | _VERSIONS.keys() | _ANSWERS | {"LWT", "STATE"}
+    known = _REPORTS | _VERSIONS.keys() | {"LWT", "STATE"}
     if len(levels) >= 3 and levels[-1] in known:
         inner = levels[1:-1] if levels[0] in ("tele", "stat") else levels[:-1]
         inner = [level for level in inner if level not in ("tele", "stat")] or inner

@@ -71,9 +71,6 @@ _FILTERS: Final = 400
 """Of one request: with the longest names still within the shipped broker's `max_packet_size`."""
 
 
-_PUBLISH_S: Final = 5.0
-
-
 _DRAIN_ATTEMPTS: Final = 2
 
 
@@ -140,20 +137,6 @@ class MqttSource:
         self._lost_at: float | None = None
         self._losses: deque[float] = deque(maxlen=_CONTENDED)
         self._jitter = random.Random()  # noqa: S311 - spreads reconnects, hides nothing
-
-    async def publish(self, topic: str, payload: bytes) -> None:
-        """Publish at QoS 1 on the connection of the session, and wait until the broker has it.
-
-        A broker may drop what the account has no right to publish, and acknowledge it all the same.
-        Raises `BrokerError` if there is no connection, or no acknowledgment.
-        """
-        client = self._client
-        if client is None:
-            raise BrokerError(BrokerReason.UNREACHABLE, "the broker is not connected")
-        try:
-            await client.publish(topic, payload, qos=1, timeout=_PUBLISH_S)
-        except aiomqtt.MqttError as error:
-            raise BrokerError(BrokerReason.UNREACHABLE, f"not published: {error}") from error
 
     def use_client_id(self, client_id: str) -> None:
         """Set the client id of the session, before `run`."""

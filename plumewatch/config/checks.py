@@ -12,7 +12,6 @@ from alerts.errors import MatcherError
 from alerts.routing.labels import LABELS
 from alerts.routing.matchers import parse_matchers
 from ingest.decoders import DECODERS, HTTP_DECODERS
-from ingest.downlinks import ENDINGS
 from ingest.http_sources import SIGNED_DECODERS
 from ingest.mapping.decoder import PREFIX
 from ingest.mapping.schema import cross_faults as mapping_faults
@@ -58,7 +57,7 @@ def cross_faults(draft: Draft) -> Iterator[ConfigFault]:
     """Find the faults between entries; those of one key are pydantic's."""
     for faults_of in (
         *(_repeated_ids, _site_faults, _sensor_faults, _secret_faults, _mapping_faults),
-        *(_decoder_faults, _source_faults, _poll_faults, _downlink_faults),
+        *(_decoder_faults, _source_faults, _poll_faults),
         *(_outbound_faults, _inhibit_faults, _silence_faults, _retention_faults),
         *(sign_in_faults, duty_faults),
     ):
@@ -226,19 +225,6 @@ def _poll_faults(draft: Draft) -> Iterator[ConfigFault]:
         yield from _two_secrets(path, poll, "password")
         if poll.user and not (poll.password_file or poll.password_env):
             yield ConfigFault(f"{path}.user", repr(poll.user), "needs a password_file beside it")
-
-
-def _downlink_faults(draft: Draft) -> Iterator[ConfigFault]:
-    sensors = [sensor.id for sensor in draft.config.sensor]
-    seen: dict[str, str] = {}
-    for path, downlink in draft.tables("ingest.downlink", draft.config.ingest.downlink):
-        what = "the id of a [[sensor]]"
-        yield from unknown(f"{path}.sensor", [downlink.sensor or None], sensors, what)
-        yield from _unique(draft, f"{path}.sensor", downlink.sensor, seen)
-        endings = ENDINGS.get(downlink.format, ())
-        if endings and downlink.topic and not downlink.topic.endswith(endings):
-            allowed = f"must end in {' or '.join(endings)}"
-            yield ConfigFault(f"{path}.topic", repr(downlink.topic), allowed)
 
 
 def _answering(draft: Draft) -> frozenset[str]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.decoders import DECODERS, subscriptions
 from ingest.decoding import Context
-from ingest.downlinks import Downlink
 from ingest.http_poll import PolledSensor
 from ingest.http_sources import HttpSource
 from ingest.intake import IntakeConfig
@@ -124,13 +123,6 @@ def polled_sensors(config: PlumewatchConfig) -> tuple[PolledSensor, ...]:
     )
     reader.check()
     return polls
-
-
-def downlinks(config: PlumewatchConfig) -> Iterator[Downlink]:
-    """Return where reporting intervals are set."""
-    names = {sensor.id: (sensor.id, *sensor.aliases) for sensor in config.sensor}
-    for one in config.ingest.downlink:
-        yield Downlink(one.sensor, one.format, one.topic, names[one.sensor])
 
 
 def _source(index: int, config: PlumewatchConfig, reader: SecretReader) -> HttpSource:

@@ -228,7 +228,6 @@ def part_of(config: PlumewatchConfig, shard: ProcessShard) -> PlumewatchConfig:
                 update={
                     "http": http.model_copy(update={"port": http.port + apart}),
                     "poll": [one for one in config.ingest.poll if one.sensor in ids],
-                    "downlink": [one for one in config.ingest.downlink if one.sensor in ids],
                 }
             ),
         }

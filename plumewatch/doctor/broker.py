@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from ingest.errors import BrokerError, BrokerReason
 from ingest.mqtt.examine import accepts_anonymous, examine
 from plumewatch.config.settings import broker_settings
-from plumewatch.doctor.mosquitto import check_downlinks, check_mosquitto, read_mosquitto
+from plumewatch.doctor.mosquitto import check_mosquitto, read_mosquitto
 from plumewatch.doctor.result import REMEDIES, State, result
 from plumewatch.service.web_server import is_loopback
 from storage.bounded_call import BoundedCallError, BoundedThreads
@@ -57,7 +57,6 @@ def check_broker(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
             yield result("broker_file_unreadable", file=error.filename, why=error.strerror)
     elif is_loopback(broker.host):
         yield result("broker_file_unknown")
-    yield from check_downlinks(config, file)
 
 
 def _remedy(config: PlumewatchConfig, error: BrokerError) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ingest.decoding import topic_matches
 from ingest.mqtt.connection import is_guessable
 from plumewatch.doctor.result import State, result, span
 from plumewatch.service.web_server import is_loopback
@@ -93,57 +92,6 @@ def check_mosquitto(config: PlumewatchConfig, file: MosquittoFile) -> Iterator[C
     yield from problems
     if not problems:
         yield result("mosquitto_sound")
-
-
-def check_downlinks(config: PlumewatchConfig, file: MosquittoFile | None) -> Iterator[CheckResult]:
-    """Check that the account of the service may publish what sets intervals of devices."""
-    topics = [downlink.topic for downlink in config.ingest.downlink]
-    if not topics:
-        return
-    user, rights = config.broker.username or "(none)", _rights(file)
-    if rights is None:
-        lines = ", ".join(f"`topic write {topic}`" for topic in topics[:3])
-        more = f" and {len(topics) - 3} more" if len(topics) > 3 else ""
-        yield result("downlinks_unknown", user=user, lines=f"{lines}{more}")
-        return
-    lacking = [topic for topic in topics if not _may_write(rights, config.broker.username, topic)]
-    for topic in lacking[:5]:
-        yield result("downlinks_refused", user=user, topic=topic)
-    if not lacking:
-        yield result("downlinks_allowed", devices=len(topics))
-
-
-def _rights(file: MosquittoFile | None) -> str | None:
-    """Return the content of the acl_file, all rights without one; None if it cannot be read."""
-    if file is None or "plugin" in file.settings:
-        return None
-    try:
-        path = file.settings.get("acl_file")
-        return Path(path).read_text(encoding="utf-8", errors="replace") if path else _ALL_RIGHTS
-    except OSError:
-        return None
-
-
-def _may_write(rights: str, user: str, topic: str) -> bool:
-    lines = [line.split(None, 1) for line in rights.splitlines() if line[:1] not in ("", "#")]
-    of, allowed = "", False
-    for keyword, *rest in lines:
-        value = rest[0].strip() if rest else ""
-        if keyword == "user":
-            of = value
-            continue
-        access, _, pattern = value.partition(" ")
-        if access not in ("read", "write", "readwrite", "deny"):
-            access, pattern = "readwrite", value
-        if keyword == "pattern":
-            pattern = pattern.replace("%u", user)
-        elif keyword != "topic" or of != user:
-            continue
-        if access != "read" and topic_matches(pattern.strip(), topic):
-            if access == "deny":
-                return False
-            allowed = True
-    return allowed
 
 
 def _losses(file: MosquittoFile) -> Iterator[CheckResult]:

@@ -6,8 +6,8 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from alerts.device_intervals import PUFF_S, SEEN_WELL_S
 from alerts.incidents.threshold_adjustments import load_thresholds
+from detection.commissioning import PUFF_S, SEEN_WELL_S
 from plumewatch.config.faults import some
 from plumewatch.config.paths import DataPaths
 from plumewatch.doctor.result import CheckResult, result, span

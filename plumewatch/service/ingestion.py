@@ -9,9 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from alerts import device_intervals
 from ingest.commit import GroupCommit
-from ingest.downlinks import Asked, Downlinks
 from ingest.duplicates.journal_history import JournalHistory
 from ingest.errors import BrokerError
 from ingest.event_messages import EVENT_TOPICS, EventIntake
@@ -25,7 +23,6 @@ from ingest.mqtt.source import MqttSource
 from ingest.mqtt.subscriptions import Subscriptions
 from ingest.states import States
 from plumewatch.config.ingest_settings import (
-    downlinks,
     http_sources,
     intake_config,
     polled_sensors,
@@ -159,9 +156,6 @@ class Ingestion:
             on_unstored=self.unstored.on_message,
         )
         self.polls = HttpPolls(polled_sensors(config), self.http_ingest, clock=clock)
-        self.downlinks = Downlinks(
-            downlinks(config), self.source.publish, self.intake.config.context.states, clock
-        )
         self._resources = resources
         self._http_server: WebServer | None = None
         self._broker, self._paths = broker, resources.paths
@@ -173,12 +167,6 @@ class Ingestion:
     def open(self) -> None:
         """Find the broker sessions of the last service; raises `StorageUnavailableError`."""
         broker, paths = self._broker, self._paths
-        for sensor, asked in device_intervals.sent(self._resources.state).items():
-            last = Asked(asked.every_s, asked.at, asked.hours)
-            if asked.answered_at is None and not asked.error:
-                self.downlinks.waiting[sensor] = last
-            if asked.renews:
-                self.downlinks.renewing[sensor] = last
         if not self._has_own_client_id:
             try:
                 broker = replace(broker, client_id=kept_client_id(paths.client_id))
@@ -252,22 +240,7 @@ class Ingestion:
             yield Task("HTTP ingest", server.serve(), stop=server.stop, ends="drained")
         if self.polls.sensors:
             yield Task("polls", self.polls.run())
-        if self.downlinks.by_sensor:
-            yield Task("downlinks", self._run_downlinks())
         yield Task("commits", self.commits.run(), ends="last")
-
-    async def _run_downlinks(self) -> None:
-        base = self._resources
-        while True:
-            if answers := self.downlinks.take_answers():
-                await base.run_until_stored(
-                    "answers of devices", device_intervals.record_answers, base.state, answers
-                )
-            if renewed := await self.downlinks.renew():
-                await base.run_until_stored(
-                    "renewed intervals", device_intervals.record_renewals, base.state, renewed
-                )
-            await asyncio.sleep(_POLL_S)
 
     async def _read_floods(self) -> None:
         known = Subscriptions(self._paths.flood_subscriptions, self._broker)

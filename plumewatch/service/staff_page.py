@@ -11,8 +11,7 @@ from alerts.access.limits import Limits
 from alerts.notify.trial_notices import send_trials
 from alerts.page.app import create_app
 from alerts.page.report_jobs import ReportJobs
-from alerts.page.settings import DeviceIntervals, MappingSuggestion, StaffPageSettings
-from ingest.downlinks import LONGEST_S, NEAR, SHORTEST_S
+from alerts.page.settings import MappingSuggestion, StaffPageSettings
 from ingest.mapping.draft import SuggestError, toml_value
 from ingest.mapping.suggest import suggest_any
 from ingest.message import Message
@@ -62,15 +61,6 @@ def staff_page(
             changes=alerting.changes,
             pipeline=monitoring.pipeline,
             intervals=monitoring.intervals,
-            device_intervals=DeviceIntervals(
-                {name: one.longest_h for name, one in ingestion.downlinks.by_sensor.items()},
-                SHORTEST_S,
-                LONGEST_S,
-                lambda sensor, every_s, hours, renews: ingestion.downlinks.send(
-                    sensor, every_s, hours, renews=renews
-                ),
-                NEAR,
-            ),
             evaluate_room=partial(evaluate_in_process, config),
             draw_labels=draw_labels if config.web.public_url else None,
             on_duty=partial(school.duty, shifts),

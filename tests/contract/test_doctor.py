@@ -23,7 +23,7 @@ from plumewatch.cli.run import run_check
 from plumewatch.config.load import load
 from plumewatch.doctor.broker import CertificateError, check_queue, expiry, expiry_of_file
 from plumewatch.doctor.machine import check_clock
-from plumewatch.doctor.mosquitto import check_downlinks, check_mosquitto, read_mosquitto
+from plumewatch.doctor.mosquitto import check_mosquitto, read_mosquitto
 from plumewatch.doctor.people import check_page
 from plumewatch.doctor.result import State
 from plumewatch.doctor.sensors import check_intervals
@@ -248,36 +248,6 @@ class TestBroker:
         path.write_text(shipped + "\nacl_file /etc/mosquitto/plumewatch-acl\n")
         (found,) = check_mosquitto(load(site()), read_mosquitto(path))
         assert found.state is State.OK
-
-    @pytest.mark.parametrize(
-        ("rights", "may"),
-        [
-            ("user plumewatch\ntopic write cmnd/b2/TelePeriod", True),
-            ("user plumewatch\ntopic readwrite cmnd/#", True),
-            ("user plumewatch\ntopic cmnd/+/TelePeriod", True),
-            ("pattern write cmnd/b2/#", True),
-            (None, True),
-            ("user plumewatch\ntopic read #", False),
-            ("user other\ntopic write #", False),
-            ("topic write #", False),
-            ("user plumewatch\ntopic write #\ntopic deny cmnd/#", False),
-            ("", False),
-        ],
-    )
-    def test_rights_to_set_intervals(self, site, tmp_path, rights, may):
-        downlink = (
-            '[[ingest.downlink]]\nsensor = "s1"\nformat = "tasmota"\ntopic = "cmnd/b2/TelePeriod"\n'
-        )
-        config = load(site(broker='username = "plumewatch"', more=downlink))
-        path = tmp_path / "mosquitto.conf"
-        path.write_text("" if rights is None else f"acl_file {tmp_path}/acl")
-        (tmp_path / "acl").write_text(rights or "")
-        (found,) = check_downlinks(config, read_mosquitto(path))
-        assert (found.state is State.OK) == may
-        assert may or "`topic write cmnd/b2/TelePeriod`" in found.remedy
-        (found,) = check_downlinks(config, None)
-        assert found.state is State.OK
-        assert "not checked: in the broker's acl_file user plumewatch needs" in found.sentence
 
     def test_a_file_that_cannot_be_read(self, checked):
         _, found = checked(broker='config_file = "none.conf"')

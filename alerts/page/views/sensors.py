@@ -13,19 +13,18 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from msgspec.structs import replace
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from alerts import device_intervals, sensor_tests
+from alerts import sensor_tests
 from alerts.access.roles import Right
-from alerts.device_intervals import SentInterval
 from alerts.notify import outbox
-from alerts.page.guard import session_of, text_of
+from alerts.page.guard import session_of
 from alerts.page.labels import STOCKS, Order, labels_of
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.views.commission import verdict
 from alerts.sensor_tests import is_due, valid_test
+from detection.commissioning import PUFF_S, SEEN_WELL_S
 from language.messages import _, language
 from reports.text import file_name
 from storage import dead_letters
@@ -116,68 +115,28 @@ class SensorPages(PageGroup):
         room, scanned = (quote(part, safe="") for part in (sensor.room, sensor.id))
         return RedirectResponse(f"/commission/{room}?sensor={scanned}", 303)
 
-    @serves("/sensors/{id}/interval", Right.SENSORS, methods=("POST",))
-    async def _set_interval(self, request: Request) -> Response:
-        context, sensor = self._context, self._context.sensor(request)
-        intervals, person = context.settings.device_intervals, request.state.session.person
-        longest_h = intervals.hours.get(sensor.id)
-        if longest_h is None:
-            raise HTTPException(404, _("The interval of this sensor cannot be set from here."))
-        every_s = _whole(request, "every_s", intervals.shortest_s, intervals.longest_s)
-        hours = _whole(request, "hours", 1, longest_h) if longest_h else 0
-        if every_s is None or hours is None:
-            low, high = intervals.shortest_s, intervals.longest_s
-            words = _("An interval is %(low)d to %(high)d s.", low=low, high=high)
-            if longest_h:
-                words += " " + _("It lasts 1 to %(hours)d hours.", hours=longest_h)
-            return await self._sensor(request, words, 400)
-        context.count_change(person, context.settings.clock())
-        renews = bool(longest_h) and text_of(request.state.form, "renews") == "on"
-        asked = SentInterval(every_s, hours, person, context.settings.clock(), renews=renews)
-        await context.write(lambda tx: device_intervals.record(tx, sensor.id, asked))
-        error = await intervals.send(sensor.id, every_s, hours, renews)
-        if error:
-            failed = replace(asked, error=error, renews=False)
-            await context.write(lambda tx: device_intervals.record(tx, sensor.id, failed))
-        return RedirectResponse(f"/sensors/{quote(sensor.id)}/device", 303)
-
     @serves("/sensors/{id}/device", Access.SENSOR_READERS)
-    async def _sensor(self, request: Request, error: str = "", status: int = 200) -> Response:
+    async def _sensor(self, request: Request) -> Response:
         context, sensor = self._context, self._context.sensor(request)
         settings, now = context.settings, context.settings.clock()
-        tests, asked = await context.read(
-            lambda db: (sensor_tests.latest(db), device_intervals.sent(db).get(sensor.id))
-        )
+        tests = await context.read(sensor_tests.latest)
         latest = await context.in_thread(settings.series.latest)
         test = valid_test(tests, sensor)
-        hours = settings.device_intervals.hours.get(sensor.id)
         session = session_of(request)
         return context.render(
             request,
             "sensor.html",
-            status,
             sensor=sensor,
             room=context.registry.rooms.get(sensor.room),
             life=context.pipeline().sensors.get(sensor.id),
-            puff_s=device_intervals.PUFF_S,
-            seen_well_s=device_intervals.SEEN_WELL_S,
+            puff_s=PUFF_S,
+            seen_well_s=SEEN_WELL_S,
             last=latest.get(sensor.id),
             test=test,
             verdict=verdict(test) if test else "",
             due=is_due(test, now),
             elsewhere=sensor.id in tests,
             may_change=session is not None and session.may(Right.SENSORS),
-            hours=hours,
-            sent=asked,
-            ends=asked.at + 3600.0 * asked.hours if asked else now,
-            agrees=asked is not None
-            and asked.answered_s is not None
-            and abs(asked.answered_s / asked.every_s - 1) < settings.device_intervals.near,
-            waiting=asked is not None and not asked.error and asked.answered_at is None,
-            shortest_s=settings.device_intervals.shortest_s,
-            longest_s=settings.device_intervals.longest_s,
-            now=now,
-            error=error,
         )
 
     @serves("/unmatched", Right.SENSORS, all_sites=True)
@@ -195,12 +154,6 @@ class SensorPages(PageGroup):
             found=found,
             sample=dead_letters.visible(found.sample),
         )
-
-
-def _whole(request: Request, name: str, low: int, high: int) -> int | None:
-    text = text_of(request.state.form, name).strip()
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
-    return number if low <= number <= high else None
 
 
 def summary(

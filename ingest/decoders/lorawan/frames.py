@@ -48,7 +48,6 @@ class Frame:
     faults: list[str] = field(default_factory=list)
     history: list[tuple[float, dict[str, object]]] = field(default_factory=list)
     firmware: object = None
-    interval_s: int | None = None
 
     @property
     def says_nothing(self) -> bool:
@@ -115,8 +114,6 @@ def readings_of(
 ) -> list[Reading]:
     """Return a frame's readings: its plausible history, oldest first, then the present."""
     limits = context.limits
-    if frame.interval_s is not None:
-        context.states.name_interval(sensor, frame.interval_s, message)
     readings: list[Reading] = []
     for when, raw in sorted(frame.history, key=lambda item: item[0]):
         if limits.earliest <= when <= message.received + limits.max_skew_s:

@@ -13,9 +13,6 @@ replaced by an alarm of type 0, 1 or 2: a fault, never an alarm. Alarm frames ma
 10    20 / 21                    normal / `tamper`
 ====  =========================  ====================================================
 
-In answer to a downlink it repeats the reporting interval: 60, unit (0 seconds, 1 minutes), two
-bytes.
-
 After a join a device reports its versions: DA (GS601) is two bytes of hardware and six of firmware,
 FF 0A (AM100, AM300) two of firmware, in hexadecimal digits: 01 14 is v1.14.
 
@@ -37,9 +34,6 @@ _ALARMS: Final = {ident: int(value, 16) for ident, value in table("gs601", "alar
 _SKIPPED: Final = table("gs601", "skipped")
 _VERSIONS: Final = 0xDA
 """GS601: two bytes of hardware version, six of firmware version."""
-_INTERVAL: Final = 0x60
-_INTERVAL_UNITS: Final = (1, 60)
-"""GS601: seconds of the unit of its reporting interval."""
 
 
 def _version(data: bytes) -> str:
@@ -92,10 +86,6 @@ def gs601_frame(data: bytes) -> Frame:
         elif ident == _VERSIONS:
             frame.firmware = _version(data[at + 2 : at + 8])
             at += 8
-        elif ident == _INTERVAL and data[at : at + 1] in (b"\0", b"\1"):
-            every = int.from_bytes(data[at + 1 : at + 3], "little")
-            frame.interval_s = _INTERVAL_UNITS[data[at]] * every
-            at += 3
         else:
             at = _gs601_state(frame, ident, data, at)
     if at > size:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
 
@@ -69,17 +69,6 @@ class PollConfig(BaseModel, extra="forbid", frozen=True):
     """Certificate of a device with https that has its own."""
 
 
-class DownlinkConfig(BaseModel, extra="forbid", frozen=True):
-    """Where the reporting interval of a registered sensor is set, from its page."""
-
-    sensor: Id
-    """Id of its `[[sensor]]`."""
-    format: Literal["tasmota", "chirpstack", "tts", "milesight_gateway", "qingping"]
-    """Who takes the command: the device (Tasmota, Qingping), or the network server of a GS601."""
-    topic: Annotated[str, Field(pattern=r"^[^+#$\x00-\x1f/][^+#\x00-\x1f]*$", max_length=256)]
-    """Topic of its commands, as `cmnd/n2-boys-1/TelePeriod` or `qingping/582D34001122/down`."""
-
-
 class IngestConfig(BaseModel, extra="forbid", frozen=True):
     """Formats, topics and HTTP ingest."""
 
@@ -95,8 +84,6 @@ class IngestConfig(BaseModel, extra="forbid", frozen=True):
     """Senders of HTTP ingest."""
     poll: Annotated[list[PollConfig], Field(max_length=1_000)] = []
     """Sensors that are asked for their values over HTTP."""
-    downlink: Annotated[list[DownlinkConfig], Field(max_length=1_000)] = []
-    """Sensors whose reporting interval can be set from their page."""
 
 
 class RouteConfig(BaseModel, extra="forbid", frozen=True):

@@ -11,7 +11,7 @@ from ingest.message import Message
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.run import run_check
 from plumewatch.config.faults import ConfigError
-from plumewatch.config.ingest_settings import downlinks, http_sources, intake_config, polled_sensors
+from plumewatch.config.ingest_settings import http_sources, intake_config, polled_sensors
 from plumewatch.config.load import parse
 from plumewatch.config.settings import check_settings
 from storage.lease import Lease
@@ -301,39 +301,3 @@ def test_faults_of_a_sensor_that_is_asked(wrong, path):
     with pytest.raises(ConfigError) as refused:
         parse(poll(**wrong), base=Path("/srv"))
     assert [fault.path for fault in refused.value.faults] == [path]
-
-
-def interval(**downlink):
-    block = {"sensor": "b2", "format": "tasmota", "topic": "cmnd/b2/TelePeriod", **downlink}
-    return TREE | {"ingest": {"downlink": [block]}}
-
-
-def test_where_intervals_are_set(tmp_path):
-    (one,) = downlinks(parse(interval(), base=tmp_path))
-    assert (one.sensor, one.topic, one.names[0]) == ("b2", "cmnd/b2/TelePeriod", "b2")
-
-
-@pytest.mark.parametrize(
-    ("wrong", "path"),
-    [
-        ({"sensor": "b9"}, "ingest.downlink.0.sensor"),
-        ({"topic": "cmnd/+/TelePeriod"}, "ingest.downlink.0.topic"),
-        ({"topic": "#"}, "ingest.downlink.0.topic"),
-        ({"topic": "$SYS/TelePeriod"}, "ingest.downlink.0.topic"),
-        ({"topic": "cmnd/b2/Power"}, "ingest.downlink.0.topic"),
-        ({"format": "tts"}, "ingest.downlink.0.topic"),
-        ({"format": "shelly"}, "ingest.downlink.0.format"),
-    ],
-)
-def test_faults_of_where_intervals_are_set(wrong, path):
-    with pytest.raises(ConfigError) as refused:
-        parse(interval(**wrong), base=Path("/srv"))
-    assert [fault.path for fault in refused.value.faults] == [path]
-
-
-def test_one_device_has_one_place():
-    tree = interval()
-    tree["ingest"]["downlink"] *= 2
-    with pytest.raises(ConfigError) as refused:
-        parse(tree, base=Path("/srv"))
-    assert [fault.path for fault in refused.value.faults] == ["ingest.downlink.1.sensor"]

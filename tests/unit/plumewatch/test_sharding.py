@@ -7,7 +7,7 @@ import pytest
 from ingest.intake import OTHER_SHARD, Intake
 from ingest.message import Message
 from plumewatch.config.faults import ConfigError
-from plumewatch.config.ingest_settings import downlinks, intake_config, polled_sensors
+from plumewatch.config.ingest_settings import intake_config, polled_sensors
 from plumewatch.config.load import VARIABLE, ProcessShard, ShardError, load_shard
 from plumewatch.service.app import Service
 from storage.registry import shard_of
@@ -32,8 +32,6 @@ def school(tmp_path, monkeypatch):
         lines += ["[[sensor]]", f'id = "{sensor}p"', f'room = "r-{sensor}"', 'decoder = "halo"']
     for sensor in SENSORS:
         lines += ["[[ingest.poll]]", f'sensor = "{sensor}p"', 'url = "http://127.0.0.1:9/api"']
-        lines += ["[[ingest.downlink]]", f'sensor = "{sensor}"', 'format = "tasmota"']
-        lines += [f'topic = "cmnd/{sensor}/TelePeriod"']
     path = tmp_path / "plumewatch.toml"
     path.write_text("\n".join(lines))
 
@@ -55,7 +53,6 @@ def test_each_sensor_belongs_to_the_process_of_its_building(school):
         assert {polled.sensor for polled in polled_sensors(parts[index])} == {
             f"{n}p" for n in names
         }
-        assert {one.sensor for one in downlinks(parts[index])} == names
         assert {n for n in parts[index].other_shards if n in SENSORS} == set(SENSORS) - names
     assert [p.data_dir.name for p in parts] == ["shard-0-of-2", "shard-1-of-2"]
     assert len({(p.broker.client_id, p.web.port, p.ingest.http.port) for p in parts}) == 2

@@ -13,6 +13,8 @@ from ingest.mapping import schema
 from ingest.names import conversion, units_for
 from plumewatch.cli.main import app
 from plumewatch.cli.setup.site_files import STARTER
+from plumewatch.config.ingest_settings import mapping_decoders
+from plumewatch.config.load import load
 
 TEXT = (Path(__file__).parents[4] / "docs" / "mappings.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
@@ -39,9 +41,7 @@ def test_what_the_worked_example_prints(command, tmp_path, monkeypatch):
 def test_every_mapping_is_configuration_that_passes(text, tmp_path):
     path = tmp_path / "plumewatch.toml"
     path.write_text(STARTER + text)
-    result = CliRunner().invoke(app, ["mapping", "test", "--config", str(path)])
-    assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("ok    ")
+    assert mapping_decoders(load(path))
 
 
 def test_every_key_is_named():
