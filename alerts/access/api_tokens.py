@@ -1,4 +1,4 @@
-"""Tokens of programs for the HTTP API, by their hash.
+"""Tokens of programs for the HTTP API, and of screens for the wall view, by their hash.
 
 A token acts as one member of staff: its scopes, as far as that person's role allows them now, and
 the sites that the person had when it was made and has now. It is shown once and expires.
@@ -42,6 +42,8 @@ class Scope(StrEnum):
     """Read readings."""
     REPORTS = "reports"
     """Create and fetch reports."""
+    WALL = "wall"
+    """Show the wall view."""
 
 
 NEEDS: Final = {
@@ -49,6 +51,7 @@ NEEDS: Final = {
     Scope.RESPOND: Right.ANSWER,
     Scope.READINGS: Right.INCIDENTS,
     Scope.REPORTS: Right.REPORTS,
+    Scope.WALL: Right.INCIDENTS,
 }
 """Rights that the role of a token's person must have."""
 
@@ -57,7 +60,7 @@ def usable(role: str) -> list[Scope]:
     """Return the scopes that the role of a token's person allows.
 
     >>> [scope.value for scope in usable("analyst")]
-    ['read', 'readings', 'reports']
+    ['read', 'readings', 'reports', 'wall']
     """
     return [scope for scope in Scope if may(role, NEEDS[scope])]
 
@@ -75,6 +78,10 @@ class ApiToken(NamedTuple):
     used_at: float | None
     sites: frozenset[str] | None = None
     """Names of the sites that it is limited to; None for all."""
+
+    def may(self, scope: Scope, role: str, now: float) -> bool:
+        """Whether it allows a scope now, as somebody with a role."""
+        return now < self.expires_at and scope in self.scopes and may(role, NEEDS[scope])
 
 
 def make(

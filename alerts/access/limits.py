@@ -133,7 +133,6 @@ class Limits:
     """The limits of a staff page; a change of its configuration does not reset them."""
 
     sign_in: TryLimit = field(default_factory=TryLimit)
-    wall: TryLimit = field(default_factory=TryLimit)
     answers: TryLimit = field(default_factory=TryLimit)
     links: LinkLimit = field(default_factory=LinkLimit)
     provider: LinkLimit = field(default_factory=LinkLimit)

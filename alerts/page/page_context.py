@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
-from alerts.access import kiosks, languages, sessions
+from alerts.access import api_tokens, languages, sessions
+from alerts.access.api_tokens import Scope
 from alerts.access.roles import Right, who_may
 from alerts.access.sign_in_rules import folded
 from alerts.errors import UnknownIncidentError
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from alerts.access.api_tokens import ApiToken
     from alerts.access.sessions import Started
     from alerts.incidents.incident import Incident
     from alerts.page.settings import StaffPageSettings
@@ -122,13 +124,23 @@ class PageContext(Visibility):
     async def may_see_wall(self, request: Request) -> bool:
         """Whether a request may see the wall view: of a screen, or of who may read other pages."""
         session = await self.session(request)
-        screen = await self.read(kiosks.find, request.cookies.get(WALL_COOKIE, ""))
+        screen = await self.screen(request.cookies.get(WALL_COOKIE, ""))
         if screen is not None:
             request.state.session = None
-            self.see_as(screen.made_by, screen.sites)
+            self.see_as(screen.person, screen.sites)
             return bool(self.permitted.rooms)  # without any, it would say that all is well
         may = session is not None and session.may(Right.INCIDENTS)
         return self.settings.open_reading or may
+
+    async def screen(self, text: str) -> ApiToken | None:
+        """Return the token of a screen that may show the wall view now; None without one."""
+        token, now = await self.read(api_tokens.find, text), self.settings.clock()
+        member = token and self.policy.member(token.person)
+        if not token or not member or not token.may(Scope.WALL, member.role, now):
+            return None
+        if api_tokens.is_use_due(token, now):
+            await self.write(lambda tx: api_tokens.use(tx, token, now))
+        return token
 
     async def signed_in(self, request: Request, right: Right | None = None) -> Session:
         """Return the session of a request; raise 403 if its role lacks the right."""

@@ -14,7 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
-from alerts.access import api_tokens, kiosks
+from alerts.access import api_tokens
 from alerts.access.passwords import with_password
 from alerts.access.roles import Right, may
 from alerts.errors import ProviderError
@@ -159,14 +159,11 @@ def check_tokens(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     found = [t for t in tokens if t.sites is None and sites.get(t.person) is not None]
     if found:
         yield result("old_tokens", tokens=some(f"{t.id} ({t.name})" for t in found))
-    screens = _stored(config, kiosks.listed) or ()
-    limited = (("token", tokens), ("screen", screens))
-    lost = [
-        (f"{what} {t.name}", t.sites - names) for what, each in limited for t in each if t.sites
-    ]
-    if any(gone for _, gone in lost):
+    lost = [(t.name, gone) for t in tokens if t.sites and (gone := t.sites - names)]
+    if lost:
         schools = some({name for _, gone in lost for name in gone})
-        yield result("lost_schools", what=some(w for w, gone in lost if gone), schools=schools)
+        what = some(f"token {name}" for name, _ in lost)
+        yield result("lost_schools", what=what, schools=schools)
 
 
 def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:

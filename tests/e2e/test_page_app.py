@@ -88,6 +88,7 @@ def test_settings_and_wall_are_sane_for_keyboards_and_screen_readers(site, brows
         "/settings/silences/new",
         "/wall",
         "/wall/setup",
+        "/tokens",
         "/account",
     ):
         browser.get(site.url + path)
@@ -145,8 +146,10 @@ def test_a_screen_shows_rooms_on_a_plan_on_which_they_were_dragged(site, browser
     placed = find(browser, "input[name='at.n2-boys']").get_attribute("value")
     assert [0.4 < float(part) < 0.7 for part in placed.split()] == [True, True]
     press(browser, "#places button.primary")
+    browser.get(f"{site.url}/tokens")
     find(browser, "input[name=name]").send_keys("Front office")
-    press(browser, "#screen button")
+    find(browser, "input[name='scope.wall']").click()
+    press(browser, "form.stack button.primary")
     link = find(browser, "#link").get_attribute("value")
     browser.delete_all_cookies()
     browser.get(link.replace("http://127.0.0.1:8420", site.url))

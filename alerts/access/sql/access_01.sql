@@ -49,16 +49,6 @@ CREATE INDEX action_token_expires ON action_token (expires_at);
 -- `sites` of a screen or a token are the names of the sites that it is limited to, as JSON: those
 -- that its person had when it was made; NULL for all.
 
--- Screens that show the wall view without a sign-in: the hash of their token, and who made it.
-CREATE TABLE kiosk (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    hash BLOB NOT NULL UNIQUE,
-    name TEXT NOT NULL,
-    made_by TEXT NOT NULL,
-    made_at REAL NOT NULL,
-    sites TEXT
-) STRICT;
-
 -- Tokens of programs for the HTTP API: the hash, whom it acts as, what it may do, until when.
 CREATE TABLE api_token (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -32,7 +32,7 @@ from starlette.responses import JSONResponse, Response
 
 from alerts.access import api_tokens
 from alerts.access.api_tokens import NEEDS, Scope
-from alerts.access.roles import may, who_may
+from alerts.access.roles import who_may
 from alerts.page.guard import Session, body_of, client_of, too_often
 from alerts.page.page_group import serves
 from reports.text import inert
@@ -153,8 +153,7 @@ async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
     wait = limits.tokens.take(str(token.id), now, answers=request.method == "POST")
     if wait > 0:
         raise too_often(wait, "Too many requests with this token.")
-    needed = NEEDS.get(scope)
-    if scope not in token.scopes or not (needed is None or may(member.role, needed)):
+    if not token.may(scope, member.role, now):
         raise HTTPException(403, f"This token, as {member.role}, lacks the scope {scope}.")
     request.state.session = Session(
         member.id, member.name, member.role, secrets.token_urlsafe(), token.sites

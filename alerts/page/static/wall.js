@@ -107,6 +107,4 @@ document.addEventListener("DOMContentLoaded", () => {
   if (element("closed") || element("wall")) open();
   if (document.querySelector(".movable")) place();
   if (element("wall")) show();
-  const link = element("link");
-  if (link) link.addEventListener("focus", () => link.select());
 });

@@ -1,4 +1,4 @@
-"""Tokens of the HTTP API: made, shown once, listed and revoked."""
+"""API tokens of programs and screens: made, shown once, listed and revoked."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ class TokenPages(PageGroup):
                 sites=self._context.policy.sites_of(person),
             )
 
-        return await self._page(request, token=await self._context.write(make))
+        token = await self._context.write(make)
+        return await self._page(request, token=token, is_screen=Scope.WALL in scopes)
 
     @serves("/tokens/{id:row}/revoke", Right.ACCOUNTS, methods=("POST",))
     async def _revoke(self, request: Request) -> Response:
@@ -95,8 +96,15 @@ class TokenPages(PageGroup):
 
     @serves("/tokens", Right.ACCOUNTS)
     async def _page(
-        self, request: Request, error: str = "", status: int = 200, token: str = ""
+        self,
+        request: Request,
+        error: str = "",
+        status: int = 200,
+        *,
+        token: str = "",
+        is_screen: bool = False,
     ) -> Response:
+        base = self._context.policy.page_url or f"{request.url.scheme}://{request.url.netloc}"
         tokens, sites_of = await self._context.read(self._listed), self._context.policy.sites_of
         unlimited = {t.id for t in tokens if t.sites is None and sites_of(t.person) is not None}
         return self._context.render(
@@ -110,5 +118,6 @@ class TokenPages(PageGroup):
             scopes=WORDS["scope"],
             days=_DAYS,
             token=token,
+            link=f"{base}/wall#{token}" if is_screen else "",
             error=error,
         )

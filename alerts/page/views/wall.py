@@ -1,8 +1,8 @@
-"""The wall view for a screen in the front office, and its setup.
+"""The wall view for a screen in the front office, and its floor plan.
 
 It shows rooms and their states, on tiles or on a floor plan, and no people. A screen opens it with
-the token of a kiosk, in the fragment of its link; the script exchanges it for a cookie of this
-view.
+an API token that may show it, in the fragment of its link; the script exchanges it for a cookie of
+this view.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from alerts.access import kiosks
 from alerts.access.roles import Right
-from alerts.incidents.free_text import cleaned
 from alerts.page import queries
 from alerts.page.floor_plan import MAX_BYTES, FloorPlan, PictureError
 from alerts.page.guard import FormSize, client_of, form_of, same_origin, text_of
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from alerts.access.kiosks import Kiosk
     from alerts.page.page_context import PageContext
     from storage.registry import Room
 
@@ -43,11 +40,10 @@ _PICTURE_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src
 
 
 class WallPages(PageGroup):
-    """The view, its parts, and its setup."""
+    """The view, its parts, and its floor plan."""
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
-        self._limit = context.settings.limits.wall
         self._folder = context.settings.wall
 
     # the view
@@ -79,8 +75,9 @@ class WallPages(PageGroup):
         if not same_origin(request):
             raise HTTPException(403, _("This form was not sent from this page."))
         token = text_of(await form_of(request), "token").strip()
-        if not await self._context.read(kiosks.find, token):
-            wait = self._limit.take(client_of(request), "", self._context.settings.clock())
+        if not await self._context.screen(token):
+            settings = self._context.settings
+            wait = settings.limits.api.take(client_of(request), "", settings.clock())
             raise HTTPException(429 if wait > 0 else 403, _("This link is not valid any more."))
         response = Response(status_code=204)
         response.set_cookie(
@@ -138,41 +135,7 @@ class WallPages(PageGroup):
             "now": settings.clock(),
         }
 
-    # the setup
-
-    @serves("/wall/screens", Right.SETTINGS, methods=("POST",))
-    async def _add_screen(self, request: Request) -> Response:
-        session, now = request.state.session, self._context.settings.clock()
-        name = cleaned(text_of(request.state.form, "name"))[: kiosks.LONGEST_NAME]
-        if not name:
-            return await self._setup(
-                request, _("Give the screen a name, such as Front office."), 400
-            )
-        every, own = await self._context.read(lambda db: (kiosks.listed(db), self._screens(db)))
-        if len(own) >= kiosks.MOST or len(every) >= kiosks.MOST_IN_ALL:
-            return await self._setup(request, _("There are too many screens. Revoke some."), 400)
-
-        def make(tx: sqlite3.Connection) -> str:
-            self._audit(tx, session.person, "screen added", name, now)
-            return kiosks.make(tx, name, session.person, now, self._context.sites)
-
-        return await self._setup(request, token=await self._context.write(make))
-
-    @serves("/wall/screens/{id:row}/revoke", Right.SETTINGS, methods=("POST",))
-    async def _revoke_screen(self, request: Request) -> Response:
-        session, now = request.state.session, self._context.settings.clock()
-
-        def revoke(tx: sqlite3.Connection) -> str:
-            if request.path_params["id"] not in {screen.id for screen in self._screens(tx)}:
-                return ""
-            name = kiosks.revoke(tx, request.path_params["id"])
-            if name:
-                self._audit(tx, session.person, "screen revoked", name, now)
-            return name
-
-        if not await self._context.write(revoke):
-            raise HTTPException(404, _("There is no such screen."))
-        return RedirectResponse("/wall/setup", 303)
+    # the floor plan
 
     @serves("/wall/plan", Right.SETTINGS, methods=("POST",), size=FormSize.UPLOAD)
     async def _upload(self, request: Request) -> Response:
@@ -225,28 +188,18 @@ class WallPages(PageGroup):
             raise HTTPException(404, _("There is no floor plan."))
         return plan
 
-    def _screens(self, db: sqlite3.Connection) -> list[Kiosk]:
-        people = {member.id for member in self._context.own_staff}
-        every = self._context.sites is None
-        return [k for k in kiosks.listed(db) if every or k.made_by in people]
-
     def _audit(self, tx: sqlite3.Connection, actor: str, what: str, name: str, now: float) -> None:
         audit.append(tx, AuditKind.WALL, actor, {"what": what, "name": name}, now)
 
     @serves("/wall/setup", Right.SETTINGS)
-    async def _setup(
-        self, request: Request, error: str = "", status: int = 200, token: str = ""
-    ) -> Response:
+    async def _setup(self, request: Request, error: str = "", status: int = 200) -> Response:
         content = await self._content(tuple(self._context.registry.rooms.values()))
-        base = self._context.policy.page_url or f"{request.url.scheme}://{request.url.netloc}"
         return self._context.render(
             request,
             "wall_setup.html",
             status,
             **content,
             rooms=list(self._context.registry.rooms.values()),
-            screens=await self._context.read(self._screens),
-            link=f"{base}/wall#{token}" if token else "",
             error=error,
         )
 

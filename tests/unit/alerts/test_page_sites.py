@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from starlette.routing import Route
 
-from alerts.access import action_tokens, api_tokens, kiosks, passwords
+from alerts.access import action_tokens, api_tokens, passwords
 from alerts.access.action_tokens import Action
 from alerts.access.api_tokens import Scope
 from alerts.duty.roster import Roster
@@ -89,6 +89,11 @@ def pipeline():
     )
 
 
+def screen_token(tx, person, sites=None):
+    more = {"by": "all-ad", "days": 30, "now": NOW, "sites": sites}
+    return api_tokens.make(tx, "office", person, [Scope.WALL], **more)
+
+
 @pytest.fixture
 async def district(database, make_event, tmp_path):
     page = Page(
@@ -116,7 +121,7 @@ async def district(database, make_event, tmp_path):
         page.token = action_tokens.issue(
             tx, records[1].incident, "north-ap", Action.ACKNOWLEDGE, NOW
         )
-        kiosks.make(tx, "South office", "south-ap", NOW)
+        screen_token(tx, "south-ap", HERE["south"])
     page.path, page.wall = database, tmp_path / "wall"
     page.north, page.south = (record.incident for record in records)
     yield page
@@ -177,8 +182,7 @@ async def test_no_route_shows_anything_of_another_school(district, account):
             assert page.south not in answer.text.replace(path, ""), where
             seen += 1
     assert seen > 60
-    assert len(api_tokens.listed(page.db)) == 2
-    assert len(kiosks.listed(page.db)) == 1
+    assert len(api_tokens.listed(page.db)) == 3
     assert repository.load(page.db, page.south).status in {"open", "notified"}
 
 
@@ -411,7 +415,7 @@ async def test_a_screen_that_shows_no_room_any_more_says_so_and_not_that_all_is_
     district, by, site
 ):
     with sqlite.transaction(district.db) as tx:
-        token = kiosks.make(tx, "Old office", by, NOW, site and frozenset({site}))
+        token = screen_token(tx, by, site and frozenset({site}))
     FloorPlan(district.wall).save_picture(PIXEL)
     await district.client.post("/wall/open", data={"token": token})
     for path in ("/wall", "/wall/state", "/wall/plan"):
@@ -458,7 +462,9 @@ async def test_tokens_and_screens_do_not_follow_a_person_to_another_school(distr
         "/tokens", data={**form, "scope.read": "on", "person": "north-ad"}
     )
     token = re.search(r"plumewatch_[\w-]{40,}", made.text)[0]
-    screen = await district.client.post("/wall/screens", data=form)
+    screen = await district.client.post(
+        "/tokens", data={**form, "scope.wall": "on", "person": "north-ad"}
+    )
     link = re.search(r"/wall#([\w-]+)", screen.text)[1]
     district.client.cookies.clear()
     await district.client.post("/wall/open", data={"token": link})
@@ -474,10 +480,9 @@ async def test_tokens_and_screens_do_not_follow_a_person_to_another_school(distr
     assert not OF_SOUTH.search(wall)
 
 
-async def test_another_school_does_not_use_up_tokens_and_screens(district, monkeypatch):
-    for table in (api_tokens, kiosks):
-        monkeypatch.setattr(table, "MOST", 1)
-        monkeypatch.setattr(table, "MOST_IN_ALL", 3)
+async def test_another_school_does_not_use_up_tokens(district, monkeypatch):
+    monkeypatch.setattr(api_tokens, "MOST", 1)
+    monkeypatch.setattr(api_tokens, "MOST_IN_ALL", 4)
     with sqlite.transaction(district.db) as tx:
         api_tokens.make(tx, "south", "south-ap", [Scope.READ], by="", days=7, now=NOW)
     await district.sign_in("north-ad")
@@ -485,17 +490,11 @@ async def test_another_school_does_not_use_up_tokens_and_screens(district, monke
     form |= {"scope.read": "on", "person": "north-an"}
 
     async def made():
-        return [
-            (await district.client.post(path, data=form)).status_code
-            for path in ("/tokens", "/wall/screens")
-        ]
+        return (await district.client.post("/tokens", data=form)).status_code
 
-    assert await made() == [200, 200]
-    assert await made() == [400, 400]
+    assert [await made(), await made()] == [200, 400]
     monkeypatch.setattr(api_tokens, "MOST", 5)
-    monkeypatch.setattr(kiosks, "MOST", 5)
-    assert await made() == [200, 200]
-    assert await made() == [400, 400]
+    assert [await made(), await made()] == [200, 400]
 
 
 async def test_changes_of_another_school_do_not_push_out_ones_own(district):
@@ -524,19 +523,17 @@ async def test_changes_of_another_school_do_not_push_out_ones_own(district):
     assert "staged test" in (await district.client.get("/levels")).text
 
 
-def test_a_removed_account_leaves_no_token_and_no_screen(district):
+def test_a_removed_account_leaves_no_token(district):
     with sqlite.transaction(district.db) as tx:
         for person in ("north-ap", "north-an"):
             api_tokens.make(tx, "t", person, [Scope.READ], by="north-ad", days=7, now=NOW)
-            kiosks.make(tx, "office", person, NOW)
         passwords.remove_account(tx, "north-ap", NOW)
-    assert [token.person for token in api_tokens.listed(district.db)] == ["north-an"]
-    assert [screen.made_by for screen in kiosks.listed(district.db)] == ["south-ap", "north-an"]
+    assert [token.person for token in api_tokens.listed(district.db)] == ["south-ap", "north-an"]
 
 
-async def test_a_screen_shows_what_who_made_it_sees(district):
+async def test_a_screen_shows_what_its_person_sees(district):
     with sqlite.transaction(district.db) as tx:
-        token = kiosks.make(tx, "North office", "north-ad", NOW)
+        token = screen_token(tx, "north-ad")
     await district.client.post("/wall/open", data={"token": token})
     wall = (await district.client.get("/wall")).text
     assert "North High" in wall

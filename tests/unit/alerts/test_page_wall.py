@@ -6,10 +6,11 @@ import re
 import pytest
 from PIL import Image
 
-from alerts.access import kiosks
+from alerts.access import api_tokens
+from alerts.access.api_tokens import Scope
 from alerts.incidents.incident import Status
 from alerts.page.floor_plan import FloorPlan, PictureError
-from storage import audit, sqlite
+from storage import sqlite
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9v9z"/></svg>'
 
@@ -25,15 +26,16 @@ def page(open_page, tmp_path):
     return open_page(open_reading=False, wall=tmp_path / "wall")
 
 
-async def act(page, path, files=None, **form):
-    token = await page.form_token("/wall/setup")
+async def act(page, path, files=None, start="/wall/setup", **form):
+    token = await page.form_token(start)
     return await page.client.post(path, data={"form_token": token, **form}, files=files)
 
 
 async def screen(page):
     """Make a link as an administrator, and open it on a screen that is not signed in."""
     await page.sign_in("ad")
-    answer = await act(page, "/wall/screens", name="Front office")
+    form = {"name": "Front office", "person": "ap", "scope.wall": "yes", "days": "365"}
+    answer = await act(page, "/tokens", start="/tokens", **form)
     token = re.search(r'/wall#([\w-]+)"', answer.text)[1]
     page.client.cookies.clear()
     assert (await page.client.post("/wall/open", data={"token": token})).status_code == 204
@@ -42,26 +44,37 @@ async def screen(page):
 
 async def test_a_screen_sees_the_wall_view_and_nothing_else(page):
     assert (await page.client.get("/wall")).status_code == 403
-    await screen(page)
+    token = await screen(page)
     assert (await page.client.get("/wall")).status_code == 200
     assert (await page.client.get("/wall/state")).status_code == 200
     for path in ("/", "/incidents", "/partials/board", "/rooms/n2-boys", "/settings", "/duty"):
         assert (await page.client.get(path)).status_code == 303, path
     assert (await page.client.get("/wall/setup")).status_code == 303
+    for path in ("/incidents", "/rooms", "/sensors/s1/readings"):
+        answer = await page.client.get(
+            f"/api/v1{path}", headers={"Authorization": f"Bearer {token}"}
+        )
+        assert answer.status_code == 403, path
 
 
 async def test_a_revoked_screen_is_closed(page):
     token = await screen(page)
     await page.sign_in("ad")
-    answer = await act(page, "/wall/screens/1/revoke")
+    answer = await act(page, "/tokens/1/revoke", start="/tokens")
     assert answer.status_code == 303
     page.client.cookies.clear()
     assert (await page.client.post("/wall/open", data={"token": token})).status_code == 403
     page.client.cookies.set("plumewatch_wall", token)
     assert (await page.client.get("/wall")).status_code == 403
+
+
+@pytest.mark.parametrize(("scope", "days"), [(Scope.READ, 30), (Scope.WALL, -1)])
+async def test_only_a_token_for_the_wall_that_has_not_expired_opens_it(page, scope, days):
     with sqlite.transaction(page.db) as tx:
-        whats = [e.detail for e in audit.entries_of(tx, audit.AuditKind.WALL, 9)]
-    assert ["revoked" in whats[0], "added" in whats[1]] == [True, True]
+        token = api_tokens.make(tx, "t", "ap", [scope], by="ad", days=days, now=page.now)
+    assert (await page.client.post("/wall/open", data={"token": token})).status_code == 403
+    page.client.cookies.set("plumewatch_wall", token)
+    assert (await page.client.get("/wall")).status_code == 403
 
 
 async def test_no_name_of_a_person_is_on_it(page, make_event):
@@ -93,19 +106,9 @@ async def test_only_administrators_set_it_up(page, person):
     assert (await page.client.get("/wall")).status_code == 200
     assert (await page.client.get("/wall/setup")).status_code == 403
     token = await page.form_token("/account")
-    for path in ("/wall/screens", "/wall/screens/1/revoke", "/wall/plan", "/wall/places"):
+    for path in ("/wall/plan", "/wall/places"):
         answer = await page.client.post(path, data={"form_token": token, "name": "x"})
         assert answer.status_code == 403, path
-
-
-async def test_a_link_needs_a_name_and_no_token_is_kept(page):
-    await page.sign_in("ad")
-    assert "Give the screen a name" in (await act(page, "/wall/screens", name=" ")).text
-    answer = await act(page, "/wall/screens", name="Office <b>")
-    token = re.search(r'/wall#([\w-]+)"', answer.text)[1]
-    assert "Office &lt;b&gt;" in answer.text
-    assert token not in (await page.client.get("/wall/setup")).text
-    assert kiosks.listed(page.db)[0].made_by == "ad"
 
 
 async def test_a_floor_plan_is_uploaded_rooms_placed_and_shown(page):
