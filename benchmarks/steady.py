@@ -102,7 +102,7 @@ def viewers(config: Path, over: threading.Event) -> None:
 
 
 BURDENS: dict[str, Burden] = {
-    "a backup": partial(command, "backup {folder}/{number}.tar.gz"),
+    "a backup": partial(command, "backup {folder}/{number}"),
     "a report": partial(command, "report summary --month {month} --out {folder}/{number}.csv"),
     "retention": partial(command, "retention apply"),
     f"{_VIEWERS} viewers": viewers,

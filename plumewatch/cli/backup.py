@@ -1,4 +1,4 @@
-"""`plumewatch backup` and `restore`: a folder of databases with a manifest, or an archive of it.
+"""`plumewatch backup` and `restore`: a folder of databases with a manifest.
 
 Restoring never deletes: what it replaces moves into a folder ``before-restore-...`` beside it.
 """
@@ -6,9 +6,8 @@ Restoring never deletes: what it replaces moves into a folder ``before-restore-.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -26,13 +25,7 @@ from plumewatch.cli.options import (
 from plumewatch.cli.printer import Printer, progress
 from plumewatch.errors import UnreachableError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
 app = typer.Typer()
-
-_ARCHIVES: Final = {".tar": "w", ".gz": "w:gz", ".tgz": "w:gz"}
 
 _CONTENTS: Final = {
     "journal.db": {"journal": "readings", "dead_letter": "dead letters"},
@@ -46,51 +39,36 @@ _CONTENTS: Final = {
     rich_help_panel="Data",
     epilog=examples(
         "plumewatch backup /backups",
-        "plumewatch backup /backups/monday.tar.gz --json",
+        "plumewatch backup /backups --json",
     ),
 )
 def backup(
     target: Annotated[
-        Path, typer.Argument(help="Folder for a new one named by the time; or FILE.tar[.gz].")
+        Path, typer.Argument(help="Folder in which a new one named by the time is made.")
     ],
     *,
     config: ConfigOption = CONFIG,
     as_json: JsonOption = False,
 ) -> int:
     """Copy journal, incidents and series while the service runs, and verify the copy."""
-    import tarfile
-    import tempfile
-
     from plumewatch.config.settings import series_kept_from
-    from storage.backup import MANIFEST, back_up
+    from storage.backup import back_up
 
     site = Site.load(config)
     printer = Printer(as_json=as_json)
     now = time.time()
-    name = f"plumewatch-{_stamp(now)}"
-    mode = _ARCHIVES.get(target.suffix)
-    path = target if mode else target / name
+    path = target / f"plumewatch-{_stamp(now)}"
     if path.exists():
         raise RefusedError(f"{path}: exists already; nothing was written")
     if not site.paths.journal.exists():
         raise UnreachableError(f"{site.paths.root}: no data of a service here")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".plumewatch-") as scratch:
-            folder = Path(scratch) / name if mode else path
-            with progress("copying"):
-                kept_from = series_kept_from(site.config, now)
-                back_up(site.paths.root, folder, _stamp(now), kept_from)
-            sound = _verify(folder, printer)
-            if mode:
-                partial = Path(scratch) / "archive"
-                with progress("packing"), tarfile.open(partial, mode) as archive:  # type: ignore[call-overload]
-                    for file in (folder / MANIFEST, *sorted(folder.glob("*.db"))):
-                        archive.add(file, arcname=f"{name}/{file.name}")
-                partial.chmod(0o600)
-                partial.rename(path)
+        target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnreachableError(f"{path}: {error.strerror or error}") from error
+    with progress("copying"):
+        back_up(site.paths.root, path, _stamp(now), series_kept_from(site.config, now))
+    sound = _verify(path, printer)
     printer.say(f"wrote {path}", wrote=path, sound=sound)
     return DONE if sound else REFUSED
 
@@ -99,7 +77,7 @@ def backup(
     rich_help_panel="Data",
     epilog=examples(
         "plumewatch restore --verify /backups/plumewatch-20260907T100500Z",
-        "plumewatch restore /backups/monday.tar.gz --force",
+        "plumewatch restore /backups/plumewatch-20260907T100500Z --force",
     ),
 )
 def restore(
@@ -114,18 +92,17 @@ def restore(
 ) -> int:
     """Verify a backup and put it in place; the service must not run."""
     printer = Printer(as_json=as_json)
-    with _unpacked(source) as folder:
-        sound = _verify(folder, printer)
-        if verify or not (sound or force):
-            word = "sound" if sound else "not sound"
-            printer.say(f"{source} is {word}; nothing was changed", sound=sound, restored=None)
-            return DONE if sound else REFUSED
-        site = Site.load(config)
-        try:
-            _restore(folder, site, printer, force=force)
-        except OSError as error:
-            raise UnreachableError(f"data folder {site.paths.root}: {error}") from error
-        _say_contents(folder, site.paths.root, printer)
+    sound = _verify(source, printer)
+    if verify or not (sound or force):
+        word = "sound" if sound else "not sound"
+        printer.say(f"{source} is {word}; nothing was changed", sound=sound, restored=None)
+        return DONE if sound else REFUSED
+    site = Site.load(config)
+    try:
+        _restore(source, site, printer, force=force)
+    except OSError as error:
+        raise UnreachableError(f"data folder {site.paths.root}: {error}") from error
+    _say_contents(source, site.paths.root, printer)
     printer.say(
         f"restored into {site.paths.root}. What was accepted after the backup was made is not in"
         " it; passwords of staff are those of then.\n"
@@ -209,24 +186,3 @@ def _put_in_place(folder: Path, root: Path, present: list[Path], aside: Path) ->
             path.rename(aside / path.name)
         for copy in copies:
             copy.rename(root / copy.name)
-
-
-@contextmanager
-def _unpacked(source: Path) -> Iterator[Path]:
-    import tempfile
-
-    from storage.backup_archive import ArchiveRefusedError, unpack
-
-    if source.is_dir():
-        yield source
-        return
-    with tempfile.TemporaryDirectory(prefix="plumewatch-restore-") as scratch:
-        folder = Path(scratch)
-        try:
-            with progress("unpacking"):
-                unpack(source, folder)
-        except ArchiveRefusedError as error:
-            raise RefusedError(
-                f"{source} is damaged or not an archive of a backup ({error}); nothing was changed"
-            ) from error
-        yield folder
