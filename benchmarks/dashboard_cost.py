@@ -147,7 +147,7 @@ def main() -> int:
     start = end - asked.days * 86_400.0
     with tempfile.TemporaryDirectory() as folder, Influxd(Path(folder)) as server:
         http = InfluxHttp(InfluxSettings(server.url, DATABASE))
-        list(set_up(http, Retention(), end))
+        list(set_up(http, Retention()))
         began = time.monotonic()
         rows = fill(http, asked.rooms, start, end)
         print(f"{rows:,} rows of {asked.rooms} rooms, {asked.days} days", end="")

@@ -43,8 +43,7 @@ def share_of_a_core(sensors: int, interval_s: float) -> float:
     start = now - 100.0 - QUARTER_HOUR.step_s
     with tempfile.TemporaryDirectory() as folder, Influxd(Path(folder)) as server:
         settings = InfluxSettings(server.url, "air")
-        for _ in set_up(InfluxHttp(settings), Retention(), now):
-            pass
+        list(set_up(InfluxHttp(settings), Retention()))
         with InfluxSeries(settings, registry, Path(folder) / "influx.db") as series:
             for k in range(int(QUARTER_HOUR.step_s / interval_s)):
                 at = start + k * interval_s

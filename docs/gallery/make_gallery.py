@@ -192,7 +192,7 @@ class School:
         registry = config.registry()
         settings = InfluxSettings(url, DATABASE)
         keep = Retention(raw_days=90)
-        list(set_up(InfluxHttp(settings), keep, time.time()))
+        list(set_up(InfluxHttp(settings), keep))
         with InfluxSeries(settings, registry, folder / "influx.db", keep) as into:
             with open_series(config) as series:
                 begin = self.now - 85 * 86_400.0

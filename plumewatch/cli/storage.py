@@ -101,22 +101,17 @@ def storage_setup(
             **retention._asdict(),
         )
         return
-    last = ""
+
+    def on_step(sentence: str) -> None:
+        printer.say(sentence, done=sentence)
+
     with (
-        progress("setting up", 1.0) as update,
+        progress("setting up"),
         new_secret_files(paths.values()),
+        provided(admin, retention, list(paths), on_step) as accounts,
     ):
-
-        def on_step(sentence: str, share: float) -> None:
-            nonlocal last
-            update(completed=share)
-            if sentence != last:
-                printer.say(sentence, done=sentence)
-            last = sentence
-
-        with provided(admin, retention, time.time(), list(paths), on_step) as accounts:
-            for writes, account in accounts.items():
-                paths[writes].write_text(f"{account.secret}\n", encoding="utf-8")
+        for writes, account in accounts.items():
+            paths[writes].write_text(f"{account.secret}\n", encoding="utf-8")
     for path in paths.values():
         printer.say(f"its secret is in {path}", secret_file=path)
 

@@ -3,9 +3,8 @@
 1.x: the default retention policy gets the length of readings, two more keep the averages. 2.x:
 three buckets (``NAME``, ``NAME/m1``, ``NAME/m15``), mapped so that InfluxQL sees them as policies
 of one database, in an organization that is made if there is none of its name. 3: three databases of
-these names. The service makes the averages (`storage.timeseries.rollup`); here those of existing
-readings are made. A database with data of others is left alone: a shorter retention would delete
-it.
+these names. The service makes the averages (`storage.timeseries.rollup`). A database with data of
+others is left alone: a shorter retention would delete it.
 
 `provided` is the one way in: with an administrator's rights it makes all this and accounts, tries
 the accounts, and removes what it made if anything fails.
@@ -14,7 +13,6 @@ the accounts, and removes what it made if anything fails.
 from __future__ import annotations
 
 import logging
-import math
 import random
 import secrets
 from contextlib import ExitStack, contextmanager
@@ -28,7 +26,7 @@ from storage.timeseries.influx_http import InfluxHttp, quoted
 from storage.timeseries.line_protocol import QUARANTINE, READING
 from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
-from storage.timeseries.rollup import LEVELS, filled_quarters, fold
+from storage.timeseries.rollup import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -61,9 +59,8 @@ class Account(NamedTuple):
 def provided(
     admin: InfluxSettings,
     retention: Retention,
-    now: float,
     wanted: Sequence[bool],
-    on_step: Callable[[str, float], None],
+    on_step: Callable[[str], None],
 ) -> Iterator[dict[bool, Account]]:
     """Set the server up by an administrator's rights, and yield the accounts that it made.
 
@@ -75,13 +72,13 @@ def provided(
     http = InfluxHttp(admin)
     try:
         with ExitStack() as undo:
-            for sentence, share in set_up(http, retention, now, undo):
-                on_step(sentence, share)
+            for step in set_up(http, retention, undo):
+                on_step(step)
             made = {writes: make_account(http, undo, writes=writes) for writes in wanted}
             for account in made.values():
-                on_step(account.about, 1.0)
+                on_step(account.about)
             _try_accounts(http, made)
-            on_step("a point was written and read back", 1.0)
+            on_step("a point was written and read back")
             yield made
             undo.pop_all()
     except BatchRefusedError as error:
@@ -147,52 +144,24 @@ def _places(http: InfluxHttp) -> list[str]:
     return [name, *(f"{name}/{level.name}" for level in LEVELS)]
 
 
-def set_up(
-    http: InfluxHttp, retention: Retention, now: float, undo: ExitStack | None = None
-) -> Iterator[tuple[str, float]]:
-    """Make what is missing; yield what was done and progress. `undo` gets what removes it."""
+def set_up(http: InfluxHttp, retention: Retention, undo: ExitStack | None = None) -> Iterator[str]:
+    """Make what is missing; yield what was done. `undo` gets what removes it."""
     undo = undo or ExitStack()
     try:
         major = http.server().major
         yield from (_set_up_1, _set_up_2, _set_up_3)[major - 1](http, retention, undo)
-        yield from _fold_existing(http, retention, now)
     except BatchRefusedError as error:
         raise StorageUnavailableError(str(error)) from error
 
 
-def _fold_existing(
-    http: InfluxHttp, retention: Retention, now: float
-) -> Iterator[tuple[str, float]]:
-    days = min(retention.raw_days, math.ceil((now - _oldest(http, now)) / _DAY_S))
-    yield "averages of what is there already", float(days <= 0)
-    for k in range(days):
-        start = now - (days - k) * _DAY_S
-        for quarter in filled_quarters(http, start, start + _DAY_S):
-            if quarter >= now - retention.keep_s(None):  # of an older one a part is deleted
-                for level in LEVELS:
-                    fold(http, level, quarter, quarter + QUARTER_HOUR.step_s)
-        yield "averages of what is there already", (k + 1) / days
-
-
-def _oldest(http: InfluxHttp, now: float) -> float:
-    """Return the time of the oldest reading; now without one, 0 if 3 Core refuses the question."""
-    try:
-        found = http.query(f'SELECT "received" FROM "{READING}" ORDER BY time ASC LIMIT 1')  # noqa: S608 - a constant
-    except StorageUnavailableError:
-        return 0.0
-    return min((row[0] / 1e9 for series in found for row in series["values"]), default=now)
-
-
-def _set_up_1(
-    http: InfluxHttp, retention: Retention, undo: ExitStack
-) -> Iterator[tuple[str, float]]:
+def _set_up_1(http: InfluxHttp, retention: Retention, undo: ExitStack) -> Iterator[str]:
     name = http.settings.database
     known = {row[0] for s in http.query("SHOW DATABASES") for row in s.get("values") or ()}
     http.query(f'CREATE DATABASE "{name}"', change=True)
     if name not in known:
         drop = partial(http.query, f'DROP DATABASE "{name}"', change=True)
         undo.callback(_undo, f"database {name!r}", drop)
-    yield f"database {name!r}", 0.0
+    yield f"database {name!r}"
     found = {row[0] for s in http.query("SHOW MEASUREMENTS") for row in s["values"]}
     if found - _OURS:
         strange = ", ".join(sorted(map(str, found - _OURS))[:3])
@@ -205,12 +174,12 @@ def _set_up_1(
     ]
     default = next(row[0] for row in policies if row[-1])
     _policy(http, "ALTER", str(default), retention.raw_days)
-    yield f"readings are kept for {retention.raw_days} days", 0.0
+    yield f"readings are kept for {retention.raw_days} days"
     there = {row[0] for row in policies}
     for level in LEVELS:
         days = round(retention.keep_s(level) / _DAY_S)
         _policy(http, "ALTER" if level.name in there else "CREATE", level.name, days)
-        yield f"averages of {level.step_s // 60} min are kept for {days} days", 0.0
+        yield f"averages of {level.step_s // 60} min are kept for {days} days"
 
 
 def _policy(http: InfluxHttp, verb: str, policy: str, days: int) -> None:
@@ -222,9 +191,7 @@ def _policy(http: InfluxHttp, verb: str, policy: str, days: int) -> None:
     )
 
 
-def _set_up_2(
-    http: InfluxHttp, retention: Retention, undo: ExitStack
-) -> Iterator[tuple[str, float]]:
+def _set_up_2(http: InfluxHttp, retention: Retention, undo: ExitStack) -> Iterator[str]:
     name, org = http.settings.database, http.settings.org
     try:
         org_id = organization(http)
@@ -239,15 +206,15 @@ def _set_up_2(
             lambda client: client.organizations_api().delete_organization(org_id),
         )
         undo.callback(_undo, f"organization {org!r}", remove)
-        yield f"organization {org!r} is made", 0.0
+        yield f"organization {org!r} is made"
     bucket = _bucket(http, undo, org_id, name, retention.raw_days)
     _map(http, org_id, bucket, "autogen")
-    yield f"bucket {name!r}, readings are kept for {retention.raw_days} days", 0.0
+    yield f"bucket {name!r}, readings are kept for {retention.raw_days} days"
     for level in LEVELS:
         days = round(retention.keep_s(level) / _DAY_S)
         bucket = _bucket(http, undo, org_id, f"{name}/{level.name}", days)
         _map(http, org_id, bucket, level.name)
-        yield f"averages of {level.step_s // 60} min are kept for {days} days", 0.0
+        yield f"averages of {level.step_s // 60} min are kept for {days} days"
 
 
 def organization(http: InfluxHttp) -> str:
@@ -321,9 +288,7 @@ def _map(http: InfluxHttp, org_id: str, bucket: Bucket, policy: str) -> None:
     http.on_client(lambda client: DBRPsService(client.api_client).post_dbrp(wanted))
 
 
-def _set_up_3(
-    http: InfluxHttp, retention: Retention, undo: ExitStack
-) -> Iterator[tuple[str, float]]:
+def _set_up_3(http: InfluxHttp, retention: Retention, undo: ExitStack) -> Iterator[str]:
     name = http.settings.database
     for level in (None, *LEVELS):
         days = round(retention.keep_s(level) / _DAY_S)
@@ -346,7 +311,7 @@ def _set_up_3(
                 http.configure("PUT", wanted)
             except (BatchRefusedError, StorageUnavailableError) as older:
                 outcome = f"there already, kept as it was made; this needs a 3.2 or newer ({older})"
-        yield f"database {database!r}: {outcome}", 0.0
+        yield f"database {database!r}: {outcome}"
 
 
 def make_account(http: InfluxHttp, undo: ExitStack, *, writes: bool) -> Account:

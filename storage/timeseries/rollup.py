@@ -136,16 +136,6 @@ def fold(http: InfluxHttp, level: Level, start: float, end: float) -> None:
         http.write("\n".join(lines[at : at + _LINES]).encode(), level.name)
 
 
-def filled_quarters(http: InfluxHttp, start: float, end: float) -> list[int]:
-    """Return when each quarter of an hour begins that holds readings, Unix seconds."""
-    found = http.query(
-        f'SELECT count("received") FROM "{READING}"'  # noqa: S608 - a constant
-        f" WHERE time >= {to_ns(start)} AND time < {to_ns(end)}"
-        f" GROUP BY time({QUARTER_HOUR.step_s}s) fill(none)"
-    )
-    return [int(row[0]) // _NS for series in found for row in series["values"] if row[1]]
-
-
 def _average_lines(level: Level, series: dict[str, Any]) -> Iterator[str]:
     columns = series["columns"]
     for values in series["values"]:

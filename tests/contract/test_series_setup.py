@@ -36,15 +36,20 @@ def settings(server, name="air"):
     return InfluxSettings(server.url, name, org="school", secret="secret")
 
 
-def done(http, now, retention=RETENTION):
-    return [sentence for sentence, _ in set_up(http, retention, now)]
+def done(http, retention=RETENTION):
+    return list(set_up(http, retention))
+
+
+def average(series, now):
+    while series.tidy(now):
+        pass
 
 
 def test_on_1x(server, tmp_path):
     now = clock.time()  # the server deletes by its own clock
     start = now // 900 * 900 - 3 * DAY
     http = InfluxHttp(settings(server))
-    first = done(http, now)
+    first = done(http)
     assert first[:2] == ["database 'air'", "readings are kept for 4 days"]
     with InfluxSeries(settings(server), REGISTRY, tmp_path / "i.db", RETENTION, lambda: now) as s:
         values = np.random.default_rng(1).uniform(1, 50, 3 * 1440)
@@ -53,8 +58,8 @@ def test_on_1x(server, tmp_path):
             + [Reading("t", start + 60.0 * i + 7, now, {"rh": 40.0}) for i in range(100)],
             1,
         )
-    assert done(http, now)[1:3] == first[1:3]  # again, and what is there is averaged
-    with InfluxSeries(settings(server), REGISTRY, tmp_path / "i.db", RETENTION, lambda: now) as s:
+        assert done(http)[1:3] == first[1:3]
+        average(s, now)
         for every in (60, 900, 3600):
             minutes = start + 60.0 * np.arange(len(values))
             time, first_of = np.unique(minutes // every * every, return_index=True)
@@ -80,18 +85,18 @@ def test_old_spans_are_answered_by_averages(server, tmp_path):
     with InfluxSeries(*where, RETENTION, clock=lambda: now) as s:
         influxql(server.url, "CREATE DATABASE old")
         s.write([Reading("s", start + 10.0 * i, now, {"pm25": float(i)}) for i in range(180)], 1)
-        done(http, start + 3600)
-
+        done(http)
+        average(s, start + 3600)
         time, values = s.readings("s", start, start + 1800, 10, "max")
     assert time.tolist() == [start + 60 * i for i in range(30)]
     assert values["pm25"].tolist() == [5.0 + 6 * i for i in range(30)]
 
 
-def test_what_an_outage_left_without_averages_gets_them(server, tmp_path):
-    """Readings of hours that came behind others, one in ten quarters, before averages were made."""
+def test_late_readings_get_averages(server, tmp_path):
+    """Readings of hours that came behind others, one in ten quarters."""
     now = clock.time() // 900 * 900 + 100
     http = InfluxHttp(settings(server, "holes"))
-    done(http, now)
+    done(http)
     names = settings(server, "holes")
     with InfluxSeries(names, REGISTRY, tmp_path / "i.db", RETENTION, lambda: now) as s:
         quarters = [now - 100 - 900 * k for k in range(1, 300, 10)]
@@ -99,14 +104,10 @@ def test_what_an_outage_left_without_averages_gets_them(server, tmp_path):
             [Reading("s", q + 30.0 * i, now, {"pm25": 4.0}) for q in quarters for i in range(30)], 1
         )
         assert s.unaveraged() == len(quarters)
-        while s.tidy(now):
-            pass
+        average(s, now)
         assert s.unaveraged() == 0
         of_service = http.query('SELECT "n" FROM "m15"."reading_15m"')[0]["values"]
         assert sorted(row[0] // 10**9 for row in of_service) == sorted(quarters)
-        http.query('DROP MEASUREMENT "reading_15m"', change=True)
-        done(http, now)
-        assert http.query('SELECT "n" FROM "m15"."reading_15m"')[0]["values"] == of_service
 
 
 def test_a_database_of_others_is_left_alone(server):
@@ -114,7 +115,7 @@ def test_a_database_of_others_is_left_alone(server):
     http = InfluxHttp(settings(server, "theirs"))
     http.write(b"cpu usage=1 1790000000000000000")
     with pytest.raises(StorageUnavailableError, match="holds cpu beside our readings"):
-        done(http, 1_790_000_000.0)
+        done(http)
     (policy,) = http.query('SHOW RETENTION POLICIES ON "theirs"')[0]["values"]
     assert policy[1] == "0s"
 
@@ -133,15 +134,15 @@ def test_on_2x(of_2, virtual):
     standin, settings = of_2
     standin.virtual = virtual
     http = InfluxHttp(settings)
-    done(http, 0.0)
-    done(http, 0.0, Retention(5, 50, 500))
+    done(http)
+    done(http, Retention(5, 50, 500))
     kept = {name: row[1] for name, row in standin.policies("two").items()}
     assert kept == {"autogen": "120h0m0s", "m1": "1200h0m0s", "m15": "12000h0m0s"}
     assert virtual or standin.mappings == {
         ("two", policy): standin.id_of(name)
         for policy, name in (("autogen", "two"), ("m1", "two/m1"), ("m15", "two/m15"))
     }
-    made, *_ = done(InfluxHttp(replace(settings, org="other")), 0.0)
+    made, *_ = done(InfluxHttp(replace(settings, org="other")))
     assert made == "organization 'other' is made"
 
 
@@ -149,7 +150,7 @@ def test_a_mapping_to_another_bucket_is_left_alone(of_2):
     standin, settings = of_2
     standin.mappings["two", "m1"] = "theirs"
     with pytest.raises(StorageUnavailableError, match=r"another bucket as two\.m1"):
-        done(InfluxHttp(settings), 0.0)
+        done(InfluxHttp(settings))
     assert standin.mappings["two", "m1"] == "theirs"
 
 
@@ -157,7 +158,7 @@ def test_a_bucket_of_averages_that_was_deleted_is_named(of_2):
     """Its mapping stays, and a 2.x answers questions about it with nothing."""
     standin, settings = of_2
     http = InfluxHttp(settings)
-    done(http, 0.0)
+    done(http)
     with InfluxSeries(settings, Registry(), ":memory:") as series:
         series.check_set_up()
         bucket = find_bucket(http, organization(http), "two/m1")
@@ -168,7 +169,7 @@ def test_a_bucket_of_averages_that_was_deleted_is_named(of_2):
         standin.tokens["reads"] = {
             ("read", standin.id_of(name)) for name in ("two", "two/m1", "two/m15")
         }
-    done(http, 0.0)
+    done(http)
     reader = replace(settings, secret="reads")
     with (
         InfluxSeries(reader, Registry(), ":memory:") as series,
@@ -183,7 +184,7 @@ def test_a_token_of_2x_for_these_buckets_alone(of_2, writes):
     http = InfluxHttp(settings)
     with pytest.raises(StorageUnavailableError, match="no bucket 'two'"):
         make_account(http, ExitStack(), writes=writes)
-    done(http, 0.0)
+    done(http)
     _, secret, output = make_account(http, ExitStack(), writes=writes)
     assert "nothing else" in output
     assert standin.tokens[secret] == {
@@ -202,7 +203,7 @@ class TestOn3:
         influxql(server.url, "CREATE DATABASE air3")
         standin = InfluxDb3(server.url, newer=newer)
         with FakeServer(standin) as stub:
-            output = done(InfluxHttp(settings(stub, "air3")), 0.0)
+            output = done(InfluxHttp(settings(stub, "air3")))
         kept = {name: row[1] for name, row in standin.policies("air3").items()}
         assert kept == {
             "autogen": "96h0m0s" if newer else "0s",
@@ -215,7 +216,6 @@ class TestOn3:
             "database 'air3/m1': kept for 40000 days",
             "database 'air3/m15': kept for 50000 days",
         ]
-        assert output[-1] == "averages of what is there already"
 
     def test_a_server_that_has_its_five_databases_makes_no_more(self, server):
         full = InfluxDb3(server.url, names=("a", "b", "c", "d"))
@@ -223,7 +223,7 @@ class TestOn3:
             FakeServer(full) as stub,
             pytest.raises(StorageUnavailableError, match="limit of databases reached"),
         ):
-            done(InfluxHttp(settings(stub, "full3")), 0.0)
+            done(InfluxHttp(settings(stub, "full3")))
 
     def test_a_check_makes_no_database(self, server):
         """An empty write would make it, without retention."""
@@ -240,7 +240,7 @@ class TestOn3:
             FakeServer(answer) as stub,
             pytest.raises(StorageUnavailableError, match="bad name"),
         ):
-            done(InfluxHttp(InfluxSettings(stub.url, "air")), 0.0)
+            done(InfluxHttp(InfluxSettings(stub.url, "air")))
 
     def test_the_service_makes_averages_and_they_are_read(self, server, tmp_path):
         now = clock.time()
@@ -284,22 +284,6 @@ class TestOn3:
         (t,) = [r for r in series["values"] if r[series["columns"].index("sensor")] == "t"]
         assert t[series["columns"].index("n")] == 1
         assert t[series["columns"].index("building")] == "B"
-
-    def test_set_up_makes_those_of_what_is_there(self, server, tmp_path):
-        now = clock.time()
-        start = now // 900 * 900 - 7200
-        influxql(server.url, "CREATE DATABASE there3")
-        for policy in ("m1", "m15"):
-            statement = f'CREATE RETENTION POLICY "{policy}" ON there3 DURATION INF REPLICATION 1'
-            influxql(server.url, statement)
-        with FakeServer(InfluxDb3(server.url)) as stub:
-            with InfluxSeries(settings(stub, "there3"), REGISTRY, tmp_path / "i.db") as s:
-                s.write([Reading("s", start + i, now, {"pm25": 2.0}) for i in range(1800)], 1)
-            output = done(InfluxHttp(settings(stub, "there3")), now, RETENTION)
-        assert "averages of what is there already" in output
-        rows = influxql(server.url, 'SELECT "n" FROM "m15"."reading_15m"', "there3")
-        (series,) = json.loads(rows)["results"][0]["series"]
-        assert [row[1] for row in series["values"]] == [900, 900]
 
     def test_no_account_that_may_only_read(self):
         with FakeServer(lambda *_: (200, {}, b'{"version":"3.1.0"}')) as stub:
@@ -372,11 +356,8 @@ class TestCommand:
         more = f'[timeseries]\nurl = "{server.url}"\ndatabase = "cli"\n'
         code, output = self.run(tmp_path, more)
         assert code == 0
-        assert output.splitlines()[-2:] == [
-            "averages of what is there already",
-            "a point was written and read back",
-        ]
-        assert len(output.splitlines()) == 6
+        assert output.splitlines()[-1] == "a point was written and read back"
+        assert len(output.splitlines()) == 5
 
     def test_nobody_there(self, tmp_path, capsys):
         code, _ = self.run(tmp_path, '[timeseries]\nurl = "http://127.0.0.1:1"\n')

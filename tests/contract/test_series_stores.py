@@ -8,7 +8,6 @@ has a real server names it (`tests.support.influx.own_database`), and everything
 import contextlib
 import math
 import random
-import time as clock
 
 import numpy as np
 import pytest
@@ -271,8 +270,7 @@ class TestRecords:
     @pytest.fixture(autouse=True)
     def _policies(self, request, series):
         if isinstance(series, InfluxSeries) and "named" not in request.node.name:
-            for _ in set_up(series.http, Retention(*[3_650] * 3), clock.time()):
-                pass
+            list(set_up(series.http, Retention(*[3_650] * 3)))
 
     def test_every_measurement_comes_back_whole(self, series):
         for name, table in MEASUREMENTS.items():

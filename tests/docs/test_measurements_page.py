@@ -30,7 +30,7 @@ def http(tmp_path_factory):
     with Influxd(home) as server:
         settings = InfluxSettings(server.url, "air")
         with InfluxSeries(settings, REGISTRY, home / "influx.db") as series:
-            list(set_up(series.http, Retention(2, 3, 4), NOW))
+            list(set_up(series.http, Retention(2, 3, 4)))
             for k in range(4):
                 incident = {"false_alarm": float(k > 0), "confirmed": float(k == 0), "test": 0.0}
                 health = {"online_s": 240.0, "period_s": 300.0, "received": 55.0, "expected": 60.0}

@@ -93,7 +93,7 @@ def no_database():
 
 def make_database(settings):
     """Set up a database, for readings of any time."""
-    list(set_up(InfluxHttp(settings), Retention(raw_days=3_650), time.time()))
+    list(set_up(InfluxHttp(settings), Retention(raw_days=3_650)))
 
 
 def remove_database(settings):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -103,12 +102,12 @@ class PreparedInflux:
     def provided(self, printer: Printer) -> Iterator[dict[bool, Account]]:
         """Set the server up; what was made is removed again if the body fails."""
 
-        def on_step(sentence: str, _share: float) -> None:
+        def on_step(sentence: str) -> None:
             printer.say(f"InfluxDB: {sentence}", influx=sentence)
 
         if self.note:
             printer.say(self.note, influx=self.note)
-        with provided(self.admin, Retention(), time.time(), self.wanted, on_step) as accounts:
+        with provided(self.admin, Retention(), self.wanted, on_step) as accounts:
             yield accounts
 
 
