@@ -326,14 +326,11 @@ class TestRecords:
         found = series.sums("sensor_health", ("online_s", "missing"), T + 1, T + 3, ["s", "away"])
         assert found == {"s": (3.5, 3.0)}
         assert series.sums("sensor_health", ("missing",), T + 9, T + 99, ["s"]) == {}
-        of_s = series.sums(
-            "sensor_health", ("missing",), T, T + 9, ["s"], highest=("missing", "urgency")
-        )
-        assert of_s == {"s": (6.0, 3.0, 0.0)}
+        assert series.sums("sensor_health", ("missing", "urgency"), T, T + 9, ["s"]) == {
+            "s": (6.0, 0.0)
+        }
         with pytest.raises(RecordError, match="no sums of state"):
             series.sums("sensor_health", ("state",), T, T + 9, ["s"])
-        with pytest.raises(RecordError, match="no sums of missing, state"):
-            series.sums("sensor_health", ("missing",), T, T + 9, ["s"], highest=("state",))
         with pytest.raises(RecordError, match="by sensor"):
             series.sums("incident", ("open",), T, T + 9, ["s"])
 
