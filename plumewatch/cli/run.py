@@ -23,7 +23,7 @@ from plumewatch.config.faults import NO_SCHOOL, ConfigError, located
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from plumewatch.doctor.result import CheckResult
+    from plumewatch.check.result import CheckResult
 
 
 app = typer.Typer()
@@ -48,9 +48,9 @@ def run_check(
 
     Parts in `not_yet` need not work yet, and only what is well with them is printed.
     """
+    from plumewatch.check.check import check
+    from plumewatch.check.result import CheckResult, State
     from plumewatch.config.sites import FOLDER
-    from plumewatch.doctor.check import check
-    from plumewatch.doctor.result import CheckResult, State
 
     code, results = DONE, check(path, time.time() if now is None else now)
     try:

@@ -25,10 +25,10 @@ import paho.mqtt.client as mqtt
 import pytest
 
 from ingest.mqtt.connection import BrokerSettings
+from plumewatch.check.mosquitto import read_mosquitto
 from plumewatch.cli.setup.discovery import listen
 from plumewatch.cli.setup.site_files import free_page_port
 from plumewatch.config.load import load
-from plumewatch.doctor.mosquitto import read_mosquitto
 from tests.support.broker import Mosquitto, free_port
 from tests.support.certificates import certificate
 from tests.support.command import plumewatch

@@ -264,8 +264,8 @@ def _warm_up() -> None:
     import uvicorn.protocols.http.auto
     import uvicorn.protocols.websockets.auto  # noqa: F401
 
+    import plumewatch.check.check
     import plumewatch.cli.main
-    import plumewatch.doctor.check
     import plumewatch.service.run
     from alerts.notify.channels.apprise_notifier import check_target
     from alerts.secrets import Secret

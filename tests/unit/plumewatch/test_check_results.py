@@ -5,9 +5,9 @@ import string
 import tomllib
 from pathlib import Path
 
-import plumewatch.doctor
+import plumewatch.check
 
-FOLDER = Path(plumewatch.doctor.__file__).parent
+FOLDER = Path(plumewatch.check.__file__).parent
 RESULTS = {
     key: (part, *texts)
     for part, results in tomllib.loads((FOLDER / "results.toml").read_text()).items()

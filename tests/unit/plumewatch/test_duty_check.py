@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from plumewatch.check.people import check_duty
+from plumewatch.check.result import State
 from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.load import load
-from plumewatch.doctor.people import check_duty
-from plumewatch.doctor.result import State
 
 NOW = 1_788_789_900.0  # Monday, 2026-09-07, 10:05 at the school
 

@@ -10,11 +10,11 @@ from alerts.incidents.incident import Verdict
 from alerts.policy import AlertPolicy
 from detection.alert_thresholds import BUDGET, ThresholdReport
 from detection.events import Event, EventKind, EventPhase
+from plumewatch.check.result import State
+from plumewatch.check.sensors import check_sensors
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
-from plumewatch.doctor.result import State
-from plumewatch.doctor.sensors import check_sensors
 from storage.sqlite import connect, migrate
 from tests.support.command import plumewatch
 

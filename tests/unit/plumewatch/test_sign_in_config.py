@@ -7,6 +7,7 @@ import pytest
 from alerts.access import api_tokens
 from alerts.access import schema as access
 from alerts.access.sign_in_rules import GroupRole
+from plumewatch.check.people import check_sign_in, check_tokens, without_password
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import parse
 from plumewatch.config.paths import DataPaths
@@ -17,7 +18,6 @@ from plumewatch.config.settings import (
     identity_provider,
     sign_in_rules,
 )
-from plumewatch.doctor.people import check_sign_in, check_tokens, without_password
 from storage import sqlite
 from tests.support import oidc_provider
 

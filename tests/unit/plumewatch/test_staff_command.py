@@ -10,9 +10,9 @@ import pytest
 from alerts.access import languages, second_factor, sessions
 from alerts.access.passwords import Hasher, password_hash
 from alerts.incidents import schema
+from plumewatch.check.people import without_password
 from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.load import load
-from plumewatch.doctor.people import without_password
 from storage import audit
 from storage.sqlite import connect, migrate, transaction
 from tests.support.command import plumewatch

@@ -13,10 +13,10 @@ from alerts.policy import AlertPolicy
 from detection.liveness import Liveness, LivenessSettings
 from ingest.reading_counts import ReadingCounts
 from ingest.validation import may_alert
+from plumewatch.check.result import State
+from plumewatch.check.sensors import check_sensors
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
-from plumewatch.doctor.result import State
-from plumewatch.doctor.sensors import check_sensors
 from plumewatch.sensor_status import SavedCounts, save_counts, stored_statuses
 from plumewatch.service.data_folder import NEWEST
 from storage import firmware, state

@@ -4,6 +4,8 @@ import io
 
 import pytest
 
+from plumewatch.check.machine import check_series
+from plumewatch.check.result import State, result
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.run import run_check
 from plumewatch.cli.setup.site_files import STARTER
@@ -11,8 +13,6 @@ from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import load, parse
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import influx_settings, series_of
-from plumewatch.doctor.machine import check_series
-from plumewatch.doctor.result import State, result
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.broker import free_port

@@ -27,13 +27,13 @@ from ingest.http_poll import PollError, get
 from ingest.mapping.lacks import MEANING, lacking
 from ingest.message import Message
 from ingest.routes import decode_message
+from plumewatch.check.broker import check_file
+from plumewatch.check.result import CheckResult, result
 from plumewatch.config.faults import ConfigError, some
 from plumewatch.config.ingest_settings import http_sources, polled_sensors, routes
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.secrets import read_secret
 from plumewatch.config.settings import alert_policy, identity_provider, quiet_hours
-from plumewatch.doctor.broker import check_file
-from plumewatch.doctor.result import CheckResult, result
 from plumewatch.service.web_server import is_loopback
 from storage.lease import service_of
 from storage.sqlite import connect

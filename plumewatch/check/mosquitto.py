@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ingest.mqtt.connection import is_guessable
-from plumewatch.doctor.result import State, result, span
+from plumewatch.check.result import State, result, span
 from plumewatch.service.web_server import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from plumewatch.check.result import CheckResult
     from plumewatch.config.model import PlumewatchConfig
-    from plumewatch.doctor.result import CheckResult
 
 _MAX_BYTES: Final = 1_000_000
 _OF_LISTENER: Final = (

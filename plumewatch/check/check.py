@@ -6,18 +6,14 @@ import sqlite3
 from typing import TYPE_CHECKING, Final
 
 from ingest.mapping.lacks import MEANING, lacking_in
-from plumewatch.config.faults import some
-from plumewatch.config.load import load_shard
-from plumewatch.config.paths import DataPaths
-from plumewatch.config.settings import check_settings
-from plumewatch.doctor.broker import check_broker
-from plumewatch.doctor.machine import (
+from plumewatch.check.broker import check_broker
+from plumewatch.check.machine import (
     check_clock,
     check_secrets,
     check_series,
     check_store,
 )
-from plumewatch.doctor.people import (
+from plumewatch.check.people import (
     check_duty,
     check_http_ingest,
     check_notifiers,
@@ -26,16 +22,20 @@ from plumewatch.doctor.people import (
     check_sign_in,
     check_tokens,
 )
-from plumewatch.doctor.result import result
-from plumewatch.doctor.sensors import check_sensors
+from plumewatch.check.result import result
+from plumewatch.check.sensors import check_sensors
+from plumewatch.config.faults import some
+from plumewatch.config.load import load_shard
+from plumewatch.config.paths import DataPaths
+from plumewatch.config.settings import check_settings
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from plumewatch.check.result import CheckResult
     from plumewatch.config.model import PlumewatchConfig
-    from plumewatch.doctor.result import CheckResult
 
 
 def check(path: Path, now: float) -> Iterator[CheckResult]:

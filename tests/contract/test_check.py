@@ -18,15 +18,15 @@ import pytest
 from alerts.consumer.outages import LIVENESS
 from detection.liveness import Liveness
 from ingest.mqtt.examine import BrokerFacts
+from plumewatch.check.broker import CertificateError, check_queue, expiry, expiry_of_file
+from plumewatch.check.machine import check_clock
+from plumewatch.check.mosquitto import check_mosquitto, read_mosquitto
+from plumewatch.check.people import check_page
+from plumewatch.check.result import State
+from plumewatch.check.sensors import check_intervals
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.run import run_check
 from plumewatch.config.load import load
-from plumewatch.doctor.broker import CertificateError, check_queue, expiry, expiry_of_file
-from plumewatch.doctor.machine import check_clock
-from plumewatch.doctor.mosquitto import check_mosquitto, read_mosquitto
-from plumewatch.doctor.people import check_page
-from plumewatch.doctor.result import State
-from plumewatch.doctor.sensors import check_intervals
 from plumewatch.service.data_folder import prepare_state
 from storage import state
 from storage.journal import Journal

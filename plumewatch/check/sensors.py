@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from alerts.incidents.threshold_adjustments import load_thresholds
 from detection.commissioning import PUFF_S, SEEN_WELL_S
+from plumewatch.check.result import CheckResult, result, span
 from plumewatch.config.faults import some
 from plumewatch.config.paths import DataPaths
-from plumewatch.doctor.result import CheckResult, result, span
 from plumewatch.sensor_status import stored_statuses
 from storage.errors import StorageError
 from storage.lease import service_of

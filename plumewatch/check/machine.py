@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from pydantic import BaseModel
 
+from plumewatch.check.result import result, span
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import influx_settings
-from plumewatch.doctor.result import result, span
 from plumewatch.service.data_folder import refuse_older
 from storage.errors import (
     SchemaTooNewError,
@@ -39,8 +39,8 @@ from storage.timeseries.influx import InfluxSeries
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from plumewatch.check.result import CheckResult
     from plumewatch.config.model import PlumewatchConfig
-    from plumewatch.doctor.result import CheckResult
 
 _MOUNTED: Final = "/run"
 _LEAST_GB: Final = 1.0

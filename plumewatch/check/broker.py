@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.errors import BrokerError, BrokerReason
 from ingest.mqtt.examine import accepts_anonymous, examine
+from plumewatch.check.mosquitto import check_mosquitto, read_mosquitto
+from plumewatch.check.result import REMEDIES, State, result
 from plumewatch.config.settings import broker_settings
-from plumewatch.doctor.mosquitto import check_mosquitto, read_mosquitto
-from plumewatch.doctor.result import REMEDIES, State, result
 from plumewatch.service.web_server import is_loopback
 from storage.bounded_call import BoundedCallError, BoundedThreads
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ingest.mqtt.examine import BrokerFacts
+    from plumewatch.check.mosquitto import MosquittoFile
+    from plumewatch.check.result import CheckResult
     from plumewatch.config.model import PlumewatchConfig
-    from plumewatch.doctor.mosquitto import MosquittoFile
-    from plumewatch.doctor.result import CheckResult
 
 _NEARLY_FULL: Final = 0.8
 
