@@ -27,9 +27,6 @@ _METHODS: Final = (
     ("**/templates/**.html", "jinja2"),
     ("**/templates/**.typ", "jinja2"),
     ("**/static/*.js", "javascript"),
-    ("figures.toml", "language.catalogue:labels"),
-    ("grids.toml", "language.catalogue:labels"),
-    ("guidelines.toml", "language.catalogue:page_texts"),
     ("**/words.toml", "language.catalogue:labels"),
     ("columns.toml", "language.catalogue:meanings"),
 )

@@ -15,14 +15,10 @@ Kommission: CO2 below 1,000 ppm harmless, above 2,000 ppm unacceptable (2008); T
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from dataclasses import dataclass
 from operator import attrgetter
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-import msgspec
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from language.messages import gettext, mark
 from reports import kpis
@@ -74,18 +70,101 @@ class Figure(NamedTuple):
         return self.values["median" if "median" in self.values else "value"]
 
 
-_TABLES: Final[dict[str, dict[str, list[Any]]]] = tomllib.loads(
-    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
+OUTCOME: Final = (
+    KeyFigure("confirmed", mark("Confirmed"), "confirmed"),
+    KeyFigure("false_alarms", mark("False alarms"), "false"),
+    KeyFigure("nothing_found", mark("Nothing found"), "nothing_found"),
+    KeyFigure("fixed", mark("Fixed, of sensors"), "fixed"),
+    KeyFigure("unknown", mark("Unknown: no feedback"), "unknown"),
+    KeyFigure("suppressed", mark("Suppressed"), "suppressed"),
+    KeyFigure("nobody_responded", mark("Nobody responded"), "nobody_responded", "share"),
+    KeyFigure(
+        "confirmed_rate",
+        mark("Confirmed, of confirmed and false alarms"),
+        "confirmed_rate",
+        "share",
+    ),
+    KeyFigure(
+        "feedback_rate", mark("Confirmed or false alarm by staff, of all"), "feedback_rate", "share"
+    ),
+    KeyFigure(
+        "false_alarms_per_sensor_week",
+        mark("False alarms per sensor-week online"),
+        "false_per_sensor_week",
+        "1/week",
+    ),
 )
-OUTCOME, RESPONSE, LOAD, SENSORS = (
-    tuple(KeyFigure(key, *entry) for key, entry in _TABLES[part].items())
-    for part in ("outcome", "response", "load", "sensors")
+RESPONSE: Final = (
+    KeyFigure("time_to_detect", mark("From first evidence to incident"), "detect", "s"),
+    KeyFigure("time_to_notify", mark("From incident to first notice"), "notify", "s"),
+    KeyFigure(
+        "time_to_acknowledge", mark("From first notice to acknowledgment"), "acknowledge", "s"
+    ),
+    KeyFigure(
+        "acknowledged_in_5_min",
+        mark("Acknowledged within 5 minutes"),
+        "acknowledge.within_5_min",
+        "share",
+    ),
+    KeyFigure("time_to_arrive", mark("From first notice to arrival"), "arrive", "s"),
+    KeyFigure("time_to_resolve", mark("From incident to resolution"), "resolve", "s"),
+    KeyFigure("escalated", mark("Escalated to the second step"), "escalated", "share"),
+    KeyFigure("missed", mark("Not acknowledged before escalation ended"), "missed", "share"),
+)
+LOAD: Final = (
+    KeyFigure("notices", mark("Notices delivered"), "notices"),
+    KeyFigure("notices_undelivered", mark("Notices not delivered"), "undelivered"),
+    KeyFigure(
+        "notices_per_duty_hour", mark("Notices per person-hour on duty"), "per_duty_hour", "1/h"
+    ),
+    KeyFigure("duplicates", mark("Repeated notices per incident"), "duplicates"),
+    KeyFigure("hours_with_notices", mark("Person-hours with a notice"), "budget.hours"),
+    KeyFigure("hours_over_12", mark("of them with more than 12"), "budget.over"),
+    KeyFigure("hours_of_flood", mark("of them with 30 or more"), "budget.flood"),
+    KeyFigure("worst_hour", mark("Most notices to one person in an hour"), "budget.worst"),
+)
+SENSORS: Final = (
+    KeyFigure("sensors", mark("Sensors"), "sensors"),
+    KeyFigure("availability", mark("Sensor-minutes online / expected"), "availability", "measured"),
+    KeyFigure("completeness", mark("Readings received / sent"), "completeness", "measured"),
+    KeyFigure(
+        "offline_detect", mark("From last reading to offline incident"), "offline_detect", "s"
+    ),
 )
 INCIDENTS: Final = KeyFigure("incidents", mark("Incidents"), "incidents")
 _DETECTION: Final = KeyFigure("detection_rate", mark("Staged tests detected"), "", "share")
 
+_NEEDED: Final = (
+    '"open" = 0 AND "suppressed" = 0 AND "kind" <> \'offline\' AND "kind" <> \'sensor_fault\''
+)
+_NO_ANSWER: Final = " AND ".join(
+    f'"{field}" = 0'
+    for field in ("acknowledged", "confirmed", "false_alarm", "nothing_found", "fixed")
+)
 IN_SERIES: Final = {
-    key: tuple(Select(*select) for select in selects) for key, selects in _TABLES["series"].items()
+    "incidents": (Select("incident", 'count("confidence")'),),
+    "confirmed_rate": (
+        Select("incident", 'sum("confirmed") / (sum("confirmed") + sum("false_alarm"))'),
+    ),
+    "feedback_rate": (
+        Select("incident", '(sum("confirmed") + sum("false_alarm")) / count("confidence")'),
+    ),
+    "false_alarms_per_sensor_week": (
+        Select("incident", 'sum("false_alarm")'),
+        Select("sensor_health", 'sum("online_s") / 604800'),
+    ),
+    "nobody_responded": (
+        Select("incident", 'count("confidence")', f"{_NEEDED} AND {_NO_ANSWER}"),
+        Select("incident", 'count("confidence")', _NEEDED),
+    ),
+    "time_to_detect": (Select("incident", 'median("detected_s")'),),
+    "time_to_notify": (Select("incident", 'median("notified_s")'),),
+    "time_to_acknowledge": (Select("incident", 'median("acknowledged_s")'),),
+    "time_to_arrive": (Select("incident", 'median("arrived_s")'),),
+    "notices_per_duty_hour": (
+        Select("incident", 'sum("notices")', '"school_day" = 1'),
+        Select("pipeline", 'sum("duty_s") / 3600', '"duty_s" > 0'),
+    ),
 }
 """The same figures over the time series, by key; of two answers, the first by the second."""
 
@@ -227,8 +306,37 @@ DAY_S: Final = 86_400.0
 COVERAGE: Final = 0.75
 """Least share of the quarter hours of a day with readings for a mean of the day."""
 
-GUIDELINES: Final = msgspec.toml.decode(
-    Path(__file__).with_name("guidelines.toml").read_bytes(),
-    type=dict[str, tuple[Guideline, ...]],
-)["guideline"]
-PM25_DAY, CO2, TVOC, HUMIDITY = GUIDELINES
+PM25_DAY: Final = Guideline(
+    "pm25",
+    (
+        Band(0, 0),
+        Band(15, 1, mark("above WHO's guideline")),
+        Band(35, 2, mark("above the US standard")),
+    ),
+    mark("Over a day: WHO's guideline 15 µg/m³, the US standard 35 µg/m³."),
+    over_s=DAY_S,
+)
+CO2: Final = Guideline(
+    "co2",
+    (Band(0, 0), Band(1000, 1, mark("stale")), Band(2000, 2, mark("unacceptable"))),
+    mark("Umweltbundesamt: harmless below 1,000 ppm, unacceptable above 2,000 ppm."),
+)
+TVOC: Final = Guideline(
+    "tvoc_ugm3",
+    (
+        Band(0, 0),
+        Band(1000, 1, mark("noticeable")),
+        Band(3000, 2, mark("objectionable")),
+        Band(10000, 3, mark("unacceptable")),
+    ),
+    mark(
+        "Umweltbundesamt: noticeable from 1 mg/m³, objectionable from 3, unacceptable from 10"
+        " mg/m³."
+    ),
+)
+HUMIDITY: Final = Guideline(
+    "rh",
+    (Band(0, 1, mark("dry")), Band(30, 0), Band(60, 1, mark("damp"))),
+    mark("US EPA: between 30 and 60 %; mold grows where it stays above."),
+)
+GUIDELINES: Final = (PM25_DAY, CO2, TVOC, HUMIDITY)

@@ -1,4 +1,4 @@
-"""How page, push picture and report look: the colors, sizes and states of `look.toml`.
+"""How page, push picture and report look: colors, sizes and states.
 
 Every state has a color, an icon and a word, so that none needs color alone. Text has a contrast of
 at least 4.5 to 1 on its ground, and lines and shapes 3 to 1 (WCAG 2.1 AA): a test measures all.
@@ -6,11 +6,9 @@ at least 4.5 to 1 on its ground, and lines and shapes 3 to 1 (WCAG 2.1 AA): a te
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from reports.text import STATE_WORDS
+from language.messages import mark
 
 
 class Tone(NamedTuple):
@@ -29,13 +27,81 @@ class State(NamedTuple):
     icon: str
 
 
-_TABLES: Final[dict[str, Any]] = tomllib.loads(
-    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
+_SIZES: Final = (
+    "--size-small: .8125rem; --size-fine: .875rem; --size-text: 1rem; --size-large: 1.125rem;"
+    " --size-title: 1.5rem;"
 )
-COLORS: Final = {name: Tone(*pair) for name, pair in _TABLES["colors"].items()}
+"""The scale of type; nothing is set in another size."""
+_SPACES: Final = (
+    "--space-1: .25rem; --space-2: .5rem; --space-3: .75rem; --space-4: 1rem; --space-6: 1.5rem;"
+)
+COLORS: Final = {
+    "ground": Tone("#f1f4f6", "#10171c"),
+    "card": Tone("#ffffff", "#1a242b"),
+    "ink": Tone("#14212b", "#e8eef2"),
+    "fine": Tone("#4a5965", "#a4b3be"),
+    "edge": Tone("#d4dce1", "#32414b"),
+    "grid": Tone("#dfe5e9", "#2b3942"),
+    "brand": Tone("#0f5c6e", "#0d4b5a"),
+    "on-brand": Tone("#ffffff", "#ffffff"),
+    "link": Tone("#0b5a86", "#7cc7ee"),
+    "line-1": Tone("#0b6fa4", "#5cb8ea"),
+    "line-2": Tone("#c2410c", "#fb923c"),
+    "line-3": Tone("#6d28d9", "#c4a5ff"),
+    "line-4": Tone("#15803d", "#6ee7a0"),
+}
 STATES: Final = {
-    name: State(STATE_WORDS[name], Tone(*given["color"]), Tone(*given["soft"]), given["icon"])
-    for name, given in _TABLES["states"].items()
+    "ok": State(
+        mark("OK"),
+        Tone("#1d6b45", "#7fd6a6"),
+        Tone("#e8f5ee", "#143023"),
+        '<path d="M4 12.5 10 18 20 6" class="line"/>',
+    ),
+    "notable": State(
+        mark("Something in the air"),
+        Tone("#5d5480", "#c9bdf0"),
+        Tone("#f1eff8", "#2a2540"),
+        '<path d="M3 8c3-4 6 4 9 0s6 4 9 0M3 15c3-4 6 4 9 0s6 4 9 0" class="line"/>',
+    ),
+    "alarm": State(
+        mark("Needs a responder"),
+        Tone("#b3162b", "#ff8791"),
+        Tone("#fdecee", "#3f161c"),
+        '<path d="M12 2 23 21H1Z" fill="currentColor"/><path d="M12 9v6m0 2.2v1.6" class="cut"/>',
+    ),
+    "attention": State(
+        mark("Needs attention"),
+        Tone("#9a5200", "#ffb65c"),
+        Tone("#fff3e0", "#3a2810"),
+        '<path d="M12 1 23 12 12 23 1 12Z" fill="currentColor"/>'
+        '<path d="M12 7v6m0 2.4v1.6" class="cut"/>',
+    ),
+    "responding": State(
+        mark("Responding"),
+        Tone("#3a4fb0", "#a9b6ff"),
+        Tone("#eceffc", "#20284a"),
+        '<circle cx="12" cy="7" r="5" fill="currentColor"/>'
+        '<path d="M2 22c0-6 4.5-9 10-9s10 3 10 9Z" fill="currentColor"/>',
+    ),
+    "done": State(
+        mark("Answered"),
+        Tone("#46607a", "#a9c1d8"),
+        Tone("#eaf0f5", "#1f2d3a"),
+        '<path d="M4 12.5 10 18 20 6" class="line"/><path d="M4 22.4h16" class="line"/>',
+    ),
+    "unanswered": State(
+        mark("Nobody responded"),
+        Tone("#8f1d5f", "#f59fcb"),
+        Tone("#fbeaf3", "#3b1630"),
+        '<circle cx="12" cy="7" r="4.5" class="line"/>'
+        '<path d="M3 21c0-5 4-8 9-8s9 3 9 8" class="line"/><path d="M3 3 21 21" class="line"/>',
+    ),
+    "silent": State(
+        mark("Sensor down"),
+        Tone("#56616b", "#aab6be"),
+        Tone("#eceff1", "#263038"),
+        '<path d="M5 12h14" class="line dash"/>',
+    ),
 }
 """All states of rooms and incidents, by the class that shows them."""
 SHADES: Final = ("#0f5c6e", "#6c9ba8", "#d9e7ea")
@@ -81,9 +147,7 @@ def css(*, dark: bool = True) -> str:
             tones |= {name: state.color[side], f"{name}-soft": state.soft[side]}
         return " ".join(f"--{name}: {color};" for name, color in tones.items())
 
-    sizes = " ".join(f"--size-{name}: {size};" for name, size in _TABLES["sizes"].items())
-    spaces = " ".join(f"--space-{name}: {space};" for name, space in _TABLES["spaces"].items())
-    text = f":root {{ {block(0)} {sizes} {spaces} }}\n"
+    text = f":root {{ {block(0)} {_SIZES} {_SPACES} }}\n"
     if dark:
         text += f"@media (prefers-color-scheme: dark) {{ :root {{ {block(1)} }} }}\n"
     for name in STATES:

@@ -1,14 +1,9 @@
-"""The summary: one page for a principal and its tables, from one object, so that they agree.
-
-What each table is called and its columns are in ``grids.toml``.
-"""
+"""The summary: one page for a principal and its tables, from one object, so that they agree."""
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -46,8 +41,15 @@ _IN_UNIT: Final = (
     "period_before",
 )
 """Measures of a figure that are in its unit; the others are counts."""
-_GRIDS: Final[dict[str, dict[str, Any]]] = tomllib.loads(
-    Path(__file__).with_name("grids.toml").read_text(encoding="utf-8")
+_PER_TIME: Final = {
+    **dict.fromkeys(("school_days", *AIR, "other", "incidents"), ""),
+    "vape_and_smoke_per_school_day": "1/day",
+}
+_STACKED: Final = {"type": "column", "of": [*AIR, "other"]}
+_OF_ROOMS: Final = ("incidents", "confirmed", "false_alarms", "unknown")
+_OF_DEVICES: Final = (
+    *("alarms", "alarms_confirmed", "alarms_false", "both", "both_confirmed"),
+    *("only_here", "only_here_confirmed", "only_here_false"),
 )
 
 
@@ -107,57 +109,124 @@ def summary(facts: Facts, intervention: date | None = None) -> Summary:
 
 def _grid(
     key: str,
+    title: str,
+    head: str,
+    columns: Sequence[str] | Mapping[str, str],
     rows: Iterable[Row],
     *,
-    columns: Sequence[str] = (),
-    about: str | None = None,
+    about: str = "",
     notes: Mapping[tuple[str, str], str] = MappingProxyType({}),
-    **values: object,
+    chart: Mapping[str, Any] = MappingProxyType({}),
 ) -> Grid:
-    """Fill a table of ``grids.toml``; `values` are those of the placeholders in its words."""
-    table = _GRIDS[key]
-    title, text = table["title"], table.get("about", "")
-    return Grid(
-        key,
-        _(title, **values),
-        table["head"],
-        tuple(table.get("columns", dict.fromkeys(columns, "")).items()),
-        tuple((name, tuple(None if n is None else float(n) for n in row)) for name, row in rows),
-        _(text, **values) if about is None else about,
-        notes,
-        table.get("chart", {}),
-    )
+    """Make a table; titles are worksheets, cut at the first comma. Counts have no unit."""
+    units = columns if isinstance(columns, dict) else dict.fromkeys(columns, "")
+    cells = ((name, tuple(None if n is None else float(n) for n in row)) for name, row in rows)
+    return Grid(key, title, head, tuple(units.items()), tuple(cells), about, notes, chart)
+
+
+def _bars(*columns: str) -> dict[str, Any]:
+    return {"type": "bar", "of": [*columns]}
 
 
 def _grids(facts: Facts) -> Iterator[Grid]:
     incidents, found = facts.chosen.incidents, facts.kpis.outcome
-    yield _over_time(facts, "weeks", _week)
+    yield _grid(
+        "weeks",
+        _("Incidents by week"),
+        "week",
+        _PER_TIME,
+        _over_time(facts, _week),
+        about=_("A short week has fewer school days: compare the rates."),
+        chart=_STACKED,
+    )
     if facts.end - facts.start <= _BY_DAY_S:
-        yield _over_time(facts, "days", str)
+        rows = _over_time(facts, str)
+        yield _grid("days", _("Incidents by day"), "day", _PER_TIME, rows, chart=_STACKED)
     yield _hours(facts)
     yield _periods(facts)
     yield _rooms(facts)
-    yield _grid("kinds", _kinds(incidents))
+    yield _grid(
+        "kinds",
+        _("Kinds of incident"),
+        "kind",
+        (
+            *("incidents", "confirmed", "false_alarms", "nothing_found", "fixed", "unknown"),
+            *("suppressed", "nobody_responded"),
+        ),
+        _kinds(incidents),
+    )
     if any(row.alarm_of for row in facts.air):
         yield _device_alarms(facts)
-    yield _grid("false_causes", _counted(found.causes))
-    yield _grid("fixed_causes", _counted(found.fixed_causes))
+    yield _grid(
+        "false_causes",
+        _("Causes of false alarms, by feedback"),
+        "cause",
+        ["false_alarms"],
+        _counted(found.causes),
+        chart=_bars("false alarms"),
+    )
+    yield _grid(
+        "fixed_causes",
+        _("What was wrong with sensors, by feedback"),
+        "cause",
+        ["fixed"],
+        _counted(found.fixed_causes),
+        chart=_bars("fixed"),
+    )
     actions = Counter(row.action or "not recorded" for row in incidents if row.verdict == CONFIRMED)
     ordered = {name: actions[name] for name in (*_FOLLOW_UP, *actions) if actions[name]}
-    yield _grid("actions", _counted(ordered))
+    yield _grid(
+        "actions",
+        _("What followed confirmed incidents"),
+        "action",
+        ["incidents"],
+        _counted(ordered),
+        about=_("Classes reported by staff; none names anybody."),
+        chart=_bars("incidents"),
+    )
     ways = groups(facts)
-    for by in ("period", "shift"):
-        if by in ways:
-            yield _response(facts, f"response_by_{by}", grouped(incidents, ways[by]))
-    yield _grid("notices_by_role", _load(facts))
-    yield _grid("sensors", _sensors(facts)[:_TOP], n=_TOP)
+    if "period" in ways:
+        title = _("Acknowledgment and arrival by period")
+        yield _response(facts, "period", title, grouped(incidents, ways["period"]))
+    if "shift" in ways:
+        made = _response(
+            facts,
+            "shift",
+            _("Acknowledgment and arrival by shift"),
+            grouped(incidents, ways["shift"]),
+        )
+        shift = _("The shift is that of the person notified first.")
+        yield made._replace(about=f"{made.about} {shift}")
+    yield _grid(
+        "notices_by_role",
+        _("Notices by role"),
+        "role",
+        {
+            "delivered": "",
+            "undelivered": "",
+            "person_hours_on_duty": "h",
+            "per_person_hour": "1/h",
+            "hours_over_12": "",
+            "worst_hour": "",
+        },
+        _load(facts),
+        about=_("Nobody can act on more than 12 notices an hour; 30 are a flood."),
+    )
+    yield _grid(
+        "sensors",
+        _("Sensors with lowest availability"),
+        "sensor",
+        {"availability": "share", "completeness": "share", "online_days": "days"},
+        _sensors(facts)[:_TOP],
+        about=_("At most %(n)d; the report of sensors has all.", n=_TOP),
+    )
 
 
 def _counted(counts: Mapping[str, int]) -> Iterator[Row]:
     return ((name, (n,)) for name, n in counts.items())
 
 
-def _over_time(facts: Facts, key: str, name_of: Callable[[date], str]) -> Grid:
+def _over_time(facts: Facts, name_of: Callable[[date], str]) -> Iterator[Row]:
     days: Counter[str] = Counter()
     for day in days_of(facts.covered_from, facts.end, facts.calendar.zone):
         days[name_of(day)] += day in facts.school_days
@@ -165,12 +234,10 @@ def _over_time(facts: Facts, key: str, name_of: Callable[[date], str]) -> Grid:
     for row in facts.chosen.incidents:
         span = name_of(facts.calendar_of(row).local(row.opened_at).date())
         kinds[span][row.kind if row.kind in AIR else "other"] += 1
-    rows: list[Row] = []
     for span, school in days.items():
         counts = [kinds[span][kind] for kind in (*AIR, "other")]
         each = sum(counts[: len(AIR)]) / school if school else None
-        rows.append((span, (school, *counts, sum(counts), each)))
-    return _grid(key, rows)
+        yield span, (school, *counts, sum(counts), each)
 
 
 def _week(day: date) -> str:
@@ -185,46 +252,65 @@ def _hours(facts: Facts) -> Grid:
     hours = sorted({at.hour for at in local})
     span = range(hours[0], hours[-1] + 1) if hours else range(0)
     used = sorted({*range(5), *(at.weekday() for at in local)})
+    hidden = _(
+        "Not published: it would reveal counts below %(least)d of a room in a lesson period.",
+        least=LEAST,
+    )
     return _grid(
         "hour_by_weekday",
+        _("Vaping and smoke by hour and weekday"),
+        "hour",
+        [_DAYS[day] for day in used],
         ((f"{hour:02d}:00", [counts[hour, day] for day in used]) for hour in span),
-        columns=[_DAYS[day] for day in used],
-        about="" if by_period else None,
-        least=LEAST,
+        about="" if by_period else hidden,
     )
 
 
 def _periods(facts: Facts) -> Grid:
     found = facts.published
-    made = _grid(
-        "period_by_room",
-        found.cells.items(),
-        columns=found.periods,
-        notes=found.notes,
+    about = _(
+        "Counts of a room below %(least)d in a period are not published, so that none identifies a"
+        " student.",
         least=LEAST,
     )
     if len(found.cells) > MOST_DRAWN:
-        most = _("The %(n)d rooms with most.", n=MOST_DRAWN)
-        return made._replace(about=f"{made.about} {most}")
-    return made
+        about += " " + _("The %(n)d rooms with most.", n=MOST_DRAWN)
+    return _grid(
+        "period_by_room",
+        _("Vaping and smoke by room and period"),
+        "room",
+        found.periods,
+        found.cells.items(),
+        about=about,
+        notes=found.notes,
+    )
 
 
 def _rooms(facts: Facts) -> Grid:
     by_room = grouped(facts.air, lambda row: facts.room_names[row.room_id])
-    published, columns = facts.published, _GRIDS["rooms"]["columns"]
+    published = facts.published
     first = list(published.totals)[:_TOP]
     hidden = {room for room in first if published.totals[room] is None}
     rows: list[Row] = [
         (
             room,
-            [None] * len(columns)
+            [None] * len(_OF_ROOMS)
             if room in hidden
             else _verdicts(by_room[room], CONFIRMED, FALSE, ""),
         )
         for room in first
     ]
-    notes = {(room, column): published.notes[room, ""] for room in hidden for column in columns}
-    return _grid("rooms", rows, notes=notes, n=_TOP)
+    notes = {(room, column): published.notes[room, ""] for room in hidden for column in _OF_ROOMS}
+    return _grid(
+        "rooms",
+        _("Rooms with most vaping and smoke"),
+        "room",
+        _OF_ROOMS,
+        rows,
+        about=_("At most %(n)d.", n=_TOP),
+        notes=notes,
+        chart=_bars("incidents"),
+    )
 
 
 def _verdicts(rows: Sequence[IncidentRow], *verdicts: str) -> tuple[int, ...]:
@@ -243,7 +329,6 @@ def _kinds(incidents: Iterable[IncidentRow]) -> Iterator[Row]:
 
 def _device_alarms(facts: Facts) -> Grid:
     """Compare alarms of devices with what was detected here; hidden as its only room is."""
-    columns = _GRIDS["device_alarms"]["columns"]
     rows: list[Row] = []
     notes: dict[tuple[str, str], str] = {}
     about = []
@@ -255,8 +340,8 @@ def _device_alarms(facts: Facts) -> Grid:
         here = [row for row in facts.air if row.room_id in rooms and not row.alarm_of]
         totals = [facts.published.totals.get(facts.room_names.get(room, "")) for room in rooms]
         if len(rooms) == 1 and totals == [None]:
-            rows.append((model, [None] * len(columns)))
-            notes |= dict.fromkeys(((model, column) for column in columns), WITHHELD)
+            rows.append((model, [None] * len(_OF_DEVICES)))
+            notes |= dict.fromkeys(((model, column) for column in _OF_DEVICES), WITHHELD)
             continue
         counts = (
             *_verdicts(alarms, CONFIRMED, FALSE),
@@ -274,10 +359,20 @@ def _device_alarms(facts: Facts) -> Grid:
                 here=len(here),
             )
         )
-    return _grid("device_alarms", rows, about=" ".join(about), notes=notes)
+    return _grid(
+        "device_alarms",
+        _("Alarms of devices, and what was detected here in the same rooms"),
+        "device",
+        _OF_DEVICES,
+        rows,
+        about=" ".join(about),
+        notes=notes,
+    )
 
 
-def _response(facts: Facts, key: str, parts: Mapping[str, Sequence[IncidentRow]]) -> Grid:
+def _response(
+    facts: Facts, by: str, title: str, parts: Mapping[str, Sequence[IncidentRow]]
+) -> Grid:
     rows: list[Row] = []
     for name in facts.calendar.in_order(parts):
         response = kpis.response(parts[name], facts.now)
@@ -286,11 +381,17 @@ def _response(facts: Facts, key: str, parts: Mapping[str, Sequence[IncidentRow]]
         times = acknowledge.acknowledged
         spans = times.median_s, times.p90_s, acknowledge.median_all_s, response.arrive.median_s
         rows.append((name, (*counts, *spans)))
-    made = _grid(key, rows)
-    if key == "response_by_shift":
-        shift = _("The shift is that of the person notified first.")
-        return made._replace(about=f"{made.about} {shift}")
-    return made
+    return _grid(
+        f"response_by_{by}",
+        title,
+        by,
+        dict.fromkeys(("notified", "unacknowledged", "within_5_min"), "")
+        | dict.fromkeys(("median", "p90", "median_all", "median_arrival"), "s"),
+        rows,
+        about=_(
+            "Times are over the acknowledged; median all ranks the unacknowledged last.",
+        ),
+    )
 
 
 def _displacement(facts: Facts, intervention: date) -> Grid:
@@ -323,7 +424,22 @@ def _displacement(facts: Facts, intervention: date) -> Grid:
 
     rows = [(room, moved(n)) for room, n in found.items()]
     rows.sort(key=lambda item: (-(item[1][4] or 0.0), natural(item[0])))
-    return _grid("displacement", rows, day=date_text(intervention, "date"), least=LEAST)
+    return _grid(
+        "displacement",
+        _(
+            "Where vaping and smoke were before and from %(day)s on",
+            day=date_text(intervention, "date"),
+        ),
+        "room",
+        dict.fromkeys(("before", "after"), "")
+        | dict.fromkeys(("before_per_day", "after_per_day", "change_per_day"), "1/day"),
+        rows,
+        about=_(
+            "Of whole school days. Rooms with fewer than %(least)d before or after are one row.",
+            least=LEAST,
+        ),
+        chart=_bars("before per day", "after per day"),
+    )
 
 
 def _load(facts: Facts) -> Iterator[Row]:

@@ -28,8 +28,6 @@ NAMES: Final = frozenset(_TABLES["names"])
 LIMITS: Final[tuple[str, ...]] = tuple(_TABLES["limits"])
 """What a summary does not prove, in English."""
 TITLES, TEMPLATE_WORDS = (Words(_TABLES[name]) for name in ("title", "template"))
-STATE_WORDS: Final[dict[str, str]] = _TABLES["look"]
-"""Words of `reports.look.STATES`, in English."""
 FACTS: Final[list[str]] = _TABLES["facts"]
 SENTENCES: Final[dict[str, str]] = _TABLES["sentence"]
 ABOUT: Final[dict[str, str]] = _TABLES["about"]
