@@ -66,7 +66,7 @@ class TestPage:
                 assert contrast(theme[ink], theme[ground]) >= TEXT, (ink, ground)
 
     def test_numbers_on_the_strips_of_events(self, theme):
-        assert f": {STRIP_ALPHA};" in (STATIC / "page.js").read_text(encoding="utf-8")
+        assert f"globalAlpha = {STRIP_ALPHA};" in (STATIC / "page.js").read_text(encoding="utf-8")
         for tone in ("alarm", "attention", "notable"):
             strip = over(theme[tone], theme["card"], STRIP_ALPHA)
             assert contrast(theme["ink"], strip) >= TEXT, tone
