@@ -116,7 +116,7 @@ def school(tmp_path_factory):
     config = f"--config {folder}/plumewatch.toml"
     held = invoke(f"retention hold --from 2026-09-01 --to 2026-09-30 --reason old {config}")
     assert held.exit_code == 0, held.stderr
-    made = invoke(f"backup {folder}/copy.tar {config}")
+    made = invoke(f"backup {folder}/copies {config}")
     assert made.exit_code == 0, made.stderr
     return folder, incident
 
@@ -131,7 +131,7 @@ def places(school, tmp_path, monkeypatch):
         "payload": "payload",
         "person": "ap",
         "incident": incident,
-        "backup": "copy.tar",
+        "backup": next(Path("copies").iterdir()),
         "readings": "old.csv",
         "history": "history",
         "port": free_port(),
