@@ -21,7 +21,6 @@ from ingest.intake import Intake, IntakeConfig
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.schema import MappingConfig
 from ingest.message import Message
-from sensor_sim.wire import ENCODERS, WireDevice, WireNetwork, WireRow
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden" / "decoders"
 MAPPINGS = GOLDEN.parent / "mappings"
@@ -37,17 +36,12 @@ NATIVE = {
     "rh": 41.2,
     "temp": 21.5,
 }
-GS601 = {"pm1": 12.0, "pm25": 20.0, "pm10": 35.0, "temp": 21.5, "rh": 55.5, "tvoc_ugm3": 300.0}
 
 
 def sample(name: str) -> tuple[str, bytes]:
     """Topic and payload to decode again and again."""
     if name == "native":
         return "plumewatch/v1/n2-boys/reading", json.dumps(NATIVE).encode()
-    if name in ("chirpstack", "tts"):
-        encoder = ENCODERS[name](WireDevice("24e124000000a001", "gs601"), WireNetwork())
-        (uplink,) = encoder.reading(WireRow(NOW, NOW, GS601))
-        return uplink.topic, uplink.payload
     cases = json.loads((GOLDEN / name / "cases.json").read_text(encoding="utf-8"))
     case = next((c for c in cases if c.get("readings")), cases[0])
     if "hex" in case:

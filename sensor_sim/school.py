@@ -1,4 +1,4 @@
-"""A school as planned: buildings, floors, restrooms, devices, bells.
+"""A school as planned: restrooms, devices, bells.
 
 Physics (volume, exhaust, unit differences of the devices) is drawn by the simulation from its
 seed; this is the content of a facilities plan.
@@ -6,10 +6,8 @@ seed; this is the content of a facilities plan.
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from sensor_sim.devices.models import MODELS, Device
 from sensor_sim.streams import stream
@@ -29,22 +27,6 @@ class Restroom:
 
 
 @dataclass(frozen=True, slots=True)
-class Floor:
-    """One floor."""
-
-    id: str
-    restrooms: tuple[Restroom, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Building:
-    """One building."""
-
-    id: str
-    floors: tuple[Floor, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Bells:
     """The day's plan, in hours of local time."""
 
@@ -59,17 +41,12 @@ class Bells:
 
 @dataclass(frozen=True, slots=True)
 class School:
-    """Buildings, floors, restrooms and devices, and the bell schedule."""
+    """Restrooms with their devices, and the bell schedule."""
 
     name: str
-    buildings: tuple[Building, ...]
+    restrooms: tuple[Restroom, ...]
     bells: Bells = field(default_factory=Bells)
     utc_offset_s: int = 0
-
-    @property
-    def restrooms(self) -> tuple[Restroom, ...]:
-        """All restrooms in order."""
-        return tuple(r for b in self.buildings for f in b.floors for r in f.restrooms)
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -78,71 +55,34 @@ class School:
 
     @classmethod
     def small(cls) -> School:
-        """Three floors in two buildings, 6 restrooms, 8 sensors of mixed models.
+        """Return six restrooms with eight sensors of mixed models.
 
         >>> school = School.small()
         >>> len(school.restrooms), len(school.devices)
         (6, 8)
         """
-        floors: dict[tuple[str, str], list[Restroom]] = {}
-        path = Path(__file__).with_name("small_school.toml")
-        for row in tomllib.loads(path.read_text(encoding="utf-8"))["room"]:
-            building, floor, name, use = row["at"]
-            room = f"{building}-{floor}-{name}"
-            made = (Device(f"{room}-{chr(97 + i)}", room, *d) for i, d in enumerate(row["devices"]))
-            floors.setdefault((building, floor), []).append(Restroom(room, use, tuple(made)))
-        buildings = tuple(
-            Building(b, tuple(Floor(f, tuple(r)) for (at, f), r in floors.items() if at == b))
-            for b in dict.fromkeys(b for b, _ in floors)
+        return cls(
+            "Small School",
+            tuple(
+                Restroom(
+                    room,
+                    use,
+                    tuple(Device(f"{room}-{'ab'[i]}", room, *d) for i, d in enumerate(devices)),
+                )
+                for room, (use, *devices) in _SMALL.items()
+            ),
         )
-        return cls("Small School", buildings)
-
-    @classmethod
-    def district(cls) -> School:
-        """Seven schools of 30 restrooms: 210 sensors of every model at their usual intervals.
-
-        >>> len(School.district().devices)
-        210
-        """
-        return _many("District", 210, rooms_per_floor=5, floors=6, seed=7)
 
 
-def _many(
-    name: str,
-    n_rooms: int,
-    *,
-    rooms_per_floor: int,
-    floors: int,
-    seed: int,
-    models: Sequence[str] = (),
-    intervals: Sequence[int] = (),
-) -> School:
-    rng = stream(seed, "school", name)
-    pick = list(models) or list(MODELS)
-    restrooms: list[Restroom] = []
-    for i in range(n_rooms):
-        building, rest = divmod(i, rooms_per_floor * floors)
-        floor, number = divmod(rest, rooms_per_floor)
-        room_id = f"b{building + 1}-{floor + 1}-r{number + 1}"
-        model = pick[int(rng.integers(len(pick)))] if models or i >= len(pick) else pick[i]
-        spec = MODELS.get(model)
-        if intervals:
-            interval = int(intervals[int(rng.integers(len(intervals)))])
-        else:
-            interval = spec.interval_s if spec else 1
-        wires = spec.wires if spec else ("native",)
-        device = Device(room_id, room_id, model, wires[int(rng.integers(len(wires)))], interval)
-        use = str(rng.choice(["student", "staff", "locker"], p=[0.8, 0.1, 0.1]))
-        restrooms.append(Restroom(room_id, use, (device,)))
-    buildings: list[Building] = []
-    per_building = rooms_per_floor * floors
-    for b in range(-(-n_rooms // per_building)):
-        mine = restrooms[b * per_building : (b + 1) * per_building]
-        split = [mine[k : k + rooms_per_floor] for k in range(0, len(mine), rooms_per_floor)]
-        buildings.append(
-            Building(f"b{b + 1}", tuple(Floor(str(k + 1), tuple(f)) for k, f in enumerate(split)))
-        )
-    return School(name, tuple(buildings))
+_SMALL: Final[dict[str, Any]] = {
+    "main-1-boys": ("student", ("sen55", "native", 1)),
+    "main-1-girls": ("student", ("sps30+sgp40", "tasmota", 10)),
+    "main-2-boys": ("student", ("pms5003+bme680", "esphome", 2), ("gs601", "native", 600)),
+    "main-2-girls": ("student", ("airgradient", "airgradient", 10)),
+    "gym-1-locker": ("locker", ("opcn3+sgp30", "native", 5), ("pms5003", "native", 1)),
+    "gym-1-staff": ("staff", ("zigbee_e2112", "zigbee2mqtt", 30)),
+}
+"""Rooms with their use, then model, wire format and interval, s, of each device."""
 
 
 def random_school(
@@ -156,12 +96,21 @@ def random_school(
     >>> [d.model for d in random_school(1, 2, models=["sen55"]).devices]
     ['sen55', 'sen55']
     """
-    return _many(
-        f"School {seed}",
-        n_rooms,
-        rooms_per_floor=4,
-        floors=3,
-        seed=seed,
-        models=models,
-        intervals=intervals,
-    )
+    name = f"School {seed}"
+    rng = stream(seed, "school", name)
+    pick = list(models) or list(MODELS)
+    restrooms: list[Restroom] = []
+    for i in range(n_rooms):
+        building, rest = divmod(i, 12)
+        floor, number = divmod(rest, 4)
+        room_id = f"b{building + 1}-{floor + 1}-r{number + 1}"
+        model = pick[int(rng.integers(len(pick)))] if models or i >= len(pick) else pick[i]
+        spec = MODELS[model]
+        interval = (
+            int(intervals[int(rng.integers(len(intervals)))]) if intervals else spec.interval_s
+        )
+        wire = spec.wires[int(rng.integers(len(spec.wires)))]
+        device = Device(room_id, room_id, model, wire, interval)
+        use = str(rng.choice(["student", "staff", "locker"], p=[0.8, 0.1, 0.1]))
+        restrooms.append(Restroom(room_id, use, (device,)))
+    return School(name, tuple(restrooms))

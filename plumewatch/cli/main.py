@@ -16,6 +16,7 @@ from plumewatch.cli import (
     retention,
     run,
     sensors,
+    simulate,
     storage,
 )
 from plumewatch.cli.options import Commands
@@ -39,7 +40,7 @@ app = typer.Typer(
 for part in (
     *(setup.app, sites.app, run.app, sensors.app, decode.app, people.app),
     *(reports.app, retention.app, backup.app, storage.app, dashboards.app),
-    *(replay.app, sample_data.app, backtest.app, stream.app),
+    *(replay.app, simulate.app, sample_data.app, backtest.app, stream.app),
 ):
     app.add_typer(part)
 

@@ -27,7 +27,7 @@ from detection.per_minute.detectors import MinuteDetectors
 from detection.per_minute.minutes import CHANNELS
 from detection.quantities import COLUMN_INDEX, COLUMNS, QUANTITIES
 from plumewatch.replay import replay
-from sensor_sim.faults.at_sensor import BlownAt, Covered
+from research.benchmark.tampering import BlownAt, Covered
 from sensor_sim.school import random_school
 from sensor_sim.simulate import simulate
 from sensor_sim.sources import BUILDING_WIDE

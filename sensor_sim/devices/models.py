@@ -69,10 +69,10 @@ MODELS: Final = {
         "sht_case",
         interval_s=600,
         averages=False,
-        wires=("chirpstack", "tts"),
+        wires=("native", "esphome"),
         vape_index=True,
     ),
-    "merakimt": DeviceModel("merakimt", "merakimt", "sht_case", interval_s=60, wires=("meraki",)),
+    "merakimt": DeviceModel("merakimt", "merakimt", "sht_case", interval_s=60, wires=("native",)),
     "zigbee_e2112": DeviceModel(
         "sen55",
         "sgp41",

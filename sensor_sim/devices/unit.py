@@ -143,8 +143,8 @@ class DeviceUnit:
         self._clock_error = float(rng.normal(0, 4.0 if sloppy else 0.2))
         self._clock_drift = float(rng.normal(0, 20e-6 if sloppy else 1e-6))
         self._jitter = float(rng.uniform(0.005, 0.08))
-        slow_wire = device.wire in {"chirpstack", "tts"}
-        self._latency = log_uniform(rng, 0.3, 1.5) if slow_wire else log_uniform(rng, 0.02, 0.2)
+        over_lorawan = device.model == "gs601"
+        self._latency = log_uniform(rng, 0.3, 1.5) if over_lorawan else log_uniform(rng, 0.02, 0.2)
         self._lost_share = log_uniform(rng, 2e-4, 4e-3)
         self._skip = int(rng.integers(0, device.interval_s)) if device.interval_s > 1 else 0
         self._kept: NDArray[np.float32] | None = None

@@ -13,11 +13,9 @@ from sensor_sim.wire.base import Encoder, WireDevice, WireMessage, WireNetwork, 
 from sensor_sim.wire.formats import (
     AirGradientEncoder,
     EspHomeEncoder,
-    MerakiEncoder,
     NativeEncoder,
     Zigbee2MqttEncoder,
 )
-from sensor_sim.wire.lorawan import ChirpStackEncoder, ThingsStackEncoder
 from sensor_sim.wire.tasmota import TasmotaEncoder
 
 if TYPE_CHECKING:
@@ -33,9 +31,6 @@ ENCODERS: Final[Mapping[str, Callable[[WireDevice, WireNetwork], Encoder]]] = {
     "airgradient": AirGradientEncoder,
     "esphome": EspHomeEncoder,
     "zigbee2mqtt": Zigbee2MqttEncoder,
-    "chirpstack": ChirpStackEncoder,
-    "tts": ThingsStackEncoder,
-    "meraki": MerakiEncoder,
 }
 """Wire format by name, the key of `DeviceTrace.wire`."""
 

@@ -7,14 +7,11 @@ counters, cached attributes, boot counts). It never sees the room, the truth or 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
-from pathlib import Path
-from string import Template
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
@@ -27,10 +24,6 @@ if TYPE_CHECKING:
     from sensor_sim.trace import DeviceTrace
 
 _HEX: Final = re.compile(r"[0-9a-f]+")
-BODIES: Final[Mapping[str, Any]] = json.loads(
-    Path(__file__).with_name("bodies.json").read_text(encoding="utf-8")
-)
-"""Messages with many members; `filled` puts in what differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +65,6 @@ class WireNetwork:
     """Properties of a school's devices on the wire: their zone, and joined Zigbee devices."""
 
     zone: tzinfo = UTC
-    application: str = "6f0d3c52-98b1-4f0e-8a53-5b0c7a1f2e44"
-    tenant: str = "b7c1d5a0-2c3e-4a55-9d0b-0e6f4a7a9c10"
-    gateway: str = "a84041ffff1f8020"
-    meraki_network: str = "N_636983396940540213"
     zigbee: list[dict[str, object]] = field(default_factory=list)
 
 
@@ -155,8 +144,8 @@ def channels_of(model: str) -> tuple[str, ...]:
 def hardware_id(sensor: str, digits: int) -> str:
     """Hardware id (MAC, EUI, serial) of a sensor: `digits` lower-case hexadecimal digits.
 
-    A sensor id that already is one is kept, so that a scenario can name devices by their own
-    ids; any other gets a stable one derived from its name.
+    A sensor id that already is one is kept, so that a configuration can name devices by their
+    own ids; any other gets a stable one derived from its name.
 
     >>> hardware_id("84FCE612F5B8", 12)
     '84fce612f5b8'
@@ -189,19 +178,3 @@ def number(value: float, decimals: int) -> float:
 def json_bytes(value: object) -> bytes:
     """Compact JSON."""
     return msgspec.json.encode(value)
-
-
-def filled(part: Any, values: Mapping[str, object]) -> Any:
-    """Return a part of `BODIES` with values in place of ``$name``; None leaves a member out.
-
-    >>> filled({"id": "eui-$eui", "n": "$n", "no": "$no"}, {"eui": "a8", "n": 3, "no": None})
-    {'id': 'eui-a8', 'n': 3}
-    """
-    if isinstance(part, dict):
-        found = {key: filled(value, values) for key, value in part.items()}
-        return {key: value for key, value in found.items() if value is not None}
-    if isinstance(part, list):
-        return [filled(value, values) for value in part]
-    if isinstance(part, str) and "$" in part:
-        return values[part[1:]] if part[1:] in values else Template(part).substitute(values)
-    return part

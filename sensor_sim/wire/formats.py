@@ -5,8 +5,6 @@
 - ESPHome: ``<node>/sensor/<object_id>/state``, one bare value a topic, retained, no time and no
   unit; ``<node>/status`` with a will; Home Assistant discovery with the units. A channel that has
   lost its value prints ``nan``.
-- Cisco Meraki MT: ``meraki/v1/mt/<network>/ble/<MAC>/<metric>``, with ``ts``. Known from what two
-  public consumers read. A metric the network does not publish is not sent.
 - Plumewatch's own: ``plumewatch/v1/<sensor>/reading`` at QoS 1, ``/status`` retained with a will.
   The first reading after a start, and then one per hour, reports the firmware. The sequence number
   continues over restarts, so that (sensor, seq) always identifies a reading.
@@ -22,14 +20,12 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from detection.quantities import QUANTITIES
 from sensor_sim.wire.base import (
-    BODIES,
     Encoder,
     WireDevice,
     WireMessage,
     WireNetwork,
     WireRow,
     channels_of,
-    filled,
     hardware_id,
     iso_utc,
     json_bytes,
@@ -39,7 +35,7 @@ from sensor_sim.wire.base import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_AIRGRADIENT: Final = {
+_AIRGRADIENT: Final[Mapping[str, tuple[str, int, int]]] = {
     "pm01": ("pm1", 1, 2),
     "pm02": ("pm25", 1, 2),
     "pm10": ("pm10", 1, 2),
@@ -58,8 +54,8 @@ _AIRGRADIENT: Final = {
     "tvocRaw": ("voc_raw", 1, 2),
     "noxIndex": ("nox_index", 1, 0),
 }
-"""Quantity, wire units in one unit of the quantity, decimals."""
-_ESPHOME: Final = {
+"""Quantity, wire units in one unit of the quantity, decimals, by key."""
+_ESPHOME: Final[Mapping[str, tuple[str, str, str, str, int, int]]] = {
     "pm1": ("pm_1_0", "PM 1.0", "µg/m³", "pm1", 1, 1),
     "pm25": ("pm_2_5", "PM 2.5", "µg/m³", "pm25", 1, 1),
     "pm4": ("pm_4_0", "PM 4.0", "µg/m³", "", 1, 1),
@@ -81,14 +77,7 @@ _ESPHOME: Final = {
     "rssi": ("wifi_signal", "WiFi Signal", "dBm", "signal_strength", 1, 0),
 }
 """Object id, name, unit, device class, wire units in one unit of the quantity, decimals."""
-_MERAKI: Final = {
-    "rh": ("humidity", 1),
-    "tvoc_ugm3": ("tvoc", 0),
-    "pm25": ("PM2_5MassConcentration", 1),
-    "co2": ("CO2", 0),
-}
-"""Metric, decimals."""
-_ZIGBEE: Final = {
+_ZIGBEE: Final[Mapping[str, tuple[str, str, int]]] = {
     "temp": ("temperature", "°C", 2),
     "rh": ("humidity", "%", 2),
     "pressure": ("pressure", "hPa", 1),
@@ -206,41 +195,21 @@ class EspHomeEncoder(Encoder):
         self, component: str, object_id: str, name: str, head: Mapping[str, str], at: float
     ) -> WireMessage:
         node = self.device.sensor
-        values = {"component": component, "object": object_id, "name": name, "node": node}
-        body = head | filled(BODIES["esphome"], {**values, "mac": self._mac})
+        body = {
+            **head,
+            "name": name,
+            "stat_t": f"{node}/{component}/{object_id}/state",
+            "avty_t": f"{node}/status",
+            "uniq_id": f"{self._mac}-{object_id}",
+            "dev": {
+                "ids": self._mac,
+                "name": node,
+                "sw": "2025.10.0 (Oct 15 2025, 09:12:44)",
+                "mf": "Espressif",
+            },
+        }
         topic = f"homeassistant/{component}/{node}/{object_id}/config"
         return self._message(topic, json_bytes(body), at, retain=True)
-
-
-class MerakiEncoder(Encoder):
-    """A Meraki MT air sensor behind its gateway."""
-
-    RESOLUTION: ClassVar[Mapping[str, float]] = {
-        key: 10.0**-d for key, (_, d) in _MERAKI.items()
-    } | {"temp": 0.1}
-
-    def __init__(self, device: WireDevice, network: WireNetwork) -> None:
-        super().__init__(device, network)
-        mac = hardware_id(device.sensor, 12).upper()
-        self._mac = ":".join(mac[i : i + 2] for i in range(0, 12, 2))
-
-    def reading(self, row: WireRow) -> list[WireMessage]:
-        """Return one message a metric, all with the sensor's time."""
-        bodies: dict[str, dict[str, float]] = {}
-        if "temp" in row.values:
-            celsius = row.values["temp"]
-            fahrenheit = round(celsius * 9 / 5 + 32, 1)
-            bodies["temperature"] = {"fahrenheit": fahrenheit, "celsius": round(celsius, 1)}
-        for key, (metric, decimals) in _MERAKI.items():
-            if key in row.values:
-                value = round(row.values[key], decimals) if decimals else round(row.values[key])
-                bodies[metric] = {metric: value}
-        place = f"meraki/v1/mt/{self.network.meraki_network}/ble/{self._mac}"
-        stamp = {"ts": iso_utc(row.time, "microseconds")}
-        return [
-            self._message(f"{place}/{metric}", json_bytes(stamp | body), row.sent)
-            for metric, body in bodies.items()
-        ]
 
 
 class NativeEncoder(Encoder):
@@ -358,11 +327,29 @@ class Zigbee2MqttEncoder(Encoder):
         for key in channels_of(self.device.model):
             name, unit, _ = _ZIGBEE.get(key, ("", "", 0))
             if name and name not in exposes:
-                label = name.replace("_", " ").capitalize()
-                shown = {"label": label, "name": name, "unit": unit or None}
-                exposes[name] = filled(BODIES["zigbee2mqtt"]["expose"], shown)
-        values: dict[str, object] = {"address": self._address, "name": self.device.sensor}
-        values |= {"number": int(self._address[-4:], 16), "model": self.device.model}
-        device = BODIES["zigbee2mqtt"]["device"]
-        described: dict[str, object] = filled(device, {**values, "exposes": [*exposes.values()]})
-        return described
+                exposes[name] = {
+                    "access": 1,
+                    "label": name.replace("_", " ").capitalize(),
+                    "name": name,
+                    "property": name,
+                    "type": "numeric",
+                    **({"unit": unit} if unit else {}),
+                }
+        return {
+            "ieee_address": self._address,
+            "friendly_name": self.device.sensor,
+            "type": "Router",
+            "network_address": int(self._address[-4:], 16),
+            "supported": True,
+            "disabled": False,
+            "interview_completed": True,
+            "power_source": "Mains (single phase)",
+            "software_build_id": "1.0.11",
+            "model_id": self.device.model,
+            "definition": {
+                "model": self.device.model,
+                "vendor": "Generic",
+                "description": "Air quality sensor",
+                "exposes": [*exposes.values()],
+            },
+        }

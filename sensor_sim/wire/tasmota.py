@@ -256,20 +256,6 @@ _DRIVERS: Final = {
             _Field("Pressure", "pressure", 1),
         ),
     ),
-    "scd40": _Driver(
-        "SCD40",
-        r"scd4\w",
-        (
-            _Field("CarbonDioxide", "co2", 0),
-            _Field("eCO2", "co2", 0),
-            _Field("Temperature", "temp", 1),
-            _Field("Humidity", "rh", 1),
-            _Field("DewPoint", "dew_point", 1),
-        ),
-    ),
-    "vindriktning": _Driver(
-        "VINDRIKTNING", "vindriktning", (_Field("PM2.5", "pm25", 0),), any_of=("pm25",)
-    ),
     "sht3x": _Driver(
         "SHT3X",
         r"sht\w*",

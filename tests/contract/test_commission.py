@@ -26,7 +26,7 @@ from plumewatch.service.data_folder import prepare_state
 from sensor_sim import simulate as simulator
 from sensor_sim.devices.models import Device
 from sensor_sim.schedule import _make
-from sensor_sim.school import Bells, Building, Floor, Restroom, School
+from sensor_sim.school import Bells, Restroom, School
 from sensor_sim.simulate import simulate
 from storage.journal import Journal
 from storage.lease import Lease
@@ -66,7 +66,7 @@ def simulated(monkeypatch, seed, every=2, model="sen55"):
     """A room in which each step of the test is done when it is asked for."""
     device = Device("n2-boys-1", "r", model, "native", every)
     room = Restroom("r", "student", (device,), 35.0)
-    school = School("S", (Building("North", (Floor("2", (room,)),)),), Bells(), 0)
+    school = School("S", (room,), Bells(), 0)
     real = simulator.plan_day
 
     def planned(*arguments, **options):

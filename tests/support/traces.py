@@ -24,9 +24,6 @@ MODELS = {
     "esphome": "pms5003+bme680",
     "airgradient": "airgradient",
     "zigbee2mqtt": "zigbee_e2112",
-    "chirpstack": "gs601",
-    "tts": "gs601",
-    "meraki": "merakimt",
 }
 
 _TOP = {
@@ -55,8 +52,7 @@ _BOTTOM = {"temp": -10.0, "pressure": 950.0, "rssi": -90.0, "voc_raw": 20_000.0,
 
 def wire_identity(wire: str, sensor: str) -> str:
     """Name under which messages of a sensor arrive: its own, or that of its hardware."""
-    digits = {"airgradient": 12, "chirpstack": 16, "tts": 16, "meraki": 12}.get(wire)
-    return sensor if digits is None else hardware_id(sensor, digits)
+    return hardware_id(sensor, 12) if wire == "airgradient" else sensor
 
 
 def make_trace(

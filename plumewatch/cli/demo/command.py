@@ -61,7 +61,6 @@ _PRESS_S: Final = 2.0
 _AGAIN_S: Final = 0.1
 _VOC_KEYS: Final = ("voc_index", "tvoc_ppb", "tvoc_ugm3", "voc_raw")
 _SCHOOL: Final = Path(__file__).with_name("school.toml")
-_SCENARIO: Final = Path(__file__).with_name("scenario.toml")
 
 
 class Demo:
@@ -205,7 +204,7 @@ class Demo:
         words += " --truth -"
         simulator = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "plumewatch", *words.split()),
-            *("--school", str(_SCENARIO)),
+            *("--config", str(self._folder / CONFIG.name)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -129,12 +129,12 @@ def test_a_score_is_the_weighted_mean_of_school_the_worlds_and_the_network(fitte
     model = replace(assembled(fitted, school), **nothing)
     score, _ = model.vape_score(facts, np.zeros((200, 8)))
     mean = 0.25 * large + 0.5 * world + 0.25 * recurrent_score
-    expected = np.where(plain < -3.0, plain, 1.4 * mean - 0.64)
+    expected = np.where(plain < -3.0, plain, parts.ALPHA * mean + parts.BETA)
     np.testing.assert_allclose(score, expected, atol=1e-2)
 
     model = replace(assembled(fitted, school, knows_school=False), **nothing)
     score, _ = model.vape_score(facts, np.zeros((200, 8)))
-    expected = 1.4 * (0.6 * world + 0.4 * recurrent_score) - 0.64
+    expected = parts.ALPHA * (0.6 * world + 0.4 * recurrent_score) + parts.BETA
     np.testing.assert_allclose(score, expected, atol=1e-2)
 
 

@@ -9,7 +9,6 @@ import pytest
 from ingest.message import Message
 from plumewatch.cli.setup.discovery import DiscoveredSensor
 from plumewatch.config.load import load
-from sensor_sim.scenarios.scenario import Scenario
 from sensor_sim.school import School
 from sensor_sim.simulation_run import SimulationRun
 from tests.support.broker import free_port
@@ -23,7 +22,7 @@ BETWEEN_MESSAGES_S = 1.5e-5
 @pytest.fixture(scope="module")
 def received():
     """Twenty minutes of the small school, with the times at which a broker passes them on."""
-    run = SimulationRun(Scenario(School.small()), 1, MONDAY + 36_000, 1_300.0)
+    run = SimulationRun(School.small(), 1, MONDAY + 36_000, 1_300.0)
     return [
         Message(m.topic, m.payload, m.sent + at * BETWEEN_MESSAGES_S)
         for at, m in enumerate(run.messages(60.0))

@@ -126,9 +126,9 @@ def test_tasmota_index_is_called_tvoc_on_sgp4x_and_ppb_on_sgp30():
 
 
 def test_tasmota_time_is_local_and_floored():
-    message = sensor_message("vindriktning", pm25=3)
+    message = sensor_message("sds011", pm25=3)
     assert b'"Time":"2026-09-07T06:05:00"' in message.payload
-    late = encoder("tasmota", "vindriktning").reading(row(START + 0.999, pm25=3))
+    late = encoder("tasmota", "sds011").reading(row(START + 0.999, pm25=3))
     assert b'"Time":"2026-09-07T06:05:00"' in late[-1].payload
 
 
@@ -241,15 +241,3 @@ def test_zigbee2mqtt_restart_repeats_the_cache():
     assert device.event(START, "restart") == []
     last = device.reading(row(pm25=8.0))[-1]
     assert device.event(START, "restart")[0].payload == last.payload
-
-
-def test_meraki_one_metric_a_topic_with_its_time():
-    device = encoder("meraki", "merakimt", "E4:55:A8:00:11:22")
-    got = {m.topic: json.loads(m.payload) for m in device.reading(row(temp=22.84, pm25=9.04))}
-    base = "meraki/v1/mt/N_636983396940540213/ble/E4:55:A8:00:11:22/"
-    stamp = "2026-09-07T10:05:00.000000Z"
-    assert got == {
-        base + "temperature": {"ts": stamp, "fahrenheit": 73.1, "celsius": 22.8},
-        base + "PM2_5MassConcentration": {"ts": stamp, "PM2_5MassConcentration": 9.0},
-    }
-    assert device.connect(START) == device.event(START, "tamper") == []

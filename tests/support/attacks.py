@@ -1,8 +1,4 @@
-"""Faults of the network and attackers on it: messages delayed, lost, repeated, forged or added.
-
-`on_messages` turns a stream ordered by `sent` into another one. None has a row of truth: the
-receiver must survive them, not report them.
-"""
+"""Attackers on the network: messages repeated, forged or added to a stream ordered by `sent`."""
 
 from __future__ import annotations
 
@@ -12,15 +8,19 @@ import json
 import math
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Protocol
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
 
 from sensor_sim.streams import stream
-from sensor_sim.wire import ENCODERS, WireDevice, WireMessage, WireNetwork, WireRow
+from sensor_sim.wire import WireDevice, WireMessage, WireNetwork, WireRow
+from sensor_sim.wire.formats import NativeEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import numpy as np
+
+_sent = attrgetter("sent")
 
 
 def _repeated(unit: bytes, size: int) -> bytes:
@@ -65,52 +65,13 @@ GARBAGE: Final[Mapping[str, Callable[[np.random.Generator, int], bytes]]] = {
 """Payloads by name, each a function of a random generator and the size of big ones."""
 
 
-class MessageAttack(Protocol):
-    """A fault of the network, or an attacker on it."""
-
-    def on_messages(self, messages: Iterable[WireMessage]) -> Iterator[WireMessage]:
-        """Yield the messages as they arrive at the broker, ordered by `sent`."""
-
-
 def apply_to_messages(
-    messages: Iterable[WireMessage], attacks: Iterable[MessageAttack]
+    messages: Iterable[WireMessage], attacks: Iterable[Any]
 ) -> Iterator[WireMessage]:
     """`messages` after all of `attacks`, in their order."""
     for attack in attacks:
         messages = attack.on_messages(messages)
     return iter(messages)
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayOutage:
-    """The uplink of some sensors (or all) is down: messages are lost, or sent later (`flush`)."""
-
-    sensors: tuple[str, ...]
-    start: float
-    end: float
-    flush: bool = False
-    flush_hz: float = 50.0
-
-    def on_messages(self, messages: Iterable[WireMessage]) -> Iterator[WireMessage]:
-        """Yield the stream with the gap, or with the burst after it."""
-        buffered: deque[WireMessage] = deque()
-        late = self.end
-        for message in messages:
-            while buffered and late <= message.sent:
-                yield replace(buffered.popleft(), sent=late)
-                late += 1 / self.flush_hz
-            hit = not self.sensors or message.sensor in self.sensors
-            if hit and self.start <= message.sent < self.end:
-                if self.flush:
-                    buffered.append(message)
-                continue
-            if hit and buffered:
-                buffered.append(message)
-                continue
-            yield message
-        for message in buffered:
-            yield replace(message, sent=late)
-            late += 1 / self.flush_hz
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,26 +98,21 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Spoof:
-    """Somebody on the network publishes a made-up plume under the id of another sensor."""
+    """Somebody publishes a made-up plume under the name of a sensor; `claims` another id inside."""
 
     sensor: str
     start: float
-    wire: str = "native"
-    model: str = "SEN55"
     duration_s: float = 60.0
     every_s: float = 1.0
     claims: str = ""
-    seed: int = 0
 
     def on_messages(self, messages: Iterable[WireMessage]) -> Iterator[WireMessage]:
         """Yield the stream with the forged messages."""
         return heapq.merge(messages, self._forged(), key=_sent)
 
     def _forged(self) -> Iterator[WireMessage]:
-        rng = stream(self.seed, "spoof", self.sensor, int(self.start))
-        encoder = ENCODERS[self.wire](WireDevice(self.sensor, self.model), WireNetwork())
-        peak = float(rng.uniform(150, 900))
-        carried = encoder.resolution()
+        peak = float(stream(0, "spoof", self.sensor, int(self.start)).uniform(150, 900))
+        encoder = NativeEncoder(WireDevice(self.sensor, "sen55"), WireNetwork())
         for i in range(max(1, int(self.duration_s / self.every_s))):
             since = i * self.every_s
             level = peak * (1 - math.exp(-since / 2.0)) * math.exp(-since / 25.0)
@@ -165,21 +121,14 @@ class Spoof:
                 "pm25": 4 + level,
                 "pm10": 5 + 1.05 * level,
                 "voc_index": 100 + min(300.0, level / 2),
-                "vape_index": min(100.0, level / 5),
                 "rh": 45.0,
                 "temp": 22.0,
             }
-            at = self.start + since
-            known = {k: v for k, v in values.items() if k in carried}
-            for message in encoder.reading(WireRow(at, at, known)):
-                yield self._claiming(message)
-
-    def _claiming(self, message: WireMessage) -> WireMessage:
-        forged = replace(message, sensor="")
-        if not self.claims or self.wire != "native":
-            return forged
-        payload = json.loads(forged.payload) | {"sensor": self.claims}
-        return replace(forged, payload=json.dumps(payload, separators=(",", ":")).encode())
+            for message in encoder.reading(WireRow(self.start + since, self.start + since, values)):
+                body = json.loads(message.payload) | (
+                    {"sensor": self.claims} if self.claims else {}
+                )
+                yield replace(message, payload=json.dumps(body).encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,14 +140,13 @@ class Flood:
     rate_hz: float = 1_000.0
     sensors: int = 100
     retain: bool = False
-    seed: int = 0
 
     def on_messages(self, messages: Iterable[WireMessage]) -> Iterator[WireMessage]:
         """Yield the stream with the flood."""
         return heapq.merge(messages, self._flood(), key=_sent)
 
     def _flood(self) -> Iterator[WireMessage]:
-        rng = stream(self.seed, "flood", int(self.start))
+        rng = stream(0, "flood", int(self.start))
         seen = dict.fromkeys(range(self.sensors), 0)
         for i in range(int(self.duration_s * self.rate_hz)):
             number = int(rng.integers(self.sensors))
@@ -210,7 +158,7 @@ class Flood:
                 "pm25": round(rng.uniform(0, 900), 1),
             }
             yield WireMessage(
-                f"plumewatch/v1/flood-{self.seed}-{number:06d}/reading",
+                f"plumewatch/v1/flood-{number:06d}/reading",
                 json.dumps(body).encode(),
                 qos=1,
                 retain=self.retain,
@@ -227,14 +175,13 @@ class Garbage:
     duration_s: float = 10.0
     rate_hz: float = 5.0
     big_bytes: int = 1_000_000
-    seed: int = 0
 
     def on_messages(self, messages: Iterable[WireMessage]) -> Iterator[WireMessage]:
         """Yield the stream with the garbage."""
         return heapq.merge(messages, self._garbage(), key=_sent)
 
     def _garbage(self) -> Iterator[WireMessage]:
-        rng = stream(self.seed, "garbage", self.sensor, int(self.start))
+        rng = stream(0, "garbage", self.sensor, int(self.start))
         makers = tuple(GARBAGE.values())
         for i in range(int(self.duration_s * self.rate_hz)):
             at = self.start + i / self.rate_hz
@@ -246,5 +193,4 @@ class Garbage:
             )
 
 
-def _sent(message: WireMessage) -> float:
-    return message.sent
+ATTACKS: Final = (Replay, Spoof, Flood, Garbage)

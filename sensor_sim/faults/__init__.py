@@ -1,1 +1,0 @@
-"""Faults and attacks: at the sensor, on the wire, and malformed payloads."""

@@ -1,1 +1,0 @@
-"""Scenario files: their schema, their checks, and the school they describe."""
