@@ -29,7 +29,7 @@ from storage.errors import (
     StorageUnavailableError,
 )
 from storage.files import make_private_folder
-from storage.lease import holder_of
+from storage.lock import holder_of
 from storage.reading import Reading
 from storage.registry import Registry, natural
 from storage.repair import recovery_program
@@ -72,9 +72,8 @@ def check_store(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     yield _room(config, free / 1e9)
     if recovery_program() is None:
         yield result("no_recovery")
-    running = holder_of(paths.lock)
-    if running is not None:
-        yield result("service_runs", root=root, holder=running)
+    if holder := holder_of(paths.lock):
+        yield result("service_runs", root=root, holder=holder)
     for path in (paths.journal, paths.state, paths.series):
         if path.exists():
             yield from _database(path)

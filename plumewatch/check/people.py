@@ -35,7 +35,7 @@ from plumewatch.config.paths import DataPaths
 from plumewatch.config.secrets import read_secret
 from plumewatch.config.settings import alert_policy, identity_provider, quiet_hours
 from plumewatch.service.web_server import is_loopback
-from storage.lease import service_of
+from storage.lock import service_runs
 from storage.sqlite import connect
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def _taken(config: PlumewatchConfig, part: str, host: str, port: int) -> CheckRe
         with socket.create_server((host, port), family=family):
             return None
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and service_of(DataPaths(config.data_dir).lock):
+        if error.errno == errno.EADDRINUSE and service_runs(DataPaths(config.data_dir).lock):
             return result("port_ours", part=part, host=host, port=port)
         return result(
             "port_taken", part=part, host=host, port=port, why=os.strerror(error.errno or 0)

@@ -13,7 +13,7 @@ from plumewatch.config.faults import some
 from plumewatch.config.paths import DataPaths
 from plumewatch.sensor_status import stored_statuses
 from storage.errors import StorageError
-from storage.lease import service_of
+from storage.lock import service_runs
 from storage.sqlite import connect
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _silence(
     config: PlumewatchConfig, statuses: Mapping[str, SensorStatus], now: float
 ) -> Iterator[CheckResult]:
     latest = {name: s.heard for name, s in statuses.items() if s.heard is not None}
-    if service_of(DataPaths(config.data_dir).lock) is None:
+    if not service_runs(DataPaths(config.data_dir).lock):
         now = max(latest.values(), default=now)  # the service is not running: when it stopped
     silent = []
     for name, status in statuses.items():

@@ -145,15 +145,13 @@ def _verify(folder: Path, printer: Printer) -> bool:
 
 def _restore(folder: Path, site: Site, printer: Printer, *, force: bool) -> None:
     from storage.files import make_private_folder
-    from storage.lease import Lease
+    from storage.lock import FolderLock
 
     root = site.paths.root
     aside = root / f"before-restore-{_stamp(time.time())}"
     make_private_folder(root)
-    lease = Lease(site.paths.lock, work="restore")
-    holder = lease.take()
-    if holder is not None:
-        raise UnreachableError(f"data folder {root} is in use by {holder}: stop that first")
+    lock = FolderLock(site.paths.lock, work="restore")
+    lock.take()
     try:
         present = sorted(p for p in root.glob("*.db*") if p.is_file())
         if present and not force:
@@ -167,7 +165,7 @@ def _restore(folder: Path, site: Site, printer: Printer, *, force: bool) -> None
         with progress("copying"):
             _put_in_place(folder, root, present, aside)
     finally:
-        lease.release()
+        lock.release()
 
 
 def _put_in_place(folder: Path, root: Path, present: list[Path], aside: Path) -> None:

@@ -94,16 +94,12 @@ def _print_result(result: CheckResult, printer: Printer, where: str = "") -> Non
     rich_help_panel="Start",
     epilog=examples(
         "plumewatch run --config /etc/plumewatch/plumewatch.toml",
-        "plumewatch run --standby",
         "plumewatch run --shard 0/2",
     ),
 )
 def run(
     *,
     config: ConfigOption = CONFIG,
-    standby: Annotated[
-        bool, typer.Option("--standby", help="Wait while another service uses the data folder.")
-    ] = False,
     shard: Annotated[
         str,
         typer.Option(
@@ -115,7 +111,7 @@ def run(
     """Run the service: ingest, detection, alerts and the staff page; logs to standard error."""
     from plumewatch.service.run import serve
 
-    serve(config, standby=standby, shard=shard)
+    serve(config, shard=shard)
 
 
 @app.command(

@@ -209,7 +209,7 @@ def commission(
     """Test a room in five minutes: what its sensors see, and how late; the service must run."""
     from plumewatch import room_test
     from storage.audit import machine_user
-    from storage.lease import service_of
+    from storage.lock import service_runs
 
     site = Site.load(config)
     printer = Printer(as_json=as_json)
@@ -218,7 +218,7 @@ def commission(
         raise UsageError(f"ROOM: {room!r}: one of {some(rooms)}")
     if not any(sensor.room == room for sensor in site.config.sensor):
         raise UsageError(f"ROOM: {room!r}: needs a [[sensor]] with room = {room!r}")
-    if service_of(site.paths.lock) is None:
+    if not service_runs(site.paths.lock):
         raise UnreachableError("no service receives readings: start it first, `plumewatch run`")
     timings = _guide(site, room, printer)
     found = room_test.evaluate(site.config, room, timings, machine_user(), adjust=level)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from plumewatch.sensor_status import restore_counts, save_counts
 from plumewatch.service.alerting import Alerting
-from plumewatch.service.data_folder import hold_lease, take_lease
+from plumewatch.service.data_folder import make_data_folder, watch_lock
 from plumewatch.service.detection_loop import DetectionHooks, DetectionLoop, new_consumer
 from plumewatch.service.ingestion import Ingestion
 from plumewatch.service.jobs import SUMMARY, WeeklyJob, on_monday_morning
@@ -25,7 +25,7 @@ from plumewatch.service.staff_page import staff_page
 from plumewatch.service.supervisor import ServiceError, Task, after, supervise
 from storage import firmware
 from storage.errors import StorageError
-from storage.lease import Lease
+from storage.lock import FolderLock
 from storage.reading import ClockSteps
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Service:
         observer: Observer | None = None,
         one_click: bool = False,
         banner: Callable[[], str] = lambda: "",
-        lease: Lease | None = None,
+        lock: FolderLock | None = None,
         config_file: ConfigFile | None = None,
         listening: Listening | None = None,
     ) -> None:
@@ -72,8 +72,8 @@ class Service:
         self.resources = resources = Resources(config, clock, observer or Observer())
         self.paths, self.ready = resources.paths, resources.ready
         self.journal, self.series = resources.journal, resources.series
-        self._own_lease = lease is None
-        self._lease = lease or Lease(self.paths.lock)
+        self._own_lock = lock is None
+        self._lock = lock or FolderLock(self.paths.lock)
         self.ingestion = ingestion = Ingestion(
             resources,
             self._on_stored,
@@ -103,8 +103,9 @@ class Service:
         """Serve until `stop` is set; `ServiceError` if something needed fails for good."""
         root = self.paths.root
         try:
-            if not (self._lease.held or await take_lease(self._lease, root, stop, standby=False)):
-                return
+            if not self._lock.held:
+                make_data_folder(root)
+                self._lock.take()
         except StorageError as error:
             raise ServiceError(str(error)) from error
         try:
@@ -117,7 +118,7 @@ class Service:
                 *self.alerting.tasks(self.detection),
                 *self.monitoring.tasks(),
                 Task("staff page", web.serve(), stop=web.stop),
-                Task("lease", hold_lease(self._lease, root), ends="last"),
+                Task("lock", watch_lock(self._lock, root), ends="last"),
             ]
             if self.config.reports.weekly_file or self.config.reports.weekly_env:
                 monday = on_monday_morning(self.config.zone())
@@ -188,5 +189,5 @@ class Service:
                 log.warning("some counts of the last minute are lost: %s", error)
         self.writers.close()
         self.resources.close()
-        if self._own_lease:
-            self._lease.release()
+        if self._own_lock:
+            self._lock.release()

@@ -1,6 +1,6 @@
-"""Opening the data folder: the lease on it, upgrades and repairs of its databases.
+"""Opening the data folder: the lock on it, upgrades and repairs of its databases.
 
-Only the service upgrades, at its start, while it has the lease: first it looks at every file, so
+Only the service upgrades, at its start, while it has the lock: first it looks at every file, so
 that a folder of a newer program is refused before anything changes; then, if a file is behind, it
 copies all of them as `plumewatch backup` does; then it opens and migrates each. Other commands
 refuse data that are behind, since an older service may be using them.
@@ -14,7 +14,7 @@ import logging
 import shutil
 import sqlite3
 import time
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from alerts import sensor_tests
@@ -35,7 +35,6 @@ from storage.errors import (
     StorageUnavailableError,
 )
 from storage.files import make_private_folder
-from storage.lease import BEAT_S, WATCH_S
 from storage.repair import finish_repair, salvage, swap
 from storage.schema_damage import VERSIONS, refuse_damaged_schema
 from storage.sqlite import connect, migrate, transaction, translated
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
 
     from plumewatch.config.model import PlumewatchConfig
     from storage.journal import Journal
-    from storage.lease import Lease
+    from storage.lock import FolderLock
     from storage.timeseries import Series
 
 log = logging.getLogger(__name__)
@@ -82,57 +81,23 @@ _LOST: Final[Mapping[str, str]] = {
 _COPIES: Final = "before-upgrade-"
 _ROOM: Final = 1.1
 """Disk space of a copy, as a multiple of the size of the files."""
-_POLL_S: Final = 1.0
+_LOOK_S: Final = 4.0
 
 
-class LeaseHeldError(StorageUnavailableError):
-    """Another service uses the data folder."""
-
-
-class LeaseLostError(StorageUnavailableError):
-    """Another service took the data folder, or may do so."""
-
-
-async def take_lease(lease: Lease, root: Path, stop: asyncio.Event, *, standby: bool) -> bool:
-    """Take the lease on the data folder, which is made if need be; False if stopped before.
-
-    A `standby` waits for as long as another service uses it; any other only until it sees whether
-    the lease of another host is stale, or raises `LeaseHeldError`.
-    """
-    _make(root)
-    deadline = time.monotonic() + WATCH_S + BEAT_S
-    waited = False
-    while (holder := lease.take()) is not None:
-        maybe_stale = lease.is_elsewhere(holder) and time.monotonic() < deadline
-        if not standby and not maybe_stale:
-            raise LeaseHeldError(f"data folder {root} is in use by {holder}")
-        if not waited:
-            log.warning("standing by: data folder %s is in use by %s", root, holder)
-            waited = True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_POLL_S):
-                await stop.wait()
-            return False
-    if waited:
-        log.warning("taking over data folder %s", root)
-    return True
-
-
-async def hold_lease(lease: Lease, root: Path) -> None:
-    """Renew the lease until cancelled; raise `LeaseLostError` once another service may have it."""
-    while True:
-        await asyncio.sleep(BEAT_S)
-        if not lease.beat():
-            raise LeaseLostError(
-                f"the lock file of data folder {root} was deleted or taken by another service"
-            )
-
-
-def _make(root: Path) -> None:
+def make_data_folder(root: Path) -> None:
+    """Make the data folder if need be; raises `StorageUnavailableError`."""
     try:
         make_private_folder(root)
     except OSError as error:
         raise StorageUnavailableError(f"data folder {root}: {error.strerror}") from error
+
+
+async def watch_lock(lock: FolderLock, root: Path) -> None:
+    """Raise `StorageUnavailableError` once the lock file was deleted."""
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        if not lock.in_place:
+            raise StorageUnavailableError(f"the lock file of data folder {root} was deleted")
 
 
 def open_and_repair_state(path: Path) -> sqlite3.Connection:
@@ -193,7 +158,7 @@ def prepare_state(connection: sqlite3.Connection) -> None:
 @contextmanager
 def open_series(config: PlumewatchConfig) -> Iterator[Series]:
     """Open the time series for a command; `ConfigError` or `StorageError` if it is unusable."""
-    _make(config.data_dir)
+    make_data_folder(config.data_dir)
     paths = DataPaths(config.data_dir)
     for path in (paths.series, paths.influx):
         refuse_older(path)

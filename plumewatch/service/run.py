@@ -1,12 +1,9 @@
 """Services of ``plumewatch run``, one after the other on one data folder.
 
 SIGHUP, or a change on the staff page, reads the configuration again. If it has no faults, the
-service ends in order and the next one starts in the same process, which keeps lease and socket;
+service ends in order and the next one starts in the same process, which keeps lock and socket;
 messages of that second wait in the broker. If the new service cannot run, for example because the
 broker refuses its password, the old configuration is used again.
-
-A standby waits for the lease first. All that is known before belongs to the time of another
-service: its own service is made when it takes over, from the configuration as it is then.
 """
 
 from __future__ import annotations
@@ -25,11 +22,9 @@ from plumewatch.config.load import VARIABLE, load_shard
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import check_settings
 from plumewatch.service.app import Service
-from plumewatch.service.data_folder import take_lease
 from plumewatch.service.supervisor import ServiceError
 from plumewatch.service.web_server import Listening
-from storage.errors import StorageError
-from storage.lease import Lease
+from storage.lock import FolderLock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +61,7 @@ def _shortened(line: str) -> str:
     return f"{line[:_LONGEST_LINE]}... {len(line) - _LONGEST_LINE} more characters"
 
 
-def serve(path: Path, *, standby: bool = False, shard: str = "") -> None:
+def serve(path: Path, *, shard: str = "") -> None:
     """Run services until SIGINT or SIGTERM; raises `ConfigError` or `ServiceError`."""
     os.umask(0o077)  # also for what SQLite and libraries create
     handler = logging.StreamHandler()
@@ -74,7 +69,7 @@ def serve(path: Path, *, standby: bool = False, shard: str = "") -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS)
-    running = Running(path, standby=standby, shard=shard)
+    running = Running(path, shard)
     try:
         asyncio.run(running.serve())
     except AlertError as error:
@@ -85,16 +80,15 @@ def serve(path: Path, *, standby: bool = False, shard: str = "") -> None:
 class Running:
     """Services of the configuration at `path`, one after the other; `shard` is like ``"0/2"``."""
 
-    def __init__(self, path: Path, *, standby: bool = False, shard: str = "") -> None:
+    def __init__(self, path: Path, shard: str = "") -> None:
         self._path, self._shard = path, shard
         config = _read(path, shard)
-        self._lease = Lease(DataPaths(config.data_dir).lock)
+        self._lock = FolderLock(DataPaths(config.data_dir).lock)
         self._listening = Listening()
         self._config_file: ConfigEditor | None = None
         if not (shard or os.environ.get(VARIABLE)):  # other processes would not take changes over
             history = DataPaths(config.data_dir).config_history
             self._config_file = ConfigEditor(path, history, self._reload)
-        self._standby = standby
         self._service = self._service_of(config)
         self._next: Service | None = None
         self._over = asyncio.Event()
@@ -110,28 +104,10 @@ class Running:
             loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         try:
-            if not self._standby or await self._stand_by():
-                await self._serve()
+            await self._serve()
         finally:
-            self._lease.release()
+            self._lock.release()
             self._listening.close()
-
-    async def _stand_by(self) -> bool:
-        """Wait for the data folder and make the service anew; False if stopped before."""
-        config = self._service.config
-        try:
-            if not await take_lease(self._lease, config.data_dir, self._over, standby=True):
-                return False
-        except StorageError as error:
-            raise ServiceError(str(error)) from error
-        self._standby = False
-        try:
-            fresh = _read(self._path, self._shard, config.data_dir)
-            self._service = self._service_of(fresh)
-        except ConfigError as error:
-            log.error("%s %s", _STAYS, "; ".join(str(error).splitlines()))  # noqa: TRY400 - one line
-            self._service = self._service_of(config)
-        return True
 
     async def _serve(self) -> None:
         before: PlumewatchConfig | None = None
@@ -157,7 +133,7 @@ class Running:
     def _service_of(self, config: PlumewatchConfig) -> Service:
         return Service(
             config,
-            lease=self._lease,
+            lock=self._lock,
             config_file=self._config_file,
             listening=self._listening,
         )
@@ -173,9 +149,6 @@ class Running:
         self._over.set()
 
     def _reload(self) -> None:
-        if self._standby:
-            log.info("standing by: the configuration is read when this service takes over")
-            return
         self._again = True  # also for a task that may have read the file before it changed
         if self._reload_task is None or self._reload_task.done():
             self._reload_task = asyncio.get_running_loop().create_task(self._read_and_replace())

@@ -29,7 +29,7 @@ from sensor_sim.schedule import _make
 from sensor_sim.school import Bells, Restroom, School
 from sensor_sim.simulate import simulate
 from storage.journal import Journal
-from storage.lease import Lease
+from storage.lock import FolderLock
 from storage.reading import Reading
 from storage.sqlite import connect, transaction
 from tests.support.alert_records import incidents
@@ -122,10 +122,10 @@ def site(tmp_path):
     data.mkdir()
     with closing(connect(data / "state.db")) as db:
         prepare_state(db)
-    lease = Lease(data / "service.lock")
-    assert lease.take() is None
+    lock = FolderLock(data / "service.lock")
+    lock.take()
     yield path
-    lease.release()
+    lock.release()
 
 
 @pytest.fixture

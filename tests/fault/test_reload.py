@@ -59,7 +59,7 @@ def test_half_written_files_change_nothing(running):
 
 
 def test_a_sound_one_is_taken_over_and_nothing_is_lost(running):
-    """Messages are published all the time; the process keeps the lease on the folder."""
+    """Messages are published all the time; the process keeps the lock on the folder."""
     service, publisher = running
     pid = service.pid
     seq = 0

@@ -309,10 +309,8 @@ class ServiceProcess:
         """Whether the process lives."""
         return self._process is not None and self._process.poll() is None
 
-    def start(
-        self, *, connected: bool = True, arguments: tuple[str, ...] = (), fresh: bool = False
-    ) -> None:
-        """Start with further arguments, and wait until it is connected to the broker.
+    def start(self, *, connected: bool = True, fresh: bool = False) -> None:
+        """Start it, and wait until it is connected to the broker.
 
         A `fresh` process is a Python of its own, as a person starts it, instead of a fork.
         """
@@ -321,7 +319,7 @@ class ServiceProcess:
             command = [sys.executable, "-m", "plumewatch", "run", "--config", str(self.config)]
             with (self.folder / "log").open("ab") as log:
                 self._process = subprocess.Popen(
-                    [*command, *arguments],
+                    command,
                     stdout=log,
                     stderr=log,
                     stdin=subprocess.DEVNULL,
@@ -329,7 +327,7 @@ class ServiceProcess:
                     env=ENVIRONMENT,
                 )
         else:
-            self._fork(shared(), *arguments)
+            self._fork(shared())
         if connected:
             eventually(
                 lambda: self.log.count("connected to 127.0.0.1") > before or not self.running,
@@ -338,10 +336,10 @@ class ServiceProcess:
             )
             assert self.running, self.log
 
-    def _fork(self, launcher: Launcher, *arguments: str, **more: Any) -> None:
+    def _fork(self, launcher: Launcher, **more: Any) -> None:
         log = self.folder / "log"
         log.touch()
-        command = ("run", "--config", str(self.config), *arguments)
+        command = ("run", "--config", str(self.config))
         self._process = launcher.start(command, (Path(os.devnull), log, log), **more)
 
     @property

@@ -16,7 +16,7 @@ import pytest
 from plumewatch.config.load import load
 from storage.backup import MANIFEST, verify
 from storage.journal import Journal
-from storage.lease import Lease
+from storage.lock import FolderLock
 from storage.reading import Reading
 from tests.support.broker import free_port
 from tests.support.command import plumewatch
@@ -177,11 +177,11 @@ def test_nothing_is_overwritten(used, tmp_path, capsys):
 @pytest.mark.parametrize("force", [False, True])
 def test_never_under_a_service_that_runs(used, tmp_path, capsys, force):
     back_up(used, tmp_path)
-    lease = Lease(tmp_path / "data" / "service.lock")
-    assert lease.take() is None
+    lock = FolderLock(tmp_path / "data" / "service.lock")
+    lock.take()
     assert restore(used, tmp_path / COPY, force=force)[0] == 3
     assert "is in use by process" in capsys.readouterr().err
-    lease.release()
+    lock.release()
 
 
 def test_a_restore_is_not_taken_for_the_service(used, tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from plumewatch.config.faults import ConfigError
 from plumewatch.config.ingest_settings import http_sources, intake_config, polled_sensors
 from plumewatch.config.load import parse
 from plumewatch.config.settings import check_settings
-from storage.lease import Lease
+from storage.lock import FolderLock
 from tests.support.broker import free_port
 from tests.support.certificates import certificate
 
@@ -199,10 +199,10 @@ def test_check_covers_http_ingest(tmp_path, secret):
         assert output[0].startswith(
             f"FAULT http ingest: cannot listen on 127.0.0.1:{port}: Address"
         )
-        lease = Lease(tmp_path / "plumewatch-data/service.lock")
-        assert lease.take() is None
+        lock = FolderLock(tmp_path / "plumewatch-data/service.lock")
+        lock.take()
         _, output = checked(tmp_path, CONFIG.format(host="127.0.0.1", **ports))
-        lease.release()
+        lock.release()
     assert output[0] == (
         f"ok    http ingest: 127.0.0.1:{port} is in use, as expected while the service runs"
     )

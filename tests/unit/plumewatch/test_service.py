@@ -12,15 +12,12 @@ import pytest
 from alerts.escalation import steps
 from alerts.incidents import repository
 from alerts.notify.pump import OutboxPump, PumpSettings
-from plumewatch.config.paths import DataPaths
 from plumewatch.service.app import Service
-from plumewatch.service.data_folder import take_lease
 from plumewatch.service.detection_loop import new_consumer
 from plumewatch.service.maintenance import Maintenance
 from plumewatch.service.supervisor import ServiceError
 from storage.errors import StorageUnavailableError
 from storage.journal import DeadLetter, Journal
-from storage.lease import Lease
 from storage.reading import Reading
 from storage.sqlite import connect
 from tests.support.alert_records import incidents
@@ -234,32 +231,6 @@ async def test_silence_is_reported_once_and_survives_a_restart(config):
         await store(service, [reading(clock())])
         await until(lambda: service.monitoring.pipeline().sensors["n2-boys-1"].state == "alive")
         assert service.alerting.notifier.sent == []
-
-
-class ObservedLease(Lease):
-    """A lease that records when a service has tried to take it."""
-
-    def __init__(self, config):
-        super().__init__(DataPaths(config.data_dir).lock)
-        self.tried = asyncio.Event()
-
-    def take(self):
-        self.tried.set()
-        return super().take()
-
-
-@pytest.mark.parametrize("stopped", [False, True])
-async def test_a_standby_waits_until_the_folder_is_free_or_it_is_stopped(config, stopped):
-    lease, stop = ObservedLease(config), asyncio.Event()
-    async with running(config):
-        taking = take_lease(lease, config.data_dir, stop, standby=True)
-        waiting = asyncio.create_task(taking)
-        await lease.tried.wait()
-        if stopped:
-            stop.set()
-            assert not await waiting
-    assert await waiting != stopped
-    lease.release()
 
 
 async def test_a_journal_that_cannot_be_read_for_a_while(config, monkeypatch):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from storage.files import atomic_write, make_private_folder
-from storage.lease import Lease
+from storage.lock import FolderLock
 from storage.sqlite import connect, transaction
 from tests.support.in_process import one_room, running
 
@@ -70,15 +70,15 @@ def test_another_user_cannot_take_the_lock(held):
         lock = Path(folder) / "service.lock"
         lock.touch()
         lock.chmod(0o644)
-        lease = Lease(lock)
-        assert lease.take() is None
+        taken = FolderLock(lock)
+        taken.take()
         if not held:
-            lease.release()
+            taken.release()
         other = subprocess.run([FLOCK, "-n", lock, "true"], user=65534, check=False, cwd="/")
         assert other.returncode == 66  # it cannot open the file
         if not held:
-            assert lease.take() is None
-        lease.release()
+            taken.take()
+        taken.release()
 
 
 def test_what_is_deleted_is_not_in_the_file_any_more(tmp_path):

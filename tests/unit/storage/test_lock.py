@@ -1,0 +1,134 @@
+"""One holder at a time, whoever dies how."""
+
+import fcntl
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from storage import lock as module
+from storage.errors import StorageUnavailableError
+from storage.lock import FolderLock, holder_of, service_runs
+
+ROOT = Path(module.__file__).parents[1]
+HOLD = """
+import sys, time
+from pathlib import Path
+from storage.lock import FolderLock
+FolderLock(Path(sys.argv[1])).take()
+print("taken", flush=True)
+time.sleep(60)
+"""
+LOOK = """
+import sys
+from pathlib import Path
+from storage.lock import holder_of
+print("looking", flush=True)
+while True:
+    holder_of(Path(sys.argv[1]))
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "service.lock"
+
+
+@pytest.fixture
+def other(path):
+    child = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert child.stdout.readline() == "taken\n"
+    yield child
+    child.kill()
+    child.wait(60)
+    child.stdout.close()
+
+
+def test_one_has_it_until_it_is_released(path):
+    one, two = FolderLock(path), FolderLock(path)
+    one.take()
+    assert one.held
+    assert service_runs(path)
+    with pytest.raises(StorageUnavailableError, match=f"is in use by process {os.getpid()} on "):
+        two.take()
+    assert not two.held
+    one.release()
+    one.release()
+    assert (holder_of(path), service_runs(path)) == ("", False)
+    two.take()
+    two.release()
+
+
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
+def test_it_ends_with_the_process_and_not_before(path, other, how):
+    lock, words = FolderLock(path), rf"process {other.pid} on .+, since 20[-0-9]+ [:0-9]+ UTC"
+    assert re.fullmatch(words, holder_of(path))
+    other.send_signal(how)
+    if how == signal.SIGKILL:
+        other.wait(60)
+        lock.take()
+        lock.release()
+    else:
+        with pytest.raises(StorageUnavailableError, match=words):
+            lock.take()
+
+
+def test_who_looks_keeps_nobody_from_taking_it(path):
+    path.touch()
+    command = [sys.executable, "-c", LOOK, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as looking:
+        assert looking.stdout.readline() == "looking\n"
+        for _ in range(500):
+            lock = FolderLock(path)
+            lock.take()
+            lock.release()
+        looking.kill()
+
+
+def test_a_look_without_end_is_not_waited_for(path, monkeypatch):
+    monkeypatch.setattr(module, "_LOOK_S", 0.0)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        with pytest.raises(StorageUnavailableError, match="in use by another process"):
+            FolderLock(path).take()
+
+
+def test_a_holder_that_is_no_service(path):
+    lock = FolderLock(path, work="restore")
+    lock.take()
+    assert f"process {os.getpid()} (restore) on " in holder_of(path)
+    assert not service_runs(path)
+    lock.release()
+
+
+def test_a_holder_whose_file_is_deleted_or_replaced_learns_of_it(path):
+    one, two = FolderLock(path), FolderLock(path)
+    one.take()
+    assert one.in_place
+    path.unlink()
+    assert not one.in_place
+    two.take()
+    assert (one.in_place, two.in_place) == (False, True)
+    for lock in (one, two):
+        lock.release()
+
+
+@pytest.mark.parametrize("content", [b"", b"process 5 on x\n", b"\xff" * 600])
+def test_any_content_is_no_obstacle(path, content):
+    path.write_bytes(content)
+    lock = FolderLock(path)
+    lock.take()
+    assert f"process {os.getpid()} on " in holder_of(path)
+    lock.release()
+
+
+def test_a_folder_that_is_none(tmp_path):
+    with pytest.raises(StorageUnavailableError, match="No such file"):
+        FolderLock(tmp_path / "none" / "service.lock").take()
+    assert holder_of(tmp_path / "none" / "service.lock") == ""
