@@ -188,11 +188,10 @@ def number(
     of_row: str = "",
     empty: str = "0",
     width: int = 4,
-    height: int = 4,
 ) -> stat.Panel:
     """Make a panel of one large number, or several with `names`, or a column `of_row`."""
     panel = (
-        described(stat.Panel(), (title, about, empty), queries, (width, height))
+        described(stat.Panel(), (title, about, empty), queries, (width, 4))
         .unit(unit)
         .color_mode(
             common.BigValueColorMode.BACKGROUND_SOLID if bands else common.BigValueColorMode.NONE
@@ -258,19 +257,17 @@ def states(
     *queries: InfluxQl,
     words: Words,
     empty: str = "nothing in this time",
-    least: str = "5m",
-    height: int = 8,
 ) -> statetimeline.Panel:
     """Make a row of states over time for each line of the answer."""
     return (
-        described(statetimeline.Panel(), (title, about, empty), queries, (24, height))
+        described(statetimeline.Panel(), (title, about, empty), queries, (24, 8))
         .mappings(mappings(words))
         .color_scheme(FieldColor().mode(FieldColorModeId.FIXED).fixed_color(GREY))
         .merge_values(True)
         .show_value(common.VisibilityMode.AUTO)
         .row_height(0.85)
         .fill_opacity(85)
-        .interval(least)
+        .interval("5m")
         .max_data_points(_MOST_POINTS)
         .legend(
             VizLegendOptions()
@@ -289,11 +286,10 @@ def counts(
     unit: str,
     empty: str,
     width: int = 12,
-    height: int = 8,
 ) -> histogram.Panel:
     """Make a histogram of the values, in buckets of a size."""
     return (
-        described(histogram.Panel(), (title, about, empty), queries, (width, height))
+        described(histogram.Panel(), (title, about, empty), queries, (width, 8))
         .unit(unit)
         .bucket_size(bucket)
         .color_scheme(FieldColor().mode(FieldColorModeId.FIXED).fixed_color(BLUE))
@@ -306,7 +302,7 @@ def counts(
     )
 
 
-def note(title: str, markdown: str, *, width: int = 24, height: int = 4) -> text.Panel:
+def note(title: str, markdown: str, *, height: int) -> text.Panel:
     """Make a panel of text."""
     made = text.Panel().title(title).description(title).mode(TextMode.MARKDOWN).content(markdown)
-    return made.span(width).height(height)
+    return made.span(24).height(height)
