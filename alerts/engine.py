@@ -28,7 +28,8 @@ from alerts.incidents import (
     threshold_adjustments,
     throttling,
 )
-from alerts.incidents.incident import LATE, Mute, Record, Rules, Status
+from alerts.incidents.history import Happened, Record
+from alerts.incidents.incident import Mute, Rules, Status, Suppression
 from alerts.incidents.lifecycle import step
 from alerts.incidents.mutes import Mutes
 from alerts.incidents.stuck_incidents import StuckKind, find_stuck
@@ -38,6 +39,7 @@ from alerts.notify.notice_writer import NoticeWriter
 from alerts.severity import repeat_window_s
 from detection.device_events import is_device_alarm
 from detection.events import EventKind, EventPhase
+from language.facts import Fact
 from storage.registry import Room
 
 if TYPE_CHECKING:
@@ -235,7 +237,13 @@ class AlertEngine:
         else:
             incident = self._load(tx, row.incident)
             repository.note(
-                tx, incident.id, now, "notified", f"{reason}: {row.person} by {row.channel}"
+                tx,
+                incident.id,
+                now,
+                Happened.NOTIFIED,
+                reason=reason,
+                person=row.person,
+                channel=row.channel,
             )
 
     def fall_back(self, tx: sqlite3.Connection, row_id: int, now: float) -> None:
@@ -258,7 +266,7 @@ class AlertEngine:
             if item.what not in (StuckKind.NO_STEP, StuckKind.NO_REMINDER):
                 continue
             incident = self._load(tx, item.subject)
-            repository.note(tx, incident.id, now, "stuck incident check", item.what.value)
+            repository.note(tx, incident.id, now, Happened.RESTARTED, stuck=item.what)
             if item.what is StuckKind.NO_STEP:
                 self._escalator.begin(tx, incident, now)
             else:
@@ -275,7 +283,7 @@ class AlertEngine:
     def end_silence(self, tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:
         """End a silence early: people are notified of what is still going on within a second."""
         ended = silences.end(tx, silence_id, by, now)
-        for incident in repository.suppressed_by(tx, ended.key):
+        for incident in repository.suppressed_by(tx, ended.suppression):
             repository.save(tx, replace(incident, held_until=now))
         return ended
 
@@ -315,8 +323,8 @@ class AlertEngine:
     ) -> list[AlertRecord]:
         held = incident.held_until is not None
         mute = self._mutes.of(tx, incident, incident.severity_at(at), at) if held else None
-        if held and incident.suppressed_by == LATE and not is_live:
-            mute = Mute(at + _LATE_LOOK_S, LATE, "")
+        if incident.suppressed_by and incident.is_late and held and not is_live:
+            mute = Mute(at + _LATE_LOOK_S, incident.suppressed_by)
         _, records = self._apply(tx, incident, inputs.Tick(at, mute), now)
         return records
 
@@ -364,7 +372,7 @@ class AlertEngine:
         store(incident=result.incident.id)
         records = self._carry_out(tx, result, now)
         following, is_live = result.incident, not self._is_late(event.time + step_s, now)
-        if following.held_until is not None and following.suppressed_by == LATE and is_live:
+        if following.held_until is not None and following.is_late and is_live:
             following = replace(following, held_until=at)
         if following.held_until is not None and following.held_until <= at:
             records += self._tick(tx, following, at, now, is_live=is_live)
@@ -407,8 +415,8 @@ class AlertEngine:
         zone = ZoneInfo(room.zone or self.policy.zone)
         alerted, received = (datetime.fromtimestamp(t, zone) for t in (event.alerted, at))
         form = "%H:%M:%S" if alerted.date() == received.date() else "%Y-%m-%d %H:%M:%S"
-        why = f"at {alerted:{form}}, received {received:{form}}"
-        return Mute(at + _LATE_LOOK_S, LATE, why)
+        times = {"alerted": f"{alerted:{form}}", "received": f"{received:{form}}"}
+        return Mute(at + _LATE_LOOK_S, Fact(Suppression.LATE, {**times}))
 
     def _new_id(self, tx: sqlite3.Connection, at: float) -> str:
         day = datetime.fromtimestamp(at, UTC).astimezone(self._zone).strftime("%Y%m%d")

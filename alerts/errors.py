@@ -26,7 +26,9 @@ A message never holds a target's address: an address is a secret.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from language.messages import Words, mark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +52,25 @@ class NotifyReason(StrEnum):
     BUSY = "busy"
     EXPIRED = "expired"
     LIBRARY = "library"
+
+
+UNDELIVERED_WORDS: Final = Words(
+    {
+        NotifyReason.BAD_TARGET: mark("the address is not complete or cannot be used"),
+        NotifyReason.FORBIDDEN_SCHEME: mark("this kind of address is not allowed"),
+        NotifyReason.FORBIDDEN_ADDRESS: mark("the address is not allowed"),
+        NotifyReason.TARGET_GONE: mark("the browser or account is gone"),
+        NotifyReason.REFUSED: mark("the service refused it"),
+        NotifyReason.RATE_LIMITED: mark("the service asks to wait"),
+        NotifyReason.QUOTA: mark("the day's quota is used up"),
+        NotifyReason.SERVER_ERROR: mark("the service has a fault"),
+        NotifyReason.CONNECTION: mark("the service cannot be reached"),
+        NotifyReason.TIMEOUT: mark("the service did not answer in time"),
+        NotifyReason.BUSY: mark("earlier notices are still being sent"),
+        NotifyReason.EXPIRED: mark("it was too old to be sent"),
+        NotifyReason.LIBRARY: mark("the program that sends it failed"),
+    }
+)
 
 
 class AlertError(Exception):
@@ -89,7 +110,14 @@ class CalendarError(AlertError):
 
 
 class SilenceError(AlertError):
-    """There is no such silence, or it has faults; the message lists all."""
+    """There is no such silence, or it has these `faults`."""
+
+    def __init__(self, *faults: Message) -> None:
+        super().__init__(*faults)
+        self.faults = faults
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.faults))
 
 
 class ConfigFileError(AlertError):

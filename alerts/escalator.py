@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from alerts.duty.reasons import Reason, RingName
 from alerts.duty.roster import Candidate, Ring
 from alerts.escalation import steps as escalation
 from alerts.escalation.steps import Action
 from alerts.incidents import repository, throttling
+from alerts.incidents.history import Happened
 from alerts.incidents.labels import labels_of, place_of
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import clock_text
 from alerts.timings import PRESENT_S
+from language.facts import Fact, fact
 from language.messages import NOTHING, Message, later
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from alerts.incidents.mutes import Mutes
     from alerts.notify.notice_writer import NoticeWriter
     from alerts.policy import AlertPolicy
+    from language.facts import Parameter
     from storage.registry import Registry
 
 
@@ -55,13 +59,13 @@ class Escalator:
             rings = self._policy.rings(labels_of(incident, self._registry), now)
             responder = self.responder(tx, incident, now)
         if responder is not None:
-            rings = (Ring("responder", (responder,)), *_without(rings, responder.person))
+            rings = (Ring(RingName.RESPONDER, (responder,)), *_without(rings, responder.person))
         rings = tuple(_without(rings, without)) or rings
         seq, round_ = escalation.last_round(tx, incident.id)
         timings = self._policy.timings
         steps = escalation.plan(
             incident.id,
-            rings or (Ring("nobody", ()),),
+            rings or (escalation.NOBODY,),
             incident.severity,
             now,
             timings,
@@ -73,7 +77,7 @@ class Escalator:
         while (due := escalation.next_of(tx, incident.id)) is not None and due.due_at <= now:
             self.run(tx, incident, due, now, note)
         if _nobody_notified(tx, incident):
-            repository.note(tx, incident.id, now, "nobody notified", "nobody has an address")
+            repository.note(tx, incident.id, now, Happened.NOBODY_NOTIFIED)
 
     def responder(self, tx: sqlite3.Connection, incident: Incident, at: float) -> Candidate | None:
         """Return who responded in the room within `PRESENT_S` and has a channel; None if nobody."""
@@ -83,7 +87,7 @@ class Escalator:
         if found is None or member is None or not member.targets:
             return None
         zone = place_of(self._registry, incident.room).zone or self._policy.zone
-        return Candidate(member.id, f"responded there at {clock_text(found[1], zone)}")
+        return Candidate(member.id, fact(Reason.RESPONDED, time=clock_text(found[1], zone)))
 
     def run(
         self,
@@ -104,7 +108,7 @@ class Escalator:
                     escalation.shift(tx, incident.id, muted.until - now)
             case Action.END:
                 escalation.finish(tx, due, now, "no response")
-                repository.note(tx, incident.id, now, "no response", "everyone was notified")
+                repository.note(tx, incident.id, now, Happened.NO_RESPONSE)
             case Action.REMIND:
                 escalation.finish(tx, due, now, "reminded")
                 self._remind(tx, incident, now)
@@ -157,15 +161,13 @@ class Escalator:
             # quiet hours of everyone never swallow an incident
             everyone = [c.person for ring in escalation.chain(tx, incident.id) for c in ring.people]
             notified = self._notices.page(tx, incident, everyone, now, note=note, throttle=False)
-        escalation.finish(tx, due, now, f"{notified} notified")
+        escalation.finish(tx, due, now, "notified" if notified else "nobody notified")
         if notified:
-            what = "paged" if due.seq == 1 else "escalated"
-            reasons = "; ".join(f"{c.person} ({c.why})" for c in due.ring.people)
-            repository.note(tx, incident.id, now, what, f"{due.ring.name}: {reasons}")
+            what = Happened.PAGED if due.seq == 1 else Happened.ESCALATED
+            repository.note(tx, incident.id, now, what, **_asked(due.ring))
             return
         if due.ring.people:
-            skipped = f"{due.ring.name}: {', '.join(people)} (quiet hours, budget or no address)"
-            repository.note(tx, incident.id, now, "nobody notified now", skipped)
+            repository.note(tx, incident.id, now, Happened.RING_SKIPPED, **_asked(due.ring))
         if following is not None and not last and following.round == due.round:
             escalation.shift(tx, incident.id, now - following.due_at)
 
@@ -187,8 +189,13 @@ class Escalator:
             left=left,
         )
         reminded = self._notices.remind(tx, incident, now, note)
-        what = "reminded" if reminded else "could not remind"
-        repository.note(tx, incident.id, now, what, incident.acknowledged_by)
+        what = Happened.REMINDED if reminded else Happened.NOT_REMINDED
+        repository.note(tx, incident.id, now, what, person=incident.acknowledged_by)
+
+
+def _asked(ring: Ring) -> dict[str, Parameter]:
+    asked = (Fact(c.why.code, {**c.why.params, "person": c.person}) for c in ring.people)
+    return {"ring": ring.name.value, "asked": tuple(asked)}
 
 
 def _without(rings: Iterable[Ring], person: str) -> Iterator[Ring]:

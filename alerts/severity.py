@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from detection.events import EventKind
+from language.messages import Words, mark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +39,13 @@ class Severity(StrEnum):
         return _ORDER.index(self)
 
 
+SEVERITY_WORDS: Final = Words(
+    {
+        Severity.INFO: mark("info"),
+        Severity.WARNING: mark("warning"),
+        Severity.CRITICAL: mark("critical"),
+    }
+)
 _ORDER: Final = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 _BASE: Final[Mapping[EventKind, Severity]] = {
     EventKind.SMOKE: Severity.CRITICAL,

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from alerts.incidents import repository
-from alerts.incidents.incident import Incident, Record, Status, Verdict
+from alerts.incidents.history import Happened, Record
+from alerts.incidents.incident import Incident, Status, Suppression, Verdict
 from alerts.incidents.inputs import Feedback
 from detection.events import EventKind
+from language.facts import fact
 
 if TYPE_CHECKING:
     import sqlite3
 
     from alerts.engine import AlertEngine
-
-_NOTE: Final = "staged test"
 
 
 def marked(
@@ -27,7 +27,7 @@ def marked(
     ).fetchall()
     found = [str(row["id"]) for row in rows]
     for incident in found:
-        engine.feedback(tx, incident, who, Verdict.TEST, end, note=_NOTE)
+        engine.feedback(tx, incident, who, Verdict.TEST, end)
     return found
 
 
@@ -44,11 +44,13 @@ def staged(tx: sqlite3.Connection, sensor: str, room: str, at: float, who: str, 
         confidence=0.0,
         detections=(),
         paged=True,
-        suppressed_by=_NOTE,
+        suppressed_by=fact(Suppression.STAGED_TEST),
         resolved_at=at,
         verdict=Verdict.TEST,
     )
     repository.save(tx, incident)
-    repository.add_history(tx, incident.id, Record(at, who, _NOTE, f"{sensor} did not see it"))
-    repository.add_feedback(tx, incident.id, Feedback(who, Verdict.TEST, at, note=_NOTE))
+    repository.add_history(
+        tx, incident.id, Record(at, who, Happened.STAGED_TEST, {"sensor": sensor})
+    )
+    repository.add_feedback(tx, incident.id, Feedback(who, Verdict.TEST, at))
     return incident.id

@@ -11,6 +11,4 @@ from language.messages import Words
 _TABLES: Final[dict[str, Any]] = tomllib.loads(
     Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
 )
-PATTERNS: Final[tuple[str, ...]] = tuple(_TABLES.pop("stored"))
-"""Texts that other parts store in English, with placeholders."""
 WORDS: Final = {name: Words(table) for name, table in _TABLES.items()}

@@ -34,6 +34,7 @@ _KEYWORDS: Final = {
     "_": None,
     "gettext": None,
     "mark": None,
+    "mark_plural": (1, 2),
     "later": None,
     "in_context": ((1, "c"), 2),
     "ngettext": (1, 2),

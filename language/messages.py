@@ -103,6 +103,11 @@ def mark(message: str) -> str:
     return message
 
 
+def mark_plural(one: str, many: str) -> tuple[str, str]:
+    """Mark the two forms of a text of a table, as `mark`."""
+    return one, many
+
+
 class Words(Mapping[str, str]):
     """A table of `mark`-ed words by key, each returned in the current language."""
 

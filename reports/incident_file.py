@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from language.dates import date_text
-from language.messages import ENGLISH, _, gettext, language, mark, retell
-from reports.rows import SUPPRESSED
+from language.facts import params_of
+from language.messages import ENGLISH, _, gettext, language, mark
 from reports.text import FACTS, duration, inert, shown, words_of
 from reports.view import words
 
@@ -109,7 +109,7 @@ def view(
     picture: str,
     readings: int,
     why: Callable[[Mapping[str, Any], str], str] = lambda event, prefix: event[f"{prefix}sentence"],
-    say: Callable[[str], str] = str,
+    say: Callable[[str, dict[str, Any]], tuple[str, str]] = lambda what, _params: (what, ""),
 ) -> dict[str, Any]:
     """Return its document, with the evidence as SVG; `why` and `say` are for the reader."""
     row = found.incident
@@ -143,7 +143,7 @@ def view(
         outcome if language() == ENGLISH else gettext(outcome.replace("_", " ")),
         gettext(row["action"] or mark("unknown: no feedback")),
         row["case_number"] or "—",
-        retell(row["suppressed_by"], SUPPRESSED) or "—",
+        words_of(row["suppressed_by"]) or "—",
         ", ".join(sorted({e["model_version"] for e in found.events})) or "—",
         _started(started),
         _("%(n)d, of %(sensors)s", n=readings, sensors=", ".join(found.sensors)),
@@ -162,7 +162,7 @@ def view(
             [
                 at(line["at"]),
                 shown(line["who"]),
-                *(shown(say(line[key])) for key in ("what", "detail")),
+                *map(shown, say(line["what"], params_of(line["detail"]))),
             ]
             for line in found.history
         ],

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from language.messages import mark
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
@@ -20,14 +19,6 @@ if TYPE_CHECKING:
 CONFIRMED, FALSE, NOTHING = "confirmed", "false_alarm", "nothing_found"
 FIXED, TEST = "fixed", "test"
 """Verdicts of staff; empty without feedback."""
-SUPPRESSED: Final = (
-    mark("cooldown"),
-    mark("late"),
-    mark("silence %(n)s by %(owner)s"),
-    mark("silence %(n)s"),
-    mark("explained by %(kind)s in %(room)s"),
-)
-"""Reasons why an incident notifies nobody, in English since they are stored."""
 AIR: Final = ("vape", "smoke")
 """Kinds of incident that need somebody on site."""
 

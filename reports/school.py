@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Protocol
 
 from language.dates import date_text
-from language.messages import _
+from language.messages import Message, _, later, mark
 from reports.rows import DutySpan
 from storage.registry import Registry, natural
 
@@ -94,10 +94,10 @@ class SchoolTimes:
         """
         match kind:
             case "week":
-                like = "is no week; a week is like 2026-W47 (ISO 8601)"
+                like = mark("'%(text)s' is no week; a week is like 2026-W47 (ISO 8601)")
                 return _numbered(text.strip(), r"(\d{4})-?W(\d{2})", _week_of, like)
             case "month":
-                like = "is no month; a month is like 2026-11"
+                like = mark("'%(text)s' is no month; a month is like 2026-11")
                 return _numbered(text.strip(), r"(\d{4})-(\d{2})", _month_of, like)
             case "term":
                 return self._term(text.strip())
@@ -122,11 +122,10 @@ class SchoolTimes:
             if term.name.casefold() == text.casefold():
                 return Period("term", term.name, term.first, term.last)
         there = ", ".join(repr(term.name) for term in self.terms)
-        raise PeriodError(
-            f"there is no term {text[:40]!r}; there is {there}"
-            if there
-            else f"there is no term {text[:40]!r}: the configuration has no [[term]]"
-        )
+        message = mark("there is no term '%(text)s': the configuration has no [[term]]")
+        if there:
+            message = mark("there is no term '%(text)s'; there is %(there)s")
+        raise PeriodError(Message(message, {"text": text[:40], "there": there}))
 
     def _school_year(self, text: str) -> Period:
         found = re.fullmatch(r"(\d{4})(?:[/-]\d{2}(?:\d{2})?)?", text, re.ASCII)
@@ -135,7 +134,13 @@ class SchoolTimes:
             if text.replace("-", "/") in {made.name, f"{made.first.year}/{made.last.year}"}:
                 return made
         like = self._year(date(2026, self.first_month, 1)).name
-        raise PeriodError(f"{text[:40]!r} is no school year; a school year is like {like}")
+        raise PeriodError(
+            later(
+                "'%(text)s' is no school year; a school year is like %(like)s",
+                text=text[:40],
+                like=like,
+            )
+        )
 
     def _year(self, day: date) -> Period:
         begins = day.year - (day.month < self.first_month)
@@ -155,7 +160,7 @@ def _numbered(
             return period_of(int(found[1]), int(found[2]))
     except ValueError:
         pass
-    raise PeriodError(f"{text[:40]!r} {like}")
+    raise PeriodError(Message(like, {"text": text[:40]}))
 
 
 def _week_of(year: int, number: int) -> Period:

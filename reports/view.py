@@ -12,7 +12,6 @@ from language.messages import _, capitalized, gettext, language, mark, ngettext,
 from reports.charts import drawings
 from reports.drawing import svg
 from reports.look import light
-from reports.rows import SUPPRESSED
 from reports.tables import VERSION
 from reports.text import (
     LIMITS,
@@ -405,6 +404,4 @@ def _cells(name: str, values: Sequence[Any]) -> tuple[str, list[str]]:
         missing = ["" if value is None else text for value, text in zip(values, texts, strict=True)]
         return f"{head} ({words_of(unit)})" if unit else head, missing
     texts = ["" if value is None else shown(str(value)) for value in values]
-    if name == "suppressed_by":
-        return head, [retell(text, SUPPRESSED) for text in texts]
     return head, [words_of(text) for text in texts] if name in _CHOSEN["codes"] else texts

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from alerts.duty.reasons import Reason, RingName
 from alerts.duty.shifts import OnDuty
 from alerts.routing.tree import chosen
+from language.facts import Fact, fact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -102,14 +104,14 @@ class Candidate:
     """A person to notify, and why."""
 
     person: str
-    why: str
+    why: Fact
 
 
 @dataclass(frozen=True, slots=True)
 class Ring:
     """People who are notified together; the next ring only if none of them responds."""
 
-    name: str
+    name: RingName
     people: tuple[Candidate, ...]
 
 
@@ -145,7 +147,7 @@ class Roster:
 
     def on_duty(self, receiver: str, at: datetime) -> tuple[OnDuty, ...]:
         """Return who of a receiver is on duty, reachable or not, perhaps in several zones."""
-        why = f"{receiver}, always on duty"
+        why = fact(Reason.ALWAYS, receiver=receiver)
         always = [OnDuty(person, (), why) for person in self.receivers[receiver].people]
         shifts = [shift for shift in self.shifts if shift.receiver == receiver]
         return (*always, *(found for shift in shifts for found in shift.on_duty(at)))
@@ -169,7 +171,8 @@ class Roster:
             nearest.setdefault(one.person, (far, one))
         rings: dict[int, list[Candidate]] = {}
         for far, one in nearest.values():
-            candidate = Candidate(one.person, one.why + _where(far, one.zones))
+            where = {"zones": far} if one.zones else {}
+            candidate = Candidate(one.person, Fact(one.why.code, one.why.params | where))
             rings.setdefault(far, []).append(candidate)
         return rings
 
@@ -180,28 +183,32 @@ class Roster:
         reachable = [
             ring for ring in near.values() if any(self.is_reachable(c.person) for c in ring)
         ]
-        by_distance = list(zip(reachable, _NAMES, strict=False))
+        by_distance = list(zip(NEAR, reachable, strict=False))
         building = labels.get("building", "")
         leads = [
-            Candidate(p, f"{r.id}, lead of {building}")
+            Candidate(p, fact(Reason.LEAD, receiver=r.id, building=building))
             for r in receivers
             for p in r.leads.get(building, ())
         ]
-        last = [Candidate(p, f"{r.id}, catch-all") for r in receivers for p in r.catch_all]
-        rest = [Candidate(person, "no receiver can be reached") for person in self.everyone]
-        planned = [*by_distance, (leads, "building lead"), (last, "catch-all")]
-        found = self._rings(planned, labels) or self._rings([(rest, "everyone")], labels)
+        last = [
+            Candidate(p, fact(Reason.CATCH_ALL, receiver=r.id))
+            for r in receivers
+            for p in r.catch_all
+        ]
+        rest = [(RingName.EVERYONE, [Candidate(p, _LAST_RESORT) for p in self.everyone])]
+        planned = [*by_distance, (RingName.LEAD, leads), (RingName.CATCH_ALL, last)]
+        found = self._rings(planned, labels) or self._rings(rest, labels)
         # An outage that belongs to no site is everybody's where nobody has all sites.
-        return found or (() if labels.get("site") else self._rings([(rest, "everyone")], None))
+        return found or (() if labels.get("site") else self._rings(rest, None))
 
     def _rings(
         self,
-        planned: Sequence[tuple[list[Candidate], str]],
+        planned: Sequence[tuple[RingName, list[Candidate]]],
         labels: Mapping[str, str] | None,
     ) -> tuple[Ring, ...]:
         placed: set[str] = set()
-        rings: dict[str, list[Candidate]] = {}
-        for people, name in planned:
+        rings: dict[RingName, list[Candidate]] = {}
+        for name, people in planned:
             for candidate in people:
                 person = candidate.person
                 if labels is not None and not self.serves(person, labels):
@@ -216,11 +223,6 @@ class Roster:
         return not self.reachable or person in self.reachable
 
 
-_NAMES: Final = ("nearest", "next nearest")
+NEAR: Final = (RingName.NEAREST, RingName.NEXT_NEAREST)
 """Rings of people on duty, before the lead of the building."""
-
-
-def _where(far: int, zones: tuple[str, ...]) -> str:
-    if not zones:
-        return ""
-    return ", here" if far == 0 else f", {far} zone{'s' if far > 1 else ''} away"
+_LAST_RESORT: Final = fact(Reason.LAST_RESORT)

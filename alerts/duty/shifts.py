@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
+from alerts.duty.reasons import Reason
 from alerts.duty.timetable import (
     DAY_MIN,
     Span,
@@ -21,6 +22,7 @@ from alerts.duty.timetable import (
     is_within,
     wall,
 )
+from language.facts import Fact, fact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -121,7 +123,7 @@ class OnDuty:
 
     person: str
     zones: tuple[str, ...]
-    why: str
+    why: Fact
     site: str = ""
     """Name of the site; empty for all."""
 
@@ -155,10 +157,11 @@ class Shift:
 
     def on_duty(self, at: datetime) -> tuple[OnDuty, ...]:
         """Return who is on duty at an instant, each person once."""
-        found: dict[str, str] = {}
+        found: dict[str, Fact] = {}
         for span in self.spans(at, at):
             if span.contains(at):
-                why = f"shift {self.id}, {span.label} until {clock(span.end, self.zone)}"
+                end = clock(span.end, self.zone)
+                why = fact(Reason.SHIFT, shift=self.id, span=span.label, end=end)
                 for person in self._whose(span, at):
                     found.setdefault(person, why)
         for change in self.overrides:
@@ -188,16 +191,17 @@ class Shift:
         return self.people
 
 
-def _changed(found: dict[str, str], change: Override, shift: Shift) -> dict[str, str]:
-    until = f"until {clock(change.end, shift.zone)}"
+def _changed(found: dict[str, Fact], change: Override, shift: Shift) -> dict[str, Fact]:
+    end = clock(change.end, shift.zone)
     if change.add and not change.remove:
-        return {**found, change.add: f"shift {shift.id}, added {until}"}
-    kept: dict[str, str] = {}
+        return {**found, change.add: fact(Reason.ADDED, shift=shift.id, end=end)}
+    kept: dict[str, Fact] = {}
     for person, why in found.items():
         if person != change.remove:
             kept.setdefault(person, why)
         elif change.add:
-            kept.setdefault(change.add, f"shift {shift.id}, for {change.remove} {until}")
+            instead = fact(Reason.SUBSTITUTE, shift=shift.id, instead_of=change.remove, end=end)
+            kept.setdefault(change.add, instead)
     return kept
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+from alerts.duty.reasons import RING_WORDS, reason_text
 from alerts.escalation.steps import Action, after_acknowledgment, plan
 from alerts.incidents.incident import Rules
 from alerts.incidents.lifecycle import cooldown_s
@@ -106,10 +107,10 @@ def _without_response(
         people = [c.person for c in step.ring.people if c.person not in deferred]
         names = ", ".join(map(policy.name_of, people))
         again = f" (round {step.round})" if step.round > 1 else ""
-        lines.append(_line(after_s, f"{step.ring.name}: {names or 'nobody'}{again}"))
+        lines.append(_line(after_s, f"{RING_WORDS[step.ring.name]}: {names or 'nobody'}{again}"))
         if step.round == 1:
             lines += [
-                _line("", f"{policy.name_of(c.person)}: {c.why}")
+                _line("", f"{policy.name_of(c.person)}: {reason_text(c.why)}")
                 for c in step.ring.people
                 if c.person in people
             ]

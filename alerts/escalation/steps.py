@@ -8,12 +8,15 @@ ones move back by as much. A ring in which nobody can be notified does not wait.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from alerts.duty.roster import Candidate, Ring
+import msgspec
+
+from alerts.duty.reasons import RingName
+from alerts.duty.roster import Ring
+from language.facts import to_json
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from alerts.timings import EscalationTimings
 
 
-_NOBODY: Final = Ring("", ())
+NOBODY: Final = Ring(RingName.NOBODY, ())
 
 
 class Action(StrEnum):
@@ -70,7 +73,7 @@ def plan(
             steps.append(EscalationStep(incident, number, round_, Action.NOTIFY, due, ring))
             due += wait if steps[1:] or first_wait_s is None else first_wait_s
     number = seq + len(steps)
-    return [*steps, EscalationStep(incident, number, round_, Action.END, due, _NOBODY)]
+    return [*steps, EscalationStep(incident, number, round_, Action.END, due, NOBODY)]
 
 
 def after_acknowledgment(
@@ -80,8 +83,8 @@ def after_acknowledgment(
     remind = at + timings.acknowledged_for_s
     reopen = remind + timings.reminded_for_s
     return [
-        EscalationStep(incident, seq, round_, Action.REMIND, remind, _NOBODY),
-        EscalationStep(incident, seq + 1, round_, Action.REOPEN, reopen, _NOBODY),
+        EscalationStep(incident, seq, round_, Action.REMIND, remind, NOBODY),
+        EscalationStep(incident, seq + 1, round_, Action.REOPEN, reopen, NOBODY),
     ]
 
 
@@ -90,7 +93,7 @@ def add(tx: sqlite3.Connection, steps: Iterable[EscalationStep]) -> None:
     tx.executemany(
         "INSERT INTO escalation_step (incident, seq, round, action, due_at, ring)"
         " VALUES (?,?,?,?,?,?)",
-        [(s.incident, s.seq, s.round, s.action.value, s.due_at, _text(s.ring)) for s in steps],
+        [(s.incident, s.seq, s.round, s.action.value, s.due_at, to_json(s.ring)) for s in steps],
     )
 
 
@@ -163,10 +166,5 @@ def chain(tx: sqlite3.Connection, incident: str) -> tuple[Ring, ...]:
     return tuple(_ring(row["ring"]) for row in rows)
 
 
-def _text(ring: Ring) -> str:
-    return json.dumps({"name": ring.name, "people": [[c.person, c.why] for c in ring.people]})
-
-
 def _ring(text: str) -> Ring:
-    found = json.loads(text)
-    return Ring(found["name"], tuple(Candidate(*pair) for pair in found["people"]))
+    return msgspec.json.decode(text, type=Ring)

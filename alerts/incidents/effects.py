@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from alerts.incidents.incident import Record
+from alerts.incidents.history import Record
 
 if TYPE_CHECKING:
     from alerts.incidents.incident import Detection

@@ -13,22 +13,17 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.errors import FeedbackError
 from alerts.severity import LONG_S, Severity, grade
-from alerts.words import WORDS
-from detection.events import EventKind, EventPhase
+from detection.events import KIND_NAMES, EventKind, EventPhase
+from language.facts import Sentences
+from language.messages import Words, later, mark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from language.facts import Fact
 
 _ROUNDING_S: Final = 1e-3
 """Of Unix seconds as floats: what is due at a moment is due at it."""
-
-LATE: Final = "late"
-"""Mutes an incident whose readings arrived too late to page anybody."""
 SYSTEM: Final = "plumewatch"
-"""Author of history entries that no person made."""
-
-DECLINED: Final = "declined"
-"""History line of a person who cannot go."""
+"""Who did what no person did."""
 
 MAX_NOTE: Final = 200
 """Longest free text of a feedback, in characters."""
@@ -36,8 +31,30 @@ MAX_NOTE: Final = 200
 MAX_CASE_NUMBER: Final = 32
 """Longest number of a case, in characters."""
 
-CAUSE_WORDS: Final = WORDS["cause"]
-"""Causes by their stored name, which is the English word."""
+CAUSE_WORDS: Final = Words(
+    {
+        "spray": mark("spray"),
+        "steam": mark("steam"),
+        "sanitizer": mark("sanitizer"),
+        "cleaning": mark("cleaning"),
+        "dust": mark("dust"),
+        "cooking": mark("cooking"),
+        "sensor": mark("sensor"),
+        "other": mark("other"),
+        "battery": mark("battery"),
+        "unplugged": mark("unplugged"),
+        "network": mark("network"),
+        "broken": mark("broken"),
+        "moved": mark("moved"),
+        "covered": mark("covered"),
+        "bumped": mark("bumped"),
+        "maintenance": mark("maintenance"),
+        "settings": mark("settings"),
+        "ventilation": mark("ventilation"),
+        "outdoor air": mark("outdoor air"),
+    }
+)
+"""Causes of an answer, by their stored name."""
 
 
 class Status(StrEnum):
@@ -59,6 +76,17 @@ class Verdict(StrEnum):
     TEST = "test"
 
 
+VERDICT_WORDS: Final = Words(
+    {
+        Verdict.CONFIRMED: mark("Confirmed"),
+        Verdict.FALSE_ALARM: mark("False alarm"),
+        Verdict.NOTHING_FOUND: mark("Nothing found"),
+        Verdict.FIXED: mark("Fixed"),
+        Verdict.TEST: mark("Test"),
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerChoices:
     """What people may report of a kind of incident; `causes` go with the verdict `explained`."""
@@ -72,15 +100,15 @@ class AnswerChoices:
         if verdict is self.explained and cause in self.causes:
             return
         if cause or verdict not in self.verdicts:
-            alone, explained = map(_listed, (self.verdicts, (self.explained,)))
-            causes = ", ".join(self.causes)
             raise FeedbackError(
-                f"possible answers: {alone}, or {explained} with a cause out of: {causes}"
+                later(
+                    "possible answers: %(verdicts)s, or %(verdict)s with a cause out of:"
+                    " %(causes)s",
+                    verdicts=", ".join(self.verdicts).replace("_", " "),
+                    verdict=self.explained.replace("_", " "),
+                    causes=", ".join(self.causes),
+                )
             )
-
-
-def _listed(verdicts: Iterable[Verdict]) -> str:
-    return ", ".join(verdict.value.replace("_", " ") for verdict in verdicts)
 
 
 def _in_the_air(*causes: str) -> AnswerChoices:
@@ -127,6 +155,39 @@ class ActionClass(StrEnum):
     REFERRAL = "referral"
     NURSE = "nurse"
     FACILITIES = "facilities"
+
+
+ACTION_WORDS: Final = Words(
+    {
+        ActionClass.REFERRAL: mark("Referral"),
+        ActionClass.NURSE: mark("Nurse"),
+        ActionClass.FACILITIES: mark("Facilities"),
+        ActionClass.NONE: mark("Nothing"),
+    }
+)
+
+
+class Suppression(StrEnum):
+    """What may mute an incident."""
+
+    LATE = "late"
+    """Its readings arrived too late to page anybody."""
+    COOLDOWN = "cooldown"
+    SILENCE = "silence"
+    INHIBITED = "inhibited"
+    STAGED_TEST = "staged_test"
+
+
+SUPPRESSIONS: Final = Sentences(
+    {
+        Suppression.LATE: mark("at %(alerted)s, received %(received)s"),
+        Suppression.COOLDOWN: mark("cooldown after the last notice"),
+        Suppression.SILENCE: mark("silence %(silence)d by %(owner)s"),
+        Suppression.INHIBITED: mark("explained by %(kind)s in %(room)s"),
+        Suppression.STAGED_TEST: mark("staged test"),
+    },
+    {"kind": KIND_NAMES.__getitem__},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +243,7 @@ class Incident:
     repeats: int = 0
     paged: bool = False
     held_until: float | None = None
-    suppressed_by: str = ""
+    suppressed_by: Fact | None = None
     notified_at: float | None = None
     acknowledged_at: float | None = None
     acknowledged_by: str = ""
@@ -200,6 +261,11 @@ class Incident:
     def is_open(self) -> bool:
         """Whether it is the current incident of its kind and room."""
         return self.status is not Status.RESOLVED
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it is muted because its readings arrived late."""
+        return self.suppressed_by is not None and self.suppressed_by.code == Suppression.LATE
 
     def is_responder(self, person: str) -> bool:
         """Whether a person has acknowledged it and is expected there."""
@@ -221,7 +287,7 @@ class Incident:
 
     def severity_at(self, at: float) -> Severity:
         """Severity by what is known at a moment; it never falls."""
-        lasts = self.running and self.suppressed_by != LATE
+        lasts = self.running and not self.is_late
         lasted = at - self._began_at + _ROUNDING_S if lasts else 0.0
         return max(self.severity, self._grade(lasted), key=lambda s: s.rank)
 
@@ -232,7 +298,7 @@ class Incident:
         due = self.resolve_due
         if self.held_until is not None:
             due = min(due, self.held_until)
-        lasts = self.running and self.suppressed_by != LATE
+        lasts = self.running and not self.is_late
         if lasts and self._grade(LONG_S).rank > self.severity.rank:
             due = min(due, self._began_at + LONG_S)
         return due if math.isfinite(due) else None
@@ -256,18 +322,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Mute:
-    """What keeps an incident from notifying people for now; `why` goes into the history."""
+    """What keeps an incident from notifying people for now."""
 
     until: float
-    by: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One line of history."""
-
-    at: float
-    who: str
-    what: str
-    detail: str = ""
+    by: Fact

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.errors import FeedbackError
 from alerts.incidents.incident import MAX_CASE_NUMBER, MAX_NOTE
+from language.messages import later
 
 if TYPE_CHECKING:
     from alerts.incidents.incident import ActionClass, Mute, Verdict
@@ -111,7 +112,7 @@ class Feedback:
 
     def __post_init__(self) -> None:
         if len(self.note) > MAX_NOTE:
-            raise FeedbackError(f"the note is longer than {MAX_NOTE} characters")
+            raise FeedbackError(later("the note is longer than %(n)s characters", n=MAX_NOTE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +130,12 @@ class Followed:
             _CASE_NUMBER.fullmatch(self.case_number) and digits >= max(letters, 1)
         ):
             raise FeedbackError(
-                f"a case number is at most {MAX_CASE_NUMBER} letters, digits and . / - _, begins"
-                " with a letter or digit and has no more letters than digits; names do not belong"
-                " there"
+                later(
+                    "a case number is at most %(n)s letters, digits and . / - _, begins with a"
+                    " letter or digit and has no more letters than digits; names do not belong"
+                    " there",
+                    n=MAX_CASE_NUMBER,
+                )
             )
 
 

@@ -28,17 +28,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from alerts.errors import FeedbackError
 from alerts.incidents import effects, inputs
-from alerts.incidents.incident import (
-    DECLINED,
-    SYSTEM,
-    Detection,
-    Incident,
-    Record,
-    Status,
-    answer_choices,
-)
+from alerts.incidents.history import Happened, Record
+from alerts.incidents.incident import SYSTEM, Detection, Incident, Status, answer_choices
 from alerts.severity import HEALTH, grade
 from detection.events import EventKind, EventPhase
+from language.messages import later
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,6 +40,7 @@ if TYPE_CHECKING:
     from alerts.incidents.effects import Effect
     from alerts.incidents.incident import Mute, Rules
     from detection.events import Event
+    from language.facts import Parameter
 
 _ONE_REPORT_S: Final = 60.0
 """Detections that follow each other within this are one to the responder."""
@@ -133,11 +128,11 @@ def _resolve_due(kind: EventKind, detections: tuple[Detection, ...], rules: Rule
 
 def _muted(step: Step, at: float, mute: Mute) -> Step:
     incident = replace(step.incident, held_until=mute.until, suppressed_by=mute.by)
-    return Step(incident, step.effects).then(Record(at, SYSTEM, "held", mute.why))
+    return Step(incident, step.effects).then(Record(at, SYSTEM, Happened.HELD, {"mute": mute.by}))
 
 
 def _paged(step: Step, at: float, detection: Detection) -> Step:
-    incident = replace(step.incident, paged=True, held_until=None, suppressed_by="")
+    incident = replace(step.incident, paged=True, held_until=None, suppressed_by=None)
     return Step(incident, step.effects).then(effects.Page(detection, at))
 
 
@@ -160,15 +155,15 @@ def _open(given: inputs.Detected, new: inputs.NewIncident, rules: Rules) -> Step
         again_of=new.again_of,
         resolve_due=_resolve_due(event.kind, (detection,), rules),
     )
-    detail = f"{event.sensor}, {_likely(event.confidence)}, {incident.severity}"
+    seen = _seen(event) | {"severity": incident.severity}
     if new.again_of:
-        detail += f", again after {new.again_of}"
-    opened = Step(incident, (Record(at, SYSTEM, "opened", detail),))
+        seen["again_after"] = new.again_of
+    opened = Step(incident, (Record(at, SYSTEM, Happened.OPENED, seen),))
     return _muted(opened, at, given.mute) if given.mute else _paged(opened, at, detection)
 
 
-def _likely(confidence: float) -> str:
-    return f"{100 * confidence:.0f} % likely"
+def _seen(event: Event) -> dict[str, Parameter]:
+    return {"sensor": event.sensor, "confidence": event.confidence}
 
 
 def _detected(incident: Incident, given: inputs.Detected, rules: Rules) -> Step:
@@ -190,10 +185,9 @@ def _detected(incident: Incident, given: inputs.Detected, rules: Rules) -> Step:
     )
     result = Step(following)
     if before is None:
-        detail = f"{event.sensor}, {_likely(event.confidence)}"
-        result = result.then(Record(at, SYSTEM, "joined", detail))
+        result = result.then(Record(at, SYSTEM, Happened.JOINED, _seen(event)))
     if event.phase is EventPhase.ENDED:
-        result = result.then(Record(at, SYSTEM, "detection ended", event.sensor))
+        result = result.then(Record(at, SYSTEM, Happened.ENDED, {"sensor": event.sensor}))
     if not incident.is_open:
         return result
     following = replace(following, resolve_due=_resolve_due(incident.kind, detections, rules))
@@ -216,7 +210,8 @@ def _regraded(step: Step, at: float, *, send_deferred: bool) -> Step:
     severity = incident.severity_at(at)
     if severity is incident.severity:
         return step
-    record = Record(at, SYSTEM, "severity", f"from {incident.severity} to {severity}")
+    change: dict[str, Parameter] = {"severity": severity, "before": incident.severity}
+    record = Record(at, SYSTEM, Happened.SEVERITY, change)
     held_until = None if incident.held_until is None else min(incident.held_until, at)
     following = replace(incident, severity=severity, held_until=held_until)
     result = Step(following, step.effects).then(record)
@@ -233,8 +228,8 @@ def _delivered(incident: Incident, given: inputs.Delivered, rules: Rules) -> Ste
         status=Status.NOTIFIED if incident.status is Status.OPEN else incident.status,
         notified_at=given.at if first else incident.notified_at,
     )
-    record = Record(given.at, SYSTEM, "notified", f"{given.person} by {given.channel}")
-    result = Step(following, (record,))
+    notified: dict[str, Parameter] = {"person": given.person, "channel": given.channel}
+    result = Step(following, (Record(given.at, SYSTEM, Happened.NOTIFIED, notified),))
     if first and incident.is_open:  # a digest of last night mutes nothing this morning
         lasts = cooldown_s(incident.kind, incident.repeats, rules)
         result = result.then(effects.StartCooldown(given.at + lasts, incident.severity))
@@ -243,18 +238,21 @@ def _delivered(incident: Incident, given: inputs.Delivered, rules: Rules) -> Ste
     return result
 
 
-def _record(given: inputs.Response | inputs.HandedOver, what: str, detail: str = "") -> Record:
-    via = f"via {given.channel}" if given.channel else ""
-    return Record(given.at, given.by, what, f"{detail} {via}".strip())
+def _record(
+    given: inputs.Response | inputs.HandedOver, what: Happened, **params: Parameter
+) -> Record:
+    via: dict[str, Parameter] = {"channel": given.channel} if given.channel else {}
+    return Record(given.at, given.by, what, params | via)
 
 
 def _acknowledged(incident: Incident, given: inputs.Acknowledged) -> Step:
     if not incident.is_open:
-        return Step(incident, (_record(given, "acknowledged after it was over"),))
+        return Step(incident, (_record(given, Happened.ACKNOWLEDGED_LATE),))
     if incident.status is Status.ACKNOWLEDGED:
-        again = "again" if given.by == incident.acknowledged_by else "as well"
-        return Step(incident, (_record(given, f"acknowledged {again}"),))
-    return _taken(incident, given.by, _record(given, "acknowledged"))
+        again = given.by == incident.acknowledged_by
+        what = Happened.ACKNOWLEDGED_AGAIN if again else Happened.ACKNOWLEDGED_TOO
+        return Step(incident, (_record(given, what),))
+    return _taken(incident, given.by, _record(given, Happened.ACKNOWLEDGED))
 
 
 def _taken(incident: Incident, by: str, record: Record) -> Step:
@@ -277,12 +275,12 @@ def _taken(incident: Incident, by: str, record: Record) -> Step:
 
 def _arrived(incident: Incident, given: inputs.Arrived) -> Step:
     if not incident.awaited:
-        return Step(incident, (_record(given, "arrived after it was over"),))
+        return Step(incident, (_record(given, Happened.ARRIVED_LATE),))
     first = incident.arrived_at is None
-    record = _record(given, "arrived" if first else "arrived as well")
+    record = _record(given, Happened.ARRIVED if first else Happened.ARRIVED_TOO)
     following = replace(incident, arrived_at=given.at) if first else incident
     if incident.is_open and incident.status is not Status.ACKNOWLEDGED:
-        return _taken(following, given.by, _record(given, "acknowledged")).then(record)
+        return _taken(following, given.by, _record(given, Happened.ACKNOWLEDGED)).then(record)
     result = Step(following, (record,))
     if incident.is_open and not incident.verdict:  # the wait for the next answer begins again
         stop = effects.Stop("arrived", given.at, unsent=False)
@@ -292,8 +290,8 @@ def _arrived(incident: Incident, given: inputs.Arrived) -> Step:
 
 def _declined(incident: Incident, given: inputs.Declined) -> Step:
     if not incident.is_open:
-        return Step(incident, (_record(given, "declined after it was over"),))
-    record = _record(given, DECLINED)
+        return Step(incident, (_record(given, Happened.DECLINED_LATE),))
+    record = _record(given, Happened.DECLINED)
     if not incident.is_responder(given.by) or incident.verdict:
         return Step(incident, (record,))
     following = replace(incident, status=Status.NOTIFIED, acknowledged_by="")
@@ -301,26 +299,25 @@ def _declined(incident: Incident, given: inputs.Declined) -> Step:
 
 
 def _handed_over(incident: Incident, given: inputs.HandedOver) -> Step:
-    detail = f"to {given.to}"
     if not incident.is_open:
-        return Step(incident, (_record(given, "handed over after it was over", detail),))
-    taken = _taken(incident, given.to, _record(given, "handed over", detail))
+        return Step(incident, (_record(given, Happened.HANDED_OVER_LATE, to=given.to),))
+    taken = _taken(incident, given.to, _record(given, Happened.HANDED_OVER, to=given.to))
     return taken.then(effects.NotifyHandedOver(given.at, given.by))
 
 
 def _ack_expired(incident: Incident, at: float) -> Step:
     if incident.status is not Status.ACKNOWLEDGED:
         return Step(incident)
-    record = Record(at, SYSTEM, "acknowledgement ran out", incident.acknowledged_by)
+    record = Record(at, SYSTEM, Happened.ACK_EXPIRED, {"person": incident.acknowledged_by})
     return Step(replace(incident, status=Status.NOTIFIED), (record,))
 
 
 def _resolved(incident: Incident, given: inputs.Resolved) -> Step:
     if not incident.is_open:
-        return Step(incident, (_record(given, "resolved again"),))
-    record = _record(given, "resolved")
+        return Step(incident, (_record(given, Happened.RESOLVED_AGAIN),))
+    record = _record(given, Happened.RESOLVED)
     if isinstance(given, inputs.Superseded):
-        record = Record(given.at, SYSTEM, "resolved", f"again: {given.by}")
+        record = Record(given.at, SYSTEM, Happened.RESOLVED, {"follows": given.by})
     return _over(incident, record, unsent=True).then(*_end_cooldown(incident))
 
 
@@ -350,9 +347,9 @@ def _feedback(incident: Incident, given: inputs.Feedback) -> Step:
     if incident.is_open and incident.status is not Status.ACKNOWLEDGED:
         # whoever reports what it was has been there
         result = _acknowledged(result.incident, inputs.Acknowledged(given.by, given.at))
-    detail = ", ".join(part for part in (given.cause, given.note) if part)
-    what = f"feedback: {given.verdict.value.replace('_', ' ')}"
-    result = result.then(Record(given.at, given.by, what, detail))
+    found = {"verdict": given.verdict.value, "cause": given.cause, "note": given.note}
+    params = {name: value for name, value in found.items() if value}
+    result = result.then(Record(given.at, given.by, Happened.FEEDBACK, params))
     if incident.is_open:
         result = result.then(effects.Stop("feedback", given.at, unsent=True))
     return result.then(*_end_cooldown(incident))
@@ -360,14 +357,14 @@ def _feedback(incident: Incident, given: inputs.Feedback) -> Step:
 
 def _followed(incident: Incident, given: inputs.Followed) -> Step:
     if incident.verdict is None:
-        raise FeedbackError("first say what was found")
+        raise FeedbackError(later("first say what was found"))
     result = Step(replace(incident, action=given.action, case_number=given.case_number))
     for what, before, now in (
-        ("action", incident.action, given.action),
-        ("case number", incident.case_number, given.case_number),
+        (Happened.ACTION, incident.action, given.action),
+        (Happened.CASE_NUMBER, incident.case_number, given.case_number),
     ):
         if (before or "") != (now or ""):
-            change = f"{now or 'taken out'}, was {before}" if before else str(now)
+            change = {what.value: now or ""} | ({"before": before} if before else {})
             result = result.then(Record(given.at, given.by, what, change))
     return result
 
@@ -377,8 +374,9 @@ def _tick(incident: Incident, given: inputs.Tick) -> Step:
         return Step(incident)
     at, mute = given.at, given.mute
     if at >= incident.resolve_due:
-        why = "no news from the detector" if incident.running else "quiet"
-        return _over(incident, Record(at, SYSTEM, "resolved", why), unsent=incident.kind in HEALTH)
+        because = {"because": "no_news" if incident.running else "quiet"}
+        record = Record(at, SYSTEM, Happened.RESOLVED, because)
+        return _over(incident, record, unsent=incident.kind in HEALTH)
     result = _regraded(Step(incident), at, send_deferred=True)
     incident = result.incident
     if incident.held_until is None or at < incident.held_until:
@@ -387,8 +385,7 @@ def _tick(incident: Incident, given: inputs.Tick) -> Step:
     if not running:
         return Step(replace(incident, held_until=None), result.effects)
     if mute is None:
-        why = f"still going on after the {incident.suppressed_by}"
-        result = _paged(result.then(Record(at, SYSTEM, "released", why)), at, running[-1])
+        result = _paged(result.then(Record(at, SYSTEM, Happened.RELEASED)), at, running[-1])
     elif mute.by == incident.suppressed_by:
         result = Step(replace(incident, held_until=mute.until), result.effects)
     else:

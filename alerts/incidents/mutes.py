@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from alerts.incidents import repository, silences
-from alerts.incidents.incident import Mute
+from alerts.incidents.incident import Mute, Suppression
 from alerts.incidents.labels import labels_of
 from alerts.routing.matchers import all_match
 from alerts.routing.muting import inhibited_by
+from language.facts import fact
 
 if TYPE_CHECKING:
     import sqlite3
@@ -43,14 +44,14 @@ class Mutes:
         cooldown = repository.cooldown(tx, incident.kind, incident.room)
         if cooldown is None or cooldown[0] <= at or severity.rank > cooldown[1].rank:
             return None
-        return Mute(cooldown[0], "cooldown", "cooldown after the last notice")
+        return Mute(cooldown[0], fact(Suppression.COOLDOWN))
 
     def muted(self, tx: sqlite3.Connection, incident: Incident, at: float) -> Mute | None:
         """Return the silence or the other incident that mutes one; None if none does."""
         labels = labels_of(incident, self._registry)
         silence = silences.muting(tx, labels, at)
         if silence is not None:
-            return Mute(silence.ends_at, silence.key, f"{silence.key} by {silence.owner}")
+            return Mute(silence.ends_at, silence.suppression)
         rules = [rule for rule in self._policy.inhibit if all_match(rule.target, labels)]
         if not rules:
             return None
@@ -58,5 +59,5 @@ class Mutes:
         source = inhibited_by(rules, labels, (labels_of(i, self._registry) for i in running))
         if source is None:
             return None
-        what = f"{source['kind']} in {source['room']}"
-        return Mute(at + _LOOK_AGAIN_S, what, f"explained by {what}")
+        by = fact(Suppression.INHIBITED, kind=source["kind"], room=source["room"])
+        return Mute(at + _LOOK_AGAIN_S, by)

@@ -6,16 +6,8 @@ import json
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from alerts.incidents.incident import (
-    DECLINED,
-    SYSTEM,
-    ActionClass,
-    Detection,
-    Incident,
-    Record,
-    Status,
-    Verdict,
-)
+from alerts.incidents.history import Happened, Record
+from alerts.incidents.incident import SYSTEM, ActionClass, Detection, Incident, Status, Verdict
 from alerts.severity import REPEAT_WINDOW_S, Severity
 from detection.events import (
     ChannelEvidence,
@@ -25,6 +17,7 @@ from detection.events import (
     sentence_of,
 )
 from detection.quantities import QUANTITIES
+from language.facts import fact_of, to_json
 from language.messages import ENGLISH, language
 
 if TYPE_CHECKING:
@@ -33,14 +26,14 @@ if TYPE_CHECKING:
 
     from alerts.incidents.inputs import Feedback
     from detection.events import Event
+    from language.facts import Fact, Parameter
 
 
-ARRIVED: Final = ("arrived", "arrived as well")
+ARRIVED: Final = (Happened.ARRIVED, Happened.ARRIVED_TOO)
 """History lines of a person on site."""
-ARRIVED_LATE: Final = "arrived after it was over"
-
-
-_FIELDS: Final = tuple(f.name for f in fields(Incident) if f.name != "detections")
+_FIELDS: Final = tuple(
+    f.name for f in fields(Incident) if f.name not in ("detections", "suppressed_by")
+)
 _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "kind": EventKind,
     "status": Status,
@@ -114,9 +107,9 @@ def sentence_of_row(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> st
     return sentence_of(json.loads(row[f"{which}probabilities"]), evidence, row["detail"])
 
 
-def suppressed_by(tx: sqlite3.Connection, key: str) -> list[Incident]:
-    """Return the incidents that a silence or another mute suppresses, by its key."""
-    return _select(tx, "held_until IS NOT NULL AND suppressed_by = ? ORDER BY id", key)
+def suppressed_by(tx: sqlite3.Connection, mute: Fact) -> list[Incident]:
+    """Return the incidents that a silence or another mute suppresses."""
+    return _select(tx, "held_until IS NOT NULL AND suppression = ? ORDER BY id", to_json(mute))
 
 
 def first_due(tx: sqlite3.Connection, now: float) -> Incident | None:
@@ -136,6 +129,11 @@ def save(tx: sqlite3.Connection, incident: Incident) -> None:
     """Insert or replace the row of an incident; at most one of a kind and room can be open."""
     row = {name: getattr(incident, name) for name in _FIELDS}
     row |= {"action": incident.action or "", "next_deadline": incident.next_deadline()}
+    mute = incident.suppressed_by
+    row |= {
+        "suppressed_by": mute.code if mute else "",
+        "suppression": to_json(mute) if mute else None,
+    }
     changed = ", ".join(f"{name} = :{name}" for name in row)
     if not tx.execute(f"UPDATE incident SET {changed} WHERE id = :id", row).rowcount:  # noqa: S608 - our names
         _insert(tx, "incident", row)
@@ -202,18 +200,20 @@ def add_history(tx: sqlite3.Connection, incident: str, record: Record) -> None:
     tx.execute(
         "INSERT INTO incident_history SELECT ?, coalesce(max(seq), 0) + 1, ?, ?, ?, ?"
         " FROM incident_history WHERE incident = ?",
-        (incident, record.at, record.who, record.what, record.detail, incident),
+        (incident, record.at, record.who, record.what.value, to_json(record.params), incident),
     )
 
 
-def note(tx: sqlite3.Connection, incident: str, at: float, what: str, detail: str) -> None:
+def note(
+    tx: sqlite3.Connection, incident: str, at: float, what: Happened, **params: Parameter
+) -> None:
     """Append an entry of the system to the history of an incident."""
-    add_history(tx, incident, Record(at, SYSTEM, what, detail))
+    add_history(tx, incident, Record(at, SYSTEM, what, params))
 
 
 def arrived(tx: sqlite3.Connection, incident: str, person: str, *, over: bool = False) -> bool:
     """Return whether a person has arrived, in time to count or also when it was `over`."""
-    late = ARRIVED_LATE if over else ARRIVED[0]
+    late = Happened.ARRIVED_LATE if over else Happened.ARRIVED
     found = tx.execute(
         "SELECT 1 FROM incident_history WHERE incident = ? AND who = ? AND what IN (?, ?, ?)",
         (incident, person, *ARRIVED, late),
@@ -228,7 +228,7 @@ def has_declined(tx: sqlite3.Connection, incident: str, person: str) -> bool:
         " ORDER BY seq DESC LIMIT 1",
         (incident, person),
     ).fetchone()
-    return found is not None and found["what"] == DECLINED
+    return found is not None and found["what"] == Happened.DECLINED
 
 
 def running(tx: sqlite3.Connection) -> list[Running]:
@@ -303,15 +303,15 @@ def last_response(
     """
     row = tx.execute(
         "SELECT iif(i.acknowledged_by = '', h.who, i.acknowledged_by) AS person, h.at"
-        " FROM incident i JOIN incident_history h ON h.incident = i.id AND (h.what = 'handed over'"
-        " OR h.who = i.acknowledged_by OR (i.acknowledged_by = '' AND h.what LIKE 'feedback:%'"
+        " FROM incident i JOIN incident_history h ON h.incident = i.id AND (h.what = 'handed_over'"
+        " OR h.who = i.acknowledged_by OR (i.acknowledged_by = '' AND h.what = 'feedback'"
         " AND i.resolved_at >= ?4)) WHERE i.room = ?1 AND i.kind = ?2 AND i.opened_at >= ?3"
         " AND i.status <> 'notified' AND h.at BETWEEN ?4 AND ?5"
         " AND NOT EXISTS (SELECT 1 FROM incident j JOIN incident_history d ON d.incident = j.id"
         " WHERE j.room = ?1 AND j.opened_at >= ?3 AND d.what = ?6 AND d.at >= h.at AND d.who ="
         " iif(i.acknowledged_by = '', h.who, i.acknowledged_by))"
         " ORDER BY h.at DESC, h.seq DESC LIMIT 1",
-        (room, kind.value, since - REPEAT_WINDOW_S, since, until, DECLINED),
+        (room, kind.value, since - REPEAT_WINDOW_S, since, until, Happened.DECLINED),
     ).fetchone()
     return None if row is None else (row["person"], row["at"])
 
@@ -357,7 +357,8 @@ def _incident(tx: sqlite3.Connection, row: sqlite3.Row) -> Incident:
         for event_id, sensor, phase, *times_and_confidence in events
     )
     values = {name: _READ[name](row[name]) if name in _READ else row[name] for name in _FIELDS}
-    return Incident(detections=tuple(detections), **values)
+    mute = fact_of(row["suppression"]) if row["suppression"] else None
+    return Incident(detections=tuple(detections), suppressed_by=mute, **values)
 
 
 def _insert(tx: sqlite3.Connection, table: str, row: Mapping[str, object]) -> None:

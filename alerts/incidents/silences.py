@@ -18,11 +18,14 @@ from itertools import pairwise, product
 from typing import TYPE_CHECKING, Final
 
 from alerts.errors import MatcherError, SilenceError
+from alerts.incidents.incident import Suppression
 from alerts.routing.labels import LABELS, incident_labels
 from alerts.routing.matchers import all_match, parse_matchers
 from alerts.routing.muting import SilenceState, check_silence, silence_state
 from alerts.severity import Severity
 from detection.events import EventKind
+from language.facts import Fact, fact
+from language.messages import Message, later, mark
 
 if TYPE_CHECKING:
     import sqlite3
@@ -69,9 +72,9 @@ class Silence:
         return _conditions(self.matchers)
 
     @property
-    def key(self) -> str:
-        """Name under which incidents record what suppressed them."""
-        return f"silence {self.id}"
+    def suppression(self) -> Fact:
+        """What incidents record that it mutes."""
+        return fact(Suppression.SILENCE, silence=self.id, owner=self.owner)
 
 
 def add(
@@ -89,35 +92,44 @@ def add(
 ) -> Silence:
     """Add a silence; raises `SilenceError` with every fault of its fields."""
     begins = max(starts_at, now)
-    faults = []
+    faults: list[Message] = []
     if len(matchers) > _MAX_MATCHERS:
-        faults.append(f"matchers: {len(matchers)} are given, at most {_MAX_MATCHERS} are allowed")
+        faults.append(later("matchers: at most %(n)d are allowed", n=_MAX_MATCHERS))
     names = set()
     try:
         conditions = _conditions(matchers)
         check_silence(conditions)
         names = {c.name for c in conditions}
         unknown = sorted(names - set(LABELS))
-        faults += [f"matchers: there is no label {n!r}; {', '.join(LABELS)}" for n in unknown]
+        allowed = ", ".join(LABELS)
+        faults += [
+            later("matchers: there is no label '%(label)s'; %(allowed)s", label=n, allowed=allowed)
+            for n in unknown
+        ]
     except MatcherError as error:
-        faults.append(f"matchers: {error}")
+        faults.append(later("matchers: %(error)s", error=error))
     if not owner.strip():
-        faults.append("owner: somebody has to answer for it")
+        faults.append(later("owner: somebody has to answer for it"))
     if not reason.strip() or len(reason) > MAX_REASON:
-        faults.append(f"reason: must be given, in at most {MAX_REASON} characters")
-    longest = LONGEST_S if names & _PLACES else LONGEST_WIDE_S
+        faults.append(later("reason: must be given, in at most %(n)d characters", n=MAX_REASON))
+    longest, too_long = (
+        (LONGEST_S, mark("end: at most %(n)d hours after the start"))
+        if names & _PLACES
+        else (
+            LONGEST_WIDE_S,
+            mark("end: at most %(n)d hours after the start for a silence that names no place"),
+        )
+    )
     if not ends_at > begins:
-        faults.append("end: must be after the start and not have passed")
+        faults.append(later("end: must be after the start and not have passed"))
     elif ends_at - begins > longest:
-        hours = f"{longest / 3600:g} hours"
-        wide = "" if names & _PLACES else " for a silence that names no place"
-        faults.append(f"end: at most {hours} after the start{wide}")
+        faults.append(Message(too_long, {"n": longest / 3600}))
     if not faults:
         faults += _number_faults(tx, conditions, now, registry)
     if registry is not None and not faults:
         faults += _sum_faults(tx, conditions, begins, ends_at, now, registry, is_admin=is_admin)
     if faults:
-        raise SilenceError("\n".join(faults))
+        raise SilenceError(*faults)
     row = tx.execute(
         "INSERT INTO silence (matchers, owner, reason, created_at, starts_at, ends_at, occurrence)"
         " VALUES (?,?,?,?,?,?,?) RETURNING *",
@@ -159,7 +171,7 @@ def sync_recurring(
                     occurrence=key,
                 )
             except SilenceError as error:
-                refused.append(f"{one.reason}: {'; '.join(str(error).splitlines())}")
+                refused.append(f"{one.reason}: {'; '.join(map(str, error.faults))}")
     stale = [r["id"] for key, r in known.items() if key not in wanted and r["ends_at"] > now]
     return stale, refused
 
@@ -173,7 +185,7 @@ def end(tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence
     )
     row = tx.execute("SELECT * FROM silence WHERE id = ?", (silence_id,)).fetchone()
     if row is None:
-        raise SilenceError(f"no silence {silence_id}")
+        raise SilenceError(later("no silence %(n)d", n=silence_id))
     return _silence(row)
 
 
@@ -207,7 +219,7 @@ def _sum_faults(
     registry: Registry,
     *,
     is_admin: bool,
-) -> Iterator[str]:
+) -> Iterator[Message]:
     all_places = _places_of(registry)
     spans = [(s.conditions, s.starts_at, s.ends_at) for s in _not_over(tx, now)]
     spans = [span for span in spans if _sites_of(span[0], all_places)]
@@ -229,28 +241,33 @@ def _sum_faults(
         before = _wide_spans(muted[:-1], places)
         added = [span for span in _wide_spans(muted, places) if span not in before]
         if added and not is_admin:
-            yield (
+            yield later(
                 "place: with the silences that exist, this mutes the whole school; only"
                 " administrators may do that"
             )
             return
         if any(end - start > LONGEST_WIDE_S for start, end in added):
-            yield (
+            yield later(
                 "end: with the silences that exist, this mutes the whole school for more than"
-                f" {LONGEST_WIDE_S / 3600:g} hours"
+                " %(n)d hours",
+                n=LONGEST_WIDE_S / 3600,
             )
             return
 
 
 def _number_faults(
     tx: sqlite3.Connection, conditions: tuple[Matcher, ...], now: float, registry: Registry | None
-) -> Iterator[str]:
+) -> Iterator[Message]:
     found = _not_over(tx, now)
     number, most = len(found), MOST_IN_ALL
     if MOST <= number < MOST_IN_ALL and registry is not None:
         number, most = _fullest(found, conditions, registry), MOST
     if number >= most:
-        yield f"silences: there are {number} already, at most {most} are allowed; end some"
+        yield later(
+            "silences: there are %(n)d already, at most %(most)d are allowed; end some",
+            n=number,
+            most=most,
+        )
 
 
 def _not_over(tx: sqlite3.Connection, now: float) -> list[Silence]:

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.errors import ThresholdAdjustmentError
 from alerts.incidents import repository
-from alerts.incidents.incident import Record, Verdict
+from alerts.incidents.history import Happened, Record
+from alerts.incidents.incident import Verdict
 from detection.alert_thresholds import FEEDBACK, ThresholdReport
 from detection.events import EventKind
+from language.messages import later
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from alerts.incidents.incident import Incident
     from alerts.incidents.inputs import Feedback
+    from language.facts import Parameter
 
 STEPS: Final[Mapping[Verdict, float]] = MappingProxyType(
     {Verdict.FALSE_ALARM: 0.25, Verdict.CONFIRMED: -0.125}
@@ -47,6 +50,8 @@ _VALUES: Final = (
 class ThresholdAdjustment:
     """One adjustment; numbers ascend in time, times are Unix seconds.
 
+    `reason` is the cause of the answer; of an adjustment that undoes another, why a person did so,
+    or empty if another answer did.
     `settled` labels the cluster at `event_time` as vaping or not; None removes a label. `before`
     and `after` are the part of the threshold that people adjusted, log-odds. It takes effect behind
     `position` in the journal; None while it is pending.
@@ -84,20 +89,19 @@ def adjust_from_feedback(
     at_fault = feedback.cause == _SENSOR_AT_FAULT
     if earlier is not None:
         same = earlier.verdict == feedback.verdict.value
-        if same and at_fault == earlier.reason.endswith(f": {_SENSOR_AT_FAULT}"):
+        if same and at_fault == (earlier.reason == _SENSOR_AT_FAULT):
             return None
-        undo(tx, earlier.seq, feedback.by, feedback.at, "another answer was given")
+        undo(tx, earlier.seq, feedback.by, feedback.at, "")
     step = STEPS.get(feedback.verdict)
     if step is None:
         return None
-    words = feedback.verdict.value.replace("_", " ")
     adjustment = ThresholdAdjustment(
         at=feedback.at,
         who=feedback.by,
         sensor=alert[0],
         incident=incident.id,
         verdict=feedback.verdict.value,
-        reason=f"{words}: {feedback.cause}" if feedback.cause else words,
+        reason=feedback.cause,
         event_time=alert[1],
         settled=feedback.verdict is Verdict.CONFIRMED,
     )
@@ -120,7 +124,7 @@ def adjust_from_test(
         sensor=sensor,
         incident=incident,
         verdict=Verdict.TEST.value,
-        reason="staged test",
+        reason="",
         event_time=at,
         settled=None,
     )
@@ -139,13 +143,17 @@ def undo(tx: sqlite3.Connection, seq: int, who: str, at: float, reason: str) -> 
     """Undo an adjustment by another one; raises `ThresholdAdjustmentError` if that cannot be."""
     earlier = _one(tx, "SELECT * FROM level_moves WHERE seq = ?", seq)
     if earlier is None:
-        raise ThresholdAdjustmentError(f"there is no adjustment {seq}")
+        raise ThresholdAdjustmentError(later("there is no adjustment %(n)d", n=seq))
     if earlier.undoes is not None:
         raise ThresholdAdjustmentError(
-            f"adjustment {seq} undid adjustment {earlier.undoes}; answer the incident again"
+            later(
+                "adjustment %(n)d undid adjustment %(undone)d; answer the incident again",
+                n=seq,
+                undone=earlier.undoes,
+            )
         )
     if earlier.undone:
-        raise ThresholdAdjustmentError(f"adjustment {seq} was undone before")
+        raise ThresholdAdjustmentError(later("adjustment %(n)d was undone before", n=seq))
     undoing = replace(earlier, at=at, who=who, reason=reason, settled=None, undoes=seq)
     return _add(tx, undoing, earlier.before - earlier.after)
 
@@ -239,13 +247,13 @@ def _add(tx: sqlite3.Connection, new: ThresholdAdjustment, step: float) -> Thres
         asdict(new),
     )
     new = replace(new, seq=int(cursor.lastrowid or 0))
-    what = "alert threshold unchanged" if after == before else "alert threshold adjusted"
-    moved = "as before" if after == before else "less readily" if after > before else "more readily"
-    detail = f"{new.sensor} alerts {moved} (no. {new.seq} of the adjustments)"
+    what, moved = Happened.THRESHOLD_ADJUSTED, "more_readily" if after < before else "less_readily"
+    if after == before:
+        what, moved = Happened.THRESHOLD_UNCHANGED, "as_before"
+    params: dict[str, Parameter] = {"sensor": new.sensor, "because": moved}
     if new.undoes is not None:
-        what = "alert threshold adjustment undone"
-        detail = f"{detail}, undoes {new.undoes}: {new.reason}"
-    repository.add_history(tx, new.incident, Record(new.at, new.who, what, detail))
+        what, params["undoes"] = Happened.THRESHOLD_RESTORED, new.undoes
+    repository.add_history(tx, new.incident, Record(new.at, new.who, what, params))
     return new
 
 

@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from alerts.words import WORDS
+from detection.events import EventKind
 from language.dates import date_text
-from language.messages import ENGLISH, _, speaking
+from language.messages import ENGLISH, Words, _, mark, speaking
 from storage.registry import floor_name, names_of_place
 
 
@@ -53,7 +53,36 @@ class Priority(StrEnum):
     URGENT = "urgent"
 
 
-KIND_WORDS: Final = WORDS["kind"]
+KIND_WORDS: Final = Words(
+    {
+        EventKind.VAPE: mark("Vaping likely"),
+        EventKind.SMOKE: mark("Smoke"),
+        EventKind.SPRAY: mark("Spray"),
+        EventKind.STEAM: mark("Steam"),
+        EventKind.VOC: mark("Cleaning agent or solvent"),
+        EventKind.DUST: mark("Dust"),
+        EventKind.AMBIENT: mark("Building-wide air change"),
+        EventKind.TAMPER: mark("Sensor tampered with"),
+        EventKind.SENSOR_FAULT: mark("Sensor fault"),
+        EventKind.OFFLINE: mark("Sensor offline"),
+        EventKind.INTEGRITY: mark("Messages forged, flooded or lost"),
+    }
+)
+"""Kinds of event as titles."""
+NOTICE_WORDS: Final = Words(
+    {
+        NoticeReason.OPENED: mark("alert"),
+        NoticeReason.AGAIN: mark("detected again"),
+        NoticeReason.HANDED_OVER: mark("hand-over"),
+        NoticeReason.REMINDER: mark("reminder"),
+        NoticeReason.TAKEN: mark("acknowledged"),
+        NoticeReason.RECOVERED: mark("resolved"),
+        NoticeReason.DIGEST: mark("summary"),
+        NoticeReason.TEST: mark("test"),
+        NoticeReason.CHANGED: mark("change"),
+        NoticeReason.REPORT: mark("report"),
+    }
+)
 
 
 def respond_words(kind: str) -> str:

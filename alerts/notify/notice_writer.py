@@ -15,6 +15,7 @@ import msgspec
 from alerts.access import languages
 from alerts.escalation import steps as escalation
 from alerts.incidents import repository, throttling
+from alerts.incidents.history import Happened
 from alerts.incidents.incident import SYSTEM
 from alerts.incidents.labels import place_of
 from alerts.incidents.throttling import Cause
@@ -221,8 +222,15 @@ class NoticeWriter:
             return
         occasion, notice = found.occasion, found.notice
         if self._put(tx, notice, member, place, now, occasion, found.expires_at):
-            detail = f"{member.id}: {found.channel}, then {channel_of(member.targets[place])}"
-            repository.note(tx, notice.incident, now, "next channel", detail)
+            repository.note(
+                tx,
+                notice.incident,
+                now,
+                Happened.NEXT_CHANNEL,
+                person=member.id,
+                channel=found.channel,
+                then=channel_of(member.targets[place]),
+            )
 
     def hand_over(self, tx: sqlite3.Connection, incident: Incident, by: str, at: float) -> bool:
         """Notify the new responder of a hand-over."""

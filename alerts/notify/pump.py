@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.incidents import repository
-from alerts.incidents.incident import Record, Status
+from alerts.incidents.history import Happened
+from alerts.incidents.incident import Status
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import NoticeReason
 from storage import sqlite
@@ -323,9 +324,15 @@ class OutboxPump:
                     outbox_rows.failed(tx, row, now, error, due_at=now + wait)
                     return False
             outbox_rows.failed(tx, row, now, error)
-            detail = f"{row.person} by {row.channel}: {error.reason}"
-            record = Record(now, "plumewatch", "notice failed", detail)
-            repository.add_history(tx, row.incident, record)
+            repository.note(
+                tx,
+                row.incident,
+                now,
+                Happened.NOTICE_FAILED,
+                person=row.person,
+                channel=row.channel,
+                error=error.reason,
+            )
             if not obsolete and row.notice.reason is NoticeReason.OPENED:
                 self._engine.undeliverable(tx, row.incident, now)
             return True

@@ -31,7 +31,7 @@ from alerts.page.guard import (
     to_sign_in,
     too_often,
 )
-from alerts.page.rendering import NAV, environment, said
+from alerts.page.rendering import NAV, environment
 from alerts.page.visibility import Visibility
 from language.messages import LANGUAGES, _, accepted, capitalized, speak
 from storage import sqlite
@@ -315,4 +315,4 @@ def sentence(text: object) -> str:
     >>> sentence("there is no such move")
     'There is no such move.'
     """
-    return f"{capitalized(said(str(text)))}."
+    return f"{capitalized(str(text))}."

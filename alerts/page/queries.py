@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from alerts.incidents import repository
+from alerts.incidents.history import Happened
 from alerts.notify import outbox
 from alerts.notify.evidence_picture import PANELS
 from alerts.page.rendering import headline
 from detection.events import KIND_NAMES
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
+from language.facts import params_of
 from language.messages import Words, _, mark
 from reports.rows import state_of
 from storage.registry import natural
@@ -293,9 +295,12 @@ def incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
         "SELECT * FROM alert_event WHERE incident = ? ORDER BY onset, id LIMIT 100",
         incident_id,
     )
-    history = _rows(
-        db, "SELECT * FROM incident_history WHERE incident = ? ORDER BY seq", incident_id
-    )
+    history = [
+        {**line, "params": params_of(line.pop("detail"))}
+        for line in _rows(
+            db, "SELECT * FROM incident_history WHERE incident = ? ORDER BY seq", incident_id
+        )
+    ]
     notices = _rows(
         db,
         "SELECT person, channel, reason, status, attempts, last_error, created_at, finished_at"
@@ -306,7 +311,7 @@ def incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
     for event in events:
         event["now"] = _evidence(event)
         event["why"] = _evidence(event, "decided_")
-    taken = [r["at"] for r in history if r["what"] in ("acknowledged", "handed over")]
+    taken = [r["at"] for r in history if r["what"] in (Happened.ACKNOWLEDGED, Happened.HANDED_OVER)]
     arrived = [r["who"] for r in history if r["what"] in repository.ARRIVED]
     return {
         **found,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,9 +16,20 @@ import jinja2
 from markupsafe import Markup
 
 from alerts.access.roles import Right
-from alerts.incidents.incident import CAUSE_WORDS, MAX_CASE_NUMBER, MAX_NOTE, answer_choices
-from alerts.notify.notice import KIND_WORDS, respond_words
-from alerts.words import PATTERNS, WORDS
+from alerts.duty.reasons import RING_WORDS
+from alerts.errors import UNDELIVERED_WORDS
+from alerts.history_words import line_words
+from alerts.incidents.incident import (
+    ACTION_WORDS,
+    CAUSE_WORDS,
+    MAX_CASE_NUMBER,
+    MAX_NOTE,
+    VERDICT_WORDS,
+    answer_choices,
+)
+from alerts.notify.notice import KIND_WORDS, NOTICE_WORDS, respond_words
+from alerts.routing.targets import channel_text
+from alerts.words import WORDS
 from detection.events import DETAILS, KIND_NAMES, EventKind
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
 from language.dates import date_text
@@ -35,7 +45,7 @@ from language.messages import (
     retell,
 )
 from reports.look import STATES
-from reports.rows import SUPPRESSED
+from reports.text import words_of
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
@@ -46,7 +56,6 @@ if TYPE_CHECKING:
 
 _HERE: Final = Path(__file__).parent
 SPANS: Final = {"day": 86_400.0, "week": 7 * 86_400.0, "month": 30 * 86_400.0}
-VERDICT_WORDS: Final = WORDS["verdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +148,8 @@ def answers_of(kind: str) -> dict[str, Any]:
     }
 
 
-STORED: Final = (*SUPPRESSED, *PATTERNS, *CAUSE_WORDS.patterns, *DETAILS)
+STORED: Final = DETAILS
 """What other parts store in English: histories, reasons and errors, as pages retell them."""
-_SERVER: Final = re.compile(r"\b([a-z]+)-[0-9a-f]{6}\b")
-_CHANNELS: Final = WORDS["channel"]
 
 
 def undelivered(error: object) -> str:
@@ -152,32 +159,10 @@ def undelivered(error: object) -> str:
     ('the service refused it (HTTP 401)', 'the service cannot be reached')
     """
     reason, _sep, detail = str(error).partition(": ")
-    if reason not in WORDS["undelivered"]:
+    if reason not in UNDELIVERED_WORDS:
         return said(str(error))
     status = f" ({detail})" if detail.startswith("HTTP ") else ""
-    return WORDS["undelivered"][reason] + status
-
-
-def channel_words(text: str) -> str:
-    """Write the names of channels for people, without the mark of their server.
-
-    >>> channel_words("by ntfy-729d05, then pover"), channel_words("mailtos-1a2b3c")
-    ('by push, then push', 'e-mail')
-    """
-    text = _SERVER.sub(lambda m: m[1] if m[1] in _CHANNELS else m[0], text)
-    return re.sub(r"\b[a-z]+\b", lambda m: _CHANNELS.get(m[0], m[0]), text)
-
-
-def history_words(what: str) -> str:
-    """Write what happened as people say it.
-
-    >>> history_words("feedback: false alarm"), history_words("resolved")
-    ('Found: false alarm', 'Resolved')
-    """
-    if what.startswith("feedback: "):
-        found = retell(what.removeprefix("feedback: "), STORED)
-        return _("Found: %(found)s", found=found)
-    return WORDS["history"].get(what) or retell(capitalized(what), STORED)
+    return UNDELIVERED_WORDS[reason] + status
 
 
 _ZONE: ContextVar[str] = ContextVar("time zone of the request", default="")
@@ -248,17 +233,6 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _with_names(names: Mapping[str, str], text: str) -> str:
-    """Write people by name, reasons and channels in words, in the detail of a line of history."""
-    reason, _sep, rest = text.partition(": ")
-    if reason in WORDS["notice"] and " by " in rest:
-        return f"{WORDS['notice'][reason]}: {_with_names(names, rest)}"
-    found = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
-    if found:
-        text = re.sub(rf"(?<![\w.-])({found})(?![\w-])", lambda m: names[m[0]], text)
-    return channel_words(said(text))
-
-
 def said(text: str) -> str:
     """Say a stored text in the reader's language."""
     return retell(text, STORED)
@@ -297,11 +271,10 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         path=lambda text: quote(text, safe=""),
         floor_name=floor_name,
         headline=headline,
-        channel=channel_words,
-        happened=history_words,
+        channel=channel_text,
+        word=words_of,
         said=said,
         undelivered=undelivered,
-        named=partial(_with_names, {m.id: m.name for m in settings.engine.policy.staff}),
         person=settings.engine.policy.name_of,
     )
     made.globals.update(
@@ -320,6 +293,13 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         languages=LANGUAGES,
         may_set=settings.config is not None,
         quantity_words=QUANTITY_WORDS,
+        line_words=partial(line_words, name_of=settings.engine.policy.name_of),
+        action_words=ACTION_WORDS,
+        cause_words=CAUSE_WORDS,
+        kind_words=KIND_WORDS,
+        notice_words=NOTICE_WORDS,
+        ring_words=RING_WORDS,
+        verdict_words=VERDICT_WORDS,
         **{f"{name}_words": words for name, words in WORDS.items()},
         **shared,
     )

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from alerts.access.roles import Right
+from alerts.notify.notice import KIND_WORDS
 from alerts.page.config_file import Edit
 from alerts.page.forms import Field, Form, Kind, day_end, new_id
 from alerts.words import WORDS
@@ -412,7 +413,7 @@ FORMS: Final = (
                 "kind",
                 mark("What"),
                 Kind.CHOICE,
-                lambda _tree: WORDS["kind"],
+                lambda _tree: KIND_WORDS,
                 help=mark("Leave empty for everything, including smoke."),
             ),
             Field("start", mark("From"), Kind.TIME),

@@ -5,11 +5,29 @@ from __future__ import annotations
 from typing import Final
 
 from alerts.secrets import Secret
+from language.messages import Words, mark
 
 SELF_HOSTED: Final = frozenset(
     {"json", "jsons", "ntfy", "ntfys", "gotify", "gotifys", "mmost", "mmosts", "mailto", "mailtos"}
 )
 """Schemes whose address names a server of one's own."""
+_CHANNELS: Final = Words(
+    {
+        "page": mark("staff page"),
+        "link": mark("link"),
+        "ntfy": mark("push"),
+        "ntfys": mark("push"),
+        "pover": mark("push"),
+        "mailto": mark("e-mail"),
+        "mailtos": mark("e-mail"),
+        "tgram": mark("Telegram"),
+        "twilio": mark("text message"),
+        "webpush": mark("push"),
+        "workflows": mark("Teams"),
+        "json": mark("web hook"),
+        "jsons": mark("web hook"),
+    }
+)
 
 
 def scheme_of(target: Secret) -> str:
@@ -42,3 +60,13 @@ def channel_of(target: Secret) -> str:
         .lower()
     )
     return f"{name}-{Secret(server or name).fingerprint()[:6]}"
+
+
+def channel_text(channel: str) -> str:
+    """Write a channel for people, without the fingerprint of its server.
+
+    >>> channel_text("ntfy-729d05"), channel_text("mailtos-1a2b3c"), channel_text("link")
+    ('push', 'e-mail', 'link')
+    """
+    scheme = channel.partition("-")[0]
+    return _CHANNELS.get(scheme, channel)

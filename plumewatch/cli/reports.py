@@ -122,9 +122,9 @@ def incident_file(
     as_json: JsonOption = False,
 ) -> None:
     """Write timeline, evidence, readings, and who was notified and did what."""
+    from alerts.history_words import line_words
     from alerts.incidents import repository
     from alerts.notify.pictures import IncidentPictures
-    from alerts.page.rendering import said
     from detection.quantities import COLUMNS
     from language.messages import speaking
     from plumewatch.config.settings import school_of
@@ -147,7 +147,9 @@ def incident_file(
             picture = pictures.svg(incident) or ""
     calendar = school_of(site.config, found.incident["site"]).calendar(*found.span)
     with progress("drawing"), speaking(site.config.language):
-        content = view(found, calendar, picture, len(readings), repository.sentence_of_row, said)
+        content = view(
+            found, calendar, picture, len(readings), repository.sentence_of_row, line_words
+        )
         document = pdf("incident", content)
     file_format = path.suffix.lower().removeprefix(".")
     detail = {"incident": incident, "format": file_format}

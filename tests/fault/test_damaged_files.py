@@ -474,7 +474,7 @@ def test_incidents_are_saved_from_a_damaged_state(tmp_path):
             )
             connection.execute(
                 "INSERT INTO incident_history (incident, seq, at, who, what, detail)"
-                " VALUES (?, 0, 1, 'plumewatch', 'opened', '')",
+                " VALUES (?, 0, 1, 'plumewatch', 'opened', '{}')",
                 (f"20261101-{n:03d}",),
             )
         state.set_cursor(connection, "detector", 77)

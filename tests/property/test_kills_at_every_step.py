@@ -23,6 +23,7 @@ from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from alerts.timings import EscalationTimings
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from language.facts import fact
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
 from tests.support import alert_records as stored
@@ -201,7 +202,7 @@ def play(path, kill=""):
     fields = ("id", "status", "severity", "arrived_at", "resolved_by")
     states = stored.incidents(program.db, *fields)
     stuck = program.engine.check_stuck(program.db, START + 420)
-    held = set(stored.history(program.db, "detail", what="held"))
+    held = {line["mute"] for line in stored.history(program.db, "detail", what="held")}
     program.db.close()
     return program.sent, states, stuck, held, program.kills
 
@@ -219,7 +220,7 @@ def test_the_scenario_has_every_kind_of_notice(whole):
     assert {person for person, _, _ in sent} == {"lee", "fox"}
     assert set(sent.values()) == {1}
     assert len(states) == 7
-    assert held == {"silence 1 by lee"}
+    assert held == {fact("silence", silence=1, owner="lee")}
     assert (stuck, kills) == ([], 0)
 
 

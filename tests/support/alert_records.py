@@ -17,6 +17,7 @@ from alerts.incidents.incident import Incident, Status
 from alerts.notify import outbox
 from alerts.notify.notice import Notice
 from detection.events import EventKind
+from language.facts import params_of
 
 
 def incidents(db, *names, **given):
@@ -32,7 +33,10 @@ def events(db, *names, **given):
 
 def history(db, *names, **given):
     """Histories of incidents: what happened, when, by whom."""
-    return _records(db, "incident_history ORDER BY incident, seq", names, given)
+    found = _records(db, "incident_history ORDER BY incident, seq", (), {})
+    for line in found:
+        line.detail = params_of(line.detail)
+    return _chosen(found, names, given)
 
 
 def feedback(db, *names, **given):

@@ -125,10 +125,10 @@ def _write(tx, rng: random.Random, name: str, at: float, kind: str, room: int, s
             *(json.dumps({kind: 0.9}), json.dumps(evidence), at, closed - 60),
         ),
     )
-    history = [(at, "plumewatch", "opened", ""), (notified, "plumewatch", "notified", "")]
+    history = [(at, "plumewatch", "opened", "{}"), (notified, "plumewatch", "notified", "{}")]
     if acked:
-        history.append((acked, who, "acknowledged", "staff page"))
-    history.append((closed, "plumewatch", "resolved", ""))
+        history.append((acked, who, "acknowledged", '{"channel": "page"}'))
+    history.append((closed, "plumewatch", "resolved", "{}"))
     tx.executemany(
         "INSERT INTO incident_history VALUES (?,?,?,?,?,?)",
         [(name, k, *line) for k, line in enumerate(history, start=1)],

@@ -9,7 +9,8 @@ CREATE TABLE incident (
     confidence REAL NOT NULL,
     paged INTEGER NOT NULL,
     held_until REAL,
-    suppressed_by TEXT NOT NULL,
+    suppressed_by TEXT NOT NULL,  -- code of what mutes it, or empty
+    suppression TEXT,  -- the same with its parameters, JSON
     notified_at REAL,
     acknowledged_at REAL,
     acknowledged_by TEXT NOT NULL,

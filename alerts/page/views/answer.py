@@ -27,7 +27,8 @@ from alerts.access.action_tokens import Action
 from alerts.access.roles import Right, may
 from alerts.errors import FeedbackError
 from alerts.incidents import repository
-from alerts.incidents.incident import DECLINED, Status
+from alerts.incidents.history import Happened
+from alerts.incidents.incident import Status
 from alerts.page.guard import client_of, form_of, text_of, too_often
 from alerts.page.page_context import sentence
 from alerts.page.page_group import Access, PageGroup, serves
@@ -196,7 +197,7 @@ class AnswerPages(PageGroup):
         shown = await self._context.incident(grant.incident)
         by, name_of = shown["acknowledged_by"], self._context.policy.name_of
         said = [h for h in shown["history"] if h["who"] == grant.person]
-        declined = bool(said) and said[-1]["what"] == DECLINED
+        declined = bool(said) and said[-1]["what"] == Happened.DECLINED
         asked = (
             n["person"]
             for n in shown["notices"]

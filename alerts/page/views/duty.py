@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from alerts.duty.reasons import reason_text
+from alerts.duty.roster import NEAR
 from alerts.page.page_group import Access, PageGroup, serves
-from alerts.page.rendering import said
 from alerts.routing.labels import incident_labels
 from detection.events import EventKind
 from language.messages import gettext, mark
@@ -20,7 +21,6 @@ _CASES: Final = (
     (mark("Vaping"), EventKind.VAPE, "critical"),
     (mark("Sensor tampering"), EventKind.TAMPER, "warning"),
 )
-_ON_DUTY: Final = frozenset({"nearest", "next nearest"})
 
 
 class DutyPages(PageGroup):
@@ -51,9 +51,9 @@ class DutyPages(PageGroup):
                 labels = incident_labels(room, kind=kind.value, severity=severity, sensor="")
                 rings = policy.rings(labels, now)
                 for ring in rings:
-                    if ring.name in _ON_DUTY:
+                    if ring.name in NEAR:
                         for found in ring.people:
-                            on_duty.setdefault(found.person, said(found.why))
+                            on_duty.setdefault(found.person, reason_text(found.why))
                 chains.setdefault(rings, []).append(room.id)
             cases.append({"words": gettext(words), "chains": chains})
         return on_duty, cases

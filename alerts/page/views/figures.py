@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import JSONResponse, Response
 
+from alerts.incidents.incident import VERDICT_WORDS
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.page_group import PageGroup, serves
-from alerts.page.rendering import SPANS, VERDICT_WORDS
+from alerts.page.rendering import SPANS
 from alerts.page.views.charts import span_of
 from language.messages import _
 from reports import kpis, read

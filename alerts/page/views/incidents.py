@@ -10,7 +10,8 @@ from starlette.responses import RedirectResponse, Response
 
 from alerts.access.roles import Right, may
 from alerts.errors import FeedbackError, UnknownStaffError
-from alerts.incidents.incident import DECLINED, ActionClass, Verdict, answer_choices
+from alerts.incidents.history import Happened
+from alerts.incidents.incident import ActionClass, Verdict, answer_choices
 from alerts.notify.pictures import IncidentPictures
 from alerts.page import queries
 from alerts.page.guard import session_of, text_of
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 _BEFORE_S: Final = 300.0
 _AFTER_S: Final = 600.0
-_CHANNEL: Final = "staff page"
+_CHANNEL: Final = "page"
 
 
 class IncidentPages(PageGroup):
@@ -82,7 +83,7 @@ class IncidentPages(PageGroup):
             error=error,
             note=note,
             others=others,
-            declined=bool(done) and done[-1] == DECLINED,
+            declined=bool(done) and done[-1] == Happened.DECLINED,
         )
 
     @serves("/incidents/{id}/series")

@@ -70,7 +70,7 @@ class SilencePages(PageGroup):
                 )
             )
         except SilenceError as error:
-            faults = " ".join(sentence(line) for line in str(error).splitlines())
+            faults = " ".join(map(sentence, error.faults))
             return await self._page(request, faults, 400, **typed)
         return RedirectResponse("/silences", 303)
 

@@ -6,7 +6,8 @@ import pytest
 
 from alerts.errors import FeedbackError
 from alerts.incidents.effects import EndCooldown, Page, StartCooldown, Stop
-from alerts.incidents.incident import ActionClass, Mute, Record, Rules, Status, Verdict
+from alerts.incidents.history import Record
+from alerts.incidents.incident import ActionClass, Mute, Rules, Status, Verdict
 from alerts.incidents.inputs import (
     AckExpired,
     Acknowledged,
@@ -23,8 +24,10 @@ from alerts.incidents.inputs import (
 from alerts.incidents.lifecycle import Step, cooldown_s, step
 from alerts.severity import Severity
 from detection.events import EventKind, EventPhase
+from language.facts import fact
 
 RULES = Rules(quiet_s=120.0, silent_s=1800.0, cooldown_s=300.0)
+SILENCE = fact("silence", silence=3, owner="Lee")
 TAKEN = ["Stop", "ScheduleAckDeadline", "NotifyTaken"]
 A, U, E = EventPhase.ALERTED, EventPhase.UPDATED, EventPhase.ENDED
 
@@ -36,7 +39,7 @@ def play(make_event):
     def run(*script, cooldown_until=None):
         incident, effects = None, []
         new = NewIncident("i1", "n2-boys")
-        cooldown = Mute(cooldown_until or 0.0, "cooldown", "")
+        cooldown = Mute(cooldown_until or 0.0, fact("cooldown"))
         for word, at, *rest in script:
             if isinstance(word, EventPhase):
                 sensor = rest[0] if rest else "s1"
@@ -122,13 +125,13 @@ def test_lives(play, script, status, effects):
         ),
         (
             [(A, 1000), ("ack", 1010), ("here", 1060, "Fox"), ("here", 1070)],
-            ["acknowledged", "arrived", "arrived as well"],
+            ["acknowledged", "arrived", "arrived_too"],
             ["Page", *TAKEN] + 2 * ["Stop", "ScheduleAckDeadline"],
             1060,
         ),
         (  # an answer that was given is not requested again
             [(A, 1000), ("feedback", 1050, Verdict.CONFIRMED), ("here", 1060)],
-            ["acknowledged", "feedback: confirmed", "arrived"],
+            ["acknowledged", "feedback", "arrived"],
             ["Page", *TAKEN, "Stop", "EndCooldown"],
             1060,
         ),
@@ -140,13 +143,13 @@ def test_lives(play, script, status, effects):
         ),
         (
             [(A, 1000), (E, 1030), ("tick", 1150), ("here", 1200)],
-            ["arrived after it was over"],
+            ["arrived_late"],
             ["Page", "Stop"],
             None,
         ),
         (
             [(A, 1000), ("ack", 1010), ("over", 1100), ("here", 1200, "Fox")],
-            ["acknowledged", "resolved", "arrived after it was over"],
+            ["acknowledged", "resolved", "arrived_late"],
             ["Page", *TAKEN, "Stop", "EndCooldown"],
             None,
         ),
@@ -165,15 +168,17 @@ def test_what_followed_is_kept_with_what_it_was_before(play):
     known, _ = play((A, 1000), (E, 1030), ("tick", 1150), ("feedback", 1200, Verdict.CONFIRMED))
     first = step(known, Followed("Lee", ActionClass.REFERRAL, 1300, "26/114"), RULES)
     assert first.effects == (
-        Record(1300, "Lee", "action", "referral"),
-        Record(1300, "Lee", "case number", "26/114"),
+        Record(1300, "Lee", "action", {"action": "referral"}),
+        Record(1300, "Lee", "case_number", {"case_number": "26/114"}),
     )
     second = step(first.incident, Followed("Fox", ActionClass.NURSE, 1400, "26/114"), RULES)
-    assert second.effects == (Record(1400, "Fox", "action", "nurse, was referral"),)
+    assert second.effects == (
+        Record(1400, "Fox", "action", {"action": "nurse", "before": "referral"}),
+    )
     third = step(second.incident, Followed("Fox", None, 1500), RULES)
     assert third.effects == (
-        Record(1500, "Fox", "action", "taken out, was nurse"),
-        Record(1500, "Fox", "case number", "taken out, was 26/114"),
+        Record(1500, "Fox", "action", {"action": "", "before": "nurse"}),
+        Record(1500, "Fox", "case_number", {"case_number": "", "before": "26/114"}),
     )
     assert (third.incident.action, third.incident.case_number) == (None, "")
     assert step(second.incident, Followed("Lee", ActionClass.NURSE, 9999, "26/114"), RULES) == Step(
@@ -232,7 +237,7 @@ def test_what_could_be_free_text_is_no_number_of_a_case(number):
 def test_held_by_a_cooldown_until_1200(play, script, effects, suppressed):
     incident, found = play(*script, cooldown_until=1200.0)
     assert kinds(found) == effects
-    assert incident.suppressed_by == suppressed
+    assert incident.suppressed_by == (fact(suppressed) if suppressed else None)
 
 
 def test_cooldown_is_counted_from_delivery(play):
@@ -254,7 +259,7 @@ def test_the_last_feedback_counts(play):
     )
     assert incident.verdict is Verdict.CONFIRMED
     output = [e.what for e in effects if isinstance(e, Record) and "feedback" in e.what]
-    assert output == ["feedback: false alarm", "feedback: confirmed"]
+    assert output == ["feedback", "feedback"]
 
 
 def test_feedback_after_the_end_keeps_it_resolved(play):
@@ -315,18 +320,19 @@ def test_a_held_incident_that_grows_is_looked_at_again_at_once(play):
     freed = step(incident, Tick(1114), RULES)
     assert freed.incident.severity is Severity.CRITICAL
     assert kinds(freed.effects) == ["Page"]
-    silenced = step(incident, Tick(1114, Mute(9000.0, "silence 3", "by Lee")), RULES)
+    silenced = step(incident, Tick(1114, Mute(9000.0, SILENCE)), RULES)
     assert kinds(silenced.effects) == []
     assert silenced.incident.held_until == 9000.0
 
 
 def test_a_deferral_that_continues_for_another_reason_is_recorded(play):
     incident, _ = play((A, 1000), cooldown_until=1100.0)
-    silenced = step(incident, Tick(1100, Mute(1200.0, "silence 3", "silence 3 by Lee")), RULES)
+    silenced = step(incident, Tick(1100, Mute(1200.0, SILENCE)), RULES)
     assert silenced.incident.held_until == 1200.0
-    assert silenced.effects == (Record(1100, "plumewatch", "held", "silence 3 by Lee"),)
-    grown = step(silenced.incident, Tick(1200, Mute(1300.0, "silence 3", "")), RULES)
-    assert grown.effects == (Record(1200, "plumewatch", "severity", "from warning to critical"),)
+    assert silenced.effects == (Record(1100, "plumewatch", "held", {"mute": SILENCE}),)
+    grown = step(silenced.incident, Tick(1200, Mute(1300.0, SILENCE)), RULES)
+    change = {"severity": "critical", "before": "warning"}
+    assert grown.effects == (Record(1200, "plumewatch", "severity", change),)
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ async def test_permanent_failure_ends_it_and_shows_in_the_history(run, make_even
     (record,) = bench.events(make_event())
     await bench.until(lambda: bench.outcomes)
     assert stored.notices(bench.db, "status", "last_error") == [("failed", "refused")]
-    assert "notice failed" in stored.history(bench.db, "what")
+    assert "notice_failed" in stored.history(bench.db, "what")
     assert load(bench.db, record.incident).status is Status.OPEN
     assert notifier.attempts == 1
 

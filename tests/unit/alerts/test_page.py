@@ -266,7 +266,7 @@ async def test_the_outcome_is_reported_after_the_verdict_and_may_be_changed(open
     await page.client.post(f"{url}/followed", data={**output, "action": "nurse"})
     shown = (await page.client.get(url)).text
     assert "action: nurse" in shown
-    assert "nurse, was referral" in shown
+    assert "Nurse, was Referral" in shown
     assert 'value="2026/114"' in shown
 
 

@@ -123,7 +123,7 @@ async def test_answers_are_added_and_none_is_lost(open_page, make_event):
     ]
     stored.assert_append_only(page.db, "incident_feedback")
     shown = (await page.client.get(f"/incidents/{incident}")).text
-    for output in ("Found: confirmed", "Found: false alarm", "Found: test"):
+    for output in ("Confirmed</span>", "False alarm, spray</span>", "Test</span>"):
         assert output in shown
 
 

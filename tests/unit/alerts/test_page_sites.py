@@ -520,7 +520,7 @@ async def test_changes_of_another_school_do_not_push_out_ones_own(district):
     await district.sign_in("north-ad")
     health = (await district.client.get("/sensor-health")).text
     assert "north-2.0" in health.partition('id="firmware"')[2]
-    assert "staged test" in (await district.client.get("/levels")).text
+    assert "Test" in (await district.client.get("/levels")).text
 
 
 def test_a_removed_account_leaves_no_token(district):

@@ -62,7 +62,7 @@ async def test_a_threshold_and_what_it_costs(open_page):
     assert "7 % more found" in text
     assert "learning" in text
     assert "Ms. &lt;Lee&gt;" in text
-    assert "false alarm: spray" in text
+    assert "False alarm: spray" in text
     assert "Take back" not in text
     assert 'href="/levels"' in (await page.client.get("/sensors")).text
 

@@ -6,8 +6,15 @@ import re
 
 import pytest
 
-from alerts.page.rendering import said
+from alerts.duty.reasons import Reason, reason_text
+from alerts.errors import NotifyReason
+from alerts.history_words import line_words
+from alerts.incidents.history import Happened
+from alerts.incidents.incident import ActionClass, Suppression, Verdict
+from alerts.notify.notice import NoticeReason
 from alerts.page.settings import PipelineStatus, SensorStatus
+from alerts.severity import Severity
+from language.facts import fact
 from language.messages import speaking
 from storage.timeseries import LatestReading
 from tests.support.leftovers import leftovers
@@ -76,18 +83,66 @@ async def test_the_age_of_a_reading_counts_on(open_page):
     assert '<span data-age="3">3 s ago</span>' in text
 
 
-@pytest.mark.parametrize(
-    "why",
-    [
-        "hall, always on duty, here",
-        "shift early, 07:30-16:00 until 16:00, 2 zones away",
-        "shift early, for lee until 12:00, 1 zone away",
-        "shift early, added until 12:00, here",
-        "hall, lead of North",
-        "hall, catch-all",
-        "no receiver can be reached",
-    ],
-)
-def test_why_a_person_is_on_duty_has_no_english_in_it(why):
+PARAMS = {
+    "receiver": "x1",
+    "shift": "x2",
+    "span": "07:30-16:00",
+    "end": "16:00",
+    "instead_of": "x3",
+    "building": "x4",
+    "time": "07:31:00",
+}
+
+
+@pytest.mark.parametrize("zones", [0, 1, 2])
+@pytest.mark.parametrize("code", Reason)
+def test_why_a_person_is_on_duty_has_no_english_in_it(code, zones):
     with speaking("es"):
-        assert leftovers(said(why)) - {"hall", "early", "lee"} == set()
+        assert leftovers(reason_text(fact(code, **PARAMS, zones=zones))) == set()
+
+
+ASKED = fact(Reason.ALWAYS, receiver="x1", person="x5")
+DETAILS = {
+    "sensor": "x6",
+    "confidence": 0.9,
+    "before": "warning",
+    "again_after": "20260907-001",
+    "mute": fact(Suppression.INHIBITED, kind="smoke", room="x7"),
+    "ring": "lead",
+    "asked": (ASKED,),
+    "person": "x5",
+    "to": "x5",
+    "channel": "ntfy-729d05",
+    "then": "mailto",
+    "follows": "20260907-002",
+    "cause": "outdoor air",
+    "note": "x8",
+    "undoes": 3,
+}
+CODES = {
+    "severity": Severity,
+    "action": ActionClass,
+    "reason": NoticeReason,
+    "error": NotifyReason,
+    "because": ("quiet", "no_news", "as_before", "less_readily", "more_readily"),
+    "verdict": Verdict,
+}
+
+
+@pytest.mark.parametrize("what", Happened)
+def test_no_line_of_the_history_has_english_in_it(what):
+    for key, codes in CODES.items():
+        for code in codes:
+            with speaking("es"):
+                title, details = line_words(what, {**DETAILS, key: code}, str.title)
+            assert leftovers(f"{title} {details}") == set()
+            assert details.count(", ") >= len(DETAILS)
+
+
+def test_a_line_of_the_history_names_people_and_channels():
+    assert line_words("paged", {"ring": "nearest", "asked": (ASKED,)}, {"x5": "Ms. Lee"}.get) == (
+        "Asked to respond",
+        "nearest, Ms. Lee (x1, always on duty)",
+    )
+    notified = {"reason": "reminder", "person": "lee", "channel": "ntfy-729d05"}
+    assert line_words("notified", notified) == ("Notice delivered", "reminder, lee, via push")

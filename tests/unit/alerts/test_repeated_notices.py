@@ -16,6 +16,7 @@ from alerts.routing.targets import channel_of
 from alerts.secrets import Secret
 from alerts.timings import EscalationTimings
 from detection.events import EventKind, EventPhase
+from language.facts import fact
 from tests.support.alert_records import incidents
 from tests.support.timeline import Timeline
 
@@ -105,7 +106,7 @@ def test_a_repetition_within_the_cooldown_is_recorded_without_a_notice(school, s
     say(69, since=60, phase=EventPhase.ENDED)
     school.run(400)
     assert [h.reason for h in school.received_notices] == ["opened"]
-    assert incidents(school.db, "suppressed_by") == ["", "cooldown"]
+    assert incidents(school.db, "suppressed_by") == [None, fact("cooldown")]
 
 
 def test_what_is_more_severe_breaks_the_cooldown(school, say):

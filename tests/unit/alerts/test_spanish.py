@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from alerts.access import languages
-from alerts.incidents import repository
 from alerts.incidents.incident import Verdict
 from alerts.notify.evidence_picture import draw
 from alerts.notify.notice import NoticeReason, render
@@ -19,7 +18,6 @@ from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from alerts.timings import EscalationTimings
-from alerts.words import WORDS
 from detection.events import ChannelEvidence, EventKind
 from detection.liveness import SensorState
 from ingest.errors import Reason
@@ -228,8 +226,6 @@ async def test_no_page_in_spanish_has_english_in_it(
         page.engine.feedback(
             tx, incident, "ap", Verdict.FALSE_ALARM, page.now, cause="spray", note=""
         )
-        for reason in set(WORDS["notice"]) - {"opened", "digest"}:
-            repository.note(tx, incident, page.now, "notified", f"{reason}: ap by ntfy")
     await page.sign_in("ad")
     found, seen = {}, 0
     ids = {"incidents": incident, "dead-letters": "1", "sensors": "s1"}

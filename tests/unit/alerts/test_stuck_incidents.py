@@ -30,7 +30,7 @@ def test_an_incident_without_a_future_gets_one(tx, engine, make_event, answered)
     assert engine.check_stuck(tx, 1060.0) == []
     steps = ["remind", "reopen"] if answered else ["tell", "tell", "tell", "end"]
     assert stored.steps(tx, "action") == steps
-    assert stored.history(tx, "detail", what="stuck incident check") == [what]
+    assert stored.history(tx, "detail", what="restarted") == [{"stuck": what}]
 
 
 def test_a_logged_end_is_an_end(tx, engine, make_event):

@@ -39,18 +39,18 @@ def answer(tx, engine):
 def test_a_false_alarm_raises_the_level_of_the_sensor_that_alerted(tx, incident_of, answer):
     incident = incident_of()
     (move,) = answer(incident, Verdict.FALSE_ALARM, "spray")
-    assert move == ("s1", "false alarm: spray", 0.0, UP, False, None)
+    assert move == ("s1", "spray", 0.0, UP, False, None)
     found = threshold_adjustments.latest(tx, incident=incident)[0]
     assert (found.who, found.at, found.event_time) == ("Ms. Lee", 2000.0, 1000.0)
     assert (found.position, found.undone) == (None, False)
-    assert stored.history(tx, "who", "detail", what="alert threshold adjusted") == [
-        ("Ms. Lee", "s1 alerts less readily (no. 1 of the adjustments)")
+    assert stored.history(tx, "who", "detail", what="threshold_adjusted") == [
+        ("Ms. Lee", {"sensor": "s1", "because": "less_readily"})
     ]
 
 
 def test_a_confirmed_alert_lowers_it_half_as_far(incident_of, answer):
     assert answer(incident_of(), Verdict.CONFIRMED) == [
-        ("s1", "confirmed", 0.0, DOWN, True, None),
+        ("s1", "", 0.0, DOWN, True, None),
     ]
     assert DOWN == -UP / 2
 
@@ -71,22 +71,20 @@ def test_another_answer_first_reverts_the_earlier_adjustment(incident_of, answer
     incident = incident_of()
     answer(incident, Verdict.FALSE_ALARM, "dust")
     assert answer(incident, Verdict.CONFIRMED)[1:] == [
-        ("s1", "another answer was given", UP, 0.0, None, 1),
-        ("s1", "confirmed", 0.0, DOWN, True, None),
+        ("s1", "", UP, 0.0, None, 1),
+        ("s1", "", 0.0, DOWN, True, None),
     ]
-    assert answer(incident, Verdict.NOTHING_FOUND)[3:] == [
-        ("s1", "another answer was given", DOWN, 0.0, None, 3)
-    ]
+    assert answer(incident, Verdict.NOTHING_FOUND)[3:] == [("s1", "", DOWN, 0.0, None, 3)]
 
 
 def test_a_faulty_sensor_is_repaired_not_answered_by_a_level(incident_of, answer):
     incident = incident_of()
     assert answer(incident, Verdict.FALSE_ALARM, "sensor") == [
-        ("s1", "false alarm: sensor", 0.0, 0.0, False, None)
+        ("s1", "sensor", 0.0, 0.0, False, None)
     ]
     assert answer(incident, Verdict.FALSE_ALARM, "dust")[1:] == [
-        ("s1", "another answer was given", 0.0, 0.0, None, 1),
-        ("s1", "false alarm: dust", 0.0, UP, False, None),
+        ("s1", "", 0.0, 0.0, None, 1),
+        ("s1", "dust", 0.0, UP, False, None),
     ]
 
 

@@ -240,7 +240,7 @@ def test_the_next_channel_where_the_first_refuses(make_event):
     school.run(40)
     assert [(h.at, h.channel) for h in school.received_notices] == [(1, "tgram")]
     assert stored.notices(school.db, "status") == ["cancelled", "sent"]
-    assert "next channel" in school.history()
+    assert "next_channel" in school.history()
 
 
 def test_the_next_channel_where_the_first_hangs(make_event):

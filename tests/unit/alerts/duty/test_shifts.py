@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from alerts.duty.reasons import reason_text
 from alerts.duty.shifts import ClockHours, LessonHours, Override, Shift, Turns
 from alerts.duty.timetable import WEEKDAYS, Bells, Period, Timetable, minutes
 
@@ -190,11 +191,12 @@ def test_substitutions(overrides, when, people):
 def test_the_reason_for_being_on_duty_is_given():
     changes = (override("10:00", "11:00", "day", "kim"), override("10:00", "12:00", add="ray"))
     found = shift(hours("08:00", "16:00", "mon"), ("kim",), overrides=changes)
-    assert [one.why for one in found.on_duty(at("2026-09-07 10:30"))] == [
+    assert [reason_text(one.why) for one in found.on_duty(at("2026-09-07 10:30"))] == [
         "shift s, for kim until 11:00",
         "shift s, added until 12:00",
     ]
-    assert found.on_duty(at("2026-09-07 09:00"))[0].why == "shift s, 08:00-16:00 until 16:00"
+    first = found.on_duty(at("2026-09-07 09:00"))[0]
+    assert reason_text(first.why) == "shift s, 08:00-16:00 until 16:00"
 
 
 def turns(days, since, clock="08:00", zone=CHICAGO):

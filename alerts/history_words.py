@@ -1,0 +1,67 @@
+"""Lines of the history of an incident in the reader's language."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from alerts.duty.reasons import RING_WORDS, reason_text
+from alerts.errors import UNDELIVERED_WORDS
+from alerts.incidents.history import TITLES
+from alerts.incidents.incident import ACTION_WORDS, CAUSE_WORDS, SUPPRESSIONS, VERDICT_WORDS
+from alerts.notify.notice import NOTICE_WORDS
+from alerts.routing.targets import channel_text
+from alerts.severity import SEVERITY_WORDS
+from language.messages import Words, _, mark
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_BECAUSE: Final = Words(
+    {
+        "quiet": mark("quiet"),
+        "no_news": mark("no news from the detector"),
+        "as_before": mark("alerts as before"),
+        "less_readily": mark("alerts less readily"),
+        "more_readily": mark("alerts more readily"),
+    }
+)
+
+
+def line_words(
+    what: str, params: Mapping[str, Any], name_of: Callable[[str], str] = str
+) -> tuple[str, str]:
+    """Return title and details of a line; `name_of` names people."""
+    details = (_DETAILS[key](value, name_of) for key, value in params.items() if key in _DETAILS)
+    return TITLES[what], ", ".join(filter(None, details))
+
+
+def _asked(people: Any, name_of: Callable[[str], str]) -> str:
+    return "; ".join(f"{name_of(one.params['person'])} ({reason_text(one)})" for one in people)
+
+
+_DETAILS: Final[Mapping[str, Callable[[Any, Callable[[str], str]], str]]] = {
+    "sensor": lambda sensor, _name: sensor,
+    "confidence": lambda p, _name: _("%(percent)s %% likely", percent=f"{100 * p:.0f}"),
+    "severity": lambda code, _name: SEVERITY_WORDS[code],
+    "action": lambda code, _name: ACTION_WORDS[code or "none"],
+    "case_number": lambda number, _name: number or "—",
+    "before": lambda code, _name: _(
+        "was %(before)s", before=SEVERITY_WORDS.get(code) or ACTION_WORDS.get(code, code)
+    ),
+    "again_after": lambda incident, _name: _("again after %(incident)s", incident=incident),
+    "mute": lambda mute, _name: SUPPRESSIONS.of(mute),
+    "ring": lambda code, _name: RING_WORDS[code],
+    "asked": _asked,
+    "person": lambda person, name: name(person),
+    "to": lambda person, name: _("to %(person)s", person=name(person)),
+    "reason": lambda code, _name: NOTICE_WORDS[code],
+    "channel": lambda channel, _name: _("via %(channel)s", channel=channel_text(channel)),
+    "then": lambda channel, _name: _("then %(channel)s", channel=channel_text(channel)),
+    "error": lambda code, _name: UNDELIVERED_WORDS[code],
+    "because": lambda code, _name: _BECAUSE[code],
+    "follows": lambda incident, _name: _("detected again: %(incident)s", incident=incident),
+    "verdict": lambda code, _name: VERDICT_WORDS[code],
+    "cause": lambda code, _name: CAUSE_WORDS[code],
+    "note": lambda text, _name: text,
+    "undoes": lambda number, _name: _("undoes no. %(number)s", number=number),
+}

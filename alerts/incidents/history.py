@@ -1,0 +1,111 @@
+"""The history of an incident: what happened, by code. `alerts.history_words` writes a line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from language.messages import Words, mark
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from language.facts import Parameter
+
+
+class Happened(StrEnum):
+    """What happened to an incident."""
+
+    OPENED = "opened"
+    JOINED = "joined"
+    ENDED = "ended"
+    SEVERITY = "severity"
+    HELD = "held"
+    RELEASED = "released"
+    PAGED = "paged"
+    ESCALATED = "escalated"
+    NOTIFIED = "notified"
+    NEXT_CHANNEL = "next_channel"
+    NOTICE_FAILED = "notice_failed"
+    NOBODY_NOTIFIED = "nobody_notified"
+    RING_SKIPPED = "ring_skipped"
+    NO_RESPONSE = "no_response"
+    ACKNOWLEDGED = "acknowledged"
+    ACKNOWLEDGED_AGAIN = "acknowledged_again"
+    ACKNOWLEDGED_TOO = "acknowledged_too"
+    ACKNOWLEDGED_LATE = "acknowledged_late"
+    ACK_EXPIRED = "ack_expired"
+    REMINDED = "reminded"
+    NOT_REMINDED = "not_reminded"
+    ARRIVED = "arrived"
+    ARRIVED_TOO = "arrived_too"
+    ARRIVED_LATE = "arrived_late"
+    DECLINED = "declined"
+    DECLINED_LATE = "declined_late"
+    HANDED_OVER = "handed_over"
+    HANDED_OVER_LATE = "handed_over_late"
+    RESOLVED = "resolved"
+    RESOLVED_AGAIN = "resolved_again"
+    FEEDBACK = "feedback"
+    ACTION = "action"
+    CASE_NUMBER = "case_number"
+    RESTARTED = "restarted"
+    STAGED_TEST = "staged_test"
+    THRESHOLD_ADJUSTED = "threshold_adjusted"
+    THRESHOLD_UNCHANGED = "threshold_unchanged"
+    THRESHOLD_RESTORED = "threshold_restored"
+
+
+TITLES: Final = Words(
+    {
+        Happened.OPENED: mark("Detected"),
+        Happened.JOINED: mark("Detected again"),
+        Happened.ENDED: mark("Detection ended"),
+        Happened.SEVERITY: mark("Severity changed"),
+        Happened.HELD: mark("Nobody notified yet"),
+        Happened.RELEASED: mark("Notified after all"),
+        Happened.PAGED: mark("Asked to respond"),
+        Happened.ESCALATED: mark("Asked the next people"),
+        Happened.NOTIFIED: mark("Notice delivered"),
+        Happened.NEXT_CHANNEL: mark("Sent by the next channel"),
+        Happened.NOTICE_FAILED: mark("Notice failed"),
+        Happened.NOBODY_NOTIFIED: mark("Nobody has an address"),
+        Happened.RING_SKIPPED: mark("Nobody could be notified now"),
+        Happened.NO_RESPONSE: mark("Nobody responded"),
+        Happened.ACKNOWLEDGED: mark("Responding"),
+        Happened.ACKNOWLEDGED_AGAIN: mark("Responding, said again"),
+        Happened.ACKNOWLEDGED_TOO: mark("Also responding"),
+        Happened.ACKNOWLEDGED_LATE: mark("Responded after it was over"),
+        Happened.ACK_EXPIRED: mark("Did not report in time"),
+        Happened.REMINDED: mark("Reminded"),
+        Happened.NOT_REMINDED: mark("Could not be reminded"),
+        Happened.ARRIVED: mark("On site"),
+        Happened.ARRIVED_TOO: mark("Also on site"),
+        Happened.ARRIVED_LATE: mark("Arrived after it was over"),
+        Happened.DECLINED: mark("Cannot go"),
+        Happened.DECLINED_LATE: mark("Declined after it was over"),
+        Happened.HANDED_OVER: mark("Handed over"),
+        Happened.HANDED_OVER_LATE: mark("Handed over after it was over"),
+        Happened.RESOLVED: mark("Resolved"),
+        Happened.RESOLVED_AGAIN: mark("Resolved again"),
+        Happened.FEEDBACK: mark("Found"),
+        Happened.ACTION: mark("Action taken"),
+        Happened.CASE_NUMBER: mark("Case number"),
+        Happened.RESTARTED: mark("Stuck incident check"),
+        Happened.STAGED_TEST: mark("Staged test, not detected"),
+        Happened.THRESHOLD_ADJUSTED: mark("Alert threshold adjusted"),
+        Happened.THRESHOLD_UNCHANGED: mark("Alert threshold unchanged"),
+        Happened.THRESHOLD_RESTORED: mark("Alert threshold adjustment undone"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of history; `who` is a person or `SYSTEM`, `params` by name."""
+
+    at: float
+    who: str
+    what: Happened
+    params: Mapping[str, Parameter] = field(default_factory=dict)
