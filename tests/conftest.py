@@ -74,9 +74,15 @@ def pytest_runtest_setup(item):
         need(*marker.args)
 
 
-def pytest_terminal_summary(terminalreporter):
+def pytest_addoption(parser):
+    parser.addoption("--skipped-to", type=Path, help="write the ids of skipped tests into this file")
+
+
+def pytest_terminal_summary(terminalreporter, config):
     """List why tests were skipped."""
     skipped = terminalreporter.stats.get("skipped", ())
+    if path := config.getoption("--skipped-to"):
+        path.write_text("".join(f"{report.nodeid}\n" for report in skipped))
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
     if reasons:
         terminalreporter.section("skipped", cyan=True)
