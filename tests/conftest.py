@@ -75,7 +75,7 @@ def pytest_runtest_setup(item):
 
 
 def pytest_addoption(parser):
-    parser.addoption("--skipped-to", type=Path, help="write the ids of skipped tests into this file")
+    parser.addoption("--skipped-to", type=Path, help="a file for the ids of skipped tests")
 
 
 def pytest_terminal_summary(terminalreporter, config):
