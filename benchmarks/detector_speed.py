@@ -86,7 +86,7 @@ def main() -> int:
     levels = AlertThresholds(0.0)
     levels.add()
     state = 8 * WIDTH + EPISODE.itemsize
-    state += sum(array.nbytes for array in levels.arrays().values())
+    state += levels.array().nbytes
     print(f"state of a sensor: {state} bytes")
     table = rig.simulated_rooms(ROOMS, SECONDS)
     rng = np.random.default_rng(1)

@@ -1,38 +1,30 @@
-"""Alert thresholds: one for every sensor, from how often its air comes near to looking like vaping.
+"""Alert thresholds: one for every sensor, from its air, its budget and what people answered.
 
-The score of a reading is its log-odds of vaping. What the model learned of nuisances holds for
-every room: how many come near its level, and how many fewer pass each higher one. What a room tells
-by itself, from its first hour on, is how many *near misses* it has.
+The score of a reading is its log-odds of vaping. A sensor alerts from the model's level plus an
+offset, the sum of three parts:
 
-Clusters
+Room
     Judged readings of one sensor less than `CLUSTER_S` apart are one *cluster*: one cause in the
-    air, which could lead to one alert. Finished clusters are counted by their highest score.
-Near misses
-    Clusters whose highest score is between `NEAR` below the model's level: alike enough to tell
-    something of this room, too unlike to be vaping. Plumes above them never count, however many
-    there are, nor do near misses within `CONTEXT_S` after one: a busy room does not teach its
-    sensor to be silent. Their number is compared with that of a busy room (`NEAR_A_WEEK`), which
-    counts as a day of reading before the first.
-Threshold
-    False alarms fall by e per 1 / `TAIL` log-odds. In a room with more near misses than `TOLERATED`
-    times those of the reference, the threshold goes up by what keeps false alarms at that: vaping
-    leaves near misses too, so fewer say little of nuisances, and where they moved the threshold it
-    cost more vaping than it saved alarms. In a quiet room it goes down, by `LOWER_SHARE` of what
-    would keep them. The operator's budget moves it by its logarithm. It is set at a sensor's first
-    reading of each hour, from its own stream alone; hours begin at a minute of its own, so that few
-    sensors are due together.
-Memory
-    Counts and the time over which they were collected fade together, by e over `MEMORY_S` of time
-    in which the sensor was read. A sensor that is switched off forgets nothing.
-Bounds
-    At most `UPPER` above the model's threshold: such a score always alerts. At most `LOWER` below.
-Feedback
-    A label moves the threshold within `FEEDBACK`, which outweighs all else, and counts its cluster
-    as what it was: an alert that was false tells as much as the near misses of as long a time. Both
-    can be withdrawn. The bounds hold for the sum.
+    air. A cluster whose highest score is between `NEAR` below the model's level is a *near miss*:
+    alike enough to tell something of this room, too unlike to be vaping. Plumes above them never
+    count, nor do near misses within `CONTEXT_S` after one that came to the model's level: vaping
+    does not teach a sensor to be silent. Near misses are compared with those of a busy room
+    (`NEAR_A_WEEK`), which count as a day of reading before the first. False alarms fall by e per
+    1 / `TAIL` log-odds. With more near misses than `TOLERATED` times those of the reference, the
+    offset rises by what keeps false alarms at that; in a quiet room it falls, by `LOWER_SHARE` of
+    what would keep them.
+Budget
+    The tolerable false alarms a week move it by their logarithm.
+Answers
+    People move it within `FEEDBACK` (`alerts.incidents.threshold_adjustments`).
 
-Any split of the stream gives the same thresholds, no sensor depends on another, and memory is
-constant for a sensor.
+The offset is at most `UPPER`: such a score always alerts. It is at least -`LOWER`. Room and budget
+are set at a sensor's first reading of each hour; hours begin at a minute of its own, so that few
+sensors are due together. Near misses and the time over which they were collected fade together, by
+e over `MEMORY_S` of time in which the sensor was read: a sensor that is switched off forgets
+nothing.
+
+Any split of the stream gives the same thresholds, and no sensor depends on another.
 """
 
 from __future__ import annotations
@@ -42,7 +34,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from scipy.special import expit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +49,7 @@ LOWER: Final = 1.0
 UPPER: Final = 1.5
 """How far a threshold may be below and above the model's, log-odds."""
 FEEDBACK: Final = 1.5
-"""How far feedback may move a threshold either way, log-odds."""
+"""How far answers may move a threshold either way, log-odds."""
 NEAR: Final = (3.0, 1.0)
 """Near misses are so far below the model's level, log-odds."""
 CONTEXT_S: Final = 600.0
@@ -70,32 +61,13 @@ become fewer with their score: of worlds on which a model was not trained."""
 TOLERATED: Final = 2.5
 LOWER_SHARE: Final = 0.25
 CLUSTER_S: Final = 120.0
-MEMORY_S: Final = 4 * 7 * 86_400.0
 WEEK_S: Final = 7 * 86_400.0
+MEMORY_S: Final = 4 * WEEK_S
 LEARN_S: Final = 86_400.0
 """Before so long, what is expected is not stated."""
 _LONGEST_STEP_S: Final = 300.0
 """A longer silence counts as this much time read."""
-STEP: Final = 0.125
-_BELOW: Final = 2.0
-_ABOVE: Final = 2.0
-"""Bins go this far beyond the bounds of a threshold."""
-_BINS: Final = round((_BELOW + LOWER + UPPER + _ABOVE) / STEP) + 1
-"""The first bin holds all that is lower; of what is higher, the last."""
-_LOWEST: Final = 1 + round(_BELOW / STEP)
-_MODEL: Final = _LOWEST + round(LOWER / STEP)
-_SET_TOGETHER: Final = 1000
-"""Sensors whose thresholds are set together: as many as fit the processor's cache."""
-_RECENT: Final = 8
-"""Clusters that feedback can still name."""
-_UNLABELED, _NUISANCE, _VAPING = 0, 1, 2
-"""Clusters without a label, and those that people labeled."""
-_NEAR: Final = slice(_MODEL - round(NEAR[0] / STEP), _MODEL - round(NEAR[1] / STEP))
 _PRIOR: Final = NEAR_A_WEEK / 7.0
-_MIDDLES: Final = (np.arange(_BINS) - _MODEL + 0.5) * STEP
-_MIDDLES[0] -= _BELOW
-_MIDDLES.flags.writeable = False
-"""Score of each bin minus the model's threshold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,30 +79,24 @@ class _State:
     """Time for which the sensor was read."""
     hour: Floats
     """Hour in which the threshold was last set."""
+    phase_s: Floats
+    """When in the hour the threshold is set."""
     first: Floats
     last: Floats
     """Event times of the running cluster, Unix seconds."""
     highest: Floats
     """Highest score of the running cluster."""
-    label: Floats
-    """What people called the running cluster: 1 vaping, 0 nuisance; NaN without a label."""
-    faded_at: Floats
-    """`read_s` when the counts last faded."""
-    by_budget: Floats
-    by_feedback: Floats
-    """Offset of the threshold, log-odds, by budget and by feedback."""
-    budget: Floats
-    expected: Floats
-    """Expected false alarms a week at the threshold."""
-    lost: Floats
-    lost_lowest: Floats
-    """Share of vaping lost against the model's threshold, and against the lowest one."""
-    next_slot: Floats
-    """Where the next recent cluster is kept."""
-    phase_s: Floats
-    """When in the hour the threshold is set."""
     passed_at: Floats
     """When a cluster last came to the model's level, Unix seconds."""
+    near: Floats
+    faded_at: Floats
+    """Near misses that are remembered, and `read_s` when they last faded."""
+    share: Floats
+    """Near misses, of those of the reference, when the threshold was last set."""
+    by_room: Floats
+    by_feedback: Floats
+    """Offset by room and budget, and by answers, log-odds."""
+    budget: Floats
 
     @classmethod
     def of(cls, block: Floats) -> _State:
@@ -140,30 +106,14 @@ class _State:
     @classmethod
     def unread(cls, n: int) -> _State:
         """Return the state of sensors that have not been read."""
-        state = cls.of(np.zeros((_STATE_WIDTH, n)))
-        unknown = (state.hour, state.first, state.last, state.highest, state.label)
-        for column in (
-            *unknown,
-            state.expected,
-            state.lost,
-            state.lost_lowest,
-            state.phase_s,
-            state.passed_at,
-        ):
-            column[:] = np.nan
+        state = cls.of(np.zeros((_WIDTH, n)))
+        times = (state.hour, state.phase_s, state.first, state.last, state.passed_at)
+        for unknown in (*times, state.highest, state.share):
+            unknown[:] = np.nan
         return state
 
-    def take(self, rows: NDArray[Any]) -> _State:
-        """Return a copy of some sensors."""
-        return _State.of(self.block[:, rows])
 
-
-_STATE_WIDTH: Final = len(fields(_State)) - 1
-_CLUSTER: Final = np.dtype(
-    [(name, np.float64) for name in ("start", "end", "bin", "label", "read_s")]
-)
-"""A finished cluster that a label can still name; `read_s` of the sensor when it ended."""
-_WIDTH: Final = len(_CLUSTER.names or ())
+_WIDTH: Final = len(fields(_State)) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,24 +126,18 @@ class ThresholdReport:
         Log-odds from which vaping is alerted, and the model's own.
     budget, expected : float
         Tolerable and expected false alarms a week; None while too little was seen.
-    lost, lost_lowest : float or None
-        Share of vaping that the model's threshold, or the lowest one, finds and this one does not.
-        None while no vaping was seen.
     feedback : float
-        Offset by feedback, log-odds.
-    weeks, clusters : float
-        Time the sensor was read, and clusters remembered.
+        Offset by answers, log-odds.
+    weeks : float
+        Time the sensor was read.
     """
 
     level: float
     model_level: float
     budget: float
     expected: float | None
-    lost: float | None
-    lost_lowest: float | None
     feedback: float
     weeks: float
-    clusters: float
 
     @property
     def within_budget(self) -> bool:
@@ -232,8 +176,6 @@ class AlertThresholds:
         self.budget = budget
         self._n = 0
         self._state = _State.unread(0)
-        self._counts = np.zeros((0, 3, _BINS), np.float32)
-        self._recent = np.zeros((0, _RECENT), _CLUSTER)
         self._changed = np.zeros(0, bool)
 
     def __len__(self) -> int:
@@ -247,47 +189,26 @@ class AlertThresholds:
             more = max(16, have)
             block = [self._state.block, _State.unread(more).block]
             self._state = _State.of(np.concatenate(block, axis=1))
-            self._counts = np.concatenate([self._counts, np.zeros((more, 3, _BINS), np.float32)])
-            self._recent = np.concatenate([self._recent, _no_clusters(more)])
             self._changed = np.concatenate([self._changed, np.zeros(more, bool)])
         row = self._n
         self._n += 1
         self._state.budget[row] = self.budget
-        self._state.by_budget[row] = np.clip(_by_budget(self.budget), -LOWER, UPPER)
+        self._state.by_room[row] = np.clip(_by_budget(self.budget), -LOWER, UPPER)
         return row
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays of a snapshot."""
-        n = self._n
-        return {
-            "levels_state": self._state.block[:, :n].T.copy(),
-            "levels_counts": self._counts[:n].copy(),
-            "levels_recent": self._recent[:n].view(np.float64).reshape(n, _RECENT, _WIDTH),
-        }
+    def array(self) -> Floats:
+        """Return the state for a snapshot, one row a sensor."""
+        return self._state.block[:, : self._n].T.copy()
 
     @classmethod
-    def from_arrays(cls, stored: Mapping[str, NDArray[Any]], model_level: float) -> AlertThresholds:
-        """Return the thresholds kept by `arrays`.
-
-        Raises
-        ------
-        ValueError
-            If the arrays are not of this format.
-        KeyError
-            If one is missing.
-        """
+    def from_array(cls, stored: NDArray[Any], model_level: float) -> AlertThresholds:
+        """Return the thresholds kept by `array`; raises `ValueError` for another format."""
+        n = stored.shape[0]
+        if stored.shape != (n, _WIDTH):
+            raise ValueError(f"thresholds of shape {stored.shape}")
         thresholds = cls(model_level)
-        state, counts = stored["levels_state"], stored["levels_counts"]
-        recent = stored["levels_recent"]
-        n = state.shape[0]
-        shapes = ((n, _STATE_WIDTH), (n, 3, _BINS), (n, _RECENT, _WIDTH))
-        if (state.shape, counts.shape, recent.shape) != shapes:
-            raise ValueError(f"thresholds of shapes {state.shape}, {counts.shape}, {recent.shape}")
         thresholds._n = n
-        thresholds._state = _State.of(np.array(state.T, np.float64, order="C"))
-        thresholds._counts = counts.astype(np.float32)
-        clusters = np.array(recent, np.float64, order="C")
-        thresholds._recent = clusters.view(_CLUSTER).reshape(n, _RECENT)
+        thresholds._state = _State.of(np.array(stored.T, np.float64, order="C"))
         thresholds._changed = np.zeros(n, bool)
         return thresholds
 
@@ -303,55 +224,40 @@ class AlertThresholds:
         """
         if not rows.size:
             return
+        state = self._state
         first, last = int(rows[0]), int(rows[-1])
         here = slice(first, last + 1) if last - first == rows.size - 1 else rows
-        self._state.read_s[here] += np.minimum(np.maximum(dt, 0.0), _LONGEST_STEP_S)
-        hour = time - self._state.phase_s[here]
+        state.read_s[here] += np.minimum(np.maximum(dt, 0.0), _LONGEST_STEP_S)
+        hour = time - state.phase_s[here]
         hour /= 3600.0
         np.floor(hour, out=hour)
-        due = hour != self._state.hour[here]  # not known at the first reading: due
+        due = hour != state.hour[here]  # not known at the first reading: due
         if not np.count_nonzero(due):
             return
         rows, time, hour = rows[due], time[due], hour[due]
         new = np.isnan(hour)
         if new.any():
-            self._state.phase_s[rows[new]] = (time[new] * 617.0) % 3600.0
+            state.phase_s[rows[new]] = (time[new] * 617.0) % 3600.0
             self._changed[rows[new]] = True
-            hour = np.floor((time - self._state.phase_s[rows]) / 3600.0)
-        self._close(rows[(time - self._state.last[rows]) >= CLUSTER_S])
-        self._state.hour[rows] = hour
-        rows = rows[~new]
-        for part in range(0, rows.size, _SET_TOGETHER):
-            self._set(rows[part : part + _SET_TOGETHER])
+            hour = np.floor((time - state.phase_s[rows]) / 3600.0)
+        self._close(rows[(time - state.last[rows]) >= CLUSTER_S])
+        state.hour[rows] = hour
+        self._set(rows[~new])
 
-    def observe(
-        self,
-        rows: NDArray[np.int32],
-        time: Floats,
-        score: Floats,
-    ) -> None:
-        """Count readings that were judged.
-
-        Parameters
-        ----------
-        rows : ndarray of int32, shape (n,)
-            Distinct sensors, one reading each.
-        time : ndarray of float64, shape (n,)
-            Event time, Unix seconds.
-        score : ndarray of float64, shape (n,)
-            Log-odds of vaping.
-        """
-        fresh = ~(time - self._state.last[rows] < CLUSTER_S)
+    def observe(self, rows: NDArray[np.int32], time: Floats, score: Floats) -> None:
+        """Note the scores of readings that were judged, log-odds, of distinct sensors."""
+        state = self._state
+        fresh = ~(time - state.last[rows] < CLUSTER_S)
         if np.count_nonzero(fresh):
             self._close(rows[fresh])
-            self._state.first[rows[fresh]] = time[fresh]
-            self._state.highest[rows[fresh]] = -np.inf
-        self._state.last[rows] = time
-        self._state.highest[rows] = np.fmax(self._state.highest[rows], score)
+            state.first[rows[fresh]] = time[fresh]
+            state.highest[rows[fresh]] = -np.inf
+        state.last[rows] = time
+        state.highest[rows] = np.fmax(state.highest[rows], score)
 
     def offset(self, rows: NDArray[np.int32]) -> Floats:
         """Return the offsets to the model's threshold, log-odds, within -`LOWER` and `UPPER`."""
-        both = self._state.by_budget[rows] + self._state.by_feedback[rows]
+        both = self._state.by_room[rows] + self._state.by_feedback[rows]
         offset: Floats = np.minimum(np.maximum(both, -LOWER), UPPER)
         return offset
 
@@ -370,110 +276,57 @@ class AlertThresholds:
             self._set(np.array([row]))
 
     def set_feedback(self, row: int, moved: float) -> None:
-        """Set the offset by feedback, log-odds, bounded by `FEEDBACK`."""
+        """Set the offset by answers, log-odds, bounded by `FEEDBACK`."""
         self._state.by_feedback[row] = min(max(moved, -FEEDBACK), FEEDBACK)
-        self._set(np.array([row]))
-
-    def label_cluster(self, row: int, time: float, *, vaping: bool | None) -> bool:
-        """Label the cluster around an event time, or withdraw its label with None.
-
-        Return whether the cluster is still known: only the latest that came near a threshold are.
-        """
-        state = self._state
-        label = np.nan if vaping is None else float(vaping)
-        if state.first[row] <= time <= state.last[row]:
-            state.label[row] = label
-            return True
-        recent = self._recent[row]
-        found = np.flatnonzero((recent["start"] <= time) & (time <= recent["end"]))
-        if not found.size:
-            return False
-        cluster = recent[found[0]]
-        counts = self._counts[row, :, int(cluster["bin"])]
-        weight = np.exp(-(state.faded_at[row] - cluster["read_s"]) / MEMORY_S)
-        before = _kind(cluster["label"])
-        counts[before] -= min(weight, counts[before])
-        counts[_kind(label)] += weight
-        cluster["label"] = label
-        self._set(np.array([row]))
-        return True
+        self._changed[row] = True
 
     def explain(self, row: int) -> ThresholdReport:
-        """Return the threshold of a sensor and what it costs in sensitivity."""
+        """Return the threshold of a sensor and the false alarms that it costs."""
         state = self._state
         offset = float(self.offset(np.array([row], np.int32))[0])
+        share, read_s = float(state.share[row]), float(state.read_s[row])
+        is_known = read_s >= LEARN_S and not np.isnan(share)
         return ThresholdReport(
             level=self.model_level + offset,
             model_level=self.model_level,
             budget=float(state.budget[row]),
-            expected=_known(state.expected[row]),
-            lost=_known(state.lost[row]),
-            lost_lowest=_known(state.lost_lowest[row]),
+            expected=FALSE_A_WEEK * share * float(np.exp(-TAIL * offset)) if is_known else None,
             feedback=float(state.by_feedback[row]),
-            weeks=float(state.read_s[row] / WEEK_S),
-            clusters=float(self._counts[row].sum(dtype=np.float64)),
+            weeks=read_s / WEEK_S,
         )
 
     def _close(self, rows: NDArray[np.int32]) -> None:
-        """Count the running clusters of distinct sensors, where there is one."""
-        rows = rows[~np.isnan(self._state.first[rows])]
+        """End the running clusters of distinct sensors, where there is one."""
+        state = self._state
+        rows = rows[~np.isnan(state.first[rows])]
         if not rows.size:
             return
-        state, counts = self._state.take(rows), self._counts[rows]
-        fade = np.exp(-(state.read_s - state.faded_at) / MEMORY_S)
-        counts *= fade[:, None, None].astype(np.float32)
-        at = _MODEL + np.floor((state.highest - self.model_level) / STEP)
-        bins = np.clip(at, 0, _BINS - 1).astype(np.intp)
-        label = state.label
-        kind = np.where(np.isnan(label), _UNLABELED, np.where(label > 0.0, _VAPING, _NUISANCE))
-        passed = state.highest >= self.model_level
-        after = ~passed & (state.first - state.passed_at < CONTEXT_S)
+        score = state.highest[rows] - self.model_level
+        near = (score >= -NEAR[0]) & (score < -NEAR[1])
+        near &= ~(state.first[rows] - state.passed_at[rows] < CONTEXT_S)
+        missed, passed = rows[near], rows[score >= 0.0]
+        state.near[missed] = self._remembered(missed) + 1.0
+        state.faded_at[missed] = state.read_s[missed]
         state.passed_at[passed] = state.last[passed]
-        counts[np.arange(rows.size), kind, np.where(after, 0, bins)] += 1.0
-        self._counts[rows] = counts
-        k = np.flatnonzero(bins >= _LOWEST)
-        place = state.next_slot[k].astype(np.intp)
-        ended = np.zeros(k.size, _CLUSTER)
-        ended["start"], ended["end"], ended["bin"] = state.first[k], state.last[k], bins[k]
-        ended["label"], ended["read_s"] = label[k], state.read_s[k]
-        self._recent[rows[k], place] = ended
-        state.next_slot[k] = (place + 1) % _RECENT
-        state.faded_at[:] = state.read_s
-        for column in (state.first, state.highest, state.label):
-            column[:] = np.nan
-        self._state.block[:, rows] = state.block
+        state.first[rows] = state.highest[rows] = np.nan
+
+    def _remembered(self, rows: NDArray[Any]) -> Floats:
+        """Return the near misses that sensors remember now."""
+        state = self._state
+        faded: Floats = np.exp((state.faded_at[rows] - state.read_s[rows]) / MEMORY_S)
+        faded *= state.near[rows]
+        return faded
 
     def _set(self, rows: NDArray[Any]) -> None:
-        """Set the thresholds of distinct sensors from their counts."""
-        state = self._state.take(rows)
-        counts = self._counts[rows].astype(np.float64)
-        fade = np.exp(-(state.read_s - state.faded_at) / MEMORY_S)
-        weeks = (MEMORY_S / WEEK_S) * -np.expm1(-state.read_s / MEMORY_S)
-        false = counts[:, _NUISANCE, _MODEL:].sum(axis=1)
-        near = counts[:, [_UNLABELED, _NUISANCE], _NEAR].sum(axis=(1, 2))
-        near += false * (NEAR_A_WEEK / FALSE_A_WEEK)
-        share = (near * fade + _PRIOR) / (weeks * NEAR_A_WEEK + _PRIOR)
+        """Set the thresholds of distinct sensors from their near misses and budgets."""
+        state = self._state
+        weeks = (MEMORY_S / WEEK_S) * -np.expm1(-state.read_s[rows] / MEMORY_S)
+        share = (self._remembered(rows) + _PRIOR) / (weeks * NEAR_A_WEEK + _PRIOR)
         more = np.log(share)
-        by_room = np.where(
-            more > 0.0, np.maximum(more - np.log(TOLERATED), 0.0), LOWER_SHARE * more
-        )
-        by_room /= TAIL
-        level = by_room + _by_budget(state.budget)
-        state.by_budget[:] = np.clip(level, -LOWER, UPPER)
-        offset = np.clip(state.by_budget + state.by_feedback, -LOWER, UPPER)
-        learned = state.read_s >= LEARN_S
-        expected = FALSE_A_WEEK * share * np.exp(-TAIL * offset)
-        state.expected[:] = np.where(learned, expected, np.nan)
-        place = np.ceil(offset / STEP - 1e-9).astype(np.intp) + _MODEL
-        each = np.arange(rows.size)
-        vaping = counts[:, _VAPING] + expit(self.model_level + _MIDDLES) * counts[:, _UNLABELED]
-        vaping = np.cumsum(vaping[:, ::-1], axis=1)[:, ::-1] * fade[:, None]
-        for column, bin_ in ((state.lost, _MODEL), (state.lost_lowest, _LOWEST)):
-            reference = vaping[:, bin_]
-            seen = learned & (reference >= 1.0)
-            lost = 1.0 - vaping[each, place] / np.maximum(reference, 1.0)
-            column[:] = np.where(seen, lost, np.nan)
-        self._state.block[:, rows] = state.block
+        raised = np.maximum(more - np.log(TOLERATED), 0.0)
+        by_room = np.where(more > 0.0, raised, LOWER_SHARE * more) / TAIL
+        state.share[rows] = share
+        state.by_room[rows] = np.clip(by_room + _by_budget(state.budget[rows]), -LOWER, UPPER)
         self._changed[rows] = True
 
 
@@ -499,28 +352,10 @@ class AlertBudgets:
     def give(self, thresholds: AlertThresholds, row: int, sensor: str) -> None:
         """Apply the budget of a sensor, and its offset if it has one; repeating changes nothing."""
         thresholds.set_budget(row, self.own.get(sensor, self.default))
-        moved = self.moved.get(sensor)
-        if moved is not None:
-            moved = min(max(moved, -FEEDBACK), FEEDBACK)
-            if thresholds.explain(row).feedback != moved:
-                thresholds.set_feedback(row, moved)
+        if sensor in self.moved:
+            thresholds.set_feedback(row, self.moved[sensor])
 
 
 def _by_budget(budget: Floats | float) -> Floats:
     offset: Floats = np.log(BUDGET / budget) / TAIL
     return offset
-
-
-def _no_clusters(n: int) -> NDArray[np.void]:
-    empty: NDArray[np.void] = np.zeros((n, _RECENT), _CLUSTER)
-    for name in _CLUSTER.names or ():
-        empty[name] = np.nan
-    return empty
-
-
-def _kind(label: float) -> int:
-    return _UNLABELED if np.isnan(label) else _VAPING if label > 0.0 else _NUISANCE
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

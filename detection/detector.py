@@ -170,7 +170,7 @@ class Detector:
             episodes=self._episodes[:n],
             states=self._states[:n],
             received=self._received[:n],
-            **self.thresholds.arrays(),
+            thresholds=self.thresholds.array(),
         )
         return out.getvalue()
 
@@ -198,7 +198,7 @@ class Detector:
             # Of another model's network nothing can be used; running episodes begin anew with it.
             if str(arrays["model_version"]) != detector.model_version:
                 states = np.zeros((len(names), detector._model.units))
-            thresholds = AlertThresholds.from_arrays(arrays, detector._model.level)
+            thresholds = AlertThresholds.from_array(arrays["thresholds"], detector._model.level)
         except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
             raise SnapshotError(f"no detector snapshot: {error}") from error
         n = len(names)

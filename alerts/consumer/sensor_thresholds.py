@@ -43,7 +43,6 @@ class SensorThresholds:
         for one in adjustments:
             self.last_adjustment = one.seq
             row = self._detector.sensor_row(one.sensor)
-            self._detector.thresholds.label_cluster(row, one.event_time, vaping=one.settled)
             self._detector.thresholds.set_feedback(row, one.after)
 
     def save(self, tx: sqlite3.Connection) -> NDArray[np.intp]:

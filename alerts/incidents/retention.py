@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from storage.holds import Hold
 
 _BATCH: Final = 500
-_KEPT: Final = "level_move"
+_KEPT: Final = "threshold_adjustment"
 _UNLINKED: Final = ("action_token", "change_feed")
 """Tables that name an incident without a foreign key."""
 
@@ -41,9 +41,9 @@ def due(db: sqlite3.Connection, before: float, holds: Iterable[Hold]) -> Due:
     held = not_over = 0
     rows = db.execute(
         "SELECT id, room, opened_at, status FROM incident i WHERE opened_at < ? AND NOT"
-        " (status = 'resolved' AND acknowledged_by = '' AND EXISTS (SELECT 1 FROM level_move m"
-        " WHERE m.incident = i.id) AND NOT EXISTS (SELECT 1 FROM incident_history h"
-        " WHERE h.incident = i.id)) ORDER BY opened_at, id",
+        " (status = 'resolved' AND acknowledged_by = '' AND EXISTS"
+        " (SELECT 1 FROM threshold_adjustment a WHERE a.incident = i.id) AND NOT EXISTS"
+        " (SELECT 1 FROM incident_history h WHERE h.incident = i.id)) ORDER BY opened_at, id",
         (before,),
     )
     for row in rows:

@@ -2,7 +2,7 @@
 
 The database promises, even if the program is wrong: one open incident per (kind, room), one outbox
 row per (incident, person, target, reason), no silence without owner, reason and end, and history
-and moves of levels that nobody can change or delete.
+and threshold adjustments that nobody can change or delete.
 """
 
 from __future__ import annotations

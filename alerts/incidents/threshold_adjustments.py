@@ -1,8 +1,7 @@
 """Feedback on alerts adjusts the alert threshold of the sensor, on the record.
 
 A false alarm raises the threshold by `STEPS`, a confirmed alert lowers it half as far, as a right
-alert is expected; both label the cluster behind the alert (`detection.alert_thresholds`). The part
-that people adjusted stays within `FEEDBACK`.
+alert is expected. The part that people adjusted stays within `FEEDBACK`.
 
 An adjustment is a row that nobody can change or delete. An incident adjusts its sensor's threshold
 once: another answer first undoes the earlier adjustment, by a row of its own. A row takes effect
@@ -37,13 +36,7 @@ STEPS: Final[Mapping[Verdict, float]] = MappingProxyType(
 """How far an answer adjusts a threshold, log-odds; other answers adjust nothing."""
 _SENSOR_AT_FAULT: Final = "sensor"
 """Cause that is repaired, not answered by a threshold."""
-_COLUMNS: Final = (
-    'at, who, sensor, incident, verdict, reason, event_time, settled, "from", "to", undoes'
-)
-_VALUES: Final = (
-    ":at, :who, :sensor, :incident, :verdict, :reason, :event_time, :settled, :before, :after,"
-    " :undoes"
-)
+_COLUMNS: Final = "at, who, sensor, incident, verdict, reason, before, after, undoes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +44,8 @@ class ThresholdAdjustment:
     """One adjustment; numbers ascend in time, times are Unix seconds.
 
     `reason` is the cause of the answer; of an adjustment that undoes another, why a person did so,
-    or empty if another answer did.
-    `settled` labels the cluster at `event_time` as vaping or not; None removes a label. `before`
-    and `after` are the part of the threshold that people adjusted, log-odds. It takes effect behind
-    `position` in the journal; None while it is pending.
+    or empty if another answer did. `before` and `after` are the part of the threshold that people
+    adjusted, log-odds. It takes effect behind `position` in the journal; None while it is pending.
     """
 
     seq: int = 0
@@ -64,8 +55,6 @@ class ThresholdAdjustment:
     incident: str
     verdict: str
     reason: str
-    event_time: float
-    settled: bool | None
     before: float = 0.0
     after: float = 0.0
     undoes: int | None = None
@@ -77,35 +66,29 @@ def adjust_from_feedback(
     tx: sqlite3.Connection, incident: Incident, feedback: Feedback
 ) -> ThresholdAdjustment | None:
     """Adjust the threshold of the sensor that alerted; None if the answer adjusts nothing new."""
-    alert = _alert(tx, incident)
-    if alert is None:
+    if not _is_by_threshold(tx, incident):
         return None
-    earlier = _one(
+    step = None if feedback.cause == _SENSOR_AT_FAULT else STEPS.get(feedback.verdict)
+    found = _all(
         tx,
-        "SELECT * FROM level_moves WHERE incident = ? AND undoes IS NULL AND NOT undone"
-        " ORDER BY seq DESC LIMIT 1",
+        "SELECT * FROM threshold_adjustments WHERE incident = ? AND undoes IS NULL AND NOT undone",
         incident.id,
     )
-    at_fault = feedback.cause == _SENSOR_AT_FAULT
-    if earlier is not None:
-        same = earlier.verdict == feedback.verdict.value
-        if same and at_fault == (earlier.reason == _SENSOR_AT_FAULT):
+    for earlier in found:
+        if step is not None and earlier.verdict == feedback.verdict.value:
             return None
         undo(tx, earlier.seq, feedback.by, feedback.at, "")
-    step = STEPS.get(feedback.verdict)
     if step is None:
         return None
     adjustment = ThresholdAdjustment(
         at=feedback.at,
         who=feedback.by,
-        sensor=alert[0],
+        sensor=incident.sensor,
         incident=incident.id,
         verdict=feedback.verdict.value,
         reason=feedback.cause,
-        event_time=alert[1],
-        settled=feedback.verdict is Verdict.CONFIRMED,
     )
-    return _add(tx, adjustment, 0.0 if at_fault else step)
+    return _add(tx, adjustment, step)
 
 
 def adjust_from_test(
@@ -117,7 +100,7 @@ def adjust_from_test(
     who: str,
     at: float,
 ) -> ThresholdAdjustment:
-    """Adjust a threshold to what a staged test needs, log-odds within `FEEDBACK`; label nothing."""
+    """Adjust a threshold to what a staged test needs, log-odds within `FEEDBACK`."""
     adjustment = ThresholdAdjustment(
         at=at,
         who=who,
@@ -125,8 +108,6 @@ def adjust_from_test(
         incident=incident,
         verdict=Verdict.TEST.value,
         reason="",
-        event_time=at,
-        settled=None,
     )
     return _add(tx, adjustment, to - current_adjustment(tx, sensor))
 
@@ -134,16 +115,18 @@ def adjust_from_test(
 def current_adjustment(tx: sqlite3.Connection, sensor: str) -> float:
     """Return the part of a sensor's threshold that people adjusted so far, log-odds."""
     row = tx.execute(
-        'SELECT "to" FROM level_move WHERE sensor = ? ORDER BY seq DESC LIMIT 1', (sensor,)
+        "SELECT after FROM threshold_adjustment WHERE sensor = ? ORDER BY seq DESC LIMIT 1",
+        (sensor,),
     ).fetchone()
     return 0.0 if row is None else float(row[0])
 
 
 def undo(tx: sqlite3.Connection, seq: int, who: str, at: float, reason: str) -> ThresholdAdjustment:
     """Undo an adjustment by another one; raises `ThresholdAdjustmentError` if that cannot be."""
-    earlier = _one(tx, "SELECT * FROM level_moves WHERE seq = ?", seq)
-    if earlier is None:
+    found = _all(tx, "SELECT * FROM threshold_adjustments WHERE seq = ?", seq)
+    if not found:
         raise ThresholdAdjustmentError(later("there is no adjustment %(n)d", n=seq))
+    earlier = found[0]
     if earlier.undoes is not None:
         raise ThresholdAdjustmentError(
             later(
@@ -154,13 +137,13 @@ def undo(tx: sqlite3.Connection, seq: int, who: str, at: float, reason: str) -> 
         )
     if earlier.undone:
         raise ThresholdAdjustmentError(later("adjustment %(n)d was undone before", n=seq))
-    undoing = replace(earlier, at=at, who=who, reason=reason, settled=None, undoes=seq)
+    undoing = replace(earlier, at=at, who=who, reason=reason, undoes=seq)
     return _add(tx, undoing, earlier.before - earlier.after)
 
 
 def sensor_of(db: sqlite3.Connection, seq: int) -> str:
     """Return the sensor of an adjustment; empty if there is none."""
-    row = db.execute("SELECT sensor FROM level_move WHERE seq = ?", (seq,)).fetchone()
+    row = db.execute("SELECT sensor FROM threshold_adjustment WHERE seq = ?", (seq,)).fetchone()
     return "" if row is None else str(row[0])
 
 
@@ -175,7 +158,7 @@ def latest(
     """Return adjustments, newest first, of a sensor or an incident, among those of `sensors`."""
     return _all(
         tx,
-        "SELECT * FROM level_moves WHERE ?1 IN ('', sensor) AND ?2 IN ('', incident)"
+        "SELECT * FROM threshold_adjustments WHERE ?1 IN ('', sensor) AND ?2 IN ('', incident)"
         " AND (?4 IS NULL OR sensor IN (SELECT value FROM json_each(?4)))"
         " ORDER BY seq DESC LIMIT ?3",
         *(sensor, incident, limit, sensors),
@@ -184,57 +167,48 @@ def latest(
 
 def place_pending(tx: sqlite3.Connection, position: int) -> list[ThresholdAdjustment]:
     """Place the pending adjustments behind a journal position, and return them in order."""
-    unplaced = _all(
-        tx,
-        "SELECT * FROM level_moves WHERE seq > (SELECT coalesce(max(seq), 0) FROM level_move_place)"
-        " ORDER BY seq",
-    )
-    tx.executemany(
-        "INSERT INTO level_move_place VALUES (?, ?)", [(one.seq, position) for one in unplaced]
-    )
-    return unplaced
+    pending = _all(tx, "SELECT * FROM threshold_adjustments WHERE position IS NULL ORDER BY seq")
+    tx.execute("UPDATE threshold_adjustment SET position = ? WHERE position IS NULL", (position,))
+    return pending
 
 
 def placed_after(tx: sqlite3.Connection, after: int) -> list[ThresholdAdjustment]:
     """Return the placed adjustments numbered above `after`, in order."""
     return _all(
-        tx, "SELECT * FROM level_moves WHERE seq > ? AND position IS NOT NULL ORDER BY seq", after
+        tx,
+        "SELECT * FROM threshold_adjustments WHERE seq > ? AND position IS NOT NULL ORDER BY seq",
+        after,
     )
 
 
 def has_pending(tx: sqlite3.Connection) -> bool:
     """Return whether an adjustment is pending."""
-    row = tx.execute(
-        "SELECT coalesce((SELECT max(seq) FROM level_move), 0)"
-        " > coalesce((SELECT max(seq) FROM level_move_place), 0)"
-    ).fetchone()
-    return bool(row[0])
+    row = tx.execute("SELECT 1 FROM threshold_adjustment WHERE position IS NULL LIMIT 1")
+    return row.fetchone() is not None
 
 
 def save_thresholds(tx: sqlite3.Connection, reports: Iterable[tuple[str, ThresholdReport]]) -> None:
     """Store the thresholds of sensors as they are now, for people to see."""
     tx.executemany(
-        "INSERT OR REPLACE INTO sensor_level VALUES (?,?,?,?,?,?,?,?,?,?)",
+        "INSERT OR REPLACE INTO sensor_threshold VALUES (?,?,?,?,?,?,?)",
         [(sensor, *astuple(report)) for sensor, report in reports],
     )
 
 
 def load_thresholds(tx: sqlite3.Connection) -> dict[str, ThresholdReport]:
     """Return thresholds by sensor as last stored."""
-    rows = tx.execute("SELECT * FROM sensor_level ORDER BY sensor")
+    rows = tx.execute("SELECT * FROM sensor_threshold ORDER BY sensor")
     return {sensor: ThresholdReport(*report) for sensor, *report in rows}
 
 
-def _alert(tx: sqlite3.Connection, incident: Incident) -> tuple[str, float] | None:
-    """Return sensor and time of the alert that opened an incident, if a threshold decided it."""
-    if incident.kind is not EventKind.VAPE:
-        return None
+def _is_by_threshold(tx: sqlite3.Connection, incident: Incident) -> bool:
+    """Whether the threshold of its sensor, not a device, decided the alert of an incident."""
     row = tx.execute(
-        "SELECT sensor, alerted FROM alert_event WHERE incident = ? AND sensor = ?"
-        " AND model_version NOT LIKE 'device-%' ORDER BY rowid LIMIT 1",
+        "SELECT 1 FROM alert_event WHERE incident = ? AND sensor = ?"
+        " AND model_version NOT LIKE 'device-%'",
         (incident.id, incident.sensor),
-    ).fetchone()
-    return None if row is None else (str(row["sensor"]), float(row["alerted"]))
+    )
+    return incident.kind is EventKind.VAPE and row.fetchone() is not None
 
 
 def _add(tx: sqlite3.Connection, new: ThresholdAdjustment, step: float) -> ThresholdAdjustment:
@@ -243,7 +217,8 @@ def _add(tx: sqlite3.Connection, new: ThresholdAdjustment, step: float) -> Thres
     after = min(max(before + step, -FEEDBACK), FEEDBACK)
     new = replace(new, before=before, after=after, undone=False, position=None)
     cursor = tx.execute(
-        f"INSERT INTO level_move ({_COLUMNS}) VALUES ({_VALUES})",  # noqa: S608 - our names
+        f"INSERT INTO threshold_adjustment ({_COLUMNS})"  # noqa: S608 - our names
+        f" VALUES (:{_COLUMNS.replace(', ', ', :')})",
         asdict(new),
     )
     new = replace(new, seq=int(cursor.lastrowid or 0))
@@ -257,15 +232,6 @@ def _add(tx: sqlite3.Connection, new: ThresholdAdjustment, step: float) -> Thres
     return new
 
 
-def _one(tx: sqlite3.Connection, sql: str, *arguments: object) -> ThresholdAdjustment | None:
-    return next(iter(_all(tx, sql, *arguments)), None)
-
-
 def _all(tx: sqlite3.Connection, sql: str, *arguments: object) -> list[ThresholdAdjustment]:
-    found = []
-    for row in map(dict, tx.execute(sql, arguments)):
-        settled = None if row["settled"] is None else bool(row["settled"])
-        found.append(
-            ThresholdAdjustment(**row | {"settled": settled, "undone": bool(row["undone"])})
-        )
-    return found
+    rows = map(dict, tx.execute(sql, arguments))
+    return [ThresholdAdjustment(**row | {"undone": bool(row["undone"])}) for row in rows]

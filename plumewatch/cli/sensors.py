@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _LEVEL_COLUMNS = (
-    *("Sensor", "Room", "Alerts from", "False alarms a week", "Tolerable", "Vaping missed"),
-    *("Against lowest", "By feedback", "Observed"),
+    *("Sensor", "Room", "Alerts from", "False alarms a week", "Tolerable", "By feedback"),
+    "Observed",
 )
 
 
@@ -148,7 +148,7 @@ def _letter_fields(found: StoredDeadLetter) -> dict[str, Any]:
 
 @app.command(rich_help_panel="Sensors", epilog=examples("plumewatch levels --json"))
 def levels(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
-    """Print each sensor's alert threshold, budget, expected false alarms and lost sensitivity."""
+    """Print each sensor's alert threshold, budget and expected false alarms."""
     from alerts.incidents.threshold_adjustments import load_thresholds
 
     site = Site.load(config)
@@ -169,23 +169,15 @@ def _level_cells(report: ThresholdReport | None) -> tuple[str, ...]:
     from alerts.page.views.thresholds import probability
 
     if report is None:
-        return ("no data yet", *[""] * 6)
+        return ("no data yet", *[""] * 4)
     over = "" if report.within_budget else " (over)"
     return (
         f"{probability(report.level):.2f}",
         "learning" if report.expected is None else f"{report.expected:.1f}{over}",
         f"{report.budget:g}",
-        _lost(report.lost),
-        _lost(report.lost_lowest),
         f"{report.feedback:+.3g}" if report.feedback else "not moved",
         f"{report.weeks:.1f} weeks",
     )
-
-
-def _lost(share: float | None) -> str:
-    if share is None:
-        return "not known"
-    return f"{100 * share:.0f} %" if share >= 0.0 else f"{-100 * share:.0f} % more found"
 
 
 _TICK_S: Final = 1.0

@@ -1,4 +1,4 @@
-"""The page of alert thresholds: expected false alarms, missed vaping, adjustments from feedback."""
+"""The page of alert thresholds: expected false alarms, adjustments from feedback."""
 
 from __future__ import annotations
 

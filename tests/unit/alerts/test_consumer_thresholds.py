@@ -17,8 +17,6 @@ from storage.sqlite import connect, migrate, transaction
 from tests.support.alert_records import incidents
 from tests.support.plumes import START, readings_of_puff
 
-LABEL = 5
-"""Column of a sensor's stored threshold state with the label of its running cluster."""
 UP = threshold_adjustments.STEPS[Verdict.FALSE_ALARM]
 SIZE = 40
 
@@ -75,10 +73,9 @@ class Site:
     def result(self):
         detector = self.consumer._judge.detectors.plumes
         order = np.argsort(detector.names)
-        arrays = detector.thresholds.arrays()
         return (
             sorted(detector.names),
-            {name: array[order].tobytes() for name, array in arrays.items()},
+            detector.thresholds.array()[order].tobytes(),
             threshold_adjustments.latest(self.state),
         )
 
@@ -207,12 +204,8 @@ def test_without_readings_time_alone_places_a_move_and_shows_it(make_site):
     site.consumer.save_snapshot()
     site.answer(Verdict.FALSE_ALARM, "spray")
     assert threshold_adjustments.load_thresholds(site.state)["s1"].feedback == 0.0
-    levels = site.consumer._judge.detectors.plumes.thresholds
-    row = site.consumer._judge.detectors.plumes.sensor_row("s1")
-    assert np.isnan(levels.arrays()["levels_state"][row, LABEL])
     site.consumer.on_time(START + 1000.0)
     assert site.feedback() == UP
-    assert levels.arrays()["levels_state"][row, LABEL] == 0.0
     site.consumer.on_time(START + 1001.0)
     assert threshold_adjustments.load_thresholds(site.state)["s1"].feedback == UP
     site.start()
