@@ -131,7 +131,7 @@ size: $(STAMP) ## lines of code by folder and language, TOML files, and files fr
 fuzz: $(STAMP) ## a million mutated payloads over all decoders; ARGS="--seed 7 --count 50000"
 	@$(BIN)/python benchmarks/fuzz_decoders.py $(ARGS)
 
-fuzz-http: $(STAMP) ## schemathesis over every operation of docs/openapi.json; EXAMPLES=500
+fuzz-http: $(STAMP) ## schemathesis over every route of page, API and HTTP ingest; EXAMPLES=500
 	@FUZZ_EXAMPLES=$${EXAMPLES:-100} $(BIN)/python -m pytest tests/unit/alerts/test_page_api.py --timeout 7200
 
 golden: $(STAMP) ## show how replays differ from the golden cases; WRITE=1 then writes the difference

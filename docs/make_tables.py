@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detection.quantities import QUANTITIES
-from docs import openapi, reference
+from docs import reference
 from ingest.decoders import DECODERS
 from reports import tables
 from sensor_sim.devices.models import MODELS
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-OPENAPI: Final = ROOT / "docs" / "openapi.json"
 PAGES: Final = (
     ROOT / "docs" / "commands.md",
     ROOT / "docs" / "decisions" / "index.md",
@@ -254,11 +253,6 @@ TABLES: Final[dict[str, Callable[[], list[str]]]] = {
 }
 
 
-def api_text() -> str:
-    """Return the text of the HTTP API's document."""
-    return json.dumps(openapi.document(), indent=1) + "\n"
-
-
 def renewed(text: str) -> str:
     """Return a page with current tables; `KeyError` if it names one that is not in `TABLES`."""
     return _MARKED.sub(
@@ -272,9 +266,9 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="only print outdated pages")
     check = parser.parse_args().check
     old = 0
-    for page in (*PAGES, OPENAPI):
+    for page in PAGES:
         text = page.read_text(encoding="utf-8") if page.exists() else ""
-        new = api_text() if page == OPENAPI else renewed(text)
+        new = renewed(text)
         if new == text:
             continue
         old += 1
