@@ -1,4 +1,4 @@
-"""Records beside readings: the table of the other measurements (``measurements.toml``).
+"""Records beside readings: the other measurements.
 
 Every other module uses the names, types and retention of that table, and `docs/measurements.md` is
 made from it. Records of one `id` are one row however often their fields change; those without are
@@ -8,8 +8,7 @@ one row for each sensor and moment.
 from __future__ import annotations
 
 import math
-import tomllib
-from importlib import resources
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
@@ -41,7 +40,10 @@ class Field(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """One kind of record, kept as long as the averages `kept`; None: as long as readings."""
+    """One kind of record, kept as long as the averages `kept`; None: as long as readings.
+
+    Numbers that answer yes or no are 1 and 0. A field never changes between number and text.
+    """
 
     name: str
     about: str
@@ -52,7 +54,7 @@ class Measurement(NamedTuple):
 
     @property
     def has_id(self) -> bool:
-        """Whether its records describe something that changes."""
+        """Whether its records describe something that changes: one row each, which is replaced."""
         return any(field.name == "id" for field in self.fields)
 
 
@@ -72,26 +74,226 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str = ""
 
 
-def _load() -> dict[str, Measurement]:
-    text = resources.files(__package__).joinpath("measurements.toml").read_text(encoding="utf-8")
-    kept = {None: None, MINUTE.name: MINUTE, QUARTER_HOUR.name: QUARTER_HOUR}
-    found = {}
-    for name, table in tomllib.loads(text).items():
-        fields = [Field(k, float, about) for k, about in table.get("numbers", {}).items()]
-        fields += [Field(k, str, about) for k, about in table.get("texts", {}).items()]
-        found[name] = Measurement(
-            name,
-            table["about"],
-            table["time"],
-            tuple(table["keys"]),
-            tuple(fields),
-            kept[table.get("kept")],
-        )
-    return found
+def _measurement(
+    name: str,
+    about: str,
+    time: str,
+    keys: tuple[Key, ...],
+    numbers: Mapping[str, str],
+    texts: Mapping[str, str] = MappingProxyType({}),
+    kept: Level | None = None,
+) -> Measurement:
+    """Make a measurement of the meanings of its fields."""
+    fields = [Field(key, float, meaning) for key, meaning in numbers.items()]
+    fields += [Field(key, str, meaning) for key, meaning in texts.items()]
+    return Measurement(name, about, time, keys, tuple(fields), kept)
 
 
-MEASUREMENTS: Final[Mapping[str, Measurement]] = _load()
-"""All measurements by name, from ``measurements.toml``."""
+_ALL: Final = (
+    _measurement(
+        "detection",
+        "class probabilities during an episode, at most one sample in ten seconds a sensor",
+        "event time of the evaluated reading",
+        ("sensor",),
+        {
+            **{kind: f"probability of {kind}, 0 to 1; all six sum to 1" for kind in CLASSES},
+            "score": "log-odds of vaping",
+            "onset": "beginning of the episode, Unix seconds",
+        },
+    ),
+    _measurement(
+        "event",
+        (
+            "events of the detectors: air, tamper, faults, outages; one row an event,"
+            " rewritten when more is known; and changes of a sensor's firmware"
+        ),
+        "onset of the event",
+        ("sensor", "room", "kind"),
+        {
+            "alerted": "time of the decision, Unix seconds",
+            "peak_time": "time of the peak, Unix seconds",
+            "end": "Unix seconds; absent while ongoing",
+            "duration_s": "from onset to end, seconds; absent while ongoing",
+            "confidence": "0 to 1",
+            "masked": "1 if another source was active beside the vaping",
+            "thc_likely": "1 if cannabis is likely",
+            "late": "1 if it arrived too late to notify anybody",
+            **{f"p_{kind}": f"probability of {kind} at the decision" for kind in CLASSES},
+            "fine_half_s": (
+                "from the peak until the rise in fine particles fell by half, seconds; absent"
+                " before that"
+            ),
+        },
+        {
+            "id": "id of the event",
+            "phase": "`alerted`, `updated` or `ended`",
+            "incident": "id of its incident, if it has one",
+            "sentence": "why, in one sentence",
+            "evidence": "JSON: channel to baseline, peak excess, rise and decay in seconds",
+            "detail": "further description",
+            "model_version": "version of the detector",
+        },
+        kept=QUARTER_HOUR,
+    ),
+    _measurement(
+        "incident",
+        "incidents; one row an incident, rewritten at every change",
+        "when it opened",
+        ("room", "kind"),
+        {
+            "onset": "Unix seconds",
+            "confidence": "highest so far, 0 to 1",
+            "open": "1 until it is resolved",
+            "paged": "1 if people are to be notified",
+            "suppressed": "1 if it was suppressed",
+            **dict.fromkeys(
+                ("confirmed", "false_alarm", "nothing_found", "fixed", "test"),
+                "1 if the last feedback says so",
+            ),
+            "school_day": "1 if it opened on a day with school",
+            "acknowledged": "1 if somebody acknowledged it",
+            "detected_s": "from onset to opening, seconds",
+            "notified_s": "from opening to the first delivered notice, seconds",
+            "acknowledged_s": "from the first delivered notice to the acknowledgment, seconds",
+            "arrived_s": "from the first delivered notice to the first arrival, seconds",
+            "resolved_s": "from opening to resolution, seconds",
+            "detections": "events in it",
+            "notices": "notices of it that were delivered",
+            "notices_failed": "notices of it that were given up",
+            "people": "people who received one",
+        },
+        {
+            "id": "id of the incident",
+            "sensor": "sensor that opened it",
+            "status": "`open`, `notified`, `acknowledged` or `resolved`",
+            "verdict": (
+                "the last feedback: `confirmed`, `false_alarm`, `nothing_found`, `fixed`, `test`"
+            ),
+            "cause": "cause of a false alarm, as the last feedback says",
+            "suppressed_by": (
+                "what suppressed it: late, cooldown, silence, inhibited or staged_test"
+            ),
+        },
+        kept=QUARTER_HOUR,
+    ),
+    _measurement(
+        "sensor_health",
+        (
+            "state of each registered sensor, at the start of the service and every five"
+            " minutes; counts are those of the period before"
+        ),
+        "end of the period",
+        ("sensor",),
+        {
+            "period_s": "length of the period, seconds",
+            "online": "1 if it is alive at the end",
+            "online_s": "seconds of the period in which it was alive, sampled once a minute",
+            "interval_s": "seconds between its readings, registered or learned",
+            "expected": "readings received, and those missing by its usual interval",
+            "received": "readings received",
+            "missing": "readings missing by its sequence numbers",
+            "duplicates": "duplicate readings",
+            "late": "late readings",
+            "clock_faults": "readings with a wrong time",
+            "faulty": "readings in which it reported a quantity faulty",
+            "unjudged": "readings the detector could not use",
+            "last_seen": "receipt of its last live reading, Unix seconds",
+            "faults": "active events of kind `sensor_fault`",
+            "tamper": "1 if an event of kind `tamper` is active",
+            "level": "alert threshold, log-odds of vaping",
+            "expected_false_alarms": "expected false alarms a week at its threshold",
+            "budget": "tolerated false alarms a week",
+            "firmware_since": "when its firmware was first reported, Unix seconds",
+            "firmware_differs": "1 if most sensors of its model have another",
+            "condition_since": "beginning of its condition, Unix seconds",
+            "urgency": "of a visit: 0 if it needs none, 6 for the most urgent",
+            "changed": "1 if its condition differs from that of the record before",
+        },
+        {
+            "state": "`never heard`, `alive`, `silent` or `offline`",
+            "fault": "active faults",
+            "firmware": "reported version",
+            "firmware_before": "version reported before",
+            "condition": (
+                "`ok`, or the most urgent of `tampered`, `silent`, `never_heard`, `faulty`,"
+                " `low_battery`, `drifting`, `test_due`"
+            ),
+            "condition_before": "condition of the record before, if it has changed",
+            "room_name": "name of its room then",
+            "room_choice": "name and id of its room, for menus: `name | id`",
+        },
+        kept=MINUTE,
+    ),
+    _measurement(
+        "sensor_hour",
+        (
+            "what the records `sensor_health` of an hour add up to, rewritten with each of"
+            " them: dashboards ask it, as a year of five minutes is too much to add up"
+        ),
+        "beginning of the hour",
+        ("sensor",),
+        {
+            "period_s": "length of the time so far, seconds",
+            "online_s": "seconds of it in which the sensor was alive",
+            "expected": "readings received, and those missing by its usual interval",
+            "received": "readings received",
+            "missing": "readings missing by its sequence numbers",
+            "urgency": "highest, of a visit: 0 if it needed none, 6 for the most urgent",
+        },
+        kept=QUARTER_HOUR,
+    ),
+    _measurement(
+        "pipeline",
+        "the service itself, every minute; counts are those of the period before",
+        "end of the period",
+        (),
+        {
+            "period_s": "length of the period, seconds",
+            "messages": "messages received",
+            "accepted": "messages accepted",
+            "rejected": "messages rejected",
+            "duplicates": "duplicate messages",
+            "acknowledged": "messages acknowledged to the broker",
+            "dropped": "messages of QoS 0 dropped",
+            "broker_dropped": "messages the broker reports as dropped",
+            "missing": "readings missing by sequence numbers",
+            "detected": "readings evaluated by the detector",
+            "stored": "readings stored in the series",
+            "refused": "readings the series rejected",
+            "deleted_unread": "readings deleted before the series read them",
+            "events": "events of the detectors",
+            "alerts": "alerts",
+            "delivered": "notices delivered",
+            "delivery_failures": "attempts to deliver that failed",
+            "commits": "commits of the journal",
+            "commit_ms": "mean time of a commit, milliseconds",
+            "detector_lag": "readings that the detector is behind, at the end",
+            "detector_lag_s": "seconds that the detector is behind",
+            "series_lag": "readings that the series is behind",
+            "records_waiting": "records that wait for the series",
+            "outbox": "notices waiting or being sent",
+            "outbox_oldest_s": "age of the oldest of them, seconds",
+            "open_incidents": "incidents not resolved",
+            "duty_s": (
+                "person-seconds on duty by the shifts, on days with school; for times without the"
+                " service, by the hour in separate records"
+            ),
+            "dead_letters": "rejected messages kept",
+            "sensors_alive": "registered sensors that are alive",
+            "sensors": "registered sensors",
+            "ready": "1 if every part works",
+            **{
+                f"ready_{part}": f"1 if this part works: {part}"
+                for part in ("broker", "canary", "clocks", "journal", "detector", "store")
+            },
+            "canary_ms": "round trip of the last canary through the broker, milliseconds",
+        },
+        {"failing": "what fails, and why", "version": "version of the program"},
+        kept=MINUTE,
+    ),
+)
+MEASUREMENTS: Final[Mapping[str, Measurement]] = {each.name: each for each in _ALL}
+"""All measurements by name."""
 
 _TYPES: Final = {m.name: {f.name: f.type for f in m.fields} for m in MEASUREMENTS.values()}
 
