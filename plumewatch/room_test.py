@@ -1,4 +1,4 @@
-"""The commissioning test of a room, evaluated and recorded, for command and staff page.
+"""The commissioning test of a room, evaluated and recorded.
 
 The record ``<data>/commissioning/<room>-<UTC time>`` has ``readings.csv`` for `plumewatch replay`,
 ``staged.csv`` for `plumewatch report --staged`, and ``result.json``. The page has it done by a
@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from alerts.incidents.threshold_adjustments import ThresholdAdjustment
     from detection.commissioning import CommissioningResult, Detections, Response
 
 SETTLE_S: Final = 5.0
@@ -57,24 +56,8 @@ class SensorResult:
     adjusted_before: float
 
 
-@dataclass(frozen=True, slots=True)
-class RoomTest:
-    """The result of a room; `moves` are threshold adjustments by sensor."""
-
-    record: Path
-    sensors: Sequence[SensorResult]
-    moves: Mapping[str, ThresholdAdjustment] = field(default_factory=dict)
-
-    @property
-    def is_right(self) -> bool:
-        """Whether every sensor took the puff, and nothing else, for vaping."""
-        return all(result.test.is_right for result in self.sensors)
-
-
-def evaluate(
-    config: PlumewatchConfig, room: str, timings: Sequence[Timing], who: str, *, adjust: bool
-) -> RoomTest:
-    """Evaluate and record a test whose steps were at `timings`."""
+def evaluate(config: PlumewatchConfig, room: str, timings: Sequence[Timing], who: str) -> Path:
+    """Evaluate a test whose steps were at `timings`, and adjust thresholds; return the record."""
     paths, start, end = DataPaths(config.data_dir), timings[0].start, timings[-1].end
     sensors = [sensor.id for sensor in config.sensor if sensor.room == room]
     readings = _stored_readings(paths.journal, start - _BEFORE_S, frozenset(sensors))
@@ -87,8 +70,8 @@ def evaluate(
     with _transaction(config) as tx:
         incidents = staged_test.marked(tx, engine, room, start, end + SETTLE_S, who)
         sensor_tests.add(tx, result)
-    moves = _adjust(config, room, results, incidents, timings, who) if adjust else {}
-    return RoomTest(record, results, moves)
+    _adjust(config, room, results, incidents, timings, who)
+    return record
 
 
 @contextmanager
@@ -176,8 +159,8 @@ def _adjust(
     incidents: Sequence[str],
     timings: Sequence[Timing],
     who: str,
-) -> dict[str, ThresholdAdjustment]:
-    at, moves = timings[-1].end, {}
+) -> None:
+    at = timings[-1].end
     puff = next(timing for timing in timings if timing.step.is_vaping)
     day = datetime.fromtimestamp(at, UTC).astimezone(config.zone()).strftime("%Y%m%d")
     for result in results:
@@ -189,7 +172,7 @@ def _adjust(
                 if incidents
                 else staged_test.staged(tx, result.sensor, room, puff.start, who, day)
             )
-            moves[result.sensor] = adjust_from_test(
+            adjust_from_test(
                 tx,
                 incident=incident,
                 sensor=result.sensor,
@@ -197,7 +180,6 @@ def _adjust(
                 who=who,
                 at=at,
             )
-    return moves
 
 
 class _Order(msgspec.Struct, frozen=True):
@@ -213,7 +195,7 @@ def main() -> None:
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=_Order)
     config = PlumewatchConfig.model_validate_json(order.config)
     timings = [Timing(s, at, at + s.seconds) for s, at in zip(STEPS, order.starts, strict=True)]
-    evaluate(config, order.room, timings, order.person, adjust=True)
+    evaluate(config, order.room, timings, order.person)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Feedback on the staff page adjusts a threshold once, despite kill -9, and can be reverted."""
 
 import contextlib
-import json
 import re
 import signal
 import time
@@ -15,7 +14,7 @@ from storage.sqlite import connect
 from tests.support.broker import Mosquitto
 from tests.support.oracle import incidents
 from tests.support.plumes import readings_of_puff
-from tests.support.service import Publisher, ServiceProcess, eventually, run_command
+from tests.support.service import Publisher, ServiceProcess, eventually
 
 UP = threshold_adjustments.STEPS[Verdict.FALSE_ALARM]
 
@@ -34,11 +33,10 @@ def moves(service):
 
 
 def shown(service, sensor="n2-boys-1"):
-    """The adjustment that `plumewatch levels` lists for a sensor; None before any."""
-    ran = run_command("levels", "--json", "--config", str(service.config))
-    assert ran.returncode == 0, ran.stderr
-    by_sensor = {line["sensor"]: line["level"] for line in map(json.loads, ran.stdout.splitlines())}
-    return by_sensor[sensor] and by_sensor[sensor]["feedback"]
+    """The adjustment of a sensor's threshold that the service uses; None before any."""
+    with contextlib.closing(connect(service.folder / "data/state.db", read_only=True)) as found:
+        report = threshold_adjustments.load_thresholds(found).get(sensor)
+    return report and report.feedback
 
 
 def answer_on_the_page(service):

@@ -1,8 +1,7 @@
 """The commissioning test of a room on the phone: choose it, follow the steps, read the verdict.
 
-The same test as `plumewatch commission`, evaluated by the same code in a process of its own. A test
-is stored with each step, so it continues after a restart. One that nobody continues ends with the
-silence of its room.
+It is evaluated in a process of its own. A test is stored with each step, so it continues after a
+restart. One that nobody continues ends with the silence of its room.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import pytest
 from plumewatch.config.load import load
 from storage.backup import MANIFEST, verify
 from storage.journal import Journal
-from storage.lock import FolderLock
+from storage.lock import FolderLock, service_runs
 from storage.reading import Reading
 from tests.support.broker import free_port
 from tests.support.command import plumewatch
@@ -189,15 +189,14 @@ def test_a_restore_is_not_taken_for_the_service(used, tmp_path, monkeypatch):
     copy, seen = shutil.copyfile, []
 
     def copy_beside_commands(source, target):
-        seen.append(plumewatch("commission", "r", "--config", used))
+        seen.append(service_runs(used.parent / "data/service.lock"))
         seen.append(plumewatch("check", "--config", used))
         return copy(source, target)
 
     monkeypatch.setattr(shutil, "copyfile", copy_beside_commands)
     assert restore(used, tmp_path / COPY, force=True)[0] == 0
-    commission, check = seen[:2]
-    assert commission.code == 3
-    assert "no service receives readings" in commission.err
+    is_service, check = seen[:2]
+    assert not is_service
     assert f"is in use by process {os.getpid()} (restore) on " in check.out
 
 

@@ -39,7 +39,6 @@ NOT_HERE = {
     "demo",  # its end-to-end test reads its JSON
 }
 NOTHING_HERE = {
-    "commission": 3,  # no service runs; its own test has one
     "setup": 2,  # its contract test has a broker
     "staff test": 0,  # nobody has an address
     "staff remove-second-factor": 1,  # nobody has one
@@ -55,11 +54,9 @@ CALLS = {
     "dead-letters": "dead-letters",
     "decode": "decode --topic plumewatch/v1/b2/reading {payload}",
     "mapping suggest": "mapping suggest --topic site/n2/as-17/state {payload}",
-    "levels": "levels",
     "timeline": "timeline",
     "staff password": "staff password {person} --generate",
     "staff test": "staff test",
-    "commission": "commission r0",
     "setup": "setup --folder {new} --answers {payload}",
     "staff remove-second-factor": "staff remove-second-factor {person}",
     "report": "report incidents --from 2026-09-01 --to 2026-09-30 --out {new}.csv",
@@ -210,9 +207,9 @@ def bash():
 
 def test_completion_in_bash(bash):
     all_of_them, one, below, options = bash(
-        "plumewatch ", "plumewatch level", "plumewatch staff ", "plumewatch check --"
+        "plumewatch ", "plumewatch rest", "plumewatch staff ", "plumewatch check --"
     )
     assert {name.split()[0] for name in TABLE} == set(all_of_them)
-    assert one == ["levels"]
+    assert one == ["restore"]
     assert below == ["password", "remove-second-factor", "test"]
     assert {"--config", "--json"} <= set(options)

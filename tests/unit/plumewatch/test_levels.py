@@ -1,6 +1,4 @@
-"""`plumewatch levels`, and the budgets in `check`: from what a service has stored."""
-
-import json
+"""The budgets of false alarms, and what `check` says of them."""
 
 import pytest
 
@@ -16,7 +14,6 @@ from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from storage.sqlite import connect, migrate
-from tests.support.command import plumewatch
 
 NOW = 1_790_000_000.0
 CONFIG = """
@@ -71,30 +68,6 @@ def stored(config_path):
 
 def budgets(config):
     return [f for f in check_sensors(config, NOW) if f.part.startswith("level")]
-
-
-def run(path, *words):
-    ran = plumewatch("levels", *words, "--config", path, now=NOW)
-    return ran.code, ran.out
-
-
-def test_levels_as_json_and_as_a_table(stored, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-    code, text = run(stored, "--json")
-    first, _, last = map(json.loads, text.splitlines())
-    assert code == 0
-    assert (first["sensor"], first["level"]["expected"]) == ("s1", 1.8)
-    assert last == {"sensor": "s3", "level": None}
-    code, text = run(stored)
-    assert code == 0
-    for expected in ("0.90", "1.8", "+0.25", "4.0 (over)", "no data yet"):
-        assert expected in text
-
-
-def test_without_a_data_folder(config_path, capsys):
-    assert run(config_path, "--json") == (3, "")
-    assert "has `plumewatch run` been started" in capsys.readouterr().err
-    assert run(config_path.with_name("none.toml")) == (2, "")
 
 
 def test_check_warns_of_a_budget_that_cannot_be_kept(stored):
