@@ -159,7 +159,3 @@ def test_nothing_is_lost_or_counted_twice_and_a_snapshot_changes_nothing(numbers
     assert got == expected
     assert sorted(r.seq for r in got) == [0, *sorted(came)]
     assert whole.next_deadline() is None
-
-
-def test_restore_of_nothing():
-    assert Reorder.restore(b"").next_deadline() is None

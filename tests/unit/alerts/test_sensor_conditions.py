@@ -131,12 +131,6 @@ def test_a_record_contains_since_when_and_what_changed():
     assert fields(later, NOW + 1200, OFFLINE) == ["silent", NOW - 900, 1.0, "ok", room]
 
 
-def test_what_an_older_service_recorded_is_read():
-    made = recorder(b'{"counts":{},"expected":{}}')
-    (record,) = made.sensor_records(NOW, {}, StateSummary())
-    assert (record.fields["condition"], record.fields["changed"]) == ("never_heard", 0.0)
-
-
 def test_the_health_of_an_hour_adds_up_over_a_restart():
     begins = NOW // 3600 * 3600  # 640 s before
 
