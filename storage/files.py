@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import os
-import stat
 from contextlib import contextmanager, suppress
 from errno import ENOTDIR
 from typing import TYPE_CHECKING, Final
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 FILE_MODE: Final = 0o600
 _FOLDER_MODE: Final = 0o700
-_OTHERS: Final = 0o077
-_OURS: Final = ("service.lock", "journal.db", "state.db")
 
 
 def sync(path: Path) -> None:
@@ -64,7 +61,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a data folder, or close one to others that has our files; raises `OSError`."""
+    """Make a data folder, or close an empty one to others; raises `OSError`."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -74,26 +71,12 @@ def make_private_folder(folder: Path) -> None:
     except FileExistsError:
         if not folder.is_dir():
             raise
-    if any((folder / name).exists() for name in _OURS) or not any(folder.iterdir()):
-        _close(folder, _FOLDER_MODE)
+    if not any(folder.iterdir()):
+        with suppress(PermissionError):  # it is another user's
+            folder.chmod(_FOLDER_MODE)
 
 
 def make_private_database(path: Path) -> None:
-    """Make an empty file for a database, or close it and its logs to others."""
+    """Make an empty file for a database, if there is none."""
     with suppress(OSError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
-    for suffix in ("", "-wal", "-shm"):
-        close_to_others(path.with_name(path.name + suffix))
-
-
-def close_to_others(path: Path) -> None:
-    """Take the rights of others on a file of ours, if there is one."""
-    with suppress(OSError):
-        _close(path, FILE_MODE)
-
-
-def _close(path: Path, mode: int) -> None:
-    found = path.lstat()
-    kind = stat.S_ISDIR if mode == _FOLDER_MODE else stat.S_ISREG
-    if kind(found.st_mode) and found.st_uid == os.geteuid() and found.st_mode & _OTHERS:
-        path.chmod(mode)

@@ -51,7 +51,6 @@ class FolderLock:
         """Take the lock; raises `StorageUnavailableError`, which names the holder."""
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-            os.fchmod(self._file, FILE_MODE)
         except OSError as error:
             self.release()
             raise StorageUnavailableError(f"{self._path}: {error.strerror}") from error

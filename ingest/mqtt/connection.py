@@ -20,7 +20,7 @@ import aiomqtt
 from ingest.errors import BrokerError, BrokerReason
 from ingest.message import Message
 from ingest.mqtt.link import RETAIN, Link
-from storage.files import close_to_others, write_private
+from storage.files import write_private
 
 if TYPE_CHECKING:
     import asyncio
@@ -56,7 +56,6 @@ def kept_client_id(path: Path) -> str:
 
     Raises `OSError` if it can be neither read nor written: another id would be another session.
     """
-    close_to_others(path)
     with contextlib.suppress(FileNotFoundError):
         found = path.read_text(encoding="ascii", errors="replace").strip()
         if _CLIENT_ID.fullmatch(found):

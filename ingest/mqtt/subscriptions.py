@@ -18,7 +18,7 @@ import msgspec
 
 from ingest.mqtt.canary import CANARY_TOPICS
 from ingest.mqtt.connection import is_guessable
-from storage.files import close_to_others, write_private
+from storage.files import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +50,6 @@ class Subscriptions:
     def __init__(self, path: Path, settings: BrokerSettings) -> None:
         self._path = path
         self._settings = settings
-        close_to_others(path)
         self._session = f"{settings.client_id}@{settings.host}:{settings.port}"
 
     def of(self, settings: BrokerSettings) -> Subscriptions:

@@ -22,7 +22,7 @@ from alerts.notify.notice import Priority, render, respond_words
 from alerts.routing.targets import scheme_of
 from language.messages import _, speaking
 from storage.bounded_call import BoundedThreads
-from storage.files import close_to_others, write_private
+from storage.files import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,6 @@ class ServerKey:
             from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
         except ImportError:
             return None
-        close_to_others(path)
         if path.exists():
             return cls(serialization.load_pem_private_key(path.read_bytes(), password=None))
         private = ec.generate_private_key(ec.SECP256R1())

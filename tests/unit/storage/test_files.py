@@ -39,20 +39,6 @@ async def test_nobody_else_reads_what_a_service_writes(open_umask, tmp_path, mon
     assert open_to_others(config.data_dir) == {}
 
 
-async def test_what_an_older_version_left_open_is_closed(open_umask, tmp_path, monkeypatch):
-    monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/")
-    config = one_room(tmp_path)
-    async with running(config):
-        pass
-    config.data_dir.chmod(0o755)
-    for path in config.data_dir.iterdir():
-        if path.is_file():
-            path.chmod(0o644)
-    (config.data_dir / "service.lock").touch(0o644)
-    async with running(config):
-        assert open_to_others(config.data_dir) == {}
-
-
 def test_a_folder_of_others_files_keeps_its_mode(tmp_path):
     shared = tmp_path / "shared"
     shared.mkdir()
@@ -68,8 +54,6 @@ def test_another_user_cannot_take_the_lock(held):
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         lock = Path(folder) / "service.lock"
-        lock.touch()
-        lock.chmod(0o644)
         taken = FolderLock(lock)
         taken.take()
         if not held:
