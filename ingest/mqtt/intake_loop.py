@@ -32,7 +32,7 @@ _JOIN_POLL_S: Final = 0.2
 
 
 _PACKETS: Final = 65_536
-"""Added to the packet ids of another session, which are not those of the main one."""
+"""Added to the packet ids of the flood session, which are not those of the main one."""
 
 
 class DecidesOutcome(Protocol):
@@ -55,22 +55,18 @@ class DecidesOutcome(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class OtherSession:
-    """Keeps the packet ids of another session apart from those of the main one.
+class FloodSession:
+    """Keeps the packet ids of the flood session apart from those of the main one.
 
-    `number`: of the session, from 1 on.
-    `live`: take its messages as published now, though they may have waited.
+    Its messages count as published now, though they may have waited.
     """
 
     intake: DecidesOutcome
-    number: int = 1
-    live: bool = False
 
     def on_message(self, message: Message) -> Outcome:
         """Return what becomes of a message; never raises."""
-        packet = message.packet and message.packet + self.number * _PACKETS
-        live = message.live or self.live
-        return self.intake.on_message(structs.replace(message, packet=packet, live=live))
+        packet = message.packet and message.packet + _PACKETS
+        return self.intake.on_message(structs.replace(message, packet=packet, live=True))
 
     def on_new_session(self) -> None:
         """Go on: the packet ids of the main session are still known."""
@@ -122,17 +118,8 @@ class IntakeLoop:
         """Whether messages that arrived are not acknowledged yet."""
         return bool(self._unacknowledged) or len(self._arrivals) > 0
 
-    async def run(
-        self,
-        gone: asyncio.Future[Any],
-        canaries: Coroutine[None, None, None],
-        *,
-        ends: bool = False,
-    ) -> None:
-        """Process messages until the connection is `gone`.
-
-        With `ends`, return when `canaries` has returned and all messages are acknowledged.
-        """
+    async def run(self, gone: asyncio.Future[Any], canaries: Coroutine[None, None, None]) -> None:
+        """Process messages until the connection is `gone`."""
         waiting = asyncio.ensure_future(self._arrivals.group())
         canary = asyncio.ensure_future(canaries)
         try:
@@ -159,8 +146,6 @@ class IntakeLoop:
                     await asyncio.sleep(len(group) / self._most_per_s)
                 if not gone.done():
                     self._acknowledge()
-                if ends and canary.done() and not (waiting.done() or self.is_behind):
-                    return
         finally:
             await _end(waiting, canary)
             self._arrivals.abandon()

@@ -1,14 +1,4 @@
-"""The session of the service at the broker: connect, subscribe, reconnect, drain former sessions.
-
-A former client id
-------------------
-Messages may be queued in a session under another client id that the service had before. The new
-session subscribes first and queues; then the former one gives up its subscriptions and is drained
-through the same intake; then the new one is read. So nothing is lost, also by a kill at any point,
-and the order is kept. What is published between the two requests is in both: a reading without time
-stamp is then stored twice. If the former session cannot be had, the new one goes on without it, and
-the next connection tries again.
-"""
+"""The session of the service at the broker: connect, subscribe, reconnect."""
 
 from __future__ import annotations
 
@@ -29,10 +19,10 @@ import aiomqtt
 from ingest.errors import BrokerError, BrokerReason
 from ingest.message import never_set
 from ingest.mqtt.arrivals import Arrivals, SourceState
-from ingest.mqtt.canary import CANARY_TOPICS, Canary, CanarySettings, Cure
+from ingest.mqtt.canary import Canary, CanarySettings, Cure
 from ingest.mqtt.connection import connected, ignore_cut_connection, new_client
 from ingest.mqtt.examine import DROPPED, STORED
-from ingest.mqtt.intake_loop import IntakeLoop, OtherSession
+from ingest.mqtt.intake_loop import IntakeLoop
 from ingest.mqtt.link import Link
 from ingest.mqtt.subscriptions import Subscriptions, canary_topic, is_refused
 
@@ -69,16 +59,6 @@ _NARROW_POLL_S: Final = 0.5
 
 _FILTERS: Final = 400
 """Of one request: with the longest names still within the shipped broker's `max_packet_size`."""
-
-
-_DRAIN_ATTEMPTS: Final = 2
-
-
-_DRAIN_POLL_S: Final = 0.05
-
-
-_DRAINED_S: Final = 15.0
-"""So long without a message, a former session is drained if its marker cannot be had."""
 
 
 def _all_of_them(topics: tuple[str, ...]) -> tuple[str, ...]:
@@ -144,6 +124,11 @@ class MqttSource:
         if self._subscriptions is not None:
             self._subscriptions = self._subscriptions.of(self._settings)
 
+    @property
+    def remembered(self) -> tuple[str, ...]:
+        """What the session may be subscribed to since the service last ran."""
+        return () if self._subscriptions is None else self._subscriptions.current()
+
     async def run(self) -> None:
         """Connect, receive, reconnect with growing pauses; until cancelled.
 
@@ -196,67 +181,8 @@ class MqttSource:
             self.state.connections += 1
             self.attempted.set()
             log.info("connected to %s:%d", self._settings.host, self._settings.port)
-            await self._drain_former_sessions()
             gone = client._disconnected  # noqa: SLF001 - the one place that says so
             await loop.run(gone, self._send_canaries(client, loop))
-
-    async def _drain_former_sessions(self) -> None:
-        known = self._subscriptions
-        for client_id, filters in known.former().items() if known is not None else ():
-            former = MqttSource(
-                replace(self._settings, client_id=client_id),
-                filters,
-                OtherSession(self._intake),
-                self._commit,
-                self._clock,
-                CanarySettings(),
-                step_of=self._step_of,
-            )
-            for attempt in range(_DRAIN_ATTEMPTS):
-                try:
-                    await former._drain()
-                    if known is not None:
-                        known.forget_former(client_id)
-                    break
-                except BrokerError as error:
-                    what = "queued messages of client id %r wait until the next connection: %s"
-                    if attempt:
-                        log.warning(what, client_id, error)
-                finally:
-                    self.state.received += former.state.received
-                    self.state.acknowledged += former.state.acknowledged
-                    former.state = SourceState()
-
-    async def _drain(self) -> None:
-        client, link, loop = self._connection()
-        async with connected(client, self._settings):
-            if not link.session_present:
-                self._report_lost_session()
-                return
-            if self._topics:
-                await client.unsubscribe(list(self._topics))
-            gone = client._disconnected  # noqa: SLF001 - the one place that says so
-            await loop.run(gone, self._send_marker(client, loop), ends=True)
-        count = self.state.acknowledged
-        log.info("took %d queued messages of client id %r", count, self._settings.client_id)
-        if self.canary is not None and self.canary.returned:
-            ended = new_client(self._settings, self._settings.client_id, clean=True)
-            async with connected(ended, self._settings):
-                pass  # a clean session ends the one that was kept
-
-    async def _send_marker(self, client: aiomqtt.Client, loop: IntakeLoop) -> None:
-        """Return when the broker has delivered all that is queued: a canary is the last of it."""
-        canary = self.canary
-        assert canary is not None  # noqa: S101
-        topic = CANARY_TOPICS + secrets.token_hex(8)
-        with contextlib.suppress(aiomqtt.MqttError):  # not permitted: silence says so
-            await client.subscribe(topic, qos=1)
-            await client.publish(topic, canary.due(time.monotonic()), qos=1)
-        received, since = -1, time.monotonic()
-        while not canary.returned and time.monotonic() - since < _DRAINED_S:
-            if received != self.state.received or loop.is_behind:
-                received, since = self.state.received, time.monotonic()
-            await asyncio.sleep(_DRAIN_POLL_S)
 
     def _on_new_session(self) -> None:
         known = self._subscriptions

@@ -3,8 +3,7 @@
 A persistent session keeps every subscription that was ever made in it, and a client cannot ask
 which these are. So they are remembered in a small file, before they are made; those that are not
 wanted any more are then given up. A file that is missing or cannot be written costs no more than
-messages of topics that are not wanted. The file also names sessions under former client ids until
-they are drained.
+messages of topics that are not wanted.
 """
 
 from __future__ import annotations
@@ -34,15 +33,14 @@ REFUSED_CODE: Final = 0x80
 
 
 class _Remembered(msgspec.Struct, frozen=True):
-    """`session` and the keys of `former` are ``client_id@host:port``."""
+    """`session` is ``client_id@host:port``."""
 
     session: str
     filters: tuple[str, ...]
-    former: dict[str, tuple[str, ...]] = {}
 
 
 class Subscriptions:
-    """The filters of one session, and those of sessions before it that are not drained yet.
+    """The filters of one session.
 
     `path`: the file; its folder must exist when something is remembered.
     """
@@ -61,44 +59,20 @@ class Subscriptions:
         found = self._read()
         return found.filters if found.session == self._session else ()
 
-    def former(self) -> dict[str, tuple[str, ...]]:
-        """Return the filters that sessions under other client ids at this host may hold, by id."""
-        sessions = {}
-        for session, filters in self._former().items():
-            client_id, _, address = session.rpartition("@")
-            same_host = address.rpartition(":")[0] == self._settings.host
-            if same_host and client_id != self._settings.client_id:
-                sessions[client_id] = filters
-        return sessions
-
     def remember(self, filters: Iterable[str]) -> None:
-        """Replace the filters; the session of another client id becomes a former one."""
-        self._write(_Remembered(self._session, tuple(sorted(set(filters))), self._former()))
-
-    def forget_former(self, client_id: str) -> None:
-        """Forget a session that is drained."""
-        former = self._former()
-        left = {s: kept for s, kept in former.items() if s.rpartition("@")[0] != client_id}
-        self._write(_Remembered(self._session, self.current(), left))
-
-    def _former(self) -> dict[str, tuple[str, ...]]:
-        found = self._read()
-        if found.session in ("", self._session):
-            return found.former
-        return {**found.former, found.session: found.filters}
-
-    def _read(self) -> _Remembered:
-        with contextlib.suppress(OSError, msgspec.MsgspecError):
-            return msgspec.json.decode(self._path.read_bytes(), type=_Remembered)
-        return _Remembered("", ())
-
-    def _write(self, wanted: _Remembered) -> None:
+        """Replace the filters."""
+        wanted = _Remembered(self._session, tuple(sorted(set(filters))))
         if wanted == self._read():
             return
         try:
             write_private(self._path, msgspec.json.encode(wanted))
         except OSError as error:
             log.warning("cannot remember the subscriptions: %s: %s", self._path, error.strerror)
+
+    def _read(self) -> _Remembered:
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            return msgspec.json.decode(self._path.read_bytes(), type=_Remembered)
+        return _Remembered("", ())
 
 
 def canary_topic(client_id: str) -> str:

@@ -18,9 +18,8 @@ from ingest.http_poll import HttpPolls
 from ingest.intake import Intake
 from ingest.mqtt.canary import CanarySettings
 from ingest.mqtt.connection import kept_client_id, live_messages
-from ingest.mqtt.intake_loop import OtherSession
+from ingest.mqtt.intake_loop import FloodSession
 from ingest.mqtt.source import MqttSource
-from ingest.mqtt.subscriptions import Subscriptions
 from ingest.states import States
 from plumewatch.config.ingest_settings import (
     http_sources,
@@ -58,7 +57,6 @@ _EVENTS: Final = "-events"
 """At the end of the client id of the session for events of other detectors."""
 _FLOODS: Final = "-floods"
 """At the end of the client id of the session for sensors that flood."""
-_FLOOD_SESSION: Final = 2
 _FLOOD_PER_S: Final = 200.0
 """Few beside what a small machine reads; a sensor that was without network for a day catches up
 within minutes."""
@@ -116,7 +114,7 @@ class Ingestion:
         self.flood_source = MqttSource(
             replace(broker, client_id=f"{broker.client_id}{_FLOODS}"),
             topics,
-            OtherSession(self.intake, _FLOOD_SESSION, live=True),
+            FloodSession(self.intake),
             self.commits.commit,
             clock,
             CanarySettings() if config.broker.canary else None,
@@ -174,10 +172,8 @@ class Ingestion:
                 raise StorageUnavailableError(f"{paths.client_id}: {error.strerror}") from error
             self.source.use_client_id(broker.client_id)
             self.flood_source.use_client_id(f"{broker.client_id}{_FLOODS}")
-        if self.event_source is None:
-            return
-        events = replace(broker, client_id=f"{broker.client_id}{_EVENTS}")
-        self.event_source.use_client_id(events.client_id)
+            if self.event_source is not None:
+                self.event_source.use_client_id(f"{broker.client_id}{_EVENTS}")
 
     def restore(self, counted: int | None) -> None:
         """Give the intake the newest readings of the journal; those behind `counted` count."""
@@ -243,9 +239,8 @@ class Ingestion:
         yield Task("commits", self.commits.run(), ends="last")
 
     async def _read_floods(self) -> None:
-        known = Subscriptions(self._paths.flood_subscriptions, self._broker)
         while True:
-            if self._floods_to_subscribe() or known.former():
+            if self._floods_to_subscribe() or self.flood_source.remembered:
                 await self.flood_source.run()
             await asyncio.sleep(_POLL_S)
 

@@ -13,7 +13,6 @@ from ingest.errors import BrokerError, BrokerReason
 from ingest.intake import Intake, IntakeConfig
 from ingest.mqtt import arrivals as arrivals_module
 from ingest.mqtt import connection
-from ingest.mqtt import source as source_module
 from ingest.mqtt.arrivals import Arrivals, SourceState
 from ingest.mqtt.canary import CanarySettings
 from ingest.mqtt.connection import BrokerSettings
@@ -454,31 +453,3 @@ async def test_a_session_that_two_clients_fight_for_becomes_an_incident(broker):
     other.disconnect()
     other.loop_stop()
     await ended(task)
-
-
-async def test_a_session_under_a_former_client_id_is_drained_without_a_marker_too(
-    tmp_path, monkeypatch
-):
-    """A broker that permits no canary: nothing comes any more."""
-    monkeypatch.setattr(source_module, "_DRAINED_S", 1.0)
-    rights = tmp_path / "rights"
-    rights.write_text("topic readwrite plumewatch/v1/#\n")
-    held = tmp_path / "held"
-    with Mosquitto(f"acl_file {rights}") as broker, Publisher(broker.port) as publisher:
-        disk = Disk()
-        source, _, task = source_of(broker, disk, held=held)
-        await until(lambda: source.state.connected)
-        await ended(task)
-        send(publisher, range(700))
-        publisher.settle()
-        source, _, task = source_of(broker, disk, held=held, client_id="renamed")
-        await until(lambda: source.state.connected)
-        send(publisher, range(700, 710))
-        await until(lambda: len(disk.kept) == 710)
-        assert disk.kept == [*range(710)]
-        # What is sent while both sessions are subscribed comes twice.
-        await until(lambda: source.state.acknowledged >= 710)
-        assert source.state.sessions_lost == 0
-        settings = BrokerSettings(port=broker.port, client_id="renamed")
-        assert Subscriptions(held, settings).former() == {}
-        await ended(task)

@@ -35,23 +35,6 @@ def test_a_failing_disk_is_reported_and_stops_nothing(tmp_path, caplog):
     assert "cannot remember" in caplog.text
 
 
-def test_a_session_under_another_client_id_is_remembered_until_it_is_drained(tmp_path):
-    path = tmp_path / "held"
-    of(path).remember(["x"])
-    assert of(path).former() == {}
-    assert of(path, host="other").former() == {}
-    assert of(path, host="other", client_id="b").former() == {}
-    assert of(path, client_id="b", port=8883).former() == {"a": ("x",)}
-    of(path, client_id="b").remember(["y"])
-    of(path, client_id="c").remember(["z"])
-    last = of(path, client_id="c")
-    assert last.former() == {"a": ("x",), "b": ("y",)}
-    last.forget_former("a")
-    assert (last.former(), last.current()) == ({"b": ("y",)}, ("z",))
-    assert of(path, client_id="b").former() == {"c": ("z",)}  # back again: its own is not former
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
 def test_a_client_id_is_random_and_kept_for_its_owner_alone(tmp_path, caplog):
     assert new_client_id() != new_client_id()
     path = tmp_path / "client-id"
