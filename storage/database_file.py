@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from storage.errors import StorageCorruptError, StorageError, StorageUnavailableError
+from storage.errors import StorageCorruptError, StorageUnavailableError
 from storage.repair import finish_repair, salvage, swap
 from storage.schema_damage import refuse_damaged_schema
 from storage.sqlite import connect, transaction, translated
@@ -99,11 +99,10 @@ class DatabaseFile:
                 refuse_damaged_schema(write, self._prepare, self.path)
             self._prepare(write)
             read = write if str(self.path) == ":memory:" else connect(self.path)
-        except sqlite3.Error as error:
+        except BaseException as error:
             write.close()
-            raise translated(error, self.path) from error
-        except StorageError:
-            write.close()
+            if isinstance(error, sqlite3.Error):
+                raise translated(error, self.path) from error
             raise
         self._write_connection, self._read_connection = write, read
 

@@ -22,12 +22,14 @@ import asyncio
 import logging
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from alerts.consumer.memory_state import apply_changes, copy_state, settle_changes, take_changes
 from alerts.notify.pump import OutboxPump
 from storage.errors import StorageError
+from storage.sqlite import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -154,8 +156,11 @@ class MemoryAlerts:
     async def _take_over(
         self, detection: Detection, disk: sqlite3.Connection, listen: Listen
     ) -> None:
-        with ThreadPoolExecutor(1, thread_name_prefix="plumewatch-memory") as thread:
-            memory, consumer, (events, position) = await self.in_detector(_copy, detection, disk)
+        with (
+            closing(connect(":memory:")) as memory,
+            ThreadPoolExecutor(1, thread_name_prefix="plumewatch-memory") as thread,
+        ):
+            consumer, (events, position) = await self.in_detector(_copy, detection, disk, memory)
             fork = self._fork = Fork(thread, memory, consumer)
             self.active = True
             try:
@@ -185,7 +190,6 @@ class MemoryAlerts:
             finally:
                 self.active = False
                 self._fork = None
-                thread.submit(memory.close).result()
                 self._live.clear()
 
     async def _feed(self, fork: Fork, position: int) -> None:
@@ -249,8 +253,8 @@ class MemoryAlerts:
 
 
 def _copy(
-    detection: Detection, disk: sqlite3.Connection
-) -> tuple[sqlite3.Connection, DetectionConsumer, tuple[Sequence[Event], int]]:
-    """Return a copy of the state, a consumer over it, and what it does next, of one moment."""
-    memory = copy_state(disk)
-    return memory, detection.fork(memory), detection.undecided or ((), detection.position)
+    detection: Detection, disk: sqlite3.Connection, memory: sqlite3.Connection
+) -> tuple[DetectionConsumer, tuple[Sequence[Event], int]]:
+    """Copy the state; return a consumer over it, and what it does next, of one moment."""
+    copy_state(disk, memory)
+    return detection.fork(memory), detection.undecided or ((), detection.position)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from alerts.incidents import schema
 from storage import state
-from storage.sqlite import connect, migrate, transaction
+from storage.sqlite import migrate, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,9 +53,8 @@ class Change(NamedTuple):
     new: tuple[Any, ...]
 
 
-def copy_state(disk: sqlite3.Connection) -> sqlite3.Connection:
-    """Return a copy of the state database in memory; an empty one if it cannot be read."""
-    memory = connect(":memory:")
+def copy_state(disk: sqlite3.Connection, memory: sqlite3.Connection) -> None:
+    """Copy the state database into one in memory, which stays empty if it cannot be read."""
     try:
         disk.backup(memory)
     except sqlite3.Error as error:
@@ -67,7 +66,6 @@ def copy_state(disk: sqlite3.Connection) -> sqlite3.Connection:
     memory.execute("DELETE FROM outbox WHERE status = 'leased'")
     for table in _TABLES:
         memory.execute(f"CREATE TEMP TABLE before_{table} AS SELECT * FROM main.{table}")  # noqa: S608 - names of our schema
-    return memory
 
 
 def take_changes(memory: sqlite3.Connection) -> list[Change]:

@@ -25,7 +25,8 @@ def send_all(engine, connection, now):
 
 @pytest.mark.parametrize("onset", [994.0, 900.0], ids=["the same event", "another event"])
 def test_the_outbox_goes_on_after_both_sides_decided(disk, engine, make_event, onset):
-    memory = copy_state(disk)
+    memory = sqlite.connect(":memory:")
+    copy_state(disk, memory)
     decide(engine, memory, make_event())
     decide(engine, disk, make_event(onset=onset))
     assert send_all(engine, memory, 1001.0) >= 1

@@ -14,6 +14,12 @@ from tests.support.alert_records import deliver, everything, incidents, notices,
 from tests.support.in_process import decide
 
 
+def copied(disk):
+    memory = sqlite.connect(":memory:")
+    copy_state(disk, memory)
+    return memory
+
+
 def carry(memory, disk):
     changes = take_changes(memory)
     left_out = apply_changes(disk, changes)
@@ -23,14 +29,14 @@ def carry(memory, disk):
 
 def test_nothing_decided_is_nothing_to_carry(disk, engine, make_event):
     decide(engine, disk, make_event())
-    memory = copy_state(disk)
+    memory = copied(disk)
     assert everything(memory) == everything(disk)
     assert take_changes(memory) == []
     memory.close()
 
 
 def test_what_is_decided_in_memory_is_as_if_decided_on_the_disk(disk, engine, make_event):
-    memory = copy_state(disk)
+    memory = copied(disk)
     assert len(decide(engine, memory, make_event())) == 1
     assert carry(memory, disk) == 0
     assert everything(disk) == everything(memory)
@@ -41,7 +47,7 @@ def test_what_is_decided_in_memory_is_as_if_decided_on_the_disk(disk, engine, ma
 
 
 def test_marks_made_after_the_first_carrying_follow(disk, engine, make_event):
-    memory = copy_state(disk)
+    memory = copied(disk)
     decide(engine, memory, make_event())
     carry(memory, disk)
     with sqlite.transaction(memory) as tx:
@@ -53,7 +59,7 @@ def test_marks_made_after_the_first_carrying_follow(disk, engine, make_event):
 
 def test_what_somebody_did_on_the_disk_stays(disk, engine, make_event):
     (alert,) = decide(engine, disk, make_event())
-    memory = copy_state(disk)
+    memory = copied(disk)
     with sqlite.transaction(disk) as tx:
         engine.acknowledge(tx, alert.incident, "ap", 1100.0)
     with sqlite.transaction(memory) as tx:
@@ -64,7 +70,7 @@ def test_what_somebody_did_on_the_disk_stays(disk, engine, make_event):
 
 
 def test_an_incident_opened_on_both_sides_is_kept_once(disk, engine, make_event):
-    memory = copy_state(disk)
+    memory = copied(disk)
     decide(engine, memory, make_event())
     decide(engine, disk, make_event(onset=900.0))
     assert carry(memory, disk) >= 1
@@ -73,7 +79,7 @@ def test_an_incident_opened_on_both_sides_is_kept_once(disk, engine, make_event)
 
 
 def test_a_disk_that_refuses_keeps_nothing_and_can_be_asked_again(disk, engine, make_event):
-    memory = copy_state(disk)
+    memory = copied(disk)
     decide(engine, memory, make_event())
     before = everything(disk)
     disk.execute("PRAGMA query_only = ON")
@@ -90,7 +96,7 @@ def test_notices_in_flight_are_left_to_who_sends_them(disk, engine, make_event):
     decide(engine, disk, make_event())
     with sqlite.transaction(disk) as tx:
         assert outbox_rows.lease(tx, 1001.0, owner="d", lease_s=60, limit=1, free=lambda _: 9)
-    memory = copy_state(disk)
+    memory = copied(disk)
     assert len(notices(memory)) == len(notices(disk)) - 1
     assert take_changes(memory) == []
     memory.close()
@@ -99,7 +105,7 @@ def test_notices_in_flight_are_left_to_who_sends_them(disk, engine, make_event):
 def test_a_state_that_cannot_be_read_is_begun_anew(engine, make_event):
     closed = sqlite.connect(":memory:")
     closed.close()
-    memory = copy_state(closed)
+    memory = copied(closed)
     assert len(decide(engine, memory, make_event())) == 1
     memory.close()
 
@@ -107,7 +113,7 @@ def test_a_state_that_cannot_be_read_is_begun_anew(engine, make_event):
 def test_steps_taken_in_memory_are_taken(disk, engine, make_event):
     """The next were asked from memory; on the disk the chain goes on behind them."""
     (alert,) = decide(engine, disk, make_event())
-    memory = copy_state(disk)
+    memory = copied(disk)
     with sqlite.transaction(memory) as tx:
         engine.on_time(tx, 2000.0)
     assert carry(memory, disk) == 0
@@ -119,7 +125,7 @@ def test_steps_taken_in_memory_are_taken(disk, engine, make_event):
 
 def test_an_answer_on_the_disk_outlives_steps_in_memory(disk, engine, make_event):
     (alert,) = decide(engine, disk, make_event())
-    memory = copy_state(disk)
+    memory = copied(disk)
     with sqlite.transaction(memory) as tx:
         engine.on_time(tx, 2000.0)
     with sqlite.transaction(disk) as tx:
