@@ -28,7 +28,6 @@ _METHODS: Final = (
     ("**/templates/**.typ", "jinja2"),
     ("**/static/*.js", "javascript"),
     ("**/words.toml", "language.catalogue:labels"),
-    ("columns.toml", "language.catalogue:meanings"),
 )
 _KEYWORDS: Final = {
     "_": None,

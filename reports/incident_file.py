@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from language.dates import date_text
 from language.facts import params_of
 from language.messages import ENGLISH, _, gettext, language, mark
-from reports.text import FACTS, duration, inert, shown, words_of
+from reports.text import LIMITS, duration, inert, shown, words_of
 from reports.view import words
 
 if TYPE_CHECKING:
@@ -127,27 +127,31 @@ def view(
         row["building"],
     ]
     outcome = row["verdict"] or "unknown: no feedback"
-    facts = (
-        ", ".join(part for part in (*place, row["site"]) if part),
-        f"{words_of(row['kind'])}, {row['confidence']:.2f}, {words_of(row['severity'])}",
-        at(row["onset"]),
+    facts = {
+        _("Where"): ", ".join(part for part in (*place, row["site"]) if part),
         _(
+            "Kind, confidence, severity"
+        ): f"{words_of(row['kind'])}, {row['confidence']:.2f}, {words_of(row['severity'])}",
+        _("First evidence"): at(row["onset"]),
+        _("Opened"): _(
             "%(time)s, %(after)s later",
             time=at(row["opened_at"]),
             after=duration(row["opened_at"] - row["onset"]),
         ),
-        at(row["notified_at"]),
-        f"{at(row['acknowledged_at'])} {row['acknowledged_by']}",
-        f"{at(row['arrived_at'])} {first_there}",
-        f"{at(row['resolved_at'])} {row['resolved_by']}",
-        outcome if language() == ENGLISH else gettext(outcome.replace("_", " ")),
-        gettext(row["action"] or mark("unknown: no feedback")),
-        row["case_number"] or "—",
-        words_of(row["suppressed_by"]) or "—",
-        ", ".join(sorted({e["model_version"] for e in found.events})) or "—",
-        _started(started),
-        _("%(n)d, of %(sensors)s", n=readings, sensors=", ".join(found.sensors)),
-    )
+        _("First notice delivered"): at(row["notified_at"]),
+        _("Acknowledged"): f"{at(row['acknowledged_at'])} {row['acknowledged_by']}",
+        _("Arrived"): f"{at(row['arrived_at'])} {first_there}",
+        _("Closed"): f"{at(row['resolved_at'])} {row['resolved_by']}",
+        _("Outcome"): outcome if language() == ENGLISH else gettext(outcome.replace("_", " ")),
+        _("Follow-up"): gettext(row["action"] or mark("unknown: no feedback")),
+        _("Case number"): row["case_number"] or "—",
+        _("Suppressed by"): words_of(row["suppressed_by"]) or "—",
+        _("Detector"): ", ".join(sorted({e["model_version"] for e in found.events})) or "—",
+        _("Program and configuration"): _started(started),
+        _("Raw readings in the bundle"): _(
+            "%(n)d, of %(sensors)s", n=readings, sensors=", ".join(found.sensors)
+        ),
+    }
     return {
         "schema": f"plumewatch.incident/{VERSION}",
         "title": _("Incident %(id)s", id=row["id"]),
@@ -155,44 +159,91 @@ def view(
         "school": shown(row["site"] or ""),
         "place": shown(row["room_name"]),
         "zone": calendar.zone.key,
-        "facts": [[gettext(k), shown(str(v))] for k, v in zip(FACTS, facts, strict=True)],
+        "facts": [[label, shown(str(value))] for label, value in facts.items()],
         "evidence": [shown(line) for e in found.events for line in _why(e, why)],
         "picture": picture,
-        "timeline": [
-            [
-                at(line["at"]),
-                shown(line["who"]),
-                *map(shown, say(line["what"], params_of(line["detail"]))),
-            ]
-            for line in found.history
+        "tables": [
+            {
+                "title": _("Timeline"),
+                "left": 9,
+                "columns": [_("time"), _("who"), _("what"), _("detail")],
+                "rows": [
+                    [
+                        at(line["at"]),
+                        shown(line["who"]),
+                        *map(shown, say(line["what"], params_of(line["detail"]))),
+                    ]
+                    for line in found.history
+                ],
+            },
+            {
+                "title": _("Notices"),
+                "left": 9,
+                "columns": [
+                    _("person"),
+                    _("channel"),
+                    _("reason"),
+                    _("status"),
+                    _("time"),
+                    _("attempts"),
+                ],
+                "rows": [
+                    [
+                        shown(f"{n['person']} ({n['role']})"),
+                        *(shown(words_of(n[key])) for key in ("channel", "reason", "status")),
+                        at(n["finished_at"]),
+                        shown(f"{n['attempts']} {n['last_error']}".strip()),
+                    ]
+                    for n in found.notices
+                ],
+            },
+            {
+                "title": _("Feedback"),
+                "left": 9,
+                "columns": [_("time"), _("who"), _("verdict"), _("cause"), _("note")],
+                "rows": [
+                    [
+                        at(f["at"]),
+                        *(shown(words_of(f[key])) for key in ("who", "verdict", "cause", "note")),
+                    ]
+                    for f in found.feedback
+                ],
+            },
+            {
+                "title": _("Channels"),
+                "left": 3,
+                "columns": [
+                    _("sensor"),
+                    _("at"),
+                    _("channel"),
+                    _("baseline"),
+                    _("peak excess"),
+                    _("rise s"),
+                    _("decay s"),
+                ],
+                "rows": [
+                    [e["sensor"], gettext(when), key, *_moved(*values)]
+                    for e in found.events
+                    for when, prefix in _STAGES
+                    for key, values in json.loads(e[f"{prefix}evidence"]).items()
+                ],
+            },
+            {
+                "title": _("Probabilities"),
+                "left": 3,
+                "columns": [_("sensor"), _("at"), _("kind"), _("probability")],
+                "rows": [
+                    [e["sensor"], gettext(when), words_of(kind), f"{p:.3f}"]
+                    for e in found.events
+                    for when, prefix in _STAGES
+                    for kind, p in sorted(
+                        json.loads(e[f"{prefix}probabilities"]).items(), key=lambda kp: -kp[1]
+                    )
+                ],
+            },
         ],
-        "notices": [
-            [
-                shown(f"{n['person']} ({n['role']})"),
-                *(shown(words_of(n[key])) for key in ("channel", "reason", "status")),
-                at(n["finished_at"]),
-                shown(f"{n['attempts']} {n['last_error']}".strip()),
-            ]
-            for n in found.notices
-        ],
-        "feedback": [
-            [at(f["at"]), *(shown(words_of(f[key])) for key in ("who", "verdict", "cause", "note"))]
-            for f in found.feedback
-        ],
-        "channels": [
-            [e["sensor"], gettext(when), key, *_moved(*values)]
-            for e in found.events
-            for when, prefix in _STAGES
-            for key, values in json.loads(e[f"{prefix}evidence"]).items()
-        ],
-        "probabilities": [
-            [e["sensor"], gettext(when), words_of(kind), f"{p:.3f}"]
-            for e in found.events
-            for when, prefix in _STAGES
-            for kind, p in sorted(
-                json.loads(e[f"{prefix}probabilities"]).items(), key=lambda kp: -kp[1]
-            )
-        ],
+        "alt": _("Air around the incident"),
+        "limit": gettext(LIMITS[0]),
     }
 
 

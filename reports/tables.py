@@ -1,19 +1,18 @@
 """The tables of reports: documented, versioned columns, and their values.
 
 No column is renamed, moved or changed in meaning within one `VERSION`; new ones are added at the
-end. ``columns.toml`` lists them, and ``docs/report-files.md`` is generated from it.
+end. ``docs/report-files.md`` is generated from `COLUMNS`.
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter, defaultdict
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
 
+from language.messages import mark
 from reports import kpis
 from reports.rows import AIR, CONFIRMED
 from reports.text import ABOUT
@@ -74,21 +73,240 @@ def _part(columns: Sequence[Column], values: Sequence[Mapping[str, Any]]) -> pl.
     return pl.DataFrame(made)
 
 
-_KINDS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
-    "text": pl.String,
-    "whole": pl.Int64,
-    "number": pl.Float64,
-    "yes": pl.Boolean,
-    "date": pl.Date,
-    "time": MOMENT,
-}
+_TEXT, _WHOLE, _NUMBER = pl.String, pl.Int64, pl.Float64
 COLUMNS: Final = {
-    table: tuple(Column(name, _KINDS[kind], about) for name, (kind, about) in columns.items())
-    for table, columns in tomllib.loads(
-        Path(__file__).with_name("columns.toml").read_text(encoding="utf-8")
-    ).items()
+    "incidents": (
+        Column("schema_version", _WHOLE, mark("version of these columns")),
+        Column("id", _TEXT, mark("of the incident")),
+        Column("date", pl.Date, mark("at the school, of the opening")),
+        Column("weekday", _TEXT, mark("Monday to Sunday")),
+        Column("hour", _WHOLE, mark("0 to 23, at the school")),
+        Column("period", _TEXT, mark("lesson period, `between`, or without bells the clock hour")),
+        Column("school_day", pl.Boolean, mark("whether the day has school")),
+        Column("site", _TEXT, mark("name")),
+        Column("building", _TEXT, mark("name")),
+        Column("floor", _TEXT, mark("name")),
+        Column("room_id", _TEXT, mark("as in the configuration")),
+        Column("room", _TEXT, mark("name")),
+        Column("location", _TEXT, mark("kind of room, such as `restroom`")),
+        Column("kind", _TEXT, mark("`vape`, `smoke`, `tamper` and so on")),
+        Column("masked", pl.Boolean, mark("vaping beside a spray or steam")),
+        Column("thc_likely", pl.Boolean, mark("cannabis likely")),
+        Column("severity", _TEXT, mark("`info`, `warning` or `critical`")),
+        Column("confidence", _NUMBER, mark("highest, 0 to 1")),
+        Column("peak_pm25_ug_m3", _NUMBER, mark("highest PM2.5, µg/m³")),
+        Column("peak_voc_index", _NUMBER, mark("highest VOC index, 1 to 500")),
+        Column("peak_tvoc_ppb", _NUMBER, mark("highest TVOC, ppb")),
+        Column("peak_rh_percent", _NUMBER, mark("highest relative humidity, %")),
+        Column("sensor", _TEXT, mark("that opened it")),
+        Column("sensor_model", _TEXT, mark("as registered")),
+        Column("model_version", _TEXT, mark("of the detector")),
+        Column(
+            "first_evidence_local",
+            _TEXT,
+            mark("onset in the air; ISO 8601 with the school's offset"),
+        ),
+        Column("first_evidence_utc", MOMENT, mark("the same in UTC")),
+        Column(
+            "opened_local",
+            _TEXT,
+            mark("when the incident was opened; ISO 8601 with the school's offset"),
+        ),
+        Column("opened_utc", MOMENT, mark("the same in UTC")),
+        Column(
+            "notified_local",
+            _TEXT,
+            mark("first notice delivered; ISO 8601 with the school's offset"),
+        ),
+        Column("notified_utc", MOMENT, mark("the same in UTC")),
+        Column(
+            "acknowledged_local",
+            _TEXT,
+            mark("first acknowledgment; ISO 8601 with the school's offset"),
+        ),
+        Column("acknowledged_utc", MOMENT, mark("the same in UTC")),
+        Column("arrived_local", _TEXT, mark("first arrival; ISO 8601 with the school's offset")),
+        Column("arrived_utc", MOMENT, mark("the same in UTC")),
+        Column(
+            "closed_local", _TEXT, mark("end of the incident; ISO 8601 with the school's offset")
+        ),
+        Column("closed_utc", MOMENT, mark("the same in UTC")),
+        Column("detect_s", _NUMBER, mark("opened − first evidence, seconds")),
+        Column("notify_s", _NUMBER, mark("first notice delivered − opened, seconds")),
+        Column("acknowledge_s", _NUMBER, mark("acknowledged − first notice delivered, seconds")),
+        Column("arrive_s", _NUMBER, mark("arrived − first notice delivered, seconds")),
+        Column("resolve_s", _NUMBER, mark("closed − opened, seconds")),
+        Column("duration_s", _NUMBER, mark("in the air: last end − first evidence, seconds")),
+        Column("people_notified", _WHOLE, mark("with at least one notice delivered")),
+        Column("notices", _WHOLE, mark("delivered")),
+        Column("notices_undelivered", _WHOLE, mark("failed, canceled or waiting")),
+        Column("escalation_level", _WHOLE, mark("highest step carried out; 0: nobody notified")),
+        Column("responder_role", _TEXT, mark("role of who acknowledged first")),
+        Column(
+            "outcome",
+            _TEXT,
+            mark("`confirmed`, `false_alarm`, `nothing_found`, `fixed`, `test`, `unknown`"),
+        ),
+        Column("false_cause", _TEXT, mark("of a false alarm, by feedback")),
+        Column(
+            "suppressed_by",
+            _TEXT,
+            mark("why no notice was sent: late, cooldown, silence, inhibited or staged_test"),
+        ),
+        Column(
+            "state_code", _TEXT, mark("from `[reports.state_codes]`, of confirmed incidents only")
+        ),
+        Column(
+            "action", _TEXT, mark("`none`, `referral`, `nurse`, `facilities`; empty: no feedback")
+        ),
+        Column("case_number", _TEXT, mark("in a system of the school, as entered by staff")),
+        Column("school_year", _TEXT, mark("of the date, such as `2026/27`")),
+        Column("term", _TEXT, mark("of the date, as in the configuration; empty outside of all")),
+        Column(
+            "sensor_health",
+            _TEXT,
+            mark("at the opening: `ok`, or `offline`, `sensor_fault`, `tamper`"),
+        ),
+        Column(
+            "state",
+            _TEXT,
+            mark(
+                "`needs_responder`, `responding`, `answered`, `nobody_responded`, `responded` (no"
+                " answer yet), `suppressed`, `resolved` (a device works again)"
+            ),
+        ),
+        Column(
+            "again_of",
+            _TEXT,
+            mark(
+                "id of the incident before in the same room, if people responded to it shortly"
+                " before"
+            ),
+        ),
+        Column(
+            "counted",
+            pl.Boolean,
+            mark("by the figures: no test, on a school day that is on record"),
+        ),
+        Column(
+            "alarm_of",
+            _TEXT,
+            mark("model of the device whose own alarm is among the detections; empty: none"),
+        ),
+        Column(
+            "is_detected_here",
+            pl.Boolean,
+            mark("detected by this detector, alone or beside such an alarm"),
+        ),
+    ),
+    "response": (
+        Column("schema_version", _WHOLE, mark("version of these columns")),
+        Column(
+            "by",
+            _TEXT,
+            mark(
+                "`all`, `kind`, `building`, `weekday`, `hour`, `period`, `severity`, and, if"
+                " shifts are configured, `shift`: of the person notified first"
+            ),
+        ),
+        Column("value", _TEXT, mark("name of the group")),
+        Column("incidents", _WHOLE, mark("on school days, without tests")),
+        Column("notified", _WHOLE, mark("with a notice delivered")),
+        Column("acknowledged", _WHOLE, mark("of the notified")),
+        Column("unacknowledged", _WHOLE, mark("of the notified")),
+        Column("acknowledged_within_5_min", _WHOLE, mark("of the notified")),
+        Column("detect_n", _WHOLE, mark("time to detect: count")),
+        Column("detect_mean_s", _NUMBER, mark("time to detect: mean, seconds")),
+        Column("detect_median_s", _NUMBER, mark("time to detect: median, seconds")),
+        Column("detect_p90_s", _NUMBER, mark("time to detect: 90th percentile, seconds")),
+        Column("notify_n", _WHOLE, mark("time to notify: count")),
+        Column("notify_mean_s", _NUMBER, mark("time to notify: mean, seconds")),
+        Column("notify_median_s", _NUMBER, mark("time to notify: median, seconds")),
+        Column("notify_p90_s", _NUMBER, mark("time to notify: 90th percentile, seconds")),
+        Column("acknowledge_n", _WHOLE, mark("time to acknowledge, over the acknowledged: count")),
+        Column(
+            "acknowledge_mean_s",
+            _NUMBER,
+            mark("time to acknowledge, over the acknowledged: mean, seconds"),
+        ),
+        Column(
+            "acknowledge_median_s",
+            _NUMBER,
+            mark("time to acknowledge, over the acknowledged: median, seconds"),
+        ),
+        Column(
+            "acknowledge_p90_s",
+            _NUMBER,
+            mark("time to acknowledge, over the acknowledged: 90th percentile, seconds"),
+        ),
+        Column("arrive_n", _WHOLE, mark("time to arrive: count")),
+        Column("arrive_mean_s", _NUMBER, mark("time to arrive: mean, seconds")),
+        Column("arrive_median_s", _NUMBER, mark("time to arrive: median, seconds")),
+        Column("arrive_p90_s", _NUMBER, mark("time to arrive: 90th percentile, seconds")),
+        Column("resolve_n", _WHOLE, mark("time to resolve: count")),
+        Column("resolve_mean_s", _NUMBER, mark("time to resolve: mean, seconds")),
+        Column("resolve_median_s", _NUMBER, mark("time to resolve: median, seconds")),
+        Column("resolve_p90_s", _NUMBER, mark("time to resolve: 90th percentile, seconds")),
+        Column(
+            "acknowledge_median_all_s", _NUMBER, mark("median, unacknowledged ranked last; seconds")
+        ),
+        Column("acknowledge_p90_all_s", _NUMBER, mark("90th percentile of the same")),
+        Column("escalated", _WHOLE, mark("incidents that reached step 2 or beyond")),
+        Column("missed", _WHOLE, mark("not acknowledged before the escalation ended")),
+        Column("missed_of", _WHOLE, mark("incidents whose escalation is over")),
+    ),
+    "sensors": (
+        Column("schema_version", _WHOLE, mark("version of these columns")),
+        Column("sensor", _TEXT, mark("id")),
+        Column("model", _TEXT, mark("as registered")),
+        Column("site", _TEXT, mark("name")),
+        Column("building", _TEXT, mark("name")),
+        Column("floor", _TEXT, mark("name")),
+        Column("room_id", _TEXT, mark("as in the configuration")),
+        Column("room", _TEXT, mark("name")),
+        Column("days", _WHOLE, mark("school days that count")),
+        Column("online_days", _NUMBER, mark("days online on them")),
+        Column("availability", _NUMBER, mark("minutes online of minutes expected, 0 to 1")),
+        Column("received", _WHOLE, mark("readings")),
+        Column("missing", _WHOLE, mark("readings missing by its sequence numbers")),
+        Column("completeness", _NUMBER, mark("received of received and missing, 0 to 1")),
+        Column(
+            "incidents",
+            _WHOLE,
+            mark(
+                "it opened, on school days, without tests; empty, like the next three, if it"
+                " would reveal a count too small to publish"
+            ),
+        ),
+        Column("confirmed", _WHOLE, mark("of them")),
+        Column("false_alarms", _WHOLE, mark("of them")),
+        Column("false_alarms_per_week", _NUMBER, mark("false alarms × 7 / days online")),
+        Column("offline_incidents", _WHOLE, mark("outages")),
+        Column("tamper_incidents", _WHOLE, mark("tampering")),
+        Column("fault_incidents", _WHOLE, mark("faults")),
+        Column("firmware", _TEXT, mark("version that it reports, at the time of the report")),
+        Column("firmware_before", _TEXT, mark("version that it reported before")),
+        Column("firmware_since_utc", MOMENT, mark("first report of the present version, UTC")),
+        Column("firmware_differs", pl.Boolean, mark("most sensors of its model run another")),
+    ),
+    "summary": (
+        Column("schema_version", _WHOLE, mark("version of these columns")),
+        Column("section", _TEXT, mark("`figures`, or the table of the summary")),
+        Column("item", _TEXT, mark("row of that table")),
+        Column("measure", _TEXT, mark("column of that table")),
+        Column("value", _NUMBER, mark("number; empty if there is none or it is not published")),
+        Column("unit", _TEXT, mark("of the number")),
+        Column(
+            "note",
+            _TEXT,
+            mark(
+                "`<5` if a count is too small to publish, `not shown` if a larger one would"
+                " reveal such a count"
+            ),
+        ),
+    ),
 }
-"""Columns of each report, and of the summary as one table."""
+"""Columns of each report, and of the summary as one table; new ones go to the end."""
 
 _PEAKS: Final = {
     "peak_pm25_ug_m3": "pm25",

@@ -10,27 +10,75 @@ formula or with ``'`` itself, and `original` reverses it. JSON and Parquet hold 
 from __future__ import annotations
 
 import re
-import tomllib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from language.messages import ENGLISH, Words, _, gettext, language
+from language.messages import ENGLISH, _, gettext, language, mark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 FORMATS: Final = ("csv", "xlsx", "pdf", "html", "parquet", "json")
 
-_TABLES: Final[dict[str, Any]] = tomllib.loads(
-    Path(__file__).with_name("words.toml").read_text(encoding="utf-8")
+NAMES: Final = frozenset(
+    (
+        *(mark("week"), mark("day"), mark("hour"), mark("room"), mark("cause"), mark("kind")),
+        *(mark("action"), mark("period"), mark("shift"), mark("role"), mark("sensor")),
+        *(mark("Monday"), mark("Tuesday"), mark("Wednesday"), mark("Thursday"), mark("Friday")),
+        *(mark("Saturday"), mark("Sunday"), mark("vape"), mark("smoke"), mark("other")),
+        *(mark("school days"), mark("incidents"), mark("vape and smoke per school day")),
+        *(mark("confirmed"), mark("false alarms"), mark("nothing found"), mark("unknown")),
+        *(mark("suppressed"), mark("nobody responded"), mark("notified"), mark("unacknowledged")),
+        *(mark("within 5 min"), mark("median"), mark("p90"), mark("median all")),
+        *(mark("median arrival"), mark("before"), mark("after"), mark("before per day")),
+        *(mark("after per day"), mark("change per day"), mark("delivered"), mark("undelivered")),
+        *(mark("person hours on duty"), mark("per person hour"), mark("hours over 12")),
+        *(mark("worst hour"), mark("availability"), mark("completeness"), mark("online days")),
+        *(mark("between"), mark("all other rooms"), mark("spray"), mark("steam")),
+        *(mark("sanitizer"), mark("cleaning"), mark("dust"), mark("cooking"), mark("referral")),
+        *(mark("nurse"), mark("facilities"), mark("none"), mark("not recorded"), mark("tamper")),
+        *(mark("sensor fault"), mark("offline"), mark("integrity"), mark("voc"), mark("ambient")),
+        *(mark("staff"), mark("analyst"), mark("admin"), mark("left"), mark("min:s")),
+        *(mark("1/day"), mark("all"), mark("severity"), mark("info"), mark("warning")),
+        *(mark("critical"), mark("no shift"), mark("building"), mark("weekday"), mark("1/week")),
+        *(mark("1/h"), mark("days"), mark("false alarm"), mark("needs responder")),
+        *(mark("responding"), mark("answered"), mark("responded"), mark("resolved")),
+        *(mark("test"), mark("fixed"), mark("battery"), mark("unplugged"), mark("network")),
+        *(mark("broken"), mark("moved"), mark("covered"), mark("bumped"), mark("maintenance")),
+        *(mark("settings"), mark("ventilation"), mark("outdoor air"), mark("device")),
+        *(mark("alarms"), mark("alarms confirmed"), mark("alarms false"), mark("both")),
+        *(mark("both confirmed"), mark("only here"), mark("only here confirmed")),
+        *(mark("only here false"), mark("late"), mark("cooldown"), mark("silence")),
+        *(mark("inhibited"), mark("staged test")),
+        *(mark("id"), mark("opened local"), mark("floor"), mark("state"), mark("outcome")),
+        *(mark("false cause"), mark("acknowledge"), mark("arrive"), mark("notices")),
+        *(mark("responder role"), mark("case number"), mark("suppressed by"), mark("by")),
+        *(mark("acknowledged within 5 min"), mark("detect median"), mark("notify median")),
+        *(mark("acknowledge median"), mark("acknowledge p90"), mark("arrive median")),
+        *(mark("resolve median"), mark("escalated"), mark("missed")),
+        *(mark("false alarms per week"), mark("offline incidents"), mark("tamper incidents")),
+        *(mark("fault incidents"),),
+    )
 )
-NAMES: Final = frozenset(_TABLES["names"])
-LIMITS: Final[tuple[str, ...]] = tuple(_TABLES["limits"])
+"""Columns, codes and units of tables."""
+LIMITS: Final = (
+    mark("A sensor alert does not prove that anybody vaped, and does not identify anybody."),
+    mark(
+        "Confirmed and false alarm are reports of staff. Days without school and tests do"
+        " not count."
+    ),
+    mark(
+        "A change after a date does not prove its cause: terms, weather and sensors change as well."
+    ),
+)
 """What a summary does not prove, in English."""
-TITLES, TEMPLATE_WORDS = (Words(_TABLES[name]) for name in ("title", "template"))
-FACTS: Final[list[str]] = _TABLES["facts"]
-SENTENCES: Final[dict[str, str]] = _TABLES["sentence"]
-ABOUT: Final[dict[str, str]] = _TABLES["about"]
+ABOUT: Final = {
+    "incidents": mark(
+        "one row per incident opened in the window, with tests and days without school"
+    ),
+    "summary": mark("one page to read, then the detail"),
+    "response": mark("response times, for all and by group"),
+    "sensors": mark("one row per sensor"),
+}
 """All reports, and their content."""
 
 _FORMULA: Final = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "＝", "＋", "－", "＠")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from language.dates import date_text
@@ -15,9 +13,6 @@ from reports.look import light
 from reports.tables import VERSION
 from reports.text import (
     LIMITS,
-    SENTENCES,
-    TEMPLATE_WORDS,
-    TITLES,
     column_texts,
     duration,
     median_basis,
@@ -36,9 +31,41 @@ if TYPE_CHECKING:
     from reports.school import Period
     from reports.summary import Grid, Summary
 
-_CHOSEN: Final[dict[str, Any]] = tomllib.loads(
-    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
+_TILES: Final = (
+    *("incidents_air", "confirmed_rate", "nobody_responded", "time_to_acknowledge"),
+    *("acknowledged_in_5_min", "false_alarms_per_sensor_week", "notices_per_duty_hour"),
+    *("availability",),
 )
+_TITLES: Final = {
+    "incidents": mark("Incidents"),
+    "response": mark("Response"),
+    "sensors": mark("Sensors"),
+}
+_OF_CODES: Final = ("kinds", "false_causes", "fixed_causes", "actions")
+"""Tables whose rows are codes, such as `false_alarm`."""
+_CODES: Final = (
+    *("kind", "severity", "state", "outcome", "false_cause", "action", "responder_role"),
+    *("by", "value", "suppressed_by"),
+)
+"""Columns with codes."""
+_PRINTED: Final = {
+    "incidents": (
+        *("id", "opened_local", "building", "floor", "room", "kind", "severity", "state"),
+        *("outcome", "false_cause", "acknowledge_s", "arrive_s", "notices", "responder_role"),
+        *("action", "case_number", "suppressed_by"),
+    ),
+    "response": (
+        *("by", "value", "incidents", "notified", "unacknowledged", "acknowledged_within_5_min"),
+        *("detect_median_s", "notify_median_s", "acknowledge_median_s", "acknowledge_p90_s"),
+        *("arrive_median_s", "resolve_median_s", "escalated", "missed"),
+    ),
+    "sensors": (
+        *("sensor", "building", "floor", "room", "online_days", "availability", "completeness"),
+        *("incidents", "confirmed", "false_alarms", "false_alarms_per_week", "offline_incidents"),
+        *("tamper_incidents", "fault_incidents"),
+    ),
+}
+"""Columns of each table that fit a page; other files have all."""
 _NOTES: Final = (mark("not shown"),)
 _MOST_MOVED: Final = 5
 
@@ -49,7 +76,7 @@ def words() -> dict[str, Any]:
     return {
         "lang": language(),
         "look": colors,
-        "words": dict(TEMPLATE_WORDS) | {"limit": gettext(LIMITS[0])},
+        "words": {"made": _("made"), "to": _("to"), "none": _("None.")},
     }
 
 
@@ -63,7 +90,7 @@ def summary_view(made: Summary) -> dict[str, Any]:
                 filter(None, (row["rest"], row["was"] and _("before %(value)s", value=row["was"])))
             )
         }
-        for row in (rows[key] for key in _CHOSEN["tiles"])
+        for row in (rows[key] for key in _TILES)
     ]
     pictures = {
         key: {"key": key, "title": _title(made, key), "svg": svg(drawing)}
@@ -73,14 +100,21 @@ def summary_view(made: Summary) -> dict[str, Any]:
         **_head(made.facts, "summary", _("Summary")),
         "sentences": list(sentences(made)),
         "tiles": tiles,
-        "first": [pictures[key] for key in _CHOSEN["on_first_page"] if key in pictures],
-        "detail": [pictures[key] for key in _CHOSEN["in_detail"] if key in pictures],
+        "first": [pictures[key] for key in ("weeks", "days", "hour_by_weekday") if key in pictures],
+        "detail": [
+            pictures[key] for key in ("rooms", "period_by_room", "change") if key in pictures
+        ],
+        "detail_title": _("Detail"),
+        "figures_title": _("All key figures"),
+        "figure_heads": [_("figure"), _("value"), _("basis")],
         "figures": list(rows.values()),
         "before": (before := _before_name(made.facts)),
         "in_before": _("In %(period)s", period=before) if before else "",
         "in_before_small": _("in %(period)s", period=before) if before else "",
         "grids": [
-            _grid(grid) for key, grid in made.grids.items() if key not in _CHOSEN["only_drawn"]
+            _grid(grid)
+            for key, grid in made.grids.items()
+            if key not in ("hour_by_weekday", "period_by_room", "rooms")
         ],
         "limits": [*filter(None, [made.facts.missing()]), *map(gettext, LIMITS)],
     }
@@ -93,15 +127,15 @@ def letter(made: Summary, link: str = "", to_do: Sequence[str] = ()) -> tuple[st
     lines = [*sentences(made), *(["", *to_do] if to_do else []), "", _("What changed:")]
     changed = [
         "- "
-        + _say(
-            "changed",
+        + _(
+            "%(figure)s: %(value)s, %(before)s in %(period)s",
             figure=row["label"],
             value=row["value"],
             before=row["was"],
             period=_before_name(facts),
         )
         for figure in made.figures
-        if figure.key in _CHOSEN["tiles"] and (row := _row(figure))["was"] not in ("", row["value"])
+        if figure.key in _TILES and (row := _row(figure))["was"] not in ("", row["value"])
     ]
     if facts.before is not None:
         now, was = facts.published.totals, facts.before.published.totals
@@ -109,8 +143,8 @@ def letter(made: Summary, link: str = "", to_do: Sequence[str] = ()) -> tuple[st
             (
                 n - b,
                 "- "
-                + _say(
-                    "moved",
+                + _(
+                    "%(room)s: %(n)d of vaping or smoke, %(before)d before",
                     room=shown(room),
                     n=n,
                     before=b,
@@ -144,13 +178,13 @@ def figure_table(made: Summary) -> tuple[list[str], list[list[Any]]]:
 
 def table_view(facts: Facts, name: str, about: str, frame: pl.DataFrame) -> dict[str, Any]:
     """Return the content of a table for the templates."""
-    columns = _CHOSEN["printed"][name]
+    columns = list(_PRINTED[name])
     if facts.names_sites and "building" in columns:
         place = columns.index("building")
         columns = [*columns[:place], "site", *columns[place:]]
     made = [_cells(column, frame[column].to_list()) for column in columns]
     return {
-        **_head(facts, name, TITLES[name]),
+        **_head(facts, name, gettext(_TITLES[name])),
         "about": f"{capitalized(gettext(about))}.",
         "rows_said": ngettext("%(n)d row.", "%(n)d rows.", frame.height),
         "more_said": _("CSV, XLSX, Parquet and JSON files have all columns."),
@@ -158,10 +192,6 @@ def table_view(facts: Facts, name: str, about: str, frame: pl.DataFrame) -> dict
         "columns": [head for head, _texts in made],
         "rows": [list(row) for row in zip(*(cells for _head_text, cells in made), strict=True)],
     }
-
-
-def _say(key: str, **values: object) -> str:
-    return _(SENTENCES[key], **values)
 
 
 def _head(facts: Facts, name: str, title: str) -> dict[str, Any]:
@@ -216,14 +246,23 @@ def _rate_basis(figure: Figure) -> str:
     )
     low, high = values.get("low"), values.get("high")
     if low is not None and high is not None:
-        basis = _say("share_interval", share=basis, low=100 * low, high=100 * high)
+        basis = _(
+            "%(share)s; 95 %% interval %(low).0f to %(high).0f %%",
+            share=basis,
+            low=100 * low,
+            high=100 * high,
+        )
     return basis
 
 
 def _change_basis(values: dict[str, float | None]) -> str:
     if values["value"] is None:
         return _("no data on one side")
-    return _say("change_basis", **values)
+    return _(
+        "95 %% interval %(low).2f to %(high).2f; before %(before).2f a day on"
+        " %(before_days).0f days, after %(after).2f on %(after_days).0f",
+        **values,
+    )
 
 
 def _before_name(facts: Facts) -> str:
@@ -262,26 +301,53 @@ def sentences(made: Summary) -> Iterator[str]:
 
     if facts.covered_from > facts.start:
         day = date_text(facts.calendar.local(facts.covered_from), "date")
-        yield _say("record_begins", day=day)
+        yield _("The record begins on %(day)s; days before it do not count.", day=day)
     if facts.sensor_days and figures["availability"]["value"] is not None:
-        yield _say("online", share=100 * value("availability"))
-    said = {
-        name: f"{value(key, measure):,.0f}" for name, (key, measure) in _CHOSEN["counts"].items()
+        yield _(
+            "Sensors were online for %(share).1f %% of the time.", share=100 * value("availability")
+        )
+    counts = {
+        "air": value("incidents_air"),
+        "incidents": value("incidents"),
+        "confirmed": value("confirmed"),
+        "false": value("false_alarms"),
+        "nothing": value("nothing_found"),
+        "unknown": value("unknown"),
+        "notified": value("time_to_acknowledge", "notified"),
+        "never": value("time_to_acknowledge", "unacknowledged"),
+        "soon": value("acknowledged_in_5_min", "part"),
+        "part": value("nobody_responded", "part"),
+        "whole": value("nobody_responded", "of"),
     }
+    said = {name: f"{count:,.0f}" for name, count in counts.items()}
     rest, on = value("incidents") - value("incidents_air"), value("school_days")
     days = _("one school day") if on == 1 else _("%(n).0f school days", n=on)
     others = _("one other") if rest == 1 else _("%(n)s others", n=f"{rest:,.0f}")
-    yield _say("counted", days=days, air=said["air"], others=others)
-    yield _say("verdicts", **said)
+    yield _(
+        "On %(days)s there were %(air)s incidents of vaping or smoke and %(others)s.",
+        days=days,
+        air=said["air"],
+        others=others,
+    )
+    yield _(
+        "Of these %(incidents)s, staff confirmed %(confirmed)s, %(false)s were false"
+        " alarms, in %(nothing)s nothing was found, and %(unknown)s have no feedback.",
+        **said,
+    )
     if fixed := value("fixed"):
         yield ngettext(
             "In one of them, a sensor was fixed.", "In %(n).0f of them, a sensor was fixed.", fixed
         )
     if value("time_to_acknowledge", "notified"):
         later = value("time_to_acknowledge", "n") - value("acknowledged_in_5_min", "part")
-        yield _say("acknowledged", later=f"{later:,.0f}", **said)
+        yield _(
+            "Of %(notified)s with a notice delivered, %(soon)s were acknowledged within five"
+            " minutes, %(later)s later and %(never)s never.",
+            later=f"{later:,.0f}",
+            **said,
+        )
     if value("nobody_responded", "of"):
-        yield _say("nobody", **said)
+        yield _("Nobody responded to %(part)s of %(whole)s that needed a responder.", **said)
     yield from _against_before(made)
     if made.change is not None:
         yield from _change(figures["change"], made.intervention)
@@ -299,7 +365,7 @@ def _against_before(made: Summary) -> Iterator[str]:
     if facts.before is None:
         earlier = facts.calendar.times.before(facts.period)
         if earlier is not None:
-            yield _say("nothing_before", period=_in_text(earlier))
+            yield _("Nothing of %(period)s is on record to compare with.", period=_in_text(earlier))
         return
     values = next(f.values for f in made.figures if f.key == "change_from_before")
     yield from _change(values, None, _before_name(facts))
@@ -324,17 +390,32 @@ def _change(
         return
     rates = {"after": rate("after"), "before": rate("before")}
     if since is None:
-        text = _say("against_before", period=period, **rates)
+        text = _(
+            "Per whole school day, there were %(after)s of vaping or smoke, against"
+            " %(before)s in %(period)s",
+            period=period,
+            **rates,
+        )
     else:
-        text = _say(
-            "since",
+        text = _(
+            "Since %(day)s, there were %(after)s of vaping or smoke, against %(before)s before",
             day=date_text(since, "date"),
             **rates,
         )
     low, high = values["low"], values["high"]
     if values["before_count"] and values["after_count"] and low is not None and high is not None:
         given = {"text": text, "ratio": values["value"], "low": low, "high": high}
-        text = _say("by_chance" if low <= 1.0 <= high else "ratio", **given)
+        if low <= 1.0 <= high:
+            text = _(
+                "%(text)s: %(ratio).2f times as many (95 %% interval %(low).2f to %(high).2f;"
+                " that may be chance)",
+                **given,
+            )
+        else:
+            text = _(
+                "%(text)s: %(ratio).2f times as many (95 %% interval %(low).2f to %(high).2f)",
+                **given,
+            )
     yield f"{text}."
 
 
@@ -344,8 +425,9 @@ def _displaced(made: Summary) -> Iterator[str]:
     rose = [change for change in moved if change is not None and change > 0]
     fell = [-change for change in moved if change is not None and change < 0]
     if rose or fell:
-        yield _say(
-            "displacement",
+        yield _(
+            "Displacement: %(rose)d rooms or groups of rooms rose, by %(more).2f per school"
+            " day in all, and %(fell)d fell, by %(less).2f.",
             rose=len(rose),
             more=sum(rose),
             fell=len(fell),
@@ -385,7 +467,7 @@ def said_note(note: str) -> str:
 
 
 def _row_name(grid: Grid, name: str) -> str:
-    if grid.key in _CHOSEN["tables_of_codes"]:
+    if grid.key in _OF_CODES:
         return words_of(name).replace("_", " ")
     if grid.key == "weeks":
         return date_text(date.fromisoformat(f"{name}-1"), "short date")
@@ -399,9 +481,15 @@ def _cells(name: str, values: Sequence[Any]) -> tuple[str, list[str]]:
     if name.endswith("_local"):  # 2026-11-02T11:05:03.250-05:00
         return head, [str(value or "")[:19].replace("T", " ") for value in values]
     if any(isinstance(value, float) for value in values):
-        unit = "share" if name in _CHOSEN["shares"] else "s" if name.endswith("_s") else ""
+        unit = (
+            "share"
+            if name in ("availability", "completeness")
+            else "s"
+            if name.endswith("_s")
+            else ""
+        )
         unit, texts = column_texts(values, unit)
         missing = ["" if value is None else text for value, text in zip(values, texts, strict=True)]
         return f"{head} ({words_of(unit)})" if unit else head, missing
     texts = ["" if value is None else shown(str(value)) for value in values]
-    return head, [words_of(text) for text in texts] if name in _CHOSEN["codes"] else texts
+    return head, [words_of(text) for text in texts] if name in _CODES else texts

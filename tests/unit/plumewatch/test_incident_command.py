@@ -69,14 +69,17 @@ def test_a_sheet_lists_the_evidence_and_what_was_known_in_the_end(site):
         found = gather(site.db, site.config.registry(), {}, site.id)
         return view(found, school_of(site.config).calendar(*found.span), "", 0)
 
+    def rows(title):
+        return next(part["rows"] for part in sheet()["tables"] if part["title"] == title)
+
     assert sheet()["evidence"] == [
         f"At the decision: {first}",
         "At the end: rose from 232 to 764",
     ]
-    values = {(when, row[0]): row[1] for _, when, *row in sheet()["channels"]}
+    values = {(when, row[0]): row[1] for _, when, *row in rows("Channels")}
     assert values["end", "pm25"] == "232"
     assert float(values["decision", "pm25"]) < 20
-    assert {when for _, when, *_ in sheet()["probabilities"]} == {"decision", "end"}
+    assert {when for _, when, *_ in rows("Probabilities")} == {"decision", "end"}
     site.db.execute("UPDATE alert_event SET decided_sentence = sentence")
     assert sheet()["evidence"] == ["rose from 232 to 764"]
 
