@@ -20,7 +20,7 @@ from dashboards.queries import DATA_SOURCE_NAME, data_source_uid
 from storage.bounded_call import BoundedCallError, BoundedThreads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 FOLDER_UID: Final = "plumewatch"
 _FOLDER: Final = "Plumewatch"
@@ -62,11 +62,7 @@ class Unreachable(GrafanaError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change made, or found by `Grafana.compare`; `detail` names panels or the reason.
-
-    `outcome` is ``created``, ``changed`` or ``unchanged``; of `compare` also
-    ``missing`` or ``differs``.
-    """
+    """One change; `outcome` is ``created``, ``changed`` or ``unchanged``, `detail` says of what."""
 
     what: str
     outcome: str
@@ -163,22 +159,6 @@ class Grafana:
             copy = _copy(stored)
             self._save(copy, folder)
             yield Change(f"copy of dashboard {name}", "created", copy["title"])
-
-    def compare(
-        self, dashboards: Mapping[str, Mapping[str, Any]], policies: Iterable[str] = ("",)
-    ) -> Iterator[Change]:
-        """List the differences and write nothing; `policies` as in `data_source`."""
-        listed = self._request(list, self._face.datasource.list_datasources)
-        uids = {d.get("uid") for d in listed}
-        for policy in policies:
-            there = data_source_uid(policy) in uids
-            yield Change(_named(policy), "unchanged" if there else "missing")
-        found = self._get(self._face.folder.get_folder, FOLDER_UID)
-        yield Change("folder", "missing" if found is None else "unchanged")
-        outcomes = {"created": "missing", "changed": "differs"}
-        for name, wanted in dashboards.items():
-            change = _compared(name, self._dashboard(wanted["uid"]), wanted)
-            yield replace(change, outcome=outcomes.get(change.outcome, change.outcome))
 
     def data_source(self, wanted: DataSource | None, policy: str = "") -> Change:
         """Create or change the data source of a `policy`; with None only check that it exists.
@@ -300,7 +280,7 @@ def _compared(name: str, found: Mapping[str, Any] | None, wanted: Mapping[str, A
         return Change(what, "unchanged")
     detail = ", ".join(_differing(there, ours))
     if was_edited(found["dashboard"]):
-        detail += "; changed by hand: push keeps a copy"
+        detail += "; changed by hand: a copy is kept"
     return Change(what, "changed", detail)
 
 

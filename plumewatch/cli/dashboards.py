@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ingest.errors import RefusedError
-from plumewatch.cli.options import CONFIG, REFUSED, ConfigOption, JsonOption, Site, examples
+from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, Site, examples
 from plumewatch.cli.printer import Printer
 from plumewatch.errors import UnreachableError, UsageError
 from reports.rows import room_names
@@ -101,36 +101,8 @@ def push(
             _print_change(printer, change)
 
 
-@dashboards_app.command(
-    epilog=examples("plumewatch dashboards diff --url http://127.0.0.1:3000 --token-file token")
-)
-def diff(
-    *,
-    url: UrlOption,
-    token_file: TokenFileOption,
-    config: ConfigOption = CONFIG,
-    influxdb3: Influxdb3Option = False,
-    as_json: JsonOption = False,
-) -> int | None:
-    """Print what `push` would write; ends with 1 if anything, with 3 if the Grafana refuses."""
-    loaded = Site.load(config)
-    printer = Printer(as_json=as_json)
-    code = None
-    with _translated_errors(refused=UnreachableError):
-        from dashboards.build import built
-
-        settings = _settings(loaded.config, influxdb3=influxdb3)
-        server = _grafana(url, token_file)
-        server.check()
-        for change in server.compare(built(settings), _policies(influxdb3=influxdb3)):
-            if change.outcome != "unchanged":
-                code = REFUSED
-            _print_change(printer, change)
-    return code
-
-
 @contextmanager
-def _translated_errors(refused: type[Exception] = RefusedError) -> Iterator[None]:
+def _translated_errors() -> Iterator[None]:
     """Turn what is not installed, and what a Grafana refuses, into errors of commands."""
     try:
         from dashboards.grafana import Refused, Unreachable
@@ -141,7 +113,7 @@ def _translated_errors(refused: type[Exception] = RefusedError) -> Iterator[None
     try:
         yield
     except Refused as error:
-        raise refused(str(error)) from error
+        raise RefusedError(str(error)) from error
     except Unreachable as error:
         raise UnreachableError(str(error)) from error
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 app = typer.Typer()
 retention_app = typer.Typer(help="How long records are kept; legal holds.", no_args_is_help=True)
 app.add_typer(retention_app, name="retention", rich_help_panel="What happened")
-audit_app = typer.Typer(help="Who signed in, exported and deleted.", no_args_is_help=True)
-app.add_typer(audit_app, name="audit", rich_help_panel="What happened")
 
 _DAY_S = 86_400.0
 
@@ -40,8 +38,25 @@ def retention_plan(*, config: ConfigOption = CONFIG, as_json: JsonOption = False
             kept_for = "ever" if days is None else f"{days:g} days"
             due = "" if old is None else f"{old:,}"
             rows.append((fields, (name, kept_for, by, due, held)))
+        active = list(_holds(site, db))
     columns = ("What", "Kept for", "Deleted by", "Due now", "On hold")
     printer.table(columns, rows)
+    if active:
+        printer.table(("Hold", "Room", "From", "To", "Why", "By"), active)
+
+
+def _holds(
+    site: Site, db: sqlite3.Connection
+) -> Iterator[tuple[dict[str, object], tuple[object, ...]]]:
+    """Yield the fields and cells of each active hold."""
+    from storage import holds
+
+    rooms = site.config.registry().rooms
+    for hold in holds.active(db):
+        known = rooms.get(hold.room)
+        where = f"{known.name} ({known.id})" if known else hold.room or "everywhere"
+        span = (site.format_time(hold.start), site.format_time(hold.end))
+        yield hold._asdict(), (hold.id, where, *span, hold.reason, hold.placed_by)
 
 
 def _record_classes(
@@ -155,24 +170,6 @@ def _refuse_identifiers(reason: str) -> None:
         )
 
 
-@retention_app.command("holds", epilog=examples("plumewatch retention holds"))
-def retention_holds(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
-    """List the active holds."""
-    from storage import holds
-
-    site = Site.load(config)
-    printer = Printer(as_json=as_json)
-    rooms = site.config.registry().rooms
-    rows = []
-    with site.state() as db:
-        for hold in holds.active(db):
-            known = rooms.get(hold.room)
-            where = f"{known.name} ({known.id})" if known else hold.room or "everywhere"
-            span = (site.format_time(hold.start), site.format_time(hold.end))
-            rows.append((hold._asdict(), (hold.id, where, *span, hold.reason, hold.placed_by)))
-    printer.table(("No.", "Room", "From", "To", "Why", "By"), rows)
-
-
 @retention_app.command("release", epilog=examples("plumewatch retention release 1"))
 def retention_release(
     number: Annotated[int, typer.Argument(help="Number of the hold.")],
@@ -193,56 +190,48 @@ def retention_release(
     printer.say(f"hold {number} released", released=number)
 
 
-@audit_app.command("verify", epilog=examples("plumewatch audit verify"))
-def audit_verify(
+@app.command(
+    rich_help_panel="What happened",
+    epilog=examples("plumewatch audit", "plumewatch audit --limit 5 --json"),
+)
+def audit(
     *,
     config: ConfigOption = CONFIG,
+    limit: Annotated[int, typer.Option(help="Largest number of entries.", min=1)] = 50,
     known: Annotated[
-        str | None, typer.Option("--head", help="Last hash printed before; it must still be there.")
+        str | None,
+        typer.Option("--head", help="Last hash printed before; it must still be there."),
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Prove that no entry of the audit log was changed, removed or inserted.
+    """Print who signed in, exported, changed and deleted; prove that no entry was altered.
 
     Without --head, entries cut off at the end are not noticed: keep the last hash elsewhere.
     """
-    from storage import audit
+    from storage import audit as log
 
+    if known is not None and not known.strip():
+        raise UsageError("--head is empty; give the hash that was printed before")
     site = Site.load(config)
     printer = Printer(as_json=as_json)
-    if known is not None and not known.strip():
-        raise UsageError("--head is empty; give the hash that an earlier verify printed")
     with site.read(site.paths.state) as db, progress("computing the chain"):
-        found = audit.verify(db, known or "")
+        found = log.verify(db, known or "")
+        rows = [
+            (
+                {**entry._asdict(), "detail": json.loads(entry.detail)},
+                (entry.seq, site.format_time(entry.at), entry.actor, entry.kind, entry.detail),
+            )
+            for entry in log.entries(db, limit)
+        ]
+    printer.table(("No.", "When", "Who", "What", "Detail"), rows)
     if found.fault:
         printer.say(f"audit log: {found.fault}", whole=False, fault=found.fault)
         return REFUSED
-    limit = "" if known else "; only --head shows whether newer ones were cut off"
+    cut = "" if known else "; only --head shows whether newer ones were cut off"
     printer.say(
-        f"audit log intact: {found.entries} entries; last hash {found.head or 'none'}{limit}",
+        f"audit log intact: {found.entries} entries; last hash {found.head or 'none'}{cut}",
         whole=True,
         entries=found.entries,
         head=found.head,
     )
     return DONE
-
-
-@audit_app.command("list", epilog=examples("plumewatch audit list --limit 5 --json"))
-def audit_list(
-    *,
-    config: ConfigOption = CONFIG,
-    limit: Annotated[int, typer.Option(help="Largest number.", min=1)] = 50,
-    as_json: JsonOption = False,
-) -> None:
-    """Print entries of the audit log, newest first."""
-    from storage import audit
-
-    site = Site.load(config)
-    printer = Printer(as_json=as_json)
-    with site.read(site.paths.state) as db:
-        rows = []
-        for entry in audit.entries(db, limit):
-            cells = (entry.seq, site.format_time(entry.at), entry.actor, entry.kind, entry.detail)
-            rows.append(({**entry._asdict(), "detail": json.loads(entry.detail)}, cells))
-    columns = ("No.", "When", "Who", "What", "Detail")
-    printer.table(columns, rows)

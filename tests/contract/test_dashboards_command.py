@@ -110,14 +110,7 @@ def test_manual_changes_are_reported_copied_and_overwritten(grafana, files, caps
     panel["fieldConfig"]["defaults"]["unit"] = "bytes"
     grafana.dashboards["plumewatch-now"]["refresh"] = "1h"
     grafana.writes.clear()
-    ran = in_grafana("diff", grafana.url, files)
-    output = ran.out
-    assert ran.code == 1
-    kept = "changed by hand: push keeps a copy"
-    assert f"dashboard now: differs ({panel['title']}, refresh; {kept})" in output
-    assert output.count("unchanged") == len(DASHBOARDS) + 1  # data source and folder
     edited = copy.deepcopy(grafana.dashboards["plumewatch-now"])
-    assert grafana.writes == []
     _, output, _ = push(grafana, files, capsys, reader="")
     assert grafana.writes == [("POST", "/grafana/api/dashboards/db")] * 2
     (uid,) = [u for u in grafana.dashboards if u.startswith("plumewatch-now-")]
@@ -127,7 +120,6 @@ def test_manual_changes_are_reported_copied_and_overwritten(grafana, files, caps
     assert kept["tags"] == ["plumewatch-copy"]
     ours["version"] += 1
     assert grafana.dashboards["plumewatch-now"] == ours
-    assert in_grafana("diff", grafana.url, files).code == 0
 
 
 @pytest.mark.parametrize(
@@ -162,7 +154,7 @@ def test_what_is_wrong_is_one_sentence(grafana, files, capsys, spoil, code, sent
     assert grafana.dashboards == {}
 
 
-@pytest.mark.parametrize("command", ["push", "diff", "build"])
+@pytest.mark.parametrize("command", ["push", "build"])
 def test_without_an_influxdb_every_command_says_what_to_do(grafana, files, command):
     (files / "plumewatch.toml").write_text(CONFIG.replace('url = "http:', "#"))
     if command == "build":
@@ -182,22 +174,7 @@ def test_without_the_extra_every_command_names_what_to_install(grafana, files, c
     monkeypatch.setitem(sys.modules, "dashboards.build", None)
     output = "the dashboards are an extra: pip install 'plumewatch[dashboards]'\n"
     assert plumewatch("dashboards", "build", "--out", files / "made").err == output
-    assert in_grafana("diff", grafana.url, files).err == output
     assert push(grafana, files, capsys) == (2, [], output)
-
-
-def test_a_refusal_is_no_difference(grafana, files, capsys):
-    ran = in_grafana("diff", grafana.url, files)
-    assert (ran.code, ran.err) == (1, "")
-    (files / "token").write_text("other")
-    ran = in_grafana("diff", grafana.url, files)
-    assert ran.code == 3
-    assert "the token is not accepted" in ran.err
-    (files / "token").write_text(TOKEN)
-    grafana.status = 403
-    ran = in_grafana("diff", grafana.url, files)
-    assert ran.code == 3
-    assert "does not have the right" in ran.err
 
 
 @pytest.mark.parametrize("status", [200, 404])
@@ -206,23 +183,12 @@ def test_a_refusal_is_no_difference(grafana, files, capsys):
 )
 def test_another_server_is_not_taken_for_grafana(files, capsys, status, body):
     with FakeServer(lambda *_: (status, {}, body)) as server:
-        found = in_grafana("diff", server.url, files)
         pushed = in_grafana("push", server.url, files, "--reader-file", files / "reader")
-    assert (found.code, pushed.code) == (3, 3)
-    output = found.err + pushed.err
-    assert len(output.splitlines()) == 2
-    assert output.count("what answers there is no Grafana") == 2
-    assert "\x1b" not in output
-    assert found.out + pushed.out == ""
-
-
-def test_diff_lists_what_is_missing(grafana, files):
-    ran = in_grafana("diff", grafana.url, files)
-    assert ran.code == 1
-    output = ran.out.splitlines()
-    assert output[:2] == ["data source: missing", "folder: missing"]
-    assert output[2:] == [f"dashboard {name}: missing" for name in DASHBOARDS]
-    assert grafana.writes == []
+    assert pushed.code == 3
+    assert len(pushed.err.splitlines()) == 1
+    assert "what answers there is no Grafana" in pushed.err
+    assert "\x1b" not in pushed.err
+    assert pushed.out == ""
 
 
 def test_without_a_data_source_nothing_is_written(grafana, files, capsys):
@@ -278,7 +244,8 @@ def test_each_database_of_an_influxdb_3_is_asked_through_a_data_source_of_its_ow
                     assert query["datasource"]["uid"] == database_of(measurement)
                     asked += 1
     assert asked > 80
-    assert in_grafana("diff", grafana.url, files, "--influxdb3").code == 0
+    again = in_grafana("push", grafana.url, files, "--influxdb3").out.splitlines()
+    assert [line for line in again if not line.endswith(": unchanged")] == []
     out = files / "made"
     plumewatch("dashboards", "build", "--out", out, "--influxdb3")
     found = yaml.safe_load((out / "datasources-influxdb3.yaml").read_text())["datasources"]

@@ -43,7 +43,6 @@ NOTHING_HERE = {
     "staff test": 0,  # nobody has an address
     "staff remove-second-factor": 1,  # nobody has one
     "dashboards push": 2,  # no InfluxDB: its contract test has one
-    "dashboards diff": 2,
 }
 
 CALLS = {
@@ -64,10 +63,8 @@ CALLS = {
     "retention plan": "retention plan",
     "retention apply": "retention apply",
     "retention hold": "retention hold --from 2026-09-01 --to 2026-09-30 --reason request",
-    "retention holds": "retention holds",
     "retention release": "retention release 1",
-    "audit verify": "audit verify",
-    "audit list": "audit list",
+    "audit": "audit",
     "backup": "backup {new}",
     "restore": "restore --verify {backup}",
     "import": "import {readings}",
@@ -76,7 +73,6 @@ CALLS = {
     "storage retry": "storage retry",
     "dashboards build": "dashboards build --out {new}",
     "dashboards push": "dashboards push --url http://127.0.0.1:{port} --token-file {payload}",
-    "dashboards diff": "dashboards diff --url http://127.0.0.1:{port} --token-file {payload}",
     "replay": "replay {readings} --alerts {new}.csv",
     "sample-data": "sample-data {new} --weeks 1",
     "simulate": "simulate --days 0.001 --out {new}.csv",
