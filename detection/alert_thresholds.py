@@ -157,8 +157,11 @@ class AlertThresholds:
     ----------
     model_level : float
         The model's own threshold, log-odds.
+
+    Attributes
+    ----------
     budget : float
-        Default budget, false alarms a sensor-week.
+        Budget of the sensors that are added, false alarms a week.
 
     Examples
     --------
@@ -169,11 +172,9 @@ class AlertThresholds:
     array([0.])
     """
 
-    def __init__(self, model_level: float, *, budget: float = BUDGET) -> None:
-        if not budget > 0.0:
-            raise ValueError(f"budget {budget}")
+    def __init__(self, model_level: float) -> None:
         self.model_level = model_level
-        self.budget = budget
+        self.budget = BUDGET
         self._n = 0
         self._state = _State.unread(0)
         self._changed = np.zeros(0, bool)

@@ -183,21 +183,19 @@ class Detector:
         Raises
         ------
         SnapshotError
-            If the bytes are no snapshot of this format.
+            If the bytes are no snapshot of this format and model.
         """
         detector = cls(model, observer)
         try:
             with np.load(io.BytesIO(body), allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-            if int(arrays["format"]) != _FORMAT or arrays["episodes"].dtype != EPISODE:
-                raise SnapshotError(f"snapshot format {arrays['format']}, expected {_FORMAT}")
+            found = int(arrays["format"]), str(arrays["model_version"])
+            if found != (_FORMAT, detector.model_version) or arrays["episodes"].dtype != EPISODE:
+                raise SnapshotError(f"snapshot of format {found[0]} and model {found[1]}")
             names = [str(name) for name in arrays["names"]]
             baselines = np.ascontiguousarray(arrays["baselines"])
             episodes, states = arrays["episodes"].copy(), arrays["states"]
             received = np.array(arrays["received"])
-            # Of another model's network nothing can be used; running episodes begin anew with it.
-            if str(arrays["model_version"]) != detector.model_version:
-                states = np.zeros((len(names), detector._model.units))
             thresholds = AlertThresholds.from_array(arrays["thresholds"], detector._model.level)
         except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
             raise SnapshotError(f"no detector snapshot: {error}") from error

@@ -148,20 +148,14 @@ def sensor_of(db: sqlite3.Connection, seq: int) -> str:
 
 
 def latest(
-    tx: sqlite3.Connection,
-    *,
-    sensor: str = "",
-    incident: str = "",
-    limit: int = 50,
-    sensors: str | None = None,
+    tx: sqlite3.Connection, *, limit: int = 50, sensors: str | None = None
 ) -> list[ThresholdAdjustment]:
-    """Return adjustments, newest first, of a sensor or an incident, among those of `sensors`."""
+    """Return adjustments, newest first, among those of `sensors`, a JSON list; None for all."""
     return _all(
         tx,
-        "SELECT * FROM threshold_adjustments WHERE ?1 IN ('', sensor) AND ?2 IN ('', incident)"
-        " AND (?4 IS NULL OR sensor IN (SELECT value FROM json_each(?4)))"
-        " ORDER BY seq DESC LIMIT ?3",
-        *(sensor, incident, limit, sensors),
+        "SELECT * FROM threshold_adjustments WHERE ?1 IS NULL"
+        " OR sensor IN (SELECT value FROM json_each(?1)) ORDER BY seq DESC LIMIT ?2",
+        *(sensors, limit),
     )
 
 

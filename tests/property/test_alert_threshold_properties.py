@@ -26,7 +26,8 @@ STREAMS = st.builds(
 
 
 def fresh(n, budget=1.0):
-    levels = AlertThresholds(MODEL, budget=budget)
+    levels = AlertThresholds(MODEL)
+    levels.budget = budget
     for _ in range(n):
         levels.add()
     return levels

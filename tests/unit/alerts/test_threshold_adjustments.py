@@ -42,7 +42,7 @@ def test_a_false_alarm_raises_the_level_of_the_sensor_that_alerted(tx, incident_
     incident = incident_of()
     (move,) = answer(incident, Verdict.FALSE_ALARM, "spray")
     assert move == ("s1", "spray", 0.0, UP, None)
-    found = threshold_adjustments.latest(tx, incident=incident)[0]
+    found = threshold_adjustments.latest(tx)[0]
     assert (found.who, found.at) == ("Ms. Lee", 2000.0)
     assert (found.position, found.undone) == (None, False)
     assert stored.history(tx, "who", "detail", what="threshold_adjusted") == [
@@ -91,7 +91,7 @@ def test_a_faulty_sensor_is_repaired_not_answered_by_a_level(incident_of, answer
 def test_moves_stay_within_bounds_and_are_taken_back_by_what_they_moved(tx, incident_of, answer):
     for k in range(8):
         answer(incident_of(1000.0 + 4000.0 * k), Verdict.FALSE_ALARM, "spray", 1e5)
-    after = [m.after for m in reversed(threshold_adjustments.latest(tx, sensor="s1"))]
+    after = [m.after for m in reversed(threshold_adjustments.latest(tx))]
     assert after == [min((k + 1) * UP, FEEDBACK) for k in range(8)]
     assert threshold_adjustments.undo(tx, 8, "Mr. Day", 2e5, "it was a drill").after == FEEDBACK
     assert (
@@ -103,7 +103,7 @@ def test_sensors_move_apart(tx, incident_of, answer):
     answer(incident_of(), Verdict.FALSE_ALARM, "spray")
     answer(incident_of(3000.0, sensor="s3"), Verdict.CONFIRMED, now=4000.0)
     assert {m.sensor: m.after for m in threshold_adjustments.latest(tx)} == {"s1": UP, "s3": DOWN}
-    assert [m.sensor for m in threshold_adjustments.latest(tx, sensor="s3")] == ["s3"]
+    assert [m.sensor for m in threshold_adjustments.latest(tx, sensors='["s3"]')] == ["s3"]
 
 
 def test_only_alerts_that_a_level_decided_move_one(tx, engine, make_event, incident_of, answer):
