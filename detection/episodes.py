@@ -73,8 +73,6 @@ EPISODE: Final = np.dtype(
         ("total_fall", np.float64),
         ("mean_gap_s", np.float64),
         ("highest_pulse", np.float64),
-        ("least_share", np.float64),  # no longer used; snapshots have it
-        ("vape_ruled_out", np.bool_),  # no longer used; snapshots have it
         ("is_masked", np.bool_),  # another kind was alerted before vaping
         ("last_vape_at", np.float64),  # when the log-odds last passed the threshold
         ("tenth_s", np.float64),
@@ -127,7 +125,6 @@ def _opened() -> Episodes:
         opened[name] = 0.0
     opened["phase"] = OPEN
     opened["kind"] = -1
-    opened["least_share"] = np.inf
     opened["log_odds"] = -20.0
     return opened
 
