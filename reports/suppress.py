@@ -20,6 +20,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from language.messages import mark
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -27,7 +29,7 @@ LEAST: Final = 5
 """Smallest count of a room in a lesson period that is published."""
 SMALL: Final = f"<{LEAST}"
 """Replaces a count below `LEAST`."""
-WITHHELD: Final = "not shown"
+WITHHELD: Final = mark("not shown")
 """Replaces a larger count that would reveal a smaller one."""
 
 

@@ -6,10 +6,11 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 from language.dates import date_text
-from language.messages import _, capitalized, gettext, language, mark, ngettext, retell
+from language.messages import _, capitalized, gettext, language, mark, ngettext
 from reports.charts import drawings
 from reports.drawing import svg
 from reports.look import light
+from reports.suppress import WITHHELD
 from reports.tables import VERSION
 from reports.text import (
     LIMITS,
@@ -66,7 +67,6 @@ _PRINTED: Final = {
     ),
 }
 """Columns of each table that fit a page; other files have all."""
-_NOTES: Final = (mark("not shown"),)
 _MOST_MOVED: Final = 5
 
 
@@ -463,7 +463,7 @@ def _grid(grid: Grid) -> dict[str, Any]:
 
 def said_note(note: str) -> str:
     """Return what is shown instead of a number that is hidden."""
-    return retell(note, _NOTES)
+    return gettext(note) if note == WITHHELD else note
 
 
 def _row_name(grid: Grid, name: str) -> str:

@@ -17,6 +17,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
+from language.messages import later
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -52,7 +54,8 @@ def minutes(text: str, *, latest: int = DAY_MIN - 1) -> int:
         found = int(hours) * 60 + int(rest)
         if int(rest) < 60 and found <= latest:
             return found
-    raise ValueError(f"a wall time from 00:00 to {latest // 60:02}:{latest % 60:02}")
+    last = f"{latest // 60:02}:{latest % 60:02}"
+    raise ValueError(later("must be a wall time from 00:00 to %(latest)s", latest=last))
 
 
 def wall(after_midnight: int) -> str:

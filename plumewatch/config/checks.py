@@ -17,8 +17,9 @@ from ingest.mapping.decoder import PREFIX
 from ingest.mapping.schema import cross_faults as mapping_faults
 from ingest.mapping.schema import field_faults
 from ingest.mapping.topics import TopicFilter
+from language.messages import later, mark
 from plumewatch.config.duty_checks import duty_faults
-from plumewatch.config.faults import ConfigFault, some, unknown
+from plumewatch.config.faults import EXACTLY_ONE, ConfigFault, some, unknown
 from plumewatch.config.sites import ALL as ALL_SITES
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def _unique(draft: Draft, path: str, name: str, seen: dict[str, str]) -> Iterato
     """Find a name that an earlier entry has; `seen` holds their paths."""
     if name and seen.setdefault(name, path) != path:
         also = draft.config.where(seen[name])
-        yield ConfigFault(path, repr(name), f"must be unique, but is also {also}")
+        yield ConfigFault(
+            path, repr(name), later("must be unique, but is also %(other)s", other=also)
+        )
 
 
 def _repeated_ids(draft: Draft) -> Iterator[ConfigFault]:
@@ -88,14 +91,17 @@ def _repeated_ids(draft: Draft) -> Iterator[ConfigFault]:
 def _site_faults(draft: Draft) -> Iterator[ConfigFault]:
     config = draft.config
     known, several = {site.id for site in config.sites}, len(config.sites) > 1
-    what, named = "the id of a [[site]]", ("bells", "holiday", "term", "shift", "silence")
+    what, named = (
+        "must be the id of a [[site]]: %(known)s",
+        ("bells", "holiday", "term", "shift", "silence"),
+    )
     for section in (*named, *(("room", "zone") if known else ())):  # once a name could be there
         entries: list[Any] = config.zones if section == "zone" else getattr(config, section)
         for path, entry in draft.tables(section, entries):
             yield from unknown(f"{path}.site", [entry.site or None], known, what)
             needed = section in ("room", "zone") or (section == "silence" and bool(entry.building))
             if several and not entry.site and needed:
-                yield ConfigFault(f"{path}.site", "missing", f"must be {what}: {some(known)}")
+                yield ConfigFault(f"{path}.site", "missing", what % {"known": some(known)})
     for path, person in draft.tables("staff", config.staff):
         yield from unknown(f"{path}.sites", {*person.sites} - {ALL_SITES}, known, what)
         if several and not person.sites:
@@ -126,11 +132,18 @@ def _sensor_faults(draft: Draft) -> Iterator[ConfigFault]:
     decoders = _NAMES | _mapping_names(draft)
     names = {sensor.id for sensor in config.sensor}
     for path, sensor in draft.tables("sensor", config.sensor):
-        yield from unknown(f"{path}.room", [sensor.room or None], rooms, "the id of a [[room]]")
-        yield from _unknown_decoder(path, sensor.decoder, decoders, "empty or one of")
+        yield from unknown(
+            f"{path}.room",
+            [sensor.room or None],
+            rooms,
+            mark("must be the id of a [[room]]: %(known)s"),
+        )
+        yield from _unknown_decoder(
+            path, sensor.decoder, decoders, "must be empty or one of: %(known)s"
+        )
         for k, alias in enumerate(sensor.aliases):
             if alias in names:
-                allowed = "must not be the id or alias of a sensor already"
+                allowed = later("must not be the id or alias of a sensor already")
                 yield ConfigFault(f"{path}.aliases.{k}", repr(alias), allowed)
             names.add(alias)
 
@@ -140,7 +153,7 @@ def _secret_faults(draft: Draft) -> Iterator[ConfigFault]:
         for place, target in draft.valid(f"{path}.notify", person.notify):
             if bool(target.url_file) == bool(target.url_env):
                 value = "both or neither of url_file and url_env"
-                yield ConfigFault(place, value, "exactly one of them")
+                yield ConfigFault(place, value, EXACTLY_ONE)
     for section, name in _SECRETS:
         yield from _two_secrets(section, getattr(draft.config, section), name)
 
@@ -188,7 +201,7 @@ def _decoder_faults(draft: Draft) -> Iterator[ConfigFault]:
     named = [(f"ingest.decoders.{i}", n, _NAMES) for i, n in enumerate(config.ingest.decoders)]
     named += [(f"route.{i}.decoder", r.decoder, every) for i, r in enumerate(config.route)]
     for path, name, known in named:
-        yield from unknown(path, [name or None], known, "one of", len(known))
+        yield from unknown(path, [name or None], known, "must be one of: %(known)s", len(known))
 
 
 def _source_faults(draft: Draft) -> Iterator[ConfigFault]:
@@ -197,7 +210,7 @@ def _source_faults(draft: Draft) -> Iterator[ConfigFault]:
     names: dict[str, str] = {}
     for path, source in draft.tables("ingest.source", config.ingest.source):
         yield from _unique(draft, f"{path}.name", source.name, names)
-        yield from _unknown_decoder(path, source.decoder, decoders, "one of")
+        yield from _unknown_decoder(path, source.decoder, decoders, "must be one of: %(known)s")
         yield from _source_secret_faults(path, source)
         for k, sensor in enumerate(source.sensors):
             if sensor not in sensors:
@@ -241,7 +254,7 @@ def _source_secret_faults(path: str, source: SourceConfig) -> Iterator[ConfigFau
         allowed = "only senders that sign: " + ", ".join(sorted(SIGNED_DECODERS))
         yield ConfigFault(f"{path}.signature", "given", allowed)
     elif not signs and not (source.token_file or source.token_env):
-        yield ConfigFault(path, "neither token_file nor token_env", "exactly one of them")
+        yield ConfigFault(path, "neither token_file nor token_env", EXACTLY_ONE)
 
 
 def _outbound_faults(draft: Draft) -> Iterator[ConfigFault]:
@@ -275,19 +288,24 @@ def _silence_faults(draft: Draft) -> Iterator[ConfigFault]:
     buildings = {building for _, building, _ in places}
     for path, entry in draft.valid("silence", config.silence):
         if bool(entry.room) == bool(entry.building):
-            yield ConfigFault(path, "both or neither of room and building", "exactly one of them")
-        yield from unknown(f"{path}.room", [entry.room or None], rooms, "the id of a [[room]]")
+            yield ConfigFault(path, "both or neither of room and building", EXACTLY_ONE)
+        yield from unknown(
+            f"{path}.room",
+            [entry.room or None],
+            rooms,
+            mark("must be the id of a [[room]]: %(known)s"),
+        )
         if entry.building:
-            known = "the building of a [[room]]"
+            known = "must be the building of a [[room]]: %(known)s"
             yield from unknown(f"{path}.building", [entry.building], buildings, known)
         if entry.floor and (entry.site, entry.building, entry.floor) not in places:
-            yield ConfigFault(f"{path}.floor", repr(entry.floor), "a floor of the building")
+            yield ConfigFault(f"{path}.floor", repr(entry.floor), later("a floor of the building"))
         lasts = (minutes(entry.end, latest=DAY_MIN) - minutes(entry.start)) % DAY_MIN or DAY_MIN
         if lasts > _LONGEST_SILENCE_MIN:
-            allowed = f"at most {_LONGEST_SILENCE_MIN // 60} hours after start"
+            allowed = later("at most %(n)s hours after start", n=_LONGEST_SILENCE_MIN // 60)
             yield ConfigFault(f"{path}.end", entry.end, allowed)
         if entry.first and entry.last and entry.first > entry.last:
-            allowed = f"must not be before first, {entry.first}"
+            allowed = later("must not be before first, %(first)s", first=entry.first)
             yield ConfigFault(f"{path}.last", str(entry.last), allowed)
 
 
@@ -309,14 +327,19 @@ def sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
     for path, person in draft.tables("staff", staff):
         email = folded(person.email or "")
         if email and seen.setdefault(email, path) != path:
-            allowed = f"must be unique, but is also {draft.config.where(f'{seen[email]}.email')}"
+            other = draft.config.where(f"{seen[email]}.email")
+            allowed = later("must be unique, but is also %(other)s", other=other)
             yield ConfigFault(f"{path}.email", repr(person.email), allowed)
     people = {person.id for person in staff if person.id}
     for k, name in enumerate(own.local):
-        yield from unknown(f"sign_in.local.{k}", [name], people, "the id of a [[staff]]")
+        yield from unknown(
+            f"sign_in.local.{k}", [name], people, mark("must be the id of a [[staff]]: %(known)s")
+        )
     sites = {site.id for site in draft.config.sites}
     for path, entry in draft.tables("sign_in.group", own.group):
-        yield from unknown(f"{path}.sites", entry.sites, sites, "the id of a [[site]]")
+        yield from unknown(
+            f"{path}.sites", entry.sites, sites, "must be the id of a [[site]]: %(known)s"
+        )
     if not own.issuer and draft.is_valid("sign_in.issuer"):
         for key in _OF_PROVIDER:
             if getattr(own, key):

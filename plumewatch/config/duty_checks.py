@@ -13,7 +13,8 @@ from alerts.policy import PAGED
 from alerts.routing.labels import LABELS, SEVERITIES
 from alerts.routing.matchers import parse_matchers
 from alerts.routing.tree import chosen, nodes
-from plumewatch.config.faults import ConfigFault, some, unknown
+from language.messages import later, mark
+from plumewatch.config.faults import EXACTLY_ONE, LEFT_OUT, SOMEBODY, ConfigFault, some, unknown
 from plumewatch.config.roster import ALL_PERIODS, hours_of, moment, names_of, timetable_of, zone_of
 from plumewatch.config.sections.duty import DutySections
 
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     )
 
 _MOST_HOLIDAYS: Final = 366
-_RECEIVER: Final = "the id of a [[receiver]] or a role that somebody has"
-_STAFF: Final = "the id of a [[staff]]"
+_RECEIVER: Final = mark("must be the id of a [[receiver]] or a role that somebody has: %(known)s")
+_STAFF: Final = mark("must be the id of a [[staff]]: %(known)s")
 _OF_COVERAGE: Final = (
     *(field.alias or name for name, field in DutySections.model_fields.items()),
     *("timezone", "room", "sensor", "staff", "sites"),
@@ -68,7 +69,9 @@ def duty_faults(draft: Draft) -> Iterator[ConfigFault]:
 
 def _order(path: str, first: date | None, last: date | None) -> Iterator[ConfigFault]:
     if first and last and first > last:
-        yield ConfigFault(f"{path}.last", str(last), f"must not be before first, {first}")
+        yield ConfigFault(
+            f"{path}.last", str(last), later("must not be before first, %(first)s", first=first)
+        )
 
 
 def _routing_faults(draft: Draft, receivers: Collection[str]) -> Iterator[ConfigFault]:
@@ -102,7 +105,9 @@ def _matcher_faults(path: str, text: str) -> Iterator[ConfigFault]:
         return
     if not matchers:
         yield ConfigFault(path, repr(text), "must have at least one condition")
-    yield from unknown(path, (matcher.name for matcher in matchers), LABELS, "a label")
+    yield from unknown(
+        path, (matcher.name for matcher in matchers), LABELS, "must be a label: %(known)s"
+    )
 
 
 def _receiver_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFault]:
@@ -118,7 +123,9 @@ def _receiver_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFa
     for path, entry in draft.valid("receiver", config.receiver):
         yield from unknown(f"{path}.people", entry.people, people, _STAFF)
         yield from unknown(f"{path}.catch_all", entry.catch_all, people, _STAFF)
-        yield from unknown(f"{path}.leads", entry.leads, buildings, "a building of a [[room]]")
+        yield from unknown(
+            f"{path}.leads", entry.leads, buildings, "must be a building of a [[room]]: %(known)s"
+        )
         for building, leads in entry.leads.items():
             yield from unknown(f"{path}.leads.{building}", leads, people, _STAFF)
         if entry.people and entry.id in rostered:
@@ -142,7 +149,10 @@ def _zone_faults(draft: Draft) -> Iterator[ConfigFault]:
     zones = list(draft.valid("zone", config.zones))
     for path, entry in zones:
         yield from unknown(
-            f"{path}.next", entry.next, ids - {entry.id}, "the id of another [[zone]]"
+            f"{path}.next",
+            entry.next,
+            ids - {entry.id},
+            "must be the id of another [[zone]]: %(known)s",
         )
         place = (entry.site, entry.building, entry.floor)
         if places.setdefault(place, path) != path:
@@ -169,10 +179,10 @@ def _bells_faults(draft: Draft) -> Iterator[ConfigFault]:
     rung: dict[tuple[str, str, str], str] = {}
     for path, entry in draft.valid("bells", draft.config.bells):
         if bool(entry.days) == bool(entry.dates):
-            yield ConfigFault(path, "both or neither of days and dates", "exactly one of them")
+            yield ConfigFault(path, "both or neither of days and dates", EXACTLY_ONE)
         yield from _order(path, entry.first, entry.last)
         if entry.dates and (entry.first or entry.last):
-            yield ConfigFault(path, "first or last beside dates", "must be left out")
+            yield ConfigFault(path, "first or last beside dates", LEFT_OUT)
         yield from _period_faults(path, entry)
         if not entry.first and not entry.last:
             for day, name in product(entry.days or (), {p.name for p in entry.periods}):
@@ -190,10 +200,12 @@ def _period_faults(path: str, entry: BellsConfig) -> Iterator[ConfigFault]:
     for k, period in enumerate(entry.periods):
         where = f"{path}.periods.{k}"
         if period.start >= period.end:
-            allowed = "a period must start before it ends, on the same day"
+            allowed = later("a period must start before it ends, on the same day")
             yield ConfigFault(where, f"{period.start}-{period.end}", allowed)
         if period.name in names:
-            yield ConfigFault(f"{where}.name", repr(period.name), "must be unique in its schedule")
+            yield ConfigFault(
+                f"{where}.name", repr(period.name), later("must be unique in its schedule")
+            )
         names.add(period.name)
 
 
@@ -201,7 +213,9 @@ def _holiday_faults(draft: Draft) -> Iterator[ConfigFault]:
     for path, holiday in draft.valid("holiday", draft.config.holiday):
         yield from _order(path, holiday.first, holiday.last)
         if holiday.last and (holiday.last - holiday.first).days > _MOST_HOLIDAYS:
-            yield ConfigFault(path, repr(holiday.name), f"at most {_MOST_HOLIDAYS} days")
+            yield ConfigFault(
+                path, repr(holiday.name), later("at most %(n)s days", n=_MOST_HOLIDAYS)
+            )
 
 
 def _term_faults(draft: Draft) -> Iterator[ConfigFault]:
@@ -226,9 +240,11 @@ def _shift_faults(
     for path, entry in draft.valid("shift", config.shift):
         yield from unknown(f"{path}.receiver", [entry.receiver], receivers, _RECEIVER)
         yield from unknown(f"{path}.people", entry.people, people, _STAFF)
-        yield from unknown(f"{path}.zones", entry.zones, zones, "the id of a [[zone]]")
+        yield from unknown(
+            f"{path}.zones", entry.zones, zones, mark("must be the id of a [[zone]]: %(known)s")
+        )
         named = (name for name in entry.periods if name != ALL_PERIODS)
-        what = f"a period of a [[bells]], or {ALL_PERIODS!r} for all"
+        what = f"must be a period of a [[bells]], or {ALL_PERIODS!r} for all: %(known)s"
         yield from unknown(f"{path}.periods", named, periods, what)
         if ALL_PERIODS in entry.periods and not periods:
             yield ConfigFault(f"{path}.periods", repr(ALL_PERIODS), "there must be a [[bells]]")
@@ -236,7 +252,7 @@ def _shift_faults(
         yield from _hours_faults(draft, path, entry)
         if entry.turns and len(set(entry.people)) < 2:
             value = f"{len(entry.people)} people"
-            yield ConfigFault(f"{path}.turns", value, "at least two take turns")
+            yield ConfigFault(f"{path}.turns", value, later("at least two take turns"))
 
 
 def _hours_faults(draft: Draft, path: str, entry: ShiftConfig) -> Iterator[ConfigFault]:
@@ -244,15 +260,15 @@ def _hours_faults(draft: Draft, path: str, entry: ShiftConfig) -> Iterator[Confi
     ways = sum((bool(entry.periods), by_clock, entry.calendar_file is not None))
     if ways != 1:
         value = f"{ways} of periods, start and end, calendar_file"
-        yield ConfigFault(path, value, "exactly one of them")
+        yield ConfigFault(path, value, EXACTLY_ONE)
         return
     if by_clock and (entry.start is None or entry.end is None):
-        yield ConfigFault(path, "one of start and end", "both of them")
+        yield ConfigFault(path, "one of start and end", later("both of them"))
     if entry.on_holidays and not by_clock:
         yield ConfigFault(f"{path}.on_holidays", "true", "only beside start and end")
     if entry.calendar_file is None:
         if not entry.people:
-            yield ConfigFault(f"{path}.people", "nobody", "must name at least one person")
+            yield ConfigFault(f"{path}.people", "nobody", SOMEBODY)
         return
     if entry.days:
         yield ConfigFault(f"{path}.days", "given", "must be left out: the calendar has the days")
@@ -278,19 +294,21 @@ def _override_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFa
         shift, gone = shifts.get(entry.shift), entry.remove
         known = gone in people and (entry.shift, gone) not in added
         if shift and known and gone not in shift.people:
-            allowed = f"must be of the shift: {some(shift.people)}"
+            allowed = later("must be of the shift: %(people)s", people=some(shift.people))
             yield ConfigFault(f"{path}.remove", repr(gone), allowed)
-        yield from unknown(f"{path}.shift", [entry.shift], ids, "the id of a [[shift]]")
+        yield from unknown(
+            f"{path}.shift", [entry.shift], ids, mark("must be the id of a [[shift]]: %(known)s")
+        )
         for key, person in (("add", entry.add), ("remove", entry.remove)):
             yield from unknown(f"{path}.{key}", [person or None], people, _STAFF)
         if not entry.add and not entry.remove:
-            yield ConfigFault(path, "neither add nor remove", "at least one of them")
+            yield ConfigFault(path, "neither add nor remove", later("at least one of them"))
         if entry.add and entry.add == entry.remove:
-            allowed = "must be somebody else than remove"
+            allowed = later("must be somebody else than remove")
             yield ConfigFault(f"{path}.add", repr(entry.add), allowed)
         zone = _zone(draft, shift.site if shift else "")
         if moment(entry.start, zone) >= moment(entry.end, zone):
-            allowed = f"must be after start, {entry.start}"
+            allowed = later("must be after start, %(start)s", start=entry.start)
             yield ConfigFault(f"{path}.end", str(entry.end), allowed)
 
 
@@ -308,7 +326,7 @@ def coverage_gaps(config: PlumewatchConfig, roster: Roster) -> Iterator[ConfigFa
                     _path(where),
                     f"{receiver!r} has nobody on duty{at} in {gap.period} of {gap.schedule!r} on"
                     f" {', '.join(gap.days)}",
-                    "must have a [[shift]] then",
+                    later("must have a [[shift]] then"),
                 )
 
 

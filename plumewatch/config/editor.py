@@ -25,7 +25,7 @@ from alerts.errors import ConfigFaultsError, ConfigFileError, EntryFault
 from alerts.page.config_file import ConfigVersion, Edit, PreparedChange
 from alerts.page.forms import new_id
 from language.messages import _
-from plumewatch.config.faults import WORDS, ConfigError, ConfigTree, located, retold
+from plumewatch.config.faults import ConfigError, ConfigTree, located
 from plumewatch.config.load import parse
 from plumewatch.config.settings import check_settings
 from plumewatch.config.sites import FOLDER, with_sites
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PAGE: Final[dict[str, str]] = WORDS["page"]
-"""Why a page cannot change the file."""
 _KEPT: Final = 50
 _HEADING: Final = re.compile(r"[ \t]*(\[\[?)[ \t]*([A-Za-z0-9_.\"'-]+)[ \t]*\]\]?")
 _TOKEN: Final = re.compile(
@@ -100,7 +98,9 @@ class ConfigEditor:
             file = folder / new_id([name], taken, "channel")
             write_private(file, f"{secret.reveal()}\n".encode())
         except OSError as error:
-            raise _refused("unwritable", file=folder, why=error.strerror) from error
+            raise ConfigFileError(
+                _("%(file)s cannot be written: %(why)s.", file=folder, why=error.strerror)
+            ) from error
         return f"{_OWN_SECRETS}/{file.name}"
 
     def drop_secrets(self, paths: Iterable[str]) -> None:
@@ -137,9 +137,13 @@ class ConfigEditor:
         try:
             raw = (self._history / f"{before}.toml").read_bytes()
         except OSError as error:
-            raise _refused("not_kept") from error
+            raise ConfigFileError(
+                _("The version before this change is not kept any more.")
+            ) from error
         if _digest(raw) != before:
-            raise _refused("damaged")
+            raise ConfigFileError(
+                _("The version before this change is damaged in the data folder.")
+            )
         self._check(self._tree(raw))
         return PreparedChange(after, before, raw)
 
@@ -157,7 +161,9 @@ class ConfigEditor:
                 draft.chmod(mode)
                 file.write(change.content)
         except OSError as error:
-            raise _refused("unwritable", file=self._path, why=error.strerror) from error
+            raise ConfigFileError(
+                _("%(file)s cannot be written: %(why)s.", file=self._path, why=error.strerror)
+            ) from error
         self._drop_unreachable_secrets(old, change.content)
 
     def _drop_unreachable_secrets(self, *texts: bytes) -> None:
@@ -175,18 +181,31 @@ class ConfigEditor:
         try:
             return self._path.read_bytes()
         except OSError as error:
-            raise _refused("unreadable", file=self._path, why=error.strerror) from error
+            raise ConfigFileError(
+                _("%(file)s cannot be read: %(why)s.", file=self._path, why=error.strerror)
+            ) from error
 
     def _tree(self, raw: bytes) -> dict[str, Any]:
         try:
             return tomllib.loads(raw.decode("utf-8"))
         except ValueError as error:
-            raise _refused("not_toml", file=self._path, why=error) from error
+            raise ConfigFileError(
+                _(
+                    "%(file)s is not valid TOML right now (%(why)s). Correct it on the server.",
+                    file=self._path,
+                    why=error,
+                )
+            ) from error
 
     def _problem(self) -> str:
         for place in (self._path, self._path.parent):
             if not os.access(place, os.W_OK):
-                return str(_refused("no_right", place=place))
+                return _(
+                    "This page cannot change the configuration: the service may not write"
+                    " %(place)s. Change the file on the server, or give the service the right to"
+                    " write it.",
+                    place=place,
+                )
         return ""
 
     def _current(self, version: str) -> bytes:
@@ -195,7 +214,12 @@ class ConfigEditor:
             raise ConfigFileError(problem)
         raw = self._raw()
         if _digest(raw) != version:
-            raise _refused("changed")
+            raise ConfigFileError(
+                _(
+                    "The configuration has changed since you opened this page. Nothing was"
+                    " saved. Reload the page and try again."
+                )
+            )
         return raw
 
     def _check(self, tree: Mapping[str, Any]) -> None:
@@ -205,7 +229,7 @@ class ConfigEditor:
         except ConfigError as error:
             raise ConfigFaultsError(
                 [
-                    EntryFault(f.path, f.value, retold(f.allowed), located(f.path, error.tree))
+                    EntryFault(f.path, f.value, f.allowed, located(f.path, error.tree))
                     for f in error.faults
                 ]
             ) from error
@@ -372,9 +396,11 @@ def _digest(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def _refused(key: str, **values: object) -> ConfigFileError:
-    return ConfigFileError(_(_PAGE[key], **values))
-
-
 def _by_hand(section: str) -> ConfigFileError:
-    return _refused("by_hand", section=section)
+    return ConfigFileError(
+        _(
+            "[[%(section)s]] is written in a way that this page cannot change."
+            " Nothing was saved: change it in the file on the server.",
+            section=section,
+        )
+    )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import codecs
 import re
-import tomllib
 from difflib import get_close_matches
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from language.messages import retell
+from language.messages import Message, later, mark
 from storage.registry import natural
 
 if TYPE_CHECKING:
@@ -25,7 +23,12 @@ class ConfigFault(NamedTuple):
 
     path: str
     value: str
-    allowed: str
+    message: str | Message
+
+    @property
+    def allowed(self) -> str:
+        """What is allowed, in the reader's language."""
+        return str(self.message)
 
     def __str__(self) -> str:
         """Return one line."""
@@ -49,35 +52,70 @@ NO_SCHOOL: Final = ConfigFault(
     " `plumewatch site add ID --name NAME --sensors FILE.csv`",
 )
 _PATTERN: Final = "string_pattern_mismatch"
-WORDS: Final[dict[str, Any]] = tomllib.loads(
-    Path(__file__).with_name("words.toml").read_text(encoding="utf-8")
-)
+_OF_TYPE: Final = {
+    "missing": mark("must be given"),
+    "string_type": mark("must be a text"),
+    "bool": mark("must be true or false"),
+    "int": mark("must be a whole number"),
+    "float": mark("must be a number"),
+    "finite_number": mark("must be a number"),
+    "date": mark("must be a date such as 2026-11-27"),
+    "datetime": mark("must be a date and time such as 2026-11-27T10:05:00"),
+    "list": mark("must be a list, such as [ ..., ... ]"),
+    "dict": mark("must be a table, such as { key = value, ... }"),
+    "model": mark("must be a table, such as { key = value, ... }"),
+    "path": mark("must be the path of a file or folder"),
+    "enum": mark("must be one of: %(expected)s"),
+    "literal_error": mark("must be one of: %(expected)s"),
+    "string_too_long": mark("must be at most %(max_length)s characters long"),
+    "greater_than_equal": mark("must be at least %(ge)s"),
+    "greater_than": mark("must be more than %(gt)s"),
+    "less_than_equal": mark("must be at most %(le)s"),
+    "less_than": mark("must be less than %(lt)s"),
+    "string_too_short": mark("must not be empty"),
+    "too_short": mark("needs more entries: at least %(min_length)s"),
+    "too_long": mark("must have at most %(max_length)s entries"),
+}
+"""By Pydantic's type of error, or its part before the first underscore."""
+_OF_PATTERN: Final = {
+    "https?": mark("must be an address that begins with http:// or https://"),
+    "[A-Za-z0-9_:-][A-Za-z0-9_.:-]": mark(
+        "must be letters, digits and . _ : - only, without spaces and without a dot at its"
+        " beginning"
+    ),
+    "[A-Za-z0-9_.:-]": mark("must be letters, digits and . _ : - only, without spaces"),
+    "[A-Za-z0-9_.-]": mark("must be letters, digits and . _ - only, without spaces"),
+    "[A-Za-z0-9_/-]": mark("must be letters, digits and _ / - only, without spaces"),
+    "[a-z0-9_-]": mark("must be small letters, digits and _ - only, without spaces"),
+    "[a-z0-9_]": mark("must be small letters, digits and _ only, without spaces"),
+    "[0-9A-Fa-f]": mark("must be pairs of the digits 0-9 and A-F"),
+    "+@": mark("must be an e-mail address"),
+    "[^": mark("must be a text without spaces"),
+}
+"""By a part of the regular expression; the first that it has."""
+EXACTLY_ONE: Final = later("exactly one of them")
+SOMEBODY: Final = later("must name at least one person")
+LEFT_OUT: Final = later("must be left out")
 
 
-def allowed_by(error: Mapping[str, Any]) -> str:
+def allowed_by(error: Mapping[str, Any]) -> str | Message:
     """Say what is allowed where Pydantic found an error.
 
-    >>> allowed_by({"type": "int_parsing", "msg": "Input should be a valid integer, ..."})
-    'must be a whole number'
+    >>> print(allowed_by({"type": "int_parsing", "msg": "Input should be a valid integer, ..."}))
+    must be a whole number
     """
     kind, context = str(error["type"]), dict(error.get("ctx", {}))
     if kind == "value_error":
-        return f"must be {context['error']}"
+        reason = context["error"].args[0]
+        return reason if isinstance(reason, Message) else f"must be {reason}"
     if kind == _PATTERN:
         pattern = str(context["pattern"])
-        by_part = WORDS["of_pattern"].items()
-        return str(next((words for part, words in by_part if part in pattern), error["msg"]))
+        found = next((words for part, words in _OF_PATTERN.items() if part in pattern), "")
+        return Message(found) if found else str(error["msg"])
     if "expected" in context:
         context["expected"] = str(context["expected"]).replace(" or ", ", ")
-    by_type: dict[str, str] = WORDS["of_type"]
-    words = by_type.get(kind) or by_type.get(kind.partition("_")[0], "")
-    return words % context if words else str(error["msg"])
-
-
-def retold(allowed: str) -> str:
-    """Say what is allowed in the reader's language, where it is known."""
-    words = (*WORDS["of_type"].values(), *WORDS["of_pattern"].values())
-    return retell(allowed, (*words, *WORDS["between_entries"]))
+    words = _OF_TYPE.get(kind) or _OF_TYPE.get(kind.partition("_")[0], "")
+    return Message(words, context) if words else str(error["msg"])
 
 
 def located(path: str, tree: Mapping[str, Any]) -> str:
@@ -153,12 +191,11 @@ def close_to(name: str, known: Iterable[str | None]) -> str:
 def unknown(
     path: str, names: Iterable[str | None], known: Collection[str | None], what: str, most: int = 20
 ) -> Iterator[ConfigFault]:
-    """Find names that refer to nothing."""
+    """Find names that refer to nothing; `what` is a message with the placeholder ``known``."""
     for name in names:
         if name is not None and name not in known:
-            near = close_to(name, known)
-            allowed = f"must be {what}: {some(known, most) or 'there is none'}{near}"
-            yield ConfigFault(path, repr(name), allowed)
+            there = f"{some(known, most) or 'there is none'}{close_to(name, known)}"
+            yield ConfigFault(path, repr(name), Message(what, {"known": there}))
 
 
 def some(names: Iterable[str | None], most: int = 20) -> str:

@@ -134,7 +134,7 @@ def read_answers(path: Path) -> Answers:
                 ConfigFault(
                     path=".".join(map(str, found["loc"])),
                     value="missing" if found["type"] == "missing" else "not valid",
-                    allowed=_reason(found["type"], str(found["msg"])),
+                    message=_reason(found["type"], str(found["msg"])),
                 )
                 for found in error.errors(include_url=False, include_input=False)
             ],

@@ -12,6 +12,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, Field, Strict, ValidationInfo
 
 from alerts.duty.timetable import DAY_MIN, minutes
+from language.messages import later
 
 _time_zones = cache(available_timezones)
 
@@ -29,7 +30,7 @@ def _end(text: str) -> str:
 def time_zone(name: str) -> str:
     """Take a time zone of the IANA list; raises `ValueError`."""
     if name not in _time_zones():
-        raise ValueError("a time zone of the IANA list, such as America/New_York")
+        raise ValueError(later("must be a time zone of the IANA list, such as America/New_York"))
     return name
 
 

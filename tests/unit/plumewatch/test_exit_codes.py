@@ -39,7 +39,7 @@ def raises(error):
     [
         (UsageError("either or"), USAGE),
         (TimeError("no day"), USAGE),
-        (ConfigError([ConfigFault(path="a", value="1", allowed="2")]), USAGE),
+        (ConfigError([ConfigFault("a", "1", "2")]), USAGE),
         (PolicyError("no rule"), USAGE),
         (OSError("no disk"), USAGE),
         (RefusedError("no recording"), REFUSED),
