@@ -341,7 +341,8 @@ class AlertEngine:
         name = sensor.model or sensor.decoder if sensor else ""
         if not name or not is_device_alarm(event.model_version):
             return event
-        return replace(event, detail=event.detail.replace("the sensor", name, 1))
+        named = (Fact(detail.code, {**detail.params, "device": name}) for detail in event.details)
+        return replace(event, details=tuple(named))
 
     def _on_event(
         self, tx: sqlite3.Connection, event: Event, at: float, now: float, step_s: float

@@ -11,10 +11,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from detection.details import INTEGRITY, Detail
 from detection.errors import SnapshotError
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-from detection.quantities import QUANTITIES
-from language.messages import mark
+from language.facts import fact
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -30,31 +30,12 @@ BATTERY_HOLD_S: Final = 3 * 86_400.0
 
 _BATTERY: Final = "low_battery"
 _VERSION: Final = "device-1"
-_INTEGRITY: Final = {
-    "two_senders": mark("a second sender uses its name"),
-    "unnumbered": mark("readings under its name lack its numbers"),
-    "repeated": mark("recorded readings of it are sent again"),
-    "refused": mark("many messages under its name are no readings"),
-    "flooded": mark(
-        "far too many messages come under its name: they are read slowly, after those of others"
-    ),
-    "strangers": mark("many sensors that nobody registered"),
-    "session_lost": mark(
-        "the broker lost the service's session: readings queued in it may be missing"
-    ),
-    "session_contended": mark(
-        "the connection is lost again and again: a bad network, or a second client with its id"
-    ),
-    "quota_used_up": mark(
-        "the quota of the day is used up: notices go to people's next addresses until midnight UTC"
-    ),
-}
-_REPORTS: Final[Mapping[str, tuple[EventKind, float, str]]] = {
-    "tamper": (EventKind.TAMPER, 1.0, mark("the sensor reports tampering")),
-    "vendor_vape": (EventKind.VAPE, 0.6, mark("the sensor's own vape alarm")),
-    "vendor_burning": (EventKind.SMOKE, 0.6, mark("the sensor's own burning alarm")),
-    "vendor_interference": (EventKind.SPRAY, 0.6, mark("the sensor reports interference")),
-    **{f"integrity:{k}": (EventKind.INTEGRITY, 1.0, said) for k, said in _INTEGRITY.items()},
+_REPORTS: Final[Mapping[str, tuple[EventKind, float, Detail]]] = {
+    "tamper": (EventKind.TAMPER, 1.0, Detail.TAMPERED),
+    "vendor_vape": (EventKind.VAPE, 0.6, Detail.VENDOR_VAPE),
+    "vendor_burning": (EventKind.SMOKE, 0.6, Detail.VENDOR_BURNING),
+    "vendor_interference": (EventKind.SPRAY, 0.6, Detail.VENDOR_INTERFERENCE),
+    **{f"integrity:{detail}": (EventKind.INTEGRITY, 1.0, detail) for detail in INTEGRITY},
 }
 
 
@@ -213,17 +194,18 @@ class DeviceEvents:
         sensor, name = key
         if name.startswith("fault:"):
             quantity = name.removeprefix("fault:")
-            label = QUANTITIES[quantity].label if quantity in QUANTITIES else quantity
             kind, confidence = EventKind.SENSOR_FAULT, 1.0
-            detail = f"the sensor's {label} channel reports no valid value"
+            detail = fact(Detail.NO_VALID_VALUE, quantity=quantity)
             if quantity == "clock":
-                detail = "the sensor's clock stands still: its readings count at their receipt"
+                detail = fact(Detail.CLOCK_STANDS)
         elif name == _BATTERY:
             kind, confidence = EventKind.SENSOR_FAULT, 1.0
-            charge = values.get("battery")
-            detail = "the battery is low" if charge is None else f"the battery is at {charge:.0f} %"
+            detail = fact(Detail.BATTERY_LOW)
+            if "battery" in values:
+                detail = fact(Detail.BATTERY_AT, percent=values["battery"])
         else:
-            kind, confidence, detail = _REPORTS[name]
+            kind, confidence, code = _REPORTS[name]
+            detail = fact(code, device="") if name.startswith("vendor_") else fact(code)
         evidence = {}
         index = values.get("vape_index")
         if kind is EventKind.VAPE and index is not None:
@@ -240,6 +222,6 @@ class DeviceEvents:
             probabilities={kind.value: confidence},
             evidence=evidence,
             model_version=f"{_VERSION}-{name}",
-            detail=detail,
+            details=(detail,),
             time=time,
         )

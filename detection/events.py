@@ -9,11 +9,14 @@ from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING, Final
 
 from detection.channels import CHANNEL_INDEX, RISE
+from detection.details import details_text, format_span
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
-from language.messages import Words, _, listed, mark, ngettext, retell
+from language.messages import Words, _, listed, mark, mark_plural, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from language.facts import Fact
 
 
 class EventKind(StrEnum):
@@ -87,7 +90,7 @@ class Event:
     model_version: str
     masked: bool = False
     thc_likely: bool = False
-    detail: str = ""
+    details: tuple[Fact, ...] = ()
     explained_by: str = ""
     time: float = math.nan
     id: str = ""
@@ -148,14 +151,16 @@ def evidence_sentence(event: Event) -> str:
     >>> print(evidence_sentence(e))
     97 % likely vaping (2 % spray). Why: fine particles rose from 4 to 180 in 6 s and halved in 14 s
     """
-    return sentence_of(event.probabilities, event.evidence, event.detail)
+    return sentence_of(event.probabilities, event.evidence, event.details)
 
 
 def sentence_of(
-    probabilities: Mapping[str, float], evidence: Mapping[str, ChannelEvidence], detail: str
+    probabilities: Mapping[str, float],
+    evidence: Mapping[str, ChannelEvidence],
+    details: Iterable[Fact],
 ) -> str:
     """Say it of the parts of an event, in the reader's language (`evidence_sentence`)."""
-    why = _why(evidence, detail)
+    why = _why(evidence, details)
     ranked = sorted(probabilities.items(), key=lambda kv: -kv[1])[:2]
     odds = [(f"{100 * p:.0f}", KIND_NAMES.get(kind, kind)) for kind, p in ranked if p >= 0.005]
     if not odds or (why and not evidence):
@@ -169,8 +174,8 @@ def sentence_of(
     return _("%(likely)s. Why: %(why)s", likely=likely, why=why) if why else likely
 
 
-def _why(evidence: Mapping[str, ChannelEvidence], detail: str) -> str:
-    """Say what moved, then what did not, then the detail."""
+def _why(evidence: Mapping[str, ChannelEvidence], details: Iterable[Fact]) -> str:
+    """Say what moved, then what did not, then the details."""
     moved, still = [], dict[_Still, list[str]]()
     said = set[str]()
     for key, channel in evidence.items():
@@ -184,9 +189,9 @@ def _why(evidence: Mapping[str, ChannelEvidence], detail: str) -> str:
         names = [label for label in dict.fromkeys(labels) if label not in said]
         said.update(names)
         if names:
-            one, many = _STILL[movement]
-            moved.append(ngettext(one, many, len(names), quantities=listed(names)))
-    return ", ".join([*moved, *filter(None, [retell(detail, DETAILS)])])
+            words = plural(*_STILL[movement], len(names))
+            moved.append(words % {"quantities": listed(names)})
+    return ", ".join([*moved, *filter(None, [details_text(details)])])
 
 
 class _Still(Enum):
@@ -197,8 +202,8 @@ class _Still(Enum):
 
 
 _STILL: Final = {
-    _Still.STEADY: (mark("%(quantities)s steady"), mark("%(quantities)s steady")),
-    _Still.HARDLY: (mark("%(quantities)s hardly moved"), mark("%(quantities)s hardly moved")),
+    _Still.STEADY: mark_plural("%(quantities)s steady", "%(quantities)s steady"),
+    _Still.HARDLY: mark_plural("%(quantities)s hardly moved", "%(quantities)s hardly moved"),
 }
 
 
@@ -233,58 +238,3 @@ def _movement(key: str, evidence: ChannelEvidence) -> str | _Still:
     if evidence.decay_s is None:
         return text
     return _("%(moved)s and halved in %(time)s", moved=text, time=format_span(evidence.decay_s))
-
-
-def format_span(seconds: float) -> str:
-    """Format a duration.
-
-    >>> format_span(5.0), format_span(90.0), format_span(300.0), format_span(7200.0)
-    ('5 s', '90 s', '5 min', '2 h')
-    """
-    for size, unit in ((3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-DETAILS: Final = (
-    mark("%(device)s's own vape alarm"),
-    mark("%(device)s's own burning alarm"),
-    mark("%(device)s reports interference"),
-    mark("the sensor's clock stands still: its readings count at their receipt"),
-    mark("the battery is low"),
-    mark("the battery is at %(percent)s %%"),
-    mark("the sensor's %(quantity)s channel reports no valid value"),
-    mark("%(before)s; its state was lost, the sensor is checked again"),
-    mark("%(before)s; the broker cannot be reached"),
-    mark("%(before)s; %(n)s of %(all)s back after %(time)s, %(others)s still silent"),
-    mark("%(before)s; back after %(time)s"),
-    mark(
-        "no reading since it was registered %(time)s ago: is it installed, and is its id the one"
-        " under which it publishes?"
-    ),
-    mark("the sensor, or its gateway, says that it is offline"),
-    mark("no reading for %(time)s, it reports every %(interval)s"),
-    mark(
-        "%(n)s registered sensors never sent a reading: %(sensors)s; is it installed, and is its"
-        " id the one under which it publishes?"
-    ),
-    mark("%(n)s sensors fell silent together: %(sensors)s"),
-    mark("the air of %(risen)s of %(n)s rooms rose together"),
-    mark("every value has been exactly the same for %(time)s"),
-    mark("%(quantity)s reached %(amount)s: something was sprayed into the sensor"),
-    mark("%(quantity)s has been exactly %(amount)s for %(time)s"),
-    mark("%(quantity)s has not been reported for %(time)s, though other values are"),
-    mark("%(quantity)s has stood at %(amount)s, the end of its scale, for %(time)s"),
-    mark("%(quantity)s has been %(times)s times noisier than ever before for %(time)s"),
-    mark(
-        "for %(time)s no particles have come in and nothing has moved: the sensor may be covered"
-        " or its inlet blocked"
-    ),
-    mark("dust and damp air came and were gone within %(time)s: somebody blew or sprayed into it"),
-    mark(
-        "the cleanest air of each of %(days)s days reads %(amount)s, it was %(before)s: the sensor"
-        " may be dusty"
-    ),
-)
-"""Details that detectors write, beside those of `device_events`, in English: they are stored."""

@@ -35,8 +35,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from detection.details import Detail
 from detection.errors import SnapshotError
-from detection.events import Event, EventKind, EventPhase, format_span
+from detection.events import Event, EventKind, EventPhase
+from language.facts import Fact, fact, facts_of, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,16 +58,6 @@ _LEARNT: Final = 3
 _SAME_REPORT_S: Final = 1.5
 _NAMED: Final = 5
 _VERSION: Final = "liveness-1"
-_INSTALL: Final = "is it installed, and is its id the one under which it publishes?"
-
-
-_UNSETTLED: Final = (" still silent", " is checked again")
-"""Ends of the details of such outages."""
-
-
-def ended_unsettled(detail: str) -> bool:
-    """Whether an outage with this detail ended while sensors of it may still be silent."""
-    return detail.endswith(_UNSETTLED)
 
 
 class SensorState(StrEnum):
@@ -152,7 +144,7 @@ class _Outage:
     alerted: float
     sensors: dict[str, None]
     several: bool
-    detail: str
+    details: tuple[Fact, ...]
     returned: int = 0
     first_return: float | None = None
 
@@ -305,7 +297,7 @@ class Liveness:
                 o.alerted,
                 list(o.sensors),
                 o.several,
-                o.detail,
+                to_json(o.details),
                 o.returned,
                 o.first_return,
             ]
@@ -342,9 +334,10 @@ class Liveness:
                 found.gaps.extend(float(gap) for gap in gaps)
                 found.expected = int(expected)
                 restored._schedule(name, found)
-            for name, onset, alerted, sensors, *rest in outages:
+            for name, onset, alerted, sensors, several, details, *rest in outages:
                 known = dict.fromkeys(m for m in sensors if m in restored._sensors)
-                restored._open(_Outage(name, onset, alerted, known, *rest))
+                outage = _Outage(name, onset, alerted, known, several, facts_of(details), *rest)
+                restored._open(outage)
             restored._silent = {n: float(t) for n, t in silent if n in restored._sensors}
         except (ValueError, TypeError) as error:
             raise SnapshotError(f"no snapshot of liveness: {error}") from error
@@ -416,7 +409,7 @@ class Liveness:
                     del self._silent[name]
                     outage.sensors[name] = None
                     self._outage_of[name] = outage
-                outage.detail = self._describe_several(list(outage.sensors))
+                outage.details = self._describe_several(list(outage.sensors))
                 events.append(self._event(outage, EventPhase.UPDATED, now))
         return events
 
@@ -440,7 +433,7 @@ class Liveness:
             alerted=now,
             sensors=dict.fromkeys(names),
             several=several,
-            detail=self._describe_several(names) if several else self._describe_one(names[0], now),
+            details=self._describe_several(names) if several else self._describe_one(names[0], now),
         )
         self._open(outage)
         return [self._event(outage, EventPhase.ALERTED, now)]
@@ -470,44 +463,37 @@ class Liveness:
             return found.awaited
         return found.last if found.offline_since is None else max(found.last, found.offline_since)
 
-    def _describe_one(self, name: str, now: float) -> str:
+    def _describe_one(self, name: str, now: float) -> tuple[Fact, ...]:
         found = self._sensors[name]
         if not found.is_seen:
-            text = (
-                "no reading since it was registered"
-                f" {format_span(now - found.awaited)} ago: {_INSTALL}"
-            )
+            detail = fact(Detail.NEVER_SEEN, time=now - found.awaited)
         elif found.offline_since is not None:
-            text = "the sensor, or its gateway, says that it is offline"
+            detail = fact(Detail.SAYS_OFFLINE)
         else:
-            text = (
-                f"no reading for {format_span(now - found.last)},"
-                f" it reports every {format_span(found.reports_every())}"
-            )
-        return text + self._broker_note()
+            detail = fact(Detail.SILENT, time=now - found.last, interval=found.reports_every())
+        return detail, *self._broker_note()
 
-    def _describe_several(self, names: list[str]) -> str:
-        listed = ", ".join(names[:_NAMED])
-        rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        if not self._sensors[names[0]].is_seen:
-            return (
-                f"{len(names)} registered sensors never sent a reading: {listed}{rest}; {_INSTALL}"
-            )
-        return f"{len(names)} sensors fell silent together: {listed}{rest}{self._broker_note()}"
+    def _describe_several(self, names: list[str]) -> tuple[Fact, ...]:
+        is_seen = self._sensors[names[0]].is_seen
+        detail = fact(
+            Detail.SEVERAL_SILENT if is_seen else Detail.SEVERAL_NEVER_SEEN,
+            n=len(names),
+            sensors=", ".join(names[:_NAMED]),
+            more=max(len(names) - _NAMED, 0),
+        )
+        return (detail, *self._broker_note()) if is_seen else (detail,)
 
-    def _broker_note(self) -> str:
-        return "" if self._broker_healthy else "; the broker cannot be reached"
+    def _broker_note(self) -> tuple[Fact, ...]:
+        return () if self._broker_healthy else (fact(Detail.BROKER_AWAY),)
 
     def _end(self, outage: _Outage, at: float) -> Event:
         self._outages.remove(outage)
-        after = f"after {format_span(at - outage.onset)}"
-        if outage.sensors and outage.returned:
-            away = len(outage.sensors)
-            outage.detail += (
-                f"; {outage.returned} of {outage.returned + away} back {after}, {away} still silent"
-            )
-        elif outage.returned:
-            outage.detail += f"; back {after}"
+        lasted, away, returned = at - outage.onset, len(outage.sensors), outage.returned
+        if away and returned:
+            back = fact(Detail.PARTLY_BACK, n=returned, all=returned + away, away=away, time=lasted)
+            outage.details += (back,)
+        elif returned:
+            outage.details += (fact(Detail.BACK, time=lasted),)
         return self._event(outage, EventPhase.ENDED, at)
 
     @staticmethod
@@ -524,6 +510,6 @@ class Liveness:
             probabilities={EventKind.OFFLINE.value: 1.0},
             evidence={},
             model_version=_VERSION,
-            detail=outage.detail,
+            details=outage.details,
             time=at,
         )

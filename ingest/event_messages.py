@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
+from detection.details import details_text
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from ingest.errors import DecodeError, MessageRefusedError, Reason
 from ingest.intake import Outcome, OutcomeKind, rejected
 from ingest.mqtt.connection import connected, new_client
 from ingest.validation import check_json, check_size, check_topic
+from language.facts import Fact  # noqa: TC001 - msgspec reads it
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +62,7 @@ class _Event(msgspec.Struct, forbid_unknown_fields=True):
     time: float
     masked: bool = False
     thc_likely: bool = False
-    detail: _Text = ""
+    details: tuple[Fact, ...] = ()
     explained_by: _Text = ""
 
 
@@ -78,6 +80,10 @@ def read_event(payload: bytes) -> Event:
         key: ChannelEvidence(found.baseline, found.peak_excess, found.rise_s, found.decay_s)
         for key, found in read.evidence.items()
     }
+    try:
+        details_text(read.details)
+    except (KeyError, TypeError, ValueError) as error:
+        raise MessageRefusedError(Reason.MALFORMED, f"an unknown detail: {error}") from error
     event = Event(**fields)
     if event.id != read.id:
         raise MessageRefusedError(Reason.ID_MISMATCH, f"id {read.id!r}, should be {event.id!r}")

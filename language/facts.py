@@ -64,9 +64,10 @@ def params_of(text: str) -> dict[str, Parameter]:
 class Sentences:
     """The sentences of a part's facts by code: a message, or two of `mark_plural` by ``n``.
 
-    `write` are the functions that write parameters, by name; others are written as they are.
+    `write` are the functions that write parameters, by name, from the value and all of them; others
+    are written as they are.
 
-    >>> Sentences({"back": "back after %(time)s"}, {"time": lambda s: f"{s:.0f} s"}).of(
+    >>> Sentences({"back": "back after %(time)s"}, {"time": lambda s, _: f"{s:.0f} s"}).of(
     ...     fact("back", time=90.0))
     'back after 90 s'
     """
@@ -74,7 +75,7 @@ class Sentences:
     def __init__(
         self,
         sentences: Mapping[Any, str | tuple[str, str]],
-        write: Mapping[str, Callable[[Any], object]] | None = None,
+        write: Mapping[str, Callable[[Any, Mapping[str, Any]], object]] | None = None,
     ) -> None:
         self._sentences = sentences
         self._write = write or {}
@@ -83,7 +84,7 @@ class Sentences:
         """Return the sentence of a fact in the reader's language."""
         found = self._sentences[fact.code]
         values: dict[str, Any] = {
-            name: self._write[name](value) if name in self._write else value
+            name: self._write[name](value, fact.params) if name in self._write else value
             for name, value in fact.params.items()
         }
         if isinstance(found, str):

@@ -8,6 +8,8 @@ from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.engine import AlertEngine
 from alerts.incidents import schema
@@ -122,7 +124,7 @@ def write_events(path: Path, result: Replayed) -> None:
             "masked": event.masked,
             "thc_likely": event.thc_likely,
             "model_version": event.model_version,
-            "detail": event.detail,
+            "details": msgspec.to_builtins(event.details),
         }
         rows.append(
             (

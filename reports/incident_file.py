@@ -108,8 +108,8 @@ def view(
     calendar: Calendar,
     picture: str,
     readings: int,
-    why: Callable[[Mapping[str, Any], str], str] = lambda event, prefix: event[f"{prefix}sentence"],
-    say: Callable[[str, dict[str, Any]], tuple[str, str]] = lambda what, _params: (what, ""),
+    why: Callable[[Mapping[str, Any], str], str],
+    say: Callable[[str, dict[str, Any]], tuple[str, str]],
 ) -> dict[str, Any]:
     """Return its document, with the evidence as SVG; `why` and `say` are for the reader."""
     row = found.incident

@@ -11,9 +11,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from detection.details import Detail
 from detection.errors import SnapshotError
 from detection.events import Event, EventKind, EventPhase
 from detection.liveness import Liveness
+from language.facts import fact, facts_of
 from storage import state
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ class Outages:
 def _lost_outages(connection: sqlite3.Connection, followed: Collection[str]) -> list[Event]:
     """Return the open outages whose event ids are not among `followed`, oldest first."""
     rows = connection.execute(
-        "SELECT id, sensor, onset, alerted, model_version, detail FROM alert_event"
+        "SELECT id, sensor, onset, alerted, model_version, details FROM alert_event"
         " WHERE kind = ? AND phase IN (?, ?) ORDER BY onset",
         (EventKind.OFFLINE.value, EventPhase.ALERTED.value, EventPhase.UPDATED.value),
     ).fetchall()
@@ -102,6 +104,7 @@ def _lost_outages(connection: sqlite3.Connection, followed: Collection[str]) -> 
             probabilities={EventKind.OFFLINE.value: 1.0},
             evidence={},
             time=row["alerted"],
+            details=facts_of(row.pop("details")),
             **row,
         )
         for row in map(dict, rows)
@@ -110,5 +113,5 @@ def _lost_outages(connection: sqlite3.Connection, followed: Collection[str]) -> 
 
 
 def _end(event: Event, at: float) -> Event:
-    detail = f"{event.detail}; its state was lost, the sensor is checked again"
-    return replace(event, phase=EventPhase.ENDED, end=at, time=at, detail=detail)
+    details = (*event.details, fact(Detail.STATE_LOST))
+    return replace(event, phase=EventPhase.ENDED, end=at, time=at, details=details)

@@ -186,7 +186,7 @@ SUPPRESSIONS: Final = Sentences(
         Suppression.INHIBITED: mark("explained by %(kind)s in %(room)s"),
         Suppression.STAGED_TEST: mark("staged test"),
     },
-    {"kind": KIND_NAMES.__getitem__},
+    {"kind": lambda kind, _params: KIND_NAMES[kind]},
 )
 
 

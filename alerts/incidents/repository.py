@@ -13,12 +13,10 @@ from detection.events import (
     ChannelEvidence,
     EventKind,
     EventPhase,
-    evidence_sentence,
     sentence_of,
 )
 from detection.quantities import QUANTITIES
-from language.facts import fact_of, to_json
-from language.messages import ENGLISH, language
+from language.facts import fact_of, facts_of, to_json
 
 if TYPE_CHECKING:
     import sqlite3
@@ -89,22 +87,21 @@ def sentence(tx: sqlite3.Connection, event_id: str) -> str:
     return "" if row is None else sentence_of_row(row, "decided_")
 
 
-def last_words(tx: sqlite3.Connection, event_id: str) -> tuple[str, str]:
-    """Return the last evidence of an event in the reader's language, and its detail as stored."""
+def last_words(tx: sqlite3.Connection, event_id: str) -> tuple[str, tuple[Fact, ...]]:
+    """Return the last evidence of an event in the reader's language, and its details."""
     row = tx.execute("SELECT * FROM alert_event WHERE id = ?", (event_id,)).fetchone()
-    return ("", "") if row is None else (sentence_of_row(row), row["detail"])
+    return ("", ()) if row is None else (sentence_of_row(row), facts_of(row["details"]))
 
 
 def sentence_of_row(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> str:
     """Return the evidence of an event in the reader's language: the last, or ``decided_`` first."""
-    if language() == ENGLISH:
-        return str(row[f"{which}sentence"])
     evidence = {
         key: ChannelEvidence(*values)
         for key, values in json.loads(row[f"{which}evidence"]).items()
         if key in QUANTITIES
     }
-    return sentence_of(json.loads(row[f"{which}probabilities"]), evidence, row["detail"])
+    details = facts_of(row[f"{which}details"])
+    return sentence_of(json.loads(row[f"{which}probabilities"]), evidence, details)
 
 
 def suppressed_by(tx: sqlite3.Connection, mute: Fact) -> list[Incident]:
@@ -159,7 +156,7 @@ def save_event(
         "confidence": float(event.confidence),
         "probabilities": json.dumps({k: float(v) for k, v in event.probabilities.items()}),
         "evidence": json.dumps(evidence),
-        "sentence": evidence_sentence(event),
+        "details": to_json(event.details),
     }
     newest = {
         "phase": event.phase.value,
@@ -167,7 +164,6 @@ def save_event(
         "end": None if event.end is None else float(event.end),
         "masked": int(event.masked),
         "thc_likely": int(event.thc_likely),
-        "detail": event.detail,
         "last_heard": heard_at,
         **based_on,
     }

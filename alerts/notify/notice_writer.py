@@ -23,7 +23,7 @@ from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import KIND_WORDS, Notice, NoticeReason, Priority, clock_text
 from alerts.routing.targets import channel_of, target_id
 from alerts.severity import Severity
-from detection.liveness import ended_unsettled
+from detection.details import UNSETTLED
 from language.messages import NOTHING, Message, _, gettext, later, mark, ngettext, speaking
 from storage.registry import Room, floor_name
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from alerts.incidents.incident import Incident
     from alerts.incidents.throttling import Deferral
     from alerts.policy import AlertPolicy, StaffMember
+    from language.facts import Fact
     from storage.registry import Registry
 
 _DIGEST_NOTES: Final = {
@@ -355,8 +356,8 @@ class NoticeWriter:
             event_id = incident.detections[-1].event_id
             evidence = repository.sentence(tx, event_id)
             if reason is NoticeReason.RECOVERED:
-                evidence, detail = repository.last_words(tx, event_id)
-                notes.append(self._unsettled(incident, detail))
+                evidence, details = repository.last_words(tx, event_id)
+                notes.append(self._unsettled(incident, details))
         own = languages.own_language(tx, member)
         asked = f"?lang={own}" if own else ""
         return Notice(
@@ -380,14 +381,14 @@ class NoticeWriter:
             written=now,
         )
 
-    def _unsettled(self, incident: Incident, detail: str) -> str:
+    def _unsettled(self, incident: Incident, details: Collection[Fact]) -> str:
         """Say why the end of an incident does not mean that all is well; empty if it does."""
         if incident.running and incident.resolved_by != SYSTEM:
             name = self._policy.name_of(incident.resolved_by)
             return _("%(name)s closed it while it was still going on.", name=name)
         if incident.running:
             return _("The detector reported nothing more about it.")
-        if ended_unsettled(detail):
+        if any(detail.code in UNSETTLED for detail in details):
             return _("Sensors that are still silent get a notice of their own.")
         return ""
 

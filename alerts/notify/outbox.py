@@ -232,7 +232,7 @@ def sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
         (row.incident, row.person, row.id),
     )
     tx.execute(
-        "UPDATE outbox SET status = 'cancelled', last_error = 'delivered on another channel',"  # noqa: S608 - a constant
+        "UPDATE outbox SET status = 'cancelled', last_error = 'other_channel',"  # noqa: S608 - a constant
         f" finished_at = ? WHERE {same} AND id <> ? AND status = 'due'",
         (now, row.incident, row.person, row.id, row.id),
     )

@@ -10,14 +10,17 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts.sensor_tests import RETEST_S, is_due
+from detection.details import BATTERY, Detail
 from detection.liveness import SensorState
+from language.facts import facts_of
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from alerts.sensor_tests import SensorTest
     from detection.liveness import SensorLife
+    from language.facts import Fact
 
 
 class Condition(StrEnum):
@@ -40,17 +43,13 @@ class Condition(StrEnum):
 
 _URGENCY: Final = dict(zip(Condition, (6, 5, 4, 3, 2, 1, 0.5, 0), strict=True))
 
-_LOW_BATTERY: Final = "the battery is "
-_DRIFT: Final = "the cleanest air of each of "
-"""Beginnings of the details that `detection.events.DETAILS` lists."""
-
 
 class ActiveFaults(NamedTuple):
-    """Events of a sensor that have not ended; `detail` describes the faults."""
+    """Events of a sensor that have not ended; `details` describe the faults."""
 
     faults: int
     tampered: bool
-    detail: str
+    details: tuple[Fact, ...]
     since: Mapping[Condition, float]
 
 
@@ -58,31 +57,31 @@ def active_faults(connection: sqlite3.Connection) -> dict[str, ActiveFaults]:
     """Return the faults and tampering that go on, by sensor."""
     found: dict[str, ActiveFaults] = {}
     for row in connection.execute(
-        "SELECT sensor, kind, detail, onset FROM alert_event WHERE phase IN ('alerted', 'updated')"
+        "SELECT sensor, kind, details, onset FROM alert_event WHERE phase IN ('alerted', 'updated')"
         " AND kind IN ('sensor_fault', 'tamper') ORDER BY onset"
     ):
         before = found.get(row["sensor"]) or ActiveFaults(
-            faults=0, tampered=False, detail="", since={}
+            faults=0, tampered=False, details=(), since={}
         )
-        condition, detail = _condition_of_event(row["kind"], row["detail"]), before.detail
+        details = facts_of(row["details"])
+        condition = _condition_of_event(row["kind"], details)
         is_fault = condition is not Condition.TAMPERED
-        if is_fault:
-            detail = "; ".join(filter(None, (detail, row["detail"])))
         found[row["sensor"]] = ActiveFaults(
             before.faults + is_fault,
             before.tampered or not is_fault,
-            detail,
+            (*before.details, *details) if is_fault else before.details,
             {condition: row["onset"], **before.since},
         )
     return found
 
 
-def _condition_of_event(kind: str, detail: str) -> Condition:
+def _condition_of_event(kind: str, details: Iterable[Fact]) -> Condition:
     if kind == "tamper":
         return Condition.TAMPERED
-    if detail.startswith(_LOW_BATTERY):
+    codes = {detail.code for detail in details}
+    if codes & BATTERY:
         return Condition.LOW_BATTERY
-    return Condition.DRIFTING if detail.startswith(_DRIFT) else Condition.FAULTY
+    return Condition.DRIFTING if Detail.DRIFT in codes else Condition.FAULTY
 
 
 def condition_of(

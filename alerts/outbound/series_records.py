@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from alerts.incidents import change_feed
+from alerts.incidents.repository import sentence_of_row
+from detection.details import details_text
+from language.facts import facts_of
 from storage.sqlite import connect, schema_scripts, transaction, translated
 from storage.timeseries.records import CLASSES, Record
 
@@ -42,7 +45,7 @@ _EVENT: Final = """
     SELECT onset AS at, sensor AS of_sensor, room AS of_room, kind AS of_kind, probabilities,
         alerted, peak_time, "end", confidence, "end" - onset AS duration_s,
         masked, thc_likely, late,
-        phase, incident, sentence, evidence, detail, model_version
+        phase, incident, evidence, details, model_version
     FROM alert_event WHERE id = ?
 """
 _INCIDENT: Final = """
@@ -66,7 +69,7 @@ _INCIDENT: Final = """
         FROM outbox WHERE incident = ?1
     ) WHERE id = ?1
 """
-_NO_FIELDS: Final = frozenset({"at", "of_sensor", "of_room", "of_kind", "probabilities"})
+_NO_FIELDS: Final = frozenset({"at", "of_sensor", "of_room", "of_kind", "probabilities", "details"})
 
 
 class DueEntry(NamedTuple):
@@ -221,6 +224,8 @@ def _event(db: sqlite3.Connection, key: str) -> Record | None:
     if row is None:
         return None
     fields = _fields(row)
+    said = {"sentence": sentence_of_row(row), "detail": details_text(facts_of(row["details"]))}
+    fields |= {name: text for name, text in said.items() if text}
     chances = json.loads(row["probabilities"])
     fields |= {f"p_{kind}": float(chances[kind]) for kind in CLASSES if kind in chances}
     half_s = _fine_half_s(json.loads(row["evidence"]))

@@ -16,6 +16,7 @@ from alerts.incidents import threshold_adjustments
 from alerts.outbound import series_records
 from alerts.outbound.sensor_conditions import Condition, active_faults, condition_of
 from alerts.sensor_tests import valid_test
+from detection.details import details_text
 from detection.liveness import SensorLife, SensorState
 from reports.kpis import duty_hours
 from storage import firmware
@@ -245,8 +246,8 @@ def _state_fields(sensor: str, stored: StateSummary, *, differs: bool) -> Fields
         "faults": float(active.faults if active else 0),
         "tamper": float(bool(active and active.tampered)),
     }
-    if active and active.detail:
-        fields["fault"] = active.detail
+    if active and active.details:
+        fields["fault"] = details_text(active.details)
     threshold = stored.thresholds.get(sensor)
     if threshold is not None:
         fields |= {"level": threshold.level, "budget": threshold.budget}

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from alerts.errors import NotifyReason
-from alerts.incidents import change_feed
+from alerts.incidents import change_feed, repository
 from alerts.notify import guarded_http
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.channels.apprise_notifier import send_bounded
@@ -91,8 +91,8 @@ def enqueue(
             continue
         row = tx.execute(
             "SELECT ? AS seq, ? AS what, ? AS at, id, kind, room, severity, confidence, onset,"
-            " (SELECT decided_sentence FROM alert_event WHERE incident = i.id"
-            " ORDER BY onset LIMIT 1) AS why FROM incident i WHERE id = ?",
+            " (SELECT id FROM alert_event WHERE incident = i.id ORDER BY onset LIMIT 1) AS event"
+            " FROM incident i WHERE id = ?",
             (change.seq, change.what, change.at, change.incident),
         ).fetchone()
         if row is None:
@@ -126,7 +126,7 @@ def _add(
             "severity": row["severity"],
             "confidence": row["confidence"],
             "since": _iso(row["onset"]),
-            "evidence": row["why"] or "",
+            "evidence": repository.sentence(tx, row["event"] or ""),
             "school": room.shown_site or school,
             **({"site": sites[room.site].id} if room.names_site else {}),
             "room": {
@@ -147,7 +147,7 @@ def _add(
         building=room.building,
         site=room.shown_site,
         since=row["onset"],
-        evidence=row["why"] or "",
+        evidence="",
         note=json.dumps(
             {"id": _id(hook, row), "body": json.dumps(content, ensure_ascii=False)},
             ensure_ascii=False,

@@ -30,7 +30,7 @@ from alerts.incidents.incident import (
 from alerts.notify.notice import KIND_WORDS, NOTICE_WORDS, respond_words
 from alerts.routing.targets import channel_text
 from alerts.words import WORDS
-from detection.events import DETAILS, KIND_NAMES, EventKind
+from detection.events import KIND_NAMES, EventKind
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
 from language.dates import date_text
 from language.messages import (
@@ -42,7 +42,6 @@ from language.messages import (
     mark,
     of_file,
     plural,
-    retell,
 )
 from reports.look import STATES
 from reports.text import words_of
@@ -148,19 +147,12 @@ def answers_of(kind: str) -> dict[str, Any]:
     }
 
 
-STORED: Final = DETAILS
-"""What other parts store in English: histories, reasons and errors, as pages retell them."""
+def undelivered(reason: str, detail: str = "") -> str:
+    """Say why a notice was not delivered, with the status that a server answered.
 
-
-def undelivered(error: object) -> str:
-    """Say why a notice was not delivered, by `NotifyReason` and detail as stored.
-
-    >>> undelivered("refused: HTTP 401"), undelivered("connection: cannot be reached: OSError")
+    >>> undelivered("refused", "HTTP 401"), undelivered("connection", "cannot be reached: OSError")
     ('the service refused it (HTTP 401)', 'the service cannot be reached')
     """
-    reason, _sep, detail = str(error).partition(": ")
-    if reason not in UNDELIVERED_WORDS:
-        return said(str(error))
     status = f" ({detail})" if detail.startswith("HTTP ") else ""
     return UNDELIVERED_WORDS[reason] + status
 
@@ -233,11 +225,6 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def said(text: str) -> str:
-    """Say a stored text in the reader's language."""
-    return retell(text, STORED)
-
-
 def script_messages(*scripts: str) -> Markup:
     """Return the messages of scripts for their own `_`; nothing in English, which they contain."""
     found: dict[str, str] = {}
@@ -273,8 +260,6 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         headline=headline,
         channel=channel_text,
         word=words_of,
-        said=said,
-        undelivered=undelivered,
         person=settings.engine.policy.name_of,
     )
     made.globals.update(
@@ -292,6 +277,7 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         script_messages=script_messages,
         languages=LANGUAGES,
         may_set=settings.config is not None,
+        undelivered=undelivered,
         quantity_words=QUANTITY_WORDS,
         line_words=partial(line_words, name_of=settings.engine.policy.name_of),
         action_words=ACTION_WORDS,

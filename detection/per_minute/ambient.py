@@ -32,9 +32,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from detection.details import Detail
 from detection.errors import SnapshotError
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from detection.per_minute.minutes import fine, grown
+from language.facts import Fact, fact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -95,7 +97,8 @@ class _Building:
     alerted: float = math.nan
     updated: float = math.nan
     sensor: str = ""
-    detail: str = ""
+    risen: int = 0
+    rooms: int = 0
     base: float = math.nan
     peak: float = math.nan
     peak_time: float = math.nan
@@ -118,7 +121,7 @@ class Ambient:
         self._age = np.empty(0)
         self._risen = np.empty(0)
         self._buildings: dict[str, _Building] = {}
-        self._explained: dict[str, list[float | str]] = {}
+        self._explained: dict[str, tuple[float, list[int]]] = {}
 
     def on_minute(self, minute: Minute, names: Sequence[str]) -> list[Event]:
         """Return the `ambient` events that a minute begins, updates or ends.
@@ -147,24 +150,25 @@ class Ambient:
         """
         marked = []
         for event in events:
-            why = ""
+            rooms: list[int] = []
             if event.kind is EventKind.VAPE:
                 known = event.id in self._explained
                 running = event.phase in {EventPhase.ALERTED, EventPhase.UPDATED}
                 if event.phase is EventPhase.ALERTED or (known and running):
-                    why = self._explains(event)
+                    rooms = self._explains(event)
                 elif known:
-                    why = str(self._explained[event.id][1])
-                if why and running:
-                    self._explained[event.id] = [event.time, why]
+                    rooms = self._explained[event.id][1]
+                if rooms and running:
+                    self._explained[event.id] = (event.time, rooms)
                 else:
                     self._explained.pop(event.id, None)
-            if why:
-                event = replace(event, explained_by=EventKind.AMBIENT.value, detail=why)  # noqa: PLW2901
+            if rooms:
+                details = (_detail(*rooms),)
+                event = replace(event, explained_by=EventKind.AMBIENT.value, details=details)  # noqa: PLW2901
             marked.append(event)
         if marked and self._explained:
             newest = max(event.time for event in marked)
-            kept = {k: v for k, v in self._explained.items() if newest - float(v[0]) < _HELD_S}
+            kept = {k: v for k, v in self._explained.items() if newest - v[0] < _HELD_S}
             self._explained = kept
         return marked
 
@@ -209,7 +213,10 @@ class Ambient:
                 setattr(restored, f"_{key}", np.array(stored[key], np.float64))
             for name, fields in json.loads(str(stored["buildings"])).items():
                 restored._buildings[name] = _Building(**fields)
-            restored._explained = dict(json.loads(str(stored["explained"])))
+            restored._explained = {
+                event: (float(at), rooms)
+                for event, (at, rooms) in json.loads(str(stored["explained"])).items()
+            }
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SnapshotError(f"no state of ambient air: {error}") from error
         return restored
@@ -283,7 +290,7 @@ class Ambient:
             level = (building.base + _OFFSET_UG_M3) * math.exp(middle) - _OFFSET_UG_M3
             if not building.peak >= level:
                 building.peak, building.peak_time = level, minute.start
-                building.detail = _detail(risen, n)
+                building.risen, building.rooms = risen, n
         event = None if phase is None else self._event(building, phase, minute.closed)
         if phase is EventPhase.ENDED:
             building = self._buildings[name] = _Building(history=building.history)
@@ -333,12 +340,12 @@ class Ambient:
             probabilities={EventKind.AMBIENT.value: 0.9},
             evidence={"pm25": evidence},
             model_version=_VERSION,
-            detail=building.detail,
+            details=(_detail(building.risen, building.rooms),),
             time=at,
         )
 
-    def _explains(self, event: Event) -> str:
-        """Why the common air explains an event; empty if it does not."""
+    def _explains(self, event: Event) -> list[int]:
+        """Return how many rooms of how many explain an event; empty if they do not."""
         place = self._place(event.sensor)
         building = None if place is None else self._buildings.get(place[0])
         own = max(
@@ -347,11 +354,11 @@ class Ambient:
             default=None,
         )
         if building is None or own is None or own.peak_excess >= STRONG_UG_M3:
-            return ""
+            return []
         before = event.onset - _BEFORE_S
         past = [row for row in building.history if row[0] <= event.time]
         if not past or not past[-1][2]:
-            return ""
+            return []
         since = [row[1] for row in past if row[0] >= before]
         if past[0][0] > before:
             since.append(0.0)
@@ -359,8 +366,8 @@ class Ambient:
         common = now - min([*since, now])
         base = max(own.baseline, 0.0) + _OFFSET_UG_M3
         if math.log1p(max(own.peak_excess, 0.0) / base) > common:
-            return ""
-        return _detail(int(risen), int(n))
+            return []
+        return [int(risen), int(n)]
 
 
 def _phase(building: _Building, middle: float, minute: Minute) -> EventPhase | None:
@@ -376,5 +383,5 @@ def _phase(building: _Building, middle: float, minute: Minute) -> EventPhase | N
     return EventPhase.ENDED if minute.start - building.low_since >= _OVER_S else None
 
 
-def _detail(risen: int, n: int) -> str:
-    return f"the air of {risen} of {n} rooms rose together"
+def _detail(risen: int, n: int) -> Fact:
+    return fact(Detail.ROSE_TOGETHER, risen=risen, n=n)

@@ -36,8 +36,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from detection.details import Detail
 from detection.errors import SnapshotError
-from detection.events import ChannelEvidence, Event, EventKind, EventPhase, format_span
+from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from detection.per_minute import fault_signs as signs_of
 from detection.per_minute.fault_signs import (
     CHANNEL_STATE,
@@ -48,8 +49,9 @@ from detection.per_minute.fault_signs import (
     WHOLE,
     Signs,
 )
-from detection.per_minute.minutes import CHANNEL_INDEX, CHANNELS, grown
+from detection.per_minute.minutes import CHANNELS, grown
 from detection.quantities import QUANTITIES
+from language.facts import Fact, fact, fact_of, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -73,18 +75,13 @@ _DRIFT_UG_M3: Final = 4.0
 _CONFIDENCE: Final = (0.95, 0.95, 0.9, 0.85, 0.8, 0.7, 0.8)
 _TAMPER: Final = frozenset({signs_of.COVERED, signs_of.BLOWN})
 _VERSION: Final = "faults-1"
-_WORDS: Final[Mapping[int, str]] = {
-    signs_of.FROZEN: "{label} has been exactly {amount} for {span}",
-    signs_of.MISSING: "{label} has not been reported for {span}, though other values are",
-    signs_of.SATURATED: "{label} has stood at {amount}, the end of its scale, for {span}",
-    signs_of.NOISY: "{label} has been {times} times noisier than ever before for {span}",
-    signs_of.COVERED: (
-        "for {span} no particles have come in and nothing has moved:"
-        " the sensor may be covered or its inlet blocked"
-    ),
-    signs_of.BLOWN: (
-        "dust and damp air came and were gone within {span}: somebody blew or sprayed into it"
-    ),
+_DETAILS: Final[Mapping[int, Detail]] = {
+    signs_of.FROZEN: Detail.FROZEN,
+    signs_of.MISSING: Detail.MISSING,
+    signs_of.SATURATED: Detail.SATURATED,
+    signs_of.NOISY: Detail.NOISY,
+    signs_of.COVERED: Detail.COVERED,
+    signs_of.BLOWN: Detail.BLOWN,
 }
 
 
@@ -95,7 +92,7 @@ class _Active:
     onset: float
     alerted: float
     updated: float
-    detail: str
+    detail: Fact
     evidence: dict[str, ChannelEvidence]
 
 
@@ -156,7 +153,10 @@ class SensorFaults:
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as arrays."""
-        active = [[*key, asdict(value)] for key, value in self._active.items()]
+        active = [
+            [*key, asdict(value) | {"detail": to_json(value.detail)}]
+            for key, value in self._active.items()
+        ]
         return {
             **{f"channel.{key}": array for key, array in self._channel.items()},
             **{f"sensor.{key}": array for key, array in self._sensor.items()},
@@ -190,7 +190,8 @@ class SensorFaults:
             restored._day = float(stored["day"])
             for row, fault, fields in json.loads(str(stored["active"])):
                 evidence = {k: ChannelEvidence(**v) for k, v in fields.pop("evidence").items()}
-                restored._active[row, fault] = _Active(evidence=evidence, **fields)
+                detail = fact_of(fields.pop("detail"))
+                restored._active[row, fault] = _Active(detail=detail, evidence=evidence, **fields)
         except (KeyError, TypeError, ValueError) as error:
             raise SnapshotError(f"no state of sensor faults: {error}") from error
         return restored
@@ -307,7 +308,7 @@ class SensorFaults:
             probabilities={kind.value: confidence},
             evidence=active.evidence,
             model_version=f"{_VERSION}-{FAULTS[fault]}",
-            detail=active.detail,
+            details=(active.detail,),
             time=at,
         )
 
@@ -322,34 +323,18 @@ class SensorFaults:
             if b - a > 3 * QUANTITIES[key].resolution
         }
 
-    def _detail(self, signs: Signs, i: int, fault: int, row: int) -> str:
+    def _detail(self, signs: Signs, i: int, fault: int, row: int) -> Fact:
         if fault == signs_of.DRIFT:
             now, was = float(self._days[row, -_DRIFT_DAYS:].min()), float(self._clean[row])
-            pm25 = CHANNEL_INDEX["pm25"]
-            return (
-                f"the cleanest air of each of {_DRIFT_DAYS} days reads {_amount(pm25, now)}, it"
-                f" was {_amount(pm25, was)}: the sensor may be dusty"
-            )
+            return fact(Detail.DRIFT, quantity="pm25", days=_DRIFT_DAYS, amount=now, before=was)
         channel, value = int(signs.channel[i, fault]), float(signs.value[i, fault])
-        words = _WORDS[fault]
+        detail, params = _DETAILS[fault], {"time": float(signs.span[i, fault])}
         if fault == signs_of.FROZEN and channel == WHOLE:
-            words = "every value has been exactly the same for {span}"
-        if fault == signs_of.BLOWN and not np.isnan(value):
-            words = "{label} reached {amount}: something was sprayed into the sensor"
-        return words.format(
-            label="" if channel == WHOLE else QUANTITIES[CHANNELS[channel]].label,
-            amount="" if channel == WHOLE else _amount(channel, value),
-            times=f"{value:.0f}",
-            span=format_span(float(signs.span[i, fault])),
-        )
-
-
-def _amount(channel: int, value: float) -> str:
-    """Format a value with its unit.
-
-    >>> _amount(CHANNEL_INDEX["pm25"], 3.0), _amount(CHANNEL_INDEX["voc_index"], 500.0)
-    ('3.0 µg/m³', '500')
-    """
-    quantity = QUANTITIES[CHANNELS[channel]]
-    digits = {1.0: 0, 0.1: 1}.get(quantity.resolution, 2)
-    return f"{value:.{digits}f} {quantity.unit}".rstrip()
+            detail = Detail.ALL_FROZEN
+        elif fault == signs_of.BLOWN and not np.isnan(value):
+            detail = Detail.SPRAYED
+        if channel == WHOLE:
+            return fact(detail, **params)
+        if fault == signs_of.NOISY:
+            return fact(detail, quantity=CHANNELS[channel], times=value, **params)
+        return fact(detail, quantity=CHANNELS[channel], amount=value, **params)

@@ -22,6 +22,7 @@ import numpy as np
 
 from alerts.policy import AlertPolicy
 from detection.batch import ReadingBatch
+from detection.details import details_text
 from detection.events import EventKind, EventPhase
 from detection.per_minute.detectors import MinuteDetectors
 from detection.per_minute.minutes import CHANNELS
@@ -255,7 +256,7 @@ def real(folder: Path) -> None:
     wrong = [e for e in result.events.values() if e.kind in kinds]
     print(f"gym, 14 days of whole numbers: {len(wrong)} faults said")
     for event in wrong:
-        print(f"  {event.sensor} {named(event)}: {event.detail}")
+        print(f"  {event.sensor} {named(event)}: {details_text(event.details)}")
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from detection.details import details_text
 from detection.events import EventPhase
 from detection.liveness import Liveness, SensorState
 
@@ -34,7 +35,7 @@ class Model:
 
     def record(self, events):
         for event in events:
-            self.events.append((event.phase, event.id, event.detail, event.time))
+            self.events.append((event.phase, event.id, details_text(event.details), event.time))
             if event.phase is EventPhase.ALERTED:
                 assert event.id not in self.open
                 assert event.onset <= event.time == event.alerted

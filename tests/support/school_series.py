@@ -27,9 +27,11 @@ from alerts.outbound.state_summary import add_to_hour
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.class_samples import ClassSampler
+from detection.details import Detail, details_text
 from detection.events import Event, EventKind, EventPhase
 from ingest.files.recordings import read_recordings
 from ingest.validation import may_alert
+from language.facts import fact
 from plumewatch.service.data_folder import prepare_state
 from reports.kpis import duty_hours
 from reports.rows import DutySpan
@@ -62,14 +64,15 @@ _DECORATED = "main-2-boys-b"
 _SIMULATED = 1_789_390_800.0  # 2026-09-14T13:00:00Z, a Monday
 _THINNED_S = 10.0
 _BATCH = 500
+_FROZEN = fact(Detail.FROZEN, quantity="pm25", amount=7.0, time=1800.0)
 _LATE = (
-    (_TAMPERED, EventKind.TAMPER, "the housing was opened", 5_400.0, 0.0),
-    (SILENT, EventKind.SENSOR_FAULT, "PM2.5 frozen: the same value for 30 minutes", 5_300.0, 0.0),
-    ("main-2-girls-a", EventKind.VAPE, "", 900.0, 20.0),
-    ("main-2-girls-a", EventKind.VAPE, "", 680.0, 20.0),  # in the cooldown of the one before
-    ("main-1-girls-a", EventKind.VAPE, "", 90.0, 0.0),  # goes on
+    (_TAMPERED, EventKind.TAMPER, (fact(Detail.TAMPERED),), 5_400.0, 0.0),
+    (SILENT, EventKind.SENSOR_FAULT, (_FROZEN,), 5_300.0, 0.0),
+    ("main-2-girls-a", EventKind.VAPE, (), 900.0, 20.0),
+    ("main-2-girls-a", EventKind.VAPE, (), 680.0, 20.0),  # in the cooldown of the one before
+    ("main-1-girls-a", EventKind.VAPE, (), 90.0, 0.0),  # goes on
 )
-"""Sensor, kind, detail, seconds before the end, seconds until it is over (0: not yet)."""
+"""Sensor, kind, details, seconds before the end, seconds until it is over (0: not yet)."""
 _VERDICTS = (Verdict.CONFIRMED, Verdict.FALSE_ALARM, None, Verdict.CONFIRMED, Verdict.NOTHING_FOUND)
 _CAUSES = ("spray", "steam")
 _POLICY = AlertPolicy(
@@ -202,7 +205,7 @@ def _judged(
             with transaction(connection) as tx:
                 _answer(tx, engine, alert.incident, alert.alerted, answered)
             answered += 1
-    for sensor, kind, detail, ago_s, lasts_s in _LATE:
+    for sensor, kind, details, ago_s, lasts_s in _LATE:
         at = end - ago_s
         event = Event(
             sensor=sensor,
@@ -216,7 +219,7 @@ def _judged(
             probabilities={"vape": 0.93, "spray": 0.07} if kind is EventKind.VAPE else {},
             evidence={},
             model_version="1",
-            detail=detail,
+            details=details,
         )
         with transaction(connection) as tx:
             engine.on_events(tx, [event], at)
@@ -326,7 +329,7 @@ def _health(
             if run.before and at >= run.since:
                 fields["firmware_before"] = run.before
             if fields["faults"]:
-                fields["fault"] = "PM2.5 frozen: the same value for 30 minutes"
+                fields["fault"] = details_text((_FROZEN,))
             found.append(Record("sensor_health", at, fields, sensor=sensor.id))
             found.append(add_to_hour(hours, found[-1], at - 300.0))
     return found

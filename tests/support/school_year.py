@@ -115,11 +115,11 @@ def _write(tx, rng: random.Random, name: str, at: float, kind: str, room: int, s
     evidence = {"pm25": [4.0, rng.uniform(10, 200), 6.0, 40.0], "rh": [41.0, 0.5, 3.0, None]}
     tx.execute(
         'INSERT INTO alert_event (id, sensor, room, incident, kind, phase, onset, alerted, "end",'
-        " peak_time, confidence, probabilities, evidence, sentence, model_version, masked,"
-        " thc_likely, detail, late, first_heard, last_heard, decided_confidence,"
-        " decided_probabilities, decided_evidence, decided_sentence)"
-        " VALUES (?,?,?,?,?,'ended',?,?,?,?,0.9,?,?,'PM2.5 rose','plume-3',0,0,'',0,?,?,"
-        "0.9,?10,?11,'PM2.5 rose')",
+        " peak_time, confidence, probabilities, evidence, details, model_version, masked,"
+        " thc_likely, late, first_heard, last_heard, decided_confidence,"
+        " decided_probabilities, decided_evidence, decided_details)"
+        " VALUES (?,?,?,?,?,'ended',?,?,?,?,0.9,?,?,'[]','plume-3',0,0,0,?,?,"
+        "0.9,?10,?11,'[]')",
         (
             *(f"e{name}", sensor, f"r{room}", name, kind, onset, at, closed - 60, at + 5),
             *(json.dumps({kind: 0.9}), json.dumps(evidence), at, closed - 60),

@@ -48,18 +48,17 @@ CREATE TABLE alert_event (
     confidence REAL NOT NULL,
     probabilities TEXT NOT NULL,
     evidence TEXT NOT NULL,
-    sentence TEXT NOT NULL,
+    details TEXT NOT NULL,  -- facts, JSON
     model_version TEXT NOT NULL,
     masked INTEGER NOT NULL,
     thc_likely INTEGER NOT NULL,
-    detail TEXT NOT NULL,
     late INTEGER NOT NULL,
     first_heard REAL NOT NULL,
     last_heard REAL NOT NULL,
     decided_confidence REAL NOT NULL,
     decided_probabilities TEXT NOT NULL,
     decided_evidence TEXT NOT NULL,
-    decided_sentence TEXT NOT NULL
+    decided_details TEXT NOT NULL
 ) STRICT;
 CREATE INDEX alert_event_room ON alert_event (room, onset);
 CREATE INDEX alert_event_sensor ON alert_event (sensor, onset);

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from alerts.outbound.sensor_conditions import active_faults
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.views.charts import span_of
 from alerts.words import WORDS
+from detection.details import details_text
 from storage import firmware
 from storage.timeseries.resolution import whole_quarters
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from alerts.outbound.sensor_conditions import ActiveFaults
     from alerts.page.settings import SensorStatus
     from storage.firmware import Firmware
     from storage.timeseries.records import Record
@@ -46,11 +49,16 @@ class SensorHealthPages(PageGroup):
         context = self._context
         span = span_of(request)
         now = context.settings.clock()
-        versions, changes = await context.read(
-            lambda db: (firmware.current(db), firmware.changes(db, _CHANGES, context.sensors))
+        versions, changes, active = await context.read(
+            lambda db: (
+                firmware.current(db),
+                firmware.changes(db, _CHANGES, context.sensors),
+                active_faults(db),
+            )
         )
         statuses = context.pipeline().sensors
-        rows = await context.in_thread(self._rows, now - SPANS[span], now, versions, statuses)
+        spans = (now - SPANS[span], now)
+        rows = await context.in_thread(self._rows, *spans, versions, statuses, active)
         return context.render(
             request,
             "sensor_health.html",
@@ -70,6 +78,7 @@ class SensorHealthPages(PageGroup):
         end: float,
         versions: Mapping[str, Firmware],
         statuses: Mapping[str, SensorStatus],
+        active: Mapping[str, ActiveFaults],
     ) -> list[dict[str, Any]]:
         context = self._context
         unlike = firmware.unlike_others(context.registry.sensors.values(), versions)
@@ -90,6 +99,7 @@ class SensorHealthPages(PageGroup):
             values = seen.values if seen else {}
             _, lows = series.readings(sensor.id, *day, _QUARTER_S, "min", ["pm25"])
             sums = totals.get(sensor.id, {})
+            faulty = active.get(sensor.id)
             rows.append(
                 {
                     "sensor": sensor,
@@ -104,8 +114,8 @@ class SensorHealthPages(PageGroup):
                     "battery": values.get("battery"),
                     "rssi": values.get("rssi"),
                     "cleanest": float(min(lows["pm25"])) if "pm25" in lows else None,
-                    "tamper": bool(fields.get("tamper")),
-                    "fault": fields.get("fault", ""),
+                    "tamper": faulty is not None and faulty.tampered,
+                    "fault": details_text(faulty.details) if faulty else "",
                     "no_particles": status is not None and status.no_particles_since is not None,
                     "test_due": fields.get("condition") == "test_due",
                     "firmware": versions.get(sensor.id),

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from detection.details import Detail
+from language.facts import fact
 from plumewatch.cli.printer import progress
 
 if TYPE_CHECKING:
@@ -36,9 +38,9 @@ _KINDS: Final = (
 _VERDICTS: Final = {"confirmed": 50, "nothing_found": 28, "false_alarm": 20, "test": 2}
 """Findings, by weight."""
 _HEALTH: Final = {
-    "tamper": "the housing was opened",
-    "sensor_fault": "PM2.5 frozen: the same value for 30 minutes",
-    "offline": "no reading for 2 min, it reports every 5 s",
+    "tamper": fact(Detail.TAMPERED),
+    "sensor_fault": fact(Detail.FROZEN, quantity="pm25", amount=7.0, time=1800.0),
+    "offline": fact(Detail.SILENT, time=120.0, interval=5.0),
 }
 
 
@@ -179,7 +181,7 @@ def _event(alert: Detection) -> Event:
         probabilities=likely if is_air else {alert.kind: 1.0},
         evidence=evidence if is_air else {},
         model_version="made-up",
-        detail=_HEALTH.get(alert.kind, ""),
+        details=() if is_air else (_HEALTH[alert.kind],),
         time=alert.at,
     )
 

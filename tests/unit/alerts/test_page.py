@@ -19,7 +19,9 @@ from alerts.notify.notice import KIND_WORDS
 from alerts.notify.pictures import IncidentPictures
 from alerts.page.app import create_app
 from alerts.page.settings import PipelineStatus, StaffPageSettings
+from detection.details import Detail
 from detection.events import ChannelEvidence, EventKind, EventPhase
+from language.facts import fact
 from storage import sqlite
 from storage.timeseries import LatestReading
 
@@ -393,7 +395,7 @@ async def test_untrusted_text_stays_text(open_page, make_event):
     page = open_page()
     nasty = "<img src=x onerror=alert(1)>"
     with sqlite.transaction(page.db) as tx:
-        event = make_event(page.now - 5, detail=nasty)
+        event = make_event(page.now - 5, details=(fact(Detail.NO_VALID_VALUE, quantity=nasty),))
         (record,) = page.engine.on_events(tx, [event], page.now)
         page.engine.acknowledge(tx, record.incident, nasty, page.now)
     shown = (await page.client.get(f"/incidents/{record.incident}")).text

@@ -14,6 +14,8 @@ from alerts.page import guard
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus, UnmatchedTopic
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
+from detection.details import Detail
+from language.facts import fact
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
 from tests.unit.alerts.test_page import NOW, Page
@@ -72,7 +74,9 @@ def test_the_reader_sees_what_a_browser_would():
 
 
 async def test_hostile_names_are_text_on_every_page(page, make_event):
-    incident = page.incident(lambda at: make_event(at, detail=EVIL))
+    incident = page.incident(
+        lambda at: make_event(at, details=(fact(Detail.NO_VALID_VALUE, quantity=EVIL),))
+    )
     with sqlite.transaction(page.db) as tx:
         page.engine.acknowledge(tx, incident, EVIL, NOW, channel=EVIL)
         silences.add(

@@ -2,7 +2,11 @@
 
 import pytest
 
+from detection.details import Detail, details_text
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase, evidence_sentence
+from language.facts import fact
+from language.messages import speaking
+from tests.support.leftovers import leftovers
 
 
 def sentence(evidence, probabilities=None, **more):
@@ -61,8 +65,8 @@ def test_nothing_known_is_an_empty_sentence():
 
 
 def test_detail_comes_after_the_channels():
-    text = sentence({"rh": ChannelEvidence(40.0, 0.0, 0.0, None)}, detail="lid opened")
-    assert text == "Humidity steady, lid opened"
+    text = sentence({"rh": ChannelEvidence(40.0, 0.0, 0.0, None)}, details=(fact(Detail.TAMPERED),))
+    assert text == "Humidity steady, the sensor reports tampering"
 
 
 def test_what_stayed_is_one_phrase():
@@ -82,8 +86,8 @@ def test_what_stayed_is_one_phrase():
 
 
 def test_the_health_of_a_device_is_its_detail_alone():
-    text = sentence({}, {"offline": 1.0}, detail="no reading for 2 h")
-    assert text == "No reading for 2 h"
+    text = sentence({}, {"offline": 1.0}, details=(fact(Detail.BACK, time=7200.0),))
+    assert text == "Back after 2 h"
 
 
 def test_an_alarm_without_evidence_gives_its_probability():
@@ -92,3 +96,32 @@ def test_an_alarm_without_evidence_gives_its_probability():
         "s", EventKind.VAPE, EventPhase.ALERTED, 0.0, 1.0, 1.0, None, 0.9, {"vape": 0.9}, {}, "m"
     )
     assert evidence_sentence(event) == "90 % likely vaping"
+
+
+PARAMS = {
+    "device": "",
+    "percent": 9.0,
+    "quantity": "voc_index",
+    "amount": 93.0,
+    "before": 40.0,
+    "time": 90.0,
+    "interval": 5.0,
+    "times": 4.0,
+    "days": 3,
+    "sensors": "x1, x2",
+    "more": 2,
+    "n": 2,
+    "all": 3,
+    "away": 1,
+    "risen": 5,
+}
+
+
+@pytest.mark.parametrize("code", Detail)
+def test_every_detail_has_a_sentence_in_both_languages(code):
+    event = fact(code, **PARAMS)
+    english = details_text([event])
+    with speaking("es"):
+        spanish = details_text([event])
+        assert leftovers(spanish) == set()
+    assert spanish != english

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from detection.details import details_text
 from detection.errors import SnapshotError
 from detection.events import EventKind, EventPhase
 from detection.liveness import AWAITED_S, UNLEARNT_S, Liveness, LivenessSettings, SensorState
@@ -24,7 +25,7 @@ class Fleet:
         self.broker_healthy = True
 
     def record(self, events):
-        self.events += [(self.now, e.phase, e.sensor, e.detail) for e in events]
+        self.events += [(self.now, e.phase, e.sensor, details_text(e.details)) for e in events]
         assert all(e.kind is EventKind.OFFLINE for e in events)
 
     def run(self, seconds):
@@ -62,7 +63,9 @@ class TestSensorsThatNeverReported:
                 assert at >= AWAITED_S
         (event,) = events
         assert (event.kind, event.phase) == (EventKind.OFFLINE, EventPhase.ALERTED)
-        assert "2 registered sensors never sent a reading: new, other" in event.detail
+        assert "2 registered sensors never sent a reading: new, other" in details_text(
+            event.details
+        )
         assert life.lives()["new"].state is SensorState.NEVER
         again = Liveness.restore(life.snapshot(), {"seen": 600.0, "new": 5.0, "other": 5.0})
         at = AWAITED_S + 4000.0
@@ -79,7 +82,7 @@ class TestSensorsThatNeverReported:
             found += again.on_time(float(at), broker_healthy=True)
         (event,) = found
         assert event.onset == 0.0
-        assert "no reading since it was registered" in event.detail
+        assert "no reading since it was registered" in details_text(event.details)
 
 
 def test_no_event_for_sensors_that_report_or_never_did():

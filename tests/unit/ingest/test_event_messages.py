@@ -7,11 +7,13 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
+from detection.details import Detail
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from ingest.event_messages import EVENT_TOPIC, EventIntake, publish_events, read_event
 from ingest.intake import OutcomeKind
 from ingest.message import Message
 from ingest.validation import Limits
+from language.facts import fact
 from plumewatch.config.load import parse
 from plumewatch.config.settings import broker_settings
 from storage.registry import Registry, Room, Sensor
@@ -20,6 +22,7 @@ from tests.support.broker import Mosquitto
 from tests.support.in_process import one_room, running, state_database, until
 
 REGISTRY = Registry.of([Room("r", "Boys", "2", "North", "S")], [Sensor("n2-boys-1", "r")])
+DETAILS = (fact(Detail.SEVERAL_SILENT, n=7, sensors="ü, b", more=5),)
 AT = 1_789_387_200.0
 
 
@@ -45,7 +48,7 @@ def encoded(written, **changes):
 
 
 def test_a_written_event_is_read_back_unchanged():
-    for written in (event(), event(phase=EventPhase.ENDED, masked=True, detail="ü")):
+    for written in (event(), event(phase=EventPhase.ENDED, masked=True, details=DETAILS)):
         assert read_event(msgspec.json.encode(written)) == written
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from detection.details import details_text
 from detection.device_events import DeviceEvents
 from detection.events import EventKind
 from ingest.integrity import BROKER, FINDINGS, Integrity
@@ -77,7 +78,7 @@ def test_findings_are_events_that_no_device_can_claim_and_that_become_incidents(
     for name in FINDINGS:
         (event,) = DeviceEvents().on_reading("s1", T0, (name,), (), {})
         assert event.kind is EventKind.INTEGRITY
-        assert event.detail
+        assert details_text(event.details)
 
 
 @pytest.mark.parametrize("every", [1.0, 5.0, 60.0])

@@ -5,6 +5,8 @@ import json
 import subprocess
 import zipfile
 
+from alerts.history_words import line_words
+from alerts.incidents import repository
 from alerts.policy import AlertPolicy
 from plumewatch.config.settings import school_of
 from plumewatch.replay import replay
@@ -59,29 +61,29 @@ def test_a_bundle_contains_what_happened_and_which_versions_ran(site):
 
 
 def test_a_sheet_lists_the_evidence_and_what_was_known_in_the_end(site):
-    site.db.execute(
-        "UPDATE alert_event SET sentence = 'rose from 232 to 764',"
-        " evidence = '{\"pm25\": [232.0, 532.0, 19.0, null]}'"
-    )
-    (first,) = stored.events(site.db, "decided_sentence")
+    site.db.execute("UPDATE alert_event SET evidence = '{\"pm25\": [232.0, 532.0, 19.0, null]}'")
+    (event,) = stored.events(site.db, "id")
+    first = repository.sentence(site.db, event)
 
     def sheet():
         found = gather(site.db, site.config.registry(), {}, site.id)
-        return view(found, school_of(site.config).calendar(*found.span), "", 0)
+        calendar = school_of(site.config).calendar(*found.span)
+        return view(found, calendar, "", 0, repository.sentence_of_row, line_words)
 
     def rows(title):
         return next(part["rows"] for part in sheet()["tables"] if part["title"] == title)
 
-    assert sheet()["evidence"] == [
-        f"At the decision: {first}",
-        "At the end: rose from 232 to 764",
-    ]
+    decided, ended = sheet()["evidence"]
+    assert decided == f"At the decision: {first}"
+    assert ended.startswith("At the end: ")
+    assert ended.endswith("fine particles rose from 232 to 764 in 19 s")
     values = {(when, row[0]): row[1] for _, when, *row in rows("Channels")}
     assert values["end", "pm25"] == "232"
     assert float(values["decision", "pm25"]) < 20
     assert {when for _, when, *_ in rows("Probabilities")} == {"decision", "end"}
-    site.db.execute("UPDATE alert_event SET decided_sentence = sentence")
-    assert sheet()["evidence"] == ["rose from 232 to 764"]
+    same = ", ".join(f"decided_{key} = {key}" for key in ("evidence", "probabilities"))
+    site.db.execute(f"UPDATE alert_event SET {same}")  # noqa: S608 - columns
+    assert sheet()["evidence"] == [ended.removeprefix("At the end: ")]
 
 
 def test_the_readings_of_a_bundle_replay_to_the_same_alert(site, tmp_path):

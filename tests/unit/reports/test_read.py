@@ -12,6 +12,7 @@ from alerts.secrets import Secret
 from alerts.timings import EscalationTimings
 from detection.device_events import DeviceEvents
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from language.facts import facts_of
 from reports import read
 from reports.kpis import chosen, kpis
 from storage.registry import Registry, Room, Sensor
@@ -181,7 +182,7 @@ def test_a_device_that_alarms_and_the_detector_share_an_incident(school):
     school.run(9_010)
     found, _ = rows(school)
     assert [(i.alarm_of, i.is_detected_here) for i in found] == [("sen55", True), ("sen55", False)]
-    assert "Sen55's own vape alarm" in events(school.db, "sentence")[0]
+    assert facts_of(events(school.db, "details")[0])[0].params["device"] == "sen55"
 
 
 def test_what_only_the_detector_found_is_of_no_device(school):
