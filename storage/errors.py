@@ -51,7 +51,11 @@ class SchemaTooNewError(StorageError):
 
 
 class SchemaTooOldError(StorageError):
-    """The file has an older schema, to be upgraded when the service starts, or predates 1.0."""
+    """The file has an older schema; the service upgrades it when it starts."""
+
+
+class SchemaBefore1Error(StorageError):
+    """The file was written before 1.0 and cannot be read."""
 
 
 _TRANSIENT_CODES: Final = frozenset(

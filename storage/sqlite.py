@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from storage.errors import (
+    SchemaBefore1Error,
     SchemaTooNewError,
-    SchemaTooOldError,
     StorageCorruptError,
     StorageUnavailableError,
 )
@@ -73,7 +73,7 @@ def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
         raise StorageCorruptError(f"{path}: malformed database schema") from error
     if before_1_0:
         connection.close()
-        raise SchemaTooOldError(
+        raise SchemaBefore1Error(
             f"{path} was written before Plumewatch 1.0, which this version can't read:"
             f" move {Path(path).parent} away and start with an empty data folder"
         )

@@ -28,7 +28,7 @@ from plumewatch.config.faults import some
 from plumewatch.config.load import load_shard
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import check_settings
-from storage.errors import StorageError
+from storage.errors import SchemaBefore1Error, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -74,6 +74,8 @@ def _results(
     """Run one check; files that it cannot read are a fault of the store."""
     try:
         yield from check_part(config, now)
+    except SchemaBefore1Error:
+        return  # `check_store` reports it
     except (StorageError, sqlite3.Error) as error:
         yield result("store_unreadable", error=error, path=config.data_dir)
 

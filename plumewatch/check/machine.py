@@ -22,6 +22,7 @@ from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import influx_settings
 from plumewatch.service.data_folder import refuse_older
 from storage.errors import (
+    SchemaBefore1Error,
     SchemaTooNewError,
     SchemaTooOldError,
     StorageCorruptError,
@@ -130,6 +131,8 @@ def _database(path: Path) -> Iterator[CheckResult]:
         return  # the service upgrades it at its next start
     except SchemaTooNewError as error:
         yield result("schema_newer", error=error)
+    except SchemaBefore1Error as error:
+        yield result("schema_before_1", error=error, root=path.parent)
     except StorageCorruptError as error:
         yield result("store_corrupt", error=error)
     except (StorageError, sqlite3.Error) as error:

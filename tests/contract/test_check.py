@@ -391,6 +391,17 @@ class TestStore:
         assert "newer version" in line["finding"]
         assert "alerts 99" in line["finding"]
 
+    def test_written_before_1_0(self, checked, tmp_path):
+        folder = tmp_path / "plumewatch-data"
+        folder.mkdir()
+        with closing(connect(folder / "state.db")) as db:
+            db.execute("CREATE TABLE schema_version (component TEXT, version INTEGER)")
+        code, found = checked()
+        assert code == 3
+        (line,) = problems(found, "store")
+        assert f"{folder}/state.db was written before Plumewatch 1.0" in line["finding"]
+        assert line["remedy"] == f"mv {folder} {folder}-before-1.0"
+
     def test_nothing_recovers_damaged_files(self, checked, monkeypatch, tmp_path):
         monkeypatch.setenv("PATH", f"{tmp_path}")
         _, found = checked()

@@ -23,7 +23,12 @@ from plumewatch.service.data_folder import (
 )
 from storage import holds
 from storage.backup import MANIFEST
-from storage.errors import SchemaTooNewError, SchemaTooOldError, StorageUnavailableError
+from storage.errors import (
+    SchemaBefore1Error,
+    SchemaTooNewError,
+    SchemaTooOldError,
+    StorageUnavailableError,
+)
 from storage.journal import Journal
 from storage.sqlite import connect
 from storage.timeseries.resolution import Retention
@@ -157,7 +162,7 @@ def test_data_from_before_1_0_are_refused(paths, name):
     if name == "series.db":
         ways.append(lambda: open_series(config).__enter__())
     for way in ways:
-        with pytest.raises(SchemaTooOldError) as refused:
+        with pytest.raises(SchemaBefore1Error) as refused:
             way()
         assert str(refused.value) == (
             f"{paths.root / name} was written before Plumewatch 1.0, which this version can't read:"
