@@ -20,7 +20,7 @@ ESPHOME = $(abspath $(HARDWARE_VENV))/bin/esphome
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware docs messages dashboards gallery dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-steady bench-simulate bench-series bench-dashboards bench-decode bench-detector-speed bench-reports bench-district size train try-install audit sbom
+.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware docs messages dashboards gallery dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-steady bench-simulate bench-series bench-dashboards bench-decode bench-detector-speed bench-reports bench-district size train audit sbom
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -181,9 +181,6 @@ audit: $(STAMP) ## known vulnerabilities of the locked packages; says so where i
 
 sbom: $(STAMP) ## what an installation is made of, as CycloneDX, into build/sbom.json
 	@$(BIN)/python deploy/supply_chain.py sbom build/sbom.json
-
-try-install: $(STAMP) ## every way to install, on a clean Debian (root, debootstrap, a mirror; some minutes)
-	@$(BIN)/python deploy/try_install.py $(ARGS)
 
 # With the hashes of all files that the index has of a version: pip then accepts no others.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

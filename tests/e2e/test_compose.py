@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.try_install import Root
 from plumewatch.config.load import parse
 from tests.support.needs import need
+from tests.support.root import Root
 from tests.support.service import eventually
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -1,7 +1,4 @@
-"""The ways to install: the wheel, the unit, the script.
-
-On a clean Debian all of it is tried by ``make try-install``, which needs a mirror and an index.
-"""
+"""The ways to install: the wheel, the unit, the script."""
 
 from __future__ import annotations
 
@@ -17,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.try_install import Root, TriedError
 from tests.support.once import made_once
+from tests.support.root import CommandError, Root
 from tests.support.service import demo_takes_readings
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +73,7 @@ def test_the_wheel_runs_the_demo_from_an_environment_of_its_own(wheel, tmp_path)
     assert all(path.startswith(str(home)) for path in found.stdout.split()), found
     program = home / "bin/plumewatch"
     output = subprocess.run(
-        [program, "version"], env=environment, capture_output=True, text=True, check=True
+        [program, "--version"], env=environment, capture_output=True, text=True, check=True
     )
     assert re.match(r"plumewatch \S+ \(detector model \S+\)", output.stdout), output
     demo_takes_readings(program, env=environment, cwd=tmp_path)
@@ -186,7 +183,7 @@ def test_the_script_installs_once_explains_refusals_and_preserves_local_changes(
         root.run("test -e /var/lib/plumewatch/journal.db")
         assert "everything is gone" in root.run(f"{script} --no-start --uninstall --purge")
         left = "/etc/plumewatch /var/lib/plumewatch /opt/plumewatch"
-        with pytest.raises(TriedError):
+        with pytest.raises(CommandError):
             root.run(f"ls -d {left} 2>/dev/null | grep . || id plumewatch")
     finally:
         root.close()
