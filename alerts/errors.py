@@ -10,7 +10,6 @@
     +-- FeedbackError             permanent: verdict and cause do not fit, or the note is too long
     +-- ThresholdAdjustmentError  permanent: no such adjustment, or it cannot be undone
     +-- MatcherError              permanent: a matcher cannot be read
-    +-- CalendarError             permanent: a calendar of shifts cannot be read
     +-- SilenceError              permanent: no such silence, or it is not allowed
     +-- ConfigFileError           permanent: the configuration file cannot be changed now
         +-- ConfigFaultsError     permanent: the change would leave faults
@@ -103,10 +102,6 @@ class ThresholdAdjustmentError(AlertError):
 
 class MatcherError(AlertError):
     """A matcher cannot be read."""
-
-
-class CalendarError(AlertError):
-    """A calendar of shifts cannot be read; the message lists all faults, one a line."""
 
 
 class SilenceError(AlertError):

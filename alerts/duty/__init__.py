@@ -1,1 +1,1 @@
-"""Who is on duty near an incident: zones, bell schedules, shifts, calendars, overrides. Pure."""
+"""Who is on duty near an incident: zones, bell schedules, shifts, overrides. Pure."""

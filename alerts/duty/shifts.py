@@ -1,7 +1,8 @@
 """Shifts: who is on duty where and when, in turns, with overrides; and other recurring hours.
 
-The hours of a shift are lesson periods, clock hours or a calendar, each a class with
-`between(start, end)`. A shift that runs past midnight belongs to the day on which it started.
+The hours of a shift are lesson periods or clock hours, each a class with
+`between(start, end)`. A shift that runs past midnight belongs to the day on which it
+started.
 """
 
 from __future__ import annotations
@@ -162,7 +163,7 @@ class Shift:
             if span.contains(at):
                 end = clock(span.end, self.zone)
                 why = fact(Reason.SHIFT, shift=self.id, span=span.label, end=end)
-                for person in self._whose(span, at):
+                for person in self._whose(at):
                     found.setdefault(person, why)
         for change in self.overrides:
             if change.start <= at < change.end:
@@ -183,9 +184,7 @@ class Shift:
                 number += 1
                 moment = self.turns.hand_over(number)
 
-    def _whose(self, span: Span, at: datetime) -> tuple[str, ...]:
-        if span.people is not None:
-            return span.people
+    def _whose(self, at: datetime) -> tuple[str, ...]:
         if self.turns is not None and self.people:
             return (self.people[self.turns.number(at) % len(self.people)],)
         return self.people

@@ -31,12 +31,11 @@ _UTC: Final = ZoneInfo("UTC")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A half-open UTC span [start, end) with a label, and the people its calendar event names."""
+    """A half-open UTC span [start, end) with a label."""
 
     start: datetime
     end: datetime
     label: str
-    people: tuple[str, ...] | None = None
 
     def contains(self, at: datetime) -> bool:
         """Whether an instant lies within."""

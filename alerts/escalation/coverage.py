@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from alerts.duty.calendar import CalendarHours
 from alerts.duty.shifts import ClockHours, LessonHours
 from alerts.duty.timetable import WEEKDAYS, Timetable, clock
 from alerts.incidents.throttling import quiet_until
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from alerts.duty.roster import Ring, Roster
+    from alerts.duty.roster import Roster
     from alerts.duty.shifts import OnDuty, QuietHours, Shift
     from alerts.duty.timetable import Bells, Span
     from storage.registry import Room
@@ -29,23 +28,12 @@ _MONDAY: Final = date(2001, 1, 1)
 """Monday of the week that represents every week."""
 
 
-@dataclass(frozen=True, slots=True)
-class CoverageGap:
-    """A period, or part of one, in which nobody on duty would be notified of some kinds.
-
-    `no_address` and `quiet` are people on duty in reach who have no address or quiet hours;
-    `instead` is the ring that is notified in their place, None without staff.
-    """
+class CoverageGap(NamedTuple):
+    """A period, or part of one, in which nobody on duty would be notified about a room."""
 
     room: str
-    kinds: tuple[str, ...]
-    receivers: tuple[str, ...]
     start: datetime
     end: datetime
-    period: str
-    no_address: tuple[str, ...]
-    quiet: tuple[str, ...]
-    instead: Ring | None
 
 
 def paged_incidents(rooms: Iterable[Room]) -> list[Mapping[str, str]]:
@@ -90,24 +78,9 @@ def coverage_gaps(
                 reachable = [name for name in names if roster.is_reachable(name)]
                 if any(name not in away for name in reachable):
                     continue
-                missed = [
-                    labels
-                    for labels in alike
-                    if not reachable or labels.get("severity") != Severity.CRITICAL.value
-                ]
-                if not missed:
-                    continue
-                yield CoverageGap(
-                    room=room,
-                    kinds=tuple(dict.fromkeys(labels["kind"] for labels in missed)),
-                    receivers=receivers,
-                    start=at,
-                    end=until,
-                    period=lesson.label,
-                    no_address=tuple(name for name in names if name not in reachable),
-                    quiet=tuple(reachable),
-                    instead=next(iter(roster.candidates(missed[0], at)), None),
-                )
+                critical = (one.get("severity") == Severity.CRITICAL.value for one in alike)
+                if not reachable or not all(critical):
+                    yield CoverageGap(room, at, until)
 
 
 def _lessons(roster: Roster, start: datetime, end: datetime) -> list[tuple[Span, str]]:
@@ -131,7 +104,7 @@ class WeeklyGap(NamedTuple):
 def weekly_gaps(roster: Roster, receiver: str) -> list[WeeklyGap]:
     """Return the gaps that a receiver with shifts has in any week or on special dates."""
     shifts = [shift for shift in roster.shifts if shift.receiver == receiver]
-    if not shifts or any(isinstance(shift.hours, CalendarHours) for shift in shifts):
+    if not shifts:
         return []
     found: dict[tuple[str, str, str], list[str]] = {}
     for site, timetable in roster.timetables.items():

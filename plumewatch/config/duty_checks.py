@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from alerts.duty.roster import ZoneMap
-from alerts.errors import CalendarError, MatcherError
+from alerts.errors import MatcherError
 from alerts.escalation.coverage import weekly_gaps
 from alerts.policy import PAGED
 from alerts.routing.labels import LABELS, SEVERITIES
@@ -15,7 +15,7 @@ from alerts.routing.matchers import parse_matchers
 from alerts.routing.tree import chosen, nodes
 from language.messages import later, mark
 from plumewatch.config.faults import EXACTLY_ONE, LEFT_OUT, SOMEBODY, ConfigFault, some, unknown
-from plumewatch.config.roster import ALL_PERIODS, hours_of, moment, names_of, timetable_of, zone_of
+from plumewatch.config.roster import ALL_PERIODS, moment, zone_of
 from plumewatch.config.sections.duty import DutySections
 
 if TYPE_CHECKING:
@@ -60,11 +60,7 @@ def duty_faults(draft: Draft) -> Iterator[ConfigFault]:
     yield from found
     if found or not draft.is_valid(*_OF_COVERAGE):
         return
-    try:
-        roster = config.roster()
-    except CalendarError:
-        return  # a fault of its shift
-    yield from coverage_gaps(config, roster)
+    yield from coverage_gaps(config, config.roster())
 
 
 def _order(path: str, first: date | None, last: date | None) -> Iterator[ConfigFault]:
@@ -249,35 +245,24 @@ def _shift_faults(
         if ALL_PERIODS in entry.periods and not periods:
             yield ConfigFault(f"{path}.periods", repr(ALL_PERIODS), "there must be a [[bells]]")
         yield from _order(path, entry.first, entry.last)
-        yield from _hours_faults(draft, path, entry)
+        yield from _hours_faults(path, entry)
         if entry.turns and len(set(entry.people)) < 2:
             value = f"{len(entry.people)} people"
             yield ConfigFault(f"{path}.turns", value, later("at least two take turns"))
 
 
-def _hours_faults(draft: Draft, path: str, entry: ShiftConfig) -> Iterator[ConfigFault]:
+def _hours_faults(path: str, entry: ShiftConfig) -> Iterator[ConfigFault]:
     by_clock = entry.start is not None or entry.end is not None
-    ways = sum((bool(entry.periods), by_clock, entry.calendar_file is not None))
-    if ways != 1:
-        value = f"{ways} of periods, start and end, calendar_file"
+    if bool(entry.periods) is by_clock:
+        value = f"{2 * by_clock} of periods, start and end"
         yield ConfigFault(path, value, EXACTLY_ONE)
         return
     if by_clock and (entry.start is None or entry.end is None):
         yield ConfigFault(path, "one of start and end", later("both of them"))
     if entry.on_holidays and not by_clock:
         yield ConfigFault(f"{path}.on_holidays", "true", "only beside start and end")
-    if entry.calendar_file is None:
-        if not entry.people:
-            yield ConfigFault(f"{path}.people", "nobody", SOMEBODY)
-        return
-    if entry.days:
-        yield ConfigFault(f"{path}.days", "given", "must be left out: the calendar has the days")
-    staff = [person for person in draft.config.staff if person.id and person.name]
-    try:
-        hours_of(entry, timetable_of(DutySections(), _zone(draft, entry.site)), names_of(staff))
-    except CalendarError as error:
-        for line in str(error).split("\n"):
-            yield ConfigFault(f"{path}.calendar_file", entry.calendar_file.name, line)
+    if not entry.people:
+        yield ConfigFault(f"{path}.people", "nobody", SOMEBODY)
 
 
 def _zone(draft: Draft, site: str) -> ZoneInfo:
@@ -287,7 +272,7 @@ def _zone(draft: Draft, site: str) -> ZoneInfo:
 def _override_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFault]:
     config = draft.config
     ids = {shift.id for shift in config.shift}
-    shifts = {s.id: s for _, s in draft.valid("shift", config.shift) if not s.calendar_file}
+    shifts = {s.id: s for _, s in draft.valid("shift", config.shift)}
     overrides = list(draft.valid("override", config.override))
     added = {(entry.shift, entry.add) for _, entry in overrides}
     for path, entry in overrides:

@@ -170,7 +170,7 @@ class PlumewatchConfig(DutySections, BaseModel):
         return known.get(key) or Site(key, key or self.site, self.timezone)
 
     def roster(self) -> Roster:
-        """Return who is notified of an incident; raises `CalendarError`."""
+        """Return who is notified of an incident."""
         return roster_of(self, self.staff, self.sites_by_id())
 
     def roles(self) -> dict[str, str]:

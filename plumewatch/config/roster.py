@@ -6,11 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
 
-from alerts.duty.calendar import MAX_CALENDAR_BYTES, CalendarHours
 from alerts.duty.roster import Receiver, Roster, Zone, ZoneMap
 from alerts.duty.shifts import ClockHours, LessonHours, Override, Shift, Turns
 from alerts.duty.timetable import DAY_MIN, WEEKDAYS, Bells, Period, Timetable, instant, minutes
-from alerts.errors import CalendarError
 from alerts.policy import BUILT_IN_ROUTES, role_receivers
 from alerts.routing.matchers import parse_matchers
 from alerts.routing.tree import Route
@@ -40,14 +38,13 @@ _Entry = TypeVar("_Entry", "BellsConfig", "TermConfig")
 def roster_of(
     sections: DutySections, staff: Sequence[StaffConfig], sites: Mapping[str, Site]
 ) -> Roster:
-    """Return the roster of sections without faults; `sites` are by id; raises `CalendarError`."""
+    """Return the roster of sections without faults; `sites` are by id."""
     timetables = {
         key: timetable_of(sections, ZoneInfo(site.zone), key) for key, site in sites.items()
     }
     overrides: dict[str, list[OverrideConfig]] = {}
     for change in sections.override:
         overrides.setdefault(change.shift, []).append(change)
-    names = names_of(staff)
     shifts = []
     for entry in sections.shift:
         timetable = timetables[entry.site]
@@ -57,7 +54,7 @@ def roster_of(
                 id=entry.id,
                 receiver=entry.receiver,
                 people=tuple(entry.people),
-                hours=hours_of(entry, timetable, names),
+                hours=_hours_of(entry, timetable),
                 zone=zone,
                 site=_name(entry.site, sites),
                 zones=tuple(entry.zones),
@@ -99,17 +96,6 @@ def zone_of(entry: ZoneConfig, sites: Mapping[str, Site]) -> Zone:
     """Return a zone of the roster."""
     site = _name(entry.site, sites)
     return Zone(entry.id, entry.building, entry.floor, site, tuple(entry.next))
-
-
-def names_of(staff: Sequence[StaffConfig]) -> dict[str, str]:
-    """Return ids by id and name in lower case, without names that two people share."""
-    found: dict[str, str] = {}
-    shared: set[str] = set()
-    for person in staff:
-        for key in {person.id.lower(), person.name.lower()}:
-            if found.setdefault(key, person.id) != person.id:
-                shared.add(key)
-    return {key: person for key, person in found.items() if key not in shared}
 
 
 def _route(node: RoutingConfig | RoutingNodeConfig) -> Route:
@@ -171,16 +157,8 @@ def weekdays(days: Sequence[str] | None) -> frozenset[int]:
     return frozenset(map(WEEKDAYS.index, WEEKDAYS if days is None else days))
 
 
-def hours_of(entry: ShiftConfig, timetable: Timetable, names: dict[str, str]) -> Hours:
-    """Return when a shift runs; raises `CalendarError`."""
+def _hours_of(entry: ShiftConfig, timetable: Timetable) -> Hours:
     days = weekdays(entry.days)
-    if entry.calendar_file is not None:
-        try:
-            with entry.calendar_file.open("rb") as file:
-                raw = file.read(MAX_CALENDAR_BYTES + 1)
-        except OSError as error:
-            raise CalendarError(f"cannot be read: {error.strerror}") from error
-        return CalendarHours(raw, timetable.zone, names=None if entry.people else names)
     if entry.start is not None and entry.end is not None:
         return ClockHours(
             timetable.zone,

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from alerts.access.sign_in_rules import GroupRole, SignInRules
 from alerts.duty.shifts import ClockHours, QuietHours, RecurringSilence
 from alerts.duty.timetable import DAY_MIN, minutes
-from alerts.errors import CalendarError, PolicyError
+from alerts.errors import PolicyError
 from alerts.notify.guarded_http import fault_of_url
 from alerts.outbound.webhooks import fault_of_secret
 from alerts.policy import BUILT_IN_INHIBITIONS, AlertPolicy, StaffMember, Webhook
@@ -124,7 +124,7 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
             inhibit=(*BUILT_IN_INHIBITIONS, *inhibit),
             silences=tuple(recurring_silences(config)),
         )
-    except (PolicyError, CalendarError) as error:
+    except PolicyError as error:
         lines = str(error).split("\n")
         allowed = "see `plumewatch timeline`"
         raise ConfigError([ConfigFault("alerts", line, allowed) for line in lines]) from error

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
-from plumewatch.config.sections.common import Date, Days, EndTime, FilePath, Id, Name, WallTime
+from plumewatch.config.sections.common import Date, Days, EndTime, Id, Name, WallTime
 
 People = Annotated[list[str], Field(max_length=1000)]
 Matchers = Annotated[
@@ -133,7 +133,7 @@ class TurnsConfig(BaseModel, extra="forbid", frozen=True):
 
 
 class ShiftConfig(BaseModel, extra="forbid", frozen=True):
-    """Who is on duty where, for a receiver: in lesson periods, by the clock, or by a calendar."""
+    """Who is on duty where, for a receiver: in lesson periods, or by the clock."""
 
     id: Id
     """Id in overrides and explanations."""
@@ -151,8 +151,6 @@ class ShiftConfig(BaseModel, extra="forbid", frozen=True):
     """Time of day when it starts, instead of periods."""
     end: EndTime | None = None
     """Time of day when it ends; at or before the start means the next day."""
-    calendar_file: FilePath | None = None
-    """iCalendar file, instead of periods and times."""
     days: Days | None = None
     """Days on which it starts; every day if left out."""
     on_holidays: bool = False

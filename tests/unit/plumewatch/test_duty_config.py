@@ -204,20 +204,15 @@ def test_a_role_with_shifts_is_notified_by_shift():
             "shift.0.zones: 'north': must be the id of a",
         ),
         (('periods = ["*"]', 'periods = ["1", "9"]'), "shift.0.periods: '9': must be a period"),
-        (('periods = ["*"]', ""), "shift.0: 0 of periods, start and end, calendar_file: exactly"),
-        (('periods = ["*"]', 'periods = ["*"]\nstart = "08:00"\nend = "09:00"'), "shift.0: 2 of"),
+        (('periods = ["*"]', ""), "shift.0: 0 of periods, start and end: exactly"),
+        (
+            ('periods = ["*"]', 'periods = ["*"]\nstart = "08:00"\nend = "09:00"'),
+            "shift.0: 2 of",
+        ),
         (('periods = ["*"]', 'start = "08:00"'), "shift.0: one of start and end: both"),
         (('periods = ["*"]', 'start = "8:00"\nend = "16:00"'), "shift.0.start: '8:00'"),
         (('periods = ["*"]', 'periods = ["*"]\non_holidays = true'), "shift.0.on_holidays"),
         (('periods = ["*"]', 'periods = ["*"]\nturns = { since = 2026-09-07 }'), "at least two"),
-        (
-            ('periods = ["*"]', 'calendar_file = "none.ics"'),
-            "shift.0.calendar_file: none.ics: cannot",
-        ),
-        (
-            ('periods = ["*"]', 'calendar_file = "none.ics"\ndays = ["mon"]'),
-            "the calendar has the days",
-        ),
         (
             ('shift = "day"', 'shift = "dya"'),
             "override.0.shift: 'dya': must be the id of a [[shift]]",
@@ -350,33 +345,6 @@ receiver = "facilities"
 )
 def test_routes_by_every_label_are_reachable(matcher):
     written(f"[routing]\nreceiver = \"staff\"\n[[routing.routes]]\nmatchers = ['{matcher}']\n")
-
-
-CALENDAR = """BEGIN:VCALENDAR
-VERSION:2.0
-PRODID:-//school//
-BEGIN:VEVENT
-UID:1
-SUMMARY:Ms Lopez
-DTSTART:20260907T080000
-DURATION:PT8H
-RRULE:FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR
-END:VEVENT
-END:VCALENDAR
-"""
-
-
-def test_calendar_files(tmp_path):
-    (tmp_path / "hall.ics").write_text(CALENDAR)
-    text = changed(('people = ["lopez"]\n', ""), ('periods = ["*"]', 'calendar_file = "hall.ics"'))
-    roster = written(text, folder=tmp_path).roster()
-    assert roster.shifts[0].hours is not None
-    (tmp_path / "hall.ics").write_text(CALENDAR.replace("Ms Lopez", "Ms Lopes"))
-    (fault,) = faults(text, folder=tmp_path)
-    assert fault.startswith("shift.0.calendar_file: hall.ics: event 'Ms Lopes': 'Ms Lopes' is not")
-    (tmp_path / "hall.ics").write_text(CALENDAR)
-    (fault,) = faults(text, folder=tmp_path, base=BASE.replace('"Kim"', '"MS LOPEZ"'))
-    assert "'Ms Lopez' is not the id or unique name" in fault  # two have that name
 
 
 def test_an_unknown_time_zone_hides_no_other_fault():
