@@ -36,7 +36,7 @@ _CONTENTS: Final = {
 
 
 @app.command(
-    rich_help_panel="Data",
+    rich_help_panel="Storage",
     epilog=examples(
         "plumewatch backup /backups",
         "plumewatch backup /backups --json",
@@ -74,7 +74,7 @@ def backup(
 
 
 @app.command(
-    rich_help_panel="Data",
+    rich_help_panel="Storage",
     epilog=examples(
         "plumewatch restore --verify /backups/plumewatch-20260907T100500Z",
         "plumewatch restore /backups/plumewatch-20260907T100500Z --force",

@@ -26,7 +26,7 @@ app = typer.Typer()
 dashboards_app = typer.Typer(
     help="Grafana dashboards: into files, or into a Grafana.", no_args_is_help=True
 )
-app.add_typer(dashboards_app, name="dashboards", rich_help_panel="Data")
+app.add_typer(dashboards_app, name="dashboards", rich_help_panel="Storage")
 
 UrlOption = Annotated[str, typer.Option(help="Address of the Grafana.")]
 TokenFileOption = Annotated[Path, typer.Option(help="File with the token of a service account.")]

@@ -15,7 +15,7 @@ app = typer.Typer()
 
 
 @app.command(
-    rich_help_panel="Recorded and simulated air",
+    rich_help_panel="Simulation and history",
     epilog=examples(
         "plumewatch replay readings.csv.gz --alerts alerts.csv --events events.csv",
         "plumewatch replay monday.csv tuesday.csv --alerts alerts.csv --config plumewatch.toml",

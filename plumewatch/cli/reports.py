@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 incident_app = typer.Typer(help="One incident in full.", no_args_is_help=True)
-app.add_typer(incident_app, name="incident", rich_help_panel="What happened")
+app.add_typer(incident_app, name="incident", rich_help_panel="Reports")
 
 
 @app.command(
-    rich_help_panel="What happened",
+    rich_help_panel="Reports",
     epilog=examples(
         "plumewatch report incidents --from 2026-09-07 --to 2026-12-18 --format xlsx",
         'plumewatch report summary --month 2026-11 --site "North High" --format pdf',

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 retention_app = typer.Typer(help="How long records are kept; legal holds.", no_args_is_help=True)
-app.add_typer(retention_app, name="retention", rich_help_panel="What happened")
+app.add_typer(retention_app, name="retention", rich_help_panel="Reports")
 
 _DAY_S = 86_400.0
 
@@ -191,7 +191,7 @@ def retention_release(
 
 
 @app.command(
-    rich_help_panel="What happened",
+    rich_help_panel="Reports",
     epilog=examples("plumewatch audit", "plumewatch audit --limit 5 --json"),
 )
 def audit(

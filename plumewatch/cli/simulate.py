@@ -47,7 +47,7 @@ class Activity(StrEnum):
 
 
 @app.command(
-    rich_help_panel="Recorded and simulated air",
+    rich_help_panel="Simulation and history",
     epilog=examples(
         "plumewatch simulate --days 1 --out readings.csv.gz --truth truth.csv",
         "plumewatch simulate --publish 127.0.0.1:1883 --live --days 0.1 --patience 60",

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 export_app = typer.Typer(help="Stored records, as files.", no_args_is_help=True)
-app.add_typer(export_app, name="export", rich_help_panel="Data")
+app.add_typer(export_app, name="export", rich_help_panel="Storage")
 storage_app = typer.Typer(help="The long-term store of the readings.", no_args_is_help=True)
-app.add_typer(storage_app, name="storage", rich_help_panel="Data")
+app.add_typer(storage_app, name="storage", rich_help_panel="Storage")
 
 _SHOWN: Final = 20
 _AVERAGES_BACK_S: Final = 3 * 86_400.0
@@ -222,7 +222,7 @@ def _has_averages(series: Series, sensors: Collection[str], begin: float) -> boo
 
 @app.command(
     "import",
-    rich_help_panel="Data",
+    rich_help_panel="Storage",
     epilog=examples(
         "plumewatch import old.csv.gz --column pm25='PM2.5 (ug/m3)'",
         "plumewatch import log.csv --sensor n2-boys-1 --time-format '%m/%d/%Y %H:%M'",

@@ -22,7 +22,7 @@ _SCHOOL: Final = Path(__file__).with_name("school.toml")
 
 @app.command(
     "sample-data",
-    rich_help_panel="Recorded and simulated air",
+    rich_help_panel="Simulation and history",
     epilog=examples("plumewatch sample-data sample --weeks 12"),
 )
 def sample_data(

@@ -34,7 +34,7 @@ _SHIPPED: Final = "shipped"
 
 
 @app.command(
-    rich_help_panel="History",
+    rich_help_panel="Simulation and history",
     epilog=examples(
         "plumewatch backtest history --budget 1 --budget 0.3 --out budgets.html",
         "plumewatch backtest history --model shipped --model new.npz --out models.html",
@@ -223,7 +223,7 @@ _SENSORS_A_BUCKET: Final = 1000
 
 
 @app.command(
-    rich_help_panel="History",
+    rich_help_panel="Simulation and history",
     epilog=examples(
         "plumewatch segments history --config plumewatch.toml",
         "plumewatch segments history --recording readings.csv.gz",
