@@ -6,9 +6,8 @@ A message whose English text changed is a new one: nothing is guessed, so nothin
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
@@ -25,9 +24,7 @@ PACKAGES: Final = ("language", "detection", "storage", "reports", "alerts", "plu
 _METHODS: Final = (
     ("**.py", "python"),
     ("**/templates/**.html", "jinja2"),
-    ("**/templates/**.typ", "jinja2"),
     ("**/static/*.js", "javascript"),
-    ("**/words.toml", "language.catalogue:labels"),
 )
 _KEYWORDS: Final = {
     "_": None,
@@ -50,39 +47,6 @@ msgstr ""
 "Plural-Forms: nplurals={plurals}; plural={rule};\\n"
 
 """
-
-
-def labels(
-    file: IO[bytes], *_: object, **_options: object
-) -> Iterator[tuple[int, str, str, list[str]]]:
-    """Extract the labels of a table of key figures, or a list of words, for Babel."""
-    for part in tomllib.loads(file.read().decode()).values():
-        for entry in part.values() if isinstance(part, dict) else part:
-            label = entry[0] if isinstance(entry, list) else entry
-            if isinstance(label, str):
-                yield 0, "mark", label, []
-
-
-def meanings(
-    file: IO[bytes], *_: object, **_options: object
-) -> Iterator[tuple[int, str, str, list[str]]]:
-    """Extract what the columns of tables mean, for Babel."""
-    for table in tomllib.loads(file.read().decode()).values():
-        for _type, meaning in table.values():
-            yield 0, "mark", meaning, []
-
-
-def page_texts(
-    file: IO[bytes], *_: object, **_options: object
-) -> Iterator[tuple[int, str, str, list[str]]]:
-    """Extract what people read of forms, links and guidelines, for Babel."""
-    waiting: list[Any] = [tomllib.loads(file.read().decode())]
-    for part in waiting:
-        for key, value in part.items() if isinstance(part, dict) else enumerate(part):
-            if isinstance(value, dict | list):
-                waiting.append(value)
-            elif key in ("name", "one", "lead", "label", "help", "basis", "words"):
-                yield 0, "mark", value, []
 
 
 def collected() -> Catalog:

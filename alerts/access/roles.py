@@ -6,8 +6,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from alerts.words import WORDS
-from language.messages import listed
+from language.messages import Words, listed, mark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +45,15 @@ RIGHTS: Final[Mapping[str, frozenset[Right]]] = MappingProxyType(
     }
 )
 """Rights by role; other roles have none."""
-ROLE_WORDS: Final = WORDS["role"]
+ROLE_WORDS: Final = Words(
+    {
+        "staff": mark("staff"),
+        "facilities": mark("facilities"),
+        "analyst": mark("analyst"),
+        "helpdesk": mark("helpdesk"),
+        "admin": mark("admin"),
+    }
+)
 
 
 def may(role: str, right: Right) -> bool:

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import jinja2
 from markupsafe import Markup
 
-from alerts.access.roles import Right
+from alerts.access.roles import ROLE_WORDS, Right
 from alerts.duty.reasons import RING_WORDS
 from alerts.errors import UNDELIVERED_WORDS
 from alerts.history_words import line_words
@@ -25,11 +25,12 @@ from alerts.incidents.incident import (
     MAX_CASE_NUMBER,
     MAX_NOTE,
     VERDICT_WORDS,
+    Verdict,
     answer_choices,
 )
 from alerts.notify.notice import KIND_WORDS, NOTICE_WORDS, respond_words
+from alerts.page.words import WORDS
 from alerts.routing.targets import channel_text
-from alerts.words import WORDS
 from detection.events import KIND_NAMES, EventKind
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
 from language.dates import date_text
@@ -142,7 +143,9 @@ def answers_of(kind: str) -> dict[str, Any]:
         "respond": respond_words(kind),
         "verdicts": [(verdict.value, VERDICT_WORDS[verdict]) for verdict in choices.verdicts],
         "explained": choices.explained.value,
-        "because": WORDS["because"][choices.explained],
+        "because": _("Fixed; the cause was")
+        if choices.explained is Verdict.FIXED
+        else _("False alarm, caused by"),
         "causes": [(cause, capitalized(CAUSE_WORDS[cause])) for cause in choices.causes],
     }
 
@@ -286,6 +289,7 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         notice_words=NOTICE_WORDS,
         ring_words=RING_WORDS,
         verdict_words=VERDICT_WORDS,
+        role_words=ROLE_WORDS,
         **{f"{name}_words": words for name, words in WORDS.items()},
         **shared,
     )

@@ -10,8 +10,7 @@ from alerts.access.roles import Right
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.config_file import Edit
 from alerts.page.forms import Field, Form, Kind, day_end, new_id
-from alerts.words import WORDS
-from language.messages import LANGUAGES, _, mark, ngettext
+from language.messages import LANGUAGES, Words, _, mark, ngettext
 from storage.registry import floor_name, names_of_place
 
 if TYPE_CHECKING:
@@ -23,8 +22,28 @@ ADDRESS_FILES: Final = "_address_files"
 UNREGISTERED: Final = "_unregistered"
 ALL_SITES: Final = "*"
 """Keys that the page adds to the configuration, for choices that are not in it."""
-_DAYS: Final = WORDS["day"]
-_ROLES: Final = WORDS["role_choice"]
+_DAYS: Final = Words(
+    {
+        "mon": mark("Monday"),
+        "tue": mark("Tuesday"),
+        "wed": mark("Wednesday"),
+        "thu": mark("Thursday"),
+        "fri": mark("Friday"),
+        "sat": mark("Saturday"),
+        "sun": mark("Sunday"),
+    }
+)
+_ROLES: Final = Words(
+    {
+        "staff": mark("Staff: responds to alerts"),
+        "facilities": mark("Facilities: looks after sensors"),
+        "analyst": mark("Analyst: makes reports"),
+        "helpdesk": mark("Helpdesk: looks after sensors, sees no incidents"),
+        "admin": mark("Administrator"),
+    }
+)
+_QUIET: Final = Words({"hold": mark("wait until the end"), "divert": mark("go to other people")})
+"""What becomes of other alerts in quiet hours."""
 
 
 def _names(tree: Tree, section: str) -> dict[str, str]:
@@ -199,9 +218,7 @@ _QUIET_HOURS: Final = Field(
         Field("start", mark("From"), Kind.TIME),
         Field("end", mark("To"), Kind.TIME),
         _DAYS_OF_WEEK,
-        Field(
-            "then", mark("Other alerts"), Kind.CHOICE, lambda _tree: WORDS["quiet"], default="hold"
-        ),
+        Field("then", mark("Other alerts"), Kind.CHOICE, lambda _tree: _QUIET, default="hold"),
     ),
 )
 

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 
 from alerts.access.passwords import remove_account
 from alerts.access.roles import Right
-from alerts.errors import ConfigFaultsError, ConfigFileError
+from alerts.errors import ConfigFaultsError, ConfigFileError, NotifyReason
 from alerts.notify.channels.apprise_notifier import SCHEMES, NotifySettings, check_target
 from alerts.page.config_file import Edit
 from alerts.page.forms import changes, shown
@@ -24,7 +24,6 @@ from alerts.page.guard import FormSize, text_of
 from alerts.page.page_context import not_for_role
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.setting_forms import ADDRESS_FILES, FORMS, UNREGISTERED
-from alerts.words import WORDS
 from language.messages import _, mark
 from storage import audit
 from storage.audit import AuditKind
@@ -243,8 +242,19 @@ class ConfigPages(PageGroup):
     def _bad_address(self, field: str, address: Secret) -> dict[str, str]:
         settings = NotifySettings(allow_private=self._context.settings.allow_private_targets)
         schemes = ", ".join(f"{scheme}://" for scheme in sorted(SCHEMES))
-        found = (WORDS["address_fault"][e.reason] for e in check_target(address, settings))
-        faults = [words % {"schemes": schemes} for words in found]
+        words = {
+            NotifyReason.FORBIDDEN_SCHEME: _(
+                "It must begin with one of: %(schemes)s.", schemes=schemes
+            ),
+            NotifyReason.BAD_TARGET: _(
+                "It is not the complete address of one recipient, or has options or characters"
+                " that cannot be sent."
+            ),
+            NotifyReason.FORBIDDEN_ADDRESS: _(
+                "It is not encrypted: that needs alerts.allow_private_targets in the configuration."
+            ),
+        }
+        faults = [words[e.reason] for e in check_target(address, settings)]
         return {field: " ".join(faults)} if faults else {}
 
     def _seen(self, tree: Mapping[str, Any]) -> dict[str, Any]:

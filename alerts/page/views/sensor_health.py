@@ -8,8 +8,8 @@ from alerts.outbound.sensor_conditions import active_faults
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.views.charts import span_of
-from alerts.words import WORDS
 from detection.details import details_text
+from language.messages import Words, mark
 from storage import firmware
 from storage.timeseries.resolution import whole_quarters
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from storage.firmware import Firmware
     from storage.timeseries.records import Record
 
+_SUMS: Final = Words(
+    {"missing": mark("Missing"), "late": mark("Late"), "clock_faults": mark("Wrong clock")}
+)
+"""Data problems that are shown only where a sensor has any."""
 _RECENT_S: Final = 900.0
 _SUMMED: Final = (
     "online_s",
@@ -65,7 +69,7 @@ class SensorHealthPages(PageGroup):
             rows=rows,
             noted=[
                 (key, words)
-                for key, words in WORDS["sum"].items()
+                for key, words in _SUMS.items()
                 if any(row["sums"].get(key) for row in rows)
             ],
             changes=changes,

@@ -17,12 +17,11 @@ from alerts.page.page_context import sentence
 from alerts.page.page_group import PageGroup, serves
 from alerts.routing.labels import incident_labels
 from alerts.routing.matchers import Matcher, MatchOp, all_match
-from alerts.words import WORDS
-from language.messages import _, capitalized
+from language.messages import Words, _, capitalized, mark
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from starlette.datastructures import FormData
     from starlette.requests import Request
@@ -31,6 +30,22 @@ if TYPE_CHECKING:
     from alerts.page.guard import Session
     from storage.registry import Room
 
+_STARTS: Final = Words(
+    {"0": mark("Now"), "1": mark("In 1 hour"), "4": mark("In 4 hours"), "12": mark("In 12 hours")}
+)
+"""Hours from now."""
+_LENGTHS: Final = Words(
+    {
+        "1": mark("1 hour"),
+        "2": mark("2 hours"),
+        "4": mark("4 hours"),
+        "8": mark("8 hours"),
+        "24": mark("1 day"),
+        "72": mark("3 days"),
+        "336": mark("2 weeks"),
+    }
+)
+"""Hours."""
 _HOUR_S: Final = 3600.0
 _SCHOOL: Final = "school"
 _PLACES: Final = frozenset({"site", "building", "floor", "room"})
@@ -51,8 +66,8 @@ class SilencePages(PageGroup):
         }
         if fault:
             return await self._page(request, fault, 400, **typed)
-        starts = now + _HOUR_S * _choice(form, "later", "later")
-        ends = starts + _HOUR_S * _choice(form, "hours", "lasting")
+        starts = now + _HOUR_S * _choice(form, "later", _STARTS)
+        ends = starts + _HOUR_S * _choice(form, "hours", _LENGTHS)
         matchers = self._matchers(session, form)
         registry = self._context.registry.within(self._sites_of(matchers))
         try:
@@ -183,6 +198,8 @@ class SilencePages(PageGroup):
             status,
             silences=[(s, self._words(s), s.state(now).value) for s in found],
             places=[(key, words) for key, (words, _) in self._places().items()],
+            starts=_STARTS,
+            lengths=_LENGTHS,
             max_reason=MAX_REASON,
             typed={"place": "", "kind": "", "hours": "1", "later": "0", "reason": "", **typed},
             error=error,
@@ -194,8 +211,8 @@ def _of_building(room: Room) -> list[tuple[str, str]]:
     return [(name, value) for name, value in own if value]
 
 
-def _choice(form: FormData, name: str, table: str) -> float:
+def _choice(form: FormData, name: str, choices: Collection[str]) -> float:
     given = text_of(form, name)
-    if given not in WORDS[table]:
+    if given not in choices:
         raise HTTPException(400, _("Choose a value from the list."))
     return float(given)

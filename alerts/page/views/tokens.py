@@ -13,8 +13,7 @@ from alerts.access.roles import ROLE_WORDS, Right
 from alerts.incidents.free_text import cleaned
 from alerts.page.guard import text_of
 from alerts.page.page_group import PageGroup, serves
-from alerts.words import WORDS
-from language.messages import _
+from language.messages import Words, _, mark
 from storage import audit
 from storage.audit import AuditKind
 
@@ -25,6 +24,15 @@ if TYPE_CHECKING:
 
     from alerts.access.api_tokens import ApiToken
 
+_SCOPES: Final = Words(
+    {
+        "read": mark("read incidents, rooms and sensors"),
+        "respond": mark("respond to incidents"),
+        "readings": mark("read readings"),
+        "reports": mark("create reports"),
+        "wall": mark("show the wall view on a screen"),
+    }
+)
 _DAYS: Final = (30, 90, 365)
 
 
@@ -44,7 +52,7 @@ class TokenPages(PageGroup):
             return await self._page(request, _("Choose from the lists."), 400)
         usable = api_tokens.usable(roles[person])
         if not set(scopes) <= {*usable}:
-            role, words = ROLE_WORDS[roles[person]], [WORDS["scope"][scope] for scope in usable]
+            role, words = ROLE_WORDS[roles[person]], [_SCOPES[scope] for scope in usable]
             allowed = ", ".join(words) or _("none")
             error = _(
                 "Scopes that the role %(role)s allows: %(scopes)s.", role=role, scopes=allowed
@@ -115,7 +123,7 @@ class TokenPages(PageGroup):
             unlimited=unlimited,
             now=self._context.settings.clock(),
             staff=self._context.own_staff,
-            scopes=WORDS["scope"],
+            scopes=_SCOPES,
             days=_DAYS,
             token=token,
             link=f"{base}/wall#{token}" if is_screen else "",
