@@ -20,13 +20,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from alerts.notify.guarded_http import RequestError, request
 from alerts.page import queries
 from ingest.reading_counts import CountKind
-from plumewatch.service.meters import CONTENT_TYPE
 from storage import sqlite
 from storage.bounded_call import BoundedCallError, BoundedThreads
 from storage.errors import StorageError
@@ -263,7 +263,7 @@ class HealthPages:
         if not trusted:
             return Response(status_code=401, headers={"www-authenticate": "Bearer"})
         await asyncio.to_thread(self.meters.refresh)
-        return PlainTextResponse(self.meters.exposition(), media_type=CONTENT_TYPE)
+        return PlainTextResponse(self.meters.exposition(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     def _readiness(self, *, detailed: bool) -> Response:
         parts = self.health.parts()

@@ -1,7 +1,7 @@
 """Numbers of the service: each is declared once, and goes to metrics, page and series from there.
 
-A part counts in its own state; a `Meter` reads the number. The metrics are in text format 0.0.4:
-https://prometheus.io/docs/instrumenting/exposition_formats/
+A part counts in its own state; a `Meter` reads the number. `Meters` is a collector of
+`prometheus_client`, which writes the text for Prometheus.
 """
 
 from __future__ import annotations
@@ -11,7 +11,16 @@ import sqlite3
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from itertools import accumulate
+from typing import TYPE_CHECKING, Literal
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.registry import Collector
 
 from language.messages import gettext
 from storage.errors import StorageError
@@ -19,9 +28,9 @@ from storage.errors import StorageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-log = logging.getLogger(__name__)
+    from prometheus_client import Metric
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+log = logging.getLogger(__name__)
 
 
 class Histogram:
@@ -30,12 +39,12 @@ class Histogram:
     >>> waits = Histogram((0.1, 1.0))
     >>> for seconds in (0.05, 0.1, 0.5, 7.0):
     ...     waits.observe(seconds)
-    >>> waits.cumulative()
-    [('0.1', 2), ('1', 3), ('+Inf', 4)]
+    >>> waits.buckets()
+    [('0.1', 2), ('1.0', 3), ('+Inf', 4)]
     """
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = tuple(bounds)
+        self.bounds = tuple(map(float, bounds))
         self.sum = 0.0
         self._counts = [0] * (len(self.bounds) + 1)
 
@@ -50,14 +59,13 @@ class Histogram:
         self._counts[bisect_left(self.bounds, seconds)] += 1
         self.sum += seconds
 
-    def cumulative(self) -> list[tuple[str, int]]:
+    def buckets(self) -> list[tuple[str, float]]:
         """Return the counts at or below each bound."""
-        total, found = 0, []
-        for bound, count in zip((*self.bounds, float("inf")), self._counts, strict=True):
-            total += count
-            found.append(("+Inf" if bound == float("inf") else f"{bound:g}", total))
-        return found
+        bounds = (*map(str, self.bounds), "+Inf")
+        return list(zip(bounds, accumulate(self._counts), strict=True))
 
+
+_FAMILIES = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
 
 Value = float | Histogram | Mapping[str, float] | Mapping[tuple[str, ...], float] | None
 
@@ -109,7 +117,7 @@ class Meter:
         return f"plumewatch_{self.name}" + ("_total" if self.kind == "counter" else "")
 
 
-class Meters:
+class Meters(Collector):
     """All meters of a service; `refresh` reads what they need from disk, and may block."""
 
     def __init__(self, meters: Iterable[Meter], refresh: Callable[[], None]) -> None:
@@ -125,9 +133,24 @@ class Meters:
         self.kept = {meter.name: self._read(meter) for meter in self.meters if meter.blocks}
 
     def exposition(self) -> str:
-        """Return all metrics as text for Prometheus."""
-        exported = (meter for meter in self.meters if meter.name)
-        return exposition((meter, self._value(meter)) for meter in exported)
+        """Return all metrics as text for Prometheus; those without a sample are left out."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self)
+        return generate_latest(registry).decode()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics that have samples."""
+        for meter in self.meters:
+            if not meter.name:
+                continue
+            value = self._value(meter)
+            if isinstance(value, Histogram):
+                yield HistogramMetricFamily(meter.metric, meter.help, value.buckets(), value.sum)
+            elif samples := _samples(meter, value):
+                family = _FAMILIES[meter.kind](meter.metric, meter.help, labels=meter.labels)
+                for labels, number in samples:
+                    family.add_metric(list(labels.values()), number)
+                yield family
 
     def value(self, name: str) -> float:
         """Return the sum over all labels of a metric, by its exported name."""
@@ -170,35 +193,6 @@ class Meters:
         return value
 
 
-def exposition(meters: Iterable[tuple[Meter, Value]]) -> str:
-    r"""Return the text for Prometheus; meters without a sample are left out.
-
-    >>> ups = Meter("ups", "Ups.", lambda: None, kind="counter", labels=("by",))
-    >>> print(exposition([(ups, {'a"b': 3})]), end="")
-    # HELP plumewatch_ups_total Ups.
-    # TYPE plumewatch_ups_total counter
-    plumewatch_ups_total{by="a\"b"} 3
-    """
-    lines: list[str] = []
-    for meter, value in meters:
-        if body := list(_lines(meter, value)):
-            text = meter.help.replace("\\", "\\\\").replace("\n", "\\n")
-            lines += [f"# HELP {meter.metric} {text}", f"# TYPE {meter.metric} {meter.kind}", *body]
-    return "".join(line + "\n" for line in lines)
-
-
-def _lines(meter: Meter, value: Value) -> Iterator[str]:
-    if isinstance(value, Histogram):
-        for bound, count in value.cumulative():
-            yield f'{meter.metric}_bucket{{le="{bound}"}} {count}'
-        yield f"{meter.metric}_sum {_number(value.sum)}"
-        yield f"{meter.metric}_count {value.count}"
-        return
-    for labels, sample in _samples(meter, value):
-        pairs = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-        yield f"{meter.metric}{f'{{{pairs}}}' if pairs else ''} {_number(sample)}"
-
-
 def _samples(meter: Meter, value: Value) -> list[tuple[dict[str, str], float]]:
     if value is None or isinstance(value, Histogram):
         return []
@@ -206,11 +200,3 @@ def _samples(meter: Meter, value: Value) -> list[tuple[dict[str, str], float]]:
         return [({}, float(value))]
     keyed = ((key if isinstance(key, tuple) else (key,), n) for key, n in value.items())
     return [(dict(zip(meter.labels, key, strict=True)), float(n)) for key, n in keyed]
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value.is_integer() else repr(value)
