@@ -79,13 +79,12 @@ class CutOff:
 
 @pytest.mark.parametrize("kind", [Killed, *(pytest.param(CutOff, id=name) for name in NAMED)])
 async def test_kills_in_the_middle_of_a_load(tmp_path, kind):
-    journal = Journal(tmp_path / "journal.db")
-    journal.open()
-    journal.commit([Reading("s", T + i, T + i, {"pm25": float(i)}) for i in range(COUNT)], [])
     with (
         kind(tmp_path) as server,
+        Journal(tmp_path / "journal.db") as journal,
         InfluxSeries(server.settings, REGISTRY, tmp_path / "influx.db") as series,
     ):
+        journal.commit([Reading("s", T + i, T + i, {"pm25": float(i)}) for i in range(COUNT)], [])
         kills = {5, 20, 40}
         seen = []
 
@@ -132,4 +131,3 @@ async def test_kills_in_the_middle_of_a_load(tmp_path, kind):
         assert seen == sorted(seen)
         assert len(seen) == COUNT // 100 + len(kills)
         assert not dead_letters
-    journal.close()
