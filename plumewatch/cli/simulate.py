@@ -15,7 +15,6 @@ import typer
 
 from plumewatch.cli.options import JsonOption, examples
 from plumewatch.cli.printer import Printer, progress
-from plumewatch.config.load import load
 from plumewatch.errors import UnreachableError, UsageError
 
 if TYPE_CHECKING:
@@ -82,6 +81,7 @@ def simulate(
     as_json: JsonOption = False,
 ) -> None:
     """Simulate a school: publish what real devices publish, or write readings and truth."""
+    from plumewatch.config.load import load
     from sensor_sim.errors import BrokerAddressError
     from sensor_sim.publish import BrokerAddress
     from sensor_sim.simulation_run import SimulationRun, live_offset

@@ -480,6 +480,7 @@ def test_the_shipped_settings_are_those_that_are_written(tmp_path):
     assert made == shipped
 
 
+@pytest.mark.needs("openssl")
 def test_the_tls_template_works_with_the_keys_its_commands_make(tmp_path):
     """A device with the CA connects; one without it does not."""
     text = (SHIPPED.parent / "broker-tls.conf").read_text()

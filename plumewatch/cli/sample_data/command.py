@@ -12,7 +12,6 @@ import typer
 
 from plumewatch.cli.options import CONFIG, JsonOption, examples
 from plumewatch.cli.printer import Printer
-from plumewatch.cli.sample_data.incidents import fill_series, fill_state, made_up_detections
 from plumewatch.errors import UsageError
 
 app = typer.Typer()
@@ -33,6 +32,7 @@ def sample_data(
     as_json: JsonOption = False,
 ) -> None:
     """Fill a folder with the data of a made-up school, to try pages, reports and dashboards."""
+    from plumewatch.cli.sample_data.incidents import fill_series, fill_state, made_up_detections
     from plumewatch.config.load import load
 
     printer = Printer(as_json=as_json)
