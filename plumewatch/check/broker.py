@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from ingest.errors import BrokerError, BrokerReason
 from ingest.mqtt.examine import accepts_anonymous, examine
 from plumewatch.check.mosquitto import check_mosquitto, read_mosquitto
-from plumewatch.check.result import REMEDIES, State, result
+from plumewatch.check.result import CheckResult, State, fault, ok, warn
 from plumewatch.config.settings import broker_settings
 from plumewatch.service.web_server import is_loopback
 from storage.bounded_call import BoundedCallError, BoundedThreads
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from ingest.mqtt.examine import BrokerFacts
     from plumewatch.check.mosquitto import MosquittoFile
-    from plumewatch.check.result import CheckResult
     from plumewatch.config.model import PlumewatchConfig
 
 _NEARLY_FULL: Final = 0.8
@@ -34,15 +33,18 @@ def check_broker(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     try:
         facts = asyncio.run(examine(broker_settings(config), trial=broker.canary))
     except BrokerError as error:
-        yield result("broker_fails", error=error, remedy=_remedy(config, error))
+        yield fault("broker", str(error), _remedy(config, error))
     else:
         version = facts.version.removeprefix("mosquitto version ")
         version = f", Mosquitto {version}" if "mosq" in facts.version else ""
-        yield result("broker_connects", host=broker.host, port=broker.port, version=version)
+        yield ok("broker", f"{broker.host}:{broker.port} accepts the connection{version}")
         yield from check_queue(config, facts)
         if asyncio.run(accepts_anonymous(broker_settings(config))):
-            yield result(
-                "broker_anonymous", State.WARNING if is_loopback(broker.host) else State.FAULT
+            yield CheckResult(
+                "broker accounts",
+                State.WARNING if is_loopback(broker.host) else State.FAULT,
+                "it accepts connections without an account: whoever reaches it can publish",
+                "allow_anonymous false there, and an account per sensor; see deploy/mosquitto.conf",
             )
     if broker.tls:
         yield check_server("broker certificate", broker.host, broker.port, now)
@@ -54,32 +56,72 @@ def check_broker(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
             file = read_mosquitto(broker.config_file)
             yield from check_mosquitto(config, file)
         except OSError as error:
-            yield result("broker_file_unreadable", file=error.filename, why=error.strerror)
+            yield warn(
+                "broker configuration",
+                f"{error.filename}: {error.strerror}",
+                "let the account that runs `plumewatch check` read it, or leave out"
+                " broker.config_file",
+            )
     elif is_loopback(broker.host):
-        yield result("broker_file_unknown")
+        yield ok(
+            "broker configuration",
+            "not checked; set broker.config_file to find limits that lose readings",
+        )
 
 
 def _remedy(config: PlumewatchConfig, error: BrokerError) -> str:
     text, is_local = str(error).lower(), is_loopback(config.broker.host)
     if error.reason is BrokerReason.REFUSED:
-        return REMEDIES["password"].format(user=config.broker.username or "plumewatch")
-    words = ("expired", "certificate", "ssl", *(["refused"] if is_local else ()))
-    return REMEDIES[next((word for word in words if word in text), "other")]
+        user = config.broker.username or "plumewatch"
+        return (
+            f"set the password again: mosquitto_passwd PASSWORD_FILE {user}, the same into"
+            " broker.password_file, then systemctl reload mosquitto"
+        )
+    if "expired" in text:
+        return "renew the broker's certificate, and systemctl restart mosquitto"
+    if "certificate" in text:
+        return "put the certificate of the broker's issuer into broker.ca_file"
+    if "ssl" in text:
+        return "broker.tls and broker.port must belong to the same listener"
+    if "refused" in text and is_local:
+        return "systemctl status mosquitto; broker.port must be one of its listeners"
+    return "broker.host and broker.port; from this machine: mosquitto_sub -h HOST -p PORT -t test"
 
 
 def check_queue(config: PlumewatchConfig, facts: BrokerFacts) -> Iterator[CheckResult]:
     """Check what the broker does with messages for a disconnected session."""
     if facts.keeps_for_absent:
-        yield result("queue_keeps")
+        yield ok("broker queue", "a message was kept for a disconnected session")
     elif facts.keeps_for_absent is False:
-        yield result("queue_loses")
+        yield fault(
+            "broker queue",
+            "a message for a disconnected session was lost: readings are lost while the"
+            " service restarts",
+            "delete per_listener_settings true from the broker's configuration; see"
+            " deploy/mosquitto.conf",
+        )
     elif config.broker.canary:
-        yield result("queue_not_tried", user=config.broker.username or "(none)")
+        yield warn(
+            "broker queue",
+            "not tried: the account may not read and write plumewatch/canary/#",
+            f"give user {config.broker.username or '(none)'} `topic readwrite"
+            " plumewatch/canary/#` in the broker's acl_file",
+        )
     if facts.dropped:
-        yield result("queue_dropped", dropped=facts.dropped)
+        yield warn(
+            "broker dropped",
+            f"{facts.dropped:,} messages since its start",
+            "raise max_queued_messages and max_queued_bytes there; look for disconnected"
+            " clients: mosquitto_sub -t '$SYS/broker/clients/#' -v",
+        )
     limit = config.broker.max_queued_messages
     if facts.stored is not None and facts.stored >= _NEARLY_FULL * limit:
-        yield result("queue_full", stored=facts.stored, limit=limit)
+        yield warn(
+            "broker queue",
+            f"it holds {facts.stored:,} messages and keeps {limit:,}",
+            "start the service, which reads them; then raise max_queued_messages there"
+            " and in the configuration",
+        )
 
 
 _DAY_S: Final = 86_400.0
@@ -98,7 +140,9 @@ def check_file(part: str, path: Path, now: float) -> CheckResult:
     try:
         return _validity(part, str(path), expiry_of_file(path), now)
     except CertificateError as error:
-        return result("file_unreadable", part=part, error=error)
+        return warn(
+            part, str(error), "give a file in PEM, as in: openssl x509 -in FILE -noout -dates"
+        )
 
 
 def check_server(part: str, host: str, port: int, now: float) -> CheckResult:
@@ -106,16 +150,24 @@ def check_server(part: str, host: str, port: int, now: float) -> CheckResult:
     try:
         return _validity(part, f"{host}:{port}", _expiry_of_server(host, port), now)
     except CertificateError as error:
-        return result("server_unreadable", part=part, error=error)
+        return warn(part, str(error), "check that the port is the one of the TLS listener")
 
 
 def _validity(part: str, owner: str, expires: float, now: float) -> CheckResult:
     days = (expires - now) / _DAY_S
     if days <= 0:
-        return result("expired", part=part, owner=owner, ago=-days)
+        return fault(
+            part,
+            f"{owner} expired {-days:.0f} days ago",
+            f"renew the certificate of {owner} and restart the server that uses it",
+        )
     if days < _SOON_DAYS:
-        return result("expires_soon", part=part, owner=owner, days=days)
-    return result("certificate_valid", part=part, owner=owner, days=days)
+        return warn(
+            part,
+            f"{owner} expires in {days:.0f} days",
+            f"renew the certificate of {owner} and restart the server that uses it",
+        )
+    return ok(part, f"{owner} is valid for {days:.0f} days")
 
 
 def expiry(der: bytes) -> float:

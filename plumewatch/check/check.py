@@ -22,7 +22,7 @@ from plumewatch.check.people import (
     check_sign_in,
     check_tokens,
 )
-from plumewatch.check.result import result
+from plumewatch.check.result import fault, ok, warn
 from plumewatch.check.sensors import check_sensors
 from plumewatch.config.faults import some
 from plumewatch.config.load import load_shard
@@ -42,12 +42,10 @@ def check(path: Path, now: float) -> Iterator[CheckResult]:
     """Check a configuration, then what it names, result by result; raises `ConfigError`."""
     config = load_shard(path)
     check_settings(config)
-    yield result(
+    yield ok(
         "configuration",
-        path=path,
-        rooms=len(config.room),
-        sensors=len(config.sensor),
-        staff=len(config.staff),
+        f"{path} has {len(config.room)} rooms, {len(config.sensor)} sensors,"
+        f" {len(config.staff)} staff and no faults",
     )
     if config.mapping:
         names = ", ".join(mapping.name for mapping in config.mapping)
@@ -56,12 +54,19 @@ def check(path: Path, now: float) -> Iterator[CheckResult]:
         passed = f"{count} examples pass"
         if timeless := some(lacks["time"]):
             passed += f"; {timeless}: {MEANING['time']}"
-        yield result("mappings", mappings=len(config.mapping), names=names, examples=passed)
+        yield ok("mappings", f"{len(config.mapping)} in the order {names}; their {passed}")
         if blind := some(lacks["particles"]):
-            yield result("mappings_blind", names=blind, what=MEANING["particles"])
+            yield warn(
+                "mappings",
+                f"{blind}: {MEANING['particles']}",
+                "if the device sends a particle value, add a [[mapping.field]] for it, best"
+                " PM2.5 (docs/mappings.md)",
+            )
     kept_demo = DataPaths(config.data_dir).demo.exists()
     if kept_demo:
-        yield result("demo")
+        yield ok(
+            "demo", "broker, sensors, phones and staff page ran only with the demo: not checked"
+        )
     for check_part in _OF_DEMO if kept_demo else _CHECKS:
         yield from _results(check_part, config, now)
 
@@ -77,7 +82,7 @@ def _results(
     except SchemaBefore1Error:
         return  # `check_store` reports it
     except (StorageError, sqlite3.Error) as error:
-        yield result("store_unreadable", error=error, path=config.data_dir)
+        yield fault("store", str(error), f"ls -l {config.data_dir}: this account must read it")
 
 
 _OF_DEMO: Final = (check_store, check_series, check_duty)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from pydantic import BaseModel
 
-from plumewatch.check.result import result, span
+from plumewatch.check.result import fault, ok, span, warn
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import influx_settings
 from plumewatch.service.data_folder import refuse_older
@@ -66,15 +66,24 @@ def check_store(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
             os.fsync(file.fileno())
     except OSError as error:
         who = "plumewatch" if os.geteuid() == 0 else f"user {os.geteuid()}"
-        yield result("store_unwritable", root=root, why=error.strerror, who=who)
+        yield fault(
+            "store",
+            f"cannot write into {root}: {error.strerror}",
+            f"free space there, or chown -R {who} {root}; another folder is data_dir",
+        )
         return
     space = os.statvfs(root)
     free = space.f_bavail * space.f_frsize
     yield _room(config, free / 1e9)
     if recovery_program() is None:
-        yield result("no_recovery")
+        yield warn(
+            "damaged files",
+            "no program sqlite3 whose .recover works: of a damaged file only rows before"
+            " and behind the damage would be recovered",
+            "apt-get install sqlite3; that of Debian 13 works, that of Debian 12 does not",
+        )
     if holder := holder_of(paths.lock):
-        yield result("service_runs", root=root, holder=holder)
+        yield ok("service", f"{root} is in use by {holder}")
     for path in (paths.journal, paths.state, paths.series):
         if path.exists():
             yield from _database(path)
@@ -91,7 +100,12 @@ def check_secrets(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
                 readable[path] = stat.S_IMODE(mode)
     if readable:
         listed = ", ".join(f"{path} (mode {mode:o})" for path, mode in readable.items())
-        yield result("secrets_readable", files=listed, paths=shlex.join(map(str, readable)))
+        yield warn(
+            "secrets",
+            f"every account of this machine may read {listed}",
+            f"chmod 600 {shlex.join(map(str, readable))}; a file of another owner needs"
+            " chown to the account of the service first",
+        )
 
 
 def _secret_files(table: BaseModel) -> Iterator[Path]:
@@ -111,17 +125,26 @@ def _secret_files(table: BaseModel) -> Iterator[Path]:
 def _room(config: PlumewatchConfig, free_gb: float) -> CheckResult:
     root, kept = config.data_dir, config.timeseries
     if free_gb < _LEAST_GB:
-        return result("disk_full", root=root, free=free_gb)
+        return fault(
+            "store",
+            f"{root} is writable, {free_gb:.2f} GB are free",
+            f"make room, at least 5 GB: df -h {root}; timeseries.raw_days and"
+            " journal.max_mb limit what is kept",
+        )
     rate = sum(1 / sensor.interval_s for sensor in config.sensor)
     series = 0.0 if kept.url else rate * kept.raw_days * 86_400 * _READING_BYTES
     journal = min(rate * config.journal.keep_days * 86_400 * 250, config.journal.max_mb * 1e6)
     have = sum(p.stat().st_size for p in root.glob("*.db*") if p.is_file())
     more_gb = (series + journal - have) / 1e9
     if more_gb > free_gb - _LEAST_GB:
-        return result(
-            "disk_small", root=root, free=free_gb, sensors=len(config.sensor), more=more_gb
+        return warn(
+            "store",
+            f"{root} is writable, {free_gb:.0f} GB are free; {len(config.sensor)} sensors"
+            f" need {more_gb:.0f} GB more",
+            "a larger disk, or keep less: timeseries.raw_days and journal.max_mb limit"
+            " what is kept",
         )
-    return result("store_writable", root=root, free=free_gb)
+    return ok("store", f"{root} is writable, {free_gb:.0f} GB are free")
 
 
 def _database(path: Path) -> Iterator[CheckResult]:
@@ -130,13 +153,22 @@ def _database(path: Path) -> Iterator[CheckResult]:
     except SchemaTooOldError:
         return  # the service upgrades it at its next start
     except SchemaTooNewError as error:
-        yield result("schema_newer", error=error)
+        yield fault(
+            "store",
+            str(error),
+            "pip install --upgrade plumewatch, or restore a backup from before the upgrade",
+        )
     except SchemaBefore1Error as error:
-        yield result("schema_before_1", error=error, root=path.parent)
+        yield fault("store", str(error), f"mv {path.parent} {path.parent}-before-1.0")
     except StorageCorruptError as error:
-        yield result("store_corrupt", error=error)
+        yield fault(
+            "store",
+            str(error),
+            "start the service: it sets the file aside and continues with what can be"
+            " read; or stop it and run plumewatch restore BACKUP",
+        )
     except (StorageError, sqlite3.Error) as error:
-        yield result("store_unreadable", error=f"{path}: {error}", path=path)
+        yield fault("store", f"{path}: {error}", f"ls -l {path}: this account must read it")
 
 
 def is_synchronized() -> bool | None:
@@ -156,27 +188,40 @@ def check_clock(
     stored = _newest(DataPaths(config.data_dir).journal)
     newest = max((reading.received for reading in stored), default=0.0)
     if newest > now + _BEHIND_S:
-        yield result("clock_behind", now=_time(now), newest=_time(newest))
+        yield fault(
+            "clock",
+            f"it is {_time(now)} here, but a reading was received at {_time(newest)}",
+            "set it: timedatectl set-ntp true; if it was ahead before, leave it as it is now",
+        )
     off = {
         sensor: statistics.median(r.time - r.received for r in stored if r.sensor == sensor)
         for sensor in {reading.sensor for reading in stored}
     }
     wrong = {sensor: by for sensor, by in off.items() if abs(by) > _OFF_S}
     if wrong and len(wrong) * 2 > len(off):
-        yield result(
-            "clock_wrong",
-            wrong=len(wrong),
-            sensors=len(off),
-            by=_by(statistics.median(wrong.values())),
+        yield fault(
+            "clock",
+            f"{len(wrong)} of {len(off)} sensors stamp their readings"
+            f" {_by(statistics.median(wrong.values()))} of this machine's clock",
+            "this machine is the likelier one: timedatectl set-ntp true, then NTP on the"
+            " sensors; or let them send no time",
         )
     else:
         for sensor, by in sorted(wrong.items(), key=lambda one: natural(one[0])):
-            yield result("clock_of_sensor", sensor=sensor, by=_by(by))
+            yield warn(
+                f"clock: {sensor}",
+                f"its readings are stamped {_by(by)}, and late ones never alert",
+                "set NTP on the device, or let it send no time",
+            )
     kept = synchronized()
     if kept is False:
-        yield result("clock_free")
+        yield warn(
+            "clock",
+            "this machine's clock is not synchronized",
+            "timedatectl set-ntp true, or install chrony",
+        )
     elif newest <= now + _BEHIND_S and not wrong:
-        yield result("clock_right", now=_time(now), kept=", kept by NTP" if kept else "")
+        yield ok("clock", f"{_time(now)}{', kept by NTP' if kept else ''}")
 
 
 def _newest(path: Path) -> Sequence[Reading]:
@@ -210,14 +255,19 @@ def check_series(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     try:
         sentence = series.check_connection()
         if series.http.clock_difference():
-            yield result("influx_clock", sentence=sentence)
+            yield warn("time series", sentence, "set both clocks by NTP: timedatectl set-ntp true")
         else:
-            yield result("influx", sentence=sentence)
+            yield ok("time series", sentence)
         try:
             series.check_set_up()
         except StorageUnavailableError as error:
-            yield result("influx_not_set_up", error=error)
+            yield warn("time series", str(error), "plumewatch storage setup")
     except StorageUnavailableError as error:
-        yield result("influx_fails", error=error, url=settings.url)
+        yield fault(
+            "time series",
+            str(error),
+            "systemctl status influxdb; timeseries.url, database and token must match it:"
+            f" curl -i {settings.url}/ping",
+        )
     finally:
         series.close()

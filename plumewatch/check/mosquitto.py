@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ingest.mqtt.connection import is_guessable
-from plumewatch.check.result import State, result, span
+from plumewatch.check.result import CheckResult, State, fault, ok, span, warn
 from plumewatch.service.web_server import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from plumewatch.check.result import CheckResult
     from plumewatch.config.model import PlumewatchConfig
 
 _MAX_BYTES: Final = 1_000_000
@@ -91,20 +90,41 @@ def check_mosquitto(config: PlumewatchConfig, file: MosquittoFile) -> Iterator[C
     problems = [*_losses(file), *_queue_limits(config, file), *_openings(config, file)]
     yield from problems
     if not problems:
-        yield result("mosquitto_sound")
+        yield ok(
+            "broker configuration", "keeps messages for the service and refuses unknown clients"
+        )
 
 
 def _losses(file: MosquittoFile) -> Iterator[CheckResult]:
     if file.is_on("per_listener_settings"):
-        yield result("per_listener")
+        yield fault(
+            "broker configuration",
+            "per_listener_settings true: many versions drop, without a log line, what"
+            " waits for a disconnected session",
+            "delete that line; put allow_anonymous, password_file and acl_file before the"
+            " first listener",
+        )
     autosave_s = file.number("autosave_interval", 1800)
     if not file.is_on("persistence"):
-        yield result("no_persistence")
+        yield fault(
+            "broker configuration",
+            "persistence is off: a restart of the broker loses all sessions and queued messages",
+            "persistence true, persistence_location /var/lib/mosquitto/",
+        )
     elif autosave_s > 300 and not file.is_on("autosave_on_changes"):
-        yield result("slow_autosave", autosave_s=autosave_s)
+        yield warn(
+            "broker configuration",
+            f"a broker that is killed loses what was queued in the last {autosave_s:.0f} s",
+            "autosave_interval 30",
+        )
     window = file.number("max_inflight_messages", 20)
     if not 100 <= window <= _DEDUPE_WINDOW:
-        yield result("inflight_window", window=window, most=_DEDUPE_WINDOW)
+        yield warn(
+            "broker configuration",
+            f"max_inflight_messages {window:.0f}: below 100 slows the service down, above"
+            f" {_DEDUPE_WINDOW} it may store readings twice",
+            "max_inflight_messages 500",
+        )
 
 
 def _queue_limits(config: PlumewatchConfig, file: MosquittoFile) -> Iterator[CheckResult]:
@@ -119,18 +139,21 @@ def _queue_limits(config: PlumewatchConfig, file: MosquittoFile) -> Iterator[Che
     kept_s = messages / rate
     if kept_s < _DAY_S:
         day = round(rate * _DAY_S) * (1 if name == "max_queued_messages" else _MESSAGE_BYTES)
-        yield result(
-            "queue_limit",
+        yield CheckResult(
+            "broker configuration",
             State.FAULT if kept_s < _HOUR_S else State.WARNING,
-            name=name,
-            messages=messages,
-            kept=span(kept_s),
-            day=day,
-            sensors=len(config.sensor),
+            f"{name} keeps {messages:,.0f} messages, {span(kept_s)} of this school's"
+            " readings; then the newest are dropped",
+            f"{name} {day}, a day of {len(config.sensor)} sensors",
         )
     configured = config.broker.max_queued_messages
     if name == "max_queued_messages" and messages < configured:
-        yield result("queue_limit_differs", messages=messages, configured=configured)
+        yield warn(
+            "broker configuration",
+            f"the broker keeps {messages:,.0f} messages, and {configured:,} are configured"
+            " in broker.max_queued_messages",
+            f"broker.max_queued_messages = {messages:.0f} here, or more there",
+        )
 
 
 def _descriptors() -> int | None:
@@ -148,28 +171,71 @@ def _client_ids(config: PlumewatchConfig, one: Listener) -> Iterator[CheckResult
     bound = one.settings.get("use_username_as_clientid", "").lower() == "true"
     is_of_service = one.port == str(config.broker.port)
     if bound and is_of_service:
-        yield result("one_client_id", port=one.port)
+        yield fault(
+            "broker configuration",
+            f"listener {one.port}: use_username_as_clientid gives all connections of the"
+            " service one client id, so they end each other",
+            "a listener of its own for the service, without it; see deploy/mosquitto.conf",
+        )
     elif not bound and client_id and is_guessable(client_id):
-        yield result("guessable_client_id", port=one.port, client_id=client_id)
+        yield warn(
+            "broker configuration",
+            f"listener {one.port}: any account can take over the session of client id"
+            f" {client_id!r}, and the readings in it",
+            "delete broker.client_id: the service then makes one that cannot be guessed;"
+            " what is queued under the former one is lost",
+        )
     elif not bound and not is_of_service:
-        yield result("free_client_ids", port=one.port)
+        yield warn(
+            "broker configuration",
+            f"listener {one.port}: a device can end the connection of another by its client id",
+            "use_username_as_clientid true below that listener",
+        )
 
 
 def _openings(config: PlumewatchConfig, file: MosquittoFile) -> Iterator[CheckResult]:
     outside = [one for one in file.listeners if not is_loopback(one.host or "0.0.0.0")]  # noqa: S104
     if file.is_on("allow_anonymous") and file.listeners:
-        yield result("allow_anonymous", State.FAULT if outside else State.WARNING)
+        yield CheckResult(
+            "broker configuration",
+            State.FAULT if outside else State.WARNING,
+            "allow_anonymous true: whoever reaches the broker can publish and read",
+            "allow_anonymous false, and a password_file with an account per sensor; see"
+            " deploy/mosquitto.conf",
+        )
     elif "acl_file" not in file.settings and "plugin" not in file.settings:
-        yield result("no_acl")
+        yield warn(
+            "broker configuration",
+            "no acl_file: every account may publish as every sensor",
+            "acl_file /etc/mosquitto/plumewatch-acl; see deploy/mosquitto.conf",
+        )
     for one in outside:
         yield from _client_ids(config, one)
         if "max_connections" not in one.settings:
-            yield result("no_connection_limit", port=one.port)
+            yield warn(
+                "broker configuration",
+                f"listener {one.port}: one device can open connections until the broker has no"
+                " descriptors left",
+                "max_connections 450 below that listener",
+            )
         if "certfile" not in one.settings:
-            yield result("no_tls", port=one.port)
+            yield warn(
+                "broker configuration",
+                f"listener {one.port} is open to the network without TLS: passwords can be read",
+                "certfile and keyfile below that listener, or bind it to 127.0.0.1",
+            )
     most = sum(int(one.settings.get("max_connections", "0")) for one in file.listeners)
     descriptors = _descriptors()
     if descriptors and most > descriptors - _OTHER_DESCRIPTORS:
-        yield result("few_descriptors", most=most, descriptors=descriptors, enough=2 * most)
+        yield warn(
+            "broker configuration",
+            f"the listeners take {most:,} connections, and the broker has {descriptors:,}"
+            " descriptors: one that has none left cannot save its queues",
+            f"systemctl edit mosquitto: [Service] LimitNOFILE={2 * most}; or less max_connections",
+        )
     if not file.number("max_packet_size", 0):
-        yield result("no_packet_size")
+        yield warn(
+            "broker configuration",
+            "max_packet_size is not set: a client may send megabytes at once",
+            "max_packet_size 65536",
+        )

@@ -28,7 +28,7 @@ from ingest.mapping.lacks import MEANING, lacking
 from ingest.message import Message
 from ingest.routes import decode_message
 from plumewatch.check.broker import check_file
-from plumewatch.check.result import CheckResult, result
+from plumewatch.check.result import CheckResult, fault, ok, warn
 from plumewatch.config.faults import ConfigError, some
 from plumewatch.config.ingest_settings import http_sources, polled_sensors, routes
 from plumewatch.config.paths import DataPaths
@@ -57,21 +57,31 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         asked |= {*one.people, *one.catch_all, *chain.from_iterable(one.leads.values())}
     cannot = [p.id for p in config.staff if p.id in asked and not may(p.role, Right.ANSWER)]
     if cannot:
-        yield result("cannot_respond", people=some(cannot))
+        yield warn(
+            "duty",
+            f"{some(cannot)}: on duty, but their role may not respond to incidents",
+            'role = "staff", "facilities" or "admin" in their [[staff]] blocks, or other'
+            " people in [[shift]], [[override]] and [[receiver]]",
+        )
     if not config.bells:
         return
     begin, days = datetime.fromtimestamp(now, UTC), _LOOK_AHEAD.days
     incidents, quiet = paged_incidents(config.registry().rooms.values()), quiet_hours(config)
     found = list(coverage_gaps(config.roster(), incidents, begin, begin + _LOOK_AHEAD, quiet))
     if not found:
-        yield result("on_duty", days=days)
+        yield ok("duty", f"somebody is on duty in every lesson period of the next {days} days")
         return
     starts = list(dict.fromkeys(gap.start for gap in found))
     first = (start.astimezone(config.zone()) for start in starts[:_SHOWN])
     when = ", ".join(f"{start:%a %Y-%m-%d %H:%M}" for start in first)
     when += ", ..." * (len(starts) > _SHOWN)
     rooms = some(dict.fromkeys(gap.room for gap in found))
-    yield result("nobody_on_duty", times=len(starts), days=days, rooms=rooms, when=when)
+    yield warn(
+        "duty",
+        f"nobody on duty would be notified at {len(starts)} times of the next {days}"
+        f" days: {when}; rooms: {rooms}",
+        "add a [[shift]] for those periods, or the missing addresses of the people on duty",
+    )
 
 
 def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
@@ -80,13 +90,22 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
     settings = NotifySettings(allow_private=config.alerts.allow_private_targets)
     reachable = [member for member in alert_policy(config).staff if member.targets]
     if not reachable:
-        yield result("no_address")
+        yield fault(
+            "notifiers",
+            "no member of staff has an address, so nobody would be notified",
+            'add notify = [{ url_file = "secrets/ap-north" }] to a [[staff]] block',
+        )
     targets = [target for member in reachable for target in member.targets]
     answers = iter(asyncio.run(why_unreachable(targets, settings)))
     for member in reachable:
         yield _member(member, settings, [next(answers) for _ in member.targets])
     if why := _weekly_fault(config, replace(settings, several=True)):
-        yield result("weekly_wrong", why=why)
+        yield fault(
+            "weekly summary",
+            f"cannot be sent: {why}",
+            "`weekly_file` in [reports]: one Apprise URL, such as mailtos:// of a mail"
+            " server that this machine reaches",
+        )
 
 
 def _weekly_fault(config: PlumewatchConfig, settings: NotifySettings) -> str:
@@ -106,19 +125,30 @@ def _member(member: StaffMember, settings: NotifySettings, answers: Sequence[str
     count = len(member.targets)
     wrong = [str(found) for target in member.targets for found in check_target(target, settings)]
     if wrong:
-        return result("address_wrong", person=member.id, why="; ".join(wrong))
-    unreachable = [why for why in answers if why]
-    if len(unreachable) == count:
-        return result("address_unreachable", person=member.id, why="; ".join(unreachable))
-    if unreachable:
-        return result(
-            "some_unreachable",
-            person=member.id,
-            unreachable=len(unreachable),
-            count=count,
-            why="; ".join(unreachable),
+        return fault(
+            f"notifiers: {member.id}",
+            "; ".join(wrong),
+            "`notify` of the [[staff]] block: one Apprise URL per file",
         )
-    return result("addresses", person=member.id, count=count, plural="es" if count > 1 else "")
+    unreachable = [why for why in answers if why]
+    why = "; ".join(unreachable)
+    if len(unreachable) == count:
+        return fault(
+            f"notifiers: {member.id}",
+            f"cannot be reached: {why}",
+            "check the network and firewall of this machine, and the host in `notify` of"
+            " the [[staff]] block: one Apprise URL per file",
+        )
+    if unreachable:
+        return warn(
+            f"notifiers: {member.id}",
+            f"{len(unreachable)} of {count} addresses cannot be reached: {why}",
+            "check the host in `notify` of the [[staff]] block: one Apprise URL per file",
+        )
+    return ok(
+        f"notifiers: {member.id}",
+        f"{count} address{'es' if count > 1 else ''} of an allowed kind (nothing was sent)",
+    )
 
 
 def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
@@ -133,22 +163,34 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
         count = len(provider.keys().keys)
     except ProviderError as error:
         why = f" ({own.issuer} {error.__cause__})" if error.__cause__ else ""
-        yield result(
-            "provider_fails",
-            name=name,
-            error=f"{str(error.message).removesuffix('.')}{why}",
-            issuer=own.issuer.rstrip("/"),
+        yield fault(
+            "sign-in",
+            f"{name}: {str(error.message).removesuffix('.')}{why}; only local accounts can sign in",
+            "sign_in.issuer must be the issuer that this answers: curl -i"
+            f" {own.issuer.rstrip('/')}/.well-known/openid-configuration",
         )
     else:
         if own.sends_logouts and not document.get("backchannel_logout_supported"):
-            yield result("provider_reports_no_ends", name=name)
-        yield result("provider_answers", name=name, keys=count, callback=provider.settings.callback)
+            yield warn(
+                "sign-in",
+                f"{name} does not say that it reports the end of sessions",
+                "leave sign_in.sends_logouts out, or sessions last 12 hours whatever it decides",
+            )
+        yield ok(
+            "sign-in",
+            f"{name} answers, with {count} keys; it sends people back to"
+            f" {provider.settings.callback}",
+        )
     lost = [p.id for p in config.staff if not p.email and p.id not in own.local]
     if lost:
-        yield result("cannot_sign_in", people=", ".join(lost))
+        yield warn("sign-in", f"cannot sign in: {', '.join(lost)}", "give their [[staff]] an email")
     admins = {person.id for person in config.staff if person.role == "admin"} & {*own.local}
     if not admins - {*without_password(config)}:
-        yield result("no_local_password", name=name, person=min(admins))
+        yield warn(
+            "sign-in",
+            f"nobody could sign in without {name}: no local administrator has a password",
+            f"plumewatch staff password {min(admins)}",
+        )
 
 
 def check_tokens(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
@@ -158,12 +200,21 @@ def check_tokens(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     tokens = [t for t in _stored(config, api_tokens.listed) or () if t.expires_at > now]
     found = [t for t in tokens if t.sites is None and sites.get(t.person) is not None]
     if found:
-        yield result("old_tokens", tokens=some(f"{t.id} ({t.name})" for t in found))
+        yield warn(
+            "api tokens",
+            "made before their people had schools, so they follow them to another:"
+            f" {some(f'{t.id} ({t.name})' for t in found)}",
+            "revoke them on the page, Settings, API tokens, and make new ones",
+        )
     lost = [(t.name, gone) for t in tokens if t.sites and (gone := t.sites - names)]
     if lost:
         schools = some({name for _, gone in lost for name in gone})
         what = some(f"token {name}" for name, _ in lost)
-        yield result("lost_schools", what=what, schools=schools)
+        yield warn(
+            "api tokens",
+            f"see less than when they were made, as no school is called {schools} any more: {what}",
+            "revoke them on the page, Settings, API tokens, and make new ones",
+        )
 
 
 def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
@@ -178,11 +229,21 @@ def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     missing = f"; without a password: {missing} (plumewatch staff password ID)" if missing else ""
     free = f"{web.host}:{web.port} is free"
     if any(p.notify for p in config.staff) and is_loopback(web.host) and not web.public_url:
-        yield result("page_unreachable", free=free, missing=missing)
+        yield warn(
+            "staff page",
+            f"{free}; links in notices lead there, where no phone can reach it: public_url"
+            f" is not set{missing}",
+            'web.public_url = "https://..." of the proxy in front of it (docs/phone.md)',
+        )
     elif not is_loopback(web.host) and not _is_protected(web.public_url):
-        yield result("page_without_tls", free=free, missing=missing)
+        yield warn(
+            "staff page",
+            f"{free}; without TLS, so passwords and links can be read on the network{missing}",
+            'host 127.0.0.1 behind a proxy with TLS, and web.public_url = "https://..."'
+            " (docs/phone.md)",
+        )
     else:
-        yield result("page", free=free, missing=missing)
+        yield ok("staff page", f"{free}{missing}")
 
 
 def _is_protected(url: str) -> bool:
@@ -199,15 +260,21 @@ def check_http_ingest(config: PlumewatchConfig, now: float) -> Iterator[CheckRes
     if taken is not None:
         yield taken
     elif http.cert_file is None and not is_loopback(http.host):
-        yield result("ingest_without_tls", free=free)
+        yield warn(
+            "http ingest",
+            f"{free}; without TLS, so tokens can be read on the network",
+            "ingest.http.cert_file and key_file, or host 127.0.0.1 behind a proxy with TLS",
+        )
     else:
-        yield result("ingest", free=free)
+        yield ok("http ingest", free)
     if http.cert_file is not None:
         yield check_file("http ingest certificate", http.cert_file, now)
     for source in sources:
         sensors = some(source.sensors, 5)
         sensors = sensors or f"no sensor yet: give one [[sensor]] decoder = {source.decoder!r}"
-        yield result("http_source", name=source.name, decoder=source.decoder, sensors=sensors)
+        yield ok(
+            f"http source: {source.name}", f"POST /ingest/{source.decoder}, readings of {sensors}"
+        )
 
 
 def check_polls(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
@@ -219,14 +286,23 @@ def check_polls(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
             message = Message(polled.topic.replace("+", polled.sensor), get(polled), now)
             readings = decode_message(message, context, polled.decoder, order)
         except (PollError, DecodeError) as error:
-            yield result("poll_fails", sensor=polled.sensor, error=error)
+            yield fault(
+                f"poll: {polled.sensor}",
+                str(error),
+                "url, user and password_file of its [[ingest.poll]]",
+            )
             continue
         read = {name for one in readings for name in (*one.values, *one.faults)}
         if "particles" in lacking(read, has_time=True):
-            yield result("poll_blind", sensor=polled.sensor, what=MEANING["particles"])
+            yield warn(
+                f"poll: {polled.sensor}",
+                f"answers, but {MEANING['particles']}",
+                "give the url that has its particle values, or put a sensor that measures"
+                " some beside it (docs/devices.md)",
+            )
             continue
         count = len({name for reading in readings for name in reading.values})
-        yield result("poll_answers", sensor=polled.sensor, values=count)
+        yield ok(f"poll: {polled.sensor}", f"answers; {count} values are read")
 
 
 def _taken(config: PlumewatchConfig, part: str, host: str, port: int) -> CheckResult | None:
@@ -237,9 +313,11 @@ def _taken(config: PlumewatchConfig, part: str, host: str, port: int) -> CheckRe
             return None
     except OSError as error:
         if error.errno == errno.EADDRINUSE and service_runs(DataPaths(config.data_dir).lock):
-            return result("port_ours", part=part, host=host, port=port)
-        return result(
-            "port_taken", part=part, host=host, port=port, why=os.strerror(error.errno or 0)
+            return ok(part, f"{host}:{port} is in use, as expected while the service runs")
+        return fault(
+            part,
+            f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}",
+            f"find the program: ss -ltnp 'sport = :{port}'; or use another port or address",
         )
 
 

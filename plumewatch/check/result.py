@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
 from enum import StrEnum
-from pathlib import Path
-from typing import Any, Final, NamedTuple
-
-_TABLES: Final[dict[str, Any]] = tomllib.loads(
-    Path(__file__).with_name("results.toml").read_text(encoding="utf-8")
-)
-REMEDIES: Final[dict[str, str]] = _TABLES.pop("remedies")
-"""What to do if the broker cannot be reached, by a word of the error."""
-_RESULTS: Final[dict[str, tuple[str, ...]]] = {
-    key: (part, *texts) for part, results in _TABLES.items() for key, texts in results.items()
-}
+from typing import NamedTuple
 
 
 class State(StrEnum):
@@ -34,11 +23,19 @@ class CheckResult(NamedTuple):
     remedy: str = ""
 
 
-def result(key: str, state: State | None = None, **values: object) -> CheckResult:
-    """Return a result of ``results.toml``, perhaps in another state, with its values."""
-    part, usual, *texts = _RESULTS[key]
-    part, *texts = (text.format(**values) for text in (part, *texts))
-    return CheckResult(part, state or State(usual), *texts)
+def ok(part: str, sentence: str) -> CheckResult:
+    """Return that a part works."""
+    return CheckResult(part, State.OK, sentence)
+
+
+def warn(part: str, sentence: str, remedy: str) -> CheckResult:
+    """Return that a part works but needs attention."""
+    return CheckResult(part, State.WARNING, sentence, remedy)
+
+
+def fault(part: str, sentence: str, remedy: str) -> CheckResult:
+    """Return that a part does not work, or loses data."""
+    return CheckResult(part, State.FAULT, sentence, remedy)
 
 
 def span(seconds: float) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from alerts.incidents.threshold_adjustments import load_thresholds
 from detection.commissioning import PUFF_S, SEEN_WELL_S
-from plumewatch.check.result import CheckResult, result, span
+from plumewatch.check.result import CheckResult, ok, span, warn
 from plumewatch.config.faults import some
 from plumewatch.config.paths import DataPaths
 from plumewatch.sensor_status import stored_statuses
@@ -36,7 +36,13 @@ def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
         yield from _silence(config, statuses, now)
     blind = [name for name, found in statuses.items() if found.no_particles_since is not None]
     if blind:
-        yield result("sensors_blind", sensors=some(blind, _LISTED))
+        yield warn(
+            "sensors",
+            f"{some(blind, _LISTED)}: no particles for a day or longer, so vaping is not"
+            " detected there, other than by an alarm of the device itself",
+            "check the particle sensor, and that its format or mapping reads particles:"
+            " plumewatch status; docs/devices.md; docs/mappings.md",
+        )
     measured = {name: found.interval_s for name, found in statuses.items()}
     yield from check_intervals(measured or {s.id: s.interval_s for s in config.sensor})
     yield from _budgets(config, _stored(config, load_thresholds))
@@ -68,15 +74,21 @@ def _silence(
         if name not in latest or now - latest[name] > allowed_s:
             silent.append(name)
     for name in silent[:_LISTED]:
-        yield result(
-            "sensor_silent",
-            sensor=name,
-            since=f"silent for {span(now - latest[name])}" if name in latest else _NEVER,
+        since = f"silent for {span(now - latest[name])}" if name in latest else _NEVER
+        yield warn(
+            f"sensor: {name}",
+            since,
+            f"check its power, its network, and that it publishes as {name!r}:"
+            " mosquitto_sub -v -t '#'; plumewatch dead-letters; plumewatch status",
         )
     if len(silent) > _LISTED:
-        yield result("sensors_silent", more=len(silent) - _LISTED)
+        yield warn(
+            "sensors",
+            f"{len(silent) - _LISTED} more are silent",
+            "plumewatch status; many at once share a gateway, a switch or the broker's account",
+        )
     if statuses and not silent:
-        yield result("sensors_report", sensors=len(statuses))
+        yield ok("sensors", f"all {len(statuses)} report")
 
 
 def check_intervals(intervals: Mapping[str, float]) -> Iterator[CheckResult]:
@@ -89,7 +101,12 @@ def check_intervals(intervals: Mapping[str, float]) -> Iterator[CheckResult]:
         if slow:
             longest = max(intervals[name] for name in slow)
             listed = some(slow, _LISTED)
-            yield result("interval_long", sensors=listed, longest=longest, what=what)
+            yield warn(
+                "interval",
+                f"{listed}: a reading each {longest:.0f} s; {what}",
+                "1 to 10 s on the device (see docs/devices.md), and interval_s of its"
+                " [[sensor]]; its own alarms, if it has any, come at once",
+            )
 
 
 def _budgets(
@@ -100,6 +117,10 @@ def _budgets(
         if report is None or report.within_budget:
             continue
         why = "at the highest threshold" if report.at_bound else "as feedback lowered its threshold"
-        yield result(
-            "over_budget", sensor=sensor, expected=report.expected, why=why, budget=report.budget
+        yield warn(
+            f"level: {sensor}",
+            f"{report.expected:.1f} false alarms a week are expected {why}, the budget is"
+            f" {report.budget:g}",
+            "find what triggers it (the causes of its incidents on the staff page), move"
+            f" it, or accept more: false_alarms_per_week = {report.expected:.1f}",
         )

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from plumewatch.check.machine import check_series
-from plumewatch.check.result import State, result
+from plumewatch.check.result import State, ok
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.run import run_check
 from plumewatch.cli.setup.site_files import STARTER
@@ -77,7 +77,7 @@ def test_check_of_a_server(tmp_path):
         accepts, not_set_up = checked(tmp_path, url=server.url)
         database = "database 'plumewatch' accepts readings and answers queries"
         sentence = f"InfluxDB 1.x (1.6.7~rc0); {database}"
-        assert accepts == result("influx", sentence=f"{server.url} is {sentence}")
+        assert accepts == ok("time series", f"{server.url} is {sentence}")
         assert not_set_up.state is State.WARNING
         assert "run `plumewatch storage setup`" in not_set_up.sentence
         for name in ("m1", "m15"):
