@@ -3,10 +3,10 @@
 Usage: python benchmarks/series_stores.py [--sensors 200] [--days 30] [--interval 60]
 
 Encodes readings of ten quantities with our encoder and with `influxdb_client.Point`; writes the
-same readings, in batches of 2,000, to SQLite, a real InfluxDB 1.x and VictoriaMetrics (our lines by
-plain HTTP and by `influxdb-client`, and some by Point); then asks each for one day of one sensor by
-the minute. Exits 1 if the encoder takes more than 5 µs of processor time a reading, or the median
-answer of a store more than 100 ms. Servers that are not installed are left out.
+same readings, in batches of 2,000, to SQLite and a real InfluxDB 1.x (and some by Point); then asks
+each for one day of one sensor by the minute. Exits 1 if the encoder takes more than 5 µs of
+processor time a reading, or the median answer of a store more than 100 ms. An InfluxDB that is not
+installed is left out.
 """
 
 from __future__ import annotations
@@ -24,11 +24,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
 import load_rig as rig
-import urllib3
-from influxdb_client import InfluxDBClient, Point, WritePrecision
-from influxdb_client.client.write_api import SYNCHRONOUS
+from influxdb_client import Point, WritePrecision
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -38,7 +35,7 @@ from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.line_protocol import LineEncoder, to_ns
 from storage.timeseries.sqlite import SqliteSeries
-from tests.support.influx import Influxd, VictoriaMetrics, influxql
+from tests.support.influx import Influxd, influxql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -163,64 +160,6 @@ def influx(
     return median
 
 
-def victoria(
-    home: Path, feed: Callable[[], Iterable[list]], registry: Registry, last: float
-) -> float:
-    """Measure VictoriaMetrics, which is no series of ours: it answers no InfluxQL."""
-    encoder = LineEncoder(registry)
-    with (
-        VictoriaMetrics(home / "points") as server,
-        InfluxDBClient(server.url, "any", org="school") as client,
-    ):
-        api = client.write_api(write_options=SYNCHRONOUS)
-        _, slow = written(
-            islice(feed(), BY_POINT),
-            lambda batch, _: api.write("air", record=[point_of(r) for r in batch]),
-        )
-    with (
-        VictoriaMetrics(home / "lines") as server,
-        httpx.Client(timeout=60) as http,
-        urllib3.PoolManager() as pool,
-        InfluxDBClient(server.url, "any", org="school") as client,
-    ):
-        api = client.write_api(write_options=SYNCHRONOUS)
-        busy = {"plain HTTP": 0.0, "influxdb-client": 0.0}
-
-        def write(batch: list, end: int) -> None:
-            begun, lines = time.perf_counter(), encoder.encode(batch)
-            way = "influxdb-client" if end // BATCH % 2 else "plain HTTP"
-            if way == "influxdb-client":
-                api.write("air", record=lines, write_precision=WritePrecision.NS)
-            else:
-                pool.request("POST", f"{server.url}/api/v2/write", body=lines)
-            busy[way] += time.perf_counter() - begun
-
-        def query() -> int:
-            wanted = {
-                "query": 'avg_over_time({sensor="s0",__name__=~"reading_.*"}[1m])',
-                "start": str(last - DAY + 60),
-                "end": str(last),
-                "step": "60",
-                "nocache": "1",
-            }
-            answer = http.get(f"{server.url}/api/v1/query_range", params=wanted)
-            found = answer.raise_for_status().json()["data"]["result"]
-            return max((len(one["values"]) for one in found), default=0)
-
-        count, rate = written(feed(), write)
-        http.get(f"{server.url}/internal/force_flush")
-        found = asked(query)
-        before = size(home / "lines") / count
-        server.end(signal.SIGTERM)
-        sizes = f"{before:.0f}, after an orderly end {size(home / 'lines') / count:.0f}"
-        server.start()
-    median = say("VictoriaMetrics", count, rate, found, sizes)
-    for way, taken in busy.items():
-        print(f"  our lines by {way}: {count / 2 / taken:,.0f} readings/s")
-    print(f"  by influxdb-client and Point: {slow:,.0f} readings/s, {rate / slow:.1f} times slower")
-    return median
-
-
 def main() -> int:
     """Measure; 1 if the encoder or a store is too slow."""
     wanted = rig.options(__doc__, sensors=200, days=30.0, interval=60.0)
@@ -245,15 +184,13 @@ def main() -> int:
     medians = []
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(temporary)
-        for name in ("sqlite", "influx", "victoria", "victoria/points", "victoria/lines"):
+        for name in ("sqlite", "influx"):
             (home / name).mkdir()
         medians.append(sqlite(home / "sqlite", feed(), last))
         shutil.rmtree(home / "sqlite")
         if shutil.which("influxd"):
             medians.append(influx(home / "influx", feed, registry, last))
             shutil.rmtree(home / "influx", ignore_errors=True)
-        if shutil.which("victoria-metrics"):
-            victoria(home / "victoria", feed, registry, last)
     return int(ours > ENOUGH_US or max(medians) > ENOUGH_MS)
 
 

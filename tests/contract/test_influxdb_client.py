@@ -1,14 +1,10 @@
 """`influxdb-client` as it is beside our encoder: real servers read the same from both.
 
 The client speaks the interface of 2.x; a stand-in passes its requests to a real 1.6.7.
-VictoriaMetrics implements the interface of 2.x itself.
 """
 
-import json
-import math
 import random
 
-import httpx
 import pytest
 from influxdb_client import InfluxDBClient, Point, WritePrecision
 from influxdb_client.client.write_api import SYNCHRONOUS
@@ -20,7 +16,7 @@ from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.line_protocol import TAGS, LineEncoder, RecordEncoder, tag_value, to_ns
 from storage.timeseries.records import Record
-from tests.support.influx import FakeServer, Influxd, VictoriaMetrics, influxql
+from tests.support.influx import FakeServer, Influxd, influxql
 from tests.support.influx_standin import InfluxDb2
 
 T = 1_790_000_000.0
@@ -150,67 +146,3 @@ def test_a_wrong_token_is_the_same_to_it_and_to_us(standin, database):
         InfluxHttp(InfluxSettings(standin.url, database, org="school", secret="wrong")).write(
             b"x y=1"
         )
-
-
-@pytest.fixture
-def victoria(tmp_path):
-    with VictoriaMetrics(tmp_path) as server:
-        yield server
-
-
-class TestVictoriaMetrics:
-    """A real server of the 2.x interface; it stores numbers, by the millisecond."""
-
-    def series(self, victoria):
-        """All series by their labels."""
-        httpx.get(f"{victoria.url}/internal/force_flush")
-        answer = httpx.get(f"{victoria.url}/api/v1/export", params={"match[]": '{sensor!=""}'})
-        found = [json.loads(line) for line in answer.text.splitlines()]
-        return {tuple(sorted(s["metric"].items())): (s["values"], s["timestamps"]) for s in found}
-
-    def test_its_points_and_our_lines_are_the_same(self, victoria, tmp_path_factory):
-        with InfluxDBClient(victoria.url, "any", org="school") as client:
-            api = client.write_api(write_options=SYNCHRONOUS)
-            api.write("air", record=[points_of(r) for r in READINGS])
-        theirs = self.series(victoria)
-        with (
-            VictoriaMetrics(tmp_path_factory.mktemp("ours")) as other,
-            InfluxDBClient(other.url, "any", org="school") as client,
-        ):
-            api = client.write_api(write_options=SYNCHRONOUS)
-            lines = LineEncoder(REGISTRY).encode(READINGS)
-            api.write("air", record=lines, write_precision=WritePrecision.NS)
-            assert self.series(other) == theirs
-        assert len(theirs) == 4 * len(REGISTRY.sensors)
-
-    def test_tags_and_values_are_what_went_in(self, victoria):
-        lines = LineEncoder(REGISTRY).encode(READINGS)
-        query = {"bucket": "air", "org": "school", "precision": "ns"}
-        answer = httpx.post(f"{victoria.url}/api/v2/write", params=query, content=lines)
-        assert answer.status_code == 204
-        found = {}
-        for labels, values in self.series(victoria).items():
-            found[dict(labels)["__name__"], dict(labels)["sensor"]] = dict(labels), *values
-        for sensor in REGISTRY.sensors.values():
-            room = REGISTRY.room_of(sensor.id)
-            labels = {"building": room.building, "floor": room.floor, "model": sensor.model}
-            wanted = {key: tag_value(text) for key, text in labels.items()}
-            mine = [r for r in READINGS if r.sensor == sensor.id]
-            stored, values, times = found["reading_pm25", sensor.id]
-            assert {key: stored.get(key, "") for key in wanted} == wanted
-            assert values == [r.values["pm25"] for r in mine]
-            assert times == [math.floor(r.time * 1000) for r in mine]
-
-    def test_one_that_rejects_writes_leaves_readings_waiting(self, tmp_path):
-        with VictoriaMetrics(tmp_path, "-storage.minFreeDiskSpaceBytes=100000GB") as full:
-
-            def answer(method, path, query, headers, body):
-                if path == "/ping":
-                    return 204, {"X-Influxdb-Version": "v2.7.11"}, b""
-                found = httpx.request(method, f"{full.url}{path}", params=query, content=body)
-                return found.status_code, {}, found.content
-
-            with FakeServer(answer) as facade:
-                http = InfluxHttp(InfluxSettings(facade.url, "air", org="school"))
-                with pytest.raises(StorageUnavailableError, match="accepts no writes"):
-                    http.write(LineEncoder(REGISTRY).encode(READINGS))

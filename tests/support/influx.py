@@ -197,24 +197,6 @@ class Influxd(_Server):
             influxql(self.url, f'CREATE DATABASE "{DATABASE}"')
 
 
-class VictoriaMetrics(_Server):
-    """VictoriaMetrics single node."""
-
-    def __init__(self, home: Path, *options: str) -> None:
-        need("victoria-metrics")
-        super().__init__(home)
-        self._options = options
-
-    def command(self) -> list[str]:
-        return [
-            "victoria-metrics",
-            f"-httpListenAddr=127.0.0.1:{self.port}",
-            f"-storageDataPath={self.home}/data",
-            "-retentionPeriod=100y",
-            *self._options,
-        ]
-
-
 class FakeServer:
     """An HTTP server whose answers a function gives; requests are kept.
 

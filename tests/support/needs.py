@@ -28,7 +28,6 @@ BROUGHT_BY = {
     "sensirion_gas_index_algorithm": "make setup, with Debian: gcc python3-dev",
     "sqlite3": "Debian 13: sqlite3, whose .recover works",
     "systemd-analyze": "Debian: systemd",
-    "victoria-metrics": "Debian: victoria-metrics",
 }
 _FIND = {
     "pyspark": importlib.util.find_spec,

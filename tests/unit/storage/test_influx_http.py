@@ -6,7 +6,6 @@ import sys
 import time
 import urllib.parse
 
-import httpx
 import pytest
 
 from storage.errors import BatchRefusedError, StorageUnavailableError
@@ -14,9 +13,8 @@ from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-from storage.timeseries.line_protocol import LineEncoder
 from tests.support.broker import free_port
-from tests.support.influx import FakeServer, Influxd, VictoriaMetrics, influxql
+from tests.support.influx import FakeServer, Influxd, influxql
 
 T = 1_790_000_000.0
 REGISTRY = Registry.of([Room("r", "R", "", "B", "S")], [Sensor("s", "r")])
@@ -299,24 +297,6 @@ def test_a_wrong_password_keeps_readings(tmp_path):
                 with pytest.raises(StorageUnavailableError, match=output):
                     store.write(READINGS, 5)
                 assert store.cursor() == 0
-
-
-def test_victoria_metrics_reads_the_lines_as_well(tmp_path):
-    lines = LineEncoder(REGISTRY).encode(READINGS)
-    with VictoriaMetrics(tmp_path) as server:
-        with pytest.raises(StorageUnavailableError, match="no InfluxDB"):  # it answers no InfluxQL
-            http(server.url).server()
-        query = {"bucket": "air", "org": "school", "precision": "ns"}
-        written = httpx.post(f"{server.url}/api/v2/write", params=query, content=lines)
-        assert written.status_code == 204
-        httpx.get(f"{server.url}/internal/force_flush")
-        found = httpx.get(
-            f"{server.url}/api/v1/export", params={"match[]": '{__name__="reading_pm25"}'}
-        ).json()
-    assert found["values"] == [r.values["pm25"] for r in READINGS]
-    assert found["timestamps"] == [int(r.time * 1000) for r in READINGS]
-    labels = {k: v for k, v in found["metric"].items() if k not in ("__name__", "db")}
-    assert labels == {"building": "B", "room": "r", "sensor": "s", "site": "S"}
 
 
 def test_threads_that_use_the_client_while_it_is_imported_all_get_its_answer():
