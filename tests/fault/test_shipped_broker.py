@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import socket
+import stat
 import time
 import urllib.request
 from pathlib import Path
@@ -89,6 +90,42 @@ def test_service_and_sensors_may_do_what_they_need_and_no_more(broker, service):
     anonymous.disconnect()
     anonymous.loop_stop()
     assert answers[0]
+
+
+def take_session(broker, *, clean=True):
+    """Connect with a sensor's account and an obvious client id; return the messages that came."""
+    thief = Client(CallbackAPIVersion.VERSION2, client_id="plumewatch", clean_session=clean)
+    thief.username_pw_set(**SENSOR)
+    thief.manual_ack_set(on=True)
+    stolen = []
+    thief.on_message = lambda _client, _data, message: stolen.append(message.payload)
+    thief.connect("127.0.0.1", broker.port)
+    thief.loop_start()
+    eventually(thief.is_connected, "connected")
+    thief.disconnect()
+    thief.loop_stop()
+    return stolen
+
+
+def send(publisher, numbers):
+    publisher.send_readings(quiet_reading("n2-boys-1", k) for k in numbers)
+    publisher.settle()
+
+
+def test_a_client_with_an_obvious_id_cannot_take_over_the_session(broker, service):
+    with Publisher(broker.port, **GATEWAY) as publisher:
+        send(publisher, range(10))
+        assert_all_stored(service, publisher)
+        service.end(signal.SIGTERM)
+        send(publisher, range(10, 60))
+        assert take_session(broker) == []
+        assert take_session(broker, clean=False) == []
+        service.start()  # with the same id, from its data folder
+        assert_all_stored(service, publisher)
+        assert "no longer has the session" not in service.log
+        kept = service.folder / "data/client-id"
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+        assert len(kept.read_text().strip()) >= 32
 
 
 def network_listener():
