@@ -77,6 +77,7 @@ format: $(STAMP) ## let ruff order imports and lay out the code
 	@$(BIN)/ruff format .
 
 ci: lint site test replay-real ## what CI runs
+	@$(MAKE) --no-print-directory -C research smoke
 
 replay-real: $(STAMP) ## replay the real recordings in ../shared/data and print what would have alerted
 	@$(MAKE) --no-print-directory -C research $@
