@@ -117,11 +117,6 @@ class Words(Mapping[str, str]):
     def __getitem__(self, key: str) -> str:
         return gettext(self._words[key])
 
-    @property
-    def patterns(self) -> tuple[str, ...]:
-        """The words of all keys in English."""
-        return tuple(self._words.values())
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._words)
 
@@ -164,37 +159,6 @@ def listed(items: Iterable[str]) -> str:
     """
     *others, last = list(items) or [""]
     return _("%(others)s and %(last)s", others=", ".join(others), last=last) if others else last
-
-
-def retell(text: str, patterns: Iterable[str]) -> str:
-    """Say a stored English text in the current language, if it is one of `mark`-ed patterns.
-
-    What fills a placeholder is retold as well; a text that is none of them stays as it is.
-    """
-    if _current.get() == ENGLISH or not text:
-        return text
-    known = catalogue(_current.get())
-    if text in known:
-        return known[text][0]
-    for pattern in patterns:
-        found = _matcher(pattern).fullmatch(text)
-        if found:
-            values = {key: retell(value, patterns) for key, value in found.groupdict().items()}
-            return gettext(pattern) % values
-    return text
-
-
-_NUMBER: Final = r"\d[\d.,]*"
-
-
-@cache
-def _matcher(pattern: str) -> re.Pattern[str]:
-    parts = re.split(r"%\((\w+)\)s", pattern.replace("%%", "%"))
-    named = (
-        f"(?P<{part}>{_NUMBER if part == 'n' else '.+?'})" if k % 2 else re.escape(part)
-        for k, part in enumerate(parts)
-    )
-    return re.compile("".join(named), re.DOTALL)
 
 
 def of_file(name: str) -> dict[str, str]:
