@@ -15,10 +15,9 @@ from alerts.incidents import repository, throttling
 from alerts.incidents.history import Happened
 from alerts.incidents.labels import labels_of, place_of
 from alerts.notify import outbox as outbox_rows
-from alerts.notify.notice import clock_text
+from alerts.notify.notice import Note, clock_text
 from alerts.timings import PRESENT_S
 from language.facts import Fact, fact
-from language.messages import NOTHING, Message, later
 
 if TYPE_CHECKING:
     import sqlite3
@@ -51,7 +50,7 @@ class Escalator:
         now: float,
         *,
         without: str = "",
-        note: Message = NOTHING,
+        note: Fact | None = None,
     ) -> None:
         """Store the chain, or repeat it without the person `without`, and notify its first ring."""
         rings, responder = escalation.chain(tx, incident.id), None
@@ -95,7 +94,7 @@ class Escalator:
         incident: Incident,
         due: EscalationStep,
         now: float,
-        note: Message = NOTHING,
+        note: Fact | None = None,
     ) -> None:
         """Run a step that is due, with `note` in the notices; later ones keep their distance."""
         escalation.shift(tx, incident.id, now - due.due_at)
@@ -137,7 +136,7 @@ class Escalator:
         self, tx: sqlite3.Connection, incident: Incident, by: str, now: float, *, responded: bool
     ) -> None:
         """Ask the next people, because `by` cannot go; if they had `responded`, start again."""
-        note = later("%(name)s cannot go.", name=self._policy.name_of(by))
+        note = fact(Note.CANNOT_GO, name=self._policy.name_of(by))
         following = escalation.next_of(tx, incident.id)
         if responded:
             self.begin(tx, incident, now, without=by, note=note)
@@ -150,10 +149,10 @@ class Escalator:
         incident: Incident,
         due: EscalationStep,
         now: float,
-        note: Message,
+        note: Fact | None,
     ) -> None:
         people = [candidate.person for candidate in due.ring.people]
-        note = note or (NOTHING if due.seq == 1 else self._no_response(incident))
+        note = note or (None if due.seq == 1 else self._no_response(incident))
         notified = self._notices.page(tx, incident, people, now, round_=due.round, note=note)
         following = escalation.next_of(tx, incident.id, after=due.seq)
         last = following is None or following.action is not Action.NOTIFY
@@ -171,23 +170,15 @@ class Escalator:
         if following is not None and not last and following.round == due.round:
             escalation.shift(tx, incident.id, now - following.due_at)
 
-    def _no_response(self, incident: Incident) -> Message:
+    def _no_response(self, incident: Incident) -> Fact:
         if not incident.acknowledged_by:
-            return later("Nobody has responded yet.")
-        return later(
-            "%(name)s acknowledged but has not reported what they found.",
-            name=self._policy.name_of(incident.acknowledged_by),
-        )
+            return fact(Note.NO_RESPONSE)
+        return fact(Note.NO_REPORT, name=self._policy.name_of(incident.acknowledged_by))
 
     def _remind(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
         timings = self._policy.timings
         silent, left = round(timings.acknowledged_for_s / 60), round(timings.reminded_for_s / 60)
-        note = later(
-            "No report for %(silent)d min: what did you find? Without an answer, others are"
-            " notified again in %(left)d min.",
-            silent=silent,
-            left=left,
-        )
+        note = fact(Note.REPORT_DUE, silent=silent, left=left)
         reminded = self._notices.remind(tx, incident, now, note)
         what = Happened.REMINDED if reminded else Happened.NOT_REMINDED
         repository.note(tx, incident.id, now, what, person=incident.acknowledged_by)

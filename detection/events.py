@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Final
 from detection.channels import CHANNEL_INDEX, RISE
 from detection.details import details_text, format_span
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
+from language.facts import Fact  # noqa: TC001 - msgspec reads it
 from language.messages import Words, _, listed, mark, mark_plural, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from language.facts import Fact
 
 
 class EventKind(StrEnum):
@@ -66,6 +65,30 @@ class ChannelEvidence:
     peak_excess: float
     rise_s: float
     decay_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What an event is based on; `details` is what a detector adds."""
+
+    probabilities: dict[str, float]
+    channels: dict[str, ChannelEvidence]
+    details: tuple[Fact, ...] = ()
+
+    def sentence(self) -> str:
+        """Say how likely it is and why, in the reader's language (`evidence_sentence`)."""
+        why = _why(self.channels, self.details)
+        ranked = sorted(self.probabilities.items(), key=lambda kv: -kv[1])[:2]
+        odds = [(f"{100 * p:.0f}", KIND_NAMES.get(kind, kind)) for kind, p in ranked if p >= 0.005]
+        if not odds or (why and not self.channels):
+            return f"{why[:1].upper()}{why[1:]}"
+        (percent, kind), *others = odds
+        likely = _("%(percent)s %% likely %(kind)s", percent=percent, kind=kind)
+        if others:
+            percent, kind = others[0]
+            second = _("%(percent)s %% %(kind)s", percent=percent, kind=kind)
+            likely = f"{likely} ({second})"
+        return _("%(likely)s. Why: %(why)s", likely=likely, why=why) if why else likely
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,27 +174,7 @@ def evidence_sentence(event: Event) -> str:
     >>> print(evidence_sentence(e))
     97 % likely vaping (2 % spray). Why: fine particles rose from 4 to 180 in 6 s and halved in 14 s
     """
-    return sentence_of(event.probabilities, event.evidence, event.details)
-
-
-def sentence_of(
-    probabilities: Mapping[str, float],
-    evidence: Mapping[str, ChannelEvidence],
-    details: Iterable[Fact],
-) -> str:
-    """Say it of the parts of an event, in the reader's language (`evidence_sentence`)."""
-    why = _why(evidence, details)
-    ranked = sorted(probabilities.items(), key=lambda kv: -kv[1])[:2]
-    odds = [(f"{100 * p:.0f}", KIND_NAMES.get(kind, kind)) for kind, p in ranked if p >= 0.005]
-    if not odds or (why and not evidence):
-        return f"{why[:1].upper()}{why[1:]}"
-    (percent, kind), *others = odds
-    likely = _("%(percent)s %% likely %(kind)s", percent=percent, kind=kind)
-    if others:
-        percent, kind = others[0]
-        second = _("%(percent)s %% %(kind)s", percent=percent, kind=kind)
-        likely = f"{likely} ({second})"
-    return _("%(likely)s. Why: %(why)s", likely=likely, why=why) if why else likely
+    return Evidence(dict(event.probabilities), dict(event.evidence), event.details).sentence()
 
 
 def _why(evidence: Mapping[str, ChannelEvidence], details: Iterable[Fact]) -> str:

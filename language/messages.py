@@ -131,14 +131,8 @@ class Message:
     pattern: str
     values: Mapping[str, object] = field(default_factory=dict)
 
-    def __bool__(self) -> bool:
-        return bool(self.pattern)
-
     def __str__(self) -> str:
-        return gettext(self.pattern) % self.values if self.pattern else ""
-
-
-NOTHING: Final = Message("")
+        return gettext(self.pattern) % self.values
 
 
 def later(message: str, **values: object) -> Message:

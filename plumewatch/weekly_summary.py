@@ -57,10 +57,10 @@ def weekly_notice(config: PlumewatchConfig, now: float) -> Notice:
         floor="",
         building=config.site,
         since=now,
-        evidence=text,
+        title=title,
+        text=text,
         zone=config.timezone,
         priority=Priority.NORMAL,
-        headline=title,
         language=config.language,
     )
 
@@ -102,7 +102,7 @@ def send_weekly(config: PlumewatchConfig, now: float) -> str:
     notice = weekly_notice(config, now)
     settings = NotifySettings(config.alerts.allow_private_targets, several=True)
     asyncio.run(AppriseNotifier(settings).send(target, notice, timeout_s=_TIMEOUT_S))
-    return f"weekly summary sent to {target_id(target)}: {notice.headline}"
+    return f"weekly summary sent to {target_id(target)}: {notice.title}"
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from detection.events import (
     ChannelEvidence,
     EventKind,
     EventPhase,
-    sentence_of,
+    Evidence,
 )
 from detection.quantities import QUANTITIES
 from language.facts import fact_of, facts_of, to_json
@@ -81,27 +81,27 @@ def known_phase(tx: sqlite3.Connection, event_id: str) -> tuple[EventPhase, str 
     return None if row is None else (EventPhase(row["phase"]), row["incident"])
 
 
-def sentence(tx: sqlite3.Connection, event_id: str) -> str:
-    """Return why an event was decided, in one sentence; empty if the event is unknown."""
+def evidence(tx: sqlite3.Connection, event_id: str, which: str = "decided_") -> Evidence | None:
+    """Return what an event is based on, as `evidence_of_row`; None if the event is unknown."""
     row = tx.execute("SELECT * FROM alert_event WHERE id = ?", (event_id,)).fetchone()
-    return "" if row is None else sentence_of_row(row, "decided_")
+    return None if row is None else evidence_of_row(row, which)
 
 
-def last_words(tx: sqlite3.Connection, event_id: str) -> tuple[str, tuple[Fact, ...]]:
-    """Return the last evidence of an event in the reader's language, and its details."""
-    row = tx.execute("SELECT * FROM alert_event WHERE id = ?", (event_id,)).fetchone()
-    return ("", ()) if row is None else (sentence_of_row(row), facts_of(row["details"]))
-
-
-def sentence_of_row(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> str:
-    """Return the evidence of an event in the reader's language: the last, or ``decided_`` first."""
-    evidence = {
+def evidence_of_row(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> Evidence:
+    """Return what an event is based on: its last state, or with ``decided_`` its first."""
+    channels = {
         key: ChannelEvidence(*values)
         for key, values in json.loads(row[f"{which}evidence"]).items()
         if key in QUANTITIES
     }
-    details = facts_of(row[f"{which}details"])
-    return sentence_of(json.loads(row[f"{which}probabilities"]), evidence, details)
+    return Evidence(
+        json.loads(row[f"{which}probabilities"]), channels, facts_of(row[f"{which}details"])
+    )
+
+
+def sentence_of_row(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> str:
+    """Return the evidence of an event in the reader's language, as `evidence_of_row`."""
+    return evidence_of_row(row, which).sentence()
 
 
 def suppressed_by(tx: sqlite3.Connection, mute: Fact) -> list[Incident]:

@@ -13,9 +13,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from detection.events import EventKind
+from detection.events import EventKind, Evidence
 from language.dates import date_text
-from language.messages import ENGLISH, Words, _, mark, speaking
+from language.facts import Fact, Sentences
+from language.messages import ENGLISH, Words, _, mark, mark_plural, speaking
 from storage.registry import floor_name, names_of_place
 
 
@@ -90,13 +91,81 @@ def respond_words(kind: str) -> str:
     return _("I'm responding") if kind in {"vape", "smoke"} else _("I'll look")
 
 
+class Note(StrEnum):
+    """A sentence of a notice."""
+
+    DEFERRED = "deferred"
+    RESPONDING = "responding"
+    DISPUTED = "disputed"
+    CANNOT_GO = "cannot_go"
+    NO_RESPONSE = "no_response"
+    NO_REPORT = "no_report"
+    REPORT_DUE = "report_due"
+    ANSWERED_LAST = "answered_last"
+    RESPONDED_LAST = "responded_last"
+    CLOSED_EARLY = "closed_early"
+    NOTHING_MORE = "nothing_more"
+    STILL_SILENT = "still_silent"
+    DURING_QUIET = "during_quiet"
+    COMBINED = "combined"
+    MANY_ROOMS = "many_rooms"
+    # the line of one incident, and the headline of several
+    LINE = "line"
+    LINE_RESOLVED = "line_resolved"
+    TIMES_IN_ROOM = "times_in_room"
+    ROOMS_ON_FLOOR = "rooms_on_floor"
+    ROOMS_IN_BUILDING = "rooms_in_building"
+    ROOMS = "rooms"
+
+
+_NOTES: Final = Sentences(
+    {
+        Note.DEFERRED: mark("Deferred until the end of your quiet hours."),
+        Note.RESPONDING: mark("You are responding."),
+        Note.DISPUTED: mark("Another sender may use this sensor's name."),
+        Note.CANNOT_GO: mark("%(name)s cannot go."),
+        Note.NO_RESPONSE: mark("Nobody has responded yet."),
+        Note.NO_REPORT: mark("%(name)s acknowledged but has not reported what they found."),
+        Note.REPORT_DUE: mark(
+            "No report for %(silent)d min: what did you find? Without an answer, others are"
+            " notified again in %(left)d min."
+        ),
+        Note.ANSWERED_LAST: mark("%(name)s answered the last alert here at %(time)s."),
+        Note.RESPONDED_LAST: mark("%(name)s responded to the last alert here at %(time)s."),
+        Note.CLOSED_EARLY: mark("%(name)s closed it while it was still going on."),
+        Note.NOTHING_MORE: mark("The detector reported nothing more about it."),
+        Note.STILL_SILENT: mark("Sensors that are still silent get a notice of their own."),
+        Note.DURING_QUIET: mark("During your quiet hours:"),
+        Note.COMBINED: mark("You had many notices within the hour, so these are combined:"),
+        Note.MANY_ROOMS: mark("Many rooms at once:"),
+        Note.LINE: mark("%(room)s %(kind)s %(time)s"),
+        Note.LINE_RESOLVED: mark("%(room)s %(kind)s %(time)s (resolved)"),
+        Note.TIMES_IN_ROOM: mark_plural("%(room)s: %(kind)s", "%(room)s: %(n)d times %(kind)s"),
+        Note.ROOMS_ON_FLOOR: mark("%(n)d rooms on %(floor)s, %(building)s: %(kind)s"),
+        Note.ROOMS_IN_BUILDING: mark("%(n)d rooms in %(building)s: %(kind)s"),
+        Note.ROOMS: mark("%(n)d rooms: %(kind)s"),
+    },
+    {
+        "name": lambda name, _params: name or _("Someone"),
+        "kind": lambda kind, _params: _lowered(KIND_WORDS.get(kind, kind)) or _("alerts"),
+        "floor": lambda floor, _params: floor_name(floor),
+        "time": lambda at, params: clock_text(at, params["zone"], params["now"])[:-3],
+    },
+)
+
+
+def _lowered(words: str) -> str:
+    return words[:1].lower() + words[1:]
+
+
 class Notice(msgspec.Struct, frozen=True):
     """A notice to one person, before it is cut to their channel.
 
-    `note` precedes the evidence, `by` is who acknowledged or handed over, and `link` is the staff
+    `notes` precede the evidence, `by` is who acknowledged or handed over, and `link` is the staff
     page of the incident. `again`: people responded to the same in this room a short while ago. A
-    digest has a `headline` and its `incidents`. There is a `site`, by name and id, if there are
-    several. `written` is when it was, Unix seconds.
+    digest has a `headline`, a line for each of its `incidents`, and no evidence. There is a `site`,
+    by name and id, if there are several. `written` is when it was, Unix seconds. A report has a
+    `title` and a `text` of its own, and a webhook its message as `text`.
     """
 
     incident: str
@@ -106,19 +175,22 @@ class Notice(msgspec.Struct, frozen=True):
     floor: str
     building: str
     since: float
-    evidence: str
+    evidence: Evidence | None = None
     zone: str = "UTC"
     link: str = ""
     priority: Priority = Priority.NORMAL
     by: str = ""
-    note: str = ""
-    headline: str = ""
+    notes: tuple[Fact, ...] = ()
+    headline: Fact | None = None
+    lines: tuple[Fact, ...] = ()
     incidents: tuple[str, ...] = ()
     again: bool = False
     language: str = ENGLISH
     site: str = ""
     site_id: str = ""
     written: float | None = None
+    title: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,45 +235,54 @@ def clock_text(moment: float, zone: str, now: float | None = None) -> str:
 def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
     """Return title and body for a channel by the scheme of its URL, such as ``"twilio"``.
 
+    >>> from detection.events import ChannelEvidence
+    >>> rose = Evidence({}, {"pm25": ChannelEvidence(4.0, 176.0, 6.0, None)})
     >>> n = Notice("20260907-001", NoticeReason.OPENED, "vape", "Boys N2", "2", "North",
-    ...            1_788_789_900.0, "PM2.5 rose from 4 to 180 µg/m³ in 6 s", "America/New_York")
+    ...            1_788_789_900.0, rose, "America/New_York")
     >>> title, body = render(n)
     >>> title
     'Boys N2, floor 2, North: Vaping likely since 10:05:00'
     >>> body
-    'PM2.5 rose from 4 to 180 µg/m³ in 6 s'
+    'Fine particles rose from 4 to 180 in 6 s'
     """
+    limits = _LIMITS.get(scheme, _DEFAULT_LIMITS)
     with speaking(notice.language):
-        return _rendered(notice, _LIMITS.get(scheme, _DEFAULT_LIMITS))
+        if notice.reason is NoticeReason.REPORT:  # its lines stay
+            return _cut(notice.title, limits.title), notice.text[: limits.body]
+        return _rendered(notice, limits)
 
 
 def _rendered(notice: Notice, limits: _Limits) -> tuple[str, str]:
     floor = floor_name(notice.floor)
     place = names_of_place(notice.room, floor, notice.building, notice.site)
-    what = KIND_WORDS.get(notice.kind, notice.kind)
-    when = clock_text(notice.since, notice.zone, notice.written)
-    state, evidence = _state(notice, what, when)
-    title = notice.headline or _("%(place)s: %(state)s", place=place, state=state)
-    if notice.reason is NoticeReason.REPORT:  # its lines stay
-        return _cut(title, limits.title), notice.evidence[: limits.body]
-    evidence = " ".join(part for part in (notice.note, evidence) if part)
+    state, evidence = _state(notice)
+    title = _("%(place)s: %(state)s", place=place, state=state)
+    if notice.headline is not None:
+        title = _NOTES.of(notice.headline)
+    elif notice.reason is NoticeReason.TEST:
+        title = _("Test notice, %(place)s", place=place)
+    text = " ".join(filter(None, [*map(_NOTES.of, notice.notes), evidence]))
     room_for_text = limits.body - (len(notice.link) + 1 if notice.link else 0)
     # A push service refuses a notice without text, and the alarm of another vendor has no evidence.
-    lines = [_cut(evidence or state, max(room_for_text, 20))]
+    lines = [_cut(text or state, max(room_for_text, 20))]
     if notice.link:
         lines.append(notice.link)
     return _cut(title, limits.title), "\n".join(line for line in lines if line)
 
 
-def _state(notice: Notice, what: str, when: str) -> tuple[str, str]:
+def _state(notice: Notice) -> tuple[str, str]:
     """Return what the title says after the place, and the text below it."""
-    evidence = notice.evidence
+    what = KIND_WORDS.get(notice.kind, notice.kind)
+    when = clock_text(notice.since, notice.zone, notice.written)
+    evidence = "; ".join(map(_NOTES.of, notice.lines))
+    if notice.evidence is not None:
+        evidence = notice.evidence.sentence()
     past = _("%(what)s at %(time)s", what=what.lower(), time=when)
     match notice.reason:
         case NoticeReason.TAKEN:
             state = _("%(name)s is responding, %(what)s", name=notice.by, what=past)
             evidence = _("No action needed.")
-        case NoticeReason.RECOVERED if notice.note:  # not all is well
+        case NoticeReason.RECOVERED if notice.notes:  # not all is well
             state = _("closed, %(what)s", what=past)
         case NoticeReason.RECOVERED:
             state, evidence = _("resolved, %(what)s", what=past), _("No action needed.")
@@ -213,7 +294,8 @@ def _state(notice: Notice, what: str, when: str) -> tuple[str, str]:
         case NoticeReason.REMINDER:
             state = _("reminder, %(what)s", what=_since(notice, what.lower(), when))
         case NoticeReason.TEST:
-            state = _("test notice")
+            state = ""
+            evidence = _("This is a test. Plumewatch alerts will arrive here.")
         case _other:
             state = _since(notice, what, when)
     return state, evidence

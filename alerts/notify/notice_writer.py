@@ -20,12 +20,11 @@ from alerts.incidents.incident import SYSTEM
 from alerts.incidents.labels import place_of
 from alerts.incidents.throttling import Cause
 from alerts.notify import outbox as outbox_rows
-from alerts.notify.notice import KIND_WORDS, Notice, NoticeReason, Priority, clock_text
+from alerts.notify.notice import Note, Notice, NoticeReason, Priority
 from alerts.routing.targets import channel_of, target_id
 from alerts.severity import Severity
 from detection.details import UNSETTLED
-from language.messages import NOTHING, Message, _, gettext, later, mark, ngettext, speaking
-from storage.registry import Room, floor_name
+from language.facts import fact
 
 if TYPE_CHECKING:
     import sqlite3
@@ -34,17 +33,15 @@ if TYPE_CHECKING:
     from alerts.incidents.incident import Incident
     from alerts.incidents.throttling import Deferral
     from alerts.policy import AlertPolicy, StaffMember
+    from detection.events import Evidence
     from language.facts import Fact
-    from storage.registry import Registry
+    from storage.registry import Registry, Room
 
 _DIGEST_NOTES: Final = {
-    Cause.QUIET: mark("During your quiet hours:"),
-    Cause.BUDGET: mark("You had many notices within the hour, so these are combined:"),
-    Cause.STORM: mark("Many rooms at once:"),
+    Cause.QUIET: fact(Note.DURING_QUIET),
+    Cause.BUDGET: fact(Note.COMBINED),
+    Cause.STORM: fact(Note.MANY_ROOMS),
 }
-_DEFERRED: Final = later("Deferred until the end of your quiet hours.")
-_RESPONDING: Final = later("You are responding.")
-_DISPUTED: Final = mark("Another sender may use this sensor's name.")
 _LOUDNESS: Final = {
     Severity.INFO: Priority.NORMAL,
     Severity.WARNING: Priority.HIGH,
@@ -52,58 +49,42 @@ _LOUDNESS: Final = {
 }
 
 
-def digest_headline(incidents: Sequence[Incident], rooms: Sequence[Room]) -> str:
+def digest_headline(incidents: Sequence[Incident], rooms: Sequence[Room]) -> Fact:
     """Summarize several incidents, with all their rooms, in one line."""
-    kinds = {i.kind.value for i in incidents}
-    words = KIND_WORDS.get(kinds.pop(), _("alerts")) if len(kinds) == 1 else _("alerts")
-    words = f"{words[0].lower()}{words[1:]}"
-    if len(rooms) == 1:
-        return ngettext(
-            "%(room)s: %(kind)s",
-            "%(room)s: %(n)d times %(kind)s",
-            len(incidents),
-            room=rooms[0].short_name,
-            kind=words,
-        )
-    first = rooms[0]
-    values = {"n": len(rooms), "kind": words, "building": first.whole_building}
+    kinds, first, n = {i.kind.value for i in incidents}, rooms[0], len(rooms)
+    kind = kinds.pop() if len(kinds) == 1 else ""
+    if n == 1:
+        return fact(Note.TIMES_IN_ROOM, n=len(incidents), room=first.short_name, kind=kind)
     if len({(r.site, r.building, r.floor) for r in rooms}) == 1 and first.floor:
-        floor = floor_name(first.floor)
-        return _("%(n)d rooms on %(floor)s, %(building)s: %(kind)s", floor=floor, **values)
+        building, floor = first.whole_building, first.floor
+        return fact(Note.ROOMS_ON_FLOOR, n=n, kind=kind, building=building, floor=floor)
     if len({(r.site, r.building) for r in rooms}) == 1 and first.building:
-        return _("%(n)d rooms in %(building)s: %(kind)s", **values)
+        return fact(Note.ROOMS_IN_BUILDING, n=n, kind=kind, building=first.whole_building)
     if len({r.site for r in rooms}) == 1 and first.names_site:
-        return _("%(n)d rooms in %(building)s: %(kind)s", **values | {"building": first.site})
-    return _("%(n)d rooms: %(kind)s", **values)
+        return fact(Note.ROOMS_IN_BUILDING, n=n, kind=kind, building=first.site)
+    return fact(Note.ROOMS, n=n, kind=kind)
 
 
-def digest_lines(incidents: Sequence[tuple[str, str, Incident]], now: float) -> str:
-    """List incidents with room, kind and time; each has the name and the time zone of its room.
-
-    What did not begin on the day of `now` has its day: quiet hours may last a weekend.
-    """
-    lines = []
-    for room, zone, i in incidents:
-        kind = KIND_WORDS.get(i.kind.value, i.kind.value).lower()
-        time = clock_text(i.onset, zone, now)[:-3]
-        values = {"room": room, "kind": kind, "time": time}
-        lines.append(
-            _("%(room)s %(kind)s %(time)s", **values)
-            if i.is_open
-            else _("%(room)s %(kind)s %(time)s (resolved)", **values)
-        )
-    return "; ".join(lines)
-
-
-def _named(
-    incidents: Sequence[Incident], rooms: Mapping[str, Room], usual_zone: str
-) -> list[tuple[str, str, Incident]]:
+def digest_lines(
+    incidents: Sequence[Incident], rooms: Mapping[str, Room], usual_zone: str, now: float
+) -> tuple[Fact, ...]:
+    """List incidents with room, kind and time, and with the day if it is not that of `now`."""
     uses = Counter(room.name for room in rooms.values())
     names = {
         key: room.short_name if uses[room.name] == 1 else f"{room.name} ({room.place or key})"
         for key, room in rooms.items()
     }
-    return [(names[i.room], rooms[i.room].zone or usual_zone, i) for i in incidents]
+    return tuple(
+        fact(
+            Note.LINE if i.is_open else Note.LINE_RESOLVED,
+            room=names[i.room],
+            kind=i.kind.value,
+            time=i.onset,
+            zone=rooms[i.room].zone or usual_zone,
+            now=now,
+        )
+        for i in incidents
+    )
 
 
 class NoticeWriter:
@@ -121,7 +102,7 @@ class NoticeWriter:
         at: float,
         *,
         round_: int = 1,
-        note: Message = NOTHING,
+        note: Fact | None = None,
         throttle: bool = True,
     ) -> int:
         """Notify people of an incident, each once a round; return how many of them right away."""
@@ -151,7 +132,7 @@ class NoticeWriter:
         member: StaffMember,
         at: float,
         round_: int,
-        note: Message,
+        note: Fact | None,
     ) -> bool:
         notice = self._notice(tx, incident, NoticeReason.OPENED, member, at, note=note)
         return self._notify(tx, notice, member, at, "" if round_ == 1 else str(round_))
@@ -176,14 +157,13 @@ class NoticeWriter:
             sent_with, sent_as = "", "nothing left"
             if member is not None and len(left) == 1 and left[0][0].is_open:
                 incident, round_ = left[0]
-                note = _DEFERRED if cause is Cause.QUIET else NOTHING
+                note = fact(Note.DEFERRED) if cause is Cause.QUIET else None
                 self._page_now(tx, incident, member, now, round_, note)
                 sent_with, sent_as = incident.id, "opened"
             elif member is not None and left:
                 incidents = list({i.id: i for i, _ in left}.values())
                 code = languages.notice_language(tx, member, self._policy)
-                with speaking(code):
-                    notice = self._digest(incidents, cause, code, now)
+                notice = self._digest(incidents, cause, code, now)
                 occasion = f"{now:.0f} {cause}"
                 self._notify(tx, notice, member, now, occasion)
                 sent_with, sent_as = notice.incident, f"{notice.reason.value}:{occasion}"
@@ -201,11 +181,11 @@ class NoticeWriter:
             floor="",
             building="",
             since=min(i.onset for i in incidents),
-            evidence=digest_lines(_named(incidents, rooms, zone), now),
+            lines=digest_lines(incidents, rooms, zone, now),
             zone=zone,
             link=url,
             priority=_LOUDNESS[max((i.severity for i in incidents), key=lambda s: s.rank)],
-            note=gettext(_DIGEST_NOTES[cause]),
+            notes=(_DIGEST_NOTES[cause],),
             headline=digest_headline(incidents, list(rooms.values())),
             incidents=tuple(i.id for i in incidents),
             language=code,
@@ -241,10 +221,10 @@ class NoticeWriter:
     def again(self, tx: sqlite3.Connection, incident: Incident, onset: float, at: float) -> bool:
         """Notify the responder of a further detection of the same incident."""
         return self._notify_responder(
-            tx, incident, at, NoticeReason.AGAIN, note=_RESPONDING, since=onset
+            tx, incident, at, NoticeReason.AGAIN, note=fact(Note.RESPONDING), since=onset
         )
 
-    def remind(self, tx: sqlite3.Connection, incident: Incident, at: float, note: Message) -> bool:
+    def remind(self, tx: sqlite3.Connection, incident: Incident, at: float, note: Fact) -> bool:
         """Remind the responder; return whether they can be notified."""
         return self._notify_responder(tx, incident, at, NoticeReason.REMINDER, note=note)
 
@@ -256,7 +236,7 @@ class NoticeWriter:
         reason: NoticeReason,
         *,
         by: str = "",
-        note: Message = NOTHING,
+        note: Fact | None = None,
         since: float | None = None,
     ) -> bool:
         member = self._policy.member(incident.acknowledged_by)
@@ -342,22 +322,21 @@ class NoticeWriter:
         now: float,
         *,
         by: str = "",
-        note: Message = NOTHING,
+        note: Fact | None = None,
     ) -> Notice:
         room = place_of(self._registry, incident.room)
         url = self._policy.page_url
         code = languages.notice_language(tx, member, self._policy)
-        with speaking(code):
-            notes = [str(note)]
-            if reason.asks and repository.is_disputed(tx, incident):
-                notes.append(gettext(_DISPUTED))
-            if reason is NoticeReason.OPENED and incident.again_of:
-                notes.insert(0, self._last_answer(tx, incident.again_of, now))
-            event_id = incident.detections[-1].event_id
-            evidence = repository.sentence(tx, event_id)
-            if reason is NoticeReason.RECOVERED:
-                evidence, details = repository.last_words(tx, event_id)
-                notes.append(self._unsettled(incident, details))
+        notes = [] if note is None else [note]
+        if reason.asks and repository.is_disputed(tx, incident):
+            notes.append(fact(Note.DISPUTED))
+        if reason is NoticeReason.OPENED and incident.again_of:
+            notes[:0] = self._last_answer(tx, incident.again_of, now)
+        recovered = reason is NoticeReason.RECOVERED
+        event_id = incident.detections[-1].event_id
+        evidence = repository.evidence(tx, event_id, "" if recovered else "decided_")
+        if recovered:
+            notes += self._unsettled(incident, evidence)
         own = languages.own_language(tx, member)
         asked = f"?lang={own}" if own else ""
         return Notice(
@@ -375,33 +354,33 @@ class NoticeWriter:
             link=f"{url}/incidents/{incident.id}{asked}" if url else "",
             priority=_LOUDNESS[incident.severity] if reason.asks else Priority.QUIET,
             by=by,
-            note=" ".join(filter(None, notes)),
+            notes=tuple(notes),
             again=bool(incident.again_of),
             language=code,
             written=now,
         )
 
-    def _unsettled(self, incident: Incident, details: Collection[Fact]) -> str:
+    def _unsettled(self, incident: Incident, evidence: Evidence | None) -> list[Fact]:
         """Say why the end of an incident does not mean that all is well; empty if it does."""
         if incident.running and incident.resolved_by != SYSTEM:
-            name = self._policy.name_of(incident.resolved_by)
-            return _("%(name)s closed it while it was still going on.", name=name)
+            return [fact(Note.CLOSED_EARLY, name=self._policy.name_of(incident.resolved_by))]
         if incident.running:
-            return _("The detector reported nothing more about it.")
-        if any(detail.code in UNSETTLED for detail in details):
-            return _("Sensors that are still silent get a notice of their own.")
-        return ""
+            return [fact(Note.NOTHING_MORE)]
+        if evidence and any(detail.code in UNSETTLED for detail in evidence.details):
+            return [fact(Note.STILL_SILENT)]
+        return []
 
-    def _last_answer(self, tx: sqlite3.Connection, incident_id: str, now: float) -> str:
+    def _last_answer(self, tx: sqlite3.Connection, incident_id: str, now: float) -> list[Fact]:
         before = repository.load(tx, incident_id)
         at = None if before is None else before.answered_at or before.acknowledged_at
         if before is None or at is None:
-            return ""
-        name = (
-            self._policy.name_of(before.acknowledged_by) if before.acknowledged_by else _("Someone")
-        )
-        zone = place_of(self._registry, before.room).zone or self._policy.zone
-        time = clock_text(at, zone, now)[:-3]
-        if before.answered_at:
-            return _("%(name)s answered the last alert here at %(time)s.", name=name, time=time)
-        return _("%(name)s responded to the last alert here at %(time)s.", name=name, time=time)
+            return []
+        return [
+            fact(
+                Note.ANSWERED_LAST if before.answered_at else Note.RESPONDED_LAST,
+                name=self._policy.name_of(before.acknowledged_by),
+                time=at,
+                zone=place_of(self._registry, before.room).zone or self._policy.zone,
+                now=now,
+            )
+        ]

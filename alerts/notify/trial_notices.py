@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.access import languages
 from alerts.errors import NotifyError
-from alerts.notify.notice import Notice, NoticeReason, Priority
-from language.messages import _, speaking
+from alerts.notify.notice import Notice, NoticeReason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,21 +42,17 @@ async def send_trials(
     codes = await asyncio.to_thread(languages.notice_languages, database, staff, policy)
 
     def notice(code: str) -> Notice:
-        with speaking(code):
-            return Notice(
-                incident="test",
-                reason=NoticeReason.TEST,
-                kind="vape",
-                room="",
-                floor="",
-                building=site,
-                since=now,
-                evidence=_("This is a test. Plumewatch alerts will arrive here."),
-                zone=policy.zone,
-                priority=Priority.NORMAL,
-                headline=_("Test notice, %(place)s", place=site),
-                language=code,
-            )
+        return Notice(
+            incident="test",
+            reason=NoticeReason.TEST,
+            kind="vape",
+            room="",
+            floor="",
+            building=site,
+            since=now,
+            zone=policy.zone,
+            language=code,
+        )
 
     async def sent(member: StaffMember, number: int, target: Secret) -> TrialNotice:
         try:

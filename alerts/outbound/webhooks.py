@@ -117,6 +117,7 @@ def _add(
     now: float,
 ) -> bool:
     link = f"{policy.page_url}/incidents/{row['id']}" if policy.page_url else ""
+    evidence = repository.evidence(tx, row["event"] or "")
     content = {
         "type": f"incident.{row['what']}",
         "timestamp": _iso(row["at"]),
@@ -126,7 +127,7 @@ def _add(
             "severity": row["severity"],
             "confidence": row["confidence"],
             "since": _iso(row["onset"]),
-            "evidence": repository.sentence(tx, row["event"] or ""),
+            "evidence": evidence.sentence() if evidence else "",
             "school": room.shown_site or school,
             **({"site": sites[room.site].id} if room.names_site else {}),
             "room": {
@@ -147,8 +148,7 @@ def _add(
         building=room.building,
         site=room.shown_site,
         since=row["onset"],
-        evidence="",
-        note=json.dumps(
+        text=json.dumps(
             {"id": _id(hook, row), "body": json.dumps(content, ensure_ascii=False)},
             ensure_ascii=False,
         ),
@@ -213,7 +213,7 @@ class WebhookNotifier:
         return next((h for h in self._webhooks if h.url == target), None)
 
     def _post(self, hook: Webhook, notice: Notice, timeout_s: float) -> None:
-        message = json.loads(notice.note)
+        message = json.loads(notice.text)
         body, stamp = message["body"].encode(), str(int(self._clock()))
         headers = {
             "Content-Type": "application/json",

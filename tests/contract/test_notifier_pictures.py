@@ -17,8 +17,11 @@ from msgspec import structs
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notify.channels.apprise_notifier import SCHEMES, AppriseNotifier, NotifySettings
 from alerts.secrets import Secret
+from detection.events import ChannelEvidence, Evidence
+from detection.quantities import QUANTITIES
 from tests.support.provider import OK, RISING, Provider, answer
 
+LONG = Evidence({}, dict.fromkeys(QUANTITIES, ChannelEvidence(4.0, 17_600.0, 6.0, 62.0)))
 LOCAL = NotifySettings(allow_private=True)
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
 
@@ -114,7 +117,7 @@ async def test_without_a_picture_nothing_is_attached(provider):
 async def test_a_service_without_pictures_gets_the_text(provider):
     await send(f"gotify://127.0.0.1:{provider.port}/token")
     ((_, _, body),) = provider.requests
-    assert RISING.evidence in json.loads(body)["message"]
+    assert RISING.evidence.sentence() in json.loads(body)["message"]
 
 
 async def eventually(condition):
@@ -135,7 +138,7 @@ async def test_where_they_travel_apart_the_picture_follows_the_text(provider):
     uploaded = answer(201, b'{"file_infos": [{"id": "f1"}]}')
     provider.answers = [POSTED, uploaded, POSTED]
     await send(mattermost_url(provider))
-    assert RISING.evidence in json.loads(provider.requests[0][2])["message"]
+    assert RISING.evidence.sentence() in json.loads(provider.requests[0][2])["message"]
     await eventually(lambda: len(provider.requests) == 3)
     assert PICTURE in provider.requests[1][2]
     assert json.loads(provider.requests[2][2]) == {
@@ -152,7 +155,7 @@ async def test_where_they_travel_apart_a_lost_picture_is_only_logged(provider, c
         await send(mattermost_url(provider))
         await eventually(lambda: "refused by" in caplog.text)
     assert len(provider.requests) == 2
-    assert b"PM2.5 rose" not in provider.requests[1][2]
+    assert b"particles rose" not in provider.requests[1][2]
 
 
 async def test_where_they_are_sent_separately_a_slow_picture_delays_nothing(provider):
@@ -165,7 +168,7 @@ async def test_where_they_are_sent_separately_a_slow_picture_delays_nothing(prov
     await eventually(lambda: len(provider.requests) == 2)
     assert not notifier.busy_channels()
     await notifier.send(target, RISING, timeout_s=60.0)
-    texts = [body for _, _, body in provider.requests if b"PM2.5 rose" in body]
+    texts = [body for _, _, body in provider.requests if b"particles rose" in body]
     assert len(texts) == 2
     go_on.set()
 
@@ -273,13 +276,13 @@ def posted(monkeypatch):
         "tgram://123456789:" + "a" * 35 + "/12315544/",
     ],
 )
-@pytest.mark.parametrize("evidence", [RISING.evidence, "PM2.5 rose " * 300])
+@pytest.mark.parametrize("evidence", [RISING.evidence, LONG])
 async def test_cloud_services_that_take_both_in_one_request(posted, url, evidence):
     notice = structs.replace(RISING, evidence=evidence)
     await AppriseNotifier(LOCAL).send(Secret(url), notice, timeout_s=3.0, picture=PICTURE)
     ((data, with_file),) = posted
     assert "Boys N2" in data
-    assert "PM2.5 rose" in data
+    assert "particles rose" in data
     assert with_file
 
 
@@ -294,6 +297,6 @@ async def test_cloud_services_that_take_the_picture_behind_the_text(posted, url)
     await send(url)
     await eventually(lambda: len(posted) == 2)
     (text, first_has_file), (behind, second_has_file) = posted
-    assert "PM2.5 rose" in text
-    assert "PM2.5 rose" not in behind
+    assert "particles rose" in text
+    assert "particles rose" not in behind
     assert (first_has_file, second_has_file) == (False, True)

@@ -6,6 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from alerts.notify.notice import Notice, NoticeReason
+from detection.events import ChannelEvidence, Evidence
 from tests.support.broker import free_port
 
 RISING = Notice(
@@ -16,7 +17,7 @@ RISING = Notice(
     floor="2",
     building="North",
     since=1_788_789_900.0,
-    evidence="PM2.5 rose from 4 to 180 µg/m³ in 6 s",
+    evidence=Evidence({}, {"pm25": ChannelEvidence(4.0, 176.0, 6.0, None)}),
     zone="America/New_York",
     link="https://plumewatch.example/incidents/20260907-001",
 )

@@ -138,7 +138,7 @@ def _write(tx, rng: random.Random, name: str, at: float, kind: str, room: int, s
             "INSERT INTO incident_feedback VALUES (?,1,?,?,?,?,'')",
             (name, closed + 60, who, verdict, cause),
         )
-    opened = Notice(name, NoticeReason.OPENED, kind, f"r{room}", "", "", at, "")
+    opened = Notice(name, NoticeReason.OPENED, kind, f"r{room}", "", "", at)
     notice = msgspec.json.encode(opened).decode()
     people = ("ap", "dean") if kind in ("vape", "smoke") else ("fm",)
     for person in people:

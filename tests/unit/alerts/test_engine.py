@@ -40,7 +40,7 @@ def test_one_alert_one_incident_one_notice(tx, engine, make_event):
     (notice,) = stored.notices(tx, "notice")
     assert notice.room == "Boys N2"
     assert notice.link == "https://plumewatch.example/incidents/19691231-001"
-    assert "rose from 4 to 180" in notice.evidence
+    assert "rose from 4 to 180" in notice.evidence.sentence()
     assert history(tx, record.incident) == ["opened", "paged"]
 
 
@@ -376,7 +376,7 @@ def test_history_cannot_be_changed(tx, engine, make_event):
 
 def test_a_test_notice_is_only_noted(tx, engine, make_event):
     (record,) = engine.on_events(tx, [make_event()], 1000.0)
-    notice = Notice(record.incident, NoticeReason.TEST, "vape", "", "", "", 0.0, "")
+    notice = Notice(record.incident, NoticeReason.TEST, "vape", "", "", "", 0.0)
     engine.delivered(tx, DeliveredRow(record.incident, "ap", "json", notice), 1001.0)
     assert repository.load(tx, record.incident).status is Status.OPEN
 
@@ -384,5 +384,5 @@ def test_a_test_notice_is_only_noted(tx, engine, make_event):
 def test_an_alert_names_its_sensor_as_disputed(tx, engine, make_event):
     engine.on_events(tx, [make_event(1000.0, kind=EventKind.INTEGRITY)], 1000.0)
     engine.on_events(tx, [make_event(1010.0), make_event(1010.0, "s3")], 1010.0)
-    notes = [(n.room, bool(n.note)) for n in stored.notices(tx, "notice") if n.kind == "vape"]
+    notes = [(n.room, bool(n.notes)) for n in stored.notices(tx, "notice") if n.kind == "vape"]
     assert notes == [("Boys N2", True), ("Girls N1", False)]

@@ -151,7 +151,7 @@ def test_names_run_in_no_template_and_ids_clash_with_no_other():
 
 def rows_of(db):
     return [
-        (n.reason, n.person, json.loads(n.notice.note))
+        (n.reason, n.person, json.loads(n.notice.text))
         for n in stored.notices(db)
         if n.person.startswith("webhook/")
     ]
@@ -227,7 +227,7 @@ def provider():
 
 def changed(body='{"type": "incident.opened"}', number="msg_1"):
     note = json.dumps({"id": number, "body": body})
-    return Notice("i", NoticeReason.CHANGED, "vape", "R", "", "", NOW, "", note=note)
+    return Notice("i", NoticeReason.CHANGED, "vape", "R", "", "", NOW, text=note)
 
 
 async def send(url, notice=None, *, allow_private=True, timeout_s=5.0, clock=time.time):
@@ -318,7 +318,7 @@ async def test_a_header_cannot_be_injected(provider):
 async def test_everything_else_goes_to_the_other_notifier():
     others = RecordingNotifier()
     notifier = WebhookNotifier(others, AlertPolicy(webhooks=(hook(),)))
-    page = Notice("i", NoticeReason.OPENED, "vape", "R", "", "", NOW, "")
+    page = Notice("i", NoticeReason.OPENED, "vape", "R", "", "", NOW)
     await notifier.send(Secret("json://phone.example"), page, timeout_s=5.0)
     assert len(others.sent) == 1
     assert notifier.takes_picture(Secret("json://phone.example"))

@@ -117,7 +117,7 @@ def test_every_reason_is_worded_in_spanish(school, make_event, reason):
     puff(school, make_event)
     school.run(5)
     (first,) = [n for who, n, _, _ in sent(school) if who == "lee"]
-    changed = {"reason": reason, "by": "Fox", "again": True, "evidence": "", "link": ""}
+    changed = {"reason": reason, "by": "Fox", "again": True, "evidence": None, "link": ""}
     title, body = render(type(first)(**{**as_dict(first), **changed}))
     assert leftovers(f"{title} {body}") == set()
 

@@ -18,6 +18,7 @@ from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.secrets import Secret
 from plumewatch.service.alerting import is_subscribed, with_browsers
 from storage import sqlite
+from tests.support.provider import RISING
 from tests.support.recording_notifier import RecordingNotifier
 
 NOW = 1_788_789_900.0
@@ -29,7 +30,7 @@ NOTICE = Notice(
     "2",
     "North",
     NOW,
-    "PM2.5 rose from 4 to 180 µg/m³ in 6 s",
+    RISING.evidence,
     "America/New_York",
     "https://plumewatch.example/answer#c2VjcmV0",
     Priority.URGENT,
@@ -169,7 +170,7 @@ async def test_a_notice_arrives_encrypted_and_signed(browser, notifier, key):
     shown = json.loads(decrypt(browser.private, browser.public, browser.auth, body))
     assert shown == {
         "title": "Boys N2, floor 2, North: Vaping likely since 10:05:00",
-        "body": "PM2.5 rose from 4 to 180 µg/m³ in 6 s",
+        "body": "Fine particles rose from 4 to 180 in 6 s",
         "link": "/answer#c2VjcmV0",
         "token": "c2VjcmV0",
         "take": "I'm responding",
@@ -240,7 +241,7 @@ def test_the_button_has_the_language_of_the_notice():
 
 
 def test_a_notice_without_a_token_has_no_button():
-    plain = Notice("1", NoticeReason.RECOVERED, "vape", "R", "", "", NOW, "over")
+    plain = Notice("1", NoticeReason.RECOVERED, "vape", "R", "", "", NOW)
     shown = json.loads(message(plain))
     assert (shown["token"], shown["link"], shown["loud"]) == ("", "/", False)
 

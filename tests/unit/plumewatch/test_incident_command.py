@@ -63,7 +63,7 @@ def test_a_bundle_contains_what_happened_and_which_versions_ran(site):
 def test_a_sheet_lists_the_evidence_and_what_was_known_in_the_end(site):
     site.db.execute("UPDATE alert_event SET evidence = '{\"pm25\": [232.0, 532.0, 19.0, null]}'")
     (event,) = stored.events(site.db, "id")
-    first = repository.sentence(site.db, event)
+    first = repository.evidence(site.db, event).sentence()
 
     def sheet():
         found = gather(site.db, site.config.registry(), {}, site.id)

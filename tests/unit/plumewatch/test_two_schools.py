@@ -99,7 +99,7 @@ def bodies_of_webhooks(district):
     rows = outbox.lease(
         district.db, AT, owner="test", lease_s=60.0, limit=100, free=lambda _channel: 100
     )
-    sent = [json.loads(row.notice.note) for row in rows if row.person == "webhook/hook"]
+    sent = [json.loads(row.notice.text) for row in rows if row.person == "webhook/hook"]
     return [json.loads(message["body"])["data"] for message in sent]
 
 
@@ -134,7 +134,7 @@ OUTPUTS = MappingProxyType(
         "dashboard": lambda d: list(
             room_names((r.id, r.name, r.floor, r.whole_building) for r in d.rooms).values()
         ),
-        "digest": lambda d: [digest_headline([], [room]) for room in d.rooms],
+        "digest": lambda d: [digest_headline([], [room]).params["room"] for room in d.rooms],
         "page": lambda d: [f"{room.name} {room.place}" for room in d.rooms],
         "file": lambda d: [
             str(ReportRequest("summary", week="2026-W37", site=room.site).path())
