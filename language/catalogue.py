@@ -35,6 +35,9 @@ _KEYWORDS: Final = {
     "in_context": ((1, "c"), 2),
     "ngettext": (1, 2),
     "plural": (1, 2),
+    # what people read of a table of columns or key figures
+    "Column": (3,),
+    "KeyFigure": (2,),
 }
 _OPTIONS: Final = {pattern: {"trimmed": "true"} for pattern, _ in _METHODS}
 _PLACEHOLDER: Final = re.compile(r"%(?:\((\w+)\)[-+ 0-9.]*[a-z]|%|.)", re.DOTALL)

@@ -71,68 +71,59 @@ class Figure(NamedTuple):
 
 
 OUTCOME: Final = (
-    KeyFigure("confirmed", mark("Confirmed"), "confirmed"),
-    KeyFigure("false_alarms", mark("False alarms"), "false"),
-    KeyFigure("nothing_found", mark("Nothing found"), "nothing_found"),
-    KeyFigure("fixed", mark("Fixed, of sensors"), "fixed"),
-    KeyFigure("unknown", mark("Unknown: no feedback"), "unknown"),
-    KeyFigure("suppressed", mark("Suppressed"), "suppressed"),
-    KeyFigure("nobody_responded", mark("Nobody responded"), "nobody_responded", "share"),
+    KeyFigure("confirmed", "Confirmed", "confirmed"),
+    KeyFigure("false_alarms", "False alarms", "false"),
+    KeyFigure("nothing_found", "Nothing found", "nothing_found"),
+    KeyFigure("fixed", "Fixed, of sensors", "fixed"),
+    KeyFigure("unknown", "Unknown: no feedback", "unknown"),
+    KeyFigure("suppressed", "Suppressed", "suppressed"),
+    KeyFigure("nobody_responded", "Nobody responded", "nobody_responded", "share"),
     KeyFigure(
-        "confirmed_rate",
-        mark("Confirmed, of confirmed and false alarms"),
-        "confirmed_rate",
-        "share",
+        "confirmed_rate", "Confirmed, of confirmed and false alarms", "confirmed_rate", "share"
     ),
     KeyFigure(
-        "feedback_rate", mark("Confirmed or false alarm by staff, of all"), "feedback_rate", "share"
+        "feedback_rate", "Confirmed or false alarm by staff, of all", "feedback_rate", "share"
     ),
     KeyFigure(
         "false_alarms_per_sensor_week",
-        mark("False alarms per sensor-week online"),
+        "False alarms per sensor-week online",
         "false_per_sensor_week",
         "1/week",
     ),
 )
 RESPONSE: Final = (
-    KeyFigure("time_to_detect", mark("From first evidence to incident"), "detect", "s"),
-    KeyFigure("time_to_notify", mark("From incident to first notice"), "notify", "s"),
-    KeyFigure(
-        "time_to_acknowledge", mark("From first notice to acknowledgment"), "acknowledge", "s"
-    ),
+    KeyFigure("time_to_detect", "From first evidence to incident", "detect", "s"),
+    KeyFigure("time_to_notify", "From incident to first notice", "notify", "s"),
+    KeyFigure("time_to_acknowledge", "From first notice to acknowledgment", "acknowledge", "s"),
     KeyFigure(
         "acknowledged_in_5_min",
-        mark("Acknowledged within 5 minutes"),
+        "Acknowledged within 5 minutes",
         "acknowledge.within_5_min",
         "share",
     ),
-    KeyFigure("time_to_arrive", mark("From first notice to arrival"), "arrive", "s"),
-    KeyFigure("time_to_resolve", mark("From incident to resolution"), "resolve", "s"),
-    KeyFigure("escalated", mark("Escalated to the second step"), "escalated", "share"),
-    KeyFigure("missed", mark("Not acknowledged before escalation ended"), "missed", "share"),
+    KeyFigure("time_to_arrive", "From first notice to arrival", "arrive", "s"),
+    KeyFigure("time_to_resolve", "From incident to resolution", "resolve", "s"),
+    KeyFigure("escalated", "Escalated to the second step", "escalated", "share"),
+    KeyFigure("missed", "Not acknowledged before escalation ended", "missed", "share"),
 )
 LOAD: Final = (
-    KeyFigure("notices", mark("Notices delivered"), "notices"),
-    KeyFigure("notices_undelivered", mark("Notices not delivered"), "undelivered"),
-    KeyFigure(
-        "notices_per_duty_hour", mark("Notices per person-hour on duty"), "per_duty_hour", "1/h"
-    ),
-    KeyFigure("duplicates", mark("Repeated notices per incident"), "duplicates"),
-    KeyFigure("hours_with_notices", mark("Person-hours with a notice"), "budget.hours"),
-    KeyFigure("hours_over_12", mark("of them with more than 12"), "budget.over"),
-    KeyFigure("hours_of_flood", mark("of them with 30 or more"), "budget.flood"),
-    KeyFigure("worst_hour", mark("Most notices to one person in an hour"), "budget.worst"),
+    KeyFigure("notices", "Notices delivered", "notices"),
+    KeyFigure("notices_undelivered", "Notices not delivered", "undelivered"),
+    KeyFigure("notices_per_duty_hour", "Notices per person-hour on duty", "per_duty_hour", "1/h"),
+    KeyFigure("duplicates", "Repeated notices per incident", "duplicates"),
+    KeyFigure("hours_with_notices", "Person-hours with a notice", "budget.hours"),
+    KeyFigure("hours_over_12", "of them with more than 12", "budget.over"),
+    KeyFigure("hours_of_flood", "of them with 30 or more", "budget.flood"),
+    KeyFigure("worst_hour", "Most notices to one person in an hour", "budget.worst"),
 )
 SENSORS: Final = (
-    KeyFigure("sensors", mark("Sensors"), "sensors"),
-    KeyFigure("availability", mark("Sensor-minutes online / expected"), "availability", "measured"),
-    KeyFigure("completeness", mark("Readings received / sent"), "completeness", "measured"),
-    KeyFigure(
-        "offline_detect", mark("From last reading to offline incident"), "offline_detect", "s"
-    ),
+    KeyFigure("sensors", "Sensors", "sensors"),
+    KeyFigure("availability", "Sensor-minutes online / expected", "availability", "measured"),
+    KeyFigure("completeness", "Readings received / sent", "completeness", "measured"),
+    KeyFigure("offline_detect", "From last reading to offline incident", "offline_detect", "s"),
 )
-INCIDENTS: Final = KeyFigure("incidents", mark("Incidents"), "incidents")
-_DETECTION: Final = KeyFigure("detection_rate", mark("Staged tests detected"), "", "share")
+INCIDENTS: Final = KeyFigure("incidents", "Incidents", "incidents")
+_DETECTION: Final = KeyFigure("detection_rate", "Staged tests detected", "", "share")
 
 _NEEDED: Final = (
     '"open" = 0 AND "suppressed" = 0 AND "kind" <> \'offline\' AND "kind" <> \'sensor_fault\''
@@ -182,7 +173,7 @@ def figures(facts: Facts, intervention: BeforeAfter | None = None) -> Iterator[F
     yield _computed(
         KeyFigure(
             "change_from_before",
-            mark("Vaping and smoke per school day, as a multiple of the period before"),
+            "Vaping and smoke per school day, as a multiple of the period before",
             "",
         ),
         kpis.before_after(_daily(facts.before), _daily(facts)),
