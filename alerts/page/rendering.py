@@ -29,13 +29,13 @@ from alerts.incidents.incident import (
     answer_choices,
 )
 from alerts.notify.notice import KIND_WORDS, NOTICE_WORDS, respond_words
-from alerts.page.words import WORDS
 from alerts.routing.targets import channel_text
 from detection.events import KIND_NAMES, EventKind
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
 from language.dates import date_text
 from language.messages import (
     LANGUAGES,
+    Words,
     _,
     capitalized,
     gettext,
@@ -56,6 +56,66 @@ if TYPE_CHECKING:
 
 _HERE: Final = Path(__file__).parent
 SPANS: Final = {"day": 86_400.0, "week": 7 * 86_400.0, "month": 30 * 86_400.0}
+_WORDS: Final = {
+    "status": Words(
+        {
+            "open": mark("Open"),
+            "notified": mark("Staff notified"),
+            "acknowledged": mark("Acknowledged"),
+            "resolved": mark("Resolved"),
+        }
+    ),
+    "state": Words(
+        {
+            "needs_responder": mark("Needs a responder"),
+            "responding": mark("Responding"),
+            "answered": mark("Answered"),
+            "nobody_responded": mark("Nobody responded"),
+            "responded": mark("Not reported yet"),
+            "suppressed": mark("Suppressed, recorded only"),
+            "resolved": mark("Resolved"),
+        }
+    ),
+    "life": Words(
+        {
+            "alive": mark("alive"),
+            "silent": mark("silent"),
+            "offline": mark("offline"),
+            "never heard": mark("never heard"),
+            "not checked yet": mark("not checked yet"),
+        }
+    ),
+    "delivery": Words(
+        {
+            "sent": mark("sent"),
+            "due": mark("waiting"),
+            "leased": mark("being sent"),
+            "failed": mark("failed"),
+            "cancelled": mark("no longer needed"),
+        }
+    ),
+    "rejected": Words(
+        {
+            "malformed": mark("not readable"),
+            "too_large": mark("too large"),
+            "too_deep": mark("nested too deeply"),
+            "too_many_keys": mark("too many keys"),
+            "wrong_type": mark("a value of the wrong type"),
+            "bad_time": mark("unusable time stamp"),
+            "bad_topic": mark("unusable topic"),
+            "bad_id": mark("unusable sensor name"),
+            "id_mismatch": mark("sensor name differs from the topic"),
+            "bad_frame": mark("damaged frame"),
+            "unknown_topic": mark("unknown format"),
+            "unknown_device": mark("unknown device"),
+            "not_allowed": mark("not allowed"),
+            "no_measurement": mark("no measured value"),
+            "guard_not_met": mark("condition of the mapping not met"),
+            "decoder_failed": mark("fault in the decoder"),
+        }
+    ),
+}
+"""Words of templates for codes; why a message was rejected is by `ingest.errors.Reason`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +350,7 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         ring_words=RING_WORDS,
         verdict_words=VERDICT_WORDS,
         role_words=ROLE_WORDS,
-        **{f"{name}_words": words for name, words in WORDS.items()},
+        **{f"{name}_words": words for name, words in _WORDS.items()},
         **shared,
     )
     return made
