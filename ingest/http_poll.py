@@ -2,26 +2,23 @@
 
 Each is asked every `every_s` seconds by its own task, whose answers go the way of HTTP ingest: the
 decoder of the sensor, its checks, the group commit. An answer is for the registered sensor alone,
-whatever it names. A request has a deadline, no redirects, and a bounded answer. A device that
-cannot be reached is logged once, counted, named in `HttpPolls.failing`, and offline when its
-readings stay away, as any sensor.
+whatever it names. A device that cannot be reached is logged once, counted, named in
+`HttpPolls.failing`, and offline when its readings stay away, as any sensor.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import http.client
 import logging
-import ssl
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import urlsplit
 
 from ingest.http_sources import HttpSource
-from storage.bounded_call import BoundedCallError, BoundedThreads
+from storage.http_client import Reach, RequestError, request
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -34,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _DEADLINE_S: Final = 5.0
 _LARGEST: Final = 65_536
+_REACH: Final = Reach(allow_private=True)
 
 
 class PollError(Exception):
@@ -64,37 +62,25 @@ class PolledSensor:
         return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
 
-def get(polled: PolledSensor) -> bytes:
+async def get(polled: PolledSensor) -> bytes:
     """Return a device's answer; raise `PollError`, without the address, which may be secret."""
-    timeout = _DEADLINE_S
-    connection: http.client.HTTPConnection
     try:
-        parts = urlsplit(polled.url)
-        host = parts.hostname or ""
-        if parts.scheme == "https":
-            context = ssl.create_default_context(cafile=polled.ca_file)
-            context.check_hostname = polled.ca_file is None  # it is the device's own certificate
-            connection = http.client.HTTPSConnection(
-                host, parts.port, timeout=timeout, context=context
-            )
-        else:
-            connection = http.client.HTTPConnection(host, parts.port, timeout=timeout)
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        try:
-            connection.request("GET", path, headers={"Accept": "*/*", **polled.headers()})
-            answer = connection.getresponse()
-            body = answer.read(_LARGEST + 1)
-        finally:
-            connection.close()
-    except ValueError as error:  # its message may quote the address or the secret
-        raise PollError("the address or the secret has characters that cannot be sent") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise PollError(f"no answer ({type(error).__name__})") from error
-    if answer.status != http.client.OK:
+        answer = await request(
+            "GET",
+            polled.url,
+            _REACH,
+            headers={"Accept": "*/*", **polled.headers()},
+            timeout_s=_DEADLINE_S,
+            most_bytes=_LARGEST + 1,
+            device_ca=polled.ca_file,
+        )
+    except RequestError as error:
+        raise PollError(f"it {error}") from None
+    if answer.status != HTTPStatus.OK:
         raise PollError(f"HTTP status {answer.status}")
-    if len(body) > _LARGEST:
+    if len(answer.body) > _LARGEST:
         raise PollError(f"an answer of more than {_LARGEST} bytes")
-    return body
+    return answer.body
 
 
 class PollFailure(NamedTuple):
@@ -115,7 +101,7 @@ class HttpPolls:
         self,
         sensors: Sequence[PolledSensor],
         ingest: HttpIngest,
-        fetch: Callable[[PolledSensor], bytes] = get,
+        fetch: Callable[[PolledSensor], Awaitable[bytes]] = get,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -134,15 +120,14 @@ class HttpPolls:
     async def _ask(self, polled: PolledSensor, first_s: float) -> None:
         own = frozenset((polled.sensor,))
         source = HttpSource("poll", polled.decoder, own, topic=polled.topic)
-        threads = BoundedThreads(f"poll-{polled.sensor}", 1)
         clock, name = asyncio.get_running_loop().time, polled.sensor
         due = clock() + first_s
         while True:
             await self._sleep(max(0.0, due - clock()))
             due = max(due + polled.every_s, clock())
             try:
-                body = await threads.run(lambda: self._fetch(polled), _DEADLINE_S)
-            except (PollError, BoundedCallError) as error:
+                body = await self._fetch(polled)
+            except PollError as error:
                 self.requests["failed"] += 1
                 before = self.failing.get(name)
                 if before is None:

@@ -11,6 +11,7 @@ secret is ``whsec_`` and base64 of 24 to 64 bytes.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -22,17 +23,14 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.errors import NotifyReason
 from alerts.incidents import change_feed, repository
-from alerts.notify import guarded_http
 from alerts.notify import outbox as outbox_rows
-from alerts.notify.channels.apprise_notifier import send_bounded
 from alerts.notify.notice import Notice, NoticeReason, Priority
+from alerts.notify.post import in_place, post, raise_for_status
 from alerts.routing.targets import target_id
-from storage.bounded_call import BoundedThreads
 from storage.registry import Room
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
-    import asyncio
     import sqlite3
     from collections.abc import Callable, Mapping
 
@@ -49,7 +47,7 @@ _LATEST_S: Final = 3600.0
 _KEPT_TRYING_S: Final = 86_400.0
 _BATCH: Final = 500
 _LOOK_AGAIN_S: Final = 5.0
-_THREADS_PER_HOOK: Final = 4
+_AT_ONCE: Final = 4
 
 
 async def write_webhooks(
@@ -181,13 +179,11 @@ class WebhookNotifier:
         self._webhooks = policy.webhooks
         self._allow_private = allow_private
         self._clock = clock
-        self._threads = {
-            hook.url: BoundedThreads("webhook", _THREADS_PER_HOOK) for hook in self._webhooks
-        }
+        self._places = {hook.url: asyncio.Semaphore(_AT_ONCE) for hook in self._webhooks}
 
     def busy_channels(self) -> frozenset[str]:
         """Return the channels that accept no further notice, webhooks included."""
-        full = {_channel(hook) for hook in self._webhooks if self._threads[hook.url].full}
+        full = {_channel(hook) for hook in self._webhooks if self._places[hook.url].locked()}
         return self._others.busy_channels() | full
 
     def takes_picture(self, target: Secret) -> bool:
@@ -206,13 +202,12 @@ class WebhookNotifier:
         if hook is None or notice.reason is not NoticeReason.CHANGED:
             await self._others.send(target, notice, timeout_s=timeout_s, picture=picture)
             return
-        threads = self._threads[hook.url]
-        await send_bounded(threads, lambda: self._post(hook, notice, timeout_s), timeout_s)
+        await in_place(self._places[hook.url], lambda: self._post(hook, notice), timeout_s)
 
     def _hook(self, target: Secret) -> Webhook | None:
         return next((h for h in self._webhooks if h.url == target), None)
 
-    def _post(self, hook: Webhook, notice: Notice, timeout_s: float) -> None:
+    async def _post(self, hook: Webhook, notice: Notice) -> None:
         message = json.loads(notice.text)
         body, stamp = message["body"].encode(), str(int(self._clock()))
         headers = {
@@ -221,14 +216,8 @@ class WebhookNotifier:
             "webhook-timestamp": stamp,
             "webhook-signature": signature(hook.secret, message["id"], stamp, body),
         }
-        guarded_http.post_notice(
-            hook.url.reveal(),
-            body,
-            headers,
-            allow_private=self._allow_private,
-            timeout_s=timeout_s,
-            permanent={410: NotifyReason.REFUSED},
-        )
+        answer = await post(hook.url.reveal(), body, headers, allow_private=self._allow_private)
+        raise_for_status(answer, {410: NotifyReason.REFUSED})
 
 
 def signature(secret: Secret, message_id: str, timestamp: str, body: bytes) -> str:

@@ -2,8 +2,8 @@
 
 The flow is the authorization code with PKCE, state and nonce. Authlib writes the requests and
 checks issuer, audience, times and nonce; signatures are checked with the keys that the provider
-publishes, by its asymmetric algorithms alone. Document and keys are fetched over `guarded_http` and
-kept for an hour; keys also anew, at most every half minute, when a token is signed with another.
+publishes, by its asymmetric algorithms alone. Document and keys are kept for an hour; keys are
+fetched anew, at most every half minute, also when a token is signed with another.
 
 Nothing that a provider sends is stored but the address and the id of the person, the id of the
 session there, and groups that have a role. Errors name no token and no secret.
@@ -29,12 +29,11 @@ from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 
 from alerts.errors import NotVouchedForError, ProviderError
-from alerts.notify.guarded_http import RequestError, request
 from language.messages import later
-from storage.bounded_call import BoundedCallError, BoundedThreads
+from storage.http_client import RequestError, reach_of, request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from alerts.secrets import Secret
 
@@ -57,7 +56,7 @@ _LEEWAY_S: Final = 60
 _LOGOUT_LASTS_S: Final = 120
 """Validity of a logout token that does not say its own, as the specification recommends."""
 DEADLINE_S: Final = 10.0
-_THREADS: Final = 4
+_AT_ONCE: Final = 4
 """Calls to the provider at once; others wait, as when a school begins its day."""
 _FRESH_S: Final = 3600.0
 _NEW_KEYS_S: Final = 30.0
@@ -119,8 +118,7 @@ class IdentityProvider:
         self.settings = settings
         self._clock = clock
         self._fetched = _Fetched()
-        self._threads = BoundedThreads("identity-provider", _THREADS)
-        self._free = asyncio.Semaphore(_THREADS)
+        self._free = asyncio.Semaphore(_AT_ONCE)
 
     async def sign_in_address(self, state: str, nonce: str, verifier: str, *, silent: bool) -> str:
         """Return where a browser is sent to sign in; `silent` asks the person nothing."""
@@ -149,12 +147,12 @@ class IdentityProvider:
         """Return subject and session that a logout token ends, of which one may be empty."""
         return await self._call(lambda: self._ended(token))
 
-    def document(self) -> dict[str, Any]:
-        """Return the provider's document of an hour ago or newer; blocks."""
+    async def document(self) -> dict[str, Any]:
+        """Return the provider's document of an hour ago or newer."""
         kept, now = self._fetched, self._clock()
         if now - kept.document_at >= _FRESH_S:
             url = self.settings.issuer.rstrip("/") + DISCOVERY
-            found = self._json("GET", url)
+            found = await self._json("GET", url)
             if found.get("issuer") != self.settings.issuer:
                 raise ProviderError(
                     later("The sign-in provider calls itself another issuer than configured.")
@@ -164,12 +162,12 @@ class IdentityProvider:
             kept.document, kept.document_at = found, now
         return kept.document
 
-    def keys(self, *, anew: bool = False) -> KeySet:
-        """Return the provider's keys, fetched `anew` at most every half minute; blocks."""
+    async def keys(self, *, anew: bool = False) -> KeySet:
+        """Return the provider's keys, fetched `anew` at most every half minute."""
         kept, now = self._fetched, self._clock()
         if now - kept.keys_at >= (_NEW_KEYS_S if anew else _FRESH_S):
             try:
-                kept.keys = self._json("GET", self._known_document()["jwks_uri"])
+                kept.keys = await self._json("GET", (await self._known_document())["jwks_uri"])
             except ProviderError:
                 if not kept.keys:
                     raise
@@ -179,20 +177,18 @@ class IdentityProvider:
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise ProviderError(later("The sign-in provider's keys are not valid.")) from error
 
-    def _known_document(self) -> dict[str, Any]:
-        return self._fetched.document or self.document()
+    async def _known_document(self) -> dict[str, Any]:
+        return self._fetched.document or await self.document()
 
-    # in threads
-
-    async def _call(self, work: Callable[[], _T]) -> _T:
+    async def _call(self, work: Callable[[], Awaitable[_T]]) -> _T:
         try:
             async with asyncio.timeout(DEADLINE_S), self._free:
-                return await self._threads.run(work, DEADLINE_S)
-        except (BoundedCallError, TimeoutError):
+                return await work()
+        except TimeoutError:
             raise ProviderError(_UNREACHABLE) from None
 
-    def _identity(self, code: str, nonce: str, verifier: str) -> Identity:
-        own, document = self.settings, self.document()
+    async def _identity(self, code: str, nonce: str, verifier: str) -> Identity:
+        own, document = self.settings, await self.document()
         offered = document.get("token_endpoint_auth_methods_supported", ())
         method = "client_secret_post" if "client_secret_post" in offered else "client_secret_basic"
         body = prepare_token_request(
@@ -201,15 +197,16 @@ class IdentityProvider:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         auth = ClientAuth(own.client_id, own.client_secret.reveal(), method)
         url, headers, body = auth.prepare("POST", document["token_endpoint"], headers, body)
-        answer = self._json("POST", url, body.encode(), headers)
-        claims = self._checked(answer.get("id_token"), CodeIDToken, {"nonce": nonce})
+        answer = await self._json("POST", url, body.encode(), headers)
+        claims = await self._checked(answer.get("id_token"), CodeIDToken, {"nonce": nonce})
         found = self._person(claims)
         if own.groups_url:
-            groups = tuple(self._google_groups(found.email, str(answer.get("access_token"))))
+            token = str(answer.get("access_token"))
+            groups = tuple([group async for group in self._google_groups(found.email, token)])
             found = found._replace(groups=groups)
         return found
 
-    def _google_groups(self, email: str, token: str) -> Iterator[str]:
+    async def _google_groups(self, email: str, token: str) -> AsyncIterator[str]:
         """Yield the addresses of a person's groups, as far as their own access token shows them."""
         quoted = email.replace("\\", "\\\\").replace("'", "\\'")
         query = {"query": f"member_key_id == '{quoted}'", "pageSize": "200"}
@@ -217,8 +214,9 @@ class IdentityProvider:
         try:
             for _page in range(_MOST_PAGES):
                 url = f"{self.settings.groups_url}?{urlencode(query)}"
-                found = self._json("GET", url, headers=headers)
-                yield from (str(entry["groupKey"]["id"]) for entry in found.get("memberships", ()))
+                found = await self._json("GET", url, headers=headers)
+                for entry in found.get("memberships", ()):
+                    yield str(entry["groupKey"]["id"])
                 query["pageToken"] = str(found.get("nextPageToken", ""))
                 if not query["pageToken"]:
                     return
@@ -271,8 +269,8 @@ class IdentityProvider:
             expires_at=float(claims["exp"]),
         )
 
-    def _ended(self, token: str) -> tuple[str, str]:
-        claims = self._checked(token, JWTClaims, {}, iat={"essential": True})
+    async def _ended(self, token: str) -> tuple[str, str]:
+        claims = await self._checked(token, JWTClaims, {}, iat={"essential": True})
         if "exp" not in claims and self._clock() > claims["iat"] + _LOGOUT_LASTS_S + _LEEWAY_S:
             raise NotVouchedForError(_CLOCKS)
         events, subject, session = (claims.get(key) for key in ("events", "sub", "sid"))
@@ -281,21 +279,23 @@ class IdentityProvider:
             raise NotVouchedForError(_NOT_VALID)
         return str(subject or ""), str(session or "")
 
-    def _checked(
+    async def _checked(
         self, token: object, kind: type[JWTClaims], params: dict[str, Any], **more: Any
     ) -> JWTClaims:
         """Return the claims of a token that the provider signed for us and now."""
         if not isinstance(token, str) or len(token) > _LONGEST_TOKEN:
             raise NotVouchedForError(_NOT_VALID)
         own = self.settings
-        offered = self._known_document().get("id_token_signing_alg_values_supported", ["RS256"])
+        offered = (await self._known_document()).get(
+            "id_token_signing_alg_values_supported", ["RS256"]
+        )
         algorithms = [name for name in _ALGORITHMS if name in offered]
         registry = JWSRegistry(algorithms=algorithms, strict_check_header=False)
         try:
             try:
-                signed = jwt.decode(token, self.keys(), registry=registry)
+                signed = jwt.decode(token, await self.keys(), registry=registry)
             except (InvalidKeyIdError, BadSignatureError):
-                signed = jwt.decode(token, self.keys(anew=True), registry=registry)
+                signed = jwt.decode(token, await self.keys(anew=True), registry=registry)
             claims = kind(
                 signed.claims,
                 signed.header,
@@ -320,7 +320,7 @@ class IdentityProvider:
             raise NotVouchedForError(_NOT_VALID) from error
         return claims
 
-    def _json(
+    async def _json(
         self,
         method: str,
         url: str,
@@ -328,12 +328,12 @@ class IdentityProvider:
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         try:
-            answer = request(
+            answer = await request(
                 method,
                 url,
+                reach_of(url, allow_private=self.settings.allow_private),
                 body=body,
                 headers={"Accept": "application/json", **(headers or {})},
-                allow_private=self.settings.allow_private,
                 most_bytes=_MOST_BYTES,
             )
         except RequestError as error:

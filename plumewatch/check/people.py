@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from alerts.access import api_tokens
@@ -41,6 +41,9 @@ from storage.sqlite import connect
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from joserfc.jwk import KeySet
+
+    from alerts.page.identity_provider import IdentityProvider
     from alerts.policy import StaffMember
     from plumewatch.config.model import PlumewatchConfig
 
@@ -159,8 +162,8 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
         return
     own, name = config.sign_in, provider.settings.label
     try:
-        document = provider.document()
-        count = len(provider.keys().keys)
+        document, keys = asyncio.run(_published(provider))
+        count = len(keys.keys)
     except ProviderError as error:
         why = f" ({own.issuer} {error.__cause__})" if error.__cause__ else ""
         yield fault(
@@ -191,6 +194,10 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
             f"nobody could sign in without {name}: no local administrator has a password",
             f"plumewatch staff password {min(admins)}",
         )
+
+
+async def _published(provider: IdentityProvider) -> tuple[dict[str, Any], KeySet]:
+    return await provider.document(), await provider.keys()
 
 
 def check_tokens(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
@@ -283,7 +290,9 @@ def check_polls(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     order, context = routes(config) if polls else None, Context(zone=config.zone())
     for polled in polls:
         try:
-            message = Message(polled.topic.replace("+", polled.sensor), get(polled), now)
+            message = Message(
+                polled.topic.replace("+", polled.sensor), asyncio.run(get(polled)), now
+            )
             readings = decode_message(message, context, polled.decoder, order)
         except (PollError, DecodeError) as error:
             yield fault(

@@ -12,7 +12,6 @@ from alerts.access.sign_in_rules import GroupRole, SignInRules
 from alerts.duty.shifts import ClockHours, QuietHours, RecurringSilence
 from alerts.duty.timetable import DAY_MIN, minutes
 from alerts.errors import PolicyError
-from alerts.notify.guarded_http import fault_of_url
 from alerts.outbound.webhooks import fault_of_secret
 from alerts.policy import BUILT_IN_INHIBITIONS, AlertPolicy, StaffMember, Webhook
 from alerts.routing.matchers import Matcher, MatchOp, parse_matchers
@@ -26,6 +25,7 @@ from plumewatch.config.roster import of_site, timetable_of, weekdays
 from plumewatch.config.secrets import SecretReader, read_secret
 from plumewatch.config.sites import ALL
 from reports.school import Lesson, School, SchoolTimes, Term
+from storage.http_client import fault_of_url
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxSettings
 from storage.timeseries.resolution import Retention

@@ -24,12 +24,11 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from alerts.notify.guarded_http import RequestError, request
 from alerts.page import queries
 from ingest.reading_counts import CountKind
 from storage import sqlite
-from storage.bounded_call import BoundedCallError, BoundedThreads
 from storage.errors import StorageError
+from storage.http_client import RequestError, reach_of, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -292,12 +291,6 @@ _TICK_S: Final = 5.0
 _STARTING_S: Final = 30.0
 """How long after the start a part may fail without a log line."""
 _PING_TIMEOUT_S: Final = 10.0
-_PING_TOTAL_S: Final = 30.0
-_PING_THREADS: Final = BoundedThreads("ping", 4)
-
-
-class PingError(Exception):
-    """The ping failed; the message has the reason and no part of the address."""
 
 
 class Systemd:
@@ -324,14 +317,12 @@ class Systemd:
             log.warning("cannot notify systemd: %s", error)
 
 
-def ping(url: str, *, allow_private: bool) -> None:
-    """Fetch an address, `PingError` if it is not allowed or fails."""
-    try:
-        answer = request("GET", url, allow_private=allow_private, timeout_s=_PING_TIMEOUT_S)
-    except RequestError as error:
-        raise PingError(str(error)) from None
+async def ping(url: str, *, allow_private: bool) -> None:
+    """Fetch an address; raise `RequestError` if it is not allowed or fails."""
+    reach = reach_of(url, allow_private=allow_private)
+    answer = await request("GET", url, reach, timeout_s=_PING_TIMEOUT_S)
     if not 200 <= answer.status < 300:
-        raise PingError(f"answers {answer.status}")
+        raise RequestError(f"answers {answer.status}")
 
 
 @dataclass(slots=True)
@@ -411,13 +402,9 @@ class Watchdog:
 
 async def _ping_error(url: Secret, *, allow_private: bool) -> str:
     try:
-        await _PING_THREADS.run(
-            lambda: ping(url.reveal(), allow_private=allow_private), _PING_TOTAL_S
-        )
-    except PingError as error:
+        await ping(url.reveal(), allow_private=allow_private)
+    except RequestError as error:
         return str(error)
-    except BoundedCallError:
-        return "does not answer in time"
     except Exception as error:  # noqa: BLE001 - reported like any other
         return f"failed: {type(error).__name__}"
     return ""

@@ -1,4 +1,4 @@
-"""Deliver a notice to one channel of one person through apprise.
+"""Deliver a notice to one channel of one person: ntfy directly, other services through apprise.
 
 Properties of apprise that shape this module:
 
@@ -7,47 +7,51 @@ Properties of apprise that shape this module:
 - its calls share one pool of threads; here each channel has its own (`storage.bounded_call`), so a
   hung provider delays only itself;
 - it logs addresses, which are secrets: its log, and urllib3's during a send, are discarded;
-- it returns no response headers: ``Retry-After`` is read where its HTTP library builds an answer,
-  or from a body (Telegram, Discord).
+- it returns no response headers: of the waits that providers ask for, only those in a body are
+  known (Telegram, Discord).
 
-The code 42908 of ntfy means that the day's quota is used up: the address gets nothing more until
-the next day in UTC, and each notice goes to the person's next address at once.
+Schemes are an allow-list. What is guarded: as the libraries below apprise make their connections,
+an audit hook on ``socket.connect`` checks each address with the `Reach` of `storage.http_client`,
+in threads inside `_guarded` alone. It sees the address itself, so neither another answer of the
+resolver nor the number of requests of a plug-in matters. What is not: the size of an answer, and
+its time beyond the deadline at which the caller stops waiting. Behind an HTTP proxy the proxy's
+address counts.
 
-Schemes are an allow-list, and `alerts.notify.guarded_http` checks each connection as it is made;
-behind an HTTP proxy the proxy's address counts. Where text and picture are one request
-(`_ONE_REQUEST`), a provider that refuses it gets the text alone, once, in the same attempt.
-Elsewhere the text is sent first and decides the outcome, so it is never sent twice.
+Where text and picture are one request (`_ONE_REQUEST`), a provider that refuses it gets the text
+alone, once, in the same attempt. Elsewhere the text is sent first and decides the outcome, so it is
+never sent twice. After ntfy's daily quota is used up, an address gets nothing more until the next
+day in UTC, and each notice goes to the person's next address at once.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
-import json
 import logging
 import re
+import sys
+import threading
 import time
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import apprise
 from apprise.attachment.memory import AttachMemory
-from requests.adapters import HTTPAdapter
 
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
-from alerts.notify.answer_links import answer_of
-from alerts.notify.channels.dry_run import fault_of_request, fault_of_service
-from alerts.notify.guarded_http import guarded, keep_retry_after
-from alerts.notify.notice import Priority, render, respond_words
+from alerts.notify.channels import ntfy
+from alerts.notify.notice import Priority, render
 from alerts.notify.outbox import DAY_S
+from alerts.notify.post import in_place
 from alerts.routing.targets import SELF_HOSTED, channel_of, scheme_of, target_id
-from language.messages import _, in_context, speaking
 from storage.bounded_call import BoundedThreads, BusyError, DeadlineExceededError
+from storage.http_client import Reach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from alerts.notify.notice import Notice
     from alerts.secrets import Secret
@@ -59,24 +63,19 @@ SCHEMES: Final = SELF_HOSTED | frozenset(
 _BANNED_OPTIONS: Final = frozenset(
     {"attach", "cto", "optional", "redirect", "retry", "rto", "verify", "wait"}
 )
-_PRIORITIES: Final = {
-    Priority.QUIET: ("low", -1),
-    Priority.NORMAL: ("default", 0),
-    Priority.HIGH: ("high", 0),
-    Priority.URGENT: ("max", 1),
-}
+_PUSHOVER_PRIORITIES: Final = {Priority.QUIET: -1, Priority.URGENT: 1}
 _JSON_FIELDS: Final = (
     *("incident", "reason", "kind", "room", "floor", "building", "since", "priority", "link"),
 )
-_STATUS: Final = re.compile(r"error[=:]\s*(\d{3})(\d{2})?\b")
-_NTFY_QUOTA: Final = ("429", "08")
+_STATUS: Final = re.compile(r"error[=:]\s*(\d{3})\b")
 _RETRY_AFTER: Final = re.compile(
     r"retry_?after(?:Seconds)?\W{1,4}(\d{1,5}(?:\.\d+)?)", re.IGNORECASE
 )
 _MAX_RETRY_AFTER_S: Final = 900.0
-_ONE_REQUEST: Final = frozenset(
-    {"json", "jsons", "ntfy", "ntfys", "pover", "tgram", "mailto", "mailtos"}
-)
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE: Final = re.compile(r"(?:[!-~\xa0-\xff][\t -~\xa0-\xff]*)?")
+_LINE: Final = re.compile(r"[^\x00-\x1f\x7f]*")
+_ONE_REQUEST: Final = frozenset({"json", "jsons", "pover", "tgram", "mailto", "mailtos"})
 """Schemes with text and picture in one request."""
 _LOG: Final = logging.getLogger(__name__)
 
@@ -110,7 +109,7 @@ class NotifySettings:
 
 
 class AppriseNotifier:
-    """Delivers notices through apprise."""
+    """Delivers notices to ntfy itself, and to other services through apprise."""
 
     def __init__(
         self, settings: NotifySettings | None = None, clock: Callable[[], float] = time.time
@@ -119,6 +118,7 @@ class AppriseNotifier:
         self._clock = clock
         self._used_up: dict[str, float] = {}
         self._threads: dict[str, BoundedThreads] = {}
+        self._places: dict[str, asyncio.Semaphore] = {}
         self._picture_threads: dict[str, BoundedThreads] = {}
         _prepare_apprise()
 
@@ -130,8 +130,9 @@ class AppriseNotifier:
         self._used_up.update(dict.fromkeys(targets, self._clock() // DAY_S))
 
     def busy_channels(self) -> frozenset[str]:
-        """Return the channels whose threads are all in use."""
-        return frozenset(name for name, threads in self._threads.items() if threads.full)
+        """Return the channels that accept no further notice."""
+        full = {name for name, threads in self._threads.items() if threads.full}
+        return frozenset(full | {name for name, one in self._places.items() if one.locked()})
 
     def takes_picture(self, target: Secret) -> bool:
         """Whether the service behind a target takes attachments."""
@@ -167,6 +168,11 @@ class AppriseNotifier:
     async def _send(
         self, target: Secret, notice: Notice, timeout_s: float, picture: bytes | None
     ) -> None:
+        if scheme_of(target) in ntfy.SCHEMES:
+            most = asyncio.Semaphore(self._settings.threads_per_channel)
+            places = self._places.setdefault(channel_of(target), most)
+            await in_place(places, lambda: self._post_ntfy(target, notice, picture), timeout_s)
+            return
         threads = self._threads_of(self._threads, target)
         call = _Call(target, notice, self._settings, timeout_s)
         if picture is None or not self.takes_picture(target):
@@ -178,6 +184,16 @@ class AppriseNotifier:
             with contextlib.suppress(BusyError):  # the picture is left out
                 pictures = self._threads_of(self._picture_threads, target)
                 pictures.start(lambda: call.picture_after(picture))
+
+    async def _post_ntfy(self, target: Secret, notice: Notice, picture: bytes | None) -> None:
+        address, private = _service(target.reveal()), self._settings.allow_private
+        try:
+            await ntfy.send(target, address, notice, picture, allow_private=private)
+        except PermanentNotifyError as error:
+            if picture is None or error.reason is not NotifyReason.REFUSED:
+                raise
+            _log_refusal(target, notice, error)
+            await ntfy.send(target, address, notice, None, allow_private=private)
 
     def _threads_of(self, pool: dict[str, BoundedThreads], target: Secret) -> BoundedThreads:
         threads = BoundedThreads("notify", self._settings.threads_per_channel)
@@ -212,21 +228,46 @@ def _prepare_apprise() -> None:
         # its mail plug-in imports a module that Python has since dropped
         warnings.simplefilter("ignore", DeprecationWarning)
         apprise.Apprise.instantiate("json://localhost")  # loads all plug-ins, once
-    build = HTTPAdapter.build_response
+    for name in ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.connection"):
+        logging.getLogger(name).addFilter(lambda _record: _GUARD.reach is None)
+    sys.addaudithook(_audit)
 
-    def build_response(self: HTTPAdapter, request: Any, answer: Any) -> Any:
-        keep_retry_after(answer.headers.get("Retry-After"))
-        return build(self, request, answer)
 
-    HTTPAdapter.build_response = build_response  # type: ignore[method-assign, assignment]
+class _Guard(threading.local):
+    """Where the current thread may connect to; None in threads that do not send."""
+
+    reach: Reach | None = None
+    refused = False
+
+
+_GUARD: Final = _Guard()
+
+
+class _ForbiddenAddressError(OSError): ...
+
+
+@contextlib.contextmanager
+def _guarded(reach: Reach) -> Iterator[_Guard]:
+    """Check all connections of this thread inside; the guard says whether one was refused."""
+    _GUARD.reach, _GUARD.refused = reach, False
+    try:
+        yield _GUARD
+    finally:
+        _GUARD.reach = None
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if event != "socket.connect" or _GUARD.reach is None:
+        return
+    address = arguments[1]
+    if not _GUARD.reach.permits(address[0] if isinstance(address, tuple) else None):
+        _GUARD.refused = True
+        raise _ForbiddenAddressError("address refused")
 
 
 def check_target(target: Secret, settings: NotifySettings | None = None) -> list[NotifyError]:
     """Return all faults of a target that show without sending, without any part of the address."""
-    faults = _faults(target, settings or NotifySettings())
-    if not faults and (fault := fault_of_request(_service(target.reveal()))):
-        faults.append(PermanentNotifyError(NotifyReason.BAD_TARGET, fault))
-    return faults
+    return _faults(target, settings or NotifySettings())
 
 
 def _faults(target: Secret, settings: NotifySettings) -> list[NotifyError]:
@@ -246,7 +287,7 @@ def _faults(target: Secret, settings: NotifySettings) -> list[NotifyError]:
         details.append(f"not a complete {scheme} address")
     elif len(service) != 1 and not settings.several:
         details.append(f"{len(service)} recipients in one address; give each its own")
-    elif fault := fault_of_service(service):
+    elif fault := _unsendable(url, scheme, service):
         details.append(fault)
     faults: list[NotifyError] = [
         PermanentNotifyError(NotifyReason.BAD_TARGET, detail) for detail in details
@@ -258,6 +299,32 @@ def _faults(target: Secret, settings: NotifySettings) -> list[NotifyError]:
         )
         faults.append(PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, detail))
     return faults
+
+
+def _unsendable(url: str, scheme: str, service: Any) -> str:
+    """Return what of an address HTTP or SMTP cannot carry; empty if all of it can be sent."""
+    if service.port is not None and not 0 < service.port < 65_536:
+        return "a port that is not between 1 and 65535"
+    mail = scheme in {"mailto", "mailtos"}
+    if not _fit(getattr(service, "headers", None) or {}, _LINE if mail else _VALUE):
+        return "a header (+Name=value) that cannot be sent: ASCII alone, on one line"
+    charset = "ascii" if mail or scheme in ntfy.SCHEMES else "latin-1"
+    tokens = (
+        ""
+        if mail or scheme in {"json", "jsons"}
+        else unquote(url.partition("#")[0].partition("?")[0])
+    )
+    try:
+        f"{service.user or ''}{service.password or ''}".encode(charset)
+        tokens.encode("ascii")
+    except UnicodeEncodeError:
+        return "a user name, password or token that is not plain ASCII"
+    return ""
+
+
+def _fit(headers: Mapping[str, str | bytes], value: re.Pattern[str]) -> bool:
+    texts = ((k, v.decode("latin-1") if isinstance(v, bytes) else v) for k, v in headers.items())
+    return all(_NAME.fullmatch(k) and value.fullmatch(v) for k, v in texts)
 
 
 def server_of(target: Secret) -> tuple[str, int] | None:
@@ -330,22 +397,18 @@ class _Call:
         except PermanentNotifyError as error:
             if error.reason is not NotifyReason.REFUSED:
                 raise
-            self._log_refusal(error)
+            _log_refusal(self.target, self.notice, error)
             self._send(title, body, None)
 
     def picture_after(self, picture: bytes) -> None:
         try:
             self._send("", "", picture)
         except NotifyError as error:
-            self._log_refusal(error)
-
-    def _log_refusal(self, error: NotifyError) -> None:
-        incident, channel = self.notice.incident, channel_of(self.target)
-        _LOG.warning("picture of incident %s refused by %s: %s", incident, channel, error)
+            _log_refusal(self.target, self.notice, error)
 
     def _send(self, title: str, body: str, picture: bytes | None) -> None:
         scheme = scheme_of(self.target)
-        service = _service(_with_buttons(self.target.reveal(), scheme, self.notice))
+        service = _service(self.target.reveal())
         if service is None:
             raise PermanentNotifyError(NotifyReason.BAD_TARGET, f"not a complete {scheme} address")
         service.redirects = False
@@ -365,9 +428,8 @@ class _Call:
                     content=picture, name="evidence.png", mimetype="image/png"
                 )
             )
-        with guarded(
-            allow_private=self.settings.allow_private, private_only=_is_plain(service, scheme)
-        ) as guard:
+        private = self.settings.allow_private
+        with _guarded(Reach(private, private_only=_is_plain(service, scheme))) as guard:
             try:
                 result = box.notify(
                     body=body, title=title, notify_type=kind, attach=attach, log_level=logging.DEBUG
@@ -382,44 +444,17 @@ class _Call:
                 NotifyReason.FORBIDDEN_ADDRESS, "the address is inside this network"
             )
         lines = (entry.message for r in result.results for entry in r.logs())
-        failure = _error_of(lines, guard.retry_after_s)
-        if failure.reason is NotifyReason.CONNECTION and (fault := fault_of_request(service)):
-            raise PermanentNotifyError(NotifyReason.BAD_TARGET, fault)
-        raise failure
+        raise _error_of(lines)
 
 
-def _with_buttons(url: str, scheme: str, notice: Notice) -> str:
-    """Add the buttons of a notice to an ntfy address (docs.ntfy.sh/publish/#action-buttons)."""
-    address, token = answer_of(notice.link)
-    if scheme not in {"ntfy", "ntfys"} or not token:
-        return url
-    with speaking(notice.language):
-        respond, decline = respond_words(notice.kind), _("I can't go")
-        show = in_context("button", "Open")
-    posts = [
-        {
-            "action": "http",
-            "label": label,
-            "url": f"{address}{path}",
-            "method": "POST",
-            "headers": {"Content-Type": "application/x-www-form-urlencoded"},
-            "body": urlencode({"token": token, "via": "ntfy"}),
-            "clear": False,  # the notice is the way to the page, where the finding is reported
-        }
-        for label, path in ((respond, ""), (decline, "/decline"))
-    ]
-    view = {"action": "view", "label": show, "url": notice.link}
-    actions = json.dumps([*posts, view], separators=(",", ":"))
-    return f"{url}{'&' if '?' in url else '?'}actions={quote(actions, safe='')}"
+def _log_refusal(target: Secret, notice: Notice, error: NotifyError) -> None:
+    channel = channel_of(target)
+    _LOG.warning("picture of incident %s refused by %s: %s", notice.incident, channel, error)
 
 
 def _decorate(service: Any, scheme: str, notice: Notice) -> None:
-    ntfy, pushover = _PRIORITIES[notice.priority]
-    if scheme in {"ntfy", "ntfys"}:
-        service.priority = ntfy
-        service.click = notice.link or None
-    elif scheme == "pover":
-        service.priority = pushover
+    if scheme == "pover":
+        service.priority = _PUSHOVER_PRIORITIES.get(notice.priority, 0)
         if notice.link:
             service.supplemental_url = notice.link
     elif scheme in {"json", "jsons"}:
@@ -431,22 +466,19 @@ def json_fields(notice: Notice) -> dict[str, object]:
     return {**{name: getattr(notice, name) for name in _JSON_FIELDS}, "site": notice.site_id}
 
 
-def _error_of(messages: Iterable[str], retry_after: float | None = None) -> NotifyError:
+def _error_of(messages: Iterable[str]) -> NotifyError:
     """Return the error that apprise's own log lines describe, without their text."""
-    status, quota = 0, False
-    timed_out = False
+    status, retry_after, timed_out = 0, None, False
     for message in messages:
         timed_out = timed_out or "timed out" in message
         if found := _STATUS.search(message):
-            status, quota = int(found[1]), found.groups() == _NTFY_QUOTA
+            status = int(found[1])
         if found := _RETRY_AFTER.search(message):
             retry_after = min(float(found[1]), _MAX_RETRY_AFTER_S)
     if not status:
         reason = NotifyReason.TIMEOUT if timed_out else NotifyReason.CONNECTION
         return TransientNotifyError(reason, "no answer")
     detail = f"HTTP {status}"
-    if quota:
-        return PermanentNotifyError(NotifyReason.QUOTA, "the day's quota is used up")
     if status == 429:
         return TransientNotifyError(NotifyReason.RATE_LIMITED, detail, retry_after_s=retry_after)
     if status >= 500 or status in {408, 425}:

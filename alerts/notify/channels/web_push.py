@@ -1,11 +1,12 @@
 """Web push: notices to browsers, encrypted for each (RFC 8291) and signed by the server (RFC 8292).
 
-The plugin of apprise keeps keys and subscriptions in files of its own, sends text alone, and
-connects outside our guard; so we need `cryptography` for the same algorithms, and nothing else.
+The plugin of apprise keeps keys and subscriptions in files of its own and sends text alone; so we
+need `cryptography` for the same algorithms, and nothing else.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import struct
@@ -15,13 +16,11 @@ from urllib.parse import urlsplit
 
 from alerts.access.push_subscriptions import SCHEME, Subscription, decoded, encoded
 from alerts.errors import NotifyReason, PermanentNotifyError
-from alerts.notify import guarded_http
 from alerts.notify.answer_links import answer_of
-from alerts.notify.channels.apprise_notifier import send_bounded
 from alerts.notify.notice import Priority, render, respond_words
+from alerts.notify.post import in_place, post, raise_for_status
 from alerts.routing.targets import scheme_of
 from language.messages import _, speaking
-from storage.bounded_call import BoundedThreads
 from storage.files import write_private
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from alerts.notify.notice import Notice
     from alerts.secrets import Secret
 
-_THREADS: Final = 8
+_AT_ONCE: Final = 8
 _TOKEN_S: Final = 12 * 3600
 _TTL_S: Final = 3600
 """A push service drops what it cannot deliver in this time: an hour later an alert is no help."""
@@ -152,8 +151,8 @@ class WebPushNotifier:
     """Sends web push itself and leaves everything else to another notifier.
 
     `key` is read at the first notice. `subject` is an https or mailto address of who runs this
-    server. In a thread that sends, `on_gone` gets the endpoint of a browser that its push service
-    does not know any more, and `is_known` says whether one is still to get notices.
+    server. `on_gone` gets the endpoint of a browser that its push service does not know any more;
+    `is_known` says, in a thread, whether one is still to get notices.
     """
 
     def __init__(
@@ -174,11 +173,11 @@ class WebPushNotifier:
         self._subject = subject
         self._allow_private = allow_private
         self._clock = clock
-        self._threads = BoundedThreads(SCHEME, _THREADS)
+        self._places = asyncio.Semaphore(_AT_ONCE)
 
     def busy_channels(self) -> frozenset[str]:
         """Return the channels that accept no further notice, web push included."""
-        full = {SCHEME} if self._threads.full else set()
+        full = {SCHEME} if self._places.locked() else set()
         return self._others.busy_channels() | full
 
     def takes_picture(self, target: Secret) -> bool:
@@ -196,14 +195,26 @@ class WebPushNotifier:
         if scheme_of(target) != SCHEME:
             await self._others.send(target, notice, timeout_s=timeout_s, picture=picture)
             return
-        await send_bounded(self._threads, lambda: self._post(target, notice, timeout_s), timeout_s)
+        await in_place(self._places, lambda: self._post(target, notice), timeout_s)
 
-    def _post(self, target: Secret, notice: Notice, timeout_s: float) -> None:
+    async def _post(self, target: Secret, notice: Notice) -> None:
         subscription = Subscription.of(target)
         if subscription.fault():
             raise PermanentNotifyError(NotifyReason.BAD_TARGET, "not a complete subscription")
-        endpoint, key = subscription.endpoint, self._key()
-        if not self._is_known(endpoint):
+        sealed, headers = await asyncio.to_thread(self._sealed, subscription, notice)
+        answer = await post(
+            subscription.endpoint, sealed, headers, allow_private=self._allow_private
+        )
+        try:
+            raise_for_status(answer, _PERMANENT)
+        except PermanentNotifyError as error:
+            if error.reason is NotifyReason.TARGET_GONE:
+                self._on_gone(subscription.endpoint)
+            raise
+
+    def _sealed(self, subscription: Subscription, notice: Notice) -> tuple[bytes, dict[str, str]]:
+        key = self._key()
+        if not self._is_known(subscription.endpoint):
             raise PermanentNotifyError(NotifyReason.TARGET_GONE, "switched off")
         if key is None:
             raise PermanentNotifyError(NotifyReason.LIBRARY, "cryptography is not installed")
@@ -212,18 +223,6 @@ class WebPushNotifier:
             "Urgency": _URGENCY.get(notice.priority, "high"),
             "Content-Encoding": "aes128gcm",
             "Content-Type": "application/octet-stream",
-            "Authorization": key.authorization(endpoint, self._subject, self._clock()),
+            "Authorization": key.authorization(subscription.endpoint, self._subject, self._clock()),
         }
-        try:
-            guarded_http.post_notice(
-                endpoint,
-                encrypt(subscription, message(notice)),
-                headers,
-                allow_private=self._allow_private,
-                timeout_s=timeout_s,
-                permanent=_PERMANENT,
-            )
-        except PermanentNotifyError as error:
-            if error.reason is NotifyReason.TARGET_GONE:
-                self._on_gone(endpoint)
-            raise
+        return encrypt(subscription, message(notice)), headers

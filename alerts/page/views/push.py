@@ -14,12 +14,12 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from alerts.access import push_subscriptions
 from alerts.access.push_subscriptions import Subscription
 from alerts.incidents.free_text import cleaned
-from alerts.notify.guarded_http import fault_of_url
 from alerts.page.guard import text_of
 from alerts.page.page_group import Access, PageGroup, serves
 from language.messages import _
 from storage import audit
 from storage.audit import AuditKind
+from storage.http_client import fault_of_url
 
 if TYPE_CHECKING:
     import sqlite3

@@ -310,7 +310,7 @@ async def test_metadata_addresses_are_refused_even_where_private_ones_are_allowe
 
 
 async def test_a_header_cannot_be_injected(provider):
-    with pytest.raises(TransientNotifyError):
+    with pytest.raises(PermanentNotifyError):
         await send(f"http://127.0.0.1:{provider.port}/", changed(number="a\r\nX-Evil: 1"))
     assert provider.requests == []
 

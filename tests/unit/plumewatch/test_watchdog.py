@@ -11,9 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from alerts.notify.guarded_http import fault_of_url
 from alerts.secrets import Secret
-from plumewatch.service.health import Part, PingError, Systemd, Watchdog, ping
+from plumewatch.service.health import Part, Systemd, Watchdog, ping
+from storage.http_client import RequestError, fault_of_url
 
 
 class Service:
@@ -180,35 +180,35 @@ class Switch:
         self.thread.join(60)
 
 
-def test_ping():
+async def test_ping():
     with Switch() as switch:
-        ping(switch.url, allow_private=True)
+        await ping(switch.url, allow_private=True)
         assert switch.asked == ["/secret-uuid?rid=1"]
 
 
-def test_redirects_are_not_followed():
+async def test_redirects_are_not_followed():
     with Switch() as inner, Switch(302, inner.url) as switch:
-        with pytest.raises(PingError, match="answers 302"):
-            ping(switch.url, allow_private=True)
+        with pytest.raises(RequestError, match="answers 302"):
+            await ping(switch.url, allow_private=True)
         assert inner.asked == []
 
 
-def test_nothing_inside_is_reached_unless_allowed():
+async def test_nothing_inside_is_reached_unless_allowed():
     with Switch() as switch:
         inside = switch.url.replace("http:", "https:")
-        with pytest.raises(PingError, match="not allowed") as caught:
-            ping(inside, allow_private=False)
+        with pytest.raises(RequestError, match="not allowed") as caught:
+            await ping(inside, allow_private=False)
         assert "secret-uuid" not in str(caught.value)
-        with pytest.raises(PingError, match="without TLS"):
-            ping(switch.url, allow_private=False)
+        with pytest.raises(RequestError, match="without TLS"):
+            await ping(switch.url, allow_private=False)
         assert switch.asked == []
 
 
-def test_nobody_there():
+async def test_nobody_there():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    with pytest.raises(PingError, match="cannot be reached") as caught:
-        ping(f"http://127.0.0.1:{port}/secret-uuid", allow_private=True)
+    with pytest.raises(RequestError, match="cannot be reached") as caught:
+        await ping(f"http://127.0.0.1:{port}/secret-uuid", allow_private=True)
     assert "secret-uuid" not in str(caught.value)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 import sys
 import threading
@@ -11,7 +10,6 @@ import threading
 import pytest
 
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
-from alerts.notify import guarded_http
 from alerts.notify.channels.apprise_notifier import send_bounded
 from storage.bounded_call import BoundedThreads, BusyError, DeadlineExceededError
 
@@ -56,29 +54,6 @@ async def test_an_error_of_the_call_is_raised_as_it_is():
     with pytest.raises(TimeoutError, match="a read of the socket"):
         await threads.run(time_out, 10.0)
     assert not threads.full
-
-
-async def test_the_deadline_covers_an_answer_that_comes_byte_by_byte():
-    threads = BoundedThreads("test", 1)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        stop = threading.Event()
-
-        def drip():
-            link, _ = server.accept()
-            with link:
-                link.sendall(b"HTTP/1.1 200 OK\r\n")
-                while not stop.wait(0.05):
-                    link.sendall(b"X-A: b\r\n")
-
-        thread = threading.Thread(target=drip, daemon=True)
-        thread.start()
-        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
-        with pytest.raises(DeadlineExceededError):
-            await threads.run(lambda: guarded_http.request("GET", url, allow_private=True), 0.5)
-        assert threads.full
-        stop.set()
-        thread.join(60)
-        await eventually(lambda: not threads.full)
 
 
 def test_an_abandoned_call_does_not_delay_the_end_of_the_process():

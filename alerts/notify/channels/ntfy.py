@@ -1,0 +1,109 @@
+"""ntfy, posted to directly: text, picture and buttons in one request (docs.ntfy.sh/publish).
+
+Its code 42908 means that the day's quota is used up. Buttons and link go in headers and not in the
+address, which servers log: they hold the token of the person's own link.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+from alerts.errors import NotifyReason, PermanentNotifyError
+from alerts.notify.answer_links import answer_of
+from alerts.notify.notice import Priority, render, respond_words
+from alerts.notify.post import post, raise_for_status
+from language.messages import _, in_context, speaking
+
+if TYPE_CHECKING:
+    from alerts.notify.notice import Notice
+    from alerts.secrets import Secret
+
+SCHEMES: Final = frozenset({"ntfy", "ntfys"})
+_CLOUD: Final = "https://ntfy.sh"
+_PRIORITIES: Final = {
+    Priority.QUIET: "low",
+    Priority.NORMAL: "default",
+    Priority.HIGH: "high",
+    Priority.URGENT: "max",
+}
+_QUOTA_CODE: Final = 42_908
+_PERMANENT: Final = {3: NotifyReason.REFUSED, 4: NotifyReason.REFUSED}
+_OPTIONS: Final = frozenset({"email", "icon", "tags"})
+"""Of an address, as ntfy names them."""
+
+
+async def send(
+    target: Secret, address: Any, notice: Notice, picture: bytes | None, *, allow_private: bool
+) -> None:
+    """Post a notice to the topics of an address, which apprise has parsed."""
+    title, text = render(notice, "ntfy")
+    server, headers = _server(address), _headers(target, address, notice)
+    for topic in address.topics:
+        if picture is None:
+            said = {"topic": topic, "title": title, "message": text}
+            url, body = server, json.dumps(said).encode()
+            headers["Content-Type"] = "application/json"
+        else:
+            shown = {"title": title, "message": text, "filename": "evidence.png"}
+            url, body = f"{server}/{topic}?{urlencode(shown)}", picture
+        answer = await post(url, body, headers, allow_private=allow_private)
+        if _code(answer.body) == _QUOTA_CODE:
+            raise PermanentNotifyError(NotifyReason.QUOTA, "the day's quota is used up")
+        raise_for_status(answer, _PERMANENT)
+
+
+def _server(address: Any) -> str:
+    if address.mode == "cloud":
+        return _CLOUD
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    port = f":{address.port}" if address.port else ""
+    return f"http{'s' if address.secure else ''}://{host}{port}"
+
+
+def _headers(target: Secret, address: Any, notice: Notice) -> dict[str, str]:
+    query = parse_qsl(target.reveal().partition("?")[2])
+    headers = {f"X-{name.title()}": value for name, value in query if name in _OPTIONS}
+    if address.auth == "token" and address.token:
+        headers["Authorization"] = f"Bearer {address.token}"
+    elif address.user:
+        pair = f"{address.user}:{address.password or ''}".encode()
+        headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+    headers["X-Priority"] = _PRIORITIES[notice.priority]
+    if notice.link:
+        headers["X-Click"] = notice.link
+    if buttons := _buttons(notice):
+        headers["X-Actions"] = json.dumps(buttons)
+    return headers
+
+
+def _buttons(notice: Notice) -> list[dict[str, Any]]:
+    address, token = answer_of(notice.link)
+    if not token:
+        return []
+    with speaking(notice.language):
+        respond, decline = respond_words(notice.kind), _("I can't go")
+        show = in_context("button", "Open")
+    posts = [
+        {
+            "action": "http",
+            "label": label,
+            "url": f"{address}{path}",
+            "method": "POST",
+            "headers": {"Content-Type": "application/x-www-form-urlencoded"},
+            "body": urlencode({"token": token, "via": "ntfy"}),
+            "clear": False,  # the notice is the way to the page, where the finding is reported
+        }
+        for label, path in ((respond, ""), (decline, "/decline"))
+    ]
+    return [*posts, {"action": "view", "label": show, "url": notice.link}]
+
+
+def _code(body: bytes) -> object:
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return None
+    return found.get("code") if isinstance(found, dict) else None

@@ -1,0 +1,77 @@
+"""Notices as one POST, and how many of them a service gets at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
+from storage.http_client import (
+    Answer,
+    NoAnswerInTimeError,
+    RefusedRequestError,
+    RequestError,
+    reach_of,
+    request,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+_MOST_BYTES: Final = 65_536
+_LONGEST_S: Final = 60.0
+_LATER: Final = frozenset({408, 425, 429})
+
+
+async def in_place(
+    places: asyncio.Semaphore, send: Callable[[], Awaitable[None]], timeout_s: float
+) -> None:
+    """Run a send that takes one of the places of its service; with no place left it is ``BUSY``."""
+    if places.locked():
+        raise TransientNotifyError(NotifyReason.BUSY, "earlier notices are still being sent")
+    try:
+        async with asyncio.timeout(timeout_s), places:
+            await send()
+    except TimeoutError:
+        reason = f"no complete answer in {timeout_s:g} s"
+        raise TransientNotifyError(NotifyReason.TIMEOUT, reason) from None
+
+
+async def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bool) -> Answer:
+    """Send one POST and return the answer; the caller limits the time.
+
+    Raises `PermanentNotifyError` for what can never be sent, else `TransientNotifyError`.
+    """
+    try:
+        return await request(
+            "POST",
+            url,
+            reach_of(url, allow_private=allow_private),
+            body=body,
+            headers=headers,
+            timeout_s=_LONGEST_S,
+            most_bytes=_MOST_BYTES,
+        )
+    except RefusedRequestError as error:
+        raise PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, str(error)) from None
+    except NoAnswerInTimeError as error:
+        raise TransientNotifyError(NotifyReason.TIMEOUT, str(error)) from None
+    except RequestError as error:
+        raise TransientNotifyError(NotifyReason.CONNECTION, str(error)) from None
+
+
+def raise_for_status(answer: Answer, permanent: Mapping[int, NotifyReason]) -> None:
+    """Raise the error of an answer other than 2xx.
+
+    What `permanent` lists, by status or by its first digit, is permanent, all else transient.
+    """
+    status, detail = answer.status, f"HTTP {answer.status}"
+    if 200 <= status < 300:
+        return
+    reason = permanent.get(status) or permanent.get(status // 100)
+    if reason is not None and status not in _LATER:
+        raise PermanentNotifyError(reason, detail)
+    limited = status == HTTPStatus.TOO_MANY_REQUESTS
+    reason = NotifyReason.RATE_LIMITED if limited else NotifyReason.SERVER_ERROR
+    raise TransientNotifyError(reason, detail, retry_after_s=answer.retry_after_s)

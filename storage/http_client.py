@@ -1,0 +1,284 @@
+"""HTTP requests to other machines, and the rules for where a connection may lead.
+
+Every request of the service goes through `request`, except those of three libraries: apprise
+(`alerts.notify.channels.apprise_notifier`, which applies the same `Reach` to its connections), and
+the clients of InfluxDB and Grafana, whose addresses only the configuration names.
+
+A name is resolved once. Addresses that `Reach` forbids are dropped, and the connection goes to one
+of those that were checked, so a name that resolves differently a moment later reaches nothing else.
+TLS still verifies the name. Redirects are not followed, proxies of the environment are not used,
+one deadline covers everything from the name to the last byte, and no more than `most_bytes` of an
+answer are read. Link-local addresses, among them the metadata services of clouds, are always
+refused.
+
+::
+
+    RequestError              transient: no answer
+    +-- NoAnswerInTimeError   transient: none before the deadline
+    +-- RefusedRequestError   permanent: the address is not allowed, or cannot be requested
+
+Messages contain no part of an address or header: both are secrets. Nothing is logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import ipaddress
+import logging
+import os
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from storage.bounded_call import BoundedCallError, BoundedThreads, retry_after_s
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_LONGEST_WAIT_S: Final = 86_400.0
+_CONNECT_S: Final = 5.0
+"""For each address of a name, so that a dead one leaves time for the next."""
+_RESOLVE_S: Final = 60.0
+_RESOLVERS: Final = BoundedThreads("resolver", 32)
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+
+for _name in ("httpx", "httpcore"):  # they log addresses and headers
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+class RequestError(Exception):
+    """There was no answer; the message says why, as the end of a sentence."""
+
+
+class NoAnswerInTimeError(RequestError):
+    """There was no answer before the deadline."""
+
+
+class RefusedRequestError(RequestError):
+    """The address is not allowed, or address and headers cannot be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Which machines a connection may lead to: public ones, private ones, or both."""
+
+    allow_private: bool = False
+    private_only: bool = False
+
+    def permits(self, address: object) -> bool:
+        """Whether a connection to an IP address is allowed; to a name it is not."""
+        if not isinstance(address, str):
+            return False
+        try:
+            ip = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        if isinstance(ip, ipaddress.IPv6Address):
+            inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+            if inner is None and ip in _NAT64:
+                inner = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
+            ip = inner or ip
+        if ip.is_link_local or ip.is_multicast or ip.is_unspecified:
+            return False
+        if ip.is_reserved and not ip.is_loopback:
+            return False
+        return not self.private_only if ip.is_global else self.allow_private
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer, the seconds in its ``Retry-After``, and its body as far as that was read."""
+
+    status: int
+    retry_after_s: float | None
+    body: bytes = b""
+
+
+def fault_of_url(url: str, *, allow_private: bool) -> str:
+    """Return why an address is not allowed; empty if it is.
+
+    >>> fault_of_url("https://hooks.example/a", allow_private=False)
+    ''
+    >>> fault_of_url("http://hooks.example/a", allow_private=False)
+    'without TLS is for private addresses, with alerts.allow_private_targets'
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        (parts.hostname or "").encode("idna")  # as the resolver does
+    except ValueError:
+        return "is not a valid address"
+    if parts.scheme not in {"https", "http"} or not parts.hostname or port == 0:
+        return "must be an https address"
+    if parts.username is not None or any(c <= " " or c > "~" for c in url):
+        return "must contain no user name and only visible ASCII characters"
+    if parts.scheme == "http" and not allow_private:
+        return "without TLS is for private addresses, with alerts.allow_private_targets"
+    return ""
+
+
+def reach_of(url: str, *, allow_private: bool) -> Reach:
+    """Return the rules for a configured address; raise `RefusedRequestError` if it is not allowed.
+
+    What is sent without TLS may not leave the own network.
+    """
+    if fault := fault_of_url(url, allow_private=allow_private):
+        raise RefusedRequestError(fault)
+    return Reach(allow_private=allow_private, private_only=urlsplit(url).scheme == "http")
+
+
+async def request(
+    method: str,
+    url: str,
+    reach: Reach,
+    *,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = 10.0,
+    most_bytes: int = 0,
+    device_ca: Path | None = None,
+) -> Answer:
+    """Send one request and return the answer within `timeout_s` seconds.
+
+    With `device_ca` the server shows a certificate that this file vouches for, whatever its name.
+    """
+    found: Answer | RequestError
+    try:
+        async with asyncio.timeout(timeout_s):
+            found = await _exchange(method, url, reach, body, headers or {}, most_bytes, device_ca)
+    except (TimeoutError, httpx.TimeoutException) as error:
+        found = NoAnswerInTimeError(f"cannot be reached: {type(error).__name__}")
+    except (httpx.TransportError, OSError) as error:
+        if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
+            found = RefusedRequestError(_CANNOT_BE_SENT)
+        else:
+            found = RequestError(f"cannot be reached: {_kind(error)}")
+    except (httpx.InvalidURL, ValueError):
+        found = RefusedRequestError(_CANNOT_BE_SENT)
+    if isinstance(found, Answer):
+        return found
+    raise found  # here, without the error of the library, which may quote what was sent
+
+
+_CANNOT_BE_SENT: Final = "has characters that cannot be sent"
+
+
+def _kind(error: BaseException) -> str:
+    """Name the reason below the errors of libraries, such as ``ConnectionRefusedError``."""
+    while error.__cause__ is not None or error.__context__ is not None:
+        error = error.__cause__ or error.__context__ or error
+    return type(error).__name__
+
+
+async def connect(host: str, port: int, reach: Reach, timeout_s: float) -> None:
+    """Open a connection and close it; raise `RequestError` if that fails."""
+    problem: OSError | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            for address in await _addresses(host, port, reach):
+                try:
+                    _, writer = await asyncio.open_connection(address, port)
+                except OSError as error:
+                    problem = error
+                else:
+                    writer.close()
+                    return
+    except TimeoutError:
+        raise NoAnswerInTimeError(f"no answer within {timeout_s:.0f} s") from None
+    code = problem.errno if problem is not None else None
+    raise RequestError(os.strerror(code) if code else "cannot be reached")
+
+
+async def _exchange(
+    method: str,
+    url: str,
+    reach: Reach,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    most_bytes: int,
+    device_ca: Path | None,
+) -> Answer:
+    sent = {"User-Agent": "plumewatch", "Accept-Encoding": "identity", **headers}
+    transport = _CheckedTransport(reach, device_ca)
+    async with (
+        httpx.AsyncClient(
+            transport=transport, timeout=httpx.Timeout(None, connect=_CONNECT_S), trust_env=False
+        ) as client,
+        client.stream(
+            method,
+            url,
+            content=body,
+            headers=[(name.encode(), value.encode("latin-1")) for name, value in sent.items()],
+        ) as answer,
+    ):
+        content = b""
+        if most_bytes:
+            async for chunk in answer.aiter_raw():
+                content += chunk
+                if len(content) >= most_bytes:
+                    break
+        wait_s = retry_after_s(answer.headers.get("Retry-After"), time.time())
+        wait_s = None if wait_s is None else min(wait_s, _LONGEST_WAIT_S)
+        return Answer(answer.status_code, wait_s, content[:most_bytes])
+
+
+class _CheckedTransport(httpx.AsyncHTTPTransport):
+    """Connects to an address that was checked, and verifies TLS for the name."""
+
+    def __init__(self, reach: Reach, device_ca: Path | None) -> None:
+        super().__init__(verify=_tls(device_ca), trust_env=False)
+        self._reach = reach
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        port = url.port or (443 if url.scheme == "https" else 80)
+        if not url.host or not 0 < port < 65_536:
+            raise httpx.UnsupportedProtocol("no host, or no such port")
+        request.extensions = {**request.extensions, "sni_hostname": url.raw_host.decode()}
+        problem: Exception | None = None
+        for address in await _addresses(url.raw_host.decode(), port, self._reach):
+            request.url = url.copy_with(host=address)
+            try:
+                return await super().handle_async_request(request)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                problem = error
+        raise problem or httpx.ConnectError("no address")
+
+
+async def _addresses(host: str, port: int, reach: Reach) -> list[str]:
+    """Return the addresses of a name to which a connection is allowed."""
+    try:
+        found = [str(ipaddress.ip_address(host))]
+    except ValueError:
+        found = await _resolved(host, port)
+    if permitted := [address for address in found if reach.permits(address)]:
+        return permitted
+    raise RefusedRequestError("leads to an address that is not allowed")
+
+
+async def _resolved(host: str, port: int) -> list[str]:
+    with contextlib.suppress(UnicodeError, socket.gaierror, BoundedCallError):
+        found = await _RESOLVERS.run(
+            lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), _RESOLVE_S
+        )
+        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    raise RequestError("unknown host")
+
+
+def _tls(device_ca: Path | None) -> ssl.SSLContext:
+    if device_ca is None:
+        return _public_tls()
+    context = ssl.create_default_context(cafile=device_ca)
+    context.check_hostname = False  # it is the device's own certificate
+    return context
+
+
+_public_tls: Final = functools.cache(ssl.create_default_context)
