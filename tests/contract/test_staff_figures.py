@@ -225,7 +225,7 @@ async def test_sensor_health_page_puts_what_is_wrong_first(page, school):
     assert {rows[0].split()[0], rows[1].split()[0]} == {SILENT, "gym-1-locker-b"}
     silent = next(row for row in rows if row.startswith(SILENT))
     assert "silent" in silent
-    assert "PM2.5 frozen" in silent
+    assert "PM2.5 has been exactly" in silent
     assert "tampered with" in next(row for row in rows if row.startswith("gym-1-locker-b"))
     assert "-71 dBm" in next(row for row in rows if row.startswith("main-2-boys-b"))
     unlike = [row for row in rows if "differs from others of this model" in row]
