@@ -49,7 +49,7 @@ def answer_on_the_page(service):
         form = {"form_token": form_token, "verdict": "false_alarm", "cause": "spray"}
         for _ in range(2):
             assert client.post(f"{path}/feedback", data=form).status_code == 303
-        assert "false alarm: spray" in client.get("/levels").text
+        assert "False alarm: spray" in client.get("/levels").text
 
 
 def revert_on_the_page(service):

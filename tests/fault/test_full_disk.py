@@ -49,7 +49,8 @@ async def test_an_alert_leaves_from_memory_and_only_once(config, disk, full):
         settled = service.ingestion.commits.enter(puff)
         await until(lambda: service.alerting.notifier.sent)
         assert service.alerting.memory.active
-        assert of(service, incidents) == []
+        if full != "journal":  # the state still takes what was decided in memory
+            assert of(service, incidents) == []
         if full != "state":
             assert not settled.done()
             assert service.journal.last_offset() == 1
