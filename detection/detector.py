@@ -14,6 +14,7 @@ it has reported for `WARM_UP_S`; readings not newer than a sensor's last are ign
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Protocol
@@ -66,6 +67,8 @@ SILENT_S: Final = 300.0
 backlog are old while they arrive."""
 JUDGED_S: Final = 240.0
 """A pulse is judged for so long; what it is shows within minutes."""
+_NEAR_S: Final = 60.0
+_LEAST_S: Final = 0.001
 _FORMAT: Final = 1
 
 
@@ -268,17 +271,43 @@ class Detector:
         sensors : container of str
             Those whose readings have this clock. Sensors that are later than `now` have it too.
         """
-        time = self._baselines.state.time
         ours = np.array([name in sensors for name in self.names], np.bool_)
-        rows = np.flatnonzero(ours | (time[: ours.size] > now))
+        rows = np.flatnonzero(ours | (self._baselines.state.time[: ours.size] > now))
+        ended = self._move(rows, by_s)
+        self._received += by_s
+        return ended
+
+    def go_back(self, sensor: str, time: float, received: float) -> list[Event]:
+        """Let a sensor go on at an earlier time, and return what that ends.
+
+        For a sensor whose readings counted at their receipt and now have stamps again. The one at
+        `time` then follows the last after as long as it was received after it. Alerted episodes end
+        only if it goes back far.
+        """
+        row = self._rows.get(sensor)
+        if row is None:
+            return []
+        since = max(received - self._received[row], _LEAST_S)
+        by_s = time - since - self._baselines.state.time[row]
+        if -by_s > _NEAR_S or not self._in_episode[row]:
+            return self._move(np.array([row]), by_s)
+        self._baselines.state.time[row] += by_s
+        return []
+
+    def _move(self, rows: NDArray[np.intp], by_s: float) -> list[Event]:
+        """Move sensors in time, and return the alerted episodes that this ends."""
         alerted = rows[self._episodes["phase"][rows] == ALERTED]
         ended = self._end_silent(alerted, after_s=0.0)
         for name in TIMES:
             self._episodes[name][rows] += by_s
-        time[rows] += by_s
+        self._baselines.state.time[rows] += by_s
         self._baselines.state.first[rows] += by_s
-        self._received += by_s
         return ended
+
+    def times(self) -> dict[str, float]:
+        """Return the time of each sensor's last reading, Unix seconds."""
+        times = zip(self.names, self._baselines.state.time.tolist(), strict=False)
+        return {name: time for name, time in times if math.isfinite(time)}
 
     def _running_rows(self) -> NDArray[np.intp]:
         return self._in_episode.nonzero()[0]

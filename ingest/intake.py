@@ -24,17 +24,16 @@ import msgspec
 
 from ingest.decoders.native import PREFIX as NATIVE
 from ingest.decoding import Context
-from ingest.duplicates.dedupe import Dedupe, content_key
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, one_line
 from ingest.firmware import FirmwareNews
 from ingest.floods import Floods
-from ingest.integrity import Integrity
+from ingest.integrity import FINDINGS, Integrity
 from ingest.message import Message
 from ingest.reading_counts import ReadingCounts
+from ingest.recent_readings import RecentReadings
 from ingest.routes import Routes, candidates, first_to_read
-from ingest.sensor_clocks import SensorClocks
 from ingest.states import Bounded
-from ingest.validation import NO_TIME, check_topic, fold_id, is_usable
+from ingest.validation import check_topic, fold_id, is_usable
 from storage.journal import DeadLetter
 from storage.reading import clock_step
 
@@ -57,8 +56,9 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What became of one message.
 
     `decoder`: empty if none was reached.
-    `readings`: to be journaled before the message is acknowledged; empty unless accepted. They may
-    be of other sensors and earlier messages too, whose join windows this message closed.
+    `readings`: to be journaled before the message is acknowledged, but for `Doubtful` ones that the
+    journal has already; empty unless accepted. They may be of other sensors and earlier messages
+    too, whose join windows this message closed.
     `dead_letter`: set if and only if rejected.
     """
 
@@ -108,7 +108,6 @@ class IntakeConfig:
     `accept_unknown`: treat unregistered sensors as registered (replay, simulation).
     `quarantine_size`: unknown sensors and unmatched topics listed, each.
     `dead_letter_bytes`, `sample_bytes`: kept of a payload there, and in the quarantine lists.
-    `searches_journal`: the owner searches the journal for `Intake.undecided` readings.
     `other_shards`: names of sensors that another process handles.
     `accepts_unregistered`: accept sensors that are not registered, and list topics of no decoder;
     otherwise another process does.
@@ -123,11 +122,11 @@ class IntakeConfig:
     dead_letter_bytes: int = 4_096
     sample_bytes: int = 4_096
     dedupe_window: int = 256
-    searches_journal: bool = False
     other_shards: frozenset[str] = frozenset()
     accepts_unregistered: bool = True
 
 
+_NO_MESSAGE: Final = Message("", b"", 0.0)
 OTHER_SHARD: Final = "elsewhere"
 """Name in place of the decoder, for messages that another process handles."""
 _TOPIC_KEPT: Final = 256
@@ -155,10 +154,10 @@ class Intake:
         self.firmware = FirmwareNews()
         self._integrity = Integrity()
         self._before: tuple[Reading, ...] = ()
-        self._clocks = SensorClocks()
         self._other_shards = {form for n in self.config.other_shards for form in (n, fold_id(n))}
         self._shares_sensors = bool(self._other_shards) or not self.config.accepts_unregistered
-        self._dedupe = Dedupe(self.config.dedupe_window, searches=self.config.searches_journal)
+        skew = self.config.context.limits.max_skew_s
+        self._recent = RecentReadings(self.config.dedupe_window, max_skew_s=skew)
         sensors = self._registered = self.config.context.registry.sensors
         folded = {fold_id(name): name for name in reversed(tuple(sensors))}
         self._names: dict[str, str] = {
@@ -179,8 +178,8 @@ class Intake:
     def restore(self, readings: Iterable[Reading], *, counted: bool = True) -> None:
         """Remember the tail of the journal, oldest first; what is not `counted` yet is counted."""
         tail = list(readings)
-        self._dedupe.restore(tail)
-        tail = [reading for reading in tail if reading.sensor in self._registered]
+        self._recent.restore(tail)
+        tail = [reading for reading in tail if self._is_counted(reading)]
         missing = self._integrity.restore(tail)
         if not counted:
             for reading in tail:
@@ -188,8 +187,6 @@ class Intake:
             for sensor, n in missing.items():
                 self.reading_counts.add_missing(sensor, n)
         self.firmware.read_tail(tail)
-        for reading in tail:
-            self._clocks.restore(reading)
 
     def snapshot(self) -> bytes:
         """Return what an intake of the same configuration needs to continue in mid-stream.
@@ -197,14 +194,13 @@ class Intake:
         Counts, findings and the lists of what nobody registered are not part of it.
         """
         states = self.config.context.states.snapshot()
-        return msgspec.msgpack.encode((states, self._dedupe.snapshot(), self._clocks.snapshot()))
+        return msgspec.msgpack.encode((states, self._recent.snapshot()))
 
     def resume(self, snapshot: bytes) -> None:
         """Continue from what `snapshot` returned; raises `msgspec.MsgspecError`."""
-        parts = msgspec.msgpack.decode(snapshot, type=tuple[bytes, bytes, bytes])
-        self.config.context.states.restore(parts[0])
-        self._dedupe.resume(parts[1])
-        self._clocks.resume(parts[2])
+        states, recent = msgspec.msgpack.decode(snapshot, type=tuple[bytes, bytes])
+        self.config.context.states.restore(states)
+        self._recent.resume(recent)
 
     def readers(self, topic: str) -> tuple[Decoder, ...]:
         """Return the decoders that may read a topic, in order."""
@@ -212,11 +208,11 @@ class Intake:
 
     def newest(self, sensor: str) -> float:
         """Return the newest time stamp of a sensor's readings, -inf if there is none."""
-        return self._dedupe.newest(sensor)
+        return self._recent.newest(sensor)
 
     def on_new_session(self) -> None:
         """Forget packet ids: the broker has begun a session, and numbers anew."""
-        self._dedupe.on_new_session()
+        self._recent.on_new_session()
 
     def on_session_fault(self, what: str, now: float) -> None:
         """Report that the session was lost or is contended, as an incident of the broker."""
@@ -261,7 +257,7 @@ class Intake:
         if message.clock_step:
             self._on_clock_step(message.received, message.clock_step)
         if message.packet:
-            self._dedupe.on_delivery(message.packet, duplicate=message.duplicate)
+            self._recent.on_delivery(message.packet, duplicate=message.duplicate)
         if message.live and topic.name is not None:
             queued = message.packet > 0
             if self.floods.on_live(topic.name, message.received, queued=queued):
@@ -297,10 +293,12 @@ class Intake:
             settled = reading
             if self._names.get(reading.sensor) != reading.sensor:
                 settled = self._settle(reading, message, decoder)
-            packet, again = 0, False
-            if message is not None and message.received == reading.received:
-                packet, again = message.packet, message.duplicate
-            new = self._new(settled, packet, delivered_again=again)
+            own = message if message and message.received == reading.received else _NO_MESSAGE
+            waited = not own.live
+            new = self._recent.settle(settled, own.packet, again=own.duplicate, waited=waited)
+            if new is None and settled.sensor in self._registered:
+                self.reading_counts.add(settled, duplicate=True)
+                self._integrity.on_repeated(settled, delivered_again=own.duplicate)
             if new is not None and (new.firmware or states.firmware):
                 topic = message.topic if message else ""
                 new = self.firmware.on_reading(new, states.described(reading.sensor, topic))
@@ -369,39 +367,20 @@ class Intake:
         self.counters[OutcomeKind.ACCEPTED.value, "", OTHER_SHARD] += 1
         return Outcome(OutcomeKind.ACCEPTED, OTHER_SHARD)
 
-    def _new(
-        self, reading: Reading, packet: int = 0, *, delivered_again: bool = False
-    ) -> Reading | None:
-        registered = reading.sensor in self._registered
-        if registered:
-            reading = self._clocks.replace_known(reading, packet)
-        new = self._dedupe.is_new(reading, duplicate=delivered_again)
-        if registered:
-            if new:
-                stamped, reading = reading, self._clocks.on_new(reading, packet)
-                if reading.flags and not NO_TIME.isdisjoint(reading.flags):
-                    self._dedupe.undecided.discard(content_key(stamped))
-            if not (new and self.undecided((reading,))):
-                self._count(reading, new=new, delivered_again=delivered_again)
-        return reading if new else None
+    def on_stored(self, readings: Iterable[Reading], copies: Iterable[Reading] = ()) -> None:
+        """Count readings that are durable, and `copies` of such that the journal had already."""
+        for reading in readings:
+            if self._is_counted(reading):
+                self.reading_counts.add(reading)
+                if missing := self._integrity.on_reading(reading):
+                    self.reading_counts.add_missing(reading.sensor, missing)
+        for reading in copies:
+            if reading.sensor in self._registered:
+                self.reading_counts.add(reading, duplicate=True)
 
-    def undecided(self, readings: Iterable[Reading]) -> list[Reading]:
-        """Return the readings that the journal may have already; `decide` each after the search."""
-        known = self._dedupe.undecided
-        return [r for r in readings if content_key(r) in known] if known else []
-
-    def decide(self, reading: Reading, *, known: bool) -> None:
-        """Count an undecided reading as what it is, once that is durable."""
-        self._dedupe.undecided.discard(content_key(reading))
-        if reading.sensor in self._registered:
-            self._count(reading, new=not known, delivered_again=known)
-
-    def _count(self, reading: Reading, *, new: bool, delivered_again: bool) -> None:
-        self.reading_counts.add(reading, duplicate=not new)
-        if not new:
-            self._integrity.on_repeated(reading, delivered_again=delivered_again)
-        elif missing := self._integrity.on_reading(reading):
-            self.reading_counts.add_missing(reading.sensor, missing)
+    def _is_counted(self, reading: Reading) -> bool:
+        own = reading.sensor in self._registered
+        return own and (not reading.events or FINDINGS.isdisjoint(reading.events))
 
     def _named_in(self, topic: str) -> str | None:
         levels = topic.split("/", 16)

@@ -72,8 +72,6 @@ FLOOD: Final = 1_200
 AGAIN_S: Final = 60.0
 """A finding that goes on is reported again so often, which keeps its incident open."""
 
-_NO_TIME: Final = frozenset({"no_time", "time_replaced"})
-
 
 @dataclass(slots=True)
 class _Rate:
@@ -104,12 +102,13 @@ class _Numbers:
         """Return how many readings are missing from now on, and whether two devices send."""
         missing = self._close(reading.received)
         jump = seq - self.newest
-        timed = not reading.flags or _NO_TIME.isdisjoint(reading.flags)
+        timed = reading.is_timed
+        stamp = reading.time if reading.stamp is None else reading.stamp
         two = jump > _NEAR and self.before is not None and 0 < seq - self.before <= _NEAR
-        if two or jump > MAX_JUMP or (jump < 0 and timed and reading.time > self.time):
+        if two or jump > MAX_JUMP or (jump < 0 and timed and stamp > self.time):
             missing += self._close(math.inf)
             self.before = self.newest if jump < 0 else None
-            self.newest, self.time = seq, reading.time
+            self.newest, self.time = seq, stamp
             return missing, two
         if jump < 0:
             self._fill(seq)
@@ -119,7 +118,7 @@ class _Numbers:
             first, last, _ = self.gaps.pop(0)
             missing += last - first + 1
         self.newest = max(self.newest, seq)
-        self.time = max(self.time, reading.time)
+        self.time = max(self.time, stamp)
         return missing, False
 
     def _close(self, now: float) -> int:
@@ -174,7 +173,7 @@ class Integrity:
         """Take a new reading; return how many of its sensor are missing that were not before."""
         now = reading.received
         self._count(reading.sensor, now)
-        if not reading.flags or _NO_TIME.isdisjoint(reading.flags):
+        if reading.is_timed:
             self._old += 0.05 * ((abs(now - reading.time) > FRESH_S) - self._old)
         missing, two = self._add(reading)
         if two:

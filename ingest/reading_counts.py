@@ -16,7 +16,7 @@ from ingest.firmware import BAD_FIRMWARE
 from ingest.validation import REPAIRED, UNREAD, WAITING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from storage.reading import Reading
 
@@ -74,28 +74,23 @@ class ReadingCounts:
 
     def add(self, reading: Reading, *, duplicate: bool = False) -> None:
         """Count one reading of a registered sensor; a duplicate counts as nothing else."""
-        self._add(reading, 1, duplicate=duplicate)
+        counts = self._counts.get(reading.sensor)
+        if counts is None:
+            counts = self._counts[reading.sensor] = dict.fromkeys(CountKind, 0)
         if duplicate:
+            counts[CountKind.DUPLICATE] += 1
             return
+        counts[CountKind.READINGS] += reading.measured
+        if reading.faults:
+            counts[CountKind.FAULT] += 1
+        if reading.flags:
+            for kind in {_OF_FLAG[flag] for flag in reading.flags if flag in _OF_FLAG}:
+                counts[kind] += 1
         sensor, without = reading.sensor, self._no_particles_since
         if not _FINE.isdisjoint(reading.values) or "vendor_vape" in reading.events:
             without.pop(sensor, None)
         elif sensor not in without and reading.measured:
             without[sensor] = int(reading.received)
-
-    def _add(self, reading: Reading, n: int, *, duplicate: bool = False) -> None:
-        counts = self._counts.get(reading.sensor)
-        if counts is None:
-            counts = self._counts[reading.sensor] = dict.fromkeys(CountKind, 0)
-        if duplicate:
-            counts[CountKind.DUPLICATE] += n
-            return
-        counts[CountKind.READINGS] += n * reading.measured
-        if reading.faults:
-            counts[CountKind.FAULT] += n
-        if reading.flags:
-            for kind in {_OF_FLAG[flag] for flag in reading.flags if flag in _OF_FLAG}:
-                counts[kind] += n
 
     def add_skipped(self, readings: Mapping[str, int]) -> None:
         """Count readings that the detectors could not use, by sensor."""
@@ -122,14 +117,10 @@ class ReadingCounts:
         """
         return self._no_particles_since.get(sensor)
 
-    def snapshot(self, without: Iterable[Reading] = ()) -> bytes:
-        """Return everything as JSON, `without` readings that are counted and not stored yet."""
-        stored = ReadingCounts()
-        stored._counts = {sensor: dict(counts) for sensor, counts in self._counts.items()}
-        for reading in without:
-            stored._add(reading, -1)
+    def snapshot(self) -> bytes:
+        """Return everything as JSON."""
         since = {k: {_NO_PARTICLES: at} for k, at in self._no_particles_since.items()}
-        return msgspec.json.encode({k: stored.of(k) | since.get(k, {}) for k in stored._counts})
+        return msgspec.json.encode({k: self.of(k) | since.get(k, {}) for k in self._counts})
 
     def restore(self, body: bytes, registered: Mapping[str, object]) -> None:
         """Count on from a snapshot, for registered sensors; raises `msgspec.MsgspecError`."""

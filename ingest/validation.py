@@ -9,8 +9,9 @@ Quality flags a reading can carry. All but the first nine keep it from alerting:
 
 =================  ===============================================================
 ``no_time``        the message has no time stamp; receive time is used
-``time_replaced``  its time stamp is unusable (clock not set, malformed, no zone,
-                   more than `Limits.max_skew_s` ahead); receive time is used
+``time_replaced``  its time stamp is unusable (clock not set or standing still,
+                   malformed, no zone, more than `Limits.max_skew_s` ahead); receive
+                   time is used, and `Reading.stamp` is what the sensor said
 ``clock_skew``     two clocks of the network disagree; the server's was taken
 ``codec_error``    the network server could not decode this device's message
 ``bad_firmware``   what it calls its firmware is no version, and left out
@@ -39,7 +40,7 @@ from typing import TYPE_CHECKING, Final
 from detection.quantities import QUANTITIES
 from ingest.errors import MessageRefusedError, PayloadError, Reason
 from ingest.firmware import BAD_FIRMWARE, version_of
-from storage.reading import DEVICE_EVENTS, Reading
+from storage.reading import DEVICE_EVENTS, NO_TIME, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,9 +55,6 @@ SILENT_FLAGS: Final = frozenset(
 UNREAD: Final = "unread"
 REPAIRED: Final = "repaired"
 WAITING: Final = "waiting"
-
-NO_TIME: Final = frozenset({"no_time", "time_replaced"})
-"""Flags of readings whose event time is their receipt."""
 
 _ALL_ONES: Final = frozenset({65_535.0, 65_534.0})
 NO_VALUE: Final[Mapping[str, frozenset[float]]] = {
@@ -418,4 +416,5 @@ def build_reading(
         seq=seq,
         firmware=version or "",
         packet=message.packet if time_flag in NO_TIME else 0,
+        stamp=stamp if stamp is not None and time != stamp and math.isfinite(stamp) else None,
     )

@@ -26,6 +26,10 @@ _ABOUT_BOARD: Final = frozenset({"rssi", "battery"})
 _ABOUT_LINK: Final = frozenset({"online", "offline"})
 
 
+NO_TIME: Final = frozenset({"no_time", "time_replaced"})
+"""Flags of readings whose event time is their receipt."""
+
+
 class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One accepted reading, in the form that the journal keeps.
 
@@ -34,8 +38,8 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     are `no_time` (the receipt replaces the event time), `late`, `retained`, `simulated`, `history`
     and `unknown_sensor`. `seq` is the sequence number of the device. `firmware` is set when it is
     news. `packet` is the MQTT packet id of a reading without an event time; it tells redeliveries.
-    `stamp` is the time stamp of the sensor if its clock gave it to several readings, which then
-    differ in `time`; of a `clock_step`, what the clock showed before.
+    `stamp` is the time stamp of the sensor where `time` differs (`ingest.recent_readings`); of a
+    `clock_step`, what the clock showed before.
     """
 
     sensor: str
@@ -49,6 +53,18 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     firmware: str = ""
     packet: int = 0
     stamp: float | None = None
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether it counts at a time of its sensor's clock, not at its receipt."""
+        return not self.flags or NO_TIME.isdisjoint(self.flags)
+
+    @property
+    def said(self) -> float | None:
+        """The time stamp that the sensor gave to it; None if it gave none."""
+        if self.stamp is not None:
+            return self.stamp
+        return self.time if self.is_timed else None
 
     @property
     def measured(self) -> bool:

@@ -51,7 +51,7 @@ class ReadingJudge:
     """Shows readings to the detectors, in order for each sensor; `place` names rooms to them.
 
     `skipped` counts readings that came too late, by sensor. The last reading of sensors on our
-    clock had no time of its own. One with a time goes on at it when our clock is right again.
+    clock had no time of its own; one that has goes on at it, even if that is earlier.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class ReadingJudge:
             raise SnapshotError(f"no snapshot: {error}") from error
         parts = CombinedState(found.detector, found.devices, found.slow, found.watermark)
         self.detectors = CombinedDetector.restore(parts, self._place, observer=self._sampler)
+        self._newest_judged = self.detectors.plumes.times()
         self._reorder = reorder
         self._newest_received = found.newest_received
         self._on_our_clock = set(found.on_our_clock)
@@ -130,21 +131,46 @@ class ReadingJudge:
         return self.detectors.set_back(now)
 
     def _judge(self, readings: Sequence[Reading]) -> list[Event]:
-        shown = [reading for reading in readings if self._may_alert(reading)]
-        if not shown:
-            return []
-        for reading in shown:
-            if "no_time" in reading.flags or reading.stamp is not None:
-                self._on_our_clock.add(reading.sensor)
-            else:
-                self._on_our_clock.discard(reading.sensor)
-            if not reading.values.keys().isdisjoint(FOLLOWED_KEYS):
+        events: list[Event] = []
+        shown: list[Reading] = []
+        for reading in readings:
+            if not self._may_alert(reading):
+                continue
+            if not self._follow(reading):
+                events += self._show(shown)
+                shown = []
                 at = min(reading.time, reading.received)
-                if at > self._newest_judged.get(reading.sensor, float("-inf")):
-                    self._newest_judged[reading.sensor] = at
-                else:
-                    self.skipped[reading.sensor] += 1
-        return self.detectors.step(stream_of(shown))
+                events += self.detectors.go_back(reading.sensor, at, reading.received)
+            shown.append(reading)
+        return events + self._show(shown)
+
+    def _follow(self, reading: Reading) -> bool:
+        """Note when a sensor was read last; False if it has to go back for this reading."""
+        sensor = reading.sensor
+        newest = self._newest_judged.get(sensor, float("-inf"))
+        had_ours, airy = sensor in self._on_our_clock, _is_airy(reading)
+        if airy or newest < 0:
+            if reading.is_timed:
+                self._on_our_clock.discard(sensor)
+            else:
+                self._on_our_clock.add(sensor)
+        if not airy:
+            return True
+        at = min(reading.time, reading.received)
+        goes_back = at <= newest and had_ours and reading.is_timed
+        if at > newest or goes_back:
+            self._newest_judged[sensor] = at
+        else:
+            self.skipped[sensor] += 1
+        return not goes_back
+
+    def _show(self, shown: Sequence[Reading]) -> list[Event]:
+        return self.detectors.step(stream_of(shown)) if shown else []
+
+
+def _is_airy(reading: Reading) -> bool:
+    """Whether a reading is of the air, not of power or signal alone."""
+    return not reading.values.keys().isdisjoint(FOLLOWED_KEYS)
 
 
 def stream_of(readings: Sequence[Reading]) -> Stream:

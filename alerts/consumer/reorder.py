@@ -8,7 +8,7 @@ Readings in order never wait. A lost reading costs its successors `MAX_WAIT_S` o
 `MAX_UNFILLED_GAPS` gaps in a row that nothing filled, gaps count as losses until one of the
 sensor's readings does come out of order. Without numbers nothing waits. A reading that comes behind
 a later one all the same passes at once and the consumer counts it as skipped. A number that goes
-back while time goes on is a counter that started again.
+back while stamps go on is a counter that started again.
 
 Time is the receive time of readings, and an argument: what passes is a function of the readings
 alone, however they are split into batches.
@@ -37,10 +37,10 @@ _UNORDERED: Final = frozenset({"no_time", "time_replaced", "unknown_sensor"})
 
 
 class _SensorQueue(msgspec.Struct):
-    """One sensor: the newest that passed, and what waits, in order of the numbers."""
+    """One sensor: number and stamp of the newest that passed, and what waits, in order."""
 
     seq: int
-    time: float
+    stamp: float
     waiting: list[Reading] = []
     unfilled_gaps: int = 0
 
@@ -71,13 +71,13 @@ class Reorder:
             return [*passed, reading]
         queue = self._queues.get(reading.sensor)
         if queue is None:
-            self._queues[reading.sensor] = _SensorQueue(seq, reading.time)
+            self._queues[reading.sensor] = _SensorQueue(seq, _stamp(reading))
             return [*passed, reading]
         jump = seq - queue.seq
-        newest = queue.waiting[-1].time if queue.waiting else queue.time
-        if jump > _MAX_JUMP or (jump < 0 and reading.time > newest):
+        newest = _stamp(queue.waiting[-1]) if queue.waiting else queue.stamp
+        if jump > _MAX_JUMP or (jump < 0 and _stamp(reading) > newest):
             passed += self._pass_all(reading.sensor, queue)
-            queue.seq, queue.time = seq, reading.time
+            queue.seq, queue.stamp = seq, _stamp(reading)
         elif jump <= 0:
             if jump < 0:
                 queue.unfilled_gaps = 0
@@ -138,12 +138,12 @@ class Reorder:
     def _pass_with_followers(self, reading: Reading, queue: _SensorQueue) -> Sequence[Reading]:
         """Let a reading pass, and those that waited for it only."""
         passed = [reading]
-        queue.seq, queue.time = _number(reading), reading.time
+        queue.seq, queue.stamp = _number(reading), _stamp(reading)
         filled = False
         while queue.waiting and _number(queue.waiting[0]) <= queue.seq + 1:
             filled = True
             follower = queue.waiting.pop(0)
-            queue.seq, queue.time = _number(follower), follower.time
+            queue.seq, queue.stamp = _number(follower), _stamp(follower)
             passed.append(follower)
         if filled and not queue.waiting:
             self._waiting.pop(reading.sensor, None)
@@ -153,9 +153,13 @@ class Reorder:
         passed, queue.waiting = queue.waiting, []
         self._waiting.pop(sensor, None)
         if passed:
-            queue.seq, queue.time = _number(passed[-1]), passed[-1].time
+            queue.seq, queue.stamp = _number(passed[-1]), _stamp(passed[-1])
         return passed
 
 
 def _number(reading: Reading) -> int:
     return reading.seq or 0
+
+
+def _stamp(reading: Reading) -> float:
+    return reading.time if reading.stamp is None else reading.stamp

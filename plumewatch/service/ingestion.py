@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from ingest.commit import GroupCommit
-from ingest.duplicates.journal_history import JournalHistory
 from ingest.errors import BrokerError
 from ingest.event_messages import EVENT_TOPICS, EventIntake
 from ingest.http import HttpIngest
 from ingest.http_poll import HttpPolls
 from ingest.intake import Intake
+from ingest.journal_search import JournalSearch
 from ingest.mqtt.canary import CanarySettings
 from ingest.mqtt.connection import kept_client_id, live_messages
 from ingest.mqtt.intake_loop import FloodSession
@@ -92,9 +92,9 @@ class Ingestion:
         self._clock = clock
         self.intake_config = intake_config(config, dedupe_window=_DEDUPE_WINDOW)
         topics = self._topics = topic_filters(config, self.intake_config.mappings)
-        self.intake = Intake(replace(self.intake_config, searches_journal=True))
+        self.intake = Intake(self.intake_config)
         skew = self.intake_config.context.limits.max_skew_s
-        self._history = JournalHistory(resources.journal, skew, time.monotonic)
+        self._search = JournalSearch(resources.journal, skew, time.monotonic)
         self.commit_s = Histogram(_COMMIT_BOUNDS_S)
         self.commits = GroupCommit(self._commit, pace_s=_COMMIT_PACE_S)
         broker = broker_settings(config)
@@ -196,11 +196,7 @@ class Ingestion:
 
     def counts(self) -> SavedCounts:
         """Return the counts of the readings up to a journal offset, and fields of sensors."""
-        waiting = self.commits.unsettled()
-        uncounted = {id(reading) for reading in self.intake.undecided(waiting)}
-        registered = self.intake_config.context.registry.sensors
-        without = [r for r in waiting if id(r) not in uncounted and r.sensor in registered]
-        counted = self.intake.reading_counts.snapshot(without)
+        counted = self.intake.reading_counts.snapshot()
         return SavedCounts(counted, self._stored_offset, self.sensor_fields())
 
     def listen_for_http(self) -> None:
@@ -252,20 +248,20 @@ class Ingestion:
         self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter]
     ) -> None:
         began = time.monotonic()
-        undecided = self.intake.undecided(readings)
-        if undecided:
-            found = await self._in_journal(self._history.known, undecided)
-            known = {id(r) for r, is_known in zip(undecided, found, strict=True) if is_known}
-            readings = [reading for reading in readings if id(reading) not in known]
-        if readings or dead_letters or not undecided:
-            last = await self._in_journal(self._journal.commit, readings, dead_letters)
-        else:
-            last = await self._in_journal(self._journal.last_offset)
-        for reading in undecided:
-            self.intake.decide(reading, known=id(reading) in known)
+        last, fresh, copies = await self._in_journal(self._store, readings, dead_letters)
         self.commit_s.observe(time.monotonic() - began)
+        self.intake.on_stored(fresh, copies)
         self._stored_offset = last
         self._on_stored(last)
+
+    def _store(
+        self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter]
+    ) -> tuple[int, Sequence[Reading], Sequence[Reading]]:
+        """Commit what the journal has not; return its end, what was new and what was not."""
+        fresh, copies = self._search.divide(readings)
+        if copies and not fresh and not dead_letters:
+            return self._journal.last_offset(), fresh, copies
+        return self._journal.commit(fresh, dead_letters), fresh, copies
 
     async def _commit_events(
         self, _readings: Sequence[Reading], dead_letters: Sequence[DeadLetter]

@@ -87,6 +87,7 @@ class School:
                 received = Message(message.topic, message.payload, message.sent, message.retain)
                 readings += self.intake.on_message(received).readings
                 readings += self.intake.on_time(message.sent)
+            self.intake.on_stored(readings)
             if readings:
                 self.stored += readings
                 self.position += len(readings)

@@ -1,6 +1,7 @@
 """Sensors whose clocks give several readings one time stamp: all are kept, and plumes are seen."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -55,6 +56,42 @@ def test_a_stopped_clock_is_reported(school, stops):  # noqa: F811
     )
     faults = result.alerts_of(EventKind.SENSOR_FAULT)
     assert bool(faults) is stops
+
+
+def held_up(sent, begins, lasts_s):
+    """Deliver what is sent during a pause at its end, in order."""
+    ends, k = START + begins + lasts_s, 0
+    for message in sent:
+        if START + begins <= message.sent < ends:
+            k += 1
+            yield replace(message, sent=ends + 0.0002 * k)
+        else:
+            yield replace(message, sent=max(message.sent, ends + 0.0002 * k) if k else message.sent)
+
+
+@pytest.mark.parametrize("lasts_s", [3.0, 10.0, 60.0, 120.0])
+@pytest.mark.parametrize("begins", [405.25, 425.25])
+def test_a_pause_of_delivery_hides_no_plume(school, begins, lasts_s):  # noqa: F811
+    """Whole seconds at 2 Hz, from a broker that stood still, or to a service that was away."""
+    sent = list(messages(lambda at: float(int(at)), every_s=0.5))
+    result = school().receive(held_up(sent, begins, lasts_s))
+    assert len(result.stored) == len(sent)
+    assert not any(r.flags for r in result.stored)
+    ((sensor, at),) = result.alerts_of(EventKind.VAPE)
+    assert sensor == QUIET
+    assert START + 420 < at < START + 480
+    assert not result.consumer.skipped
+
+
+@pytest.mark.parametrize("behind_s", [1.0, 40.0, 300.0])
+def test_stamps_that_return_are_judged_at_once(school, behind_s):  # noqa: F811
+    """Its clock stood still and is right again, though its readings come late: they are earlier."""
+    sent = list(messages(lambda at: at if at > START + 400 else START, every_s=2.0))
+    late = [replace(m, sent=m.sent + behind_s) for m in sent]
+    result = school().receive(late)
+    assert len(result.stored) == len(sent)
+    assert len(result.alerts_of(EventKind.VAPE)) == 1
+    assert not result.consumer.skipped
 
 
 def test_readings_that_come_again_are_known_by_their_stamps(school):  # noqa: F811

@@ -29,7 +29,9 @@ def intake(**more):
 def sent(i, topic, content, at=0.0, *, retained=False):
     payload = content if isinstance(content, bytes) else json.dumps(content).encode()
     out = i.on_message(Message(topic, payload, NOW + at, retained=retained))
-    return [*out.readings, *i.on_time(NOW + at + 9)]
+    readings = [*out.readings, *i.on_time(NOW + at + 9)]
+    i.on_stored(readings)
+    return readings
 
 
 def native(i, at, **content):

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.integrity import MAX_JUMP, OPEN_S, Integrity
+from ingest.recent_readings import RecentReadings
 from storage.reading import Reading
 
 T = 1_790_000_000.0
@@ -107,3 +108,17 @@ def test_missing_is_what_did_not_come(order, lost):
     came = [k for k in order if k not in lost]
     readings = [reading(0, received=T), *(reading(k, received=T) for k in came)]
     assert missing([*readings, reading(30, received=T), late_enough(31)]) == len(lost)
+
+
+@given(st.permutations(range(8)), st.sets(st.integers(1, 30)), st.integers(1, 3))
+def test_readings_that_share_stamps_are_not_missing(order, lost, each):
+    """As of a clock of whole seconds: `each` readings a stamp, and eight at a time out of order."""
+    recent, integrity = RecentReadings(), Integrity()
+    came = [8 * k + place for k in range(4) for place in order if 8 * k + place not in lost]
+    found = 0
+    for n, seq in enumerate([*came, 40, 41]):
+        received = T + n * 0.1 + (OPEN_S + 1) * (seq == 41)
+        settled = recent.settle(reading(seq, at=T + seq // each, received=received))
+        found += integrity.on_reading(settled)
+    first = came[0]
+    assert found == len({k for k in lost if k > first}) + 8

@@ -24,7 +24,9 @@ def intake():
 
 def send(intake, content, sensor="s1", received=NOW, **more):
     topic = f"plumewatch/v1/{sensor}/reading"
-    return intake.on_message(Message(topic, json.dumps(content).encode(), received, **more))
+    outcome = intake.on_message(Message(topic, json.dumps(content).encode(), received, **more))
+    intake.on_stored(outcome.readings)
+    return outcome
 
 
 def test_clean_readings(intake):

@@ -1,1 +1,0 @@
-"""Which readings were stored before: the latest in memory, older ones in the journal."""

@@ -1,0 +1,369 @@
+"""The readings accepted last of each sensor: which new ones are copies, and when each counts.
+
+Copies
+------
+Two layers find readings that were accepted before:
+
+1. This module knows the last `window` readings of each sensor, and finds
+
+   - a reading with a time stamp, by all that it says (stamp, number, values, events, faults). Other
+     quantities of the same moment, as some formats send them, are another reading;
+   - one without a usable stamp that the broker delivers again, by its packet id and the DUP flag.
+     Two live messages of equal content are two readings. Events are accepted once more rather than
+     never: a broker may give the packet id of an acknowledged message to the next one at once;
+   - one without a usable stamp that waited in the broker, by number and content if it has a number:
+     a broker that was killed delivers a backlog again under other packet ids. A counter that begins
+     anew within a backlog, with equal content, is taken for a copy.
+
+2. What may be a copy of an older reading is `Doubtful`: `ingest.journal_search` looks for it in the
+   journal before it is committed.
+
+Neither finds copies without stamp and number under another packet id, nor those of HTTP senders
+without a stamp.
+
+Times
+-----
+Consumers know a reading by sensor and time, so each gets a time of its own, but for those that name
+different things of one moment. `Reading.stamp` is what the sensor said wherever `time` differs.
+Stamps are believed in their own order. A reading with the stamp of the one before keeps its
+distance on arrival, within `RESOLUTION_S`; a later stamp counts at least `STEP_S` after it. Only a
+clock that stands still is not believed: the same stamp at `_ARRIVALS` arrivals, each `_APART_S`
+after the one before, which one pause of delivery does not make. Its readings count at their receipt
+(`time_replaced`), and after `REPORT_AFTER_S` they carry the fault `CLOCK`, which becomes an
+incident of the sensor. Readings whose stamp is too far ahead count at their receipt, too
+(`ingest.validation`), but are known by their stamps: our own clock may be the one that is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from ingest.validation import SILENT_FLAGS
+from storage.reading import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CLOCK: Final = "clock"
+RESOLUTION_S: Final = 1.0
+REPORT_AFTER_S: Final = 120.0
+STEP_S: Final = 0.001
+_SPREAD_S: Final = 0.9
+"""The largest distance on arrival that is kept: it leaves room for more within the second."""
+_APART_S: Final = 2.0
+_ARRIVALS: Final = 3
+_LEAST_S: Final = 1e-6
+"""Between two times that stay apart as numbers."""
+_ENTRY: Final = struct.Struct("<qd")
+_KEY: Final = struct.Struct("<q")
+_TIME: Final = struct.Struct("<d")
+_PACKETS: Final = 20_000
+"""Packet ids remembered; more than any broker has unacknowledged."""
+
+
+class Doubtful(Reading, frozen=True, gc=False):
+    """A reading that the journal may have already."""
+
+
+class _Sensor(msgspec.Struct):
+    """What is known of one sensor.
+
+    `ring`: key and time of its last readings; the oldest is overwritten.
+    `floor`: all accepted readings with later stamps are in `ring`.
+    `newest`: latest stamp that was believed; `since` is the receipt of the first reading with it,
+    `time` the latest time given to one, `arrivals` how often it came well apart, last at `arrived`.
+    `ahead`: latest stamp that was too far ahead.
+    `number`: highest number of a reading without a usable stamp.
+    `latest`: latest time given to any reading, which those of `moment` have.
+    """
+
+    floor: float
+    ring: bytearray = msgspec.field(default_factory=bytearray)
+    at: int = 0
+    newest: float = -math.inf
+    since: float = 0.0
+    time: float = -math.inf
+    arrivals: int = 0
+    arrived: float = 0.0
+    ahead: float = -math.inf
+    number: int = -1
+    latest: float = -math.inf
+    moment: list[Reading] = msgspec.field(default_factory=list)
+
+    def has(self, packed: bytes, offset: int) -> bool:
+        """Whether an entry has these bytes at an offset."""
+        at = self.ring.find(packed)
+        while at % _ENTRY.size != offset and at >= 0:  # across two entries, or in the other half
+            at = self.ring.find(packed, at + 1)
+        return at >= 0
+
+    def has_key(self, key: int) -> bool:
+        """Whether a reading with this key is remembered."""
+        return self.has(_KEY.pack(key), 0)
+
+    def has_time(self, time: float) -> bool:
+        """Whether a remembered reading has this time."""
+        return self.has(_TIME.pack(time), _KEY.size)
+
+    def add(self, key: int, time: float, window: int) -> None:
+        """Remember a reading."""
+        if len(self.ring) < window * _ENTRY.size:
+            self.ring += _ENTRY.pack(key, time)
+            return
+        _, old = _ENTRY.unpack_from(self.ring, self.at)
+        self.floor = max(self.floor, old)
+        _ENTRY.pack_into(self.ring, self.at, key, time)
+        self.at = (self.at + _ENTRY.size) % len(self.ring)
+
+    def begin(self, stamp: float, received: float, time: float) -> None:
+        """Go on to a later stamp."""
+        self.newest, self.since, self.time = stamp, received, time
+        self.arrivals, self.arrived = 1, received
+
+    def repeat(self, received: float) -> None:
+        """Count one more arrival of the newest stamp, if it is well apart from the others."""
+        if received - self.arrived >= _APART_S:
+            self.arrivals, self.arrived = self.arrivals + 1, received
+
+    def stands(self, stamp: float | None) -> bool:
+        """Whether a stamp is that of a clock that stands still."""
+        return self.arrivals >= _ARRIVALS and stamp == self.newest
+
+    def next_time(self, received: float) -> float | None:
+        """Return the time of another reading with the newest stamp; None if there is no room."""
+        distance = min(max(received - self.since, 0.0), _SPREAD_S)
+        step = min(STEP_S, (self.newest + RESOLUTION_S - self.time) / 64)
+        return max(self.newest + distance, self.time + step) if step > _LEAST_S else None
+
+    def restore(self, reading: Reading) -> None:
+        """Take a reading as it was stored."""
+        if reading.time > self.latest:
+            self.latest, self.moment = reading.time, []
+        if reading.time == self.latest:
+            self.moment.append(reading)
+        stamp = reading.said
+        if not reading.is_timed:
+            self.number = max(self.number, reading.seq or 0)
+            if stamp is not None and stamp > reading.received:
+                self.ahead = max(self.ahead, stamp)
+            elif stamp == self.newest:
+                self.arrivals = _ARRIVALS
+        elif stamp is not None and stamp > self.newest:
+            self.begin(stamp, reading.received, reading.time)
+        elif stamp == self.newest and reading.stamp is not None:
+            self.repeat(reading.received)
+            self.time = max(self.time, reading.time)
+
+    def place(self, reading: Reading, time: float) -> float:
+        """Return a time for a reading that no other one has, at `time` or just behind it."""
+        if time > self.latest:
+            self.latest, self.moment = time, [reading]
+        elif time == self.latest and self.shares(reading):
+            self.moment.append(reading)
+        else:
+            while self.has_time(time):
+                time += STEP_S
+            if time > self.latest:
+                self.latest, self.moment = time, [reading]
+        return time
+
+    def shares(self, reading: Reading) -> bool:
+        """Whether a reading names nothing that is named at the latest time."""
+        names = _named(reading)
+        return all(names.isdisjoint(_named(known)) for known in self.moment)
+
+
+class RecentReadings:
+    """Bounded memory of accepted readings: ``16 * window`` bytes a sensor, and the packet ids."""
+
+    def __init__(self, window: int = 256, sensors: int = 10_000, max_skew_s: float = 300.0) -> None:
+        self._window = window
+        self._most = sensors
+        self._max_skew_s = max_skew_s
+        self._sensors: OrderedDict[str, _Sensor] = OrderedDict()
+        self._packets: OrderedDict[int, tuple[int, ...]] = OrderedDict()
+        self._redelivered: set[int] = set()
+
+    def __len__(self) -> int:
+        """Return how many sensors are remembered."""
+        return len(self._sensors)
+
+    def on_delivery(self, packet: int, *, duplicate: bool) -> None:
+        """Take the packet id and the DUP flag of a message, before its readings."""
+        if duplicate:
+            self._redelivered.add(packet)
+        elif self._redelivered or self._packets:
+            self._redelivered.discard(packet)
+            self._packets.pop(packet, None)
+
+    def on_new_session(self) -> None:
+        """Forget all packet ids."""
+        self._packets.clear()
+        self._redelivered.clear()
+
+    def settle(
+        self, reading: Reading, packet: int = 0, *, again: bool = False, waited: bool = False
+    ) -> Reading | None:
+        """Return a reading at a time of its own, `Doubtful` where memory ends; None for a copy.
+
+        `packet` is the packet id of its message. The sender of the message says that it comes
+        `again`. It may have `waited` in the broker.
+        """
+        known = self._of(reading)
+        if reading.is_timed:
+            if not known.stands(reading.time) or not may_stand(reading):
+                return self._stamped(known, reading, packet)
+            return self._standing(known, reading, packet, again=again, waited=waited)
+        if reading.stamp is not None and reading.stamp > reading.received:
+            key = _key(reading, reading.stamp)
+            if not known.has_key(key):
+                doubtful = reading.stamp <= known.ahead
+                known.ahead = max(known.ahead, reading.stamp)
+                return self._remember(known, reading, key, reading.time, doubtful=doubtful)
+            if reading.stamp != known.ahead:
+                return None
+        return self._unstamped(known, reading, again=again, waited=waited)
+
+    def restore(self, readings: Iterable[Reading]) -> None:
+        """Remember readings of the journal's tail after a restart, oldest first."""
+        delivered: dict[int, float] = {}
+        for reading in readings:
+            if reading.packet and delivered.get(reading.packet) != reading.received:
+                delivered[reading.packet] = reading.received
+                self._packets.pop(reading.packet, None)  # of an earlier message
+            key = content_key(reading)
+            if reading.packet:
+                self._add_packet(reading.packet, key)
+            known = self._of(reading)
+            known.restore(reading)
+            known.add(key, reading.time, self._window)
+
+    def newest(self, sensor: str) -> float:
+        """Return the latest time stamp of a sensor's readings, -inf if there is none."""
+        known = self._sensors.get(sensor)
+        return -math.inf if known is None else known.newest
+
+    def snapshot(self) -> bytes:
+        """Return what is remembered of sensors, for a process with the same `PYTHONHASHSEED`."""
+        return msgspec.msgpack.encode(self._sensors)
+
+    def resume(self, snapshot: bytes) -> None:
+        """Continue with what `snapshot` returned; raises `msgspec.MsgspecError`."""
+        self._sensors = OrderedDict(msgspec.msgpack.decode(snapshot, type=dict[str, _Sensor]))
+
+    def _of(self, reading: Reading) -> _Sensor:
+        known = self._sensors.get(reading.sensor)
+        if known is None:
+            if len(self._sensors) >= self._most:
+                self._sensors.popitem(last=False)
+            known = self._sensors[reading.sensor] = _Sensor(reading.received)
+        else:
+            self._sensors.move_to_end(reading.sensor)
+        return known
+
+    def _stamped(self, known: _Sensor, reading: Reading, packet: int) -> Reading | None:
+        stamp = time = reading.time
+        key = _key(reading, stamp)
+        doubtful = stamp <= known.floor
+        if stamp <= known.newest or stamp <= known.ahead:
+            if known.has_key(key):
+                return None
+            doubtful |= stamp <= known.ahead <= reading.received + self._max_skew_s
+        if stamp > known.newest:
+            time = stamp if stamp > known.time else known.time + STEP_S
+            known.begin(stamp, reading.received, time)
+        elif stamp == known.newest and may_stand(reading):
+            if stamp <= known.latest < stamp + RESOLUTION_S and known.shares(reading):
+                time = known.latest
+            else:
+                known.repeat(reading.received)
+                found = None if known.stands(stamp) else known.next_time(reading.received)
+                if found is None:
+                    known.arrivals = _ARRIVALS
+                    return self._standing(known, reading, packet)
+                time = known.time = found
+        return self._remember(known, reading, key, time, doubtful=doubtful)
+
+    def _standing(
+        self,
+        known: _Sensor,
+        reading: Reading,
+        packet: int,
+        *,
+        again: bool = False,
+        waited: bool = False,
+    ) -> Reading | None:
+        """Settle a reading of a clock that stands still: it counts at its receipt."""
+        faults = reading.faults
+        if reading.received - known.since >= REPORT_AFTER_S:
+            faults = (*faults, CLOCK)
+        replaced = msgspec.structs.replace(
+            reading,
+            time=reading.received,
+            stamp=reading.time,
+            faults=faults,
+            flags=(*(flag for flag in reading.flags if flag != "late"), "time_replaced"),
+            packet=packet,
+        )
+        return self._unstamped(known, replaced, again=again, waited=waited)
+
+    def _unstamped(
+        self, known: _Sensor, reading: Reading, *, again: bool, waited: bool
+    ) -> Reading | None:
+        key, packet, number = content_key(reading), reading.packet, reading.seq
+        if packet:
+            if key not in self._packets.get(packet, ()):
+                self._add_packet(packet, key)
+            elif packet in self._redelivered and not reading.events:
+                return None
+        by_number = waited and packet > 0 and number is not None
+        if (by_number or (again and not packet)) and known.has_key(key):
+            return None
+        doubtful = by_number and (number or 0) <= known.number
+        known.number = max(known.number, number or 0)
+        return self._remember(known, reading, key, reading.time, doubtful=doubtful)
+
+    def _remember(
+        self, known: _Sensor, reading: Reading, key: int, time: float, *, doubtful: bool
+    ) -> Reading:
+        stamp, time = reading.said, known.place(reading, time)
+        known.add(key, time, self._window)
+        if time != reading.time:
+            reading = msgspec.structs.replace(reading, time=time, stamp=stamp)
+        return Doubtful(*msgspec.structs.astuple(reading)) if doubtful else reading
+
+    def _add_packet(self, packet: int, key: int) -> None:
+        while len(self._packets) >= _PACKETS:
+            self._redelivered.discard(self._packets.popitem(last=False)[0])
+        self._packets[packet] = (*self._packets.get(packet, ()), key)
+
+
+def may_stand(reading: Reading) -> bool:
+    """Whether the stamp of a reading says something of its sensor's clock."""
+    return not reading.flags or SILENT_FLAGS.isdisjoint(reading.flags)
+
+
+def content_key(reading: Reading) -> int:
+    """Return what a reading is known by, as long as this process runs."""
+    return _key(reading, reading.said)
+
+
+def _key(reading: Reading, stamp: float | None) -> int:
+    values, faults = reading.values, reading.faults
+    if CLOCK in faults:
+        faults = tuple(fault for fault in faults if fault != CLOCK)
+    return hash(
+        (
+            *(reading.sensor, stamp, reading.seq, reading.events, faults),
+            *(tuple(values), tuple(values.values())),
+        )
+    )
+
+
+def _named(reading: Reading) -> set[str]:
+    return {*reading.values, *reading.events, *reading.faults}

@@ -1,0 +1,87 @@
+"""Readings older than the memory of recent ones, looked for in the journal."""
+
+import pytest
+
+from ingest.journal_search import KEEP_S, JournalSearch
+from ingest.recent_readings import Doubtful
+from storage.journal import Journal
+from storage.reading import Reading
+
+SENSORS = ("a", "b", "c")
+
+
+def reading(k, late=1.0, kind=Reading, **more):
+    return kind(SENSORS[k % 3], 1e9 + k, 1e9 + k + late, {"pm25": 4.0}, seq=k, **more)
+
+
+def doubtful(*numbers):
+    return [reading(k, kind=Doubtful) for k in numbers]
+
+
+@pytest.fixture
+def journal():
+    with Journal(":memory:") as opened:
+        yield opened
+
+
+def test_every_reading_of_the_journal_is_known_and_no_other(journal):
+    search = JournalSearch(journal, 300.0, lambda: 0.0)
+    assert search.divide(doubtful(5)) == ([reading(5)], [])
+    journal.commit([reading(k) for k in range(12_000)])
+    fresh, copies = search.divide([*doubtful(11_999, 0), reading(7), *doubtful(12_000)])
+    assert fresh == [reading(7), reading(12_000)]
+    assert copies == doubtful(11_999, 0)
+    assert search.divide(doubtful(*range(12_000)))[0] == []
+
+
+def test_what_is_committed_between_two_searches_is_known(journal):
+    now = 0.0
+    search = JournalSearch(journal, 300.0, lambda: now)
+    for k in range(50):
+        fresh, _ = search.divide(doubtful(k))
+        journal.commit(fresh)
+        assert search.divide(doubtful(k, 0))[0] == []
+        now += KEEP_S / 3 * (1 + k % 7)
+
+
+def test_no_more_of_the_journal_is_read_than_may_have_the_reading(journal):
+    """A long journal makes no search of a new reading slow."""
+    journal.commit([reading(k) for k in range(30_000)])
+    asked = []
+    read = journal.read
+    journal.read = lambda after, limit: asked.append(after) or read(after, limit)
+    assert JournalSearch(journal, 10.0, lambda: 0.0).divide(doubtful(29_995))[0] == []
+    assert min(asked) >= 20_000
+
+
+def test_a_reading_stored_while_our_clock_was_behind_is_found_by_its_stamp(journal):
+    """As received an hour too early, before others that came at the right time."""
+    wrong = [
+        Reading(
+            "a", 1e9 + k, 1e9 + k, {"pm25": 4.0}, flags=("time_replaced",), stamp=1e9 + 3600 + k
+        )
+        for k in range(8_000)
+    ]
+    journal.commit(wrong)
+    again = [Doubtful("a", r.stamp, 1e9 + 20_000, {"pm25": 4.0}) for r in wrong]
+    search = JournalSearch(journal, 300.0, lambda: 0.0)
+    assert search.divide(again) == ([], again)
+
+
+def test_a_reading_without_stamp_is_found_by_its_number(journal):
+    def unstamped(k, kind):
+        return kind("a", 1e9 + k, 1e9 + k, {"pm25": 4.0}, flags=("no_time",), seq=k % 1_000)
+
+    journal.commit([unstamped(k, Reading) for k in range(1_000)])
+    again = [unstamped(k + 5_000, Doubtful) for k in range(1_000)]
+    assert JournalSearch(journal, 300.0, lambda: 0.0).divide(again) == ([], again)
+
+
+def test_a_time_that_the_journal_has_is_not_given_again(journal):
+    journal.commit([reading(k) for k in range(10)])
+    other = [Doubtful("a", 1e9, 2e9, {"pm25": float(k)}) for k in range(3)]
+    fresh, copies = JournalSearch(journal, 300.0, lambda: 0.0).divide(other)
+    assert copies == []
+    assert [r.time for r in fresh] == pytest.approx([1e9 + 0.001, 1e9 + 0.002, 1e9 + 0.003])
+    assert {type(r) for r in fresh} == {Reading}
+    assert {r.said for r in fresh} == {1e9}
