@@ -34,12 +34,13 @@ from ingest.http_sources import (
     HttpSource,
     Replays,
     Signature,
-    TokenBucket,
     by_signature,
     by_token,
+    limit_of,
 )
 from ingest.intake import OutcomeKind
 from ingest.message import Message, never_set
+from storage.rate_limit import Bound, RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,8 +122,8 @@ class HttpIngest:
         self._sources: dict[str, list[HttpSource]] = {}
         for source in sources:
             self._sources.setdefault(source.decoder, []).append(source)
-        self._buckets = {source.name: TokenBucket(source.rate_per_s) for source in sources}
-        self._limited: dict[str, float] = {}
+        self._limits = {source.name: limit_of(source) for source in sources}
+        self._told = RateLimit(Bound(1, _QUIET_S))
         self._guesses = Guesses()
         self._replays = Replays()
         self.app = Starlette(
@@ -201,7 +202,8 @@ class HttpIngest:
 
     async def _wrong(self, request: Request) -> NoReturn:
         address = _address(request)
-        if self._guesses.wrong(address, self._monotonic()):
+        self._guesses.wrong(address, now := self._monotonic())
+        if not self._told.take(f"address {address}", now):
             log.warning("HTTP: a wrong token or signature from %s", one_line(address, 64))
         await asyncio.sleep(self._settings.wrong_token_s)
         raise _refused(401, "wrong token or signature")
@@ -219,12 +221,11 @@ class HttpIngest:
 
     def _check_rate(self, source: HttpSource) -> None:
         now = self._monotonic()
-        wait_s = self._buckets[source.name].wait_s(now)
+        wait_s = self._limits[source.name].take("", now)
         if not wait_s:
             return
-        if now - self._limited.get(source.name, -math.inf) > _QUIET_S:
+        if not self._told.take(f"source {source.name}", now):
             log.warning("HTTP source %s sends more than %g/s", source.name, source.rate_per_s)
-        self._limited[source.name] = now
         detail = f"more than {source.rate_per_s:g} messages a second"
         raise _refused(429, detail, retry_after_s=wait_s)
 

@@ -17,12 +17,12 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from ingest.states import Bounded
 from ingest.validation import fold_id
+from storage.rate_limit import Bound, RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -152,23 +152,10 @@ class Replays:
         return known
 
 
-@dataclass(slots=True)
-class TokenBucket:
-    """So many a second over time, twice as many at once (at least 2)."""
-
-    rate_per_s: float
-    _level: float = -1.0
-    _at: float = 0.0
-
-    def wait_s(self, now: float) -> float:
-        """Take one and return 0, or return the seconds until there is one again."""
-        size = max(2 * self.rate_per_s, 2.0)
-        filled = size if self._level < 0 else self._level + (now - self._at) * self.rate_per_s
-        self._level, self._at = min(filled, size), now
-        if self._level < 1:
-            return (1 - self._level) / self.rate_per_s
-        self._level -= 1
-        return 0.0
+def limit_of(source: HttpSource) -> RateLimit:
+    """Return the limit of a source: so many a second over time, twice as many at once."""
+    tries = max(round(2 * source.rate_per_s), 2)
+    return RateLimit(Bound(tries, tries / source.rate_per_s))
 
 
 @dataclass(slots=True)
@@ -178,24 +165,22 @@ class Guesses:
     allowed: int = 10
     window_s: float = 60.0
     trusted_s: float = 3600.0
-    _wrong: Bounded[deque[float]] = field(default_factory=lambda: Bounded(_MAX_ADDRESSES))
+    _wrong: RateLimit = field(init=False)
     _right: Bounded[float] = field(default_factory=lambda: Bounded(_MAX_ADDRESSES))
+
+    def __post_init__(self) -> None:
+        bound = Bound(self.allowed, self.window_s)
+        self._wrong = RateLimit(bound, most_keys=_MAX_ADDRESSES)
 
     def wait_s(self, address: str, now: float) -> float:
         """Seconds until this address may try again; 0 if it may now."""
         if self._right.get(address, now - self.trusted_s) > now - self.trusted_s:
             return 0.0
-        wrong = self._wrong.get(address)
-        if wrong is None or len(wrong) < self.allowed:
-            return 0.0
-        return max(wrong[0] + self.window_s - now, 0.0)
+        return self._wrong.wait_s(address, now)
 
-    def wrong(self, address: str, now: float) -> bool:
-        """Count a wrong token; True if it is the first from this address in the window."""
-        past = self._wrong[address] = self._wrong.get(address) or deque(maxlen=self.allowed)
-        first = not past or past[-1] <= now - self.window_s
-        past.append(now)
-        return first
+    def wrong(self, address: str, now: float) -> None:
+        """Count a wrong token."""
+        self._wrong.count(address, now)
 
     def right(self, address: str, now: float) -> None:
         """Note a right token."""

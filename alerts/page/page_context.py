@@ -101,7 +101,7 @@ class PageContext(Visibility):
 
     def count_change(self, person: str, now: float) -> None:
         """Count a change of one's own settings; raise 429 if too many, as each is a restart."""
-        wait = self.settings.limits.changes.take(person, now, answers=True)
+        wait = self.settings.limits.changes.take(person, now)
         if wait > 0:
             raise too_often(wait, _("Wait a minute before the next change."))
 

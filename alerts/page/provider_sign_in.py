@@ -102,7 +102,7 @@ class ProviderPages(SignInGroup):
         self, request: Request, provider: IdentityProvider, begun: dict[str, Any], after: str
     ) -> Response:
         address, limit = address_key(client_of(request)), self._context.settings.limits.provider
-        wait = limit.take(address, self._now(), answers=False)
+        wait = limit.take(address, self._now())
         if wait > 0:
             return await self._too_many(request, after, "", wait)
         try:
@@ -142,8 +142,7 @@ class ProviderPages(SignInGroup):
 
     def _is_recorded(self) -> bool:
         """Return whether the audit log gets one more refusal, of which anybody can make many."""
-        limit = self._context.settings.limits.provider
-        return limit.take("all", self._now(), answers=False) == 0
+        return self._context.settings.limits.refusals.take("", self._now()) == 0
 
     def _refusal(
         self, provider: IdentityProvider, found: Identity, member: StaffMember | None
@@ -177,13 +176,13 @@ class ProviderPages(SignInGroup):
     async def _ended(self, request: Request) -> Response:
         provider, address = self._provider(), address_key(client_of(request))
         limit = self._context.settings.limits.logouts
-        if limit.wait(address, self._now(), answers=True) > 0:
+        if limit.wait_s(address, self._now()) > 0:
             raise HTTPException(429, headers={"Retry-After": "60"})
         token = text_of(await form_of(request), "logout_token")
         try:
             subject, session = await provider.ended(token)
         except NotVouchedForError as error:
-            limit.take(address, self._now(), answers=True)
+            limit.count(address, self._now())
             return JSONResponse({"error": "invalid_request", "reason": str(error.message)}, 400)
         except ProviderError as error:
             raise HTTPException(503, str(error.message), {"Retry-After": "30"}) from None

@@ -160,7 +160,7 @@ class SignInGroup(PageGroup):
     async def _too_many(
         self, request: Request, after: str, account: str, wait: float, actor: str = "unknown"
     ) -> Response:
-        if self._context.settings.limits.locked.take(actor, self._now(), answers=True) == 0:
+        if self._context.settings.limits.locked.take(actor, self._now()) == 0:
             await self._record(request, actor, Refusal.LOCKED)
         if wait <= 90:
             error = ngettext(
@@ -304,7 +304,7 @@ class SignInPages(SignInGroup):
         given, member = text_of(await form_of(request), "code"), pending.member
         limits, now = self._context.settings.limits, self._now()
         wait = self._limit.take(client_of(request), member.id, now)
-        wait = wait or limits.codes.take(member.id, now, answers=True)
+        wait = wait or limits.codes.take(member.id, now)
         if wait > 0:
             return await self._too_many(request, pending.after, "", wait, member.id)
         by, codes = await self._context.write(lambda tx: self._use(tx, request, pending, given))

@@ -150,7 +150,8 @@ async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
         raise HTTPException(
             401, "This token has expired." if is_over else "This token is not valid.", _BEARER
         )
-    wait = limits.tokens.take(str(token.id), now, answers=request.method == "POST")
+    limit = limits.token_writes if request.method == "POST" else limits.token_reads
+    wait = limit.take(str(token.id), now)
     if wait > 0:
         raise too_often(wait, "Too many requests with this token.")
     if not token.may(scope, member.role, now):

@@ -84,7 +84,6 @@ class AnswerPages(PageGroup):
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
         self._limit = context.settings.limits.answers
-        self._link_limit = context.settings.limits.links
 
     @serves("/answer", Access.PUBLIC)
     async def _page(self, request: Request) -> Response:
@@ -178,7 +177,9 @@ class AnswerPages(PageGroup):
             raise HTTPException(403, _("This link is not valid. Sign in to respond."))
         if now >= grant.expires_at or not may(member.role, Right.ANSWER):
             raise HTTPException(403, _("This link has expired. Sign in to respond."))
-        wait = self._link_limit.take(token, now, answers=action is not None)
+        limits = self._context.settings.limits
+        limit = limits.link_looks if action is None else limits.link_answers
+        wait = limit.take(token, now)
         if wait > 0:
             raise too_often(wait, _("Too many answers with this link. Sign in to respond."))
         session = await self._context.session(request)

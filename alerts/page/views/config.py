@@ -88,7 +88,7 @@ class ConfigPages(PageGroup):
             member = member or self._context.policy.member(person)
         if member is None:
             raise HTTPException(404, _("There is no such person."))
-        if self._context.settings.limits.tests.take(session.person, now, answers=True) > 0:
+        if self._context.settings.limits.tests.take(session.person, now) > 0:
             raise HTTPException(
                 429, _("Wait a minute before the next test."), {"Retry-After": "60"}
             )

@@ -1,0 +1,65 @@
+"""At most so many in so many seconds, counted for each key over a window that slides."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, NamedTuple
+
+_MOST_KEYS: Final = 10_000
+
+
+class Bound(NamedTuple):
+    """At most `tries` in `window_s` seconds."""
+
+    tries: int
+    window_s: float
+
+
+class RateLimit:
+    """Counts tries by key, in memory; of more than `most_keys` it forgets the oldest.
+
+    If the clock is set back, what was counted at a later time counts no more.
+
+    >>> limit = RateLimit(Bound(2, 60.0))
+    >>> [limit.take("a", now) for now in (0.0, 10.0, 20.0, 60.0)]
+    [0.0, 0.0, 40.0, 0.0]
+    """
+
+    def __init__(self, *bounds: Bound, most_keys: int = _MOST_KEYS) -> None:
+        self._bounds = bounds
+        self._kept = max(bound.tries for bound in bounds)
+        self._most_keys = most_keys
+        self._times: dict[str, deque[float]] = {}
+
+    def wait_s(self, key: str, now: float) -> float:
+        """Return the seconds until the next try; 0.0 if it may be now."""
+        times = self._times.get(key)
+        if times is None:
+            return 0.0
+        while times and times[-1] > now:
+            times.pop()
+        reached = [bound for bound in self._bounds if len(times) >= bound.tries]
+        waits = (times[-bound.tries] + bound.window_s - now for bound in reached)
+        return max(0.0, *waits) if reached else 0.0
+
+    def count(self, key: str, now: float) -> None:
+        """Count a try, whether or not it had to wait."""
+        if key not in self._times and len(self._times) >= self._most_keys:
+            del self._times[next(iter(self._times))]
+        self._times.setdefault(key, deque(maxlen=self._kept)).append(now)
+
+    def take(self, key: str, now: float) -> float:
+        """Count a try and return 0.0, or return the seconds until it may be."""
+        wait_s = self.wait_s(key, now)
+        if not wait_s:
+            self.count(key, now)
+        return wait_s
+
+    def give_back(self, key: str) -> None:
+        """Forget the last try of a key."""
+        if times := self._times.get(key):
+            times.pop()
+
+    def forget(self, key: str) -> None:
+        """Forget all tries of a key."""
+        self._times.pop(key, None)
