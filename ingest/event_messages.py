@@ -3,13 +3,14 @@
 A cluster that detects for many schools publishes what it says to ``plumewatch/events/SENSOR``; the
 alert engine takes it as if its own detectors had found it. The topic lies outside those that a
 sensor may write to. The id of an event is made of its sensor, onset, kind and model version, so a
-word that comes again, in any order, is known, and it may be published again and again.
+word that comes again, in any order, is known, and it may be published again and again. One that
+its detector withdraws has ended.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -49,7 +50,7 @@ class _Evidence(msgspec.Struct, forbid_unknown_fields=True):
 class _Event(msgspec.Struct, forbid_unknown_fields=True):
     sensor: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     kind: EventKind
-    phase: EventPhase
+    phase: Literal["alerted", "updated", "ended", "withdrawn"]
     onset: float
     alerted: float
     peak_time: float
@@ -80,6 +81,9 @@ def read_event(payload: bytes) -> Event:
         key: ChannelEvidence(found.baseline, found.peak_excess, found.rise_s, found.decay_s)
         for key, found in read.evidence.items()
     }
+    if read.phase == "withdrawn":
+        fields |= {"phase": "ended", "end": read.time if read.end is None else read.end}
+    fields["phase"] = EventPhase(fields["phase"])
     try:
         details_text(read.details)
     except (KeyError, TypeError, ValueError) as error:

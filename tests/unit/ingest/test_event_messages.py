@@ -52,6 +52,13 @@ def test_a_written_event_is_read_back_unchanged():
         assert read_event(msgspec.json.encode(written)) == written
 
 
+@pytest.mark.parametrize("end", [None, AT + 90.0])
+def test_an_event_that_is_withdrawn_ends(end):
+    found = read_event(encoded(event(), phase="withdrawn", end=end, time=AT + 60.0))
+    assert (found.phase, found.end) == (EventPhase.ENDED, end or AT + 60.0)
+    assert found.id == event().id
+
+
 def test_what_is_accepted_waits_to_be_taken():
     intake = EventIntake(REGISTRY, Limits())
     outcome = intake.on_message(Message(EVENT_TOPIC + "n2-boys-1", encoded(event()), AT))
