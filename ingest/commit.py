@@ -19,14 +19,13 @@ bound of its own: MQTT is bounded by the broker's window, HTTP ingest looks at `
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from storage.errors import StorageUnavailableError, is_transient
+from storage.retrying import UntilStored
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -36,8 +35,7 @@ if TYPE_CHECKING:
 
     Write = Callable[[Sequence[Reading], Sequence[DeadLetter]], Awaitable[None]]
 
-log = logging.getLogger(__name__)
-
+_WHAT: Final = "readings, of which none is acknowledged"
 _MAX_GROUP: Final = 5_000
 """Readings and dead letters from which on a group takes no further entry."""
 
@@ -71,7 +69,6 @@ class GroupCommit:
     `StorageUnavailableError` and has kept neither.
     `first_retry_s`, `last_retry_s`: pauses between attempts while the disk refuses; they double.
     `pace_s`: shortest time between the beginnings of two commits.
-    `failing`: why the disk refuses at the moment; empty if it does not.
     `groups`: groups committed.
     """
 
@@ -83,15 +80,19 @@ class GroupCommit:
         last_retry_s: float = 5.0,
         pace_s: float = 0.0,
     ) -> None:
-        self.failing = ""
         self.groups = 0
         self._write = write
-        self._pauses = (first_retry_s, last_retry_s)
+        self._until_stored = UntilStored(first_retry_s, last_retry_s)
         self._pace_s = pace_s
         self._queue: deque[_Entry] = deque()
         self._group: list[_Entry] = []
         self._entered = asyncio.Event()
         self._closed = False
+
+    @property
+    def failing(self) -> str:
+        """Why the disk refuses at the moment; empty if it does not."""
+        return self._until_stored.failing.get(_WHAT, "")
 
     @property
     def waiting(self) -> int:
@@ -150,24 +151,9 @@ class GroupCommit:
     async def _settle(self, group: Sequence[_Entry]) -> None:
         readings = [reading for entry in group for reading in entry.readings]
         letters = [letter for entry in group for letter in entry.letters]
-        pause, longest = self._pauses
-        while readings or letters:
-            try:
-                await self._write(readings, letters)
-            except StorageUnavailableError as error:
-                if not is_transient(error):
-                    raise
-                if not self.failing:
-                    log.error("cannot store readings, acknowledging nothing: %s", error)  # noqa: TRY400 - one line, no traceback
-                self.failing = str(error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, longest)
-                continue
-            if self.failing:
-                log.warning("storing readings again")
-                self.failing = ""
+        if readings or letters:
+            await self._until_stored.repeat(_WHAT, lambda: self._write(readings, letters))
             self.groups += 1
-            break
         for entry in group:
             if not entry.settled.done():
                 entry.settled.set_result(None)

@@ -33,8 +33,8 @@ from alerts.incidents.incident import Status
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import NoticeReason
 from storage import sqlite
-from storage.errors import is_transient
 from storage.reading import ClockSteps
+from storage.retrying import UntilStored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,7 +152,7 @@ class OutboxPump:
         self._expiry: dict[int, float] = {}  # of notices in flight, monotonic: clocks are set
         self._steps = ClockSteps()
         self._stopping = False
-        self._failing = False
+        self._until_stored = UntilStored()
         self._released = False
 
     def stop(self) -> None:
@@ -186,21 +186,14 @@ class OutboxPump:
         room = self._settings.max_in_flight - self._in_flight.total()
         if room <= 0 or self.held:
             return 1.0 if self.held else self._settings.idle_s
-        now = self._clock()  # once: it may be set between two looks
-        if self._clock is time.time and self._steps.look(now, time.monotonic()):
+        if self._clock is time.time and self._steps.look(self._clock(), time.monotonic()):
             return _AFTER_STEP_S
         try:
-            rows, deadline = await self._in_thread(self._lease, room, now)
-        except sqlite3.OperationalError as error:
-            if not is_transient(error):
-                raise
-            if not self._failing:
-                _LOG.warning("outbox cannot be read, retrying each second: %s", error)
-                self._failing = True
-            return 1.0
-        if self._failing:
-            _LOG.warning("outbox can be read again")
-            self._failing = False
+            now, rows, deadline = await self._stored("outbox", self._lease, room)
+        except sqlite3.OperationalError:
+            if self._stopping:
+                return 0.0
+            raise
         for row in rows:
             self._in_flight[row.channel] += 1
             self._expiry[row.id] = time.monotonic() + row.expires_at - now
@@ -260,16 +253,19 @@ class OutboxPump:
 
     async def _store_outcome(self, row: OutboxRow, error: NotifyError | None) -> bool:
         """Commit the outcome, with retries while the disk fails: a lost outcome sends twice."""
-        for _ in range(int(self._settings.lease_s)):
-            try:
-                return await self._in_thread(self._write_outcome, row, error)
-            except sqlite3.OperationalError as failure:
-                if not is_transient(failure):
-                    raise
-                _LOG.warning("outcome of notice %d cannot be stored: %s", row.id, failure)
-                await asyncio.sleep(1.0)
-        _LOG.error("outcome of notice %d is lost; it may be sent again", row.id)
-        return False
+        try:
+            return await self._stored("outcomes of notices", self._write_outcome, row, error)
+        except sqlite3.OperationalError:
+            if not self._stopping:
+                raise
+            _LOG.error("outcome of notice %d is lost; it may be sent again", row.id)
+            return False
+
+    async def _stored(self, what: str, work: Callable[..., _T], *arguments: object) -> _T:
+        """Run work on the database until it succeeds, or fails while the pump stops."""
+        return await self._until_stored.repeat(
+            what, lambda: self._in_thread(work, *arguments), lambda: self._stopping
+        )
 
     def _open(self) -> None:
         given = self._database
@@ -279,7 +275,8 @@ class OutboxPump:
         if hasattr(self, "_db"):
             self._db.close()
 
-    def _lease(self, room: int, now: float) -> tuple[list[OutboxRow], float | None]:
+    def _lease(self, room: int) -> tuple[float, list[OutboxRow], float | None]:
+        now = self._clock()  # once: it may be set between two looks
         full = (name for name, n in self._in_flight.items() if n >= self._settings.per_channel)
         busy = self._notifier.busy_channels().union(full)
         if not self._released:  # leases of a run that died; here the disk may refuse and come back
@@ -289,7 +286,7 @@ class OutboxPump:
         sending = list(self._expiry)
         deadline = outbox_rows.next_outbox_deadline(self._db, busy, sending)
         if deadline is None or deadline > now:
-            return [], deadline
+            return now, [], deadline
         with sqlite.transaction(self._db, synced=False) as tx:
             self._engine.fall_back_due(tx, now)
             rows = outbox_rows.lease(
@@ -305,7 +302,7 @@ class OutboxPump:
             )
             if self._personal is not None:
                 rows = [self._personal(tx, row, now) for row in rows]
-        return rows, deadline
+        return now, rows, deadline
 
     def _write_outcome(self, row: OutboxRow, error: NotifyError | None) -> bool:
         now = self._clock()

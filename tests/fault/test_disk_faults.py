@@ -130,12 +130,17 @@ def test_the_disk_fails_and_recovers(broker, tmp_path):
         for how in ("is full", "fails to write", "fails to sync"):
             publisher.send_readings([quiet_reading("n2-boys-2", seq)])
             eventually(lambda n=seq: len(service.journal()) == n + 1, lambda: service.log, 60)
-            refusals = service.log.count("acknowledging nothing")
+            refusals = service.log.count(
+                "readings, of which none is acknowledged: the disk refuses"
+            )
             shim.disk(how)
             publisher.send_readings(quiet_reading("n2-boys-2", seq + 1 + k) for k in range(100))
             publisher.settle(60)
             eventually(
-                lambda n=refusals: service.log.count("acknowledging nothing") == n + 1,
+                lambda n=refusals: (
+                    service.log.count("readings, of which none is acknowledged: the disk refuses")
+                    == n + 1
+                ),
                 lambda: service.log,
                 60,
             )
@@ -147,9 +152,12 @@ def test_the_disk_fails_and_recovers(broker, tmp_path):
         shim.disk("is full")
         publisher.send_readings(readings_of_puff(start=time.time() - 190.0, seconds=190.0))
         publisher.settle(60)
-        refusals = service.log.count("acknowledging nothing")
+        refusals = service.log.count("readings, of which none is acknowledged: the disk refuses")
         eventually(
-            lambda: service.log.count("acknowledging nothing") >= max(refusals, 4),
+            lambda: (
+                service.log.count("readings, of which none is acknowledged: the disk refuses")
+                >= max(refusals, 4)
+            ),
             lambda: service.log,
             60,
         )
