@@ -18,11 +18,11 @@ import hashlib
 import hmac
 import json
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from alerts.errors import NotifyReason
 from alerts.incidents import change_feed, repository
+from alerts.incidents.incident_json import incident_json, iso_time
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.notify.post import in_place, post, raise_for_status
@@ -88,7 +88,7 @@ def enqueue(
         if change.what not in _CHANGES or change.at is None or now - change.at > _LATEST_S:
             continue
         row = tx.execute(
-            "SELECT ? AS seq, ? AS what, ? AS at, id, kind, room, severity, confidence, onset,"
+            "SELECT ? AS seq, ? AS what, ? AS at, i.*,"
             " (SELECT id FROM alert_event WHERE incident = i.id ORDER BY onset LIMIT 1) AS event"
             " FROM incident i WHERE id = ?",
             (change.seq, change.what, change.at, change.incident),
@@ -118,22 +118,12 @@ def _add(
     evidence = repository.evidence(tx, row["event"] or "")
     content = {
         "type": f"incident.{row['what']}",
-        "timestamp": _iso(row["at"]),
+        "timestamp": iso_time(row["at"]),
         "data": {
-            "incident": row["id"],
-            "kind": row["kind"],
-            "severity": row["severity"],
-            "confidence": row["confidence"],
-            "since": _iso(row["onset"]),
+            **incident_json(row, room),
             "evidence": evidence.sentence() if evidence else "",
             "school": room.shown_site or school,
             **({"site": sites[room.site].id} if room.names_site else {}),
-            "room": {
-                "id": room.id,
-                "name": room.name,
-                "floor": room.floor,
-                "building": room.building,
-            },
             "link": link,
         },
     }
@@ -251,7 +241,3 @@ def _channel(hook: Webhook) -> str:
 def _id(hook: Webhook, row: sqlite3.Row) -> str:
     identity = f"{hook.name}/{row['id']}/{row['what']}/{row['seq']}/{row['at']}"
     return "msg_" + hashlib.sha256(identity.encode()).hexdigest()[:32]
-
-
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat()

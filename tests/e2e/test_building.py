@@ -82,7 +82,7 @@ def test_from_a_puff_to_fans_and_back(broker, fans, tmp_path):
             publisher.send_readings(readings_of_puff(start=time.time() - 200.0, seconds=190.0))
             publisher.settle()
             eventually(lambda: building.state() == "open", lambda: f"open:\n{service.log}")
-            incident = json.loads(building.received[STATE])["incident"]
+            incident = json.loads(building.received[STATE])["id"]
 
             def delivered():
                 return [r for r in fans.requests if r[0] == "/plumewatch"]
@@ -90,7 +90,7 @@ def test_from_a_puff_to_fans_and_back(broker, fans, tmp_path):
             eventually(delivered, lambda: f"a webhook:\n{service.log}", within_s=30)
             _, headers, body = delivered()[-1]
             assert json.loads(body)["type"] == "incident.opened"
-            assert json.loads(body)["data"]["incident"] == incident
+            assert json.loads(body)["data"]["id"] == incident
             signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
             mac = base64.b64encode(hmac.new(KEY, signed, hashlib.sha256).digest()).decode()
             assert headers["webhook-signature"] == f"v1,{mac}"

@@ -15,6 +15,7 @@ from pydantic import Field
 from alerts.access.api_tokens import Scope
 from alerts.errors import FeedbackError
 from alerts.incidents.incident import CAUSE_WORDS, MAX_NOTE, Status, Verdict
+from alerts.incidents.incident_json import incident_json
 from alerts.page import queries
 from alerts.page.api.operation import (
     PREFIX,
@@ -27,6 +28,7 @@ from alerts.page.api.operation import (
 from alerts.page.page_context import sentence
 from alerts.page.page_group import PageGroup
 from detection.events import EventKind
+from storage.registry import Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -250,17 +252,12 @@ class IncidentApi(PageGroup):
         )
 
     def _summary(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        room = self._context.registry.rooms.get(row["room"])
-        place = {"id": row["room"], "name": row["room_name"]}
-        if room is not None:
-            place |= {"floor": room.floor, "building": room.building, "site": room.site}
+        unknown = Room(row["room"], row["room_name"], "", "", "")
+        room = self._context.registry.rooms.get(row["room"], unknown)
         own = {key: row[key] for key in IncidentSummary.model_fields}
         person = self._person(row["acknowledged_by"])
-        return own | {
-            "room": Place(**place),
-            "acknowledged_by": person,
-            "cause": row["cause"] or "",
-        }
+        more = {"acknowledged_by": person, "cause": row["cause"] or ""}
+        return own | incident_json(row, room) | more
 
     def _person(self, person: str) -> Person | None:
         if not person or self._context.policy.member(person) is None:

@@ -14,6 +14,7 @@ import pytest
 from alerts.engine import AlertEngine
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.incidents import change_feed, silences
+from alerts.incidents.incident_json import incident_json
 from alerts.notify.notice import KIND_WORDS, Notice, NoticeReason
 from alerts.outbound import webhooks
 from alerts.outbound.room_states import AVAILABILITY, discovery, room_states, state_topic
@@ -74,11 +75,20 @@ def test_a_room_is_clear_open_taken_and_clear_again(engine, db, registry, make_e
     (record,) = happen(engine, db, make_event(NOW - 5))
     assert state() == {
         "state": "open",
-        "kind": "vape",
         "kinds": ["vape"],
+        "id": record.incident,
+        "kind": "vape",
+        "status": "open",
         "severity": state()["severity"],
-        "incident": record.incident,
-        "since": "2026-09-07T14:04:49+00:00",
+        "confidence": state()["confidence"],
+        "onset": "2026-09-07T14:04:49+00:00",
+        "room": {
+            "id": "n2-boys",
+            "name": "Boys N2",
+            "floor": "2",
+            "building": "North",
+            "site": registry.rooms["n2-boys"].site,
+        },
     }
     with sqlite.transaction(db) as tx:
         engine.acknowledge(tx, record.incident, "ap", NOW)
@@ -179,7 +189,9 @@ def test_every_change_is_put_out_once(engine, db, make_event):
     ]
     assert bodies[0]["timestamp"] == "2026-09-07T14:04:55+00:00"
     data = bodies[0]["data"]
-    assert data["room"] == {"id": "n2-boys", "name": "Boys N2", "floor": "2", "building": "North"}
+    row = db.execute("SELECT * FROM incident").fetchone()
+    found = incident_json({**row, "status": "notified"}, engine.registry.rooms["n2-boys"])
+    assert {**data, "status": "notified"}.items() >= found.items()
     assert len({note["id"] for _, _, note in rows_of(db)}) == 3
     assert "Principal" not in json.dumps(bodies)
     assert set(stored.notices(db, "person")) == {"ap", "webhook/vms"}
