@@ -174,7 +174,7 @@ bench-reports: $(STAMP) ## a school year of 200 sensors as reports: seconds and 
 bench-district: $(STAMP) ## 40 schools in one installation: pages, reports, load, shards; ARGS=--quick is short
 	@$(BIN)/python benchmarks/district.py $(ARGS)
 
-bench-scale: $(SCALE_STAMP) ## back-tests over cores and the stream on Spark; ARGS="--sensors 200000"
+bench-scale: $(SCALE_STAMP) ## the stream on Spark; ARGS="--sensors 200000"
 	@$(BIN)/python benchmarks/scale_out.py $(ARGS)
 
 audit: $(STAMP) ## known vulnerabilities of the locked packages; says so where it cannot ask

@@ -1,22 +1,21 @@
-"""Measure the detectors beyond one process: back-tests over cores, and the stream on Spark.
+"""Measure the detectors on Spark.
 
-Usage: python benchmarks/scale_out.py [--sensors 50000] [--seconds 120] [--cores 1,2]
+Usage: python benchmarks/scale_out.py [--sensors 50000] [--seconds 120]
 
 An hour of simulated rooms at 1 Hz is laid over all sensors and landed as a history. The same
-readings are judged by processes, by Spark as a batch, and by the stream; all must find the same
-alerts. Where a broker's jars are found (`tests.support.kafka`), the stream also reads them as
-native messages from a Kafka. What a trigger writes is what a cluster is sized by (docs/scale.md).
+readings are judged in this process and by the stream; both must find the same alerts. Where a
+broker's jars are found (`tests.support.kafka`), the stream also reads them as native messages from
+a Kafka. What a trigger writes is what a cluster is sized by (docs/scale.md).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,15 +29,14 @@ import polars as pl
 import psutil
 
 from detection.alert_thresholds import AlertBudgets
+from detection.events import EventPhase
 from detection.quantities import COLUMNS
 from ingest.decoding import Context
 from ingest.intake import IntakeConfig
-from scale.backtest import Variant, on_processes, tasks_of
-from scale.history import History, HistoryWriter
+from scale.history import HistoryWriter, parts_of
 from scale.messages import RECORD_ORDER, RECORDS, MessageSource
 from scale.shard import Shard, pack, unpack
 from scale.sinks import EventFiles
-from scale.spark.batch import on_spark
 from scale.spark.kafka import pack_records
 from scale.spark.session import session
 from scale.spark.stream import (
@@ -62,14 +60,19 @@ A_BUCKET = 1000
 START = 1_757_203_200.0 + 10 * 3600
 
 
-def generate(folder: Path, sensors: int, seconds: int) -> History:
-    """Land the readings of many sensors."""
+def buckets(sensors: int) -> int:
+    """Return the number of buckets, and of shards."""
+    return max(1, sensors // A_BUCKET)
+
+
+def generate(folder: Path, sensors: int, seconds: int) -> list[Path]:
+    """Land the readings of many sensors; return the parts."""
     values = rig.simulated_rooms(ROOMS, HOUR)
     room, shift = np.arange(sensors) % ROOMS, (np.arange(sensors) * 977) % HOUR
     names = pl.Series([f"s{k:06d}" for k in range(sensors)])
     buildings = pl.Series([f"b{k // 20}" for k in range(sensors)])
     empty = pl.lit("", pl.String())
-    with HistoryWriter(folder, max(1, sensors // A_BUCKET)) as writer:
+    with HistoryWriter(folder, buckets(sensors)) as writer:
         for begin in range(0, seconds, PART_S):
             parts = []
             for second in range(begin, min(begin + PART_S, seconds)):
@@ -97,13 +100,7 @@ def generate(folder: Path, sensors: int, seconds: int) -> History:
                     )
                 )
             writer.commit(pl.concat(parts), b"")
-    return History(folder)
-
-
-def of_children() -> float:
-    """CPU seconds of the processes that were started and have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return [path for paths in parts_of(folder).values() for path in paths]
 
 
 def of_family() -> float:
@@ -130,11 +127,10 @@ def intake_config(sensors: int) -> IntakeConfig:
     return IntakeConfig(Context(registry=registry), dedupe_window=128)
 
 
-def messages(history: History) -> Iterator[tuple[bytes, bytes, float]]:
-    """Yield the readings of a history as native messages, with their receipt, in order of time."""
-    parts = [path for paths in history.buckets.values() for path in paths]
+def messages(parts: list[Path]) -> Iterator[tuple[bytes, bytes, float]]:
+    """Yield the readings of parts as native messages, with their receipt, in order of time."""
     for name in sorted({path.name for path in parts}):
-        frames = [History.read(path) for path in parts if path.name == name]
+        frames = [pl.read_parquet(path) for path in parts if path.name == name]
         values = pl.concat(frames).sort("time", "position").select("sensor", "time", *COLUMNS)
         for sensor, moment, *row in values.iter_rows():
             body = {k: v for k, v in zip(COLUMNS, row, strict=True) if v is not None}
@@ -195,11 +191,11 @@ def of_stream(
 
 
 def of_kafka(
-    spark: SparkSession, folder: Path, history: History, asked: argparse.Namespace, parquet: float
+    spark: SparkSession, folder: Path, parts: list[Path], asked: argparse.Namespace, parquet: float
 ) -> Counter[str]:
     """Judge the same readings from a Kafka by the stream; print the ratio to Parquet."""
-    records = [*messages(history)]
-    shards = len(history.buckets)
+    records = [*messages(parts)]
+    shards = buckets(asked.sensors)
     source = MessageSource("bench", partial(intake_config, asked.sensors), shards, folder / "dead")
     of_stages([r for r in records if r[2] < START + PART_S], source)
     folder.mkdir()
@@ -221,32 +217,33 @@ def of_kafka(
 
 def main() -> int:
     """Print the table; 1 if any way found other alerts."""
-    cores = ("1,2", "processes of back-tests")
-    asked = rig.options(__doc__, sensors=50_000, seconds=120, cores=cores)
+    asked = rig.options(__doc__, sensors=50_000, seconds=120)
     rig.print_machine()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        history = generate(folder / "history", asked.sensors, asked.seconds)
-        tasks = tasks_of([history], [Variant("shipped", 1.0)])
-        parts = [Path(part) for task in tasks for part in task.parts]
+        history, shards = folder / "history", buckets(asked.sensors)
+        parts = generate(history, asked.sensors, asked.seconds)
         began, used, readings = time.monotonic(), time.process_time(), 0
         for part in parts:
-            readings += History.read(part).height
+            readings += pl.read_parquet(part).height
         size = sum(part.stat().st_size for part in parts) / readings
         print(
-            f"{asked.sensors:,} sensors, {readings:,} readings, {len(tasks)} buckets,"
+            f"{asked.sensors:,} sensors, {readings:,} readings, {shards} buckets,"
             f" {size:.0f} bytes a reading on disk"
         )
         print(f"{'':>30} {'readings/s':>12} {'a CPU second':>14} {'seconds':>7}")
         rate("Parquet read alone", readings, time.monotonic() - began, time.process_time() - used)
-        found = {}
-        for cores in map(int, asked.cores.split(",")):
-            began, used = time.monotonic(), of_children()
-            judged = on_processes(tasks, cores)
-            took = time.monotonic() - began
-            rate(f"back-test, {cores} processes", readings, took, of_children() - used)
-            found[f"{cores} processes"] = Counter(a.id for j in judged for a in j.alerts)
-        sample = History.read(parts[0])
+        found = {"one process": Counter[str]()}
+        began, used = time.monotonic(), time.process_time()
+        judges: defaultdict[Path, Shard] = defaultdict(Shard)
+        for part in parts:
+            shard = judges[part.parents[1]]
+            events = shard.step(shard.streams.of(pl.read_parquet(part)))
+            alerted = (e.id for e in events if e.phase is EventPhase.ALERTED)
+            found["one process"].update(alerted)
+        took, used = time.monotonic() - began, time.process_time() - used
+        rate("one process", readings, took, used)
+        sample = pl.read_parquet(parts[0])
         shard = Shard()
         shard.step(shard.streams.of(sample))
         began = time.process_time()
@@ -263,19 +260,12 @@ def main() -> int:
         settings |= {"spark.jars": CONNECTOR} if CONNECTOR else {}
         spark = session("local[2]", "bench", settings)
         spark.sparkContext.setLogLevel("ERROR")
-        began, used = time.monotonic(), of_family()
-        judged = on_spark(tasks, "local[2]", spark=spark)
-        took = time.monotonic() - began
-        rate("back-test, Spark local[2]", readings, took, of_family() - used)
-        found["Spark"] = Counter(a.id for j in judged for a in j.alerts)
-        packed = pack_readings(
-            readings_of_history(spark, str(history.folder), len(tasks)), len(tasks)
-        )
+        packed = pack_readings(readings_of_history(spark, str(history), shards), shards)
         found["stream"], parquet = of_stream(
             "stream, Spark local[2]", folder / "s", packed, ShardProcessor(AlertBudgets())
         )
         if CONNECTOR:
-            found["Kafka"] = of_kafka(spark, folder / "k", history, asked, parquet)
+            found["Kafka"] = of_kafka(spark, folder / "k", parts, asked, parquet)
         spark.stop()
         print(f"alerts: {', '.join(f'{k} {v.total()}' for k, v in found.items())}")
         return int(len(set(map(frozenset, (c.items() for c in found.values())))) > 1)

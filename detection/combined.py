@@ -3,7 +3,7 @@
 A reading counts at its own time, but never after its receipt: a device's clock that is ahead, and
 is then set right, must not age its sensor or others.
 
-The service, a replay, a back-test and a cluster judge readings by this one object, so that the same
+The service, a replay and a cluster judge readings by this one object, so that the same
 readings give the same events. `detection.detector` follows plumes, `detection.device_events` what
 devices report of themselves, `detection.per_minute.detectors` sensor faults and the air that rooms
 share, which explains some of the rest.

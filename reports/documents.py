@@ -20,7 +20,7 @@ from reports.drawing import FONTS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Template = Literal["summary", "table", "incident", "backtest", "labels"]
+Template = Literal["summary", "table", "incident", "labels"]
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 

@@ -235,38 +235,21 @@ class HistoryWriter:
         return placed
 
 
-class History:
-    """An existing history; raises `HistoryError` if there are no buckets in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.buckets: dict[int, list[Path]] = {}
-        """Parts of each bucket, in order."""
-        if not folder.is_dir():
-            raise HistoryError(f"{folder}: no such folder")
-        for bucket in folder.iterdir():
-            found = _BUCKET.match(bucket.name)
-            if found:
-                parts = sorted(bucket.glob("day=*/*.parquet"))
-                if parts:
-                    self.buckets[int(found[1])] = parts
-        if not self.buckets:
-            raise HistoryError(
-                f"{folder}: no history; expected bucket=B/day=YYYY-MM-DD/part-N.parquet,"
-                " as `plumewatch segments` writes it"
-            )
-
-    @staticmethod
-    def read(part: Path) -> pl.DataFrame:
-        """Return the judged readings of a part; `HistoryError` if it cannot be read."""
-        try:
-            frame = pl.read_parquet(part, hive_partitioning=False, glob=False)
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise HistoryError(f"{part}: {error}") from error
-        wrong = [name for name, kind in SCHEMA.items() if frame.schema.get(name) != kind]
-        if wrong:
-            raise HistoryError(f"{part}: no column {wrong[0]!r} of type {SCHEMA[wrong[0]]}")
-        return frame if frame["judged"].all() else frame.filter("judged")
+def parts_of(folder: Path) -> dict[int, list[Path]]:
+    """Return the parts of each bucket, in order, or raise `HistoryError` if there is none."""
+    if not folder.is_dir():
+        raise HistoryError(f"{folder}: no such folder")
+    buckets = {
+        int(found[1]): sorted(bucket.glob("day=*/*.parquet"))
+        for bucket in folder.iterdir()
+        if (found := _BUCKET.match(bucket.name))
+    }
+    if not any(buckets.values()):
+        raise HistoryError(
+            f"{folder}: no history; expected bucket=B/day=YYYY-MM-DD/part-N.parquet,"
+            " as `plumewatch segments` writes it"
+        )
+    return buckets
 
 
 def bucket_keys(frame: pl.DataFrame, buckets: int) -> pl.Series:

@@ -81,16 +81,11 @@ class Streams:
 
 
 class Shard:
-    """Detectors of one shard; shards that judge the same readings share their `streams`."""
+    """Detectors of one shard, whose readings are its `streams`."""
 
-    def __init__(
-        self,
-        budgets: AlertBudgets | None = None,
-        model: Model | None = None,
-        streams: Streams | None = None,
-    ) -> None:
+    def __init__(self, budgets: AlertBudgets | None = None, model: Model | None = None) -> None:
         self._budgets = budgets or AlertBudgets()
-        self.streams = streams or Streams()
+        self.streams = Streams()
         self.detectors = CombinedDetector(self.streams.places.get, model)
         self._given = 0
 

@@ -1,4 +1,4 @@
-"""The Spark session of back-tests and streams."""
+"""The Spark session of streams."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 from pyspark.sql import SparkSession
 
-from scale.backtest import ONE_THREAD
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
 SETTINGS: Final[Mapping[str, str]] = {
     "spark.ui.enabled": "false",
     "spark.sql.session.timeZone": "UTC",

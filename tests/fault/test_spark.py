@@ -1,12 +1,11 @@
 """Spark detects what the service detects, whatever is killed.
 
 One stream on a cluster of two executors loses an executor, then its driver and JVM, and continues
-with another layout; a back-test on Spark finds what one process finds.
+with another layout.
 """
 
 import json
 import os
-import shutil
 import signal
 from collections import Counter
 
@@ -14,11 +13,10 @@ import msgspec
 import pytest
 
 from detection.alert_thresholds import AlertBudgets
-from scale.backtest import Variant, judge, tasks_of
-from scale.history import History, HistoryWriter, frame_of, landed
+from scale.history import HistoryWriter, frame_of, landed, parts_of
 from scale.shard import Shard
-from tests.support.recorded import START, config_text, of_the_service, recorded, registry
-from tests.support.spark import WAIT_S, Stream, judged_on_spark, warm
+from tests.support.recorded import START, config_text, judged, of_the_service, recorded, registry
+from tests.support.spark import WAIT_S, Stream
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.needs("java", "pyspark")]
 
@@ -46,7 +44,7 @@ def parts(tmp_path, readings):
         for at in range(0, len(readings), PART):
             rows = [landed(reading, registry()) for reading in readings[at : at + PART]]
             writer.commit(frame_of(rows), b"")
-    for bucket in History(folder).buckets.values():
+    for bucket in parts_of(folder).values():
         for path in bucket:
             first = int(path.stem.removeprefix("part-"))
             os.utime(path, (1e9 + first, 1e9 + first))
@@ -91,10 +89,10 @@ def test_the_stream_detects_what_the_service_detects_through_kills(stream, readi
     assert ended.code == 0, ended.err
 
     expected = []
-    for bucket in History(parts).buckets.values():
+    for bucket in parts_of(parts).values():
         shard = Shard(levels)
         for path in bucket:
-            expected += shard.step(shard.streams.of(History.read(path)))
+            expected += shard.step(shard.streams.of(judged(path)))
     written = stream.written_events()
     found = Counter(json.dumps(event, sort_keys=True) for event in written)
     assert found == Counter(map(as_json, expected))
@@ -102,13 +100,3 @@ def test_the_stream_detects_what_the_service_detects_through_kills(stream, readi
     alerts = Counter(alert_of(e) for e in service if e["phase"] == "alerted")
     assert Counter(alert_of(e) for e in written if e["phase"] == "alerted") == alerts
     assert sum(kind == "vape" for _, _, kind, *_ in alerts) >= 5
-
-
-def test_a_back_test_on_spark_finds_what_one_process_finds(gym_history, tmp_path):
-    folders = [gym_history, shutil.copytree(gym_history, tmp_path / "again")]
-    variants = [Variant("a", 1.0), Variant("b", 0.2)]
-    tasks = tasks_of(map(History, folders), variants, ["vape"])
-    parts = [part for folder in folders for part in folder.rglob("*.parquet")]
-    found, seen = warm().submit(judged_on_spark, tasks).result(WAIT_S)
-    assert found == [judge(task) for task in tasks]
-    assert seen == sum(part.stat().st_size for part in parts)

@@ -7,6 +7,7 @@ import functools
 from types import MappingProxyType
 
 import numpy as np
+import polars as pl
 
 from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.engine import AlertEngine
@@ -102,3 +103,8 @@ def of_the_service(readings, budgets: AlertBudgets | None = None):
         events += consumer.process(batch, at + len(batch), now=None).events
     connection.close()
     return events
+
+
+def judged(part):
+    """Return the readings of a part of a history that detectors judge."""
+    return pl.read_parquet(part, hive_partitioning=False).filter("judged")

@@ -49,14 +49,6 @@ def warm():
     return pool
 
 
-def judged_on_spark(tasks):
-    """Run tasks of a back-test, and return what they found and the bytes that were reported."""
-    from scale.spark.batch import on_spark
-
-    seen = []
-    return on_spark(tasks, "local[2]", seen.append), sum(seen)
-
-
 def run_in_time(*words):
     """Run a command; again where the machine was too busy for Spark."""
     for _ in range(TRIES):

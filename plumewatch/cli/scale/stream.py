@@ -16,7 +16,6 @@ import typer
 
 from ingest.errors import RefusedError
 from plumewatch.cli.options import Site, examples
-from plumewatch.cli.scale.backtest import read_model
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ def stream(
     plain = not any("." in key for key in options)
     _check_kafka(kafka if plain else "", topic)
     settings = {"spark.sql.shuffle.partitions": str(shards), **_pairs("--conf", conf)}
-    body = read_model(model) if model else b""
+    body = _read_model(model) if model else b""
     influx = _influx(site) if site and series else None
     sinks: list[Callable[[Sequence[Any], int], None]] = [EventFiles(events).write]
     if site and publish:
@@ -157,8 +156,24 @@ def stream(
     _run_queries(spark, start)
 
 
+def _read_model(path: Path) -> bytes:
+    """Return the bytes of a model file; raises `UsageError` or `RefusedError` if it is none."""
+    from detection.errors import ModelError
+    from detection.model import Model
+
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"--model {path}: {error.strerror}") from error
+    try:
+        Model.from_bytes(body)
+    except ModelError as error:
+        raise RefusedError(str(error)) from error
+    return body
+
+
 def _check_sources(history: str, kafka: str, kafka_option: Sequence[str] | None) -> dict[str, str]:
-    from scale.history import History
+    from scale.history import parts_of
 
     if bool(history) == bool(kafka):
         raise UsageError("either HISTORY or --kafka SERVERS")
@@ -167,7 +182,7 @@ def _check_sources(history: str, kafka: str, kafka_option: Sequence[str] | None)
     if options and not kafka:
         raise UsageError("--kafka-option needs --kafka")
     if history and "://" not in history:
-        History(Path(history))
+        parts_of(Path(history))
     return options
 
 

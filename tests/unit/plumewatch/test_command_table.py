@@ -77,7 +77,6 @@ CALLS = {
     "sample-data": "sample-data {new} --weeks 1",
     "simulate": "simulate --days 0.001 --out {new}.csv",
     "segments": "segments {new} --recording {readings}",
-    "backtest": "backtest {history} --processes 1 --out {new}.html",
 }
 """How each is called in a school with one incident."""
 

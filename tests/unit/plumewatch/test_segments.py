@@ -6,7 +6,7 @@ import msgspec
 import polars as pl
 import pytest
 
-from scale.history import History
+from scale.history import parts_of
 from storage.journal import Journal
 from storage.reading import Reading
 from tests.support.command import plumewatch
@@ -37,7 +37,7 @@ def run(*words):
 
 
 def rows(folder):
-    parts = [p for bucket in History(folder).buckets.values() for p in bucket]
+    parts = [p for bucket in parts_of(folder).values() for p in bucket]
     return pl.concat([pl.read_parquet(p, hive_partitioning=False) for p in parts]).sort("position")
 
 

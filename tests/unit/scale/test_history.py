@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from scale.errors import HistoryError
-from scale.history import SCHEMA, History, HistoryWriter, Landed, frame_of
+from scale.history import SCHEMA, HistoryWriter, Landed, frame_of, parts_of
 from storage.reading import Reading
 from storage.registry import shard_of
-from tests.support.recorded import recorded
+from tests.support.recorded import judged, recorded
 
 
 def landed(count, building="North", start=1e9, step=1.0, first=0):
@@ -25,17 +25,16 @@ def landed(count, building="North", start=1e9, step=1.0, first=0):
 
 
 def positions(folder):
-    history = History(folder)
     return {
-        bucket: [p for part in parts for p in History.read(part)["position"]]
-        for bucket, parts in history.buckets.items()
+        bucket: [p for part in parts for p in judged(part)["position"]]
+        for bucket, parts in parts_of(folder).items()
     }
 
 
 def test_every_reading_is_there_to_the_last_bit(history):
     frames = [
         pl.read_parquet(part, hive_partitioning=False)
-        for parts in History(history).buckets.values()
+        for parts in parts_of(history).values()
         for part in parts
     ]
     stored = pl.concat(frames).sort("position")
@@ -49,8 +48,8 @@ def test_every_reading_is_there_to_the_last_bit(history):
 
 
 def test_a_building_is_in_one_bucket_in_order(history):
-    for bucket, parts in History(history).buckets.items():
-        frame = pl.concat([History.read(part) for part in parts])
+    for bucket, parts in parts_of(history).items():
+        frame = pl.concat([judged(part) for part in parts])
         assert frame["position"].is_sorted()
         names = frame["building"].unique()
         assert {shard_of(f"Lincoln High/{name}", 2) for name in names} == {bucket}
@@ -60,7 +59,7 @@ def test_days_follow_the_receipt_and_never_go_back(tmp_path):
     with HistoryWriter(tmp_path, 1) as writer:
         writer.commit(frame_of(landed(3, start=86_400.0 * 5 - 1.5)), b"")
         writer.commit(frame_of(landed(2, start=86_400.0 * 4)), b"")  # the clock was set back
-    days = [path.parent.name for path in History(tmp_path).buckets[0]]
+    days = [path.parent.name for path in parts_of(tmp_path)[0]]
     assert days == ["day=1970-01-05", "day=1970-01-06", "day=1970-01-06"]
     assert positions(tmp_path) == {0: [1, 2, 3, 4, 5]}
 
@@ -132,22 +131,14 @@ def test_what_is_not_judged_is_kept_and_not_read(tmp_path):
     with HistoryWriter(tmp_path, 1) as writer:
         (part,) = writer.commit(frame_of(rows), b"")
     assert pl.read_parquet(part, hive_partitioning=False).height == 3
-    assert History.read(part)["position"].to_list() == [1, 3]
+    assert judged(part)["position"].to_list() == [1, 3]
 
 
 def test_what_is_no_history_is_refused_in_words(tmp_path):
     with pytest.raises(HistoryError, match="no such folder"):
-        History(tmp_path / "nothing")
+        parts_of(tmp_path / "nothing")
     with pytest.raises(HistoryError, match="no history; expected bucket=B"):
-        History(tmp_path)
-    part = tmp_path / "bucket=0" / "day=2026-09-14" / "part-1.parquet"
-    part.parent.mkdir(parents=True)
-    part.write_bytes(b"PAR1 no more")
-    with pytest.raises(HistoryError, match=r"part-1\.parquet"):
-        History.read(part)
-    pl.DataFrame({"position": [1]}).write_parquet(part)
-    with pytest.raises(HistoryError, match="no column 'time'"):
-        History.read(part)
+        parts_of(tmp_path)
 
 
 def test_no_reading_is_no_part(tmp_path):

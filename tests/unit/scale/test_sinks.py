@@ -2,12 +2,12 @@
 
 import polars as pl
 
-from scale.history import History, bucket_keys, readings_of
+from scale.history import bucket_keys, parts_of, readings_of
 from scale.shard import pack, shards_of, unpack
 from scale.sinks import EVENT_COLUMNS, EventFiles, write_points
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.line_protocol import LineEncoder
-from tests.support.recorded import recorded, registry
+from tests.support.recorded import judged, recorded, registry
 
 
 def word(k):
@@ -30,14 +30,14 @@ def test_the_same_trigger_again_replaces_its_file(tmp_path):
 def test_points_are_those_of_the_service(history, monkeypatch):
     lines = []
     monkeypatch.setattr(InfluxHttp, "write", lambda _, body, *__: lines.extend(body.split(b"\n")))
-    frames = [History.read(p) for parts in History(history).buckets.values() for p in parts]
+    frames = [judged(p) for parts in parts_of(history).values() for p in parts]
     settings = InfluxSettings("http://127.0.0.1:1")
     assert sum(write_points(settings, frame) for frame in frames) == len(recorded())
     assert sorted(lines) == sorted(LineEncoder(registry()).encode(recorded()).split(b"\n"))
 
 
 def test_blocks_give_back_what_was_packed_in_the_order_of_the_receipt(history):
-    frames = [History.read(p) for parts in History(history).buckets.values() for p in parts]
+    frames = [judged(p) for parts in parts_of(history).values() for p in parts]
     whole = pl.concat(frames).sort("position")
     divided = dict(shards_of(whole, 3))
     assert sum(part.height for part in divided.values()) == len(recorded())
