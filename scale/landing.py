@@ -51,7 +51,7 @@ def land_journal(
     `HistoryError` if the history was made of something else or the journal is another one.
     """
     cursor = _read_cursor(writer, _JOURNAL)
-    order = Reorder.restore(cursor.order)
+    order = Reorder.restore(cursor.order) if cursor.order else Reorder()
     first, last = journal.span()
     if cursor.offset > last:
         raise HistoryError(
