@@ -116,8 +116,6 @@ messages: $(STAMP) ## collect the messages of pages, notices and reports into th
 
 dashboards: $(STAMP) ## write the JSON of the Grafana dashboards
 	@$(BIN)/plumewatch dashboards build --out dashboards/json
-	@$(BIN)/python -c 'from dashboards.alert_rules import text_of_rules as t; print(t(), end="")' \
-	  > dashboards/alerting/plumewatch-rules.yaml
 
 gallery: $(STAMP) ## take the pictures of page, push and report from a made-up school (Chromium; a minute)
 	@$(BIN)/python -m docs.gallery.make_shots

@@ -33,9 +33,7 @@ from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.support.ui import WebDriverWait
 
 from alerts.outbound.series_records import DueRecords
-from dashboards.alert_rules import condition_of
 from dashboards.build import built
-from dashboards.definitions import read
 from dashboards.frame import DashboardSettings
 from dashboards.queries import DATA_SOURCE_UID
 from docs.gallery.make_shots import browser, plumewatch, reopen
@@ -50,7 +48,6 @@ from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.influx_setup import set_up
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR, Retention
 from storage.timeseries.rollup import fold
-from tests.support import grafana
 from tests.support.influx import Influxd, influxql
 
 if TYPE_CHECKING:
@@ -232,21 +229,6 @@ class School:
         """Answer a query of the data source as of the moment of the pictures."""
         return influxql(self.url, query.replace("now()", f"{self.now:.0f}s"), DATABASE, epoch="ms")
 
-    def alerts(self, name: str) -> list[dict[str, Any]]:
-        """Return the states of the alert rules of a dashboard, as Grafana would evaluate them."""
-        found = []
-        ids = {panel["title"]: panel["id"] for panel in built(DashboardSettings())[name]["panels"]}
-        for rule in read("rules")["rule"]:
-            if rule["dashboard"] != name:
-                continue
-            query, above = condition_of(rule)
-            query = grafana.interpolated(query, self.now - rule["since_s"], self.now)
-            (result,) = json.loads(self.answer(query))["results"]
-            newest = [series["values"][-1][1] for series in result.get("series", ())]
-            state = "alerting" if any(value > above for value in newest) else "ok"
-            found.append({"panel": ids[rule["panel"]], "state": state, "ruleUID": rule["uid"]})
-        return found
-
 
 def handler(school: School, folder: Path) -> type[SimpleHTTPRequestHandler]:
     """Serve the pages of a folder, and answer what Grafana's server would."""
@@ -307,7 +289,6 @@ def page(school: School, name: str, dashboard: dict[str, Any], mode: str) -> str
     """Return the page that mounts a dashboard."""
     data = {
         "dashboard": dashboard,
-        "alerts": school.alerts(name),
         "choices": {"room": school.room} if name == "room" else {},
         "mode": mode,
         "source": DATA_SOURCE_UID,

@@ -1,5 +1,5 @@
 // Mounts one dashboard, given as window.GALLERY, with @grafana/scenes: variables, time range,
-// annotations, links, alert states and transformations are Grafana's own. The data source and the
+// annotations, links and transformations are Grafana's own. The data source and the
 // panel plugins are no packages: what they do between a query and the components of @grafana/ui is
 // done here as their documentation says. State timeline and histogram have no component; they are
 // drawn here.
@@ -23,7 +23,7 @@ import {
 import { BarGauge, BigValue, GlobalStyles, LinkButton, TimeSeries, ToolbarButton, VizLegend, VizRepeater } from "@grafana/ui";
 import { TableNG } from "@grafana/ui/unstable";
 
-const { dashboard, alerts, choices, mode, source } = window.GALLERY;
+const { dashboard, choices, mode, source } = window.GALLERY;
 const theme = createTheme({ colors: { mode } });
 config.theme2 = theme;
 window.FAILED = [];
@@ -228,7 +228,7 @@ for (const [pluginId, [Panel, custom, color = { mode: "thresholds" }]] of Object
     standardOptions: { color: { defaultValue: color }, thresholds: { defaultValue: { mode: "absolute", steps: [{ value: -Infinity, color: "green" }, { value: 80, color: "red" }] } } },
     useCustomConfig: (builder) => Object.entries(custom).forEach(([path, defaultValue]) => builder.addCustomEditor({ ...property(path, path, defaultValue) })),
   });
-  plugin.setDataSupport({ annotations: ["timeseries", "state-timeline"].includes(pluginId), alertStates: pluginId === "timeseries" });
+  plugin.setDataSupport({ annotations: ["timeseries", "state-timeline"].includes(pluginId) });
   if (pluginId === "text") plugin.setPanelOptions(() => {});
   if (pluginId === "table") plugin.setNoPadding();
   sceneUtils.registerRuntimePanelPlugin({ pluginId, plugin });
@@ -276,12 +276,6 @@ window.SCENE = new EmbeddedScene({
   $data: new SceneDataLayerSet({ layers }),
   controls, body: new SceneGridLayout({ isLazy: false, isDraggable: false, isResizable: false, children }),
 });
-for (const alert of alerts) {
-  const panel = sceneGraph.findByKey(window.SCENE, `panel-${alert.panel}`);
-  if (panel.state.pluginId !== "timeseries") continue; // as in Grafana
-  const applied = panel.applyFieldConfig.bind(panel);
-  panel.applyFieldConfig = (data) => ({ ...applied(data), alertState: alert });
-}
 
 class Caught extends React.Component {
   state = { error: null };
