@@ -36,6 +36,7 @@ class Detail(StrEnum):
     REPEATED = "repeated"
     REFUSED = "refused"
     FLOODED = "flooded"
+    # the service itself
     STRANGERS = "strangers"
     SESSION_LOST = "session_lost"
     SESSION_CONTENDED = "session_contended"
@@ -70,12 +71,8 @@ INTEGRITY: Final = (
     Detail.REPEATED,
     Detail.REFUSED,
     Detail.FLOODED,
-    Detail.STRANGERS,
-    Detail.SESSION_LOST,
-    Detail.SESSION_CONTENDED,
-    Detail.QUOTA_USED_UP,
 )
-"""What ingest finds about messages; a reading's event has the prefix ``integrity:``."""
+"""What ingest finds about a sensor's messages; the event has the prefix ``integrity:``."""
 BATTERY: Final = frozenset({Detail.BATTERY_LOW, Detail.BATTERY_AT})
 UNSETTLED: Final = frozenset({Detail.PARTLY_BACK, Detail.STATE_LOST})
 """Of outages that ended while sensors may still be silent."""

@@ -118,9 +118,6 @@ class EventIntake:
     def on_new_session(self) -> None:
         """Nothing is known by packet ids: events have ids of their own."""
 
-    def on_session_fault(self, what: str, now: float) -> None:
-        """Leave it to the log: events are sent again by who detected them."""
-
     def on_time(self, _now: float) -> tuple[Reading, ...]:
         """Nothing waits for a time."""
         return ()

@@ -40,6 +40,7 @@ from storage.reading import clock_step
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from detection.details import Detail
     from ingest.decoding import Decoder
     from storage.reading import Reading
 
@@ -145,14 +146,18 @@ class _Topic(NamedTuple):
 class Intake:
     """Decode, validate, resolve, de-duplicate and count messages."""
 
-    def __init__(self, config: IntakeConfig | None = None) -> None:
+    def __init__(
+        self,
+        config: IntakeConfig | None = None,
+        on_fault: Callable[[Detail], None] = lambda _what: None,
+    ) -> None:
         self.config = config or IntakeConfig()
         self.counters: Counter[tuple[str, str, str]] = Counter()
         self.quarantine: Bounded[Quarantined] = Bounded(self.config.quarantine_size)
         self.unmatched: Bounded[Quarantined] = Bounded(self.config.quarantine_size)
         self.reading_counts = ReadingCounts()
         self.firmware = FirmwareNews()
-        self._integrity = Integrity()
+        self._integrity = Integrity(on_fault)
         self._before: tuple[Reading, ...] = ()
         self._other_shards = {form for n in self.config.other_shards for form in (n, fold_id(n))}
         self._shares_sensors = bool(self._other_shards) or not self.config.accepts_unregistered
@@ -213,10 +218,6 @@ class Intake:
     def on_new_session(self) -> None:
         """Forget packet ids: the broker has begun a session, and numbers anew."""
         self._recent.on_new_session()
-
-    def on_session_fault(self, what: str, now: float) -> None:
-        """Report that the session was lost or is contended, as an incident of the broker."""
-        self._integrity.on_session(what, now)
 
     def on_message(
         self,

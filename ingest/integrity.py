@@ -21,11 +21,10 @@ so it is journaled and becomes an incident; it never keeps a reading from alerti
 - ``refused``: more than `REFUSED` messages in `WINDOW_S` under a sensor's topic are no readings.
 - ``flooded``: for two windows on end, more than `FLOOD` readings are of one sensor, and more than
   half of all; and at once where `ingest.floods` finds it.
-- ``strangers``: more than `UNREGISTERED` new sensors that nobody registered. Of `BROKER`.
-- ``session_lost``, ``session_contended``: of the service's own session. Of `BROKER`.
-- ``quota_used_up``: a push service takes no more notices today. Of `PUSH_SERVICE`.
 
-While most of what comes is old, a backlog is read; then ``refused`` and ``strangers`` do not count.
+More than `UNREGISTERED` new sensors that nobody registered are no finding of one sensor but a fault
+of the service (`alerts.operations`). While most of what comes is old, a backlog is read; then
+neither those nor ``refused`` count.
 """
 
 from __future__ import annotations
@@ -35,26 +34,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from detection.details import INTEGRITY, Detail
 from storage.reading import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-BROKER: Final = "mqtt-broker"
-PUSH_SERVICE: Final = "push-service"
-FINDINGS: Final = frozenset(
-    f"integrity:{what}"
-    for what in (
-        "two_senders",
-        "repeated",
-        "refused",
-        "flooded",
-        "strangers",
-        "session_lost",
-        "session_contended",
-        "quota_used_up",
-    )
-)
+FINDINGS: Final = frozenset(f"integrity:{what}" for what in INTEGRITY)
 
 MAX_JUMP: Final = 1_000_000
 OPEN_S: Final = 60.0
@@ -137,22 +123,18 @@ class _Numbers:
                 return
 
 
-def finding(sensor: str, what: str, now: float) -> Reading:
-    """Return a finding as it is journaled."""
-    return Reading(sensor=sensor, time=now, received=now, events=(f"integrity:{what}",))
-
-
 class Integrity:
     """Follow the messages of registered sensors alone; O(open gaps) a message."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_fault: Callable[[Detail], None] = lambda _what: None) -> None:
+        self._on_fault = on_fault
         self._numbers: dict[str, _Numbers] = {}
         self._repeats: dict[str, _Rate] = {}
         self._refused: dict[str, _Rate] = {}
         self._unregistered = _Rate(UNREGISTERED)
         self._window, self._received = -math.inf, Counter[str]()
         self._flooding = ""
-        self._reported: dict[tuple[str, str], float] = {}
+        self._reported: dict[tuple[str, Detail], float] = {}
         self._found: list[Reading] = []
         self._old = 0.0
         """Share of what came lately that was not fresh."""
@@ -167,7 +149,10 @@ class Integrity:
 
     def on_flood(self, sensor: str | None, now: float) -> None:
         """Take a name that floods (`ingest.floods`); `sensor` is None if it is not registered."""
-        self._find(sensor or BROKER, "flooded" if sensor else "strangers", now)
+        if sensor is None:
+            self._on_fault(Detail.STRANGERS)
+        else:
+            self._find(sensor, Detail.FLOODED, now)
 
     def on_reading(self, reading: Reading) -> int:
         """Take a new reading; return how many of its sensor are missing that were not before."""
@@ -177,7 +162,7 @@ class Integrity:
             self._old += 0.05 * ((abs(now - reading.time) > FRESH_S) - self._old)
         missing, two = self._add(reading)
         if two:
-            self._find(reading.sensor, "two_senders", now)
+            self._find(reading.sensor, Detail.TWO_SENDERS, now)
         return missing
 
     def on_repeated(self, reading: Reading, *, delivered_again: bool) -> None:
@@ -187,21 +172,17 @@ class Integrity:
         if delivered_again or "retained" in reading.flags or now - reading.time < OLD_S:
             return
         if self._repeats.setdefault(reading.sensor, _Rate(REPEATS)).is_exceeded(now):
-            self._find(reading.sensor, "repeated", now)
+            self._find(reading.sensor, Detail.REPEATED, now)
 
     def on_refused(self, sensor: str, now: float) -> None:
         """Take a message under a sensor's topic that was refused."""
         if self._old < 0.5 and self._refused.setdefault(sensor, _Rate(REFUSED)).is_exceeded(now):
-            self._find(sensor, "refused", now)
+            self._find(sensor, Detail.REFUSED, now)
 
     def on_unregistered(self, now: float) -> None:
         """Take a sensor that nobody registered, seen for the first time."""
         if self._old < 0.5 and self._unregistered.is_exceeded(now):
-            self._find(BROKER, "strangers", now)
-
-    def on_session(self, what: str, now: float) -> None:
-        """Take a fault of the service's own session: ``session_lost``, ``session_contended``."""
-        self._find(BROKER, what, now)
+            self._on_fault(Detail.STRANGERS)
 
     def take_findings(self) -> tuple[Reading, ...]:
         """Return what was found since the last call, to be journaled."""
@@ -222,14 +203,14 @@ class Integrity:
             most, count = max(self._received.items(), key=lambda item: item[1], default=("", 0))
             floods = count > FLOOD and 2 * count > self._received.total()
             if floods and most == self._flooding:
-                self._find(most, "flooded", now)
+                self._find(most, Detail.FLOODED, now)
             self._flooding = most if floods else ""
             self._window, self._received = now, Counter()
         self._received[sensor] += 1
 
-    def _find(self, sensor: str, what: str, now: float) -> None:
+    def _find(self, sensor: str, what: Detail, now: float) -> None:
         last = self._reported.get((sensor, what))
         if last is not None and 0 <= now - last < AGAIN_S:
             return
         self._reported[sensor, what] = now
-        self._found.append(finding(sensor, what, now))
+        self._found.append(Reading(sensor, now, now, events=(f"integrity:{what}",)))

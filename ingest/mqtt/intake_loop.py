@@ -44,9 +44,6 @@ class DecidesOutcome(Protocol):
     def on_new_session(self) -> None:
         """Forget packet ids: the broker has begun a session, and numbers anew."""
 
-    def on_session_fault(self, what: str, now: float) -> None:
-        """Report ``session_lost`` or ``session_contended``."""
-
     def on_time(self, now: float) -> Sequence[Reading]:
         """Return readings that no longer wait at `now`."""
 
@@ -70,10 +67,6 @@ class FloodSession:
 
     def on_new_session(self) -> None:
         """Go on: the packet ids of the main session are still known."""
-
-    def on_session_fault(self, what: str, now: float) -> None:
-        """Report ``session_lost`` or ``session_contended``."""
-        self.intake.on_session_fault(what, now)
 
     def on_time(self, now: float) -> Sequence[Reading]:
         """Return readings that no longer wait at `now`."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import aiomqtt
 
+from detection.details import Detail
 from ingest.errors import BrokerError, BrokerReason
 from ingest.message import never_set
 from ingest.mqtt.arrivals import Arrivals, SourceState
@@ -82,6 +83,7 @@ class MqttSource:
     `step_of`: by how many seconds the clock was set since the message before, by its time now.
     `narrowed`: returns what to subscribe to now, of `topics`.
     `most_per_s`: read so many messages a second at most; the others wait in the broker.
+    `on_fault`: takes what is wrong with the session.
     `attempted`: set once it is connected, or could not be.
     """
 
@@ -97,6 +99,7 @@ class MqttSource:
         step_of: Callable[[float], float] = never_set,
         narrowed: Callable[[tuple[str, ...]], tuple[str, ...]] = _all_of_them,
         most_per_s: float = math.inf,
+        on_fault: Callable[[Detail], None] = lambda _what: None,
     ) -> None:
         self.state = SourceState()
         self.attempted = asyncio.Event()
@@ -112,6 +115,7 @@ class MqttSource:
         self._step_of = step_of
         self._narrowed = narrowed
         self._most_per_s = most_per_s
+        self._on_fault = on_fault
         self.subscribed: tuple[str, ...] = ()
         self._client: aiomqtt.Client | None = None
         self._lost_at: float | None = None
@@ -191,7 +195,6 @@ class MqttSource:
         self._report_lost_session()
 
     def _report_lost_session(self) -> None:
-        now = self._clock()
         since = "the service last ran"
         if self._lost_at is not None:
             since = datetime.fromtimestamp(self._lost_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -202,7 +205,7 @@ class MqttSource:
             since,
         )
         self.state.sessions_lost += 1
-        self._intake.on_session_fault("session_lost", now)
+        self._on_fault(Detail.SESSION_LOST)
 
     def _on_connection_lost(self) -> None:
         """Report a connection that is lost over and over though it can be made each time."""
@@ -217,7 +220,7 @@ class MqttSource:
                 self._settings.client_id,
             )
             self._losses.clear()
-            self._intake.on_session_fault("session_contended", now)
+            self._on_fault(Detail.SESSION_CONTENDED)
 
     async def _subscribe(self, client: aiomqtt.Client) -> None:
         wanted = self._narrowed(self._topics)

@@ -32,8 +32,8 @@ from alerts.outbound.room_publisher import RoomPublisher
 from alerts.outbound.room_states import AVAILABILITY
 from alerts.outbound.webhooks import WebhookNotifier, write_webhooks
 from alerts.routing.targets import scheme_of
+from detection.details import Detail
 from ingest.errors import BrokerError
-from ingest.integrity import PUSH_SERVICE, finding
 from ingest.mqtt.connection import connected, new_client
 from plumewatch.config import settings
 from plumewatch.service.pipeline_meters import Deliveries
@@ -63,7 +63,7 @@ _PUSH_SUBJECT: Final = "mailto:plumewatch@localhost.localdomain"
 _SILENCES_EVERY_S: Final = 60.0
 _FORGET_EVERY_S: Final = 60.0
 _MOST_GONE: Final = 1000
-_QUOTA_AGAIN_S: Final = 300.0
+_OPERATIONS_AGAIN_S: Final = 300.0
 """Less than the time after which an incident without further reports is over."""
 CHANNELS: Final = (WebhookNotifier,)
 """Notifiers beside that for apprise: each sends to its own targets and passes on the others."""
@@ -160,8 +160,7 @@ class Alerting:
             on_alerts=resources.observer.on_alerts,
         )
         self._listen = ingestion.unstored.listen
-        self._commit_readings = ingestion.commits.commit
-        self._quota_used_up = asyncio.Event()
+        self._operations = ingestion.operations
         self._stuck_check = StuckIncidentCheck(
             self.engine.check_stuck, clock, self.stuck, self.commit, self.changes.notify
         )
@@ -203,7 +202,7 @@ class Alerting:
             return self.memory.run(detection, state, self._pump, self._listen)
 
         yield Task("memory", after(ready, run_memory))
-        yield Task("quotas", after(ready, self._report_quotas))
+        yield Task("operations", after(ready, self._keep_operations))
         yield Task("recurring silences", after(ready, self._keep_silences))
         yield Task("browsers", after(ready, self._forget_browsers))
         yield Task("stuck incident check", after(ready, lambda: self._stuck_check.run(state)))
@@ -223,18 +222,23 @@ class Alerting:
     def _used_up(self) -> set[str]:
         return used_up_targets(self._resources.state, self._resources.clock())
 
-    async def _report_quotas(self) -> None:
-        """Keep an incident open while a push service takes no more notices today."""
-        base = self._resources
+    async def _keep_operations(self) -> None:
+        """Keep incidents open of what is wrong with the service, such as a used-up quota."""
+        base, operations = self._resources, self._operations
+
+        def store() -> None:
+            with transaction(base.state) as tx:
+                operations.store(tx, self.engine)
+
         while True:
-            self._quota_used_up.clear()
+            operations.changed.clear()
             if await base.run_until_stored("quotas", self._used_up):
-                await self._commit_readings(
-                    [finding(PUSH_SERVICE, "quota_used_up", base.clock())], ()
-                )
+                operations.report(Detail.QUOTA_USED_UP)
+            await self.commit(store)
+            self.changes.notify()
             with suppress(TimeoutError):
-                async with asyncio.timeout(_QUOTA_AGAIN_S):
-                    await self._quota_used_up.wait()
+                async with asyncio.timeout(_OPERATIONS_AGAIN_S):
+                    await operations.changed.wait()
 
     async def _keep_silences(self) -> None:
         base, logged = self._resources, set[str]()
@@ -272,7 +276,7 @@ class Alerting:
         self.deliveries.on_delivery(outcome, self._resources.clock())
         self._resources.observer.on_delivery(outcome)
         if outcome.error is NotifyReason.QUOTA:
-            self._quota_used_up.set()
+            self._operations.report(Detail.QUOTA_USED_UP)
         self.changes.notify()
 
     async def _publish_outbound(self) -> None:

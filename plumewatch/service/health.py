@@ -24,6 +24,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from alerts.operations import BROKER
 from alerts.page import queries
 from ingest.reading_counts import CountKind
 from storage import sqlite
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from alerts.operations import Operations
     from alerts.secrets import Secret
     from ingest.commit import GroupCommit
     from ingest.mqtt.source import MqttSource
@@ -144,6 +146,7 @@ class Health:
     retrying: RunUntilStored
     detection: DetectionLoop
     queue_limit: int
+    operations: Operations
     lateness: Lateness = field(default_factory=Lateness)
     _groups: int = 0
     _groups_since: float = field(init=False)
@@ -196,7 +199,8 @@ class Health:
             return Part("broker", ok=False, detail=state.last_error or "not connected")
         if state.refused_topics:
             return Part("broker", ok=False, detail=f"refuses {', '.join(state.refused_topics)}")
-        return Part("broker", ok=True, detail="connected and subscribed")
+        faults = self.operations.problem(BROKER)
+        return Part("broker", ok=True, detail=faults or "connected and subscribed")
 
     def _canary(self) -> Part:
         canary = self.source.canary

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from alerts.operations import Operations
 from ingest.commit import GroupCommit
 from ingest.errors import BrokerError
 from ingest.event_messages import EVENT_TOPICS, EventIntake
@@ -81,6 +82,8 @@ class Ingestion:
         steps: ClockSteps | None = None,
     ) -> None:
         config = resources.config
+        self.operations = Operations(clock)
+        report = self.operations.report
 
         def step_of(now: float) -> float:
             return steps.look(now, time.monotonic()) if steps else 0.0
@@ -92,7 +95,7 @@ class Ingestion:
         self._clock = clock
         self.intake_config = intake_config(config, dedupe_window=_DEDUPE_WINDOW)
         topics = self._topics = topic_filters(config, self.intake_config.mappings)
-        self.intake = Intake(self.intake_config)
+        self.intake = Intake(self.intake_config, report)
         skew = self.intake_config.context.limits.max_skew_s
         self._search = JournalSearch(resources.journal, skew, time.monotonic)
         self.commit_s = Histogram(_COMMIT_BOUNDS_S)
@@ -110,6 +113,7 @@ class Ingestion:
             lambda filters: self.intake.floods.filters_without(
                 filters, clock(), self.flood_source.subscribed
             ),
+            on_fault=report,
         )
         self.flood_source = MqttSource(
             replace(broker, client_id=f"{broker.client_id}{_FLOODS}"),
@@ -122,6 +126,7 @@ class Ingestion:
             step_of,
             self._floods_to_subscribe,
             most_per_s=_FLOOD_PER_S,
+            on_fault=report,
         )
         self._events = EventIntake(resources.registry, self.intake_config.context.limits)
         self.event_source: MqttSource | None = None

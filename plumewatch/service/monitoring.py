@@ -59,6 +59,7 @@ class Monitoring:
             retrying=resources.run_until_stored,
             detection=detection,
             queue_limit=queue_limit,
+            operations=ingestion.operations,
         )
         self.watchdog = Watchdog(
             health,

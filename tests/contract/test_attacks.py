@@ -14,17 +14,17 @@ import pytest
 from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.engine import AlertEngine
 from alerts.incidents import schema
+from alerts.operations import BROKER, Operations
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig
-from ingest.integrity import BROKER
 from ingest.message import Message
 from ingest.validation import may_alert
 from sensor_sim.wire import WireMessage
 from storage import state
 from storage.registry import Registry, Room, Sensor
-from storage.sqlite import connect, migrate
+from storage.sqlite import connect, migrate, transaction
 from tests.support.alert_records import notices
 from tests.support.attacks import ATTACKS, Flood, Garbage, Replay, Spoof, apply_to_messages
 from tests.support.plumes import START, readings_of_puff
@@ -74,8 +74,11 @@ class School:
             StaffMember("fm", "FM", "facilities", (Secret("json://127.0.0.1:9/fm"),)),
         )
         policy = AlertPolicy(staff=staff, zone="UTC", page_url="https://plumewatch.example")
-        self.intake = Intake(IntakeConfig(context=Context(registry=REGISTRY)))
-        self.consumer = DetectionConsumer(self.state, AlertEngine(REGISTRY, policy), may_alert)
+        self.now, self.operations = AT, Operations(lambda: self.now)
+        config = IntakeConfig(context=Context(registry=REGISTRY))
+        self.intake = Intake(config, self.operations.report)
+        self.engine = AlertEngine(REGISTRY, policy)
+        self.consumer = DetectionConsumer(self.state, self.engine, may_alert)
         self.consumer.open(lambda _after, _limit: ([], 0))
         self.alerts, self.position, self.stored = [], 0, []
 
@@ -84,6 +87,7 @@ class School:
         for _, group in itertools.groupby(messages, key=lambda m: int(m.sent)):
             readings = []
             for message in group:
+                self.now = message.sent
                 received = Message(message.topic, message.payload, message.sent, message.retain)
                 readings += self.intake.on_message(received).readings
                 readings += self.intake.on_time(message.sent)
@@ -93,6 +97,8 @@ class School:
                 self.position += len(readings)
                 events = self.consumer.step(readings)
                 self.alerts += self.consumer.commit(events, self.position, readings[-1].received)
+            with transaction(self.state) as tx:
+                self.alerts += self.operations.store(tx, self.engine)
         return self
 
     def alerts_of(self, kind):

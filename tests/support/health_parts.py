@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from alerts.operations import Operations
 from ingest.intake import Intake
 from ingest.mqtt.arrivals import SourceState
 from ingest.mqtt.canary import Canary, CanarySettings
@@ -64,6 +65,7 @@ class Parts:
             retrying=self.retrying,
             detection=self.detection,
             queue_limit=1000,
+            operations=Operations(lambda: NOW),
         )
         self.meters = Meters(
             (

@@ -8,7 +8,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from alerts.consumer.detection_consumer import CONSUMER
-from ingest.integrity import BROKER, FINDINGS
+from alerts.operations import BROKER
+from ingest.integrity import FINDINGS
 from storage.journal import DeadLetter, Journal
 from storage.reading import CLOCK, Reading
 from storage.sqlite import connect
@@ -33,7 +34,6 @@ __all__ = [
 ]
 
 SETTLE_S = 60.0
-_OF_THE_SERVICE = {BROKER, CLOCK}
 
 
 def quiet_reading(sensor: str, seq: int, at: float | None = None) -> Reading:
@@ -81,12 +81,12 @@ def reaches(
 
 def of_service(reading: Reading) -> bool:
     """Whether the service itself wrote a reading: a finding, or a step of its clock."""
-    return reading.sensor in _OF_THE_SERVICE or not FINDINGS.isdisjoint(reading.events)
+    return reading.sensor == CLOCK or not FINDINGS.isdisjoint(reading.events)
 
 
 def in_series(service: ServiceProcess) -> int:
     """Count the readings of sensors in the series."""
-    return sum(n for sensor, n in service.series().items() if sensor not in _OF_THE_SERVICE)
+    return sum(n for sensor, n in service.series().items() if sensor != CLOCK)
 
 
 def assert_all_stored(service: ServiceProcess, publisher: Publisher, *, more: int = 0) -> None:
@@ -121,7 +121,7 @@ def assert_all_stored(service: ServiceProcess, publisher: Publisher, *, more: in
     )
     extra = stored() - acknowledged
     assert extra.total() <= more, f"stored twice or made up: {sorted(extra.items())[:9]}"
-    findings = sum(of_service(r) for r in service.journal() if r.sensor not in _OF_THE_SERVICE)
+    findings = sum(of_service(r) for r in service.journal() if r.sensor != CLOCK)
     total = stored().total() + findings
     reaches(total, lambda: in_series(service), "in the series", service)
     reaches(len(service.journal()), lambda: detected_upto(service), "judged", service)

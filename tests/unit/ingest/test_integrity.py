@@ -5,7 +5,7 @@ import pytest
 from detection.details import details_text
 from detection.device_events import DeviceEvents
 from detection.events import EventKind
-from ingest.integrity import BROKER, FINDINGS, Integrity
+from ingest.integrity import FINDINGS, Integrity
 from storage.reading import DEVICE_EVENTS, Reading
 
 T0 = 1_790_000_000.0
@@ -63,14 +63,14 @@ def test_a_sensor_that_keeps_others_waiting_is_found(per_s, seconds, others, fou
     assert {(r.sensor, r.events) for r in watch.take_findings()} == found
 
 
-@pytest.mark.parametrize(
-    ("sensor", "found"), [("s1", ("s1", "flooded")), (None, (BROKER, "strangers"))]
-)
-def test_a_name_that_floods_is_a_finding_of_its_sensor_or_of_the_broker(sensor, found):
-    watch = Integrity()
-    watch.on_flood(sensor, T0)
-    watch.on_flood(sensor, T0 + 1)
-    assert [(r.sensor, r.events[0].partition(":")[2]) for r in watch.take_findings()] == [found]
+def test_a_name_that_floods_is_a_finding_of_its_sensor_or_a_fault_of_the_service():
+    faults = []
+    watch = Integrity(faults.append)
+    for sensor in ("s1", None, "s1"):
+        watch.on_flood(sensor, T0)
+    findings = [(r.sensor, r.events) for r in watch.take_findings()]
+    assert findings == [("s1", ("integrity:flooded",))]
+    assert faults == ["strangers"]
 
 
 def test_findings_are_events_that_no_device_can_claim_and_that_become_incidents():
@@ -139,8 +139,9 @@ def test_replayed_readings_are_found_unless_marked_as_redelivered(known):
         assert found == ([] if again else [("integrity:repeated",)])
 
 
-def test_garbage_is_found_of_its_sensor_and_unregistered_ones_of_the_broker():
-    watch = Integrity()
+def test_garbage_is_found_of_its_sensor_and_unregistered_ones_as_a_fault_of_the_service():
+    faults = set()
+    watch = Integrity(faults.add)
     for k in range(400):
         watch.on_reading(reading(k, k / 100))  # many are no sign of anything
     for k in range(30):
@@ -148,10 +149,8 @@ def test_garbage_is_found_of_its_sensor_and_unregistered_ones_of_the_broker():
         watch.on_unregistered(T0 + k / 10)
         watch.on_unregistered(T0 + k / 10)
     found = {(r.sensor, r.events[0]) for r in watch.take_findings()}
-    assert found == {
-        ("s2", "integrity:refused"),
-        (BROKER, "integrity:strangers"),
-    }
+    assert found == {("s2", "integrity:refused")}
+    assert faults == {"strangers"}
 
 
 def test_a_backlog_is_no_flood():

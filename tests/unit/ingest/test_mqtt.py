@@ -123,7 +123,6 @@ class Disk:
             self.refused += 1
             raise StorageUnavailableError("database or disk is full")
         self.kept += [r.seq for r in readings]
-        self.found += [e for r in readings for e in r.events if r.sensor == "mqtt-broker"]
         self.letters += letters
 
 
@@ -140,6 +139,7 @@ def source_of(
     intake = Intake(IntakeConfig(accept_unknown=True))
     settings = BrokerSettings(port=broker.port, client_id=client_id)
     commits = GroupCommit(disk.commit, first_retry_s=0.01)
+    more["on_fault"] = disk.found.append
     source = MqttSource(settings, topics, intake, commits.commit, time.time, canary, held, **more)
 
     async def run():
@@ -419,7 +419,7 @@ async def test_a_lost_session_becomes_an_incident_with_its_start(broker, tmp_pat
     assert source.state.sessions_lost == 1
     with Publisher(broker.port) as publisher:
         send(publisher, range(2))
-        await until(lambda: disk.found == ["integrity:session_lost"])
+        await until(lambda: disk.found == ["session_lost"])
     assert "UTC: was it restarted without persistence" in caplog.text
     await ended(task)
     source, _, task = source_of(broker, Disk(), held=held)  # restarted: the session is there
@@ -435,7 +435,7 @@ async def test_a_lost_session_becomes_an_incident_with_its_start(broker, tmp_pat
     with Publisher(broker.port) as publisher:
         await until(lambda: source.state.connected)
         send(publisher, range(2, 4))
-        await until(lambda: disk.found == ["integrity:session_lost"])
+        await until(lambda: disk.found == ["session_lost"])
     await ended(task)
 
 
@@ -445,7 +445,7 @@ async def test_a_session_that_two_clients_fight_for_becomes_an_incident(broker):
     await until(lambda: source.state.connected)
     other = thief(broker, clean=False)  # reconnects by itself, as we do
     async with asyncio.timeout(60):
-        while "integrity:session_contended" not in disk.found:
+        while "session_contended" not in disk.found:
             await asyncio.sleep(0.1)
             if source.state.connected:
                 with Publisher(broker.port) as publisher:

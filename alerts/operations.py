@@ -1,0 +1,98 @@
+"""Faults of the service itself: its session at the broker, a used-up quota, floods of strangers.
+
+They come from no sensor, so they take a path of their own: a part reports a fault while it goes on,
+and a transaction of the state database makes of it one incident, which ends `HOLD_S` after the last
+report. Reports are kept in memory; what goes on is reported again after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from detection.details import Detail, details_text
+from detection.events import Event, EventKind, EventPhase
+from language.facts import fact
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from alerts.engine import AlertEngine, AlertRecord
+
+BROKER: Final = "mqtt-broker"
+PUSH_SERVICE: Final = "push-service"
+HOLD_S: Final = 600.0
+_AGAIN_S: Final = 60.0
+_VERSION: Final = "service-1-"
+
+
+class Operations:
+    """Faults of the service, as reported; `changed` is set when there is something to store."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.changed = asyncio.Event()
+        self._clock = clock
+        self._reported: dict[Detail, float] = {}
+        self._unstored: set[Detail] = set()
+
+    def report(self, what: Detail) -> None:
+        """Report a fault, at most once in `_AGAIN_S`."""
+        now = self._clock()
+        if 0 <= now - self._reported.get(what, -HOLD_S) < _AGAIN_S:
+            return
+        self._reported[what] = now
+        self._unstored.add(what)
+        self.changed.set()
+
+    def problem(self, place: str) -> str:
+        """Return what goes on at a place, for operators; empty if nothing does."""
+        now = self._clock()
+        return details_text(
+            fact(what)
+            for what, at in self._reported.items()
+            if _place(what) == place and now - at <= HOLD_S
+        )
+
+    def store(self, tx: sqlite3.Connection, engine: AlertEngine) -> list[AlertRecord]:
+        """Begin, continue or end the incidents of what was reported; return the alerts."""
+        now, self._unstored, reported = self._clock(), set(), self._unstored
+        running = {
+            Detail(row["model_version"].removeprefix(_VERSION)): row
+            for row in tx.execute(
+                "SELECT model_version, onset, last_heard FROM alert_event WHERE kind = ?"
+                " AND phase IN ('alerted', 'updated') AND model_version GLOB ?",
+                (EventKind.INTEGRITY.value, f"{_VERSION}*"),
+            )
+        }
+        events = []
+        for what in sorted(reported):
+            phase = EventPhase.UPDATED if what in running else EventPhase.ALERTED
+            onset = running[what]["onset"] if what in running else now
+            events.append(_event(what, phase, onset, now))
+        for what, row in running.items():
+            if what not in reported and now - row["last_heard"] > HOLD_S:
+                events.append(_event(what, EventPhase.ENDED, row["onset"], now))
+        return engine.on_events(tx, events, now)
+
+
+def _place(what: Detail) -> str:
+    return PUSH_SERVICE if what is Detail.QUOTA_USED_UP else BROKER
+
+
+def _event(what: Detail, phase: EventPhase, onset: float, now: float) -> Event:
+    return Event(
+        sensor=_place(what),
+        kind=EventKind.INTEGRITY,
+        phase=phase,
+        onset=onset,
+        alerted=onset,
+        peak_time=onset,
+        end=now if phase is EventPhase.ENDED else None,
+        confidence=1.0,
+        probabilities={EventKind.INTEGRITY.value: 1.0},
+        evidence={},
+        model_version=f"{_VERSION}{what}",
+        details=(fact(what),),
+        time=now,
+    )
