@@ -6,9 +6,7 @@ its Pydantic models, so it is what the code checks. Errors are problem details (
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import re
 import secrets
 from datetime import UTC, datetime
@@ -16,7 +14,6 @@ from functools import cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
-import msgspec
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -28,17 +25,16 @@ from pydantic import (
 )
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 
 from alerts.access import api_tokens
 from alerts.access.api_tokens import NEEDS, Scope
 from alerts.access.roles import who_may
 from alerts.page.guard import Session, body_of, client_of, too_often
 from alerts.page.page_group import serves
-from reports.text import inert
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from starlette.requests import Request
 
@@ -201,21 +197,15 @@ def operation(
 
 
 def tagged(request: Request, found: Response) -> Response:
-    """Give an answer to a GET its entity tag if it has none; return 304 to who has it already."""
-    if request.method != "GET" or found.status_code != HTTPStatus.OK or not found.body:
-        return found
-    if "ETag" in found.headers:
+    """Give an answer to a GET its entity tag; return 304 if the client has it. Files have one."""
+    if request.method != "GET" or isinstance(found, FileResponse):
         return found
     tag = f'"{hashlib.sha256(found.body).hexdigest()[:32]}"'
     found.headers.update({"ETag": tag, "Cache-Control": _CACHED})
-    known = {one.strip().removeprefix("W/") for one in _known(request)}
-    if known & {tag, "*"}:
+    known = request.headers.get("if-none-match", "").split(",")
+    if {tag, "*"} & {one.strip().removeprefix("W/") for one in known}:
         return Response(status_code=304, headers={"ETag": tag, "Cache-Control": _CACHED})
     return found
-
-
-def _known(request: Request) -> list[str]:
-    return request.headers.get("if-none-match", "").split(",")
 
 
 def invalid(faults: Iterable[tuple[str, str]]) -> HTTPException:
@@ -265,30 +255,9 @@ def _checked(validate: Callable[[Any], Model], given: object) -> Model:
         ) from None
 
 
-def rows_response(
-    names: Sequence[str], rows: Iterable[Sequence[Any]], kind: str, **about: object
-) -> Response:
-    """Return rows of these columns, as JSON, or as CSV without formulas."""
-    if kind == "csv":
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(names)
-        writer.writerows([_cell(value) for value in row] for row in rows)
-        return Response(text.getvalue(), media_type=CSV)
-    items = [dict(zip(names, row, strict=True)) for row in rows]
-    return Response(msgspec.json.encode({**about, "items": items}), media_type=JSON)
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return msgspec.to_builtins(value)
-    return inert(value) if isinstance(value, str) else value
-
-
 # the document
 
 _ANSWERS: Final[Mapping[int, str]] = {
-    304: "Unchanged since the entity tag of If-None-Match",
     400: "The request is wrong; errors says where",
     401: "No valid token",
     403: "The token or its person may not do this",
@@ -310,58 +279,64 @@ _LIMITS: Final = (
 @cache
 def document(operations: tuple[Operation, ...]) -> dict[str, Any]:
     """Return the OpenAPI document of these operations."""
-    models = {m for o in operations for m in (o.body, o.answer) if m is not None} | {Problem}
-    ordered = sorted(models, key=lambda model: model.__name__)
-    inputs = {o.body for o in operations}
-    keyed, definitions = models_json_schema(
-        [(m, "validation" if m in inputs else "serialization") for m in ordered],
+    answers = {one.answer for one in operations if one.answer} | {Problem}
+    bodies = {one.body for one in operations if one.body}
+    _keys, schemas = models_json_schema(
+        [
+            *((model, "serialization") for model in sorted(answers, key=_name)),
+            *((model, "validation") for model in sorted(bodies, key=_name)),
+        ],
         ref_template="#/components/schemas/{model}",
     )
-    schemas = {model: schema for (model, _), schema in keyed.items()}
     paths: dict[str, dict[str, Any]] = {}
     for one in operations:
-        paths.setdefault(one.path, {})[one.method.lower()] = _described(one, schemas)
+        paths.setdefault(one.path, {})[one.method.lower()] = _described(one)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Plumewatch", "version": "1", "description": _LIMITS},
         "paths": paths,
         "components": {
-            "schemas": definitions.get("$defs", {}),
+            "schemas": schemas["$defs"],
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
 
 
-def _described(one: Operation, schemas: Mapping[Any, Any]) -> dict[str, Any]:
+def _name(model: type) -> str:
+    return model.__name__
+
+
+def _content(model: type[BaseModel], kind: str = JSON) -> dict[str, Any]:
+    return {kind: {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+
+
+def _described(one: Operation) -> dict[str, Any]:
     right = NEEDS.get(one.scope)
-    needs = f"Scope `{one.scope}`"
-    needs += f", for the roles {who_may(right)}." if right else ", for every role."
-    schema = {"schema": schemas[one.answer]} if one.answer else {}
-    done = {
-        "description": "Done",
-        "content": {kind: schema if kind == JSON else {} for kind in one.kinds},
+    who = f"the roles {who_may(right)}" if right else "every role"
+    content: dict[str, Any] = {kind: {} for kind in one.kinds}
+    responses: dict[str, Any] = {
+        str(one.status): {
+            "description": "Done",
+            "content": content | (_content(one.answer) if one.answer else {}),
+        }
     }
-    problems = {
-        str(status): {"description": text}
-        | ({"content": {_PROBLEM: {"schema": schemas[Problem]}}} if status != 304 else {})
-        for status, text in _ANSWERS.items()
-        if (one.body or status not in _OF_BODIES) and (status != 304 or one.method == "GET")
-    }
+    for status, text in _ANSWERS.items():
+        if status in _OF_BODIES and not one.body:
+            continue
+        responses[str(status)] = {"description": text, "content": _content(Problem, _PROBLEM)}
+    if one.method == "GET":
+        responses["304"] = {"description": "Unchanged since the entity tag of If-None-Match"}
     found: dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", f"{one.method.lower()}{one.path.removeprefix(PREFIX)}"),
         "tags": [one.path.split("/")[3]],
         "summary": one.about,
-        "description": needs,
+        "description": f"Scope `{one.scope}`, for {who}.",
         "security": [{"token": []}],
         "parameters": [*_in_path(one.path), *_in_query(one.query)],
-        "responses": {str(one.status): done, **problems},
+        "responses": responses,
     }
     if one.body is not None:
-        required = bool(schemas[one.body].get("required")) or any(
-            field.is_required() for field in one.body.model_fields.values()
-        )
-        content = {JSON: {"schema": schemas[one.body]}}
-        found["requestBody"] = {"content": content, "required": required}
+        found["requestBody"] = {"content": _content(one.body), "required": True}
     return found
 
 
@@ -374,27 +349,16 @@ def _in_path(path: str) -> list[dict[str, Any]]:
 
 
 def _in_query(query: type[Model] | None) -> list[dict[str, Any]]:
-    if query is None:
-        return []
-    schema = query.model_json_schema(by_alias=True)
+    described = query.model_json_schema() if query else {"properties": {}}
     return [
         {
             "name": name,
             "in": "query",
-            "required": name in schema.get("required", ()),
+            "required": name in described.get("required", ()),
             "description": given.get("description", ""),
-            "schema": _inlined(given, schema.get("$defs", {})),
+            "schema": {  # of the value, which is never null
+                k: v for k, v in given.get("anyOf", [given])[0].items() if v or k != "default"
+            },
         }
-        for name, given in schema["properties"].items()
+        for name, given in described["properties"].items()
     ]
-
-
-def _inlined(given: Any, definitions: Mapping[str, Any]) -> Any:
-    """Return the schema of a parameter without references; a parameter is never null."""
-    if "$ref" in given:
-        return _inlined(definitions[given["$ref"].rpartition("/")[2]], definitions)
-    if "anyOf" in given:
-        (kept,) = (one for one in given["anyOf"] if one.get("type") != "null")
-        return _inlined(kept, definitions)
-    described = ("title", "description")
-    return {k: v for k, v in given.items() if k not in described and (v == 0 or v)}

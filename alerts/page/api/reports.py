@@ -13,6 +13,7 @@ from alerts.page.api.operation import PREFIX, Model, invalid, moment, operation
 from alerts.page.page_group import PageGroup
 from alerts.page.views.reports import (
     FIELDS,
+    MEDIA,
     ReportError,
     report_file,
     report_jobs,
@@ -97,7 +98,7 @@ class ReportApi(PageGroup):
             raise HTTPException(404, "There is no such report. It may have expired.")
         return _report(job)
 
-    @operation("/reports/{id}/file", Scope.REPORTS, None, kinds=("application/octet-stream",))
+    @operation("/reports/{id}/file", Scope.REPORTS, None, kinds=(*MEDIA.values(),))
     async def file(self, request: Request) -> Response:
         """Return the file of a report that is ready."""
         return report_file(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
+import msgspec
 from pydantic import ConfigDict, Field
+from starlette.responses import Response
 
 from alerts.access.api_tokens import Scope
 from alerts.page.api.incidents import bounds_of
@@ -19,19 +23,15 @@ from alerts.page.api.operation import (
     invalid,
     moment,
     operation,
-    rows_response,
 )
 from alerts.page.page_group import PageGroup
 from detection.quantities import COLUMNS, QUANTITIES
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.responses import Response
-
 
 MOST_RAW_S: Final = 86_400.0
 MOST_INTERVALS: Final = 10_000
-_AT_ONCE: Final = 2
 Format = Annotated[Literal["json", "csv"], Field(description="Of the answer")]
 
 
@@ -95,19 +95,20 @@ class ReadingApi(PageGroup):
                 series.readings, sensor, start, end, asked.step, asked.aggregate, keys
             )
         shown = [key for key in keys if key in columns]
-        rows: list[list[Any]] = [
-            [moment(at), *(_finite(columns[key][k]) for key in shown)]
+        rows = [
+            {"time": moment(at), **{key: _finite(columns[key][k]) for key in shown}}
             for k, at in enumerate(map(float, times))
             if at < end
         ]
-        return rows_response(
-            ["time", *shown],
-            rows,
-            asked.format,
-            sensor=sensor,
-            step=asked.step,
-            units={key: QUANTITIES[key].unit for key in shown},
-        )
+        if asked.format == "csv":
+            text = io.StringIO()
+            writer = csv.DictWriter(text, ["time", *shown])
+            writer.writeheader()
+            writer.writerows(msgspec.to_builtins(rows))
+            return Response(text.getvalue(), media_type=CSV)
+        units = {key: QUANTITIES[key].unit for key in shown}
+        found = {"sensor": sensor, "step": asked.step, "units": units, "items": rows}
+        return Response(msgspec.json.encode(found), media_type=JSON)
 
 
 def _finite(value: float) -> float | None:

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from alerts.page.page_context import PageContext
     from alerts.page.report_jobs import Job, ReportJobs
 
-_MEDIA: Final = {
-    "csv": "text/csv; charset=utf-8",
+MEDIA: Final = {
+    "csv": "text/csv",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "pdf": "application/pdf",
-    "html": "text/html; charset=utf-8",
+    "html": "text/html",
     "parquet": "application/vnd.apache.parquet",
     "json": "application/json",
 }
@@ -126,7 +126,7 @@ def report_file(jobs: ReportJobs, key: str, person: str) -> Response:
     opens = kind == "html"
     return FileResponse(
         job.path,
-        media_type=_MEDIA[kind],
+        media_type=MEDIA[kind],
         filename=job.name,
         content_disposition_type="inline" if opens else "attachment",
         headers={"content-security-policy": _DOCUMENT_POLICY} if opens else None,

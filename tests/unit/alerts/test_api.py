@@ -4,18 +4,21 @@ import csv
 import io
 import json
 import re
+import sys
 
 import pytest
 
 from alerts.access import api_tokens
 from alerts.access.api_tokens import Scope
 from alerts.page.api.docs import OPERATIONS, api_document
+from alerts.page.report_jobs import ReportJobs
 from detection.events import EventKind
 from storage import audit, sqlite
 from storage.reading import Reading
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 from tests.unit.alerts.test_page import NOW
+from tests.unit.alerts.test_page_reports import MAKES
 
 API = "/api/v1"
 DAY_S = 86_400.0
@@ -79,6 +82,51 @@ async def test_no_operation_answers_without_a_valid_token_of_its_scope(page, ope
     assert "expired" in expired["detail"]
     await page.sign_in("ad")
     is_problem(await ask(page, path, "", method), 401)  # a cookie is no token
+
+
+SPAN = {"from": "2026-09-07T14:00:00Z", "to": "2026-09-07T14:00:03Z"}
+WEEK = {"report": "incidents", "format": "csv", "first": "2026-09-01", "last": "2026-09-07"}
+REQUESTS = {
+    "GET /incidents": {},
+    "GET /incidents/{id}": {},
+    "POST /incidents/{id}/acknowledge": {},
+    "POST /incidents/{id}/arrive": {},
+    "POST /incidents/{id}/decline": {},
+    "POST /incidents/{id}/resolve": {},
+    "POST /incidents/{id}/answer": {"json": {"verdict": "confirmed"}},
+    "GET /rooms": {},
+    "GET /rooms/{id}": {},
+    "GET /sensors": {"params": {"room": "n2-boys"}},
+    "GET /sensors/{id}": {},
+    "GET /sensors/{id}/readings": {"params": SPAN},
+    "GET /reports": {},
+    "POST /reports": {"json": WEEK},
+    "GET /reports/{id}": {},
+    "GET /reports/{id}/file": {},
+}
+"""A request that each operation answers with success."""
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: f"{o.method} {o.path}")
+async def test_every_operation_succeeds_and_answers_as_the_document_says(
+    open_page, series, make_event, tmp_path, operation
+):
+    jobs = ReportJobs(tmp_path / "made", (sys.executable, "-c", MAKES), "{}", lambda: NOW)
+    jobs.open()
+    page = open_page(open_reading=False, series=series, reports=jobs)
+    token, known = token_of(page, person="ad"), {"rooms": "n2-boys", "sensors": "s1"}
+    known["incidents"] = page.incident(make_event)
+    started = await ask(page, "/reports", token, "POST", json=WEEK)
+    known["reports"] = started.json()["id"]
+    await jobs.find(known["reports"], "ad").task
+    path = path_of(operation, known[operation.path.split("/")[3]])
+    name = f"{operation.method} {operation.path.removeprefix(API)}"
+    answer = await ask(page, path, token, operation.method, **REQUESTS[name])
+    described = api_document()["paths"][operation.path][operation.method.lower()]["responses"]
+    (success,) = [code for code in described if code.startswith("2")]
+    assert (str(answer.status_code), bool(answer.content)) == (success, True), answer.text
+    assert answer.headers["content-type"].partition(";")[0] in described[success]["content"]
+    await jobs.close()
 
 
 async def test_every_route_of_the_api_is_an_operation_or_public(page):
