@@ -5,12 +5,15 @@ A message whose English text changed is a new one: nothing is guessed, so nothin
 
 from __future__ import annotations
 
+import io
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
+from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 from language.messages import ENGLISH, LANGUAGES
@@ -131,7 +134,16 @@ def update(code: str, template: Catalog) -> list[str]:
     with (_HERE / f"{code}.po").open("wb") as file:
         file.write(header.encode())
         write_po(file, made, width=100, omit_header=True, sort_by_file=True, include_lineno=False)
+    (_HERE / f"{code}.mo").write_bytes(compiled(code))
     return list(faults(load(code), template))
+
+
+def compiled(code: str) -> bytes:
+    """Return the catalogue of a language as `gettext` reads it; the same for the same messages."""
+    known, made = load(code), io.BytesIO()
+    known.creation_date = known.revision_date = datetime.fromtimestamp(0, UTC)
+    write_mo(made, known)
+    return made.getvalue()
 
 
 def main() -> None:

@@ -3,7 +3,8 @@
 The source of every message is its English text, ``_("%(name)s is responding", name=...)``: a whole
 sentence with named placeholders; a literal percent sign is ``%%``, in templates too. Plurals are
 `ngettext`, tables of words `Words`; a message that is composed before its reader is known is a
-`Message`. `python -m language.catalogue` collects them into ``es.po``, which is read as it is.
+`Message`. `python -m language.catalogue` collects them into ``es.po`` and compiles it to ``es.mo``,
+which is read here.
 
 Who reads is known to the caller: ``with speaking("es"):``, for the current task or thread, and
 English otherwise, so logs, commands, and what other systems receive stay in English.
@@ -17,9 +18,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
+from gettext import GNUTranslations, NullTranslations
 from importlib import resources
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 ENGLISH: Final = "en"
 LANGUAGES: Final[Mapping[str, str]] = MappingProxyType({ENGLISH: "English", "es": "Español"})
@@ -79,12 +81,12 @@ def _(message: str, **values: object) -> str:
 
 def gettext(message: str) -> str:
     """Return the pattern of a message in the current language."""
-    return catalogue(_current.get()).get(message, (message,))[0]
+    return message and _translations(_current.get()).gettext(message)
 
 
 def in_context(context: str, message: str) -> str:
     """Return a word that is another in other languages by where it is: "Open" on a button."""
-    return catalogue(_current.get()).get(f"{context}\x04{message}", (message,))[0]
+    return _translations(_current.get()).pgettext(context, message)
 
 
 def ngettext(one: str, many: str, n: float, **values: object) -> str:
@@ -94,8 +96,7 @@ def ngettext(one: str, many: str, n: float, **values: object) -> str:
 
 def plural(one: str, many: str, n: float) -> str:
     """Return the pattern of one of two messages by a number."""
-    forms = catalogue(_current.get()).get(one, (one, many))
-    return forms[0 if n == 1 else -1]
+    return _translations(_current.get()).ngettext(one, many, 1 if n == 1 else 2)
 
 
 def mark(message: str) -> str:
@@ -155,41 +156,9 @@ def listed(items: Iterable[str]) -> str:
     return _("%(others)s and %(last)s", others=", ".join(others), last=last) if others else last
 
 
-def of_file(name: str) -> dict[str, str]:
-    """Return the messages of one source file in the current language; none of them in English."""
-    code = language()
-    return {} if code == ENGLISH else _by_file(code).get(name, {})
-
-
 @cache
-def _by_file(code: str) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
-    for entry in _entries(code):
-        for name, _line in entry.locations:
-            found.setdefault(name, {})[entry.id] = entry.string
-    return found
-
-
-@cache
-def catalogue(code: str) -> Mapping[str, tuple[str, ...]]:
-    """Return the messages of a language by their English text; empty for English itself."""
+def _translations(code: str) -> NullTranslations:
     if code == ENGLISH:
-        return {}
-    found: dict[str, tuple[str, ...]] = {}
-    for entry in _entries(code):
-        if entry.id and not entry.fuzzy:
-            plural_form = isinstance(entry.id, tuple)
-            key = entry.id[0] if plural_form else entry.id
-            key = f"{entry.context}\x04{key}" if entry.context else key
-            forms = tuple(entry.string) if plural_form else (entry.string,)
-            if all(forms):
-                found[key] = forms
-    return MappingProxyType(found)
-
-
-@cache
-def _entries(code: str) -> tuple[Any, ...]:
-    from babel.messages.pofile import read_po  # noqa: PLC0415 - not needed for English
-
-    with resources.files(__package__).joinpath(f"{code}.po").open("rb") as file:
-        return tuple(read_po(file, locale=code))
+        return NullTranslations()
+    with resources.files(__package__).joinpath(f"{code}.mo").open("rb") as file:
+        return GNUTranslations(file)

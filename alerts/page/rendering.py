@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -34,6 +35,7 @@ from detection.events import KIND_NAMES, EventKind
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
 from language.dates import date_text
 from language.messages import (
+    ENGLISH,
     LANGUAGES,
     Words,
     _,
@@ -41,7 +43,6 @@ from language.messages import (
     gettext,
     language,
     mark,
-    of_file,
     plural,
 )
 from reports.look import STATES
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from alerts.page.settings import StaffPageSettings
 
 _HERE: Final = Path(__file__).parent
+_SCRIPT_TEXT: Final = re.compile(r'\b_\("([^"\\]+)"')
 SPANS: Final = {"day": 86_400.0, "week": 7 * 86_400.0, "month": 30 * 86_400.0}
 _WORDS: Final = {
     "status": Words(
@@ -290,12 +292,15 @@ def _duration(seconds: float) -> str:
 
 def script_messages(*scripts: str) -> Markup:
     """Return the messages of scripts for their own `_`; nothing in English, which they contain."""
-    found: dict[str, str] = {}
-    for script in scripts:
-        found |= of_file(f"alerts/page/static/{script}")
-    if not found:
+    if language() == ENGLISH:
         return Markup()
+    found = {text: gettext(text) for script in scripts for text in _texts_of(script)}
     return Markup('  <meta name="messages" content="{}">\n').format(json.dumps(found))
+
+
+@cache
+def _texts_of(script: str) -> list[str]:
+    return _SCRIPT_TEXT.findall((_HERE / "static" / script).read_text(encoding="utf-8"))
 
 
 def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jinja2.Environment:

@@ -50,7 +50,7 @@ def test_the_wheel_has_every_file_of_the_packages_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as packed:
         names = {name for name in packed.namelist() if ".dist-info/" not in name}
     assert names == there
-    assert {"detection/model.npz", "alerts/page/static/page.css", "language/es.po"} <= names
+    assert {"detection/model.npz", "alerts/page/static/page.css", "language/es.mo"} <= names
 
 
 @pytest.mark.timeout(240)

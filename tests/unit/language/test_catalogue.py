@@ -1,4 +1,6 @@
 import ast
+from gettext import GNUTranslations
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,13 @@ def template():
 @pytest.mark.parametrize("code", OTHERS)
 def test_every_message_is_translated_with_its_own_placeholders(code, template):
     assert list(catalogue.faults(catalogue.load(code), template)) == []
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_the_compiled_catalogue_has_the_messages_of_its_source(code):
+    stored = Path(catalogue.__file__).with_name(f"{code}.mo").read_bytes()
+    found, wanted = map(GNUTranslations, map(BytesIO, (stored, catalogue.compiled(code))))
+    assert found._catalog == wanted._catalog, "run make messages"
 
 
 def test_no_message_is_inside_a_formatted_string():

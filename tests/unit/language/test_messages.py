@@ -1,9 +1,12 @@
 import asyncio
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
+from babel.dates import format_datetime
 
-from language.dates import date_text
+from language.dates import FORMS, date_text
 from language.messages import Words, _, accepted, language, later, listed, mark, ngettext, speaking
 
 
@@ -67,3 +70,15 @@ def test_dates_follow_the_language():
     assert date_text(day, "moment") == "Mon, Sep 7, 10:05"
     with speaking("es"):
         assert date_text(day, "moment") == "lun 7 de sept, 10:05"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_spanish_dates_are_those_of_the_cldr(form):
+    codes = {"%-d": "d", "%B": "MMMM", "%b": "MMM", "%Y": "y", "%a": "EEE", "%Z": "z"}
+    codes |= {"%H": "HH", "%M": "mm", "%S": "ss", "de": "'de'"}
+    pattern = re.sub("|".join(codes), lambda found: codes[found[0]], FORMS[form][1])
+    first = datetime(2026, 1, 1, 9, 5, 7, tzinfo=ZoneInfo("America/Chicago"))
+    with speaking("es"):
+        for days in range(0, 365, 5):
+            day = first + timedelta(days=days)
+            assert date_text(day, form) == format_datetime(day, pattern, locale="es_US")
