@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from language.messages import gettext, language, plural
 from reports import look
-from reports.drawing import FONTS
+from reports.drawing import typeset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,14 +45,9 @@ def html(template: Template, view: Mapping[str, Any]) -> str:
 
 def pdf(template: Template, view: Mapping[str, Any]) -> bytes:
     """Render a view as PDF on Letter paper; blocks for up to a second per hundred rows."""
-    import typst  # noqa: PLC0415 - 30 MB, and for this alone
-
-    sources: Any = {
+    sources = {
         "main.typ": (_TEMPLATES / f"{template}.typ").read_bytes(),
         "base.typ": (_TEMPLATES / "base.typ").read_bytes(),
         "view.json": json.dumps(view).encode(),
     }
-    made: bytes = typst.compile(
-        sources, format="pdf", font_paths=[str(FONTS)], ignore_system_fonts=True
-    )
-    return made
+    return typeset(sources, format="pdf")

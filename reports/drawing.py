@@ -1,4 +1,4 @@
-"""Drawings of lines, boxes and text, written as SVG or as PNG.
+"""Drawings of lines, boxes and text, written as SVG, and through Typst as PNG.
 
 SVG has real text that a screen reader finds and presentation attributes only, as the content policy
 of the page forbids inline style. The same drawing gives the same bytes: no dates, no ids, no fonts
@@ -7,29 +7,23 @@ of the machine. Scripts that DejaVu Sans of ``reports/fonts`` lacks show as boxe
 
 from __future__ import annotations
 
-import functools
-import io
-import itertools
-import math
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from PIL.ImageDraw import ImageDraw
-    from PIL.ImageFont import FreeTypeFont
+    from collections.abc import Sequence
 
 Point = tuple[float, float]
 
 FONTS: Final = Path(__file__).parent / "fonts"
 """DejaVu Sans, regular and bold, for pictures and printed reports."""
-_ANCHORS: Final = {"start": "ls", "middle": "ms", "end": "rs"}
-_SMOOTH: Final = 2
-"""A PNG is drawn this much larger and averaged down: Pillow's lines have hard edges."""
+_PAGE: Final = """\
+#set page(width: {width}pt, height: {height}pt, margin: 0pt)
+#image("drawing.svg", width: 100%)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,82 +167,19 @@ def _pairs(points: Sequence[Point]) -> str:
 
 def png(drawing: Drawing, scale: float = 2.5) -> bytes:
     """Write a drawing as a PNG of `scale` pixels a unit, without metadata; blocks for 30 ms."""
-    from PIL import Image, ImageDraw  # noqa: PLC0415 - slow to load, and for PNG alone
-
-    big = scale * _SMOOTH
-    size = (round(drawing.width * scale) * _SMOOTH, round(drawing.height * scale) * _SMOOTH)
-    image = Image.new("RGB", size, "#ffffff")
-    pen = ImageDraw.Draw(image)
-    for item in drawing.items:
-        _draw(pen, item, big)
-    out = io.BytesIO()
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([channel for colour in _palette(drawing) for channel in colour])
-    smooth = image.reduce(_SMOOTH).quantize(palette=palette, dither=Image.Dither.NONE)
-    smooth.save(out, "PNG")
-    return out.getvalue()
+    page = _PAGE.format(width=_n(drawing.width), height=_n(drawing.height))
+    files = {"main.typ": page.encode(), "drawing.svg": svg(drawing).encode()}
+    return typeset(files, format="png", ppi=72 * scale)
 
 
-def _palette(drawing: Drawing) -> list[tuple[int, ...]]:
-    """Return white, the colors of the drawing, and the shades between them for smooth edges."""
-    used = {"#ffffff": None}
-    for item in drawing.items:
-        fills = (getattr(item, "fill", None), getattr(item, "colour", None))
-        used.update((colour, None) for colour in fills if colour)
-    found = []
-    for colour in list(used)[:32]:
-        ink = tuple(int(colour[k : k + 2], 16) for k in (1, 3, 5))
-        steps = (1.0,) if min(ink) > 200 else (1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.12)
-        found += [tuple(round(255 + (channel - 255) * s) for channel in ink) for s in steps]
-    return found
+def typeset(files: dict[str, bytes], **how: Any) -> bytes:
+    """Compile ``main.typ`` with the fonts of ``reports/fonts`` alone, the same on any machine."""
+    import typst  # noqa: PLC0415 - 30 MB, and for this alone
+
+    made: bytes = typst.compile(files, font_paths=[str(FONTS)], ignore_system_fonts=True, **how)
+    return made
 
 
 def warm_up() -> None:
     """Load what `png` needs, so that the first picture is as quick as the next."""
     png(Drawing(8, 8, "", "", (Text(0, 8, "0", 8, "#000000"),)), 1.0)
-
-
-def _draw(pen: ImageDraw, item: Item, scale: float) -> None:
-    if isinstance(item, Text):
-        font = _font(round(item.size * scale), bold=item.bold)
-        where = (item.x * scale, item.y * scale)
-        pen.text(where, clean(item.text), item.colour, font, anchor=_ANCHORS[item.anchor])
-    elif isinstance(item, Box):
-        corner = ((item.x + item.width) * scale - 1, (item.y + item.height) * scale - 1)
-        if corner[0] >= item.x * scale and corner[1] >= item.y * scale:
-            pen.rectangle((item.x * scale, item.y * scale, *corner), item.fill)
-    elif isinstance(item, Polygon):
-        points = [(x * scale, y * scale) for x, y in item.points]
-        pen.polygon(points, item.fill, item.colour, max(round(item.width * scale), 1))
-    else:
-        width = max(round(item.width * scale), 1)
-        for piece in _dashes(item.points, item.dash) if item.dash else (item.points,):
-            pen.line([(x * scale, y * scale) for x, y in piece], item.colour, width, "curve")
-
-
-def _dashes(points: Sequence[Point], dash: Sequence[float]) -> Iterator[tuple[Point, Point]]:
-    """Yield the inked pieces of a dashed line, placed as an SVG renderer places them."""
-    turn, left = 0, dash[0]
-    for (x0, y0), (x1, y1) in itertools.pairwise(points):
-        length, at = math.hypot(x1 - x0, y1 - y0), 0.0
-        while at < length:
-            until = min(at + left, length)
-            if turn % 2 == 0:
-                a, b = at / length, until / length
-                yield (
-                    (x0 + (x1 - x0) * a, y0 + (y1 - y0) * a),
-                    (x0 + (x1 - x0) * b, y0 + (y1 - y0) * b),
-                )
-            left -= until - at
-            at = until
-            if left <= 1e-9:
-                turn += 1
-                left = dash[turn % len(dash)]
-
-
-@functools.lru_cache(maxsize=32)
-def _font(size: int, *, bold: bool) -> FreeTypeFont:
-    from PIL import ImageFont  # noqa: PLC0415 - as above
-
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(FONTS / name, size, layout_engine=ImageFont.Layout.BASIC)

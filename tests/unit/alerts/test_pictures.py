@@ -138,7 +138,7 @@ async def test_a_late_picture_is_not_waited_for(pictures):
 
 
 @pytest.mark.parametrize(
-    "error", [ImportError("no Pillow"), ValueError("x"), OSError("disk"), MemoryError()]
+    "error", [ImportError("no typst"), ValueError("x"), OSError("disk"), MemoryError()]
 )
 async def test_a_picture_that_fails_is_none(pictures, error, caplog):
     source = Source(error)
