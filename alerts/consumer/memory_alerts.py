@@ -5,7 +5,7 @@ A full disk stops the journal, and the senders keep what is not acknowledged. Al
 1. Journal or state have refused for `GRACE_S`: the consumer is forked over a copy of the state
    database in memory (`memory_state`), the pump of the disk is held, and one of the memory starts.
 2. What the detectors had not committed is decided in memory, then readings that wait for the disk,
-   those of the journal not yet detected, and live ones from `ingest_unstored`. A reading that comes
+   those of the journal not yet detected, and live ones of `UnstoredReadings`. A reading that comes
    both ways has one effect: the detectors skip what is not newer.
 3. The disk works again: before the consumer commits, `write_back` carries over what was decided in
    memory. The readings are then stored and detected; their events are known and notify nobody
@@ -85,6 +85,24 @@ class Fork(NamedTuple):
     consumer: DetectionConsumer
 
 
+@dataclass(slots=True)
+class UnstoredReadings:
+    """Live readings that cannot be stored, on their way to the detectors; nothing is promised."""
+
+    wanted: bool = False
+    _readings: list[Reading] = field(default_factory=list)
+
+    def put(self, readings: Sequence[Reading]) -> None:
+        """Add readings while they are wanted."""
+        if self.wanted:
+            self._readings += readings
+
+    def take(self) -> list[Reading]:
+        """Return what came since the last call."""
+        taken, self._readings = self._readings, []
+        return taken
+
+
 @dataclass(slots=True, kw_only=True)
 class MemoryAlerts:
     """Takes over alerting while the disk refuses.
@@ -97,6 +115,7 @@ class MemoryAlerts:
     engine: AlertEngine
     notifier: Notifier
     readings: ReadingQueue
+    unstored: UnstoredReadings
     read_journal: Callable[[int, int], tuple[list[JournalEntry], int]]
     state_failing: Callable[[], str]
     in_detector: InThread
@@ -108,7 +127,6 @@ class MemoryAlerts:
     read_failures: int = field(init=False, default=0)
     _fork: Fork | None = field(init=False, default=None)
     _wake: asyncio.Event = field(init=False, default_factory=asyncio.Event)
-    _live: list[Reading] = field(init=False, default_factory=list)
 
     async def run(
         self,
@@ -135,11 +153,6 @@ class MemoryAlerts:
             log.warning("the disk works again; %d alerts left from memory so far", self.alerts)
             since = None
 
-    def ingest_unstored(self, readings: Sequence[Reading]) -> None:
-        """Show live readings that cannot be stored to the detectors; nothing is promised."""
-        if self.active:
-            self._live += readings
-
     def write_back(self, disk: sqlite3.Connection) -> None:
         """Carry over what was decided in memory, in the detector's thread.
 
@@ -162,7 +175,7 @@ class MemoryAlerts:
         ):
             consumer, (events, position) = await self.in_detector(_copy, detection, disk, memory)
             fork = self._fork = Fork(thread, memory, consumer)
-            self.active = True
+            self.active = self.unstored.wanted = True
             try:
                 pump = OutboxPump(
                     memory,
@@ -188,9 +201,9 @@ class MemoryAlerts:
                     await sending
                     await self._until_carried_over(fork, disk)
             finally:
-                self.active = False
+                self.active = self.unstored.wanted = False
                 self._fork = None
-                self._live.clear()
+                self.unstored.take()
 
     async def _feed(self, fork: Fork, position: int) -> None:
         loop = asyncio.get_running_loop()
@@ -198,8 +211,7 @@ class MemoryAlerts:
         while self.active and self._failing():
             waiting = self.readings.unsettled()
             fresh, fed = waiting[fed:], len(waiting)
-            fresh += self._live
-            self._live.clear()
+            fresh += self.unstored.take()
             try:
                 entries, position = await loop.run_in_executor(
                     fork.thread, self.read_journal, position, _BATCH

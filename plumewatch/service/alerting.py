@@ -42,21 +42,23 @@ from storage.errors import StorageError
 from storage.sqlite import connect, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
+    from alerts.consumer.memory_alerts import Detection, UnstoredReadings
     from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.notify.pump import DeliveryOutcome
     from alerts.outbound.room_publisher import Publish
     from alerts.policy import AlertPolicy
     from ingest.mqtt.connection import BrokerSettings
-    from plumewatch.service.detection_loop import DetectionLoop
     from plumewatch.service.ingestion import Ingestion
     from plumewatch.service.resources import Resources
+    from plumewatch.service.series_writers import SeriesWriters
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_COMMIT: Final = "incidents"
 _PRUNE_EVERY_S: Final = 60.0
 _PUSH_SUBJECT: Final = "mailto:plumewatch@localhost.localdomain"
 """How a push service reaches a school whose page has no public address: it cannot."""
@@ -101,7 +103,8 @@ class Alerting:
         resources: Resources,
         notifier: Notifier | None,
         ingestion: Ingestion,
-        wake_records: asyncio.Event,
+        unstored: UnstoredReadings,
+        writers: SeriesWriters,
     ) -> None:
         config, paths, clock = resources.config, resources.paths, resources.clock
         private = config.alerts.allow_private_targets
@@ -132,7 +135,7 @@ class Alerting:
         self.stuck: Counter[str] = Counter()
         self._resources = resources
         self._wake_outbox = asyncio.Event()
-        self.changes = ChangeSignal(wakes=[self._wake_outbox, wake_records])
+        self.changes = ChangeSignal(wakes=[self._wake_outbox, writers.records.wake])
         self.pictures: NoticePictures | None = None
         if config.alerts.pictures:
             source = IncidentPictures(
@@ -153,8 +156,9 @@ class Alerting:
             engine=self.engine,
             notifier=sender,
             readings=ingestion.commits,
+            unstored=unstored,
             read_journal=resources.journal.read,
-            state_failing=lambda: resources.run_until_stored.failing.get("incidents", ""),
+            state_failing=self._state_failing,
             in_detector=resources.in_detector,
             clock=clock,
             on_alerts=resources.observer.on_alerts,
@@ -193,19 +197,16 @@ class Alerting:
         if self.pictures is not None:
             self.pictures.close()
 
-    def tasks(self, detection: DetectionLoop) -> Iterator[Task]:
+    def tasks(self, detection: Detection) -> Iterator[Task]:
         """Return the tasks of alerting."""
         state, ready = self._resources.state, self._resources.ready
         yield Task("outbox", self._pump.run(), stop=self._stop)
-
-        def run_memory() -> Coroutine[None, None, None]:
-            return self.memory.run(detection, state, self._pump, self._listen)
-
+        run_memory = partial(self.memory.run, detection, state, self._pump, self._listen)
         yield Task("memory", after(ready, run_memory))
         yield Task("operations", after(ready, self._keep_operations))
         yield Task("recurring silences", after(ready, self._keep_silences))
         yield Task("browsers", after(ready, self._forget_browsers))
-        yield Task("stuck incident check", after(ready, lambda: self._stuck_check.run(state)))
+        yield Task("stuck incident check", after(ready, partial(self._stuck_check.run, state)))
         if self._resources.config.outbound.mqtt.enabled:
             yield Task("room states", self._room_publisher().run())
         yield Task("outbound integrations", after(ready, self._publish_outbound))
@@ -217,10 +218,13 @@ class Alerting:
             self.memory.write_back(self._resources.state)
             return work(*arguments)
 
-        return await self._resources.run_until_stored("incidents", committed)
+        return await self._resources.run_until_stored(_COMMIT, committed)
 
     def _used_up(self) -> set[str]:
         return used_up_targets(self._resources.state, self._resources.clock())
+
+    def _state_failing(self) -> str:
+        return self._resources.run_until_stored.failing.get(_COMMIT, "")
 
     async def _keep_operations(self) -> None:
         """Keep incidents open of what is wrong with the service, such as a used-up quota."""

@@ -5,17 +5,16 @@ No part knows the service: each is given what it needs.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sqlite3
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from alerts.consumer.memory_alerts import UnstoredReadings
 from plumewatch.sensor_status import restore_counts, save_counts
 from plumewatch.service.alerting import Alerting
 from plumewatch.service.data_folder import make_data_folder, watch_lock
-from plumewatch.service.detection_loop import DetectionHooks, DetectionLoop, new_consumer
+from plumewatch.service.detection_loop import DetectionLoop
 from plumewatch.service.ingestion import Ingestion
 from plumewatch.service.jobs import SUMMARY, WeeklyJob, on_monday_morning
 from plumewatch.service.monitoring import Monitoring
@@ -29,6 +28,7 @@ from storage.lock import FolderLock
 from storage.reading import ClockSteps
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Sequence
 
     from alerts.notify.channels.apprise_notifier import Notifier
@@ -36,12 +36,8 @@ if TYPE_CHECKING:
     from detection.events import Event
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.service.web_server import Listening, WebServer
-    from storage.reading import Reading
 
 log = logging.getLogger(__name__)
-
-_CONNECT_FIRST_S: Final = 2.0
-"""Longest time that the detectors wait for the connection to the broker, which needs little."""
 
 
 class Service:
@@ -74,29 +70,19 @@ class Service:
         self.journal, self.series = resources.journal, resources.series
         self._own_lock = lock is None
         self._lock = lock or FolderLock(self.paths.lock)
+        unstored = UnstoredReadings()
         self.ingestion = ingestion = Ingestion(
             resources,
-            self._on_stored,
+            resources.growth.notify,
             self._admit,
-            self._ingest_unstored,
+            unstored.put,
             receive_clock or clock,
             ClockSteps() if (receive_clock or clock) is time.time else None,
         )
-        self.writers = writers = SeriesWriters(resources, ingestion.write_dead_letters)
-        self.alerting = alerting = Alerting(resources, notifier, ingestion, writers.records.wake)
-        self.detection = DetectionLoop(
-            resources,
-            lambda: new_consumer(config, alerting.engine, resources.state),
-            alerting.commit,
-            DetectionHooks(
-                lambda: ingestion.source.state.connected and not ingestion.commits.failing,
-                alerting.deliveries.on_alert,
-                alerting.changes.notify,
-                self._on_clock_set,
-                ingestion.intake.reading_counts.add_skipped,
-            ),
-            ClockSteps() if clock is time.time else None,
-        )
+        self.writers = writers = SeriesWriters(resources, ingestion)
+        self.alerting = alerting = Alerting(resources, notifier, ingestion, unstored, writers)
+        steps = ClockSteps() if clock is time.time else None
+        self.detection = DetectionLoop(resources, ingestion, alerting, steps)
         self.monitoring = Monitoring(resources, ingestion, self.detection, alerting, writers)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -113,7 +99,7 @@ class Service:
             web = self._listen()
             tasks = [
                 *self.ingestion.tasks(),
-                Task("detector", self._detect()),
+                Task("detector", self.detection.run()),
                 *self.writers.tasks(),
                 *self.alerting.tasks(self.detection),
                 *self.monitoring.tasks(),
@@ -158,25 +144,8 @@ class Service:
         log.info("staff page: http://%s:%d", self.config.web.host, web.port)
         return web
 
-    def _on_stored(self, last_offset: int) -> None:
-        self.detection.on_stored(last_offset)
-        self.writers.readings.wake.set()
-
-    def _on_clock_set(self, now: float) -> None:
-        self.monitoring.deletion.clock_set(now)
-
-    async def _detect(self) -> None:
-        """Run detection; the first connection comes before the detectors are restored."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CONNECT_FIRST_S):
-                await self.ingestion.source.attempted.wait()
-        await self.detection.run()
-
     async def _admit(self, events: Sequence[Event]) -> None:
         await self.detection.admit(events)
-
-    def _ingest_unstored(self, readings: Sequence[Reading]) -> None:
-        self.alerting.memory.ingest_unstored(readings)
 
     def _close(self) -> None:
         self.resources.end_threads()

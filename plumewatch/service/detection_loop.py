@@ -12,7 +12,7 @@ import logging
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from alerts.consumer.detection_consumer import DetectionConsumer
 from detection.class_samples import ClassSampler
@@ -24,21 +24,24 @@ from storage.reading import CLOCK
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from alerts.engine import AlertEngine, AlertRecord
     from detection.events import Event
     from detection.liveness import SensorLife
     from plumewatch.config.model import PlumewatchConfig
+    from plumewatch.service.alerting import Alerting
+    from plumewatch.service.ingestion import Ingestion
     from plumewatch.service.resources import Resources
     from storage.journal import JournalEntry
     from storage.reading import ClockSteps
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 _BATCH: Final = 2000
 _TICK_S: Final = 1.0
+_CONNECT_FIRST_S: Final = 2.0
+"""Longest time that the detectors wait for the connection to the broker, which needs little."""
 _PACE_S: Final = 0.008
 """How long readings that arrive one by one are gathered: a batch costs a millisecond, a reading a
 hundredth of that. The first reading after a pause does not wait."""
@@ -55,24 +58,6 @@ class DetectionCounts:
     readings: int = 0
     events: int = 0
     alerts: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class DetectionHooks:
-    """Callbacks in the event loop, for the parts around detection."""
-
-    broker_healthy: Callable[[], bool]
-    on_alert: Callable[[AlertRecord, float], None]
-    on_change: Callable[[], None]
-    on_clock_set: Callable[[float], None]
-    on_skipped: Callable[[Mapping[str, int]], None]
-
-
-class Commit(Protocol):
-    """Commits decisions to the state database (`Alerting.commit`)."""
-
-    async def __call__(self, work: Callable[..., T], *arguments: object) -> T:
-        """Return what ``work(*arguments)`` returns, once it is durable."""
 
 
 def new_consumer(
@@ -92,14 +77,13 @@ def new_consumer(
 
 
 class DetectionLoop:
-    """Drives one `DetectionConsumer`, which `new_consumer` returns before it is open."""
+    """Drives one `DetectionConsumer` over the readings that `ingestion` stores."""
 
     def __init__(
         self,
         resources: Resources,
-        new_consumer: Callable[[], DetectionConsumer],
-        commit: Commit,
-        hooks: DetectionHooks,
+        ingestion: Ingestion,
+        alerting: Alerting,
         steps: ClockSteps | None,
     ) -> None:
         self.counts = DetectionCounts()
@@ -108,14 +92,14 @@ class DetectionLoop:
         self.beat = 0.0
         self.undecided: tuple[Sequence[Event], int] | None = None
         self._resources = resources
-        self._new_consumer = new_consumer
-        self._commit = commit
-        self._hooks = hooks
+        self._ingestion = ingestion
+        self._alerting = alerting
         self._steps = steps
         self._last_step_s = 0.0
         self._consumer: DetectionConsumer | None = None
         self._stored = asyncio.Event()
         self._detected_received = self._behind_since = 0.0
+        resources.growth.consumers.append(self)
 
     @property
     def position(self) -> int:
@@ -163,10 +147,16 @@ class DetectionLoop:
         await self.ready.wait()
         consumer = self._ready_consumer()
         now = await self._time(consumer)
-        self._report(events, await self._commit(consumer.commit_external, events, now))
+        self._report(events, await self._alerting.commit(consumer.commit_external, events, now))
 
     async def run(self) -> None:
-        """Judge readings as they become durable, until cancelled."""
+        """Judge readings as they become durable, until cancelled.
+
+        The first connection to the broker comes before the detectors are restored.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CONNECT_FIRST_S):
+                await self._ingestion.source.attempted.wait()
         consumer = await self._resources.run_until_stored("state of the detectors", self._new)
         self._consumer = consumer
         self.ready.set()
@@ -194,7 +184,8 @@ class DetectionLoop:
             self.beat = time.monotonic()
             return self._resources.journal.read(after, limit)
 
-        consumer = self._new_consumer()
+        base = self._resources
+        consumer = new_consumer(base.config, self._alerting.engine, base.state)
         consumer.open(read)
         return consumer
 
@@ -216,7 +207,7 @@ class DetectionLoop:
     ) -> None:
         now = await self._time(consumer)
         step_s = self._step_since(entries[-1].reading.received, now) if entries else 0.0
-        healthy = self._hooks.broker_healthy()
+        healthy = self._broker_healthy()
 
         def judge() -> tuple[Sequence[Event], list[AlertRecord]]:
             if self.undecided is None:  # else only the commit failed
@@ -227,14 +218,17 @@ class DetectionLoop:
             self.undecided = None
             return events, alerts
 
-        events, alerts = await self._commit(judge)
-        self._hooks.on_skipped(consumer.drain_skipped_counts())
+        events, alerts = await self._alerting.commit(judge)
+        self._ingestion.intake.reading_counts.add_skipped(consumer.drain_skipped_counts())
         self.counts.readings += len(entries)
         if entries:  # none if all were corrupt
             self._detected_received = entries[-1].reading.received
             for alert in alerts:
-                self._hooks.on_alert(alert, entries[0].reading.received)
+                self._alerting.deliveries.on_alert(alert, entries[0].reading.received)
         self._report(events, alerts)
+
+    def _broker_healthy(self) -> bool:
+        return self._ingestion.source.state.connected and not self._ingestion.commits.failing
 
     async def _wait(self, consumer: DetectionConsumer) -> None:
         """Wait for readings; if none arrive, detect silent sensors and resolve what is over."""
@@ -244,16 +238,16 @@ class DetectionLoop:
         if self._stored.is_set():
             return
         now = await self._time(consumer)
-        check = partial(consumer.check_silence, broker_healthy=self._hooks.broker_healthy())
+        check = partial(consumer.check_silence, broker_healthy=self._broker_healthy())
         events = await self._resources.in_detector(check, now)
         if events:
-            alerts = await self._commit(consumer.commit, events, consumer.position, now)
+            alerts = await self._alerting.commit(consumer.commit, events, consumer.position, now)
             self._report(events, alerts)
         else:
             await self._apply_time(consumer, now)
 
     async def _apply_time(self, consumer: DetectionConsumer, now: float) -> None:
-        result = await self._commit(consumer.on_time, now)
+        result = await self._alerting.commit(consumer.on_time, now)
         self._report([], result.alerts, state_changed=result.state_changed)
 
     async def _time(self, consumer: DetectionConsumer) -> float:
@@ -270,9 +264,8 @@ class DetectionLoop:
                 "ahead" if step > 0 else "back",
                 abs(step),
             )
-            self._hooks.on_clock_set(now)
-            await self._commit(consumer.move_deadlines, now, step)
-            self._hooks.on_change()
+            await self._alerting.commit(consumer.move_deadlines, now, step)
+            self._alerting.changes.notify()
         return now
 
     def _step_since(self, received: float, now: float) -> float:
@@ -289,7 +282,7 @@ class DetectionLoop:
     ) -> None:
         if not events and not alerts and not state_changed:
             return
-        self._hooks.on_change()
+        self._alerting.changes.notify()
         self.counts.events += len(events)
         self.counts.alerts += len(alerts)
         for alert in alerts:

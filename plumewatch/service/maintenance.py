@@ -92,10 +92,6 @@ class Deletion:
         self._retention = RetentionClock(None if stored is None else float(stored.body))
         self._last = time.monotonic()
 
-    def clock_set(self, now: float) -> None:
-        """Follow a clock that was set back at once; one that was set ahead as slowly as ever."""
-        self._retention.follow(now, 0.0)
-
     async def try_delete(self, snapshot_offset: int) -> None:
         """Call `delete`; count it as a failure if disk or store do not allow it now."""
         try:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from alerts import sensor_tests
 from alerts.consumer.detection_consumer import CONSUMER
@@ -54,6 +54,25 @@ class Observer:
     on_delivery: Callable[[DeliveryOutcome], None] = lambda _: None
 
 
+class JournalConsumer(Protocol):
+    """Reads the journal behind its own cursor."""
+
+    def on_stored(self, last_offset: int) -> None:
+        """Look at the journal soon: it ends at `last_offset` now."""
+
+
+@dataclass(slots=True)
+class JournalGrowth:
+    """Wakes the consumers of the journal after each commit, in the event loop."""
+
+    consumers: list[JournalConsumer] = field(default_factory=list)
+
+    def notify(self, last_offset: int) -> None:
+        """Wake every consumer."""
+        for consumer in self.consumers:
+            consumer.on_stored(last_offset)
+
+
 class Resources:
     """Configuration, clock and databases of one service.
 
@@ -75,6 +94,7 @@ class Resources:
         self.clock = clock
         self.observer = observer
         self.ready = asyncio.Event()
+        self.growth = JournalGrowth()
         self.paths = DataPaths(config.data_dir)
         self.registry = config.registry()
         self._threads = [

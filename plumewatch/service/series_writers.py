@@ -13,10 +13,10 @@ from storage.timeseries.influx import BATCH, IN_FLIGHT
 from storage.timeseries.writer import RECORD_REASON, SeriesWriter, WriterSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Iterator
 
+    from plumewatch.service.ingestion import Ingestion
     from plumewatch.service.resources import Resources
-    from storage.journal import DeadLetter
 
 _GATHER_S: Final = 0.1
 """How long readings that arrive one by one are gathered into a batch. A picture of evidence waits
@@ -31,9 +31,10 @@ class SeriesWriters:
     def __init__(
         self,
         resources: Resources,
-        write_dead_letters: Callable[[Sequence[DeadLetter]], Awaitable[None]],
+        ingestion: Ingestion,
     ) -> None:
         self._resources = resources
+        write_dead_letters = ingestion.write_dead_letters
         series, in_series = resources.series, resources.in_series
         has_school = school_of(resources.config).has_school
         self._due = DueRecords(resources.paths.state, series, has_school)
@@ -62,6 +63,12 @@ class SeriesWriters:
                 batch=500, gather_s=_RECORDS_GATHER_S, origin="record", reason=RECORD_REASON
             ),
         )
+
+        resources.growth.consumers.append(self)
+
+    def on_stored(self, _last_offset: int) -> None:
+        """Wake the writer of readings."""
+        self.readings.wake.set()
 
     def open(self) -> None:
         """Queue every record again if the store is new."""

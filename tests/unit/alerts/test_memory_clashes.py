@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from alerts.consumer.detection_consumer import TimeResult
-from alerts.consumer.memory_alerts import MemoryAlerts
+from alerts.consumer.memory_alerts import MemoryAlerts, UnstoredReadings
 from alerts.consumer.memory_state import apply_changes, copy_state, take_changes
 from storage import sqlite
 from storage.errors import StorageUnavailableError
@@ -68,6 +68,7 @@ async def test_memory_is_carried_over_before_the_disk_decides_while_the_journal_
         engine=engine,
         notifier=notifier,
         readings=commits,
+        unstored=UnstoredReadings(),
         read_journal=unreadable,
         state_failing=lambda: "",
         in_detector=inline,
@@ -115,6 +116,7 @@ async def test_memory_goes_on_from_the_moment_of_its_copy(disk, engine, make_eve
         engine=engine,
         notifier=RecordingNotifier(),
         readings=commits,
+        unstored=UnstoredReadings(),
         read_journal=read_journal,
         state_failing=lambda: "",
         in_detector=in_detector,

@@ -8,8 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from alerts.consumer.detection_consumer import TimeResult
-from plumewatch.service.detection_loop import DetectionHooks, DetectionLoop
-from plumewatch.service.resources import Observer
+from alerts.incidents.change_feed import ChangeSignal
+from ingest.reading_counts import ReadingCounts
+from plumewatch.service import detection_loop
+from plumewatch.service.detection_loop import DetectionLoop
+from plumewatch.service.resources import JournalGrowth, Observer
 from storage.reading import ClockSteps, Reading, clock_step
 from tests.support.in_process import until
 
@@ -59,17 +62,18 @@ class FakeConsumer:
 class Bench:
     """A loop over a list of entries, at a time that the test sets."""
 
-    def __init__(self):
+    def __init__(self, monkeypatch):
         self.now = NOW
         self.entries = []
         self.hops, self.remembered = 0, False
-        hooks = DetectionHooks(
-            broker_healthy=lambda: True,
-            on_alert=lambda *_: None,
-            on_change=lambda: None,
-            on_clock_set=lambda _: None,
-            on_skipped=lambda _: None,
+        attempted = asyncio.Event()
+        attempted.set()
+        ingestion = SimpleNamespace(
+            source=SimpleNamespace(attempted=attempted, state=SimpleNamespace(connected=True)),
+            commits=SimpleNamespace(failing=""),
+            intake=SimpleNamespace(reading_counts=ReadingCounts()),
         )
+        alerting = SimpleNamespace(engine=None, commit=self.run, changes=ChangeSignal())
         resources = SimpleNamespace(
             journal=SimpleNamespace(
                 recent=lambda after, _limit: self.entries[after:] if self.remembered else None,
@@ -80,9 +84,13 @@ class Bench:
             observer=Observer(),
             clock=lambda: self.now,
             ready=asyncio.Event(),
+            growth=JournalGrowth(),
+            config=None,
+            state=None,
         )
         self.consumer = FakeConsumer()
-        self.loop = DetectionLoop(resources, lambda: self.consumer, self.run, hooks, ClockSteps())
+        monkeypatch.setattr(detection_loop, "new_consumer", lambda *_: self.consumer)
+        self.loop = DetectionLoop(resources, ingestion, alerting, ClockSteps())
 
     async def run(self, work, *arguments):
         while True:
@@ -101,8 +109,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench():
-    bench = Bench()
+def bench(monkeypatch):
+    bench = Bench(monkeypatch)
     bench.loop.open(0)
     return bench
 

@@ -82,7 +82,7 @@ async def test_readings_are_stored_while_the_detectors_return_to_where_they_were
         assert go_on.wait(60)
         return new_consumer(*arguments)
 
-    monkeypatch.setattr("plumewatch.service.app.new_consumer", slow)
+    monkeypatch.setattr("plumewatch.service.detection_loop.new_consumer", slow)
     service = Service(config, notifier=RecordingNotifier())
     stop, readings = asyncio.Event(), puff()
     task = asyncio.create_task(service.run(stop))
@@ -110,7 +110,7 @@ async def test_a_stop_while_they_do_keeps_what_was_stored(config, monkeypatch):
         assert go_on.wait(60)
         return new_consumer(*arguments)
 
-    monkeypatch.setattr("plumewatch.service.app.new_consumer", slow)
+    monkeypatch.setattr("plumewatch.service.detection_loop.new_consumer", slow)
     service = Service(config, notifier=RecordingNotifier())
     stop = asyncio.Event()
     task = asyncio.create_task(service.run(stop))
