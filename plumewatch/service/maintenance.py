@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.outbound import series_records
 from alerts.outbound.state_summary import StateSummary
-from plumewatch.sensor_status import SavedCounts, save_counts
+from plumewatch.sensor_status import save_counts
 from storage import holds, state
 from storage.errors import StorageError, is_transient
 from storage.sqlite import transaction
@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     from alerts.outbound.state_summary import StateRecorder
     from detection.liveness import SensorLife
     from plumewatch.service.detection_loop import DetectionLoop
+    from plumewatch.service.health import Health
+    from plumewatch.service.ingestion import Ingestion
+    from plumewatch.service.meters import Meters
     from plumewatch.service.resources import Resources
+    from plumewatch.service.series_writers import SeriesWriters
     from storage.timeseries.records import Record
 
 log = logging.getLogger(__name__)
@@ -157,23 +161,43 @@ class Deletion:
 
 
 @dataclass(slots=True)
+class Samples:
+    """Records of the service itself that wait for the series; `dropped` counts those given up."""
+
+    resources: Resources
+    writers: SeriesWriters
+    dropped: int = 0
+
+    async def add(self, records: list[Record], duty_until: float, recorded: bytes) -> None:
+        """Queue records, with what they add up to so far."""
+        run, db = self.resources.run_until_stored, self.resources.state
+        dropped = await run("measurements", _append, db, records, duty_until, recorded)
+        if dropped:
+            log.warning(
+                "the series has been unavailable for too long: the %d oldest samples are dropped",
+                dropped,
+            )
+            self.dropped += dropped
+        self.writers.records.wake.set()
+
+
+@dataclass(frozen=True, slots=True)
 class Maintenance:
     """The work of every minute."""
 
     resources: Resources
+    ingestion: Ingestion
     detection: DetectionLoop
+    health: Health
+    meters: Meters
     recorder: StateRecorder
+    samples: Samples
     deletion: Deletion
-    counts: Callable[[], SavedCounts]
-    before_sample: Callable[[], None]
-    refresh: Callable[[], None]
-    wake_records: Callable[[], None]
-    samples_dropped: int = 0
 
     def open(self) -> None:
         """Continue where the last service stopped."""
         self.deletion.open()
-        self.refresh()
+        self.meters.refresh()
         stored = state.snapshot(self.resources.state, _DUTY)
         now = self.resources.clock()
         recorded = state.snapshot(self.resources.state, _RECORDED)
@@ -196,30 +220,23 @@ class Maintenance:
         """Store the detectors' state and the counts; return the journal offset of the state."""
         run = self.resources.run_until_stored
         snapshot_offset = await run("snapshot", self.detection.save_snapshot)
-        await run("counts", save_counts, self.resources.state, self.counts())
+        await run("counts", save_counts, self.resources.state, self.ingestion.counts())
         return snapshot_offset
 
     async def measure(self) -> None:
         """Queue samples of sensors and service for the series."""
-        self.before_sample()
-        await self.resources.run_until_stored("measurements", self.refresh)
+        registered = self.resources.registry.sensors
+        self.health.lateness.sample(registered, self.ingestion.intake.reading_counts)
+        await self.resources.run_until_stored("measurements", self.meters.refresh)
         await self._add(self.recorder.records)
 
     async def _add(
         self, sample: Callable[[float, Mapping[str, SensorLife], StateSummary], list[Record]]
     ) -> None:
-        run, db = self.resources.run_until_stored, self.resources.state
-        stored = await run("measurements", StateSummary.read, db)
-        records = sample(self.resources.clock(), self.detection.lives(), stored)
-        recorded, until = self.recorder.recorded(), self.recorder.duty_until
-        dropped = await run("measurements", _append, db, records, until, recorded)
-        if dropped:
-            log.warning(
-                "the series has been unavailable for too long: the %d oldest samples are dropped",
-                dropped,
-            )
-            self.samples_dropped += dropped
-        self.wake_records()
+        base = self.resources
+        stored = await base.run_until_stored("measurements", StateSummary.read, base.state)
+        records = sample(base.clock(), self.detection.lives(), stored)
+        await self.samples.add(records, self.recorder.duty_until, self.recorder.recorded())
 
 
 def _append(

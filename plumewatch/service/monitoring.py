@@ -17,7 +17,7 @@ from plumewatch.config.settings import ping_url, quiet_hours, school_of
 from plumewatch.sensor_status import record_counts, sensor_statuses
 from plumewatch.service import pipeline_meters as declared
 from plumewatch.service.health import Health, OutboxState, Watchdog, describe_failing
-from plumewatch.service.maintenance import Deletion, Maintenance
+from plumewatch.service.maintenance import Deletion, Maintenance, Samples
 from plumewatch.service.meters import Meters
 from plumewatch.service.supervisor import Task, after
 from reports.rows import room_names
@@ -67,7 +67,7 @@ class Monitoring:
             config.watchdog.ping_every_s,
             config.alerts.allow_private_targets,
         )
-        self.deletion = Deletion(resources)
+        self.deletion, samples = Deletion(resources), Samples(resources, writers)
         outbox = OutboxState(resources.paths.state, clock)
         meters = chain(
             declared.service_meters(
@@ -88,7 +88,7 @@ class Monitoring:
                 records=writers.records,
                 detection=detection,
                 deletion=self.deletion,
-                samples_dropped=lambda: self.maintenance.samples_dropped,
+                samples=samples,
                 commits=ingestion.commit_s,
             ),
             declared.alert_meters(
@@ -113,13 +113,13 @@ class Monitoring:
         )
         self.maintenance = Maintenance(
             resources,
+            ingestion,
             detection,
+            health,
+            self.meters,
             recorder,
+            samples,
             self.deletion,
-            ingestion.counts,
-            before_sample=lambda: health.lateness.sample(registry.sensors, intake.reading_counts),
-            refresh=self.meters.refresh,
-            wake_records=writers.records.wake.set,
         )
 
     def tasks(self) -> Iterator[Task]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ingest.mqtt.source import MqttSource
     from plumewatch.service.detection_loop import DetectionLoop
     from plumewatch.service.health import Health, OutboxState
-    from plumewatch.service.maintenance import Deletion
+    from plumewatch.service.maintenance import Deletion, Samples
     from storage.journal import Journal
     from storage.reading import Reading
     from storage.timeseries import Series
@@ -223,7 +223,7 @@ def storage_meters(
     records: SeriesWriter[Record],
     detection: DetectionLoop,
     deletion: Deletion,
-    samples_dropped: Callable[[], int],
+    samples: Samples,
     commits: Histogram,
 ) -> Iterator[Meter]:
     """Return the meters of the journal and its consumers."""
@@ -240,7 +240,7 @@ def storage_meters(
     )
     text = mark("Readings deleted from the journal before the store had them.")
     yield counter("readings_deleted_unread", text, lambda: deletion.unread, "deleted_unread")
-    yield counter("", mark("Samples given up while the series was away"), samples_dropped)
+    yield counter("", mark("Samples given up while the series was away"), lambda: samples.dropped)
     yield gauge("", mark("Days that deletion waits for the clock"), lambda: deletion.held_back_days)
     yield counter("", mark("Attempts to delete old data that failed"), lambda: deletion.failures)
     yield gauge(

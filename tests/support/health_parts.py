@@ -83,7 +83,7 @@ class Parts:
                     records=self.records,
                     detection=self.detection,
                     deletion=SimpleNamespace(unread=0, held_back_days=0, failures=0),
-                    samples_dropped=lambda: 0,
+                    samples=SimpleNamespace(dropped=0),
                     commits=Histogram((1.0,)),
                 ),
                 *declared.alert_meters(
