@@ -36,7 +36,7 @@ from detection.details import Detail
 from ingest.errors import BrokerError
 from ingest.mqtt.connection import connected, new_client
 from plumewatch.config import settings
-from plumewatch.service.pipeline_meters import Deliveries
+from plumewatch.service.meters import Histogram
 from plumewatch.service.supervisor import Task, after
 from storage.errors import StorageError
 from storage.sqlite import connect, transaction
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alerts.consumer.memory_alerts import Detection, UnstoredReadings
+    from alerts.engine import AlertRecord
     from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.notify.pump import DeliveryOutcome
     from alerts.outbound.room_publisher import Publish
@@ -67,6 +68,8 @@ _FORGET_EVERY_S: Final = 60.0
 _MOST_GONE: Final = 1000
 _OPERATIONS_AGAIN_S: Final = 300.0
 """Less than the time after which an incident without further reports is over."""
+_NOTICE_BOUNDS_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_PENDING: Final = 1_000
 CHANNELS: Final = (WebhookNotifier,)
 """Notifiers beside that for apprise: each sends to its own targets and passes on the others."""
 
@@ -93,6 +96,31 @@ def is_subscribed(database: Path, endpoint: str) -> bool:
             return push_subscriptions.is_known(db, endpoint)
     except (StorageError, sqlite3.Error):
         return True
+
+
+class Deliveries:
+    """Outcomes of attempts to deliver, and the time from a reading to the first notice."""
+
+    def __init__(self) -> None:
+        self.latency = Histogram(_NOTICE_BOUNDS_S)
+        self.outcomes: Counter[str] = Counter()
+        self._decided: dict[str, float] = {}
+
+    def on_alert(self, alert: AlertRecord, received: float) -> None:
+        """Note when the reading that decided an alert was received, Unix seconds."""
+        while len(self._decided) >= _PENDING:
+            del self._decided[next(iter(self._decided))]
+        self._decided.setdefault(alert.incident, received)
+
+    def on_delivery(self, outcome: DeliveryOutcome, now: float) -> None:
+        """Count an attempt; the first that succeeds ends the time of its incident."""
+        if outcome.error is None:
+            self.outcomes["sent"] += 1
+            decided = self._decided.pop(outcome.incident, None)
+            if decided is not None:
+                self.latency.observe(now - decided)
+        else:
+            self.outcomes["failed" if outcome.final else "retried"] += 1
 
 
 class Alerting:

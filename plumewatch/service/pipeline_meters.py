@@ -6,7 +6,6 @@ metrics. No label names a room, a sensor or a person: numbers are sums over the 
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -19,11 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from alerts.consumer.memory_alerts import MemoryAlerts
-    from alerts.engine import AlertRecord
-    from alerts.notify.pump import DeliveryOutcome
     from ingest.http_poll import HttpPolls
     from ingest.intake import Intake
     from ingest.mqtt.source import MqttSource
+    from plumewatch.service.alerting import Deliveries
     from plumewatch.service.detection_loop import DetectionLoop
     from plumewatch.service.health import Health, OutboxState
     from plumewatch.service.maintenance import Deletion, Samples
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
     from storage.timeseries.records import Record
     from storage.timeseries.writer import SeriesWriter
 
-_PENDING: Final = 1_000
-_NOTICE_BOUNDS_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 gauge, counter = Meter, partial(Meter, kind="counter")
 
@@ -305,28 +301,3 @@ def outbox_meters(outbox: OutboxState) -> Iterator[Meter]:
     yield gauge("outbox_oldest_seconds", text, lambda: outbox.oldest_s, "outbox_oldest_s", page="")
     text = mark("Incidents that are not over.")
     yield gauge("open_incidents", text, lambda: outbox.open_incidents, "open_incidents")
-
-
-class Deliveries:
-    """Outcomes of attempts to deliver, and the time from a reading to the first notice."""
-
-    def __init__(self) -> None:
-        self.latency = Histogram(_NOTICE_BOUNDS_S)
-        self.outcomes: Counter[str] = Counter()
-        self._decided: dict[str, float] = {}
-
-    def on_alert(self, alert: AlertRecord, received: float) -> None:
-        """Note when the reading that decided an alert was received, Unix seconds."""
-        while len(self._decided) >= _PENDING:
-            del self._decided[next(iter(self._decided))]
-        self._decided.setdefault(alert.incident, received)
-
-    def on_delivery(self, outcome: DeliveryOutcome, now: float) -> None:
-        """Count an attempt; the first that succeeds ends the time of its incident."""
-        if outcome.error is None:
-            self.outcomes["sent"] += 1
-            decided = self._decided.pop(outcome.incident, None)
-            if decided is not None:
-                self.latency.observe(now - decided)
-        else:
-            self.outcomes["failed" if outcome.final else "retried"] += 1

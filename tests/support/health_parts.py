@@ -10,6 +10,7 @@ from ingest.intake import Intake
 from ingest.mqtt.arrivals import SourceState
 from ingest.mqtt.canary import Canary, CanarySettings
 from plumewatch.service import pipeline_meters as declared
+from plumewatch.service.alerting import Deliveries
 from plumewatch.service.detection_loop import DetectionCounts
 from plumewatch.service.health import Health, OutboxState
 from plumewatch.service.meters import Histogram, Meters
@@ -50,7 +51,7 @@ class Parts:
             corrupt_records=0,
             repairs=0,
         )
-        self.deliveries = declared.Deliveries()
+        self.deliveries = Deliveries()
         self.stuck: dict[str, int] = {}
         self.intake = Intake()
         self.polls = SimpleNamespace(sensors=(), requests={}, failing={})

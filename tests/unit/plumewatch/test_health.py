@@ -7,8 +7,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from alerts.secrets import Secret
+from plumewatch.service.alerting import Deliveries
 from plumewatch.service.health import MAX_LAG_S, SAMPLES, STALLED_S, HealthPages
-from plumewatch.service.pipeline_meters import Deliveries
 from storage.reading import Reading
 from storage.timeseries.records import MEASUREMENTS
 from tests.support.health_parts import NOW, Parts
