@@ -46,10 +46,10 @@ class AccountPages(SignInGroup):
         if isinstance(member, Response):
             return member
         new = text_of(form, "new")
-        fault = fault_of(new, (member.id, member.name, settings.school))
+        fault = fault_of(new, (member.id, member.name, settings.school.name))
         if fault:
             return await self._account(request, fault, 400)
-        kept = await self._hash(lambda: settings.hasher.hash(new))
+        kept = await self._hash(lambda: settings.access.hasher.hash(new))
         await self._context.write(lambda tx: set_password(tx, member.id, kept, now))
         _LOG.info("%s changed their password", member.id)
         response = RedirectResponse("/account?changed=yes", 303)
@@ -112,7 +112,7 @@ class AccountPages(SignInGroup):
 
     def _has_password(self, request: Request) -> bool:
         person = request.state.session.person
-        rules = self._context.settings.sign_in
+        rules = self._context.access.sign_in
         return rules.may_use_password(person) and not self._one_click(request)
 
     async def _again(self, request: Request) -> StaffMember | Response:
@@ -177,7 +177,7 @@ class AccountPages(SignInGroup):
             passwords=passwords,
             counts=counts,
             browsers=own,
-            push_key=self._context.settings.push_key,
+            push_key=self._context.settings.notices.push_key,
             shortest=SHORTEST,
             has_password=self._has_password(request),
             factors=factors,

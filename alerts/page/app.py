@@ -101,11 +101,11 @@ def create_app(settings: StaffPageSettings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        if settings.reports is not None:
-            settings.reports.open()
+        if settings.processes.reports is not None:
+            settings.processes.reports.open()
         yield
-        if settings.reports is not None:
-            await settings.reports.close()
+        if settings.processes.reports is not None:
+            await settings.processes.reports.close()
         context.threads.shutdown(wait=False, cancel_futures=True)
 
     return Starlette(
@@ -114,8 +114,8 @@ def create_app(settings: StaffPageSettings) -> Starlette:
             Mount("/static", _Static(directory=_HERE / "static")),
         ],
         middleware=[
-            Middleware(SecurityHeaders, https=settings.secure_cookie),
-            Middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts)),
+            Middleware(SecurityHeaders, https=settings.access.secure_cookie),
+            Middleware(TrustedHostMiddleware, allowed_hosts=list(settings.access.hosts)),
         ],
         exception_handlers={
             HTTPException: errors.on_http_error,

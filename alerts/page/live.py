@@ -123,6 +123,4 @@ class LivePages(PageGroup):
     async def _may_stay(self, request: Request) -> bool:
         if request.url.path.startswith("/wall/"):
             return await self._context.may_see_wall(request)
-        return (
-            self._context.settings.open_reading or await self._context.session(request) is not None
-        )
+        return self._context.access.open_reading or await self._context.session(request) is not None

@@ -67,7 +67,7 @@ class PageContext(Visibility):
     def __init__(self, settings: StaffPageSettings) -> None:
         super().__init__(settings)
         self.threads = ThreadPoolExecutor(4, thread_name_prefix="plumewatch-page")
-        self.cookie = cookie_name(secure=settings.secure_cookie)
+        self.cookie = cookie_name(secure=settings.access.secure_cookie)
         self._templates = environment(settings, self.times, nav=NAV, Right=Right)
 
     # session and rights
@@ -83,7 +83,7 @@ class PageContext(Visibility):
         member = None if started is None else self.policy.member(started.person)
         if started is None or member is None or not self._goes_on(started, member):
             return None
-        rights = self.settings.sign_in.rights(member.role, started.groups)
+        rights = self.access.sign_in.rights(member.role, started.groups)
         if rights is not None:
             request.state.session = Session(
                 member.id, member.name, rights.role, sessions.form_token(identity), rights.sites
@@ -96,12 +96,12 @@ class PageContext(Visibility):
     def _goes_on(self, started: Started, member: StaffMember) -> bool:
         if started.email is not None and started.email != folded(member.email):
             return False
-        is_local = self.settings.one_click or self.settings.sign_in.may_use_password(member.id)
+        is_local = self.access.one_click or self.access.sign_in.may_use_password(member.id)
         return started.groups is not None or is_local
 
     def count_change(self, person: str, now: float) -> None:
         """Count a change of one's own settings; raise 429 if too many, as each is a restart."""
-        wait = self.settings.limits.changes.take(person, now)
+        wait = self.access.limits.changes.take(person, now)
         if wait > 0:
             raise too_often(wait, _("Wait a minute before the next change."))
 
@@ -114,7 +114,7 @@ class PageContext(Visibility):
     async def may_read(self, request: Request, right: Right = Right.INCIDENTS) -> None:
         """Send people to the sign-in who may not read; raise 403 if their role may not."""
         session = await self.session(request)
-        if session is None and not self.settings.open_reading:
+        if session is None and not self.access.open_reading:
             to_sign_in(request)
         if session is not None and not (session.may(right) or session.may(Right.INCIDENTS)):
             if request.url.path == "/":
@@ -130,7 +130,7 @@ class PageContext(Visibility):
             self.see_as(screen.person, screen.sites)
             return bool(self.permitted.rooms)  # without any, it would say that all is well
         may = session is not None and session.may(Right.INCIDENTS)
-        return self.settings.open_reading or may
+        return self.access.open_reading or may
 
     async def screen(self, text: str) -> ApiToken | None:
         """Return the token of a screen that may show the wall view now; None without one."""
@@ -177,7 +177,9 @@ class PageContext(Visibility):
         **kwargs: _P.kwargs,
     ) -> _T:
         """Read the state database in a thread."""
-        return await self.read_from(self.settings.database, lambda db: work(db, *args, **kwargs))
+        return await self.read_from(
+            self.settings.files.database, lambda db: work(db, *args, **kwargs)
+        )
 
     async def read_from(self, path: Path, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Read a database in a thread."""
@@ -201,7 +203,7 @@ class PageContext(Visibility):
 
         def commit() -> _T:
             with (
-                closing(sqlite.connect(self.settings.database)) as connection,
+                closing(sqlite.connect(self.settings.files.database)) as connection,
                 sqlite.transaction(connection) as tx,
             ):
                 return work(tx)
@@ -211,7 +213,6 @@ class PageContext(Visibility):
         except UnknownIncidentError:
             raise HTTPException(404, _("There is no such incident.")) from None
         self.settings.changes.notify()
-        self.settings.on_change()
         return done
 
     async def sees_incident(self, incident_id: str) -> None:

@@ -101,7 +101,7 @@ class ProviderPages(SignInGroup):
     async def _sign_in(
         self, request: Request, provider: IdentityProvider, begun: dict[str, Any], after: str
     ) -> Response:
-        address, limit = address_key(client_of(request)), self._context.settings.limits.provider
+        address, limit = address_key(client_of(request)), self._context.access.limits.provider
         wait = limit.take(address, self._now())
         if wait > 0:
             return await self._too_many(request, after, "", wait)
@@ -124,10 +124,10 @@ class ProviderPages(SignInGroup):
             reason, words = refusal or (Refusal.NO_SUCH_ADDRESS, "")
             actor = member.id if member else "unknown"
             return await self._refuse(request, actor, reason, after, words)
-        own, rules = provider.settings, self._context.settings.sign_in
+        own, rules = provider.settings, self._context.access.sign_in
         lasts_s = found.expires_at - self._now()
         if own.sends_logouts:
-            lasts_s = self._context.settings.session_s
+            lasts_s = self._context.access.session_s
         response = self._context.render(request, "signed_in.html", after=after)
         response.set_cookie(self._cookie("provider"), "1", max_age=_REMEMBERED_S, **self._lax)
         at = AtProvider(found.subject, found.session, email, rules.mapped(found.groups))
@@ -142,7 +142,7 @@ class ProviderPages(SignInGroup):
 
     def _is_recorded(self) -> bool:
         """Return whether the audit log gets one more refusal, of which anybody can make many."""
-        return self._context.settings.limits.refusals.take("", self._now()) == 0
+        return self._context.access.limits.refusals.take("", self._now()) == 0
 
     def _refusal(
         self, provider: IdentityProvider, found: Identity, member: StaffMember | None
@@ -156,7 +156,7 @@ class ProviderPages(SignInGroup):
                 email=found.email[:100],
                 claim=own.email_claim,
             )
-        rights = context.settings.sign_in.rights(member.role, found.groups)
+        rights = context.access.sign_in.rights(member.role, found.groups)
         if rights is None:
             return Refusal.NO_ROLE, _(
                 "None of your groups has a role here (claim %(claim)s: %(groups)s). An"
@@ -175,7 +175,7 @@ class ProviderPages(SignInGroup):
     @serves("/sign-in/ended", Access.PUBLIC, methods=("POST",))
     async def _ended(self, request: Request) -> Response:
         provider, address = self._provider(), address_key(client_of(request))
-        limit = self._context.settings.limits.logouts
+        limit = self._context.access.limits.logouts
         if limit.wait_s(address, self._now()) > 0:
             raise HTTPException(429, headers={"Retry-After": "60"})
         token = text_of(await form_of(request), "logout_token")
@@ -200,7 +200,7 @@ class ProviderPages(SignInGroup):
         return {**self._flags, "samesite": "lax"}
 
     def _provider(self) -> IdentityProvider:
-        provider = self._context.settings.provider
+        provider = self._context.access.provider
         if provider is None:
             raise HTTPException(404, _("This page does not exist."))
         return provider

@@ -331,15 +331,15 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         person=settings.engine.policy.name_of,
     )
     made.globals.update(
-        school=settings.school,
-        banner=settings.banner,
+        school=settings.school.name,
+        banner=settings.header.banner,
         spans=tuple(SPANS),
         quantities=QUANTITIES,
         kind_names=KIND_NAMES,
         answers_of=answers_of,
         max_note=MAX_NOTE,
         max_case_number=MAX_CASE_NUMBER,
-        grafana_url=settings.grafana_url,
+        grafana_url=settings.header.grafana_url,
         language=language,
         states=STATES,
         script_messages=script_messages,

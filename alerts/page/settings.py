@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from alerts.access.limits import Limits
 from alerts.access.passwords import Hasher
 from alerts.access.sign_in_rules import SignInRules
 from alerts.incidents.change_feed import ChangeSignal
-from reports.school import SchoolTimes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from alerts.engine import AlertEngine
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from alerts.page.labels import Order
     from alerts.page.report_jobs import ReportJobs
     from alerts.policy import StaffMember
-    from reports.rows import DutySpan
+    from reports.school import School
     from storage.timeseries import Series
 
 
@@ -91,35 +90,34 @@ class PipelineStatus:
     sensors: Mapping[str, SensorStatus] = field(default_factory=dict)
 
 
-async def _evaluate_nothing(_room: str, _starts: Sequence[float], _person: str) -> str:
-    return "tests are not evaluated here"
+class Pipeline(Protocol):
+    """What the staff page shows of ingest and detection; quick, in the event loop."""
 
+    def status(self) -> PipelineStatus:
+        """Return counters and sensors."""
 
-async def _send_nothing(_member: StaffMember) -> Sequence[TrialNotice]:
-    return ()
+    def intervals(self) -> Mapping[str, float]:
+        """Return the learned seconds between reports, by sensor."""
+
+    def suggest_mapping(self, topic: str) -> MappingSuggestion | None:
+        """Suggest configuration for an unmatched topic; None if it is not unmatched."""
 
 
 @dataclass(frozen=True, slots=True)
-class StaffPageSettings:
-    """Everything `create_app` needs. The callables run in the event loop and must be quick."""
+class PageFiles:
+    """Databases and folders that the page reads and writes itself."""
 
     database: Path
-    engine: AlertEngine
-    series: Series
-    on_change: Callable[[], None] = lambda: None
-    changes: ChangeSignal = field(default_factory=ChangeSignal)
-    pipeline: Callable[[], PipelineStatus] = PipelineStatus
-    suggest_mapping: Callable[[str], MappingSuggestion | None] = lambda _: None
-    """Returns None if the topic is not unmatched."""
-    intervals: Callable[[], Mapping[str, float]] = dict
-    """Learned seconds between reports, by sensor."""
-    evaluate_room: Callable[[str, Sequence[float], str], Awaitable[str]] = _evaluate_nothing
-    """Evaluates a test by room, times at which its steps began, and person; returns an error."""
-    draw_labels: Callable[[Order], Awaitable[bytes]] | None = None
-    """Draws labels of sensors as PDF; None where phones do not reach the page."""
-    on_duty: Callable[[float, float], Iterable[DutySpan]] = lambda _start, _end: ()
-    """Who was on duty between two moments, Unix seconds."""
-    school_day: Callable[[float, str], bool] = lambda _moment, _room: True
+    journal: Path | None = None
+    """The journal's file; None for no pages of rejected messages."""
+    wall: Path | None = None
+    """Folder of the floor plans."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessSettings:
+    """Who gets in, from where, and how often."""
+
     open_reading: bool = True
     """Whether pages may be read without signing in, for loopback only."""
     one_click: bool = False
@@ -132,27 +130,61 @@ class StaffPageSettings:
     """Whether the page is reached over https."""
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     """Host names under which the page answers; others are refused (DNS rebinding)."""
-    grafana_url: str = ""
-    """Where our dashboards are, without a trailing slash; empty for no links."""
-    school: str = "Plumewatch"
-    banner: Callable[[], str] = lambda: ""
-    """A line above the rooms, such as that the school is simulated; empty for none."""
     session_s: float = 12 * 3600.0
-    reports: ReportJobs | None = None
-    times: SchoolTimes = field(default_factory=SchoolTimes)
-    journal: Path | None = None
-    """The journal's file; None for no pages of rejected messages."""
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeSettings:
+    """How people get notices, and try them."""
+
+    send_test: Callable[[StaffMember], Awaitable[Sequence[TrialNotice]]]
+    """Sends a test notice to each address of a person."""
+    read_browsers: Callable[[], None]
+    """Takes over in which browsers people switched notices on; blocks."""
     push_key: str = ""
     """Public key for browsers that get notices; empty for no web push."""
     push_private: bool = False
     """Whether push services may be in one's own network, for tests: anybody gives an address."""
-    read_browsers: Callable[[], None] = lambda: None
-    """Takes over in which browsers people switched notices on; blocks."""
     allow_private_targets: bool = False
     """Whether addresses of channels may be in one's own network."""
-    limits: Limits = field(default_factory=Limits)
-    wall: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PageProcesses:
+    """Work for pages in processes of its own."""
+
+    evaluate_room: Callable[[str, Sequence[float], str], Awaitable[str]]
+    """Evaluates a test by room, times at which its steps began, and person; returns an error."""
+    draw_labels: Callable[[Order], Awaitable[bytes]] | None = None
+    """Draws labels of sensors as PDF; None where phones do not reach the page."""
+    reports: ReportJobs | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderSettings:
+    """What stands above every page."""
+
+    banner: Callable[[], str] = str
+    """A line above the rooms, such as that the school is simulated; empty for none."""
+    grafana_url: str = ""
+    """Where our dashboards are, without a trailing slash; empty for no links."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaffPageSettings:
+    """Everything `create_app` needs. The callables run in the event loop and must be quick."""
+
+    files: PageFiles
+    engine: AlertEngine
+    series: Series
+    school: School
+    pipeline: Pipeline
+    notices: NoticeSettings
+    processes: PageProcesses
+    access: AccessSettings = field(default_factory=AccessSettings)
+    header: HeaderSettings = field(default_factory=HeaderSettings)
     config: ConfigFile | None = None
-    send_test: Callable[[StaffMember], Awaitable[Sequence[TrialNotice]]] = _send_nothing
-    """Sends a test notice to each address of a person."""
+    """The configuration that people change on the page; None where they cannot."""
+    changes: ChangeSignal = field(default_factory=ChangeSignal)
     clock: Callable[[], float] = time.time

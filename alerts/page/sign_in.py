@@ -65,20 +65,20 @@ class SignInGroup(PageGroup):
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
-        self._limit = context.settings.limits.sign_in
+        self._limit = context.access.limits.sign_in
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="plumewatch-password")
         self._waiting = 0
         self._flags: dict[str, Any] = {
             "httponly": True,
             "samesite": "strict",
-            "secure": context.settings.secure_cookie,
+            "secure": context.access.secure_cookie,
         }
 
     def _now(self) -> float:
         return self._context.settings.clock()
 
     def _cookie(self, what: str) -> str:
-        return cookie_name(secure=self._context.settings.secure_cookie, what=what)
+        return cookie_name(secure=self._context.access.secure_cookie, what=what)
 
     def _audit(
         self, tx: sqlite3.Connection, kind: AuditKind, actor: str, request: Request, **detail: str
@@ -90,7 +90,7 @@ class SignInGroup(PageGroup):
         member = self._member(account)
         person = "" if member is None else member.id
         kept = await self._context.read(password_hash, person)
-        hasher = self._context.settings.hasher
+        hasher = self._context.access.hasher
         if not await self._hash(lambda: hasher.verifies(kept, password)):
             return None
         if member is not None and kept is not None and hasher.is_outdated(kept):
@@ -135,7 +135,7 @@ class SignInGroup(PageGroup):
         lasts_s: float | None = None,
     ) -> Response:
         """Start a new session, whatever cookie was sent, and give it to a response."""
-        lasts_s = self._context.settings.session_s if lasts_s is None else lasts_s
+        lasts_s = self._context.access.session_s if lasts_s is None else lasts_s
         before, now = request.cookies.get(self._context.cookie, ""), self._now()
 
         def renew(tx: sqlite3.Connection) -> str:
@@ -155,12 +155,15 @@ class SignInGroup(PageGroup):
         return response
 
     def _one_click(self, request: Request) -> bool:
-        return self._context.settings.one_click and client_of(request) in {"127.0.0.1", "::1"}
+        return self._context.access.one_click and client_of(request) in {
+            "127.0.0.1",
+            "::1",
+        }
 
     async def _too_many(
         self, request: Request, after: str, account: str, wait: float, actor: str = "unknown"
     ) -> Response:
-        if self._context.settings.limits.locked.take(actor, self._now()) == 0:
+        if self._context.access.limits.locked.take(actor, self._now()) == 0:
             await self._record(request, actor, Refusal.LOCKED)
         if wait <= 90:
             error = ngettext(
@@ -198,7 +201,7 @@ class SignInGroup(PageGroup):
     def _form(
         self, request: Request, after: str, account: str = "", error: str = "", status: int = 200
     ) -> Response:
-        staff, provider = self._context.policy.staff, self._context.settings.provider
+        staff, provider = self._context.policy.staff, self._context.access.provider
         return self._context.render(
             request,
             "sign_in.html",
@@ -216,7 +219,9 @@ class SignInGroup(PageGroup):
         """Ask for a code; a new secret is shown as apps and as people read it."""
         shown = {"secret": " ".join(secret[k : k + 4] for k in range(0, len(secret), 4))}
         if secret:
-            address = second_factor.address_for_app(secret, person, self._context.settings.school)
+            address = second_factor.address_for_app(
+                secret, person, self._context.settings.school.name
+            )
             code = segno.make(address, micro=False)
             shown["address"] = address
             shown["picture"] = code.svg_data_uri(scale=4, border=4, light="#fff")
@@ -271,7 +276,7 @@ class SignInPages(SignInGroup):
         self, request: Request, member: StaffMember, account: str, response: RedirectResponse
     ) -> Response:
         given = await self._context.read(password_hash, member.id)
-        rules, after = self._context.settings.sign_in, response.headers["location"]
+        rules, after = self._context.access.sign_in, response.headers["location"]
         if not rules.may_use_password(member.id):
             fault = _("Only local accounts sign in with a password. Use the button above.")
             return await self._refuse(request, member.id, Refusal.NOT_LOCAL, after, fault)
@@ -302,7 +307,7 @@ class SignInPages(SignInGroup):
         if not same_origin(request):
             raise HTTPException(403, _("This form was not sent from this page."))
         given, member = text_of(await form_of(request), "code"), pending.member
-        limits, now = self._context.settings.limits, self._now()
+        limits, now = self._context.access.limits, self._now()
         wait = self._limit.take(client_of(request), member.id, now)
         wait = wait or limits.codes.take(member.id, now)
         if wait > 0:
@@ -355,7 +360,7 @@ class SignInPages(SignInGroup):
 
     def _asks_provider(self, request: Request) -> bool:
         asked = "next" in request.query_params and self._cookie("provider") in request.cookies
-        return asked and self._context.settings.provider is not None
+        return asked and self._context.access.provider is not None
 
     @serves("/sign-out", Access.STAFF, methods=("POST",))
     async def _sign_out(self, request: Request) -> Response:

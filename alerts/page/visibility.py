@@ -32,6 +32,7 @@ class Visibility:
 
     def __init__(self, settings: StaffPageSettings) -> None:
         self.settings = settings
+        self.access = settings.access
         self.engine = settings.engine
         self.times = Times(settings.clock, settings.engine.policy.zone)
         self._registry = settings.engine.registry
@@ -141,7 +142,7 @@ class Visibility:
 
     def pipeline(self) -> PipelineStatus:
         """Return the status of the pipeline, without what belongs to no site that is seen."""
-        found = self.settings.pipeline()
+        found = self.settings.pipeline.status()
         if _SITES.get() is None:
             return found
         known = self.permitted.sensors

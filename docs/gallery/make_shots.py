@@ -34,7 +34,7 @@ from alerts.access.action_tokens import Action
 from alerts.engine import AlertEngine
 from alerts.notify.pictures import IncidentPictures
 from alerts.page.app import create_app
-from alerts.page.settings import PipelineStatus, SensorStatus, StaffPageSettings
+from alerts.page.settings import PipelineStatus, SensorStatus
 from alerts.secrets import Secret
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
@@ -42,6 +42,7 @@ from plumewatch.config.settings import alert_policy, school_of
 from plumewatch.service.data_folder import open_series
 from storage import sqlite
 from storage.timeseries import LatestReading
+from tests.support.staff_page import page_settings
 
 if TYPE_CHECKING:
     import sqlite3
@@ -184,7 +185,7 @@ def staff_page(config: PlumewatchConfig, now: float) -> Iterator[tuple[str, Any,
     with open_series(config) as opened:
         series: Any = Series(opened, [s.id for s in config.sensor], now)
         app = create_app(
-            StaffPageSettings(
+            page_settings(
                 database=DataPaths(config.data_dir).state,
                 engine=engine,
                 series=series,

@@ -27,6 +27,7 @@ from alerts.notify.channels.web_push import ServerKey, WebPushNotifier
 from alerts.notify.outbox import used_up_targets
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump
+from alerts.notify.trial_notices import send_trials
 from alerts.outbound import series_records, webhooks
 from alerts.outbound.room_publisher import RoomPublisher
 from alerts.outbound.room_states import AVAILABILITY
@@ -42,15 +43,16 @@ from storage.errors import StorageError
 from storage.sqlite import connect, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
     from alerts.consumer.memory_alerts import Detection, UnstoredReadings
     from alerts.engine import AlertRecord
     from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.notify.pump import DeliveryOutcome
+    from alerts.notify.trial_notices import TrialNotice
     from alerts.outbound.room_publisher import Publish
-    from alerts.policy import AlertPolicy
+    from alerts.policy import AlertPolicy, StaffMember
     from ingest.mqtt.connection import BrokerSettings
     from plumewatch.service.ingestion import Ingestion
     from plumewatch.service.resources import Resources
@@ -201,6 +203,13 @@ class Alerting:
         """Take over in which browsers people switched notices on; blocks."""
         if self._may_push:
             self.engine.use_policy(with_browsers(self._policy, self._state))
+
+    async def send_test(self, member: StaffMember) -> Sequence[TrialNotice]:
+        """Send a test notice to each address of a person."""
+        base, policy = self._resources, self.engine.policy
+        return await send_trials(
+            self.sender, [member], base.paths.state, policy, base.config.site, base.clock()
+        )
 
     def open(self) -> None:
         """Read what is stored, and log what would keep notices from being delivered."""

@@ -134,7 +134,6 @@ class Service:
             self.resources,
             self.alerting,
             self.monitoring,
-            self.ingestion,
             one_click=self._one_click,
             banner=self._banner,
             config_file=self._config_file,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain
@@ -11,7 +12,18 @@ from typing import TYPE_CHECKING
 
 from alerts.escalation.coverage import coverage_gaps, paged_incidents
 from alerts.outbound.state_summary import StateRecorder
-from alerts.page.settings import PipelineStatus, QuarantinedSensor, UnmatchedTopic
+from alerts.page.settings import (
+    MappingSuggestion,
+    Pipeline,
+    PipelineStatus,
+    QuarantinedSensor,
+    UnmatchedTopic,
+)
+from ingest.mapping.draft import SuggestError, toml_value
+from ingest.mapping.suggest import suggest_any
+from ingest.message import Message
+from ingest.routes import likely_decoders
+from ingest.states import States
 from plumewatch import __version__
 from plumewatch.config.settings import ping_url, quiet_hours, school_of
 from plumewatch.sensor_status import record_counts, sensor_statuses
@@ -34,7 +46,7 @@ if TYPE_CHECKING:
     from plumewatch.service.series_writers import SeriesWriters
 
 
-class Monitoring:
+class Monitoring(Pipeline):
     """Health, meters, watchdog and maintenance of one service."""
 
     def __init__(
@@ -131,8 +143,12 @@ class Monitoring:
         """Return the reporting interval of each sensor in seconds, registered or learned."""
         return {name: life.interval_s for name, life in self._detection.lives().items()}
 
-    def pipeline(self) -> PipelineStatus:
-        """Return what the staff page shows of ingest and of the journal's consumers."""
+    def suggest_mapping(self, topic: str) -> MappingSuggestion | None:
+        """Suggest configuration for an unmatched topic; None if it is not unmatched."""
+        return suggestion_for(self._intake, topic)
+
+    def status(self) -> PipelineStatus:
+        """Return counters and sensors."""
         intake, dead_letters = self._intake, self.meters.kept.get("dead_letters")
         return PipelineStatus(
             counters=self.meters.page(),
@@ -176,3 +192,30 @@ def unmatched_topics(intake: Intake) -> list[UnmatchedTopic]:
     """Return the topics that nothing reads, the latest first."""
     newest = reversed(intake.unmatched.values())
     return [UnmatchedTopic(q.name, q.first_seen, q.last_seen, q.count) for q in newest]
+
+
+def suggestion_for(intake: Intake, topic: str) -> MappingSuggestion | None:
+    """Suggest a mapping from the last payload of an unmatched topic; None if there is none."""
+    unmatched = intake.unmatched.get(topic)
+    if unmatched is None:
+        return None
+    context = replace(intake.config.context, states=States())
+    message = Message(topic, unmatched.sample, unmatched.last_seen)
+    likely = [name for name in likely_decoders(message, context) if name != "generic"]
+    route = "".join(
+        f"[[route]]\ntopic = {toml_value(topic)}\ndecoder = {toml_value(name)}\n\n"
+        for name in likely[:3]
+    )
+    discovery = intake.config.context.states.discoveries.get(topic, [])
+    try:
+        text = suggest_any(
+            topic,
+            [unmatched.sample, *discovery],
+            received=float(round(unmatched.last_seen)),
+            zone=context.zone,
+        )
+    except SuggestError as error:
+        cut = len(unmatched.sample) >= intake.config.sample_bytes
+        reason = f"{error}; only the beginning of the payload was kept" if cut else str(error)
+        return MappingSuggestion(unmatched.sample, "", reason, route.strip())
+    return MappingSuggestion(unmatched.sample, text, "", route.strip())

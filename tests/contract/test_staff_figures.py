@@ -11,7 +11,7 @@ from alerts.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.app import create_app
-from alerts.page.settings import PipelineStatus, SensorStatus, StaffPageSettings
+from alerts.page.settings import PipelineStatus, SensorStatus
 from alerts.page.views.air import day_means, most_air_changes
 from alerts.page.views.figures import _stacks, figures
 from dashboards.build import built
@@ -25,6 +25,7 @@ from storage.sqlite import connect
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support import grafana
 from tests.support.school_series import FIRMWARE, NEW_FIRMWARE, SILENT, UPDATED, ZONE
+from tests.support.staff_page import page_settings
 
 VAPE = KIND_WORDS["vape"]
 
@@ -42,7 +43,7 @@ def embedded(school, tmp_path_factory):
 @pytest.fixture
 def page(school, embedded):
     app = create_app(
-        StaffPageSettings(
+        page_settings(
             database=school.database,
             engine=AlertEngine(school.registry, school.policy),
             series=embedded,
@@ -260,7 +261,7 @@ async def test_the_state_of_a_sensor_is_that_of_now(school, embedded):
     now = school.end + 1
     alive = SensorStatus("alive", now, 10.0)
     app = create_app(
-        StaffPageSettings(
+        page_settings(
             database=school.database,
             engine=AlertEngine(school.registry, school.policy),
             series=embedded,
@@ -304,7 +305,7 @@ async def test_empty_pages_show_that_they_are_empty(tmp_path, school):
     database.write_bytes(school.database.read_bytes())
     with SqliteSeries(tmp_path / "series.db") as series:
         app = create_app(
-            StaffPageSettings(
+            page_settings(
                 database=database,
                 engine=AlertEngine(school.registry, school.policy),
                 series=series,

@@ -12,7 +12,6 @@ from alerts.access.api_tokens import NEEDS, Scope
 from alerts.access.roles import who_may
 from alerts.engine import AlertEngine
 from alerts.page.app import create_app
-from alerts.page.settings import StaffPageSettings
 from alerts.policy import AlertPolicy, StaffMember
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from plumewatch.service.data_folder import prepare_state
@@ -21,6 +20,7 @@ from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.broker import free_port
+from tests.support.staff_page import page_settings
 
 PAGE = (Path(__file__).parents[2] / "docs/api.md").read_text(encoding="utf-8")
 (EXAMPLE,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -46,7 +46,7 @@ def served(tmp_path):
     series = SqliteSeries(tmp_path / "series.db")
     series.open()
     series.add([Reading("s0", now - 60, now, {"pm25": 7.5})])
-    app = create_app(StaffPageSettings(tmp_path / "state.db", engine, series))
+    app = create_app(page_settings(database=tmp_path / "state.db", engine=engine, series=series))
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=server.run)

@@ -26,7 +26,7 @@ from alerts.incidents.incident import Status, Verdict
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.app import create_app
 from alerts.page.report_jobs import ReportJobs
-from alerts.page.settings import PipelineStatus, QuarantinedSensor, StaffPageSettings
+from alerts.page.settings import PipelineStatus, QuarantinedSensor
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
@@ -35,6 +35,7 @@ from storage import sqlite
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries import LatestReading
 from storage.timeseries.sqlite import SqliteSeries
+from tests.support.staff_page import page_settings
 
 VAPE = KIND_WORDS["vape"]
 
@@ -138,7 +139,6 @@ class Site:
             zone="America/New_York",
         )
         self.engine = AlertEngine(Registry.of(ROOMS, SENSORS), policy)
-        self.changes = 0
         over = an_event("pw-3", EventKind.VAPE, EventPhase.ALERTED, self.now - 400)
         (record,) = self.tell(over, -394)
         with sqlite.transaction(self.db) as tx:
@@ -152,13 +152,12 @@ class Site:
         self.series = FakeSeries(self.now - 300, Path(folder) / "series.db")
         self.live = ChangeSignal()
         app = create_app(
-            StaffPageSettings(
+            page_settings(
                 changes=self.live,
                 database=self.database,
                 engine=self.engine,
                 series=self.series,
                 hasher=hasher,
-                on_change=self.changed,
                 pipeline=lambda: PipelineStatus(
                     {"readings accepted": 182_344, "duplicates": 12},
                     {"bad_json": 3, "out_of_range": 1},
@@ -184,9 +183,6 @@ class Site:
             time.sleep(0.01)
         port = self.server.servers[0].sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-
-    def changed(self):
-        self.changes += 1
 
     def tell(self, event, at):
         with sqlite.transaction(self.db) as tx:
@@ -362,7 +358,7 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
     wait_for(browser, lambda: site.load().status is Status.ACKNOWLEDGED)
     assert site.load().acknowledged_by == "lee"
     wait_for(browser, lambda: "acknowledged by Ms. Lee" in find(browser, ".hero").text)
-    assert site.changes == 2  # the sign-in, the acknowledgment
+    assert site.live.count == 2  # the sign-in, the acknowledgment
     assert next_step(browser) == "I'm here"
     shoot(browser, "incident-taken")
     find(browser, "#arrive").click()

@@ -77,14 +77,14 @@ async def test_the_state_is_loud_and_goes_away(config, disk, caplog):
         puff = readings_of_puff(start=time.time() - 300)
         settled = service.ingestion.commits.enter(puff)
         await until(lambda: service.alerting.memory.active)
-        counters = service.monitoring.pipeline().counters
+        counters = service.monitoring.status().counters
         assert counters["failing: journal"] == 1
         assert counters["alerting from memory"] == 1
         disk.free("journal.db")
         await settled
         await until(lambda: not service.alerting.memory.active)
-        assert "failing: journal" not in service.monitoring.pipeline().counters
-        assert "alerting from memory" not in service.monitoring.pipeline().counters
+        assert "failing: journal" not in service.monitoring.status().counters
+        assert "alerting from memory" not in service.monitoring.status().counters
     recorded = [
         r.levelname for r in caplog.records if "from memory, nothing is stored" in r.message
     ]

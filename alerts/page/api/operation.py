@@ -130,7 +130,7 @@ async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
     Raises 400 for a token in the address, 401 without a valid one, 403 for one that may not do
     this, and 429 after too many requests.
     """
-    limits, now = context.settings.limits, context.settings.clock()
+    limits, now = context.access.limits, context.settings.clock()
     if not _IN_ADDRESS.isdisjoint(name.lower() for name in request.query_params):
         fault = "Send the token in the Authorization header. One in an address is in logs."
         raise HTTPException(400, f"{fault} Revoke it.")

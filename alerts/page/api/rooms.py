@@ -107,7 +107,7 @@ class RoomApi(PageGroup):
             context.registry,
             latest,
             settings.clock(),
-            dict(settings.intervals()),
+            dict(settings.pipeline.intervals()),
             only,
         )
         return [

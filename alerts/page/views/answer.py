@@ -83,7 +83,7 @@ class AnswerPages(PageGroup):
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
-        self._limit = context.settings.limits.answers
+        self._limit = context.access.limits.answers
 
     @serves("/answer", Access.PUBLIC)
     async def _page(self, request: Request) -> Response:
@@ -177,7 +177,7 @@ class AnswerPages(PageGroup):
             raise HTTPException(403, _("This link is not valid. Sign in to respond."))
         if now >= grant.expires_at or not may(member.role, Right.ANSWER):
             raise HTTPException(403, _("This link has expired. Sign in to respond."))
-        limits = self._context.settings.limits
+        limits = self._context.access.limits
         limit = limits.link_looks if action is None else limits.link_answers
         wait = limit.take(token, now)
         if wait > 0:

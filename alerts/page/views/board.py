@@ -118,7 +118,7 @@ class BoardPages(PageGroup):
             query = self._context.in_thread(settings.series.latest)
             self._latest = asyncio.ensure_future(query)
         latest = await asyncio.shield(self._latest)
-        intervals = settings.intervals()
+        intervals = settings.pipeline.intervals()
         return await self._context.read(
             queries.rooms, self._context.registry, latest, settings.clock(), intervals, rooms
         )

@@ -178,7 +178,7 @@ class CommissionPages(PageGroup):
     async def _evaluate(self, room: str, running: RunningTest) -> None:
         try:
             await asyncio.sleep(_SETTLE_S)
-            evaluate = self._context.settings.evaluate_room
+            evaluate = self._context.settings.processes.evaluate_room
             running.error = await evaluate(room, running.starts, running.person)
         finally:
             self._evaluations.pop(room, None)

@@ -88,11 +88,11 @@ class ConfigPages(PageGroup):
             member = member or self._context.policy.member(person)
         if member is None:
             raise HTTPException(404, _("There is no such person."))
-        if self._context.settings.limits.tests.take(session.person, now) > 0:
+        if self._context.access.limits.tests.take(session.person, now) > 0:
             raise HTTPException(
                 429, _("Wait a minute before the next test."), {"Retry-After": "60"}
             )
-        results = await self._context.settings.send_test(member)
+        results = await self._context.settings.notices.send_test(member)
         return self._context.render(request, "settings_test.html", member=member, results=results)
 
     @serves("/settings/{form}/{entry}", Access.STAFF)
@@ -240,7 +240,9 @@ class ConfigPages(PageGroup):
         await self._commit(request, change, detail, gone)
 
     def _bad_address(self, field: str, address: Secret) -> dict[str, str]:
-        settings = NotifySettings(allow_private=self._context.settings.allow_private_targets)
+        settings = NotifySettings(
+            allow_private=self._context.settings.notices.allow_private_targets
+        )
         schemes = ", ".join(f"{scheme}://" for scheme in sorted(SCHEMES))
         words = {
             NotifyReason.FORBIDDEN_SCHEME: _(

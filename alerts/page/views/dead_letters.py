@@ -60,7 +60,7 @@ class DeadLetterPages(PageGroup):
         )
 
     async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        journal = self._context.settings.journal
+        journal = self._context.settings.files.journal
         if journal is None:
             raise HTTPException(404, _("This page does not exist."))
         return await self._context.read_from(journal, work)

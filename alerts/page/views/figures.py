@@ -84,7 +84,7 @@ class FigurePages(PageGroup):
     async def _chosen(self, request: Request) -> tuple[kpis.Chosen, str, float, float]:
         context, settings = self._context, self._context.settings
         span, end = span_of(request, "week"), settings.clock()
-        source = settings.database, settings.series, context.registry
+        source = settings.files.database, settings.series, context.registry
         start, zone = end - SPANS[span], context.times.zone
         only_known = context.rooms is not None
         chosen = await context.in_thread(figures, *source, start, end, zone, only_known=only_known)
@@ -92,16 +92,21 @@ class FigurePages(PageGroup):
 
     def _load(self, chosen: kpis.Chosen, start: float, end: float) -> kpis.Load:
         settings = self._context.settings
-        rows = [row for row in chosen.incidents if settings.school_day(row.opened_at, row.room_id)]
+        rows = [
+            row
+            for row in chosen.incidents
+            if settings.school.has_school(row.opened_at, row.room_id)
+        ]
         ids = {row.id for row in rows}
         notices = [notice for notice in chosen.notices if notice.incident in ids]
-        with closing(sqlite.connect(settings.database, read_only=True)) as db:
+        with closing(sqlite.connect(settings.files.database, read_only=True)) as db:
             recorded_from = read.recorded_from(db)
         return kpis.load(rows, notices, self._on_duty(start, end), recorded_from)
 
     def _on_duty(self, start: float, end: float) -> list[DutySpan]:
         people = {member.id for member in self._context.staff}
-        spans = self._context.settings.on_duty(start, end)
+        roster, school = self._context.policy.roster, self._context.settings.school
+        spans = school.duty(roster.shifts if roster else (), start, end)
         return [s for s in spans if self._context.sites is None or s.person in people]
 
 

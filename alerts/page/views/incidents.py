@@ -43,7 +43,7 @@ class IncidentPages(PageGroup):
         settings = context.settings
         self._engine = context.engine
         self._pictures = IncidentPictures(
-            settings.database, context.registry, settings.series, context.policy.zone
+            settings.files.database, context.registry, settings.series, context.policy.zone
         )
 
     # what people see

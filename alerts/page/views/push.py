@@ -39,7 +39,7 @@ class PushPages(PageGroup):
             for size in (192, 512)
         ]
         manifest = {
-            "name": self._context.settings.school,
+            "name": self._context.settings.school.name,
             "short_name": "Plumewatch",
             "id": "/",
             "start_url": "/",
@@ -61,10 +61,12 @@ class PushPages(PageGroup):
     async def _subscribe(self, request: Request) -> Response:
         form, session = request.state.form, request.state.session
         settings, now = self._context.settings, self._context.settings.clock()
-        if not settings.push_key:
+        if not settings.notices.push_key:
             raise HTTPException(404, _("This server cannot send to browsers."))
         found = Subscription(*(text_of(form, key) for key in Subscription._fields))
-        fault = found.fault() or fault_of_url(found.endpoint, allow_private=settings.push_private)
+        fault = found.fault() or fault_of_url(
+            found.endpoint, allow_private=settings.notices.push_private
+        )
         if fault:
             raise HTTPException(400, _("This browser cannot get notices: %(fault)s.", fault=fault))
         self._context.count_change(session.person, now)
@@ -75,7 +77,7 @@ class PushPages(PageGroup):
             self._audit(tx, session.person, "browser added", label, now)
 
         await self._context.write(add)
-        await self._context.in_thread(settings.read_browsers)
+        await self._context.in_thread(settings.notices.read_browsers)
         return Response(status_code=204)
 
     @serves("/push/{id:row}/remove", Access.STAFF, methods=("POST",))
@@ -91,7 +93,7 @@ class PushPages(PageGroup):
         self._context.count_change(session.person, now)
         if not await self._context.write(remove):
             raise HTTPException(404, _("There is no such browser."))
-        await self._context.in_thread(self._context.settings.read_browsers)
+        await self._context.in_thread(self._context.settings.notices.read_browsers)
         return RedirectResponse("/account", 303)
 
     def _audit(self, tx: sqlite3.Connection, actor: str, what: str, name: str, now: float) -> None:

@@ -85,7 +85,7 @@ class ReportError(ValueError):
 
 def report_jobs(context: PageContext) -> ReportJobs:
     """Return the reports of the service; raise 404 if it creates none."""
-    jobs = context.settings.reports
+    jobs = context.settings.processes.reports
     if jobs is None:
         raise HTTPException(404, _("This service does not create reports."))
     return jobs
@@ -137,7 +137,7 @@ def _window(context: PageContext, typed: Mapping[str, str]) -> tuple[dict[str, s
     kind = typed["span"] or _DAYS
     if kind in KINDS:
         try:
-            period = context.settings.times.period(kind, typed[kind])
+            period = context.settings.school.times.period(kind, typed[kind])
         except PeriodError as error:
             raise ValueError(sentence(error)) from error
         return {kind: period.name}, period.first, period.last
@@ -185,7 +185,7 @@ class ReportPages(PageGroup):
         today = self._context.times.local(settings.clock())
         last_week, last_month = (today - timedelta(days=days) for days in (7, today.day))
         years = [
-            settings.times.school_year((today - timedelta(days=365 * k)).date())
+            settings.school.times.school_year((today - timedelta(days=365 * k)).date())
             for k in range(_YEARS)
         ]
         preset: dict[str, Any] = {
@@ -195,7 +195,7 @@ class ReportPages(PageGroup):
             "span": "week",
             "week": f"{last_week:%G-W%V}",
             "month": f"{last_month:%Y-%m}",
-            "term": settings.times.term(today.date()),
+            "term": settings.school.times.term(today.date()),
             "school_year": years[0],
             "start": (today - timedelta(weeks=_WEEKS)).date().isoformat(),
             "end": today.date().isoformat(),
@@ -208,7 +208,7 @@ class ReportPages(PageGroup):
             jobs=report_jobs(self._context).of(request.state.session.person),
             reports=ABOUT,
             formats=FORMATS,
-            terms=[term.name for term in settings.times.terms],
+            terms=[term.name for term in settings.school.times.terms],
             school_years=years,
             sites=sorted({room.site for room in rooms}, key=natural),
             all_sites=self._context.sites is None,

@@ -72,7 +72,7 @@ class SensorPages(PageGroup):
             notices=notices,
             due=due,
             tests=valid,
-            stocks=STOCKS if context.settings.draw_labels else (),
+            stocks=STOCKS if context.settings.processes.draw_labels else (),
             sites=context.permitted.sorted_sites(),
             sensors=[
                 (s, context.registry.rooms.get(s.room), latest.get(s.id))
@@ -82,7 +82,7 @@ class SensorPages(PageGroup):
 
     @serves("/sensors/labels.pdf", Right.SENSORS)
     async def _labels(self, request: Request) -> Response:
-        context, draw = self._context, self._context.settings.draw_labels
+        context, draw = self._context, self._context.settings.processes.draw_labels
         stock, site = (request.query_params.get(key, "") for key in ("stock", "site"))
         chosen = {found.name for found in context.registry.sites.values() if found.id == site}
         if draw is None or stock not in STOCKS or (site and not chosen):
@@ -144,7 +144,7 @@ class SensorPages(PageGroup):
         topic = request.query_params.get("topic", "")
         found = None
         if 0 < len(topic) <= _MAX_TOPIC:
-            found = self._context.settings.suggest_mapping(topic)
+            found = self._context.settings.pipeline.suggest_mapping(topic)
         if found is None:
             raise HTTPException(404, _("No unmatched message was received on this topic recently."))
         return self._context.render(

@@ -44,7 +44,7 @@ class WallPages(PageGroup):
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
-        self._folder = context.settings.wall
+        self._folder = context.settings.files.wall
 
     # the view
 
@@ -77,7 +77,7 @@ class WallPages(PageGroup):
         token = text_of(await form_of(request), "token").strip()
         if not await self._context.screen(token):
             settings = self._context.settings
-            wait = settings.limits.api.take(client_of(request), "", settings.clock())
+            wait = settings.access.limits.api.take(client_of(request), "", settings.clock())
             raise HTTPException(429 if wait > 0 else 403, _("This link is not valid any more."))
         response = Response(status_code=204)
         response.set_cookie(
@@ -87,7 +87,7 @@ class WallPages(PageGroup):
             path="/wall",
             httponly=True,
             samesite="strict",
-            secure=self._context.settings.secure_cookie,
+            secure=self._context.access.secure_cookie,
         )
         return response
 
@@ -115,7 +115,7 @@ class WallPages(PageGroup):
     async def _content(self, rooms: Sequence[Room]) -> dict[str, Any]:
         context, settings = self._context, self._context.settings
         latest = await context.in_thread(settings.series.latest)
-        intervals = dict(settings.intervals())
+        intervals = dict(settings.pipeline.intervals())
         states = await context.read(
             queries.rooms,
             context.permitted,

@@ -14,16 +14,18 @@ from alerts.access import passwords
 from alerts.access.passwords import Hasher
 from alerts.engine import AlertEngine
 from alerts.incidents import repository
+from alerts.incidents.change_feed import ChangeSignal
 from alerts.incidents.incident import Status, Verdict
 from alerts.notify.notice import KIND_WORDS
 from alerts.notify.pictures import IncidentPictures
 from alerts.page.app import create_app
-from alerts.page.settings import PipelineStatus, StaffPageSettings
+from alerts.page.settings import PipelineStatus
 from detection.details import Detail
 from detection.events import ChannelEvidence, EventKind, EventPhase
 from language.facts import fact
 from storage import sqlite
 from storage.timeseries import LatestReading
+from tests.support.staff_page import page_settings
 
 VAPE = KIND_WORDS["vape"]
 
@@ -51,7 +53,7 @@ class Series:
 class Page:
     def __init__(self, database, registry, policy, shown=None, **options):
         self.now = NOW
-        self.changes = []
+        self.changes = ChangeSignal()
         self.engine = AlertEngine(registry, policy)
         self.db = sqlite.connect(database)
         settings = {
@@ -59,14 +61,14 @@ class Page:
             "engine": self.engine,
             "series": Series(),
             "hasher": HASHER,
-            "on_change": lambda: self.changes.append(1),
+            "changes": self.changes,
             "pipeline": lambda: PipelineStatus({"accepted": 5}, {"bad_json": 2}),
             "clock": lambda: self.now,
         }
         with sqlite.transaction(self.db) as tx:
             for member in policy.staff:
                 passwords.keep_hash(tx, member.id, KEPT, NOW)
-        self.app = create_app(StaffPageSettings(**{**settings, **options}))
+        self.app = create_app(page_settings(**{**settings, **options}))
         assert isinstance(self.app, Starlette)
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
         self.client = httpx.AsyncClient(transport=transport, base_url=HOST)
@@ -147,7 +149,7 @@ async def test_acknowledge_and_feedback(open_page, make_event):
     assert repository.load(page.db, incident).verdict is Verdict.FALSE_ALARM
     shown = (await page.client.get(url)).text
     assert "spray, hair spray" in shown
-    assert page.changes == [1, 1, 1]
+    assert page.changes.count == 3
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ import pytest
 from alerts.page.settings import PipelineStatus
 from ingest.intake import Intake, IntakeConfig
 from ingest.message import Message
-from plumewatch.service.monitoring import unmatched_topics
-from plumewatch.service.staff_page import suggestion_for
+from plumewatch.service.monitoring import suggestion_for, unmatched_topics
 from tests.unit.alerts.test_page import NOW, Page
 
 TOPIC = "site/<b>7/state"

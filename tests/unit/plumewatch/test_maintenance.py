@@ -149,7 +149,7 @@ async def test_a_change_of_firmware_is_on_record(config):
         assert (event.kind, event.sensor, event.room) == ("firmware", "n2-boys-1", "r")
         assert event.fields["sentence"] == "firmware 1.0 → 1.1"
     async with running(config) as service:  # reported again, it is no change
-        assert service.monitoring.pipeline().sensors["n2-boys-1"].firmware == "1.1"
+        assert service.monitoring.status().sensors["n2-boys-1"].firmware == "1.1"
         await store(service, [reading_of(4, "1.1")])
         await until(lambda: service.detection.counts.readings == 1)
         assert len(service.series.records("event", began, time.time() + 1)) == 1

@@ -153,12 +153,12 @@ async def test_the_event_loop_counts_no_rows_of_the_journal(config, monkeypatch)
         monkeypatch.setattr(Journal, name, recorded(getattr(Journal, name)))
     async with running(config) as service:
         threads.clear()  # of the start
-        assert service.monitoring.pipeline().dead_letters == {}
+        assert service.monitoring.status().dead_letters == {}
         letter = DeadLetter(time.time(), "a/b", "malformed", "not JSON", "native", 1, b"{")
         await asyncio.to_thread(service.journal.commit, (), [letter])
         await asyncio.to_thread(service.monitoring.meters.refresh)  # as once a minute, or asked
         metrics = service.monitoring.meters.exposition()
-        assert service.monitoring.pipeline().dead_letters == {"malformed": 1}
+        assert service.monitoring.status().dead_letters == {"malformed": 1}
     assert 'plumewatch_dead_letters{reason="malformed"} 1' in metrics
     assert threads
     assert threading.main_thread() not in threads
@@ -221,15 +221,15 @@ async def test_silence_is_reported_once_and_survives_a_restart(config):
     async with running(config, clock=clock) as service:
         await store(service, [reading(base - 5 * k) for k in range(5, 0, -1)])
         await until(lambda: service.alerting.notifier.sent)
-        assert service.monitoring.pipeline().sensors["n2-boys-1"].state == "offline"
+        assert service.monitoring.status().sensors["n2-boys-1"].state == "offline"
     (sent,) = service.alerting.notifier.sent
     assert sent.notice.kind == "offline"
     assert sent.notice.room == "Boys"
     assert "; the broker cannot be reached" in sent.notice.evidence.sentence()
     async with running(config, clock=clock) as service:
-        assert service.monitoring.pipeline().sensors["n2-boys-1"].state == "offline"
+        assert service.monitoring.status().sensors["n2-boys-1"].state == "offline"
         await store(service, [reading(clock())])
-        await until(lambda: service.monitoring.pipeline().sensors["n2-boys-1"].state == "alive")
+        await until(lambda: service.monitoring.status().sensors["n2-boys-1"].state == "alive")
         assert service.alerting.notifier.sent == []
 
 

@@ -5,7 +5,7 @@ import json
 from ingest.intake import Intake, IntakeConfig
 from ingest.message import Message
 from ingest.states import States
-from plumewatch.service.staff_page import suggestion_for
+from plumewatch.service.monitoring import suggestion_for
 
 NOW = 1_790_000_000.0
 

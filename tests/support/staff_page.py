@@ -1,0 +1,67 @@
+"""Settings of a staff page for tests: fields of all groups by name, and what no test asks for."""
+
+from dataclasses import dataclass, fields
+from types import SimpleNamespace
+from zoneinfo import ZoneInfo
+
+from alerts.page.settings import (
+    AccessSettings,
+    HeaderSettings,
+    NoticeSettings,
+    PageFiles,
+    PageProcesses,
+    PipelineStatus,
+    StaffPageSettings,
+)
+from reports.school import School, SchoolTimes
+
+_GROUPS = {
+    "files": PageFiles,
+    "access": AccessSettings,
+    "notices": NoticeSettings,
+    "processes": PageProcesses,
+    "header": HeaderSettings,
+}
+
+
+@dataclass(frozen=True)
+class _School(School):
+    on_duty: object = lambda _start, _end: ()
+    school_day: object = lambda _moment, _room: True
+
+    def duty(self, _shifts, start, end):
+        return self.on_duty(start, end)
+
+    def has_school(self, moment, room=""):
+        return self.school_day(moment, room)
+
+
+async def _send_nothing(_member):
+    return ()
+
+
+async def _evaluate_nothing(_room, _starts, _person):
+    return "tests are not evaluated here"
+
+
+def page_settings(*, engine, school="Plumewatch", times=None, **given):
+    """Return the settings of a page; `pipeline` and what is beside it are functions."""
+    given = {
+        "send_test": _send_nothing,
+        "read_browsers": lambda: None,
+        "evaluate_room": _evaluate_nothing,
+        **given,
+    }
+    pipeline = SimpleNamespace(
+        status=given.pop("pipeline", PipelineStatus),
+        intervals=given.pop("intervals", dict),
+        suggest_mapping=given.pop("suggest_mapping", lambda _: None),
+    )
+    own = {key: given.pop(key) for key in ("on_duty", "school_day") if key in given}
+    zone = ZoneInfo(engine.policy.zone)
+    known = _School(school, zone, engine.registry, times or SchoolTimes(), **own)
+    groups = {}
+    for name, group in _GROUPS.items():
+        names = {field.name for field in fields(group)} & set(given)
+        groups[name] = group(**{key: given.pop(key) for key in names})
+    return StaffPageSettings(engine=engine, school=known, pipeline=pipeline, **groups, **given)
