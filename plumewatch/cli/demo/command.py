@@ -19,7 +19,6 @@ import tomllib
 from collections import Counter, deque
 from datetime import UTC, datetime
 from functools import partial
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +38,7 @@ from plumewatch.service.app import Service
 from plumewatch.service.resources import Observer
 from plumewatch.service.supervisor import ServiceError
 from plumewatch.service.web_server import Listening
+from storage.http_client import Reach, RequestError, request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -57,6 +57,7 @@ _START: Final = datetime(2026, 9, 14, 9, 30, tzinfo=UTC)
 _DAYS: Final = 2.0
 _UNANSWERED: Final = 3
 """Every third push is left to whoever tries the demo."""
+_MOST_BYTES: Final = 65_536
 _PRESS_S: Final = 2.0
 _AGAIN_S: Final = 0.1
 _VOC_KEYS: Final = ("voc_index", "tvoc_ppb", "tvoc_ugm3", "voc_raw")
@@ -273,31 +274,35 @@ class Demo:
         name = self._service.alerting.engine.policy.name_of(person)
         try:
             await asyncio.sleep(_PRESS_S)
-            taken = await asyncio.to_thread(self._post, "/answer", action["body"])
+            taken = await self._post("/answer", action["body"])
             if not taken.get("mine"):
                 return
             self._note("responding", f"{name} (simulated)", "green")
             await asyncio.sleep(2 * _PRESS_S)
             token = f"token={taken['feedback']}&via=ntfy"
-            await asyncio.to_thread(self._post, "/answer/arrive", token)
+            await self._post("/answer/arrive", token)
             await asyncio.sleep(_PRESS_S)
             found = self._finding(taken["incident"])
-            answered = await asyncio.to_thread(self._post, "/answer/feedback", f"{token}&{found}")
+            answered = await self._post("/answer/feedback", f"{token}&{found}")
             self._note("answered", f"{answered.get('what', '')} ({name}, simulated)", "green")
-        except (OSError, HTTPException, ValueError, KeyError) as error:
+        except (RequestError, ValueError, KeyError) as error:
             self._note("not answered", f"{name}: {error!r}", "yellow")
 
     def _finding(self, incident: str) -> str:
         happened = any(self._truth.happened(*alert) for alert in self._alerts.get(incident, ()))
         return "verdict=confirmed" if happened else "verdict=nothing_found"
 
-    def _post(self, path: str, body: str) -> dict[str, Any]:
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=10)
-        with contextlib.closing(connection):
-            form = {"Content-Type": "application/x-www-form-urlencoded"}
-            connection.request("POST", path, body, form)
-            answer: dict[str, Any] = json.loads(connection.getresponse().read())
-        return answer
+    async def _post(self, path: str, body: str) -> dict[str, Any]:
+        answer = await request(
+            "POST",
+            f"http://127.0.0.1:{self._port}{path}",
+            Reach(allow_private=True),
+            body=body.encode(),
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            most_bytes=_MOST_BYTES,
+        )
+        found: dict[str, Any] = json.loads(answer.body)
+        return found
 
     def _on_events(self, events: Sequence[Event]) -> None:
         for event in events:
