@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from string import Template
 from typing import TYPE_CHECKING, Any, Final
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -30,22 +29,25 @@ _DATA_SOURCES: Final = """\
 apiVersion: 1
 datasources:
 """
-_DATA_SOURCE: Final = Template("""\
-  - uid: $uid
-    name: $name
+_OF_INTERVALS: Final = ("auto", "auto_count", "auto_min")
+
+
+def _data_source(policy: str) -> str:
+    return f"""\
+  - uid: {data_source_uid(policy)}
+    name: {f"{DATA_SOURCE_NAME} {policy}".strip()}
     type: influxdb
     access: proxy
     editable: false
-    url: $${PLUMEWATCH_INFLUX_URL}
+    url: ${{PLUMEWATCH_INFLUX_URL}}
     user: plumewatch
     jsonData:
-      dbName: $${PLUMEWATCH_INFLUX_DATABASE}$database
+      dbName: ${{PLUMEWATCH_INFLUX_DATABASE}}{f"/{policy}" if policy else ""}
       httpMode: POST
       timeInterval: 5s
     secureJsonData:
-      password: $$__file{/etc/plumewatch/influx-reader}
-""")
-_OF_INTERVALS: Final = ("auto", "auto_count", "auto_min")
+      password: $__file{{/etc/plumewatch/influx-reader}}
+"""
 
 
 def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
@@ -119,12 +121,7 @@ def write(folder: Path, settings: DashboardSettings) -> dict[str, bool]:
     texts = {f"{name}.json": text_of(body) for name, body in built(settings).items()}
     if settings.influxdb3:
         texts["datasources-influxdb3.yaml"] = _DATA_SOURCES + "".join(
-            _DATA_SOURCE.substitute(
-                uid=data_source_uid(policy),
-                name=f"{DATA_SOURCE_NAME} {policy}".strip(),
-                database=f"/{policy}" if policy else "",
-            )
-            for policy in POLICIES
+            _data_source(policy) for policy in POLICIES
         )
     written = {}
     for name, text in texts.items():
