@@ -134,7 +134,7 @@ class AlertEngine:
     ) -> Incident:
         """Record that a person responds: paging stops, and those who were paged learn who responds.
 
-        Without a later answer it expires (`alerts.timings`).
+        Without a later answer it expires (`alerts.policy`).
         """
         return self._record(tx, incident_id, inputs.Acknowledged(by, now, channel), now)
 

@@ -13,10 +13,10 @@ from alerts.escalation import steps as escalation
 from alerts.escalation.steps import Action
 from alerts.incidents import repository, throttling
 from alerts.incidents.history import Happened
-from alerts.incidents.labels import labels_of, place_of
+from alerts.incidents.incident import labels_of, place_of
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, clock_text
-from alerts.timings import PRESENT_S
+from alerts.policy import PRESENT_S
 from language.facts import Fact, fact
 
 if TYPE_CHECKING:

@@ -22,13 +22,12 @@ from typing import TYPE_CHECKING
 from alerts.access import schema as access
 from alerts.engine import AlertEngine
 from alerts.incidents import schema
-from alerts.notify.answer_links import with_answer_link
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
+from alerts.notify.outbox import with_answer_link
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump
-from alerts.policy import AlertPolicy, StaffMember
+from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret
-from alerts.timings import EscalationTimings
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from storage import sqlite
 from storage.reading import Reading

@@ -21,7 +21,7 @@ import numpy as np
 
 from detection.alert_thresholds import AlertThresholds
 from detection.baselines import WIDTH
-from detection.batch import ReadingBatch
+from detection.channels import ReadingBatch
 from detection.detector import Detector
 from detection.episodes import EPISODE
 

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from detection.batch import ReadingBatch
-from detection.channels import FOLLOWED
+from detection.channels import FOLLOWED, ReadingBatch
 from detection.detector import Detector
 from detection.device_events import DeviceEvents
 from detection.per_minute.detectors import MinuteDetectors

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from detection.baselines import Change
-    from detection.batch import ReadingBatch
+    from detection.channels import ReadingBatch
     from detection.episodes import Episodes
 
     Floats = NDArray[np.float64]

@@ -89,7 +89,7 @@ QUANTITY_WORDS: Final = Words({q.key: q.label for q in _TABLE})
 """Their labels in the reader's language."""
 
 COLUMNS: Final[tuple[str, ...]] = tuple(QUANTITIES)
-"""Column order of value matrices (`detection.batch.ReadingBatch.values`)."""
+"""Column order of value matrices (`detection.channels.ReadingBatch.values`)."""
 
 COLUMN_INDEX: Final[Mapping[str, int]] = MappingProxyType({k: i for i, k in enumerate(COLUMNS)})
 """Column of each quantity in a value matrix."""

@@ -23,8 +23,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts.consumer.outages import Outages
-from alerts.consumer.reading_judge import ReadingJudge
-from alerts.consumer.sensor_thresholds import SensorThresholds
+from alerts.consumer.reading_judge import ReadingJudge, SensorThresholds
 from alerts.incidents import threshold_adjustments
 from alerts.incidents.clock_step import move_deadlines
 from alerts.outbound import series_records

@@ -12,7 +12,7 @@ from alerts.duty.shifts import ClockHours, LessonHours
 from alerts.duty.timetable import WEEKDAYS, Timetable, clock
 from alerts.incidents.throttling import quiet_until
 from alerts.policy import PAGED
-from alerts.routing.labels import incident_labels
+from alerts.routing.matchers import incident_labels
 from alerts.severity import Severity, grade
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from alerts.escalation.steps import Action, after_acknowledgment, plan
 from alerts.incidents.incident import Rules
 from alerts.incidents.lifecycle import cooldown_s
 from alerts.incidents.throttling import quiet_until
-from alerts.routing.labels import incident_labels
+from alerts.policy import STORM_S
+from alerts.routing.matchers import incident_labels
 from alerts.severity import Severity, grade
-from alerts.timings import STORM_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

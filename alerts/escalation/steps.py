@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
+    from alerts.policy import EscalationTimings
     from alerts.severity import Severity
-    from alerts.timings import EscalationTimings
 
 
 NOBODY: Final = Ring(RingName.NOBODY, ())

@@ -9,16 +9,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts.errors import FeedbackError
+from alerts.routing.matchers import incident_labels
 from alerts.severity import LONG_S, Severity, grade
 from detection.events import KIND_NAMES, EventKind, EventPhase
 from language.facts import Sentences
 from language.messages import Words, later, mark
+from storage.registry import Room
 
 if TYPE_CHECKING:
     from language.facts import Fact
+    from storage.registry import Registry
 
 _ROUNDING_S: Final = 1e-3
 """Of Unix seconds as floats: what is due at a moment is due at it."""
@@ -326,3 +329,28 @@ class Mute:
 
     until: float
     by: Fact
+
+
+class Running(NamedTuple):
+    """The labels of an open incident."""
+
+    id: str
+    kind: EventKind
+    room: str
+    sensor: str
+    severity: Severity
+
+
+def labels_of(incident: Incident | Running, registry: Registry) -> dict[str, str]:
+    """Return the labels by which an incident is routed and silenced."""
+    return incident_labels(
+        place_of(registry, incident.room),
+        kind=incident.kind.value,
+        severity=incident.severity.value,
+        sensor=incident.sensor,
+    )
+
+
+def place_of(registry: Registry, room: str) -> Room:
+    """Return the room of an incident; an outage of several sensors is its own place."""
+    return registry.rooms.get(room) or Room(room, room, "", "", "", kind="")

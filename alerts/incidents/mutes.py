@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from alerts.incidents import repository, silences
-from alerts.incidents.incident import Mute, Suppression
-from alerts.incidents.labels import labels_of
+from alerts.incidents.incident import Mute, Suppression, labels_of
 from alerts.routing.matchers import all_match
 from alerts.routing.muting import inhibited_by
 from language.facts import fact

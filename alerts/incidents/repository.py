@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from alerts.incidents.history import Happened, Record
-from alerts.incidents.incident import SYSTEM, ActionClass, Detection, Incident, Status, Verdict
+from alerts.incidents.incident import (
+    SYSTEM,
+    ActionClass,
+    Detection,
+    Incident,
+    Running,
+    Status,
+    Verdict,
+)
 from alerts.severity import REPEAT_WINDOW_S, Severity
 from detection.events import (
     ChannelEvidence,
@@ -41,16 +49,6 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "action": lambda value: ActionClass(value) if value else None,
 }
 """How columns become fields that are no plain values."""
-
-
-class Running(NamedTuple):
-    """The labels of an open incident."""
-
-    id: str
-    kind: EventKind
-    room: str
-    sensor: str
-    severity: Severity
 
 
 def open_incident(tx: sqlite3.Connection, kind: EventKind, room: str) -> Incident | None:

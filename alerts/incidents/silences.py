@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.errors import MatcherError, SilenceError
 from alerts.incidents.incident import Suppression
-from alerts.routing.labels import LABELS, incident_labels
-from alerts.routing.matchers import all_match, parse_matchers
+from alerts.routing.matchers import LABELS, all_match, incident_labels, parse_matchers
 from alerts.routing.muting import SilenceState, check_silence, silence_state
 from alerts.severity import Severity
 from detection.events import EventKind

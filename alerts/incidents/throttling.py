@@ -17,15 +17,15 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from alerts.policy import STORM_S
 from alerts.severity import Severity
-from alerts.timings import STORM_S
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
 
     from alerts.duty.shifts import QuietHours
-    from alerts.timings import EscalationTimings
+    from alerts.policy import EscalationTimings
     from storage.registry import Room
 
 HOUR_S: Final = 3600.0

@@ -16,8 +16,7 @@ from alerts.access import languages
 from alerts.escalation import steps as escalation
 from alerts.incidents import repository, throttling
 from alerts.incidents.history import Happened
-from alerts.incidents.incident import SYSTEM
-from alerts.incidents.labels import place_of
+from alerts.incidents.incident import SYSTEM, place_of
 from alerts.incidents.throttling import Cause
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, Notice, NoticeReason, Priority

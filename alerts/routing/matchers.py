@@ -1,9 +1,9 @@
-r"""Conditions on labels, written as in Alertmanager: ``kind=~"vape|smoke"``, ``floor!="2"``.
+r"""Labels of incidents, and conditions on them.
 
-Matchers are separated by commas; a trailing comma and surrounding braces are allowed. Names and
-values are words or in double quotes. A word is anything but white space and ``{}!=~,\"'```; within
-quotes ``\" \\ \n \t`` are escapes. Patterns are RE2 and match the whole value, in time linear in
-its length.
+They are written as in Alertmanager: ``kind=~"vape|smoke"``, ``floor!="2"``. Matchers are separated
+by commas; a trailing comma and surrounding braces are allowed. Names and values are words or in
+double quotes. A word is anything but white space and ``{}!=~,\"'```; within quotes ``\" \\ \n \t``
+are escapes. Patterns are RE2 and match the whole value, in time linear in its length.
 """
 
 from __future__ import annotations
@@ -17,9 +17,32 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import re2
 
 from alerts.errors import MatcherError
+from alerts.severity import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from storage.registry import Room
+
+LABELS: Final = ("site", "building", "floor", "room", "room_type", "kind", "severity", "sensor")
+"""All labels; a matcher on another name is a mistake."""
+SEVERITIES: Final = tuple(severity.value for severity in Severity)
+
+
+def incident_labels(room: Room, *, kind: str, severity: str, sensor: str) -> dict[str, str]:
+    """Return the labels of an incident; unknown ones are absent, which equals empty.
+
+    >>> from storage.registry import Room
+    >>> incident_labels(
+    ...     Room("N2", "Boys", "", "North", ""), kind="vape", severity="warning", sensor="s1"
+    ... )
+    ... # doctest: +NORMALIZE_WHITESPACE
+    {'building': 'North', 'room': 'N2', 'room_type': 'restroom', 'kind': 'vape',
+     'severity': 'warning', 'sensor': 's1'}
+    """
+    values = (room.site, room.building, room.floor, room.id, room.kind, kind, severity, sensor)
+    return {name: value for name, value in zip(LABELS, values, strict=True) if value}
+
 
 MAX_PATTERN: Final = 1000
 _RESERVED: Final = re.compile(r"[\s{}!=~,\\\"'`]")

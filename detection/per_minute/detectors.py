@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from detection.batch import ReadingBatch
+    from detection.channels import ReadingBatch
     from detection.events import Event
     from detection.per_minute.ambient import Place
 

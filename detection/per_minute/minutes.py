@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from detection.batch import ReadingBatch
+    from detection.channels import ReadingBatch
 
 MINUTE_S: Final = 60.0
 

@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 from alerts.access.sign_in_rules import folded
 from alerts.duty.timetable import DAY_MIN, minutes
 from alerts.errors import MatcherError
-from alerts.routing.labels import LABELS
-from alerts.routing.matchers import parse_matchers
+from alerts.routing.matchers import LABELS, parse_matchers
 from ingest.decoders import DECODERS, HTTP_DECODERS
 from ingest.http_sources import SIGNED_DECODERS
 from ingest.mapping.decoder import PREFIX

@@ -10,8 +10,7 @@ from alerts.duty.roster import ZoneMap
 from alerts.errors import MatcherError
 from alerts.escalation.coverage import weekly_gaps
 from alerts.policy import PAGED
-from alerts.routing.labels import LABELS, SEVERITIES
-from alerts.routing.matchers import parse_matchers
+from alerts.routing.matchers import LABELS, SEVERITIES, parse_matchers
 from alerts.routing.tree import chosen, nodes
 from language.messages import later, mark
 from plumewatch.config.faults import EXACTLY_ONE, LEFT_OUT, SOMEBODY, ConfigFault, some, unknown

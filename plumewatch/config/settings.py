@@ -13,10 +13,9 @@ from alerts.duty.shifts import ClockHours, QuietHours, RecurringSilence
 from alerts.duty.timetable import DAY_MIN, minutes
 from alerts.errors import PolicyError
 from alerts.outbound.webhooks import fault_of_secret
-from alerts.policy import BUILT_IN_INHIBITIONS, AlertPolicy, StaffMember, Webhook
+from alerts.policy import BUILT_IN_INHIBITIONS, AlertPolicy, EscalationTimings, StaffMember, Webhook
 from alerts.routing.matchers import Matcher, MatchOp, parse_matchers
 from alerts.routing.muting import InhibitRule
-from alerts.timings import EscalationTimings
 from detection.alert_thresholds import AlertBudgets
 from ingest.mqtt.connection import BrokerSettings, new_client_id
 from plumewatch.config.faults import ConfigError, ConfigFault

@@ -21,10 +21,9 @@ from alerts.errors import NotifyReason
 from alerts.incidents import change_feed
 from alerts.incidents.change_feed import ChangeSignal
 from alerts.incidents.stuck_incidents import StuckIncidentCheck
-from alerts.notify.answer_links import with_answer_link
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings, check_target
 from alerts.notify.channels.web_push import ServerKey, WebPushNotifier
-from alerts.notify.outbox import used_up_targets
+from alerts.notify.outbox import used_up_targets, with_answer_link
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump
 from alerts.notify.trial_notices import send_trials

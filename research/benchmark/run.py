@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from detection.batch import ReadingBatch
+from detection.channels import ReadingBatch
 from detection.detector import Detector
 from detection.events import EventKind, EventPhase
 from detection.model import Model

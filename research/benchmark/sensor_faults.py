@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alerts.policy import AlertPolicy
-from detection.batch import ReadingBatch
+from detection.channels import ReadingBatch
 from detection.details import details_text
 from detection.events import EventKind, EventPhase
 from detection.per_minute.detectors import MinuteDetectors

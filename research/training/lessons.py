@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from detection.batch import ReadingBatch
+from detection.channels import ReadingBatch
 from detection.detector import Detector
 from detection.events import EventKind
 from detection.facts import FACTS

@@ -15,9 +15,8 @@ from pathlib import Path
 from alerts.engine import AlertEngine
 from alerts.incidents import schema
 from alerts.notify import outbox
-from alerts.policy import AlertPolicy, StaffMember
+from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret
-from alerts.timings import EscalationTimings
 from detection.events import Event, EventKind, EventPhase
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor

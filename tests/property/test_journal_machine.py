@@ -27,9 +27,8 @@ from alerts.engine import AlertEngine
 from alerts.incidents import repository, schema
 from alerts.incidents.incident import Status
 from alerts.notify import outbox as outbox_rows
-from alerts.policy import AlertPolicy, StaffMember
+from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret
-from alerts.timings import EscalationTimings
 from detection.events import Event, EventKind, EventPhase
 from ingest.validation import may_alert
 from storage import state

@@ -19,9 +19,8 @@ from alerts.errors import NotifyReason, TransientNotifyError
 from alerts.incidents import schema, silences
 from alerts.incidents.incident import Verdict
 from alerts.notify import outbox as outbox_rows
-from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
+from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret
-from alerts.timings import EscalationTimings
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from language.facts import fact
 from storage import sqlite

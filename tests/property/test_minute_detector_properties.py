@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from detection.batch import ReadingBatch
+from detection.channels import ReadingBatch
 from detection.events import EventPhase
 from detection.per_minute.detectors import MinuteDetectors
 from tests.support.minutes import DAY_S, Air, slow_of, step_all

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detection.batch import ReadingBatch
+from detection.channels import ReadingBatch
 from detection.per_minute.detectors import MinuteDetectors
 from detection.quantities import COLUMN_INDEX, COLUMNS
 

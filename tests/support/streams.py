@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from detection.batch import ReadingBatch
+from detection.channels import ReadingBatch
 from detection.detector import Detector
 
 

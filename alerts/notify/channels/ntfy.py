@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 from alerts.errors import NotifyReason, PermanentNotifyError
-from alerts.notify.answer_links import answer_of
 from alerts.notify.notice import Priority, render, respond_words
+from alerts.notify.outbox import answer_of
 from alerts.notify.post import post, raise_for_status
 from language.messages import _, in_context, speaking
 

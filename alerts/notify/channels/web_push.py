@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from alerts.access.push_subscriptions import SCHEME, Subscription, decoded, encoded
 from alerts.errors import NotifyReason, PermanentNotifyError
-from alerts.notify.answer_links import answer_of
 from alerts.notify.notice import Priority, render, respond_words
+from alerts.notify.outbox import answer_of
 from alerts.notify.post import in_place, post, raise_for_status
 from alerts.routing.targets import scheme_of
 from language.messages import _, speaking

@@ -15,8 +15,7 @@ from alerts.notify.notice import KIND_WORDS
 from alerts.page.guard import text_of
 from alerts.page.page_context import sentence
 from alerts.page.page_group import PageGroup, serves
-from alerts.routing.labels import incident_labels
-from alerts.routing.matchers import Matcher, MatchOp, all_match
+from alerts.routing.matchers import Matcher, MatchOp, all_match, incident_labels
 from language.messages import Words, _, capitalized, mark
 from storage.registry import floor_name
 

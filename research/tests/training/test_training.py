@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from detection.batch import ReadingBatch
+from detection.channels import ReadingBatch
 from detection.detector import Detector
 from detection.facts import FACTS
 from detection.model import Forest, Model

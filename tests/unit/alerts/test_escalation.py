@@ -10,12 +10,11 @@ from alerts.duty.roster import Receiver, Roster
 from alerts.incidents import silences
 from alerts.incidents.incident import Verdict
 from alerts.notify.notice import KIND_WORDS, render
-from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
+from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
 from alerts.routing.matchers import parse_matchers
 from alerts.routing.muting import InhibitRule
 from alerts.routing.targets import channel_of
 from alerts.secrets import Secret
-from alerts.timings import EscalationTimings
 from detection.events import EventKind, EventPhase
 from language.facts import fact
 from tests.support import alert_records as stored

@@ -6,8 +6,8 @@ import pytest
 
 from alerts.duty.roster import Candidate, Ring
 from alerts.escalation.steps import Action, plan
+from alerts.policy import EscalationTimings
 from alerts.severity import Severity
-from alerts.timings import EscalationTimings
 
 RINGS = tuple(Ring(name, (Candidate(name, ""),)) for name in ("near", "next", "lead"))
 

@@ -14,8 +14,8 @@ from alerts.access.action_tokens import LIFETIME_S, Action
 from alerts.engine import AlertEngine
 from alerts.incidents import repository
 from alerts.incidents.incident import ActionClass, Status, Verdict
-from alerts.notify.answer_links import answer_of, with_answer_link
 from alerts.notify.notice import KIND_WORDS
+from alerts.notify.outbox import answer_of, with_answer_link
 from alerts.notify.pump import OutboxPump
 from alerts.policy import PAGED, AlertPolicy, StaffMember
 from alerts.secrets import Secret

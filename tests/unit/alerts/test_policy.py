@@ -6,12 +6,11 @@ import pickle
 import pytest
 
 from alerts.errors import PolicyError, SecretError
-from alerts.policy import AlertPolicy, StaffMember
+from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
 from alerts.routing.matchers import parse_matchers
 from alerts.routing.muting import InhibitRule
 from alerts.routing.targets import channel_of, target_id
 from alerts.secrets import Secret, load_secret
-from alerts.timings import EscalationTimings
 from detection.events import EventKind
 
 

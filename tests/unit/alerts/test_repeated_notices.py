@@ -11,10 +11,9 @@ from itertools import pairwise
 import pytest
 
 from alerts.duty.roster import Receiver, Roster
-from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
+from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
 from alerts.routing.targets import channel_of
 from alerts.secrets import Secret
-from alerts.timings import EscalationTimings
 from detection.events import EventKind, EventPhase
 from language.facts import fact
 from tests.support.alert_records import incidents

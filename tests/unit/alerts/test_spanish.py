@@ -15,9 +15,8 @@ from alerts.notify.evidence_picture import draw
 from alerts.notify.notice import NoticeReason, render
 from alerts.notify.trial_notices import send_trials
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus, UnmatchedTopic
-from alerts.policy import AlertPolicy, StaffMember
+from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret
-from alerts.timings import EscalationTimings
 from detection.events import ChannelEvidence, EventKind
 from detection.liveness import SensorState
 from ingest.errors import Reason

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from detection.batch import ReadingBatch
+from detection.channels import ReadingBatch
 from sensor_sim.school import random_school
 from sensor_sim.simulate import simulate
 from tests.support.once import made_once

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detection.batch import ReadingBatch
+from detection.channels import ReadingBatch
 from detection.class_samples import ClassSampler
 from detection.detector import Detector
 from detection.events import EventPhase

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detection.baselines import WARM_UP_S
-from detection.batch import ReadingBatch
+from detection.channels import ReadingBatch
 from detection.class_samples import ClassSampler
 from detection.detector import GAP_S, JUDGED_S, SILENT_S, Detector
 from detection.errors import SnapshotError

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from detection.batch import ReadingBatch
+from detection.channels import ReadingBatch
 from detection.errors import SnapshotError
 from detection.per_minute.minutes import CHANNEL_INDEX, CHANNELS, Minutes, fine, grown
 from detection.quantities import COLUMN_INDEX, COLUMNS

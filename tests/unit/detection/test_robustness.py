@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from detection.baselines import WARM_UP_S
-from detection.batch import ReadingBatch
+from detection.channels import ReadingBatch
 from detection.detector import GAP_S, Detector
 from detection.events import EventKind, EventPhase
 from detection.quantities import COLUMN_INDEX, COLUMNS

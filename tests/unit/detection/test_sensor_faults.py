@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detection.batch import ReadingBatch
+from detection.channels import ReadingBatch
 from detection.details import details_text
 from detection.errors import SnapshotError
 from detection.events import EventKind, EventPhase, evidence_sentence
