@@ -245,6 +245,7 @@ async def test_a_session_given_by_an_attacker_is_not_taken_over(start, provider)
     ("change", "words"),
     [
         ({"aud": "another-client"}, "(claim aud)"),
+        ({"aud": "another-client", "azp": US}, "(claim aud)"),
         ({"aud": [US, "another-client"]}, "(claim azp)"),
         ({"azp": "another-client"}, "(claim azp)"),
         ({"iss": "https://accounts.example"}, "(claim iss)"),
@@ -304,8 +305,25 @@ async def test_a_token_that_somebody_else_signed_is_refused(start, provider):
         del provider.signed
 
 
+async def test_a_key_that_the_provider_withdrew_is_believed_for_an_hour_at_most(start, provider):
+    page, withdrawn = start(), provider.key
+    await sign_in(page, provider)
+    provider.rotate(kid="second")
+    provider.signed = lambda claims: oidc_provider.jwt.encode(
+        {"alg": "RS256", "kid": withdrawn.kid}, claims, withdrawn
+    )
+    try:
+        page.now += 3601
+        provider.change = {"exp": int(page.now) + 600}
+        answer = await sign_in(page, provider)
+        assert (answer.status_code, "is not valid" in answer.text) == (403, True)
+    finally:
+        del provider.signed
+
+
 async def test_a_token_without_signature_is_refused(start, provider):
     page = start()
+    provider.extra = {"id_token_signing_alg_values_supported": ["none", "RS256"]}
     provider.signed = oidc_provider.unsigned
     try:
         answer = await sign_in(page, provider)
