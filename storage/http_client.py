@@ -190,6 +190,8 @@ async def connect(host: str, port: int, reach: Reach, timeout_s: float) -> None:
                     problem = error
                 else:
                     writer.close()
+                    with contextlib.suppress(OSError):
+                        await writer.wait_closed()
                     return
     except TimeoutError:
         raise NoAnswerInTimeError(f"no answer within {timeout_s:.0f} s") from None
