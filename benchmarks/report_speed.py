@@ -29,7 +29,6 @@ RUNS = (
     ("incidents", "csv"),
     ("incidents", "xlsx"),
     ("incidents", "parquet"),
-    ("incidents", "json"),
     ("response", "csv"),
     ("sensors", "xlsx"),
 )

@@ -19,7 +19,6 @@ from reports.text import words_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reports.kpis import BeforeAfter
     from reports.summary import Grid
 
 _INK: Final = look.light("ink")
@@ -141,39 +140,11 @@ def bars(title: str, names: Sequence[str], counts: Sequence[int | str]) -> Drawi
     )
 
 
-def change(title: str, ratio: float, low: float, high: float) -> Drawing:
-    """Draw a ratio with its interval on a logarithmic axis; 1 is no change."""
-    least, most = min(low, 0.5) / 1.2, max(high, 2.0) * 1.2
-    left, right, y = 20.0, _WIDTH - 20.0, 26.0
-
-    def x(value: float) -> float:
-        share = (math.log(value) - math.log(least)) / (math.log(most) - math.log(least))
-        return left + share * (right - left)
-
-    ticks = [t for t in (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 20.0) if least <= t <= most]
-    items: list[Item] = [Line(((left, 44), (right, 44)), _GRID)]
-    for tick in ticks:
-        items.append(Line(((x(tick), 41), (x(tick), 47)), _SOFT))
-        label = _("no change") if tick == 1.0 else f"× {tick:g}"
-        items.append(Text(x(tick), 58, label, _SMALL, _INK, "middle"))
-    items.append(Line(((x(1.0), 8), (x(1.0), 44)), _SOFT, 1.0, (3.0, 3.0)))
-    items.append(Line(((x(low), y), (x(high), y)), _INK, 2.0))
-    items += [Line(((x(v), y - 5), (x(v), y + 5)), _INK, 2.0) for v in (low, high)]
-    at = x(ratio)
-    items.append(
-        Polygon(((at - 5, y), (at, y - 6), (at + 5, y), (at, y + 6)), look.SHADES[0], _INK)
-    )
-    description = _(
-        "times %(ratio).2f, 95 %% interval %(low).2f to %(high).2f", ratio=ratio, low=low, high=high
-    )
-    return Drawing(_WIDTH, 64, title, description, tuple(items))
-
-
-def drawings(grids: dict[str, Grid], compared: BeforeAfter | None) -> dict[str, Drawing]:
-    """Return the charts of a summary by key: of some of its tables, and of a change."""
+def drawings(grids: dict[str, Grid]) -> dict[str, Drawing]:
+    """Return the charts of a summary by key of their tables."""
     rooms, periods = grids["rooms"], grids["period_by_room"]
     over_time = grids.get("days", grids["weeks"])
-    found = {
+    return {
         over_time.key: _stacked(over_time),
         "hour_by_weekday": _heat(grids["hour_by_weekday"]),
         "period_by_room": _heat(periods._replace(rows=periods.rows[:MOST_DRAWN])),
@@ -183,10 +154,6 @@ def drawings(grids: dict[str, Grid], compared: BeforeAfter | None) -> dict[str, 
             [rooms.cell(name, "incidents", values[0]) for name, values in rooms.rows],
         ),
     }
-    if compared is not None and compared.change and compared.low and compared.high:
-        title = _("After as a multiple of before")
-        found["change"] = change(title, compared.change, compared.low, compared.high)
-    return found
 
 
 def _stacked(grid: Grid) -> Drawing:

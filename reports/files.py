@@ -1,4 +1,4 @@
-"""Reports as files: CSV, XLSX, JSON and Parquet for machines, PDF and HTML for people.
+"""Reports as files: CSV, XLSX and Parquet for machines, PDF and HTML for people.
 
 A file is complete or not written at all, and has the same rows in every format. No XLSX cell is a
 formula, and text in CSV and XLSX does nothing (`reports.text`).
@@ -6,7 +6,6 @@ formula, and text in CSV and XLSX does nothing (`reports.text`).
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 _MOST_ROWS: Final = {"xlsx": 1_048_575, "pdf": 5000, "html": 5000}
 """Rows of a sheet below its header; 5,000 printed rows are some 150 pages."""
-_SLICE: Final = 2000
 _WIDEST: Final = 40
 
 
@@ -84,8 +82,8 @@ def write_report(
             most = _MOST_ROWS.get(kind, frame.height)
             if frame.height > most:
                 raise ReportTooLongError(
-                    f"{frame.height} rows; {kind} holds {most}: use csv, parquet or json, or a"
-                    " shorter window"
+                    f"{frame.height} rows; {kind} holds {most}: use csv or parquet, or a shorter"
+                    " window"
                 )
             sheet = Sheet(name, _about(name, facts), table.columns, frame)
             view = {} if kind in WRITERS else table_view(facts, name, table.about, frame)
@@ -132,18 +130,6 @@ def _inert(frame: pl.DataFrame) -> pl.DataFrame:
         column = pl.col(name).replace("", None)
         changed.append(column.replace(other) if other else column)
     return frame.with_columns(changed)
-
-
-def _json(sheet: Sheet, path: Path) -> None:
-    head = {**sheet.about, "columns": {column.name: column.about for column in sheet.columns}}
-    with path.open("w", encoding="ascii") as file:
-        file.write(json.dumps(head)[:-1] + ', "rows": [')
-        before = "\n"
-        for part in _with_iso_times(sheet.frame).iter_slices(_SLICE):
-            for row in part.iter_rows(named=True):
-                file.write(before + json.dumps(row, default=str))
-                before = ",\n"
-        file.write("\n]}\n")
 
 
 def _xlsx(sheet: Sheet, path: Path) -> None:
@@ -274,7 +260,6 @@ def _longest(column: pl.Series) -> int:
 
 WRITERS: Final[dict[str, Callable[[Sheet, Path], None]]] = {
     "csv": lambda sheet, path: _inert(sheet.frame).write_csv(path),
-    "json": _json,
     "parquet": lambda sheet, path: sheet.frame.write_parquet(
         path, metadata={k: str(v) for k, v in sheet.about.items()}
     ),

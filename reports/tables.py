@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
 
+from language.messages import mark
 from reports import kpis
 from reports.rows import AIR, CONFIRMED
 from reports.text import ABOUT
@@ -73,20 +74,40 @@ def _part(columns: Sequence[Column], values: Sequence[Mapping[str, Any]]) -> pl.
 
 
 _TEXT, _WHOLE, _NUMBER = pl.String, pl.Int64, pl.Float64
+_VERSION_COLUMN: Final = Column("schema_version", _WHOLE, "version of these columns")
+_PLACE: Final = (
+    Column("site", _TEXT, "name"),
+    Column("building", _TEXT, "name"),
+    Column("floor", _TEXT, "name"),
+    Column("room_id", _TEXT, "as in the configuration"),
+    Column("room", _TEXT, "name"),
+)
+_MOMENTS: Final = {
+    "first_evidence": mark("onset in the air"),
+    "opened": mark("when the incident was opened"),
+    "notified": mark("first notice delivered"),
+    "acknowledged": mark("first acknowledgment"),
+    "arrived": mark("first arrival"),
+    "closed": mark("end of the incident"),
+}
+_TIMES: Final = {
+    "detect": mark("time to detect"),
+    "notify": mark("time to notify"),
+    "acknowledge": mark("time to acknowledge, over the acknowledged"),
+    "arrive": mark("time to arrive"),
+    "resolve": mark("time to resolve"),
+}
+_OF_TIMES: Final = {"n": _WHOLE, "mean_s": _NUMBER, "median_s": _NUMBER, "p90_s": _NUMBER}
 COLUMNS: Final = {
     "incidents": (
-        Column("schema_version", _WHOLE, "version of these columns"),
+        _VERSION_COLUMN,
         Column("id", _TEXT, "of the incident"),
         Column("date", pl.Date, "at the school, of the opening"),
         Column("weekday", _TEXT, "Monday to Sunday"),
         Column("hour", _WHOLE, "0 to 23, at the school"),
         Column("period", _TEXT, "lesson period, `between`, or without bells the clock hour"),
         Column("school_day", pl.Boolean, "whether the day has school"),
-        Column("site", _TEXT, "name"),
-        Column("building", _TEXT, "name"),
-        Column("floor", _TEXT, "name"),
-        Column("room_id", _TEXT, "as in the configuration"),
-        Column("room", _TEXT, "name"),
+        *_PLACE,
         Column("location", _TEXT, "kind of room, such as `restroom`"),
         Column("kind", _TEXT, "`vape`, `smoke`, `tamper` and so on"),
         Column("masked", pl.Boolean, "vaping beside a spray or steam"),
@@ -100,26 +121,11 @@ COLUMNS: Final = {
         Column("sensor", _TEXT, "that opened it"),
         Column("sensor_model", _TEXT, "as registered"),
         Column("model_version", _TEXT, "of the detector"),
-        Column(
-            "first_evidence_local", _TEXT, "onset in the air; ISO 8601 with the school's offset"
+        *(
+            Column(f"{name}_{zone}", kind, about)
+            for name, about in _MOMENTS.items()
+            for zone, kind in (("local", _TEXT), ("utc", MOMENT))
         ),
-        Column("first_evidence_utc", MOMENT, "the same in UTC"),
-        Column(
-            "opened_local", _TEXT, "when the incident was opened; ISO 8601 with the school's offset"
-        ),
-        Column("opened_utc", MOMENT, "the same in UTC"),
-        Column(
-            "notified_local", _TEXT, "first notice delivered; ISO 8601 with the school's offset"
-        ),
-        Column("notified_utc", MOMENT, "the same in UTC"),
-        Column(
-            "acknowledged_local", _TEXT, "first acknowledgment; ISO 8601 with the school's offset"
-        ),
-        Column("acknowledged_utc", MOMENT, "the same in UTC"),
-        Column("arrived_local", _TEXT, "first arrival; ISO 8601 with the school's offset"),
-        Column("arrived_utc", MOMENT, "the same in UTC"),
-        Column("closed_local", _TEXT, "end of the incident; ISO 8601 with the school's offset"),
-        Column("closed_utc", MOMENT, "the same in UTC"),
         Column("detect_s", _NUMBER, "opened − first evidence, seconds"),
         Column("notify_s", _NUMBER, "first notice delivered − opened, seconds"),
         Column("acknowledge_s", _NUMBER, "acknowledged − first notice delivered, seconds"),
@@ -174,7 +180,7 @@ COLUMNS: Final = {
         ),
     ),
     "response": (
-        Column("schema_version", _WHOLE, "version of these columns"),
+        _VERSION_COLUMN,
         Column(
             "by",
             _TEXT,
@@ -187,38 +193,11 @@ COLUMNS: Final = {
         Column("acknowledged", _WHOLE, "of the notified"),
         Column("unacknowledged", _WHOLE, "of the notified"),
         Column("acknowledged_within_5_min", _WHOLE, "of the notified"),
-        Column("detect_n", _WHOLE, "time to detect: count"),
-        Column("detect_mean_s", _NUMBER, "time to detect: mean, seconds"),
-        Column("detect_median_s", _NUMBER, "time to detect: median, seconds"),
-        Column("detect_p90_s", _NUMBER, "time to detect: 90th percentile, seconds"),
-        Column("notify_n", _WHOLE, "time to notify: count"),
-        Column("notify_mean_s", _NUMBER, "time to notify: mean, seconds"),
-        Column("notify_median_s", _NUMBER, "time to notify: median, seconds"),
-        Column("notify_p90_s", _NUMBER, "time to notify: 90th percentile, seconds"),
-        Column("acknowledge_n", _WHOLE, "time to acknowledge, over the acknowledged: count"),
-        Column(
-            "acknowledge_mean_s",
-            _NUMBER,
-            "time to acknowledge, over the acknowledged: mean, seconds",
+        *(
+            Column(f"{name}_{figure}", kind, about)
+            for name, about in _TIMES.items()
+            for figure, kind in _OF_TIMES.items()
         ),
-        Column(
-            "acknowledge_median_s",
-            _NUMBER,
-            "time to acknowledge, over the acknowledged: median, seconds",
-        ),
-        Column(
-            "acknowledge_p90_s",
-            _NUMBER,
-            "time to acknowledge, over the acknowledged: 90th percentile, seconds",
-        ),
-        Column("arrive_n", _WHOLE, "time to arrive: count"),
-        Column("arrive_mean_s", _NUMBER, "time to arrive: mean, seconds"),
-        Column("arrive_median_s", _NUMBER, "time to arrive: median, seconds"),
-        Column("arrive_p90_s", _NUMBER, "time to arrive: 90th percentile, seconds"),
-        Column("resolve_n", _WHOLE, "time to resolve: count"),
-        Column("resolve_mean_s", _NUMBER, "time to resolve: mean, seconds"),
-        Column("resolve_median_s", _NUMBER, "time to resolve: median, seconds"),
-        Column("resolve_p90_s", _NUMBER, "time to resolve: 90th percentile, seconds"),
         Column("acknowledge_median_all_s", _NUMBER, "median, unacknowledged ranked last; seconds"),
         Column("acknowledge_p90_all_s", _NUMBER, "90th percentile of the same"),
         Column("escalated", _WHOLE, "incidents that reached step 2 or beyond"),
@@ -226,14 +205,10 @@ COLUMNS: Final = {
         Column("missed_of", _WHOLE, "incidents whose escalation is over"),
     ),
     "sensors": (
-        Column("schema_version", _WHOLE, "version of these columns"),
+        _VERSION_COLUMN,
         Column("sensor", _TEXT, "id"),
         Column("model", _TEXT, "as registered"),
-        Column("site", _TEXT, "name"),
-        Column("building", _TEXT, "name"),
-        Column("floor", _TEXT, "name"),
-        Column("room_id", _TEXT, "as in the configuration"),
-        Column("room", _TEXT, "name"),
+        *_PLACE,
         Column("days", _WHOLE, "school days that count"),
         Column("online_days", _NUMBER, "days online on them"),
         Column("availability", _NUMBER, "minutes online of minutes expected, 0 to 1"),
@@ -258,7 +233,7 @@ COLUMNS: Final = {
         Column("firmware_differs", pl.Boolean, "most sensors of its model run another"),
     ),
     "summary": (
-        Column("schema_version", _WHOLE, "version of these columns"),
+        _VERSION_COLUMN,
         Column("section", _TEXT, "`figures`, or the table of the summary"),
         Column("item", _TEXT, "row of that table"),
         Column("measure", _TEXT, "column of that table"),
@@ -280,7 +255,6 @@ _PEAKS: Final = {
     "peak_tvoc_ppb": "tvoc_ppb",
     "peak_rh_percent": "rh",
 }
-_MOMENTS: Final = ("first_evidence", "opened", "notified", "acknowledged", "arrived", "closed")
 _SPANS: Final = {
     "detect_s": ("first_evidence_at", "opened_at"),
     "notify_s": ("opened_at", "notified_at"),
@@ -406,7 +380,7 @@ def _response(facts: Facts) -> Iterator[dict[str, Any]]:
                 **{
                     f"{name}_{figure}": _rounded(getattr(times, figure))
                     for name, times in spans.items()
-                    for figure in ("n", "mean_s", "median_s", "p90_s")
+                    for figure in _OF_TIMES
                 },
                 "acknowledge_median_all_s": _rounded(acknowledge.median_all_s),
                 "acknowledge_p90_all_s": _rounded(acknowledge.p90_all_s),

@@ -4,7 +4,7 @@ A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or
 formula; a terminal obeys control characters; a bidirectional override changes the order of words.
 So `inert` (CSV, XLSX) and `shown` (PDF, HTML) write what is not printable as ``\xNN``, ``\uNNNN``
 or ``\UNNNNNNNN`` and a backslash as two; `inert` also puts ``'`` before text that begins like a
-formula or with ``'`` itself, and `original` reverses it. JSON and Parquet hold text unchanged.
+formula or with ``'`` itself, and `original` reverses it. Parquet holds text unchanged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from language.messages import ENGLISH, _, gettext, language, mark
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-FORMATS: Final = ("csv", "xlsx", "pdf", "html", "parquet", "json")
+FORMATS: Final = ("csv", "xlsx", "pdf", "html", "parquet")
 
 NAMES: Final = frozenset(
     (

@@ -93,17 +93,15 @@ def summary_view(made: Summary) -> dict[str, Any]:
         for row in (rows[key] for key in _TILES)
     ]
     pictures = {
-        key: {"key": key, "title": _title(made, key), "svg": svg(drawing)}
-        for key, drawing in drawings(made.grids, made.change).items()
+        key: {"title": _title(made.grids[key]), "svg": svg(drawing)}
+        for key, drawing in drawings(made.grids).items()
     }
     return {
         **_head(made.facts, "summary", _("Summary")),
         "sentences": list(sentences(made)),
         "tiles": tiles,
         "first": [pictures[key] for key in ("weeks", "days", "hour_by_weekday") if key in pictures],
-        "detail": [
-            pictures[key] for key in ("rooms", "period_by_room", "change") if key in pictures
-        ],
+        "detail": [pictures[key] for key in ("rooms", "period_by_room")],
         "detail_title": _("Detail"),
         "figures_title": _("All key figures"),
         "figure_heads": [_("figure"), _("value"), _("basis")],
@@ -187,7 +185,7 @@ def table_view(facts: Facts, name: str, about: str, frame: pl.DataFrame) -> dict
         **_head(facts, name, gettext(_TITLES[name])),
         "about": f"{capitalized(gettext(about))}.",
         "rows_said": ngettext("%(n)d row.", "%(n)d rows.", frame.height),
-        "more_said": _("CSV, XLSX, Parquet and JSON files have all columns."),
+        "more_said": _("CSV, XLSX and Parquet files have all columns."),
         "count": frame.height,
         "columns": [head for head, _texts in made],
         "rows": [list(row) for row in zip(*(cells for _head_text, cells in made), strict=True)],
@@ -283,12 +281,8 @@ def _in_text(period: Period) -> str:
     return _("the %(week)s", week=title) if period.kind == "week" else _("the %(year)s", year=title)
 
 
-def _title(made: Summary, key: str) -> str:
-    if key in made.grids:
-        grid = made.grids[key]
-        return f"{grid.title}. {grid.about}" if grid.about else grid.title
-    day = date_text(made.intervention, "date") if made.intervention else ""
-    return _("Vaping and smoke per school day since %(day)s, against before", day=day)
+def _title(grid: Grid) -> str:
+    return f"{grid.title}. {grid.about}" if grid.about else grid.title
 
 
 def sentences(made: Summary) -> Iterator[str]:

@@ -33,7 +33,6 @@ MEDIA: Final = {
     "pdf": "application/pdf",
     "html": "text/html",
     "parquet": "application/vnd.apache.parquet",
-    "json": "application/json",
 }
 _DOCUMENT_POLICY: Final = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"

@@ -1,6 +1,5 @@
 """Reports of a week, a month, a term: the same days as by hand, beside the period before."""
 
-import json
 import re
 from contextlib import closing
 from datetime import timedelta
@@ -152,8 +151,8 @@ def test_a_building_alone_in_words_and_in_machine_formats(make):
     assert "Week of November 2, 2026: November 2, 2026 to November 8, 2026" in page
     assert "in the week of October 26, 2026: " in page
     assert "times as many (95 % interval" in page
-    document = json.loads(make(kind="json", week="2026-W45", building="North").read_text())
-    assert (document["period"], document["place"]) == ("week of November 2, 2026", "North")
+    about = pl.read_parquet_metadata(make(kind="parquet", week="2026-W45", building="North"))
+    assert (about["period"], about["place"]) == ("week of November 2, 2026", "North")
     assert make(kind="pdf", week="2026-W45", building="North").read_bytes().startswith(b"%PDF")
 
 
