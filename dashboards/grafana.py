@@ -1,32 +1,39 @@
-"""Push dashboards to a Grafana through its HTTP API; only differences are written.
+"""Push dashboards to a Grafana through its HTTP API.
 
-Grafana keeps every version of a dashboard, so nothing that somebody changed by hand is lost. One
-that was moved to another folder stays there.
+Only differences are written. Of a dashboard that somebody edited, a copy is kept before it is
+overwritten, and one that was moved to another folder stays there; `compare` lists both before.
 """
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from grafana_api.grafana_api import GrafanaClientError, GrafanaException, GrafanaUnauthorizedError
+from grafana_api.grafana_face import GrafanaFace
+from requests.exceptions import Timeout, TooManyRedirects
+
 from dashboards.queries import DATA_SOURCE_NAME, data_source_uid
-from reports.drawing import clean
-from storage.http_client import Reach, RequestError, request
+from storage.bounded_call import BoundedCallError, BoundedThreads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 FOLDER_UID: Final = "plumewatch"
-_ANYWHERE: Final = Reach(allow_private=True)
-_TIMEOUT_S: Final = 60.0
-_MOST_BYTES: Final = 32 << 20
+_FOLDER: Final = "Plumewatch"
+_TIMEOUT_S: Final = 15.0
+_DEADLINE_S: Final = 60.0
+"""Of a request, up to the last byte of its answer."""
 _LATER: Final = frozenset({408, 429})
 """Status codes of a request to repeat later."""
 _THEIRS: Final = frozenset({"id", "version"})
 """Keys that Grafana counts by itself."""
+_FINGERPRINT: Final = "plumewatchFingerprint"
+"""Key with the digest of what was pushed; a dashboard whose content has another was edited."""
+_COPY_TAG: Final = "plumewatch-copy"
 
 
 class GrafanaError(Exception):
@@ -36,12 +43,17 @@ class GrafanaError(Exception):
 
         GrafanaError
         +-- Refused         permanent: the same request would fail again
+        |   +-- Forbidden   every request fails with this token
         +-- Unreachable     transient
     """
 
 
 class Refused(GrafanaError):  # noqa: N818 - the outcome, as everywhere
     """Grafana rejected the request."""
+
+
+class Forbidden(Refused):
+    """The token is not accepted, or has not the permission."""
 
 
 class Unreachable(GrafanaError):  # noqa: N818
@@ -68,13 +80,15 @@ class DataSource:
     database: str
     user: str
     password: str
+    policy: str = ""
+    """Of an InfluxDB 3: which of its databases."""
 
-    def body(self, policy: str) -> dict[str, Any]:
-        """Return the body for Grafana's API; a `policy` is a database of an InfluxDB 3."""
-        database = f"{self.database}/{policy}" if policy else self.database
+    def body(self) -> dict[str, Any]:
+        """Return the body for Grafana's API."""
+        database = f"{self.database}/{self.policy}" if self.policy else self.database
         return {
-            "uid": data_source_uid(policy),
-            "name": f"{DATA_SOURCE_NAME} {policy}".strip(),
+            "uid": data_source_uid(self.policy),
+            "name": f"{DATA_SOURCE_NAME} {self.policy}".strip(),
             "type": "influxdb",
             "access": "proxy",
             "url": self.url,
@@ -82,6 +96,10 @@ class DataSource:
             "jsonData": {"dbName": database, "httpMode": "POST", "timeInterval": "5s"},
             "secureJsonData": {"password": self.password},
         }
+
+
+def _named(policy: str) -> str:
+    return f"data source {policy}".strip()
 
 
 class Grafana:
@@ -99,43 +117,57 @@ class Grafana:
             raise ValueError(
                 f"{url!r} is no address of a Grafana; allowed: http[s]://host[:port]/path"
             )
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        path = parts.path.strip("/")
         self._url = url
         self._token = token
+        self._threads = BoundedThreads("grafana", 4)
+        self._face = GrafanaFace(
+            auth=token,
+            host=host,
+            port=parts.port,
+            url_path_prefix=f"{path}/" if path else "",
+            protocol=parts.scheme,
+            timeout=_TIMEOUT_S,
+        )
+        self._face.api.s.max_redirects = 0
 
     def check(self) -> None:
         """Check that a Grafana answers, so that a later 404 means something is missing."""
-        if "database" not in (self._request("GET", "health") or {}):
+        health = self._get(self._face.api.GET, "/health")
+        if health is None or "database" not in health:
             raise Unreachable(f"{self._url}: what answers there is no Grafana")
 
     def push(self, dashboards: Mapping[str, Mapping[str, Any]]) -> Iterator[Change]:
         """Write the folder and the dashboards that differ."""
-        folder = {"uid": FOLDER_UID, "title": "Plumewatch"}
-        if self._request("GET", f"folders/{FOLDER_UID}") is None:
-            self._request("POST", "folders", folder)
-            yield Change("folder", "created")
-        else:
-            yield Change("folder", "unchanged")
+        yield self._folder()
         for name, wanted in dashboards.items():
-            found = self._request("GET", f"dashboards/uid/{wanted['uid']}") or {}
-            stored = found.get("dashboard", {})
-            differs = [*_differing(stored, wanted)]
-            if differs:
-                body = {
-                    "dashboard": {**wanted, "id": None},
-                    "folderUid": found.get("meta", {}).get("folderUid") or FOLDER_UID,
-                    "message": "plumewatch dashboards push",
-                    "overwrite": True,
-                }
-                self._request("POST", "dashboards/db", body)
-            yield _change(f"dashboard {name}", stored, differs)
+            found = self._dashboard(wanted["uid"])
+            change = _compared(name, found, wanted)
+            if change.outcome == "unchanged":
+                yield change
+                continue
+            folder = FOLDER_UID
+            if found is not None:  # where somebody may have moved it
+                folder = (found.get("meta") or {}).get("folderUid") or folder
+                yield from self._keep_copy(name, found["dashboard"], folder)
+            self._save({**wanted, _FINGERPRINT: fingerprint(wanted)}, folder)
+            yield change
+
+    def _keep_copy(self, name: str, stored: Mapping[str, Any], folder: str) -> Iterator[Change]:
+        if was_edited(stored):
+            copy = _copy(stored)
+            self._save(copy, folder)
+            yield Change(f"copy of dashboard {name}", "created", copy["title"])
 
     def data_source(self, wanted: DataSource | None, policy: str = "") -> Change:
         """Create or change the data source of a `policy`; with None only check that it exists.
 
         Raises `Refused` if None was given and it is missing.
         """
-        uid, what = data_source_uid(policy), f"data source {policy}".strip()
-        there = self._request("GET", f"datasources/uid/{uid}")
+        listed = self._request(list, self._face.datasource.list_datasources)
+        uid, what = data_source_uid(policy), _named(policy)
+        there = next((d for d in listed if d.get("uid") == uid), None)
         if wanted is None:
             if there is None:
                 raise Refused(
@@ -143,63 +175,133 @@ class Grafana:
                     " the account that may only read (--reader-file), or provision it"
                 )
             return Change(what, "unchanged")
-        body = wanted.body(policy)
+        body = replace(wanted, policy=policy).body()
         if there is None:
-            self._request("POST", "datasources", body)
+            self._request(dict, self._face.datasource.create_datasource, body)
             return Change(what, "created")
         # the secret cannot be read back, so it is always written; only the rest is a change
-        self._request("PUT", f"datasources/uid/{uid}", body)
-        return _change(what, there, [k for k in ("url", "user", "jsonData") if there[k] != body[k]])
+        differs = [k for k in ("url", "user", "jsonData") if there.get(k) != body[k]]
+        self._request(dict, self._face.datasource.update_datasource, there["id"], body)
+        return Change(what, "changed" if differs else "unchanged", ", ".join(differs))
 
-    def _request(self, method: str, path: str, body: object = None) -> dict[str, Any] | None:
-        """Return the object that Grafana answers; None if there is none of this name."""
-        url = f"{self._url.rstrip('/')}/api/{path}"
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        sent = None if body is None else json.dumps(body).encode()
-        asked = request(
-            method,
-            url,
-            _ANYWHERE,
-            body=sent,
-            headers=headers,
-            timeout_s=_TIMEOUT_S,
-            most_bytes=_MOST_BYTES,
-        )
-        try:
-            answer = asyncio.run(asked)
-        except RequestError as error:
-            raise Unreachable(f"{self._url}: {error}") from error
-        if answer.status == 404:
-            return None
-        if 300 <= answer.status < 400:
-            raise Unreachable(
-                f"{self._url}: it leads to another address; give that of the Grafana itself"
-            )
-        try:
-            found = json.loads(answer.body)
-        except ValueError:
-            found = None
-        if answer.status >= 400:
-            said = found.get("message", "") if isinstance(found, dict) else ""
-            why = clean(f"HTTP {answer.status} {said}".replace(self._token, "****"))[:300]
-            is_transient = answer.status >= 500 or answer.status in _LATER
-            raise (Unreachable if is_transient else Refused)(f"{self._url}: {why}")
-        if not isinstance(found, dict):
-            raise Unreachable(f"{self._url}: what answers there is no Grafana")
+    def _folder(self) -> Change:
+        if self._get(self._face.folder.get_folder, FOLDER_UID) is not None:
+            return Change("folder", "unchanged")
+        self._request(dict, self._face.folder.create_folder, _FOLDER, FOLDER_UID)
+        return Change("folder", "created")
+
+    def _dashboard(self, uid: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self._get(self._face.dashboard.get_dashboard, uid)
+        if found is not None and not isinstance(found.get("dashboard"), dict):
+            raise Unreachable(f"{self._url}: the answer holds no dashboard")
         return found
 
+    def _save(self, dashboard: Mapping[str, Any], folder: str) -> None:
+        body = {
+            "dashboard": {**dashboard, "id": None},
+            "folderUid": folder,
+            "message": "plumewatch dashboards push",
+            "overwrite": True,
+        }
+        self._request(dict, self._face.dashboard.update_dashboard, body)
 
-def _change(what: str, stored: Mapping[str, Any], differs: list[str]) -> Change:
-    outcome = "created" if not stored else "changed" if differs else "unchanged"
-    return Change(what, outcome, ", ".join(differs) if stored else "")
+    def _get(self, call: Any, *given: Any, **named: Any) -> Any:
+        try:
+            return self._request(dict, call, *given, **named)
+        except Refused as error:
+            if isinstance(error.__cause__, GrafanaException) and error.__cause__.status_code == 404:
+                return None
+            raise
+
+    def _request(self, kind: type[Any], call: Any, *given: Any, **named: Any) -> Any:
+        """Request an object or a list of objects, and translate the errors of the library."""
+        try:
+            answer = self._threads.call(lambda: call(*given, **named), _DEADLINE_S)
+        except GrafanaUnauthorizedError as error:
+            raise Forbidden(f"{self._url}: the token is not accepted") from error
+        except GrafanaClientError as error:
+            message = error.response.get("message") if isinstance(error.response, dict) else None
+            why = _plain(str(message or f"HTTP {error.status_code}").replace(self._token, "****"))
+            if error.status_code == 403:
+                refusal = f"{self._url}: the token does not have the right: {why}"
+                raise Forbidden(refusal) from error
+            kind_of_error = Unreachable if error.status_code in _LATER else Refused
+            raise kind_of_error(f"{self._url}: {why}") from error
+        except GrafanaException as error:
+            raise Unreachable(f"{self._url}: HTTP {error.status_code}") from error
+        except TooManyRedirects as error:
+            raise Unreachable(
+                f"{self._url}: it leads to another address; give that of the Grafana itself"
+            ) from error
+        except (Timeout, BoundedCallError) as error:
+            raise Unreachable(f"{self._url}: no complete answer in time") from error
+        except (ValueError, TypeError) as error:  # the library trips over other shapes
+            raise Unreachable(f"{self._url}: what answers there is no Grafana") from error
+        except OSError as error:
+            raise Unreachable(f"{self._url}: does not answer ({_cause(error)})") from error
+        items = answer if isinstance(answer, list) else [answer]
+        if not isinstance(answer, kind) or not all(isinstance(one, dict) for one in items):
+            raise Unreachable(f"{self._url}: what answers there is no Grafana")
+        return answer
 
 
-def _differing(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the titles of panels, and the other keys, that differ."""
-    there, ours = (
+def _content(dashboard: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in dashboard.items() if k not in _THEIRS and k != _FINGERPRINT}
+
+
+def fingerprint(dashboard: Mapping[str, Any]) -> str:
+    """Return a digest of the content of a dashboard."""
+    text = json.dumps(_content(dashboard), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def was_edited(stored: Mapping[str, Any]) -> bool:
+    """Whether a dashboard is not as `push` wrote it."""
+    return stored.get(_FINGERPRINT) != fingerprint(stored)
+
+
+def _copy(edited: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of an edited dashboard; the same content always has the same id."""
+    digest = fingerprint(edited)
+    return {
+        **_content(edited),
+        "uid": f"{str(edited.get('uid'))[:27]}-{digest}",
+        "title": f"{edited.get('title')} (changed by hand, {digest})",
+        "tags": [_COPY_TAG],
+    }
+
+
+def _compared(name: str, found: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> Change:
+    what = f"dashboard {name}"
+    if found is None:
+        return Change(what, "created")
+    there, ours = _content(found["dashboard"]), _content(wanted)
+    if there == ours:
+        return Change(what, "unchanged")
+    detail = ", ".join(_differing(there, ours))
+    if was_edited(found["dashboard"]):
+        detail += "; changed by hand: a copy is kept"
+    return Change(what, "changed", detail)
+
+
+def _plain(text: object) -> str:
+    """Return text of a server as one line without control characters."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(str(text).split()))[:300]
+
+
+def _cause(error: BaseException) -> str:
+    while (below := error.__cause__ or error.__context__) is not None:
+        error = below
+    return _plain(getattr(error, "strerror", None) or type(error).__name__)
+
+
+def _differing(there: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
+    panels = [
         {panel.get("title", ""): panel for panel in body.get("panels", ())}
-        for body in (stored, wanted)
-    )
-    yield from (title for title in {**ours, **there} if there.get(title) != ours.get(title))
-    rest = {*stored, *wanted} - {"panels", *_THEIRS}
-    yield from sorted(key for key in rest if stored.get(key) != wanted.get(key))
+        for body in (there, ours)
+    ]
+    for title in dict.fromkeys([*panels[1], *panels[0]]):
+        if panels[0].get(title) != panels[1].get(title):
+            yield title
+    rest = {*there, *ours} - {"panels"}
+    yield from sorted(key for key in rest if there.get(key) != ours.get(key))

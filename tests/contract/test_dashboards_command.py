@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from dashboards.build import DASHBOARDS
+from dashboards.grafana import Grafana, Refused, Unreachable
 from dashboards.queries import DATA_SOURCE_UID
 from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.rollup import LEVELS
@@ -72,7 +73,7 @@ def test_push_makes_everything_and_again_changes_nothing(grafana, files, capsys)
     assert len(grafana.dashboards) == len(DASHBOARDS)
     now = grafana.dashboards["plumewatch-now"]
     assert now["timezone"] == "Europe/Berlin"
-    source = grafana.sources[DATA_SOURCE_UID]
+    source = grafana.sources[3]
     assert (source["uid"], source["user"], source["jsonData"]["dbName"]) == (
         DATA_SOURCE_UID,
         "air_reader",
@@ -87,28 +88,36 @@ def test_push_makes_everything_and_again_changes_nothing(grafana, files, capsys)
     assert grafana.writes == []
 
 
-def test_a_dashboard_stays_in_its_folder(grafana, files, capsys):
+def test_a_dashboard_stays_in_its_folder_and_our_own_older_version_needs_no_copy(
+    grafana, files, capsys
+):
     push(grafana, files, capsys)
     grafana.folders["facilities"] = {"uid": "facilities"}
     grafana.moved["plumewatch-now"] = "facilities"
     text = (files / "plumewatch.toml").read_text()
     (files / "plumewatch.toml").write_text(text.replace("Europe/Berlin", "Europe/Paris"))
-    push(grafana, files, capsys, reader="")
+    _, output, _ = push(grafana, files, capsys, reader="")
+    assert not [line for line in output if line.startswith("copy")]
     assert len(grafana.dashboards) == len(DASHBOARDS)
     assert grafana.moved["plumewatch-now"] == "facilities"
     assert grafana.dashboards["plumewatch-now"]["timezone"] == "Europe/Paris"
 
 
-def test_manual_changes_are_reported_and_overwritten(grafana, files, capsys):
+def test_manual_changes_are_reported_copied_and_overwritten(grafana, files, capsys):
     push(grafana, files, capsys)
     ours = copy.deepcopy(grafana.dashboards["plumewatch-now"])
     panel = next(p for p in grafana.dashboards["plumewatch-now"]["panels"] if p["type"] == "stat")
     panel["fieldConfig"]["defaults"]["unit"] = "bytes"
     grafana.dashboards["plumewatch-now"]["refresh"] = "1h"
     grafana.writes.clear()
+    edited = copy.deepcopy(grafana.dashboards["plumewatch-now"])
     _, output, _ = push(grafana, files, capsys, reader="")
-    assert grafana.writes == [("POST", "/grafana/api/dashboards/db")]
-    assert f"dashboard now: changed ({panel['title']}, refresh)" in output
+    assert grafana.writes == [("POST", "/grafana/api/dashboards/db")] * 2
+    (uid,) = [u for u in grafana.dashboards if u.startswith("plumewatch-now-")]
+    kept = grafana.dashboards[uid]
+    assert any(line.startswith("copy of dashboard now: created (") for line in output)
+    assert (kept["panels"], kept["refresh"]) == (edited["panels"], "1h")
+    assert kept["tags"] == ["plumewatch-copy"]
     ours["version"] += 1
     assert grafana.dashboards["plumewatch-now"] == ours
 
@@ -116,18 +125,22 @@ def test_manual_changes_are_reported_and_overwritten(grafana, files, capsys):
 @pytest.mark.parametrize(
     ("spoil", "code", "sentence"),
     [
-        (lambda g, _: setattr(g, "status", 403), 1, "HTTP 403 not now"),
+        (
+            lambda g, _: setattr(g, "status", 403),
+            1,
+            "the token does not have the right: not now",
+        ),
         (lambda g, _: setattr(g, "status", 412), 1, "not now"),
         (lambda g, _: setattr(g, "status", 429), 3, "not now"),
         (lambda g, _: setattr(g, "status", 500), 3, "HTTP 500"),
         (lambda g, _: setattr(g, "status", 302), 3, "leads to another address"),
-        (lambda _, f: (f / "token").write_text("other"), 1, "HTTP 401 Invalid API key"),
+        (lambda _, f: (f / "token").write_text("other"), 1, "the token is not accepted"),
         (lambda _, f: (f / "token").write_text(""), 2, "must contain one word"),
         (lambda _, f: (f / "token").unlink(), 2, "token: No such file or directory\n"),
         (lambda _, f: (f / "token").write_bytes(b"\xff"), 2, "must contain text"),
         (lambda _, f: (f / "plumewatch.toml").write_text("site = 3"), 2, "timezone"),
         (lambda g, _: setattr(g, "url", "ftp://grafana"), 2, "no address of a Grafana"),
-        (lambda g, _: setattr(g, "url", "http://127.0.0.1:9/"), 3, "cannot be reached"),
+        (lambda g, _: setattr(g, "url", "http://127.0.0.1:9/"), 3, "(Connection refused)"),
         (lambda g, _: setattr(g, "url", "http://me:word@127.0.0.1:9/"), 2, "no name and password"),
     ],
 )
@@ -242,6 +255,13 @@ def test_each_database_of_an_influxdb_3_is_asked_through_a_data_source_of_its_ow
         DATA_SOURCE_UID: variable,
         **{uid: name.replace("air", variable) for uid, name in policies.items()},
     }
+
+
+def test_the_api_is_left_to_one_place(grafana):
+    with pytest.raises(Refused, match="no data source"):
+        Grafana(grafana.url, TOKEN).data_source(None)
+    with pytest.raises(Unreachable):
+        Grafana("http://127.0.0.1:9", TOKEN).data_source(None)
 
 
 def test_provisioning_names_the_data_source_and_the_folder_of_the_code():

@@ -57,16 +57,16 @@ class FakeGrafana:
         self.dashboards[body["uid"]] = {**body, "id": 7, "version": version}
         return 200, {"status": "success", "uid": body["uid"], "version": version}
 
-    def get_datasources(self, rest, *_):
-        source = self.sources.get(rest.removeprefix("uid/"))
-        if source is None:
-            return 404, {"message": "Data source not found"}
-        return 200, {k: v for k, v in source.items() if k != "secureJsonData"}
+    def get_datasources(self, *_):
+        return 200, [
+            {k: v for k, v in s.items() if k != "secureJsonData"} for s in self.sources.values()
+        ]
 
     def post_datasources(self, _rest, _query, content):
-        self.sources[content["uid"]] = content
-        return 200, {"id": 3}
+        number = 3 + len(self.sources)
+        self.sources[number] = {**content, "id": number}
+        return 200, {"id": number}
 
     def put_datasources(self, rest, _query, content):
-        assert rest == f"uid/{content['uid']}"
-        return self.post_datasources(rest, _query, content)
+        self.sources[int(rest)] = {**content, "id": int(rest)}
+        return 200, {"id": int(rest)}
