@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from grafana_api.grafana_api import GrafanaClientError, GrafanaException, GrafanaUnauthorizedError
+from grafana_api.grafana_api import GrafanaClientError, GrafanaException
 from grafana_api.grafana_face import GrafanaFace
 from requests.exceptions import Timeout, TooManyRedirects
 
 from dashboards.queries import DATA_SOURCE_NAME, data_source_uid
+from reports.drawing import clean
 from storage.bounded_call import BoundedCallError, BoundedThreads
 
 if TYPE_CHECKING:
@@ -43,17 +44,12 @@ class GrafanaError(Exception):
 
         GrafanaError
         +-- Refused         permanent: the same request would fail again
-        |   +-- Forbidden   every request fails with this token
         +-- Unreachable     transient
     """
 
 
 class Refused(GrafanaError):  # noqa: N818 - the outcome, as everywhere
     """Grafana rejected the request."""
-
-
-class Forbidden(Refused):
-    """The token is not accepted, or has not the permission."""
 
 
 class Unreachable(GrafanaError):  # noqa: N818
@@ -80,15 +76,13 @@ class DataSource:
     database: str
     user: str
     password: str
-    policy: str = ""
-    """Of an InfluxDB 3: which of its databases."""
 
-    def body(self) -> dict[str, Any]:
-        """Return the body for Grafana's API."""
-        database = f"{self.database}/{self.policy}" if self.policy else self.database
+    def body(self, policy: str) -> dict[str, Any]:
+        """Return the body for Grafana's API; a `policy` is a database of an InfluxDB 3."""
+        database = f"{self.database}/{policy}" if policy else self.database
         return {
-            "uid": data_source_uid(self.policy),
-            "name": f"{DATA_SOURCE_NAME} {self.policy}".strip(),
+            "uid": data_source_uid(policy),
+            "name": f"{DATA_SOURCE_NAME} {policy}".strip(),
             "type": "influxdb",
             "access": "proxy",
             "url": self.url,
@@ -96,10 +90,6 @@ class DataSource:
             "jsonData": {"dbName": database, "httpMode": "POST", "timeInterval": "5s"},
             "secureJsonData": {"password": self.password},
         }
-
-
-def _named(policy: str) -> str:
-    return f"data source {policy}".strip()
 
 
 class Grafana:
@@ -142,23 +132,23 @@ class Grafana:
         """Write the folder and the dashboards that differ."""
         yield self._folder()
         for name, wanted in dashboards.items():
-            found = self._dashboard(wanted["uid"])
-            change = _compared(name, found, wanted)
-            if change.outcome == "unchanged":
-                yield change
+            found = self._get(self._face.dashboard.get_dashboard, wanted["uid"]) or {}
+            stored, what = found.get("dashboard", {}), f"dashboard {name}"
+            differs = [*_differing(stored, wanted)]
+            if not differs:
+                yield Change(what, "unchanged")
                 continue
-            folder = FOLDER_UID
-            if found is not None:  # where somebody may have moved it
-                folder = (found.get("meta") or {}).get("folderUid") or folder
-                yield from self._keep_copy(name, found["dashboard"], folder)
+            # where somebody may have moved it
+            folder = found.get("meta", {}).get("folderUid") or FOLDER_UID
+            if stored and stored.get(_FINGERPRINT) != fingerprint(stored):
+                copy = _copy(stored)
+                self._save(copy, folder)
+                yield Change(f"copy of {what}", "created", copy["title"])
             self._save({**wanted, _FINGERPRINT: fingerprint(wanted)}, folder)
-            yield change
-
-    def _keep_copy(self, name: str, stored: Mapping[str, Any], folder: str) -> Iterator[Change]:
-        if was_edited(stored):
-            copy = _copy(stored)
-            self._save(copy, folder)
-            yield Change(f"copy of dashboard {name}", "created", copy["title"])
+            if stored:
+                yield Change(what, "changed", ", ".join(differs))
+            else:
+                yield Change(what, "created")
 
     def data_source(self, wanted: DataSource | None, policy: str = "") -> Change:
         """Create or change the data source of a `policy`; with None only check that it exists.
@@ -166,7 +156,7 @@ class Grafana:
         Raises `Refused` if None was given and it is missing.
         """
         listed = self._request(list, self._face.datasource.list_datasources)
-        uid, what = data_source_uid(policy), _named(policy)
+        uid, what = data_source_uid(policy), f"data source {policy}".strip()
         there = next((d for d in listed if d.get("uid") == uid), None)
         if wanted is None:
             if there is None:
@@ -175,7 +165,7 @@ class Grafana:
                     " the account that may only read (--reader-file), or provision it"
                 )
             return Change(what, "unchanged")
-        body = replace(wanted, policy=policy).body()
+        body = wanted.body(policy)
         if there is None:
             self._request(dict, self._face.datasource.create_datasource, body)
             return Change(what, "created")
@@ -189,12 +179,6 @@ class Grafana:
             return Change("folder", "unchanged")
         self._request(dict, self._face.folder.create_folder, _FOLDER, FOLDER_UID)
         return Change("folder", "created")
-
-    def _dashboard(self, uid: str) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = self._get(self._face.dashboard.get_dashboard, uid)
-        if found is not None and not isinstance(found.get("dashboard"), dict):
-            raise Unreachable(f"{self._url}: the answer holds no dashboard")
-        return found
 
     def _save(self, dashboard: Mapping[str, Any], folder: str) -> None:
         body = {
@@ -217,14 +201,9 @@ class Grafana:
         """Request an object or a list of objects, and translate the errors of the library."""
         try:
             answer = self._threads.call(lambda: call(*given, **named), _DEADLINE_S)
-        except GrafanaUnauthorizedError as error:
-            raise Forbidden(f"{self._url}: the token is not accepted") from error
         except GrafanaClientError as error:
-            message = error.response.get("message") if isinstance(error.response, dict) else None
-            why = _plain(str(message or f"HTTP {error.status_code}").replace(self._token, "****"))
-            if error.status_code == 403:
-                refusal = f"{self._url}: the token does not have the right: {why}"
-                raise Forbidden(refusal) from error
+            said = error.response.get("message", "") if isinstance(error.response, dict) else ""
+            why = clean(f"HTTP {error.status_code} {said}".replace(self._token, "****"))[:300]
             kind_of_error = Unreachable if error.status_code in _LATER else Refused
             raise kind_of_error(f"{self._url}: {why}") from error
         except GrafanaException as error:
@@ -238,7 +217,7 @@ class Grafana:
         except (ValueError, TypeError) as error:  # the library trips over other shapes
             raise Unreachable(f"{self._url}: what answers there is no Grafana") from error
         except OSError as error:
-            raise Unreachable(f"{self._url}: does not answer ({_cause(error)})") from error
+            raise Unreachable(f"{self._url}: cannot be reached") from error
         items = answer if isinstance(answer, list) else [answer]
         if not isinstance(answer, kind) or not all(isinstance(one, dict) for one in items):
             raise Unreachable(f"{self._url}: what answers there is no Grafana")
@@ -255,11 +234,6 @@ def fingerprint(dashboard: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def was_edited(stored: Mapping[str, Any]) -> bool:
-    """Whether a dashboard is not as `push` wrote it."""
-    return stored.get(_FINGERPRINT) != fingerprint(stored)
-
-
 def _copy(edited: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of an edited dashboard; the same content always has the same id."""
     digest = fingerprint(edited)
@@ -271,37 +245,12 @@ def _copy(edited: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _compared(name: str, found: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> Change:
-    what = f"dashboard {name}"
-    if found is None:
-        return Change(what, "created")
-    there, ours = _content(found["dashboard"]), _content(wanted)
-    if there == ours:
-        return Change(what, "unchanged")
-    detail = ", ".join(_differing(there, ours))
-    if was_edited(found["dashboard"]):
-        detail += "; changed by hand: a copy is kept"
-    return Change(what, "changed", detail)
-
-
-def _plain(text: object) -> str:
-    """Return text of a server as one line without control characters."""
-    return "".join(c if c.isprintable() else " " for c in " ".join(str(text).split()))[:300]
-
-
-def _cause(error: BaseException) -> str:
-    while (below := error.__cause__ or error.__context__) is not None:
-        error = below
-    return _plain(getattr(error, "strerror", None) or type(error).__name__)
-
-
-def _differing(there: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
-    panels = [
+def _differing(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the titles of panels, and the other keys, that differ."""
+    there, ours = (
         {panel.get("title", ""): panel for panel in body.get("panels", ())}
-        for body in (there, ours)
-    ]
-    for title in dict.fromkeys([*panels[1], *panels[0]]):
-        if panels[0].get(title) != panels[1].get(title):
-            yield title
-    rest = {*there, *ours} - {"panels"}
-    yield from sorted(key for key in rest if there.get(key) != ours.get(key))
+        for body in (stored, wanted)
+    )
+    yield from (title for title in {**ours, **there} if there.get(title) != ours.get(title))
+    rest = {*_content(stored), *wanted} - {"panels"}
+    yield from sorted(key for key in rest if stored.get(key) != wanted.get(key))
