@@ -16,7 +16,7 @@ from plumewatch.service.alerting import Alerting
 from plumewatch.service.data_folder import make_data_folder, watch_lock
 from plumewatch.service.detection_loop import DetectionLoop
 from plumewatch.service.ingestion import Ingestion
-from plumewatch.service.jobs import SUMMARY, WeeklyJob, on_monday_morning
+from plumewatch.service.jobs import WeeklySummary
 from plumewatch.service.monitoring import Monitoring
 from plumewatch.service.resources import Observer, Resources
 from plumewatch.service.series_writers import SeriesWriters
@@ -107,9 +107,8 @@ class Service:
                 Task("lock", watch_lock(self._lock, root), ends="last"),
             ]
             if self.config.reports.weekly_file or self.config.reports.weekly_env:
-                monday = on_monday_morning(self.config.zone())
-                mail = WeeklyJob(self.resources, "weekly summary", SUMMARY, monday)
-                tasks.append(Task("weekly summary", after(self.ready, mail.run)))
+                summary = WeeklySummary(self.resources)
+                tasks.append(Task("weekly summary", after(self.ready, summary.run)))
             await supervise(tasks, stop)
         finally:
             self._close()

@@ -18,7 +18,7 @@ from storage.sqlite import transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from zoneinfo import ZoneInfo
 
     from alerts.page.labels import Order
@@ -31,39 +31,27 @@ _LOOK_S: Final = 600.0
 _LONGEST_S: Final = 12 * 3600.0
 _LONGEST_OF_PAGE_S: Final = 300.0
 _MORNING: Final = 6
-SUMMARY: Final = (sys.executable, "-m", "plumewatch.weekly_summary")
+_SUMMARY: Final = "weekly summary"
+_LAST_RUN: Final = f"last {_SUMMARY}"
 
 
-def on_monday_morning(zone: ZoneInfo) -> Callable[[float | None, float], bool]:
+def is_due(last: float | None, now: float, zone: ZoneInfo) -> bool:
     """Return whether Monday, 6:00, has passed since the last run; a first run waits for it."""
-
-    def is_due(last: float | None, now: float) -> bool:
-        at = datetime.fromtimestamp(now, zone)
-        if last is None or (at.weekday() == 0 and at.hour < _MORNING):
-            return False
-        return datetime.fromtimestamp(last, zone).isocalendar()[:2] != at.isocalendar()[:2]
-
-    return is_due
+    at = datetime.fromtimestamp(now, zone)
+    if last is None or (at.weekday() == 0 and at.hour < _MORNING):
+        return False
+    return datetime.fromtimestamp(last, zone).isocalendar()[:2] != at.isocalendar()[:2]
 
 
-class WeeklyJob:
-    """Runs a command when it is due, over restarts too.
+class WeeklySummary:
+    """Writes the weekly summary when it is due, over restarts too.
 
-    `is_due` gets the times of the last run, if any, and of now; before the first run the time of
-    the first look counts as the last run. The command gets the configuration as JSON.
+    Before the first run the time of the first look counts as the last run.
     """
 
-    def __init__(
-        self,
-        resources: Resources,
-        name: str,
-        command: Sequence[str],
-        is_due: Callable[[float | None, float], bool],
-    ) -> None:
+    def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._name = name
-        self._command = tuple(command)
-        self._is_due = is_due
+        self._zone = resources.config.zone()
 
     async def run(self) -> None:
         """Look every ten minutes whether it is due, until cancelled."""
@@ -73,13 +61,13 @@ class WeeklyJob:
 
     async def run_if_due(self) -> str:
         """Run the job if it is due; return what it printed, empty if it is not due."""
-        base, now, key = self._resources, self._resources.clock(), f"last {self._name}"
-        stored = await base.run_until_stored(self._name, state.snapshot, base.state, key)
+        base, now = self._resources, self._resources.clock()
+        stored = await base.run_until_stored(_SUMMARY, state.snapshot, base.state, _LAST_RUN)
         last = None if stored is None else float(stored.body)
-        is_due = self._is_due(last, now)
-        if is_due or last is None:
-            await base.run_until_stored(self._name, _save, base.state, key, now)
-        if not is_due:
+        due = is_due(last, now, self._zone)
+        if due or last is None:
+            await base.run_until_stored(_SUMMARY, _save, base.state, now)
+        if not due:
             return ""
         said = await self._run_job()
         log.info("%s", said)
@@ -88,17 +76,19 @@ class WeeklyJob:
     async def _run_job(self) -> str:
         config = self._resources.config.model_dump_json(by_alias=True).encode()
         try:
-            out = await _run(self._command, config, _LONGEST_S)
+            out = await _run(
+                (sys.executable, "-m", "plumewatch.weekly_summary"), config, _LONGEST_S
+            )
         except TimeoutError:
-            return f"{self._name} was not run: it took too long"
+            return f"{_SUMMARY} was not run: it took too long"
         except OSError as error:
-            return f"{self._name} was not run: {error}"
-        return out.decode(errors="replace").strip() or f"{self._name} was not run: see the log"
+            return f"{_SUMMARY} was not run: {error}"
+        return out.decode(errors="replace").strip() or f"{_SUMMARY} was not run: see the log"
 
 
-def _save(connection: sqlite3.Connection, key: str, at: float) -> None:
+def _save(connection: sqlite3.Connection, at: float) -> None:
     with transaction(connection) as tx:
-        state.set_snapshot(tx, key, state.Snapshot(0, "", repr(at).encode()))
+        state.set_snapshot(tx, _LAST_RUN, state.Snapshot(0, "", repr(at).encode()))
 
 
 async def evaluate_in_process(

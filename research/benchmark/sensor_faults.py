@@ -22,9 +22,9 @@ import numpy as np
 
 from alerts.policy import AlertPolicy
 from detection.channels import ReadingBatch
+from detection.combined import MinuteDetectors
 from detection.details import details_text
 from detection.events import EventKind, EventPhase
-from detection.per_minute.detectors import MinuteDetectors
 from detection.per_minute.minutes import CHANNELS
 from detection.quantities import COLUMN_INDEX, COLUMNS, QUANTITIES
 from plumewatch.replay import replay

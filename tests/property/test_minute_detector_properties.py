@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from detection.channels import ReadingBatch
+from detection.combined import MinuteDetectors
 from detection.events import EventPhase
-from detection.per_minute.detectors import MinuteDetectors
 from tests.support.minutes import DAY_S, Air, slow_of, step_all
 
 SENSORS = [f"n-{room}-1" for room in "abcd"]

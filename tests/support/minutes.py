@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detection.channels import ReadingBatch
-from detection.per_minute.detectors import MinuteDetectors
+from detection.combined import MinuteDetectors
 from detection.quantities import COLUMN_INDEX, COLUMNS
 
 if TYPE_CHECKING:

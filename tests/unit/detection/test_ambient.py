@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from detection.combined import MinuteDetectors
 from detection.details import details_text
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from detection.per_minute.ambient import LEAST_ROOMS
-from detection.per_minute.detectors import MinuteDetectors
 from tests.support.minutes import START, Air, slow_of, step_all
 
 HOUR = 3600.0

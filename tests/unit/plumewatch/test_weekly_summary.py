@@ -8,7 +8,7 @@ import pytest
 from alerts import sensor_tests
 from plumewatch.config.load import load
 from plumewatch.service.data_folder import open_state
-from plumewatch.service.jobs import on_monday_morning
+from plumewatch.service.jobs import is_due
 from plumewatch.weekly_summary import room_tests_to_do, send_weekly
 from storage.sqlite import transaction
 from tests.support.school_year import config_text, fill_health, fill_state, moment
@@ -35,7 +35,7 @@ def at(text):
     ],
 )
 def test_due_once_a_week_from_monday_morning_on(last, now, due):
-    assert on_monday_morning(ZONE)(last and at(last), at(now)) == due
+    assert is_due(last and at(last), at(now), ZONE) == due
 
 
 @pytest.fixture(scope="module")
