@@ -14,7 +14,7 @@ from alerts.consumer.memory_alerts import UnstoredReadings
 from plumewatch.sensor_status import restore_counts, save_counts
 from plumewatch.service.alerting import Alerting
 from plumewatch.service.data_folder import make_data_folder, watch_lock
-from plumewatch.service.detection_loop import DetectionLoop
+from plumewatch.service.detection_loop import DetectionLoop, ExternalEvents
 from plumewatch.service.ingestion import Ingestion
 from plumewatch.service.jobs import WeeklySummary
 from plumewatch.service.monitoring import Monitoring
@@ -29,11 +29,10 @@ from storage.reading import ClockSteps
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.page.config_file import ConfigFile
-    from detection.events import Event
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.service.web_server import Listening, WebServer
 
@@ -70,11 +69,11 @@ class Service:
         self.journal, self.series = resources.journal, resources.series
         self._own_lock = lock is None
         self._lock = lock or FolderLock(self.paths.lock)
-        unstored = UnstoredReadings()
+        external, unstored = ExternalEvents(), UnstoredReadings()
         self.ingestion = ingestion = Ingestion(
             resources,
             resources.growth.notify,
-            self._admit,
+            external.admit,
             unstored.put,
             receive_clock or clock,
             ClockSteps() if (receive_clock or clock) is time.time else None,
@@ -82,7 +81,7 @@ class Service:
         self.writers = writers = SeriesWriters(resources, ingestion)
         self.alerting = alerting = Alerting(resources, notifier, ingestion, unstored, writers)
         steps = ClockSteps() if clock is time.time else None
-        self.detection = DetectionLoop(resources, ingestion, alerting, steps)
+        self.detection = DetectionLoop(resources, ingestion, alerting, external, steps)
         self.monitoring = Monitoring(resources, ingestion, self.detection, alerting, writers)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -100,6 +99,7 @@ class Service:
             tasks = [
                 *self.ingestion.tasks(),
                 Task("detector", self.detection.run()),
+                Task("external events", self.detection.run_external()),
                 *self.writers.tasks(),
                 *self.alerting.tasks(self.detection),
                 *self.monitoring.tasks(),
@@ -141,9 +141,6 @@ class Service:
         self.ingestion.listen_for_http()
         log.info("staff page: http://%s:%d", self.config.web.host, web.port)
         return web
-
-    async def _admit(self, events: Sequence[Event]) -> None:
-        await self.detection.admit(events)
 
     def _close(self) -> None:
         self.resources.end_threads()

@@ -60,6 +60,24 @@ class DetectionCounts:
     alerts: int = 0
 
 
+class ExternalEvents:
+    """Events of other detectors on their way to detection, which commits them in order."""
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.Queue[tuple[Sequence[Event], asyncio.Future[None]]]
+        self._waiting = asyncio.Queue(1)
+
+    async def admit(self, events: Sequence[Event]) -> None:
+        """Return once detection has committed them."""
+        committed = asyncio.get_running_loop().create_future()
+        await self._waiting.put((events, committed))
+        await committed
+
+    async def take(self) -> tuple[Sequence[Event], asyncio.Future[None]]:
+        """Return the next events, and the future to resolve when they are committed."""
+        return await self._waiting.get()
+
+
 def new_consumer(
     config: PlumewatchConfig, engine: AlertEngine, state: sqlite3.Connection
 ) -> DetectionConsumer:
@@ -84,6 +102,7 @@ class DetectionLoop:
         resources: Resources,
         ingestion: Ingestion,
         alerting: Alerting,
+        external: ExternalEvents,
         steps: ClockSteps | None,
     ) -> None:
         self.counts = DetectionCounts()
@@ -94,6 +113,7 @@ class DetectionLoop:
         self._resources = resources
         self._ingestion = ingestion
         self._alerting = alerting
+        self._external = external
         self._steps = steps
         self._last_step_s = 0.0
         self._consumer: DetectionConsumer | None = None
@@ -142,9 +162,16 @@ class DetectionLoop:
         """Return a consumer that continues from here over another state database."""
         return self._ready_consumer().fork(connection)
 
-    async def admit(self, events: Sequence[Event]) -> None:
-        """Commit events of other detectors."""
+    async def run_external(self) -> None:
+        """Commit events of other detectors as they arrive, until cancelled."""
         await self.ready.wait()
+        while True:
+            events, committed = await self._external.take()
+            await self._admit(events)
+            if not committed.done():  # who waits for it may be cancelled
+                committed.set_result(None)
+
+    async def _admit(self, events: Sequence[Event]) -> None:
         consumer = self._ready_consumer()
         now = await self._time(consumer)
         self._report(events, await self._alerting.commit(consumer.commit_external, events, now))

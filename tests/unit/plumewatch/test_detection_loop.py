@@ -11,7 +11,7 @@ from alerts.consumer.detection_consumer import TimeResult
 from alerts.incidents.change_feed import ChangeSignal
 from ingest.reading_counts import ReadingCounts
 from plumewatch.service import detection_loop
-from plumewatch.service.detection_loop import DetectionLoop
+from plumewatch.service.detection_loop import DetectionLoop, ExternalEvents
 from plumewatch.service.resources import JournalGrowth, Observer
 from storage.reading import ClockSteps, Reading, clock_step
 from tests.support.in_process import until
@@ -88,9 +88,9 @@ class Bench:
             config=None,
             state=None,
         )
-        self.consumer = FakeConsumer()
+        self.consumer, self.external = FakeConsumer(), ExternalEvents()
         monkeypatch.setattr(detection_loop, "new_consumer", lambda *_: self.consumer)
-        self.loop = DetectionLoop(resources, ingestion, alerting, ClockSteps())
+        self.loop = DetectionLoop(resources, ingestion, alerting, self.external, ClockSteps())
 
     async def run(self, work, *arguments):
         while True:
@@ -123,12 +123,13 @@ def test_lag_before_it_is_ready(bench):
 
 @contextlib.asynccontextmanager
 async def running(loop):
-    task = asyncio.create_task(loop.run())
+    tasks = [asyncio.create_task(work) for work in (loop.run(), loop.run_external())]
     await loop.ready.wait()
     yield
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    for task in tasks:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 async def test_a_first_reading_after_a_quiet_hour_is_no_lag(bench):
@@ -152,9 +153,9 @@ async def test_a_clock_set_during_a_batch_moves_earlier_deadlines_only(bench, by
     moved, committed = ("move", NOW + by_s, by_s), ("commit", NOW + by_s)
     async with running(bench.loop):
         if external:
-            await bench.loop.admit([])
+            await bench.external.admit([])
             set_clock()
-            await bench.loop.admit([])
+            await bench.external.admit([])
         else:
             bench.consumer.on_step = set_clock
             bench.store(1)
