@@ -82,13 +82,12 @@ def _formats() -> list[str]:
 def _models() -> list[str]:
     rows = [
         f"| `{name}` | {', '.join(QUANTITIES[c].label for c in model.channels)}"
-        f" | {model.interval_s} s | {'mean' if model.averages else 'last value'}"
-        f" | {', '.join(f'`{wire}`' for wire in model.wires)} |"
+        f" | {model.interval_s} s | {'mean' if model.averages else 'last value'} |"
         for name, model in MODELS.items()
     ]
     return [
-        "| model | measures | interval | a reading is | formats |",
-        "|---|---|---|---|---|",
+        "| model | measures | interval | a reading is |",
+        "|---|---|---|---|",
         *rows,
     ]
 

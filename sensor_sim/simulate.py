@@ -427,6 +427,4 @@ def _take_rows(device: Device, rows: list[Rows], cut: float) -> DeviceTrace:
     else:
         time, sent, values = np.empty(0), np.empty(0), np.empty((0, len(COLUMNS)))
     events = tuple(e for r in taken for e in r.events)
-    return DeviceTrace(
-        device.id, device.room, device.model, device.wire, time, sent, values, events
-    )
+    return DeviceTrace(device.id, device.room, device.model, time, sent, values, events)

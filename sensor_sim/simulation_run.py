@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING
 
 from sensor_sim.simulate import simulate
-from sensor_sim.wire import Fleet, WireNetwork
+from sensor_sim.wire import Fleet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +44,6 @@ class SimulationRun:
     start: float
     duration_s: float
     offset_s: float = 0.0
-    zone: tzinfo = UTC
     activity: Activity = "ordinary"
 
     def chunks(self, chunk_s: float, truth: TruthCsv | None = None) -> Iterator[Chunk]:
@@ -64,7 +62,7 @@ class SimulationRun:
 
     def messages(self, chunk_s: float, truth: TruthCsv | None = None) -> Iterator[WireMessage]:
         """Yield the messages on the wire."""
-        fleet = Fleet(WireNetwork(zone=self.zone))
+        fleet = Fleet()
         for chunk in self.chunks(chunk_s, truth):
             yield from fleet.encode(_shifted_trace(trace, self.offset_s) for trace in chunk.traces)
 

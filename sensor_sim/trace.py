@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 class DeviceTrace:
     """Readings of one device over a stretch of time, as the device itself would know them.
 
-    - `sensor`, `room`, `model`, `wire`: sensor id, room id, hardware model, wire format (key of
-      `sensor_sim.wire.ENCODERS`).
+    - `sensor`, `room`, `model`: sensor id, room id, hardware model.
     - `time` (n,): event time by the device's own clock, Unix seconds, increasing.
     - `sent` (n,): true time of publication, Unix seconds.
     - `values` (n, len(detection.quantities.COLUMNS): NaN where the device has no such channel or no
@@ -27,7 +26,6 @@ class DeviceTrace:
     sensor: str
     room: str
     model: str
-    wire: str
     time: NDArray[np.float64]
     sent: NDArray[np.float64]
     values: NDArray[np.float64]

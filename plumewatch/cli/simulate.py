@@ -19,7 +19,6 @@ from plumewatch.errors import UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import tzinfo
 
     from plumewatch.config.model import PlumewatchConfig
     from sensor_sim.publish import BrokerAddress
@@ -80,7 +79,7 @@ def simulate(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Simulate a school: publish what real devices publish, or write readings and truth."""
+    """Simulate a school: publish what its sensors measure, or write readings and truth."""
     from plumewatch.config.load import load
     from sensor_sim.errors import BrokerAddressError
     from sensor_sim.publish import BrokerAddress
@@ -104,8 +103,8 @@ def simulate(
         offset_s = live_offset(begin, duration_s, factor, time.time())
     if live and start is None:
         begin, offset_s = float(math.floor(begin + offset_s)), 0.0
-    school, zone = _school(None if config is None else load(config), begin)
-    run = SimulationRun(school, seed, begin, duration_s, offset_s, zone, activity.value)
+    school = _school(None if config is None else load(config), begin)
+    run = SimulationRun(school, seed, begin, duration_s, offset_s, activity.value)
     printer = Printer(as_json=as_json)
     if address is not None:
         _publish(run, address, truth, factor, patience, printer)
@@ -151,31 +150,25 @@ def _file_faults(
         yield "--live: only with --publish"
 
 
-def _school(config: PlumewatchConfig | None, begin: float) -> tuple[School, tzinfo]:
-    """Return the school and its time zone, by default a made-up one.
+def _school(config: PlumewatchConfig | None, begin: float) -> School:
+    """Return the school, by default a made-up one.
 
-    A sensor of a model that the simulator does not know is a SEN55; one whose model has another
-    format in the simulator publishes natively.
+    A sensor of a model that the simulator does not know is a SEN55.
     """
     from sensor_sim.devices.models import MODELS, Device
     from sensor_sim.school import Restroom, School
 
     if config is None:
-        return School.small(), UTC
+        return School.small()
     devices: dict[str, list[Device]] = {}
     for sensor in config.sensor:
         model = sensor.model.lower() if sensor.model.lower() in MODELS else "sen55"
-        wires = MODELS[model].wires
-        wire = sensor.decoder or wires[0]
-        wire = wire if wire in wires else "native"
         interval_s = max(1, round(sensor.interval_s))
-        devices.setdefault(sensor.room, []).append(
-            Device(sensor.id, sensor.room, model, wire, interval_s)
-        )
-    zone = config.zone()
-    offset = datetime.fromtimestamp(begin, zone).utcoffset() or timedelta()
+        device = Device(sensor.id, sensor.room, model, interval_s)
+        devices.setdefault(sensor.room, []).append(device)
+    offset = datetime.fromtimestamp(begin, config.zone()).utcoffset() or timedelta()
     rooms = tuple(Restroom(room, "student", tuple(mine)) for room, mine in devices.items())
-    return School(config.site, rooms, utc_offset_s=int(offset.total_seconds())), zone
+    return School(config.site, rooms, utc_offset_s=int(offset.total_seconds()))
 
 
 def _write(run: SimulationRun, out: Path, truth: Path | None, printer: Printer) -> None:

@@ -13,7 +13,10 @@ from sensor_sim.devices.voc import VOC_PARTS
 
 @dataclass(frozen=True, slots=True)
 class DeviceModel:
-    """One product; parts are keys of their tables, `keep` the channels it reports of them."""
+    """One product; parts are keys of their tables, `keep` the channels it reports of them.
+
+    `firmwares` is how many it is sold with: one is drawn for each device of a random school.
+    """
 
     pm: str = ""
     voc: str = ""
@@ -21,7 +24,7 @@ class DeviceModel:
     co2: bool = False
     interval_s: int = 10
     averages: bool = True
-    wires: tuple[str, ...] = ("native", "tasmota", "esphome")
+    firmwares: int = 3
     keep: tuple[str, ...] = ()
     vape_index: bool = False
 
@@ -62,24 +65,24 @@ MODELS: Final = {
     "opcn3": DeviceModel("opcn3"),
     "opcn3+sgp30": DeviceModel("opcn3", "sgp30", "sht_case", interval_s=5),
     "sds011+bme688": DeviceModel("sds011", "bme688", "bme_case", interval_s=30, averages=False),
-    "airgradient": DeviceModel("pms5003", "sgp41", "sht_open", co2=True, wires=("airgradient",)),
+    "airgradient": DeviceModel("pms5003", "sgp41", "sht_open", co2=True, firmwares=1),
     "gs601": DeviceModel(
         "gs601",
         "gs601",
         "sht_case",
         interval_s=600,
         averages=False,
-        wires=("native", "esphome"),
+        firmwares=2,
         vape_index=True,
     ),
-    "merakimt": DeviceModel("merakimt", "merakimt", "sht_case", interval_s=60, wires=("native",)),
+    "merakimt": DeviceModel("merakimt", "merakimt", "sht_case", interval_s=60, firmwares=1),
     "zigbee_e2112": DeviceModel(
         "sen55",
         "sgp41",
         "sht_case",
         interval_s=30,
         averages=False,
-        wires=("zigbee2mqtt",),
+        firmwares=1,
         keep=("pm25", "voc_index", "rh", "temp"),
     ),
     "awair": DeviceModel(
@@ -88,7 +91,7 @@ MODELS: Final = {
         "sht_case",
         co2=True,
         interval_s=60,
-        wires=("native",),
+        firmwares=1,
         keep=("pm25", "pm10", "tvoc_ppb", "rh", "temp", "co2"),
     ),
 }
@@ -97,12 +100,11 @@ MODELS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One device on a restroom's ceiling; `wire` is a key of `sensor_sim.wire.ENCODERS`."""
+    """One device on a restroom's ceiling."""
 
     id: str
     room: str
     model: str
-    wire: str
     interval_s: int
 
     @property

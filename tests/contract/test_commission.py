@@ -62,7 +62,7 @@ name = "AP"
 
 def simulated(monkeypatch, seed, every=2, model="sen55"):
     """A room in which each step of the test is done when it is asked for."""
-    device = Device("n2-boys-1", "r", model, "native", every)
+    device = Device("n2-boys-1", "r", model, every)
     room = Restroom("r", "student", (device,), 35.0)
     school = School("S", (room,), Bells(), 0)
     real = simulator.plan_day

@@ -12,8 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from sensor_sim.streams import stream
-from sensor_sim.wire import WireDevice, WireMessage, WireNetwork, WireRow
-from sensor_sim.wire.formats import NativeEncoder
+from sensor_sim.wire import SimulatedDevice, WireMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -112,7 +111,7 @@ class Spoof:
 
     def _forged(self) -> Iterator[WireMessage]:
         peak = float(stream(0, "spoof", self.sensor, int(self.start)).uniform(150, 900))
-        encoder = NativeEncoder(WireDevice(self.sensor, "sen55"), WireNetwork())
+        device = SimulatedDevice(self.sensor)
         for i in range(max(1, int(self.duration_s / self.every_s))):
             since = i * self.every_s
             level = peak * (1 - math.exp(-since / 2.0)) * math.exp(-since / 25.0)
@@ -124,11 +123,9 @@ class Spoof:
                 "rh": 45.0,
                 "temp": 22.0,
             }
-            for message in encoder.reading(WireRow(self.start + since, self.start + since, values)):
-                body = json.loads(message.payload) | (
-                    {"sensor": self.claims} if self.claims else {}
-                )
-                yield replace(message, payload=json.dumps(body).encode())
+            message = device.reading(self.start + since, self.start + since, values)
+            body = json.loads(message.payload) | ({"sensor": self.claims} if self.claims else {})
+            yield replace(message, payload=json.dumps(body).encode())
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,7 +232,7 @@ def test_coarse_mass_of_an_opc_is_single_hits():
 
 def step_response(model, seed):
     """Seconds until each signal has gone 63 % of a step of everything in the air."""
-    device = Device(f"d{seed}", "r", model, "native", 1)
+    device = Device(f"d{seed}", "r", model, 1)
     unit = DeviceUnit(device, seed, 0.0)
     n, begin = 1800, 60
     slow = np.zeros((N_SLOW, n), np.float32)

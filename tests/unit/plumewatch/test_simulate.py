@@ -27,11 +27,6 @@ room = "r"
 model = "SEN55"
 interval_s = 2
 [[sensor]]
-id = "t"
-room = "r"
-model = "pms5003"
-decoder = "tasmota"
-[[sensor]]
 id = "u"
 room = "r"
 model = "of a maker nobody knows"
@@ -98,15 +93,6 @@ def test_a_file_of_readings_and_one_of_truth(tmp_path):
     assert not {"kind", "source", "room"} & set(readings[0])
 
 
-def test_a_seed_gives_the_same_bytes_and_another_other_ones(tmp_path):
-    files = [tmp_path / f"{i}.csv.gz" for i in range(3)]
-    for path, seed in zip(files, (5, 5, 6), strict=True):
-        assert run(seed=seed, out=path)[0] == 0
-    one, same, other = (path.read_bytes() for path in files)
-    assert one == same
-    assert one != other
-
-
 def test_the_school_of_a_configuration(tmp_path):
     (tmp_path / "plumewatch.toml").write_text(CONFIG)
     with Mosquitto("max_queued_messages 0") as broker, Subscriber(broker) as everything:
@@ -114,11 +100,8 @@ def test_the_school_of_a_configuration(tmp_path):
         code, output = run(**options, publish=f"127.0.0.1:{broker.port}")
         assert code == 0
         got = everything.wait_for(published(output))
-    times = {m.topic: json.loads(m.payload).get("time") for m in got if "/reading" in m.topic}
-    assert set(times) == {"plumewatch/v1/s/reading", "plumewatch/v1/u/reading"}
-    (last,) = [m for m in got if m.topic == "tele/t/SENSOR"][-1:]
-    assert json.loads(last.payload)["Time"].startswith("2026-09-13T20:0")  # local
-    assert {"PMS5003"} <= set(json.loads(last.payload))
+    topics = {m.topic for m in got if "/reading" in m.topic}
+    assert topics == {"plumewatch/v1/s/reading", "plumewatch/v1/u/reading"}
 
 
 def published(output):
@@ -135,8 +118,6 @@ def test_publishing_as_fast_as_the_broker_accepts(tmp_path):
     readings = [m for m in got if m.topic.endswith("/reading")]
     sent = {(m.topic, json.loads(m.payload)["seq"]) for m in readings}
     assert len(sent) == len(readings) > 500
-    topics = {m.topic.split("/")[0] for m in got}
-    assert topics >= {"plumewatch", "tele", "airgradient", "zigbee2mqtt", "homeassistant"}
     assert json.loads(readings[0].payload)["time"].startswith("2026-09-1")
     assert len(rows(tmp_path / "truth.csv")) > 3
 

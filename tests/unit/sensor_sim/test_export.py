@@ -10,12 +10,20 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from detection.quantities import COLUMN_INDEX, COLUMNS, QUANTITIES
+from detection.quantities import COLUMN_INDEX, COLUMNS
 from sensor_sim.export import HOLD_S, ReadingsCsv, TruthCsv, decimals
-from sensor_sim.trace import Truth
-from tests.support.traces import START, make_trace
+from sensor_sim.trace import DeviceTrace, Truth
 
+START = 1_788_775_500.0
 KEYS = ("pm1", "pm25", "n03", "tvoc_ppb", "rh", "temp", "rssi")
+
+
+def made(rows, *, sensor="a", every_s=10.0, seed=1):
+    values = np.full((rows, len(COLUMNS)), np.nan)
+    drawn = np.random.default_rng(seed).uniform(-90, 900, (rows, len(KEYS)))
+    values[:, [COLUMN_INDEX[key] for key in KEYS]] = drawn
+    time = START + every_s * np.arange(rows)
+    return DeviceTrace(sensor, "room", "sen55", time, time + 0.125, values)
 
 
 def write(path, chunks, **more):
@@ -40,116 +48,69 @@ def out(tmp_path):
     return tmp_path / "readings.csv"
 
 
-def test_header_and_an_empty_file(out):
-    done = write(out, [])
-    assert out.read_bytes() == b"time,sensor," + ",".join(COLUMNS).encode() + b"\n"
-    assert done.rows == 0
-
-
 def test_values_come_back_and_absent_ones_are_empty(out):
-    trace = make_trace(KEYS, rows=200, every_s=1.375)
+    trace = made(200, every_s=1.375)
     values = trace.values.copy()
     values[::7, COLUMN_INDEX["pm25"]] = np.nan
-    trace = replace(trace, values=values)
-    write(out, [[trace]])
-    rows = read(out)
-    assert len(rows) == 200
-    for i, row in enumerate(rows):
+    values[5] = np.nan  # no row
+    assert write(out, [[replace(trace, values=values)]]).rows == 199
+    for row, i in zip(read(out), [i for i in range(200) if i != 5], strict=True):
         assert float(row["time"]) == pytest.approx(trace.time[i], abs=6e-4)
         for key in COLUMNS:
-            value = values[i, COLUMN_INDEX[key]]
-            if math.isnan(value):
-                assert row[key] == ""
-            else:
-                half = 0.5 * 10.0 ** -decimals(key)
-                assert float(row[key]) == pytest.approx(value, abs=half * 1.01)
+            half = 0.505 * 10.0 ** -decimals(key)
+            got = float(row[key]) if row[key] else math.nan
+            assert got == pytest.approx(values[i, COLUMN_INDEX[key]], abs=half, nan_ok=True)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "text"),
     [
-        ("temp", -0.5, "-0.5"),
         ("temp", -12.346, "-12.35"),
         ("temp", -0.001, "0"),
-        ("temp", 20.0, "20"),
-        ("pm25", 0.0, "0"),
-        ("pm25", 7.1, "7.1"),
         ("pm25", 0.05, "0.05"),
         ("pm25", 100_000.0, "100000"),
         ("n03", 9_999_999.999, "9999999.999"),
-        ("n03", 0.001, "0.001"),
         ("tvoc_ppb", 1_000_000.0, "1000000"),
-        ("tvoc_ppb", 999_999.0, "999999"),
         ("rssi", -71.0, "-71"),
     ],
 )
 def test_numbers_are_short_and_exact(out, key, value, text):
-    trace = make_trace([key], rows=1)
-    values = trace.values.copy()
-    values[0, COLUMN_INDEX[key]] = value
-    write(out, [[replace(trace, values=values)]], quantities=[key])
-    assert out.read_text().splitlines()[1] == f"1788775500.000,north-1-girls,{text}"
+    trace = made(1)
+    trace.values[0, COLUMN_INDEX[key]] = value
+    write(out, [[trace]], quantities=[key])
+    assert out.read_text().splitlines()[1] == f"1788775500.000,a,{text}"
 
 
-def test_rows_are_in_order_of_time_over_all_sensors_whatever_the_intervals(out):
-    fast = make_trace(KEYS, sensor="a", rows=3600, every_s=1.0)
-    slow = make_trace(KEYS, sensor="b", rows=6, every_s=600.0)
-    skewed = replace(fast, sensor="c", time=fast.time - 47.3)
-    chunks = [
-        [
-            part(fast, i * 600, i * 600 + 600),
-            part(slow, i, i + 1),
-            part(skewed, i * 600, i * 600 + 600),
-        ]
-        for i in range(6)
-    ]
-    done = write(out, chunks)
-    rows = read(out)
-    times = [float(row["time"]) for row in rows]
-    assert times == sorted(times)
-    assert (done.rows, done.left_out) == (7206, 0)
-    assert len(rows) == 7206
-
-
-def test_any_split_gives_the_same_bytes(tmp_path):
-    traces = [
-        make_trace(KEYS, sensor=f"s{i}", rows=300, every_s=1.0 + 0.3 * i, seed=i) for i in range(4)
-    ]
+def test_any_split_gives_the_same_bytes_in_order_of_time(tmp_path):
+    traces = [made(300, sensor=f"s{i}", every_s=1.0 + 0.3 * i, seed=i) for i in range(4)]
+    traces.append(replace(traces[0], sensor="skewed", time=traces[0].time - 47.3))
     names = [t.sensor for t in traces]
     whole, split = tmp_path / "a.csv.gz", tmp_path / "b.csv.gz"
     write(whole, [traces], sensors=names)
     cuts = [0, 1, 50, 51, 200, 300]
     chunks = [[part(t, a, b) for t in traces] for a, b in itertools.pairwise(cuts)]
-    write(split, chunks, sensors=names)
+    assert write(split, chunks, sensors=names).left_out == 0
     assert whole.read_bytes() == split.read_bytes()
+    times = [float(row["time"]) for row in read(whole)]
+    assert times == sorted(times)
+    assert len(times) == 1500
 
 
 def test_a_clock_that_jumps_back_keeps_its_place_or_is_counted(out):
-    trace = make_trace(KEYS, rows=400, every_s=60.0)
-    steady = replace(trace, sensor="steady")
-    jumped = trace.time - np.where(np.arange(400) >= 200, HOLD_S + 6000.0, 0.0)
-    chunks = [
-        [part(replace(trace, time=jumped), a, a + 20), part(steady, a, a + 20)]
-        for a in range(0, 400, 20)
-    ]
-    done = write(out, chunks)
+    steady = made(400, every_s=60.0)
+    jumped = steady.time - np.where(np.arange(400) >= 200, HOLD_S + 6000.0, 0.0)
+    traces = [replace(steady, sensor="jumped", time=jumped), steady]
+    done = write(out, [[part(t, a, a + 20) for t in traces] for a in range(0, 400, 20)])
     times = [float(row["time"]) for row in read(out)]
     assert times == sorted(times)
     assert done.rows + done.left_out == 800
     assert 0 < done.left_out <= 200
 
 
-def test_a_reading_without_a_value_is_no_row(out):
-    trace = make_trace(KEYS, rows=5)
-    values = trace.values.copy()
-    values[2] = np.nan
-    assert write(out, [[replace(trace, values=values)]]).rows == 4
-
-
 def test_nothing_is_left_behind_when_it_fails(out):
     def fail():
         with ReadingsCsv(out) as readings:
-            readings.add([make_trace(KEYS)])
+            readings.add([made(20)])
             raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError, match="power cut"):
@@ -157,37 +118,10 @@ def test_nothing_is_left_behind_when_it_fails(out):
     assert list(out.parent.iterdir()) == []
 
 
-def test_the_input_is_not_written_to(out):
-    trace = make_trace(KEYS)
-    for array in (trace.time, trace.sent, trace.values):
-        array.flags.writeable = False
-    write(out, [[trace]])
-
-
-def test_decimals_show_what_the_resolution_can_mean():
-    for key, quantity in QUANTITIES.items():
-        assert 10.0 ** -decimals(key) <= max(quantity.resolution, 1.0)
-
-
 def test_truth_has_the_fields_of_truth(tmp_path):
     path = tmp_path / "truth.csv"
-    truth = Truth(
-        session="x-1",
-        sensor="s1",
-        room="r1",
-        source="nicotine_pod",
-        kind="vape",
-        start=START,
-        end=START + 9.87654,
-        arrival=math.nan,
-        peak_time=START + 3,
-        peak_excess=120.5,
-        baseline=4.0,
-        masked_by="",
-        puffs=3,
-    )
     with TruthCsv(path) as out:
-        out.add([truth])
+        out.add([Truth("x-1", "s1", "r1", "nicotine_pod", "vape", START, START + 9.87654, puffs=3)])
     (row,) = read(path)
     assert list(row) == [f.name for f in fields(Truth)]
     assert row["arrival"] == ""

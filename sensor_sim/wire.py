@@ -1,0 +1,120 @@
+"""What the simulated devices publish: readings and status in the native format.
+
+``plumewatch/v1/<sensor>/reading`` at QoS 1, ``/status`` retained with a will. The first reading
+after a start, and then one an hour, reports the firmware. The sequence number continues over
+restarts, so that (sensor, seq) always identifies a reading.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from detection.quantities import COLUMNS, QUANTITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from sensor_sim.trace import DeviceTrace
+
+_DECIMALS: Final = {
+    key: 0 if q.resolution >= 1 else 2 if q.resolution >= 0.1 else 3
+    for key, q in QUANTITIES.items()
+}
+_FIRMWARE_EVERY_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class WireMessage:
+    """One MQTT message as it leaves a device.
+
+    Not on the wire: `sent`, the true time of publication in Unix seconds, `sensor`, and `seq`, its
+    number among the messages of its sensor.
+    """
+
+    topic: str
+    payload: bytes
+    qos: int = 0
+    retain: bool = False
+    sent: float = 0.0
+    sensor: str = ""
+    seq: int = 0
+
+
+class SimulatedDevice:
+    """The firmware of one device: what it publishes, numbered."""
+
+    def __init__(self, sensor: str) -> None:
+        self._sensor = sensor
+        self._seq = 0
+        self._firmware_due = -math.inf
+
+    def connect(self, at: float) -> WireMessage:
+        """Return the retained ``online``."""
+        self._firmware_due = at
+        return self._message("status", b"online", at, retain=True)
+
+    def reading(self, time: float, sent: float, values: Mapping[str, float]) -> WireMessage:
+        """Return a reading of finite values, event time to the millisecond."""
+        body: dict[str, object] = {}
+        for key, value in values.items():
+            decimals = _DECIMALS[key]
+            body[key] = round(value, decimals) if decimals else round(value)
+        if sent >= self._firmware_due:
+            body["firmware"] = "1.4.2"
+            self._firmware_due = sent + _FIRMWARE_EVERY_S
+        return self._reading(time, sent, body)
+
+    def event(self, at: float, event: str) -> WireMessage:
+        """Return a reading that has a device event and no value."""
+        return self._reading(at, at, {"events": [event]})
+
+    def _reading(self, time: float, sent: float, body: Mapping[str, object]) -> WireMessage:
+        stamp = datetime.fromtimestamp(round(time, 3), UTC).replace(tzinfo=None)
+        head = {"time": stamp.isoformat(timespec="milliseconds") + "Z", "seq": self._seq + 1}
+        return self._message("reading", msgspec.json.encode({**head, **body}), sent)
+
+    def _message(
+        self, topic: str, payload: bytes, sent: float, *, retain: bool = False
+    ) -> WireMessage:
+        self._seq += 1
+        topic = f"plumewatch/v1/{self._sensor}/{topic}"
+        return WireMessage(topic, payload, 1, retain, sent, self._sensor, self._seq)
+
+
+class Fleet:
+    """The devices of a school on the wire, with the state of their firmware."""
+
+    def __init__(self) -> None:
+        self._devices: dict[str, SimulatedDevice] = {}
+
+    def encode(self, traces: Iterable[DeviceTrace]) -> Iterator[WireMessage]:
+        """Yield the messages of one stretch of time over all devices, in order of `sent`.
+
+        Stretches come in order of time; a new device first publishes that it is online.
+        """
+        yield from heapq.merge(*map(self._messages, traces), key=attrgetter("sent"))
+
+    def _messages(self, trace: DeviceTrace) -> Iterator[WireMessage]:
+        events = sorted(trace.events, reverse=True)
+        device = self._devices.get(trace.sensor)
+        if device is None and (trace.sent.size or events):
+            device = self._devices[trace.sensor] = SimulatedDevice(trace.sensor)
+            yield device.connect(min([*trace.sent[:1].tolist(), *(at for at, _ in events[-1:])]))
+        if device is None:
+            return
+        rows = zip(trace.time.tolist(), trace.sent.tolist(), trace.values.tolist(), strict=True)
+        for time, sent, row in rows:
+            while events and events[-1][0] <= sent:
+                yield device.event(*events.pop())
+            values = {k: v for k, v in zip(COLUMNS, row, strict=True) if math.isfinite(v)}
+            if values:
+                yield device.reading(time, sent, values)
+        while events:
+            yield device.event(*events.pop())
