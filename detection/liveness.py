@@ -28,17 +28,17 @@ events open and close in pairs, and a sensor is part of at most one outage.
 from __future__ import annotations
 
 import heapq
-import json
 import math
-from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from detection.details import Detail
 from detection.errors import SnapshotError
 from detection.events import Event, EventKind, EventPhase
-from language.facts import Fact, fact, facts_of, to_json
+from language.facts import Fact, fact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,7 +113,7 @@ class _Sensor:
     report: float = -math.inf
     offline_since: float | None = None
     expected: int = 0
-    gaps: deque[float] = field(default_factory=lambda: deque(maxlen=_GAPS))
+    gaps: list[float] = field(default_factory=list)
     due: float = math.nan
 
     @property
@@ -149,6 +149,18 @@ class _Outage:
     first_return: float | None = None
 
 
+@dataclass(slots=True)
+class _State:
+    """What a snapshot holds; `silent` has since when."""
+
+    sensors: dict[str, _Sensor]
+    silent: dict[str, float] = field(default_factory=dict)
+    outages: list[_Outage] = field(default_factory=list)
+    now: float = -math.inf
+    floor: float = -math.inf
+    broker_healthy: bool = True
+
+
 class Liveness:
     """Follow the registered sensors by their reporting intervals in seconds; ignore others."""
 
@@ -156,14 +168,9 @@ class Liveness:
         self, intervals: Mapping[str, float], settings: LivenessSettings | None = None
     ) -> None:
         self.settings = settings or LivenessSettings()
-        self._sensors = {name: _Sensor(interval) for name, interval in intervals.items()}
+        self._state = _State({name: _Sensor(every) for name, every in intervals.items()})
         self._heap: list[tuple[float, str]] = []
-        self._silent: dict[str, float] = {}
-        self._outages: list[_Outage] = []
         self._outage_of: dict[str, _Outage] = {}
-        self._now = -math.inf
-        self._floor = -math.inf
-        self._broker_healthy = True
         self._all_awaited = False
 
     def on_item(
@@ -175,11 +182,11 @@ class Liveness:
         measures now: a repeated or retained value does not. `status` is ``"online"``,
         ``"offline"`` or empty, as reported by the sensor or its gateway.
         """
-        found = self._sensors.get(sensor)
+        found = self._state.sensors.get(sensor)
         if found is None:
             return []
         if alive:
-            gap = received - max(found.last, self._floor)
+            gap = received - max(found.last, self._state.floor)
             self._learn_interval(sensor, found, received)
             found.expected += found.expected_in(gap)
             found.last = max(found.last, received)
@@ -189,7 +196,7 @@ class Liveness:
             if found.offline_since is None and math.isfinite(found.last):
                 found.offline_since = received
                 if sensor not in self._outage_of:
-                    self._silent.setdefault(sensor, received)
+                    self._state.silent.setdefault(sensor, received)
         elif status == "online" and found.offline_since is not None:
             silent_too = received > self._due(found)
             found.offline_since = None
@@ -204,20 +211,20 @@ class Liveness:
         `broker_healthy` is whether messages can reach us at all; None means as before. A clock set
         back by more than a minute is followed: every allowance starts over.
         """
-        if self._now - now > _AWAY_S:
+        if self._state.now - now > _AWAY_S:
             self._set_back(now)
-        if now < self._now:
+        if now < self._state.now:
             return []
-        broker_healthy = self._broker_healthy if broker_healthy is None else broker_healthy
-        if now - self._now > _AWAY_S or (broker_healthy and not self._broker_healthy):
-            self._floor = now
-            self._silent = dict.fromkeys(self._silent, now)
-        self._now, self._broker_healthy = now, broker_healthy
+        broker_healthy = self._state.broker_healthy if broker_healthy is None else broker_healthy
+        if now - self._state.now > _AWAY_S or (broker_healthy and not self._state.broker_healthy):
+            self._state.floor = now
+            self._state.silent = dict.fromkeys(self._state.silent, now)
+        self._state.now, self._state.broker_healthy = now, broker_healthy
         if not self._all_awaited:
             self._await_unseen(now)
         while self._heap and self._heap[0][0] <= now:
             due, name = heapq.heappop(self._heap)
-            found = self._sensors[name]
+            found = self._state.sensors[name]
             if due != found.due:
                 continue
             if self._due(found) > now:
@@ -225,22 +232,22 @@ class Liveness:
                 continue
             found.due = math.nan
             if name not in self._outage_of:
-                self._silent.setdefault(name, now)
+                self._state.silent.setdefault(name, now)
         return [*self._join_outages(now), *self._alert_ripe(now), *self._end_outages(now)]
 
     def _await_unseen(self, now: float) -> None:
         """Begin to wait for the first reading of sensors that are new in the registry."""
         self._all_awaited = True
-        for name, found in self._sensors.items():
+        for name, found in self._state.sensors.items():
             if not found.is_seen:
                 found.awaited = now if math.isnan(found.awaited) else found.awaited
                 self._schedule(name, found)
 
     def _set_back(self, now: float) -> None:
         """Bound all times by `now`, on the clock as it is now."""
-        self._now = self._floor = now
-        self._silent = {name: min(since, now) for name, since in self._silent.items()}
-        for name, found in self._sensors.items():
+        self._state.now = self._state.floor = now
+        self._state.silent = {name: min(since, now) for name, since in self._state.silent.items()}
+        for name, found in self._state.sensors.items():
             if not found.is_seen:
                 found.awaited = min(found.awaited, now)
             else:
@@ -248,63 +255,43 @@ class Liveness:
                 if found.offline_since is not None:
                     found.offline_since = min(found.offline_since, now)
             self._schedule(name, found)
-        for outage in self._outages:
+        for outage in self._state.outages:
             if outage.first_return is not None:
                 outage.first_return = min(outage.first_return, now)
 
     def open_outage_ids(self) -> frozenset[str]:
         """Return the event ids of the outages that are not over."""
-        events = (self._event(o, EventPhase.UPDATED, o.alerted) for o in self._outages)
+        events = (self._event(o, EventPhase.UPDATED, o.alerted) for o in self._state.outages)
         return frozenset(event.id for event in events)
 
     def lives(self) -> dict[str, SensorLife]:
         """Return the liveness of every registered sensor."""
         return {
             name: SensorLife(
-                self._state(name, found),
+                self._state_of(name, found),
                 found.last if math.isfinite(found.last) else None,
                 found.reports_every(),
                 found.expected + self._missing_readings(found),
             )
-            for name, found in self._sensors.items()
+            for name, found in self._state.sensors.items()
         }
 
     def _missing_readings(self, found: _Sensor) -> int:
         """Return how many readings should have come since the last one."""
-        if not self._broker_healthy or len(found.gaps) < _LEARNT:
+        if not self._state.broker_healthy or len(found.gaps) < _LEARNT:
             return 0
-        return found.expected_in(self._now - max(found.last, self._floor)) - 1
+        return found.expected_in(self._state.now - max(found.last, self._state.floor)) - 1
 
-    def _state(self, name: str, found: _Sensor) -> SensorState:
+    def _state_of(self, name: str, found: _Sensor) -> SensorState:
         if not found.is_seen:
             return SensorState.NEVER
         if name in self._outage_of:
             return SensorState.OFFLINE
-        return SensorState.SILENT if name in self._silent else SensorState.ALIVE
+        return SensorState.SILENT if name in self._state.silent else SensorState.ALIVE
 
     def snapshot(self) -> bytes:
         """Return the state as bytes."""
-        seen = [
-            [name, s.last, s.report, s.offline_since, [round(gap, 2) for gap in s.gaps], s.expected]
-            for name, s in self._sensors.items()
-            if s.is_seen
-        ]
-        awaited = {n: s.awaited for n, s in self._sensors.items() if math.isfinite(s.awaited)}
-        outages = [
-            [
-                o.name,
-                o.onset,
-                o.alerted,
-                list(o.sensors),
-                o.several,
-                to_json(o.details),
-                o.returned,
-                o.first_return,
-            ]
-            for o in self._outages
-        ]
-        clock = [self._now, self._floor, self._broker_healthy, awaited]
-        return json.dumps([clock, seen, list(self._silent.items()), outages]).encode()
+        return msgspec.msgpack.encode(self._state)
 
     @classmethod
     def restore(
@@ -316,31 +303,20 @@ class Liveness:
         """Restore a snapshot of the registered sensors; raise `SnapshotError` if it is none."""
         restored = cls(intervals, settings)
         try:
-            (now, floor, broker_healthy, awaited), seen, silent, outages = json.loads(body)
-            restored._now, restored._floor = float(now), float(floor)
-            restored._broker_healthy = bool(broker_healthy)
-            for name, since in awaited.items():
-                if name in restored._sensors:
-                    restored._sensors[name].awaited = float(since)
-            for name, last, report, offline_since, gaps, expected in seen:
-                found = restored._sensors.get(name)
-                if found is None:
-                    continue
-                found.last, found.report, found.offline_since = (
-                    float(last),
-                    float(report),
-                    offline_since,
-                )
-                found.gaps.extend(float(gap) for gap in gaps)
-                found.expected = int(expected)
-                restored._schedule(name, found)
-            for name, onset, alerted, sensors, several, details, *rest in outages:
-                known = dict.fromkeys(m for m in sensors if m in restored._sensors)
-                outage = _Outage(name, onset, alerted, known, several, facts_of(details), *rest)
-                restored._open(outage)
-            restored._silent = {n: float(t) for n, t in silent if n in restored._sensors}
-        except (ValueError, TypeError) as error:
+            state = msgspec.msgpack.decode(body, type=_State)
+        except msgspec.MsgspecError as error:
             raise SnapshotError(f"no snapshot of liveness: {error}") from error
+        for name, fresh in restored._state.sensors.items():
+            found = state.sensors.setdefault(name, fresh)
+            found.interval_s = fresh.interval_s
+        state.sensors = {name: state.sensors[name] for name in intervals}
+        state.silent = {n: t for n, t in state.silent.items() if n in intervals}
+        restored._state = state
+        for name, found in state.sensors.items():
+            restored._schedule(name, found)
+        for outage in state.outages:
+            outage.sensors = {n: None for n in outage.sensors if n in intervals}
+            restored._outage_of.update(dict.fromkeys(outage.sensors, outage))
         return restored
 
     def _learn_interval(self, name: str, found: _Sensor, received: float) -> None:
@@ -349,7 +325,7 @@ class Liveness:
             return
         found.report = received
         if math.isfinite(gap):
-            found.gaps.append(gap)
+            found.gaps = [*found.gaps[1 - _GAPS :], gap]
         found.last = max(found.last, received)
         learning = len(found.gaps) <= _LEARNT or math.isnan(found.due)
         if learning or self._due(found) < found.due:  # a shorter interval ends the longer wait
@@ -362,8 +338,8 @@ class Liveness:
 
     def _due(self, found: _Sensor) -> float:
         if not found.is_seen:
-            return max(found.awaited + AWAITED_S, self._floor + UNLEARNT_S)
-        return max(found.last, self._floor) + self._allowance(found)
+            return max(found.awaited + AWAITED_S, self._state.floor + UNLEARNT_S)
+        return max(found.last, self._state.floor) + self._allowance(found)
 
     def _schedule(self, name: str, found: _Sensor) -> None:
         if not found.is_seen and math.isnan(found.awaited):
@@ -372,11 +348,11 @@ class Liveness:
         heapq.heappush(self._heap, (found.due, name))
 
     def _open(self, outage: _Outage) -> None:
-        self._outages.append(outage)
+        self._state.outages.append(outage)
         self._outage_of.update(dict.fromkeys(outage.sensors, outage))
 
     def _on_return(self, name: str, at: float) -> list[Event]:
-        self._silent.pop(name, None)
+        self._state.silent.pop(name, None)
         outage = self._outage_of.pop(name, None)
         if outage is None:
             return []
@@ -387,7 +363,7 @@ class Liveness:
         return [] if outage.sensors else [self._end(outage, at)]
 
     def _ripe_at(self, name: str, since: float) -> float:
-        found = self._sensors[name]
+        found = self._state.sensors[name]
         if found.offline_since is not None:
             return since + self.settings.least_s
         return since + min(max(found.reports_every(), GATHER_LEAST_S), GATHER_MOST_S)
@@ -395,18 +371,18 @@ class Liveness:
     def _join_outages(self, now: float) -> list[Event]:
         """Let sensors join an outage of several that began after they were last seen."""
         events = []
-        for outage in self._outages:
+        for outage in self._state.outages:
             if not (outage.several and outage.sensors) or outage.first_return is not None:
                 continue
             until = outage.onset + GATHER_LEAST_S
             more = [
                 n
-                for n in self._silent
-                if self._sensors[n].is_seen and self._sensors[n].last <= until
+                for n in self._state.silent
+                if self._state.sensors[n].is_seen and self._state.sensors[n].last <= until
             ]
             if more:
                 for name in more:
-                    del self._silent[name]
+                    del self._state.silent[name]
                     outage.sensors[name] = None
                     self._outage_of[name] = outage
                 outage.details = self._describe_several(list(outage.sensors))
@@ -414,18 +390,20 @@ class Liveness:
         return events
 
     def _alert_ripe(self, now: float) -> list[Event]:
-        ripe = {n for n, since in self._silent.items() if self._ripe_at(n, since) <= now}
+        ripe = {n for n, since in self._state.silent.items() if self._ripe_at(n, since) <= now}
         if not ripe:
             return []
-        is_seen = any(self._sensors[n].is_seen for n in ripe)  # the others are the next outage
+        is_seen = any(
+            self._state.sensors[n].is_seen for n in ripe
+        )  # the others are the next outage
         names = sorted(
             n
-            for n in self._silent
-            if self._sensors[n].is_seen == is_seen
-            and (n in ripe or self._sensors[n].offline_since is None)
+            for n in self._state.silent
+            if self._state.sensors[n].is_seen == is_seen
+            and (n in ripe or self._state.sensors[n].offline_since is None)
         )
         for name in names:
-            del self._silent[name]
+            del self._state.silent[name]
         several = len(names) > 1
         outage = _Outage(
             name=f"{len(names)} sensors ({names[0]} and others)" if several else names[0],
@@ -441,7 +419,7 @@ class Liveness:
     def _end_outages(self, now: float) -> list[Event]:
         """End outages of which some are back and others stay away, or nobody is left."""
         events = []
-        for outage in list(self._outages):
+        for outage in list(self._state.outages):
             over = outage.first_return is not None and (
                 now >= outage.first_return + self._patience(outage)
             )
@@ -449,22 +427,24 @@ class Liveness:
                 continue
             for name in outage.sensors:
                 del self._outage_of[name]
-                self._silent[name] = now
+                self._state.silent[name] = now
             events.append(self._end(outage, now))
         return events
 
     def _patience(self, outage: _Outage) -> float:
-        return max((self._allowance(self._sensors[name]) for name in outage.sensors), default=0.0)
+        return max(
+            (self._allowance(self._state.sensors[name]) for name in outage.sensors), default=0.0
+        )
 
     def _last_well(self, name: str) -> float:
         """When a silent sensor was last known to be well: last reading or its own word."""
-        found = self._sensors[name]
+        found = self._state.sensors[name]
         if not found.is_seen:
             return found.awaited
         return found.last if found.offline_since is None else max(found.last, found.offline_since)
 
     def _describe_one(self, name: str, now: float) -> tuple[Fact, ...]:
-        found = self._sensors[name]
+        found = self._state.sensors[name]
         if not found.is_seen:
             detail = fact(Detail.NEVER_SEEN, time=now - found.awaited)
         elif found.offline_since is not None:
@@ -474,7 +454,7 @@ class Liveness:
         return detail, *self._broker_note()
 
     def _describe_several(self, names: list[str]) -> tuple[Fact, ...]:
-        is_seen = self._sensors[names[0]].is_seen
+        is_seen = self._state.sensors[names[0]].is_seen
         detail = fact(
             Detail.SEVERAL_SILENT if is_seen else Detail.SEVERAL_NEVER_SEEN,
             n=len(names),
@@ -484,10 +464,10 @@ class Liveness:
         return (detail, *self._broker_note()) if is_seen else (detail,)
 
     def _broker_note(self) -> tuple[Fact, ...]:
-        return () if self._broker_healthy else (fact(Detail.BROKER_AWAY),)
+        return () if self._state.broker_healthy else (fact(Detail.BROKER_AWAY),)
 
     def _end(self, outage: _Outage, at: float) -> Event:
-        self._outages.remove(outage)
+        self._state.outages.remove(outage)
         lasted, away, returned = at - outage.onset, len(outage.sensors), outage.returned
         if away and returned:
             back = fact(Detail.PARTLY_BACK, n=returned, all=returned + away, away=away, time=lasted)

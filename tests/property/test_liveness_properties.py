@@ -59,9 +59,9 @@ class Model:
         else:
             self.record(self.live.on_item(step[1], float(self.now), alive=False, status=step[0]))
         out = [n for n, life in self.live.lives().items() if life.state is SensorState.OFFLINE]
-        members = [m for outage in self.live._outages for m in outage.sensors]
+        members = [m for outage in self.live._state.outages for m in outage.sensors]
         assert sorted(members) == sorted(set(members)) == sorted(out)
-        assert len([o for o in self.live._outages if o.sensors]) <= len(self.open)
+        assert len([o for o in self.live._state.outages if o.sensors]) <= len(self.open)
 
     def run(self, seconds, alive):
         for _ in range(seconds):
