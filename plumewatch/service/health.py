@@ -168,6 +168,10 @@ class Health:
             Part("store", not store, store or "written"),
         ]
 
+    def describe_failing(self) -> str:
+        """Return the parts that do not work and why; empty if all work."""
+        return _described(part for part in self.parts() if not part.ok)
+
     def ready(self) -> bool:
         """Whether every part works."""
         return all(part.ok for part in self.parts())
@@ -229,9 +233,8 @@ class Health:
         return self.writer.state.failing or self.records.state.failing
 
 
-def describe_failing(parts: Iterable[Part]) -> str:
-    """Return the parts that do not work and why; empty if all work."""
-    return "; ".join(f"{part.name}: {part.detail}" for part in parts if not part.ok)
+def _described(parts: Iterable[Part]) -> str:
+    return "; ".join(f"{part.name}: {part.detail}" for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,7 +375,7 @@ class Watchdog:
         failing = [part for part in self.health.parts() if not part.ok]
         starting = self._ready is None and self.monotonic() - self._started < _STARTING_S
         if self._ready is not False and failing and not starting:
-            log.warning("not ready: %s", describe_failing(failing))
+            log.warning("not ready: %s", _described(failing))
         elif self._ready is False and not failing:
             log.warning("ready again")
         full = self.health.queue_near_limit()

@@ -28,7 +28,7 @@ from plumewatch import __version__
 from plumewatch.config.settings import ping_url, quiet_hours, school_of
 from plumewatch.sensor_status import record_counts, sensor_statuses
 from plumewatch.service import pipeline_meters as declared
-from plumewatch.service.health import Health, OutboxState, Watchdog, describe_failing
+from plumewatch.service.health import Health, OutboxState, Watchdog
 from plumewatch.service.maintenance import Deletion, Maintenance, Samples
 from plumewatch.service.meters import Meters
 from plumewatch.service.supervisor import Task, after
@@ -82,9 +82,7 @@ class Monitoring(Pipeline):
         self.deletion, samples = Deletion(resources), Samples(resources, writers)
         outbox = OutboxState(resources.paths.state, clock)
         meters = chain(
-            declared.service_meters(
-                health, lambda: resources.started, lambda: detection.model_version
-            ),
+            declared.service_meters(health, resources, detection),
             declared.outlook_meters(
                 lambda: shutil.disk_usage(config.data_dir).free, _duty_gaps(config, clock)
             ),
@@ -118,7 +116,7 @@ class Monitoring(Pipeline):
             registry.sensors,
             lambda: record_counts(registry, intake.reading_counts),
             self.meters.record,
-            lambda: describe_failing(health.parts()),
+            health.describe_failing,
             partial(school_of(config).duty, roster.shifts if roster else ()),
             __version__,
             room_names((r.id, r.name, r.floor, r.whole_building) for r in registry.rooms.values()),

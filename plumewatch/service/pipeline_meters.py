@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from plumewatch.service.detection_loop import DetectionLoop
     from plumewatch.service.health import Health, OutboxState
     from plumewatch.service.maintenance import Deletion, Samples
+    from plumewatch.service.resources import Resources
     from storage.journal import Journal
     from storage.reading import Reading
     from storage.timeseries import Series
@@ -71,18 +72,18 @@ _WHOLE: Final = (
 
 
 def service_meters(
-    health: Health, started: Callable[[], float], model_version: Callable[[], str]
+    health: Health, resources: Resources, detection: DetectionLoop
 ) -> Iterator[Meter]:
     """Return the meters of the program and its readiness."""
     version, part = ("version",), ("part",)
     yield gauge("build_info", "Version of the program.", lambda: {__version__: 1}, labels=version)
 
     def model() -> Value:
-        return {model_version(): 1} if model_version() else None
+        return {detection.model_version: 1} if detection.model_version else None
 
     yield gauge("model_info", "Version of the detector's model.", model, labels=version)
     text = "When the service started, Unix seconds."
-    yield gauge("start_time_seconds", text, started, page="")
+    yield gauge("start_time_seconds", text, lambda: resources.started, page="")
     text = "Whether a part of the service works."
     yield gauge(
         "ready",

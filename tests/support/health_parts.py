@@ -70,9 +70,7 @@ class Parts:
         )
         self.meters = Meters(
             (
-                *declared.service_meters(
-                    self.health, lambda: NOW, lambda: self.detection.model_version
-                ),
+                *declared.service_meters(self.health, SimpleNamespace(started=NOW), self.detection),
                 *declared.outlook_meters(lambda: 5e9, lambda: 0),
                 *declared.broker_meters(self.source, self.health, 1000),
                 *declared.intake_meters((self.source,), self.intake, {}),
