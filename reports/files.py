@@ -180,7 +180,7 @@ def _add_table(book: Any, sheet: Sheet, title: str) -> None:
 
 
 def summary_xlsx(made: Summary, sheet: Sheet, path: Path) -> None:
-    """Write a summary as a worksheet a table, the first row its header, some with a chart."""
+    """Write a summary as a worksheet a table, the first row its header."""
     with workbook(sheet, path) as book:
         bold = book.add_format({"bold": True})
         heads, rows = figure_table(made)
@@ -203,15 +203,13 @@ def summary_xlsx(made: Summary, sheet: Sheet, path: Path) -> None:
                 ]
                 for name, values in grid.rows
             ]
-            page = _add_rows(book, title, names, cells, bold)
-            if grid.rows and grid.chart:
-                _add_chart(book, page, title, grid.chart, len(grid.rows), names)
+            _add_rows(book, title, names, cells, bold)
         _add_table(book, sheet, _("All values"))
 
 
 def _add_rows(
     book: Any, title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]], bold: Any
-) -> Any:
+) -> None:
     page = book.add_worksheet(title)
     for k, head in enumerate(heads):
         longest = max((len(str(row[k])) for row in rows if isinstance(row[k], str)), default=0)
@@ -224,33 +222,6 @@ def _add_rows(
                 page.write_string(number, k, inert(value))
             elif value is not None:
                 page.write_number(number, k, value)
-    return page
-
-
-def _add_chart(
-    book: Any,
-    page: Any,
-    title: str,
-    look: Mapping[str, Any],
-    count: int,
-    heads: Sequence[str],
-) -> None:
-    kind = look["type"]
-    stacked = {"subtype": "stacked"} if kind == "column" else {}
-    chart = book.add_chart({"type": kind, **stacked})
-    for part in look["of"]:
-        k = heads.index(words_of(part))
-        chart.add_series(
-            {
-                "name": [title, 0, k],
-                "categories": [title, 1, 0, count, 0],
-                "values": [title, 1, k, count, k],
-            }
-        )
-    chart.set_title({"name": title})
-    if kind == "bar":
-        chart.set_y_axis({"reverse": True})
-    page.insert_chart(0, len(heads) + 1, chart)
 
 
 def _longest(column: pl.Series) -> int:

@@ -45,7 +45,6 @@ _PER_TIME: Final = {
     **dict.fromkeys(("school_days", *AIR, "other", "incidents"), ""),
     "vape_and_smoke_per_school_day": "1/day",
 }
-_STACKED: Final = {"type": "column", "of": [*AIR, "other"]}
 _OF_ROOMS: Final = ("incidents", "confirmed", "false_alarms", "unknown")
 _OF_DEVICES: Final = (
     *("alarms", "alarms_confirmed", "alarms_false", "both", "both_confirmed"),
@@ -63,7 +62,6 @@ class Grid(NamedTuple):
     rows: tuple[tuple[str, tuple[float | None, ...]], ...]
     about: str = ""
     notes: Mapping[tuple[str, str], str] = MappingProxyType({})
-    chart: Mapping[str, Any] = MappingProxyType({})
 
     def cell(self, row: str, column: str, value: float | None) -> int | str:
         """Return a count, or what to show instead."""
@@ -116,16 +114,11 @@ def _grid(
     *,
     about: str = "",
     notes: Mapping[tuple[str, str], str] = MappingProxyType({}),
-    chart: Mapping[str, Any] = MappingProxyType({}),
 ) -> Grid:
     """Make a table; titles are worksheets, cut at the first comma. Counts have no unit."""
     units = columns if isinstance(columns, dict) else dict.fromkeys(columns, "")
     cells = ((name, tuple(None if n is None else float(n) for n in row)) for name, row in rows)
-    return Grid(key, title, head, tuple(units.items()), tuple(cells), about, notes, chart)
-
-
-def _bars(*columns: str) -> dict[str, Any]:
-    return {"type": "bar", "of": [*columns]}
+    return Grid(key, title, head, tuple(units.items()), tuple(cells), about, notes)
 
 
 def _grids(facts: Facts) -> Iterator[Grid]:
@@ -137,11 +130,10 @@ def _grids(facts: Facts) -> Iterator[Grid]:
         _PER_TIME,
         _over_time(facts, _week),
         about=_("A short week has fewer school days: compare the rates."),
-        chart=_STACKED,
     )
     if facts.end - facts.start <= _BY_DAY_S:
         rows = _over_time(facts, str)
-        yield _grid("days", _("Incidents by day"), "day", _PER_TIME, rows, chart=_STACKED)
+        yield _grid("days", _("Incidents by day"), "day", _PER_TIME, rows)
     yield _hours(facts)
     yield _periods(facts)
     yield _rooms(facts)
@@ -163,7 +155,6 @@ def _grids(facts: Facts) -> Iterator[Grid]:
         "cause",
         ["false_alarms"],
         _counted(found.causes),
-        chart=_bars("false alarms"),
     )
     yield _grid(
         "fixed_causes",
@@ -171,7 +162,6 @@ def _grids(facts: Facts) -> Iterator[Grid]:
         "cause",
         ["fixed"],
         _counted(found.fixed_causes),
-        chart=_bars("fixed"),
     )
     actions = Counter(row.action or "not recorded" for row in incidents if row.verdict == CONFIRMED)
     ordered = {name: actions[name] for name in (*_FOLLOW_UP, *actions) if actions[name]}
@@ -182,7 +172,6 @@ def _grids(facts: Facts) -> Iterator[Grid]:
         ["incidents"],
         _counted(ordered),
         about=_("Classes reported by staff; none names anybody."),
-        chart=_bars("incidents"),
     )
     ways = groups(facts)
     if "period" in ways:
@@ -309,7 +298,6 @@ def _rooms(facts: Facts) -> Grid:
         rows,
         about=_("At most %(n)d.", n=_TOP),
         notes=notes,
-        chart=_bars("incidents"),
     )
 
 
@@ -438,7 +426,6 @@ def _displacement(facts: Facts, intervention: date) -> Grid:
             "Of whole school days. Rooms with fewer than %(least)d before or after are one row.",
             least=LEAST,
         ),
-        chart=_bars("before per day", "after per day"),
     )
 
 

@@ -1,4 +1,4 @@
-"""Landing readings as a history of Parquet (`scale.history`), from the journal or recordings.
+"""Landing readings of the journal as a history of Parquet (`scale.history`).
 
 Readings are landed in the order in which the service detects on them: a reading that overtook
 another of its sensor waits for it here as there (`alerts.consumer.reorder`), and what waits at the
@@ -9,7 +9,6 @@ landed is lost to the history, and is counted.
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -20,21 +19,18 @@ from scale.errors import HistoryError
 from scale.history import frame_of, landed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from scale.history import HistoryWriter
     from storage.journal import JournalReader
-    from storage.reading import Reading
     from storage.registry import Registry
 
 _READ: Final = 20_000
 _GROUP: Final = 500_000
 """Readings committed at once: so many rows are held in memory, as columns."""
-_JOURNAL, _RECORDINGS = "journal", "recordings"
 
 
 class _Cursor(msgspec.Struct):
-    source: str
     offset: int = 0
     order: bytes = b""
 
@@ -48,9 +44,9 @@ def land_journal(
     """Land what is new in a journal; `on_progress` gets the share done, 0 to 1.
 
     Returns how many readings were landed, and how many the journal had deleted before. Raises
-    `HistoryError` if the history was made of something else or the journal is another one.
+    `HistoryError` if the journal is another one than before.
     """
-    cursor = _read_cursor(writer, _JOURNAL)
+    cursor = _read_cursor(writer)
     order = Reorder.restore(cursor.order) if cursor.order else Reorder()
     first, last = journal.span()
     if cursor.offset > last:
@@ -74,7 +70,7 @@ def land_journal(
             held += len(rows)
         at_end = position == offset
         if held >= _GROUP or (at_end and (held or offset > cursor.offset)):
-            cursor = _Cursor(_JOURNAL, offset if at_end else position, order.snapshot())
+            cursor = _Cursor(offset if at_end else position, order.snapshot())
             writer.commit(_concat(frames), msgspec.msgpack.encode(cursor))
             count += held
             frames, held = [], 0
@@ -84,31 +80,13 @@ def land_journal(
         on_progress(min(1.0, (offset - start) / max(last - start, 1)))
 
 
-def land_recordings(readings: Iterable[Reading], registry: Registry, writer: HistoryWriter) -> int:
-    """Land recorded readings, in time order, into a new history, or raise `HistoryError`."""
-    if writer.position:
-        raise HistoryError("recordings need a new folder: this history has readings already")
-    cursor = msgspec.msgpack.encode(_Cursor(_RECORDINGS))
-    source = iter(readings)
-    while batch := list(islice(source, _GROUP)):
-        frames = [
-            frame_of([landed(reading, registry) for reading in batch[at : at + _READ]])
-            for at in range(0, len(batch), _READ)
-        ]
-        writer.commit(_concat(frames), cursor)
-    return writer.position
-
-
-def _read_cursor(writer: HistoryWriter, source: str) -> _Cursor:
+def _read_cursor(writer: HistoryWriter) -> _Cursor:
     if not writer.cursor:
-        return _Cursor(source)
+        return _Cursor()
     try:
-        found = msgspec.msgpack.decode(writer.cursor, type=_Cursor)
+        return msgspec.msgpack.decode(writer.cursor, type=_Cursor)
     except msgspec.MsgspecError as error:
         raise HistoryError(f"the history's cursor cannot be read: {error}") from error
-    if found.source != source:
-        raise HistoryError(f"the history was made from {found.source}; choose another folder")
-    return found
 
 
 def _concat(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

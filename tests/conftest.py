@@ -12,8 +12,7 @@ import typer.testing
 from hypothesis import settings
 
 from detection.model import Model
-from scale.history import HistoryWriter
-from scale.landing import land_recordings
+from scale.history import HistoryWriter, frame_of, landed
 from tests.support.needs import need
 from tests.support.once import made_once
 from tests.support.recorded import recorded, registry
@@ -104,15 +103,20 @@ def same_umask():
     os.umask(before)
 
 
+def landed_history(folder, readings, buckets):
+    rows = [landed(reading, registry()) for reading in readings]
+    with HistoryWriter(folder, buckets) as writer:
+        writer.commit(frame_of(rows), b"")
+
+
 @pytest.fixture(scope="session")
 def history(tmp_path_factory):
     """Two buckets; never written to."""
-
-    def land(folder):
-        with HistoryWriter(folder) as writer:
-            land_recordings(recorded(), registry(), writer)
-
-    return made_once(tmp_path_factory, "history", land)[0]
+    return made_once(
+        tmp_path_factory,
+        "history",
+        functools.partial(landed_history, readings=recorded(), buckets=2),
+    )[0]
 
 
 @pytest.fixture(scope="session")
@@ -120,11 +124,7 @@ def gym_history(tmp_path_factory):
     """The smallest of the buildings, in one bucket; never written to."""
     rooms, sensors = registry().rooms, registry().sensors
     readings = [r for r in recorded() if rooms[sensors[r.sensor].room].building == "Gym"]
-
-    def land(folder):
-        with HistoryWriter(folder, 1) as writer:
-            land_recordings(readings, registry(), writer)
-
+    land = functools.partial(landed_history, readings=readings, buckets=1)
     return made_once(tmp_path_factory, "gym-history", land)[0]
 
 

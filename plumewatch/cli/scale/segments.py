@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from plumewatch.cli.options import JsonOption, Site, examples
+from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, Site, examples
 from plumewatch.cli.printer import Printer, progress
 from plumewatch.errors import UsageError
 from scale.errors import HistoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from scale.history import HistoryWriter
     from storage.registry import Registry
 
@@ -28,19 +26,14 @@ _SENSORS_A_BUCKET: Final = 1000
 @app.command(
     rich_help_panel="Simulation and history",
     epilog=examples(
-        "plumewatch segments history --config plumewatch.toml",
-        "plumewatch segments history --recording readings.csv.gz",
+        "plumewatch segments history",
+        "plumewatch segments history --every 5",
     ),
 )
 def segments(
     history: Annotated[Path, typer.Argument(help="Folder; made if it does not exist.")],
     *,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Whose journal and sensor places.")
-    ] = None,
-    recording: Annotated[
-        list[Path] | None, typer.Option(help="A .csv or .csv.gz instead; may be repeated.")
-    ] = None,
+    config: ConfigOption = CONFIG,
     buckets: Annotated[
         int | None,
         typer.Option(
@@ -52,20 +45,13 @@ def segments(
 ) -> None:
     """Land accepted readings as Parquet, each once: for Spark, any other program."""
     from scale.history import HistoryWriter
-    from storage.registry import Registry
 
-    site = Site.load(config) if config else None
+    site = Site.load(config)
     printer = Printer(as_json=as_json)
-    if site is None and not recording:
-        raise UsageError("--config FILE: whose journal to land; or --recording FILE")
-    registry = Registry() if site is None else site.config.registry()
+    registry = site.config.registry()
     default_buckets = max(2, -(-len(registry.sensors) // _SENSORS_A_BUCKET))
     try:
         with HistoryWriter(history, buckets, default_buckets) as writer:
-            if site is None or recording:
-                count = _land_recordings(recording or [], registry, writer)
-                _print_landed(count, 0, writer, printer)
-                return
             while True:
                 count, missed = _land_journal(site.paths.journal, registry, writer)
                 if count or missed or not every:
@@ -82,15 +68,6 @@ def _land_journal(path: Path, registry: Registry, writer: HistoryWriter) -> tupl
 
     with JournalReader(path) as journal, progress("landing", 1.0) as update:
         return land_journal(journal, registry, writer, lambda n: update(completed=n))
-
-
-def _land_recordings(paths: Sequence[Path], registry: Registry, writer: HistoryWriter) -> int:
-    from ingest.files.recordings import read_recordings
-    from scale.landing import land_recordings
-
-    with progress("landing", sum(path.stat().st_size for path in paths)) as update:
-        readings = read_recordings(paths, lambda n: update(advance=n))
-        return land_recordings(readings, registry, writer)
 
 
 def _print_landed(count: int, missed: int, writer: HistoryWriter, printer: Printer) -> None:

@@ -76,7 +76,7 @@ CALLS = {
     "replay": "replay {readings} --alerts {new}.csv",
     "sample-data": "sample-data {new} --weeks 1",
     "simulate": "simulate --days 0.001 --out {new}.csv",
-    "segments": "segments {new} --recording {readings}",
+    "segments": "segments {new}",
 }
 """How each is called in a school with one incident."""
 
@@ -103,8 +103,6 @@ def school(tmp_path_factory):
     (folder / "district.toml").write_text('site = "District"\ntimezone = "UTC"\n')
     line = "sensor,room,building,floor\nn1,Boys,Main,1\n"
     (folder / "north.csv").write_text(line)
-    landed = invoke(f"segments {folder}/history --recording {folder}/old.csv")
-    assert landed.exit_code == 0, landed.stderr
     config = f"--config {folder}/plumewatch.toml"
     held = invoke(f"retention hold --from 2026-09-01 --to 2026-09-30 --reason old {config}")
     assert held.exit_code == 0, held.stderr
@@ -125,7 +123,6 @@ def places(school, tmp_path, monkeypatch):
         "incident": incident,
         "backup": next(Path("copies").iterdir()),
         "readings": "old.csv",
-        "history": "history",
         "port": free_port(),
         "district": "district.toml",
         "sensors": "north.csv",

