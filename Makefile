@@ -145,7 +145,7 @@ soak: $(STAMP) ## 200 kills at random, a day of the fleet in the broker, then ra
 	    tests/fault/test_crash_points.py tests/fault/test_shipped_broker.py && \
 	  $(BIN)/python -m tests.support.soak --seed $$seed --minutes $${MINUTES:-60} --store $${STORE:-SQLite} $(ARGS)
 
-bench-ingest: $(STAMP) ## sustained rate from Mosquitto through journal, detector and series; ARGS="--shards 2"
+bench-ingest: $(STAMP) ## sustained rate from Mosquitto through journal, detector and series; ARGS="--rates 2000 4000"
 	@$(BIN)/python benchmarks/ingest_rate.py $(ARGS)
 
 bench-steady: $(STAMP) ## rate, memory and delay at the journal's bound, without series, under a backup, report, retention, viewers
@@ -169,7 +169,7 @@ bench-detector-speed: $(STAMP) ## readings a second of the detector over 1 to 10
 bench-reports: $(STAMP) ## a school year of 200 sensors as reports: seconds and memory
 	@$(BIN)/python benchmarks/report_speed.py $(ARGS)
 
-bench-district: $(STAMP) ## 40 schools in one installation: pages, reports, load, shards; ARGS=--quick is short
+bench-district: $(STAMP) ## 40 schools in one installation: pages, reports, load; ARGS=--quick is short
 	@$(BIN)/python benchmarks/district.py $(ARGS)
 
 bench-scale: $(SCALE_STAMP) ## the stream on Spark; ARGS="--sensors 200000"

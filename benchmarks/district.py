@@ -1,12 +1,12 @@
 """A district in one installation: pages, lists of the API, reports, and the load of its sensors.
 
 Usage: python benchmarks/district.py [--quick] [--schools 40] [--sensors 2000] [--days 300]
-                                     [--parts pages reports shards]
+                                     [--parts pages reports]
 
 Makes the folder of a district once a day, in ``.bench``: a school year of incidents, two weeks of
 averages, a week of sensor health. Publishes a reading of every sensor every five seconds, and
 meanwhile asks for each page as the administrator of the district and as a person of one school. The
-goal is 300 ms at the 95th percentile. Then the reports, and two shards.
+goal is 300 ms at the 95th percentile. Then the reports.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ import load_rig as rig
 
 from alerts.access import api_tokens, sessions
 from alerts.page.guard import cookie_name
-from plumewatch.config.load import load_shard
 from storage.sqlite import connect, transaction
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.school_year import STAFF, fill_state
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
 
 GOAL_MS = 300.0
-PARTS = ("pages", "reports", "shards")
+PARTS = ("pages", "reports")
 _INTERVAL_S = 5.0
 _A_DAY = 0.25
 """Incidents of a room on a school day: twelve of a school with fifty rooms."""
@@ -298,39 +297,6 @@ def reports(folder: Path, district: District) -> None:
             )
 
 
-def shards(district: District, seconds: float) -> None:
-    """Run the district as two processes; print what each has and uses."""
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        rig.mosquitto(Path(scratch)) as (port, _),
-    ):
-        folder = Path(scratch)
-        config = write_configuration(folder, district, port)
-        names = ["0/2", "1/2"]
-        started = [rig.start_service(config, "", "--shard", name) for name in names]
-        rate = district.sensors / _INTERVAL_S
-        with rig.connected(config, started, 180) as pids:
-            rig.wait_for(lambda: rig.detectors_ready(folder / "data"), "the detectors", 120)
-            used = [rig.cpu_s(pid) for pid in pids]
-            with rig.publisher(port, rig.steady, rate, seconds, district.sensors) as publisher:
-                acknowledged = publisher.get().acknowledged
-            used = [rig.cpu_s(pid) - was for pid, was in zip(pids, used, strict=True)]
-            time.sleep(3.0)
-        stored = dict.fromkeys(range(2), 0)
-        for k, part in enumerate(rig.folders(folder / "data")):
-            with closing(connect(part / "journal.db", read_only=True)) as db:
-                stored[k] = db.execute("SELECT count(*) FROM journal").fetchone()[0]
-        print("| shard | schools | sensors | readings | of a core |\n|---|---|---|---|---|")
-        for k, name in enumerate(names):
-            registry = load_shard(config, name).registry()
-            schools = {room.site for room in registry.rooms.values()}
-            print(
-                f"| {name} | {len(schools)} | {len(registry.sensors)} | {stored[k]:,} |"
-                f" {used[k] / seconds:.0%} |"
-            )
-        print(f"{sum(stored.values()):,} of {acknowledged:,} acknowledged readings are stored")
-
-
 def main() -> int:
     """Make what is missing, and measure; 1 if a page misses the goal."""
     options = rig.options(
@@ -361,8 +327,6 @@ def main() -> int:
     asked = under_load(folder, district, options) if "pages" in options.parts else []
     if "reports" in options.parts:
         reports(folder, district)
-    if "shards" in options.parts:
-        shards(district, min(options.seconds, 30.0))
     slow = [one for one in asked if one.p95 > GOAL_MS]
     for one in slow:
         print(f"{one.path} as {one.who}: {one.p95:.0f} ms, more than {GOAL_MS:.0f}")

@@ -1,12 +1,12 @@
 """Sustained rate of ingest: Mosquitto, `plumewatch run` and a publisher at QoS 1, on this machine.
 
 Usage: python benchmarks/ingest_rate.py [--seconds 30] [--rates 2000 4000 ...] [--sensors 200]
-       [--shards 2] [--node-red] [--minimal] [--stages] [--profile FILE]
+       [--node-red] [--minimal] [--stages] [--profile FILE]
 
 Mosquitto has `deploy/mosquitto.conf`; all processes share the cores. A rate is sustained if the
 slowest stage (journal, detector, series) lacks at most two seconds of it when the offer ends.
 Every reading whose PUBACK the publisher holds must be in journal and series exactly once. Beside it
-can run several shards, a Node-RED and a minimal consumer. Then one rate is offered below
+can run a Node-RED and a minimal consumer. Then one rate is offered below
 `journal.max_mb` and at it; with --node-red both are killed twice, and with --stages each stage is
 measured by itself. Exits 1 if a promise is broken or less than the goal is sustained, 2 without
 Mosquitto.
@@ -158,14 +158,14 @@ def parts(readings: Sequence[Reading], size: int) -> Iterator[Sequence[Reading]]
 
 @contextlib.contextmanager
 def ours(
-    options: argparse.Namespace, folder: Path, port: int, shards: int = 1, fill_mb: float = 0
+    options: argparse.Namespace, folder: Path, port: int, fill_mb: float = 0
 ) -> Iterator[Subject]:
-    """Plumewatch in one process or several, or with a journal at its bound."""
+    """Plumewatch in one process, or with a journal at its bound."""
     data = folder / "data"
     begin = rig.fill_journal(data, _BOUND_MB + fill_mb) if fill_mb else 0
     max_mb = _BOUND_MB if fill_mb else 8_000
     config = rig.write_config(folder, port, options.sensors, max_mb=max_mb)
-    with rig.services(config, shards, options.profile) as pids:
+    with rig.services(config, options.profile) as pids:
         rig.wait_for(lambda: rig.detectors_ready(data), "the detectors", 120)
         with contextlib.closing(rig.Watcher(data, begin)) as watcher:
             yield Subject(
@@ -222,8 +222,6 @@ def offered(
 def ladder(options: argparse.Namespace) -> tuple[dict[str, float], list[str]]:
     """Offer rising rates; return the highest that each sustains, and what is broken."""
     subjects: dict[str, Callable[..., AbstractContextManager[Subject]]] = {"Plumewatch": ours}
-    if options.shards > 1:
-        subjects[f"{options.shards} shards"] = partial(ours, shards=options.shards)
     if options.node_red:
         subjects["Node-RED"] = theirs
     if options.minimal:
@@ -353,7 +351,6 @@ def main() -> int:
         seconds=30.0,
         rates=[2000.0, 4000.0, 6000.0, 8000.0, 10000.0, 12000.0],
         sensors=200,
-        shards=(1, "services that divide the sensors"),
         node_red=(False, "offer the same to Node-RED"),
         minimal=(False, "and to a minimal consumer"),
         stages=(False, "measure each stage by itself too"),
@@ -365,8 +362,7 @@ def main() -> int:
     best, broken = ladder(options)
     for name, rate in best.items():
         print(f"{name} sustains {rate:,.0f} readings a second")
-    if options.shards == 1:
-        broken += at_bound(options, min(GOAL_PER_S, max(options.rates)))
+    broken += at_bound(options, min(GOAL_PER_S, max(options.rates)))
     if options.node_red:
         broken += killed(options.sensors)
     if options.stages:

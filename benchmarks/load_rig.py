@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import os
 import platform
 import selectors
@@ -48,7 +47,7 @@ FILL = "fill"
 _WINDOW = 2000
 _SILENCE_S = 30.0
 _BUILDINGS = 64
-"""Of the sensors: shards have a like share each, and few alerts at a time are of one building."""
+"""Of the sensors: few alerts at a time are of one building."""
 
 
 def options(about: str | None, **known: Any) -> argparse.Namespace:
@@ -275,12 +274,12 @@ def write_config(
     return config
 
 
-def start_service(config: Path, profile: str = "", *more: str) -> subprocess.Popen[bytes]:
+def start_service(config: Path, profile: str = "") -> subprocess.Popen[bytes]:
     """Start `plumewatch run` with its log beside the configuration."""
     profiler = ["-m", "cProfile", "-o", profile] if profile else []
     with (config.parent / "service.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, *profiler, "-m", "plumewatch", "run", "--config", str(config), *more],
+            [sys.executable, *profiler, "-m", "plumewatch", "run", "--config", str(config)],
             stdout=log,
             stderr=log,
             cwd=ROOT,
@@ -288,10 +287,9 @@ def start_service(config: Path, profile: str = "", *more: str) -> subprocess.Pop
 
 
 @contextlib.contextmanager
-def services(config: Path, shards: int = 1, profile: str = "") -> Iterator[list[int]]:
-    """`plumewatch run` or, with several shards, one with ``--shard`` for each; yields their ids."""
-    parts = [["--shard", f"{k}/{shards}"] for k in range(shards)] if shards > 1 else [[]]
-    with connected(config, [start_service(config, profile, *part) for part in parts]) as pids:
+def services(config: Path, profile: str = "") -> Iterator[list[int]]:
+    """`plumewatch run`; yields its id."""
+    with connected(config, [start_service(config, profile)]) as pids:
         yield pids
 
 
@@ -407,11 +405,6 @@ class Progress(NamedTuple):
     series: int
 
 
-def folders(data: Path) -> list[Path]:
-    """Folders of the databases: that of one service, or those of its shards."""
-    return sorted(data.glob("shard-*")) or [data]
-
-
 def fill_journal(data: Path, size_mb: float) -> int:
     """Fill the journal of a new data folder with readings that all have read; return the last."""
     data.mkdir()
@@ -433,16 +426,13 @@ def fill_journal(data: Path, size_mb: float) -> int:
 
 
 def detectors_ready(data: Path) -> bool:
-    """Whether the services have saved the state of their detectors, as they do once restored."""
-    for part in folders(data):
-        with contextlib.closing(connect(part / "state.db", read_only=True)) as database:
-            if state.snapshot(database, "detector") is None:
-                return False
-    return True
+    """Whether the service has saved the state of its detectors, as it does once restored."""
+    with contextlib.closing(connect(data / "state.db", read_only=True)) as database:
+        return state.snapshot(database, "detector") is not None
 
 
 class Watcher:
-    """Reads the positions of all stages beside the running service, or its shards.
+    """Reads the positions of all stages beside the running service.
 
     They count from the offset `begin`.
     """
@@ -450,26 +440,23 @@ class Watcher:
     def __init__(self, data: Path, begin: int = 0) -> None:
         self._begin = begin
         self._open = [
-            [
-                connect(part / f"{name}.db", read_only=True)
-                for name in ("journal", "state", "series")
-            ]
-            for part in folders(data)
+            connect(data / f"{name}.db", read_only=True) for name in ("journal", "state", "series")
         ]
 
     def look(self) -> Progress:
-        """Return the positions now, of shards their sum."""
-        taken = [0, 0, 0]
-        for journal, of_state, series in self._open:
-            row = journal.execute("SELECT max(offset) FROM journal").fetchone()
-            taken[0] += int(row[0] or 0)
-            taken[1] += state.cursor(of_state, "detector")
-            taken[2] += state.cursor(series, "series")
+        """Return the positions now."""
+        journal, of_state, series = self._open
+        row = journal.execute("SELECT max(offset) FROM journal").fetchone()
+        taken = (
+            int(row[0] or 0),
+            state.cursor(of_state, "detector"),
+            state.cursor(series, "series"),
+        )
         return Progress(time.monotonic(), *(at - self._begin for at in taken))
 
     def close(self) -> None:
         """Let go of the files."""
-        for connection in itertools.chain.from_iterable(self._open):
+        for connection in self._open:
             connection.close()
 
 
@@ -488,13 +475,12 @@ def caught_up(data: Path, acknowledged: int, begin: int = 0, within_s: float = 1
 
 
 def stored_readings(data: Path) -> Iterator[Reading]:
-    """Yield the readings of a journal, in order; of shards one after the other."""
+    """Yield the readings of a journal, in order."""
     decode = msgspec.msgpack.Decoder(Reading).decode
-    for part in folders(data):
-        with contextlib.closing(connect(part / "journal.db", read_only=True)) as journal:
-            for (body,) in journal.execute("SELECT body FROM journal ORDER BY offset"):
-                if (reading := decode(body)).sensor != FILL:
-                    yield reading
+    with contextlib.closing(connect(data / "journal.db", read_only=True)) as journal:
+        for (body,) in journal.execute("SELECT body FROM journal ORDER BY offset"):
+            if (reading := decode(body)).sensor != FILL:
+                yield reading
 
 
 def stored_numbers(data: Path) -> Counter[tuple[str, int | None]]:
@@ -518,10 +504,8 @@ def conserved(data: Path, acknowledged: int, sensors: int) -> list[str]:
         broken.append(f"{len(repeated)} readings are in the journal more than once")
     if invented := kept.keys() - expected:
         broken.append(f"{len(invented)} readings in the journal that nobody sent")
-    stored = 0
-    for part in folders(data):
-        with contextlib.closing(connect(part / "series.db", read_only=True)) as series:
-            stored += series.execute("SELECT count(*) FROM reading").fetchone()[0]
+    with contextlib.closing(connect(data / "series.db", read_only=True)) as series:
+        stored = series.execute("SELECT count(*) FROM reading").fetchone()[0]
     if stored != len(moments):
         broken.append(f"{stored} rows in the series, {len(moments)} were acknowledged")
     return broken

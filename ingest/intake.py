@@ -109,9 +109,6 @@ class IntakeConfig:
     `accept_unknown`: treat unregistered sensors as registered (replay, simulation).
     `quarantine_size`: unknown sensors and unmatched topics listed, each.
     `dead_letter_bytes`, `sample_bytes`: kept of a payload there, and in the quarantine lists.
-    `other_shards`: names of sensors that another process handles.
-    `accepts_unregistered`: accept sensors that are not registered, and list topics of no decoder;
-    otherwise another process does.
     """
 
     context: Context = field(default_factory=Context)
@@ -123,13 +120,9 @@ class IntakeConfig:
     dead_letter_bytes: int = 4_096
     sample_bytes: int = 4_096
     dedupe_window: int = 256
-    other_shards: frozenset[str] = frozenset()
-    accepts_unregistered: bool = True
 
 
 _NO_MESSAGE: Final = Message("", b"", 0.0)
-OTHER_SHARD: Final = "elsewhere"
-"""Name in place of the decoder, for messages that another process handles."""
 _TOPIC_KEPT: Final = 256
 _REMEMBERED: Final = 8_192
 """Topics of which is known what they are; all are forgotten beyond it."""
@@ -159,8 +152,6 @@ class Intake:
         self.firmware = FirmwareNews()
         self._integrity = Integrity(on_fault)
         self._before: tuple[Reading, ...] = ()
-        self._other_shards = {form for n in self.config.other_shards for form in (n, fold_id(n))}
-        self._shares_sensors = bool(self._other_shards) or not self.config.accepts_unregistered
         skew = self.config.context.limits.max_skew_s
         self._recent = RecentReadings(self.config.dedupe_window, max_skew_s=skew)
         sensors = self._registered = self.config.context.registry.sensors
@@ -228,8 +219,6 @@ class Intake:
         """Return what becomes of a message; never raises."""
         topic = self._topics.get(message.topic) or self._know(message.topic)
         self._on_arrival(message, topic)
-        if permits is None and self._other_shards and self._names_another(message.topic):
-            return self._leave_to_other_shard()
         asked: list[str] = []
         try:
             readings = self._decode(message, topic, decoder, asked)
@@ -242,15 +231,10 @@ class Intake:
             name = asked[-1] if asked else decoder
             return self._reject(message, Reason.DECODER_FAILED, detail, name)
         name = asked[-1]
-        own = readings
-        if self._shares_sensors:
-            own = [reading for reading in readings if self._is_own(reading.sensor)]
-            if readings and not own:
-                return self._leave_to_other_shard()
-        fresh = self._fresh(own, message, name)
+        fresh = self._fresh(readings, message, name)
         if self._before and fresh:
             fresh = (*self._take_before(), *fresh)
-        kind = OutcomeKind.ACCEPTED if fresh or not own else OutcomeKind.DUPLICATE
+        kind = OutcomeKind.ACCEPTED if fresh or not readings else OutcomeKind.DUPLICATE
         self.counters[kind, "", name] += 1
         return Outcome(kind, name, fresh)
 
@@ -318,7 +302,7 @@ class Intake:
     def on_time(self, now: float) -> tuple[Reading, ...]:
         """Return the readings whose join window is over, and what `Integrity` found."""
         context = self.config.context
-        closed = self._closed(context.states.joiner.on_time(now, context.limits))
+        closed = self._fresh(context.states.joiner.on_time(now, context.limits))
         return (*self._take_before(), *closed, *self._integrity.take_findings())
 
     def _on_clock_step(self, now: float, by_s: float) -> None:
@@ -332,41 +316,17 @@ class Intake:
     def flush(self) -> tuple[Reading, ...]:
         """Return the readings of all open join windows, to be journaled before stopping."""
         context = self.config.context
-        return self._closed(context.states.joiner.close(context.limits))
-
-    def _closed(self, readings: list[Reading]) -> tuple[Reading, ...]:
-        return self._fresh(reading for reading in readings if self._is_own(reading.sensor))
+        return self._fresh(context.states.joiner.close(context.limits))
 
     def _unread(
         self, message: Message, error: DecodeError, asked: list[str], decoder: str
     ) -> Outcome:
         """Reject what no decoder reads, and list its topic if none was even asked."""
         unread = not asked and error.reason is Reason.UNKNOWN_TOPIC
-        if unread and not self.config.accepts_unregistered:
-            return self._leave_to_other_shard()
         if unread or isinstance(error, GuardError):
             self._note(self.unmatched, message.topic, message, "")
         name = asked[-1] if asked else decoder
         return self._reject(message, error.reason, error.detail, name)
-
-    def _names_another(self, topic: str) -> bool:
-        """Whether a level of a topic is a sensor of another process, and none is one of ours."""
-        levels = topic.split("/")
-        return not self._other_shards.isdisjoint(levels) and self._names.keys().isdisjoint(levels)
-
-    def _is_own(self, sensor: str) -> bool:
-        if not self._shares_sensors:
-            return True
-        if self._resolve(sensor) is not None:
-            return True
-        if sensor in self._other_shards or fold_id(sensor) in self._other_shards:
-            return False
-        return self.config.accepts_unregistered
-
-    def _leave_to_other_shard(self) -> Outcome:
-        """Leave a message to the process that has its sensor; it is acknowledged like any other."""
-        self.counters[OutcomeKind.ACCEPTED.value, "", OTHER_SHARD] += 1
-        return Outcome(OutcomeKind.ACCEPTED, OTHER_SHARD)
 
     def on_stored(self, readings: Iterable[Reading], copies: Iterable[Reading] = ()) -> None:
         """Count readings that are durable, and `copies` of such that the journal had already."""
@@ -395,10 +355,6 @@ class Intake:
         self, readings: Iterable[Reading], permits: Callable[[str, str | None], bool]
     ) -> None:
         for sensor in {reading.sensor: None for reading in readings}:
-            if not self._is_own(sensor):
-                raise MessageRefusedError(
-                    Reason.NOT_ALLOWED, f"sensor {sensor!r} belongs to another process"
-                )
             if not permits(sensor, self._resolve(sensor)):
                 raise MessageRefusedError(
                     Reason.NOT_ALLOWED, f"the sender may not post for sensor {sensor!r}"

@@ -25,7 +25,7 @@ from plumewatch.check.people import (
 from plumewatch.check.result import fault, ok, warn
 from plumewatch.check.sensors import check_sensors
 from plumewatch.config.faults import some
-from plumewatch.config.load import load_shard
+from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import check_settings
 from storage.errors import SchemaBefore1Error, StorageError
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 def check(path: Path, now: float) -> Iterator[CheckResult]:
     """Check a configuration, then what it names, result by result; raises `ConfigError`."""
-    config = load_shard(path)
+    config = load(path)
     check_settings(config)
     yield ok(
         "configuration",

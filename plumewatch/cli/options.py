@@ -78,10 +78,10 @@ class Site:
     @classmethod
     def load(cls, path: Path) -> Site:
         """Read a configuration; raises `ConfigError` with all its faults."""
-        from plumewatch.config.load import load_shard
+        from plumewatch.config.load import load
         from plumewatch.config.paths import DataPaths
 
-        config = load_shard(path)
+        config = load(path)
         return cls(path, config, DataPaths(config.data_dir))
 
     def registry(self, site: str = "") -> Registry:

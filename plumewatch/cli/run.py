@@ -92,26 +92,13 @@ def _print_result(result: CheckResult, printer: Printer, where: str = "") -> Non
 
 @app.command(
     rich_help_panel="Start",
-    epilog=examples(
-        "plumewatch run --config /etc/plumewatch/plumewatch.toml",
-        "plumewatch run --shard 0/2",
-    ),
+    epilog=examples("plumewatch run --config /etc/plumewatch/plumewatch.toml"),
 )
-def run(
-    *,
-    config: ConfigOption = CONFIG,
-    shard: Annotated[
-        str,
-        typer.Option(
-            help="Which part of a service divided by school or building: 0/2, 1/2.",
-            envvar="PLUMEWATCH_SHARD",
-        ),
-    ] = "",
-) -> None:
+def run(*, config: ConfigOption = CONFIG) -> None:
     """Run the service: ingest, detection, alerts and the staff page; logs to standard error."""
     from plumewatch.service.run import serve
 
-    serve(config, shard=shard)
+    serve(config)
 
 
 @app.command(

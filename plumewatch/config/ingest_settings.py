@@ -80,8 +80,6 @@ def intake_config(config: PlumewatchConfig, *, dedupe_window: int) -> IntakeConf
         routes=_routes(config),
         mappings=mapping_decoders(config),
         dedupe_window=dedupe_window,
-        other_shards=config.other_shards,
-        accepts_unregistered=config.accepts_unregistered,
     )
 
 

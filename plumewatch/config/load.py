@@ -6,11 +6,8 @@ valid (`Draft`), so that the checks between entries run on the same models eithe
 
 from __future__ import annotations
 
-import os
-import re
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -19,14 +16,12 @@ from plumewatch.config.draft import Draft
 from plumewatch.config.faults import NO_SCHOOL, ConfigError, ConfigFault, allowed_by, close_to
 from plumewatch.config.model import CONFIG_VERSION, DATA_DIR, PlumewatchConfig
 from plumewatch.config.sites import normal, read_toml, with_sites
-from storage.registry import shard_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from plumewatch.config.faults import ConfigTree
-    from storage.registry import Registry, Room
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -150,90 +145,3 @@ def _fault(error: Any, tree: ConfigTree) -> ConfigFault:
         allowed = "there must be at least one, written [[%s]]"
         return ConfigFault(path, "missing", allowed % path)
     return ConfigFault(path, "missing" if kind == "missing" else value, allowed_by(error))
-
-
-VARIABLE: Final = "PLUMEWATCH_SHARD"
-_WRITTEN: Final = re.compile(r"(\d{1,3})/(\d{1,3})")
-_PORTS_APART: Final = 10
-
-
-class ShardError(ValueError):
-    """The text names no shard, or the shard has no sensor."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessShard:
-    """Number `index` of `count` processes, each with schools or, of one school, buildings.
-
-    A school of several is whole in the process to which its id hashes, so its people have one page.
-    Each process subscribes to all topics and drops messages of other processes' sensors before
-    decoding: with Mosquitto's shared subscriptions, messages of one sensor would reach several.
-    Process 0 also has unregistered sensors and topics that no format reads.
-    """
-
-    index: int
-    count: int
-
-    @classmethod
-    def of(cls, text: str) -> Self:
-        """Read ``INDEX/COUNT``; raises `ShardError`."""
-        found = _WRITTEN.fullmatch(text)
-        if not found or not 0 <= int(found[1]) < int(found[2]) <= 64:
-            raise ShardError(repr(text), "must be INDEX/COUNT, such as 0/2, COUNT at most 64")
-        return cls(int(found[1]), int(found[2]))
-
-    def has(self, room: Room, registry: Registry) -> bool:
-        """Return whether a room belongs to this process: by its site if there are several."""
-        whole = f"{room.site}/{room.building}"
-        if room.names_site:
-            whole = registry.sites[room.site].id
-        return shard_of(whole, self.count) == self.index
-
-
-def load_shard(path: Path, shard: str = "") -> PlumewatchConfig:
-    """Return the part of a shard, by default ``PLUMEWATCH_SHARD``; `ConfigError` has all faults."""
-    config, text = load(path), shard or os.environ.get(VARIABLE, "")
-    try:
-        return part_of(config, ProcessShard.of(text)) if text else config
-    except ShardError as error:
-        raise ConfigError([ConfigFault(f"--shard or {VARIABLE}", *error.args)]) from error
-
-
-def part_of(config: PlumewatchConfig, shard: ProcessShard) -> PlumewatchConfig:
-    """Return the configuration of one process; raises `ShardError` if it has no sensor."""
-    registry = config.registry()
-    own = {room.id for room in registry.rooms.values() if shard.has(room, registry)}
-    sensors = [sensor for sensor in config.sensor if sensor.room in own]
-    if not sensors:
-        what, parts = "school", {room.site for room in registry.rooms.values()}
-        if len(registry.sites) < 2:
-            what, parts = "building", {room.building for room in registry.rooms.values()}
-        raise ShardError(
-            f"{shard.index}/{shard.count}",
-            f"none of the {len(parts)} {what}s with a sensor hashes to it: choose another COUNT",
-        )
-    apart = _PORTS_APART * shard.index
-    http, mine = config.ingest.http, f"shard-{shard.index}-of-{shard.count}"
-    client_id = config.broker.client_id  # a random one is kept in each data folder
-    client_id = client_id and f"{client_id[:40]}-{mine}"
-    ids = {sensor.id for sensor in sensors}
-    part = config.model_copy(
-        update={
-            "data_dir": config.data_dir / mine,
-            "room": [room for room in config.room if room.id in own],
-            "sensor": sensors,
-            "broker": config.broker.model_copy(update={"client_id": client_id}),
-            "web": config.web.model_copy(update={"port": config.web.port + apart}),
-            "ingest": config.ingest.model_copy(
-                update={
-                    "http": http.model_copy(update={"port": http.port + apart}),
-                    "poll": [one for one in config.ingest.poll if one.sensor in ids],
-                }
-            ),
-        }
-    )
-    others = frozenset(
-        name for s in config.sensor if s.room not in own for name in (s.id, *s.aliases)
-    )
-    part.set_other_shards(others, accepts_unregistered=shard.index == 0)
-    return part

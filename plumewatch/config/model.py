@@ -98,23 +98,7 @@ class PlumewatchConfig(DutySections, BaseModel):
     silence: Annotated[list[SilenceConfig], Field(max_length=64)] = []
     """Silences that recur, such as for cleaning."""
 
-    _other_shards: frozenset[str] = PrivateAttr(default=frozenset())
-    _accepts_unregistered: bool = PrivateAttr(default=True)
     _files: dict[tuple[str, int], str] = PrivateAttr(default_factory=dict)
-
-    @property
-    def other_shards(self) -> frozenset[str]:
-        """Ids and aliases of sensors of other shards (`plumewatch.config.load`)."""
-        return self._other_shards
-
-    @property
-    def accepts_unregistered(self) -> bool:
-        """Whether this shard accepts sensors that are not registered."""
-        return self._accepts_unregistered
-
-    def set_other_shards(self, sensors: frozenset[str], *, accepts_unregistered: bool) -> None:
-        """Leave these sensors, and perhaps unregistered ones, to other shards."""
-        self._other_shards, self._accepts_unregistered = sensors, accepts_unregistered
 
     def set_files(self, files: dict[tuple[str, int], str]) -> None:
         """Set which file of a site has which entry, by section and number."""
@@ -178,13 +162,10 @@ class PlumewatchConfig(DutySections, BaseModel):
         return {member.id: member.role for member in self.staff}
 
     def registry(self) -> Registry:
-        """Return the registry of rooms and sensors; a shard has the sites of its rooms alone."""
+        """Return the registry of rooms and sensors."""
         placed = ((r, self.site_of(r.site)) for r in self.room)
-        found = Registry.of(
+        return Registry.of(
             (Room(r.id, r.name, r.floor, r.building, s.name, r.kind, s.zone) for r, s in placed),
             (Sensor(s.id, s.room, s.model, s.decoder, s.interval_s) for s in self.sensor),
             self.all_sites() if self.sites else (),
         )
-        if not self._other_shards:
-            return found
-        return found.within({room.site for room in found.rooms.values()})

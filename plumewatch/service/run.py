@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from alerts.errors import AlertError
 from plumewatch.config.editor import ConfigEditor
 from plumewatch.config.faults import ConfigError, ConfigFault
-from plumewatch.config.load import VARIABLE, load_shard
+from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import check_settings
 from plumewatch.service.app import Service
@@ -61,7 +61,7 @@ def _shortened(line: str) -> str:
     return f"{line[:_LONGEST_LINE]}... {len(line) - _LONGEST_LINE} more characters"
 
 
-def serve(path: Path, *, shard: str = "") -> None:
+def serve(path: Path) -> None:
     """Run services until SIGINT or SIGTERM; raises `ConfigError` or `ServiceError`."""
     os.umask(0o077)  # also for what SQLite and libraries create
     handler = logging.StreamHandler()
@@ -69,7 +69,7 @@ def serve(path: Path, *, shard: str = "") -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS)
-    running = Running(path, shard)
+    running = Running(path)
     try:
         asyncio.run(running.serve())
     except AlertError as error:
@@ -78,17 +78,15 @@ def serve(path: Path, *, shard: str = "") -> None:
 
 
 class Running:
-    """Services of the configuration at `path`, one after the other; `shard` is like ``"0/2"``."""
+    """Services of the configuration at `path`, one after the other."""
 
-    def __init__(self, path: Path, shard: str = "") -> None:
-        self._path, self._shard = path, shard
-        config = _read(path, shard)
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        config = _read(path)
         self._lock = FolderLock(DataPaths(config.data_dir).lock)
         self._listening = Listening()
-        self._config_file: ConfigEditor | None = None
-        if not (shard or os.environ.get(VARIABLE)):  # other processes would not take changes over
-            history = DataPaths(config.data_dir).config_history
-            self._config_file = ConfigEditor(path, history, self._reload)
+        history = DataPaths(config.data_dir).config_history
+        self._config_file = ConfigEditor(path, history, self._reload)
         self._service = self._service_of(config)
         self._next: Service | None = None
         self._over = asyncio.Event()
@@ -160,7 +158,7 @@ class Running:
         while self._again:
             self._again = False
             try:
-                fresh = await asyncio.to_thread(_read, self._path, self._shard, now.data_dir)
+                fresh = await asyncio.to_thread(_read, self._path, now.data_dir)
                 service = self._service_of(fresh)
             except ConfigError as error:
                 log.error("%s %s", _STAYS, "; ".join(str(error).splitlines()))  # noqa: TRY400 - one line
@@ -174,9 +172,9 @@ class Running:
         self._over.set()
 
 
-def _read(path: Path, shard: str, data_dir: Path | None = None) -> PlumewatchConfig:
+def _read(path: Path, data_dir: Path | None = None) -> PlumewatchConfig:
     """Read a configuration and check its secrets; it must stay in `data_dir`, if that is given."""
-    config = load_shard(path, shard)
+    config = load(path)
     if data_dir not in (None, config.data_dir):
         allowed = f"must stay {data_dir} while the service runs"
         raise ConfigError([ConfigFault("data_dir", str(config.data_dir), allowed)])
