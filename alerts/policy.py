@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.duty.roster import Receiver, Roster
 from alerts.errors import PolicyError
-from alerts.routing.matchers import Matcher, MatchOp, all_match
+from alerts.routing.matchers import Matcher, MatchOp
 from alerts.routing.muting import InhibitRule
 from alerts.routing.targets import target_id
 from alerts.routing.tree import Route
@@ -173,13 +173,7 @@ class AlertPolicy:
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself; ranges and names are checked in the configuration."""
-        faults = self.timings.faults()
-        faults += [
-            f"inhibit: rule {number} lets tamper mute vape or smoke, which is not allowed"
-            for number, rule in enumerate(self.inhibit, 1)
-            if _tamper_mutes(rule)
-        ]
-        if faults:
+        if faults := self.timings.faults():
             raise PolicyError("\n".join(faults))
 
     def rings(self, labels: Mapping[str, str], at: float) -> tuple[Ring, ...]:
@@ -225,14 +219,6 @@ class AlertPolicy:
         own = [hook.url for hook in self.webhooks if hook.id == person]
         known = own if member is None else member.targets
         return next((url for url in known if target_id(url) == target), None)
-
-
-def _tamper_mutes(rule: InhibitRule) -> bool:
-    def may(matchers: tuple[Matcher, ...], kind: EventKind) -> bool:
-        return all_match((m for m in matchers if m.name == "kind"), {"kind": kind.value})
-
-    air = (EventKind.VAPE, EventKind.SMOKE)
-    return may(rule.source, EventKind.TAMPER) and any(may(rule.target, kind) for kind in air)
 
 
 def role_receivers(people: Iterable[tuple[str, str]]) -> dict[str, Receiver]:

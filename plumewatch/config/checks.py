@@ -8,8 +8,6 @@ from urllib.parse import urlsplit
 
 from alerts.access.sign_in_rules import folded
 from alerts.duty.timetable import DAY_MIN, minutes
-from alerts.errors import MatcherError
-from alerts.routing.matchers import LABELS, parse_matchers
 from ingest.decoders import DECODERS, HTTP_DECODERS
 from ingest.http_sources import SIGNED_DECODERS
 from ingest.mapping.decoder import PREFIX
@@ -58,7 +56,7 @@ def cross_faults(draft: Draft) -> Iterator[ConfigFault]:
     for faults_of in (
         *(_repeated_ids, _site_faults, _sensor_faults, _secret_faults, _mapping_faults),
         *(_decoder_faults, _source_faults, _poll_faults),
-        *(_outbound_faults, _inhibit_faults, _silence_faults, _retention_faults),
+        *(_outbound_faults, _silence_faults, _retention_faults),
         *(sign_in_faults, duty_faults),
     ):
         yield from faults_of(draft)
@@ -260,19 +258,6 @@ def _outbound_faults(draft: Draft) -> Iterator[ConfigFault]:
     names = dict[str, str]()
     for path, hook in draft.tables("outbound.webhook", draft.config.outbound.webhook):
         yield from _unique(draft, f"{path}.name", hook.name, names)
-
-
-def _inhibit_faults(draft: Draft) -> Iterator[ConfigFault]:
-    for path, rule in draft.valid("inhibit", draft.config.inhibit):
-        names = set(rule.equal)
-        for side, texts in (("source", rule.source), ("target", rule.target)):
-            for text in texts:
-                try:
-                    names |= {matcher.name for matcher in parse_matchers(text)}
-                except MatcherError as error:
-                    yield ConfigFault(f"{path}.{side}", repr(text)[:80], str(error))
-        for name in sorted(names - set(LABELS)):
-            yield ConfigFault(path, repr(name), f"one of {', '.join(LABELS)}")
 
 
 def _silence_faults(draft: Draft) -> Iterator[ConfigFault]:

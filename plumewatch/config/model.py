@@ -15,7 +15,6 @@ from plumewatch.config.roster import roster_of
 from plumewatch.config.sections.alerts import (
     AlertsConfig,
     DetectionConfig,
-    InhibitConfig,
     SilenceConfig,
 )
 from plumewatch.config.sections.common import FilePath, Name, TimeZone
@@ -93,8 +92,6 @@ class PlumewatchConfig(DutySections, BaseModel):
     """Formats of devices without a decoder."""
     route: Annotated[list[RouteConfig], Field(max_length=256)] = []
     """Decoders of user-defined topics."""
-    inhibit: Annotated[list[InhibitConfig], Field(max_length=64)] = []
-    """Incidents that suppress others."""
     silence: Annotated[list[SilenceConfig], Field(max_length=64)] = []
     """Silences that recur, such as for cleaning."""
 

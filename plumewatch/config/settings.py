@@ -13,9 +13,8 @@ from alerts.duty.shifts import ClockHours, QuietHours, RecurringSilence
 from alerts.duty.timetable import DAY_MIN, minutes
 from alerts.errors import PolicyError
 from alerts.outbound.webhooks import fault_of_secret
-from alerts.policy import BUILT_IN_INHIBITIONS, AlertPolicy, EscalationTimings, StaffMember, Webhook
-from alerts.routing.matchers import Matcher, MatchOp, parse_matchers
-from alerts.routing.muting import InhibitRule
+from alerts.policy import AlertPolicy, EscalationTimings, StaffMember, Webhook
+from alerts.routing.matchers import Matcher, MatchOp
 from detection.alert_thresholds import AlertBudgets
 from ingest.mqtt.connection import BrokerSettings, new_client_id
 from plumewatch.config.faults import ConfigError, ConfigFault
@@ -31,7 +30,7 @@ from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from datetime import date
     from zoneinfo import ZoneInfo
 
@@ -106,10 +105,6 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
             )
         )
     reader.check()
-    inhibit = [
-        InhibitRule(_matchers(rule.source), _matchers(rule.target), tuple(rule.equal))
-        for rule in config.inhibit
-    ]
     try:
         return AlertPolicy(
             staff=tuple(staff),
@@ -120,7 +115,6 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
             language=config.language,
             page_url=config.web.url,
             timings=escalation_timings(config),
-            inhibit=(*BUILT_IN_INHIBITIONS, *inhibit),
             silences=tuple(recurring_silences(config)),
         )
     except PolicyError as error:
@@ -141,10 +135,6 @@ def recurring_silences(config: PlumewatchConfig) -> Iterator[RecurringSilence]:
         end = minutes(entry.end, latest=DAY_MIN)
         hours = ClockHours(zone, minutes(entry.start), end, weekdays(entry.days))
         yield RecurringSilence(matchers, entry.reason, hours, entry.first, entry.last)
-
-
-def _matchers(texts: Iterable[str]) -> tuple[Matcher, ...]:
-    return tuple(matcher for text in texts for matcher in parse_matchers(text))
 
 
 def escalation_timings(config: PlumewatchConfig) -> EscalationTimings:

@@ -43,17 +43,6 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     """Attach the evidence picture to alerts."""
 
 
-class InhibitConfig(BaseModel, extra="forbid", frozen=True):
-    """Incidents that explain others, which are not notified meanwhile."""
-
-    source: Annotated[list[str], Field(min_length=1, max_length=8)]
-    """Matchers of the incidents that explain."""
-    target: Annotated[list[str], Field(min_length=1, max_length=8)]
-    """Matchers of the incidents that are suppressed while a source incident is open."""
-    equal: Annotated[list[str], Field(max_length=8)] = []
-    """Labels that must be equal in both."""
-
-
 class SilenceConfig(BaseModel, extra="forbid", frozen=True):
     """A silence that recurs: incidents are recorded, but nobody is notified meanwhile."""
 

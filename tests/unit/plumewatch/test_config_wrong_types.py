@@ -52,10 +52,6 @@ http = { port = 9000 }
 source = [{ name = "a", decoder = "halo", token_env = "T", sensors = ["s1"] }]
 [outbound]
 webhook = [{ name = "w", url_env = "U", secret_env = "S", kinds = ["vape"] }]
-[[inhibit]]
-source = ['kind="smoke"']
-target = ['kind="vape"']
-equal = ["room"]
 [routing]
 receiver = "hall"
 routes = [{ matchers = ['kind=~"tamper|offline"'], receiver = "staff" }]
