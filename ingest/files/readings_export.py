@@ -4,7 +4,7 @@ Constraints
 -----------
 Memory holds some ten thousand readings however long the span: the store is read slice by slice, and
 slices grow and shrink with what is in them. A file is whole or not there: it is written beside its
-name and renamed. A CSV can be read by ``plumewatch import`` and ``plumewatch replay``.
+name and renamed. A CSV can be read by ``plumewatch replay``.
 
 Columns are always the same (`SCHEMA`), so that files of several months can be laid on each other.
 In a CSV, times are ISO 8601 in UTC, what is absent is empty, and what a spreadsheet would take for
@@ -21,7 +21,6 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from detection.quantities import COLUMNS
-from ingest.files.csv_rows import FORMULA
 from storage.files import atomic_write
 
 if TYPE_CHECKING:
@@ -52,6 +51,8 @@ SCHEMA: Final = pl.Schema(
 _FEW, _MANY = 10_000, 40_000
 _SHORTEST_S, _LONGEST_S = 1.0, 86_400.0
 _ROW_GROUP: Final = 100_000
+_FORMULA: Final = ("=", "+", "-", "@")
+"""Beginnings of a cell that a spreadsheet takes for a formula."""
 
 
 def slices(
@@ -155,7 +156,7 @@ def _sink(frames: Callable[[], Iterator[pl.DataFrame]], path: Path) -> None:
 def _write_csv(frame: pl.DataFrame, file: IO[bytes], *, header: bool) -> None:
     texts = [name for name, kind in SCHEMA.items() if kind == pl.String()]
     inert = [
-        pl.when(pl.col(name).str.slice(0, 1).is_in(FORMULA))
+        pl.when(pl.col(name).str.slice(0, 1).is_in(_FORMULA))
         .then(pl.lit("'") + pl.col(name))
         .otherwise(pl.col(name))
         .alias(name)

@@ -84,10 +84,7 @@ def _returned(held: Sequence[Reading], before: float, after: float) -> deque[Rea
 
 
 def _read_one(path: Path, on_bytes: Callable[[int], None]) -> Iterator[Reading]:
-    def refuse(where: str, why: str) -> None:
-        raise RecordingError(f"{where}: {why}")
-
     try:
-        yield from readings_in(path, refuse, on_bytes)
+        yield from readings_in(path, on_bytes)
     except ValueError as error:
         raise RecordingError(str(error)) from error

@@ -1,11 +1,9 @@
-"""`plumewatch storage`, `export` and `import`: readings into and out of the store."""
+"""`plumewatch storage` and `export`: the store, and readings out of it."""
 
 from __future__ import annotations
 
-import csv
 import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -14,7 +12,6 @@ import typer
 from plumewatch.cli.options import (
     CONFIG,
     REFUSED,
-    UNREACHABLE,
     ConfigOption,
     ForceOption,
     JsonOption,
@@ -24,13 +21,11 @@ from plumewatch.cli.options import (
 )
 from plumewatch.cli.printer import Printer, progress
 from plumewatch.errors import UsageError
-from storage.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import Literal
 
-    from ingest.files.readings_import import Imported, LeftOut
     from storage.timeseries import Series
 
 
@@ -40,7 +35,6 @@ app.add_typer(export_app, name="export", rich_help_panel="Storage")
 storage_app = typer.Typer(help="The long-term store of the readings.", no_args_is_help=True)
 app.add_typer(storage_app, name="storage", rich_help_panel="Storage")
 
-_SHOWN: Final = 20
 _AVERAGES_BACK_S: Final = 3 * 86_400.0
 
 
@@ -217,126 +211,4 @@ def _has_averages(series: Series, sensors: Collection[str], begin: float) -> boo
     return any(
         series.readings(sensor, until - _AVERAGES_BACK_S, until, step_s)[0].size
         for sensor in sensors
-    )
-
-
-@app.command(
-    "import",
-    rich_help_panel="Storage",
-    epilog=examples(
-        "plumewatch import old.csv.gz --column pm25='PM2.5 (ug/m3)'",
-        "plumewatch import log.csv --sensor n2-boys-1 --time-format '%m/%d/%Y %H:%M'",
-    ),
-)
-def import_readings(
-    files: Annotated[list[Path], typer.Argument(help="Old readings, .csv or .csv.gz.")],
-    *,
-    config: ConfigOption = CONFIG,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(help="KEY=HEADER, such as pm25='PM2.5 (ug/m3)'; may be repeated."),
-    ] = None,
-    sensor: Annotated[str, typer.Option(help="Sensor of files without such a column.")] = "",
-    time_format: Annotated[
-        str, typer.Option(help="Such as '%m/%d/%Y %H:%M'; the school's zone.")
-    ] = "",
-    rejected: Annotated[
-        Path | None, typer.Option(help="File for the list of skipped rows.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> int | None:
-    """Import old readings into the store; they raise no alerts, and may be imported again."""
-    from ingest.files.csv_rows import Layout
-    from ingest.files.readings_import import Importer
-    from plumewatch.config.settings import retention_of
-
-    site = Site.load(config)
-    printer = Printer(as_json=as_json)
-    columns = _columns(column or [])
-    for path in files:
-        if not path.is_file():
-            raise UsageError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
-    aliases = {alias: one.id for one in site.config.sensor for alias in one.aliases}
-    try:
-        with ExitStack() as stack:
-            series = stack.enter_context(site.series())
-            update = stack.enter_context(progress("reading", 1.0))
-            skipped = _SkippedRows(rejected, stack)
-            importer = Importer(
-                series,
-                site.config.registry(),
-                aliases,
-                retention_of(site.config),
-                time.time(),
-                site.paths.root,
-                lambda what, share: update(description=what, completed=share),
-                skipped.add,
-            )
-            layout = Layout(columns, sensor, site.config.zone(), time_format, words=True)
-            result = importer.run(files, layout)
-    except StorageError as error:
-        sys.stderr.write(f"{error}\nimport the same again: what is stored changes nothing\n")
-        return UNREACHABLE
-    _print_import(result, site, printer)
-    return REFUSED if result.left_out else None
-
-
-def _columns(texts: list[str]) -> dict[str, str]:
-    from detection.quantities import QUANTITIES
-
-    keys = ("time", "sensor", *QUANTITIES)
-    found: dict[str, str] = {}
-    for text in texts:
-        key, sign, header = text.partition("=")
-        if not sign or key not in keys:
-            allowed = ", ".join(keys)
-            raise UsageError(f"--column {text}: must be KEY=HEADER; keys are {allowed}")
-        found[key] = header.strip()
-    return found
-
-
-class _SkippedRows:
-    """Lists skipped rows: all of them in a file, the first of them on standard error."""
-
-    def __init__(self, path: Path | None, stack: ExitStack) -> None:
-        self._writer = None
-        self._count = 0
-        if path is not None:
-            file = stack.enter_context(path.open("w", encoding="utf-8", newline=""))
-            self._writer = csv.writer(file, lineterminator="\n")
-            self._writer.writerow(("where", "why"))
-
-    def add(self, row: LeftOut) -> None:
-        self._count += 1
-        if self._writer is not None:
-            self._writer.writerow(row)
-        if self._count <= _SHOWN:
-            sys.stderr.write(f"skipped: {row.where}: {row.why}\n")
-        elif self._count == _SHOWN + 1 and self._writer is None:
-            sys.stderr.write("skipped: more rows; --rejected FILE lists them all\n")
-
-
-def _print_import(result: Imported, site: Site, printer: Printer) -> None:
-    kept = site.config.timeseries
-    lines = [f"{result.stored} readings are stored, {result.left_out} rows skipped"]
-    if result.averaged:
-        lines.append(
-            f"{result.averaged} of them are older than {kept.raw_days} days: their averages of 1"
-            f" min are kept for {kept.minute_days} days, those of 15 min for"
-            f" {kept.quarter_hour_days}"
-        )
-    unregistered = result.unregistered
-    if unregistered:
-        names = ", ".join(name for name, _ in unregistered.most_common(5))
-        more = ", ..." if len(unregistered) > 5 else ""
-        lines.append(
-            f"{unregistered.total()} are of {len(unregistered)} sensors that are not registered"
-            f" ({names}{more}): make [[sensor]] entries, or aliases, and import again"
-        )
-    printer.sum_up(
-        "\n".join(lines),
-        stored=result.stored,
-        left_out=result.left_out,
-        averaged=result.averaged,
-        not_registered=dict(unregistered),
     )

@@ -116,11 +116,6 @@ class InfluxSeries(AveragedSeries):
 
         self.change(store)
 
-    def mark_for_averages(self, readings: Iterable[Reading]) -> None:
-        """Have the averages of the time of these readings made again."""
-        times = [(to_ns(reading.time),) for reading in readings]
-        self.change(lambda tx: rollup.mark(tx, times))
-
     def _send(self, readings: Sequence[Reading]) -> None:
         if not readings:
             return
@@ -270,14 +265,6 @@ class InfluxSeries(AveragedSeries):
             for row in self._rows(f'SELECT "received" FROM "{name}" ORDER BY time {order} LIMIT 1')  # noqa: S608 - constants
         ]
         return (min(times), max(times)) if times else None
-
-    def add_averages(
-        self, level: Level, rows: Iterable[tuple[str, int, Mapping[str, float]]]
-    ) -> None:
-        """Store averages that were made by `storage.timeseries.sqlite`."""
-        lines = self._encoder.averages(level.measurement, rows)
-        if lines:
-            self.http.write(lines, level.name)
 
     def tidy(self, now: float, old_at: float | None = None) -> bool:  # noqa: ARG002 - it deletes by itself
         """Make averages that are due; return whether there is more."""

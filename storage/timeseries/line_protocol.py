@@ -114,20 +114,6 @@ class LineEncoder:
         """Return one line a reading, in order, in UTF-8."""
         return b"\n".join([self.line(r) for r in readings])
 
-    def averages(
-        self, measurement: str, rows: Iterable[tuple[str, int, Mapping[str, float]]]
-    ) -> bytes:
-        """Return one line for each average (sensor, nanoseconds, fields) of a registered sensor."""
-        named, reading = measurement.encode(), READING.encode()
-        return b"\n".join(
-            [
-                b"%b%b %b %d"
-                % (named, place.removeprefix(reading), average_fields(fields).encode(), at)
-                for sensor, at, fields in rows
-                if (place := self._heads.get(sensor)) is not None
-            ]
-        )
-
     def line(self, reading: Reading) -> bytes:
         """Return the line of one reading, without a line break at its end."""
         numbers = {

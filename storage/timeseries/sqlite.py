@@ -25,7 +25,7 @@ from storage.timeseries.records import MEASUREMENTS, check_summable, checked
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -45,7 +45,6 @@ _AMONG: Final = {
 }
 _NS = 1_000_000_000
 _LATEST_ROWS = 12
-_PAGE = 5_000
 _SQL = {"mean": "avg", "min": "min", "max": "max"}
 _ALL = ("sensor", "time", "received", *COLUMNS, "events", "faults", "flags")
 _MOST_SHAPES: Final = 16
@@ -199,8 +198,7 @@ class SqliteSeries(AveragedSeries):
     def latest(self) -> Mapping[str, LatestReading]:
         """Return the newest reading of every sensor that has one, joined over two minutes.
 
-        Read once, and again after another process wrote (`plumewatch import`); what is written here
-        is added in memory.
+        Read once; what is written here is added in memory.
         """
         with self._newest_lock:
             if self._newest is None:
@@ -272,21 +270,6 @@ class SqliteSeries(AveragedSeries):
             " (SELECT max(time) FROM reading WHERE sensor = id) AS last FROM sensor)"
         )
         return None if first is None else (first / _NS, last / _NS)
-
-    def averages(self, level: Level) -> Iterator[tuple[str, int, dict[str, float]]]:
-        """Yield the averages of all sensors: sensor, nanoseconds, fields with ``n``."""
-        names = ["n", *(f"{key}{suffix}" for key in COLUMNS for suffix in ("", "_min", "_max"))]
-        statement = (
-            f"SELECT time, {', '.join(names)} FROM {level.measurement}"  # noqa: S608 - names from tables
-            f" WHERE sensor = ? AND time > ? ORDER BY time LIMIT {_PAGE}"
-        )
-        for sensor, name in self.rows(_SENSORS):
-            last = -(2**62)
-            while rows := self.rows(statement, sensor, last):
-                last = rows[-1][0]
-                for row in rows:
-                    pairs = zip(names, row[1:], strict=True)
-                    yield name, row[0], {k: float(v) for k, v in pairs if v is not None}
 
     def tidy(self, now: float, old_at: float | None = None) -> bool:
         """Make averages that are due and delete what is old; return whether there is more."""

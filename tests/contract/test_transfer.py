@@ -1,10 +1,9 @@
-"""Readings out of and into every store: all of them, in order, the same again."""
+"""Readings out of every store: all of them, in order."""
 
 import csv
 import gzip
 import io
 import random
-import re
 import time as clock
 from datetime import UTC, datetime
 
@@ -81,12 +80,6 @@ class Site:
     def run(self, *arguments):
         ran = plumewatch(*arguments, "--config", self.path)
         return ran.code, ran.out + ran.err
-
-    def write(self, text, name="old.csv"):
-        path = self.folder / name
-        raw = text.encode()
-        path.write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
-        return path
 
 
 @pytest.fixture(params=["sqlite", "influx", *NAMED])
@@ -199,7 +192,7 @@ class TestExport:
         )
         assert pl.read_parquet(site.folder / "e.pq").schema == SCHEMA
 
-    def test_what_is_exported_can_be_imported_and_replayed(self, site):
+    def test_what_is_exported_can_be_replayed(self, site):
         full = Reading(
             "s1",
             NOW - 60,
@@ -217,28 +210,6 @@ class TestExport:
         assert [(r.sensor, r.time, r.values) for r in replayed] == [
             (r.sensor, r.time, r.values) for r in readings
         ]
-        before = stored(site)
-        for _ in range(2):
-            code, message = site.run("import", site.folder / "r.csv")
-            assert (code, "101 readings are stored" in message) == (0, True), message
-            assert stored(site) == before
-            with site.series() as series:
-                assert series.count() == len(readings)
-
-    def test_a_part_imported_again_leaves_averages_as_they_were(self, site):
-        def by_minute():
-            with site.series() as series:
-                while series.tidy(NOW):
-                    pass
-                return series.readings("s1", NOW - 3 * DAY, NOW, 60.0)[1]["pm25"].tolist()
-
-        with site.series() as series:
-            series.write(some(), 1)
-        before, out = by_minute(), site.folder / "part.csv"
-        span = ("--from", NOW - 3600 + 30, "--to", NOW - 3600 + 90)
-        assert site.run("export", "readings", *span, "--out", out)[0] == 0
-        assert site.run("import", out)[0] == 0
-        assert by_minute() == before
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -256,143 +227,10 @@ class TestExport:
         assert message in words
 
 
-class TestImport:
-    def test_a_file_as_schools_have_them(self, site):
-        local = datetime.fromtimestamp(NOW - 7200, UTC).astimezone(site.config.zone())
-        stamps = [local.replace(second=s).strftime("%m/%d/%Y %I:%M:%S %p") for s in (0, 30)]
-        path = site.write(
-            "\ufeffDevice,When,PM2.5 (ug/m3),Humidity,Note\r\n"
-            f'old box 7,{stamps[0]},4.5,41,"a, b"\r\n'
-            f"Old Box 7,{stamps[1]},5.5,,\r\n"
-        )
-        code, message = site.run(
-            *("import", path, "--column", "pm25=PM2.5 (ug/m3)", "--column", "rh=Humidity"),
-            *("--column", "time=When", "--column", "sensor=Device"),
-            *("--time-format", "%m/%d/%Y %I:%M:%S %p"),
-        )
-        assert code == 0, message
-        assert "2 readings are stored, 0 rows skipped" in message
-        found = stored(site)
-        assert [(r.sensor, r.values, r.flags) for r in found] == [
-            ("s1", {"pm25": 4.5, "rh": 41.0}, ("history",)),
-            ("s1", {"pm25": 5.5}, ("history",)),
-        ]
-        assert found[1].time - found[0].time == 30
-        assert found[0].time == local.replace(second=0, microsecond=0).timestamp()
-
-    def test_bad_rows_are_left_out_and_all_others_are_there(self, site):
-        rows = [
-            f"{NOW - 60},s1,4",
-            f"{NOW - 50},s1,four",
-            "yesterday,s1,4",
-            f"{NOW + 3 * DAY},s1,4",
-            "12,s1,4",
-            f"{NOW - 40},,4",
-            f"{NOW - 30},s1",
-            "",
-            f"{NOW - 20},s2,nan",
-            f"{NOW - 10 * 365 * DAY},s1,4",
-        ]
-        path = site.write("time,sensor,pm25\n" + "\n".join(rows) + "\n", "old.csv.gz")
-        rejected = site.folder / "rejected.csv"
-        code, message = site.run("import", path, "--rejected", rejected)
-        assert code == 1
-        assert "2 readings are stored, 7 rows skipped" in message
-        listed = {
-            int(re.search(r"line (\d+)", row["where"])[1]): row["why"]
-            for row in csv.DictReader(io.StringIO(rejected.read_text()))
-        }
-        assert sorted(listed) == [3, 4, 5, 6, 7, 8, 11]
-        assert listed[3] == "pm25: 'four' is not a number"
-        assert listed[5] == "time: in the future"
-        assert listed[6] == "time: before 2000"
-        assert "older than anything is kept" in listed[11]
-        assert [(r.sensor, r.faults) for r in stored(site)] == [("s1", ()), ("s2", ("pm25",))]
-
-    def test_years_ago_in_any_order_twice(self, site):
-        start = NOW // 3600 * 3600 - 400 * DAY
-        rng = random.Random(3)
-        values = [rng.uniform(1, 50) for _ in range(240)]
-        rows = [f"{start + 60 * k + 7},s1,{v!r}" for k, v in enumerate(values)]
-        rng.shuffle(rows)
-        path = site.write("time,sensor,pm25\n" + "\n".join(rows + rows[:50]) + "\n")
-        for _ in range(2):
-            code, message = site.run("import", path)
-            assert code == 0, message
-            assert "290 of them are older than 30 days" in message
-        with site.series() as series:
-            for every in (60, 900, 3600):
-                time, found = series.readings("s1", start, start + 4 * 3600, every)
-                per = int(every / 60)
-                expected = [sum(values[k : k + per]) / per for k in range(0, 240, per)]
-                assert time.tolist() == [start + k * every for k in range(240 // per)]
-                assert found["pm25"].tolist() == pytest.approx(expected)
-            _, highest = series.readings("s1", start, start + 4 * 3600, 900, "max")
-            assert highest["pm25"][0] == max(values[:15])
-
-    def test_sensors_that_are_not_registered_are_named(self, site):
-        path = site.write(f"time,sensor,pm25\n{NOW - 60},lab 3,4\n{NOW - 50},lab 3,5\n")
-        code, message = site.run("import", path)
-        assert code == 0
-        assert "2 are of 1 sensors that are not registered (lab_3)" in message
-        assert {r.sensor for r in stored(site)} == {"lab_3"}
-
-    def test_a_wrong_column_for_sensors_is_noticed(self, embedded):
-        rows = "".join(f"{NOW - k},x{k},4\n" for k in range(1, 1500))
-        code, message = embedded.run("import", embedded.write("time,sensor,pm25\n" + rows))
-        assert code == 1
-        assert "is it the right column?" in message
-
-    def test_one_sensor_for_the_whole_file(self, site):
-        path = site.write(f"time,pm25\n{NOW - 60},4\n")
-        assert site.run("import", path, "--sensor", "S1")[0] == 0
-        assert [r.sensor for r in stored(site)] == ["s1"]
-
-    @pytest.mark.parametrize(
-        ("text", "arguments", "code", "message"),
-        [
-            ("", (), 1, "empty; expected a header"),
-            ("time,sensor\n", (), 1, "header: no quantity column"),
-            ("when,sensor,pm25\n", (), 1, "header: no column 'time'"),
-            ("time,sensor,pm25\n", ("--column", "rh=Humidity"), 1, "no column 'Humidity'"),
-            ("time,sensor,pm25\n", ("--column", "smoke=x"), 2, "must be KEY=HEADER"),
-            ("time,sensor,pm25\n", ("--column", "rh"), 2, "must be KEY=HEADER"),
-            ("time,sensor,pm25\n", ("--sensor", "///"), 1, "sensor: "),
-            ("time,sensor,pm25\n\0\0", (), 1, "old.csv"),
-            ("time,sensor,pm25\n", ("--rejected", "/nowhere/x.csv"), 2, "/nowhere/x.csv"),
-        ],
-    )
-    def test_what_cannot_be_imported(self, embedded, text, arguments, code, message):
-        found, words = embedded.run("import", embedded.write(text), *arguments)
-        assert found == code, words
-        assert message in words
-        assert "Traceback" not in words
-
-    def test_no_such_file(self, embedded):
-        assert embedded.run("import", embedded.folder / "none.csv")[0] == 2
-
-    def test_a_file_that_is_cut_short(self, embedded):
-        path = embedded.write("time,sensor,pm25\n" + f"{NOW},s1,4\n" * 5000, "cut.csv.gz")
-        path.write_bytes(path.read_bytes()[:-20])
-        code, message = embedded.run("import", path)
-        assert code == 1
-        assert "not a whole gzip file" in message
-
-
-def test_an_influxdb_that_is_not_set_up_is_reported_before_anything_is_read(tmp_path, influxd):
-    made = Site(tmp_path, InfluxSettings(influxd.url, "unfinished"))
-    influxql(influxd.url, 'DROP RETENTION POLICY m1 ON "unfinished"')
-    code, output = made.run("import", made.write(f"time,sensor,pm25\n{NOW},s1,4\n"))
-    assert code == 3
-    assert "run `plumewatch storage setup`" in output
-    influxql(influxd.url, 'DROP DATABASE "unfinished"')
-
-
 def test_nobody_there(tmp_path):
     made = Site(tmp_path)
     made.path.write_text(CONFIG.format(timeseries='[timeseries]\nurl = "http://127.0.0.1:1"\n'))
-    path = made.write(f"time,sensor,pm25\n{NOW},s1,4\n")
-    for arguments in (("import", path), ("export", "readings"), ("storage", "retry")):
+    for arguments in (("export", "readings"), ("storage", "retry")):
         code, output = made.run(*arguments)
         assert code == 3
         assert (
@@ -441,16 +279,6 @@ def megabytes(made, *arguments):
     child = shared().start([*map(str, arguments), "--config", str(made.path)], files)
     assert child.wait(100) == 0, files[2].read_text()
     return child.peak_kb / 1024
-
-
-def test_memory_does_not_grow_with_what_is_imported(tmp_path):
-    made = Site(tmp_path)
-    sizes = []
-    for rows in (5_000, 50_000):
-        lines = (f"{NOW - 2 * rows + 2 * k},s1,{k % 97}\n" for k in range(rows))
-        old = made.write("time,sensor,pm25\n" + "".join(lines))
-        sizes.append(megabytes(made, "import", old))
-    assert sizes[1] - sizes[0] < 10, sizes
 
 
 def test_memory_does_not_grow_with_what_is_exported(tmp_path):

@@ -67,7 +67,6 @@ CALLS = {
     "audit": "audit",
     "backup": "backup {new}",
     "restore": "restore --verify {backup}",
-    "import": "import {readings}",
     "export readings": "export readings --out {new}.csv",
     "storage setup": "storage setup",
     "storage retry": "storage retry",
