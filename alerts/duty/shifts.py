@@ -1,4 +1,4 @@
-"""Shifts: who is on duty where and when, in turns, with overrides; and other recurring hours.
+"""Shifts: who is on duty where and when, with overrides; and other recurring hours.
 
 The hours of a shift are lesson periods or clock hours, each a class with
 `between(start, end)`. A shift that runs past midnight belongs to the day on which it
@@ -82,29 +82,6 @@ class ClockHours:
 
 
 @dataclass(frozen=True, slots=True)
-class Turns:
-    """A rotation: every `days` from `since`, handed over `at` minutes after midnight."""
-
-    zone: ZoneInfo
-    since: date
-    at: int = 0
-    days: int = 7
-
-    def hand_over(self, number: int) -> datetime:
-        """Return when a turn begins; the first is number 0."""
-        return instant(self.zone, self.since, self.at + number * self.days * DAY_MIN)
-
-    def number(self, at: datetime) -> int:
-        """Return the number of the turn at an instant; a hand-over begins the next one."""
-        found = (at.astimezone(self.zone).date() - self.since).days // self.days
-        while at < self.hand_over(found):
-            found -= 1
-        while at >= self.hand_over(found + 1):
-            found += 1
-        return found
-
-
-@dataclass(frozen=True, slots=True)
 class Override:
     """A change to a shift over the half-open interval [start, end).
 
@@ -133,8 +110,8 @@ class OnDuty:
 class Shift:
     """People who are on duty at some hours in some zones, for a receiver.
 
-    Without zones it is everywhere. Its people are on duty together, or in turns. It starts on dates
-    from `first` to `last`. Overrides apply in order, so a later one may change an earlier one.
+    Without zones it is everywhere. Its people are on duty together. It starts on dates from
+    `first` to `last`. Overrides apply in order, so a later one may change an earlier one.
     """
 
     id: str
@@ -145,7 +122,6 @@ class Shift:
     zones: tuple[str, ...] = ()
     site: str = ""
     """Name of its site; empty for all."""
-    turns: Turns | None = None
     first: date | None = None
     last: date | None = None
     overrides: tuple[Override, ...] = ()
@@ -163,7 +139,7 @@ class Shift:
             if span.contains(at):
                 end = clock(span.end, self.zone)
                 why = fact(Reason.SHIFT, shift=self.id, span=span.label, end=end)
-                for person in self._whose(at):
+                for person in self.people:
                     found.setdefault(person, why)
         for change in self.overrides:
             if change.start <= at < change.end:
@@ -177,17 +153,6 @@ class Shift:
             for moment in (change.start, change.end):
                 if start < moment < end:
                     yield moment
-        if self.turns is not None:
-            moment = self.turns.hand_over(number := self.turns.number(start) + 1)
-            while moment < end:
-                yield moment
-                number += 1
-                moment = self.turns.hand_over(number)
-
-    def _whose(self, at: datetime) -> tuple[str, ...]:
-        if self.turns is not None and self.people:
-            return (self.people[self.turns.number(at) % len(self.people)],)
-        return self.people
 
 
 def _changed(found: dict[str, Fact], change: Override, shift: Shift) -> dict[str, Fact]:

@@ -138,7 +138,7 @@ def _usual(shift: Shift, timetable: Timetable) -> Shift:
         hours = replace(hours, timetable=timetable)
     elif isinstance(hours, ClockHours):
         hours = replace(hours, off=frozenset())
-    return replace(shift, hours=hours, first=None, last=None, turns=None, overrides=())
+    return replace(shift, hours=hours, first=None, last=None, overrides=())
 
 
 def _stretches(

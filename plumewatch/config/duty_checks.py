@@ -245,9 +245,6 @@ def _shift_faults(
             yield ConfigFault(f"{path}.periods", repr(ALL_PERIODS), "there must be a [[bells]]")
         yield from _order(path, entry.first, entry.last)
         yield from _hours_faults(path, entry)
-        if entry.turns and len(set(entry.people)) < 2:
-            value = f"{len(entry.people)} people"
-            yield ConfigFault(f"{path}.turns", value, later("at least two take turns"))
 
 
 def _hours_faults(path: str, entry: ShiftConfig) -> Iterator[ConfigFault]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
 
 from alerts.duty.roster import Receiver, Roster, Zone, ZoneMap
-from alerts.duty.shifts import ClockHours, LessonHours, Override, Shift, Turns
+from alerts.duty.shifts import ClockHours, LessonHours, Override, Shift
 from alerts.duty.timetable import DAY_MIN, WEEKDAYS, Bells, Period, Timetable, instant, minutes
 from alerts.policy import BUILT_IN_ROUTES, role_receivers
 from alerts.routing.matchers import parse_matchers
@@ -48,7 +48,7 @@ def roster_of(
     shifts = []
     for entry in sections.shift:
         timetable = timetables[entry.site]
-        zone, t = timetable.zone, entry.turns
+        zone = timetable.zone
         shifts.append(
             Shift(
                 id=entry.id,
@@ -58,7 +58,6 @@ def roster_of(
                 zone=zone,
                 site=_name(entry.site, sites),
                 zones=tuple(entry.zones),
-                turns=Turns(zone, t.since, minutes(t.at), t.days) if t else None,
                 first=entry.first,
                 last=entry.last,
                 overrides=tuple(_override(o, zone) for o in overrides.get(entry.id, ())),

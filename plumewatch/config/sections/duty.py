@@ -121,17 +121,6 @@ class TermConfig(BaseModel, extra="forbid", frozen=True):
     """Last day, inclusive."""
 
 
-class TurnsConfig(BaseModel, extra="forbid", frozen=True):
-    """A rotation: people take turns."""
-
-    since: Date
-    """Day of the first turn."""
-    at: WallTime = "00:00"
-    """Time of day of the handover."""
-    days: Annotated[int, Field(ge=1, le=366)] = 7
-    """Days per turn."""
-
-
 class ShiftConfig(BaseModel, extra="forbid", frozen=True):
     """Who is on duty where, for a receiver: in lesson periods, or by the clock."""
 
@@ -159,8 +148,6 @@ class ShiftConfig(BaseModel, extra="forbid", frozen=True):
     """First day."""
     last: Date | None = None
     """Last day."""
-    turns: TurnsConfig | None = None
-    """Rotation: one person at a time instead of all."""
 
 
 class OverrideConfig(BaseModel, extra="forbid", frozen=True):

@@ -79,7 +79,6 @@ receiver = "hall"
 people = ["kim", "lee"]
 zones = ["north"]
 periods = ["*"]
-turns = { since = 2026-09-07 }
 [[override]]
 shift = "day"
 start = 2026-09-08T08:00:00

@@ -212,7 +212,6 @@ def test_a_role_with_shifts_is_notified_by_shift():
         (('periods = ["*"]', 'start = "08:00"'), "shift.0: one of start and end: both"),
         (('periods = ["*"]', 'start = "8:00"\nend = "16:00"'), "shift.0.start: '8:00'"),
         (('periods = ["*"]', 'periods = ["*"]\non_holidays = true'), "shift.0.on_holidays"),
-        (('periods = ["*"]', 'periods = ["*"]\nturns = { since = 2026-09-07 }'), "at least two"),
         (
             ('shift = "day"', 'shift = "dya"'),
             "override.0.shift: 'dya': must be the id of a [[shift]]",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from alerts.duty.reasons import reason_text
-from alerts.duty.shifts import ClockHours, LessonHours, Override, Shift, Turns
+from alerts.duty.shifts import ClockHours, LessonHours, Override, Shift
 from alerts.duty.timetable import WEEKDAYS, Bells, Period, Timetable, minutes
 
 ZONE = ZoneInfo("UTC")
@@ -199,83 +199,11 @@ def test_the_reason_for_being_on_duty_is_given():
     assert reason_text(first.why) == "shift s, 08:00-16:00 until 16:00"
 
 
-def turns(days, since, clock="08:00", zone=CHICAGO):
-    return Turns(zone, since, minutes(clock), days)
-
-
-def local(text):
-    return datetime.strptime(text, "%Y-%m-%d %H:%M").replace(tzinfo=CHICAGO).astimezone(UTC)
-
-
-@pytest.mark.parametrize(
-    ("days", "start", "following", "hours"),
-    [
-        (7, "2026-06-10 08:00", "2026-06-17 08:00", 168),
-        (14, "2026-06-10 08:00", "2026-06-24 08:00", 336),
-        (7, "2026-03-06 08:00", "2026-03-13 08:00", 167),  # clocks go forward
-        (7, "2026-10-31 08:00", "2026-11-07 08:00", 169),  # and back
-        (1, "2026-06-10 08:00", "2026-06-11 08:00", 24),
-        (2, "2026-06-10 08:00", "2026-06-12 08:00", 48),
-        (1, "2026-03-07 08:00", "2026-03-08 08:00", 23),
-        (1, "2026-10-31 08:00", "2026-11-01 08:00", 25),
-    ],
-)
-def test_a_turn_ends_by_the_clock_face(days, start, following, hours):
-    found = turns(days, date.fromisoformat(start[:10]))
-    assert (found.hand_over(0), found.hand_over(1)) == (local(start), local(following))
-    assert found.hand_over(1) - found.hand_over(0) == timedelta(hours=hours)
-
-
-def test_turns_before_the_first_are_counted_too():
-    found = turns(1, date(2019, 1, 10), "00:00", ZONE)
-    moments = ["2019-01-05 00:00", "2019-01-04 23:59:59", "2019-01-10 00:00", "2019-01-09 23:59"]
-    assert [found.number(at(text)) for text in moments] == [-5, -6, 0, -1]
-
-
-@pytest.mark.parametrize("day", [date(2020, 3, 8), date(2020, 11, 1)])
-def test_hand_overs_of_a_day_on_which_clocks_are_set_by_brute_force(day):
-    """Every half hour a daily turn could be handed over, tried every 30 s of four days.
-
-    The reference asks the wall clock alone: the turn changes at the first instant of a day at which
-    clocks show the time or later.
-    """
-    steps = [
-        datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(seconds=30 * n)
-        for n in range(-2880, 5760)
-    ]
-    faces = [step.astimezone(CHICAGO).replace(tzinfo=None) for step in steps]
-    for minute in range(0, 1440, 30):
-        found = turns(1, day, f"{minute // 60:02}:{minute % 60:02}")
-        shown = datetime(day.year, day.month, day.day) + timedelta(minutes=minute)  # noqa: DTZ001
-        first = next(step for step, face in zip(steps, faces, strict=True) if face >= shown)
-        assert found.hand_over(0) == first
-        numbers = [found.number(step) for step in steps]
-        assert numbers == sorted(numbers)
-        assert numbers.index(0) == steps.index(first)
-    skipped = turns(1, date(2020, 3, 8), "02:30").hand_over(0)
-    assert skipped.astimezone(CHICAGO).strftime("%H:%M") == "03:00"
-
-
-def test_people_take_turns():
-    found = Shift(
-        "s",
-        "hall",
-        ("kim", "lopez", "day"),
-        hours("00:00", "24:00", " ".join(WEEKDAYS)),
-        ZONE,
-        turns=turns(7, date(2026, 9, 7), "08:00", ZONE),
-    )
-    moments = ["2026-09-07 07:59", "2026-09-07 08:00", "2026-09-14 08:00", "2026-09-28 08:00"]
-    names = [[one.person for one in found.on_duty(at(text))] for text in moments]
-    assert names == [["day"], ["kim"], ["lopez"], ["kim"]]
-
-
 def test_edges_are_where_who_is_on_duty_may_change():
     found = shift(
         hours("08:00", "16:00", "mon"),
         ("kim", "lopez"),
-        turns=turns(1, date(2026, 9, 1), "12:00", ZONE),
         overrides=(override("09:00", "10:00", add="day"),),
     )
     edges = set(found.edges(at("2026-09-07 07:00"), at("2026-09-07 16:00")))
-    assert edges == {at(f"2026-09-07 {h:02}:00") for h in (8, 9, 10, 12)}
+    assert edges == {at(f"2026-09-07 {h:02}:00") for h in (8, 9, 10)}
