@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ingest.mqtt.examine import BrokerFacts
-    from plumewatch.check.mosquitto import MosquittoFile
     from plumewatch.config.model import PlumewatchConfig
 
 _NEARLY_FULL: Final = 0.8
@@ -50,11 +49,9 @@ def check_broker(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         yield check_server("broker certificate", broker.host, broker.port, now)
         if broker.ca_file is not None:
             yield check_file("broker ca_file", broker.ca_file, now)
-    file: MosquittoFile | None = None
     if broker.config_file is not None:
         try:
-            file = read_mosquitto(broker.config_file)
-            yield from check_mosquitto(config, file)
+            yield from check_mosquitto(config, read_mosquitto(broker.config_file))
         except OSError as error:
             yield warn(
                 "broker configuration",

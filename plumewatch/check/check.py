@@ -20,7 +20,6 @@ from plumewatch.check.people import (
     check_page,
     check_polls,
     check_sign_in,
-    check_tokens,
 )
 from plumewatch.check.result import fault, ok, warn
 from plumewatch.check.sensors import check_sensors
@@ -88,6 +87,6 @@ def _results(
 _OF_DEMO: Final = (check_store, check_series, check_duty)
 _CHECKS: Final = (
     *(check_broker, check_store, check_secrets, check_series, check_clock, check_sensors),
-    *(check_duty, check_notifiers, check_page, check_sign_in, check_tokens, check_http_ingest),
+    *(check_duty, check_notifiers, check_page, check_sign_in, check_http_ingest),
     check_polls,
 )

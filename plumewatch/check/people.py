@@ -14,7 +14,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from alerts.access import api_tokens
 from alerts.access.passwords import with_password
 from alerts.access.roles import Right, may
 from alerts.errors import ProviderError
@@ -198,30 +197,6 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
 
 async def _published(provider: IdentityProvider) -> tuple[dict[str, Any], KeySet]:
     return await provider.document(), await provider.keys()
-
-
-def check_tokens(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Find tokens that no school limits since they are older, and what only lost schools limit."""
-    sites = config.roster().sites
-    names = {site.name for site in config.registry().sites.values()}
-    tokens = [t for t in _stored(config, api_tokens.listed) or () if t.expires_at > now]
-    found = [t for t in tokens if t.sites is None and sites.get(t.person) is not None]
-    if found:
-        yield warn(
-            "api tokens",
-            "made before their people had schools, so they follow them to another:"
-            f" {some(f'{t.id} ({t.name})' for t in found)}",
-            "revoke them on the page, Settings, API tokens, and make new ones",
-        )
-    lost = [(t.name, gone) for t in tokens if t.sites and (gone := t.sites - names)]
-    if lost:
-        schools = some({name for _, gone in lost for name in gone})
-        what = some(f"token {name}" for name, _ in lost)
-        yield warn(
-            "api tokens",
-            f"see less than when they were made, as no school is called {schools} any more: {what}",
-            "revoke them on the page, Settings, API tokens, and make new ones",
-        )
 
 
 def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:

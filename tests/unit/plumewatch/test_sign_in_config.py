@@ -1,24 +1,17 @@
 """How people sign in, as a school writes it: all faults at once, with what to do."""
 
-from contextlib import closing
-
 import pytest
 
-from alerts.access import api_tokens
-from alerts.access import schema as access
 from alerts.access.sign_in_rules import GroupRole
-from plumewatch.check.people import check_sign_in, check_tokens, without_password
+from plumewatch.check.people import check_sign_in, without_password
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import parse
-from plumewatch.config.paths import DataPaths
-from plumewatch.config.sections.staff import SiteConfig
 from plumewatch.config.settings import (
     alert_policy,
     check_settings,
     identity_provider,
     sign_in_rules,
 )
-from storage import sqlite
 from tests.support import oidc_provider
 
 ENTRA = "https://login.microsoftonline.com/0a1b2c3d-0000-4000-8000-000000000000/v2.0"
@@ -173,33 +166,3 @@ def test_check_asks_the_provider_for_its_document_and_keys(tmp_path, monkeypatch
         assert provider.url in away.remedy
     away = next(iter(check_sign_in(config, 0.0)))
     assert f"({provider.url} cannot be reached: ConnectionRefusedError)" in away.sentence
-
-
-def test_check_names_tokens_that_follow_their_person_to_another_school(tmp_path):
-    people = [{"id": "ap", "name": "AP", "sites": ["n"]}]
-    people += [{"id": "breakglass", "name": "B", "role": "admin", "sites": ["*"]}]
-    config = configuration(
-        tmp_path,
-        {},
-        sites=[{"id": "n", "name": "North"}, {"id": "s", "name": "South"}],
-        room=[{"id": "r", "name": "B", "building": "N", "floor": "2", "site": "n"}],
-        staff=people,
-        data_dir=str(tmp_path),
-    )
-    assert list(check_tokens(config, 0.0)) == []
-    with closing(sqlite.connect(DataPaths(config.data_dir).state)) as db:
-        sqlite.migrate(db, access.COMPONENT, access.SCRIPTS)
-        with sqlite.transaction(db) as tx:
-            for name, person, sites in (
-                *(("old", "ap", None), ("new", "ap", frozenset({"North"}))),
-                ("of all", "breakglass", None),
-            ):
-                more = {"by": "breakglass", "days": 7, "now": 0.0, "sites": sites}
-                api_tokens.make(tx, name, person, (), **more)
-    (found,) = check_tokens(config, 0.0)
-    assert "follow them to another: 1 (old)" in found.sentence
-    assert list(check_tokens(config, 8 * 86_400.0)) == []
-    north = config.model_dump(mode="json")["sites"][0] | {"name": "North High"}
-    renamed = config.model_copy(update={"sites": [SiteConfig(**north), *config.sites[1:]]})
-    (_, found) = check_tokens(renamed, 0.0)
-    assert "no school is called North any more: token new" in found.sentence
