@@ -66,7 +66,7 @@ class RowReader:
                 except ValueError:
                     raise RowError(f"{key}: {cell[:40]!r} is not a number") from None
         values, faults = check_values(raw)
-        return Reading(sensor, time, time, values, (), faults)
+        return Reading(sensor, time, time, values, (), tuple(faults))
 
     def _named(self, name: str) -> str:
         found = self._ids.get(name)

@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _KEPT: Final = 50
-_HEADING: Final = re.compile(r"[ \t]*(\[\[?)[ \t]*([A-Za-z0-9_.\"'-]+)[ \t]*\]\]?")
-_TOKEN: Final = re.compile(
+_HEADINGS: Final = re.compile(
     r'"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|#[^\n]*'
-    r"|[ \t]+|[^\s\"'#\[\]{}]+|.",
-    re.DOTALL,
+    r"|^[ \t]*(\[\[?)[ \t]*([A-Za-z0-9_.-]+)[ \t]*\]\]?[ \t]*(?=#|\r?$)",
+    re.DOTALL | re.MULTILINE,
 )
+"""Strings and comments, in which a heading is none; or a heading."""
 _SECRET_FILES: Final = 200
 _OWN_SECRETS: Final = "secrets/page"
 """Folder of the secrets that people typed on the page."""
@@ -313,19 +313,9 @@ def _blocks(text: str, section: str) -> Iterator[_Block]:
 
 
 def _headings(text: str) -> Iterator[tuple[int, str, bool]]:
-    at, depth, at_start = 0, 0, True
-    while at < len(text):
-        heading = _HEADING.match(text, at) if at_start and depth == 0 else None
-        if heading:
-            yield at, heading[2], heading[1] == "[["
-            at, at_start = heading.end(), False
-            continue
-        token = _TOKEN.match(text, at)
-        if token is None:
-            return
-        depth += (token[0] in {"[", "{"}) - (token[0] in {"]", "}"})
-        at_start = token[0] == "\n" or (at_start and token[0].isspace())
-        at = token.end()
+    for found in _HEADINGS.finditer(text):
+        if found[2]:
+            yield found.start(), found[2], found[1] == "[["
 
 
 def _update(table: Any, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
