@@ -1,12 +1,11 @@
 """Commissioning tests: the result of each sensor, one row a sensor and test, and tests that run.
 
-`SensorTest.result` is what ``result.json`` of the test says of the sensor.
+`SensorTest.result` is what the evaluation says of the sensor, as JSON.
 """
 
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -17,7 +16,6 @@ from storage.sqlite import schema_scripts
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
-    from pathlib import Path
 
     from storage.registry import Sensor
 
@@ -62,15 +60,6 @@ def add(tx: sqlite3.Connection, result: Mapping[str, Any]) -> None:
             for one in result["sensors"]
         ],
     )
-
-
-def import_results(tx: sqlite3.Connection, folder: Path) -> None:
-    """Add the results that versions without the table wrote as ``*/result.json`` in a folder."""
-    if tx.execute("SELECT 1 FROM sensor_test LIMIT 1").fetchone():
-        return
-    for path in folder.glob("*/result.json"):
-        with suppress(OSError, ValueError, LookupError, TypeError):
-            add(tx, json.loads(path.read_text(encoding="utf-8")))
 
 
 def latest(connection: sqlite3.Connection) -> dict[str, SensorTest]:

@@ -1,13 +1,11 @@
-"""The commissioning test of a room, evaluated and recorded.
+"""The commissioning test of a room, evaluated.
 
-The record ``<data>/commissioning/<room>-<UTC time>`` has ``readings.csv`` for `plumewatch replay`,
-``staged.csv`` for `plumewatch report --staged`, and ``result.json``. The page has it done by a
-process of its own (``python -m plumewatch.room_test``), so that a test delays no alert.
+The page has it done by a process of its own (``python -m plumewatch.room_test``), so that a test
+delays no alert.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from contextlib import closing, contextmanager
@@ -22,19 +20,17 @@ from alerts.engine import AlertEngine
 from alerts.incidents.threshold_adjustments import adjust_from_test, current_adjustment
 from detection import commissioning
 from detection.commissioning import STEPS, Timing
-from detection.quantities import QUANTITIES
 from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import alert_budgets, alert_policy
 from plumewatch.replay import judged, replay_policy
 from plumewatch.service.data_folder import open_state
-from storage.files import write_csv
 from storage.reading import Reading
 from storage.sqlite import connect, transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from detection.commissioning import CommissioningResult, Detections, Response
@@ -56,22 +52,19 @@ class SensorResult:
     adjusted_before: float
 
 
-def evaluate(config: PlumewatchConfig, room: str, timings: Sequence[Timing], who: str) -> Path:
-    """Evaluate a test whose steps were at `timings`, and adjust thresholds; return the record."""
-    paths, start, end = DataPaths(config.data_dir), timings[0].start, timings[-1].end
+def evaluate(config: PlumewatchConfig, room: str, timings: Sequence[Timing], who: str) -> None:
+    """Evaluate a test whose steps were at `timings`, and adjust thresholds."""
+    start, end = timings[0].start, timings[-1].end
     sensors = [sensor.id for sensor in config.sensor if sensor.room == room]
-    readings = _stored_readings(paths.journal, start - _BEFORE_S, frozenset(sensors))
+    journal = DataPaths(config.data_dir).journal
+    readings = _stored_readings(journal, start - _BEFORE_S, frozenset(sensors))
     results = [_evaluate(config, sensor, readings, timings) for sensor in sensors]
-    stamp = datetime.fromtimestamp(start, UTC).strftime("%Y%m%dT%H%M%SZ")
-    record = paths.commissioning / f"{room}-{stamp}"
     result = _result(room, timings, results, who)
-    _write_record(record, readings, timings, result)
     engine = AlertEngine(config.registry(), alert_policy(config))
     with _transaction(config) as tx:
         incidents = staged_test.marked(tx, engine, room, start, end + SETTLE_S, who)
         sensor_tests.add(tx, result)
     _adjust(config, room, results, incidents, timings, who)
-    return record
 
 
 @contextmanager
@@ -137,19 +130,6 @@ def _result(
             for r in results
         ],
     }
-
-
-def _write_record(
-    folder: Path, readings: Sequence[Reading], timings: Sequence[Timing], result: Mapping[str, Any]
-) -> None:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    keys = [key for key in QUANTITIES if any(key in r.values for r in readings)]
-    rows = ((f"{r.time:.3f}", r.sensor, *(r.values.get(key, "") for key in keys)) for r in readings)
-    write_csv(folder / "readings.csv", ("time", "sensor", *keys), rows)
-    puffs = [(f"{t.start:.3f}", result["room"]) for t in timings if t.step.is_vaping]
-    write_csv(folder / "staged.csv", ("time", "room"), puffs)
-    text = json.dumps(result, indent=1, ensure_ascii=False)
-    (folder / "result.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _adjust(

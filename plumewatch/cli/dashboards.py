@@ -11,6 +11,7 @@ import typer
 from ingest.errors import RefusedError
 from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, Site, examples
 from plumewatch.cli.printer import Printer
+from plumewatch.config.secrets import secret_from
 from plumewatch.errors import UnreachableError, UsageError
 from reports.rows import room_names
 
@@ -126,7 +127,7 @@ def _print_change(printer: Printer, change: Change) -> None:
 def _grafana(url: str, token_file: Path) -> Grafana:
     from dashboards.grafana import Grafana
 
-    token = _secret(token_file)
+    token = secret_from("token", file=token_file).reveal()
     try:
         return Grafana(url, token)
     except ValueError as error:
@@ -159,19 +160,9 @@ def _policies(*, influxdb3: bool) -> tuple[str, ...]:
     return POLICIES if influxdb3 else ("",)
 
 
-def _secret(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: must contain text, the token or password") from error
-    if not text or not text.isascii() or len(text.split()) != 1:
-        raise UsageError(f"{path}: must contain one word, the token or password")
-    return text
-
-
 def _source(config: PlumewatchConfig, reader_file: Path) -> DataSource:
     from dashboards.grafana import DataSource
 
     series = config.timeseries
-    user, password = f"{series.database}_reader", _secret(reader_file)
+    user, password = f"{series.database}_reader", secret_from("reader", file=reader_file).reveal()
     return DataSource(series.url.rstrip("/"), series.database, user, password)

@@ -22,7 +22,6 @@ class DataPaths:
         self.flood_subscriptions = root / "flood-subscriptions.json"  # of that for floods
         self.event_subscriptions = root / "event-subscriptions.json"  # of that for events
         self.reports = root / "reports"  # reports of the staff page, kept for an hour
-        self.commissioning = root / "commissioning"  # recordings of commissioning tests
         self.config_history = root / "config-history"  # what changes on the page replaced
         self.push_key = root / "web-push.pem"  # signs what browsers get
         self.wall = root / "wall"  # floor plan of the wall view

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from alerts import sensor_tests
 from alerts.consumer.detection_consumer import CONSUMER
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import series_kept_from, series_of
@@ -27,7 +26,6 @@ from plumewatch.service.data_folder import (
 from storage import state
 from storage.journal import Journal
 from storage.retrying import RunUntilStored
-from storage.sqlite import transaction
 from storage.timeseries.influx import IN_FLIGHT
 
 if TYPE_CHECKING:
@@ -121,8 +119,6 @@ class Resources:
         self.is_open = True
         lost = report_absent(self.journal, absent)
         record_start(self.state, self.config, now, lost)
-        with transaction(self.state) as tx:
-            sensor_tests.import_results(tx, self.paths.commissioning)
         cursor = max(self.series.cursor(), state.cursor(self.state, CONSUMER))
         reconcile_journal(self.journal, cursor)
 

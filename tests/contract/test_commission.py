@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from alerts import sensor_tests
 from alerts.incidents import threshold_adjustments
 from detection.commissioning import (
     STEPS,
@@ -34,7 +35,6 @@ from storage.journal import Journal
 from storage.reading import Reading
 from storage.sqlite import connect, transaction
 from tests.support.alert_records import incidents
-from tests.support.command import plumewatch
 
 START = 1_790_000_000.0
 BEFORE_S = 1200.0
@@ -111,9 +111,10 @@ def commissioned(site):
         for step in STEPS:
             timings.append(Timing(step, at, at + step.seconds))
             at += step.seconds
-        record = evaluate(load(site), "r", timings, "me")
-        (sensor,) = json.loads((record / "result.json").read_text())["sensors"]
-        return record, sensor
+        evaluate(load(site), "r", timings, "me")
+        with state(site) as db:
+            (test,) = sensor_tests.latest(db).values()
+        return json.loads(test.result)
 
     return commissioned
 
@@ -122,26 +123,20 @@ def state(site):
     return closing(connect(site.parent / "plumewatch-data/state.db"))
 
 
-def test_a_room_whose_sensor_sees_the_puff(site, commissioned, monkeypatch, tmp_path):
-    record, found = commissioned(simulated(monkeypatch, seed=9))
+def test_a_room_whose_sensor_sees_the_puff(site, commissioned, monkeypatch):
+    found = commissioned(simulated(monkeypatch, seed=9))
     assert found["right"]
     (vape,) = [e for e in found["said"]["puff"] if e["kind"] == "vape"]
     assert 1 < vape["late_s"] < 90
     pm = next(a for a in found["answers"]["puff"] if a["quantity"] == "pm25")
     assert pm["seen"]
     assert pm["delay_s"] < vape["late_s"] + 2
-    rows = (record / "readings.csv").read_text().splitlines()
-    assert len(rows) > 700
-    alerts = tmp_path / "alerts.csv"
-    words = (record / "readings.csv", "--alerts", alerts, "--config", site)
-    assert plumewatch("replay", *words).code == 0
-    assert "vape" in alerts.read_text()
     with state(site) as db:
         assert threshold_adjustments.latest(db) == []
 
 
 def test_a_puff_that_is_detected_and_not_notified(site, commissioned, monkeypatch):
-    _, found = commissioned(simulated(monkeypatch, seed=32, model="pms5003"))
+    found = commissioned(simulated(monkeypatch, seed=32, model="pms5003"))
     assert not found["right"]
     assert any(answer["seen"] for answer in found["answers"]["puff"])
     with state(site) as db:
@@ -149,12 +144,12 @@ def test_a_puff_that_is_detected_and_not_notified(site, commissioned, monkeypatc
 
 
 def test_a_sensor_that_reports_each_minute(commissioned, monkeypatch):
-    _, found = commissioned(simulated(monkeypatch, seed=5, every=60))
+    found = commissioned(simulated(monkeypatch, seed=5, every=60))
     assert found["interval_s"] == pytest.approx(60, abs=1)
 
 
 def test_a_sensor_that_sends_nothing(commissioned):
-    _, found = commissioned([])
+    found = commissioned([])
     assert (found["right"], found["interval_s"]) == (False, None)
 
 
@@ -168,7 +163,7 @@ def test_the_level_is_set_on_record_and_taken_back(site, commissioned, monkeypat
         return CommissioningResult(wanted, is_right=True, detections=found)
 
     monkeypatch.setattr("detection.commissioning.find_adjustment", find)
-    _, found = commissioned(simulated(monkeypatch, seed=3))
+    found = commissioned(simulated(monkeypatch, seed=3))
     assert found["level_moved"] == wanted
     with state(site) as db, transaction(db) as tx:
         (move,) = threshold_adjustments.latest(tx)
