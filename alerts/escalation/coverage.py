@@ -1,31 +1,24 @@
-"""Lesson periods in which nobody on duty would be notified, on dates or in any week."""
+"""Lesson periods in which nobody on duty would be notified."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import date, timedelta
 from functools import cache
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from alerts.duty.shifts import ClockHours, LessonHours
-from alerts.duty.timetable import WEEKDAYS, Timetable, clock
 from alerts.incidents.throttling import quiet_until
 from alerts.policy import PAGED
 from alerts.routing.matchers import incident_labels
 from alerts.severity import Severity, grade
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from alerts.duty.roster import Roster
     from alerts.duty.shifts import OnDuty, QuietHours, Shift
-    from alerts.duty.timetable import Bells, Span
+    from alerts.duty.timetable import Span
     from storage.registry import Room
-
-_MONDAY: Final = date(2001, 1, 1)
-"""Monday of the week that represents every week."""
 
 
 class CoverageGap(NamedTuple):
@@ -90,55 +83,6 @@ def _lessons(roster: Roster, start: datetime, end: datetime) -> list[tuple[Span,
         for lesson in timetable.lessons(start, end)
     ]
     return sorted(found, key=lambda one: one[0].start)
-
-
-class WeeklyGap(NamedTuple):
-    """A part of a lesson period without anybody on duty, on days of the week or special dates."""
-
-    site: str
-    schedule: str
-    period: str
-    days: tuple[str, ...]
-
-
-def weekly_gaps(roster: Roster, receiver: str) -> list[WeeklyGap]:
-    """Return the gaps that a receiver with shifts has in any week or on special dates."""
-    shifts = [shift for shift in roster.shifts if shift.receiver == receiver]
-    if not shifts:
-        return []
-    found: dict[tuple[str, str, str], list[str]] = {}
-    for site, timetable in roster.timetables.items():
-        here = [shift for shift in shifts if shift.site in ("", site)]
-        for bells in timetable.bells:
-            weekly = Timetable(timetable.zone, (replace(bells, first=None, last=None),))
-            usual = [_usual(shift, weekly) for shift in here]
-            for day, name in _days(bells, timetable.holidays):
-                for period in weekly.periods_on(day):
-                    for at, until in _stretches(usual, weekly.span(day, period), {}):
-                        if not any(shift.on_duty(at) for shift in usual):
-                            hours = "-".join(clock(t, weekly.zone) for t in (at, until))
-                            key = (site, bells.id, f"period {period.name} ({hours})")
-                            found.setdefault(key, []).append(name)
-    return [WeeklyGap(*key, tuple(days)) for key, days in found.items()]
-
-
-def _days(bells: Bells, holidays: Collection[date]) -> Iterator[tuple[date, str]]:
-    """Yield the days of a schedule in the week that represents all, or its special dates."""
-    if bells.dates:
-        yield from ((day, str(day)) for day in sorted(bells.dates.difference(holidays)))
-        return
-    for number in sorted(bells.weekdays):
-        yield _MONDAY + timedelta(days=number), WEEKDAYS[number]
-
-
-def _usual(shift: Shift, timetable: Timetable) -> Shift:
-    """Return a shift as it is in any week, by one bell schedule."""
-    hours = shift.hours
-    if isinstance(hours, LessonHours):
-        hours = replace(hours, timetable=timetable)
-    elif isinstance(hours, ClockHours):
-        hours = replace(hours, off=frozenset())
-    return replace(shift, hours=hours, first=None, last=None, overrides=())
 
 
 def _stretches(

@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 
 from alerts.duty.roster import ZoneMap
 from alerts.errors import MatcherError
-from alerts.escalation.coverage import weekly_gaps
 from alerts.policy import PAGED
 from alerts.routing.matchers import LABELS, SEVERITIES, parse_matchers
 from alerts.routing.tree import chosen, nodes
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import date
 
-    from alerts.duty.roster import Roster
     from alerts.routing.tree import Route
     from plumewatch.config.draft import Draft
     from plumewatch.config.model import PlumewatchConfig
@@ -35,14 +33,14 @@ if TYPE_CHECKING:
 _MOST_HOLIDAYS: Final = 366
 _RECEIVER: Final = mark("must be the id of a [[receiver]] or a role that somebody has: %(known)s")
 _STAFF: Final = mark("must be the id of a [[staff]]: %(known)s")
-_OF_COVERAGE: Final = (
+_OF_ROSTER: Final = (
     *(field.alias or name for name, field in DutySections.model_fields.items()),
     *("timezone", "room", "sensor", "staff", "sites"),
 )
 
 
 def duty_faults(draft: Draft) -> Iterator[ConfigFault]:
-    """Find the faults of routing and duty; if there are none, the gaps in their coverage."""
+    """Find the faults of routing and duty; if there are none, routes that no incident reaches."""
     config = draft.config
     people = {person.id for person in config.staff}
     receivers = {r.id for r in config.receiver} | {p.role for p in config.staff}
@@ -57,9 +55,8 @@ def duty_faults(draft: Draft) -> Iterator[ConfigFault]:
         *_override_faults(draft, people),
     ]
     yield from found
-    if found or not draft.is_valid(*_OF_COVERAGE):
-        return
-    yield from coverage_gaps(config, config.roster())
+    if not found and config.routing is not None and draft.is_valid(*_OF_ROSTER):
+        yield from _unreachable(config.roster().root, _places(config))
 
 
 def _order(path: str, first: date | None, last: date | None) -> Iterator[ConfigFault]:
@@ -291,24 +288,6 @@ def _override_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFa
         if moment(entry.start, zone) >= moment(entry.end, zone):
             allowed = later("must be after start, %(start)s", start=entry.start)
             yield ConfigFault(f"{path}.end", str(entry.end), allowed)
-
-
-def coverage_gaps(config: PlumewatchConfig, roster: Roster) -> Iterator[ConfigFault]:
-    """Yield routes that no incident reaches, then periods without anybody on duty."""
-    if config.routing is not None:
-        yield from _unreachable(roster.root, _places(config))
-    seen: set[str] = set()
-    for where, receiver, _ in nodes(roster.root):
-        if receiver not in seen:
-            seen.add(receiver)
-            for gap in weekly_gaps(roster, receiver):
-                at = f" at {gap.site}" if config.sites else ""
-                yield ConfigFault(
-                    _path(where),
-                    f"{receiver!r} has nobody on duty{at} in {gap.period} of {gap.schedule!r} on"
-                    f" {', '.join(gap.days)}",
-                    later("must have a [[shift]] then"),
-                )
 
 
 def _places(config: PlumewatchConfig) -> Iterator[Mapping[str, str]]:

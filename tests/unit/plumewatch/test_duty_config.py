@@ -225,15 +225,6 @@ def test_a_role_with_shifts_is_notified_by_shift():
         (('remove = "lopez"\nadd = "kim"', ""), "override.0: neither add nor remove"),
         (("end = 2026-09-08T09:00:00", "end = 2026-09-08T08:00:00"), "override.0.end"),
         (("end = 2026-09-08T09:00:00", "end = 2026-09-08T07:30:00-07:00"), None),
-        (
-            ('periods = ["*"]', 'periods = ["1"]'),
-            "routing: 'hall' has nobody on duty in period 2 (09:00-10:00) of 'regular' on mon, tue",
-        ),
-        (
-            ('periods = ["*"]', 'periods = ["*"]\ndays = ["mon"]'),
-            "period 1 (08:00-09:00) of 'regular' on tue",
-        ),
-        (('periods = ["*"]', 'start = "08:00"\nend = "09:20"'), "period 2 (09:20-10:00)"),
         (('periods = ["*"]', 'start = "08:00"\nend = "10:00"'), None),
         (('periods = ["*"]', 'start = "20:00"\nend = "19:00"'), None),
         (
@@ -277,13 +268,6 @@ def test_one_fault(change, fault):
     else:
         found = faults(text)
         assert any(fault in line for line in found), found
-
-
-def test_a_special_day_without_a_shift_is_reported():
-    special = f'[[bells]]\nid = "half"\ndates = [2026-09-09, 2026-09-10]\n{LATE}\n'
-    text = changed(('periods = ["*"]', 'periods = ["1", "2"]')) + special
-    (fault,) = faults(text)
-    assert "period late (11:00-12:00) of 'half' on 2026-09-09, 2026-09-10" in fault
 
 
 def test_faults_of_all_sections_are_reported_together():

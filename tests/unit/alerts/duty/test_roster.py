@@ -13,7 +13,7 @@ from alerts.duty.reasons import reason_text
 from alerts.duty.roster import Receiver, Roster, Zone, ZoneMap
 from alerts.duty.shifts import ClockHours, LessonHours, Override, Shift
 from alerts.duty.timetable import Bells, Period, Timetable
-from alerts.escalation.coverage import coverage_gaps, weekly_gaps
+from alerts.escalation.coverage import coverage_gaps
 from alerts.routing.matchers import parse_matchers
 from alerts.routing.tree import Route
 
@@ -273,32 +273,3 @@ def test_somebody_without_an_address_is_as_good_as_nobody():
 
 def test_no_bells_no_gaps():
     assert gaps_of(roster(), ("North", "2")) == []
-
-
-@pytest.mark.parametrize(
-    ("shifts", "expected"),
-    [
-        ([(0, 60)], []),
-        ([(-10, 70)], []),
-        ([(10, 20), (20, 30)], ["10:00-10:10", "10:30-11:00"]),
-        ([(40, 50), (0, 45)], ["10:50-11:00"]),
-        ([(0, 50), (10, 20)], ["10:50-11:00"]),
-        ([(60, 90), (-20, 0)], ["10:00-11:00"]),
-    ],
-)
-def test_parts_of_a_period_that_no_shift_covers_in_any_week(shifts, expected):
-    timetable = Timetable(ZONE, (Bells("usual", (Period("1", 600, 660),), frozenset({0})),))
-    found = Roster(
-        Route("staff"),
-        {"staff": Receiver("staff")},
-        shifts=tuple(
-            Shift(
-                f"{k}", "staff", ("lee",), ClockHours(ZONE, 600 + a, 600 + b, frozenset({0})), ZONE
-            )
-            for k, (a, b) in enumerate(shifts)
-        ),
-        timetables={"": timetable},
-    )
-    assert weekly_gaps(found, "staff") == [
-        ("", "usual", f"period 1 ({hours})", ("mon",)) for hours in expected
-    ]
