@@ -7,17 +7,26 @@ from __future__ import annotations
 
 import base64
 import binascii
+import sqlite3
+from collections import deque
+from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qs, urlencode
 
 from alerts.secrets import Secret
+from storage.errors import StorageError
+from storage.sqlite import connect
 
 if TYPE_CHECKING:
-    import sqlite3
+    from pathlib import Path
+
+    from alerts.policy import AlertPolicy
 
 SCHEME: Final = "webpush"
 MOST_OF_ONE: Final = 8
 _LONGEST: Final = 1000
+_MOST_GONE: Final = 1000
 _KEY_BYTES: Final = 65
 _AUTH_BYTES: Final = 16
 
@@ -58,6 +67,41 @@ class Browser(NamedTuple):
     id: int
     label: str
     made_at: float
+
+
+class Browsers:
+    """All browsers that get notices; `gone` are endpoints that their push service refused."""
+
+    def __init__(self, database: Path) -> None:
+        self.gone: deque[str] = deque(maxlen=_MOST_GONE)
+        self._database = database
+
+    def added_to(self, policy: AlertPolicy) -> AlertPolicy:
+        """Add the browsers of each person after the addresses of their own."""
+        try:
+            with closing(connect(self._database, read_only=True)) as db:
+                found = targets(db)
+        except (StorageError, sqlite3.Error):
+            return policy  # a new data folder
+        staff = tuple(replace(m, targets=(*m.targets, *found.get(m.id, ()))) for m in policy.staff)
+        roster = policy.roster
+        if roster is not None:
+            reachable = frozenset(member.id for member in staff if member.targets)
+            roster = replace(roster, reachable=reachable)
+        return replace(policy, staff=staff, roster=roster)
+
+    def has(self, endpoint: str) -> bool:
+        """Whether a browser is still to get notices; it is while the database cannot tell."""
+        try:
+            with closing(connect(self._database, read_only=True)) as db:
+                return is_known(db, endpoint)
+        except (StorageError, sqlite3.Error):
+            return True
+
+    def forget_gone(self, tx: sqlite3.Connection) -> None:
+        """Remove the browsers that are gone."""
+        while self.gone:
+            forget(tx, self.gone.popleft())
 
 
 def add(

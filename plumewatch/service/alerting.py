@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
-from collections import Counter, deque
-from contextlib import asynccontextmanager, closing, suppress
+from collections import Counter
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import cache, partial
 from importlib.util import find_spec
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from aiomqtt import MqttError, Will
 
-from alerts.access import push_subscriptions
+from alerts.access.push_subscriptions import SCHEME as WEB_PUSH
+from alerts.access.push_subscriptions import Browsers
 from alerts.consumer.memory_alerts import MemoryAlerts
 from alerts.engine import AlertEngine
 from alerts.errors import NotifyReason
@@ -38,12 +38,10 @@ from ingest.mqtt.connection import connected, new_client
 from plumewatch.config import settings
 from plumewatch.service.meters import Histogram
 from plumewatch.service.supervisor import Task, after
-from storage.errors import StorageError
-from storage.sqlite import connect, transaction
+from storage.sqlite import transaction
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-    from pathlib import Path
 
     from alerts.consumer.memory_alerts import Detection, UnstoredReadings
     from alerts.engine import AlertRecord
@@ -51,7 +49,7 @@ if TYPE_CHECKING:
     from alerts.notify.pump import DeliveryOutcome
     from alerts.notify.trial_notices import TrialNotice
     from alerts.outbound.room_publisher import Publish
-    from alerts.policy import AlertPolicy, StaffMember
+    from alerts.policy import StaffMember
     from ingest.mqtt.connection import BrokerSettings
     from plumewatch.service.ingestion import Ingestion
     from plumewatch.service.resources import Resources
@@ -66,37 +64,12 @@ _PUSH_SUBJECT: Final = "mailto:plumewatch@localhost.localdomain"
 """How a push service reaches a school whose page has no public address: it cannot."""
 _SILENCES_EVERY_S: Final = 60.0
 _FORGET_EVERY_S: Final = 60.0
-_MOST_GONE: Final = 1000
 _OPERATIONS_AGAIN_S: Final = 300.0
 """Less than the time after which an incident without further reports is over."""
 _NOTICE_BOUNDS_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _PENDING: Final = 1_000
 CHANNELS: Final = (WebhookNotifier,)
 """Notifiers beside that for apprise: each sends to its own targets and passes on the others."""
-
-
-def with_browsers(policy: AlertPolicy, database: Path) -> AlertPolicy:
-    """Add the browsers in which people switched notices on, after the addresses of their own."""
-    try:
-        with closing(connect(database, read_only=True)) as db:
-            found = push_subscriptions.targets(db)
-    except (StorageError, sqlite3.Error):
-        return policy  # a new data folder
-    staff = tuple(replace(m, targets=(*m.targets, *found.get(m.id, ()))) for m in policy.staff)
-    roster = policy.roster
-    if roster is not None:
-        reachable = frozenset(member.id for member in staff if member.targets)
-        roster = replace(roster, reachable=reachable)
-    return replace(policy, staff=staff, roster=roster)
-
-
-def is_subscribed(database: Path, endpoint: str) -> bool:
-    """Whether a browser is still to get notices; it is while the database cannot tell."""
-    try:
-        with closing(connect(database, read_only=True)) as db:
-            return push_subscriptions.is_known(db, endpoint)
-    except (StorageError, sqlite3.Error):
-        return True
 
 
 class Deliveries:
@@ -139,8 +112,8 @@ class Alerting:
         private = config.alerts.allow_private_targets
         policy = replace(settings.alert_policy(config), webhooks=settings.webhooks(config))
         self.push_key = cache(lambda: ServerKey.load(paths.push_key))
-        self._policy, self._state = policy, paths.state
-        self._gone: deque[str] = deque(maxlen=_MOST_GONE)
+        self._policy = policy
+        self.browsers = Browsers(paths.state)
         may_push = find_spec("cryptography") is not None  # an extra
         self.engine = AlertEngine(resources.registry, policy)
         self._may_push = may_push
@@ -155,9 +128,8 @@ class Alerting:
                 sender,
                 self.push_key,
                 subject,
+                self.browsers,
                 clock=clock,
-                on_gone=self._gone.append,
-                is_known=partial(is_subscribed, paths.state),
             )
         self.sender = sender
         self.deliveries = Deliveries()
@@ -201,7 +173,7 @@ class Alerting:
     def read_browsers(self) -> None:
         """Take over in which browsers people switched notices on; blocks."""
         if self._may_push:
-            self.engine.use_policy(with_browsers(self._policy, self._state))
+            self.engine.use_policy(self.browsers.added_to(self._policy))
 
     async def send_test(self, member: StaffMember) -> Sequence[TrialNotice]:
         """Send a test notice to each address of a person."""
@@ -220,7 +192,7 @@ class Alerting:
         if not targets:
             log.warning("no member of staff has an address: alerts show on the staff page only")
         for member, target in targets:
-            if scheme_of(target) == push_subscriptions.SCHEME:
+            if scheme_of(target) == WEB_PUSH:
                 continue
             for problem in check_target(target, NotifySettings(allow_private=private)):
                 log.warning("notices to %s will fail: %s", member.id, problem)
@@ -296,16 +268,13 @@ class Alerting:
             await asyncio.sleep(_SILENCES_EVERY_S)
 
     async def _forget_browsers(self) -> None:
-        state = self._resources.state
-
         def forget() -> None:
-            with transaction(state) as tx:
-                while self._gone:
-                    push_subscriptions.forget(tx, self._gone.popleft())
+            with transaction(self._resources.state) as tx:
+                self.browsers.forget_gone(tx)
 
         while True:
             await asyncio.sleep(_FORGET_EVERY_S)
-            if self._gone:
+            if self.browsers.gone:
                 await self.commit(forget)
 
     def _stop(self) -> None:

@@ -9,7 +9,7 @@ import socket
 import pytest
 from msgspec import structs
 
-from alerts.access.push_subscriptions import Subscription, encoded
+from alerts.access.push_subscriptions import Browsers, Subscription, encoded
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.channels.reachability import why_unreachable
 from alerts.notify.channels.web_push import ServerKey, WebPushNotifier
@@ -56,7 +56,11 @@ async def web_push(address, private, folder):
     endpoint = f"http{'' if private else 's'}://{address}/push"
     target = Subscription(endpoint, encoded(public), encoded(b"0123456789abcdef")).target()
     notifier = WebPushNotifier(
-        RecordingNotifier(), lambda: key, "mailto:it@school.example", allow_private=private
+        RecordingNotifier(),
+        lambda: key,
+        "mailto:it@school.example",
+        Browsers(folder / "state.db"),
+        allow_private=private,
     )
     await notifier.send(target, RISING, timeout_s=20.0)
 

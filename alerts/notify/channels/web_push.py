@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from alerts.access.push_subscriptions import Browsers
     from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.notify.notice import Notice
     from alerts.secrets import Secret
@@ -151,8 +152,7 @@ class WebPushNotifier:
     """Sends web push itself and leaves everything else to another notifier.
 
     `key` is read at the first notice. `subject` is an https or mailto address of who runs this
-    server. `on_gone` gets the endpoint of a browser that its push service does not know any more;
-    `is_known` says, in a thread, whether one is still to get notices.
+    server.
     """
 
     def __init__(
@@ -160,15 +160,13 @@ class WebPushNotifier:
         others: Notifier,
         key: Callable[[], ServerKey | None],
         subject: str,
+        browsers: Browsers,
         *,
         allow_private: bool = False,
         clock: Callable[[], float] = time.time,
-        on_gone: Callable[[str], None] = lambda _endpoint: None,
-        is_known: Callable[[str], bool] = lambda _endpoint: True,
     ) -> None:
         self._others = others
-        self._on_gone = on_gone
-        self._is_known = is_known
+        self._browsers = browsers
         self._key = key
         self._subject = subject
         self._allow_private = allow_private
@@ -209,12 +207,12 @@ class WebPushNotifier:
             raise_for_status(answer, _PERMANENT)
         except PermanentNotifyError as error:
             if error.reason is NotifyReason.TARGET_GONE:
-                self._on_gone(subscription.endpoint)
+                self._browsers.gone.append(subscription.endpoint)
             raise
 
     def _sealed(self, subscription: Subscription, notice: Notice) -> tuple[bytes, dict[str, str]]:
         key = self._key()
-        if not self._is_known(subscription.endpoint):
+        if not self._browsers.has(subscription.endpoint):
             raise PermanentNotifyError(NotifyReason.TARGET_GONE, "switched off")
         if key is None:
             raise PermanentNotifyError(NotifyReason.LIBRARY, "cryptography is not installed")

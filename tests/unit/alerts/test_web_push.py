@@ -11,12 +11,11 @@ import pytest
 from msgspec import structs
 
 from alerts.access import push_subscriptions
-from alerts.access.push_subscriptions import Subscription, decoded, encoded
+from alerts.access.push_subscriptions import Browsers, Subscription, decoded, encoded
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notify.channels.web_push import ServerKey, WebPushNotifier, encrypt, message
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.secrets import Secret
-from plumewatch.service.alerting import is_subscribed, with_browsers
 from storage import sqlite
 from tests.support.provider import RISING
 from tests.support.recording_notifier import RecordingNotifier
@@ -119,18 +118,17 @@ def key(tmp_path):
 
 
 @pytest.fixture
-def notifier(key):
-    others = RecordingNotifier()
-    gone = []
+def notifier(key, tmp_path):
+    others, browsers = RecordingNotifier(), Browsers(tmp_path / "no-state.db")
     made = WebPushNotifier(
         others,
         lambda: key,
         "mailto:it@school.example",
+        browsers,
         allow_private=True,
         clock=lambda: NOW,
-        on_gone=gone.append,
     )
-    made.others, made.gone = others, gone
+    made.others, made.gone = others, browsers.gone
     return made
 
 
@@ -206,11 +204,13 @@ async def test_what_a_push_service_answers(browser, notifier, status, error, rea
     assert raised.value.reason is reason
     assert browser.origin not in str(raised.value)
     gone = [browser.subscription().endpoint] if reason is NotifyReason.TARGET_GONE else []
-    assert notifier.gone == gone
+    assert list(notifier.gone) == gone
 
 
-async def test_a_push_service_in_the_own_network_is_refused(browser, key):
-    strict = WebPushNotifier(RecordingNotifier(), lambda: key, "https://x.example")
+async def test_a_push_service_in_the_own_network_is_refused(browser, key, tmp_path):
+    strict = WebPushNotifier(
+        RecordingNotifier(), lambda: key, "https://x.example", Browsers(tmp_path / "no-state.db")
+    )
     with pytest.raises(PermanentNotifyError) as raised:
         await strict.send(browser.subscription().target(), NOTICE, timeout_s=5)
     assert raised.value.reason is NotifyReason.FORBIDDEN_ADDRESS
@@ -282,7 +282,7 @@ async def test_a_person_switches_notices_on_and_off_in_a_browser(open_page, poli
     shown = (await page.client.get("/account")).text
     assert "Android" in shown
     assert GOOD["auth"] not in shown
-    found = with_browsers(policy, database).member("an")
+    found = Browsers(database).added_to(policy).member("an")
     (target,) = found.targets
     assert Subscription.of(target) == Subscription(**GOOD)
     assert "push.example" not in repr(target)
@@ -292,12 +292,12 @@ async def test_a_person_switches_notices_on_and_off_in_a_browser(open_page, poli
     await page.sign_in("an")
     own = {"form_token": await page.form_token("/account")}
     assert (await page.client.post("/push/1/remove", data=own)).status_code == 303
-    assert with_browsers(policy, database).member("an").targets == ()
+    assert Browsers(database).added_to(policy).member("an").targets == ()
 
 
 async def test_a_browser_gets_notices_at_once_without_a_restart(open_page, policy, database):
     def read():
-        page.engine.use_policy(with_browsers(policy, database))
+        page.engine.use_policy(Browsers(database).added_to(policy))
 
     page = open_page(push_key="key", read_browsers=read)
     await page.sign_in("an")
@@ -315,19 +315,19 @@ async def test_signing_out_everywhere_ends_the_notices_of_browsers_too(open_page
     await page.sign_in("an")
     form = {"form_token": await page.form_token("/account"), **GOOD}
     await page.client.post("/push/subscribe", data=form)
-    assert is_subscribed(database, GOOD["endpoint"])
+    assert Browsers(database).has(GOOD["endpoint"])
     own = {"form_token": form["form_token"], "person": "an"}
     await page.client.post("/account/sign-out-everywhere", data=own)
-    assert not is_subscribed(database, GOOD["endpoint"])
+    assert not Browsers(database).has(GOOD["endpoint"])
 
 
-async def test_a_browser_that_was_switched_off_gets_nothing_more(browser, key):
+async def test_a_browser_that_was_switched_off_gets_nothing_more(browser, key, database):
     off = WebPushNotifier(
         RecordingNotifier(),
         lambda: key,
         "mailto:a@b.c",
+        Browsers(database),
         allow_private=True,
-        is_known=lambda _: False,
     )
     with pytest.raises(PermanentNotifyError):
         await off.send(browser.subscription().target(), NOTICE, timeout_s=5)
