@@ -10,7 +10,6 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +27,7 @@ from reports.facts import gather
 from reports.files import REPORTS, ReportTooLongError, write_report
 from reports.read import recorded_from
 from reports.rows import StagedTest
-from reports.school import KINDS, PeriodError, Place, PlaceError, days_of
+from reports.school import KINDS, PeriodError, Place, PlaceError
 from reports.suppress import TooFewError
 from reports.text import FORMATS, file_name
 from storage.audit import AuditKind, append, machine_user
@@ -36,7 +35,7 @@ from storage.errors import StorageError
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from zoneinfo import ZoneInfo
 
     from reports.facts import Facts
@@ -129,19 +128,8 @@ def gather_facts(
         shifts = shifts_at(config, place) if report.with_duty else ()
         try:
             facts, *before = (
-                gather(
-                    school,
-                    db,
-                    place,
-                    *span,
-                    now,
-                    series=series,
-                    shifts=shifts,
-                    on_day=on_its_day,
-                )
-                for span, on_its_day in zip(
-                    spans, _in_turn(on_day, school.zone, spans), strict=True
-                )
+                gather(school, db, place, *span, now, series=series, shifts=shifts, on_day=on_day)
+                for span in spans
             )
         except PlaceError as error:
             raise UsageError(str(error)) from error
@@ -220,17 +208,6 @@ def _recorded_part(config: PlumewatchConfig, school: School, period: Period) -> 
     start, end = _times(school.zone, period)
     with open_state(DataPaths(config.data_dir).state) as db:
         return max(start, recorded_from(db)), end
-
-
-def _in_turn(
-    on_day: Callable[[int, int], None],
-    zone: ZoneInfo,
-    spans: Sequence[tuple[float, float]],
-) -> Iterator[Callable[[int, int], None]]:
-    """Yield, for each of several spans, what makes progress over all of its own."""
-    days = [len(days_of(*span, zone)) for span in spans]
-    for done in accumulate(days[:-1], initial=0):
-        yield lambda more, _of, done=done: on_day(done + more, sum(days))  # type: ignore[misc]
 
 
 def staged_tests(config: PlumewatchConfig, path: Path) -> Iterator[StagedTest]:

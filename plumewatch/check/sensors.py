@@ -1,12 +1,11 @@
-"""The sensors: which are silent, report too rarely to see a puff, or exceed their budget."""
+"""The sensors: which are silent, or report too rarely to see a puff."""
 
 from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
-from alerts.incidents.threshold_adjustments import load_thresholds
 from detection.commissioning import PUFF_S, SEEN_WELL_S
 from plumewatch.check.result import CheckResult, ok, span, warn
 from plumewatch.config.faults import some
@@ -17,21 +16,19 @@ from storage.lock import service_runs
 from storage.sqlite import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from alerts.page.settings import SensorStatus
-    from detection.alert_thresholds import ThresholdReport
     from plumewatch.config.model import PlumewatchConfig
 
-T = TypeVar("T")
 _LEAST_SILENCE_S: Final = 60.0
 _NEVER: Final = "has never reported, as of up to a minute ago"
 _LISTED: Final = 8
 
 
 def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Check what the service stored about its sensors: silence, intervals, budgets."""
-    statuses = _stored(config, lambda db: stored_statuses(db, config.registry()))
+    """Check what the service stored about its sensors: silence, particles, intervals."""
+    statuses = _stored(config)
     if statuses:
         yield from _silence(config, statuses, now)
     blind = [name for name, found in statuses.items() if found.no_particles_since is not None]
@@ -45,19 +42,16 @@ def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
         )
     measured = {name: found.interval_s for name, found in statuses.items()}
     yield from check_intervals(measured or {s.id: s.interval_s for s in config.sensor})
-    yield from _budgets(config, _stored(config, load_thresholds))
 
 
-def _stored(
-    config: PlumewatchConfig, read: Callable[[sqlite3.Connection], Mapping[str, T]]
-) -> Mapping[str, T]:
-    """Read the state database; nothing from one that `check_store` reports, or an older one."""
+def _stored(config: PlumewatchConfig) -> Mapping[str, SensorStatus]:
+    """Read what the service stored; nothing of a database that `check_store` reports."""
     path = DataPaths(config.data_dir).state
     if not path.exists():
         return {}
     try:
         with closing(connect(path, read_only=True)) as db:
-            return read(db)
+            return stored_statuses(db, config.registry())
     except (StorageError, sqlite3.Error):
         return {}
 
@@ -107,20 +101,3 @@ def check_intervals(intervals: Mapping[str, float]) -> Iterator[CheckResult]:
                 "1 to 10 s on the device (see docs/devices.md), and interval_s of its"
                 " [[sensor]]; its own alarms, if it has any, come at once",
             )
-
-
-def _budgets(
-    config: PlumewatchConfig, thresholds: Mapping[str, ThresholdReport]
-) -> Iterator[CheckResult]:
-    for sensor in (sensor.id for sensor in config.sensor):
-        report = thresholds.get(sensor)
-        if report is None or report.within_budget:
-            continue
-        why = "at the highest threshold" if report.at_bound else "as feedback lowered its threshold"
-        yield warn(
-            f"level: {sensor}",
-            f"{report.expected:.1f} false alarms a week are expected {why}, the budget is"
-            f" {report.budget:g}",
-            "find what triggers it (the causes of its incidents on the staff page), move"
-            f" it, or accept more: false_alarms_per_week = {report.expected:.1f}",
-        )
