@@ -60,7 +60,6 @@ _UNANSWERED: Final = 3
 _MOST_BYTES: Final = 65_536
 _PRESS_S: Final = 2.0
 _AGAIN_S: Final = 0.1
-_VOC_KEYS: Final = ("voc_index", "tvoc_ppb", "tvoc_ugm3", "voc_raw")
 _SCHOOL: Final = Path(__file__).with_name("school.toml")
 
 
@@ -379,7 +378,6 @@ class Demo:
         )
 
     def _screen(self) -> Group:
-        latest, sensors = self._service.series.latest(), self._registry.sensors.values()
         clock = datetime.fromtimestamp(self._clock(), UTC).strftime("%A %H:%M:%S")
         return screen(
             self._console.height,
@@ -389,22 +387,6 @@ class Demo:
             last_push=self._last_push,
             truth=self._truth.sentence(self._clock()).capitalize(),
             counts=self._summary(),
-            rooms=[
-                self._row(s.id, s.room, s.model, latest[s.id].values if s.id in latest else {})
-                for s in sensors
-            ],
-        )
-
-    def _row(
-        self, sensor: str, room_id: str, model: str, values: Mapping[str, float]
-    ) -> tuple[str, ...]:
-        room = self._registry.rooms[room_id]
-        return (
-            f"{room.building}, {room.floor}, {room.name}",
-            model or sensor,
-            f"{values['pm25']:.1f}" if "pm25" in values else "-",
-            next((f"{values[k]:.0f} ({k})" for k in _VOC_KEYS if k in values), "-"),
-            f"{values['rh']:.0f}" if "rh" in values else "-",
         )
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Group
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
 from language.messages import ngettext
@@ -16,8 +15,6 @@ from sensor_sim.trace import Truth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from rich.console import RenderableType
 
 _PUSH_LINES: Final = 3
 _FRAME: Final = 2
@@ -34,37 +31,24 @@ def screen(
     last_push: str,
     truth: str,
     counts: str,
-    rooms: Sequence[tuple[str, ...]],
 ) -> Group:
-    """Lay out a screen of `height` lines; `rooms` are cells, and the newest events are last."""
-    for_rooms = len(rooms) + 5
-    fits_rooms = height >= for_rooms + _FIXED + _PUSH_LINES + 2 * _FRAME + 6
-    lines = height - _FIXED - _PUSH_LINES - 2 * _FRAME - (for_rooms if fits_rooms else 0)
+    """Lay out a screen of `height` lines; the newest events are last."""
+    lines = height - _FIXED - _PUSH_LINES - 2 * _FRAME
     push = Text("\n".join((last_push or "none yet").splitlines()[:_PUSH_LINES]))
     push.no_wrap, push.overflow = True, "ellipsis"
     shown = Text("\n").join(list(events)[-lines:]) if events else Text("none yet")
     shown.no_wrap, shown.overflow = True, "ellipsis"
-    parts: list[RenderableType] = [
+    return Group(
         _line(f"Staff page {page}   Ctrl-C ends the demo", "bold"),
         Panel(push, title="Last push on a phone"),
         Panel(shown, title=title),
         _line(f"{truth} (a real school does not know this)", "green"),
         _line(counts, "dim"),
-    ]
-    if fits_rooms:
-        parts.append(_table(rooms))
-    return Group(*parts)
+    )
 
 
 def _line(text: str, style: str) -> Text:
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> Table:
-    table = Table("Room", "Sensor", "PM2.5 µg/m³", "VOC", "RH %", title="Rooms", expand=True)
-    for row in rows:
-        table.add_row(*row)
-    return table
 
 
 _COLUMNS: Final = [field.name for field in fields(Truth)]
