@@ -144,11 +144,6 @@ class ThresholdReport:
         """Whether the expected false alarms are tolerable, as far as is known."""
         return self.expected is None or self.expected <= self.budget * 1.0001
 
-    @property
-    def at_bound(self) -> bool:
-        """Whether the threshold is the highest the bounds allow."""
-        return self.level >= self.model_level + UPPER - 1e-9
-
 
 class AlertThresholds:
     """Alert thresholds of many sensors, one row each.

@@ -189,25 +189,6 @@ class Journal(DatabaseFile):
 
         return self.query(first)
 
-    def offset_received(self, at: float) -> int:
-        """Return the offset behind which readings were received at `at` or later."""
-
-        def search(db: sqlite3.Connection) -> int:
-            low, high = 0, last_offset(db)
-            while low < high:
-                middle = (low + high + 1) // 2
-                row = db.execute(
-                    "SELECT received FROM journal WHERE offset <= ? ORDER BY offset DESC LIMIT 1",
-                    (middle,),
-                ).fetchone()
-                if row is None or row[0] < at:
-                    low = middle
-                else:
-                    high = middle - 1
-            return low
-
-        return self.query(search)
-
     def continue_behind(self, offset: int) -> None:
         """Give out no offset up to and including `offset` any more; never goes back.
 
