@@ -5,8 +5,8 @@ Way of a reading
 1. `pack_readings` turns readings into one block per shard and task (`scale.shard`), before the
    shuffle. A shard is a hash of the building with some thousand sensors, as many sensors in one
    pass cost hardly more than few. Records of Kafka are divided and packed undecoded.
-2. `ShardProcessor` judges the blocks of a trigger in the order of their receipt, with the same
-   `scale.shard` as the service does. It decodes records with the decoder of the shard
+2. `ShardProcessor` judges the blocks of a trigger in the order of their receipt, with the
+   detectors of the service (`scale.shard`). It decodes records with the decoder of the shard
    (`scale.messages`), which remembers open join windows, births and duplicates.
 3. The caller's sink gets the events of a trigger on the driver, with the number of the trigger;
    after a failure, the same number may come again with the same events.
