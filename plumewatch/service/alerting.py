@@ -58,7 +58,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_COMMIT: Final = "incidents"
 _PRUNE_EVERY_S: Final = 60.0
 _PUSH_SUBJECT: Final = "mailto:plumewatch@localhost.localdomain"
 """How a push service reaches a school whose page has no public address: it cannot."""
@@ -226,13 +225,13 @@ class Alerting:
             self.memory.write_back(self._resources.state)
             return work(*arguments)
 
-        return await self._resources.run_until_stored(_COMMIT, committed)
+        return await self._resources.run_until_stored("incidents", committed)
 
     def _used_up(self) -> set[str]:
         return used_up_targets(self._resources.state, self._resources.clock())
 
     def _state_failing(self) -> str:
-        return self._resources.run_until_stored.failing.get(_COMMIT, "")
+        return self._resources.run_until_stored.failing.get("incidents", "")
 
     async def _keep_operations(self) -> None:
         """Keep incidents open of what is wrong with the service, such as a used-up quota."""

@@ -72,7 +72,6 @@ class Service:
         external, unstored = ExternalEvents(), UnstoredReadings()
         self.ingestion = ingestion = Ingestion(
             resources,
-            resources.growth.notify,
             external.admit,
             unstored.put,
             receive_clock or clock,

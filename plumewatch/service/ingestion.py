@@ -75,7 +75,6 @@ class Ingestion:
     def __init__(
         self,
         resources: Resources,
-        on_stored: Callable[[int], None],
         admit: Callable[[Sequence[Event]], Awaitable[None]],
         on_unstored: Callable[[Sequence[Reading]], None],
         clock: Callable[[], float],
@@ -89,7 +88,7 @@ class Ingestion:
             return steps.look(now, time.monotonic()) if steps else 0.0
 
         self._journal, self._in_journal = resources.journal, resources.in_journal
-        self._on_stored = on_stored
+        self._growth = resources.growth
         self._stored_offset = 0
         self._admit = admit
         self._clock = clock
@@ -257,7 +256,7 @@ class Ingestion:
         self.commit_s.observe(time.monotonic() - began)
         self.intake.on_stored(fresh, copies)
         self._stored_offset = last
-        self._on_stored(last)
+        self._growth.notify(last)
 
     def _store(
         self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter]
