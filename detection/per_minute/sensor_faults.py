@@ -335,6 +335,6 @@ class SensorFaults:
             detail = Detail.SPRAYED
         if channel == WHOLE:
             return fact(detail, **params)
-        if fault == signs_of.NOISY:
-            return fact(detail, quantity=CHANNELS[channel], times=value, **params)
-        return fact(detail, quantity=CHANNELS[channel], amount=value, **params)
+        if not np.isnan(value):
+            params["times" if fault == signs_of.NOISY else "amount"] = value
+        return fact(detail, quantity=CHANNELS[channel], **params)

@@ -9,6 +9,7 @@ from alerts.engine import AlertEngine
 from alerts.incidents import schema
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from ingest.validation import SILENT_FLAGS, may_alert
+from language.facts import fact, to_json
 from storage import state
 from storage.journal import Journal
 from storage.reading import Reading
@@ -392,11 +393,11 @@ def test_vaping_that_the_air_of_the_building_explains_alerts_nobody(make_site, s
     kinds = sorted((a[0], a[2].value) for a in site.alerts)
     assert [k for k in kinds if k[1] == "vape"] == [("q2", "vape")]
     assert [k[1] for k in kinds if k[1] != "vape"] == ["ambient"]
-    found = stored.events(site.state, "sensor", "incident", "detail", kind="vape")
+    found = stored.events(site.state, "sensor", "incident", "details", kind="vape")
     (alert,) = stored.incidents(site.state, "id", kind=EventKind.VAPE)
     assert sorted(found) == [
-        ("q1", None, "the air of 4 of 4 rooms rose together"),
-        ("q2", alert, ""),
+        ("q1", None, to_json((fact("rose_together", risen=4, n=4),))),
+        ("q2", alert, "[]"),
     ]
 
 

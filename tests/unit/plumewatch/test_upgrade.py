@@ -173,7 +173,7 @@ def test_data_from_before_1_0_are_refused(paths, name):
 
 @pytest.mark.needs("sqlite3")
 @pytest.mark.parametrize(
-    "words", ["component TEXT", "version INTEGER", "acknowledged_by TEXT", "decided_sentence TEXT"]
+    "words", ["component TEXT", "version INTEGER", "acknowledged_by TEXT", "decided_details TEXT"]
 )
 def test_a_damaged_name_in_the_schema_is_repaired(words, paths):
     """One flipped byte, and statements that use the column would fail for good."""
