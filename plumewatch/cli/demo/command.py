@@ -201,7 +201,7 @@ class Demo:
     async def _simulate(self, broker_port: int, stop: asyncio.Event) -> None:
         words = f"simulate --seed {_SEED} --days {_DAYS} --speed {SPEED} --activity demo"
         words += f" --start {_START.isoformat()} --publish 127.0.0.1:{broker_port} --patience 30"
-        words += " --truth -"
+        words += " --truth"
         simulator = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "plumewatch", *words.split()),
             *("--config", str(self._folder / CONFIG.name)),

@@ -42,6 +42,7 @@ NOTHING_HERE = {
     "setup": 2,  # its contract test has a broker
     "staff test": 0,  # nobody has an address
     "staff remove-second-factor": 1,  # nobody has one
+    "simulate": 3,  # no broker
     "dashboards push": 2,  # no InfluxDB: its contract test has one
 }
 
@@ -74,7 +75,7 @@ CALLS = {
     "dashboards push": "dashboards push --url http://127.0.0.1:{port} --token-file {payload}",
     "replay": "replay {readings} --alerts {new}.csv",
     "sample-data": "sample-data {new} --weeks 1",
-    "simulate": "simulate --days 0.001 --out {new}.csv",
+    "simulate": "simulate --days 0.001 --publish 127.0.0.1:{port}",
     "segments": "segments {new}",
 }
 """How each is called in a school with one incident."""

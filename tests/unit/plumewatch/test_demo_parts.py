@@ -12,8 +12,8 @@ from rich.text import Text
 
 from language.messages import speaking
 from plumewatch.cli.demo.screen import TruthScore, screen
-from sensor_sim.export import TruthStream
 from sensor_sim.trace import Truth
+from sensor_sim.truth_stream import TruthStream
 
 
 def lines(*truths):

@@ -10,7 +10,7 @@ from ingest.message import Message
 from plumewatch.cli.setup.discovery import DiscoveredSensor
 from plumewatch.config.load import load
 from sensor_sim.school import School
-from sensor_sim.simulation_run import SimulationRun
+from sensor_sim.simulation_run import messages
 from tests.support.broker import free_port
 from tests.support.command import plumewatch
 
@@ -20,8 +20,8 @@ MONDAY = 1_789_344_000.0
 @pytest.fixture(scope="module")
 def received():
     """Twenty minutes of the small school."""
-    run = SimulationRun(School.small(), 1, MONDAY + 36_000, 1_300.0)
-    return [Message(m.topic, m.payload, m.sent) for m in run.messages(60.0)]
+    published = messages(School.small(), seed=1, start=MONDAY + 36_000, duration_s=1_300.0)
+    return [Message(m.topic, m.payload, m.sent) for m in published]
 
 
 @pytest.fixture

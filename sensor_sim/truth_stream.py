@@ -1,0 +1,40 @@
+"""What really happened, as CSV, to judge the detector by."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import astuple, fields
+from typing import IO, TYPE_CHECKING
+
+from sensor_sim.trace import Truth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class TruthStream:
+    """Writes a row for each event and sensor, with the fields of `Truth`, once it is known."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._write([[field.name for field in fields(Truth)]])
+
+    def add(self, truths: Iterable[Truth]) -> None:
+        """Add the truth of one stretch of time."""
+        self._write([_plain(value) for value in astuple(truth)] for truth in truths)
+
+    def _write(self, rows: Iterable[Iterable[object]]) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        self._stream.write(text.getvalue().encode())
+        self._stream.flush()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float):
+        if math.isnan(value):
+            return ""
+        return value if math.isinf(value) else round(value, 3)
+    return value
