@@ -16,11 +16,10 @@ theirs is the same, and is emitted at the first reading that the part has after 
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from zipfile import BadZipFile
 
+import msgspec
 import numpy as np
 
 from detection.channels import FOLLOWED, ReadingBatch
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from detection.per_minute.ambient import Place
 
 FORMAT: Final = 1
-_PARTS: Final = ("minutes", "faults", "ambient")
 
 
 class MinuteDetectors:
@@ -97,42 +95,40 @@ class MinuteDetectors:
 
     def snapshot(self) -> bytes:
         """State as versioned bytes."""
-        out = io.BytesIO()
-        parts = (self._minutes.state(), self._faults.state(), self._ambient.state())
-        named: dict[str, Any] = {
-            f"{part}.{key}": array
-            for part, arrays in zip(_PARTS, parts, strict=True)
-            for key, array in arrays.items()
-        }
-        np.savez(out, allow_pickle=False, format=np.array(FORMAT), **named)
-        return out.getvalue()
+        parts = [{name: getattr(part, name) for name in part.KEPT} for part in self._parts()]
+        return msgspec.msgpack.encode([FORMAT, parts], enc_hook=_plain)
 
     @classmethod
     def restore(cls, body: bytes, place: Callable[[str], Place | None]) -> MinuteDetectors:
         """Restore a snapshot; raise `SnapshotError` if it is none of this format."""
         restored = cls(place)
         try:
-            with np.load(io.BytesIO(body), allow_pickle=False) as stored:
-                if int(stored["format"]) != FORMAT:
-                    raise SnapshotError(f"snapshot format {stored['format']}, expected {FORMAT}")
-                parts: list[dict[str, NDArray[np.generic]]] = [
-                    {
-                        key.removeprefix(f"{part}."): stored[key]
-                        for key in stored.files
-                        if key.startswith(f"{part}.")
-                    }
-                    for part in _PARTS
-                ]
-        except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
+            found, parts = msgspec.msgpack.decode(body, type=tuple[int, list[dict[str, Any]]])
+            if found != FORMAT:
+                raise SnapshotError(f"snapshot format {found}, expected {FORMAT}")
+            for part, stored in zip(restored._parts(), parts, strict=True):
+                for name, kind in part.KEPT.items():
+                    setattr(part, name, msgspec.convert(stored[name], kind, dec_hook=_array))
+        except (KeyError, TypeError, ValueError) as error:
             raise SnapshotError(f"no snapshot of slow detectors: {error}") from error
-        restored._minutes = Minutes.restore(parts[0])
-        restored._faults = SensorFaults.restore(parts[1], restored._building)
-        restored._ambient = Ambient.restore(parts[2], place)
         return restored
+
+    def _parts(self) -> tuple[Minutes | SensorFaults | Ambient, ...]:
+        return self._minutes, self._faults, self._ambient
 
     def _building(self, sensor: str) -> str | None:
         place = self._place(sensor)
         return None if place is None else place[0]
+
+
+def _plain(value: Any) -> Any:
+    """Return an array as type, shape and bytes, for msgspec; any other number as Python's own."""
+    return [value.dtype.str, value.shape, value.tobytes()] if value.ndim else value.item()
+
+
+def _array(_: type, stored: Any) -> NDArray[np.float64]:
+    kind, shape, body = stored
+    return np.frombuffer(body, kind).reshape(shape).copy()
 
 
 _BATTERY = COLUMN_INDEX["battery"]

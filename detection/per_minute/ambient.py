@@ -25,15 +25,13 @@ Sensors without a place are left out. Rooms without a reading for `FRESH_S` do n
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
 from detection.details import Detail
-from detection.errors import SnapshotError
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from detection.per_minute.minutes import fine, grown
 from language.facts import Fact, fact
@@ -112,6 +110,13 @@ class _Building:
 class Ambient:
     """Follow the air that rooms share; `place` gives building and room of a sensor, if any."""
 
+    KEPT: ClassVar[Mapping[str, Any]] = {
+        **{f"_{key}": np.ndarray for key in _ARRAYS},
+        "_buildings": dict[str, _Building],
+        "_explained": dict[str, tuple[float, list[int]]],
+    }
+    """What a snapshot holds, with its types."""
+
     def __init__(self, place: Callable[[str], Place | None]) -> None:
         self._place = place
         self._window = np.empty((0, _WINDOW))
@@ -187,39 +192,6 @@ class Ambient:
         ]
         for name in idle:
             del self._buildings[name]
-
-    def state(self) -> dict[str, NDArray[np.generic]]:
-        """Return the state as arrays."""
-        buildings = {name: asdict(value) for name, value in self._buildings.items()}
-        arrays: dict[str, NDArray[np.generic]] = {k: getattr(self, f"_{k}") for k in _ARRAYS}
-        return {
-            **arrays,
-            "buildings": np.array(json.dumps(buildings)),
-            "explained": np.array(json.dumps(self._explained)),
-        }
-
-    @classmethod
-    def restore(
-        cls, stored: Mapping[str, NDArray[np.generic]], place: Callable[[str], Place | None]
-    ) -> Ambient:
-        """Restore `state`; raise `SnapshotError` if an array is missing or of another shape."""
-        restored = cls(place)
-        try:
-            restored._grow(stored["base"].shape[0])
-            for key in _ARRAYS:
-                empty = getattr(restored, f"_{key}")
-                if stored[key].shape != empty.shape:
-                    raise SnapshotError(f"{key} of shape {stored[key].shape}")
-                setattr(restored, f"_{key}", np.array(stored[key], np.float64))
-            for name, fields in json.loads(str(stored["buildings"])).items():
-                restored._buildings[name] = _Building(**fields)
-            restored._explained = {
-                event: (float(at), rooms)
-                for event, (at, rooms) in json.loads(str(stored["explained"])).items()
-            }
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise SnapshotError(f"no state of ambient air: {error}") from error
-        return restored
 
     def _grow(self, n: int) -> None:
         for key, fill in _ARRAYS.items():

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
 from detection.channels import MASS_OF_N03
-from detection.errors import SnapshotError
 from detection.quantities import COLUMN_INDEX, QUANTITIES
 
 if TYPE_CHECKING:
@@ -88,6 +87,16 @@ class Minute:
 class Minutes:
     """Collect readings into minutes."""
 
+    KEPT: ClassVar[Mapping[str, Any]] = {
+        "names": list[str],
+        "_rows": dict[str, int],
+        "_now": float,
+        "_time": np.ndarray,
+        "_count": np.ndarray,
+        "_channels": np.ndarray,
+    }
+    """What a snapshot holds, with its types."""
+
     def __init__(self) -> None:
         self.names: list[str] = []
         self._rows: dict[str, int] = {}
@@ -132,45 +141,12 @@ class Minutes:
         self._now = min(self._now, np.floor(now / MINUTE_S))
         self._time = np.minimum(self._time, now)
 
-    def state(self) -> dict[str, NDArray[np.generic]]:
-        """Return the state as arrays."""
-        self._grow()
-        return {
-            **{key: array.T[: len(self.names)] for key, array in self._arrays().items()},
-            "now": np.array(self._now),
-            "names": np.array(self.names, dtype=np.str_),
-        }
-
-    @classmethod
-    def restore(cls, stored: Mapping[str, NDArray[np.generic]]) -> Minutes:
-        """Restore `state`; raise `SnapshotError` if an array is missing or of another shape."""
-        restored = cls()
-        try:
-            for name in stored["names"]:
-                restored.row(str(name))
-            restored._grow()
-            restored._now = float(stored["now"])
-            n = len(restored.names)
-            for key, empty in restored._arrays().items():
-                array = np.array(stored[key], np.float64)
-                if array.shape != (n, *empty.T.shape[1:]):
-                    raise SnapshotError(f"{key} of shape {array.shape}")
-                empty.T[:n] = array
-        except (KeyError, TypeError, ValueError) as error:
-            raise SnapshotError(f"no state of minutes: {error}") from error
-        return restored
-
     def _grow(self) -> None:
         n = len(self.names)
         if n > self._time.size:
             self._time = grown(self._time, n, -np.inf)
             self._count = grown(self._count, n, 0.0)
             self._channels = grown(self._channels, n, _NEW, axis=-1)
-
-    def _arrays(self) -> dict[str, NDArray[np.float64]]:
-        """Return what is kept of the sensors, by name, a sensor at each place of the last axis."""
-        by_channel = dict(zip(_BY_CHANNEL, self._channels, strict=True))
-        return {"time": self._time, "count": self._count, **by_channel}
 
     def _gather(self, batch: ReadingBatch, begin: int, end: int) -> None:
         """Add the readings from `begin` to `end` to the open minute."""

@@ -30,14 +30,12 @@ Everything is a function of the minutes, so any split of the stream gives the sa
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
 from detection.details import Detail
-from detection.errors import SnapshotError
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from detection.per_minute import fault_signs as signs_of
 from detection.per_minute.fault_signs import (
@@ -51,7 +49,7 @@ from detection.per_minute.fault_signs import (
 )
 from detection.per_minute.minutes import CHANNELS, grown
 from detection.quantities import QUANTITIES
-from language.facts import Fact, fact, fact_of, to_json
+from language.facts import Fact, fact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -102,6 +100,19 @@ class SensorFaults:
     `building` gives the building of a sensor, if any; it is called once a day, about drift.
     """
 
+    KEPT: ClassVar[Mapping[str, Any]] = {
+        "_channel": dict[str, np.ndarray],
+        "_sensor": dict[str, np.ndarray],
+        "_days": np.ndarray,
+        "_clean": np.ndarray,
+        "_drifting": np.ndarray,
+        "_spike": np.ndarray,
+        "_alerted_at": np.ndarray,
+        "_active": dict[tuple[int, int], _Active],
+        "_day": float,
+    }
+    """What a snapshot holds, with its types."""
+
     def __init__(self, building: Callable[[str], str | None]) -> None:
         self._building = building
         k = len(CHANNELS)
@@ -150,51 +161,6 @@ class SensorFaults:
             if now - last > _SILENT_S:
                 ended.append(self._end(row, fault, names[row], last, last + _SILENT_S))
         return ended
-
-    def state(self) -> dict[str, NDArray[np.generic]]:
-        """Return the state as arrays."""
-        active = [
-            [*key, asdict(value) | {"detail": to_json(value.detail)}]
-            for key, value in self._active.items()
-        ]
-        return {
-            **{f"channel.{key}": array for key, array in self._channel.items()},
-            **{f"sensor.{key}": array for key, array in self._sensor.items()},
-            "days": self._days,
-            "clean": self._clean,
-            "drifting": self._drifting,
-            "spike": self._spike,
-            "alerted_at": self._alerted_at,
-            "day": np.array(self._day),
-            "active": np.array(json.dumps(active)),
-        }
-
-    @classmethod
-    def restore(
-        cls, stored: Mapping[str, NDArray[np.generic]], building: Callable[[str], str | None]
-    ) -> SensorFaults:
-        """Restore `state`; raise `SnapshotError` if an array is missing or of another shape."""
-        restored = cls(building)
-        try:
-            n = stored["alerted_at"].shape[0]
-            restored._grow(n)
-            for key, array in restored.state().items():
-                if key not in {"day", "active"} and stored[key].shape != array.shape:
-                    raise SnapshotError(f"{key} of shape {stored[key].shape}")
-            for name, table in (("channel", restored._channel), ("sensor", restored._sensor)):
-                for key in table:
-                    table[key] = np.array(stored[f"{name}.{key}"], np.float64)
-            for key in ("days", "clean", "drifting", "spike"):
-                setattr(restored, f"_{key}", np.array(stored[key], np.float64))
-            restored._alerted_at = np.array(stored["alerted_at"], np.float64)
-            restored._day = float(stored["day"])
-            for row, fault, fields in json.loads(str(stored["active"])):
-                evidence = {k: ChannelEvidence(**v) for k, v in fields.pop("evidence").items()}
-                detail = fact_of(fields.pop("detail"))
-                restored._active[row, fault] = _Active(detail=detail, evidence=evidence, **fields)
-        except (KeyError, TypeError, ValueError) as error:
-            raise SnapshotError(f"no state of sensor faults: {error}") from error
-        return restored
 
     def _grow(self, n: int) -> None:
         for table, empty in ((self._channel, CHANNEL_STATE), (self._sensor, SENSOR_STATE)):

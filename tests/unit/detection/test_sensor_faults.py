@@ -378,7 +378,9 @@ def test_snapshot_in_the_middle_of_a_fault():
     assert step_all(slow, batch, [cut // 2, cut, cut + 1], restart=True) == whole
 
 
-@pytest.mark.parametrize("body", [b"", b"garbage", b"PK\x03\x04"])
+@pytest.mark.parametrize(
+    "body", [b"", b"garbage", b"\x92\x02\x90", b"\x92\x01\x90", b"\x92\x01\x93\x80\x80\x80"]
+)
 def test_garbage_is_no_snapshot(body):
     with pytest.raises(SnapshotError):
         MinuteDetectors.restore(body, slow_of)
