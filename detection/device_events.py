@@ -7,9 +7,10 @@ A battery is low from two reports of `BATTERY_LOW` on, until one of `BATTERY_GOO
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from detection.details import INTEGRITY, Detail
 from detection.errors import SnapshotError
@@ -107,17 +108,15 @@ class DeviceEvents:
 
     def snapshot(self) -> bytes:
         """Return the state as bytes."""
-        rows = [[*key, s.onset, s.last, s.count, s.alerted_at] for key, s in self._active.items()]
-        return json.dumps(rows).encode()
+        return msgspec.msgpack.encode(self._active)
 
     @classmethod
     def restore(cls, body: bytes) -> DeviceEvents:
         """Restore a snapshot; raise `SnapshotError` if it is none."""
         restored = cls()
         try:
-            for sensor, name, onset, last, count, alerted_at in json.loads(body):
-                restored._active[sensor, name] = _Active(onset, last, count, alerted_at)
-        except (ValueError, TypeError) as error:
+            restored._active = msgspec.msgpack.decode(body, type=dict[tuple[str, str], _Active])
+        except ValueError as error:
             raise SnapshotError(f"no snapshot of device events: {error}") from error
         return restored
 

@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-from ingest import decoders
-from ingest.decoders import DECODERS, FORMATS
 from tests.support.command import plumewatch
 
 NOW = 1_790_000_000.0
@@ -80,18 +78,6 @@ class TestGeneric:
         )
 
 
-def test_a_shipped_table_with_a_wrong_key_is_named(monkeypatch, tmp_path):
-    text = (FORMATS / "axis.toml").read_text().replace("[[mapping]]", "[[mapping]]\nversion = 1", 1)
-    (tmp_path / "axis.toml").write_text(text)
-    monkeypatch.setattr("ingest.decoders.FORMATS", tmp_path)
-    monkeypatch.setattr(
-        "ingest.routes.DECODERS", {**DECODERS, "axis": decoders.load_format("axis")}
-    )
-    code, out, err = run(b"{}", "axis/b2/x", "--decoder", "axis")
-    assert (code, out) == (1, "")
-    assert err == "rejected: decoder_failed: axis.toml: mapping.0.version: no such key\n"
-
-
 def test_a_file_of_lines_is_distinguished_from_a_message():
     lines = b"b2/sensor/pm_2_5/state 7\nb2/sensor/humidity/state 41\n"
     code, out, err = run(lines, topic="b2/sensor/pm_2_5/state")
@@ -134,11 +120,6 @@ def test_unknown_topic_names_who_would_read_it(payload, named):
     assert err.startswith("rejected: unknown_topic: ")
     assert named in err
     assert err.count("\n") == 1
-
-
-def test_the_clock_is_the_receive_time_by_default():
-    (found,) = plumewatch("decode", "--topic", TOPIC, stdin=b'{"pm25": 1}').objects
-    assert found["time"] > NOW - 1e9
 
 
 @pytest.mark.parametrize("text", [b"01 02", b"01:02", b"0x01,0x02", b"01\n02\n"])

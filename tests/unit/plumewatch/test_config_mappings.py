@@ -115,16 +115,6 @@ def test_all_faults_of_a_mapping_at_once():
     ]
 
 
-def test_the_source_of_the_firmware():
-    faults = faults_of(mapping=[{**MAPPING, "firmware": "1.0"}])
-    assert faults == {"mapping.0.firmware": "must be a table, such as { key = value, ... }"}
-    source = {"capture": "fw", "when": [{"path": ["boot"]}]}
-    faults = faults_of(mapping=[{**MAPPING, "firmware": source}])
-    assert faults["mapping.0.firmware.capture"] == "must be a capture of the topic: id"
-    assert sorted(faults) == ["mapping.0.firmware.capture", "mapping.0.firmware.when.0"]
-    assert parsed(mapping=[{**MAPPING, "firmware": {"path": ["fw"]}}]).mapping[0].firmware
-
-
 def test_repeated_names_and_mappings_never_reached():
     other = {**MAPPING, "name": "other"}
     guarded = {**other, "when": [{"path": ["pm"], "present": True}]}
