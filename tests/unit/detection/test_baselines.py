@@ -54,53 +54,33 @@ def pieces(rng, n):
     return [np.sort(order[a:b]) for a, b in pairwise(cuts.tolist())]
 
 
-def test_any_split_leaves_the_same_bits():
-    rng = np.random.default_rng(11)
-    x = air(rng, N, 80)
-    dt = rng.choice([1.0, 2.0, 5.0], (80, N))
-    dt[0] = 0.0
-    whole, split = tracker_of(N), tracker_of(N)
-    seen = run(whole, x, dt, lambda _: [np.arange(N)])
-    seen_split = run(split, x, dt, lambda _: pieces(rng, N))
-    np.testing.assert_array_equal(split.state.block[:, :N], whole.state.block[:, :N])
-    assert len(seen) > N
-    assert [item[:2] for item in seen_split] == [item[:2] for item in seen]
-    for a, b in zip(seen_split, seen, strict=True):
-        np.testing.assert_array_equal(a[2], b[2])
+def most_and_the_rest(rng, n):
+    """Neighbors that move in place, and then those that had no reading with them."""
+    late = rng.random(n) < 0.1
+    return [np.flatnonzero(~late), np.flatnonzero(late)]
 
 
-def test_where_few_have_no_reading_the_same_bits_are_left():
-    """Neighbors move in place, and those without a reading stay as they were."""
-    rng = np.random.default_rng(13)
-    x = air(rng, N, 80)
-    dt = rng.choice([1.0, 2.0, 5.0], (80, N))
-    dt[0] = 0.0
-    whole, split = tracker_of(N), tracker_of(N)
-    seen = run(whole, x, dt, lambda _: [np.arange(N)])
-
-    def most_and_the_rest(_):
-        late = rng.random(N) < 0.1
-        return [np.flatnonzero(~late), np.flatnonzero(late)]
-
-    seen_split = run(split, x, dt, most_and_the_rest)
-    np.testing.assert_array_equal(split.state.block[:, :N], whole.state.block[:, :N])
-    assert [item[:2] for item in seen_split] == [item[:2] for item in seen]
-    for a, b in zip(seen_split, seen, strict=True):
-        np.testing.assert_array_equal(a[2], b[2])
+def one_at_a_time(rng, n):
+    return [np.array([row]) for row in rng.permutation(n)]
 
 
-@pytest.mark.parametrize("n", [1, 23, 24, 64])
-def test_one_at_a_time_leaves_the_same_bits(n):
+@pytest.mark.parametrize(
+    ("n", "split"),
+    [(N, pieces), (N, most_and_the_rest), *((n, one_at_a_time) for n in (1, 23, 24, 64))],
+)
+def test_any_split_leaves_the_same_bits(n, split):
     rng = np.random.default_rng(12)
-    x = air(rng, n, 150)
-    dt = rng.choice([1.0, 2.0, 5.0], (150, n))
+    rounds = 80 if n == N else 150
+    x = air(rng, n, rounds)
+    dt = rng.choice([1.0, 2.0, 5.0], (rounds, n))
     dt[0] = 0.0
-    whole, single = tracker_of(n), tracker_of(n)
+    whole, parts = tracker_of(n), tracker_of(n)
     seen = run(whole, x, dt, lambda _: [np.arange(n)])
-    seen_single = run(single, x, dt, lambda _: [np.array([row]) for row in rng.permutation(n)])
-    np.testing.assert_array_equal(single.state.block, whole.state.block)
-    assert [item[:2] for item in seen_single] == [item[:2] for item in seen]
-    for a, b in zip(seen_single, seen, strict=True):
+    seen_parts = run(parts, x, dt, lambda _: split(rng, n))
+    np.testing.assert_array_equal(parts.state.block[:, :n], whole.state.block[:, :n])
+    assert seen or n == 1
+    assert [item[:2] for item in seen_parts] == [item[:2] for item in seen]
+    for a, b in zip(seen_parts, seen, strict=True):
         np.testing.assert_array_equal(a[2], b[2])
 
 
