@@ -29,8 +29,7 @@ from storage.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from storage.files import make_private_folder
-from storage.lock import holder_of
+from storage.files import holder_of, make_private_folder
 from storage.reading import Reading
 from storage.registry import Registry, natural
 from storage.repair import recovery_program

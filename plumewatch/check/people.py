@@ -34,7 +34,7 @@ from plumewatch.config.paths import DataPaths
 from plumewatch.config.secrets import read_secret
 from plumewatch.config.settings import alert_policy, identity_provider, quiet_hours
 from plumewatch.service.web_server import is_loopback
-from storage.lock import service_runs
+from storage.files import service_runs
 from storage.sqlite import connect
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from plumewatch.config.faults import some
 from plumewatch.config.paths import DataPaths
 from plumewatch.sensor_status import stored_statuses
 from storage.errors import StorageError
-from storage.lock import service_runs
+from storage.files import service_runs
 from storage.sqlite import connect
 
 if TYPE_CHECKING:

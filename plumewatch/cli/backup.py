@@ -144,8 +144,7 @@ def _verify(folder: Path, printer: Printer) -> bool:
 
 
 def _restore(folder: Path, site: Site, printer: Printer, *, force: bool) -> None:
-    from storage.files import make_private_folder
-    from storage.lock import FolderLock
+    from storage.files import FolderLock, make_private_folder
 
     root = site.paths.root
     aside = root / f"before-restore-{_stamp(time.time())}"

@@ -24,7 +24,7 @@ from plumewatch.service.staff_page import staff_page
 from plumewatch.service.supervisor import ServiceError, Task, after, supervise
 from storage import firmware
 from storage.errors import StorageError
-from storage.lock import FolderLock
+from storage.files import FolderLock
 from storage.reading import ClockSteps
 
 if TYPE_CHECKING:

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plumewatch.config.model import PlumewatchConfig
+    from storage.files import FolderLock
     from storage.journal import Journal
-    from storage.lock import FolderLock
     from storage.timeseries import Series
 
 log = logging.getLogger(__name__)

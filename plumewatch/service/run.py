@@ -24,7 +24,7 @@ from plumewatch.config.settings import check_settings
 from plumewatch.service.app import Service
 from plumewatch.service.supervisor import ServiceError
 from plumewatch.service.web_server import Listening
-from storage.lock import FolderLock
+from storage.files import FolderLock
 
 if TYPE_CHECKING:
     from pathlib import Path

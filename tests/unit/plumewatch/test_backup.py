@@ -15,8 +15,8 @@ import pytest
 
 from plumewatch.config.load import load
 from storage.backup import MANIFEST, verify
+from storage.files import FolderLock, service_runs
 from storage.journal import Journal
-from storage.lock import FolderLock, service_runs
 from storage.reading import Reading
 from tests.support.broker import free_port
 from tests.support.command import plumewatch

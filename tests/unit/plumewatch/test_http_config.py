@@ -14,7 +14,7 @@ from plumewatch.config.faults import ConfigError
 from plumewatch.config.ingest_settings import http_sources, intake_config, polled_sensors
 from plumewatch.config.load import parse
 from plumewatch.config.settings import check_settings
-from storage.lock import FolderLock
+from storage.files import FolderLock
 from tests.support.broker import free_port
 from tests.support.certificates import certificate
 

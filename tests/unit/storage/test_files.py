@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.files import atomic_write, make_private_folder
-from storage.lock import FolderLock
+from storage.files import FolderLock, atomic_write, make_private_folder
 from storage.sqlite import connect, transaction
 from tests.support.in_process import one_room, running
 

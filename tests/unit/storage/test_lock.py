@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from storage import lock as module
+from storage import files as module
 from storage.errors import StorageUnavailableError
-from storage.lock import FolderLock, holder_of, service_runs
+from storage.files import FolderLock, holder_of, service_runs
 
 ROOT = Path(module.__file__).parents[1]
 HOLD = """
 import sys, time
 from pathlib import Path
-from storage.lock import FolderLock
+from storage.files import FolderLock
 FolderLock(Path(sys.argv[1])).take()
 print("taken", flush=True)
 time.sleep(60)
@@ -26,7 +26,7 @@ time.sleep(60)
 LOOK = """
 import sys
 from pathlib import Path
-from storage.lock import holder_of
+from storage.files import holder_of
 print("looking", flush=True)
 while True:
     holder_of(Path(sys.argv[1]))
