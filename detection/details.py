@@ -123,7 +123,7 @@ _SENTENCES: Final = Sentences(
         Detail.REPEATED: mark("recorded readings of it are sent again"),
         Detail.REFUSED: mark("many messages under its name are no readings"),
         Detail.FLOODED: mark(
-            "far too many messages come under its name: they are read slowly, after those of others"
+            "far too many messages come under its name: the room is not watched reliably"
         ),
         Detail.STRANGERS: mark("many sensors that nobody registered"),
         Detail.SESSION_LOST: mark(

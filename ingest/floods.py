@@ -1,83 +1,104 @@
-"""Names that flood, and the session of their own that they get.
+"""Senders that flood, and how much of what they send is read.
 
-A session is delivered and acknowledged in order, and its queue is bounded: in that of all, one
-account would delay every sensor, and then displace their readings. So if, apart from a backlog of
-the broker, more than `BURST` messages within `BURST_S` are of one name, and more than a quarter of
-all, it gets a session of its own for `FLOODING_S`, which is read slowly
-(`plumewatch.service.ingestion`).
+All sensors share one session, which is delivered and acknowledged in order: what one account sends
+delays every other, unless it costs next to nothing. So of a sender that floods one reading a second
+is stored, and the rest is left out and counted.
+
+Readings of one sensor are of different kinds: with or without time stamp, with or without number.
+Rate and share are those of each kind, so that a flood of one does not displace the others. Readings
+of a kind that floods are stored, but not judged, while another kind of that sensor comes as usual.
+
+A kind floods if within `WINDOW_S` it has more than `BURST` messages, more than a quarter of all,
+and more than `PER_S` for each second that their own time stamps are of: a sensor that sends what it
+stored while it was offline has few of each second. More than `MOST` are a flood whatever their
+stamps say. It lasts until a whole window is below. A second is one of their own stamps, or else of
+receipt.
+
+Only live messages count: a backlog that waited in the broker is read as it is.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
+from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
-from ingest.decoders.native import PREFIX
+from ingest.states import Bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Hashable
 
+WINDOW_S: Final = 10.0
 BURST: Final = 1_000
-BURST_S: Final = 10.0
-FLOODING_S: Final = 300.0
-_HANDED_BACK_S: Final = 30.0
-"""How long the session of floods keeps a topic after the other one has it again."""
+PER_S: Final = 20
+MOST: Final = 20_000
+_USUAL_S: Final = 900.0
+"""How long another kind counts as usual after its last reading."""
+
+
+class Share(Enum):
+    """What becomes of a message of a sender."""
+
+    READ = auto()
+    STORED = auto()
+    LEFT_OUT = auto()
+
+
+@dataclass(slots=True)
+class _Kind:
+    """Messages of one kind in a window, and whether it floods there and did before."""
+
+    window: int = -1
+    count: int = 0
+    last: float = -math.inf
+    seconds: set[int] = field(default_factory=set)
+    floods: bool = False
+    went_on: bool = False
+    beyond: bool = False
+
+    def begin(self, window: int) -> None:
+        """Go on to a later window."""
+        self.went_on = self.floods and self.count > BURST and window == self.window + 1
+        self.floods, self.beyond = self.went_on, self.went_on and self.count > MOST
+        self.window, self.count = window, 0
+        self.seconds.clear()
 
 
 class Floods:
-    """Follow the rate of each name; `names` are those of registered sensors."""
+    """Follow what is sent under each name, for at most `names` of them."""
 
-    def __init__(self, names: Sequence[str] = ()) -> None:
-        self._names = names
-        self._since, self._counts, self._total = -math.inf, Counter[str](), 0
-        self._floods: dict[str, tuple[float, bool]] = {}
+    def __init__(self, names: int = 10_000) -> None:
+        self._senders: Bounded[dict[Hashable, _Kind]] = Bounded(names)
+        self._since, self._window, self._total = -math.inf, 0, 0
 
-    def on_live(self, name: str, now: float, *, queued: bool) -> bool:
-        """Take a live message; True if its name floods. `queued` ones wait in the broker."""
-        if not 0 <= now - self._since < BURST_S:
-            self._since, self._counts, self._total = now, Counter(), 0
-        self._counts[name] += 1
+    def on_live(self, name: str, kind: Hashable, time: float, now: float) -> Share:
+        """Take a live message at its own `time`, received `now`."""
+        if not 0 <= now - self._since < WINDOW_S:
+            self._window += 1 if now - self._since < 2 * WINDOW_S else 2
+            self._since, self._total = now, 0
+        kinds = self._senders.get(name)
+        if kinds is None:
+            kinds = self._senders[name] = {}
+        own = kinds.get(kind)
+        if own is None:
+            own = kinds[kind] = _Kind()
+        if own.window != self._window:
+            own.begin(self._window)
         self._total += 1
-        count = self._counts[name]
-        if count <= BURST or 4 * count < self._total:
-            return False
-        self._floods[name] = now, queued
-        return True
-
-    def flooding(self, now: float) -> dict[str, bool]:
-        """Return the names that flooded within `FLOODING_S`, and whether by queued messages."""
-        self._floods = {n: f for n, f in self._floods.items() if abs(now - f[0]) < 2 * FLOODING_S}
-        return {n: queued for n, (at, queued) in self._floods.items() if abs(now - at) < FLOODING_S}
-
-    def filters_without(
-        self, filters: Iterable[str], now: float, taken_over: Iterable[str]
-    ) -> tuple[str, ...]:
-        """Return filters without native topics that flood at `now`, or are `taken_over`."""
-        known = frozenset(taken_over)
-        flooding = self.flooding(now)
-        found: list[str] = []
-        for wanted in filters:
-            rest = _after_name(wanted)
-            left_out = {
-                name
-                for name, queued in flooding.items()
-                if not queued or f"{PREFIX}{name}/{rest}" in known
-            }
-            if not rest or not left_out:
-                found.append(wanted)
-                continue
-            found += [f"{PREFIX}{name}/{rest}" for name in self._names if name not in left_out]
-        return tuple(found)
-
-    def filters_of(self, filters: Iterable[str], now: float) -> tuple[str, ...]:
-        """Return the topics of sensors that flood, which wait in a session of their own."""
-        flooding = self.flooding(now - _HANDED_BACK_S)
-        names = [name for name, queued in flooding.items() if queued]
-        rests = [rest for wanted in filters if (rest := _after_name(wanted))]
-        return tuple(f"{PREFIX}{name}/{rest}" for name in names for rest in rests)
-
-
-def _after_name(wanted: str) -> str:
-    _, found, rest = wanted.partition(f"{PREFIX}+/")
-    return rest if found else ""
+        own.count += 1
+        own.last = now
+        count, seconds = own.count, own.seconds
+        own.beyond = own.beyond or count > MOST
+        second = int(now if own.beyond else time)
+        is_next = second not in seconds
+        seconds.add(second)
+        if count > BURST and 4 * count > self._total:
+            own.floods = own.floods or own.beyond or count > PER_S * len(seconds)
+        if not own.floods:
+            return Share.READ
+        if not is_next:
+            return Share.LEFT_OUT
+        others = (other for other in kinds.values() if other is not own)
+        usual = any(not k.floods and abs(now - k.last) < _USUAL_S for k in others)
+        return Share.STORED if usual else Share.READ

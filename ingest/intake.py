@@ -2,7 +2,8 @@
 
 `Intake` is pure: it never sleeps, logs, reads a clock or touches the network. A message is accepted
 (its readings are to be journaled; none if it only adds to what a decoder remembers), a duplicate
-(everything it says was accepted before) or rejected (a dead letter says why). All are acknowledged.
+(everything it says was accepted before), rejected (a dead letter says why) or flooded (left out, as
+its sender sends far too many: `ingest.floods`). All are acknowledged.
 `Intake.on_message` never raises: a decoder that fails is a rejection (`decoder_failed`).
 
 Readings of a sensor that is not in the registry are stored with the flag `unknown_sensor`, never
@@ -18,27 +19,26 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from ingest.decoders.native import PREFIX as NATIVE
 from ingest.decoding import Context
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, one_line
 from ingest.firmware import FirmwareNews
-from ingest.floods import Floods
+from ingest.floods import Floods, Share
 from ingest.integrity import FINDINGS, Integrity
 from ingest.message import Message
 from ingest.reading_counts import ReadingCounts
 from ingest.recent_readings import RecentReadings
 from ingest.routes import Routes, candidates, first_to_read
 from ingest.states import Bounded
-from ingest.validation import check_topic, fold_id, is_usable
+from ingest.validation import FLOODED, check_topic, fold_id, is_usable
 from storage.journal import DeadLetter
 from storage.reading import clock_step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from detection.details import Detail
     from ingest.decoding import Decoder
@@ -51,6 +51,7 @@ class OutcomeKind(StrEnum):
     ACCEPTED = "accepted"
     REJECTED = "rejected"
     DUPLICATE = "duplicate"
+    FLOODED = "flooded"
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -125,15 +126,7 @@ class IntakeConfig:
 _NO_MESSAGE: Final = Message("", b"", 0.0)
 _TOPIC_KEPT: Final = 256
 _REMEMBERED: Final = 8_192
-"""Topics of which is known what they are; all are forgotten beyond it."""
-
-
-class _Topic(NamedTuple):
-    """What is known of a topic: whose it is, and who reads it."""
-
-    name: str | None
-    sensor: str | None
-    readers: tuple[Decoder, ...]
+"""Topics of which is known who reads them; all are forgotten beyond it."""
 
 
 class Intake:
@@ -162,8 +155,8 @@ class Intake:
             **{name: name for name in sensors},
             **self.config.aliases,
         }
-        self.floods = Floods(sorted({*sensors, *self.config.aliases}))
-        self._topics: dict[str, _Topic] = {}
+        self._floods = Floods()
+        self._topics: dict[str, tuple[Decoder, ...]] = {}
         self._routes = Routes(
             self.config.routes,
             self.config.mappings,
@@ -200,7 +193,12 @@ class Intake:
 
     def readers(self, topic: str) -> tuple[Decoder, ...]:
         """Return the decoders that may read a topic, in order."""
-        return self._know(topic).readers
+        if not is_usable(topic, self.config.context.limits):
+            return ()
+        if len(self._topics) >= _REMEMBERED:
+            self._topics.clear()
+        found = self._topics[topic] = self._routes.of(topic)
+        return found
 
     def newest(self, sensor: str) -> float:
         """Return the newest time stamp of a sensor's readings, -inf if there is none."""
@@ -217,11 +215,13 @@ class Intake:
         permits: Callable[[str, str | None], bool] | None = None,
     ) -> Outcome:
         """Return what becomes of a message; never raises."""
-        topic = self._topics.get(message.topic) or self._know(message.topic)
-        self._on_arrival(message, topic)
+        readers = self._topics.get(message.topic)
+        if readers is None:
+            readers = self.readers(message.topic)
+        self._on_arrival(message)
         asked: list[str] = []
         try:
-            readings = self._decode(message, topic, decoder, asked)
+            readings = self._decode(message, readers, decoder, asked)
             if permits is not None:
                 self._check_sender(readings, permits)
         except DecodeError as error:
@@ -231,43 +231,54 @@ class Intake:
             name = asked[-1] if asked else decoder
             return self._reject(message, Reason.DECODER_FAILED, detail, name)
         name = asked[-1]
-        fresh = self._fresh(readings, message, name)
+        return self._accept(message, name, readings)
+
+    def _accept(self, message: Message, decoder: str, readings: Sequence[Reading]) -> Outcome:
+        """Return the outcome of a message with these readings."""
+        admitted = readings
+        if message.live:
+            admitted = self._without_flood(readings, message.received)
+        fresh = self._fresh(admitted, message, decoder)
         if self._before and fresh:
             fresh = (*self._take_before(), *fresh)
-        kind = OutcomeKind.ACCEPTED if fresh or not readings else OutcomeKind.DUPLICATE
-        self.counters[kind, "", name] += 1
-        return Outcome(kind, name, fresh)
+        kind = OutcomeKind.ACCEPTED
+        if readings and not fresh:
+            kind = OutcomeKind.DUPLICATE if admitted else OutcomeKind.FLOODED
+        self.counters[kind, "", decoder] += 1
+        return Outcome(kind, decoder, fresh)
 
-    def _on_arrival(self, message: Message, topic: _Topic) -> None:
+    def _on_arrival(self, message: Message) -> None:
         if message.clock_step:
             self._on_clock_step(message.received, message.clock_step)
         if message.packet:
             self._recent.on_delivery(message.packet, duplicate=message.duplicate)
-        if message.live and topic.name is not None:
-            queued = message.packet > 0
-            if self.floods.on_live(topic.name, message.received, queued=queued):
-                self._integrity.on_flood(topic.sensor, message.received)
+
+    def _without_flood(self, readings: Sequence[Reading], now: float) -> list[Reading]:
+        """Return the readings that are read of those whose sender may flood."""
+        admitted = []
+        for reading in readings:
+            sensor = self._resolve(reading.sensor)
+            kind = reading.is_timed, reading.seq is not None
+            share = self._floods.on_live(sensor or reading.sensor, kind, reading.time, now)
+            if share is Share.READ:
+                admitted.append(reading)
+                continue
+            self._integrity.on_flood(sensor, now)
+            if share is Share.STORED:
+                flags = (*reading.flags, FLOODED)
+                admitted.append(msgspec.structs.replace(reading, flags=flags))
+            elif sensor is not None and sensor in self._registered:
+                self.reading_counts.add_flooded(sensor)
+        return admitted
 
     def _decode(
-        self, message: Message, topic: _Topic, decoder: str, asked: list[str]
+        self, message: Message, readers: tuple[Decoder, ...], decoder: str, asked: list[str]
     ) -> list[Reading]:
-        context, readers = self.config.context, topic.readers
+        context = self.config.context
         if decoder or not readers:
             check_topic(message.topic, context.limits)
             readers = candidates(message.topic, decoder, self._routes)
         return first_to_read(readers, message, context, asked)
-
-    def _know(self, topic: str) -> _Topic:
-        name = sensor = self._named_in(topic)
-        if topic.startswith(NATIVE):
-            name = topic.split("/", 3)[2]
-        usable = is_usable(topic, self.config.context.limits)
-        found = _Topic(name, sensor, self._routes.of(topic) if usable else ())
-        if usable:
-            if len(self._topics) >= _REMEMBERED:
-                self._topics.clear()
-            self._topics[topic] = found
-        return found
 
     def _fresh(
         self, readings: Iterable[Reading], message: Message | None = None, decoder: str = ""
@@ -393,7 +404,14 @@ class Intake:
         entry.count += 1
 
     def _reject(self, message: Message, reason: Reason, detail: str, decoder: str) -> Outcome:
+        sensor, now = self._named_in(message.topic), message.received
+        if sensor is not None:
+            self._integrity.on_refused(sensor, now)
+        if message.live:
+            share = self._floods.on_live(f"/{sensor or ''}", OutcomeKind.REJECTED, now, now)
+            if share is Share.LEFT_OUT:
+                self._integrity.on_flood(sensor, now)
+                self.counters[OutcomeKind.FLOODED.value, "", decoder] += 1
+                return Outcome(OutcomeKind.FLOODED, decoder)
         self.counters[OutcomeKind.REJECTED.value, reason.value, decoder] += 1
-        if (sensor := self._named_in(message.topic)) is not None:
-            self._integrity.on_refused(sensor, message.received)
         return rejected(message, reason, detail, decoder, self.config.dead_letter_bytes)

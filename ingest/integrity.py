@@ -19,8 +19,7 @@ so it is journaled and becomes an incident; it never keeps a reading from alerti
 - ``repeated``: more than `REPEATS` messages within `WINDOW_S` that were accepted long before, and
   that the broker does not say it delivers again.
 - ``refused``: more than `REFUSED` messages in `WINDOW_S` under a sensor's topic are no readings.
-- ``flooded``: for two windows on end, more than `FLOOD` readings are of one sensor, and more than
-  half of all; and at once where `ingest.floods` finds it.
+- ``flooded``: far too many messages come under its name (`ingest.floods`).
 
 More than `UNREGISTERED` new sensors that nobody registered are no finding of one sensor but a fault
 of the service (`alerts.operations`). While most of what comes is old, a backlog is read; then
@@ -54,7 +53,6 @@ REPEATS: Final = 30
 FRESH_S: Final = 5.0
 REFUSED: Final = 20
 UNREGISTERED: Final = 50
-FLOOD: Final = 1_200
 AGAIN_S: Final = 60.0
 """A finding that goes on is reported again so often, which keeps its incident open."""
 
@@ -132,8 +130,6 @@ class Integrity:
         self._repeats: dict[str, _Rate] = {}
         self._refused: dict[str, _Rate] = {}
         self._unregistered = _Rate(UNREGISTERED)
-        self._window, self._received = -math.inf, Counter[str]()
-        self._flooding = ""
         self._reported: dict[tuple[str, Detail], float] = {}
         self._found: list[Reading] = []
         self._old = 0.0
@@ -157,7 +153,6 @@ class Integrity:
     def on_reading(self, reading: Reading) -> int:
         """Take a new reading; return how many of its sensor are missing that were not before."""
         now = reading.received
-        self._count(reading.sensor, now)
         if reading.is_timed:
             self._old += 0.05 * ((abs(now - reading.time) > FRESH_S) - self._old)
         missing, two = self._add(reading)
@@ -168,7 +163,6 @@ class Integrity:
     def on_repeated(self, reading: Reading, *, delivered_again: bool) -> None:
         """Take a reading that was accepted before."""
         now = reading.received
-        self._count(reading.sensor, now)
         if delivered_again or "retained" in reading.flags or now - reading.time < OLD_S:
             return
         if self._repeats.setdefault(reading.sensor, _Rate(REPEATS)).is_exceeded(now):
@@ -197,16 +191,6 @@ class Integrity:
             self._numbers[reading.sensor] = _Numbers(reading.seq, reading.time)
             return 0, False
         return numbers.add(reading.seq, reading)
-
-    def _count(self, sensor: str, now: float) -> None:
-        if not 0 <= now - self._window < WINDOW_S:
-            most, count = max(self._received.items(), key=lambda item: item[1], default=("", 0))
-            floods = count > FLOOD and 2 * count > self._received.total()
-            if floods and most == self._flooding:
-                self._find(most, Detail.FLOODED, now)
-            self._flooding = most if floods else ""
-            self._window, self._received = now, Counter()
-        self._received[sensor] += 1
 
     def _find(self, sensor: str, what: Detail, now: float) -> None:
         last = self._reported.get((sensor, what))

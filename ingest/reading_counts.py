@@ -13,7 +13,7 @@ import msgspec
 
 from detection.quantities import FINE_PARTICLES
 from ingest.firmware import BAD_FIRMWARE
-from ingest.validation import REPAIRED, UNREAD, WAITING
+from ingest.validation import FLOODED, REPAIRED, UNREAD, WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +33,7 @@ class CountKind(StrEnum):
     CACHED = "cached"
     SIMULATED = "simulated"
     MAINTENANCE = "maintenance"
+    FLOODED = "flooded"
     UNDECODED = "undecoded"
     BAD_FIRMWARE = "bad_firmware"
     UNREAD = "unread"
@@ -52,6 +53,7 @@ _OF_FLAG: Final = {
     "cached": CountKind.CACHED,
     "simulated": CountKind.SIMULATED,
     "maintenance": CountKind.MAINTENANCE,
+    FLOODED: CountKind.FLOODED,
     "codec_error": CountKind.UNDECODED,
     BAD_FIRMWARE: CountKind.BAD_FIRMWARE,
     UNREAD: CountKind.UNREAD,
@@ -74,9 +76,7 @@ class ReadingCounts:
 
     def add(self, reading: Reading, *, duplicate: bool = False) -> None:
         """Count one reading of a registered sensor; a duplicate counts as nothing else."""
-        counts = self._counts.get(reading.sensor)
-        if counts is None:
-            counts = self._counts[reading.sensor] = dict.fromkeys(CountKind, 0)
+        counts = self._of(reading.sensor)
         if duplicate:
             counts[CountKind.DUPLICATE] += 1
             return
@@ -91,6 +91,16 @@ class ReadingCounts:
             without.pop(sensor, None)
         elif sensor not in without and reading.measured:
             without[sensor] = int(reading.received)
+
+    def add_flooded(self, sensor: str) -> None:
+        """Count a reading that was left out, as its sender floods."""
+        self._of(sensor)[CountKind.FLOODED] += 1
+
+    def _of(self, sensor: str) -> dict[str, int]:
+        counts = self._counts.get(sensor)
+        if counts is None:
+            counts = self._counts[sensor] = dict.fromkeys(CountKind, 0)
+        return counts
 
     def add_skipped(self, readings: Mapping[str, int]) -> None:
         """Count readings that the detectors could not use, by sensor."""

@@ -24,6 +24,7 @@ Quality flags a reading can carry. All but the first nine keep it from alerting:
 ``history``        a device's own backfill: stored only
 ``cached``         a bridge repeated an old value: stored only
 ``maintenance``    taken while the device cleaned or calibrated itself: stored only
+``flooded``        of a kind that floods, while the sensor's usual one comes: stored only
 ``unknown_sensor``  not in the registry: stored and shown, never alerted on
 =================  ===============================================================
 """
@@ -47,8 +48,9 @@ if TYPE_CHECKING:
 
     from ingest.message import Message
 
+FLOODED: Final = "flooded"
 SILENT_FLAGS: Final = frozenset(
-    {"retained", "simulated", "history", "cached", "maintenance", "unknown_sensor"}
+    {"retained", "simulated", "history", "cached", "maintenance", FLOODED, "unknown_sensor"}
 )
 """Flags of readings that are stored but must never alert."""
 

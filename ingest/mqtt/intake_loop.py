@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
-
-from msgspec import structs
 
 from ingest.mqtt.canary import is_canary
 
@@ -31,10 +27,6 @@ _JOIN_POLL_S: Final = 0.2
 """How often to look whether a join window is over while nothing arrives."""
 
 
-_PACKETS: Final = 65_536
-"""Added to the packet ids of the flood session, which are not those of the main one."""
-
-
 class DecidesOutcome(Protocol):
     """What decides each message's outcome: `ingest.intake.Intake`, or one for other messages."""
 
@@ -51,32 +43,6 @@ class DecidesOutcome(Protocol):
         """Receive time from which on messages wait; None if none does."""
 
 
-@dataclass(frozen=True, slots=True)
-class FloodSession:
-    """Keeps the packet ids of the flood session apart from those of the main one.
-
-    Its messages count as published now, though they may have waited.
-    """
-
-    intake: DecidesOutcome
-
-    def on_message(self, message: Message) -> Outcome:
-        """Return what becomes of a message; never raises."""
-        packet = message.packet and message.packet + _PACKETS
-        return self.intake.on_message(structs.replace(message, packet=packet, live=True))
-
-    def on_new_session(self) -> None:
-        """Go on: the packet ids of the main session are still known."""
-
-    def on_time(self, now: float) -> Sequence[Reading]:
-        """Return readings that no longer wait at `now`."""
-        return self.intake.on_time(now)
-
-    def waiting_since(self) -> float | None:
-        """Receive time from which on messages wait; None if none does."""
-        return self.intake.waiting_since()
-
-
 class IntakeLoop:
     """Decide, commit and acknowledge what arrives on one connection.
 
@@ -84,7 +50,6 @@ class IntakeLoop:
     `commit`: ``await commit(readings, dead_letters)`` returns once both, and all that was committed
     before, are durable (`GroupCommit.commit`).
     `state`: counts what is acknowledged.
-    `most_per_s`: read so many messages a second at most; the others wait in the broker.
     """
 
     def __init__(
@@ -95,7 +60,6 @@ class IntakeLoop:
         commit: Commit,
         clock: Callable[[], float],
         state: SourceState,
-        most_per_s: float,
     ) -> None:
         self._link = link
         self._arrivals = arrivals
@@ -103,7 +67,6 @@ class IntakeLoop:
         self._commit = commit
         self._clock = clock
         self._state = state
-        self._most_per_s = most_per_s
         self._unacknowledged: deque[Message] = deque()
 
     @property
@@ -135,8 +98,6 @@ class IntakeLoop:
                 outcomes = [self._intake.on_message(m) for m in group if not is_canary(m.topic)]
                 self._arrivals.decided(group)
                 await self._store(outcomes, self._intake.on_time(self._clock()))
-                if group and self._most_per_s < math.inf:
-                    await asyncio.sleep(len(group) / self._most_per_s)
                 if not gone.done():
                     self._acknowledge()
         finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import random
 import secrets
 import time
@@ -54,16 +53,8 @@ _CONTENDED_S: Final = 30.0
 client with our client id."""
 
 
-_NARROW_POLL_S: Final = 0.5
-"""How often to look whether other topics are wanted."""
-
-
 _FILTERS: Final = 400
 """Of one request: with the longest names still within the shipped broker's `max_packet_size`."""
-
-
-def _all_of_them(topics: tuple[str, ...]) -> tuple[str, ...]:
-    return topics
 
 
 def _pieces(items: list[_T]) -> Iterator[list[_T]]:
@@ -81,8 +72,6 @@ class MqttSource:
     `subscriptions`: the file that remembers what the session is subscribed to; without it, messages
     of topics that are not wanted any more go on to arrive.
     `step_of`: by how many seconds the clock was set since the message before, by its time now.
-    `narrowed`: returns what to subscribe to now, of `topics`.
-    `most_per_s`: read so many messages a second at most; the others wait in the broker.
     `on_fault`: takes what is wrong with the session.
     `attempted`: set once it is connected, or could not be.
     """
@@ -97,8 +86,6 @@ class MqttSource:
         canary: CanarySettings | None = None,
         subscriptions: Path | None = None,
         step_of: Callable[[float], float] = never_set,
-        narrowed: Callable[[tuple[str, ...]], tuple[str, ...]] = _all_of_them,
-        most_per_s: float = math.inf,
         on_fault: Callable[[Detail], None] = lambda _what: None,
     ) -> None:
         self.state = SourceState()
@@ -113,10 +100,7 @@ class MqttSource:
             None if subscriptions is None else Subscriptions(subscriptions, settings)
         )
         self._step_of = step_of
-        self._narrowed = narrowed
-        self._most_per_s = most_per_s
         self._on_fault = on_fault
-        self.subscribed: tuple[str, ...] = ()
         self._client: aiomqtt.Client | None = None
         self._lost_at: float | None = None
         self._losses: deque[float] = deque(maxlen=_CONTENDED)
@@ -127,11 +111,6 @@ class MqttSource:
         self._settings = replace(self._settings, client_id=client_id)
         if self._subscriptions is not None:
             self._subscriptions = self._subscriptions.of(self._settings)
-
-    @property
-    def remembered(self) -> tuple[str, ...]:
-        """What the session may be subscribed to since the service last ran."""
-        return () if self._subscriptions is None else self._subscriptions.current()
 
     async def run(self) -> None:
         """Connect, receive, reconnect with growing pauses; until cancelled.
@@ -165,10 +144,7 @@ class MqttSource:
         arrivals = Arrivals(self._clock, self.state, self.canary, self._step_of)
         client._client.manual_ack_set(on=True)  # noqa: SLF001 - aiomqtt has no manual mode
         link = Link(client._client, arrivals.on_publish)  # noqa: SLF001 - the client underneath
-        loop = IntakeLoop(
-            *(link, arrivals, self._intake, self._commit, self._clock, self.state),
-            most_per_s=self._most_per_s,
-        )
+        loop = IntakeLoop(link, arrivals, self._intake, self._commit, self._clock, self.state)
         return client, link, loop
 
     async def _session(self) -> None:
@@ -223,8 +199,7 @@ class MqttSource:
             self._on_fault(Detail.SESSION_CONTENDED)
 
     async def _subscribe(self, client: aiomqtt.Client) -> None:
-        wanted = self._narrowed(self._topics)
-        filters = [(topic, 1) for topic in wanted]
+        filters = [(topic, 1) for topic in self._topics]
         if self.canary is not None:
             filters.append((canary_topic(self._settings.client_id), 1))
         granted = await self._replace_subscriptions(client, filters)
@@ -234,7 +209,6 @@ class MqttSource:
         if refused and refused != self.state.refused_topics:
             log.warning("the broker refuses the subscription to %s", ", ".join(refused))
         self.state.refused_topics = refused
-        self.subscribed = wanted
         if self.canary is not None:
             await client.subscribe([(DROPPED, 0), (STORED, 0)])
 
@@ -279,7 +253,4 @@ class MqttSource:
                 self.state.reconnected += 1
                 where = f"broker {self._settings.host}:{self._settings.port}"
                 raise BrokerError(BrokerReason.UNREACHABLE, f"{where} delivers nothing")
-            if self._narrowed(self._topics) != self.subscribed:
-                await self._subscribe(client)
-            pause = canary.next_deadline() - time.monotonic()
-            await asyncio.sleep(min(max(pause, 0.01), _NARROW_POLL_S))
+            await asyncio.sleep(max(canary.next_deadline() - time.monotonic(), 0.01))

@@ -19,7 +19,6 @@ class DataPaths:
         self.influx = root / "influx.db"  # cursor of the InfluxDB writer
         self.client_id = root / "client-id"  # of the broker's session, unless it is configured
         self.subscriptions = root / "subscriptions.json"  # topics of the broker's session
-        self.flood_subscriptions = root / "flood-subscriptions.json"  # of that for floods
         self.event_subscriptions = root / "event-subscriptions.json"  # of that for events
         self.reports = root / "reports"  # reports of the staff page, kept for an hour
         self.config_history = root / "config-history"  # what changes on the page replaced

@@ -19,7 +19,6 @@ from ingest.intake import Intake
 from ingest.journal_search import JournalSearch
 from ingest.mqtt.canary import CanarySettings
 from ingest.mqtt.connection import kept_client_id, live_messages
-from ingest.mqtt.intake_loop import FloodSession
 from ingest.mqtt.source import MqttSource
 from ingest.states import States
 from plumewatch.config.ingest_settings import (
@@ -56,11 +55,6 @@ _DEDUPE_WINDOW: Final = 512
 older is searched for in the journal."""
 _EVENTS: Final = "-events"
 """At the end of the client id of the session for events of other detectors."""
-_FLOODS: Final = "-floods"
-"""At the end of the client id of the session for sensors that flood."""
-_FLOOD_PER_S: Final = 200.0
-"""Few beside what a small machine reads; a sensor that was without network for a day catches up
-within minutes."""
 _TAP_AGAIN_S: Final = 5.0
 _POLL_S: Final = 0.2
 _MAX_RECOUNTED: Final = 500_000
@@ -91,9 +85,8 @@ class Ingestion:
         self._growth = resources.growth
         self._stored_offset = 0
         self._admit = admit
-        self._clock = clock
         self.intake_config = intake_config(config, dedupe_window=_DEDUPE_WINDOW)
-        topics = self._topics = topic_filters(config, self.intake_config.mappings)
+        topics = topic_filters(config, self.intake_config.mappings)
         self.intake = Intake(self.intake_config, report)
         skew = self.intake_config.context.limits.max_skew_s
         self._search = JournalSearch(resources.journal, skew, time.monotonic)
@@ -109,22 +102,6 @@ class Ingestion:
             CanarySettings() if config.broker.canary else None,
             resources.paths.subscriptions,
             step_of,
-            lambda filters: self.intake.floods.filters_without(
-                filters, clock(), self.flood_source.subscribed
-            ),
-            on_fault=report,
-        )
-        self.flood_source = MqttSource(
-            replace(broker, client_id=f"{broker.client_id}{_FLOODS}"),
-            topics,
-            FloodSession(self.intake),
-            self.commits.commit,
-            clock,
-            CanarySettings() if config.broker.canary else None,
-            resources.paths.flood_subscriptions,
-            step_of,
-            self._floods_to_subscribe,
-            most_per_s=_FLOOD_PER_S,
             on_fault=report,
         )
         self._events = EventIntake(resources.registry, self.intake_config.context.limits)
@@ -163,9 +140,6 @@ class Ingestion:
         self._broker, self._paths = broker, resources.paths
         self._has_own_client_id = bool(config.broker.client_id)
 
-    def _floods_to_subscribe(self, _filters: object = None) -> tuple[str, ...]:
-        return self.intake.floods.filters_of(self._topics, self._clock())
-
     def open(self) -> None:
         """Find the broker sessions of the last service; raises `StorageUnavailableError`."""
         broker, paths = self._broker, self._paths
@@ -175,7 +149,6 @@ class Ingestion:
             except OSError as error:
                 raise StorageUnavailableError(f"{paths.client_id}: {error.strerror}") from error
             self.source.use_client_id(broker.client_id)
-            self.flood_source.use_client_id(f"{broker.client_id}{_FLOODS}")
             if self.event_source is not None:
                 self.event_source.use_client_id(f"{broker.client_id}{_EVENTS}")
 
@@ -228,7 +201,6 @@ class Ingestion:
     def tasks(self) -> Iterator[Task]:
         """Return the tasks of ingestion."""
         yield Task("mqtt", self.source.run())
-        yield Task("floods", self._read_floods())
         if self.event_source is not None:
             yield Task("events", self.event_source.run())
         if self._http_server is not None:
@@ -237,12 +209,6 @@ class Ingestion:
         if self.polls.sensors:
             yield Task("polls", self.polls.run())
         yield Task("commits", self.commits.run(), ends="last")
-
-    async def _read_floods(self) -> None:
-        while True:
-            if self._floods_to_subscribe() or self.flood_source.remembered:
-                await self.flood_source.run()
-            await asyncio.sleep(_POLL_S)
 
     async def write_dead_letters(self, dead_letters: Sequence[DeadLetter]) -> None:
         """Store dead letters in a commit of their own."""

@@ -87,9 +87,7 @@ class Monitoring(Pipeline):
                 lambda: shutil.disk_usage(config.data_dir).free, _duty_gaps(config, clock)
             ),
             declared.broker_meters(ingestion.source, health, queue_limit),
-            declared.intake_meters(
-                (ingestion.source, ingestion.flood_source), intake, ingestion.http_ingest.answers
-            ),
+            declared.intake_meters(ingestion.source, intake, ingestion.http_ingest.answers),
             declared.poll_meters(ingestion.polls),
             declared.storage_meters(
                 journal=resources.journal,

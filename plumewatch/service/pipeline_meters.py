@@ -15,7 +15,7 @@ from plumewatch import __version__
 from plumewatch.service.meters import Histogram, Meter, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from alerts.consumer.memory_alerts import MemoryAlerts
     from ingest.http_poll import HttpPolls
@@ -148,27 +148,22 @@ def broker_meters(source: MqttSource, health: Health, queue_limit: int) -> Itera
 
 
 def intake_meters(
-    sources: Sequence[MqttSource], intake: Intake, http_answers: Mapping[tuple[str, int], int]
+    source: MqttSource, intake: Intake, http_answers: Mapping[tuple[str, int], int]
 ) -> Iterator[Meter]:
     """Return the meters of messages and the readings in them."""
-    tally = intake.reading_counts
-
-    def total(what: str) -> Callable[[], Value]:
-        return lambda: sum(getattr(source.state, what) for source in sources)
-
-    yield counter(
-        "messages_received", mark("MQTT messages received."), total("received"), "messages"
-    )
+    tally, state = intake.reading_counts, source.state
+    text = mark("MQTT messages received.")
+    yield counter("messages_received", text, lambda: state.received, "messages")
     text = mark("MQTT messages acknowledged.")
-    yield counter("messages_acknowledged", text, total("acknowledged"), "acknowledged")
+    yield counter("messages_acknowledged", text, lambda: state.acknowledged, "acknowledged")
     text = mark("QoS 0 messages dropped because more came than can be stored.")
-    yield counter("messages_dropped", text, total("dropped_qos0"), "dropped")
+    yield counter("messages_dropped", text, lambda: state.dropped_qos0, "dropped")
 
     def messages() -> Value:
         return dict[tuple[str, ...], float](sorted(intake.counters.items()))
 
     labels = ("outcome", "reason", "decoder")
-    text = "Messages by what became of them; refused ones with the reason."
+    text = "Messages by what became of them; refused ones with the reason, flooded ones left out."
     yield counter("messages", text, messages, labels=labels, page=mark("Messages %(outcome)s"))
 
     def outcome(name: str) -> Value:

@@ -18,6 +18,7 @@ from alerts.operations import BROKER, Operations
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from ingest.decoding import Context
+from ingest.floods import BURST
 from ingest.intake import Intake, IntakeConfig
 from ingest.message import Message
 from ingest.validation import may_alert
@@ -88,7 +89,9 @@ class School:
             readings = []
             for message in group:
                 self.now = message.sent
-                received = Message(message.topic, message.payload, message.sent, message.retain)
+                received = Message(
+                    message.topic, message.payload, message.sent, message.retain, live=True
+                )
                 readings += self.intake.on_message(received).readings
                 readings += self.intake.on_time(message.sent)
             self.intake.on_stored(readings)
@@ -163,6 +166,38 @@ def test_what_is_forged_under_the_name_of_a_sensor_is_found_and_all_of_it_kept(s
     from_sensor = [r for r in attacked.stored if r.sensor == VAPED and r.values]
     assert len(from_sensor) >= len([m for m in honest() if VAPED in m.topic]) + 600
     assert all(map(may_alert, from_sensor))
+
+
+def flood_of(sensor, per_s, begins, lasts_s, **content):
+    """Still air, as fast as can be sent under a sensor's name."""
+    topic, body = f"plumewatch/v1/{sensor}/reading", {"pm25": 4.0, "rh": 41.0, **content}
+    for k in range(int(per_s * lasts_s)):
+        payload = json.dumps(body | ({"seq": 10**6 + k} if "seq" in body else {})).encode()
+        yield WireMessage(topic, payload, 0, False, begins + k / per_s, sensor)
+
+
+@pytest.mark.parametrize(
+    ("per_s", "lasts_s", "content"),
+    [(1_000, 1.5, {}), (700, 120, {}), (700, 120, {"seq": 0})],
+    ids=["a burst", "without stamps", "without stamps, numbered"],
+)
+def test_a_flood_hides_no_plume_of_the_sensor_itself(school, per_s, lasts_s, content):
+    """What it sends at its usual rate is judged; the flood is not, and somebody is notified."""
+    forged = flood_of(VAPED, per_s, AT, lasts_s, **content)
+    attacked = school().receive(sorted([*honest(), *forged], key=lambda m: m.sent))
+    ((sensor, at),) = attacked.alerts_of("vape")
+    assert sensor == VAPED
+    assert AT < at < AT + 60
+    assert {sensor for sensor, _ in attacked.alerts_of("integrity")} == {VAPED}
+    assert attacked.notified_people() == {"fm"}
+    first = min(at for _, at in attacked.alerts_of("integrity"))
+    assert first < AT + 5, "at once"
+    stored = [r for r in attacked.stored if r.sensor == VAPED and r.values]
+    own = [r for r in stored if r.is_timed]
+    assert len(own) == len([m for m in honest() if VAPED in m.topic])
+    assert len(stored) - len(own) <= 2 * BURST + lasts_s + 1
+    outcomes = attacked.intake.counters
+    assert sum(outcomes.values()) == len(honest()) + int(per_s * lasts_s)
 
 
 def test_a_claim_inside_a_message_is_not_believed(school):

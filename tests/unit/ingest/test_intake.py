@@ -3,11 +3,9 @@
 import json
 
 import pytest
-from msgspec import structs
 
 from ingest import routes as routes_module
 from ingest.decoding import Context, Decoder
-from ingest.floods import FLOODING_S
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.message import Message
 from ingest.routes import decode_message
@@ -166,30 +164,6 @@ def test_named_decoder_overrides_the_topic():
     assert out.readings[0].values["co2"] == 600
     with pytest.raises(routes_module.DecodeError, match="no decoder is called"):
         decode_message(Message("t", b"", NOW), Context(), "nope")
-
-
-def test_filters_leave_out_what_floods_once_another_session_has_it():
-    i = intake(aliases={"other name": "b2"})
-    filters = ("plumewatch/v1/+/reading", "zigbee2mqtt/+")
-    for k in range(1_100):
-        i.on_message(structs.replace(native("b2", NOW, seq=k), live=True, packet=k + 1))
-        i.on_message(structs.replace(native("spare", NOW, seq=k), live=True))  # at QoS 0
-        i.on_message(native("a-backlog", NOW, seq=k))
-    own = i.floods.filters_of(filters, NOW + 1)
-    assert own == ("plumewatch/v1/b2/reading",)
-
-    def names(taken_over=()):
-        *found, last = i.floods.filters_without(filters, NOW + 1, taken_over)
-        assert last == "zigbee2mqtt/+"
-        return {wanted.split("/")[2] for wanted in found}
-
-    known = {*REGISTRY.sensors, "other name"}
-    assert names() == known
-    assert names(own) == known - {"b2"}
-    later = NOW + FLOODING_S + 1
-    assert i.floods.filters_without(filters, later, own) == filters
-    assert i.floods.filters_of(filters, later) == own, "until the other session has it"
-    assert i.floods.filters_of(filters, later + 60) == ()
 
 
 def test_a_sender_speaks_for_its_own_sensors_only():

@@ -36,33 +36,6 @@ def known():
     return watch
 
 
-def flood(per_s, seconds, others=0):
-    """One sensor at a rate beside others that send once a second."""
-    for k in range(seconds):
-        now = T0 + k
-        for i in range(per_s):
-            at = now + i / per_s
-            yield Reading("loud", at, at, {"pm25": 4.0}, seq=k * per_s + i)
-        for i in range(others):
-            yield Reading(f"s{i}", now + 0.99, now + 0.99, {"pm25": 4.0}, seq=k)
-
-
-@pytest.mark.parametrize(
-    ("per_s", "seconds", "others", "found"),
-    [
-        (40, 200, 10, {("loud", ("integrity:flooded",))}),
-        (10, 200, 10, set()),  # a fast sensor
-        (40, 100, 10, set()),  # soon over
-        (40, 200, 60, set()),  # many have something to say, as after an outage
-    ],
-)
-def test_a_sensor_that_keeps_others_waiting_is_found(per_s, seconds, others, found):
-    watch = Integrity()
-    for reading in flood(per_s, seconds, others):
-        watch.on_reading(reading)
-    assert {(r.sensor, r.events) for r in watch.take_findings()} == found
-
-
 def test_a_name_that_floods_is_a_finding_of_its_sensor_or_a_fault_of_the_service():
     faults = []
     watch = Integrity(faults.append)

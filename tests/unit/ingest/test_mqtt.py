@@ -14,7 +14,6 @@ from ingest.intake import Intake, IntakeConfig
 from ingest.mqtt import arrivals as arrivals_module
 from ingest.mqtt import connection
 from ingest.mqtt.arrivals import Arrivals, SourceState
-from ingest.mqtt.canary import CanarySettings
 from ingest.mqtt.connection import BrokerSettings
 from ingest.mqtt.examine import examine
 from ingest.mqtt.link import AT_LEAST_ONCE, DUP, RETAIN
@@ -267,54 +266,6 @@ async def test_joined_values_are_acknowledged_once_their_reading_is_kept(broker)
         await until(lambda: source.state.acknowledged == 4)
     assert readings[-1].values == {"pm25": 7.5, "rh": 41.0}
     await ended(task)
-
-
-async def test_a_topic_moves_to_a_session_that_is_read_slowly_and_back_and_nothing_is_lost(
-    tmp_path,
-):
-    """Both sessions have it for a moment, so what is published meanwhile comes twice."""
-    loud, others = "plumewatch/v1/loud/reading", "plumewatch/v1/b2/reading"
-    floods, disks = False, [Disk(), Disk()]
-
-    def main(filters):
-        return (others,) if floods and loud in slow.subscribed else filters
-
-    def aside(_filters):
-        return (loud,) if floods or source.subscribed == (others,) else ()
-
-    with Mosquitto("max_queued_messages 10000") as broker, Publisher(broker.port) as publisher:
-        source, _, task = source_of(
-            broker, disks[0], (EVERY,), tmp_path / "main", canary=CanarySettings(), narrowed=main
-        )
-        slow, _, slow_task = source_of(
-            broker,
-            disks[1],
-            (),
-            tmp_path / "slow",
-            "slow",
-            canary=CanarySettings(),
-            narrowed=aside,
-            most_per_s=100.0,
-        )
-        await until(lambda: source.state.connected and slow.state.connected)
-        send(publisher, range(20), loud)
-        await until(lambda: len(disks[0].kept) == 20)
-        floods = True
-        await until(lambda: source.subscribed == (others,))
-        began = time.monotonic()
-        send(publisher, range(20, 120), loud)
-        send(publisher, range(1_000, 1_010), others)
-        await until(lambda: disks[0].kept[20:] == [*range(1_000, 1_010)])
-        await until(lambda: disks[1].kept == [*range(20, 120)])
-        send(publisher, [2_000], loud)
-        await until(lambda: disks[1].kept[100:] == [2_000])
-        assert time.monotonic() - began > 0.9, "a hundred messages a second at most"
-        floods = False
-        await until(lambda: slow.subscribed == ())
-        send(publisher, range(120, 140), loud)
-        await until(lambda: disks[0].kept[30:] == [*range(120, 140)])
-        await ended(task)
-        await ended(slow_task)
 
 
 async def test_more_filters_than_fit_into_one_request_are_subscribed(tmp_path):
