@@ -32,7 +32,6 @@ class Detail(StrEnum):
     CLOCK_STANDS = "clock_stands"
     # the messages under a sensor's name
     TWO_SENDERS = "two_senders"
-    UNNUMBERED = "unnumbered"
     REPEATED = "repeated"
     REFUSED = "refused"
     FLOODED = "flooded"
@@ -67,7 +66,6 @@ class Detail(StrEnum):
 
 INTEGRITY: Final = (
     Detail.TWO_SENDERS,
-    Detail.UNNUMBERED,
     Detail.REPEATED,
     Detail.REFUSED,
     Detail.FLOODED,
@@ -119,7 +117,6 @@ _SENTENCES: Final = Sentences(
             "the sensor's clock stands still: its readings count at their receipt"
         ),
         Detail.TWO_SENDERS: mark("a second sender uses its name"),
-        Detail.UNNUMBERED: mark("readings under its name lack its numbers"),
         Detail.REPEATED: mark("recorded readings of it are sent again"),
         Detail.REFUSED: mark("many messages under its name are no readings"),
         Detail.FLOODED: mark(

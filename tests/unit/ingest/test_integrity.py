@@ -1,5 +1,7 @@
 """Two devices under one name, repeats, floods; and what is no attack."""
 
+import random
+
 import pytest
 
 from detection.details import details_text
@@ -24,8 +26,8 @@ def run(watch, stream):
     return [(r.sensor, r.events[0].partition(":")[2]) for r in watch.take_findings()]
 
 
-def honest(first, start, count, every=5.0):
-    return [reading(first + k, start + k * every) for k in range(count)]
+def honest(first, start, count, every=5.0, flags=()):
+    return [reading(first + k, start + k * every, flags=flags) for k in range(count)]
 
 
 @pytest.fixture
@@ -67,6 +69,50 @@ def test_two_devices_under_one_name_are_found_once_a_minute_and_nothing_is_missi
     assert missing == 0
 
 
+def second_sender(kind, k):
+    """Number of the k-th forged reading, of which there is one behind each honest one."""
+    return {
+        "without numbers": None,
+        "random": random.Random(k).randrange(10**6),
+        "random and few": random.Random(k).randrange(100),
+        "constant": 7,
+        "constant and near": 5_050,
+        "the same": 5_000 + k,
+        "jumping": 10_000 + 1_000 * k,
+        "just ahead": 5_001 + k + 20,
+    }[kind]
+
+
+@pytest.mark.parametrize("each", [1, 5])
+@pytest.mark.parametrize("timed", [True, False])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "without numbers",
+        "random",
+        "random and few",
+        "constant",
+        "constant and near",
+        "the same",
+        "jumping",
+        "just ahead",
+    ],
+)
+def test_whatever_numbers_a_second_sender_gives_it_is_found(known, kind, timed, each):
+    """`each` forged readings behind every honest one of the sensor, which reports each 5 s."""
+    flags = () if timed else ("no_time",)
+    stream = []
+    for k in range(60):
+        at = 5.0 * k
+        stream.append(reading(5_100 + k, at, flags=flags))
+        for i in range(each):
+            later = at + 0.5 + 0.5 * i
+            seq = second_sender(kind, k * each + i if kind != "the same" else 100 + k)
+            stream.append(reading(seq, later, flags=flags, values={"pm25": 4.0}))
+    found = run(known, stream)
+    assert set(found) == {("s1", "two_senders")}
+
+
 @pytest.mark.parametrize(
     "stream",
     [
@@ -80,6 +126,14 @@ def test_two_devices_under_one_name_are_found_once_a_minute_and_nothing_is_missi
         [r for boot in range(30) for r in honest(1, boot * 60.0, 12)],
         [*honest(1, 0.0, 5_200, 1.0)],
         honest(5_100, -90_000.0, 5),
+        [
+            reading(5_100 + k // 2, k) if k % 2 else reading(None, k, values={"rssi": -60.0})
+            for k in range(99)
+        ],
+        [r for boot in range(3) for r in honest(1, boot * 90.0, 12, flags=("no_time",))],
+        [reading(5_100 + k // 3, 10.0 * (k // 3), time=T0 + k) for k in range(90)],
+        [r for k in range(9) for r in honest(5_100 + 900 * k, 900.0 * k, 30, 1.0)],
+        [reading(None, 5.0 * k) for k in range(60)],
     ],
     ids=[
         "overtaken",
@@ -92,6 +146,11 @@ def test_two_devices_under_one_name_are_found_once_a_minute_and_nothing_is_missi
         "starts anew again and again",
         "starts anew and passes the old numbers",
         "clock set back",
+        "signal without numbers",
+        "starts anew without a clock",
+        "three of one message",
+        "offline again and again",
+        "numbers no more",
     ],
 )
 def test_what_honest_devices_do_is_not_found(known, stream):

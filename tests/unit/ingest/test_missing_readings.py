@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.integrity import MAX_JUMP, OPEN_S, Integrity
+from ingest.integrity import Integrity
+from ingest.numbering import MAX_JUMP, OPEN_S
 from ingest.recent_readings import RecentReadings
 from storage.reading import Reading
 
