@@ -7,12 +7,17 @@ once each time the socket is readable, and sends the acknowledgments of a group 
 piece, it reads the PUBLISH packets that are whole itself (MQTT 3.1.1, QoS 0 and 1); paho gets the
 first packet, so that it knows that the connection lives, and all that is cut, large, malformed or
 of another type. Messages and their order are those of paho alone.
+
+This relies on private parts of paho, as they are in `CHECKED_PAHO`. With any other version, paho
+reads and acknowledges by itself, message by message.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
+import paho.mqtt
 from paho.mqtt.enums import MessageType, MQTTErrorCode
 
 if TYPE_CHECKING:
@@ -23,6 +28,10 @@ if TYPE_CHECKING:
 
     OnPublish = Callable[[bytes, bytes, int, int], None]
 
+log = logging.getLogger(__name__)
+
+CHECKED_PAHO: Final = "2.2.0"
+"""The version whose private parts were checked."""
 _PIECE: Final = 32_768
 """Bytes taken from the socket at once: some 150 readings, a few milliseconds of work."""
 _LARGE: Final = 16_383
@@ -51,8 +60,12 @@ class Link:
         self._piece = b""
         self._at = 0
         self._asked = False
-        client._sock_recv = self._take  # type: ignore[method-assign]  # noqa: SLF001
-        client.loop_read = self._read  # type: ignore[method-assign]
+        self._in_pieces = paho.mqtt.__version__ == CHECKED_PAHO
+        if self._in_pieces:
+            client._sock_recv = self._take  # type: ignore[method-assign]  # noqa: SLF001
+            client.loop_read = self._read  # type: ignore[method-assign]
+        else:
+            log.info("paho-mqtt %s reads message by message", paho.mqtt.__version__)
         client.on_message = self._on_message
         self.session_present = False
         self._on_connect = client.on_connect
@@ -70,6 +83,10 @@ class Link:
 
     def acknowledge(self, packet_ids: Iterable[int]) -> None:
         """Send PUBACKs in this order, as one piece."""
+        if not self._in_pieces:
+            for packet_id in packet_ids:
+                self._client.ack(packet_id, 1)
+            return
         acks = b"".join([b"\x40\x02" + packet_id.to_bytes(2) for packet_id in packet_ids])
         if acks:
             self._client._packet_queue(MessageType.PUBACK, acks, 0, 1)  # noqa: SLF001

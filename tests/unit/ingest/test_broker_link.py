@@ -140,6 +140,19 @@ def test_the_end_of_the_stream_is_a_lost_connection_after_what_came_before():
     assert len(lost) == 1
 
 
+def test_another_version_of_paho_reads_and_acknowledges_by_itself(monkeypatch):
+    monkeypatch.setattr("paho.mqtt.__version__", "2.9.0")
+    pieces = [publish(1, b"a"), publish(2, b"b", qos=0), publish(3, b"c", dup=True)]
+    socket = Socket(pieces)
+    client, link, given = client_of(socket)
+    while socket.pieces:
+        client.loop_read()
+    assert given == [(TOPIC, b"a", 2, 1), (TOPIC, b"b", 0, 0), (TOPIC, b"c", 10, 3)]
+    link.acknowledge([1, 3])
+    client.loop_write()
+    assert socket.sent == b"\x40\x02\x00\x01\x40\x02\x00\x03"
+
+
 def test_acknowledgments_leave_in_order_as_one_piece():
     socket = Socket([])
     client, link, _ = client_of(socket)
