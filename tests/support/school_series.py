@@ -11,7 +11,6 @@ import math
 import time
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,24 +28,25 @@ from alerts.secrets import Secret
 from detection.class_samples import ClassSampler
 from detection.details import Detail, details_text
 from detection.events import Event, EventKind, EventPhase
-from ingest.files.recordings import read_recordings
+from detection.quantities import COLUMNS
 from ingest.validation import may_alert
 from language.facts import fact
 from plumewatch.service.data_folder import prepare_state
 from reports.kpis import duty_hours
 from reports.rows import DutySpan
+from sensor_sim.school import School
+from sensor_sim.simulate import simulate
 from storage import audit, firmware
+from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, transaction
 from storage.timeseries.records import Record
 from tests.support.alert_records import deliver
-from tests.support.command import plumewatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from storage.reading import Reading
     from storage.timeseries import Series
 
 __all__ = ["SILENT", "ZONE", "SimulatedSchool", "simulated_school"]
@@ -131,11 +131,7 @@ def simulated_school(folder: Path, hours: float = 12.0, seed: int = 3) -> Simula
     """Simulate; always the same, moved so that it ends now."""
     end = time.time() // 60 * 60
     start = end - hours * 3600.0
-    recording = folder / "readings.csv"
-    simulated = datetime.fromtimestamp(_SIMULATED, UTC).isoformat()
-    options = ("--seed", seed, "--days", hours / 24.0, "--start", simulated, "--activity", "demo")
-    assert plumewatch("simulate", *options, "--out", recording).code == 0
-    readings = list(_thinned(read_recordings([recording], lambda _: None), start - _SIMULATED, end))
+    readings = list(_thinned(_simulated(hours, seed), start - _SIMULATED, end))
     registry = _registry({r.sensor for r in readings})
     database = folder / "state.db"
     records = _judged(database, registry, readings, start, end)
@@ -144,6 +140,21 @@ def simulated_school(folder: Path, hours: float = 12.0, seed: int = 3) -> Simula
     records += _health(registry, readings, versions, start, end)
     records += _pipeline(readings, start, end)
     return SimulatedSchool(registry, readings, records, database, start, end)
+
+
+def _simulated(hours: float, seed: int) -> Iterator[Reading]:
+    for chunk in simulate(
+        School.small(), seed=seed, start=_SIMULATED, duration_s=hours * 3600, activity="demo"
+    ):
+        rows = (
+            (at, trace.sensor, row)
+            for trace in chunk.traces
+            for at, row in zip(trace.sent.tolist(), trace.values, strict=True)
+        )
+        for at, sensor, row in sorted(rows, key=lambda row: row[:2]):
+            measured = {k: float(v) for k, v in zip(COLUMNS, row, strict=True) if math.isfinite(v)}
+            if measured:
+                yield Reading(sensor, at, at, measured)
 
 
 def _thinned(readings: Iterator[Reading], shift_s: float, end: float) -> Iterator[Reading]:
