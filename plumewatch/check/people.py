@@ -22,7 +22,7 @@ from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
 from alerts.notify.channels.reachability import why_unreachable
 from ingest.decoding import Context
 from ingest.errors import DecodeError
-from ingest.http_poll import PollError, get
+from ingest.http.poll import PollError, get
 from ingest.mapping.lacks import MEANING, lacking
 from ingest.message import Message
 from ingest.routes import decode_message

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from alerts.access.sign_in_rules import folded
 from alerts.duty.timetable import DAY_MIN, minutes
 from ingest.decoders import DECODERS, HTTP_DECODERS
-from ingest.http_sources import SIGNED_DECODERS
+from ingest.http.sources import SIGNED_DECODERS
 from ingest.mapping.decoder import PREFIX
 from ingest.mapping.schema import cross_faults as mapping_faults
 from ingest.mapping.schema import field_faults

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.decoders import DECODERS, subscriptions
 from ingest.decoding import Context
-from ingest.http_poll import PolledSensor
-from ingest.http_sources import HttpSource
+from ingest.http.poll import PolledSensor
+from ingest.http.sources import HttpSource
 from ingest.intake import IntakeConfig
 from ingest.mapping.decoder import PREFIX, compile_mapping
 from ingest.mapping.examples import differences

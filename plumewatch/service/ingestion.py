@@ -13,8 +13,8 @@ from alerts.operations import Operations
 from ingest.commit import GroupCommit
 from ingest.errors import BrokerError
 from ingest.event_messages import EVENT_TOPICS, EventIntake
-from ingest.http import HttpIngest
-from ingest.http_poll import HttpPolls
+from ingest.http.poll import HttpPolls
+from ingest.http.server import HttpIngest
 from ingest.intake import Intake
 from ingest.journal_search import JournalSearch
 from ingest.mqtt.canary import CanarySettings

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from alerts.consumer.memory_alerts import MemoryAlerts
-    from ingest.http_poll import HttpPolls
+    from ingest.http.poll import HttpPolls
     from ingest.intake import Intake
     from ingest.mqtt.source import MqttSource
     from plumewatch.service.alerting import Deliveries
@@ -39,6 +39,7 @@ _WHOLE: Final = (
     mark("Messages accepted"),
     mark("Messages rejected"),
     mark("Messages duplicate"),
+    mark("Messages flooded"),
     mark("Polls answered"),
     mark("Polls failed"),
     mark("Silences ended by subscribing"),

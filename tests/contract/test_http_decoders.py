@@ -10,8 +10,8 @@ from alerts.secrets import Secret
 from ingest.commit import GroupCommit
 from ingest.decoders import DECODERS, HTTP_DECODERS
 from ingest.decoding import Context, topic_matches
-from ingest.http import HttpIngest
-from ingest.http_sources import HttpSource
+from ingest.http.server import HttpIngest
+from ingest.http.sources import HttpSource
 from ingest.intake import Intake, IntakeConfig
 from tests.contract.test_decoders import RECEIVED, load, payload_of
 

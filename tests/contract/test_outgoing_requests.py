@@ -18,7 +18,7 @@ from alerts.outbound.webhooks import WebhookNotifier
 from alerts.page.identity_provider import IdentityProvider, ProviderSettings
 from alerts.policy import AlertPolicy, Webhook
 from alerts.secrets import Secret
-from ingest.http_poll import PolledSensor, get
+from ingest.http.poll import PolledSensor, get
 from plumewatch.service.health import ping
 from storage.http_client import NoAnswerInTimeError, Reach, RefusedRequestError, request
 from tests.support.provider import RISING, Provider, answer

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from alerts.secrets import Secret
 from ingest.commit import GroupCommit
-from ingest.http import HttpIngest, HttpIngestSettings
-from ingest.http_sources import HttpSource
+from ingest.http.server import HttpIngest, HttpIngestSettings
+from ingest.http.sources import HttpSource
 from ingest.intake import Intake
 
 TOKEN = "token-of-the-fuzzer"

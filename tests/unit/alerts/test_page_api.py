@@ -22,8 +22,8 @@ from alerts.page.api.operation import PREFIX
 from alerts.secrets import Secret
 from ingest.commit import GroupCommit
 from ingest.decoders import DECODERS
-from ingest.http import HttpIngest, HttpIngestSettings
-from ingest.http_sources import HttpSource
+from ingest.http.server import HttpIngest, HttpIngestSettings
+from ingest.http.sources import HttpSource
 from ingest.intake import Intake
 from storage import sqlite
 from storage.timeseries.resolution import Retention

@@ -14,8 +14,8 @@ import pytest
 from alerts.secrets import Secret
 from ingest.commit import GroupCommit
 from ingest.decoding import Context
-from ingest.http import HttpIngest, HttpIngestSettings
-from ingest.http_sources import HttpSource
+from ingest.http.server import HttpIngest, HttpIngestSettings
+from ingest.http.sources import HttpSource
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.message import Message
 from storage.errors import StorageUnavailableError

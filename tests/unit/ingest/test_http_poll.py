@@ -13,9 +13,9 @@ import pytest
 from alerts.secrets import Secret
 from ingest.commit import GroupCommit
 from ingest.decoding import Context
-from ingest.http import HttpIngest, HttpIngestSettings
-from ingest.http_poll import HttpPolls, PolledSensor, PollError, get
-from ingest.http_sources import HttpSource
+from ingest.http.poll import HttpPolls, PolledSensor, PollError, get
+from ingest.http.server import HttpIngest, HttpIngestSettings
+from ingest.http.sources import HttpSource
 from ingest.intake import Intake, IntakeConfig
 from storage.registry import Registry, Room, Sensor
 from tests.support.broker import free_port
@@ -179,7 +179,7 @@ async def test_what_is_not_about_the_air_is_not_kept():
 
 
 async def test_a_device_without_answer_is_logged_once_and_delays_no_other(caplog):
-    caplog.set_level(logging.INFO, "ingest.http_poll")
+    caplog.set_level(logging.INFO, "ingest.http.poll")
     answers = {"b2": PollError("HTTP status 500"), "b3": json.dumps({"pm25": 4}).encode()}
     readings, _, polls = await poll(
         answers,

@@ -7,9 +7,9 @@ import hmac
 import pytest
 
 from alerts.secrets import Secret
-from ingest import http_sources
 from ingest.decoders import DECODERS, HTTP_DECODERS
-from ingest.http_sources import (
+from ingest.http import sources as http_sources
+from ingest.http.sources import (
     SIGNATURE_WINDOW_S,
     Guesses,
     HttpSource,

@@ -17,15 +17,15 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.http_sources import HttpSource
+from ingest.http.sources import HttpSource
 from storage.http_client import Reach, RequestError, request
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
-    from ingest.http import HttpIngest
-    from ingest.http_sources import HiddenText
+    from ingest.http.server import HttpIngest
+    from ingest.http.sources import HiddenText
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ingest.errors import Reason, one_line
-from ingest.http_sources import (
+from ingest.http.sources import (
     Guesses,
     HttpSource,
     Replays,
@@ -255,7 +255,7 @@ class HttpIngest:
             )
 
     def enter_polled(self, source: HttpSource, sensor: str, body: bytes) -> None:
-        """Take in the answer of a sensor that was asked (`ingest.http_poll`)."""
+        """Take in the answer of a sensor that was asked (`ingest.http.poll`)."""
         accepted = not self._commits.failing and self._commits.waiting < self._settings.most_waiting
         self.answers[source.name, 200 if accepted else 503] += 1
         if accepted:

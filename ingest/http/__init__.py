@@ -1,0 +1,1 @@
+"""Readings over HTTP: devices that post, and devices that are asked."""
