@@ -81,7 +81,7 @@ class Numbering:
             self._look_at(reading)
             return missing, False
         before = None if step == 1 else self._before(seq, step)
-        late = not reading.is_timed or _stamp(reading) <= (before or lines[0]).stamp
+        late = not reading.is_timed or reading.order <= (before or lines[0]).stamp
         if step < 0 and late and (before is None or reading.is_timed):
             if not self._fill(seq) and not reading.is_timed:
                 self._look_at(reading)
@@ -133,7 +133,7 @@ class Numbering:
         line.newest, line.length = seq, line.length + 1
         self.received = reading.received
         if reading.is_timed:
-            line.stamp = _stamp(reading)
+            line.stamp = reading.order
         if self.names != reading.values.keys():
             self.names = frozenset(reading.values)
 
@@ -177,10 +177,6 @@ class Numbering:
                 self.gaps[k : k + 1] = [part for part in parts if part[0] <= part[1]]
                 return True
         return False
-
-
-def _stamp(reading: Reading) -> float:
-    return reading.time if reading.stamp is None else reading.stamp
 
 
 def _size(gaps: Iterable[tuple[int, int, float]]) -> int:

@@ -60,6 +60,11 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return not self.flags or NO_TIME.isdisjoint(self.flags)
 
     @property
+    def order(self) -> float:
+        """What its sensor's readings are ordered by: the stamp, or `time` without another one."""
+        return self.time if self.stamp is None else self.stamp
+
+    @property
     def said(self) -> float | None:
         """The time stamp that the sensor gave to it; None if it gave none."""
         if self.stamp is not None:

@@ -71,13 +71,13 @@ class Reorder:
             return [*passed, reading]
         queue = self._queues.get(reading.sensor)
         if queue is None:
-            self._queues[reading.sensor] = _SensorQueue(seq, _stamp(reading))
+            self._queues[reading.sensor] = _SensorQueue(seq, reading.order)
             return [*passed, reading]
         jump = seq - queue.seq
-        newest = _stamp(queue.waiting[-1]) if queue.waiting else queue.stamp
-        if jump > _MAX_JUMP or (jump < 0 and _stamp(reading) > newest):
+        newest = queue.waiting[-1].order if queue.waiting else queue.stamp
+        if jump > _MAX_JUMP or (jump < 0 and reading.order > newest):
             passed += self._pass_all(reading.sensor, queue)
-            queue.seq, queue.stamp = seq, _stamp(reading)
+            queue.seq, queue.stamp = seq, reading.order
         elif jump <= 0:
             if jump < 0:
                 queue.unfilled_gaps = 0
@@ -138,12 +138,12 @@ class Reorder:
     def _pass_with_followers(self, reading: Reading, queue: _SensorQueue) -> Sequence[Reading]:
         """Let a reading pass, and those that waited for it only."""
         passed = [reading]
-        queue.seq, queue.stamp = _number(reading), _stamp(reading)
+        queue.seq, queue.stamp = _number(reading), reading.order
         filled = False
         while queue.waiting and _number(queue.waiting[0]) <= queue.seq + 1:
             filled = True
             follower = queue.waiting.pop(0)
-            queue.seq, queue.stamp = _number(follower), _stamp(follower)
+            queue.seq, queue.stamp = _number(follower), follower.order
             passed.append(follower)
         if filled and not queue.waiting:
             self._waiting.pop(reading.sensor, None)
@@ -153,13 +153,9 @@ class Reorder:
         passed, queue.waiting = queue.waiting, []
         self._waiting.pop(sensor, None)
         if passed:
-            queue.seq, queue.stamp = _number(passed[-1]), _stamp(passed[-1])
+            queue.seq, queue.stamp = _number(passed[-1]), passed[-1].order
         return passed
 
 
 def _number(reading: Reading) -> int:
     return reading.seq or 0
-
-
-def _stamp(reading: Reading) -> float:
-    return reading.time if reading.stamp is None else reading.stamp
