@@ -127,8 +127,10 @@ size: $(STAMP) ## lines of code by folder and language, TOML files, and files fr
 	@$(BIN)/python benchmarks/size.py
 	@$(BIN)/python benchmarks/reading_to_push.py $(ARGS)
 
-fuzz: $(STAMP) ## a million mutated payloads over all decoders; ARGS="--seed 7 --count 50000"
-	@$(BIN)/python benchmarks/fuzz_decoders.py $(ARGS)
+fuzz: $(STAMP) ## a million mutated payloads over all decoders and mappings; COUNT=50000 SEED=7
+	@seed=$${SEED:-$$RANDOM}; echo "seed $$seed"; \
+	  PLUMEWATCH_FUZZ=$${COUNT:-1000000} PLUMEWATCH_FUZZ_SEED=$$seed $(BIN)/python -m pytest \
+	    --numprocesses $(WORKERS) tests/property/test_decoder_fuzz.py tests/property/test_mapping_fuzz.py
 
 fuzz-http: $(STAMP) ## schemathesis over every route of page, API and HTTP ingest; EXAMPLES=500
 	@FUZZ_EXAMPLES=$${EXAMPLES:-100} $(BIN)/python -m pytest tests/unit/alerts/test_page_api.py --timeout 7200

@@ -15,21 +15,19 @@ A golden folder ``tests/golden/decoders/<name>/`` holds ``cases.json``: a list o
 
 import itertools
 import json
-import math
 import re
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from detection.quantities import QUANTITIES
 from ingest import decoders
 from ingest.decoders import DECODERS, FORMATS, find, subscriptions
 from ingest.decoding import Context, topic_matches
-from ingest.errors import DecodeError, Reason
+from ingest.errors import DecodeError
 from ingest.message import Message
 from ingest.routes import decode_message
-from storage.reading import DEVICE_EVENTS
+from tests.support.fuzz import check, read_or_refuse
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "decoders"
 RECEIVED = 1_790_000_000.0
@@ -193,20 +191,10 @@ def test_row(name):
 
 @pytest.mark.parametrize("name", DECODERS)
 def test_only_its_own_error(name):
-    payloads = (b"", b"\xff" * 40, b"hello", b"{}", b"[]", b"0", b"null")
-    for payload, topic in itertools.product(payloads, ("", "x", "/", "a/b/c/d/e/f/g")):
-        message = Message(topic, payload, RECEIVED)
-        refused = None
-        try:
-            readings = decode_message(message, Context(), name)
-        except DecodeError as error:
-            refused, readings = error, []
-        if refused:
-            assert refused.reason in Reason, message
-            assert refused.reason is not Reason.DECODER_FAILED, message
-            assert refused.detail.isprintable(), message
-        for reading in readings:
-            check(reading)
+    payloads = (b"", b"\xff" * 40, b"hello", b"{}", b"[]", b"0", b"null", b"[" * 30, b"nan")
+    topics = ("", "x", "/", "a/b/c/d/e/f/g", "acme/a/b/state", "hub/h/report")
+    messages = (Message(t, p, RECEIVED) for t, p in itertools.product(topics, payloads))
+    read_or_refuse(messages, name)
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -216,17 +204,6 @@ def test_retained_readings_are_marked(name):
             for reading in decode(name, {**case, "retained": True}):
                 marked = "retained" in reading.flags or {"online", "offline"} & set(reading.events)
                 assert marked, case["case"]
-
-
-def check(reading):
-    assert reading.values or reading.events or reading.faults
-    assert math.isfinite(reading.time)
-    for key, value in reading.values.items():
-        assert type(value) is float
-        assert QUANTITIES[key].accepts(value)
-    assert set(reading.faults) <= set(QUANTITIES)
-    assert not set(reading.faults) & set(reading.values)
-    assert set(reading.events) <= DEVICE_EVENTS
 
 
 @pytest.mark.parametrize(

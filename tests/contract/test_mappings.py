@@ -5,24 +5,19 @@ source, format, policy and fault at least once.
 """
 
 import itertools
-import math
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from detection.quantities import QUANTITIES
-from ingest.decoding import Context
-from ingest.errors import DecodeError, Reason
-from ingest.firmware import version_of
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.examples import difference, read_example
 from ingest.mapping.schema import MappingConfig, cross_faults
 from ingest.message import Message
-from ingest.routes import Routes, decode_message
+from ingest.routes import Routes
 from ingest.validation import SILENT_FLAGS
-from storage.reading import DEVICE_EVENTS
+from tests.support.fuzz import check, read_or_refuse
 
 FOLDER = Path(__file__).parent.parent / "golden" / "mappings"
 RECEIVED = 1_790_000_000.0
@@ -42,18 +37,6 @@ def payload_of(example):
     if example.payload is None:
         return bytes.fromhex(example.payload_hex)
     return example.payload.encode()
-
-
-def check(reading):
-    assert reading.values or reading.events or reading.faults
-    assert math.isfinite(reading.time)
-    for key, value in reading.values.items():
-        assert type(value) is float
-        assert QUANTITIES[key].accepts(value)
-    assert set(reading.faults) <= set(QUANTITIES)
-    assert not set(reading.faults) & set(reading.values)
-    assert set(reading.events) <= DEVICE_EVENTS
-    assert version_of(reading.firmware) == reading.firmware
 
 
 @pytest.mark.parametrize("name", MAPPINGS)
@@ -110,23 +93,11 @@ def test_retained_readings_never_alert(name, k):
 
 @pytest.mark.parametrize("name", MAPPINGS)
 def test_only_its_own_error(name):
-    decoder = compile_mapping(MAPPINGS[name])
-    routes = Routes(mappings=[decoder])
     payloads = (b"", b"\xff" * 40, b"hello", b"{}", b"[]", b"0", b"null", b"[" * 30, b"nan")
     topics = ("", "x", "/", "a/b/c/d/e/f/g", "acme/a/b/state", "hub/h/report")
-    for payload, topic in itertools.product(payloads, topics):
-        message = Message(topic, payload, RECEIVED)
-        refused = None
-        try:
-            readings = decode_message(message, Context(), decoder.name, routes)
-        except DecodeError as error:
-            refused, readings = error, []
-        if refused:
-            assert refused.reason in Reason, message
-            assert refused.reason is not Reason.DECODER_FAILED, message
-            assert refused.detail.isprintable(), message
-        for reading in readings:
-            check(reading)
+    decoder = compile_mapping(MAPPINGS[name])
+    messages = (Message(t, p, RECEIVED) for t, p in itertools.product(topics, payloads))
+    read_or_refuse(messages, decoder.name, Routes(mappings=[decoder]))
 
 
 def test_all_mappings_side_by_side_in_one_intake():

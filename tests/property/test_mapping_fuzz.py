@@ -1,16 +1,12 @@
 """Any payload against mappings, any mapping against payloads, any sample against the suggestion.
 
-No exception but `DecodeError` (`SuggestError` for suggestions), bounded time, readings finite and
-in range, and whatever is suggested is a valid configuration whose own examples pass.
-
-``PLUMEWATCH_FUZZ`` and ``PLUMEWATCH_FUZZ_SEED`` as in `test_decoder_fuzz`.
+No exception but `DecodeError` (`SuggestError` for suggestions), readings finite and in range, and
+whatever is suggested is a valid configuration whose own examples pass.
 """
 
 import contextlib
 import json
 import math
-import os
-import random
 import tomllib
 from pathlib import Path
 
@@ -20,9 +16,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from detection.quantities import QUANTITIES
-from ingest.decoding import Context
-from ingest.errors import DecodeError
-from ingest.firmware import version_of
 from ingest.intake import Intake, IntakeConfig
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.draft import SuggestError, toml_value
@@ -33,12 +26,10 @@ from ingest.mapping.times import check_form, read_time
 from ingest.mapping.topics import TopicFilter
 from ingest.message import Message
 from ingest.names import conversion, units_for
-from ingest.routes import Routes, decode_message
-from storage.reading import DEVICE_EVENTS
+from ingest.routes import Routes
+from tests.support.fuzz import LEAVES, MUTATIONS, NOW, check, fuzz, trees
 
 FOLDER = Path(__file__).parent.parent / "golden" / "mappings"
-NOW = 1_790_000_000.0
-SEED = int(os.environ.get("PLUMEWATCH_FUZZ_SEED", "20260907"))
 
 
 def read(path):
@@ -47,26 +38,7 @@ def read(path):
 
 
 MAPPINGS = {path.stem: read(path) for path in sorted(FOLDER.glob("*.toml"))}
-ROUNDS = -(-int(os.environ.get("PLUMEWATCH_FUZZ", "12000")) // len(MAPPINGS))
-ODD = (
-    *(None, True, False, "", "nan", "-1", "1e999", "٣", "x" * 300, "\x00", "\u202e", "7 °F", "ON"),
-    *(0, -0.0, -1, 1e308, -1e308, 5e-324, 2**31, 2**63, 2**64, 10**40, 65535),
-    *([], {}, [[]], [{}], {"value": None}, [1, "2", None]),
-)
-
-
-def check(reading):
-    assert reading.values or reading.events or reading.faults
-    assert math.isfinite(reading.time)
-    assert reading.time <= reading.received + 300
-    for key, value in reading.values.items():
-        assert type(value) is float
-        assert QUANTITIES[key].accepts(value)
-    assert set(reading.faults) <= set(QUANTITIES)
-    assert not set(reading.faults) & set(reading.values)
-    assert set(reading.events) <= DEVICE_EVENTS
-    assert 1 <= len(reading.sensor) <= 64
-    assert version_of(reading.firmware) == reading.firmware
+ROUNDS = -(-MUTATIONS // len(MAPPINGS))
 
 
 def payload_of(example):
@@ -75,87 +47,21 @@ def payload_of(example):
     return example.payload.encode()
 
 
-def mutate(rng, payload):
-    try:
-        content = json.loads(payload)
-    except ValueError:
-        content = None
-    if isinstance(content, dict) and rng.random() < 0.6:
-        inner = content
-        while rng.random() < 0.6 and any(isinstance(v, dict) and v for v in inner.values()):
-            inner = rng.choice([v for v in inner.values() if isinstance(v, dict) and v])
-        if inner:
-            inner[rng.choice(list(inner))] = rng.choice(ODD)
-        return json.dumps(content).encode("utf-8", "replace")
-    data = bytearray(payload)
-    for _ in range(rng.randint(1, 4)):
-        at = rng.randrange(len(data) + 1)
-        action = rng.randrange(4)
-        if action == 0 and data:
-            data[at % len(data)] ^= 1 << rng.randrange(8)
-        elif action == 1:
-            data[at:at] = rng.randbytes(rng.randint(1, 4))
-        elif action == 2:
-            del data[at : at + rng.randint(1, 8)]
-        else:
-            data[at:at] = rng.choice((b"NaN", b"1e999", b"9" * 400, b"[" * 30, b"\xff", b"{", b"="))
-    return bytes(data)
-
-
 @pytest.mark.timeout(max(300, ROUNDS // 10))
 @pytest.mark.parametrize("name", MAPPINGS)
 def test_mutations(name):
-    rng = random.Random(f"{SEED} {name}")
-    mapping = MAPPINGS[name]
-    decoder = compile_mapping(mapping)
-    routes, context = Routes(mappings=[decoder]), Context()
-    pool = [(e.topic, payload_of(e)) for e in mapping.example]
-    for n in range(ROUNDS):
-        topic, payload = rng.choice(pool)
-        message = Message(topic, mutate(rng, payload), NOW + n * 0.05, retained=rng.random() < 0.1)
-        try:
-            readings = decode_message(message, context, decoder.name, routes)
-        except DecodeError as error:
-            readings = []
-            assert error.detail.isprintable(), (SEED, n, message)  # noqa: PT017
-        for reading in readings:
-            check(reading)
-    for reading in context.states.joiner.close(context.limits):
-        check(reading)
-    assert all(len(table) <= table.size for table in (context.states.children, context.states.last))
+    decoder = compile_mapping(MAPPINGS[name])
+    pool = [(e.topic, payload_of(e)) for e in MAPPINGS[name].example]
+    fuzz(pool, ROUNDS, decoder.name, Routes(mappings=[decoder]))
 
 
-LEAVES = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.floats(),
-    st.text(max_size=20),
-    st.sampled_from([o for o in ODD if not isinstance(o, dict | list)]),
+NAMES = st.text(max_size=10) | st.sampled_from(
+    (
+        *(*QUANTITIES, "PM2.5", "temperature", "tvoc", "ts", "time", "id", "mac", "unit", "fw"),
+        *("value", "air", "tamper", "humidity (%)", "name", "state_topic", "val_tpl", "dev_cla"),
+    )
 )
-NAMES = st.one_of(
-    st.sampled_from(
-        (
-            *(*QUANTITIES, "PM2.5", "temperature", "tvoc", "ts", "time", "id", "mac", "unit", "fw"),
-            *(
-                "value",
-                "air",
-                "tamper",
-                "humidity (%)",
-                "name",
-                "state_topic",
-                "val_tpl",
-                "dev_cla",
-            ),
-        )
-    ),
-    st.text(max_size=10),
-)
-TREES = st.recursive(
-    LEAVES,
-    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(NAMES, inner, max_size=6)),
-    max_leaves=20,
-)
+TREES = trees(NAMES)
 CONTENTS = st.dictionaries(NAMES, TREES, max_size=8)
 
 
