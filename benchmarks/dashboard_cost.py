@@ -21,8 +21,8 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from dashboards.boards import DashboardSettings
 from dashboards.build import built
-from dashboards.frame import DashboardSettings
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.influx_setup import set_up
 from storage.timeseries.records import MEASUREMENTS

@@ -6,19 +6,15 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from grafana_foundation_sdk.cog.encoder import JSONEncoder
-
-from dashboards.definitions import build
-from dashboards.frame import ROOM_UID
-from dashboards.lines import distinguish
-from dashboards.names import name_rooms
+from dashboards.boards import ROOM_UID, build, line_links
+from dashboards.lines import name_rooms, style_lines
 from dashboards.queries import DATA_SOURCE_NAME, POLICIES, SOURCE, data_source_uid, in_detail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from dashboards.frame import DashboardSettings
+    from dashboards.boards import DashboardSettings
 
 DASHBOARDS: Final = ("morning", "now", "room", "air", "sensors", "alerts", "pipeline", "board")
 """Names of their definitions and files."""
@@ -29,7 +25,6 @@ _DATA_SOURCES: Final = """\
 apiVersion: 1
 datasources:
 """
-_OF_INTERVALS: Final = ("auto", "auto_count", "auto_min")
 
 
 def _data_source(policy: str) -> str:
@@ -53,16 +48,16 @@ def _data_source(policy: str) -> str:
 def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
     """Make all dashboards as Grafana stores them, panels numbered in order."""
     made = {}
+    links = line_links(settings)
     for name in DASHBOARDS:
-        body: dict[str, Any] = json.loads(JSONEncoder().encode(build(name, settings).build()))
+        body = json.loads(json.dumps(build(name, settings)))  # nothing is in two places
+        numbers = settings.numbers(one_room=body["uid"] == ROOM_UID)
         for number, panel in enumerate(body["panels"], 1):
             panel["id"] = number
-            panel.get("options", {}).pop("footer", None)  # of tables before Grafana 12, and empty
-        for variable in body["templating"]["list"]:
-            for extra in _OF_INTERVALS:  # the SDK writes them for every kind of variable
-                variable.pop(extra, None)
-        name_rooms(body, settings)
-        distinguish(body, settings.numbers(one_room=body["uid"] == ROOM_UID))
+            if "targets" in panel:
+                name_rooms(panel, settings.names, links)
+            if panel["type"] == "timeseries":
+                style_lines(panel, numbers)
         if settings.influxdb3:
             _ask_each_database(body)
         _fold(body)
@@ -86,7 +81,7 @@ def _fold(body: dict[str, Any]) -> None:
 def _ask_each_database(body: dict[str, Any]) -> None:
     """Take retention policies out of statements, and ask the data source of each one's database."""
     variables = [v for v in body["templating"]["list"] if v["type"] == "query"]
-    for one in (*variables, *body["annotations"].get("list", ())):
+    for one in (*variables, *body["annotations"]["list"]):
         _ask_database(one)
     for panel in body["panels"]:
         for target in panel.get("targets", ()):

@@ -1,8 +1,9 @@
-"""Lines that differ by more than their color.
+"""Lines of rooms and sensors: their names, and a look that differs by more than color.
 
-Grafana's palette for any color vision has five colors, so lines get dashes too: quantities always;
-rooms and sensors if they are known, the same in every chart. The first five are solid, the next
-five dashed, then dotted, and so on for thirty lines; bars get lighter instead.
+Grafana shows the values of a tag, which are ids, so that a renamed room stays one line. Its palette
+for any color vision has five colors, so lines get dashes too: quantities always; rooms and sensors
+if they are known, the same in every chart. The first five are solid, the next five dashed, then
+dotted, and so on for thirty lines; bars get lighter instead.
 """
 
 from __future__ import annotations
@@ -10,14 +11,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
-
-from dashboards.panels.looks import BLUE, GREEN, ORANGE, PURPLE, VERMILLION
+from dashboards.panels import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, override
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from grafana_foundation_sdk.builders import timeseries
+    from dashboards.panels import Json
 
 _COLORS: Final = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)
 _DASHES: Final[tuple[tuple[int, ...], ...]] = (
@@ -36,34 +35,41 @@ def _style(number: int) -> dict[str, Any]:
     return {"fill": "dash", "dash": list(dashes)} if dashes else {"fill": "solid"}
 
 
-def dashed(panel: timeseries.Panel, names: Iterable[str]) -> timeseries.Panel:
+def dash_quantities(panel: Json, names: Iterable[str]) -> None:
     """Give lines whose name is one of these, or ends in one, dashes of their own."""
-    for number, name in enumerate(names):
-        ending = f"/(^| ){re.escape(name)}$/"
-        panel.override_by_regexp(ending, [DynamicConfigValue("custom.lineStyle", _style(number))])
-    return panel
+    panel["fieldConfig"]["overrides"] += [
+        override("byRegexp", f"/(^| ){re.escape(name)}$/", custom__lineStyle=_style(number))
+        for number, name in enumerate(names)
+    ]
 
 
-def distinguish(dashboard: Mapping[str, Any], numbers: Mapping[str, Mapping[str, int]]) -> None:
+def name_rooms(panel: Json, names: Mapping[str, str], links: Sequence[Json]) -> None:
+    """Give lines, bars and cells of rooms their names, and lines their links."""
+    config = panel["fieldConfig"]
+    if any(target["alias"] == "$tag_room" for target in panel["targets"]):
+        config["defaults"]["links"] = [*links]
+        config["overrides"] += [
+            override("byName", room, displayName=name) for room, name in names.items()
+        ]
+    if panel["type"] == "table" and names:
+        texts = {room: {"text": name, "index": k} for k, (room, name) in enumerate(names.items())}
+        mapped = override("byName", "room", mappings=[{"type": "value", "options": texts}])
+        config["overrides"].append(mapped)
+
+
+def style_lines(panel: Json, numbers: Mapping[str, Mapping[str, int]]) -> None:
     """Give every line of a known name its color and dashes; `numbers` are by tag and value."""
-    for panel in dashboard["panels"]:
-        if panel["type"] != "timeseries":
-            continue
-        custom = panel["fieldConfig"]["defaults"].get("custom", {})
-        is_bars = custom.get("drawStyle") == "bars"
-        for tag, values in numbers.items():
-            if any(target.get("alias") == f"$tag_{tag}" for target in panel["targets"]):
-                panel["fieldConfig"]["overrides"] += [
-                    _override(number, value, is_bars=is_bars) for value, number in values.items()
-                ]
-
-
-def _override(number: int, name: str, *, is_bars: bool) -> dict[str, Any]:
-    group, color = divmod(number, len(_COLORS))
-    style = (
-        {"id": "custom.fillOpacity", "value": _OPACITY[group % len(_OPACITY)]}
-        if is_bars
-        else {"id": "custom.lineStyle", "value": _style(group)}
-    )
-    fixed = {"id": "color", "value": {"mode": "fixed", "fixedColor": _COLORS[color]}}
-    return {"matcher": {"id": "byName", "options": name}, "properties": [fixed, style]}
+    is_bars = panel["fieldConfig"]["defaults"]["custom"].get("drawStyle") == "bars"
+    for tag, values in numbers.items():
+        if any(target["alias"] == f"$tag_{tag}" for target in panel["targets"]):
+            for name, number in values.items():
+                group, color = divmod(number, len(_COLORS))
+                style = (
+                    {"custom__fillOpacity": _OPACITY[group % len(_OPACITY)]}
+                    if is_bars
+                    else {"custom__lineStyle": _style(group)}
+                )
+                fixed = {"mode": "fixed", "fixedColor": _COLORS[color]}
+                panel["fieldConfig"]["overrides"].append(
+                    override("byName", name, color=fixed, **style)
+                )

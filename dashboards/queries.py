@@ -7,11 +7,7 @@ variable holds: text from the address of a page can end neither the pattern nor 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
-
-from grafana_foundation_sdk.cog.builder import Builder
-from grafana_foundation_sdk.cog.variants import Dataquery
-from grafana_foundation_sdk.models.dashboard import DataSourceRef
+from typing import TYPE_CHECKING, Any, Final
 
 from reports.figures import IN_SERIES
 from storage.timeseries.line_protocol import READING
@@ -34,7 +30,7 @@ def data_source_uid(policy: str) -> str:
 
 SOURCE: Final = "source"
 """Variable with which people choose the data source, so that files fit any Grafana."""
-DATA_SOURCE: Final = DataSourceRef(type_val="influxdb", uid=f"${{{SOURCE}}}")
+DATA_SOURCE: Final = {"type": "influxdb", "uid": f"${{{SOURCE}}}"}
 
 PLACE_TAGS: Final = ("site", "building", "floor", "room")
 """Tags that name a place, from large to small: each is a variable, chosen within the one before."""
@@ -91,29 +87,15 @@ def filled(text: str, words: Mapping[str, str] = FRAGMENTS) -> str:
     return re.sub(r"(?<!\$)\{(\w+)\}", lambda found: words[found[1]], text)
 
 
-class InfluxQl(Builder[Dataquery], Dataquery):
-    """One query of a panel; `alias` names its lines, such as ``$tag_room``; a `table` is rows."""
-
-    def __init__(self, query: str, *, alias: str = "", table: bool = False) -> None:
-        self.query = query
-        self.alias = alias
-        self.table = table
-        self.ref = "A"
-
-    def build(self) -> Dataquery:
-        """Return itself."""
-        return self
-
-    def to_json(self) -> dict[str, object]:
-        """Return it as Grafana's InfluxDB data source stores it."""
-        return {
-            "alias": self.alias,
-            "datasource": DATA_SOURCE,
-            "query": self.query,
-            "rawQuery": True,
-            "refId": self.ref,
-            "resultFormat": "table" if self.table else "time_series",
-        }
+def question(query: str, *, alias: str = "", table: bool = False) -> dict[str, Any]:
+    """Return one query of a panel; `alias` names its lines, such as ``$tag_room``."""
+    return {
+        "alias": alias,
+        "datasource": DATA_SOURCE,
+        "query": query,
+        "rawQuery": True,
+        "resultFormat": "table" if table else "time_series",
+    }
 
 
 def in_detail(query: str) -> str:
@@ -124,7 +106,7 @@ def in_detail(query: str) -> str:
     return "" if _IN_OUTLINE in query else query.replace(f" AND {_IN_DETAIL}", "")
 
 
-def key_figure(key: str, *, whole_school: bool = False) -> list[InfluxQl]:
+def key_figure(key: str, *, whole_school: bool = False) -> list[dict[str, Any]]:
     """Ask for a figure of `reports.figures`; of two answers, the first is divided by the second."""
     selects = IN_SERIES[key]
     made = []
@@ -134,5 +116,5 @@ def key_figure(key: str, *, whole_school: bool = False) -> list[InfluxQl]:
         where = " AND ".join(filter(None, ("$timeFilter", place, no_test, condition)))
         name = "" if len(selects) == 1 else f' AS "{"ab"[number]}"'
         query = f"SELECT {expression}{name} FROM {_source(measurement)} WHERE {where}"
-        made.append(InfluxQl(query, table=len(selects) > 1))
+        made.append(question(query, table=len(selects) > 1))
     return made

@@ -33,8 +33,8 @@ from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.support.ui import WebDriverWait
 
 from alerts.outbound.series_records import DueRecords
+from dashboards.boards import DashboardSettings
 from dashboards.build import built
-from dashboards.frame import DashboardSettings
 from dashboards.queries import DATA_SOURCE_UID
 from docs.gallery.make_shots import browser, plumewatch, reopen
 from plumewatch.config.load import load

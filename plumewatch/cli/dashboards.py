@@ -18,7 +18,7 @@ from reports.rows import room_names
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dashboards.frame import DashboardSettings
+    from dashboards.boards import DashboardSettings
     from dashboards.grafana import Change, DataSource, Grafana
     from plumewatch.config.model import PlumewatchConfig
 
@@ -54,8 +54,8 @@ def build(
     """Write the dashboards as files for Grafana's provisioning; without --config, as shipped."""
     printer = Printer(as_json=as_json)
     with _translated_errors():
+        from dashboards.boards import DashboardSettings
         from dashboards.build import write
-        from dashboards.frame import DashboardSettings
 
         settings = DashboardSettings(influxdb3=influxdb3)
         if config:
@@ -135,7 +135,7 @@ def _grafana(url: str, token_file: Path) -> Grafana:
 
 
 def _settings(config: PlumewatchConfig, *, influxdb3: bool) -> DashboardSettings:
-    from dashboards.frame import DashboardSettings
+    from dashboards.boards import DashboardSettings
 
     if not config.timeseries.url:
         raise UsageError(_NO_INFLUXDB)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from alerts.outbound.sensor_conditions import Condition
-from dashboards import definitions
+from dashboards import boards
+from dashboards.boards import DashboardSettings
 from dashboards.build import DASHBOARDS, built, text_of
-from dashboards.frame import DashboardSettings
 from detection.quantities import QUANTITIES
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
@@ -324,17 +324,17 @@ def test_links_keep_time_range_and_data_source():
     [("ask", "SELECT {nothing}", KeyError), ("wdith", 4, TypeError), ("kind", "number", TypeError)],
 )
 def test_a_definition_that_names_something_unknown_is_refused(monkeypatch, key, value, error):
-    board = definitions.read("now")
+    board = boards.read("now")
     board["row"][0]["panel"][0][key] = value
-    monkeypatch.setattr(definitions, "read", lambda _name: board)
+    monkeypatch.setattr(boards, "read", lambda _name: board)
     with pytest.raises(error):
-        definitions.build("now", DashboardSettings())
+        boards.build("now", DashboardSettings())
 
 
 def test_every_condition_of_a_sensor_has_a_name_a_color_and_a_section_of_the_docs():
     guide = (Path(__file__).parents[2] / "docs" / "facilities.md").read_text(encoding="utf-8")
     visits = [c for c in Condition if c != Condition.OK]
-    words = definitions.SHARED["words"]
+    words = boards.SHARED["words"]
     assert list(words["condition"]) == ["ok", *visits]
     assert words["urgency"] == {
         f"{c.urgency:g}": ["OK", "green"] if c is Condition.OK else words["condition"][c]

@@ -14,8 +14,8 @@ from alerts.page.app import create_app
 from alerts.page.settings import PipelineStatus, SensorStatus
 from alerts.page.views.air import day_means, most_air_changes
 from alerts.page.views.figures import _stacks, figures
+from dashboards.boards import DashboardSettings, room_dashboard
 from dashboards.build import built
-from dashboards.frame import DashboardSettings, room_dashboard
 from dashboards.queries import key_figure
 from reports import kpis, read
 from reports.figures import IN_SERIES, INCIDENTS, LOAD, OUTCOME, RESPONSE, computed
@@ -83,7 +83,7 @@ def in_series(url, key, school):
     """Compute a key figure as Grafana does: from records of the time series."""
     values = []
     for query in key_figure(key, whole_school=key == "notices_per_duty_hour"):
-        text = grafana.interpolated(query.query, school.end + 1 - WEEK_S, school.end + 1)
+        text = grafana.interpolated(query["query"], school.end + 1 - WEEK_S, school.end + 1)
         (series,) = grafana.answer(url, text)
         values.append(series["values"][0][1])
     return values[0] / values[1] if len(values) == 2 else values[0]

@@ -48,7 +48,7 @@ def test_a_bill_has_what_operation_needs_however_deep_and_no_tools():
 
 def test_what_operation_needs_is_read_from_the_project():
     needs = direct_dependencies()
-    assert {"aiomqtt", "argon2-cffi", "grafana-foundation-sdk", "iotcore"} <= needs
+    assert {"aiomqtt", "argon2-cffi", "grafana-api", "iotcore"} <= needs
     assert not {"pytest", "ruff", "scikit-learn", "plumewatch"} & needs
 
 

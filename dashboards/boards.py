@@ -1,0 +1,390 @@
+"""Dashboards from their definitions, ``boards/*.toml``: rows of panels, and what each panel asks.
+
+The key of a panel that is a kind of `dashboards.panels` has its title; `ask` has its statements in
+InfluxQL, or `figure` a key figure of `reports.figures`. The other keys are arguments of that kind,
+over the ``default`` of the row and that of the dashboard for the kind; ``"auto"`` leaves one out.
+``shared.toml`` has words, links and columns by name.
+
+A name in braces, in any text, is one of `dashboards.queries.FRAGMENTS`, of the panel's own `fill`,
+or follows from its `quantities`: ``quantity`` is the first, ``basis`` the source of its guideline.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from dashboards import panels, queries
+from dashboards.lines import dash_quantities
+from dashboards.queries import DATA_SOURCE, PLACE_TAGS, filled, in_place
+from detection.quantities import QUANTITIES
+from reports.figures import COVERAGE, GUIDELINES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from dashboards.panels import Json
+
+    Given = Mapping[str, Any]
+
+TAG: Final = "plumewatch"
+ROOM_UID: Final = "plumewatch-room"
+_FOLDER: Final = Path(__file__).with_name("boards")
+_GUIDELINES: Final = {guideline.quantity: guideline for guideline in GUIDELINES}
+_KINDS: Final[Mapping[str, Callable[..., Json]]] = {
+    "number": panels.number,
+    "chart": panels.chart,
+    "bars": panels.bars,
+    "states": panels.states,
+    "counts": panels.counts,
+    "grid": panels.grid,
+    "note": panels.note,
+}
+_STEPS: Final[Mapping[str, Callable[..., list[Json]]]] = {
+    "joined": panels.joined,
+    "divided": panels.divided,
+    "grouped": panels.grouped,
+    "ordered": panels.ordered,
+}
+_QUOTIENT: Final = (
+    ("concatenate", {"frameNameMode": "drop"}),
+    ("divided", "a", "b", "quotient"),
+    ("filterFieldsByName", {"include": {"names": ["quotient"]}}),
+)
+"""Of a key figure of two answers."""
+_KEPT: Final = "${__url_time_range}&${source:queryparam}"
+"""Time range and data source, in links between dashboards."""
+_NAME_AND_ID: Final = r"/^(?<text>.*) \| (?<value>.*)$/"
+"""Grafana shows the text of a match and uses its value."""
+_INCIDENTS: Final = filled(
+    'SELECT "room" AS "sentence", "kind", "status", "verdict",'
+    ' ("onset" + "detected_s" + "resolved_s") * 1000 AS "until" FROM {incident} WHERE {in_time}'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardSettings:
+    """Differences between schools.
+
+    - `page_url`, `docs_url`: without a slash at the end; empty for no links to it.
+    - `rooms`, `sensors` with their rooms: in the order in which their lines get colors and dashes.
+    - `influxdb3`: each database has a data source, since an InfluxDB 3 knows no policies.
+    - `names`: name of each room by its id; a room without one is shown by its id.
+    - `whole`: what figures of people on duty are of, who belong to no place.
+    """
+
+    zone: str = "America/New_York"
+    page_url: str = "http://127.0.0.1:8420"
+    docs_url: str = ""
+    rooms: tuple[str, ...] = ()
+    sensors: tuple[tuple[str, str], ...] = ()
+    influxdb3: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
+    whole: str = "whole school"
+
+    def numbers(self, *, one_room: bool) -> dict[str, dict[str, int]]:
+        """Return, by tag, the number of each room and sensor; for one room, within the room."""
+        counts: Counter[str] = Counter()
+        sensors = {}
+        for sensor, room in self.sensors:
+            group = room if one_room else ""
+            sensors[sensor] = counts[group]
+            counts[group] += 1
+        return {"room": {room: k for k, room in enumerate(self.rooms)}, "sensor": sensors}
+
+
+def read(name: str) -> dict[str, Any]:
+    """Return a file of definitions."""
+    return tomllib.loads((_FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+SHARED: Final = read("shared")
+
+
+def build(name: str, settings: DashboardSettings) -> Json:
+    """Make a dashboard of its definition."""
+    board = read(name)
+    rows, marks, defaults = board.pop("row"), board.pop("mark", ()), board.pop("default", {})
+    words = {
+        **queries.FRAGMENTS,
+        "zone": settings.zone,
+        "whole": settings.whole,
+        "slots": f"{COVERAGE * 96:.0f}",
+        **{name: f"{{{name}}}" for name in ("page", "docs")},  # for `_link`
+    }
+    folded = board.pop("folded", "")  # its panels ask nothing before it is opened
+    made = _frame(settings, name, **board)
+    for row in rows:
+        is_folded = row["title"] == folded
+        heading = {"type": "row", "title": row["title"], "collapsed": is_folded, "panels": []}
+        made["panels"].append(heading | {"gridPos": {"w": 24, "h": 1}})
+        made["panels"] += [
+            _panel(settings, words, defaults, row.get("default", {}), given)
+            for given in row["panel"]
+        ]
+    _arrange(made["panels"])
+    made["annotations"]["list"] += [
+        _mark(mark["name"], filled(mark["ask"], words), _color(mark["color"])) for mark in marks
+    ]
+    return made
+
+
+def _frame(
+    settings: DashboardSettings,
+    name: str,
+    *,
+    title: str,
+    about: str,
+    since: str,
+    refresh: str,
+    places: bool = True,
+    one_room: bool = False,
+    incidents: bool = True,
+) -> Json:
+    """Return a dashboard without panels: its variables, links and time zone.
+
+    - `places`, `one_room`: whether it has variables for places, and is about a single room.
+    - `incidents`: whether charts mark incidents; in those of a single room people switch it on.
+    """
+    links: list[Json] = [
+        {
+            "title": "Plumewatch",
+            "type": "dashboards",
+            "tags": [TAG],
+            "icon": "external link",
+            "asDropdown": True,
+            "includeVars": True,
+            "keepTime": True,
+        }
+    ]
+    if settings.page_url:
+        room = "/rooms/${room:percentencode}" if one_room else "/"
+        page = {"title": "Staff page", "type": "link", "icon": "doc", "targetBlank": True}
+        links.append(page | {"url": "${staff_page}" + room})
+    source = {
+        "type": "datasource",
+        "name": queries.SOURCE,
+        "label": "Data source",
+        "query": "influxdb",
+        "current": _selected(queries.DATA_SOURCE_NAME, queries.DATA_SOURCE_UID),
+    }
+    page_url = {"type": "constant", "name": "staff_page", "query": settings.page_url, "hide": 2}
+    tags = enumerate(PLACE_TAGS if places else ())
+    chosen = [
+        _place(tag, PLACE_TAGS[:number], one=one_room and tag == "room") for number, tag in tags
+    ]
+    shown = [_mark("Incidents", _INCIDENTS, panels.VERMILLION, is_shown=not one_room)]
+    return {
+        "uid": f"{TAG}-{name}",
+        "title": f"Plumewatch: {title}",
+        "description": about,
+        "tags": [TAG],
+        "timezone": settings.zone,
+        "time": {"from": since, "to": "now"},
+        "refresh": refresh,
+        "graphTooltip": 1,
+        "editable": True,
+        "schemaVersion": 41,
+        "links": links,
+        "templating": {"list": [source, page_url, *chosen]},
+        "annotations": {"list": shown if incidents else []},
+        "panels": [],
+    }
+
+
+def _selected(text: str, value: str) -> Json:
+    return {"selected": True, "text": text, "value": value}
+
+
+def _place(tag: str, larger: Sequence[str], *, one: bool) -> Json:
+    where = f" WHERE {in_place(larger)}" if larger else ""
+    query = filled("SHOW TAG VALUES FROM {readings} WITH KEY = ") + f'"{tag}"{where}'
+    if tag == "room":  # by its name; the rooms of the last day, from the records of their sensors
+        query = (
+            filled('SELECT DISTINCT("room_choice") FROM {health} WHERE ')
+            + f"{in_place(larger)} AND time > now() - 1d"
+        )
+    several = {"allValue": ".*", "current": _selected("All", "$__all")}
+    return {
+        "type": "query",
+        "name": tag,
+        "label": tag.capitalize(),
+        "datasource": DATA_SOURCE,
+        "query": query,
+        "regex": _NAME_AND_ID if tag == "room" else "",
+        "refresh": 2,  # on a change of the time range
+        "sort": 7,  # naturally, ascending
+        "allowCustomValue": False,
+        "multi": not one,
+        "includeAll": not one,
+        **({} if one else several),
+    }
+
+
+def _mark(name: str, ask: str, color: str, *, is_shown: bool = True) -> Json:
+    """Return incidents or detections in the charts; people can show and hide them.
+
+    The InfluxQL returns ``kind``, ``sentence``, and ``until``, the end in milliseconds; of an
+    incident also ``status`` and ``verdict``.
+    """
+    return {
+        "name": name,
+        "datasource": DATA_SOURCE,
+        "enable": is_shown,
+        "iconColor": color,
+        "query": ask,
+        "rawQuery": True,
+        "titleColumn": "kind",
+        "textColumn": "sentence",
+        "tagsColumn": "status,verdict",
+        "timeEndColumn": "until",
+    }
+
+
+def _arrange(made: Sequence[Json]) -> None:
+    """Place panels from left to right in rows as high as their highest."""
+    x = y = tallest = 0
+    for panel in made:
+        place = panel["gridPos"]
+        if x + place["w"] > 24:
+            x, y, tallest = 0, y + tallest, 0
+        place |= {"x": x, "y": y}
+        x, tallest = x + place["w"], max(tallest, place["h"])
+
+
+def room_dashboard(room: str) -> str:
+    """Return the address of the dashboard of a room; `room` may be a Grafana variable."""
+    return f"/d/{ROOM_UID}?var-room={room}"
+
+
+def line_links(settings: DashboardSettings) -> list[Json]:
+    """Return the links of each point of the line of a room."""
+    room = "${__field.labels.room:percentencode}"
+    links: list[Json] = [{"title": "Room history", "url": f"{room_dashboard(room)}&{_KEPT}"}]
+    if settings.page_url:
+        page = f"${{staff_page}}/rooms/{room}"
+        links.append({"title": "Staff page", "url": page, "targetBlank": True})
+    return links
+
+
+def _panel(
+    settings: DashboardSettings, words: Given, defaults: Given, of_row: Given, given: Given
+) -> Json:
+    (kind,) = given.keys() & _KINDS.keys()
+    merged = {**defaults.get(kind, {}), **of_row, **given}
+    own = {**words, **merged.pop("fill", {}), **_of_quantities(merged.pop("quantities", ()))}
+    wanted = {key: _filled(value, own) for key, value in merged.items() if value != "auto"}
+    title, about, asked = wanted.pop(kind), wanted.pop("about"), _queries(kind, wanted)
+    has_dashes = wanted.pop("dashed", False)
+    steps = () if kind == "grid" else wanted.pop("steps", ())
+    made = _KINDS[kind](title, about, *asked, **_arguments(settings, wanted))
+    if steps:
+        made["transformations"] = [*_steps(steps)]
+    if has_dashes:
+        dash_quantities(made, re.findall(r' AS "([^"]+)"', asked[0]["query"]))
+    return made
+
+
+def _of_quantities(keys: Iterable[str]) -> dict[str, str]:
+    if not keys:
+        return {}
+    labels = {key: QUANTITIES[key].label for key in keys}
+    quantity = next(iter(labels))
+    guideline = _GUIDELINES.get(quantity)
+    none = "There is no published value for it in this unit."
+    return {
+        "quantity": quantity,
+        "labels": ", ".join(labels.values()),
+        "means": ", ".join(f'mean("{key}") AS "{label}"' for key, label in labels.items()),
+        "basis": guideline.basis if guideline else none,
+    }
+
+
+def _filled(given: Any, words: Given) -> Any:
+    if isinstance(given, str):
+        return filled(given, words)
+    if isinstance(given, list):
+        return [_filled(one, words) for one in given]
+    if isinstance(given, dict):
+        return {key: _filled(value, words) for key, value in given.items()}
+    return given
+
+
+def _queries(kind: str, given: dict[str, Any]) -> list[Json]:
+    """Take what a panel asks; lines over time are named by the tag that they are grouped by."""
+    found: list[Json] = []
+    if figure := given.pop("figure", ""):
+        found = queries.key_figure(figure, whole_school=given.pop("whole_school", False))
+        if len(found) > 1:
+            given.setdefault("steps", _QUOTIENT)
+    asked = given.pop("ask", [])
+    is_table = kind in {"grid", "counts"} or bool(found or given.keys() & {"of_row", "values"})
+    for query in [asked] if isinstance(asked, str) else asked:
+        alias = ""
+        if kind != "number" and not is_table:
+            tag = re.search(r'"(\w+)"', query.rpartition("GROUP BY ")[2])
+            several = query.partition(" FROM ")[0].count(" AS ") > 1
+            alias = f"$tag_{tag[1]}" if tag else "$col"
+            alias += " $col" if tag and several else ""
+        found.append(queries.question(query, alias=alias, table=is_table))
+    return found
+
+
+def _arguments(settings: DashboardSettings, given: Given) -> dict[str, Any]:
+    """Return arguments of a panel or a column, in which names have become what they name."""
+    resolved: Mapping[str, Callable[[Any], Any]] = {
+        "unit": lambda unit: panels.unit_of(unit) if unit in QUANTITIES else unit,
+        "bands": lambda bands: [*_bands(bands)],
+        "words": _words,
+        "colors": lambda colors: (
+            panels.KIND_COLORS if colors == "kinds" else {k: _color(c) for k, c in colors.items()}
+        ),
+        "link": lambda link: _link(settings, link),
+        "steps": lambda steps: [*_steps(steps)],
+        "columns": lambda columns: [_column(settings, one) for one in columns],
+    }
+    return {key: resolved[key](v) if key in resolved else v for key, v in given.items()}
+
+
+def _link(settings: DashboardSettings, given: Any) -> Json | None:
+    """Link a cell to an address, or to another one where that of staff page or docs is unknown."""
+    title, url, *instead = SHARED["links"][given] if isinstance(given, str) else given
+    known = {"{page}": settings.page_url and "${staff_page}", "{docs}": settings.docs_url}
+    for name, base in known.items():
+        if name in url and not base:
+            return _link(settings, instead[0]) if instead else None
+        url = url.replace(name, base)
+    return {"title": title, "url": url.replace("{kept}", _KEPT)}
+
+
+def _color(name: str) -> str:
+    return panels.COLORS.get(name, name)
+
+
+def _bands(given: Iterable[Any]) -> Iterator[tuple[float, str]]:
+    for one in given:
+        if isinstance(one, str):
+            yield from panels.bands_of(_GUIDELINES[one])
+        else:
+            yield one[0], _color(one[1])
+
+
+def _words(given: Any) -> panels.Words:
+    found = SHARED["words"][given] if isinstance(given, str) else given
+    return {key: (text, _color(color)) for key, (text, color) in found.items()}
+
+
+def _column(settings: DashboardSettings, given: Any) -> tuple[str, Json]:
+    own = {"name": given} if isinstance(given, str) else given
+    merged = SHARED["columns"].get(own["name"], {}) | own
+    wanted = {key: value for key, value in merged.items() if value != "auto"}
+    return panels.column(**_arguments(settings, wanted))
+
+
+def _steps(given: Iterable[Any]) -> Iterator[Json]:
+    for name, *arguments in given:
+        yield from (_STEPS[name](*arguments) if name in _STEPS else [panels.step(name, *arguments)])

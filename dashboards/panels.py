@@ -1,0 +1,504 @@
+"""Grafana's panels as JSON, with the conventions that all dashboards share.
+
+Units come from `detection.quantities`. Colors are those of Okabe and Ito, distinct with any color
+vision (https://jfly.uni-koeln.de/color/); no state is shown by color alone. Every panel has a text
+for the case that it is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from dashboards.queries import DATA_SOURCE
+from detection.quantities import QUANTITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from reports.figures import Guideline
+
+Json = dict[str, Any]
+Bands = list[tuple[float, str]]
+"""Values from which a band begins, and its color."""
+Words = Mapping[str, tuple[str, str]]
+"""Text and color shown in place of a value; ``"none"`` stands for no value."""
+
+BLUE: Final = "#0072B2"
+SKY: Final = "#56B4E9"
+GREEN: Final = "#009E73"
+YELLOW: Final = "#F0E442"
+ORANGE: Final = "#E69F00"
+VERMILLION: Final = "#D55E00"
+PURPLE: Final = "#CC79A7"
+GREY: Final = "#8E8E8E"
+TRANSPARENT: Final = "transparent"
+COLORS: Final = {
+    "blue": BLUE,
+    "sky": SKY,
+    "green": GREEN,
+    "yellow": YELLOW,
+    "orange": ORANGE,
+    "vermillion": VERMILLION,
+    "purple": PURPLE,
+    "grey": GREY,
+}
+"""By name; any other name is one that Grafana knows."""
+_GROUNDS: Final = {
+    ORANGE: "#F5C04F",
+    VERMILLION: "#B04A00",
+    PURPLE: "#8F3F6E",
+    SKY: "#8CCBF0",
+    GREY: "#C4C4C4",
+}
+"""Colors behind text: Grafana writes almost black on a light ground and almost white on any other,
+and only on these is the contrast 4.5 or more. The worse the darker."""
+KIND_COLORS: Final = {
+    "vape": VERMILLION,
+    "smoke": "#000000",
+    "spray": PURPLE,
+    "steam": SKY,
+    "voc": ORANGE,
+    "dust": GREY,
+    "ambient": GREEN,
+    "tamper": BLUE,
+    "sensor_fault": YELLOW,
+    "offline": "#4D4D4D",
+    "integrity": "#6A3D9A",
+}
+_LABELS: Final = {
+    "sensor_fault": "sensor fault",
+    "false_alarm": "false alarm",
+    "nothing_found": "nothing found",
+}
+"""Labels of stored codes with two words."""
+_UNITS: Final = {
+    "µg/m³": "conμgm3",
+    "/cm³": "suffix:/cm³",
+    "ppb": "conppb",
+    "ppm": "ppm",
+    "ticks": "none",
+    "%": "percent",
+    "°C": "celsius",
+    "hPa": "pressurehpa",
+    "lx": "lux",
+    "dBm": "suffix:dBm",
+    "": "none",
+}
+"""Unit of a quantity to Grafana's name of it."""
+_UNIT_TEXTS: Final = {
+    **{name: text for text, name in _UNITS.items() if name != "none"},
+    "s": "time",
+    "ms": "time",
+    "percentunit": "share",
+}
+"""What the axis says of a unit."""
+_SEVERITY: Final = (TRANSPARENT, ORANGE, VERMILLION, PURPLE)
+_MOST_POINTS: Final = 400
+"""Of each line of averages: a server answers half as many in two thirds of the time."""
+_NARROW: Final = 8
+"""Width of a chart with few lines, whose legend has room for values."""
+_READABLE: Final = 260
+"""Least width of a column of sentences; on a phone it scrolls rather than being a word wide."""
+
+
+def unit_of(quantity: str) -> str:
+    """Return Grafana's name of the unit of a quantity.
+
+    >>> unit_of("temp"), unit_of("voc_index")
+    ('celsius', 'none')
+    """
+    return _UNITS[QUANTITIES[quantity].unit]
+
+
+def bands_of(guideline: Guideline) -> Bands:
+    """Return the bands of a guideline without the lowest."""
+    return [(band.start, _SEVERITY[band.severity]) for band in guideline.bands[1:]]
+
+
+def _thresholds(bands: Bands, first: str) -> Json:
+    """Return the colors of bands, with `first` below all of them."""
+    steps = [{"value": value, "color": color} for value, color in [(None, first), *bands]]
+    return {"mode": "absolute", "steps": steps}
+
+
+def _behind_text(bands: Bands) -> Bands:
+    return [(value, _GROUNDS.get(color, color)) for value, color in bands]
+
+
+def _mappings(words: Words) -> list[Json]:
+    """Return the texts and colors that replace values."""
+    results = {
+        value: {"text": text, "color": _GROUNDS.get(color, color), "index": index}
+        for index, (value, (text, color)) in enumerate(words.items())
+    }
+    none = results.pop("none", None)
+    found: list[Json] = [{"type": "value", "options": results}]
+    if none is not None:
+        found.append({"type": "special", "options": {"match": "null+nan", "result": none}})
+    return found
+
+
+def override(matcher: str, name: str, **properties: Any) -> Json:
+    """Override properties of the fields of a name, or, ``byRegexp``, of a pattern.
+
+    A double underscore stands for the dot in the name of a property.
+    """
+    given = [{"id": key.replace("__", "."), "value": value} for key, value in properties.items()]
+    return {"matcher": {"id": matcher, "options": name}, "properties": given}
+
+
+def _panel(
+    kind: str,
+    text: tuple[str, str, str],
+    queries: Sequence[Json],
+    size: tuple[int, int],
+    defaults: Json,
+    options: Json,
+    overrides: Sequence[Json] = (),
+) -> Json:
+    """Return a panel; `text` is its title, its description, and what it says if it is empty."""
+    title, about, empty = text
+    return {
+        "type": kind,
+        "title": title,
+        "description": about,
+        "datasource": DATA_SOURCE,
+        "targets": [{**q, "refId": ref} for ref, q in zip("ABCDEFGH", queries, strict=False)],
+        "gridPos": {"w": size[0], "h": size[1]},
+        "fieldConfig": {"defaults": {"noValue": empty, **defaults}, "overrides": [*overrides]},
+        "options": options,
+    }
+
+
+def _legend(*calcs: str, is_shown: bool = True) -> Json:
+    shape = {"displayMode": "list", "placement": "bottom", "showLegend": is_shown}
+    return {"calcs": [*calcs], **shape}
+
+
+def _reduced(*, values: bool = False, fields: str = "") -> Json:
+    return {"calcs": ["lastNotNull"], "fields": fields, "values": values}
+
+
+def _colored(colors: Mapping[str, str]) -> list[Json]:
+    """Give lines or values of known names their colors and labels."""
+    return [
+        override(
+            "byName",
+            name,
+            color={"mode": "fixed", "fixedColor": color},
+            displayName=_LABELS.get(name, name),
+        )
+        for name, color in colors.items()
+    ]
+
+
+def chart(
+    title: str,
+    about: str,
+    *queries: Json,
+    unit: str = "none",
+    bands: Bands | None = None,
+    colors: Mapping[str, str] | None = None,
+    empty: str = "no readings in this time",
+    as_bars: bool = False,
+    stacked: bool = False,
+    points: bool = False,
+    least: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    logarithmic: bool = False,
+    counted: str = "",
+    gap_ms: float = 3_600_000,
+    time_from: str = "",
+    width: int = 12,
+    height: int = 8,
+) -> Json:
+    """Make a chart of lines or, also for `stacked`, of bars over time.
+
+    - `bands`: drawn as dashed lines.
+    - `colors`: of lines with a known name.
+    - `least`: shortest interval, such as ``15m``.
+    - `counted`: what values without a unit are, such as ``incidents``.
+    - `gap_ms`: longest gap that a line bridges.
+    - `time_from`: time range of its own, such as ``30d``.
+    """
+    is_by_place = any(query["alias"] in {"$tag_room", "$tag_sensor"} for query in queries)
+    calcs = () if is_by_place and width > _NARROW else ("lastNotNull", "max")
+    style: Json = {
+        "lineWidth": 2,
+        "spanNulls": gap_ms,
+        "showPoints": "always" if points else "auto",
+    }
+    # Its palette for any color vision is not in every version.
+    defaults: Json = {"unit": unit, "color": {"mode": "palette-classic"}, "custom": style}
+    axis = _UNIT_TEXTS.get(unit, counted)
+    if bands:
+        starts = ", ".join(_start(start, unit) for start, color in bands if color != TRANSPARENT)
+        axis = f"{axis} (dashed: {starts})".strip() if starts else axis
+        defaults["thresholds"] = _thresholds(bands, TRANSPARENT)
+        style["thresholdsStyle"] = {"mode": "dashed"}
+    if axis:
+        style["axisLabel"] = axis
+    if logarithmic:
+        style["scaleDistribution"] = {"type": "log", "log": 10}
+    if as_bars or stacked:  # an interval begins at its time stamp
+        style |= {"drawStyle": "bars", "barAlignment": 1, "showPoints": "never"}
+        style |= {"fillOpacity": 60 if stacked else 80, "lineWidth": 1}
+    if stacked:
+        style["stacking"] = {"mode": "normal", "group": "A"}
+    defaults |= {key: value for key, value in (("min", low), ("max", high)) if value is not None}
+    made = _panel(
+        "timeseries",
+        (title, about, empty),
+        queries,
+        (width, height),
+        defaults,
+        {"legend": _legend(*calcs), "tooltip": {"mode": "multi", "sort": "desc"}},
+        [override("byRegexp", ".*", noValue="-"), *_colored(colors or {})],  # in the legend
+    )
+    if is_by_place and least.endswith("m"):
+        made["maxDataPoints"] = _MOST_POINTS
+    given = {"interval": least, "timeFrom": time_from}
+    return made | {key: value for key, value in given.items() if value}
+
+
+def _start(value: float, unit: str) -> str:
+    return f"{value / 60:g} min" if unit == "s" else f"{value:g}"
+
+
+def number(
+    title: str,
+    about: str,
+    *queries: Json,
+    unit: str = "none",
+    decimals: int | None = None,
+    bands: Bands | None = None,
+    words: Words | None = None,
+    colors: Mapping[str, str] | None = None,
+    names: bool = False,
+    of_row: str = "",
+    empty: str = "0",
+    width: int = 4,
+) -> Json:
+    """Make a panel of one large number, or several with `names`, or a column `of_row`."""
+    defaults = {
+        "unit": unit,
+        **({} if decimals is None else {"decimals": decimals}),
+        "thresholds": _thresholds(_behind_text(bands or []), BLUE),
+        **({} if words is None else {"mappings": _mappings(words)}),
+    }
+    options = {
+        "colorMode": "background_solid" if bands else "none",
+        "graphMode": "none",
+        "justifyMode": "auto",
+        "orientation": "auto",
+        "percentChangeColorMode": "standard",
+        "reduceOptions": _reduced(fields=f"/^{of_row}$/" if of_row else ""),
+        "showPercentChange": False,
+        "textMode": "value_and_name" if names else "value",
+        "wideLayout": True,
+    }
+    text = (title, about, empty)
+    return _panel("stat", text, queries, (width, 4), defaults, options, _colored(colors or {}))
+
+
+def bars(
+    title: str,
+    about: str,
+    *queries: Json,
+    unit: str = "none",
+    decimals: int | None = None,
+    bands: Bands | None = None,
+    empty: str = "no readings in this time",
+    high: float | None = None,
+    values: bool = False,
+    width: int = 8,
+    height: int = 8,
+) -> Json:
+    """Make one bar per line of the answer, or with `values` per row."""
+    colored_bands = [(at, BLUE if c == TRANSPARENT else c) for at, c in bands or ()]
+    limits = {"min": 0, "max": high, "decimals": decimals}
+    defaults = {
+        "unit": unit,
+        "thresholds": _thresholds(colored_bands, BLUE),
+        **{key: value for key, value in limits.items() if value is not None},
+    }
+    options = {
+        "displayMode": "basic",
+        "legend": _legend(is_shown=False),
+        "minVizWidth": 8,
+        "minVizHeight": 36,
+        "maxVizHeight": 48,
+        "namePlacement": "top",
+        "orientation": "horizontal",
+        "reduceOptions": _reduced(values=values),
+        "showUnfilled": True,
+        "sizing": "manual",
+        "valueMode": "text",
+    }
+    return _panel("bargauge", (title, about, empty), queries, (width, height), defaults, options)
+
+
+def states(
+    title: str, about: str, *queries: Json, words: Words, empty: str = "nothing in this time"
+) -> Json:
+    """Make a row of states over time for each line of the answer."""
+    defaults = {
+        "mappings": _mappings(words),
+        "color": {"mode": "fixed", "fixedColor": GREY},
+        "custom": {"fillOpacity": 85, "lineWidth": 0},
+    }
+    options = {
+        "alignValue": "left",
+        "legend": _legend(),
+        "mergeValues": True,
+        "perPage": 20,
+        "rowHeight": 0.85,
+        "showValue": "auto",
+        "tooltip": {"mode": "single", "sort": "asc"},
+    }
+    made = _panel("state-timeline", (title, about, empty), queries, (24, 8), defaults, options)
+    return made | {"interval": "5m", "maxDataPoints": _MOST_POINTS}
+
+
+def counts(
+    title: str, about: str, *queries: Json, bucket: int, unit: str, empty: str, width: int = 12
+) -> Json:
+    """Make a histogram of the values, in buckets of a size."""
+    defaults = {"unit": unit, "color": {"mode": "fixed", "fixedColor": BLUE}}
+    options = {
+        "bucketCount": 30,
+        "bucketOffset": 0,
+        "bucketSize": bucket,
+        "legend": _legend(is_shown=False),
+        "tooltip": {"mode": "single", "sort": "asc"},
+    }
+    return _panel("histogram", (title, about, empty), queries, (width, 8), defaults, options)
+
+
+def note(title: str, markdown: str, *, height: int) -> Json:
+    """Make a panel of text."""
+    return {
+        "type": "text",
+        "title": title,
+        "description": title,
+        "gridPos": {"w": 24, "h": height},
+        "options": {"mode": "markdown", "content": markdown},
+    }
+
+
+def grid(
+    title: str,
+    about: str,
+    *queries: Json,
+    columns: Sequence[tuple[str, Json]],
+    steps: Sequence[Json] = (),
+    empty: str = "nothing in this time",
+    narrowest: int = 70,
+    tall: bool = False,
+    width: int = 24,
+    height: int = 8,
+) -> Json:
+    """Make a table of columns in this order, after transformations; columns are of `column`.
+
+    A cell without a value is empty; `empty` is for a table without rows. If a column is a pattern,
+    all columns stay as they are. `tall` rows have room for names: Grafana measures ids.
+    """
+    labels = {key: {"text": text, "index": k} for k, (key, text) in enumerate(_LABELS.items())}
+    every = override("byRegexp", ".*", noValue="", mappings=[{"type": "value", "options": labels}])
+    titles = {name: shown["matcher"]["options"] for name, shown in columns}
+    defaults = {
+        "custom": {"align": "auto", "inspect": False, "minWidth": narrowest},
+        "thresholds": _thresholds([], TRANSPARENT),
+    }
+    made = _panel(
+        "table",
+        (title, about, empty),
+        queries,
+        (width, height),
+        defaults,
+        {
+            "cellHeight": "lg" if tall else "sm",
+            "frameIndex": 0,
+            "showHeader": True,
+            "showTypeIcons": False,
+        },
+        [every, *(shown for _name, shown in columns if shown["properties"])],
+    )
+    made["transformations"] = [*steps]
+    if not any(name.startswith("^") for name in titles):
+        order = {
+            "excludeByName": {},
+            "indexByName": {name: index for index, name in enumerate(titles)},
+            "renameByName": {name: title for name, title in titles.items() if name != title},
+        }
+        only = {"include": {"names": [*titles]}}
+        made["transformations"] += [step("filterFieldsByName", only), step("organize", order)]
+    return made
+
+
+def column(
+    name: str,
+    width: int | None = None,
+    title: str = "",
+    unit: str = "",
+    decimals: int | None = None,
+    bands: Bands | None = None,
+    words: Words | None = None,
+    link: Json | None = None,
+    *,
+    wraps: bool = False,
+) -> tuple[str, Json]:
+    """Return the name of a column and its look; a `title` replaces the name.
+
+    A name that begins with ``^`` is a pattern. Bands or words color the cells; a column that wraps
+    holds sentences.
+    """
+    given: Json = {
+        "unit": unit or None,
+        "decimals": decimals,
+        "thresholds": _thresholds(_behind_text(bands), TRANSPARENT) if bands else None,
+        "mappings": None if words is None else _mappings(words),
+        "custom__cellOptions": None,
+        "links": None if link is None else [link],
+        "custom__width": width,
+    }
+    if wraps:
+        given["custom__wrapText"] = True
+        given["custom__minWidth"] = _READABLE if width is None else None
+        given["custom__cellOptions"] = {"type": "auto", "wrapText": True}  # before Grafana 12
+    if bands or words is not None:
+        given["custom__cellOptions"] = {"type": "color-background", "mode": "basic"}
+    properties = {key: value for key, value in given.items() if value is not None}
+    matcher = "byRegexp" if name.startswith("^") else "byName"
+    return name, override(matcher, title or name, **properties)
+
+
+def step(name: str, options: Json) -> Json:
+    """Return a transformation that Grafana makes of an answer."""
+    return {"id": name, "options": options}
+
+
+def joined(by: str) -> list[Json]:
+    """Join answers by a column."""
+    return [step("joinByField", {"byField": by, "mode": "outer"})]
+
+
+def ordered(*names: str) -> list[Json]:
+    """Order rows by columns, the first above all; Grafana sorts by one column a step."""
+    return [step("sortBy", {"sort": [{"field": name}]}) for name in reversed(names)]
+
+
+def grouped(by: Iterable[str], field: str, calculation: str) -> list[Json]:
+    """Group rows by columns and aggregate a field."""
+    fields: Json = {name: {"operation": "groupby", "aggregations": []} for name in by}
+    fields[field] = {"operation": "aggregate", "aggregations": [calculation]}
+    return [step("groupBy", {"fields": fields})]
+
+
+def divided(first: str, second: str, alias: str) -> list[Json]:
+    """Divide one column by another."""
+    binary = {"left": first, "operator": "/", "right": second}
+    options = {"mode": "binary", "alias": alias, "binary": binary, "replaceFields": False}
+    return [step("calculateField", options)]
