@@ -24,10 +24,10 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from storage.errors import StorageError, StorageUnavailableError
+from storage.errors import StorageError, StorageUnavailableError, translated
 from storage.files import sync
 from storage.journal import decode_record, last_offset
-from storage.sqlite import connect, translated
+from storage.sqlite import connect
 from storage.timeseries.line_protocol import to_ns
 from storage.timeseries.writer import REASON as REFUSED
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 
 class StorageError(Exception):
@@ -81,3 +82,13 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error.__cause__, sqlite3.Error):
         return is_transient(error.__cause__)
     return isinstance(error, StorageUnavailableError) and not isinstance(error, StorageCorruptError)
+
+
+def translated(error: sqlite3.Error, path: Path | str) -> StorageUnavailableError:
+    """Return the storage error of an error of SQLite about a file."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    damaged = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or any(
+        words in str(error) for words in ("unsupported file format", "malformed")
+    )
+    kind = StorageCorruptError if damaged else StorageUnavailableError
+    return kind(f"{path}: {error}")

@@ -31,10 +31,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import msgspec
 
-from storage.database_file import DatabaseFile
-from storage.errors import StorageUnavailableError
+from storage.errors import StorageUnavailableError, translated
 from storage.reading import Reading
-from storage.sqlite import connect, migrate, schema_scripts, translated
+from storage.sqlite import DatabaseFile, connect, migrate, schema_scripts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,10 +12,9 @@ A crash before step 2 begins again, one after it goes on at step 3 (`finish_repa
 
 The ``.recover`` command of the ``sqlite3`` program reads every page, so damage costs only the rows
 on the damaged pages. Rows of pages that no table refers to any more go to the table with their root
-page, else to the only one whose columns fit. Where tables are missing from what it writes, it reads
-a copy, with a correct header and the program's own description of the tables. Without the program,
-tables are read from both ends up to the damage. Contents are not checked: records have checksums
-where that matters (`storage.journal`).
+page, else to the only one whose columns fit. If the list of tables is damaged, all rows are sorted
+that way, out of a copy without the list. Without the program, tables are read from both ends up to
+the damage. Contents are not checked: records have checksums where that matters (`storage.journal`).
 """
 
 from __future__ import annotations
@@ -33,13 +32,11 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
-from storage.errors import StorageUnavailableError
+from storage.errors import StorageCorruptError, StorageUnavailableError, translated
 from storage.files import make_private_database, sync
-from storage.schema_damage import is_damage, schema_rows
-from storage.sqlite import connect, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
 Prepare = Callable[[sqlite3.Connection], None]
@@ -49,13 +46,17 @@ log = logging.getLogger(__name__)
 
 _PAGE: Final = 4096
 _BEHIND_KEY: Final = 1_000
-_LOGS: Final = ("-wal", "-shm")
 _HEADER: Final = (
-    (0, b"SQLite format 3\0"),
-    (16, _PAGE.to_bytes(2, "big") + b"\x02\x02\x00\x40\x20\x20"),  # page size, WAL, fractions
+    (0, b"SQLite format 3\0\x10\0\x02\x02\0\x40\x20\x20"),  # pages of 4,096 bytes, WAL
     (44, (4).to_bytes(4, "big")),  # schema format
     (56, (1).to_bytes(4, "big")),  # UTF-8
 )
+_SEQUENCES: Final = "sqlite_sequence"
+_NO_TABLES: Final = b"\x0d\0\0\0\0\x10\0\0"
+"""Behind the header: a page without rows."""
+_LOST: Final = "lost_and_found"
+"""Begins the names under which `.recover` writes rows of no table."""
+_LOGS: Final = ("-wal", "-shm")
 _PYTHON_TYPES: Final = {"INTEGER": (int,), "REAL": (int, float), "TEXT": (str,), "BLOB": (bytes,)}
 
 
@@ -123,25 +124,34 @@ def _scratch(path: Path) -> sqlite3.Connection:
 
 
 def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
-    recovered, corrected = _beside(path, "recovered"), _beside(path, "salvaging-copy")
+    recovered, blank = _beside(path, "recovered"), _beside(path, "salvaging-copy")
+    program = recovery_program()
+    if program is None:
+        log.error(
+            "%s: without a program sqlite3 whose .recover works (not that of Debian 12) only"
+            " rows before and behind the damage are recovered; install one (apt-get install"
+            " sqlite3)",
+            path,
+        )
+        return _copy_readable(path, new)
     try:
-        program = recovery_program()
-        if program is None:
-            log.error(
-                "%s: without a program sqlite3 whose .recover works (not that of Debian 12) only"
-                " rows before and behind the damage are recovered; install one (apt-get install"
-                " sqlite3)",
-                path,
-            )
-            return _copy_readable(path, new)
-        if _has_damaged_statement(path, new) or not _recover(program, path, recovered, new):
-            _correct(path, corrected, new)
-            _recover(program, corrected, recovered, new)
+        _recover(program, path, recovered)
+        layouts = _layouts(new)
         with closing(sqlite3.connect(recovered)) as source:
-            return _copy_recovered(source, new)
+            theirs = {name for name in _tables(source) if not name.startswith(_LOST)}
+            if len(theirs - set(_tables(new))) > len(theirs) / 2:
+                return {}  # it is another program's
+            listed = {layout.name for layout in layouts if layout.columns_in(source)}
+            saved = _copy_recovered(source, new, layouts, listed)
+        if unlisted := {layout.name for layout in layouts if not layout.is_index} - listed:
+            _copy_without_list(path, blank)
+            _recover(program, blank, recovered)
+            with closing(sqlite3.connect(recovered)) as source:
+                saved |= _copy_recovered(source, new, layouts, unlisted)
+        return saved
     finally:
         _remove(recovered)
-        _remove(corrected)
+        _remove(blank)
 
 
 def recovery_program() -> str | None:
@@ -155,25 +165,8 @@ def recovery_program() -> str | None:
     return None
 
 
-def _has_damaged_statement(path: Path, own: sqlite3.Connection) -> bool:
-    """Return whether the file describes a table in words that differ a little from the program's.
-
-    `.recover` would take a flipped comma for a further column.
-    """
-    with (
-        contextlib.suppress(sqlite3.Error, UnicodeDecodeError),
-        closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as found,
-    ):
-        theirs = schema_rows(found)
-        return any(
-            name in theirs and is_damage(theirs[name].statement, row.statement)
-            for name, row in schema_rows(own).items()
-        )
-    return False
-
-
-def _recover(program: str, path: Path, target: Path, own: sqlite3.Connection) -> bool:
-    """Make a file by what ``.recover`` writes; return whether it has all tables of the program."""
+def _recover(program: str, path: Path, target: Path) -> None:
+    """Make a file by what ``.recover`` writes."""
     uri = f"file:{quote(str(path))}?mode=ro"
     arguments = (program, "-readonly", uri, ".recover --ignore-freelist")
     _remove(target)
@@ -195,14 +188,13 @@ def _recover(program: str, path: Path, target: Path, own: sqlite3.Connection) ->
             statement = ""
         if made.in_transaction:
             made.execute("COMMIT")
-        return set(_tables(own)) <= set(_tables(made))
 
 
 _DISK_ERRORS: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM)
 
 
-def _correct(path: Path, copy: Path, own: sqlite3.Connection) -> None:
-    """Copy a file, with the header of all our files and the statements of the program's tables."""
+def _copy_without_list(path: Path, copy: Path) -> None:
+    """Copy a file and its log, with the header of all our files and an empty list of tables."""
     for suffix in ("", "-wal"):
         with contextlib.suppress(FileNotFoundError):
             shutil.copyfile(path.with_name(path.name + suffix), f"{copy}{suffix}")
@@ -212,15 +204,12 @@ def _correct(path: Path, copy: Path, own: sqlite3.Connection) -> None:
         for offset, constant in (*_HEADER, (28, pages.to_bytes(4, "big"))):
             file.seek(offset)
             file.write(constant)
-    with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(copy)) as schema, schema:
-        schema.execute("PRAGMA writable_schema=ON")  # what cannot be parsed is no error
-        for name, row in schema_rows(schema).items():
-            ours = schema_rows(own).get(name)
-            if ours is not None and is_damage(row.statement, ours.statement):
-                schema.execute(
-                    "UPDATE sqlite_master SET sql = ? WHERE name = ?",
-                    (ours.statement.decode(), name),
-                )
+    with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(copy)) as logged:
+        logged.execute("PRAGMA writable_schema=ON")  # what cannot be parsed is no error
+        logged.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with copy.open("r+b") as file:
+        file.seek(100)
+        file.write(_NO_TABLES)
 
 
 class _Layout(NamedTuple):
@@ -231,6 +220,12 @@ class _Layout(NamedTuple):
     is_index: bool
     has_rowid: bool
     columns: tuple[sqlite3.Row, ...]
+
+    def columns_in(self, source: sqlite3.Connection) -> bool:
+        """Return whether a database has this table with all columns."""
+        found = source.execute("SELECT name FROM pragma_table_info(?)", (self.name,))
+        names = {column["name"] for column in self.columns}
+        return not self.is_index and names <= {row[0] for row in found}
 
     def fits(self, rowid: object, values: Sequence[object]) -> bool:
         """Return whether a record can be a row of this table."""
@@ -247,7 +242,7 @@ class _Layout(NamedTuple):
 
 
 def _layouts(new: sqlite3.Connection) -> list[_Layout]:
-    roots = {name: row.root for name, row in schema_rows(new).items()}
+    roots = dict(map(tuple, new.execute("SELECT name, rootpage FROM sqlite_master")))
     found = []
     for table in _tables(new):
         columns = new.execute(f"PRAGMA table_info({table})").fetchall()
@@ -265,49 +260,28 @@ def _layouts(new: sqlite3.Connection) -> list[_Layout]:
     return found
 
 
-def _copy_recovered(source: sqlite3.Connection, new: sqlite3.Connection) -> dict[str, int]:
-    layouts = _layouts(new)
-    tables = {layout.name: layout for layout in layouts if not layout.is_index}
-    saved = dict.fromkeys(tables, 0)
-    theirs = _tables(source)
-    for name in theirs:
-        if name.startswith("lost_and_found"):
-            continue
-        columns = [row[1] for row in source.execute(f'PRAGMA table_info("{name}")')]
-        layout = tables.get(name) or next(
-            (
-                table
-                for table in tables.values()
-                if table.name not in theirs and is_damage(name.encode(), table.name.encode())
-            ),
-            None,
-        )
-        if layout is not None:
-            rows = _renamed(source.execute(f'SELECT * FROM "{name}"'), columns, layout)  # noqa: S608 - a quoted name
+def _copy_recovered(
+    source: sqlite3.Connection,
+    new: sqlite3.Connection,
+    layouts: Sequence[_Layout],
+    wanted: Collection[str],
+) -> dict[str, int]:
+    """Copy the rows of some tables, also those that are lost; return how many by table."""
+    saved = dict.fromkeys(wanted, 0)
+    for layout in layouts:
+        if layout.name in wanted and layout.columns_in(source):
+            listed = ", ".join(f'"{column["name"]}"' for column in layout.columns)
+            rows = source.execute(f"SELECT {listed} FROM {layout.name}")  # noqa: S608 - names of our schema
             saved[layout.name] += _insert(new, layout, rows)
-    _copy_sequences(source, new)
-    for name in theirs:
-        if name.startswith("lost_and_found"):
+    for name in _tables(source):
+        if name.startswith(_LOST):
             lost = source.execute(f"SELECT * FROM {name} ORDER BY pgno")  # noqa: S608 - a name of `.recover`
             for _, page in groupby(lost, key=itemgetter(1)):
                 records = list(page)
-                if layout := _layout_of(records, layouts):
+                layout = _layout_of(records, layouts)
+                if layout is not None and layout.name in wanted:
                     saved[layout.name] += _insert(new, layout, _values(records, layout))
     return saved
-
-
-def _renamed(
-    rows: Iterable[Sequence[Any]], columns: Sequence[str], layout: _Layout
-) -> Iterator[list[Any]]:
-    """Yield rows in the order of the layout; a column with a damaged name goes by its place."""
-    names = [column["name"] for column in layout.columns]
-    unknown = [k for k, name in enumerate(columns) if name not in names]
-    places = [
-        columns.index(name) if name in columns else unknown.pop(0) if unknown else None
-        for name in names
-    ]
-    for row in rows:
-        yield [None if place is None else row[place] for place in places]
 
 
 def _layout_of(page: Sequence[Sequence[Any]], layouts: Sequence[_Layout]) -> _Layout | None:
@@ -335,6 +309,8 @@ def _insert(new: sqlite3.Connection, layout: _Layout, rows: Iterable[Sequence[An
     marks = ", ".join("?" * len(layout.columns))
     statement = f"INSERT OR IGNORE INTO {layout.name} ({columns}) VALUES ({marks})"  # noqa: S608 - names of our schema
     saved = 0
+    if layout.name == _SEQUENCES:
+        return _keep_sequences(new, rows)
     for row in rows:
         with contextlib.suppress(sqlite3.IntegrityError):  # garbage that no table would take
             saved += new.execute(statement, row).rowcount
@@ -343,11 +319,7 @@ def _insert(new: sqlite3.Connection, layout: _Layout, rows: Iterable[Sequence[An
 
 def _copy_readable(path: Path, new: sqlite3.Connection) -> dict[str, int]:
     saved = {}
-    try:
-        source = connect(path, read_only=True)
-    except StorageUnavailableError:
-        return {}
-    with closing(source):
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as source:
         for layout in _layouts(new):
             if layout.is_index:
                 continue
@@ -365,14 +337,33 @@ def _copy_readable(path: Path, new: sqlite3.Connection) -> dict[str, int]:
                 except (sqlite3.DatabaseError, UnicodeDecodeError):
                     continue
                 break
-        _copy_sequences(source, new)
     return saved
+
+
+def refuse_damaged_schema(found: sqlite3.Connection, prepare: Prepare, path: Path) -> None:
+    """Raise `StorageCorruptError` if tables or columns are missing that the file should have.
+
+    A flipped byte can leave the list of tables readable and wrong: a column has another name, and
+    statements that use the right one fail. `found` was prepared; it may have more than that.
+    """
+    with closing(sqlite3.connect(":memory:")) as own:
+        own.row_factory = sqlite3.Row
+        prepare(own)
+        for name, column in _columns(own) - _columns(found):
+            raise StorageCorruptError(f"{path}: the schema is damaged: no column {name}.{column}")
+
+
+def _columns(connection: sqlite3.Connection) -> set[tuple[str, str]]:
+    rows = connection.execute(
+        "SELECT t.name, c.name FROM sqlite_master AS t, pragma_table_info(t.name) AS c"
+        " WHERE t.type = 'table'"
+    )
+    return {(row[0], row[1]) for row in rows}
 
 
 def _tables(connection: sqlite3.Connection) -> list[str]:
     rows = connection.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-        " AND name <> 'component_version'"
+        "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name = ?", (_SEQUENCES,)
     )
     return [str(row[0]) for row in rows]
 
@@ -382,13 +373,11 @@ def _has_rowid(new: sqlite3.Connection, table: str) -> bool:
     return not found[0]
 
 
-def _copy_sequences(source: sqlite3.Connection, new: sqlite3.Connection) -> None:
+def _keep_sequences(new: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> int:
     """Keep used-up keys unused."""
-    with contextlib.suppress(sqlite3.DatabaseError):
-        for name, last in source.execute("SELECT name, seq FROM sqlite_sequence").fetchall():
-            new.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (last, name))
-            new.execute(
-                "INSERT INTO sqlite_sequence (name, seq) SELECT ?1, ?2 WHERE NOT EXISTS"
-                " (SELECT 1 FROM sqlite_sequence WHERE name = ?1)",
-                (name, last),
-            )
+    known = dict(new.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+    for name, last in rows:
+        new.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
+        kept = max(last, known.get(name, 0))
+        new.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (name, kept))
+    return 0

@@ -8,8 +8,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from storage.errors import StorageError, is_transient
-from storage.sqlite import translated
+from storage.errors import StorageError, is_transient, translated
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

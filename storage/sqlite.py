@@ -4,15 +4,21 @@ WAL so that other processes read while one writes; `synchronous=FULL` so that a 
 returned is on the disk; `BEGIN IMMEDIATE` so that a transaction never fails half-way for want of
 the write lock; `secure_delete` so that what is deleted is overwritten. Only the owner may read a
 file. Schemas grow by appending scripts; a file written by a newer program is refused.
+
+`DatabaseFile` has a writer, readers, and a way out of damage. Readers share a second connection,
+one at a time, so a consumer in another thread never waits for the fsync of a commit. A file that
+turns out to be damaged, when it is opened or later, is set aside and rebuilt from what can be
+recovered (`storage.repair`); the failed work is then repeated.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import quote
 
 from storage.errors import (
@@ -20,25 +26,25 @@ from storage.errors import (
     SchemaTooNewError,
     StorageCorruptError,
     StorageUnavailableError,
+    translated,
 )
 from storage.files import make_private_database
+from storage.repair import finish_repair, refuse_damaged_schema, salvage, swap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from storage.repair import Prepare
+
+T = TypeVar("T")
 
 _BUSY_TIMEOUT_S = 10.0
 _BEFORE_1_0: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'schema_version'"
 """Programs of then kept the versions of schemas in a table of this name."""
-
-
-def translated(error: sqlite3.Error, path: Path | str) -> StorageUnavailableError:
-    """Return the storage error of an error of SQLite about a file."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    damaged = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or any(
-        words in str(error) for words in ("unsupported file format", "malformed")
-    )
-    kind = StorageCorruptError if damaged else StorageUnavailableError
-    return kind(f"{path}: {error}")
+_FOREIGN: Final = (
+    "SELECT count(*) AND NOT sum(name = 'component_version') FROM sqlite_master"
+    " WHERE type = 'table'"
+)
 
 
 def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
@@ -79,6 +85,34 @@ def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
         )
     connection.row_factory = sqlite3.Row
     return connection
+
+
+def open_prepared(path: Path | str, prepare: Prepare) -> sqlite3.Connection:
+    """Open a database and make or upgrade its tables; raises `StorageUnavailableError`.
+
+    It is damaged, `StorageCorruptError`, if it has tables and no versions of components, if the
+    program's own statements fail in it, or if columns are missing behind them.
+    """
+    connection = connect(path)
+    try:
+        _refuse_foreign(connection, path)
+        prepare(connection)
+        if str(path) != ":memory:":
+            refuse_damaged_schema(connection, prepare, path)
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        connection.close()
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR:
+            raise StorageCorruptError(f"{path}: the schema is damaged: {error}") from error
+        raise translated(error, path) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _refuse_foreign(connection: sqlite3.Connection, path: Path | str) -> None:
+    if connection.execute(_FOREIGN).fetchone()[0]:
+        raise StorageCorruptError(f"{path} is no database of Plumewatch")
 
 
 @contextmanager
@@ -142,3 +176,107 @@ def migrate(connection: sqlite3.Connection, component: str, scripts: Sequence[st
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+class DatabaseFile:
+    """A file that is read and written through functions of a connection."""
+
+    def __init__(
+        self, path: Path | str, prepare: Prepare, complete: Prepare = lambda _: None
+    ) -> None:
+        self.path = path
+        self.repairs = 0
+        self._prepare = prepare
+        self._complete = complete
+        self._write_connection: sqlite3.Connection | None = None
+        self._read_connection: sqlite3.Connection | None = None
+        self._reading = threading.RLock()
+        self._writing = threading.RLock()
+
+    def open(self) -> None:
+        """Open the file, creating, migrating or repairing it; raises `StorageUnavailableError`."""
+        if isinstance(self.path, Path):
+            finish_repair(self.path)
+        try:
+            self._connect()
+        except StorageCorruptError:
+            self._repair(self.repairs)
+
+    def close(self) -> None:
+        """Close both connections; safe to call twice."""
+        for connection in (self._read_connection, self._write_connection):
+            if connection is not None:
+                connection.close()
+        self._read_connection = self._write_connection = None
+
+    def __enter__(self) -> Self:
+        """Open on entry."""
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close on exit."""
+        self.close()
+
+    def query(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what `work` returns on the readers' connection, or `StorageUnavailableError`."""
+
+        def run() -> T:
+            with self._reading:
+                return work(self._opened(self._read_connection))
+
+        return self._repaired(run)
+
+    def rows(self, statement: str, *parameters: Any) -> list[sqlite3.Row]:
+        """Return the rows of a statement; raises as `query`."""
+        return self.query(lambda db: db.execute(statement, parameters).fetchall())
+
+    def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in a transaction; `StorageUnavailableError` keeps nothing of it."""
+
+        def run() -> T:
+            with self._writing, transaction(self._opened(self._write_connection)) as tx:
+                return work(tx)
+
+        return self._repaired(run)
+
+    def _opened(self, connection: sqlite3.Connection | None) -> sqlite3.Connection:
+        if connection is None:
+            raise StorageUnavailableError(f"{self.path}: the file is not open")
+        return connection
+
+    def _connect(self) -> None:
+        write = open_prepared(self.path, self._prepare)
+        try:
+            read = write if str(self.path) == ":memory:" else connect(self.path)
+        except BaseException:
+            write.close()
+            raise
+        self._write_connection, self._read_connection = write, read
+
+    def _repaired(self, work: Callable[[], T]) -> T:
+        before = self.repairs
+        try:
+            return self._translated(work)
+        except StorageCorruptError:
+            self._repair(before)
+        return self._translated(work)
+
+    def _translated(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
+
+    def _repair(self, before: int) -> None:
+        if not isinstance(self.path, Path):
+            return
+        with self._writing:
+            if self.repairs != before:
+                return
+            salvage(self.path, self._prepare, self._complete)
+            with self._reading:
+                self.close()
+                swap(self.path)
+                self._connect()
+            self.repairs += 1

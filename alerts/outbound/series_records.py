@@ -21,7 +21,8 @@ from alerts.incidents import change_feed
 from alerts.incidents.repository import sentence_of_row
 from detection.details import details_text
 from language.facts import facts_of
-from storage.sqlite import connect, schema_scripts, transaction, translated
+from storage.errors import translated
+from storage.sqlite import connect, schema_scripts, transaction
 from storage.timeseries.records import CLASSES, Record
 
 if TYPE_CHECKING:

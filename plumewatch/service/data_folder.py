@@ -33,11 +33,11 @@ from storage.errors import (
     SchemaTooOldError,
     StorageCorruptError,
     StorageUnavailableError,
+    translated,
 )
 from storage.files import make_private_folder
 from storage.repair import finish_repair, salvage, swap
-from storage.schema_damage import VERSIONS, refuse_damaged_schema
-from storage.sqlite import connect, migrate, transaction, translated
+from storage.sqlite import connect, migrate, open_prepared, transaction
 from storage.timeseries import sqlite as sqlite_series
 
 if TYPE_CHECKING:
@@ -127,15 +127,13 @@ def reconcile_journal(journal: Journal, cursor: int) -> None:
 
 def _open_checked(path: Path) -> sqlite3.Connection:
     with ExitStack() as on_error:
-        connection = on_error.enter_context(closing(connect(path)))
+        connection = on_error.enter_context(closing(open_prepared(path, prepare_state)))
         try:
             result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if result != "ok":
-                raise StorageCorruptError(f"{path}: {result}")
-            refuse_damaged_schema(connection, prepare_state, path)
-            prepare_state(connection)
         except sqlite3.Error as error:
             raise translated(error, path) from error
+        if result != "ok":
+            raise StorageCorruptError(f"{path}: {result}")
         on_error.pop_all()
     return connection
 
@@ -213,7 +211,7 @@ def schemas(path: Path) -> dict[str, int]:
         return {}
     with closing(connect(path, read_only=True)) as database:
         try:
-            rows = database.execute(VERSIONS).fetchall()
+            rows = database.execute("SELECT * FROM component_version").fetchall()
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
                 return {}

@@ -1,7 +1,6 @@
 """What the parts of one service share: configuration, clock, and the databases with their threads.
 
-Each database has one thread, so it is only ever used from one thread at a time; only the series of
-an InfluxDB also gets readings from several at once.
+Each database has one thread, so it is only ever used from one thread at a time.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from plumewatch.service.data_folder import (
 from storage import state
 from storage.journal import Journal
 from storage.retrying import RunUntilStored
-from storage.timeseries.influx import IN_FLIGHT
 
 if TYPE_CHECKING:
     import sqlite3
@@ -76,9 +74,8 @@ class Resources:
 
     `ready` is set once the detectors have returned to where the last service left them.
     `in_journal`, `in_detector` (also of the state database) and `in_series` run blocking work in
-    the thread of a database, and `run_until_stored` retries it in `in_detector`. `send_readings`
-    stores readings beside `in_series`, up to `IN_FLIGHT` batches at once. `open` sets `state`
-    and `started`, Unix seconds.
+    the thread of a database, and `run_until_stored` retries it in `in_detector`. `open` sets
+    `state` and `started`, Unix seconds.
     """
 
     state: sqlite3.Connection
@@ -102,11 +99,9 @@ class Resources:
         self.in_journal, self.in_detector, self.in_series = (
             partial(_run_in, thread) for thread in self._threads
         )
-        self._threads.append(ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="plumewatch-send"))
         self.run_until_stored = RunUntilStored(self.in_detector, self.paths.state)
         self.journal = Journal(self.paths.journal, clock, _REMEMBERED)
         self.series = series_of(config, self.paths)
-        self.send_readings = partial(_run_in, self._threads[-1], self.series.add)
 
     def open(self) -> None:
         """Upgrade, repair and open the databases; raises `StorageError` or `sqlite3.Error`."""

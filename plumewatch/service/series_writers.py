@@ -9,7 +9,7 @@ from alerts.outbound.series_records import DueRecords, mark_all
 from plumewatch.config.settings import school_of
 from plumewatch.service.supervisor import Task
 from storage.sqlite import transaction
-from storage.timeseries.influx import BATCH, IN_FLIGHT
+from storage.timeseries.influx import BATCH
 from storage.timeseries.writer import RECORD_REASON, SeriesWriter, WriterSettings
 
 if TYPE_CHECKING:
@@ -38,10 +38,9 @@ class SeriesWriters:
         series, in_series = resources.series, resources.in_series
         has_school = school_of(resources.config).has_school
         self._due = DueRecords(resources.paths.state, series, has_school)
-        settings, send = WriterSettings(pace_s=_GATHER_S), None
+        settings = WriterSettings(pace_s=_GATHER_S)
         if resources.config.timeseries.url:
-            settings = replace(settings, batch=BATCH, in_flight=IN_FLIGHT)
-            send = resources.send_readings
+            settings = replace(settings, batch=BATCH)
         self.readings = SeriesWriter(
             "the series",
             series,
@@ -49,7 +48,6 @@ class SeriesWriters:
             write_dead_letters,
             in_series,
             resources.clock,
-            send=send,
             settings=settings,
         )
         self.records = SeriesWriter(

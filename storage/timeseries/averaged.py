@@ -10,8 +10,8 @@ import numpy as np
 
 from detection.quantities import COLUMN_INDEX, COLUMNS
 from storage import state
-from storage.database_file import DatabaseFile
 from storage.reading import Reading
+from storage.sqlite import DatabaseFile
 from storage.timeseries import LatestReading, rollup
 from storage.timeseries.line_protocol import to_ns
 from storage.timeseries.resolution import Retention, choose, stretched

@@ -54,8 +54,6 @@ if TYPE_CHECKING:
 
 BATCH: Final = 10_000
 """Readings of one write, 2 to 7 MB: an InfluxDB 3 takes 10 MB, and a second for any number."""
-IN_FLIGHT: Final = 3
-"""Full batches that are sent at once."""
 _LATEST_ROWS: Final = 24
 _RECENT_S: Final = 3600
 _LOOK_S: Final = 300.0

@@ -18,11 +18,6 @@ Order of operations:
    (`bisect_rejected`). Each becomes a dead letter ``series_refused``, durable before the cursor
    passes it. After `refused_in_a_row` of them there is a pause as in 4: the store is probably set
    up wrong.
-
-A store that takes long for any number of readings (an InfluxDB 3: a second) gets several full
-batches at once, in the order of the journal. The cursor follows the oldest of them alone, whichever
-are stored before it. If the oldest is refused or fails, the others are awaited, and sent again once
-it is stored: a crash or a failure repeats batches and never skips one.
 """
 
 from __future__ import annotations
@@ -32,7 +27,6 @@ import logging
 import random
 import sqlite3
 import time
-from collections import deque
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
@@ -40,10 +34,10 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 import msgspec
 
 from storage.dead_letters import delete_dead_letters, find_dead_letters
-from storage.errors import BatchRefusedError, StorageError, is_transient
+from storage.errors import BatchRefusedError, StorageError, is_transient, translated
 from storage.journal import DeadLetter
 from storage.reading import Reading
-from storage.sqlite import connect, translated
+from storage.sqlite import connect
 from storage.timeseries.records import Record
 
 if TYPE_CHECKING:
@@ -109,16 +103,6 @@ def bisect_rejected(
         yield from bisect_rejected(store, batch[half:])
 
 
-async def _sent(
-    send: Callable[[Sequence[T]], Awaitable[None]], entries: Sequence[tuple[int, T]]
-) -> StorageError | None:
-    try:
-        await send([item for _, item in entries])
-    except StorageError as error:
-        return error
-    return None
-
-
 class InThread(Protocol):
     """Runs blocking work elsewhere."""
 
@@ -155,7 +139,6 @@ class WriterSettings:
     """
 
     batch: int = 2_000
-    in_flight: int = 1
     first_pause_s: float = 1.0
     last_pause_s: float = 60.0
     refused_in_a_row: int = 100
@@ -179,8 +162,7 @@ class SeriesWriter(Generic[S]):
     """Fill one store, from `Journal.read` or a function like it.
 
     ``await write_dead_letters(letters)`` returns once they are durable; `store` and `read` may
-    block and run through `in_thread`. ``await send(items)`` stores items without a cursor, several
-    times at once; without it batches are written one after the other.
+    block and run through `in_thread`.
     """
 
     def __init__(
@@ -192,7 +174,6 @@ class SeriesWriter(Generic[S]):
         in_thread: InThread,
         clock: Callable[[], float],
         *,
-        send: Callable[[Sequence[S]], Awaitable[None]] | None = None,
         settings: WriterSettings | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -204,7 +185,6 @@ class SeriesWriter(Generic[S]):
         self._write_dead_letters = write_dead_letters
         self._in_thread = in_thread
         self._clock = clock
-        self._send = send
         self._settings = settings or WriterSettings()
         self._sleep = sleep
         self._jitter = random.Random()  # noqa: S311 - spreads retries, hides nothing
@@ -249,47 +229,9 @@ class SeriesWriter(Generic[S]):
         before = await self._in_thread(self._store.cursor)
         self.state.cursor = before
         entries, cursor = await self._in_thread(self._read, before, self._settings.batch)
-        if self._send is not None and cursor - before >= self._settings.batch:
-            await self._write_several(self._send, entries, cursor)
-        elif cursor > before:
+        if cursor > before:
             await self._write(entries, cursor)
         return cursor - before
-
-    async def _write_several(
-        self,
-        send: Callable[[Sequence[S]], Awaitable[None]],
-        entries: Sequence[tuple[int, S]],
-        cursor: int,
-    ) -> None:
-        """Write a full batch, and at once those behind it, while they are full and none fails."""
-        waiting: deque[tuple[Sequence[tuple[int, S]], int, asyncio.Task[StorageError | None]]]
-        waiting, full, failure = deque(), True, None
-        following: Sequence[tuple[int, S]] | None = entries
-        async with asyncio.TaskGroup() as group:  # it awaits what is left in flight
-            try:
-                while failure is None and (following is not None or waiting):
-                    if following is not None:
-                        waiting.append(
-                            (following, cursor, group.create_task(_sent(send, following)))
-                        )
-                        following = None
-                    if full and len(waiting) < self._settings.in_flight:
-                        found, end = await self._in_thread(self._read, cursor, self._settings.batch)
-                        full = end - cursor >= self._settings.batch
-                        if full:
-                            following, cursor = found, end
-                        continue
-                    entries, behind, task = waiting.popleft()
-                    failure = await task
-                    if failure is None:
-                        await self._in_thread(self._store.write, [], behind)
-                        self._count(len(entries), behind)
-            except StorageError as error:  # of the journal, or of the file of the cursor
-                failure = error
-        if isinstance(failure, BatchRefusedError):
-            await self._write(entries, behind)
-        elif failure is not None:
-            raise failure
 
     async def _write(self, entries: Sequence[tuple[int, S]], cursor: int) -> None:
         def store(part: Sequence[tuple[int, S]]) -> None:

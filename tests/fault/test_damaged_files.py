@@ -224,8 +224,7 @@ def test_flipped_bytes_in_names_of_columns_cost_nothing(tmp_path):
             assert accounted(journal) == (list(range(1, 51)), list(range(51, 61))), where_damaged
             assert [letter.payload for letter in letters_of(journal)] == [b"{"], where_damaged
             assert journal.commit(readings(60, 1)) == 61, where_damaged
-            assert journal.repairs == 1, where_damaged
-        assert path.with_name(f"{n}.db.corrupt-1").exists()
+        assert path.with_name(f"{n}.db.corrupt-1").exists() is (journal.repairs == 1), where_damaged
 
 
 def test_a_letter_that_becomes_a_comma_makes_no_further_column(tmp_path):
@@ -386,7 +385,7 @@ def test_a_crash_in_a_repair(tmp_path, monkeypatch, step):
         if step == "salvaging":
             patch.setattr("os.fsync", crash)
         elif step == "salvaged":
-            patch.setattr("storage.database_file.swap", crash)
+            patch.setattr("storage.sqlite.swap", crash)
         patch.setattr(type(path), "rename", rename)
         with pytest.raises(CrashError):
             journal.read(0, 10 * COUNT)

@@ -10,7 +10,7 @@ from alerts.consumer.detection_consumer import CONSUMER
 from plumewatch.cli.options import UNREACHABLE
 from plumewatch.service.app import Service
 from plumewatch.service.supervisor import ServiceError
-from storage import database_file
+from storage import sqlite
 from storage.errors import StorageCorruptError
 from storage.reading import Reading
 from storage.sqlite import connect
@@ -115,7 +115,7 @@ async def test_a_journal_that_cannot_be_rebuilt(config, monkeypatch):
 
     async with ending(config, r"journal\.db: nothing of it can be read") as service:
         await store(service, [reading()])
-        monkeypatch.setattr(database_file, "salvage", nothing_readable)
+        monkeypatch.setattr(sqlite, "salvage", nothing_readable)
         overwrite(service.paths.journal)
         service.ingestion.commits.enter([reading()])
 

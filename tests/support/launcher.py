@@ -70,7 +70,7 @@ def _wrap(owner: Any, name: str, *, before: Any = None, after: Any = None) -> No
 
 def _in_commit(file: str, die: Any) -> None:
     """Die when all changes of a transaction are made and COMMIT is not sent yet."""
-    from storage.database_file import DatabaseFile
+    from storage.sqlite import DatabaseFile
 
     original = DatabaseFile.change
 
@@ -131,16 +131,16 @@ def _owner(path: str) -> Any:
 
 def _sync_less(_die: Any) -> None:
     """No crash point but a fault of ours to be found: commits that are not synced."""
-    from storage import database_file
+    from storage import sqlite
 
-    original = database_file.connect
+    original = sqlite.connect
 
     def connect(*arguments: Any, **options: Any) -> Any:
         connection = original(*arguments, **options)
         connection.execute("PRAGMA synchronous=NORMAL")
         return connection
 
-    database_file.connect = connect
+    sqlite.connect = connect
 
 
 def _at(owner: str, name: str, when: str) -> Any:

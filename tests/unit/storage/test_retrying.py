@@ -11,9 +11,9 @@ from storage.errors import (
     StorageCorruptError,
     StorageUnavailableError,
     is_transient,
+    translated,
 )
 from storage.retrying import RunUntilStored
-from storage.sqlite import translated
 
 
 async def inline(work, *arguments):

@@ -50,7 +50,7 @@ class FakeStore:
 
 
 class Bench:
-    def __init__(self, store, path, *, settings=None, send=None):
+    def __init__(self, store, path, *, settings=None):
         self.journal = Journal(path)
         self.journal.open()
         self.read = self.journal.read
@@ -63,7 +63,6 @@ class Bench:
             lambda letters: self.write_dead_letters(letters),  # noqa: PLW0108 - as above
             self.in_thread,
             lambda: T,
-            send=send,
             settings=settings or WriterSettings(batch=16),
             sleep=lambda seconds: self.sleep(seconds),  # noqa: PLW0108 - as above
         )
@@ -323,107 +322,3 @@ async def test_the_embedded_store_falls_behind_and_catches_up(bench, tmp_path):
         b.commit(40, 10)
         await b.until(lambda: b.writer.state.stored == 50)
         assert series.count() == series.cursor() == 50
-
-
-class Answers:
-    """Sends of a store, answered on the test's command; batches are named by their first item."""
-
-    def __init__(self):
-        self.under_way = {}
-        self.sent = []
-
-    async def send(self, items):
-        answer = asyncio.get_running_loop().create_future()
-        self.sent.append(items[0].seq)
-        self.under_way[items[0].seq] = answer
-        await answer
-
-    async def until_sent(self, *firsts):
-        async with asyncio.timeout(60):
-            while set(firsts) != self.under_way.keys():  # noqa: ASYNC110 - it is a dictionary
-                await asyncio.sleep(0)
-        for _ in range(10):  # and no more than these
-            await asyncio.sleep(0)
-        assert set(firsts) == self.under_way.keys()
-
-    def give(self, first, error=None):
-        future = self.under_way.pop(first)
-        future.set_exception(error) if error else future.set_result(None)
-
-
-@pytest.fixture
-async def several(bench):
-    """A writer of 65 readings that keeps three batches of ten in flight."""
-    answers = Answers()
-    b = bench(FakeStore(), settings=WriterSettings(batch=10, in_flight=3), send=answers.send)
-    b.commit(0, 65)
-    task = asyncio.create_task(b.writer.run())
-    yield b, answers
-    async with asyncio.timeout(60):
-        while b.store.cursor() < 65:
-            for first in list(answers.under_way):
-                answers.give(first)
-            await asyncio.sleep(0)
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-    assert b.writer.state.cursor == 65
-
-
-async def test_the_cursor_moves_behind_the_oldest_unfinished_batch_only(several):
-    b, answers = several
-    await answers.until_sent(0, 10, 20)
-    answers.give(20)
-    answers.give(10)
-    await answers.until_sent(0)
-    assert b.store.cursor() == 0
-    answers.give(0)
-    await answers.until_sent(30, 40, 50)
-    assert b.store.cursor() == b.writer.state.stored == 30
-
-
-async def test_a_failed_batch_is_sent_again_with_those_behind_it(several):
-    b, answers = several
-    await answers.until_sent(0, 10, 20)
-    answers.give(10, StorageUnavailableError("away"))
-    answers.give(0)
-    await answers.until_sent(20, 30)
-    assert b.store.cursor() == 10
-    answers.give(30)
-    answers.give(20)
-    await answers.until_sent(10, 20, 30)
-    assert len(b.pauses) == 1
-
-
-async def test_a_refused_batch_is_divided_before_those_behind_it_go_on(several):
-    b, answers = several
-    b.store.poison = {13}
-    await answers.until_sent(0, 10, 20)
-    answers.give(0)
-    answers.give(20)
-    await answers.until_sent(10, 30)
-    answers.give(10, BatchRefusedError("field type conflict"))
-    answers.give(30)
-    await answers.until_sent(20, 30, 40)
-    assert b.store.cursor() == 20
-    assert b.store.kept == [k for k in range(10, 20) if k != 13]
-    assert [letter.topic for letter in letters_of(b.journal)] == ["journal/14/s"]
-
-
-async def test_a_journal_that_cannot_be_read_ahead_loses_nothing(several):
-    b, answers = several
-    read, refused = b.journal.read, [StorageUnavailableError("disk I/O error")]
-
-    def reading(after, limit):
-        if after == 30 and refused:
-            raise refused.pop()
-        return read(after, limit)
-
-    await answers.until_sent(0, 10, 20)
-    b.read = reading
-    answers.give(0)
-    await answers.until_sent(10, 20)
-    answers.give(10)
-    answers.give(20)
-    await answers.until_sent(10, 20, 30)
-    assert b.store.cursor() == 10
