@@ -278,9 +278,9 @@ def _copy_recovered(
             lost = source.execute(f"SELECT * FROM {name} ORDER BY pgno")  # noqa: S608 - a name of `.recover`
             for _, page in groupby(lost, key=itemgetter(1)):
                 records = list(page)
-                layout = _layout_of(records, layouts)
-                if layout is not None and layout.name in wanted:
-                    saved[layout.name] += _insert(new, layout, _values(records, layout))
+                owner = _layout_of(records, layouts)
+                if owner is not None and owner.name in wanted:
+                    saved[owner.name] += _insert(new, owner, _values(records, owner))
     return saved
 
 
@@ -340,7 +340,7 @@ def _copy_readable(path: Path, new: sqlite3.Connection) -> dict[str, int]:
     return saved
 
 
-def refuse_damaged_schema(found: sqlite3.Connection, prepare: Prepare, path: Path) -> None:
+def refuse_damaged_schema(found: sqlite3.Connection, prepare: Prepare, path: Path | str) -> None:
     """Raise `StorageCorruptError` if tables or columns are missing that the file should have.
 
     A flipped byte can leave the list of tables readable and wrong: a column has another name, and

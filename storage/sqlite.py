@@ -101,7 +101,8 @@ def open_prepared(path: Path | str, prepare: Prepare) -> sqlite3.Connection:
             refuse_damaged_schema(connection, prepare, path)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
-        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        if isinstance(error, UnicodeDecodeError) or code == sqlite3.SQLITE_ERROR:
             raise StorageCorruptError(f"{path}: the schema is damaged: {error}") from error
         raise translated(error, path) from error
     except BaseException:

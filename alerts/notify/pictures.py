@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from reports.drawing import Drawing
     from storage.registry import Registry
-    from storage.timeseries import SeriesReader
+    from storage.timeseries import Series
 
 _LOG: Final = logging.getLogger(__name__)
 _QUEUE: Final = 4
@@ -44,7 +44,7 @@ class IncidentPictures:
 
     database: Path
     registry: Registry
-    series: SeriesReader
+    series: Series
     zone: str
 
     def svg(self, incident_id: str) -> str | None:

@@ -23,7 +23,6 @@ from storage import state
 from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.sqlite import migrate
 from storage.timeseries import rollup
-from storage.timeseries.averaged import AveragedSeries, Newest, Steps, columns, reading_of
 from storage.timeseries.influx_answers import Meaning
 from storage.timeseries.influx_http import InfluxHttp, quoted
 from storage.timeseries.line_protocol import (
@@ -36,6 +35,7 @@ from storage.timeseries.line_protocol import (
 )
 from storage.timeseries.records import MEASUREMENTS, check_summable
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
+from storage.timeseries.series import Newest, Series, Steps, columns, reading_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -47,10 +47,10 @@ if TYPE_CHECKING:
 
     from storage.reading import Reading
     from storage.registry import Registry
-    from storage.timeseries import LatestReading
     from storage.timeseries.influx_http import InfluxSettings
     from storage.timeseries.records import Record
     from storage.timeseries.resolution import Level, Retention
+    from storage.timeseries.series import LatestReading
 
 BATCH: Final = 10_000
 """Readings of one write, 2 to 7 MB: an InfluxDB 3 takes 10 MB, and a second for any number."""
@@ -64,7 +64,7 @@ _REPORTED: Final = '"events", "faults", "flags"'
 _ALL: Final = ", ".join(f'"{key}"' for key in COLUMNS)
 
 
-class InfluxSeries(AveragedSeries):
+class InfluxSeries(Series):
     """Readings in one database (bucket) of an InfluxDB; see `storage.timeseries.Series`."""
 
     CONSUMER = "influx"

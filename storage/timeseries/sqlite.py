@@ -9,19 +9,18 @@ and instant only fills what the first left empty.
 from __future__ import annotations
 
 import json
-import threading
 import time
 from functools import lru_cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from detection.quantities import COLUMN_INDEX, COLUMNS
 from storage import state
 from storage.sqlite import migrate, schema_scripts, transaction
 from storage.timeseries import rollup
-from storage.timeseries.averaged import AveragedSeries, Newest, Steps, columns, reading_of
 from storage.timeseries.line_protocol import record_of, to_ns
 from storage.timeseries.records import MEASUREMENTS, check_summable, checked
+from storage.timeseries.series import Newest, Series, Steps, columns, reading_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,11 +31,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from storage.reading import Reading
-    from storage.timeseries import LatestReading
     from storage.timeseries.records import Measurement, Record
     from storage.timeseries.resolution import Level, Retention
-
-T = TypeVar("T")
+    from storage.timeseries.series import LatestReading
 
 SCRIPTS: Final = schema_scripts(__package__, "series")
 _AMONG: Final = {
@@ -81,7 +78,7 @@ def _insert(table: Measurement) -> str:
 _INSERTS: Final = {name: _insert(table) for name, table in MEASUREMENTS.items()}
 
 
-class SqliteSeries(AveragedSeries):
+class SqliteSeries(Series):
     """Readings by sensor and time in one SQLite file; see `storage.timeseries.Series`."""
 
     CONSUMER = "series"
@@ -94,25 +91,6 @@ class SqliteSeries(AveragedSeries):
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(path, _prepare, _begin_again, retention, clock)
-        self._ids: dict[str, int] = {}
-        self._newest: Newest | None = None
-        self._newest_lock = threading.Lock()
-        self._version = (0, 0)
-
-    def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in a transaction; what another process wrote before is noticed."""
-        version = self._version
-
-        def run(tx: sqlite3.Connection) -> T:
-            nonlocal version
-            version = self.repairs, tx.execute("PRAGMA data_version").fetchone()[0]
-            return work(tx)
-
-        found = super().change(run)
-        if version != self._version:
-            with self._newest_lock:
-                self._version, self._newest = version, None
-        return found
 
     def check_connection(self) -> str:
         """Return where readings are kept."""
@@ -120,13 +98,8 @@ class SqliteSeries(AveragedSeries):
         return f"readings are kept in {self.path}"
 
     def _store(self, readings: Sequence[Reading], cursor: int | None) -> None:
-        repairs = self._version[0]  # also one that a reader made since the last change
-        known = dict(self._ids)
-
         def store(tx: sqlite3.Connection) -> None:
-            nonlocal known
-            if not known or self.repairs != repairs:
-                known = {name: i for i, name in tx.execute("SELECT id, name FROM sensor")}
+            known = {name: i for i, name in tx.execute(_SENSORS)}
             shapes: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
             for r in readings:
                 row = _row(_sensor_id(tx, known, r.sensor), r, r.values.values())
@@ -142,11 +115,6 @@ class SqliteSeries(AveragedSeries):
                 state.set_cursor(tx, self.CONSUMER, cursor)
 
         self.change(store)
-        self._ids = known
-        with self._newest_lock:
-            if self._newest is not None:
-                for r in readings:
-                    self._newest.add(r.sensor, to_ns(r.time), r.values.items())
 
     def record(self, records: Sequence[Record]) -> None:
         """Store records beside readings in one transaction; one with the same key is replaced."""
@@ -196,28 +164,20 @@ class SqliteSeries(AveragedSeries):
         return {sensor: tuple(sums) for sensor, *sums in rows}
 
     def latest(self) -> Mapping[str, LatestReading]:
-        """Return the newest reading of every sensor that has one, joined over two minutes.
-
-        Read once; what is written here is added in memory.
-        """
-        with self._newest_lock:
-            if self._newest is None:
-                found = self._read_newest()
-                if not self._ids:  # another process writes
-                    return found.all()
-                self._newest = found
-            return self._newest.all()
-
-    def _read_newest(self) -> Newest:
+        """Return the newest reading of every sensor that has one, joined over two minutes."""
         statement = (
             f"SELECT time, {', '.join(COLUMNS)} FROM reading WHERE sensor = ?"  # noqa: S608 - names from the table of quantities
             f" ORDER BY time DESC LIMIT {_LATEST_ROWS}"
         )
-        found = Newest()
-        for sensor, name in self.rows(_SENSORS):
-            for row in self.rows(statement, sensor):
-                found.add(name, row[0], zip(COLUMNS, row[1:], strict=True))
-        return found
+
+        def read(db: sqlite3.Connection) -> Newest:
+            found = Newest()
+            for sensor, name in db.execute(_SENSORS).fetchall():
+                for row in db.execute(statement, (sensor,)):
+                    found.add(name, row[0], zip(COLUMNS, row[1:], strict=True))
+            return found
+
+        return self.query(read).all()
 
     def window(
         self, sensor: str, start: float, end: float
@@ -279,9 +239,6 @@ class SqliteSeries(AveragedSeries):
             more = rollup.tidy(tx, now, self._retention, old_at)
             return more or _delete_old_records(tx, old_at, self._retention) >= rollup.ROWS
 
-        with self._newest_lock:
-            if self._newest is not None:
-                self._newest.drop(to_ns(old_at - self._retention.keep_s(None)))
         return self.change(work)
 
     def count(self) -> int:
@@ -305,13 +262,10 @@ def _row(sensor: int, reading: Reading, values: Iterable[float | None]) -> tuple
     )
 
 
-def _sensor_id(connection: sqlite3.Connection, known: dict[str, int], name: str) -> int:
-    found = known.get(name)
-    if found is None:  # another process may have made it meanwhile
-        connection.execute("INSERT OR IGNORE INTO sensor (name) VALUES (?)", (name,))
-        row = connection.execute("SELECT id FROM sensor WHERE name = ?", (name,)).fetchone()
-        found = known[name] = int(row[0])
-    return found
+def _sensor_id(tx: sqlite3.Connection, known: dict[str, int], name: str) -> int:
+    if name not in known:
+        known[name] = tx.execute("INSERT INTO sensor (name) VALUES (?)", (name,)).lastrowid or 0
+    return known[name]
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

@@ -1,10 +1,16 @@
-"""What both stores share: rows to columns, the cursor, and which averages answer."""
+"""A store of readings: the protocol that both kinds share, and what is the same in both.
+
+`storage.timeseries.sqlite` is the embedded one, `storage.timeseries.influx` writes into an
+InfluxDB of the site. What a reading becomes on its way is one of three, here as everywhere:
+accepted (`Series.write` returns), rejected (`BatchRefusedError`; `storage.timeseries.writer` makes
+the one reading a dead letter), or kept (`StorageUnavailableError`; it stays in the journal).
+"""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -12,23 +18,32 @@ from detection.quantities import COLUMN_INDEX, COLUMNS
 from storage import state
 from storage.reading import Reading
 from storage.sqlite import DatabaseFile
-from storage.timeseries import LatestReading, rollup
+from storage.timeseries import rollup
 from storage.timeseries.line_protocol import to_ns
 from storage.timeseries.resolution import Retention, choose, stretched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from storage.repair import Prepare
-    from storage.timeseries import Aggregate
+    from storage.timeseries.records import Record
     from storage.timeseries.resolution import Level
 
 
+Aggregate = Literal["mean", "min", "max"]
+
 _NS: Final = 1_000_000_000
 _LATEST_S: Final = 120
+
+
+class LatestReading(NamedTuple):
+    """Newest reading of a sensor: event time in Unix seconds and its values by quantity."""
+
+    time: float
+    values: Mapping[str, float]
 
 
 def columns(
@@ -64,11 +79,6 @@ class Newest:
                 continue
             if key not in known or known[key][0] < at:
                 known[key] = at, float(value)
-
-    def drop(self, before: int) -> None:
-        """Forget the sensors without a row since a moment, nanoseconds."""
-        for sensor in [s for s, at in self._seen.items() if at < before]:
-            del self._seen[sensor], self._values[sensor]
 
     def all(self) -> dict[str, LatestReading]:
         """Return the newest reading of each sensor."""
@@ -123,8 +133,8 @@ class Steps(NamedTuple):
     keys: Sequence[str]
 
 
-class AveragedSeries(DatabaseFile, ABC):
-    """A store whose old readings are averaged; see `storage.timeseries.Series`.
+class Series(DatabaseFile, ABC):
+    """A store of readings, whose old ones are averaged; safe from several threads, may block.
 
     `CONSUMER` is the name of its cursor. `MARKS_SENSORS`: each sensor has its own stale quarters.
     """
@@ -149,11 +159,16 @@ class AveragedSeries(DatabaseFile, ABC):
         return self.query(lambda db: state.cursor(db, self.CONSUMER))
 
     def write(self, readings: Sequence[Reading], cursor: int) -> None:
-        """Store readings and the cursor behind them."""
+        """Store readings, then or together with it the cursor behind them.
+
+        Without readings the cursor moves alone. Raises `StorageUnavailableError` if nothing counts
+        as stored and the same call may succeed later, `BatchRefusedError` if one of the readings is
+        refused for good and the cursor has not moved.
+        """
         self._store(readings, cursor)
 
     def add(self, readings: Sequence[Reading]) -> None:
-        """Store readings that are not from the journal."""
+        """Store readings that are not from the journal; repeating it changes nothing."""
         self._store(readings, None)
 
     def unaveraged(self) -> int:
@@ -169,7 +184,15 @@ class AveragedSeries(DatabaseFile, ABC):
         aggregate: Aggregate = "mean",
         quantities: Sequence[str] = COLUMNS,
     ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-        """Aggregate readings over intervals of equal length.
+        """Aggregate readings of ``[start, end)`` over intervals of equal length.
+
+        For long or old spans, averages are read instead of readings
+        (`storage.timeseries.resolution`): each minute then has the same weight, and intervals are
+        lengthened to multiples of the averages. Intervals of `every_s` seconds (at least a
+        millisecond) begin at multiples of it since 1970.
+
+        Returns the beginnings of the intervals with a value, Unix seconds, ascending; and the
+        quantities that occur at least once, NaN where absent.
 
         Averages are read up to the first interval in which they are not up to date.
         """
@@ -190,6 +213,78 @@ class AveragedSeries(DatabaseFile, ABC):
         if split < last:
             rows += self._aggregated(wanted, None, split, last)
         return columns([row for row in rows if any(v is not None for v in row[1:])], keys)
+
+    @abstractmethod
+    def check_connection(self) -> str:
+        """Check that it can be written and read; raises `StorageUnavailableError`."""
+
+    @abstractmethod
+    def latest(self) -> Mapping[str, LatestReading]:
+        """Return the newest reading of each sensor that has one, joined over two minutes."""
+
+    @abstractmethod
+    def window(
+        self, sensor: str, start: float, end: float
+    ) -> tuple[NDArray[np.float64], Mapping[str, NDArray[np.float64]]]:
+        """Event times in ``[start, end]``, ascending, and one column a quantity; NaN if absent."""
+
+    @abstractmethod
+    def record(self, records: Sequence[Record]) -> None:
+        """Store records beside readings (`storage.timeseries.records`), replacing equal keys.
+
+        Errors are those of `write`.
+        """
+
+    @abstractmethod
+    def records(
+        self,
+        measurement: str,
+        start: float,
+        end: float,
+        *,
+        sensors: Collection[str] | None = None,
+        rooms: Collection[str] | None = None,
+    ) -> list[Record]:
+        """Return the records in ``[start, end)`` by time, of these sensors or rooms, or of all."""
+
+    @abstractmethod
+    def sums(
+        self,
+        measurement: str,
+        fields: Sequence[str],
+        start: float,
+        end: float,
+        sensors: Iterable[str],
+    ) -> Mapping[str, tuple[float, ...]]:
+        """Add numeric fields up over the records of each sensor in ``[start, end)``.
+
+        Sensors without a record are not in the result; what a record lacks adds nothing.
+        """
+
+    @abstractmethod
+    def between(
+        self, start: float, end: float, sensors: Collection[str] | None = None
+    ) -> list[Reading]:
+        """Return the readings in ``[start, end)`` of these or all sensors, by time, then sensor.
+
+        They are as received, but without `Reading.seq`; several of one sensor and moment are
+        joined.
+        """
+
+    @abstractmethod
+    def span(self) -> tuple[float, float] | None:
+        """Event times of the oldest and the newest reading, Unix seconds; None if there is none."""
+
+    @abstractmethod
+    def tidy(self, now: float, old_at: float | None = None) -> bool:
+        """Make averages that are due and delete what is old; return whether there is more.
+
+        What is old enough is judged at `old_at`, by default `now`.
+        """
+
+    @abstractmethod
+    def count(self) -> int:
+        """Return the number of stored readings."""
 
     @abstractmethod
     def _store(self, readings: Sequence[Reading], cursor: int | None) -> None:
