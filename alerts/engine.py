@@ -31,7 +31,7 @@ from alerts.incidents import (
 from alerts.incidents.history import Happened, Record
 from alerts.incidents.incident import Mute, Rules, Status, Suppression
 from alerts.incidents.lifecycle import step
-from alerts.incidents.mutes import Mutes
+from alerts.incidents.mutes import lasting_mute_of, mute_of
 from alerts.incidents.stuck_incidents import StuckKind, find_stuck
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import NoticeReason
@@ -94,8 +94,7 @@ class AlertEngine:
         self._rules = Rules(policy.quiet_s, policy.silent_s, policy.cooldown_s)
         self._zone = ZoneInfo(policy.zone)
         self._notices = NoticeWriter(registry, policy)
-        self._mutes = Mutes(registry, policy)
-        self._escalator = Escalator(registry, policy, self._notices, self._mutes)
+        self._escalator = Escalator(registry, policy, self._notices)
 
     def on_events(
         self, tx: sqlite3.Connection, events: Iterable[Event], now: float, step_s: float = 0.0
@@ -322,11 +321,14 @@ class AlertEngine:
         is_live: bool = False,
     ) -> list[AlertRecord]:
         held = incident.held_until is not None
-        mute = self._mutes.of(tx, incident, incident.severity_at(at), at) if held else None
+        mute = self._mute_of(tx, incident, at) if held else None
         if incident.suppressed_by and incident.is_late and held and not is_live:
             mute = Mute(at + _LATE_LOOK_S, incident.suppressed_by)
         _, records = self._apply(tx, incident, inputs.Tick(at, mute), now)
         return records
+
+    def _mute_of(self, tx: sqlite3.Connection, incident: Incident, at: float) -> Mute | None:
+        return mute_of(tx, incident, incident.severity_at(at), at, self.registry)
 
     def _room(self, event: Event) -> Room | None:
         """Return the room; several silent sensors, or the broker, are a place of their own."""
@@ -395,7 +397,7 @@ class AlertEngine:
             return inputs.Detected(event, at, None, mute)
         if incident is not None:
             unpaged = incident.status is Status.OPEN and not incident.paged
-            mute = self._mutes.of(tx, incident, incident.severity_at(at), at) if unpaged else None
+            mute = self._mute_of(tx, incident, at) if unpaged else None
             return inputs.Detected(event, at, None, mute)
         since = at - repeat_window_s(event.kind)
         new = inputs.NewIncident(
@@ -407,9 +409,9 @@ class AlertEngine:
         if mute is None:
             opened = step(None, inputs.Detected(event, at, new), self._rules).incident
             if self._escalator.responder(tx, opened, at):
-                mute = self._mutes.muted(tx, opened, at)
+                mute = lasting_mute_of(tx, opened, at, self.registry)
             else:
-                mute = self._mutes.of(tx, opened, opened.severity, at)
+                mute = mute_of(tx, opened, opened.severity, at, self.registry)
         return inputs.Detected(event, at, new, mute)
 
     def _late(self, event: Event, room: Room, at: float) -> Mute:

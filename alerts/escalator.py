@@ -14,6 +14,7 @@ from alerts.escalation.steps import Action
 from alerts.incidents import repository, throttling
 from alerts.incidents.history import Happened
 from alerts.incidents.incident import labels_of, place_of
+from alerts.incidents.mutes import lasting_mute_of
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, clock_text
 from alerts.policy import PRESENT_S
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from alerts.escalation.steps import EscalationStep
     from alerts.incidents.incident import Incident
-    from alerts.incidents.mutes import Mutes
     from alerts.notify.notice_writer import NoticeWriter
     from alerts.policy import AlertPolicy
     from language.facts import Parameter
@@ -35,13 +35,10 @@ if TYPE_CHECKING:
 class Escalator:
     """Notifies people, one ring after the other."""
 
-    def __init__(
-        self, registry: Registry, policy: AlertPolicy, notices: NoticeWriter, mutes: Mutes
-    ) -> None:
+    def __init__(self, registry: Registry, policy: AlertPolicy, notices: NoticeWriter) -> None:
         self._registry = registry
         self._policy = policy
         self._notices = notices
-        self._mutes = mutes
 
     def begin(
         self,
@@ -100,7 +97,7 @@ class Escalator:
         escalation.shift(tx, incident.id, now - due.due_at)
         match due.action:
             case Action.NOTIFY:
-                muted = self._mutes.muted(tx, incident, now)
+                muted = lasting_mute_of(tx, incident, now, self._registry)
                 if muted is None:
                     self._notify(tx, incident, due, now, note)
                 else:

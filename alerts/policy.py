@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.duty.roster import Receiver, Roster
 from alerts.errors import PolicyError
-from alerts.routing.matchers import Matcher, MatchOp
-from alerts.routing.muting import InhibitRule
+from alerts.routing.matchers import Matcher, MatchOp, Route
 from alerts.routing.targets import target_id
-from alerts.routing.tree import Route
 from alerts.severity import Severity
 from detection.events import EventKind
 from language.messages import ENGLISH
@@ -99,15 +97,6 @@ BUILT_IN_ROUTES: Final = Route(
     routes=(Route(FACILITIES, (Matcher("kind", MatchOp.REGEX, "|".join(_FACILITIES_KINDS)),)),),
 )
 
-BUILT_IN_INHIBITIONS: Final = (
-    InhibitRule(
-        source=(Matcher("kind", MatchOp.EQUAL, EventKind.OFFLINE),),
-        target=(Matcher("kind", MatchOp.EQUAL, EventKind.SENSOR_FAULT),),
-        equal=("sensor",),
-    ),
-)
-"""An offline sensor is not reported as faulty too."""
-
 
 @dataclass(frozen=True, slots=True)
 class StaffMember:
@@ -167,7 +156,6 @@ class AlertPolicy:
     page_url: str = ""
     """Address of the staff page without a trailing slash; empty for no links."""
     timings: EscalationTimings = field(default_factory=EscalationTimings)
-    inhibit: tuple[InhibitRule, ...] = BUILT_IN_INHIBITIONS
     webhooks: tuple[Webhook, ...] = ()
     silences: tuple[RecurringSilence, ...] = ()
 

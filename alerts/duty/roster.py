@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.duty.reasons import Reason, RingName
 from alerts.duty.shifts import OnDuty
-from alerts.routing.tree import chosen
+from alerts.routing.matchers import chosen
 from language.facts import Fact, fact
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from alerts.duty.shifts import Shift
     from alerts.duty.timetable import Timetable
-    from alerts.routing.tree import Chosen, Route
+    from alerts.routing.matchers import Chosen, Route
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from alerts.duty.timetable import (
 from language.facts import Fact, fact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from zoneinfo import ZoneInfo
 
 
@@ -184,7 +184,7 @@ class RecurringSilence:
     Each occurrence becomes a silence of its own a day ahead, and is limited like any.
     """
 
-    matchers: tuple[str, ...]
+    labels: Mapping[str, str]
     reason: str
     hours: ClockHours
     first: date | None = None
@@ -193,7 +193,7 @@ class RecurringSilence:
     def occurrences(self, now: float) -> dict[str, tuple[float, float]]:
         """Return those that are not over and begin within a day: start and end, by a key."""
         at = datetime.fromtimestamp(now, UTC)
-        named = repr((self.matchers, self.reason, self.hours.start, self.hours.end)).encode()
+        named = repr((self.labels, self.reason, self.hours.start, self.hours.end)).encode()
         key = hashlib.sha256(named).hexdigest()[:16]
         found = {}
         for span in self.hours.between(at - _AHEAD, at + _AHEAD):

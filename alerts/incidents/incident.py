@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from alerts.errors import FeedbackError
 from alerts.routing.matchers import incident_labels
@@ -331,17 +331,7 @@ class Mute:
     by: Fact
 
 
-class Running(NamedTuple):
-    """The labels of an open incident."""
-
-    id: str
-    kind: EventKind
-    room: str
-    sensor: str
-    severity: Severity
-
-
-def labels_of(incident: Incident | Running, registry: Registry) -> dict[str, str]:
+def labels_of(incident: Incident, registry: Registry) -> dict[str, str]:
     """Return the labels by which an incident is routed and silenced."""
     return incident_labels(
         place_of(registry, incident.room),

@@ -12,7 +12,6 @@ from alerts.incidents.incident import (
     ActionClass,
     Detection,
     Incident,
-    Running,
     Status,
     Verdict,
 )
@@ -223,18 +222,6 @@ def has_declined(tx: sqlite3.Connection, incident: str, person: str) -> bool:
         (incident, person),
     ).fetchone()
     return found is not None and found["what"] == Happened.DECLINED
-
-
-def running(tx: sqlite3.Connection) -> list[Running]:
-    """Return all incidents that are not resolved, oldest first."""
-    rows = tx.execute(
-        "SELECT id, kind, room, sensor, severity FROM incident WHERE status <> 'resolved'"
-        " ORDER BY opened_at, id"
-    )
-    return [
-        Running(r["id"], EventKind(r["kind"]), r["room"], r["sensor"], Severity(r["severity"]))
-        for r in rows
-    ]
 
 
 def add_feedback(tx: sqlite3.Connection, incident: str, feedback: Feedback) -> None:

@@ -1,6 +1,6 @@
-r"""Labels of incidents, and conditions on them.
+r"""Labels of incidents, conditions on them, and the tree of routes to receivers.
 
-They are written as in Alertmanager: ``kind=~"vape|smoke"``, ``floor!="2"``. Matchers are separated
+As in Alertmanager 0.28. Conditions are written ``kind=~"vape|smoke"``, ``floor!="2"``, separated
 by commas; a trailing comma and surrounding braces are allowed. Names and values are words or in
 double quotes. A word is anything but white space and ``{}!=~,\"'```; within quotes ``\" \\ \n \t``
 are escapes. Patterns are RE2 and match the whole value, in time linear in its length.
@@ -12,12 +12,11 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import re2
 
 from alerts.errors import MatcherError
-from alerts.severity import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 LABELS: Final = ("site", "building", "floor", "room", "room_type", "kind", "severity", "sensor")
 """All labels; a matcher on another name is a mistake."""
-SEVERITIES: Final = tuple(severity.value for severity in Severity)
 
 
 def incident_labels(room: Room, *, kind: str, severity: str, sensor: str) -> dict[str, str]:
@@ -45,12 +43,9 @@ def incident_labels(room: Room, *, kind: str, severity: str, sensor: str) -> dic
 
 
 MAX_PATTERN: Final = 1000
-_RESERVED: Final = re.compile(r"[\s{}!=~,\\\"'`]")
-_TOKEN: Final = re.compile(
-    r"""\s*(?:(?P<op>=~|!~|!=|=)|(?P<mark>[{},])|"(?P<quoted>(?:[^"\\\n]|\\.)*)"
-    |(?P<word>[^\s{}!=~,\\"'`]+)|(?P<end>$))""",
-    re.VERBOSE,
-)
+_WORD: Final = r"""[^\s{}!=~,\\"'`]+"""
+_TEXT: Final = rf"""(?:"((?:[^"\\\n]|\\[nt\\"])*)"|({_WORD}))"""
+_MATCHER: Final = re.compile(rf"\s*{_TEXT}\s*(=~|!~|!=|=)\s*{_TEXT}\s*(?:,\s*|$)")
 _ESCAPES: Final = {"n": "\n", "t": "\t", "\\": "\\", '"': '"'}
 
 
@@ -96,7 +91,7 @@ class Matcher:
         return bool(self._test(labels.get(self.name, ""))) is wanted
 
     def __str__(self) -> str:
-        name = _quoted(self.name) if _RESERVED.search(self.name) else self.name
+        name = self.name if re.fullmatch(_WORD, self.name) else _quoted(self.name)
         return f"{name}{self.op}{_quoted(self.value)}"
 
 
@@ -126,71 +121,26 @@ def parse_matchers(text: str) -> tuple[Matcher, ...]:
     >>> [str(m) for m in parse_matchers('{kind=~"vape|smoke", floor!=2}')]
     ['kind=~"vape|smoke"', 'floor!="2"']
     """
-    tokens = _tokens(text)
-    token = next(tokens)
-    braces = token.kind == "{"
-    if braces:
-        token = next(tokens)
+    inner, at = text.strip(), 0
+    if inner.startswith("{") and inner.endswith("}"):
+        inner = inner[1:-1].strip()
     found: list[Matcher] = []
-    while token.kind not in ("end", "}"):
-        name, op = token.expect("word"), next(tokens).expect("op")
-        value = next(tokens).expect("word", "a value")
+    while at < len(inner):
+        column = text.index(inner) + at + 1
+        match = _MATCHER.match(inner, at)
+        if match is None:
+            raise MatcherError(f'column {column}: expected a condition, such as floor="2"')
+        name, op, value = match[1] or match[2] or "", MatchOp(match[3]), match[4] or match[5] or ""
         try:
-            found.append(Matcher(name.text, MatchOp(op.text), value.text))
+            found.append(Matcher(_unescaped(name), op, _unescaped(value)))
         except MatcherError as error:
-            raise MatcherError(f"column {name.column}: {error}") from error
-        token = next(tokens)
-        if token.kind != ",":
-            break
-        token = next(tokens)
-    if braces:
-        token.expect("}", "a comma or a closing brace" if found else "a closing brace")
-        token = next(tokens)
-    token.expect("end", "a comma" if found and token.kind != "}" else "the end")
+            raise MatcherError(f"column {column}: {error}") from error
+        at = match.end()
     return tuple(found)
 
 
-class _Token(NamedTuple):
-    """A word, an operator (op), a mark by itself, the end, or something else."""
-
-    kind: str
-    text: str
-    column: int
-
-    def expect(self, kind: str, what: str = "") -> _Token:
-        if self.kind == kind:
-            return self
-        what = what or {"word": "a label name", "op": "one of = != =~ !~"}[kind]
-        here = "the end" if self.kind == "end" else repr(self.text)
-        raise MatcherError(f"column {self.column}: expected {what}, found {here}")
-
-
-def _tokens(text: str) -> Iterator[_Token]:
-    """Yield words, operators and marks, then the end again and again."""
-    at = 0
-    while True:
-        match = _TOKEN.match(text, at)
-        if match is None:
-            at += len(text[at:]) - len(text[at:].lstrip())
-            if text[at] == '"':
-                raise MatcherError(f"column {at + 1}: the quote is not closed on its line")
-            yield _Token("other", text[at], at + 1)
-            return
-        kind = match.lastgroup or "end"
-        value, column = match[kind], match.start(kind) + 1
-        if kind == "quoted":
-            kind, value, column = "word", _unescaped(value, column), column - 1
-        yield _Token(value if kind == "mark" else kind, value, column)
-        at = match.end()
-
-
-def _unescaped(text: str, column: int) -> str:
-    def escape(found: re.Match[str]) -> str:
-        if found[1] not in _ESCAPES:
-            raise MatcherError(f"column {column + found.start()}: there is no escape {found[0]}")
-        return _ESCAPES[found[1]]
-
-    return re.sub(r"\\(.)", escape, text, flags=re.DOTALL)
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", lambda found: _ESCAPES[found[1]], text)
 
 
 def _quoted(text: str) -> str:
@@ -201,3 +151,67 @@ def _quoted(text: str) -> str:
     """
     escapes = {char: f"\\{key}" for key, char in _ESCAPES.items()}
     return '"' + "".join(escapes.get(char, char) for char in text) + '"'
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A node of the tree; without a receiver it has that of its parent.
+
+    All matchers must match; if it `continues`, later siblings are tried even so.
+    """
+
+    receiver: str | None
+    matchers: tuple[Matcher, ...] = ()
+    continues: bool = False
+    routes: tuple[Route, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A node that matched, with the path from the root to it."""
+
+    receiver: str
+    path: tuple[Route, ...]
+
+    def why(self) -> str:
+        """Say which matchers led here.
+
+        >>> Chosen("staff", (Route("staff"),)).why()
+        'no route matches: default receiver'
+        """
+        matchers = [str(m) for route in self.path for m in route.matchers]
+        return "route " + ", ".join(matchers) if matchers else "no route matches: default receiver"
+
+
+def chosen(root: Route, labels: Mapping[str, str]) -> tuple[Chosen, ...]:
+    """Return the nodes that match, depth first, at least one; ValueError for a bad root."""
+    if not root.receiver or root.matchers:
+        raise ValueError("the root route needs a receiver and no matchers")
+    return tuple(_matching(root, (), "", labels))
+
+
+def _matching(
+    route: Route, above: tuple[Route, ...], inherited: str, labels: Mapping[str, str]
+) -> Iterator[Chosen]:
+    receiver = route.receiver or inherited
+    path = (*above, route)
+    matched = False
+    for child in route.routes:
+        if not all_match(child.matchers, labels):
+            continue
+        matched = True
+        yield from _matching(child, path, receiver, labels)
+        if not child.continues:
+            break
+    if not matched:
+        yield Chosen(receiver, path)
+
+
+def nodes(
+    root: Route, where: tuple[int, ...] = (), above: str = ""
+) -> Iterator[tuple[tuple[int, ...], str, Route]]:
+    """Yield every node: its place (index of the child at each level), receiver, itself."""
+    receiver = root.receiver or above
+    yield where, receiver, root
+    for i, child in enumerate(root.routes):
+        yield from nodes(child, (*where, i), receiver)

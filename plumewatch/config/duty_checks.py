@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 from alerts.duty.roster import ZoneMap
 from alerts.errors import MatcherError
 from alerts.policy import PAGED
-from alerts.routing.matchers import LABELS, SEVERITIES, parse_matchers
-from alerts.routing.tree import chosen, nodes
+from alerts.routing.matchers import LABELS, chosen, nodes, parse_matchers
+from alerts.severity import Severity
 from language.messages import later, mark
 from plumewatch.config.faults import EXACTLY_ONE, LEFT_OUT, SOMEBODY, ConfigFault, some, unknown
 from plumewatch.config.roster import ALL_PERIODS, moment, zone_of
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import date
 
-    from alerts.routing.tree import Route
+    from alerts.routing.matchers import Route
     from plumewatch.config.draft import Draft
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.config.sections.duty import (
@@ -316,7 +316,7 @@ def _unreachable(root: Route, places: Iterable[Mapping[str, str]]) -> Iterator[C
     apart = {frozenset((k, v) for k, v in place.items() if k in asked) for place in places}
     apart.add(frozenset())  # an outage of several sensors is in no room
     kinds = sorted(PAGED) if "kind" in asked else [""]
-    severities = SEVERITIES if "severity" in asked else ("",)
+    severities = tuple(Severity) if "severity" in asked else ("",)
     dead = {id(node) for where, _, node in nodes(root) if where and not node.routes}
     for place, kind, severity in product(apart, kinds, severities):
         if not dead:

@@ -10,8 +10,7 @@ from alerts.duty.roster import Receiver, Roster, Zone, ZoneMap
 from alerts.duty.shifts import ClockHours, LessonHours, Override, Shift
 from alerts.duty.timetable import DAY_MIN, WEEKDAYS, Bells, Period, Timetable, instant, minutes
 from alerts.policy import BUILT_IN_ROUTES, role_receivers
-from alerts.routing.matchers import parse_matchers
-from alerts.routing.tree import Route
+from alerts.routing.matchers import Route, parse_matchers
 from plumewatch.config.sections.duty import RoutingConfig
 from plumewatch.config.sites import ALL
 

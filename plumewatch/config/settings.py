@@ -14,7 +14,6 @@ from alerts.duty.timetable import DAY_MIN, minutes
 from alerts.errors import PolicyError
 from alerts.outbound.webhooks import fault_of_secret
 from alerts.policy import AlertPolicy, EscalationTimings, StaffMember, Webhook
-from alerts.routing.matchers import Matcher, MatchOp
 from detection.alert_thresholds import AlertBudgets
 from ingest.mqtt.connection import BrokerSettings, new_client_id
 from plumewatch.config.faults import ConfigError, ConfigFault
@@ -131,10 +130,10 @@ def recurring_silences(config: PlumewatchConfig) -> Iterator[RecurringSilence]:
         zone, site = config.zone(at), config.site_of(entry.site).name if entry.site else ""
         places = (("room", entry.room), ("floor", entry.floor), ("building", entry.building))
         wanted = (*places, ("site", site), ("kind", entry.kind or ""))
-        matchers = tuple(str(Matcher(k, MatchOp.EQUAL, v)) for k, v in wanted if v)
+        labels = {name: value for name, value in wanted if value}
         end = minutes(entry.end, latest=DAY_MIN)
         hours = ClockHours(zone, minutes(entry.start), end, weekdays(entry.days))
-        yield RecurringSilence(matchers, entry.reason, hours, entry.first, entry.last)
+        yield RecurringSilence(labels, entry.reason, hours, entry.first, entry.last)
 
 
 def escalation_timings(config: PlumewatchConfig) -> EscalationTimings:

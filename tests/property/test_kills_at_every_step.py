@@ -84,7 +84,7 @@ def scenario():
     def silenced(_engine, tx, now):
         silences.add(
             tx,
-            matchers=['room="f"'],
+            labels={"room": "f"},
             owner="lee",
             reason="work",
             starts_at=now,

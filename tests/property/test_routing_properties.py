@@ -6,9 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.errors import MatcherError
-from alerts.routing.matchers import Matcher, MatchOp, all_match, parse_matchers
-from alerts.routing.muting import InhibitRule, inhibited_by
-from alerts.routing.tree import Route, chosen
+from alerts.routing.matchers import Matcher, MatchOp, Route, all_match, chosen, parse_matchers
 
 NAMES = st.sampled_from(["kind", "floor", "room"])
 VALUES = st.sampled_from(["", "1", "2", "vape"])
@@ -86,24 +84,3 @@ def test_any_text_is_read_or_refused(text):
     except MatcherError:
         return
     assert parse_matchers(",".join(map(str, found))) == found
-
-
-RULES = st.builds(InhibitRule, LISTS, LISTS, st.lists(NAMES, max_size=2).map(tuple))
-
-
-@given(st.lists(RULES, max_size=3), LABELS, st.lists(LABELS, max_size=4))
-def test_inhibition_follows_its_rule(rules, labels, others):
-    def holds(rule, other):
-        source, target = (
-            (all_match(rule.source, one), all_match(rule.target, one)) for one in (other, labels)
-        )
-        agree = all(other.get(n, "") == labels.get(n, "") for n in rule.equal)
-        return source[0] and target[1] and agree and not (target[0] and source[1])
-
-    expected = [other for rule in rules for other in others if holds(rule, other)]
-    assert inhibited_by(rules, labels, others) == (expected[0] if expected else None)
-
-
-@given(st.lists(RULES, max_size=3), LABELS)
-def test_nothing_inhibits_itself(rules, labels):
-    assert inhibited_by(rules, labels, [labels, dict(labels)]) is None

@@ -175,7 +175,7 @@ CREATE INDEX escalation_step_due ON escalation_step (due_at) WHERE done_at IS NU
 -- `occurrence` says which one of a recurring silence this is; empty for silences that people added.
 CREATE TABLE silence (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    matchers TEXT NOT NULL,
+    labels TEXT NOT NULL,
     owner TEXT NOT NULL CHECK (owner <> ''),
     reason TEXT NOT NULL CHECK (reason <> ''),
     created_at REAL NOT NULL,

@@ -87,7 +87,7 @@ class CommissionPages(PageGroup):
         def silence(tx: sqlite3.Connection) -> RunningTest:
             number = silences.add(
                 tx,
-                matchers=[f'room="{room.id}"'],
+                labels={"room": room.id},
                 owner=session.person,
                 reason="commissioning test",
                 starts_at=now,

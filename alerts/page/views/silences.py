@@ -15,12 +15,12 @@ from alerts.notify.notice import KIND_WORDS
 from alerts.page.guard import text_of
 from alerts.page.page_context import sentence
 from alerts.page.page_group import PageGroup, serves
-from alerts.routing.matchers import Matcher, MatchOp, all_match, incident_labels
+from alerts.routing.matchers import incident_labels
 from language.messages import Words, _, capitalized, mark
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Mapping
 
     from starlette.datastructures import FormData
     from starlette.requests import Request
@@ -67,13 +67,13 @@ class SilencePages(PageGroup):
             return await self._page(request, fault, 400, **typed)
         starts = now + _HOUR_S * _choice(form, "later", _STARTS)
         ends = starts + _HOUR_S * _choice(form, "hours", _LENGTHS)
-        matchers = self._matchers(session, form)
-        registry = self._context.registry.within(self._sites_of(matchers))
+        labels = self._labels(session, form)
+        registry = self._context.registry.within(self._sites_of(labels))
         try:
             await self._context.write(
                 lambda tx: silences.add(
                     tx,
-                    matchers=[str(m) for m in matchers],
+                    labels=labels,
                     owner=session.person,
                     reason=reason,
                     starts_at=starts,
@@ -103,64 +103,58 @@ class SilencePages(PageGroup):
             raise HTTPException(404, _("There is no such silence.")) from None
         return RedirectResponse("/silences", 303)
 
-    def _matchers(self, session: Session, form: FormData) -> list[Matcher]:
-        """Return the matchers of a choice; raise 400 or 403 if it is not valid or not allowed."""
+    def _labels(self, session: Session, form: FormData) -> dict[str, str]:
+        """Return the labels of a choice; raise 400 or 403 if it is not valid or not allowed."""
         place, kind = text_of(form, "place"), text_of(form, "kind")
         places = self._places()
         if place not in places or kind not in {*KIND_WORDS, _ALL}:
             raise HTTPException(400, _("Choose a place and a kind from the lists."))
         if place == _SCHOOL and not session.may(Right.ACCOUNTS):
             raise HTTPException(403, _("Only administrators may silence the whole school."))
-        wanted = [*places[place][1], *([] if kind == _ALL else [("kind", kind)])]
+        wanted = {**places[place][1], **({} if kind == _ALL else {"kind": kind})}
         if place == _SCHOOL and self._context.sites is not None:
             (site,) = self._context.sites
-            wanted.insert(0, ("site", site))
-        return [Matcher(name, MatchOp.EQUAL, value) for name, value in wanted]
+            wanted["site"] = site
+        return wanted
 
-    def _places(self) -> dict[str, tuple[str, list[tuple[str, str]]]]:
+    def _places(self) -> dict[str, tuple[str, dict[str, str]]]:
         rooms = self._context.registry.rooms.values()
         several = any(room.names_site for room in rooms)
-        found: dict[str, tuple[str, list[tuple[str, str]]]] = {}
+        found: dict[str, tuple[str, dict[str, str]]] = {}
         for r in rooms:
-            found[f"room {r.id}"] = (r.full_name, [("room", r.id)])
+            found[f"room {r.id}"] = (r.full_name, {"room": r.id})
         places = {(r.site, r.building, r.floor): r for r in rooms}
         for (_s, b, f), r in places.items():
             if f:
-                matchers = [("floor", f), *_of_building(r)]
-                found[f"floor {f} of {b}{self._at(r)}"] = (capitalized(r.place), matchers)
+                labels = {"floor": f, **_of_building(r)}
+                found[f"floor {f} of {b}{self._at(r)}"] = (capitalized(r.place), labels)
         for (_s, b, _f), r in places.items():
             if b:
                 words = _("All of %(place)s", place=r.whole_building)
                 found[f"building {b}{self._at(r)}"] = (words, _of_building(r))
         for site in self._context.registry.sites.values() if several else ():
             words = _("All of %(place)s", place=site.name)
-            found[f"site {site.id}"] = (words, [("site", site.name)])
+            found[f"site {site.id}"] = (words, {"site": site.name})
         if self._context.sites is None or len(self._context.sites) == 1:
-            found[_SCHOOL] = (_("The whole school"), [])
+            found[_SCHOOL] = (_("The whole school"), {})
         return found
 
-    def _sites_of(self, matchers: Iterable[Matcher]) -> set[str]:
-        """Return the sites that matchers of a place leave, of those that the request may see."""
-        own = [m for m in matchers if m.name in _PLACES]
+    def _sites_of(self, labels: Mapping[str, str]) -> set[str]:
+        """Return the sites that the labels of a place leave, of those that the request may see."""
+        own = {name: value for name, value in labels.items() if name in _PLACES}.items()
         rooms = self._context.registry.rooms.values()
         return {
             room.site
             for room in rooms
-            if all_match(own, incident_labels(room, kind="", severity="", sensor=""))
+            if own <= incident_labels(room, kind="", severity="", sensor="").items()
         }
 
     def _may_see(self, silence: Silence) -> bool:
-        if self._context.sites is None:
-            return True
-        own = silence.conditions
-        sensors = {m.value for m in own if m.name == "sensor"}
-        known = self._context.registry.sensors
-        return bool(self._sites_of(own)) and all(s in known for s in sensors)
+        return self._context.sites is None or bool(self._sites_of(silence.labels))
 
     def _may_end(self, silence: Silence) -> bool:
         """Whether a silence mutes nothing beyond what the request may see."""
-        names = {m.name for m in silence.conditions if m.op is MatchOp.EQUAL}
-        bound = not names.isdisjoint(("site", "room", "sensor"))
+        bound = not silence.labels.keys().isdisjoint(("site", "room"))
         return self._context.sites is None or (bound and self._may_see(silence))
 
     def _at(self, room: Room) -> str:
@@ -169,19 +163,16 @@ class SilencePages(PageGroup):
 
     def _words(self, silence: Silence) -> str:
         words = []
-        for matcher in silence.conditions:
-            value = matcher.value
-            if matcher.op is MatchOp.EQUAL and matcher.name == "room":
+        for name, value in silence.labels.items():
+            if name == "room":
                 room = self._context.registry.rooms.get(value)
                 words.append(room.short_name if room else value)
-            elif matcher.op is MatchOp.EQUAL and matcher.name == "floor":
+            elif name == "floor":
                 words.append(floor_name(value))
-            elif matcher.op is MatchOp.EQUAL and matcher.name == "kind":
+            elif name == "kind":
                 words.append(KIND_WORDS.get(value, value).lower())
-            elif matcher.op is MatchOp.EQUAL:
-                words.append(value)
             else:
-                words.append(str(matcher))
+                words.append(value)
         return capitalized(", ".join(words) or _("everything"))
 
     @serves("/silences")
@@ -205,9 +196,9 @@ class SilencePages(PageGroup):
         )
 
 
-def _of_building(room: Room) -> list[tuple[str, str]]:
-    own = [("building", room.building), ("site", room.shown_site)]
-    return [(name, value) for name, value in own if value]
+def _of_building(room: Room) -> dict[str, str]:
+    own = {"building": room.building, "site": room.shown_site}
+    return {name: value for name, value in own.items() if value}
 
 
 def _choice(form: FormData, name: str, choices: Collection[str]) -> float:

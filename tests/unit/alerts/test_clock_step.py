@@ -12,6 +12,7 @@ from alerts.engine import AlertEngine
 from alerts.incidents import repository, schema, silences
 from alerts.incidents.clock_step import move_deadlines
 from alerts.incidents.incident import Status
+from alerts.incidents.mutes import silence_of
 from alerts.severity import LONG_S, Severity
 from detection.events import EventKind
 from detection.liveness import LivenessSettings
@@ -310,7 +311,7 @@ def test_a_silence_lasts_as_many_hours_as_were_chosen(database, registry, policy
         for starts, ends in ((START, START + 7200.0), (START + 9000.0, START + 9600.0)):
             silences.add(
                 tx,
-                matchers=['room="r1"'],
+                labels={"room": "r1"},
                 owner="ap",
                 reason="cleaning",
                 starts_at=starts,
@@ -329,7 +330,7 @@ def test_a_silence_that_is_over_does_not_begin_again(database, registry):
     with transaction(database) as tx:
         silences.add(
             tx,
-            matchers=['room="r1"'],
+            labels={"room": "r1"},
             owner="ap",
             reason="cleaning",
             starts_at=START,
@@ -340,4 +341,4 @@ def test_a_silence_that_is_over_does_not_begin_again(database, registry):
         )
         now = START + 601.0 - 3600.0
         move_deadlines(tx, now, -3600.0)
-        assert silences.muting(tx, {"room": "r1"}, now) is None
+        assert silence_of(tx, {"room": "r1"}, now) is None

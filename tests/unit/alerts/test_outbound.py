@@ -107,7 +107,7 @@ def test_states_name_no_person_and_what_is_silenced_stays_inside(engine, db, reg
     with sqlite.transaction(db) as tx:
         silences.add(
             tx,
-            matchers=['room="n2-boys"'],
+            labels={"room": "n2-boys"},
             owner="ap",
             reason="paint",
             starts_at=NOW - 60,

@@ -83,7 +83,7 @@ async def test_five_steps_then_a_verdict_that_is_kept(page):
     began = page.now
     assert (await press(page, "begin")).status_code == 303
     (silence,) = silences.listed(page.db, page.now)
-    assert silence.matchers == ('room="n2-boys"',)
+    assert silence.labels == {"room": "n2-boys"}
     for number, step in enumerate(STEPS, start=1):
         shown = (await page.client.get("/commission/n2-boys")).text
         assert f"Step {number} of 5" in shown

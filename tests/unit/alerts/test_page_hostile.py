@@ -81,7 +81,7 @@ async def test_hostile_names_are_text_on_every_page(page, make_event):
         page.engine.acknowledge(tx, incident, EVIL, NOW, channel=EVIL)
         silences.add(
             tx,
-            matchers=['room="r1"'],
+            labels={"room": "r1"},
             owner=EVIL,
             reason=EVIL,
             starts_at=NOW,

@@ -9,13 +9,14 @@ import pytest
 from alerts.duty.shifts import ClockHours, RecurringSilence
 from alerts.engine import AlertEngine
 from alerts.incidents import silences
+from alerts.incidents.mutes import silence_of
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import parse
 from plumewatch.config.settings import recurring_silences
 
 ZONE = ZoneInfo("America/New_York")
 EVENINGS = ClockHours(ZONE, 18 * 60, 20 * 60, frozenset(range(5)))
-CLEANING = RecurringSilence(('room="n2-boys"', 'kind="vape"'), "cleaning", EVENINGS)
+CLEANING = RecurringSilence({"room": "n2-boys", "kind": "vape"}, "cleaning", EVENINGS)
 
 
 def at(day, hour):
@@ -50,12 +51,12 @@ def test_an_occurrence_that_was_ended_stays_ended(tx, engine):
     (silence,) = silences.listed(tx, at(7, 12))
     engine.end_silence(tx, silence.id, "ap", at(7, 13))
     engine.sync_silences(tx, at(7, 18))
-    assert silences.muting(tx, {"room": "n2-boys", "kind": "vape"}, at(7, 19)) is None
+    assert silence_of(tx, {"room": "n2-boys", "kind": "vape"}, at(7, 19)) is None
 
 
 def test_a_start_within_an_occurrence_silences_the_rest(tx, engine):
     engine.sync_silences(tx, at(7, 19))
-    silence = silences.muting(tx, {"room": "n2-boys", "kind": "vape"}, at(7, 19))
+    silence = silence_of(tx, {"room": "n2-boys", "kind": "vape"}, at(7, 19))
     assert silence is not None
     assert silence.ends_at == at(7, 20)
 
@@ -68,7 +69,7 @@ def test_what_the_configuration_no_longer_has_is_ended(tx, engine, registry, pol
 
 def test_the_whole_school_is_not_silenced_for_long(tx, registry, policy):
     long = replace(EVENINGS, start=17 * 60, end=23 * 60)
-    wide = RecurringSilence(('building="North"',), "night", long)
+    wide = RecurringSilence({"building": "North"}, "night", long)
     engine = AlertEngine(registry, replace(policy, silences=(wide,)))
     (refused,) = engine.sync_silences(tx, at(7, 12))
     assert refused.startswith("night: end: with the silences that exist")
@@ -89,11 +90,11 @@ SCHOOL = {
 ENTRY = {"reason": "cleaning", "room": "a", "start": "18:00", "end": "20:00"}
 
 
-def test_its_configuration_becomes_matchers(tmp_path):
+def test_its_configuration_becomes_labels(tmp_path):
     entries = [{**ENTRY, "kind": "vape"}, {**ENTRY, "room": "", "building": "North", "floor": "2"}]
     first, second = recurring_silences(parse({**SCHOOL, "silence": entries}, base=tmp_path))
-    assert first.matchers == ('room="a"', 'kind="vape"')
-    assert second.matchers == ('floor="2"', 'building="North"')
+    assert first.labels == {"room": "a", "kind": "vape"}
+    assert second.labels == {"floor": "2", "building": "North"}
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,7 @@ from alerts.duty.roster import Receiver, Roster, Zone, ZoneMap
 from alerts.duty.shifts import ClockHours, LessonHours, Override, Shift
 from alerts.duty.timetable import Bells, Period, Timetable
 from alerts.escalation.coverage import coverage_gaps
-from alerts.routing.matchers import parse_matchers
-from alerts.routing.tree import Route
+from alerts.routing.matchers import Route, parse_matchers
 
 ZONE = ZoneInfo("America/New_York")
 EVERY_DAY = frozenset(range(7))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alerts.routing.matchers import parse_matchers
-from alerts.routing.tree import Chosen, Route, chosen, nodes
+from alerts.routing.matchers import Chosen, Route, chosen, nodes, parse_matchers
 
 
 def route(text, receiver=None, *routes, continues=False):
