@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import sqlite3
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,12 +18,11 @@ from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import school_of, shifts_at
 from plumewatch.errors import UsageError
-from plumewatch.format_time import TimeError, parse_time
+from plumewatch.format_time import parse_time
 from plumewatch.service.data_folder import open_series, open_state
 from reports.facts import gather
 from reports.files import REPORTS, ReportTooLongError, write_report
 from reports.read import recorded_from
-from reports.rows import StagedTest
 from reports.school import KINDS, PeriodError, Place, PlaceError
 from reports.suppress import TooFewError
 from reports.text import FORMATS, file_name
@@ -35,15 +31,13 @@ from storage.errors import StorageError
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from zoneinfo import ZoneInfo
 
     from reports.facts import Facts
     from reports.school import Period, School
 
 _MOST_DAYS: Final = 3660
-_MOST_STAGED: Final = 1_000_000
-"""Characters of a CSV of staged tests: some ten thousand of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +51,6 @@ class ReportRequest:
     out: Path | None = None
     site: str = ""
     building: str = ""
-    intervention: str = ""
-    staged: Path | None = None
     week: str = ""
     month: str = ""
     term: str = ""
@@ -87,7 +79,7 @@ def make_report(
     """
     path = request.path()
     _check(request, path)
-    facts, day = gather_facts(config, request, now, on_day=on_day)
+    facts = gather_facts(config, request, now, on_day=on_day)
     detail: dict[str, str | float | None] = {
         "report": request.name,
         "format": request.kind,
@@ -100,7 +92,7 @@ def make_report(
     with open_state(DataPaths(config.data_dir).state) as db, transaction(db) as tx:
         append(tx, AuditKind.EXPORT, who or machine_user(), detail, now)
     with speaking(request.language or config.language):
-        write_report(request.name, facts, path, request.kind, intervention=day)
+        write_report(request.name, facts, path, request.kind)
     return facts
 
 
@@ -110,11 +102,9 @@ def gather_facts(
     now: float,
     *,
     on_day: Callable[[int, int], None] = lambda _done, _of: None,
-) -> tuple[Facts, date | None]:
-    """Return the facts of a report, and the day of its intervention; raises as `make_report`."""
+) -> Facts:
+    """Return the facts of a report; raises as `make_report`."""
     start, end, period = window(config, request)
-    day = _intervention(config, request, start, end)
-    staged = () if request.staged is None else tuple(staged_tests(config, request.staged))
     state = DataPaths(config.data_dir).state
     if not state.exists():
         raise StorageError(f"{state}: `plumewatch run` was never started here")
@@ -133,13 +123,8 @@ def gather_facts(
             )
         except PlaceError as error:
             raise UsageError(str(error)) from error
-    facts = replace(
-        facts,
-        staged=tuple(t for t in staged if start <= t.at < end),
-        period=period,
-        before=replace(before[0], period=earlier) if before else None,
-    )
-    return facts, day
+    compared = replace(before[0], period=earlier) if before else None
+    return replace(facts, period=period, before=compared)
 
 
 def _check(request: ReportRequest, path: Path) -> None:
@@ -147,8 +132,6 @@ def _check(request: ReportRequest, path: Path) -> None:
         raise UsageError(f"no report {request.name!r}; there is {', '.join(REPORTS)}")
     if request.kind not in FORMATS:
         raise UsageError(f"--format {request.kind}: {', '.join(FORMATS)}")
-    if request.name != "summary" and (request.intervention or request.staged):
-        raise UsageError("--intervention and --staged are for the summary alone")
     kind = path.suffix.lower().removeprefix(".")
     if kind in FORMATS and kind != request.kind:
         raise UsageError(f"{path}: ends in .{kind}, and --format is {request.kind}")
@@ -208,47 +191,6 @@ def _recorded_part(config: PlumewatchConfig, school: School, period: Period) -> 
     start, end = _times(school.zone, period)
     with open_state(DataPaths(config.data_dir).state) as db:
         return max(start, recorded_from(db)), end
-
-
-def staged_tests(config: PlumewatchConfig, path: Path) -> Iterator[StagedTest]:
-    """Read staged tests: a CSV with the columns ``time`` and ``room``, the id of the room."""
-    rooms = config.registry().rooms
-    sites = {room.id: room.site for room in config.room}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            text = file.read(_MOST_STAGED + 1)
-        if len(text) > _MOST_STAGED:
-            raise UsageError(f"--staged {path}: more than {_MOST_STAGED:,} characters")
-        rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"--staged {path}: {error}") from error
-    for number, row in enumerate(rows, start=2):
-        room = row.get("room") or ""
-        if room not in rooms:
-            raise UsageError(
-                f"--staged {path}, line {number}: no room {room[:64]!r}; columns: time, room"
-            )
-        try:
-            yield StagedTest(parse_time(row.get("time") or "", config.zone(sites[room])), room)
-        except TimeError as error:
-            raise UsageError(f"--staged {path}, line {number}: {error}") from error
-
-
-def _intervention(
-    config: PlumewatchConfig, request: ReportRequest, start: float, end: float
-) -> date | None:
-    if not request.intervention:
-        return None
-    try:
-        day = date.fromisoformat(request.intervention)
-        at = parse_time(request.intervention, school_of(config, request.site).zone)
-    except ValueError:
-        raise UsageError(
-            f"--intervention {request.intervention[:40]!r}: a date, such as 2026-10-05"
-        ) from None
-    if not start < at < end:
-        raise UsageError(f"--intervention {day}: not inside the window, so nothing to compare")
-    return day
 
 
 def main() -> None:

@@ -45,7 +45,7 @@ _REFUSALS: Final = (ConfigError, UsageError, TooFewError, NotifyError)
 def weekly_notice(config: PlumewatchConfig, now: float) -> Notice:
     """Return the summary of the week before `now`; `TooFewError` if it reveals a small count."""
     last = datetime.fromtimestamp(now, config.zone()) - timedelta(days=7)
-    facts, _day = gather_facts(config, ReportRequest("summary", week=f"{last:%G-W%V}"), now)
+    facts = gather_facts(config, ReportRequest("summary", week=f"{last:%G-W%V}"), now)
     with speaking(config.language):
         to_do = room_tests_to_do(config, now)
         title, text = letter(summary(facts), config.web.url, [to_do] if to_do else [])

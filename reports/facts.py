@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import date
 
-    from reports.rows import DutySpan, IncidentRow, NoticeRow, StagedTest
+    from reports.rows import DutySpan, IncidentRow, NoticeRow
     from reports.school import Calendar, Period, School, Shift
     from storage.firmware import Firmware
     from storage.registry import Registry
@@ -55,7 +55,6 @@ class Facts:
     roles: Mapping[str, str] = field(default_factory=dict)
     codes: Mapping[str, str] = field(default_factory=dict)
     place: str = ""
-    staged: tuple[StagedTest, ...] = ()
     firmware: Mapping[str, Firmware] = field(default_factory=dict)
     deleted_before: float = -math.inf
     recorded_from: float = -math.inf

@@ -27,7 +27,6 @@ from reports.school import days_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import date
 
     from reports.facts import Facts
     from reports.kpis import Response
@@ -123,7 +122,6 @@ SENSORS: Final = (
     KeyFigure("offline_detect", "From last reading to offline incident", "offline_detect", "s"),
 )
 INCIDENTS: Final = KeyFigure("incidents", "Incidents", "incidents")
-_DETECTION: Final = KeyFigure("detection_rate", "Staged tests detected", "", "share")
 
 _NEEDED: Final = (
     '"open" = 0 AND "suppressed" = 0 AND "kind" <> \'offline\' AND "kind" <> \'sensor_fault\''
@@ -160,13 +158,13 @@ IN_SERIES: Final = {
 """The same figures over the time series, by key; of two answers, the first by the second."""
 
 
-def figures(facts: Facts, intervention: BeforeAfter | None = None) -> Iterator[Figure]:
+def figures(facts: Facts) -> Iterator[Figure]:
     """Yield all key figures, with those of the period before if that is on record."""
     if facts.before is None:
-        yield from _figures(facts, intervention)
+        yield from _figures(facts)
         return
     before = {figure.key: figure.main for figure in _figures(facts.before)}
-    for figure in _figures(facts, intervention):
+    for figure in _figures(facts):
         if before.get(figure.key) is not None:
             figure.values["period_before"] = before[figure.key]
         yield figure
@@ -180,15 +178,6 @@ def figures(facts: Facts, intervention: BeforeAfter | None = None) -> Iterator[F
     )
 
 
-def change_at(facts: Facts, day: date) -> BeforeAfter:
-    """Compare the whole school days before a day with those from it on."""
-    counts = dict(zip(facts.whole_days(), _daily(facts), strict=True))
-    return kpis.before_after(
-        [n for each, n in counts.items() if each < day],
-        [n for each, n in counts.items() if each >= day],
-    )
-
-
 def response_times(response: Response) -> Iterator[Figure]:
     """Yield the figures of `RESPONSE` that are times."""
     return (figure for figure in computed(RESPONSE, response) if "median" in figure.values)
@@ -199,7 +188,7 @@ def _daily(facts: Facts) -> list[int]:
     return [counts[day] for day in facts.whole_days()]
 
 
-def _figures(facts: Facts, intervention: BeforeAfter | None = None) -> Iterator[Figure]:
+def _figures(facts: Facts) -> Iterator[Figure]:
     found = facts.kpis
     days = days_of(facts.start, facts.end, facts.calendar.zone)
     counts = (
@@ -216,11 +205,6 @@ def _figures(facts: Facts, intervention: BeforeAfter | None = None) -> Iterator[
     yield from computed(RESPONSE, found.response)
     yield from computed(LOAD, found.load)
     yield from computed(SENSORS, found.sensors)
-    if facts.staged:
-        yield _computed(_DETECTION, kpis.detection_rate(facts.staged, facts.incidents))
-    if intervention is not None:
-        label = mark("Vaping and smoke per school day, after as a multiple of before")
-        yield _computed(KeyFigure("change", label, ""), intervention)
 
 
 def computed(table: Iterable[KeyFigure], part: object) -> Iterator[Figure]:

@@ -22,7 +22,6 @@ from storage.files import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from datetime import date
     from pathlib import Path
 
     from reports.documents import Template
@@ -65,15 +64,13 @@ class Sheet(NamedTuple):
     frame: pl.DataFrame
 
 
-def write_report(
-    name: str, facts: Facts, path: Path, kind: str, *, intervention: date | None = None
-) -> None:
+def write_report(name: str, facts: Facts, path: Path, kind: str) -> None:
     """Write a report, replacing `path`; `ReportTooLongError`, `TooFewError` or `OSError`."""
     table = REPORTS[name].table
     view: Mapping[str, Any]
     with atomic_write(path) as draft:
         if table is None:
-            made = summary(facts, intervention)
+            made = summary(facts)
             template: Template = "summary"
             sheet = Sheet(name, _about(name, facts), tables.COLUMNS["summary"], made.table())
             view = {} if kind in WRITERS else summary_view(made)

@@ -1,41 +1,31 @@
 """The file of one incident: history, evidence, notices and feedback.
 
-Times are Unix seconds in the JSON and local in the document. Staff are named by id and role; a note
-is free text of theirs and is shown unchanged.
+Staff are named by id and role; a note is free text of theirs and is shown unchanged.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 import json
-import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from language.dates import date_text
 from language.facts import params_of
 from language.messages import ENGLISH, _, gettext, language, mark
-from reports.text import LIMITS, duration, inert, shown, words_of
+from reports.text import LIMITS, duration, shown, words_of
 from reports.view import words
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
+    from zoneinfo import ZoneInfo
 
-    from reports.school import Calendar
-    from storage.reading import Reading
     from storage.registry import Registry
 
 VERSION: Final = 1
-AROUND_S: Final = 1800.0
-"""Time around an incident whose raw readings belong to it."""
 _STAGES: Final = ((mark("decision"), "decided_"), (mark("end"), ""))
 """Stages of an event whose evidence is stored, and the prefix of their columns."""
-_MOMENT: Final = (1980, 1, 1, 0, 0, 0)
-"""Time stamp of every entry of a bundle, so that one incident always gives the same bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,32 +36,17 @@ class IncidentFile:
     events: tuple[dict[str, Any], ...]
     history: tuple[dict[str, Any], ...]
     notices: tuple[dict[str, Any], ...]
-    attempts: tuple[dict[str, Any], ...]
     feedback: tuple[dict[str, Any], ...]
-    steps: tuple[dict[str, Any], ...]
     started_with: dict[str, Any] | None
-    sensors: tuple[str, ...]
-
-    @property
-    def span(self) -> tuple[float, float]:
-        """Time span of its raw readings, Unix seconds."""
-        ends = [e["end"] or e["last_heard"] for e in self.events]
-        last = max([self.incident["opened_at"], *ends])
-        return self.incident["onset"] - AROUND_S, last + AROUND_S
 
 
 _PARTS: Final = {
     "events": "SELECT * FROM alert_event WHERE incident = ? ORDER BY alerted, id",
     "history": "SELECT at, who, what, detail FROM incident_history WHERE incident = ? ORDER BY seq",
-    "notices": "SELECT id, person, channel, reason, priority, created_at, status, attempts,"
-    " last_error, finished_at FROM outbox WHERE incident = ? ORDER BY id",
-    "attempts": "SELECT a.outbox, a.attempt, a.started_at, a.finished_at, a.outcome, a.reason,"
-    " a.detail FROM outbox o JOIN outbox_attempt a ON a.outbox = o.id WHERE o.incident = ?"
-    " ORDER BY a.outbox, a.attempt",
+    "notices": "SELECT person, channel, reason, status, attempts, last_error, finished_at"
+    " FROM outbox WHERE incident = ? ORDER BY id",
     "feedback": "SELECT at, who, verdict, cause, note FROM incident_feedback WHERE incident = ?"
     " ORDER BY seq",
-    "steps": "SELECT seq, round, action, due_at, done_at, outcome FROM escalation_step"
-    " WHERE incident = ? ORDER BY seq",
 }
 
 
@@ -94,20 +69,17 @@ def gather(
         "SELECT detail FROM audit WHERE kind = 'start' AND at <= ? ORDER BY seq DESC LIMIT 1",
         (row["opened_at"],),
     ).fetchone()
-    named = [s.id for s in registry.sensors_in(row["room"])]
     return IncidentFile(
         incident={**dict(row), "room_name": room.name if room else row["room"], **place},
         started_with=json.loads(started["detail"]) if started else None,
-        sensors=tuple(dict.fromkeys([*named, *(e["sensor"] for e in found["events"])])),
         **found,
     )
 
 
 def view(
     found: IncidentFile,
-    calendar: Calendar,
+    zone: ZoneInfo,
     picture: str,
-    readings: int,
     why: Callable[[Mapping[str, Any], str], str],
     say: Callable[[str, dict[str, Any]], tuple[str, str]],
 ) -> dict[str, Any]:
@@ -117,7 +89,7 @@ def view(
     def at(moment: float | None) -> str:
         if moment is None:
             return "—"
-        return date_text(calendar.local(moment), "exact")
+        return date_text(datetime.fromtimestamp(moment, zone), "exact")
 
     started = found.started_with or {}
     first_there = next((line["who"] for line in found.history if line["what"] == "arrived"), "")
@@ -148,9 +120,6 @@ def view(
         _("Suppressed by"): words_of(row["suppressed_by"]) or "—",
         _("Detector"): ", ".join(sorted({e["model_version"] for e in found.events})) or "—",
         _("Program and configuration"): _started(started),
-        _("Raw readings in the bundle"): _(
-            "%(n)d, of %(sensors)s", n=readings, sensors=", ".join(found.sensors)
-        ),
     }
     return {
         "schema": f"plumewatch.incident/{VERSION}",
@@ -158,7 +127,7 @@ def view(
         **words(),
         "school": shown(row["site"] or ""),
         "place": shown(row["room_name"]),
-        "zone": calendar.zone.key,
+        "zone": zone.key,
         "facts": [[label, shown(str(value))] for label, value in facts.items()],
         "evidence": [shown(line) for e in found.events for line in _why(e, why)],
         "picture": picture,
@@ -280,63 +249,3 @@ def _moved(
 
 def _figure(value: float | None) -> str:
     return "—" if value is None else f"{value:.4g}"
-
-
-def parts(
-    found: IncidentFile,
-    pdf: bytes,
-    picture: str,
-    readings: Sequence[Reading],
-    columns: Sequence[str],
-) -> dict[str, bytes]:
-    """Return the files of a bundle by name; `columns` are the quantities in order."""
-    facts = {
-        "schema": f"plumewatch.incident/{VERSION}",
-        **{name: value for name, value in asdict(found).items() if name != "sensors"},
-    }
-    return {
-        "incident.json": json.dumps(facts, indent=1, sort_keys=True).encode(),
-        "incident.pdf": pdf,
-        "evidence.svg": picture.encode(),
-        "timeline.csv": _csv(("at", "who", "what", "detail"), found.history),
-        "notices.csv": _csv(
-            ("person", "role", "channel", "reason", "status", "created_at", "finished_at"),
-            found.notices,
-        ),
-        "readings.csv": _readings(readings, columns),
-    }
-
-
-def _csv(header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    for row in rows:
-        values = (row[key] for key in header)
-        writer.writerow([inert(v) if isinstance(v, str) else v for v in values])
-    return out.getvalue().encode()
-
-
-def _readings(readings: Iterable[Reading], columns: Sequence[str]) -> bytes:
-    found = list(readings)
-    used = [key for key in columns if any(key in reading.values for reading in found)]
-    rows = [
-        {
-            "time": repr(reading.time),
-            "sensor": reading.sensor,
-            **{key: reading.values.get(key) for key in used},
-            "events": " ".join(reading.events),
-            "faults": " ".join(reading.faults),
-            "flags": " ".join(reading.flags),
-        }
-        for reading in found
-    ]
-    return _csv(("time", "sensor", *used, "events", "faults", "flags"), rows)
-
-
-def bundle(path: Path, files: Mapping[str, bytes]) -> None:
-    """Write a ZIP with ``SHA256SUMS`` for ``sha256sum -c``; the same files give the same bytes."""
-    sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items())
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in {**files, "SHA256SUMS": sums.encode()}.items():
-            archive.writestr(zipfile.ZipInfo(name, _MOMENT), data, zipfile.ZIP_DEFLATED)

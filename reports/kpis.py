@@ -24,14 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import date, tzinfo
 
-    from reports.rows import DutySpan, IncidentRow, NoticeRow, SensorDay, StagedTest
+    from reports.rows import DutySpan, IncidentRow, NoticeRow, SensorDay
     from reports.school import Calendar
 
 ACKNOWLEDGED_WITHIN_S: Final = 300.0
-STAGED_S: Final = 300.0
-"""Longest delay from a staged test to its first evidence."""
-STAGED_EARLY_S: Final = 60.0
-"""Tolerance before a staged test: people write down whole minutes."""
 CEILING_PER_HOUR, FLOOD_PER_HOUR = 12, 30
 _Z95: Final = NormalDist().inv_cdf(0.975)
 
@@ -379,7 +375,7 @@ def sensor_time(days: Sequence[SensorDay], incidents: Iterable[IncidentRow] = ()
 
 @dataclass(frozen=True, slots=True)
 class BeforeAfter:
-    """Incidents per school day before and after a date.
+    """Incidents per school day before and in a period.
 
     `change` is the rate after as a multiple of that before, `low` to `high` its 95 % interval,
     `dispersion` the variance of daily counts as a multiple of a Poisson's, at least 1.
@@ -394,7 +390,7 @@ class BeforeAfter:
 
 
 def before_after(before: Sequence[int], after: Sequence[int]) -> BeforeAfter:
-    """Compare daily counts before and after an intervention.
+    """Compare daily counts before and in a period.
 
     Quasi-Poisson (McCullagh & Nelder 1989, section 6.2): the log of the ratio of the rates is
     normal with variance ``dispersion (1 / n before + 1 / n after)``; the dispersion is Pearson's
@@ -415,26 +411,6 @@ def before_after(before: Sequence[int], after: Sequence[int]) -> BeforeAfter:
     change = (n_after / len(after)) / (n_before / len(before))
     spread = math.exp(_Z95 * math.sqrt(dispersion * (1 / n_before + 1 / n_after)))
     return BeforeAfter(*rates, change, change / spread, change * spread, dispersion)
-
-
-def detection_rate(tests: Iterable[StagedTest], incidents: Iterable[IncidentRow]) -> Rate:
-    """Return the share of staged tests detected: the only way to know what is missed.
-
-    A vaping incident in the room detects a test if its first evidence is from `STAGED_EARLY_S`
-    before the test to `STAGED_S` after it; one incident detects one test.
-    """
-    vaping: defaultdict[str, list[float]] = defaultdict(list)
-    for row in incidents:
-        if row.kind == "vape":
-            vaping[row.room_id].append(row.first_evidence_at)
-    found = total = 0
-    for test in sorted(tests, key=lambda each: each.at):
-        total += 1
-        near = [at for at in vaping[test.room_id] if -STAGED_EARLY_S <= at - test.at <= STAGED_S]
-        if near:
-            found += 1
-            vaping[test.room_id].remove(min(near))
-    return Rate(found, total)
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,14 +187,6 @@ class SensorDay:
 
 
 @dataclass(frozen=True, slots=True)
-class StagedTest:
-    """Aerosol released by staff as a test."""
-
-    at: float
-    room_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class DutySpan:
     """A half-open span in which a person was on duty."""
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from language.dates import date_text
 from language.messages import _
 from reports import kpis
-from reports.figures import Figure, change_at, figures
+from reports.figures import Figure, figures
 from reports.rows import AIR, CONFIRMED, FALSE, FIXED, NOTHING, State
 from reports.school import days_of
-from reports.suppress import LEAST, WITHHELD
+from reports.suppress import LEAST
 from reports.tables import COLUMNS, VERSION, frame, grouped, groups
 from storage.registry import natural
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from reports.facts import Facts
-    from reports.kpis import BeforeAfter
     from reports.rows import IncidentRow
 
     Row = tuple[str, Sequence[float | None]]
@@ -46,10 +44,6 @@ _PER_TIME: Final = {
     "vape_and_smoke_per_school_day": "1/day",
 }
 _OF_ROOMS: Final = ("incidents", "confirmed", "false_alarms", "unknown")
-_OF_DEVICES: Final = (
-    *("alarms", "alarms_confirmed", "alarms_false", "both", "both_confirmed"),
-    *("only_here", "only_here_confirmed", "only_here_false"),
-)
 
 
 class Grid(NamedTuple):
@@ -75,8 +69,6 @@ class Summary:
     facts: Facts
     figures: tuple[Figure, ...]
     grids: dict[str, Grid]
-    change: BeforeAfter | None = None
-    intervention: date | None = None
 
     def table(self) -> pl.DataFrame:
         """Return all of it as one long table."""
@@ -94,15 +86,10 @@ class Summary:
         return frame(COLUMNS["summary"], (dict(zip(names, row, strict=True)) for row in rows))
 
 
-def summary(facts: Facts, intervention: date | None = None) -> Summary:
-    """Make the summary, perhaps around `intervention`; `TooFewError` if a sum reveals a count."""
+def summary(facts: Facts) -> Summary:
+    """Make the summary; raises `TooFewError` if a sum reveals a count."""
     facts.published.check()
-    grids = {grid.key: grid for grid in _grids(facts)}
-    change = None
-    if intervention is not None:
-        change = change_at(facts, intervention)
-        grids["displacement"] = _displacement(facts, intervention)
-    return Summary(facts, tuple(figures(facts, change)), grids, change, intervention)
+    return Summary(facts, tuple(figures(facts)), {grid.key: grid for grid in _grids(facts)})
 
 
 def _grid(
@@ -147,8 +134,6 @@ def _grids(facts: Facts) -> Iterator[Grid]:
         ),
         _kinds(incidents),
     )
-    if any(row.alarm_of for row in facts.air):
-        yield _device_alarms(facts)
     yield _grid(
         "false_causes",
         _("Causes of false alarms, by feedback"),
@@ -315,49 +300,6 @@ def _kinds(incidents: Iterable[IncidentRow]) -> Iterator[Row]:
         yield kind, (*_verdicts(rows, CONFIRMED, FALSE, NOTHING, FIXED, ""), *counts)
 
 
-def _device_alarms(facts: Facts) -> Grid:
-    """Compare alarms of devices with what was detected here; hidden as its only room is."""
-    rows: list[Row] = []
-    notes: dict[tuple[str, str], str] = {}
-    about = []
-    for model in sorted({row.alarm_of for row in facts.air} - {""}):
-        alarms = [row for row in facts.air if row.alarm_of == model]
-        rooms = {s.room for s in facts.registry.sensors.values() if model in (s.model, s.decoder)}
-        rooms |= {row.room_id for row in alarms}
-        both = [row for row in alarms if row.is_detected_here]
-        here = [row for row in facts.air if row.room_id in rooms and not row.alarm_of]
-        totals = [facts.published.totals.get(facts.room_names.get(room, "")) for room in rooms]
-        if len(rooms) == 1 and totals == [None]:
-            rows.append((model, [None] * len(_OF_DEVICES)))
-            notes |= dict.fromkeys(((model, column) for column in _OF_DEVICES), WITHHELD)
-            continue
-        counts = (
-            *_verdicts(alarms, CONFIRMED, FALSE),
-            *_verdicts(both, CONFIRMED),
-            *_verdicts(here, CONFIRMED, FALSE),
-        )
-        rows.append((model, counts))
-        about.append(
-            _(
-                "%(device)s alone: %(alarms)d, %(both)d of them detected here too; only here:"
-                " %(here)d.",
-                device=model,
-                alarms=len(alarms),
-                both=len(both),
-                here=len(here),
-            )
-        )
-    return _grid(
-        "device_alarms",
-        _("Alarms of devices, and what was detected here in the same rooms"),
-        "device",
-        _OF_DEVICES,
-        rows,
-        about=" ".join(about),
-        notes=notes,
-    )
-
-
 def _response(
     facts: Facts, by: str, title: str, parts: Mapping[str, Sequence[IncidentRow]]
 ) -> Grid:
@@ -378,53 +320,6 @@ def _response(
         rows,
         about=_(
             "Times are over the acknowledged; median all ranks the unacknowledged last.",
-        ),
-    )
-
-
-def _displacement(facts: Facts, intervention: date) -> Grid:
-    """Compare each room before and after a date, to see whether incidents moved to others.
-
-    Of whole school days. Rooms with fewer than `LEAST` on either side are one row, so that none
-    reveals a small count.
-    """
-    days = {*facts.whole_days()}
-    length = [sum(day < intervention for day in days), sum(day >= intervention for day in days)]
-    counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for row in facts.air:
-        day = facts.calendar_of(row).local(row.opened_at).date()
-        if day in days:
-            counts[facts.room_names[row.room_id]][day >= intervention] += 1
-    totals = facts.published.totals
-    alone = [room for room, n in counts.items() if min(n) >= LEAST and totals[room] is not None]
-    alone.sort(key=lambda room: sum(counts[room]))
-    if len(counts) == len(alone) + 1:
-        del alone[:1]  # a single small room would be its own sum
-    rest = [n for room, n in counts.items() if room not in alone]
-    found = {room: counts[room] for room in alone}
-    if rest:
-        found["all other rooms"] = [sum(n) for n in zip(*rest, strict=True)]
-
-    def moved(n: Sequence[int]) -> tuple[float | None, ...]:
-        before, after = (c / d if d else None for c, d in zip(n, length, strict=True))
-        change = None if before is None or after is None else after - before
-        return n[0], n[1], before, after, change
-
-    rows = [(room, moved(n)) for room, n in found.items()]
-    rows.sort(key=lambda item: (-(item[1][4] or 0.0), natural(item[0])))
-    return _grid(
-        "displacement",
-        _(
-            "Where vaping and smoke were before and from %(day)s on",
-            day=date_text(intervention, "date"),
-        ),
-        "room",
-        dict.fromkeys(("before", "after"), "")
-        | dict.fromkeys(("before_per_day", "after_per_day", "change_per_day"), "1/day"),
-        rows,
-        about=_(
-            "Of whole school days. Rooms with fewer than %(least)d before or after are one row.",
-            least=LEAST,
         ),
     )
 

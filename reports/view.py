@@ -343,9 +343,6 @@ def sentences(made: Summary) -> Iterator[str]:
     if value("nobody_responded", "of"):
         yield _("Nobody responded to %(part)s of %(whole)s that needed a responder.", **said)
     yield from _against_before(made)
-    if made.change is not None:
-        yield from _change(figures["change"], made.intervention)
-        yield from _displaced(made)
     rooms = [(name, n) for name, (n, *_) in made.grids["rooms"].rows if n is not None]
     if rooms:
         named = ", ".join(f"{shown(name)} ({n:.0f})" for name, n in rooms[:3])
@@ -362,40 +359,14 @@ def _against_before(made: Summary) -> Iterator[str]:
             yield _("Nothing of %(period)s is on record to compare with.", period=_in_text(earlier))
         return
     values = next(f.values for f in made.figures if f.key == "change_from_before")
-    yield from _change(values, None, _before_name(facts))
-
-
-def _change(
-    values: Mapping[str, float | None], since: date | None, period: str = ""
-) -> Iterator[str]:
-    """Yield rates before and after, and how certain their ratio is; none without days on a side."""
-
-    def rate(side: str) -> str:
-        given = {
-            "rate": f"{values[side]:.2f}",
-            "count": f"{values[f'{side}_count'] or 0.0:,.0f}",
-            "days": f"{values[f'{side}_days'] or 0.0:.0f}",
-        }
-        if since is None:
-            return _("%(rate)s (%(count)s on %(days)s days)", **given)
-        return _("%(rate)s per whole school day (%(count)s on %(days)s days)", **given)
-
     if not values["before_days"] or not values["after_days"]:
         return
-    rates = {"after": rate("after"), "before": rate("before")}
-    if since is None:
-        text = _(
-            "Per whole school day, there were %(after)s of vaping or smoke, against"
-            " %(before)s in %(period)s",
-            period=period,
-            **rates,
-        )
-    else:
-        text = _(
-            "Since %(day)s, there were %(after)s of vaping or smoke, against %(before)s before",
-            day=date_text(since, "date"),
-            **rates,
-        )
+    text = _(
+        "Per whole school day, there were %(after)s of vaping or smoke, against"
+        " %(before)s in %(period)s",
+        period=_before_name(facts),
+        **{side: _per_day(values, side) for side in ("before", "after")},
+    )
     low, high = values["low"], values["high"]
     if values["before_count"] and values["after_count"] and low is not None and high is not None:
         given = {"text": text, "ratio": values["value"], "low": low, "high": high}
@@ -413,20 +384,13 @@ def _change(
     yield f"{text}."
 
 
-def _displaced(made: Summary) -> Iterator[str]:
-    """Yield whether incidents moved to other rooms; none without days on both sides."""
-    moved = [values[-1] for _name, values in made.grids["displacement"].rows]
-    rose = [change for change in moved if change is not None and change > 0]
-    fell = [-change for change in moved if change is not None and change < 0]
-    if rose or fell:
-        yield _(
-            "Displacement: %(rose)d rooms or groups of rooms rose, by %(more).2f per school"
-            " day in all, and %(fell)d fell, by %(less).2f.",
-            rose=len(rose),
-            more=sum(rose),
-            fell=len(fell),
-            less=sum(fell),
-        )
+def _per_day(values: Mapping[str, float | None], side: str) -> str:
+    return _(
+        "%(rate)s (%(count)s on %(days)s days)",
+        rate=f"{values[side]:.2f}",
+        count=f"{values[f'{side}_count'] or 0.0:,.0f}",
+        days=f"{values[f'{side}_days'] or 0.0:.0f}",
+    )
 
 
 def _grid(grid: Grid) -> dict[str, Any]:

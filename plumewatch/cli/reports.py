@@ -61,12 +61,6 @@ def report(
     ] = None,
     site: Annotated[str, typer.Option(help="Only this site.")] = "",
     building: Annotated[str, typer.Option(help="Only this building.")] = "",
-    intervention: Annotated[
-        str, typer.Option(help="Summary: compare before and after this day.")
-    ] = "",
-    staged: Annotated[
-        Path | None, typer.Option(help="Summary: CSV of staged tests, columns time and room.")
-    ] = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -76,7 +70,7 @@ def report(
     from reports.suppress import TooFewError
 
     school = Site.load(config)
-    asked = (start, end, kind, out, site, building, intervention, staged)
+    asked = (start, end, kind, out, site, building)
     request = ReportRequest(name, *asked, week, month, term, school_year)
     path = request.path()
     check_output(path, force=force)
@@ -107,61 +101,44 @@ def report(
 
 
 @incident_app.command(
-    "file", epilog=examples("plumewatch incident file 20260921-001 --out incident.zip")
+    "file", epilog=examples("plumewatch incident file 20260921-001 --out incident.pdf")
 )
 def incident_file(
     incident: Annotated[str, typer.Argument(help="Id of the incident.")],
     *,
-    out: Annotated[
-        Path | None, typer.Option(help="FILE.pdf, or FILE.zip with readings and checksums.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="FILE.pdf.")] = None,
     config: ConfigOption = CONFIG,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write timeline, evidence, readings, and who was notified and did what."""
+    """Write timeline and evidence, and who was notified and did what."""
     from alerts.history_words import line_words
     from alerts.incidents import repository
     from alerts.notify.pictures import IncidentPictures
-    from detection.quantities import COLUMNS
     from language.messages import speaking
     from plumewatch.config.settings import school_of
     from reports.documents import pdf
-    from reports.incident_file import bundle, parts, view
+    from reports.incident_file import view
     from storage.audit import AuditKind
     from storage.files import atomic_write
 
     site = Site.load(config)
-    printer = Printer(as_json=as_json)
-    path = out or Path(f"incident-{incident}.zip")
+    path = out or Path(f"incident-{incident}.pdf")
     found = _gather(site, incident)
-    check_output(path, force=force, suffixes=(".pdf", ".zip"))
-    with site.series() as series:
-        readings = series.between(*found.span, found.sensors)
+    check_output(path, force=force, suffixes=(".pdf",))
+    zone = school_of(site.config, found.incident["site"]).zone
+    with site.series() as series, progress("drawing"), speaking(site.config.language):
         pictures = IncidentPictures(
             site.paths.state, site.config.registry(), series, site.config.timezone
         )
-        with speaking(site.config.language):
-            picture = pictures.svg(incident) or ""
-    calendar = school_of(site.config, found.incident["site"]).calendar(*found.span)
-    with progress("drawing"), speaking(site.config.language):
-        content = view(
-            found, calendar, picture, len(readings), repository.sentence_of_row, line_words
-        )
+        picture = pictures.svg(incident) or ""
+        content = view(found, zone, picture, repository.sentence_of_row, line_words)
         document = pdf("incident", content)
-    file_format = path.suffix.lower().removeprefix(".")
-    detail = {"incident": incident, "format": file_format}
-    site.record(AuditKind.EXPORT, detail, time.time())
-    with atomic_write(path) as partial:
-        if file_format == "pdf":
-            partial.write_bytes(document)
-        else:
-            bundle(partial, parts(found, document, picture, readings, COLUMNS))
-    printer.sum_up(
-        f"{path}: {len(readings)} readings, {len(found.notices)} notices",
-        wrote=path,
-        readings=len(readings),
-        notices=len(found.notices),
+    site.record(AuditKind.EXPORT, {"incident": incident, "format": "pdf"}, time.time())
+    with atomic_write(path) as draft:
+        draft.write_bytes(document)
+    Printer(as_json=as_json).sum_up(
+        f"{path}: {len(found.notices)} notices", wrote=path, notices=len(found.notices)
     )
 
 

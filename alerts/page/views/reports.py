@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
@@ -13,7 +13,6 @@ from alerts.page.guard import text_of
 from alerts.page.page_context import sentence
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.report_jobs import TooManyJobsError
-from language.dates import date_text
 from language.messages import _, language
 from reports.school import KINDS, PeriodError
 from reports.text import ABOUT, FORMATS, file_name
@@ -41,37 +40,11 @@ _DOCUMENT_POLICY: Final = (
 _DAYS: Final = "days"
 FIELDS: Final = (
     *("name", "kind", "span", "start", "end", *KINDS),
-    *("site", "building", "intervention"),
+    *("site", "building"),
 )
 _LONGEST: Final = timedelta(days=3659)
 _WEEKS: Final = 4
 _YEARS: Final = 4
-
-
-def _check_intervention(typed: Mapping[str, str], first: date, last: date) -> None:
-    """Raise ValueError, with a message for people, if the day to compare at is not valid."""
-    if not typed["intervention"]:
-        return
-    if typed["name"] != "summary":
-        raise ValueError(
-            _(
-                "Only the summary compares before and after. Choose the summary, or leave the"
-                " comparison date empty."
-            )
-        )
-    try:
-        day = date.fromisoformat(typed["intervention"])
-    except ValueError:
-        raise ValueError(_("The comparison date is not a date.")) from None
-    if not first < day <= last:
-        raise ValueError(
-            _(
-                "The comparison date must be after %(first)s and not later than %(last)s, so that"
-                " there are days before and after it.",
-                first=date_text(first, "date"),
-                last=date_text(last, "date"),
-            )
-        )
 
 
 class ReportError(ValueError):
@@ -101,13 +74,12 @@ def start_report(context: PageContext, typed: Mapping[str, str], person: str) ->
         if typed["site"] not in context.sites:
             raise ReportError(_("Choose a site from the list."))
     try:
-        asked, first, last = _window(context, typed)
-        _check_intervention(typed, first, last)
+        asked = _window(context, typed)
     except ValueError as error:
         raise ReportError(str(error)) from error
     place = typed["site"], typed["building"]
     title = file_name(typed["name"], typed["kind"], *asked.values(), *place)
-    fields = {key: typed[key] for key in ("name", "kind", "site", "building", "intervention")}
+    fields = {key: typed[key] for key in ("name", "kind", "site", "building")}
     fields |= asked | {"language": language()}
     try:
         return jobs.start(fields, person, title, context.party)
@@ -132,14 +104,14 @@ def report_file(jobs: ReportJobs, key: str, person: str) -> Response:
     )
 
 
-def _window(context: PageContext, typed: Mapping[str, str]) -> tuple[dict[str, str], date, date]:
+def _window(context: PageContext, typed: Mapping[str, str]) -> dict[str, str]:
     kind = typed["span"] or _DAYS
     if kind in KINDS:
         try:
             period = context.settings.school.times.period(kind, typed[kind])
         except PeriodError as error:
             raise ValueError(sentence(error)) from error
-        return {kind: period.name}, period.first, period.last
+        return {kind: period.name}
     try:
         days = [datetime.fromisoformat(typed[key]).date() for key in ("start", "end")]
     except ValueError:
@@ -148,7 +120,7 @@ def _window(context: PageContext, typed: Mapping[str, str]) -> tuple[dict[str, s
         raise ValueError(_("The first day is after the last."))
     if days[1] - days[0] > _LONGEST:
         raise ValueError(_("The period is longer than ten years."))
-    return {"start": str(days[0]), "end": str(days[1])}, days[0], days[1]
+    return {"start": str(days[0]), "end": str(days[1])}
 
 
 class ReportPages(PageGroup):

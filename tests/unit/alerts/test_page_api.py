@@ -43,7 +43,7 @@ FIELDS = {
     "/incidents/{id}/feedback": "verdict cause note no_name",
     "/incidents/{id}/followed": "action case_number",
     "/silences": "place kind hours later reason no_name",
-    "/reports": "name kind span start end week month term school_year site building intervention",
+    "/reports": "name kind span start end week month term school_year site building",
     "/levels/moves/{seq}/undo": "reason",
     "/sign-in": "account password after",
     "/sign-in/code": "code",

@@ -134,7 +134,7 @@ async def test_times_are_asked_for_in_one_way(open_page, chosen, name, fields):
     assert (await ask(page, **chosen)).status_code == 303
     link = re.search(r'href="(/reports/[^"]+)"', await made(page))[1]
     file = await page.client.get(link)
-    asked = {"building": "", "intervention": "", "kind": "csv", "name": "incidents", "site": ""}
+    asked = {"building": "", "kind": "csv", "name": "incidents", "site": ""}
     wanted = asked | fields | {"language": "en"}
     assert file.text == f"an incidents{json.dumps(wanted, sort_keys=True)}"
     assert f'filename="{name}"' in file.headers["content-disposition"]
@@ -149,12 +149,6 @@ async def test_times_are_asked_for_in_one_way(open_page, chosen, name, fields):
         ({"span": "days", "end": ""}, "Choose both days."),
         ({"span": "days", "end": "2026-08-31"}, "The first day is after the last."),
         ({"span": "days", "start": "2016-08-01"}, "The period is longer than ten years."),
-        ({"span": "days", "intervention": "2026-09-03"}, "Only the summary compares"),
-        (
-            {"span": "days", "name": "summary", "intervention": "2026-09-01"},
-            "must be after September 1, 2026 and not later than September 7, 2026",
-        ),
-        ({"span": "days", "name": "summary", "intervention": "soon"}, "is not a date"),
     ],
 )
 async def test_an_invalid_time_is_explained(open_page, chosen, message):

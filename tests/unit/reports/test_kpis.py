@@ -13,7 +13,6 @@ from reports.kpis import (
     alarm_budget,
     before_after,
     chosen,
-    detection_rate,
     kpis,
     load,
     outcome,
@@ -22,7 +21,7 @@ from reports.kpis import (
     sensor_time,
     times,
 )
-from reports.rows import DutySpan, IncidentRow, NoticeRow, SensorDay, StagedTest
+from reports.rows import DutySpan, IncidentRow, NoticeRow, SensorDay
 from reports.school import Calendar
 
 MONDAY = datetime(2026, 9, 14, 14, 0, tzinfo=UTC).timestamp()
@@ -272,18 +271,3 @@ def test_share_has_an_interval_within_its_bounds():
     assert (low, round(high, 3)) == (0.0, 0.434)
     low, high = Rate(5, 5).interval()
     assert (round(low, 3), high) == (0.566, 1.0)
-
-
-def test_detection_rate_is_of_staged_tests_alone():
-    rows = [
-        incident("1", first_evidence_at=MONDAY + 20, room_id="a", verdict="test"),
-        incident("2", first_evidence_at=MONDAY + 20, room_id="b", kind="spray"),
-        incident("3", first_evidence_at=MONDAY + 301, room_id="c"),
-        incident("4", first_evidence_at=MONDAY - 61, room_id="d"),
-        incident("5", first_evidence_at=MONDAY - 0.116, room_id="e"),
-    ]
-    tests = [StagedTest(MONDAY, room) for room in "abcde"]
-    assert detection_rate(tests, rows) == Rate(2, 5)  # spray, too late, before: not found
-    twice = [StagedTest(MONDAY, "a"), StagedTest(MONDAY + 10, "a")]
-    assert detection_rate(twice, rows) == Rate(1, 2)  # one incident finds one test
-    assert detection_rate([], rows).value is None

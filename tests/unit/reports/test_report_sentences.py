@@ -11,7 +11,6 @@ from tests.support.command import report as write_report
 from tests.support.school_year import config_text, fill_health, fill_state, moment
 
 FIRST, DAYS, ROOMS = date(2026, 9, 14), 21, 6
-CHANGED = FIRST + timedelta(days=10)
 BELLS = """
 [[bells]]
 id = "usual"
@@ -115,7 +114,8 @@ class Tables:
         )
         return [counts(asked, state="nobody_responded"), asked.height]
 
-    def change(self, key="change"):
+    def change_from_before(self):
+        key = "change_from_before"
         before, after = (
             (self.figure(key, f"{side}_count"), self.figure(key, f"{side}_days"))
             for side in ("before", "after")
@@ -126,21 +126,9 @@ class Tables:
             *(self.figure(key, "low"), self.figure(key, "high")),
         ]
 
-    def change_from_before(self):
-        return self.change("change_from_before")
-
     def rooms(self):
         by_room = self.air.group_by("room_id").len().sort("len", descending=True)
         return by_room["len"][:3].to_list()
-
-    def displacement(self):
-        moved = [
-            value - self.cell[section, item, "before_per_day"]
-            for (section, item, measure), value in self.cell.items()
-            if section == "displacement" and measure == "after_per_day"
-        ]
-        rose, fell = [m for m in moved if m > 0], [-m for m in moved if m < 0]
-        return [len(rose), sum(rose), len(fell), sum(fell)]
 
     def none(self):
         return []
@@ -156,8 +144,6 @@ SENTENCES = {
     "Of ": Tables.acknowledged,
     "Nobody responded": Tables.nobody,
     "Per whole school day": Tables.change_from_before,
-    "Since ": Tables.change,
-    "Displacement": Tables.displacement,
     "It rose most in": Tables.none,
     "Most in:": Tables.rooms,
 }
@@ -176,14 +162,12 @@ def numbers(sentence):
         {"week": "2026-W40"},
         {"week": "2026-W38"},
         {"start": str(FIRST - timedelta(days=30)), "end": "2026-10-04"},
-        {"start": str(FIRST), "end": "2026-10-04", "intervention": str(CHANGED)},
-        {"start": "2026-08-01", "end": "2026-10-04", "intervention": str(CHANGED)},
+        {"start": "2026-08-01", "end": "2026-10-04"},
         {"start": "2026-09-24", "end": "2026-09-24"},
     ],
 )
 def test_every_sentence_is_true_by_the_tables(write, asked):
-    window = {key: value for key, value in asked.items() if key != "intervention"}
-    tables = Tables(write(**asked), write("incidents", **window))
+    tables = Tables(write(**asked), write("incidents", **asked))
     found = sentences(write("summary", "html", **asked))
     assert len(found) >= 5
     for sentence in found:
@@ -205,21 +189,6 @@ def test_rooms_of_one_name_are_counted_apart_and_named_by_floor(write):
     assert len(rooms) == ROOMS
     assert rooms == by_room
     assert {i for s, i, _ in cell if s == "period_by_room"} == set(by_room)
-
-
-def test_days_before_the_record_do_not_change_before_and_after(write):
-    exact = {"start": str(FIRST), "end": "2026-10-04", "intervention": str(CHANGED)}
-    early = {**exact, "start": "2026-08-01"}
-    one, other = (cells(write(**asked)) for asked in (exact, early))
-    change = [key for key in one if key[1] == "change"]
-    assert len(change) > 5
-    assert {key: other[key] for key in change} == {key: one[key] for key in change}
-    for key in (("figures", "school_days", "value"), ("figures", "incidents", "value")):
-        assert other[key] == one[key]
-    weeks = [item for section, item, _ in other if section == "weeks"]
-    assert min(weeks) == "2026-W38"  # none before the record
-    shown = sentences(write("summary", "html", **early))
-    assert shown[0].startswith("The record begins on September 14, 2026")
 
 
 def test_periods_are_in_the_order_of_the_day(school, tmp_path):
