@@ -6,6 +6,7 @@ from alerts.history_words import line_words
 from alerts.incidents import repository
 from plumewatch.config.settings import school_of
 from reports.incident_file import gather, view
+from reports.text import shown
 from tests.support import alert_records as stored
 from tests.support.command import plumewatch
 from tests.unit.plumewatch.conftest import NOTE, NOW
@@ -30,7 +31,7 @@ def test_a_sheet_lists_the_evidence_and_what_was_known_in_the_end(site):
         return next(part["rows"] for part in sheet()["tables"] if part["title"] == title)
 
     assert ["ap", "Responding"] in [row[1:3] for row in rows("Timeline")]
-    assert rows("Feedback")[0][-1] == " ".join(NOTE.split())
+    assert rows("Feedback")[0][-1] == shown(" ".join(NOTE.split()))
     made_with = dict(sheet()["facts"])
     assert made_with["Detector"].startswith("plume-")
     assert (
