@@ -43,7 +43,6 @@ _PM: Final = re.compile(
 _PM_OF: Final = ("pm10", "pm1", "pm25", "pm4")
 _VOC: Final = re.compile(r"(?:^|_)r?t?vocs?(?:_concentration)?$|^total_voc$|^volatile_organic_.*")
 _ELSEWHERE: Final = frozenset(_TABLE["elsewhere"])
-TYPICAL: Final[Mapping[str, float]] = _TABLE["typical"]
 _UNIT_FIRST: Final = {"fahrenheit": "degF", "celsius": "degC", "kelvin": "K"}
 _NEED_UNIT: Final = frozenset({"light", "luminosity"})
 """Words for which devices send lux, volts and counts alike."""

@@ -166,7 +166,6 @@ class States:
     `units`: units by property, by device (key: decoder and device).
     `hints`: unit by state topic, from discovery.
     `firmware`: version of what runs there, by sensor id as decoded, or by topic, from descriptions.
-    `discoveries`: discovery messages by state topic.
     `children`: sensor ids seen behind a gateway (key: decoder and gateway).
     `last`: what a device known last (key: decoder and device).
     `waiting`: messages that cannot be read before the description of their device arrives.
@@ -177,20 +176,13 @@ class States:
         self.units: Bounded[dict[str, Any]] = Bounded(4_096)
         self.hints: Bounded[str] = Bounded(16_384)
         self.firmware: Bounded[str] = Bounded(16_384)
-        self.discoveries: Bounded[list[bytes]] = Bounded(256)
         self.children: Bounded[list[str]] = Bounded(256)
         self.last: Bounded[dict[str, Any]] = Bounded(4_096)
         self.waiting: Bounded[list[Message]] = Bounded(256)
 
-    def remember_discovery(self, topic: str, discovery: bytes) -> None:
-        """Remember a discovery message about a topic; one that is long is not."""
-        known = self.discoveries.get(topic, [])
-        if len(discovery) <= 2_048 and discovery not in known:
-            self.discoveries[topic] = [*known[-15:], discovery]
-
     def withdraw_discovery(self, topic: str) -> None:
         """Forget what discovery said about a state topic."""
-        for table in (self.discoveries, self.hints, self.firmware):
+        for table in (self.hints, self.firmware):
             table.pop(topic, None)
 
     def describe(self, place: str, firmware: object) -> None:
@@ -232,5 +224,5 @@ class States:
         self.joiner.windows = OrderedDict(found.windows)
 
     def _tables(self) -> dict[str, Bounded[Any]]:
-        names = ("units", "hints", "firmware", "discoveries", "children", "last")
+        names = ("units", "hints", "firmware", "children", "last")
         return {name: getattr(self, name) for name in names} | {"topics": self.joiner.topics}

@@ -18,6 +18,7 @@ from ingest.decoders import (
     airgradient,
     esphome,
     generic,
+    ha_discovery,
     halo,
     homie,
     influx,
@@ -33,7 +34,6 @@ from ingest.decoders import (
 from ingest.decoders.lorawan import decentlab, elsys, milesight, servers
 from ingest.decoding import Context, Decoder, topic_matches
 from ingest.errors import PayloadError, Reason
-from ingest.mapping import ha_discovery
 from ingest.mapping.topics import TopicFilter
 
 if TYPE_CHECKING:

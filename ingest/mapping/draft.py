@@ -7,6 +7,7 @@ neither end its string nor hide anything from the person who reads it.
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 import unicodedata
@@ -21,6 +22,7 @@ from ingest.mapping.lacks import MEANING, lacking
 from ingest.mapping.schema import MappingConfig
 from ingest.mapping.topics import TopicFilter
 from ingest.validation import fold_id
+from storage.reading import NO_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,15 +59,8 @@ def toml_value(value: object) -> str:
 def _text(text: str) -> str:
     if text.isprintable() and '"' in text and "'" not in text:
         return f"'{text}'"
-    return '"' + "".join(_escaped(c) for c in text) + '"'
-
-
-def _escaped(sign: str) -> str:
-    if sign in '\\"':
-        return "\\" + sign
-    if sign.isprintable():
-        return sign
-    return f"\\u{ord(sign):04x}" if ord(sign) < 0x10000 else f"\\U{ord(sign):08x}"
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(sign if sign.isprintable() else f"\\U{ord(sign):08x}" for sign in quoted)
 
 
 def _key(key: str) -> str:
@@ -96,18 +91,20 @@ class Entry:
 
 @dataclass(slots=True)
 class Draft:
-    """What was understood so far; `questions` are commented lines for a person to decide."""
+    """What was understood so far; `questions` are commented lines for a person to decide.
+
+    `topic`: one that the filter matches, for the examples.
+    """
 
     head: Entry
+    topic: str
     fields: list[Entry] = field(default_factory=list)
     events: list[Entry] = field(default_factory=list)
-    availability: Entry | None = None
-    samples: list[tuple[str, bytes]] = field(default_factory=list)
     questions: list[str] = field(default_factory=list)
 
-    def text(self, received: float, zone: tzinfo = UTC) -> str:
+    def text(self, samples: Iterable[bytes], received: float, zone: tzinfo = UTC) -> str:
         """Return the mapping as TOML with examples that pass; `SuggestError` if it reads none."""
-        shown = [self._example(topic, payload, received, zone) for topic, payload in self.samples]
+        shown = [self._example(sample, received, zone) for sample in samples]
         examples = [entry for entry in shown if entry is not None]
         if not examples:
             raise SuggestError("no sample holds a value that the suggestion could show")
@@ -124,8 +121,6 @@ class Draft:
         for name, entries in (("field", self.fields), ("event", self.events)):
             for entry in entries:
                 lines += ["", f"[[mapping.{name}]]", *entry.lines()]
-        if self.availability is not None:
-            lines += ["", "[mapping.availability]", *self.availability.lines()]
         if self.questions:
             lines += ["", *(f"# {line}".rstrip() for line in self.questions)]
         for entry in examples:
@@ -134,19 +129,8 @@ class Draft:
         _prove(text, zone)
         return text
 
-    def _tree(self, example: dict[str, Any]) -> dict[str, Any]:
-        tree = {
-            **self.head.values,
-            "field": [entry.values for entry in self.fields],
-            "event": [entry.values for entry in self.events],
-            "example": [example],
-        }
-        if self.availability is not None:
-            tree["availability"] = self.availability.values
-        return tree
-
-    def _example(self, topic: str, payload: bytes, received: float, zone: tzinfo) -> Entry | None:
-        shown: dict[str, Any] = {"topic": topic}
+    def _example(self, payload: bytes, received: float, zone: tzinfo) -> Entry | None:
+        shown: dict[str, Any] = {"topic": self.topic}
         try:
             shown["payload"] = payload.decode("utf-8")
         except UnicodeDecodeError:
@@ -161,23 +145,26 @@ class Draft:
         if reading is None:
             return None
         shown |= {"received": received, "sensor": reading.sensor}
-        if not {"no_time", "time_replaced"} & set(reading.flags):
+        if not NO_TIME & set(reading.flags):
             shown["time"] = reading.time
-        if reading.firmware:
-            shown["firmware"] = reading.firmware
-        if reading.values:
-            shown["values"] = reading.values
-        if reading.faults:
-            shown["faults"] = list(reading.faults)
-        if reading.events:
-            shown["events"] = list(reading.events)
-        return Entry(shown)
+        found = {
+            "firmware": reading.firmware,
+            "values": reading.values,
+            "faults": list(reading.faults),
+            "events": list(reading.events),
+        }
+        return Entry(shown | {key: value for key, value in found.items() if value})
 
     def _read(self, shown: dict[str, Any], received: float, zone: tzinfo) -> Reading | None:
-        tree = self._tree({**shown, "received": received, "nothing": True})
-        mapping = MappingConfig.model_validate(tree)
-        readings = read_example(compile_mapping(mapping), mapping.example[0], zone)
-        return readings[0] if readings else None
+        mapping = MappingConfig.model_validate(
+            {
+                **self.head.values,
+                "field": [entry.values for entry in self.fields],
+                "event": [entry.values for entry in self.events],
+                "example": [{**shown, "received": received, "nothing": True}],
+            }
+        )
+        return next(iter(read_example(compile_mapping(mapping), mapping.example[0], zone)), None)
 
 
 def _prove(text: str, zone: tzinfo) -> None:

@@ -1,13 +1,8 @@
 """Propose a mapping for a topic from samples; a person approves it by pasting it.
 
-A unit that the name or the payload states is taken; any other is a guess and marked as one
-(`ingest.mapping.suggest_draft`). What could be several quantities (a ``tvoc`` without unit) is
-left out, with the choices in comments.
-
-Home Assistant discovery messages among the samples (`ingest.mapping.ha_discovery`) tell quantities
-and units of the payloads. Alone they become a mapping too: those for one JSON topic its fields,
-those for topics of one bare value each, which differ in one level, a joined mapping. A discovery
-message holds no reading, so the examples are then made up and say so.
+Quantities are guessed by well-known names (`ingest.names`). A unit that the name or the payload
+states is taken; any other is a guess, marked as one, or asked for. What could be several quantities
+(a ``tvoc`` without unit) is left out, with the choices in comments.
 
 The samples may come from anybody: their size, depth and number of values are bounded, nothing of
 them is executed, and what is written is escaped (`ingest.mapping.draft`).
@@ -16,77 +11,86 @@ them is executed, and what is written is escaped (`ingest.mapping.draft`).
 from __future__ import annotations
 
 import contextlib
-import json
-from collections import Counter
+import math
+import re
+from collections.abc import Callable, Sequence
 from datetime import UTC
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from detection.quantities import QUANTITIES
 from ingest.errors import DecodeError
-from ingest.mapping.draft import Draft, Entry, SuggestError, named_topic, toml_value
-from ingest.mapping.ha_discovery import Suggestion
-from ingest.mapping.ha_discovery import suggest as read_discovery
-from ingest.mapping.source import parse
-from ingest.mapping.suggest_draft import (
-    Ask,
-    Meant,
-    Steps,
-    ask_meaning,
-    ask_nobody,
-    bare_draft,
-    hints_of,
-    may_be_voc,
-    meaning_of_discovery,
-    meaning_of_name,
-    structured_draft,
-)
-from ingest.mapping.topics import TopicFilter
-from ingest.names import TYPICAL, conversion
-from ingest.validation import Limits, number
+from ingest.firmware import version_of
+from ingest.mapping.draft import Draft, Entry, SuggestError, named_topic, slug, toml_value
+from ingest.mapping.schema import Pick
+from ingest.mapping.source import parse, step_through
+from ingest.mapping.times import form_of, is_time
+from ingest.names import conversion, quantity_of, unit_in_name, unit_of, units_for
+from ingest.validation import Limits, number, parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import tzinfo
 
-_MAX_MESSAGES: Final = 256
+Steps = tuple[Any, ...]
+Leaves = dict[Steps, list[Any]]
+"""Values of all samples by path."""
+Ask = Callable[[str, str, Sequence[str]], str]
+"""Gets the place of what a payload does not say (``data.voc``), a question, and examples of
+answers; returns an answer, or nothing if it is not known."""
+
 _MAX_SAMPLE: Final = 16_384
 _MAX_SAMPLES: Final = 32
+_MAX_LEAVES: Final = 200
+_MAX_FIELDS: Final = 32
 _EXAMPLES: Final = 3
+_DEPTH: Final = 6
 _LIMITS: Final = Limits()
 _FORMS: Final = ("json", "text", "form", "pairs")
 """Forms of payloads, in the order in which they are tried."""
+_PLAIN: Final = frozenset({"value", "val", "v", "reading", "current"})
+_VOCS: Final = ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw")
+_IDENTITY: Final = frozenset(
+    {"sensor_id", "device_id", "deviceid", "device", "sensor", "mac", "serial", "serialno", "id"}
+    | {"sn", "eui", "deveui", "dev_eui", "uid", "uuid", "node", "dev", "station", "name"}
+)
+_FIRMWARE: Final = frozenset(
+    {"firmware", "firmware_version", "firmwareversion", "fw", "fw_version", "fwversion"}
+    | {"sw_version", "swversion"}
+)
+_SIZE: Final = re.compile(r"(?<=_)p(?=\d)", re.IGNORECASE)
+_SENTINELS: Final = (65535, 65534, 32767, -1, -99, -999, -1000, -9999)
 
 
-def suggest_any(
+class Meant(NamedTuple):
+    """Quantity and unit of a value; `source` says where the unit is from, empty for a guess."""
+
+    quantity: str
+    unit: str
+    source: str = ""
+    known: str = "guess: by its name"
+
+    def entry(self, path: Steps, doubt: str = "the usual unit") -> Entry:
+        """Return the field of a mapping."""
+        entry = Entry()
+        entry.add("quantity", self.quantity, self.known)
+        entry.add("unit", self.unit, self.source or f"guess: {doubt}")
+        entry.add("path", _written(path))
+        return entry
+
+
+def suggest(
     topic: str,
     samples: Sequence[bytes],
     *,
     received: float,
     name: str = "",
     zone: tzinfo = UTC,
-    ask: Ask = ask_nobody,
+    ask: Ask = lambda _place, _question, _examples: "",
 ) -> str:
-    """Return a mapping as TOML, whose examples pass, from payloads, discovery messages, or both.
+    """Return a mapping as TOML, whose examples pass.
 
     Raises `SuggestError`: nothing in it is understood, or an answer cannot be used.
     """
-    found: list[Suggestion] = []
-    payloads: list[bytes] = []
-    for sample in samples[:_MAX_MESSAGES]:
-        try:
-            found.append(read_discovery(sample, _LIMITS))
-        except DecodeError:
-            payloads.append(sample)
-    if payloads or not found:
-        known = [message for message in found if message.state_topic == topic]
-        draft = _of_payloads(topic, payloads, name, hints_of(known), ask)
-    else:
-        draft = _of_discovery(found, name)
-    return draft.text(received, zone)
-
-
-def _of_payloads(
-    topic: str, samples: Sequence[bytes], name: str, hints: Mapping[Steps, Meant], ask: Ask
-) -> Draft:
     usable = [s for s in samples[:_MAX_SAMPLES] if 0 < len(s) <= _MAX_SAMPLE]
     if not usable:
         raise SuggestError(f"give at least one payload of 1 to {_MAX_SAMPLE} bytes")
@@ -97,13 +101,12 @@ def _of_payloads(
             " docs/mappings.md: offsets cannot be guessed"
         )
     form = read[0][0][0]
+    alike = [(content, sample) for (its, content), sample in read if its == form]
     if form == "text":
-        return _bare_value(topic, usable, name, hints.get(()), ask)
-    contents = [content for (its, content), _ in read if its == form]
-    draft = structured_draft(topic, form, contents, name, hints, ask)
-    example = named_topic(topic, None).example
-    draft.samples = [(example, s) for (its, _), s in read if its == form][:_EXAMPLES]
-    return draft
+        draft = _bare_value(topic, usable[0], name, ask)
+    else:
+        draft = _structured(topic, form, [content for content, _ in alike], name, ask)
+    return draft.text([sample for _, sample in alike[:_EXAMPLES]], received, zone)
 
 
 def _read(payload: bytes) -> tuple[str, Any] | None:
@@ -119,96 +122,340 @@ def _read(payload: bytes) -> tuple[str, Any] | None:
     return None
 
 
-def _bare_value(topic: str, samples: list[bytes], name: str, hint: Meant | None, ask: Ask) -> Draft:
+def _started(topic: str, name: str, form: str, ids: Mapping[Steps, str], metric: int = -1) -> Draft:
+    """Return a draft that says how to find the sensor's name."""
+    named = named_topic(topic, ids.values(), metric)
+    head = Entry({"version": 1, "name": slug(name or topic), "topic": named.filter, "format": form})
+    if ids and (named.weak or not named.capture):
+        head.add("sensor", {"path": _written(next(iter(ids)))}, "guess: this key names the device")
+    elif named.capture:
+        head.add("sensor", {"capture": named.capture}, f"guess: {named.why}")
+    else:
+        head.add("sensor", {"fixed": named.fixed}, "guess: one sensor sends under this topic")
+    return Draft(head, named.example)
+
+
+# --- one bare value a topic ------------------------------------------------------------------
+
+
+def _bare_value(topic: str, sample: bytes, name: str, ask: Ask) -> Draft:
+    """Return the draft of topics that differ in the level that names the quantity."""
     levels = topic.split("/")
     places = [i for i, level in enumerate(levels) if meaning_of_name(level) or may_be_voc(level)]
-    if not places and hint is None:
+    if not places:
         raise SuggestError(
             "a bare value, and no level of the topic is the name of a known quantity"
         )
-    place = places[-1] if places else max(len(levels) - 2, 0)
-    meant = hint or meaning_of_name(levels[place])
+    place = places[-1]
+    word = levels[place]
+    meant = meaning_of_name(word)
     if meant is None or not meant.source:
-        meant = (
-            ask_meaning(levels[place], samples[0].decode("utf-8", "replace"), meant, ask) or meant
-        )
+        meant = _ask_meaning(word, sample.decode("utf-8", "replace"), meant, ask) or meant
     if meant is None:
         raise SuggestError(
-            f"{toml_value(levels[place])} is some measure of VOC: ppb, ug/m3 or an index; see the"
-            " data sheet"
+            f"{toml_value(word)} is some measure of VOC: ppb, ug/m3 or an index; see the data sheet"
         )
-    draft = bare_draft(name, place, {topic: meant})
-    example = named_topic(topic, None, metric=place).example
-    draft.samples = [(example, sample) for sample in samples[:_EXAMPLES]]
+    draft = _started(topic, name, "text", {}, metric=place)
+    draft.head.add("join_s", 1.0, "values of one sensor within this many seconds are one reading")
+    entry = meant.entry(())
+    if "{metric}" in draft.head.values["topic"]:
+        condition = [{"capture": "metric", "equals": word}]
+        entry.add("when", condition, "add a field for each of the other topics of this device")
+    draft.fields.append(entry)
     return draft
 
 
-def _of_discovery(found: list[Suggestion], name: str) -> Draft:
-    ((state, count),) = Counter(message.state_topic for message in found).most_common(1)
-    if "{" in state:
-        raise SuggestError("the state topic has braces, which a filter cannot hold")
-    if count > 1 or found[0].path:
-        found = [message for message in found if message.state_topic == state]
-        draft = _one_topic(state, found, name)
-    else:
-        draft = _many_topics(found, name)
-    if not draft.fields:
-        raise SuggestError("no discovery message tells a known quantity with a unit that fits it")
-    draft.head.notes["topic"] = "guess: which level names the sensor"
-    draft.questions.append("The examples are made up from discovery messages: put in real ones.")
-    _add_availability(draft, found[0])
-    return draft
+# --- several values in one payload -----------------------------------------------------------
 
 
-def _made_up(meant: Meant) -> float:
-    factor, addend = conversion(meant.quantity, meant.unit) or (1.0, 0.0)
-    return round((TYPICAL.get(meant.quantity, 10.0) - addend) / factor, 3)
-
-
-def _one_topic(state: str, found: Sequence[Suggestion], name: str) -> Draft:
-    hints = {path: meant for path, meant in hints_of(found).items() if path}
-    payload: dict[str, Any] = {}
-    for path, meant in hints.items():
-        inner = payload
-        for step in path[:-1]:
-            below = inner.setdefault(step, {})
-            inner = below if type(below) is dict else {}
-        inner[path[-1]] = _made_up(meant)
-    if not payload:
-        raise SuggestError("no discovery message tells a known quantity with a unit that fits it")
-    draft = structured_draft(state, "json", [payload], name, hints)
-    for message in found:
-        if message.path in hints:
-            continue
-        what = toml_value(list(message.path)) if message.path else "a template, or all of it"
-        draft.questions.append(f"Not taken: {what}")
-    draft.samples = [(state, json.dumps(payload).encode())]
-    return draft
-
-
-def _many_topics(found: Sequence[Suggestion], name: str) -> Draft:
-    topics = [message.state_topic.split("/") for message in found]
-    alike = [t for t in topics if len(t) == len(topics[0])]
-    places = [i for i, words in enumerate(zip(*alike, strict=True)) if len(set(words)) > 1]
-    if len(alike) < len(topics) or len(places) > 1:
+def _structured(topic: str, form: str, contents: list[Any], name: str, ask: Ask) -> Draft:
+    leaves: Leaves = {}
+    for content in contents:
+        for path, value in _leaves_in(content):
+            if path in leaves or len(leaves) < _MAX_LEAVES:
+                leaves.setdefault(path, []).append(value)
+    ids = _ids(leaves)
+    draft = _started(topic, name, form, ids)
+    _add_time(leaves, draft, ask)
+    for path in _named(leaves, _FIRMWARE):
+        if all(version_of(value) for value in leaves[path]):
+            draft.head.add("firmware", {"path": _written(path)}, "guess: by its name")
+            break
+    left = _fill(draft, leaves, contents, _answers(leaves, contents, ids, ask))
+    time = draft.head.values.get("time", {}).get("path")
+    left = [path for path in left if path not in ids and _written(path) != time][:12]
+    lines = [_line_of(path, leaves[path][0]) for path in left]
+    if not draft.fields and not draft.events:
+        found = "; ".join(line.strip() for line in lines[:5])
         raise SuggestError(
-            "the discovery messages are of several devices; give those of one at a time"
+            "no name in it is a known quantity"
+            + (f"; numbers at {found}" if found else "")
+            + ("; a VOC value without unit, see the data sheet" if draft.questions else "")
         )
-    place = places[0] if places else max(len(topics[0]) - 2, 0)
-    known = {t.state_topic: meaning_of_discovery(t) if t.path == () else None for t in found}
-    draft = bare_draft(name, place, known)
-    meant = [(topic, value) for topic, value in known.items() if value is not None]
-    draft.samples = [(topic, repr(_made_up(value)).encode()) for topic, value in meant[:8]]
+    if lines:
+        draft.questions += ["Numbers that were not taken:", *lines]
+    # All samples have this key, so that other messages of the topic pass on.
+    for key in (field.values["path"][0] for field in draft.fields if field.values["path"]):
+        if type(key) is str and all(type(c) is dict and key in c for c in contents):
+            draft.head.add("when", [{"path": [key], "present": True}])
+            break
     return draft
 
 
-def _add_availability(draft: Draft, found: Suggestion) -> None:
-    levels = found.state_topic.split("/")
-    filtered = draft.head.values["topic"].split("/")
-    if not found.availability or "{id}" not in filtered:
+def _leaves_in(content: Any, path: Steps = ()) -> Iterator[tuple[Steps, Any]]:
+    """Values that are no object or list, with their paths; items of lists by their name."""
+    if len(path) > _DEPTH:
         return
-    word = levels[filtered.index("{id}")]
-    will = ["{id}" if level == word else level for level in found.availability[0].split("/")]
-    if will.count("{id}") == 1 and will != filtered:
-        with contextlib.suppress(ValueError):
-            draft.availability = Entry({"topic": TopicFilter("/".join(will)).text})
+    if type(content) is dict:
+        for key, value in content.items():
+            if len(key) <= 128:
+                yield from _leaves_in(value, (*path, key))
+    elif type(content) is list:
+        for place, item in enumerate(content[:64]):
+            step = _pick(item)
+            if step is not None or place < 4:
+                yield from _leaves_in(item, (*path, place if step is None else step))
+    else:
+        yield path, content
+
+
+def _pick(item: Any) -> Pick | None:
+    """How to find an item of a list again: by the member whose text is a known name."""
+    for key, value in item.items() if type(item) is dict else ():
+        named = type(value) is str and len(value) <= 64 and meaning_of_name(value)
+        if named and 0 < len(key) <= 128:
+            return Pick(where=key, equals=value)
+    return None
+
+
+def _named(leaves: Leaves, names: frozenset[str]) -> list[Steps]:
+    return [path for path in leaves if _word_of(path).lower() in names]
+
+
+def _ids(leaves: Leaves) -> dict[Steps, str]:
+    found = [
+        path
+        for path in _named(leaves, _IDENTITY)
+        if not any(isinstance(step, Pick) for step in path)
+        and type(leaves[path][0]) in (str, int)
+        and leaves[path][0] != ""
+    ]
+    found.sort(key=lambda path: (_word_of(path).lower() == "name", len(path)))
+    return {path: str(leaves[path][0]) for path in found}
+
+
+def _add_time(leaves: Leaves, draft: Draft, ask: Ask) -> None:
+    """Take the first time stamp of those that their names tell, or else an answer."""
+    for path in sorted(leaves, key=lambda path: not is_time(_word_of(path), leaves[path][0])):
+        place, value = _place_of(path), leaves[path][0]
+        form, is_named = form_of(value), is_time(_word_of(path), value)
+        if is_named and not form:
+            draft.questions.append(
+                f"{toml_value(_written(path))} = {_described(value)} is no time of day (since"
+                " boot?): receive time is used"
+            )
+        if not form or not (is_named or _meaning(path, leaves) is None):
+            continue
+        time: dict[str, Any] = {"path": _written(path), "formats": [form]}
+        note = "guess: by its magnitude"
+        if form == "iso8601" and is_named:
+            note = ""
+            if parse_time(value, 0.0) is None:
+                note = "guess: without zone it is in the zone of the site"
+                question = f"in which time zone is {_described(value)}?"
+                if zone := ask(place, question, ("site", "utc", "America/New_York")):
+                    time["zone"], note = zone, "as answered"
+        else:
+            answer = ask(place, f"is {_described(value)} the time of the reading?", (form, "none"))
+            if answer not in ("", form, "none"):
+                raise SuggestError(f"{place}: {answer!r} is neither {form} nor none")
+            if answer == "none" or not (answer or is_named):
+                continue
+            note = "as answered" if answer else note
+        draft.head.add("time", time, note)
+        return
+
+
+def _answers(
+    leaves: Leaves, contents: list[Any], ids: Iterable[Steps], ask: Ask
+) -> dict[Steps, Meant]:
+    """Ask for what names and units leave open."""
+    found: dict[Steps, Meant] = {}
+    for path, values in leaves.items():
+        is_number = type(values[0]) in (int, float) or number(values[0]) is not None
+        if path in ids or not is_number or _is_tamper(path, values):
+            continue
+        meant = _meaning(path, leaves, _unit_of_value(path, values, contents))
+        is_sure = meant.source if meant else form_of(values[0])
+        if is_sure or is_time(_word_of(path), values[0]):
+            continue
+        answer = _ask_meaning(_place_of(path), values[0], meant, ask)
+        if answer is not None:
+            found[path] = answer
+    return found
+
+
+def _fill(
+    draft: Draft, leaves: Leaves, contents: list[Any], answers: Mapping[Steps, Meant]
+) -> list[Steps]:
+    """Add fields, events and questions; return the paths of numbers that are none of these."""
+    left: list[Steps] = []
+    taken: set[str] = set()
+    for path, values in leaves.items():
+        unit = _unit_of_value(path, values, contents)
+        entry = _field(path, values, answers.get(path) or _meaning(path, leaves, unit))
+        if entry is not None and len(draft.fields) < _MAX_FIELDS:
+            if entry.values["quantity"] not in taken:
+                taken.add(entry.values["quantity"])
+                draft.fields.append(entry)
+        elif _is_tamper(path, values):
+            event = Entry({"event": "tamper", "path": _written(path)})
+            event.add("equals", type(values[0])(1), "guess: this value means tampering")
+            draft.events.append(event)
+        elif may_be_voc(_word_of(path)) and number(values[0]) is not None:
+            draft.questions += _voc_question(path)
+        elif type(values[0]) in (int, float) and not is_time(_word_of(path), values[0]):
+            left.append(path)
+    return left
+
+
+def _field(path: Steps, values: list[Any], meant: Meant | None) -> Entry | None:
+    numbers = [number(value) for value in values]
+    plain = [n for n in numbers if n is not None and math.isfinite(n)]
+    if meant is None or not plain or any(type(value) is bool for value in values):
+        return None
+    hot = meant.quantity == "temp" and max(plain) > 45
+    doubt = "could this be degF?" if hot else "the payload does not say"
+    entry = meant.entry(path, f"the usual unit; {doubt}")
+    factor, addend = conversion(meant.quantity, meant.unit) or (1.0, 0.0)
+    accepts = QUANTITIES[meant.quantity].accepts
+    broken = [
+        value
+        for value, n in zip(values, numbers, strict=True)
+        if n is not None
+        and (n in _SENTINELS or not accepts(n * factor + addend))
+        and len(str(value)) <= 128
+        and not (type(value) is float and not math.isfinite(value))
+    ]
+    if broken:
+        entry.add("missing", list(dict.fromkeys(broken))[:8], "guess: means a fault")
+    return entry
+
+
+def _is_tamper(path: Steps, values: list[Any]) -> bool:
+    words = re.split(r"[^a-z]+", _word_of(path).lower())
+    return "tamper" in words and type(values[0]) in (bool, int)
+
+
+# --- what a value means ----------------------------------------------------------------------
+
+
+def meaning_of_name(name: str, unit: str | None = None) -> Meant | None:
+    """Return what a well-known name means, with the unit of the payload if there is one."""
+    meaning = quantity_of(name, unit)
+    if meaning is not None:
+        found = (meaning.scale, meaning.offset)
+        units = [u for u in units_for(meaning.quantity) if conversion(meaning.quantity, u) == found]
+        stated = unit_of(unit) if unit else unit_in_name(name)
+        source = f"as the {'payload' if unit else 'name'} says" if stated else ""
+        return Meant(meaning.quantity, units[0], source) if units else None
+    if unit is None and name in QUANTITIES:
+        return Meant(name, units_for(name)[0], "as the name says")
+    return None
+
+
+def may_be_voc(name: str) -> bool:
+    """Whether a name is some measure of VOC that only its unit would tell."""
+    return quantity_of(name) is None and quantity_of(name, "ppb") is not None
+
+
+def _meaning(path: Steps, leaves: Leaves, unit: str | None = None) -> Meant | None:
+    """Return what the name of a value means, alone or after its parent's (``pm.p25``).
+
+    ``P1`` beside ``P0`` or ``P2`` is PM10 at Sensor.Community: not guessed.
+    """
+    word, two = _word_of(path), "_".join(_words_of(path)[-2:])
+    if word.lower() != "p1" or {"p0", "p2"}.isdisjoint(_word_of(p).lower() for p in leaves):
+        two = _SIZE.sub("", two)
+    return meaning_of_name(word, unit) or meaning_of_name(two, unit)
+
+
+def _unit_of_value(path: Steps, values: list[Any], contents: list[Any]) -> str | None:
+    """Return the unit in a value's text (``"30.11 °C"``) or in a member `unit` beside it."""
+    if type(values[0]) is str:
+        after = values[0].strip().lstrip("0123456789+-.eE").strip()
+        if after and unit_of(after):
+            return after
+    beside = step_through(contents[0], path[:-1])
+    found = [beside.get(key) for key in ("unit", "units", "uom")] if type(beside) is dict else []
+    return next((str(u) for u in found if type(u) is str and unit_of(u)), None)
+
+
+def _ask_meaning(place: str, value: Any, guess: Meant | None, ask: Ask) -> Meant | None:
+    """Ask for quantity and unit of a number; None if that is not known."""
+    keys = [guess.quantity] if guess else [*_VOCS] if may_be_voc(place.rpartition(".")[2]) else []
+    examples = [f"{key} {unit}" for key in keys for unit in units_for(key)]
+    if guess and len(examples) < 2:
+        return None
+    examples = examples or ["pm25 ug/m3", "tvoc_ppb ppb", "rh %"]
+    answer = ask(place, f"which quantity and unit is {_described(value)}?", examples)
+    if not answer:
+        return None
+    quantity, _, unit = answer.partition(" ")
+    known = unit_of(unit.strip()) if quantity in QUANTITIES else None
+    if known is None or conversion(quantity, known) is None:
+        raise SuggestError(
+            f"{place}: {answer!r} is no quantity with its unit, such as {', '.join(examples)}"
+        )
+    return Meant(quantity, known, "as answered", "as answered")
+
+
+def _voc_question(path: Steps) -> list[str]:
+    place = toml_value(_written(path))
+    return f"""{place} is some measure of VOC; the data sheet says which one.
+They are never converted into each other. Take one of these:
+[[mapping.field]]
+quantity = "tvoc_ppb"    # unit = "ppb" or "ppm"
+# quantity = "tvoc_ugm3" # unit = "ug/m3" or "mg/m3"
+# quantity = "voc_index" # unit = "index"
+unit = "ppb"
+path = {place}
+""".split("\n")
+
+
+# --- paths -----------------------------------------------------------------------------------
+
+
+def _words_of(path: Steps) -> list[str]:
+    """Return the names in a path, without a last one that says nothing (``value``)."""
+    words = [step.equals if isinstance(step, Pick) else step for step in path]
+    texts = [word for word in words if type(word) is str]
+    while len(texts) > 1 and texts[-1].lower() in _PLAIN:
+        texts.pop()
+    return texts
+
+
+def _word_of(path: Steps) -> str:
+    """Return the name of a value: the last one of its path."""
+    return (_words_of(path) or [""])[-1]
+
+
+def _written(path: Steps) -> list[Any]:
+    """Return a path as a mapping writes it."""
+    return [{"where": s.where, "equals": s.equals} if isinstance(s, Pick) else s for s in path]
+
+
+def _place_of(path: Steps) -> str:
+    """Return a path as people say it: ``data.voc``."""
+    return ".".join(str(step.equals if isinstance(step, Pick) else step) for step in path)
+
+
+def _described(value: object) -> str:
+    """Return a value as a person may read it: TOML, cut to 60 characters."""
+    text = toml_value(value) if type(value) in (str, int, float, bool) else type(value).__name__
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _line_of(path: Steps, value: Any) -> str:
+    hint = f" (a time in {form}?)" if (form := form_of(value)) else ""
+    return f"  {toml_value(_written(path))} = {_described(value)}{hint}"

@@ -109,8 +109,8 @@ def decode(
             found = decode_message(message, context, decoder or "", routes)
             if not lines:
                 found += states.joiner.close(context.limits)
-                if not found and (states.discoveries or not states.firmware):
-                    raise PayloadError(Reason.NO_MEASUREMENT, _nothing(name))
+                if not found and not states.firmware:
+                    raise PayloadError(Reason.NO_MEASUREMENT, "understood, but nothing to store")
             readings += found
         except DecodeError as error:
             advice = ""
@@ -119,7 +119,7 @@ def decode(
             sys.stderr.write(f"rejected: {error.reason}: {place}{error.detail}{advice}\n")
             code = REFUSED
     readings += states.joiner.close(context.limits)
-    known = {} if readings or states.discoveries else states.firmware
+    known = {} if readings else states.firmware
     sys.stderr.writelines(f"no reading: {k} reports firmware {v} only\n" for k, v in known.items())
     left_out = dict.fromkeys(map(_left_out, readings))
     sys.stderr.writelines(f"{sentence}\n" for sentence in left_out if sentence)
@@ -212,18 +212,6 @@ def _left_out(reading: Reading) -> str:
     return f"{text}; see plumewatch mapping suggest"
 
 
-def _nothing(topic: str) -> str:
-    from ingest.decoders import find
-
-    found = find(topic)
-    if found is not None and found.name == "ha_discovery":
-        return (
-            "understood, but nothing to store: a description; plumewatch mapping suggest"
-            f" --topic {topic} FILE shows it"
-        )
-    return "understood, but nothing to store"
-
-
 @mapping_app.command(
     "suggest", epilog=examples("plumewatch mapping suggest --topic site/n2/as-17/state sample.json")
 )
@@ -246,7 +234,7 @@ def mapping_suggest(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Propose a mapping (TOML) from payloads or Home Assistant discovery messages.
+    """Propose a mapping (TOML) from payloads.
 
     In a terminal it asks what the payloads do not say: quantities, units, the zone of a time.
     """
@@ -254,7 +242,7 @@ def mapping_suggest(
 
     from ingest.decoders import find
     from ingest.mapping.draft import SuggestError
-    from ingest.mapping.suggest import suggest_any
+    from ingest.mapping.suggest import suggest
 
     site = Site.load(config) if config else None
     printer = Printer(as_json=as_json)
@@ -275,7 +263,7 @@ def mapping_suggest(
 
     received = float(round(time.time()))
     try:
-        text = suggest_any(topic, samples, received=received, name=name, ask=ask, **zone)
+        text = suggest(topic, samples, received=received, name=name, ask=ask, **zone)
     except SuggestError as error:
         raise RefusedError(f"no suggestion: {error}") from error
     strange = sorted(set(given) - set(asked))
@@ -284,8 +272,8 @@ def mapping_suggest(
             f"{answers}: {', '.join(strange)}: nothing is asked about it;"
             f" asked: {', '.join(asked) or 'nothing'}"
         )
-    known = find(topic) if topic else None
-    if known is not None and known.name != "ha_discovery":
+    known = find(topic)
+    if known is not None:
         sys.stderr.write(
             f"decoder {known.name!r} reads this topic already; a mapping comes before it\n"
         )

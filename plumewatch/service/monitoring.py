@@ -20,7 +20,7 @@ from alerts.page.settings import (
     UnmatchedTopic,
 )
 from ingest.mapping.draft import SuggestError, toml_value
-from ingest.mapping.suggest import suggest_any
+from ingest.mapping.suggest import suggest
 from ingest.message import Message
 from ingest.routes import likely_decoders
 from ingest.states import States
@@ -202,11 +202,10 @@ def suggestion_for(intake: Intake, topic: str) -> MappingSuggestion | None:
         f"[[route]]\ntopic = {toml_value(topic)}\ndecoder = {toml_value(name)}\n\n"
         for name in likely[:3]
     )
-    discovery = intake.config.context.states.discoveries.get(topic, [])
     try:
-        text = suggest_any(
+        text = suggest(
             topic,
-            [unmatched.sample, *discovery],
+            [unmatched.sample],
             received=float(round(unmatched.last_seen)),
             zone=context.zone,
         )

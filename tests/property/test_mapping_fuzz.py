@@ -21,7 +21,7 @@ from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.draft import SuggestError, toml_value
 from ingest.mapping.examples import differences
 from ingest.mapping.schema import MappingConfig, cross_faults
-from ingest.mapping.suggest import suggest_any
+from ingest.mapping.suggest import suggest
 from ingest.mapping.times import check_form, read_time
 from ingest.mapping.topics import TopicFilter
 from ingest.message import Message
@@ -170,41 +170,18 @@ def proved(text):
 def test_any_suggestion_is_valid_and_hides_nothing(topic, contents):
     samples = [json.dumps(c, ensure_ascii=False).encode("utf-8", "replace") for c in contents]
     try:
-        text = suggest_any(topic, samples, received=NOW)
+        text = suggest(topic, samples, received=NOW)
     except SuggestError:
         text = ""
     if text:
         proved(text)
 
 
-DISCOVERY = st.fixed_dictionaries(
-    {"stat_t": st.one_of(st.sampled_from(["a/b/c", "0", "a/{x}/c", "a/b/d", "/"]), st.text())},
-    optional={
-        "val_tpl": st.sampled_from(["{{ value_json.a.b }}", "{{ value_json['a'][0] }}", "{{ x }}"]),
-        "unit_of_meas": st.sampled_from(["ppb", "°F", "µg/m³", "furlong", ""]),
-        "dev_cla": st.sampled_from(["pm25", "temperature", "humidity", "door"]),
-        "avty_t": st.one_of(st.sampled_from(["a/b/lwt", "b", "a/#", "b/b"]), st.text(max_size=9)),
-    },
-)
-
-
-@settings(max_examples=80, deadline=None)
-@given(
-    discovery=st.lists(DISCOVERY, min_size=1, max_size=4),
-    topic=st.sampled_from(["", "a/b/c"]),
-    content=st.one_of(st.none(), CONTENTS),
-)
-def test_any_discovery(discovery, topic, content):
-    samples = [json.dumps(c).encode() for c in (*discovery, *([content] if content else []))]
-    with contextlib.suppress(SuggestError):
-        proved(suggest_any(topic, samples, received=NOW))
-
-
 @settings(max_examples=80, deadline=None)
 @given(topic=st.text(max_size=30), payload=st.binary(max_size=60))
 def test_any_bytes_as_a_sample(topic, payload):
     with contextlib.suppress(SuggestError):
-        proved(suggest_any(topic, [payload], received=NOW))
+        proved(suggest(topic, [payload], received=NOW))
 
 
 @settings(max_examples=80, deadline=None)

@@ -19,7 +19,7 @@ from ingest.decoding import Context
 from ingest.errors import DecodeError, Reason
 from ingest.mapping.draft import SuggestError
 from ingest.mapping.lacks import lacking
-from ingest.mapping.suggest import suggest_any
+from ingest.mapping.suggest import suggest
 from ingest.message import Message
 from ingest.mqtt.connection import connected, new_client
 from ingest.routes import decode_message, likely_decoders
@@ -178,7 +178,7 @@ def _propose(
         found.routes.append({"topic": topic, "decoder": named[0]})
         return
     try:
-        text = suggest_any(topic, samples, received=float(round(received)), zone=context.zone)
+        text = suggest(topic, samples, received=float(round(received)), zone=context.zone)
         parse({**_DRAFT, **tomllib.loads(text)}, base=Path())
     except (SuggestError, ConfigError) as error:
         found.unread[topic] = str(error).partition("\n")[0]

@@ -196,11 +196,3 @@ def test_flags_are_shown_if_asked_for():
         "retained",
     ]
     assert "flags" not in json.loads(run(body, TOPIC, "--retained")[1])
-
-
-def test_a_hint_names_its_evidence():
-    topic = "homeassistant/sensor/b/tvoc/config"
-    code, out, err = run(b'{"stat_t": "b/x", "unit_of_meas": "ppb"}', topic=topic)
-    assert (code, out) == (1, "")
-    assert err.startswith("rejected: no_measurement: ")
-    assert "mapping suggest" in err

@@ -9,14 +9,14 @@ from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.draft import SuggestError
 from ingest.mapping.examples import differences
 from ingest.mapping.schema import MappingConfig, cross_faults
-from ingest.mapping.suggest import suggest_any
+from ingest.mapping.suggest import suggest
 
 NOW = 1_790_000_000.0
 
 
 def text_of(topic, *contents, **more):
     samples = [c if isinstance(c, bytes) else json.dumps(c).encode() for c in contents]
-    return suggest_any(topic, samples, received=NOW, **more)
+    return suggest(topic, samples, received=NOW, **more)
 
 
 def suggested(topic, *contents, **more):
@@ -296,63 +296,3 @@ def test_hostile_text_stays_inside_its_string():
     assert all(each.isprintable() for each in text.splitlines())
     entry = suggested("a/b7/c", {nasty: {"pm25": 7}})
     assert entry["field"][0]["path"] == [nasty, "pm25"]
-
-
-class TestDiscovery:
-    def discovery(self, topic, device_class, unit, path=None, **more):
-        config = {"state_topic": topic, "device_class": device_class, "unit_of_measurement": unit}
-        if path:
-            config["value_template"] = "{{ value_json." + path + " }}"
-        return {**config, **more}
-
-    def test_one_json_topic(self):
-        entry = suggested(
-            "",
-            self.discovery(
-                "air/b2/state", "pm25", "µg/m³", "pm.a", availability_topic="air/b2/lwt"
-            ),
-            self.discovery("air/b2/state", "temperature", "°F", "t"),
-            self.discovery("air/b2/state", "door", "", "d"),
-        )
-        assert fields(entry) == {"pm25": ("ug/m3", ["pm", "a"]), "temp": ("degF", ["t"])}
-        assert entry["availability"] == {"topic": "air/{id}/lwt"}
-        assert entry["example"][0]["values"] == {"pm25": 10.0, "temp": 21.0}
-
-    def test_topics_of_one_value_each(self):
-        entry = suggested(
-            "",
-            self.discovery("air/b2/dust/state", "pm25", "µg/m³"),
-            self.discovery("air/b2/voc/state", "volatile_organic_compounds_parts", "ppb"),
-        )
-        assert entry["topic"] == "air/{id}/{metric}/state"
-        assert fields(entry) == {"pm25": ("ug/m3", []), "tvoc_ppb": ("ppb", [])}
-        assert len(entry["example"]) == 2
-
-    def test_with_payloads_it_has_the_units(self):
-        entry = suggested(
-            "air/b2/state",
-            {"tvoc": 3, "x": 4},
-            self.discovery("air/b2/state", "volatile_organic_compounds", "µg/m³", "tvoc"),
-            self.discovery("air/other/state", "pm25", "µg/m³", "x"),
-        )
-        assert fields(entry) == {"tvoc_ugm3": ("ug/m3", ["tvoc"])}
-
-    def test_no_template_is_ever_run(self):
-        with pytest.raises(SuggestError, match="no discovery message"):
-            text_of("", {**self.discovery("a/b2/s", "pm25", ""), "value_template": "{{ 7 * 7 }}"})
-
-    def test_a_topic_with_braces(self):
-        with pytest.raises(SuggestError, match="braces"):
-            text_of("", self.discovery("a/{x}/c", "pm25", ""))
-
-    def test_a_unit_that_does_not_fit_is_not_taken(self):
-        with pytest.raises(SuggestError, match="no discovery message"):
-            text_of("", self.discovery("a/b2/pm/s", "pm25", "ppb"))
-
-    def test_several_devices_at_once(self):
-        with pytest.raises(SuggestError, match="several devices"):
-            text_of(
-                "",
-                self.discovery("a/b2/pm/s", "pm25", ""),
-                self.discovery("a/b3/rh/s", "humidity", ""),
-            )
