@@ -78,34 +78,6 @@ class Decoder:
     over_http: bool = False
 
 
-def topic_matches(pattern: str, topic: str) -> bool:
-    """Whether a topic falls under an MQTT filter.
-
-    As in MQTT, `+` is one level and a final `#` any number of levels; beyond MQTT, a `#` inside
-    is one or more levels.
-
-    >>> topic_matches("tele/#/SENSOR", "tele/north/2/boys/SENSOR")
-    True
-    >>> topic_matches("tele/#/SENSOR", "tele/SENSOR")
-    False
-    """
-    want = pattern.split("/")
-    have = topic.split("/")
-    if "#" not in want:
-        return len(want) == len(have) and _levels_match(want, have)
-    at = want.index("#")
-    head, tail = want[:at], want[at + 1 :]
-    if len(have) < len(head) + len(tail) + (1 if tail else 0):
-        return False
-    return _levels_match(head, have[: len(head)]) and (
-        not tail or _levels_match(tail, have[-len(tail) :])
-    )
-
-
-def _levels_match(want: list[str], have: list[str]) -> bool:
-    return all(w in ("+", h) for w, h in zip(want, have, strict=True))
-
-
 def decode_text(payload: bytes) -> str:
     """Return the payload as stripped text."""
     if len(payload) > 256:

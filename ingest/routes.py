@@ -16,16 +16,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ingest.decoders import DECODERS, find
-from ingest.decoding import Decoder, topic_matches
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason
 from ingest.states import States
+from ingest.topics import topic_matches
 from ingest.validation import check_size, check_topic, fold_id, sensor_id
 from storage.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from ingest.decoding import Context
+    from ingest.decoding import Context, Decoder
     from ingest.message import Message
     from storage.reading import Reading
 

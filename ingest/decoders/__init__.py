@@ -32,9 +32,9 @@ from ingest.decoders import (
     zigbee2mqtt,
 )
 from ingest.decoders.lorawan import decentlab, elsys, milesight, servers
-from ingest.decoding import Context, Decoder, topic_matches
+from ingest.decoding import Context, Decoder
 from ingest.errors import PayloadError, Reason
-from ingest.mapping.topics import TopicFilter
+from ingest.topics import TopicFilter, covers, topic_matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -147,14 +147,4 @@ def subscriptions(names: tuple[str, ...] = (), more: tuple[str, ...] = ()) -> tu
     for pattern in (*(p for n in names or tuple(DECODERS) for p in DECODERS[n].topics), *more):
         head, inside, tail = pattern.partition("#")
         filters[head + "#" if inside and tail else pattern] = None
-    return tuple(f for f in filters if not any(_covers(o, f) for o in filters if o != f))
-
-
-def _covers(wide: str, narrow: str) -> bool:
-    have = narrow.split("/")
-    for place, level in enumerate(wide.split("/")):
-        if level == "#":
-            return True
-        if place >= len(have) or have[place] == "#" or level not in ("+", have[place]):
-            return False
-    return wide.count("/") == narrow.count("/")
+    return tuple(f for f in filters if not any(covers(o, f) for o in filters if o != f))

@@ -35,8 +35,8 @@ from ingest.mapping.source import (
     step_through,
 )
 from ingest.mapping.times import read_time
-from ingest.mapping.topics import TopicFilter
 from ingest.names import conversion, unit_of, units_for
+from ingest.topics import TopicFilter
 from ingest.validation import (
     build_reading,
     check_size,

@@ -20,7 +20,7 @@ from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.examples import differences, read_example
 from ingest.mapping.lacks import MEANING, lacking
 from ingest.mapping.schema import MappingConfig
-from ingest.mapping.topics import TopicFilter
+from ingest.topics import TopicFilter
 from ingest.validation import fold_id
 from storage.reading import NO_TIME
 

@@ -17,8 +17,8 @@ from detection.quantities import QUANTITIES
 from ingest.errors import Reason
 from ingest.firmware import MAX_VERSION, version_of
 from ingest.mapping.times import check_form
-from ingest.mapping.topics import TopicFilter
 from ingest.names import conversion, units_for
+from ingest.topics import TopicFilter
 from storage.reading import DEVICE_EVENTS
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from ingest.http.sources import SIGNED_DECODERS
 from ingest.mapping.decoder import PREFIX
 from ingest.mapping.schema import cross_faults as mapping_faults
 from ingest.mapping.schema import field_faults
-from ingest.mapping.topics import TopicFilter
+from ingest.topics import TopicFilter
 from language.messages import later, mark
 from plumewatch.config.duty_checks import duty_faults
 from plumewatch.config.faults import EXACTLY_ONE, ConfigFault, some, unknown

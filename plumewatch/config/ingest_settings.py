@@ -12,8 +12,8 @@ from ingest.http.sources import HttpSource
 from ingest.intake import IntakeConfig
 from ingest.mapping.decoder import PREFIX, compile_mapping
 from ingest.mapping.examples import differences
-from ingest.mapping.topics import TopicFilter
 from ingest.routes import Routes
+from ingest.topics import TopicFilter
 from ingest.validation import fold_id
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.secrets import SecretReader

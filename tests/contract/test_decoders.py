@@ -23,10 +23,11 @@ import pytest
 
 from ingest import decoders
 from ingest.decoders import DECODERS, FORMATS, find, subscriptions
-from ingest.decoding import Context, topic_matches
+from ingest.decoding import Context
 from ingest.errors import DecodeError
 from ingest.message import Message
 from ingest.routes import decode_message
+from ingest.topics import topic_matches
 from tests.support.fuzz import check, read_or_refuse
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "decoders"

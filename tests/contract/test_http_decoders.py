@@ -9,10 +9,11 @@ import pytest
 from alerts.secrets import Secret
 from ingest.commit import GroupCommit
 from ingest.decoders import DECODERS, HTTP_DECODERS
-from ingest.decoding import Context, topic_matches
+from ingest.decoding import Context
 from ingest.http.server import HttpIngest
 from ingest.http.sources import HttpSource
 from ingest.intake import Intake, IntakeConfig
+from ingest.topics import topic_matches
 from tests.contract.test_decoders import RECEIVED, load, payload_of
 
 TOKEN = "token-of-every-source"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from ingest.mapping.topics import mqtt_filter
+from ingest.topics import mqtt_filter
 from plumewatch.config.sections.common import FilePath, Id, Port, Proxies
 
 MqttFilter = Annotated[str, AfterValidator(mqtt_filter)]

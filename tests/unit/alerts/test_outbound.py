@@ -28,7 +28,7 @@ from alerts.policy import AlertPolicy, Webhook
 from alerts.routing.targets import target_id
 from alerts.secrets import Secret
 from detection.events import EventKind
-from ingest.mapping.topics import mqtt_filter
+from ingest.topics import mqtt_filter
 from storage import sqlite
 from storage.registry import Registry, Room
 from tests.support import alert_records as stored

@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ingest.decoding import topic_matches
 from ingest.message import Message
+from ingest.topics import topic_matches
 from plumewatch.cli.setup.broker_files import accounts_of, acl
 from plumewatch.cli.setup.discovery import discover
 

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from ingest.mapping.schema import MappingConfig, cross_faults
 from ingest.mapping.times import check_form, read_time
-from ingest.mapping.topics import TopicFilter, mqtt_filter
+from ingest.topics import TopicFilter, mqtt_filter
 
 BASE = {
     "version": 1,

@@ -1,0 +1,102 @@
+"""Topic filters: those of MQTT, and those with named captures: ``site/{room}/sensor/{id}/state``.
+
+A level of a `TopicFilter` is fixed text, ``+`` (any one level), ``{name}`` (one level, kept under a
+name) or ``{name+}`` (one or more levels, kept joined by ``/``; at most once). In an MQTT filter, a
+`#` may also stand inside, for one or more levels.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+MAX_LENGTH: Final = 256
+MAX_LEVELS: Final = 16
+_CAPTURE: Final = re.compile(r"\{([a-z][a-z0-9_]{0,31})(\+?)\}")
+_ONE, _MANY = "[^/]*", ".*"
+
+
+def topic_matches(pattern: str, topic: str) -> bool:
+    """Whether a topic falls under an MQTT filter.
+
+    >>> topic_matches("tele/#/SENSOR", "tele/north/2/boys/SENSOR")
+    True
+    >>> topic_matches("tele/#/SENSOR", "tele/SENSOR"), topic_matches("tele/#", "tele")
+    (False, True)
+    """
+    return _mqtt(pattern).fullmatch(topic) is not None
+
+
+@lru_cache(maxsize=4_096)
+def _mqtt(pattern: str) -> re.Pattern[str]:
+    if pattern.endswith("/#"):
+        return re.compile(f"{_mqtt(pattern[:-2]).pattern}(?:/.*)?", re.DOTALL)
+    open_levels = {"+": _ONE, "#": _MANY}
+    levels = (open_levels.get(level) or re.escape(level) for level in pattern.split("/"))
+    return re.compile("/".join(levels), re.DOTALL)
+
+
+def covers(wide: str, narrow: str) -> bool:
+    """Whether every topic of one MQTT filter falls under another."""
+    return topic_matches(wide, narrow) and (wide.endswith("#") or not narrow.endswith("#"))
+
+
+def _levels_of(text: str) -> list[str]:
+    levels = text.split("/")
+    if not text or len(text) > MAX_LENGTH or len(levels) > MAX_LEVELS or not text.isprintable():
+        raise ValueError(f"1 to {MAX_LENGTH} printable characters in at most {MAX_LEVELS} levels")
+    return levels
+
+
+def mqtt_filter(text: str) -> str:
+    """Return an MQTT filter; `ValueError` with a noun phrase: what is allowed."""
+    levels = _levels_of(text)
+    if levels.count("#") > 1 or any(len(level) > 1 and set(level) & set("+#") for level in levels):
+        raise ValueError("a topic filter: levels that are text or +, and at most one #")
+    return text
+
+
+class TopicFilter:
+    """A topic filter with captures, which are ``+`` or ``#`` in its MQTT `pattern`.
+
+    Raises `ValueError` with a noun phrase: what is allowed.
+
+    >>> found = TopicFilter("site/{room}/sensor/{id}/state")
+    >>> found.match("site/n2/sensor/b7/state")
+    {'room': 'n2', 'id': 'b7'}
+    >>> found.match("site/n2/state") is None, found.pattern
+    (True, 'site/+/sensor/+/state')
+    """
+
+    __slots__ = ("_regex", "captures", "pattern")
+
+    def __init__(self, text: str) -> None:
+        levels = _levels_of(text)
+        found = [_CAPTURE.fullmatch(level) for level in levels]
+        fixed = [level for level, capture in zip(levels, found, strict=True) if not capture]
+        if any(level != "+" and set(level) & set("+#{}") for level in fixed):
+            raise ValueError("levels that are text, + or {name} or {name+}, not parts of them")
+        if set(fixed) <= {"", "+"}:
+            raise ValueError("a filter with at least one fixed level, or it would take everything")
+        captures = [capture for capture in found if capture]
+        self.captures = tuple(capture[1] for capture in captures)
+        if len(set(self.captures)) != len(captures):
+            raise ValueError("captures with different names")
+        if sum(bool(capture[2]) for capture in captures) > 1:
+            raise ValueError("a filter with at most one {name+}")
+        self.pattern = _CAPTURE.sub(lambda capture: "#" if capture[2] else "+", text)
+        named = (
+            f"(?P<{capture[1]}>{_MANY if capture[2] else _ONE})"
+            if capture
+            else _ONE
+            if level == "+"
+            else re.escape(level)
+            for level, capture in zip(levels, found, strict=True)
+        )
+        self._regex = re.compile("/".join(named), re.DOTALL)
+
+    def match(self, topic: str) -> dict[str, str] | None:
+        """Return what the captures hold in a topic; None if it does not match."""
+        found = self._regex.fullmatch(topic)
+        return found.groupdict() if found else None
