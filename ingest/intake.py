@@ -35,7 +35,6 @@ from ingest.routes import Routes, candidates, first_to_read
 from ingest.states import Bounded
 from ingest.validation import FLOODED, check_topic, fold_id, is_usable
 from storage.journal import DeadLetter
-from storage.reading import clock_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -145,6 +144,7 @@ class Intake:
         self.firmware = FirmwareNews()
         self._integrity = Integrity(on_fault)
         self._before: tuple[Reading, ...] = ()
+        self._clock_step = 0.0
         skew = self.config.context.limits.max_skew_s
         self._recent = RecentReadings(self.config.dedupe_window, max_skew_s=skew)
         sensors = self._registered = self.config.context.registry.sensors
@@ -248,8 +248,9 @@ class Intake:
         return Outcome(kind, decoder, fresh)
 
     def _on_arrival(self, message: Message) -> None:
-        if message.clock_step:
-            self._on_clock_step(message.received, message.clock_step)
+        if message.clock_step:  # join windows would end at another time
+            self._before += self.flush()
+            self._clock_step += message.clock_step
         if message.packet:
             self._recent.on_delivery(message.packet, duplicate=message.duplicate)
 
@@ -298,8 +299,12 @@ class Intake:
             if new is not None and (new.firmware or states.firmware):
                 topic = message.topic if message else ""
                 new = self.firmware.on_reading(new, states.described(reading.sensor, topic))
-            if new is not None:
-                fresh.append(new)
+            if new is None:
+                continue
+            if self._clock_step:
+                new = msgspec.structs.replace(new, clock_step=self._clock_step)
+                self._clock_step = 0.0
+            fresh.append(new)
         return tuple(fresh)
 
     def next_deadline(self) -> float | None:
@@ -315,10 +320,6 @@ class Intake:
         context = self.config.context
         closed = self._fresh(context.states.joiner.on_time(now, context.limits))
         return (*self._take_before(), *closed, *self._integrity.take_findings())
-
-    def _on_clock_step(self, now: float, by_s: float) -> None:
-        """Close the join windows, which the clock would end at another time, and note the step."""
-        self._before += (*self.flush(), clock_step(now, by_s))
 
     def _take_before(self) -> tuple[Reading, ...]:
         taken, self._before = self._before, ()

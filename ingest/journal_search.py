@@ -49,22 +49,29 @@ class JournalSearch:
         self._reaches = math.inf
         """No reading before `_from` is as new."""
         self._used = -math.inf
+        self._clock_step = 0.0
 
     def divide(self, readings: Sequence[Reading]) -> tuple[list[Reading], list[Reading]]:
         """Return the readings that are new, in order, and those that the journal has; blocks."""
         doubtful = [reading for reading in readings if type(reading) is Doubtful]
-        if not doubtful:
+        copies: set[int] = set()
+        if doubtful:
+            self._reach(doubtful)
+            known = self._known([content_key(reading) for reading in doubtful])
+            copies = {id(r) for r, is_known in zip(doubtful, known, strict=True) if is_known}
+        elif not self._clock_step:
             return list(readings), []
-        self._reach(doubtful)
-        known = self._known([content_key(reading) for reading in doubtful])
-        copies = {id(r) for r, is_known in zip(doubtful, known, strict=True) if is_known}
         fresh: list[Reading] = []
         given: set[int] = set()
         for reading in readings:
-            if type(reading) is not Doubtful:
-                fresh.append(reading)
-            elif id(reading) not in copies:
-                fresh.append(self._placed(reading, given))
+            self._clock_step += reading.clock_step
+            if id(reading) in copies:
+                continue
+            new = self._placed(reading, given) if type(reading) is Doubtful else reading
+            if self._clock_step != new.clock_step:  # of a copy before it
+                new = msgspec.structs.replace(new, clock_step=self._clock_step)
+            self._clock_step = 0.0
+            fresh.append(new)
         return fresh, [reading for reading in doubtful if id(reading) in copies]
 
     def _placed(self, reading: Reading, given: set[int]) -> Reading:

@@ -38,8 +38,8 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     are `no_time` (the receipt replaces the event time), `late`, `retained`, `simulated`, `history`
     and `unknown_sensor`. `seq` is the sequence number of the device. `firmware` is set when it is
     news. `packet` is the MQTT packet id of a reading without an event time; it tells redeliveries.
-    `stamp` is the time stamp of the sensor where `time` differs (`ingest.recent_readings`); of a
-    `clock_step`, what the clock showed before.
+    `stamp` is the time stamp of the sensor where `time` differs (`ingest.recent_readings`).
+    `clock_step` is by how many seconds this machine's clock was set since the reading before.
     """
 
     sensor: str
@@ -53,6 +53,7 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     firmware: str = ""
     packet: int = 0
     stamp: float | None = None
+    clock_step: float = 0.0
 
     @property
     def is_timed(self) -> bool:
@@ -92,10 +93,6 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return wire | {"firmware": self.firmware} if self.firmware else wire
 
 
-CLOCK: Final = "receive-clock"
-"""Name under which a step of this machine's clock is journaled, before the readings behind it."""
-CLOCK_SET: Final = "clock_set"
-"""Its one event, which no decoder makes. `Reading.stamp` is what the clock showed before."""
 CLOCK_STEP_S: Final = 5.0
 """Less is left alone: a clock that is slewed, a process that waited between two looks."""
 
@@ -117,8 +114,3 @@ class ClockSteps:
         if before is None or abs(self._ahead - before) < CLOCK_STEP_S:
             return 0.0
         return self._ahead - before
-
-
-def clock_step(now: float, by_s: float) -> Reading:
-    """Return the reading that says that this machine's clock was set ahead by `by_s` to `now`."""
-    return Reading(CLOCK, now, now, events=(CLOCK_SET,), stamp=now - by_s)

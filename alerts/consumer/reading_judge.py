@@ -22,7 +22,6 @@ from detection.channels import FOLLOWED_KEYS
 from detection.combined import CombinedDetector, CombinedState, Stream
 from detection.errors import SnapshotError
 from detection.quantities import COLUMN_INDEX, COLUMNS
-from storage.reading import CLOCK, CLOCK_SET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -109,33 +108,30 @@ class ReadingJudge:
         events: list[Event] = []
         ordered: list[Reading] = []
         for reading in readings:
-            is_step = reading.sensor == CLOCK and CLOCK_SET in reading.events
-            if is_step or reading.received < self._newest_received - CLOCK_SET_BACK_S:
-                ordered += self._reorder.set_back(reading.received)
-                events += self._judge(ordered)
-                events += self._move_clock(reading) if is_step else self._start_again(reading)
+            now, by_s = reading.received, reading.clock_step
+            if by_s or now < self._newest_received - CLOCK_SET_BACK_S:
+                events += self._judge([*ordered, *self._reorder.set_back(now)])
+                events += self._move_clock(now, by_s) if by_s else self._start_again(now)
                 ordered = []
-            if not is_step:
-                self._newest_received = max(self._newest_received, reading.received)
-                ordered += self._reorder.on_reading(reading)
+            self._newest_received = max(self._newest_received, now)
+            ordered += self._reorder.on_reading(reading)
         return events + self._judge(ordered)
 
     def on_time(self, now: float) -> list[Event]:
         """Judge readings that have waited long enough for those before them."""
         return self._judge(self._reorder.on_time(now))
 
-    def _move_clock(self, step: Reading) -> list[Event]:
+    def _move_clock(self, now: float, by_s: float) -> list[Event]:
         """Go on behind a step of our clock: what counts at its receipt moves along."""
-        now = self._newest_received = step.received
-        by_s = now - (now if step.stamp is None else step.stamp)
+        self._newest_received = now
         for sensor, at in self._newest_judged.items():
             if at > now or sensor in self._on_our_clock:
                 self._newest_judged[sensor] = at + by_s
         return self.detectors.move_clock(now, by_s, self._on_our_clock)
 
-    def _start_again(self, first: Reading) -> list[Event]:
-        """Start sensors that were read after a reading's receipt again: our clock was set back."""
-        now = self._newest_received = first.received
+    def _start_again(self, now: float) -> list[Event]:
+        """Start sensors that were read later than now again: our clock was set back."""
+        self._newest_received = now
         self._newest_judged = {s: at for s, at in self._newest_judged.items() if at <= now}
         return self.detectors.set_back(now)
 

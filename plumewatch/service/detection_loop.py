@@ -20,7 +20,6 @@ from detection.liveness import LivenessSettings
 from ingest.commit import pace
 from ingest.validation import may_alert
 from plumewatch.config.settings import alert_budgets
-from storage.reading import CLOCK
 
 if TYPE_CHECKING:
     import sqlite3
@@ -321,6 +320,6 @@ class DetectionLoop:
 def _up_to_step(entries: list[JournalEntry], position: int) -> tuple[list[JournalEntry], int]:
     """Cut a batch before a step of the clock, so that its events have one clock."""
     for k, entry in enumerate(entries):
-        if k and entry.reading.sensor == CLOCK:
+        if k and entry.reading.clock_step:
             return entries[:k], entry.offset - 1
     return entries, position

@@ -11,7 +11,7 @@ from alerts.consumer.detection_consumer import CONSUMER
 from alerts.operations import BROKER
 from ingest.integrity import FINDINGS
 from storage.journal import DeadLetter, Journal
-from storage.reading import CLOCK, Reading
+from storage.reading import Reading
 from storage.sqlite import connect
 from storage.state import cursor
 from tests.support import alert_records
@@ -80,13 +80,13 @@ def reaches(
 
 
 def of_service(reading: Reading) -> bool:
-    """Whether the service itself wrote a reading: a finding, or a step of its clock."""
-    return reading.sensor == CLOCK or not FINDINGS.isdisjoint(reading.events)
+    """Whether the service itself wrote a reading: a finding."""
+    return not FINDINGS.isdisjoint(reading.events)
 
 
 def in_series(service: ServiceProcess) -> int:
     """Count the readings of sensors in the series."""
-    return sum(n for sensor, n in service.series().items() if sensor != CLOCK)
+    return service.series().total()
 
 
 def assert_all_stored(service: ServiceProcess, publisher: Publisher, *, more: int = 0) -> None:
@@ -121,7 +121,7 @@ def assert_all_stored(service: ServiceProcess, publisher: Publisher, *, more: in
     )
     extra = stored() - acknowledged
     assert extra.total() <= more, f"stored twice or made up: {sorted(extra.items())[:9]}"
-    findings = sum(of_service(r) for r in service.journal() if r.sensor != CLOCK)
+    findings = sum(of_service(r) for r in service.journal())
     total = stored().total() + findings
     reaches(total, lambda: in_series(service), "in the series", service)
     reaches(len(service.journal()), lambda: detected_upto(service), "judged", service)

@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from alerts.consumer.detection_consumer import DetectionConsumer
@@ -19,7 +20,7 @@ from detection.liveness import LivenessSettings
 from ingest.validation import may_alert
 from storage import state
 from storage.journal import JournalEntry
-from storage.reading import ClockSteps, Reading, clock_step
+from storage.reading import ClockSteps, Reading
 from storage.sqlite import connect, migrate, transaction
 from tests.support import alert_records as stored
 from tests.support.plumes import START, readings_of_puff
@@ -207,7 +208,8 @@ def with_a_step(by_s, onset_s, every_s, start=START):
     readings = readings_of_puff("s1", start, onset_s=onset_s, seconds=600.0, every_s=every_s)
     before = [r for r in readings if r.received < start + 400.0]
     after = on_our_clock(readings[len(before) :], by_s, len(before))
-    return [*on_our_clock(before, 0.0), clock_step(after[0].received, by_s), *after]
+    first = msgspec.structs.replace(after[0], clock_step=by_s)
+    return [*on_our_clock(before, 0.0), first, *after[1:]]
 
 
 STEPS_S = (3600.0, 9 * 86_400.0, 90.0, -20.0, -3600.0)
@@ -249,12 +251,11 @@ def test_a_clock_set_forth_and_back_leaves_sensors_with_a_clock_alone(
     arrived, steps = [], {200: by_s, 205: -by_s}
     ahead = 0.0
     for k, r in enumerate(readings):
-        if step := steps.get(k):
-            ahead += step
-            arrived.append(clock_step(r.received + ahead, step))
+        step = steps.get(k, 0.0)
+        ahead += step
         now = r.received + ahead
         own = r.time if r.time <= now + 300.0 else now
-        arrived.append(Reading("s1", own, now, r.values, seq=k))
+        arrived.append(Reading("s1", own, now, r.values, seq=k, clock_step=step))
     watched = BatchResult(database, registry, policy)
     watched.arrive(arrived, batch=3)
     ((kind, at),) = watched.alerts

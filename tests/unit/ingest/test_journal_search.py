@@ -85,3 +85,12 @@ def test_a_time_that_the_journal_has_is_not_given_again(journal):
     assert [r.time for r in fresh] == pytest.approx([1e9 + 0.001, 1e9 + 0.002, 1e9 + 0.003])
     assert {type(r) for r in fresh} == {Reading}
     assert {r.said for r in fresh} == {1e9}
+
+
+def test_a_step_of_the_clock_is_carried_over_copies_to_the_next_new_reading(journal):
+    search = JournalSearch(journal, 300.0, lambda: 0.0)
+    journal.commit([reading(1)])
+    first = reading(1, kind=Doubtful, clock_step=60.0)
+    assert search.divide([first, reading(2)])[0] == [reading(2, clock_step=60.0)]
+    assert search.divide([first])[0] == []
+    assert search.divide([reading(3), reading(4)])[0] == [reading(3, clock_step=60.0), reading(4)]

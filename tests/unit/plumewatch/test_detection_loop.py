@@ -13,7 +13,7 @@ from ingest.reading_counts import ReadingCounts
 from plumewatch.service import detection_loop
 from plumewatch.service.detection_loop import DetectionLoop, ExternalEvents
 from plumewatch.service.resources import JournalGrowth, Observer
-from storage.reading import ClockSteps, Reading, clock_step
+from storage.reading import ClockSteps, Reading
 from tests.support.in_process import until
 
 NOW = 1_790_000_000.0
@@ -101,8 +101,8 @@ class Bench:
     async def named(self, _what, work, *arguments):
         return await self.run(work, *arguments)
 
-    def store(self, n):
-        reading = Reading("s1", self.now, self.now, {"pm25": 4.0})
+    def store(self, n, clock_step=0.0):
+        reading = Reading("s1", self.now, self.now, {"pm25": 4.0}, clock_step=clock_step)
         first = len(self.entries) + 1
         self.entries += [SimpleNamespace(offset=first + k, reading=reading) for k in range(n)]
         self.loop.on_stored(len(self.entries))
@@ -173,10 +173,9 @@ async def test_what_was_read_before_a_step_is_decided_as_of_then(bench, by_s):
         await until(lambda: bench.loop.position == 1)
         bench.store(2)
         bench.now += by_s
-        bench.entries.append(SimpleNamespace(offset=4, reading=clock_step(bench.now, by_s)))
-        bench.store(1)
-        await until(lambda: bench.loop.position == 5)
-    assert bench.consumer.steps == [(1, 0), (3, by_s), (5, 0)]
+        bench.store(1, clock_step=by_s)
+        await until(lambda: bench.loop.position == 4)
+    assert bench.consumer.steps == [(1, 0), (3, by_s), (4, 0)]
 
 
 async def test_a_batch_in_memory_is_judged_and_committed_in_one_call_of_the_thread(bench):
