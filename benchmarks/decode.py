@@ -20,7 +20,7 @@ from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.schema import MappingConfig
-from ingest.message import Message
+from ingest.validation import Message
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden" / "decoders"
 MAPPINGS = GOLDEN.parent / "mappings"

@@ -33,8 +33,7 @@ from alerts.incidents import schema
 from alerts.policy import AlertPolicy
 from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig
-from ingest.message import Message
-from ingest.validation import may_alert
+from ingest.validation import Message, may_alert
 from storage import state
 from storage.journal import Journal
 from storage.registry import Registry, Room, Sensor

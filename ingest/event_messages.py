@@ -25,9 +25,8 @@ from language.facts import Fact  # noqa: TC001 - msgspec reads it
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest.message import Message
     from ingest.mqtt.connection import BrokerSettings
-    from ingest.validation import Limits
+    from ingest.validation import Limits, Message
     from storage.reading import Reading
     from storage.registry import Registry
 

@@ -3,14 +3,14 @@
 `Intake` is pure: it never sleeps, logs, reads a clock or touches the network. A message is accepted
 (its readings are to be journaled; none if it only adds to what a decoder remembers), a duplicate
 (everything it says was accepted before), rejected (a dead letter says why) or flooded (left out, as
-its sender sends far too many: `ingest.floods`). All are acknowledged.
+its sender sends far too many: `ingest.integrity`). All are acknowledged.
 `Intake.on_message` never raises: a decoder that fails is a rejection (`decoder_failed`).
 
 Readings of a sensor that is not in the registry are stored with the flag `unknown_sensor`, never
 alerted on, and listed (`Intake.quarantine`); topics of no decoder are rejected and listed
 (`Intake.unmatched`). Both lists are bounded.
 
-A join window (`ingest.states`) closes with a later message or with `Intake.on_time`; before the
+A join window (`ingest.decoding`) closes with a later message or with `Intake.on_time`; before the
 service stops it calls `Intake.flush`. A value in an open window is lost by a crash.
 """
 
@@ -23,17 +23,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from ingest.decoding import Context
+from ingest.copies import RecentReadings
+from ingest.decoding import Bounded, Context
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, one_line
 from ingest.firmware import FirmwareNews
-from ingest.floods import Floods, Share
-from ingest.integrity import FINDINGS, Integrity
-from ingest.message import Message
+from ingest.integrity import FINDINGS, Floods, Integrity, Share
 from ingest.reading_counts import ReadingCounts
-from ingest.recent_readings import RecentReadings
 from ingest.routes import Routes, candidates, first_to_read
-from ingest.states import Bounded
-from ingest.validation import FLOODED, check_topic, fold_id, is_usable
+from ingest.validation import FLOODED, Message, check_topic, fold_id, is_usable
 from storage.journal import DeadLetter
 
 if TYPE_CHECKING:

@@ -1,15 +1,15 @@
-"""Messages that no honest device or broker sends, and readings that never came (`numbering`).
+"""Messages that no honest device or broker sends, and readings that never came.
 
 The first line of defense is the broker, where an account writes under its own name alone
 (`deploy/mosquitto.acl`). This is the second, for the day on which a password is known or the list
 of rights is wrong. A finding is a reading without values, with one event that decoders never make,
 so it is journaled and becomes an incident; it never keeps a reading from alerting.
 
-- ``two_senders``: the numbers of a sensor are those of two devices (`numbering`).
+- ``two_senders``: the numbers of a sensor are those of two devices (`Numbering`).
 - ``repeated``: more than `REPEATS` messages within `WINDOW_S` that were accepted long before, and
   that the broker does not say it delivers again.
 - ``refused``: more than `REFUSED` messages in `WINDOW_S` under a sensor's topic are no readings.
-- ``flooded``: far too many messages come under its name (`ingest.floods`).
+- ``flooded``: far too many messages come under its name (`Floods`).
 
 More than `UNREGISTERED` new sensors that nobody registered are no finding of one sensor but a fault
 of the service (`alerts.operations`). While most of what comes is old, a backlog is read; then
@@ -20,15 +20,277 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from detection.details import INTEGRITY, Detail
-from ingest.numbering import Numbering
+from ingest.decoding import Bounded
+from ingest.validation import may_alert
+from storage.rate_limit import Bound, RateLimit
 from storage.reading import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
+
+
+MAX_JUMP: Final = 1_000_000
+OPEN_S: Final = 60.0
+"""How long a missing number may still come, in seconds of receive time."""
+_OPEN_GAPS: Final = 64
+_NEAR: Final = 100
+"""Numbers within which a line goes on."""
+_LINES: Final = 4
+_DOUBTS: Final = 4
+_DOUBT_S: Final = 600.0
+
+
+@dataclass(slots=True)
+class _Line:
+    newest: int
+    stamp: float = -math.inf
+    length: int = 1
+
+
+@dataclass(slots=True)
+class Numbering:
+    """Follows the numbers of one sensor's readings in the order of their arrival.
+
+    A gap is not yet a loss: messages overtake each other, and after a reconnection the broker
+    delivers some of them again, behind newer ones. So a gap stays open for `OPEN_S`, and only what
+    is still missing then counts. A counter that begins anew is no gap: its number is below one that
+    came before, and its stamp is later. Neither is a jump larger than `MAX_JUMP`: no buffer holds
+    that much, the counter was set.
+
+    A counter that goes on where it was before it jumped, or began anew, is that of a second device.
+    That is certain where the two are far apart, and a doubt where they are near. So is a reading
+    without a number among numbered ones of the same quantities, the same number in another message
+    of them while the counter goes on, and a jump back to a high number. Several doubts within
+    `_DOUBT_S` are reported: an honest device may give rise to one. The lines of numbers that lasted
+    longest are remembered, so random ones do not displace the sensor's own.
+
+    `lines`: numbers that went on from each other, that of the last reading first.
+    `received`, `names`: receipt of the last numbered reading, and what it measured.
+    `gaps`: first and last missing number, and when it showed.
+    `is_odd`: whether a reading since the last number makes one doubt.
+    """
+
+    lines: list[_Line] = field(default_factory=list)
+    received: float = -math.inf
+    names: frozenset[str] = frozenset()
+    gaps: list[tuple[int, int, float]] = field(default_factory=list)
+    is_odd: bool = False
+    doubts: list[float] = field(default_factory=list)
+
+    def add(self, reading: Reading) -> tuple[int, bool]:
+        """Return how many readings are missing from now on, and whether two devices send."""
+        seq, lines = reading.seq, self.lines
+        if seq is None:
+            self._look_at(reading)
+            return 0, False
+        if not lines:
+            self._begin(seq, reading)
+            return 0, False
+        missing = self._close(reading.received) if self.gaps else 0
+        step = seq - lines[0].newest
+        if step == 0:
+            self._look_at(reading)
+            return missing, False
+        before = None if step == 1 else self._before(seq, step)
+        late = not reading.is_timed or reading.order <= (before or lines[0]).stamp
+        if step < 0 and late and (before is None or reading.is_timed):
+            if not self._fill(seq) and not reading.is_timed:
+                self._look_at(reading)
+                self._set_aside(_Line(seq))
+            return missing, False
+        doubtful, self.is_odd = self.is_odd, False
+        if before is not None:
+            doubtful |= reading.is_timed or before.length > 1
+            self._return_to(before, seq, reading)
+            if reading.is_timed and abs(step) > _NEAR:
+                return missing, True
+        elif 0 < step <= _NEAR:
+            missing += self._open(lines[0].newest + 1, seq, reading.received)
+            self._go_on(seq, reading)
+        else:
+            missing += self._leave_off(seq, step, reading)
+            doubtful |= step < -_NEAR and seq > _NEAR
+        return missing, doubtful and self._is_doubted(reading.received)
+
+    def _look_at(self, reading: Reading) -> None:
+        """Take a reading without a number of its own, which may be of another device."""
+        if reading.received != self.received and may_alert(reading):
+            self.is_odd |= not self.names.isdisjoint(reading.values)
+
+    def _is_doubted(self, now: float) -> bool:
+        self.doubts = [at for at in self.doubts if 0 <= now - at < _DOUBT_S][1 - _DOUBTS :]
+        self.doubts.append(now)
+        return len(self.doubts) >= _DOUBTS
+
+    def _before(self, seq: int, step: int) -> _Line | None:
+        """Return the earlier line that goes on with a number, if it is nearer than the last one."""
+        most = step - 1 if 0 < step <= _NEAR else _NEAR
+        near = (line for line in self.lines[1:] if 0 < seq - line.newest <= most)
+        return max(near, key=lambda line: line.newest, default=None)
+
+    def _begin(self, seq: int, reading: Reading) -> None:
+        self._set_aside(_Line(seq, length=0))
+        self.lines.insert(0, self.lines.pop())
+        self._go_on(seq, reading)
+
+    def _set_aside(self, line: _Line) -> None:
+        """Remember a line that is not gone on with yet, in place of the shortest other one."""
+        if len(self.lines) >= _LINES:
+            self.lines.remove(min(self.lines[1:], key=lambda known: known.length))
+        self.lines.append(line)
+
+    def _go_on(self, seq: int, reading: Reading) -> None:
+        line = self.lines[0]
+        line.newest, line.length = seq, line.length + 1
+        self.received = reading.received
+        if reading.is_timed:
+            line.stamp = reading.order
+        if self.names != reading.values.keys():
+            self.names = frozenset(reading.values)
+
+    def _return_to(self, line: _Line, seq: int, reading: Reading) -> None:
+        """Go on with an earlier line; what seemed to be missing since then was never sent."""
+        if reading.is_timed:
+            self.gaps = [gap for gap in self.gaps if not gap[0] <= seq <= gap[1]]
+        else:
+            self._fill(seq)
+        self.lines.remove(line)
+        self.lines.insert(0, line)
+        self._go_on(seq, reading)
+
+    def _leave_off(self, seq: int, step: int, reading: Reading) -> int:
+        """Begin another line; return how many readings are missing."""
+        if 0 < step <= MAX_JUMP:
+            missing = self._open(self.lines[0].newest + 1, seq, reading.received)
+        else:
+            missing = self._close(math.inf)
+        self._begin(seq, reading)
+        return missing
+
+    def _open(self, first: int, end: int, now: float) -> int:
+        """Open a gap up to before `end`; return what is missing of the oldest ones beyond."""
+        if first < end:
+            self.gaps.append((first, end - 1, now))
+        over, self.gaps = self.gaps[:-_OPEN_GAPS], self.gaps[-_OPEN_GAPS:]
+        return _size(over)
+
+    def _close(self, now: float) -> int:
+        """Count and forget the gaps that have been open for long enough."""
+        over = [gap for gap in self.gaps if now - gap[2] >= OPEN_S]
+        self.gaps = [gap for gap in self.gaps if now - gap[2] < OPEN_S]
+        return _size(over)
+
+    def _fill(self, seq: int) -> bool:
+        """Take a missing number out of its gap; False if it was not missing."""
+        for k, (first, last, since) in enumerate(self.gaps):
+            if first <= seq <= last:
+                parts = [(first, seq - 1, since), (seq + 1, last, since)]
+                self.gaps[k : k + 1] = [part for part in parts if part[0] <= part[1]]
+                return True
+        return False
+
+
+def _size(gaps: Iterable[tuple[int, int, float]]) -> int:
+    return sum(last - first + 1 for first, last, _ in gaps)
+
+
+FLOOD_WINDOW_S: Final = 10.0
+BURST: Final = 1_000
+PER_S: Final = 20
+MOST: Final = 20_000
+_USUAL_S: Final = 900.0
+"""How long another kind counts as usual after its last reading."""
+
+
+class Share(Enum):
+    """What becomes of a message of a sender."""
+
+    READ = auto()
+    STORED = auto()
+    LEFT_OUT = auto()
+
+
+@dataclass(slots=True)
+class _Kind:
+    """Messages of one kind in a window, and whether it floods there and did before."""
+
+    window: int = -1
+    count: int = 0
+    last: float = -math.inf
+    seconds: set[int] = field(default_factory=set)
+    floods: bool = False
+    went_on: bool = False
+    beyond: bool = False
+
+    def begin(self, window: int) -> None:
+        """Go on to a later window."""
+        self.went_on = self.floods and self.count > BURST and window == self.window + 1
+        self.floods, self.beyond = self.went_on, self.went_on and self.count > MOST
+        self.window, self.count = window, 0
+        self.seconds.clear()
+
+
+class Floods:
+    """Follow what is sent under each name, for at most `names` of them.
+
+    All sensors share one session, which is delivered and acknowledged in order: what one account
+    sends delays every other, unless it costs next to nothing. So of a sender that floods one
+    reading a second is stored, and the rest is left out and counted.
+
+    Readings of one sensor are of different kinds: with or without time stamp, with or without
+    number. Rate and share are those of each kind, so that a flood of one does not displace the
+    others. Readings of a kind that floods are stored, but not judged, while another kind of that
+    sensor comes as usual.
+
+    A kind floods if within `FLOOD_WINDOW_S` it has more than `BURST` messages, more than a quarter
+    of all, and more than `PER_S` for each second that their own time stamps are of: a sensor that
+    sends what it stored while it was offline has few of each second. More than `MOST` are a flood
+    whatever their stamps say. It lasts until a whole window is below. A second is one of their own
+    stamps, or else of receipt.
+
+    Only live messages count: a backlog that waited in the broker is read as it is.
+    """
+
+    def __init__(self, names: int = 10_000) -> None:
+        self._senders: Bounded[dict[Hashable, _Kind]] = Bounded(names)
+        self._since, self._window, self._total = -math.inf, 0, 0
+
+    def on_live(self, name: str, kind: Hashable, time: float, now: float) -> Share:
+        """Take a live message at its own `time`, received `now`."""
+        if not 0 <= now - self._since < FLOOD_WINDOW_S:
+            self._window += 1 if now - self._since < 2 * FLOOD_WINDOW_S else 2
+            self._since, self._total = now, 0
+        kinds = self._senders.get(name)
+        if kinds is None:
+            kinds = self._senders[name] = {}
+        own = kinds.get(kind)
+        if own is None:
+            own = kinds[kind] = _Kind()
+        if own.window != self._window:
+            own.begin(self._window)
+        self._total += 1
+        own.count += 1
+        own.last = now
+        count, seconds = own.count, own.seconds
+        own.beyond = own.beyond or count > MOST
+        second = int(now if own.beyond else time)
+        is_next = second not in seconds
+        seconds.add(second)
+        if count > BURST and 4 * count > self._total:
+            own.floods = own.floods or own.beyond or count > PER_S * len(seconds)
+        if not own.floods:
+            return Share.READ
+        if not is_next:
+            return Share.LEFT_OUT
+        others = (other for other in kinds.values() if other is not own)
+        usual = any(not k.floods and abs(now - k.last) < _USUAL_S for k in others)
+        return Share.STORED if usual else Share.READ
+
 
 FINDINGS: Final = frozenset(f"integrity:{what}" for what in INTEGRITY)
 
@@ -42,31 +304,15 @@ AGAIN_S: Final = 60.0
 """A finding that goes on is reported again so often, which keeps its incident open."""
 
 
-@dataclass(slots=True)
-class _Rate:
-    """Counts within a stretch of time that begins anew when it is over."""
-
-    most: int
-    since: float = -math.inf
-    count: int = 0
-
-    def is_exceeded(self, now: float) -> bool:
-        """Count one; whether there were more than `most` within `WINDOW_S`."""
-        if not 0 <= now - self.since <= WINDOW_S:
-            self.since, self.count = now, 0
-        self.count += 1
-        return self.count > self.most
-
-
 class Integrity:
     """Follow the messages of registered sensors alone; O(open gaps) a message."""
 
     def __init__(self, on_fault: Callable[[Detail], None] = lambda _what: None) -> None:
         self._on_fault = on_fault
         self._numbers: dict[str, Numbering] = {}
-        self._repeats: dict[str, _Rate] = {}
-        self._refused: dict[str, _Rate] = {}
-        self._unregistered = _Rate(UNREGISTERED)
+        self._repeats = RateLimit(Bound(REPEATS, WINDOW_S))
+        self._refused = RateLimit(Bound(REFUSED, WINDOW_S))
+        self._unregistered = RateLimit(Bound(UNREGISTERED, WINDOW_S))
         self._reported: dict[tuple[str, Detail], float] = {}
         self._found: list[Reading] = []
         self._old = 0.0
@@ -81,7 +327,7 @@ class Integrity:
         return missing
 
     def on_flood(self, sensor: str | None, now: float) -> None:
-        """Take a name that floods (`ingest.floods`); `sensor` is None if it is not registered."""
+        """Take a name that floods; `sensor` is None if it is not registered."""
         if sensor is None:
             self._on_fault(Detail.STRANGERS)
         else:
@@ -102,17 +348,17 @@ class Integrity:
         now = reading.received
         if delivered_again or "retained" in reading.flags or now - reading.time < OLD_S:
             return
-        if self._repeats.setdefault(reading.sensor, _Rate(REPEATS)).is_exceeded(now):
+        if self._repeats.take(reading.sensor, now):
             self._find(reading.sensor, Detail.REPEATED, now)
 
     def on_refused(self, sensor: str, now: float) -> None:
         """Take a message under a sensor's topic that was refused."""
-        if self._old < 0.5 and self._refused.setdefault(sensor, _Rate(REFUSED)).is_exceeded(now):
+        if self._old < 0.5 and self._refused.take(sensor, now):
             self._find(sensor, Detail.REFUSED, now)
 
     def on_unregistered(self, now: float) -> None:
         """Take a sensor that nobody registered, seen for the first time."""
-        if self._old < 0.5 and self._unregistered.is_exceeded(now):
+        if self._old < 0.5 and self._unregistered.take("", now):
             self._on_fault(Detail.STRANGERS)
 
     def take_findings(self) -> tuple[Reading, ...]:

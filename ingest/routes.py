@@ -16,8 +16,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ingest.decoders import DECODERS, find
+from ingest.decoding import States
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason
-from ingest.states import States
 from ingest.topics import topic_matches
 from ingest.validation import check_size, check_topic, fold_id, sensor_id
 from storage.registry import Registry
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from ingest.decoding import Context, Decoder
-    from ingest.message import Message
+    from ingest.validation import Message
     from storage.reading import Reading
 
 _BY_NAMES: Final = frozenset({"native", "generic", "zigbee2mqtt"})

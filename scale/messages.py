@@ -22,13 +22,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
 
+from ingest.decoding import States
 from ingest.intake import Intake
 from ingest.integrity import FINDINGS
-from ingest.message import Message
 from ingest.routes import Routes, decode_message
-from ingest.states import States
 from ingest.topics import topic_matches
-from ingest.validation import fold_id
+from ingest.validation import Message, fold_id
 from scale.history import SCHEMA, frame_of, landed
 from scale.native import NativeColumns
 from storage.registry import Registry, shard_of

@@ -38,7 +38,7 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     are `no_time` (the receipt replaces the event time), `late`, `retained`, `simulated`, `history`
     and `unknown_sensor`. `seq` is the sequence number of the device. `firmware` is set when it is
     news. `packet` is the MQTT packet id of a reading without an event time; it tells redeliveries.
-    `stamp` is the time stamp of the sensor where `time` differs (`ingest.recent_readings`).
+    `stamp` is the time stamp of the sensor where `time` differs (`ingest.copies`).
     `clock_step` is by how many seconds this machine's clock was set since the reading before.
     """
 

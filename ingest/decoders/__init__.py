@@ -39,7 +39,7 @@ from ingest.topics import TopicFilter, covers, topic_matches
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ingest.message import Message
+    from ingest.validation import Message
     from storage.reading import Reading
 
 FORMATS: Final = Path(__file__).parents[1] / "formats"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ingest.decoding import Context
-    from ingest.message import Message
+    from ingest.validation import Message
     from storage.reading import Reading
 
 _KEYS: Final = {

@@ -26,7 +26,7 @@ from ingest.validation import number, sensor_id
 
 if TYPE_CHECKING:
     from ingest.decoding import Context
-    from ingest.message import Message
+    from ingest.validation import Message
     from storage.reading import Reading
 
 _NO_NODES: Final = frozenset({"homeassistant", "zigbee2mqtt", "frigate", "octoprint"})

@@ -18,7 +18,7 @@ from ingest.validation import build_reading, sensor_id
 
 if TYPE_CHECKING:
     from ingest.decoding import Context
-    from ingest.message import Message
+    from ingest.validation import Message
     from storage.reading import Reading
 
 _IDENTITY: Final = ("device", "sensor", "sensor_id", "device_id", "id", "host")

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ingest.decoding import Context
-    from ingest.message import Message
+    from ingest.validation import Message
 
 PREFIX: Final = "plumewatch/v1/"
 _MAX_SEQ: Final = 2**63 - 1

@@ -17,7 +17,7 @@ from ingest.validation import build_reading, number, sensor_id
 
 if TYPE_CHECKING:
     from ingest.decoding import Context
-    from ingest.message import Message
+    from ingest.validation import Message
     from storage.reading import Reading
 
 _KEYS: Final = {

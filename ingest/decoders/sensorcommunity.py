@@ -20,7 +20,7 @@ from ingest.validation import build_reading, counts_above, number, sensor_id
 
 if TYPE_CHECKING:
     from ingest.decoding import Context
-    from ingest.message import Message
+    from ingest.validation import Message
     from storage.reading import Reading
 
 _PARTICLES: Final = ("SPS30", "SEN5X", "NPM", "IPS", "PMS", "SDS", "HPM", "")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ingest.decoding import Context
-    from ingest.message import Message
+    from ingest.validation import Message
     from storage.reading import Reading
 
 _MAX_METRICS: Final = 512

@@ -33,7 +33,7 @@ from ingest.validation import REPAIRED, build_reading, counts_above, number, sen
 
 if TYPE_CHECKING:
     from ingest.decoding import Context
-    from ingest.message import Message
+    from ingest.validation import Message
     from storage.reading import Reading
 
 _CHILD: Final = re.compile(r"(.+)[-_](?:\d{1,2}|(?:0x)?[0-9A-F]{2}|[0-9A-Fa-f]{6,12})")

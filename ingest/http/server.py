@@ -39,7 +39,7 @@ from ingest.http.sources import (
     limit_of,
 )
 from ingest.intake import OutcomeKind
-from ingest.message import Message, never_set
+from ingest.validation import Message, never_set
 from storage.rate_limit import Bound, RateLimit
 
 if TYPE_CHECKING:

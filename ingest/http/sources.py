@@ -20,7 +20,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from ingest.states import Bounded
+from ingest.decoding import Bounded
 from ingest.validation import fold_id
 from storage.rate_limit import Bound, RateLimit
 

@@ -59,8 +59,7 @@ if TYPE_CHECKING:
         MappingConfig,
         TimeConfig,
     )
-    from ingest.message import Message
-    from ingest.validation import Limits
+    from ingest.validation import Limits, Message
     from storage.reading import Reading
 
 PREFIX: Final = "mapping:"

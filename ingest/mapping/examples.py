@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import Context
 from ingest.errors import DecodeError
-from ingest.message import Message
-from ingest.validation import Limits, check_size, check_topic
+from ingest.validation import Limits, Message, check_size, check_topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,8 +2,8 @@
 
 Order of operations
 -------------------
-The broker delivers at QoS 1 into a persistent session (`source`). Messages queue in `arrivals`;
-the intake loop (`intake_loop`) takes a group, decides each message's one outcome
+The broker delivers at QoS 1 into a persistent session (`source`). Messages queue, and the intake
+loop (`intake_loop`) takes a group, decides each message's one outcome
 (`ingest.intake.Intake`), waits until readings and dead letters of the group are durable
 (`ingest.commit.GroupCommit`), and only then sends the PUBACKs, in receive order and on the
 connection that delivered them (`link`). A group is never given up: when the disk refuses, the same
@@ -14,7 +14,7 @@ committed. A canary (`canary`) is acknowledged in its place.
 Bounds
 ------
 Unacknowledged QoS 1 messages are bounded by the broker (`max_inflight_messages`). QoS 0 messages
-have no window: beyond `arrivals.MAX_UNACKNOWLEDGED_QOS0` waiting, the newest is dropped and
+have no window: beyond `intake_loop.MAX_UNACKNOWLEDGED_QOS0` waiting, the newest is dropped and
 counted.
 
 This package alone touches the client underneath aiomqtt (manual acknowledgment, its own callback,

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import aiomqtt
 
 from ingest.errors import BrokerError, BrokerReason
-from ingest.message import Message
 from ingest.mqtt.link import RETAIN, Link
+from ingest.validation import Message
 from storage.files import write_private
 
 if TYPE_CHECKING:
@@ -140,6 +140,12 @@ def _translated(error: aiomqtt.MqttError, settings: BrokerSettings) -> BrokerErr
     elif "code:128" in detail:  # the library's number for any broken connection
         detail = "connection lost"
     return BrokerError(BrokerReason.UNREACHABLE, f"{where} is not reachable: {detail}")
+
+
+def is_refused(code: object) -> bool:
+    """Whether the code of a subscription is a refusal."""
+    number = getattr(code, "value", code)
+    return isinstance(number, int) and number >= 0x80
 
 
 def ignore_cut_connection(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.errors import BrokerError
 from ingest.mqtt.canary import CANARY_TOPICS
-from ingest.mqtt.connection import BrokerSettings, connected, new_client
-from ingest.mqtt.subscriptions import is_refused
+from ingest.mqtt.connection import BrokerSettings, connected, is_refused, new_client
 
 if TYPE_CHECKING:
     import aiomqtt

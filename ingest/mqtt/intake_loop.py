@@ -1,24 +1,182 @@
-"""From arrived messages to acknowledged ones: decide, commit, acknowledge."""
+"""From arrived messages to acknowledged ones: queue, decide, commit, acknowledge."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
+import time
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ingest.mqtt.canary import is_canary
+from ingest.mqtt.canary import Canary, is_canary
+from ingest.mqtt.examine import DROPPED, STORED
+from ingest.mqtt.link import DUP, QOS, RETAIN
+from ingest.validation import Message, never_set
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from ingest.intake import Outcome
-    from ingest.message import Message
-    from ingest.mqtt.arrivals import Arrivals, SourceState
     from ingest.mqtt.link import Link
     from storage.journal import DeadLetter
     from storage.reading import Reading
 
     Commit = Callable[[Sequence[Reading], Sequence[DeadLetter]], Awaitable[None]]
+
+
+log = logging.getLogger(__name__)
+
+
+MAX_GROUP: Final = 500
+
+
+MAX_UNACKNOWLEDGED_QOS0: Final = 20_000
+_LOOK_S: Final = 0.001
+
+
+@dataclass(slots=True)
+class SourceState:
+    """What the intake loop counts and shows; only ever written by it.
+
+    `connected`: connected, with the topics subscribed to.
+    `refused_topics`: topic filters that the broker lets us not subscribe to.
+    `subscribed_anew`, `reconnected`: cures of silence.
+    `sessions_lost`: how often the broker no longer had our session.
+    `broker_dropped`: messages that the broker has dropped for any of its clients since the service
+    started, as far as it tells.
+    `broker_stored`: messages that the broker holds, retained ones too; None if it does not tell.
+    """
+
+    connected: bool = False
+    refused_topics: tuple[str, ...] = ()
+    connections: int = 0
+    received: int = 0
+    acknowledged: int = 0
+    dropped_qos0: int = 0
+    subscribed_anew: int = 0
+    reconnected: int = 0
+    sessions_lost: int = 0
+    broker_dropped: int = 0
+    broker_stored: int | None = None
+    last_error: str = ""
+    _broker_total: int | None = None
+
+    def on_broker_count(self, topic: str, payload: bytes) -> None:
+        """Take what the broker publishes of itself."""
+        if not payload.isdigit() or len(payload) > 18:
+            return
+        count = int(payload)
+        if topic == STORED:
+            self.broker_stored = count
+        elif topic == DROPPED:
+            before, self._broker_total = self._broker_total, count
+            if before is None or count == before:
+                return
+            new = count - before if count > before else count  # it started from zero
+            if self.broker_dropped == 0:
+                log.warning("the broker drops messages: %d more", new)
+            self.broker_dropped += new
+
+
+class Arrivals:
+    """Messages of one connection between the network callback and the intake loop."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        state: SourceState,
+        canary: Canary | None = None,
+        step_of: Callable[[float], float] = never_set,
+    ) -> None:
+        self._waiting: deque[Message] = deque()
+        self._clock = clock
+        self._step_of = step_of
+        self._state = state
+        self._canary = canary
+        self._unacknowledged_qos0 = 0
+        self._live = False
+        self._looked = -math.inf
+        self._step = 0.0
+        self._arrived = asyncio.Event()
+
+    def on_publish(self, name: bytes, payload: bytes, flags: int, packet_id: int) -> None:
+        """Take one message from the network; never blocks, never raises.
+
+        Whether the clock was set is looked at once in `_LOOK_S`, and as soon as it was; the first
+        message that is decided carries the step.
+        """
+        topic = name.decode("utf-8", "surrogateescape")
+        if topic.startswith("$SYS/"):
+            self._state.on_broker_count(topic, payload)
+            return
+        received = self._clock()
+        if not 0 <= received - self._looked < _LOOK_S:
+            self._looked = received
+            self._step += self._step_of(received)
+            self._note_arrival()
+        canary = is_canary(topic)
+        if canary:
+            self._on_canary(payload)
+        else:
+            self._state.received += 1
+        if not flags & QOS:
+            if self._unacknowledged_qos0 >= MAX_UNACKNOWLEDGED_QOS0:
+                if self._state.dropped_qos0 == 0:
+                    log.warning("dropping QoS 0 messages: more arrive than can be stored")
+                self._state.dropped_qos0 += 1
+                return
+            self._unacknowledged_qos0 += 1
+        step = 0.0
+        if not canary:
+            step, self._step = self._step, 0.0
+        message = Message(
+            topic,
+            payload,
+            received,
+            retained=bool(flags & RETAIN),
+            duplicate=bool(flags & DUP),
+            packet=packet_id,
+            live=self._live,
+            clock_step=step,
+        )
+        self._waiting.append(message)
+        self._arrived.set()
+
+    def _note_arrival(self) -> None:
+        if self._canary is not None:
+            if self._canary.silent:
+                log.warning("messages arrive again")
+            self._canary.on_arrival(time.monotonic())
+
+    def _on_canary(self, payload: bytes) -> None:
+        if self._canary is not None:
+            before = self._canary.returned
+            self._canary.on_return(payload, time.monotonic())
+            self._live = self._live or self._canary.returned > before  # the broker keeps the order
+
+    def __len__(self) -> int:
+        """Return how many messages wait for the intake loop."""
+        return len(self._waiting)
+
+    def abandon(self) -> None:
+        """Count what came at QoS 0 and is not decided as dropped: nobody sends it again."""
+        self._state.dropped_qos0 += self._unacknowledged_qos0
+        self._unacknowledged_qos0 = 0
+
+    async def group(self) -> list[Message]:
+        """Wait for at least one message; return up to `MAX_GROUP`, oldest first."""
+        while not self._waiting:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return [self._waiting.popleft() for _ in range(min(MAX_GROUP, len(self._waiting)))]
+
+    def decided(self, group: Sequence[Message]) -> None:
+        """Make room for as many messages at QoS 0 as the group has."""
+        if self._unacknowledged_qos0:
+            self._unacknowledged_qos0 -= sum(not message.packet for message in group)
+
 
 _CANCEL_AGAIN_S: Final = 0.1
 

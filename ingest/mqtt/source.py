@@ -1,9 +1,16 @@
-"""The session of the service at the broker: connect, subscribe, reconnect."""
+"""The session of the service at the broker: connect, subscribe, reconnect.
+
+A persistent session keeps every subscription that was ever made in it, and a client cannot ask
+which these are. So they are remembered in a small file before they are made, and those that are no
+longer wanted are given up. A file that is missing or cannot be written costs no more than messages
+of topics that are not wanted.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import random
 import secrets
@@ -14,20 +21,26 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import aiomqtt
+import msgspec
 
 from detection.details import Detail
 from ingest.errors import BrokerError, BrokerReason
-from ingest.message import never_set
-from ingest.mqtt.arrivals import Arrivals, SourceState
-from ingest.mqtt.canary import Canary, CanarySettings, Cure
-from ingest.mqtt.connection import connected, ignore_cut_connection, new_client
+from ingest.mqtt.canary import CANARY_TOPICS, Canary, CanarySettings, Cure
+from ingest.mqtt.connection import (
+    connected,
+    ignore_cut_connection,
+    is_guessable,
+    is_refused,
+    new_client,
+)
 from ingest.mqtt.examine import DROPPED, STORED
-from ingest.mqtt.intake_loop import IntakeLoop
+from ingest.mqtt.intake_loop import Arrivals, IntakeLoop, SourceState
 from ingest.mqtt.link import Link
-from ingest.mqtt.subscriptions import Subscriptions, canary_topic, is_refused
+from ingest.validation import never_set
+from storage.files import write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from ingest.mqtt.connection import BrokerSettings
@@ -35,26 +48,65 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-
 _T = TypeVar("_T")
-
-
 _FIRST_RETRY_S: Final = 0.5
-
-
 _LAST_RETRY_S: Final = 30.0
-
-
 _CONTENDED: Final = 4
-
-
 _CONTENDED_S: Final = 30.0
 """So many connections lost within this time are reported: nothing tells a bad network from another
 client with our client id."""
-
-
 _FILTERS: Final = 400
 """Of one request: with the longest names still within the shipped broker's `max_packet_size`."""
+
+
+class _Remembered(msgspec.Struct, frozen=True):
+    """`session` is ``client_id@host:port``."""
+
+    session: str
+    filters: tuple[str, ...]
+
+
+class Subscriptions:
+    """The filters of one session.
+
+    `path`: the file; its folder must exist when something is remembered.
+    """
+
+    def __init__(self, path: Path, settings: BrokerSettings) -> None:
+        self._path = path
+        self._settings = settings
+        self._session = f"{settings.client_id}@{settings.host}:{settings.port}"
+
+    def of(self, settings: BrokerSettings) -> Subscriptions:
+        """Return those of another session in the same file."""
+        return Subscriptions(self._path, settings)
+
+    def current(self) -> tuple[str, ...]:
+        """Return the filters that the session may hold."""
+        found = self._read()
+        return found.filters if found.session == self._session else ()
+
+    def remember(self, filters: Iterable[str]) -> None:
+        """Replace the filters."""
+        wanted = _Remembered(self._session, tuple(sorted(set(filters))))
+        if wanted == self._read():
+            return
+        try:
+            write_private(self._path, msgspec.json.encode(wanted))
+        except OSError as error:
+            log.warning("cannot remember the subscriptions: %s: %s", self._path, error.strerror)
+
+    def _read(self) -> _Remembered:
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            return msgspec.json.decode(self._path.read_bytes(), type=_Remembered)
+        return _Remembered("", ())
+
+
+def canary_topic(client_id: str) -> str:
+    """Return the topic of one service's canaries, which does not give its client id away."""
+    if not is_guessable(client_id):
+        client_id = hashlib.sha256(client_id.encode()).hexdigest()[:16]
+    return CANARY_TOPICS + client_id
 
 
 def _pieces(items: list[_T]) -> Iterator[list[_T]]:

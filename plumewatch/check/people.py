@@ -24,8 +24,8 @@ from ingest.decoding import Context
 from ingest.errors import DecodeError
 from ingest.http.poll import PollError, get
 from ingest.mapping.lacks import MEANING, lacking
-from ingest.message import Message
 from ingest.routes import decode_message
+from ingest.validation import Message
 from plumewatch.check.broker import check_file
 from plumewatch.check.result import CheckResult, fault, ok, warn
 from plumewatch.config.faults import ConfigError, some

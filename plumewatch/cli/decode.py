@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ingest.decoding import Context
-    from ingest.message import Message
     from ingest.routes import Routes
+    from ingest.validation import Message
     from storage.reading import Reading
 
 
@@ -85,8 +85,8 @@ def decode(
     ] = False,
 ) -> int | None:
     """Print what a message means, one JSON line a reading."""
-    from ingest.message import Message
     from ingest.routes import decode_message
+    from ingest.validation import Message
 
     school = Site.load(config) if config else None
     printer = Printer(as_json=as_json)
@@ -181,8 +181,8 @@ def _advice(
     message: Message, context: Context, error: DecodeError, decoder: str | None, *, lines: bool
 ) -> str:
     from ingest.decoders import find
+    from ingest.decoding import States
     from ingest.routes import decode_message, likely_decoders
-    from ingest.states import States
 
     head = message.payload[:_BYTES_TO_RECOGNIZE].splitlines()[:_LINES_TO_RECOGNIZE]
     topics = [line.partition(b" ")[0].decode("utf-8", "replace") for line in head]

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.operations import Operations
 from ingest.commit import GroupCommit
+from ingest.copies import JournalSearch
+from ingest.decoding import States
 from ingest.errors import BrokerError
 from ingest.event_messages import EVENT_TOPICS, EventIntake
 from ingest.http.poll import HttpPolls
 from ingest.http.server import HttpIngest
 from ingest.intake import Intake
-from ingest.journal_search import JournalSearch
 from ingest.mqtt.canary import CanarySettings
 from ingest.mqtt.connection import kept_client_id, live_messages
 from ingest.mqtt.source import MqttSource
-from ingest.states import States
 from plumewatch.config.ingest_settings import (
     http_sources,
     intake_config,
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from detection.events import Event
-    from ingest.message import Message
     from ingest.mqtt.connection import BrokerSettings
+    from ingest.validation import Message
     from plumewatch.service.resources import Resources
     from storage.journal import DeadLetter
     from storage.reading import ClockSteps, Reading

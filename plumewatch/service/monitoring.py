@@ -19,11 +19,11 @@ from alerts.page.settings import (
     QuarantinedSensor,
     UnmatchedTopic,
 )
+from ingest.decoding import States
 from ingest.mapping.draft import SuggestError, toml_value
 from ingest.mapping.suggest import suggest
-from ingest.message import Message
 from ingest.routes import likely_decoders
-from ingest.states import States
+from ingest.validation import Message
 from plumewatch import __version__
 from plumewatch.config.settings import ping_url, quiet_hours, school_of
 from plumewatch.sensor_status import record_counts, sensor_statuses

@@ -18,10 +18,9 @@ from alerts.operations import BROKER, Operations
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from ingest.decoding import Context
-from ingest.floods import BURST
 from ingest.intake import Intake, IntakeConfig
-from ingest.message import Message
-from ingest.validation import may_alert
+from ingest.integrity import BURST
+from ingest.validation import Message, may_alert
 from sensor_sim.wire import WireMessage
 from storage import state
 from storage.registry import Registry, Room, Sensor

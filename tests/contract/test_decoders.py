@@ -25,9 +25,9 @@ from ingest import decoders
 from ingest.decoders import DECODERS, FORMATS, find, subscriptions
 from ingest.decoding import Context
 from ingest.errors import DecodeError
-from ingest.message import Message
 from ingest.routes import decode_message
 from ingest.topics import topic_matches
+from ingest.validation import Message
 from tests.support.fuzz import check, read_or_refuse
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "decoders"

@@ -7,7 +7,7 @@ import pytest
 
 from alerts.policy import AlertPolicy
 from ingest.intake import Intake, IntakeConfig
-from ingest.message import Message
+from ingest.validation import Message
 from plumewatch.cli.setup.discovery import discover
 from plumewatch.replay import judged
 from tests.support.esphome_config import entities, merged

@@ -14,9 +14,8 @@ from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.examples import difference, read_example
 from ingest.mapping.schema import MappingConfig, cross_faults
-from ingest.message import Message
 from ingest.routes import Routes
-from ingest.validation import SILENT_FLAGS
+from ingest.validation import SILENT_FLAGS, Message
 from tests.support.fuzz import check, read_or_refuse
 
 FOLDER = Path(__file__).parent.parent / "golden" / "mappings"

@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 
-from ingest.message import Message
+from ingest.validation import Message
 from plumewatch.cli.setup import influx as setup_influx
 from plumewatch.cli.setup.influx import prepared
 from plumewatch.config.load import load

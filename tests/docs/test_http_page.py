@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ingest.decoders import HTTP_DECODERS
 from ingest.decoding import Context
-from ingest.message import Message
 from ingest.routes import decode_message
+from ingest.validation import Message
 from plumewatch.config.load import parse
 from tests.support.halo import WORDS, message, templates
 

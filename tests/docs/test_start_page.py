@@ -18,8 +18,8 @@ import pytest
 from typer.testing import CliRunner
 
 from ingest.decoding import Context
-from ingest.message import Message
 from ingest.routes import decode_message
+from ingest.validation import Message
 from plumewatch.cli.main import app
 from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.load import parse

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from detection.quantities import QUANTITIES
 from ingest.decoders import DECODERS
 from ingest.intake import Intake, OutcomeKind
-from ingest.message import Message
+from ingest.validation import Message
 from tests.support.fuzz import MUTATIONS, NOW, check, fuzz, trees
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "decoders"

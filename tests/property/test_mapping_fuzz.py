@@ -23,10 +23,10 @@ from ingest.mapping.examples import differences
 from ingest.mapping.schema import MappingConfig, cross_faults
 from ingest.mapping.suggest import suggest
 from ingest.mapping.times import check_form, read_time
-from ingest.message import Message
 from ingest.names import conversion, units_for
 from ingest.routes import Routes
 from ingest.topics import TopicFilter
+from ingest.validation import Message
 from tests.support.fuzz import LEAVES, MUTATIONS, NOW, check, fuzz, trees
 
 FOLDER = Path(__file__).parent.parent / "golden" / "mappings"

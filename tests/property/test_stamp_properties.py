@@ -6,8 +6,7 @@ Every accepted reading of the journal is in the series under a time of its own.
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.journal_search import JournalSearch
-from ingest.recent_readings import RecentReadings
+from ingest.copies import JournalSearch, RecentReadings
 from storage.journal import Journal
 from storage.reading import Reading
 from storage.timeseries.sqlite import SqliteSeries

@@ -19,9 +19,8 @@ from detection.quantities import QUANTITIES
 from ingest.decoding import Context
 from ingest.errors import DecodeError, Reason
 from ingest.firmware import version_of
-from ingest.message import Message
 from ingest.routes import Routes, decode_message
-from ingest.validation import NO_VALUE
+from ingest.validation import NO_VALUE, Message
 from storage.reading import DEVICE_EVENTS
 
 if TYPE_CHECKING:

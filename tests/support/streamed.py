@@ -7,8 +7,7 @@ import msgspec
 
 from detection.alert_thresholds import BUDGET, AlertBudgets
 from ingest.intake import Intake
-from ingest.message import Message
-from ingest.validation import may_alert
+from ingest.validation import Message, may_alert
 from plumewatch.config.ingest_settings import intake_config
 from plumewatch.config.load import load
 from scale.history import frame_of, landed

@@ -30,7 +30,7 @@ from ingest.validation import build_reading, sensor_id
 if TYPE_CHECKING:
     from ingest.decoders.lorawan.frames import Codec
     from ingest.decoding import Context
-    from ingest.message import Message
+    from ingest.validation import Message
     from storage.reading import Reading
 
 _MILESIGHT_PORT: Final = 85

@@ -20,8 +20,8 @@ from storage.registry import natural
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ingest.message import Message
     from ingest.mqtt.connection import BrokerSettings
+    from ingest.validation import Message
     from plumewatch.cli.setup.answers import Answers
     from plumewatch.cli.setup.discovery import DiscoveredSensor, Discovery
     from plumewatch.cli.setup.influx import PreparedInflux

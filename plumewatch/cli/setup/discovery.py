@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoders import find
-from ingest.decoding import Context
+from ingest.decoding import Context, States
 from ingest.errors import DecodeError, Reason
 from ingest.mapping.draft import SuggestError
 from ingest.mapping.lacks import lacking
 from ingest.mapping.suggest import suggest
-from ingest.message import Message
 from ingest.mqtt.connection import connected, new_client
 from ingest.routes import decode_message, likely_decoders
-from ingest.states import States
+from ingest.validation import Message
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.ingest_settings import routes
 from plumewatch.config.load import parse

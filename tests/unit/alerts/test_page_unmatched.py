@@ -8,7 +8,7 @@ import pytest
 
 from alerts.page.settings import PipelineStatus
 from ingest.intake import Intake, IntakeConfig
-from ingest.message import Message
+from ingest.validation import Message
 from plumewatch.service.monitoring import suggestion_for, unmatched_topics
 from tests.unit.alerts.test_page import NOW, Page
 

@@ -7,7 +7,7 @@ import pytest
 from ingest.decoders import DECODERS
 from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
-from ingest.message import Message
+from ingest.validation import Message
 from storage.registry import Registry, Room, Sensor
 
 NOW = 1_790_000_000.0

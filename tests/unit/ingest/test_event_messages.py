@@ -11,8 +11,7 @@ from detection.details import Detail
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from ingest.event_messages import EVENT_TOPIC, EventIntake, publish_events, read_event
 from ingest.intake import OutcomeKind
-from ingest.message import Message
-from ingest.validation import Limits
+from ingest.validation import Limits, Message
 from language.facts import fact
 from plumewatch.config.load import parse
 from plumewatch.config.settings import broker_settings

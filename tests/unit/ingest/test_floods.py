@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from ingest.floods import BURST, MOST, PER_S, WINDOW_S, Floods, Share
+from ingest.integrity import BURST, FLOOD_WINDOW_S, MOST, PER_S, Floods, Share
 
 T0 = 1_800_000_000.0
 
@@ -73,9 +73,9 @@ def test_many_that_have_something_to_say_do_not_flood():
 def test_a_flood_ends_with_it():
     floods = Floods()
     shares(floods, 700, 30)
-    calm = shares(floods, 2, 3 * WINDOW_S, begins=T0 + 30)
-    assert calm.count(Share.LEFT_OUT) <= WINDOW_S + 1
-    assert set(calm[-int(2 * WINDOW_S) :]) == {Share.READ}
+    calm = shares(floods, 2, 3 * FLOOD_WINDOW_S, begins=T0 + 30)
+    assert calm.count(Share.LEFT_OUT) <= FLOOD_WINDOW_S + 1
+    assert set(calm[-int(2 * FLOOD_WINDOW_S) :]) == {Share.READ}
     shares(floods, 700, 30, begins=T0 + 100)
     assert set(shares(floods, 2, 10, begins=T0 + 400)) == {Share.READ}
 

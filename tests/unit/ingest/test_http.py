@@ -17,7 +17,7 @@ from ingest.decoding import Context
 from ingest.http.server import HttpIngest, HttpIngestSettings
 from ingest.http.sources import HttpSource
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
-from ingest.message import Message
+from ingest.validation import Message
 from storage.errors import StorageUnavailableError
 from storage.registry import Registry, Room, Sensor
 from tests.support.halo import message as halo

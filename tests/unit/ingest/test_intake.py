@@ -7,8 +7,8 @@ import pytest
 from ingest import routes as routes_module
 from ingest.decoding import Context, Decoder
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
-from ingest.message import Message
 from ingest.routes import decode_message
+from ingest.validation import Message
 from storage.registry import Registry, Room, Sensor
 
 NOW = 1_790_000_000.0

@@ -2,8 +2,7 @@
 
 import pytest
 
-from ingest.journal_search import KEEP_S, JournalSearch
-from ingest.recent_readings import Doubtful
+from ingest.copies import KEEP_S, Doubtful, JournalSearch
 from storage.journal import Journal
 from storage.reading import Reading
 

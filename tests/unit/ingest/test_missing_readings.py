@@ -3,9 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.integrity import Integrity
-from ingest.numbering import MAX_JUMP, OPEN_S
-from ingest.recent_readings import RecentReadings
+from ingest.copies import RecentReadings
+from ingest.integrity import MAX_JUMP, OPEN_S, Integrity
 from storage.reading import Reading
 
 T = 1_790_000_000.0

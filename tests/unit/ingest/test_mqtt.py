@@ -11,14 +11,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 from ingest.commit import GroupCommit
 from ingest.errors import BrokerError, BrokerReason
 from ingest.intake import Intake, IntakeConfig
-from ingest.mqtt import arrivals as arrivals_module
-from ingest.mqtt import connection
-from ingest.mqtt.arrivals import Arrivals, SourceState
+from ingest.mqtt import connection, intake_loop
 from ingest.mqtt.connection import BrokerSettings
 from ingest.mqtt.examine import examine
+from ingest.mqtt.intake_loop import Arrivals, SourceState
 from ingest.mqtt.link import AT_LEAST_ONCE, DUP, RETAIN
-from ingest.mqtt.source import MqttSource
-from ingest.mqtt.subscriptions import Subscriptions
+from ingest.mqtt.source import MqttSource, Subscriptions
 from storage.errors import StorageUnavailableError
 from storage.reading import ClockSteps
 from tests.support.broker import Mosquitto, free_port
@@ -49,13 +47,13 @@ class TestArrivals:
         assert outcome.dead_letter.topic.isprintable()
 
     async def test_groups_are_bounded(self, arrivals):
-        for k in range(arrivals_module.MAX_GROUP + 10):
+        for k in range(intake_loop.MAX_GROUP + 10):
             arrivals.on_publish(TOPIC.encode(), b"{}", AT_LEAST_ONCE, k + 1)
-        assert len(await arrivals.group()) == arrivals_module.MAX_GROUP
+        assert len(await arrivals.group()) == intake_loop.MAX_GROUP
         assert len(await arrivals.group()) == 10
 
     async def test_qos_0_is_bounded_and_counted(self, monkeypatch):
-        monkeypatch.setattr(arrivals_module, "MAX_UNACKNOWLEDGED_QOS0", 3)
+        monkeypatch.setattr(intake_loop, "MAX_UNACKNOWLEDGED_QOS0", 3)
         state = SourceState()
         arrivals = Arrivals(lambda: 7.0, state)
         for _ in range(5):
@@ -89,7 +87,7 @@ class TestArrivals:
         assert steps == [0, 0, 3600, 0, -3600]
 
     async def test_a_step_is_carried_by_the_first_message_that_is_decided(self, monkeypatch):
-        monkeypatch.setattr(arrivals_module, "MAX_UNACKNOWLEDGED_QOS0", 0)
+        monkeypatch.setattr(intake_loop, "MAX_UNACKNOWLEDGED_QOS0", 0)
         steps = iter([-3600.0, 0.0, 0.0, 0.0])
         times = iter([100.0, 101.0, 102.0, 103.0])
         arrivals = Arrivals(times.__next__, SourceState(), step_of=lambda _: next(steps))

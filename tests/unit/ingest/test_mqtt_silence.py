@@ -11,9 +11,9 @@ import pytest
 
 from ingest.commit import GroupCommit
 from ingest.intake import Intake, IntakeConfig
-from ingest.mqtt.arrivals import Arrivals, SourceState
 from ingest.mqtt.canary import CanarySettings
 from ingest.mqtt.connection import BrokerSettings
+from ingest.mqtt.intake_loop import Arrivals, SourceState
 from ingest.mqtt.source import MqttSource
 from tests.support.broker import Mosquitto
 from tests.support.service import Publisher

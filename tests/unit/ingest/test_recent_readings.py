@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest.recent_readings import Doubtful, RecentReadings, _Sensor
+from ingest.copies import Doubtful, RecentReadings, _Sensor
 from storage.reading import Reading
 from tests.support.memory import assert_bounded
 

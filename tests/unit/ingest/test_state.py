@@ -2,11 +2,9 @@
 
 import pytest
 
-from ingest.decoding import Context
+from ingest.decoding import Bounded, Context, Joiner, States
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
-from ingest.message import Message
-from ingest.states import Bounded, Joiner, States
-from ingest.validation import Limits
+from ingest.validation import Limits, Message
 from storage.registry import Registry, Room, Sensor
 
 NOW = 1_790_000_000.0

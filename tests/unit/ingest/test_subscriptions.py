@@ -4,7 +4,7 @@ import logging
 import stat
 
 from ingest.mqtt.connection import BrokerSettings, kept_client_id, new_client_id
-from ingest.mqtt.subscriptions import Subscriptions, canary_topic
+from ingest.mqtt.source import Subscriptions, canary_topic
 
 
 def of(path, client_id="a", host="broker", port=1883):

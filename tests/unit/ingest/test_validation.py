@@ -8,10 +8,10 @@ import pytest
 
 from detection.quantities import QUANTITIES
 from ingest.errors import DecodeError, Reason
-from ingest.message import Message
 from ingest.validation import (
     NO_VALUE,
     Limits,
+    Message,
     build_reading,
     check_json,
     check_size,

@@ -10,9 +10,9 @@ import pytest
 
 from ingest.decoders import DECODERS
 from ingest.intake import Intake
-from ingest.message import Message
 from ingest.names import _look_up as look_up
 from ingest.names import quantity_of
+from ingest.validation import Message
 
 NOW = 1_790_000_000.0
 SIZE = 65_536

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ingest.intake import Intake
-from ingest.message import Message
+from ingest.validation import Message
 from plumewatch.cli.printer import Printer
 from plumewatch.cli.run import run_check
 from plumewatch.config.faults import ConfigError

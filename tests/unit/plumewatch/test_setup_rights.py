@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ingest.message import Message
 from ingest.topics import topic_matches
+from ingest.validation import Message
 from plumewatch.cli.setup.broker_files import accounts_of, acl
 from plumewatch.cli.setup.discovery import discover
 

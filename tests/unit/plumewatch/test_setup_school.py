@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 
-from ingest.message import Message
+from ingest.validation import Message
 from plumewatch.cli.setup.discovery import DiscoveredSensor
 from plumewatch.config.load import load
 from sensor_sim.school import School

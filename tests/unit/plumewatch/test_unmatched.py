@@ -3,7 +3,7 @@
 import json
 
 from ingest.intake import Intake
-from ingest.message import Message
+from ingest.validation import Message
 from plumewatch.service.monitoring import suggestion_for
 
 

@@ -13,7 +13,7 @@ import pytest
 from ingest.decoders import DECODERS
 from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig
-from ingest.message import Message
+from ingest.validation import Message
 from scale.history import SCHEMA, frame_of, landed
 from scale.messages import RECORDS, MessageSource, Record, write_dead_letters
 from storage.registry import Registry, Room, Sensor

@@ -9,7 +9,7 @@ import pytest
 from detection.quantities import COLUMNS, QUANTITIES
 from ingest.decoders import DECODERS
 from ingest.decoding import Context
-from ingest.message import Message
+from ingest.validation import Message
 from sensor_sim.school import School
 from sensor_sim.simulate import simulate
 from sensor_sim.wire import Fleet, SimulatedDevice

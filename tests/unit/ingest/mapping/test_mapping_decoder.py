@@ -8,8 +8,7 @@ from ingest.decoding import Context
 from ingest.errors import DecodeError
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.schema import MappingConfig
-from ingest.message import Message
-from ingest.validation import Limits, may_alert
+from ingest.validation import Limits, Message, may_alert
 
 NOW = 1_790_000_000.0
 BASE = {
