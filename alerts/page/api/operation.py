@@ -6,7 +6,6 @@ its Pydantic models, so it is what the code checks. Errors are problem details (
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ from pydantic import (
 )
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from alerts.access import api_tokens
 from alerts.access.api_tokens import NEEDS, Scope
@@ -44,8 +43,6 @@ PREFIX: Final = "/api/v1"
 JSON: Final = "application/json"
 CSV: Final = "text/csv"
 _PROBLEM: Final = "application/problem+json"
-_CACHED: Final = "private, no-cache"
-"""Caches ask again each time, with the entity tag."""
 
 
 class Model(BaseModel):
@@ -180,10 +177,9 @@ def operation(
             if body is not None:
                 asked.append(await _body(body, request))
             found = await handler(pages, request, *asked)
-            if isinstance(found, BaseModel):
-                text = found.model_dump_json(by_alias=True)
-                found = Response(text, status, media_type=JSON)
-            return tagged(request, found)
+            if isinstance(found, Response):
+                return found
+            return Response(found.model_dump_json(by_alias=True), status, media_type=JSON)
 
         about = " ".join((handler.__doc__ or "").split("\n\n", maxsplit=1)[0].split())
         described = Operation(
@@ -194,18 +190,6 @@ def operation(
         return marked
 
     return mark
-
-
-def tagged(request: Request, found: Response) -> Response:
-    """Give an answer to a GET its entity tag; return 304 if the client has it. Files have one."""
-    if request.method != "GET" or isinstance(found, FileResponse):
-        return found
-    tag = f'"{hashlib.sha256(found.body).hexdigest()[:32]}"'
-    found.headers.update({"ETag": tag, "Cache-Control": _CACHED})
-    known = request.headers.get("if-none-match", "").split(",")
-    if {tag, "*"} & {one.strip().removeprefix("W/") for one in known}:
-        return Response(status_code=304, headers={"ETag": tag, "Cache-Control": _CACHED})
-    return found
 
 
 def invalid(faults: Iterable[tuple[str, str]]) -> HTTPException:
@@ -271,8 +255,8 @@ _ANSWERS: Final[Mapping[int, str]] = {
 _OF_BODIES: Final = frozenset({408, 413, 415})
 _LIMITS: Final = (
     "Tokens are made on the staff page under Settings, API tokens."
-    " Times are RFC 3339. Lists have `next`, the address of the next page, or null. Answers to GET"
-    " have an entity tag; send it as If-None-Match. Errors are problem details (RFC 9457)."
+    " Times are RFC 3339. Lists have `next`, the address of the next page, or null."
+    " Errors are problem details (RFC 9457)."
 )
 
 
@@ -324,8 +308,6 @@ def _described(one: Operation) -> dict[str, Any]:
         if status in _OF_BODIES and not one.body:
             continue
         responses[str(status)] = {"description": text, "content": _content(Problem, _PROBLEM)}
-    if one.method == "GET":
-        responses["304"] = {"description": "Unchanged since the entity tag of If-None-Match"}
     found: dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", f"{one.method.lower()}{one.path.removeprefix(PREFIX)}"),
         "tags": [one.path.split("/")[3]],

@@ -1,4 +1,4 @@
-"""The HTTP API: tokens, scopes, limits, pages, entity tags, problems, and what it never reveals."""
+"""The HTTP API: tokens, scopes, limits, pages, problems, and what it never reveals."""
 
 import csv
 import io
@@ -129,17 +129,6 @@ async def test_every_operation_succeeds_and_answers_as_the_document_says(
     await jobs.close()
 
 
-async def test_every_route_of_the_api_is_an_operation_or_public(page):
-    routes = {
-        (method, route.path)
-        for route in page.app.routes
-        if route.path.startswith(API)
-        for method in route.methods - {"HEAD"}
-    }
-    public = {("GET", f"{API}/docs"), ("GET", f"{API}/openapi.json")}
-    assert routes == {(o.method, o.path) for o in OPERATIONS} | public
-
-
 @pytest.mark.parametrize(
     ("person", "path", "status"),
     [("an", "/incidents/x/acknowledge", 403), ("ap", "/reports", 403), ("ap", "/incidents", 200)],
@@ -231,17 +220,6 @@ async def test_pages_follow_each_other_without_loss(page, make_event):
     assert times == sorted(times, reverse=True)
     until = {"from": "2026-09-07T00:00:00-04:00", "to": found[0]["opened_at"]}
     assert (await ask(page, "/incidents", token, params=until)).json()["items"] == []
-
-
-async def test_an_unchanged_answer_is_not_sent_again(page, make_event):
-    token, incident = token_of(page), page.incident(make_event)
-    first = await ask(page, "/incidents", token)
-    assert first.headers["cache-control"] == "private, no-cache"
-    known = {"If-None-Match": f'"other", W/{first.headers["etag"]}'}
-    again = await ask(page, "/incidents", token, headers=known)
-    assert (again.status_code, again.content) == (304, b"")
-    await ask(page, f"/incidents/{incident}/acknowledge", token, "POST")
-    assert (await ask(page, "/incidents", token, headers=known)).status_code == 200
 
 
 def readings_path(start, end, **more):
@@ -366,11 +344,7 @@ async def test_tokens_are_for_administrators(page, account):
     assert (await page.client.get("/tokens")).status_code == 403
 
 
-async def test_the_document_is_served_and_can_be_read_in_a_browser(page):
+async def test_the_document_is_served(page):
     served = await page.client.get(f"{API}/openapi.json")
     assert served.json() == api_document()
     assert served.json()["openapi"].startswith("3.1")
-    shown = (await page.client.get(f"{API}/docs")).text
-    for operation in OPERATIONS:
-        assert f"{operation.method} {operation.path}" in shown
-    assert "http://" not in re.sub(r"http://127\.0\.0\.1", "", shown)
