@@ -88,8 +88,6 @@ class Limits:
     """Of sign-ins at the provider from one address, which a whole school may share."""
     refusals: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
     """Of refusals at the provider that the audit log records: anybody can make up codes."""
-    logouts: RateLimit = field(default_factory=partial(RateLimit, *_CLIENT))
-    """Of reports of the provider that are not valid, by address; others are not counted."""
     codes: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
     """Of codes after a password, by person: whoever gives one knows the password."""
     locked: RateLimit = field(default_factory=partial(RateLimit, Bound(1, 900.0)))

@@ -2,7 +2,7 @@
 
 A session is new at every sign-in and bound to one person, whose role is looked up at each request.
 The form token is derived from the cookie. Sessions survive a restart; they end by expiry, by
-signing out, by a new password, and when the provider of a sign-in reports it.
+signing out, and by a new password.
 """
 
 from __future__ import annotations
@@ -23,10 +23,8 @@ _MOST_OF_ONE: Final = 20
 
 
 class AtProvider(NamedTuple):
-    """The session of a person at the provider: their id, its id, their address, mapped groups."""
+    """Whom a provider vouched for: their address there, and those groups that have a role."""
 
-    subject: str
-    session: str
     email: str
     groups: tuple[str, ...]
 
@@ -55,12 +53,11 @@ def start(
     )
     identity = secrets.token_urlsafe(32)
     tx.execute(
-        "INSERT INTO staff_session (hash, person, started_at, expires_at, subject,"
-        " provider_session, email, provider_groups) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO staff_session (hash, person, started_at, expires_at, email, provider_groups)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
         (
             *(_hash(identity), person, now, now + lifetime_s),
-            *(provider[:3] if provider else (None, None, None)),
-            json.dumps(provider.groups) if provider else None,
+            *((provider.email, json.dumps(provider.groups)) if provider else (None, None)),
         ),
     )
     return identity
@@ -77,20 +74,6 @@ def find(db: sqlite3.Connection, identity: str, now: float) -> Started | None:
         return None
     groups = None if row["provider_groups"] is None else tuple(json.loads(row["provider_groups"]))
     return Started(str(row["person"]), groups, row["email"])
-
-
-def end_at_provider(tx: sqlite3.Connection, subject: str, session: str) -> list[str]:
-    """End the sessions that a provider ended: one, or all of a subject; return whose.
-
-    Those of a subject without the provider's session end with any of theirs.
-    """
-    rows = tx.execute(
-        "DELETE FROM staff_session WHERE subject IS NOT NULL AND (?1 = '' OR subject = ?1)"
-        " AND (?2 = '' OR provider_session = ?2 OR (provider_session = '' AND ?1 != ''))"
-        " AND ?1 || ?2 != '' RETURNING person",
-        (subject, session),
-    )
-    return [str(row[0]) for row in rows]
 
 
 def end(tx: sqlite3.Connection, identity: str) -> None:

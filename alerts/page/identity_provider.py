@@ -5,8 +5,8 @@ checks issuer, audience, times and nonce; signatures are checked with the keys t
 publishes, by its asymmetric algorithms alone. Document and keys are kept for an hour; keys are
 fetched anew, at most every half minute, also when a token is signed with another.
 
-Nothing that a provider sends is stored but the address and the id of the person, the id of the
-session there, and groups that have a role. Errors name no token and no secret.
+Nothing that a provider sends is stored but the address of the person, and groups that have a role.
+Errors name no token and no secret.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from authlib.oauth2.auth import ClientAuth
-from authlib.oauth2.claims import JWTClaims
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from authlib.oidc.core import CodeIDToken
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 DISCOVERY: Final = "/.well-known/openid-configuration"
-LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 _ALGORITHMS: Final = (
     "RS256",
     "RS384",
@@ -53,8 +51,6 @@ _ALGORITHMS: Final = (
 )
 _TIMES: Final = ("exp", "nbf", "iat")
 _LEEWAY_S: Final = 60
-_LOGOUT_LASTS_S: Final = 120
-"""Validity of a logout token that does not say its own, as the specification recommends."""
 DEADLINE_S: Final = 10.0
 _AT_ONCE: Final = 4
 """Calls to the provider at once; others wait, as when a school begins its day."""
@@ -83,8 +79,6 @@ class ProviderSettings:
     """Claim with a person's groups; empty if they are not asked for."""
     groups_url: str = ""
     """Where Google has the groups of a person, since its tokens have none; empty for the claim."""
-    sends_logouts: bool = False
-    """Whether it reports the end of its sessions; otherwise ours end with its token."""
     allow_private: bool = False
 
     @property
@@ -97,8 +91,6 @@ class Identity(NamedTuple):
     """Whom the provider vouches for, until when."""
 
     email: str
-    subject: str
-    session: str
     groups: tuple[str, ...]
     expires_at: float
 
@@ -142,10 +134,6 @@ class IdentityProvider:
     async def identity(self, code: str, nonce: str, verifier: str) -> Identity:
         """Return whom the provider vouches for; raise `NotVouchedForError` if for nobody."""
         return await self._call(lambda: self._identity(code, nonce, verifier))
-
-    async def ended(self, token: str) -> tuple[str, str]:
-        """Return subject and session that a logout token ends, of which one may be empty."""
-        return await self._call(lambda: self._ended(token))
 
     async def document(self) -> dict[str, Any]:
         """Return the provider's document of an hour ago or newer."""
@@ -198,7 +186,7 @@ class IdentityProvider:
         auth = ClientAuth(own.client_id, own.client_secret.reveal(), method)
         url, headers, body = auth.prepare("POST", document["token_endpoint"], headers, body)
         answer = await self._json("POST", url, body.encode(), headers)
-        claims = await self._checked(answer.get("id_token"), CodeIDToken, {"nonce": nonce})
+        claims = await self._checked(answer.get("id_token"), nonce)
         found = self._person(claims)
         if own.groups_url:
             token = str(answer.get("access_token"))
@@ -260,28 +248,13 @@ class IdentityProvider:
             )
         groups = claims.get(own.groups_claim, ()) if own.groups_claim else ()
         listed = [groups] if isinstance(groups, str) else groups
-        session = claims.get("sid", "")
         return Identity(
             email=email,
-            subject=str(claims["sub"]),
-            session=session if isinstance(session, str) else "",
             groups=tuple(map(str, listed)) if isinstance(listed, list | tuple) else (),
             expires_at=float(claims["exp"]),
         )
 
-    async def _ended(self, token: str) -> tuple[str, str]:
-        claims = await self._checked(token, JWTClaims, {}, iat={"essential": True})
-        if "exp" not in claims and self._clock() > claims["iat"] + _LOGOUT_LASTS_S + _LEEWAY_S:
-            raise NotVouchedForError(_CLOCKS)
-        events, subject, session = (claims.get(key) for key in ("events", "sub", "sid"))
-        is_logout = isinstance(events, dict) and LOGOUT_EVENT in events and "nonce" not in claims
-        if not is_logout or not (subject or session):
-            raise NotVouchedForError(_NOT_VALID)
-        return str(subject or ""), str(session or "")
-
-    async def _checked(
-        self, token: object, kind: type[JWTClaims], params: dict[str, Any], **more: Any
-    ) -> JWTClaims:
+    async def _checked(self, token: object, nonce: str) -> CodeIDToken:
         """Return the claims of a token that the provider signed for us and now."""
         if not isinstance(token, str) or len(token) > _LONGEST_TOKEN:
             raise NotVouchedForError(_NOT_VALID)
@@ -296,15 +269,14 @@ class IdentityProvider:
                 signed = jwt.decode(token, await self.keys(), registry=registry)
             except (InvalidKeyIdError, BadSignatureError):
                 signed = jwt.decode(token, await self.keys(anew=True), registry=registry)
-            claims = kind(
+            claims = CodeIDToken(
                 signed.claims,
                 signed.header,
                 {
                     "iss": {"essential": True, "value": own.issuer},
                     "aud": {"essential": True, "value": own.client_id},
-                    **more,
                 },
-                {"client_id": own.client_id, **params},
+                {"client_id": own.client_id, "nonce": nonce},
             )
             claims.validate(int(self._clock()), _LEEWAY_S)
         except ClaimError as error:

@@ -1,4 +1,4 @@
-"""Sign-in at a provider of OpenID Connect, and the end of its sessions.
+"""Sign-in at a provider of OpenID Connect.
 
 State, nonce and PKCE verifier are in a cookie of the browser that lives ten minutes, so nobody is
 signed in with another's code (login CSRF). Whom the provider vouches for must be staff by their
@@ -8,8 +8,7 @@ Our cookie is `SameSite=Strict`, which browsers do not send in a navigation that
 The answer to the provider's redirect is therefore a page of ours that goes on by itself.
 
 A session ends with the provider's token, mostly after an hour; the browser then asks the provider
-again, unseen. If the provider reports the end of its sessions (back-channel logout), sessions last
-as with passwords. None lasts longer than a day.
+again, unseen. None lasts longer than a day.
 """
 
 from __future__ import annotations
@@ -22,22 +21,18 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
-from alerts.access import sessions
 from alerts.access.limits import address_key
 from alerts.access.sessions import AtProvider
 from alerts.access.sign_in_rules import Refusal, folded
 from alerts.errors import NotVouchedForError, ProviderError
-from alerts.page.guard import client_of, form_of, text_of
+from alerts.page.guard import client_of
 from alerts.page.page_group import Access, serves
 from alerts.page.sign_in import SignInGroup, inside
 from language.messages import _
-from storage.audit import AuditKind
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from starlette.requests import Request
 
     from alerts.page.identity_provider import Identity, IdentityProvider
@@ -51,7 +46,7 @@ _SECRETS: Final = ("state", "nonce", "verifier")
 
 
 class ProviderPages(SignInGroup):
-    """To the provider, back from it, and what it reports."""
+    """To the provider, and back from it."""
 
     @serves("/sign-in/provider", Access.PUBLIC)
     async def _to_provider(self, request: Request) -> Response:
@@ -124,13 +119,10 @@ class ProviderPages(SignInGroup):
             reason, words = refusal or (Refusal.NO_SUCH_ADDRESS, "")
             actor = member.id if member else "unknown"
             return await self._refuse(request, actor, reason, after, words)
-        own, rules = provider.settings, self._context.access.sign_in
-        lasts_s = found.expires_at - self._now()
-        if own.sends_logouts:
-            lasts_s = self._context.access.session_s
+        rules, lasts_s = self._context.access.sign_in, found.expires_at - self._now()
         response = self._context.render(request, "signed_in.html", after=after)
         response.set_cookie(self._cookie("provider"), "1", max_age=_REMEMBERED_S, **self._lax)
-        at = AtProvider(found.subject, found.session, email, rules.mapped(found.groups))
+        at = AtProvider(email, rules.mapped(found.groups))
         return await self._start(
             request,
             member,
@@ -171,28 +163,6 @@ class ProviderPages(SignInGroup):
                 " [[sign_in.group]] or in [[staff]]."
             )
         return None
-
-    @serves("/sign-in/ended", Access.PUBLIC, methods=("POST",))
-    async def _ended(self, request: Request) -> Response:
-        provider, address = self._provider(), address_key(client_of(request))
-        limit = self._context.access.limits.logouts
-        if limit.wait_s(address, self._now()) > 0:
-            raise HTTPException(429, headers={"Retry-After": "60"})
-        token = text_of(await form_of(request), "logout_token")
-        try:
-            subject, session = await provider.ended(token)
-        except NotVouchedForError as error:
-            limit.count(address, self._now())
-            return JSONResponse({"error": "invalid_request", "reason": str(error.message)}, 400)
-        except ProviderError as error:
-            raise HTTPException(503, str(error.message), {"Retry-After": "30"}) from None
-
-        def end(tx: sqlite3.Connection) -> None:
-            for person in sorted({*sessions.end_at_provider(tx, subject, session)}):
-                self._audit(tx, AuditKind.SIGN_OUT, person, request, by="provider")
-
-        await self._context.write(end)
-        return Response(status_code=200)
 
     @property
     def _lax(self) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
         return
     own, name = config.sign_in, provider.settings.label
     try:
-        document, keys = asyncio.run(_published(provider))
+        _document, keys = asyncio.run(_published(provider))
         count = len(keys.keys)
     except ProviderError as error:
         why = f" ({own.issuer} {error.__cause__})" if error.__cause__ else ""
@@ -172,12 +172,6 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
             f" {own.issuer.rstrip('/')}/.well-known/openid-configuration",
         )
     else:
-        if own.sends_logouts and not document.get("backchannel_logout_supported"):
-            yield warn(
-                "sign-in",
-                f"{name} does not say that it reports the end of sessions",
-                "leave sign_in.sends_logouts out, or sessions last 12 hours whatever it decides",
-            )
         yield ok(
             "sign-in",
             f"{name} answers, with {count} keys; it sends people back to"

@@ -240,7 +240,6 @@ def identity_provider(
             hosted_domain=own.hosted_domain,
             groups_claim=own.groups_claim,
             groups_url=_GOOGLE_GROUPS if asks_google else "",
-            sends_logouts=own.sends_logouts,
             allow_private=allow_private,
         ),
         clock,

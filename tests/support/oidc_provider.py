@@ -1,8 +1,8 @@
 """A real provider of OpenID Connect on loopback: `oidc-provider-mock`, with faults to switch on.
 
 The package serves discovery, keys, authorization, codes and tokens. Here its tokens can be changed
-and signed again with its own keys, its keys can be rotated, and logout tokens made, which it does
-not send itself. It does not check PKCE, so that is checked here before it sees a request.
+and signed again with its own keys, and its keys can be rotated. It does not check PKCE, so that is
+checked here before it sees a request.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import json
 import threading
-import time
 import warnings
 from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
@@ -20,8 +19,6 @@ import werkzeug.serving
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from joserfc import jwt
 from joserfc.jwk import RSAKey
-
-from alerts.page.identity_provider import LOGOUT_EVENT
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it imports authlib.jose, which is deprecated
@@ -56,13 +53,6 @@ class Provider:
     def signed(self, claims):
         """Sign claims with the provider's key."""
         return jwt.encode({"alg": "RS256", "kid": self.key.kid}, claims, self.key)
-
-    def logout_token(self, audience, **claims):
-        """Make the token by which the provider reports the end of a session."""
-        now = int(time.time())
-        usual = {"iss": self.url, "aud": audience, "iat": now, "exp": now + 120, "jti": "1"}
-        made = {**usual, "events": {LOGOUT_EVENT: {}}, **claims}
-        return self.signed({key: value for key, value in made.items() if value is not None})
 
     async def sign_in(self, address, subject):
         """Sign in at the provider as a browser does; return where it sends the browser."""

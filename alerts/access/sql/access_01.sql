@@ -4,23 +4,19 @@ CREATE TABLE staff_password (
     set_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- A session that a provider of OpenID Connect vouched for has the person's id there, its session,
--- those of the person's groups that have a role, as JSON, and the address by which the provider knew
--- the person: if the configuration gives the person another, the session is over. NULL after a
--- sign-in by password.
+-- A session that a provider of OpenID Connect vouched for has those of the person's groups that have a
+-- role, as JSON, and the address by which the provider knew the person: if the configuration gives the
+-- person another, the session is over. NULL after a sign-in by password.
 CREATE TABLE staff_session (
     hash BLOB PRIMARY KEY,
     person TEXT NOT NULL,
     started_at REAL NOT NULL,
     expires_at REAL NOT NULL,
-    subject TEXT,
-    provider_session TEXT,
     provider_groups TEXT,
     email TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX staff_session_person ON staff_session (person, started_at);
 CREATE INDEX staff_session_expires ON staff_session (expires_at);
-CREATE INDEX staff_session_subject ON staff_session (subject) WHERE subject IS NOT NULL;
 
 -- Second factors: the secret of an authenticator app, since when it counts (NULL before its first
 -- code), and the last time step of which a code was used.

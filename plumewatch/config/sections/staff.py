@@ -110,9 +110,6 @@ class SignInConfig(BaseModel, extra="forbid", frozen=True):
     except with Google, which is asked for them."""
     group: Annotated[list[GroupConfig], Field(max_length=500)] = []
     """Roles by group; without any, roles and sites are those of `[[staff]]`."""
-    sends_logouts: bool = False
-    """Whether the provider reports to `/sign-in/ended` when a session ends; otherwise sessions end
-    with its token, mostly after an hour, and begin anew without a question."""
     local: Annotated[list[Id], Field(max_length=100)] = []
     """Ids of the staff who may use a password although there is a provider; at least one
     administrator, for when the provider cannot be reached."""

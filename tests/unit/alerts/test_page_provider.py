@@ -11,12 +11,12 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 import httpx
 import pytest
 
-from alerts.access import api_tokens, sessions
+from alerts.access import sessions
 from alerts.access.limits import Limits
 from alerts.access.sign_in_rules import GroupRole, SignInRules
 from alerts.page.identity_provider import IdentityProvider, ProviderSettings
 from alerts.secrets import Secret
-from storage import audit, sqlite
+from storage import audit
 from tests.support import oidc_provider
 from tests.unit.alerts.test_page import HOST, PASSWORD
 
@@ -136,18 +136,18 @@ async def test_an_address_that_only_looks_alike_is_another(start, provider, conf
 
 
 async def test_a_session_ends_when_the_address_of_its_person_is_anothers(start, provider):
-    page = start(sends_logouts=True)
+    page = start()
     await sign_in(page, provider)
-    again = start(emails={"ap": "successor@school.example"}, sends_logouts=True)
+    again = start(emails={"ap": "successor@school.example"})
     again.client.cookies = page.client.cookies
     assert await person_of(again) == ""
-    same = start(emails={"ap": "AP@school.example"}, sends_logouts=True)
+    same = start(emails={"ap": "AP@school.example"})
     same.client.cookies = page.client.cookies
     assert await person_of(same) == "A. Principal"
 
 
-async def test_many_may_sign_in_and_out_at_the_same_moment(start, provider):
-    page = start(sends_logouts=True)
+async def test_many_may_sign_in_at_the_same_moment(start, provider):
+    page = start()
     transport = httpx.ASGITransport(page.app)
     browsers = [httpx.AsyncClient(transport=transport, base_url=HOST) for _ in range(12)]
     backs = []
@@ -157,22 +157,8 @@ async def test_many_may_sign_in_and_out_at_the_same_moment(start, provider):
     pairs = zip(browsers, backs, strict=True)
     answers = await asyncio.gather(*(browser.get(back) for browser, back in pairs))
     assert {answer.status_code for answer in answers} == {200}
-    tokens = [provider.logout_token(US, sub=f"sub-{n}") for n in range(12)]
-    answers = await asyncio.gather(*(end(page, token) for token in tokens))
-    assert {answer.status_code for answer in answers} == {200}
     for browser in browsers:
         await browser.aclose()
-
-
-async def test_others_cannot_keep_the_provider_from_reporting(start, provider):
-    page = start()
-    await sign_in(page, provider)
-    for n in range(60):
-        transport = httpx.ASGITransport(page.app, client=(f"198.51.100.{n}", 50_000))
-        async with httpx.AsyncClient(transport=transport, base_url=HOST) as other:
-            await other.post("/sign-in/ended", data={"logout_token": "x.y.z"})
-    assert (await end(page, provider.logout_token(US, sub="sub-ap"))).status_code == 200
-    assert await person_of(page) == ""
 
 
 @pytest.mark.parametrize("text", ['{"state": "\\ud800", "nonce": "", ', "[" * 2900])
@@ -481,99 +467,6 @@ async def test_no_session_lasts_longer_than_a_day(start, provider, days):
     assert await person_of(page) == ""
 
 
-async def end(page, token):
-    return await page.client.post("/sign-in/ended", data={"logout_token": token})
-
-
-async def test_a_provider_that_reports_the_end_of_a_session_ends_ours(start, provider):
-    page = start(sends_logouts=True)
-    provider.change = {"sid": "at-provider-1"}
-    await sign_in(page, provider)
-    page.now += 3601  # the token is over, the session goes on
-    assert await person_of(page) == "A. Principal"
-    page.now -= 3601
-    for subject, session in (("sub-fm", None), ("sub-ap", "another")):
-        assert (await end(page, provider.logout_token(US, sub=subject, sid=session))).is_success
-        assert await person_of(page) == "A. Principal"
-    assert (await end(page, provider.logout_token(US, sid="at-provider-1"))).status_code == 200
-    assert await person_of(page) == ""
-    assert kinds(page)[-1] == ("sign_out", "ap")
-
-
-async def test_the_end_of_a_session_that_its_token_did_not_name_is_that_of_its_person(
-    start, provider
-):
-    page = start(sends_logouts=True)
-    await sign_in(page, provider)
-    for subject, ends in (("sub-fm", False), ("sub-ap", True)):
-        await end(page, provider.logout_token(US, sub=subject, sid="at-provider-1"))
-        assert (await person_of(page) == "") is ends
-
-
-async def test_the_end_of_a_session_counts_though_the_keys_cannot_be_fetched_anew(start, provider):
-    page = start(sends_logouts=True)
-    await sign_in(page, provider)
-    page.now += 3601
-    provider.failing = True
-    now = int(page.now)
-    token = provider.logout_token(US, sub="sub-ap", iat=now, exp=now + 60)
-    assert (await end(page, token)).status_code == 200
-    assert await person_of(page) == ""
-    asked = len(provider.asked)
-    for _ in range(3):
-        await end(page, token)
-    assert len(provider.asked) == asked
-
-
-@pytest.mark.parametrize(
-    "claims",
-    [
-        {"aud": "another-client"},
-        {"iss": "https://accounts.example"},
-        {"events": None},
-        {"events": {"http://other": {}}},
-        {"nonce": "n"},
-        {"sub": None},
-        {"iat": None},
-        {"exp": int(time.time()) - 600},
-        {"exp": None, "iat": int(time.time()) - 600},
-    ],
-)
-async def test_a_logout_token_that_is_not_one_ends_nothing(start, provider, claims):
-    page = start()
-    await sign_in(page, provider)
-    answer = await end(page, provider.logout_token(US, **{"sub": "sub-ap", **claims}))
-    assert answer.status_code == 400
-    assert await person_of(page) == "A. Principal"
-
-
-async def test_a_logout_token_without_an_end_is_believed_while_it_is_new(start, provider):
-    page = start()
-    await sign_in(page, provider)
-    token = provider.logout_token(US, sub="sub-ap", exp=None)
-    assert (await end(page, token)).status_code == 200
-    assert await person_of(page) == ""
-
-
-async def test_an_identity_token_ends_nothing_and_guesses_are_limited(start, provider):
-    page = start()
-    now = int(time.time())
-    token = provider.signed(
-        {"iss": provider.url, "aud": US, "sub": "sub-ap", "iat": now, "exp": now + 60}
-    )
-    answers = [(await end(page, text)).status_code for text in (token, "", "x.y.z", "a", "b", "c")]
-    assert answers == [400] * 5 + [429]
-
-
-async def test_passwords_and_tokens_know_no_end_that_a_provider_reports(start, provider):
-    page = start()
-    await page.sign_in("ad")
-    with sqlite.transaction(page.db) as tx:
-        api_tokens.make(tx, "x", "ap", (), by="ad", days=1, now=page.now)
-    await end(page, provider.logout_token(US, sub="ad"))
-    assert await person_of(page) == "Ad Min"
-
-
 async def test_a_whole_school_may_sign_in_from_one_address_but_not_without_end(start, provider):
     limits = Limits()
     page = start(limits=limits)
@@ -616,7 +509,6 @@ async def test_without_a_provider_its_pages_do_not_exist(open_page):
     page = open_page()
     for path in ("/sign-in/provider", "/sign-in/callback?state=x&code=y"):
         assert (await page.client.get(path)).status_code == 404
-    assert (await end(page, "x")).status_code == 404
     assert (await page.sign_in("ap", PASSWORD)).status_code == 303
 
 
