@@ -182,7 +182,7 @@ class AccountPages(SignInGroup):
             has_password=self._has_password(request),
             factors=factors,
             codes_left=codes_left,
-            error=error,
+            errors=[error],
             chosen=chosen,
             done=_("Your password has been changed.") if "changed" in request.query_params else "",
         )

@@ -19,7 +19,7 @@ from alerts.page.guard import client_of, session_of
 from alerts.page.page_group import Access, PageGroup, serves
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from starlette.requests import Request
 
@@ -35,12 +35,8 @@ _CHECK_EVERY: Final = 6
 """Ticks and changes after which the session is looked up again."""
 _DAY_S: Final = 86_400.0
 _MOST: Final = 100
-_RESERVED: Final = 40
-"""Streams beside these, which the schools of a district share: one can never take all."""
 _MOST_OF_ONE: Final = 20
 """Streams of one address or person, fewer than the connections that the server accepts from one."""
-
-_MOST_OF_PERSON: Final = 30
 
 
 class LivePages(PageGroup):
@@ -53,9 +49,9 @@ class LivePages(PageGroup):
     @serves("/live")
     async def _live(self, request: Request) -> Response:
         session = session_of(request)
-        keys = [("address", address_key(client_of(request))), ("party", self._context.party)]
+        keys = [("address", address_key(client_of(request)))]
         keys += [("person", session.person)] if session else []
-        if not self._is_free(dict(keys)):
+        if self._total() >= _MOST or any(self._open[key] >= _MOST_OF_ONE for key in keys):
             return Response(status_code=204)  # tells the browser not to try again
         return StreamingResponse(
             self._stream(request, keys),
@@ -69,20 +65,9 @@ class LivePages(PageGroup):
             return Response(status_code=204)
         return await self._live(request)
 
-    def _is_free(self, who: Mapping[str, str]) -> bool:
-        """Whether there is room: in all, or of the streams that each school is sure of."""
-        own = {kind: self._open[kind, name] for kind, name in who.items()}
-        schools = len(self._context.engine.registry.sites)
-        share = max(1, _RESERVED // schools) if schools > 1 else 0
-        return (
-            own["address"] < _MOST_OF_ONE
-            and own.get("person", 0) < _MOST_OF_PERSON
-            and (self._total() < _MOST or own["party"] < share)
-        )
-
     def _total(self) -> int:
-        """Return the number of streams, each of which counts for an address, party and person."""
-        return sum(count for (kind, _), count in self._open.items() if kind == "party")
+        """Return the number of streams, each of which counts for an address, and for a person."""
+        return sum(count for (kind, _), count in self._open.items() if kind == "address")
 
     async def _stream(
         self, request: Request, keys: Sequence[tuple[str, str]]

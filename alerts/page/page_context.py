@@ -38,7 +38,7 @@ from storage import sqlite
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from starlette import types
@@ -275,10 +275,17 @@ class PageContext(Visibility):
         request: Request,
         template: str,
         status_code: int = 200,
+        *,
+        errors: Sequence[str] = (),
+        done: str = "",
         **content: Any,
     ) -> Response:
-        """Fill a template; `session` in it is that of the request, if it was looked up."""
+        """Fill a template; `session` in it is that of the request, if it was looked up.
+
+        `errors` and what is `done` are sentences above the content.
+        """
         content.update(request=request, session=session_of(request), path=request.url.path)
+        content.update(errors=[*filter(None, errors)], done=done)
         content["schools"], content["school_shown"], content["one_school"] = getattr(
             request.state, "schools", ((), None, False)
         )

@@ -178,6 +178,14 @@ NAV: Final = (
 )
 
 
+def icon(level: str) -> Markup:
+    """Return the sign of a state, as SVG."""
+    return Markup(
+        '<svg class="icon" viewBox="0 0 24 24" width="22" height="22" aria-hidden="true"'
+        ' focusable="false">{}</svg>'
+    ).format(Markup(STATES.get(level, STATES["silent"]).icon))  # noqa: S704 - ours
+
+
 def headline(incident: Mapping[str, Any]) -> str:
     """Write what an incident is, or what people found once they have answered.
 
@@ -342,6 +350,7 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         grafana_url=settings.header.grafana_url,
         language=language,
         states=STATES,
+        icon=icon,
         script_messages=script_messages,
         languages=LANGUAGES,
         may_set=settings.config is not None,

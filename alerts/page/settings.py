@@ -55,6 +55,11 @@ class SensorStatus:
     poll_failing_since: float | None = None
     no_particles_since: float | None = None
 
+    @property
+    def has_problems(self) -> bool:
+        """Whether any of its readings had a data problem."""
+        return any(n for name, n in self.counts.items() if name != "readings")
+
 
 @dataclass(frozen=True, slots=True)
 class UnmatchedTopic:

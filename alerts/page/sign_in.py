@@ -208,7 +208,7 @@ class SignInGroup(PageGroup):
             status,
             after=after,
             account=account,
-            error=error,
+            errors=[error],
             one_click=staff if self._one_click(request) else (),
             provider="" if provider is None else provider.settings.label,
         )
@@ -227,7 +227,7 @@ class SignInGroup(PageGroup):
             shown["picture"] = code.svg_data_uri(scale=4, border=4, light="#fff")
         status = 403 if error else 200
         return self._context.render(
-            request, "code.html", status, action=action, error=error, **shown
+            request, "code.html", status, action=action, errors=[error], **shown
         )
 
 

@@ -12,8 +12,8 @@ from alerts.incidents.incident import Verdict
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.app import create_app
 from alerts.page.settings import PipelineStatus, SensorStatus
-from alerts.page.views.air import day_means, most_air_changes
-from alerts.page.views.figures import _stacks, figures
+from alerts.page.views.air import day_means
+from alerts.page.views.figures import figures
 from dashboards.boards import DashboardSettings, room_dashboard
 from dashboards.build import built
 from dashboards.queries import key_figure
@@ -121,8 +121,6 @@ async def test_every_key_figure_is_the_same_in_dashboard_page_and_report(
     assert panel("Hours on duty, whole school") == pytest.approx(whole) == pytest.approx(hours)
     async with page:
         output = text_of((await page.get("/figures?span=week")).text)
-    by_hour = found["notices_per_duty_hour"].main
-    assert f"Notices per person per duty hour, on school days {by_hour:.2f}" in output
     assert "Reports exclude days without school" in output
     assert f"Incidents {outcome.incidents}" in output
     assert f"Confirmed {100 * outcome.confirmed_rate.value:.0f} %" in output
@@ -150,18 +148,12 @@ def test_air_of_a_day_is_the_same_in_panel_and_page(url, school, embedded):
     six_hours = asked(url, "air", title, school)
     assert not six_hours.keys() & school.registry.rooms.keys(), "too few readings for a mean"
     pm25 = asked(url, "air", title, school, edit=lambda query: query.replace(">= 72", ">= 1"))
-    changes = asked(url, "air", "Air changes per hour, at most", school)
-    records = embedded.records("event", school.end + 1 - WEEK_S, school.end + 1)
     assert pm25.keys() >= school.registry.rooms.keys()  # others are of other tests
     for room in school.registry.rooms:
         sensors = [s.id for s in school.registry.sensors_in(room)]
         assert pm25[room] == pytest.approx(
             day_means(embedded, sensors, school.end)["pm25"][0], rel=1e-6
         )
-        bound = most_air_changes(records, room)
-        shown = changes.get(room)
-        assert (shown, bound) == (None, None) or shown == pytest.approx(bound[0], rel=1e-4)
-    assert len([room for room in school.registry.rooms if changes.get(room)]) >= 3
 
 
 async def test_history_of_a_room(page, school):
@@ -174,7 +166,7 @@ async def test_history_of_a_room(page, school):
         assert (await page.get("/rooms/nowhere/history")).status_code == 404
     titles = [chart["title"] for chart in body["charts"]]
     assert titles[0] == "PM2.5"
-    assert {"VOC index", "Humidity", "Detector probability"} <= set(titles)
+    assert {"VOC index", "Humidity"} <= set(titles)
     for chart in body["charts"]:
         for line in chart["lines"]:
             assert len(line["times"]) == len(line["values"]) > 0
@@ -208,7 +200,6 @@ async def test_air_page(page):
     assert "CO2 by hour of the day" in output
     assert "above the US standard" not in output, "no statement from six hours of readings"
     assert "readings of 6.0 h only" in output or "readings of 6.2 h only" in output
-    assert "Air changes per hour, upper bound" in output
 
 
 async def test_sensor_health_page_puts_what_is_wrong_first(page, school):
@@ -274,30 +265,17 @@ async def test_the_state_of_a_sensor_is_that_of_now(school, embedded):
         assert "silent" not in text_of((await client.get("/sensor-health")).text)
 
 
-async def test_counts_by_hour_and_day_sum_to_the_incidents(page, school, embedded):
+async def test_counts_sum_to_the_incidents(page, school, embedded):
     async with page:
-        charts = (await page.get("/figures/series?span=week")).json()["charts"]
         html = (await page.get("/figures?span=week")).text
     chosen = figures_of(embedded, school)
-    for chart in charts:
-        assert sum(sum(part["counts"]) for part in chart["parts"]) == len(chosen.incidents)
-        assert all(len(part["counts"]) == len(chart["bins"]) for part in chart["parts"])
-    assert {part["name"] for part in charts[1]["parts"]} >= {"Confirmed", "False alarm"}
-    for expected in (VAPE, "Spray", "Steam", "Suppressed"):
+    for name in ("hours", "weekdays", "kinds", "rooms"):
+        table = re.search(rf'<table id="{name}".*?</table>', html, re.DOTALL).group()
+        counts = [int(n) for n in re.findall(r"<td>(\d+)</td>", table)]
+        assert sum(counts) == len(chosen.incidents), name
+        assert f'max="{max(counts)}"' in table
+    for expected in (VAPE, "Spray", "Steam"):
         assert expected in html
-
-
-def test_bars_have_no_more_parts_than_colours():
-    rows = [kind for k, kind in enumerate("abcdef") for _ in range(10 - k)]
-    chart = _stacks("t", ["x"], rows, lambda _: "x", str)
-    assert [(p["name"], p["counts"]) for p in chart["parts"]] == [
-        ("a", [10]),
-        ("b", [9]),
-        ("c", [8]),
-        ("Other", [7 + 6 + 5]),
-    ]
-    few = _stacks("t", ["x"], rows[:34], lambda _: "x", str)
-    assert [p["name"] for p in few["parts"]] == ["a", "b", "c", "d"]
 
 
 async def test_empty_pages_show_that_they_are_empty(tmp_path, school):
@@ -315,9 +293,7 @@ async def test_empty_pages_show_that_they_are_empty(tmp_path, school):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             output = (await client.get("/figures")).text
-            assert "No incidents in this period." in output
             assert "Confirmed none yet With feedback none yet" in text_of(output)
-            assert (await client.get("/figures/series")).json() == {"charts": []}
             assert "No readings in this period." in (await client.get("/air")).text
             assert "never" in text_of((await client.get("/sensor-health")).text)
             history = (await client.get("/rooms/main-1-boys/history/series")).json()

@@ -1,4 +1,4 @@
-"""Air quality by room: 24-hour averages against guidelines, by hour of day, and air changes."""
+"""Air quality by room: 24-hour averages against guidelines, and by hour of day."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _QUARTER_S: Final = 900.0
 _SHOWN: Final = ("pm25", "co2", "tvoc_ugm3", "tvoc_ppb", "voc_index", "rh")
-_SLOWEST: Final = 0.1
 _BY_KEY: Final = {guideline.quantity: guideline for guideline in GUIDELINES}
 
 
@@ -53,7 +52,7 @@ class AirPages(PageGroup):
             fault = _("There is no such quantity. Choose one of: %(keys)s.", keys=", ".join(_SHOWN))
             raise HTTPException(400, fault)
         now = context.settings.clock()
-        days, hours, changes = await context.in_thread(self._load, span, quantity, now)
+        days, hours = await context.in_thread(self._load, span, quantity, now)
         shown = [key for key in _SHOWN if any(key in cells for _, cells in days)]
         return context.render(
             request,
@@ -61,14 +60,13 @@ class AirPages(PageGroup):
             days=days,
             hours=hours,
             clock=_with_readings(hours),
-            changes=changes,
             shown=shown,
             guidelines=_BY_KEY,
             quantity=quantity,
             span=span,
         )
 
-    def _load(self, span: str, quantity: str, now: float) -> tuple[Any, Any, Any]:
+    def _load(self, span: str, quantity: str, now: float) -> tuple[Any, Any]:
         context = self._context
         series, rooms = context.settings.series, context.registry.rooms.values()
         days, hours = [], []
@@ -87,10 +85,7 @@ class AirPages(PageGroup):
             found = self._by_hour(room, quantity, now - SPANS[span], now, local_hour)
             if found:
                 hours.append((room, [cell_of(quantity, found.get(hour)) for hour in range(24)]))
-        records = series.records("event", now - SPANS[span], now, rooms=context.registry.rooms)
-        bounds = [(room, most_air_changes(records, room.id)) for room in rooms]
-        changes = [(room, *bound) for room, bound in bounds if bound is not None]
-        return days, hours, changes
+        return days, hours
 
     def _sensors(self, room: Room) -> list[str]:
         return [sensor.id for sensor in self._context.registry.sensors_in(room.id)]
@@ -136,21 +131,6 @@ def day_means(series: Any, sensors: list[str], now: float) -> dict[str, tuple[fl
         key: (fmean(map(fmean, slots.values())), min(1.0, len(slots) * _QUARTER_S / DAY_S))
         for key, slots in found.items()
     }
-
-
-def most_air_changes(records: Any, room: str) -> tuple[float, int] | None:
-    """Return an upper bound of a room's air changes per hour, and the number of plumes.
-
-    None with fewer than five plumes that faded. Mixing and settling also remove particles, so the
-    bound is the tenth percentile of the fading rates, ranked as InfluxQL ranks.
-    """
-    rates = sorted(
-        3600.0 * math.log(2.0) / float(record.fields["fine_half_s"])
-        for record in records
-        if record.room == room and record.fields.get("fine_half_s", 0.0) > 0.0
-    )
-    rank = math.floor(_SLOWEST * len(rates) + 0.5)
-    return (rates[rank - 1], len(rates)) if rank else None
 
 
 def cell_of(key: str, value: float | None, over_s: float = 0.0) -> Cell:

@@ -13,10 +13,8 @@ from alerts.notify.notice import KIND_WORDS
 from alerts.page import queries
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.rendering import SPANS
-from detection.events import KIND_NAMES
 from detection.quantities import QUANTITIES
 from language.messages import _
-from storage.timeseries.records import CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,10 +39,6 @@ _CHANNELS: Final = (
     ("light",),
 )
 """One chart each; of several quantities the first that the room's sensors report."""
-_LIKELY: Final = 50.0
-"""Percent that a class must reach to have a line."""
-_MOST_LINES: Final = 4
-"""As many as the charts have colors."""
 _MAX_POINTS: Final = 1500
 
 
@@ -146,35 +140,4 @@ class HistoryPages(PageGroup):
             sensor.id: series.readings(sensor.id, start, end, every_s, "mean", keys)
             for sensor in self._context.registry.sensors_in(room)
         }
-        charts = charts_of(found, _CHANNELS)
-        measured = {float(t) // every_s * every_s for times, _ in found.values() for t in times}
-        chances = self._chances(room, start, end, every_s, measured)
-        return [*charts, chances] if chances["lines"] else charts
-
-    def _chances(
-        self, room: str, start: float, end: float, every_s: float, measured: set[float]
-    ) -> dict[str, Any]:
-        series = self._context.settings.series
-        highest: dict[str, dict[float, float]] = {kind: {} for kind in CLASSES}
-        for sensor in self._context.registry.sensors_in(room):
-            for record in series.records("detection", start, end, sensors=[sensor.id]):
-                at = record.time // every_s * every_s
-                for kind, points in highest.items():
-                    chance = record.fields.get(kind)
-                    if isinstance(chance, float):
-                        points[at] = max(points.get(at, 0.0), 100.0 * chance)
-        likely = [kind for kind in CLASSES if max(highest[kind].values(), default=0.0) >= _LIKELY]
-        likely.sort(key=lambda kind: -sum(highest[kind].values()))
-        times = [
-            start // every_s * every_s + k * every_s
-            for k in range(int((end - start) // every_s) + 2)
-        ]
-        lines = [
-            {
-                "sensor": KIND_NAMES[kind].capitalize(),
-                "times": times,
-                "values": [highest[kind].get(at, 0.0 if at in measured else None) for at in times],
-            }
-            for kind in likely[:_MOST_LINES]
-        ]
-        return {"title": _("Detector probability"), "unit": "%", "lines": lines, "gaps": True}
+        return charts_of(found, _CHANNELS)

@@ -213,7 +213,7 @@ class CommissionPages(PageGroup):
             "commission.html",
             status,
             room=room,
-            error=error or (running.error if running else ""),
+            fault=error or (running.error if running else ""),
             running=running,
             evaluating=running is not None and running.is_over,
             number=len(running.starts) if running else 0,

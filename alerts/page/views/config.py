@@ -343,6 +343,7 @@ class ConfigPages(PageGroup):
         )
         if self._context.sites is not None or not session.may(Right.SETTINGS):
             last = last[:1] if undoable else []
+        problem = _(_NOT_HERE) if version is None else version.problem
         done = _("The last change is undone.") if "undone" in request.query_params else ""
         return self._context.render(
             request,
@@ -355,10 +356,9 @@ class ConfigPages(PageGroup):
                 and (session.may(f.right) or f.own)
                 and (self._context.sites is None or f.own or f.slug == _DUTY)
             ],
-            problem=_(_NOT_HERE) if version is None else version.problem,
             last=last,
             undoable=undoable,
-            error=error,
+            errors=[error, problem],
             done=done,
         )
 
@@ -386,7 +386,7 @@ class ConfigPages(PageGroup):
             may_change=session.may(form.right),
             version=version.hash,
             problem=version.problem,
-            errors=errors,
+            errors=[*errors, version.problem],
             done=_("Saved.") if "saved" in request.query_params else "",
         )
 
@@ -414,7 +414,7 @@ class ConfigPages(PageGroup):
             fields=shown(form.fields, values, tree, beside or {}),
             version=seen,
             problem=version.problem,
-            others=others,
+            errors=[version.problem, *others],
             removable=index is not None and form.may_add and request.state.session.may(form.right),
         )
 

@@ -80,7 +80,7 @@ class IncidentPages(PageGroup):
             "incident.html",
             status,
             incident=found,
-            error=error,
+            errors=[error],
             note=note,
             others=others,
             declined=bool(done) and done[-1] == Happened.DECLINED,

@@ -185,5 +185,5 @@ class ReportPages(PageGroup):
             all_sites=self._context.sites is None,
             buildings=sorted({room.building for room in rooms}, key=natural),
             typed=preset | typed,
-            error=error,
+            errors=[error],
         )

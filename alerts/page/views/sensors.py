@@ -57,8 +57,8 @@ class SensorPages(PageGroup):
         latest = await context.in_thread(context.settings.series.latest)
         tests, now = await context.read(sensor_tests.latest), context.settings.clock()
         registry = context.registry
-        valid = {s.id: valid_test(tests, s) for s in registry.sensors.values()}
-        due = len({s.room for s in registry.sensors.values() if is_due(valid[s.id], now)})
+        sensors = registry.sensors.values()
+        due = len({s.room for s in sensors if is_due(valid_test(tests, s), now)})
         pipeline = context.pipeline()
         notices = {}
         if context.sites is None:
@@ -71,13 +71,9 @@ class SensorPages(PageGroup):
             most=sys.maxsize if "all" in request.query_params else _SHOWN,
             notices=notices,
             due=due,
-            tests=valid,
             stocks=STOCKS if context.settings.processes.draw_labels else (),
             sites=context.permitted.sorted_sites(),
-            sensors=[
-                (s, context.registry.rooms.get(s.room), latest.get(s.id))
-                for s in context.registry.sensors.values()
-            ],
+            sensors=[(s, registry.rooms.get(s.room), latest.get(s.id)) for s in sensors],
         )
 
     @serves("/sensors/labels.pdf", Right.SENSORS)
@@ -161,10 +157,7 @@ def summary(
 ) -> list[tuple[str, str, str]]:
     """Return the ten figures that matter: name, value, and whether it is well."""
     states = Counter(life.state for life in pipeline.sensors.values())
-    problems = sum(
-        any(n for name, n in life.counts.items() if name != "readings")
-        for life in pipeline.sensors.values()
-    )
+    problems = sum(life.has_problems for life in pipeline.sensors.values())
     rejected, unsent = sum(pipeline.dead_letters.values()), notices.get("failed", 0)
     figures = (
         (_("Registered"), registered, "none"),

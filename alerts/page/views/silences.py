@@ -192,7 +192,7 @@ class SilencePages(PageGroup):
             lengths=_LENGTHS,
             max_reason=MAX_REASON,
             typed={"place": "", "kind": "", "hours": "1", "later": "0", "reason": "", **typed},
-            error=error,
+            errors=[error],
         )
 
 

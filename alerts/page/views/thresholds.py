@@ -84,5 +84,5 @@ class ThresholdPages(PageGroup):
             max_reason=_MAX_REASON,
             probability=probability,
             percent=percent,
-            error=error,
+            errors=[error],
         )

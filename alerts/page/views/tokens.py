@@ -127,5 +127,5 @@ class TokenPages(PageGroup):
             days=_DAYS,
             token=token,
             link=f"{base}/wall#{token}" if is_screen else "",
-            error=error,
+            errors=[error],
         )

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 _YEAR_S: Final = 365 * 86_400
 _FIRST: Final = ("alarm", "attention", "responding", "notable", "silent", "none", "ok")
-_PICTURE_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
 
 
 class WallPages(PageGroup):
@@ -67,8 +66,7 @@ class WallPages(PageGroup):
         found = await self._context.in_thread(self._floor_plan().picture)
         if found is None:
             raise HTTPException(404, _("There is no floor plan."))
-        headers = {"Content-Security-Policy": _PICTURE_POLICY}
-        return Response(found[0], media_type=found[1], headers=headers)
+        return Response(found, media_type="image/png")
 
     @serves("/wall/open", Access.PUBLIC, methods=("POST",))
     async def _open(self, request: Request) -> Response:
@@ -200,7 +198,7 @@ class WallPages(PageGroup):
             status,
             **content,
             rooms=list(self._context.registry.rooms.values()),
-            error=error,
+            errors=[error],
         )
 
 

@@ -65,7 +65,7 @@ QUERY = {
     **dict.fromkeys(
         (
             *("/rooms/{id}/series", "/rooms/{id}/history", "/rooms/{id}/history/series"),
-            *("/air", "/figures", "/figures/series"),
+            *("/air", "/figures"),
         ),
         "span quantity",
     ),

@@ -27,12 +27,14 @@ async def test_state_interval_and_what_was_noted(open_page):
             "s3": SensorStatus("never heard", None, 5.0),
         }
     )
-    text = (await open_page(pipeline=lambda: status).client.get("/sensors")).text
+    page = open_page(pipeline=lambda: status)
+    text = (await page.client.get("/sensors")).text
     assert "Alive</span>" in text
-    assert "late 1,200" in text
-    assert "readings 900" not in text
     assert "Offline</span> since" in text
-    assert "wrong clock 3, firmware version rejected 1" in text
+    assert text.count("<b>data problems</b>") == 2
+    assert "<dd>late 1,200</dd>" in (await page.client.get("/sensors/s1/device")).text
+    shown = (await page.client.get("/sensors/s2/device")).text
+    assert "wrong clock 3, firmware version rejected 1" in shown
     assert "Never heard" in text
     assert '<span class="fine">floor 2, North</span></td>' in text
 

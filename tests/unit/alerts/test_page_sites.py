@@ -13,7 +13,7 @@ from alerts.access.api_tokens import Scope
 from alerts.duty.roster import Roster
 from alerts.incidents import repository, silences, threshold_adjustments
 from alerts.incidents.incident import Verdict
-from alerts.page import live, visibility
+from alerts.page import visibility
 from alerts.page.floor_plan import FloorPlan
 from alerts.page.forms import shown
 from alerts.page.setting_forms import FORMS
@@ -25,7 +25,6 @@ from storage import firmware, sqlite
 from storage.registry import Registry, Room, Sensor, Site
 from tests.support.alert_records import change_incidents
 from tests.unit.alerts.test_page import NOW, Page
-from tests.unit.alerts.test_page_live import Stream
 
 SITES = (
     Site("north", "North High", "America/New_York"),
@@ -670,23 +669,3 @@ async def test_a_wall_of_too_many_rooms_hides_no_incident(district, monkeypatch)
     assert await shown() == ("0", 1)
     await district.sign_in("north-ad")
     assert await shown() == ("0", 1)
-
-
-async def test_one_school_cannot_take_all_live_streams(district, monkeypatch):
-    monkeypatch.setattr(live, "_MOST", 2)
-    monkeypatch.setattr(live, "_RESERVED", 4)
-    streams = []
-
-    async def opened(account):
-        cookie = (await district.sign_in(account)).cookies["plumewatch_session"]
-        stream = Stream(district.app, f"plumewatch_session={cookie}")
-        streams.append(stream)
-        return (await stream.next())["status"]
-
-    found = [await opened(a) for a in ("north-ap", "north-ad", "north-an")]
-    assert found == [200, 200, 204]
-    assert [await opened("south-ap") for _ in range(3)] == [200, 200, 204]
-    for stream in streams:
-        await stream.close()
-    assert await opened("north-an") == 200
-    await streams[-1].close()

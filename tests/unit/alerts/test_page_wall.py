@@ -12,8 +12,6 @@ from alerts.incidents.incident import Status
 from alerts.page.floor_plan import FloorPlan, PictureError
 from storage import sqlite
 
-SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9v9z"/></svg>'
-
 
 def png(size=(40, 30), kind="PNG", **more):
     out = io.BytesIO()
@@ -122,7 +120,6 @@ async def test_a_floor_plan_is_uploaded_rooms_placed_and_shown(page):
     assert shown.count('class="spot') == 1  # the other place is none
     picture = await page.client.get("/wall/plan")
     assert picture.headers["content-type"] == "image/png"
-    assert "sandbox" in picture.headers["content-security-policy"]
     assert (await act(page, "/wall/plan", remove="yes")).status_code == 303
     assert (await page.client.get("/wall/plan")).status_code == 404
 
@@ -130,23 +127,16 @@ async def test_a_floor_plan_is_uploaded_rooms_placed_and_shown(page):
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (b"GIF89a", "no PNG, JPEG or SVG"),
+        (b"GIF89a", "no PNG or JPEG"),
+        (b'<svg onload="alert(1)"/>', "no PNG or JPEG"),
         (b"", "Choose a picture"),
         (png((6000, 5000)), "too many pixels"),
         (b"x" * 4_000_001, "larger than 4 MB"),
-        (b"<svg><script>alert(1)</script></svg>", "scripts, links"),
-        (b'<svg onload="alert(1)"/>', "scripts, links"),
-        (b'<svg><a href="https://evil.example">x</a></svg>', "scripts, links"),
-        (b'<svg><image href="http://evil.example/x.png"/></svg>', "scripts, links"),
-        (b'<!DOCTYPE svg [<!ENTITY a "b">]><svg/>', "scripts, links"),
-        (b"<svg><style>@import url(//evil.example)</style></svg>", "scripts, links"),
-        (b"<svg><foreignObject/></svg>", "scripts, links"),
-        (b"<svg>\xff</svg>", "UTF-8"),
     ],
 )
 async def test_pictures_that_are_refused(page, raw, message):
     await page.sign_in("ad")
-    answer = await act(page, "/wall/plan", {"plan": ("plan.svg", raw, "image/svg+xml")})
+    answer = await act(page, "/wall/plan", {"plan": ("plan.png", raw, "image/png")})
     assert answer.status_code == 400
     assert message in answer.text
     assert (await page.client.get("/wall/plan")).status_code == 404
@@ -157,16 +147,13 @@ def test_pictures_are_written_anew_without_what_was_beside_them(tmp_path):
     secret = Image.Exif()
     secret[0x010E] = "taken at 40.1 N"
     plan.save_picture(png((3000, 100), "JPEG", exif=secret))
-    raw, media_type = plan.picture()
-    assert media_type == "image/jpeg"
+    raw = plan.picture()
     assert b"taken at" not in raw
     with Image.open(io.BytesIO(raw)) as image:
-        assert image.width == 2400
-    plan.save_picture(SVG)
-    assert plan.picture() == (SVG, "image/svg+xml")
+        assert (image.format, image.width) == ("PNG", 2400)
     with pytest.raises(PictureError):
         plan.save_picture(b"nothing")
-    assert plan.picture() == (SVG, "image/svg+xml")
+    assert plan.picture() == raw
 
 
 def test_places_that_cannot_be_read_are_none(tmp_path):

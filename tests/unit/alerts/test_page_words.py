@@ -61,7 +61,7 @@ async def test_much_in_the_air_is_no_green_tick(open_page):
     assert "Many fine particles, no detection" in card
 
 
-async def test_ten_figures_first_and_the_rest_behind_details(open_page):
+async def test_ten_figures_come_first(open_page):
     status = PipelineStatus(
         dead_letters={"malformed": 3},
         sensors={
@@ -75,7 +75,6 @@ async def test_ten_figures_first_and_the_rest_behind_details(open_page):
     shown = dict(figures)
     assert (shown["Registered"], shown["Reporting"], shown["Never heard"]) == ("3", "1", "1")
     assert (shown["Messages rejected"], shown["With data problems"]) == ("3", "1")
-    assert text.index("<details>") < text.index("Firmware</th>")
 
 
 async def test_the_age_of_a_reading_counts_on(open_page):
