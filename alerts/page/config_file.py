@@ -70,10 +70,6 @@ class ConfigFile(Protocol):
         """Check changes of the file with hash `version`; `ConfigFaultsError` has every fault."""
         ...
 
-    def prepare_undo(self, after: str, before: str) -> PreparedChange:
-        """Check that the file with the hash `after` can go back to `before`."""
-        ...
-
     def commit(self, change: PreparedChange) -> None:
         """Write a change."""
         ...

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from alerts.incidents.free_text import cleaned, fault_of
 from alerts.page.config_file import Edit
 from alerts.secrets import Secret
+from language.dates import date_text
 from language.messages import _
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from alerts.errors import EntryFault
 
 MOST_ROWS: Final = 60
+_TITLES: Final = frozenset({"name", "id", "reason"})
 _LONGEST_VALUE: Final = 40
 _NUMBER: Final = re.compile(r"-?\d{1,9}(\.\d{1,6})?")
 
@@ -74,7 +76,7 @@ class Field:
 class Form:
     """A form over the entries of `section`; `slug` is its address.
 
-    - `title` and `detail` write an entry in a list.
+    - `title` writes an entry in a list.
     - `id_from` are keys that the id of a new entry is made of.
     - `start` returns the values of a new entry, at a local time.
     - `added_with` returns further changes of the file, for an entry and the whole configuration.
@@ -93,7 +95,6 @@ class Form:
     title: Callable[[Mapping[str, Any], Mapping[str, Any]], str] = lambda entry, _tree: str(
         entry.get("name", entry.get("id", ""))
     )
-    detail: Callable[[Mapping[str, Any], Mapping[str, Any]], str] = lambda _entry, _tree: ""
     id_from: tuple[str, ...] = ()
     start: Callable[[datetime], Mapping[str, Any]] = lambda _now: {}
     added_with: Callable[[Mapping[str, Any], Mapping[str, Any]], list[Edit]] = (
@@ -108,6 +109,12 @@ class Form:
         """Return the entries that people see, with their numbers in the file."""
         found = enumerate(tree.get(self.section, ()))
         return [(k, dict(entry)) for k, entry in found if self.is_shown(entry, now)]
+
+    def detail(self, entry: Mapping[str, Any], tree: Mapping[str, Any]) -> str:
+        """Write what an entry has beside its title, for a list."""
+        known = {field.key: field for field in self.fields if field.key not in _TITLES}
+        words = [_described(known[key], entry[key], tree) for key in known if entry.get(key)]
+        return " · ".join(words)
 
     def values(self, form: FormData) -> dict[str, Any]:
         """Read what was typed; a key that is empty is left out."""
@@ -220,6 +227,16 @@ def shown(
             made.fault = next((t for n, t in faults.items() if n.startswith(f"{name}.")), "")
         found.append(made)
     return found
+
+
+def _described(field: Field, value: Any, tree: Mapping[str, Any]) -> str:
+    if field.kind is Kind.ROWS:
+        return f"{_(field.label)}: {len(value)}"
+    if isinstance(value, datetime):
+        return date_text(value, "moment")
+    choices = field.choices(tree) if field.choices else {}
+    values = value if isinstance(value, list) else [value]
+    return ", ".join(choices.get(str(one), str(one)) for one in values)
 
 
 def _refused(

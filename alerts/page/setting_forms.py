@@ -10,7 +10,7 @@ from alerts.access.roles import Right
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.config_file import Edit
 from alerts.page.forms import Field, Form, Kind, day_end, new_id
-from language.messages import LANGUAGES, Words, _, mark, ngettext
+from language.messages import LANGUAGES, Words, _, mark
 from storage.registry import floor_name, names_of_place
 
 if TYPE_CHECKING:
@@ -109,25 +109,6 @@ def _periods(tree: Tree) -> dict[str, str]:
     return {"*": _("All periods"), **{name: name for name in dict.fromkeys(names) if name}}
 
 
-def _span(entry: Tree) -> str:
-    first, last = entry.get("first"), entry.get("last")
-    if first and last:
-        return _("%(first)s to %(last)s", first=first, last=last)
-    return str(first or last or "")
-
-
-def _hours(entry: Tree) -> str:
-    days = ", ".join(_DAYS.get(d, str(d))[:3] for d in entry.get("days") or ()) or _("every day")
-    if entry.get("start") is None:
-        return ", ".join(map(str, entry.get("periods", ()))).replace("*", _("all periods"))
-    span = _("%(first)s to %(last)s", first=entry.get("start"), last=entry.get("end"))
-    return f"{span}, {days}"
-
-
-def _when(moment: object) -> str:
-    return f"{moment:%a, %b %-d, %H:%M}" if isinstance(moment, datetime) else str(moment)
-
-
 def _override_title(entry: Tree, tree: Tree) -> str:
     gone, new = (_name(tree, "staff", entry.get(key)) for key in ("remove", "add"))
     if gone and new:
@@ -163,39 +144,6 @@ def _is_ahead(entry: Tree, now: datetime) -> bool:
     if not isinstance(end, datetime):
         return True
     return (end if end.tzinfo else end.replace(tzinfo=now.tzinfo)) > now
-
-
-def _sensor_detail(entry: Tree, tree: Tree) -> str:
-    aliases = ", ".join(map(str, entry.get("aliases", ())))
-    room = _rooms(tree).get(str(entry.get("room")), str(entry.get("room", "")))
-    return _("%(room)s · also %(names)s", room=room, names=aliases) if aliases else room
-
-
-def _person_detail(entry: Tree, _tree: Tree) -> str:
-    count = len(entry.get("notify", ()))
-    ways = ngettext("%(n)d channel", "%(n)d channels", count) if count else _("no channel")
-    return f"{_ROLES.get(entry.get('role', 'staff'), '').partition(':')[0]} · {ways}"
-
-
-def _bells_detail(entry: Tree, _tree: Tree) -> str:
-    days = ", ".join(_DAYS.get(d, d)[:3] for d in entry.get("days") or ())
-    periods = ngettext("%(n)d period", "%(n)d periods", len(entry.get("periods", ())))
-    return ", ".join(filter(None, (days, periods, _span(entry))))
-
-
-def _shift_detail(entry: Tree, tree: Tree) -> str:
-    people = ", ".join(_name(tree, "staff", p) for p in entry.get("people", ()))
-    return " · ".join(filter(None, (people, _hours(entry))))
-
-
-def _silence_detail(entry: Tree, tree: Tree) -> str:
-    place = _rooms(tree).get(str(entry.get("room")), str(entry.get("building", "")))
-    return ", ".join(filter(None, (place, _hours(entry), _span(entry))))
-
-
-def _override_detail(entry: Tree, _tree: Tree) -> str:
-    first, last = _when(entry.get("start")), _when(entry.get("end"))
-    return f"{entry.get('shift')}, " + _("%(first)s to %(last)s", first=first, last=last)
 
 
 _staff, _zones = (partial(_names, section=section) for section in ("staff", "zone"))
@@ -245,7 +193,6 @@ FORMS: Final = (
             Field("end", mark("Until"), Kind.MOMENT),
         ),
         title=_override_title,
-        detail=_override_detail,
         start=lambda now: {"start": now.replace(second=0, microsecond=0), "end": day_end(now)},
         added_with=_swapped,
         is_shown=_is_ahead,
@@ -258,7 +205,6 @@ FORMS: Final = (
         mark("Hours in which a person receives critical alerts only."),
         Right.SETTINGS,
         (_QUIET_HOURS,),
-        detail=lambda e, _tree: "; ".join(map(_hours, e.get("quiet_hours", ()))) or _("none"),
         may_add=False,
         own=True,
     ),
@@ -311,7 +257,6 @@ FORMS: Final = (
             ),
             _QUIET_HOURS,
         ),
-        detail=_person_detail,
         id_from=("name",),
         unique=("name",),
     ),
@@ -329,7 +274,6 @@ FORMS: Final = (
             Field("floor", mark("Floor"), choices=_floors),
             Field("kind", mark("Kind"), choices=_room_kinds, default="restroom"),
         ),
-        detail=lambda e, _tree: _place(e),
         added_with=_own_zone,
         id_from=("site", "building", "floor", "name"),
         unique=("name", "floor", "building", "site"),
@@ -361,7 +305,6 @@ FORMS: Final = (
             Field("model", mark("Model")),
             Field("interval_s", mark("Seconds between readings"), Kind.NUMBER, default="5"),
         ),
-        detail=_sensor_detail,
     ),
     Form(
         "bells",
@@ -388,7 +331,6 @@ FORMS: Final = (
                 spare=4,
             ),
         ),
-        detail=_bells_detail,
     ),
     Form(
         "shifts",
@@ -408,7 +350,6 @@ FORMS: Final = (
             Field("end", mark("to"), Kind.TIME),
             _DAYS_OF_WEEK,
         ),
-        detail=_shift_detail,
     ),
     Form(
         "silences",
@@ -440,7 +381,6 @@ FORMS: Final = (
             Field("last", mark("Last day"), Kind.DATE),
         ),
         title=lambda e, _tree: str(e.get("reason", "")),
-        detail=_silence_detail,
     ),
     Form(
         "holidays",
@@ -455,7 +395,6 @@ FORMS: Final = (
             Field("first", mark("First day"), Kind.DATE),
             Field("last", mark("Last day"), Kind.DATE, help=mark("Leave empty for one day.")),
         ),
-        detail=lambda e, _tree: _span(e),
     ),
 )
 """The forms of the settings page, in its order, each over one section of the configuration."""

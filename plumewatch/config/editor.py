@@ -3,7 +3,7 @@
 The file stays the truth: everything but the entry that changes keeps its text, comments and order.
 Before anything is written, the new text is parsed and must mean exactly the old configuration with
 the change, and it passes all checks of `plumewatch check`, secrets included. It is written to a
-draft and renamed; what it replaces is kept in the data folder, by its hash, to be undone.
+draft and renamed; what it replaces is kept in the data folder, by its hash.
 """
 
 from __future__ import annotations
@@ -131,22 +131,6 @@ class ConfigEditor:
         self._check(wanted)
         return PreparedChange(version, _digest(text.encode()), text.encode())
 
-    def prepare_undo(self, after: str, before: str) -> PreparedChange:
-        """Check that the file can go back from hash `after` to `before`; raises as `prepare`."""
-        self._current(after)
-        try:
-            raw = (self._history / f"{before}.toml").read_bytes()
-        except OSError as error:
-            raise ConfigFileError(
-                _("The version before this change is not kept any more.")
-            ) from error
-        if _digest(raw) != before:
-            raise ConfigFileError(
-                _("The version before this change is damaged in the data folder.")
-            )
-        self._check(self._tree(raw))
-        return PreparedChange(after, before, raw)
-
     def commit(self, change: PreparedChange) -> None:
         """Write a change; raises `ConfigFileError` if the file has changed since it was checked."""
         old = self._current(change.before)
@@ -167,7 +151,7 @@ class ConfigEditor:
         self._drop_unreachable_secrets(old, change.content)
 
     def _drop_unreachable_secrets(self, *texts: bytes) -> None:
-        """Delete files of `keep_secret` that neither the file nor what its undo restores names."""
+        """Delete files of `keep_secret` that neither the file nor what it replaced names."""
         sites = (self._path.parent / FOLDER).glob("*.toml")
         try:
             named = _own_secrets(b"\n".join((*texts, *(site.read_bytes() for site in sites))))

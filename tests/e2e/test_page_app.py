@@ -99,7 +99,7 @@ def test_settings_and_wall_are_sane_for_keyboards_and_screen_readers(site, brows
 
 
 @on_a_phone
-def test_a_room_is_renamed_and_the_change_undone(site, browser):
+def test_a_room_is_renamed(site, browser):
     browser.get(f"{site.url}/sign-in?next=/settings/rooms/0")
     sign_in(browser)
     name = find(browser, "#f-name")
@@ -111,10 +111,6 @@ def test_a_room_is_renamed_and_the_change_undone(site, browser):
     wait_for(browser, lambda: "Saved." in find(browser, "main [role=status]").text)
     changed = TEXT.replace('"Boys N2"', '"Boys, second floor"')
     assert site.config.read_text() == changed
-    browser.get(f"{site.url}/settings")
-    press(browser, "#undo")
-    wait_for(browser, lambda: "undone" in find(browser, "main [role=status]").text)
-    assert site.config.read_text() == TEXT
 
 
 @on_a_phone

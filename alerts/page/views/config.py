@@ -1,13 +1,11 @@
 """Settings that people change on the page: each form writes one entry of the configuration file.
 
 A change is checked as a whole, recorded in the audit log, written to the file and put into effect.
-The last one can be undone while nobody changed the file since.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,29 +50,7 @@ _NOT_HERE: Final = mark(
 
 
 class ConfigPages(PageGroup):
-    """The list of settings, their forms, undo, and test notices."""
-
-    @serves("/settings/undo", Access.STAFF, methods=("POST",), all_sites=True)
-    async def _undo(self, request: Request) -> Response:
-        config = self._config()
-        found = await self._context.read(lambda db: _last_changes(db, 1))
-        if not found:
-            raise HTTPException(404, _("There is no change to undo."))
-        detail = found[0]
-        form = next((f for f in FORMS if f.section == detail["section"]), None)
-        if form is None or not request.state.session.may(form.right):
-            raise HTTPException(403, _("Only those who may make this change can undo it."))
-        try:
-            change = await self._context.in_thread(
-                config.prepare_undo, detail["file_after"], detail["file_before"]
-            )
-            undone = {**detail, "before": detail["after"], "after": detail["before"]}
-            await self._commit(request, change, {**undone, "undoes": detail["seq"]})
-            files = re.findall(r'"url_file": "([^"]+)"', detail["after"])
-            await self._context.in_thread(config.drop_secrets, files)
-        except ConfigFileError as error:
-            return await self._index(request, str(error), 409)
-        return RedirectResponse("/settings?undone=yes", 303)
+    """The list of settings, their forms, and test notices."""
 
     @serves("/settings/test", Access.STAFF, methods=("POST",))
     async def _test(self, request: Request) -> Response:
@@ -311,8 +287,7 @@ class ConfigPages(PageGroup):
         self, request: Request, change: PreparedChange, detail: Mapping[str, Any], gone: str = ""
     ) -> None:
         config, now = self._config(), self._context.settings.clock()
-        kept = {k: v for k, v in detail.items() if k not in {"seq", "at", "actor"}}
-        whole = {**kept, "file_before": change.before, "file_after": change.after}
+        whole = {**detail, "file_before": change.before, "file_after": change.after}
 
         def record_and_write(tx: sqlite3.Connection) -> None:
             audit.append(tx, AuditKind.SETTINGS, request.state.session.person, whole, now)
@@ -328,38 +303,24 @@ class ConfigPages(PageGroup):
         return {**self._seen(version.whole), ADDRESS_FILES: files, UNREGISTERED: unregistered}
 
     @serves("/settings", Access.STAFF)
-    async def _index(self, request: Request, error: str = "", status: int = 200) -> Response:
-        session = request.state.session
-        last = await self._context.read(lambda db: _last_changes(db, _SHOWN))
+    async def _index(self, request: Request) -> Response:
+        session, sees_all = request.state.session, self._context.sites is None
         version = None if self._context.settings.config is None else await self._version()
-        rights = {f.section: f.right for f in FORMS}
-        undoable = bool(
-            self._context.sites is None
-            and version
-            and last
-            and last[0]["file_after"] == version.hash
-            and not version.problem
-            and session.may(rights.get(last[0]["section"], Right.SETTINGS))
-        )
-        if self._context.sites is not None or not session.may(Right.SETTINGS):
-            last = last[:1] if undoable else []
-        problem = _(_NOT_HERE) if version is None else version.problem
-        done = _("The last change is undone.") if "undone" in request.query_params else ""
+        last: list[dict[str, Any]] = []
+        if sees_all and session.may(Right.SETTINGS):
+            last = await self._context.read(_last_changes)
         return self._context.render(
             request,
             "settings.html",
-            status,
             forms=[
                 (f, len(self._visible(session, f, version)))
                 for f in FORMS
                 if version
                 and (session.may(f.right) or f.own)
-                and (self._context.sites is None or f.own or f.slug == _DUTY)
+                and (sees_all or f.own or f.slug == _DUTY)
             ],
             last=last,
-            undoable=undoable,
-            errors=[error, problem],
-            done=done,
+            errors=[_(_NOT_HERE) if version is None else version.problem],
         )
 
     @serves("/settings/{form}", Access.STAFF)
@@ -419,12 +380,11 @@ class ConfigPages(PageGroup):
         )
 
 
-def _last_changes(db: sqlite3.Connection, limit: int) -> list[dict[str, Any]]:
+def _last_changes(db: sqlite3.Connection) -> list[dict[str, Any]]:
     found = []
-    for entry in audit.entries_of(db, AuditKind.SETTINGS, limit):
+    for entry in audit.entries_of(db, AuditKind.SETTINGS, _SHOWN):
         detail: dict[str, Any] = json.loads(entry.detail)
-        known = {"seq": entry.seq, "at": entry.at, "actor": entry.actor, "lines": _lines(detail)}
-        found.append({"undoes": 0, **detail, **known})
+        found.append({**detail, "at": entry.at, "actor": entry.actor, "lines": _lines(detail)})
     return found
 
 

@@ -153,19 +153,6 @@ def test_a_file_that_may_not_be_written_is_reported_first_and_refused(editor, mo
         editor.prepare(editor.read().hash, [Edit("room", 0, {})])
 
 
-def test_undo_brings_every_byte_back_and_can_be_undone(editor, file):
-    change = save(editor, Edit("room", 0, {"id": "a", "name": "X", "building": "North"}))
-    changed = file.read_text()
-    undo = editor.prepare_undo(change.after, change.before)
-    editor.commit(undo)
-    assert file.read_text() == TEXT
-    editor.commit(editor.prepare_undo(undo.after, undo.before))
-    assert file.read_text() == changed
-    file.write_text(changed + "# by hand\n")
-    with pytest.raises(ConfigFileError, match="has changed since"):
-        editor.prepare_undo(change.after, change.before)
-
-
 def test_a_broken_file_is_not_touched(editor, file):
     file.write_text("[[room]")
     with pytest.raises(ConfigFileError, match="not valid TOML right now"):
