@@ -6,7 +6,7 @@ moves in the transaction that stores what follows from the entries: a crash repe
 A reader without a cursor looks at the incidents themselves once, then begins at the head. `prune`
 deletes what every cursor has passed, and entries beyond `MAX_ENTRIES` with the cursors behind them.
 
-Room states and live pages have no cursor: they count `ChangeSignal`, the wake-up in this process.
+Room states have no cursor: they count `ChangeSignal`, the wake-up in this process.
 """
 
 from __future__ import annotations

@@ -27,7 +27,6 @@ from alerts.page.account import AccountPages
 from alerts.page.api.docs import API, ApiDocs
 from alerts.page.api.operation import PREFIX, problem
 from alerts.page.guard import SecurityHeaders
-from alerts.page.live import LivePages
 from alerts.page.page_context import PageContext
 from alerts.page.provider_sign_in import ProviderPages
 from alerts.page.sign_in import SignInPages
@@ -86,7 +85,6 @@ PAGES: Final[tuple[type[PageGroup], ...]] = (
     ProviderPages,
     AccountPages,
     AnswerPages,
-    LivePages,
     TokenPages,
     *API,
     ApiDocs,

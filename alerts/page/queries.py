@@ -44,6 +44,7 @@ _INCIDENT: Final = (
     "  WHERE o.incident = i.id AND o.status IN ('due', 'leased', 'sent')) AS not_notified"
     " FROM incident i"
 )
+_OPEN: Final = " AND i.id IN (SELECT id FROM incident WHERE status <> 'resolved')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,71 +202,63 @@ def board(
 def incidents(
     db: sqlite3.Connection,
     *,
-    only_open: bool = False,
+    statuses: Sequence[str] = (),
+    kinds: Sequence[str] = (),
     room: str = "",
     rooms: str | None = None,
+    start: float = -math.inf,
+    end: float = math.inf,
+    before: tuple[float, str] = (math.inf, ""),
     limit: int = 50,
 ) -> list[dict[str, Any]]:
-    """Return incidents, newest first, those that need a response first; `rooms` are ids as JSON."""
-    of_rooms, chosen = _of_rooms(room, rooms)
-    needed = f"SELECT id FROM incident WHERE status <> 'resolved'{of_rooms}"  # noqa: S608 - constants
-    if not only_open:  # each part by its index, and nothing else of a year of incidents
-        needed += (
-            " UNION ALL SELECT id FROM (SELECT id FROM incident WHERE status = 'resolved'"  # noqa: S608 - constants
-            f"{of_rooms} ORDER BY opened_at DESC LIMIT ?)"
-        )
-        chosen = [*chosen, *chosen, limit]
-    found = _rows(
-        db,
-        f"{_INCIDENT} WHERE i.id IN ({needed})"
-        " ORDER BY CASE i.status WHEN 'open' THEN 0 WHEN 'notified' THEN 0"
-        " WHEN 'acknowledged' THEN 1 ELSE 2 END,"
-        " i.status <> 'resolved' AND i.kind IN ('vape', 'smoke') DESC, i.onset DESC LIMIT ?",
-        *chosen,
-        limit,
+    """Return incidents opened in ``[start, end)`` and before `before`, newest first.
+
+    `rooms` are ids as JSON; None and empty arguments choose all.
+    """
+    few = "" if not statuses or "resolved" in statuses else _OPEN  # which an index has
+    found = db.execute(
+        f"{_INCIDENT} WHERE opened_at >= :start AND opened_at < :end{few}"  # noqa: S608 - constants
+        " AND (:room = '' OR room = :room)"
+        " AND (:rooms IS NULL OR room IN (SELECT value FROM json_each(:rooms)))"
+        " AND (:statuses = '[]' OR status IN (SELECT value FROM json_each(:statuses)))"
+        " AND (:kinds = '[]' OR kind IN (SELECT value FROM json_each(:kinds)))"
+        " AND (opened_at < :last_at OR (opened_at = :last_at AND id < :last))"
+        " ORDER BY opened_at DESC, id DESC LIMIT :limit",
+        {
+            "start": start,
+            "end": end,
+            "room": room,
+            "rooms": rooms,
+            "statuses": json.dumps(statuses),
+            "kinds": json.dumps(kinds),
+            "last_at": before[0],
+            "last": before[1],
+            "limit": limit,
+        },
     )
-    return [{**row, "state": _state(row)} for row in found]
+    return [{**row, "state": _state(row)} for row in map(dict, found)]
 
 
-def _of_rooms(room: str, rooms: str | None) -> tuple[str, list[object]]:
-    """Return the end of a condition for one room, or for ids of rooms as JSON, and its values."""
-    terms: list[tuple[str, object]] = []
-    if room:
-        terms.append((" AND room = ?", room))
-    if rooms is not None:
-        terms.append((" AND room IN (SELECT value FROM json_each(?))", rooms))
-    return "".join(term for term, _ in terms), [value for _, value in terms]
-
-
-def incident_page(
-    db: sqlite3.Connection,
-    *,
-    statuses: Sequence[str],
-    kinds: Sequence[str],
-    room: str,
-    start: float,
-    end: float,
-    before: tuple[float, str] | None,
-    limit: int,
-    rooms: str | None = None,
+def open_incidents(
+    db: sqlite3.Connection, *, room: str = "", rooms: str | None = None, limit: int = 50
 ) -> list[dict[str, Any]]:
-    """Return incidents opened in ``[start, end)``, as `incidents` does, older than `before`."""
-    last_at, last_id = before or (math.inf, "")
-    of_rooms, chosen = _of_rooms(room, rooms)
-    if statuses and "resolved" not in statuses:  # few, which an index has
-        of_rooms += " AND i.id IN (SELECT id FROM incident WHERE status <> 'resolved')"
-    found = _rows(
-        db,
-        f"{_INCIDENT} WHERE opened_at >= ? AND opened_at < ?{of_rooms}"  # noqa: S608 - constants
-        " AND (? = '[]' OR status IN (SELECT value FROM json_each(?)))"
-        " AND (? = '[]' OR kind IN (SELECT value FROM json_each(?)))"
-        " AND (opened_at < ? OR (opened_at = ? AND id < ?))"
-        " ORDER BY opened_at DESC, id DESC LIMIT ?",
-        *(start, end, *chosen),
-        *(json.dumps(asked) for asked in (statuses, statuses, kinds, kinds)),
-        *(last_at, last_at, last_id, limit),
-    )
-    return [{**row, "state": _state(row)} for row in found]
+    """Return open incidents, those that need a response first."""
+    asked = ("open", "notified", "acknowledged")
+    found = incidents(db, statuses=asked, room=room, rooms=rooms, limit=limit)
+    return sorted(found, key=_urgency)
+
+
+def latest_incidents(
+    db: sqlite3.Connection, *, room: str = "", rooms: str | None = None, limit: int = 50
+) -> list[dict[str, Any]]:
+    """Return the open incidents, and then the newest of the others."""
+    found = open_incidents(db, room=room, rooms=rooms, limit=limit)
+    over = incidents(db, statuses=("resolved",), room=room, rooms=rooms, limit=limit)
+    return [*found, *over][:limit]
+
+
+def _urgency(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
+    return row["status"] == "acknowledged", row["kind"] not in {"vape", "smoke"}, -row["onset"]
 
 
 def _state(row: Mapping[str, Any]) -> str:
@@ -353,17 +346,6 @@ def room_events(
         end,
         start,
     )
-
-
-def recent_changes(db: sqlite3.Connection, rooms: str, since: float) -> int:
-    """Count the changes of open and recent incidents of some rooms, ids as JSON."""
-    row = db.execute(
-        "SELECT count(*) FROM incident i JOIN incident_history h ON h.incident = i.id"
-        " WHERE (i.status <> 'resolved' OR i.opened_at > ?)"
-        " AND i.room IN (SELECT value FROM json_each(?))",
-        (since, rooms),
-    ).fetchone()
-    return int(row[0])
 
 
 def status(db: sqlite3.Connection, now: float) -> tuple[int, float, int]:

@@ -163,13 +163,13 @@ class IncidentApi(PageGroup):
         _check_words("kind", asked.kind, EventKind)
         start, end = bounds_of(asked.start, asked.end)
         found = await self._context.read(
-            queries.incident_page,
+            queries.incidents,
             statuses=asked.status,
             kinds=asked.kind,
             room=asked.room,
             start=start,
             end=end,
-            before=_position(asked.cursor) if asked.cursor else None,
+            before=_position(asked.cursor),
             limit=asked.limit + 1,
             rooms=self._context.rooms,
         )
@@ -292,6 +292,8 @@ def _next(asked: IncidentQuery, last: Mapping[str, Any]) -> str:
 
 
 def _position(cursor: str) -> tuple[float, str]:
+    if not cursor:
+        return math.inf, ""
     try:
         at, last = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))
         if isinstance(at, int | float) and isinstance(last, str) and math.isfinite(at):

@@ -126,22 +126,11 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
     if (note) note.hidden = !old;
   };
 
-  // the server only says that something changed; each part of the page then fetches its own content
-  const listen = () => {
-    if (!document.querySelector("[hx-trigger*=live], .charts[data-live]")) return;
-    const renew = () => htmx.trigger(document.body, "live");
-    let source = null;
-    const open = () => {
-      if (document.hidden) {
-        if (source) source.close();
-        source = null;
-      } else if (!source) {
-        source = new EventSource("/live");
-        for (const name of ["change", "tick", "error"]) source.addEventListener(name, renew);
-      }
-    };
-    document.addEventListener("visibilitychange", () => { open(); if (!document.hidden) renew(); });
-    open();
+  // each part of the page fetches its own content, so its session decides what it shows
+  const refresh = () => {
+    const renew = () => { if (!document.hidden) htmx.trigger(document.body, "live"); };
+    document.addEventListener("visibilitychange", renew);
+    setInterval(renew, 5000);
   };
 
   const load = async (box) => {
@@ -182,7 +171,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
         if (Date.now() - (box.loaded || 0) > 4000) load(box);
       }
     });
-    listen();
+    refresh();
     let focused = null;
     document.body.addEventListener("htmx:beforeSwap", (e) => {
       const active = document.activeElement;

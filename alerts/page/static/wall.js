@@ -94,12 +94,10 @@ document.addEventListener("DOMContentLoaded", () => {
       wall.classList.toggle("with-plan");
       turn(view);
     });
-    const source = new EventSource("/wall/live");
-    for (const name of ["change", "tick"]) source.addEventListener(name, renew);
     setInterval(() => {
       element("clock").textContent = new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
       stale.hidden = Date.now() - fresh < 30000;
-      if (!stale.hidden) renew();
+      renew();
     }, 5000);
   };
 

@@ -70,7 +70,9 @@ class BoardPages(PageGroup):
             "room.html",
             state=(await self._states([room]))[0],
             sensors=context.registry.sensors_in(room.id),
-            incidents=context.named(await context.read(queries.incidents, room=room.id, limit=10)),
+            incidents=context.named(
+                await context.read(queries.latest_incidents, room=room.id, limit=10)
+            ),
         )
 
     @serves("/rooms/{id}/series")
@@ -86,7 +88,7 @@ class BoardPages(PageGroup):
             (s for s in registry.sites.values() if s.id == request.query_params.get("site")), None
         )
         rooms = list(registry.rooms.values())
-        opened = await context.read(queries.incidents, only_open=True, rooms=context.rooms)
+        opened = await context.read(queries.open_incidents, rooms=context.rooms)
         if len(registry.sites) > 1:
             lives = context.pipeline().sensors
             silent = [name for name, life in lives.items() if life.state != _REPORTING]

@@ -58,7 +58,7 @@ class IncidentPages(PageGroup):
 
     async def _list(self, request: Request, template: str) -> Response:
         recent = self._context.named(
-            await self._context.read(queries.incidents, rooms=self._context.rooms)
+            await self._context.read(queries.latest_incidents, rooms=self._context.rooms)
         )
         return self._context.render(request, template, incidents=recent)
 

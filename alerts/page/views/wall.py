@@ -105,7 +105,7 @@ class WallPages(PageGroup):
         rooms = dict(context.registry.rooms)
         if chosen is not None and request.query_params.get("site") != chosen.id:
             permitted = context.permitted.rooms
-            for incident in await context.read(queries.incidents, only_open=True, limit=MOST_ROOMS):
+            for incident in await context.read(queries.open_incidents, limit=MOST_ROOMS):
                 if incident["room"] in permitted:
                     rooms[incident["room"]] = permitted[incident["room"]]
         return tuple(rooms.values())

@@ -75,8 +75,8 @@ QUERY = {
     "/sign-in/provider": "next silent",
     "/sign-in/callback": "state code error",
 }
-NOT_FUZZED = ("/live", "/wall/live", "/sign-out", "/account/")
-"""They do not end, or end the session."""
+NOT_FUZZED = ("/sign-out", "/account/")
+"""They end the session."""
 
 
 class Asked(NamedTuple):
