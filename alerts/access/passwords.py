@@ -97,10 +97,6 @@ class Hasher:
             return False
         return kept is not None
 
-    def is_outdated(self, kept: str) -> bool:
-        """Whether a hash was made with other parameters."""
-        return self._argon2.check_needs_rehash(kept)
-
 
 def _hash_of_nothing(argon2: PasswordHasher) -> str:
     """Return a hash that no password has and that costs as much to verify as any."""
@@ -128,7 +124,7 @@ def remove_account(tx: sqlite3.Connection, person: str, now: float) -> None:
 
 
 def keep_hash(tx: sqlite3.Connection, person: str, kept: str, now: float) -> None:
-    """Store another hash of the same password."""
+    """Store the hash of a password."""
     tx.execute("INSERT OR REPLACE INTO staff_password VALUES (?, ?, ?)", (person, kept, now))
 
 

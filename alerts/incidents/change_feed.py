@@ -84,7 +84,6 @@ class ChangeSignal:
     """Wakes the readers of this process, and sets all `wakes`, after a change."""
 
     count: int = 0
-    closed: bool = False
     wakes: list[asyncio.Event] = field(default_factory=list)
     _next: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -94,11 +93,6 @@ class ChangeSignal:
         for wake in (*self.wakes, self._next):  # notices first
             wake.set()
         self._next = asyncio.Event()
-
-    def close(self) -> None:
-        """Wake everybody for the last time."""
-        self.closed = True
-        self.notify()
 
     async def wait_beyond(self, seen: int, timeout_s: float) -> int:
         """Wait until there are more changes than `seen`, or the time is over; return the count."""

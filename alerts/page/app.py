@@ -36,7 +36,6 @@ from alerts.page.views.board import BoardPages
 from alerts.page.views.charts import HistoryPages
 from alerts.page.views.commission import CommissionPages
 from alerts.page.views.config import ConfigPages
-from alerts.page.views.dead_letters import DeadLetterPages
 from alerts.page.views.duty import DutyPages
 from alerts.page.views.figures import FigurePages
 from alerts.page.views.incidents import IncidentPages
@@ -77,7 +76,6 @@ PAGES: Final[tuple[type[PageGroup], ...]] = (
     SensorHealthPages,
     CommissionPages,
     ThresholdPages,
-    DeadLetterPages,
     ConfigPages,
     WallPages,
     PushPages,

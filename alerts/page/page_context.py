@@ -39,7 +39,6 @@ from storage import sqlite
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from starlette import types
     from starlette.requests import Request
@@ -177,16 +176,10 @@ class PageContext(Visibility):
         **kwargs: _P.kwargs,
     ) -> _T:
         """Read the state database in a thread."""
-        return await self.read_from(
-            self.settings.files.database, lambda db: work(db, *args, **kwargs)
-        )
-
-    async def read_from(self, path: Path, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Read a database in a thread."""
 
         def connect_and_read() -> _T:
-            with closing(sqlite.connect(path, read_only=True)) as db:
-                return work(db)
+            with closing(sqlite.connect(self.settings.files.database, read_only=True)) as db:
+                return work(db, *args, **kwargs)
 
         return await self.in_thread(connect_and_read)
 

@@ -46,7 +46,6 @@ class _Served:
     access: Access | Right | Admit
     methods: tuple[str, ...]
     size: FormSize | None
-    all_sites: bool = False
     one_school: bool = False
 
     async def admit(self, context: PageContext, request: Request) -> None:
@@ -56,8 +55,6 @@ class _Served:
         session = session_of(request)
         if session is not None:
             context.see_as(session.person, session.sites)
-        if self.all_sites:
-            context.sees_all()
         if self.one_school:
             context.choose_school(request)
         if _INCIDENT in self.path:
@@ -84,19 +81,17 @@ def serves(
     *,
     methods: tuple[str, ...] = ("GET",),
     size: FormSize | None = None,
-    all_sites: bool = False,
     one_school: bool = False,
 ) -> Callable[[_Handler], _Handler]:
     """Serve a path with a method of a `PageGroup`, for those who have access.
 
     A function as access decides itself, and keeps the session in `request.state`. A POST needs a
     session and a form of our own page, kept there too, unless it is public; `size` is for forms
-    with rows or files. What is of `all_sites` does not exist for people of some. A page of
-    `one_school` shows the rooms of the one that is chosen.
+    with rows or files. A page of `one_school` shows the rooms of the one that is chosen.
     """
 
     def mark(handler: _Handler) -> _Handler:
-        handler.__dict__["served"] = _Served(path, access, methods, size, all_sites, one_school)
+        handler.__dict__["served"] = _Served(path, access, methods, size, one_school)
         return handler
 
     return mark

@@ -113,8 +113,6 @@ class PageFiles:
     """Databases and folders that the page reads and writes itself."""
 
     database: Path
-    journal: Path | None = None
-    """The journal's file; None for no pages of rejected messages."""
     wall: Path | None = None
     """Folder of the floor plans."""
 

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from alerts.access import second_factor, sessions
-from alerts.access.passwords import keep_hash, password_hash
+from alerts.access.passwords import password_hash
 from alerts.access.sign_in_rules import Refusal
 from alerts.page.guard import client_of, cookie_name, form_of, same_origin, text_of
 from alerts.page.page_group import Access, PageGroup, serves
@@ -91,13 +91,8 @@ class SignInGroup(PageGroup):
         person = "" if member is None else member.id
         kept = await self._context.read(password_hash, person)
         hasher = self._context.access.hasher
-        if not await self._hash(lambda: hasher.verifies(kept, password)):
-            return None
-        if member is not None and kept is not None and hasher.is_outdated(kept):
-            now = self._now()
-            renewed = await self._hash(lambda: hasher.hash(password))
-            await self._context.write(lambda tx: keep_hash(tx, member.id, renewed, now))
-        return member
+        is_right = await self._hash(lambda: hasher.verifies(kept, password))
+        return member if is_right else None
 
     def _member(self, account: str) -> StaffMember | None:
         wanted = account.casefold()

@@ -207,7 +207,7 @@ class Alerting:
     def tasks(self, detection: Detection) -> Iterator[Task]:
         """Return the tasks of alerting."""
         state, ready = self._resources.state, self._resources.ready
-        yield Task("outbox", self._pump.run(), stop=self._stop)
+        yield Task("outbox", self._pump.run(), stop=self._pump.stop)
         run_memory = partial(self.memory.run, detection, state, self._pump, self._listen)
         yield Task("memory", after(ready, run_memory))
         yield Task("operations", after(ready, self._keep_operations))
@@ -275,10 +275,6 @@ class Alerting:
             await asyncio.sleep(_FORGET_EVERY_S)
             if self.browsers.gone:
                 await self.commit(forget)
-
-    def _stop(self) -> None:
-        self.changes.close()
-        self._pump.stop()
 
     def _on_delivery(self, outcome: DeliveryOutcome) -> None:
         self.deliveries.on_delivery(outcome, self._resources.clock())

@@ -49,7 +49,7 @@ def staff_page(
     public_url, push_key = config.web.public_url, alerting.push_key()
     app = create_app(
         StaffPageSettings(
-            files=PageFiles(paths.state, paths.journal, paths.wall),
+            files=PageFiles(paths.state, paths.wall),
             engine=alerting.engine,
             series=resources.series,
             school=school_of(config),

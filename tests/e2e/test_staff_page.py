@@ -192,7 +192,6 @@ class Site:
         return repository.load(self.db, self.incident)
 
     def close(self):
-        self.loop.call_soon_threadsafe(self.live.close)
         self.server.should_exit = True
         self.thread.join(60)
         self.loop.close()

@@ -93,8 +93,6 @@ class ConfigPages(PageGroup):
         refused = form.refused(self._tree(version, files), index, typed)
         for name, _row, secret in secrets:
             refused |= await self._context.in_thread(self._bad_address, name, secret)
-        if form.slug == _DUTY:
-            refused |= self._beyond(version.whole, typed)
         if form.slug == _DUTY and not session.may(Right.SETTINGS):
             refused |= self._too_long(typed)
         if refused:
@@ -263,19 +261,6 @@ class ConfigPages(PageGroup):
             "The configuration has a fault elsewhere. An administrator of all schools sees it."
         )
         return own, [] if len(own) == len(faults) else [elsewhere]
-
-    def _beyond(self, tree: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, str]:
-        """Return the faults of a change of duty that names what the request may not see."""
-        seen, fault = self._seen(tree), _("Choose a value from the list.")
-        known = {name: {e.get("id") for e in seen.get(name, ())} for name in ("shift", "staff")}
-        named = {"shift": "shift", "_swap": "shift", "add": "staff", "remove": "staff"}
-        if self._context.sites is None:
-            return {}
-        return {
-            key: fault
-            for key, of in named.items()
-            if typed.get(key) and typed[key] not in known[of]
-        }
 
     def _too_long(self, typed: Mapping[str, Any]) -> dict[str, str]:
         end, latest = typed.get("end"), self._now().replace(tzinfo=None) + _LONGEST_DUTY

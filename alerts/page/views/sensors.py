@@ -135,8 +135,9 @@ class SensorPages(PageGroup):
             may_change=session is not None and session.may(Right.SENSORS),
         )
 
-    @serves("/unmatched", Right.SENSORS, all_sites=True)
+    @serves("/unmatched", Right.SENSORS)
     async def _unmatched(self, request: Request) -> Response:
+        self._context.sees_all()
         topic = request.query_params.get("topic", "")
         found = None
         if 0 < len(topic) <= _MAX_TOPIC:

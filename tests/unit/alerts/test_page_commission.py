@@ -148,9 +148,6 @@ async def test_a_verdict_is_kept_with_each_sensor_and_a_new_one_is_due(open_page
     room = (await page.client.get("/commission/n2-boys?sensor=s2")).text
     assert "s2: not tested yet" in room
     assert "s1: not tested yet" not in room
-    rows = (await page.client.get("/sensors")).text.partition('id="details"')[2].split("<tr>")
-    tested = {row.partition("</th>")[0].rpartition(">")[2]: "passed" in row for row in rows}
-    assert tested == tested | {"s1": True, "s2": False, "s3": False}
 
 
 async def test_a_test_that_is_stopped_silences_no_longer(page):

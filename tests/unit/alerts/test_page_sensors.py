@@ -1,22 +1,9 @@
-"""The sensors page and the refused messages: what is known, what was noted, nothing that acts."""
+"""The sensors page: what is known, what was noted, labels, nothing that acts."""
 
 import pytest
 
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus
-from alerts.policy import AlertPolicy, StaffMember
-from storage.journal import DeadLetter, Journal
 from tests.unit.alerts.test_page import NOW
-
-HOSTILE = b"<script>alert(1)</script>\x1b[2J\xff"
-
-
-@pytest.fixture
-def journal(tmp_path):
-    path = tmp_path / "journal.db"
-    with Journal(path) as opened:
-        opened.commit([], [DeadLetter(NOW, "t/<b>", "malformed", "no <i>", "native", 9, HOSTILE)])
-        opened.commit([], [DeadLetter(NOW, "x/y", "unknown_topic", "", "", 2, b"{}")] * 60)
-    return path
 
 
 async def test_state_interval_and_what_was_noted(open_page):
@@ -59,50 +46,6 @@ async def test_a_flood_of_names_leaves_the_registered_in_sight(open_page):
     assert text.count("ghost-") == 20
     assert "Showing the 20 most recent of 1,000." in text
     assert (await page.client.get("/sensors?all=yes")).text.count("ghost-") == 1_000
-
-
-async def test_refused_messages_need_a_sign_in_even_where_reading_is_open(open_page, journal):
-    page = open_page(journal=journal)
-    for path in ("/dead-letters", "/dead-letters/1"):
-        response = await page.client.get(path)
-        assert response.status_code == 303
-        assert response.headers["location"].startswith("/sign-in")
-
-
-async def test_list_by_reason_bounded(open_page, journal):
-    page = open_page(journal=journal)
-    await page.sign_in("fm")
-    text = (await page.client.get("/dead-letters")).text
-    assert text.count('href="/dead-letters/') == 50
-    assert "before=12" in text
-    assert 'href="/dead-letters/11"' in (await page.client.get("/dead-letters?before=12")).text
-    text = (await page.client.get("/dead-letters?reason=malformed")).text
-    assert text.count('href="/dead-letters/') == 1
-    assert "t/<b>" not in text
-
-
-async def test_one_is_shown_escaped(open_page, journal):
-    page = open_page(journal=journal)
-    await page.sign_in("fm")
-    text = (await page.client.get("/dead-letters/1")).text
-    assert "<script>alert" not in text
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;\\x1b[2J\\xff" in text
-    for path in ("/dead-letters/9999", "/dead-letters/x", "/dead-letters/" + "9" * 40):
-        assert (await page.client.get(path)).status_code == 404
-
-
-@pytest.mark.parametrize(("name", "code"), [("Keeper", 200), ("Principal", 403), ("Stranger", 303)])
-async def test_for_facilities_and_administrators(open_page, journal, name, code):
-    staff = (StaffMember("a", "Principal", "staff"), StaffMember("b", "Keeper", "facilities"))
-    page = open_page(journal=journal, policy=AlertPolicy(staff=staff))
-    await page.sign_in(name)
-    assert (await page.client.get("/dead-letters")).status_code == code
-
-
-async def test_no_journal_no_page(open_page):
-    page = open_page()
-    await page.sign_in("fm")
-    assert (await page.client.get("/dead-letters")).status_code == 404
 
 
 async def test_a_room_is_silent_by_the_learnt_interval(open_page):

@@ -147,7 +147,6 @@ ABOUT_ONE = (
     "/rooms/{id}",
     "/silences/{id",
     "/unmatched",
-    "/dead-letters",
     "/sensors/{id}",
 )
 

@@ -26,7 +26,6 @@ from language.messages import speaking
 from plumewatch.service import pipeline_meters as metrics
 from reports import drawing
 from storage import sqlite
-from storage.journal import DeadLetter, Journal
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.health_parts import NOW, Parts
@@ -204,21 +203,9 @@ def status(tmp_path):
     return pipeline
 
 
-@pytest.fixture
-def letters(tmp_path):
-    with closing(Journal(tmp_path / "journal.db")) as journal:
-        journal.open()
-        journal.commit(
-            (), [DeadLetter(NOW, "t", why, "not text", "native", 1, b"x") for why in Reason]
-        )
-        yield tmp_path / "journal.db"
-
-
-async def test_no_page_in_spanish_has_english_in_it(
-    open_page, policy, make_event, series, status, letters
-):
+async def test_no_page_in_spanish_has_english_in_it(open_page, policy, make_event, series, status):
     staff = tuple(replace(m, language="es") for m in policy.staff)
-    page = open_page(replace(policy, staff=staff), series=series, pipeline=status, journal=letters)
+    page = open_page(replace(policy, staff=staff), series=series, pipeline=status)
     incident = page.incident(make_event)
     with sqlite.transaction(page.db) as tx:
         page.engine.acknowledge(tx, incident, "ap", page.now)
@@ -227,7 +214,7 @@ async def test_no_page_in_spanish_has_english_in_it(
         )
     await page.sign_in("ad")
     found, seen = {}, 0
-    ids = {"incidents": incident, "dead-letters": "1", "sensors": "s1"}
+    ids = {"incidents": incident, "sensors": "s1"}
     for path in routes(page.app):
         one = next((one for part, one in ids.items() if part in path), "n2-boys")
         address = path.replace("{id}", one).replace("{id:row}", "1").replace("{form}", "people")
