@@ -73,7 +73,7 @@ def storage_setup(
     from plumewatch.cli.setup.influx import new_secret_files
     from plumewatch.config.secrets import secret_from
     from plumewatch.config.settings import influx_settings, retention_of
-    from storage.timeseries.influx_setup import provided
+    from storage.timeseries.influx_setup import provide
 
     site = Site.load(config)
     printer = Printer(as_json=as_json)
@@ -99,12 +99,8 @@ def storage_setup(
     def on_step(sentence: str) -> None:
         printer.say(sentence, done=sentence)
 
-    with (
-        progress("setting up"),
-        new_secret_files(paths.values()),
-        provided(admin, retention, list(paths), on_step) as accounts,
-    ):
-        for writes, account in accounts.items():
+    with progress("setting up"), new_secret_files(paths.values()):
+        for writes, account in provide(admin, retention, list(paths), on_step).items():
             paths[writes].write_text(f"{account.secret}\n", encoding="utf-8")
     for path in paths.values():
         printer.say(f"its secret is in {path}", secret_file=path)

@@ -11,7 +11,6 @@ store does, the earlier one first; aggregates count both.
 
 from __future__ import annotations
 
-import math
 import time
 from functools import partial
 from itertools import groupby
@@ -56,7 +55,6 @@ BATCH: Final = 10_000
 """Readings of one write, 2 to 7 MB: an InfluxDB 3 takes 10 MB, and a second for any number."""
 _LATEST_ROWS: Final = 24
 _RECENT_S: Final = 3600
-_LOOK_S: Final = 300.0
 _MARGIN_S: Final = 3600.0
 _NAMES: Final = 50
 """Sensors named in one statement; it has to fit into a URL."""
@@ -78,8 +76,6 @@ class InfluxSeries(Series):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.http = InfluxHttp(settings)
-        self._levels: list[Level] = []
-        self._looked = -math.inf
         self._registry = registry
         self._encoder = LineEncoder(registry)
         self._records = RecordEncoder(registry)
@@ -100,7 +96,8 @@ class InfluxSeries(Series):
         A 2.x finds nothing, and says so, in a bucket that was deleted.
         """
         for level in (MINUTE, QUARTER_HOUR):
-            self._look(level)
+            place = self.http.place(level.measurement, level.name)
+            self.http.query(f'SELECT "n" FROM {place} LIMIT 1', level.name)  # noqa: S608 - names of ours
             if self.http.server().major == 2:
                 self.http.check_write(level.name)
 
@@ -283,26 +280,8 @@ class InfluxSeries(Series):
             if self._rows(f'SELECT "received" FROM "{name}" LIMIT 1')  # noqa: S608
         )
 
-    def _averages(self, sensor: str, now: float) -> Sequence[Level]:
-        """Averages that the server has; checked again now and then while there are none."""
-        if sensor not in self._registry.sensors:
-            return ()
-        if not self._levels and now - self._looked >= _LOOK_S:
-            self._looked = now
-            self._levels = [level for level in (MINUTE, QUARTER_HOUR) if self._has(level)]
-        return self._levels
-
-    def _look(self, level: Level) -> list[dict[str, Any]]:
-        place = self.http.place(level.measurement, level.name)
-        return self.http.query(f'SELECT "n" FROM {place} LIMIT 1', level.name)  # noqa: S608 - names of ours
-
-    def _has(self, level: Level) -> bool:
-        try:
-            return bool(self._look(level))
-        except StorageUnavailableError as error:
-            if error.meaning == Meaning.NO_POLICY or self.http.server().major > 1:
-                return False
-            raise
+    def _averages(self, sensor: str) -> Sequence[Level]:
+        return rollup.LEVELS if sensor in self._registry.sensors else ()
 
     def _latest(self, which: str) -> dict[str, LatestReading]:
         found = self.http.query(

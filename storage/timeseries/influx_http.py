@@ -200,11 +200,9 @@ class InfluxHttp:
         return [series for result in results for series in result.get("series", ())]
 
     def configure(self, method: str, wanted: Mapping[str, str]) -> None:
-        """Make (POST), change (PUT) or delete (DELETE) a database of an InfluxDB 3."""
-        path, query, body = "/api/v3/configure/database", {}, msgspec.json.encode(wanted)
-        if method == "DELETE":
-            query, body = dict(wanted), b""
-        self._call(method, path, query, body, "application/json")
+        """Make (POST) or change (PUT) a database of an InfluxDB 3."""
+        body = msgspec.json.encode(wanted)
+        self._call(method, "/api/v3/configure/database", {}, body, "application/json")
 
     def on_client(self, work: Callable[[InfluxDBClient], T]) -> T:
         """Return the result of `work` on the client library, which serves 2.x. Raises as `write`.

@@ -6,21 +6,17 @@ of one database, in an organization that is made if there is none of its name. 3
 these names. The service makes the averages (`storage.timeseries.rollup`). A database with data of
 others is left alone: a shorter retention would delete it.
 
-`provided` is the one way in: with an administrator's rights it makes all this and accounts, tries
-the accounts, and removes what it made if anything fails.
+`provide` is the one way in: with an administrator's rights it makes all this and accounts, and
+tries the accounts. What is there already is kept, so a set-up that failed is run again.
 """
 
 from __future__ import annotations
 
-import logging
-import random
 import secrets
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from storage.errors import BatchRefusedError, StorageError, StorageUnavailableError
+from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.timeseries.influx_answers import Meaning
 from storage.timeseries.influx_http import InfluxHttp, quoted
 from storage.timeseries.line_protocol import QUARANTINE, READING
@@ -31,17 +27,14 @@ from storage.timeseries.rollup import LEVELS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from influxdb_client import Bucket, InfluxDBClient
+    from influxdb_client import Bucket
 
     from storage.timeseries.influx_http import InfluxSettings
     from storage.timeseries.resolution import Retention
 
-log = logging.getLogger(__name__)
-
 _DAY_S: Final = 86_400
-_TRIAL: Final = "plumewatch_trial"
 _OURS: Final = frozenset(
-    {READING, QUARANTINE, _TRIAL, *MEASUREMENTS, *(level.measurement for level in LEVELS)}
+    {READING, QUARANTINE, *MEASUREMENTS, *(level.measurement for level in LEVELS)}
 )
 _SECRET_BYTES: Final = 24
 _MAY: Final = ("may read", "may read and write")
@@ -55,88 +48,42 @@ class Account(NamedTuple):
     about: str
 
 
-@contextmanager
-def provided(
+def provide(
     admin: InfluxSettings,
     retention: Retention,
     wanted: Sequence[bool],
     on_step: Callable[[str], None],
-) -> Iterator[dict[bool, Account]]:
-    """Set the server up by an administrator's rights, and yield the accounts that it made.
+) -> dict[bool, Account]:
+    """Set the server up by an administrator's rights, and return the accounts that it made.
 
     `wanted` and the keys of the result say whether the account writes: that of the service does,
-    that of dashboards only reads. A point is written and read back through them, or without
-    accounts as the administrator. If that or the body of the context fails, what was made is
-    removed again. Raises `StorageUnavailableError` with what is not possible.
+    that of dashboards only reads. Raises `StorageUnavailableError` with what is not possible.
     """
     http = InfluxHttp(admin)
     try:
-        with ExitStack() as undo:
-            for step in set_up(http, retention, undo):
-                on_step(step)
-            made = {writes: make_account(http, undo, writes=writes) for writes in wanted}
-            for account in made.values():
-                on_step(account.about)
-            _try_accounts(http, made)
-            on_step("a point was written and read back")
-            yield made
-            undo.pop_all()
-    except BatchRefusedError as error:
-        raise StorageUnavailableError(str(error)) from error
+        for step in set_up(http, retention):
+            on_step(step)
+        made = {writes: make_account(http, writes=writes) for writes in wanted}
+        for account in made.values():
+            on_step(account.about)
+        for writes, account in made.items() or [(True, Account(admin.username, admin.secret, ""))]:
+            _try_account(replace(admin, username=account.username, secret=account.secret), writes)
+        on_step("all of it can be written and read")
     finally:
         http.close()
+    return made
 
 
-def _try_accounts(http: InfluxHttp, accounts: dict[bool, Account]) -> None:
-    """Write a point as the service, and read it back through every account, in each place."""
-    settings = http.settings
-    clients = {
-        writes: InfluxHttp(replace(settings, username=account.username, secret=account.secret))
-        for writes, account in accounts.items()
-    }
-    service, value = clients.get(True, http), random.getrandbits(30)
+def _try_account(settings: InfluxSettings, writes: bool) -> None:  # noqa: FBT001
+    """Check the rights of an account in each place."""
+    http = InfluxHttp(settings)
     try:
         for policy in ("", *(level.name for level in LEVELS)):
-            service.write(f"{_TRIAL} value={value}".encode(), policy)
-            for client in (service, *clients.values()):
-                place = client.place(_TRIAL, policy)
-                found = client.query(f'SELECT last("value") FROM {place}', policy)  # noqa: S608 - names of ours
-                if [row[1] for series in found for row in series["values"]] != [value]:
-                    raise StorageUnavailableError(
-                        f"{settings.url}: a point that was written to {settings.database!r}"
-                        " is not found there"
-                    )
+            if writes:
+                http.check_write(policy)
+            http.query(f'SELECT "received" FROM {http.place(READING, policy)} LIMIT 1', policy)  # noqa: S608 - names of ours
     finally:
-        for client in clients.values():
-            client.close()
-        _remove_trial(http)
-
-
-def _remove_trial(http: InfluxHttp) -> None:
-    """Delete the point; an InfluxDB 3 keeps it as long as readings."""
-    if http.server().major == 1:
-        statement = f'DROP MEASUREMENT "{_TRIAL}"'
-        _undo("the trial point", partial(http.query, statement, change=True))
-    if http.server().major == 2:
-
-        def delete(client: InfluxDBClient) -> None:
-            for bucket in _places(http):
-                client.delete_api().delete(
-                    "1970-01-01T00:00:00Z",
-                    "2100-01-01T00:00:00Z",
-                    f'_measurement="{_TRIAL}"',
-                    bucket=bucket,
-                    org=http.settings.org,
-                )
-
-        _undo("the trial point", partial(http.on_client, delete))
-
-
-def _undo(what: str, work: Callable[[], object]) -> None:
-    try:
-        work()
-    except StorageError as error:
-        log.warning("%s could not be removed again: %s", what, error)
+        http.close()
 
 
 def _places(http: InfluxHttp) -> list[str]:
@@ -144,23 +91,18 @@ def _places(http: InfluxHttp) -> list[str]:
     return [name, *(f"{name}/{level.name}" for level in LEVELS)]
 
 
-def set_up(http: InfluxHttp, retention: Retention, undo: ExitStack | None = None) -> Iterator[str]:
-    """Make what is missing; yield what was done. `undo` gets what removes it."""
-    undo = undo or ExitStack()
+def set_up(http: InfluxHttp, retention: Retention) -> Iterator[str]:
+    """Make what is missing; yield what was done."""
     try:
         major = http.server().major
-        yield from (_set_up_1, _set_up_2, _set_up_3)[major - 1](http, retention, undo)
+        yield from (_set_up_1, _set_up_2, _set_up_3)[major - 1](http, retention)
     except BatchRefusedError as error:
         raise StorageUnavailableError(str(error)) from error
 
 
-def _set_up_1(http: InfluxHttp, retention: Retention, undo: ExitStack) -> Iterator[str]:
+def _set_up_1(http: InfluxHttp, retention: Retention) -> Iterator[str]:
     name = http.settings.database
-    known = {row[0] for s in http.query("SHOW DATABASES") for row in s.get("values") or ()}
     http.query(f'CREATE DATABASE "{name}"', change=True)
-    if name not in known:
-        drop = partial(http.query, f'DROP DATABASE "{name}"', change=True)
-        undo.callback(_undo, f"database {name!r}", drop)
     yield f"database {name!r}"
     found = {row[0] for s in http.query("SHOW MEASUREMENTS") for row in s["values"]}
     if found - _OURS:
@@ -191,7 +133,7 @@ def _policy(http: InfluxHttp, verb: str, policy: str, days: int) -> None:
     )
 
 
-def _set_up_2(http: InfluxHttp, retention: Retention, undo: ExitStack) -> Iterator[str]:
+def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[str]:
     name, org = http.settings.database, http.settings.org
     try:
         org_id = organization(http)
@@ -201,18 +143,13 @@ def _set_up_2(http: InfluxHttp, retention: Retention, undo: ExitStack) -> Iterat
         org_id = http.on_client(
             lambda client: client.organizations_api().create_organization(org).id
         )
-        remove = partial(
-            http.on_client,
-            lambda client: client.organizations_api().delete_organization(org_id),
-        )
-        undo.callback(_undo, f"organization {org!r}", remove)
         yield f"organization {org!r} is made"
-    bucket = _bucket(http, undo, org_id, name, retention.raw_days)
+    bucket = _bucket(http, org_id, name, retention.raw_days)
     _map(http, org_id, bucket, "autogen")
     yield f"bucket {name!r}, readings are kept for {retention.raw_days} days"
     for level in LEVELS:
         days = round(retention.keep_s(level) / _DAY_S)
-        bucket = _bucket(http, undo, org_id, f"{name}/{level.name}", days)
+        bucket = _bucket(http, org_id, f"{name}/{level.name}", days)
         _map(http, org_id, bucket, level.name)
         yield f"averages of {level.step_s // 60} min are kept for {days} days"
 
@@ -249,7 +186,7 @@ def find_bucket(http: InfluxHttp, org_id: str, name: str) -> Bucket | None:
     return found.buckets[0] if found.buckets else None
 
 
-def _bucket(http: InfluxHttp, undo: ExitStack, org_id: str, name: str, days: int) -> Bucket:
+def _bucket(http: InfluxHttp, org_id: str, name: str, days: int) -> Bucket:
     from influxdb_client import BucketRetentionRules, PostBucketRequest  # noqa: PLC0415
 
     rules = [BucketRetentionRules(type="expire", every_seconds=days * _DAY_S)]
@@ -257,10 +194,7 @@ def _bucket(http: InfluxHttp, undo: ExitStack, org_id: str, name: str, days: int
         found.retention_rules = rules
         return http.on_client(lambda client: client.buckets_api().update_bucket(found))
     wanted = PostBucketRequest(name=name, org_id=org_id, retention_rules=rules)
-    made = http.on_client(lambda client: client.buckets_api().create_bucket(bucket=wanted))
-    remove = partial(http.on_client, lambda client: client.buckets_api().delete_bucket(made.id))
-    undo.callback(_undo, f"bucket {name!r}", remove)
-    return made
+    return http.on_client(lambda client: client.buckets_api().create_bucket(bucket=wanted))
 
 
 def _map(http: InfluxHttp, org_id: str, bucket: Bucket, policy: str) -> None:
@@ -288,7 +222,7 @@ def _map(http: InfluxHttp, org_id: str, bucket: Bucket, policy: str) -> None:
     http.on_client(lambda client: DBRPsService(client.api_client).post_dbrp(wanted))
 
 
-def _set_up_3(http: InfluxHttp, retention: Retention, undo: ExitStack) -> Iterator[str]:
+def _set_up_3(http: InfluxHttp, retention: Retention) -> Iterator[str]:
     name = http.settings.database
     for level in (None, *LEVELS):
         days = round(retention.keep_s(level) / _DAY_S)
@@ -296,8 +230,6 @@ def _set_up_3(http: InfluxHttp, retention: Retention, undo: ExitStack) -> Iterat
         wanted = {"db": database, "retention_period": f"{days}d"}
         try:
             http.configure("POST", wanted)
-            remove = partial(http.configure, "DELETE", {"db": database})
-            undo.callback(_undo, f"database {database!r}", remove)
             outcome = f"kept for {days} days"
         except BatchRefusedError as error:
             if level is None or "invalid character" not in str(error):
@@ -314,14 +246,14 @@ def _set_up_3(http: InfluxHttp, retention: Retention, undo: ExitStack) -> Iterat
         yield f"database {database!r}: {outcome}"
 
 
-def make_account(http: InfluxHttp, undo: ExitStack, *, writes: bool) -> Account:
-    """Make an account for dashboards or the service, or renew its secret; `undo` removes it."""
+def make_account(http: InfluxHttp, *, writes: bool) -> Account:
+    """Make an account for dashboards or the service, or renew its secret."""
     try:
         major = http.server().major
         if major == 1:
-            return _user(http, undo, writes=writes)
+            return _user(http, writes=writes)
         if major == 2:
-            return _token(http, undo, writes=writes)
+            return _token(http, writes=writes)
     except BatchRefusedError as error:
         raise StorageUnavailableError(str(error)) from error
     raise StorageUnavailableError(
@@ -365,7 +297,7 @@ def asks_nobody(settings: InfluxSettings) -> bool:
     return True
 
 
-def _user(http: InfluxHttp, undo: ExitStack, *, writes: bool) -> Account:
+def _user(http: InfluxHttp, *, writes: bool) -> Account:
     name = f"{http.settings.database}_{'service' if writes else 'reader'}"
     right = "ALL" if writes else "READ"
     may = _MAY[writes]
@@ -374,9 +306,6 @@ def _user(http: InfluxHttp, undo: ExitStack, *, writes: bool) -> Account:
     verb = "SET PASSWORD FOR" if name in users else "CREATE USER"
     word = "=" if name in users else "WITH PASSWORD"
     http.query(f'{verb} "{name}" {word} {quoted(password)}', change=True)
-    if name not in users:
-        drop = partial(http.query, f'DROP USER "{name}"', change=True)
-        undo.callback(_undo, f"user {name!r}", drop)
     http.query(f'GRANT {right} ON "{http.settings.database}" TO "{name}"', change=True)
     about = f"user {name!r} {may} {http.settings.database!r} and nothing else"
     if asks_nobody(http.settings):
@@ -387,7 +316,7 @@ def _user(http: InfluxHttp, undo: ExitStack, *, writes: bool) -> Account:
     return Account(name, password, about)
 
 
-def _token(http: InfluxHttp, undo: ExitStack, *, writes: bool) -> Account:
+def _token(http: InfluxHttp, *, writes: bool) -> Account:
     from influxdb_client import Authorization, Permission, PermissionResource  # noqa: PLC0415
 
     org_id, name = organization(http), http.settings.database
@@ -411,9 +340,5 @@ def _token(http: InfluxHttp, undo: ExitStack, *, writes: bool) -> Account:
     )
     if not made.token:
         raise StorageUnavailableError(f"{http.settings.url} made no token")
-    remove = partial(
-        http.on_client, lambda client: client.authorizations_api().delete_authorization(made.id)
-    )
-    undo.callback(_undo, f"the token of {who}", remove)
     about = f"the token of {who} {may} bucket {name!r} with its averages and nothing else"
     return Account("", made.token, about)

@@ -198,7 +198,7 @@ class Series(DatabaseFile, ABC):
         """
         keys, _ = quantities_of(quantities), every_ns(every_s)
         now = self._clock()
-        level = choose(start, end, every_s, now, self._retention, self._averages(sensor, now))
+        level = choose(start, end, every_s, now, self._retention, self._averages(sensor))
         step = every_ns(stretched(every_s, level))
         first, last = to_ns(start), to_ns(end)
         wanted = Steps(sensor, step, aggregate, keys)
@@ -291,7 +291,7 @@ class Series(DatabaseFile, ABC):
         """Store readings, and the cursor behind them if there is one."""
 
     @abstractmethod
-    def _averages(self, sensor: str, now: float) -> Sequence[Level]:
+    def _averages(self, sensor: str) -> Sequence[Level]:
         """Return the averages that there are of a sensor."""
 
     @abstractmethod

@@ -190,7 +190,7 @@ class SqliteSeries(Series):
         )
         return columns(rows, COLUMNS)
 
-    def _averages(self, sensor: str, now: float) -> Sequence[Level]:  # noqa: ARG002 - of all
+    def _averages(self, sensor: str) -> Sequence[Level]:  # noqa: ARG002 - of all
         return rollup.LEVELS
 
     def _aggregated(

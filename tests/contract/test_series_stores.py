@@ -49,6 +49,7 @@ def series(request, tmp_path):
             own_database() as settings,
             InfluxSeries(settings, REGISTRY, tmp_path / "influx.db") as store,
         ):
+            list(set_up(store.http, Retention(*[3_650] * 3)))
             yield store
         return
     server = request.getfixturevalue("influxd")
@@ -60,7 +61,9 @@ def series(request, tmp_path):
             kind = InfluxDb2 if request.param == "influx2" else InfluxDb3
             standin = stack.enter_context(FakeServer(kind(server.url)))
             settings = InfluxSettings(standin.url, name, org="school", secret="secret")
-        yield stack.enter_context(InfluxSeries(settings, REGISTRY, tmp_path / "influx.db"))
+        store = stack.enter_context(InfluxSeries(settings, REGISTRY, tmp_path / "influx.db"))
+        list(set_up(store.http, Retention(*[3_650] * 3)))
+        yield store
     influxql(server.url, f'DROP DATABASE "{name}"')
 
 
@@ -266,11 +269,6 @@ def test_what_is_added_does_not_move_the_position(series):
 
 class TestRecords:
     """What is stored beside readings: the same in every store."""
-
-    @pytest.fixture(autouse=True)
-    def _policies(self, request, series):
-        if isinstance(series, InfluxSeries) and "named" not in request.node.name:
-            list(set_up(series.http, Retention(*[3_650] * 3)))
 
     def test_every_measurement_comes_back_whole(self, series):
         for name, table in MEASUREMENTS.items():

@@ -78,12 +78,11 @@ def service_and_reader(folder):
 
 def check_accounts(ran, folder):
     """The service's account writes and reads, the other reads; the administrator's is nowhere."""
-    assert "a point was written and read back" in ran.out
+    assert "all of it can be written and read" in ran.out
     assert ADMIN not in ran.out + ran.err + "".join(files(folder).values())
     service, reader = service_and_reader(folder)
     http = InfluxHttp(service)
     assert "accepts readings and answers queries" in http.check_connection()
-    assert http.query('SELECT "value" FROM "plumewatch_trial"') == []
     http.write(b"reading,sensor=s received=1")
     assert InfluxHttp(reader).query('SELECT "received" FROM "reading"')
     with pytest.raises(StorageUnavailableError, match="no right to write"):
@@ -102,7 +101,7 @@ def test_a_1x_with_users(set_up, closed_server):
 def test_a_1x_that_asks_nobody(set_up, open_server):
     ran = set_up(url=open_server.url, database="open")
     assert "asks nobody for a password" in ran.out
-    assert "a point was written and read back" in ran.out
+    assert "all of it can be written and read" in ran.out
     settings = influx_settings(load(set_up.folder / "plumewatch.toml"))
     assert (settings.url, settings.database, settings.secret) == (open_server.url, "open", "")
     assert not list((set_up.folder / "secrets").glob("influx-*"))
@@ -161,28 +160,6 @@ def test_who_is_no_administrator_of_a_2x(set_up, open_server, token, sentence):
     with FakeServer(standin) as stub:
         ran = set_up(token, url=stub.url, org="school", database="none")
     nothing_is_done(open_server, set_up.folder, ran, sentence, before)
-
-
-def test_what_was_made_is_removed_when_a_later_step_is_refused(set_up, open_server):
-    class NoTokens(InfluxDb2):
-        def of_authorizations(self, *_):
-            raise self.refused(403, "forbidden", "permission denied")
-
-        def of_orgs(self, method, path, *more):
-            if method == "DELETE":
-                self.orgs.pop()
-                return 204, {}, b""
-            return super().of_orgs(method, path, *more)
-
-    standin = NoTokens(open_server.url, orgs=["others"])
-    before = sorted(standin.names())
-    with FakeServer(standin) as stub:
-        ran = set_up("secret", url=stub.url, org="school", database="half")
-    assert ran.code == 3
-    assert "no right" in ran.err
-    assert not set_up.folder.exists()
-    assert sorted(standin.names()) == before
-    assert standin.orgs == ["others"]
 
 
 @pytest.mark.parametrize(

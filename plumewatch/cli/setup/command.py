@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -133,15 +132,14 @@ def _set_up(folder: Path, answers_file: Path | None, printer: Printer) -> int:
 
 
 def _write(files: SiteFiles, folder: Path, influx: PreparedInflux | None, printer: Printer) -> None:
-    """Set the InfluxDB up and write the files: both, or nothing."""
-    with ExitStack() as stack:
-        if influx:
-            files.secret |= dict.fromkeys(influx.secret_files(), "")
-        files.check(folder)
-        if influx:
-            files.secret |= influx.texts(stack.enter_context(influx.provided(printer)))
-        for path in files.write(folder):
-            printer.say(f"wrote {path}", wrote=path)
+    """Set the InfluxDB up and write the files, if they can be written."""
+    if influx:
+        files.secret |= dict.fromkeys(influx.secret_files(), "")
+    files.check(folder)
+    if influx:
+        files.secret |= influx.provide(printer)
+    for path in files.write(folder):
+        printer.say(f"wrote {path}", wrote=path)
 
 
 def question(text: str, default: str = "", *, hidden: bool = False) -> str:

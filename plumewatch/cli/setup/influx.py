@@ -13,7 +13,7 @@ from plumewatch.errors import UsageError
 from storage.errors import StorageUnavailableError
 from storage.timeseries.influx_answers import Meaning
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-from storage.timeseries.influx_setup import asks_nobody, check_administrator, provided
+from storage.timeseries.influx_setup import asks_nobody, check_administrator, provide
 from storage.timeseries.resolution import Retention
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from plumewatch.cli.printer import Printer
     from plumewatch.cli.setup.answers import Question
-    from storage.timeseries.influx_setup import Account
 
 TOKEN: Final = "secrets/influx-token"  # noqa: S105 - a path
 READER: Final = "secrets/influx-reader"
@@ -91,24 +90,19 @@ class PreparedInflux:
             return [TOKEN, READER]
         return [TOKEN] if self.admin.secret else []
 
-    def texts(self, accounts: dict[bool, Account]) -> dict[str, str]:
-        """Return the secrets by their files."""
-        secrets = [account.secret for account in accounts.values()] or [self.admin.secret]
-        return {
-            name: f"{secret}\n" for name, secret in zip(self.secret_files(), secrets, strict=False)
-        }
-
-    @contextmanager
-    def provided(self, printer: Printer) -> Iterator[dict[bool, Account]]:
-        """Set the server up; what was made is removed again if the body fails."""
+    def provide(self, printer: Printer) -> dict[str, str]:
+        """Set the server up; return the secrets by their files."""
 
         def on_step(sentence: str) -> None:
             printer.say(f"InfluxDB: {sentence}", influx=sentence)
 
         if self.note:
             printer.say(self.note, influx=self.note)
-        with provided(self.admin, Retention(), self.wanted, on_step) as accounts:
-            yield accounts
+        accounts = provide(self.admin, Retention(), self.wanted, on_step)
+        secrets = [account.secret for account in accounts.values()] or [self.admin.secret]
+        return {
+            name: f"{secret}\n" for name, secret in zip(self.secret_files(), secrets, strict=False)
+        }
 
 
 def found_nearby() -> str:
