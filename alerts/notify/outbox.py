@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from alerts.access.action_tokens import Action, issue
-from alerts.errors import NotifyReason
 from alerts.notify.notice import Notice, NoticeReason
 
 if TYPE_CHECKING:
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 
     from alerts.errors import NotifyError
 
-DAY_S: Final = 86_400.0
-_NOTICES_A_DAY: Final = 20_000
-"""More than there are."""
 _REASON: Final = "substr(reason, 1, instr(reason || ':', ':') - 1)"
 """Reason of a row without its occasion."""
 _CANCELLED: Final = json.dumps(
@@ -304,17 +300,6 @@ def counts(tx: sqlite3.Connection, since: float) -> dict[str, int]:
         (since,),
     )
     return dict(rows.fetchall())
-
-
-def used_up_targets(tx: sqlite3.Connection, now: float) -> set[str]:
-    """Return the addresses whose quota of the day, in UTC, is used up."""
-    rows = tx.execute(
-        "SELECT DISTINCT target FROM outbox_attempt JOIN outbox ON outbox.id = outbox"
-        " WHERE outbox_attempt.outbox > (SELECT max(id) - ? FROM outbox)"
-        " AND outbox_attempt.reason = ? AND outbox_attempt.finished_at >= ?",
-        (_NOTICES_A_DAY, NotifyReason.QUOTA.value, now // DAY_S * DAY_S),
-    )
-    return {row["target"] for row in rows}
 
 
 def _finish_attempt(

@@ -11,7 +11,6 @@ secret is ``whsec_`` and base64 of 24 to 64 bytes.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hashlib
@@ -25,17 +24,17 @@ from alerts.incidents import change_feed, repository
 from alerts.incidents.incident_json import incident_json, iso_time
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Notice, NoticeReason, Priority
-from alerts.notify.post import in_place, post, raise_for_status
-from alerts.routing.targets import target_id
+from alerts.notify.post import post, raise_for_status
+from alerts.routing.targets import channel_of, target_id
 from storage.registry import Room
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
+    import asyncio
     import sqlite3
     from collections.abc import Callable, Mapping
 
     from alerts.incidents.change_feed import ChangeSignal
-    from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.policy import AlertPolicy, Webhook
     from alerts.secrets import Secret
     from storage.registry import Registry, Site
@@ -47,7 +46,6 @@ _LATEST_S: Final = 3600.0
 _KEPT_TRYING_S: Final = 86_400.0
 _BATCH: Final = 500
 _LOOK_AGAIN_S: Final = 5.0
-_AT_ONCE: Final = 4
 
 
 async def write_webhooks(
@@ -147,66 +145,42 @@ def _add(
         notice,
         person=hook.id,
         target=target_id(hook.url),
-        channel=_channel(hook),
+        channel=channel_of(hook.url),
         now=now,
         expires_at=now + _KEPT_TRYING_S,
         occasion=f"{row['what']}:{row['seq']}",
     )
 
 
-class WebhookNotifier:
-    """Sends webhooks itself and leaves everything else to another notifier."""
+class Webhooks:
+    """Sends messages to the webhooks of a policy."""
 
     def __init__(
         self,
-        others: Notifier,
         policy: AlertPolicy,
         *,
         allow_private: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._others = others
-        self._webhooks = policy.webhooks
+        self._secrets = {hook.url: hook.secret for hook in policy.webhooks}
         self._allow_private = allow_private
         self._clock = clock
-        self._places = {hook.url: asyncio.Semaphore(_AT_ONCE) for hook in self._webhooks}
 
-    def busy_channels(self) -> frozenset[str]:
-        """Return the channels that accept no further notice, webhooks included."""
-        full = {_channel(hook) for hook in self._webhooks if self._places[hook.url].locked()}
-        return self._others.busy_channels() | full
-
-    def takes_picture(self, target: Secret) -> bool:
-        """Return whether a picture would arrive; webhooks carry a link."""
-        return self._hook(target) is None and self._others.takes_picture(target)
-
-    async def send(
-        self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
-    ) -> None:
-        """Send one notice.
+    async def send(self, target: Secret, notice: Notice, _picture: bytes | None = None) -> None:
+        """Send one message.
 
         Raises `PermanentNotifyError` for a forbidden address or status 410, else
         `TransientNotifyError`.
         """
-        hook = self._hook(target)
-        if hook is None or notice.reason is not NoticeReason.CHANGED:
-            await self._others.send(target, notice, timeout_s=timeout_s, picture=picture)
-            return
-        await in_place(self._places[hook.url], lambda: self._post(hook, notice), timeout_s)
-
-    def _hook(self, target: Secret) -> Webhook | None:
-        return next((h for h in self._webhooks if h.url == target), None)
-
-    async def _post(self, hook: Webhook, notice: Notice) -> None:
         message = json.loads(notice.text)
         body, stamp = message["body"].encode(), str(int(self._clock()))
         headers = {
             "Content-Type": "application/json",
             "webhook-id": message["id"],
             "webhook-timestamp": stamp,
-            "webhook-signature": signature(hook.secret, message["id"], stamp, body),
+            "webhook-signature": signature(self._secrets[target], message["id"], stamp, body),
         }
-        answer = await post(hook.url.reveal(), body, headers, allow_private=self._allow_private)
+        answer = await post(target.reveal(), body, headers, allow_private=self._allow_private)
         raise_for_status(answer, {410: NotifyReason.REFUSED})
 
 
@@ -232,10 +206,6 @@ def fault_of_secret(secret: str) -> str:
     if not secret.startswith("whsec_") or not 24 <= len(key) <= 64:
         return "must be whsec_ and base64 of 24 to 64 bytes"
     return ""
-
-
-def _channel(hook: Webhook) -> str:
-    return f"webhook-{hook.name}"
 
 
 def _id(hook: Webhook, row: sqlite3.Row) -> str:

@@ -26,6 +26,8 @@ _CHANNELS: Final = Words(
         "workflows": mark("Teams"),
         "json": mark("web hook"),
         "jsons": mark("web hook"),
+        "http": mark("web hook"),
+        "https": mark("web hook"),
     }
 )
 
@@ -49,7 +51,7 @@ def target_id(target: Secret) -> str:
 def channel_of(target: Secret) -> str:
     """Name the provider behind an address: a cloud service, or one's own server by fingerprint."""
     name = scheme_of(target)
-    if name not in SELF_HOSTED:
+    if name not in SELF_HOSTED | {"http", "https"}:
         return target_id(target).partition("-")[0]
     server = (
         target.reveal()

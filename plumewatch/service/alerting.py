@@ -22,15 +22,15 @@ from alerts.incidents import change_feed
 from alerts.incidents.change_feed import ChangeSignal
 from alerts.incidents.stuck_incidents import StuckIncidentCheck
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings, check_target
-from alerts.notify.channels.web_push import ServerKey, WebPushNotifier
-from alerts.notify.outbox import used_up_targets, with_answer_link
+from alerts.notify.channels.web_push import ServerKey, WebPush
+from alerts.notify.outbox import with_answer_link
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump
 from alerts.notify.trial_notices import send_trials
 from alerts.outbound import series_records, webhooks
 from alerts.outbound.room_publisher import RoomPublisher
 from alerts.outbound.room_states import AVAILABILITY
-from alerts.outbound.webhooks import WebhookNotifier, write_webhooks
+from alerts.outbound.webhooks import Webhooks, write_webhooks
 from alerts.routing.targets import scheme_of
 from detection.details import Detail
 from ingest.errors import BrokerError
@@ -67,8 +67,6 @@ _OPERATIONS_AGAIN_S: Final = 300.0
 """Less than the time after which an incident without further reports is over."""
 _NOTICE_BOUNDS_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _PENDING: Final = 1_000
-CHANNELS: Final = (WebhookNotifier,)
-"""Notifiers beside that for apprise: each sends to its own targets and passes on the others."""
 
 
 class Deliveries:
@@ -116,21 +114,12 @@ class Alerting:
         may_push = find_spec("cryptography") is not None  # an extra
         self.engine = AlertEngine(resources.registry, policy)
         self._may_push = may_push
-        self.notifier = notifier or AppriseNotifier(NotifySettings(allow_private=private))
-        sender: Notifier = self.notifier
-        for channel in CHANNELS:
-            sender = channel(sender, policy, allow_private=private, clock=clock)
-        if may_push:
-            public = config.web.public_url
-            subject = public if public.startswith("https://") else _PUSH_SUBJECT
-            sender = WebPushNotifier(
-                sender,
-                self.push_key,
-                subject,
-                self.browsers,
-                clock=clock,
-            )
-        self.sender = sender
+        hooks = Webhooks(policy, allow_private=private, clock=clock)
+        public = config.web.public_url
+        subject = public if public.startswith("https://") else _PUSH_SUBJECT
+        push = WebPush(self.push_key, subject, self.browsers, clock=clock)
+        direct = {"http": hooks.send, "https": hooks.send, WEB_PUSH: push.send}
+        self.notifier = notifier or AppriseNotifier(NotifySettings(allow_private=private), direct)
         self.deliveries = Deliveries()
         self.stuck: Counter[str] = Counter()
         self._resources = resources
@@ -145,7 +134,7 @@ class Alerting:
         self._pump = OutboxPump(
             paths.state,
             self.engine,
-            sender,
+            self.notifier,
             self._wake_outbox,
             clock=clock,
             on_outcome=self._on_delivery,
@@ -154,7 +143,7 @@ class Alerting:
         )
         self.memory = MemoryAlerts(
             engine=self.engine,
-            notifier=sender,
+            notifier=self.notifier,
             readings=ingestion.commits,
             unstored=unstored,
             read_journal=resources.journal.read,
@@ -178,7 +167,7 @@ class Alerting:
         """Send a test notice to each address of a person."""
         base, policy = self._resources, self.engine.policy
         return await send_trials(
-            self.sender, [member], base.paths.state, policy, base.config.site, base.clock()
+            self.notifier, [member], base.paths.state, policy, base.config.site, base.clock()
         )
 
     def open(self) -> None:
@@ -195,9 +184,6 @@ class Alerting:
                 continue
             for problem in check_target(target, NotifySettings(allow_private=private)):
                 log.warning("notices to %s will fail: %s", member.id, problem)
-
-        if isinstance(self.notifier, AppriseNotifier):
-            self.notifier.restore_used_up(self._used_up())
 
     def close(self) -> None:
         """End what makes pictures."""
@@ -227,9 +213,6 @@ class Alerting:
 
         return await self._resources.run_until_stored("incidents", committed)
 
-    def _used_up(self) -> set[str]:
-        return used_up_targets(self._resources.state, self._resources.clock())
-
     def _state_failing(self) -> str:
         return self._resources.run_until_stored.failing.get("incidents", "")
 
@@ -243,8 +226,6 @@ class Alerting:
 
         while True:
             operations.changed.clear()
-            if await base.run_until_stored("quotas", self._used_up):
-                operations.report(Detail.QUOTA_USED_UP)
             await self.commit(store)
             self.changes.notify()
             with suppress(TimeoutError):

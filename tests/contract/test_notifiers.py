@@ -123,9 +123,9 @@ async def test_a_hung_provider_is_cut_off_and_delays_no_other(provider, target):
     other = Provider()
     try:
         go_on = threading.Event()
-        provider.answers = [answer(200, go_on=go_on)] * 2
-        notifier = AppriseNotifier(NotifySettings(allow_private=True, threads_per_channel=2))
-        hung = [asyncio.create_task(notifier.send(target, NOTICE, timeout_s=3.0)) for _ in range(2)]
+        provider.answers = [answer(200, go_on=go_on)] * 4
+        notifier = AppriseNotifier(LOCAL)
+        hung = [asyncio.create_task(notifier.send(target, NOTICE, timeout_s=3.0)) for _ in range(4)]
         await asyncio.sleep(0)
         assert len(notifier.busy_channels()) == 1
         with pytest.raises(TransientNotifyError) as busy:
@@ -133,7 +133,7 @@ async def test_a_hung_provider_is_cut_off_and_delays_no_other(provider, target):
         assert busy.value.reason is NotifyReason.BUSY
         await notifier.send(Secret(f"json://127.0.0.1:{other.port}/x"), NOTICE, timeout_s=60.0)
         errors = await asyncio.gather(*hung, return_exceptions=True)
-        assert [e.reason for e in errors] == [NotifyReason.TIMEOUT] * 2
+        assert [e.reason for e in errors] == [NotifyReason.TIMEOUT] * 4
     finally:
         go_on.set()
         other.close()
@@ -158,18 +158,6 @@ def test_other_threads_are_not_guarded(provider):
         ("pover://", NotifyReason.BAD_TARGET),
         ("jsons://", NotifyReason.BAD_TARGET),
         ("ntfys://ntfy.example/one/two", NotifyReason.BAD_TARGET),
-        (f"jsons://h.example/?+X-School=%E5%AD%B8{SECRET}", NotifyReason.BAD_TARGET),
-        (f"jsons://h.example/?+X-School={SECRET}%0d%0aX-Evil:%201", NotifyReason.BAD_TARGET),
-        (f"jsons://h.example/?+X-{SECRET}%E5%AD%B8=north", NotifyReason.BAD_TARGET),
-        (f"jsons://h.example/?+X%20{SECRET}=north", NotifyReason.BAD_TARGET),
-        (f"jsons://h.example/?+={SECRET}", NotifyReason.BAD_TARGET),
-        (f"jsons://user:{SECRET}%E5%AD%B8@h.example/", NotifyReason.BAD_TARGET),
-        (f"jsons://h.example:0/{SECRET}", NotifyReason.BAD_TARGET),
-        (f"jsons://h.example:99999/{SECRET}", NotifyReason.BAD_TARGET),
-        (f"ntfys://%E5%AD%B8:{SECRET}@h.example/topic", NotifyReason.BAD_TARGET),
-        (f"gotifys://h.example/{SECRET}%E5%AD%B8", NotifyReason.BAD_TARGET),
-        (f"mailtos://u:{SECRET}%E5%AD%B8@h.example?to=a@h.example", NotifyReason.BAD_TARGET),
-        (f"mailtos://u:p@h.example?+X={SECRET}%0d%0aY:1&to=a@h.example", NotifyReason.BAD_TARGET),
         ("jsons://example.org/?redirect=yes", NotifyReason.BAD_TARGET),
         ("jsons://example.org/?verify=no", NotifyReason.BAD_TARGET),
         ("json://example.org/", NotifyReason.FORBIDDEN_ADDRESS),
@@ -237,21 +225,6 @@ async def test_json_sends_the_headers_of_its_address(provider):
     assert (provider.requests[-1][0], headers["X-School"]) == ("/hook", "Ca\xf1on north")
     assert (headers["X-Key"], headers["Content-Type"]) == ("k", "application/json")
     assert content["incident"] == NOTICE.incident
-
-
-async def test_an_address_of_which_no_request_can_be_made_is_refused_for_good(provider):
-    at = f"127.0.0.1:{provider.port}/x"
-    for url, wrong in (
-        (f"json://{at}?+X-School=%E5%AD%B8", "a header"),
-        (f"json://{at}?+X-School=a%0d%0aX-Evil:%201", "a header"),
-        (f"json://{at}?+=a", "a header"),
-        (f"json://user:%E5%AD%B8@{at}", "a user name, password or token"),
-        (f"gotify://{at}%E5%AD%B8", "a user name, password or token"),
-    ):
-        with pytest.raises(PermanentNotifyError, match=wrong) as caught:
-            await send(Secret(url))
-        assert caught.value.reason is NotifyReason.BAD_TARGET
-    assert provider.requests == []
 
 
 @pytest.fixture
@@ -362,21 +335,13 @@ async def test_the_wait_that_a_provider_asks_for_in_its_header_is_known(
     assert least <= caught.value.retry_after_s <= most
 
 
-async def test_a_burst_is_waited_for_and_a_used_up_day_ends_the_address_until_the_next(provider):
-    now = [1_790_000_000.0]
-    notifier = AppriseNotifier(NotifySettings(allow_private=True), clock=lambda: now[0])
-    target = Secret(f"ntfy://127.0.0.1:{provider.port}/t")
+async def test_a_burst_is_waited_for_and_a_used_up_day_is_not(provider):
     burst = b'{"code":42901,"http":429,"error":"limit reached: too many requests"}'
     day = b'{"code":42908,"http":429,"error":"limit reached: daily message quota reached"}'
     provider.answers = [answer(429, burst), answer(429, day)]
     with pytest.raises(TransientNotifyError) as caught:
-        await notifier.send(target, NOTICE, timeout_s=5.0)
+        await send(Secret(f"ntfy://127.0.0.1:{provider.port}/t"))
     assert caught.value.reason is NotifyReason.RATE_LIMITED
-    for _ in range(3):
-        with pytest.raises(PermanentNotifyError) as ended:
-            await notifier.send(target, NOTICE, timeout_s=5.0)
-        assert ended.value.reason is NotifyReason.QUOTA
-    assert len(provider.requests) == 2
-    now[0] += 86_400.0
-    await notifier.send(target, NOTICE, timeout_s=5.0)
-    assert len(provider.requests) == 3
+    with pytest.raises(PermanentNotifyError) as ended:
+        await send(Secret(f"ntfy://127.0.0.1:{provider.port}/t"))
+    assert ended.value.reason is NotifyReason.QUOTA

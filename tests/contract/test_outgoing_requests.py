@@ -12,9 +12,9 @@ from msgspec import structs
 from alerts.access.push_subscriptions import Browsers, Subscription, encoded
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.channels.reachability import why_unreachable
-from alerts.notify.channels.web_push import ServerKey, WebPushNotifier
+from alerts.notify.channels.web_push import ServerKey, WebPush
 from alerts.notify.notice import NoticeReason
-from alerts.outbound.webhooks import WebhookNotifier
+from alerts.outbound.webhooks import Webhooks
 from alerts.page.identity_provider import IdentityProvider, ProviderSettings
 from alerts.policy import AlertPolicy, Webhook
 from alerts.secrets import Secret
@@ -22,7 +22,6 @@ from ingest.http.poll import PolledSensor, get
 from plumewatch.service.health import ping
 from storage.http_client import NoAnswerInTimeError, Reach, RefusedRequestError, request
 from tests.support.provider import RISING, Provider, answer
-from tests.support.recording_notifier import RecordingNotifier
 
 
 def through_apprise(scheme):
@@ -40,8 +39,7 @@ async def webhook(address, private, _folder):
     notice = structs.replace(
         RISING, reason=NoticeReason.CHANGED, text='{"id": "msg_1", "body": "{}"}'
     )
-    notifier = WebhookNotifier(RecordingNotifier(), policy, allow_private=private)
-    await notifier.send(url, notice, timeout_s=20.0)
+    await Webhooks(policy, allow_private=private).send(url, notice)
 
 
 async def web_push(address, private, folder):
@@ -55,14 +53,9 @@ async def web_push(address, private, folder):
     )
     endpoint = f"http{'' if private else 's'}://{address}/push"
     target = Subscription(endpoint, encoded(public), encoded(b"0123456789abcdef")).target()
-    notifier = WebPushNotifier(
-        RecordingNotifier(),
-        lambda: key,
-        "mailto:it@school.example",
-        Browsers(folder / "state.db"),
-        allow_private=private,
-    )
-    await notifier.send(target, RISING, timeout_s=20.0)
+    browsers = Browsers(folder / "state.db")
+    push = WebPush(lambda: key, "mailto:it@school.example", browsers, allow_private=private)
+    await push.send(target, RISING)
 
 
 async def poll(address, _private, _folder):

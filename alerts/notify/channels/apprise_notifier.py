@@ -1,6 +1,6 @@
-"""Deliver a notice to one channel of one person: ntfy directly, other services through apprise.
+"""Deliver a notice to one address: ntfy, browsers and webhooks directly, other services by apprise.
 
-Properties of apprise that shape this module:
+Each scheme of `direct` has its function, and ntfy. Properties of apprise that shape the rest:
 
 - one object throttles between sends, so each send gets a fresh object with one target;
 - it follows redirects, so a public address could lead a POST to an internal one: switched off;
@@ -17,10 +17,8 @@ resolver nor the number of requests of a plug-in matters. What is not: the size 
 its time beyond the deadline at which the caller stops waiting. Behind an HTTP proxy the proxy's
 address counts.
 
-Where text and picture are one request (`_ONE_REQUEST`), a provider that refuses it gets the text
-alone, once, in the same attempt. Elsewhere the text is sent first and decides the outcome, so it is
-never sent twice. After ntfy's daily quota is used up, an address gets nothing more until the next
-day in UTC, and each notice goes to the person's next address at once.
+A service that takes text and picture in one request gets both; one that refuses it gets the text
+alone, once, in the same attempt. The others get the text.
 """
 
 from __future__ import annotations
@@ -32,11 +30,10 @@ import logging
 import re
 import sys
 import threading
-import time
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import apprise
 from apprise.attachment.memory import AttachMemory
@@ -44,17 +41,18 @@ from apprise.attachment.memory import AttachMemory
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notify.channels import ntfy
 from alerts.notify.notice import Priority, render
-from alerts.notify.outbox import DAY_S
 from alerts.notify.post import in_place
-from alerts.routing.targets import SELF_HOSTED, channel_of, scheme_of, target_id
+from alerts.routing.targets import SELF_HOSTED, channel_of, scheme_of
 from storage.bounded_call import BoundedThreads, BusyError, DeadlineExceededError
 from storage.http_client import Reach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
     from alerts.notify.notice import Notice
     from alerts.secrets import Secret
+
+    Send = Callable[[Secret, Notice, bytes | None], Awaitable[None]]
 
 SCHEMES: Final = SELF_HOSTED | frozenset(
     {"pover", "tgram", "slack", "discord", "twilio", "workflows", "gchat", "wxteams"}
@@ -72,11 +70,10 @@ _RETRY_AFTER: Final = re.compile(
     r"retry_?after(?:Seconds)?\W{1,4}(\d{1,5}(?:\.\d+)?)", re.IGNORECASE
 )
 _MAX_RETRY_AFTER_S: Final = 900.0
-_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE: Final = re.compile(r"(?:[!-~\xa0-\xff][\t -~\xa0-\xff]*)?")
-_LINE: Final = re.compile(r"[^\x00-\x1f\x7f]*")
-_ONE_REQUEST: Final = frozenset({"json", "jsons", "pover", "tgram", "mailto", "mailtos"})
+_WITH_PICTURE: Final = ntfy.SCHEMES | {"json", "jsons", "pover", "tgram", "mailto", "mailtos"}
 """Schemes with text and picture in one request."""
+_AT_ONCE: Final = 4
+"""Sends to one provider at a time, those included that were given up and have not ended."""
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -97,7 +94,7 @@ class Notifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NotifySettings:
-    """Where notices may go, and how many sends at a time a provider gets.
+    """Where notices may go.
 
     `allow_private` permits this machine and its network, with plain http; never link-local
     addresses. `several` permits several recipients in one address.
@@ -105,29 +102,22 @@ class NotifySettings:
 
     allow_private: bool = False
     several: bool = False
-    threads_per_channel: int = 4
 
 
 class AppriseNotifier:
-    """Delivers notices to ntfy itself, and to other services through apprise."""
+    """Delivers notices; `direct` are the senders of schemes that apprise does not serve."""
 
     def __init__(
-        self, settings: NotifySettings | None = None, clock: Callable[[], float] = time.time
+        self, settings: NotifySettings | None = None, direct: Mapping[str, Send] | None = None
     ) -> None:
         self._settings = settings or NotifySettings()
-        self._clock = clock
-        self._used_up: dict[str, float] = {}
+        self._direct = {**dict.fromkeys(ntfy.SCHEMES, self._post_ntfy), **(direct or {})}
         self._threads: dict[str, BoundedThreads] = {}
         self._places: dict[str, asyncio.Semaphore] = {}
-        self._picture_threads: dict[str, BoundedThreads] = {}
         _prepare_apprise()
 
     def __repr__(self) -> str:
         return f"AppriseNotifier({self._settings!r})"
-
-    def restore_used_up(self, targets: Iterable[str]) -> None:
-        """Send nothing more today to addresses whose quota was used up before a restart."""
-        self._used_up.update(dict.fromkeys(targets, self._clock() // DAY_S))
 
     def busy_channels(self) -> frozenset[str]:
         """Return the channels that accept no further notice."""
@@ -135,9 +125,8 @@ class AppriseNotifier:
         return frozenset(full | {name for name, one in self._places.items() if one.locked()})
 
     def takes_picture(self, target: Secret) -> bool:
-        """Whether the service behind a target takes attachments."""
-        scheme = scheme_of(target)
-        return scheme in SCHEMES and _attaches(_service(target.reveal()), scheme)
+        """Whether the service behind a target takes text and picture in one request."""
+        return scheme_of(target) in _WITH_PICTURE
 
     async def send(
         self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
@@ -145,59 +134,41 @@ class AppriseNotifier:
         """Deliver a notice within `timeout_s` seconds.
 
         Raises PermanentNotifyError for a bad target or a refusal (4xx other than 408, 425 and 429),
-        TransientNotifyError for all else, also when all threads of the channel are in use.
+        TransientNotifyError for all else, also when too many sends of the channel are going on.
         """
-        faults = _faults(target, self._settings)
-        if faults:
-            raise faults[0]
-        day = self._clock() // DAY_S
-        if self._used_up.get(target_id(target)) == day:
-            raise PermanentNotifyError(NotifyReason.QUOTA, "the day's quota is used up")
+        picture = picture if self.takes_picture(target) else None
         try:
             await self._send(target, notice, timeout_s, picture)
         except PermanentNotifyError as error:
-            if error.reason is NotifyReason.QUOTA:
-                self._used_up[target_id(target)] = day
-                _LOG.error(
-                    "%s: the day's quota is used up; notices go to the next addresses until the"
-                    " next day in UTC",
-                    channel_of(target),
-                )
-            raise
+            if picture is None or error.reason is not NotifyReason.REFUSED:
+                raise
+            channel = channel_of(target)
+            _LOG.warning(
+                "picture of incident %s refused by %s: %s", notice.incident, channel, error
+            )
+            await self._send(target, notice, timeout_s, None)
 
     async def _send(
         self, target: Secret, notice: Notice, timeout_s: float, picture: bytes | None
     ) -> None:
-        if scheme_of(target) in ntfy.SCHEMES:
-            most = asyncio.Semaphore(self._settings.threads_per_channel)
-            places = self._places.setdefault(channel_of(target), most)
-            await in_place(places, lambda: self._post_ntfy(target, notice, picture), timeout_s)
+        scheme, channel = scheme_of(target), channel_of(target)
+        if scheme in self._direct:
+            send = self._direct[scheme]
+            places = self._places.setdefault(channel, asyncio.Semaphore(_AT_ONCE))
+            await in_place(places, lambda: send(target, notice, picture), timeout_s)
             return
-        threads = self._threads_of(self._threads, target)
-        call = _Call(target, notice, self._settings, timeout_s)
-        if picture is None or not self.takes_picture(target):
-            await send_bounded(threads, call.text, timeout_s)
-        elif scheme_of(target) in _ONE_REQUEST:
-            await send_bounded(threads, lambda: call.together(picture), timeout_s)
-        else:
-            await send_bounded(threads, call.text, timeout_s)
-            with contextlib.suppress(BusyError):  # the picture is left out
-                pictures = self._threads_of(self._picture_threads, target)
-                pictures.start(lambda: call.picture_after(picture))
+        if faults := _faults(target, self._settings):
+            raise faults[0]
+        threads = self._threads.setdefault(channel, BoundedThreads("notify", _AT_ONCE))
+        await send_bounded(
+            threads, lambda: _send(target, notice, picture, timeout_s, self._settings), timeout_s
+        )
 
     async def _post_ntfy(self, target: Secret, notice: Notice, picture: bytes | None) -> None:
-        address, private = _service(target.reveal()), self._settings.allow_private
-        try:
-            await ntfy.send(target, address, notice, picture, allow_private=private)
-        except PermanentNotifyError as error:
-            if picture is None or error.reason is not NotifyReason.REFUSED:
-                raise
-            _log_refusal(target, notice, error)
-            await ntfy.send(target, address, notice, None, allow_private=private)
-
-    def _threads_of(self, pool: dict[str, BoundedThreads], target: Secret) -> BoundedThreads:
-        threads = BoundedThreads("notify", self._settings.threads_per_channel)
-        return pool.setdefault(channel_of(target), threads)
+        if faults := _faults(target, self._settings):
+            raise faults[0]
+        private = self._settings.allow_private
+        await ntfy.send(target, _service(target.reveal()), notice, picture, allow_private=private)
 
 
 async def send_bounded(threads: BoundedThreads, work: Callable[[], None], timeout_s: float) -> None:
@@ -287,8 +258,6 @@ def _faults(target: Secret, settings: NotifySettings) -> list[NotifyError]:
         details.append(f"not a complete {scheme} address")
     elif len(service) != 1 and not settings.several:
         details.append(f"{len(service)} recipients in one address; give each its own")
-    elif fault := _unsendable(url, scheme, service):
-        details.append(fault)
     faults: list[NotifyError] = [
         PermanentNotifyError(NotifyReason.BAD_TARGET, detail) for detail in details
     ]
@@ -299,32 +268,6 @@ def _faults(target: Secret, settings: NotifySettings) -> list[NotifyError]:
         )
         faults.append(PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, detail))
     return faults
-
-
-def _unsendable(url: str, scheme: str, service: Any) -> str:
-    """Return what of an address HTTP or SMTP cannot carry; empty if all of it can be sent."""
-    if service.port is not None and not 0 < service.port < 65_536:
-        return "a port that is not between 1 and 65535"
-    mail = scheme in {"mailto", "mailtos"}
-    if not _fit(getattr(service, "headers", None) or {}, _LINE if mail else _VALUE):
-        return "a header (+Name=value) that cannot be sent: ASCII alone, on one line"
-    charset = "ascii" if mail or scheme in ntfy.SCHEMES else "latin-1"
-    tokens = (
-        ""
-        if mail or scheme in {"json", "jsons"}
-        else unquote(url.partition("#")[0].partition("?")[0])
-    )
-    try:
-        f"{service.user or ''}{service.password or ''}".encode(charset)
-        tokens.encode("ascii")
-    except UnicodeEncodeError:
-        return "a user name, password or token that is not plain ASCII"
-    return ""
-
-
-def _fit(headers: Mapping[str, str | bytes], value: re.Pattern[str]) -> bool:
-    texts = ((k, v.decode("latin-1") if isinstance(v, bytes) else v) for k, v in headers.items())
-    return all(_NAME.fullmatch(k) and value.fullmatch(v) for k, v in texts)
 
 
 def server_of(target: Secret) -> tuple[str, int] | None:
@@ -373,83 +316,47 @@ def _is_plain(service: Any, scheme: str) -> bool:
     return not service.secure
 
 
-def _attaches(service: Any, scheme: str) -> bool:
-    if service is None or not service.attachment_support or scheme == "slack":
-        return False  # Slack would show a file under an empty message of its own
-    return scheme != "wxteams" or service.mode == "bot"  # its web hooks take text alone
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    target: Secret
-    notice: Notice
-    settings: NotifySettings
-    timeout_s: float
-
-    def text(self) -> None:
-        self._send(*render(self.notice, scheme_of(self.target)), None)
-
-    def together(self, picture: bytes) -> None:
-        """Send text and picture in one request; the text alone if that is refused."""
-        title, body = render(self.notice, scheme_of(self.target))
-        try:
-            self._send(title, body, picture)
-        except PermanentNotifyError as error:
-            if error.reason is not NotifyReason.REFUSED:
-                raise
-            _log_refusal(self.target, self.notice, error)
-            self._send(title, body, None)
-
-    def picture_after(self, picture: bytes) -> None:
-        try:
-            self._send("", "", picture)
-        except NotifyError as error:
-            _log_refusal(self.target, self.notice, error)
-
-    def _send(self, title: str, body: str, picture: bytes | None) -> None:
-        scheme = scheme_of(self.target)
-        service = _service(self.target.reveal())
-        if service is None:
-            raise PermanentNotifyError(NotifyReason.BAD_TARGET, f"not a complete {scheme} address")
-        service.redirects = False
-        service.request_rate_per_sec = 0  # an upload and its post are one notice, made once
-        service.socket_connect_timeout = min(5.0, self.timeout_s)
-        service.socket_read_timeout = min(10.0, self.timeout_s)
-        _decorate(service, scheme, self.notice)
-        box = apprise.Apprise(asset=_asset())
-        box.add(service)
-        urgent = self.notice.priority is not Priority.QUIET
-        kind = apprise.NotifyType.WARNING if urgent else apprise.NotifyType.INFO
-        attach = None
-        if picture is not None:
-            attach = apprise.AppriseAttachment(asset=_asset())
-            attach.add(
-                AttachMemory(  # type: ignore[no-untyped-call]
-                    content=picture, name="evidence.png", mimetype="image/png"
-                )
+def _send(
+    target: Secret,
+    notice: Notice,
+    picture: bytes | None,
+    timeout_s: float,
+    settings: NotifySettings,
+) -> None:
+    """Send a notice through apprise; blocks, and raises NotifyError."""
+    scheme = scheme_of(target)
+    title, body = render(notice, scheme)
+    service = _service(target.reveal())
+    service.redirects = False
+    service.request_rate_per_sec = 0  # an upload and its post are one notice, made once
+    service.socket_connect_timeout = min(5.0, timeout_s)
+    service.socket_read_timeout = min(10.0, timeout_s)
+    _decorate(service, scheme, notice)
+    box = apprise.Apprise(asset=_asset())
+    box.add(service)
+    urgent = notice.priority is not Priority.QUIET
+    kind = apprise.NotifyType.WARNING if urgent else apprise.NotifyType.INFO
+    attach = None
+    if picture is not None:
+        attach = apprise.AppriseAttachment(asset=_asset())
+        attach.add(
+            AttachMemory(  # type: ignore[no-untyped-call]
+                content=picture, name="evidence.png", mimetype="image/png"
             )
-        private = self.settings.allow_private
-        with _guarded(Reach(private, private_only=_is_plain(service, scheme))) as guard:
-            try:
-                result = box.notify(
-                    body=body, title=title, notify_type=kind, attach=attach, log_level=logging.DEBUG
-                )
-            except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
-                raise TransientNotifyError(NotifyReason.LIBRARY, type(error).__name__) from None
-        attempts = [a for r in result.results for a in r.attempts]
-        if attempts and all(a.status == apprise.AppriseResultStatus.SUCCESS for a in attempts):
-            return
-        if guard.refused:
-            raise PermanentNotifyError(
-                NotifyReason.FORBIDDEN_ADDRESS, "the address is inside this network"
-            )
-        lines = (entry.message for r in result.results for entry in r.logs())
-        raise _error_of(lines)
-
-
-def _log_refusal(target: Secret, notice: Notice, error: NotifyError) -> None:
-    channel = channel_of(target)
-    _LOG.warning("picture of incident %s refused by %s: %s", notice.incident, channel, error)
+        )
+    with _guarded(Reach(settings.allow_private, private_only=_is_plain(service, scheme))) as guard:
+        result = box.notify(
+            body=body, title=title, notify_type=kind, attach=attach, log_level=logging.DEBUG
+        )
+    attempts = [a for r in result.results for a in r.attempts]
+    if attempts and all(a.status == apprise.AppriseResultStatus.SUCCESS for a in attempts):
+        return
+    if guard.refused:
+        raise PermanentNotifyError(
+            NotifyReason.FORBIDDEN_ADDRESS, "the address is inside this network"
+        )
+    lines = (entry.message for r in result.results for entry in r.logs())
+    raise _error_of(lines)
 
 
 def _decorate(service: Any, scheme: str, notice: Notice) -> None:

@@ -18,8 +18,7 @@ from alerts.access.push_subscriptions import SCHEME, Subscription, decoded, enco
 from alerts.errors import NotifyReason, PermanentNotifyError
 from alerts.notify.notice import Priority, render, respond_words
 from alerts.notify.outbox import answer_of
-from alerts.notify.post import in_place, post, raise_for_status
-from alerts.routing.targets import scheme_of
+from alerts.notify.post import post, raise_for_status
 from language.messages import _, speaking
 from storage.files import write_private
 
@@ -28,11 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alerts.access.push_subscriptions import Browsers
-    from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.notify.notice import Notice
     from alerts.secrets import Secret
 
-_AT_ONCE: Final = 8
 _TOKEN_S: Final = 12 * 3600
 _TTL_S: Final = 3600
 """A push service drops what it cannot deliver in this time: an hour later an alert is no help."""
@@ -148,8 +145,8 @@ _PERMANENT: Final = {
 }
 
 
-class WebPushNotifier:
-    """Sends web push itself and leaves everything else to another notifier.
+class WebPush:
+    """Sends notices to browsers.
 
     `key` is read at the first notice. `subject` is an https or mailto address of who runs this
     server.
@@ -157,7 +154,6 @@ class WebPushNotifier:
 
     def __init__(
         self,
-        others: Notifier,
         key: Callable[[], ServerKey | None],
         subject: str,
         browsers: Browsers,
@@ -165,37 +161,18 @@ class WebPushNotifier:
         allow_private: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._others = others
         self._browsers = browsers
         self._key = key
         self._subject = subject
         self._allow_private = allow_private
         self._clock = clock
-        self._places = asyncio.Semaphore(_AT_ONCE)
 
-    def busy_channels(self) -> frozenset[str]:
-        """Return the channels that accept no further notice, web push included."""
-        full = {SCHEME} if self._places.locked() else set()
-        return self._others.busy_channels() | full
-
-    def takes_picture(self, target: Secret) -> bool:
-        """Whether a picture would arrive; web push carries a link."""
-        return scheme_of(target) != SCHEME and self._others.takes_picture(target)
-
-    async def send(
-        self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
-    ) -> None:
-        """Send one notice.
+    async def send(self, target: Secret, notice: Notice, _picture: bytes | None = None) -> None:
+        """Send one notice; a browser gets the link, and no picture.
 
         Raises `PermanentNotifyError` for a forbidden address, a browser that is gone (404, 410) or
         a refusal (other 4xx), else `TransientNotifyError`.
         """
-        if scheme_of(target) != SCHEME:
-            await self._others.send(target, notice, timeout_s=timeout_s, picture=picture)
-            return
-        await in_place(self._places, lambda: self._post(target, notice), timeout_s)
-
-    async def _post(self, target: Secret, notice: Notice) -> None:
         subscription = Subscription.of(target)
         if subscription.fault():
             raise PermanentNotifyError(NotifyReason.BAD_TARGET, "not a complete subscription")

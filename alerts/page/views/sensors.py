@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SHOWN: Final = 20
-_NOTICES_S: Final = 7 * outbox.DAY_S
+_NOTICES_S: Final = 7 * 86_400.0
 _MAX_TOPIC: Final = 1024
 
 

@@ -19,7 +19,7 @@ from alerts.notify.notice import KIND_WORDS, Notice, NoticeReason
 from alerts.outbound import webhooks
 from alerts.outbound.room_states import AVAILABILITY, discovery, room_states, state_topic
 from alerts.outbound.webhooks import (
-    WebhookNotifier,
+    Webhooks,
     enqueue,
     fault_of_secret,
     signature,
@@ -33,7 +33,6 @@ from storage import sqlite
 from storage.registry import Registry, Room
 from tests.support import alert_records as stored
 from tests.support.provider import Provider, answer
-from tests.support.recording_notifier import RecordingNotifier
 
 VAPE = KIND_WORDS["vape"]
 
@@ -242,12 +241,10 @@ def changed(body='{"type": "incident.opened"}', number="msg_1"):
     return Notice("i", NoticeReason.CHANGED, "vape", "R", "", "", NOW, text=note)
 
 
-async def send(url, notice=None, *, allow_private=True, timeout_s=5.0, clock=time.time):
+async def send(url, notice=None, *, allow_private=True, clock=time.time):
     policy = AlertPolicy(webhooks=(hook(url),))
-    notifier = WebhookNotifier(
-        RecordingNotifier(), policy, allow_private=allow_private, clock=clock
-    )
-    await notifier.send(Secret(url), notice or changed(), timeout_s=timeout_s)
+    hooks = Webhooks(policy, allow_private=allow_private, clock=clock)
+    await hooks.send(Secret(url), notice or changed())
 
 
 async def test_it_is_signed_by_the_standard(provider):
@@ -325,17 +322,6 @@ async def test_a_header_cannot_be_injected(provider):
     with pytest.raises(PermanentNotifyError):
         await send(f"http://127.0.0.1:{provider.port}/", changed(number="a\r\nX-Evil: 1"))
     assert provider.requests == []
-
-
-async def test_everything_else_goes_to_the_other_notifier():
-    others = RecordingNotifier()
-    notifier = WebhookNotifier(others, AlertPolicy(webhooks=(hook(),)))
-    page = Notice("i", NoticeReason.OPENED, "vape", "R", "", "", NOW)
-    await notifier.send(Secret("json://phone.example"), page, timeout_s=5.0)
-    assert len(others.sent) == 1
-    assert notifier.takes_picture(Secret("json://phone.example"))
-    assert not notifier.takes_picture(hook().url)
-    assert notifier.busy_channels() == frozenset()
 
 
 @pytest.mark.parametrize(

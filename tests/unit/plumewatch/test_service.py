@@ -10,7 +10,6 @@ from functools import partial
 import pytest
 
 from alerts.escalation import steps
-from alerts.incidents import repository
 from alerts.notify.pump import OutboxPump, PumpSettings
 from plumewatch.service.app import Service
 from plumewatch.service.detection_loop import new_consumer
@@ -198,7 +197,7 @@ async def test_incidents_resolve_while_readings_come_without_a_pause(config):
         await until(lambda: service.alerting.notifier.sent)
         traffic = asyncio.create_task(breathe(service))
         with contextlib.closing(connect(service.paths.state)) as state:
-            await until(lambda: repository.running(state) == [])
+            await until(lambda: set(incidents(state, "status")) == {"resolved"})
         traffic.cancel()
 
 
