@@ -56,7 +56,7 @@ class ReportRequest:
     term: str = ""
     school_year: str = ""
     language: str = ""
-    """Language of PDF, HTML and XLSX; empty for the school's."""
+    """Language of PDF and XLSX; empty for the school's."""
 
     def path(self) -> Path:
         """Return `out`, or a file named after what was asked for."""

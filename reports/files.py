@@ -1,4 +1,4 @@
-"""Reports as files: CSV, XLSX and Parquet for machines, PDF and HTML for people.
+"""Reports as files: CSV, XLSX and Parquet for machines, PDF for people.
 
 A file is complete or not written at all, and has the same rows in every format. No XLSX cell is a
 formula, and text in CSV and XLSX does nothing (`reports.text`).
@@ -14,7 +14,7 @@ import polars as pl
 
 from language.messages import _, gettext
 from reports import tables
-from reports.documents import html, pdf
+from reports.documents import pdf
 from reports.summary import summary
 from reports.text import inert, words_of
 from reports.view import figure_table, said_note, summary_view, table_view
@@ -24,12 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from reports.documents import Template
     from reports.facts import Facts
     from reports.summary import Summary
     from reports.tables import Column, Table
 
-_MOST_ROWS: Final = {"xlsx": 1_048_575, "pdf": 5000, "html": 5000}
+_MOST_ROWS: Final = {"xlsx": 1_048_575, "pdf": 5000}
 """Rows of a sheet below its header; 5,000 printed rows are some 150 pages."""
 _WIDEST: Final = 40
 
@@ -67,31 +66,37 @@ class Sheet(NamedTuple):
 def write_report(name: str, facts: Facts, path: Path, kind: str) -> None:
     """Write a report, replacing `path`; `ReportTooLongError`, `TooFewError` or `OSError`."""
     table = REPORTS[name].table
-    view: Mapping[str, Any]
     with atomic_write(path) as draft:
         if table is None:
-            made = summary(facts)
-            template: Template = "summary"
-            sheet = Sheet(name, _about(name, facts), tables.COLUMNS["summary"], made.table())
-            view = {} if kind in WRITERS else summary_view(made)
+            _write_summary(summary(facts), draft, kind)
         else:
-            template, frame = "table", table.frame(facts)
-            most = _MOST_ROWS.get(kind, frame.height)
-            if frame.height > most:
-                raise ReportTooLongError(
-                    f"{frame.height} rows; {kind} holds {most}: use csv or parquet, or a shorter"
-                    " window"
-                )
-            sheet = Sheet(name, _about(name, facts), table.columns, frame)
-            view = {} if kind in WRITERS else table_view(facts, name, table.about, frame)
-        if kind == "xlsx" and table is None:
-            summary_xlsx(made, sheet, draft)
-        elif kind in WRITERS:
-            WRITERS[kind](sheet, draft)
-        elif kind == "pdf":
-            draft.write_bytes(pdf(template, view))
-        else:
-            draft.write_text(html(template, view), encoding="utf-8")
+            _write_table(table, facts, draft, kind)
+
+
+def _write_summary(made: Summary, draft: Path, kind: str) -> None:
+    if kind == "pdf":
+        draft.write_bytes(pdf("summary", summary_view(made)))
+        return
+    about = _about("summary", made.facts)
+    sheet = Sheet("summary", about, tables.COLUMNS["summary"], made.table())
+    if kind == "xlsx":
+        summary_xlsx(made, sheet, draft)
+    else:
+        WRITERS[kind](sheet, draft)
+
+
+def _write_table(table: Table, facts: Facts, draft: Path, kind: str) -> None:
+    frame = table.frame(facts)
+    most = _MOST_ROWS.get(kind, frame.height)
+    if frame.height > most:
+        raise ReportTooLongError(
+            f"{frame.height} rows; {kind} holds {most}: use csv or parquet, or a shorter window"
+        )
+    if kind == "pdf":
+        draft.write_bytes(pdf("table", table_view(facts, table, frame)))
+    else:
+        sheet = Sheet(table.name, _about(table.name, facts), table.columns, frame)
+        WRITERS[kind](sheet, draft)
 
 
 def _about(name: str, facts: Facts) -> dict[str, str | int]:

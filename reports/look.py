@@ -138,8 +138,8 @@ def _luminance(color: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def css(*, dark: bool = True) -> str:
-    """Return all of it as custom properties; a print has no dark ground."""
+def css() -> str:
+    """Return all of it as custom properties."""
 
     def block(side: int) -> str:
         tones = {name: tone[side] for name, tone in COLORS.items()}
@@ -148,8 +148,7 @@ def css(*, dark: bool = True) -> str:
         return " ".join(f"--{name}: {color};" for name, color in tones.items())
 
     text = f":root {{ {block(0)} {_SIZES} {_SPACES} }}\n"
-    if dark:
-        text += f"@media (prefers-color-scheme: dark) {{ :root {{ {block(1)} }} }}\n"
+    text += f"@media (prefers-color-scheme: dark) {{ :root {{ {block(1)} }} }}\n"
     for name in STATES:
         text += f".{name} {{ --tone: var(--{name}); --soft: var(--{name}-soft); }}\n"
     return text

@@ -2,7 +2,7 @@ r"""Text of reports: names of reports and files, durations in words, text safe i
 
 A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end for a
 formula; a terminal obeys control characters; a bidirectional override changes the order of words.
-So `inert` (CSV, XLSX) and `shown` (PDF, HTML) write what is not printable as ``\xNN``, ``\uNNNN``
+So `inert` (CSV, XLSX) and `shown` (PDF) write what is not printable as ``\xNN``, ``\uNNNN``
 or ``\UNNNNNNNN`` and a backslash as two; `inert` also puts ``'`` before text that begins like a
 formula or with ``'`` itself, and `original` reverses it. Parquet holds text unchanged.
 """
@@ -17,7 +17,7 @@ from language.messages import ENGLISH, _, gettext, language, mark
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-FORMATS: Final = ("csv", "xlsx", "pdf", "html", "parquet")
+FORMATS: Final = ("csv", "xlsx", "pdf", "parquet")
 
 NAMES: Final = frozenset(
     (

@@ -1,4 +1,4 @@
-"""What PDF and HTML show: words and formatted numbers, ready for the templates."""
+"""What a PDF shows: words and formatted numbers, ready for the templates."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from reports.figures import Figure
     from reports.school import Period
     from reports.summary import Grid, Summary
+    from reports.tables import Table
 
 _TILES: Final = (
     *("incidents_air", "confirmed_rate", "nobody_responded", "time_to_acknowledge"),
@@ -174,16 +175,16 @@ def figure_table(made: Summary) -> tuple[list[str], list[list[Any]]]:
     return heads, rows
 
 
-def table_view(facts: Facts, name: str, about: str, frame: pl.DataFrame) -> dict[str, Any]:
+def table_view(facts: Facts, table: Table, frame: pl.DataFrame) -> dict[str, Any]:
     """Return the content of a table for the templates."""
-    columns = list(_PRINTED[name])
+    columns = list(_PRINTED[table.name])
     if facts.names_sites and "building" in columns:
         place = columns.index("building")
         columns = [*columns[:place], "site", *columns[place:]]
     made = [_cells(column, frame[column].to_list()) for column in columns]
     return {
-        **_head(facts, name, gettext(_TITLES[name])),
-        "about": f"{capitalized(gettext(about))}.",
+        **_head(facts, table.name, gettext(_TITLES[table.name])),
+        "about": f"{capitalized(gettext(table.about))}.",
         "rows_said": ngettext("%(n)d row.", "%(n)d rows.", frame.height),
         "more_said": _("CSV, XLSX and Parquet files have all columns."),
         "count": frame.height,

@@ -67,10 +67,10 @@ def main() -> int:
         plumewatch("sample-data", school, "--weeks", "12")
         config = load(school / "plumewatch.toml")
         incident, now = reopen(DataPaths(config.data_dir).state)
-        report = Path(folder) / "summary.html"
+        report = Path(folder) / "summary.pdf"
         asked = school_of(config).calendar(now - 84 * 86_400, now)
         plumewatch(
-            *("report", "summary", "--config", school / "plumewatch.toml", "--format", "html"),
+            *("report", "summary", "--config", school / "plumewatch.toml", "--format", "pdf"),
             *("--from", asked.local(now - 84 * 86_400).date(), "--to", asked.local(now).date()),
             *("--out", report),
         )
@@ -79,6 +79,11 @@ def main() -> int:
             person = engine.policy.staff[0].id
             pictures = IncidentPictures(state, config.registry(), series, config.timezone)
             keep(pictures.png(incident) or b"", out / "push.webp")
+            first_page = ["pdftoppm", "-r", "110", "-l", "1", "-png", report, "-"]
+            keep(
+                subprocess.run(first_page, check=True, capture_output=True).stdout,
+                out / "report.webp",
+            )
             for name, (width, height) in WIDTHS.items():
                 with browser(width, height, Path(folder) / name) as window:
                     window.get(f"{url}/sign-in")
@@ -90,8 +95,6 @@ def main() -> int:
                     if name == "desk":
                         window.get(f"{url}/figures?span=month")
                         shoot(window, out / "statistics-desk.webp")
-                        window.get(report.as_uri())
-                        shoot(window, out / "report.webp", tall=1180)
                     else:
                         for code in ("en", "es"):
                             with sqlite_rows(state) as tx:

@@ -55,7 +55,7 @@ def report(
         str, typer.Option(help='Instead: a term of the configuration ("Fall 2026").')
     ] = "",
     school_year: Annotated[str, typer.Option(help="Instead: a school year (2026/27).")] = "",
-    kind: Annotated[str, typer.Option("--format", help="csv, xlsx, pdf, html or parquet.")] = "csv",
+    kind: Annotated[str, typer.Option("--format", help="csv, xlsx, pdf or parquet.")] = "csv",
     out: Annotated[
         Path | None, typer.Option(help="File; named after report, time and place without it.")
     ] = None,

@@ -30,13 +30,8 @@ MEDIA: Final = {
     "csv": "text/csv",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "pdf": "application/pdf",
-    "html": "text/html",
     "parquet": "application/vnd.apache.parquet",
 }
-_DOCUMENT_POLICY: Final = (
-    "sandbox; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-)
-"""An HTML report opens in the browser: with its own styles, and no scripts, forms or cookies."""
 _DAYS: Final = "days"
 FIELDS: Final = (
     *("name", "kind", "span", "start", "end", *KINDS),
@@ -93,15 +88,7 @@ def report_file(jobs: ReportJobs, key: str, person: str) -> Response:
     job = jobs.find(key, person)
     if job is None or job.state != "ready":
         raise HTTPException(404, _("There is no such report. It may have expired."))
-    kind = job.name.rpartition(".")[2]
-    opens = kind == "html"
-    return FileResponse(
-        job.path,
-        media_type=MEDIA[kind],
-        filename=job.name,
-        content_disposition_type="inline" if opens else "attachment",
-        headers={"content-security-policy": _DOCUMENT_POLICY} if opens else None,
-    )
+    return FileResponse(job.path, media_type=MEDIA[job.name.rpartition(".")[2]], filename=job.name)
 
 
 def _window(context: PageContext, typed: Mapping[str, str]) -> dict[str, str]:

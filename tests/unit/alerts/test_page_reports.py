@@ -83,19 +83,6 @@ async def test_a_report_is_made_and_taken_home(open_page):
     assert file.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_an_html_report_opens_in_the_browser_with_its_own_styles_and_nothing_else(open_page):
-    page = open_page()
-    await page.sign_in("an")
-    await ask(page, kind="html")
-    link = re.search(r'href="(/reports/[^"]+)"', await made(page))[1]
-    file = await page.client.get(link)
-    assert file.headers["content-type"] == "text/html; charset=utf-8"
-    assert file.headers["content-disposition"].startswith("inline; ")
-    (policy,) = file.headers.get_list("content-security-policy")
-    assert policy.startswith("sandbox; default-src 'none'; style-src 'unsafe-inline';")
-    assert file.headers["x-content-type-options"] == "nosniff"
-
-
 async def test_a_file_of_one_building_names_it(open_page):
     page = open_page()
     await page.sign_in("an")

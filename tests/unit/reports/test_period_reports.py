@@ -13,7 +13,7 @@ from reports.read import recorded_from
 from storage.sqlite import connect
 from tests.support.command import report as write_report
 from tests.support.school_year import moment
-from tests.unit.reports.conftest import FIRST
+from tests.unit.reports.conftest import FIRST, view_of
 
 NOW = moment(FIRST + timedelta(days=40))
 MORE = """
@@ -96,20 +96,20 @@ def test_a_week_beside_the_week_before(make):
     assert change["before"] == before["incidents_air", "value"] / change["before_days"]
 
 
-def test_uptime_of_the_week_before_is_beside_it_in_words(make, school):
+def test_uptime_of_the_week_before_is_beside_it_in_words(make, config, school):
     with closing(connect(school / "plumewatch-data/state.db", read_only=True)) as state:
         began = recorded_from(state)
     share = figures(make(start=str(began), end="2026-10-25"))["availability", "value"]
     found = figures(make(week="2026-W44"))
     assert found["availability", "period_before"] == share < found["availability", "value"]
-    page = make(kind="html", week="2026-W44").read_text(encoding="utf-8")
+    view = view_of(config, NOW, week="2026-W44")
     output = f"{100 * share:.1f} %"
+    label = "Sensor-minutes online / expected"
     tile, row = (
-        page[found.end() : found.end() + 200]
-        for found in re.finditer("Sensor-minutes online / expected", page)
+        next(each for each in view[part] if each["label"] == label) for part in ("tiles", "figures")
     )
-    assert f"; before {output}" in tile
-    assert f"<td>{output}</td>" in row
+    assert tile["rest"].endswith(f"; before {output}")
+    assert row["was"] == output
 
 
 def test_progress_over_the_period_and_the_one_before(config, tmp_path):
@@ -119,25 +119,26 @@ def test_progress_over_the_period_and_the_one_before(config, tmp_path):
     assert done == 2 * [(day, 7) for day in range(1, 8)]
 
 
-def test_what_is_not_on_record_is_not_compared(make):
+def test_what_is_not_on_record_is_not_compared(make, config):
     found = figures(make(week="2026-W43"))
     assert not [item for item, measure in found if measure == "period_before"]
-    page = make(kind="html", week="2026-W43").read_text(encoding="utf-8")
-    assert "Nothing of the week of October 12, 2026 is on record to compare with." in page
-    page = make(kind="html", week="2030-W01").read_text(encoding="utf-8")
-    assert "Nothing of the week of December 24, 2029 is on record to compare with." in page
-    page = make(kind="html", start="2026-10-19", end="2026-10-25").read_text(encoding="utf-8")
-    assert "on record to compare with" not in page
+
+    def text(**asked):
+        return " ".join(view_of(config, NOW, **asked)["sentences"])
+
+    nothing = "is on record to compare with."
+    assert f"Nothing of the week of October 12, 2026 {nothing}" in text(week="2026-W43")
+    assert f"Nothing of the week of December 24, 2029 {nothing}" in text(week="2030-W01")
+    assert nothing not in text(start="2026-10-19", end="2026-10-25")
     # of the month before, only what was recorded
-    page = make(kind="html", month="2026-11").read_text(encoding="utf-8")
-    assert " in October 2026, from October 19, 2026 on" in page
+    assert " in October 2026, from October 19, 2026 on" in text(month="2026-11")
 
 
-def test_short_windows_are_drawn_by_day_and_long_ones_by_week(make):
+def test_short_windows_are_drawn_by_day_and_long_ones_by_week(make, config):
     drawn = {}
     for period in ({"month": "2026-11"}, {"school_year": "2026/27"}):
-        page = make(kind="html", **period).read_text(encoding="utf-8")
-        drawn[next(iter(period))] = re.findall(r"<figcaption>Incidents by (\w+)", page)
+        titles = [picture["title"] for picture in view_of(config, NOW, **period)["first"]]
+        drawn[next(iter(period))] = re.findall(r"Incidents by (\w+)", titles[0])
     assert drawn == {"month": ["day"], "school_year": ["week"]}
     days = pl.read_parquet(make(month="2026-11")).filter(pl.col("section") == "days")
     total = days.filter(pl.col("measure") == "incidents")["value"].sum()
@@ -145,11 +146,13 @@ def test_short_windows_are_drawn_by_day_and_long_ones_by_week(make):
     assert total == weeks.filter(pl.col("measure") == "incidents")["value"].sum() > 0
 
 
-def test_a_building_alone_in_words_and_in_machine_formats(make):
-    page = make(kind="html", week="2026-W45", building="North").read_text(encoding="utf-8")
-    assert "Week of November 2, 2026: November 2, 2026 to November 8, 2026" in page
-    assert "in the week of October 26, 2026: " in page
-    assert "times as many (95 % interval" in page
+def test_a_building_alone_in_words_and_in_machine_formats(make, config):
+    view = view_of(config, NOW, week="2026-W45", building="North")
+    assert view["period"] == "Week of November 2, 2026"
+    assert (view["from"], view["to"]) == ("November 2, 2026", "November 8, 2026")
+    text = " ".join(view["sentences"])
+    assert "in the week of October 26, 2026: " in text
+    assert "times as many (95 % interval" in text
     about = pl.read_parquet_metadata(make(kind="parquet", week="2026-W45", building="North"))
     assert (about["period"], about["place"]) == ("week of November 2, 2026", "North")
     assert make(kind="pdf", week="2026-W45", building="North").read_bytes().startswith(b"%PDF")
