@@ -143,11 +143,6 @@ def test_a_puff_that_is_detected_and_not_notified(site, commissioned, monkeypatc
         assert threshold_adjustments.latest(db) == []
 
 
-def test_a_sensor_that_reports_each_minute(commissioned, monkeypatch):
-    found = commissioned(simulated(monkeypatch, seed=5, every=60))
-    assert found["interval_s"] == pytest.approx(60, abs=1)
-
-
 def test_a_sensor_that_sends_nothing(commissioned):
     found = commissioned([])
     assert (found["right"], found["interval_s"]) == (False, None)
@@ -234,10 +229,6 @@ class TestResponses:
         (found,) = responses(rising, self.timings)["puff"]
         assert found.peak > 50
         assert not found.seen
-
-    def test_it_does_not_fall(self):
-        (found,) = responses(list(self.readings(7, 50, efold=1e9)), self.timings)["puff"]
-        assert found.fall_s is None
 
     @pytest.mark.parametrize("readings", [[], [(70.0, {"pm25": 9.0})]])
     def test_too_little(self, readings):

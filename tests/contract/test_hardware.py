@@ -66,10 +66,6 @@ def received(messages):
     return [*readings, *intake.flush()]
 
 
-def test_there_are_three_devices():
-    assert {path.stem for path in DEVICES} == {"pms5003-sgp41", "sen55", "sen55-poe"}
-
-
 def test_a_device_measures_all_that_distinguishes_vaping(device):
     objects = {e.object_id for e in entities(device)}
     assert {OBJECTS.get(name) for name in objects} >= QUANTITIES

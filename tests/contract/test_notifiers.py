@@ -139,14 +139,6 @@ async def test_a_hung_provider_is_cut_off_and_delays_no_other(provider, target):
         other.close()
 
 
-def test_other_threads_are_not_guarded(provider):
-    AppriseNotifier()
-    import socket
-
-    with socket.create_connection(("127.0.0.1", provider.port), timeout=2):
-        pass
-
-
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
@@ -303,16 +295,6 @@ async def test_the_button_of_ntfy_posts_the_token_in_its_body(provider):
         assert headers["X-Click"] == own.link
     await send(Secret(f"ntfy://127.0.0.1:{provider.port}/{SECRET}"))
     assert "X-Actions" not in provider.requests[-1][1]
-
-
-async def test_no_other_channel_has_buttons_and_its_link_is_its_persons_own(provider):
-    import msgspec
-
-    own = msgspec.structs.replace(NOTICE, link="https://plumewatch.example/answer#abc")
-    await send(Secret(f"json://127.0.0.1:{provider.port}/{SECRET}"), own)
-    headers, content = message(provider)
-    assert "X-Actions" not in headers
-    assert content["message"].splitlines()[-1] == own.link
 
 
 @pytest.mark.parametrize(

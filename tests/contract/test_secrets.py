@@ -159,14 +159,6 @@ def test_no_object_of_the_configuration_shows_one(service):
     clean(config.model_dump_json())
 
 
-def test_an_address_that_cannot_be_used_is_named_by_its_place(service):
-    (service.folder / "push-url").write_text("marked-scheme://marked")
-    done = run_command("check", "--config", str(service.config))
-    assert done.returncode != 0
-    assert "ap-north" in done.stdout or "[[staff]] number 1: notify" in done.stdout
-    clean(done.stdout + done.stderr)
-
-
 @pytest.mark.timeout(180)
 def test_the_service_logs_and_shows_none(service):
     service.start(connected=False)

@@ -92,18 +92,3 @@ def test_stamps_that_return_are_judged_at_once(school, behind_s):  # noqa: F811
     assert len(result.stored) == len(sent)
     assert len(result.alerts_of(EventKind.VAPE)) == 1
     assert not result.consumer.skipped
-
-
-def test_readings_that_come_again_are_known_by_their_stamps(school):  # noqa: F811
-    sent = list(messages(lambda at: float(int(at)), every_s=0.5))
-    again = [m for pair in zip(sent, sent, strict=True) for m in pair]
-    assert len(school().receive(again).stored) == len(sent)
-
-
-def test_values_of_one_moment_in_several_messages_keep_its_time(school):  # noqa: F811
-    topic = f"plumewatch/v1/{QUIET}/reading"
-    sent = [
-        WireMessage(topic, json.dumps({"time": START, key: 4.0}).encode(), 1, False, at, QUIET)
-        for at, key in ((START, "pm25"), (START + 0.1, "rh"), (START + 3.0, "temp"))
-    ]
-    assert [r.time for r in school().receive(sent).stored] == [START] * 3

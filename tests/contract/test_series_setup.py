@@ -229,16 +229,6 @@ class TestOn3:
                 InfluxHttp(settings(stub, "nowhere3")).check_connection()
             assert not [path for _, path, *_ in stub.requests if "write" in path]
 
-    def test_a_name_that_is_refused(self):
-        def answer(method, path, query, headers, body):
-            return (200, {}, b'{"version":"3.1.0"}') if path == "/ping" else (400, {}, b"bad name")
-
-        with (
-            FakeServer(answer) as stub,
-            pytest.raises(StorageUnavailableError, match="bad name"),
-        ):
-            done(InfluxHttp(InfluxSettings(stub.url, "air")))
-
     def test_the_service_makes_averages_and_they_are_read(self, server, tmp_path):
         now = clock.time()
         start = now // 3600 * 3600 - 3 * DAY
@@ -347,15 +337,3 @@ class TestCommand:
         code, output = self.run(tmp_path)
         assert code == 0
         assert "for 30 days, averages of 1 min for 730 and of 15 min for 1826 days" in output
-
-    def test_on_1x(self, server, tmp_path):
-        more = f'[timeseries]\nurl = "{server.url}"\ndatabase = "cli"\n'
-        code, output = self.run(tmp_path, more)
-        assert code == 0
-        assert output.splitlines()[-1] == "all of it can be written and read"
-        assert len(output.splitlines()) == 5
-
-    def test_nobody_there(self, tmp_path, capsys):
-        code, _ = self.run(tmp_path, '[timeseries]\nurl = "http://127.0.0.1:1"\n')
-        assert code == 3
-        assert "does not answer" in capsys.readouterr().err

@@ -214,14 +214,3 @@ class TestQuestions:
         assert found.wanted == [True, False]
         assert [hidden for _, hidden in asked] == [False, False, True] * 2
         assert "does not accept the token or password" in capsys.readouterr().err
-
-    def test_a_2x(self, ask, open_server):
-        with FakeServer(InfluxDb2(open_server.url)) as stub:
-            found, asked = ask([stub.url, None, "secret"])
-        assert found.settings()["org"] == "school"
-        assert asked[-1] == ("Token of its administrator", True)
-
-    def test_a_3_is_known_by_what_it_asks_for(self, ask, open_server):
-        with FakeServer(InfluxDb3(open_server.url)) as stub:
-            found, _ = ask([stub.url, "secret"])
-        assert "keeps this one" in found.note

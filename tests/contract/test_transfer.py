@@ -22,7 +22,7 @@ from storage.timeseries.influx_http import InfluxSettings
 from storage.timeseries.writer import REASON, RECORD_REASON
 from tests.support.command import plumewatch
 from tests.support.fork_server import shared
-from tests.support.influx import NAMED, Influxd, influxql, own_database
+from tests.support.influx import Influxd, influxql
 
 DAY = 86_400.0
 NOW = clock.time() // 900 * 900
@@ -82,13 +82,10 @@ class Site:
         return ran.code, ran.out + ran.err
 
 
-@pytest.fixture(params=["sqlite", "influx", *NAMED])
+@pytest.fixture(params=["sqlite", "influx"])
 def site(request, tmp_path):
     if request.param == "sqlite":
         yield Site(tmp_path)
-    elif request.param == "named":
-        with own_database() as settings:
-            yield Site(tmp_path, settings)
     else:
         url, database = request.getfixturevalue("influxd").url, f"db{random.getrandbits(64)}"
         yield Site(tmp_path, InfluxSettings(url, database))
@@ -161,13 +158,6 @@ class TestExport:
         assert len(rows) == 10
         assert site.run("export", "readings", *arguments)[0] == 2  # there already
         assert site.run("export", "readings", *arguments, "--force")[0] == 0
-
-    def test_what_was_never_averaged_is_not_mentioned(self, site):
-        with site.series() as series:
-            series.write(some(), 1)
-        arguments = ("--from", NOW - 3 * DAY, "--out", site.folder / "all.csv")
-        code, message = site.run("export", "readings", *arguments)
-        assert (code, "500 readings" in message, "averages" in message) == (0, True, False)
 
     def test_readings_stored_only_as_averages_are_reported(self, tmp_path):
         site = Site(tmp_path)
@@ -264,11 +254,6 @@ class TestRetry:
             assert series.records("pipeline", NOW, NOW + 1)
         with Journal(DataPaths(site.config.data_dir).journal) as journal:
             assert journal.dead_letter_counts() == {REASON: 1, "bad_json": 1}
-
-    def test_without_a_data_folder(self, embedded):
-        code, output = embedded.run("storage", "retry")
-        assert code == 3
-        assert "journal.db" in output
 
 
 def megabytes(made, *arguments):

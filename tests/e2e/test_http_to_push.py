@@ -16,14 +16,11 @@ import pytest
 from tests.support.broker import free_port
 from tests.support.certificates import certificate
 from tests.support.halo import message
-from tests.support.plumes import readings_of_puff
 from tests.support.service import (
     START_WITHIN_S,
     Receiver,
     ServiceProcess,
     eventually,
-    native,
-    run_command,
 )
 
 ZONE = ZoneInfo("America/New_York")
@@ -157,21 +154,6 @@ def test_a_signed_webhook_becomes_one_push(tmp_path, running):
         no_secret_in(service)
 
 
-def test_a_puff_seen_by_a_sensor_that_posts(tmp_path, running):
-    puff = readings_of_puff(start=time.time() - 300)
-    with Receiver() as receiver:
-        service, url = service_of(tmp_path, push_url=receiver.url)
-        running(service)
-        with httpx.Client(headers={"authorization": f"Bearer {DIY}"}, timeout=60) as client:
-            for reading in puff:
-                answer = client.post(f"{url}/native/n2-boys-1", content=native(reading)[1])
-                assert answer.status_code == 200
-        (push,) = eventually(lambda: receiver.pushes, lambda: f"a push:\n{service.log}")
-        assert "Vaping" in push["title"]
-        assert [r.seq for r in service.journal()] == [r.seq for r in puff]
-        eventually(lambda: service.series()["n2-boys-1"] == len(puff), "all stored")
-
-
 def test_a_student_on_the_network(tmp_path, running):
     """No token, a wrong one, another's sensor, too much: refused, and the service goes on."""
     service, url = service_of(tmp_path)
@@ -230,32 +212,3 @@ def test_https(tmp_path, running):
     assert answer.status_code == 200
     with pytest.raises(httpx.TransportError):
         httpx.post(f"{url}/halo", content=halo_push(), auth=("halo", TOKEN))
-
-
-def test_faults_of_http_ingest_end_the_start_with_all_of_them(tmp_path):
-    service, _ = service_of(tmp_path)
-    (tmp_path / "halo-token").write_text("hunter2")
-    (tmp_path / "verkada-secret").unlink()
-    output = run_command("run", "--config", str(service.config))
-    assert output.returncode == 2
-    assert [line.split(":")[0] for line in output.stderr.splitlines()] == [
-        "[[ingest.source]] halo",
-        "[[ingest.source]] verkada",
-    ]
-    assert "hunter2" not in output.stderr
-
-
-def test_port_in_use(tmp_path, running):
-    service, url = service_of(tmp_path)
-    running(service)
-    (tmp_path / "second").mkdir()
-    second, _ = service_of(tmp_path / "second")
-    port = url.split(":")[2].split("/")[0]
-    text = second.config.read_text()
-    at = text.index("[ingest.http]")
-    end = text.index("[[ingest.source]]")
-    second.config.write_text(f"{text[:at]}[ingest.http]\nport = {port}\n{text[end:]}")
-    output = run_command("run", "--config", str(second.config))
-    assert output.returncode == 3
-    last = output.stderr.splitlines()[-1]
-    assert last.startswith(f"HTTP ingest: cannot listen on 127.0.0.1:{port}")

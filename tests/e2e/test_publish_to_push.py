@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import time
-from collections import Counter
 
 import pytest
 
@@ -80,42 +79,6 @@ def test_pictures_can_be_switched_off(broker, tmp_path):
             assert "Boys' restroom" in push["title"]
 
 
-def test_killed_in_the_middle_nothing_acknowledged_is_lost(broker, tmp_path):
-    start = time.time() - 300
-    puff = readings_of_puff(start=start)
-    other = [
-        Reading("n2-boys-2", start + k * 0.1, 0, {"pm25": 4.0 + k % 3}, seq=k) for k in range(2400)
-    ]
-    readings = sorted([*puff, *other], key=lambda r: r.time)
-    with (
-        Receiver() as receiver,
-        ServiceProcess(tmp_path, broker.port, push_url=receiver.url) as service,
-        Publisher(broker.port) as publisher,
-    ):
-        publisher.send_readings(readings[:1200])
-        eventually(lambda: len(service.journal()) > 200, "begun")
-        publisher.send_readings(readings[1200:1400])
-        service.end(signal.SIGKILL)
-        publisher.send_readings(readings[1400:])
-        publisher.settle()
-        assert len(publisher.acknowledged) == len(readings)
-        service.start()
-        fresh = Reading("n2-boys-2", time.time(), 0, {"pm25": 5.0}, seq=9999)
-        publisher.send_readings([fresh])
-        publisher.settle()
-        eventually(
-            lambda: any(r.seq == 9999 for r in service.journal()), "a fresh message gets through"
-        )
-        stored = Counter((r.sensor, r.seq) for r in service.journal())
-        assert stored == Counter(publisher.acknowledged)  # each exactly once, none invented
-        expected = Counter(sensor for sensor, _ in publisher.acknowledged)
-        eventually(lambda: service.series() == expected, lambda: f"{service.series()}")
-        pushes = eventually(lambda: receiver.pushes, lambda: f"a push:\n{service.log}")
-        assert len(pushes) == 1
-        assert service.end(signal.SIGTERM) == 0
-        assert "Traceback" not in service.log
-
-
 def test_wrong_password(tmp_path):
     with Mosquitto(WINDOW, users={"plumewatch": "right"}) as broker:
         (tmp_path / "password").write_text("guessed-7")
@@ -175,25 +138,6 @@ def test_unwritable_data_folder(broker, tmp_path):
     checked = run_command("check", "--config", str(service.config))
     assert checked.returncode == 3
     assert "FAULT store: cannot write into" in checked.stdout
-
-
-def test_a_journal_that_is_none_is_set_aside(broker, tmp_path):
-    junk = b"no database at all, " * 500
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/journal.db").write_bytes(junk)
-    with ServiceProcess(tmp_path, broker.port) as service, Publisher(broker.port) as publisher:
-        publisher.send_readings([Reading("n2-boys-1", time.time(), 0, {"pm25": 4.0}, seq=1)])
-        eventually(lambda: len(service.journal()) == 1, lambda: service.log)
-        assert "journal.db.corrupt-1" in service.log
-        assert (tmp_path / "data/journal.db.corrupt-1").read_bytes() == junk
-
-
-def test_second_service_on_the_same_folder(broker, tmp_path):
-    with ServiceProcess(tmp_path, broker.port) as service:
-        output = run_command("run", "--config", str(service.config))
-        assert output.returncode == 3
-        assert "is in use by process" in one_line_and_no_traceback(output.stderr)
-        assert service.running
 
 
 def test_missing_configuration(tmp_path):

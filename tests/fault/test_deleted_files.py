@@ -5,16 +5,10 @@ import time
 import pytest
 
 from storage import audit
-from tests.support.in_process import one_room, running, state_database, store, until
+from tests.support.in_process import running, state_database, store, until
 from tests.support.plumes import readings_of_puff
 
 DAY = 86_400.0
-
-
-@pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
-    return one_room(tmp_path)
 
 
 def delete(config, name):

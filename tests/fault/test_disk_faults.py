@@ -126,24 +126,19 @@ def test_the_disk_fails_and_recovers(broker, tmp_path):
             tmp_path / "service", broker.port, push_url=receiver.url, launcher=launcher
         ) as service,
     ):
+
+        def refusals():
+            return service.log.count("of which none is acknowledged: the disk refuses")
+
         seq = 0
         for how in ("is full", "fails to write", "fails to sync"):
             publisher.send_readings([quiet_reading("n2-boys-2", seq)])
             eventually(lambda n=seq: len(service.journal()) == n + 1, lambda: service.log, 60)
-            refusals = service.log.count(
-                "readings, of which none is acknowledged: the disk refuses"
-            )
+            before = refusals()
             shim.disk(how)
             publisher.send_readings(quiet_reading("n2-boys-2", seq + 1 + k) for k in range(100))
             publisher.settle(60)
-            eventually(
-                lambda n=refusals: (
-                    service.log.count("readings, of which none is acknowledged: the disk refuses")
-                    == n + 1
-                ),
-                lambda: service.log,
-                60,
-            )
+            eventually(lambda n=before: refusals() == n + 1, lambda: service.log, 60)
             assert len(service.journal()) == seq + 1  # nothing of it counts as stored
             assert service.running
             shim.disk("works")
@@ -152,15 +147,7 @@ def test_the_disk_fails_and_recovers(broker, tmp_path):
         shim.disk("is full")
         publisher.send_readings(readings_of_puff(start=time.time() - 190.0, seconds=190.0))
         publisher.settle(60)
-        refusals = service.log.count("readings, of which none is acknowledged: the disk refuses")
-        eventually(
-            lambda: (
-                service.log.count("readings, of which none is acknowledged: the disk refuses")
-                >= max(refusals, 4)
-            ),
-            lambda: service.log,
-            60,
-        )
+        eventually(lambda: refusals() >= 4, lambda: service.log, 60)
         shim.disk("works")
         assert_all_stored(service, publisher)
         assert_notified(service, receiver, rooms=["N2-boys"], kills=0)

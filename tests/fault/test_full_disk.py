@@ -14,15 +14,9 @@ from storage.reading import Reading
 from tests.support.alert_records import history, incidents, notices
 from tests.support.broker import Mosquitto
 from tests.support.disk import Disk
-from tests.support.in_process import one_room, running, state_database, store, until
+from tests.support.in_process import running, state_database, store, until
 from tests.support.plumes import readings_of_puff
 from tests.support.service import Publisher, Receiver, ServiceProcess, eventually
-
-
-@pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
-    return one_room(tmp_path)
 
 
 @pytest.fixture

@@ -110,9 +110,13 @@ def test_connections_lost_over_and_over_are_reported_beside_each_alert(tmp_path)
         assert_notified(service, receiver, rooms=["N2-boys"], kills=0, lost_connections=True)
 
 
-@pytest.mark.parametrize("size", [1, 30, 700, 5_000])
-def test_connections_cut_after_so_many_bytes(course, size):
-    course.proxy.fault = Fault(cut_after=size)
+@pytest.mark.parametrize(
+    "fault",
+    [*(Fault(cut_after=size) for size in (1, 30, 700, 5_000)), Fault(refuse=True)],
+    ids=str,
+)
+def test_connections_cut_after_so_many_bytes_or_refused(course, fault):
+    course.proxy.fault = fault
     course.proxy.reset()
     course.send()
     before = course.proxy.connections
@@ -135,34 +139,17 @@ def test_a_network_that_swallows_everything(course):
     assert after[1] <= before[1] + 3
 
 
-def test_a_network_that_refuses(course):
-    course.proxy.fault = Fault(refuse=True)
-    course.proxy.reset()
-    course.send()
-    before = course.proxy.connections
-    eventually(lambda: course.proxy.connections > before + 2, lambda: course.service.log, 60)
-
-
-def test_another_client_takes_over_the_session(course):
-    """The broker ends our connection; we resume the session with everything queued in it."""
-    thief = Client(CallbackAPIVersion.VERSION2, client_id="plumewatch", clean_session=False)
-    thief.manual_ack_set(on=True)
-    before = course.connections()
-    thief.connect("127.0.0.1", course.broker.port)
-    thief.loop_start()
-    course.send()
-    eventually(lambda: course.connections() > before, lambda: course.service.log, 40)
-    thief.disconnect()
-    thief.loop_stop()
-
-
-def test_the_session_is_lost(course):
-    """Someone deletes the session: subscribed again on the next connection, by ourselves."""
+@pytest.mark.parametrize("lost", [False, True])
+def test_another_client_takes_over_the_session(course, lost):
+    """We resume it with everything queued in it, or subscribe again if it was deleted."""
     before = course.connections()
     eventually(lambda: len(course.service.journal()) == course.sent, lambda: course.service.log)
-    thief = Client(CallbackAPIVersion.VERSION2, client_id="plumewatch", clean_session=True)
+    thief = Client(CallbackAPIVersion.VERSION2, client_id="plumewatch", clean_session=lost)
+    thief.manual_ack_set(on=True)
     thief.connect("127.0.0.1", course.broker.port)
     thief.loop_start()
+    if not lost:
+        course.send()
     eventually(lambda: course.connections() > before, lambda: course.service.log, 40)
     thief.disconnect()
     thief.loop_stop()

@@ -16,15 +16,9 @@ from storage.reading import Reading
 from storage.sqlite import connect
 from storage.state import cursor
 from tests.support.disk import Disk
-from tests.support.in_process import one_room, running, state_database, store, until
+from tests.support.in_process import running, state_database, store, until
 from tests.support.recording_notifier import RecordingNotifier
 from tests.support.service import ServiceProcess, run_command
-
-
-@pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
-    return one_room(tmp_path)
 
 
 def reading():

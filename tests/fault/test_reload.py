@@ -79,15 +79,6 @@ def test_a_sound_one_is_taken_over_and_nothing_is_lost(running):
     assert service.end(signal.SIGTERM) == 0
 
 
-def test_an_address_that_can_never_be_used_is_named(running):
-    service, _publisher = running
-    (service.folder / "phone").write_text("json://127.0.0.1:9/marked?+X-School=%E5%AD%B8")
-    phone = '[[staff]]\nid = "kim"\nname = "Kim"\nnotify = [{ url_file = "phone" }]\n'
-    service.config.write_text(f"{service.config.read_text()}\n{phone}")
-    reload(service, "notices to kim will fail: bad_target: a header (+Name=value) that cannot")
-    assert "marked" not in service.log
-
-
 def test_of_changes_close_together_the_last_holds(running):
     service, publisher = running
     for k in range(4):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -25,6 +26,7 @@ from tests.support.broker import free_port
 from tests.support.needs import need
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
     from typing import Self
 
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
 DATABASE = "air"
 NAMED = ["named"] if "PLUMEWATCH_TEST_INFLUX" in os.environ else []
 """A real server that somebody names, beside the others (`own_database`)."""
-_SENT = ("Authorization", "Content-Type", "Content-Encoding", "Accept")
-_RETURNED = ("X-Influxdb-Version", "X-Platform-Error-Code", "Content-Type", "Retry-After")
 _START_WITHIN_S = 60.0
 _CONFIG = """
 reporting-enabled = false
@@ -70,57 +70,30 @@ def own_database():
     token or password, ``PLUMEWATCH_TEST_INFLUX_USERNAME`` his name (1.x with users) and
     ``PLUMEWATCH_TEST_INFLUX_ORG`` the organization (2.x).
     """
-    with no_database() as settings:
-        make_database(settings)
-        yield settings
-
-
-@contextmanager
-def no_database():
-    """Yield settings of a database that is not on the named server; remove it in the end."""
     settings = InfluxSettings(
         os.environ["PLUMEWATCH_TEST_INFLUX"],
-        f"test{random.getrandbits(40)}",
+        name := f"test{random.getrandbits(40)}",
         org=os.environ.get("PLUMEWATCH_TEST_INFLUX_ORG", ""),
         username=os.environ.get("PLUMEWATCH_TEST_INFLUX_USERNAME", ""),
         secret=os.environ.get("PLUMEWATCH_TEST_INFLUX_TOKEN", ""),
     )
+    http = InfluxHttp(settings)
+    list(set_up(http, Retention(raw_days=3_650)))  # for readings of any time
     try:
         yield settings
     finally:
-        remove_database(settings)
-
-
-def make_database(settings):
-    """Set up a database, for readings of any time."""
-    list(set_up(InfluxHttp(settings), Retention(raw_days=3_650)))
-
-
-def remove_database(settings):
-    """Remove a database, its policies or its buckets, as far as they are there."""
-    http, name = InfluxHttp(settings), settings.database
-    major = http.server().major
-    if major == 1:
-        http.query(f'DROP DATABASE "{name}"', change=True)
-    for database in (name, f"{name}/m1", f"{name}/m15"):
-        if major == 2 and (found := find_bucket(http, organization(http), database)):
-            http.on_client(partial(_delete_bucket, found))
-        elif major == 3 and database in http.databases():
-            http.configure("DELETE", {"db": database})
+        major = http.server().major
+        if major == 1:
+            http.query(f'DROP DATABASE "{name}"', change=True)
+        for database in (name, f"{name}/m1", f"{name}/m15"):
+            if major == 2 and (found := find_bucket(http, organization(http), database)):
+                http.on_client(partial(_delete_bucket, found))
+            elif major == 3 and database in http.databases():
+                http.configure("DELETE", {"db": database})
 
 
 def _delete_bucket(bucket, client):
     client.buckets_api().delete_bucket(bucket)
-
-
-def forwarded(url, method, path, query, headers, body):
-    """Send a request to a real server; return status, headers and body of its answer."""
-    sent = {name: headers[name] for name in _SENT if name in headers}
-    answer = httpx.request(
-        method, f"{url}{path}", params=query, headers=sent, content=body, timeout=60
-    )
-    returned = {name: answer.headers[name] for name in _RETURNED if name in answer.headers}
-    return answer.status_code, returned, answer.content
 
 
 def readings_by_sensor(url: str) -> Counter[str]:
@@ -203,7 +176,8 @@ class FakeServer:
     Parameters
     ----------
     answer : callable
-        ``answer(method, path, query, headers, body)`` gives status, headers and body.
+        ``answer(method, path, query, headers, body)`` gives status, headers and body, a body
+        without an end in pieces, or None for a connection that is closed without an answer.
     """
 
     def __init__(self, answer) -> None:
@@ -219,7 +193,13 @@ class FakeServer:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 asked = (self.command, parts.path, query, dict(self.headers.items()), body)
                 outer.requests.append(asked)
-                status, headers, content = answer(*asked)
+                if (answered := answer(*asked)) is None:
+                    self.close_connection = True
+                    return
+                status, headers, content = answered
+                if not isinstance(content, bytes):
+                    self._drip(status, content)
+                    return
                 self.send_response_only(status)
                 for key, value in {"Date": self.date_time_string(), **headers}.items():
                     self.send_header(key, value)
@@ -228,6 +208,14 @@ class FakeServer:
                 self.end_headers()
                 if status != 204:
                     self.wfile.write(content)
+
+            def _drip(self, status: int, pieces: Iterable[bytes]) -> None:
+                """Send an answer of which not even the headers end."""
+                self.close_connection = True
+                with contextlib.suppress(OSError):
+                    self.wfile.write(b"HTTP/1.1 %d Slow\r\nX-Slow: " % status)
+                    for piece in pieces:
+                        self.wfile.write(piece)
 
             do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _any  # noqa: N815 - its names
 

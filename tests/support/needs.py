@@ -18,7 +18,6 @@ BROUGHT_BY = {
     "chromium": "Debian: chromium",
     "influxd": "Debian: influxdb",
     "java": "Debian: openjdk-21-jre-headless",
-    "mkfs.ext4": "Debian: e2fsprogs",
     "mosquitto": "Debian: mosquitto",
     "mosquitto_sub": "Debian: mosquitto-clients",
     "openssl": "Debian: openssl",

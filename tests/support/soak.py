@@ -7,8 +7,7 @@ notified at least once and at most once more a kill, and memory and open files o
 not grown. The same seed gives the same order of faults; the instants of the kills depend on the
 machine.
 
-``--store InfluxDB`` keeps the series in a real InfluxDB, which is killed too. ``--table FILE``
-writes what became of each kind of fault between the markers of a Markdown page.
+``--store InfluxDB`` keeps the series in a real InfluxDB, which is killed too.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +32,7 @@ from tests.support.disk_shim import DiskShim
 from tests.support.fork_server import Launcher
 from tests.support.influx import Influxd
 from tests.support.launcher import INFLUX_POINTS, POINTS, ForkedService
-from tests.support.oracle import assert_all_stored, assert_notified, incidents, of_service
+from tests.support.oracle import assert_all_stored, assert_notified
 from tests.support.plumes import readings_of_puff
 from tests.support.proxy import Fault, Proxy
 from tests.support.service import Publisher, Receiver, eventually
@@ -70,23 +68,6 @@ _RESTARTS_WITHIN_S = 120.0
 _KILLS_MORE_OFTEN = 3
 
 
-HEAD = (
-    "fault", "tried", "kills", "acknowledged", "lost", "stored twice", "episodes", "notified",
-    "notices more than once", "slowest round",
-)  # fmt: skip
-_BEGIN, _END = "<!-- soak over {}: begin -->", "<!-- soak over {}: end -->"
-
-
-@dataclass
-class _Tally:
-    """What was done, by kind of fault; `faults` are those of the rounds, in order."""
-
-    faults: list[str] = field(default_factory=list)
-    rounds: Counter[str] = field(default_factory=Counter)
-    kills: Counter[str] = field(default_factory=Counter)
-    slowest_s: dict[str, float] = field(default_factory=dict)
-
-
 class Soak:
     """A broker, a proxy, a disk shim, a service, a publisher and a receiver, and faults for them.
 
@@ -104,7 +85,8 @@ class Soak:
         self.store = store
         self.rooms = rooms
         self.done = 0
-        self.tally = _Tally()
+        self.rounds: Counter[str] = Counter()
+        self.slowest_s: Counter[str] = Counter()
         self.memory: list[tuple[int, int]] = []
         self._folder = folder
         self._rng = random.Random(seed)
@@ -163,7 +145,7 @@ class Soak:
         names = list(self.faults)
         weights = [_KILLS_MORE_OFTEN if "-9" in name else 1 for name in names]
         (name,) = self._rng.choices(names, weights)
-        began, kills = time.monotonic(), self.service.kills
+        began = time.monotonic()
         sent = readings_of_puff(f"s{self.done}", start=time.time() - 190.0, seconds=190.0)
         cut = self._rng.randrange(1, len(sent))
         self.publisher.send_readings(sent[:cut])
@@ -172,11 +154,8 @@ class Soak:
         self._heal()
         self.done += 1
         self._await_stored()
-        self.tally.faults.append(name)
-        self.tally.rounds[name] += 1
-        self.tally.kills[name] += self.service.kills - kills
-        took = time.monotonic() - began
-        self.tally.slowest_s[name] = max(took, self.tally.slowest_s.get(name, 0.0))
+        self.rounds[name] += 1
+        self.slowest_s[name] = max(time.monotonic() - began, self.slowest_s[name])
         process = psutil.Process(self.service.pid)
         self.memory.append((process.memory_info().rss, process.num_fds()))
         return name
@@ -195,33 +174,6 @@ class Soak:
         letters = self.service.dead_letters()
         assert letters == ({"malformed": self._bad} if self._bad else {}), letters
         assert "Traceback" not in self.service.log, self.service.log[-5000:]
-
-    def table(self) -> list[tuple[str, ...]]:
-        """Return `HEAD`, then one row a kind of fault, from what is stored and was received."""
-        stored = Counter((r.sensor, r.seq) for r in self.service.journal() if not of_service(r))
-        sent = Counter(key for key in self.publisher.acknowledged if key[0] != "bad")
-        room_of = {name: room for name, room, _ in incidents(self.service)}
-        opened = [p["incident"] for p in self.receiver.pushes if p["reason"] == "opened"]
-        notices = Counter(room_of[name] for name in opened if name in room_of)
-        rows = [HEAD]
-        for fault in sorted(self.tally.rounds):
-            rounds = [k for k, name in enumerate(self.tally.faults) if name == fault]
-            sensors, rooms = {f"s{k}" for k in rounds}, [f"R{k}" for k in rounds]
-            mine = Counter({key: n for key, n in sent.items() if key[0] in sensors})
-            kept = Counter({key: n for key, n in stored.items() if key[0] in sensors})
-            numbers = (
-                len(rounds),
-                self.tally.kills[fault],
-                mine.total(),
-                (mine - kept).total(),
-                (kept - mine).total(),
-                len(rooms),
-                sum(notices[room] > 0 for room in rooms),
-                sum(max(notices[room] - 1, 0) for room in rooms),
-            )
-            slowest = f"{self.tally.slowest_s[fault]:.1f} s"
-            rows.append((fault, *map("{:,}".format, numbers), slowest))
-        return rows
 
     def _influx_kill(self) -> None:
         self.influx.end()
@@ -317,38 +269,29 @@ def _growth(memory: list[tuple[int, int]]) -> tuple[float, int]:
 
 
 def _report(soak: Soak, seed: int, took_s: float) -> str:
-    service = soak.service
-    rows = [f"| {' | '.join(row)} |" for row in soak.table()]
-    lines = [rows[0], "|---" * len(HEAD) + "|", *rows[1:], ""]
-    pushed = Counter(push["kind"] for push in soak.receiver.pushes if push["reason"] == "opened")
+    """Say what was done; that nothing of it was lost or stored twice has been asserted."""
     rss, fds = soak.memory[-1]
-    lines += [
+    pushes = [push for push in soak.receiver.pushes if push["reason"] == "opened"]
+    opened = Counter(push["kind"] for push in pushes)
+    return "\n".join(
         (
-            f"Series in {soak.store}, seed {seed}: {soak.done} rounds in {took_s / 60:.1f} min,"
-            f" {service.kills} kills of the service, load average {os.getloadavg()[1]:.0f}."
-        ),
-        (
-            f"{len(soak.publisher.acknowledged):,} messages acknowledged, each stored once;"
-            f" {soak.done} episodes, as many incidents,"
-            f" {pushed['vape'] - soak.done} notices more than once."
-        ),
-        (
-            "Notices that the connection to the broker was lost four times within 30 s:"
-            f" {pushed['integrity']}."
-        ),
-        f"Service at the end: {rss / 1e6:.0f} MB, {fds} open files;"
-        " longest stretch without a restart:"
-        " {:+.1f} MB, {:+d} files.".format(*_growth(soak.memory)),
-    ]
-    return "\n".join(lines)
-
-
-def _write_table(page: Path, store: str, report: str) -> None:
-    """Replace what is between the markers of a store on a page."""
-    begin, end = _BEGIN.format(store), _END.format(store)
-    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
-    _, _, after = rest.partition(end)
-    page.write_text(f"{before}{begin}\n\n{report}\n\n{end}{after}", encoding="utf-8")
+            *(
+                f"{n:5} {name}, at most {soak.slowest_s[name]:.1f} s"
+                for name, n in soak.rounds.items()
+            ),
+            (
+                f"Series in {soak.store}, seed {seed}: {soak.done} rounds in {took_s / 60:.1f} min,"
+                f" {soak.service.kills} kills of the service, load average {os.getloadavg()[1]:.0f}."
+            ),
+            (
+                f"{len(soak.publisher.acknowledged):,} messages acknowledged, each stored once;"
+                f" {soak.done} episodes, as many incidents,"
+                f" {opened['vape'] - soak.done} notices more than once."
+            ),
+            f"Service at the end: {rss / 1e6:.0f} MB, {fds} open files; longest stretch without a"
+            " restart: {:+.1f} MB, {:+d} files.".format(*_growth(soak.memory)),
+        )
+    )
 
 
 def main() -> int:
@@ -357,7 +300,6 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--store", choices=("SQLite", "InfluxDB"), default="SQLite")
-    parser.add_argument("--table", type=Path, help="a page that gets the table")
     chosen = parser.parse_args()
     sys.stdout.write(f"seed {chosen.seed}\n")
     began = time.monotonic()
@@ -377,10 +319,7 @@ def main() -> int:
             sys.stdout.write(f"{soak.service.log[-4000:]}\n")
             sys.stdout.write(f"FAILED in round {soak.done}, seed {chosen.seed}: {error}\n")
             return 1
-        report = _report(soak, chosen.seed, time.monotonic() - began)
-        sys.stdout.write(f"{report}\n")
-        if chosen.table:
-            _write_table(chosen.table, chosen.store, report)
+        sys.stdout.write(f"{_report(soak, chosen.seed, time.monotonic() - began)}\n")
     return 0
 
 

@@ -1,0 +1,91 @@
+"""A journal, the writer behind it and an InfluxDB, for tests of what happens between them."""
+
+import asyncio
+import contextlib
+
+from storage.journal import Journal
+from storage.reading import Reading
+from storage.registry import Registry, Room, Sensor
+from storage.timeseries.influx import InfluxSeries
+from storage.timeseries.writer import SeriesWriter, WriterSettings
+
+T = 1_790_000_000.0
+REGISTRY = Registry.of([Room("r", "R", "1", "Main", "School")], [Sensor("s", "r")])
+
+
+class Course:
+    """What the writer brings from the journal in a folder into the database of `settings`.
+
+    `pauses` are the seconds that it waited, `faults` the sentences that it gave for them, each
+    once; `on_pause` is called in a thread before it goes on.
+    """
+
+    def __init__(self, folder, settings, *, now=T, on_pause=lambda: None, **limits):
+        self.now, self.on_pause = now, on_pause
+        self.journal = Journal(folder / "journal.db")
+        self.journal.open()
+        self.series = InfluxSeries(settings, REGISTRY, folder / "influx.db")
+        self.series.open()
+        self.pauses, self.faults = [], []
+        self.writer = SeriesWriter(
+            "influx",
+            self.series,
+            self.journal.read,
+            self._write_dead_letters,
+            asyncio.to_thread,
+            lambda: now,
+            settings=WriterSettings(**{"batch": 100, **limits}),
+            sleep=self._sleep,
+        )
+
+    async def _write_dead_letters(self, letters):
+        self.journal.commit([], letters)
+
+    async def _sleep(self, seconds):
+        self.pauses.append(seconds)
+        failing = self.writer.state.failing
+        if failing not in self.faults[-1:]:
+            self.faults.append(failing)
+        await asyncio.to_thread(self.on_pause)
+        await asyncio.sleep(0.01)
+
+    def commit(self, count, values=None, changed=()):
+        """Accept readings, one a second up to now; those `changed` have values of their own."""
+        values, changed = values or {"pm25": 4.0}, dict(changed)
+        first = self.journal.last_offset()
+        start = T + first if self.now == T else self.now - count
+        for at in range(0, count, 10_000):
+            several = range(at, min(at + 10_000, count))
+            self.journal.commit(
+                [
+                    Reading("s", start + k, self.now, changed.get(k, values), seq=first + k)
+                    for k in several
+                ]
+            )
+
+    @contextlib.asynccontextmanager
+    async def running(self, within_s=100):
+        """Let the writer run."""
+        task = asyncio.create_task(self.writer.run())
+        try:
+            async with asyncio.timeout(within_s):
+                yield
+            assert not task.done()
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def until(self, condition):
+        """Wait for what comes about in other threads."""
+        while not condition():  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.01)
+
+    async def drain(self, within_s=100):
+        """Let the writer run until its cursor is at the end of the journal."""
+        async with self.running(within_s):
+            await self.until(lambda: self.series.cursor() == self.journal.last_offset())
+
+    def close(self):
+        self.series.close()
+        self.journal.close()
