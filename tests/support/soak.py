@@ -281,7 +281,7 @@ def _report(soak: Soak, seed: int, took_s: float) -> str:
             ),
             (
                 f"Series in {soak.store}, seed {seed}: {soak.done} rounds in {took_s / 60:.1f} min,"
-                f" {soak.service.kills} kills of the service, load average {os.getloadavg()[1]:.0f}."
+                f" {soak.service.kills} kills of the service, load {os.getloadavg()[1]:.0f}."
             ),
             (
                 f"{len(soak.publisher.acknowledged):,} messages acknowledged, each stored once;"
