@@ -110,7 +110,7 @@ async def test_a_time_out_sends_no_second_notice(provider):
 
 async def eventually(condition):
     async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - a thread's doing
+        while not condition():
             await asyncio.sleep(0.01)
 
 
