@@ -108,64 +108,16 @@ async def test_a_time_out_sends_no_second_notice(provider):
     assert len(provider.requests) == 1
 
 
-async def eventually(condition):
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.01)
+async def test_without_a_picture_nothing_is_attached(provider):
+    await send(json_url(provider), picture=None)
+    ((_, _, body),) = provider.requests
+    assert json.loads(body)["attachments"] == []
 
 
-def mattermost_url(provider):
-    token, channel = "3ccdd113474722377935511fc85d3dd4", "a" * 26
-    return f"mmost://team@127.0.0.1:{provider.port}/{token}?mode=bot&to=%2B{channel}"
-
-
-POSTED = answer(201, b'{"id": "p"}')
-
-
-async def test_where_they_travel_apart_the_picture_follows_the_text(provider):
-    uploaded = answer(201, b'{"file_infos": [{"id": "f1"}]}')
-    provider.answers = [POSTED, uploaded, POSTED]
-    await send(mattermost_url(provider))
-    assert RISING.evidence.sentence() in json.loads(provider.requests[0][2])["message"]
-    await eventually(lambda: len(provider.requests) == 3)
-    assert PICTURE in provider.requests[1][2]
-    assert json.loads(provider.requests[2][2]) == {
-        "channel_id": "a" * 26,
-        "message": "",
-        "file_ids": ["f1"],
-    }
-
-
-@pytest.mark.parametrize("status", [403, 413, 500])
-async def test_where_they_travel_apart_a_lost_picture_is_only_logged(provider, caplog, status):
-    provider.answers = [POSTED, answer(status)]
-    with caplog.at_level(logging.WARNING, "alerts.notify"):
-        await send(mattermost_url(provider))
-        await eventually(lambda: "refused by" in caplog.text)
-    assert len(provider.requests) == 2
-    assert b"particles rose" not in provider.requests[1][2]
-
-
-async def test_where_they_are_sent_separately_a_slow_picture_delays_nothing(provider):
-    """Not the outcome of its own notice, nor the next one of the channel."""
-    notifier = AppriseNotifier(NotifySettings(allow_private=True, threads_per_channel=1))
-    target = Secret(mattermost_url(provider))
-    go_on = threading.Event()
-    provider.answers = [POSTED, answer(201, b"{}", go_on=go_on), POSTED]
-    await notifier.send(target, RISING, timeout_s=60.0, picture=PICTURE)
-    await eventually(lambda: len(provider.requests) == 2)
-    assert not notifier.busy_channels()
-    await notifier.send(target, RISING, timeout_s=60.0)
-    texts = [body for _, _, body in provider.requests if b"particles rose" in body]
-    assert len(texts) == 2
-    go_on.set()
-
-
-async def test_where_they_travel_apart_no_picture_follows_a_text_that_failed(provider):
-    provider.answers = [answer(503)]
-    with pytest.raises(TransientNotifyError):
-        await send(mattermost_url(provider))
-    assert len(provider.requests) == 1
+async def test_a_service_without_pictures_gets_the_text(provider):
+    await send(f"gotify://127.0.0.1:{provider.port}/token")
+    ((_, _, body),) = provider.requests
+    assert RISING.evidence.sentence() in json.loads(body)["message"]
 
 
 class Mail(socketserver.ThreadingTCPServer):
